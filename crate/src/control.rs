@@ -1,0 +1,127 @@
+//! The choice of steps: error norm, first step, accept or reject. Pure functions, testable without an equation.
+
+use crate::field::Layout;
+use crate::kernel::real::Real;
+
+/// How the size of a step follows from the error of the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Controller {
+    /// Grows and shrinks freely between the bounds; a step that was cut to land on a time does not cut the next one, and
+    /// the first is no longer than the interval.
+    Standard,
+    /// torchdiffeq's: after an accepted step the next is never shorter, a step that was cut to land is what the next
+    /// grows from, and the first may be longer than the interval.
+    Torchdiffeq,
+}
+
+/// Tolerances and bounds of the step size.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Control {
+    pub controller: Controller,
+    pub rtol: f64,
+    pub atol: f64,
+    /// The next step is this fraction of the one that would just be accepted.
+    pub safety: f64,
+    pub min_factor: f64,
+    pub max_factor: f64,
+}
+
+impl Control {
+    /// RMS of e / (atol + rtol·max(|x|, |x′|)) over the batch.
+    pub fn error_norm<T: Real>(&self, layout: &Layout, error: &[T], x: &[T], next: &[T]) -> f64 {
+        norm(layout, |i| error[i].wide() / (self.atol + self.rtol * x[i].abs().max(next[i].abs()).wide()))
+    }
+
+    /// The factor from a step to the next, given the error norm of the first and the method's order.
+    pub fn factor(&self, error: f64, accepted: bool, order: u32) -> f64 {
+        let floor = match self.controller {
+            Controller::Torchdiffeq if accepted => 1.0,
+            _ => self.min_factor,
+        };
+        if error == 0.0 {
+            return self.max_factor;
+        }
+        // An error that is not a number shrinks the step as far as one step may.
+        let wanted = self.safety * error.powf(-1.0 / f64::from(order));
+        if wanted.is_nan() { self.min_factor } else { wanted.max(floor).min(self.max_factor) }
+    }
+
+    /// Hairer, Nørsett and Wanner I, II.4: the first guess of the first step, from x_0 and f(t_0, x_0).
+    pub fn first_guess<T: Real>(&self, layout: &Layout, x: &[T], slope: &[T]) -> Guess {
+        let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
+        let state = norm(layout, |i| x[i].wide() / scale(i));
+        let slope = norm(layout, |i| slope[i].wide() / scale(i));
+        let h = if state < 1e-5 || slope < 1e-5 { 1e-6 } else { 0.01 * state / slope };
+        Guess { h, slope }
+    }
+
+    /// The first step, from f at the end of an Euler step by the guess.
+    pub fn first_step<T: Real>(&self, layout: &Layout, x: &[T], slopes: [&[T]; 2], guess: Guess, order: u32) -> f64 {
+        let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
+        let curvature = norm(layout, |i| (slopes[1][i].wide() - slopes[0][i].wide()) / scale(i)) / guess.h;
+        let steepest = guess.slope.max(curvature);
+        let h =
+            if steepest <= 1e-15 { (guess.h * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(1.0 / f64::from(order)) };
+        h.min(100.0 * guess.h)
+    }
+}
+
+/// The first guess of the first step, unsigned, and the norm of the first slope.
+#[derive(Debug, Clone, Copy)]
+pub struct Guess {
+    pub h: f64,
+    pub slope: f64,
+}
+
+/// Root mean square over the entries of a state that are samples.
+fn norm(layout: &Layout, entry: impl Fn(usize) -> f64) -> f64 {
+    let squares: f64 = layout
+        .rows()
+        .map(|row| {
+            row.map(|i| {
+                let entry = entry(i);
+                entry * entry
+            })
+            .sum::<f64>()
+        })
+        .sum();
+    (squares / layout.weight() as f64).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTROL: Control = Control {
+        controller: Controller::Standard,
+        rtol: 1e-3,
+        atol: 1e-3,
+        safety: 0.9,
+        min_factor: 0.2,
+        max_factor: 10.0,
+    };
+
+    #[test]
+    fn factors_stay_in_bounds_whatever_the_error() {
+        for error in [0.0, 1e-30, 0.5, 1.0, 7.0, 1e30, f64::INFINITY, f64::NAN] {
+            for accepted in [true, false] {
+                let factor = CONTROL.factor(error, accepted, 5);
+                assert!((0.2..=10.0).contains(&factor), "{error}: {factor}");
+            }
+        }
+        assert_eq!(CONTROL.factor(f64::NAN, false, 5), 0.2);
+        let torchdiffeq = Control { controller: Controller::Torchdiffeq, ..CONTROL };
+        assert_eq!(torchdiffeq.factor(0.99, true, 5), 1.0);
+    }
+
+    #[test]
+    fn norms_leave_spare_lanes_out() {
+        let layout = Layout::batch::<f64>(3, 2);
+        let mut error = vec![f64::NAN; layout.len()];
+        for row in layout.rows() {
+            error[row].fill(2e-3);
+        }
+        let zero = vec![0.0; layout.len()];
+        assert!((CONTROL.error_norm(&layout, &error, &zero, &zero) - 2.0).abs() < 1e-12);
+    }
+}

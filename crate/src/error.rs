@@ -1,0 +1,108 @@
+//! What can go wrong, with the data a program needs and the remedy a person needs.
+
+use std::fmt;
+
+/// Where a solve stood when it failed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Time of the last accepted state.
+    pub t: f64,
+    /// The step that was tried from there, signed.
+    pub h: f64,
+    /// Accepted steps so far.
+    pub steps: usize,
+    /// Evaluations of the vector field so far.
+    pub evaluations: usize,
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Progress { t, h, steps, evaluations } = self;
+        write!(f, "at t = {t}, step {h:e}, after {steps} accepted steps and {evaluations} evaluations")
+    }
+}
+
+/// The error of every fallible function of this crate.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    #[error("{argument}: expected {expected}, given {given}")]
+    Shape { argument: &'static str, expected: String, given: String },
+
+    #[error("{argument}: expected {expected}, given {given}")]
+    Option { argument: &'static str, expected: String, given: String },
+
+    #[error("{argument}: every number must be finite, given {given} at index {index}")]
+    NonFiniteInput { argument: &'static str, given: f64, index: usize },
+
+    #[error(
+        "the vector field or the state is not finite {0}; check the field there, start from smaller parameters, or \
+         scale the data"
+    )]
+    NonFinite(Progress),
+
+    #[error(
+        "the step size fell below what the time or minStep can resolve {0}; the solution may blow up there or the \
+         problem be stiff: loosen rtol and atol, rescale the field, or end earlier"
+    )]
+    StepUnderflow(Progress),
+
+    #[error(
+        "maxSteps was reached {0}; raise maxSteps, loosen rtol and atol, or, if the steps stay small on a smooth \
+         solution, the problem is stiff and an explicit method the wrong tool"
+    )]
+    MaxSteps(Progress),
+
+    #[error(
+        "{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"symplectic\""
+    )]
+    OutOfMemory { bytes: usize, purpose: &'static str },
+
+    #[error("{0}")]
+    File(String),
+
+    /// A vector field written by the user failed; the user's own error stays with the caller.
+    #[error("the custom vector field failed")]
+    Callback,
+}
+
+impl Error {
+    /// The stable name of the kind of error, the same in every language.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Shape { .. } => "SHAPE",
+            Error::Option { .. } => "OPTION",
+            Error::NonFiniteInput { .. } | Error::NonFinite(_) => "NON_FINITE",
+            Error::StepUnderflow(_) => "STEP_UNDERFLOW",
+            Error::MaxSteps(_) => "MAX_STEPS",
+            Error::OutOfMemory { .. } => "OUT_OF_MEMORY",
+            Error::File(_) => "FILE",
+            Error::Callback => "CALLBACK",
+        }
+    }
+
+    /// Where a solve stood, if one was under way.
+    pub fn progress(&self) -> Option<Progress> {
+        match self {
+            Error::NonFinite(progress) | Error::StepUnderflow(progress) | Error::MaxSteps(progress) => Some(*progress),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn shape(argument: &'static str, expected: impl fmt::Display, given: impl fmt::Display) -> Self {
+        Error::Shape { argument, expected: expected.to_string(), given: given.to_string() }
+    }
+
+    pub(crate) fn option(argument: &'static str, expected: impl fmt::Display, given: impl fmt::Display) -> Self {
+        Error::Option { argument, expected: expected.to_string(), given: given.to_string() }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Refuses numbers that are not finite, naming the first.
+pub(crate) fn finite<T: crate::Real>(argument: &'static str, numbers: impl IntoIterator<Item = T>) -> Result<()> {
+    match numbers.into_iter().enumerate().find(|(_, number)| !number.is_finite()) {
+        Some((index, number)) => Err(Error::NonFiniteInput { argument, given: number.wide(), index }),
+        None => Ok(()),
+    }
+}

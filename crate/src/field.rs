@@ -1,0 +1,202 @@
+//! Vector fields f(t, x, θ), and what a solver needs of one.
+//!
+//! A [`VectorField`] owns parameters; [`prepare`](VectorField::prepare) makes of them a [`Dynamics`] for one batch: a
+//! snapshot of the parameters, packed for the kernels, with all the scratch that evaluating and transposing takes. So a
+//! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
+
+pub mod custom;
+mod mlp;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::error::{Error, Result, finite};
+use crate::kernel::panels::{Panel, Panels, Spare};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// A parametrised vector field.
+pub trait VectorField<T: Real> {
+    /// Features of the state.
+    fn state_size(&self) -> usize;
+    fn parameters(&self) -> &[T];
+    /// The field at these parameters for a batch; with what transposing needs if `reverse`.
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>>;
+}
+
+/// A vector field ready for one batch. States, slopes and cotangents are flat, as [`Layout`] has them.
+pub trait Dynamics<T: Real> {
+    fn layout(&self) -> &Layout;
+
+    fn parameters(&self) -> usize;
+
+    /// Numbers in the tape of one use.
+    fn tape_len(&self) -> usize;
+
+    /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pull`](Self::pull) needs; k is bitwise the same.
+    fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
+
+    /// The transpose of f at (t, x), from a kept tape, or running f forward again, which gives bitwise the same.
+    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots>;
+}
+
+/// The operands of one vector–Jacobian product.
+pub struct Pull<'a, T> {
+    /// ℓ, the cotangent of the slope.
+    pub cotangent: &'a [T],
+    /// Becomes (∂f/∂x)ᵀ ℓ.
+    pub x: &'a mut [T],
+    /// (∂f/∂θ)ᵀ ℓ is added.
+    pub parameters: &'a mut [T],
+    /// Directions w whose products ⟨w, f⟩ are wanted, one behind the other.
+    pub probes: &'a [T],
+    /// ⟨w, f⟩ is added for each.
+    pub products: &'a mut [f64],
+}
+
+/// What else one vector–Jacobian product gives.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dots {
+    /// (∂f/∂t)ᵀ ℓ, NaN where the field does not know it.
+    pub time: f64,
+    /// ⟨ℓ, f⟩.
+    pub slope: f64,
+}
+
+/// How a flat state is arranged: panels of a batch, and plain numbers behind them.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub panels: Panels,
+    /// Features of each of the panel arrays that stand one behind the other.
+    pub arrays: Vec<usize>,
+    /// Plain numbers after them.
+    pub plain: usize,
+}
+
+impl Layout {
+    pub fn batch<T: Real>(samples: usize, features: usize) -> Self {
+        Self { panels: Panels::new::<T>(samples), arrays: vec![features], plain: 0 }
+    }
+
+    /// Numbers in a state, spare lanes included.
+    pub fn len(&self) -> usize {
+        self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
+    }
+
+    /// Numbers that count in a norm.
+    pub fn weight(&self) -> usize {
+        self.panels.samples * self.arrays.iter().sum::<usize>() + self.plain
+    }
+
+    /// Every row of a state that counts in a norm, as ranges in the order of summation: panel by panel, then the plain
+    /// numbers.
+    pub fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+        let mut origin = 0;
+        let arrays = self.arrays.iter().flat_map(move |&features| {
+            let start = origin;
+            origin += self.panels.lanes * features;
+            self.panels.all().flat_map(move |panel: Panel| {
+                let first = start + panel.range(features, 0).start;
+                (0..features).map(move |feature| {
+                    let row = first + feature * panel.width;
+                    row..row + panel.samples
+                })
+            })
+        });
+        let end = self.len();
+        arrays.chain(std::iter::once(end - self.plain..end))
+    }
+}
+
+/// f(t, y) for a batch `[batch, state]`, row-major, at parameters that need not be the field's own.
+///
+/// # Errors
+/// `Shape` and `NonFiniteInput` for y and parameters, `OutOfMemory`, and what the field itself gives.
+pub fn evaluate<T: Real>(
+    field: &dyn VectorField<T>,
+    parameters: &[T],
+    t: f64,
+    y: ArrayView2<'_, T>,
+) -> Result<Buffer<T>> {
+    let mut prepared = Prepared::new(field, parameters, t, y, false)?;
+    let Prepared { dynamics, x, ledger, .. } = &mut prepared;
+    let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
+    dynamics.evaluate(t, x, None, &mut slope)?;
+    prepared.rows(&slope)
+}
+
+/// The transpose of a field at (t, y).
+pub struct FieldVjp<T> {
+    /// (∂f/∂y)ᵀ w `[batch, state]`, row-major.
+    pub y: Buffer<T>,
+    /// (∂f/∂θ)ᵀ w.
+    pub parameters: Buffer<T>,
+    /// (∂f/∂t)ᵀ w, where the field tells it.
+    pub t: Option<f64>,
+}
+
+/// The vector–Jacobian product of a field, `w` as y.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn vjp<T: Real>(
+    field: &dyn VectorField<T>,
+    parameters: &[T],
+    t: f64,
+    y: ArrayView2<'_, T>,
+    w: ArrayView2<'_, T>,
+) -> Result<FieldVjp<T>> {
+    if w.dim() != y.dim() {
+        return Err(Error::shape("w", format!("{:?}, as y", y.shape()), format!("{:?}", w.shape())));
+    }
+    finite("w", w.iter().copied())?;
+    let mut prepared = Prepared::new(field, parameters, t, y, true)?;
+    let Prepared { dynamics, x, ledger, .. } = &mut prepared;
+    let mut cotangent = Buffer::zeroed(ledger, Purpose::Cotangent, x.len())?;
+    dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
+    let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
+    let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, parameters.len())?;
+    let pull = Pull { cotangent: &cotangent, x: &mut dx, parameters: &mut gradient, probes: &[], products: &mut [] };
+    let dots = dynamics.pull(t, x, None, pull)?;
+    Ok(FieldVjp { y: prepared.rows(&dx)?, parameters: gradient, t: (!dots.time.is_nan()).then_some(dots.time) })
+}
+
+/// A field and one packed batch.
+struct Prepared<T> {
+    dynamics: Box<dyn Dynamics<T>>,
+    shape: (usize, usize),
+    x: Buffer<T>,
+    ledger: Ledger,
+}
+
+impl<T: Real> Prepared<T> {
+    fn new(field: &dyn VectorField<T>, parameters: &[T], t: f64, y: ArrayView2<'_, T>, reverse: bool) -> Result<Self> {
+        check_batch("y", field, y)?;
+        finite("t", [t])?;
+        let ledger = Ledger::new();
+        let dynamics = field.prepare(parameters, y.nrows(), reverse, &ledger)?;
+        let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().len())?;
+        dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
+        Ok(Self { dynamics, shape: y.dim(), x, ledger })
+    }
+
+    fn rows(&self, panels: &[T]) -> Result<Buffer<T>> {
+        let mut rows = Buffer::zeroed(&self.ledger, Purpose::Output, self.shape.0 * self.shape.1)?;
+        let view = ArrayViewMut2::from_shape(self.shape, &mut rows).expect("one batch");
+        self.dynamics.layout().panels.unpack(panels, view);
+        Ok(rows)
+    }
+}
+
+/// Refuses what is not a batch of finite states of the field.
+pub(crate) fn check_batch<T: Real>(
+    argument: &'static str,
+    field: &dyn VectorField<T>,
+    y: ArrayView2<'_, T>,
+) -> Result<()> {
+    let (batch, state) = y.dim();
+    if batch == 0 || state != field.state_size() {
+        let expected = format!("[batch, {}] with batch at least 1", field.state_size());
+        return Err(Error::shape(argument, expected, format!("[{batch}, {state}]")));
+    }
+    finite(argument, y.iter().copied())
+}

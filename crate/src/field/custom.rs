@@ -1,0 +1,151 @@
+//! Vector fields written by the user, on row-major arrays of the whole batch.
+
+use std::rc::Rc;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::{Dots, Dynamics, Layout, Pull, VectorField};
+use crate::error::{Error, Result, finite};
+use crate::kernel::panels::Spare;
+use crate::kernel::real::Real;
+use crate::kernel::vector::dot;
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// What a user writes: a vector field and its transpose, `[batch, state]` in and out.
+pub trait RowField<T> {
+    /// `dy = f(t, y, θ)`.
+    fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], dy: ArrayViewMut2<'_, T>) -> Result<()>;
+
+    /// `dy = (∂f/∂y)ᵀ w`, `dparameters = (∂f/∂θ)ᵀ w`; returns (∂f/∂t)ᵀ w, or `None` where it is not known, and then
+    /// gradients of times are not either.
+    fn vjp(
+        &self,
+        t: f64,
+        y: ArrayView2<'_, T>,
+        w: ArrayView2<'_, T>,
+        parameters: &[T],
+        dy: ArrayViewMut2<'_, T>,
+        dparameters: &mut [T],
+    ) -> Result<Option<f64>>;
+}
+
+/// A [`RowField`] with its parameters.
+pub struct Custom<T, F> {
+    state_size: usize,
+    parameters: Buffer<T>,
+    field: Rc<F>,
+}
+
+impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
+    pub fn new(state_size: usize, parameters: &[T], field: F) -> Result<Self> {
+        if state_size == 0 {
+            return Err(Error::option("stateSize", "a positive integer", 0));
+        }
+        finite("parameters", parameters.iter().copied())?;
+        let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
+        Ok(Self { state_size, parameters, field: Rc::new(field) })
+    }
+
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.parameters
+    }
+}
+
+impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
+    fn state_size(&self) -> usize {
+        self.state_size
+    }
+
+    fn parameters(&self) -> &[T] {
+        &self.parameters
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        if parameters.len() != self.parameters.len() {
+            return Err(Error::shape("parameters", self.parameters.len(), parameters.len()));
+        }
+        finite("parameters", parameters.iter().copied())?;
+        let layout = Layout::batch::<T>(batch, self.state_size);
+        let rows =
+            |wanted: bool| Buffer::zeroed(ledger, Purpose::Workspace, if wanted { batch * self.state_size } else { 0 });
+        let gradient = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { parameters.len() } else { 0 })?;
+        let slope = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { layout.len() } else { 0 })?;
+        Ok(Box::new(CustomDynamics {
+            parameters: Buffer::copied(ledger, Purpose::Network, parameters)?,
+            field: Rc::clone(&self.field),
+            y: rows(true)?,
+            w: rows(reverse)?,
+            dy: rows(true)?,
+            gradient,
+            slope,
+            layout,
+        }))
+    }
+}
+
+struct CustomDynamics<T, F> {
+    field: Rc<F>,
+    layout: Layout,
+    parameters: Buffer<T>,
+    y: Buffer<T>,
+    w: Buffer<T>,
+    dy: Buffer<T>,
+    gradient: Buffer<T>,
+    slope: Buffer<T>,
+}
+
+impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters.len()
+    }
+
+    fn tape_len(&self) -> usize {
+        0
+    }
+
+    fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        let Self { field, layout, parameters, y, dy, .. } = self;
+        let shape = (layout.panels.samples, layout.arrays[0]);
+        layout.panels.unpack(x, rows_mut(shape, y));
+        field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
+        layout.panels.pack(rows(shape, dy), k, Spare::Repeat);
+        Ok(())
+    }
+
+    fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+        let Self { field, layout, parameters, y, w, dy, gradient, .. } = self;
+        let shape = (layout.panels.samples, layout.arrays[0]);
+        layout.panels.unpack(x, rows_mut(shape, y));
+        layout.panels.unpack(pull.cotangent, rows_mut(shape, w));
+        gradient.fill(T::zero());
+        let time = field.vjp(t, rows(shape, y), rows(shape, w), parameters, rows_mut(shape, dy), gradient)?;
+        layout.panels.pack(rows(shape, dy), pull.x, Spare::Zero);
+        for (sum, &part) in pull.parameters.iter_mut().zip(gradient.iter()) {
+            *sum = *sum + part;
+        }
+        let Some(time) = time else {
+            return Ok(Dots { time: f64::NAN, slope: f64::NAN });
+        };
+        // The gradient of the times needs f itself as well.
+        let mut slope = std::mem::replace(&mut self.slope, Buffer::zeroed(&Ledger::new(), Purpose::Workspace, 0)?);
+        let evaluated = self.evaluate(t, x, None, &mut slope);
+        self.slope = slope;
+        evaluated?;
+        for (probe, product) in pull.probes.chunks_exact(x.len()).zip(pull.products) {
+            *product += dot(probe, &self.slope);
+        }
+        Ok(Dots { time, slope: dot(pull.cotangent, &self.slope) })
+    }
+}
+
+fn rows<T: Real>(shape: (usize, usize), numbers: &[T]) -> ArrayView2<'_, T> {
+    ArrayView2::from_shape(shape, numbers).expect("a batch of states")
+}
+
+fn rows_mut<T: Real>(shape: (usize, usize), numbers: &mut [T]) -> ArrayViewMut2<'_, T> {
+    ArrayViewMut2::from_shape(shape, numbers).expect("a batch of states")
+}

@@ -1,0 +1,132 @@
+//! How a batch lies in memory: panels `[batch / LANES][features][LANES]`, the batch being the SIMD lane.
+//!
+//! One panel row is one cache line, and every product of the network reads both operands in order. Row-major arrays
+//! `[batch, features]` exist only at the public boundary. The last panel is narrower where the batch does not fill it
+//! (1, 2 or 4 vector registers), and its spare lanes repeat the last sample; they carry no cotangent and no weight in
+//! norms.
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::real::{Real, vector_len};
+
+/// The panels of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panels {
+    pub samples: usize,
+    /// Samples and spare lanes together.
+    pub lanes: usize,
+    /// Lanes of a full panel.
+    full: usize,
+}
+
+/// One panel: its first lane, its number of lanes, and how many of them are samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panel {
+    pub first: usize,
+    pub width: usize,
+    pub samples: usize,
+}
+
+impl Panel {
+    /// Where the panel's numbers lie in an array with that many features, whose first lane is `origin`.
+    pub fn range(&self, features: usize, origin: usize) -> std::ops::Range<usize> {
+        let start = (self.first - origin) * features;
+        start..start + self.width * features
+    }
+}
+
+impl Panels {
+    pub fn new<T: Real>(samples: usize) -> Self {
+        let rest = samples % T::LANES;
+        let last = if rest == 0 { 0 } else { rest.next_power_of_two().max(vector_len::<T>()) };
+        Self { samples, lanes: samples - rest + last, full: T::LANES }
+    }
+
+    /// The panels whose lanes lie in `lanes`, which begins and ends between panels.
+    pub fn within(&self, lanes: std::ops::Range<usize>) -> impl Iterator<Item = Panel> + use<> {
+        let Panels { samples, full, .. } = *self;
+        let end = lanes.end;
+        lanes.step_by(full).map(move |first| Panel {
+            first,
+            width: (end - first).min(full),
+            samples: (samples - first).min(full),
+        })
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = Panel> + use<> {
+        self.within(0..self.lanes)
+    }
+
+    /// Consecutive ranges of at most `lanes` lanes, a multiple of a full panel.
+    pub fn blocks(&self, lanes: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+        let end = self.lanes;
+        (0..end).step_by(lanes).map(move |first| first..(first + lanes).min(end))
+    }
+
+    /// Copies rows `[samples, features]` into panels; spare lanes repeat the last sample, or are zero.
+    pub fn pack<T: Real>(&self, rows: ArrayView2<'_, T>, panels: &mut [T], spare: Spare) {
+        let features = rows.ncols();
+        for panel in self.all() {
+            let numbers = &mut panels[panel.range(features, 0)];
+            for (feature, row) in numbers.chunks_exact_mut(panel.width).enumerate() {
+                for (lane, number) in row.iter_mut().enumerate() {
+                    let sample = panel.first + lane.min(panel.samples - 1);
+                    *number = match spare {
+                        Spare::Zero if lane >= panel.samples => T::zero(),
+                        _ => rows[[sample, feature]],
+                    };
+                }
+            }
+        }
+    }
+
+    /// Copies panels into rows `[samples, features]`.
+    pub fn unpack<T: Real>(&self, panels: &[T], mut rows: ArrayViewMut2<'_, T>) {
+        let features = rows.ncols();
+        for panel in self.all() {
+            let numbers = &panels[panel.range(features, 0)];
+            for (feature, row) in numbers.chunks_exact(panel.width).enumerate() {
+                for (lane, &number) in row[..panel.samples].iter().enumerate() {
+                    rows[[panel.first + lane, feature]] = number;
+                }
+            }
+        }
+    }
+}
+
+/// What fills the lanes that hold no sample.
+#[derive(Clone, Copy)]
+pub enum Spare {
+    /// States: so that spare lanes compute what a sample computes, and nothing that could overflow.
+    Repeat,
+    /// Cotangents.
+    Zero,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    #[test]
+    fn rows_survive_the_round_trip() {
+        for samples in [1, 3, 4, 5, 8, 15, 16, 17, 31, 100] {
+            let rows = Array2::from_shape_fn((samples, 3), |(sample, feature)| (sample * 10 + feature) as f32);
+            let panels = Panels::new::<f32>(samples);
+            let mut packed = vec![f32::NAN; panels.lanes * 3];
+            panels.pack(rows.view(), &mut packed, Spare::Repeat);
+            assert!(packed.iter().all(|number| number.is_finite()));
+            let mut back = Array2::zeros((samples, 3));
+            panels.unpack(&packed, back.view_mut());
+            assert_eq!(rows, back);
+            assert_eq!(panels.all().map(|panel| panel.samples).sum::<usize>(), samples);
+        }
+    }
+
+    #[test]
+    fn a_batch_of_one_is_one_register_wide() {
+        assert_eq!(Panels::new::<f32>(1).lanes, vector_len::<f32>());
+        assert_eq!(Panels::new::<f64>(1).lanes, vector_len::<f64>());
+        assert_eq!(Panels::new::<f32>(17).lanes, 16 + vector_len::<f32>());
+    }
+}

@@ -1,0 +1,329 @@
+//! Matrix products on panels: Z = W·H, and with Wᵀ packed too dH = Wᵀ·dZ, and dW += dZ·Hᵀ.
+//!
+//! All three are one register tile: R rows of the left operand, broadcast, times V vector registers of the right one.
+//! R·V = 8 accumulators and V + R operands fill the 16 registers of x86 and leave the multiply units busy.
+
+use super::panels::Panels;
+use super::real::{Real, vector_len};
+use super::simd::Vector;
+use crate::error::Result;
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// A matrix `[rows, depth]` in the order in which the tile reads it: pairs of rows, `[rows / 2][depth][2]`, an odd last
+/// row paired with zeros.
+pub struct Packed<T> {
+    rows: usize,
+    depth: usize,
+    pairs: Buffer<T>,
+}
+
+impl<T: Real> Packed<T> {
+    /// Numbers in a packed matrix.
+    pub fn len(rows: usize, depth: usize) -> usize {
+        rows.next_multiple_of(2) * depth
+    }
+
+    pub fn new(ledger: &Ledger, rows: usize, depth: usize, entry: impl Fn(usize, usize) -> T) -> Result<Self> {
+        let mut pairs = Buffer::zeroed(ledger, Purpose::Network, Self::len(rows, depth))?;
+        for row in 0..rows {
+            for k in 0..depth {
+                pairs[row / 2 * 2 * depth + k * 2 + row % 2] = entry(row, k);
+            }
+        }
+        Ok(Self { rows, depth, pairs })
+    }
+
+    /// `z[row] = start[row] + Σ_k w[row, k] h[k]` for one panel: `h` is `[depth][width]`, `z` is `[rows][width]`.
+    pub fn times(&self, start: Option<&[T]>, width: usize, h: &[T], z: &mut [T]) {
+        assert!(h.len() == self.depth * width && z.len() == self.rows * width);
+        assert!(start.is_none_or(|start| start.len() == self.rows));
+        // SAFETY: the tiles read depth·width numbers of h and rows < self.rows of the pairs, and write rows of z.
+        unsafe {
+            match width / vector_len::<T>() {
+                1 => {
+                    let done = self.rows_of::<8, 1>(0, start, h, z);
+                    let done = self.rows_of::<4, 1>(done, start, h, z);
+                    let done = self.rows_of::<2, 1>(done, start, h, z);
+                    self.rows_of::<1, 1>(done, start, h, z);
+                }
+                2 => {
+                    let done = self.rows_of::<4, 2>(0, start, h, z);
+                    let done = self.rows_of::<2, 2>(done, start, h, z);
+                    self.rows_of::<1, 2>(done, start, h, z);
+                }
+                4 => {
+                    let done = self.rows_of::<2, 4>(0, start, h, z);
+                    self.rows_of::<1, 4>(done, start, h, z);
+                }
+                _ => unreachable!("panels are 1, 2 or 4 registers wide"),
+            }
+        }
+    }
+
+    /// Tiles of R rows from row `first` on, as many as there are whole; returns the first row not done.
+    ///
+    /// # Safety
+    /// As [`times`](Self::times) asserts, with V registers to the width.
+    unsafe fn rows_of<const R: usize, const V: usize>(
+        &self,
+        mut first: usize,
+        start: Option<&[T]>,
+        h: &[T],
+        z: &mut [T],
+    ) -> usize {
+        let width = V * vector_len::<T>();
+        while first + R <= self.rows {
+            let mut sums = [[T::Vector::splat(T::zero()); V]; R];
+            if let Some(start) = start {
+                for r in 0..R {
+                    sums[r] = [T::Vector::splat(start[first + r]); V];
+                }
+            }
+            unsafe {
+                let pairs = self.pairs.as_ptr();
+                let rows = std::array::from_fn(|r| {
+                    let row = first + r;
+                    pairs.add(row / 2 * 2 * self.depth + row % 2)
+                });
+                tile::<T, R, V>(&mut sums, self.depth, rows, 2, h.as_ptr());
+                for (r, row) in sums.iter().enumerate() {
+                    for (v, sum) in row.iter().enumerate() {
+                        sum.store(z.as_mut_ptr().add((first + r) * width + v * vector_len::<T>()));
+                    }
+                }
+            }
+            first += R;
+        }
+        first
+    }
+}
+
+/// `sums[r][v] += Σ_k rows[r][k·stride] · columns[k][v]`.
+///
+/// # Safety
+/// Each of `rows` has (depth − 1)·stride + 1 readable numbers, `columns` depth·V registers.
+#[inline(always)]
+unsafe fn tile<T: Real, const R: usize, const V: usize>(
+    sums: &mut [[T::Vector; V]; R],
+    depth: usize,
+    rows: [*const T; R],
+    stride: usize,
+    columns: *const T,
+) {
+    for k in 0..depth {
+        unsafe {
+            let column: [T::Vector; V] =
+                std::array::from_fn(|v| T::Vector::load(columns.add((k * V + v) * vector_len::<T>())));
+            for r in 0..R {
+                let factor = T::Vector::splat(*rows[r].add(k * stride));
+                for v in 0..V {
+                    sums[r][v] = factor.mul_add(column[v], sums[r][v]);
+                }
+            }
+        }
+    }
+}
+
+/// `gradient[row, column] += Σ_lane dz[row, lane] h[column, lane]` over a block of panels.
+///
+/// `dz` and `h` are the block's panels with `rows` and `columns` features; `gradient` is row-major with that stride;
+/// `scratch` has room for [`outer_scratch`] numbers.
+pub fn add_outer<T: Real>(
+    panels: &Panels,
+    block: std::ops::Range<usize>,
+    (rows, dz): (usize, &[T]),
+    (columns, h): (usize, &[T]),
+    gradient: &mut [T],
+    stride: usize,
+    scratch: &mut [T],
+) {
+    let lanes = block.len();
+    assert!(dz.len() == rows * lanes && h.len() == columns * lanes);
+    assert!(rows == 0 || columns == 0 || gradient.len() >= (rows - 1) * stride + columns);
+    let mut first = 0;
+    while first < columns {
+        let width = (columns - first).min(T::LANES);
+        let registers = width.div_ceil(vector_len::<T>()).next_power_of_two();
+        let outer = Outer { panels, block: block.clone(), rows, dz, first, width, stride };
+        // SAFETY: the lengths are asserted above, and the scratch holds one register row for every lane.
+        unsafe {
+            match registers {
+                1 => {
+                    transpose::<T, 1>(panels, block.clone(), (columns, h), first, scratch);
+                    let done = outer.rows_of::<8, 1>(0, gradient, scratch);
+                    let done = outer.rows_of::<4, 1>(done, gradient, scratch);
+                    let done = outer.rows_of::<2, 1>(done, gradient, scratch);
+                    outer.rows_of::<1, 1>(done, gradient, scratch);
+                }
+                2 => {
+                    transpose::<T, 2>(panels, block.clone(), (columns, h), first, scratch);
+                    let done = outer.rows_of::<4, 2>(0, gradient, scratch);
+                    let done = outer.rows_of::<2, 2>(done, gradient, scratch);
+                    outer.rows_of::<1, 2>(done, gradient, scratch);
+                }
+                4 => {
+                    transpose::<T, 4>(panels, block.clone(), (columns, h), first, scratch);
+                    let done = outer.rows_of::<2, 4>(0, gradient, scratch);
+                    outer.rows_of::<1, 4>(done, gradient, scratch);
+                }
+                _ => unreachable!("a cache line is 1, 2 or 4 registers"),
+            }
+        }
+        first += width;
+    }
+}
+
+/// Numbers of scratch for [`add_outer`] on a block of so many lanes.
+pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
+    lanes * T::LANES
+}
+
+struct Outer<'a, T> {
+    panels: &'a Panels,
+    block: std::ops::Range<usize>,
+    rows: usize,
+    dz: &'a [T],
+    first: usize,
+    width: usize,
+    stride: usize,
+}
+
+impl<T: Real> Outer<'_, T> {
+    /// # Safety
+    /// As [`add_outer`] asserts; `transposed` holds V registers for every lane of the block.
+    unsafe fn rows_of<const R: usize, const V: usize>(
+        &self,
+        mut first_row: usize,
+        gradient: &mut [T],
+        transposed: &[T],
+    ) -> usize {
+        while first_row + R <= self.rows {
+            let mut sums = [[T::Vector::splat(T::zero()); V]; R];
+            for panel in self.panels.within(self.block.clone()) {
+                let lane = panel.first - self.block.start;
+                let dz = &self.dz[panel.range(self.rows, self.block.start)];
+                unsafe {
+                    let rows = std::array::from_fn(|r| dz.as_ptr().add((first_row + r) * panel.width));
+                    let columns = transposed.as_ptr().add(lane * V * vector_len::<T>());
+                    tile::<T, R, V>(&mut sums, panel.width, rows, 1, columns);
+                }
+            }
+            for (r, row) in sums.iter().enumerate() {
+                let start = (first_row + r) * self.stride + self.first;
+                let target = &mut gradient[start..start + self.width];
+                // One cache line, the widest tile there is.
+                let mut line = [T::zero(); 16];
+                for (v, sum) in row.iter().enumerate() {
+                    unsafe { sum.store(line.as_mut_ptr().add(v * vector_len::<T>())) }
+                }
+                for (target, sum) in target.iter_mut().zip(line) {
+                    *target = *target + sum;
+                }
+            }
+            first_row += R;
+        }
+        first_row
+    }
+}
+
+/// Features `first ..` of a block as `[lane][V registers]`, zero where there are fewer features.
+///
+/// # Safety
+/// `transposed` holds V registers for every lane of the block.
+unsafe fn transpose<T: Real, const V: usize>(
+    panels: &Panels,
+    block: std::ops::Range<usize>,
+    (features, h): (usize, &[T]),
+    first: usize,
+    transposed: &mut [T],
+) {
+    let len = vector_len::<T>();
+    debug_assert!(transposed.len() >= block.len() * V * len);
+    for panel in panels.within(block.clone()) {
+        let source = h[panel.range(features, block.start)].as_ptr();
+        for (v, lane) in (0..V).flat_map(|v| (0..panel.width).step_by(len).map(move |lane| (v, lane))) {
+            let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
+            for (i, row) in square[..len].iter_mut().enumerate() {
+                let feature = first + v * len + i;
+                if feature < features {
+                    *row = unsafe { T::Vector::load(source.add(feature * panel.width + lane)) };
+                }
+            }
+            T::Vector::transpose(&mut square[..len]);
+            let target = panel.first - block.start + lane;
+            for (i, row) in square[..len].iter().enumerate() {
+                unsafe { row.store(transposed.as_mut_ptr().add(((target + i) * V + v) * len)) }
+            }
+        }
+    }
+}
+
+/// The most numbers that a register holds on any target: 8 f32 with AVX.
+const MAX_REGISTER: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn numbers<T: Real>(len: usize, seed: u64) -> Vec<T> {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        (0..len)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                T::of((state >> 33) as f64 / f64::from(1u32 << 30) - 1.0)
+            })
+            .collect()
+    }
+
+    fn check<T: Real>(rows: usize, depth: usize, samples: usize, seed: u64) {
+        let panels = Panels::new::<T>(samples);
+        let ledger = Ledger::new();
+        let w: Vec<T> = numbers(rows * depth, seed);
+        let start: Vec<T> = numbers(rows, seed + 1);
+        let h: Vec<T> = numbers(depth * panels.lanes, seed + 2);
+        let dz: Vec<T> = numbers(rows * panels.lanes, seed + 3);
+        let packed = Packed::new(&ledger, rows, depth, |row, k| w[row * depth + k]).unwrap();
+        let tolerance = (depth.max(panels.lanes) as f64) * T::epsilon().wide();
+        let close = |left: T, right: f64| (left.wide() - right).abs() <= tolerance;
+
+        let mut z = vec![T::nan(); rows * panels.lanes];
+        for panel in panels.all() {
+            packed.times(Some(&start), panel.width, &h[panel.range(depth, 0)], &mut z[panel.range(rows, 0)]);
+            for row in 0..rows {
+                for lane in 0..panel.width {
+                    let at = |features: usize, k: usize| panel.range(features, 0).start + k * panel.width + lane;
+                    let naive: f64 = (0..depth).map(|k| w[row * depth + k].wide() * h[at(depth, k)].wide()).sum();
+                    assert!(close(z[at(rows, row)], naive + start[row].wide()));
+                }
+            }
+        }
+
+        let stride = depth + 1;
+        let mut gradient = vec![T::one(); rows * stride];
+        let mut scratch = vec![T::nan(); outer_scratch::<T>(panels.lanes)];
+        add_outer(&panels, 0..panels.lanes, (rows, &dz), (depth, &h), &mut gradient, stride, &mut scratch);
+        for row in 0..rows {
+            assert_eq!(gradient[row * stride + depth], T::one(), "beyond the columns nothing is written");
+            for k in 0..depth {
+                let mut naive = 1.0;
+                for panel in panels.all() {
+                    let (z, h) = (&dz[panel.range(rows, 0)], &h[panel.range(depth, 0)]);
+                    for lane in 0..panel.width {
+                        naive += z[row * panel.width + lane].wide() * h[k * panel.width + lane].wide();
+                    }
+                }
+                assert!(close(gradient[row * stride + k], naive));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn products_match_naive_ones(rows in 1..40_usize, depth in 1..40_usize, samples in 1..70_usize, seed: u32) {
+            check::<f32>(rows, depth, samples, seed.into());
+            check::<f64>(rows, depth, samples, seed.into());
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The ledger: every buffer of a solve, counted by purpose, and the buffers it counts.
+//!
+//! Workspaces are allocated once and sized by formulas; allocation fails with [`Error::OutOfMemory`] and never aborts.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::error::{Error, Result};
+
+/// What a buffer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The parameters, and the copies packed for the kernels.
+    Network,
+    /// The gradient of the parameters, its carry, and the sum over one step.
+    Gradient,
+    /// Step states x_n (and, where tapes are kept, their stage states) retained over the solve.
+    Checkpoints,
+    /// (t_n, h_n) of every step, 16 bytes each, and the step of every output.
+    Records,
+    /// Stage states, slopes and their cotangents within one step.
+    Stages,
+    /// Activations retained for the reverse of the network.
+    Tape,
+    Output,
+    Cotangent,
+    /// The running state and cotangent with their carries, and scratch of the kernels.
+    Workspace,
+}
+
+impl Purpose {
+    pub const ALL: [Purpose; 9] = [
+        Purpose::Network,
+        Purpose::Gradient,
+        Purpose::Checkpoints,
+        Purpose::Records,
+        Purpose::Stages,
+        Purpose::Tape,
+        Purpose::Output,
+        Purpose::Cotangent,
+        Purpose::Workspace,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Purpose::Network => "network",
+            Purpose::Gradient => "gradient",
+            Purpose::Checkpoints => "checkpoints",
+            Purpose::Records => "records",
+            Purpose::Stages => "stages",
+            Purpose::Tape => "tape",
+            Purpose::Output => "output",
+            Purpose::Cotangent => "cotangent",
+            Purpose::Workspace => "workspace",
+        }
+    }
+}
+
+/// Bytes by purpose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bytes([usize; Purpose::ALL.len()]);
+
+impl Bytes {
+    pub fn of(&self, purpose: Purpose) -> usize {
+        self.0[purpose as usize]
+    }
+
+    pub fn total(&self) -> usize {
+        self.0.iter().sum()
+    }
+}
+
+/// Bytes in all living buffers of all ledgers of this process.
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes in all living buffers: what a leak would raise.
+pub fn live_bytes() -> usize {
+    LIVE.load(Relaxed)
+}
+
+/// Live and peak bytes of one solve and its gradients, by purpose. Clones share the same counts.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    live: [AtomicUsize; Purpose::ALL.len()],
+    peak: [AtomicUsize; Purpose::ALL.len()],
+    live_total: AtomicUsize,
+    peak_total: AtomicUsize,
+}
+
+impl Ledger {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn live(&self) -> Bytes {
+        Bytes(std::array::from_fn(|purpose| self.0.live[purpose].load(Relaxed)))
+    }
+
+    /// Bytes by purpose at the moment when their total was greatest, so that they add up to it.
+    pub fn peak(&self) -> Bytes {
+        Bytes(std::array::from_fn(|purpose| self.0.peak[purpose].load(Relaxed)))
+    }
+
+    /// Counts bytes that live elsewhere and as long as the solve, such as the field's own parameters.
+    pub(crate) fn note(&self, purpose: Purpose, bytes: usize) {
+        self.0.live[purpose as usize].fetch_add(bytes, Relaxed);
+        let total = self.0.live_total.fetch_add(bytes, Relaxed) + bytes;
+        if total > self.0.peak_total.fetch_max(total, Relaxed) {
+            for (peak, live) in self.0.peak.iter().zip(&self.0.live) {
+                peak.store(live.load(Relaxed), Relaxed);
+            }
+        }
+    }
+
+    fn forget(&self, purpose: Purpose, bytes: usize) {
+        self.0.live[purpose as usize].fetch_sub(bytes, Relaxed);
+        self.0.live_total.fetch_sub(bytes, Relaxed);
+    }
+}
+
+/// A fixed number of numbers, zero at first, counted in a ledger until dropped.
+#[derive(Debug)]
+pub struct Buffer<T> {
+    numbers: Vec<T>,
+    purpose: Purpose,
+    ledger: Ledger,
+}
+
+impl<T: Copy + Default> Buffer<T> {
+    pub fn zeroed(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+        let bytes = len.saturating_mul(size_of::<T>());
+        let mut numbers = Vec::new();
+        numbers.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+        numbers.resize(len, T::default());
+        ledger.note(purpose, bytes);
+        LIVE.fetch_add(bytes, Relaxed);
+        Ok(Self { numbers, purpose, ledger: ledger.clone() })
+    }
+
+    pub fn copied(ledger: &Ledger, purpose: Purpose, numbers: &[T]) -> Result<Self> {
+        let mut buffer = Self::zeroed(ledger, purpose, numbers.len())?;
+        buffer.copy_from_slice(numbers);
+        Ok(buffer)
+    }
+}
+
+impl<T> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.numbers
+    }
+}
+
+impl<T> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.numbers
+    }
+}
+
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        let bytes = self.numbers.len() * size_of::<T>();
+        self.ledger.forget(self.purpose, bytes);
+        LIVE.fetch_sub(bytes, Relaxed);
+    }
+}
+
+/// A growing sequence of items of equal length, in chunks: it never moves what it holds, nor holds twice what it needs.
+#[derive(Debug)]
+pub struct Chunks<T> {
+    item: usize,
+    per_chunk: usize,
+    len: usize,
+    chunks: Vec<Buffer<T>>,
+    purpose: Purpose,
+    ledger: Ledger,
+}
+
+/// The size that a chunk aims at.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+impl<T: Copy + Default> Chunks<T> {
+    /// Items of `item` numbers each; `⌈n / per_chunk⌉ · per_chunk` of them are allocated for n, where `per_chunk` is as
+    /// many as fit [`CHUNK_BYTES`], at least one, and at most the number that is `expected`.
+    pub fn new(ledger: &Ledger, purpose: Purpose, item: usize, expected: Option<usize>) -> Self {
+        let fit = (CHUNK_BYTES / (item * size_of::<T>()).max(1)).max(1);
+        let per_chunk = expected.map_or(fit, |expected| fit.min(expected.max(1)));
+        Self { item, per_chunk, len: 0, chunks: Vec::new(), purpose, ledger: ledger.clone() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Appends a copy.
+    pub fn push(&mut self, item: &[T]) -> Result<()> {
+        if self.len == self.chunks.len() * self.per_chunk {
+            let chunk = Buffer::zeroed(&self.ledger, self.purpose, self.item * self.per_chunk)?;
+            self.chunks
+                .try_reserve(1)
+                .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
+            self.chunks.push(chunk);
+        }
+        self.len += 1;
+        let index = self.len - 1;
+        let start = index % self.per_chunk * self.item;
+        self.chunks[index / self.per_chunk][start..start + self.item].copy_from_slice(item);
+        Ok(())
+    }
+
+    pub fn get(&self, index: usize) -> &[T] {
+        let start = index % self.per_chunk * self.item;
+        &self.chunks[index / self.per_chunk][start..start + self.item]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_adds_up_and_outlives_its_buffers() {
+        let ledger = Ledger::new();
+        let tape = Buffer::<f64>::zeroed(&ledger, Purpose::Tape, 100).unwrap();
+        let stages = Buffer::<f32>::zeroed(&ledger, Purpose::Stages, 50).unwrap();
+        drop(tape);
+        let more = Buffer::<f32>::zeroed(&ledger, Purpose::Stages, 10).unwrap();
+        assert_eq!(ledger.live().total(), 240);
+        drop((stages, more));
+        assert_eq!(ledger.live().total(), 0);
+        assert_eq!(ledger.peak().total(), 1000);
+        assert_eq!((ledger.peak().of(Purpose::Tape), ledger.peak().of(Purpose::Stages)), (800, 200));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        let error = Buffer::<f64>::zeroed(&Ledger::new(), Purpose::Tape, usize::MAX / 16).unwrap_err();
+        assert_eq!(error.code(), "OUT_OF_MEMORY");
+    }
+
+    #[test]
+    fn chunks_keep_what_was_pushed() {
+        let ledger = Ledger::new();
+        let mut chunks = Chunks::<f64>::new(&ledger, Purpose::Records, 2, None);
+        for n in 0..3000 {
+            chunks.push(&[n as f64, -(n as f64)]).unwrap();
+        }
+        assert_eq!(chunks.get(2999), [2999.0, -2999.0]);
+        assert_eq!(ledger.live().total(), 3 * CHUNK_BYTES);
+    }
+}

@@ -1,0 +1,424 @@
+//! Forward, tape and reverse of a network, a block of panels at a time.
+//!
+//! The tape of a block keeps, layer by layer, `[u][a][d]` with the layer's outputs as features: u = W x + b before a
+//! concatsquash gate; a = σ(z) for hidden layers; d = σ′(z) where it cannot be had from a. The first layer's input is not
+//! kept: the caller has it.
+
+use std::ops::Range;
+
+use super::{Activation, Architecture, Layer, Time};
+use crate::error::Result;
+use crate::field::Dots;
+use crate::kernel::math::sigmoid;
+use crate::kernel::panels::Panels;
+use crate::kernel::product::{Packed, add_outer, outer_scratch};
+use crate::kernel::real::Real;
+use crate::kernel::vector::{dot, total};
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// Panels that go through the network together: enough that a product over their lanes hides the loads and stores of
+/// the gradient, few enough that their activations stay in the cache.
+const BLOCK_PANELS: usize = 4;
+
+/// What a forward pass is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    Value,
+    /// The last product is skipped where no tape needs it.
+    Tape,
+    Both,
+}
+
+/// A network's parameters, packed, with the scratch for one block.
+pub struct Pass<T> {
+    activation: Activation,
+    time: Time,
+    /// The time of the passes that follow.
+    t: f64,
+    panels: Panels,
+    layers: Vec<PackedLayer<T>>,
+    /// Features of the tape in all.
+    tape_width: usize,
+    /// The tape of one block.
+    tape: Buffer<T>,
+    /// Cotangents of a layer's output and of its input, and the value of a block.
+    cotangents: [Buffer<T>; 2],
+    /// A block's features with the batch as rows, for the outer product.
+    transposed: Buffer<T>,
+}
+
+struct PackedLayer<T> {
+    place: Layer,
+    forward: Packed<T>,
+    /// Wᵀ, where the reverse pass is wanted.
+    backward: Option<Packed<T>>,
+    vectors: Vectors<T>,
+    /// Features of the tape before this layer's.
+    tape_start: usize,
+    /// Of this layer's part of the tape, where a begins and where d does.
+    values: usize,
+    derivatives: usize,
+}
+
+/// A layer's vectors, one number an output each, one behind the other.
+struct Vectors<T> {
+    outputs: usize,
+    numbers: Buffer<T>,
+}
+
+/// Which of a layer's vectors. The first five are parameters, the others follow from them and the time.
+#[derive(Clone, Copy)]
+enum Vector {
+    Bias,
+    TimeWeight,
+    GateWeight,
+    GateBias,
+    HyperBias,
+    /// What W x starts from.
+    Shift,
+    /// The concatsquash gate, and what is added behind it.
+    Gate,
+    Drift,
+    /// Over a block: Σ dz, and Σ dz·u.
+    Sum,
+    ProductSum,
+}
+
+/// Numbers in the vectors of a layer, for each output.
+pub const VECTORS: usize = 10;
+
+impl<T: Real> Vectors<T> {
+    fn get(&self, which: Vector) -> &[T] {
+        let start = which as usize * self.outputs;
+        &self.numbers[start..start + self.outputs]
+    }
+
+    fn get_mut(&mut self, which: Vector) -> &mut [T] {
+        let start = which as usize * self.outputs;
+        &mut self.numbers[start..start + self.outputs]
+    }
+}
+
+impl<T: Real> PackedLayer<T> {
+    fn new(
+        place: Layer,
+        parameters: &[T],
+        last: bool,
+        architecture: &Architecture,
+        tape_start: usize,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<Self> {
+        let Layer { inputs, outputs, weight, columns, .. } = place;
+        let first = columns - inputs;
+        let entry = |row: usize, k: usize| parameters[weight + row * columns + first + k];
+        let forward = Packed::new(ledger, outputs, inputs, entry)?;
+        let backward = if reverse { Some(Packed::new(ledger, inputs, outputs, |row, k| entry(k, row))?) } else { None };
+        let numbers = Buffer::zeroed(ledger, Purpose::Network, VECTORS * outputs)?;
+        let mut vectors = Vectors { outputs, numbers };
+        let gate =
+            [Vector::GateWeight, Vector::GateBias, Vector::HyperBias].into_iter().zip(place.gate.into_iter().flatten());
+        for (which, offset) in place.bias.map(|offset| (Vector::Bias, offset)).into_iter().chain(gate) {
+            vectors.get_mut(which).copy_from_slice(&parameters[offset..offset + outputs]);
+        }
+        if first == 1 {
+            for (row, time) in vectors.get_mut(Vector::TimeWeight).iter_mut().enumerate() {
+                *time = parameters[weight + row * columns];
+            }
+        }
+        let values = if architecture.time == Time::ConcatSquash { outputs } else { 0 };
+        let derivatives = values + if last { 0 } else { outputs };
+        Ok(Self { place, forward, backward, vectors, tape_start, values, derivatives })
+    }
+
+    /// Features of this layer's part of the tape.
+    fn tape_width(&self, last: bool, activation: Activation) -> usize {
+        self.derivatives + if !last && activation.keeps_derivative() { self.place.outputs } else { 0 }
+    }
+
+    fn set_time(&mut self, t: f64) {
+        for row in 0..self.place.outputs {
+            let at = |vectors: &Vectors<T>, which| vectors.get(which)[row].wide();
+            let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
+            let gate = sigmoid(at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias));
+            let drift = at(&self.vectors, Vector::HyperBias) * t;
+            self.vectors.get_mut(Vector::Shift)[row] = T::of(shift);
+            self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
+            self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
+        }
+    }
+
+    /// Behind the gate: z = u · gate + drift, for one panel.
+    fn squash(&self, width: usize, u: &[T], z: &mut [T]) {
+        let (gates, drifts) = (self.vectors.get(Vector::Gate), self.vectors.get(Vector::Drift));
+        for (row, (u, z)) in u.chunks_exact(width).zip(z.chunks_exact_mut(width)).enumerate() {
+            for (&u, z) in u.iter().zip(z) {
+                *z = u * gates[row] + drifts[row];
+            }
+        }
+    }
+
+    /// Sums Σ dz and, with a gate, Σ dz·u over the lanes of a block; there dz becomes the cotangent of u.
+    fn sum_block(&mut self, panels: &Panels, block: Range<usize>, dz: &mut [T], u: Option<&[T]>) {
+        let outputs = self.place.outputs;
+        self.vectors.get_mut(Vector::Sum).fill(T::zero());
+        self.vectors.get_mut(Vector::ProductSum).fill(T::zero());
+        for panel in panels.within(block.clone()) {
+            let range = panel.range(outputs, block.start);
+            let rows = dz[range.clone()].chunks_exact_mut(panel.width).enumerate();
+            for (row, dz) in rows {
+                let sum = &mut self.vectors.get_mut(Vector::Sum)[row];
+                *sum = *sum + total(dz);
+                if let Some(u) = u {
+                    let u = &u[range.start + row * panel.width..][..panel.width];
+                    let gate = self.vectors.get(Vector::Gate)[row];
+                    let product = T::of(dot(dz, u));
+                    let sum = &mut self.vectors.get_mut(Vector::ProductSum)[row];
+                    *sum = *sum + product;
+                    dz.iter_mut().for_each(|dz| *dz = *dz * gate);
+                }
+            }
+        }
+    }
+
+    /// From the sums over a block: adds the gradients of the bias, of the time's column and of the gate, and returns the
+    /// cotangent of the time.
+    fn pull_vectors(&self, t: f64, gradient: &mut [T]) -> f64 {
+        let Layer { columns, inputs, weight, .. } = self.place;
+        let mut add = |index: usize, part: f64| gradient[index] = gradient[index] + T::of(part);
+        let mut time = 0.0;
+        for row in 0..self.place.outputs {
+            let at = |which| self.vectors.get(which)[row].wide();
+            let (sum, mut bias) = (at(Vector::Sum), at(Vector::Sum));
+            if columns > inputs {
+                add(weight + row * columns, sum * t);
+                time += sum * at(Vector::TimeWeight);
+            }
+            if let Some([gate_weight, gate_bias, hyper_bias]) = self.place.gate {
+                let gate = at(Vector::Gate);
+                let into_gate = at(Vector::ProductSum) * gate * (1.0 - gate);
+                add(gate_weight + row, into_gate * t);
+                add(gate_bias + row, into_gate);
+                add(hyper_bias + row, sum * t);
+                time += into_gate * at(Vector::GateWeight) + sum * at(Vector::HyperBias);
+                bias *= gate;
+            }
+            if let Some(offset) = self.place.bias {
+                add(offset + row, bias);
+            }
+        }
+        time
+    }
+
+    /// The part of ⟨ℓ, f⟩ that the sums over a block hold: all of it behind a gate, else what does not pass W.
+    fn slope_of_vectors(&self) -> f64 {
+        let at = |which, row: usize| self.vectors.get(which)[row].wide();
+        let gated = self.place.gate.is_some();
+        (0..self.place.outputs)
+            .map(|row| match gated {
+                true => {
+                    at(Vector::Gate, row) * at(Vector::ProductSum, row) + at(Vector::Drift, row) * at(Vector::Sum, row)
+                }
+                false => at(Vector::Shift, row) * at(Vector::Sum, row),
+            })
+            .sum()
+    }
+}
+
+impl<T: Real> Pass<T> {
+    pub fn new(
+        architecture: &Architecture,
+        parameters: &[T],
+        panels: Panels,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<Self> {
+        let places = architecture.layers();
+        let last = places.len() - 1;
+        let mut layers = Vec::with_capacity(places.len());
+        let mut tape_width = 0;
+        for (index, place) in places.into_iter().enumerate() {
+            let layer = PackedLayer::new(place, parameters, index == last, architecture, tape_width, reverse, ledger)?;
+            tape_width += layer.tape_width(index == last, architecture.activation);
+            layers.push(layer);
+        }
+        let lanes = block_lanes::<T>(&panels);
+        let widest = architecture.widths.iter().copied().max().unwrap_or(0);
+        let scratch = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, if reverse { len } else { 0 });
+        Ok(Self {
+            activation: architecture.activation,
+            time: architecture.time,
+            t: 0.0,
+            panels,
+            layers,
+            tape_width,
+            tape: Buffer::zeroed(ledger, Purpose::Tape, lanes * tape_width)?,
+            cotangents: [scratch(lanes * widest)?, scratch(lanes * widest)?],
+            transposed: scratch(outer_scratch::<T>(lanes))?,
+        })
+    }
+
+    /// Numbers of tape for each lane.
+    pub fn tape_width(&self) -> usize {
+        self.tape_width
+    }
+
+    /// Ranges of lanes that go through the network together.
+    pub fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        self.panels.blocks(BLOCK_PANELS * T::LANES)
+    }
+
+    /// The time of the passes that follow.
+    pub fn set_time(&mut self, t: f64) {
+        self.t = t;
+        for layer in &mut self.layers {
+            layer.set_time(t);
+        }
+    }
+
+    /// Runs a block forward: `x` is its input, `tape` where to keep its tape (else in this pass's own), `value` where the
+    /// output goes.
+    pub fn forward(
+        &mut self,
+        block: Range<usize>,
+        x: &[T],
+        tape: Option<&mut [T]>,
+        mut value: Option<&mut [T]>,
+        wanted: Wanted,
+    ) {
+        let lanes = block.len();
+        let (activation, squash) = (self.activation, self.time == Time::ConcatSquash);
+        let tape = match tape {
+            Some(tape) => tape,
+            None => &mut self.tape[..lanes * self.tape_width],
+        };
+        let last = self.layers.len() - 1;
+        let mut input = 0..0;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if index == last && wanted == Wanted::Tape && !squash {
+                break;
+            }
+            let outputs = layer.place.outputs;
+            let (before, own) = tape.split_at_mut(layer.tape_start * lanes);
+            let h = if index == 0 { x } else { &before[input.clone()] };
+            let (u, own) = own.split_at_mut(layer.values * lanes);
+            let hidden = if index == last { 0 } else { outputs * lanes };
+            let (a, d) = own.split_at_mut(hidden);
+            let z = if index == last { value.as_deref_mut().unwrap_or(&mut []) } else { a };
+            for panel in self.panels.within(block.clone()) {
+                let h = &h[panel.range(layer.place.inputs, block.start)];
+                let range = panel.range(outputs, block.start);
+                let product = if squash { &mut u[range.clone()] } else { &mut z[range.clone()] };
+                layer.forward.times(Some(layer.vectors.get(Vector::Shift)), panel.width, h, product);
+                if z.is_empty() {
+                    continue;
+                }
+                let z = &mut z[range.clone()];
+                if squash {
+                    layer.squash(panel.width, &u[range.clone()], z);
+                }
+                if index < last {
+                    if activation.keeps_derivative() && wanted != Wanted::Value {
+                        activation.apply_keeping(z, &mut d[range]);
+                    } else {
+                        activation.apply(z);
+                    }
+                }
+            }
+            let start = (layer.tape_start + layer.values) * lanes;
+            input = start..start + outputs * lanes;
+        }
+    }
+
+    /// The output of a block whose tape is kept, or stands in this pass's own.
+    pub fn value(&mut self, block: Range<usize>, x: &[T], tape: Option<&[T]>) -> &[T] {
+        let lanes = block.len();
+        let tape = tape.unwrap_or(&self.tape);
+        let last = self.layers.len() - 1;
+        let layer = &self.layers[last];
+        let (inputs, outputs) = (layer.place.inputs, layer.place.outputs);
+        let h = input(&self.layers, last, lanes, x, tape);
+        let value = &mut self.cotangents[0][..lanes * outputs];
+        for panel in self.panels.within(block.clone()) {
+            let range = panel.range(outputs, block.start);
+            if self.time == Time::ConcatSquash {
+                let u = &tape[layer.tape_start * lanes..][range.clone()];
+                layer.squash(panel.width, u, &mut value[range]);
+            } else {
+                let h = &h[panel.range(inputs, block.start)];
+                layer.forward.times(Some(layer.vectors.get(Vector::Shift)), panel.width, h, &mut value[range]);
+            }
+        }
+        value
+    }
+
+    /// The transpose of a block at its tape: `dx` becomes (∂f/∂x)ᵀ ℓ, (∂f/∂θ)ᵀ ℓ is added to `gradient`.
+    pub fn reverse(
+        &mut self,
+        block: Range<usize>,
+        x: &[T],
+        kept: Option<&[T]>,
+        cotangent: &[T],
+        dx: &mut [T],
+        gradient: &mut [T],
+    ) -> Dots {
+        let lanes = block.len();
+        let tape = kept.unwrap_or(&self.tape);
+        let [first, second] = &mut self.cotangents;
+        let (mut dz, mut dh) = (&mut first[..], &mut second[..]);
+        dz[..cotangent.len()].copy_from_slice(cotangent);
+        let mut dots = Dots::default();
+        let last = self.layers.len() - 1;
+        for index in (0..=last).rev() {
+            let h = input(&self.layers, index, lanes, x, tape);
+            let layer = &mut self.layers[index];
+            let Layer { inputs, outputs, columns, weight, .. } = layer.place;
+            let own = &tape[layer.tape_start * lanes..];
+            let cotangent = &mut dz[..outputs * lanes];
+            if index < last {
+                let start = if self.activation.keeps_derivative() { layer.derivatives } else { layer.values };
+                self.activation.pull(&own[start * lanes..(start + outputs) * lanes], cotangent);
+            }
+            let u = (self.time == Time::ConcatSquash).then(|| &own[..outputs * lanes]);
+            layer.sum_block(&self.panels, block.clone(), cotangent, u);
+            dots.time += layer.pull_vectors(self.t, gradient);
+            add_outer(
+                &self.panels,
+                block.clone(),
+                (outputs, cotangent),
+                (inputs, h),
+                &mut gradient[weight + columns - inputs..],
+                columns,
+                &mut self.transposed,
+            );
+            let target = if index == 0 { &mut *dx } else { &mut dh[..inputs * lanes] };
+            if let Some(backward) = &layer.backward {
+                for panel in self.panels.within(block.clone()) {
+                    let dz = &cotangent[panel.range(outputs, block.start)];
+                    backward.times(None, panel.width, dz, &mut target[panel.range(inputs, block.start)]);
+                }
+            }
+            if index == last {
+                dots.slope += layer.slope_of_vectors();
+                if self.time != Time::ConcatSquash {
+                    dots.slope += dot(target, h);
+                }
+            }
+            std::mem::swap(&mut dz, &mut dh);
+        }
+        dots
+    }
+}
+
+/// What went into a layer.
+fn input<'a, T: Real>(layers: &[PackedLayer<T>], index: usize, lanes: usize, x: &'a [T], tape: &'a [T]) -> &'a [T] {
+    match index.checked_sub(1).map(|before| &layers[before]) {
+        None => x,
+        Some(before) => &tape[(before.tape_start + before.values) * lanes..][..before.place.outputs * lanes],
+    }
+}
+
+/// Lanes of the largest block.
+fn block_lanes<T: Real>(panels: &Panels) -> usize {
+    panels.lanes.min(BLOCK_PANELS * T::LANES)
+}

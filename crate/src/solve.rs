@@ -1,0 +1,609 @@
+//! The forward loop: one solve over a batch that shares its times and steps, fixed or adaptive.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
+
+use crate::control::{Control, Controller};
+use crate::error::{Error, Progress, Result, finite};
+use crate::field::{Dynamics, VectorField, check_batch};
+use crate::kernel::panels::Spare;
+use crate::kernel::real::Real;
+use crate::kernel::vector::{Summation, accumulate, combine};
+use crate::memory::{Buffer, Bytes, Ledger, Purpose};
+use crate::step::{Inside, Span, error_estimate, increment, stage_state};
+use crate::tableau::Tableau;
+
+/// Which steps to take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Steps {
+    /// As the tolerances ask, for a method that estimates its error; else one for each interval between times.
+    Automatic,
+    /// So many equal ones for each interval between times.
+    PerInterval(usize),
+    /// Equal ones no longer than this, in each interval; over all times together where outputs are interpolated.
+    AtMost(f64),
+}
+
+/// How the solution comes to be known at the output times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Steps end on them.
+    Land,
+    /// By the continuous extension of the step that they lie in.
+    Interpolate,
+}
+
+/// How to solve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub method: &'static Tableau,
+    pub steps: Steps,
+    pub output: Option<Output>,
+    pub rtol: f64,
+    pub atol: f64,
+    pub first_step: Option<f64>,
+    pub min_step: f64,
+    pub max_step: f64,
+    /// Steps tried, rejected ones included.
+    pub max_steps: usize,
+    pub safety: f64,
+    pub min_factor: f64,
+    pub max_factor: f64,
+    pub controller: Controller,
+    pub summation: Summation,
+}
+
+impl Options {
+    /// The defaults for a method: tolerances 1e-6 and 1e-8, no bounds on the step but 100,000 tries.
+    pub fn new(method: &'static Tableau) -> Self {
+        Self {
+            method,
+            steps: Steps::Automatic,
+            output: None,
+            rtol: 1e-6,
+            atol: 1e-8,
+            first_step: None,
+            min_step: 0.0,
+            max_step: f64::INFINITY,
+            max_steps: 100_000,
+            safety: 0.9,
+            min_factor: 0.2,
+            max_factor: 10.0,
+            controller: Controller::Standard,
+            summation: Summation::Compensated,
+        }
+    }
+
+    /// Whether the steps follow the tolerances.
+    pub fn adaptive(&self) -> bool {
+        self.steps == Steps::Automatic && self.method.adaptive()
+    }
+
+    /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
+    /// and chooses its steps (bosh3, dopri5, tsit5).
+    pub(crate) fn interpolates(&self) -> bool {
+        match self.output {
+            Some(output) => output == Output::Interpolate && !matches!(self.steps, Steps::PerInterval(_)),
+            None => self.adaptive() && self.method.fsal(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let positive = |argument, number: f64| match number > 0.0 {
+            true => Ok(()),
+            false => Err(Error::option(argument, "a positive number", number)),
+        };
+        let tolerance = |argument, number: f64| match number >= 0.0 && number < f64::INFINITY {
+            true => Ok(()),
+            false => Err(Error::option(argument, "a finite number, zero or more", number)),
+        };
+        tolerance("rtol", self.rtol)?;
+        tolerance("atol", self.atol)?;
+        if self.rtol == 0.0 && self.atol == 0.0 {
+            return Err(Error::option("atol", "a positive number where rtol is zero", self.atol));
+        }
+        if let Some(first) = self.first_step {
+            positive("firstStep", first)?;
+            if first.is_infinite() {
+                return Err(Error::option("firstStep", "a finite number", first));
+            }
+        }
+        tolerance("minStep", self.min_step)?;
+        positive("maxStep", self.max_step)?;
+        if self.min_step > self.max_step {
+            return Err(Error::option("minStep", format!("at most maxStep, {}", self.max_step), self.min_step));
+        }
+        if self.max_steps == 0 {
+            return Err(Error::option("maxSteps", "a positive integer", 0));
+        }
+        let between = |argument, number: f64, low: f64, high: f64| match number > low && number < high {
+            true => Ok(()),
+            false => Err(Error::option(argument, format!("a number between {low} and {high}"), number)),
+        };
+        between("safety", self.safety, 0.0, 1.0 + f64::EPSILON)?;
+        between("minFactor", self.min_factor, 0.0, 1.0)?;
+        between("maxFactor", self.max_factor, 1.0, f64::INFINITY)?;
+        match self.steps {
+            Steps::PerInterval(0) => Err(Error::option("steps", "a positive integer", 0)),
+            Steps::AtMost(h) => positive("stepSize", h),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a solve went.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Stats {
+    pub accepted: usize,
+    pub rejected: usize,
+    /// Uses of the vector field.
+    pub evaluations: usize,
+    /// Sizes of accepted steps, signed as the times run.
+    pub first_step: f64,
+    pub last_step: f64,
+    /// The relative tolerance that was used: in float32 at least 100 ε.
+    pub rtol: f64,
+    /// Whether it is not the one that was asked for.
+    pub rtol_clamped: bool,
+}
+
+/// The solution at the output times.
+#[derive(Debug)]
+pub struct Solution<T> {
+    y: Buffer<T>,
+    shape: [usize; 3],
+    pub stats: Stats,
+    /// Peak memory of the solve.
+    pub peak: Bytes,
+}
+
+impl<T: Real> Solution<T> {
+    /// `[times, batch, state]`; for a solve that failed on the way, the times that were reached.
+    pub fn y(&self) -> ArrayView3<'_, T> {
+        let [times, batch, state] = self.shape;
+        ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
+    }
+}
+
+/// Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`.
+///
+/// # Errors
+/// `Shape`, `Option`, `NonFiniteInput` before anything is computed; `NonFinite`, `StepUnderflow`, `MaxSteps` on the way;
+/// `OutOfMemory`.
+pub fn odeint<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    options: &Options,
+) -> Result<Solution<T>> {
+    match odeint_partial(field, y0, times, options)? {
+        (solution, None) => Ok(solution),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// As [`odeint`], but a solve that fails on the way gives the times that it reached, with the error.
+///
+/// # Errors
+/// Those that are found before anything is computed.
+pub fn odeint_partial<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    options: &Options,
+) -> Result<(Solution<T>, Option<Error>)> {
+    let mut problem = Problem::new(field, field.parameters(), y0, times, options, false)?;
+    problem.solve(&mut Forgetful)
+}
+
+/// A checked problem, with all that its solution takes but for what a gradient retains.
+pub(crate) struct Problem<T> {
+    pub dynamics: Box<dyn Dynamics<T>>,
+    pub options: Options,
+    pub times: Vec<f64>,
+    pub batch: usize,
+    pub state: usize,
+    /// The initial state, in panels.
+    pub start: Buffer<T>,
+    pub ledger: Ledger,
+}
+
+impl<T: Real> Problem<T> {
+    pub fn new(
+        field: &dyn VectorField<T>,
+        parameters: &[T],
+        y0: ArrayView2<'_, T>,
+        times: &[f64],
+        options: &Options,
+        reverse: bool,
+    ) -> Result<Self> {
+        options.check()?;
+        check_times(times)?;
+        check_batch("y0", field, y0)?;
+        let (batch, state) = y0.dim();
+        let ledger = Ledger::new();
+        ledger.note(Purpose::Network, size_of_val(parameters));
+        let dynamics = field.prepare(parameters, batch, reverse, &ledger)?;
+        let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().len())?;
+        dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
+        Ok(Self { dynamics, options: options.clone(), times: times.to_vec(), batch, state, start, ledger })
+    }
+
+    /// Runs the solve; `recorder` retains what a gradient will need.
+    pub fn solve(&mut self, recorder: &mut dyn Recorder<T>) -> Result<(Solution<T>, Option<Error>)> {
+        let slice = self.batch * self.state;
+        let numbers = slice.checked_mul(self.times.len()).unwrap_or(usize::MAX);
+        let mut y = Buffer::zeroed(&self.ledger, Purpose::Output, numbers)?;
+        let panels = self.dynamics.layout().panels;
+        let mut reached = 0;
+        let mut write = |output: usize, x: &[T]| {
+            let rows = &mut y[output * slice..(output + 1) * slice];
+            let rows = ArrayViewMut2::from_shape((self.batch, self.state), rows).expect("one slice of the output");
+            panels.unpack(x, rows);
+            reached = output + 1;
+        };
+        let dynamics = &mut *self.dynamics;
+        let (stats, failure) =
+            integrate(dynamics, &self.start, &self.times, &self.options, &self.ledger, recorder, &mut write)?;
+        if matches!(failure, Some(Error::Callback)) {
+            return Err(Error::Callback);
+        }
+        let shape = [reached, self.batch, self.state];
+        Ok((Solution { y, shape, stats, peak: self.ledger.peak() }, failure))
+    }
+}
+
+fn check_times(times: &[f64]) -> Result<()> {
+    if times.len() < 2 {
+        return Err(Error::shape("times", "at least two times", times.len()));
+    }
+    finite("times", times.iter().copied())?;
+    let forward = times[1] > times[0];
+    match times.windows(2).position(|pair| pair[0] == pair[1] || (pair[1] > pair[0]) != forward) {
+        None => Ok(()),
+        Some(index) => Err(Error::Option {
+            argument: "times",
+            expected: "strictly increasing or strictly decreasing times".into(),
+            given: format!("{} followed by {} at index {index}", times[index], times[index + 1]),
+        }),
+    }
+}
+
+/// What a solve tells whoever retains something of it.
+pub(crate) trait Recorder<T: Real> {
+    /// How many steps there will be, where that is known.
+    fn expect(&mut self, _steps: usize) {}
+
+    /// `k = f(t, x)`, the slope of a stage of the step that is tried. Slope 0 is asked for once a step, all others again
+    /// after a rejection; slope `gradient_stages` is f(x_{n+1}) and becomes slope 0 of the next step.
+    fn evaluate(&mut self, dynamics: &mut dyn Dynamics<T>, _slope: usize, t: f64, x: &[T], k: &mut [T]) -> Result<()> {
+        dynamics.evaluate(t, x, None, k)
+    }
+
+    /// The step from `x` is accepted.
+    fn accept(&mut self, _span: Span, _x: &[T]) -> Result<()> {
+        Ok(())
+    }
+
+    /// An output is the state after the accepted steps, or lies within the last of them.
+    fn output(&mut self, _output: usize, _inside: bool) {}
+
+    /// The state at the last time.
+    fn end(&mut self, _x: &[T]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Retains nothing.
+pub(crate) struct Forgetful;
+
+impl<T: Real> Recorder<T> for Forgetful {}
+
+/// The state of a run.
+struct Run<'a, T> {
+    dynamics: &'a mut dyn Dynamics<T>,
+    options: &'a Options,
+    times: &'a [f64],
+    recorder: &'a mut dyn Recorder<T>,
+    write: &'a mut dyn FnMut(usize, &[T]),
+    control: Control,
+    interpolates: bool,
+    stats: Stats,
+    x: Buffer<T>,
+    carry: Buffer<T>,
+    next: Buffer<T>,
+    next_carry: Buffer<T>,
+    /// A stage's state, an increment, an error, an interpolated output.
+    scratch: Buffer<T>,
+    /// k_1 … and f(x_{n+1}) behind them.
+    slopes: Buffer<T>,
+    /// Whether slope 0 is known.
+    have_first: bool,
+    inside: Inside,
+    /// The next output to be written.
+    output: usize,
+}
+
+/// The solve itself, on flat states of any layout. Errors found on the way come beside the statistics.
+pub(crate) fn integrate<T: Real>(
+    dynamics: &mut dyn Dynamics<T>,
+    start: &[T],
+    times: &[f64],
+    options: &Options,
+    ledger: &Ledger,
+    recorder: &mut dyn Recorder<T>,
+    write: &mut dyn FnMut(usize, &[T]),
+) -> Result<(Stats, Option<Error>)> {
+    let floor = if T::DTYPE == "float32" { 100.0 * T::epsilon().wide() } else { 0.0 };
+    let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
+    let stats = Stats { rtol, rtol_clamped: rtol != options.rtol, ..Stats::default() };
+    let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
+    let len = start.len();
+    let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
+    let mut run = Run {
+        dynamics,
+        options,
+        times,
+        recorder,
+        write,
+        control: Control { controller, rtol, atol, safety, min_factor, max_factor },
+        interpolates: options.interpolates(),
+        stats,
+        x: Buffer::copied(ledger, Purpose::Workspace, start)?,
+        carry: state()?,
+        next: state()?,
+        next_carry: state()?,
+        scratch: state()?,
+        slopes: Buffer::zeroed(ledger, Purpose::Stages, (options.method.gradient_stages() + 1) * len)?,
+        have_first: false,
+        inside: Inside::default(),
+        output: 0,
+    };
+    let plan = if options.adaptive() { None } else { Some(run.plan()?) };
+    run.land()?;
+    let failure = match plan {
+        Some(plan) => run.fixed(&plan),
+        None => run.adaptive(),
+    };
+    Ok((run.stats, failure.err()))
+}
+
+/// Equal steps from one time to another.
+struct Interval {
+    from: f64,
+    to: f64,
+    steps: usize,
+}
+
+impl<T: Real> Run<'_, T> {
+    /// The intervals that fixed steps divide evenly.
+    fn plan(&mut self) -> Result<Vec<Interval>> {
+        let ends =
+            if self.interpolates { vec![self.times[0], self.times[self.times.len() - 1]] } else { self.times.to_vec() };
+        let plan = ends.windows(2).map(|pair| {
+            let length = (pair[1] - pair[0]).abs();
+            let steps = match self.options.steps {
+                Steps::Automatic if self.interpolates => self.times.len() - 1,
+                Steps::Automatic => 1,
+                Steps::PerInterval(steps) => steps,
+                // A hair of slack, so that an interval of ten steps by rounding is not eleven.
+                Steps::AtMost(h) => (length / h * (1.0 - 1e-12)).ceil().max(1.0) as usize,
+            };
+            if pair[0] + (pair[1] - pair[0]) / steps as f64 == pair[0] {
+                let expected = "steps that the times can resolve";
+                return Err(Error::option(
+                    "stepSize",
+                    expected,
+                    format!("{steps} steps between {} and {}", pair[0], pair[1]),
+                ));
+            }
+            Ok(Interval { from: pair[0], to: pair[1], steps })
+        });
+        let plan = plan.collect::<Result<Vec<_>>>()?;
+        self.recorder.expect(plan.iter().map(|interval| interval.steps).sum());
+        Ok(plan)
+    }
+
+    fn fixed(&mut self, plan: &[Interval]) -> Result<()> {
+        for interval in plan {
+            let h = (interval.to - interval.from) / interval.steps as f64;
+            let time = |step: usize| if step == interval.steps { interval.to } else { interval.from + step as f64 * h };
+            for step in 0..interval.steps {
+                let span = Span { t: time(step), h, end: time(step + 1) };
+                self.first_slope(span)?;
+                self.attempt(span, self.options.method.gradient_stages())?;
+                if !self.next.iter().all(|x| x.is_finite()) {
+                    return Err(Error::NonFinite(self.progress(span)));
+                }
+                self.accept(span, step + 1 == interval.steps)?;
+            }
+        }
+        self.recorder.end(&self.x)
+    }
+
+    fn adaptive(&mut self) -> Result<()> {
+        let Options { method, min_step, max_step, .. } = *self.options;
+        let torchdiffeq = self.options.controller == Controller::Torchdiffeq;
+        let last = self.times[self.times.len() - 1];
+        let direction = (last - self.times[0]).signum();
+        let mut t = self.times[0];
+        self.first_slope(Span { t, h: 0.0, end: t })?;
+        let first = match self.options.first_step {
+            Some(first) => first,
+            None => self.choose_first_step(t, direction, (last - t).abs())?,
+        };
+        // The size of the next step, unsigned.
+        let mut proposal = first.min(max_step);
+        while t != last {
+            let target = if self.interpolates { last } else { self.times[self.output] };
+            let room = (target - t).abs();
+            let passes = if torchdiffeq { t + direction * proposal } else { t + direction * proposal * (1.0 + 1e-10) };
+            let lands = (passes - target) * direction > 0.0 || passes == target;
+            let h = direction * if lands { room } else { proposal };
+            let span = Span { t, h, end: if lands { target } else { t + h } };
+            if self.stats.accepted + self.stats.rejected == self.options.max_steps {
+                return Err(Error::MaxSteps(self.progress(span)));
+            }
+            self.first_slope(span)?;
+            self.attempt(span, method.stages())?;
+            error_estimate(method, h, &self.slopes, &mut self.scratch);
+            let error = self.control.error_norm(self.dynamics.layout(), &self.scratch, &self.x, &self.next);
+            let accepted = error <= 1.0;
+            let wanted = h.abs() * self.control.factor(error, accepted, method.order);
+            if accepted {
+                // A step cut to land says little about the size that the tolerance allows.
+                let uncut = if torchdiffeq { 0.0 } else { proposal };
+                proposal = if lands { wanted.max(uncut) } else { wanted }.min(max_step);
+                self.accept(span, lands)?;
+                t = span.end;
+            } else {
+                self.stats.rejected += 1;
+                proposal = wanted.min(max_step);
+                if t + direction * proposal == t || proposal < min_step {
+                    let progress = self.progress(Span { h: direction * proposal, ..span });
+                    let finite = error.is_finite();
+                    return Err(if finite { Error::StepUnderflow(progress) } else { Error::NonFinite(progress) });
+                }
+            }
+        }
+        self.recorder.end(&self.x)
+    }
+
+    fn progress(&self, span: Span) -> Progress {
+        Progress { t: span.t, h: span.h, steps: self.stats.accepted, evaluations: self.stats.evaluations }
+    }
+
+    /// Slope `slope` at a state.
+    fn evaluate(&mut self, slope: usize, t: f64, from: State) -> Result<()> {
+        let len = self.x.len();
+        let x = match from {
+            State::Current => &self.x,
+            State::Next => &self.next,
+            State::Scratch => &self.scratch,
+        };
+        self.stats.evaluations += 1;
+        self.recorder.evaluate(self.dynamics, slope, t, x, &mut self.slopes[slope * len..(slope + 1) * len])
+    }
+
+    /// Sees to it that f(t_n, x_n) is known.
+    fn first_slope(&mut self, span: Span) -> Result<()> {
+        if self.have_first {
+            return Ok(());
+        }
+        self.evaluate(0, span.t, State::Current)?;
+        self.have_first = true;
+        match self.slopes[..self.x.len()].iter().all(|k| k.is_finite()) {
+            true => Ok(()),
+            false => Err(Error::NonFinite(self.progress(span))),
+        }
+    }
+
+    fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
+        let len = self.x.len();
+        let order = self.options.method.order;
+        let limit = if self.options.controller == Controller::Torchdiffeq { f64::INFINITY } else { interval };
+        let mut guess = self.control.first_guess(self.dynamics.layout(), &self.x, &self.slopes[..len]);
+        guess.h = guess.h.min(limit);
+        let (first, rest) = self.slopes.split_at_mut(len);
+        combine(&mut self.scratch, &self.x, std::iter::once((direction * guess.h, &*first)));
+        let end = t + direction * guess.h;
+        let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
+        self.stats.evaluations += 1;
+        self.dynamics.evaluate(end, &self.scratch, None, &mut rest[..len])?;
+        let h = self.control.first_step(self.dynamics.layout(), &self.x, [first, &rest[..len]], guess, order);
+        // A field that is not finite nearby: the error control finds how near.
+        Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
+    }
+
+    /// Tries a step: slopes of the stages, and x_{n+1} with its carry in `next`.
+    fn attempt(&mut self, span: Span, stages: usize) -> Result<()> {
+        let method = self.options.method;
+        for stage in 1..stages {
+            let from = if stage == method.gradient_stages() {
+                // First same as last: this stage's state is x_{n+1} itself.
+                self.advance(span);
+                State::Next
+            } else {
+                stage_state(method, stage, span.h, &self.x, &self.slopes, &mut self.scratch);
+                State::Scratch
+            };
+            self.evaluate(stage, span.stage_time(method, stage), from)?;
+        }
+        if stages == method.gradient_stages() {
+            self.advance(span);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, span: Span) {
+        increment(self.options.method, span.h, &self.slopes, &mut self.scratch);
+        self.next.copy_from_slice(&self.x);
+        self.next_carry.copy_from_slice(&self.carry);
+        accumulate(self.options.summation, &mut self.next, &mut self.next_carry, &self.scratch);
+    }
+
+    /// Takes the step that was tried, and writes the outputs that it reaches.
+    fn accept(&mut self, span: Span, lands: bool) -> Result<()> {
+        if self.stats.accepted == 0 {
+            self.stats.first_step = span.h;
+        }
+        self.stats.last_step = span.h;
+        self.stats.accepted += 1;
+        self.recorder.accept(span, &self.x)?;
+        // First same as last: f(x_{n+1}) stands behind the slopes that made it.
+        self.have_first = self.options.adaptive() && self.options.method.fsal();
+        if self.interpolates {
+            self.interpolate(span)?;
+        }
+        let next = self.options.method.gradient_stages() * self.x.len();
+        if self.have_first {
+            self.slopes.copy_within(next.., 0);
+        }
+        std::mem::swap(&mut self.x, &mut self.next);
+        std::mem::swap(&mut self.carry, &mut self.next_carry);
+        if lands { self.land() } else { Ok(()) }
+    }
+
+    /// Writes the outputs within the step just taken; `have_first` says whether f(x_{n+1}) is known, and afterwards too.
+    fn interpolate(&mut self, span: Span) -> Result<()> {
+        let outputs = self.outputs_within(span);
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        if !self.have_first {
+            self.evaluate(self.options.method.gradient_stages(), span.end, State::Next)?;
+            self.have_first = true;
+        }
+        self.inside.set(self.options.method, span, self.times, outputs.clone());
+        for (index, output) in outputs.enumerate() {
+            self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
+            (self.write)(output, &self.scratch);
+            self.recorder.output(output, true);
+            self.output += 1;
+        }
+        Ok(())
+    }
+
+    /// The outputs in (t_n, t_{n+1}] that are not the last.
+    fn outputs_within(&self, span: Span) -> Range<usize> {
+        let beyond = |&&t: &&f64| (t - span.end) * span.h <= 0.0;
+        let rest = &self.times[self.output..self.times.len() - 1];
+        self.output..self.output + rest.iter().take_while(beyond).count()
+    }
+
+    /// Writes the current state as the next output.
+    fn land(&mut self) -> Result<()> {
+        (self.write)(self.output, &self.x);
+        self.recorder.output(self.output, false);
+        self.output += 1;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Current,
+    Next,
+    Scratch,
+}

@@ -1,0 +1,329 @@
+//! Properties of the gradients: bitwise equal to each other whatever is retained, and equal to differences of a naive
+//! solver that takes the same steps.
+
+use ndarray::{Array2, Array3};
+use proptest::prelude::*;
+use symplectic_adjoint::field;
+use symplectic_adjoint::tableau::METHODS;
+use symplectic_adjoint::{
+    Activation, Architecture, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
+};
+
+/// Numbers in ±1, the same for the same seed.
+fn numbers(len: usize, seed: u64) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
+    (0..len)
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
+        })
+        .collect()
+}
+
+#[derive(Debug, Clone)]
+struct Setting {
+    architecture: Architecture,
+    method: &'static Tableau,
+    steps: Steps,
+    output: Output,
+    batch: usize,
+    times: Vec<f64>,
+    seed: u64,
+}
+
+fn setting() -> impl Strategy<Value = Setting> {
+    let widths = (1..6_usize, proptest::collection::vec(1..20_usize, 0..3));
+    let kind = (0..Activation::ALL.len(), 0..3_usize, any::<bool>());
+    let solver = (0..METHODS.len(), 0..3_usize, any::<bool>());
+    let batch = prop_oneof![Just(1_usize), Just(3), Just(16), Just(17), Just(100)];
+    let times = (proptest::collection::vec(0.02..0.6_f64, 1..6), any::<bool>(), -1.0..1.0_f64);
+    (widths, kind, solver, batch, times, any::<u32>()).prop_map(
+        |((state, hidden), (activation, time, bias), (method, steps, land), batch, (gaps, reverse, start), seed)| {
+            let sign = if reverse { -1.0 } else { 1.0 };
+            let mut times = vec![start];
+            for gap in gaps {
+                times.push(times[times.len() - 1] + sign * gap);
+            }
+            Setting {
+                architecture: Architecture {
+                    widths: [&[state], &hidden[..], &[state]].concat(),
+                    activation: Activation::ALL[activation],
+                    time: Time::ALL[time],
+                    bias,
+                },
+                method: METHODS[method],
+                steps: [Steps::Automatic, Steps::PerInterval(3), Steps::AtMost(0.11)][steps],
+                output: if land { Output::Land } else { Output::Interpolate },
+                batch,
+                times,
+                seed: seed.into(),
+            }
+        },
+    )
+}
+
+impl Setting {
+    fn field<T: Real>(&self) -> Mlp<T> {
+        let mut field = Mlp::new(self.architecture.clone(), self.seed).unwrap();
+        // Biases too, which start at zero.
+        let noise = numbers(field.parameters().len(), self.seed);
+        for (parameter, noise) in field.parameters_mut().iter_mut().zip(noise) {
+            *parameter = *parameter + T::of(0.2 * noise);
+        }
+        field
+    }
+
+    fn y0<T: Real>(&self) -> Array2<T> {
+        let state = self.architecture.widths[0];
+        let y0 = numbers(self.batch * state, self.seed + 1).into_iter().map(T::of).collect();
+        Array2::from_shape_vec((self.batch, state), y0).unwrap()
+    }
+
+    fn w<T: Real>(&self) -> Array3<T> {
+        let shape = (self.times.len(), self.batch, self.architecture.widths[0]);
+        let w = numbers(shape.0 * shape.1 * shape.2, self.seed + 2).into_iter().map(T::of).collect();
+        Array3::from_shape_vec(shape, w).unwrap()
+    }
+
+    fn options(&self) -> Options {
+        let tolerance = if self.method.order < 4 { 1e-3 } else { 1e-5 };
+        Options {
+            steps: self.steps,
+            output: Some(self.output),
+            rtol: tolerance,
+            atol: tolerance,
+            ..Options::new(self.method)
+        }
+    }
+}
+
+fn bits<T: Real>(numbers: impl IntoIterator<Item = T>) -> Vec<u64> {
+    numbers.into_iter().map(|number| number.wide().to_bits()).collect()
+}
+
+fn exact_methods_agree_bitwise<T: Real>(setting: &Setting) {
+    let gradients: Vec<_> = [Method::Symplectic, Method::Backprop, Method::Baseline, Method::Aca]
+        .iter()
+        .map(|method| {
+            let (field, y0) = (setting.field::<T>(), setting.y0::<T>());
+            let mut trajectory = vjp(&field, y0.view(), &setting.times, &setting.options(), method).unwrap();
+            let first = trajectory.pullback(setting.w().view()).unwrap();
+            let again = trajectory.pullback(setting.w().view()).unwrap();
+            let all = |gradient: &symplectic_adjoint::Gradient<T>| {
+                let times = gradient.times.clone().unwrap();
+                [bits(gradient.y0().iter().copied()), bits(gradient.parameters().iter().copied()), bits(times)]
+            };
+            assert_eq!(all(&first), all(&again), "a second pullback");
+            let plain = odeint(&field, y0.view(), &setting.times, &setting.options()).unwrap();
+            assert_eq!(bits(plain.y().iter().copied()), bits(trajectory.solution.y().iter().copied()));
+            (all(&first), bits(trajectory.solution.y().iter().copied()))
+        })
+        .collect();
+    for other in &gradients[1..] {
+        assert_eq!(&gradients[0], other);
+    }
+}
+
+/// Where a naive solver that takes the recorded steps arrives, the steps moving with the times as they would.
+struct Naive<'a> {
+    setting: &'a Setting,
+    records: &'a [(f64, f64)],
+    field: &'a Mlp<f64>,
+}
+
+impl Naive<'_> {
+    fn slope(&self, parameters: &[f64], t: f64, x: &Array2<f64>) -> Array2<f64> {
+        let y = field::evaluate(self.field, parameters, t, x.view()).unwrap();
+        Array2::from_shape_vec(x.dim(), y.to_vec()).unwrap()
+    }
+
+    /// The index of the time that a step of the unperturbed solve ends on, if it lands.
+    fn lands(&self, step: usize) -> Option<usize> {
+        let end = self.records.get(step + 1).map_or(self.setting.times[self.setting.times.len() - 1], |next| next.0);
+        self.setting.times.iter().position(|&time| time == end)
+    }
+
+    fn loss(&self, parameters: &[f64], y0: &Array2<f64>, times: &[f64], w: &Array3<f64>) -> f64 {
+        let Setting { method, steps, output, times: original, .. } = self.setting;
+        let adaptive = *steps == Steps::Automatic && method.adaptive();
+        let interpolate = *output == Output::Interpolate && !matches!(steps, Steps::PerInterval(_));
+        let last = times.len() - 1;
+        let weighted = |output: usize, y: &Array2<f64>| (&w.index_axis(ndarray::Axis(0), output) * y).sum();
+        let mut loss = weighted(0, y0);
+        let (mut x, mut from, mut from_step) = (y0.clone(), 0, 0);
+        for step in 0..self.records.len() {
+            // Which time these steps run to, and how many there are.
+            let ends = |s: &usize| if interpolate { *s + 1 == self.records.len() } else { self.lands(*s).is_some() };
+            let end_step = (step..self.records.len()).find(ends).unwrap();
+            let to = if interpolate { last } else { self.lands(end_step).unwrap() };
+            let (t, h) = if adaptive {
+                let t = self.records[step].0 + (times[from] - original[from]);
+                (t, if step == end_step { times[to] - t } else { self.records[step].1 })
+            } else {
+                let (m, q) = ((end_step + 1 - from_step) as f64, (step - from_step) as f64);
+                let h = (times[to] - times[from]) / m;
+                (times[from] + q * h, h)
+            };
+            let mut slopes: Vec<Array2<f64>> = Vec::new();
+            for stage in 0..method.gradient_stages() {
+                let mut state = x.clone();
+                for (a, k) in method.a[stage].iter().zip(&slopes) {
+                    state.scaled_add(h * a, k);
+                }
+                slopes.push(self.slope(parameters, t + method.c[stage] * h, &state));
+            }
+            let mut next = x.clone();
+            for (b, k) in method.b.iter().zip(&slopes) {
+                next.scaled_add(h * b, k);
+            }
+            if interpolate {
+                slopes.push(self.slope(parameters, t + h, &next));
+                for output in 1..last {
+                    let after = self.records[step].0;
+                    let until = self.records.get(step + 1).map_or(original[last], |next| next.0);
+                    let sign = (original[last] - original[0]).signum();
+                    if (original[output] - after) * sign > 0.0 && (original[output] - until) * sign <= 0.0 {
+                        let mut weights = vec![0.0; slopes.len()];
+                        let mut rates = weights.clone();
+                        method.extension_weights((times[output] - t) / h, &mut weights, &mut rates);
+                        let mut y = x.clone();
+                        for (b, k) in weights.iter().zip(&slopes) {
+                            y.scaled_add(h * b, k);
+                        }
+                        loss += weighted(output, &y);
+                    }
+                }
+            }
+            x = next;
+            if step == end_step {
+                loss += weighted(to, &x);
+                (from, from_step) = (to, step + 1);
+            }
+        }
+        loss
+    }
+}
+
+/// The derivative at zero by central differences of sixth order.
+fn difference(loss: impl Fn(f64) -> f64) -> f64 {
+    let step = 4e-3;
+    let pair = |n: f64| loss(n * step) - loss(-n * step);
+    (45.0 * pair(1.0) - 9.0 * pair(2.0) + pair(3.0)) / (60.0 * step)
+}
+
+fn gradients_match_differences(setting: &Setting) {
+    let (field, y0, w) = (setting.field::<f64>(), setting.y0::<f64>(), setting.w::<f64>());
+    let mut trajectory = vjp(&field, y0.view(), &setting.times, &setting.options(), &Method::Symplectic).unwrap();
+    let gradient = trajectory.pullback(w.view()).unwrap();
+    let records: Vec<_> = trajectory.steps().collect();
+    let naive = Naive { setting, records: &records, field: &field };
+    let scale = 1.0 + w.iter().map(|w| w * w).sum::<f64>().sqrt();
+    let check = |what: &str, ours: f64, theirs: f64| {
+        assert!((ours - theirs).abs() <= 1e-8 * scale.max(theirs.abs()), "{what}: {ours} for {theirs}");
+    };
+
+    let direction = Array2::from_shape_vec(y0.dim(), numbers(y0.len(), 5)).unwrap();
+    let ours = (&gradient.y0() * &direction).sum();
+    let parameters = field.parameters();
+    check("y0", ours, difference(|e| naive.loss(parameters, &(&y0 + &(&direction * e)), &setting.times, &w)));
+
+    let direction = numbers(parameters.len(), 6);
+    let ours: f64 = gradient.parameters().iter().zip(&direction).map(|(g, d)| g * d).sum();
+    let moved = |e: f64| parameters.iter().zip(&direction).map(|(p, d)| p + e * d).collect::<Vec<_>>();
+    check("parameters", ours, difference(|e| naive.loss(&moved(0.2 * e), &y0, &setting.times, &w)) / 0.2);
+
+    for (output, &ours) in gradient.times.as_ref().unwrap().iter().enumerate() {
+        let moved = |e: f64| {
+            let mut times = setting.times.clone();
+            times[output] += e;
+            times
+        };
+        let theirs = difference(|e| naive.loss(parameters, &y0, &moved(0.2 * e), &w)) / 0.2;
+        check(&format!("time {output}"), ours, theirs);
+    }
+}
+
+/// Differences across a kink say nothing.
+fn smooth(setting: &Setting) -> bool {
+    !matches!(setting.architecture.activation, Activation::Relu | Activation::Elu)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn retention_changes_no_bit(setting in setting()) {
+        exact_methods_agree_bitwise::<f64>(&setting);
+        exact_methods_agree_bitwise::<f32>(&setting);
+    }
+
+    #[test]
+    fn gradients_are_those_of_the_numbers_computed(setting in setting().prop_filter("smooth", smooth)) {
+        gradients_match_differences(&setting);
+    }
+
+    #[test]
+    fn the_transpose_is_the_transpose(setting in setting().prop_filter("smooth", smooth)) {
+        let (field, y, w) = (setting.field::<f64>(), setting.y0::<f64>(), setting.w::<f64>());
+        let w = w.index_axis(ndarray::Axis(0), 0);
+        let v = Array2::from_shape_vec(y.dim(), numbers(y.len(), 9)).unwrap();
+        let p = numbers(field.parameters().len(), 10);
+        let product = |e: f64| {
+            let parameters: Vec<_> = field.parameters().iter().zip(&p).map(|(a, b)| a + e * b).collect();
+            let y = field::evaluate(&field, &parameters, 0.3 + e, (&y + &(&v * e)).view()).unwrap();
+            y.iter().zip(w).map(|(y, w)| y * w).sum::<f64>()
+        };
+        let vjp = field::vjp(&field, field.parameters(), 0.3, y.view(), w).unwrap();
+        let ours = vjp.y.iter().zip(&v).map(|(a, b)| a * b).sum::<f64>()
+            + vjp.parameters.iter().zip(&p).map(|(a, b)| a * b).sum::<f64>()
+            + vjp.t.unwrap();
+        let theirs = difference(|e| product(e * 0.2)) / 0.2;
+        prop_assert!((ours - theirs).abs() <= 1e-8 * (1.0 + theirs.abs()), "{ours} for {theirs}");
+    }
+
+    #[test]
+    fn samples_do_not_see_each_other(setting in setting()) {
+        // Fixed steps: adaptive ones are shared by the batch.
+        let setting = Setting { steps: Steps::PerInterval(2), ..setting };
+        let (field, y0) = (setting.field::<f32>(), setting.y0::<f32>());
+        let together = odeint(&field, y0.view(), &setting.times, &setting.options()).unwrap();
+        let last = setting.batch - 1;
+        let alone = odeint(&field, y0.slice(ndarray::s![last.., ..]), &setting.times, &setting.options()).unwrap();
+        let ours = together.y();
+        prop_assert_eq!(bits(ours.slice(ndarray::s![.., last.., ..]).iter().copied()), bits(alone.y().iter().copied()));
+    }
+}
+
+/// λᵀδ is the same before and after every step, for a field linear in x whose tangent the solver itself computes.
+#[test]
+fn the_bilinear_invariant_is_conserved() {
+    for method in METHODS {
+        let architecture = Architecture {
+            widths: vec![4, 4],
+            activation: Activation::Identity,
+            time: Time::ConcatSquash,
+            bias: false,
+        };
+        let mut field = Mlp::<f64>::new(architecture, 7).unwrap();
+        // Without hyperBias the field is linear.
+        let end = field.parameters().len();
+        field.parameters_mut()[end - 4..].fill(0.0);
+        let times: Vec<f64> = (0..=20).map(|i| f64::from(i) * 0.2).collect();
+        let options = Options { steps: Steps::PerInterval(1), output: Some(Output::Land), ..Options::new(method) };
+        let at = |seed| Array2::from_shape_vec((3, 4), numbers(12, seed)).unwrap();
+        let tangents = odeint(&field, at(1).view(), &times, &options).unwrap();
+        let mut products = Vec::new();
+        for n in 0..times.len() - 1 {
+            let delta = tangents.y().index_axis(ndarray::Axis(0), n).to_owned();
+            let mut rest = vjp(&field, delta.view(), &times[n..], &options, &Method::Symplectic).unwrap();
+            let mut w = Array3::zeros((times.len() - n, 3, 4));
+            w.index_axis_mut(ndarray::Axis(0), times.len() - n - 1).assign(&at(2));
+            let lambda = rest.pullback(w.view()).unwrap();
+            products.push((&lambda.y0() * &delta).sum());
+        }
+        let size = products.iter().fold(0.0_f64, |size, product| size.max(product.abs()));
+        for product in &products {
+            assert!((product - products[0]).abs() <= 1e-14 * size.max(1.0), "{}: {products:?}", method.name);
+        }
+    }
+}
