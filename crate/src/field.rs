@@ -18,7 +18,12 @@ use crate::memory::{Buffer, Ledger, Purpose};
 pub trait VectorField<T: Real> {
     /// Features of the state.
     fn state_size(&self) -> usize;
+    /// Features of f(t, x): those of the state, but for a network that is only a part of a vector field.
+    fn output_size(&self) -> usize {
+        self.state_size()
+    }
     fn parameters(&self) -> &[T];
+    fn parameters_mut(&mut self) -> &mut [T];
     /// The field at these parameters for a batch; with what transposing needs if `reverse`.
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>>;
 }
@@ -119,9 +124,10 @@ pub fn evaluate<T: Real>(
 ) -> Result<Buffer<T>> {
     let mut prepared = Prepared::new(field, parameters, t, y, false)?;
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
-    let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
+    let lanes = dynamics.layout().panels.lanes;
+    let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, lanes * field.output_size())?;
     dynamics.evaluate(t, x, None, &mut slope)?;
-    prepared.rows(&slope)
+    prepared.rows(&slope, field.output_size())
 }
 
 /// The transpose of a field at (t, y).
@@ -145,25 +151,30 @@ pub fn vjp<T: Real>(
     y: ArrayView2<'_, T>,
     w: ArrayView2<'_, T>,
 ) -> Result<FieldVjp<T>> {
-    if w.dim() != y.dim() {
-        return Err(Error::shape("w", format!("{:?}, as y", y.shape()), format!("{:?}", w.shape())));
+    let expected = [y.nrows(), field.output_size()];
+    if w.shape() != expected {
+        return Err(Error::shape("w", format!("{expected:?}, as f(t, y)"), format!("{:?}", w.shape())));
     }
     finite("w", w.iter().copied())?;
     let mut prepared = Prepared::new(field, parameters, t, y, true)?;
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
-    let mut cotangent = Buffer::zeroed(ledger, Purpose::Cotangent, x.len())?;
+    let lanes = dynamics.layout().panels.lanes;
+    let mut cotangent = Buffer::zeroed(ledger, Purpose::Cotangent, lanes * field.output_size())?;
     dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, parameters.len())?;
     let pull = Pull { cotangent: &cotangent, x: &mut dx, parameters: &mut gradient, probes: &[], products: &mut [] };
     let dots = dynamics.pull(t, x, None, pull)?;
-    Ok(FieldVjp { y: prepared.rows(&dx)?, parameters: gradient, t: (!dots.time.is_nan()).then_some(dots.time) })
+    Ok(FieldVjp {
+        y: prepared.rows(&dx, field.state_size())?,
+        parameters: gradient,
+        t: (!dots.time.is_nan()).then_some(dots.time),
+    })
 }
 
 /// A field and one packed batch.
 struct Prepared<T> {
     dynamics: Box<dyn Dynamics<T>>,
-    shape: (usize, usize),
     x: Buffer<T>,
     ledger: Ledger,
 }
@@ -176,13 +187,14 @@ impl<T: Real> Prepared<T> {
         let dynamics = field.prepare(parameters, y.nrows(), reverse, &ledger)?;
         let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().len())?;
         dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
-        Ok(Self { dynamics, shape: y.dim(), x, ledger })
+        Ok(Self { dynamics, x, ledger })
     }
 
-    fn rows(&self, panels: &[T]) -> Result<Buffer<T>> {
-        let mut rows = Buffer::zeroed(&self.ledger, Purpose::Output, self.shape.0 * self.shape.1)?;
-        let view = ArrayViewMut2::from_shape(self.shape, &mut rows).expect("one batch");
-        self.dynamics.layout().panels.unpack(panels, view);
+    fn rows(&self, numbers: &[T], features: usize) -> Result<Buffer<T>> {
+        let panels = self.dynamics.layout().panels;
+        let mut rows = Buffer::zeroed(&self.ledger, Purpose::Output, panels.samples * features)?;
+        let view = ArrayViewMut2::from_shape((panels.samples, features), &mut rows).expect("one batch");
+        panels.unpack(numbers, view);
         Ok(rows)
     }
 }

@@ -7,9 +7,13 @@ pub mod gradient;
 mod kernel;
 pub mod memory;
 pub mod network;
+pub mod optimizer;
 pub mod solve;
 mod step;
 pub mod tableau;
+pub mod tensors;
+#[cfg(target_arch = "wasm32")]
+mod wasm;
 pub use error::{Error, Result};
 pub use gradient::{Gradient, Method, Trajectory, vjp};
 pub use kernel::real::Real;

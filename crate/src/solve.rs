@@ -221,6 +221,11 @@ impl<T: Real> Problem<T> {
         options.check()?;
         check_times(times)?;
         check_batch("y0", field, y0)?;
+        if field.output_size() != field.state_size() {
+            let expected =
+                format!("a vector field, with as many outputs as the state has features, {}", field.state_size());
+            return Err(Error::option("field", expected, format!("{} outputs", field.output_size())));
+        }
         let (batch, state) = y0.dim();
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));

@@ -45,10 +45,6 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
         Ok(Self { state_size, parameters, field: Rc::new(field) })
     }
-
-    pub fn parameters_mut(&mut self) -> &mut [T] {
-        &mut self.parameters
-    }
 }
 
 impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
@@ -58,6 +54,10 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
 
     fn parameters(&self) -> &[T] {
         &self.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.parameters
     }
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {

@@ -1,7 +1,7 @@
 //! The neural ordinary differential equation: f is the network itself.
 
 use super::{Dots, Dynamics, Layout, Pull, VectorField};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
 use crate::memory::Ledger;
@@ -13,28 +13,29 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         self.architecture().widths[0]
     }
 
+    fn output_size(&self) -> usize {
+        self.architecture().widths[self.architecture().widths.len() - 1]
+    }
+
     fn parameters(&self) -> &[T] {
         self.parameters()
     }
 
+    fn parameters_mut(&mut self) -> &mut [T] {
+        self.parameters_mut()
+    }
+
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        let widths = &self.architecture().widths;
-        if widths.first() != widths.last() {
-            return Err(Error::option(
-                "widths",
-                "as many outputs as inputs, for a vector field",
-                format!("{widths:?}"),
-            ));
-        }
         self.check_parameters(parameters)?;
         let layout = Layout::batch::<T>(batch, self.state_size());
         let pass = Pass::new(self.architecture(), parameters, layout.panels, reverse, ledger)?;
-        Ok(Box::new(MlpDynamics { layout, pass, parameters: parameters.len() }))
+        Ok(Box::new(MlpDynamics { layout, outputs: self.output_size(), pass, parameters: parameters.len() }))
     }
 }
 
 struct MlpDynamics<T> {
     layout: Layout,
+    outputs: usize,
     pass: Pass<T>,
     parameters: usize,
 }
@@ -54,35 +55,36 @@ impl<T: Real> Dynamics<T> for MlpDynamics<T> {
 
     fn evaluate(&mut self, t: f64, x: &[T], mut tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
         self.pass.set_time(t);
-        let (state, width) = (self.layout.arrays[0], self.pass.tape_width());
         for block in self.pass.blocks() {
-            let tape = tape.as_deref_mut().map(|tape| &mut tape[block.start * width..block.end * width]);
+            let of = |features: usize| block.start * features..block.end * features;
+            let width = self.pass.tape_width();
+            let tape = tape.as_deref_mut().map(|tape| &mut tape[of(width)]);
             let wanted = if tape.is_some() { Wanted::Both } else { Wanted::Value };
-            let states = block.start * state..block.end * state;
-            self.pass.forward(block, &x[states.clone()], tape, Some(&mut k[states]), wanted);
+            let (x, k) = (&x[of(self.layout.arrays[0])], &mut k[of(self.outputs)]);
+            self.pass.forward(block, x, tape, Some(k), wanted);
         }
         Ok(())
     }
 
     fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
         self.pass.set_time(t);
-        let (state, width) = (self.layout.arrays[0], self.pass.tape_width());
-        let lanes = self.layout.panels.lanes;
+        let (state, outputs, width) = (self.layout.arrays[0], self.outputs, self.pass.tape_width());
         let mut dots = Dots::default();
         for block in self.pass.blocks() {
-            let states = block.start * state..block.end * state;
-            let x = &x[states.clone()];
-            let tape = tape.map(|tape| &tape[block.start * width..block.end * width]);
+            let of = |features: usize| block.start * features..block.end * features;
+            let x = &x[of(state)];
+            let tape = tape.map(|tape| &tape[of(width)]);
             if tape.is_none() {
                 self.pass.forward(block.clone(), x, None, None, Wanted::Tape);
             }
             if !pull.products.is_empty() {
                 let value = self.pass.value(block.clone(), x, tape);
-                for (probe, product) in pull.probes.chunks_exact(state * lanes).zip(pull.products.iter_mut()) {
-                    *product += dot(value, &probe[states.clone()]);
+                let probes = pull.probes.chunks_exact(outputs * self.layout.panels.lanes);
+                for (probe, product) in probes.zip(pull.products.iter_mut()) {
+                    *product += dot(value, &probe[of(outputs)]);
                 }
             }
-            let (cotangent, target) = (&pull.cotangent[states.clone()], &mut pull.x[states]);
+            let (cotangent, target) = (&pull.cotangent[of(outputs)], &mut pull.x[of(state)]);
             let part = self.pass.reverse(block, x, tape, cotangent, target, pull.parameters);
             dots.time += part.time;
             dots.slope += part.slope;

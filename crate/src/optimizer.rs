@@ -1,0 +1,142 @@
+//! Optimizers, in place on flat parameters.
+
+use crate::error::{Error, Result, finite};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// A rule that turns gradients into steps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rule {
+    /// Kingma and Ba (2015), with decoupled weight decay (Loshchilov and Hutter 2019).
+    Adam { beta1: f64, beta2: f64, epsilon: f64 },
+    /// Heavy-ball momentum: velocity = momentum · velocity + gradient. Weight decay is decoupled here too.
+    Sgd { momentum: f64 },
+}
+
+/// A rule with its state.
+#[derive(Debug)]
+pub struct Optimizer<T> {
+    pub rule: Rule,
+    pub learning_rate: f64,
+    /// Each step first shrinks the parameters by learning_rate · weight_decay.
+    pub weight_decay: f64,
+    /// Steps taken.
+    pub steps: u64,
+    /// Adam's first moments and then its second; the velocity of momentum.
+    state: Buffer<T>,
+    parameters: usize,
+}
+
+impl<T: Real> Optimizer<T> {
+    /// # Errors
+    /// `Option` for rates out of range, `OutOfMemory`.
+    pub fn new(rule: Rule, learning_rate: f64, weight_decay: f64, parameters: usize) -> Result<Self> {
+        let within = |argument, number: f64, end: f64| match number >= 0.0 && number < end {
+            true => Ok(()),
+            false => Err(Error::option(argument, format!("a number from 0 to below {end}"), number)),
+        };
+        within("learningRate", learning_rate, f64::INFINITY)?;
+        within("weightDecay", weight_decay, f64::INFINITY)?;
+        let moments = match rule {
+            Rule::Adam { beta1, beta2, epsilon } => {
+                within("beta1", beta1, 1.0)?;
+                within("beta2", beta2, 1.0)?;
+                within("epsilon", epsilon, f64::INFINITY)?;
+                2
+            }
+            Rule::Sgd { momentum } => {
+                within("momentum", momentum, 1.0)?;
+                usize::from(momentum > 0.0)
+            }
+        };
+        let state = Buffer::zeroed(&Ledger::new(), Purpose::Workspace, moments * parameters)?;
+        Ok(Self { rule, learning_rate, weight_decay, steps: 0, state, parameters })
+    }
+
+    /// What a checkpoint has to keep beside [`steps`](Self::steps).
+    pub fn state(&self) -> &[T] {
+        &self.state
+    }
+
+    pub fn state_mut(&mut self) -> &mut [T] {
+        &mut self.state
+    }
+
+    /// Takes a step; nothing changes if the gradient is not finite.
+    ///
+    /// # Errors
+    /// `Shape` and `NonFiniteInput` for the gradient.
+    pub fn step(&mut self, parameters: &mut [T], gradient: &[T]) -> Result<()> {
+        if gradient.len() != self.parameters || parameters.len() != self.parameters {
+            return Err(Error::shape("gradient", self.parameters, gradient.len()));
+        }
+        finite("gradient", gradient.iter().copied())?;
+        self.steps += 1;
+        let decay = T::of(1.0 - self.learning_rate * self.weight_decay);
+        let rate = self.learning_rate;
+        match self.rule {
+            Rule::Adam { beta1, beta2, epsilon } => {
+                let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
+                let size = T::of(rate / correction(beta1));
+                let root = T::of(1.0 / correction(beta2));
+                let [beta1, beta2, epsilon] = [beta1, beta2, epsilon].map(T::of);
+                let (first, second) = self.state.split_at_mut(gradient.len());
+                let moments = first.iter_mut().zip(second);
+                for ((parameter, &g), (m, v)) in parameters.iter_mut().zip(gradient).zip(moments) {
+                    *m = beta1 * *m + (T::one() - beta1) * g;
+                    *v = beta2 * *v + (T::one() - beta2) * g * g;
+                    *parameter = *parameter * decay - size * *m / ((*v * root).sqrt() + epsilon);
+                }
+            }
+            Rule::Sgd { momentum } => {
+                let (momentum, rate) = (T::of(momentum), T::of(rate));
+                for (index, (parameter, &g)) in parameters.iter_mut().zip(gradient).enumerate() {
+                    let velocity = match self.state.get_mut(index) {
+                        Some(velocity) => {
+                            *velocity = momentum * *velocity + g;
+                            *velocity
+                        }
+                        None => g,
+                    };
+                    *parameter = *parameter * decay - rate * velocity;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_find_the_minimum_of_a_bowl() {
+        for rule in [Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }, Rule::Sgd { momentum: 0.9 }] {
+            let mut optimizer = Optimizer::<f64>::new(rule, 0.02, 0.0, 2).unwrap();
+            let mut x = [3.0, -2.0];
+            for _ in 0..2000 {
+                let gradient = [x[0] - 1.0, 4.0 * x[1]];
+                optimizer.step(&mut x, &gradient).unwrap();
+            }
+            assert!((x[0] - 1.0).abs() < 1e-3 && x[1].abs() < 1e-3, "{rule:?}: {x:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_step_of_adam_is_the_learning_rate() {
+        let rule = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 0.0 };
+        let mut optimizer = Optimizer::<f64>::new(rule, 0.1, 0.5, 1).unwrap();
+        let mut x = [2.0];
+        optimizer.step(&mut x, &[-7.0]).unwrap();
+        assert!((x[0] - (2.0 * 0.95 + 0.1)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_gradient_that_is_not_finite_changes_nothing() {
+        let mut optimizer = Optimizer::<f32>::new(Rule::Sgd { momentum: 0.5 }, 0.1, 0.0, 2).unwrap();
+        let mut x = [1.0, 2.0];
+        assert_eq!(optimizer.step(&mut x, &[1.0, f32::NAN]).unwrap_err().code(), "NON_FINITE");
+        assert_eq!((x, optimizer.steps, optimizer.state()), ([1.0, 2.0], 0, &[0.0, 0.0][..]));
+    }
+}

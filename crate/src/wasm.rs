@@ -1,0 +1,731 @@
+//! What JavaScript calls: thin, typed by name, without numerics. The TypeScript facade validates before it calls.
+//!
+//! Inputs come as handles of typed arrays and are copied into memory that is asked for with care; results stay here and
+//! are read through pointers, so that no JavaScript allocation fails in the middle of a Rust call.
+
+use js_sys::{Array, Float32Array, Float64Array, Object, Reflect, Uint8Array};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use wasm_bindgen::prelude::*;
+
+use crate::control::Controller;
+use crate::error::{Error, Result};
+use crate::field::custom::{Custom, RowField};
+use crate::field::{self, FieldVjp, VectorField};
+use crate::gradient::{Gradient, GradientStats, Method, Trajectory, vjp};
+use crate::kernel::real::Real;
+use crate::kernel::vector::Summation;
+use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
+use crate::network::{Activation, Architecture, Mlp, Time};
+use crate::optimizer::{Optimizer, Rule};
+use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_partial};
+use crate::tableau::{METHODS, Tableau};
+use crate::tensors::Tensors;
+
+type JsResult<T> = std::result::Result<T, JsValue>;
+
+/// A number type with its typed array.
+trait JsReal: Real {
+    /// Copies a typed array of just that many numbers.
+    fn copy(array: &JsValue, start: usize, to: &mut [Self]);
+    fn length(array: &JsValue) -> usize;
+}
+
+impl JsReal for f32 {
+    fn copy(array: &JsValue, start: usize, to: &mut [f32]) {
+        array.unchecked_ref::<Float32Array>().subarray(start as u32, (start + to.len()) as u32).copy_to(to);
+    }
+    fn length(array: &JsValue) -> usize {
+        array.unchecked_ref::<Float32Array>().length() as usize
+    }
+}
+
+impl JsReal for f64 {
+    fn copy(array: &JsValue, start: usize, to: &mut [f64]) {
+        array.unchecked_ref::<Float64Array>().subarray(start as u32, (start + to.len()) as u32).copy_to(to);
+    }
+    fn length(array: &JsValue) -> usize {
+        array.unchecked_ref::<Float64Array>().length() as usize
+    }
+}
+
+fn read<T: JsReal>(array: &JsValue) -> Result<Buffer<T>> {
+    let mut numbers = Buffer::zeroed(&Ledger::new(), Purpose::Workspace, T::length(array))?;
+    T::copy(array, 0, &mut numbers);
+    Ok(numbers)
+}
+
+fn rows<T: Real>(numbers: &[T], batch: usize) -> Result<ArrayView2<'_, T>> {
+    let state = numbers.len().checked_div(batch).unwrap_or(0);
+    ArrayView2::from_shape((batch, state), numbers)
+        .map_err(|_| Error::shape("y", format!("a multiple of the batch, {batch}"), numbers.len()))
+}
+
+fn set(object: &Object, key: &str, value: impl Into<JsValue>) {
+    // A plain object takes any property.
+    let _ = Reflect::set(object, &key.into(), &value.into());
+}
+
+/// The error as a plain object: `{ code, message, argument?, t?, h?, steps?, evaluations?, bytes? }`.
+fn thrown(error: Error) -> JsValue {
+    let object = Object::new();
+    set(&object, "code", error.code());
+    set(&object, "message", error.to_string());
+    match &error {
+        Error::Shape { argument, expected, given } | Error::Option { argument, expected, given } => {
+            set(&object, "argument", *argument);
+            set(&object, "expected", &**expected);
+            set(&object, "given", &**given);
+        }
+        Error::NonFiniteInput { argument, .. } => set(&object, "argument", *argument),
+        Error::OutOfMemory { bytes, .. } => set(&object, "bytes", *bytes as f64),
+        _ => {}
+    }
+    if let Some(progress) = error.progress() {
+        set(&object, "t", progress.t);
+        set(&object, "h", progress.h);
+        set(&object, "steps", progress.steps as f64);
+        set(&object, "evaluations", progress.evaluations as f64);
+    }
+    object.into()
+}
+
+fn bytes_object(bytes: &Bytes) -> Object {
+    let object = Object::new();
+    set(&object, "total", bytes.total() as f64);
+    for purpose in Purpose::ALL {
+        set(&object, purpose.name(), bytes.of(purpose) as f64);
+    }
+    object
+}
+
+fn stats_object(stats: &Stats, peak: &Bytes) -> JsValue {
+    let object = Object::new();
+    set(&object, "accepted", stats.accepted as f64);
+    set(&object, "rejected", stats.rejected as f64);
+    set(&object, "evaluations", stats.evaluations as f64);
+    set(&object, "firstStep", stats.first_step);
+    set(&object, "lastStep", stats.last_step);
+    set(&object, "rtol", stats.rtol);
+    set(&object, "rtolClamped", stats.rtol_clamped);
+    set(&object, "peakBytes", bytes_object(peak));
+    object.into()
+}
+
+fn gradient_stats_object(stats: &GradientStats) -> JsValue {
+    let object = Object::new();
+    set(&object, "evaluations", stats.evaluations as f64);
+    set(&object, "vjps", stats.vjps as f64);
+    set(&object, "backwardSteps", stats.backward_steps as f64);
+    set(&object, "peakBytes", bytes_object(&stats.peak));
+    object.into()
+}
+
+/// One of both number types.
+enum Either<S, D> {
+    Single(S),
+    Double(D),
+}
+
+/// The same expression for either number type.
+macro_rules! either {
+    ($value:expr, $inner:pat => $body:expr) => {
+        match $value {
+            Either::Single($inner) => $body,
+            Either::Double($inner) => $body,
+        }
+    };
+}
+
+fn per_type<S, D>(
+    dtype: &str,
+    single: impl FnOnce() -> Result<S>,
+    double: impl FnOnce() -> Result<D>,
+) -> Result<Either<S, D>> {
+    Ok(match dtype {
+        "float32" => Either::Single(single()?),
+        "float64" => Either::Double(double()?),
+        _ => {
+            return Err(Error::Option {
+                argument: "dtype",
+                expected: "float32 or float64".into(),
+                given: dtype.into(),
+            });
+        }
+    })
+}
+
+/// Bytes in all buffers of all solves and fields that are alive.
+#[wasm_bindgen(js_name = liveBytes)]
+pub fn live() -> f64 {
+    live_bytes() as f64
+}
+
+/// Every method: `[{ name, order, stages, gradientStages, adaptive, fsal }]`.
+#[wasm_bindgen]
+pub fn methods() -> Array {
+    let describe = |method: &&Tableau| {
+        let object = Object::new();
+        set(&object, "name", method.name);
+        set(&object, "order", method.order);
+        set(&object, "stages", method.stages() as u32);
+        set(&object, "gradientStages", method.gradient_stages() as u32);
+        set(&object, "adaptive", method.adaptive());
+        set(&object, "fsal", method.fsal());
+        JsValue::from(object)
+    };
+    METHODS.iter().map(describe).collect()
+}
+
+/// Options of a solve, set one by one by the names of the public API.
+#[wasm_bindgen]
+pub struct SolveOptions(Options);
+
+#[wasm_bindgen]
+impl SolveOptions {
+    #[wasm_bindgen(constructor)]
+    pub fn new(method: &str) -> JsResult<SolveOptions> {
+        let names = METHODS.map(|method| method.name).join(", ");
+        let tableau = Tableau::named(method)
+            .ok_or_else(|| thrown(Error::Option { argument: "method", expected: names, given: method.into() }))?;
+        Ok(Self(Options::new(tableau)))
+    }
+
+    /// Whether the name is one of a number.
+    pub fn set(&mut self, name: &str, value: f64) -> bool {
+        let options = &mut self.0;
+        match name {
+            "rtol" => options.rtol = value,
+            "atol" => options.atol = value,
+            "firstStep" => options.first_step = Some(value),
+            "minStep" => options.min_step = value,
+            "maxStep" => options.max_step = value,
+            "maxSteps" => options.max_steps = value as usize,
+            "safety" => options.safety = value,
+            "minFactor" => options.min_factor = value,
+            "maxFactor" => options.max_factor = value,
+            "steps" => options.steps = Steps::PerInterval(value as usize),
+            "stepSize" => options.steps = Steps::AtMost(value),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Whether the name is one of a choice, and the choice one that it has.
+    pub fn choose(&mut self, name: &str, choice: &str) -> bool {
+        let options = &mut self.0;
+        match (name, choice) {
+            ("output", "land") => options.output = Some(Output::Land),
+            ("output", "interpolate") => options.output = Some(Output::Interpolate),
+            ("controller", "standard") => options.controller = Controller::Standard,
+            ("controller", "torchdiffeq") => options.controller = Controller::Torchdiffeq,
+            ("summation", "compensated") => options.summation = Summation::Compensated,
+            ("summation", "plain") => options.summation = Summation::Plain,
+            _ => return false,
+        }
+        true
+    }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A vector field in JavaScript; y, w, dy, dparameters and parameters are pointers to row-major arrays.
+    pub type Callbacks;
+
+    /// False if the user's function failed.
+    #[wasm_bindgen(method)]
+    fn evaluate(this: &Callbacks, t: f64, y: usize, batch: usize, parameters: usize, dy: usize) -> bool;
+
+    /// The cotangent of t, undefined where it is not known, null if the user's function failed.
+    #[wasm_bindgen(method)]
+    #[allow(clippy::too_many_arguments)]
+    fn vjp(
+        this: &Callbacks,
+        t: f64,
+        y: usize,
+        w: usize,
+        batch: usize,
+        parameters: usize,
+        dy: usize,
+        dparameters: usize,
+    ) -> JsValue;
+}
+
+impl<T: Real> RowField<T> for Callbacks {
+    fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], mut dy: ArrayViewMut2<'_, T>) -> Result<()> {
+        let (y_at, dy_at) = (y.as_ptr() as usize, dy.as_mut_ptr() as usize);
+        match self.evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at) {
+            true => Ok(()),
+            false => Err(Error::Callback),
+        }
+    }
+
+    fn vjp(
+        &self,
+        t: f64,
+        y: ArrayView2<'_, T>,
+        w: ArrayView2<'_, T>,
+        parameters: &[T],
+        mut dy: ArrayViewMut2<'_, T>,
+        dparameters: &mut [T],
+    ) -> Result<Option<f64>> {
+        let (y_at, w_at, dy_at) = (y.as_ptr() as usize, w.as_ptr() as usize, dy.as_mut_ptr() as usize);
+        let dparameters = dparameters.as_mut_ptr() as usize;
+        let time = self.vjp(t, y_at, w_at, y.nrows(), parameters.as_ptr() as usize, dy_at, dparameters);
+        if time.is_null() { Err(Error::Callback) } else { Ok(time.as_f64()) }
+    }
+}
+
+type Boxed<T> = Box<dyn VectorField<T>>;
+
+/// A vector field with its parameters.
+#[wasm_bindgen]
+pub struct Field {
+    field: Either<Boxed<f32>, Boxed<f64>>,
+    layers: Array,
+}
+
+#[wasm_bindgen]
+impl Field {
+    pub fn mlp(dtype: &str, widths: Vec<u32>, activation: &str, time: &str, bias: bool, seed: f64) -> JsResult<Field> {
+        let named = |argument, names: String, given: &str| {
+            thrown(Error::Option { argument, expected: names, given: given.into() })
+        };
+        let activations = Activation::ALL.map(Activation::name).join(", ");
+        let architecture = Architecture {
+            widths: widths.into_iter().map(|width| width as usize).collect(),
+            activation: Activation::named(activation).ok_or_else(|| named("activation", activations, activation))?,
+            time: Time::named(time).ok_or_else(|| named("time", Time::ALL.map(Time::name).join(", "), time))?,
+            bias,
+        };
+        architecture.check().map_err(thrown)?;
+        let layers = architecture.entries().into_iter().map(|entries| {
+            let layer = Object::new();
+            for entry in entries {
+                let place = Object::new();
+                set(&place, "offset", entry.offset as f64);
+                set(&place, "shape", entry.shape.iter().map(|&side| JsValue::from(side as f64)).collect::<Array>());
+                set(&layer, entry.name, place);
+            }
+            JsValue::from(layer)
+        });
+        let layers = layers.collect();
+        let other = architecture.clone();
+        let field = per_type(
+            dtype,
+            || Mlp::new(architecture, seed as u64).map(|mlp| Box::new(mlp) as Boxed<f32>),
+            || Mlp::new(other, seed as u64).map(|mlp| Box::new(mlp) as Boxed<f64>),
+        );
+        Ok(Field { field: field.map_err(thrown)?, layers })
+    }
+
+    pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
+        fn make<T: JsReal>(state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> Result<Boxed<T>> {
+            Ok(Box::new(Custom::<T, Callbacks>::new(state_size, &read(parameters)?, callbacks)?))
+        }
+        let again = callbacks.clone().unchecked_into();
+        let field = per_type(dtype, || make(state_size, parameters, callbacks), || make(state_size, parameters, again));
+        Ok(Field { field: field.map_err(thrown)?, layers: Array::new() })
+    }
+
+    /// `[{ weight: { offset, shape }, … }]`, empty for a custom field.
+    #[wasm_bindgen(getter)]
+    pub fn layers(&self) -> Array {
+        self.layers.clone()
+    }
+
+    #[wasm_bindgen(getter, js_name = parametersPointer)]
+    pub fn parameters_pointer(&self) -> usize {
+        either!(&self.field, field => field.parameters().as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter, js_name = parametersLength)]
+    pub fn parameters_length(&self) -> usize {
+        either!(&self.field, field => field.parameters().len())
+    }
+
+    /// f(t, y) at the given parameters, else the field's own.
+    pub fn evaluate(&self, t: f64, y: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<Numbers> {
+        fn run<T: JsReal>(
+            field: &Boxed<T>,
+            t: f64,
+            y: &JsValue,
+            batch: usize,
+            parameters: &JsValue,
+        ) -> Result<Buffer<T>> {
+            let given = Given::new(field, parameters)?;
+            field::evaluate(&**field, given.parameters(field), t, rows(&read::<T>(y)?, batch)?)
+        }
+        let numbers = match &self.field {
+            Either::Single(field) => run(field, t, y, batch, parameters).map(Either::Single),
+            Either::Double(field) => run(field, t, y, batch, parameters).map(Either::Double),
+        };
+        numbers.map(Numbers).map_err(thrown)
+    }
+
+    /// The transpose of f at (t, y).
+    pub fn vjp(&self, t: f64, y: &JsValue, w: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<FieldPull> {
+        fn run<T: JsReal>(
+            field: &Boxed<T>,
+            t: f64,
+            [y, w]: [&JsValue; 2],
+            batch: usize,
+            parameters: &JsValue,
+        ) -> Result<FieldVjp<T>> {
+            let given = Given::new(field, parameters)?;
+            let (y, w) = (read::<T>(y)?, read::<T>(w)?);
+            field::vjp(&**field, given.parameters(field), t, rows(&y, batch)?, rows(&w, batch)?)
+        }
+        let pull = match &self.field {
+            Either::Single(field) => run(field, t, [y, w], batch, parameters).map(Either::Single),
+            Either::Double(field) => run(field, t, [y, w], batch, parameters).map(Either::Double),
+        };
+        pull.map(FieldPull).map_err(thrown)
+    }
+
+    /// The solution at the times (a Float64Array), and the error if the solve failed on the way.
+    pub fn odeint(&self, y0: &JsValue, batch: usize, times: &JsValue, options: &SolveOptions) -> JsResult<Solved> {
+        fn run<T: JsReal>(
+            field: &Boxed<T>,
+            y0: &JsValue,
+            batch: usize,
+            times: &JsValue,
+            options: &Options,
+        ) -> Result<(Solution<T>, Option<Error>)> {
+            odeint_partial(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options)
+        }
+        let solved = match &self.field {
+            Either::Single(field) => {
+                run(field, y0, batch, times, &options.0).map(|(solution, error)| (Either::Single(solution), error))
+            }
+            Either::Double(field) => {
+                run(field, y0, batch, times, &options.0).map(|(solution, error)| (Either::Double(solution), error))
+            }
+        };
+        solved.map(|(solution, error)| Solved { solution, error }).map_err(thrown)
+    }
+
+    /// A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
+    pub fn record(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        options: &SolveOptions,
+        gradient: &str,
+        backward: &SolveOptions,
+    ) -> JsResult<Recorded> {
+        fn run<T: JsReal>(
+            field: &Boxed<T>,
+            y0: &JsValue,
+            batch: usize,
+            times: &JsValue,
+            options: &Options,
+            method: &Method,
+        ) -> Result<Trajectory<T>> {
+            vjp(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options, method)
+        }
+        let method = match gradient {
+            "symplectic" => Method::Symplectic,
+            "backprop" => Method::Backprop,
+            "baseline" => Method::Baseline,
+            "aca" => Method::Aca,
+            "adjoint" => Method::Adjoint(Box::new(backward.0.clone())),
+            _ => {
+                let expected = "symplectic, backprop, baseline, aca, adjoint".into();
+                return Err(thrown(Error::Option { argument: "gradient", expected, given: gradient.into() }));
+            }
+        };
+        let recorded = match &self.field {
+            Either::Single(field) => run(field, y0, batch, times, &options.0, &method).map(Either::Single),
+            Either::Double(field) => run(field, y0, batch, times, &options.0, &method).map(Either::Double),
+        };
+        recorded.map(Recorded).map_err(thrown)
+    }
+}
+
+/// Parameters given with a call, if any.
+struct Given<T>(Option<Buffer<T>>);
+
+impl<T: JsReal> Given<T> {
+    fn new(field: &Boxed<T>, parameters: &JsValue) -> Result<Self> {
+        if parameters.is_undefined() {
+            return Ok(Self(None));
+        }
+        let given = T::length(parameters);
+        if given != field.parameters().len() {
+            return Err(Error::Shape {
+                argument: "parameters",
+                expected: field.parameters().len().to_string(),
+                given: given.to_string(),
+            });
+        }
+        Ok(Self(Some(read(parameters)?)))
+    }
+
+    fn parameters<'a>(&'a self, field: &'a Boxed<T>) -> &'a [T] {
+        self.0.as_deref().unwrap_or(field.parameters())
+    }
+}
+
+/// An array that stays in WASM memory until freed.
+#[wasm_bindgen]
+pub struct Numbers(Either<Buffer<f32>, Buffer<f64>>);
+
+#[wasm_bindgen]
+impl Numbers {
+    #[wasm_bindgen(getter)]
+    pub fn pointer(&self) -> usize {
+        either!(&self.0, numbers => numbers.as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        either!(&self.0, numbers => numbers.len())
+    }
+}
+
+/// What a field's transpose gives.
+#[wasm_bindgen]
+pub struct FieldPull(Either<FieldVjp<f32>, FieldVjp<f64>>);
+
+#[wasm_bindgen]
+impl FieldPull {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        either!(&self.0, pull => pull.y.as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> usize {
+        either!(&self.0, pull => pull.parameters.as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn t(&self) -> Option<f64> {
+        either!(&self.0, pull => pull.t)
+    }
+}
+
+/// A solution, and why it ends early if it does.
+#[wasm_bindgen]
+pub struct Solved {
+    solution: Either<Solution<f32>, Solution<f64>>,
+    error: Option<Error>,
+}
+
+#[wasm_bindgen]
+impl Solved {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        either!(&self.solution, solution => solution.y().as_ptr() as usize)
+    }
+
+    /// How many of the times were reached.
+    #[wasm_bindgen(getter)]
+    pub fn reached(&self) -> usize {
+        either!(&self.solution, solution => solution.y().shape()[0])
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        either!(&self.solution, solution => stats_object(&solution.stats, &solution.peak))
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn error(&self) -> JsValue {
+        self.error.clone().map_or(JsValue::UNDEFINED, thrown)
+    }
+}
+
+/// A solve with what its gradients need.
+#[wasm_bindgen]
+pub struct Recorded(Either<Trajectory<f32>, Trajectory<f64>>);
+
+#[wasm_bindgen]
+impl Recorded {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        either!(&self.0, trajectory => trajectory.solution.y().as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        either!(&self.0, trajectory => stats_object(&trajectory.solution.stats, &trajectory.solution.peak))
+    }
+
+    /// The gradient for ∂L/∂y, `[times, batch, state]`.
+    pub fn pullback(&mut self, cotangent: &JsValue) -> JsResult<Pulled> {
+        fn run<T: JsReal>(trajectory: &mut Trajectory<T>, cotangent: &JsValue) -> Result<Gradient<T>> {
+            let expected = trajectory.solution.y().len();
+            if T::length(cotangent) != expected {
+                let given = T::length(cotangent).to_string();
+                return Err(Error::Shape { argument: "cotangent", expected: expected.to_string(), given });
+            }
+            trajectory.pullback_from(&mut |output, rows| {
+                T::copy(cotangent, output * rows.len(), rows);
+                Ok(())
+            })
+        }
+        let pulled = match &mut self.0 {
+            Either::Single(trajectory) => run(trajectory, cotangent).map(Either::Single),
+            Either::Double(trajectory) => run(trajectory, cotangent).map(Either::Double),
+        };
+        pulled.map(Pulled).map_err(thrown)
+    }
+}
+
+/// A gradient.
+#[wasm_bindgen]
+pub struct Pulled(Either<Gradient<f32>, Gradient<f64>>);
+
+#[wasm_bindgen]
+impl Pulled {
+    #[wasm_bindgen(getter)]
+    pub fn y0(&self) -> usize {
+        either!(&self.0, gradient => gradient.y0().as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> usize {
+        either!(&self.0, gradient => gradient.parameters().as_ptr() as usize)
+    }
+
+    /// A pointer to the gradient of the times, zero where it is not known.
+    #[wasm_bindgen(getter)]
+    pub fn times(&self) -> usize {
+        either!(&self.0, gradient => gradient.times.as_ref().map_or(0, |times| times.as_ptr() as usize))
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        either!(&self.0, gradient => gradient_stats_object(&gradient.stats))
+    }
+}
+
+/// An optimizer of a field's parameters.
+#[wasm_bindgen(js_name = Optimizer)]
+pub struct JsOptimizer(Either<Optimizer<f32>, Optimizer<f64>>);
+
+#[wasm_bindgen(js_class = Optimizer)]
+impl JsOptimizer {
+    pub fn adam(field: &Field, rate: f64, decay: f64, beta1: f64, beta2: f64, epsilon: f64) -> JsResult<JsOptimizer> {
+        Self::new(field, Rule::Adam { beta1, beta2, epsilon }, rate, decay)
+    }
+
+    pub fn sgd(field: &Field, rate: f64, decay: f64, momentum: f64) -> JsResult<JsOptimizer> {
+        Self::new(field, Rule::Sgd { momentum }, rate, decay)
+    }
+
+    fn new(field: &Field, rule: Rule, rate: f64, decay: f64) -> JsResult<JsOptimizer> {
+        let parameters = field.parameters_length();
+        let optimizer = match field.field {
+            Either::Single(_) => Optimizer::new(rule, rate, decay, parameters).map(Either::Single),
+            Either::Double(_) => Optimizer::new(rule, rate, decay, parameters).map(Either::Double),
+        };
+        optimizer.map(Self).map_err(thrown)
+    }
+
+    pub fn step(&mut self, field: &mut Field, gradient: &JsValue) -> JsResult<()> {
+        fn run<T: JsReal>(optimizer: &mut Optimizer<T>, field: &mut Boxed<T>, gradient: &JsValue) -> Result<()> {
+            optimizer.step(field.parameters_mut(), &read(gradient)?)
+        }
+        let stepped = match (&mut self.0, &mut field.field) {
+            (Either::Single(optimizer), Either::Single(field)) => run(optimizer, field, gradient),
+            (Either::Double(optimizer), Either::Double(field)) => run(optimizer, field, gradient),
+            _ => unreachable!("an optimizer is made for its field"),
+        };
+        stepped.map_err(thrown)
+    }
+
+    #[wasm_bindgen(getter, js_name = learningRate)]
+    pub fn learning_rate(&self) -> f64 {
+        either!(&self.0, optimizer => optimizer.learning_rate)
+    }
+
+    #[wasm_bindgen(setter, js_name = learningRate)]
+    pub fn set_learning_rate(&mut self, rate: f64) {
+        either!(&mut self.0, optimizer => optimizer.learning_rate = rate);
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn steps(&self) -> f64 {
+        either!(&self.0, optimizer => optimizer.steps as f64)
+    }
+
+    #[wasm_bindgen(setter)]
+    pub fn set_steps(&mut self, steps: f64) {
+        either!(&mut self.0, optimizer => optimizer.steps = steps as u64);
+    }
+
+    #[wasm_bindgen(getter, js_name = statePointer)]
+    pub fn state_pointer(&self) -> usize {
+        either!(&self.0, optimizer => optimizer.state().as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter, js_name = stateLength)]
+    pub fn state_length(&self) -> usize {
+        either!(&self.0, optimizer => optimizer.state().len())
+    }
+}
+
+/// Named arrays, to and from the safetensors format.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct TensorFile(Tensors);
+
+#[wasm_bindgen]
+impl TensorFile {
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> TensorFile {
+        Self::default()
+    }
+
+    pub fn add(&mut self, name: &str, dtype: &str, shape: Vec<u32>, numbers: &JsValue) -> JsResult<()> {
+        fn run<T: JsReal>(file: &mut Tensors, name: &str, shape: &[usize], numbers: &JsValue) -> Result<()> {
+            file.add(name, shape, &read::<T>(numbers)?)
+        }
+        let shape: Vec<usize> = shape.into_iter().map(|side| side as usize).collect();
+        match dtype {
+            "float32" => run::<f32>(&mut self.0, name, &shape, numbers),
+            _ => run::<f64>(&mut self.0, name, &shape, numbers),
+        }
+        .map_err(thrown)
+    }
+
+    pub fn describe(&mut self, key: &str, text: &str) {
+        self.0.metadata.insert(key.into(), text.into());
+    }
+
+    pub fn serialize(&self) -> JsResult<Vec<u8>> {
+        self.0.serialize().map_err(thrown)
+    }
+
+    pub fn parse(bytes: &Uint8Array) -> JsResult<TensorFile> {
+        let mut copy =
+            Buffer::<u8>::zeroed(&Ledger::new(), Purpose::Workspace, bytes.length() as usize).map_err(thrown)?;
+        bytes.copy_to(&mut copy);
+        Tensors::parse(&copy).map(Self).map_err(thrown)
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.0.names().map(str::to_owned).collect()
+    }
+
+    pub fn metadata(&self, key: &str) -> Option<String> {
+        self.0.metadata.get(key).cloned()
+    }
+
+    pub fn shape(&self, name: &str) -> Vec<u32> {
+        let sides = |shape: &[usize]| shape.iter().map(|&side| side as u32).collect();
+        let single = self.0.get::<f32>(name).map(|(_, shape)| sides(shape));
+        single.or_else(|_| self.0.get::<f64>(name).map(|(_, shape)| sides(shape))).unwrap_or_default()
+    }
+
+    pub fn single(&self, name: &str) -> JsResult<Vec<f32>> {
+        self.0.get(name).map(|(numbers, _)| numbers).map_err(thrown)
+    }
+
+    pub fn double(&self, name: &str) -> JsResult<Vec<f64>> {
+        self.0.get(name).map(|(numbers, _)| numbers).map_err(thrown)
+    }
+}
