@@ -711,6 +711,14 @@ impl TensorFile {
         self.0.names().map(str::to_owned).collect()
     }
 
+    pub fn dtype(&self, name: &str) -> String {
+        if self.0.get::<f32>(name).is_ok() { f32::DTYPE.into() } else { f64::DTYPE.into() }
+    }
+
+    pub fn keys(&self) -> Vec<String> {
+        self.0.metadata.keys().cloned().collect()
+    }
+
     pub fn metadata(&self, key: &str) -> Option<String> {
         self.0.metadata.get(key).cloned()
     }

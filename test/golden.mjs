@@ -1,0 +1,60 @@
+// Runs golden cases through the public API. The runtime hands the package over, so that this file works in all of them.
+
+/** Kinds of field that the package has. */
+const KINDS = ["mlp"];
+
+/** Expected agreement, from the README beside the cases. */
+export function tolerance(golden, dtype) {
+  if (dtype === "float64") return golden.rtol === null ? 1e-12 : 1e-8;
+  return golden.rtol === null ? 2e-5 : Math.max(2e-5, 100 * golden.rtol);
+}
+
+/** Relative l2 errors of y, gradY0 and all layer gradients, and the accepted steps; or `{ unsupported }`. */
+export function runGolden(api, golden, { dtype = "float64", gradient = "symplectic" } = {}) {
+  if (!KINDS.includes(golden.field.kind)) return { unsupported: `kind ${golden.field.kind}` };
+  const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
+  const { dims: widths, activation, time } = golden.field;
+  const field = api.mlp({ widths, activation, time, dtype });
+  field.parameters = array(flatten(field, golden.layers));
+  const adaptive = golden.rtol !== null;
+  const options = { method: golden.method, gradient, ...(adaptive && { rtol: golden.rtol, atol: golden.atol }) };
+  const solve = api.vjp(field, array(golden.y0), golden.t, { ...options, output: "land", controller: "torchdiffeq" });
+  const { y0, parameters } = solve.pullback(array(golden.cotangent));
+  const { y, shape } = solve.solution;
+  if (shape.join() !== [golden.t.length, golden.y0.length, golden.y0[0].length].join()) throw new Error(`shape ${shape}`);
+  const result = {
+    errors: {
+      y: relativeError(y, golden.y.flat(2)),
+      gradY0: relativeError(y0, golden.gradY0.flat(2)),
+      gradLayers: relativeError(parameters, flatten(field, golden.gradLayers)),
+    },
+    steps: solve.solution.stats.accepted,
+  };
+  solve.dispose();
+  field.dispose();
+  return result;
+}
+
+/** Arrays layer by layer, laid out as the field's parameters. */
+function flatten(field, layers) {
+  const flat = new Array(field.parameters.length).fill(Number.NaN);
+  for (const [index, places] of field.layers.entries()) {
+    for (const [name, { offset, shape }] of Object.entries(places)) {
+      const values = layers[index][name].flat();
+      if (values.length !== shape.reduce((product, side) => product * side)) throw new Error(`${name}: ${values.length}`);
+      for (const [i, value] of values.entries()) flat[offset + i] = value;
+    }
+  }
+  return flat;
+}
+
+/** ‖ours − theirs‖ / ‖theirs‖, absolute where theirs is zero. */
+export function relativeError(ours, theirs) {
+  if (ours.length !== theirs.length) throw new Error(`${ours.length} numbers for ${theirs.length}`);
+  let [difference, size] = [0, 0];
+  for (let i = 0; i < theirs.length; i++) {
+    difference += (ours[i] - theirs[i]) ** 2;
+    size += theirs[i] ** 2;
+  }
+  return Math.sqrt(size > 0 ? difference / size : difference);
+}

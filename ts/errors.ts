@@ -1,0 +1,84 @@
+/** What kind of error it is; stable, for programs. */
+export type ErrorCode =
+  /** An array has the wrong length or shape. */
+  | "SHAPE"
+  /** An array has the wrong number type. */
+  | "DTYPE"
+  /** An option is unknown or out of range. */
+  | "OPTION"
+  /** A number that must be finite is not: an input, or the vector field on the way. */
+  | "NON_FINITE"
+  /** `maxSteps` was reached. */
+  | "MAX_STEPS"
+  /** The step size fell below what the time can resolve. */
+  | "STEP_UNDERFLOW"
+  /** WebAssembly memory could not be had. */
+  | "OUT_OF_MEMORY"
+  /** The object was disposed. */
+  | "DISPOSED"
+  /** A solve or a gradient was started inside a custom vector field. */
+  | "REENTRANT"
+  /** A custom vector field or a loss returned what it must not. */
+  | "CALLBACK"
+  /** A file is damaged, or not what was expected. */
+  | "FILE"
+  /** The runtime lacks what the package needs. */
+  | "UNSUPPORTED"
+  /** A fault of this package. */
+  | "INTERNAL";
+
+/** What a program may want to know of an error. */
+export interface ErrorDetails {
+  /** The argument or option that was refused, and why. */
+  argument?: string;
+  expected?: string;
+  given?: string;
+  /** Where a solve stood: the last good time, the step tried from it, accepted steps, evaluations of the field. */
+  t?: number;
+  h?: number;
+  steps?: number;
+  evaluations?: number;
+  /** Bytes that could not be had. */
+  bytes?: number;
+}
+
+/** The error of every function of this package. */
+export class SymplecticAdjointError extends Error implements ErrorDetails {
+  override readonly name = "SymplecticAdjointError";
+  readonly code: ErrorCode;
+  declare readonly argument?: string;
+  declare readonly expected?: string;
+  declare readonly given?: string;
+  declare readonly t?: number;
+  declare readonly h?: number;
+  declare readonly steps?: number;
+  declare readonly evaluations?: number;
+  declare readonly bytes?: number;
+  /** With the option `partial`: the solution up to where the solve failed. */
+  declare partial?: unknown;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    Object.assign(this, details);
+  }
+}
+
+/** An argument that is refused: names it, what was expected and what was given. */
+export function refused(code: ErrorCode, argument: string, expected: string, value: unknown): SymplecticAdjointError {
+  const given = typeof value === "string" ? value : describe(value);
+  const message = `${argument}: expected ${expected}, given ${given}`;
+  return new SymplecticAdjointError(code, message, { argument, expected, given });
+}
+
+/** A short text for any value. */
+export function describe(value: unknown): string {
+  if (value === null || value === undefined || typeof value === "number" || typeof value === "boolean") {
+    return String(value);
+  }
+  if (typeof value === "string") return JSON.stringify(value);
+  if (ArrayBuffer.isView(value) && "length" in value) return `${value.constructor.name}(${value.length})`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === "function") return "a function";
+  return `a ${(value as object).constructor?.name ?? typeof value}`;
+}

@@ -1,0 +1,206 @@
+import type { Recorded } from "../wasm/bindings.js";
+import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { type Field, refuseInside, useField } from "./fields.js";
+import { type ArrayOf, batchOf, checkArray, checkLength, copyOut, type Dtype, timesOf } from "./memory.js";
+import type { Bytes, Solution, SolveStats } from "./odeint.js";
+import {
+  adjointOptions,
+  checkNames,
+  type GradientOptions,
+  gradientMethod,
+  gradientNames,
+  solveOptions,
+} from "./options.js";
+import { call, type Instance } from "./wasm.js";
+
+/** What a gradient took, the solve not included. */
+export interface GradientStats {
+  /** Evaluations of the vector field on the way back. */
+  readonly evaluations: number;
+  /** Evaluations of its transpose. */
+  readonly vjps: number;
+  /** Steps of the backward integration; only the continuous adjoint has any. */
+  readonly backwardSteps: number;
+  /** Peak of the solve and its gradients together. */
+  readonly peakBytes: Bytes;
+}
+
+/** The gradient of a loss. */
+export interface Gradient<D extends Dtype = Dtype> {
+  /** ∂L/∂y0, `[batch, state]`. */
+  readonly y0: ArrayOf<D>;
+  /** ∂L/∂θ, laid out as the field's parameters. */
+  readonly parameters: ArrayOf<D>;
+  /** ∂L/∂times; undefined where a custom field does not tell its derivative with respect to time. */
+  readonly times: Float64Array | undefined;
+  readonly stats: GradientStats;
+}
+
+/** The transpose of a solve; it may be called again and again, and holds memory until disposed. */
+export interface Pullback<D extends Dtype = Dtype> {
+  /** The gradient, for ∂L/∂y `[times, batch, state]`, at the parameters that the solve was made with. */
+  (cotangent: ArrayOf<D>): Gradient<D>;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A solve with its transpose. */
+export interface Vjp<D extends Dtype = Dtype> {
+  readonly solution: Solution<D>;
+  readonly pullback: Pullback<D>;
+  /** Frees what the gradient would need; harmless a second time. */
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+/** A recorded solve in WebAssembly memory. */
+class Recording<D extends Dtype> {
+  #recorded: Recorded | undefined;
+  readonly #wasm: Instance;
+  readonly #dtype: D;
+  readonly #parameters: number;
+  readonly #shape: readonly [number, number, number];
+
+  constructor(field: Field<D>, y0: ArrayOf<D>, times: ArrayLike<number>, options: GradientOptions) {
+    const { rust, wasm } = useField(field);
+    refuseInside(wasm, "a gradient");
+    checkNames(options, gradientNames);
+    checkArray("y0", y0, field.dtype);
+    const batch = batchOf("y0", y0, field.stateSize);
+    const ends = timesOf(times);
+    const method = gradientMethod(options);
+    const backward = adjointOptions(wasm, options);
+    let forward: ReturnType<typeof solveOptions> | undefined;
+    try {
+      const settings = solveOptions(wasm, options);
+      forward = settings;
+      this.#recorded = call(wasm, () => rust.record(y0, batch, ends, settings, method, backward));
+    } finally {
+      if (!wasm.lost) {
+        forward?.free();
+        backward.free();
+      }
+    }
+    this.#wasm = wasm;
+    this.#dtype = field.dtype;
+    this.#parameters = rust.parametersLength;
+    this.#shape = [ends.length, batch, field.stateSize];
+  }
+
+  solution(): Solution<D> {
+    const recorded = this.#use();
+    const y = copyOut(this.#wasm, this.#dtype, recorded.y, this.#shape[0] * this.#shape[1] * this.#shape[2]);
+    return { y, shape: this.#shape, stats: recorded.stats as SolveStats };
+  }
+
+  pullback(cotangent: ArrayOf<D>): Gradient<D> {
+    const recorded = this.#use();
+    refuseInside(this.#wasm, "a gradient");
+    const [times, batch, state] = this.#shape;
+    checkArray("cotangent", cotangent, this.#dtype);
+    checkLength("cotangent", cotangent, times * batch * state, `[${this.#shape.join(", ")}]`);
+    const pulled = call(this.#wasm, () => recorded.pullback(cotangent));
+    try {
+      return {
+        y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
+        parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
+        times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
+        stats: pulled.stats as GradientStats,
+      };
+    } finally {
+      pulled.free();
+    }
+  }
+
+  #use(): Recorded {
+    if (!this.#recorded || this.#wasm.lost) {
+      throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+    }
+    return this.#recorded;
+  }
+
+  dispose(): void {
+    if (!this.#wasm.lost) this.#recorded?.free();
+    this.#recorded = undefined;
+  }
+}
+
+/**
+ * Solves as `odeint` does, and keeps what the gradient method needs: `pullback(∂L/∂y)` gives ∂L/∂y0, ∂L/∂θ and ∂L/∂times.
+ * Dispose of the result, or of its `pullback`, when done.
+ *
+ * @throws As `odeint`.
+ */
+export function vjp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  options: GradientOptions = {},
+): Vjp<D> {
+  const recording = new Recording(field, y0, times, options);
+  const dispose = () => recording.dispose();
+  const pullback = Object.assign((cotangent: ArrayOf<D>) => recording.pullback(cotangent), { dispose });
+  const result = { solution: recording.solution(), pullback, dispose };
+  if (typeof Symbol.dispose === "symbol") {
+    for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
+  }
+  return result as unknown as Vjp<D>;
+}
+
+/** A loss and its cotangent ∂L/∂y, both for y `[times, batch, state]`. */
+export interface LossAndCotangent<D extends Dtype> {
+  readonly value: number;
+  readonly cotangent: ArrayOf<D>;
+}
+
+/**
+ * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
+ *
+ * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`; what the loss throws.
+ */
+export function valueAndGrad<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
+  options: GradientOptions = {},
+): { value: number; gradient: Gradient<D>; solution: Solution<D> } {
+  if (typeof loss !== "function") throw refused("OPTION", "loss", "a function", describe(loss));
+  const recording = new Recording(field, y0, times, options);
+  try {
+    const solution = recording.solution();
+    const result = loss(solution.y.slice() as ArrayOf<D>, solution.shape);
+    if (result === null || typeof result !== "object" || typeof result.value !== "number") {
+      throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
+    }
+    return { value: result.value, gradient: recording.pullback(result.cotangent), solution };
+  } finally {
+    recording.dispose();
+  }
+}
+
+/**
+ * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
+ * the weighted mean.
+ */
+export function meanSquaredError<A extends Float32Array | Float64Array>(
+  y: A,
+  target: A,
+  mask?: ArrayLike<number>,
+): { value: number; cotangent: A } {
+  checkLength("target", target, y.length);
+  if (mask) checkLength("mask", mask, y.length);
+  const cotangent = y.slice() as A;
+  let [sum, weights] = [0, 0];
+  for (let i = 0; i < y.length; i++) {
+    const weight = mask ? (mask[i] as number) : 1;
+    // An entry that does not count may well be missing, that is NaN.
+    const difference = weight === 0 ? 0 : (y[i] as number) - (target[i] as number);
+    sum += weight * difference * difference;
+    weights += weight;
+    cotangent[i] = 2 * weight * difference;
+  }
+  if (!(weights > 0)) throw refused("OPTION", "mask", "at least one positive weight", "none");
+  for (let i = 0; i < cotangent.length; i++) cotangent[i] = (cotangent[i] as number) / weights;
+  return { value: sum / weights, cotangent };
+}

@@ -1,0 +1,131 @@
+import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
+import { SymplecticAdjointError } from "./errors.js";
+import { type Field, refuseInside, useField } from "./fields.js";
+import { type ArrayOf, checkArray, checkLength, type Dtype, view } from "./memory.js";
+import { checkNames, numberOption } from "./options.js";
+import { call, type Instance } from "./wasm.js";
+
+interface RateOptions {
+  /** Size of a step; may be changed between steps by `optimizer.learningRate`. */
+  learningRate?: number;
+  /** Decoupled: each step first shrinks the parameters by learningRate · weightDecay. Default 0. */
+  weightDecay?: number;
+}
+
+/** Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW). Default learning rate 1e-3. */
+export interface AdamOptions extends RateOptions {
+  /** Default 0.9. */
+  beta1?: number;
+  /** Default 0.999. */
+  beta2?: number;
+  /** Default 1e-8. */
+  epsilon?: number;
+}
+
+/** Stochastic gradient descent. Default learning rate 1e-2. */
+export interface SgdOptions extends RateOptions {
+  /** velocity = momentum · velocity + gradient; default 0. */
+  momentum?: number;
+}
+
+/** Changes a field's parameters, in place in WebAssembly memory. */
+export interface Optimizer<D extends Dtype = Dtype> {
+  learningRate: number;
+  /** Steps taken; set it with `state` to go on from a checkpoint. */
+  steps: number;
+  /** Moments or velocity: a live view of WebAssembly memory, to be taken anew after any other call. */
+  readonly state: ArrayOf<D>;
+  /** Takes a step; nothing changes if the gradient is refused. */
+  step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
+  dispose(): void;
+  [Symbol.dispose](): void;
+}
+
+class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
+  #rust: RustOptimizer | undefined;
+  readonly #wasm: Instance;
+  readonly #field: Field<D>;
+
+  constructor(field: Field<D>, make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer) {
+    const { rust, wasm } = useField(field);
+    this.#wasm = wasm;
+    this.#field = field;
+    this.#rust = call(wasm, () => make(wasm.bindings, rust));
+  }
+
+  get learningRate(): number {
+    return this.#use().learningRate;
+  }
+
+  set learningRate(rate: number) {
+    this.#use().learningRate = numberOption("learningRate", rate, rate, "a number, zero or more", nonNegative);
+  }
+
+  get steps(): number {
+    return this.#use().steps;
+  }
+
+  set steps(steps: number) {
+    const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
+    this.#use().steps = numberOption("steps", steps, steps, "an integer, zero or more", natural);
+  }
+
+  get state(): ArrayOf<D> {
+    const rust = this.#use();
+    return view(this.#wasm, this.#field.dtype, rust.statePointer, rust.stateLength);
+  }
+
+  step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
+    const rust = this.#use();
+    refuseInside(this.#wasm, "an optimizer's step");
+    const field = useField(this.#field).rust;
+    const numbers = gradient !== null && typeof gradient === "object" && "parameters" in gradient ? gradient.parameters : gradient;
+    checkArray("gradient", numbers, this.#field.dtype);
+    checkLength("gradient", numbers, field.parametersLength);
+    call(this.#wasm, () => rust.step(field, numbers));
+  }
+
+  #use(): RustOptimizer {
+    if (!this.#rust || this.#wasm.lost) throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
+    return this.#rust;
+  }
+
+  dispose(): void {
+    if (!this.#wasm.lost) this.#rust?.free();
+    this.#rust = undefined;
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+if (typeof Symbol.dispose === "symbol") {
+  Object.defineProperty(WasmOptimizer.prototype, Symbol.dispose, { value: WasmOptimizer.prototype.dispose });
+}
+
+const nonNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
+const fraction = (value: number) => value >= 0 && value < 1;
+
+function rates(options: RateOptions, learningRate: number): [rate: number, decay: number] {
+  return [
+    numberOption("learningRate", options.learningRate, learningRate, "a number, zero or more", nonNegative),
+    numberOption("weightDecay", options.weightDecay, 0, "a number, zero or more", nonNegative),
+  ];
+}
+
+/** Adam for a field's parameters. */
+export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}): Optimizer<D> {
+  checkNames(options, ["learningRate", "weightDecay", "beta1", "beta2", "epsilon"]);
+  const [rate, decay] = rates(options, 1e-3);
+  const beta1 = numberOption("beta1", options.beta1, 0.9, "a number from 0 to below 1", fraction);
+  const beta2 = numberOption("beta2", options.beta2, 0.999, "a number from 0 to below 1", fraction);
+  const epsilon = numberOption("epsilon", options.epsilon, 1e-8, "a number, zero or more", nonNegative);
+  return new WasmOptimizer(field, ({ Optimizer }, rust) => Optimizer.adam(rust, rate, decay, beta1, beta2, epsilon));
+}
+
+/** Gradient descent with momentum for a field's parameters. */
+export function sgd<D extends Dtype>(field: Field<D>, options: SgdOptions = {}): Optimizer<D> {
+  checkNames(options, ["learningRate", "weightDecay", "momentum"]);
+  const [rate, decay] = rates(options, 1e-2);
+  const momentum = numberOption("momentum", options.momentum, 0, "a number from 0 to below 1", fraction);
+  return new WasmOptimizer(field, ({ Optimizer }, rust) => Optimizer.sgd(rust, rate, decay, momentum));
+}

@@ -1,0 +1,30 @@
+// The public API without a WebAssembly module inside: call init({ module }) first.
+export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./errors.js";
+export {
+  type Activation,
+  type CustomOptions,
+  custom,
+  type Entry,
+  type Field,
+  type FieldVjp,
+  type Layer,
+  type MlpOptions,
+  mlp,
+} from "./fields.js";
+export {
+  type Gradient,
+  type GradientStats,
+  type LossAndCotangent,
+  meanSquaredError,
+  type Pullback,
+  type Vjp,
+  valueAndGrad,
+  vjp,
+} from "./gradient.js";
+export type { ArrayOf, Dtype } from "./memory.js";
+export { type Bytes, type OdeintOptions, odeint, type Solution, type SolveStats } from "./odeint.js";
+export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./optimizer.js";
+export type { GradientMethod, GradientOptions, Method, SolveOptions, StepOptions } from "./options.js";
+export { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+export { type Batch, type TrainOptions, type TrainStep, train } from "./train.js";
+export { type InitOptions, init, type MemoryUsage, memoryUsage, type Simd, simd, type WasmSource } from "./wasm.js";

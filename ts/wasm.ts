@@ -1,0 +1,189 @@
+// The WebAssembly instance: which build, instantiated once, and again after a fault.
+import { type Bindings, createGlue } from "../wasm/glue.js";
+import { refused, SymplecticAdjointError } from "./errors.js";
+
+/** The two builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
+export type Simd = "simd128" | "relaxed";
+
+/** What can be instantiated. */
+export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
+
+export interface InitOptions {
+  /** The module of the build, where the runtime should not use the one inlined in the package. */
+  module?: WasmSource | Promise<WasmSource>;
+  /** Which build to use; else relaxed SIMD where the runtime has it. With `module`, which build that is. */
+  simd?: Simd;
+}
+
+/** An instance with its glue. */
+export interface Instance {
+  readonly bindings: Bindings;
+  readonly memory: WebAssembly.Memory;
+  readonly simd: Simd;
+  /** Set by a fault: nothing in it can be trusted any more. */
+  lost: boolean;
+  /** How deep calls into custom vector fields are nested. */
+  callbacks: number;
+  /** What a custom vector field has thrown, on its way through the solver. */
+  thrown: { value: unknown } | undefined;
+}
+
+let embedded: Partial<Record<Simd, () => Uint8Array<ArrayBuffer>>> = {};
+let compiled: { module: WebAssembly.Module; simd: Simd } | undefined;
+let current: Instance | undefined;
+
+/** Hands over the builds that an entry carries. */
+export function embed(builds: Record<Simd, () => Uint8Array<ArrayBuffer>>): void {
+  embedded = builds;
+}
+
+// A function of one instruction each: i8x16.splat, and f32x4.relaxed_madd.
+const head = [0, 97, 115, 109, 1, 0, 0, 0];
+const probes: Record<Simd, number[]> = {
+  simd128: [1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11],
+  relaxed: [
+    1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
+  ],
+};
+
+/** Whether this runtime runs a build. */
+export function supports(simd: Simd): boolean {
+  return typeof WebAssembly === "object" && WebAssembly.validate(new Uint8Array([...head, ...probes[simd]]));
+}
+
+/**
+ * Compiles asynchronously, brings a module of your own, or forces a build. Optional: without it the default entry
+ * instantiates its inlined module on first use. The `slim` entry has none and needs it.
+ *
+ * @throws `OPTION` after the first use with another build; `UNSUPPORTED` where the runtime cannot run it.
+ */
+export async function init(options: InitOptions = {}): Promise<void> {
+  for (const key of Object.keys(options)) {
+    if (key !== "module" && key !== "simd") throw refused("OPTION", key, "module or simd", "an unknown option");
+  }
+  const { simd = choose() } = options;
+  if (simd !== "simd128" && simd !== "relaxed") throw refused("OPTION", "simd", "simd128 or relaxed", simd);
+  if (current && !current.lost) {
+    if (options.module === undefined && (options.simd === undefined || simd === current.simd)) return;
+    throw refused("OPTION", "init", "to be called before the first use", `the ${current.simd} build is in use`);
+  }
+  require(simd);
+  const source = options.module === undefined ? bytesOf(simd) : await options.module;
+  compiled = { module: await compile(source), simd };
+}
+
+async function compile(source: WasmSource): Promise<WebAssembly.Module> {
+  if (source instanceof WebAssembly.Module) return source;
+  try {
+    if (typeof source === "string" || source instanceof URL) return await compile(await fetch(source));
+    if (typeof Response === "function" && source instanceof Response) {
+      if (!source.ok) throw new Error(`${source.url} answered ${source.status} ${source.statusText}`);
+      // Not compileStreaming: a server may not send the MIME type that it insists on.
+      return await WebAssembly.compile(await source.arrayBuffer());
+    }
+    return await WebAssembly.compile(source as BufferSource);
+  } catch (cause) {
+    throw unsupported(cause);
+  }
+}
+
+function choose(): Simd {
+  return supports("relaxed") ? "relaxed" : "simd128";
+}
+
+function require(simd: Simd): void {
+  if (supports(simd)) return;
+  const what = simd === "relaxed" ? "relaxed SIMD" : "SIMD";
+  throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no WebAssembly ${what}; use a newer one`);
+}
+
+function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
+  const bytes = embedded[simd]?.();
+  if (bytes) return bytes;
+  const message = 'this entry carries no module: await init({ module }) first, with "symplectic-adjoint/simd.wasm"';
+  throw new SymplecticAdjointError("UNSUPPORTED", message);
+}
+
+function unsupported(cause: unknown): SymplecticAdjointError {
+  if (cause instanceof SymplecticAdjointError) return cause;
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const blocked = /unsafe-eval|Content Security Policy|Code generation/i.test(text);
+  const hint = blocked ? "; allow it by 'wasm-unsafe-eval' in script-src of the Content-Security-Policy" : "";
+  return new SymplecticAdjointError("UNSUPPORTED", `WebAssembly could not be compiled: ${text}${hint}`, {}, { cause });
+}
+
+/** The instance, made on first use, and anew after a fault. */
+export function instance(): Instance {
+  if (current && !current.lost) return current;
+  if (!compiled) {
+    const simd = choose();
+    require(simd);
+    try {
+      compiled = { module: new WebAssembly.Module(bytesOf(simd)), simd };
+    } catch (cause) {
+      throw unsupported(cause);
+    }
+  }
+  const glue = createGlue();
+  const imports = Object.fromEntries(
+    WebAssembly.Module.imports(compiled.module).map(({ module }) => [module, glue as unknown as WebAssembly.ModuleImports]),
+  );
+  const { exports } = new WebAssembly.Instance(compiled.module, imports);
+  glue.__wbg_set_wasm(exports);
+  (exports.__wbindgen_start as () => void)();
+  const memory = exports.memory as WebAssembly.Memory;
+  current = { bindings: glue, memory, simd: compiled.simd, lost: false, callbacks: 0, thrown: undefined };
+  return current;
+}
+
+/**
+ * Calls into WebAssembly. Errors that Rust reports become `SymplecticAdjointError`; what a custom vector field has thrown
+ * reaches the caller unchanged; after a trap the instance is given up.
+ */
+export function call<T>(wasm: Instance, body: () => T): T {
+  try {
+    return body();
+  } catch (error) {
+    throw translate(wasm, error);
+  }
+}
+
+function translate(wasm: Instance, error: unknown): unknown {
+  const { thrown } = wasm;
+  if (thrown) {
+    wasm.thrown = undefined;
+    return thrown.value;
+  }
+  if (error instanceof SymplecticAdjointError) return error;
+  if (error instanceof Error) {
+    wasm.lost = true;
+    const message = `a fault inside the package: ${error.message}; its fields are lost, new ones will work`;
+    return new SymplecticAdjointError("INTERNAL", message, {}, { cause: error });
+  }
+  return fromRust(error);
+}
+
+/** An error that Rust reports as a plain object. */
+export function fromRust(error: unknown): SymplecticAdjointError {
+  const { code, message, ...details } = error as { code: SymplecticAdjointError["code"]; message: string };
+  return new SymplecticAdjointError(code, message, details);
+}
+
+/** Bytes in use. */
+export interface MemoryUsage {
+  /** In buffers of fields, recorded solves and results that are alive. */
+  liveBytes: number;
+  /** Of WebAssembly memory, which never shrinks. */
+  wasmBytes: number;
+}
+
+/** What the package holds now: a loop that leaks raises `liveBytes`. */
+export function memoryUsage(): MemoryUsage {
+  const wasm = instance();
+  return { liveBytes: wasm.bindings.liveBytes(), wasmBytes: wasm.memory.buffer.byteLength };
+}
+
+/** The build in use. */
+export function simd(): Simd {
+  return instance().simd;
+}

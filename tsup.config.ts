@@ -1,0 +1,13 @@
+import { defineConfig } from "tsup";
+
+export default defineConfig({
+  entry: { index: "ts/index.ts", slim: "ts/slim.ts" },
+  format: "esm",
+  target: "es2022",
+  platform: "neutral",
+  dts: true,
+  clean: true,
+  // The shared part of both entries is one file, so that they share one WASM instance too.
+  splitting: true,
+  loader: { ".wasm": "base64" },
+});

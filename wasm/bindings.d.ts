@@ -1,0 +1,168 @@
+/* tslint:disable */
+/* eslint-disable */
+
+/**
+ * A vector field with its parameters.
+ */
+export class Field {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    static custom(dtype: string, state_size: number, parameters: any, callbacks: any): Field;
+    /**
+     * f(t, y) at the given parameters, else the field's own.
+     */
+    evaluate(t: number, y: any, batch: number, parameters: any): Numbers;
+    static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
+    /**
+     * The solution at the times (a Float64Array), and the error if the solve failed on the way.
+     */
+    odeint(y0: any, batch: number, times: any, options: SolveOptions): Solved;
+    /**
+     * A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
+     */
+    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, backward: SolveOptions): Recorded;
+    /**
+     * The transpose of f at (t, y).
+     */
+    vjp(t: number, y: any, w: any, batch: number, parameters: any): FieldPull;
+    /**
+     * `[{ weight: { offset, shape }, … }]`, empty for a custom field.
+     */
+    readonly layers: Array<any>;
+    readonly parametersLength: number;
+    readonly parametersPointer: number;
+}
+
+/**
+ * What a field's transpose gives.
+ */
+export class FieldPull {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    readonly parameters: number;
+    readonly t: number | undefined;
+    readonly y: number;
+}
+
+/**
+ * An array that stays in WASM memory until freed.
+ */
+export class Numbers {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    readonly length: number;
+    readonly pointer: number;
+}
+
+/**
+ * An optimizer of a field's parameters.
+ */
+export class Optimizer {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    static adam(field: Field, rate: number, decay: number, beta1: number, beta2: number, epsilon: number): Optimizer;
+    static sgd(field: Field, rate: number, decay: number, momentum: number): Optimizer;
+    step(field: Field, gradient: any): void;
+    learningRate: number;
+    steps: number;
+    readonly stateLength: number;
+    readonly statePointer: number;
+}
+
+/**
+ * A gradient.
+ */
+export class Pulled {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    readonly parameters: number;
+    readonly stats: any;
+    /**
+     * A pointer to the gradient of the times, zero where it is not known.
+     */
+    readonly times: number;
+    readonly y0: number;
+}
+
+/**
+ * A solve with what its gradients need.
+ */
+export class Recorded {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * The gradient for ∂L/∂y, `[times, batch, state]`.
+     */
+    pullback(cotangent: any): Pulled;
+    readonly stats: any;
+    readonly y: number;
+}
+
+/**
+ * Options of a solve, set one by one by the names of the public API.
+ */
+export class SolveOptions {
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * Whether the name is one of a choice, and the choice one that it has.
+     */
+    choose(name: string, choice: string): boolean;
+    constructor(method: string);
+    /**
+     * Whether the name is one of a number.
+     */
+    set(name: string, value: number): boolean;
+}
+
+/**
+ * A solution, and why it ends early if it does.
+ */
+export class Solved {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    readonly error: any;
+    /**
+     * How many of the times were reached.
+     */
+    readonly reached: number;
+    readonly stats: any;
+    readonly y: number;
+}
+
+/**
+ * Named arrays, to and from the safetensors format.
+ */
+export class TensorFile {
+    free(): void;
+    [Symbol.dispose](): void;
+    add(name: string, dtype: string, shape: Uint32Array | number[], numbers: any): void;
+    describe(key: string, text: string): void;
+    double(name: string): Float64Array;
+    dtype(name: string): string;
+    keys(): string[];
+    metadata(key: string): string | undefined;
+    names(): string[];
+    constructor();
+    static parse(bytes: Uint8Array): TensorFile;
+    serialize(): Uint8Array;
+    shape(name: string): Uint32Array;
+    single(name: string): Float32Array;
+}
+
+/**
+ * Bytes in all buffers of all solves and fields that are alive.
+ */
+export function liveBytes(): number;
+
+/**
+ * Every method: `[{ name, order, stages, gradientStages, adaptive, fsal }]`.
+ */
+export function methods(): Array<any>;
