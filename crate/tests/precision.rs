@@ -31,7 +31,7 @@ fn error(steps: usize, summation: Summation) -> f64 {
 #[test]
 fn rounding_does_not_grow_with_the_steps() {
     let errors = [100, 1_000, 10_000].map(|steps| error(steps, Summation::Compensated));
-    println!("compensated, N = 100, 1,000, 10,000: {errors:.1?}");
+    println!("compensated, N = 100, 1,000, 10,000: {}", errors.map(|error| format!("{error:.1e}")).join(", "));
     assert!(errors.iter().all(|&error| error < 3e-7), "{errors:?}");
     let plain = error(10_000, Summation::Plain);
     println!("plain, N = 10,000: {plain:.1e}");
