@@ -81,10 +81,12 @@ impl Options {
     }
 
     /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
-    /// and chooses its steps (bosh3, dopri5, tsit5).
+    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case.
     pub(crate) fn interpolates(&self) -> bool {
         match self.output {
-            Some(output) => output == Output::Interpolate && !matches!(self.steps, Steps::PerInterval(_)),
+            Some(output) => {
+                output == Output::Interpolate && (self.adaptive() || matches!(self.steps, Steps::AtMost(_)))
+            }
             None => self.adaptive() && self.method.fsal(),
         }
     }
@@ -387,23 +389,19 @@ impl<T: Real> Run<'_, T> {
         let ends =
             if self.interpolates { vec![self.times[0], self.times[self.times.len() - 1]] } else { self.times.to_vec() };
         let plan = ends.windows(2).map(|pair| {
-            let length = (pair[1] - pair[0]).abs();
+            let (from, to) = (pair[0], pair[1]);
             let steps = match self.options.steps {
-                Steps::Automatic if self.interpolates => self.times.len() - 1,
-                Steps::Automatic => 1,
-                Steps::PerInterval(steps) => steps,
+                Steps::Automatic => 1.0,
+                Steps::PerInterval(steps) => steps as f64,
                 // A hair of slack, so that an interval of ten steps by rounding is not eleven.
-                Steps::AtMost(h) => (length / h * (1.0 - 1e-12)).ceil().max(1.0) as usize,
+                Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
             };
-            if pair[0] + (pair[1] - pair[0]) / steps as f64 == pair[0] {
-                let expected = "steps that the times can resolve";
-                return Err(Error::option(
-                    "stepSize",
-                    expected,
-                    format!("{steps} steps between {} and {}", pair[0], pair[1]),
-                ));
+            let shortest = (to - from) / steps;
+            if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
+                let given = format!("{steps} steps between {from} and {to}");
+                return Err(Error::option("stepSize", "steps that the times can resolve", given));
             }
-            Ok(Interval { from: pair[0], to: pair[1], steps })
+            Ok(Interval { from, to, steps: steps as usize })
         });
         let plan = plan.collect::<Result<Vec<_>>>()?;
         self.recorder.expect(plan.iter().map(|interval| interval.steps).sum());

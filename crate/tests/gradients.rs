@@ -147,7 +147,7 @@ impl Naive<'_> {
     fn loss(&self, parameters: &[f64], y0: &Array2<f64>, times: &[f64], w: &Array3<f64>) -> f64 {
         let Setting { method, steps, output, times: original, .. } = self.setting;
         let adaptive = *steps == Steps::Automatic && method.adaptive();
-        let interpolate = *output == Output::Interpolate && !matches!(steps, Steps::PerInterval(_));
+        let interpolate = *output == Output::Interpolate && (adaptive || matches!(steps, Steps::AtMost(_)));
         let last = times.len() - 1;
         let weighted = |output: usize, y: &Array2<f64>| (&w.index_axis(ndarray::Axis(0), output) * y).sum();
         let mut loss = weighted(0, y0);

@@ -1,0 +1,230 @@
+import * as fc from "fast-check";
+import { custom, init, memoryUsage, meanSquaredError, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+import { numbers, thrown } from "./helpers.js";
+
+const y0 = () => Float32Array.of(1, 0, 0.5, -0.5);
+
+test("a solution has a shape, statistics and memory of its own", () => {
+  const field = mlp({ widths: [2, 8, 2] });
+  const start = y0();
+  const solution = odeint(field, start, [0, 0.5, 1]);
+  expect(solution.shape).toEqual([3, 2, 2]);
+  expect(solution.y).toHaveLength(12);
+  expect([...solution.y.subarray(0, 4)]).toEqual([...start]);
+  expect(solution.stats.accepted).toBeGreaterThan(0);
+  expect(solution.stats.evaluations).toBeGreaterThan(solution.stats.accepted);
+  const { total, ...parts } = solution.stats.peakBytes;
+  expect(Object.values(parts).reduce((sum, bytes) => sum + bytes)).toBe(total);
+  solution.y.fill(9);
+  expect([...start]).toEqual([...y0()]);
+  expect(odeint(field, start, [0, 1]).y[0]).toBe(1);
+});
+
+test("parameters are named, readable, settable, and a live view", () => {
+  const field = mlp({ widths: [2, 3, 2], time: "concatsquash", dtype: "float64", seed: 5 });
+  expect(Object.keys(field.layers[0] ?? {})).toEqual(["weight", "bias", "gateWeight", "gateBias", "hyperBias"]);
+  expect(field.layers[0]?.weight).toEqual({ offset: 0, shape: [3, 2] });
+  expect(field.layers[1]?.weight).toEqual({ offset: 18, shape: [2, 3] });
+  expect(field.parameters).toHaveLength(18 + 14);
+  expect([...mlp({ widths: [2, 3, 2], time: "concatsquash", dtype: "float64", seed: 5 }).parameters]).toEqual([
+    ...field.parameters,
+  ]);
+  const before = field.evaluate(0, Float64Array.of(1, 2));
+  field.parameters[0] = 0.25;
+  expect([...field.evaluate(0, Float64Array.of(1, 2))]).not.toEqual([...before]);
+  const values = numbers("float64", 32);
+  field.parameters = values;
+  expect([...field.parameters]).toEqual([...values]);
+  thrown("NON_FINITE", () => {
+    field.parameters = new Float64Array(32).fill(Number.NaN);
+  });
+  expect([...field.parameters]).toEqual([...values]);
+  expect(mlp({ widths: [2, 4, 2], time: "concat" }).layers[0]?.weight.shape).toEqual([4, 3]);
+  expect(mlp({ widths: [2, 4, 2], bias: false }).parameters).toHaveLength(16);
+});
+
+test("initial weights keep to their limits", () => {
+  for (const [activation, limit] of [
+    ["tanh", Math.sqrt(6 / 72)],
+    ["relu", Math.sqrt(6 / 8)],
+  ] as const) {
+    const field = mlp({ widths: [8, 64, 8], activation, seed: 3 });
+    const { offset } = field.layers[0]?.weight ?? { offset: -1 };
+    const weights = field.parameters.slice(offset, offset + 512);
+    const largest = Math.max(...weights.map(Math.abs));
+    expect(largest).toBeLessThanOrEqual(limit * (1 + 1e-6));
+    expect(largest).toBeGreaterThan(0.95 * limit);
+  }
+});
+
+test("a view taken before memory grows is taken anew", () => {
+  const field = mlp({ widths: [2, 8, 2] });
+  const [first] = field.parameters;
+  const before = memoryUsage().wasmBytes;
+  const big = mlp({ widths: [1500, 1500, 1500], dtype: "float64" });
+  expect(memoryUsage().wasmBytes).toBeGreaterThan(before);
+  expect(field.parameters[0]).toBe(first);
+  big.dispose();
+});
+
+test.each([
+  ["SHAPE", "y0", { y0: new Float32Array(3) }],
+  ["SHAPE", "y0", { y0: new Float32Array(0) }],
+  ["DTYPE", "y0", { y0: new Float64Array(2) }],
+  ["DTYPE", "y0", { y0: [1, 2] }],
+  ["NON_FINITE", "y0", { y0: Float32Array.of(1, Number.NaN) }],
+  ["SHAPE", "times", { times: [0] }],
+  ["OPTION", "times", { times: [0, 0] }],
+  ["OPTION", "times", { times: [0, 1, 0.5] }],
+  ["OPTION", "times", { times: [1, 0, 0.5] }],
+  ["NON_FINITE", "times", { times: [0, Number.NaN] }],
+  ["NON_FINITE", "times", { times: [0, Number.POSITIVE_INFINITY] }],
+  ["OPTION", "times", { times: [0, "1"] }],
+  ["OPTION", "tolerance", { options: { tolerance: 1 } }],
+  ["OPTION", "method", { options: { method: "rk5" } }],
+  ["OPTION", "rtol", { options: { rtol: -1 } }],
+  ["OPTION", "rtol", { options: { rtol: Number.NaN } }],
+  ["OPTION", "rtol", { options: { rtol: "1e-3" } }],
+  ["OPTION", "atol", { options: { rtol: 0, atol: 0 } }],
+  ["OPTION", "firstStep", { options: { firstStep: 0 } }],
+  ["OPTION", "minStep", { options: { minStep: 2, maxStep: 1 } }],
+  ["OPTION", "maxSteps", { options: { maxSteps: 1.5 } }],
+  ["OPTION", "steps", { options: { steps: 0 } }],
+  ["OPTION", "stepSize", { options: { stepSize: 0.1, steps: 2 } }],
+  ["OPTION", "stepSize", { options: { stepSize: 1e-300 } }],
+  ["OPTION", "safety", { options: { safety: 2 } }],
+  ["OPTION", "output", { options: { output: "dense" } }],
+  ["OPTION", "gradient", { options: { gradient: "magic" } }],
+  ["OPTION", "adjoint.rtol", { options: { gradient: "adjoint", adjoint: { rtol: -1 } } }],
+  ["OPTION", "adjoint.output", { options: { gradient: "adjoint", adjoint: { output: "land" } } }],
+])("%s for %s in %j", (code, argument, given) => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const { y0 = Float32Array.of(1, 0), times = [0, 1], options = {} } = given as Record<string, never>;
+  const error = thrown(code, () => vjp(field, y0, times, options));
+  expect(error.argument).toBe(argument);
+  expect(error.message).toContain(argument);
+  // And the package goes on.
+  expect(odeint(field, Float32Array.of(1, 0), [0, 1]).y).toHaveLength(4);
+});
+
+test.each([
+  [{ widths: [2] }],
+  [{ widths: [2, 0, 2] }],
+  [{ widths: [2, 1.5, 2] }],
+  [{ widths: [2, 2], activation: "step" }],
+  [{ widths: [2, 2], time: "yes" }],
+  [{ widths: [2, 2], dtype: "float16" }],
+  [{ widths: [2, 2], seed: -1 }],
+  [{ widths: [2, 2], hidden: 3 }],
+  [{ widths: [2 ** 31 - 1, 2 ** 31 - 1] }],
+])("mlp refuses %j", (options) => {
+  thrown("OPTION", () => mlp(options as never));
+});
+
+test("cotangents and losses are checked", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const solve = vjp(field, y0(), [0, 1]);
+  thrown("SHAPE", () => solve.pullback(new Float32Array(4)));
+  thrown("DTYPE", () => solve.pullback(new Float64Array(8) as never));
+  thrown("NON_FINITE", () => solve.pullback(new Float32Array(8).fill(Number.NaN)));
+  expect(solve.pullback(new Float32Array(8).fill(1)).y0).toHaveLength(4);
+  solve.dispose();
+  thrown("CALLBACK", () => valueAndGrad(field, y0(), [0, 1], (() => 1) as never));
+  thrown("OPTION", () => valueAndGrad(field, y0(), [0, 1], null as never));
+  const own = new Error("my own");
+  const failing = () => {
+    throw own;
+  };
+  expect(() => valueAndGrad(field, y0(), [0, 1], failing)).toThrow(own);
+});
+
+test("what is disposed says so, and a second time is harmless", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const solve = vjp(field, y0(), [0, 1]);
+  field.dispose();
+  field.dispose();
+  thrown("DISPOSED", () => field.parameters);
+  thrown("DISPOSED", () => odeint(field, y0(), [0, 1]));
+  expect(solve.pullback(new Float32Array(8).fill(1)).y0).toHaveLength(4);
+  solve.pullback.dispose();
+  solve.dispose();
+  thrown("DISPOSED", () => solve.pullback(new Float32Array(8)));
+  if (Symbol.dispose) expect(mlp({ widths: [2, 2] })[Symbol.dispose]).toBeTypeOf("function");
+});
+
+test("a gradient is that of the parameters at the time of the solve", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const solve = vjp(field, y0(), [0, 1], { method: "rk4", steps: 3 });
+  const before = solve.pullback(new Float32Array(8).fill(1));
+  field.parameters.fill(0);
+  expect(solve.pullback(new Float32Array(8).fill(1)).parameters).toEqual(before.parameters);
+});
+
+test("inputs of every kind are read, and left alone", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const plain = odeint(field, Float32Array.of(1, 0), [0, 1]).y;
+  const shared = new Float32Array(new SharedArrayBuffer(8));
+  shared.set([1, 0]);
+  const offset = Float32Array.of(7, 1, 0, 7).subarray(1, 3);
+  for (const start of [shared, offset]) {
+    expect(odeint(field, start as Float32Array<ArrayBuffer>, Float64Array.of(0, 1)).y).toEqual(plain);
+    expect([...start]).toEqual([1, 0]);
+  }
+});
+
+test("evaluate and vjp of a field, at its own parameters and at others", () => {
+  const field = mlp({ widths: [3, 5, 2], dtype: "float64" });
+  const y = numbers("float64", 6);
+  const w = numbers("float64", 4, 2);
+  const other = numbers("float64", field.parameters.length, 3);
+  expect(field.evaluate(0, y)).toHaveLength(4);
+  const pulled = field.vjp(0.5, y, w, other);
+  const product = (e: number) => field.evaluate(0.5, y.map((v) => v + e), other).reduce((sum, f, i) => sum + f * (w[i] ?? 0), 0);
+  const difference = (product(1e-5) - product(-1e-5)) / 2e-5;
+  expect(pulled.y.reduce((sum, v) => sum + v)).toBeCloseTo(difference, 8);
+  expect(pulled.t).toBe(0);
+  thrown("OPTION", () => odeint(field, y, [0, 1]));
+  thrown("SHAPE", () => field.vjp(0, y, y));
+  thrown("SHAPE", () => field.evaluate(0, y, new Float64Array(2)));
+});
+
+test("init after the first use keeps the build", async () => {
+  await init();
+  await expect(init({ simd: "avx" as never })).rejects.toMatchObject({ code: "OPTION" });
+  await expect(init({ wasm: 1 } as never)).rejects.toMatchObject({ code: "OPTION" });
+});
+
+test("mean squared error, masked", () => {
+  const loss = meanSquaredError(Float64Array.of(1, 2, 3), Float64Array.of(0, Number.NaN, 1), [1, 0, 1]);
+  expect(loss.value).toBe(2.5);
+  expect([...loss.cotangent]).toEqual([1, 0, 2]);
+  thrown("SHAPE", () => meanSquaredError(Float64Array.of(1), Float64Array.of(1, 2)));
+});
+
+test("whatever is thrown at it, nothing but typed errors come back", () => {
+  const anything = fc.anything();
+  fc.assert(
+    fc.property(anything, anything, anything, (a, b, c) => {
+      const field = mlp({ widths: [2, 2] });
+      const calls = [
+        () => mlp(a as never),
+        () => custom(a as never),
+        () => odeint(field, a as never, b as never, c as never),
+        () => vjp(field, Float32Array.of(1, 2), [0, 1], a as never).dispose(),
+        () => odeint(a as never, Float32Array.of(1, 2), [0, 1]),
+        () => field.evaluate(a as never, b as never, c as never),
+      ];
+      for (const body of calls) {
+        try {
+          body();
+        } catch (error) {
+          expect(error).toMatchObject({ name: "SymplecticAdjointError" });
+          expect((error as { code: string }).code).not.toBe("INTERNAL");
+        }
+      }
+      field.dispose();
+    }),
+    { numRuns: 300 },
+  );
+});

@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+
+// The whole suite runs once for each WebAssembly build: SIMD=simd128, or SIMD=relaxed (Node 22 and later have it; Node 20
+// behind a flag).
+const relaxed = process.env.SIMD === "relaxed";
+const flag = Number(process.versions.node.split(".")[0]) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
+
+export default defineConfig({
+  root: new URL(".", import.meta.url).pathname,
+  test: {
+    include: ["unit/**/*.test.ts"],
+    setupFiles: ["./setup.ts"],
+    pool: "forks",
+    execArgv: ["--expose-gc", ...(relaxed ? flag : [])],
+    testTimeout: 120_000,
+    // Memory is measured: one file, one process.
+    isolate: true,
+  },
+});
