@@ -9,7 +9,11 @@ export function tolerance(golden, dtype) {
   return golden.rtol === null ? 2e-5 : Math.max(2e-5, 100 * golden.rtol);
 }
 
-/** Relative l2 errors of y, gradY0 and all layer gradients, and the accepted steps; or `{ unsupported }`. */
+/**
+ * Relative l2 errors of y, gradY0 and all layer gradients, and the accepted steps; or `{ unsupported }`.
+ *
+ * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
+ */
 export function runGolden(api, golden, { dtype = "float64", gradient = "symplectic" } = {}) {
   if (!KINDS.includes(golden.field.kind)) return { unsupported: `kind ${golden.field.kind}` };
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));

@@ -69,16 +69,16 @@ class Recording<D extends Dtype> {
     const batch = batchOf("y0", y0, field.stateSize);
     const ends = timesOf(times);
     const method = gradientMethod(options);
-    const backward = adjointOptions(wasm, options);
-    let forward: ReturnType<typeof solveOptions> | undefined;
+    const settings = solveOptions(wasm, options);
+    let backward: ReturnType<typeof solveOptions> | undefined;
     try {
-      const settings = solveOptions(wasm, options);
-      forward = settings;
-      this.#recorded = call(wasm, () => rust.record(y0, batch, ends, settings, method, backward));
+      const back = adjointOptions(wasm, options);
+      backward = back;
+      this.#recorded = call(wasm, () => rust.record(y0, batch, ends, settings, method, back));
     } finally {
       if (!wasm.lost) {
-        forward?.free();
-        backward.free();
+        settings.free();
+        backward?.free();
       }
     }
     this.#wasm = wasm;

@@ -100,7 +100,7 @@ test.each([
   ["OPTION", "adjoint.output", { options: { gradient: "adjoint", adjoint: { output: "land" } } }],
 ])("%s for %s in %j", (code, argument, given) => {
   const field = mlp({ widths: [2, 4, 2] });
-  const { y0 = Float32Array.of(1, 0), times = [0, 1], options = {} } = given as Record<string, never>;
+  const { y0 = Float32Array.of(1, 0), times = [0, 1], options = {} } = given as unknown as Record<string, never>;
   const error = thrown(code, () => vjp(field, y0, times, options));
   expect(error.argument).toBe(argument);
   expect(error.message).toContain(argument);

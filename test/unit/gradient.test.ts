@@ -1,0 +1,129 @@
+import * as fc from "fast-check";
+import { type Activation, type GradientOptions, mlp, odeint, vjp } from "symplectic-adjoint";
+import { describe, expect, test } from "vitest";
+import { EXACT, METHODS, numbers, relative } from "./helpers.js";
+
+const activations: Activation[] = ["tanh", "softplus", "silu", "relu", "sigmoid", "gelu", "sin", "elu", "identity"];
+
+describe.each(["float32", "float64"] as const)("%s", (dtype) => {
+  test("exact methods agree bitwise whatever the network, batch, method and times", () => {
+    const setting = fc.record({
+      state: fc.integer({ min: 1, max: 6 }),
+      hidden: fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 2 }),
+      activation: fc.constantFrom(...activations),
+      time: fc.constantFrom("none", "concat", "concatsquash"),
+      bias: fc.boolean(),
+      batch: fc.constantFrom(1, 3, 16, 17, 100),
+      method: fc.constantFrom(...METHODS),
+      gaps: fc.array(fc.double({ min: 0.05, max: 0.5, noNaN: true }), { minLength: 1, maxLength: 4 }),
+      sign: fc.constantFrom(1, -1),
+      steps: fc.constantFrom({}, { steps: 2 }, { stepSize: 0.17 }),
+      output: fc.constantFrom("land", "interpolate"),
+      seed: fc.integer({ min: 0, max: 1000 }),
+    });
+    fc.assert(
+      fc.property(setting, ({ state, hidden, gaps, sign, batch, method, steps, output, seed, ...network }) => {
+        const field = mlp({ widths: [state, ...hidden, state], dtype, seed, ...network } as Parameters<typeof mlp>[0]);
+        const times = gaps.reduce((ends, gap) => [...ends, (ends.at(-1) ?? 0) + sign * gap], [0.3]);
+        const y0 = numbers(dtype, batch * state, seed);
+        const w = numbers(dtype, times.length * batch * state, seed + 1);
+        const options = { method, output, rtol: 1e-4, atol: 1e-4, ...steps } as GradientOptions;
+        const results = EXACT.map((gradient) => {
+          const solve = vjp(field, y0, times, { ...options, gradient });
+          const { y0: start, parameters, times: ends } = solve.pullback(w);
+          solve.dispose();
+          return { start, parameters, ends, y: solve.solution.y };
+        });
+        for (const result of results) expect(result).toEqual(results[0]);
+        expect(odeint(field, y0, times, options as object).y).toEqual(results[0]?.y);
+        field.dispose();
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("a sample's solution depends on nothing else in its batch", () => {
+    const field = mlp({ widths: [3, 20, 3], dtype, time: "concat", activation: "silu" });
+    const y0 = numbers(dtype, 100 * 3);
+    const all = odeint(field, y0, [0, 1], { method: "rk4", steps: 3 }).y;
+    for (const sample of [0, 15, 16, 99]) {
+      const alone = odeint(field, y0.slice(3 * sample, 3 * sample + 3) as typeof y0, [0, 1], { method: "rk4", steps: 3 }).y;
+      expect([...alone.slice(3)]).toEqual([...all.slice(300 + 3 * sample, 303 + 3 * sample)]);
+    }
+  });
+});
+
+test("many interpolated outputs in one step, and the slope that steps share", () => {
+  for (const method of METHODS) {
+    const field = mlp({ widths: [2, 8, 2], dtype: "float64", time: "concat" });
+    // Four steps, which end on none of these times.
+    const times = Array.from({ length: 42 }, (_, i) => i / 41);
+    const y0 = numbers("float64", 6);
+    const w = numbers("float64", 42 * 6, 2);
+    const options = { method, stepSize: 0.26, output: "interpolate" } as const;
+    const solve = vjp(field, y0, times, options);
+    const gradient = solve.pullback(w);
+    const loss = (start: Float64Array, ends: number[]) =>
+      odeint(field, start, ends, options).y.reduce((sum, y, i) => sum + y * (w[i] ?? 0), 0);
+    const direction = numbers("float64", 6, 3);
+    const ahead = (e: number) => loss(y0.map((y, i) => y + e * (direction[i] ?? 0)), times);
+    const ours = gradient.y0.reduce((sum, g, i) => sum + g * (direction[i] ?? 0), 0);
+    expect(ours).toBeCloseTo((ahead(1e-5) - ahead(-1e-5)) / 2e-5, 8);
+    for (const index of [0, 1, 17, 20, 41]) {
+      const moved = (e: number) => loss(y0, times.map((t, i) => (i === index ? t + e : t)));
+      const difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+      expect(gradient.times?.[index], `${method} time ${index}`).toBeCloseTo(difference, 7);
+    }
+    solve.dispose();
+  }
+});
+
+test("the adjoint's error falls with its tolerance, symplectic's does not depend on one", () => {
+  const field = mlp({ widths: [2, 16, 16, 2], dtype: "float64", seed: 3 });
+  const y0 = numbers("float64", 8);
+  const w = numbers("float64", 24, 2);
+  const gradient = (options: GradientOptions) => {
+    const solve = vjp(field, y0, [0, 1, 2], options);
+    const { parameters, times } = solve.pullback(w);
+    solve.dispose();
+    return [...parameters, ...(times ?? [])];
+  };
+  const converged = gradient({ rtol: 1e-12, atol: 1e-12, method: "dopri8" });
+  const errors = [1e-3, 1e-5, 1e-7, 1e-9].map((rtol) => {
+    const tolerances = { rtol, atol: rtol };
+    const fine = { rtol: 1e-11, atol: 1e-11, method: "dopri8" } as const;
+    return relative(gradient({ ...fine, gradient: "adjoint", adjoint: { ...tolerances, method: "dopri5" } }), converged);
+  });
+  for (let i = 1; i < errors.length; i++) expect(errors[i]).toBeLessThan((errors[i - 1] ?? 0) / 5);
+  for (const rtol of [1e-2, 1e-6, 1e-10]) {
+    const [symplectic, backprop] = (["symplectic", "backprop"] as const).map((method) => gradient({ rtol, gradient: method }));
+    expect(symplectic).toEqual(backprop);
+  }
+});
+
+test("the first output's cotangent goes straight to y0", () => {
+  const field = mlp({ widths: [2, 4, 2], dtype: "float64" });
+  for (const gradient of [...EXACT, "adjoint"] as const) {
+    const solve = vjp(field, Float64Array.of(1, 2), [0, 1], { gradient });
+    expect([...solve.pullback(Float64Array.of(3, 4, 0, 0)).y0]).toEqual([3, 4]);
+    solve.dispose();
+  }
+});
+
+test("float32: the error of the gradient does not grow with the number of steps", () => {
+  const single = mlp({ widths: [2, 16, 2], seed: 3 });
+  const double = mlp({ widths: [2, 16, 2], dtype: "float64" });
+  double.parameters = Float64Array.from(single.parameters);
+  const y0 = numbers("float32", 8);
+  const w = new Float32Array(16).fill(1, 8);
+  const error = (steps: number, summation: "compensated" | "plain") => {
+    const options = { method: "rk4", steps, summation } as const;
+    const [a, b] = [vjp(single, y0, [0, 4], options), vjp(double, Float64Array.from(y0), [0, 4], options)];
+    const result = relative(a.pullback(w).parameters, b.pullback(Float64Array.from(w)).parameters);
+    a.dispose();
+    b.dispose();
+    return result;
+  };
+  for (const steps of [100, 1_000, 10_000]) expect(error(steps, "compensated")).toBeLessThan(3e-7);
+  expect(error(10_000, "plain")).toBeGreaterThan(10 * error(10_000, "compensated"));
+});

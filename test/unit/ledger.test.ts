@@ -1,0 +1,18 @@
+// In a file, and so a process, of its own: memory that other tests have freed would be used again.
+import { memoryUsage, mlp, vjp } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+
+test("the ledger accounts for the growth of WebAssembly memory", () => {
+  const field = mlp({ widths: [8, 128, 128, 8] });
+  const y0 = new Float32Array(8 * 512).fill(0.1);
+  const before = memoryUsage();
+  const solve = vjp(field, y0, [0, 1], { method: "rk4", steps: 200, gradient: "backprop" });
+  const { total } = solve.solution.stats.peakBytes;
+  const growth = memoryUsage().wasmBytes - before.wasmBytes;
+  expect(total).toBeGreaterThan(400e6);
+  // Pages, and a stated twentieth for what the allocator puts between blocks.
+  expect(growth).toBeLessThan(total * 1.05 + 65_536);
+  expect(growth).toBeGreaterThan(total * 0.9);
+  solve.dispose();
+  expect(memoryUsage().liveBytes).toBe(before.liveBytes);
+});

@@ -1,0 +1,104 @@
+import { adam, type Batch, memoryUsage, mlp, sgd, train } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+import { numbers, thrown } from "./helpers.js";
+
+/** Turns by the angle t. */
+const batch = (): Batch<"float32"> => {
+  const times = [0, 0.5, 1];
+  const y0 = Float32Array.of(1, 0, 0, 1);
+  const target = times.flatMap((t) => [Math.cos(t), Math.sin(t), -Math.sin(t), Math.cos(t)]);
+  return { y0, times, target: Float32Array.from(target) };
+};
+
+test.each(["adam", "sgd"] as const)("%s learns a rotation", async (name) => {
+  const field = mlp({ widths: [2, 16, 2], seed: 1 });
+  const optimizer = name === "adam" ? adam(field, { learningRate: 0.02 }) : sgd(field, { learningRate: 0.05, momentum: 0.9 });
+  const losses: number[] = [];
+  for await (const { step, loss } of train({ field, optimizer, data: [batch()], steps: 150 })) {
+    losses.push(loss);
+    expect(step).toBe(losses.length);
+  }
+  expect(losses).toHaveLength(150);
+  expect(losses[149]).toBeLessThan((losses[0] ?? 0) / 50);
+  expect(optimizer.steps).toBe(150);
+});
+
+test("data may be any iterable, the loss any function", async () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const optimizer = adam(field);
+  async function* stream() {
+    for (let i = 0; i < 3; i++) yield batch();
+  }
+  const loss = (y: Float32Array) => ({ value: 1, cotangent: y });
+  const steps: number[] = [];
+  for await (const { step } of train({ field, optimizer, data: stream(), loss, method: "rk4", solverSteps: 2 })) steps.push(step);
+  expect(steps).toEqual([1, 2, 3]);
+});
+
+test("a signal ends it between steps, with nothing half done", async () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const optimizer = adam(field);
+  const controller = new AbortController();
+  const { liveBytes } = memoryUsage();
+  let taken = 0;
+  const loop = async () => {
+    for await (const { step } of train({ field, optimizer, data: [batch()], steps: 1e6, signal: controller.signal })) {
+      taken = step;
+      if (step === 5) controller.abort();
+    }
+  };
+  await expect(loop()).rejects.toMatchObject({ name: "AbortError" });
+  expect([taken, optimizer.steps]).toEqual([5, 5]);
+  expect(memoryUsage().liveBytes).toBe(liveBytes);
+});
+
+test("other tasks get their turn", async () => {
+  const field = mlp({ widths: [2, 32, 32, 2] });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 5);
+  for await (const _ of train({ field, optimizer: adam(field), data: [batch()], steps: 300 }));
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(0);
+});
+
+test("an optimizer goes on from its saved state bitwise", () => {
+  const run = (stop: boolean) => {
+    let field = mlp({ widths: [2, 4, 2], seed: 4 });
+    let optimizer = adam(field, { weightDecay: 0.01 });
+    for (let step = 0; step < 20; step++) {
+      if (stop && step === 10) {
+        const [parameters, state, { steps }] = [field.parameters.slice(), optimizer.state.slice(), optimizer];
+        field = mlp({ widths: [2, 4, 2], seed: 9 });
+        field.parameters = parameters;
+        optimizer = adam(field, { weightDecay: 0.01 });
+        optimizer.state.set(state);
+        optimizer.steps = steps;
+      }
+      optimizer.step(numbers("float32", field.parameters.length, step));
+    }
+    return [...field.parameters];
+  };
+  expect(run(true)).toEqual(run(false));
+});
+
+test("refused options and gradients change nothing", async () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const optimizer = adam(field);
+  const before = field.parameters.slice();
+  thrown("SHAPE", () => optimizer.step(new Float32Array(3)));
+  thrown("NON_FINITE", () => optimizer.step(new Float32Array(before.length).fill(Number.NaN)));
+  thrown("OPTION", () => adam(field, { learningRate: -1 }));
+  thrown("OPTION", () => adam(field, { beta1: 1 }));
+  thrown("OPTION", () => sgd(field, { nesterov: true } as never));
+  thrown("OPTION", () => {
+    optimizer.learningRate = Number.NaN;
+  });
+  for (const wrong of [{ data: [] }, { steps: undefined }, { loss: "huber" }, { epochs: 3 }]) {
+    const options = { field, optimizer, data: [batch()], steps: 2, ...wrong };
+    await expect(train(options as never).next()).rejects.toMatchObject({ code: "OPTION" });
+  }
+  expect(field.parameters).toEqual(before);
+  expect(optimizer.steps).toBe(0);
+  optimizer.dispose();
+  thrown("DISPOSED", () => optimizer.step(before));
+});
