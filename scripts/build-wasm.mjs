@@ -32,10 +32,14 @@ function build() {
     console.log(`Building ${name}.wasm …`);
     const out = join(built, name);
     const pack = ["build", "--release", "--target", "bundler", "--mode", "no-install", "--no-opt", "--no-pack"];
-    run("wasm-pack", [...pack, "--out-dir", out, "--out-name", "bindings", "--target-dir", join(root, "target", name)], {
-      cwd: join(root, "crate"),
-      env: { ...env, RUSTFLAGS: `-C target-feature=${features}` },
-    });
+    run(
+      "wasm-pack",
+      [...pack, "--out-dir", out, "--out-name", "bindings", "--target-dir", join(root, "target", name)],
+      {
+        cwd: join(root, "crate"),
+        env: { ...env, RUSTFLAGS: `-C target-feature=${features}` },
+      },
+    );
     const optimise = ["-O3", "--strip-debug", "--strip-producers", "--enable-simd", "--enable-bulk-memory"];
     const more = ["--enable-sign-ext", "--enable-mutable-globals", "--enable-nontrapping-float-to-int"];
     const rest = ["--enable-reference-types", "--enable-multivalue"];
@@ -73,21 +77,27 @@ function toolchain() {
   const path = (...first) => ({ ...process.env, PATH: [...first, process.env.PATH, cargoBin].join(delimiter) });
   const hasTarget = (env) => {
     const { stdout, status } = attempt("rustc", ["--print", "target-libdir", "--target", target], { env });
-    return status === 0 && existsSync(stdout.trim()) && readdirSync(stdout.trim()).some((file) => /^libstd-/.test(file));
+    return (
+      status === 0 && existsSync(stdout.trim()) && readdirSync(stdout.trim()).some((file) => /^libstd-/.test(file))
+    );
   };
   let env = path();
   if (attempt("cargo", ["--version"], { env }).status !== 0) {
     console.log("Installing Rust by rustup …");
     run("sh", ["-c", "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"]);
   }
-  const tools = [["wasm-bindgen", "wasm-bindgen-cli", BINDGEN], ["wasm-pack", "wasm-pack"]];
+  const tools = [
+    ["wasm-bindgen", "wasm-bindgen-cli", BINDGEN],
+    ["wasm-pack", "wasm-pack"],
+  ];
   for (const [command, crate, version] of tools) {
     if (attempt(command, ["--version"], { env }).status === 0) continue;
     console.log(`Installing ${crate}, which takes some minutes …`);
     run("cargo", ["install", crate, ...(version ? ["--version", version] : [])], { env });
   }
   if (hasTarget(env)) return env;
-  if (attempt("rustup", ["target", "add", target], { env, stdio: "inherit" }).status === 0 && hasTarget(env)) return env;
+  if (attempt("rustup", ["target", "add", target], { env, stdio: "inherit" }).status === 0 && hasTarget(env))
+    return env;
   env = path("/usr/bin");
   if (!hasTarget(env)) debianTarget(env);
   return env;

@@ -25,7 +25,8 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
   const solve = api.vjp(field, array(golden.y0), golden.t, { ...options, output: "land", controller: "torchdiffeq" });
   const { y0, parameters } = solve.pullback(array(golden.cotangent));
   const { y, shape } = solve.solution;
-  if (shape.join() !== [golden.t.length, golden.y0.length, golden.y0[0].length].join()) throw new Error(`shape ${shape}`);
+  if (shape.join() !== [golden.t.length, golden.y0.length, golden.y0[0].length].join())
+    throw new Error(`shape ${shape}`);
   const result = {
     errors: {
       y: relativeError(y, golden.y.flat(2)),
@@ -45,7 +46,8 @@ function flatten(field, layers) {
   for (const [index, places] of field.layers.entries()) {
     for (const [name, { offset, shape }] of Object.entries(places)) {
       const values = layers[index][name].flat();
-      if (values.length !== shape.reduce((product, side) => product * side)) throw new Error(`${name}: ${values.length}`);
+      if (values.length !== shape.reduce((product, side) => product * side))
+        throw new Error(`${name}: ${values.length}`);
       for (const [i, value] of values.entries()) flat[offset + i] = value;
     }
   }

@@ -6,8 +6,7 @@ import { checkNames, numberOption } from "./options.js";
 import { call, type Instance, instance } from "./wasm.js";
 
 /** Follows every layer of an mlp but the last; gelu is the exact one, elu has α = 1. */
-export type Activation =
-  "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
+export type Activation = "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
 
 export interface MlpOptions<D extends Dtype = "float32"> {
   /** Features of the input, of every hidden layer, and of the output: as many as of the input for a vector field. */
@@ -229,7 +228,8 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
   checkNames(options, ["stateSize", "dtype", "parameters", "evaluate", "vjp"]);
   const { dtype = "float32" as D, evaluate, vjp } = options;
   checkDtype(dtype);
-  const parameters = options.parameters ?? ((dtype === "float32" ? new Float32Array() : new Float64Array()) as ArrayOf<D>);
+  const parameters =
+    options.parameters ?? ((dtype === "float32" ? new Float32Array() : new Float64Array()) as ArrayOf<D>);
   checkArray("parameters", parameters, dtype);
   if (options.stateSize === undefined) throw refused("OPTION", "stateSize", "a positive integer", "undefined");
   const state = count("stateSize", options.stateSize);
@@ -250,7 +250,11 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
       return guarded(wasm, null, () => {
         const copy = (pointer: number) => copyOut(wasm, dtype, pointer, batch * state);
         const pulled = vjp(t, copy(y), copy(w), copyOut(wasm, dtype, theta, size));
-        if (pulled === null || typeof pulled !== "object" || typeof (pulled as { then?: unknown }).then === "function") {
+        if (
+          pulled === null ||
+          typeof pulled !== "object" ||
+          typeof (pulled as { then?: unknown }).then === "function"
+        ) {
           throw refused("CALLBACK", "vjp's result", "{ y, parameters, t? }, at once", describe(pulled));
         }
         write(wasm, dtype, "vjp's y", pulled.y, target, batch * state);

@@ -1,7 +1,7 @@
 import type { SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
 import { type ArrayOf, batchOf, checkArray, copyOut, type Dtype, timesOf } from "./memory.js";
-import { checkNames, type SolveOptions, solveNames, solveOptions } from "./options.js";
+import { checkNames, type GradientOptions, gradientNames, solveOptions } from "./options.js";
 import { call, fromRust } from "./wasm.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
@@ -47,7 +47,8 @@ export interface Solution<D extends Dtype = Dtype> {
   readonly stats: SolveStats;
 }
 
-export interface OdeintOptions extends SolveOptions {
+/** One object may serve solves and gradients: `gradient` and `adjoint` change nothing here. */
+export interface OdeintOptions extends GradientOptions {
   /** Whether the error of a solve that fails on the way has the solution so far as `partial`, a `Solution`. */
   partial?: boolean;
 }
@@ -67,7 +68,7 @@ export function odeint<D extends Dtype>(
 ): Solution<D> {
   const { rust, wasm } = useField(field);
   refuseInside(wasm, "odeint");
-  checkNames(options, [...solveNames, "partial"]);
+  checkNames(options, [...gradientNames, "partial"]);
   checkArray("y0", y0, field.dtype);
   const batch = batchOf("y0", y0, field.stateSize);
   const ends = timesOf(times);

@@ -46,7 +46,10 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   readonly #wasm: Instance;
   readonly #field: Field<D>;
 
-  constructor(field: Field<D>, make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer) {
+  constructor(
+    field: Field<D>,
+    make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
+  ) {
     const { rust, wasm } = useField(field);
     this.#wasm = wasm;
     this.#field = field;
@@ -79,7 +82,8 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     const rust = this.#use();
     refuseInside(this.#wasm, "an optimizer's step");
     const field = useField(this.#field).rust;
-    const numbers = gradient !== null && typeof gradient === "object" && "parameters" in gradient ? gradient.parameters : gradient;
+    const numbers =
+      gradient !== null && typeof gradient === "object" && "parameters" in gradient ? gradient.parameters : gradient;
     checkArray("gradient", numbers, this.#field.dtype);
     checkLength("gradient", numbers, field.parametersLength);
     call(this.#wasm, () => rust.step(field, numbers));

@@ -69,17 +69,18 @@ const choices: Record<string, readonly string[]> = {
 };
 const stepOptions = ["method", ...positive, ...nonNegative, ...counts, "controller", "summation"];
 
-/** The names that a solve takes, and a gradient. */
-export const solveNames = [...stepOptions, "output"];
-export const gradientNames = [...solveNames, "gradient", "adjoint"];
+/** The names that a gradient takes. */
+export const gradientNames = [...stepOptions, "output", "gradient", "adjoint"];
 
 const gradients: readonly string[] = ["symplectic", "backprop", "baseline", "aca", "adjoint"];
 
 /** Refuses unknown names. */
 export function checkNames(options: object, names: readonly string[], where = ""): void {
-  if (options === null || typeof options !== "object") throw refused("OPTION", "options", "an object", describe(options));
+  if (options === null || typeof options !== "object")
+    throw refused("OPTION", "options", "an object", describe(options));
   for (const name of Object.keys(options)) {
-    if (!names.includes(name)) throw refused("OPTION", `${where}${name}`, `one of ${names.join(", ")}`, "an unknown option");
+    if (!names.includes(name))
+      throw refused("OPTION", `${where}${name}`, `one of ${names.join(", ")}`, "an unknown option");
   }
 }
 

@@ -52,9 +52,11 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   checkNames(options, ["field", "optimizer", "data", "loss", "steps", "signal", "solverSteps", ...known]);
   const positive = (value: number) => value >= 1;
   const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive number", positive);
-  if (loss !== "mse" && typeof loss !== "function") throw refused("OPTION", "loss", "mse or a function", describe(loss));
+  if (loss !== "mse" && typeof loss !== "function")
+    throw refused("OPTION", "loss", "mse or a function", describe(loss));
   if (Array.isArray(data) && (data.length === 0 || wanted === undefined)) {
-    const [argument, expected] = data.length === 0 ? ["data", "at least one batch"] : ["steps", "a number, for an array of data"];
+    const [argument, expected] =
+      data.length === 0 ? ["data", "at least one batch"] : ["steps", "a number, for an array of data"];
     throw refused("OPTION", argument as string, expected as string, describe(data.length === 0 ? data : wanted));
   }
   const settings: GradientOptions = solverSteps === undefined ? solver : { ...solver, steps: solverSteps };

@@ -41,9 +41,7 @@ export function embed(builds: Record<Simd, () => Uint8Array<ArrayBuffer>>): void
 const head = [0, 97, 115, 109, 1, 0, 0, 0];
 const probes: Record<Simd, number[]> = {
   simd128: [1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11],
-  relaxed: [
-    1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11,
-  ],
+  relaxed: [1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11],
 };
 
 /** Whether this runtime runs a build. */
@@ -126,7 +124,10 @@ export function instance(): Instance {
   }
   const glue = createGlue();
   const imports = Object.fromEntries(
-    WebAssembly.Module.imports(compiled.module).map(({ module }) => [module, glue as unknown as WebAssembly.ModuleImports]),
+    WebAssembly.Module.imports(compiled.module).map(({ module }) => [
+      module,
+      glue as unknown as WebAssembly.ModuleImports,
+    ]),
   );
   const { exports } = new WebAssembly.Instance(compiled.module, imports);
   glue.__wbg_set_wasm(exports);

@@ -30,7 +30,7 @@ pub(crate) fn sweep<T: Real>(
 ) -> Result<Swept<T>> {
     let Problem { dynamics, times, ledger, .. } = problem;
     let panels = dynamics.layout().panels;
-    let len = dynamics.layout().len();
+    let len = dynamics.layout().size();
     let parameters = dynamics.parameters();
     let layout = Layout {
         panels,
@@ -39,7 +39,7 @@ pub(crate) fn sweep<T: Real>(
     };
     let tape = Buffer::zeroed(ledger, Purpose::Tape, dynamics.tape_len())?;
     let mut augmented = Augmented { field: &mut **dynamics, layout, tape, len };
-    let mut state = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.len())?;
+    let mut state = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.size())?;
     let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
     let mut time_gradient = vec![0.0; times.len()];
     let mut stats = GradientStats::default();
@@ -58,7 +58,7 @@ pub(crate) fn sweep<T: Real>(
         }
         lambda.iter_mut().zip(w).for_each(|(lambda, &w)| *lambda = *lambda + w);
         if output > 0 {
-            let mut end = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.len())?;
+            let mut end = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.size())?;
             let mut write = |index: usize, x: &[T]| {
                 if index == 1 {
                     end.copy_from_slice(x);

@@ -117,11 +117,11 @@ mod tests {
     #[test]
     fn norms_leave_spare_lanes_out() {
         let layout = Layout::batch::<f64>(3, 2);
-        let mut error = vec![f64::NAN; layout.len()];
+        let mut error = vec![f64::NAN; layout.size()];
         for row in layout.rows() {
             error[row].fill(2e-3);
         }
-        let zero = vec![0.0; layout.len()];
+        let zero = vec![0.0; layout.size()];
         assert!((CONTROL.error_norm(&layout, &error, &zero, &zero) - 2.0).abs() < 1e-12);
     }
 }

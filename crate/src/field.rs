@@ -83,7 +83,7 @@ impl Layout {
     }
 
     /// Numbers in a state, spare lanes included.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }
 
@@ -107,7 +107,7 @@ impl Layout {
                 })
             })
         });
-        let end = self.len();
+        let end = self.size();
         arrays.chain(std::iter::once(end - self.plain..end))
     }
 }
@@ -185,7 +185,7 @@ impl<T: Real> Prepared<T> {
         finite("t", [t])?;
         let ledger = Ledger::new();
         let dynamics = field.prepare(parameters, y.nrows(), reverse, &ledger)?;
-        let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().len())?;
+        let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
         Ok(Self { dynamics, x, ledger })
     }

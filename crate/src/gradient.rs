@@ -133,7 +133,7 @@ impl<T: Real> Trajectory<T> {
             Kept::Continuous(_) => None,
         };
         tracks.into_iter().flat_map(|tracks| {
-            (0..tracks.records.len()).map(|step| (tracks.records.get(step)[0], tracks.records.get(step)[1]))
+            (0..tracks.records.count()).map(|step| (tracks.records.get(step)[0], tracks.records.get(step)[1]))
         })
     }
 
@@ -266,7 +266,7 @@ impl<T: Real> Recorder<T> for Tracks<T> {
     }
 
     fn output(&mut self, output: usize, inside: bool) {
-        self.places[output] = self.records.len() - usize::from(inside);
+        self.places[output] = self.records.count() - usize::from(inside);
     }
 
     fn end(&mut self, x: &[T]) -> Result<()> {
@@ -316,7 +316,7 @@ impl<T: Real> Tapes<T> {
 impl<T: Real> Tracks<T> {
     fn span(&self, step: usize, last_time: f64) -> Span {
         let (t, h) = (self.records.get(step)[0], self.records.get(step)[1]);
-        let end = if step + 1 < self.records.len() { self.records.get(step + 1)[0] } else { last_time };
+        let end = if step + 1 < self.records.count() { self.records.get(step + 1)[0] } else { last_time };
         Span { t, h, end }
     }
 
@@ -328,7 +328,7 @@ impl<T: Real> Tracks<T> {
         };
         let Problem { dynamics, options, times, ledger, .. } = problem;
         let dynamics = &mut **dynamics;
-        let (method, len, steps) = (self.method, self.len, self.records.len());
+        let (method, len, steps) = (self.method, self.len, self.records.count());
         let stages = method.gradient_stages();
         let last_time = times[times.len() - 1];
         let mut stats = GradientStats::default();
@@ -450,7 +450,7 @@ impl<T: Real> Tracks<T> {
         let mut carry = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
         let mut scratch = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
         let mut slopes = Buffer::zeroed(ledger, Purpose::Stages, stages * len)?;
-        for step in 0..self.records.len() {
+        for step in 0..self.records.count() {
             let span = self.span(step, times[times.len() - 1]);
             for stage in 0..stages {
                 stage_state(method, stage, span.h, &x, &slopes, &mut scratch);

@@ -1,4 +1,78 @@
-//! todo
+//! Exact, memory-light gradients of neural differential equations, by the symplectic adjoint method (Matsubara, Miyatake
+//! and Yaguchi, NeurIPS 2021, arXiv:2102.09750; IEEE TNNLS 35(8), 2024).
+//!
+//! # The method in a page
+//!
+//! A neural ODE dx/dt = f(x, t, θ) is solved by an explicit Runge–Kutta method,
+//!
+//! ```text
+//! X_i = x_n + h Σ_{j<i} a_ij k_j,     k_i = f(X_i, t_n + c_i h),     x_{n+1} = x_n + h Σ b_i k_i,
+//! ```
+//!
+//! which uses the network N·s times. Backpropagation keeps the activations (the *tape*) of all those uses. But the
+//! transpose of a step needs little: from λ_{n+1} = ∂L/∂x_{n+1}, for i = s … 1,
+//!
+//! ```text
+//! ℓ_i = h (b_i λ_{n+1} + Σ_{j>i} a_ji g_j)                  the cotangent of the slope k_i
+//! g_i = (∂f/∂x)(X_i)ᵀ ℓ_i,    ∂L/∂θ += (∂f/∂θ)(X_i)ᵀ ℓ_i    one vector–Jacobian product: one use of the network
+//! λ_n = λ_{n+1} + Σ g_i
+//! ```
+//!
+//! This is a step of the adjoint system by the method's *symplectic partner*. It conserves λᵀδ for every variation δ of the
+//! solution, and so its gradient is that of backpropagation, up to rounding. What the method keeps are the states x_n going
+//! forward, and going backward the stage states of one step and the tape of one use: memory in proportion to the number of
+//! uses *plus* the size of the network, not times.
+//!
+//! How much else to keep is a dial that changes no bit of the gradient ([`Method`]): all tapes (backpropagation), the tapes of
+//! one step (ACA), only x_0 and then all tapes (baseline). The continuous adjoint, which integrates λ backward as an equation
+//! of its own, is there for comparison.
+//!
+//! # Where it is
+//!
+//! | module | |
+//! |---|---|
+//! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
+//! | `step` | one step forward and its transpose: the equations above, outputs between steps included |
+//! | [`control`] | error norm, first step, accept or reject |
+//! | [`solve`] | the one forward loop, fixed and adaptive |
+//! | [`gradient`] | the one reverse sweep, and what is retained for it |
+//! | `adjoint` | the continuous adjoint |
+//! | [`network`] | the multilayer perceptron: forward, tape, reverse |
+//! | [`field`] | vector fields: a network, or [one of your own](field::custom) |
+//! | `kernel` | panels, the matrix product, activations: the only SIMD and the only `unsafe` |
+//! | [`memory`] | the ledger of bytes by purpose |
+//!
+//! Imports point down this list. Notation is the literature's: a, b, c, h, t, x, k, λ.
+//!
+//! # Example
+//!
+//! ```
+//! use ndarray::{Array3, array};
+//! use symplectic_adjoint::{Activation, Architecture, Method, Mlp, Options, Tableau, Time, vjp};
+//!
+//! # fn main() -> symplectic_adjoint::Result<()> {
+//! let architecture =
+//!     Architecture { widths: vec![2, 32, 2], activation: Activation::Tanh, time: Time::None, bias: true };
+//! let field = Mlp::<f32>::new(architecture, 0)?;
+//!
+//! // Two trajectories, from t = 0 to 1, by Dormand and Prince's method.
+//! let y0 = array![[1.0, 0.0], [0.0, 1.0]];
+//! let options = Options::new(Tableau::named("dopri5").expect("a known method"));
+//! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &Method::Symplectic)?;
+//!
+//! // L = Σ y(1)² / 2, so ∂L/∂y(1) = y(1).
+//! let mut cotangent = Array3::zeros((2, 2, 2));
+//! let end = ndarray::s![1, .., ..];
+//! cotangent.slice_mut(end).assign(&trajectory.solution.y().slice(end));
+//! let gradient = trajectory.pullback(cotangent.view())?;
+//!
+//! assert_eq!(gradient.y0().shape(), [2, 2]);
+//! assert_eq!(gradient.parameters().len(), field.parameters().len());
+//! println!("{} bytes at the peak", gradient.stats.peak.total());
+//! # Ok(())
+//! # }
+//! ```
+
 mod adjoint;
 pub mod control;
 pub mod error;
@@ -14,7 +88,9 @@ pub mod tableau;
 pub mod tensors;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
+
 pub use error::{Error, Result};
+pub use field::VectorField;
 pub use gradient::{Gradient, Method, Trajectory, vjp};
 pub use kernel::real::Real;
 pub use kernel::vector::Summation;

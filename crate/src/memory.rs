@@ -192,7 +192,7 @@ impl<T: Copy + Default> Chunks<T> {
         Self { item, per_chunk, len: 0, chunks: Vec::new(), purpose, ledger: ledger.clone() }
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.len
     }
 

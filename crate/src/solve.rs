@@ -96,7 +96,7 @@ impl Options {
             true => Ok(()),
             false => Err(Error::option(argument, "a positive number", number)),
         };
-        let tolerance = |argument, number: f64| match number >= 0.0 && number < f64::INFINITY {
+        let tolerance = |argument, number: f64| match (0.0..f64::INFINITY).contains(&number) {
             true => Ok(()),
             false => Err(Error::option(argument, "a finite number, zero or more", number)),
         };
@@ -232,7 +232,7 @@ impl<T: Real> Problem<T> {
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));
         let dynamics = field.prepare(parameters, batch, reverse, &ledger)?;
-        let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().len())?;
+        let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
         Ok(Self { dynamics, options: options.clone(), times: times.to_vec(), batch, state, start, ledger })
     }
@@ -240,7 +240,7 @@ impl<T: Real> Problem<T> {
     /// Runs the solve; `recorder` retains what a gradient will need.
     pub fn solve(&mut self, recorder: &mut dyn Recorder<T>) -> Result<(Solution<T>, Option<Error>)> {
         let slice = self.batch * self.state;
-        let numbers = slice.checked_mul(self.times.len()).unwrap_or(usize::MAX);
+        let numbers = slice.saturating_mul(self.times.len());
         let mut y = Buffer::zeroed(&self.ledger, Purpose::Output, numbers)?;
         let panels = self.dynamics.layout().panels;
         let mut reached = 0;

@@ -15,6 +15,7 @@
 //!
 //! together with a continuous extension y(t_n + θh) = x_n + h Σ b_i(θ) k_i. Adding a solver is adding a constant
 //! here. What can be derived (FSAL, error weights, which stages the solution depends on) is derived, not stated.
+#![allow(clippy::excessive_precision, reason = "coefficients stand as they are printed")]
 
 /// How a method fills in the solution between its steps.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { custom, init, memoryUsage, meanSquaredError, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import { custom, init, meanSquaredError, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { numbers, thrown } from "./helpers.js";
 
@@ -180,7 +180,14 @@ test("evaluate and vjp of a field, at its own parameters and at others", () => {
   const other = numbers("float64", field.parameters.length, 3);
   expect(field.evaluate(0, y)).toHaveLength(4);
   const pulled = field.vjp(0.5, y, w, other);
-  const product = (e: number) => field.evaluate(0.5, y.map((v) => v + e), other).reduce((sum, f, i) => sum + f * (w[i] ?? 0), 0);
+  const product = (e: number) =>
+    field
+      .evaluate(
+        0.5,
+        y.map((v) => v + e),
+        other,
+      )
+      .reduce((sum, f, i) => sum + f * (w[i] ?? 0), 0);
   const difference = (product(1e-5) - product(-1e-5)) / 2e-5;
   expect(pulled.y.reduce((sum, v) => sum + v)).toBeCloseTo(difference, 8);
   expect(pulled.t).toBe(0);

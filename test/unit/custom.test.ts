@@ -54,7 +54,8 @@ test("exact methods agree bitwise, and with differences, times included", () => 
         field.parameters = parameters;
         return odeint(field, start, ends, { method, ...options }).y.reduce((sum, y, i) => sum + y * (w[i] ?? 0), 0);
       };
-      const moved = (values: ArrayLike<number>, index: number, e: number) => Float64Array.from(values, (v, i) => (i === index ? v + e : v));
+      const moved = (values: ArrayLike<number>, index: number, e: number) =>
+        Float64Array.from(values, (v, i) => (i === index ? v + e : v));
       const theta = Float64Array.of(2, 0.1);
       const difference = (at: (e: number) => number) => (at(1e-5) - at(-1e-5)) / 2e-5;
       const expected = [
@@ -154,7 +155,8 @@ test("a universal differential equation: known decay, and a network for the rest
   });
   const start = Float64Array.of(1, 0, 0, 1);
   // A spiral.
-  const target = (t: number) => [0, Math.PI / 2].flatMap((turn) => [Math.cos(t + turn), Math.sin(t + turn)].map((v) => v * Math.exp(-0.3 * t)));
+  const target = (t: number) =>
+    [0, Math.PI / 2].flatMap((turn) => [Math.cos(t + turn), Math.sin(t + turn)].map((v) => v * Math.exp(-0.3 * t)));
   const ends = [0, 0.5, 1, 1.5, 2];
   const truth = Float64Array.from(ends.flatMap(target));
   const optimizer = adam(field, { learningRate: 0.02 });

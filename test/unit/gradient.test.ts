@@ -24,7 +24,8 @@ describe.each(["float32", "float64"] as const)("%s", (dtype) => {
     fc.assert(
       fc.property(setting, ({ state, hidden, gaps, sign, batch, method, steps, output, seed, ...network }) => {
         const field = mlp({ widths: [state, ...hidden, state], dtype, seed, ...network } as Parameters<typeof mlp>[0]);
-        const times = gaps.reduce((ends, gap) => [...ends, (ends.at(-1) ?? 0) + sign * gap], [0.3]);
+        const times = [0.3];
+        for (const gap of gaps) times.push((times.at(-1) ?? 0) + sign * gap);
         const y0 = numbers(dtype, batch * state, seed);
         const w = numbers(dtype, times.length * batch * state, seed + 1);
         const options = { method, output, rtol: 1e-4, atol: 1e-4, ...steps } as GradientOptions;
@@ -47,7 +48,10 @@ describe.each(["float32", "float64"] as const)("%s", (dtype) => {
     const y0 = numbers(dtype, 100 * 3);
     const all = odeint(field, y0, [0, 1], { method: "rk4", steps: 3 }).y;
     for (const sample of [0, 15, 16, 99]) {
-      const alone = odeint(field, y0.slice(3 * sample, 3 * sample + 3) as typeof y0, [0, 1], { method: "rk4", steps: 3 }).y;
+      const alone = odeint(field, y0.slice(3 * sample, 3 * sample + 3) as typeof y0, [0, 1], {
+        method: "rk4",
+        steps: 3,
+      }).y;
       expect([...alone.slice(3)]).toEqual([...all.slice(300 + 3 * sample, 303 + 3 * sample)]);
     }
   });
@@ -66,11 +70,19 @@ test("many interpolated outputs in one step, and the slope that steps share", ()
     const loss = (start: Float64Array, ends: number[]) =>
       odeint(field, start, ends, options).y.reduce((sum, y, i) => sum + y * (w[i] ?? 0), 0);
     const direction = numbers("float64", 6, 3);
-    const ahead = (e: number) => loss(y0.map((y, i) => y + e * (direction[i] ?? 0)), times);
+    const ahead = (e: number) =>
+      loss(
+        y0.map((y, i) => y + e * (direction[i] ?? 0)),
+        times,
+      );
     const ours = gradient.y0.reduce((sum, g, i) => sum + g * (direction[i] ?? 0), 0);
     expect(ours).toBeCloseTo((ahead(1e-5) - ahead(-1e-5)) / 2e-5, 8);
     for (const index of [0, 1, 17, 20, 41]) {
-      const moved = (e: number) => loss(y0, times.map((t, i) => (i === index ? t + e : t)));
+      const moved = (e: number) =>
+        loss(
+          y0,
+          times.map((t, i) => (i === index ? t + e : t)),
+        );
       const difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
       expect(gradient.times?.[index], `${method} time ${index}`).toBeCloseTo(difference, 7);
     }
@@ -92,11 +104,16 @@ test("the adjoint's error falls with its tolerance, symplectic's does not depend
   const errors = [1e-3, 1e-5, 1e-7, 1e-9].map((rtol) => {
     const tolerances = { rtol, atol: rtol };
     const fine = { rtol: 1e-11, atol: 1e-11, method: "dopri8" } as const;
-    return relative(gradient({ ...fine, gradient: "adjoint", adjoint: { ...tolerances, method: "dopri5" } }), converged);
+    return relative(
+      gradient({ ...fine, gradient: "adjoint", adjoint: { ...tolerances, method: "dopri5" } }),
+      converged,
+    );
   });
   for (let i = 1; i < errors.length; i++) expect(errors[i]).toBeLessThan((errors[i - 1] ?? 0) / 5);
   for (const rtol of [1e-2, 1e-6, 1e-10]) {
-    const [symplectic, backprop] = (["symplectic", "backprop"] as const).map((method) => gradient({ rtol, gradient: method }));
+    const [symplectic, backprop] = (["symplectic", "backprop"] as const).map((method) =>
+      gradient({ rtol, gradient: method }),
+    );
     expect(symplectic).toEqual(backprop);
   }
 });

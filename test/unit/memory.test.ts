@@ -1,27 +1,36 @@
-import { adam, memoryUsage, meanSquaredError, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import { adam, meanSquaredError, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { symplecticPeak } from "../memory-formula.mjs";
-import { EXACT } from "./helpers.js";
+import type { EXACT } from "./helpers.js";
 
-test.each(["float32", "float64"] as const)("the peak of the symplectic adjoint is the documented formula, %s", (dtype) => {
-  const array = dtype === "float32" ? Float32Array : Float64Array;
-  const check = (width: number, steps: number, batch: number, activation: "tanh" | "silu", method: "rk4" | "dopri5") => {
-    const widths = [3, width, width, 3];
-    const field = mlp({ widths, activation, dtype });
-    const y0 = new array(3 * batch).fill(0.1);
-    const solve = vjp(field, y0 as never, [0, 0.5, 1], { method, steps: steps / 2 });
-    const { stats } = solve.pullback(new array(9 * batch).fill(1) as never);
-    const network = { widths, batch, dtype, keepsDerivative: activation === "silu" };
-    const stages = method === "rk4" ? 4 : 6;
-    expect(stats.peakBytes.total).toBe(symplecticPeak(network, { steps, outputs: 3, stages }));
-    solve.dispose();
-    field.dispose();
-  };
-  for (const width of [16, 64, 256]) {
-    for (const steps of [10, 100, 1000]) check(width, steps, 1, "tanh", "rk4");
-    for (const batch of [17, 100]) check(width, 10, batch, "silu", "dopri5");
-  }
-});
+test.each(["float32", "float64"] as const)(
+  "the peak of the symplectic adjoint is the documented formula, %s",
+  (dtype) => {
+    const array = dtype === "float32" ? Float32Array : Float64Array;
+    const check = (
+      width: number,
+      steps: number,
+      batch: number,
+      activation: "tanh" | "silu",
+      method: "rk4" | "dopri5",
+    ) => {
+      const widths = [3, width, width, 3];
+      const field = mlp({ widths, activation, dtype });
+      const y0 = new array(3 * batch).fill(0.1);
+      const solve = vjp(field, y0 as never, [0, 0.5, 1], { method, steps: steps / 2 });
+      const { stats } = solve.pullback(new array(9 * batch).fill(1) as never);
+      const network = { widths, batch, dtype, keepsDerivative: activation === "silu" };
+      const stages = method === "rk4" ? 4 : 6;
+      expect(stats.peakBytes.total).toBe(symplecticPeak(network, { steps, outputs: 3, stages }));
+      solve.dispose();
+      field.dispose();
+    };
+    for (const width of [16, 64, 256]) {
+      for (const steps of [10, 100, 1000]) check(width, steps, 1, "tanh", "rk4");
+      for (const batch of [17, 100]) check(width, 10, batch, "silu", "dopri5");
+    }
+  },
+);
 
 test("what each method retains: uses plus network, not times", () => {
   const field = mlp({ widths: [4, 64, 64, 4] });

@@ -12,7 +12,8 @@ const batch = (): Batch<"float32"> => {
 
 test.each(["adam", "sgd"] as const)("%s learns a rotation", async (name) => {
   const field = mlp({ widths: [2, 16, 2], seed: 1 });
-  const optimizer = name === "adam" ? adam(field, { learningRate: 0.02 }) : sgd(field, { learningRate: 0.05, momentum: 0.9 });
+  const optimizer =
+    name === "adam" ? adam(field, { learningRate: 0.02 }) : sgd(field, { learningRate: 0.05, momentum: 0.9 });
   const losses: number[] = [];
   for await (const { step, loss } of train({ field, optimizer, data: [batch()], steps: 150 })) {
     losses.push(loss);
@@ -31,7 +32,8 @@ test("data may be any iterable, the loss any function", async () => {
   }
   const loss = (y: Float32Array) => ({ value: 1, cotangent: y });
   const steps: number[] = [];
-  for await (const { step } of train({ field, optimizer, data: stream(), loss, method: "rk4", solverSteps: 2 })) steps.push(step);
+  for await (const { step } of train({ field, optimizer, data: stream(), loss, method: "rk4", solverSteps: 2 }))
+    steps.push(step);
   expect(steps).toEqual([1, 2, 3]);
 });
 

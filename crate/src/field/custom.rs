@@ -69,7 +69,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         let rows =
             |wanted: bool| Buffer::zeroed(ledger, Purpose::Workspace, if wanted { batch * self.state_size } else { 0 });
         let gradient = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { parameters.len() } else { 0 })?;
-        let slope = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { layout.len() } else { 0 })?;
+        let slope = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { layout.size() } else { 0 })?;
         Ok(Box::new(CustomDynamics {
             parameters: Buffer::copied(ledger, Purpose::Network, parameters)?,
             field: Rc::clone(&self.field),

@@ -1,0 +1,42 @@
+// npm test: formatting, lint, types, the crate, the WebAssembly build, the package on both builds and in other runtimes.
+
+import { join } from "node:path";
+import { buildPackage } from "./build.mjs";
+import { install, root, run } from "./run.mjs";
+
+const bin = (name) => join(root, "test/node_modules/.bin", name);
+let passed = 0;
+
+function step(title, body) {
+  console.log(`\n── ${title}`);
+  const start = performance.now();
+  body();
+  passed++;
+  console.log(`── ${title}: passed in ${((performance.now() - start) / 1000).toFixed(0)} s`);
+}
+
+step("packages", () => [".", "test", "test/platform", "demo"].forEach(install));
+// On the machine that decides, a stale build fails; elsewhere it is built anew.
+step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
+step("format and lint", () => {
+  run(bin("biome"), ["ci", "--error-on-warnings"]);
+  run("cargo", ["fmt", "--check"]);
+  run("cargo", ["clippy", "--all-targets", "--", "-D", "warnings"]);
+});
+step("crate", () => run("cargo", ["test"]));
+step("types", () => {
+  buildPackage();
+  run("npx", ["tsc", "-p", "."]);
+  run("npx", ["tsc", "-p", "test"]);
+});
+for (const build of ["simd128", "relaxed"]) {
+  const env = { ...process.env, SIMD: build };
+  step(`package, ${build}`, () =>
+    run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], { cwd: join(root, "test"), env }),
+  );
+}
+step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
+const deno = join(root, "test/platform/node_modules/.bin/deno");
+step("Deno", () => run(deno, ["run", "--no-config", "--allow-read", "test/platform/deno.mjs"]));
+step("demo", () => run("node", ["test/demo.mjs"]));
+console.log(`\n${passed} passed, 0 failed`);

@@ -1,0 +1,44 @@
+// The main job as a user runs it: interrupted, resumed, and to the same end as one that was not.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { readFileSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { loadTensors } from "../dist/index.js";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const checkpoint = new URL("../report/lynx-hare.safetensors", import.meta.url);
+const demo = (args, interruptAfter) =>
+  new Promise((resolve) => {
+    const child = spawn(process.execPath, ["scripts/demo.mjs", ...args], {
+      cwd: root,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
+    if (interruptAfter) setTimeout(() => child.kill("SIGINT"), interruptAfter);
+    child.on("close", (code) => resolve({ code, output }));
+  });
+const parameters = () => loadTensors(readFileSync(checkpoint)).tensors.get("parameters").data;
+
+rmSync(new URL("../report", import.meta.url), { recursive: true, force: true });
+const missing = await demo(["--resume"]);
+assert.equal(missing.code, 1);
+assert.match(missing.output, /no checkpoint/);
+
+const whole = await demo([]);
+assert.equal(whole.code, 0, whole.output);
+for (const method of ["symplectic", "aca", "baseline", "backprop", "adjoint"])
+  assert.match(whole.output, new RegExp(method));
+const end = parameters();
+const page = readFileSync(new URL("../report/lynx-hare.html", import.meta.url), "utf8");
+assert.equal(page.match(/<svg/g).length, 6);
+assert.doesNotMatch(page, /(src|href)="http/);
+
+rmSync(checkpoint);
+const stopped = await demo([], 2000);
+assert.equal(stopped.code, 130, stopped.output);
+const resumed = await demo(["--resume"]);
+assert.equal(resumed.code, 0, resumed.output);
+assert.match(resumed.output, /Going on from step [1-9]/);
+assert.deepEqual(parameters(), end);
+console.log(`demo: ${stopped.output.match(/Stopped at step \d+/)[0]}, resumed to bitwise the same model`);
