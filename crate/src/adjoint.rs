@@ -12,7 +12,7 @@ use ndarray::s;
 
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, Layout, Pull};
-use crate::gradient::{GradientStats, Swept};
+use crate::gradient::swept::{GradientStats, Swept};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;

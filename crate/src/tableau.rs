@@ -24,7 +24,7 @@ pub enum Extension {
     ///
     /// `d` has a weight for each stage, and one for f(x_{n+1}); it is empty for the plain cubic.
     Hermite { d: &'static [f64] },
-    /// b_i(θ) = Σ_p rows[i][p] θ^{p+1}: a row for each stage that the solution depends on, the last for f(x_{n+1}).
+    /// b_i(θ) is Σ over p of row i's p-th entry times θ^{p+1}: a row for each stage that the solution depends on, the last for f(x_{n+1}).
     Polynomial(&'static [&'static [f64]]),
 }
 

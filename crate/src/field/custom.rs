@@ -117,7 +117,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
-        let Self { field, layout, parameters, y, w, dy, gradient, .. } = self;
+        let Self { field, layout, parameters, y, w, dy, gradient, slope } = self;
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, rows_mut(shape, y));
         layout.panels.unpack(pull.cotangent, rows_mut(shape, w));
@@ -131,14 +131,12 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
             return Ok(Dots { time: f64::NAN, slope: f64::NAN });
         };
         // The gradient of the times needs f itself as well.
-        let mut slope = std::mem::replace(&mut self.slope, Buffer::zeroed(&Ledger::new(), Purpose::Workspace, 0)?);
-        let evaluated = self.evaluate(t, x, None, &mut slope);
-        self.slope = slope;
-        evaluated?;
+        field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
+        layout.panels.pack(rows(shape, dy), slope, Spare::Repeat);
         for (probe, product) in pull.probes.chunks_exact(x.len()).zip(pull.products) {
-            *product += dot(probe, &self.slope);
+            *product += dot(probe, slope);
         }
-        Ok(Dots { time, slope: dot(pull.cotangent, &self.slope) })
+        Ok(Dots { time, slope: dot(pull.cotangent, slope) })
     }
 }
 
