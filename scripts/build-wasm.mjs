@@ -4,9 +4,9 @@
 //   node scripts/build-wasm.mjs --check    fails if they have
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { attempt, install, root, run } from "./run.mjs";
+import { attempt, ensureRust, install, root, run } from "./run.mjs";
 
 const BUILDS = { simd: "+simd128", relaxed: "+simd128,+relaxed-simd" };
 const BINDGEN = "0.2.130";
@@ -73,8 +73,8 @@ export declare function createGlue(): Bindings & { __wbg_set_wasm(exports: WebAs
 
 // An environment in which cargo can build for wasm32 and wasm-pack is found.
 function toolchain() {
-  const cargoBin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
-  const path = (...first) => ({ ...process.env, PATH: [...first, process.env.PATH, cargoBin].join(delimiter) });
+  ensureRust();
+  const path = (...first) => ({ ...process.env, PATH: [...first, process.env.PATH].join(delimiter) });
   const hasTarget = (env) => {
     const { stdout, status } = attempt("rustc", ["--print", "target-libdir", "--target", target], { env });
     return (
@@ -82,10 +82,6 @@ function toolchain() {
     );
   };
   let env = path();
-  if (attempt("cargo", ["--version"], { env }).status !== 0) {
-    console.log("Installing Rust by rustup …");
-    run("sh", ["-c", "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"]);
-  }
   const tools = [
     ["wasm-bindgen", "wasm-bindgen-cli", BINDGEN],
     ["wasm-pack", "wasm-pack"],

@@ -1,7 +1,8 @@
 // What the scripts share: running commands, and installing a folder's packages where they are missing.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -18,6 +19,20 @@ export function run(command, args, options = {}) {
 /** Runs a command and gives its result, whatever it is. */
 export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", shell: process.platform === "win32", ...options });
+}
+
+/** Sees to it that cargo is there, with the components named. */
+export function ensureRust(...components) {
+  const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
+  process.env.PATH = [process.env.PATH, bin].join(delimiter);
+  if (attempt("cargo", ["--version"]).status !== 0) {
+    console.log("Installing Rust by rustup …");
+    run("sh", ["-c", "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"]);
+  }
+  for (const component of components) {
+    if (attempt("cargo", [component, "--version"]).status === 0) continue;
+    run("rustup", ["component", "add", component === "fmt" ? "rustfmt" : component]);
+  }
 }
 
 /** Installs the packages of a folder as its lock file has them, unless that has been done. */

@@ -2,7 +2,7 @@
 
 import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
-import { install, root, run } from "./run.mjs";
+import { ensureRust, install, root, run } from "./run.mjs";
 
 const bin = (name) => join(root, "test/node_modules/.bin", name);
 let passed = 0;
@@ -17,6 +17,7 @@ function step(title, body) {
 
 step("packages", () => [".", "test", "test/platform", "demo"].forEach(install));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
+step("Rust", () => ensureRust("fmt", "clippy"));
 step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
 step("format and lint", () => {
   run(bin("biome"), ["ci", "--error-on-warnings"]);

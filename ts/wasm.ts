@@ -22,6 +22,8 @@ export interface Instance {
   readonly simd: Simd;
   /** Set by a fault: nothing in it can be trusted any more. */
   lost: boolean;
+  /** Cuts the glue off a lost instance, so that no finalizer calls into it. */
+  readonly cut: () => void;
   /** How deep calls into custom vector fields are nested. */
   callbacks: number;
   /** What a custom vector field has thrown, on its way through the solver. */
@@ -133,7 +135,8 @@ export function instance(): Instance {
   glue.__wbg_set_wasm(exports);
   (exports.__wbindgen_start as () => void)();
   const memory = exports.memory as WebAssembly.Memory;
-  current = { bindings: glue, memory, simd: compiled.simd, lost: false, callbacks: 0, thrown: undefined };
+  const cut = () => glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 }));
+  current = { bindings: glue, memory, simd: compiled.simd, lost: false, cut, callbacks: 0, thrown: undefined };
   return current;
 }
 
@@ -158,6 +161,7 @@ function translate(wasm: Instance, error: unknown): unknown {
   if (error instanceof SymplecticAdjointError) return error;
   if (error instanceof Error) {
     wasm.lost = true;
+    wasm.cut();
     const message = `a fault inside the package: ${error.message}; its fields are lost, new ones will work`;
     return new SymplecticAdjointError("INTERNAL", message, {}, { cause: error });
   }

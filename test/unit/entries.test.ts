@@ -1,0 +1,47 @@
+// Each in a process of its own: which module an entry takes is settled on first use.
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const folder = fileURLToPath(new URL("..", import.meta.url));
+
+function node(code: string, flags: string[] = []): string {
+  const gradient = `const gradient = (api) => api.vjp(api.mlp({ widths: [2, 4, 2] }), Float32Array.of(1, 0), [0, 1])
+    .pullback(Float32Array.of(0, 0, 1, 1)).y0.length;
+    const code = (body) => { try { return body(); } catch (error) { return error.code + ": " + error.message; } };`;
+  return execFileSync(process.execPath, [...flags, "--input-type=module", "-e", gradient + code], {
+    cwd: folder,
+    encoding: "utf8",
+  }).trim();
+}
+
+test("the default entry needs nothing", () => {
+  expect(node(`import * as api from "symplectic-adjoint"; console.log(gradient(api));`)).toBe("2");
+});
+
+test("the slim entry takes its module from outside", () => {
+  const read = `const url = new URL(import.meta.resolve("symplectic-adjoint/simd.wasm"));
+    const bytes = (await import("node:fs")).readFileSync(url);`;
+  const slim = `import * as api from "symplectic-adjoint/slim";`;
+  expect(node(`${slim} console.log(code(() => gradient(api)));`)).toMatch(/^UNSUPPORTED: .*init\(\{ module \}\)/);
+  const options = ["bytes", "await WebAssembly.compile(bytes)", "Promise.resolve(bytes)", "new Response(bytes)"];
+  for (const module of options) {
+    const init = `await api.init({ module: ${module}, simd: "simd128" });`;
+    expect(node(`${slim} ${read} ${init} console.log(gradient(api), api.simd());`)).toBe("2 simd128");
+  }
+  const failing = `await api.init({ module: new Response("no", { status: 404 }) }).catch((error) => console.log(error.code));`;
+  expect(node(`${slim} ${failing}`)).toBe("UNSUPPORTED");
+});
+
+test("a runtime without SIMD is told so", () => {
+  const without = "WebAssembly.validate = () => false;";
+  const tried = `import * as api from "symplectic-adjoint"; ${without} console.log(code(() => gradient(api)));`;
+  expect(node(tried)).toMatch(/^UNSUPPORTED: .*SIMD/);
+});
+
+test("where WebAssembly may not be compiled, the error names the directive", () => {
+  const blocked = `WebAssembly.Module = class { constructor() {
+    throw new WebAssembly.CompileError("Refused to compile: 'unsafe-eval' is not an allowed source of script"); } };`;
+  const tried = `import * as api from "symplectic-adjoint"; ${blocked} console.log(code(() => gradient(api)));`;
+  expect(node(tried)).toMatch(/^UNSUPPORTED: .*wasm-unsafe-eval/);
+});
