@@ -1,7 +1,8 @@
 //! Gradients of solves: the exact ones, which differ only in what the solve retains and what the way back computes again,
 //! and the continuous adjoint.
 
-mod discrete;
+mod retention;
+mod sweep;
 pub(crate) mod swept;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
@@ -13,7 +14,8 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::{Forgetful, Options, Problem, Solution};
-use discrete::{Retention, Tracks};
+use retention::{Retention, Tracks};
+use sweep::sweep;
 pub use swept::GradientStats;
 
 /// How a gradient is computed.
@@ -144,7 +146,7 @@ impl<T: Real> Trajectory<T> {
         }
         drop(rows);
         let swept = match kept {
-            Kept::Discrete(tracks) => tracks.sweep(problem, &w)?,
+            Kept::Discrete(tracks) => sweep(tracks, problem, &w)?,
             Kept::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
         let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
