@@ -136,6 +136,17 @@ macro_rules! either {
     };
 }
 
+/// The same fallible expression for either number type, wrapped again, its error thrown.
+macro_rules! try_either {
+    ($value:expr, $inner:pat => $body:expr) => {
+        match $value {
+            Either::Single($inner) => $body.map(Either::Single),
+            Either::Double($inner) => $body.map(Either::Double),
+        }
+        .map_err(thrown)
+    };
+}
+
 fn per_type<S, D>(
     dtype: &str,
     single: impl FnOnce() -> Result<S>,
@@ -355,11 +366,7 @@ impl Field {
             let given = Given::new(field, parameters)?;
             field::evaluate(&**field, given.parameters(field), t, rows(&read::<T>(y)?, batch)?)
         }
-        let numbers = match &self.field {
-            Either::Single(field) => run(field, t, y, batch, parameters).map(Either::Single),
-            Either::Double(field) => run(field, t, y, batch, parameters).map(Either::Double),
-        };
-        numbers.map(Numbers).map_err(thrown)
+        try_either!(&self.field, field => run(field, t, y, batch, parameters)).map(Numbers)
     }
 
     /// The transpose of f at (t, y).
@@ -375,11 +382,7 @@ impl Field {
             let (y, w) = (read::<T>(y)?, read::<T>(w)?);
             field::vjp(&**field, given.parameters(field), t, rows(&y, batch)?, rows(&w, batch)?)
         }
-        let pull = match &self.field {
-            Either::Single(field) => run(field, t, [y, w], batch, parameters).map(Either::Single),
-            Either::Double(field) => run(field, t, [y, w], batch, parameters).map(Either::Double),
-        };
-        pull.map(FieldPull).map_err(thrown)
+        try_either!(&self.field, field => run(field, t, [y, w], batch, parameters)).map(FieldPull)
     }
 
     /// The solution at the times (a Float64Array), and the error if the solve failed on the way.
@@ -393,15 +396,14 @@ impl Field {
         ) -> Result<(Solution<T>, Option<Error>)> {
             odeint_partial(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options)
         }
-        let solved = match &self.field {
-            Either::Single(field) => {
-                run(field, y0, batch, times, &options.0).map(|(solution, error)| (Either::Single(solution), error))
-            }
-            Either::Double(field) => {
-                run(field, y0, batch, times, &options.0).map(|(solution, error)| (Either::Double(solution), error))
-            }
-        };
-        solved.map(|(solution, error)| Solved { solution, error }).map_err(thrown)
+        let mut failure = None;
+        let solution = try_either!(&self.field, field => {
+            run(field, y0, batch, times, &options.0).map(|(solution, error)| {
+                failure = error;
+                solution
+            })
+        })?;
+        Ok(Solved { solution, error: failure })
     }
 
     /// A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
@@ -435,11 +437,7 @@ impl Field {
                 return Err(thrown(Error::Option { argument: "gradient", expected, given: gradient.into() }));
             }
         };
-        let recorded = match &self.field {
-            Either::Single(field) => run(field, y0, batch, times, &options.0, &method).map(Either::Single),
-            Either::Double(field) => run(field, y0, batch, times, &options.0, &method).map(Either::Double),
-        };
-        recorded.map(Recorded).map_err(thrown)
+        try_either!(&self.field, field => run(field, y0, batch, times, &options.0, &method)).map(Recorded)
     }
 }
 
@@ -566,11 +564,7 @@ impl Recorded {
                 Ok(())
             })
         }
-        let pulled = match &mut self.0 {
-            Either::Single(trajectory) => run(trajectory, cotangent).map(Either::Single),
-            Either::Double(trajectory) => run(trajectory, cotangent).map(Either::Double),
-        };
-        pulled.map(Pulled).map_err(thrown)
+        try_either!(&mut self.0, trajectory => run(trajectory, cotangent)).map(Pulled)
     }
 }
 
@@ -618,11 +612,7 @@ impl JsOptimizer {
 
     fn new(field: &Field, rule: Rule, rate: f64, decay: f64) -> JsResult<JsOptimizer> {
         let parameters = field.parameters_length();
-        let optimizer = match field.field {
-            Either::Single(_) => Optimizer::new(rule, rate, decay, parameters).map(Either::Single),
-            Either::Double(_) => Optimizer::new(rule, rate, decay, parameters).map(Either::Double),
-        };
-        optimizer.map(Self).map_err(thrown)
+        try_either!(&field.field, _ => Optimizer::new(rule, rate, decay, parameters)).map(Self)
     }
 
     pub fn step(&mut self, field: &mut Field, gradient: &JsValue) -> JsResult<()> {
