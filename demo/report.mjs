@@ -214,7 +214,7 @@ th:first-child, td:first-child { text-align: left; } th { font-weight: 600; font
 by ${losses.length} gradients of ${solver.method} at tolerance ${solver.rtol.toExponential(0)}, all of them exact.</p>
 ${figure(fitPlot(results), "Points: the record. Lines: the solution from the first year's numbers alone.")}
 <div class="pair">
-${figure(phasePlot(results), "The learned vector field (directions; darker is faster), the solution, and the record.")}
+${figure(phasePlot(results), "The learned vector field (directions; deeper blue is faster), the solution, and the record.")}
 ${figure(lossPlot(results), "The loss, over windows that grow to the whole record.")}
 </div>
 <h2>One gradient, five ways</h2>
