@@ -11,8 +11,8 @@
 use ndarray::s;
 
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, Layout, Pull};
-use crate::gradient::swept::{GradientStats, Swept};
+use crate::field::{Dots, Dynamics, Layout, Pull, Uses};
+use crate::gradient::swept::Swept;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
@@ -42,7 +42,7 @@ pub(crate) fn sweep<T: Real>(
     let mut state = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.size())?;
     let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
     let mut time_gradient = vec![0.0; times.len()];
-    let mut stats = GradientStats::default();
+    let mut backward_steps = 0;
     let options = Options { output: Some(Output::Land), ..options.clone() };
     for output in (0..times.len()).rev() {
         let w = &w[output * len..(output + 1) * len];
@@ -50,7 +50,6 @@ pub(crate) fn sweep<T: Real>(
         panels.pack(solution.y().slice(s![output, .., ..]), x, Spare::Repeat);
         let lambda = &mut rest[..len];
         augmented.field.evaluate(times[output], x, None, &mut slope)?;
-        stats.evaluations += 1;
         if output == 0 {
             time_gradient[0] = -dot(lambda, &slope);
         } else {
@@ -68,15 +67,13 @@ pub(crate) fn sweep<T: Real>(
             let (solve, failure) =
                 integrate(&mut augmented, &state, &back, &options, ledger, &mut Forgetful, &mut write)?;
             failure.map_or(Ok(()), Err)?;
-            stats.evaluations += solve.evaluations;
-            stats.vjps += solve.evaluations;
-            stats.backward_steps += solve.accepted;
+            backward_steps += solve.accepted;
             state = end;
         }
     }
     let copy = |range: std::ops::Range<usize>| Buffer::copied(ledger, Purpose::Gradient, &state[range]);
     let lambda = copy(len..2 * len)?;
-    Ok(Swept { lambda, parameters: copy(2 * len..2 * len + parameters)?, times: time_gradient, stats })
+    Ok(Swept { lambda, parameters: copy(2 * len..2 * len + parameters)?, times: time_gradient, backward_steps })
 }
 
 /// The system of x, λ and ∂L/∂θ.
@@ -100,6 +97,10 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
         0
     }
 
+    fn uses(&self) -> Uses {
+        self.field.uses()
+    }
+
     fn evaluate(&mut self, t: f64, state: &[T], _tape: Option<&mut [T]>, slope: &mut [T]) -> Result<()> {
         let (x, rest) = state.split_at(self.len);
         let (x_slope, rest_slope) = slope.split_at_mut(self.len);
@@ -112,6 +113,7 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
             parameters: parameter_slope,
             probes: &[],
             products: &mut [],
+            times: false,
         };
         self.field.pull(t, x, Some(&self.tape), pull)?;
         rest_slope.iter_mut().for_each(|slope| *slope = -*slope);

@@ -29,7 +29,7 @@ pub struct Control {
 impl Control {
     /// RMS of e / (atol + rtol·max(|x|, |x′|)) over the batch.
     pub fn error_norm<T: Real>(&self, layout: &Layout, error: &[T], x: &[T], next: &[T]) -> f64 {
-        norm(layout, |i| error[i].wide() / (self.atol + self.rtol * x[i].abs().max(next[i].abs()).wide()))
+        norm(layout, |i| ratio(error[i].wide(), self.atol + self.rtol * x[i].abs().max(next[i].abs()).wide()))
     }
 
     /// The factor from a step to the next, given the error norm of the first and the method's order.
@@ -49,16 +49,17 @@ impl Control {
     /// Hairer, Nørsett and Wanner I, II.4: the first guess of the first step, from x_0 and f(t_0, x_0).
     pub fn first_guess<T: Real>(&self, layout: &Layout, x: &[T], slope: &[T]) -> Guess {
         let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
-        let state = norm(layout, |i| x[i].wide() / scale(i));
-        let slope = norm(layout, |i| slope[i].wide() / scale(i));
-        let h = if state < 1e-5 || slope < 1e-5 { 1e-6 } else { 0.01 * state / slope };
+        let state = norm(layout, |i| ratio(x[i].wide(), scale(i)));
+        let slope = norm(layout, |i| ratio(slope[i].wide(), scale(i)));
+        let far = state < 1e-5 || slope < 1e-5 || slope.is_infinite();
+        let h = if far { 1e-6 } else { 0.01 * state / slope };
         Guess { h, slope }
     }
 
     /// The first step, from f at the end of an Euler step by the guess.
     pub fn first_step<T: Real>(&self, layout: &Layout, x: &[T], slopes: [&[T]; 2], guess: Guess, order: u32) -> f64 {
         let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
-        let curvature = norm(layout, |i| (slopes[1][i].wide() - slopes[0][i].wide()) / scale(i)) / guess.h;
+        let curvature = norm(layout, |i| ratio(slopes[1][i].wide() - slopes[0][i].wide(), scale(i))) / guess.h;
         let steepest = guess.slope.max(curvature);
         let h =
             if steepest <= 1e-15 { (guess.h * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(1.0 / f64::from(order)) };
@@ -71,6 +72,11 @@ impl Control {
 pub struct Guess {
     pub h: f64,
     pub slope: f64,
+}
+
+/// What is zero is zero in every scale, that of a zero tolerance included.
+fn ratio(number: f64, scale: f64) -> f64 {
+    if number == 0.0 { 0.0 } else { number / scale }
 }
 
 /// Root mean square over the entries of a state that are samples.

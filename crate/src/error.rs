@@ -18,7 +18,7 @@ pub struct Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Progress { t, h, steps, evaluations } = self;
-        write!(f, "at t = {t}, step {h:e}, after {steps} accepted steps and {evaluations} evaluations")
+        write!(f, "at t = {t:?}, step {h:e}, after {steps} accepted steps and {evaluations} evaluations")
     }
 }
 
@@ -85,6 +85,16 @@ impl Error {
         match self {
             Error::NonFinite(progress) | Error::StepUnderflow(progress) | Error::MaxSteps(progress) => Some(*progress),
             _ => None,
+        }
+    }
+
+    /// The same, for an input that is checked piece by piece: the piece begins at that index.
+    pub(crate) fn moved(self, start: usize) -> Self {
+        match self {
+            Error::NonFiniteInput { argument, given, index } => {
+                Error::NonFiniteInput { argument, given, index: start + index }
+            }
+            other => other,
         }
     }
 

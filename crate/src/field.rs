@@ -37,6 +37,14 @@ pub trait Dynamics<T: Real> {
     /// Numbers in the tape of one use.
     fn tape_len(&self) -> usize;
 
+    /// How often the field has been used so far.
+    fn uses(&self) -> Uses;
+
+    /// Whether (∂f/∂t)ᵀ ℓ is known; a field of the user's may turn out not to tell it.
+    fn knows_time(&self) -> bool {
+        true
+    }
+
     /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pull`](Self::pull) needs; k is bitwise the same.
     fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 
@@ -56,15 +64,24 @@ pub struct Pull<'a, T> {
     pub probes: &'a [T],
     /// ⟨w, f⟩ is added for each.
     pub products: &'a mut [f64],
+    /// Whether ⟨ℓ, f⟩ and the products are wanted.
+    pub times: bool,
 }
 
 /// What else one vector–Jacobian product gives.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Dots {
-    /// (∂f/∂t)ᵀ ℓ, NaN where the field does not know it.
+    /// (∂f/∂t)ᵀ ℓ.
     pub time: f64,
     /// ⟨ℓ, f⟩.
     pub slope: f64,
+}
+
+/// Uses of a field: evaluations forward, and of the transpose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Uses {
+    pub evaluations: usize,
+    pub vjps: usize,
 }
 
 /// How a flat state is arranged: panels of a batch, and plain numbers behind them.
@@ -163,13 +180,17 @@ pub fn vjp<T: Real>(
     dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, parameters.len())?;
-    let pull = Pull { cotangent: &cotangent, x: &mut dx, parameters: &mut gradient, probes: &[], products: &mut [] };
+    let pull = Pull {
+        cotangent: &cotangent,
+        x: &mut dx,
+        parameters: &mut gradient,
+        probes: &[],
+        products: &mut [],
+        times: false,
+    };
     let dots = dynamics.pull(t, x, None, pull)?;
-    Ok(FieldVjp {
-        y: prepared.rows(&dx, field.state_size())?,
-        parameters: gradient,
-        t: (!dots.time.is_nan()).then_some(dots.time),
-    })
+    let known = dynamics.knows_time();
+    Ok(FieldVjp { y: prepared.rows(&dx, field.state_size())?, parameters: gradient, t: known.then_some(dots.time) })
 }
 
 /// A field and one packed batch.

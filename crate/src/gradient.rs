@@ -140,11 +140,12 @@ impl<T: Real> Trajectory<T> {
         let mut rows = Buffer::zeroed(&ledger, Purpose::Cotangent, slice)?;
         for (output, w) in w.chunks_exact_mut(len).enumerate() {
             read(output, &mut rows)?;
-            finite("cotangent", rows.iter().copied())?;
+            finite("cotangent", rows.iter().copied()).map_err(|error| error.moved(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
             panels.pack(rows, w, Spare::Zero);
         }
         drop(rows);
+        let before = problem.dynamics.uses();
         let swept = match kept {
             Kept::Discrete(tracks) => sweep(tracks, problem, &w)?,
             Kept::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
@@ -152,13 +153,20 @@ impl<T: Real> Trajectory<T> {
         let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
         let rows = ArrayViewMut2::from_shape((problem.batch, problem.state), &mut y0).expect("one slice");
         panels.unpack(&swept.lambda, rows);
-        let known = swept.times.iter().all(|time| time.is_finite());
+        // The continuous adjoint's gradient of the times takes f alone.
+        let known = matches!(kept, Kept::Continuous(_)) || problem.dynamics.knows_time();
+        let after = problem.dynamics.uses();
         Ok(Gradient {
             y0,
             batch: problem.batch,
             parameters: swept.parameters,
             times: known.then_some(swept.times),
-            stats: GradientStats { peak: ledger.peak(), ..swept.stats },
+            stats: GradientStats {
+                evaluations: after.evaluations - before.evaluations,
+                vjps: after.vjps - before.vjps,
+                backward_steps: swept.backward_steps,
+                peak: ledger.peak(),
+            },
         })
     }
 }

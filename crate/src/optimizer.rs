@@ -79,12 +79,13 @@ impl<T: Real> Optimizer<T> {
                 let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
                 let size = T::of(rate / correction(beta1));
                 let root = T::of(1.0 / correction(beta2));
+                let [rest1, rest2] = [1.0 - beta1, 1.0 - beta2].map(T::of);
                 let [beta1, beta2, epsilon] = [beta1, beta2, epsilon].map(T::of);
                 let (first, second) = self.state.split_at_mut(gradient.len());
                 let moments = first.iter_mut().zip(second);
                 for ((parameter, &g), (m, v)) in parameters.iter_mut().zip(gradient).zip(moments) {
-                    *m = beta1 * *m + (T::one() - beta1) * g;
-                    *v = beta2 * *v + (T::one() - beta2) * g * g;
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
                     *parameter = *parameter * decay - size * *m / ((*v * root).sqrt() + epsilon);
                 }
             }

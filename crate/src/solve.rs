@@ -43,6 +43,7 @@ pub struct Options {
     pub rtol: f64,
     pub atol: f64,
     pub first_step: Option<f64>,
+    /// A rejected step that would have to become shorter than this ends the solve.
     pub min_step: f64,
     pub max_step: f64,
     /// Steps tried, rejected ones included.
@@ -144,7 +145,7 @@ pub struct Stats {
     /// Sizes of accepted steps, signed as the times run.
     pub first_step: f64,
     pub last_step: f64,
-    /// The relative tolerance that was used: in float32 at least 100 ε.
+    /// The relative tolerance that was used: in float32 at least 100 ε, unless it is 0.
     pub rtol: f64,
     /// Whether it is not the one that was asked for.
     pub rtol_clamped: bool,
@@ -399,7 +400,9 @@ impl<T: Real> Run<'_, T> {
             let shortest = (to - from) / steps;
             if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
                 let given = format!("{steps} steps between {from} and {to}");
-                return Err(Error::option("stepSize", "steps that the times can resolve", given));
+                let counted = matches!(self.options.steps, Steps::PerInterval(_));
+                let argument = if counted { "steps" } else { "stepSize" };
+                return Err(Error::option(argument, "steps that the times can resolve", given));
             }
             Ok(Interval { from, to, steps: steps as usize })
         });
@@ -440,20 +443,27 @@ impl<T: Real> Run<'_, T> {
         let mut proposal = first.min(max_step);
         while t != last {
             let target = if self.interpolates { last } else { self.times[self.output] };
-            let room = (target - t).abs();
             let passes = if torchdiffeq { t + direction * proposal } else { t + direction * proposal * (1.0 + 1e-10) };
             let lands = (passes - target) * direction > 0.0 || passes == target;
-            let h = direction * if lands { room } else { proposal };
-            let span = Span { t, h, end: if lands { target } else { t + h } };
+            // The step is what the times say it is: far from zero, t + h misses h by much, and always to the same side.
+            let end = if lands { target } else { t + direction * proposal };
+            let span = Span { t, h: end - t, end };
             if self.stats.accepted + self.stats.rejected == self.options.max_steps {
                 return Err(Error::MaxSteps(self.progress(span)));
             }
+            if span.h == 0.0 {
+                return Err(Error::StepUnderflow(self.progress(Span { h: direction * proposal, ..span })));
+            }
             self.first_slope(span)?;
             self.attempt(span, method.stages())?;
-            error_estimate(method, h, &self.slopes, &mut self.scratch);
-            let error = self.control.error_norm(self.dynamics.layout(), &self.scratch, &self.x, &self.next);
+            error_estimate(method, span.h, &self.slopes, &mut self.scratch);
+            // An infinite state would make its own error vanish.
+            let error = match self.next.iter().all(|x| x.is_finite()) {
+                true => self.control.error_norm(self.dynamics.layout(), &self.scratch, &self.x, &self.next),
+                false => f64::NAN,
+            };
             let accepted = error <= 1.0;
-            let wanted = h.abs() * self.control.factor(error, accepted, method.order);
+            let wanted = span.h.abs() * self.control.factor(error, accepted, method.order);
             if accepted {
                 // A step cut to land says little about the size that the tolerance allows.
                 let uncut = if torchdiffeq { 0.0 } else { proposal };
@@ -496,7 +506,12 @@ impl<T: Real> Run<'_, T> {
         }
         self.evaluate(0, span.t, State::Current)?;
         self.have_first = true;
-        match self.slopes[..self.x.len()].iter().all(|k| k.is_finite()) {
+        self.check_slope(0, span)
+    }
+
+    fn check_slope(&self, slope: usize, span: Span) -> Result<()> {
+        let len = self.x.len();
+        match self.slopes[slope * len..(slope + 1) * len].iter().all(|k| k.is_finite()) {
             true => Ok(()),
             false => Err(Error::NonFinite(self.progress(span))),
         }
@@ -575,7 +590,9 @@ impl<T: Real> Run<'_, T> {
             return Ok(());
         }
         if !self.have_first {
-            self.evaluate(self.options.method.gradient_stages(), span.end, State::Next)?;
+            let next = self.options.method.gradient_stages();
+            self.evaluate(next, span.end, State::Next)?;
+            self.check_slope(next, Span { t: span.end, ..span })?;
             self.have_first = true;
         }
         self.inside.set(self.options.method, span, self.times, outputs.clone());
@@ -590,9 +607,9 @@ impl<T: Real> Run<'_, T> {
 
     /// The outputs in (t_n, t_{n+1}] that are not the last.
     fn outputs_within(&self, span: Span) -> Range<usize> {
-        let beyond = |&&t: &&f64| (t - span.end) * span.h <= 0.0;
+        let reached = |&&t: &&f64| (t - span.end) * span.h.signum() <= 0.0;
         let rest = &self.times[self.output..self.times.len() - 1];
-        self.output..self.output + rest.iter().take_while(beyond).count()
+        self.output..self.output + rest.iter().take_while(reached).count()
     }
 
     /// Writes the current state as the next output.

@@ -201,6 +201,7 @@ impl<T: Real> Transpose<'_, T> {
                 parameters: &mut *sums.parameters,
                 probes: &w[probes.start * len..probes.end * len],
                 products: &mut *products,
+                times: true,
             };
             let dots = dynamics.pull(span.stage_time(tableau, i), x, tape, pull)?;
             record.t += dots.time;

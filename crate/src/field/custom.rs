@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Dots, Dynamics, Layout, Pull, VectorField};
+use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -79,6 +79,8 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
             gradient,
             slope,
             layout,
+            uses: Uses::default(),
+            knows_time: true,
         }))
     }
 }
@@ -92,6 +94,8 @@ struct CustomDynamics<T, F> {
     dy: Buffer<T>,
     gradient: Buffer<T>,
     slope: Buffer<T>,
+    uses: Uses,
+    knows_time: bool,
 }
 
 impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
@@ -107,7 +111,16 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         0
     }
 
+    fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    fn knows_time(&self) -> bool {
+        self.knows_time
+    }
+
     fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.uses.evaluations += 1;
         let Self { field, layout, parameters, y, dy, .. } = self;
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, rows_mut(shape, y));
@@ -117,7 +130,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
-        let Self { field, layout, parameters, y, w, dy, gradient, slope } = self;
+        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, knows_time } = self;
+        uses.vjps += 1;
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, rows_mut(shape, y));
         layout.panels.unpack(pull.cotangent, rows_mut(shape, w));
@@ -127,10 +141,15 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         for (sum, &part) in pull.parameters.iter_mut().zip(gradient.iter()) {
             *sum = *sum + part;
         }
+        *knows_time &= time.is_some();
         let Some(time) = time else {
-            return Ok(Dots { time: f64::NAN, slope: f64::NAN });
+            return Ok(Dots::default());
         };
+        if !pull.times {
+            return Ok(Dots { time, slope: 0.0 });
+        }
         // The gradient of the times needs f itself as well.
+        uses.evaluations += 1;
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
         layout.panels.pack(rows(shape, dy), slope, Spare::Repeat);
         for (probe, product) in pull.probes.chunks_exact(x.len()).zip(pull.products) {

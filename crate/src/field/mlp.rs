@@ -1,6 +1,6 @@
 //! The neural ordinary differential equation: f is the network itself.
 
-use super::{Dots, Dynamics, Layout, Pull, VectorField};
+use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
@@ -29,7 +29,13 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         self.check_parameters(parameters)?;
         let layout = Layout::batch::<T>(batch, self.state_size());
         let pass = Pass::new(self.architecture(), parameters, layout.panels, reverse, ledger)?;
-        Ok(Box::new(MlpDynamics { layout, outputs: self.output_size(), pass, parameters: parameters.len() }))
+        Ok(Box::new(MlpDynamics {
+            layout,
+            outputs: self.output_size(),
+            pass,
+            parameters: parameters.len(),
+            uses: Uses::default(),
+        }))
     }
 }
 
@@ -38,6 +44,7 @@ struct MlpDynamics<T> {
     outputs: usize,
     pass: Pass<T>,
     parameters: usize,
+    uses: Uses,
 }
 
 impl<T: Real> Dynamics<T> for MlpDynamics<T> {
@@ -53,7 +60,12 @@ impl<T: Real> Dynamics<T> for MlpDynamics<T> {
         self.pass.tape_width() * self.layout.panels.lanes
     }
 
+    fn uses(&self) -> Uses {
+        self.uses
+    }
+
     fn evaluate(&mut self, t: f64, x: &[T], mut tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.uses.evaluations += 1;
         self.pass.set_time(t);
         for block in self.pass.blocks() {
             let of = |features: usize| block.start * features..block.end * features;
@@ -67,6 +79,8 @@ impl<T: Real> Dynamics<T> for MlpDynamics<T> {
     }
 
     fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+        self.uses.evaluations += usize::from(tape.is_none());
+        self.uses.vjps += 1;
         self.pass.set_time(t);
         let (state, outputs, width) = (self.layout.arrays[0], self.outputs, self.pass.tape_width());
         let mut dots = Dots::default();

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::retention::{Retention, Tracks, Use};
-use super::swept::{GradientStats, Swept};
+use super::swept::Swept;
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
@@ -36,10 +36,6 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
     let mut products = Vec::new();
     let mut outputs = Outputs { interpolated: options.interpolates(), places: &tracks.places, rest: last };
     let mut chain = TimeChain::new(options, &tracks.places);
-    let mut stats = GradientStats::default();
-    if replayed.is_some() {
-        stats.evaluations += steps * stages;
-    }
 
     totals.add_state(output(last));
     // The outputs within a step, and within the one before it.
@@ -55,10 +51,9 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
             parameters: &mut totals.step,
             probes: &w[before.outputs.start * len..before.outputs.end * len],
             products: &mut products,
+            times: true,
         };
         let dots = dynamics.pull(times[last], &tracks.end, None, pull)?;
-        stats.evaluations += 1;
-        stats.vjps += 1;
         before.add_products(stages, &products);
         time_gradient[last] += dots.time;
         totals.add_state(&slopes[..len]);
@@ -80,7 +75,7 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
             Retention::States { .. } => None,
         };
         if uses.is_none() {
-            stats.evaluations += recomputed.run(tracks, dynamics, step, span, &mut slopes)?;
+            recomputed.run(tracks, dynamics, step, span, &mut slopes)?;
         }
         let stage = |i: usize| match uses.map(|uses| &uses[step * stages + i]) {
             Some(used) => (&*used.x, Some(&*used.tape)),
@@ -90,7 +85,6 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
         let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient };
         let work = Scratch { g: &mut slopes, cotangent: &mut scratch, products: &mut products };
         let record = transpose.run(dynamics, stage, &totals.lambda, sums, work)?;
-        stats.vjps += stages;
         chain.add(step, record, &mut time_gradient);
         totals.add_state(&scratch);
         totals.add_step();
@@ -100,7 +94,7 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
         }
     }
     totals.add_state(output(0));
-    Ok(Swept { lambda: totals.lambda, parameters: totals.parameters, times: time_gradient, stats })
+    Ok(Swept { lambda: totals.lambda, parameters: totals.parameters, times: time_gradient, backward_steps: 0 })
 }
 
 /// The running sums λ and ∂L/∂θ, with what their additions have rounded away, and ∂L/∂θ of one step.
@@ -164,7 +158,7 @@ impl<T: Real> Recomputed<T> {
         })
     }
 
-    /// Runs a step again; returns how often that evaluates the field, the transpose's own use of each stage included.
+    /// Runs a step again.
     fn run(
         &mut self,
         tracks: &Tracks<T>,
@@ -172,7 +166,7 @@ impl<T: Real> Recomputed<T> {
         step: usize,
         span: Span,
         slopes: &mut [T],
-    ) -> Result<usize> {
+    ) -> Result<()> {
         let (method, len) = (tracks.method, self.len);
         let stages = method.gradient_stages();
         for (i, state) in self.states.chunks_exact_mut(len).enumerate() {
@@ -183,7 +177,7 @@ impl<T: Real> Recomputed<T> {
                 dynamics.evaluate(span.stage_time(method, i), state, tape, &mut slopes[i * len..(i + 1) * len])?;
             }
         }
-        Ok(if self.taped { stages } else { 2 * stages - 1 })
+        Ok(())
     }
 
     /// X_i, and its tape if there is one.

@@ -20,5 +20,6 @@ pub(crate) struct Swept<T> {
     pub lambda: Buffer<T>,
     pub parameters: Buffer<T>,
     pub times: Vec<f64>,
-    pub stats: GradientStats,
+    /// Steps of a backward integration.
+    pub backward_steps: usize,
 }

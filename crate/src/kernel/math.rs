@@ -35,7 +35,7 @@ fn exp_parts<T: Real>(x: T) -> (T, T) {
 #[inline(always)]
 pub fn exp_negative<T: Real>(x: T) -> T {
     let (scale, fraction) = exp_parts(x);
-    scale + scale * fraction
+    if x < T::EXP_FLOOR { T::zero() } else { scale + scale * fraction }
 }
 
 /// e^x − 1 for x ≤ 0.
@@ -81,7 +81,7 @@ pub fn softplus<T: Real>(x: T) -> T {
 /// The standard normal distribution function.
 #[inline(always)]
 pub fn normal_cdf<T: Real>(x: T) -> T {
-    T::of(0.5) * (T::one() + (x * T::of(std::f64::consts::FRAC_1_SQRT_2)).erf())
+    T::of(0.5) * (-x * T::of(std::f64::consts::FRAC_1_SQRT_2)).erfc()
 }
 
 /// The standard normal density.
@@ -136,7 +136,9 @@ mod tests {
     fn limits_and_nan() {
         assert_eq!(tanh(f64::INFINITY), 1.0);
         assert_eq!(tanh(-1e30_f32), -1.0);
-        assert_eq!(sigmoid(f32::NEG_INFINITY), exp_negative(f32::NEG_INFINITY));
+        assert_eq!(sigmoid(f32::NEG_INFINITY), 0.0);
+        assert_eq!(exp_negative(-1e30), 0.0);
+        assert_eq!(1e30 * normal_pdf(1e30), 0.0);
         assert_eq!(softplus(1e30_f32), 1e30);
         for f in [tanh::<f64>, sigmoid, softplus, normal_cdf] {
             assert!(f(f64::NAN).is_nan());

@@ -23,7 +23,7 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const LOG2_E: Self;
     /// ln 2 in two parts, the first with so few bits that its product with an exponent is exact.
     const LN_2: (Self, Self);
-    /// e^x is taken to be e^FLOOR below.
+    /// Below, e^x is taken to be zero.
     const EXP_FLOOR: Self;
     /// Terms of the series of e^r − 1 for |r| ≤ ½ ln 2, and of atanh s for s ≤ 1/3.
     const EXP_TERMS: usize;
@@ -31,7 +31,7 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
 
     /// 2^n from n + [`ROUND`](Self::ROUND).
     fn exp2_rounded(n: Self) -> Self;
-    fn erf(self) -> Self;
+    fn erfc(self) -> Self;
     fn sin_cos(self) -> (Self, Self);
 }
 
@@ -54,8 +54,8 @@ impl Real for f32 {
     fn exp2_rounded(n: f32) -> f32 {
         f32::from_bits((n.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
     }
-    fn erf(self) -> f32 {
-        libm::erff(self)
+    fn erfc(self) -> f32 {
+        libm::erfcf(self)
     }
     fn sin_cos(self) -> (f32, f32) {
         libm::sincosf(self)
@@ -81,8 +81,8 @@ impl Real for f64 {
     fn exp2_rounded(n: f64) -> f64 {
         f64::from_bits((n.to_bits() << 52).wrapping_add(1.0_f64.to_bits()))
     }
-    fn erf(self) -> f64 {
-        libm::erf(self)
+    fn erfc(self) -> f64 {
+        libm::erfc(self)
     }
     fn sin_cos(self) -> (f64, f64) {
         libm::sincos(self)
