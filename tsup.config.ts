@@ -5,7 +5,8 @@ export default defineConfig({
   format: "esm",
   target: "es2022",
   platform: "neutral",
-  dts: true,
+  // Disposable is newer than the libraries that most projects name.
+  dts: { banner: '/// <reference lib="esnext.disposable" />' },
   clean: true,
   // The shared part of both entries is one file, so that they share one WASM instance too.
   splitting: true,

@@ -19,7 +19,7 @@ export function save(file, { field, optimizer, losses }) {
 /** Restores field and optimizer, and gives the losses so far. */
 export function restore(file, { field, optimizer }) {
   if (!existsSync(file)) throw new Error(`there is no checkpoint at ${file}: run without --resume first`);
-  const { tensors, metadata } = loadTensors(readFileSync(file));
+  const { tensors, metadata } = read(file);
   const [parameters, state, losses] = ["parameters", "optimizer", "losses"].map((name) => tensors.get(name)?.data);
   if (parameters?.length !== field.parameters.length || state?.length !== optimizer.state.length || !losses) {
     throw new Error(`${file} is a checkpoint of another model: run without --resume`);
@@ -28,4 +28,21 @@ export function restore(file, { field, optimizer }) {
   optimizer.state.set(state);
   optimizer.steps = Number(metadata.get("steps"));
   return [...losses];
+}
+
+/** How many steps a checkpoint has behind it, undefined if there is none that can be read. */
+export function stepsOf(file) {
+  try {
+    return Number(read(file).metadata.get("steps"));
+  } catch {
+    return undefined;
+  }
+}
+
+function read(file) {
+  try {
+    return loadTensors(readFileSync(file));
+  } catch (error) {
+    throw new Error(`${file} cannot be read (${error.message}): run without --resume`);
+  }
 }

@@ -80,13 +80,21 @@ function phasePlot({ fitted, evaluate }) {
 
 function lossPlot({ losses, schedule }) {
   const starts = schedule.map((_, i) => schedule.slice(0, i).reduce((sum, { steps }) => sum + steps, 0));
-  const labels = schedule.map(({ length }, i) => ({ step: starts[i], text: `${length} years` }));
+  const labels = schedule.map(({ length, learningRate }, i) => {
+    return { step: starts[i], text: `${length} years, rate ${learningRate}` };
+  });
   return Plot.plot({
     ...common,
     width: 470,
     height: 430,
     x: { label: "step" },
-    y: { type: "log", label: "mean squared error (log, standardised)", grid: true, ticks: 5, tickFormat: "~g" },
+    y: {
+      type: "log",
+      label: "mean squared error (log, standardised)",
+      grid: true,
+      ticks: [0.05, 0.1, 0.2, 0.5, 1],
+      tickFormat: "~g",
+    },
     marks: [
       Plot.ruleX(starts, { stroke: "currentColor", strokeOpacity: 0.25, strokeDasharray: "3 3" }),
       Plot.lineY(losses, { x: (_, i) => i + 1, y: (loss) => loss, stroke: HARE, strokeWidth: 1.3 }),
@@ -95,7 +103,7 @@ function lossPlot({ losses, schedule }) {
         text: "text",
         frameAnchor: "top",
         rotate: 90,
-        dx: 8,
+        dx: 10,
         textAnchor: "start",
         fill: "currentColor",
         fillOpacity: 0.7,

@@ -54,8 +54,12 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly steps?: number;
   declare readonly evaluations?: number;
   declare readonly bytes?: number;
-  /** With the option `partial`: the solution up to where the solve failed. */
-  declare partial?: unknown;
+  /** With the option `partial` of `odeint`: the solution (a `Solution`) up to where the solve failed. */
+  declare partial?: {
+    readonly y: Float32Array | Float64Array;
+    readonly shape: readonly [times: number, batch: number, state: number];
+    readonly stats: object;
+  };
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
     super(message, options);
@@ -73,12 +77,11 @@ export function refused(code: ErrorCode, argument: string, expected: string, val
 
 /** A short text for any value. */
 export function describe(value: unknown): string {
-  if (value === null || value === undefined || typeof value === "number" || typeof value === "boolean") {
-    return String(value);
-  }
-  if (typeof value === "string") return JSON.stringify(value);
-  if (ArrayBuffer.isView(value) && "length" in value) return `${value.constructor.name}(${value.length})`;
-  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === "string")
+    return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
-  return `a ${(value as object).constructor?.name ?? typeof value}`;
+  if (value === null || typeof value !== "object") return String(value);
+  const kind = Object.prototype.toString.call(value).slice(8, -1);
+  const { length } = value as { length?: unknown };
+  return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
 }

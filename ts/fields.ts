@@ -1,9 +1,9 @@
 // Vector fields: the multilayer perceptron, and those written in JavaScript.
 import type { Field as RustField } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
-import { type ArrayOf, batchOf, checkArray, checkLength, copyOut, type Dtype, view } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
-import { call, type Instance, instance } from "./wasm.js";
+import { call, type Instance, instance, release } from "./wasm.js";
 
 /** Follows every layer of an mlp but the last; gelu is the exact one, elu has α = 1. */
 export type Activation = "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
@@ -97,8 +97,14 @@ export interface CustomOptions<D extends Dtype = "float32"> {
     y: ArrayOf<D>,
     w: ArrayOf<D>,
     parameters: ArrayOf<D>,
-  ): { y: ArrayOf<D>; parameters?: ArrayOf<D>; t?: number };
+  ): { y: ArrayOf<D>; parameters?: ArrayOf<D> | undefined; t?: number | undefined };
 }
+
+/** A view of a field's parameters keeps the field from being collected. */
+const owners = new WeakMap<object, unknown>();
+
+/** How deep custom fields may evaluate each other, or themselves. */
+const MAX_DEPTH = 32;
 
 /** The one implementation of both kinds. */
 class WasmField<D extends Dtype> implements Field<D> {
@@ -119,47 +125,57 @@ class WasmField<D extends Dtype> implements Field<D> {
 
   get parameters(): ArrayOf<D> {
     const { rust, wasm } = this.use();
-    return view(wasm, this.dtype, rust.parametersPointer, rust.parametersLength);
+    const parameters = view(wasm, this.dtype, rust.parametersPointer, rust.parametersLength);
+    owners.set(parameters, this);
+    return parameters;
   }
 
   set parameters(values: ArrayOf<D>) {
+    const given = arrayOf("parameters", values, this.dtype);
     const own = this.parameters;
-    checkArray("parameters", values, this.dtype);
-    checkLength("parameters", values, own.length);
-    const bad = values.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw refused("NON_FINITE", "parameters", "finite numbers", `${values[bad]} at index ${bad}`);
-    own.set(values);
+    checkLength("parameters", given, own.length);
+    const bad = given.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw refused("NON_FINITE", "parameters", "finite numbers", `${given[bad]} at index ${bad}`);
+    own.set(given);
   }
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D> {
-    const { rust, wasm } = this.use();
-    const batch = this.#check(t, y, parameters);
-    const result = call(wasm, () => rust.evaluate(t, y, batch, parameters));
-    const slope = copyOut(wasm, this.dtype, result.pointer, result.length);
-    result.free();
-    return slope;
+    const { rust, wasm, state, theta, batch } = this.#check(t, y, parameters);
+    const result = call(wasm, () => rust.evaluate(t, state, batch, theta));
+    try {
+      return copyOut(wasm, this.dtype, result.pointer, result.length);
+    } finally {
+      release(wasm, result);
+    }
   }
 
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D> {
-    const { rust, wasm } = this.use();
-    const batch = this.#check(t, y, parameters);
-    checkArray("w", w, this.dtype);
-    checkLength("w", w, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
-    const result = call(wasm, () => rust.vjp(t, y, w, batch, parameters));
-    const pulled = {
-      y: copyOut(wasm, this.dtype, result.y, y.length),
-      parameters: copyOut(wasm, this.dtype, result.parameters, rust.parametersLength),
-      t: result.t,
-    };
-    result.free();
-    return pulled;
+    const { rust, wasm, state, theta, batch } = this.#check(t, y, parameters);
+    const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
+    checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
+    const size = rust.parametersLength;
+    const result = call(wasm, () => rust.vjp(t, state, cotangent, batch, theta));
+    try {
+      return {
+        y: copyOut(wasm, this.dtype, result.y, state.length),
+        parameters: copyOut(wasm, this.dtype, result.parameters, size),
+        t: result.t,
+      };
+    } finally {
+      release(wasm, result);
+    }
   }
 
-  #check(t: unknown, y: ArrayOf<D>, parameters?: ArrayOf<D>): number {
+  #check(t: unknown, y: unknown, parameters: unknown) {
+    const { rust, wasm } = this.use();
     if (typeof t !== "number") throw refused("OPTION", "t", "a number", describe(t));
-    checkArray("y", y, this.dtype);
-    if (parameters !== undefined) checkArray("parameters", parameters, this.dtype);
-    return batchOf("y", y, this.stateSize);
+    if (wasm.callbacks > MAX_DEPTH) {
+      const message = `fields evaluate each other more than ${MAX_DEPTH} deep`;
+      throw new SymplecticAdjointError("REENTRANT", message);
+    }
+    const state = steady(wasm, arrayOf("y", y, this.dtype));
+    const theta = parameters === undefined ? undefined : steady(wasm, arrayOf("parameters", parameters, this.dtype));
+    return { rust, wasm, state, theta, batch: batchOf("y", state, this.stateSize) };
   }
 
   /** What the other parts of the package need of a field. */
@@ -172,8 +188,14 @@ class WasmField<D extends Dtype> implements Field<D> {
   }
 
   dispose(): void {
-    if (!this.#wasm.lost) this.#rust?.free();
+    const rust = this.#rust;
     this.#rust = undefined;
+    release(this.#wasm, rust);
+  }
+
+  /** Whether it is one of ours itself, and not a proxy of one or an object made from one. */
+  static is(value: unknown): value is WasmField<Dtype> {
+    return value !== null && typeof value === "object" && #rust in value;
   }
 
   declare [Symbol.dispose]: () => void;
@@ -186,62 +208,68 @@ if (typeof Symbol.dispose === "symbol") {
 
 /** The WebAssembly side of a field. */
 export function useField<D extends Dtype>(field: Field<D>): { rust: RustField; wasm: Instance } {
-  if (!(field instanceof WasmField)) throw refused("OPTION", "field", "a field, from mlp or custom", describe(field));
+  if (!WasmField.is(field)) throw refused("OPTION", "field", "a field, from mlp or custom", describe(field));
   return field.use();
 }
 
-function checkDtype(dtype: unknown): void {
-  if (dtype !== "float32" && dtype !== "float64") {
-    throw refused("OPTION", "dtype", "float32 or float64", describe(dtype));
-  }
-}
-
-function count(argument: string, value: unknown): number {
+function size(argument: string, value: unknown): number {
   const valid = (value: number) => Number.isInteger(value) && value >= 1 && value <= 0x7fff_ffff;
+  if (value === undefined) throw refused("OPTION", argument, "a positive integer", "undefined");
   return numberOption(argument, value, Number.NaN, "a positive integer", valid);
 }
+
+function choice<T extends string>(argument: string, value: T, names: readonly T[]): T {
+  if (!names.includes(value)) throw refused("OPTION", argument, names.join(", "), describe(value));
+  return value;
+}
+
+const DTYPES: readonly Dtype[] = ["float32", "float64"];
+const TIMES = ["none", "concat", "concatsquash"] as const;
+const ACTIVATIONS: readonly Activation[] = [
+  ...(["tanh", "softplus", "silu", "relu", "sigmoid", "gelu", "sin", "elu", "identity"] as const),
+];
 
 /** A multilayer perceptron. */
 export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<D> {
   checkNames(options, ["widths", "activation", "time", "bias", "dtype", "seed"]);
-  const { widths, activation = "tanh", time = "none", bias = true, dtype = "float32" as D } = options;
-  checkDtype(dtype);
+  const { widths, activation = "tanh", time = "none", bias = true, dtype = "float32" as D, seed } = options;
+  for (const [name, value, names] of [
+    ["dtype", dtype, DTYPES],
+    ["activation", activation, ACTIVATIONS],
+    ["time", time, TIMES],
+  ] as const) {
+    choice<string>(name, value, names);
+  }
   if (!Array.isArray(widths) || widths.length < 2) {
     throw refused("OPTION", "widths", "an array of at least two positive integers", describe(widths));
   }
-  for (const [index, width] of widths.entries()) {
-    if (width === undefined) throw refused("OPTION", `widths[${index}]`, "a positive integer", "undefined");
-    count(`widths[${index}]`, width);
-  }
+  const sizes = Uint32Array.from(widths, (width, index) => size(`widths[${index}]`, width));
   if (typeof bias !== "boolean") throw refused("OPTION", "bias", "true or false", describe(bias));
   const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
-  const seed = numberOption("seed", options.seed, 0, "an integer, zero or more", natural);
+  const start = numberOption("seed", seed, 0, "an integer, zero or more", natural);
   const wasm = instance();
-  const sizes = Uint32Array.from(widths);
-  const make = () => wasm.bindings.Field.mlp(dtype, sizes, String(activation), String(time), bias, seed);
-  const rust = call(wasm, make);
-  return new WasmField(wasm, rust, dtype, widths[0], widths[widths.length - 1], rust.layers as Layer[]);
+  const rust = call(wasm, () => wasm.bindings.Field.mlp(dtype, sizes, activation, time, bias, start));
+  const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
+  return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[]);
 }
 
 /** A vector field written in JavaScript. */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   checkNames(options, ["stateSize", "dtype", "parameters", "evaluate", "vjp"]);
-  const { dtype = "float32" as D, evaluate, vjp } = options;
-  checkDtype(dtype);
-  const parameters =
-    options.parameters ?? ((dtype === "float32" ? new Float32Array() : new Float64Array()) as ArrayOf<D>);
-  checkArray("parameters", parameters, dtype);
-  if (options.stateSize === undefined) throw refused("OPTION", "stateSize", "a positive integer", "undefined");
-  const state = count("stateSize", options.stateSize);
+  const { dtype = "float32" as D, evaluate, vjp, stateSize } = options;
+  choice<string>("dtype", dtype, DTYPES);
+  const { parameters = dtype === "float32" ? new Float32Array() : new Float64Array() } = options;
+  const state = size("stateSize", stateSize);
   for (const [name, value] of Object.entries({ evaluate, vjp })) {
     if (typeof value !== "function") throw refused("OPTION", name, "a function", describe(value));
   }
   const wasm = instance();
-  const size = parameters.length;
+  const initial = steady(wasm, arrayOf("parameters", parameters, dtype));
+  const length = initial.length;
   const callbacks = {
     evaluate(t: number, y: number, batch: number, theta: number, target: number): boolean {
       return guarded(wasm, false, () => {
-        const slope = evaluate(t, copyOut(wasm, dtype, y, batch * state), copyOut(wasm, dtype, theta, size));
+        const slope = evaluate(t, copyOut(wasm, dtype, y, batch * state), copyOut(wasm, dtype, theta, length));
         write(wasm, dtype, "evaluate's result", slope, target, batch * state);
         return true;
       });
@@ -249,7 +277,7 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
     vjp(t: number, y: number, w: number, batch: number, theta: number, target: number, gradient: number) {
       return guarded(wasm, null, () => {
         const copy = (pointer: number) => copyOut(wasm, dtype, pointer, batch * state);
-        const pulled = vjp(t, copy(y), copy(w), copyOut(wasm, dtype, theta, size));
+        const pulled = vjp(t, copy(y), copy(w), copyOut(wasm, dtype, theta, length));
         if (
           pulled === null ||
           typeof pulled !== "object" ||
@@ -258,8 +286,8 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
           throw refused("CALLBACK", "vjp's result", "{ y, parameters, t? }, at once", describe(pulled));
         }
         write(wasm, dtype, "vjp's y", pulled.y, target, batch * state);
-        if (size > 0 || pulled.parameters !== undefined) {
-          write(wasm, dtype, "vjp's parameters", pulled.parameters, gradient, size);
+        if (length > 0 || pulled.parameters !== undefined) {
+          write(wasm, dtype, "vjp's parameters", pulled.parameters, gradient, length);
         }
         if (pulled.t !== undefined && typeof pulled.t !== "number") {
           throw refused("CALLBACK", "vjp's t", "a number or nothing", describe(pulled.t));
@@ -268,7 +296,7 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
       });
     },
   };
-  const rust = call(wasm, () => wasm.bindings.Field.custom(dtype, state, parameters, callbacks));
+  const rust = call(wasm, () => wasm.bindings.Field.custom(dtype, state, initial, callbacks));
   return new WasmField(wasm, rust, dtype, state, state, []);
 }
 
@@ -294,14 +322,14 @@ function write<D extends Dtype>(
   length: number,
 ): void {
   try {
-    checkArray(what, result, dtype);
-    checkLength(what, result, length);
+    const numbers = arrayOf(what, result, dtype);
+    checkLength(what, numbers, length);
+    view(wasm, dtype, pointer, length).set(numbers);
   } catch (error) {
     const { message, argument, expected, given } = error as SymplecticAdjointError;
     const details = { argument: argument ?? what, expected: expected ?? "", given: given ?? "" };
     throw new SymplecticAdjointError("CALLBACK", message, details);
   }
-  view(wasm, dtype, pointer, length).set(result);
 }
 
 /** Refuses to go on inside a custom vector field. */

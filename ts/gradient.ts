@@ -1,17 +1,10 @@
 import type { Recorded } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import { type ArrayOf, batchOf, checkArray, checkLength, copyOut, type Dtype, timesOf } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, kindOf, steady, timesOf } from "./memory.js";
 import type { Bytes, Solution, SolveStats } from "./odeint.js";
-import {
-  adjointOptions,
-  checkNames,
-  type GradientOptions,
-  gradientMethod,
-  gradientNames,
-  solveOptions,
-} from "./options.js";
-import { call, type Instance } from "./wasm.js";
+import { adjointOptions, type GradientOptions, readOptions, solveOptions } from "./options.js";
+import { call, type Instance, release } from "./wasm.js";
 
 /** What a gradient took, the solve not included. */
 export interface GradientStats {
@@ -31,7 +24,11 @@ export interface Gradient<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D>;
   /** ∂L/∂θ, laid out as the field's parameters. */
   readonly parameters: ArrayOf<D>;
-  /** ∂L/∂times; undefined where a custom field does not tell its derivative with respect to time. */
+  /**
+   * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
+   * they are. Undefined where a custom field does not tell its derivative with respect to time. For `adjoint`, the
+   * textbook's.
+   */
   readonly times: Float64Array | undefined;
   readonly stats: GradientStats;
 }
@@ -62,44 +59,41 @@ class Recording<D extends Dtype> {
   readonly #shape: readonly [number, number, number];
 
   constructor(field: Field<D>, y0: ArrayOf<D>, times: ArrayLike<number>, options: GradientOptions) {
+    const settings = readOptions(options);
+    const ends = timesOf(times);
     const { rust, wasm } = useField(field);
     refuseInside(wasm, "a gradient");
-    checkNames(options, gradientNames);
-    checkArray("y0", y0, field.dtype);
-    const batch = batchOf("y0", y0, field.stateSize);
-    const ends = timesOf(times);
-    const method = gradientMethod(options);
-    const settings = solveOptions(wasm, options);
-    let backward: ReturnType<typeof solveOptions> | undefined;
-    try {
-      const back = adjointOptions(wasm, options);
-      backward = back;
-      this.#recorded = call(wasm, () => rust.record(y0, batch, ends, settings, method, back));
-    } finally {
-      if (!wasm.lost) {
-        settings.free();
-        backward?.free();
-      }
-    }
+    const start = steady(wasm, arrayOf("y0", y0, field.dtype));
+    const batch = batchOf("y0", start, field.stateSize);
     this.#wasm = wasm;
     this.#dtype = field.dtype;
     this.#parameters = rust.parametersLength;
     this.#shape = [ends.length, batch, field.stateSize];
+    const { dtype } = field;
+    const [forward, backward] = [solveOptions(wasm, dtype, settings), adjointOptions(wasm, dtype, settings)];
+    try {
+      const method = settings.gradient ?? "symplectic";
+      this.#recorded = call(wasm, () => rust.record(start, batch, ends, forward, method, backward));
+    } finally {
+      release(wasm, forward);
+      release(wasm, backward);
+    }
   }
 
   solution(): Solution<D> {
-    const recorded = this.#use();
-    const y = copyOut(this.#wasm, this.#dtype, recorded.y, this.#shape[0] * this.#shape[1] * this.#shape[2]);
-    return { y, shape: this.#shape, stats: recorded.stats as SolveStats };
+    const { y, stats } = this.#use();
+    const [times, batch, state] = this.#shape;
+    const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
+    return { y: copy, shape: [times, batch, state], stats: stats as SolveStats };
   }
 
   pullback(cotangent: ArrayOf<D>): Gradient<D> {
-    const recorded = this.#use();
     refuseInside(this.#wasm, "a gradient");
     const [times, batch, state] = this.#shape;
-    checkArray("cotangent", cotangent, this.#dtype);
-    checkLength("cotangent", cotangent, times * batch * state, `[${this.#shape.join(", ")}]`);
-    const pulled = call(this.#wasm, () => recorded.pullback(cotangent));
+    const w = steady(this.#wasm, arrayOf("cotangent", cotangent, this.#dtype));
+    checkLength("cotangent", w, times * batch * state, `[${this.#shape.join(", ")}]`);
+    const recorded = this.#use();
+    const pulled = call(this.#wasm, () => recorded.pullback(w));
     try {
       return {
         y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
@@ -108,7 +102,7 @@ class Recording<D extends Dtype> {
         stats: pulled.stats as GradientStats,
       };
     } finally {
-      pulled.free();
+      release(this.#wasm, pulled);
     }
   }
 
@@ -120,8 +114,9 @@ class Recording<D extends Dtype> {
   }
 
   dispose(): void {
-    if (!this.#wasm.lost) this.#recorded?.free();
+    const recorded = this.#recorded;
     this.#recorded = undefined;
+    release(this.#wasm, recorded);
   }
 }
 
@@ -140,11 +135,21 @@ export function vjp<D extends Dtype>(
   const recording = new Recording(field, y0, times, options);
   const dispose = () => recording.dispose();
   const pullback = Object.assign((cotangent: ArrayOf<D>) => recording.pullback(cotangent), { dispose });
-  const result = { solution: recording.solution(), pullback, dispose };
+  const result = { solution: firstOf(recording), pullback, dispose };
   if (typeof Symbol.dispose === "symbol") {
     for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
   }
   return result as unknown as Vjp<D>;
+}
+
+/** The solution of a recording, which is given up if there is no room for the copy. */
+function firstOf<D extends Dtype>(recording: Recording<D>): Solution<D> {
+  try {
+    return recording.solution();
+  } catch (error) {
+    recording.dispose();
+    throw error;
+  }
 }
 
 /** A loss and its cotangent ∂L/∂y, both for y `[times, batch, state]`. */
@@ -169,7 +174,7 @@ export function valueAndGrad<D extends Dtype>(
   const recording = new Recording(field, y0, times, options);
   try {
     const solution = recording.solution();
-    const result = loss(solution.y.slice() as ArrayOf<D>, solution.shape);
+    const result = loss(solution.y.slice() as ArrayOf<D>, [...solution.shape]);
     if (result === null || typeof result !== "object" || typeof result.value !== "number") {
       throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
     }
@@ -188,19 +193,26 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   target: A,
   mask?: ArrayLike<number>,
 ): { value: number; cotangent: A } {
-  checkLength("target", target, y.length);
-  if (mask) checkLength("mask", mask, y.length);
-  const cotangent = y.slice() as A;
-  let [sum, weights] = [0, 0];
-  for (let i = 0; i < y.length; i++) {
-    const weight = mask ? (mask[i] as number) : 1;
-    // An entry that does not count may well be missing, that is NaN.
-    const difference = weight === 0 ? 0 : (y[i] as number) - (target[i] as number);
-    sum += weight * difference * difference;
-    weights += weight;
-    cotangent[i] = 2 * weight * difference;
+  const dtype = kindOf(y) === "Float64Array" ? "float64" : "float32";
+  arrayOf("y", y, dtype);
+  checkLength("target", arrayOf("target", target, dtype), y.length);
+  if (mask !== undefined) {
+    if (mask === null || typeof mask !== "object")
+      throw refused("DTYPE", "mask", "an array of numbers", describe(mask));
+    checkLength("mask", mask, y.length);
   }
+  const weightOf = (i: number) => (mask ? Number(mask[i]) : 1);
+  let weights = 0;
+  for (let i = 0; i < y.length; i++) weights += weightOf(i);
   if (!(weights > 0)) throw refused("OPTION", "mask", "at least one positive weight", "none");
-  for (let i = 0; i < cotangent.length; i++) cotangent[i] = (cotangent[i] as number) / weights;
-  return { value: sum / weights, cotangent };
+  const cotangent = y.slice() as A;
+  let value = 0;
+  for (let i = 0; i < y.length; i++) {
+    const part = weightOf(i) / weights;
+    // An entry that does not count may well be missing, that is NaN.
+    const difference = part === 0 ? 0 : (y[i] as number) - (target[i] as number);
+    value += part * difference * difference;
+    cotangent[i] = 2 * part * difference;
+  }
+  return { value, cotangent };
 }

@@ -10,6 +10,36 @@ export type ArrayOf<D extends Dtype> = D extends "float32" ? Float32Array : Floa
 
 const constructors = { float32: Float32Array, float64: Float64Array } as const;
 
+// What an array really is, whatever its class, realm or own properties say.
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+const intrinsic = (key: PropertyKey) => Object.getOwnPropertyDescriptor(typedArray, key)?.get as () => unknown;
+const [tagOf, bufferOf, offsetOf, lengthOf] = [Symbol.toStringTag, "buffer", "byteOffset", "length"].map(intrinsic);
+
+/** Which typed array a value is, undefined for anything else. */
+export function kindOf(value: unknown): string | undefined {
+  return tagOf?.call(value) as string | undefined;
+}
+
+/** A plain array over the same memory as any typed array of that number type; anything else is refused. */
+export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D): ArrayOf<D> {
+  const constructor = constructors[dtype];
+  if (kindOf(value) !== constructor.name) {
+    throw refused("DTYPE", argument, `a ${constructor.name}, for a ${dtype} field`, describe(value));
+  }
+  const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
+  // So is one whose buffer was transferred, which no view can be made of.
+  if (length === 0) return new constructor() as ArrayOf<D>;
+  return new constructor(buffer as ArrayBuffer, offset as number, length as number) as ArrayOf<D>;
+}
+
+/**
+ * An array ready to be handed over: one that stays whole while a call makes memory grow, which a view of WebAssembly memory,
+ * such as a field's parameters, does not.
+ */
+export function steady<A extends Float32Array | Float64Array>(wasm: Instance, array: A): A {
+  return array.buffer === wasm.memory.buffer ? (array.slice() as A) : array;
+}
+
 /** A view of WebAssembly memory: valid until it grows, so never kept across a call. */
 export function view<D extends Dtype>(wasm: Instance, dtype: D, pointer: number, length: number): ArrayOf<D> {
   return new constructors[dtype](wasm.memory.buffer, pointer, length) as ArrayOf<D>;
@@ -18,14 +48,6 @@ export function view<D extends Dtype>(wasm: Instance, dtype: D, pointer: number,
 /** The caller's own copy of an array in WebAssembly memory. */
 export function copyOut<D extends Dtype>(wasm: Instance, dtype: D, pointer: number, length: number): ArrayOf<D> {
   return view(wasm, dtype, pointer, length).slice() as ArrayOf<D>;
-}
-
-/** Refuses what is not a typed array of the number type. */
-export function checkArray<D extends Dtype>(argument: string, value: unknown, dtype: D): asserts value is ArrayOf<D> {
-  // Not instanceof: an array of another realm, such as a frame's, is as good.
-  if (Object.prototype.toString.call(value) !== `[object ${constructors[dtype].name}]`) {
-    throw refused("DTYPE", argument, `a ${constructors[dtype].name}, for a ${dtype} field`, describe(value));
-  }
 }
 
 /** Refuses a typed array of another length. */
@@ -46,11 +68,12 @@ export function batchOf(argument: string, array: ArrayLike<number>, stateSize: n
 
 /** A plain copy of the times, for any array of numbers. */
 export function timesOf(times: ArrayLike<number>): Float64Array {
-  if (times === null || typeof times !== "object" || typeof times.length !== "number") {
+  const length = times !== null && typeof times === "object" ? times.length : Number.NaN;
+  if (!(Number.isInteger(length) && length >= 0 && length < 2 ** 29)) {
     throw refused("SHAPE", "times", "an array of at least two numbers", describe(times));
   }
-  const copy = new Float64Array(times.length);
-  for (let i = 0; i < copy.length; i++) {
+  const copy = new Float64Array(length);
+  for (let i = 0; i < length; i++) {
     const time = times[i];
     if (typeof time !== "number") throw refused("OPTION", "times", `a number at index ${i}`, describe(time));
     copy[i] = time;

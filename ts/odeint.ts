@@ -1,8 +1,8 @@
-import type { SymplecticAdjointError } from "./errors.js";
+import type { Solved } from "../wasm/bindings.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import { type ArrayOf, batchOf, checkArray, copyOut, type Dtype, timesOf } from "./memory.js";
-import { checkNames, type GradientOptions, gradientNames, solveOptions } from "./options.js";
-import { call, fromRust } from "./wasm.js";
+import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, steady, timesOf } from "./memory.js";
+import { type GradientOptions, readOptions, solveOptions } from "./options.js";
+import { call, fromRust, release } from "./wasm.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
 export interface Bytes {
@@ -47,7 +47,7 @@ export interface Solution<D extends Dtype = Dtype> {
   readonly stats: SolveStats;
 }
 
-/** One object may serve solves and gradients: `gradient` and `adjoint` change nothing here. */
+/** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */
 export interface OdeintOptions extends GradientOptions {
   /** Whether the error of a solve that fails on the way has the solution so far as `partial`, a `Solution`. */
   partial?: boolean;
@@ -66,33 +66,29 @@ export function odeint<D extends Dtype>(
   times: ArrayLike<number>,
   options: OdeintOptions = {},
 ): Solution<D> {
+  const { partial, ...settings } = readOptions(options);
+  const ends = timesOf(times);
   const { rust, wasm } = useField(field);
   refuseInside(wasm, "odeint");
-  checkNames(options, [...gradientNames, "partial"]);
-  checkArray("y0", y0, field.dtype);
-  const batch = batchOf("y0", y0, field.stateSize);
-  const ends = timesOf(times);
-  const settings = solveOptions(wasm, options);
-  const solved = call(wasm, () => {
-    try {
-      return rust.odeint(y0, batch, ends, settings);
-    } finally {
-      settings.free();
-    }
-  });
-  const { reached } = solved;
-  const error = solved.error === undefined ? undefined : fromRust(solved.error);
-  const shape = [reached, batch, field.stateSize] as const;
-  const solution = (): Solution<D> => ({
-    y: copyOut(wasm, field.dtype, solved.y, reached * batch * field.stateSize),
-    shape,
-    stats: solved.stats as SolveStats,
-  });
+  const { dtype, stateSize } = field;
+  const start = steady(wasm, arrayOf("y0", y0, dtype));
+  const batch = batchOf("y0", start, stateSize);
+  const passed = solveOptions(wasm, dtype, settings);
+  let solved: Solved | undefined;
   try {
-    if (!error) return solution();
-    if (options.partial) (error as SymplecticAdjointError).partial = solution();
+    solved = call(wasm, () => rust.odeint(start, batch, ends, passed));
+    const { y, reached, stats } = solved;
+    const solution = (): Solution<D> => ({
+      y: copyOut(wasm, dtype, y, reached * batch * stateSize),
+      shape: [reached, batch, stateSize],
+      stats: stats as SolveStats,
+    });
+    if (solved.error === undefined) return solution();
+    const error = fromRust(solved.error);
+    if (partial) error.partial = solution();
     throw error;
   } finally {
-    solved.free();
+    release(wasm, passed);
+    release(wasm, solved);
   }
 }

@@ -1,9 +1,9 @@
 import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
 import { SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import { type ArrayOf, checkArray, checkLength, type Dtype, view } from "./memory.js";
+import { type ArrayOf, arrayOf, checkLength, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
-import { call, type Instance } from "./wasm.js";
+import { call, type Instance, release } from "./wasm.js";
 
 interface RateOptions {
   /** Size of a step; may be changed between steps by `optimizer.learningRate`. */
@@ -61,7 +61,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   set learningRate(rate: number) {
-    this.#use().learningRate = numberOption("learningRate", rate, rate, "a number, zero or more", nonNegative);
+    this.#use().learningRate = required("learningRate", rate, "a number, zero or more", nonNegative);
   }
 
   get steps(): number {
@@ -70,7 +70,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
   set steps(steps: number) {
     const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
-    this.#use().steps = numberOption("steps", steps, steps, "an integer, zero or more", natural);
+    this.#use().steps = required("steps", steps, "an integer, zero or more", natural);
   }
 
   get state(): ArrayOf<D> {
@@ -79,12 +79,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
+    const given =
+      gradient !== null && typeof gradient === "object" && "parameters" in gradient ? gradient.parameters : gradient;
+    const numbers = steady(this.#wasm, arrayOf("gradient", given, this.#field.dtype));
+    const { rust: field } = useField(this.#field);
     const rust = this.#use();
     refuseInside(this.#wasm, "an optimizer's step");
-    const field = useField(this.#field).rust;
-    const numbers =
-      gradient !== null && typeof gradient === "object" && "parameters" in gradient ? gradient.parameters : gradient;
-    checkArray("gradient", numbers, this.#field.dtype);
     checkLength("gradient", numbers, field.parametersLength);
     call(this.#wasm, () => rust.step(field, numbers));
   }
@@ -95,8 +95,9 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   dispose(): void {
-    if (!this.#wasm.lost) this.#rust?.free();
+    const rust = this.#rust;
     this.#rust = undefined;
+    release(this.#wasm, rust);
   }
 
   declare [Symbol.dispose]: () => void;
@@ -104,6 +105,10 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
 if (typeof Symbol.dispose === "symbol") {
   Object.defineProperty(WasmOptimizer.prototype, Symbol.dispose, { value: WasmOptimizer.prototype.dispose });
+}
+
+function required(argument: string, value: number, expected: string, valid: (value: number) => boolean): number {
+  return numberOption(argument, value ?? Number.NaN, Number.NaN, expected, valid);
 }
 
 const nonNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;

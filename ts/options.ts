@@ -1,6 +1,7 @@
 // Options: their types, and their way into WebAssembly.
 import type { SolveOptions as RustOptions } from "../wasm/bindings.js";
-import { describe, refused } from "./errors.js";
+import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import type { Dtype } from "./memory.js";
 import { call, type Instance } from "./wasm.js";
 
 /** Explicit Runge–Kutta methods. The second row is adaptive unless given fixed steps. */
@@ -12,13 +13,16 @@ export type Method =
 export interface StepOptions {
   /** Default `dopri5`. */
   method?: Method;
-  /** Relative tolerance, default 1e-6; in float32 at least 100 ε, see `stats.rtolClamped`. */
+  /**
+   * Relative tolerance, default 1e-6, in float32 1.2e-5. That is 100 ε, to which a smaller one is raised there unless it is
+   * 0: see `stats.rtolClamped`.
+   */
   rtol?: number;
   /** Absolute tolerance, default 1e-8. */
   atol?: number;
   /** Size of the first step tried; chosen by the method's order and tolerances otherwise. */
   firstStep?: number;
-  /** Below this a solve gives up with `STEP_UNDERFLOW`; default 0, what the time can resolve. */
+  /** A rejected step that would have to be shorter than this ends the solve with `STEP_UNDERFLOW`; default 0. */
   minStep?: number;
   maxStep?: number;
   /** Steps tried, rejected ones included; default 100,000. Fixed steps are not bounded. */
@@ -28,9 +32,12 @@ export interface StepOptions {
   /** Bounds of the ratio of a step to the one before; default 0.2 and 10. */
   minFactor?: number;
   maxFactor?: number;
-  /** Fixed steps, so many in each interval of `times`. */
+  /**
+   * Fixed steps, so many in each interval of `times`. A method that is not adaptive takes one in each, however long,
+   * unless `steps` or `stepSize` says otherwise.
+   */
   steps?: number;
-  /** Fixed steps, equal and no longer than this. */
+  /** Fixed steps, equal and no longer than this: in each interval, or over all of it where outputs are interpolated. */
   stepSize?: number;
   /**
    * How steps follow from errors: `standard`, or as `torchdiffeq` does (after an accepted step never shorter; a step cut
@@ -44,7 +51,8 @@ export interface StepOptions {
 export interface SolveOptions extends StepOptions {
   /**
    * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
-   * (`interpolate`). Default: interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest.
+   * (`interpolate`). Default: interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. Steps that
+   * are counted by the interval land in any case.
    */
   output?: "land" | "interpolate";
 }
@@ -59,29 +67,93 @@ export interface GradientOptions extends SolveOptions {
   adjoint?: StepOptions;
 }
 
-const positive = ["firstStep", "maxStep", "maxFactor", "minFactor", "safety", "stepSize"];
-const nonNegative = ["rtol", "atol", "minStep"];
-const counts = ["maxSteps", "steps"];
-const choices: Record<string, readonly string[]> = {
-  output: ["land", "interpolate"],
-  controller: ["standard", "torchdiffeq"],
-  summation: ["compensated", "plain"],
+/** What an option must be. */
+interface Rule {
+  readonly expected: string;
+  readonly valid: (value: unknown) => boolean;
+}
+
+const number = (expected: string, valid: (value: number) => boolean): Rule => ({
+  expected,
+  valid: (value) => typeof value === "number" && valid(value),
+});
+const oneOf = (names: readonly string[]): Rule => ({
+  expected: names.join(", "),
+  valid: (value) => typeof value === "string" && names.includes(value),
+});
+
+const positive = number("a positive number", (value) => value > 0);
+const finite = number("a finite positive number", (value) => value > 0 && value < Number.POSITIVE_INFINITY);
+const tolerance = number("a finite number, zero or more", (value) => value >= 0 && value < Number.POSITIVE_INFINITY);
+/** A number of steps. */
+export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
+
+const METHODS: readonly Method[] = [
+  ...(["euler", "midpoint", "heun", "ralston", "rk4", "rk38"] as const),
+  ...(["fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"] as const),
+];
+const GRADIENTS: readonly GradientMethod[] = ["symplectic", "backprop", "baseline", "aca", "adjoint"];
+
+const stepRules: Record<keyof StepOptions, Rule> = {
+  method: oneOf(METHODS),
+  rtol: tolerance,
+  atol: tolerance,
+  firstStep: finite,
+  minStep: tolerance,
+  maxStep: positive,
+  maxSteps: count,
+  safety: number("a number above 0, at most 1", (value) => value > 0 && value <= 1),
+  minFactor: number("a number between 0 and 1", (value) => value > 0 && value < 1),
+  maxFactor: number("a finite number above 1", (value) => value > 1 && value < Number.POSITIVE_INFINITY),
+  steps: count,
+  stepSize: positive,
+  controller: oneOf(["standard", "torchdiffeq"]),
+  summation: oneOf(["compensated", "plain"]),
 };
-const stepOptions = ["method", ...positive, ...nonNegative, ...counts, "controller", "summation"];
+const object: Rule = { expected: "an object", valid: (value) => value !== null && typeof value === "object" };
+const gradientRules: Record<keyof GradientOptions | "partial", Rule> = {
+  ...stepRules,
+  output: oneOf(["land", "interpolate"]),
+  gradient: oneOf(GRADIENTS),
+  adjoint: object,
+  // One object may serve solves and gradients.
+  partial: { expected: "true or false", valid: (value) => typeof value === "boolean" },
+};
 
 /** The names that a gradient takes. */
-export const gradientNames = [...stepOptions, "output", "gradient", "adjoint"];
+export const gradientNames = Object.keys(gradientRules);
 
-const gradients: readonly string[] = ["symplectic", "backprop", "baseline", "aca", "adjoint"];
-
-/** Refuses unknown names. */
-export function checkNames(options: object, names: readonly string[], where = ""): void {
-  if (options === null || typeof options !== "object")
-    throw refused("OPTION", "options", "an object", describe(options));
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name))
-      throw refused("OPTION", `${where}${name}`, `one of ${names.join(", ")}`, "an unknown option");
+/** Refuses what is no object, and unknown names. */
+export function checkNames(options: unknown, names: readonly string[], where = ""): asserts options is object {
+  if (!object.valid(options)) throw refused("OPTION", where.slice(0, -1) || "options", "an object", describe(options));
+  for (const name of Object.keys(options as object)) {
+    if (names.includes(name)) continue;
+    const meant = names.find((known) => known.toLowerCase() === name.toLowerCase()) ?? aliases[name];
+    const hint = meant && names.includes(meant) ? `did you mean ${meant}? It is` : "the options are";
+    const message = `${where}${name}: no option of that name; ${hint} one of ${names.join(", ")}`;
+    const details = { argument: where + name, expected: names.join(", "), given: name };
+    throw new SymplecticAdjointError("OPTION", message.replace("It is one of", "There are"), details);
   }
+}
+
+/** What options are called elsewhere. */
+const aliases: Record<string, string> = {
+  lr: "learningRate",
+  weight_decay: "weightDecay",
+  eps: "epsilon",
+  solver: "method",
+  step_size: "stepSize",
+  dt: "stepSize",
+  dt0: "firstStep",
+  first_step: "firstStep",
+  max_steps: "maxSteps",
+  max_num_steps: "maxSteps",
+};
+
+/** A checked value, or its default where there is none. */
+export function checked<T>(argument: string, value: T | undefined, rule: Rule): T | undefined {
+  if (value !== undefined && !rule.valid(value)) throw refused("OPTION", argument, rule.expected, describe(value));
+  return value;
 }
 
 /** A number option in range, or its default. */
@@ -92,60 +164,56 @@ export function numberOption(
   expected: string,
   valid: (value: number) => boolean,
 ): number {
-  if (value === undefined) return fallback;
-  if (typeof value !== "number" || !valid(value)) throw refused("OPTION", argument, expected, describe(value));
-  return value;
+  return checked(argument, value as number | undefined, number(expected, valid)) ?? fallback;
 }
 
-/** Hands the options over; whoever gets them frees them. */
-export function solveOptions(wasm: Instance, options: SolveOptions, where = ""): RustOptions {
-  const { method = "dopri5" } = options;
-  if (typeof method !== "string") throw refused("OPTION", `${where}method`, "the name of a method", describe(method));
-  if (options.steps !== undefined && options.stepSize !== undefined) {
-    throw refused("OPTION", `${where}stepSize`, "nothing where steps is given", describe(options.stepSize));
+/** Checked options, each read once. */
+function snapshot<T>(options: unknown, rules: Record<string, Rule>, where = ""): T {
+  checkNames(options, Object.keys(rules), where);
+  const read: Record<string, unknown> = {};
+  for (const [name, rule] of Object.entries(rules)) {
+    read[name] = checked(where + name, (options as Record<string, unknown>)[name], rule);
   }
-  const rust = call(wasm, () => new wasm.bindings.SolveOptions(method));
-  try {
+  const { rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
+  if (steps !== undefined && stepSize !== undefined) {
+    throw refused("OPTION", `${where}stepSize`, "nothing where steps is given", describe(stepSize));
+  }
+  if (rtol === 0 && atol === 0) throw refused("OPTION", `${where}atol`, "a positive number where rtol is zero", "0");
+  if (minStep !== undefined && maxStep !== undefined && minStep > maxStep) {
+    throw refused("OPTION", `${where}minStep`, `at most maxStep, ${maxStep}`, describe(minStep));
+  }
+  return read as T;
+}
+
+/** The options of a solve or a gradient, checked and read once. */
+export function readOptions(options: unknown): GradientOptions & { partial?: boolean } {
+  const read = snapshot<GradientOptions>(options, gradientRules);
+  if (read.adjoint !== undefined) read.adjoint = snapshot<StepOptions>(read.adjoint, stepRules, "adjoint.");
+  return read;
+}
+
+/** Hands checked options over; whoever gets them frees them. */
+export function solveOptions(wasm: Instance, dtype: Dtype, options: SolveOptions): RustOptions {
+  return call(wasm, () => {
+    const rust = new wasm.bindings.SolveOptions(options.method ?? "dopri5");
+    // 100 ε, the least that float32 can hold.
+    if (dtype === "float32") rust.set("rtol", 100 * 2 ** -23);
     for (const [name, value] of Object.entries(options)) {
-      if (value === undefined || name === "method") continue;
-      const argument = where + name;
-      if (counts.includes(name)) {
-        const valid = Number.isInteger(value) && value >= 1 && value <= 0xffff_ffff;
-        if (!valid) throw refused("OPTION", argument, "a positive integer", describe(value));
-        rust.set(name, value);
-      } else if (positive.includes(name) || nonNegative.includes(name)) {
-        const zero = nonNegative.includes(name);
-        if (typeof value !== "number" || !(zero ? value >= 0 : value > 0)) {
-          throw refused("OPTION", argument, zero ? "a number, zero or more" : "a positive number", describe(value));
-        }
-        rust.set(name, value);
-      } else if (name in choices && (typeof value !== "string" || !rust.choose(name, value))) {
-        throw refused("OPTION", argument, choices[name]?.join(" or ") ?? "", describe(value));
-      }
+      if (typeof value === "number") rust.set(name, value);
+      else if (typeof value === "string") rust.choose(name, value);
     }
-  } catch (error) {
-    rust.free();
-    throw error;
-  }
-  return rust;
-}
-
-/** The checked name of the gradient method. */
-export function gradientMethod(options: GradientOptions): GradientMethod {
-  const { gradient = "symplectic" } = options;
-  if (!gradients.includes(gradient)) throw refused("OPTION", "gradient", gradients.join(", "), describe(gradient));
-  return gradient;
+    return rust;
+  });
 }
 
 /** The options of the backward integration: the solve's own, but for what `adjoint` says. */
-export function adjointOptions(wasm: Instance, options: GradientOptions): RustOptions {
+export function adjointOptions(wasm: Instance, dtype: Dtype, options: GradientOptions): RustOptions {
   const { adjoint = {} } = options;
-  checkNames(adjoint, stepOptions, "adjoint.");
-  const merged: Record<string, unknown> = {};
-  for (const name of stepOptions) merged[name] = options[name as keyof GradientOptions];
+  const merged: Record<string, unknown> = { ...options };
+  const own = Object.entries(adjoint).filter(([, value]) => value !== undefined);
   if (adjoint.steps !== undefined || adjoint.stepSize !== undefined) {
     merged.steps = undefined;
     merged.stepSize = undefined;
   }
-  return solveOptions(wasm, { ...merged, ...adjoint }, "adjoint.");
+  return solveOptions(wasm, dtype, { ...merged, ...Object.fromEntries(own) });
 }

@@ -1,5 +1,6 @@
 import { describe, refused } from "./errors.js";
-import { call, instance } from "./wasm.js";
+import { arrayOf, kindOf, steady } from "./memory.js";
+import { call, instance, release } from "./wasm.js";
 
 /** A named array in a file. */
 export interface Tensor {
@@ -15,21 +16,34 @@ export interface TensorFile {
 }
 
 /** Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. */
-export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): Uint8Array {
+export function saveTensors(
+  tensors: Record<string, Tensor>,
+  metadata: Record<string, string> = {},
+): Uint8Array<ArrayBuffer> {
+  const entries = Object.entries(record("tensors", tensors)).map(([name, tensor]) => {
+    const { shape, data } = record(`tensors.${name}`, tensor);
+    const dtype = kindOf(data) === "Float64Array" ? "float64" : "float32";
+    if (!Array.isArray(shape)) throw refused("SHAPE", `tensors.${name}.shape`, "an array of integers", describe(shape));
+    const sides = Uint32Array.from(shape, (side) => {
+      if (Number.isInteger(side) && side >= 0 && side < 2 ** 32) return side;
+      throw refused("SHAPE", `tensors.${name}.shape`, "integers, zero or more", describe(side));
+    });
+    return { name, dtype, sides, data: arrayOf(`tensors.${name}.data`, data, dtype) };
+  });
+  const texts = Object.entries(record("metadata", metadata));
+  for (const [key, text] of texts) {
+    if (typeof text !== "string") throw refused("OPTION", `metadata.${key}`, "a text", describe(text));
+  }
   const wasm = instance();
-  const file = new wasm.bindings.TensorFile();
+  const file = call(wasm, () => new wasm.bindings.TensorFile());
   try {
-    for (const [name, { shape, data }] of Object.entries(tensors)) {
-      if (!(data instanceof Float32Array || data instanceof Float64Array)) {
-        throw refused("DTYPE", name, "a Float32Array or Float64Array", describe(data));
-      }
-      const dtype = data instanceof Float32Array ? "float32" : "float64";
-      call(wasm, () => file.add(name, dtype, Uint32Array.from(shape), data));
-    }
-    for (const [key, text] of Object.entries(metadata)) file.describe(key, text);
-    return call(wasm, () => file.serialize());
+    return call(wasm, () => {
+      for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, steady(wasm, data));
+      for (const [key, text] of texts) file.describe(key, text);
+      return file.serialize() as Uint8Array<ArrayBuffer>;
+    });
   } finally {
-    if (!wasm.lost) file.free();
+    release(wasm, file);
   }
 }
 
@@ -39,17 +53,27 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
  * @throws `FILE` for what is damaged, or holds other types than float32 and float64.
  */
 export function loadTensors(bytes: Uint8Array): TensorFile {
+  if (kindOf(bytes) !== "Uint8Array") throw refused("DTYPE", "bytes", "a Uint8Array", describe(bytes));
   const wasm = instance();
-  const file = call(wasm, () => wasm.bindings.TensorFile.parse(bytes));
+  const file = call(wasm, () => wasm.bindings.TensorFile.parse(new Uint8Array(bytes)));
   try {
-    const tensors = new Map<string, Tensor>();
-    for (const name of file.names()) {
-      const data = file.dtype(name) === "float32" ? file.single(name) : file.double(name);
-      tensors.set(name, { shape: [...file.shape(name)], data });
-    }
-    const metadata = new Map(file.keys().map((key) => [key, file.metadata(key) ?? ""]));
-    return { tensors, metadata };
+    return call(wasm, () => {
+      const tensors = new Map<string, Tensor>();
+      for (let index = 0; index < file.count; index++) {
+        const data = file.dtype(index) === "float32" ? file.single(index) : file.double(index);
+        tensors.set(file.name(index), { shape: [...file.shape(index)], data });
+      }
+      const metadata = new Map(file.keys().map((key) => [key, file.metadata(key) ?? ""]));
+      return { tensors, metadata };
+    });
   } finally {
-    if (!wasm.lost) file.free();
+    release(wasm, file);
   }
+}
+
+/** Refuses what is no plain object: a Map, say, would seem to be empty. */
+function record<T extends object>(argument: string, value: T): T {
+  const plain = value !== null && typeof value === "object" && !(Symbol.iterator in value);
+  if (!plain) throw refused("OPTION", argument, "a plain object", describe(value));
+  return value;
 }

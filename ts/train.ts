@@ -1,10 +1,10 @@
 import { describe, refused } from "./errors.js";
-import type { Field } from "./fields.js";
+import { type Field, useField } from "./fields.js";
 import { type Gradient, type LossAndCotangent, meanSquaredError, valueAndGrad } from "./gradient.js";
 import type { ArrayOf, Dtype } from "./memory.js";
 import type { Solution } from "./odeint.js";
 import type { Optimizer } from "./optimizer.js";
-import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
+import { checked, checkNames, count, type GradientOptions, gradientNames, numberOption } from "./options.js";
 
 /** Trajectories that share their times. */
 export interface Batch<D extends Dtype = Dtype> {
@@ -26,8 +26,8 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   loss?: "mse" | ((y: ArrayOf<D>, batch: Batch<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>);
   /** Default: as many as there are batches; an array needs a number. */
   steps?: number;
-  /** Ends the training: the generator throws the signal's reason, between steps. */
-  signal?: AbortSignal;
+  /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
+  signal?: { throwIfAborted(): void };
   /** Steps of the solver in each interval; `steps` counts those of the training here. */
   solverSteps?: number;
 }
@@ -47,38 +47,54 @@ export interface TrainStep<D extends Dtype = Dtype> {
  * so that a page stays alive and a signal arrives.
  */
 export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
+  checkNames(options, ["field", "optimizer", "data", "loss", "steps", "signal", "solverSteps", ...gradientNames]);
   const { field, optimizer, data, loss = "mse", signal, steps: wanted, solverSteps, ...solver } = options;
-  const known = gradientNames.filter((name) => name !== "steps");
-  checkNames(options, ["field", "optimizer", "data", "loss", "steps", "signal", "solverSteps", ...known]);
-  const positive = (value: number) => value >= 1;
-  const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive number", positive);
+  const positive = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
+  const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive integer", positive);
+  const settings: GradientOptions = { ...solver, steps: checked("solverSteps", solverSteps, count) };
+  useField(field);
+  if (typeof optimizer?.step !== "function") {
+    throw refused("OPTION", "optimizer", "an optimizer, from adam or sgd", describe(optimizer));
+  }
   if (loss !== "mse" && typeof loss !== "function")
     throw refused("OPTION", "loss", "mse or a function", describe(loss));
-  if (Array.isArray(data) && (data.length === 0 || wanted === undefined)) {
-    const [argument, expected] =
-      data.length === 0 ? ["data", "at least one batch"] : ["steps", "a number, for an array of data"];
-    throw refused("OPTION", argument as string, expected as string, describe(data.length === 0 ? data : wanted));
+  if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
+    throw refused("OPTION", "signal", "an AbortSignal", describe(signal));
   }
-  const settings: GradientOptions = solverSteps === undefined ? solver : { ...solver, steps: solverSteps };
   let step = 0;
-  let breath = now();
-  for await (const batch of Array.isArray(data) ? repeated<Batch<D>>(data) : data) {
-    if (step === steps) return;
+  let breath = performance.now();
+  for await (const batch of batches(data, wanted)) {
     signal?.throwIfAborted();
+    if (batch === null || typeof batch !== "object") {
+      throw refused("OPTION", "data", "batches { y0, times, target }", describe(batch));
+    }
     const lossOf = (y: ArrayOf<D>, shape: Solution<D>["shape"]) =>
       loss === "mse" ? meanSquaredError(y, batch.target, batch.mask) : loss(y, batch, shape);
     const { value, gradient, solution } = valueAndGrad(field, batch.y0, batch.times, lossOf, settings);
     optimizer.step(gradient);
     yield { step: ++step, loss: value, gradient, solution };
-    if (now() - breath > 12) {
+    if (step === steps) return;
+    if (performance.now() - breath > 12) {
       await new Promise((resolve) => setTimeout(resolve));
-      breath = now();
+      breath = performance.now();
     }
   }
+}
+
+/** The data as an iterable; an array again and again, for so many steps. */
+function batches<B>(data: readonly B[] | Iterable<B> | AsyncIterable<B>, steps: number | undefined) {
+  if (Array.isArray(data)) {
+    if (data.length === 0) throw refused("OPTION", "data", "at least one batch", describe(data));
+    if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
+    return repeated<B>([...data]);
+  }
+  const iterable = data as Iterable<B> & AsyncIterable<B>;
+  if (typeof (iterable?.[Symbol.asyncIterator] ?? iterable?.[Symbol.iterator]) !== "function") {
+    throw refused("OPTION", "data", "an array or an iterable of batches", describe(data));
+  }
+  return iterable;
 }
 
 function* repeated<B>(batches: readonly B[]): Generator<B> {
   for (;;) yield* batches;
 }
-
-const now = () => performance.now();

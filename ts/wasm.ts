@@ -1,12 +1,15 @@
 // The WebAssembly instance: which build, instantiated once, and again after a fault.
 import { type Bindings, createGlue } from "../wasm/glue.js";
-import { refused, SymplecticAdjointError } from "./errors.js";
+import { describe, refused, SymplecticAdjointError } from "./errors.js";
 
 /** The two builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
 export type Simd = "simd128" | "relaxed";
 
-/** What can be instantiated. */
-export type WasmSource = WebAssembly.Module | BufferSource | Response | URL | string;
+/**
+ * What can be instantiated: a WebAssembly.Module (as bundlers and workers import one), the bytes of one, a Response with
+ * them, or a URL to fetch or, where it begins with `file:`, to read.
+ */
+export type WasmSource = object | string;
 
 export interface InitOptions {
   /** The module of the build, where the runtime should not use the one inlined in the package. */
@@ -24,8 +27,11 @@ export interface Instance {
   lost: boolean;
   /** Cuts the glue off a lost instance, so that no finalizer calls into it. */
   readonly cut: () => void;
-  /** How deep calls into custom vector fields are nested. */
+  /** How deep calls into WebAssembly, and of those into custom vector fields, are nested. */
+  calls: number;
   callbacks: number;
+  /** Objects given up while a call was under way, to be freed after it. */
+  readonly abandoned: { free(): void }[];
   /** What a custom vector field has thrown, on its way through the solver. */
   thrown: { value: unknown } | undefined;
 }
@@ -58,6 +64,9 @@ export function supports(simd: Simd): boolean {
  * @throws `OPTION` after the first use with another build; `UNSUPPORTED` where the runtime cannot run it.
  */
 export async function init(options: InitOptions = {}): Promise<void> {
+  if (options === null || typeof options !== "object") {
+    throw refused("OPTION", "options", "an object", describe(options));
+  }
   for (const key of Object.keys(options)) {
     if (key !== "module" && key !== "simd") throw refused("OPTION", key, "module or simd", "an unknown option");
   }
@@ -74,8 +83,13 @@ export async function init(options: InitOptions = {}): Promise<void> {
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
+  const bytes = source instanceof ArrayBuffer || ArrayBuffer.isView(source);
+  const fetched = typeof Response === "function" && source instanceof Response;
+  if (!bytes && !fetched && !(typeof source === "string" || source instanceof URL)) {
+    throw refused("OPTION", "module", "a WebAssembly.Module, bytes, a Response or a URL", describe(source));
+  }
   try {
-    if (typeof source === "string" || source instanceof URL) return await compile(await fetch(source));
+    if (typeof source === "string" || source instanceof URL) return await compile(await read(String(source)));
     if (typeof Response === "function" && source instanceof Response) {
       if (!source.ok) throw new Error(`${source.url} answered ${source.status} ${source.statusText}`);
       // Not compileStreaming: a server may not send the MIME type that it insists on.
@@ -85,6 +99,13 @@ async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   } catch (cause) {
     throw unsupported(cause);
   }
+}
+
+async function read(url: string): Promise<object> {
+  if (!url.startsWith("file:")) return fetch(url);
+  // Only a runtime with files comes here; a bundler is not to look for the module.
+  const files = "node:fs/promises";
+  return (await import(/* @vite-ignore */ files)).readFile(new URL(url));
 }
 
 function choose(): Simd {
@@ -100,7 +121,8 @@ function require(simd: Simd): void {
 function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
   const bytes = embedded[simd]?.();
   if (bytes) return bytes;
-  const message = 'this entry carries no module: await init({ module }) first, with "symplectic-adjoint/simd.wasm"';
+  const message =
+    'this entry carries no module: await init({ module }) first, with what "symplectic-adjoint/simd.wasm" resolves to';
   throw new SymplecticAdjointError("UNSUPPORTED", message);
 }
 
@@ -136,7 +158,17 @@ export function instance(): Instance {
   (exports.__wbindgen_start as () => void)();
   const memory = exports.memory as WebAssembly.Memory;
   const cut = () => glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 }));
-  current = { bindings: glue, memory, simd: compiled.simd, lost: false, cut, callbacks: 0, thrown: undefined };
+  current = {
+    bindings: glue,
+    memory,
+    simd: compiled.simd,
+    lost: false,
+    cut,
+    calls: 0,
+    callbacks: 0,
+    abandoned: [],
+    thrown: undefined,
+  };
   return current;
 }
 
@@ -145,11 +177,22 @@ export function instance(): Instance {
  * reaches the caller unchanged; after a trap the instance is given up.
  */
 export function call<T>(wasm: Instance, body: () => T): T {
+  wasm.calls++;
   try {
     return body();
   } catch (error) {
     throw translate(wasm, error);
+  } finally {
+    wasm.calls--;
+    while (wasm.calls === 0 && !wasm.lost && wasm.abandoned.length > 0) wasm.abandoned.pop()?.free();
   }
+}
+
+/** Frees an object of this instance: at once, or when the call that may be using it has returned. */
+export function release(wasm: Instance, object: { free(): void } | undefined): void {
+  if (!object || wasm.lost) return;
+  if (wasm.calls > 0) wasm.abandoned.push(object);
+  else object.free();
 }
 
 function translate(wasm: Instance, error: unknown): unknown {

@@ -618,6 +618,14 @@ class TensorFile {
         }
     }
     /**
+     * How many arrays there are; the functions below take an index.
+     * @returns {number}
+     */
+    get count() {
+        const ret = wasm.tensorfile_count(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
      * @param {string} key
      * @param {string} text
      */
@@ -636,36 +644,32 @@ class TensorFile {
         wasm.tensorfile_describe(this.__wbg_ptr, ptr0, len0, ptr1, len1);
     }
     /**
-     * @param {string} name
+     * @param {number} index
      * @returns {Float64Array}
      */
-    double(name) {
-        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.tensorfile_double(this.__wbg_ptr, ptr0, len0);
+    double(index) {
+        const ret = wasm.tensorfile_double(this.__wbg_ptr, index);
         if (ret[3]) {
             throw takeFromExternrefTable0(ret[2]);
         }
-        var v2 = getArrayF64FromWasm0(ret[0], ret[1]).slice();
+        var v1 = getArrayF64FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 8, 8);
-        return v2;
+        return v1;
     }
     /**
-     * @param {string} name
+     * @param {number} index
      * @returns {string}
      */
-    dtype(name) {
-        let deferred2_0;
-        let deferred2_1;
+    dtype(index) {
+        let deferred1_0;
+        let deferred1_1;
         try {
-            const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-            const len0 = WASM_VECTOR_LEN;
-            const ret = wasm.tensorfile_dtype(this.__wbg_ptr, ptr0, len0);
-            deferred2_0 = ret[0];
-            deferred2_1 = ret[1];
+            const ret = wasm.tensorfile_dtype(this.__wbg_ptr, index);
+            deferred1_0 = ret[0];
+            deferred1_1 = ret[1];
             return getStringFromWasm0(ret[0], ret[1]);
         } finally {
-            wasm.__wbindgen_free(deferred2_0, deferred2_1, 1);
+            wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
         }
     }
     /**
@@ -693,13 +697,20 @@ class TensorFile {
         return v2;
     }
     /**
-     * @returns {string[]}
+     * @param {number} index
+     * @returns {string}
      */
-    names() {
-        const ret = wasm.tensorfile_names(this.__wbg_ptr);
-        var v1 = getArrayJsValueFromWasm0(ret[0], ret[1]);
-        wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v1;
+    name(index) {
+        let deferred1_0;
+        let deferred1_1;
+        try {
+            const ret = wasm.tensorfile_name(this.__wbg_ptr, index);
+            deferred1_0 = ret[0];
+            deferred1_1 = ret[1];
+            return getStringFromWasm0(ret[0], ret[1]);
+        } finally {
+            wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
+        }
     }
     constructor() {
         const ret = wasm.tensorfile_new();
@@ -731,31 +742,27 @@ class TensorFile {
         return v1;
     }
     /**
-     * @param {string} name
+     * @param {number} index
      * @returns {Uint32Array}
      */
-    shape(name) {
-        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.tensorfile_shape(this.__wbg_ptr, ptr0, len0);
-        var v2 = getArrayU32FromWasm0(ret[0], ret[1]).slice();
+    shape(index) {
+        const ret = wasm.tensorfile_shape(this.__wbg_ptr, index);
+        var v1 = getArrayU32FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v2;
+        return v1;
     }
     /**
-     * @param {string} name
+     * @param {number} index
      * @returns {Float32Array}
      */
-    single(name) {
-        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.tensorfile_single(this.__wbg_ptr, ptr0, len0);
+    single(index) {
+        const ret = wasm.tensorfile_single(this.__wbg_ptr, index);
         if (ret[3]) {
             throw takeFromExternrefTable0(ret[2]);
         }
-        var v2 = getArrayF32FromWasm0(ret[0], ret[1]).slice();
+        var v1 = getArrayF32FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v2;
+        return v1;
     }
 }
 if (Symbol.dispose) TensorFile.prototype[Symbol.dispose] = TensorFile.prototype.free;

@@ -16,7 +16,7 @@ use crate::gradient::swept::Swept;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
-use crate::memory::{Buffer, Purpose};
+use crate::memory::{Buffer, Purpose, filled};
 use crate::solve::{Forgetful, Options, Output, Problem, Solution, integrate};
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
@@ -41,7 +41,7 @@ pub(crate) fn sweep<T: Real>(
     let mut augmented = Augmented { field: &mut **dynamics, layout, tape, len };
     let mut state = Buffer::zeroed(ledger, Purpose::Workspace, augmented.layout.size())?;
     let mut slope = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
-    let mut time_gradient = vec![0.0; times.len()];
+    let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut backward_steps = 0;
     let options = Options { output: Some(Output::Land), ..options.clone() };
     for output in (0..times.len()).rev() {

@@ -40,11 +40,9 @@ pub enum Error {
     )]
     NonFinite(Progress),
 
-    #[error(
-        "the step size fell below what the time or minStep can resolve {0}; the solution may blow up there or the \
-         problem be stiff: loosen rtol and atol, rescale the field, or end earlier"
-    )]
-    StepUnderflow(Progress),
+    /// `minimum` is the least step that was allowed, zero where only the time's own resolution ends it.
+    #[error("{}", underflow(.progress, *.minimum))]
+    StepUnderflow { progress: Progress, minimum: f64 },
 
     #[error(
         "maxSteps was reached {0}; raise maxSteps, loosen rtol and atol, or, if the steps stay small on a smooth \
@@ -72,7 +70,7 @@ impl Error {
             Error::Shape { .. } => "SHAPE",
             Error::Option { .. } => "OPTION",
             Error::NonFiniteInput { .. } | Error::NonFinite(_) => "NON_FINITE",
-            Error::StepUnderflow(_) => "STEP_UNDERFLOW",
+            Error::StepUnderflow { .. } => "STEP_UNDERFLOW",
             Error::MaxSteps(_) => "MAX_STEPS",
             Error::OutOfMemory { .. } => "OUT_OF_MEMORY",
             Error::File(_) => "FILE",
@@ -83,7 +81,9 @@ impl Error {
     /// Where a solve stood, if one was under way.
     pub fn progress(&self) -> Option<Progress> {
         match self {
-            Error::NonFinite(progress) | Error::StepUnderflow(progress) | Error::MaxSteps(progress) => Some(*progress),
+            Error::NonFinite(progress) | Error::StepUnderflow { progress, .. } | Error::MaxSteps(progress) => {
+                Some(*progress)
+            }
             _ => None,
         }
     }
@@ -105,6 +105,17 @@ impl Error {
     pub(crate) fn option(argument: &'static str, expected: impl fmt::Display, given: impl fmt::Display) -> Self {
         Error::Option { argument, expected: expected.to_string(), given: given.to_string() }
     }
+}
+
+fn underflow(progress: &Progress, minimum: f64) -> String {
+    if progress.h.abs() < minimum {
+        let remedy = "lower minStep, or loosen rtol and atol";
+        return format!("a step shorter than minStep, {minimum:e}, would be needed {progress}; {remedy}");
+    }
+    format!(
+        "the step size fell below what the time can resolve {progress}; the solution may blow up there or the problem \
+         be stiff: loosen rtol and atol, rescale the field, or end earlier"
+    )
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -47,7 +47,7 @@
 //! # Example
 //!
 //! ```
-//! use ndarray::{Array3, array};
+//! use symplectic_adjoint::ndarray::{Array3, array, s};
 //! use symplectic_adjoint::{Activation, Architecture, Method, Mlp, Options, Tableau, Time, vjp};
 //!
 //! # fn main() -> symplectic_adjoint::Result<()> {
@@ -62,7 +62,7 @@
 //!
 //! // L = Σ y(1)² / 2, so ∂L/∂y(1) = y(1).
 //! let mut cotangent = Array3::zeros((2, 2, 2));
-//! let end = ndarray::s![1, .., ..];
+//! let end = s![1, .., ..];
 //! cotangent.slice_mut(end).assign(&trajectory.solution.y().slice(end));
 //! let gradient = trajectory.pullback(cotangent.view())?;
 //!
@@ -88,6 +88,9 @@ pub mod tableau;
 pub mod tensors;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
+
+/// The arrays of the public API.
+pub use ndarray;
 
 pub use error::{Error, Result};
 pub use field::VectorField;

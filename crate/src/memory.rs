@@ -169,6 +169,22 @@ impl<T> Drop for Buffer<T> {
     }
 }
 
+/// A plain vector whose length the caller chose, so that it may be more than there is.
+pub(crate) fn filled<T: Clone>(purpose: Purpose, len: usize, value: T) -> Result<Vec<T>> {
+    let mut numbers = Vec::new();
+    refill(purpose, &mut numbers, len, value)?;
+    Ok(numbers)
+}
+
+/// As [`filled`], using again what a vector has allocated.
+pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usize, value: T) -> Result<()> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    numbers.clear();
+    numbers.try_reserve(len).map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+    numbers.resize(len, value);
+    Ok(())
+}
+
 /// A growing sequence of items of equal length, in chunks: it never moves what it holds, nor holds twice what it needs.
 #[derive(Debug)]
 pub struct Chunks<T> {

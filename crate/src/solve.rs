@@ -10,7 +10,7 @@ use crate::field::{Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::{Summation, accumulate, combine};
-use crate::memory::{Buffer, Bytes, Ledger, Purpose};
+use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::step::{Inside, Span, error_estimate, increment, stage_state};
 use crate::tableau::Tableau;
 
@@ -235,7 +235,9 @@ impl<T: Real> Problem<T> {
         let dynamics = field.prepare(parameters, batch, reverse, &ledger)?;
         let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
-        Ok(Self { dynamics, options: options.clone(), times: times.to_vec(), batch, state, start, ledger })
+        let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
+        kept.copy_from_slice(times);
+        Ok(Self { dynamics, options: options.clone(), times: kept, batch, state, start, ledger })
     }
 
     /// Runs the solve; `recorder` retains what a gradient will need.
@@ -267,6 +269,11 @@ fn check_times(times: &[f64]) -> Result<()> {
         return Err(Error::shape("times", "at least two times", times.len()));
     }
     finite("times", times.iter().copied())?;
+    let (first, last) = (times[0], times[times.len() - 1]);
+    if !(last - first).is_finite() {
+        let expected = "times whose difference is a number";
+        return Err(Error::option("times", expected, format!("{first:e} to {last:e}")));
+    }
     let forward = times[1] > times[0];
     match times.windows(2).position(|pair| pair[0] == pair[1] || (pair[1] > pair[0]) != forward) {
         None => Ok(()),
@@ -345,7 +352,7 @@ pub(crate) fn integrate<T: Real>(
 ) -> Result<(Stats, Option<Error>)> {
     let floor = if T::DTYPE == "float32" { 100.0 * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
-    let stats = Stats { rtol, rtol_clamped: rtol != options.rtol, ..Stats::default() };
+    let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
     let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
     let len = start.len();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
@@ -368,12 +375,11 @@ pub(crate) fn integrate<T: Real>(
         inside: Inside::default(),
         output: 0,
     };
-    let plan = if options.adaptive() { None } else { Some(run.plan()?) };
+    if !options.adaptive() {
+        run.check_intervals()?;
+    }
     run.land()?;
-    let failure = match plan {
-        Some(plan) => run.fixed(&plan),
-        None => run.adaptive(),
-    };
+    let failure = if options.adaptive() { run.adaptive() } else { run.fixed() };
     Ok((run.stats, failure.err()))
 }
 
@@ -385,44 +391,51 @@ struct Interval {
 }
 
 impl<T: Real> Run<'_, T> {
-    /// The intervals that fixed steps divide evenly.
-    fn plan(&mut self) -> Result<Vec<Interval>> {
-        let ends =
-            if self.interpolates { vec![self.times[0], self.times[self.times.len() - 1]] } else { self.times.to_vec() };
-        let plan = ends.windows(2).map(|pair| {
-            let (from, to) = (pair[0], pair[1]);
-            let steps = match self.options.steps {
-                Steps::Automatic => 1.0,
-                Steps::PerInterval(steps) => steps as f64,
-                // A hair of slack, so that an interval of ten steps by rounding is not eleven.
-                Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
-            };
-            let shortest = (to - from) / steps;
-            if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
-                let given = format!("{steps} steps between {from} and {to}");
-                let counted = matches!(self.options.steps, Steps::PerInterval(_));
-                let argument = if counted { "steps" } else { "stepSize" };
-                return Err(Error::option(argument, "steps that the times can resolve", given));
-            }
-            Ok(Interval { from, to, steps: steps as usize })
-        });
-        let plan = plan.collect::<Result<Vec<_>>>()?;
-        self.recorder.expect(plan.iter().map(|interval| interval.steps).sum());
-        Ok(plan)
+    /// How many intervals fixed steps divide evenly.
+    fn intervals(&self) -> usize {
+        if self.interpolates { 1 } else { self.times.len() - 1 }
     }
 
-    fn fixed(&mut self, plan: &[Interval]) -> Result<()> {
-        for interval in plan {
-            let h = (interval.to - interval.from) / interval.steps as f64;
-            let time = |step: usize| if step == interval.steps { interval.to } else { interval.from + step as f64 * h };
-            for step in 0..interval.steps {
+    fn interval(&self, index: usize) -> Result<Interval> {
+        let last = self.times[self.times.len() - 1];
+        let (from, to) =
+            if self.interpolates { (self.times[0], last) } else { (self.times[index], self.times[index + 1]) };
+        let steps = match self.options.steps {
+            Steps::Automatic => 1.0,
+            Steps::PerInterval(steps) => steps as f64,
+            // A hair of slack, so that an interval of ten steps by rounding is not eleven.
+            Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
+        };
+        let shortest = (to - from) / steps;
+        if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
+            let given = format!("{steps} steps between {from:?} and {to:?}");
+            let counted = matches!(self.options.steps, Steps::PerInterval(_));
+            let argument = if counted { "steps" } else { "stepSize" };
+            return Err(Error::option(argument, "steps that the times can resolve", given));
+        }
+        Ok(Interval { from, to, steps: steps as usize })
+    }
+
+    /// Checks all intervals before the first step is taken.
+    fn check_intervals(&mut self) -> Result<()> {
+        let steps = (0..self.intervals()).map(|index| Ok(self.interval(index)?.steps)).sum::<Result<usize>>()?;
+        self.recorder.expect(steps);
+        Ok(())
+    }
+
+    fn fixed(&mut self) -> Result<()> {
+        for index in 0..self.intervals() {
+            let Interval { from, to, steps } = self.interval(index)?;
+            let h = (to - from) / steps as f64;
+            let time = |step: usize| if step == steps { to } else { from + step as f64 * h };
+            for step in 0..steps {
                 let span = Span { t: time(step), h, end: time(step + 1) };
                 self.first_slope(span)?;
                 self.attempt(span, self.options.method.gradient_stages())?;
                 if !self.next.iter().all(|x| x.is_finite()) {
                     return Err(Error::NonFinite(self.progress(span)));
                 }
-                self.accept(span, step + 1 == interval.steps)?;
+                self.accept(span, step + 1 == steps)?;
             }
         }
         self.recorder.end(&self.x)
@@ -452,7 +465,8 @@ impl<T: Real> Run<'_, T> {
                 return Err(Error::MaxSteps(self.progress(span)));
             }
             if span.h == 0.0 {
-                return Err(Error::StepUnderflow(self.progress(Span { h: direction * proposal, ..span })));
+                let progress = self.progress(Span { h: direction * proposal, ..span });
+                return Err(Error::StepUnderflow { progress, minimum: 0.0 });
             }
             self.first_slope(span)?;
             self.attempt(span, method.stages())?;
@@ -473,10 +487,12 @@ impl<T: Real> Run<'_, T> {
             } else {
                 self.stats.rejected += 1;
                 proposal = wanted.min(max_step);
-                if t + direction * proposal == t || proposal < min_step {
+                let shorter = t + direction * proposal;
+                if shorter == t || shorter == span.end || proposal < min_step {
                     let progress = self.progress(Span { h: direction * proposal, ..span });
                     let finite = error.is_finite();
-                    return Err(if finite { Error::StepUnderflow(progress) } else { Error::NonFinite(progress) });
+                    let underflow = Error::StepUnderflow { progress, minimum: min_step };
+                    return Err(if finite { underflow } else { Error::NonFinite(progress) });
                 }
             }
         }
@@ -595,7 +611,7 @@ impl<T: Real> Run<'_, T> {
             self.check_slope(next, Span { t: span.end, ..span })?;
             self.have_first = true;
         }
-        self.inside.set(self.options.method, span, self.times, outputs.clone());
+        self.inside.set(self.options.method, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
             (self.write)(output, &self.scratch);

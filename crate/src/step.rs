@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
 use crate::kernel::vector::{combine, combine_terms};
+use crate::memory::{Purpose, refill};
 use crate::tableau::Tableau;
 
 /// When and how far a step goes. `end` is t_{n+1} as recorded, which t + h may miss by rounding.
@@ -73,22 +74,24 @@ pub(crate) struct Inside {
 
 impl Inside {
     /// Sets the step and its outputs at `times[outputs]`; reuses what it has allocated.
-    pub fn set(&mut self, tableau: &Tableau, span: Span, times: &[f64], outputs: Range<usize>) {
+    pub fn set(&mut self, tableau: &Tableau, span: Span, times: &[f64], outputs: Range<usize>) -> Result<()> {
+        const FOR: Purpose = Purpose::Workspace;
         self.row = tableau.gradient_stages() + 1;
         self.h = span.h;
-        self.thetas.clear();
-        self.thetas.extend(times[outputs.clone()].iter().map(|t| (t - span.t) / span.h));
-        self.weights.resize(outputs.len() * self.row, 0.0);
-        self.slopes.resize(outputs.len() * self.row, 0.0);
+        refill(FOR, &mut self.thetas, outputs.len(), 0.0)?;
+        for (theta, t) in self.thetas.iter_mut().zip(&times[outputs.clone()]) {
+            *theta = (t - span.t) / span.h;
+        }
+        refill(FOR, &mut self.weights, outputs.len() * self.row, 0.0)?;
+        refill(FOR, &mut self.slopes, outputs.len() * self.row, 0.0)?;
         let rows = self.weights.chunks_exact_mut(self.row).zip(self.slopes.chunks_exact_mut(self.row));
         for (theta, (weights, slopes)) in self.thetas.iter().zip(rows) {
             tableau.extension_weights(*theta, weights, slopes);
         }
-        for products in [&mut self.rates, &mut self.next_products] {
-            products.clear();
-            products.resize(outputs.len(), 0.0);
-        }
+        refill(FOR, &mut self.rates, outputs.len(), 0.0)?;
+        refill(FOR, &mut self.next_products, outputs.len(), 0.0)?;
         self.outputs = outputs;
+        Ok(())
     }
 
     /// `out` = y at the `index`-th of these outputs.
@@ -192,8 +195,7 @@ impl<T: Real> Transpose<'_, T> {
 
             // The outputs of the step before stand right in front of this one's.
             let probes = if first { before.outputs.start..own.outputs.end } else { own.outputs.clone() };
-            products.clear();
-            products.resize(probes.len(), 0.0);
+            refill(Purpose::Workspace, products, probes.len(), 0.0)?;
             let (x, tape) = stage(i);
             let pull = Pull {
                 cotangent,

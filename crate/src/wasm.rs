@@ -697,12 +697,30 @@ impl TensorFile {
         Tensors::parse(&copy).map(Self).map_err(thrown)
     }
 
-    pub fn names(&self) -> Vec<String> {
-        self.0.names().map(str::to_owned).collect()
+    /// How many arrays there are; the functions below take an index.
+    #[wasm_bindgen(getter)]
+    pub fn count(&self) -> usize {
+        self.0.all().len()
     }
 
-    pub fn dtype(&self, name: &str) -> String {
-        if self.0.get::<f32>(name).is_ok() { f32::DTYPE.into() } else { f64::DTYPE.into() }
+    pub fn name(&self, index: usize) -> String {
+        self.0.all()[index].name.clone()
+    }
+
+    pub fn dtype(&self, index: usize) -> String {
+        self.0.all()[index].dtype().into()
+    }
+
+    pub fn shape(&self, index: usize) -> Vec<u32> {
+        self.0.all()[index].shape.iter().map(|&side| side as u32).collect()
+    }
+
+    pub fn single(&self, index: usize) -> JsResult<Vec<f32>> {
+        self.0.all()[index].numbers().map_err(thrown)
+    }
+
+    pub fn double(&self, index: usize) -> JsResult<Vec<f64>> {
+        self.0.all()[index].numbers().map_err(thrown)
     }
 
     pub fn keys(&self) -> Vec<String> {
@@ -711,19 +729,5 @@ impl TensorFile {
 
     pub fn metadata(&self, key: &str) -> Option<String> {
         self.0.metadata.get(key).cloned()
-    }
-
-    pub fn shape(&self, name: &str) -> Vec<u32> {
-        let sides = |shape: &[usize]| shape.iter().map(|&side| side as u32).collect();
-        let single = self.0.get::<f32>(name).map(|(_, shape)| sides(shape));
-        single.or_else(|_| self.0.get::<f64>(name).map(|(_, shape)| sides(shape))).unwrap_or_default()
-    }
-
-    pub fn single(&self, name: &str) -> JsResult<Vec<f32>> {
-        self.0.get(name).map(|(numbers, _)| numbers).map_err(thrown)
-    }
-
-    pub fn double(&self, name: &str) -> JsResult<Vec<f64>> {
-        self.0.get(name).map(|(numbers, _)| numbers).map_err(thrown)
     }
 }

@@ -1,5 +1,19 @@
+import { runInNewContext } from "node:vm";
 import * as fc from "fast-check";
-import { custom, init, meanSquaredError, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import {
+  adam,
+  custom,
+  init,
+  loadTensors,
+  meanSquaredError,
+  memoryUsage,
+  mlp,
+  type OdeintOptions,
+  odeint,
+  saveTensors,
+  valueAndGrad,
+  vjp,
+} from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { numbers, thrown } from "./helpers.js";
 
@@ -93,6 +107,9 @@ test.each([
   ["OPTION", "steps", { options: { steps: 0 } }],
   ["OPTION", "stepSize", { options: { stepSize: 0.1, steps: 2 } }],
   ["OPTION", "stepSize", { options: { stepSize: 1e-300 } }],
+  ["OPTION", "steps", { options: { steps: 4 }, times: [1, 1 + 2e-16] }],
+  ["OPTION", "times", { times: [-1e308, 1e308] }],
+  ["SHAPE", "times", { times: { length: -1 } }],
   ["OPTION", "safety", { options: { safety: 2 } }],
   ["OPTION", "output", { options: { output: "dense" } }],
   ["OPTION", "gradient", { options: { gradient: "magic" } }],
@@ -196,6 +213,103 @@ test("evaluate and vjp of a field, at its own parameters and at others", () => {
   thrown("SHAPE", () => field.evaluate(0, y, new Float64Array(2)));
 });
 
+test("arrays of any class and realm are what they are, not what they say", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const plain = odeint(field, Float32Array.of(1, 0), [0, 1]).y;
+  class Named extends Float32Array {
+    constructor(
+      data: ArrayLike<number>,
+      readonly label: string,
+    ) {
+      super(data);
+    }
+    override get length() {
+      return 40;
+    }
+    override subarray(): never {
+      throw new Error("not to be called");
+    }
+  }
+  expect(odeint(field, new Named([1, 0], "y"), [0, 1]).y).toEqual(plain);
+  const foreign = runInNewContext("Float32Array.of(1, 0)") as Float32Array;
+  expect(odeint(field, foreign, [0, 1]).y).toEqual(plain);
+  thrown("DTYPE", () => odeint(field, { [Symbol.toStringTag]: "Float32Array", length: 2 } as never, [0, 1]));
+  const gone = Float32Array.of(1, 0);
+  structuredClone(gone.buffer, { transfer: [gone.buffer] });
+  thrown("SHAPE", () => odeint(field, gone, [0, 1]));
+  expect(field.parameters).toHaveLength(22);
+});
+
+test("a view of the parameters may be handed in, even where memory grows", () => {
+  const field = mlp({ widths: [2, 200_000, 2], dtype: "float64" });
+  const optimizer = adam(field);
+  optimizer.step(field.parameters);
+  expect(optimizer.steps).toBe(1);
+  optimizer.dispose();
+  field.dispose();
+});
+
+test("what is returned may be changed without harm", () => {
+  const solve = vjp(mlp({ widths: [2, 4, 2] }), Float32Array.of(1, 0), [0, 1]);
+  const shape = solve.solution.shape as unknown as number[];
+  shape[0] = 1;
+  shape[2] = 4;
+  expect(solve.pullback(Float32Array.of(1, 2, 3, 4)).y0).toHaveLength(2);
+  solve.dispose();
+});
+
+test("options are read by name, wherever they stand, and once", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const inherited = Object.create({ method: "rk4", steps: 7 });
+  expect(odeint(field, Float32Array.of(1, 0), [0, 1], inherited).stats.accepted).toBe(7);
+  let reads = 0;
+  const counted = Object.defineProperty({}, "steps", { enumerable: true, get: () => ++reads });
+  expect(odeint(field, Float32Array.of(1, 0), [0, 1], counted).stats.accepted).toBe(1);
+  expect(reads).toBe(1);
+  const disposing = mlp({ widths: [2, 4, 2] });
+  const trap = Object.defineProperty({}, "rtol", { enumerable: true, get: () => void disposing.dispose() });
+  thrown("DISPOSED", () => odeint(disposing, Float32Array.of(1, 0), [0, 1], trap));
+  thrown("OPTION", () => odeint(new Proxy(field, {}), Float32Array.of(1, 0), [0, 1]));
+});
+
+test("one options object serves solves and gradients", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const options: OdeintOptions = { method: "rk4", steps: 2, gradient: "aca", partial: true };
+  expect(odeint(field, Float32Array.of(1, 0), [0, 1], options).y).toEqual(
+    vjp(field, Float32Array.of(1, 0), [0, 1], options).solution.y,
+  );
+});
+
+test("an unknown option is told what may have been meant", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const error = thrown("OPTION", () => odeint(field, Float32Array.of(1, 0), [0, 1], { rTol: 1e-3 } as never));
+  expect(error.message).toMatch(/^rTol: .*did you mean rtol\?/);
+  expect(thrown("OPTION", () => adam(field, { lr: 1 } as never)).message).toMatch(/did you mean learningRate\?/);
+});
+
+test("tensor files take arrays and texts only", () => {
+  const data = Float32Array.of(1);
+  for (const [tensors, metadata] of [
+    [{}, { epoch: 1 }],
+    [{}, null],
+    [null, {}],
+    [new Map(), {}],
+    [{ a: null }, {}],
+    [{ a: { shape: [1.5], data } }, {}],
+    [{ a: { shape: [2 ** 32 + 1], data } }, {}],
+    [{ a: { shape: { length: 2 ** 30 }, data } }, {}],
+    [{ a: { shape: [1], data: [1] } }, {}],
+    [{ __metadata__: { shape: [1], data } }, {}],
+  ]) {
+    expect(() => saveTensors(tensors as never, metadata as never)).toThrow(/expected/);
+  }
+  for (const bytes of [undefined, null, "text", new ArrayBuffer(8), { length: 5e9 }]) {
+    thrown("DTYPE", () => loadTensors(bytes as never));
+  }
+  const many = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`t${i}`, { shape: [1], data }]));
+  expect(loadTensors(saveTensors(many)).tensors.size).toBe(5000);
+});
+
 test("init after the first use keeps the build", async () => {
   await init();
   await expect(init({ simd: "avx" as never })).rejects.toMatchObject({ code: "OPTION" });
@@ -206,6 +320,9 @@ test("mean squared error, masked", () => {
   const loss = meanSquaredError(Float64Array.of(1, 2, 3), Float64Array.of(0, Number.NaN, 1), [1, 0, 1]);
   expect(loss.value).toBe(2.5);
   expect([...loss.cotangent]).toEqual([1, 0, 2]);
+  const large = meanSquaredError(new Float32Array(1000).fill(2e38), new Float32Array(1000));
+  expect((large.cotangent[0] ?? 0) / 4e35).toBeCloseTo(1, 6);
+  thrown("DTYPE", () => meanSquaredError([1] as never, [1] as never));
   thrown("SHAPE", () => meanSquaredError(Float64Array.of(1), Float64Array.of(1, 2)));
 });
 

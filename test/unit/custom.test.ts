@@ -1,4 +1,4 @@
-import { adam, custom, type Field, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import { adam, custom, type Field, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { EXACT, METHODS, numbers, relative, thrown } from "./helpers.js";
 
@@ -76,24 +76,51 @@ test("without the derivative with respect to time there is no gradient of times"
   expect(vjp(pendulum(), y0, times).pullback(w).times).toHaveLength(4);
 });
 
+test("statistics are what was called", () => {
+  for (const method of METHODS) {
+    for (const gradient of [...EXACT, "adjoint"] as const) {
+      for (const noTime of [false, true]) {
+        for (const options of [{ steps: 2 }, { stepSize: 0.3, output: "interpolate" as const }, { rtol: 1e-3 }]) {
+          const calls = { evaluate: 0, vjp: 0 };
+          const counting = { evaluate: () => void calls.evaluate++, vjp: () => void calls.vjp++ };
+          const field = pendulum({ ...counting, noTime });
+          const solve = vjp(field, y0, times, { method, gradient, ...options });
+          const { stats } = solve.solution;
+          expect({ ...calls }).toEqual({ evaluate: stats.evaluations, vjp: 0 });
+          const back = solve.pullback(w).stats;
+          expect(calls).toEqual({ evaluate: stats.evaluations + back.evaluations, vjp: back.vjps });
+          expect(back.backwardSteps > 0).toBe(gradient === "adjoint");
+          if ("steps" in options) expect(stats).toMatchObject({ accepted: 6, rejected: 0, firstStep: 0.2 });
+          if ("steps" in options) expect(stats.lastStep).toBeCloseTo(0.45, 12);
+          solve.dispose();
+          field.dispose();
+        }
+      }
+    }
+  }
+});
+
 test("what is thrown inside reaches the caller unchanged, and the solver stays usable", () => {
   const own = { not: "even an error" };
   for (const where of ["evaluate", "vjp"] as const) {
     for (const gradient of EXACT) {
-      let calls = 0;
-      const throws = () => {
-        if (++calls === 5) throw own;
-        return undefined;
-      };
-      const field = pendulum({ [where]: throws });
-      let caught: unknown;
-      try {
-        vjp(field, y0, times, { method: "rk4", steps: 4, gradient }).pullback(w);
-      } catch (error) {
-        caught = error;
+      // Going forward, and, for what is evaluated there, on the way back.
+      for (const last of [5, 60]) {
+        let calls = 0;
+        const throws = () => {
+          if (++calls === last) throw own;
+          return undefined;
+        };
+        const field = pendulum({ [where]: throws });
+        let caught: unknown;
+        try {
+          vjp(field, y0, times, { method: "rk4", steps: 4, gradient }).pullback(w);
+        } catch (error) {
+          caught = error;
+        }
+        if (last === 5 || where === "evaluate") expect(caught).toBe(own);
+        expect(odeint(field, y0, times).y).toHaveLength(24);
       }
-      expect(caught).toBe(own);
-      expect(odeint(field, y0, times).y).toHaveLength(24);
     }
   }
 });
@@ -126,6 +153,30 @@ test("a solve, a gradient or a step inside is refused, evaluate and vjp are not"
   const allowed = () => void other.vjp(0, y0, other.evaluate(0, y0));
   expect(odeint(pendulum({ evaluate: allowed }), y0, times).y).toHaveLength(24);
   expect(recorded.pullback(new Float64Array(12)).y0).toHaveLength(6);
+});
+
+test("what is disposed inside is freed when the call returns", () => {
+  const { liveBytes } = memoryUsage();
+  const other = mlp({ widths: [2, 4, 2] });
+  const dying: { dispose(): void }[] = [];
+  const die = () => void dying.forEach((object) => void object.dispose());
+  const first = pendulum({ evaluate: die });
+  dying.push(first);
+  expect(odeint(first, y0, times).y).toHaveLength(24);
+  thrown("DISPOSED", () => first.parameters);
+  const second = pendulum({ vjp: die });
+  const solve = vjp(second, y0, times);
+  dying.push(solve, second);
+  expect(solve.pullback(w).y0).toHaveLength(6);
+  thrown("DISPOSED", () => solve.pullback(w));
+  expect(other.parameters).toHaveLength(22);
+  other.dispose();
+  expect(memoryUsage().liveBytes).toBe(liveBytes);
+});
+
+test("fields that evaluate each other without end are stopped", () => {
+  const field: Field<"float64"> = pendulum({ evaluate: () => field.evaluate(0, y0) });
+  thrown("REENTRANT", () => field.evaluate(0, y0));
 });
 
 test("memory that grows inside a callback does no harm", () => {

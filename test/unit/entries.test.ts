@@ -24,11 +24,20 @@ test("the slim entry takes its module from outside", () => {
     const bytes = (await import("node:fs")).readFileSync(url);`;
   const slim = `import * as api from "symplectic-adjoint/slim";`;
   expect(node(`${slim} console.log(code(() => gradient(api)));`)).toMatch(/^UNSUPPORTED: .*init\(\{ module \}\)/);
-  const options = ["bytes", "await WebAssembly.compile(bytes)", "Promise.resolve(bytes)", "new Response(bytes)"];
+  const options = [
+    "url",
+    "url.href",
+    "bytes",
+    "await WebAssembly.compile(bytes)",
+    "Promise.resolve(bytes)",
+    "new Response(bytes)",
+  ];
   for (const module of options) {
     const init = `await api.init({ module: ${module}, simd: "simd128" });`;
     expect(node(`${slim} ${read} ${init} console.log(gradient(api), api.simd());`)).toBe("2 simd128");
   }
+  const wrong = `await api.init({ module: {} }).catch((error) => console.log(error.code));`;
+  expect(node(`${slim} ${wrong}`)).toBe("OPTION");
   const failing = `await api.init({ module: new Response("no", { status: 404 }) }).catch((error) => console.log(error.code));`;
   expect(node(`${slim} ${failing}`)).toBe("UNSUPPORTED");
 });

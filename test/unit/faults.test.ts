@@ -52,6 +52,85 @@ test("not a number for good: a bounded number of tries", () => {
   expect(fixed).toMatchObject({ steps: 5 });
 });
 
+test("far from zero, steps add up to the interval", () => {
+  const from = 1e12;
+  const options = { maxStep: 1.7e-4, rtol: 1e-10, atol: 1e-12 };
+  const { y } = odeint(
+    scalar(() => 1),
+    Float64Array.of(0),
+    [from, from + 0.051],
+    options,
+  );
+  expect(y[1]).toBeCloseTo(from + 0.051 - from, 12);
+  // Steps that the time cannot resolve are not taken.
+  thrown("STEP_UNDERFLOW", () =>
+    odeint(
+      scalar(() => 1),
+      one,
+      [1, 2],
+      { maxStep: 1e-18 },
+    ),
+  );
+  expect(
+    odeint(
+      scalar((_, y) => -1e160 * y),
+      one,
+      [0, 1e-160],
+    ).y[1],
+  ).toBeCloseTo(Math.exp(-1), 5);
+});
+
+test("an infinite state is never accepted", () => {
+  const growing = custom({ stateSize: 1, evaluate: (_, y) => y.map(() => 1e38), vjp: (_, y) => ({ y }) });
+  for (const method of ["fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"] as const) {
+    expect(() => odeint(growing, Float32Array.of(3e38), [0, 1], { method, maxSteps: 1000 })).toThrow();
+  }
+  const hole = scalar((t) => (Math.abs(t - 0.5) < 0.01 ? Number.NaN : 1));
+  const { y } = odeint(hole, one, [0, 0.45], { method: "fehlberg2", firstStep: 1 });
+  expect(y[1]).toBeCloseTo(1.45, 12);
+  // Shorter steps go past it.
+  expect(odeint(hole, one, [0, 1], { method: "fehlberg2", firstStep: 1, maxStep: 1 }).y[1]).toBeCloseTo(2, 12);
+});
+
+test("a slope that only the extension uses is checked as well", () => {
+  const field = scalar((t) => (t >= 1 ? Number.NaN : 1));
+  for (const method of ["euler", "midpoint", "bosh3"] as const) {
+    const options = { method, stepSize: 0.5, output: "interpolate" } as const;
+    thrown("NON_FINITE", () => odeint(field, Float64Array.of(0), [0, 0.75, 1], options));
+  }
+});
+
+test("components that are zero, with no absolute tolerance", () => {
+  const field = custom({
+    stateSize: 2,
+    dtype: "float64",
+    evaluate: (_, [a = 0]) => Float64Array.of(0, -a),
+    vjp: (_, y) => ({ y }),
+  });
+  expect([...odeint(field, Float64Array.of(0, 1), [0, 1], { atol: 0 }).y.slice(2)]).toEqual([0, 1]);
+});
+
+test("very short times", () => {
+  const options = { method: "rk4", stepSize: 1.3e-170, output: "interpolate" } as const;
+  const { y } = odeint(
+    scalar((_, y) => y * 1e170),
+    one,
+    [0, 1e-170, 2e-170, 3e-170],
+    options,
+  );
+  for (const i of [1, 2, 3]) expect(Math.abs((y[i] ?? 0) / Math.exp(i) - 1)).toBeLessThan(0.02);
+});
+
+test("a step cut to land does not cut the next one", () => {
+  const field = scalar((_, y) => -y);
+  const times = [0, 1e-6, 1];
+  const at = (controller: "standard" | "torchdiffeq") =>
+    odeint(field, one, times, { controller, firstStep: 0.1, output: "land" }).stats.accepted;
+  expect(at("standard")).toBeLessThan(at("torchdiffeq"));
+  const rejected = { firstStep: 1, minStep: 0.5, rtol: 1e-12, atol: 1e-12 };
+  thrown("STEP_UNDERFLOW", () => odeint(field, one, [0, 1], rejected));
+});
+
 test("blow-up ends with the last good time", () => {
   const error = thrown("STEP_UNDERFLOW", () =>
     odeint(

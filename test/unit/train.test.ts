@@ -54,6 +54,19 @@ test("a signal ends it between steps, with nothing half done", async () => {
   expect(memoryUsage().liveBytes).toBe(liveBytes);
 });
 
+test("no more batches are taken than steps", async () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  let taken = 0;
+  function* endless() {
+    for (;;) {
+      taken++;
+      yield batch();
+    }
+  }
+  for await (const _ of train({ field, optimizer: adam(field), data: endless(), steps: 2 }));
+  expect(taken).toBe(2);
+});
+
 test("other tasks get their turn", async () => {
   const field = mlp({ widths: [2, 32, 32, 2] });
   let turns = 0;
@@ -95,7 +108,12 @@ test("refused options and gradients change nothing", async () => {
   thrown("OPTION", () => {
     optimizer.learningRate = Number.NaN;
   });
-  for (const wrong of [{ data: [] }, { steps: undefined }, { loss: "huber" }, { epochs: 3 }]) {
+  thrown("OPTION", () => {
+    optimizer.learningRate = undefined as never;
+  });
+  const wrongs = [{ data: [] }, { steps: undefined }, { loss: "huber" }, { epochs: 3 }, { steps: 2.5 }, { data: 3 }];
+  const more = [{ data: undefined }, { data: [null] }, { optimizer: {} }, { signal: "x" }, { solverSteps: 0 }];
+  for (const wrong of [...wrongs, ...more, { field: {} }]) {
     const options = { field, optimizer, data: [batch()], steps: 2, ...wrong };
     await expect(train(options as never).next()).rejects.toMatchObject({ code: "OPTION" });
   }

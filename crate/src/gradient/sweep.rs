@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
 use crate::kernel::vector::{Summation, accumulate, combine_terms};
-use crate::memory::{Buffer, Ledger, Purpose};
+use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem};
 use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, stage_state};
 
@@ -32,7 +32,7 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
     let mut scratch = Buffer::<T>::zeroed(ledger, Purpose::Workspace, len)?;
     let mut slopes = Buffer::zeroed(ledger, Purpose::Stages, stages * len)?;
     let mut recomputed = Recomputed::new(ledger, tracks)?;
-    let mut time_gradient = vec![0.0; times.len()];
+    let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut products = Vec::new();
     let mut outputs = Outputs { interpolated: options.interpolates(), places: &tracks.places, rest: last };
     let mut chain = TimeChain::new(options, &tracks.places);
@@ -40,11 +40,11 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
     totals.add_state(output(last));
     // The outputs within a step, and within the one before it.
     let (mut own, mut before) = (Inside::default(), Inside::default());
-    before.set(method, tracks.span(steps - 1, times[last]), times, outputs.within(Some(steps - 1)));
+    before.set(method, tracks.span(steps - 1, times[last]), times, outputs.within(Some(steps - 1)))?;
     if !before.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
         combine_terms(&mut scratch, before.terms(stages, w, len));
-        products.resize(before.outputs.len(), 0.0);
+        refill(Purpose::Workspace, &mut products, before.outputs.len(), 0.0)?;
         let pull = Pull {
             cotangent: &scratch,
             x: &mut slopes[..len],
@@ -67,7 +67,7 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
             tracks.span(step.saturating_sub(1), times[last]),
             times,
             outputs.within(step.checked_sub(1)),
-        );
+        )?;
 
         let uses: Option<&[Use<T>]> = match tracks.retention {
             Retention::Tapes => Some(tracks.uses()),
