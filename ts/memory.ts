@@ -22,14 +22,14 @@ export function kindOf(value: unknown): string | undefined {
 
 /** A plain array over the same memory as any typed array of that number type; anything else is refused. */
 export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D): ArrayOf<D> {
-  const constructor = constructors[dtype];
-  if (kindOf(value) !== constructor.name) {
-    throw refused("DTYPE", argument, `a ${constructor.name}, for a ${dtype} field`, describe(value));
+  const TypedArray = constructors[dtype];
+  if (kindOf(value) !== TypedArray.name) {
+    throw refused("DTYPE", argument, `a ${TypedArray.name}, for a ${dtype} field`, describe(value));
   }
   const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
   // So is one whose buffer was transferred, which no view can be made of.
-  if (length === 0) return new constructor() as ArrayOf<D>;
-  return new constructor(buffer as ArrayBuffer, offset as number, length as number) as ArrayOf<D>;
+  if (length === 0) return new TypedArray() as ArrayOf<D>;
+  return new TypedArray(buffer as ArrayBuffer, offset as number, length as number) as ArrayOf<D>;
 }
 
 /**
