@@ -81,7 +81,11 @@ export function describe(value: unknown): string {
     return value.length > 60 ? `a text of ${value.length} characters` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (value === null || typeof value !== "object") return String(value);
-  const kind = Object.prototype.toString.call(value).slice(8, -1);
-  const { length } = value as { length?: unknown };
-  return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
+  try {
+    const kind = Object.prototype.toString.call(value).slice(8, -1);
+    const { length } = value as { length?: unknown };
+    return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
+  } catch {
+    return "an object that cannot be read";
+  }
 }

@@ -234,6 +234,9 @@ test("arrays of any class and realm are what they are, not what they say", () =>
   const foreign = runInNewContext("Float32Array.of(1, 0)") as Float32Array;
   expect(odeint(field, foreign, [0, 1]).y).toEqual(plain);
   thrown("DTYPE", () => odeint(field, { [Symbol.toStringTag]: "Float32Array", length: 2 } as never, [0, 1]));
+  for (const odd of [Object.create(Float32Array.prototype), Object.create(Float32Array.of(1, 0))]) {
+    thrown("DTYPE", () => odeint(field, odd, [0, 1]));
+  }
   const gone = Float32Array.of(1, 0);
   structuredClone(gone.buffer, { transfer: [gone.buffer] });
   thrown("SHAPE", () => odeint(field, gone, [0, 1]));
