@@ -3,7 +3,10 @@
 //! Inputs come as handles of typed arrays and are copied into memory that is asked for with care; results stay here and
 //! are read through pointers, so that no JavaScript allocation fails in the middle of a Rust call.
 
-use js_sys::{Array, Float32Array, Float64Array, Object, Reflect, Uint8Array};
+mod results;
+mod training;
+
+use js_sys::{Array, Float32Array, Float64Array, Object, Reflect};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use wasm_bindgen::prelude::*;
 
@@ -11,15 +14,14 @@ use crate::control::Controller;
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::{self, FieldVjp, VectorField};
-use crate::gradient::{Gradient, GradientStats, Method, Trajectory, vjp};
+use crate::gradient::{GradientStats, Method, Trajectory, vjp};
 use crate::kernel::real::Real;
 use crate::kernel::vector::Summation;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
 use crate::network::{Activation, Architecture, Mlp, Time};
-use crate::optimizer::{Optimizer, Rule};
 use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_partial};
 use crate::tableau::{METHODS, Tableau};
-use crate::tensors::Tensors;
+use results::{FieldPull, Numbers, Recorded, Solved};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
@@ -146,6 +148,8 @@ macro_rules! try_either {
         .map_err(thrown)
     };
 }
+
+use {either, try_either};
 
 fn per_type<S, D>(
     dtype: &str,
@@ -462,272 +466,5 @@ impl<T: JsReal> Given<T> {
 
     fn parameters<'a>(&'a self, field: &'a Boxed<T>) -> &'a [T] {
         self.0.as_deref().unwrap_or(field.parameters())
-    }
-}
-
-/// An array that stays in WASM memory until freed.
-#[wasm_bindgen]
-pub struct Numbers(Either<Buffer<f32>, Buffer<f64>>);
-
-#[wasm_bindgen]
-impl Numbers {
-    #[wasm_bindgen(getter)]
-    pub fn pointer(&self) -> usize {
-        either!(&self.0, numbers => numbers.as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn length(&self) -> usize {
-        either!(&self.0, numbers => numbers.len())
-    }
-}
-
-/// What a field's transpose gives.
-#[wasm_bindgen]
-pub struct FieldPull(Either<FieldVjp<f32>, FieldVjp<f64>>);
-
-#[wasm_bindgen]
-impl FieldPull {
-    #[wasm_bindgen(getter)]
-    pub fn y(&self) -> usize {
-        either!(&self.0, pull => pull.y.as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn parameters(&self) -> usize {
-        either!(&self.0, pull => pull.parameters.as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn t(&self) -> Option<f64> {
-        either!(&self.0, pull => pull.t)
-    }
-}
-
-/// A solution, and why it ends early if it does.
-#[wasm_bindgen]
-pub struct Solved {
-    solution: Either<Solution<f32>, Solution<f64>>,
-    error: Option<Error>,
-}
-
-#[wasm_bindgen]
-impl Solved {
-    #[wasm_bindgen(getter)]
-    pub fn y(&self) -> usize {
-        either!(&self.solution, solution => solution.y().as_ptr() as usize)
-    }
-
-    /// How many of the times were reached.
-    #[wasm_bindgen(getter)]
-    pub fn reached(&self) -> usize {
-        either!(&self.solution, solution => solution.y().shape()[0])
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        either!(&self.solution, solution => stats_object(&solution.stats, &solution.peak))
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn error(&self) -> JsValue {
-        self.error.clone().map_or(JsValue::UNDEFINED, thrown)
-    }
-}
-
-/// A solve with what its gradients need.
-#[wasm_bindgen]
-pub struct Recorded(Either<Trajectory<f32>, Trajectory<f64>>);
-
-#[wasm_bindgen]
-impl Recorded {
-    #[wasm_bindgen(getter)]
-    pub fn y(&self) -> usize {
-        either!(&self.0, trajectory => trajectory.solution.y().as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        either!(&self.0, trajectory => stats_object(&trajectory.solution.stats, &trajectory.solution.peak))
-    }
-
-    /// The gradient for ∂L/∂y, `[times, batch, state]`.
-    pub fn pullback(&mut self, cotangent: &JsValue) -> JsResult<Pulled> {
-        fn run<T: JsReal>(trajectory: &mut Trajectory<T>, cotangent: &JsValue) -> Result<Gradient<T>> {
-            let expected = trajectory.solution.y().len();
-            if T::length(cotangent) != expected {
-                let given = T::length(cotangent).to_string();
-                return Err(Error::Shape { argument: "cotangent", expected: expected.to_string(), given });
-            }
-            trajectory.pullback_from(&mut |output, rows| {
-                T::copy(cotangent, output * rows.len(), rows);
-                Ok(())
-            })
-        }
-        try_either!(&mut self.0, trajectory => run(trajectory, cotangent)).map(Pulled)
-    }
-}
-
-/// A gradient.
-#[wasm_bindgen]
-pub struct Pulled(Either<Gradient<f32>, Gradient<f64>>);
-
-#[wasm_bindgen]
-impl Pulled {
-    #[wasm_bindgen(getter)]
-    pub fn y0(&self) -> usize {
-        either!(&self.0, gradient => gradient.y0().as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn parameters(&self) -> usize {
-        either!(&self.0, gradient => gradient.parameters().as_ptr() as usize)
-    }
-
-    /// A pointer to the gradient of the times, zero where it is not known.
-    #[wasm_bindgen(getter)]
-    pub fn times(&self) -> usize {
-        either!(&self.0, gradient => gradient.times.as_ref().map_or(0, |times| times.as_ptr() as usize))
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        either!(&self.0, gradient => gradient_stats_object(&gradient.stats))
-    }
-}
-
-/// An optimizer of a field's parameters.
-#[wasm_bindgen(js_name = Optimizer)]
-pub struct JsOptimizer(Either<Optimizer<f32>, Optimizer<f64>>);
-
-#[wasm_bindgen(js_class = Optimizer)]
-impl JsOptimizer {
-    pub fn adam(field: &Field, rate: f64, decay: f64, beta1: f64, beta2: f64, epsilon: f64) -> JsResult<JsOptimizer> {
-        Self::new(field, Rule::Adam { beta1, beta2, epsilon }, rate, decay)
-    }
-
-    pub fn sgd(field: &Field, rate: f64, decay: f64, momentum: f64) -> JsResult<JsOptimizer> {
-        Self::new(field, Rule::Sgd { momentum }, rate, decay)
-    }
-
-    fn new(field: &Field, rule: Rule, rate: f64, decay: f64) -> JsResult<JsOptimizer> {
-        let parameters = field.parameters_length();
-        try_either!(&field.field, _ => Optimizer::new(rule, rate, decay, parameters)).map(Self)
-    }
-
-    pub fn step(&mut self, field: &mut Field, gradient: &JsValue) -> JsResult<()> {
-        fn run<T: JsReal>(optimizer: &mut Optimizer<T>, field: &mut Boxed<T>, gradient: &JsValue) -> Result<()> {
-            optimizer.step(field.parameters_mut(), &read(gradient)?)
-        }
-        let stepped = match (&mut self.0, &mut field.field) {
-            (Either::Single(optimizer), Either::Single(field)) => run(optimizer, field, gradient),
-            (Either::Double(optimizer), Either::Double(field)) => run(optimizer, field, gradient),
-            _ => unreachable!("an optimizer is made for its field"),
-        };
-        stepped.map_err(thrown)
-    }
-
-    #[wasm_bindgen(getter, js_name = learningRate)]
-    pub fn learning_rate(&self) -> f64 {
-        either!(&self.0, optimizer => optimizer.learning_rate)
-    }
-
-    #[wasm_bindgen(setter, js_name = learningRate)]
-    pub fn set_learning_rate(&mut self, rate: f64) {
-        either!(&mut self.0, optimizer => optimizer.learning_rate = rate);
-    }
-
-    #[wasm_bindgen(getter)]
-    pub fn steps(&self) -> f64 {
-        either!(&self.0, optimizer => optimizer.steps as f64)
-    }
-
-    #[wasm_bindgen(setter)]
-    pub fn set_steps(&mut self, steps: f64) {
-        either!(&mut self.0, optimizer => optimizer.steps = steps as u64);
-    }
-
-    #[wasm_bindgen(getter, js_name = statePointer)]
-    pub fn state_pointer(&self) -> usize {
-        either!(&self.0, optimizer => optimizer.state().as_ptr() as usize)
-    }
-
-    #[wasm_bindgen(getter, js_name = stateLength)]
-    pub fn state_length(&self) -> usize {
-        either!(&self.0, optimizer => optimizer.state().len())
-    }
-}
-
-/// Named arrays, to and from the safetensors format.
-#[wasm_bindgen]
-#[derive(Default)]
-pub struct TensorFile(Tensors);
-
-#[wasm_bindgen]
-impl TensorFile {
-    #[wasm_bindgen(constructor)]
-    pub fn new() -> TensorFile {
-        Self::default()
-    }
-
-    pub fn add(&mut self, name: &str, dtype: &str, shape: Vec<u32>, numbers: &JsValue) -> JsResult<()> {
-        fn run<T: JsReal>(file: &mut Tensors, name: &str, shape: &[usize], numbers: &JsValue) -> Result<()> {
-            file.add(name, shape, &read::<T>(numbers)?)
-        }
-        let shape: Vec<usize> = shape.into_iter().map(|side| side as usize).collect();
-        match dtype {
-            "float32" => run::<f32>(&mut self.0, name, &shape, numbers),
-            _ => run::<f64>(&mut self.0, name, &shape, numbers),
-        }
-        .map_err(thrown)
-    }
-
-    pub fn describe(&mut self, key: &str, text: &str) {
-        self.0.metadata.insert(key.into(), text.into());
-    }
-
-    pub fn serialize(&self) -> JsResult<Vec<u8>> {
-        self.0.serialize().map_err(thrown)
-    }
-
-    pub fn parse(bytes: &Uint8Array) -> JsResult<TensorFile> {
-        let mut copy =
-            Buffer::<u8>::zeroed(&Ledger::new(), Purpose::Workspace, bytes.length() as usize).map_err(thrown)?;
-        bytes.copy_to(&mut copy);
-        Tensors::parse(&copy).map(Self).map_err(thrown)
-    }
-
-    /// How many arrays there are; the functions below take an index.
-    #[wasm_bindgen(getter)]
-    pub fn count(&self) -> usize {
-        self.0.all().len()
-    }
-
-    pub fn name(&self, index: usize) -> String {
-        self.0.all()[index].name.clone()
-    }
-
-    pub fn dtype(&self, index: usize) -> String {
-        self.0.all()[index].dtype().into()
-    }
-
-    pub fn shape(&self, index: usize) -> Vec<u32> {
-        self.0.all()[index].shape.iter().map(|&side| side as u32).collect()
-    }
-
-    pub fn single(&self, index: usize) -> JsResult<Vec<f32>> {
-        self.0.all()[index].numbers().map_err(thrown)
-    }
-
-    pub fn double(&self, index: usize) -> JsResult<Vec<f64>> {
-        self.0.all()[index].numbers().map_err(thrown)
-    }
-
-    pub fn keys(&self) -> Vec<String> {
-        self.0.metadata.keys().cloned().collect()
-    }
-
-    pub fn metadata(&self, key: &str) -> Option<String> {
-        self.0.metadata.get(key).cloned()
     }
 }

@@ -1,0 +1,127 @@
+//! How to solve: the options, and what may be asked of them.
+
+use crate::control::Controller;
+use crate::error::{Error, Result};
+use crate::kernel::vector::Summation;
+use crate::tableau::Tableau;
+
+/// Which steps to take.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Steps {
+    /// As the tolerances ask, for a method that estimates its error; else one for each interval between times.
+    Automatic,
+    /// So many equal ones for each interval between times.
+    PerInterval(usize),
+    /// Equal ones no longer than this, in each interval; over all times together where outputs are interpolated.
+    AtMost(f64),
+}
+
+/// How the solution comes to be known at the output times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// Steps end on them.
+    Land,
+    /// By the continuous extension of the step that they lie in.
+    Interpolate,
+}
+
+/// How to solve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub method: &'static Tableau,
+    pub steps: Steps,
+    pub output: Option<Output>,
+    pub rtol: f64,
+    pub atol: f64,
+    pub first_step: Option<f64>,
+    /// A rejected step that would have to become shorter than this ends the solve.
+    pub min_step: f64,
+    pub max_step: f64,
+    /// Steps tried, rejected ones included.
+    pub max_steps: usize,
+    pub safety: f64,
+    pub min_factor: f64,
+    pub max_factor: f64,
+    pub controller: Controller,
+    pub summation: Summation,
+}
+
+impl Options {
+    /// The defaults for a method: tolerances 1e-6 and 1e-8, no bounds on the step but 100,000 tries.
+    pub fn new(method: &'static Tableau) -> Self {
+        Self {
+            method,
+            steps: Steps::Automatic,
+            output: None,
+            rtol: 1e-6,
+            atol: 1e-8,
+            first_step: None,
+            min_step: 0.0,
+            max_step: f64::INFINITY,
+            max_steps: 100_000,
+            safety: 0.9,
+            min_factor: 0.2,
+            max_factor: 10.0,
+            controller: Controller::Standard,
+            summation: Summation::Compensated,
+        }
+    }
+
+    /// Whether the steps follow the tolerances.
+    pub fn adaptive(&self) -> bool {
+        self.steps == Steps::Automatic && self.method.adaptive()
+    }
+
+    /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
+    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case.
+    pub(crate) fn interpolates(&self) -> bool {
+        match self.output {
+            Some(output) => {
+                output == Output::Interpolate && (self.adaptive() || matches!(self.steps, Steps::AtMost(_)))
+            }
+            None => self.adaptive() && self.method.fsal(),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let positive = |argument, number: f64| match number > 0.0 {
+            true => Ok(()),
+            false => Err(Error::option(argument, "a positive number", number)),
+        };
+        let tolerance = |argument, number: f64| match (0.0..f64::INFINITY).contains(&number) {
+            true => Ok(()),
+            false => Err(Error::option(argument, "a finite number, zero or more", number)),
+        };
+        tolerance("rtol", self.rtol)?;
+        tolerance("atol", self.atol)?;
+        if self.rtol == 0.0 && self.atol == 0.0 {
+            return Err(Error::option("atol", "a positive number where rtol is zero", self.atol));
+        }
+        if let Some(first) = self.first_step {
+            positive("firstStep", first)?;
+            if first.is_infinite() {
+                return Err(Error::option("firstStep", "a finite number", first));
+            }
+        }
+        tolerance("minStep", self.min_step)?;
+        positive("maxStep", self.max_step)?;
+        if self.min_step > self.max_step {
+            return Err(Error::option("minStep", format!("at most maxStep, {}", self.max_step), self.min_step));
+        }
+        if self.max_steps == 0 {
+            return Err(Error::option("maxSteps", "a positive integer", 0));
+        }
+        let between = |argument, number: f64, low: f64, high: f64| match number > low && number < high {
+            true => Ok(()),
+            false => Err(Error::option(argument, format!("a number between {low} and {high}"), number)),
+        };
+        between("safety", self.safety, 0.0, 1.0 + f64::EPSILON)?;
+        between("minFactor", self.min_factor, 0.0, 1.0)?;
+        between("maxFactor", self.max_factor, 1.0, f64::INFINITY)?;
+        match self.steps {
+            Steps::PerInterval(0) => Err(Error::option("steps", "a positive integer", 0)),
+            Steps::AtMost(h) => positive("stepSize", h),
+            _ => Ok(()),
+        }
+    }
+}

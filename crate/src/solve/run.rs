@@ -1,0 +1,387 @@
+//! The forward loop itself, on flat states of any layout.
+
+use std::ops::Range;
+
+use super::options::{Options, Steps};
+use crate::control::{Control, Controller};
+use crate::error::{Error, Progress, Result};
+use crate::field::Dynamics;
+use crate::kernel::real::Real;
+use crate::kernel::vector::{accumulate, combine};
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::step::{Inside, Span, error_estimate, increment, stage_state};
+
+/// How a solve went.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Stats {
+    pub accepted: usize,
+    pub rejected: usize,
+    /// Uses of the vector field.
+    pub evaluations: usize,
+    /// Sizes of accepted steps, signed as the times run.
+    pub first_step: f64,
+    pub last_step: f64,
+    /// The relative tolerance that was used: in float32 at least 100 ε, unless it is 0.
+    pub rtol: f64,
+    /// Whether it is not the one that was asked for.
+    pub rtol_clamped: bool,
+}
+
+/// What a solve tells whoever retains something of it.
+pub(crate) trait Recorder<T: Real> {
+    /// How many steps there will be, where that is known.
+    fn expect(&mut self, _steps: usize) {}
+
+    /// `k = f(t, x)`, the slope of a stage of the step that is tried. Slope 0 is asked for once a step, all others again
+    /// after a rejection; slope `gradient_stages` is f(x_{n+1}) and becomes slope 0 of the next step.
+    fn evaluate(&mut self, dynamics: &mut dyn Dynamics<T>, _slope: usize, t: f64, x: &[T], k: &mut [T]) -> Result<()> {
+        dynamics.evaluate(t, x, None, k)
+    }
+
+    /// The step from `x` is accepted.
+    fn accept(&mut self, _span: Span, _x: &[T]) -> Result<()> {
+        Ok(())
+    }
+
+    /// An output is the state after the accepted steps, or lies within the last of them.
+    fn output(&mut self, _output: usize, _inside: bool) {}
+
+    /// The state at the last time.
+    fn end(&mut self, _x: &[T]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Retains nothing.
+pub(crate) struct Forgetful;
+
+impl<T: Real> Recorder<T> for Forgetful {}
+
+/// The state of a run.
+struct Run<'a, T> {
+    dynamics: &'a mut dyn Dynamics<T>,
+    options: &'a Options,
+    times: &'a [f64],
+    recorder: &'a mut dyn Recorder<T>,
+    write: &'a mut dyn FnMut(usize, &[T]),
+    control: Control,
+    interpolates: bool,
+    stats: Stats,
+    x: Buffer<T>,
+    carry: Buffer<T>,
+    next: Buffer<T>,
+    next_carry: Buffer<T>,
+    /// A stage's state, an increment, an error, an interpolated output.
+    scratch: Buffer<T>,
+    /// k_1 … and f(x_{n+1}) behind them.
+    slopes: Buffer<T>,
+    /// Whether slope 0 is known.
+    have_first: bool,
+    inside: Inside,
+    /// The next output to be written.
+    output: usize,
+}
+
+/// The solve itself, on flat states of any layout. Errors found on the way come beside the statistics.
+pub(crate) fn integrate<T: Real>(
+    dynamics: &mut dyn Dynamics<T>,
+    start: &[T],
+    times: &[f64],
+    options: &Options,
+    ledger: &Ledger,
+    recorder: &mut dyn Recorder<T>,
+    write: &mut dyn FnMut(usize, &[T]),
+) -> Result<(Stats, Option<Error>)> {
+    let floor = if T::DTYPE == "float32" { 100.0 * T::epsilon().wide() } else { 0.0 };
+    let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
+    let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
+    let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
+    let len = start.len();
+    let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
+    let mut run = Run {
+        dynamics,
+        options,
+        times,
+        recorder,
+        write,
+        control: Control { controller, rtol, atol, safety, min_factor, max_factor },
+        interpolates: options.interpolates(),
+        stats,
+        x: Buffer::copied(ledger, Purpose::Workspace, start)?,
+        carry: state()?,
+        next: state()?,
+        next_carry: state()?,
+        scratch: state()?,
+        slopes: Buffer::zeroed(ledger, Purpose::Stages, (options.method.gradient_stages() + 1) * len)?,
+        have_first: false,
+        inside: Inside::default(),
+        output: 0,
+    };
+    if !options.adaptive() {
+        run.check_intervals()?;
+    }
+    run.land()?;
+    let failure = if options.adaptive() { run.adaptive() } else { run.fixed() };
+    Ok((run.stats, failure.err()))
+}
+
+/// Equal steps from one time to another.
+struct Interval {
+    from: f64,
+    to: f64,
+    steps: usize,
+}
+
+impl<T: Real> Run<'_, T> {
+    /// How many intervals fixed steps divide evenly.
+    fn intervals(&self) -> usize {
+        if self.interpolates { 1 } else { self.times.len() - 1 }
+    }
+
+    fn interval(&self, index: usize) -> Result<Interval> {
+        let last = self.times[self.times.len() - 1];
+        let (from, to) =
+            if self.interpolates { (self.times[0], last) } else { (self.times[index], self.times[index + 1]) };
+        let steps = match self.options.steps {
+            Steps::Automatic => 1.0,
+            Steps::PerInterval(steps) => steps as f64,
+            // A hair of slack, so that an interval of ten steps by rounding is not eleven.
+            Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
+        };
+        let shortest = (to - from) / steps;
+        if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
+            let given = format!("{steps} steps between {from:?} and {to:?}");
+            let counted = matches!(self.options.steps, Steps::PerInterval(_));
+            let argument = if counted { "steps" } else { "stepSize" };
+            return Err(Error::option(argument, "steps that the times can resolve", given));
+        }
+        Ok(Interval { from, to, steps: steps as usize })
+    }
+
+    /// Checks all intervals before the first step is taken.
+    fn check_intervals(&mut self) -> Result<()> {
+        let steps = (0..self.intervals()).map(|index| Ok(self.interval(index)?.steps)).sum::<Result<usize>>()?;
+        self.recorder.expect(steps);
+        Ok(())
+    }
+
+    fn fixed(&mut self) -> Result<()> {
+        for index in 0..self.intervals() {
+            let Interval { from, to, steps } = self.interval(index)?;
+            let h = (to - from) / steps as f64;
+            let time = |step: usize| if step == steps { to } else { from + step as f64 * h };
+            for step in 0..steps {
+                let span = Span { t: time(step), h, end: time(step + 1) };
+                self.first_slope(span)?;
+                self.attempt(span, self.options.method.gradient_stages())?;
+                if !self.next.iter().all(|x| x.is_finite()) {
+                    return Err(Error::NonFinite(self.progress(span)));
+                }
+                self.accept(span, step + 1 == steps)?;
+            }
+        }
+        self.recorder.end(&self.x)
+    }
+
+    fn adaptive(&mut self) -> Result<()> {
+        let Options { method, min_step, max_step, .. } = *self.options;
+        let torchdiffeq = self.options.controller == Controller::Torchdiffeq;
+        let last = self.times[self.times.len() - 1];
+        let direction = (last - self.times[0]).signum();
+        let mut t = self.times[0];
+        self.first_slope(Span { t, h: 0.0, end: t })?;
+        let first = match self.options.first_step {
+            Some(first) => first,
+            None => self.choose_first_step(t, direction, (last - t).abs())?,
+        };
+        // The size of the next step, unsigned.
+        let mut proposal = first.min(max_step);
+        while t != last {
+            let target = if self.interpolates { last } else { self.times[self.output] };
+            let passes = if torchdiffeq { t + direction * proposal } else { t + direction * proposal * (1.0 + 1e-10) };
+            let lands = (passes - target) * direction > 0.0 || passes == target;
+            // The step is what the times say it is: far from zero, t + h misses h by much, and always to the same side.
+            let end = if lands { target } else { t + direction * proposal };
+            let span = Span { t, h: end - t, end };
+            if self.stats.accepted + self.stats.rejected == self.options.max_steps {
+                return Err(Error::MaxSteps(self.progress(span)));
+            }
+            if span.h == 0.0 {
+                let progress = self.progress(Span { h: direction * proposal, ..span });
+                return Err(Error::StepUnderflow { progress, minimum: 0.0 });
+            }
+            self.first_slope(span)?;
+            self.attempt(span, method.stages())?;
+            error_estimate(method, span.h, &self.slopes, &mut self.scratch);
+            // An infinite state would make its own error vanish.
+            let error = match self.next.iter().all(|x| x.is_finite()) {
+                true => self.control.error_norm(self.dynamics.layout(), &self.scratch, &self.x, &self.next),
+                false => f64::NAN,
+            };
+            let accepted = error <= 1.0;
+            let wanted = span.h.abs() * self.control.factor(error, accepted, method.order);
+            if accepted {
+                // A step cut to land says little about the size that the tolerance allows.
+                let uncut = if torchdiffeq { 0.0 } else { proposal };
+                proposal = if lands { wanted.max(uncut) } else { wanted }.min(max_step);
+                self.accept(span, lands)?;
+                t = span.end;
+            } else {
+                self.stats.rejected += 1;
+                proposal = wanted.min(max_step);
+                let shorter = t + direction * proposal;
+                if shorter == t || shorter == span.end || proposal < min_step {
+                    let progress = self.progress(Span { h: direction * proposal, ..span });
+                    let finite = error.is_finite();
+                    let underflow = Error::StepUnderflow { progress, minimum: min_step };
+                    return Err(if finite { underflow } else { Error::NonFinite(progress) });
+                }
+            }
+        }
+        self.recorder.end(&self.x)
+    }
+
+    fn progress(&self, span: Span) -> Progress {
+        Progress { t: span.t, h: span.h, steps: self.stats.accepted, evaluations: self.stats.evaluations }
+    }
+
+    /// Slope `slope` at a state.
+    fn evaluate(&mut self, slope: usize, t: f64, from: State) -> Result<()> {
+        let len = self.x.len();
+        let x = match from {
+            State::Current => &self.x,
+            State::Next => &self.next,
+            State::Scratch => &self.scratch,
+        };
+        self.stats.evaluations += 1;
+        self.recorder.evaluate(self.dynamics, slope, t, x, &mut self.slopes[slope * len..(slope + 1) * len])
+    }
+
+    /// Sees to it that f(t_n, x_n) is known.
+    fn first_slope(&mut self, span: Span) -> Result<()> {
+        if self.have_first {
+            return Ok(());
+        }
+        self.evaluate(0, span.t, State::Current)?;
+        self.have_first = true;
+        self.check_slope(0, span)
+    }
+
+    fn check_slope(&self, slope: usize, span: Span) -> Result<()> {
+        let len = self.x.len();
+        match self.slopes[slope * len..(slope + 1) * len].iter().all(|k| k.is_finite()) {
+            true => Ok(()),
+            false => Err(Error::NonFinite(self.progress(span))),
+        }
+    }
+
+    fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
+        let len = self.x.len();
+        let order = self.options.method.order;
+        let limit = if self.options.controller == Controller::Torchdiffeq { f64::INFINITY } else { interval };
+        let mut guess = self.control.first_guess(self.dynamics.layout(), &self.x, &self.slopes[..len]);
+        guess.h = guess.h.min(limit);
+        let (first, rest) = self.slopes.split_at_mut(len);
+        combine(&mut self.scratch, &self.x, std::iter::once((direction * guess.h, &*first)));
+        let end = t + direction * guess.h;
+        let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
+        self.stats.evaluations += 1;
+        self.dynamics.evaluate(end, &self.scratch, None, &mut rest[..len])?;
+        let h = self.control.first_step(self.dynamics.layout(), &self.x, [first, &rest[..len]], guess, order);
+        // A field that is not finite nearby: the error control finds how near.
+        Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
+    }
+
+    /// Tries a step: slopes of the stages, and x_{n+1} with its carry in `next`.
+    fn attempt(&mut self, span: Span, stages: usize) -> Result<()> {
+        let method = self.options.method;
+        for stage in 1..stages {
+            let from = if stage == method.gradient_stages() {
+                // First same as last: this stage's state is x_{n+1} itself.
+                self.advance(span);
+                State::Next
+            } else {
+                stage_state(method, stage, span.h, &self.x, &self.slopes, &mut self.scratch);
+                State::Scratch
+            };
+            self.evaluate(stage, span.stage_time(method, stage), from)?;
+        }
+        if stages == method.gradient_stages() {
+            self.advance(span);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, span: Span) {
+        increment(self.options.method, span.h, &self.slopes, &mut self.scratch);
+        self.next.copy_from_slice(&self.x);
+        self.next_carry.copy_from_slice(&self.carry);
+        accumulate(self.options.summation, &mut self.next, &mut self.next_carry, &self.scratch);
+    }
+
+    /// Takes the step that was tried, and writes the outputs that it reaches.
+    fn accept(&mut self, span: Span, lands: bool) -> Result<()> {
+        if self.stats.accepted == 0 {
+            self.stats.first_step = span.h;
+        }
+        self.stats.last_step = span.h;
+        self.stats.accepted += 1;
+        self.recorder.accept(span, &self.x)?;
+        // First same as last: f(x_{n+1}) stands behind the slopes that made it.
+        self.have_first = self.options.adaptive() && self.options.method.fsal();
+        if self.interpolates {
+            self.interpolate(span)?;
+        }
+        let next = self.options.method.gradient_stages() * self.x.len();
+        if self.have_first {
+            self.slopes.copy_within(next.., 0);
+        }
+        std::mem::swap(&mut self.x, &mut self.next);
+        std::mem::swap(&mut self.carry, &mut self.next_carry);
+        if lands { self.land() } else { Ok(()) }
+    }
+
+    /// Writes the outputs within the step just taken; `have_first` says whether f(x_{n+1}) is known, and afterwards too.
+    fn interpolate(&mut self, span: Span) -> Result<()> {
+        let outputs = self.outputs_within(span);
+        if outputs.is_empty() {
+            return Ok(());
+        }
+        if !self.have_first {
+            let next = self.options.method.gradient_stages();
+            self.evaluate(next, span.end, State::Next)?;
+            self.check_slope(next, Span { t: span.end, ..span })?;
+            self.have_first = true;
+        }
+        self.inside.set(self.options.method, span, self.times, outputs.clone())?;
+        for (index, output) in outputs.enumerate() {
+            self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
+            (self.write)(output, &self.scratch);
+            self.recorder.output(output, true);
+            self.output += 1;
+        }
+        Ok(())
+    }
+
+    /// The outputs in (t_n, t_{n+1}] that are not the last.
+    fn outputs_within(&self, span: Span) -> Range<usize> {
+        let reached = |&&t: &&f64| (t - span.end) * span.h.signum() <= 0.0;
+        let rest = &self.times[self.output..self.times.len() - 1];
+        self.output..self.output + rest.iter().take_while(reached).count()
+    }
+
+    /// Writes the current state as the next output.
+    fn land(&mut self) -> Result<()> {
+        (self.write)(self.output, &self.x);
+        self.recorder.output(self.output, false);
+        self.output += 1;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    Current,
+    Next,
+    Scratch,
+}
