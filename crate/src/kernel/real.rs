@@ -25,6 +25,9 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const LN_2: (Self, Self);
     /// Below, e^x is taken to be zero.
     const EXP_FLOOR: Self;
+    /// tanh as x·p(x²) / q(x²), lowest power first, and the |x| beyond which it is ±1; where that is as good as the
+    /// exponential and cheaper.
+    const TANH: Option<Rational<Self>>;
     /// Terms of the series of e^r − 1 for |r| ≤ ½ ln 2, and of atanh s for s ≤ 1/3.
     const EXP_TERMS: usize;
     const ATANH_TERMS: usize;
@@ -35,12 +38,39 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     fn sin_cos(self) -> (Self, Self);
 }
 
+/// Coefficients of a ratio of polynomials.
+pub struct Rational<T: 'static> {
+    pub numerator: &'static [T],
+    pub denominator: &'static [T],
+    pub limit: T,
+}
+
 impl Real for f32 {
     const DTYPE: &'static str = "float32";
     const ROUND: f32 = 12_582_912.0;
     const LOG2_E: f32 = std::f32::consts::LOG2_E;
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     const EXP_FLOOR: f32 = -87.0;
+    /// The approximation of degree 13 over 6 that Eigen uses.
+    #[allow(clippy::excessive_precision, reason = "coefficients stand as they are printed")]
+    const TANH: Option<Rational<f32>> = Some(Rational {
+        numerator: &[
+            4.893_524_558_917_86e-3,
+            6.372_619_288_754_36e-4,
+            1.485_722_357_179_79e-5,
+            5.122_297_090_371_14e-8,
+            -8.604_671_522_137_35e-11,
+            2.000_187_904_824_77e-13,
+            -2.760_768_477_423_55e-16,
+        ],
+        denominator: &[
+            4.893_525_185_543_85e-3,
+            2.268_434_632_439_00e-3,
+            1.185_347_056_866_54e-4,
+            1.198_258_394_667_02e-6,
+        ],
+        limit: 7.905_311_107_635_498,
+    });
     const EXP_TERMS: usize = 7;
     const ATANH_TERMS: usize = 8;
 
@@ -68,6 +98,7 @@ impl Real for f64 {
     const LOG2_E: f64 = std::f64::consts::LOG2_E;
     const LN_2: (f64, f64) = (0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10);
     const EXP_FLOOR: f64 = -708.0;
+    const TANH: Option<Rational<f64>> = None;
     const EXP_TERMS: usize = 13;
     const ATANH_TERMS: usize = 17;
 

@@ -140,11 +140,13 @@ impl<T: Real> PackedLayer<T> {
         for row in 0..self.place.outputs {
             let at = |vectors: &Vectors<T>, which| vectors.get(which)[row].wide();
             let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
-            let gate = sigmoid(at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias));
-            let drift = at(&self.vectors, Vector::HyperBias) * t;
             self.vectors.get_mut(Vector::Shift)[row] = T::of(shift);
-            self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
-            self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
+            if self.place.gate.is_some() {
+                let gate = sigmoid(at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias));
+                let drift = at(&self.vectors, Vector::HyperBias) * t;
+                self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
+                self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
+            }
         }
     }
 
@@ -248,7 +250,8 @@ impl<T: Real> Pass<T> {
         Ok(Self {
             activation: architecture.activation,
             time: architecture.time,
-            t: 0.0,
+            // No time is equal to it: the first one is set.
+            t: f64::NAN,
             panels,
             layers,
             tape_width,
@@ -270,6 +273,9 @@ impl<T: Real> Pass<T> {
 
     /// The time of the passes that follow.
     pub fn set_time(&mut self, t: f64) {
+        if self.t == t || (self.time == Time::None && !self.t.is_nan()) {
+            return;
+        }
         self.t = t;
         for layer in &mut self.layers {
             layer.set_time(t);
