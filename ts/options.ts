@@ -128,11 +128,11 @@ export function checkNames(options: unknown, names: readonly string[], where = "
   if (!object.valid(options)) throw refused("OPTION", where.slice(0, -1) || "options", "an object", describe(options));
   for (const name of Object.keys(options as object)) {
     if (names.includes(name)) continue;
-    const meant = names.find((known) => known.toLowerCase() === name.toLowerCase()) ?? aliases[name];
-    const hint = meant && names.includes(meant) ? `did you mean ${meant}? It is` : "the options are";
-    const message = `${where}${name}: no option of that name; ${hint} one of ${names.join(", ")}`;
-    const details = { argument: where + name, expected: names.join(", "), given: name };
-    throw new SymplecticAdjointError("OPTION", message.replace("It is one of", "There are"), details);
+    const meant = names.find((known) => known.toLowerCase() === name.toLowerCase() || known === aliases[name]);
+    const hint = meant ? `did you mean ${meant}? The` : "the";
+    const expected = names.join(", ");
+    const message = `${where}${name}: no option of that name; ${hint} options are ${expected}`;
+    throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
   }
 }
 
