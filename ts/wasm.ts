@@ -76,7 +76,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
     if (options.module === undefined && (options.simd === undefined || simd === current.simd)) return;
     throw refused("OPTION", "init", "to be called before the first use", `the ${current.simd} build is in use`);
   }
-  require(simd);
+  ensureSupport(simd);
   const source = options.module === undefined ? bytesOf(simd) : await options.module;
   compiled = { module: await compile(source), simd };
 }
@@ -112,7 +112,7 @@ function choose(): Simd {
   return supports("relaxed") ? "relaxed" : "simd128";
 }
 
-function require(simd: Simd): void {
+function ensureSupport(simd: Simd): void {
   if (supports(simd)) return;
   const what = simd === "relaxed" ? "relaxed SIMD" : "SIMD";
   throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no WebAssembly ${what}; use a newer one`);
@@ -139,7 +139,7 @@ export function instance(): Instance {
   if (current && !current.lost) return current;
   if (!compiled) {
     const simd = choose();
-    require(simd);
+    ensureSupport(simd);
     try {
       compiled = { module: new WebAssembly.Module(bytesOf(simd)), simd };
     } catch (cause) {

@@ -165,8 +165,3 @@ export class TensorFile {
  * Bytes in all buffers of all solves and fields that are alive.
  */
 export function liveBytes(): number;
-
-/**
- * Every method: `[{ name, order, stages, gradientStages, adaptive, fsal }]`.
- */
-export function methods(): Array<any>;

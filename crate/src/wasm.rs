@@ -175,22 +175,6 @@ pub fn live() -> f64 {
     live_bytes() as f64
 }
 
-/// Every method: `[{ name, order, stages, gradientStages, adaptive, fsal }]`.
-#[wasm_bindgen]
-pub fn methods() -> Array {
-    let describe = |method: &&Tableau| {
-        let object = Object::new();
-        set(&object, "name", method.name);
-        set(&object, "order", method.order);
-        set(&object, "stages", method.stages() as u32);
-        set(&object, "gradientStages", method.gradient_stages() as u32);
-        set(&object, "adaptive", method.adaptive());
-        set(&object, "fsal", method.fsal());
-        JsValue::from(object)
-    };
-    METHODS.iter().map(describe).collect()
-}
-
 /// Options of a solve, set one by one by the names of the public API.
 #[wasm_bindgen]
 pub struct SolveOptions(Options);
