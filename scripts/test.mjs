@@ -16,8 +16,8 @@ function step(title, body) {
 }
 
 step("packages", () => [".", "test", "test/platform", "demo"].forEach(install));
-// On the machine that decides, a stale build fails; elsewhere it is built anew.
 step("Rust", () => ensureRust("fmt", "clippy"));
+// On the machine that decides, a stale build fails; elsewhere it is built anew.
 step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
 step("format and lint", () => {
   run(bin("biome"), ["ci", "--error-on-warnings"]);

@@ -6,7 +6,7 @@ use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
 use crate::memory::Ledger;
 use crate::network::Mlp;
-use crate::network::pass::{Pass, Wanted};
+use crate::network::pass::Pass;
 
 impl<T: Real> VectorField<T> for Mlp<T> {
     fn state_size(&self) -> usize {
@@ -71,9 +71,8 @@ impl<T: Real> Dynamics<T> for MlpDynamics<T> {
             let of = |features: usize| block.start * features..block.end * features;
             let width = self.pass.tape_width();
             let tape = tape.as_deref_mut().map(|tape| &mut tape[of(width)]);
-            let wanted = if tape.is_some() { Wanted::Both } else { Wanted::Value };
             let (x, k) = (&x[of(self.layout.arrays[0])], &mut k[of(self.outputs)]);
-            self.pass.forward(block, x, tape, Some(k), wanted);
+            self.pass.forward(block, x, tape, Some(k));
         }
         Ok(())
     }
@@ -89,7 +88,7 @@ impl<T: Real> Dynamics<T> for MlpDynamics<T> {
             let x = &x[of(state)];
             let tape = tape.map(|tape| &tape[of(width)]);
             if tape.is_none() {
-                self.pass.forward(block.clone(), x, None, None, Wanted::Tape);
+                self.pass.forward(block.clone(), x, None, None);
             }
             if !pull.products.is_empty() {
                 let value = self.pass.value(block.clone(), x, tape);

@@ -20,15 +20,6 @@ use crate::memory::{Buffer, Ledger, Purpose};
 /// the gradient, few enough that their activations stay in the cache.
 const BLOCK_PANELS: usize = 4;
 
-/// What a forward pass is run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
-    Value,
-    /// The last product is skipped where no tape needs it.
-    Tape,
-    Both,
-}
-
 /// A network's parameters, packed, with the scratch for one block.
 pub struct Pass<T> {
     activation: Activation,
@@ -282,16 +273,11 @@ impl<T: Real> Pass<T> {
         }
     }
 
-    /// Runs a block forward: `x` is its input, `tape` where to keep its tape (else in this pass's own), `value` where the
-    /// output goes.
-    pub fn forward(
-        &mut self,
-        block: Range<usize>,
-        x: &[T],
-        tape: Option<&mut [T]>,
-        mut value: Option<&mut [T]>,
-        wanted: Wanted,
-    ) {
+    /// Runs a block forward from its input `x`. `value` is where the output goes; without one the pass is for its tape, and
+    /// the last product is left out where that does not need it. `tape` is where to keep the tape, else this pass's own,
+    /// where a pass for its value leaves out what only the transpose needs.
+    pub fn forward(&mut self, block: Range<usize>, x: &[T], tape: Option<&mut [T]>, mut value: Option<&mut [T]>) {
+        let taped = tape.is_some() || value.is_none();
         let lanes = block.len();
         let (activation, squash) = (self.activation, self.time == Time::ConcatSquash);
         let tape = match tape {
@@ -301,7 +287,7 @@ impl<T: Real> Pass<T> {
         let last = self.layers.len() - 1;
         let mut input = 0..0;
         for (index, layer) in self.layers.iter().enumerate() {
-            if index == last && wanted == Wanted::Tape && !squash {
+            if index == last && value.is_none() && !squash {
                 break;
             }
             let outputs = layer.place.outputs;
@@ -324,7 +310,7 @@ impl<T: Real> Pass<T> {
                     layer.squash(panel.width, &u[range.clone()], z);
                 }
                 if index < last {
-                    if activation.keeps_derivative() && wanted != Wanted::Value {
+                    if activation.keeps_derivative() && taped {
                         activation.apply_keeping(z, &mut d[range]);
                     } else {
                         activation.apply(z);
