@@ -26,14 +26,8 @@ export function symplecticPeak({ widths, batch, dtype, keepsDerivative = false }
 
   const state = lanes * widths[0];
   const slice = batch * widths[0];
-  const chunked = (item, bytes) => {
-    const perChunk = Math.min(Math.max(1, Math.floor(16384 / bytes)), steps);
-    return Math.ceil(steps / perChunk) * perChunk * item;
-  };
   const always =
-    size * (parameters + packed + tape + scratch + 2 * state + chunked(state, state * size) + outputs * slice) +
-    chunked(16, 16) +
-    4 * outputs;
+    size * (parameters + packed + tape + scratch + (steps + 2) * state + outputs * slice) + 16 * steps + 4 * outputs;
   const forward = size * (5 * state + (stages + 1) * state);
   const backward = size * (3 * state + 2 * stages * state + outputs * state + 3 * parameters);
   return always + Math.max(forward, backward);

@@ -6,6 +6,18 @@ import type { Bytes, Solution, SolveStats } from "./odeint.js";
 import { adjointOptions, type GradientOptions, readOptions, solveOptions } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
 
+/** What the solve has retained for its gradients. */
+export interface Retention {
+  /** Of so many steps the tapes, of so many more the stage states, of so many more x_n alone. */
+  readonly tapes: number;
+  readonly stages: number;
+  readonly states: number;
+  /** Or room for so many states and carries, where there was none for a state a step: the others are computed again. */
+  readonly checkpoints: number;
+  /** Whether a step of which only x_n is retained is taped as a whole while it is transposed. */
+  readonly stepTapes: boolean;
+}
+
 /** What a gradient took, the solve not included. */
 export interface GradientStats {
   /** Evaluations of the vector field on the way back. */
@@ -14,6 +26,7 @@ export interface GradientStats {
   readonly vjps: number;
   /** Steps of the backward integration; only the continuous adjoint has any. */
   readonly backwardSteps: number;
+  readonly retention: Retention;
   /** Peak of the solve and its gradients together. */
   readonly peakBytes: Bytes;
 }
@@ -72,8 +85,8 @@ class Recording<D extends Dtype> {
     const { dtype } = field;
     const [forward, backward] = [solveOptions(wasm, dtype, settings), adjointOptions(wasm, dtype, settings)];
     try {
-      const method = settings.gradient ?? "symplectic";
-      this.#recorded = call(wasm, () => rust.record(start, batch, ends, forward, method, backward));
+      const { gradient: method = "auto", memoryBudget } = settings;
+      this.#recorded = call(wasm, () => rust.record(start, batch, ends, forward, method, memoryBudget, backward));
     } finally {
       release(wasm, forward);
       release(wasm, backward);

@@ -57,12 +57,21 @@ export interface SolveOptions extends StepOptions {
   output?: "land" | "interpolate";
 }
 
-/** How a gradient is computed; all but `adjoint` give bitwise the same. */
-export type GradientMethod = "symplectic" | "backprop" | "baseline" | "aca" | "adjoint";
+/**
+ * How a gradient is computed; all but `adjoint` give bitwise the same. `auto` is the fastest that `memoryBudget` allows; the
+ * others retain the x_n (`symplectic`, and `aca`, which recomputes a step's tapes together), x_0 alone (`baseline`), or all
+ * tapes (`backprop`).
+ */
+export type GradientMethod = "auto" | "symplectic" | "backprop" | "baseline" | "aca" | "adjoint";
 
 export interface GradientOptions extends SolveOptions {
-  /** Default `symplectic`. */
+  /** Default `auto`. */
   gradient?: GradientMethod;
+  /**
+   * Bytes that a solve and its gradients may take together, as `stats.peakBytes.total` counts them; for `auto`. Default
+   * 512 MiB. One that cannot do is refused with the least that would, as the error's `bytes`.
+   */
+  memoryBudget?: number;
   /** How the continuous adjoint integrates backward; what is not given is as in the solve. */
   adjoint?: StepOptions;
 }
@@ -92,7 +101,7 @@ const METHODS: readonly Method[] = [
   ...(["euler", "midpoint", "heun", "ralston", "rk4", "rk38"] as const),
   ...(["fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"] as const),
 ];
-const GRADIENTS: readonly GradientMethod[] = ["symplectic", "backprop", "baseline", "aca", "adjoint"];
+const GRADIENTS: readonly GradientMethod[] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
 
 const stepRules: Record<keyof StepOptions, Rule> = {
   method: oneOf(METHODS),
@@ -115,6 +124,7 @@ const gradientRules: Record<keyof GradientOptions | "partial", Rule> = {
   ...stepRules,
   output: oneOf(["land", "interpolate"]),
   gradient: oneOf(GRADIENTS),
+  memoryBudget: positive,
   adjoint: object,
   // One object may serve solves and gradients.
   partial: { expected: "true or false", valid: (value) => typeof value === "boolean" },
@@ -188,6 +198,10 @@ function snapshot<T>(options: unknown, rules: Record<string, Rule>, where = ""):
 /** The options of a solve or a gradient, checked and read once. */
 export function readOptions(options: unknown): GradientOptions & { partial?: boolean } {
   const read = snapshot<GradientOptions>(options, gradientRules);
+  const { memoryBudget, gradient = "auto" } = read;
+  if (memoryBudget !== undefined && gradient !== "auto") {
+    throw refused("OPTION", "memoryBudget", `nothing where gradient is ${gradient}`, describe(memoryBudget));
+  }
   if (read.adjoint !== undefined) read.adjoint = snapshot<StepOptions>(read.adjoint, stepRules, "adjoint.");
   return read;
 }

@@ -17,6 +17,7 @@ export {
   type LossAndCotangent,
   meanSquaredError,
   type Pullback,
+  type Retention,
   type Vjp,
   valueAndGrad,
   vjp,

@@ -19,9 +19,9 @@ export class Field {
      */
     odeint(y0: any, batch: number, times: any, options: SolveOptions): Solved;
     /**
-     * A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
+     * A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
      */
-    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, backward: SolveOptions): Recorded;
+    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, budget: number | null | undefined, backward: SolveOptions): Recorded;
     /**
      * The transpose of f at (t, y).
      */

@@ -126,22 +126,24 @@ class Field {
         return ret >>> 0;
     }
     /**
-     * A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
+     * A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
      * @param {SolveOptions} options
      * @param {string} gradient
+     * @param {number | null | undefined} budget
      * @param {SolveOptions} backward
      * @returns {Recorded}
      */
-    record(y0, batch, times, options, gradient, backward) {
+    record(y0, batch, times, options, gradient, budget, backward) {
         _assertClass(options, SolveOptions);
         _assertClass(backward, SolveOptions);
         const val2 = +batch;
+        const val3 = +(isLikeNone(budget) ? 0 : budget);
         const ptr0 = passStringToWasm0(gradient, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
         const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.field_record(this.__wbg_ptr, y0, val2, times, options.__wbg_ptr, ptr0, len0, backward.__wbg_ptr);
+        const ret = wasm.field_record(this.__wbg_ptr, y0, val2, times, options.__wbg_ptr, ptr0, len0, !isLikeNone(budget), val3, backward.__wbg_ptr);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }

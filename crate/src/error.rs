@@ -55,6 +55,9 @@ pub enum Error {
     )]
     OutOfMemory { bytes: usize, purpose: &'static str },
 
+    #[error("memoryBudget: expected at least {least} bytes for this problem, given {given}")]
+    Budget { given: usize, least: usize },
+
     #[error("{0}")]
     File(String),
 
@@ -68,7 +71,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Error::Shape { .. } => "SHAPE",
-            Error::Option { .. } => "OPTION",
+            Error::Option { .. } | Error::Budget { .. } => "OPTION",
             Error::NonFiniteInput { .. } | Error::NonFinite(_) => "NON_FINITE",
             Error::StepUnderflow { .. } => "STEP_UNDERFLOW",
             Error::MaxSteps(_) => "MAX_STEPS",

@@ -1,6 +1,8 @@
 //! Gradients of solves: the exact ones, which differ only in what the solve retains and what the way back computes again,
 //! and the continuous adjoint.
 
+mod checkpoints;
+mod plan;
 mod retention;
 mod sweep;
 pub(crate) mod swept;
@@ -14,13 +16,18 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::{Forgetful, Options, Problem, Solution};
+use plan::Plan;
 use retention::{Retention, Tracks};
 use sweep::sweep;
-pub use swept::GradientStats;
+pub use swept::{GradientStats, RetentionStats};
 
 /// How a gradient is computed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Method {
+    /// Whatever is fastest within a budget of so many bytes for the solve and its gradients together: tapes, stage states,
+    /// or x_n for each step, or fewer checkpoints with steps taken again. The gradient is bitwise that of the methods below,
+    /// but for the last.
+    Auto { budget: usize },
     /// The symplectic adjoint method: the x_n are retained, a step's stages recomputed, one use taped at a time.
     Symplectic,
     /// The tapes of all uses are retained.
@@ -32,6 +39,15 @@ pub enum Method {
     /// The continuous adjoint (Chen et al. 2018): (x, λ, ∂L/∂θ) is integrated backward with these options. Its gradient is
     /// not that of the numbers computed.
     Adjoint(Box<Options>),
+}
+
+/// What [`Method::Auto`] may use unless told otherwise: 512 MiB.
+pub const DEFAULT_BUDGET: usize = 512 << 20;
+
+impl Default for Method {
+    fn default() -> Self {
+        Method::Auto { budget: DEFAULT_BUDGET }
+    }
 }
 
 /// A solve, with what its gradients need. It keeps the parameters of its time.
@@ -72,7 +88,7 @@ impl<T: Real> Gradient<T> {
 /// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs.
 ///
 /// # Errors
-/// As `odeint`.
+/// As `odeint`; `Budget` where a budget is too small.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -91,12 +107,13 @@ pub fn vjp<T: Real>(
         });
     }
     let retention = match method {
-        Method::Backprop => Retention::Tapes,
-        Method::Baseline => Retention::Start,
-        Method::Aca => Retention::States { tapes: true },
-        _ => Retention::States { tapes: false },
+        Method::Auto { budget } => Retention::Budget(*budget),
+        Method::Backprop => Retention::Fixed(Plan::TAPES),
+        Method::Baseline => Retention::Fixed(Plan::REPLAY),
+        Method::Aca => Retention::Fixed(Plan::STEP_TAPES),
+        _ => Retention::Fixed(Plan::STATES),
     };
-    let mut tracks = Box::new(Tracks::new(retention, &problem)?);
+    let mut tracks = Box::new(Tracks::new(&retention, &problem)?);
     let (solution, failure) = problem.solve(&mut *tracks)?;
     failure.map_or(Ok(()), Err).map(|()| Trajectory { solution, problem, kept: Kept::Discrete(tracks) })
 }
@@ -108,7 +125,7 @@ impl<T: Real> Trajectory<T> {
             Kept::Discrete(tracks) => Some(tracks),
             Kept::Continuous(_) => None,
         };
-        tracks.into_iter().flat_map(|tracks| tracks.steps())
+        tracks.into_iter().flat_map(|tracks| (0..tracks.records.count()).map(|step| tracks.records.step(step)))
     }
 
     /// The gradient for a cotangent ∂L/∂y `[times, batch, state]`. It may be asked for again and again.
@@ -165,6 +182,10 @@ impl<T: Real> Trajectory<T> {
                 evaluations: after.evaluations - before.evaluations,
                 vjps: after.vjps - before.vjps,
                 backward_steps: swept.backward_steps,
+                retention: match kept {
+                    Kept::Discrete(tracks) => tracks.stats(),
+                    Kept::Continuous(_) => RetentionStats::default(),
+                },
                 peak: ledger.peak(),
             },
         })

@@ -14,7 +14,7 @@ use crate::control::Controller;
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::{self, FieldVjp, VectorField};
-use crate::gradient::{GradientStats, Method, Trajectory, vjp};
+use crate::gradient::{DEFAULT_BUDGET, GradientStats, Method, Trajectory, vjp};
 use crate::kernel::real::Real;
 use crate::kernel::vector::Summation;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
@@ -80,6 +80,12 @@ fn thrown(error: Error) -> JsValue {
         }
         Error::NonFiniteInput { argument, .. } => set(&object, "argument", *argument),
         Error::OutOfMemory { bytes, .. } => set(&object, "bytes", *bytes as f64),
+        Error::Budget { given, least } => {
+            set(&object, "argument", "memoryBudget");
+            set(&object, "expected", format!("at least {least} bytes"));
+            set(&object, "given", given.to_string());
+            set(&object, "bytes", *least as f64);
+        }
         _ => {}
     }
     if let Some(progress) = error.progress() {
@@ -118,6 +124,13 @@ fn gradient_stats_object(stats: &GradientStats) -> JsValue {
     set(&object, "evaluations", stats.evaluations as f64);
     set(&object, "vjps", stats.vjps as f64);
     set(&object, "backwardSteps", stats.backward_steps as f64);
+    let retention = Object::new();
+    set(&retention, "tapes", stats.retention.tapes as f64);
+    set(&retention, "stages", stats.retention.stages as f64);
+    set(&retention, "states", stats.retention.states as f64);
+    set(&retention, "checkpoints", stats.retention.checkpoints as f64);
+    set(&retention, "stepTapes", stats.retention.step_tapes);
+    set(&object, "retention", retention);
     set(&object, "peakBytes", bytes_object(&stats.peak));
     object.into()
 }
@@ -394,7 +407,7 @@ impl Field {
         Ok(Solved { solution, error: failure })
     }
 
-    /// A solve that retains what the gradient method needs; `backward` are the options of the continuous adjoint.
+    /// A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
     pub fn record(
         &self,
         y0: &JsValue,
@@ -402,6 +415,7 @@ impl Field {
         times: &JsValue,
         options: &SolveOptions,
         gradient: &str,
+        budget: Option<f64>,
         backward: &SolveOptions,
     ) -> JsResult<Recorded> {
         fn run<T: JsReal>(
@@ -415,13 +429,14 @@ impl Field {
             vjp(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options, method)
         }
         let method = match gradient {
+            "auto" => Method::Auto { budget: budget.map_or(DEFAULT_BUDGET, |bytes| bytes as usize) },
             "symplectic" => Method::Symplectic,
             "backprop" => Method::Backprop,
             "baseline" => Method::Baseline,
             "aca" => Method::Aca,
             "adjoint" => Method::Adjoint(Box::new(backward.0.clone())),
             _ => {
-                let expected = "symplectic, backprop, baseline, aca, adjoint".into();
+                let expected = "auto, symplectic, backprop, baseline, aca, adjoint".into();
                 return Err(thrown(Error::Option { argument: "gradient", expected, given: gradient.into() }));
             }
         };

@@ -7,7 +7,7 @@ use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
 use symplectic_adjoint::tableau::METHODS;
 use symplectic_adjoint::{
-    Activation, Architecture, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
+    Activation, Architecture, Error, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
 };
 
 /// Numbers in ±1, the same for the same seed.
@@ -122,6 +122,48 @@ fn exact_methods_agree_bitwise<T: Real>(setting: &Setting) {
         .collect();
     for other in &gradients[1..] {
         assert_eq!(&gradients[0], other);
+    }
+}
+
+/// Under every budget from the least that does to one for all tapes: the same gradient, and no more memory than that.
+fn budgets_change_nothing<T: Real>(setting: &Setting) {
+    let (field, y0, options) = (setting.field::<T>(), setting.y0::<T>(), setting.options());
+    let run = |method: &Method| {
+        let mut trajectory = vjp(&field, y0.view(), &setting.times, &options, method)?;
+        let [(first, _), (again, stats)] = [0, 1].map(|_| {
+            let gradient = trajectory.pullback(setting.w().view()).unwrap();
+            let times = gradient.times.clone().unwrap();
+            let all = [bits(gradient.y0().iter().copied()), bits(gradient.parameters().iter().copied()), bits(times)];
+            (all, gradient.stats)
+        });
+        assert_eq!(first, again, "a second pullback");
+        Ok::<_, Error>((first, stats, trajectory.solution.stats.accepted))
+    };
+    let (expected, backprop, steps) = run(&Method::Backprop).unwrap();
+    let (_, symplectic, _) = run(&Method::Symplectic).unwrap();
+    let Err(Error::Budget { least, given: 1 }) = run(&Method::Auto { budget: 1 }) else {
+        panic!("one byte is enough for nothing")
+    };
+    assert!(least <= symplectic.peak.total() + 64 * 16 + 2 * setting.y0::<T>().len().next_multiple_of(16) * 8);
+    let most = backprop.peak.total().max(least);
+    let mut before = usize::MAX;
+    for part in 0..12 {
+        let budget = least + (most - least) * part * part / 121;
+        let (gradients, stats, _) = run(&Method::Auto { budget }).unwrap();
+        assert_eq!(gradients, expected, "budget {budget} of {least} to {most}");
+        assert!(stats.peak.total() <= budget, "{} > {budget}: {stats:?}", stats.peak.total());
+        let retained = stats.retention;
+        let whole = retained.tapes + retained.stages + retained.states;
+        assert!(whole == steps || (whole == 0 && (options.adaptive() || retained.checkpoints < steps)));
+        // Adaptive solves keep chunks of unknown number, so that more memory may do a little less.
+        if !options.adaptive() {
+            assert!(stats.evaluations <= before, "more memory does no more work");
+            before = stats.evaluations;
+        }
+    }
+    if !options.adaptive() {
+        assert_eq!(before, backprop.evaluations, "enough for all tapes");
+        assert!(matches!(run(&Method::Auto { budget: least - 1 }), Err(Error::Budget { .. })));
     }
 }
 
@@ -261,6 +303,12 @@ proptest! {
     fn retention_changes_no_bit(setting in setting()) {
         exact_methods_agree_bitwise::<f64>(&setting);
         exact_methods_agree_bitwise::<f32>(&setting);
+    }
+
+    #[test]
+    fn budgets_change_no_bit(setting in setting()) {
+        budgets_change_nothing::<f64>(&setting);
+        budgets_change_nothing::<f32>(&setting);
     }
 
     #[test]

@@ -9,7 +9,7 @@ const cases = readdirSync(folder)
   .map((file) => JSON.parse(readFileSync(new URL(file, folder), "utf8")));
 
 describe.each(["float64", "float32"] as const)("golden cases in %s", (dtype) => {
-  test.each(["symplectic", "backprop", "baseline", "aca"] as const)("by %s", (gradient) => {
+  test.each(["symplectic", "backprop", "baseline", "aca", "auto"] as const)("by %s", (gradient) => {
     expect(cases).toHaveLength(17);
     for (const golden of cases) {
       const { errors } = runGolden(api, golden, { dtype, gradient });

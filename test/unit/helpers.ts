@@ -1,7 +1,7 @@
 import type { ArrayOf, Dtype, GradientMethod, Method } from "symplectic-adjoint";
 import { expect } from "vitest";
 
-export const EXACT: GradientMethod[] = ["symplectic", "backprop", "baseline", "aca"];
+export const EXACT: GradientMethod[] = ["symplectic", "backprop", "baseline", "aca", "auto"];
 export const METHODS: Method[] = [
   ...(["euler", "midpoint", "heun", "ralston", "rk4", "rk38"] as const),
   ...(["fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"] as const),

@@ -5,7 +5,9 @@
 
 use std::ops::Range;
 
-use super::retention::{Retention, Tracks, Use};
+use super::checkpoints::{Checkpoints, next_place};
+use super::plan::{Plan, Recomputed, States};
+use super::retention::Tracks;
 use super::swept::Swept;
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
@@ -13,34 +15,37 @@ use crate::kernel::real::Real;
 use crate::kernel::vector::{Summation, accumulate, combine_terms};
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem};
-use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, stage_state};
+use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, increment, stage_state};
+use crate::tableau::Tableau;
 
 /// From ∂L/∂y of all outputs, packed one behind the other.
-pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[T]) -> Result<Swept<T>> {
-    let replayed = match tracks.retention {
-        Retention::Start => Some(tracks.replay(problem)?),
-        _ => None,
-    };
-    let Problem { dynamics, options, times, ledger, .. } = problem;
+pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w: &[T]) -> Result<Swept<T>> {
+    let replayed = if tracks.plan.replay { Some(tracks.replay(problem)?) } else { None };
+    let Problem { dynamics, options, times, ledger, start, .. } = problem;
     let dynamics = &mut **dynamics;
-    let (method, len, steps) = (tracks.method, tracks.len, tracks.records.count());
+    let Tracks { plan, method, tape_len, len, records, places, kept, checkpoints, end, .. } = tracks;
+    let (plan, method, len, records, steps) = (*plan, *method, *len, &*records, records.count());
+    let kept = replayed.as_ref().unwrap_or(kept);
     let stages = method.gradient_stages();
     let last = times.len() - 1;
     let output = |index: usize| &w[index * len..(index + 1) * len];
+    let span = |step: usize| records.span(step, times[last]);
 
     let mut totals = Totals::new(ledger, options.summation, len, dynamics.parameters())?;
     let mut scratch = Buffer::<T>::zeroed(ledger, Purpose::Workspace, len)?;
     let mut slopes = Buffer::zeroed(ledger, Purpose::Stages, stages * len)?;
-    let mut recomputed = Recomputed::new(ledger, tracks)?;
+    let recomputed = plan.recomputed();
+    let mut step_again = StepAgain::new(ledger, recomputed, stages, len, if plan.step_tapes { *tape_len } else { 0 })?;
+    let mut way = Way::new(ledger, plan, recomputed, checkpoints, start)?;
     let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut products = Vec::new();
-    let mut outputs = Outputs { interpolated: options.interpolates(), places: &tracks.places, rest: last };
-    let mut chain = TimeChain::new(options, &tracks.places);
+    let mut outputs = Outputs { interpolated: options.interpolates(), places, rest: last };
+    let mut chain = TimeChain::new(options, places);
 
     totals.add_state(output(last));
     // The outputs within a step, and within the one before it.
     let (mut own, mut before) = (Inside::default(), Inside::default());
-    before.set(method, tracks.span(steps - 1, times[last]), times, outputs.within(Some(steps - 1)))?;
+    before.set(method, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
     if !before.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
         combine_terms(&mut scratch, before.terms(stages, w, len));
@@ -53,35 +58,32 @@ pub(super) fn sweep<T: Real>(tracks: &Tracks<T>, problem: &mut Problem<T>, w: &[
             products: &mut products,
             times: true,
         };
-        let dots = dynamics.pull(times[last], &tracks.end, None, pull)?;
+        let dots = dynamics.pull(times[last], end, None, pull)?;
         before.add_products(stages, &products);
         time_gradient[last] += dots.time;
         totals.add_state(&slopes[..len]);
         totals.add_step();
     }
     for step in (0..steps).rev() {
-        let span = tracks.span(step, times[last]);
         std::mem::swap(&mut own, &mut before);
-        before.set(
-            method,
-            tracks.span(step.saturating_sub(1), times[last]),
-            times,
-            outputs.within(step.checked_sub(1)),
-        )?;
+        before.set(method, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
 
-        let uses: Option<&[Use<T>]> = match tracks.retention {
-            Retention::Tapes => Some(tracks.uses()),
-            Retention::Start => replayed.as_deref(),
-            Retention::States { .. } => None,
-        };
-        if uses.is_none() {
-            recomputed.run(tracks, dynamics, step, span, &mut slopes)?;
+        if !kept.has_stages(step) {
+            let x = match plan.states {
+                States::All => kept.state(step),
+                States::Some(_) => way.state(step, |step, x, carry| {
+                    take_step(method, span(step), dynamics, &mut slopes, &mut scratch, x)?;
+                    accumulate(options.summation, x, carry, &scratch);
+                    Ok(())
+                })?,
+            };
+            step_again.run(method, dynamics, span(step), x, &mut slopes)?;
         }
-        let stage = |i: usize| match uses.map(|uses| &uses[step * stages + i]) {
-            Some(used) => (&*used.x, Some(&*used.tape)),
-            None => recomputed.stage(i),
+        let stage = |i: usize| match kept.has_stages(step) {
+            true => kept.stage(step, i),
+            false => step_again.stage(i),
         };
-        let transpose = Transpose { tableau: method, span, w, own: &mut own, before: &mut before };
+        let transpose = Transpose { tableau: method, span: span(step), w, own: &mut own, before: &mut before };
         let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient };
         let work = Scratch { g: &mut slopes, cotangent: &mut scratch, products: &mut products };
         let record = transpose.run(dynamics, stage, &totals.lambda, sums, work)?;
@@ -132,48 +134,100 @@ impl<T: Real> Totals<T> {
     }
 }
 
+/// `scratch` = x_{n+1} − x_n, computed again.
+fn take_step<T: Real>(
+    method: &'static Tableau,
+    span: Span,
+    dynamics: &mut dyn Dynamics<T>,
+    slopes: &mut [T],
+    scratch: &mut [T],
+    x: &[T],
+) -> Result<()> {
+    for (stage, t) in (0..method.gradient_stages()).map(|stage| (stage, span.stage_time(method, stage))) {
+        stage_state(method, stage, span.h, x, slopes, scratch);
+        dynamics.evaluate(t, scratch, None, &mut slopes[stage * x.len()..(stage + 1) * x.len()])?;
+    }
+    increment(method, span.h, slopes, scratch);
+    Ok(())
+}
+
+/// The x_n of a solve that has kept a few, from the last to the first.
+struct Way<'a, T> {
+    checkpoints: &'a mut Checkpoints<T>,
+    /// States that they may take at a time.
+    units: usize,
+    start: &'a [T],
+    x: Buffer<T>,
+    carry: Buffer<T>,
+}
+
+impl<'a, T: Real> Way<'a, T> {
+    fn new(
+        ledger: &Ledger,
+        plan: Plan,
+        recomputed: Recomputed,
+        checkpoints: &'a mut Checkpoints<T>,
+        start: &'a [T],
+    ) -> Result<Self> {
+        checkpoints.settle();
+        let units = if let States::Some(units) = plan.states { units } else { 0 };
+        let state = || {
+            let len = if recomputed == Recomputed::Steps { start.len() } else { 0 };
+            Buffer::zeroed(ledger, Purpose::Workspace, len)
+        };
+        Ok(Self { checkpoints, units, start, x: state()?, carry: state()? })
+    }
+
+    /// x at a step, from the nearest checkpoint before it; `take` takes a step.
+    fn state(&mut self, step: usize, mut take: impl FnMut(usize, &mut [T], &mut [T]) -> Result<()>) -> Result<&[T]> {
+        let Self { checkpoints, units, start, x, carry } = self;
+        let mut at = checkpoints.nearest(step, start, x, carry);
+        let mut next = next_place(at, step, step + 1, checkpoints.spare(*units));
+        while at < step {
+            take(at, x, carry)?;
+            at += 1;
+            if checkpoints.place(at, next, x, carry)? {
+                next = next_place(at, step, step + 1, checkpoints.spare(*units));
+            }
+        }
+        Ok(x)
+    }
+}
+
 /// The stage states of one step, computed again from x_n, and their tapes where those are wanted together.
-struct Recomputed<T> {
-    taped: bool,
+struct StepAgain<T> {
     len: usize,
     states: Buffer<T>,
     tape_len: usize,
     tapes: Buffer<T>,
 }
 
-impl<T: Real> Recomputed<T> {
-    fn new(ledger: &Ledger, tracks: &Tracks<T>) -> Result<Self> {
-        let stages = tracks.method.gradient_stages();
-        let (states, taped) = match tracks.retention {
-            Retention::States { tapes } => (stages, tapes),
-            _ => (0, false),
-        };
-        let tapes = if taped { stages * tracks.tape_len } else { 0 };
+impl<T: Real> StepAgain<T> {
+    fn new(ledger: &Ledger, recomputed: Recomputed, stages: usize, len: usize, tape_len: usize) -> Result<Self> {
+        let stages = if recomputed == Recomputed::Nothing { 0 } else { stages };
         Ok(Self {
-            taped,
-            len: tracks.len,
-            states: Buffer::zeroed(ledger, Purpose::Stages, states * tracks.len)?,
-            tape_len: tracks.tape_len,
-            tapes: Buffer::zeroed(ledger, Purpose::Tape, tapes)?,
+            len,
+            states: Buffer::zeroed(ledger, Purpose::Stages, stages * len)?,
+            tape_len,
+            tapes: Buffer::zeroed(ledger, Purpose::Tape, stages * tape_len)?,
         })
     }
 
     /// Runs a step again.
     fn run(
         &mut self,
-        tracks: &Tracks<T>,
+        method: &'static Tableau,
         dynamics: &mut dyn Dynamics<T>,
-        step: usize,
         span: Span,
+        x: &[T],
         slopes: &mut [T],
     ) -> Result<()> {
-        let (method, len) = (tracks.method, self.len);
-        let stages = method.gradient_stages();
+        let (len, tape_len, stages) = (self.len, self.tape_len, method.gradient_stages());
         for (i, state) in self.states.chunks_exact_mut(len).enumerate() {
-            stage_state(method, i, span.h, tracks.states.get(step), slopes, state);
+            stage_state(method, i, span.h, x, slopes, state);
             // The last slope serves no other stage; only its tape might be wanted.
-            if self.taped || i + 1 < stages {
-                let tape = self.taped.then(|| &mut self.tapes[i * self.tape_len..(i + 1) * self.tape_len]);
+            if tape_len > 0 || i + 1 < stages {
+                let tape = (tape_len > 0).then(|| &mut self.tapes[i * tape_len..(i + 1) * tape_len]);
                 dynamics.evaluate(span.stage_time(method, i), state, tape, &mut slopes[i * len..(i + 1) * len])?;
             }
         }
@@ -182,7 +236,7 @@ impl<T: Real> Recomputed<T> {
 
     /// X_i, and its tape if there is one.
     fn stage(&self, i: usize) -> (&[T], Option<&[T]>) {
-        let tape = self.taped.then(|| &self.tapes[i * self.tape_len..(i + 1) * self.tape_len]);
+        let tape = (self.tape_len > 0).then(|| &self.tapes[i * self.tape_len..(i + 1) * self.tape_len]);
         (&self.states[i * self.len..(i + 1) * self.len], tape)
     }
 }

@@ -11,8 +11,22 @@ pub struct GradientStats {
     pub vjps: usize,
     /// Steps of the backward integration (the continuous adjoint only).
     pub backward_steps: usize,
+    pub retention: RetentionStats,
     /// Peak memory of solve and gradients together.
     pub peak: Bytes,
+}
+
+/// What the solve has retained: of how many steps the tapes, of how many more the stage states, of how many more x_n alone;
+/// or of how many states at most, where it had to be fewer than there are steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionStats {
+    pub tapes: usize,
+    pub stages: usize,
+    pub states: usize,
+    /// Room for states and carries in place of a state a step.
+    pub checkpoints: usize,
+    /// Whether a step of which only x_n is known is taped as a whole while it is transposed.
+    pub step_tapes: bool,
 }
 
 /// λ_0, ∂L/∂θ and ∂L/∂times.

@@ -30,7 +30,9 @@ pub struct Stats {
 /// What a solve tells whoever retains something of it.
 pub(crate) trait Recorder<T: Real> {
     /// How many steps there will be, where that is known.
-    fn expect(&mut self, _steps: usize) {}
+    fn expect(&mut self, _steps: usize) -> Result<()> {
+        Ok(())
+    }
 
     /// `k = f(t, x)`, the slope of a stage of the step that is tried. Slope 0 is asked for once a step, all others again
     /// after a rejection; slope `gradient_stages` is f(x_{n+1}) and becomes slope 0 of the next step.
@@ -38,8 +40,8 @@ pub(crate) trait Recorder<T: Real> {
         dynamics.evaluate(t, x, None, k)
     }
 
-    /// The step from `x` is accepted.
-    fn accept(&mut self, _span: Span, _x: &[T]) -> Result<()> {
+    /// The step from `x` is accepted; `carry` is what the sums that led to x have rounded away.
+    fn accept(&mut self, _span: Span, _x: &[T], _carry: &[T]) -> Result<()> {
         Ok(())
     }
 
@@ -161,8 +163,7 @@ impl<T: Real> Run<'_, T> {
     /// Checks all intervals before the first step is taken.
     fn check_intervals(&mut self) -> Result<()> {
         let steps = (0..self.intervals()).map(|index| Ok(self.interval(index)?.steps)).sum::<Result<usize>>()?;
-        self.recorder.expect(steps);
-        Ok(())
+        self.recorder.expect(steps)
     }
 
     fn fixed(&mut self) -> Result<()> {
@@ -326,7 +327,7 @@ impl<T: Real> Run<'_, T> {
         }
         self.stats.last_step = span.h;
         self.stats.accepted += 1;
-        self.recorder.accept(span, &self.x)?;
+        self.recorder.accept(span, &self.x, &self.carry)?;
         // First same as last: f(x_{n+1}) stands behind the slopes that made it.
         self.have_first = self.options.adaptive() && self.options.method.fsal();
         if self.interpolates {

@@ -1,0 +1,184 @@
+//! How much a solve retains of its steps, and what a memory budget allows.
+//!
+//! By uses of the network (forward 1, transpose from a tape 2) a step of s stages costs 3s where its tapes are retained, 4s
+//! where its stage states are, 5s − 1 where only x_n is, and 4s where its tapes are then recomputed together.
+
+/// What a solve retains of its steps: of the older ones less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub states: States,
+    /// The first step whose stage states are retained, and the first whose tapes are as well.
+    pub stages_from: usize,
+    pub tapes_from: usize,
+    /// Whether a step of which only x_n is retained is taped as a whole.
+    pub step_tapes: bool,
+    /// Whether nothing is retained and the whole solve taped before it is transposed.
+    pub replay: bool,
+}
+
+/// The x_n that are retained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum States {
+    All,
+    /// So many states at a time, a carry counting as one; the others are recomputed from the nearest before.
+    Some(usize),
+}
+
+/// No step.
+pub(super) const NEVER: usize = usize::MAX;
+
+impl Plan {
+    pub const TAPES: Plan =
+        Plan { states: States::All, stages_from: 0, tapes_from: 0, step_tapes: false, replay: false };
+    pub const STATES: Plan = Plan { stages_from: NEVER, tapes_from: NEVER, ..Plan::TAPES };
+    pub const STEP_TAPES: Plan = Plan { step_tapes: true, ..Plan::STATES };
+    pub const REPLAY: Plan = Plan { states: States::Some(0), replay: true, ..Plan::STATES };
+
+    /// What a sweep has to recompute.
+    pub fn recomputed(&self) -> Recomputed {
+        match self.states {
+            _ if self.tapes_from == 0 || self.replay => Recomputed::Nothing,
+            States::All => Recomputed::Stages,
+            States::Some(_) => Recomputed::Steps,
+        }
+    }
+}
+
+/// What a sweep computes again at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recomputed {
+    Nothing,
+    /// The stages of a step from x_n.
+    Stages,
+    /// The steps from a checkpoint as well.
+    Steps,
+}
+
+/// The sizes that memory follows from, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    /// Of a state, of the tape of one use, and of the parameters.
+    pub state: usize,
+    pub tape: usize,
+    pub parameters: usize,
+    /// Stages that the solution depends on, and output times.
+    pub stages: usize,
+    pub outputs: usize,
+    /// What lives as long as the solve and its gradients: the packed network, x_0, x_N, the solution.
+    pub permanent: usize,
+}
+
+/// Bytes of a step's record.
+pub(super) const RECORD: usize = 16;
+
+impl Sizes {
+    /// Going forward: the running state, the next one, their carries, scratch; slopes.
+    fn forward(&self) -> usize {
+        self.state.saturating_mul(5 + self.stages + 1)
+    }
+
+    /// Going backward: cotangents; λ, its carry, scratch; slopes; the gradient, its carry, one step's sum.
+    fn backward(&self, recomputed: Recomputed) -> usize {
+        let again = match recomputed {
+            Recomputed::Nothing => 0,
+            Recomputed::Stages => self.stages,
+            // A running state and its carry.
+            Recomputed::Steps => self.stages + 2,
+        };
+        let states = self.state.saturating_mul(self.outputs + 3 + self.stages + again);
+        states.saturating_add(self.parameters.saturating_mul(3))
+    }
+
+    /// What cannot be done without, whatever is retained.
+    fn needed(&self, recomputed: Recomputed) -> usize {
+        self.permanent.saturating_add(self.forward().max(self.backward(recomputed)))
+    }
+
+    /// What a budget leaves for retaining, records included; `None` where it is too small in any case.
+    pub fn left(&self, budget: usize, recomputed: Recomputed) -> Option<usize> {
+        budget.checked_sub(self.needed(recomputed))
+    }
+
+    /// What a step's tapes take while they are recomputed together.
+    pub fn step_tapes(&self) -> usize {
+        self.stages.saturating_mul(self.tape)
+    }
+
+    /// The least budget that does for so many steps, with so many bytes of records.
+    pub fn least(&self, steps: usize, records: usize) -> usize {
+        let needed = |recomputed, step: usize| self.needed(recomputed).saturating_add(steps.saturating_mul(step));
+        let taped = needed(Recomputed::Nothing, self.stages.saturating_mul(self.state.saturating_add(self.tape)));
+        // For a step or two, their states take less than the way to them.
+        let least = taped.min(needed(Recomputed::Stages, self.state)).min(needed(Recomputed::Steps, 0));
+        least.saturating_add(records)
+    }
+
+    /// The cheapest plan for so many steps that fits, at most `limit` in what it retains; `Err` is the least budget that does.
+    pub fn plan(&self, budget: usize, steps: usize, records: usize, limit: Plan) -> Result<Plan, usize> {
+        let rest = |recomputed, bytes: usize| self.left(budget, recomputed)?.checked_sub(records.saturating_add(bytes));
+        let states = steps.saturating_mul(self.state);
+        let (extras, tapes) = ((self.stages - 1) * self.state, self.step_tapes());
+        let all = states.saturating_add(steps.saturating_mul(extras.saturating_add(tapes)));
+        if limit.tapes_from == 0 && rest(Recomputed::Nothing, all).is_some() {
+            return Ok(Plan::TAPES);
+        }
+        if let Some(rest) = rest(Recomputed::Stages, states) {
+            // With bytes enough for one of each, the states of a step cost less for what they save than its tapes.
+            let staged = times(rest, extras).min(steps - limit.stages_from.min(steps));
+            let taped = if staged == steps { times(rest - staged * extras, tapes) } else { 0 };
+            let taped = taped.min(steps - limit.tapes_from.min(steps));
+            let single = Plan { stages_from: steps - staged, tapes_from: steps - taped, ..Plan::STATES };
+            let together = rest.checked_sub(self.step_tapes()).map(|rest| {
+                let taped = times(rest, extras.saturating_add(tapes)).min(steps - limit.tapes_from.min(steps));
+                Plan { stages_from: steps - taped, tapes_from: steps - taped, ..Plan::STEP_TAPES }
+            });
+            let cheaper = together.filter(|plan| self.uses(plan, steps) < self.uses(&single, steps));
+            return Ok(cheaper.unwrap_or(single));
+        }
+        let units = rest(Recomputed::Steps, 0).ok_or(self.least(steps, records))? / self.state;
+        Ok(Plan { states: States::Some(units), ..Plan::STATES })
+    }
+
+    /// Uses of the network that a plan with all x_n takes.
+    fn uses(&self, plan: &Plan, steps: usize) -> u64 {
+        let [all, taped, staged, stages] =
+            [steps, plan.tapes_from, plan.stages_from, self.stages].map(|count| count as u64);
+        let bare = if plan.step_tapes { 4 * stages } else { 5 * stages - 1 };
+        (all - taped) * 3 * stages + (taped - staged) * 4 * stages + staged * bare
+    }
+}
+
+/// How often an item fits; one that needs nothing always does.
+fn times(bytes: usize, item: usize) -> usize {
+    bytes.checked_div(item).unwrap_or(NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZES: Sizes = Sizes { state: 100, tape: 1000, parameters: 50, stages: 4, outputs: 2, permanent: 777 };
+
+    #[test]
+    fn more_memory_never_costs_more() {
+        let (steps, records) = (20, 20 * RECORD);
+        let least = SIZES.least(steps, records);
+        assert_eq!(SIZES.plan(least - 1, steps, records, Plan::TAPES), Err(least));
+        let mut before = u64::MAX;
+        let mut seen = Vec::new();
+        for budget in least..least + 120_000 {
+            let plan = SIZES.plan(budget, steps, records, Plan::TAPES).unwrap();
+            let kind = (plan.states == States::All, plan.step_tapes, plan.tapes_from.min(1), plan.stages_from.min(1));
+            if seen.last() != Some(&kind) {
+                seen.push(kind);
+            }
+            if plan.states == States::All {
+                let uses = SIZES.uses(&Plan { stages_from: plan.stages_from.min(steps), ..plan }, steps);
+                assert!(uses <= before, "{budget}: {plan:?}");
+                before = uses;
+            }
+        }
+        assert_eq!(before, 3 * 4 * steps as u64);
+        assert!(seen.len() > 3, "{seen:?}");
+    }
+}
