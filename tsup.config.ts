@@ -1,4 +1,16 @@
+import { writeFileSync } from "node:fs";
+import { buildSync } from "esbuild";
 import { defineConfig } from "tsup";
+
+// What runs in the workers of a pool: one script, in which no import is left.
+const worker = buildSync({
+  entryPoints: ["ts/worker.ts"],
+  bundle: true,
+  minify: true,
+  write: false,
+  format: "iife",
+  target: "es2022",
+}).outputFiles[0]?.text as string;
 
 export default defineConfig({
   entry: { index: "ts/index.ts", slim: "ts/slim.ts" },
@@ -11,4 +23,7 @@ export default defineConfig({
   // The shared part of both entries is one file, so that they share one WASM instance too.
   splitting: true,
   loader: { ".wasm": "base64" },
+  define: { WORKER_SOURCE: JSON.stringify(worker) },
+  // For those who have to serve it themselves.
+  onSuccess: async () => writeFileSync("dist/worker.js", worker),
 });

@@ -22,6 +22,8 @@ export type ErrorCode =
   | "CALLBACK"
   /** A file is damaged, or not what was expected. */
   | "FILE"
+  /** A worker of a pool could not be started, or has died. */
+  | "WORKER"
   /** The runtime lacks what the package needs. */
   | "UNSUPPORTED"
   /** A fault of this package. */

@@ -100,6 +100,9 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   ): { y: ArrayOf<D>; parameters?: ArrayOf<D> | undefined; t?: number | undefined };
 }
 
+/** What another thread makes the same field of, but for the values of its parameters. */
+export type Recipe = { readonly kind: "mlp"; readonly options: MlpOptions<Dtype> };
+
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
 
@@ -118,6 +121,8 @@ class WasmField<D extends Dtype> implements Field<D> {
     readonly stateSize: number,
     readonly outputSize: number,
     readonly layers: readonly Layer[],
+    /** None for a field of the user's own functions. */
+    readonly recipe?: Recipe,
   ) {
     this.#wasm = wasm;
     this.#rust = rust;
@@ -207,9 +212,16 @@ if (typeof Symbol.dispose === "symbol") {
 }
 
 /** The WebAssembly side of a field. */
-export function useField<D extends Dtype>(field: Field<D>): { rust: RustField; wasm: Instance } {
+export function useField<D extends Dtype>(
+  field: Field<D>,
+): { rust: RustField; wasm: Instance; recipe: Recipe | undefined } {
   if (!WasmField.is(field)) throw refused("OPTION", "field", "a field, from mlp or custom", describe(field));
-  return field.use();
+  return { ...field.use(), recipe: field.recipe };
+}
+
+/** A field by its recipe. */
+export function make({ options }: Recipe): Field<Dtype> {
+  return mlp(options);
 }
 
 function size(argument: string, value: unknown): number {
@@ -250,7 +262,8 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   const wasm = instance();
   const rust = call(wasm, () => wasm.bindings.Field.mlp(dtype, sizes, activation, time, bias, start));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
-  return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[]);
+  const recipe = { kind: "mlp", options: { widths: [...sizes], activation, time, bias, dtype } } as const;
+  return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
 }
 
 /** A vector field written in JavaScript. */

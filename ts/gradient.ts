@@ -1,9 +1,10 @@
 import type { Recorded } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import type { Others } from "./meeting.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, kindOf, steady, timesOf } from "./memory.js";
 import type { Bytes, Solution, SolveStats } from "./odeint.js";
-import { adjointOptions, type GradientOptions, readOptions, solveOptions } from "./options.js";
+import { adjointOptions, DEFAULT_BUDGET, type GradientOptions, readOptions, solveOptions } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
 
 /** What the solve has retained for its gradients. */
@@ -29,6 +30,8 @@ export interface GradientStats {
   readonly retention: Retention;
   /** Peak of the solve and its gradients together. */
   readonly peakBytes: Bytes;
+  /** In a pool: how many workers have shared the batch; `peakBytes` is their sum, the rest that of one. */
+  readonly workers?: number;
 }
 
 /** The gradient of a loss. */
@@ -64,14 +67,14 @@ export interface Vjp<D extends Dtype = Dtype> {
 }
 
 /** A recorded solve in WebAssembly memory. */
-class Recording<D extends Dtype> {
+export class Recording<D extends Dtype> {
   #recorded: Recorded | undefined;
   readonly #wasm: Instance;
   readonly #dtype: D;
   readonly #parameters: number;
   readonly #shape: readonly [number, number, number];
 
-  constructor(field: Field<D>, y0: ArrayOf<D>, times: ArrayLike<number>, options: GradientOptions) {
+  constructor(field: Field<D>, y0: ArrayOf<D>, times: ArrayLike<number>, options: GradientOptions, others?: Others) {
     const settings = readOptions(options);
     const ends = timesOf(times);
     const { rust, wasm } = useField(field);
@@ -85,8 +88,10 @@ class Recording<D extends Dtype> {
     const { dtype } = field;
     const [forward, backward] = [solveOptions(wasm, dtype, settings), adjointOptions(wasm, dtype, settings)];
     try {
-      const { gradient: method = "auto", memoryBudget } = settings;
-      this.#recorded = call(wasm, () => rust.record(start, batch, ends, forward, method, memoryBudget, backward));
+      const { gradient: method = "auto", memoryBudget = DEFAULT_BUDGET } = settings;
+      this.#recorded = call(wasm, () =>
+        rust.record(start, batch, ends, forward, method, memoryBudget, backward, others),
+      );
     } finally {
       release(wasm, forward);
       release(wasm, backward);
@@ -171,6 +176,14 @@ export interface LossAndCotangent<D extends Dtype> {
   readonly cotangent: ArrayOf<D>;
 }
 
+/** What a loss has returned, checked. */
+export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
+  if (result === null || typeof result !== "object" || typeof result.value !== "number") {
+    throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
+  }
+  return result;
+}
+
 /**
  * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
  *
@@ -187,11 +200,8 @@ export function valueAndGrad<D extends Dtype>(
   const recording = new Recording(field, y0, times, options);
   try {
     const solution = recording.solution();
-    const result = loss(solution.y.slice() as ArrayOf<D>, [...solution.shape]);
-    if (result === null || typeof result !== "object" || typeof result.value !== "number") {
-      throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
-    }
-    return { value: result.value, gradient: recording.pullback(result.cotangent), solution };
+    const { value, cotangent } = lossOf(loss(solution.y.slice() as ArrayOf<D>, [...solution.shape]));
+    return { value, gradient: recording.pullback(cotangent), solution };
   } finally {
     recording.dispose();
   }

@@ -1,5 +1,6 @@
 import type { Solved } from "../wasm/bindings.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import type { Others } from "./meeting.js";
 import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, steady, timesOf } from "./memory.js";
 import { type GradientOptions, readOptions, solveOptions } from "./options.js";
 import { call, fromRust, release } from "./wasm.js";
@@ -37,6 +38,8 @@ export interface SolveStats {
   readonly rtol: number;
   readonly rtolClamped: boolean;
   readonly peakBytes: Bytes;
+  /** In a pool: how many workers have shared the batch; `peakBytes` is their sum. */
+  readonly workers?: number;
 }
 
 /** A solution at the output times. */
@@ -66,6 +69,17 @@ export function odeint<D extends Dtype>(
   times: ArrayLike<number>,
   options: OdeintOptions = {},
 ): Solution<D> {
+  return solve(field, y0, times, options);
+}
+
+/** As `odeint`, for a part of a batch if there are others. */
+export function solve<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  options: OdeintOptions,
+  others?: Others,
+): Solution<D> {
   const { partial, ...settings } = readOptions(options);
   const ends = timesOf(times);
   const { rust, wasm } = useField(field);
@@ -76,7 +90,7 @@ export function odeint<D extends Dtype>(
   const passed = solveOptions(wasm, dtype, settings);
   let solved: Solved | undefined;
   try {
-    solved = call(wasm, () => rust.odeint(start, batch, ends, passed));
+    solved = call(wasm, () => rust.odeint(start, batch, ends, passed, others));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> => ({
       y: copyOut(wasm, dtype, y, reached * batch * stateSize),

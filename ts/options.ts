@@ -97,8 +97,9 @@ const tolerance = number("a finite number, zero or more", (value) => value >= 0 
 /** A number of steps. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
 
+const FIXED: readonly Method[] = ["euler", "midpoint", "heun", "ralston", "rk4", "rk38"];
 const METHODS: readonly Method[] = [
-  ...(["euler", "midpoint", "heun", "ralston", "rk4", "rk38"] as const),
+  ...FIXED,
   ...(["fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"] as const),
 ];
 const GRADIENTS: readonly GradientMethod[] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
@@ -129,6 +130,14 @@ const gradientRules: Record<keyof GradientOptions | "partial", Rule> = {
   // One object may serve solves and gradients.
   partial: { expected: "true or false", valid: (value) => typeof value === "boolean" },
 };
+
+/** What `auto` may use unless told otherwise: 512 MiB. */
+export const DEFAULT_BUDGET = 2 ** 29;
+
+/** Whether the steps follow the tolerances. */
+export function isAdaptive({ method = "dopri5", steps, stepSize }: SolveOptions): boolean {
+  return steps === undefined && stepSize === undefined && !FIXED.includes(method);
+}
 
 /** The names that a gradient takes. */
 export const gradientNames = Object.keys(gradientRules);

@@ -5,6 +5,7 @@ import type { ArrayOf, Dtype } from "./memory.js";
 import type { Solution } from "./odeint.js";
 import type { Optimizer } from "./optimizer.js";
 import { checked, checkNames, count, type GradientOptions, gradientNames, numberOption } from "./options.js";
+import type { Pool } from "./pool.js";
 
 /** Trajectories that share their times. */
 export interface Batch<D extends Dtype = Dtype> {
@@ -28,6 +29,8 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   steps?: number;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
   signal?: { throwIfAborted(): void };
+  /** Workers that share each batch. */
+  pool?: Pool;
   /** Steps of the solver in each interval; `steps` counts those of the training here. */
   solverSteps?: number;
 }
@@ -47,8 +50,18 @@ export interface TrainStep<D extends Dtype = Dtype> {
  * so that a page stays alive and a signal arrives.
  */
 export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
-  checkNames(options, ["field", "optimizer", "data", "loss", "steps", "signal", "solverSteps", ...gradientNames]);
-  const { field, optimizer, data, loss = "mse", signal, steps: wanted, solverSteps, ...solver } = options;
+  checkNames(options, [
+    "field",
+    "optimizer",
+    "data",
+    "loss",
+    "steps",
+    "signal",
+    "pool",
+    "solverSteps",
+    ...gradientNames,
+  ]);
+  const { field, optimizer, data, loss = "mse", signal, pool, steps: wanted, solverSteps, ...solver } = options;
   const positive = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
   const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive integer", positive);
   const settings: GradientOptions = { ...solver, steps: checked("solverSteps", solverSteps, count) };
@@ -58,6 +71,9 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   }
   if (loss !== "mse" && typeof loss !== "function")
     throw refused("OPTION", "loss", "mse or a function", describe(loss));
+  if (pool !== undefined && typeof pool?.valueAndGrad !== "function") {
+    throw refused("OPTION", "pool", "a pool, from parallel", describe(pool));
+  }
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw refused("OPTION", "signal", "an AbortSignal", describe(signal));
   }
@@ -70,7 +86,8 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
     }
     const lossOf = (y: ArrayOf<D>, shape: Solution<D>["shape"]) =>
       loss === "mse" ? meanSquaredError(y, batch.target, batch.mask) : loss(y, batch, shape);
-    const { value, gradient, solution } = valueAndGrad(field, batch.y0, batch.times, lossOf, settings);
+    const compute = pool ? pool.valueAndGrad.bind(pool) : valueAndGrad;
+    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossOf, settings);
     optimizer.step(gradient);
     yield { step: ++step, loss: value, gradient, solution };
     if (step === steps) return;

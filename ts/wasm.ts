@@ -81,6 +81,12 @@ export async function init(options: InitOptions = {}): Promise<void> {
   compiled = { module: await compile(source), simd };
 }
 
+/** The module in use, or to be used, compiled without holding this thread up. */
+export async function moduleInUse(): Promise<{ module: WebAssembly.Module; simd: Simd }> {
+  if (!compiled) await init();
+  return compiled as { module: WebAssembly.Module; simd: Simd };
+}
+
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
   const bytes = source instanceof ArrayBuffer || ArrayBuffer.isView(source);

@@ -16,12 +16,13 @@ export class Field {
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way.
+     * `group` is with whom the steps of a batch are shared, if anybody.
      */
-    odeint(y0: any, batch: number, times: any, options: SolveOptions): Solved;
+    odeint(y0: any, batch: number, times: any, options: SolveOptions, group?: any | null): Solved;
     /**
      * A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
      */
-    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, budget: number | null | undefined, backward: SolveOptions): Recorded;
+    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, budget: number, backward: SolveOptions, group?: any | null): Recorded;
     /**
      * The transpose of f at (t, y).
      */

@@ -97,15 +97,18 @@ class Field {
     }
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way.
+     * `group` is with whom the steps of a batch are shared, if anybody.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
      * @param {SolveOptions} options
+     * @param {any | null} [group]
      * @returns {Solved}
      */
-    odeint(y0, batch, times, options) {
+    odeint(y0, batch, times, options, group) {
         _assertClass(options, SolveOptions);
-        const ret = wasm.field_odeint(this.__wbg_ptr, y0, batch, times, options.__wbg_ptr);
+        const val1 = +batch;
+        const ret = wasm.field_odeint(this.__wbg_ptr, y0, val1, times, options.__wbg_ptr, isLikeNone(group) ? 0 : addToExternrefTable0(group));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -132,18 +135,19 @@ class Field {
      * @param {any} times
      * @param {SolveOptions} options
      * @param {string} gradient
-     * @param {number | null | undefined} budget
+     * @param {number} budget
      * @param {SolveOptions} backward
+     * @param {any | null} [group]
      * @returns {Recorded}
      */
-    record(y0, batch, times, options, gradient, budget, backward) {
+    record(y0, batch, times, options, gradient, budget, backward, group) {
         _assertClass(options, SolveOptions);
         _assertClass(backward, SolveOptions);
         const val2 = +batch;
-        const val3 = +(isLikeNone(budget) ? 0 : budget);
+        const val3 = +budget;
         const ptr0 = passStringToWasm0(gradient, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
         const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.field_record(this.__wbg_ptr, y0, val2, times, options.__wbg_ptr, ptr0, len0, !isLikeNone(budget), val3, backward.__wbg_ptr);
+        const ret = wasm.field_record(this.__wbg_ptr, y0, val2, times, options.__wbg_ptr, ptr0, len0, val3, backward.__wbg_ptr, isLikeNone(group) ? 0 : addToExternrefTable0(group));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -831,6 +835,10 @@ function __wbg_push_c9f4893fc209f768(arg0, arg1) {
     const ret = arg0.push(arg1);
     return ret;
 }
+function __wbg_samples_2a25591c49dff201(arg0) {
+    const ret = arg0.samples;
+    return ret;
+}
 function __wbg_set_2793479888329cb6() { return handleError(function (arg0, arg1, arg2) {
     const ret = Reflect.set(arg0, arg1, arg2);
     return ret;
@@ -842,6 +850,11 @@ function __wbg_subarray_7343a34544ab34ea(arg0, arg1, arg2) {
 function __wbg_subarray_a0209b8cbed46191(arg0, arg1, arg2) {
     const ret = arg0.subarray(arg1 >>> 0, arg2 >>> 0);
     return ret;
+}
+function __wbg_total_a884ac4e22d14d50(arg0, arg1, arg2, arg3) {
+    const ret = arg1.total(arg2 >>> 0, arg3 >>> 0);
+    getDataViewMemory0().setFloat64((arg0 >>> 0) + 8 * 1, isLikeNone(ret) ? 0 : ret, true);
+    getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, !isLikeNone(ret), true);
 }
 function __wbg_vjp_85afc7268ed6755c(arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7) {
     const ret = arg0.vjp(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0, arg6 >>> 0, arg7 >>> 0);
@@ -1078,5 +1091,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, SolveOptions, Solved, TensorFile, liveBytes, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_evaluate_600e893e5e9fdee3, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, SolveOptions, Solved, TensorFile, liveBytes, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_evaluate_600e893e5e9fdee3, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_2a25591c49dff201, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_total_a884ac4e22d14d50, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

@@ -10,6 +10,7 @@
 
 use ndarray::s;
 
+use crate::control::Alone;
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, Layout, Pull, Uses};
 use crate::gradient::swept::Swept;
@@ -65,7 +66,7 @@ pub(crate) fn sweep<T: Real>(
             };
             let back = [times[output], times[output - 1]];
             let (solve, failure) =
-                integrate(&mut augmented, &state, &back, &options, ledger, &mut Forgetful, &mut write)?;
+                integrate(&mut augmented, &mut Alone, &state, &back, &options, ledger, &mut Forgetful, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += solve.accepted;
             state = end;

@@ -1,7 +1,35 @@
 //! The choice of steps: error norm, first step, accept or reject. Pure functions, testable without an equation.
 
+use crate::error::Result;
 use crate::field::Layout;
 use crate::kernel::real::Real;
+use crate::memory::{Purpose, filled, refill};
+
+/// Those who solve parts of one batch and share its steps. A norm is made of one sum a panel, added up in the order of the
+/// panels, so that it is bitwise the same however many share the batch.
+pub trait Group {
+    /// Samples of the whole batch; `own` are those of this part.
+    fn samples(&self, own: usize) -> usize;
+
+    /// Adds the sums of all panels, of which these are this part's.
+    ///
+    /// # Errors
+    /// When another part has failed.
+    fn total(&mut self, sums: &[f64]) -> Result<f64>;
+}
+
+/// A batch solved as a whole.
+pub struct Alone;
+
+impl Group for Alone {
+    fn samples(&self, own: usize) -> usize {
+        own
+    }
+
+    fn total(&mut self, sums: &[f64]) -> Result<f64> {
+        Ok(sums.iter().sum())
+    }
+}
 
 /// How the size of a step follows from the error of the one before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +55,6 @@ pub struct Control {
 }
 
 impl Control {
-    /// RMS of e / (atol + rtol·max(|x|, |x′|)) over the batch.
-    pub fn error_norm<T: Real>(&self, layout: &Layout, error: &[T], x: &[T], next: &[T]) -> f64 {
-        norm(layout, |i| ratio(error[i].wide(), self.atol + self.rtol * x[i].abs().max(next[i].abs()).wide()))
-    }
-
     /// The factor from a step to the next, given the error norm of the first and the method's order.
     pub fn factor(&self, error: f64, accepted: bool, order: u32) -> f64 {
         let floor = match self.controller {
@@ -45,25 +68,68 @@ impl Control {
         let wanted = self.safety * error.powf(-1.0 / f64::from(order));
         if wanted.is_nan() { self.min_factor } else { wanted.max(floor).min(self.max_factor) }
     }
+}
+
+/// What measures a solve: tolerances, the layout of its states, and with whom they are shared.
+pub struct Norms<'a> {
+    pub control: Control,
+    pub layout: &'a Layout,
+    group: &'a mut dyn Group,
+    /// One for each panel.
+    sums: Vec<f64>,
+}
+
+impl<'a> Norms<'a> {
+    pub fn new(control: Control, layout: &'a Layout, group: &'a mut dyn Group) -> Result<Self> {
+        let sums = filled(Purpose::Workspace, 0, 0.0)?;
+        Ok(Self { control, layout, group, sums })
+    }
+
+    /// RMS of e / (atol + rtol·max(|x|, |x′|)) over the batch; not a number unless `valid` in all parts.
+    pub fn error<T: Real>(&mut self, valid: bool, error: &[T], x: &[T], next: &[T]) -> Result<f64> {
+        let Control { rtol, atol, .. } = self.control;
+        self.norm(|i| match valid {
+            true => ratio(error[i].wide(), atol + rtol * x[i].abs().max(next[i].abs()).wide()),
+            false => f64::NAN,
+        })
+    }
 
     /// Hairer, Nørsett and Wanner I, II.4: the first guess of the first step, from x_0 and f(t_0, x_0).
-    pub fn first_guess<T: Real>(&self, layout: &Layout, x: &[T], slope: &[T]) -> Guess {
-        let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
-        let state = norm(layout, |i| ratio(x[i].wide(), scale(i)));
-        let slope = norm(layout, |i| ratio(slope[i].wide(), scale(i)));
+    pub fn first_guess<T: Real>(&mut self, x: &[T], slope: &[T]) -> Result<Guess> {
+        let Control { rtol, atol, .. } = self.control;
+        let scale = |i: usize| atol + rtol * x[i].abs().wide();
+        let state = self.norm(|i| ratio(x[i].wide(), scale(i)))?;
+        let slope = self.norm(|i| ratio(slope[i].wide(), scale(i)))?;
         let far = state < 1e-5 || slope < 1e-5 || slope.is_infinite();
         let h = if far { 1e-6 } else { 0.01 * state / slope };
-        Guess { h, slope }
+        Ok(Guess { h, slope })
     }
 
     /// The first step, from f at the end of an Euler step by the guess.
-    pub fn first_step<T: Real>(&self, layout: &Layout, x: &[T], slopes: [&[T]; 2], guess: Guess, order: u32) -> f64 {
-        let scale = |i: usize| self.atol + self.rtol * x[i].abs().wide();
-        let curvature = norm(layout, |i| ratio(slopes[1][i].wide() - slopes[0][i].wide(), scale(i))) / guess.h;
+    pub fn first_step<T: Real>(&mut self, x: &[T], slopes: [&[T]; 2], guess: Guess, order: u32) -> Result<f64> {
+        let Control { rtol, atol, .. } = self.control;
+        let scale = |i: usize| atol + rtol * x[i].abs().wide();
+        let curvature = self.norm(|i| ratio(slopes[1][i].wide() - slopes[0][i].wide(), scale(i)))? / guess.h;
         let steepest = guess.slope.max(curvature);
         let h =
             if steepest <= 1e-15 { (guess.h * 1e-3).max(1e-6) } else { (0.01 / steepest).powf(1.0 / f64::from(order)) };
-        h.min(100.0 * guess.h)
+        Ok(h.min(100.0 * guess.h))
+    }
+
+    /// Root mean square over the entries of a state that are samples.
+    fn norm(&mut self, entry: impl Fn(usize) -> f64) -> Result<f64> {
+        let square = |row: std::ops::Range<usize>| {
+            row.map(|i| {
+                let entry = entry(i);
+                entry * entry
+            })
+            .sum::<f64>()
+        };
+        let layout = self.layout;
+        refill(Purpose::Workspace, &mut self.sums, 0, 0.0)?;
+        self.sums.extend(layout.panel_rows().map(|rows| rows.map(&square).sum::<f64>()));
+        let weight = self.group.samples(layout.panels.samples) * layout.arrays.iter().sum::<usize>() + layout.plain;
+        Ok((self.group.total(&self.sums)? / weight as f64).sqrt())
     }
 }
 
@@ -77,21 +143,6 @@ pub struct Guess {
 /// What is zero is zero in every scale, that of a zero tolerance included.
 fn ratio(number: f64, scale: f64) -> f64 {
     if number == 0.0 { 0.0 } else { number / scale }
-}
-
-/// Root mean square over the entries of a state that are samples.
-fn norm(layout: &Layout, entry: impl Fn(usize) -> f64) -> f64 {
-    let squares: f64 = layout
-        .rows()
-        .map(|row| {
-            row.map(|i| {
-                let entry = entry(i);
-                entry * entry
-            })
-            .sum::<f64>()
-        })
-        .sum();
-    (squares / layout.weight() as f64).sqrt()
 }
 
 #[cfg(test)]
@@ -124,10 +175,12 @@ mod tests {
     fn norms_leave_spare_lanes_out() {
         let layout = Layout::batch::<f64>(3, 2);
         let mut error = vec![f64::NAN; layout.size()];
-        for row in layout.rows() {
+        for row in layout.panel_rows().flatten() {
             error[row].fill(2e-3);
         }
         let zero = vec![0.0; layout.size()];
-        assert!((CONTROL.error_norm(&layout, &error, &zero, &zero) - 2.0).abs() < 1e-12);
+        let mut alone = Alone;
+        let mut norms = Norms::new(CONTROL, &layout, &mut alone).unwrap();
+        assert!((norms.error(true, &error, &zero, &zero).unwrap() - 2.0).abs() < 1e-12);
     }
 }

@@ -7,6 +7,8 @@
 pub mod custom;
 mod mlp;
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, Result, finite};
@@ -104,29 +106,30 @@ impl Layout {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }
 
-    /// Numbers that count in a norm.
-    pub fn weight(&self) -> usize {
-        self.panels.samples * self.arrays.iter().sum::<usize>() + self.plain
-    }
-
-    /// Every row of a state that counts in a norm, as ranges in the order of summation: panel by panel, then the plain
-    /// numbers.
-    pub fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
+    /// The rows of a state that count in a norm, as ranges: those of each panel of each array, and the plain numbers last.
+    pub fn panel_rows(&self) -> impl Iterator<Item = impl Iterator<Item = Range<usize>>> + '_ {
         let mut origin = 0;
         let arrays = self.arrays.iter().flat_map(move |&features| {
             let start = origin;
             origin += self.panels.lanes * features;
-            self.panels.all().flat_map(move |panel: Panel| {
+            self.panels.all().map(move |panel: Panel| {
                 let first = start + panel.range(features, 0).start;
-                (0..features).map(move |feature| {
-                    let row = first + feature * panel.width;
-                    row..row + panel.samples
-                })
+                Rows { first, width: panel.width, samples: panel.samples, rows: features }
             })
         });
-        let end = self.size();
-        arrays.chain(std::iter::once(end - self.plain..end))
+        let plain = Rows { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };
+        arrays.chain((self.plain > 0).then_some(plain)).map(|Rows { first, width, samples, rows }| {
+            (0..rows).map(move |row| first + row * width..first + row * width + samples)
+        })
     }
+}
+
+/// Rows of the same length at equal distances.
+struct Rows {
+    first: usize,
+    width: usize,
+    samples: usize,
+    rows: usize,
 }
 
 /// f(t, y) for a batch `[batch, state]`, row-major, at parameters that need not be the field's own.

@@ -10,6 +10,7 @@ pub(crate) mod swept;
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
 
 use crate::adjoint;
+use crate::control::{Alone, Group};
 use crate::error::{Error, Result, finite};
 use crate::field::VectorField;
 use crate::kernel::panels::Spare;
@@ -96,7 +97,20 @@ pub fn vjp<T: Real>(
     options: &Options,
     method: &Method,
 ) -> Result<Trajectory<T>> {
-    let mut problem = Problem::new(field, field.parameters(), y0, times, options, true)?;
+    vjp_shared(field, y0, times, options, method, Box::new(Alone))
+}
+
+/// As [`vjp`], for a part of a batch whose steps are shared.
+pub(crate) fn vjp_shared<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    options: &Options,
+    method: &Method,
+    group: Box<dyn Group>,
+) -> Result<Trajectory<T>> {
+    let mut problem = Problem::new(field, y0, times, options, true)?;
+    problem.group = group;
     if let Method::Adjoint(backward) = method {
         backward.check()?;
         let (solution, failure) = problem.solve(&mut Forgetful)?;

@@ -5,6 +5,7 @@ mod run;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
+use crate::control::{Alone, Group};
 use crate::error::{Error, Result, finite};
 use crate::field::{Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
@@ -60,7 +61,19 @@ pub fn odeint_partial<T: Real>(
     times: &[f64],
     options: &Options,
 ) -> Result<(Solution<T>, Option<Error>)> {
-    let mut problem = Problem::new(field, field.parameters(), y0, times, options, false)?;
+    odeint_shared(field, y0, times, options, Box::new(Alone))
+}
+
+/// As [`odeint_partial`], for a part of a batch whose steps are shared.
+pub(crate) fn odeint_shared<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    options: &Options,
+    group: Box<dyn Group>,
+) -> Result<(Solution<T>, Option<Error>)> {
+    let mut problem = Problem::new(field, y0, times, options, false)?;
+    problem.group = group;
     problem.solve(&mut Forgetful)
 }
 
@@ -74,12 +87,13 @@ pub(crate) struct Problem<T> {
     /// The initial state, in panels.
     pub start: Buffer<T>,
     pub ledger: Ledger,
+    /// With whom the steps are shared.
+    pub group: Box<dyn Group>,
 }
 
 impl<T: Real> Problem<T> {
     pub fn new(
         field: &dyn VectorField<T>,
-        parameters: &[T],
         y0: ArrayView2<'_, T>,
         times: &[f64],
         options: &Options,
@@ -94,6 +108,7 @@ impl<T: Real> Problem<T> {
             return Err(Error::option("field", expected, format!("{} outputs", field.output_size())));
         }
         let (batch, state) = y0.dim();
+        let parameters = field.parameters();
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));
         let dynamics = field.prepare(parameters, batch, reverse, &ledger)?;
@@ -101,7 +116,16 @@ impl<T: Real> Problem<T> {
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
         kept.copy_from_slice(times);
-        Ok(Self { dynamics, options: options.clone(), times: kept, batch, state, start, ledger })
+        Ok(Self {
+            dynamics,
+            options: options.clone(),
+            times: kept,
+            batch,
+            state,
+            start,
+            ledger,
+            group: Box::new(Alone),
+        })
     }
 
     /// Runs the solve; `recorder` retains what a gradient will need.
@@ -118,8 +142,9 @@ impl<T: Real> Problem<T> {
             reached = output + 1;
         };
         let dynamics = &mut *self.dynamics;
+        let group = &mut *self.group;
         let (stats, failure) =
-            integrate(dynamics, &self.start, &self.times, &self.options, &self.ledger, recorder, &mut write)?;
+            integrate(dynamics, group, &self.start, &self.times, &self.options, &self.ledger, recorder, &mut write)?;
         if matches!(failure, Some(Error::Callback)) {
             return Err(Error::Callback);
         }

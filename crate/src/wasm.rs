@@ -10,16 +10,16 @@ use js_sys::{Array, Float32Array, Float64Array, Object, Reflect};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use wasm_bindgen::prelude::*;
 
-use crate::control::Controller;
+use crate::control::{Alone, Controller, Group};
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::{self, FieldVjp, VectorField};
-use crate::gradient::{DEFAULT_BUDGET, GradientStats, Method, Trajectory, vjp};
+use crate::gradient::{GradientStats, Method, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
 use crate::kernel::vector::Summation;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
 use crate::network::{Activation, Architecture, Mlp, Time};
-use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_partial};
+use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_shared};
 use crate::tableau::{METHODS, Tableau};
 use results::{FieldPull, Numbers, Recorded, Solved};
 
@@ -262,6 +262,37 @@ extern "C" {
     ) -> JsValue;
 }
 
+#[wasm_bindgen]
+extern "C" {
+    /// Those with whom the steps of a batch are shared.
+    pub type Others;
+
+    /// Samples of the whole batch.
+    #[wasm_bindgen(method, getter)]
+    fn samples(this: &Others) -> usize;
+
+    /// The sum over all panels, of which these many are at the pointer; undefined if another part has failed.
+    #[wasm_bindgen(method)]
+    fn total(this: &Others, sums: usize, panels: usize) -> Option<f64>;
+}
+
+impl Group for Others {
+    fn samples(&self, _own: usize) -> usize {
+        self.samples()
+    }
+
+    fn total(&mut self, sums: &[f64]) -> Result<f64> {
+        Others::total(self, sums.as_ptr() as usize, sums.len()).ok_or(Error::Callback)
+    }
+}
+
+fn boxed(group: Option<Others>) -> Box<dyn Group> {
+    match group {
+        Some(others) => Box::new(others),
+        None => Box::new(Alone),
+    }
+}
+
 impl<T: Real> RowField<T> for Callbacks {
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], mut dy: ArrayViewMut2<'_, T>) -> Result<()> {
         let (y_at, dy_at) = (y.as_ptr() as usize, dy.as_mut_ptr() as usize);
@@ -387,19 +418,29 @@ impl Field {
     }
 
     /// The solution at the times (a Float64Array), and the error if the solve failed on the way.
-    pub fn odeint(&self, y0: &JsValue, batch: usize, times: &JsValue, options: &SolveOptions) -> JsResult<Solved> {
+    /// `group` is with whom the steps of a batch are shared, if anybody.
+    pub fn odeint(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        options: &SolveOptions,
+        group: Option<Others>,
+    ) -> JsResult<Solved> {
         fn run<T: JsReal>(
             field: &Boxed<T>,
             y0: &JsValue,
             batch: usize,
             times: &JsValue,
             options: &Options,
+            group: Box<dyn Group>,
         ) -> Result<(Solution<T>, Option<Error>)> {
-            odeint_partial(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options)
+            odeint_shared(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options, group)
         }
+        let group = boxed(group);
         let mut failure = None;
         let solution = try_either!(&self.field, field => {
-            run(field, y0, batch, times, &options.0).map(|(solution, error)| {
+            run(field, y0, batch, times, &options.0, group).map(|(solution, error)| {
                 failure = error;
                 solution
             })
@@ -415,8 +456,9 @@ impl Field {
         times: &JsValue,
         options: &SolveOptions,
         gradient: &str,
-        budget: Option<f64>,
+        budget: f64,
         backward: &SolveOptions,
+        group: Option<Others>,
     ) -> JsResult<Recorded> {
         fn run<T: JsReal>(
             field: &Boxed<T>,
@@ -425,11 +467,13 @@ impl Field {
             times: &JsValue,
             options: &Options,
             method: &Method,
+            group: Box<dyn Group>,
         ) -> Result<Trajectory<T>> {
-            vjp(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options, method)
+            vjp_shared(&**field, rows(&read(y0)?, batch)?, &read::<f64>(times)?, options, method, group)
         }
+        let group = boxed(group);
         let method = match gradient {
-            "auto" => Method::Auto { budget: budget.map_or(DEFAULT_BUDGET, |bytes| bytes as usize) },
+            "auto" => Method::Auto { budget: budget as usize },
             "symplectic" => Method::Symplectic,
             "backprop" => Method::Backprop,
             "baseline" => Method::Baseline,
@@ -440,7 +484,7 @@ impl Field {
                 return Err(thrown(Error::Option { argument: "gradient", expected, given: gradient.into() }));
             }
         };
-        try_either!(&self.field, field => run(field, y0, batch, times, &options.0, &method)).map(Recorded)
+        try_either!(&self.field, field => run(field, y0, batch, times, &options.0, &method, group)).map(Recorded)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use crate::control::{Control, Controller};
+use crate::control::{Control, Controller, Group, Norms};
 use crate::error::{Error, Progress, Result};
-use crate::field::Dynamics;
+use crate::field::{Dynamics, Layout};
 use crate::kernel::real::Real;
 use crate::kernel::vector::{accumulate, combine};
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -66,7 +66,7 @@ struct Run<'a, T> {
     times: &'a [f64],
     recorder: &'a mut dyn Recorder<T>,
     write: &'a mut dyn FnMut(usize, &[T]),
-    control: Control,
+    norms: Norms<'a>,
     interpolates: bool,
     stats: Stats,
     x: Buffer<T>,
@@ -85,8 +85,10 @@ struct Run<'a, T> {
 }
 
 /// The solve itself, on flat states of any layout. Errors found on the way come beside the statistics.
+#[expect(clippy::too_many_arguments)]
 pub(crate) fn integrate<T: Real>(
     dynamics: &mut dyn Dynamics<T>,
+    group: &mut dyn Group,
     start: &[T],
     times: &[f64],
     options: &Options,
@@ -98,7 +100,9 @@ pub(crate) fn integrate<T: Real>(
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
     let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
     let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
+    let control = Control { controller, rtol, atol, safety, min_factor, max_factor };
     let len = start.len();
+    let layout: Layout = dynamics.layout().clone();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
     let mut run = Run {
         dynamics,
@@ -106,7 +110,7 @@ pub(crate) fn integrate<T: Real>(
         times,
         recorder,
         write,
-        control: Control { controller, rtol, atol, safety, min_factor, max_factor },
+        norms: Norms::new(control, &layout, group)?,
         interpolates: options.interpolates(),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,
@@ -215,12 +219,10 @@ impl<T: Real> Run<'_, T> {
             self.attempt(span, method.stages())?;
             error_estimate(method, span.h, &self.slopes, &mut self.scratch);
             // An infinite state would make its own error vanish.
-            let error = match self.next.iter().all(|x| x.is_finite()) {
-                true => self.control.error_norm(self.dynamics.layout(), &self.scratch, &self.x, &self.next),
-                false => f64::NAN,
-            };
+            let finite = self.next.iter().all(|x| x.is_finite());
+            let error = self.norms.error(finite, &self.scratch, &self.x, &self.next)?;
             let accepted = error <= 1.0;
-            let wanted = span.h.abs() * self.control.factor(error, accepted, method.order);
+            let wanted = span.h.abs() * self.norms.control.factor(error, accepted, method.order);
             if accepted {
                 // A step cut to land says little about the size that the tolerance allows.
                 let uncut = if torchdiffeq { 0.0 } else { proposal };
@@ -280,7 +282,7 @@ impl<T: Real> Run<'_, T> {
         let len = self.x.len();
         let order = self.options.method.order;
         let limit = if self.options.controller == Controller::Torchdiffeq { f64::INFINITY } else { interval };
-        let mut guess = self.control.first_guess(self.dynamics.layout(), &self.x, &self.slopes[..len]);
+        let mut guess = self.norms.first_guess(&self.x, &self.slopes[..len])?;
         guess.h = guess.h.min(limit);
         let (first, rest) = self.slopes.split_at_mut(len);
         combine(&mut self.scratch, &self.x, std::iter::once((direction * guess.h, &*first)));
@@ -288,7 +290,7 @@ impl<T: Real> Run<'_, T> {
         let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
         self.stats.evaluations += 1;
         self.dynamics.evaluate(end, &self.scratch, None, &mut rest[..len])?;
-        let h = self.control.first_step(self.dynamics.layout(), &self.x, [first, &rest[..len]], guess, order);
+        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, order)?;
         // A field that is not finite nearby: the error control finds how near.
         Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
     }

@@ -1,0 +1,234 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import {
+  adam,
+  custom,
+  type GradientOptions,
+  init,
+  mlp,
+  odeint,
+  type Pool,
+  parallel,
+  type SymplecticAdjointError,
+  simd,
+  train,
+  valueAndGrad,
+  vjp,
+} from "symplectic-adjoint";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { numbers, relative } from "./helpers.js";
+
+let pool: Pool;
+beforeAll(async () => {
+  pool = await parallel({ workers: 3 });
+});
+afterAll(() => pool.close());
+
+async function rejected(code: string, promise: Promise<unknown>): Promise<SymplecticAdjointError> {
+  const error = await promise.then(
+    () => undefined,
+    (error) => error,
+  );
+  expect(error?.code, error?.message).toBe(code);
+  return error;
+}
+
+describe.each(["float32", "float64"] as const)("%s", (dtype) => {
+  test.each<[string, number[], GradientOptions]>([
+    ["steps by tolerance, interpolated", [0, 0.3, 0.31, 1], { method: "dopri5", rtol: 1e-5 }],
+    ["steps by tolerance, landed on", [1, 0.4, 0], { method: "bosh3", rtol: 1e-4, output: "land" }],
+    ["torchdiffeq's steps", [0, 0.5], { method: "dopri8", rtol: 1e-4, controller: "torchdiffeq" }],
+    ["fixed steps", [0, 0.5, 1], { method: "rk4", steps: 5 }],
+  ])("%s: the steps of one core, and its gradient", async (_, times, options) => {
+    for (const batch of [1, 15, 40, 100, 257]) {
+      const field = mlp({ widths: [3, 24, 3], time: "concat", dtype, seed: batch });
+      const y0 = numbers(dtype, 3 * batch, 5);
+      const w = numbers(dtype, 3 * batch * times.length, 6);
+      const alone = vjp(field, y0, times, options);
+      const expected = alone.pullback(w);
+      const runs = [];
+      for (const gradient of ["auto", "symplectic", "auto"] as const) {
+        const shared = await pool.vjp(field, y0, times, { ...options, gradient });
+        expect(shared.solution.y).toEqual(alone.solution.y);
+        expect(shared.solution.shape).toEqual(alone.solution.shape);
+        for (const key of ["accepted", "rejected", "firstStep", "lastStep", "evaluations"] as const) {
+          expect(shared.solution.stats[key]).toBe(alone.solution.stats[key]);
+        }
+        expect(shared.solution.stats.workers).toBe(Math.min(3, Math.ceil(batch / (dtype === "float32" ? 16 : 8))));
+        runs.push(await shared.pullback(w));
+        shared.dispose();
+      }
+      const [first, ...others] = runs;
+      for (const other of others) expect({ ...other, stats: 0 }).toEqual({ ...first, stats: 0 });
+      // Cotangents of samples do not know of other samples.
+      expect(first?.y0).toEqual(expected.y0);
+      const rounding = dtype === "float32" ? 1e-6 : 1e-14;
+      expect(relative(first?.parameters as never, expected.parameters as never)).toBeLessThan(rounding);
+      expect(relative(first?.times as never, expected.times as never)).toBeLessThan(rounding * 100);
+      alone.dispose();
+      field.dispose();
+    }
+  });
+});
+
+test("a budget is that of all workers", async () => {
+  const field = mlp({ widths: [4, 32, 4] });
+  const y0 = numbers("float32", 4 * 96);
+  const loss = (y: Float32Array) => ({ value: 0, cotangent: y.fill(1) });
+  const options: GradientOptions = { method: "rk4", steps: 200 };
+  const least = (await rejected("OPTION", pool.vjp(field, y0, [0, 1], { ...options, memoryBudget: 9 }))).bytes ?? 0;
+  const exact = await pool.valueAndGrad(field, y0, [0, 1], loss, { ...options, gradient: "backprop" });
+  for (const memoryBudget of [least, 2 * least, 8 * least, 32 * least]) {
+    const { gradient } = await pool.valueAndGrad(field, y0, [0, 1], loss, { ...options, memoryBudget });
+    expect(gradient.parameters).toEqual(exact.gradient.parameters);
+    expect(gradient.stats.peakBytes.total).toBeLessThanOrEqual(memoryBudget);
+  }
+});
+
+test("training goes as on one core", async () => {
+  const losses = async (shared: Pool | undefined) => {
+    const field = mlp({ widths: [2, 16, 2], dtype: "float64", seed: 1 });
+    const y0 = numbers("float64", 2 * 64);
+    const data = [{ y0, times: [0, 1], target: numbers("float64", 4 * 64, 3) }];
+    const optimizer = adam(field, { learningRate: 0.01 });
+    const all = [];
+    for await (const { loss } of train({ field, optimizer, data, steps: 20, ...(shared && { pool: shared }) }))
+      all.push(loss);
+    return all;
+  };
+  const [one, many] = [await losses(undefined), await losses(pool)];
+  expect(many.length).toBe(20);
+  expect(relative(many, one)).toBeLessThan(1e-10);
+});
+
+test("what is wrong in one part ends all of them, with its reason", async () => {
+  const field = mlp({ widths: [2, 8, 2], activation: "elu", seed: 1 });
+  field.parameters.fill(3);
+  const y0 = new Float32Array(2 * 96).fill(-1);
+  // Only the last sample blows up.
+  y0.fill(1e3, 2 * 95);
+  const options = { method: "dopri5", maxSteps: 30 } as const;
+  const alone = (() => {
+    try {
+      return odeint(field, y0, [0, 100], options);
+    } catch (error) {
+      return error as SymplecticAdjointError;
+    }
+  })() as SymplecticAdjointError;
+  const error = await rejected(alone.code, pool.odeint(field, y0, [0, 100], options));
+  expect([error.message, error.t, error.steps]).toEqual([alone.message, alone.t, alone.steps]);
+  await rejected("NON_FINITE", pool.odeint(field, y0, [0, 100], { method: "euler", steps: 50 }));
+  // Not finite at once, in one part alone.
+  y0.fill(3e38, 2 * 95);
+  await rejected("NON_FINITE", pool.odeint(field, y0, [0, 1]));
+  expect((await pool.odeint(field, y0.fill(0.1), [0, 0.01])).shape).toEqual([2, 96, 2]);
+});
+
+test("what a pool cannot do is refused", async () => {
+  const field = mlp({ widths: [2, 8, 2] });
+  const y0 = Float32Array.of(1, 0);
+  const own = custom({ stateSize: 2, evaluate: (_t, y) => y, vjp: (_t, _y, w) => ({ y: w }) });
+  await rejected("OPTION", pool.odeint(own, y0, [0, 1]));
+  await rejected("OPTION", pool.vjp(field, y0, [0, 1], { gradient: "adjoint" }));
+  await rejected("SHAPE", pool.odeint(field, Float32Array.of(1), [0, 1]));
+  await rejected("SHAPE", pool.odeint(field, y0, [0]));
+  await rejected("OPTION", pool.odeint(field, y0, [0, 1], { methd: "rk4" } as object));
+  for (const bad of [0, 1.5, -1, "2"]) await rejected("OPTION", parallel({ workers: bad as number }));
+  await rejected("OPTION", parallel({ threads: 2 } as object));
+  const solve = await pool.vjp(field, y0, [0, 1]);
+  await rejected("SHAPE", solve.pullback(y0));
+  solve.dispose();
+  solve.dispose();
+  await rejected("DISPOSED", solve.pullback(Float32Array.of(1, 1, 1, 1)));
+  await expect(
+    pool.valueAndGrad(field, y0, [0, 1], () => {
+      throw new RangeError("mine");
+    }),
+  ).rejects.toThrow("mine");
+  const lost = mlp({ widths: [2, 2] });
+  lost.dispose();
+  await rejected("DISPOSED", pool.odeint(lost, y0, [0, 1]));
+});
+
+test("many requests at a time are answered each", async () => {
+  const field = mlp({ widths: [2, 8, 2] });
+  const batches = [1, 40, 3, 200, 17].map((batch) => numbers("float32", 2 * batch, batch));
+  const solved = await Promise.all(batches.map((y0) => pool.odeint(field, y0, [0, 1])));
+  for (const [i, { y }] of solved.entries()) {
+    expect(y).toEqual(odeint(field, batches[i] as Float32Array<ArrayBuffer>, [0, 1]).y);
+  }
+});
+
+test("a pool that was closed says so, at once and to what waits", async () => {
+  const short = await parallel({ workers: 2 });
+  const field = mlp({ widths: [2, 64, 2] });
+  const long = short.odeint(field, numbers("float32", 2000), [0, 1], { method: "rk4", steps: 100_000 });
+  short.close();
+  short.close();
+  await rejected("DISPOSED", long);
+  await rejected("DISPOSED", short.odeint(field, Float32Array.of(1, 0), [0, 1]));
+});
+
+describe("a worker", () => {
+  const folder = mkdtempSync(join(tmpdir(), "pool-"));
+  const script = (name: string, text: string) => {
+    writeFileSync(join(folder, name), text);
+    return pathToFileURL(join(folder, name));
+  };
+  const field = mlp({ widths: [2, 8, 2] });
+  const y0 = numbers("float32", 2 * 64);
+
+  test("that dies is an error and not a hang", async () => {
+    const mortal = script(
+      "mortal.mjs",
+      `import { parentPort } from "node:worker_threads";
+       parentPort.on("message", ({ id, request }) => {
+         if (request.kind === "start") parentPort.postMessage({ id, value: undefined });
+         else if (request.part.first > 0) process.exit(3);
+       });`,
+    );
+    const dying = await parallel({ workers: 2, workerUrl: mortal });
+    const error = await rejected("WORKER", dying.odeint(field, y0, [0, 1]));
+    expect(error.message).toContain("3");
+    await rejected("WORKER", dying.odeint(field, y0, [0, 1]));
+    dying.close();
+  });
+
+  test("that cannot be started is one too", async () => {
+    await rejected("WORKER", parallel({ workerUrl: script("broken.mjs", "throw new Error('no')") }));
+    await rejected("WORKER", parallel({ workerUrl: pathToFileURL(join(folder, "nowhere.mjs")) }));
+    await rejected("WORKER", parallel({ workerUrl: "no url" }));
+  });
+
+  test("may be the package's own file", async () => {
+    const served = await parallel({ workers: 2, workerUrl: import.meta.resolve("symplectic-adjoint/worker.js") });
+    expect((await served.odeint(field, y0, [0, 1])).y).toEqual(odeint(field, y0, [0, 1]).y);
+    served.close();
+  });
+});
+
+test("a forgotten pool does not keep the process alive", () => {
+  const script = `import { mlp, parallel } from "symplectic-adjoint";
+    const pool = await parallel({ workers: 2 });
+    const { y } = await pool.odeint(mlp({ widths: [2, 2] }), new Float32Array(64), [0, 1]);
+    console.log(y.length);`;
+  const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect([stdout.trim(), status]).toEqual(["128", 0]);
+});
+
+test("workers run the build that is in use", async () => {
+  await init();
+  const field = mlp({ widths: [2, 64, 2], seed: 4 });
+  const y0 = numbers("float32", 2 * 48);
+  const { y } = await pool.odeint(field, y0, [0, 1], { method: "rk4", steps: 50 });
+  // The builds round differently.
+  expect(y, simd()).toEqual(odeint(field, y0, [0, 1], { method: "rk4", steps: 50 }).y);
+  const loss = (all: Float32Array) => ({ value: 1, cotangent: all });
+  expect(valueAndGrad(field, y0, [0, 1], loss).value).toBe(1);
+});

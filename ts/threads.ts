@@ -1,0 +1,109 @@
+// A worker of whatever runtime, as the pool sees it.
+import { SymplecticAdjointError } from "./errors.js";
+
+// The source of worker.ts, put in when the package is built.
+declare const WORKER_SOURCE: string;
+const source = WORKER_SOURCE;
+
+/** A worker: what it says goes to `hear`, its end to `die`. */
+export interface Thread {
+  post(message: unknown, transfer: ArrayBuffer[]): void;
+  /** Whether it keeps the process alive. */
+  hold(held: boolean): void;
+  end(): void;
+}
+
+export interface Ears {
+  hear(message: unknown): void;
+  die(reason: unknown): void;
+}
+
+interface WebWorker {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  terminate(): void;
+  addEventListener(
+    name: string,
+    listener: (event: { data?: unknown; message?: string; error?: unknown }) => void,
+  ): void;
+  ref?(): void;
+  unref?(): void;
+}
+
+interface NodeWorker {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  terminate(): Promise<unknown>;
+  on(name: string, listener: (value: unknown) => void): void;
+  ref(): void;
+  unref(): void;
+}
+
+const globals = globalThis as unknown as {
+  Worker?: new (url: string | URL, options: object) => WebWorker;
+  process?: { versions?: { node?: string; bun?: string } };
+  navigator?: { hardwareConcurrency?: number };
+};
+
+// Node's own worker, except in Bun, which has the web's as well.
+const node = globals.process?.versions?.node !== undefined && globals.Worker === undefined;
+
+/** Cores that this machine offers. */
+export async function cores(): Promise<number> {
+  const known = globals.navigator?.hardwareConcurrency;
+  if (known) return known;
+  if (!node) return 1;
+  const os = "node:os";
+  return (await import(/* @vite-ignore */ os)).availableParallelism();
+}
+
+/** Starts a worker: from a URL if given, else from the source that the package carries. */
+export async function startThread(url: string | URL | undefined, ears: Ears): Promise<Thread> {
+  try {
+    return node ? await startNode(url, ears) : startWeb(url, ears);
+  } catch (cause) {
+    throw notStarted(cause, url);
+  }
+}
+
+/** What is said of a worker that does not come up. */
+export function notStarted(cause: unknown, url: string | URL | undefined): SymplecticAdjointError {
+  const text = cause instanceof Error ? cause.message : String(cause ?? "no reason given");
+  const hint =
+    url === undefined
+      ? "where a Content-Security-Policy forbids workers from blob:, serve symplectic-adjoint/worker.js and give its address as workerUrl"
+      : `is the package's worker.js at ${url}?`;
+  return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
+}
+
+async function startNode(url: string | URL | undefined, { hear, die }: Ears): Promise<Thread> {
+  const threads = "node:worker_threads";
+  const { Worker } = await import(/* @vite-ignore */ threads);
+  const worker: NodeWorker = url === undefined ? new Worker(source, { eval: true }) : new Worker(new URL(url));
+  worker.on("message", hear);
+  worker.on("error", die);
+  worker.on("messageerror", die);
+  worker.on("exit", (code) => die(new Error(`it ended with code ${code}`)));
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    hold: (held) => (held ? worker.ref() : worker.unref()),
+    end: () => void worker.terminate(),
+  };
+}
+
+function startWeb(url: string | URL | undefined, { hear, die }: Ears): Thread {
+  if (!globals.Worker) throw new Error("this runtime has no workers");
+  const address = url ?? URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const worker = new globals.Worker(address, { type: "module" });
+  worker.addEventListener("message", ({ data }) => {
+    if (url === undefined) URL.revokeObjectURL(address as string);
+    hear(data);
+  });
+  worker.addEventListener("error", (event) => die(event.error ?? new Error(event.message || "it failed to load")));
+  worker.addEventListener("messageerror", () => die(new Error("a message could not be read")));
+  // Bun tells of an end that nobody asked for.
+  worker.addEventListener("close", () => die(new Error("it ended")));
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    hold: (held) => (held ? worker.ref?.() : worker.unref?.()),
+    end: () => worker.terminate(),
+  };
+}

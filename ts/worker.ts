@@ -1,0 +1,105 @@
+// What runs in a worker: parts of batches are solved here, and their gradients taken.
+import { SymplecticAdjointError } from "./errors.js";
+import { type Field, make, useField } from "./fields.js";
+import { Recording } from "./gradient.js";
+import { breakUp, Others } from "./meeting.js";
+import type { Dtype } from "./memory.js";
+import { solve } from "./odeint.js";
+import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
+import { init } from "./wasm.js";
+
+/** The end of the line to the pool, in whatever runtime. */
+interface Port {
+  postMessage(reply: Reply, transfer: ArrayBuffer[]): void;
+}
+
+const solves = new Map<number, Recording<Dtype>>();
+const fields = new Map<string, Field<Dtype>>();
+
+/** The field with these parameters; one is made for each recipe. */
+function fieldOf({ recipe, parameters }: Job): Field<Dtype> {
+  const key = JSON.stringify(recipe);
+  const field = fields.get(key) ?? make(recipe);
+  fields.set(key, field);
+  field.parameters.set(parameters);
+  return field;
+}
+
+/** Does a solve with the others; whatever goes wrong here, they hear of it. */
+function together<R>(job: Job, body: (field: Field<Dtype>, others: Others | undefined) => R): R {
+  const { meeting } = job.part;
+  let others: Others | undefined;
+  try {
+    const field = fieldOf(job);
+    others = meeting && new Others(useField(field).wasm, job.part, meeting);
+    return body(field, others);
+  } catch (error) {
+    if (meeting) breakUp(meeting);
+    throw others?.broken ? new Echo() : error;
+  }
+}
+
+/** Only that another part has failed. */
+class Echo extends Error {}
+
+const answers: {
+  [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
+} = {
+  async start({ module, simd }) {
+    await init({ module, simd });
+    return undefined;
+  },
+  odeint: (job) => together(job, (field, others) => solve(field, job.y0, job.times, job.options, others)),
+  vjp: (job, id) =>
+    together(job, (field, others) => {
+      const recording = new Recording(field, job.y0, job.times, job.options, others);
+      solves.set(id, recording);
+      return recording.solution();
+    }),
+  pullback({ solve, cotangent }) {
+    const recording = solves.get(solve);
+    if (!recording) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+    return recording.pullback(cotangent);
+  },
+  release({ solve }) {
+    solves.get(solve)?.dispose();
+    solves.delete(solve);
+    return undefined;
+  },
+};
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof SymplecticAdjointError) {
+    const { code, message, argument, expected, given, t, h, steps, evaluations, bytes } = error;
+    const all = { argument, expected, given, t, h, steps, evaluations, bytes };
+    const details = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+    return { code, message, details, echo: false };
+  }
+  return { code: "INTERNAL", message: String(error), details: {}, echo: error instanceof Echo };
+}
+
+/** The arrays within an answer, to be handed over and not copied. */
+function buffersOf(value: unknown): ArrayBuffer[] {
+  if (ArrayBuffer.isView(value)) return [value.buffer as ArrayBuffer];
+  if (value === null || typeof value !== "object") return [];
+  return Object.values(value).flatMap(buffersOf);
+}
+
+async function answer(port: Port, { id, request }: { id: number; request: Request }): Promise<void> {
+  try {
+    const value = await answers[request.kind](request as never, id);
+    port.postMessage({ id, value }, buffersOf(value));
+  } catch (error) {
+    port.postMessage({ id, failure: failureOf(error) }, []);
+  }
+}
+
+const scope = globalThis as unknown as Port & { addEventListener?: (name: string, listener: object) => void };
+if (typeof scope.postMessage === "function" && typeof scope.addEventListener === "function") {
+  scope.addEventListener("message", ({ data }: { data: { id: number; request: Request } }) => answer(scope, data));
+} else {
+  const threads = "node:worker_threads";
+  import(threads).then(({ parentPort }) => {
+    parentPort.on("message", (data: { id: number; request: Request }) => answer(parentPort, data));
+  });
+}
