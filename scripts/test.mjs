@@ -37,7 +37,10 @@ for (const build of ["simd128", "relaxed"]) {
   );
 }
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
-const deno = join(root, "test/platform/node_modules/.bin/deno");
-step("Deno", () => run(deno, ["run", "--no-config", "--allow-read", "test/platform/deno.mjs"]));
+const platform = join(root, "test/platform/node_modules/.bin");
+step("Deno", () => {
+  run(join(platform, "deno"), ["run", "--no-config", "--allow-read", "--allow-env", "test/platform/terminal.mjs"]);
+});
+step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 console.log(`\n${passed} passed, 0 failed`);

@@ -30,7 +30,7 @@ test("the example of the README runs, and learns", async () => {
 });
 
 test("its other examples run", async () => {
-  expect(others).toHaveLength(2);
+  expect(others).toHaveLength(3);
   for (const code of others) expect(await run(code)).toHaveLength(1);
 });
 
