@@ -9,7 +9,6 @@ use std::ops::Range;
 use super::{Activation, Architecture, Layer, Time};
 use crate::error::Result;
 use crate::field::Dots;
-use crate::kernel::math::sigmoid;
 use crate::kernel::panels::Panels;
 use crate::kernel::product::{Packed, add_outer, outer_scratch};
 use crate::kernel::real::Real;
@@ -133,7 +132,8 @@ impl<T: Real> PackedLayer<T> {
             let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
             self.vectors.get_mut(Vector::Shift)[row] = T::of(shift);
             if self.place.gate.is_some() {
-                let gate = sigmoid(at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias));
+                let into_gate = at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias);
+                let gate = 1.0 / (1.0 + libm::exp(-into_gate));
                 let drift = at(&self.vectors, Vector::HyperBias) * t;
                 self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
                 self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
