@@ -255,18 +255,21 @@ unsafe fn transpose<T: Real, const V: usize>(
     debug_assert!(transposed.len() >= block.len() * V * len);
     for panel in panels.within(block.clone()) {
         let source = h[panel.range(features, block.start)].as_ptr();
-        for (v, lane) in (0..V).flat_map(|v| (0..panel.width).step_by(len).map(move |lane| (v, lane))) {
-            let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
-            for (i, row) in square[..len].iter_mut().enumerate() {
-                let feature = first + v * len + i;
-                if feature < features {
-                    *row = unsafe { T::Vector::load(source.add(feature * panel.width + lane)) };
+        let lane_of_block = panel.first - block.start;
+        for v in 0..V {
+            let present = features.saturating_sub(first + v * len).min(len);
+            for lane in (0..panel.width).step_by(len) {
+                let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
+                for (i, row) in square[..len].iter_mut().enumerate() {
+                    if i < present {
+                        *row = unsafe { T::Vector::load(source.add((first + v * len + i) * panel.width + lane)) };
+                    }
                 }
-            }
-            T::transpose(&mut square[..len]);
-            let target = panel.first - block.start + lane;
-            for (i, row) in square[..len].iter().enumerate() {
-                unsafe { row.store(transposed.as_mut_ptr().add(((target + i) * V + v) * len)) }
+                T::transpose(&mut square[..len]);
+                let target = lane_of_block + lane;
+                for (i, row) in square[..len].iter().enumerate() {
+                    unsafe { row.store(transposed.as_mut_ptr().add(((target + i) * V + v) * len)) }
+                }
             }
         }
     }
