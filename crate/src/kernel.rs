@@ -3,6 +3,7 @@
 pub(crate) mod activation;
 pub(crate) mod math;
 pub(crate) mod panels;
+pub mod probe;
 pub(crate) mod product;
 pub mod real;
 pub(crate) mod simd;

@@ -95,6 +95,7 @@ pub use ndarray;
 pub use error::{Error, Result};
 pub use field::VectorField;
 pub use gradient::{Gradient, Method, Trajectory, vjp};
+pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
 pub use kernel::vector::Summation;
 pub use network::{Activation, Architecture, Mlp, Time};

@@ -188,6 +188,13 @@ pub fn live() -> f64 {
     live_bytes() as f64
 }
 
+/// Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.
+#[wasm_bindgen(js_name = kernelPeak)]
+pub fn kernel_peak(dtype: &str, repeats: usize) -> JsResult<f64> {
+    let done = per_type(dtype, || crate::kernel_peak::<f32>(repeats), || crate::kernel_peak::<f64>(repeats));
+    Ok(either!(done.map_err(thrown)?, flops => flops))
+}
+
 /// Options of a solve, set one by one by the names of the public API.
 #[wasm_bindgen]
 pub struct SolveOptions(Options);

@@ -1,7 +1,8 @@
 //! Activations with their derivatives, over slices.
 
-use super::math::{expm1_negative, normal_cdf, normal_pdf, sigmoid, softplus, tanh};
+use super::math::{SIN_LIMIT, expm1_negative, normal, sigmoid, sin_cos, softplus, tanh};
 use super::real::Real;
+use super::simd::Vector;
 
 /// What follows every layer but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,69 +50,133 @@ impl Activation {
 
     /// z becomes σ(z).
     pub(crate) fn apply<T: Real>(self, z: &mut [T]) {
+        let zero = T::Row::splat(T::zero());
         match self {
             Tanh => map(z, tanh),
             Softplus => map(z, softplus),
-            Silu => map(z, |z| z * sigmoid(z)),
-            Relu => map(z, |z| if z < T::zero() { T::zero() } else { z }),
+            Silu => map(z, |z| z.mul(sigmoid(z))),
+            Relu => map(z, |z| z.at_least(zero)),
             Sigmoid => map(z, sigmoid),
-            Gelu => map(z, |z| z * normal_cdf(z)),
-            Sin => map(z, |z| Real::sin_cos(z).0),
-            Elu => map(z, |z| if z > T::zero() { z } else { expm1_negative(z) }),
+            Gelu => map(z, |z| z.mul(normal(z).0)),
+            Sin if far(z) => z.iter_mut().for_each(|z| *z = sin_cos_anywhere(*z).0),
+            Sin => map(z, |z| sin_cos(z).0),
+            Elu => map(z, |z| zero.select_less(z, z, expm1_negative(z))),
             Identity => {}
         }
     }
 
     /// z becomes σ(z), bitwise as [`apply`](Self::apply) has it, and `derivative` σ′(z); only for those that keep it.
     pub(crate) fn apply_keeping<T: Real>(self, z: &mut [T], derivative: &mut [T]) {
-        let one = T::one();
+        let one = T::Row::splat(T::one());
         match self {
             Silu => map_keeping(z, derivative, |z| {
                 let s = sigmoid(z);
-                (z * s, s * (one + z * (one - s)))
+                (z.mul(s), s.mul(z.mul_add(one.sub(s), one)))
             }),
             Gelu => map_keeping(z, derivative, |z| {
-                let cdf = normal_cdf(z);
-                (z * cdf, cdf + z * normal_pdf(z))
+                let (distribution, density) = normal(z);
+                (z.mul(distribution), z.mul_add(density, distribution))
             }),
-            Sin => map_keeping(z, derivative, Real::sin_cos),
+            Sin if far(z) => z.iter_mut().zip(derivative).for_each(|(z, d)| (*z, *d) = sin_cos_anywhere(*z)),
+            Sin => map_keeping(z, derivative, sin_cos),
             _ => unreachable!("{} is differentiated by its value", self.name()),
         }
     }
 
     /// Multiplies a cotangent by σ′, given what the tape kept: σ(z), or σ′(z) where that is kept.
     pub(crate) fn pull<T: Real>(self, kept: &[T], cotangent: &mut [T]) {
-        let one = T::one();
+        let (zero, one) = (T::Row::splat(T::zero()), T::Row::splat(T::one()));
         match self {
-            Tanh => scale(kept, cotangent, |a| one - a * a),
-            Softplus => scale(kept, cotangent, |a| -expm1_negative(-a)),
-            Relu => scale(kept, cotangent, |a| if a > T::zero() { one } else { T::zero() }),
-            Sigmoid => scale(kept, cotangent, |a| a * (one - a)),
-            Elu => scale(kept, cotangent, |a| if a > T::zero() { one } else { a + one }),
+            Tanh => scale(kept, cotangent, |a| one.sub(a.mul(a))),
+            Softplus => scale(kept, cotangent, |a| zero.sub(expm1_negative(zero.sub(a)))),
+            Relu => scale(kept, cotangent, |a| zero.select_less(a, one, zero)),
+            Sigmoid => scale(kept, cotangent, |a| a.mul(one.sub(a))),
+            Elu => scale(kept, cotangent, |a| zero.select_less(a, one, a.add(one))),
             Silu | Gelu | Sin => scale(kept, cotangent, |derivative| derivative),
             Identity => {}
         }
     }
 }
 
+/// Whether an argument is too far from zero for the kernel's sine.
+fn far<T: Real>(z: &[T]) -> bool {
+    let limit = T::of(SIN_LIMIT);
+    // Without a way out of the loop, it is vectorised.
+    z.iter().fold(false, |far, z| far | (z.abs() > limit))
+}
+
+/// (sin z, cos z), bitwise the kernel's where that serves: a number does not depend on its neighbours.
+fn sin_cos_anywhere<T: Real>(z: T) -> (T, T) {
+    if z.abs() > T::of(SIN_LIMIT) {
+        return Real::sin_cos(z);
+    }
+    let (mut value, mut derivative) = ([z], [z]);
+    map_keeping(&mut value, &mut derivative, sin_cos);
+    (value[0], derivative[0])
+}
+
+/// The most numbers in a row: 16 f32.
+const ROW: usize = 16;
+
+/// A row's worth of numbers in front, with zeros behind if there are fewer.
 #[inline(always)]
-fn map<T: Real>(numbers: &mut [T], f: impl Fn(T) -> T) {
-    for number in numbers {
-        *number = f(*number);
+fn padded<T: Real>(numbers: &[T]) -> [T; ROW] {
+    let mut row = [T::zero(); ROW];
+    row[..numbers.len()].copy_from_slice(numbers);
+    row
+}
+
+#[inline(always)]
+fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Row) -> T::Row) {
+    let mut rows = numbers.chunks_exact_mut(T::LANES);
+    for row in &mut rows {
+        // SAFETY: as many numbers as a row has.
+        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
+    }
+    let rest = rows.into_remainder();
+    if !rest.is_empty() {
+        let mut row = padded(rest);
+        // SAFETY: as above.
+        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
+        rest.copy_from_slice(&row[..rest.len()]);
     }
 }
 
 #[inline(always)]
-fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T) -> (T, T)) {
-    for (number, derivative) in numbers.iter_mut().zip(derivatives) {
-        (*number, *derivative) = f(*number);
+fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Row) -> (T::Row, T::Row)) {
+    for (numbers, derivatives) in numbers.chunks_mut(T::LANES).zip(derivatives.chunks_mut(T::LANES)) {
+        // SAFETY: as many numbers as a row has, or padded to that.
+        unsafe {
+            if numbers.len() == T::LANES && derivatives.len() == T::LANES {
+                let (value, derivative) = f(T::Row::load(numbers.as_ptr()));
+                value.store(numbers.as_mut_ptr());
+                derivative.store(derivatives.as_mut_ptr());
+            } else {
+                let (mut row, mut derivative_row) = (padded(numbers), [T::zero(); ROW]);
+                let (value, derivative) = f(T::Row::load(row.as_ptr()));
+                value.store(row.as_mut_ptr());
+                derivative.store(derivative_row.as_mut_ptr());
+                numbers.copy_from_slice(&row[..numbers.len()]);
+                derivatives.copy_from_slice(&derivative_row[..derivatives.len()]);
+            }
+        }
     }
 }
 
 #[inline(always)]
-fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T) -> T) {
-    for (cotangent, &kept) in cotangent.iter_mut().zip(kept) {
-        *cotangent = *cotangent * derivative(kept);
+fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Row) -> T::Row) {
+    for (cotangent, kept) in cotangent.chunks_mut(T::LANES).zip(kept.chunks(T::LANES)) {
+        // SAFETY: as many numbers as a row has, or padded to that.
+        unsafe {
+            if cotangent.len() == T::LANES && kept.len() == T::LANES {
+                let scaled = T::Row::load(cotangent.as_ptr()).mul(derivative(T::Row::load(kept.as_ptr())));
+                scaled.store(cotangent.as_mut_ptr());
+            } else {
+                let mut row = padded(cotangent);
+                T::Row::load(row.as_ptr()).mul(derivative(T::Row::load(padded(kept).as_ptr()))).store(row.as_mut_ptr());
+                cotangent.copy_from_slice(&row[..cotangent.len()]);
+            }
+        }
     }
 }
 

@@ -144,7 +144,7 @@ pub fn add_outer<T: Real>(
     while first < columns {
         let width = (columns - first).min(T::LANES);
         let registers = width.div_ceil(vector_len::<T>()).next_power_of_two();
-        let outer = Outer { panels, block: block.clone(), rows, dz, first, width, stride };
+        let outer = Outer { lanes, rows, dz, first, width, stride };
         // SAFETY: the lengths are asserted above, and the scratch holds one register row for every lane.
         unsafe {
             match registers {
@@ -178,17 +178,20 @@ pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
     lanes * T::LANES
 }
 
+/// The outer product of all rows with one strip of columns.
 struct Outer<'a, T> {
-    panels: &'a Panels,
-    block: std::ops::Range<usize>,
+    lanes: usize,
     rows: usize,
     dz: &'a [T],
+    /// The strip's first column, and how many there are.
     first: usize,
     width: usize,
     stride: usize,
 }
 
 impl<T: Real> Outer<'_, T> {
+    /// Tiles of R rows from row `first_row` on, as many as there are whole; returns the first row not done.
+    ///
     /// # Safety
     /// As [`add_outer`] asserts; `transposed` holds V registers for every lane of the block.
     unsafe fn rows_of<const R: usize, const V: usize>(
@@ -197,27 +200,38 @@ impl<T: Real> Outer<'_, T> {
         gradient: &mut [T],
         transposed: &[T],
     ) -> usize {
+        let len = vector_len::<T>();
+        let (dz, transposed) = (self.dz.as_ptr(), transposed.as_ptr());
         while first_row + R <= self.rows {
             let mut sums = [[T::Vector::splat(T::zero()); V]; R];
-            for panel in self.panels.within(self.block.clone()) {
-                let lane = panel.first - self.block.start;
-                let dz = &self.dz[panel.range(self.rows, self.block.start)];
+            let mut lane = 0;
+            while lane < self.lanes {
+                let width = (self.lanes - lane).min(T::LANES);
                 unsafe {
-                    let rows = std::array::from_fn(|r| dz.as_ptr().add((first_row + r) * panel.width));
-                    let columns = transposed.as_ptr().add(lane * V * vector_len::<T>());
-                    tile::<T, R, V>(&mut sums, panel.width, rows, 1, columns);
+                    let rows = std::array::from_fn(|r| dz.add(lane * self.rows + (first_row + r) * width));
+                    tile::<T, R, V>(&mut sums, width, rows, 1, transposed.add(lane * V * len));
                 }
+                lane += width;
             }
             for (r, row) in sums.iter().enumerate() {
                 let start = (first_row + r) * self.stride + self.first;
                 let target = &mut gradient[start..start + self.width];
-                // One cache line, the widest tile there is.
-                let mut line = [T::zero(); 16];
-                for (v, sum) in row.iter().enumerate() {
-                    unsafe { sum.store(line.as_mut_ptr().add(v * vector_len::<T>())) }
-                }
-                for (target, sum) in target.iter_mut().zip(line) {
-                    *target = *target + sum;
+                if self.width == V * len {
+                    for (v, sum) in row.iter().enumerate() {
+                        unsafe {
+                            let target = target.as_mut_ptr().add(v * len);
+                            T::Vector::load(target).add(*sum).store(target);
+                        }
+                    }
+                } else {
+                    // One cache line, the widest tile there is.
+                    let mut line = [T::zero(); 16];
+                    for (v, sum) in row.iter().enumerate() {
+                        unsafe { sum.store(line.as_mut_ptr().add(v * len)) }
+                    }
+                    for (target, sum) in target.iter_mut().zip(line) {
+                        *target = *target + sum;
+                    }
                 }
             }
             first_row += R;
@@ -241,18 +255,21 @@ unsafe fn transpose<T: Real, const V: usize>(
     debug_assert!(transposed.len() >= block.len() * V * len);
     for panel in panels.within(block.clone()) {
         let source = h[panel.range(features, block.start)].as_ptr();
-        for (v, lane) in (0..V).flat_map(|v| (0..panel.width).step_by(len).map(move |lane| (v, lane))) {
-            let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
-            for (i, row) in square[..len].iter_mut().enumerate() {
-                let feature = first + v * len + i;
-                if feature < features {
-                    *row = unsafe { T::Vector::load(source.add(feature * panel.width + lane)) };
+        let lane_of_block = panel.first - block.start;
+        for v in 0..V {
+            let present = features.saturating_sub(first + v * len).min(len);
+            for lane in (0..panel.width).step_by(len) {
+                let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
+                for (i, row) in square[..len].iter_mut().enumerate() {
+                    if i < present {
+                        *row = unsafe { T::Vector::load(source.add((first + v * len + i) * panel.width + lane)) };
+                    }
                 }
-            }
-            T::Vector::transpose(&mut square[..len]);
-            let target = panel.first - block.start + lane;
-            for (i, row) in square[..len].iter().enumerate() {
-                unsafe { row.store(transposed.as_mut_ptr().add(((target + i) * V + v) * len)) }
+                T::transpose(&mut square[..len]);
+                let target = lane_of_block + lane;
+                for (i, row) in square[..len].iter().enumerate() {
+                    unsafe { row.store(transposed.as_mut_ptr().add(((target + i) * V + v) * len)) }
+                }
             }
         }
     }

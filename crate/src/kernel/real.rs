@@ -32,9 +32,24 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const EXP_TERMS: usize;
     const ATANH_TERMS: usize;
 
+    /// Φ(−z) e^(z²/2) (z + k) for 0 ≤ z ≤ limit as a polynomial in (z − k) / (z + k), lowest power first.
+    const NORMAL_TAIL: &'static [Self];
+    /// k, and the limit beyond which Φ(−z) is taken to be zero.
+    const NORMAL_CENTRE: Self;
+    const NORMAL_LIMIT: Self;
+    /// 2^⌈p/2⌉ + 1 for p bits of precision: multiplying by it splits a number in halves (Dekker 1971).
+    const SPLIT: Self;
+    /// π/2 in parts, each but the last with so few bits that its product with a number below 2^13 is exact.
+    const FRAC_PI_2: &'static [Self];
+    /// sin r = r + r³·S(r²) and cos r = 1 − r²/2 + r⁴·C(r²) for |r| ≤ π/4, lowest power first.
+    const SIN: &'static [Self];
+    const COS: &'static [Self];
+
     /// 2^n from n + [`ROUND`](Self::ROUND).
     fn exp2_rounded(n: Self) -> Self;
-    fn erfc(self) -> Self;
+    /// A bit of the representation.
+    fn bit(self, index: u32) -> bool;
+    /// By the library, for any argument.
     fn sin_cos(self) -> (Self, Self);
 }
 
@@ -73,6 +88,29 @@ impl Real for f32 {
     });
     const EXP_TERMS: usize = 7;
     const ATANH_TERMS: usize = 8;
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const NORMAL_TAIL: &'static [f32] = &[
+        7.444_160_80e-1,
+        -5.655_617_74e-1,
+        3.154_246_64e-1,
+        -1.160_523_96e-1,
+        1.741_084_71e-2,
+        6.490_684_42e-3,
+        -3.193_030_79e-3,
+        -4.975_321_30e-4,
+        4.450_328_68e-4,
+        1.246_101_99e-4,
+    ];
+    const NORMAL_CENTRE: f32 = 3.5;
+    const NORMAL_LIMIT: f32 = 13.1;
+    const SPLIT: f32 = 4097.0;
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const FRAC_PI_2: &'static [f32] = &[1.570_312_50, 4.835_128_78e-4, 3.138_557_08e-7, 6.077_100_51e-11];
+    /// Coefficients of Cephes.
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const SIN: &'static [f32] = &[-1.666_665_461_1e-1, 8.332_160_873_6e-3, -1.951_529_589_1e-4];
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const COS: &'static [f32] = &[4.166_664_568_298_827e-2, -1.388_731_625_493_765e-3, 2.443_315_711_809_948e-5];
 
     fn of(number: f64) -> f32 {
         number as f32
@@ -84,8 +122,9 @@ impl Real for f32 {
     fn exp2_rounded(n: f32) -> f32 {
         f32::from_bits((n.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
     }
-    fn erfc(self) -> f32 {
-        libm::erfcf(self)
+    #[inline(always)]
+    fn bit(self, index: u32) -> bool {
+        self.to_bits() >> index & 1 == 1
     }
     fn sin_cos(self) -> (f32, f32) {
         libm::sincosf(self)
@@ -101,6 +140,57 @@ impl Real for f64 {
     const TANH: Option<Rational<f64>> = None;
     const EXP_TERMS: usize = 13;
     const ATANH_TERMS: usize = 17;
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const NORMAL_TAIL: &'static [f64] = &[
+        7.552_851_304_157_515_2e-1,
+        -6.078_966_419_718_917_5e-1,
+        3.871_374_007_422_188_6e-1,
+        -1.865_218_579_596_941_7e-1,
+        6.039_657_489_069_946_7e-2,
+        -7.540_188_965_593_059_3e-3,
+        -3.479_692_362_242_533_2e-3,
+        1.630_818_441_890_359_6e-3,
+        1.333_442_540_190_491_2e-4,
+        -2.310_948_183_193_762_0e-4,
+        -1.907_866_531_661_357_6e-6,
+        3.514_418_115_776_097_3e-5,
+        7.150_055_959_216_098_6e-7,
+        -5.918_892_731_763_236_2e-6,
+        -6.251_321_040_478_680_0e-7,
+        1.019_804_851_813_517_2e-6,
+        2.636_824_857_640_762_4e-7,
+        -1.542_632_053_677_107_5e-7,
+        -7.638_082_053_490_450_5e-8,
+        1.457_859_334_703_646_0e-8,
+        1.392_402_399_350_170_9e-8,
+        7.269_545_479_026_689_4e-11,
+        -9.653_425_420_228_503_8e-10,
+    ];
+    const NORMAL_CENTRE: f64 = 4.0;
+    const NORMAL_LIMIT: f64 = 37.5;
+    const SPLIT: f64 = 134_217_729.0;
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const FRAC_PI_2: &'static [f64] =
+        &[1.570_796_326_794_152_3, 7.443_547_480_480_254_8e-13, 6.368_317_163_510_949_9e-25];
+    /// Coefficients of fdlibm.
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const SIN: &'static [f64] = &[
+        -1.666_666_666_666_663_243_48e-1,
+        8.333_333_333_322_489_461_24e-3,
+        -1.984_126_982_985_794_931_34e-4,
+        2.755_731_370_707_006_767_89e-6,
+        -2.505_076_025_340_686_341_95e-8,
+        1.589_690_995_211_550_102_21e-10,
+    ];
+    #[allow(clippy::excessive_precision, reason = "to more digits than can be told apart")]
+    const COS: &'static [f64] = &[
+        4.166_666_666_666_660_190_37e-2,
+        -1.388_888_888_887_410_957_49e-3,
+        2.480_158_728_947_672_941_78e-5,
+        -2.755_731_435_139_066_330_35e-7,
+        2.087_572_321_298_174_827_90e-9,
+        -1.135_964_755_778_819_482_65e-11,
+    ];
 
     fn of(number: f64) -> f64 {
         number
@@ -112,8 +202,9 @@ impl Real for f64 {
     fn exp2_rounded(n: f64) -> f64 {
         f64::from_bits((n.to_bits() << 52).wrapping_add(1.0_f64.to_bits()))
     }
-    fn erfc(self) -> f64 {
-        libm::erfc(self)
+    #[inline(always)]
+    fn bit(self, index: u32) -> bool {
+        self.to_bits() >> index & 1 == 1
     }
     fn sin_cos(self) -> (f64, f64) {
         libm::sincos(self)

@@ -1,6 +1,7 @@
 //! Loops over states: combinations, compensated sums, inner products. Each is one pass over memory.
 
-use super::real::Real;
+use super::real::{Real, vector_len};
+use super::simd::Vector;
 
 /// Numbers that a pass keeps in the first-level cache while it adds up terms.
 const STRIP: usize = 256;
@@ -9,8 +10,17 @@ const STRIP: usize = 256;
 pub fn combine<'a, T: Real>(out: &mut [T], start: &[T], terms: impl Iterator<Item = (f64, &'a [T])> + Clone) {
     for (strip, out) in out.chunks_mut(STRIP).enumerate() {
         let range = strip * STRIP..strip * STRIP + out.len();
-        out.copy_from_slice(&start[range.clone()]);
-        add_terms(out, range, terms.clone());
+        let mut terms = terms.clone().filter(|term| term.0 != 0.0);
+        match terms.next() {
+            Some((coefficient, term)) => {
+                let coefficient = T::of(coefficient);
+                for ((out, &start), &term) in out.iter_mut().zip(&start[range.clone()]).zip(&term[range.clone()]) {
+                    *out = start + coefficient * term;
+                }
+            }
+            None => out.copy_from_slice(&start[range.clone()]),
+        }
+        add_terms(out, range, terms);
     }
 }
 
@@ -18,19 +28,26 @@ pub fn combine<'a, T: Real>(out: &mut [T], start: &[T], terms: impl Iterator<Ite
 pub fn combine_terms<'a, T: Real>(out: &mut [T], terms: impl Iterator<Item = (f64, &'a [T])> + Clone) {
     for (strip, out) in out.chunks_mut(STRIP).enumerate() {
         let range = strip * STRIP..strip * STRIP + out.len();
-        out.fill(T::zero());
-        add_terms(out, range, terms.clone());
+        let mut terms = terms.clone().filter(|term| term.0 != 0.0);
+        match terms.next() {
+            Some((coefficient, term)) => {
+                let coefficient = T::of(coefficient);
+                for (out, &term) in out.iter_mut().zip(&term[range.clone()]) {
+                    *out = coefficient * term;
+                }
+            }
+            None => out.fill(T::zero()),
+        }
+        add_terms(out, range, terms);
     }
 }
 
 #[inline(always)]
 fn add_terms<'a, T: Real>(out: &mut [T], range: std::ops::Range<usize>, terms: impl Iterator<Item = (f64, &'a [T])>) {
     for (coefficient, term) in terms {
-        if coefficient != 0.0 {
-            let coefficient = T::of(coefficient);
-            for (out, &term) in out.iter_mut().zip(&term[range.clone()]) {
-                *out = *out + coefficient * term;
-            }
+        let coefficient = T::of(coefficient);
+        for (out, &term) in out.iter_mut().zip(&term[range.clone()]) {
+            *out = *out + coefficient * term;
         }
     }
 }
@@ -57,28 +74,35 @@ pub fn accumulate<T: Real>(summation: Summation, sum: &mut [T], carry: &mut [T],
     }
 }
 
-/// The inner product, in 16 interleaved partial sums.
+/// The inner product, in a row's worth of partial sums.
 pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
-    let mut sums = [T::zero(); 16];
-    let (left, right) = (left.chunks_exact(16), right.chunks_exact(16));
+    let (left, right) = (left.chunks_exact(T::LANES), right.chunks_exact(T::LANES));
     let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(l, r)| l.wide() * r.wide()).sum();
+    let mut sums = T::Row::splat(T::zero());
     for (left, right) in left.zip(right) {
-        for (sum, (&l, &r)) in sums.iter_mut().zip(left.iter().zip(right)) {
-            *sum = *sum + l * r;
-        }
+        // SAFETY: as many numbers as a row has.
+        sums = unsafe { T::Row::load(left.as_ptr()).mul_add(T::Row::load(right.as_ptr()), sums) };
     }
-    sums.iter().map(|sum| sum.wide()).sum::<f64>() + rest
+    let mut parts = [T::zero(); 16];
+    // SAFETY: a row is at most 16 numbers.
+    unsafe { sums.store(parts.as_mut_ptr()) };
+    parts.iter().map(|part| part.wide()).sum::<f64>() + rest
 }
 
-/// The sum, in 16 interleaved partial sums.
-pub fn total<T: Real>(numbers: &[T]) -> T {
-    let mut sums = [T::zero(); 16];
-    for strip in numbers.chunks(16) {
-        for (sum, &number) in sums.iter_mut().zip(strip) {
-            *sum = *sum + number;
-        }
+/// The sum of a panel's row: one, two or four registers.
+#[inline(always)]
+pub fn row_sum<T: Real>(row: &[T]) -> T {
+    let len = vector_len::<T>();
+    debug_assert!(row.len().is_multiple_of(len));
+    let mut sum = T::Vector::splat(T::zero());
+    for register in row.chunks_exact(len) {
+        // SAFETY: as many numbers as a register has.
+        sum = sum.add(unsafe { T::Vector::load(register.as_ptr()) });
     }
-    sums.into_iter().sum()
+    let mut parts = [T::zero(); 8];
+    // SAFETY: a register is at most 8 numbers.
+    unsafe { sum.store(parts.as_mut_ptr()) };
+    parts[..len].iter().fold(T::zero(), |sum, &part| sum + part)
 }
 
 #[cfg(test)]

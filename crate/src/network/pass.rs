@@ -9,11 +9,10 @@ use std::ops::Range;
 use super::{Activation, Architecture, Layer, Time};
 use crate::error::Result;
 use crate::field::Dots;
-use crate::kernel::math::sigmoid;
 use crate::kernel::panels::Panels;
 use crate::kernel::product::{Packed, add_outer, outer_scratch};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{dot, total};
+use crate::kernel::vector::{dot, row_sum};
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// Panels that go through the network together: enough that a product over their lanes hides the loads and stores of
@@ -133,7 +132,8 @@ impl<T: Real> PackedLayer<T> {
             let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
             self.vectors.get_mut(Vector::Shift)[row] = T::of(shift);
             if self.place.gate.is_some() {
-                let gate = sigmoid(at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias));
+                let into_gate = at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias);
+                let gate = 1.0 / (1.0 + libm::exp(-into_gate));
                 let drift = at(&self.vectors, Vector::HyperBias) * t;
                 self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
                 self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
@@ -154,22 +154,21 @@ impl<T: Real> PackedLayer<T> {
     /// Sums Σ dz and, with a gate, Σ dz·u over the lanes of a block; there dz becomes the cotangent of u.
     fn sum_block(&mut self, panels: &Panels, block: Range<usize>, dz: &mut [T], u: Option<&[T]>) {
         let outputs = self.place.outputs;
-        self.vectors.get_mut(Vector::Sum).fill(T::zero());
-        self.vectors.get_mut(Vector::ProductSum).fill(T::zero());
+        let (first, rest) = self.vectors.numbers.split_at_mut(Vector::Sum as usize * outputs);
+        let gates = &first[Vector::Gate as usize * outputs..][..outputs];
+        let (sums, product_sums) = rest.split_at_mut(outputs);
+        sums.fill(T::zero());
+        product_sums.fill(T::zero());
         for panel in panels.within(block.clone()) {
             let range = panel.range(outputs, block.start);
-            let rows = dz[range.clone()].chunks_exact_mut(panel.width).enumerate();
-            for (row, dz) in rows {
-                let sum = &mut self.vectors.get_mut(Vector::Sum)[row];
-                *sum = *sum + total(dz);
-                if let Some(u) = u {
-                    let u = &u[range.start + row * panel.width..][..panel.width];
-                    let gate = self.vectors.get(Vector::Gate)[row];
-                    let product = T::of(dot(dz, u));
-                    let sum = &mut self.vectors.get_mut(Vector::ProductSum)[row];
-                    *sum = *sum + product;
-                    dz.iter_mut().for_each(|dz| *dz = *dz * gate);
-                }
+            for (sum, row) in sums.iter_mut().zip(dz[range.clone()].chunks_exact(panel.width)) {
+                *sum = *sum + row_sum(row);
+            }
+            let Some(u) = u else { continue };
+            let rows = dz[range.clone()].chunks_exact_mut(panel.width).zip(u[range].chunks_exact(panel.width));
+            for ((sum, &gate), (dz, u)) in product_sums.iter_mut().zip(gates).zip(rows) {
+                *sum = *sum + T::of(dot(dz, u));
+                dz.iter_mut().for_each(|dz| *dz = *dz * gate);
             }
         }
     }
