@@ -86,13 +86,14 @@ const number = (expected: string, valid: (value: number) => boolean): Rule => ({
   expected,
   valid: (value) => typeof value === "number" && valid(value),
 });
-const oneOf = (names: readonly string[]): Rule => ({
+/** One of these names. */
+export const oneOf = (names: readonly string[]): Rule => ({
   expected: names.join(", "),
   valid: (value) => typeof value === "string" && names.includes(value),
 });
 
 const positive = number("a positive number", (value) => value > 0);
-const finite = number("a finite positive number", (value) => value > 0 && value < Number.POSITIVE_INFINITY);
+export const finite = number("a finite positive number", (value) => value > 0 && value < Number.POSITIVE_INFINITY);
 const tolerance = number("a finite number, zero or more", (value) => value >= 0 && value < Number.POSITIVE_INFINITY);
 /** A number of steps. */
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);

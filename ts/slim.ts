@@ -26,6 +26,7 @@ export type { ArrayOf, Dtype } from "./memory.js";
 export { type Bytes, type OdeintOptions, odeint, type Solution, type SolveStats } from "./odeint.js";
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./optimizer.js";
 export type { GradientMethod, GradientOptions, Method, SolveOptions, StepOptions } from "./options.js";
+export { type KernelPeakOptions, kernelPeak } from "./peak.js";
 export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./pool.js";
 export { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 export { type Batch, type TrainOptions, type TrainStep, train } from "./train.js";

@@ -163,6 +163,11 @@ export class TensorFile {
 }
 
 /**
+ * Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.
+ */
+export function kernelPeak(dtype: string, repeats: number): number;
+
+/**
  * Bytes in all buffers of all solves and fields that are alive.
  */
 export function liveBytes(): number;
