@@ -51,7 +51,7 @@ pub enum Error {
     MaxSteps(Progress),
 
     #[error(
-        "{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"symplectic\""
+        "{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\""
     )]
     OutOfMemory { bytes: usize, purpose: &'static str },
 
