@@ -50,7 +50,7 @@ impl Activation {
 
     /// z becomes σ(z).
     pub(crate) fn apply<T: Real>(self, z: &mut [T]) {
-        let zero = T::Row::splat(T::zero());
+        let zero = T::Strip::splat(T::zero());
         match self {
             Tanh => map(z, tanh),
             Softplus => map(z, softplus),
@@ -67,7 +67,7 @@ impl Activation {
 
     /// z becomes σ(z), bitwise as [`apply`](Self::apply) has it, and `derivative` σ′(z); only for those that keep it.
     pub(crate) fn apply_keeping<T: Real>(self, z: &mut [T], derivative: &mut [T]) {
-        let one = T::Row::splat(T::one());
+        let one = T::Strip::splat(T::one());
         match self {
             Silu => map_keeping(z, derivative, |z| {
                 let s = sigmoid(z);
@@ -85,7 +85,7 @@ impl Activation {
 
     /// Multiplies a cotangent by σ′, given what the tape kept: σ(z), or σ′(z) where that is kept.
     pub(crate) fn pull<T: Real>(self, kept: &[T], cotangent: &mut [T]) {
-        let (zero, one) = (T::Row::splat(T::zero()), T::Row::splat(T::one()));
+        let (zero, one) = (T::Strip::splat(T::zero()), T::Strip::splat(T::one()));
         match self {
             Tanh => scale(kept, cotangent, |a| one.sub(a.mul(a))),
             Softplus => scale(kept, cotangent, |a| zero.sub(expm1_negative(zero.sub(a)))),
@@ -115,68 +115,89 @@ fn sin_cos_anywhere<T: Real>(z: T) -> (T, T) {
     (value[0], derivative[0])
 }
 
-/// The most numbers in a row: 16 f32.
-const ROW: usize = 16;
+/// The most numbers in a strip: 16 f32.
+const STRIP: usize = 16;
 
-/// A row's worth of numbers in front, with zeros behind if there are fewer.
+/// Numbers in a strip of T.
+const fn strip_len<T: Real>() -> usize {
+    <T::Strip as Vector<T>>::LEN
+}
+
+/// The numbers behind the last whole strip, with zeros behind them.
 #[inline(always)]
-fn padded<T: Real>(numbers: &[T]) -> [T; ROW] {
-    let mut row = [T::zero(); ROW];
-    row[..numbers.len()].copy_from_slice(numbers);
-    row
+fn padded<T: Real>(rest: &[T]) -> [T; STRIP] {
+    let mut strip = [T::zero(); STRIP];
+    strip[..rest.len()].copy_from_slice(rest);
+    strip
 }
 
 #[inline(always)]
-fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Row) -> T::Row) {
-    let mut rows = numbers.chunks_exact_mut(T::LANES);
-    for row in &mut rows {
-        // SAFETY: as many numbers as a row has.
-        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
+fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Strip) -> T::Strip) {
+    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
+    let (strips, rest) = numbers.split_at_mut(whole);
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
+        unsafe {
+            let at = strips.as_mut_ptr().add(i);
+            f(T::Strip::load(at)).store(at);
+        }
     }
-    let rest = rows.into_remainder();
     if !rest.is_empty() {
-        let mut row = padded(rest);
-        // SAFETY: as above.
-        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
-        rest.copy_from_slice(&row[..rest.len()]);
+        let mut strip = padded(rest);
+        // SAFETY: as many numbers as the longest strip.
+        unsafe { f(T::Strip::load(strip.as_ptr())).store(strip.as_mut_ptr()) }
+        rest.copy_from_slice(&strip[..rest.len()]);
     }
 }
 
 #[inline(always)]
-fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Row) -> (T::Row, T::Row)) {
-    for (numbers, derivatives) in numbers.chunks_mut(T::LANES).zip(derivatives.chunks_mut(T::LANES)) {
-        // SAFETY: as many numbers as a row has, or padded to that.
+fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Strip) -> (T::Strip, T::Strip)) {
+    assert!(numbers.len() == derivatives.len());
+    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
+    let ((strips, rest), (derivatives, derivatives_rest)) =
+        (numbers.split_at_mut(whole), derivatives.split_at_mut(whole));
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
         unsafe {
-            if numbers.len() == T::LANES && derivatives.len() == T::LANES {
-                let (value, derivative) = f(T::Row::load(numbers.as_ptr()));
-                value.store(numbers.as_mut_ptr());
-                derivative.store(derivatives.as_mut_ptr());
-            } else {
-                let (mut row, mut derivative_row) = (padded(numbers), [T::zero(); ROW]);
-                let (value, derivative) = f(T::Row::load(row.as_ptr()));
-                value.store(row.as_mut_ptr());
-                derivative.store(derivative_row.as_mut_ptr());
-                numbers.copy_from_slice(&row[..numbers.len()]);
-                derivatives.copy_from_slice(&derivative_row[..derivatives.len()]);
-            }
+            let at = strips.as_mut_ptr().add(i);
+            let (value, derivative) = f(T::Strip::load(at));
+            value.store(at);
+            derivative.store(derivatives.as_mut_ptr().add(i));
         }
+    }
+    if !rest.is_empty() {
+        let (mut strip, mut derivative_strip) = (padded(rest), padded(derivatives_rest));
+        // SAFETY: as many numbers as the longest strip.
+        unsafe {
+            let (value, derivative) = f(T::Strip::load(strip.as_ptr()));
+            value.store(strip.as_mut_ptr());
+            derivative.store(derivative_strip.as_mut_ptr());
+        }
+        rest.copy_from_slice(&strip[..rest.len()]);
+        derivatives_rest.copy_from_slice(&derivative_strip[..rest.len()]);
     }
 }
 
 #[inline(always)]
-fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Row) -> T::Row) {
-    for (cotangent, kept) in cotangent.chunks_mut(T::LANES).zip(kept.chunks(T::LANES)) {
-        // SAFETY: as many numbers as a row has, or padded to that.
+fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Strip) -> T::Strip) {
+    assert!(kept.len() == cotangent.len());
+    let whole = kept.len() / strip_len::<T>() * strip_len::<T>();
+    let ((kept, kept_rest), (strips, rest)) = (kept.split_at(whole), cotangent.split_at_mut(whole));
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
         unsafe {
-            if cotangent.len() == T::LANES && kept.len() == T::LANES {
-                let scaled = T::Row::load(cotangent.as_ptr()).mul(derivative(T::Row::load(kept.as_ptr())));
-                scaled.store(cotangent.as_mut_ptr());
-            } else {
-                let mut row = padded(cotangent);
-                T::Row::load(row.as_ptr()).mul(derivative(T::Row::load(padded(kept).as_ptr()))).store(row.as_mut_ptr());
-                cotangent.copy_from_slice(&row[..cotangent.len()]);
-            }
+            let at = strips.as_mut_ptr().add(i);
+            T::Strip::load(at).mul(derivative(T::Strip::load(kept.as_ptr().add(i)))).store(at);
         }
+    }
+    if !rest.is_empty() {
+        let mut strip = padded(rest);
+        // SAFETY: as many numbers as the longest strip.
+        unsafe {
+            let factor = derivative(T::Strip::load(padded(kept_rest).as_ptr()));
+            T::Strip::load(strip.as_ptr()).mul(factor).store(strip.as_mut_ptr());
+        }
+        rest.copy_from_slice(&strip[..rest.len()]);
     }
 }
 
@@ -205,6 +226,20 @@ mod tests {
                 }
                 activation.pull(&kept, &mut cotangent);
                 assert!((cotangent[0] - difference).abs() < 1e-8, "{} at {z}", activation.name());
+            }
+        }
+    }
+
+    #[test]
+    fn nan_goes_through_and_touches_no_neighbour() {
+        for activation in Activation::ALL {
+            for len in [1, 16, 37] {
+                for at in 0..len {
+                    let mut z = vec![0.5_f32; len];
+                    z[at] = f32::NAN;
+                    activation.apply(&mut z);
+                    assert!(z.iter().enumerate().all(|(i, z)| z.is_nan() == (i == at)), "{}", activation.name());
+                }
             }
         }
     }
