@@ -1,5 +1,6 @@
 //! The multilayer perceptron: its architecture, where its parameters lie, how they are initialised.
 
+pub(crate) mod dual;
 pub(crate) mod pass;
 
 use rand::{Rng, SeedableRng};
