@@ -140,19 +140,18 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         let blocks = panels.blocks(Dual::<T>::block_lanes(self.network.architecture()));
         let lanes = blocks.map(|block| block.len()).max().unwrap_or(0);
         let (directions, v) = match self.trace {
-            Trace::Exact => (features, unit_vectors(features, &panels, lanes, ledger)?),
+            Trace::Exact => (features, Directions::unit_vectors(features, &panels, lanes, ledger)?),
             Trace::Hutchinson(kind) => {
                 let noise = self.noise(batch, kind, ledger)?;
                 let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, panels.lanes * features)?;
                 let rows = ArrayView2::from_shape((batch, features), &noise).expect("a row for each sample");
                 panels.pack(rows, &mut packed, Spare::Repeat);
-                (1, packed)
+                (1, Directions::Batch(packed))
             }
         };
         let dual = Dual::new(self.network.architecture(), parameters, panels, lanes, directions, ledger)?;
         let scratch = |numbers: usize| Buffer::zeroed(ledger, Purpose::Workspace, lanes * numbers);
         let mut dynamics = CnfDynamics {
-            exact: self.trace == Trace::Exact,
             kinetic: self.kinetic.then_some(features + 1),
             jacobian: self.jacobian.then_some(features + 1 + usize::from(self.kinetic)),
             features,
@@ -174,30 +173,49 @@ impl<T: Real> VectorField<T> for Cnf<T> {
     }
 }
 
-/// For each feature its unit vector in all lanes of a block.
-fn unit_vectors<T: Real>(features: usize, panels: &Panels, lanes: usize, ledger: &Ledger) -> Result<Buffer<T>> {
-    let mut v = Buffer::zeroed(ledger, Purpose::Workspace, features * features * lanes)?;
-    for direction in 0..features {
-        let array = &mut v[direction * features * lanes..(direction + 1) * features * lanes];
-        for panel in panels.within(0..lanes) {
-            let row = panel.range(features, 0).start + direction * panel.width;
-            array[row..row + panel.width].fill(T::one());
+/// The directions of the trace.
+enum Directions<T> {
+    /// Those of a whole block, and of a last one that is not: the same for all samples.
+    Blocks([Buffer<T>; 2]),
+    /// One for each sample.
+    Batch(Buffer<T>),
+}
+
+impl<T: Real> Directions<T> {
+    /// For each feature its unit vector.
+    fn unit_vectors(features: usize, panels: &Panels, lanes: usize, ledger: &Ledger) -> Result<Self> {
+        let of_block = |block: Range<usize>| {
+            let mut v = Buffer::zeroed(ledger, Purpose::Workspace, features * features * block.len())?;
+            for (direction, array) in v.chunks_exact_mut((features * block.len()).max(1)).enumerate() {
+                for panel in panels.within(block.clone()) {
+                    let row = panel.range(features, block.start).start + direction * panel.width;
+                    array[row..row + panel.width].fill(T::one());
+                }
+            }
+            Ok(v)
+        };
+        Ok(Self::Blocks([of_block(0..lanes)?, of_block(panels.lanes / lanes * lanes..panels.lanes)?]))
+    }
+
+    /// A block's, one behind the other.
+    fn of(&self, block: &Range<usize>, features: usize) -> &[T] {
+        match self {
+            Self::Blocks([whole, last]) if whole.len() != features * features * block.len() => last,
+            Self::Blocks([whole, _]) => whole,
+            Self::Batch(v) => &v[block.start * features..block.end * features],
         }
     }
-    Ok(v)
 }
 
 struct CnfDynamics<T> {
     layout: Layout,
     dual: Dual<T>,
-    exact: bool,
     /// Which features of the state they are.
     kinetic: Option<usize>,
     jacobian: Option<usize>,
     features: usize,
     directions: usize,
-    /// The directions: of one block, the same for all, or of the whole batch.
-    v: Buffer<T>,
+    v: Directions<T>,
     parameters: usize,
     /// Of a block: x and its cotangent without the rest of the state, the cotangents of the network's outputs, the slope.
     x: Buffer<T>,
@@ -241,7 +259,7 @@ impl<T: Real> CnfDynamics<T> {
     /// Runs a block, with x gathered, into a tape, else this field's own.
     fn run(&mut self, block: &Range<usize>, tape: Option<&mut [T]>) {
         let lanes = block.len();
-        let Self { dual, x, v, features, directions, exact, .. } = self;
+        let Self { dual, x, v, features, directions, .. } = self;
         let (values, tangents) = dual.widths();
         let tape = tape.unwrap_or(&mut self.tape);
         let (values, rest) = tape.split_at_mut(values * lanes);
@@ -249,7 +267,7 @@ impl<T: Real> CnfDynamics<T> {
         let (y, rest) = rest.split_at_mut(*features * lanes);
         let jv = &mut rest[..*features * *directions * lanes];
         dual.value(block.clone(), &x[..*features * lanes], values, y);
-        dual.tangents(block.clone(), directions_of(v, block, *features, *directions, *exact), values, tangents, jv);
+        dual.tangents(block.clone(), v.of(block, *features), values, tangents, jv);
     }
 
     fn parts<'a>(&self, tape: &'a [T], lanes: usize) -> Parts<'a, T> {
@@ -263,7 +281,7 @@ impl<T: Real> CnfDynamics<T> {
     /// The slope of a block's states, from the outputs of the network.
     fn write_slope(&self, block: &Range<usize>, parts: &Parts<'_, T>, k: &mut [T]) {
         let (rows, features) = (self.layout.arrays[0], self.features);
-        let v = directions_of(&self.v, block, features, self.directions, self.exact);
+        let v = self.v.of(block, features);
         for panel in self.layout.panels.within(block.clone()) {
             let own = panel.range(features, block.start);
             let slope = &mut k[panel.range(rows, block.start)];
@@ -292,7 +310,7 @@ impl<T: Real> CnfDynamics<T> {
     fn write_bars(&mut self, block: &Range<usize>, tape: &[T], cotangent: &[T]) {
         let (rows, features, directions) = (self.layout.arrays[0], self.features, self.directions);
         let parts = self.parts(tape, block.len());
-        let v = directions_of(&self.v, block, features, directions, self.exact);
+        let v = self.v.of(block, features);
         let two = T::of(2.0);
         for panel in self.layout.panels.within(block.clone()) {
             let own = panel.range(features, block.start);
@@ -324,12 +342,6 @@ impl<T: Real> CnfDynamics<T> {
             }
         }
     }
-}
-
-/// A block's directions.
-fn directions_of<'a, T>(v: &'a [T], block: &Range<usize>, features: usize, directions: usize, exact: bool) -> &'a [T] {
-    let start = if exact { 0 } else { block.start * features };
-    &v[start..start + directions * features * block.len()]
 }
 
 /// Adds the squares of the rows of a panel, lane by lane.
@@ -407,10 +419,9 @@ impl<T: Real> Dynamics<T> for CnfDynamics<T> {
             }
             self.write_bars(&block, tape, cotangent);
             let Parts { values, tangents, .. } = self.parts(tape, lanes);
-            let Self { dual, x, dx, v, value_bar, tangent_bar, directions, exact, .. } = self;
+            let Self { dual, x, dx, v, value_bar, tangent_bar, directions, .. } = self;
             let numbers = features * lanes;
-            let at =
-                At { x: &x[..numbers], v: directions_of(v, &block, features, *directions, *exact), values, tangents };
+            let at = At { x: &x[..numbers], v: v.of(&block, features), values, tangents };
             let bar = Bar {
                 value: Some(&value_bar[..numbers]),
                 tangents: &tangent_bar[..*directions * numbers],

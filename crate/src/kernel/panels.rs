@@ -47,6 +47,11 @@ impl Panels {
         Self { samples: width * panels, lanes: width * panels, full: width }
     }
 
+    /// Lanes of a full panel.
+    pub fn full(&self) -> usize {
+        self.full
+    }
+
     /// The panels by their width: the first lane, the width, and how many there are.
     pub fn widths(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
         let full = self.lanes / self.full;
