@@ -171,6 +171,15 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture, parameters })
     }
 
+    /// Another one just like it.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn duplicate(&self) -> Result<Self> {
+        let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, &self.parameters)?;
+        Ok(Self { architecture: self.architecture.clone(), parameters })
+    }
+
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
