@@ -240,8 +240,8 @@ fn the_trace_is_that_of_the_jacobian() {
     for j in 0..3 {
         let w = Array2::from_shape_fn((20, 3), |(_, feature)| f64::from(u8::from(feature == j)));
         let row = field::vjp(&mlp, mlp.parameters(), 0.4, y.view(), w.view()).unwrap();
-        for (sample, row) in row.y.chunks_exact(3).enumerate() {
-            jacobian[sample][j].copy_from_slice(row);
+        for (jacobian, row) in jacobian.iter_mut().zip(row.y.chunks_exact(3)) {
+            jacobian[j].copy_from_slice(row);
         }
     }
     let exact = Cnf::new(network(), Trace::Exact, true, true, 0).unwrap();

@@ -50,7 +50,7 @@ impl Activation {
 
     /// z becomes σ(z).
     pub(crate) fn apply<T: Real>(self, z: &mut [T]) {
-        let zero = T::Row::splat(T::zero());
+        let zero = T::Strip::splat(T::zero());
         match self {
             Tanh => map(z, tanh),
             Softplus => map(z, softplus),
@@ -67,7 +67,7 @@ impl Activation {
 
     /// z becomes σ(z), bitwise as [`apply`](Self::apply) has it, and `derivative` σ′(z); only for those that keep it.
     pub(crate) fn apply_keeping<T: Real>(self, z: &mut [T], derivative: &mut [T]) {
-        let one = T::Row::splat(T::one());
+        let one = T::Strip::splat(T::one());
         match self {
             Silu => map_keeping(z, derivative, |z| {
                 let s = sigmoid(z);
@@ -85,7 +85,7 @@ impl Activation {
 
     /// z becomes σ(z), `first` σ′(z) and `second` σ″(z).
     pub(crate) fn apply_twice<T: Real>(self, z: &mut [T], first: &mut [T], second: &mut [T]) {
-        let [zero, one, two] = [0.0, 1.0, 2.0].map(|number| T::Row::splat(T::of(number)));
+        let [zero, one, two] = [0.0, 1.0, 2.0].map(|number| T::Strip::splat(T::of(number)));
         match self {
             Tanh => map_twice(z, first, second, |z| {
                 let a = tanh(z);
@@ -124,7 +124,7 @@ impl Activation {
             Elu => map_twice(z, first, second, |z| {
                 let e = expm1_negative(z);
                 let slope = e.add(one);
-                let of = |positive: T::Row, negative: T::Row| zero.select_less(z, positive, negative);
+                let of = |positive: T::Strip, negative: T::Strip| zero.select_less(z, positive, negative);
                 (of(z, e), of(one, slope), of(zero, slope))
             }),
             Identity => {
@@ -136,7 +136,7 @@ impl Activation {
 
     /// Multiplies a cotangent by σ′, given what the tape kept: σ(z), or σ′(z) where that is kept.
     pub(crate) fn pull<T: Real>(self, kept: &[T], cotangent: &mut [T]) {
-        let (zero, one) = (T::Row::splat(T::zero()), T::Row::splat(T::one()));
+        let (zero, one) = (T::Strip::splat(T::zero()), T::Strip::splat(T::one()));
         match self {
             Tanh => scale(kept, cotangent, |a| one.sub(a.mul(a))),
             Softplus => scale(kept, cotangent, |a| zero.sub(expm1_negative(zero.sub(a)))),
@@ -166,87 +166,121 @@ fn sin_cos_anywhere<T: Real>(z: T) -> (T, T) {
     (value[0], derivative[0])
 }
 
-/// The most numbers in a row: 16 f32.
-const ROW: usize = 16;
+/// The most numbers in a strip: 16 f32.
+const STRIP: usize = 16;
 
-/// A row's worth of numbers in front, with zeros behind if there are fewer.
+/// Numbers in a strip of T.
+const fn strip_len<T: Real>() -> usize {
+    <T::Strip as Vector<T>>::LEN
+}
+
+/// The numbers behind the last whole strip, with zeros behind them.
 #[inline(always)]
-fn padded<T: Real>(numbers: &[T]) -> [T; ROW] {
-    let mut row = [T::zero(); ROW];
-    row[..numbers.len()].copy_from_slice(numbers);
-    row
+fn padded<T: Real>(rest: &[T]) -> [T; STRIP] {
+    let mut strip = [T::zero(); STRIP];
+    strip[..rest.len()].copy_from_slice(rest);
+    strip
 }
 
 #[inline(always)]
-fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Row) -> T::Row) {
-    let mut rows = numbers.chunks_exact_mut(T::LANES);
-    for row in &mut rows {
-        // SAFETY: as many numbers as a row has.
-        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
+fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Strip) -> T::Strip) {
+    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
+    let (strips, rest) = numbers.split_at_mut(whole);
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
+        unsafe {
+            let at = strips.as_mut_ptr().add(i);
+            f(T::Strip::load(at)).store(at);
+        }
     }
-    let rest = rows.into_remainder();
     if !rest.is_empty() {
-        let mut row = padded(rest);
-        // SAFETY: as above.
-        unsafe { f(T::Row::load(row.as_ptr())).store(row.as_mut_ptr()) }
-        rest.copy_from_slice(&row[..rest.len()]);
+        let mut strip = padded(rest);
+        // SAFETY: as many numbers as the longest strip.
+        unsafe { f(T::Strip::load(strip.as_ptr())).store(strip.as_mut_ptr()) }
+        rest.copy_from_slice(&strip[..rest.len()]);
     }
 }
 
 #[inline(always)]
-fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Row) -> (T::Row, T::Row)) {
-    for (numbers, derivatives) in numbers.chunks_mut(T::LANES).zip(derivatives.chunks_mut(T::LANES)) {
-        // SAFETY: as many numbers as a row has, or padded to that.
+fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Strip) -> (T::Strip, T::Strip)) {
+    assert!(numbers.len() == derivatives.len());
+    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
+    let ((strips, rest), (derivatives, derivatives_rest)) =
+        (numbers.split_at_mut(whole), derivatives.split_at_mut(whole));
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
         unsafe {
-            if numbers.len() == T::LANES && derivatives.len() == T::LANES {
-                let (value, derivative) = f(T::Row::load(numbers.as_ptr()));
-                value.store(numbers.as_mut_ptr());
-                derivative.store(derivatives.as_mut_ptr());
+            let at = strips.as_mut_ptr().add(i);
+            let (value, derivative) = f(T::Strip::load(at));
+            value.store(at);
+            derivative.store(derivatives.as_mut_ptr().add(i));
+        }
+    }
+    if !rest.is_empty() {
+        let (mut strip, mut derivative_strip) = (padded(rest), padded(derivatives_rest));
+        // SAFETY: as many numbers as the longest strip.
+        unsafe {
+            let (value, derivative) = f(T::Strip::load(strip.as_ptr()));
+            value.store(strip.as_mut_ptr());
+            derivative.store(derivative_strip.as_mut_ptr());
+        }
+        rest.copy_from_slice(&strip[..rest.len()]);
+        derivatives_rest.copy_from_slice(&derivative_strip[..rest.len()]);
+    }
+}
+
+#[inline(always)]
+fn map_twice<T: Real>(
+    z: &mut [T],
+    first: &mut [T],
+    second: &mut [T],
+    f: impl Fn(T::Strip) -> (T::Strip, T::Strip, T::Strip),
+) {
+    assert!(first.len() == z.len() && second.len() == z.len());
+    let strips = strip_len::<T>();
+    let all = z.chunks_mut(strips).zip(first.chunks_mut(strips)).zip(second.chunks_mut(strips));
+    for ((z, first), second) in all {
+        // SAFETY: as many numbers as a strip has, or padded to that.
+        unsafe {
+            if z.len() == strips {
+                let (value, slope, bend) = f(T::Strip::load(z.as_ptr()));
+                value.store(z.as_mut_ptr());
+                slope.store(first.as_mut_ptr());
+                bend.store(second.as_mut_ptr());
             } else {
-                let (mut row, mut derivative_row) = (padded(numbers), [T::zero(); ROW]);
-                let (value, derivative) = f(T::Row::load(row.as_ptr()));
-                value.store(row.as_mut_ptr());
-                derivative.store(derivative_row.as_mut_ptr());
-                numbers.copy_from_slice(&row[..numbers.len()]);
-                derivatives.copy_from_slice(&derivative_row[..derivatives.len()]);
+                let (mut values, mut slopes, mut bends) = (padded(z), [T::zero(); STRIP], [T::zero(); STRIP]);
+                let (value, slope, bend) = f(T::Strip::load(values.as_ptr()));
+                value.store(values.as_mut_ptr());
+                slope.store(slopes.as_mut_ptr());
+                bend.store(bends.as_mut_ptr());
+                z.copy_from_slice(&values[..z.len()]);
+                first.copy_from_slice(&slopes[..z.len()]);
+                second.copy_from_slice(&bends[..z.len()]);
             }
         }
     }
 }
 
 #[inline(always)]
-fn map_twice<T: Real>(z: &mut [T], first: &mut [T], second: &mut [T], f: impl Fn(T::Row) -> (T::Row, T::Row, T::Row)) {
-    let rows = z.chunks_mut(T::LANES).zip(first.chunks_mut(T::LANES)).zip(second.chunks_mut(T::LANES));
-    for ((z, first), second) in rows {
-        let mut row = padded(z);
-        let (mut slopes, mut bends) = ([T::zero(); ROW], [T::zero(); ROW]);
-        // SAFETY: padded to as many numbers as a row has.
+fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Strip) -> T::Strip) {
+    assert!(kept.len() == cotangent.len());
+    let whole = kept.len() / strip_len::<T>() * strip_len::<T>();
+    let ((kept, kept_rest), (strips, rest)) = (kept.split_at(whole), cotangent.split_at_mut(whole));
+    for i in (0..whole).step_by(strip_len::<T>()) {
+        // SAFETY: `whole` is a multiple of a strip.
         unsafe {
-            let (value, slope, bend) = f(T::Row::load(row.as_ptr()));
-            value.store(row.as_mut_ptr());
-            slope.store(slopes.as_mut_ptr());
-            bend.store(bends.as_mut_ptr());
+            let at = strips.as_mut_ptr().add(i);
+            T::Strip::load(at).mul(derivative(T::Strip::load(kept.as_ptr().add(i)))).store(at);
         }
-        z.copy_from_slice(&row[..z.len()]);
-        first.copy_from_slice(&slopes[..first.len()]);
-        second.copy_from_slice(&bends[..second.len()]);
     }
-}
-
-#[inline(always)]
-fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Row) -> T::Row) {
-    for (cotangent, kept) in cotangent.chunks_mut(T::LANES).zip(kept.chunks(T::LANES)) {
-        // SAFETY: as many numbers as a row has, or padded to that.
+    if !rest.is_empty() {
+        let mut strip = padded(rest);
+        // SAFETY: as many numbers as the longest strip.
         unsafe {
-            if cotangent.len() == T::LANES && kept.len() == T::LANES {
-                let scaled = T::Row::load(cotangent.as_ptr()).mul(derivative(T::Row::load(kept.as_ptr())));
-                scaled.store(cotangent.as_mut_ptr());
-            } else {
-                let mut row = padded(cotangent);
-                T::Row::load(row.as_ptr()).mul(derivative(T::Row::load(padded(kept).as_ptr()))).store(row.as_mut_ptr());
-                cotangent.copy_from_slice(&row[..cotangent.len()]);
-            }
+            let factor = derivative(T::Strip::load(padded(kept_rest).as_ptr()));
+            T::Strip::load(strip.as_ptr()).mul(factor).store(strip.as_mut_ptr());
         }
+        rest.copy_from_slice(&strip[..rest.len()]);
     }
 }
 
@@ -285,6 +319,20 @@ mod tests {
                 let bend = (twice(z + step)[1] - twice(z - step)[1]) / (2.0 * step);
                 assert!((again - at(z)).abs() < 1e-15 && (first - cotangent[0]).abs() < 1e-14);
                 assert!((second - bend).abs() < 1e-8, "{} at {z}", activation.name());
+            }
+        }
+    }
+
+    #[test]
+    fn nan_goes_through_and_touches_no_neighbour() {
+        for activation in Activation::ALL {
+            for len in [1, 16, 37] {
+                for at in 0..len {
+                    let mut z = vec![0.5_f32; len];
+                    z[at] = f32::NAN;
+                    activation.apply(&mut z);
+                    assert!(z.iter().enumerate().all(|(i, z)| z.is_nan() == (i == at)), "{}", activation.name());
+                }
             }
         }
     }

@@ -25,8 +25,8 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const LN_2: (Self, Self);
     /// Below, e^x is taken to be zero.
     const EXP_FLOOR: Self;
-    /// tanh as x·p(x²) / q(x²), lowest power first, and the |x| beyond which it is ±1; where that is as good as the
-    /// exponential and cheaper.
+    /// tanh as x·p(x²) / q(x²), lowest power first, and the |x| beyond which it stays as it is there; where that is as good
+    /// as the exponential and cheaper.
     const TANH: Option<Rational<Self>>;
     /// Terms of the series of e^r − 1 for |r| ≤ ½ ln 2, and of atanh s for s ≤ 1/3.
     const EXP_TERMS: usize;

@@ -37,8 +37,8 @@ pub trait Vector<T>: Copy {
 /// The vector register for a number type on this target.
 pub trait Lanes: Sized {
     type Vector: Vector<Self>;
-    /// As many registers as a full panel is wide.
-    type Row: Vector<Self>;
+    /// What loops over single numbers work on at a time.
+    type Strip: Vector<Self>;
     /// Transposes the square block at the front of `rows`.
     fn transpose(rows: &mut [Self::Vector]);
 }
@@ -124,6 +124,8 @@ mod target {
     pub struct F64x2(v128);
 
     /// Lane by lane by a mask whose lanes are all ones or all zeros.
+    ///
+    /// Limits are set by it too: the compiler makes of `pmin` and `pmax` relaxed ones, which swallow NaN.
     #[inline(always)]
     fn select(then: v128, otherwise: v128, mask: v128) -> v128 {
         #[cfg(target_feature = "relaxed-simd")]
@@ -134,7 +136,7 @@ mod target {
 
     impl Lanes for f32 {
         type Vector = F32x4;
-        type Row = Several<F32x4, 4>;
+        type Strip = Several<F32x4, 4>;
         #[inline(always)]
         fn transpose(rows: &mut [F32x4]) {
             let [a, b, c, d] = [rows[0].0, rows[1].0, rows[2].0, rows[3].0];
@@ -148,7 +150,7 @@ mod target {
     }
     impl Lanes for f64 {
         type Vector = F64x2;
-        type Row = Several<F64x2, 4>;
+        type Strip = Several<F64x2, 4>;
         #[inline(always)]
         fn transpose(rows: &mut [F64x2]) {
             let (a, b) = (rows[0].0, rows[1].0);
@@ -197,11 +199,11 @@ mod target {
         }
         #[inline(always)]
         fn at_most(self, limit: Self) -> Self {
-            Self(f32x4_pmin(self.0, limit.0))
+            Self(select(limit.0, self.0, f32x4_lt(limit.0, self.0)))
         }
         #[inline(always)]
         fn at_least(self, limit: Self) -> Self {
-            Self(f32x4_pmax(self.0, limit.0))
+            Self(select(limit.0, self.0, f32x4_lt(self.0, limit.0)))
         }
         #[inline(always)]
         fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
@@ -265,11 +267,11 @@ mod target {
         }
         #[inline(always)]
         fn at_most(self, limit: Self) -> Self {
-            Self(f64x2_pmin(self.0, limit.0))
+            Self(select(limit.0, self.0, f64x2_lt(limit.0, self.0)))
         }
         #[inline(always)]
         fn at_least(self, limit: Self) -> Self {
-            Self(f64x2_pmax(self.0, limit.0))
+            Self(select(limit.0, self.0, f64x2_lt(self.0, limit.0)))
         }
         #[inline(always)]
         fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
@@ -296,7 +298,7 @@ mod target {
 
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod target {
-    use super::{Lanes, Several, Vector};
+    use super::{Lanes, Vector};
     use crate::kernel::real::Real;
     use std::array::from_fn;
 
@@ -309,7 +311,8 @@ mod target {
 
     impl Lanes for f32 {
         type Vector = Array<f32, { WIDTH / 4 }>;
-        type Row = Several<Self::Vector, { 64 / WIDTH }>;
+        // The compiler vectorises such loops itself, and better than functions of arrays.
+        type Strip = Array<Self, 1>;
         #[inline(always)]
         fn transpose(rows: &mut [Self::Vector]) {
             transpose(rows);
@@ -317,7 +320,8 @@ mod target {
     }
     impl Lanes for f64 {
         type Vector = Array<f64, { WIDTH / 8 }>;
-        type Row = Several<Self::Vector, { 64 / WIDTH }>;
+        // The compiler vectorises such loops itself, and better than functions of arrays.
+        type Strip = Array<Self, 1>;
         #[inline(always)]
         fn transpose(rows: &mut [Self::Vector]) {
             transpose(rows);

@@ -1,7 +1,7 @@
 //! Loops over states: combinations, compensated sums, inner products. Each is one pass over memory.
 
 use super::real::{Real, vector_len};
-use super::simd::Vector;
+use super::simd::{Several, Vector};
 
 /// Numbers that a pass keeps in the first-level cache while it adds up terms.
 const STRIP: usize = 256;
@@ -74,19 +74,20 @@ pub fn accumulate<T: Real>(summation: Summation, sum: &mut [T], carry: &mut [T],
     }
 }
 
-/// The inner product, in a row's worth of partial sums.
+/// The inner product, in four registers of partial sums.
 pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
-    let (left, right) = (left.chunks_exact(T::LANES), right.chunks_exact(T::LANES));
+    let len = 4 * vector_len::<T>();
+    let (left, right) = (left.chunks_exact(len), right.chunks_exact(len));
     let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(l, r)| l.wide() * r.wide()).sum();
-    let mut sums = T::Row::splat(T::zero());
+    let mut sums = Several::<T::Vector, 4>::splat(T::zero());
     for (left, right) in left.zip(right) {
-        // SAFETY: as many numbers as a row has.
-        sums = unsafe { T::Row::load(left.as_ptr()).mul_add(T::Row::load(right.as_ptr()), sums) };
+        // SAFETY: as many numbers as four registers have.
+        sums = unsafe { Several::load(left.as_ptr()).mul_add(Several::load(right.as_ptr()), sums) };
     }
-    let mut parts = [T::zero(); 16];
-    // SAFETY: a row is at most 16 numbers.
+    let mut parts = [T::zero(); 32];
+    // SAFETY: a register is at most 8 numbers.
     unsafe { sums.store(parts.as_mut_ptr()) };
-    parts.iter().map(|part| part.wide()).sum::<f64>() + rest
+    parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest
 }
 
 /// The sum of a panel's row: one, two or four registers.
