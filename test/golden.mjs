@@ -1,7 +1,7 @@
 // Runs golden cases through the public API. The runtime hands the package over, so that this file works in all of them.
 
 /** Kinds of field that the package has. */
-const KINDS = ["mlp"];
+const KINDS = ["mlp", "cnf", "hnn"];
 
 /** Expected agreement, from the README beside the cases. */
 export function tolerance(golden, dtype) {
@@ -18,7 +18,7 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
   if (!KINDS.includes(golden.field.kind)) return { unsupported: `kind ${golden.field.kind}` };
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
   const { dims: widths, activation, time } = golden.field;
-  const field = api.mlp({ widths, activation, time, dtype });
+  const field = fieldOf(api, golden.field, { widths, activation, time, dtype }, array);
   field.parameters = array(flatten(field, golden.layers));
   const adaptive = golden.rtol !== null;
   const options = { method: golden.method, gradient, ...(adaptive && { rtol: golden.rtol, atol: golden.atol }) };
@@ -38,6 +38,15 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
   solve.dispose();
   field.dispose();
   return result;
+}
+
+/** The vector field of a case, but for its parameters. */
+function fieldOf(api, { kind, trace, noise, structure }, network, array) {
+  if (kind === "mlp") return api.mlp(network);
+  if (kind === "hnn") return api.hamiltonian({ energy: network, structure });
+  const field = api.cnf({ network, trace });
+  if (noise) field.setNoise(array(noise));
+  return field;
 }
 
 /** Arrays layer by layer, laid out as the field's parameters. */

@@ -101,7 +101,29 @@ export interface CustomOptions<D extends Dtype = "float32"> {
 }
 
 /** What another thread makes the same field of, but for the values of its parameters. */
-export type Recipe = { readonly kind: "mlp"; readonly options: MlpOptions<Dtype> };
+export type Recipe =
+  | { readonly kind: "mlp"; readonly options: MlpOptions<Dtype> }
+  | { readonly kind: "cnf"; readonly network: MlpOptions<Dtype>; readonly options: CnfRecipe }
+  | { readonly kind: "hamiltonian"; readonly network: MlpOptions<Dtype>; readonly options: HamiltonianRecipe };
+
+/** The noise of a flow, drawn by a seed or given for a batch. */
+export type Noise<D extends Dtype> = { readonly seed: number } | { readonly values: ArrayOf<D> };
+
+/** What a flow is beside its network; the noise comes with each solve. */
+export interface CnfRecipe {
+  readonly trace: "exact" | "hutchinson";
+  readonly noise: "rademacher" | "gaussian";
+  readonly kinetic: boolean;
+  readonly jacobian: boolean;
+}
+
+/** What a system is beside its network; `points` is 0 where the energy is of the whole state. */
+export interface HamiltonianRecipe {
+  readonly structure: string;
+  readonly matrix: readonly number[];
+  readonly points: number;
+  readonly spacing: number;
+}
 
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
@@ -110,7 +132,7 @@ const owners = new WeakMap<object, unknown>();
 const MAX_DEPTH = 32;
 
 /** The one implementation of both kinds. */
-class WasmField<D extends Dtype> implements Field<D> {
+export class WasmField<D extends Dtype> implements Field<D> {
   #rust: RustField | undefined;
   readonly #wasm: Instance;
 
@@ -183,6 +205,11 @@ class WasmField<D extends Dtype> implements Field<D> {
     return { rust, wasm, state, theta, batch: batchOf("y", state, this.stateSize) };
   }
 
+  /** The noise of a flow: the seed that it is drawn by, or the caller's. */
+  noise(): Noise<D> | undefined {
+    return undefined;
+  }
+
   /** What the other parts of the package need of a field. */
   use(): { rust: RustField; wasm: Instance } {
     if (!this.#rust) throw new SymplecticAdjointError("DISPOSED", "the field has been disposed");
@@ -214,28 +241,25 @@ if (typeof Symbol.dispose === "symbol") {
 /** The WebAssembly side of a field. */
 export function useField<D extends Dtype>(
   field: Field<D>,
-): { rust: RustField; wasm: Instance; recipe: Recipe | undefined } {
+): { rust: RustField; wasm: Instance; recipe: Recipe | undefined; noise: Noise<Dtype> | undefined } {
   if (!WasmField.is(field)) throw refused("OPTION", "field", "a field, from mlp or custom", describe(field));
-  return { ...field.use(), recipe: field.recipe };
+  return { ...field.use(), recipe: field.recipe, noise: field.noise() };
 }
 
-/** A field by its recipe. */
-export function make({ options }: Recipe): Field<Dtype> {
-  return mlp(options);
-}
-
-function size(argument: string, value: unknown): number {
+/** A positive integer. */
+export function size(argument: string, value: unknown): number {
   const valid = (value: number) => Number.isInteger(value) && value >= 1 && value <= 0x7fff_ffff;
   if (value === undefined) throw refused("OPTION", argument, "a positive integer", "undefined");
   return numberOption(argument, value, Number.NaN, "a positive integer", valid);
 }
 
-function choice<T extends string>(argument: string, value: T, names: readonly T[]): T {
+/** One of some names. */
+export function choice<T extends string>(argument: string, value: T, names: readonly T[]): T {
   if (!names.includes(value)) throw refused("OPTION", argument, names.join(", "), describe(value));
   return value;
 }
 
-const DTYPES: readonly Dtype[] = ["float32", "float64"];
+export const DTYPES: readonly Dtype[] = ["float32", "float64"];
 const TIMES = ["none", "concat", "concatsquash"] as const;
 const ACTIVATIONS: readonly Activation[] = [
   ...(["tanh", "softplus", "silu", "relu", "sigmoid", "gelu", "sin", "elu", "identity"] as const),

@@ -231,7 +231,7 @@ class Workers implements Pool {
   ): Promise<Kept & { solution: Solution<D> }> {
     const settings = readOptions(options);
     const { dtype, stateSize } = field;
-    const { recipe } = useField(field);
+    const { recipe, noise } = useField(field);
     if (!recipe) throw refused("OPTION", "field", "a network; functions cannot go to workers", "a custom field");
     if (kind === "vjp" && settings.gradient === "adjoint") {
       throw refused(
@@ -251,10 +251,17 @@ class Workers implements Pool {
     }
     const sent = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     const parameters = field.parameters.slice() as ArrayOf<Dtype>;
+    if (noise && "values" in noise && !Number.isInteger(noise.values.length / batch)) {
+      throw refused("SHAPE", "noise", `numbers for a batch of ${batch}`, String(noise.values.length));
+    }
     const ids = parts.map(() => ++this.#ids);
     const asked = parts.map((part, index) => {
       const own = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;
-      const job: Job = { recipe, parameters, y0: own, times: ends, options: sent, part };
+      const [firstSample] = range(part, dtype);
+      const noiseOf = (values: ArrayOf<Dtype>) => ({ values: slice(values, part, dtype, values.length / batch) });
+      const drawn = noise && "values" in noise ? noiseOf(noise.values) : noise;
+      const common = { recipe, noise: drawn, firstSample, parameters, times: ends, options: sent };
+      const job: Job = { ...common, y0: own, part };
       return this.#ask(index, { kind, ...job }, [own.buffer as ArrayBuffer], part.meeting, ids[index]);
     });
     try {

@@ -1,6 +1,6 @@
 // What a pool and its workers say to each other.
 import type { ErrorCode, ErrorDetails } from "./errors.js";
-import type { Recipe } from "./fields.js";
+import type { Noise, Recipe } from "./fields.js";
 import type { Gradient } from "./gradient.js";
 import type { ArrayOf, Dtype } from "./memory.js";
 import type { Solution } from "./odeint.js";
@@ -23,6 +23,10 @@ export interface Part {
 /** A solve of a part. */
 export interface Job {
   readonly recipe: Recipe;
+  /** Of a flow: the seed of all noise, or this part's. */
+  readonly noise: Noise<Dtype> | undefined;
+  /** The index of this part's first sample. */
+  readonly firstSample: number;
   readonly parameters: ArrayOf<Dtype>;
   readonly y0: ArrayOf<Dtype>;
   readonly times: Float64Array;

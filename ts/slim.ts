@@ -23,6 +23,14 @@ export {
   vjp,
 } from "./gradient.js";
 export type { ArrayOf, Dtype } from "./memory.js";
+export {
+  type CnfField,
+  type CnfOptions,
+  cnf,
+  type HamiltonianField,
+  type HamiltonianOptions,
+  hamiltonian,
+} from "./models.js";
 export { type Bytes, type OdeintOptions, odeint, type Solution, type SolveStats } from "./odeint.js";
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./optimizer.js";
 export type { GradientMethod, GradientOptions, Method, SolveOptions, StepOptions } from "./options.js";

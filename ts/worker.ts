@@ -1,9 +1,10 @@
 // What runs in a worker: parts of batches are solved here, and their gradients taken.
 import { SymplecticAdjointError } from "./errors.js";
-import { type Field, make, useField } from "./fields.js";
+import { type Field, useField } from "./fields.js";
 import { Recording } from "./gradient.js";
 import { breakUp, Others } from "./meeting.js";
 import type { Dtype } from "./memory.js";
+import { make, WasmCnf } from "./models.js";
 import { solve } from "./odeint.js";
 import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
 import { init } from "./wasm.js";
@@ -17,11 +18,15 @@ const solves = new Map<number, Recording<Dtype>>();
 const fields = new Map<string, Field<Dtype>>();
 
 /** The field with these parameters; one is made for each recipe. */
-function fieldOf({ recipe, parameters }: Job): Field<Dtype> {
+function fieldOf({ recipe, parameters, noise, firstSample }: Job): Field<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? make(recipe);
   fields.set(key, field);
   field.parameters.set(parameters);
+  if (noise && field instanceof WasmCnf) {
+    if ("seed" in noise) field.seedNoise(noise.seed, firstSample);
+    else field.setNoise(noise.values);
+  }
   return field;
 }
 

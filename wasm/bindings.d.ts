@@ -8,11 +8,24 @@ export class Field {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
+    /**
+     * A flow with a copy of a network; `noise` is `rademacher` or `gaussian`, heeded where `trace` is `hutchinson`.
+     */
+    static cnf(network: Field, trace: string, noise: string, kinetic: boolean, jacobian: boolean, seed: number): Field;
     static custom(dtype: string, state_size: number, parameters: any, callbacks: any): Field;
+    /**
+     * H of each sample at the given parameters, else the field's own.
+     */
+    energy(t: number, y: any, batch: number, parameters: any): Numbers;
     /**
      * f(t, y) at the given parameters, else the field's own.
      */
     evaluate(t: number, y: any, batch: number, parameters: any): Numbers;
+    /**
+     * A system with a copy of a network as its energy: of the whole state, or where `points` is positive a density on a grid.
+     * `structure` is a name, or empty where `matrix` (a Float64Array) is given.
+     */
+    static hamiltonian(network: Field, structure: string, matrix: any, points: number, spacing: number): Field;
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way.
@@ -24,6 +37,14 @@ export class Field {
      */
     record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, budget: number, backward: SolveOptions, group?: any | null): Recorded;
     /**
+     * What noise a flow draws: of which seed, and for samples from which on.
+     */
+    seedNoise(seed: number, first_sample: number): void;
+    /**
+     * Noise of the caller's, `[batch, features]`.
+     */
+    setNoise(noise: any): void;
+    /**
      * The transpose of f at (t, y).
      */
     vjp(t: number, y: any, w: any, batch: number, parameters: any): FieldPull;
@@ -33,6 +54,7 @@ export class Field {
     readonly layers: Array<any>;
     readonly parametersLength: number;
     readonly parametersPointer: number;
+    readonly stateSize: number;
 }
 
 /**

@@ -21,6 +21,38 @@ class Field {
         wasm.__wbg_field_free(ptr, 0);
     }
     /**
+     * A flow with a copy of a network; `noise` is `rademacher` or `gaussian`, heeded where `trace` is `hutchinson`.
+     * @param {Field} network
+     * @param {string} trace
+     * @param {string} noise
+     * @param {boolean} kinetic
+     * @param {boolean} jacobian
+     * @param {number} seed
+     * @returns {Field}
+     */
+    static cnf(network, trace, noise, kinetic, jacobian, seed) {
+        _assertClass(network, Field);
+        const val3 = +kinetic;
+        const val4 = +jacobian;
+        const val5 = +seed;
+        let ptr0, len0, ptr1, len1;
+        try {
+            ptr0 = passStringToWasm0(trace, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len0 = WASM_VECTOR_LEN;
+            ptr1 = passStringToWasm0(noise, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len1 = WASM_VECTOR_LEN;
+        } catch (e) {
+            if (ptr1) { wasm.__wbindgen_free(ptr1, len1 * 1, 1); }
+            if (ptr0) { wasm.__wbindgen_free(ptr0, len0 * 1, 1); }
+            throw e;
+        }
+        const ret = wasm.field_cnf(network.__wbg_ptr, ptr0, len0, ptr1, len1, val3, val4, val5);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Field.__wrap(ret[0]);
+    }
+    /**
      * @param {string} dtype
      * @param {number} state_size
      * @param {any} parameters
@@ -38,6 +70,21 @@ class Field {
         return Field.__wrap(ret[0]);
     }
     /**
+     * H of each sample at the given parameters, else the field's own.
+     * @param {number} t
+     * @param {any} y
+     * @param {number} batch
+     * @param {any} parameters
+     * @returns {Numbers}
+     */
+    energy(t, y, batch, parameters) {
+        const ret = wasm.field_energy(this.__wbg_ptr, t, y, batch, parameters);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Numbers.__wrap(ret[0]);
+    }
+    /**
      * f(t, y) at the given parameters, else the field's own.
      * @param {number} t
      * @param {any} y
@@ -51,6 +98,28 @@ class Field {
             throw takeFromExternrefTable0(ret[1]);
         }
         return Numbers.__wrap(ret[0]);
+    }
+    /**
+     * A system with a copy of a network as its energy: of the whole state, or where `points` is positive a density on a grid.
+     * `structure` is a name, or empty where `matrix` (a Float64Array) is given.
+     * @param {Field} network
+     * @param {string} structure
+     * @param {any} matrix
+     * @param {number} points
+     * @param {number} spacing
+     * @returns {Field}
+     */
+    static hamiltonian(network, structure, matrix, points, spacing) {
+        _assertClass(network, Field);
+        const val2 = +points;
+        const val3 = +spacing;
+        const ptr0 = passStringToWasm0(structure, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.field_hamiltonian(network.__wbg_ptr, ptr0, len0, matrix, val2, val3);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Field.__wrap(ret[0]);
     }
     /**
      * `[{ weight: { offset, shape }, … }]`, empty for a custom field.
@@ -152,6 +221,34 @@ class Field {
             throw takeFromExternrefTable0(ret[1]);
         }
         return Recorded.__wrap(ret[0]);
+    }
+    /**
+     * What noise a flow draws: of which seed, and for samples from which on.
+     * @param {number} seed
+     * @param {number} first_sample
+     */
+    seedNoise(seed, first_sample) {
+        const ret = wasm.field_seedNoise(this.__wbg_ptr, seed, first_sample);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * Noise of the caller's, `[batch, features]`.
+     * @param {any} noise
+     */
+    setNoise(noise) {
+        const ret = wasm.field_setNoise(this.__wbg_ptr, noise);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * @returns {number}
+     */
+    get stateSize() {
+        const ret = wasm.field_stateSize(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * The transpose of f at (t, y).

@@ -50,9 +50,7 @@ pub enum Error {
     )]
     MaxSteps(Progress),
 
-    #[error(
-        "{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\""
-    )]
+    #[error("{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory { bytes: usize, purpose: &'static str },
 
     #[error("memoryBudget: expected at least {least} bytes for this problem, given {given}")]

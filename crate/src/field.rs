@@ -4,7 +4,9 @@
 //! snapshot of the parameters, packed for the kernels, with all the scratch that evaluating and transposing takes. So a
 //! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
 
+pub mod cnf;
 pub mod custom;
+pub mod hamiltonian;
 mod mlp;
 
 use std::ops::Range;

@@ -1,5 +1,6 @@
 //! The multilayer perceptron: its architecture, where its parameters lie, how they are initialised.
 
+pub(crate) mod dual;
 pub(crate) mod pass;
 
 use rand::{Rng, SeedableRng};
@@ -168,6 +169,15 @@ impl<T: Real> Mlp<T> {
         architecture.check()?;
         let parameters = architecture.initial(seed)?;
         Ok(Self { architecture, parameters })
+    }
+
+    /// Another one just like it.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn duplicate(&self) -> Result<Self> {
+        let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, &self.parameters)?;
+        Ok(Self { architecture: self.architecture.clone(), parameters })
     }
 
     pub fn architecture(&self) -> &Architecture {

@@ -3,6 +3,7 @@
 //! Inputs come as handles of typed arrays and are copied into memory that is asked for with care; results stay here and
 //! are read through pointers, so that no JavaScript allocation fails in the middle of a Rust call.
 
+mod models;
 mod results;
 mod training;
 
@@ -13,7 +14,7 @@ use wasm_bindgen::prelude::*;
 use crate::control::{Alone, Controller, Group};
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
-use crate::field::{self, FieldVjp, VectorField};
+use crate::field::{self, FieldVjp};
 use crate::gradient::{GradientStats, Method, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
 use crate::kernel::vector::Summation;
@@ -21,6 +22,7 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
 use crate::network::{Activation, Architecture, Mlp, Time};
 use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_shared};
 use crate::tableau::{METHODS, Tableau};
+use models::Model;
 use results::{FieldPull, Numbers, Recorded, Solved};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
@@ -325,12 +327,10 @@ impl<T: Real> RowField<T> for Callbacks {
     }
 }
 
-type Boxed<T> = Box<dyn VectorField<T>>;
-
 /// A vector field with its parameters.
 #[wasm_bindgen]
 pub struct Field {
-    field: Either<Boxed<f32>, Boxed<f64>>,
+    field: Either<Model<f32>, Model<f64>>,
     layers: Array,
 }
 
@@ -362,15 +362,15 @@ impl Field {
         let other = architecture.clone();
         let field = per_type(
             dtype,
-            || Mlp::new(architecture, seed as u64).map(|mlp| Box::new(mlp) as Boxed<f32>),
-            || Mlp::new(other, seed as u64).map(|mlp| Box::new(mlp) as Boxed<f64>),
+            || Mlp::new(architecture, seed as u64).map(Model::Mlp),
+            || Mlp::new(other, seed as u64).map(Model::Mlp),
         );
         Ok(Field { field: field.map_err(thrown)?, layers })
     }
 
     pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
-        fn make<T: JsReal>(state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> Result<Boxed<T>> {
-            Ok(Box::new(Custom::<T, Callbacks>::new(state_size, &read(parameters)?, callbacks)?))
+        fn make<T: JsReal>(state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> Result<Model<T>> {
+            Custom::new(state_size, &read(parameters)?, callbacks).map(Model::Custom)
         }
         let again = callbacks.clone().unchecked_into();
         let field = per_type(dtype, || make(state_size, parameters, callbacks), || make(state_size, parameters, again));
@@ -396,7 +396,7 @@ impl Field {
     /// f(t, y) at the given parameters, else the field's own.
     pub fn evaluate(&self, t: f64, y: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<Numbers> {
         fn run<T: JsReal>(
-            field: &Boxed<T>,
+            field: &Model<T>,
             t: f64,
             y: &JsValue,
             batch: usize,
@@ -411,7 +411,7 @@ impl Field {
     /// The transpose of f at (t, y).
     pub fn vjp(&self, t: f64, y: &JsValue, w: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<FieldPull> {
         fn run<T: JsReal>(
-            field: &Boxed<T>,
+            field: &Model<T>,
             t: f64,
             [y, w]: [&JsValue; 2],
             batch: usize,
@@ -435,7 +435,7 @@ impl Field {
         group: Option<Others>,
     ) -> JsResult<Solved> {
         fn run<T: JsReal>(
-            field: &Boxed<T>,
+            field: &Model<T>,
             y0: &JsValue,
             batch: usize,
             times: &JsValue,
@@ -468,7 +468,7 @@ impl Field {
         group: Option<Others>,
     ) -> JsResult<Recorded> {
         fn run<T: JsReal>(
-            field: &Boxed<T>,
+            field: &Model<T>,
             y0: &JsValue,
             batch: usize,
             times: &JsValue,
@@ -499,7 +499,7 @@ impl Field {
 struct Given<T>(Option<Buffer<T>>);
 
 impl<T: JsReal> Given<T> {
-    fn new(field: &Boxed<T>, parameters: &JsValue) -> Result<Self> {
+    fn new(field: &Model<T>, parameters: &JsValue) -> Result<Self> {
         if parameters.is_undefined() {
             return Ok(Self(None));
         }
@@ -514,7 +514,7 @@ impl<T: JsReal> Given<T> {
         Ok(Self(Some(read(parameters)?)))
     }
 
-    fn parameters<'a>(&'a self, field: &'a Boxed<T>) -> &'a [T] {
+    fn parameters<'a>(&'a self, field: &'a Model<T>) -> &'a [T] {
         self.0.as_deref().unwrap_or(field.parameters())
     }
 }

@@ -3,7 +3,11 @@
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
 use symplectic_adjoint::control::Controller;
-use symplectic_adjoint::{Activation, Architecture, Method, Mlp, Options, Output, Real, Tableau, Time, vjp};
+use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
+use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
+use symplectic_adjoint::{
+    Activation, Architecture, Method, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +32,9 @@ struct Field {
     dims: Vec<usize>,
     activation: String,
     time: String,
+    trace: Option<String>,
+    noise: Option<Vec<Vec<f64>>>,
+    structure: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +79,29 @@ fn check<T: Real>(case: &Case, method: &Method) -> [f64; 3] {
         time: Time::named(&case.field.time).unwrap(),
         bias: true,
     };
-    let mut field = Mlp::<T>::new(architecture, 0).unwrap();
+    let network = Mlp::<T>::new(architecture, 0).unwrap();
+    let mut field: Box<dyn VectorField<T>> = match &case.field.kind[..] {
+        "mlp" => Box::new(network),
+        "cnf" => {
+            let exact = case.field.trace.as_deref() == Some("exact");
+            let trace = if exact { Trace::Exact } else { Trace::Hutchinson(Noise::Rademacher) };
+            let mut cnf = Cnf::new(network, trace, false, false, 0).unwrap();
+            if let Some(noise) = &case.field.noise {
+                let noise: Vec<T> = noise.iter().flatten().map(|&noise| T::of(noise)).collect();
+                cnf.set_noise(Some(&noise)).unwrap();
+            }
+            Box::new(cnf)
+        }
+        "hnn" => {
+            let structure = match case.field.structure.as_deref() {
+                Some("canonical") => Structure::Canonical,
+                Some("dx") => Structure::Dx,
+                _ => Structure::Laplacian,
+            };
+            Box::new(Hamiltonian::new(network, Energy::Whole, structure, 1.0).unwrap())
+        }
+        kind => panic!("{kind}: no such field"),
+    };
     let parameters: Vec<T> = flat(&case.layers).into_iter().map(T::of).collect();
     field.parameters_mut().copy_from_slice(&parameters);
     let (batch, state) = (case.y0.len(), case.y0[0].len());
@@ -87,7 +116,7 @@ fn check<T: Real>(case: &Case, method: &Method) -> [f64; 3] {
     };
     let y0 = Array2::from_shape_vec((batch, state), y0).unwrap();
     let w = Array3::from_shape_vec((case.t.len(), batch, state), w).unwrap();
-    let mut trajectory = vjp(&field, y0.view(), &case.t, &options, method).unwrap();
+    let mut trajectory = vjp(&*field, y0.view(), &case.t, &options, method).unwrap();
     let gradient = trajectory.pullback(w.view()).unwrap();
     let y = trajectory.solution.y();
     [
@@ -107,14 +136,11 @@ fn every_exact_method_reproduces_the_golden_gradients() {
             continue;
         }
         let case: Case = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-        if case.field.kind != "mlp" {
-            continue;
-        }
         let (double, single) = match case.rtol {
             None => (1e-12, 2e-5),
             Some(rtol) => (1e-8, f64::max(2e-5, 100.0 * rtol)),
         };
-        for method in [Method::Symplectic, Method::Backprop, Method::Baseline, Method::Aca] {
+        for method in [Method::Symplectic, Method::Backprop, Method::Baseline, Method::Aca, Method::default()] {
             let errors = check::<f64>(&case, &method);
             assert!(errors.iter().all(|&e| e <= double), "{} {method:?} float64: {errors:?}", case.name);
             let errors = check::<f32>(&case, &method);
@@ -122,5 +148,5 @@ fn every_exact_method_reproduces_the_golden_gradients() {
         }
         count += 1;
     }
-    assert_eq!(count, 17);
+    assert_eq!(count, 23);
 }

@@ -28,7 +28,7 @@ const server = createServer((request, response) => {
   }
   const path = pathname;
   if (path === "/golden-list") {
-    const names = readdirSync(join(root, "test/golden")).filter((name) => name.startsWith("mlp-"));
+    const names = readdirSync(join(root, "test/golden")).filter((name) => name.endsWith(".json"));
     response.setHeader("content-type", types.json).end(JSON.stringify(names));
     return;
   }

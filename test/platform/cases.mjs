@@ -4,7 +4,7 @@ import { runGolden, tolerance } from "../golden.mjs";
 const GRADIENTS = ["auto", "symplectic", "backprop", "baseline", "aca"];
 
 /** How many gradients all cases are. */
-export const COUNT = 17 * 2 * GRADIENTS.length;
+export const COUNT = 23 * 2 * GRADIENTS.length;
 
 /** Runs cases in both number types by all exact methods; gives how many and what failed. */
 export function runCases(api, cases) {

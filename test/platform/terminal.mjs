@@ -6,7 +6,7 @@ import { COUNT, runCases } from "./cases.mjs";
 import { poolFailures } from "./pool.mjs";
 
 const folder = new URL("../golden/", import.meta.url);
-const names = readdirSync(folder).filter((name) => name.startsWith("mlp-"));
+const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
 const cases = names.map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
 const { count, failures, simd } = runCases(api, cases);
 const pool = await poolFailures(api, {}, true);

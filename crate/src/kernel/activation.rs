@@ -83,6 +83,57 @@ impl Activation {
         }
     }
 
+    /// z becomes σ(z), `first` σ′(z) and `second` σ″(z).
+    pub(crate) fn apply_twice<T: Real>(self, z: &mut [T], first: &mut [T], second: &mut [T]) {
+        let [zero, one, two] = [0.0, 1.0, 2.0].map(|number| T::Strip::splat(T::of(number)));
+        match self {
+            Tanh => map_twice(z, first, second, |z| {
+                let a = tanh(z);
+                let slope = one.sub(a.mul(a));
+                (a, slope, zero.sub(two.mul(a).mul(slope)))
+            }),
+            Softplus => map_twice(z, first, second, |z| {
+                let s = sigmoid(z);
+                (softplus(z), s, s.mul(one.sub(s)))
+            }),
+            Silu => map_twice(z, first, second, |z| {
+                let s = sigmoid(z);
+                let rest = one.sub(s);
+                (z.mul(s), s.mul(z.mul_add(rest, one)), s.mul(rest).mul(z.mul_add(rest.sub(s), two)))
+            }),
+            Relu => map_twice(z, first, second, |z| (z.at_least(zero), zero.select_less(z, one, zero), zero)),
+            Sigmoid => map_twice(z, first, second, |z| {
+                let s = sigmoid(z);
+                let slope = s.mul(one.sub(s));
+                (s, slope, slope.mul(one.sub(two.mul(s))))
+            }),
+            Gelu => map_twice(z, first, second, |z| {
+                let (distribution, density) = normal(z);
+                (z.mul(distribution), z.mul_add(density, distribution), density.mul(two.sub(z.mul(z))))
+            }),
+            Sin if far(z) => {
+                for ((z, first), second) in z.iter_mut().zip(first).zip(second) {
+                    (*z, *first) = sin_cos_anywhere(*z);
+                    *second = -*z;
+                }
+            }
+            Sin => map_twice(z, first, second, |z| {
+                let (sin, cos) = sin_cos(z);
+                (sin, cos, zero.sub(sin))
+            }),
+            Elu => map_twice(z, first, second, |z| {
+                let e = expm1_negative(z);
+                let slope = e.add(one);
+                let of = |positive: T::Strip, negative: T::Strip| zero.select_less(z, positive, negative);
+                (of(z, e), of(one, slope), of(zero, slope))
+            }),
+            Identity => {
+                first.fill(T::one());
+                second.fill(T::zero());
+            }
+        }
+    }
+
     /// Multiplies a cotangent by σ′, given what the tape kept: σ(z), or σ′(z) where that is kept.
     pub(crate) fn pull<T: Real>(self, kept: &[T], cotangent: &mut [T]) {
         let (zero, one) = (T::Strip::splat(T::zero()), T::Strip::splat(T::one()));
@@ -179,6 +230,38 @@ fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::
 }
 
 #[inline(always)]
+fn map_twice<T: Real>(
+    z: &mut [T],
+    first: &mut [T],
+    second: &mut [T],
+    f: impl Fn(T::Strip) -> (T::Strip, T::Strip, T::Strip),
+) {
+    assert!(first.len() == z.len() && second.len() == z.len());
+    let strips = strip_len::<T>();
+    let all = z.chunks_mut(strips).zip(first.chunks_mut(strips)).zip(second.chunks_mut(strips));
+    for ((z, first), second) in all {
+        // SAFETY: as many numbers as a strip has, or padded to that.
+        unsafe {
+            if z.len() == strips {
+                let (value, slope, bend) = f(T::Strip::load(z.as_ptr()));
+                value.store(z.as_mut_ptr());
+                slope.store(first.as_mut_ptr());
+                bend.store(second.as_mut_ptr());
+            } else {
+                let (mut values, mut slopes, mut bends) = (padded(z), [T::zero(); STRIP], [T::zero(); STRIP]);
+                let (value, slope, bend) = f(T::Strip::load(values.as_ptr()));
+                value.store(values.as_mut_ptr());
+                slope.store(slopes.as_mut_ptr());
+                bend.store(bends.as_mut_ptr());
+                z.copy_from_slice(&values[..z.len()]);
+                first.copy_from_slice(&slopes[..z.len()]);
+                second.copy_from_slice(&bends[..z.len()]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
 fn scale<T: Real>(kept: &[T], cotangent: &mut [T], derivative: impl Fn(T::Strip) -> T::Strip) {
     assert!(kept.len() == cotangent.len());
     let whole = kept.len() / strip_len::<T>() * strip_len::<T>();
@@ -226,6 +309,16 @@ mod tests {
                 }
                 activation.pull(&kept, &mut cotangent);
                 assert!((cotangent[0] - difference).abs() < 1e-8, "{} at {z}", activation.name());
+
+                let twice = |z: f64| {
+                    let (mut value, mut first, mut second) = ([z], [0.0], [0.0]);
+                    activation.apply_twice(&mut value, &mut first, &mut second);
+                    [value[0], first[0], second[0]]
+                };
+                let [again, first, second] = twice(z);
+                let bend = (twice(z + step)[1] - twice(z - step)[1]) / (2.0 * step);
+                assert!((again - at(z)).abs() < 1e-15 && (first - cotangent[0]).abs() < 1e-14);
+                assert!((second - bend).abs() < 1e-8, "{} at {z}", activation.name());
             }
         }
     }

@@ -42,6 +42,24 @@ impl Panels {
         Self { samples, lanes: samples - rest + last, full: T::LANES }
     }
 
+    /// So many full panels of that width.
+    pub fn of_width(width: usize, panels: usize) -> Self {
+        Self { samples: width * panels, lanes: width * panels, full: width }
+    }
+
+    /// Lanes of a full panel.
+    pub fn full(&self) -> usize {
+        self.full
+    }
+
+    /// The panels by their width: the first lane, the width, and how many there are.
+    pub fn widths(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
+        let full = self.lanes / self.full;
+        let rest = self.lanes - full * self.full;
+        let all = [(0, self.full, full), (full * self.full, rest, usize::from(rest > 0))];
+        all.into_iter().filter(|&(_, _, panels)| panels > 0)
+    }
+
     /// The panels whose lanes lie in `lanes`, which begins and ends between panels.
     pub fn within(&self, lanes: std::ops::Range<usize>) -> impl Iterator<Item = Panel> + use<> {
         let Panels { samples, full, .. } = *self;

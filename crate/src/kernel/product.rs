@@ -144,7 +144,7 @@ pub fn add_outer<T: Real>(
     while first < columns {
         let width = (columns - first).min(T::LANES);
         let registers = width.div_ceil(vector_len::<T>()).next_power_of_two();
-        let outer = Outer { lanes, rows, dz, first, width, stride };
+        let outer = Outer { lanes, full: panels.full(), rows, dz, first, width, stride };
         // SAFETY: the lengths are asserted above, and the scratch holds one register row for every lane.
         unsafe {
             match registers {
@@ -181,6 +181,8 @@ pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
 /// The outer product of all rows with one strip of columns.
 struct Outer<'a, T> {
     lanes: usize,
+    /// Of a full panel.
+    full: usize,
     rows: usize,
     dz: &'a [T],
     /// The strip's first column, and how many there are.
@@ -206,7 +208,7 @@ impl<T: Real> Outer<'_, T> {
             let mut sums = [[T::Vector::splat(T::zero()); V]; R];
             let mut lane = 0;
             while lane < self.lanes {
-                let width = (self.lanes - lane).min(T::LANES);
+                let width = (self.lanes - lane).min(self.full);
                 unsafe {
                     let rows = std::array::from_fn(|r| dz.add(lane * self.rows + (first_row + r) * width));
                     tile::<T, R, V>(&mut sums, width, rows, 1, transposed.add(lane * V * len));

@@ -37,12 +37,12 @@ pub struct Pass<T> {
     transposed: Buffer<T>,
 }
 
-struct PackedLayer<T> {
-    place: Layer,
-    forward: Packed<T>,
+pub(super) struct PackedLayer<T> {
+    pub place: Layer,
+    pub forward: Packed<T>,
     /// Wᵀ, where the reverse pass is wanted.
-    backward: Option<Packed<T>>,
-    vectors: Vectors<T>,
+    pub backward: Option<Packed<T>>,
+    pub vectors: Vectors<T>,
     /// Features of the tape before this layer's.
     tape_start: usize,
     /// Of this layer's part of the tape, where a begins and where d does.
@@ -51,14 +51,14 @@ struct PackedLayer<T> {
 }
 
 /// A layer's vectors, one number an output each, one behind the other.
-struct Vectors<T> {
+pub(super) struct Vectors<T> {
     outputs: usize,
     numbers: Buffer<T>,
 }
 
 /// Which of a layer's vectors. The first five are parameters, the others follow from them and the time.
 #[derive(Clone, Copy)]
-enum Vector {
+pub(super) enum Vector {
     Bias,
     TimeWeight,
     GateWeight,
@@ -78,7 +78,7 @@ enum Vector {
 pub const VECTORS: usize = 10;
 
 impl<T: Real> Vectors<T> {
-    fn get(&self, which: Vector) -> &[T] {
+    pub fn get(&self, which: Vector) -> &[T] {
         let start = which as usize * self.outputs;
         &self.numbers[start..start + self.outputs]
     }
@@ -90,7 +90,7 @@ impl<T: Real> Vectors<T> {
 }
 
 impl<T: Real> PackedLayer<T> {
-    fn new(
+    pub fn new(
         place: Layer,
         parameters: &[T],
         last: bool,
@@ -126,7 +126,7 @@ impl<T: Real> PackedLayer<T> {
         self.derivatives + if !last && activation.keeps_derivative() { self.place.outputs } else { 0 }
     }
 
-    fn set_time(&mut self, t: f64) {
+    pub fn set_time(&mut self, t: f64) {
         for row in 0..self.place.outputs {
             let at = |vectors: &Vectors<T>, which| vectors.get(which)[row].wide();
             let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
@@ -142,7 +142,7 @@ impl<T: Real> PackedLayer<T> {
     }
 
     /// Behind the gate: z = u · gate + drift, for one panel.
-    fn squash(&self, width: usize, u: &[T], z: &mut [T]) {
+    pub fn squash(&self, width: usize, u: &[T], z: &mut [T]) {
         let (gates, drifts) = (self.vectors.get(Vector::Gate), self.vectors.get(Vector::Drift));
         for (row, (u, z)) in u.chunks_exact(width).zip(z.chunks_exact_mut(width)).enumerate() {
             for (&u, z) in u.iter().zip(z) {
@@ -152,7 +152,7 @@ impl<T: Real> PackedLayer<T> {
     }
 
     /// Sums Σ dz and, with a gate, Σ dz·u over the lanes of a block; there dz becomes the cotangent of u.
-    fn sum_block(&mut self, panels: &Panels, block: Range<usize>, dz: &mut [T], u: Option<&[T]>) {
+    pub fn sum_block(&mut self, panels: &Panels, block: Range<usize>, dz: &mut [T], u: Option<&[T]>) {
         let outputs = self.place.outputs;
         let (first, rest) = self.vectors.numbers.split_at_mut(Vector::Sum as usize * outputs);
         let gates = &first[Vector::Gate as usize * outputs..][..outputs];
@@ -173,9 +173,25 @@ impl<T: Real> PackedLayer<T> {
         }
     }
 
+    /// Adds to Σ dz·u what a direction contributes: Σ dw·ẇ; there dw becomes the cotangent of ẇ.
+    pub fn sum_products(&mut self, panels: &Panels, block: Range<usize>, dw: &mut [T], w: &[T]) {
+        let outputs = self.place.outputs;
+        for panel in panels.within(block.clone()) {
+            let range = panel.range(outputs, block.start);
+            let rows = dw[range.clone()].chunks_exact_mut(panel.width).zip(w[range].chunks_exact(panel.width));
+            for (row, (dw, w)) in rows.enumerate() {
+                let product = T::of(dot(dw, w));
+                let sum = &mut self.vectors.get_mut(Vector::ProductSum)[row];
+                *sum = *sum + product;
+                let gate = self.vectors.get(Vector::Gate)[row];
+                dw.iter_mut().for_each(|dw| *dw = *dw * gate);
+            }
+        }
+    }
+
     /// From the sums over a block: adds the gradients of the bias, of the time's column and of the gate, and returns the
     /// cotangent of the time.
-    fn pull_vectors(&self, t: f64, gradient: &mut [T]) -> f64 {
+    pub fn pull_vectors(&self, t: f64, gradient: &mut [T]) -> f64 {
         let Layer { columns, inputs, weight, .. } = self.place;
         let mut add = |index: usize, part: f64| gradient[index] = gradient[index] + T::of(part);
         let mut time = 0.0;

@@ -3,7 +3,8 @@
 use js_sys::Uint8Array;
 use wasm_bindgen::prelude::*;
 
-use super::{Boxed, Either, Field, JsReal, JsResult, either, read, thrown, try_either};
+use super::models::Model;
+use super::{Either, Field, JsReal, JsResult, either, read, thrown, try_either};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::optimizer::{Optimizer, Rule};
@@ -29,7 +30,7 @@ impl JsOptimizer {
     }
 
     pub fn step(&mut self, field: &mut Field, gradient: &JsValue) -> JsResult<()> {
-        fn run<T: JsReal>(optimizer: &mut Optimizer<T>, field: &mut Boxed<T>, gradient: &JsValue) -> Result<()> {
+        fn run<T: JsReal>(optimizer: &mut Optimizer<T>, field: &mut Model<T>, gradient: &JsValue) -> Result<()> {
             optimizer.step(field.parameters_mut(), &read(gradient)?)
         }
         let stepped = match (&mut self.0, &mut field.field) {
