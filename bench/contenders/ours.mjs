@@ -12,12 +12,15 @@ export function halfSquares(y, [times, batch, state]) {
   return { value, cotangent };
 }
 
+let field;
+
 await serve(async (problem) => {
   const { widths, times, method, steps, rtol, atol, dtype = "float32", variant, files } = problem;
   const { workers, tune, ...choice } = variant;
   if (workers && !api.parallel) throw new Error("this version has no workers");
   const start = performance.now();
-  const field = api.mlp({ widths, dtype });
+  field?.dispose();
+  field = api.mlp({ widths, dtype });
   const array = dtype === "float64" ? Float64Array : Float32Array;
   field.parameters = array.from(numbers(files.parameters));
   const y0 = array.from(numbers(files.y0));

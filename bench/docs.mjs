@@ -1,0 +1,34 @@
+// The figures of docs/benchmarks.md, between its markers, from the results kept beside this file.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../scripts/run.mjs";
+import { coldStartTable, crossover, problemTables, targetsTable, where } from "./tables.mjs";
+
+const page = join(root, "docs/benchmarks.md");
+const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
+
+/** Everything that a run has found, as Markdown. */
+export function report(run) {
+  const { results, targets, coldStart, runtime } = run;
+  const adjoint = crossover(results, runtime);
+  return [
+    where(run),
+    ...problemTables(results, runtime),
+    ...(adjoint ? ["### The continuous adjoint, as exact as the exact gradient", adjoint] : []),
+    "### Cold start",
+    coldStartTable(coldStart),
+    "### Targets",
+    targetsTable(targets),
+  ].join("\n\n");
+}
+
+/** Fills the page. */
+export function writeDocs(file) {
+  if (!existsSync(file)) throw new Error(`${file} is not there yet: npm run bench -- --peers makes it`);
+  const text = readFileSync(page, "utf8");
+  const [before, rest] = text.split(begin);
+  const after = rest?.split(end)[1];
+  if (after === undefined) throw new Error(`${page} has lost its markers ${begin} and ${end}`);
+  const figures = report(JSON.parse(readFileSync(file, "utf8")));
+  writeFileSync(page, `${before}${begin}\n\n${figures}\n\n${end}${after}`);
+}

@@ -1,0 +1,103 @@
+// Results as tables in Markdown.
+import { describe, problemsOf } from "./problems.mjs";
+import { peakShare, targetTable, timeRatio } from "./targets.mjs";
+import { digits, spread, table } from "./table.mjs";
+
+const NONE = "–";
+const HEAD = [
+  "gradient",
+  "in",
+  "ms a gradient",
+  "ms a step",
+  "steps",
+  "MiB, counted",
+  "MiB, process",
+  "error",
+  "first, ms",
+  "GFLOP/s",
+  "of peak",
+  "against symplectic",
+];
+
+/** A title and a table for each problem, then what was skipped and why. */
+export function problemTables(results, runtime) {
+  const problems = problemsOf([...new Set(results.map((result) => result.case))]);
+  return problems.flatMap((problem) => {
+    const here = results.filter((result) => result.case === problem.case && result.method === problem.method);
+    const measured = here.filter(({ skipped }) => !skipped);
+    if (here.length === 0) return [];
+    const base = measured.find((r) => r.contender === "symplectic" && r.kind === "ours" && r.runtime === runtime);
+    const rows = measured.map((result) => row(result, base));
+    const notes = measured.filter(({ note }) => note).map((r) => `${r.contender}: ${r.note}.`);
+    const skipped = here.filter((r) => r.skipped).map((r) => `${r.contender} in ${r.runtime}: ${r.skipped}`);
+    return [
+      [
+        `### ${problem.case}: ${describe(problem)}`,
+        table(HEAD, rows),
+        ...(notes.length > 0 ? [notes.join(" ")] : []),
+        ...(skipped.length > 0 ? [`Skipped: ${skipped.join("; ")}.`] : []),
+      ].join("\n\n"),
+    ];
+  });
+}
+
+function row(result, base) {
+  const { contender, runtime, rounds, msPerStep, accepted, countedBytes, growthBytes } = result;
+  const share = peakShare(result);
+  const against = base && timeRatio(result, base);
+  return [
+    contender,
+    runtime,
+    spread(rounds),
+    digits(msPerStep),
+    String(accepted),
+    mebibytes(countedBytes),
+    mebibytes(growthBytes),
+    result.error.toExponential(1),
+    digits(result.firstMs),
+    result.gflops.toFixed(1),
+    share ? `${(100 * share).toFixed(0)} %` : NONE,
+    against ? digits(against) : NONE,
+  ];
+}
+
+function mebibytes(bytes) {
+  return bytes === undefined || bytes === null ? NONE : (bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 3 : 1);
+}
+
+export function targetsTable(lines) {
+  return table(...targetTable(lines));
+}
+
+export function coldStartTable(starts) {
+  return table(
+    ["in", "import to first gradient, ms", "process start to first gradient, ms"],
+    starts.map(({ runtime, ms, sinceStart }) => [runtime, spread(ms), spread(sinceStart)]),
+  );
+}
+
+/** A line about where a run was. */
+export function where({ machine, versions, created, quick }) {
+  const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const haste = quick ? " Measured in haste (`--quick`)." : "";
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
+}
+
+/** What the run says on how the tuned adjoint compares with each exact gradient. */
+export function crossover(results, runtime) {
+  const rows = results
+    .filter((r) => r.contender === "adjoint, tuned" && r.ms)
+    .map((tuned) => {
+      const cells = ["symplectic", "auto", "backprop"].map((name) => {
+        const exact = results.find(
+          (r) =>
+            r.contender === name && r.case === tuned.case && r.method === tuned.method && r.runtime === runtime && r.ms,
+        );
+        return exact ? digits(timeRatio(tuned, exact)) : NONE;
+      });
+      return [tuned.case, tuned.method, `${tuned.accepted} / ${tuned.backwardSteps}`, ...cells];
+    });
+  const over = ["symplectic", "auto", "backprop"].map((name) => `time over ${name}'s`);
+  return rows.length > 0 ? table(["case", "method", "steps forward / backward", ...over], rows) : undefined;
+}
+
