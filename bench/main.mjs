@@ -80,6 +80,8 @@ for (const problem of problemsOf(names).map((problem) => writeInputs(api, proble
   const say = progress(title);
   run.results.push(...(await measure(problem, everybody, effort, runtime, say)));
   say.done();
+  // As it goes: a run that is broken off leaves what it had.
+  save();
 }
 for (const { versions } of run.results) {
   // Of our own, the table says it.
@@ -94,11 +96,15 @@ if (!partial) {
 }
 run.targets = reached(run.results, main.name);
 
-mkdirSync(join(file, ".."), { recursive: true });
-writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
+save();
 console.log(`\n${report(run)}\n`);
 console.log(`Written: ${file}`);
 if (!flags.quick) await plots(file);
+
+function save() {
+  mkdirSync(join(file, ".."), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
+}
 
 function parse() {
   const text = { type: "string" };
