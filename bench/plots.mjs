@@ -134,7 +134,19 @@ function curves(points, quantity, label, name) {
     color: { domain: METHODS, range: METHOD_COLOURS },
     marks: [
       Plot.frame({ stroke: "#ccc" }),
-      Plot.line(points, { x: "value", y: quantity, stroke: "gradient", strokeWidth: 1.8 }),
+      // Dashed and on top: its memory is that of backprop.
+      ...[false, true].map((dashed) =>
+        Plot.line(
+          points.filter(({ gradient }) => (gradient === "baseline") === dashed),
+          {
+            x: "value",
+            y: quantity,
+            stroke: "gradient",
+            strokeWidth: 1.8,
+            strokeDasharray: dashed ? "5 4" : undefined,
+          },
+        ),
+      ),
       Plot.dot(points, { x: "value", y: quantity, fill: "gradient", r: 3 }),
     ],
   });

@@ -51,7 +51,11 @@ export function writeInputs(api, problem) {
   const y0 = Float32Array.from({ length: problem.batch * problem.widths[0] }, (_, i) => Math.sin(i));
   const inputs = { parameters: Float32Array.from(field.parameters), y0 };
   field.dispose();
-  const hash = createHash("sha256").update(inputs.parameters).update(JSON.stringify(problem)).digest("hex").slice(0, 12);
+  const hash = createHash("sha256")
+    .update(inputs.parameters)
+    .update(JSON.stringify(problem))
+    .digest("hex")
+    .slice(0, 12);
   const name = `${problem.case}-${problem.method}-${hash}`;
   const files = {};
   for (const [kind, numbers] of Object.entries(inputs)) {

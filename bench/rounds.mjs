@@ -83,7 +83,7 @@ async function run(entry, effort) {
   try {
     const { ms, peakGflops } = await child.ask({ run: effort.roundMs }, effort.limitSeconds);
     result.rounds.push(median(ms));
-    if (peakGflops) (result.peakGflops ??= []).push(peakGflops);
+    if (peakGflops) result.peakGflops = [...(result.peakGflops ?? []), peakGflops];
   } catch (error) {
     await fail(entry, error);
   }

@@ -1,7 +1,7 @@
 // Results as tables in Markdown.
 import { describe, problemsOf } from "./problems.mjs";
-import { peakShare, targetTable, timeRatio } from "./targets.mjs";
 import { digits, spread, table } from "./table.mjs";
+import { peakShare, targetTable, timeRatio } from "./targets.mjs";
 
 const NONE = "–";
 const HEAD = [
@@ -29,7 +29,7 @@ export function problemTables(results, runtime) {
     const base = measured.find((r) => r.contender === "symplectic" && r.kind === "ours" && r.runtime === runtime);
     const rows = measured.map((result) => row(result, base));
     const notes = measured.filter(({ note }) => note).map((r) => `${r.contender}: ${r.note}.`);
-    const skipped = here.filter((r) => r.skipped).map((r) => `${r.contender} in ${r.runtime}: ${r.skipped}`);
+    const skipped = reasons(here.filter((result) => result.skipped));
     return [
       [
         `### ${problem.case}: ${describe(problem)}`,
@@ -38,6 +38,15 @@ export function problemTables(results, runtime) {
         ...(skipped.length > 0 ? [`Skipped: ${skipped.join("; ")}.`] : []),
       ].join("\n\n"),
     ];
+  });
+}
+
+/** Who was skipped, by the reason. */
+function reasons(results) {
+  const all = [...new Set(results.map(({ skipped }) => skipped))];
+  return all.map((reason) => {
+    const who = results.filter(({ skipped }) => skipped === reason);
+    return `${who.map(({ contender, runtime }) => `${contender} (${runtime})`).join(", ")}: ${reason}`;
   });
 }
 
@@ -100,4 +109,3 @@ export function crossover(results, runtime) {
   const over = ["symplectic", "auto", "backprop"].map((name) => `time over ${name}'s`);
   return rows.length > 0 ? table(["case", "method", "steps forward / backward", ...over], rows) : undefined;
 }
-

@@ -73,6 +73,7 @@ export function reached(results, runtime) {
 /** A target has no line for a method that none of its rivals have, nor in a run without them. */
 function needed(what, method, all) {
   if (/jax-js|tfjs/.test(what) && method !== "rk4") return false;
+  if (/native/.test(what) && !all.some(({ kind }) => kind === "native")) return false;
   if (/tuned/.test(what) && method !== "dopri5") return false;
   return !/JAX|torch|jax-js|tfjs/.test(what) || all.some(({ kind }) => kind === "peer");
 }

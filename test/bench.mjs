@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { root, run } from "../scripts/run.mjs";
+import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 const file = join(folder, "bench.json");

@@ -37,14 +37,23 @@ await serve(async ({ widths, batch, steps, files }) => {
       const k2 = field(y.ref.add(k1.ref.mul(h / 2)), theta);
       const k3 = field(y.ref.add(k2.ref.mul(h / 2)), theta);
       const k4 = field(y.ref.add(k3.ref.mul(h)), theta);
-      y = y.add(k1.add(k2.mul(2)).add(k3.mul(2)).add(k4).mul(h / 6));
+      y = y.add(
+        k1
+          .add(k2.mul(2))
+          .add(k3.mul(2))
+          .add(k4)
+          .mul(h / 6),
+      );
     }
     for (const array of theta) array.dispose();
     return np.sum(np.square(y)).mul(0.5);
   };
   const pull = jax.jit(jax.valueAndGrad(loss, { argnums: [0, 1] }));
   const gradient = async () => {
-    const [value, [parameters, start]] = pull(arrays.map((array) => array.ref), y0.ref);
+    const [value, [parameters, start]] = pull(
+      arrays.map((array) => array.ref),
+      y0.ref,
+    );
     value.dispose();
     await start.data();
     return Promise.all(parameters.map((array) => array.data()));

@@ -40,20 +40,35 @@ await serve(async ({ widths, batch, steps, files }) => {
       const k2 = field(y.add(k1.mul(h / 2)), theta);
       const k3 = field(y.add(k2.mul(h / 2)), theta);
       const k4 = field(y.add(k3.mul(h)), theta);
-      y = y.add(k1.add(k2.mul(2)).add(k3.mul(2)).add(k4).mul(h / 6));
+      y = y.add(
+        k1
+          .add(k2.mul(2))
+          .add(k3.mul(2))
+          .add(k4)
+          .mul(h / 6),
+      );
     }
     return y.square().sum().mul(0.5);
   };
   const pull = tf.grads(loss);
   // To the end: everything is in JavaScript's hands.
   const gradient = () => tf.tidy(() => pull([y0, ...tensors]).map((tensor) => tensor.dataSync()));
-  const { result, growthBytes } = await growth(gradient);
+  let result;
+  const { result: profile, growthBytes } = await growth(() =>
+    tf.profile(() => {
+      result = gradient();
+    }),
+  );
   const firstMs = performance.now() - start;
   const parameters = result.slice(1);
-  writeFileSync(files.gradient, Buffer.concat(parameters.map((part) => new Uint8Array(Float32Array.from(part).buffer))));
+  writeFileSync(
+    files.gradient,
+    Buffer.concat(parameters.map((part) => new Uint8Array(Float32Array.from(part).buffer))),
+  );
   return {
     firstMs,
     growthBytes,
+    countedBytes: profile.peakBytes,
     accepted: steps,
     versions: { node: process.versions.node, tfjs: tf.version.tfjs },
     gradient,

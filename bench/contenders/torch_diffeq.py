@@ -1,6 +1,7 @@
 """PyTorch with torchdiffeq: backpropagation through its odeint, and its odeint_adjoint."""
 
 import time
+from itertools import accumulate
 from importlib.metadata import version
 
 import torch
@@ -49,10 +50,20 @@ def prepare(problem):
     gradient(y0[:1].detach().requires_grad_())
     result, grown = growth(gradient)
     first = 1000 * (time.perf_counter() - start)
+    counted = allocated(gradient) if (steps or 0) <= 100 else None
     write_gradient(problem, [part.numpy() for part in result[:-1]])
     accepted = steps or accepted_steps(field, y0, problem)
     versions = {name: version(name) for name in ("torch", "torchdiffeq")}
-    return {"firstMs": first, "growthBytes": grown, "accepted": accepted, "versions": versions}, gradient
+    return {"firstMs": first, "growthBytes": grown, "countedBytes": counted, "accepted": accepted, "versions": versions}, gradient
+
+
+def allocated(body):
+    """Bytes of tensors at the peak of `body`, over what there was before, by torch's profiler."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        body()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    return max(accumulate(event.nbytes() for event in events), default=0)
 
 
 def adjoint_grid(steps):
