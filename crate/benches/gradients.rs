@@ -15,14 +15,19 @@ use symplectic_adjoint::{
 
 type Failure = Box<dyn std::error::Error>;
 
-/// How the gradients are named, here and in TypeScript.
-const METHODS: [(&str, fn(&Options) -> Method); 5] = [
-    ("symplectic", |_| Method::Symplectic),
-    ("aca", |_| Method::Aca),
-    ("baseline", |_| Method::Baseline),
-    ("backprop", |_| Method::Backprop),
-    ("adjoint", |options| Method::Adjoint(Box::new(options.clone()))),
-];
+/// The gradients, as they are named in TypeScript too.
+const METHODS: [&str; 5] = ["symplectic", "aca", "baseline", "backprop", "adjoint"];
+
+fn method(name: &str, options: &Options) -> Result<Method, Failure> {
+    Ok(match name {
+        "symplectic" => Method::Symplectic,
+        "aca" => Method::Aca,
+        "baseline" => Method::Baseline,
+        "backprop" => Method::Backprop,
+        "adjoint" => Method::Adjoint(Box::new(options.clone())),
+        _ => return Err(format!("no gradient {name} natively").into()),
+    })
+}
 
 /// A gradient of ½ Σ y(t)² over the outputs after the first time, in float32.
 struct Problem {
@@ -89,8 +94,8 @@ fn print_table(names: &[String]) -> Result<(), Failure> {
             described["steps"] = settings["steps"].clone();
             described["times"] = json!(times);
             let problem = problem(&described)?;
-            for (gradient, method) in METHODS {
-                let method = method(&problem.options);
+            for gradient in METHODS {
+                let method = method(gradient, &problem.options)?;
                 let peak = problem.gradient(&method)?.1.stats.peak.total();
                 let times = timed(&problem, &method, Duration::from_millis(500))?;
                 let [low, median, high] = [0, times.len() / 2, times.len() - 1].map(|i| times[i]);
@@ -146,8 +151,7 @@ fn prepare(described: &Value) -> Result<((Problem, Method), Value), Failure> {
     problem.field.parameters_mut().copy_from_slice(&numbers(file("parameters")?)?);
     problem.y0 = Array2::from_shape_vec(problem.y0.dim(), numbers(file("y0")?)?)?;
     let name = described["variant"]["gradient"].as_str().ok_or("no gradient named")?;
-    let (_, method) = METHODS.iter().find(|(known, _)| *known == name).ok_or_else(|| format!("{name}: not here"))?;
-    let method = method(&problem.options);
+    let method = method(name, &problem.options)?;
     let start = Instant::now();
     let (trajectory, gradient) = problem.gradient(&method)?;
     let first = 1e3 * start.elapsed().as_secs_f64();
