@@ -47,7 +47,8 @@ const peers = [
     { name: "torchdiffeq adjoint", variant: { adjoint: true } },
   ].map((peer) => ({ ...peer, from: "torch", script: "torch_diffeq.py", references: { rk4: "rk38" } })),
   ...[
-    { name: "jax-js", script: "jax-js.mjs" },
+    // It walks a graph of 40 steps recursively, more than the usual stack has room for.
+    { name: "jax-js", script: "jax-js.mjs", flags: process.platform === "win32" ? [] : ["--stack-size=7000"] },
     { name: "tfjs-wasm", script: "tfjs.mjs" },
   ].map((peer) => ({ ...peer, from: "node", variant: {}, refuses: { dopri5: noSolver }, skips: { long: tooLong } })),
 ];
@@ -77,7 +78,9 @@ export function contenders({ nodes, native, environments }) {
   const theirs = environments
     ? peers.map((peer) => {
         const { command, missing, argument } = environments[peer.from];
-        const whole = missing ? undefined : [...command, script(peer.script), ...(argument ? [argument] : [])];
+        const whole = missing
+          ? undefined
+          : [...command, ...(peer.flags ?? []), script(peer.script), ...(argument ? [argument] : [])];
         return { ...peer, kind: "peer", runtime: peer.from === "node" ? main.name : "Python", command: whole, missing };
       })
     : [];
