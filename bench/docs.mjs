@@ -2,19 +2,19 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { coldStartTable, crossover, problemTables, targetsTable, where } from "./tables.mjs";
+import { adjointTable, coldStartTable, problemTables, targetsTable, where } from "./tables.mjs";
 
 const page = join(root, "docs/benchmarks.md");
 const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 
 /** Everything that a run has found, as Markdown. */
 export function report(run) {
-  const { results, targets, coldStart, runtime } = run;
-  const adjoint = crossover(results, runtime);
+  const { results, targets, coldStart, crossover, runtime } = run;
+  const adjoint = adjointTable([...results, ...(crossover ?? [])], runtime);
   return [
     where(run),
     ...problemTables(results, runtime),
-    ...(adjoint ? ["### The continuous adjoint, as exact as the exact gradient", adjoint] : []),
+    ...(adjoint ? ["### The continuous adjoint against exact gradients, times at equal error", adjoint] : []),
     "### Cold start",
     coldStartTable(coldStart),
     "### Targets",

@@ -8,6 +8,7 @@ import { attempt, install, root } from "../scripts/run.mjs";
 import { cores, pinned } from "./child.mjs";
 import { coldStart } from "./cold.mjs";
 import { contenders } from "./contenders.mjs";
+import { crossover } from "./crossover.mjs";
 import { report, writeDocs } from "./docs.mjs";
 import { nativeBench, peerEnvironments } from "./environments.mjs";
 import { cases, describe, problemsOf, writeInputs } from "./problems.mjs";
@@ -72,6 +73,7 @@ const run = {
   results: [],
   coldStart: [],
   scaling: [],
+  crossover: [],
   targets: [],
 };
 
@@ -93,6 +95,7 @@ if (!partial) {
   const say = progress("scaling");
   run.scaling = await scaling(api, runtime, effort, say);
   say.done();
+  run.crossover = await crossover(api, everybody, runtime, progress);
 }
 run.targets = reached(run.results, main.name);
 

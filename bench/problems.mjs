@@ -12,6 +12,10 @@ export const cases = JSON.parse(readFileSync(join(root, "bench/cases.json"), "ut
 /** Asked for; in float32 every contender is given 100 ε, below which ours would raise it, and a peer would follow noise. */
 const TOLERANCES = { rtol: Math.max(1e-6, 100 * 2 ** -23), atol: 1e-8 };
 const folder = join(root, "bench/.work");
+/** What a kept reference was computed with. */
+const builds = readFileSync(join(root, "wasm/stamp"));
+/** Where a contender leaves its gradient. */
+export const gradientFile = join(folder, `gradient-${process.pid}.bin`);
 
 /** All problems of some cases: one for each method. */
 export function problemsOf(names) {
@@ -51,12 +55,8 @@ export function writeInputs(api, problem) {
   const y0 = Float32Array.from({ length: problem.batch * problem.widths[0] }, (_, i) => Math.sin(i));
   const inputs = { parameters: Float32Array.from(field.parameters), y0 };
   field.dispose();
-  const hash = createHash("sha256")
-    .update(inputs.parameters)
-    .update(JSON.stringify(problem))
-    .digest("hex")
-    .slice(0, 12);
-  const name = `${problem.case}-${problem.method}-${hash}`;
+  const hash = createHash("sha256").update(inputs.parameters).update(JSON.stringify(problem)).update(builds);
+  const name = `${problem.case}-${problem.method}-${hash.digest("hex").slice(0, 12)}`;
   const files = {};
   for (const [kind, numbers] of Object.entries(inputs)) {
     files[kind] = join(folder, `${name}.${kind}.f32`);
@@ -73,7 +73,7 @@ export async function reference(problem, runtime, method = problem.method) {
   const file = join(folder, `${problem.name}.${method}.f64`);
   if (!existsSync(file)) {
     const tight = problem.steps ? {} : { method: "dopri8", rtol: 1e-11, atol: 1e-12 };
-    const files = { ...problem.files, gradient: `${file}.new` };
+    const files = { ...problem.files, gradient: `${file}.${process.pid}` };
     const child = start(runtime);
     try {
       const variant = { gradient: "symplectic" };
@@ -87,8 +87,9 @@ export async function reference(problem, runtime, method = problem.method) {
 }
 
 /** ‖ours − exact‖ / ‖exact‖ of the parameter gradient that a contender wrote. */
-export function errorOf(file, exact) {
-  const ours = new Float32Array(new Uint8Array(readFileSync(file)).buffer);
+export function errorOf(exact, { dtype = "float32" }) {
+  const { buffer } = new Uint8Array(readFileSync(gradientFile));
+  const ours = dtype === "float64" ? new Float64Array(buffer) : new Float32Array(buffer);
   if (ours.length !== exact.length) throw new Error(`a gradient of ${ours.length} numbers, not ${exact.length}`);
   let [difference, size] = [0, 0];
   for (let i = 0; i < exact.length; i++) {

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
 import { start } from "./child.mjs";
 import { place } from "./contenders.mjs";
-import { errorOf, gradientFlops, reference } from "./problems.mjs";
+import { errorOf, gradientFile, gradientFlops, reference } from "./problems.mjs";
 import { median } from "./table.mjs";
 
 /** How much is measured. */
 export const efforts = {
   full: { rounds: 7, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420 },
+  brief: { rounds: 5, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120 },
   quick: { rounds: 3, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60 },
 };
 /** A contender whose gradient takes longer is asked no second time: its first gradient is what it took. */
@@ -53,15 +54,15 @@ export async function measure(problem, everybody, effort, runtime, say) {
 
 async function prepare(entry, problem, effort, entries, referenceOf) {
   const { contender, result } = entry;
-  const gradient = join(root, "bench/.work/gradient.f32");
   const variant = { ...contender.variant };
   try {
     if (contender.tune) variant.tune = tuning(problem, entries);
     entry.child = start(contender);
-    const message = { ...problem, variant, files: { ...problem.files, gradient } };
+    const message = { ...problem, variant, files: { ...problem.files, gradient: gradientFile } };
     const { error, ...known } = await entry.child.ask({ prepare: message }, effort.limitSeconds);
     Object.assign(result, known, { rounds: [] });
-    result.error = errorOf(gradient, await referenceOf(contender.references?.[problem.method] ?? problem.method));
+    const exact = await referenceOf(contender.references?.[problem.method] ?? problem.method);
+    result.error = errorOf(exact, problem);
     let slowest = known.firstMs;
     if (slowest < ONCE_MS) {
       // A second one, as the first may be mostly compilation.

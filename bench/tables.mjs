@@ -92,20 +92,26 @@ export function where({ machine, versions, created, quick }) {
   return `${machine.cpu}, ${machine.cores} cores, ${machine.os}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
 }
 
-/** What the run says on how the tuned adjoint compares with each exact gradient. */
-export function crossover(results, runtime) {
-  const rows = results
-    .filter((r) => r.contender === "adjoint, tuned" && r.ms)
+const EXACT = ["symplectic", "auto", "aca", "backprop"];
+
+/** How the tuned adjoint compares with exact gradients that are as good: above 1, the exact one is faster. */
+export function adjointTable(results, runtime) {
+  const ours = results.filter((r) => r.kind === "ours" && r.runtime === runtime);
+  const rows = ours
+    .filter(({ contender, ms, skipped }) => contender === "adjoint, tuned" && (ms || /^none of/.test(skipped)))
     .map((tuned) => {
-      const cells = ["symplectic", "auto", "backprop"].map((name) => {
-        const exact = results.find(
-          (r) =>
-            r.contender === name && r.case === tuned.case && r.method === tuned.method && r.runtime === runtime && r.ms,
-        );
-        return exact ? digits(timeRatio(tuned, exact)) : NONE;
+      const same = ours.filter((r) => r.case === tuned.case && r.method === tuned.method && r.rtol === tuned.rtol);
+      const ratios = EXACT.map((name) => {
+        const exact = same.find(({ contender }) => contender === name);
+        const ratio = exact && timeRatio(tuned, exact);
+        return ratio ? digits(ratio) : NONE;
       });
-      return [tuned.case, tuned.method, `${tuned.accepted} / ${tuned.backwardSteps}`, ...cells];
+      const symplectic = same.find(({ contender }) => contender === "symplectic");
+      const steps = `${symplectic?.accepted ?? NONE} / ${tuned.backwardSteps ?? NONE}`;
+      const errors = [symplectic?.error?.toExponential(1) ?? NONE, tuned.error?.toExponential(1) ?? "never as small"];
+      const asked = tuned.rtol ? `float64, ${tuned.rtol.toExponential(0)}` : "float32, least";
+      return [tuned.case, asked, steps, ...errors, ...ratios];
     });
-  const over = ["symplectic", "auto", "backprop"].map((name) => `time over ${name}'s`);
-  return rows.length > 0 ? table(["case", "method", "steps forward / backward", ...over], rows) : undefined;
+  const head = ["case", "rtol", "steps there / back", "exact error", "adjoint's error"];
+  return rows.length > 0 ? table([...head, ...EXACT.map((name) => `adjoint / ${name}`)], rows) : undefined;
 }

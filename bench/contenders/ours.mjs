@@ -29,7 +29,7 @@ await serve(async (problem) => {
   const gradient = (changed = options) => (pool ?? api).valueAndGrad(field, y0, times, halfSquares, changed);
   const { result, growthBytes } = await growth(() => gradient());
   const firstMs = performance.now() - start;
-  const chosen = tune ? await tuned(gradient, options, tune) : { options, result };
+  const chosen = tune ? await tuned(gradient, options, dtype, tune) : { options, result };
   writeFileSync(files.gradient, chosen.result.gradient.parameters);
   const { solution, gradient: given } = chosen.result;
   return {

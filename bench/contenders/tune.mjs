@@ -3,18 +3,21 @@
 import { numbers64 } from "./serve.mjs";
 
 const RATIOS = [1, 1e-2, 1e-4, 1e-6];
-const RTOLS = Array.from({ length: 11 }, (_, i) => 10 ** (-i / 2));
+/** From 1, by halves of a decade, as far as the type goes. */
+const FINEST = { float32: 1e-6, float64: 1e-13 };
 const SECONDS = 60;
 
 /** The result and options of the search for a gradient that is off by no more than `error`. */
-export async function tuned(gradient, options, { error, reference }) {
+export async function tuned(gradient, options, dtype, { error, reference }) {
   const exact = numbers64(reference);
   const size = norm(exact);
+  const length = Math.floor(-2 * Math.log10(FINEST[dtype])) + 1;
+  const rtols = Array.from({ length }, (_, i) => 10 ** (-i / 2));
   const end = performance.now() + 1000 * SECONDS;
   let best;
   let tried = 0;
   for (const ratio of RATIOS) {
-    for (const rtol of RTOLS) {
+    for (const rtol of rtols) {
       if (performance.now() > end) return finish(best, tried, "the search ran out of time");
       const changed = { ...options, adjoint: { rtol, atol: ratio * rtol } };
       const result = await gradient(changed);
