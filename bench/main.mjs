@@ -1,6 +1,6 @@
 // npm run bench: what a gradient takes, ours and others'. See docs/benchmarks.md.
 import { mkdirSync, writeFileSync } from "node:fs";
-import { cpus, release, totalmem, type } from "node:os";
+import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildPackage } from "../scripts/build.mjs";
@@ -63,7 +63,10 @@ const run = {
   runtime: main.name,
   machine: {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
-    cores: cores.length,
+    cores: cpus().length,
+    usableCores: cores.length,
+    // Of one minute, before anything was measured: above 0, somebody else was at work.
+    load: loadavg()[0],
     os: `${type()} ${release()} ${process.arch}`,
     memoryBytes: totalmem(),
     pinnedTo: pinned ?? "nothing, for want of taskset",

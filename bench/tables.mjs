@@ -89,7 +89,8 @@ export function coldStartTable(starts) {
 export function where({ machine, versions, created, quick }) {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const haste = quick ? " Measured in haste (`--quick`)." : "";
-  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
+  const load = machine.load >= 0.5 ? `, load ${machine.load.toFixed(1)} at the start` : "";
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
 }
 
 const EXACT = ["symplectic", "auto", "aca", "backprop"];
