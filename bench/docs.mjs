@@ -3,22 +3,22 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
 import { adjointTable, coldStartTable, problemTables, targetsTable, where } from "./tables.mjs";
+import { reached } from "./targets.mjs";
 
 const page = join(root, "docs/benchmarks.md");
 const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 
 /** Everything that a run has found, as Markdown. */
 export function report(run) {
-  const { results, targets, coldStart, crossover, runtime } = run;
+  const { results, coldStart, crossover, runtime } = run;
   const adjoint = adjointTable([...results, ...(crossover ?? [])], runtime);
   return [
     where(run),
     ...problemTables(results, runtime),
     ...(adjoint ? ["### The continuous adjoint against exact gradients, times at equal error", adjoint] : []),
-    "### Cold start",
-    coldStartTable(coldStart),
+    ...(coldStart.length > 0 ? ["### Cold start", coldStartTable(coldStart)] : []),
     "### Targets",
-    targetsTable(targets),
+    targetsTable(reached(results, runtime)),
   ].join("\n\n");
 }
 

@@ -100,14 +100,13 @@ if (!partial) {
   say.done();
   run.crossover = await crossover(api, everybody, runtime, progress);
 }
-run.targets = reached(run.results, main.name);
-
 save();
 console.log(`\n${report(run)}\n`);
 console.log(`Written: ${file}`);
 if (!flags.quick) await plots(file);
 
 function save() {
+  run.targets = reached(run.results, main.name);
   mkdirSync(join(file, ".."), { recursive: true });
   writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
 }

@@ -9,9 +9,9 @@ import { median } from "./table.mjs";
 
 /** How much is measured. */
 export const efforts = {
-  full: { rounds: 7, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420 },
-  brief: { rounds: 5, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120 },
-  quick: { rounds: 3, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60 },
+  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420 },
+  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120 },
+  quick: { rounds: 3, leastRounds: 1, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60 },
 };
 /** A contender whose gradient takes longer is asked no second time: its first gradient is what it took. */
 const ONCE_MS = 60_000;
@@ -69,7 +69,7 @@ async function prepare(entry, problem, effort, entries, referenceOf) {
       const { ms } = await entry.child.ask({ run: effort.warmMs }, effort.limitSeconds);
       slowest = ms.at(-1);
       const each = Math.max(slowest, effort.roundMs);
-      entry.rounds = Math.min(effort.rounds, Math.max(1, Math.floor(effort.contenderMs / each)));
+      entry.rounds = Math.min(effort.rounds, Math.max(effort.leastRounds, Math.floor(effort.contenderMs / each)));
     } else {
       result.rounds.push(known.firstMs);
       result.note = "the first gradient, compilation included";

@@ -13,7 +13,8 @@ export async function setUp() {
 /** Least, middle and greatest of some numbers. */
 function quantiles(values) {
   const sorted = [...values].sort((a, b) => a - b);
-  return [0, 0.5, 1].map((part) => sorted[Math.round(part * (sorted.length - 1))]);
+  const [below, above] = [Math.floor, Math.ceil].map((round) => sorted[round((sorted.length - 1) / 2)]);
+  return [sorted[0], (below + above) / 2, sorted.at(-1)];
 }
 
 export function median(values) {
