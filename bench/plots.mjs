@@ -95,7 +95,7 @@ function scatter(points) {
 /** Limits of a logarithmic axis with some room. */
 function domain(values) {
   const [low, high] = [Math.min(...values), Math.max(...values)];
-  const room = Math.max(1.25, (high / low) ** 0.1);
+  const room = Math.max(1.3, (high / low) ** 0.13);
   return [low / room, high * room];
 }
 
