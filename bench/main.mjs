@@ -26,6 +26,8 @@ const usage = `npm run bench -- [options]
   --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md, and its plots
   --help`;
 
+// Of the last minute: above 0, somebody else is at work.
+const load = loadavg()[0];
 const { values: flags } = parse();
 if (flags.help) {
   console.log(usage);
@@ -65,8 +67,7 @@ const run = {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
     usableCores: cores.length,
-    // Of one minute, before anything was measured: above 0, somebody else was at work.
-    load: loadavg()[0],
+    load,
     os: `${type()} ${release()} ${process.arch}`,
     memoryBytes: totalmem(),
     pinnedTo: pinned ?? "nothing, for want of taskset",
@@ -88,11 +89,6 @@ for (const problem of problemsOf(names).map((problem) => writeInputs(api, proble
   // As it goes: a run that is broken off leaves what it had.
   save();
 }
-for (const { versions } of run.results) {
-  // Of our own, the table says it.
-  for (const [name, version] of Object.entries(versions ?? {})) if (name !== "simd") run.versions[name] = version;
-}
-run.versions = { ...run.versions, node: nodes.map(({ version }) => version).join(" and ") };
 run.coldStart = nodes.map((node) => coldStart(node, flags.quick ? 3 : 9));
 if (!partial) {
   const say = progress("scaling");
@@ -106,6 +102,10 @@ console.log(`Written: ${file}`);
 if (!flags.quick) await plots(file);
 
 function save() {
+  // Those of WebAssembly builds go with the Node.
+  const known = Object.assign({}, ...run.results.map(({ versions }) => versions));
+  delete known.simd;
+  run.versions = { ...known, node: nodes.map(({ version }) => version).join(" and ") };
   run.targets = reached(run.results, main.name);
   mkdirSync(join(file, ".."), { recursive: true });
   writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
