@@ -25,12 +25,20 @@ const natively = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"
 const noSolver = "no adaptive solver there";
 const tooLong = "unrolled, 10,000 steps are a million operations";
 const peers = [
-  { name: "JAX scan", from: "jax", script: "jax_scan.py", variant: { remat: false }, methods: ["rk4"] },
-  { name: "JAX scan, remat", from: "jax", script: "jax_scan.py", variant: { remat: true }, methods: ["rk4"] },
+  { name: "JAX scan", from: "jax", script: "jax_scan.py", compiles: true, variant: { remat: false }, methods: ["rk4"] },
+  {
+    name: "JAX scan, remat",
+    from: "jax",
+    script: "jax_scan.py",
+    compiles: true,
+    variant: { remat: true },
+    methods: ["rk4"],
+  },
   {
     name: "diffrax checkpoints",
     from: "jax",
     script: "diffrax_adjoints.py",
+    compiles: true,
     variant: { adjoint: "checkpoints" },
     methods: ["dopri5"],
   },
@@ -38,6 +46,7 @@ const peers = [
     name: "diffrax backsolve",
     from: "jax",
     script: "diffrax_adjoints.py",
+    compiles: true,
     variant: { adjoint: "backsolve" },
     methods: ["dopri5"],
   },
@@ -48,7 +57,12 @@ const peers = [
   ].map((peer) => ({ ...peer, from: "torch", script: "torch_diffeq.py", references: { rk4: "rk38" } })),
   ...[
     // It walks a graph of 40 steps recursively, more than the usual stack has room for.
-    { name: "jax-js", script: "jax-js.mjs", flags: process.platform === "win32" ? [] : ["--stack-size=7000"] },
+    {
+      name: "jax-js",
+      script: "jax-js.mjs",
+      compiles: true,
+      flags: process.platform === "win32" ? [] : ["--stack-size=7000"],
+    },
     { name: "tfjs-wasm", script: "tfjs.mjs" },
   ].map((peer) => ({ ...peer, from: "node", variant: {}, refuses: { dopri5: noSolver }, skips: { long: tooLong } })),
 ];
