@@ -49,7 +49,7 @@ function pointOf({ contender, kind, ms, countedBytes, growthBytes }) {
   return [{ name, kind, ms, memory: bytes / 2 ** 20, counted }];
 }
 
-const SCATTER = { width: 560, height: 380, left: 62, right: 24, top: 16, bottom: 46 };
+const SCATTER = { width: 560, height: 380, left: 62, right: 24, top: 28, bottom: 46 };
 
 function scatter(points) {
   const { width, height, left, right, top, bottom } = SCATTER;
@@ -99,7 +99,7 @@ function domain(values) {
   return [low / room, high * room];
 }
 
-const CURVES = { width: 400, height: 300, left: 62, right: 16, top: 16, bottom: 46 };
+const CURVES = { width: 400, height: 300, left: 62, right: 16, top: 28, bottom: 46 };
 const METHODS = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
 const METHOD_COLOURS = ["#c2410c", "#be185d", "#a16207", "#15803d", "#1d6fd1", "#7c3aed"];
 const AXES = { steps: "steps", width: "width of the two hidden layers", batch: "batch" };
