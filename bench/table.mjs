@@ -10,16 +10,35 @@ export async function setUp() {
   return api;
 }
 
+/** Least, middle and greatest of some numbers. */
+function quantiles(values) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const [below, above] = [Math.floor, Math.ceil].map((round) => sorted[round((sorted.length - 1) / 2)]);
+  return [sorted[0], (below + above) / 2, sorted.at(-1)];
+}
+
+export function median(values) {
+  return quantiles(values)[1];
+}
+
 /** Median and range of some ratios or times. */
 export function spread(values) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const [low, median, high] = [0, 0.5, 1].map((part) => sorted[Math.round(part * (sorted.length - 1))].toPrecision(3));
-  return `${median} (${low}–${high})`;
+  const [low, middle, high] = quantiles(values).map(digits);
+  return values.length > 1 ? `${middle} (${low}–${high})` : middle;
+}
+
+/** Three digits, without an exponent. */
+export function digits(value) {
+  return value >= 999.5 ? value.toFixed(0) : value.toPrecision(3);
 }
 
 /** A table in Markdown, which reads as text as well. */
-export function print(head, rows) {
+export function table(head, rows) {
   const widths = head.map((title, i) => Math.max(title.length, ...rows.map((row) => row[i].length)));
   const line = (cells) => `| ${cells.map((cell, i) => cell.padEnd(widths[i])).join(" | ")} |`;
-  console.log([line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n"));
+  return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
+}
+
+export function print(head, rows) {
+  console.log(table(head, rows));
 }

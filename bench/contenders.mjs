@@ -1,0 +1,109 @@
+// Who takes part: ours in each Node and natively, and the peers. `gradient` and the rest of a variant go to the contender.
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { root } from "../scripts/run.mjs";
+import { cores } from "./child.mjs";
+
+const script = (name) => join(root, "bench/contenders", name);
+
+/** Our gradients. The tuned adjoint is as exact as the exact ones; see contenders/tune.mjs. */
+const gradients = [
+  { name: "symplectic", variant: { gradient: "symplectic" } },
+  { name: "auto", variant: { gradient: "auto" } },
+  { name: "auto in 1 MiB", variant: { gradient: "auto", memoryBudget: 2 ** 20 }, cases: ["long"] },
+  { name: "auto, 2 workers", variant: { gradient: "auto", workers: 2 }, cores: 2 },
+  { name: "aca", variant: { gradient: "aca" } },
+  { name: "baseline", variant: { gradient: "baseline" } },
+  { name: "backprop", variant: { gradient: "backprop" } },
+  { name: "adjoint", variant: { gradient: "adjoint" } },
+  { name: "adjoint, tuned", variant: { gradient: "adjoint" }, tune: true, methods: ["dopri5"] },
+];
+/** In a Node that is not the one compared with the peers. */
+const elsewhere = ["symplectic", "auto", "backprop"];
+const natively = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
+
+const noSolver = "no adaptive solver there";
+const tooLong = "unrolled, 10,000 steps are a million operations";
+const peers = [
+  { name: "JAX scan", from: "jax", script: "jax_scan.py", compiles: true, variant: { remat: false }, methods: ["rk4"] },
+  {
+    name: "JAX scan, remat",
+    from: "jax",
+    script: "jax_scan.py",
+    compiles: true,
+    variant: { remat: true },
+    methods: ["rk4"],
+  },
+  {
+    name: "diffrax checkpoints",
+    from: "jax",
+    script: "diffrax_adjoints.py",
+    compiles: true,
+    variant: { adjoint: "checkpoints" },
+    methods: ["dopri5"],
+  },
+  {
+    name: "diffrax backsolve",
+    from: "jax",
+    script: "diffrax_adjoints.py",
+    compiles: true,
+    variant: { adjoint: "backsolve" },
+    methods: ["dopri5"],
+  },
+  // torchdiffeq's rk4 is the 3/8 rule, with the same costs.
+  ...[
+    { name: "torchdiffeq", variant: { adjoint: false } },
+    { name: "torchdiffeq adjoint", variant: { adjoint: true } },
+  ].map((peer) => ({ ...peer, from: "torch", script: "torch_diffeq.py", references: { rk4: "rk38" } })),
+  ...[
+    // It walks a graph of 40 steps recursively, more than the usual stack has room for.
+    {
+      name: "jax-js",
+      script: "jax-js.mjs",
+      compiles: true,
+      flags: process.platform === "win32" ? [] : ["--stack-size=7000"],
+    },
+    { name: "tfjs-wasm", script: "tfjs.mjs" },
+  ].map((peer) => ({ ...peer, from: "node", variant: {}, refuses: { dopri5: noSolver }, skips: { long: tooLong } })),
+];
+
+/**
+ * Everybody, in the order of the tables. `nodes` are `{ name, path }`, the last being the one that JavaScript peers run in as
+ * well; `native` and the peers' environments give a command's beginning, or `{ missing: reason }`; undefined: not wanted.
+ */
+export function contenders({ nodes, native, environments }) {
+  const main = nodes.at(-1);
+  const ours = [main, ...nodes.slice(0, -1)].flatMap((node) =>
+    gradients
+      .filter(({ name }) => node === main || elsewhere.includes(name))
+      .map((gradient) => ({
+        ...gradient,
+        kind: "ours",
+        runtime: node.name,
+        command: [node.path, script("ours.mjs")],
+        missing: gradient.cores > Math.min(cores.length, availableParallelism()) ? "needs two cores" : undefined,
+      })),
+  );
+  const natives = native
+    ? gradients
+        .filter(({ name }) => natively.includes(name))
+        .map((gradient) => ({ ...gradient, kind: "native", runtime: "native", ...native }))
+    : [];
+  const theirs = environments
+    ? peers.map((peer) => {
+        const { command, missing, argument } = environments[peer.from];
+        const whole = missing
+          ? undefined
+          : [...command, ...(peer.flags ?? []), script(peer.script), ...(argument ? [argument] : [])];
+        return { ...peer, kind: "peer", runtime: peer.from === "node" ? main.name : "Python", command: whole, missing };
+      })
+    : [];
+  return [...ours, ...natives, ...theirs];
+}
+
+/** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */
+export function place({ cases, methods, skips, refuses, missing }, problem) {
+  if (cases && !cases.includes(problem.case)) return undefined;
+  if (methods && !methods.includes(problem.method)) return undefined;
+  return { skipped: missing ?? skips?.[problem.case] ?? refuses?.[problem.method] };
+}

@@ -1,0 +1,48 @@
+// This package, as its users call it.
+import { writeFileSync } from "node:fs";
+import * as api from "../../dist/index.js";
+import { growth, numbers, serve } from "./serve.mjs";
+import { tuned } from "./tune.mjs";
+
+/** ½ Σ y² over the outputs but the first, which is y0. */
+export function halfSquares(y, [times, batch, state]) {
+  const cotangent = y.slice().fill(0, 0, batch * state);
+  let value = 0;
+  for (let i = batch * state; i < times * batch * state; i++) value += (y[i] * y[i]) / 2;
+  return { value, cotangent };
+}
+
+let field;
+
+await serve(async (problem) => {
+  const { widths, times, method, steps, rtol, atol, dtype = "float32", variant, files } = problem;
+  const { workers, tune, ...choice } = variant;
+  if (workers && !api.parallel) throw new Error("this version has no workers");
+  const start = performance.now();
+  field?.dispose();
+  field = api.mlp({ widths, dtype });
+  const array = dtype === "float64" ? Float64Array : Float32Array;
+  field.parameters = array.from(numbers(files.parameters));
+  const y0 = array.from(numbers(files.y0));
+  const pool = workers ? await api.parallel({ workers }) : undefined;
+  const options = { method, steps, rtol, atol, ...choice };
+  const gradient = (changed = options) => (pool ?? api).valueAndGrad(field, y0, times, halfSquares, changed);
+  const { result, growthBytes } = await growth(() => gradient());
+  const firstMs = performance.now() - start;
+  const chosen = tune ? await tuned(gradient, options, dtype, tune) : { options, result };
+  writeFileSync(files.gradient, chosen.result.gradient.parameters);
+  const { solution, gradient: given } = chosen.result;
+  return {
+    firstMs,
+    growthBytes,
+    countedBytes: given.stats.peakBytes.total,
+    accepted: solution.stats.accepted,
+    rejected: solution.stats.rejected,
+    uses: solution.stats.evaluations + given.stats.evaluations + 2 * given.stats.vjps,
+    backwardSteps: given.stats.backwardSteps || undefined,
+    note: chosen.note,
+    versions: { node: process.versions.node, simd: api.simd() },
+    gradient: () => gradient(chosen.options),
+    beside: () => ({ peakGflops: api.kernelPeak?.({ dtype, milliseconds: 60 }) }),
+  };
+});

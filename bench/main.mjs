@@ -1,0 +1,171 @@
+// npm run bench: what a gradient takes, ours and others'. See docs/benchmarks.md.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, totalmem, type } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { buildPackage } from "../scripts/build.mjs";
+import { attempt, install, root } from "../scripts/run.mjs";
+import { cores, pinned } from "./child.mjs";
+import { coldStart } from "./cold.mjs";
+import { contenders } from "./contenders.mjs";
+import { crossover } from "./crossover.mjs";
+import { report, writeDocs } from "./docs.mjs";
+import { nativeBench, peerEnvironments } from "./environments.mjs";
+import { cases, describe, problemsOf, writeInputs } from "./problems.mjs";
+import { efforts, measure } from "./rounds.mjs";
+import { scaling } from "./scaling.mjs";
+import { reached } from "./targets.mjs";
+
+const usage = `npm run bench -- [options]
+  --peers         also PyTorch, JAX, diffrax, jax-js and TensorFlow.js, installed into bench/.peers
+  --case NAME     this case alone, may be repeated: ${Object.keys(cases).join(", ")}
+  --quick         few and short rounds, no scaling: to see that it works
+  --node PATH     also in this Node, may be repeated; peers are compared with the last one
+  --no-native     without the native build
+  --out FILE      where the JSON goes; bench/results unless the run is a partial one
+  --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md, and its plots
+  --help`;
+
+// Of the last minute: above 0, somebody else is at work.
+const load = loadavg()[0];
+const { values: flags } = parse();
+if (flags.help) {
+  console.log(usage);
+  process.exit();
+}
+const results = join(root, "bench/results");
+const latest = join(results, "latest.json");
+if (flags["write-docs"]) {
+  await plots(latest);
+  writeDocs(latest);
+  process.exit();
+}
+
+const names = flags.case ?? Object.keys(cases);
+for (const name of names) if (!cases[name]) refuse(`${name}: no such case; there are ${Object.keys(cases).join(", ")}`);
+const nodes = nodesOf(flags.node ?? []);
+const main = nodes.at(-1);
+const effort = efforts[flags.quick ? "quick" : "full"];
+
+buildPackage();
+const api = await import("../dist/index.js");
+const everybody = contenders({
+  nodes,
+  native: flags["no-native"] ? undefined : nativeBench(),
+  environments: flags.peers ? peerEnvironments(main.path) : undefined,
+});
+const runtime = { command: everybody[0].command };
+
+const partial = flags.quick || flags.case !== undefined;
+const kind = partial ? "partial" : flags.peers ? "latest" : "ours";
+const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${kind}.json`);
+const run = {
+  created: new Date().toISOString(),
+  quick: flags.quick,
+  runtime: main.name,
+  machine: {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    usableCores: cores.length,
+    load,
+    os: `${type()} ${release()} ${process.arch}`,
+    memoryBytes: totalmem(),
+    pinnedTo: pinned ?? "nothing, for want of taskset",
+  },
+  effort,
+  versions: {},
+  results: [],
+  coldStart: [],
+  scaling: [],
+  crossover: [],
+  targets: [],
+};
+
+for (const problem of problemsOf(names).map((problem) => writeInputs(api, problem))) {
+  const title = `${problem.case}: ${describe(problem)}`;
+  const say = progress(title);
+  run.results.push(...(await measure(problem, everybody, effort, runtime, say)));
+  say.done();
+  // As it goes: a run that is broken off leaves what it had.
+  save();
+}
+run.coldStart = nodes.map((node) => coldStart(node, flags.quick ? 3 : 9));
+if (!partial) {
+  const say = progress("scaling");
+  run.scaling = await scaling(api, runtime, effort, say);
+  say.done();
+  run.crossover = await crossover(api, everybody, runtime, progress);
+}
+save();
+console.log(`\n${report(run)}\n`);
+console.log(`Written: ${file}`);
+if (!flags.quick) await plots(file);
+
+function save() {
+  // Those of WebAssembly builds go with the Node.
+  const known = Object.assign({}, ...run.results.map(({ versions }) => versions));
+  delete known.simd;
+  run.versions = { ...known, node: nodes.map(({ version }) => version).join(" and ") };
+  run.targets = reached(run.results, main.name);
+  mkdirSync(join(file, ".."), { recursive: true });
+  writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
+}
+
+function parse() {
+  const text = { type: "string" };
+  const list = { type: "string", multiple: true };
+  const flag = { type: "boolean", default: false };
+  try {
+    return parseArgs({
+      options: {
+        ...{ peers: flag, quick: flag, help: flag, "no-native": flag, "write-docs": flag },
+        ...{ case: list, node: list, out: text },
+      },
+    });
+  } catch (error) {
+    return refuse(error.message);
+  }
+}
+
+function refuse(message) {
+  console.error(`${message}\n\n${usage}`);
+  process.exit(2);
+}
+
+/** The Nodes to measure in, this one first. */
+function nodesOf(paths) {
+  const given = paths.map((path) => {
+    const found = resolve(process.env.INIT_CWD ?? ".", path);
+    const { status, stdout } = attempt(found, ["--version"], { shell: false });
+    if (status !== 0) refuse(`${path}: not a Node that runs here`);
+    return { path: found, version: stdout.trim().slice(1) };
+  });
+  const all = [{ path: process.execPath, version: process.versions.node }, ...given];
+  return all.map((node) => ({ ...node, name: `Node ${node.version.split(".")[0]}` }));
+}
+
+/** A line that says what is going on: over and over where there is a terminal, else once for each problem. */
+function progress(title) {
+  const terminal = process.stderr.isTTY;
+  const start = performance.now();
+  if (!terminal) console.error(title);
+  const say = (what) => {
+    if (terminal) process.stderr.write(`\r\x1b[2K${title} – ${what}`.slice(0, process.stderr.columns + 5));
+  };
+  say.done = () => {
+    const seconds = ((performance.now() - start) / 1000).toFixed(0);
+    console.error(terminal ? `\r\x1b[2K${title}: done in ${seconds} s` : `  done in ${seconds} s`);
+  };
+  return say;
+}
+
+/** Four digits are more than a measurement has. */
+function shortened(_, value) {
+  return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
+}
+
+async function plots(file) {
+  install("bench");
+  const { writePlots } = await import("./plots.mjs");
+  for (const made of writePlots(file)) console.log(`Written: ${made}`);
+}

@@ -1,0 +1,186 @@
+// The results as pictures: time against memory for each problem, and how our gradients grow.
+import { readFileSync, writeFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import * as Plot from "@observablehq/plot";
+import { parseHTML } from "linkedom";
+import { placeLabels } from "./labels.mjs";
+import { describe, problemsOf } from "./problems.mjs";
+
+const { document } = parseHTML("<!doctype html><html><body></body></html>");
+const COLOURS = { ours: "#c2410c", native: "#7c3aed", peer: "#1d6fd1" };
+const KINDS = { ours: "this package", native: "this package, native", peer: "peers" };
+const FONT = "system-ui, sans-serif";
+const common = { document, style: { fontFamily: FONT, fontSize: "12px", background: "none", overflow: "visible" } };
+
+/** Writes the plots beside a file of results, and gives their paths. */
+export function writePlots(file) {
+  const run = JSON.parse(readFileSync(file, "utf8"));
+  const stem = basename(file, ".json");
+  const plots = { "time-memory": timeMemory(run), scaling: run.scaling.length > 0 ? growth(run) : undefined };
+  return Object.entries(plots).flatMap(([name, svg]) => {
+    if (!svg) return [];
+    const path = join(dirname(file), `${stem}-${name}.svg`);
+    writeFileSync(path, svg);
+    return [path];
+  });
+}
+
+function timeMemory({ results, runtime }) {
+  const panels = problemsOf([...new Set(results.map((result) => result.case))]).flatMap((problem) => {
+    const here = results.filter((result) => result.case === problem.case && result.method === problem.method);
+    const points = here.filter((r) => r.ms && (r.kind !== "ours" || r.runtime === runtime)).flatMap(pointOf);
+    return points.length > 0 ? [{ title: `${problem.case}: ${describe(problem)}`, svg: scatter(points) }] : [];
+  });
+  const legend = [
+    ...Object.entries(KINDS).map(([kind, text]) => ({ text, colour: COLOURS[kind], filled: true })),
+    { text: "memory counted", colour: "#555", filled: true },
+    { text: "memory by the growth of the process", colour: "#555", filled: false },
+  ];
+  return sheet("Time and peak memory of one gradient: down and to the left is better", panels, 2, SCATTER, legend);
+}
+
+/** A contender in the plot; natively, only those that differ most, as the rest has the same memory. */
+function pointOf({ contender, kind, ms, countedBytes, growthBytes }) {
+  if (kind === "native" && !["symplectic", "auto", "backprop"].includes(contender)) return [];
+  const counted = countedBytes !== undefined && countedBytes !== null;
+  const bytes = counted ? countedBytes : growthBytes;
+  if (!bytes) return [];
+  const name = kind === "native" ? `${contender}, native` : contender;
+  return [{ name, kind, ms, memory: bytes / 2 ** 20, counted }];
+}
+
+const SCATTER = { width: 560, height: 380, left: 62, right: 24, top: 28, bottom: 46 };
+
+function scatter(points) {
+  const { width, height, left, right, top, bottom } = SCATTER;
+  const [x, y] = ["memory", "ms"].map((name) => domain(points.map((point) => point[name])));
+  const at = (value, [low, high]) => Math.log(value / low) / Math.log(high / low);
+  const placed = placeLabels(
+    points.map((point) => ({
+      ...point,
+      x: left + at(point.memory, x) * (width - left - right),
+      y: height - bottom - at(point.ms, y) * (height - top - bottom),
+    })),
+    { left, right: width - right, top, bottom: height - bottom },
+  );
+  const colour = ({ kind }) => COLOURS[kind];
+  return Plot.plot({
+    ...common,
+    width,
+    height,
+    marginLeft: left,
+    marginRight: right,
+    marginTop: top,
+    marginBottom: bottom,
+    x: { type: "log", domain: x, label: "peak memory, MiB →", grid: true, ticks: 6, tickFormat: "~g", labelOffset: 38 },
+    y: { type: "log", domain: y, label: "↑ time, ms", grid: true, ticks: 6, tickFormat: "~g", labelAnchor: "top" },
+    marks: [
+      Plot.frame({ stroke: "#ccc" }),
+      Plot.dot(points, {
+        x: "memory",
+        y: "ms",
+        r: 4.5,
+        stroke: colour,
+        fill: (point) => (point.counted ? colour(point) : "white"),
+        strokeWidth: 1.6,
+      }),
+      // One mark a label: each has its own offset.
+      ...placed.map(({ dx, dy, anchor, ...point }) =>
+        Plot.text([point], { x: "memory", y: "ms", text: "name", dx, dy, textAnchor: anchor, fill: colour(point) }),
+      ),
+    ],
+  });
+}
+
+/** Limits of a logarithmic axis with some room. */
+function domain(values) {
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const room = Math.max(1.3, (high / low) ** 0.13);
+  return [low / room, high * room];
+}
+
+const CURVES = { width: 400, height: 300, left: 62, right: 16, top: 28, bottom: 46 };
+const METHODS = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
+const METHOD_COLOURS = ["#c2410c", "#be185d", "#a16207", "#15803d", "#1d6fd1", "#7c3aed"];
+const AXES = { steps: "steps", width: "width of the two hidden layers", batch: "batch" };
+
+function growth({ scaling }) {
+  const points = scaling.map((point) => ({ ...point, memory: point.bytes / 2 ** 20 }));
+  const quantities = { ms: "↑ time, ms", memory: "↑ peak memory, MiB" };
+  const panels = Object.entries(quantities).flatMap(([quantity, label]) =>
+    Object.entries(AXES).map(([axis, name]) => {
+      const here = points.filter((point) => point.axis === axis);
+      return { title: "", svg: curves(here, quantity, label, name) };
+    }),
+  );
+  const present = METHODS.filter((method) => points.some(({ gradient }) => gradient === method));
+  const legend = present.map((text) => ({ text, colour: METHOD_COLOURS[METHODS.indexOf(text)], filled: true }));
+  const title = "How time and memory of one gradient grow: rk4; 40 steps, 2-64-64-2, batch 64, but for one of them";
+  return sheet(title, panels, 3, CURVES, legend);
+}
+
+function curves(points, quantity, label, name) {
+  const { width, height, left, right, top, bottom } = CURVES;
+  return Plot.plot({
+    ...common,
+    width,
+    height,
+    marginLeft: left,
+    marginRight: right,
+    marginTop: top,
+    marginBottom: bottom,
+    x: { type: "log", label: `${name} →`, ticks: 5, tickFormat: "~s", labelOffset: 38 },
+    y: { type: "log", label, grid: true, ticks: 5, tickFormat: "~g", labelAnchor: "top" },
+    color: { domain: METHODS, range: METHOD_COLOURS },
+    marks: [
+      Plot.frame({ stroke: "#ccc" }),
+      // Dashed and on top: its memory is that of backprop.
+      ...[false, true].map((dashed) =>
+        Plot.line(
+          points.filter(({ gradient }) => (gradient === "baseline") === dashed),
+          {
+            x: "value",
+            y: quantity,
+            stroke: "gradient",
+            strokeWidth: 1.8,
+            strokeDasharray: dashed ? "5 4" : undefined,
+          },
+        ),
+      ),
+      Plot.dot(points, { x: "value", y: quantity, fill: "gradient", r: 3 }),
+    ],
+  });
+}
+
+/** Plots in columns on one sheet, with a title and a legend above. */
+function sheet(title, panels, columns, { width, height }, legend) {
+  const [gap, head, caption] = [20, 74, 26];
+  const [across, down] = [Math.min(columns, panels.length), Math.ceil(panels.length / columns)];
+  const whole = { width: across * (width + gap) + gap, height: head + down * (height + caption + gap) };
+  const text = (x, y, words, more = "") => `<text x="${x}" y="${y}" ${more}>${escaped(words)}</text>`;
+  let right = gap;
+  const keys = legend.map(({ text: words, colour, filled }) => {
+    const x = right;
+    right += 34 + 7.2 * words.length;
+    const circle = `<circle cx="${x + 6}" cy="48" r="5" fill="${filled ? colour : "white"}" stroke="${colour}" stroke-width="1.6"/>`;
+    return circle + text(x + 17, 52, words);
+  });
+  const body = panels.map(({ title: name, svg }, i) => {
+    const [x, y] = [gap + (i % columns) * (width + gap), head + Math.floor(i / columns) * (height + caption + gap)];
+    const drawn = svg.outerHTML.replace("<svg ", `<svg x="${x}" y="${y + caption}" `);
+    return (name ? text(x + 4, y + 14, name, 'font-weight="600"') : "") + drawn;
+  });
+  const size = `width="${whole.width}" height="${whole.height}" viewBox="0 0 ${whole.width} ${whole.height}"`;
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="${FONT}" font-size="12.5" fill="#222">`,
+    '<rect width="100%" height="100%" fill="white"/>',
+    text(gap, 26, title, 'font-size="16" font-weight="600"'),
+    ...keys,
+    ...body,
+    "</svg>\n",
+  ].join("\n");
+}
+
+function escaped(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}

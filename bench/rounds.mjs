@@ -1,0 +1,112 @@
+// One problem: all its contenders are prepared, then asked in rounds, one after the other on the same core, so that what
+// disturbs the machine disturbs them alike.
+import { join } from "node:path";
+import { root } from "../scripts/run.mjs";
+import { start } from "./child.mjs";
+import { place } from "./contenders.mjs";
+import { errorOf, gradientFile, gradientFlops, reference } from "./problems.mjs";
+import { median } from "./table.mjs";
+
+/** How much is measured. */
+export const efforts = {
+  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420 },
+  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120 },
+  quick: { rounds: 3, leastRounds: 1, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60 },
+};
+/** A gradient that takes longer is measured once: the first, or where that contains compilation, the second. */
+const ONCE_MS = 60_000;
+
+/** The results of a problem, one for each contender: figures, or `{ skipped: reason }`. */
+export async function measure(problem, everybody, effort, runtime, say) {
+  say("float64 gradient");
+  const exact = {};
+  const referenceOf = async (method) => {
+    exact[method] ??= await reference(problem, runtime, method);
+    return exact[method];
+  };
+  await referenceOf(problem.method);
+  const entries = everybody.flatMap((contender) => {
+    const placed = place(contender, problem);
+    if (!placed) return [];
+    const { name, kind, runtime } = contender;
+    const result = { case: problem.case, method: problem.method, contender: name, kind, runtime };
+    if (placed.skipped) result.skipped = placed.skipped;
+    return [{ contender, result }];
+  });
+  try {
+    for (const entry of entries.filter(({ result }) => !result.skipped)) {
+      say(`${entry.result.contender}, ${entry.result.runtime}: first gradient`);
+      await prepare(entry, problem, effort, entries, referenceOf);
+    }
+    for (let round = 0; round < effort.rounds; round++) {
+      const now = entries.filter(({ rounds }) => round < rounds);
+      // There and back, so that nobody always follows the same one.
+      for (const entry of round % 2 ? now.toReversed() : now) {
+        say(`round ${round + 1} of ${effort.rounds}: ${entry.result.contender}, ${entry.result.runtime}`);
+        await run(entry, effort);
+      }
+    }
+  } finally {
+    for (const { child } of entries) await child?.stop();
+  }
+  return entries.map(({ result }) => finished(result, problem));
+}
+
+async function prepare(entry, problem, effort, entries, referenceOf) {
+  const { contender, result } = entry;
+  const variant = { ...contender.variant };
+  try {
+    if (contender.tune) variant.tune = tuning(problem, entries);
+    entry.child = start(contender);
+    const message = { ...problem, variant, files: { ...problem.files, gradient: gradientFile } };
+    const { error, ...known } = await entry.child.ask({ prepare: message }, effort.limitSeconds);
+    Object.assign(result, known, { rounds: [] });
+    const exact = await referenceOf(contender.references?.[problem.method] ?? problem.method);
+    result.error = errorOf(exact, problem);
+    let once = known.firstMs;
+    if (once < ONCE_MS || contender.compiles) {
+      // A second one at least, as the first may be mostly compilation.
+      const { ms } = await entry.child.ask({ run: effort.warmMs }, effort.limitSeconds);
+      once = ms.at(-1);
+    }
+    if (once < ONCE_MS) {
+      const wanted = Math.floor(effort.contenderMs / Math.max(once, effort.roundMs));
+      entry.rounds = Math.min(effort.rounds, Math.max(effort.leastRounds, wanted));
+    } else {
+      result.rounds.push(once);
+      result.note = "one gradient alone, for the time it takes";
+    }
+  } catch (error) {
+    await fail(entry, error);
+  }
+}
+
+async function run(entry, effort) {
+  const { child, result } = entry;
+  try {
+    const { ms, peakGflops } = await child.ask({ run: effort.roundMs }, effort.limitSeconds);
+    result.rounds.push(median(ms));
+    if (peakGflops) result.peakGflops = [...(result.peakGflops ?? []), peakGflops];
+  } catch (error) {
+    await fail(entry, error);
+  }
+}
+
+async function fail(entry, error) {
+  entry.rounds = 0;
+  await entry.child?.stop();
+  entry.result.skipped = error.message;
+}
+
+/** What the tuned adjoint is tuned to: the error of the exact gradient. */
+function tuning(problem, entries) {
+  const exact = entries.find(({ result }) => result.contender === "symplectic" && result.kind === "ours").result;
+  if (exact.error === undefined) throw new Error("no exact gradient to be tuned to");
+  return { error: exact.error, reference: join(root, `bench/.work/${problem.name}.${problem.method}.f64`) };
+}
+
+function finished(result, problem) {
+  if (result.skipped) return result;
+  const ms = median(result.rounds);
+  return { ...result, ms, msPerStep: ms / result.accepted, gflops: gradientFlops(problem, result.accepted) / ms / 1e6 };
+}

@@ -1,0 +1,121 @@
+// Results as tables in Markdown.
+import { describe, problemsOf } from "./problems.mjs";
+import { digits, spread, table } from "./table.mjs";
+import { peakShare, targetTable, timeRatio } from "./targets.mjs";
+
+const NONE = "–";
+const HEAD = [
+  "gradient",
+  "in",
+  "ms a gradient",
+  "ms a step",
+  "steps",
+  "MiB, counted",
+  "MiB, process",
+  "error",
+  "first, ms",
+  "GFLOP/s",
+  "of peak",
+  "against symplectic",
+];
+
+/** A title and a table for each problem, then what was skipped and why. */
+export function problemTables(results, runtime) {
+  const problems = problemsOf([...new Set(results.map((result) => result.case))]);
+  return problems.flatMap((problem) => {
+    const here = results.filter((result) => result.case === problem.case && result.method === problem.method);
+    const measured = here.filter(({ skipped }) => !skipped);
+    if (here.length === 0) return [];
+    const base = measured.find((r) => r.contender === "symplectic" && r.kind === "ours" && r.runtime === runtime);
+    const rows = measured.map((result) => row(result, base));
+    const notes = measured.filter(({ note }) => note).map((r) => `${r.contender}: ${r.note}.`);
+    const skipped = reasons(here.filter((result) => result.skipped));
+    return [
+      [
+        `### ${problem.case}: ${describe(problem)}`,
+        table(HEAD, rows),
+        ...(notes.length > 0 ? [notes.join(" ")] : []),
+        ...(skipped.length > 0 ? [`Skipped: ${skipped.join("; ")}.`] : []),
+      ].join("\n\n"),
+    ];
+  });
+}
+
+/** Who was skipped, by the reason. */
+function reasons(results) {
+  const all = [...new Set(results.map(({ skipped }) => skipped))];
+  return all.map((reason) => {
+    const who = results.filter(({ skipped }) => skipped === reason);
+    return `${who.map(({ contender, runtime }) => `${contender} (${runtime})`).join(", ")}: ${reason}`;
+  });
+}
+
+function row(result, base) {
+  const { contender, runtime, rounds, msPerStep, accepted, countedBytes, growthBytes } = result;
+  const share = peakShare(result);
+  const against = base && timeRatio(result, base);
+  return [
+    contender,
+    runtime,
+    spread(rounds),
+    digits(msPerStep),
+    String(accepted),
+    mebibytes(countedBytes),
+    mebibytes(growthBytes),
+    result.error.toExponential(1),
+    digits(result.firstMs),
+    result.gflops.toFixed(1),
+    share ? `${(100 * share).toFixed(0)} %` : NONE,
+    against ? digits(against) : NONE,
+  ];
+}
+
+function mebibytes(bytes) {
+  return bytes === undefined || bytes === null ? NONE : (bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 3 : 1);
+}
+
+export function targetsTable(lines) {
+  return table(...targetTable(lines));
+}
+
+export function coldStartTable(starts) {
+  return table(
+    ["in", "import to first gradient, ms", "process start to first gradient, ms"],
+    starts.map(({ runtime, ms, sinceStart }) => [runtime, spread(ms), spread(sinceStart)]),
+  );
+}
+
+/** A line about where a run was. */
+export function where({ machine, versions, created, quick }) {
+  const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const haste = quick ? " Measured in haste (`--quick`)." : "";
+  const load = machine.load >= 0.5 ? `, load ${machine.load.toFixed(1)} at the start` : "";
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
+}
+
+const EXACT = ["symplectic", "auto", "aca", "backprop"];
+
+/** How the tuned adjoint compares with exact gradients that are as good: above 1, the exact one is faster. */
+export function adjointTable(results, runtime) {
+  const ours = results.filter((r) => r.kind === "ours" && r.runtime === runtime);
+  const rows = ours
+    .filter(
+      ({ contender, ms, skipped }) =>
+        contender === "adjoint, tuned" && (ms || /^none of .* was as exact$/.test(skipped)),
+    )
+    .map((tuned) => {
+      const same = ours.filter((r) => r.case === tuned.case && r.method === tuned.method && r.rtol === tuned.rtol);
+      const ratios = EXACT.map((name) => {
+        const exact = same.find(({ contender }) => contender === name);
+        const ratio = exact && timeRatio(tuned, exact);
+        return ratio ? digits(ratio) : NONE;
+      });
+      const symplectic = same.find(({ contender }) => contender === "symplectic");
+      const steps = `${symplectic?.accepted ?? NONE} / ${tuned.backwardSteps ?? NONE}`;
+      const errors = [symplectic?.error?.toExponential(1) ?? NONE, tuned.error?.toExponential(1) ?? "never as small"];
+      const asked = tuned.rtol ? `float64, ${tuned.rtol.toExponential(0)}` : "float32, least";
+      return [tuned.case, asked, steps, ...errors, ...ratios];
+    });
+  const head = ["case", "rtol", "steps there / back", "exact error", "adjoint's error"];
+  return rows.length > 0 ? table([...head, ...EXACT.map((name) => `adjoint / ${name}`)], rows) : undefined;
+}
