@@ -9,9 +9,10 @@ const script = (name) => join(root, "bench/contenders", name);
 /** Our gradients. The tuned adjoint is as exact as the exact ones; see contenders/tune.mjs. */
 const gradients = [
   { name: "symplectic", variant: { gradient: "symplectic" } },
-  { name: "auto", variant: { gradient: "auto" } },
+  // With room for all tapes of every case.
+  { name: "auto", variant: { gradient: "auto", memoryBudget: 2 ** 31 } },
   { name: "auto in 1 MiB", variant: { gradient: "auto", memoryBudget: 2 ** 20 }, cases: ["long"] },
-  { name: "auto, 2 workers", variant: { gradient: "auto", workers: 2 }, cores: 2 },
+  { name: "auto, 2 workers", variant: { gradient: "auto", memoryBudget: 2 ** 31, workers: 2 }, cores: 2 },
   { name: "aca", variant: { gradient: "aca" } },
   { name: "baseline", variant: { gradient: "baseline" } },
   { name: "backprop", variant: { gradient: "backprop" } },

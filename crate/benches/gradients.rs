@@ -16,10 +16,12 @@ use symplectic_adjoint::{
 type Failure = Box<dyn std::error::Error>;
 
 /// The gradients, as they are named in TypeScript too.
-const METHODS: [&str; 5] = ["symplectic", "aca", "baseline", "backprop", "adjoint"];
+const METHODS: [&str; 6] = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
 
 fn method(name: &str, options: &Options) -> Result<Method, Failure> {
     Ok(match name {
+        // With room for all tapes of every case.
+        "auto" => Method::Auto { budget: 1 << 31 },
         "symplectic" => Method::Symplectic,
         "aca" => Method::Aca,
         "baseline" => Method::Baseline,
