@@ -20,7 +20,7 @@ function gradient(method) {
   return { forward: solve.solution.stats.evaluations, ...pulled };
 }
 
-const methods = ["symplectic", "aca", "baseline", "backprop", "adjoint"];
+const methods = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
 const times = Object.fromEntries(methods.map((method) => [method, []]));
 for (let round = 0; round < 8; round++) {
   for (const method of methods) {

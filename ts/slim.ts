@@ -11,6 +11,7 @@ export {
   type MlpOptions,
   mlp,
 } from "./fields.js";
+export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./flow.js";
 export {
   type Gradient,
   type GradientStats,

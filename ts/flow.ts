@@ -1,0 +1,265 @@
+// Densities by continuous normalizing flows: blocks one behind the other, the FFJORD objective, log densities and samples.
+import { describe, refused } from "./errors.js";
+import { useField } from "./fields.js";
+import { type Gradient, vjp } from "./gradient.js";
+import { type ArrayOf, arrayOf, batchOf, type Dtype } from "./memory.js";
+import type { CnfField } from "./models.js";
+import { odeint } from "./odeint.js";
+import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
+import type { Pool } from "./pool.js";
+
+export interface FlowOptions<D extends Dtype = Dtype> {
+  /** Flows of the same features and regularisers: data pass the first one first. */
+  blocks: readonly CnfField<D>[];
+  /** How long each takes, from 0; default 1. */
+  time?: number;
+}
+
+export interface FlowGradientOptions extends GradientOptions {
+  /** Weights of the means of ∫ ‖f‖² dt and ∫ ‖∂f/∂x‖² dt, for blocks that carry them; default 0 (Finlay et al. 2020). */
+  kineticWeight?: number;
+  jacobianWeight?: number;
+}
+
+/** The objective and its gradients, one for each block. */
+export interface FlowGradient<D extends Dtype = Dtype> {
+  /** The mean negative log density, in nats, with what the regularisers add. */
+  readonly value: number;
+  /** Without the regularisers. */
+  readonly negativeLogDensity: number;
+  readonly gradients: readonly Gradient<D>[];
+}
+
+/** A density: that of data which the blocks take to a standard normal distribution. */
+export interface Flow<D extends Dtype = Dtype> {
+  readonly blocks: readonly CnfField<D>[];
+  readonly features: number;
+  /** log p(x) of each sample of x `[batch, features]`, in nats. */
+  logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
+  /** So many samples `[count, features]`, the same for the same seed. */
+  sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
+  /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
+  valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;
+  /** The same on the cores of a pool. */
+  valueAndGradIn(pool: Pool, x: ArrayOf<D>, options?: FlowGradientOptions): Promise<FlowGradient<D>>;
+}
+
+/** A solve, here or in a pool. */
+interface Solve<D extends Dtype> {
+  readonly solution: { readonly y: ArrayOf<D> };
+  pullback(cotangent: ArrayOf<D>): Gradient<D> | Promise<Gradient<D>>;
+  dispose(): void;
+}
+
+/** Weights of the regularisers. */
+interface Weights {
+  readonly kinetic: number;
+  readonly jacobian: number;
+}
+
+/** A density by flows. */
+export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
+  checkNames(options, ["blocks", "time"]);
+  const { blocks } = options;
+  if (!Array.isArray(blocks) || blocks.length === 0) {
+    throw refused("OPTION", "blocks", "an array of flows, from cnf", describe(blocks));
+  }
+  const [first] = blocks as [CnfField<D>];
+  for (const [index, block] of blocks.entries()) {
+    if (useField(block).recipe?.kind !== "cnf") {
+      throw refused("OPTION", `blocks[${index}]`, "a flow, from cnf", describe(block));
+    }
+    const alike =
+      block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
+    if (!alike) throw refused("OPTION", `blocks[${index}]`, "a flow of the same state as the first", describe(block));
+  }
+  const positive = (value: number) => value > 0 && value < Number.POSITIVE_INFINITY;
+  const time = numberOption("time", options.time, 1, "a finite positive number", positive);
+  return new Blocks([...blocks], time);
+}
+
+class Blocks<D extends Dtype> implements Flow<D> {
+  readonly features: number;
+  readonly #times: readonly [number, number];
+
+  constructor(
+    readonly blocks: readonly CnfField<D>[],
+    time: number,
+  ) {
+    this.features = (blocks[0] as CnfField<D>).features;
+    this.#times = [0, time];
+  }
+
+  logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
+    let state = this.#start(x);
+    for (const block of this.blocks) state = end(odeint(block, state, this.#times, options).y);
+    return this.#densities(state);
+  }
+
+  sample(count: number, seed = 0, options: GradientOptions = {}): ArrayOf<D> {
+    const integer = (value: number) => Number.isInteger(value) && value >= 1;
+    const samples = numberOption("count", count, Number.NaN, "a positive integer", integer);
+    const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
+    const random = normals(numberOption("seed", seed, 0, "an integer, zero or more", natural));
+    const { dtype } = this.blocks[0] as CnfField<D>;
+    const z = arrayLike(dtype, samples * this.features).map(random) as ArrayOf<D>;
+    let state = this.#start(z);
+    const [from, to] = this.#times;
+    for (const block of [...this.blocks].reverse()) state = end(odeint(block, state, [to, from], options).y);
+    return this.#positions(state);
+  }
+
+  valueAndGrad(x: ArrayOf<D>, options: FlowGradientOptions = {}): FlowGradient<D> {
+    const { weights, settings } = split(options);
+    const steps = this.#gradient(x, weights, (block, state) => vjp(block, state, this.#times, settings));
+    let step = steps.next();
+    while (!step.done) step = steps.next(step.value);
+    return step.value;
+  }
+
+  async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
+    const { weights, settings } = split(options);
+    const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
+    let step = steps.next();
+    try {
+      while (!step.done) step = steps.next(await step.value);
+      return step.value;
+    } finally {
+      // What was awaited may have failed.
+      steps.return(undefined as never);
+    }
+  }
+
+  /** The way through the blocks and back; what is yielded comes back when it is there. */
+  *#gradient(
+    x: ArrayOf<D>,
+    weights: Weights,
+    solve: (block: CnfField<D>, state: ArrayOf<D>) => Solve<D> | Promise<Solve<D>>,
+  ): Generator<unknown, FlowGradient<D>, unknown> {
+    const solves: Solve<D>[] = [];
+    try {
+      let state = this.#start(x);
+      for (const block of this.blocks) {
+        const solved = (yield solve(block, state)) as Solve<D>;
+        solves.push(solved);
+        state = end(solved.solution.y);
+      }
+      const { cotangent, ...values } = this.#objective(state, weights);
+      const gradients: Gradient<D>[] = [];
+      let w = cotangent;
+      for (const { pullback } of [...solves].reverse()) {
+        const gradient = (yield pullback(atEnd(w))) as Gradient<D>;
+        gradients.unshift(gradient);
+        w = gradient.y0;
+      }
+      return { ...values, gradients };
+    } finally {
+      for (const { dispose } of solves) dispose();
+    }
+  }
+
+  /** The states of samples that have not moved. */
+  #start(x: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const given = arrayOf("x", x, dtype);
+    const batch = batchOf("x", given, this.features);
+    const state = arrayLike(dtype, batch * stateSize);
+    for (let sample = 0; sample < batch; sample++) {
+      const row = given.subarray(sample * this.features, (sample + 1) * this.features);
+      state.set(row as never, sample * stateSize);
+    }
+    return state;
+  }
+
+  /** x of states. */
+  #positions(state: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const batch = state.length / stateSize;
+    const x = arrayLike(dtype, batch * this.features);
+    return x.map(
+      (_, i) => state[Math.floor(i / this.features) * stateSize + (i % this.features)] as number,
+    ) as ArrayOf<D>;
+  }
+
+  /** log p of what has come to a standard normal distribution: that of z there, less what log p has gained on the way. */
+  #densities(state: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const densities = arrayLike(dtype, state.length / stateSize);
+    return densities.map((_, sample) => {
+      const row = state.subarray(sample * stateSize, (sample + 1) * stateSize);
+      let squares = 0;
+      for (let i = 0; i < this.features; i++) squares += (row[i] as number) ** 2;
+      return -0.5 * (squares + this.features * Math.log(2 * Math.PI)) - (row[this.features] as number);
+    }) as ArrayOf<D>;
+  }
+
+  /** The objective at the end, and its cotangent there. */
+  #objective(state: ArrayOf<D>, weights: Weights) {
+    const [first] = this.blocks as [CnfField<D>];
+    const { stateSize } = first;
+    const { recipe } = useField(first);
+    const carried = recipe?.kind === "cnf" ? recipe.options : { kinetic: false, jacobian: false };
+    // In the order of the state.
+    const extras = (["kinetic", "jacobian"] as const).filter((name) => carried[name]).map((name) => weights[name]);
+    const batch = state.length / stateSize;
+    const densities = this.#densities(state);
+    let negativeLogDensity = 0;
+    for (const density of densities) negativeLogDensity -= density / batch;
+    let value = negativeLogDensity;
+    const cotangent = state.map((number, i) => {
+      const feature = i % stateSize;
+      if (feature < this.features) return number / batch;
+      if (feature === this.features) return 1 / batch;
+      const weight = extras[feature - this.features - 1] as number;
+      value += (weight * number) / batch;
+      return weight / batch;
+    }) as ArrayOf<D>;
+    return { value, negativeLogDensity, cotangent };
+  }
+}
+
+/** The weights of the regularisers, and the options of the solve. */
+function split({ kineticWeight, jacobianWeight, ...settings }: FlowGradientOptions) {
+  checkNames(settings, gradientNames);
+  const weight = (name: string, value: number | undefined) =>
+    numberOption(
+      name,
+      value,
+      0,
+      "a finite number, zero or more",
+      (given) => given >= 0 && given < Number.POSITIVE_INFINITY,
+    );
+  const weights: Weights = {
+    kinetic: weight("kineticWeight", kineticWeight),
+    jacobian: weight("jacobianWeight", jacobianWeight),
+  };
+  return { weights, settings };
+}
+
+function arrayLike<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
+  return (dtype === "float32" ? new Float32Array(length) : new Float64Array(length)) as ArrayOf<D>;
+}
+
+/** The last of two output times. */
+const end = <D extends Dtype>(y: ArrayOf<D>) => y.slice(y.length / 2) as ArrayOf<D>;
+
+/** A cotangent of the last of two output times. */
+function atEnd<D extends Dtype>(w: ArrayOf<D>): ArrayOf<D> {
+  const all = new (w.constructor as new (length: number) => ArrayOf<D>)(2 * w.length);
+  all.set(w as never, w.length);
+  return all;
+}
+
+/** Standard normal numbers (Box and Muller) from splitmix32, the same for the same seed. */
+function normals(seed: number): () => number {
+  let state = (seed ^ Math.floor(seed / 2 ** 32)) | 0;
+  const uniform = () => {
+    state = (state + 0x9e3779b9) | 0;
+    let mixed = state ^ (state >>> 16);
+    mixed = Math.imul(mixed, 0x21f0aaad);
+    mixed ^= mixed >>> 15;
+    mixed = Math.imul(mixed, 0x735a2d97);
+    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}
