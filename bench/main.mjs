@@ -1,5 +1,5 @@
 // npm run bench: what a gradient takes, ours and others'. See docs/benchmarks.md.
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -22,6 +22,7 @@ const usage = `npm run bench -- [options]
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
   --no-native     without the native build
+  --update        with --case: these cases anew in bench/results/latest.json, the others as they were
   --out FILE      where the JSON goes; bench/results unless the run is a partial one
   --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md, and its plots
   --help`;
@@ -56,8 +57,10 @@ const everybody = contenders({
 });
 const runtime = { command: everybody[0].command };
 
+if (flags.update && (!flags.case || flags.quick || !flags.peers))
+  refuse("--update goes with --case and --peers, and not in haste");
 const partial = flags.quick || flags.case !== undefined;
-const kind = partial ? "partial" : flags.peers ? "latest" : "ours";
+const kind = flags.update ? "latest" : partial ? "partial" : flags.peers ? "latest" : "ours";
 const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${kind}.json`);
 const run = {
   created: new Date().toISOString(),
@@ -81,6 +84,11 @@ const run = {
   targets: [],
 };
 
+if (flags.update) {
+  const before = JSON.parse(readFileSync(latest, "utf8"));
+  run.results = before.results.filter((result) => !names.includes(result.case));
+  Object.assign(run, { scaling: before.scaling, crossover: before.crossover });
+}
 for (const problem of problemsOf(names).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;
   const say = progress(title);
@@ -118,7 +126,7 @@ function parse() {
   try {
     return parseArgs({
       options: {
-        ...{ peers: flag, quick: flag, help: flag, "no-native": flag, "write-docs": flag },
+        ...{ peers: flag, quick: flag, update: flag, help: flag, "no-native": flag, "write-docs": flag },
         ...{ case: list, node: list, out: text },
       },
     });
