@@ -22,12 +22,12 @@ function gradient(method) {
 
 const methods = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
 const times = Object.fromEntries(methods.map((method) => [method, []]));
-for (let round = 0; round < 8; round++) {
+for (let round = 0; round < 10; round++) {
   for (const method of methods) {
     const start = performance.now();
     gradient(method);
-    // The first round warms up.
-    if (round > 0) times[method].push(performance.now() - start);
+    // The first rounds warm up: functions are compiled better once they have run a while.
+    if (round > 2) times[method].push(performance.now() - start);
   }
 }
 
