@@ -24,8 +24,9 @@
 //! uses *plus* the size of the network, not times.
 //!
 //! How much else to keep is a dial that changes no bit of the gradient ([`Method`]): all tapes (backpropagation), the tapes of
-//! one step (ACA), only x_0 and then all tapes (baseline). The continuous adjoint, which integrates λ backward as an equation
-//! of its own, is there for comparison.
+//! one step (ACA), only x_0 and then all tapes (baseline); or, by default, whatever is fastest within a budget of bytes, down to
+//! a few checkpoints from which steps are taken again. The continuous adjoint, which integrates λ backward as an equation of its
+//! own, is there for comparison.
 //!
 //! # Where it is
 //!
@@ -35,10 +36,10 @@
 //! | `step` | one step forward and its transpose: the equations above, outputs between steps included |
 //! | [`control`] | error norm, first step, accept or reject |
 //! | [`solve`] | the one forward loop, fixed and adaptive |
-//! | [`gradient`] | the one reverse sweep, and what is retained for it |
+//! | [`gradient`] | the one reverse sweep, what is retained for it, what a memory budget allows |
 //! | `adjoint` | the continuous adjoint |
-//! | [`network`] | the multilayer perceptron: forward, tape, reverse |
-//! | [`field`] | vector fields: a network, or [one of your own](field::custom) |
+//! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
+//! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
 //! | `kernel` | panels, the matrix product, activations: the only SIMD and the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose |
 //!
