@@ -4,6 +4,7 @@ import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildPackage } from "../scripts/build.mjs";
+import { progress } from "../scripts/progress.mjs";
 import { attempt, install, root } from "../scripts/run.mjs";
 import { cores, pinned } from "./child.mjs";
 import { coldStart } from "./cold.mjs";
@@ -150,21 +151,6 @@ function nodesOf(paths) {
   });
   const all = [{ path: process.execPath, version: process.versions.node }, ...given];
   return all.map((node) => ({ ...node, name: `Node ${node.version.split(".")[0]}` }));
-}
-
-/** A line that says what is going on: over and over where there is a terminal, else once for each problem. */
-function progress(title) {
-  const terminal = process.stderr.isTTY;
-  const start = performance.now();
-  if (!terminal) console.error(title);
-  const say = (what) => {
-    if (terminal) process.stderr.write(`\r\x1b[2K${title} – ${what}`.slice(0, process.stderr.columns + 5));
-  };
-  say.done = () => {
-    const seconds = ((performance.now() - start) / 1000).toFixed(0);
-    console.error(terminal ? `\r\x1b[2K${title}: done in ${seconds} s` : `  done in ${seconds} s`);
-  };
-  return say;
 }
 
 /** Four digits are more than a measurement has. */

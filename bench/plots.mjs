@@ -3,13 +3,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
+import { FONT, METHOD_COLOURS, sheet } from "../scripts/sheet.mjs";
 import { placeLabels } from "./labels.mjs";
 import { describe, problemsOf } from "./problems.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
 const COLOURS = { ours: "#c2410c", native: "#7c3aed", peer: "#1d6fd1" };
 const KINDS = { ours: "this package", native: "this package, native", peer: "peers" };
-const FONT = "system-ui, sans-serif";
 const common = { document, style: { fontFamily: FONT, fontSize: "12px", background: "none", overflow: "visible" } };
 
 /** Writes the plots beside a file of results, and gives their paths. */
@@ -100,8 +100,6 @@ function domain(values) {
 }
 
 const CURVES = { width: 400, height: 300, left: 62, right: 16, top: 28, bottom: 46 };
-const METHODS = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
-const METHOD_COLOURS = ["#c2410c", "#be185d", "#a16207", "#15803d", "#1d6fd1", "#7c3aed"];
 const AXES = { steps: "steps", width: "width of the two hidden layers", batch: "batch" };
 
 function growth({ scaling }) {
@@ -113,8 +111,10 @@ function growth({ scaling }) {
       return { title: "", svg: curves(here, quantity, label, name) };
     }),
   );
-  const present = METHODS.filter((method) => points.some(({ gradient }) => gradient === method));
-  const legend = present.map((text) => ({ text, colour: METHOD_COLOURS[METHODS.indexOf(text)], filled: true }));
+  const present = Object.entries(METHOD_COLOURS).filter(([method]) =>
+    points.some(({ gradient }) => gradient === method),
+  );
+  const legend = present.map(([text, colour]) => ({ text, colour, filled: true }));
   const title = "How time and memory of one gradient grow: rk4; 40 steps, 2-64-64-2, batch 64, but for one of them";
   return sheet(title, panels, 3, CURVES, legend);
 }
@@ -131,7 +131,7 @@ function curves(points, quantity, label, name) {
     marginBottom: bottom,
     x: { type: "log", label: `${name} →`, ticks: 5, tickFormat: "~s", labelOffset: 38 },
     y: { type: "log", label, grid: true, ticks: 5, tickFormat: "~g", labelAnchor: "top" },
-    color: { domain: METHODS, range: METHOD_COLOURS },
+    color: { domain: Object.keys(METHOD_COLOURS), range: Object.values(METHOD_COLOURS) },
     marks: [
       Plot.frame({ stroke: "#ccc" }),
       // Dashed and on top: its memory is that of backprop.
@@ -150,37 +150,4 @@ function curves(points, quantity, label, name) {
       Plot.dot(points, { x: "value", y: quantity, fill: "gradient", r: 3 }),
     ],
   });
-}
-
-/** Plots in columns on one sheet, with a title and a legend above. */
-function sheet(title, panels, columns, { width, height }, legend) {
-  const [gap, head, caption] = [20, 74, 26];
-  const [across, down] = [Math.min(columns, panels.length), Math.ceil(panels.length / columns)];
-  const whole = { width: across * (width + gap) + gap, height: head + down * (height + caption + gap) };
-  const text = (x, y, words, more = "") => `<text x="${x}" y="${y}" ${more}>${escaped(words)}</text>`;
-  let right = gap;
-  const keys = legend.map(({ text: words, colour, filled }) => {
-    const x = right;
-    right += 34 + 7.2 * words.length;
-    const circle = `<circle cx="${x + 6}" cy="48" r="5" fill="${filled ? colour : "white"}" stroke="${colour}" stroke-width="1.6"/>`;
-    return circle + text(x + 17, 52, words);
-  });
-  const body = panels.map(({ title: name, svg }, i) => {
-    const [x, y] = [gap + (i % columns) * (width + gap), head + Math.floor(i / columns) * (height + caption + gap)];
-    const drawn = svg.outerHTML.replace("<svg ", `<svg x="${x}" y="${y + caption}" `);
-    return (name ? text(x + 4, y + 14, name, 'font-weight="600"') : "") + drawn;
-  });
-  const size = `width="${whole.width}" height="${whole.height}" viewBox="0 0 ${whole.width} ${whole.height}"`;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="${FONT}" font-size="12.5" fill="#222">`,
-    '<rect width="100%" height="100%" fill="white"/>',
-    text(gap, 26, title, 'font-size="16" font-weight="600"'),
-    ...keys,
-    ...body,
-    "</svg>\n",
-  ].join("\n");
-}
-
-function escaped(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
