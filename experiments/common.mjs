@@ -25,7 +25,7 @@ export function relative(a, b) {
 }
 
 /** The same field in float64. */
-export function inFloat64(api, make, single) {
+export function inFloat64(make, single) {
   const double = make("float64");
   double.parameters = Float64Array.from(single.parameters);
   return double;

@@ -44,8 +44,11 @@ export interface StepOptions {
    * to land on a time is what the next grows from; the first may be longer than the interval).
    */
   controller?: "standard" | "torchdiffeq";
-  /** Whether state, cotangent and parameter gradient carry their rounding errors along; default `compensated`. */
-  summation?: "compensated" | "plain";
+  /**
+   * Which of the sums over steps carry their rounding errors along: those of state, cotangent and parameter gradient
+   * (`compensated`, the default), the latter two (`gradient`), or none (`plain`).
+   */
+  summation?: "compensated" | "gradient" | "plain";
 }
 
 export interface SolveOptions extends StepOptions {
@@ -119,7 +122,7 @@ const stepRules: Record<keyof StepOptions, Rule> = {
   steps: count,
   stepSize: positive,
   controller: oneOf(["standard", "torchdiffeq"]),
-  summation: oneOf(["compensated", "plain"]),
+  summation: oneOf(["compensated", "gradient", "plain"]),
 };
 const object: Rule = { expected: "an object", valid: (value) => value !== null && typeof value === "object" };
 const gradientRules: Record<keyof GradientOptions | "partial", Rule> = {

@@ -240,6 +240,7 @@ impl SolveOptions {
             ("controller", "standard") => options.controller = Controller::Standard,
             ("controller", "torchdiffeq") => options.controller = Controller::Torchdiffeq,
             ("summation", "compensated") => options.summation = Summation::Compensated,
+            ("summation", "gradient") => options.summation = Summation::Gradient,
             ("summation", "plain") => options.summation = Summation::Plain,
             _ => return false,
         }

@@ -33,7 +33,8 @@ fn rounding_does_not_grow_with_the_steps() {
     let errors = [100, 1_000, 10_000].map(|steps| error(steps, Summation::Compensated));
     println!("compensated, N = 100, 1,000, 10,000: {}", errors.map(|error| format!("{error:.1e}")).join(", "));
     assert!(errors.iter().all(|&error| error < 3e-7), "{errors:?}");
-    let plain = error(10_000, Summation::Plain);
-    println!("plain, N = 10,000: {plain:.1e}");
+    let [partly, plain] = [Summation::Gradient, Summation::Plain].map(|summation| error(10_000, summation));
+    println!("of the gradient alone, N = 10,000: {partly:.1e}; plain: {plain:.1e}");
     assert!(plain > 10.0 * errors[2], "plain sums: {plain}");
+    assert!(errors[2] < partly && partly < plain, "partly compensated: {partly}");
 }

@@ -441,7 +441,7 @@ impl<T: Real> Tracks<T> {
                 kept.evaluate(&mut **dynamics, (step, stage), span.stage_time(method, stage), &scratch, k)?;
             }
             increment(method, span.h, &slopes, &mut scratch);
-            accumulate(options.summation, &mut x, &mut carry, &scratch);
+            accumulate(options.summation.of_state(), &mut x, &mut carry, &scratch);
         }
         Ok(kept)
     }

@@ -12,7 +12,7 @@ use super::swept::Swept;
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{Summation, accumulate, combine_terms};
+use crate::kernel::vector::{accumulate, combine_terms};
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem};
 use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, increment, stage_state};
@@ -31,7 +31,7 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
     let output = |index: usize| &w[index * len..(index + 1) * len];
     let span = |step: usize| records.span(step, times[last]);
 
-    let mut totals = Totals::new(ledger, options.summation, len, dynamics.parameters())?;
+    let mut totals = Totals::new(ledger, options.summation.of_gradient(), len, dynamics.parameters())?;
     let mut scratch = Buffer::<T>::zeroed(ledger, Purpose::Workspace, len)?;
     let mut slopes = Buffer::zeroed(ledger, Purpose::Stages, stages * len)?;
     let recomputed = plan.recomputed();
@@ -73,7 +73,7 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
                 States::All => kept.state(step),
                 States::Some(_) => way.state(step, |step, x, carry| {
                     take_step(method, span(step), dynamics, &mut slopes, &mut scratch, x)?;
-                    accumulate(options.summation, x, carry, &scratch);
+                    accumulate(options.summation.of_state(), x, carry, &scratch);
                     Ok(())
                 })?,
             };
@@ -103,7 +103,7 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
 ///
 /// A step's uses are summed plainly and added with compensation once: as good as once a use, and far cheaper.
 struct Totals<T> {
-    summation: Summation,
+    compensated: bool,
     lambda: Buffer<T>,
     lambda_carry: Buffer<T>,
     parameters: Buffer<T>,
@@ -112,9 +112,9 @@ struct Totals<T> {
 }
 
 impl<T: Real> Totals<T> {
-    fn new(ledger: &Ledger, summation: Summation, len: usize, parameters: usize) -> Result<Self> {
+    fn new(ledger: &Ledger, compensated: bool, len: usize, parameters: usize) -> Result<Self> {
         Ok(Self {
-            summation,
+            compensated,
             lambda: Buffer::zeroed(ledger, Purpose::Workspace, len)?,
             lambda_carry: Buffer::zeroed(ledger, Purpose::Workspace, len)?,
             parameters: Buffer::zeroed(ledger, Purpose::Gradient, parameters)?,
@@ -124,12 +124,12 @@ impl<T: Real> Totals<T> {
     }
 
     fn add_state(&mut self, increment: &[T]) {
-        accumulate(self.summation, &mut self.lambda, &mut self.lambda_carry, increment);
+        accumulate(self.compensated, &mut self.lambda, &mut self.lambda_carry, increment);
     }
 
     /// Adds the step's ∂L/∂θ, and begins the next.
     fn add_step(&mut self) {
-        accumulate(self.summation, &mut self.parameters, &mut self.parameters_carry, &self.step);
+        accumulate(self.compensated, &mut self.parameters, &mut self.parameters_carry, &self.step);
         self.step.fill(T::zero());
     }
 }

@@ -52,24 +52,37 @@ fn add_terms<'a, T: Real>(out: &mut [T], range: std::ops::Range<usize>, terms: i
     }
 }
 
-/// Whether sums that run over many steps carry their rounding error along (Kahan, CACM 8(1), 1965).
+/// Which sums that run over many steps carry their rounding error along (Kahan, CACM 8(1), 1965).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Summation {
+    /// All: the state, λ and ∂L/∂θ.
     Compensated,
+    /// λ and ∂L/∂θ only, so that the solve is rounded as by other solvers.
+    Gradient,
+    /// None.
     Plain,
+}
+
+impl Summation {
+    /// Whether the sum of the state is compensated.
+    pub fn of_state(self) -> bool {
+        self == Summation::Compensated
+    }
+
+    /// Whether those of λ and ∂L/∂θ are.
+    pub fn of_gradient(self) -> bool {
+        self != Summation::Plain
+    }
 }
 
 /// `sum += increment`, where `carry` is what earlier additions rounded away.
 ///
 /// The carry is zero throughout under plain summation, so that one loop serves both.
-pub fn accumulate<T: Real>(summation: Summation, sum: &mut [T], carry: &mut [T], increment: &[T]) {
+pub fn accumulate<T: Real>(compensated: bool, sum: &mut [T], carry: &mut [T], increment: &[T]) {
     for ((sum, carry), &increment) in sum.iter_mut().zip(carry).zip(increment) {
         let corrected = increment - *carry;
         let next = *sum + corrected;
-        *carry = match summation {
-            Summation::Compensated => (next - *sum) - corrected,
-            Summation::Plain => T::zero(),
-        };
+        *carry = if compensated { (next - *sum) - corrected } else { T::zero() };
         *sum = next;
     }
 }
@@ -113,10 +126,10 @@ mod tests {
     #[test]
     fn compensated_sums_keep_what_plain_ones_lose() {
         let mut results = Vec::new();
-        for summation in [Summation::Compensated, Summation::Plain] {
+        for compensated in [true, false] {
             let (mut sum, mut carry) = ([1.0_f32], [0.0_f32]);
             for _ in 0..1_000_000 {
-                accumulate(summation, &mut sum, &mut carry, &[1e-8]);
+                accumulate(compensated, &mut sum, &mut carry, &[1e-8]);
             }
             results.push(sum[0]);
         }

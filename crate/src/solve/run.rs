@@ -319,7 +319,7 @@ impl<T: Real> Run<'_, T> {
         increment(self.options.method, span.h, &self.slopes, &mut self.scratch);
         self.next.copy_from_slice(&self.x);
         self.next_carry.copy_from_slice(&self.carry);
-        accumulate(self.options.summation, &mut self.next, &mut self.next_carry, &self.scratch);
+        accumulate(self.options.summation.of_state(), &mut self.next, &mut self.next_carry, &self.scratch);
     }
 
     /// Takes the step that was tried, and writes the outputs that it reaches.
