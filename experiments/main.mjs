@@ -9,6 +9,9 @@ import { install, root } from "../scripts/run.mjs";
 
 const EXPERIMENTS = {
   exactness: "the error of every gradient, by method and tolerance",
+  memory: "peak memory by steps, stages and network",
+  rounding: "the error of float32 gradients by steps and tolerance, with sums compensated or not",
+  speed: "time per gradient at equal error, and where the adjoint method overtakes",
 };
 
 const usage = `npm run experiments -- NAME… [options]

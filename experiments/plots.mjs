@@ -14,7 +14,7 @@ const COLOURS = ["#c2410c", "#1d6fd1", "#15803d", "#7c3aed", "#a16207", "#be185d
  *
  * @param {{ title: string, columns?: number, panels: Panel[], size?: object }} figure
  * @typedef {{ title: string, x: Axis, y: Axis, points: { series: string, x: number, y: number }[],
- *   dots?: boolean, dashed?: string[], rules?: number[] }} Panel
+ *   dots?: boolean, dashed?: string[], rules?: number[], level?: number }} Panel rules: vertical; level: horizontal
  * @typedef {{ label: string, log?: boolean, domain?: [number, number], format?: string, ticks?: number }} Axis
  */
 export function curves({ title, columns = 2, panels, size = {} }) {
@@ -26,7 +26,7 @@ export function curves({ title, columns = 2, panels, size = {} }) {
   return sheet(title, drawn, columns, shape, legend);
 }
 
-function curve({ x, y, points, dots = true, dashed = [], rules = [] }, series, colours, size) {
+function curve({ x, y, points, dots = true, dashed = [], rules = [], level }, series, colours, size) {
   const { width, height, left, right, top, bottom } = size;
   // No place on a logarithmic axis.
   const shown = points.filter((point) => (!x.log || point.x > 0) && (!y.log || point.y > 0));
@@ -54,6 +54,7 @@ function curve({ x, y, points, dots = true, dashed = [], rules = [] }, series, c
     marks: [
       Plot.frame({ stroke: "#ccc" }),
       Plot.ruleX(rules, { stroke: "#999", strokeDasharray: "2 3" }),
+      Plot.ruleY(level === undefined ? [] : [level], { stroke: "#555" }),
       line((point) => !dashed.includes(point.series)),
       line((point) => dashed.includes(point.series), "5 4"),
       ...(dots ? [Plot.dot(shown, { x: "x", y: "y", fill: colour, r: 3 })] : []),

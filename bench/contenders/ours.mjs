@@ -1,7 +1,7 @@
 // This package, as its users call it.
 import { writeFileSync } from "node:fs";
 import * as api from "../../dist/index.js";
-import { growth, numbers, serve } from "./serve.mjs";
+import { growth, numbers, numbers64, serve } from "./serve.mjs";
 import { tuned } from "./tune.mjs";
 
 /** ½ Σ y² over the outputs but the first, which is y0. */
@@ -27,14 +27,18 @@ await serve(async (problem) => {
   const pool = workers ? await api.parallel({ workers }) : undefined;
   const options = { method, steps, rtol, atol, ...choice };
   const gradient = (changed = options) => (pool ?? api).valueAndGrad(field, y0, times, halfSquares, changed);
+  const { wasmBytes } = api.memoryUsage();
   const { result, growthBytes } = await growth(() => gradient());
+  const wasmGrowthBytes = api.memoryUsage().wasmBytes - wasmBytes;
   const firstMs = performance.now() - start;
-  const chosen = tune ? await tuned(gradient, options, dtype, tune) : { options, result };
+  const aim = tune && { error: tune.error, exact: numbers64(tune.reference) };
+  const chosen = aim ? await tuned(gradient, options, dtype, aim) : { options, result };
   writeFileSync(files.gradient, chosen.result.gradient.parameters);
   const { solution, gradient: given } = chosen.result;
   return {
     firstMs,
     growthBytes,
+    wasmGrowthBytes,
     countedBytes: given.stats.peakBytes.total,
     accepted: solution.stats.accepted,
     rejected: solution.stats.rejected,

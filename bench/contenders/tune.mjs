@@ -1,7 +1,5 @@
 // The continuous adjoint at its best: the loosest tolerances of its backward solve whose gradient is as near to the converged
 // one as the exact gradient is. Loosest is what takes the fewest evaluations.
-import { numbers64 } from "./serve.mjs";
-
 /** atol over rtol. */
 const RATIOS = [1, 1e-3, 1e-6];
 /** rtol goes from 1, by halves of a decade, as far as the type does. */
@@ -9,9 +7,8 @@ const FINEST = { float32: 1e-6, float64: 1e-13 };
 /** For trying everything; what would take longer is bisected, as if errors fell steadily with the tolerance. */
 const PATIENCE_MS = 60_000;
 
-/** The result and options of the search for a gradient that is off by no more than `error`. */
-export async function tuned(gradient, options, dtype, { error, reference }) {
-  const exact = numbers64(reference);
+/** The result and options of the search for a gradient that is off from the `exact` one by no more than `error`; throws if none. */
+export async function tuned(gradient, options, dtype, { error, exact }) {
   const size = norm(exact);
   const length = Math.floor(-2 * Math.log10(FINEST[dtype])) + 1;
   const rtols = Array.from({ length }, (_, i) => 10 ** (-i / 2));

@@ -154,8 +154,10 @@ fn prepare(described: &Value) -> Result<((Problem, Method), Value), Failure> {
     problem.y0 = Array2::from_shape_vec(problem.y0.dim(), numbers(file("y0")?)?)?;
     let name = described["variant"]["gradient"].as_str().ok_or("no gradient named")?;
     let method = method(name, &problem.options)?;
+    let before = resident("VmRSS");
     let start = Instant::now();
     let (trajectory, gradient) = problem.gradient(&method)?;
+    let growth = before.zip(resident("VmHWM")).map(|(before, highest)| highest.saturating_sub(before));
     let first = 1e3 * start.elapsed().as_secs_f64();
     let bytes: Vec<u8> = gradient.parameters().iter().flat_map(|number| number.to_le_bytes()).collect();
     std::fs::write(file("gradient")?, bytes)?;
@@ -164,6 +166,7 @@ fn prepare(described: &Value) -> Result<((Problem, Method), Value), Failure> {
     let reply = json!({
         "firstMs": first,
         "countedBytes": gradient.stats.peak.total(),
+        "growthBytes": growth,
         "accepted": solve.accepted,
         "rejected": solve.rejected,
         "uses": solve.evaluations + gradient.stats.evaluations + 2 * gradient.stats.vjps,
@@ -172,6 +175,13 @@ fn prepare(described: &Value) -> Result<((Problem, Method), Value), Failure> {
     });
     drop(trajectory);
     Ok(((problem, method), reply))
+}
+
+/// Bytes of this process: resident now (`VmRSS`), or at most (`VmHWM`); none where the system does not tell.
+fn resident(field: &str) -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(1024 * line.trim().trim_end_matches(" kB").parse::<usize>().ok()?)
 }
 
 fn numbers(file: &str) -> std::io::Result<Vec<f32>> {
