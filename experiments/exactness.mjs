@@ -1,5 +1,9 @@
 // How far each gradient is from that of backpropagation in float64.
-import { exponent, GRADIENTS, gradientOf, inFloat64, relative } from "./common.mjs";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../scripts/run.mjs";
+import { runGolden, tolerance } from "../test/golden.mjs";
+import { EXACT, exponent, GRADIENTS, gradientOf, inFloat64, relative } from "./common.mjs";
 import { curves } from "./plots.mjs";
 
 const METHODS = { adaptive_heun: 2, bosh3: 3, dopri5: 5, dopri8: 8 };
@@ -50,10 +54,39 @@ export function run({ api, quick, seed, progress }) {
   single.dispose();
   double.dispose();
   say.done();
-  return { widths: WIDTHS, batch: BATCH, end: END, rows };
+  return { widths: WIDTHS, batch: BATCH, end: END, rows, golden: golden(api) };
 }
 
-export function report({ widths, batch, end, rows }) {
+/** The greatest errors against the gradients of an independent implementation, by kind of field and by type. */
+function golden(api) {
+  const folder = join(root, "test/golden");
+  const cases = readdirSync(folder)
+    .filter((file) => file.endsWith(".json"))
+    .map((file) => JSON.parse(readFileSync(join(folder, file), "utf8")));
+  const all = cases.flatMap((one) =>
+    ["float64", "float32"].flatMap((dtype) =>
+      EXACT.map((gradient) => ({
+        kind: one.field.kind,
+        steps: one.rtol === null ? "fixed" : "adaptive",
+        dtype,
+        gradient,
+        tolerance: tolerance(one, dtype),
+        error: Math.max(...Object.values(runGolden(api, one, { dtype, gradient }).errors)),
+      })),
+    ),
+  );
+  const groups = new Map();
+  for (const row of all) groups.set(keyOf(row), [...(groups.get(keyOf(row)) ?? []), row]);
+  return [...groups.values()].map((rows) => {
+    const { kind, steps, dtype } = rows[0];
+    const worst = rows.toSorted((a, b) => b.error / b.tolerance - a.error / a.tolerance)[0];
+    return { kind, steps, dtype, cases: rows.length / EXACT.length, error: worst.error, tolerance: worst.tolerance };
+  });
+}
+
+const keyOf = ({ kind, steps, dtype }) => `${kind} ${steps} ${dtype}`;
+
+export function report({ widths, batch, end, rows, golden }) {
   const names = Object.keys(METHODS);
   const shown = ["symplectic", "adjoint"];
   const panels = ["float64", "float32"].flatMap((dtype) =>
@@ -102,6 +135,24 @@ export function report({ widths, batch, end, rows }) {
           },
         ],
         tables: [{ name: "worst", head, rows: summary }],
+      },
+      {
+        title: "Against an independent implementation",
+        text: "The golden cases: gradients by PyTorch in float64. The error nearest to its tolerance, of y, ∂L/∂y0 and ∂L/∂θ, over cases and exact gradients.",
+        tables: [
+          {
+            name: "golden",
+            head: ["field", "steps", "type", "cases", "error", "tolerance"],
+            rows: golden.map((row) => [
+              row.kind,
+              row.steps,
+              row.dtype,
+              String(row.cases),
+              exponent(row.error),
+              exponent(row.tolerance),
+            ]),
+          },
+        ],
       },
       {
         title: "All figures",

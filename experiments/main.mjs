@@ -46,7 +46,7 @@ install("experiments");
 const kept = join(root, "experiments/results");
 if (flags["write-docs"]) {
   const { writeDocs } = await import("./docs.mjs");
-  for (const file of writeDocs(kept)) console.log(`Written: ${relative(root, file)}`);
+  for (const file of await writeDocs(kept)) console.log(`Written: ${relative(root, file)}`);
   process.exit();
 }
 if (names.length === 0) refuse("which experiment?");

@@ -1,0 +1,67 @@
+// The experiments in haste: whether they work, and whether what they say can be true.
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../scripts/run.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+
+/** The results of an experiment, whose report is there too. */
+function resultsOf(name) {
+  run("node", ["experiments/main.mjs", name, "--quick", "--out", folder], { stdio: "ignore" });
+  const page = readFileSync(join(folder, `${name}.html`), "utf8");
+  assert.match(page, /<svg/, `${name}: figures`);
+  assert.doesNotMatch(page, /NaN|undefined|(src|href)="http/, `${name}: report`);
+  return JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")).results;
+}
+
+const checks = { exactness, memory, rounding, speed };
+for (const [name, check] of Object.entries(checks)) {
+  const start = performance.now();
+  check(resultsOf(name));
+  console.log(`${name}: ${((performance.now() - start) / 1000).toFixed(0)} s`);
+}
+rmSync(folder, { recursive: true });
+assert.ok(!existsSync(folder));
+
+function exactness({ rows, golden }) {
+  for (const { gradient, float64, float32, rtol } of rows) {
+    if (gradient !== "adjoint") assert.equal(float64, 0, `${gradient}: not bitwise backpropagation`);
+    if (gradient !== "adjoint") assert.ok(float32 < 1e-5, `${gradient}: ${float32}`);
+    else if (rtol >= 1e-6) assert.ok(float64 > 1e-9, "the adjoint is not exact");
+  }
+  for (const { error, tolerance, kind } of golden) assert.ok(error <= tolerance, `${kind}: ${error}`);
+}
+
+function memory({ points, growth }) {
+  for (const { bytes, wasm, axis, value, gradient } of points) {
+    const name = `${gradient}, ${axis} ${value}`;
+    // Pages, the allocator's gaps, and what there was before.
+    assert.ok(bytes > 0 && wasm > bytes - 2 ** 20, `${name}: by ${wasm} for ${bytes}`);
+    assert.ok(wasm < 1.1 * bytes + 2 ** 20, `${name}: by ${wasm} for ${bytes}`);
+  }
+  const of = Object.fromEntries(growth.map((row) => [row.gradient, row]));
+  assert.ok(of.symplectic.steps < of.backprop.steps / 100, "a step costs a state, not tapes");
+  assert.ok(of.symplectic.stages < of.aca.stages / 10, "a stage costs states, not a tape");
+  assert.equal(of.adjoint.steps, 0);
+}
+
+function rounding({ bySteps, bitwise }) {
+  assert.ok(bitwise, "exact gradients round alike");
+  const errors = (series) => bySteps.filter((row) => row.series === series).map(({ error }) => error);
+  assert.ok(Math.max(...errors("exact, compensated")) < 1e-6);
+  assert.ok(errors("exact, plain").at(-1) > 3 * errors("exact, compensated").at(-1));
+}
+
+function speed({ rows, flows }) {
+  for (const { error, ms, ratios } of rows) {
+    assert.ok(error < 1e-2 && Object.values(ms).every((time) => time > 0));
+    assert.ok(
+      Object.values(ratios)
+        .flat()
+        .every((ratio) => ratio > 0.05 && ratio < 50),
+    );
+  }
+  assert.ok(flows.every(({ ratios }) => ratios.every((ratio) => ratio > 1)));
+}
