@@ -10,33 +10,41 @@ const ROUND_MS = 150;
 
 /** Fields, and batches for them. */
 const PROBLEMS = {
-  small: { batch: 64, about: "mlp 2-50-2, batch 64", make: (api, seed) => network(api, [2, 50, 2], seed) },
+  small: {
+    batch: 64,
+    about: "mlp 2-50-2, batch 64",
+    make: (api, seed) => larger(api.mlp({ widths: [2, 50, 2], dtype: "float64", seed })),
+  },
   medium: {
     batch: 256,
     about: "mlp 2-64-64-64-2, batch 256",
-    make: (api, seed) => network(api, [2, 64, 64, 64, 2], seed),
+    make: (api, seed) => larger(api.mlp({ widths: [2, 64, 64, 64, 2], dtype: "float64", seed })),
   },
   flow: {
     batch: 100,
     about: "cnf 6-60-60-6, Hutchinson, batch 100",
     make: (api, seed) =>
-      api.cnf({
-        network: { widths: [6, 60, 60, 6], dtype: "float64", time: "concatsquash", seed },
-        trace: "hutchinson",
-      }),
+      larger(
+        api.cnf({
+          network: { widths: [6, 60, 60, 6], dtype: "float64", time: "concatsquash", seed },
+          trace: "hutchinson",
+        }),
+      ),
   },
   energy: {
     batch: 64,
     about: "hamiltonian 2-50-50-1, batch 64",
     make: (api, seed) =>
-      api.hamiltonian({ energy: { widths: [2, 50, 50, 1], dtype: "float64", seed }, structure: "canonical" }),
+      larger(
+        api.hamiltonian({ energy: { widths: [2, 50, 50, 1], dtype: "float64", seed }, structure: "canonical" }),
+        3,
+      ),
   },
 };
 
-function network(api, widths, seed) {
-  const field = api.mlp({ widths, dtype: "float64", seed });
-  // Larger than they are drawn, so that the field is not nearly linear.
-  field.parameters = field.parameters.map((value) => 2 * value);
+/** With larger parameters than they are drawn, so that the field is not nearly linear. */
+function larger(field, factor = 2) {
+  field.parameters = field.parameters.map((value) => factor * value);
   return field;
 }
 
