@@ -31,7 +31,7 @@ function examplesOf(page: string): Example[] {
   let heading = "";
   const found: Example[] = [];
   const parts =
-    /^#+ (?<title>.+)$|^```(?<language>\w*)\n(?<code>[\s\S]*?)^```\n(?:\n```text\n(?<output>[\s\S]*?)^```)?/gm;
+    /^#+ (?<title>.+)$|^```(?<language>[^\n]*)\n(?<code>[\s\S]*?)^```\n(?:\n```text\n(?<output>[\s\S]*?)^```)?/gm;
   for (const { groups = {} } of text.matchAll(parts)) {
     const { title, language, code, output } = groups;
     if (title) heading = title;
