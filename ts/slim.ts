@@ -11,6 +11,7 @@ export {
   type MlpOptions,
   mlp,
 } from "./fields.js";
+export { type LoadOptions, load, loadStateDict, type Model, type SaveOptions, save } from "./files.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./flow.js";
 export {
   type Gradient,
