@@ -5,7 +5,7 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { adam, mlp, odeint, train } from "../dist/index.js";
-import { restore, save, stepsOf } from "./checkpoint.mjs";
+import { restore, stepsOf, write } from "./checkpoint.mjs";
 import { compare, lines } from "./compare.mjs";
 import { states, windows, years } from "./data.mjs";
 import { writeReport } from "./report.mjs";
@@ -35,18 +35,8 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 
-const field = mlp(architecture);
-const optimizer = adam(field);
-let losses = [];
-if (resuming) {
-  try {
-    losses = restore(checkpoint, { field, optimizer });
-  } catch (error) {
-    console.error(error.message);
-    process.exit(1);
-  }
-  console.log(`Going on from step ${losses.length} of ${total}.`);
-}
+const { field, optimizer, losses } = resuming ? resumed() : begun();
+if (resuming) console.log(`Going on from step ${losses.length} of ${total}.`);
 
 if (!resuming) keepUnfinished();
 
@@ -67,12 +57,12 @@ try {
 } catch (error) {
   if (!interrupt.signal.aborted) throw error;
   bar.stop();
-  save(checkpoint, { field, optimizer, losses });
+  write(checkpoint, { field, optimizer, losses });
   console.log(`\nStopped at step ${losses.length}. Go on by: npm run demo -- --resume`);
   process.exit(130);
 }
 bar.stop();
-save(checkpoint, { field, optimizer, losses });
+write(checkpoint, { field, optimizer, losses });
 
 const whole = windows(states.length);
 // Where training begins: at its end the gradient is nearly zero, and so says nothing of relative errors.
@@ -90,6 +80,20 @@ const fitted = fine.map((t, i) => ({ t, state: [...y.subarray(2 * i, 2 * i + 2)]
 const evaluate = (state) => [...field.evaluate(0, Float32Array.from(state))];
 writeReport(report, { fitted, losses, schedule, table, evaluate, architecture, solver });
 console.log(`\nReport: ${shown(report)}\nModel:  ${shown(checkpoint)}`);
+
+function begun() {
+  const field = mlp(architecture);
+  return { field, optimizer: adam(field), losses: [] };
+}
+
+function resumed() {
+  try {
+    return restore(checkpoint);
+  } catch (error) {
+    console.error(error.message);
+    process.exit(1);
+  }
+}
 
 async function fit() {
   let before = 0;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { loadTensors } from "../dist/index.js";
+import { load } from "../dist/index.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const checkpoint = new URL("../report/lynx-hare.safetensors", import.meta.url);
@@ -18,7 +18,7 @@ const demo = (args, interruptAfter) =>
     if (interruptAfter) setTimeout(() => child.kill("SIGINT"), interruptAfter);
     child.on("close", (code) => resolve({ code, output }));
   });
-const parameters = () => loadTensors(readFileSync(checkpoint)).tensors.get("parameters").data;
+const parameters = () => load(readFileSync(checkpoint)).field.parameters.slice();
 
 rmSync(new URL("../report", import.meta.url), { recursive: true, force: true });
 const missing = await demo(["--resume"]);

@@ -7,6 +7,7 @@ import type { CnfField } from "./models.js";
 import { odeint } from "./odeint.js";
 import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
 import type { Pool } from "./pool.js";
+import { normals } from "./random.js";
 
 export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
@@ -248,18 +249,4 @@ function atEnd<D extends Dtype>(w: ArrayOf<D>): ArrayOf<D> {
   const all = new (w.constructor as new (length: number) => ArrayOf<D>)(2 * w.length);
   all.set(w as never, w.length);
   return all;
-}
-
-/** Standard normal numbers (Box and Muller) from splitmix32, the same for the same seed. */
-function normals(seed: number): () => number {
-  let state = (seed ^ Math.floor(seed / 2 ** 32)) | 0;
-  const uniform = () => {
-    state = (state + 0x9e3779b9) | 0;
-    let mixed = state ^ (state >>> 16);
-    mixed = Math.imul(mixed, 0x21f0aaad);
-    mixed ^= mixed >>> 15;
-    mixed = Math.imul(mixed, 0x735a2d97);
-    return ((mixed ^ (mixed >>> 15)) >>> 0) / 2 ** 32;
-  };
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }

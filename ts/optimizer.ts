@@ -1,5 +1,5 @@
 import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
-import { SymplecticAdjointError } from "./errors.js";
+import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
@@ -28,6 +28,11 @@ export interface SgdOptions extends RateOptions {
   momentum?: number;
 }
 
+/** What an optimizer is made of, but for its state and the learning rate of the moment. */
+export type OptimizerRecipe =
+  | { readonly kind: "adam"; readonly options: Required<AdamOptions> }
+  | { readonly kind: "sgd"; readonly options: Required<SgdOptions> };
+
 /** Changes a field's parameters, in place in WebAssembly memory. */
 export interface Optimizer<D extends Dtype = Dtype> {
   learningRate: number;
@@ -48,6 +53,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
   constructor(
     field: Field<D>,
+    readonly recipe: OptimizerRecipe,
     make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
   ) {
     const { rust, wasm } = useField(field);
@@ -100,11 +106,35 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     release(this.#wasm, rust);
   }
 
+  /** Whether it is one of ours, and of that field. */
+  static of<D extends Dtype>(optimizer: unknown, field: Field<D>): optimizer is WasmOptimizer<D> {
+    return (
+      optimizer !== null &&
+      typeof optimizer === "object" &&
+      #rust in optimizer &&
+      optimizer.#field === (field as unknown)
+    );
+  }
+
   declare [Symbol.dispose]: () => void;
 }
 
 if (typeof Symbol.dispose === "symbol") {
   Object.defineProperty(WasmOptimizer.prototype, Symbol.dispose, { value: WasmOptimizer.prototype.dispose });
+}
+
+/** What a file has to keep of an optimizer of a field. */
+export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
+  if (!WasmOptimizer.of(optimizer, field)) {
+    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", describe(optimizer));
+  }
+  const { recipe, learningRate, steps, state } = optimizer;
+  return { recipe, learningRate, steps, state };
+}
+
+/** An optimizer by its recipe. */
+export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): Optimizer<D> {
+  return recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
 }
 
 function required(argument: string, value: number, expected: string, valid: (value: number) => boolean): number {
@@ -114,27 +144,35 @@ function required(argument: string, value: number, expected: string, valid: (val
 const nonNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
 const fraction = (value: number) => value >= 0 && value < 1;
 
-function rates(options: RateOptions, learningRate: number): [rate: number, decay: number] {
-  return [
-    numberOption("learningRate", options.learningRate, learningRate, "a number, zero or more", nonNegative),
-    numberOption("weightDecay", options.weightDecay, 0, "a number, zero or more", nonNegative),
-  ];
+function rates(options: RateOptions, fallback: number): Required<RateOptions> {
+  return {
+    learningRate: numberOption("learningRate", options.learningRate, fallback, "a number, zero or more", nonNegative),
+    weightDecay: numberOption("weightDecay", options.weightDecay, 0, "a number, zero or more", nonNegative),
+  };
 }
 
 /** Adam for a field's parameters. */
 export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}): Optimizer<D> {
   checkNames(options, ["learningRate", "weightDecay", "beta1", "beta2", "epsilon"]);
-  const [rate, decay] = rates(options, 1e-3);
+  const shared = rates(options, 1e-3);
   const beta1 = numberOption("beta1", options.beta1, 0.9, "a number from 0 to below 1", fraction);
   const beta2 = numberOption("beta2", options.beta2, 0.999, "a number from 0 to below 1", fraction);
   const epsilon = numberOption("epsilon", options.epsilon, 1e-8, "a number, zero or more", nonNegative);
-  return new WasmOptimizer(field, ({ Optimizer }, rust) => Optimizer.adam(rust, rate, decay, beta1, beta2, epsilon));
+  const { learningRate, weightDecay } = shared;
+  const recipe = { kind: "adam", options: { ...shared, beta1, beta2, epsilon } } as const;
+  return new WasmOptimizer(field, recipe, ({ Optimizer }, rust) =>
+    Optimizer.adam(rust, learningRate, weightDecay, beta1, beta2, epsilon),
+  );
 }
 
 /** Gradient descent with momentum for a field's parameters. */
 export function sgd<D extends Dtype>(field: Field<D>, options: SgdOptions = {}): Optimizer<D> {
   checkNames(options, ["learningRate", "weightDecay", "momentum"]);
-  const [rate, decay] = rates(options, 1e-2);
+  const shared = rates(options, 1e-2);
   const momentum = numberOption("momentum", options.momentum, 0, "a number from 0 to below 1", fraction);
-  return new WasmOptimizer(field, ({ Optimizer }, rust) => Optimizer.sgd(rust, rate, decay, momentum));
+  const { learningRate, weightDecay } = shared;
+  const recipe = { kind: "sgd", options: { ...shared, momentum } } as const;
+  return new WasmOptimizer(field, recipe, ({ Optimizer }, rust) =>
+    Optimizer.sgd(rust, learningRate, weightDecay, momentum),
+  );
 }

@@ -143,8 +143,9 @@ export function isAdaptive({ method = "dopri5", steps, stepSize }: SolveOptions)
   return steps === undefined && stepSize === undefined && !FIXED.includes(method);
 }
 
-/** The names that a gradient takes. */
+/** The names that a gradient takes, and those that a solve does. */
 export const gradientNames = Object.keys(gradientRules);
+export const solveNames = [...Object.keys(stepRules), "output"];
 
 /** Refuses what is no object, and unknown names. */
 export function checkNames(options: unknown, names: readonly string[], where = ""): asserts options is object {

@@ -1,11 +1,22 @@
 import { describe, refused } from "./errors.js";
 import { type Field, useField } from "./fields.js";
-import { type Gradient, type LossAndCotangent, meanSquaredError, valueAndGrad } from "./gradient.js";
+import { type Gradient, type LossAndCotangent, lossOf, meanSquaredError, valueAndGrad } from "./gradient.js";
 import type { ArrayOf, Dtype } from "./memory.js";
-import type { Solution } from "./odeint.js";
+import { odeint, type Solution } from "./odeint.js";
 import type { Optimizer } from "./optimizer.js";
-import { checked, checkNames, count, type GradientOptions, gradientNames, numberOption } from "./options.js";
+import {
+  checked,
+  checkNames,
+  count,
+  finite,
+  type GradientOptions,
+  gradientNames,
+  numberOption,
+  type SolveOptions,
+  solveNames,
+} from "./options.js";
 import type { Pool } from "./pool.js";
+import type { Schedule } from "./schedules.js";
 
 /** Trajectories that share their times. */
 export interface Batch<D extends Dtype = Dtype> {
@@ -33,6 +44,25 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   pool?: Pool;
   /** Steps of the solver in each interval; `steps` counts those of the training here. */
   solverSteps?: number;
+  /** The learning rate of each step, by the optimizer's count of the steps before it. */
+  schedule?: Schedule;
+  /** Gradients whose norm, over all parameters, is greater are scaled down to it. */
+  clipNorm?: number;
+  validation?: Validation<D>;
+}
+
+/** How a training is judged by data that it does not see. */
+export interface Validation<D extends Dtype = Dtype> {
+  /** The loss is the mean over these, each counting by its trajectories. */
+  data: readonly Batch<D>[];
+  /** Steps between judgements; default 1. */
+  every?: number;
+  /** Training ends after so many judgements without a better one; default never. */
+  patience?: number;
+  /** By how much a loss must be less to be better; default 0. */
+  leastGain?: number;
+  /** Whether the field has the best parameters when training ends by itself; default true. */
+  restoreBest?: boolean;
 }
 
 /** A step of the training that has been taken. */
@@ -41,30 +71,43 @@ export interface TrainStep<D extends Dtype = Dtype> {
   readonly step: number;
   /** Before the step. */
   readonly loss: number;
+  /** As it was computed, before clipping. */
   readonly gradient: Gradient<D>;
+  /** Its l2 norm over all parameters. */
+  readonly gradientNorm: number;
+  readonly learningRate: number;
   readonly solution: Solution<D>;
+  /** The loss of the validation data after the step, where it has been judged. */
+  readonly validation?: number;
+  /** The best judgement so far. */
+  readonly best?: Best;
+  /** Whether patience has run out: the last step. */
+  readonly stopped: boolean;
 }
+
+/** A judgement, and after which step. */
+export interface Best {
+  readonly step: number;
+  readonly validation: number;
+}
+
+const names = [
+  ...["field", "optimizer", "data", "loss", "steps", "signal", "pool", "solverSteps", "schedule", "clipNorm"],
+  ...["validation", ...gradientNames],
+];
 
 /**
  * Trains a field: for each batch one gradient and one step of the optimizer. Other tasks get their turn between steps,
  * so that a page stays alive and a signal arrives.
  */
 export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
-  checkNames(options, [
-    "field",
-    "optimizer",
-    "data",
-    "loss",
-    "steps",
-    "signal",
-    "pool",
-    "solverSteps",
-    ...gradientNames,
-  ]);
-  const { field, optimizer, data, loss = "mse", signal, pool, steps: wanted, solverSteps, ...solver } = options;
+  checkNames(options, names);
+  const { field, optimizer, data, loss = "mse", signal, pool, steps: wanted, solverSteps, ...rest } = options;
+  const { schedule, clipNorm, validation, ...solver } = rest;
   const positive = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
   const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive integer", positive);
   const settings: GradientOptions = { ...solver, steps: checked("solverSteps", solverSteps, count) };
+  const longest = checked("clipNorm", clipNorm, finite);
   useField(field);
   if (typeof optimizer?.step !== "function") {
     throw refused("OPTION", "optimizer", "an optimizer, from adam or sgd", describe(optimizer));
@@ -77,24 +120,166 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw refused("OPTION", "signal", "an AbortSignal", describe(signal));
   }
+  if (schedule !== undefined && typeof schedule !== "function") {
+    throw refused("OPTION", "schedule", "a function of the steps taken", describe(schedule));
+  }
+  const judge = validation && new Judge(field, validation, loss, settings, pool);
   let step = 0;
   let breath = performance.now();
   for await (const batch of batches(data, wanted)) {
     signal?.throwIfAborted();
-    if (batch === null || typeof batch !== "object") {
-      throw refused("OPTION", "data", "batches { y0, times, target }", describe(batch));
-    }
-    const lossOf = (y: ArrayOf<D>, shape: Solution<D>["shape"]) =>
-      loss === "mse" ? meanSquaredError(y, batch.target, batch.mask) : loss(y, batch, shape);
+    checkBatch("data", batch);
+    if (schedule) optimizer.learningRate = schedule(optimizer.steps);
+    const { learningRate } = optimizer;
     const compute = pool ? pool.valueAndGrad.bind(pool) : valueAndGrad;
-    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossOf, settings);
-    optimizer.step(gradient);
-    yield { step: ++step, loss: value, gradient, solution };
-    if (step === steps) return;
+    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossFor(loss, batch), settings);
+    const gradientNorm = norm(gradient.parameters);
+    optimizer.step(
+      longest !== undefined && gradientNorm > longest ? scaled(gradient.parameters, longest / gradientNorm) : gradient,
+    );
+    step++;
+    const judged = judge?.due(step) ? await judge.judge(step) : undefined;
+    const stopped = judge?.exhausted ?? false;
+    const known = { ...(judged !== undefined && { validation: judged }), ...(judge?.best && { best: judge.best }) };
+    yield { step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped };
+    if (step === steps || stopped) break;
     if (performance.now() - breath > 12) {
       await new Promise((resolve) => setTimeout(resolve));
       breath = performance.now();
     }
+  }
+  judge?.restore();
+}
+
+export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
+  /** Called after each step; may be async. Training ends where it gives false. */
+  onStep?: (step: TrainStep<D>) => unknown;
+}
+
+/** How a training went. */
+export interface History {
+  /** Of each step, before it. */
+  readonly losses: number[];
+  readonly validations: Best[];
+  readonly best: Best | undefined;
+  /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
+  readonly ended: "done" | "patience" | "callback";
+}
+
+/** Trains to the end, as `train` does, which it is a loop over. */
+export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<History> {
+  checkNames(options, [...names, "onStep"]);
+  const { onStep, ...rest } = options;
+  if (onStep !== undefined && typeof onStep !== "function") {
+    throw refused("OPTION", "onStep", "a function", describe(onStep));
+  }
+  const losses: number[] = [];
+  const validations: Best[] = [];
+  let best: Best | undefined;
+  let ended: History["ended"] = "done";
+  for await (const step of train(rest as TrainOptions<D>)) {
+    losses.push(step.loss);
+    if (step.validation !== undefined) validations.push({ step: step.step, validation: step.validation });
+    best = step.best;
+    if (step.stopped) ended = "patience";
+    if ((await onStep?.(step)) === false) {
+      ended = "callback";
+      break;
+    }
+  }
+  return { losses, validations, best, ended };
+}
+
+/** A loss of the solution of a batch. */
+function lossFor<D extends Dtype>(loss: TrainOptions<D>["loss"], batch: Batch<D>) {
+  return (y: ArrayOf<D>, shape: Solution<D>["shape"]): LossAndCotangent<D> =>
+    typeof loss === "function" ? loss(y, batch, shape) : meanSquaredError(y, batch.target, batch.mask);
+}
+
+function checkBatch(argument: string, batch: unknown): void {
+  if (batch === null || typeof batch !== "object") {
+    throw refused("OPTION", argument, "batches { y0, times, target }", describe(batch));
+  }
+}
+
+function norm(numbers: Float32Array | Float64Array): number {
+  let squares = 0;
+  for (let i = 0; i < numbers.length; i++) squares += (numbers[i] as number) ** 2;
+  return Math.sqrt(squares);
+}
+
+function scaled<A extends Float32Array | Float64Array>(numbers: A, factor: number): A {
+  return numbers.map((number) => factor * number) as A;
+}
+
+/** Judges a field by data that its training does not see, and keeps the best parameters. */
+class Judge<D extends Dtype> {
+  best: Best | undefined;
+  readonly #every: number;
+  readonly #patience: number;
+  readonly #gain: number;
+  readonly #restores: boolean;
+  readonly #data: readonly Batch<D>[];
+  readonly #solver: SolveOptions;
+  #parameters: ArrayOf<D> | undefined;
+  #failures = 0;
+
+  constructor(
+    readonly field: Field<D>,
+    validation: Validation<D>,
+    readonly loss: TrainOptions<D>["loss"],
+    settings: GradientOptions,
+    readonly pool: Pool | undefined,
+  ) {
+    checkNames(validation, ["data", "every", "patience", "leastGain", "restoreBest"], "validation.");
+    const { data, every, patience, leastGain, restoreBest = true } = validation;
+    if (!Array.isArray(data) || data.length === 0) {
+      throw refused("OPTION", "validation.data", "an array of batches", describe(data));
+    }
+    for (const [index, batch] of data.entries()) checkBatch(`validation.data[${index}]`, batch);
+    if (typeof restoreBest !== "boolean") {
+      throw refused("OPTION", "validation.restoreBest", "true or false", describe(restoreBest));
+    }
+    const notNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
+    this.#data = [...data];
+    this.#every = checked("validation.every", every, count) ?? 1;
+    this.#patience = checked("validation.patience", patience, count) ?? Number.POSITIVE_INFINITY;
+    this.#gain = numberOption("validation.leastGain", leastGain, 0, "a finite number, zero or more", notNegative);
+    this.#restores = restoreBest;
+    // A solve has no use for what a gradient is asked for.
+    this.#solver = Object.fromEntries(Object.entries(settings).filter(([name]) => solveNames.includes(name)));
+  }
+
+  due(step: number): boolean {
+    return step % this.#every === 0;
+  }
+
+  get exhausted(): boolean {
+    return this.#failures >= this.#patience;
+  }
+
+  async judge(step: number): Promise<number> {
+    let [sum, samples] = [0, 0];
+    const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
+    for (const batch of this.#data) {
+      const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
+      const { value } = lossOf(lossFor(this.loss, batch)(y, shape));
+      sum += shape[1] * value;
+      samples += shape[1];
+    }
+    const validation = sum / samples;
+    if (this.best === undefined || validation < this.best.validation - this.#gain) {
+      this.best = { step, validation };
+      this.#failures = 0;
+      if (this.#restores) this.#parameters = this.field.parameters.slice() as ArrayOf<D>;
+    } else {
+      this.#failures++;
+    }
+    return validation;
+  }
+
+  restore(): void {
+    if (this.#parameters) this.field.parameters = this.#parameters;
   }
 }
 

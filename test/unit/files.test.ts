@@ -1,0 +1,356 @@
+// Model files: what they hold, PyTorch's names, Python's safetensors, training that goes on, and hostile files.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import {
+  adam,
+  type CnfField,
+  cnf,
+  custom,
+  type Field,
+  hamiltonian,
+  load,
+  loadStateDict,
+  loadTensors,
+  memoryUsage,
+  mlp,
+  odeint,
+  save,
+  saveTensors,
+  sgd,
+  type Tensor,
+} from "symplectic-adjoint";
+import { expect, test } from "vitest";
+import { numbers, thrown } from "./helpers.js";
+
+const KEY = "symplectic-adjoint";
+const fixture = readFileSync(new URL("../files/sequential.safetensors", import.meta.url));
+
+const network = { widths: [2, 5, 3, 2], activation: "silu" as const, dtype: "float64" as const, seed: 3 };
+const fields: [string, () => Field][] = [
+  ["mlp", () => mlp({ widths: [2, 5, 2], seed: 2 })],
+  ["mlp, concat, no bias", () => mlp({ ...network, time: "concat", bias: false })],
+  ["mlp, concatsquash", () => mlp({ ...network, time: "concatsquash" })],
+  ["cnf", () => cnf({ network, trace: "hutchinson", noiseSeed: 7, kinetic: true })],
+  ["hamiltonian", () => hamiltonian({ energy: { ...network, widths: [4, 6, 1] }, structure: "canonical" })],
+  ["hamiltonian, J and R", () => hamiltonian({ energy: { widths: [2, 6, 1] }, structure: [0, 1, -1, -0.1] })],
+  [
+    "hamiltonian on a grid",
+    () => hamiltonian({ energy: { widths: [3, 4, 1] }, structure: "dx", points: 8, spacing: 0.3 }),
+  ],
+];
+
+test.each(fields)("%s: saved and loaded, it is bitwise the same", (_, make) => {
+  const field = make();
+  const loaded = load(save(field, { metadata: { note: "of mine" }, tensors: { mine: tensor(1, 2) } }));
+  expect(loaded.field.parameters).toEqual(field.parameters);
+  expect(loaded.metadata).toEqual(new Map([["note", "of mine"]]));
+  expect(loaded.tensors).toEqual(new Map([["mine", tensor(1, 2)]]));
+  expect(loaded.optimizer).toBeUndefined();
+  const y0 = numbers(field.dtype, 3 * field.stateSize);
+  expect(odeint(loaded.field, y0, [0, 0.3]).y).toEqual(odeint(field, y0, [0, 0.3]).y);
+  expect(loadTensors(save(loaded.field)).tensors).toEqual(loadTensors(save(field)).tensors);
+  expect(() => load(save(field), { dtype: field.dtype })).not.toThrow();
+  thrown("FILE", () => load(save(field), { dtype: field.dtype === "float32" ? "float64" : "float32" }));
+});
+
+test("noise of one's own goes with a flow", () => {
+  const flow = cnf({ network, trace: "hutchinson", noise: "gaussian" });
+  flow.setNoise(numbers("float64", 6, 5));
+  const loaded = load(save(flow)).field as CnfField<"float64">;
+  expect(loaded.features).toBe(2);
+  const y0 = numbers("float64", 9);
+  expect(odeint(loaded, y0, [0, 1]).y).toEqual(odeint(flow, y0, [0, 1]).y);
+});
+
+test("arrays are called as PyTorch calls those of an nn.Sequential", () => {
+  const field = mlp({ ...network, time: "concatsquash" });
+  const { tensors } = loadTensors(save(field));
+  const layer = (index: number) =>
+    ["weight", "bias", "gate_weight", "gate_bias", "hyper_bias"].map((name) => `${index}.${name}`);
+  expect([...tensors.keys()].sort()).toEqual([...layer(0), ...layer(2), ...layer(4)].sort());
+  expect(tensors.get("2.weight")?.shape).toEqual([3, 5]);
+  const weight = field.layers[1]?.weight as { offset: number };
+  expect(tensors.get("2.weight")?.data).toEqual(field.parameters.slice(weight.offset, weight.offset + 15));
+});
+
+test("a state_dict that Python has written is a network", () => {
+  const { field, metadata } = load(fixture, { activation: "tanh", dtype: "float32" });
+  expect(field.layers.map(({ weight }) => weight.shape)).toEqual([
+    [8, 2],
+    [2, 8],
+  ]);
+  expect(metadata.get("format")).toBe("pt");
+  const tensors = loadTensors(fixture).tensors;
+  expect([...field.evaluate(0, Float32Array.of(1, 0))]).toEqual(expected(tensors));
+  const other = mlp({ widths: [2, 8, 2], seed: 8 });
+  loadStateDict(other, fixture);
+  expect(other.parameters).toEqual(field.parameters);
+  thrown("OPTION", () => load(fixture));
+  thrown("OPTION", () => load(fixture, { activation: "swish" as never }));
+  thrown("FILE", () => load(fixture, { activation: "tanh", time: "concatsquash" }));
+  const before = mlp({ widths: [2, 9, 2] });
+  const kept = before.parameters.slice();
+  thrown("FILE", () => loadStateDict(before, fixture));
+  thrown("FILE", () => loadStateDict(mlp({ widths: [2, 8, 2], dtype: "float64" }), fixture));
+  thrown("FILE", () => loadStateDict(mlp({ widths: [2, 8, 2], bias: false }), fixture));
+  expect(before.parameters).toEqual(kept);
+});
+
+/** The network of the fixture at (1, 0). */
+function expected(tensors: ReadonlyMap<string, Tensor>): number[] {
+  const [w0, b0, w1, b1] = ["0.weight", "0.bias", "2.weight", "2.bias"].map((name) => tensors.get(name)?.data);
+  const close = (value: number) => expect.closeTo(value, 5);
+  const hidden = Array.from({ length: 8 }, (_, i) => Math.tanh((w0?.[2 * i] as number) + (b0?.[i] as number)));
+  const output = [0, 1].map((i) =>
+    hidden.reduce((sum, value, j) => sum + (w1?.[8 * i + j] as number) * value, b1?.[i] as number),
+  );
+  return output.map(close);
+}
+
+test("prefixes, gaps in the numbers, and time before the first column", () => {
+  const field = mlp({ widths: [2, 4, 2], time: "concat", seed: 6 });
+  const named = (rename: (name: string) => string) =>
+    Object.fromEntries([...loadTensors(save(field)).tensors].map(([name, data]) => [rename(name), data]));
+  const inside = saveTensors(named((name) => `func.net.${name.replace("2.", "3.")}`));
+  expect(load(inside, { activation: "tanh", time: "concat" }).field.parameters).toEqual(field.parameters);
+  const two = saveTensors({ ...named((name) => `a.${name}`), ...named((name) => `b.${name}`), scale: tensor(1) });
+  expect(thrown("FILE", () => load(two, { activation: "tanh" })).argument).toBe("scale");
+  const chosen = load(two, { activation: "tanh", time: "concat", prefix: "b." });
+  expect(chosen.field.parameters).toEqual(field.parameters);
+  expect(chosen.tensors.has("scale")).toBe(true);
+  const both = saveTensors({ ...named((name) => `a.${name}`), ...named((name) => `b.${name}`) });
+  expect(thrown("OPTION", () => load(both, { activation: "tanh" })).argument).toBe("prefix");
+});
+
+/** A Python with safetensors and numpy: the one there is, or one made beside the tests; undefined where that cannot be. */
+function python(): string | undefined {
+  const own = fileURLToPath(new URL("../.python", import.meta.url));
+  const has = (command: string) => spawnSync(command, ["-c", "import safetensors.numpy"]).status === 0;
+  const made = [join(own, "bin/python"), join(own, "Scripts/python.exe")];
+  const found = ["python3", ...made.filter(existsSync)].find(has);
+  if (found) return found;
+  if (spawnSync("python3", ["-m", "venv", own]).status !== 0) return undefined;
+  const command = made.find(existsSync);
+  if (!command) return undefined;
+  spawnSync(command, ["-m", "pip", "install", "--quiet", "safetensors", "numpy"]);
+  return has(command) ? command : undefined;
+}
+
+test("Python's safetensors reads what is saved, and what it writes is read", (context) => {
+  const command = python();
+  if (!command) {
+    if (process.env.CI) throw new Error("Python with safetensors and numpy could not be had");
+    context.skip("no Python with safetensors and numpy");
+    return;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+  const script = (name: string) => fileURLToPath(new URL(`../files/${name}.py`, import.meta.url));
+  try {
+    const file = join(folder, "model.safetensors");
+    const field = mlp({ widths: [2, 6, 2], seed: 4 });
+    writeFileSync(file, save(field, { optimizer: adam(field), metadata: { author: "naïve – 数" } }));
+    const read = JSON.parse(execFileSync(command, [script("evaluate"), file], { encoding: "utf8" }));
+    const own = [...field.evaluate(0, Float32Array.of(1, 0))];
+    expect(read.value).toEqual(own.map((value) => expect.closeTo(value, 5)));
+    expect(read.shapes["0.weight"]).toEqual([6, 2]);
+    expect(read.metadata.author).toBe("naïve – 数");
+    execFileSync(command, [script("sequential"), file]);
+    expect(new Uint8Array(readFileSync(file))).toEqual(new Uint8Array(fixture));
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test.each(["adam", "sgd", "momentum"] as const)("%s goes on from a file bitwise", (kind) => {
+  const optimizerOf = (field: Field<"float32">) => {
+    if (kind === "adam") return adam(field, { learningRate: 0.05, beta1: 0.8, weightDecay: 0.01 });
+    return sgd(field, { learningRate: 0.05, weightDecay: 0.01, momentum: kind === "sgd" ? 0 : 0.7 });
+  };
+  const run = (stop: boolean) => {
+    let field = mlp({ widths: [2, 4, 2], seed: 4 });
+    let optimizer = optimizerOf(field);
+    for (let step = 0; step < 20; step++) {
+      if (step === 5) optimizer.learningRate = 0.0123;
+      if (stop && step === 10) {
+        const loaded = load(save(field, { optimizer }), { dtype: "float32" });
+        field = loaded.field;
+        optimizer = loaded.optimizer as typeof optimizer;
+        expect([optimizer.steps, optimizer.learningRate]).toEqual([10, 0.0123]);
+      }
+      optimizer.step(numbers("float32", field.parameters.length, step));
+    }
+    return [field.parameters.slice(), optimizer.state.slice(), optimizer.steps];
+  };
+  expect(run(true)).toEqual(run(false));
+});
+
+test("what cannot be saved is refused", () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const own = custom({ stateSize: 1, evaluate: (_, y) => y, vjp: (_, y) => ({ y }) });
+  expect(thrown("OPTION", () => save(own)).message).toMatch(/custom/);
+  thrown("OPTION", () => loadStateDict(own, fixture));
+  thrown("OPTION", () => save(field, { optimizer: adam(mlp({ widths: [2, 4, 2] })) }));
+  thrown("OPTION", () => save(field, { optimizer: {} as never }));
+  thrown("OPTION", () => save(field, { metadata: { [KEY]: "{}" } }));
+  thrown("OPTION", () => save(field, { tensors: { "0.weight": tensor(1) } }));
+  thrown("OPTION", () => save(field, { meta: {} } as never));
+  thrown("OPTION", () => load(save(field), { activation: "tanh" }));
+  thrown("DTYPE", () => load("model" as never));
+});
+
+/** A model file with its words or arrays changed. */
+function changed(
+  words: (header: Record<string, unknown> & { field: never; optimizer: never }) => unknown,
+  arrays: (tensors: Record<string, Tensor>) => void = () => {},
+): Uint8Array {
+  const field = mlp({ widths: [2, 4, 2] });
+  const file = loadTensors(save(field, { optimizer: adam(field) }));
+  field.dispose();
+  const tensors = Object.fromEntries(file.tensors);
+  const header = JSON.parse(file.metadata.get(KEY) as string);
+  const given = words(header) ?? header;
+  arrays(tensors);
+  return saveTensors(tensors, { [KEY]: typeof given === "string" ? given : JSON.stringify(given) });
+}
+
+const tensor = (...values: number[]) => ({ shape: [values.length], data: Float32Array.from(values) });
+const same = () => undefined;
+const assign = (path: string, value: unknown) => (header: object) => {
+  const keys = path.split(".");
+  const last = keys.pop() as string;
+  const inner = keys.reduce((object, key) => (object as Record<string, object>)[key] as object, header);
+  Object.defineProperty(inner, last, { value, enumerable: true });
+};
+
+const hostile: [string, Uint8Array][] = [
+  ["an unknown version", changed(assign("format", 2))],
+  ["no version", changed(() => ({ field: {} }))],
+  ["no JSON", changed(() => "{")],
+  ["null", changed(() => "null")],
+  ["deep JSON", changed(() => "[".repeat(1e6))],
+  [
+    "deep JSON inside",
+    changed(() => `{"format":1,"field":{"kind":"mlp","options":${'{"widths":'.repeat(9e4)}1${"}".repeat(9e4)}}}`),
+  ],
+  ["an unknown kind", changed(assign("field.kind", "__proto__"))],
+  ["a custom kind", changed(assign("field.kind", "custom"))],
+  ["no options", changed(assign("field.options", null))],
+  ["absurd widths", changed(assign("field.options.widths", [2, 2 ** 30, 2]))],
+  ["more absurd widths", changed(assign("field.options.widths", [1e300, 1e300]))],
+  ["many widths", changed(assign("field.options.widths", Array(1e6).fill(1)))],
+  ["widths that are none", changed(assign("field.options.widths", "2,4,2"))],
+  ["one width", changed(assign("field.options.widths", [2]))],
+  ["an unknown activation", changed(assign("field.options.activation", "constructor"))],
+  ["an unknown dtype", changed(assign("field.options.dtype", "float16"))],
+  ["another dtype", changed(assign("field.options.dtype", "float64"))],
+  ["an unknown option", changed(assign("field.options.depth", 3))],
+  ["an option called __proto__", changed(assign("field.options.__proto__", { widths: [1, 1] }))],
+  ["another time", changed(assign("field.options.time", "concat"))],
+  ["an unknown optimizer", changed(assign("optimizer.kind", "toString"))],
+  ["no optimizer's options", changed(assign("optimizer.options", 3))],
+  ["a rate out of range", changed(assign("optimizer.options.learningRate", -1))],
+  ["steps that are none", changed(assign("optimizer.steps", 1.5))],
+  ["no steps", changed(assign("optimizer.steps", undefined))],
+  ["NaN weights", changed(same, (t) => t["0.weight"]?.data.fill(Number.NaN))],
+  ["an infinite moment", changed(same, (t) => t["optimizer.first_moment"]?.data.fill(Number.POSITIVE_INFINITY))],
+  ["a negative square", changed(same, (t) => t["optimizer.second_moment"]?.data.fill(-1))],
+  ["no moments", changed(same, (t) => delete t["optimizer.first_moment"])],
+  ["a missing array", changed(same, (t) => delete t["2.bias"])],
+  [
+    "a wrong shape",
+    changed(same, (t) => Object.assign(t, { "0.weight": { shape: [2, 4], data: new Float32Array(8) } })),
+  ],
+  ["a wrong dtype", changed(same, (t) => Object.assign(t, { "0.bias": { shape: [4], data: new Float64Array(4) } }))],
+  ["an empty file", new Uint8Array()],
+  ["a header too long", Uint8Array.from([255, 255, 255, 255, 255, 255, 255, 127, 123])],
+  ["overlapping arrays", raw({ a: array([2], 0, 8), b: array([2], 4, 12) }, 12)],
+  ["a shape that overflows", raw({ a: array([2 ** 32, 2 ** 32, 4], 0, 8) }, 8)],
+  ["offsets beyond the end", raw({ a: array([4], 0, 16) }, 8)],
+  ["bytes left over", raw({ a: array([1], 0, 4) }, 8)],
+  ["half precision", raw({ "0.weight": { ...array([2, 2], 0, 8), dtype: "F16" } }, 8)],
+  ["whole numbers", raw({ "0.weight": { ...array([1, 1], 0, 8), dtype: "I64" } }, 8)],
+  ["a vector for a weight", raw({ "0.weight": array([2], 0, 8) }, 8)],
+  [
+    "layers that do not fit",
+    raw({ "0.weight": array([1, 2], 0, 8), "2.weight": array([2, 1], 8, 16), "3.bias": array([1], 16, 20) }, 20),
+  ],
+  ["a tensor called __proto__", raw(JSON.parse('{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 4)],
+];
+
+function array(shape: number[], start: number, end: number) {
+  return { dtype: "F32", shape, data_offsets: [start, end] };
+}
+
+function raw(header: object, length: number): Uint8Array {
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const bytes = new Uint8Array(8 + text.length + length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(text.length), true);
+  bytes.set(text, 8);
+  return bytes;
+}
+
+test.each(hostile)("%s is refused, and nothing is left of it", (_, bytes) => {
+  const { liveBytes } = memoryUsage();
+  const options = loads(bytes) ? {} : { activation: "tanh" as const };
+  thrown("FILE", () => load(bytes, options));
+  expect(memoryUsage().liveBytes).toBe(liveBytes);
+});
+
+/** Whether the bytes are a tensor file with an architecture. */
+function loads(bytes: Uint8Array): boolean {
+  try {
+    return loadTensors(bytes).metadata.has(KEY);
+  } catch {
+    return false;
+  }
+}
+
+test("a changed file gives a field that works, or a typed error", () => {
+  const flow = cnf({ network: { widths: [2, 3, 2] }, trace: "hutchinson" });
+  const energy = hamiltonian({ energy: { widths: [3, 3, 1] }, structure: "laplacian", points: 5 });
+  const plain = mlp({ widths: [2, 4, 2], time: "concatsquash" });
+  const files = [save(plain, { optimizer: adam(plain) }), save(flow), save(energy), new Uint8Array(fixture)];
+  const part = { min: 0, max: 1, noNaN: true };
+  const edit = fc.record({ inHeader: fc.boolean(), at: fc.double(part), value: fc.nat(255) });
+  const change = fc.record({
+    file: fc.nat(files.length - 1),
+    edits: fc.array(edit, { minLength: 1, maxLength: 3 }),
+    cut: fc.option(fc.double(part), { freq: 5 }),
+  });
+  let usable = 0;
+  fc.assert(
+    fc.property(change, ({ file, edits, cut }) => {
+      const whole = (files[file] as Uint8Array).slice();
+      const head = 8 + Number(new DataView(whole.buffer).getBigUint64(0, true));
+      for (const { inHeader, at, value } of edits) {
+        whole[inHeader ? Math.floor(at * (head - 1)) : head + Math.floor(at * (whole.length - head - 1))] = value;
+      }
+      const bytes = cut === null ? whole : whole.subarray(0, Math.ceil(cut * whole.length));
+      const { liveBytes } = memoryUsage();
+      for (const options of [{}, { activation: "tanh" as const }]) {
+        try {
+          const { field, optimizer } = load(bytes, options);
+          try {
+            field.evaluate(0, numbers(field.dtype, field.stateSize));
+            optimizer?.step(numbers(field.dtype, field.parameters.length));
+            usable++;
+          } finally {
+            optimizer?.dispose();
+            field.dispose();
+          }
+        } catch (error) {
+          expect((error as Error).name).toBe("SymplecticAdjointError");
+          // NaN and infinity may come of weights that are finite.
+          expect(["FILE", "OPTION", "NON_FINITE"]).toContain((error as { code: string }).code);
+        }
+      }
+      expect(memoryUsage().liveBytes).toBe(liveBytes);
+    }),
+    { numRuns: 1500, seed: 1 },
+  );
+  expect(usable).toBeGreaterThan(20);
+});

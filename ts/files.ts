@@ -1,0 +1,400 @@
+// Model files: a field and its optimizer as safetensors, the arrays named as PyTorch names those of an nn.Sequential.
+import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import {
+  type Activation,
+  choice,
+  DTYPES,
+  type Entry,
+  type Field,
+  type Layer,
+  type MlpOptions,
+  mlp,
+  type Noise,
+  type Recipe,
+  useField,
+} from "./fields.js";
+import { type ArrayOf, type Dtype, kindOf } from "./memory.js";
+import { make, WasmCnf } from "./models.js";
+import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "./optimizer.js";
+import { checkNames } from "./options.js";
+import { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+
+export interface SaveOptions<D extends Dtype = Dtype> {
+  /** An optimizer of the field: with it training goes on from the file as if it had not stopped. */
+  optimizer?: Optimizer<D>;
+  /** Texts of your own, by key. */
+  metadata?: Record<string, string>;
+  /** Arrays of your own, by name. */
+  tensors?: Record<string, Tensor>;
+}
+
+export interface LoadOptions<D extends Dtype = Dtype> {
+  /** Refuses a file of another number type, and tells it to TypeScript. */
+  dtype?: D;
+  /** Of a network saved elsewhere, such as a `state_dict` of PyTorch, which does not say. */
+  activation?: Activation;
+  /** Likewise; default `concatsquash` where the file has gates, else `none`. */
+  time?: MlpOptions["time"] & string;
+  /** Likewise, what the names of the network's arrays begin with: `net.` for `net.0.weight`. Needed where there are several. */
+  prefix?: string;
+}
+
+/** What a model file holds. */
+export interface Model<D extends Dtype = Dtype> {
+  readonly field: Field<D>;
+  /** Of that field, where one was saved. */
+  readonly optimizer: Optimizer<D> | undefined;
+  /** Texts and arrays other than those of the model. */
+  readonly metadata: ReadonlyMap<string, string>;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+/** The key of what the arrays make, and the version of its form. */
+const KEY = "symplectic-adjoint";
+const FORMAT = 1;
+
+/** What the file says beside arrays. */
+interface Header {
+  readonly format: number;
+  readonly field: Recipe;
+  readonly noiseSeed?: number;
+  readonly optimizer?: OptimizerRecipe & { readonly steps: number };
+}
+
+/** The arrays of a layer by their names in a file. */
+const SUFFIXES: Record<string, keyof Layer> = {
+  weight: "weight",
+  bias: "bias",
+  gate_weight: "gateWeight",
+  gate_bias: "gateBias",
+  hyper_bias: "hyperBias",
+};
+
+/** The arrays of a field by their names: activations count as layers, as in an nn.Sequential. */
+function entriesOf(layers: readonly Layer[]): [name: string, entry: Entry][] {
+  return layers.flatMap((layer, index) =>
+    Object.entries(SUFFIXES).flatMap(([suffix, key]): [string, Entry][] => {
+      const entry = layer[key];
+      return entry ? [[`${2 * index}.${suffix}`, entry]] : [];
+    }),
+  );
+}
+
+/** How an optimizer's state is called in a file. */
+const STATES = {
+  adam: ["optimizer.first_moment", "optimizer.second_moment"],
+  sgd: ["optimizer.velocity"],
+} as const;
+const NOISE = "noise";
+
+/**
+ * A field, and its optimizer, as a file: safetensors, with the architecture in its metadata. The arrays are called `0.weight`
+ * `[out, in]`, `0.bias`, `2.weight` and so on, as by PyTorch in an nn.Sequential of Linear layers and activations; gates of
+ * `concatsquash` are `0.gate_weight`, `0.gate_bias` and `0.hyper_bias`.
+ *
+ * @throws `OPTION` for a custom field, whose functions no file can hold.
+ */
+export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): Uint8Array<ArrayBuffer> {
+  checkNames(options, ["optimizer", "metadata", "tensors"]);
+  const { optimizer, metadata = {}, tensors = {} } = options;
+  const { recipe, noise } = useField(field);
+  if (!recipe) throw refused("OPTION", "field", "a field from mlp, cnf or hamiltonian", "a custom field");
+  const arrays = arraysOf(field, noise);
+  const header: { -readonly [K in keyof Header]: Header[K] } = { format: FORMAT, field: recipe };
+  if (noise && "seed" in noise) header.noiseSeed = noise.seed;
+  if (optimizer !== undefined) {
+    const { recipe, learningRate, steps, state } = useOptimizer(optimizer, field);
+    header.optimizer = { ...recipe, options: { ...recipe.options, learningRate }, steps } as Header["optimizer"] &
+      object;
+    const size = field.parameters.length;
+    for (const [index, name] of STATES[recipe.kind].entries()) {
+      const data = state.slice(index * size, (index + 1) * size);
+      // Without momentum there is no velocity.
+      if (data.length > 0) arrays.set(name, { shape: [size], data });
+    }
+  }
+  for (const [name, tensor] of Object.entries(tensors ?? {})) {
+    if (arrays.has(name))
+      throw refused("OPTION", `tensors.${name}`, "another name: the model has an array of it", name);
+    arrays.set(name, tensor);
+  }
+  if (metadata !== null && typeof metadata === "object" && Object.hasOwn(metadata, KEY)) {
+    throw refused("OPTION", `metadata.${KEY}`, "another key: the architecture has this one", KEY);
+  }
+  return saveTensors(Object.fromEntries(arrays), { ...metadata, [KEY]: JSON.stringify(header) });
+}
+
+function arraysOf<D extends Dtype>(field: Field<D>, noise: Noise<Dtype> | undefined): Map<string, Tensor> {
+  const { parameters } = field;
+  const arrays = new Map<string, Tensor>();
+  for (const [name, { offset, shape }] of entriesOf(field.layers)) {
+    arrays.set(name, { shape, data: parameters.slice(offset, offset + product(shape)) });
+  }
+  if (noise && "values" in noise) {
+    const { features } = field as unknown as WasmCnf<D>;
+    arrays.set(NOISE, { shape: [noise.values.length / features, features], data: noise.values });
+  }
+  return arrays;
+}
+
+/**
+ * Reads what `save` has written; or a network saved elsewhere, such as the `state_dict` of an nn.Sequential, with its
+ * `activation`. A layer with time first (`concat`) and gates are called as `save` calls them.
+ *
+ * @throws `FILE` for a file that is damaged or holds no such model; nothing is left in memory then.
+ */
+export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOptions<D> = {}): Model<D> {
+  checkNames(options, ["dtype", "activation", "time", "prefix"]);
+  if (options.dtype !== undefined) choice<string>("dtype", options.dtype, DTYPES);
+  const file = loadTensors(bytes);
+  const text = file.metadata.get(KEY);
+  const model = text === undefined ? foreign(file, options) : ours(file, text, options);
+  const { dtype } = model.field;
+  if (options.dtype !== undefined && dtype !== options.dtype) {
+    model.optimizer?.dispose();
+    model.field.dispose();
+    throw refused("FILE", "bytes", `a model in ${options.dtype}`, dtype);
+  }
+  return model as unknown as Model<D>;
+}
+
+/** A file of `save`. */
+function ours(file: TensorFile, text: string, options: LoadOptions): Model {
+  for (const name of ["activation", "time", "prefix"] as const) {
+    const message = "nothing, for a file that tells its architecture";
+    if (options[name] !== undefined) throw refused("OPTION", name, message, describe(options[name]));
+  }
+  const header = headerOf(text);
+  const rest = new Map(file.tensors);
+  const take = (name: string) => {
+    const tensor = rest.get(name);
+    rest.delete(name);
+    return tensor;
+  };
+  const network = header.field.kind === "mlp" ? header.field.options : header.field.network;
+  // Before anything is allocated: what the architecture asks for must be in the file.
+  const parameters = collect(network, take);
+  const noise = take(NOISE);
+  const field = made("field", () => make(header.field));
+  let optimizer: Optimizer | undefined;
+  try {
+    field.parameters = parameters as ArrayOf<Dtype>;
+    if (field instanceof WasmCnf) restoreNoise(field, header.noiseSeed, noise);
+    else if (noise) rest.set(NOISE, noise);
+    if (header.optimizer !== undefined) optimizer = restoreOptimizer(field, header.optimizer, take);
+  } catch (error) {
+    field.dispose();
+    throw error;
+  }
+  return { field, optimizer, ...others(file, rest) };
+}
+
+function headerOf(text: string): Header {
+  let header: Header;
+  try {
+    header = JSON.parse(text);
+  } catch {
+    throw refused("FILE", KEY, "JSON", describe(text));
+  }
+  if (!isObject(header)) throw refused("FILE", KEY, "an object", describe(header));
+  if (header.format !== FORMAT) {
+    throw refused("FILE", `${KEY}.format`, `${FORMAT}; a newer package may read it`, describe(header.format));
+  }
+  const { field, optimizer } = header;
+  const kinds = ["mlp", "cnf", "hamiltonian"];
+  if (!isObject(field) || !kinds.includes(field.kind) || !isObject(field.options)) {
+    throw refused("FILE", `${KEY}.field`, `{ kind: ${kinds.join(", ")} }, with options`, describe(field));
+  }
+  if (field.kind !== "mlp" && !isObject(field.network)) {
+    throw refused("FILE", `${KEY}.field.network`, "the options of a network", describe(field.network));
+  }
+  if (optimizer !== undefined && !(isObject(optimizer) && Object.hasOwn(STATES, optimizer.kind))) {
+    throw refused("FILE", `${KEY}.optimizer`, "{ kind: adam, sgd }", describe(optimizer));
+  }
+  return header;
+}
+
+const isObject = (value: unknown) => value !== null && typeof value === "object";
+
+/** The parameters of a network from the arrays of a file, each checked for number type, shape and numbers. */
+function collect(network: MlpOptions<Dtype>, take: (name: string) => Tensor | undefined): Float32Array | Float64Array {
+  const { widths, time = "none", bias = true, dtype = "float32" } = network;
+  const valid = Array.isArray(widths) && widths.every((width) => Number.isSafeInteger(width) && width >= 1);
+  if (!valid) throw refused("FILE", "widths", "an array of positive integers", describe(widths));
+  const parts: (Float32Array | Float64Array)[] = [];
+  for (let index = 0; index + 1 < widths.length; index++) {
+    const [inputs, outputs] = [widths[index] as number, widths[index + 1] as number];
+    const columns = inputs + (time === "concat" ? 1 : 0);
+    const gates = time === "concatsquash" ? ["gate_weight", "gate_bias", "hyper_bias"] : [];
+    for (const suffix of ["weight", ...(bias ? ["bias"] : []), ...gates]) {
+      const shape = suffix === "weight" ? [outputs, columns] : [outputs];
+      const name = `${2 * index}.${suffix}`;
+      parts.push(numbersOf(name, take(name), dtype, shape));
+    }
+  }
+  return joined(dtype, parts);
+}
+
+function numbersOf(name: string, tensor: Tensor | undefined, dtype: Dtype, shape: readonly number[]) {
+  const expected = `${dtype} [${shape.join(", ")}]`;
+  if (!tensor) throw refused("FILE", name, `a tensor of that name, ${expected}`, "none");
+  const given = `${kindOf(tensor.data) === "Float64Array" ? "float64" : "float32"} [${tensor.shape.join(", ")}]`;
+  if (given !== expected) throw refused("FILE", name, expected, given);
+  const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused("FILE", name, "finite numbers", `${tensor.data[bad]} at index ${bad}`);
+  return tensor.data;
+}
+
+function joined(dtype: Dtype, parts: readonly ArrayLike<number>[]): Float32Array | Float64Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const all = dtype === "float64" ? new Float64Array(length) : new Float32Array(length);
+  let offset = 0;
+  for (const part of parts) {
+    all.set(part, offset);
+    offset += part.length;
+  }
+  return all;
+}
+
+/** What is made of a file's own words: where they are refused, the file is at fault. */
+function made<T>(what: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError)) throw error;
+    if (!["OPTION", "SHAPE", "DTYPE", "NON_FINITE"].includes(error.code)) throw error;
+    const { argument = what, expected, given } = error;
+    const details = { argument, ...(expected !== undefined && { expected }), ...(given !== undefined && { given }) };
+    throw new SymplecticAdjointError("FILE", `the file's ${what}: ${error.message}`, details, { cause: error });
+  }
+}
+
+function restoreNoise(field: WasmCnf<Dtype>, seed: number | undefined, noise: Tensor | undefined): void {
+  made("noise", () => {
+    if (seed !== undefined) field.seedNoise(seed);
+    if (!noise) return;
+    const values = numbersOf(NOISE, noise, field.dtype, [noise.shape[0] ?? 0, field.features]);
+    field.setNoise(values as ArrayOf<Dtype>);
+  });
+}
+
+function restoreOptimizer(
+  field: Field<Dtype>,
+  saved: Header["optimizer"] & object,
+  take: (name: string) => Tensor | undefined,
+): Optimizer {
+  if (!isObject(saved.options)) throw refused("FILE", `${KEY}.optimizer.options`, "an object", describe(saved.options));
+  const size = field.parameters.length;
+  const moving = saved.kind === "adam" || (saved.options.momentum ?? 0) > 0;
+  const state = (moving ? STATES[saved.kind] : []).map((name) => numbersOf(name, take(name), field.dtype, [size]));
+  if (saved.kind === "adam") {
+    const bad = state[1]?.findIndex((value) => value < 0) ?? -1;
+    if (bad >= 0) throw refused("FILE", STATES.adam[1], "squares", `${state[1]?.[bad]} at index ${bad}`);
+  }
+  const optimizer = made("optimizer", () => makeOptimizer(field, saved));
+  try {
+    made("optimizer", () => {
+      optimizer.steps = saved.steps;
+    });
+    optimizer.state.set(joined(field.dtype, state));
+    return optimizer;
+  } catch (error) {
+    optimizer.dispose();
+    throw error;
+  }
+}
+
+/** What is left of a file for its owner. */
+function others(file: TensorFile, tensors: Map<string, Tensor>) {
+  const metadata = new Map(file.metadata);
+  metadata.delete(KEY);
+  return { metadata, tensors };
+}
+
+/** A network saved elsewhere: its widths and its number type are those of the arrays. */
+function foreign(file: TensorFile, options: LoadOptions): Model {
+  const { activation } = options;
+  if (activation === undefined) {
+    throw refused("OPTION", "activation", "that of the network, which the file does not tell", "undefined");
+  }
+  const { tensors, rest } = sequential(file, options.prefix);
+  const weights = [...tensors].filter(([name]) => name.endsWith(".weight"));
+  const first = weights[0];
+  if (!first) throw refused("FILE", "bytes", "tensors such as 0.weight and 0.bias", `${file.tensors.size} others`);
+  for (const [name, { shape }] of weights) {
+    if (shape.length !== 2) throw refused("FILE", name, "[out, in]", `[${shape.join(", ")}]`);
+  }
+  const dtype = kindOf(first[1].data) === "Float64Array" ? "float64" : "float32";
+  const { time = tensors.has("0.gate_weight") ? "concatsquash" : "none" } = options;
+  const inputs = (first[1].shape[1] ?? 0) - (time === "concat" ? 1 : 0);
+  const widths = [inputs, ...weights.map(([, { shape }]) => shape[0] ?? 0)];
+  const architecture = { widths, activation, time, bias: tensors.has("0.bias"), dtype } as const;
+  const left = new Map(tensors);
+  const parameters = collect(architecture, (name) => {
+    const tensor = left.get(name);
+    left.delete(name);
+    return tensor;
+  });
+  const [unused] = left.keys();
+  if (unused !== undefined) throw refused("FILE", unused, "no such tensor in this network", unused);
+  // An option that is wrong is the caller's, not the file's.
+  const field = mlp(architecture);
+  field.parameters = parameters as ArrayOf<Dtype>;
+  return { field, optimizer: undefined, ...others(file, rest) };
+}
+
+/**
+ * The arrays of one nn.Sequential, called by the place of their layer among those that have any: names are `0.weight` and so
+ * on whatever the prefix, and whatever stands between the layers, such as a dropout.
+ */
+function sequential(
+  file: TensorFile,
+  prefix: string | undefined,
+): { tensors: Map<string, Tensor>; rest: Map<string, Tensor> } {
+  if (prefix !== undefined && typeof prefix !== "string") throw refused("OPTION", "prefix", "a text", describe(prefix));
+  const rest = new Map<string, Tensor>();
+  const found: { prefix: string; layer: number; suffix: string; tensor: Tensor }[] = [];
+  for (const [name, tensor] of file.tensors) {
+    const [, start = "", layer, suffix] = /^((?:.*\.)?)(\d{1,9})\.([a-z_]+)$/.exec(name) ?? [];
+    const meant = layer !== undefined && suffix !== undefined && (prefix === undefined || start === prefix);
+    if (!meant && prefix === undefined) {
+      throw refused("FILE", name, "names such as 0.weight and 0.bias, or a prefix to tell which are meant", name);
+    }
+    if (meant) found.push({ prefix: start, layer: Number(layer), suffix, tensor });
+    else rest.set(name, tensor);
+  }
+  const prefixes = [...new Set(found.map(({ prefix }) => prefix))];
+  if (prefixes.length > 1) {
+    throw refused("OPTION", "prefix", `one of ${prefixes.map((text) => JSON.stringify(text)).join(", ")}`, "undefined");
+  }
+  const places = [...new Set(found.map(({ layer }) => layer))].sort((a, b) => a - b);
+  const placeOf = new Map(places.map((layer, place) => [layer, 2 * place]));
+  found.sort((a, b) => a.layer - b.layer);
+  const tensors = new Map(found.map(({ layer, suffix, tensor }) => [`${placeOf.get(layer)}.${suffix}`, tensor]));
+  return { tensors, rest };
+}
+
+/**
+ * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths.
+ *
+ * @throws `FILE` for a file that is damaged or of another network; the field is as it was then.
+ */
+export function loadStateDict<D extends Dtype>(
+  field: Field<D>,
+  bytes: Uint8Array,
+  options: { prefix?: string } = {},
+): void {
+  checkNames(options, ["prefix"]);
+  const { recipe } = useField(field);
+  if (!recipe) throw refused("OPTION", "field", "a field from mlp, cnf or hamiltonian", "a custom field");
+  const file = loadTensors(bytes);
+  const tensors = file.metadata.has(KEY) ? file.tensors : sequential(file, options.prefix).tensors;
+  const entries = entriesOf(field.layers);
+  const parts = entries.map(([name, { shape }]) => numbersOf(name, tensors.get(name), field.dtype, shape));
+  if (!file.metadata.has(KEY) && tensors.size > entries.length) {
+    throw refused("FILE", "bytes", `${entries.length} tensors for this field`, String(tensors.size));
+  }
+  field.parameters = joined(field.dtype, parts) as ArrayOf<D>;
+}
+
+const product = (shape: readonly number[]) => shape.reduce((length, side) => length * side, 1);

@@ -1,0 +1,252 @@
+// Trajectories as batches: windows of them, shuffled, with irregular times and missing values.
+import { describe, refused } from "./errors.js";
+import type { Dtype } from "./memory.js";
+import { checked, checkNames, count, numberOption, oneOf } from "./options.js";
+import { shuffle, uniforms } from "./random.js";
+import type { Batch } from "./train.js";
+
+/** One observed trajectory. */
+export interface Trajectory {
+  /** Ascending, or all trajectories descending; at least two. */
+  times: ArrayLike<number>;
+  /** `[times, state]`; NaN where nothing was observed. */
+  values: ArrayLike<number>;
+}
+
+export interface MinibatchOptions<D extends Dtype = "float32"> {
+  trajectories: readonly Trajectory[];
+  /** Windows in a batch; default all of those that can be solved together. */
+  batch?: number;
+  /** Observations in a window, its first one included; default whole trajectories. */
+  window?: number;
+  /** Observations between the starts of windows; default 1. */
+  stride?: number;
+  /**
+   * Whether times count from the start of each window, so that windows with other starts share a batch. For fields that
+   * do not depend on time; default false.
+   */
+  relative?: boolean;
+  /** Whether the order is drawn anew in each epoch; default true. */
+  shuffle?: boolean;
+  /** Default 0. */
+  seed?: number;
+  /** Default `float32`. */
+  dtype?: D;
+}
+
+/** Where in the data a training stands. */
+export interface MinibatchState {
+  readonly epoch: number;
+  /** Batches of this epoch that have been given. */
+  readonly position: number;
+}
+
+/** Batches without end, epoch by epoch: data for `train`. */
+export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>> {
+  /** Batches in an epoch. */
+  readonly length: number;
+  /** What is given next; set it to go on from there. Iterators that follow share it. */
+  state: MinibatchState;
+  /** The batches of one epoch, as `state` does not count them: for validation, say. */
+  epoch(epoch?: number): Batch<D>[];
+}
+
+/** A window: which trajectory, from which observation. */
+interface Window {
+  readonly trajectory: number;
+  readonly start: number;
+}
+
+/**
+ * Trajectories as batches. A batch is solved from one time on, over all times at which any of its windows was observed;
+ * those at which a window was not are masked. A window begins where all of the state was observed.
+ */
+export function minibatches<D extends Dtype = "float32">(options: MinibatchOptions<D>): Minibatches<D> {
+  checkNames(options, ["trajectories", "batch", "window", "stride", "relative", "shuffle", "seed", "dtype"]);
+  const { trajectories } = options;
+  if (!Array.isArray(trajectories) || trajectories.length === 0) {
+    throw refused("OPTION", "trajectories", "an array of { times, values }", describe(trajectories));
+  }
+  const window = checked("window", options.window, count);
+  if (window === 1) throw refused("OPTION", "window", "2 observations or more", "1");
+  const flags = { relative: options.relative ?? false, shuffle: options.shuffle ?? true };
+  for (const [name, value] of Object.entries(flags)) {
+    if (typeof value !== "boolean") throw refused("OPTION", name, "true or false", describe(value));
+  }
+  const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
+  const seed = numberOption("seed", options.seed, 0, "an integer, zero or more", natural);
+  const dtype = (checked("dtype", options.dtype as string | undefined, oneOf(["float32", "float64"])) ??
+    "float32") as D;
+  const observed = trajectories.map(read);
+  const [{ state, sign }] = observed as [Observed];
+  for (const [index, one] of observed.entries()) {
+    const where = `trajectories[${index}]`;
+    if (one.state !== state)
+      throw refused("SHAPE", `${where}.values`, `a state of ${state} numbers, as the first`, `${one.state}`);
+    if (one.sign !== sign) throw refused("OPTION", `${where}.times`, "the direction of the first", "the other");
+  }
+  const stride = checked("stride", options.stride, count) ?? 1;
+  const windows = windowsOf(observed, window, stride, flags.relative);
+  const batch = checked("batch", options.batch, count) ?? Number.MAX_SAFE_INTEGER;
+  const length = windows.reduce((sum, group) => sum + Math.ceil(group.length / batch), 0);
+  if (length === 0) {
+    const expected = "a window that begins where all of the state was observed";
+    throw refused("OPTION", "trajectories", expected, "none");
+  }
+  /** The windows of each batch of an epoch. */
+  const order = (epoch: number): Window[][] => {
+    const uniform = uniforms(seed + epoch * 0x9e3779b9);
+    const batches = windows.flatMap((group) => {
+      const drawn = flags.shuffle ? shuffle([...group], uniform) : group;
+      const count = Math.ceil(drawn.length / batch);
+      return Array.from({ length: count }, (_, i) => drawn.slice(i * batch, (i + 1) * batch));
+    });
+    return flags.shuffle ? shuffle(batches, uniform) : batches;
+  };
+  const made = (members: Window[]) => batchOf(observed, members, window, flags.relative, dtype);
+  let at: MinibatchState = { epoch: 0, position: 0 };
+  return {
+    length,
+    get state() {
+      return at;
+    },
+    set state(given) {
+      const { epoch, position } = given ?? {};
+      const valid = natural(epoch) && natural(position) && position <= length;
+      if (!valid)
+        throw refused("OPTION", "state", `{ epoch, position } with a position up to ${length}`, describe(given));
+      at = { epoch, position };
+    },
+    epoch: (epoch = 0) => order(numberOption("epoch", epoch, 0, "an integer, zero or more", natural)).map(made),
+    *[Symbol.iterator]() {
+      for (;;) {
+        const { epoch } = at;
+        const batches = order(epoch);
+        while (at.epoch === epoch && at.position < batches.length) {
+          const members = batches[at.position] as Window[];
+          at = { epoch, position: at.position + 1 };
+          yield made(members);
+        }
+        if (at.epoch === epoch) at = { epoch: epoch + 1, position: 0 };
+      }
+    },
+  };
+}
+
+/** A trajectory, checked and copied. */
+interface Observed {
+  readonly times: Float64Array;
+  readonly values: Float64Array;
+  readonly state: number;
+  /** 1 where times ascend. */
+  readonly sign: number;
+}
+
+function read(trajectory: Trajectory, index: number): Observed {
+  const where = `trajectories[${index}]`;
+  if (trajectory === null || typeof trajectory !== "object") {
+    throw refused("OPTION", where, "{ times, values }", describe(trajectory));
+  }
+  const [times, values] = (["times", "values"] as const).map((name) => {
+    const given = trajectory[name];
+    if (given === null || typeof given !== "object" || !Number.isInteger(given.length)) {
+      throw refused("DTYPE", `${where}.${name}`, "an array of numbers", describe(given));
+    }
+    return Float64Array.from(given as ArrayLike<number>);
+  }) as [Float64Array, Float64Array];
+  if (times.length < 2) throw refused("SHAPE", `${where}.times`, "two times or more", String(times.length));
+  const sign = Math.sign((times[1] as number) - (times[0] as number));
+  for (let i = 0; i < times.length; i++) {
+    const [time, before] = [times[i] as number, times[i - 1]];
+    if (!Number.isFinite(time))
+      throw refused("NON_FINITE", `${where}.times`, "finite numbers", `${time} at index ${i}`);
+    if (before !== undefined && !(sign * (time - before) > 0)) {
+      throw refused(
+        "OPTION",
+        `${where}.times`,
+        "strictly ascending or descending times",
+        `${before}, ${time} at index ${i}`,
+      );
+    }
+  }
+  const state = values.length / times.length;
+  if (!Number.isInteger(state) || state === 0) {
+    throw refused("SHAPE", `${where}.values`, `a multiple of the ${times.length} times`, `${values.length} numbers`);
+  }
+  const infinite = values.findIndex((value) => Math.abs(value) === Number.POSITIVE_INFINITY);
+  if (infinite >= 0)
+    throw refused(
+      "NON_FINITE",
+      `${where}.values`,
+      "finite numbers, or NaN",
+      `${values[infinite]} at index ${infinite}`,
+    );
+  return { times, values, state, sign };
+}
+
+/** The windows that can share a batch: those that begin at the same time. */
+function windowsOf(observed: Observed[], window: number | undefined, stride: number, relative: boolean): Window[][] {
+  const groups = new Map<number, Window[]>();
+  for (const [trajectory, { times, values, state }] of observed.entries()) {
+    const last = window === undefined ? 0 : times.length - window;
+    for (let start = 0; start <= last; start += stride) {
+      if (values.subarray(start * state, (start + 1) * state).some(Number.isNaN)) continue;
+      const time = relative ? 0 : (times[start] as number);
+      const group = groups.get(time) ?? [];
+      group.push({ trajectory, start });
+      groups.set(time, group);
+    }
+  }
+  return [...groups.values()];
+}
+
+function batchOf<D extends Dtype>(
+  observed: Observed[],
+  members: Window[],
+  window: number | undefined,
+  relative: boolean,
+  dtype: D,
+): Batch<D> {
+  const [{ state, sign }] = observed as [Observed];
+  const views = members.map(({ trajectory, start }) => {
+    const { times, values } = observed[trajectory] as Observed;
+    const end = window === undefined ? times.length : start + window;
+    const origin = relative ? (times[start] as number) : 0;
+    return { times: times.slice(start, end).map((time) => time - origin), values: values.subarray(start * state) };
+  });
+  const { all, places } = united(
+    views.flatMap(({ times }) => [...times]),
+    sign,
+  );
+  const size = views.length * state;
+  const array = dtype === "float32" ? Float32Array : Float64Array;
+  const [y0, target] = [new array(size), new array(all.length * size)];
+  const mask = new Uint8Array(all.length * size);
+  for (const [sample, { times, values }] of views.entries()) {
+    y0.set(values.subarray(0, state), sample * state);
+    for (const [i, time] of times.entries()) {
+      const row = (places.get(time) as number) * size + sample * state;
+      for (let j = 0; j < state; j++) {
+        const value = values[i * state + j] as number;
+        if (Number.isNaN(value)) continue;
+        target[row + j] = value;
+        mask[row + j] = 1;
+      }
+    }
+  }
+  const batch = { y0, times: Float64Array.from(all), target } as unknown as Batch<D>;
+  return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
+}
+
+/** All times in order, and the place of each; those that differ by rounding alone are one. */
+function united(times: number[], sign: number): { all: number[]; places: Map<number, number> } {
+  const sorted = [...new Set(times)].sort((a, b) => sign * (a - b));
+  const same = 1e-9 * Math.abs((sorted.at(-1) as number) - (sorted[0] as number));
+  const all: number[] = [];
+  const places = new Map<number, number>();
+  for (const time of sorted) {
+    if (all.length === 0 || Math.abs(time - (all.at(-1) as number)) > same) all.push(time);
+    places.set(time, all.length - 1);
+  }
+  return { all, places };
+}
