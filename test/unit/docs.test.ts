@@ -24,6 +24,8 @@ interface Example {
   readonly output: string | undefined;
 }
 
+/** Languages of the other blocks. */
+const elsewhere = new Set<string>();
 const examples = pages.flatMap(examplesOf);
 
 function examplesOf(page: string): Example[] {
@@ -35,7 +37,10 @@ function examplesOf(page: string): Example[] {
   for (const { groups = {} } of text.matchAll(parts)) {
     const { title, language, code, output } = groups;
     if (title) heading = title;
-    if (language !== "ts" && language !== "js") continue;
+    if (language !== "ts") {
+      if (language !== undefined) elsewhere.add(language);
+      continue;
+    }
     const name = `${page
       .replace(/^docs\//, "")
       .replace(".md", "")
@@ -94,6 +99,10 @@ test.concurrent.for(examples.filter((example) => example !== first && !ofErrors.
     if (example.output) expect(matches(output, example.output), output).toBe(true);
   },
 );
+
+test("only what cannot run in Node is left out", () => {
+  expect([...elsewhere].sort()).toEqual(["html", "js cloudflare", "python", "rust", "sh", "text"]);
+});
 
 test("every error code has its example", () => {
   const [union = ""] =
