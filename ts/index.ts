@@ -1,4 +1,9 @@
-// The public API, with both WebAssembly builds inside: nothing to await, fetch or configure.
+/**
+ * The public API.
+ *
+ * @module symplectic-adjoint
+ */
+// With both WebAssembly builds inside: nothing to await, fetch or configure.
 import relaxed from "../wasm/relaxed.wasm";
 import simd128 from "../wasm/simd.wasm";
 import { embed } from "./wasm.js";
