@@ -54,3 +54,29 @@ test("where WebAssembly may not be compiled, the error names the directive", () 
   const tried = `import * as api from "symplectic-adjoint"; ${blocked} console.log(code(() => gradient(api)));`;
   expect(node(tried)).toMatch(/^UNSUPPORTED: .*wasm-unsafe-eval/);
 });
+
+test("both builds come out whole, by the runtime's own decoder or the package's", () => {
+  for (const [simd, file] of [
+    ["simd128", "simd"],
+    ["relaxed", "relaxed"],
+  ]) {
+    for (const without of ["", "process.getBuiltinModule = undefined;"]) {
+      const compile = `const compile = WebAssembly.compile; const given = [];
+        WebAssembly.compile = (bytes) => { given.push(Buffer.from(bytes)); return compile(bytes); };`;
+      const read = `const url = import.meta.resolve("symplectic-adjoint/${file}.wasm");
+        const whole = (await import("node:fs")).readFileSync(new URL(url));`;
+      const tried = `${without} const api = await import("symplectic-adjoint"); WebAssembly.validate = () => true; ${compile} ${read}
+        await api.init({ simd: "${simd}" }).catch(() => {}); console.log(given.some((bytes) => bytes.equals(whole)));`;
+      expect(node(tried)).toBe("true");
+    }
+  }
+});
+
+test("a pool of the slim entry finds its worker", () => {
+  const pool = `import * as api from "symplectic-adjoint/slim";
+    await api.init({ module: import.meta.resolve("symplectic-adjoint/simd.wasm"), simd: "simd128" });
+    const pool = await api.parallel({ workers: 2 });
+    const { shape } = await pool.odeint(api.mlp({ widths: [2, 4, 2] }), new Float32Array(128), [0, 1]);
+    console.log(shape.join()); pool.close();`;
+  expect(node(pool)).toBe("2,64,2");
+});
