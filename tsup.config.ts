@@ -21,7 +21,7 @@ export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
   return {
-    entry: { index: "ts/index.ts", slim: "ts/slim.ts" },
+    entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts" },
     format: "esm",
     target: "es2022",
     platform: "neutral",
