@@ -135,13 +135,9 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
     return op(y0, parameters) as TensorLike;
   }
 
-  let layer: (new (options: NeuralOdeOptions) => LayerOf<TF>) | undefined;
-
-  function layerClass() {
-    if (!tf.layers || !tf.serialization) {
-      throw refused("OPTION", "tf", "TensorFlow.js with its layers, as in @tensorflow/tfjs", "one without");
-    }
-    const Base = tf.layers.Layer as unknown as new (options: object) => LayerBase;
+  function layerClass({ layers, serialization }: TensorFlow) {
+    if (!layers || !serialization) return undefined;
+    const Base = layers.Layer as unknown as new (options: object) => LayerBase;
     class NeuralODE extends Base {
       static readonly className = "NeuralODE";
       readonly #options: NeuralOdeOptions;
@@ -199,17 +195,19 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
         return super.dispose();
       }
     }
-    tf.serialization.registerClass(NeuralODE);
+    serialization.registerClass(NeuralODE);
     return NeuralODE as unknown as new (
       options: NeuralOdeOptions,
     ) => LayerOf<TF>;
   }
 
+  // At once, so that models with it can be loaded.
+  const Layer = layerClass(tf);
   return {
     odeint: solve as unknown as Bridge<TF>["odeint"],
     neuralODE(options) {
-      layer ??= layerClass();
-      return new layer(options);
+      if (Layer) return new Layer(options);
+      throw refused("OPTION", "tf", "TensorFlow.js with its layers, as in @tensorflow/tfjs", "one without");
     },
   };
 }

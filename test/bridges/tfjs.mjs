@@ -113,7 +113,11 @@ async function layer() {
 
   // Saved and loaded, it is the same.
   let saved;
-  await model.save(tf.io.withSaveHandler(async (artifacts) => ({ modelArtifactsInfo: {}, ...(saved = artifacts) })));
+  const keep = async (artifacts) => {
+    saved = artifacts;
+    return { modelArtifactsInfo: {} };
+  };
+  await model.save(tf.io.withSaveHandler(keep));
   const topology = JSON.parse(JSON.stringify(saved.modelTopology));
   const loaded = await tf.loadLayersModel(tf.io.fromMemory({ ...saved, modelTopology: topology }));
   assert.equal(difference(loaded.predict(x), model.predict(x)), 0);
