@@ -1,0 +1,9 @@
+// For Vite: the slim entry, whose files it puts into place.
+import * as api from "symplectic-adjoint/slim";
+import relaxed from "symplectic-adjoint/relaxed.wasm?url";
+import { check, checkPool } from "./check.mjs";
+
+window.result = (async () => {
+  await api.init({ module: new URL(relaxed, location.href), simd: "relaxed" });
+  return `slim: ${check(api)}, ${await checkPool(api)}`;
+})();
