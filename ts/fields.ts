@@ -259,7 +259,7 @@ export function choice<T extends string>(argument: string, value: T, names: read
   return value;
 }
 
-export const DTYPES: readonly Dtype[] = ["float32", "float64"];
+const DTYPES: readonly Dtype[] = ["float32", "float64"];
 const TIMES = ["none", "concat", "concatsquash"] as const;
 const ACTIVATIONS: readonly Activation[] = [
   ...(["tanh", "softplus", "silu", "relu", "sigmoid", "gelu", "sin", "elu", "identity"] as const),

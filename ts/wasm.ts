@@ -53,7 +53,7 @@ const probes: Record<Simd, number[]> = {
 };
 
 /** Whether this runtime runs a build. */
-export function supports(simd: Simd): boolean {
+function supports(simd: Simd): boolean {
   return typeof WebAssembly === "object" && WebAssembly.validate(new Uint8Array([...head, ...probes[simd]]));
 }
 
@@ -81,7 +81,10 @@ export async function init(options: InitOptions = {}): Promise<void> {
   const source = options.module === undefined ? bytesOf(simd) : await options.module;
   const module = await compile(source);
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
-    throw new SymplecticAdjointError("FILE", 'module is another module than "symplectic-adjoint/simd.wasm" or relaxed.wasm');
+    throw new SymplecticAdjointError(
+      "FILE",
+      'module is another module than "symplectic-adjoint/simd.wasm" or relaxed.wasm',
+    );
   }
   compiled = { module, simd };
 }

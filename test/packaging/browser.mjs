@@ -58,7 +58,9 @@ const server = createServer((request, response) => {
   if (pathname === "/page") {
     const script = searchParams.get("script");
     response.setHeader("content-type", types.html);
-    response.end(`<!doctype html><meta charset="utf-8"><title>Test</title><script type="module" src="/${script}"></script>`);
+    response.end(
+      `<!doctype html><meta charset="utf-8"><title>Test</title><script type="module" src="/${script}"></script>`,
+    );
     return;
   }
   const file = join(project, pathname);

@@ -1,5 +1,5 @@
 // The types, as a project sees them under either resolution.
-import { type Gradient, mlp, SymplecticAdjointError, valueAndGrad } from "symplectic-adjoint";
+import { type Gradient, mlp, type SymplecticAdjointError, valueAndGrad } from "symplectic-adjoint";
 import { init, odeint } from "symplectic-adjoint/slim";
 import { bridge } from "symplectic-adjoint/tfjs";
 

@@ -1,6 +1,7 @@
 // For Vite: the slim entry, whose files it puts into place.
-import * as api from "symplectic-adjoint/slim";
+
 import relaxed from "symplectic-adjoint/relaxed.wasm?url";
+import * as api from "symplectic-adjoint/slim";
 import { check, checkPool } from "./check.mjs";
 
 window.result = (async () => {
