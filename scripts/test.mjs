@@ -3,18 +3,9 @@
 import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
 import { ensureRust, install, root, run } from "./run.mjs";
+import { ended, step } from "./steps.mjs";
 
 const bin = (name) => join(root, "test/node_modules/.bin", name);
-let passed = 0;
-
-function step(title, body) {
-  console.log(`\n── ${title}`);
-  const start = performance.now();
-  body();
-  passed++;
-  console.log(`── ${title}: passed in ${((performance.now() - start) / 1000).toFixed(0)} s`);
-}
-
 step("packages", () => [".", "test", "test/platform", "demo", "experiments"].forEach(install));
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
@@ -45,4 +36,4 @@ step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 step("experiments", () => run("node", ["test/experiments.mjs"]));
-console.log(`\n${passed} passed, 0 failed`);
+ended();
