@@ -51,11 +51,11 @@ function line(method: GradientMethod, row: Row | undefined, most: number, chosen
     for (const { purposes, strength, text } of GROUPS) {
       const part = purposes.reduce((sum, purpose) => sum + (row.bytes?.[purpose] ?? 0), 0);
       const style = `width:${(100 * part) / most}%;${shade(colour, strength)}`;
-      track.append(element("span", { style, title: `${text}: ${bytes(part)}` }));
+      track.append(element("span", { class: "segment", style, title: `${text}: ${bytes(part)}` }));
     }
   } else if (row?.estimate) {
     track.append(
-      element("span", { class: "estimate", style: `width:${(100 * row.estimate) / most}%;color:${colour}` }),
+      element("span", { class: "segment estimate", style: `width:${(100 * row.estimate) / most}%;color:${colour}` }),
     );
   }
   const name = element("span", { class: "name" }, element("i", { style: `background:${colour}` }), method);

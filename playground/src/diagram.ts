@@ -121,7 +121,7 @@ function lane(method: GradientMethod): Lane {
   const cursor = shape("path", { d: `M2 39H${PITCH - 6}`, class: "cursor" });
   const svg = shape("svg", { viewBox: `0 0 ${STEPS * PITCH} 42`, "aria-hidden": "true" });
   svg.append(...cells.flatMap(({ state, stages, tapes }) => [state, ...stages, ...tapes]), cursor);
-  const gauge = element("span");
+  const gauge = element("span", { class: "fill" });
   const name = element("span", { class: "name" }, method, element("small", {}, TEXTS[method]));
   const row = element(
     "div",
