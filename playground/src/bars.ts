@@ -83,7 +83,8 @@ function agreement(method: GradientMethod, row: Row | undefined): string {
   if (row?.failure?.argument === "memoryBudget") return `needs ${bytes(row.failure.bytes ?? 0)}`;
   if (row?.failure) return row.failure.code;
   if (row?.difference === undefined || method === "symplectic") return "";
-  return row.difference === 0 ? "bitwise equal" : `off by ${row.difference.toExponential(1)}`;
+  if (row.difference === 0) return "bitwise equal";
+  return `off by ${row.difference < 1e-3 ? row.difference.toExponential(1) : `${Number((100 * row.difference).toPrecision(2))} %`}`;
 }
 
 /** How the memory grows with the steps, by the formula and by what was measured. */
@@ -93,6 +94,7 @@ function formula(problem: Problem, rows: readonly Row[]): string {
   if (!least) return "";
   const { steps, batch, stateSize, parameters } = problem;
   const numbers = lanes(batch) * stateSize;
+  // Where N is not known beforehand, states are kept in chunks.
   const state = `N = ${steps} steps, a state of n = ${grouped(numbers)} numbers of 4 bytes, ${grouped(parameters)} parameters. `;
   const kept = `symplectic keeps 4 n (N + 2) = ${bytes(4 * numbers * (steps + 2))} of states (measured: ${bytes(least.checkpoints)}); one step more adds ${bytes(4 * numbers + 16)}`;
   const taped = all ? `, and ${bytes(Math.round(all.tape / steps))} of tapes to backprop.` : ".";

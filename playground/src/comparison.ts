@@ -10,8 +10,8 @@ import type { Batch, Result } from "./task.js";
 const MOST = 2 ** 29;
 /** The estimate of those that tape all rests on `aca`, which tapes one step. */
 const ORDER: readonly GradientMethod[] = ["symplectic", "aca", "auto", "baseline", "backprop", "adjoint"];
-/** Gradients are taken more than once, for so many milliseconds at most, and the shortest time is told. */
-const [REPEATS, LONG] = [6, 80];
+/** The shortest time of several is told: of six, of three where those are slow, of one that is very slow. */
+const [SLOW, VERY_SLOW] = [20, 200];
 
 export class Comparison {
   readonly #field: Field<"float32">;
@@ -72,8 +72,8 @@ export class Comparison {
   #timed(method: GradientMethod): { result: Result; milliseconds: number } {
     let result: Result | undefined;
     let milliseconds = Number.POSITIVE_INFINITY;
-    const begin = performance.now();
-    for (let i = 0; i < REPEATS && (i === 0 || performance.now() - begin < LONG); i++) {
+    const enough = (taken: number) => taken >= (milliseconds > VERY_SLOW ? 1 : milliseconds > SLOW ? 3 : 6);
+    for (let i = 0; i === 0 || !enough(i); i++) {
       const start = performance.now();
       result = this.learner.task.gradient(this.#field, this.#batch, optionsOf(this.#config, method));
       milliseconds = Math.min(milliseconds, performance.now() - start);

@@ -38,7 +38,7 @@ export const TASKS: Record<TaskName, { title: string; text: string; about: strin
     title: "Pendulum",
     text: "The network is an energy H(q, p), and the motion is that of Hamilton’s equations, so that H is conserved whatever it has learned.",
     about: "Dots: swings seen for 4 s. Lines: learned swings, over the contours of the learned energy.",
-    defaults: {},
+    defaults: { rate: 0.005 },
   },
   "two-moons": {
     title: "Two moons",

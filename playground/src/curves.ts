@@ -63,9 +63,19 @@ function update(): void {
     scheduled = false;
     plots.loss?.setData([steps, scene?.loss.logarithmic ? losses.map((loss) => (loss > 0 ? loss : null)) : losses]);
     const { series } = scene ?? {};
+    byId<HTMLOutputElement>("series-error").value =
+      series && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
     if (series && plots.series)
       plots.series.setData([series.x, ...series.data, ...(fitted ?? series.data.map(() => []))]);
   });
+}
+
+/** Root mean square of the differences, where there are data. */
+function distance(data: readonly Values[], learned: readonly Values[]): number {
+  const squares = data.flatMap((values, i) =>
+    values.flatMap((value, j) => (value === null ? [] : [(value - (learned[i]?.[j] ?? Number.NaN)) ** 2])),
+  );
+  return Math.sqrt(squares.reduce((sum, square) => sum + square, 0) / squares.length);
 }
 
 function base(place: HTMLElement, height: number): Pick<uPlot.Options, "width" | "height" | "legend" | "cursor"> {

@@ -114,6 +114,7 @@ function answer(report: Report): void {
       curves.setScene(scene);
       morph.show(scene.morphs);
       byId("stats").replaceChildren();
+      byId("stats").dataset.step = "0";
       byId("build").textContent =
         `WebAssembly, ${report.simd === "relaxed" ? "relaxed SIMD" : "SIMD"}; one worker, on one core.`;
       document.body.dataset.run = String(report.run);

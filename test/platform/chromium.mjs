@@ -1,0 +1,29 @@
+// Chromium for the tests: that of the machine, or one that is installed.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
+
+export function launchChromium() {
+  return chromium.launch({
+    executablePath: findChromium(),
+    args: [...args, "--disable-component-update", "--disable-sync"],
+  });
+}
+
+function findChromium() {
+  const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+  const own = chromium.executablePath();
+  const found = [...places, own].find((place) => place && existsSync(place));
+  if (found) return found;
+  console.log("Installing Chromium …");
+  const debian = existsSync("/etc/debian_version") && process.getuid?.() === 0;
+  const cli = fileURLToPath(new URL("node_modules/playwright-core/cli.js", import.meta.url));
+  const install = debian
+    ? ["sh", ["-c", "apt-get update && apt-get install -y chromium"]]
+    : [process.execPath, [cli, "install", "chromium"]];
+  spawnSync(install[0], install[1], { stdio: ["ignore", "ignore", "inherit"] });
+  return debian ? "/usr/bin/chromium" : own;
+}
