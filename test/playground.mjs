@@ -1,7 +1,7 @@
 // The playground as a visitor has it: the built page on a host that knows nothing of it, below some path, in Chromium.
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { loadTensors, saveTensors } from "../dist/index.js";
@@ -25,7 +25,7 @@ async function open(hash = "", options = {}) {
   page.on("pageerror", (error) => errors.push(error));
   for (const [pattern, handler] of routes) await page.route(pattern, handler);
   await page.goto(`http://127.0.0.1:${port}/some/path/${hash}`);
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(30_000);
   return page;
 }
 
@@ -110,9 +110,12 @@ async function run() {
     await page.waitForFunction(
       () => Number(document.querySelector("#series-error").value.replace("rms error ", "")) < 0.15,
       undefined,
-      { timeout: 20_000 },
+      { timeout: 60_000 },
     );
     const seconds = (await page.evaluate(() => performance.now())) / 1000;
+    // On a machine that is busy otherwise the steps alone decide.
+    const busy = loadavg()[0] > availableParallelism() + 1;
+    assert.ok((await stepOf(page)) < 2000 && (busy || seconds < 20), `${seconds.toFixed(1)} s`);
     assert.ok((await lossOf(page)) < start / 30, "the loss has fallen");
     assert.notEqual(await imageOf(page, "#plane"), first);
     assert.notEqual(await imageOf(page, "#loss canvas"), curve);
@@ -222,6 +225,7 @@ async function run() {
   });
 
   await test("an address opens what it was copied from", async () => {
+    await set(page, "gradient", "aca");
     await set(page, "activation", "softplus");
     await set(page, "method", "dopri5");
     await set(page, "stepping", "tolerance");

@@ -103,9 +103,8 @@ function showRunning(): void {
 function answer(report: Report): void {
   switch (report.kind) {
     case "started":
-      // A model from a file brings its own configuration.
-      if (write(report.config) !== write(config)) {
-        config = report.config;
+      if (report.loaded) {
+        config = report.loaded;
         tellAddress();
         show();
       }

@@ -16,7 +16,8 @@ export type Request =
   | { kind: "load"; run: number; file: Uint8Array };
 
 export type Report =
-  | { kind: "started"; run: number; config: Config; scene: Scene; simd: Simd; parameters: number }
+  /** A model has been made; one from a file brings its configuration. */
+  | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
   | { kind: "picture"; run: number; picture: Picture }
   | { kind: "measured"; run: number; problem: Problem; rows: Row[] }

@@ -5,7 +5,7 @@ import simdUrl from "symplectic-adjoint/simd.wasm?url";
 import { init, simd } from "symplectic-adjoint/slim";
 import { relaxedSimd } from "wasm-feature-detect";
 import { Comparison } from "./comparison.js";
-import type { Config } from "./config.js";
+import { type Config, needsNewModel } from "./config.js";
 import { failureOf } from "./failure.js";
 import { Learner } from "./learner.js";
 import type { Failure, Report, Request } from "./messages.js";
@@ -45,9 +45,12 @@ function answer(request: Request): void {
       start(request.run, request.config, request.running);
       break;
     case "configure":
-      learner?.configure(request.config);
-      compare();
-      draw();
+      // What was sent before another model came back from a file is not of that one.
+      if (learner && !needsNewModel(learner.config, request.config)) {
+        learner.configure(request.config);
+        compare();
+        draw();
+      }
       break;
     case "run":
       setRunning(learner !== undefined);
@@ -82,7 +85,7 @@ function start(next: number, config: Config, go: boolean, parameters?: Float32Ar
     learner?.dispose();
     [learner, run] = [made, next];
     const { scene } = made.task;
-    tell({ kind: "started", run, config, scene, simd: simd(), parameters: made.field.parameters.length });
+    tell({ kind: "started", run, loaded: parameters && config, scene, simd: simd() });
     if (!scene.morphs) at = 1;
     setRunning(go);
     compare();
