@@ -6,9 +6,9 @@ import { install, root } from "./run.mjs";
 
 let options;
 try {
-  options = parseArgs({ options: { build: { type: "boolean" }, port: { type: "string" } } }).values;
+  options = parseArgs({ options: { build: { type: "boolean" } } }).values;
 } catch (error) {
-  console.error(`${error.message}\nusage: npm run playground [-- --build | --port NUMBER]`);
+  console.error(`${error.message}\nusage: npm run playground [-- --build]`);
   process.exit(2);
 }
 // npm swallows a flag that stands before its own "--", but says so in the environment.
@@ -20,6 +20,6 @@ const configFile = `${root}/playground/vite.config.mjs`;
 await build({ configFile, logLevel: only ? "info" : "warn" });
 if (!only) {
   const open = process.stdout.isTTY && !process.env.CI;
-  const server = await preview({ configFile, preview: { port: Number(options.port ?? 4173), open } });
+  const server = await preview({ configFile, preview: { open } });
   server.printUrls();
 }

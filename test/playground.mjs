@@ -271,6 +271,15 @@ async function run() {
     await wild.context().close();
   });
 
+  await test("a gradient that takes long does not hold the page up", async () => {
+    const slow = await open("#task=two-moons&layers=4&width=128&method=dopri8&steps=64");
+    await slow.waitForFunction(() => document.body.dataset.run === "1");
+    await slow.locator("#tasks label", { hasText: "Spiral" }).click();
+    await passStep(slow, 0);
+    assert.equal(await slow.$eval("body", (body) => body.dataset.run), "2");
+    await slow.context().close();
+  });
+
   await test("without its module the page tells why", async () => {
     const cut = await open("", { routes: [["**/*.wasm", (route) => route.fulfill({ status: 404, body: "none" })]] });
     await noticeOf(cut, "start").waitFor();

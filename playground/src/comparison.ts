@@ -50,7 +50,7 @@ export class Comparison {
       this.#reference ??= gradient.parameters;
       this.problem ??= {
         steps: stats.accepted,
-        batch: gradient.y0.length / this.#field.stateSize || this.#batch.y0.length / 2,
+        batch: gradient.y0.length / this.#field.stateSize,
         stateSize: this.#field.stateSize,
         outputs: this.#batch.times.length,
         parameters: gradient.parameters.length,

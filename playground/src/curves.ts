@@ -51,7 +51,7 @@ export function addLosses(last: number, values: Float64Array): void {
 }
 
 export function setFitted(values: Values[] | undefined): void {
-  fitted = values;
+  fitted = values?.map((line) => line.map((value) => (Number.isFinite(value) ? value : null)));
   update();
 }
 

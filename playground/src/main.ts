@@ -167,7 +167,7 @@ function showStats(step: number, stats: StepStats): void {
 
 const WHAT: Record<Failure["during"], string> = {
   training: "Training has stopped",
-  picture: "The learned field could not be solved over the whole time",
+  picture: "What has been learned could not be drawn",
   start: "The model could not be made",
   load: "The file was not loaded",
   save: "The model was not saved",

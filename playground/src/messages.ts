@@ -101,6 +101,4 @@ export interface Picture {
   /** An energy or a density on a grid of so many a side, rows from the bottom. */
   readonly levels?: { readonly side: number; readonly values: Float32Array; readonly filled: boolean };
   readonly series?: Values[];
-  readonly at: number;
-  readonly error?: Failure;
 }

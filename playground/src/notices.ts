@@ -9,6 +9,8 @@ export interface Action {
 const region = byId("notices");
 
 export function notice(kind: string, text: string, actions: readonly Action[] = [], urgent = true): void {
+  // One that stands there already is not announced again.
+  if (region.querySelector(`[data-kind="${kind}"] p`)?.textContent === text) return;
   dismiss(kind);
   const buttons = actions.map(({ text, run }) => {
     const button = element("button", { type: "button" }, text);
@@ -27,5 +29,5 @@ export function notice(kind: string, text: string, actions: readonly Action[] = 
 }
 
 export function dismiss(kind: string): void {
-  for (const old of region.querySelectorAll(`[data-kind="${CSS.escape(kind)}"]`)) old.remove();
+  for (const old of region.querySelectorAll(`[data-kind="${kind}"]`)) old.remove();
 }

@@ -6,6 +6,8 @@ export function optionsOf(config: Config, gradient: GradientMethod = config.grad
   const { method, stepping, steps, tolerance, budget } = config;
   return {
     method,
+    // A field that has become so stiff would hold the worker up for long.
+    maxSteps: 10_000,
     gradient,
     ...(stepping === "fixed" ? { steps } : { rtol: tolerance, atol: tolerance }),
     ...(gradient === "auto" && { memoryBudget: 1024 * budget }),

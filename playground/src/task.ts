@@ -4,7 +4,9 @@ import {
   type Gradient,
   type GradientOptions,
   meanSquaredError,
+  odeint,
   type SolveStats,
+  SymplecticAdjointError,
   valueAndGrad,
 } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
@@ -41,6 +43,23 @@ export function squaredError(field: Field<"float32">, batch: Batch, options: Gra
   return { value, gradient, stats: solution.stats };
 }
 
+/** A solution at times; where a field that is not yet learned leads astray, up to there, and NaN from there on. */
+export function solved(
+  field: Field<"float32">,
+  y0: Float32Array,
+  times: readonly number[],
+  options: GradientOptions,
+): Float32Array {
+  try {
+    return odeint(field, y0, times, { ...options, partial: true }).y;
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError && error.partial)) throw error;
+    const y = new Float32Array(times.length * y0.length).fill(Number.NaN);
+    y.set(error.partial.y);
+    return y;
+  }
+}
+
 /** The widths of a network with so many inputs and outputs. */
 export function widths(config: Config, inputs: number, outputs = inputs): number[] {
   return [inputs, ...Array<number>(config.layers).fill(config.width), outputs];
@@ -58,5 +77,10 @@ export function gridOf([left, right, bottom, top]: Extent, side: number): Float3
 
 /** Column `index` of rows of two, as numbers. */
 export function column(rows: Float32Array, index: 0 | 1): number[] {
-  return Array.from({ length: rows.length / 2 }, (_, i) => rows[2 * i + index] as number);
+  return range(rows.length / 2).map((i) => rows[2 * i + index] as number);
+}
+
+/** 0, 1 … below a length. */
+export function range(length: number): number[] {
+  return Array.from({ length }, (_, i) => i);
 }

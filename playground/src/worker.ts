@@ -131,14 +131,10 @@ function draw(): void {
     return;
   }
   const start = performance.now();
-  const { field } = learner;
   try {
     tell({ kind: "picture", run, picture: learner.picture(at) });
   } catch (error) {
-    // An untrained field may go astray over the whole time: the vectors tell where.
-    const failure = failureOf("picture", error);
-    if (field.parameters.some((value) => !Number.isFinite(value))) fail("training", error);
-    else tell({ kind: "failed", run, failure });
+    fail("picture", error);
   }
   // A slow picture does not keep from learning.
   pictureDue = performance.now() + Math.max(FRAME, 3 * (performance.now() - start));

@@ -1,9 +1,9 @@
 // The Hudson Bay record in logarithms of mean 0 and deviation 1, short windows first: over a long one an untrained field
 // goes astray, and its gradient with it.
-import { mlp, odeint } from "symplectic-adjoint/slim";
+import { mlp } from "symplectic-adjoint/slim";
 import text from "../../../data/lynx-hare.csv?raw";
 import type { Values } from "../messages.js";
-import { type Batch, column, gridOf, squaredError, type Task, widths } from "../task.js";
+import { type Batch, column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
 
 const SCHEDULE = [
   { until: 150, length: 3, factor: 1 },
@@ -42,7 +42,7 @@ function learned(pelts: number, { mean, deviation }: Unit): number {
 
 export function lynxHare(): Task {
   const grid = gridOf(extent, SIDE);
-  const fine = Array.from({ length: FINE * (years.length - 1) + 1 }, (_, i) => i / FINE);
+  const fine = range(FINE * (years.length - 1) + 1).map((i) => i / FINE);
   const pelts = (index: 0 | 1): Values =>
     fine.map((_, i) => (i % FINE === 0 ? (rows[i / FINE]?.[(index + 1) as 1 | 2] ?? null) : null));
   return {
@@ -64,17 +64,17 @@ export function lynxHare(): Task {
     batch(step): Batch {
       const { length, factor } = SCHEDULE.find(({ until }) => step < until) as (typeof SCHEDULE)[0];
       const starts = years.length - length + 1;
-      const times = Array.from({ length }, (_, year) => year);
+      const times = range(length);
       const target = Float32Array.from(times.flatMap((year) => [...states.subarray(2 * year, 2 * (year + starts))]));
       return { y0: states.slice(0, 2 * starts), times, target, factor, note: `windows of ${length} years` };
     },
     gradient: squaredError,
     picture(field, options) {
-      const { y } = odeint(field, states.slice(0, 2), fine, options);
+      const y = solved(field, states.slice(0, 2), fine, options);
       const series = units.map(({ mean, deviation }, i) =>
         column(y, i as 0 | 1).map((value) => Math.exp(value * deviation + mean)),
       );
-      return { field: field.evaluate(0, grid), fieldSide: SIDE, paths: [y], series, at: 1 };
+      return { field: field.evaluate(0, grid), fieldSide: SIDE, paths: [y], series };
     },
   };
 }

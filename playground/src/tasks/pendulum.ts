@@ -1,12 +1,12 @@
 // A pendulum, q' = p and p' = −sin q, learned as the energy that drives it.
 import { custom, type HamiltonianField, hamiltonian, odeint } from "symplectic-adjoint/slim";
 import { uniform } from "../random.js";
-import { column, gridOf, squaredError, type Task, widths } from "../task.js";
+import { column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
 
 const [BATCH, INTERVALS, SPACING, SIDE, LEVELS, LONG] = [32, 8, 0.5, 20, 48, 20];
 const extent = [-3.1, 3.1, -2.4, 2.4] as const;
-const times = Array.from({ length: INTERVALS + 1 }, (_, i) => i * SPACING);
-const long = Array.from({ length: 10 * LONG + 1 }, (_, i) => i / 10);
+const times = range(INTERVALS + 1).map((i) => i * SPACING);
+const long = range(10 * LONG + 1).map((i) => i / 10);
 /** Swings that are drawn: the last one is followed for long. */
 const STARTS = Float32Array.of(0.5, 0, 1.1, 0, 1.7, 0, 2.3, 0);
 
@@ -57,12 +57,10 @@ export function pendulum(seed: number): Task {
     picture(learned, options) {
       // Fixed steps are counted by the interval: as long ones as in training.
       const steps = options.steps === undefined ? {} : { steps: undefined, stepSize: SPACING / options.steps };
-      const { y, shape } = odeint(learned, STARTS, long, { ...options, ...steps });
-      const paths = Array.from({ length: shape[1] }, (_, path) => {
-        const rows = new Float32Array(2 * shape[0]);
-        for (let i = 0; i < shape[0]; i++) rows.set(y.subarray(2 * (i * shape[1] + path)).subarray(0, 2), 2 * i);
-        return rows;
-      });
+      const y = solved(learned, STARTS, long, { ...options, ...steps });
+      const paths = range(STARTS.length / 2).map((path) =>
+        Float32Array.from(long.flatMap((_, i) => [...y.subarray(i * STARTS.length + 2 * path).subarray(0, 2)])),
+      );
       const energy = (learned as HamiltonianField<"float32">).energy(levels);
       return {
         field: learned.evaluate(0, grid),
@@ -70,7 +68,6 @@ export function pendulum(seed: number): Task {
         paths,
         levels: { side: LEVELS, values: energy, filled: false },
         series: [column(paths.at(-1) as Float32Array, 0)],
-        at: 1,
       };
     },
   };

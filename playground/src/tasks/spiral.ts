@@ -2,12 +2,12 @@
 import { custom, type Field, mlp, odeint } from "symplectic-adjoint/slim";
 import type { Values } from "../messages.js";
 import { uniform } from "../random.js";
-import { type Batch, column, gridOf, squaredError, type Task, widths } from "../task.js";
+import { type Batch, column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
 
 const [POINTS, DURATION, LENGTH, BATCH, SIDE, FINE] = [201, 10, 11, 64, 20, 4];
-const times = Array.from({ length: POINTS }, (_, i) => (i * DURATION) / (POINTS - 1));
+const times = range(POINTS).map((i) => (i * DURATION) / (POINTS - 1));
 /** Times at which the solution is drawn. */
-const fine = Array.from({ length: FINE * (POINTS - 1) + 1 }, (_, i) => (i * DURATION) / (FINE * (POINTS - 1)));
+const fine = range(FINE * (POINTS - 1) + 1).map((i) => (i * DURATION) / (FINE * (POINTS - 1)));
 const extent = [-2.4, 2.4, -2.4, 2.4] as const;
 
 /** The field that is to be learned; it is only solved, never transposed. */
@@ -41,7 +41,7 @@ export function spiral(seed: number): Task {
       mlp({ widths: widths(config, 2), activation: config.activation, seed: config.seed, dtype: "float32" }),
     batch(step): Batch {
       const random = uniform(seed * 1_000_003 + step);
-      const starts = Array.from({ length: BATCH }, () => Math.floor(random() * (POINTS + 1 - LENGTH)));
+      const starts = range(BATCH).map(() => Math.floor(random() * (POINTS + 1 - LENGTH)));
       const at = (offset: number) => starts.flatMap((start) => [...data.subarray(2 * (start + offset)).slice(0, 2)]);
       const window = times.slice(0, LENGTH);
       const target = Float32Array.from(window.flatMap((_, offset) => at(offset)));
@@ -49,9 +49,9 @@ export function spiral(seed: number): Task {
     },
     gradient: squaredError,
     picture(learned, options) {
-      const { y } = odeint(learned, data.slice(0, 2), fine, options);
+      const y = solved(learned, data.slice(0, 2), fine, options);
       const series = [column(y, 0), column(y, 1)];
-      return { field: learned.evaluate(0, grid), fieldSide: SIDE, paths: [y], series, at: 1 };
+      return { field: learned.evaluate(0, grid), fieldSide: SIDE, paths: [y], series };
     },
   };
 }

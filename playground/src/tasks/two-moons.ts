@@ -64,7 +64,7 @@ export function twoMoons(seed: number): Task {
       const slopes = field.evaluate(time, atRest(grid));
       // Drawn the way of the samples: from noise to data.
       const drawn = grid.map((_, i) => -(slopes[3 * (i >> 1) + (i % 2)] as number));
-      return { field: drawn, fieldSide: SIDE, paths: [], points, levels: { side: LEVELS, values, filled: true }, at };
+      return { field: drawn, fieldSide: SIDE, paths: [], points, levels: { side: LEVELS, values, filled: true } };
     },
   };
 }
