@@ -10,7 +10,7 @@ type Purpose = Exclude<keyof Bytes, "total">;
 /** Purposes that are shown together, from what grows most. */
 const GROUPS: readonly { text: string; purposes: readonly Purpose[]; strength: number }[] = [
   { text: "tapes", purposes: ["tape"], strength: 100 },
-  { text: "states x_n", purposes: ["checkpoints", "records"], strength: 66 },
+  { text: "states xₙ", purposes: ["checkpoints", "records"], strength: 66 },
   { text: "stages", purposes: ["stages"], strength: 46 },
   { text: "parameters and their gradient", purposes: ["network", "gradient"], strength: 30 },
   { text: "outputs, workspace", purposes: ["output", "cotangent", "workspace"], strength: 16 },

@@ -10,7 +10,7 @@ import type { Batch, Result } from "./task.js";
 const MOST = 2 ** 29;
 /** The estimate of those that tape all rests on `aca`, which tapes one step. */
 const ORDER: readonly GradientMethod[] = ["symplectic", "aca", "auto", "baseline", "backprop", "adjoint"];
-/** The shortest time of several is told: of six, of three where those are slow, of one that is very slow. */
+/** The shortest time of several is told: of six, of three where those are slow, of two that are very slow. */
 const [SLOW, VERY_SLOW] = [20, 200];
 
 export class Comparison {
@@ -72,7 +72,7 @@ export class Comparison {
   #timed(method: GradientMethod): { result: Result; milliseconds: number } {
     let result: Result | undefined;
     let milliseconds = Number.POSITIVE_INFINITY;
-    const enough = (taken: number) => taken >= (milliseconds > VERY_SLOW ? 1 : milliseconds > SLOW ? 3 : 6);
+    const enough = (taken: number) => taken >= (milliseconds > VERY_SLOW ? 2 : milliseconds > SLOW ? 3 : 6);
     for (let i = 0; i === 0 || !enough(i); i++) {
       const start = performance.now();
       result = this.learner.task.gradient(this.#field, this.#batch, optionsOf(this.#config, method));

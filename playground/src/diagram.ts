@@ -38,7 +38,7 @@ let [time, playing, visible, before] = [0, false, false, 0];
 
 export function setUp(): void {
   lanes = GRADIENTS.map(lane);
-  const key = element("p", { class: "hint" }, "● state x_n   ▪ stage state   ▮ tape of one use of the network");
+  const key = element("p", { class: "hint" }, "● state xₙ, ▪ stage state, ▮ tape of one use of the network");
   place.append(
     element("div", { class: "lanes" }, ...lanes.map(({ row }) => row)),
     element("div", { class: "player" }, play, slider, phase),

@@ -8,17 +8,19 @@ import { Comparison } from "./comparison.js";
 import { type Config, needsNewModel } from "./config.js";
 import { failureOf } from "./failure.js";
 import { Learner } from "./learner.js";
-import type { Failure, Report, Request } from "./messages.js";
+import type { Failure, Report, Request, Row } from "./messages.js";
 import { loadModel, saveModel } from "./model-file.js";
 
-/** Milliseconds: of steps at a stretch, between pictures, and between comparisons where the steps follow the model. */
-const [STRETCH, FRAME, AGAIN] = [30, 80, 8000];
+/** Milliseconds: of steps at a stretch, between pictures, to the second comparison, and between those that follow. */
+const [STRETCH, FRAME, SOON, AGAIN] = [30, 80, 2000, 10_000];
 
 let [run, running, looping, at] = [0, false, false, 1];
 let [pictureDue, comparisonDue] = [0, 0];
 let learner: Learner | undefined;
 let comparison: Comparison | undefined;
 let compared: string | undefined;
+/** The latest row of each method; comparisons of what is set now. */
+let [rows, comparisons]: [Row[], number] = [[], 0];
 
 /** Requests wait until the module is there. */
 const ready = prepare();
@@ -101,7 +103,7 @@ async function loop(): Promise<void> {
     if (running) advance(STRETCH);
     if (performance.now() >= pictureDue && (running || pictureDue === 0)) draw();
     if (comparison) measure(comparison);
-    else if (running && performance.now() > comparisonDue) compare();
+    else if (running && performance.now() > comparisonDue) compare({ again: true });
     await new Promise((resolve) => setTimeout(resolve));
   }
   looping = false;
@@ -140,7 +142,9 @@ function draw(): void {
   pictureDue = performance.now() + Math.max(FRAME, 3 * (performance.now() - start));
 }
 
-function compare(): void {
+/** Begins a comparison; one again of the same problem has the steps of a field that has changed, and code that is warm. */
+function compare({ again = false } = {}): void {
+  if (!again) [rows, comparisons] = [[], 0];
   comparison?.dispose();
   comparison = undefined;
   if (!learner) return;
@@ -157,14 +161,15 @@ function compare(): void {
 function measure(present: Comparison): void {
   const start = performance.now();
   present.next();
-  const { problem, rows } = present;
-  if (problem) tell({ kind: "measured", run, problem, rows: [...rows] });
+  const { problem } = present;
+  const measured = present.rows.map(({ method }) => method);
+  rows = [...present.rows, ...rows.filter(({ method }) => !measured.includes(method))];
+  if (problem) tell({ kind: "measured", run, problem, rows });
   if (!present.done) return;
   present.dispose();
   comparison = undefined;
-  const { stepping } = (learner as Learner).config;
-  const pause = Math.max(AGAIN, 40 * (performance.now() - start));
-  comparisonDue = stepping === "tolerance" ? performance.now() + pause : Number.POSITIVE_INFINITY;
+  const taken = performance.now() - start;
+  comparisonDue = performance.now() + (comparisons++ === 0 ? Math.max(SOON, 10 * taken) : Math.max(AGAIN, 100 * taken));
 }
 
 function save(): void {
