@@ -1,4 +1,5 @@
-import { writeFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
 import { defineConfig } from "tsup";
 
@@ -12,18 +13,33 @@ const worker = buildSync({
   target: "es2022",
 }).outputFiles[0]?.text as string;
 
-export default defineConfig({
-  entry: { index: "ts/index.ts", slim: "ts/slim.ts" },
-  format: "esm",
-  target: "es2022",
-  platform: "neutral",
-  // Disposable is newer than the libraries that most projects name.
-  dts: { banner: '/// <reference lib="esnext.disposable" />' },
-  clean: true,
-  // The shared part of both entries is one file, so that they share one WASM instance too.
-  splitting: true,
-  loader: { ".wasm": "base64" },
-  define: { WORKER_SOURCE: JSON.stringify(worker) },
-  // For those who have to serve it themselves.
-  onSuccess: async () => writeFileSync("dist/worker.js", worker),
+const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("wasm/simd.wasm")] as const;
+const both = Buffer.concat([relaxed, simd128]);
+const places = { relaxed: [0, relaxed.length], simd128: [relaxed.length, both.length] };
+
+export default defineConfig(async () => {
+  await init();
+  const stream = Buffer.from(compress(both, 22)).toString("base64");
+  return {
+    entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts" },
+    format: "esm",
+    target: "es2022",
+    platform: "neutral",
+    // Disposable is newer than the libraries that most projects name.
+    dts: { banner: '/// <reference lib="esnext.disposable" />' },
+    clean: true,
+    // The shared part of both entries is one file, so that they share one WASM instance too.
+    splitting: true,
+    define: {
+      WORKER_SOURCE: JSON.stringify(worker),
+      BUILDS: JSON.stringify(stream),
+      BUILD_PLACES: JSON.stringify(places),
+    },
+    onSuccess: async () => {
+      // For those who have to serve it themselves, and the slim entry.
+      writeFileSync("dist/worker.js", worker);
+      // What is bundled keeps its licence.
+      cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");
+    },
+  };
 });

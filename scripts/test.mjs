@@ -3,19 +3,10 @@
 import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
 import { ensureRust, install, root, run } from "./run.mjs";
+import { ended, step } from "./steps.mjs";
 
 const bin = (name) => join(root, "test/node_modules/.bin", name);
-let passed = 0;
-
-function step(title, body) {
-  console.log(`\n── ${title}`);
-  const start = performance.now();
-  body();
-  passed++;
-  console.log(`── ${title}: passed in ${((performance.now() - start) / 1000).toFixed(0)} s`);
-}
-
-step("packages", () => [".", "test", "test/platform", "demo", "experiments"].forEach(install));
+step("packages", () => [".", "test", "test/platform", "demo", "experiments", "playground"].forEach(install));
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
 step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
@@ -29,6 +20,7 @@ step("types", () => {
   buildPackage();
   run("npx", ["tsc", "-p", "."]);
   run("npx", ["tsc", "-p", "test"]);
+  run("npx", ["tsc", "-p", "playground"]);
 });
 for (const build of ["simd128", "relaxed"]) {
   const env = { ...process.env, SIMD: build };
@@ -43,6 +35,7 @@ step("Deno", () => {
 });
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
+step("playground", () => run("node", ["test/playground.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 step("experiments", () => run("node", ["test/experiments.mjs"]));
-console.log(`\n${passed} passed, 0 failed`);
+ended();

@@ -3,19 +3,15 @@
  *
  * @module symplectic-adjoint
  */
-// With both WebAssembly builds inside: nothing to await, fetch or configure.
-import relaxed from "../wasm/relaxed.wasm";
-import simd128 from "../wasm/simd.wasm";
+// With both WebAssembly builds and the worker inside: nothing to await, fetch or configure.
+import { unpack } from "./builds.js";
+import { carryWorker } from "./threads.js";
 import { embed } from "./wasm.js";
 
-embed({ simd128: () => decode(simd128), relaxed: () => decode(relaxed) });
+// The source of worker.ts, put in when the package is built.
+declare const WORKER_SOURCE: string;
 
-// A plain loop: a callback for each byte would take most of the time to the first gradient.
-function decode(base64: string): Uint8Array<ArrayBuffer> {
-  const text = atob(base64);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return bytes;
-}
+embed({ simd128: () => unpack("simd128"), relaxed: () => unpack("relaxed") });
+carryWorker(() => WORKER_SOURCE);
 
-export * from "./slim.js";
+export * from "./api.js";

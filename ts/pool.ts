@@ -26,7 +26,7 @@ export interface ParallelOptions {
    * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
    * `symplectic-adjoint/worker.js`.
    */
-  workerUrl?: string | URL;
+  workerUrl?: string | { readonly href: string };
 }
 
 /** The transpose of a solve in a pool. */
@@ -101,7 +101,7 @@ export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   const valid = (value: number) => count.valid(value) && value <= 1024;
   const workers = numberOption("workers", options.workers, await cores(), "an integer from 1 to 1024", valid);
   const { module, simd } = await moduleInUse();
-  const pool = new Workers(workerUrl);
+  const pool = new Workers(workerUrl as string | URL | undefined);
   try {
     await pool.start(workers, { kind: "start", module, simd });
   } catch (error) {

@@ -1,9 +1,12 @@
 // A worker of whatever runtime, as the pool sees it.
 import { SymplecticAdjointError } from "./errors.js";
 
-// The source of worker.ts, put in when the package is built.
-declare const WORKER_SOURCE: string;
-const source = WORKER_SOURCE;
+let carried: () => string | URL = () => "";
+
+/** Hands over the worker that an entry has: the source of one, or the address of its file. */
+export function carryWorker(worker: () => string | URL): void {
+  carried = worker;
+}
 
 /** A worker: what it says goes to `hear`, its end to `die`. */
 export interface Thread {
@@ -41,6 +44,7 @@ const globals = globalThis as unknown as {
   Worker?: new (url: string | URL, options: object) => WebWorker;
   process?: { versions?: { node?: string; bun?: string } };
   navigator?: { hardwareConcurrency?: number };
+  location?: { href: string };
 };
 
 // Node's own worker, except in Bun, which has the web's as well.
@@ -58,7 +62,8 @@ export async function cores(): Promise<number> {
 /** Starts a worker: from a URL if given, else from the source that the package carries. */
 export async function startThread(url: string | URL | undefined, ears: Ears): Promise<Thread> {
   try {
-    return node ? await startNode(url, ears) : startWeb(url, ears);
+    const worker = url === undefined ? carried() : new URL(url, globals.location?.href);
+    return node ? await startNode(worker, ears) : startWeb(worker, ears);
   } catch (cause) {
     throw notStarted(cause, url);
   }
@@ -69,15 +74,17 @@ export function notStarted(cause: unknown, url: string | URL | undefined): Sympl
   const text = cause instanceof Error ? cause.message : String(cause ?? "no reason given");
   const hint =
     url === undefined
-      ? "where a Content-Security-Policy forbids workers from blob:, serve symplectic-adjoint/worker.js and give its address as workerUrl"
+      ? "where a Content-Security-Policy forbids workers from blob:, or a bundler has left the slim entry's worker behind, serve symplectic-adjoint/worker.js and give its address as workerUrl"
       : `is the package's worker.js at ${url}?`;
   return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
 }
 
-async function startNode(url: string | URL | undefined, { hear, die }: Ears): Promise<Thread> {
+async function startNode(carried: string | URL, { hear, die }: Ears): Promise<Thread> {
   const threads = "node:worker_threads";
   const { Worker } = await import(/* @vite-ignore */ threads);
-  const worker: NodeWorker = url === undefined ? new Worker(source, { eval: true }) : new Worker(new URL(url));
+  // Flags as --input-type, which this process may have been started with, are not for files.
+  const worker: NodeWorker =
+    typeof carried === "string" ? new Worker(carried, { eval: true }) : new Worker(carried, { execArgv: [] });
   worker.on("message", hear);
   worker.on("error", die);
   worker.on("messageerror", die);
@@ -89,12 +96,13 @@ async function startNode(url: string | URL | undefined, { hear, die }: Ears): Pr
   };
 }
 
-function startWeb(url: string | URL | undefined, { hear, die }: Ears): Thread {
+function startWeb(carried: string | URL, { hear, die }: Ears): Thread {
   if (!globals.Worker) throw new Error("this runtime has no workers");
-  const address = url ?? URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
+  const blob = typeof carried === "string" && URL.createObjectURL(new Blob([carried], { type: "text/javascript" }));
+  const address = blob || carried;
   const worker = new globals.Worker(address, { type: "module" });
   worker.addEventListener("message", ({ data }) => {
-    if (url === undefined) URL.revokeObjectURL(address as string);
+    if (blob) URL.revokeObjectURL(blob);
     hear(data);
   });
   worker.addEventListener("error", (event) => die(event.error ?? new Error(event.message || "it failed to load")));

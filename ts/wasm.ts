@@ -54,7 +54,7 @@ const probes: Record<Simd, number[]> = {
 };
 
 /** Whether this runtime runs a build. */
-export function supports(simd: Simd): boolean {
+function supports(simd: Simd): boolean {
   return typeof WebAssembly === "object" && WebAssembly.validate(new Uint8Array([...head, ...probes[simd]]));
 }
 
@@ -62,7 +62,8 @@ export function supports(simd: Simd): boolean {
  * Compiles asynchronously, brings a module of your own, or forces a build. Optional: without it the default entry
  * instantiates its inlined module on first use. The `slim` entry has none and needs it.
  *
- * @throws `OPTION` after the first use with another build; `UNSUPPORTED` where the runtime cannot run it.
+ * @throws `OPTION` after the first use with another build; `FILE` where `module` cannot be read or is something else;
+ * `UNSUPPORTED` where the runtime cannot run it, or a Content-Security-Policy forbids it.
  */
 export async function init(options: InitOptions = {}): Promise<void> {
   if (options === null || typeof options !== "object") {
@@ -79,7 +80,14 @@ export async function init(options: InitOptions = {}): Promise<void> {
   }
   ensureSupport(simd);
   const source = options.module === undefined ? bytesOf(simd) : await options.module;
-  compiled = { module: await compile(source), simd };
+  const module = await compile(source);
+  if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
+    throw new SymplecticAdjointError(
+      "FILE",
+      'module is another module than "symplectic-adjoint/simd.wasm" or relaxed.wasm',
+    );
+  }
+  compiled = { module, simd };
 }
 
 /** The module in use, or to be used, compiled without holding this thread up. */
@@ -90,29 +98,50 @@ export async function moduleInUse(): Promise<{ module: WebAssembly.Module; simd:
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source;
-  const bytes = source instanceof ArrayBuffer || ArrayBuffer.isView(source);
-  const fetched = typeof Response === "function" && source instanceof Response;
-  if (!bytes && !fetched && !(typeof source === "string" || source instanceof URL)) {
-    throw refused("OPTION", "module", "a WebAssembly.Module, bytes, a Response or a URL", describe(source));
+  const bytes = await read(source);
+  if (![0, 97, 115, 109].every((byte, i) => bytes[i] === byte)) {
+    const name = typeof source === "string" || source instanceof URL ? String(source) : "module";
+    throw new SymplecticAdjointError("FILE", `${name} is no WebAssembly module: it begins with ${start(bytes)}`);
   }
   try {
-    if (typeof source === "string" || source instanceof URL) return await compile(await read(String(source)));
-    if (typeof Response === "function" && source instanceof Response) {
-      if (!source.ok) throw new Error(`${source.url} answered ${source.status} ${source.statusText}`);
-      // Not compileStreaming: a server may not send the MIME type that it insists on.
-      return await WebAssembly.compile(await source.arrayBuffer());
-    }
-    return await WebAssembly.compile(source as BufferSource);
+    // Not compileStreaming: a server may not send the MIME type that it insists on.
+    return await WebAssembly.compile(bytes);
   } catch (cause) {
     throw unsupported(cause);
   }
 }
 
-async function read(url: string): Promise<object> {
-  if (!url.startsWith("file:")) return fetch(url);
-  // Only a runtime with files comes here; a bundler is not to look for the module.
-  const files = "node:fs/promises";
-  return (await import(/* @vite-ignore */ files)).readFile(new URL(url));
+/** How a file begins, to tell what it is instead: a page for all addresses, as servers of applications send it, or nothing. */
+function start(bytes: Uint8Array): string {
+  return bytes.length === 0 ? "nothing" : JSON.stringify(String.fromCharCode(...bytes.subarray(0, 15)));
+}
+
+async function read(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
+  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  if (ArrayBuffer.isView(source)) {
+    return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
+  }
+  if (typeof Response === "function" && source instanceof Response) {
+    if (!source.ok) {
+      const message = `${source.url || "the Response"} answered ${source.status} ${source.statusText}`.trim();
+      throw new SymplecticAdjointError("FILE", `${message}, and not a WebAssembly module`);
+    }
+    return new Uint8Array(await source.arrayBuffer());
+  }
+  if (typeof source !== "string" && !(source instanceof URL)) {
+    throw refused("OPTION", "module", "a WebAssembly.Module, bytes, a Response or a URL", describe(source));
+  }
+  const url = String(source);
+  try {
+    if (!url.startsWith("file:")) return await read(await fetch(url));
+    // Only a runtime with files comes here; a bundler is not to look for the module.
+    const files = "node:fs/promises";
+    return await (await import(/* @vite-ignore */ files)).readFile(new URL(url));
+  } catch (cause) {
+    if (cause instanceof SymplecticAdjointError) throw cause;
+    const text = cause instanceof Error ? cause.message : String(cause);
+    throw new SymplecticAdjointError("FILE", `${url} could not be read: ${text}`, {}, { cause });
+  }
 }
 
 function choose(): Simd {
@@ -136,8 +165,11 @@ function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
 function unsupported(cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
   const text = cause instanceof Error ? cause.message : String(cause);
-  const blocked = /unsafe-eval|Content Security Policy|Code generation/i.test(text);
-  const hint = blocked ? "; allow it by 'wasm-unsafe-eval' in script-src of the Content-Security-Policy" : "";
+  const blocked = /unsafe-eval|Content Security Policy|CSP|Code generation/i.test(text);
+  const hint = blocked
+    ? "; a page allows it by 'wasm-unsafe-eval' in script-src of its Content-Security-Policy, and where no bytes are " +
+      "compiled at all, as in Cloudflare Workers, init of symplectic-adjoint/slim takes an imported module"
+    : "";
   return new SymplecticAdjointError("UNSUPPORTED", `WebAssembly could not be compiled: ${text}${hint}`, {}, { cause });
 }
 

@@ -1,11 +1,10 @@
 // Golden cases and a pool in real Chromium: a plain module page, cross-origin isolated, not so, and under a strict policy.
-import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { COUNT } from "./cases.mjs";
+import { launch } from "./chromium.mjs";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const types = { html: "text/html", js: "text/javascript", mjs: "text/javascript", json: "application/json" };
@@ -43,11 +42,7 @@ const server = createServer((request, response) => {
 });
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 
-const args = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"];
-const browser = await chromium.launch({
-  executablePath: findChromium(),
-  args: [...args, "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 let failed = true;
 try {
   failed = false;
@@ -68,17 +63,3 @@ try {
   server.close();
 }
 process.exit(failed ? 1 : 0);
-
-function findChromium() {
-  const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-  const own = chromium.executablePath();
-  const found = [...places, own].find((place) => place && existsSync(place));
-  if (found) return found;
-  console.log("Installing Chromium …");
-  const debian = existsSync("/etc/debian_version") && process.getuid?.() === 0;
-  const install = debian
-    ? ["sh", ["-c", "apt-get update && apt-get install -y chromium"]]
-    : [process.execPath, [join(root, "test/platform/node_modules/playwright-core/cli.js"), "install", "chromium"]];
-  spawnSync(install[0], install[1], { stdio: ["ignore", "ignore", "inherit"] });
-  return debian ? "/usr/bin/chromium" : own;
-}

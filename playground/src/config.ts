@@ -1,0 +1,162 @@
+// What a visitor can set, as one flat record: checked alike from the form, the address and a model file.
+import type { Activation, GradientMethod, Method } from "symplectic-adjoint/slim";
+
+export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons";
+
+export interface Config {
+  task: TaskName;
+  /** Hidden layers, and the features of each. */
+  layers: number;
+  width: number;
+  activation: Activation;
+  method: Method;
+  stepping: "fixed" | "tolerance";
+  /** Fixed steps in each interval of the times. */
+  steps: number;
+  tolerance: number;
+  gradient: GradientMethod;
+  /** Of `auto`, in KiB. */
+  budget: number;
+  rate: number;
+  seed: number;
+}
+
+export const TASKS: Record<TaskName, { title: string; text: string; about: string; defaults: Partial<Config> }> = {
+  spiral: {
+    title: "Spiral",
+    text: "The classic of neural ODEs: a network learns the vector field of a cubic spiral from short pieces of one orbit.",
+    about: "Dots: the data. Line: the learned field, solved from the first point over the whole time.",
+    defaults: {},
+  },
+  "lynx-hare": {
+    title: "Lynx and hare",
+    text: "Pelts taken by the Hudson’s Bay Company, 1900–1920. A network learns how both populations change, from windows that grow from 3 to 21 years.",
+    about: "Dots: the record. Line: one solve from the first year over all 21.",
+    defaults: { method: "dopri5", stepping: "tolerance", tolerance: 1e-4 },
+  },
+  pendulum: {
+    title: "Pendulum",
+    text: "The network is an energy H(q, p), and the motion is that of Hamilton’s equations, so that H is conserved whatever it has learned.",
+    about: "Dots: swings seen for 4 s. Lines: learned swings, over the contours of the learned energy.",
+    defaults: { rate: 0.005 },
+  },
+  "two-moons": {
+    title: "Two moons",
+    text: "A continuous normalizing flow carries noise to data. Its density is exact, and is made as high as can be on two half moons.",
+    about: "Shades: the learned density. Dots: noise carried along. Move the slider from noise to data.",
+    defaults: { steps: 8 },
+  },
+};
+
+const COMMON: Omit<Config, "task"> = {
+  layers: 2,
+  width: 32,
+  activation: "tanh",
+  method: "rk4",
+  stepping: "fixed",
+  steps: 2,
+  tolerance: 1e-4,
+  gradient: "symplectic",
+  budget: 2 ** 19,
+  rate: 0.01,
+  seed: 1,
+};
+
+export const FIXED: readonly Method[] = ["euler", "midpoint", "heun", "ralston", "rk4", "rk38"];
+export const GRADIENTS: readonly GradientMethod[] = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
+
+export function defaults(task: TaskName): Config {
+  return { task, ...COMMON, ...TASKS[task].defaults };
+}
+
+/** What a value must be: a number from text, one of a list, or undefined for what is neither. */
+interface Rule<T> {
+  readonly expected: string;
+  readonly choices?: readonly T[];
+  parse(text: string): T | undefined;
+}
+
+function oneOf<T extends string | number>(...choices: readonly T[]): Rule<T> {
+  const parse = (text: string) =>
+    choices.find((choice) => (typeof choice === "number" ? choice === numberFrom(text) : choice === text));
+  return { expected: choices.join(", "), choices, parse };
+}
+
+function number(least: number, most: number, whole = true): Rule<number> {
+  const expected = `a${whole ? " whole" : ""} number from ${least} to ${most}`;
+  const fits = (value: number) => value >= least && value <= most && (!whole || Number.isInteger(value));
+  const parse = (text: string) => {
+    const value = numberFrom(text);
+    return value !== undefined && fits(value) ? value : undefined;
+  };
+  return { expected, parse };
+}
+
+function numberFrom(text: string): number | undefined {
+  return text.trim() === "" ? undefined : Number(text);
+}
+
+export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
+  task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons"),
+  layers: number(1, 4),
+  width: number(2, 128),
+  activation: oneOf<Activation>("tanh", "softplus", "silu", "gelu", "elu", "relu", "sigmoid", "sin"),
+  method: oneOf<Method>(...FIXED, "fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"),
+  stepping: oneOf<Config["stepping"]>("fixed", "tolerance"),
+  steps: number(1, 64),
+  tolerance: oneOf(1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
+  gradient: oneOf<GradientMethod>(...GRADIENTS),
+  budget: number(1, 2 ** 22),
+  rate: number(1e-6, 10, false),
+  seed: number(0, 2 ** 31 - 1),
+};
+
+/** Names in the order of the record. */
+export const NAMES = Object.keys(RULES) as (keyof Config)[];
+
+/** A record with one value changed, or what is wrong with that value. */
+export function changed(config: Config, name: keyof Config, text: string): Config | string {
+  const value = RULES[name].parse(text);
+  if (value === undefined) return `${name}: expected ${RULES[name].expected}, given ${quoted(text)}`;
+  return coherent({ ...config, [name]: value });
+}
+
+/** A method that has no error estimate takes fixed steps. */
+function coherent(config: Config): Config {
+  return FIXED.includes(config.method) ? { ...config, stepping: "fixed" } : config;
+}
+
+/** A record of texts, each checked: those that are not valid are left out and told of. */
+export function read(entries: Iterable<readonly [string, string]>): { config: Config; problems: string[] } {
+  const texts = new Map(entries);
+  const problems: string[] = [];
+  const task = RULES.task.parse(texts.get("task") ?? "spiral");
+  let config = defaults(task ?? "spiral");
+  for (const [name, text] of texts) {
+    if (!Object.hasOwn(RULES, name)) {
+      problems.push(`${quoted(name)}: there is no such setting`);
+      continue;
+    }
+    const result = changed({ ...config }, name as keyof Config, text);
+    if (typeof result === "string") problems.push(result);
+    // The stepping may stand before the method that it depends on.
+    else config = { ...config, [name]: RULES[name as keyof Config].parse(text) };
+  }
+  return { config: coherent(config), problems };
+}
+
+/** What differs from the task's defaults, as the part of an address after #. */
+export function write(config: Config): string {
+  const usual = defaults(config.task);
+  const names = NAMES.filter((name) => name === "task" || config[name] !== usual[name]);
+  return new URLSearchParams(names.map((name) => [name, String(config[name])])).toString();
+}
+
+/** Whether training has to begin anew for what was changed. */
+export function needsNewModel(before: Config, after: Config): boolean {
+  return (["task", "layers", "width", "activation", "seed"] as const).some((name) => before[name] !== after[name]);
+}
+
+function quoted(text: string): string {
+  return text.length > 40 ? `a text of ${text.length} characters` : `“${text}”`;
+}

@@ -1,0 +1,142 @@
+// The loss by step, and functions of time: data as dots, what is learned as lines.
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import { colour } from "./colours.js";
+import { byId } from "./dom.js";
+import { short } from "./format.js";
+import type { Scene, Values } from "./messages.js";
+
+/** Losses kept: beyond so many every second one is left out. */
+const MOST = 20_000;
+
+const places = { loss: byId("loss"), series: byId("series") };
+let plots: { loss?: uPlot; series?: uPlot } = {};
+let scene: Scene | undefined;
+let [steps, losses]: [number[], number[]] = [[], []];
+let stride = 1;
+let fitted: Values[] | undefined;
+let scheduled = false;
+
+/** Both plots anew, for another scene or scheme of colours; losses stay if the scene does. */
+export function setScene(next: Scene): void {
+  if (next !== scene) {
+    [steps, losses, stride, fitted] = [[], [], 1, undefined];
+    scene = next;
+  }
+  for (const plot of Object.values(plots)) plot.destroy();
+  byId("loss-name").textContent = `Loss: ${next.loss.name}`;
+  byId("series-figure").hidden = next.series === undefined;
+  plots = { loss: lossPlot(next) };
+  if (!next.series) return;
+  byId("series-name").textContent = next.series.title;
+  plots.series = seriesPlot(next.series);
+}
+
+/** Losses of the steps up to `last`. */
+export function addLosses(last: number, values: Float64Array): void {
+  values.forEach((value, i) => {
+    const step = last - values.length + 1 + i;
+    if (step % stride !== 0) return;
+    steps.push(step);
+    losses.push(value);
+  });
+  if (losses.length > MOST) {
+    stride *= 2;
+    const kept = (_: unknown, i: number) => (steps[i] as number) % stride === 0;
+    [losses, steps] = [losses.filter(kept), steps.filter(kept)];
+  }
+  const latest = values.at(-1);
+  if (latest !== undefined) byId<HTMLOutputElement>("loss-now").value = short(latest);
+  update();
+}
+
+export function setFitted(values: Values[] | undefined): void {
+  fitted = values?.map((line) => line.map((value) => (Number.isFinite(value) ? value : null)));
+  update();
+}
+
+/** Once a frame at most. */
+function update(): void {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    plots.loss?.setData([steps, scene?.loss.logarithmic ? losses.map((loss) => (loss > 0 ? loss : null)) : losses]);
+    const { series } = scene ?? {};
+    byId<HTMLOutputElement>("series-error").value =
+      series && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
+    if (series && plots.series)
+      plots.series.setData([series.x, ...series.data, ...(fitted ?? series.data.map(() => []))]);
+  });
+}
+
+/** Root mean square of the differences, where there are data. */
+function distance(data: readonly Values[], learned: readonly Values[]): number {
+  const squares = data.flatMap((values, i) =>
+    values.flatMap((value, j) => (value === null ? [] : [(value - (learned[i]?.[j] ?? Number.NaN)) ** 2])),
+  );
+  return Math.sqrt(squares.reduce((sum, square) => sum + square, 0) / squares.length);
+}
+
+function base(place: HTMLElement, height: number): Pick<uPlot.Options, "width" | "height" | "legend" | "cursor"> {
+  return { width: place.clientWidth || 320, height, legend: { show: false }, cursor: { show: false } };
+}
+
+function axis(more: Partial<uPlot.Axis> = {}): uPlot.Axis {
+  const line = { stroke: colour("rule"), width: 1 };
+  const font = "11px system-ui, sans-serif";
+  return { stroke: colour("soft"), font, grid: line, ticks: { ...line, size: 4 }, gap: 4, ...more };
+}
+
+function lossPlot({ loss }: Scene): uPlot {
+  return new uPlot(
+    {
+      ...base(places.loss, 170),
+      scales: { x: { time: false }, y: loss.logarithmic ? { distr: 3 } : {} },
+      axes: [
+        axis({ size: 26 }),
+        axis({ size: 48, values: (_, ticks) => ticks.map((tick) => powers(tick, loss.logarithmic)) }),
+      ],
+      series: [{}, { stroke: colour("symplectic"), width: 1.5, points: { show: false } }],
+    },
+    [steps, losses],
+    places.loss,
+  );
+}
+
+function powers(tick: number | null, logarithmic: boolean): string {
+  if (tick === null) return "";
+  if (!logarithmic) return String(Number(tick.toPrecision(6)));
+  const exponent = Math.log10(tick);
+  return Math.abs(exponent - Math.round(exponent)) < 1e-9 ? `1e${Math.round(exponent)}` : "";
+}
+
+function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
+  const colours = [colour("symplectic"), colour("second")] as const;
+  const of = (index: number) => colours[index as 0 | 1];
+  return new uPlot(
+    {
+      ...base(places.series, 170),
+      scales: { x: { time: false } },
+      axes: [axis({ size: 26, values: (_, ticks) => ticks.map(String) }), axis({ size: 40 })],
+      series: [
+        {},
+        ...names.map((label, i) => ({
+          label,
+          paths: () => null,
+          points: { show: true, size: 4, fill: of(i), stroke: of(i), width: 0 },
+        })),
+        ...names.map((label, i) => ({ label: `${label}, learned`, stroke: of(i), width: 2, points: { show: false } })),
+      ],
+    },
+    [x, ...data, ...data.map(() => [])] as uPlot.AlignedData,
+    places.series,
+  );
+}
+
+new ResizeObserver(() => {
+  for (const name of ["loss", "series"] as const) {
+    const [plot, width] = [plots[name], places[name].clientWidth];
+    if (plot && width > 0 && plot.width !== width) plot.setSize({ width, height: plot.height });
+  }
+}).observe(byId("loss"));

@@ -1,0 +1,66 @@
+// The settings as controls: each change is checked by the rule of its name.
+import { type Config, changed, FIXED, RULES, TASKS, type TaskName } from "./config.js";
+import { byId, element } from "./dom.js";
+
+type Control = HTMLInputElement | HTMLSelectElement;
+
+const form = byId<HTMLFormElement>("settings");
+const tasks = byId("tasks");
+const controls = [...form.elements].filter((control): control is Control => "name" in control && control.name !== "");
+
+/** Fills in the choices, and calls back with a changed record, or with what is wrong. */
+export function setUp(
+  present: () => Config,
+  onChange: (config: Config) => void,
+  onRefused: (why: string) => void,
+): void {
+  for (const [name, { title }] of Object.entries(TASKS)) {
+    const radio = element("input", { type: "radio", name: "task", value: name });
+    radio.addEventListener("change", () => change("task", name));
+    tasks.append(element("label", {}, radio, element("span", {}, title)));
+  }
+  for (const control of controls) {
+    const name = control.name as keyof Config;
+    const { choices } = RULES[name];
+    if (control instanceof HTMLSelectElement && control.options.length === 0) {
+      control.append(...(choices ?? []).map((choice) => element("option", { value: String(choice) }, String(choice))));
+    }
+    control.addEventListener("change", () => change(name, control.value));
+    control.addEventListener("input", () => showOutput(control));
+  }
+  form.addEventListener("submit", (event) => event.preventDefault());
+
+  function change(name: keyof Config, text: string): void {
+    const result = changed(present(), name, text);
+    if (typeof result !== "string") {
+      onChange(result);
+      return;
+    }
+    onRefused(result);
+    show(present());
+  }
+}
+
+/** Shows a record. */
+export function show(config: Config): void {
+  for (const radio of tasks.querySelectorAll("input")) radio.checked = (radio.value as TaskName) === config.task;
+  for (const control of controls) {
+    control.value = String(config[control.name as keyof Config]);
+    control.disabled = isIdle(config, control.name as keyof Config);
+    control.closest("label")?.classList.toggle("idle", control.disabled);
+    showOutput(control);
+  }
+}
+
+/** Whether a setting changes nothing as the others are. */
+function isIdle({ gradient, method, stepping }: Config, name: keyof Config): boolean {
+  if (name === "budget") return gradient !== "auto";
+  if (name === "stepping") return FIXED.includes(method);
+  if (name === "steps") return stepping !== "fixed";
+  return name === "tolerance" && stepping !== "tolerance";
+}
+
+function showOutput(control: Control): void {
+  const output = control.closest("label")?.querySelector("output");
+  if (output) output.value = control.value;
+}

@@ -1,0 +1,74 @@
+// A model that learns its task, a step at a time.
+import { adam, type Field, type Optimizer } from "symplectic-adjoint/slim";
+import type { Config } from "./config.js";
+import type { Picture, StepStats } from "./messages.js";
+import { optionsOf } from "./options.js";
+import type { Batch, Task } from "./task.js";
+import { MAKERS } from "./tasks.js";
+
+/** Gradients whose median time is told. */
+const RECENT = 31;
+
+export class Learner {
+  readonly task: Task;
+  readonly field: Field<"float32">;
+  readonly #optimizer: Optimizer<"float32">;
+  readonly #recent: number[] = [];
+  steps = 0;
+  stats: StepStats | undefined;
+
+  constructor(
+    public config: Config,
+    parameters?: Float32Array,
+  ) {
+    this.task = MAKERS[config.task](config.seed);
+    this.field = this.task.makeField(config);
+    try {
+      if (parameters) this.field.parameters = parameters;
+      this.#optimizer = adam(this.field, { learningRate: config.rate });
+    } catch (error) {
+      this.field.dispose();
+      throw error;
+    }
+  }
+
+  batch(): Batch {
+    return this.task.batch(this.steps);
+  }
+
+  /** Takes a step, and gives the loss before it. */
+  step(): number {
+    const batch = this.batch();
+    const start = performance.now();
+    const { value, gradient, stats } = this.task.gradient(this.field, batch, optionsOf(this.config));
+    this.#recent.push(performance.now() - start);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    this.#optimizer.learningRate = this.config.rate * (batch.factor ?? 1);
+    this.#optimizer.step(gradient);
+    this.steps++;
+    this.stats = {
+      milliseconds: [...this.#recent].sort((a, b) => a - b)[this.#recent.length >> 1] as number,
+      accepted: stats.accepted,
+      rejected: stats.rejected,
+      evaluations: stats.evaluations + gradient.stats.evaluations,
+      vjps: gradient.stats.vjps,
+      peak: gradient.stats.peakBytes.total,
+      note: batch.note,
+    };
+    return value;
+  }
+
+  configure(config: Config): void {
+    this.config = config;
+    this.#recent.length = 0;
+  }
+
+  picture(at: number): Picture {
+    return this.task.picture(this.field, optionsOf(this.config), at);
+  }
+
+  dispose(): void {
+    this.#optimizer.dispose();
+    this.field.dispose();
+  }
+}

@@ -1,0 +1,237 @@
+// The page: what is configured, what the worker reports, and the controls between.
+import * as bars from "./bars.js";
+import { onSchemeChange, setMethodColours } from "./colours.js";
+import { type Config, changed, defaults, needsNewModel, read, TASKS, write } from "./config.js";
+import * as curves from "./curves.js";
+import * as diagram from "./diagram.js";
+import { byId, element } from "./dom.js";
+import * as form from "./form.js";
+import { bytes, grouped, milliseconds } from "./format.js";
+import type { Failure, Report, Row, Scene, StepStats } from "./messages.js";
+import * as morph from "./morph.js";
+import { type Action, dismiss, notice } from "./notices.js";
+import * as plane from "./plane.js";
+import { Session } from "./session.js";
+
+/** A larger file is no model of the playground. */
+const LARGEST_FILE = 2 ** 24;
+
+let config: Config = defaults("spiral");
+let running = true;
+let scene: Scene | undefined;
+let rows: readonly Row[] = [];
+
+const session = new Session(answer, (message) => {
+  running = false;
+  showRunning();
+  notice("worker", `The worker has stopped: ${message}.`, [{ text: "Start again", run: () => begin(true) }]);
+});
+const toggle = byId("toggle");
+const file = byId<HTMLInputElement>("file");
+
+setMethodColours();
+bars.setUp();
+diagram.setUp();
+morph.setUp((at) => session.send({ kind: "morph", at }));
+form.setUp(
+  () => config,
+  (next) => (next.task === config.task ? configure(next) : choose(defaults(next.task))),
+  (why) => notice("setting", why),
+);
+onSchemeChange(() => {
+  setMethodColours();
+  if (scene) curves.setScene(scene);
+  plane.draw();
+});
+restore();
+
+/** Takes the configuration from the address. */
+function restore(): void {
+  const { config: given, problems } = read(new URLSearchParams(location.hash.slice(1)));
+  dismiss("address");
+  if (problems.length > 0) notice("address", `Ignored in the address: ${problems.slice(0, 4).join("; ")}.`);
+  choose(given, false);
+}
+addEventListener("hashchange", restore);
+
+/** Another task, or one from an address: training begins. */
+function choose(next: Config, told = true): void {
+  config = next;
+  if (told) tellAddress();
+  begin(true);
+}
+
+/** A new model. */
+function begin(go: boolean): void {
+  running = go;
+  for (const kind of ["training", "picture", "start", "worker", "setting", "load"]) dismiss(kind);
+  show();
+  session.start(config, go);
+}
+
+function configure(next: Config): void {
+  const anew = needsNewModel(config, next);
+  config = next;
+  dismiss("setting");
+  tellAddress();
+  if (anew) {
+    begin(running);
+    return;
+  }
+  show();
+  for (const kind of ["training", "picture"]) dismiss(kind);
+  session.send({ kind: "configure", config });
+}
+
+function tellAddress(): void {
+  history.replaceState(null, "", `#${write(config)}`);
+}
+
+function show(): void {
+  form.show(config);
+  byId("about").textContent = TASKS[config.task].text;
+  byId("plane-caption").textContent = TASKS[config.task].about;
+  diagram.setChosen(config.gradient, retentionOf(rows));
+  showRunning();
+}
+
+function showRunning(): void {
+  toggle.textContent = running ? "Pause" : "Run";
+  document.body.dataset.running = String(running);
+}
+
+function answer(report: Report): void {
+  switch (report.kind) {
+    case "started":
+      if (report.loaded) {
+        config = report.loaded;
+        tellAddress();
+        show();
+      }
+      scene = report.scene;
+      plane.setScene(scene);
+      curves.setScene(scene);
+      morph.show(scene.morphs);
+      byId("stats").replaceChildren();
+      byId("stats").dataset.step = "0";
+      byId("build").textContent =
+        `WebAssembly, ${report.simd === "relaxed" ? "relaxed SIMD" : "SIMD"}; one worker, on one core.`;
+      document.body.dataset.run = String(report.run);
+      break;
+    case "progress":
+      curves.addLosses(report.step, report.losses);
+      showStats(report.step, report.stats);
+      break;
+    case "picture":
+      plane.setPicture(report.picture);
+      curves.setFitted(report.picture.series);
+      morph.arrived();
+      dismiss("picture");
+      break;
+    case "measured":
+      rows = report.rows;
+      bars.show(report.problem, rows, config.gradient);
+      diagram.setChosen(config.gradient, retentionOf(rows));
+      break;
+    case "running":
+      running = report.running;
+      showRunning();
+      break;
+    case "saved":
+      download(report.name, report.file);
+      break;
+    case "failed":
+      showFailure(report.failure);
+      break;
+  }
+}
+
+function retentionOf(measured: readonly Row[]) {
+  return measured.find(({ method }) => method === "auto")?.retention;
+}
+
+function showStats(step: number, stats: StepStats): void {
+  const figures: [string, string][] = [
+    ["training step", grouped(step)],
+    ["time a gradient", milliseconds(stats.milliseconds)],
+    ["solver steps", grouped(stats.accepted) + (stats.rejected > 0 ? ` + ${grouped(stats.rejected)} rejected` : "")],
+    ["evaluations, transposes", `${grouped(stats.evaluations)}, ${grouped(stats.vjps)}`],
+    ["peak memory", bytes(stats.peak)],
+    ...(stats.note ? ([["learning from", stats.note]] as [string, string][]) : []),
+  ];
+  byId("stats").replaceChildren(
+    ...figures.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))),
+  );
+  byId("stats").dataset.step = String(step);
+}
+
+const WHAT: Record<Failure["during"], string> = {
+  training: "Training has stopped",
+  picture: "What has been learned could not be drawn",
+  start: "The model could not be made",
+  load: "The file was not loaded",
+  save: "The model was not saved",
+};
+
+function showFailure({ during, code, message, argument, bytes: least }: Failure): void {
+  const actions: Action[] = [];
+  if (argument === "memoryBudget" && least !== undefined) {
+    const budget = Math.ceil(least / 1024);
+    const take = () => {
+      const next = changed(config, "budget", String(budget));
+      if (typeof next === "string") {
+        notice("setting", next);
+        return;
+      }
+      configure(next);
+      session.send({ kind: "run" });
+    };
+    actions.push({ text: `Take ${grouped(budget)} KiB`, run: take });
+  } else if (during === "training" || during === "start") {
+    actions.push({ text: "Start again", run: () => begin(true) });
+  }
+  if (during === "training" && code === "NON_FINITE" && config.rate > 1e-3) {
+    const calmer = () => {
+      const next = changed(config, "rate", String(Number((config.rate / 10).toPrecision(3))));
+      if (typeof next !== "string") config = next;
+      tellAddress();
+      begin(true);
+    };
+    actions.unshift({ text: "Start again at a tenth of the learning rate", run: calmer });
+  }
+  if (during === "load") running = false;
+  showRunning();
+  notice(during, `${WHAT[during]} (${code}): ${message}.`, actions, during !== "picture");
+}
+
+function download(name: string, contents: Uint8Array<ArrayBuffer>): void {
+  const url = URL.createObjectURL(new Blob([contents], { type: "application/octet-stream" }));
+  element("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+toggle.addEventListener("click", () => session.send({ kind: running ? "pause" : "run" }));
+byId("step").addEventListener("click", () => session.send({ kind: "step" }));
+byId("reset").addEventListener("click", () => begin(running));
+byId("save").addEventListener("click", () => session.send({ kind: "save" }));
+byId("load").addEventListener("click", () => file.click());
+file.addEventListener("change", async () => {
+  const [chosen] = file.files ?? [];
+  file.value = "";
+  if (!chosen) return;
+  dismiss("load");
+  if (chosen.size > LARGEST_FILE) {
+    notice("load", `${WHAT.load}: expected at most ${bytes(LARGEST_FILE)}, given ${bytes(chosen.size)}.`);
+    return;
+  }
+  session.load(new Uint8Array(await chosen.arrayBuffer()));
+});
+byId("share").addEventListener("click", async () => {
+  tellAddress();
+  try {
+    await navigator.clipboard.writeText(location.href);
+    notice("share", "The link is copied: it opens this configuration.", [], false);
+  } catch {
+    notice("share", `The link to this configuration: ${location.href}`, [], false);
+  }
+});

@@ -1,0 +1,104 @@
+// What the page and its worker say to each other. `run` counts the models, so that what comes late is recognised.
+import type { Bytes, GradientMethod, Retention, Simd } from "symplectic-adjoint/slim";
+import type { Config } from "./config.js";
+
+export type Request =
+  /** A new model, with these parameters if given. */
+  | { kind: "start"; run: number; config: Config; running: boolean }
+  /** Changes all but the model. */
+  | { kind: "configure"; config: Config }
+  | { kind: "run" }
+  | { kind: "pause" }
+  | { kind: "step" }
+  /** How far from noise (0) to data (1) the density is shown. */
+  | { kind: "morph"; at: number }
+  | { kind: "save" }
+  | { kind: "load"; run: number; file: Uint8Array };
+
+export type Report =
+  /** A model has been made; one from a file brings its configuration. */
+  | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd }
+  | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
+  | { kind: "picture"; run: number; picture: Picture }
+  | { kind: "measured"; run: number; problem: Problem; rows: Row[] }
+  | { kind: "running"; run: number; running: boolean }
+  | { kind: "saved"; run: number; name: string; file: Uint8Array<ArrayBuffer> }
+  | { kind: "failed"; run: number; failure: Failure };
+
+/** An error as data. */
+export interface Failure {
+  readonly during: "training" | "picture" | "start" | "load" | "save";
+  readonly code: string;
+  readonly message: string;
+  readonly argument?: string | undefined;
+  readonly bytes?: number | undefined;
+}
+
+/** What the last gradient took. */
+export interface StepStats {
+  /** Median of late. */
+  readonly milliseconds: number;
+  readonly accepted: number;
+  readonly rejected: number;
+  readonly evaluations: number;
+  readonly vjps: number;
+  readonly peak: number;
+  /** What the present batch is, where it changes with the steps. */
+  readonly note: string | undefined;
+}
+
+/** A gradient by one method, on the problem of all the others. */
+export interface Row {
+  readonly method: GradientMethod;
+  readonly bytes?: Bytes;
+  readonly milliseconds?: number;
+  readonly evaluations?: number;
+  readonly vjps?: number;
+  readonly retention?: Retention;
+  /** Relative difference from `symplectic`; 0 is bitwise equality. */
+  readonly difference?: number;
+  readonly failure?: Failure;
+  /** Too much to be tried here: about so many bytes. */
+  readonly estimate?: number;
+}
+
+/** What was measured. */
+export interface Problem {
+  readonly steps: number;
+  readonly batch: number;
+  readonly stateSize: number;
+  readonly outputs: number;
+  readonly parameters: number;
+}
+
+/** A rectangle of the plane: left, right, bottom, top. */
+export type Extent = readonly [number, number, number, number];
+
+/** What does not change while a model learns. */
+export interface Scene {
+  readonly extent: Extent;
+  readonly axes: readonly [string, string];
+  /** Points [x, y, …] that are learned from. */
+  readonly data: Float32Array;
+  readonly morphs: boolean;
+  /** Functions of time beside the plane: the data where there are any. */
+  readonly series?: { readonly title: string; readonly x: number[]; readonly names: string[]; readonly data: Values[] };
+  /** The name of the loss, and whether its logarithm is shown. */
+  readonly loss: { readonly name: string; readonly logarithmic: boolean };
+}
+
+export type Values = (number | null)[];
+
+/** What the model has learned so far. */
+export interface Picture {
+  /** Vectors [dx, dy, …] on a grid of so many a side, rows from the bottom. */
+  readonly field: Float32Array;
+  readonly fieldSide: number;
+  /** Solutions, each [x, y, …]. */
+  readonly paths: readonly Float32Array[];
+  /** Samples [x, y, …]. */
+  readonly points?: Float32Array;
+  /** An energy or a density on a grid of so many a side, rows from the bottom. */
+  readonly levels?: { readonly side: number; readonly values: Float32Array; readonly filled: boolean };
+  readonly series?: Values[];
+}

@@ -1,0 +1,143 @@
+// The plane of states on a canvas: a density or the contours of an energy, the vector field, data and solutions.
+import { contours } from "d3-contour";
+import { colour } from "./colours.js";
+import { byId } from "./dom.js";
+import type { Extent, Picture, Scene } from "./messages.js";
+
+const canvas = byId<HTMLCanvasElement>("plane");
+const context = canvas.getContext("2d") as CanvasRenderingContext2D;
+
+let scene: Scene | undefined;
+let picture: Picture | undefined;
+
+new ResizeObserver(draw).observe(canvas);
+
+export function setScene(next: Scene): void {
+  [scene, picture] = [next, undefined];
+  canvas.setAttribute("aria-label", `The plane of ${next.axes.join(" and ")}: data, learned solutions, vector field`);
+  draw();
+}
+
+export function setPicture(next: Picture): void {
+  picture = next;
+  draw();
+}
+
+export function draw(): void {
+  if (!scene) return;
+  const scale = Math.min(devicePixelRatio, 3);
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  const [across, down] = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== across || canvas.height !== down) [canvas.width, canvas.height] = [across, down];
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
+  const frame = { extent: scene.extent, width, height };
+  if (picture?.levels) drawLevels(picture.levels, frame);
+  if (picture) drawField(picture, frame);
+  drawDots(scene.data, frame, colour("soft"), scene.morphs ? 1.1 : 2, scene.morphs && picture?.points ? 0.35 : 0.75);
+  if (picture?.points) drawDots(picture.points, frame, colour("symplectic"), 1.6, 0.85);
+  for (const path of picture?.paths ?? []) drawPath(path, frame);
+  context.fillStyle = colour("soft");
+  context.font = "12px system-ui, sans-serif";
+  // Names stand out from the arrows by an edge of the background.
+  context.strokeStyle = colour("panel");
+  context.lineWidth = 5;
+  for (const [text, align, x, y] of [
+    [scene.axes[0], "right", width - 9, height - 10],
+    [scene.axes[1], "left", 9, 19],
+  ] as const) {
+    context.textAlign = align;
+    context.strokeText(text, x, y);
+    context.fillText(text, x, y);
+  }
+}
+
+interface Frame {
+  readonly extent: Extent;
+  readonly width: number;
+  readonly height: number;
+}
+
+function place({ extent: [left, right, bottom, top], width, height }: Frame, x: number, y: number): [number, number] {
+  return [((x - left) / (right - left)) * width, ((top - y) / (top - bottom)) * height];
+}
+
+function drawLevels({ side, values, filled }: NonNullable<Picture["levels"]>, { width, height }: Frame): void {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of values) [least, most] = [Math.min(least, value), Math.max(most, value)];
+  if (!Number.isFinite(least) || !Number.isFinite(most) || least === most) return;
+  const parts = filled ? [0.02, 0.06, 0.12, 0.2, 0.3, 0.42, 0.56, 0.72, 0.88] : range(1, 13).map((i) => i / 14);
+  // Of a density, parts of its peak; of an energy, equal distances.
+  const thresholds = parts.map((part) => (filled ? part * most : least + part * (most - least)));
+  context.fillStyle = colour("backprop");
+  context.strokeStyle = colour("faint");
+  context.lineWidth = 1;
+  context.globalAlpha = filled ? 0.13 : 0.9;
+  for (const { coordinates } of contours().size([side, side]).thresholds(thresholds)(values as unknown as number[])) {
+    context.beginPath();
+    for (const polygon of coordinates) {
+      for (const ring of polygon) {
+        ring.forEach(([x, y], i) => {
+          const [across, up] = [((x as number) / side) * width, height - ((y as number) / side) * height];
+          if (i === 0) context.moveTo(across, up);
+          else context.lineTo(across, up);
+        });
+      }
+    }
+    if (filled) context.fill("evenodd");
+    else context.stroke();
+  }
+  context.globalAlpha = 1;
+}
+
+/** Arrows: their length tells the size of the vector, but less and less of large ones. */
+function drawField({ field, fieldSide: side }: Picture, frame: Frame): void {
+  const [left, right, bottom, top] = frame.extent;
+  const cell = Math.min(frame.width, frame.height) / side;
+  const lengths = range(0, side * side).map((i) => Math.hypot(field[2 * i] as number, field[2 * i + 1] as number));
+  const typical = [...lengths].sort((a, b) => a - b)[lengths.length >> 1] || 1;
+  context.strokeStyle = colour("faint");
+  context.lineWidth = 1.1;
+  context.beginPath();
+  for (const [i, length] of lengths.entries()) {
+    if (!(length > 0 && length < Number.POSITIVE_INFINITY)) continue;
+    const x = left + (((i % side) + 0.5) * (right - left)) / side;
+    const y = bottom + ((Math.floor(i / side) + 0.5) * (top - bottom)) / side;
+    const [across, down] = place(frame, x, y);
+    const reach = (0.48 * cell * length) / (length + 0.5 * typical) / length;
+    const [dx, dy] = [(field[2 * i] as number) * reach, -(field[2 * i + 1] as number) * reach];
+    context.moveTo(across - dx, down - dy);
+    context.lineTo(across + dx, down + dy);
+    // The head: two strokes back from the tip.
+    context.moveTo(across + 0.35 * dx - 0.35 * dy, down + 0.35 * dy + 0.35 * dx);
+    context.lineTo(across + dx, down + dy);
+    context.lineTo(across + 0.35 * dx + 0.35 * dy, down + 0.35 * dy - 0.35 * dx);
+  }
+  context.stroke();
+}
+
+function drawDots(points: Float32Array, frame: Frame, fill: string, radius: number, opacity: number): void {
+  context.fillStyle = fill;
+  context.globalAlpha = opacity;
+  context.beginPath();
+  for (let i = 0; i < points.length; i += 2) {
+    const [x, y] = place(frame, points[i] as number, points[i + 1] as number);
+    context.moveTo(x + radius, y);
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+  }
+  context.fill();
+  context.globalAlpha = 1;
+}
+
+function drawPath(path: Float32Array, frame: Frame): void {
+  context.strokeStyle = colour("symplectic");
+  context.lineWidth = 2;
+  context.lineJoin = "round";
+  context.beginPath();
+  for (let i = 0; i < path.length; i += 2) context.lineTo(...place(frame, path[i] as number, path[i + 1] as number));
+  context.stroke();
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from }, (_, i) => from + i);
+}

@@ -1,0 +1,63 @@
+// The page's side of the worker: one that does not answer, or has died, is replaced.
+import type { Config } from "./config.js";
+import type { Report, Request } from "./messages.js";
+
+/** Milliseconds that a new model may take, a long gradient before it included. */
+const PATIENCE = 4000;
+
+export class Session {
+  #worker: Worker | undefined;
+  #run = 0;
+  #answered = 0;
+  #waiting: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly onReport: (report: Report) => void,
+    readonly onDeath: (message: string) => void,
+  ) {}
+
+  /** A new model; training begins if `running`. */
+  start(config: Config, running: boolean): void {
+    const request = { kind: "start", run: ++this.#run, config, running } as const;
+    // The first answer may have to wait for the module to come over a slow line.
+    const replaceable = this.#answered > 0;
+    this.send(request);
+    clearTimeout(this.#waiting);
+    if (!replaceable) return;
+    this.#waiting = setTimeout(() => {
+      this.#end();
+      this.send(request);
+    }, PATIENCE);
+  }
+
+  load(file: Uint8Array): void {
+    this.send({ kind: "load", run: ++this.#run, file });
+  }
+
+  send(request: Request): void {
+    this.#worker ??= this.#make();
+    this.#worker.postMessage(request);
+  }
+
+  #make(): Worker {
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+    worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
+      if (data.run === this.#run) clearTimeout(this.#waiting);
+      if (data.kind === "started") this.#answered = data.run;
+      // A file that was refused leaves the model before it in place.
+      if (data.kind === "failed" && data.run > this.#answered) this.#run = this.#answered;
+      if (data.run === this.#run || data.kind === "failed") this.onReport(data);
+    });
+    worker.addEventListener("error", (event) => {
+      event.preventDefault();
+      this.#end();
+      this.onDeath(event.message || "it could not be loaded");
+    });
+    return worker;
+  }
+
+  #end(): void {
+    this.#worker?.terminate();
+    this.#worker = undefined;
+  }
+}

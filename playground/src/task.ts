@@ -1,0 +1,86 @@
+// What a task is to the worker: a field, batches, a gradient and a picture.
+import {
+  type Field,
+  type Gradient,
+  type GradientOptions,
+  meanSquaredError,
+  odeint,
+  type SolveStats,
+  SymplecticAdjointError,
+  valueAndGrad,
+} from "symplectic-adjoint/slim";
+import type { Config } from "./config.js";
+import type { Extent, Picture, Scene } from "./messages.js";
+
+export interface Batch {
+  readonly y0: Float32Array;
+  readonly times: readonly number[];
+  readonly target?: Float32Array;
+  /** Of the learning rate. */
+  readonly factor?: number;
+  readonly note?: string;
+}
+
+export interface Result {
+  readonly value: number;
+  readonly gradient: Gradient<"float32">;
+  readonly stats: SolveStats;
+}
+
+export interface Task {
+  readonly scene: Scene;
+  makeField(config: Config): Field<"float32">;
+  /** The batch of a step, and whether the problem is another one than that of the step before. */
+  batch(step: number): Batch;
+  gradient(field: Field<"float32">, batch: Batch, options: GradientOptions): Result;
+  picture(field: Field<"float32">, options: GradientOptions, at: number): Picture;
+}
+
+/** The mean squared error of a solution, and its gradient. */
+export function squaredError(field: Field<"float32">, batch: Batch, options: GradientOptions): Result {
+  const loss = (y: Float32Array) => meanSquaredError(y, batch.target as Float32Array);
+  const { value, gradient, solution } = valueAndGrad(field, batch.y0, batch.times, loss, options);
+  return { value, gradient, stats: solution.stats };
+}
+
+/** A solution at times; where a field that is not yet learned leads astray, up to there, and NaN from there on. */
+export function solved(
+  field: Field<"float32">,
+  y0: Float32Array,
+  times: readonly number[],
+  options: GradientOptions,
+): Float32Array {
+  try {
+    return odeint(field, y0, times, { ...options, partial: true }).y;
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError && error.partial)) throw error;
+    const y = new Float32Array(times.length * y0.length).fill(Number.NaN);
+    y.set(error.partial.y);
+    return y;
+  }
+}
+
+/** The widths of a network with so many inputs and outputs. */
+export function widths(config: Config, inputs: number, outputs = inputs): number[] {
+  return [inputs, ...Array<number>(config.layers).fill(config.width), outputs];
+}
+
+/** Points [x, y, …] of a grid over a rectangle, in the middle of its cells, rows from the bottom. */
+export function gridOf([left, right, bottom, top]: Extent, side: number): Float32Array {
+  const points = new Float32Array(2 * side * side);
+  for (let i = 0; i < side * side; i++) {
+    points[2 * i] = left + (((i % side) + 0.5) * (right - left)) / side;
+    points[2 * i + 1] = bottom + ((Math.floor(i / side) + 0.5) * (top - bottom)) / side;
+  }
+  return points;
+}
+
+/** Column `index` of rows of two, as numbers. */
+export function column(rows: Float32Array, index: 0 | 1): number[] {
+  return range(rows.length / 2).map((i) => rows[2 * i + index] as number);
+}
+
+/** 0, 1 … below a length. */
+export function range(length: number): number[] {
+  return Array.from({ length }, (_, i) => i);
+}

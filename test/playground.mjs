@@ -1,0 +1,421 @@
+// The playground as a visitor has it: the built page on a host that knows nothing of it, below some path, in Chromium.
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg, tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { loadTensors, saveTensors } from "../dist/index.js";
+import { build, preview } from "../playground/node_modules/vite/dist/node/index.js";
+import { symplecticPeak } from "./memory-formula.mjs";
+import { launch } from "./platform/chromium.mjs";
+
+const configFile = fileURLToPath(new URL("../playground/vite.config.mjs", import.meta.url));
+await build({ configFile, logLevel: "warn" });
+const server = await preview({ configFile, base: "/some/path/", preview: { host: "127.0.0.1", port: 0 } });
+const { port } = server.httpServer.address();
+const browser = await launch();
+const begin = performance.now();
+const errors = [];
+
+/** A page of its own; what it throws fails the test. */
+async function open(hash = "", options = {}) {
+  const { routes = [], ...more } = options;
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, acceptDownloads: true, ...more });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => errors.push(error));
+  for (const [pattern, handler] of routes) await page.route(pattern, handler);
+  await page.goto(`http://127.0.0.1:${port}/some/path/${hash}`);
+  page.setDefaultTimeout(30_000);
+  return page;
+}
+
+const number = (text) => Number(text.replaceAll(",", ""));
+const stepOf = async (page) => Number((await page.getAttribute("#stats", "data-step")) ?? 0);
+const passStep = (page, step) =>
+  page.waitForFunction((step) => Number(document.querySelector("#stats").dataset.step) > step, step);
+const lossOf = async (page) => number(await page.inputValue("#loss-now").catch(() => page.textContent("#loss-now")));
+const noticeOf = (page, kind) => page.locator(`.notice[data-kind=${kind}]`);
+const imageOf = (page, selector) => page.$eval(selector, (canvas) => canvas.toDataURL());
+const setting = (page, name) => page.locator(`#settings [name=${name}]`);
+const isRunning = (page, running) =>
+  page.waitForFunction((is) => document.body.dataset.running === is, String(running));
+
+/** Sets a control as a hand does, but at once. */
+async function set(page, name, value) {
+  await setting(page, name).evaluate((control, value) => {
+    control.value = value;
+    control.dispatchEvent(new Event("input", { bubbles: true }));
+    control.dispatchEvent(new Event("change", { bubbles: true }));
+  }, String(value));
+}
+
+/** Bytes and agreement of all methods, once they are measured for what is set now. */
+async function measured(page, from) {
+  const same = (from) => {
+    const rows = [...document.querySelectorAll(".bar")];
+    const all = rows.length === 6 && rows.every((row) => row.dataset.bytes);
+    return (
+      all && document.querySelector("#formula").textContent !== from && document.querySelector("#formula").textContent
+    );
+  };
+  await page.waitForFunction(same, from);
+  return Object.fromEntries(
+    await page.$$eval(".bar", (rows) =>
+      rows.map((row) => [
+        row.dataset.method,
+        { bytes: Number(row.dataset.bytes), agreement: row.querySelector(".difference").textContent },
+      ]),
+    ),
+  );
+}
+
+async function download(page) {
+  const [file] = await Promise.all([page.waitForEvent("download"), page.click("#save")]);
+  return readFileSync(await file.path());
+}
+
+/** What a file holds, in whatever order. */
+function contents(file) {
+  const { tensors, metadata } = loadTensors(new Uint8Array(file));
+  return { parameters: tensors.get("parameters").data, metadata: Object.fromEntries([...metadata].sort()) };
+}
+
+const upload = (page, bytes, name = "model.safetensors") =>
+  page.setInputFiles("#file", { name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) });
+
+async function test(title, body) {
+  const start = performance.now();
+  await body();
+  console.log(`  ${title} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
+}
+
+try {
+  await run();
+  assert.deepEqual(errors, []);
+} finally {
+  await browser.close();
+  await server.close();
+}
+console.log(`playground: passed in ${((performance.now() - begin) / 1000).toFixed(0)} s`);
+process.exit(0);
+
+async function run() {
+  const page = await open();
+
+  await test("begins by itself, and fits the spiral within 20 seconds", async () => {
+    const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0);
+    await passStep(page, 0);
+    const [first, curve] = [await imageOf(page, "#plane"), await imageOf(page, "#loss canvas")];
+    const start = await lossOf(page);
+    await page.waitForFunction(
+      () => Number(document.querySelector("#series-error").value.replace("rms error ", "")) < 0.15,
+      undefined,
+      { timeout: 60_000 },
+    );
+    const seconds = (await page.evaluate(() => performance.now())) / 1000;
+    // On a machine that is busy otherwise the steps alone decide.
+    const busy = loadavg()[0] > availableParallelism() + 1;
+    assert.ok((await stepOf(page)) < 2000 && (busy || seconds < 20), `${seconds.toFixed(1)} s`);
+    assert.ok((await lossOf(page)) < start / 30, "the loss has fallen");
+    assert.notEqual(await imageOf(page, "#plane"), first);
+    assert.notEqual(await imageOf(page, "#loss canvas"), curve);
+    console.log(
+      `    first paint ${paint.toFixed(0)} ms, fit after ${seconds.toFixed(1)} s, step ${await stepOf(page)}`,
+    );
+  });
+
+  await test("pauses, takes one step, goes on, begins anew", async () => {
+    await page.click("#toggle");
+    await isRunning(page, false);
+    const paused = await stepOf(page);
+    await page.waitForTimeout(200);
+    assert.equal(await stepOf(page), paused);
+    await page.click("#step");
+    await passStep(page, paused);
+    assert.equal(await stepOf(page), paused + 1);
+    await page.click("#toggle");
+    await passStep(page, paused + 1);
+    await page.click("#reset");
+    await page.waitForFunction((step) => Number(document.querySelector("#stats").dataset.step) < step, paused);
+    await isRunning(page, true);
+  });
+
+  await test("tells the memory that the formula has, as steps and width change", async () => {
+    const texts = [undefined];
+    for (const [width, steps] of [
+      [32, 2],
+      [32, 8],
+      [64, 8],
+    ]) {
+      if (width !== 32) await set(page, "width", width);
+      else if (steps !== 2) await set(page, "steps", steps);
+      const rows = await measured(page, texts.at(-1));
+      texts.push(await page.textContent("#formula"));
+      const network = { widths: [2, width, width, 2], batch: 64, dtype: "float32" };
+      assert.equal(rows.symplectic.bytes, symplecticPeak(network, { steps: 10 * steps, outputs: 11, stages: 4 }));
+      for (const method of ["auto", "aca", "baseline", "backprop"]) {
+        assert.equal(rows[method].agreement, "bitwise equal");
+        assert.ok(rows[method].bytes > rows.symplectic.bytes);
+      }
+      assert.match(rows.adjoint.agreement, /^off by /);
+      assert.ok(rows.backprop.bytes > 4 * rows.aca.bytes);
+    }
+  });
+
+  await test("offers the least budget that would do", async () => {
+    await set(page, "gradient", "auto");
+    await set(page, "budget", 1);
+    const notice = noticeOf(page, "training");
+    await notice.waitFor();
+    assert.match(await notice.textContent(), /memoryBudget: expected at least/);
+    await isRunning(page, false);
+    const stopped = await stepOf(page);
+    await notice.getByRole("button", { name: /^Take/ }).click();
+    await passStep(page, stopped);
+    assert.ok(Number(await setting(page, "budget").inputValue()) > 1);
+    assert.equal(await notice.count(), 0);
+  });
+
+  await test("refuses a setting that is none", async () => {
+    await set(page, "rate", "-1");
+    assert.match(await noticeOf(page, "setting").textContent(), /rate: expected a number from/);
+    assert.equal(await setting(page, "rate").inputValue(), "0.01");
+  });
+
+  await test("a model goes out, and comes back bitwise", async () => {
+    await page.click("#toggle");
+    await isRunning(page, false);
+    const saved = await download(page);
+    assert.equal(contents(saved).parameters.length, 2 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2);
+    await page.click("#step");
+    await page.waitForTimeout(100);
+    assert.notDeepEqual(contents(await download(page)).parameters, contents(saved).parameters);
+    await page.locator("#tasks label", { hasText: "Pendulum" }).click();
+    await page.waitForFunction(() => location.hash.includes("pendulum"));
+    await upload(page, saved);
+    await page.waitForFunction(() => document.querySelector("#settings [name=width]").value === "64");
+    await isRunning(page, false);
+    assert.deepEqual(contents(await download(page)), contents(saved));
+  });
+
+  await test("a file that is no model is refused, and training goes on", async () => {
+    const metadata = { task: "spiral", width: "16" };
+    const wrong = [
+      Buffer.from("no model at all"),
+      Buffer.alloc(0),
+      saveTensors({ other: { shape: [1], data: new Float32Array(1) } }),
+      saveTensors({ parameters: { shape: [3], data: new Float32Array(3) } }, metadata),
+      saveTensors({ parameters: { shape: [354], data: new Float32Array(354).fill(Number.NaN) } }, metadata),
+      saveTensors({ parameters: { shape: [3], data: new Float32Array(3) } }, { task: "spiral", width: "1e9" }),
+    ];
+    for (const bytes of wrong) {
+      await upload(page, bytes);
+      const notice = noticeOf(page, "load");
+      await notice.waitFor();
+      assert.match(await notice.textContent(), /not loaded/);
+      await notice.getByRole("button", { name: "Dismiss" }).click();
+    }
+    const large = join(tmpdir(), "too-large.safetensors");
+    writeFileSync(large, Buffer.alloc(2 ** 24 + 1));
+    await page.setInputFiles("#file", large);
+    assert.match(await noticeOf(page, "load").textContent(), /at most 16/);
+    const step = await stepOf(page);
+    await page.click("#toggle");
+    await passStep(page, step);
+  });
+
+  await test("an address opens what it was copied from", async () => {
+    await set(page, "gradient", "aca");
+    await set(page, "activation", "softplus");
+    await set(page, "method", "dopri5");
+    await set(page, "stepping", "tolerance");
+    await set(page, "tolerance", 0.001);
+    await set(page, "rate", 0.003);
+    const { hash } = new URL(page.url());
+    const other = await open(hash);
+    const values = (page) => page.$$eval("#settings [name]", (controls) => controls.map(({ value }) => value));
+    await passStep(other, 0);
+    assert.deepEqual(await values(other), await values(page));
+    assert.equal(new URL(other.url()).hash, hash);
+    await other.context().close();
+  });
+  await page.context().close();
+
+  await test("what an address must not say is ignored, and told", async () => {
+    const hostile = await open(
+      "#task=%3Cimg%20src%20onerror%3Dalert(1)%3E&width=1e9&layers=NaN&steps=-3&rate=&budget=Infinity&__proto__=x&toString=y&%E0%A4%A=z&activation=tanh%00",
+    );
+    await passStep(hostile, 0);
+    const notice = await noticeOf(hostile, "address").textContent();
+    assert.match(notice, /task: expected spiral/);
+    assert.match(notice, /width: expected a whole number from 2 to 128/);
+    assert.equal(await hostile.$$eval("img", (images) => images.length), 0);
+    assert.equal(await setting(hostile, "width").inputValue(), "32");
+    // And a change of the address of an open page is one of its configuration.
+    await hostile.evaluate(() => {
+      location.hash = "task=lynx-hare&width=16";
+    });
+    await hostile.waitForFunction(() => document.querySelector("#stats").textContent.includes("windows of"));
+    assert.equal(await setting(hostile, "width").inputValue(), "16");
+    await hostile.context().close();
+  });
+
+  await test("a training that goes astray says so, and begins anew", async () => {
+    const wild = await open("#rate=10&activation=relu&method=euler&steps=1");
+    const notice = noticeOf(wild, "training");
+    await notice.waitFor();
+    assert.match(await notice.textContent(), /NON_FINITE/);
+    await notice.getByRole("button", { name: /tenth/ }).click();
+    await passStep(wild, 0);
+    assert.equal(await setting(wild, "rate").inputValue(), "1");
+    await wild.context().close();
+  });
+
+  await test("a gradient that takes long does not hold the page up", async () => {
+    const slow = await open("#task=two-moons&layers=4&width=128&method=dopri8&steps=64");
+    await slow.waitForFunction(() => document.body.dataset.run === "1");
+    await slow.locator("#tasks label", { hasText: "Spiral" }).click();
+    await passStep(slow, 0);
+    assert.equal(await slow.$eval("body", (body) => body.dataset.run), "2");
+    await slow.context().close();
+  });
+
+  await test("without its module the page tells why", async () => {
+    const cut = await open("", { routes: [["**/*.wasm", (route) => route.fulfill({ status: 404, body: "none" })]] });
+    await noticeOf(cut, "start").waitFor();
+    assert.match(await noticeOf(cut, "start").textContent(), /UNSUPPORTED.*404/);
+    await cut.context().close();
+    const dead = await open("", { routes: [["**/worker-*.js", (route) => route.fulfill({ status: 404, body: "" })]] });
+    await noticeOf(dead, "worker").waitFor();
+    await dead.unroute("**/worker-*.js");
+    await dead.getByRole("button", { name: "Start again" }).click();
+    await passStep(dead, 0);
+    await dead.context().close();
+  });
+
+  await test("a phone's width holds every task; the density morphs", async () => {
+    const phone = await open("", { viewport: { width: 360, height: 740 }, hasTouch: true, reducedMotion: "reduce" });
+    for (const task of ["Spiral", "Lynx and hare", "Pendulum", "Two moons"]) {
+      await phone.locator("#tasks label", { hasText: task }).click();
+      await phone.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
+      await passStep(phone, 0);
+      await phone.locator("details").evaluate((details) => details.setAttribute("open", ""));
+      assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth), 360, task);
+    }
+    await phone.click("#toggle");
+    await isRunning(phone, false);
+    await phone.waitForTimeout(400);
+    const data = await imageOf(phone, "#plane");
+    await phone.locator("#morph-at").fill("0");
+    await phone.waitForFunction((before) => document.querySelector("#plane").toDataURL() !== before, data);
+    const noise = await imageOf(phone, "#plane");
+    await phone.click("#morph-play");
+    await phone.waitForFunction(() => document.querySelector("#morph-at").value === "1");
+    await phone.waitForFunction((before) => document.querySelector("#plane").toDataURL() !== before, noise);
+    // Where motion is not wanted the diagram stands still, and is moved through by hand.
+    const moment = phone.getByRole("slider", { name: "Moment" });
+    await moment.scrollIntoViewIfNeeded();
+    const still = await moment.inputValue();
+    await phone.waitForTimeout(300);
+    assert.equal(await moment.inputValue(), still);
+    const widths = () => phone.$$eval(".fill", (fills) => fills.map(({ style }) => style.width));
+    const before = await widths();
+    await moment.fill("0.38");
+    assert.notDeepEqual(await widths(), before);
+    await phone.context().close();
+  });
+
+  await test("the keyboard reaches and works everything", async () => {
+    const keys = await open();
+    await passStep(keys, 0);
+    const expected = await keys.$$eval("button, select, input, summary", (controls) =>
+      controls
+        .filter(
+          (control) => !control.disabled && control.checkVisibility() && (control.type !== "radio" || control.checked),
+        )
+        .map((control) => {
+          control.dataset.expected = "";
+          return control.outerHTML.slice(0, 60);
+        }),
+    );
+    const reached = new Set();
+    for (let i = 0; i < expected.length + 2; i++) {
+      await keys.keyboard.press("Tab");
+      const html = await keys.evaluate(() => {
+        const { activeElement: focused } = document;
+        const { outlineStyle } = getComputedStyle(focused.type === "radio" ? focused.nextElementSibling : focused);
+        return focused === document.body || outlineStyle === "none" ? undefined : focused.outerHTML.slice(0, 60);
+      });
+      if (html) reached.add(html);
+    }
+    assert.deepEqual(
+      [...new Set(expected)].filter((html) => !reached.has(html)),
+      [],
+    );
+    await keys.focus("#toggle");
+    await keys.keyboard.press("Space");
+    await isRunning(keys, false);
+    await keys.keyboard.press("Enter");
+    await isRunning(keys, true);
+    await keys.focus("#tasks input:checked");
+    await keys.keyboard.press("ArrowRight");
+    await keys.waitForFunction(() => location.hash === "#task=lynx-hare");
+    await keys.focus("#settings [name=layers]");
+    await keys.keyboard.press("ArrowRight");
+    await keys.waitForFunction(() => location.hash.includes("layers=3"));
+    await keys.context().close();
+  });
+
+  await test("both colour schemes are legible", async () => {
+    for (const colorScheme of ["light", "dark"]) {
+      const page = await open("", { colorScheme });
+      await passStep(page, 0);
+      await page.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
+      const ratios = await page.evaluate(contrasts);
+      for (const [text, ratio] of ratios) assert.ok(ratio >= 4.5, `${colorScheme}: ${text} ${ratio.toFixed(2)}`);
+      const other = colorScheme === "light" ? "dark" : "light";
+      await page.click("#toggle");
+      const before = await imageOf(page, "#loss canvas");
+      await page.emulateMedia({ colorScheme: other });
+      await page.waitForFunction((before) => document.querySelector("#loss canvas").toDataURL() !== before, before);
+      await page.context().close();
+    }
+  });
+}
+
+/** In the page: the contrast of each text that is shown with what is behind it (WCAG 2.2), but for idle settings. */
+function contrasts() {
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const channels = (colour) => {
+    context.clearRect(0, 0, 1, 1);
+    context.fillStyle = colour;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data];
+  };
+  const luminance = (colour) =>
+    channels(colour)
+      .slice(0, 3)
+      .map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+      .reduce((sum, value, i) => sum + value * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const { backgroundColor } = getComputedStyle(at);
+      if (channels(backgroundColor)[3] === 255) return backgroundColor;
+    }
+    return "white";
+  };
+  const found = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const text = [...element.childNodes]
+      .filter(({ nodeType }) => nodeType === 3)
+      .map(({ data }) => data.trim())
+      .join("");
+    if (text === "" || !element.checkVisibility() || element.closest(".idle, .hidden, canvas, option, script, .uplot"))
+      continue;
+    const [ours, theirs] = [luminance(getComputedStyle(element).color), luminance(behind(element))];
+    const ratio = (Math.max(ours, theirs) + 0.05) / (Math.min(ours, theirs) + 0.05);
+    found.push([text.slice(0, 40), ratio]);
+  }
+  return found;
+}
