@@ -15,7 +15,7 @@ function step(title, body) {
   console.log(`── ${title}: passed in ${((performance.now() - start) / 1000).toFixed(0)} s`);
 }
 
-step("packages", () => [".", "test", "test/platform", "demo"].forEach(install));
+step("packages", () => [".", "test", "test/platform", "demo", "experiments"].forEach(install));
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
 step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
