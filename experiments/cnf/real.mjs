@@ -37,12 +37,12 @@ export const DATASETS = {
     dequantise: (value, uniform) => (value + uniform()) / 17,
     draws: 5,
     spaces: [unchanged, logit(1e-6), logit(1e-3), logit(1e-2)],
-    shape: { widths: [64, 192, 192, 64], activation: "softplus", blocks: 1 },
-    training: { iterations: 4000, batch: 256, learningRate: 2e-3, weightDecay: 1e-2, kineticWeight: 0.01 },
+    shape: { widths: [64, 192, 64], activation: "tanh", blocks: 1 },
+    training: { iterations: 3000, batch: 256, learningRate: 5e-3, weightDecay: 1e-2, kineticWeight: 0.01 },
     noise: 0,
     patience: 10,
     every: 100,
-    solver: { method: "rk4", steps: 4 },
+    solver: { method: "rk4", steps: 2 },
   },
   breast_cancer: {
     title: "Breast cancer",
@@ -50,13 +50,13 @@ export const DATASETS = {
     rows: () => readCsv(join(root, "data/breast_cancer.csv"), { header: true, width: 31 }),
     draws: 1,
     spaces: [unchanged, logarithm(0.1), logarithm(0.01)],
-    shape: { widths: [30, 64, 64, 30], activation: "softplus", blocks: 1 },
-    training: { iterations: 2000, batch: 256, learningRate: 1e-3, weightDecay: 0.1, kineticWeight: 0.02 },
+    shape: { widths: [30, 64, 30], activation: "tanh", blocks: 1 },
+    training: { iterations: 2000, batch: 256, learningRate: 5e-3, weightDecay: 0.1, kineticWeight: 0.02 },
     // Of the white data, added anew in each step: so few samples would be learnt by heart.
     noise: 0.1,
     patience: 10,
     every: 50,
-    solver: { method: "rk4", steps: 4 },
+    solver: { method: "rk4", steps: 2 },
   },
 };
 

@@ -10,6 +10,7 @@ import { readHdf5 } from "../../../experiments/data/hdf5.mjs";
 import { loadMaf } from "../../../experiments/data/maf.mjs";
 import { readNpy } from "../../../experiments/data/npy.mjs";
 import { moments, type Table } from "../../../experiments/data/table.mjs";
+// @ts-expect-error: without types there
 import { File, ready } from "../../../experiments/node_modules/h5wasm/dist/node/hdf5_hl.js";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
@@ -170,5 +171,5 @@ test("BSDS300: as it is", async () => {
   written.close();
   const parts = await loadMaf(join(folder, "maf"), "bsds300");
   expect(parts?.test).toMatchObject({ rows: 2, columns: 63 });
-  expect(parts?.test.values.every((value) => value === 2)).toBe(true);
+  expect(parts?.test.values.every((value: number) => value === 2)).toBe(true);
 });

@@ -1,0 +1,149 @@
+// Gradients of FFJORD's objective in the shapes of its tabular data sets: memory and time, by gradient method.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { GRADIENTS, normals } from "../common.mjs";
+import { loadMaf } from "../data/maf.mjs";
+import { tapeBytes } from "./tape.mjs";
+import { torchGradients } from "./torch.mjs";
+
+/** Features, hidden layers and blocks of FFJORD's models (Grathwohl et al. 2019, appendix B). */
+const SHAPES = {
+  POWER: { data: "power", features: 6, hidden: [60, 60, 60], blocks: 5 },
+  GAS: { data: "gas", features: 8, hidden: [160, 160, 160], blocks: 5 },
+  HEPMASS: { data: "hepmass", features: 21, hidden: [420, 420], blocks: 10 },
+  MINIBOONE: { data: "miniboone", features: 43, hidden: [860, 860], blocks: 1 },
+  BSDS300: { data: "bsds300", features: 63, hidden: [1260, 1260, 1260], blocks: 2 },
+};
+/** The same in small, to see that it works. */
+const QUICK = { POWER: { data: "power", features: 6, hidden: [16, 16], blocks: 2 } };
+const SOLVER = { method: "dopri5", rtol: 1e-6, atol: 1e-8 };
+/** WebAssembly's. */
+export const LIMIT = 2 ** 32;
+
+export async function measureTabular({ api, quick, seed, peers, data, say, save }) {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+  const batch = quick ? 64 : 1000;
+  const shapes = [];
+  try {
+    for (const [name, shape] of Object.entries(quick ? QUICK : SHAPES)) {
+      const widths = [shape.features, ...shape.hidden, shape.features];
+      const real = data && (await loadMaf(data, shape.data));
+      if (real && real.train.columns !== shape.features) {
+        throw new Error(`${name}: ${real.train.columns} features in ${data}, not ${shape.features}`);
+      }
+      const x = real
+        ? Float32Array.from(real.train.values.subarray(0, batch * shape.features))
+        : synthetic(shape, batch, seed);
+      const file = join(folder, `${name}.f32`);
+      writeFileSync(file, x);
+      const cells = {};
+      for (const gradient of GRADIENTS) {
+        say(`${name}, ${gradient}`);
+        const asked = { widths, batch, gradient, solver: SOLVER, file, seconds: quick ? 0 : 4 };
+        cells[gradient] = iteration(await child(asked), shape.blocks, { widths, batch }, gradient, cells);
+      }
+      const result = { name, ...shape, widths, batch, data: real ? "real" : "synthetic", cells };
+      shapes.push(result);
+      save({ solver: SOLVER, shapes });
+    }
+    const bySteps = await measureSteps({ quick, folder, batch, seed, say });
+    save({ solver: SOLVER, shapes, bySteps });
+    if (peers) {
+      for (const shape of shapes) {
+        say(`${shape.name}, PyTorch`);
+        shape.torch = await torchGradients(api, { ...shape, solver: SOLVER, file: join(folder, `${shape.name}.f32`) });
+        save({ solver: SOLVER, shapes, bySteps });
+      }
+    }
+    return { solver: SOLVER, shapes, bySteps };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Memory by the number of steps, of one block of POWER's shape. */
+async function measureSteps({ quick, folder, batch, seed, say }) {
+  const shape = (quick ? QUICK : SHAPES).POWER;
+  const widths = [shape.features, ...shape.hidden, shape.features];
+  const file = join(folder, "steps.f32");
+  writeFileSync(file, synthetic(shape, batch, seed));
+  const rows = [];
+  for (const steps of quick ? [2, 4] : [4, 8, 16, 32, 64]) {
+    for (const gradient of GRADIENTS) {
+      say(`${steps} steps, ${gradient}`);
+      // The adjoint with as many steps backward.
+      const solver = {
+        method: "dopri5",
+        steps,
+        ...(gradient === "adjoint" ? { adjoint: { method: "dopri5", steps } } : {}),
+      };
+      const { peakBytes, ms } = await child({ widths, batch, gradient, solver, file, seconds: 0 });
+      rows.push({ steps, gradient, bytes: peakBytes.total, tape: peakBytes.tape, ms });
+    }
+  }
+  return { shape: "POWER", widths, batch, rows };
+}
+
+/**
+ * A whole iteration over blocks that are alike, from one: what the solves of all others hold, with their parameters, stays
+ * live while one is at work, and each takes its time.
+ */
+export function iteration(measured, blocks, shape, gradient, others) {
+  const steps = measured.accepted ?? others.symplectic?.accepted;
+  const formula = tapeBytes(shape, gradient, steps);
+  if (measured.error) return { error: measured.error, steps, bytes: blocks * formula };
+  const bytes = measured.peakBytes.total + (blocks - 1) * measured.held;
+  return {
+    steps,
+    rejected: measured.rejected,
+    backwardSteps: measured.backwardSteps || undefined,
+    rtol: measured.rtol,
+    uses: measured.uses * blocks,
+    bytes,
+    fits: bytes + blocks * measured.field < LIMIT,
+    block: { peak: measured.peakBytes, held: measured.held, growth: measured.growth, ms: measured.ms },
+    ms: measured.ms * blocks,
+    gradients: measured.gradients,
+  };
+}
+
+/** Normal numbers that correlate, standardised: they have the shape of the data, not their content. */
+function synthetic({ features: d }, batch, seed) {
+  const normal = normals(seed + 17);
+  const mix = Float64Array.from({ length: d * d }, (_, i) => normal() / Math.sqrt(d) + (i % (d + 1) === 0 ? 1 : 0));
+  const scale = Float64Array.from({ length: d }, (_, i) => Math.hypot(...mix.subarray(i * d, (i + 1) * d)));
+  const x = new Float32Array(batch * d);
+  for (let row = 0; row < batch; row++) {
+    const z = Float64Array.from({ length: d }, normal);
+    for (let i = 0; i < d; i++)
+      x[row * d + i] = z.reduce((sum, value, j) => sum + value * mix[i * d + j], 0) / scale[i];
+  }
+  return x;
+}
+
+function child(asked) {
+  return jsonOf(process.execPath, [new URL("gradient.mjs", import.meta.url).pathname, JSON.stringify(asked)]);
+}
+
+/** The last line that a command prints, as JSON. */
+export function jsonOf(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const { env, input } = options;
+    const process_ = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });
+    let [output, complaints] = ["", ""];
+    process_.stdout.on("data", (data) => {
+      output += data;
+    });
+    process_.stderr.on("data", (data) => {
+      complaints += data;
+    });
+    process_.on("error", reject);
+    process_.on("close", (code, signal) => {
+      if (code === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)));
+      else reject(new Error(`${command} ended with ${signal ?? code}: ${complaints.trim().slice(-500)}`));
+    });
+    process_.stdin.end(input);
+  });
+}
