@@ -44,4 +44,5 @@ step("Deno", () => {
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
+step("experiments", () => run("node", ["test/experiments.mjs"]));
 console.log(`\n${passed} passed, 0 failed`);

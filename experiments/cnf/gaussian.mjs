@@ -1,8 +1,7 @@
 // The Gaussian with full covariance: what a density model has to be better than, and what takes data to be white.
 
 /**
- * The Gaussian fitted to samples `{ values, rows, columns }`, with a ridge added to the variances, as a part of their mean.
- * Its Cholesky factor L makes x = μ + L z of white z.
+ * The Gaussian fitted to samples `{ values, rows, columns }`, with a ridge added to each variance, as a part of it. Its Cholesky factor L makes x = μ + L z of white z.
  */
 export function fitGaussian({ values, rows, columns: d }, ridge) {
   const mean = new Float64Array(d);
@@ -14,9 +13,7 @@ export function fitGaussian({ values, rows, columns: d }, ridge) {
       for (let j = 0; j <= i; j++) covariance[i * d + j] += part * (values[row * d + j] - mean[j]);
     }
   }
-  let variance = 0;
-  for (let i = 0; i < d; i++) variance += covariance[i * d + i] / d;
-  for (let i = 0; i < d; i++) covariance[i * d + i] += ridge * variance;
+  for (let i = 0; i < d; i++) covariance[i * d + i] *= 1 + ridge;
   const factor = cholesky(covariance, d);
   let logDeterminant = 0;
   for (let i = 0; i < d; i++) logDeterminant += Math.log(factor[i * d + i]);

@@ -6,6 +6,7 @@ import { WINDOW } from "./toys.mjs";
 
 const seconds = (ms) => (ms < 100_000 ? (ms / 1000).toPrecision(3) : (ms / 1000).toFixed(0));
 const times = (ratio) => (ratio >= 99.5 ? ratio.toFixed(0) : ratio.toPrecision(3));
+const power = (value) => Number(value.toPrecision(2)).toExponential();
 const signed = (value) => value.toFixed(2).replace("-", "−");
 
 export function reportTabular({ solver, shapes, bySteps }) {
@@ -26,11 +27,11 @@ export function reportTabular({ solver, shapes, bySteps }) {
     ratio(cells.symplectic.ms, cells.adjoint.ms),
   ]);
   const [first] = shapes;
-  const rtol = first.cells.symplectic.rtol.toPrecision(3);
+  const { rtol } = first.cells.symplectic;
   const sections = [
     {
       title: "A gradient in FFJORD's shapes",
-      text: `One iteration: batch ${first.batch}, softplus, time by concatsquash, trace by Hutchinson's estimate, ${solver.method} with rtol ${solver.rtol} (which float32 raises to ${rtol}) and atol ${solver.atol}, parameters as they are drawn. One block is measured, in a process of its own, and all of a model are alike: an iteration takes as many times its time, and the memory of the one at work with what the solves of all others hold, since all wait for the way back. Data called synthetic are correlated normal numbers of that shape.`,
+      text: `One iteration: batch ${first.batch}, softplus, time by concatsquash, trace by Hutchinson's estimate, ${solver.method} with rtol ${power(solver.rtol)} (which float32 raises to ${power(rtol)}) and atol ${power(solver.atol)}, parameters as they are drawn. One block is measured, in a process of its own, and all of a model are alike: an iteration takes as many times its time, and the memory of the one at work with what the solves of all others hold, since all wait for the way back. Data called synthetic are correlated normal numbers of that shape.`,
       tables: [
         {
           name: "memory",
@@ -79,7 +80,7 @@ function stepsFigure({ shape, widths, batch, rows }) {
   return {
     name: "steps",
     svg: curves({ title: `By the number of steps: ${widths.join("-")}, batch ${batch}`, panels }),
-    caption: `${shape}'s shape, dopri5 with fixed steps, the adjoint with as many backward. The first gradient of a process, which compiles. baseline lies under backprop.`,
+    caption: `${shape}'s shape, dopri5 with fixed steps, the adjoint with as many backward. baseline lies under backprop.`,
   };
 }
 

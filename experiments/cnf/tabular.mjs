@@ -79,7 +79,7 @@ async function measureSteps({ quick, folder, batch, seed, say }) {
         steps,
         ...(gradient === "adjoint" ? { adjoint: { method: "dopri5", steps } } : {}),
       };
-      const { peakBytes, ms } = await child({ widths, batch, gradient, solver, file, seconds: 0 });
+      const { peakBytes, ms } = await child({ widths, batch, gradient, solver, file, seconds: quick ? 0 : 2 });
       rows.push({ steps, gradient, bytes: peakBytes.total, tape: peakBytes.tape, ms });
     }
   }
