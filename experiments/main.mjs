@@ -59,6 +59,9 @@ mkdirSync(folder, { recursive: true });
 const { writePage } = await import("./report.mjs");
 for (const name of names) {
   const experiment = await import(`./${name}.mjs`);
+  const { PARTS = [] } = experiment;
+  if (flags.only && !PARTS.includes(flags.only))
+    refuse(`--only ${flags.only}: ${name} has ${PARTS.join(", ") || "no parts"}`);
   const file = join(folder, `${name}.json`);
   const run = flags.report ? read(file) : await measured(name, experiment, file);
   const page = join(folder, `${name}.html`);
@@ -69,10 +72,12 @@ for (const name of names) {
 async function measured(name, experiment, file) {
   const api = await import("../dist/index.js");
   const start = performance.now();
+  const { quick, peers, only } = flags;
+  const before = only && existsSync(file) ? read(file) : { results: {}, seconds: 0 };
   // What takes long keeps what it has as it goes.
   const save = (results) => {
     const run = { name, created: new Date().toISOString(), quick: flags.quick, seed, where: where(api), results };
-    run.seconds = Math.round((performance.now() - start) / 1000);
+    run.seconds = before.seconds + Math.round((performance.now() - start) / 1000);
     const text = `${JSON.stringify(run, shortened)}\n`;
     writeFileSync(file, text);
     if (flags.keep) {
@@ -82,10 +87,10 @@ async function measured(name, experiment, file) {
     return JSON.parse(text);
   };
   const say = (what) => progress(`${name}: ${what}`);
-  const { quick, peers, only } = flags;
   const data = flags.data && resolve(process.env.INIT_CWD ?? ".", flags.data);
-  const previous = only && existsSync(file) ? read(file).results : {};
-  return save(await experiment.run({ api, quick, seed, peers, only, data, previous, progress: say, save }));
+  return save(
+    await experiment.run({ api, quick, seed, peers, only, data, previous: before.results, progress: say, save }),
+  );
 }
 
 function where(api) {

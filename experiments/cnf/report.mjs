@@ -31,7 +31,7 @@ export function reportTabular({ solver, shapes, bySteps }) {
   const sections = [
     {
       title: "A gradient in FFJORD's shapes",
-      text: `One iteration: batch ${first.batch}, softplus, time by concatsquash, trace by Hutchinson's estimate, ${solver.method} with rtol ${power(solver.rtol)} (which float32 raises to ${power(rtol)}) and atol ${power(solver.atol)}, parameters as they are drawn. One block is measured, in a process of its own, and all of a model are alike: an iteration takes as many times its time, and the memory of the one at work with what the solves of all others hold, since all wait for the way back. Data called synthetic are correlated normal numbers of that shape.`,
+      text: `One iteration: batch ${first.batch}, softplus, time by concatsquash, trace by Hutchinson's estimate, ${solver.method} with rtol ${power(solver.rtol)} (which float32 raises to ${power(rtol)}) and atol ${power(solver.atol)}, parameters as they are drawn. One block is measured, in a process of its own, and all of a model are alike: an iteration takes as many times its time, and the memory of the one at work with what the solves of all others hold, since all wait for the way back. Times are the processor's, on one core. Data called synthetic are correlated normal numbers of that shape.`,
       tables: [
         {
           name: "memory",
@@ -104,7 +104,7 @@ function reportPeers(shapes) {
   };
   return {
     title: "Beside PyTorch",
-    text: `The same block, parameters and data, one thread${versions.torch ? `, torch ${versions.torch}, torchdiffeq ${versions.torchdiffeq}` : ""}; memory by the profiler of its allocator, parameters not included; time of a second gradient.`,
+    text: `The same block, parameters and data, one thread${versions.torch ? `, torch ${versions.torch}, torchdiffeq ${versions.torchdiffeq}` : ""}; memory by the profiler of its allocator, parameters not included; time of the processor, for a second gradient.`,
     tables: [{ name: "peers", head: ["block", "gradient", "memory, MiB", "time, s", "N"], rows }],
   };
 }

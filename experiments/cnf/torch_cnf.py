@@ -78,9 +78,9 @@ def main():
     events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
     events.sort(key=lambda event: event.start_ns())
     peak = max(accumulate(event.nbytes() for event in events), default=0)
-    start = time.perf_counter()
+    start = time.process_time()
     gradient()
-    milliseconds = 1000 * (time.perf_counter() - start)
+    milliseconds = 1000 * (time.process_time() - start)
     evaluations = flow.evaluations
     flow.callback_accept_step = accepted
     with torch.no_grad():
