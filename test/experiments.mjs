@@ -17,8 +17,8 @@ function experiment(name) {
 }
 
 const checks = {
-  cnf({ tabular, digits, breast_cancer: cancer, toys }) {
-    for (const shape of tabular.shapes) {
+  cnf({ POWER, steps: bySteps, digits, breast_cancer: cancer, toys }) {
+    for (const shape of [POWER]) {
       const { symplectic, aca, baseline, backprop, adjoint } = shape.cells;
       assert.ok(symplectic.bytes < aca.bytes && aca.bytes < backprop.bytes, `${shape.name}: bytes by method`);
       // All take the steps of one solve, and only what they keep differs.
@@ -32,7 +32,7 @@ const checks = {
         assert.ok(ms > 0 && block.held > 0 && block.held <= block.peak.total);
       }
     }
-    for (const { rows } of [tabular.bySteps]) {
+    for (const { rows } of [bySteps]) {
       const bytes = (gradient) => rows.filter((row) => row.gradient === gradient).map((row) => row.bytes);
       const [first, last] = bytes("backprop");
       assert.ok(last > 1.5 * first, "backpropagation's memory grows with the steps");

@@ -9,7 +9,9 @@ const times = (ratio) => (ratio >= 99.5 ? ratio.toFixed(0) : ratio.toPrecision(3
 const power = (value) => Number(value.toPrecision(2)).toExponential();
 const signed = (value) => value.toFixed(2).replace("-", "−");
 
-export function reportTabular({ solver, shapes, bySteps }) {
+export function reportTabular(shapes, { steps: bySteps, torch }) {
+  if (shapes.length === 0) return [];
+  const [{ solver }] = shapes;
   const bytes = ({ fits, error, bytes: of }) => (fits && !error ? mib(of) : `does not fit 4 GiB (${mib(of)})`);
   const memory = shapes.map(({ name, widths, blocks, data, cells }) => [
     name,
@@ -63,8 +65,13 @@ export function reportTabular({ solver, shapes, bySteps }) {
     text: `A use of the network keeps 6 Σ hidden + 4 D numbers for each sample, value and tangent: ${tapeNumbers(widths)} in ${large.name}'s shape. The symplectic adjoint keeps those of one use and ${Math.min(batch, 64)} samples at a time; ACA those of 6 uses, ${mib(tapeBytes(large, "aca", symplectic.steps))} MiB; backpropagation those of 6 N + 1, ${mib(tapeBytes(large, "backprop", backprop.steps))} MiB. With so few steps as an untrained flow takes, what symplectic needs is mostly what no method can do without: ${mib(peak.network)} MiB of parameters and ${mib(peak.gradient)} MiB of their gradient, of ${mib(peak.total)}. Each further step adds a state of the batch, ${mib(4 * batch * (widths[0] + 1))} MiB, and to backpropagation ${mib(tapeBytes(large, "backprop", 2) - tapeBytes(large, "backprop", 1))} MiB.`,
     figures: bySteps ? [stepsFigure(bySteps)] : [],
   });
-  const peers = shapes.filter(({ torch }) => torch);
-  if (peers.length > 0) sections.push(reportPeers(peers));
+  if (torch)
+    sections.push(
+      reportPeers(
+        shapes.filter(({ name }) => torch[name]),
+        torch,
+      ),
+    );
   return sections;
 }
 
@@ -84,11 +91,11 @@ function stepsFigure({ shape, widths, batch, rows }) {
   };
 }
 
-function reportPeers(shapes) {
-  const rows = shapes.flatMap(({ name, blocks, torch, cells }) => {
+function reportPeers(shapes, torch) {
+  const rows = shapes.flatMap(({ name, blocks, cells }) => {
     const theirs = ["backprop", "adjoint"].map((gradient) => {
-      const cell = torch[gradient];
-      if (!cell || cell.failed) return [name, `torchdiffeq, ${gradient}`, cell?.failed ?? torch.missing, "", ""];
+      const cell = torch[name][gradient];
+      if (!cell || cell.failed) return [name, `torchdiffeq, ${gradient}`, cell?.failed ?? torch[name].missing, "", ""];
       return [name, `torchdiffeq, ${gradient}`, mib(cell.bytes), seconds(cell.ms), String(cell.steps)];
     });
     const ours = ["symplectic", "backprop", "adjoint"]
@@ -99,7 +106,9 @@ function reportPeers(shapes) {
       });
     return [...ours, ...theirs].map(([first, ...rest]) => [`${first}, one of ${blocks}`, ...rest]);
   });
-  const { versions } = shapes.map(({ torch }) => torch.backprop ?? {}).find((cell) => cell.versions) ?? {
+  const { versions } = Object.values(torch)
+    .map(({ backprop }) => backprop ?? {})
+    .find((cell) => cell.versions) ?? {
     versions: {},
   };
   return {

@@ -9,7 +9,7 @@ import { tapeBytes } from "./tape.mjs";
 import { torchGradients } from "./torch.mjs";
 
 /** Features, hidden layers and blocks of FFJORD's models (Grathwohl et al. 2019, appendix B). */
-const SHAPES = {
+export const SHAPES = {
   POWER: { data: "power", features: 6, hidden: [60, 60, 60], blocks: 5 },
   GAS: { data: "gas", features: 8, hidden: [160, 160, 160], blocks: 5 },
   HEPMASS: { data: "hepmass", features: 21, hidden: [420, 420], blocks: 10 },
@@ -17,73 +17,84 @@ const SHAPES = {
   BSDS300: { data: "bsds300", features: 63, hidden: [1260, 1260, 1260], blocks: 2 },
 };
 /** The same in small, to see that it works. */
-const QUICK = { POWER: { data: "power", features: 6, hidden: [16, 16], blocks: 2 } };
+export const QUICK = { POWER: { data: "power", features: 6, hidden: [16, 16], blocks: 2 } };
 const SOLVER = { method: "dopri5", rtol: 1e-6, atol: 1e-8 };
+/** Where PyTorch is measured: the others are the same story for many minutes. */
+const TORCH = ["POWER", "GAS", "MINIBOONE"];
 /** WebAssembly's. */
-export const LIMIT = 2 ** 32;
+const LIMIT = 2 ** 32;
 
-export async function measureTabular({ api, quick, seed, peers, data, say, save }) {
-  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+/** The five gradients of an iteration in one of the shapes; `data` is the folder of the real data, if any. */
+export function measureShape({ name, quick, seed, data, say }) {
   const batch = quick ? 64 : 1000;
-  const shapes = [];
-  try {
-    for (const [name, shape] of Object.entries(quick ? QUICK : SHAPES)) {
-      const widths = [shape.features, ...shape.hidden, shape.features];
-      const real = data && (await loadMaf(data, shape.data));
-      if (real && real.train.columns !== shape.features) {
-        throw new Error(`${name}: ${real.train.columns} features in ${data}, not ${shape.features}`);
-      }
-      const x = real
-        ? Float32Array.from(real.train.values.subarray(0, batch * shape.features))
-        : synthetic(shape, batch, seed);
-      const file = join(folder, `${name}.f32`);
-      writeFileSync(file, x);
-      const cells = {};
+  return inFolder(async (folder) => {
+    const shape = shapeOf(name, quick);
+    const real = data && (await loadMaf(data, shape.data));
+    if (real && real.train.columns !== shape.features) {
+      throw new Error(`${name}: ${real.train.columns} features in ${data}, not ${shape.features}`);
+    }
+    const { file, widths } = prepared(folder, shape, batch, seed, real);
+    const cells = {};
+    for (const gradient of GRADIENTS) {
+      say(gradient);
+      const asked = { widths, batch, gradient, solver: SOLVER, file, seconds: quick ? 0 : 4 };
+      cells[gradient] = iteration(await child(asked), shape.blocks, { widths, batch }, gradient, cells);
+    }
+    return { name, ...shape, widths, batch, solver: SOLVER, data: real ? "real" : "synthetic", cells };
+  });
+}
+
+/** Memory and time by the number of steps, of one block of POWER's shape. */
+export function measureSteps({ quick, seed, say }) {
+  const batch = quick ? 64 : 1000;
+  return inFolder(async (folder) => {
+    const { file, widths } = prepared(folder, shapeOf("POWER", quick), batch, seed);
+    const rows = [];
+    for (const steps of quick ? [2, 4] : [4, 8, 16, 32, 64]) {
       for (const gradient of GRADIENTS) {
-        say(`${name}, ${gradient}`);
-        const asked = { widths, batch, gradient, solver: SOLVER, file, seconds: quick ? 0 : 4 };
-        cells[gradient] = iteration(await child(asked), shape.blocks, { widths, batch }, gradient, cells);
-      }
-      const result = { name, ...shape, widths, batch, data: real ? "real" : "synthetic", cells };
-      shapes.push(result);
-      save({ solver: SOLVER, shapes });
-    }
-    const bySteps = await measureSteps({ quick, folder, batch, seed, say });
-    save({ solver: SOLVER, shapes, bySteps });
-    if (peers) {
-      for (const shape of shapes) {
-        say(`${shape.name}, PyTorch`);
-        shape.torch = await torchGradients(api, { ...shape, solver: SOLVER, file: join(folder, `${shape.name}.f32`) });
-        save({ solver: SOLVER, shapes, bySteps });
+        say(`${steps} steps, ${gradient}`);
+        const fixed = { method: "dopri5", steps };
+        // The adjoint with as many steps backward.
+        const solver = gradient === "adjoint" ? { ...fixed, adjoint: fixed } : fixed;
+        const { peakBytes, ms } = await child({ widths, batch, gradient, solver, file, seconds: quick ? 0 : 2 });
+        rows.push({ steps, gradient, bytes: peakBytes.total, tape: peakBytes.tape, ms });
       }
     }
-    return { solver: SOLVER, shapes, bySteps };
+    return { shape: "POWER", widths, batch, rows };
+  });
+}
+
+/** PyTorch on one block of some of the shapes. */
+export function measureTorch({ api, quick, seed, say }) {
+  const batch = quick ? 64 : 1000;
+  return inFolder(async (folder) => {
+    const results = {};
+    for (const name of quick ? ["POWER"] : TORCH) {
+      say(name);
+      const { file, widths } = prepared(folder, shapeOf(name, quick), batch, seed);
+      results[name] = await torchGradients(api, { widths, batch, solver: SOLVER, file });
+    }
+    return results;
+  });
+}
+
+const shapeOf = (name, quick) => (quick ? QUICK : SHAPES)[name];
+
+async function inFolder(body) {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+  try {
+    return await body(folder);
   } finally {
     rmSync(folder, { recursive: true });
   }
 }
 
-/** Memory by the number of steps, of one block of POWER's shape. */
-async function measureSteps({ quick, folder, batch, seed, say }) {
-  const shape = (quick ? QUICK : SHAPES).POWER;
-  const widths = [shape.features, ...shape.hidden, shape.features];
-  const file = join(folder, "steps.f32");
-  writeFileSync(file, synthetic(shape, batch, seed));
-  const rows = [];
-  for (const steps of quick ? [2, 4] : [4, 8, 16, 32, 64]) {
-    for (const gradient of GRADIENTS) {
-      say(`${steps} steps, ${gradient}`);
-      // The adjoint with as many steps backward.
-      const solver = {
-        method: "dopri5",
-        steps,
-        ...(gradient === "adjoint" ? { adjoint: { method: "dopri5", steps } } : {}),
-      };
-      const { peakBytes, ms } = await child({ widths, batch, gradient, solver, file, seconds: quick ? 0 : 2 });
-      rows.push({ steps, gradient, bytes: peakBytes.total, tape: peakBytes.tape, ms });
-    }
-  }
-  return { shape: "POWER", widths, batch, rows };
+/** A batch, in a file for the processes that measure. */
+function prepared(folder, shape, batch, seed, real) {
+  const file = join(folder, "x.f32");
+  const count = batch * shape.features;
+  writeFileSync(file, real ? Float32Array.from(real.train.values.subarray(0, count)) : synthetic(shape, batch, seed));
+  return { file, widths: [shape.features, ...shape.hidden, shape.features] };
 }
 
 /**

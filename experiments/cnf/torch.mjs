@@ -6,7 +6,7 @@ import { blockOf } from "./block.mjs";
 import { jsonOf } from "./tabular.mjs";
 
 /** One gradient of one block by backpropagation, and one by the continuous adjoint. */
-export async function torchGradients(api, { widths, batch, blocks, solver, file }) {
+export async function torchGradients(api, { widths, batch, solver, file }) {
   const { command, missing } = pythonPackages("torch");
   if (missing) return { missing };
   const block = blockOf(api, widths);
@@ -20,11 +20,10 @@ export async function torchGradients(api, { widths, batch, blocks, solver, file 
     try {
       const [python, ...args] = command;
       const script = fileURLToPath(new URL("torch_cnf.py", import.meta.url));
-      const measured = await jsonOf(python, [...args, script], {
+      cells[gradient] = await jsonOf(python, [...args, script], {
         input: asked,
         env: { ...process.env, OMP_NUM_THREADS: "1" },
       });
-      cells[gradient] = { ...measured, blocks };
     } catch (error) {
       cells[gradient] = { failed: error.message.slice(0, 300) };
     }
