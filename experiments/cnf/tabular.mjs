@@ -20,7 +20,7 @@ export const SHAPES = {
 export const QUICK = { POWER: { data: "power", features: 6, hidden: [16, 16], blocks: 2 } };
 const SOLVER = { method: "dopri5", rtol: 1e-6, atol: 1e-8 };
 /** Where PyTorch is measured: the others are the same story for many minutes. */
-const TORCH = ["POWER", "GAS", "MINIBOONE"];
+const TORCH = ["POWER", "MINIBOONE"];
 /** WebAssembly's. */
 const LIMIT = 2 ** 32;
 

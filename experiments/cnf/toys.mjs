@@ -43,7 +43,7 @@ const SOLVER = { method: "rk4", steps: 6 };
 /** Trains on each, with the exact trace, and evaluates on a grid. */
 export async function learnToys({ api, quick, seed, pool, say }) {
   // A quarter of a second for each in haste, on the two that are learnt at once.
-  const [iterations, batch, side] = quick ? [120, 64, 24] : [1500, 256, 80];
+  const [iterations, batch, side] = quick ? [120, 64, 24] : [1000, 256, 80];
   const shape = { widths: quick ? [2, 24, 2] : [2, 64, 64, 2], activation: "tanh", trace: "exact", seed };
   const results = {};
   for (const [name, sample] of Object.entries(TOYS)) {
