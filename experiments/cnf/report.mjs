@@ -93,7 +93,7 @@ function stepsFigure({ shape, widths, batch, rows }) {
 
 function reportPeers(shapes, torch) {
   const rows = shapes.flatMap(({ name, blocks, cells }) => {
-    const theirs = ["backprop", "adjoint"].map((gradient) => {
+    const theirs = ["backprop"].map((gradient) => {
       const cell = torch[name][gradient];
       if (!cell || cell.failed) return [name, `torchdiffeq, ${gradient}`, cell?.failed ?? torch[name].missing, "", ""];
       return [name, `torchdiffeq, ${gradient}`, mib(cell.bytes), seconds(cell.ms), String(cell.steps)];

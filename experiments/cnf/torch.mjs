@@ -5,7 +5,7 @@ import { pythonPackages } from "../../bench/environments.mjs";
 import { blockOf } from "./block.mjs";
 import { jsonOf } from "./tabular.mjs";
 
-/** One gradient of one block by backpropagation, and one by the continuous adjoint. */
+/** One gradient of one block by backpropagation through the solver. */
 export async function torchGradients(api, { widths, batch, solver, file }) {
   const { command, missing } = pythonPackages("torch");
   if (missing) return { missing };
@@ -15,7 +15,7 @@ export async function torchGradients(api, { widths, batch, solver, file }) {
   const { layers } = block;
   block.dispose();
   const cells = {};
-  for (const gradient of ["backprop", "adjoint"]) {
+  for (const gradient of ["backprop"]) {
     const asked = JSON.stringify({ layers, parameters, x: file, features: widths[0], batch, solver, gradient });
     try {
       const [python, ...args] = command;

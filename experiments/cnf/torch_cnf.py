@@ -1,4 +1,4 @@
-"""PyTorch with torchdiffeq: one gradient of a flow's block, FFJORD's objective. Reads a line of JSON, prints one."""
+"""PyTorch with torchdiffeq: one gradient, by backpropagation, of a flow's block, FFJORD's objective. Reads a line of JSON, prints one."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ class Flow(torch.nn.Module):
         self.evaluations += 1
         with torch.enable_grad():
             x = state[0]
-            # Within the adjoint nothing is differentiated unless asked for.
+            # The counting solve has states that are not differentiated.
             x = x if x.requires_grad else x.requires_grad_()
             y = x
             for layer in self.layers[:-1]:
@@ -57,7 +57,6 @@ def main():
     x = torch.from_numpy(np.fromfile(asked["x"], np.float32).reshape(-1, d)[:batch])
     generator = torch.Generator().manual_seed(1)
     flow = Flow(asked["layers"], flat, torch.randint(0, 2, x.shape, generator=generator).float() * 2 - 1)
-    solve = torchdiffeq.odeint_adjoint if asked["gradient"] == "adjoint" else torchdiffeq.odeint
     counted = {"accepted": 0}
 
     def accepted(t, y, h):
@@ -67,7 +66,7 @@ def main():
         flow.evaluations = 0
         start = (x.clone().requires_grad_(), torch.zeros(batch, 1))
         times = torch.tensor([0.0, 1.0])
-        z, log = (part[-1] for part in solve(flow, start, times, rtol=max(solver["rtol"], 1.1920929e-5), atol=solver["atol"], method="dopri5"))
+        z, log = (part[-1] for part in torchdiffeq.odeint(flow, start, times, rtol=max(solver["rtol"], 1.1920929e-5), atol=solver["atol"], method="dopri5"))
         loss = (0.5 * (z**2).sum(1) + 0.5 * d * np.log(2 * np.pi) + log[:, 0]).mean()
         loss.backward()
         flow.zero_grad()
