@@ -12,6 +12,7 @@ const EXPERIMENTS = {
   memory: "peak memory by steps, stages and network",
   rounding: "the error of float32 gradients by steps and tolerance, with sums compensated or not",
   speed: "time per gradient at equal error, and where the adjoint method overtakes",
+  physics: "waves, mixtures and pendulums by their energy, against plain networks; memory and time of each gradient",
 };
 
 const usage = `npm run experiments -- NAME… [options]
