@@ -113,7 +113,8 @@ function spaceTime(name, title, times, truth, models) {
   const panels = [
     state(exact, "truth"),
     ...kinds.map(([kind, label]) => state(models[kind].image.values, label)),
-    { title: "", values: exact.map(() => 0), ...size, range: [-1, 1], scale: "grey" },
+    // Nothing below the truth.
+    { title: "", values: exact.map(() => 0), ...size, range: [0, 1], scale: "grey" },
     ...kinds.map(([kind, label]) => ({
       title: `${label}, error`,
       values: off(models[kind].image.values),

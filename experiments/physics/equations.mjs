@@ -34,7 +34,7 @@ function solitons({ points, spacing }, seed) {
   const size = points * spacing;
   const u = new Float64Array(points);
   for (let soliton = 0; soliton < 2; soliton++) {
-    const [kappa, place] = [0.6 + 0.5 * uniform(), size * uniform()];
+    const [kappa, place] = [0.6 + 0.4 * uniform(), size * uniform()];
     for (let i = 0; i < points; i++) {
       for (const turn of [-1, 0, 1])
         u[i] += 2 * kappa ** 2 * Math.cosh(kappa * (i * spacing - place + turn * size)) ** -2;
@@ -43,13 +43,16 @@ function solitons({ points, spacing }, seed) {
   return u;
 }
 
-/** A mixture near the middle, where it separates: noise, and somewhat more of one than of the other. */
+/** A mixture near the middle, where it separates: a smooth random field, of waves no shorter than six points. */
 function mixture({ points }, seed) {
   const [normal, uniform] = [normals(seed), uniforms(seed + 1)];
-  const mean = 0.4 * uniform() - 0.2;
-  const noise = Float64Array.from({ length: points }, () => 0.3 * normal());
-  // Smoothed once: what the grid cannot resolve decays at once.
-  return noise.map((u, i) => mean + (noise.at(i - 1) + 2 * u + noise[(i + 1) % points]) / 4);
+  const u = new Float64Array(points).fill(0.4 * uniform() - 0.2);
+  const waves = Math.floor(points / 6);
+  for (let wave = 1; wave <= waves; wave++) {
+    const [size, phase] = [(0.5 * normal()) / Math.sqrt(waves), 2 * Math.PI * uniform()];
+    for (let i = 0; i < points; i++) u[i] += size * Math.cos((2 * Math.PI * wave * i) / points + phase);
+  }
+  return u;
 }
 
 /** H of each sample of `[samples, points]`. */

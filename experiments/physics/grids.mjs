@@ -138,11 +138,11 @@ function along(equation, grid, { times, samples, points, y: truth }, y) {
   return { error, energyError, energy, image: imageOf(times.length, samples, points, y) };
 }
 
-/** The first sample: a row a point of the grid, a column a time. */
+/** The first sample: a row a point of the grid, the last one on top, and a column a time. */
 function imageOf(times, samples, points, y) {
   const columns = Math.min(COLUMNS, times);
   const values = [];
-  for (let i = 0; i < points; i++) {
+  for (let i = points - 1; i >= 0; i--) {
     for (let column = 0; column < columns; column++) {
       const n = Math.round((column * (times - 1)) / (columns - 1));
       const value = y[n * samples * points + i];

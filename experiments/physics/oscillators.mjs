@@ -8,7 +8,7 @@ const damped = { J: [0, 1, -1, 0], R: [0, 0, 0, FRICTION] };
 /** Learned under one force, tried under another. */
 const FORCES = {
   learned: (t) => [0.6 * Math.sin(1.3 * t) + 0.4 * Math.cos(2.9 * t)],
-  tried: (t) => [0.3 * Math.cos(0.7 * t)],
+  tried: (t) => [0.2 * Math.cos(0.4 * t) + 0.2 * Math.sin(1.7 * t)],
 };
 const spring = { energy: (q, p) => (q * q + p * p) / 2, force: (q) => -q };
 const gravity = { energy: (q, p) => (p * p) / 2 + 1 - Math.cos(q), force: (q) => -Math.sin(q) };
