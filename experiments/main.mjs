@@ -13,6 +13,7 @@ const EXPERIMENTS = {
   rounding: "the error of float32 gradients by steps and tolerance, with sums compensated or not",
   speed: "time per gradient at equal error, and where the adjoint method overtakes",
   cnf: "flows: memory and time in FFJORD's shapes, densities of real and drawn data",
+  physics: "waves, mixtures and pendulums by their energy, against plain networks; memory and time of each gradient",
 };
 
 const usage = `npm run experiments -- NAME… [options]

@@ -17,7 +17,7 @@ function resultsOf(name) {
   return JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8")).results;
 }
 
-const checks = { exactness, memory, rounding, speed, cnf };
+const checks = { exactness, memory, rounding, speed, cnf, physics };
 for (const [name, check] of Object.entries(checks)) {
   const start = performance.now();
   check(resultsOf(name));
@@ -100,5 +100,31 @@ function cnf({ POWER, steps: bySteps, digits, breast_cancer: cancer, toys }) {
   for (const [name, { before, after, mass }] of Object.entries(toys)) {
     assert.ok(after < before - 0.1, `${name}: learnt, ${before} to ${after}`);
     assert.ok(mass > 0.7 && mass < 1.01, `${name}: mass ${mass}`);
+  }
+}
+
+function physics({ equations, small }) {
+  const { kdv, cahnHilliard } = equations;
+  assert.ok(kdv.reference.change < 1e-6 && kdv.reference.drift < 1e-8, "the reference keeps its energy");
+  assert.ok(cahnHilliard.reference.change < 1e-6 && cahnHilliard.reference.rise < 1e-9, "its energy falls");
+  assert.ok(kdv.models.energy.own.drift < 1e-3, "what is conserved is the energy learned");
+  assert.ok(cahnHilliard.models.energy.own.rise < 1e-3, "or it falls");
+  const { energy, plain } = kdv.models;
+  assert.ok(energy.error[10] < plain.error[10], "over ten intervals");
+  // Null is a solution that could not go on.
+  const off = (model) => model.energyError.at(-1) ?? Number.POSITIVE_INFINITY;
+  assert.ok(off(energy) < off(plain) / 3, "energy on the long way");
+  for (const { costs } of [kdv, cahnHilliard]) {
+    const of = Object.fromEntries(costs.rows.map((row) => [row.gradient, row]));
+    const { symplectic, aca, baseline, backprop, adjoint } = of;
+    for (const { error, steps } of [symplectic, aca, baseline, backprop]) {
+      assert.equal(error, 0, "not bitwise backpropagation");
+      assert.equal(steps, symplectic.steps);
+    }
+    assert.ok(adjoint.error > 0 && adjoint.backwardSteps > 0);
+    assert.ok(symplectic.bytes < aca.bytes && aca.bytes < Math.min(baseline.bytes, backprop.bytes), "memory in order");
+  }
+  for (const { models } of [small.systems.spring, small.systems.pendulum]) {
+    assert.ok(models.energy.energyError.at(-1) < models.plain.energyError.at(-1) / 1.5, "energy of an oscillator");
   }
 }
