@@ -113,7 +113,7 @@ function reportPeers(shapes, torch) {
   };
   return {
     title: "Beside PyTorch",
-    text: `The same block, parameters and data, one thread${versions.torch ? `, torch ${versions.torch}, torchdiffeq ${versions.torchdiffeq}` : ""}; memory by the profiler of its allocator, parameters not included; time of the processor, for a second gradient.`,
+    text: `The same block, parameters and data, noise for the trace drawn by each, one thread${versions.torch ? `, torch ${versions.torch}, torchdiffeq ${versions.torchdiffeq}` : ""}; memory by the profiler of its allocator, parameters not included; time of the processor, for a second gradient.`,
     tables: [{ name: "peers", head: ["block", "gradient", "memory, MiB", "time, s", "N"], rows }],
   };
 }
