@@ -21,7 +21,8 @@ export function peerEnvironments(node) {
   return { jax, torch, node: nodePackages(node) };
 }
 
-function pythonPackages(name) {
+/** A Python with the packages of a peer. */
+export function pythonPackages(name) {
   const interpreter = ["python3", "python"].find((command) => attempt(command, ["--version"]).status === 0);
   if (!existsSync(python)) {
     if (!interpreter) return { missing: "no Python here" };

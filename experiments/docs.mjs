@@ -36,7 +36,7 @@ export async function writeDocs(kept) {
     return `![${found.caption}](figures/${name}-${part}.svg)`;
   };
   const text = readFileSync(page, "utf8");
-  const marker = /<!-- (\w+): (table|figure|run) ?(\w*) -->[\s\S]*?<!-- end -->/g;
+  const marker = /<!-- (\w+): (table|figure|run) ?([\w-]*) -->[\s\S]*?<!-- end -->/g;
   let filled = "";
   let last = 0;
   for (const match of text.matchAll(marker)) {

@@ -24,6 +24,7 @@ export {
   valueAndGrad,
   vjp,
 } from "./gradient.js";
+export { driven, type InputOptions } from "./input.js";
 export type { ArrayOf, Dtype } from "./memory.js";
 export {
   type Minibatches,

@@ -320,6 +320,12 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   checkNames(options, ["stateSize", "dtype", "parameters", "evaluate", "vjp"]);
+  const { wasm, rust, dtype, stateSize } = customField(options);
+  return new WasmField(wasm, rust, dtype, stateSize, stateSize, []);
+}
+
+/** The WebAssembly side of a field written in JavaScript. */
+export function customField<D extends Dtype>(options: CustomOptions<D>) {
   const { dtype = "float32" as D, evaluate, vjp, stateSize } = options;
   choice<string>("dtype", dtype, DTYPES);
   const { parameters = dtype === "float32" ? new Float32Array() : new Float64Array() } = options;
@@ -361,7 +367,7 @@ export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): 
     },
   };
   const rust = call(wasm, () => wasm.bindings.Field.custom(dtype, state, initial, callbacks));
-  return new WasmField(wasm, rust, dtype, state, state, []);
+  return { wasm, rust, dtype, stateSize: state };
 }
 
 /** Runs a user's function inside a solve: what it throws waits until the solver has returned. */

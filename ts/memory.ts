@@ -80,3 +80,16 @@ export function timesOf(times: ArrayLike<number>): Float64Array {
   }
   return copy;
 }
+
+/** A plain copy of an array of finite numbers. */
+export function numbersOf(argument: string, values: unknown): Float64Array {
+  if (values === null || typeof values !== "object" || !Number.isInteger((values as ArrayLike<number>).length)) {
+    throw refused("OPTION", argument, "an array of numbers", describe(values));
+  }
+  const numbers = Float64Array.from(values as ArrayLike<number>, (value) =>
+    typeof value === "number" ? value : Number.NaN,
+  );
+  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused("NON_FINITE", argument, "finite numbers", `${numbers[bad]} at index ${bad}`);
+  return numbers;
+}

@@ -14,7 +14,7 @@ import {
   useField,
   WasmField,
 } from "./fields.js";
-import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, steady } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, numbersOf, steady } from "./memory.js";
 import { checked, checkNames, finite, numberOption } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
 
@@ -200,8 +200,8 @@ function matrixOf(structure: unknown): Float64Array {
   if (structure === null || typeof structure !== "object")
     throw refused("OPTION", "structure", expected, describe(structure));
   const { J, R } = structure as { J?: ArrayLike<number>; R?: ArrayLike<number> };
-  if (J === undefined && R === undefined) return numbersOf("structure", structure as ArrayLike<number>);
-  const [j, r] = [numbersOf("structure.J", J), numbersOf("structure.R", R)];
+  if (J === undefined && R === undefined) return squareOf("structure", structure as ArrayLike<number>);
+  const [j, r] = [squareOf("structure.J", J), squareOf("structure.R", R)];
   const side = Math.sqrt(j.length);
   if (r.length !== j.length) throw refused("SHAPE", "structure.R", `${j.length} numbers, as J`, String(r.length));
   for (let i = 0; i < j.length; i++) {
@@ -213,18 +213,12 @@ function matrixOf(structure: unknown): Float64Array {
   return j.map((value, i) => value - (r[i] as number));
 }
 
-function numbersOf(argument: string, values: ArrayLike<number> | undefined): Float64Array {
-  if (values === null || typeof values !== "object" || !Number.isInteger(values.length)) {
-    throw refused("OPTION", argument, "an array of numbers", describe(values));
-  }
-  const numbers = Float64Array.from(values as ArrayLike<number>, (value) =>
-    typeof value === "number" ? value : Number.NaN,
-  );
+/** The numbers of a square matrix. */
+function squareOf(argument: string, values: ArrayLike<number> | undefined): Float64Array {
+  const numbers = numbersOf(argument, values);
   const side = Math.sqrt(numbers.length);
   if (!Number.isInteger(side) || side === 0)
     throw refused("SHAPE", argument, "a square matrix", `${numbers.length} numbers`);
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw refused("NON_FINITE", argument, "finite numbers", `${numbers[bad]} at index ${bad}`);
   return numbers;
 }
 
