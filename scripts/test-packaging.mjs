@@ -60,7 +60,7 @@ step("types", () => {
     ["bundler", "esnext"],
     ["nodenext", "nodenext"],
   ]) {
-    run("node", [tsc, "-p", project, "--moduleResolution", resolution, "--module", module]);
+    run("node", [tsc, "-p", join(project, "types.json"), "--moduleResolution", resolution, "--module", module]);
   }
 });
 step("publint", () => run(tool("publint"), [tarball, "--strict"]));
