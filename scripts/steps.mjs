@@ -14,7 +14,7 @@ export function step(title, body) {
 }
 
 /** After the last step of a command. */
-export function ended(name) {
+export function ended(name = "test") {
   const tree = treeOfHead();
   if (tree && attempt("git", ["status", "--porcelain"]).stdout.trim() === "") {
     mkdirSync(join(root, "report"), { recursive: true });

@@ -35,4 +35,4 @@ step("Deno", () => {
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
-ended("test");
+ended();

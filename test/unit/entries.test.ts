@@ -38,16 +38,15 @@ test("the slim entry takes its module from outside", () => {
   }
   const wrong = `await api.init({ module: {} }).catch((error) => console.log(error.code));`;
   expect(node(`${slim} ${wrong}`)).toBe("OPTION");
-  const page = `new Response("<!doctype html>", { headers: { "content-type": "text/html" } })`;
-  const failures = [
-    [`new Response("no", { status: 404 })`, /^FILE: .*answered 404/],
-    [page, /^FILE: .*"<!doctype html>"/],
-    ["Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)", /^FILE: .*another module/],
-    ["new Uint8Array()", /^FILE: .*nothing/],
-    [`new URL("missing.wasm", url)`, /^FILE: .*missing.wasm could not be read/],
-    ["bytes.subarray(0, 5000)", /^UNSUPPORTED: .*could not be compiled/],
-  ] as const;
-  for (const [module, message] of failures) {
+  const failures = {
+    'new Response("no", { status: 404 })': /^FILE: .*answered 404/,
+    'new Response("<!doctype html>", { headers: { "content-type": "text/html" } })': /^FILE: .*"<!doctype html>"/,
+    "Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)": /^FILE: .*another module/,
+    "new Uint8Array()": /^FILE: .*nothing/,
+    'new URL("missing.wasm", url)': /^FILE: .*missing.wasm could not be read/,
+    "bytes.subarray(0, 5000)": /^UNSUPPORTED: .*could not be compiled/,
+  };
+  for (const [module, message] of Object.entries(failures)) {
     const failing = `await api.init({ module: ${module} }).catch(({ code, message }) => console.log(code + ": " + message));`;
     expect(node(`${slim} ${read} ${failing}`), module).toMatch(message);
   }
