@@ -17,18 +17,24 @@ const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("was
 const both = Buffer.concat([relaxed, simd128]);
 const places = { relaxed: [0, relaxed.length], simd128: [relaxed.length, both.length] };
 
+/** Types by themselves: those that two entries share are not to be a file without a module, which Deno would not find. */
+const types = (...entries: string[]) => ({
+  entry: Object.fromEntries(entries.map((name) => [name, `ts/${name}.ts`])),
+  format: "esm" as const,
+  // Disposable is newer than the libraries that most projects name.
+  dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
+});
+
 export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
-  return {
+  const code = {
     entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts" },
-    format: "esm",
-    target: "es2022",
-    platform: "neutral",
-    // Disposable is newer than the libraries that most projects name.
-    dts: { banner: '/// <reference lib="esnext.disposable" />' },
+    format: "esm" as const,
+    target: "es2022" as const,
+    platform: "neutral" as const,
     clean: true,
-    // The shared part of both entries is one file, so that they share one WASM instance too.
+    // The shared part of the entries is one file, so that they share one WASM instance too.
     splitting: true,
     define: {
       WORKER_SOURCE: JSON.stringify(worker),
@@ -38,8 +44,14 @@ export default defineConfig(async () => {
     onSuccess: async () => {
       // For those who have to serve it themselves, and the slim entry.
       writeFileSync("dist/worker.js", worker);
+      // Deno takes the types from where the module says they are.
+      for (const entry of ["index", "slim", "tfjs"]) {
+        const code = readFileSync(`dist/${entry}.js`, "utf8");
+        writeFileSync(`dist/${entry}.js`, `/* @ts-self-types="./${entry}.d.ts" */\n${code}`);
+      }
       // What is bundled keeps its licence.
       cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");
     },
   };
+  return [code, types("index", "slim"), types("tfjs")];
 });
