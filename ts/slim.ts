@@ -1,4 +1,11 @@
 // The public API without a WebAssembly module inside: call init({ module }) first.
+export {
+  type Minibatches,
+  type MinibatchOptions,
+  minibatches,
+  type SharedTrajectories,
+  type Trajectory,
+} from "./batches.js";
 export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./errors.js";
 export {
   type Activation,
@@ -38,6 +45,7 @@ export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./
 export type { GradientMethod, GradientOptions, Method, SolveOptions, StepOptions } from "./options.js";
 export { type KernelPeakOptions, kernelPeak } from "./peak.js";
 export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./pool.js";
+export { constant, cosine, exponential, type Schedule, warmUp } from "./schedules.js";
 export { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
-export { type Batch, type TrainOptions, type TrainStep, train } from "./train.js";
+export { type Batch, type Best, type TrainOptions, type TrainStep, train, type Validation } from "./train.js";
 export { type InitOptions, init, type MemoryUsage, memoryUsage, type Simd, simd, type WasmSource } from "./wasm.js";
