@@ -12,14 +12,15 @@ const worker = buildSync({
   target: "es2022",
 }).outputFiles[0]?.text as string;
 
-export default defineConfig({
+const library = defineConfig({
   entry: { index: "ts/index.ts", slim: "ts/slim.ts" },
   format: "esm",
   target: "es2022",
   platform: "neutral",
   // Disposable is newer than the libraries that most projects name.
   dts: { banner: '/// <reference lib="esnext.disposable" />' },
-  clean: true,
+  // What the command below makes is its own.
+  clean: ["!cli/**"],
   // The shared part of both entries is one file, so that they share one WASM instance too.
   splitting: true,
   loader: { ".wasm": "base64" },
@@ -27,3 +28,16 @@ export default defineConfig({
   // For those who have to serve it themselves.
   onSuccess: async () => writeFileSync("dist/worker.js", worker),
 });
+
+// The command, with the libraries that it is made with inside: the package itself depends on nothing.
+const command = defineConfig({
+  entry: { "cli/main": "ts/cli/main.ts" },
+  format: "esm",
+  target: "node20",
+  platform: "node",
+  external: [/^\.\.\/index\.js$/],
+  // Some of them are older than modules.
+  banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+});
+
+export default [library, command];

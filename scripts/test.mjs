@@ -28,6 +28,7 @@ step("crate", () => run("cargo", ["test"]));
 step("types", () => {
   buildPackage();
   run("npx", ["tsc", "-p", "."]);
+  run("npx", ["tsc", "-p", "ts/cli"]);
   run("npx", ["tsc", "-p", "test"]);
 });
 for (const build of ["simd128", "relaxed"]) {
@@ -43,5 +44,6 @@ step("Deno", () => {
 });
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
+step("command line", () => run("node", ["test/cli.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 console.log(`\n${passed} passed, 0 failed`);
