@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { buildSync } from "esbuild";
 import { defineConfig } from "tsup";
 
@@ -37,7 +37,23 @@ const command = defineConfig({
   platform: "node",
   external: [/^\.\.\/index\.js$/],
   // Some of them are older than modules.
+  onSuccess: async () => writeFileSync("dist/cli/LICENSES.txt", licenses(["cli-progress", "commander", "csv-parse"])),
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
 });
+
+/** The licences of packages and of what they depend on, as those demand of whoever carries them. */
+function licenses(packages: string[]): string {
+  const all = new Set(packages);
+  // A set goes on to what is added on the way.
+  const texts: string[] = [];
+  for (const name of all) {
+    const folder = `node_modules/${name}`;
+    const { dependencies = {} } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
+    for (const dependency of Object.keys(dependencies)) all.add(dependency);
+    const file = readdirSync(folder).find((file) => /^licen[sc]e/i.test(file));
+    if (file) texts.push(`${name}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`);
+  }
+  return texts.join("\n");
+}
 
 export default [library, command];
