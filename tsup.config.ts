@@ -1,7 +1,7 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
-import { defineConfig } from "tsup";
+import { defineConfig, type Options } from "tsup";
 
 // What runs in the workers of a pool: one script, in which no import is left.
 const worker = buildSync({
@@ -25,6 +25,33 @@ const types = (...entries: string[]) => ({
   dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
 });
 
+// The command, with the libraries that it is made with inside: the package itself depends on nothing.
+const command: Options = {
+  entry: { "cli/main": "ts/cli/main.ts" },
+  format: "esm",
+  target: "node20",
+  platform: "node",
+  external: [/^\.\.\/index\.js$/],
+  // Some of them are older than modules.
+  onSuccess: async () => writeFileSync("dist/cli/LICENSES.txt", licenses(["cli-progress", "commander", "csv-parse"])),
+  banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+};
+
+/** The licences of packages and of what they depend on, as those demand of whoever carries them. */
+function licenses(packages: string[]): string {
+  const all = new Set(packages);
+  // A set goes on to what is added on the way.
+  const texts: string[] = [];
+  for (const name of all) {
+    const folder = `node_modules/${name}`;
+    const { dependencies = {} } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
+    for (const dependency of Object.keys(dependencies)) all.add(dependency);
+    const file = readdirSync(folder).find((file) => /^licen[sc]e/i.test(file));
+    if (file) texts.push(`${name}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`);
+  }
+  return texts.join("\n");
+}
+
 export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
@@ -33,7 +60,8 @@ export default defineConfig(async () => {
     format: "esm" as const,
     target: "es2022" as const,
     platform: "neutral" as const,
-    clean: true,
+    // What the command below makes is its own.
+    clean: ["!cli/**"],
     // The shared part of the entries is one file, so that they share one WASM instance too.
     splitting: true,
     define: {
@@ -53,5 +81,5 @@ export default defineConfig(async () => {
       cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");
     },
   };
-  return [code, types("index", "slim"), types("tfjs")];
+  return [code, types("index", "slim"), types("tfjs"), command];
 });

@@ -19,6 +19,7 @@ step("crate", () => run("cargo", ["test"]));
 step("types", () => {
   buildPackage();
   run("npx", ["tsc", "-p", "."]);
+  run("npx", ["tsc", "-p", "ts/cli"]);
   run("npx", ["tsc", "-p", "test"]);
   run("npx", ["tsc", "-p", "playground"]);
 });
@@ -36,6 +37,7 @@ step("Deno", () => {
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));
+step("command line", () => run("node", ["test/cli.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 step("experiments", () => run("node", ["test/experiments.mjs"]));
 ended();
