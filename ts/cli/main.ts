@@ -159,6 +159,12 @@ program
     for (const [name, value] of Object.entries(result.training ?? {})) print(`${name}: ${JSON.stringify(value)}`);
   });
 
+// Whoever reads may have read enough, such as head.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(0);
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
