@@ -1,7 +1,7 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
-import { defineConfig } from "tsup";
+import { defineConfig, type Options } from "tsup";
 
 // What runs in the workers of a pool: one script, in which no import is left.
 const worker = buildSync({
@@ -17,18 +17,52 @@ const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("was
 const both = Buffer.concat([relaxed, simd128]);
 const places = { relaxed: [0, relaxed.length], simd128: [relaxed.length, both.length] };
 
+/** Types by themselves: those that two entries share are not to be a file without a module, which Deno would not find. */
+const types = (...entries: string[]) => ({
+  entry: Object.fromEntries(entries.map((name) => [name, `ts/${name}.ts`])),
+  format: "esm" as const,
+  // Disposable is newer than the libraries that most projects name.
+  dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
+});
+
+// The command, with the libraries that it is made with inside: the package itself depends on nothing.
+const command: Options = {
+  entry: { "cli/main": "ts/cli/main.ts" },
+  format: "esm",
+  target: "node20",
+  platform: "node",
+  external: [/^\.\.\/index\.js$/],
+  // Some of them are older than modules.
+  onSuccess: async () => writeFileSync("dist/cli/LICENSES.txt", licenses(["cli-progress", "commander", "csv-parse"])),
+  banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
+};
+
+/** The licences of packages and of what they depend on, as those demand of whoever carries them. */
+function licenses(packages: string[]): string {
+  const all = new Set(packages);
+  // A set goes on to what is added on the way.
+  const texts: string[] = [];
+  for (const name of all) {
+    const folder = `node_modules/${name}`;
+    const { dependencies = {} } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8"));
+    for (const dependency of Object.keys(dependencies)) all.add(dependency);
+    const file = readdirSync(folder).find((file) => /^licen[sc]e/i.test(file));
+    if (file) texts.push(`${name}\n\n${readFileSync(`${folder}/${file}`, "utf8").trim()}\n`);
+  }
+  return texts.join("\n");
+}
+
 export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
-  return {
+  const code = {
     entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts" },
-    format: "esm",
-    target: "es2022",
-    platform: "neutral",
-    // Disposable is newer than the libraries that most projects name.
-    dts: { banner: '/// <reference lib="esnext.disposable" />' },
-    clean: true,
-    // The shared part of both entries is one file, so that they share one WASM instance too.
+    format: "esm" as const,
+    target: "es2022" as const,
+    platform: "neutral" as const,
+    // What the command below makes is its own.
+    clean: ["!cli/**"],
+    // The shared part of the entries is one file, so that they share one WASM instance too.
     splitting: true,
     define: {
       WORKER_SOURCE: JSON.stringify(worker),
@@ -38,8 +72,14 @@ export default defineConfig(async () => {
     onSuccess: async () => {
       // For those who have to serve it themselves, and the slim entry.
       writeFileSync("dist/worker.js", worker);
+      // Deno takes the types from where the module says they are.
+      for (const entry of ["index", "slim", "tfjs"]) {
+        const code = readFileSync(`dist/${entry}.js`, "utf8");
+        writeFileSync(`dist/${entry}.js`, `/* @ts-self-types="./${entry}.d.ts" */\n${code}`);
+      }
       // What is bundled keeps its licence.
       cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");
     },
   };
+  return [code, types("index", "slim"), types("tfjs"), command];
 });

@@ -196,7 +196,7 @@ function smallSection({ end, horizon, noise, friction, samples, systems }) {
     title: "Springs and pendulums",
     text: [
       `Learned from ${samples.learned} trajectories of length ${end} with noise ${noise}; tried on ${samples.tried} others, without, for ${horizon} times as long.`,
-      `The structure is canonical; that of the damped pendulum { J, R } with friction ${friction}; the driven one has a force beside it, B u(t) by driven, and is tried under another force than it was learned under.`,
+      `The structure is canonical; that of the damped pendulum { J, R } with friction ${friction}; the driven one has a force beside it, B u(t) by driven, and is tried under another force than it was learned under, a weak one: under stronger ones the energy model can do worse than the plain one.`,
       "The plain network has as many parameters, and the force beside it too.",
     ].join(" "),
     figures: [

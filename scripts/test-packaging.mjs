@@ -1,8 +1,10 @@
 // npm run test:packaging: the packed package in projects of its users, the critics of packages, and the bridges.
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeProject, pack } from "../test/packaging/project.mjs";
 import { buildPackage } from "./build.mjs";
+import { stageJsr } from "./jsr.mjs";
 import { install, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
@@ -37,6 +39,18 @@ runtime(
   platform("deno"),
   files.map((file) => ["run", "-A", "--node-modules-dir=manual", file]),
 );
+step("Deno, from JSR", () => {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
+  stageJsr(folder);
+  run(platform("deno"), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: folder });
+  const specifier = `jsr:${JSON.parse(readFileSync(join(folder, "deno.json"), "utf8")).name}`;
+  const config = { links: [folder], imports: { "symplectic-adjoint": specifier }, nodeModulesDir: "none" };
+  writeFileSync(join(project, "jsr.json"), JSON.stringify(config));
+  for (const args of [["check"], ["run", "-A"]]) {
+    const file = args[0] === "check" ? "consumer.ts" : "esm.mjs";
+    run(platform("deno"), [...args, "--config", "jsr.json", file], { cwd: project });
+  }
+});
 runtime("Bun", platform("bun"), alone);
 step("Chromium, Vite, esbuild", () => run("node", ["test/packaging/browser.mjs", project]));
 step("Cloudflare's workerd", () => run("node", ["test/packaging/cloudflare.mjs", project]));
@@ -46,7 +60,7 @@ step("types", () => {
     ["bundler", "esnext"],
     ["nodenext", "nodenext"],
   ]) {
-    run("node", [tsc, "-p", project, "--moduleResolution", resolution, "--module", module]);
+    run("node", [tsc, "-p", join(project, "types.json"), "--moduleResolution", resolution, "--module", module]);
   }
 });
 step("publint", () => run(tool("publint"), [tarball, "--strict"]));
@@ -60,4 +74,4 @@ step("bridges", () => {
   run("npx", ["tsc", "-p", "test/bridges"]);
   for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/bridges/${name}.mjs`]);
 });
-ended();
+ended("test:packaging");

@@ -19,6 +19,7 @@ step("crate", () => run("cargo", ["test"]));
 step("types", () => {
   buildPackage();
   run("npx", ["tsc", "-p", "."]);
+  run("npx", ["tsc", "-p", "ts/cli"]);
   run("npx", ["tsc", "-p", "test"]);
   run("npx", ["tsc", "-p", "playground"]);
 });
@@ -37,6 +38,7 @@ step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
 step("documentation", () => run("node", ["test/docs.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));
+step("command line", () => run("node", ["test/cli.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 step("experiments", () => run("node", ["test/experiments.mjs"]));
 ended();

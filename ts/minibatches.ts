@@ -19,7 +19,7 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
   trajectories: readonly Trajectory[];
   /** Windows in a batch; default all of those that can be solved together. */
   batch?: number;
-  /** Observations in a window, its first one included; default whole trajectories. */
+  /** Observations in a window, its first one included; default whole trajectories. A shorter trajectory is one window. */
   window?: number;
   /** Observations between the starts of windows; default 1. */
   stride?: number;
@@ -191,9 +191,14 @@ function read(trajectory: Trajectory, index: number): Observed {
 function windowsOf(observed: Observed[], window: number | undefined, stride: number, relative: boolean): Window[][] {
   const groups = new Map<number, Window[]>();
   for (const [trajectory, { times, values, state }] of observed.entries()) {
-    const last = window === undefined ? 0 : times.length - window;
-    for (let start = 0; start <= last; start += stride) {
-      if (values.subarray(start * state, (start + 1) * state).some(Number.isNaN)) continue;
+    const whole = (row: number) => !values.subarray(row * state, (row + 1) * state).some(Number.isNaN);
+    // One that is shorter, or whose first states are missing, still gives a window: from its first whole state.
+    const last = window === undefined ? 0 : Math.max(0, times.length - window);
+    let found = 0;
+    for (let start = 0; start + 1 < times.length && (start <= last || found === 0); start++) {
+      const due = start % stride === 0 || (start >= last && found === 0);
+      if (!due || !whole(start)) continue;
+      found++;
       const time = relative ? 0 : (times[start] as number);
       const group = groups.get(time) ?? [];
       group.push({ trajectory, start });
@@ -213,7 +218,7 @@ function batchOf<D extends Dtype>(
   const [{ state, sign }] = observed as [Observed];
   const views = members.map(({ trajectory, start }) => {
     const { times, values } = observed[trajectory] as Observed;
-    const end = window === undefined ? times.length : start + window;
+    const end = window === undefined ? times.length : Math.min(times.length, start + window);
     const origin = relative ? (times[start] as number) : 0;
     return { times: times.slice(start, end).map((time) => time - origin), values: values.subarray(start * state) };
   });

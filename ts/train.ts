@@ -1,7 +1,7 @@
-import { describe, refused } from "./errors.js";
+import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
 import { type Gradient, type LossAndCotangent, lossOf, meanSquaredError, valueAndGrad } from "./gradient.js";
-import type { ArrayOf, Dtype } from "./memory.js";
+import { type ArrayOf, arrayOf, checkLength, type Dtype } from "./memory.js";
 import { odeint, type Solution } from "./odeint.js";
 import type { Optimizer } from "./optimizer.js";
 import {
@@ -61,9 +61,9 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
 
 /** How a training is judged by data that it does not see. */
 export interface Validation<D extends Dtype = Dtype> {
-  /** The loss is the mean over these, each counting by its trajectories. */
+  /** The loss is the mean over these, each counting by its entries. */
   data: readonly Batch<D>[];
-  /** Steps between judgements; default 1. */
+  /** Steps of the optimizer between judgements; default 1. */
   every?: number;
   /** Training ends after so many judgements without a better one; default never. */
   patience?: number;
@@ -71,6 +71,8 @@ export interface Validation<D extends Dtype = Dtype> {
   leastGain?: number;
   /** Whether the field has the best parameters when training ends by itself; default true. */
   restoreBest?: boolean;
+  /** The best so far, of a training that this one goes on from. */
+  best?: Best<D> | undefined;
 }
 
 /** A step of the training that has been taken. */
@@ -87,20 +89,22 @@ export interface TrainStep<D extends Dtype = Dtype> {
   readonly learningRate: number;
   /** Of this batch, before the step. */
   readonly solution: Solution<D>;
-  /** The loss of the validation data after the step, where it has been judged. */
+  /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails. */
   readonly validation?: number;
-  /** The best judgement so far. */
-  readonly best?: Best;
+  /** The best so far. */
+  readonly best?: Best<D>;
   /** Whether patience has run out: the last step. */
   readonly stopped: boolean;
 }
 
-/** A judgement, and after which step. */
-export interface Best {
-  /** From 1. */
+/** Parameters that have done best. */
+export interface Best<D extends Dtype = Dtype> {
+  /** The optimizer's steps until then. */
   readonly step: number;
   /** The loss of the validation data. */
   readonly validation: number;
+  /** A copy of them. */
+  readonly parameters: ArrayOf<D>;
 }
 
 const names = [
@@ -135,7 +139,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   if (schedule !== undefined && typeof schedule !== "function") {
     throw refused("OPTION", "schedule", "a function of the steps taken", describe(schedule));
   }
-  const judge = validation && new Judge(field, validation, loss, settings, pool);
+  const judge = validation && new Judge(field, validation, loss, settings, pool, optimizer.steps);
   let step = 0;
   let breath = performance.now();
   for await (const batch of batches(data, wanted)) {
@@ -150,7 +154,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
       longest !== undefined && gradientNorm > longest ? scaled(gradient.parameters, longest / gradientNorm) : gradient,
     );
     step++;
-    const judged = judge?.due(step) ? await judge.judge(step) : undefined;
+    const judged = judge?.due(optimizer.steps) ? await judge.judge(optimizer.steps) : undefined;
     const stopped = judge?.exhausted ?? false;
     const known = { ...(judged !== undefined && { validation: judged }), ...(judge?.best && { best: judge.best }) };
     yield { step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped };
@@ -170,31 +174,36 @@ export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
 }
 
 /** How a training went. */
-export interface History {
+export interface History<D extends Dtype = Dtype> {
   /** Of each step, before it. */
   readonly losses: number[];
-  /** Every judgement by the validation data. */
-  readonly validations: Best[];
+  /** Every loss of the validation data, with the optimizer's steps until then. */
+  readonly validations: {
+    /** Steps until then. */
+    readonly step: number;
+    /** The loss. */
+    readonly validation: number;
+  }[];
   /** The best of them. */
-  readonly best: Best | undefined;
+  readonly best: Best<D> | undefined;
   /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
   readonly ended: "done" | "patience" | "callback";
 }
 
 /** Trains to the end, as `train` does, which it is a loop over. */
-export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<History> {
+export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<History<D>> {
   checkNames(options, [...names, "onStep"]);
   const { onStep, ...rest } = options;
   if (onStep !== undefined && typeof onStep !== "function") {
     throw refused("OPTION", "onStep", "a function", describe(onStep));
   }
   const losses: number[] = [];
-  const validations: Best[] = [];
-  let best: Best | undefined;
+  const validations: { step: number; validation: number }[] = [];
+  let best: Best<D> | undefined;
   let ended: History["ended"] = "done";
   for await (const step of train(rest as TrainOptions<D>)) {
     losses.push(step.loss);
-    if (step.validation !== undefined) validations.push({ step: step.step, validation: step.validation });
+    if (step.validation !== undefined) validations.push({ step: options.optimizer.steps, validation: step.validation });
     best = step.best;
     if (step.stopped) ended = "patience";
     if ((await onStep?.(step)) === false) {
@@ -229,14 +238,13 @@ function scaled<A extends Float32Array | Float64Array>(numbers: A, factor: numbe
 
 /** Judges a field by data that its training does not see, and keeps the best parameters. */
 class Judge<D extends Dtype> {
-  best: Best | undefined;
+  best: Best<D> | undefined;
   readonly #every: number;
   readonly #patience: number;
   readonly #gain: number;
   readonly #restores: boolean;
   readonly #data: readonly Batch<D>[];
   readonly #solver: SolveOptions;
-  #parameters: ArrayOf<D> | undefined;
   #failures = 0;
 
   constructor(
@@ -245,9 +253,10 @@ class Judge<D extends Dtype> {
     readonly loss: TrainOptions<D>["loss"],
     settings: GradientOptions,
     readonly pool: Pool | undefined,
+    steps: number,
   ) {
-    checkNames(validation, ["data", "every", "patience", "leastGain", "restoreBest"], "validation.");
-    const { data, every, patience, leastGain, restoreBest = true } = validation;
+    checkNames(validation, ["data", "every", "patience", "leastGain", "restoreBest", "best"], "validation.");
+    const { data, every, patience, leastGain, restoreBest = true, best } = validation;
     if (!Array.isArray(data) || data.length === 0) {
       throw refused("OPTION", "validation.data", "an array of batches", describe(data));
     }
@@ -261,6 +270,13 @@ class Judge<D extends Dtype> {
     this.#patience = checked("validation.patience", patience, count) ?? Number.POSITIVE_INFINITY;
     this.#gain = numberOption("validation.leastGain", leastGain, 0, "a finite number, zero or more", notNegative);
     this.#restores = restoreBest;
+    if (best !== undefined) {
+      checkNames(best, ["step", "validation", "parameters"], "validation.best.");
+      const parameters = arrayOf("validation.best.parameters", best.parameters, field.dtype);
+      checkLength("validation.best.parameters", parameters, field.parameters.length);
+      this.best = best;
+      this.#failures = Math.max(0, Math.floor(steps / this.#every) - Math.floor(best.step / this.#every));
+    }
     // A solve has no use for what a gradient is asked for.
     this.#solver = Object.fromEntries(Object.entries(settings).filter(([name]) => solveNames.includes(name)));
   }
@@ -274,29 +290,42 @@ class Judge<D extends Dtype> {
   }
 
   async judge(step: number): Promise<number> {
-    let [sum, samples] = [0, 0];
-    const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
-    for (const batch of this.#data) {
-      const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
-      const { value } = lossOf(lossFor(this.loss, batch)(y, shape));
-      sum += shape[1] * value;
-      samples += shape[1];
-    }
-    const validation = sum / samples;
+    const validation = await this.#loss();
     if (this.best === undefined || validation < this.best.validation - this.#gain) {
-      this.best = { step, validation };
+      this.best = { step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> };
       this.#failures = 0;
-      if (this.#restores) this.#parameters = this.field.parameters.slice() as ArrayOf<D>;
     } else {
       this.#failures++;
     }
     return validation;
   }
 
+  /** The mean over the batches, infinite where a solve does not come to its end. */
+  async #loss(): Promise<number> {
+    let [sum, weights] = [0, 0];
+    const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
+    for (const batch of this.#data) {
+      try {
+        const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
+        const { value } = lossOf(lossFor(this.loss, batch)(y, shape));
+        const weight = batch.mask ? Array.from(batch.mask).reduce((total, part) => total + part, 0) : y.length;
+        sum += weight * value;
+        weights += weight;
+      } catch (error) {
+        if (!(error instanceof SymplecticAdjointError) || !ASTRAY.includes(error.code)) throw error;
+        return Number.POSITIVE_INFINITY;
+      }
+    }
+    return sum / weights;
+  }
+
   restore(): void {
-    if (this.#parameters) this.field.parameters = this.#parameters;
+    if (this.best && this.#restores) this.field.parameters = this.best.parameters;
   }
 }
+
+/** How a solve fails whose field has gone astray. */
+const ASTRAY: readonly ErrorCode[] = ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"];
 
 /** The data as an iterable; an array again and again, for so many steps. */
 function batches<B>(data: readonly B[] | Iterable<B> | AsyncIterable<B>, steps: number | undefined) {

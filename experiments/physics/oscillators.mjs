@@ -5,7 +5,7 @@ import { plain } from "./models.mjs";
 
 const FRICTION = 0.15;
 const damped = { J: [0, 1, -1, 0], R: [0, 0, 0, FRICTION] };
-/** Learned under one force, tried under another. */
+/** Learned under one force, tried under another, weaker one: a strong one may take it to where nothing was learned. */
 const FORCES = {
   learned: (t) => [0.6 * Math.sin(1.3 * t) + 0.4 * Math.cos(2.9 * t)],
   tried: (t) => [0.2 * Math.cos(0.4 * t) + 0.2 * Math.sin(1.7 * t)],

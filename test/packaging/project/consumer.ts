@@ -9,7 +9,7 @@ export const parameters: Float64Array = gradient.parameters;
 export const slope: Gradient<"float64"> = gradient;
 export const solution: Float32Array = odeint(mlp({ widths: [2, 2] }), new Float32Array(2), [0, 1]).y;
 export const number: number = value;
-export const ready: Promise<void> = init({ module: new Uint8Array() });
+export const ready = (): Promise<void> => init({ module: new Uint8Array() });
 export const codes = (error: SymplecticAdjointError) => error.code === "SHAPE";
 export const join = bridge;
 

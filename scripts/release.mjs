@@ -1,0 +1,64 @@
+// npm run release: publishes to npm, JSR and crates.io what the tests have passed; with --dry-run it does all but that.
+//
+// Made for continuous integration, whose identity npm and JSR sign the package's provenance with.
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { pack } from "../test/packaging/project.mjs";
+import { stageJsr } from "./jsr.mjs";
+import { attempt, ensureRust, install, root } from "./run.mjs";
+import { tested } from "./steps.mjs";
+
+const dry = parseArgs({ options: { "dry-run": { type: "boolean" } } }).values["dry-run"] ?? false;
+const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const problems = [];
+
+function check(title, problem) {
+  console.log(`${problem ? "✗" : "✓"} ${title}${problem ? `: ${problem}` : ""}`);
+  if (problem) problems.push(title);
+}
+
+/** What is wrong with a command, if anything: the end of what it says. */
+function failure(command, args, cwd = root) {
+  const { status, error, stdout, stderr } = attempt(command, args, { cwd });
+  if (status === 0) return undefined;
+  return error?.message ?? `${stdout}${stderr}`.trim().split("\n").slice(-12).join("\n    ");
+}
+
+const dirty = attempt("git", ["status", "--porcelain"]).stdout.trim();
+check("the tree is clean", dirty && `${dirty.split("\n").length} files have changed`);
+for (const name of ["test", "test:packaging"]) check(`npm run ${name} has passed with this tree`, tested(name));
+const heading = readFileSync(join(root, "CHANGELOG.md"), "utf8").match(/^## \[(\d.*?)\] - (.*)$/m);
+check(`CHANGELOG.md begins with ${version}`, heading?.[1] !== version && `it begins with ${heading?.[1]}`);
+const dated = /^\d{4}-\d\d-\d\d$/.test(heading?.[2] ?? "");
+check("and has a date", !dated && `it has ${heading?.[2]}; set the day of the release`);
+const crate = readFileSync(join(root, "crate/Cargo.toml"), "utf8").match(/^version = "(.*)"$/m)?.[1];
+check("the crate has the same version", crate !== version && `it has ${crate}`);
+check("wasm/ is built from these sources", failure("node", ["scripts/build-wasm.mjs", "--check"]));
+
+install("test/platform");
+ensureRust();
+const tarball = pack();
+const jsr = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
+stageJsr(jsr);
+const deno = join(root, "test/platform/node_modules/.bin/deno");
+const targets = {
+  npm: (...more) => failure("npm", ["publish", tarball, "--provenance", "--access", "public", ...more]),
+  JSR: (...more) => failure(deno, ["publish", "--allow-dirty", ...more], jsr),
+  "crates.io": (...more) => failure("cargo", ["publish", ...more], join(root, "crate")),
+};
+// All are tried before any is published: none can be taken back.
+for (const [name, publish] of Object.entries(targets)) check(`${name}, dry run`, publish("--dry-run"));
+if (problems.length > 0) {
+  console.error(`\nNot ready to be released: ${problems.join("; ")}`);
+  process.exit(1);
+}
+if (dry) {
+  console.log(`\n${version} is ready to be released.`);
+  process.exit();
+}
+for (const [name, publish] of Object.entries(targets)) {
+  check(`published: ${name}`, publish());
+  if (problems.length > 0) process.exit(1);
+}

@@ -1,0 +1,96 @@
+// symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
+import {
+  type Batch,
+  type Field,
+  type GradientMethod,
+  hamiltonian,
+  meanSquaredError,
+  minibatches,
+  mlp,
+  odeint,
+  valueAndGrad,
+} from "../index.js";
+import { readModel } from "./model.js";
+import { readTable } from "./table.js";
+import { toUnits } from "./units.js";
+
+export interface GradcheckRequest {
+  readonly model: string;
+  readonly data: string;
+  readonly steps: number;
+  readonly directions: number;
+}
+
+/** What a central difference in float64 can tell. */
+const TOLERANCE = 1e-6;
+const METHODS: readonly GradientMethod[] = ["symplectic", "aca", "baseline", "backprop", "auto"];
+
+export function gradcheck({ model, data, steps, directions }: GradcheckRequest) {
+  const { field: single, description } = readModel(model);
+  const { time, id, state, units, settings } = description;
+  const { series } = readTable(data, { time, id: id ?? undefined, state });
+  const field = inFloat64(single, settings);
+  const trajectories = series.map((own) => {
+    const { times, values } = toUnits(own, units);
+    return { times, values: Float64Array.from(values) };
+  });
+  const [batch] = minibatches({ trajectories, relative: true, shuffle: false, dtype: "float64" }).epoch();
+  const { y0, times, target, mask } = batch as Batch<"float64">;
+  // Steps that stay the same as parameters move: differences would see those that follow the error as well.
+  const solver = { method: settings.solver, steps };
+  const loss = (y: Float64Array) => meanSquaredError(y, target, mask);
+  const [first = new Float64Array(), ...others] = METHODS.map(
+    (gradient) => valueAndGrad(field, y0, times, loss, { ...solver, gradient }).gradient.parameters,
+  );
+  const bitwise = others.every((gradient) => gradient.every((value, i) => Object.is(value, first[i])));
+  const own = field.parameters.slice();
+  const at = (direction: Float64Array, size: number) => {
+    field.parameters = own.map((value, i) => value + size * (direction[i] as number));
+    const { value } = loss(odeint(field, y0, times, solver).y);
+    field.parameters = own;
+    return value;
+  };
+  const norm = Math.hypot(...first);
+  const errors = Array.from({ length: directions }, (_, index) => {
+    // Along the gradient, and then along signs that the index decides.
+    const direction = index === 0 ? first.map((value) => value / norm) : signs(first.length, index);
+    const size = 1e-5;
+    const difference = (at(direction, size) - at(direction, -size)) / (2 * size);
+    const slope = first.reduce((sum, value, i) => sum + value * (direction[i] as number), 0);
+    return Math.abs(difference - slope) / norm;
+  });
+  const error = Math.max(...errors);
+  return {
+    parameters: first.length,
+    gradient: norm,
+    directions,
+    error,
+    tolerance: TOLERANCE,
+    bitwise,
+    passed: bitwise && error < TOLERANCE,
+  };
+}
+
+/** The same field in float64. */
+function inFloat64(
+  single: Field<"float32">,
+  { model, hidden, activation }: import("./model.js").Settings,
+): Field<"float64"> {
+  const size = single.stateSize;
+  const dtype = "float64" as const;
+  const field: Field<"float64"> =
+    model === "hamiltonian"
+      ? hamiltonian({ energy: { widths: [size, ...hidden, 1], activation, dtype }, structure: "canonical" })
+      : mlp({ widths: [size, ...hidden, size], activation, dtype });
+  field.parameters = Float64Array.from(single.parameters);
+  return field;
+}
+
+/** A direction of length 1 with signs from a linear congruence. */
+function signs(length: number, seed: number): Float64Array {
+  let state = Math.imul(seed, 2654435761) >>> 0;
+  return Float64Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state >= 2 ** 31 ? 1 : -1) / Math.sqrt(length);
+  });
+}
