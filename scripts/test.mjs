@@ -35,6 +35,7 @@ step("Deno", () => {
   run(join(platform, "deno"), ["run", "--no-config", "--allow-read", "--allow-env", "test/platform/terminal.mjs"]);
 });
 step("Bun", () => run(join(platform, "bun"), ["test/platform/terminal.mjs"]));
+step("documentation", () => run("node", ["test/docs.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));
 step("command line", () => run("node", ["test/cli.mjs"]));

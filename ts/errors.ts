@@ -33,33 +33,51 @@ export type ErrorCode =
 export interface ErrorDetails {
   /** The argument or option that was refused, and why. */
   argument?: string;
+  /** What it must be. */
   expected?: string;
+  /** What it was, in short. */
   given?: string;
-  /** Where a solve stood: the last good time, the step tried from it, accepted steps, evaluations of the field. */
+  /** Where a solve stood: the last good time. */
   t?: number;
+  /** The size of the step tried from there, signed as the times run. */
   h?: number;
+  /** Accepted steps so far. */
   steps?: number;
+  /** Evaluations of the field so far. */
   evaluations?: number;
   /** Bytes that could not be had. */
   bytes?: number;
 }
 
-/** The error of every function of this package. */
+/** The error of every function of this package; what a custom field or a loss throws comes through as it is. */
 export class SymplecticAdjointError extends Error implements ErrorDetails {
+  /** Always the name of the class. */
   override readonly name = "SymplecticAdjointError";
+  /** What kind of error it is. */
   readonly code: ErrorCode;
+  /** {@inheritDoc ErrorDetails.argument} */
   declare readonly argument?: string;
+  /** {@inheritDoc ErrorDetails.expected} */
   declare readonly expected?: string;
+  /** {@inheritDoc ErrorDetails.given} */
   declare readonly given?: string;
+  /** {@inheritDoc ErrorDetails.t} */
   declare readonly t?: number;
+  /** {@inheritDoc ErrorDetails.h} */
   declare readonly h?: number;
+  /** {@inheritDoc ErrorDetails.steps} */
   declare readonly steps?: number;
+  /** {@inheritDoc ErrorDetails.evaluations} */
   declare readonly evaluations?: number;
+  /** {@inheritDoc ErrorDetails.bytes} */
   declare readonly bytes?: number;
   /** With the option `partial` of `odeint`: the solution (a `Solution`) up to where the solve failed. */
   declare partial?: {
+    /** The states at the times that were reached. */
     readonly y: Float32Array | Float64Array;
+    /** Of y; `times` counts those that were reached. */
     readonly shape: readonly [times: number, batch: number, state: number];
+    /** A `SolveStats`. */
     readonly stats: object;
   };
 

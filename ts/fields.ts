@@ -8,6 +8,7 @@ import { call, type Instance, instance, release } from "./wasm.js";
 /** Follows every layer of an mlp but the last; gelu is the exact one, elu has α = 1. */
 export type Activation = "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
 
+/** A multilayer perceptron, to be a vector field or a part of one. */
 export interface MlpOptions<D extends Dtype = "float32"> {
   /** Features of the input, of every hidden layer, and of the output: as many as of the input for a vector field. */
   widths: readonly number[];
@@ -31,16 +32,23 @@ export interface MlpOptions<D extends Dtype = "float32"> {
 
 /** Where an array lies in the flat parameters, and in their gradient. */
 export interface Entry {
+  /** Index of its first number. */
   readonly offset: number;
+  /** Row-major; its product is how many numbers there are. */
   readonly shape: readonly number[];
 }
 
-/** The arrays of a layer: `weight` is [out, in], with `concat` [out, 1 + in], time first; the others are [out]. */
+/** The arrays of a layer. */
 export interface Layer {
+  /** `[out, in]`; with `concat` `[out, 1 + in]`, time first. */
   readonly weight: Entry;
+  /** `[out]`, unless the network has no biases. */
   readonly bias?: Entry;
+  /** `[out]`, with `concatsquash`: what t is multiplied by inside the gate. */
   readonly gateWeight?: Entry;
+  /** `[out]`, with `concatsquash`: what is added to it there. */
   readonly gateBias?: Entry;
+  /** `[out]`, with `concatsquash`: what t is multiplied by and added to the output. */
   readonly hyperBias?: Entry;
 }
 
@@ -56,6 +64,7 @@ export interface FieldVjp<D extends Dtype> {
 
 /** A vector field f(t, y, θ) with its parameters, which live in WebAssembly memory until it is disposed. */
 export interface Field<D extends Dtype = Dtype> {
+  /** The number type of its arrays. */
   readonly dtype: D;
   /** Features of the state. */
   readonly stateSize: number;
@@ -66,6 +75,7 @@ export interface Field<D extends Dtype = Dtype> {
    * assign an array to set all of them.
    */
   get parameters(): ArrayOf<D>;
+  /** Copies as many finite numbers in. */
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty for a custom field. */
   readonly layers: readonly Layer[];
@@ -75,6 +85,7 @@ export interface Field<D extends Dtype = Dtype> {
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D>;
   /** Frees its memory; what was recorded with it stays valid. Harmless a second time. */
   dispose(): void;
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -97,7 +108,14 @@ export interface CustomOptions<D extends Dtype = "float32"> {
     y: ArrayOf<D>,
     w: ArrayOf<D>,
     parameters: ArrayOf<D>,
-  ): { y: ArrayOf<D>; parameters?: ArrayOf<D> | undefined; t?: number | undefined };
+  ): {
+    /** (∂f/∂y)ᵀ w, `[batch, state]`. */
+    y: ArrayOf<D>;
+    /** (∂f/∂θ)ᵀ w, summed over the batch. */
+    parameters?: ArrayOf<D> | undefined;
+    /** (∂f/∂t)ᵀ w, summed over the batch. */
+    t?: number | undefined;
+  };
 }
 
 /** What another thread makes the same field of, but for the values of its parameters. */
@@ -265,7 +283,11 @@ const ACTIVATIONS: readonly Activation[] = [
   ...(["tanh", "softplus", "silu", "relu", "sigmoid", "gelu", "sin", "elu", "identity"] as const),
 ];
 
-/** A multilayer perceptron. */
+/**
+ * A multilayer perceptron: layers W x + b, each but the last followed by the activation.
+ *
+ * @throws `OPTION`; `OUT_OF_MEMORY`; `UNSUPPORTED` where WebAssembly cannot be had.
+ */
 export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<D> {
   checkNames(options, ["widths", "activation", "time", "bias", "dtype", "seed"]);
   const { widths, activation = "tanh", time = "none", bias = true, dtype = "float32" as D, seed } = options;
@@ -290,7 +312,12 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
 }
 
-/** A vector field written in JavaScript. */
+/**
+ * A vector field written in JavaScript. Its functions are called during solves, on the calling thread, and may call
+ * `evaluate` and `vjp` of other fields.
+ *
+ * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` for what its functions must not return.
+ */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   checkNames(options, ["stateSize", "dtype", "parameters", "evaluate", "vjp"]);
   const { wasm, rust, dtype, stateSize } = customField(options);

@@ -19,6 +19,7 @@ import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } fro
 import { checkNames } from "./options.js";
 import { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
+/** What goes into a model file beside the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
   /** An optimizer of the field: with it training goes on from the file as if it had not stopped. */
   optimizer?: Optimizer<D>;
@@ -28,6 +29,7 @@ export interface SaveOptions<D extends Dtype = Dtype> {
   tensors?: Record<string, Tensor>;
 }
 
+/** What a file of another origin does not tell, and what is expected of it. */
 export interface LoadOptions<D extends Dtype = Dtype> {
   /** Refuses a file of another number type, and tells it to TypeScript. */
   dtype?: D;
@@ -41,11 +43,13 @@ export interface LoadOptions<D extends Dtype = Dtype> {
 
 /** What a model file holds. */
 export interface Model<D extends Dtype = Dtype> {
+  /** A new field, which is yours to dispose of. */
   readonly field: Field<D>;
   /** Of that field, where one was saved. */
   readonly optimizer: Optimizer<D> | undefined;
-  /** Texts and arrays other than those of the model. */
+  /** Texts other than those of the model. */
   readonly metadata: ReadonlyMap<string, string>;
+  /** Arrays other than those of the model. */
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 

@@ -9,6 +9,7 @@ import { checkNames, type GradientOptions, gradientNames, numberOption } from ".
 import type { Pool } from "./pool.js";
 import { normals } from "./random.js";
 
+/** What a flow is made of. */
 export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
@@ -16,9 +17,11 @@ export interface FlowOptions<D extends Dtype = Dtype> {
   time?: number;
 }
 
+/** How to solve and which gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
-  /** Weights of the means of ∫ ‖f‖² dt and ∫ ‖∂f/∂x‖² dt, for blocks that carry them; default 0 (Finlay et al. 2020). */
+  /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0 (Finlay et al. 2020). */
   kineticWeight?: number;
+  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0. */
   jacobianWeight?: number;
 }
 
@@ -28,12 +31,15 @@ export interface FlowGradient<D extends Dtype = Dtype> {
   readonly value: number;
   /** Without the regularisers. */
   readonly negativeLogDensity: number;
+  /** In the order of the blocks. */
   readonly gradients: readonly Gradient<D>[];
 }
 
 /** A density: that of data which the blocks take to a standard normal distribution. */
 export interface Flow<D extends Dtype = Dtype> {
+  /** Those it was made of: what an optimizer is made for. */
   readonly blocks: readonly CnfField<D>[];
+  /** Of a sample. */
   readonly features: number;
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
@@ -58,7 +64,11 @@ interface Weights {
   readonly jacobian: number;
 }
 
-/** A density by flows. */
+/**
+ * A density by flows.
+ *
+ * @throws `OPTION`; its methods as `odeint` and `vjp`.
+ */
 export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   checkNames(options, ["blocks", "time"]);
   const { blocks } = options;

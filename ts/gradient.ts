@@ -9,9 +9,11 @@ import { call, type Instance, release } from "./wasm.js";
 
 /** What the solve has retained for its gradients. */
 export interface Retention {
-  /** Of so many steps the tapes, of so many more the stage states, of so many more x_n alone. */
+  /** Steps with all their tapes. */
   readonly tapes: number;
+  /** Steps with their stage states. */
   readonly stages: number;
+  /** Steps with x_n alone. */
   readonly states: number;
   /** Or room for so many states and carries, where there was none for a state a step: the others are computed again. */
   readonly checkpoints: number;
@@ -27,6 +29,7 @@ export interface GradientStats {
   readonly vjps: number;
   /** Steps of the backward integration; only the continuous adjoint has any. */
   readonly backwardSteps: number;
+  /** What was kept for it. */
   readonly retention: Retention;
   /** Peak of the solve and its gradients together. */
   readonly peakBytes: Bytes;
@@ -46,6 +49,7 @@ export interface Gradient<D extends Dtype = Dtype> {
    * textbook's.
    */
   readonly times: Float64Array | undefined;
+  /** What it took. */
   readonly stats: GradientStats;
 }
 
@@ -53,16 +57,21 @@ export interface Gradient<D extends Dtype = Dtype> {
 export interface Pullback<D extends Dtype = Dtype> {
   /** The gradient, for ∂L/∂y `[times, batch, state]`, at the parameters that the solve was made with. */
   (cotangent: ArrayOf<D>): Gradient<D>;
+  /** Frees what the gradient would need; harmless a second time. */
   dispose(): void;
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 
 /** A solve with its transpose. */
 export interface Vjp<D extends Dtype = Dtype> {
+  /** As `odeint` gives it. */
   readonly solution: Solution<D>;
+  /** From ∂L/∂y to the gradient. */
   readonly pullback: Pullback<D>;
   /** Frees what the gradient would need; harmless a second time. */
   dispose(): void;
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -170,9 +179,11 @@ function firstOf<D extends Dtype>(recording: Recording<D>): Solution<D> {
   }
 }
 
-/** A loss and its cotangent ∂L/∂y, both for y `[times, batch, state]`. */
+/** What a loss gives for y `[times, batch, state]`. */
 export interface LossAndCotangent<D extends Dtype> {
+  /** L. */
   readonly value: number;
+  /** ∂L/∂y, shaped as y. */
   readonly cotangent: ArrayOf<D>;
 }
 
@@ -187,6 +198,7 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
 /**
  * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
  *
+ * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`; what the loss throws.
  */
 export function valueAndGrad<D extends Dtype>(
@@ -210,6 +222,9 @@ export function valueAndGrad<D extends Dtype>(
 /**
  * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
  * the weighted mean.
+ *
+ * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss.
+ * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask without any weight.
  */
 export function meanSquaredError<A extends Float32Array | Float64Array>(
   y: A,

@@ -1,4 +1,9 @@
-// The public API, with both WebAssembly builds and the worker inside: nothing to await, fetch or configure.
+/**
+ * The public API.
+ *
+ * @module symplectic-adjoint
+ */
+// With both WebAssembly builds and the worker inside: nothing to await, fetch or configure.
 import { unpack } from "./builds.js";
 import { carryWorker } from "./threads.js";
 import { embed } from "./wasm.js";

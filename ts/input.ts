@@ -7,6 +7,7 @@ import type { HamiltonianField } from "./models.js";
 import { checkNames } from "./options.js";
 import type { Instance } from "./wasm.js";
 
+/** An input, and where it acts. */
 export interface InputOptions {
   /** The matrix B, `[state, inputs]`, row-major. */
   B: ArrayLike<number>;

@@ -13,7 +13,9 @@ export interface Trajectory {
   values: ArrayLike<number>;
 }
 
+/** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
+  /** Of one state, and all ascending or all descending in time. */
   trajectories: readonly Trajectory[];
   /** Windows in a batch; default all of those that can be solved together. */
   batch?: number;
@@ -36,6 +38,7 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
 
 /** Where in the data a training stands. */
 export interface MinibatchState {
+  /** From 0. */
   readonly epoch: number;
   /** Batches of this epoch that have been given. */
   readonly position: number;

@@ -18,6 +18,7 @@ import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, numbersOf, steady 
 import { checked, checkNames, finite, numberOption } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
 
+/** What a continuous normalizing flow is made of. */
 export interface CnfOptions<D extends Dtype = "float32"> {
   /** f(t, x): an mlp, whose parameters are copied, or the options of one; as many outputs as inputs. */
   network: MlpOptions<D> | Field<D>;
@@ -86,7 +87,11 @@ function networkOf<D extends Dtype>(argument: string, network: MlpOptions<D> | F
   return { field, rust, wasm, options: recipe.options, dispose: () => own?.dispose() };
 }
 
-/** A continuous normalizing flow. */
+/**
+ * A continuous normalizing flow: dx/dt = f(t, x), d log p/dt = −tr(∂f/∂x) (FFJORD, Grathwohl et al. 2019).
+ *
+ * @throws `OPTION`; `OUT_OF_MEMORY`.
+ */
 export function cnf<D extends Dtype = "float32">(options: CnfOptions<D>): CnfField<D> {
   checkNames(options, ["network", "trace", "noise", "noiseSeed", "kinetic", "jacobian"]);
   const { trace = "exact", noise = "rademacher", noiseSeed, kinetic = false, jacobian = false } = options;
@@ -108,6 +113,7 @@ export function cnf<D extends Dtype = "float32">(options: CnfOptions<D>): CnfFie
   }
 }
 
+/** What a system driven by an energy is made of. */
 export interface HamiltonianOptions<D extends Dtype = "float32"> {
   /**
    * H: an mlp with one output, whose parameters are copied, or the options of one. Of the whole state; or, with `points`, a
@@ -119,7 +125,17 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
    * `laplacian`, the periodic second difference / Δ²; a matrix `[state, state]`, row-major; or { J, R } for J − R, the
    * port-Hamiltonian form, J antisymmetric and R symmetric and positive.
    */
-  structure: "canonical" | "dx" | "laplacian" | ArrayLike<number> | { J: ArrayLike<number>; R: ArrayLike<number> };
+  structure:
+    | "canonical"
+    | "dx"
+    | "laplacian"
+    | ArrayLike<number>
+    | {
+        /** `[state, state]`, antisymmetric. */
+        J: ArrayLike<number>;
+        /** `[state, state]`, symmetric; nonnegative where the system is to dissipate. */
+        R: ArrayLike<number>;
+      };
   /** Points of a periodic grid, for an energy that is a density. */
   points?: number;
   /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
@@ -152,7 +168,12 @@ class WasmHamiltonian<D extends Dtype> extends WasmField<D> implements Hamiltoni
   }
 }
 
-/** A system driven by an energy: conservative, dissipative, or a partial differential equation on a periodic grid. */
+/**
+ * A system driven by an energy, dx/dt = G ∇H: conservative, dissipative, or a partial differential equation on a periodic
+ * grid.
+ *
+ * @throws `OPTION`, `SHAPE`, `NON_FINITE`; `OUT_OF_MEMORY`.
+ */
 export function hamiltonian<D extends Dtype = "float32">(options: HamiltonianOptions<D>): HamiltonianField<D> {
   checkNames(options, ["energy", "structure", "points", "spacing"]);
   const { structure } = options;

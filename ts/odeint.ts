@@ -7,6 +7,7 @@ import { call, fromRust, release } from "./wasm.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
 export interface Bytes {
+  /** The sum of the others. */
   readonly total: number;
   /** Parameters, and copies of them packed for the kernels. */
   readonly network: number;
@@ -20,23 +21,31 @@ export interface Bytes {
   readonly stages: number;
   /** Activations kept for the reverse of the network. */
   readonly tape: number;
+  /** The solution at the output times. */
   readonly output: number;
+  /** ∂L/∂y at the output times. */
   readonly cotangent: number;
+  /** Running sums with their carries, and scratch of the kernels. */
   readonly workspace: number;
 }
 
 /** How a solve went. */
 export interface SolveStats {
+  /** Steps taken. */
   readonly accepted: number;
+  /** Steps tried, found too inexact, and tried again shorter; 0 with fixed steps. */
   readonly rejected: number;
   /** Evaluations of the vector field. */
   readonly evaluations: number;
-  /** Sizes of the first and last accepted steps, signed as the times run. */
+  /** Size of the first accepted step, signed as the times run. */
   readonly firstStep: number;
+  /** Size of the last one. */
   readonly lastStep: number;
-  /** The relative tolerance that was used, and whether it was raised to what float32 can hold. */
+  /** The relative tolerance that was used. */
   readonly rtol: number;
+  /** Whether it was raised to what float32 can hold. */
   readonly rtolClamped: boolean;
+  /** Memory at its peak, by purpose. */
   readonly peakBytes: Bytes;
   /** In a pool: how many workers have shared the batch; `peakBytes` is their sum. */
   readonly workers?: number;
@@ -46,7 +55,9 @@ export interface SolveStats {
 export interface Solution<D extends Dtype = Dtype> {
   /** Row-major `[times, batch, state]`. */
   readonly y: ArrayOf<D>;
+  /** Of y. */
   readonly shape: readonly [times: number, batch: number, state: number];
+  /** How the solve went. */
   readonly stats: SolveStats;
 }
 

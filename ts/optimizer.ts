@@ -35,14 +35,21 @@ export type OptimizerRecipe =
 
 /** Changes a field's parameters, in place in WebAssembly memory. */
 export interface Optimizer<D extends Dtype = Dtype> {
+  /** Of the next step; may be set at any time. */
   learningRate: number;
   /** Steps taken; set it with `state` to go on from a checkpoint. */
   steps: number;
   /** Moments or velocity: a live view of WebAssembly memory, to be taken anew after any other call. */
   readonly state: ArrayOf<D>;
-  /** Takes a step; nothing changes if the gradient is refused. */
+  /**
+   * Takes a step; nothing changes if the gradient is refused.
+   *
+   * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
+   */
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
+  /** Frees its memory, and not the field's. Harmless a second time. */
   dispose(): void;
+  /** As `dispose`, for `using`. */
   [Symbol.dispose](): void;
 }
 
@@ -151,7 +158,11 @@ function rates(options: RateOptions, fallback: number): Required<RateOptions> {
   };
 }
 
-/** Adam for a field's parameters. */
+/**
+ * Adam for a field's parameters.
+ *
+ * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ */
 export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}): Optimizer<D> {
   checkNames(options, ["learningRate", "weightDecay", "beta1", "beta2", "epsilon"]);
   const shared = rates(options, 1e-3);
@@ -165,7 +176,11 @@ export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}
   );
 }
 
-/** Gradient descent with momentum for a field's parameters. */
+/**
+ * Gradient descent with momentum for a field's parameters.
+ *
+ * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ */
 export function sgd<D extends Dtype>(field: Field<D>, options: SgdOptions = {}): Optimizer<D> {
   checkNames(options, ["learningRate", "weightDecay", "momentum"]);
   const shared = rates(options, 1e-2);

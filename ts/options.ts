@@ -18,19 +18,24 @@ export interface StepOptions {
    * 0: see `stats.rtolClamped`.
    */
   rtol?: number;
-  /** Absolute tolerance, default 1e-8. */
+  /**
+   * Absolute tolerance, default 1e-8. The error of a step is held below atol + rtol · |x|, in the root mean square over all
+   * numbers of the batch.
+   */
   atol?: number;
   /** Size of the first step tried; chosen by the method's order and tolerances otherwise. */
   firstStep?: number;
   /** A rejected step that would have to be shorter than this ends the solve with `STEP_UNDERFLOW`; default 0. */
   minStep?: number;
+  /** Longest step; unbounded by default. */
   maxStep?: number;
   /** Steps tried, rejected ones included; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;
   /** Default 0.9: the next step is that part of the one that would just be accepted. */
   safety?: number;
-  /** Bounds of the ratio of a step to the one before; default 0.2 and 10. */
+  /** A step is at least this part of the one before; default 0.2. */
   minFactor?: number;
+  /** And at most so many times as long; default 10. */
   maxFactor?: number;
   /**
    * Fixed steps, so many in each interval of `times`. A method that is not adaptive takes one in each, however long,
@@ -51,6 +56,7 @@ export interface StepOptions {
   summation?: "compensated" | "gradient" | "plain";
 }
 
+/** How to solve. */
 export interface SolveOptions extends StepOptions {
   /**
    * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
@@ -67,6 +73,7 @@ export interface SolveOptions extends StepOptions {
  */
 export type GradientMethod = "auto" | "symplectic" | "backprop" | "baseline" | "aca" | "adjoint";
 
+/** How to solve, and which gradient. */
 export interface GradientOptions extends SolveOptions {
   /** Default `auto`. */
   gradient?: GradientMethod;

@@ -2,6 +2,7 @@ import type { Dtype } from "./memory.js";
 import { checked, checkNames, finite, oneOf } from "./options.js";
 import { call, instance } from "./wasm.js";
 
+/** What to measure. */
 export interface KernelPeakOptions {
   /** Default `float32`. */
   dtype?: Dtype;

@@ -18,6 +18,7 @@ import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js"
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
 import { moduleInUse } from "./wasm.js";
 
+/** How a pool is made. */
 export interface ParallelOptions {
   /** Default: as many as the machine has cores. */
   workers?: number;
@@ -31,13 +32,17 @@ export interface ParallelOptions {
 /** The transpose of a solve in a pool. */
 export interface PoolPullback<D extends Dtype = Dtype> {
   (cotangent: ArrayOf<D>): Promise<Gradient<D>>;
+  /** Frees what the gradient would need in the workers; harmless a second time. */
   dispose(): void;
 }
 
 /** A solve in a pool, with its transpose. */
 export interface PoolVjp<D extends Dtype = Dtype> {
+  /** As `odeint` gives it. */
   readonly solution: Solution<D>;
+  /** From ∂L/∂y to the gradient. */
   readonly pullback: PoolPullback<D>;
+  /** Frees what the gradient would need in the workers; harmless a second time. */
   dispose(): void;
 }
 
@@ -47,24 +52,28 @@ export interface PoolVjp<D extends Dtype = Dtype> {
  * samples, and the same in every run with as many workers.
  */
 export interface Pool {
+  /** How many there are. */
   readonly workers: number;
   /**
    * Whether workers can agree on the steps of an adaptive solve. They need SharedArrayBuffer, which a page has if it is
    * cross-origin isolated; else only solves with fixed steps are shared, and the others left to one worker.
    */
   readonly shared: boolean;
+  /** As the function `odeint`, without `partial`. */
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options?: GradientOptions,
   ): Promise<Solution<D>>;
+  /** As the function `vjp`; what it gives holds memory in the workers. */
   vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options?: GradientOptions,
   ): Promise<PoolVjp<D>>;
+  /** As the function `valueAndGrad`; the loss is computed on the calling thread, and may be a promise. */
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -74,6 +83,7 @@ export interface Pool {
   ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }>;
   /** Ends the workers; what is under way is rejected. Harmless a second time. */
   close(): void;
+  /** As `close`, for `using`. */
   [Symbol.dispose](): void;
 }
 

@@ -5,6 +5,7 @@ import { checked, checkNames, count, finite, numberOption } from "./options.js";
 /** The learning rate of the step that follows so many others. */
 export type Schedule = (steps: number) => number;
 
+/** How fast a rate decays. */
 export interface ExponentialDecayOptions {
   /** What the rate is multiplied by over `steps` steps, smoothly. */
   factor: number;
@@ -14,6 +15,7 @@ export interface ExponentialDecayOptions {
   least?: number;
 }
 
+/** How long a rate decays. */
 export interface CosineDecayOptions {
   /** After which it stays at `least`. */
   steps: number;

@@ -4,12 +4,15 @@ import { call, instance, release } from "./wasm.js";
 
 /** A named array in a file. */
 export interface Tensor {
+  /** Its sides; none for a single number. */
   readonly shape: readonly number[];
+  /** Row-major. */
   readonly data: Float32Array | Float64Array;
 }
 
 /** What a safetensors file holds. */
 export interface TensorFile {
+  /** Arrays by name. */
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Texts by key. */
   readonly metadata: ReadonlyMap<string, string>;

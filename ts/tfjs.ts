@@ -1,4 +1,8 @@
-// TensorFlow.js: a solve as an operation with its exact gradient, and a neural ODE as a layer.
+/**
+ * TensorFlow.js: a solve as an operation with its exact gradient, and a neural ODE as a layer.
+ *
+ * @module symplectic-adjoint/tfjs
+ */
 import { describe, refused } from "./errors.js";
 import { type Field, type MlpOptions, mlp } from "./fields.js";
 import { vjp } from "./gradient.js";
@@ -18,12 +22,16 @@ interface TensorLike {
  * backend. It is handed over, and not imported, so that there is never a second one. Without `layers` there is no layer.
  */
 export interface TensorFlow {
+  /** `tf.tensor`. */
   // biome-ignore lint/suspicious/noExplicitAny: types that TensorFlow.js has, and whose generic parameters vary
   tensor(...args: any[]): any;
+  /** `tf.customGrad`. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   customGrad(body: (...args: any[]) => any): (...args: any[]) => any;
+  /** `tf.layers`. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   layers?: { Layer: abstract new (...args: any[]) => any };
+  /** `tf.serialization`. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   serialization?: { registerClass(type: any): unknown };
 }
@@ -41,9 +49,13 @@ export interface NeuralOdeOptions extends Omit<MlpOptions<"float32">, "dtype"> {
   solver?: GradientOptions;
   /** Whether the output is the state at all times, `[batch, times, state]`, or at the last one, `[batch, state]` (default). */
   returnSequences?: boolean;
+  /** Of the layer. */
   name?: string;
+  /** Whether its weight is trained; default true. */
   trainable?: boolean;
+  /** Of a sample, `[state]`: for the first layer of a model. */
   inputShape?: readonly (number | null)[];
+  /** The same with the batch before it. */
   batchInputShape?: readonly (number | null)[];
 }
 

@@ -22,15 +22,19 @@ import type { Schedule } from "./schedules.js";
 export interface Batch<D extends Dtype = Dtype> {
   /** `[batch, state]`. */
   y0: ArrayOf<D>;
+  /** Two or more, strictly ascending or descending; y0 is at the first. */
   times: ArrayLike<number>;
-  /** `[times, batch, state]`. */
+  /** `[times, batch, state]`; that at the first time counts as well. */
   target: ArrayOf<D>;
   /** As target: 1 where an entry counts and 0 where not, or weights. */
   mask?: ArrayLike<number>;
 }
 
+/** What to train, by what, and how to solve. */
 export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
+  /** Its parameters are changed in place. */
   field: Field<D>;
+  /** From `adam` or `sgd`, for this field. */
   optimizer: Optimizer<D>;
   /** Batches, one a step; an array is gone through again and again. */
   data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
@@ -39,7 +43,10 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   /** Default: as many as there are batches; an array needs a number. */
   steps?: number;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
-  signal?: { throwIfAborted(): void };
+  signal?: {
+    /** As an AbortSignal has it. */
+    throwIfAborted(): void;
+  };
   /** Workers that share each batch. */
   pool?: Pool;
   /** Steps of the solver in each interval; `steps` counts those of the training here. */
@@ -48,6 +55,7 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   schedule?: Schedule;
   /** Gradients whose norm, over all parameters, is greater are scaled down to it. */
   clipNorm?: number;
+  /** Judges the field by other data now and then, and may end the training. */
   validation?: Validation<D>;
 }
 
@@ -77,7 +85,9 @@ export interface TrainStep<D extends Dtype = Dtype> {
   readonly gradient: Gradient<D>;
   /** Its l2 norm over all parameters. */
   readonly gradientNorm: number;
+  /** With which the step was taken. */
   readonly learningRate: number;
+  /** Of this batch, before the step. */
   readonly solution: Solution<D>;
   /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails. */
   readonly validation?: number;
@@ -91,6 +101,7 @@ export interface TrainStep<D extends Dtype = Dtype> {
 export interface Best<D extends Dtype = Dtype> {
   /** The optimizer's steps until then. */
   readonly step: number;
+  /** The loss of the validation data. */
   readonly validation: number;
   readonly parameters: ArrayOf<D>;
 }
@@ -155,6 +166,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   judge?.restore();
 }
 
+/** As for `train`, and what is called after each step. */
 export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
   /** Called after each step; may be async. Training ends where it gives false. */
   onStep?: (step: TrainStep<D>) => unknown;

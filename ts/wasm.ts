@@ -11,6 +11,7 @@ export type Simd = "simd128" | "relaxed";
  */
 export type WasmSource = object | string;
 
+/** Which build, and from where. */
 export interface InitOptions {
   /** The module of the build, where the runtime should not use the one inlined in the package. */
   module?: WasmSource | Promise<WasmSource>;

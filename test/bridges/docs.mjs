@@ -1,23 +1,17 @@
-// Runs the examples of docs/frameworks.md, each of which logs something.
+// Runs the examples of the guides that need a framework, and checks their types.
 import assert from "node:assert/strict";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { complaint, exampleFolder, examples, run, typeErrors } from "../examples.mjs";
 
-const text = readFileSync(new URL("../../docs/frameworks.md", import.meta.url), "utf8");
-const examples = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) => code);
-assert.equal(examples.length, 2);
-for (const [index, code] of examples.entries()) {
-  const file = new URL(`.example-${index}.mjs`, import.meta.url);
-  writeFileSync(file, code);
-  const { log } = console;
-  const logged = [];
-  console.log = (...values) => logged.push(values);
-  try {
-    await import(file.href);
-  } finally {
-    console.log = log;
-    rmSync(file);
+const ours = examples.filter(({ framework }) => framework);
+assert.ok(ours.length > 0);
+const folder = exampleFolder("test/bridges");
+try {
+  for (const example of ours) {
+    const found = complaint(example, await run(example, folder.path));
+    assert.equal(found, "", `${example.name}: ${found}`);
+    console.log(`${example.name} runs`);
   }
-  const numbers = logged.at(-1).flatMap((values) => [...values]);
-  assert.ok(numbers.length > 0 && numbers.every(Number.isFinite), String(logged));
+  assert.equal(typeErrors(ours, folder.path), "");
+} finally {
+  folder.remove();
 }
-console.log(`${examples.length} examples of docs/frameworks.md run`);
