@@ -53,7 +53,9 @@ step("Deno, from JSR", () => {
 });
 runtime("Bun", platform("bun"), alone);
 step("Chromium, Vite, esbuild", () => run("node", ["test/packaging/browser.mjs", project]));
-step("Cloudflare's workerd", () => run("node", ["test/packaging/cloudflare.mjs", project]));
+step("Cloudflare's workerd", () =>
+  run(existsSync(node24) ? node24 : "node", ["test/packaging/cloudflare.mjs", project]),
+);
 step("types", () => {
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   for (const [resolution, module] of [
