@@ -1,7 +1,6 @@
 // npm run test:packaging: the packed package in projects of its users, the critics of packages, and the bridges.
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { makeProject, pack } from "../test/packaging/project.mjs";
 import { buildPackage } from "./build.mjs";
 import { stageJsr } from "./jsr.mjs";
@@ -40,7 +39,7 @@ runtime(
   files.map((file) => ["run", "-A", "--node-modules-dir=manual", file]),
 );
 step("Deno, from JSR", () => {
-  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
+  const folder = join(project, "jsr");
   stageJsr(folder);
   run(platform("deno"), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: folder });
   const specifier = `jsr:${JSON.parse(readFileSync(join(folder, "deno.json"), "utf8")).name}`;
@@ -76,4 +75,5 @@ step("bridges", () => {
   run("npx", ["tsc", "-p", "test/bridges"]);
   for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/bridges/${name}.mjs`]);
 });
+for (const folder of [dirname(tarball), project]) rmSync(folder, { recursive: true });
 ended("test:packaging");
