@@ -103,6 +103,7 @@ export interface Best<D extends Dtype = Dtype> {
   readonly step: number;
   /** The loss of the validation data. */
   readonly validation: number;
+  /** A copy of the field's, as they were then. */
   readonly parameters: ArrayOf<D>;
 }
 
@@ -176,8 +177,9 @@ export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
 export interface History<D extends Dtype = Dtype> {
   /** Of each step, before it. */
   readonly losses: number[];
-  /** With the optimizer's steps until then. */
-  readonly validations: { readonly step: number; readonly validation: number }[];
+  /** All judgements, in order. */
+  readonly validations: Omit<Best<D>, "parameters">[];
+  /** The best of them, or that which the training went on from; undefined without validation. */
   readonly best: Best<D> | undefined;
   /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
   readonly ended: "done" | "patience" | "callback";
