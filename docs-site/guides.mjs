@@ -1,12 +1,15 @@
-// A guide is named by its first heading, as on a code host, and not by its file.
+// Pages are named by their first headings, as on a code host, and not by their files; the first page has its name already.
 import { Converter } from "typedoc";
+
+const HEADING = /^# (.+)\n+/;
 
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, document) => {
-    const [part] = document.content;
-    const heading = /^# (.+)\n+/.exec(part?.text ?? "");
-    if (!heading) return;
-    document.name = heading[1];
-    part.text = part.text.slice(heading[0].length);
+    const [, heading] = HEADING.exec(document.content[0]?.text ?? "") ?? [];
+    if (heading) document.name = heading;
+  });
+  app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
+    const [first] = project.readme ?? [];
+    if (first) first.text = first.text.replace(HEADING, "");
   });
 }

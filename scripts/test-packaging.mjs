@@ -1,7 +1,6 @@
 // npm run test:packaging: the packed package in projects of its users, the critics of packages, and the bridges.
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { makeProject, pack } from "../test/packaging/project.mjs";
 import { buildPackage } from "./build.mjs";
 import { stageJsr } from "./jsr.mjs";
@@ -40,7 +39,7 @@ runtime(
   files.map((file) => ["run", "-A", "--node-modules-dir=manual", file]),
 );
 step("Deno, from JSR", () => {
-  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
+  const folder = join(project, "jsr");
   stageJsr(folder);
   run(platform("deno"), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: folder });
   const specifier = `jsr:${JSON.parse(readFileSync(join(folder, "deno.json"), "utf8")).name}`;
@@ -53,7 +52,9 @@ step("Deno, from JSR", () => {
 });
 runtime("Bun", platform("bun"), alone);
 step("Chromium, Vite, esbuild", () => run("node", ["test/packaging/browser.mjs", project]));
-step("Cloudflare's workerd", () => run("node", ["test/packaging/cloudflare.mjs", project]));
+step("Cloudflare's workerd", () =>
+  run(existsSync(node24) ? node24 : "node", ["test/packaging/cloudflare.mjs", project]),
+);
 step("types", () => {
   const tsc = join(root, "node_modules/typescript/bin/tsc");
   for (const [resolution, module] of [
@@ -74,4 +75,5 @@ step("bridges", () => {
   run("npx", ["tsc", "-p", "test/bridges"]);
   for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/bridges/${name}.mjs`]);
 });
+for (const folder of [dirname(tarball), project]) rmSync(folder, { recursive: true });
 ended("test:packaging");

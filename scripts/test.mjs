@@ -6,7 +6,9 @@ import { ensureRust, install, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
 const bin = (name) => join(root, "test/node_modules/.bin", name);
-step("packages", () => [".", "test", "test/platform", "demo", "experiments", "playground"].forEach(install));
+step("packages", () =>
+  [".", "test", "test/platform", "demo", "experiments", "playground", "docs-site"].forEach(install),
+);
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
 step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));

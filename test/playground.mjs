@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { loadTensors, saveTensors } from "../dist/index.js";
+import { load, mlp, save, saveTensors } from "../dist/index.js";
 import { build, preview } from "../playground/node_modules/vite/dist/node/index.js";
 import { symplecticPeak } from "./memory-formula.mjs";
 import { launch } from "./platform/chromium.mjs";
@@ -74,10 +74,12 @@ async function download(page) {
   return readFileSync(await file.path());
 }
 
-/** What a file holds, in whatever order. */
+/** What a model file holds, in whatever order. */
 function contents(file) {
-  const { tensors, metadata } = loadTensors(new Uint8Array(file));
-  return { parameters: tensors.get("parameters").data, metadata: Object.fromEntries([...metadata].sort()) };
+  const { field, metadata } = load(new Uint8Array(file));
+  const parameters = field.parameters.slice();
+  field.dispose();
+  return { parameters, metadata: Object.fromEntries([...metadata].sort()) };
 }
 
 const upload = (page, bytes, name = "model.safetensors") =>
@@ -199,14 +201,16 @@ async function run() {
   });
 
   await test("a file that is no model is refused, and training goes on", async () => {
+    const model = (metadata, width = 16) => save(mlp({ widths: [2, width, width, 2] }), { metadata });
     const metadata = { task: "spiral", width: "16" };
     const wrong = [
       Buffer.from("no model at all"),
       Buffer.alloc(0),
       saveTensors({ other: { shape: [1], data: new Float32Array(1) } }),
-      saveTensors({ parameters: { shape: [3], data: new Float32Array(3) } }, metadata),
-      saveTensors({ parameters: { shape: [354], data: new Float32Array(354).fill(Number.NaN) } }, metadata),
-      saveTensors({ parameters: { shape: [3], data: new Float32Array(3) } }, { task: "spiral", width: "1e9" }),
+      model({}),
+      model(metadata, 3),
+      model({ task: "spiral", width: "1e9" }),
+      model(metadata).slice(0, -8),
     ];
     for (const bytes of wrong) {
       await upload(page, bytes);
@@ -283,7 +287,7 @@ async function run() {
   await test("without its module the page tells why", async () => {
     const cut = await open("", { routes: [["**/*.wasm", (route) => route.fulfill({ status: 404, body: "none" })]] });
     await noticeOf(cut, "start").waitFor();
-    assert.match(await noticeOf(cut, "start").textContent(), /UNSUPPORTED.*404/);
+    assert.match(await noticeOf(cut, "start").textContent(), /FILE.*404/);
     await cut.context().close();
     const dead = await open("", { routes: [["**/worker-*.js", (route) => route.fulfill({ status: 404, body: "" })]] });
     await noticeOf(dead, "worker").waitFor();

@@ -151,6 +151,9 @@ export class Recording<D extends Dtype> {
  * Solves as `odeint` does, and keeps what the gradient method needs: `pullback(∂L/∂y)` gives ∂L/∂y0, ∂L/∂θ and ∂L/∂times.
  * Dispose of the result, or of its `pullback`, when done.
  *
+ * @param field - f, with its parameters as they are now; changing them later changes nothing here.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - Two or more, strictly increasing or decreasing, t0 first.
  * @throws As `odeint`.
  */
 export function vjp<D extends Dtype>(
@@ -198,6 +201,10 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
 /**
  * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
  *
+ * @param field - f, with its parameters as they are now.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - Two or more, strictly increasing or decreasing, t0 first.
+ * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; gives L and ∂L/∂y.
  * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`; what the loss throws.
  */

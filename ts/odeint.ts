@@ -71,6 +71,10 @@ export interface OdeintOptions extends GradientOptions {
  * Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`, for two or more finite times, strictly increasing or
  * strictly decreasing.
  *
+ * @param field - f, with its parameters as they are now.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`; the batch size is that of its length.
+ * @param times - Where the solution is wanted, t0 first.
+ * @returns The states at all times, t0 included.
  * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
  * `STEP_UNDERFLOW`, `MAX_STEPS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
  */

@@ -103,7 +103,7 @@ export interface Best<D extends Dtype = Dtype> {
   readonly step: number;
   /** The loss of the validation data. */
   readonly validation: number;
-  /** A copy of the field's, as they were then. */
+  /** A copy of them. */
   readonly parameters: ArrayOf<D>;
 }
 
@@ -177,9 +177,14 @@ export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
 export interface History<D extends Dtype = Dtype> {
   /** Of each step, before it. */
   readonly losses: number[];
-  /** All judgements, in order. */
-  readonly validations: Omit<Best<D>, "parameters">[];
-  /** The best of them, or that which the training went on from; undefined without validation. */
+  /** Every loss of the validation data, with the optimizer's steps until then. */
+  readonly validations: {
+    /** Steps until then. */
+    readonly step: number;
+    /** The loss. */
+    readonly validation: number;
+  }[];
+  /** The best of them. */
   readonly best: Best<D> | undefined;
   /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
   readonly ended: "done" | "patience" | "callback";

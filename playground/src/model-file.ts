@@ -1,5 +1,5 @@
-// A model as a safetensors file: its parameters, and in the metadata what it is a model of.
-import { loadTensors, SymplecticAdjointError, saveTensors } from "symplectic-adjoint/slim";
+// A model file of the package, and in its metadata what the playground was set to.
+import { type Field, load, SymplecticAdjointError, save } from "symplectic-adjoint/slim";
 import { type Config, NAMES, read } from "./config.js";
 
 export interface Model {
@@ -7,18 +7,16 @@ export interface Model {
   readonly parameters: Float32Array;
 }
 
-export function saveModel({ config, parameters }: Model): Uint8Array<ArrayBuffer> {
-  const metadata = Object.fromEntries(NAMES.map((name) => [name, String(config[name])]));
-  return saveTensors({ parameters: { shape: [parameters.length], data: parameters } }, metadata);
+export function saveModel(config: Config, field: Field<"float32">): Uint8Array<ArrayBuffer> {
+  return save(field, { metadata: Object.fromEntries(NAMES.map((name) => [name, String(config[name])])) });
 }
 
 /** @throws `FILE` for what is no model of the playground. */
 export function loadModel(file: Uint8Array): Model {
-  const { tensors, metadata } = loadTensors(file);
-  const parameters = tensors.get("parameters")?.data;
-  if (!(parameters instanceof Float32Array) || !metadata.has("task")) {
-    throw refused("parameters in float32 and a task, as the playground saves them");
-  }
+  const { field, metadata } = load(file, { dtype: "float32" });
+  const parameters = field.parameters.slice();
+  field.dispose();
+  if (!metadata.has("task")) throw refused("it does not say of which task");
   const { config, problems } = read([...metadata].filter(([name]) => NAMES.includes(name as keyof Config)));
   if (problems.length > 0) throw refused(problems.join("; "));
   return { config, parameters };

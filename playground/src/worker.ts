@@ -176,7 +176,7 @@ function save(): void {
   if (!learner) return;
   const { config, field } = learner;
   try {
-    const file = saveModel({ config, parameters: field.parameters.slice() });
+    const file = saveModel(config, field);
     tell({ kind: "saved", run, name: `${config.task}.safetensors`, file });
   } catch (error) {
     fail("save", error);

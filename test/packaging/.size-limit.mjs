@@ -1,0 +1,8 @@
+// What the entries may weigh, bundled and minified.
+const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
+const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
+
+export default [
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "350 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "25 kB"),
+];
