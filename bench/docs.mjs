@@ -1,11 +1,12 @@
-// The figures of docs/benchmarks.md, between its markers, from the results kept beside this file.
+// The figures of docs/benchmarks.md and docs/choosing.md, between their markers, from the results kept beside this file.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { adjointTable, coldStartTable, problemTables, targetsTable, where } from "./tables.mjs";
+import { adjointTable, choiceTable, coldStartTable, problemTables, targetsTable, where } from "./tables.mjs";
 import { reached } from "./targets.mjs";
 
-const page = join(root, "docs/benchmarks.md");
+/** The cases that docs/choosing.md compares: few steps, and many. */
+const CHOICE_CASES = ["medium", "long"];
 const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 
 /** Everything that a run has found, as Markdown. */
@@ -22,13 +23,18 @@ export function report(run) {
   ].join("\n\n");
 }
 
-/** Fills the page. */
+/** Fills the pages. */
 export function writeDocs(file) {
   if (!existsSync(file)) throw new Error(`${file} is not there yet: npm run bench -- --peers makes it`);
-  const text = readFileSync(page, "utf8");
-  const [before, rest] = text.split(begin);
+  const run = JSON.parse(readFileSync(file, "utf8"));
+  fill("docs/benchmarks.md", report(run));
+  fill("docs/choosing.md", choiceTable(run.results, run.runtime, CHOICE_CASES));
+}
+
+function fill(name, figures) {
+  const page = join(root, name);
+  const [before, rest] = readFileSync(page, "utf8").split(begin);
   const after = rest?.split(end)[1];
   if (after === undefined) throw new Error(`${page} has lost its markers ${begin} and ${end}`);
-  const figures = report(JSON.parse(readFileSync(file, "utf8")));
   writeFileSync(page, `${before}${begin}\n\n${figures}\n\n${end}${after}`);
 }

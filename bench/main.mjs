@@ -25,7 +25,7 @@ const usage = `npm run bench -- [options]
   --no-native     without the native build
   --update        with --case: these cases anew in bench/results/latest.json, the others as they were
   --out FILE      where the JSON goes; bench/results unless the run is a partial one
-  --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md, and its plots
+  --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md and docs/choosing.md, and its plots
   --help`;
 
 // Of the last minute: above 0, somebody else is at work.

@@ -74,6 +74,22 @@ function mebibytes(bytes) {
   return bytes === undefined || bytes === null ? NONE : (bytes / 2 ** 20).toFixed(bytes < 2 ** 20 ? 3 : 1);
 }
 
+const CHOICES = ["auto", "auto in 1 MiB", "symplectic", "aca", "backprop", "adjoint"];
+
+/** What our gradients take by rk4 on two problems, few steps and many. */
+export function choiceTable(results, runtime, cases) {
+  const ours = results.filter((r) => r.kind === "ours" && r.runtime === runtime && r.method === "rk4" && !r.skipped);
+  const head = ["gradient", ...cases.flatMap((name) => [`${name}, ms`, "MiB"])];
+  const rows = CHOICES.map((contender) => {
+    const cells = cases.flatMap((name) => {
+      const found = ours.find((r) => r.case === name && r.contender === contender);
+      return found ? [spread(found.rounds), mebibytes(found.countedBytes)] : [NONE, NONE];
+    });
+    return [contender, ...cells];
+  });
+  return table(head, rows);
+}
+
 export function targetsTable(lines) {
   return table(...targetTable(lines));
 }

@@ -1,5 +1,6 @@
 /**
- * The public API.
+ * The public API. The entry `symplectic-adjoint/slim` has the same, without a WebAssembly module inside: there `init({ module })`
+ * comes before the first use.
  *
  * @module symplectic-adjoint
  */
