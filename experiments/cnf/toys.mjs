@@ -5,7 +5,7 @@ import { fitFlow } from "./training.mjs";
 const TURN = 2 * Math.PI;
 
 /** A sample [x, y] of each, of uniform and normal numbers; all lie in ±4. */
-export const TOYS = {
+const TOYS = {
   "two spirals": (uniform, normal) => {
     const angle = Math.sqrt(uniform()) * 1.5 * TURN;
     const side = uniform() < 0.5 ? -1 : 1;

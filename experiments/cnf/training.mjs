@@ -94,5 +94,5 @@ export async function fitFlow(api, shape, how) {
   return { density: exact, curve, bestStep, steps, seconds: (performance.now() - start) / 1000 };
 }
 
-export const negated = (values) => values.map((value) => -value);
+const negated = (values) => values.map((value) => -value);
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
