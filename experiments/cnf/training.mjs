@@ -6,7 +6,15 @@
  * @param {{ widths: number[], activation: string, time?: string, blocks?: number, seed?: number, trace?: string }} shape
  */
 export function identityFlow(api, shape) {
-  const { widths, activation, time = "concatsquash", blocks = 1, seed = 0, trace = "hutchinson", kinetic = false } = shape;
+  const {
+    widths,
+    activation,
+    time = "concatsquash",
+    blocks = 1,
+    seed = 0,
+    trace = "hutchinson",
+    kinetic = false,
+  } = shape;
   return api.flow({
     blocks: Array.from({ length: blocks }, (_, i) => {
       const network = { widths, activation, time, seed: seed + i };
