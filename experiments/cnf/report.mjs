@@ -212,7 +212,7 @@ export function reportToys(toys) {
   });
   return {
     title: "Densities in the plane",
-    text: `Networks ${shape.widths.join("-")}, ${shape.activation}, exact trace; ${training.iterations} iterations of ${training.batch} new samples, ${training.solver.steps} steps of ${training.solver.method}.`,
+    text: `Networks ${shape.widths.join("-")}, ${shape.activation}, exact trace; ${training.iterations} iterations of ${training.batch} new samples, ${training.solver.method} at a tolerance of ${training.solver.rtol}.`,
     figures: [
       {
         name: "toys",
