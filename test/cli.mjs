@@ -1,7 +1,7 @@
 // The command line as its users have it: a system that it has never seen, interruptions, mistakes.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -150,7 +150,7 @@ try {
 
   // What is the most to lose: a file that is read is never written, whatever it is called.
   writeFileSync(file("precious.csv"), readFileSync(pendulum));
-  symlinkSync(file("precious.csv"), file("link.csv"));
+  linkSync(file("precious.csv"), file("link.csv"));
   const onto = (out) => ["train", "precious.csv", "--id", "trajectory", "--steps", "2", "--out", out];
   const reading = ["predict", "whole.safetensors", "precious.csv", "--out"];
   const whole = readFileSync(file("whole.safetensors"));
