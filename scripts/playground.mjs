@@ -2,7 +2,7 @@
 // build only.
 import { parseArgs } from "node:util";
 import { buildPackage } from "./build.mjs";
-import { install, root } from "./run.mjs";
+import { install } from "./run.mjs";
 
 let options;
 try {
@@ -15,11 +15,5 @@ try {
 const only = options.build || process.env.npm_config_build === "true";
 buildPackage();
 install("playground");
-const { build, preview } = await import("../playground/node_modules/vite/dist/node/index.js");
-const configFile = `${root}/playground/vite.config.mjs`;
-await build({ configFile, logLevel: only ? "info" : "warn" });
-if (!only) {
-  const open = process.stdout.isTTY && !process.env.CI;
-  const server = await preview({ configFile, preview: { open } });
-  server.printUrls();
-}
+const { playground } = await import("../playground/serve.mjs");
+await playground({ only });

@@ -31,7 +31,7 @@ export type ErrorCode =
 
 /** What a program may want to know of an error. */
 export interface ErrorDetails {
-  /** The argument or option that was refused, and why. */
+  /** The argument or option that was refused. */
   argument?: string;
   /** What it must be. */
   expected?: string;
@@ -45,7 +45,7 @@ export interface ErrorDetails {
   steps?: number;
   /** Evaluations of the field so far. */
   evaluations?: number;
-  /** Bytes that could not be had. */
+  /** Bytes that could not be had, or with `memoryBudget` the least that would do. */
   bytes?: number;
 }
 
@@ -55,21 +55,21 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   override readonly name = "SymplecticAdjointError";
   /** What kind of error it is. */
   readonly code: ErrorCode;
-  /** {@inheritDoc ErrorDetails.argument} */
+  /** The argument or option that was refused. */
   declare readonly argument?: string;
-  /** {@inheritDoc ErrorDetails.expected} */
+  /** What it must be. */
   declare readonly expected?: string;
-  /** {@inheritDoc ErrorDetails.given} */
+  /** What it was, in short. */
   declare readonly given?: string;
-  /** {@inheritDoc ErrorDetails.t} */
+  /** Where a solve stood: the last good time. */
   declare readonly t?: number;
-  /** {@inheritDoc ErrorDetails.h} */
+  /** The size of the step tried from there, signed as the times run. */
   declare readonly h?: number;
-  /** {@inheritDoc ErrorDetails.steps} */
+  /** Accepted steps so far. */
   declare readonly steps?: number;
-  /** {@inheritDoc ErrorDetails.evaluations} */
+  /** Evaluations of the field so far. */
   declare readonly evaluations?: number;
-  /** {@inheritDoc ErrorDetails.bytes} */
+  /** Bytes that could not be had, or with `memoryBudget` the least that would do. */
   declare readonly bytes?: number;
   /** With the option `partial` of `odeint`: the solution (a `Solution`) up to where the solve failed. */
   declare partial?: {

@@ -61,7 +61,7 @@ export const DATASETS = {
 };
 
 /** The parts of the data, 80, 10 and 10 %, as rows, before anything is drawn of them. */
-export function parts({ features, rows }, seed) {
+function parts({ features, rows }, seed) {
   const columns = Array.from({ length: features }, (_, i) => i);
   const all = takeColumns(shuffled(rows(), uniforms(seed)), columns);
   const [first, second] = [0.8, 0.9].map((part) => Math.floor(part * all.rows));

@@ -13,7 +13,7 @@ export function tapeNumbers(widths) {
  * Uses taped at once, beside a block of samples of the one at work: by `aca` those of a step, by `baseline` all, and by
  * `backprop` also the last slope of an adaptive solve, which its gradient does not need. Stages as dopri5 has them.
  */
-export function tapedUses(gradient, steps, stages = 6) {
+function tapedUses(gradient, steps, stages = 6) {
   return { symplectic: 0, aca: stages, baseline: stages * steps, backprop: stages * steps + 1, adjoint: 0 }[gradient];
 }
 

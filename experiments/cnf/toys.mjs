@@ -5,7 +5,7 @@ import { fitFlow } from "./training.mjs";
 const TURN = 2 * Math.PI;
 
 /** A sample [x, y] of each, of uniform and normal numbers; all lie in ±4. */
-export const TOYS = {
+const TOYS = {
   "two spirals": (uniform, normal) => {
     const angle = Math.sqrt(uniform()) * 1.5 * TURN;
     const side = uniform() < 0.5 ? -1 : 1;
@@ -43,8 +43,9 @@ const SOLVER = { method: "rk4", steps: 6 };
 /** Trains on each, with the exact trace, and evaluates on a grid. */
 export async function learnToys({ api, quick, seed, pool, say }) {
   // A quarter of a second for each in haste, on the two that are learnt at once.
-  const [iterations, batch, side] = quick ? [120, 64, 24] : [1000, 256, 80];
-  const shape = { widths: quick ? [2, 24, 2] : [2, 64, 64, 2], activation: "tanh", trace: "exact", seed };
+  const [iterations, batch, side] = quick ? [120, 64, 24] : [1500, 256, 80];
+  const own = quick ? { widths: [2, 24, 2], activation: "tanh" } : { widths: [2, 64, 64, 64, 2], activation: "gelu" };
+  const shape = { ...own, time: "concat", trace: "exact", seed };
   const results = {};
   for (const [name, sample] of Object.entries(TOYS)) {
     if (quick && !["moons", "eight Gaussians"].includes(name)) continue;
@@ -53,7 +54,7 @@ export async function learnToys({ api, quick, seed, pool, say }) {
     const some = (count) =>
       Float32Array.from(Array.from({ length: count }, () => sample(uniform, normal)).flat(), (value) => value / SCALE);
     const validation = some(quick ? 200 : 1000);
-    const training = { iterations, batch, learningRate: quick ? 0.03 : 5e-3, memory: quick ? 0.9 : 0.99 };
+    const training = { iterations, batch, learningRate: quick ? 0.03 : 0.01, memory: quick ? 0.9 : 0.99 };
     const { density, curve, seconds } = await fitFlow(api, shape, {
       ...training,
       draw: () => some(batch),

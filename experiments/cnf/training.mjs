@@ -3,15 +3,24 @@
 /**
  * Blocks that begin as the identity: the last layer of each is zero.
  *
- * @param {{ widths: number[], activation: string, blocks?: number, seed?: number, trace?: string }} shape
+ * @param {{ widths: number[], activation: string, time?: string, blocks?: number, seed?: number, trace?: string }} shape
  */
-export function identityFlow(api, { widths, activation, blocks = 1, seed = 0, trace = "hutchinson", kinetic = false }) {
+export function identityFlow(api, shape) {
+  const {
+    widths,
+    activation,
+    time = "concatsquash",
+    blocks = 1,
+    seed = 0,
+    trace = "hutchinson",
+    kinetic = false,
+  } = shape;
   return api.flow({
     blocks: Array.from({ length: blocks }, (_, i) => {
-      const network = { widths, activation, time: "concatsquash", seed: seed + i };
+      const network = { widths, activation, time, seed: seed + i };
       const block = api.cnf({ network, trace, kinetic });
       const { weight, bias, hyperBias } = block.layers.at(-1);
-      for (const { offset, shape } of [weight, bias, hyperBias]) {
+      for (const { offset, shape } of [weight, bias, hyperBias].filter(Boolean)) {
         const size = shape.reduce((product, side) => product * side, 1);
         block.parameters.fill(0, offset, offset + size);
       }
@@ -94,5 +103,5 @@ export async function fitFlow(api, shape, how) {
   return { density: exact, curve, bestStep, steps, seconds: (performance.now() - start) / 1000 };
 }
 
-export const negated = (values) => values.map((value) => -value);
+const negated = (values) => values.map((value) => -value);
 export const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

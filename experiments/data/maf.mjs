@@ -17,7 +17,7 @@ import { filterRows, moments, shuffled, slice, stack, standardised, table, takeC
 /** Values of a continuous feature do not recur; those that do more often than this mark one that is not. */
 const RECURRENCES = 5;
 
-export const MAF = {
+const MAF = {
   /**
    * Household power: rows shuffled; global reactive power (column 1) and global intensity (3) removed; uniform noise of a
    * unit of the last digit, but on the time of day; standardised by training and validation rows.

@@ -9,7 +9,7 @@ export function table(values, columns) {
 }
 
 /** Some of the rows, in the order given. */
-export function takeRows({ values, columns }, indices) {
+function takeRows({ values, columns }, indices) {
   const taken = new Float64Array(indices.length * columns);
   indices.forEach((row, i) => {
     taken.set(values.subarray(row * columns, (row + 1) * columns), i * columns);
@@ -58,7 +58,7 @@ export function shuffled(data, uniform) {
   return takeRows(data, permutation(data.rows, uniform));
 }
 
-export function permutation(length, uniform) {
+function permutation(length, uniform) {
   const order = Uint32Array.from({ length }, (_, i) => i);
   for (let i = length - 1; i > 0; i--) {
     const j = Math.floor(uniform() * (i + 1));

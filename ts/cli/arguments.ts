@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from "commander";
 
 /** A number in a range. */
-export function number(expected: string, valid: (value: number) => boolean) {
+function number(expected: string, valid: (value: number) => boolean) {
   return (text: string): number => {
     const value = Number(text);
     if (text.trim() === "" || !Number.isFinite(value) || !valid(value)) {
