@@ -1,11 +1,11 @@
 // The command line as its users have it: a system that it has never seen, interruptions, mistakes.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { custom, loadTensors, odeint } from "../dist/index.js";
+import { adam, custom, load, loadTensors, odeint, save } from "../dist/index.js";
 
 const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const pendulum = fileURLToPath(new URL("../data/pendulum.csv", import.meta.url));
@@ -124,6 +124,9 @@ try {
   const other = await run([...short, "--out", "parts.safetensors", "--resume", "--batch", "8"]);
   assert.equal(other.code, 2);
   assert.match(other.err, /batch 64, not 8/);
+  const narrower = await run([...short, "--out", "parts.safetensors", "--resume", "--state", "angle"]);
+  assert.equal(narrower.code, 2);
+  assert.match(narrower.err, /state \["angle","velocity"\], not \["angle"\]/);
   const changed = await run(["train", learned, "--out", "parts.safetensors", "--resume"]);
   assert.match(changed.err, /not the data/);
   await succeed(["train", pendulum, "--out", "parts.safetensors", "--resume", "--json"]);
@@ -145,10 +148,96 @@ try {
   assert.ok(validation < 0.05);
   assert.ok((await json(["gradcheck", "energy.safetensors", "springs.csv"])).passed);
 
+  // What is the most to lose: a file that is read is never written, whatever it is called.
+  writeFileSync(file("precious.csv"), readFileSync(pendulum));
+  linkSync(file("precious.csv"), file("link.csv"));
+  const onto = (out) => ["train", "precious.csv", "--id", "trajectory", "--steps", "2", "--out", out];
+  const reading = ["predict", "whole.safetensors", "precious.csv", "--out"];
+  const whole = readFileSync(file("whole.safetensors"));
+  for (const args of [
+    onto("./precious.csv"),
+    onto("link.csv"),
+    [...reading, "link.csv"],
+    [...reading, "whole.safetensors"],
+  ]) {
+    const { code, err } = await run(args);
+    assert.equal(code, 2, `${args.join(" ")}\n${err}`);
+    assert.match(err, /expected another file than .*, which is read/);
+  }
+  assert.deepEqual(readFileSync(file("precious.csv")), readFileSync(pendulum));
+  assert.deepEqual(readFileSync(file("whole.safetensors")), whole);
+
+  // Whoever has nothing to begin from is left out, and which one is held out does not depend on it.
+  const gaps = "id,time,x,y\na,0,1,1\na,1,1,2\na,2,2,2\nb,0,,2\nb,1,3,\nc,0,1,1\nc,1,2,2\nd,0,1,2\n";
+  writeFileSync(file("gaps.csv"), gaps);
+  for (const seed of ["0", "1", "2"]) {
+    const some = await json([
+      "train",
+      "gaps.csv",
+      "--id",
+      "id",
+      "--steps",
+      "10",
+      "--seed",
+      seed,
+      "--out",
+      "g.safetensors",
+    ]);
+    assert.deepEqual(some.skipped, ["b", "d"]);
+    assert.ok(Number.isFinite(some.validation));
+  }
+
+  // A file of another origin, and files whose words have been changed.
+  const foreign = fileURLToPath(new URL("files/sequential.safetensors", import.meta.url));
+  assert.deepEqual((await json(["info", foreign])).tensors.length, 4);
+  const KEY = "symplectic-adjoint.training";
+  const { field, metadata } = load(whole);
+  const words = JSON.parse(metadata.get(KEY));
+  const { settings, units } = words;
+  for (const [index, change] of [
+    "{",
+    "null",
+    { ...words, settings: undefined },
+    { ...words, data: undefined },
+    { ...words, settings: { ...settings, hidden: undefined } },
+    { ...words, settings: { ...settings, steps: "many" } },
+    { ...words, state: ["angle", "angle"] },
+    { ...words, units: { ...units, log: ["no", "no"] } },
+  ].entries()) {
+    const text = typeof change === "string" ? change : JSON.stringify(change);
+    writeFileSync(file("changed.safetensors"), save(field, { optimizer: adam(field), metadata: { [KEY]: text } }));
+    const uses = [["predict", "changed.safetensors", pendulum]];
+    if (index % 3 === 0) uses.push(["gradcheck", "changed.safetensors", pendulum]);
+    if (index % 3 === 0) uses.push(["train", pendulum, "--out", "changed.safetensors", "--resume"]);
+    if (index === 0) uses.push(["info", "changed.safetensors"]);
+    for (const args of uses) {
+      const { code, err } = await run(args);
+      assert.equal(code, 1, `${text.slice(0, 60)}\n${args.join(" ")}\n${err}`);
+      assert.match(err, /^error: changed\.safetensors: .*cannot be read\n$/);
+    }
+  }
+
+  // As long as no solve of what is held out comes to its end, the best is infinite: a number that JSON does not have.
+  const later = adam(field);
+  later.steps = 700;
+  const stand = {
+    ...words,
+    settings: { ...settings, steps: 800 },
+    best: { step: 690, validation: null },
+    finished: null,
+  };
+  const best = { "best.parameters": { shape: [field.parameters.length], data: field.parameters.slice() } };
+  const unfinished = save(field, { optimizer: later, metadata: { [KEY]: JSON.stringify(stand) }, tensors: best });
+  writeFileSync(file("infinite.safetensors"), unfinished);
+  const goneOn = await json(["train", pendulum, "--out", "infinite.safetensors", "--resume"]);
+  assert.ok(goneOn.validation < 0.1 && goneOn.bestStep > 690, "something is better than infinity");
+
   // Mistakes: in the command 2, in what it is given 1, and never a stack.
   writeFileSync(file("bad.csv"), "time,x\n0,1\n1,two\n");
   writeFileSync(file("back.csv"), "time,x\n0,1\n2,2\n1,3\n");
   writeFileSync(file("ragged.csv"), "time,x\n0,1\n1\n");
+  writeFileSync(file("twice.csv"), "time,x,x\n0,1,2\n1,2,3\n");
+  writeFileSync(file("unnamed.csv"), ",time,x\n0,0,1\n1,1,2\n");
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
   for (const [args, code, message] of [
     [[], 2, /Usage/],
@@ -159,6 +248,13 @@ try {
     [["train", "bad.csv"], 1, /bad\.csv:3: column x: expected a number, given "two"/],
     [["train", "back.csv"], 1, /back\.csv:4: column time: expected times that increase, given 1 after 2/],
     [["train", "ragged.csv"], 1, /ragged\.csv:3/],
+    [["train", "twice.csv"], 1, /twice\.csv:1: there are two columns x/],
+    [["train", "unnamed.csv"], 1, /unnamed\.csv:1: a column without a name; --state/],
+    [["train", pendulum, "--state", "angle,time"], 2, /--state: .* given time/],
+    [["train", pendulum, "--id", "trajectory", "--window", "1"], 2, /two or more/],
+    [["train", pendulum, "--id", "trajectory", "--out", "no/model.safetensors"], 1, /there is no folder no/],
+    [["train", pendulum, "--id", "trajectory", "--out", "."], 1, /is no file/],
+    [["predict", "whole.safetensors", pendulum, "--out", "no/where.csv"], 1, /there is no folder no/],
     [["train", "missing.csv"], 1, /missing\.csv: no such file/],
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],

@@ -84,6 +84,13 @@ function entriesOf(layers: readonly Layer[]): [name: string, entry: Entry][] {
   );
 }
 
+/** What a recipe has beside its network, and nothing else: whatever a file adds would pass by the checks of its arrays. */
+const OPTIONS = {
+  mlp: ["widths", "activation", "time", "bias", "dtype"],
+  cnf: ["trace", "noise", "kinetic", "jacobian"],
+  hamiltonian: ["structure", "matrix", "points", "spacing"],
+} as const;
+
 /** How an optimizer's state is called in a file. */
 const STATES = {
   adam: ["optimizer.first_moment", "optimizer.second_moment"],
@@ -205,12 +212,23 @@ function headerOf(text: string): Header {
     throw refused("FILE", `${KEY}.format`, `${FORMAT}; a newer package may read it`, describe(header.format));
   }
   const { field, optimizer } = header;
-  const kinds = ["mlp", "cnf", "hamiltonian"];
-  if (!isObject(field) || !kinds.includes(field.kind) || !isObject(field.options)) {
-    throw refused("FILE", `${KEY}.field`, `{ kind: ${kinds.join(", ")} }, with options`, describe(field));
+  if (!isObject(field) || !Object.hasOwn(OPTIONS, field.kind) || !isObject(field.options)) {
+    throw refused(
+      "FILE",
+      `${KEY}.field`,
+      `{ kind: ${Object.keys(OPTIONS).join(", ")} }, with options`,
+      describe(field),
+    );
   }
+  made("field", () => checkNames(field.options, OPTIONS[field.kind]));
   if (field.kind !== "mlp" && !isObject(field.network)) {
     throw refused("FILE", `${KEY}.field.network`, "the options of a network", describe(field.network));
+  }
+  if (field.kind === "hamiltonian") {
+    const { structure, matrix } = field.options;
+    // An object with a length would do for a matrix, and cost as much as it says.
+    if (!Array.isArray(matrix)) throw refused("FILE", "matrix", "an array of numbers", describe(matrix));
+    if (typeof structure !== "string") throw refused("FILE", "structure", "a text", describe(structure));
   }
   if (optimizer !== undefined && !(isObject(optimizer) && Object.hasOwn(STATES, optimizer.kind))) {
     throw refused("FILE", `${KEY}.optimizer`, "{ kind: adam, sgd }", describe(optimizer));

@@ -226,7 +226,7 @@ function squareOf(argument: string, values: ArrayLike<number> | undefined): Floa
 export function make(recipe: Recipe): Field<Dtype> {
   if (recipe.kind === "mlp") return mlp(recipe.options);
   const network = recipe.network;
-  if (recipe.kind === "cnf") return cnf({ network, ...(recipe.options satisfies CnfRecipe) });
+  if (recipe.kind === "cnf") return cnf({ ...(recipe.options satisfies CnfRecipe), network });
   const { structure, matrix, points, spacing }: HamiltonianRecipe = recipe.options;
   const given = structure === "" ? matrix : (structure as "canonical");
   return hamiltonian({ energy: network, structure: given, spacing, ...(points > 0 && { points }) });

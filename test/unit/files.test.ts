@@ -217,6 +217,17 @@ function changed(
   return saveTensors(tensors, { [KEY]: typeof given === "string" ? given : JSON.stringify(given) });
 }
 
+/** A model file of another field, with its words changed. */
+function altered(field: Field, path: string, value: unknown): Uint8Array {
+  const file = loadTensors(save(field));
+  field.dispose();
+  const header = JSON.parse(file.metadata.get(KEY) as string);
+  assign(path, value)(header);
+  return saveTensors(Object.fromEntries(file.tensors), { [KEY]: JSON.stringify(header) });
+}
+const aFlow = () => cnf({ network: { widths: [2, 3, 2] } });
+const aSystem = () => hamiltonian({ energy: { widths: [2, 3, 1] }, structure: [0, 1, -1, 0] });
+
 const tensor = (...values: number[]) => ({ shape: [values.length], data: Float32Array.from(values) });
 const same = () => undefined;
 const assign = (path: string, value: unknown) => (header: object) => {
@@ -250,6 +261,11 @@ const hostile: [string, Uint8Array][] = [
   ["an unknown option", changed(assign("field.options.depth", 3))],
   ["an option called __proto__", changed(assign("field.options.__proto__", { widths: [1, 1] }))],
   ["another time", changed(assign("field.options.time", "concat"))],
+  // Beside the network that is checked against the arrays: of any size, or of the same with another activation.
+  ["a second network", altered(aFlow(), "field.options.network", { widths: [2, 9000, 9000, 2] })],
+  ["a second activation", altered(aFlow(), "field.options.network", { widths: [2, 3, 2], activation: "relu" })],
+  ["a matrix that only says its length", altered(aSystem(), "field.options.matrix", { length: 1e9 })],
+  ["a structure that only says its length", altered(aSystem(), "field.options.structure", { length: 1e9 })],
   ["an unknown optimizer", changed(assign("optimizer.kind", "toString"))],
   ["no optimizer's options", changed(assign("optimizer.options", 3))],
   ["a rate out of range", changed(assign("optimizer.options.learningRate", -1))],

@@ -16,6 +16,7 @@ export const positive = number("a positive number", (value) => value > 0);
 export const nonNegative = number("a number, zero or more", (value) => value >= 0);
 export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);
 export const count = number("a positive integer", (value) => Number.isSafeInteger(value) && value >= 1);
+export const several = number("an integer, two or more", (value) => Number.isSafeInteger(value) && value >= 2);
 export const share = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
 
 /** Names, by commas. */

@@ -10,8 +10,9 @@ import {
   odeint,
   valueAndGrad,
 } from "../index.js";
+import { Failure } from "./failure.js";
 import { readModel } from "./model.js";
-import { readTable } from "./table.js";
+import { beginOf, readTable, type Series } from "./table.js";
 import { toUnits } from "./units.js";
 
 export interface GradcheckRequest {
@@ -19,18 +20,26 @@ export interface GradcheckRequest {
   readonly data: string;
   readonly steps: number;
   readonly directions: number;
+  /** So many of the table's, spread over it: differences take many solves. */
+  readonly trajectories: number;
 }
 
 /** What a central difference in float64 can tell. */
 const TOLERANCE = 1e-6;
+/** Rows of each trajectory, at most. */
+const ROWS = 100;
 const METHODS: readonly GradientMethod[] = ["symplectic", "aca", "baseline", "backprop", "auto"];
 
-export function gradcheck({ model, data, steps, directions }: GradcheckRequest) {
+export function gradcheck({ model, data, steps, directions, trajectories: most }: GradcheckRequest) {
   const { field: single, description } = readModel(model);
   const { time, id, state, units, settings } = description;
-  const { series } = readTable(data, { time, id: id ?? undefined, state });
+  const series = readTable(data, { time, id: id ?? undefined, state }).series.filter((own) => beginOf(own) >= 0);
+  if (series.length === 0) throw new Failure(`${data}: no row without missing values has another after it`);
   const field = inFloat64(single, settings);
-  const trajectories = series.map((own) => {
+  const count = Math.min(most, series.length);
+  const chosen = Array.from({ length: count }, (_, i) => series[Math.floor((i * series.length) / count)] as Series);
+  const trajectories = chosen.map(({ id, times: all, rows }) => {
+    const own = { id, times: all.slice(0, ROWS), rows: rows.slice(0, ROWS) };
     const { times, values } = toUnits(own, units);
     return { times, values: Float64Array.from(values) };
   });
@@ -62,6 +71,7 @@ export function gradcheck({ model, data, steps, directions }: GradcheckRequest) 
   const error = Math.max(...errors);
   return {
     parameters: first.length,
+    trajectories: count,
     gradient: norm,
     directions,
     error,

@@ -1,20 +1,31 @@
 // symplectic-adjoint info: what a model file holds.
 import { readFileSync } from "node:fs";
 import { load, loadTensors } from "../index.js";
+import { Failure } from "./failure.js";
 
 export function info(model: string) {
   const bytes = readFileSync(model);
-  const { field, optimizer, metadata } = load(bytes);
-  const tensors = [...loadTensors(bytes).tensors].map(([name, { shape }]) => ({ name, shape }));
+  const file = loadTensors(bytes);
+  const tensors = [...file.tensors].map(([name, { shape }]) => ({ name, shape }));
   tensors.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+  const architecture = file.metadata.get("symplectic-adjoint");
+  if (architecture === undefined) return { model, tensors, field: null, optimizer: null, training: null };
+  const { field, optimizer, metadata } = load(bytes);
+  const { dtype, stateSize, parameters } = field;
   const text = metadata.get("symplectic-adjoint.training");
   return {
     model,
-    dtype: field.dtype,
-    stateSize: field.stateSize,
-    parameters: field.parameters.length,
     tensors,
+    field: { dtype, stateSize, parameters: parameters.length, ...JSON.parse(architecture).field },
     optimizer: optimizer ? { steps: optimizer.steps, learningRate: optimizer.learningRate } : null,
-    training: text === undefined ? null : (JSON.parse(text) as Record<string, unknown>),
+    training: text === undefined ? null : trainingOf(model, text),
   };
+}
+
+function trainingOf(model: string, text: string): Record<string, unknown> {
+  try {
+    return { ...JSON.parse(text) };
+  } catch {
+    throw new Failure(`${model}: what it tells of its training cannot be read`);
+  }
 }

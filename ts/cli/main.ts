@@ -2,7 +2,7 @@
 // The command line: what it takes, what it says, how it ends.
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../../package.json";
-import { count, counts, names, natural, nonNegative, numbers, positive, share, times } from "./arguments.js";
+import { count, counts, names, natural, nonNegative, numbers, positive, several, share, times } from "./arguments.js";
 import { bench } from "./bench.js";
 import { Failure, failureOf } from "./failure.js";
 import { gradcheck } from "./gradcheck.js";
@@ -44,7 +44,7 @@ program
   .option("--learning-rate <rate>", "the highest; warmed up, then along a cosine", positive, 1e-2)
   .option("--weight-decay <rate>", "decoupled", nonNegative, 0)
   .option("--batch <count>", "windows in a batch", count, 64)
-  .option("--window <count>", "observations in the longest windows (default: by the data)", count)
+  .option("--window <count>", "observations in the longest windows (default: by the data)", several)
   .option("--seed <seed>", "of the weights, the order and what is held out", natural, 0)
   .option("--validation <share>", "held out: trajectories, or of fewer than three the end", share, 0.2)
   .option("--patience <count>", "validations without a better one that end it; 0: never", natural, 0)
@@ -65,11 +65,14 @@ Ctrl-C leaves a checkpoint in --out; the same command with --resume goes on to b
     const { state, time, id, log, out, resume, json, ...rest } = options;
     const settings = { ...rest, window: rest.window ?? null } as Settings;
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
-    const given = Object.fromEntries(Object.entries(settings).filter(([name]) => isGiven(name)));
+    const given = Object.fromEntries(
+      Object.entries({ ...settings, state, time, id, log }).filter(([name]) => isGiven(name)),
+    );
     const request: TrainRequest = { data, out, time, id, state, log, resume, settings, given, progress: !json };
     const result = await trainModel(request);
     if (json) return asJson(result);
     print(`${result.model}: ${result.parameters} parameters, ${result.state.join(", ")}`);
+    for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
     print(`mean squared error, in deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
@@ -111,13 +114,16 @@ program
   .argument("<data>", "a CSV file with the columns that the model was trained on")
   .option("--steps <count>", "of the solver in each interval, fixed", count, 4)
   .option("--directions <count>", "along which differences are taken", count, 8)
+  .option("--trajectories <count>", "of the table, the first 100 rows of each", count, 16)
   .addOption(json())
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
-  .action((model: string, data: string, { steps, directions, json }) => {
-    const result = gradcheck({ model, data, steps, directions });
+  .action((model: string, data: string, { steps, directions, trajectories, json }) => {
+    const result = gradcheck({ model, data, steps, directions, trajectories });
     if (json) asJson(result);
     else {
-      print(`${result.parameters} parameters, gradient of norm ${result.gradient.toPrecision(4)}`);
+      print(
+        `${result.parameters} parameters, ${result.trajectories} trajectories, gradient of norm ${result.gradient.toPrecision(4)}`,
+      );
       print(
         `against central differences along ${directions} directions: relative error ${result.error.toExponential(1)}`,
       );
@@ -153,8 +159,15 @@ program
   .action((model: string, { json }) => {
     const result = info(model);
     if (json) return asJson(result);
-    print(`${model}: ${result.parameters} parameters, ${result.dtype}, state of ${result.stateSize}`);
+    const { field } = result;
+    if (field) {
+      const { kind, dtype, stateSize, parameters } = field;
+      print(`${model}: ${kind}, ${parameters} parameters, ${dtype}, state of ${stateSize}`);
+    } else {
+      print(`${model}: arrays without an architecture, such as a state_dict; load(bytes, { activation }) reads one`);
+    }
     for (const { name, shape } of result.tensors) print(`  ${name} [${shape.join(", ")}]`);
+    if (field) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
     for (const [name, value] of Object.entries(result.training ?? {})) print(`${name}: ${JSON.stringify(value)}`);
   });

@@ -31,8 +31,8 @@ export interface Description {
   readonly units: Units;
   readonly settings: Settings;
   readonly data: { readonly sha256: string; readonly trajectories: number; readonly observations: number };
-  /** Where a training stands that is not finished; null afterwards. */
-  readonly best: { readonly step: number; readonly validation: number } | null;
+  /** Where a training stands that is not finished; null afterwards. JSON has no infinity: a loss of null is that. */
+  readonly best: { readonly step: number; readonly validation: number | null } | null;
   readonly finished: { readonly steps: number; readonly loss: number; readonly validation: number | null } | null;
 }
 
@@ -75,25 +75,44 @@ export function readModel(file: string): ModelFile {
   const data = tensors.get(BEST)?.data;
   const usable = data instanceof Float32Array && data.length === field.parameters.length;
   if (description.best && !usable) throw new Failure(`${file}: the best parameters of its training are missing`);
-  const best = description.best && { ...description.best, parameters: data as Float32Array };
+  const best = description.best && {
+    step: description.best.step,
+    validation: description.best.validation ?? Number.POSITIVE_INFINITY,
+    parameters: data as Float32Array,
+  };
   return { field, optimizer, description, best: best ?? undefined };
 }
 
 function descriptionOf(file: string, text: string, stateSize: number): Description {
   try {
     const description = JSON.parse(text) as Description;
-    const { state, units, time, settings } = description;
-    const columns = [state, units.log, units.mean, units.scale];
-    const numbers = [...units.mean, ...units.scale, units.timeScale];
-    const sound =
-      columns.every((column) => Array.isArray(column) && column.length === stateSize) &&
-      numbers.every((value) => Number.isFinite(value)) &&
-      [...units.scale, units.timeScale].every((value) => value > 0) &&
-      typeof time === "string" &&
-      typeof settings.solver === "string";
-    if (sound) return description;
+    if (isSound(description, stateSize)) return description;
   } catch {
     // What cannot be read is as good as what says nothing.
   }
   throw new Failure(`${file}: its columns and units cannot be read`);
+}
+
+/** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
+function isSound({ state, units, time, id, settings, data, best }: Description, stateSize: number): boolean {
+  const { log, mean, scale, timeScale } = units;
+  const { model, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
+  const { rtol, learningRate, weightDecay, validation } = settings;
+  const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
+  const numbers = [...mean, ...scale, timeScale, rtol, learningRate, weightDecay, validation];
+  const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
+  const naturals = [seed, patience, ...(best === null ? [] : [best.step])];
+  return (
+    [state, log, mean, scale].every((column) => Array.isArray(column) && column.length === stateSize) &&
+    texts.every((text) => typeof text === "string") &&
+    new Set(state).size === stateSize &&
+    (id === null || typeof id === "string") &&
+    log.every((flag) => typeof flag === "boolean") &&
+    numbers.every(Number.isFinite) &&
+    [...scale, timeScale].every((value) => value > 0) &&
+    ["mlp", "hamiltonian"].includes(model) &&
+    counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
+    naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&
+    (best === null || best.validation === null || Number.isFinite(best.validation))
+  );
 }

@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { odeint } from "../index.js";
 import { Failure } from "./failure.js";
 import { type ModelFile, readModel } from "./model.js";
+import { checkOutput } from "./output.js";
 import { csvOf, readTable, type Series } from "./table.js";
 import { fromUnits, toUnits } from "./units.js";
 
@@ -21,6 +22,7 @@ interface Prediction {
 }
 
 export function predict(request: PredictRequest) {
+  if (request.out !== undefined) checkOutput(request.out, [request.model, request.data]);
   const model = readModel(request.model);
   const { time, id, state } = model.description;
   const [observed, predictions] = request.data === undefined ? fromState(request, model) : fromTable(request, model);

@@ -39,10 +39,17 @@ export function readTable(file: string, columns: Columns): Table {
   const place = (name: string) => {
     const index = header.record.indexOf(name);
     if (index < 0) throw new Failure(`${file}:1: no column ${name}; there are ${header.record.join(", ")}`);
+    if (header.record.lastIndexOf(name) > index) throw new Failure(`${file}:1: there are two columns ${name}`);
     return index;
   };
   const [time, id] = [place(columns.time), columns.id === undefined ? -1 : place(columns.id)];
   const state = columns.state ?? header.record.filter((_, index) => index !== time && index !== id);
+  const unnamed = state.indexOf("");
+  if (unnamed >= 0) throw new Failure(`${file}:1: a column without a name; --state names those that are meant`);
+  const taken = state.find((name) => name === columns.time || name === columns.id);
+  if (taken !== undefined) {
+    throw new Failure(`--state: expected other columns than those of the time and the trajectory, given ${taken}`, 2);
+  }
   const places = state.map(place);
   if (places.length === 0) throw new Failure(`${file}:1: no column of the state beside the time`);
   const series = new Map<string, { id: string; times: number[]; rows: number[][] }>();
@@ -66,6 +73,11 @@ export function readTable(file: string, columns: Columns): Table {
   }
   if (series.size === 0) throw new Failure(`${file}: no rows below the header`);
   return { state, series: [...series.values()] };
+}
+
+/** The first row from which a solve can begin and be compared with another; -1 where there is none. */
+export function beginOf({ rows }: Series): number {
+  return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
 }
 
 function parsed(file: string): Line[] {

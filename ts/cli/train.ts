@@ -18,7 +18,8 @@ import {
 } from "../index.js";
 import { Failure } from "./failure.js";
 import { type Description, readModel, type Settings, writeModel } from "./model.js";
-import { readTable, type Series, type Table } from "./table.js";
+import { checkOutput } from "./output.js";
+import { beginOf, readTable, type Series, type Table } from "./table.js";
 import { toUnits, unitsOf } from "./units.js";
 
 export interface TrainRequest {
@@ -30,8 +31,8 @@ export interface TrainRequest {
   readonly log: readonly string[];
   readonly resume: boolean;
   readonly settings: Settings;
-  /** Those of the settings that were given, for a training that goes on and has settings already. */
-  readonly given: Partial<Settings>;
+  /** What was given, for a training that goes on and has settings and columns already. */
+  readonly given: Readonly<Record<string, unknown>>;
   readonly progress: boolean;
 }
 
@@ -48,6 +49,7 @@ const CHECKPOINT = 30_000;
 export async function trainModel(request: TrainRequest) {
   const start = performance.now();
   const { out } = request;
+  checkOutput(out, [request.data]);
   const sha256 = createHash("sha256").update(readFileSync(request.data)).digest("hex");
   const task = request.resume ? resumed(request, sha256) : begun(request, sha256);
   const { field, optimizer, description, split } = task;
@@ -55,7 +57,9 @@ export async function trainModel(request: TrainRequest) {
   const training = split.training.map((series) => toUnits(series, description.units));
   const held = split.held.map((series) => toUnits(series, description.units));
   const common = { relative: true };
-  const validation = held.length > 0 ? minibatches({ ...common, trajectories: held }).epoch() : undefined;
+  // In batches as well: one of all trajectories would be solved over the times of all, which is their number squared.
+  const { batch } = settings;
+  const validation = held.length > 0 ? minibatches({ ...common, trajectories: held, batch }).epoch() : undefined;
   const stages = stagesOf(training, settings);
   const schedule = warmUp(
     Math.min(20, settings.steps),
@@ -95,7 +99,9 @@ export async function trainModel(request: TrainRequest) {
         loss = step.loss;
         best = step.best;
         bar.update(optimizer.steps, { window, loss: loss.toPrecision(3), validation: shown(best?.validation) });
-        if (performance.now() - kept > CHECKPOINT) {
+        // What has ended is written below: from a checkpoint of it nothing could go on.
+        const ended = step.stopped || optimizer.steps >= settings.steps;
+        if (!ended && performance.now() - kept > CHECKPOINT) {
           keep();
           kept = performance.now();
         }
@@ -122,6 +128,7 @@ export async function trainModel(request: TrainRequest) {
   return {
     model: out,
     ...{ parameters: field.parameters.length, state: description.state, trajectories: description.data.trajectories },
+    skipped: split.skipped,
     heldOut: split.held.map(({ id, times }) => ({ id, from: times[0], to: times.at(-1) })),
     stages,
     steps: optimizer.steps,
@@ -134,12 +141,19 @@ export async function trainModel(request: TrainRequest) {
 
 const shown = (loss: number | undefined) => (loss === undefined ? "–" : loss.toPrecision(3));
 
+/** What is learned, what is held out, and the names of what can be neither. */
+interface Split {
+  readonly training: readonly Series[];
+  readonly held: readonly Series[];
+  readonly skipped: readonly string[];
+}
+
 interface Task {
   readonly field: Field<"float32">;
   readonly optimizer: Optimizer<"float32">;
   readonly description: Description;
   readonly best: Best<"float32"> | undefined;
-  readonly split: { readonly training: readonly Series[]; readonly held: readonly Series[] };
+  readonly split: Split;
 }
 
 function begun(request: TrainRequest, sha256: string): Task {
@@ -169,10 +183,11 @@ function begun(request: TrainRequest, sha256: string): Task {
 function resumed(request: TrainRequest, sha256: string): Task {
   const { field, optimizer, description, best } = readModel(request.out);
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train anew`);
-  const { settings, data, time, id, state } = description;
+  const { settings, data, time, id, state, units } = description;
+  const log = state.filter((_, index) => units.log[index]);
   if (data.sha256 !== sha256) throw new Failure(`${request.data}: not the data that ${request.out} was trained on`);
   for (const [name, value] of Object.entries(request.given)) {
-    const before = settings[name as keyof Settings];
+    const before = ({ ...settings, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(
         `--resume: this training has ${name} ${JSON.stringify(before)}, not ${JSON.stringify(value)}`,
@@ -185,10 +200,12 @@ function resumed(request: TrainRequest, sha256: string): Task {
 }
 
 /** What is learned and what is held out: whole trajectories where there are three or more, else the end of each. */
-function splitOf({ series }: Table, { validation, seed }: Settings) {
-  const short = series.find(({ times }) => times.length < 2);
-  if (short) throw new Failure(`the trajectory ${short.id || "of the table"} has fewer than two rows`);
-  if (validation === 0) return { training: series, held: [] };
+function splitOf(table: Table, { validation, seed }: Settings): Split {
+  const series = table.series.filter((own) => beginOf(own) >= 0);
+  const skipped = table.series.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
+  if (series.length === 0)
+    throw new Failure("nothing to learn from: no row without missing values has another after it");
+  if (validation === 0) return { training: series, held: [], skipped };
   if (series.length >= 3) {
     const size = Math.min(series.length - 1, Math.max(1, Math.round(validation * series.length)));
     // Spread over the table, from a place that the seed decides.
@@ -196,19 +213,23 @@ function splitOf({ series }: Table, { validation, seed }: Settings) {
       Array.from({ length: size }, (_, i) => (seed + Math.floor((i * series.length) / size)) % series.length),
     );
     const part = (inside: boolean) => series.filter((_, index) => held.has(index) === inside);
-    return { training: part(false), held: part(true) };
+    return { training: part(false), held: part(true), skipped };
   }
-  const cuts = series.map(({ times }) =>
-    Math.max(2, times.length - Math.max(1, Math.round(validation * times.length))),
-  );
   const slice = ({ id, times, rows }: Series, from: number, to?: number) => ({
     id,
     times: times.slice(from, to),
     rows: rows.slice(from, to),
   });
-  // What is held out is predicted from the last row learned.
-  const held = series.map((own, i) => slice(own, (cuts[i] as number) - 1)).filter(({ times }) => times.length > 1);
-  return { training: series.map((own, i) => slice(own, 0, cuts[i])), held };
+  const cuts = series.map(({ times }) =>
+    Math.max(2, times.length - Math.max(1, Math.round(validation * times.length))),
+  );
+  const training = series.map((own, i) => slice(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
+  if (training.length === 0) {
+    throw new Failure("nothing to learn from before what is held out; --validation 0 holds nothing out");
+  }
+  // What is held out is predicted from the last row learned, or the first whole one after it.
+  const held = series.map((own, i) => slice(own, (cuts[i] as number) - 1)).filter((own) => beginOf(own) >= 0);
+  return { training, held, skipped };
 }
 
 /**
