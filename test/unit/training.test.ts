@@ -2,10 +2,13 @@ import {
   adam,
   cosineDecay,
   exponentialDecay,
+  type Field,
   fit,
+  load,
   minibatches,
   mlp,
   odeint,
+  save,
   sgd,
   type Trajectory,
   train,
@@ -154,23 +157,30 @@ test("an epoch has every window once, in an order of its own", () => {
   ).not.toEqual(order(0));
 });
 
-test("a training goes on from optimizer, parameters and place in the data, bitwise", async () => {
+test.each(["adam", "sgd"] as const)("a training by %s goes on from a file bitwise", async (kind) => {
   const trajectories = Array.from({ length: 5 }, (_, i) => turning(regular, i));
-  const make = () => {
-    const field = mlp({ widths: [2, 8, 2], seed: 1 });
-    const data = minibatches({ trajectories, window: 4, relative: true, batch: 8, seed: 3 });
-    return { field, data, optimizer: adam(field), schedule: cosineDecay(0.01, { steps: 30 }) };
-  };
-  const whole = make();
-  await fit({ ...whole, steps: 30 });
-  const [first, second] = [make(), make()];
-  await fit({ ...first, steps: 13 });
-  second.field.parameters = first.field.parameters.slice();
-  second.optimizer.state.set(first.optimizer.state);
-  second.optimizer.steps = first.optimizer.steps;
-  second.data.state = JSON.parse(JSON.stringify(first.data.state));
-  await fit({ ...second, steps: 17 });
-  expect(second.field.parameters).toEqual(whole.field.parameters);
+  const data = () => minibatches({ trajectories, window: 4, relative: true, batch: 8, seed: 3 });
+  const settings = { schedule: warmUp(5, cosineDecay(0.01, { steps: 25 })), clipNorm: 0.3 };
+  const field = () => mlp({ widths: [2, 8, 2], seed: 1 });
+  const optimizerOf = (field: Field<"float32">) => (kind === "adam" ? adam(field) : sgd(field, { momentum: 0.9 }));
+  const begin = (own = field()) => ({ field: own, optimizer: optimizerOf(own), data: data(), ...settings });
+  const whole = begin();
+  const { losses } = await fit({ ...whole, steps: 30 });
+  // In the middle of an epoch, and within the warm-up as well as after it.
+  for (const stop of [3, 13]) {
+    const first = begin();
+    await fit({ ...first, steps: stop });
+    const place = JSON.stringify(first.data.state);
+    const file = save(first.field, { optimizer: first.optimizer, metadata: { place } });
+    const { field, optimizer, metadata } = load(file, { dtype: "float32" });
+    if (!optimizer) throw new Error("no optimizer came back");
+    const second = { field, optimizer, data: data(), ...settings };
+    second.data.state = JSON.parse(metadata.get("place") as string);
+    const rest = await fit({ ...second, steps: 30 - stop });
+    expect(rest.losses).toEqual(losses.slice(stop));
+    expect(field.parameters).toEqual(whole.field.parameters);
+    expect(optimizer.state).toEqual(whole.optimizer.state);
+  }
 });
 
 test("bad data is refused by name", () => {
