@@ -44,9 +44,13 @@ export function uniforms(seed) {
   };
 }
 
-/** Standard normal numbers (Box and Muller). */
+/** Standard normal numbers. */
 export function normals(seed) {
-  const uniform = uniforms(seed);
+  return normalsOf(uniforms(seed));
+}
+
+/** Standard normal numbers (Box and Muller) from a stream of uniform ones. */
+export function normalsOf(uniform) {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 

@@ -1,7 +1,7 @@
 // Real data: a flow against the Gaussian with full covariance that it starts from, on samples that neither has seen.
 import { join } from "node:path";
 import { root } from "../../scripts/run.mjs";
-import { uniforms } from "../common.mjs";
+import { normalsOf, uniforms } from "../common.mjs";
 import { readCsv } from "../data/csv.mjs";
 import { shuffled, slice, table, takeColumns } from "../data/table.mjs";
 import { colour, fitGaussian, negativeLogs, whiten } from "./gaussian.mjs";
@@ -220,9 +220,4 @@ function bySample(values, rows) {
 function standardError(values) {
   const centre = mean(values);
   return Math.sqrt(values.reduce((sum, value) => sum + (value - centre) ** 2, 0) / (values.length - 1) / values.length);
-}
-
-/** Standard normal numbers out of uniform ones (Box and Muller). */
-function normalsOf(uniform) {
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
