@@ -43,7 +43,14 @@ export {
 } from "./models.js";
 export { type Bytes, type OdeintOptions, odeint, type Solution, type SolveStats } from "./odeint.js";
 export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./optimizer.js";
-export type { GradientMethod, GradientOptions, Method, SolveOptions, StepOptions } from "./options.js";
+export type {
+  AdjointOptions,
+  GradientMethod,
+  GradientOptions,
+  Method,
+  SolveOptions,
+  StepOptions,
+} from "./options.js";
 export { type KernelPeakOptions, kernelPeak } from "./peak.js";
 export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./pool.js";
 export {

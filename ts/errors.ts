@@ -71,8 +71,10 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly evaluations?: number;
   /** Bytes that could not be had, or with `memoryBudget` the least that would do. */
   declare readonly bytes?: number;
-  /** With the option `partial` of `odeint`: the solution (a `Solution`) up to where the solve failed. */
+  /** With the option `partial` of `odeint`: the solution up to where the solve failed, a `Solution` with `lastState`. */
   declare partial?: {
+    /** The last good state, `[batch, state]`: that at the error's `t`. */
+    readonly lastState: Float32Array | Float64Array;
     /** The states at the times that were reached. */
     readonly y: Float32Array | Float64Array;
     /** Of y; `times` counts those that were reached. */

@@ -45,8 +45,8 @@ export interface Gradient<D extends Dtype = Dtype> {
   readonly parameters: ArrayOf<D>;
   /**
    * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
-   * they are. Undefined where a custom field does not tell its derivative with respect to time. For `adjoint`, the
-   * textbook's.
+   * they are. That of a time that repeats the one before is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined where a custom
+   * field does not tell its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
    */
   readonly times: Float64Array | undefined;
   /** What it took. */
@@ -153,7 +153,7 @@ export class Recording<D extends Dtype> {
  *
  * @param field - f, with its parameters as they are now; changing them later changes nothing here.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param times - Two or more, strictly increasing or decreasing, t0 first.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @throws As `odeint`.
  */
 export function vjp<D extends Dtype>(
@@ -203,7 +203,7 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
  *
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param times - Two or more, strictly increasing or decreasing, t0 first.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; gives L and ∂L/∂y.
  * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`; what the loss throws.

@@ -70,7 +70,7 @@ export function batchOf(argument: string, array: ArrayLike<number>, stateSize: n
 export function timesOf(times: ArrayLike<number>): Float64Array {
   const length = times !== null && typeof times === "object" ? times.length : Number.NaN;
   if (!(Number.isInteger(length) && length >= 0 && length < 2 ** 29)) {
-    throw refused("SHAPE", "times", "an array of at least two numbers", describe(times));
+    throw refused("SHAPE", "times", "an array of numbers", describe(times));
   }
   const copy = new Float64Array(length);
   for (let i = 0; i < length; i++) {

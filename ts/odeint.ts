@@ -43,7 +43,7 @@ export interface SolveStats {
   readonly lastStep: number;
   /** The relative tolerance that was used. */
   readonly rtol: number;
-  /** Whether it was raised to what float32 can hold. */
+  /** Whether it was raised to the least that means anything in float32, 2 ε. */
   readonly rtolClamped: boolean;
   /** Memory at its peak, by purpose. */
   readonly peakBytes: Bytes;
@@ -63,13 +63,16 @@ export interface Solution<D extends Dtype = Dtype> {
 
 /** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */
 export interface OdeintOptions extends GradientOptions {
-  /** Whether the error of a solve that fails on the way has the solution so far as `partial`, a `Solution`. */
+  /**
+   * Whether the error of a solve that fails on the way has the solution so far as `partial`: a `Solution` of the times that
+   * were reached, and `lastState`, the last good state `[batch, state]` at the error's `t`.
+   */
   partial?: boolean;
 }
 
 /**
- * Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`, for two or more finite times, strictly increasing or
- * strictly decreasing.
+ * Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`. The times are finite and in ascending or descending order;
+ * where one is repeated, so is the state.
  *
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`; the batch size is that of its length.
@@ -114,7 +117,10 @@ export function solve<D extends Dtype>(
     });
     if (solved.error === undefined) return solution();
     const error = fromRust(solved.error);
-    if (partial) error.partial = solution();
+    if (partial) {
+      const lastState = copyOut(wasm, dtype, solved.lastState, batch * stateSize);
+      error.partial = { ...solution(), lastState };
+    }
     throw error;
   } finally {
     release(wasm, passed);

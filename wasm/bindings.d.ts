@@ -142,6 +142,10 @@ export class SolveOptions {
      * Whether the name is one of a number.
      */
     set(name: string, value: number): boolean;
+    /**
+     * Whether the name is one of a switch.
+     */
+    switch(name: string, value: boolean): boolean;
 }
 
 /**
@@ -152,6 +156,10 @@ export class Solved {
     free(): void;
     [Symbol.dispose](): void;
     readonly error: any;
+    /**
+     * A pointer to the last good state of a solve that failed, zero where there is none.
+     */
+    readonly lastState: number;
     /**
      * How many of the times were reached.
      */

@@ -619,6 +619,19 @@ class SolveOptions {
         const ret = wasm.solveoptions_set(this.__wbg_ptr, ptr0, len0, val2);
         return ret !== 0;
     }
+    /**
+     * Whether the name is one of a switch.
+     * @param {string} name
+     * @param {boolean} value
+     * @returns {boolean}
+     */
+    switch(name, value) {
+        const val2 = +value;
+        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.solveoptions_switch(this.__wbg_ptr, ptr0, len0, val2);
+        return ret !== 0;
+    }
 }
 if (Symbol.dispose) SolveOptions.prototype[Symbol.dispose] = SolveOptions.prototype.free;
 
@@ -648,6 +661,14 @@ class Solved {
     get error() {
         const ret = wasm.solved_error(this.__wbg_ptr);
         return ret;
+    }
+    /**
+     * A pointer to the last good state of a solve that failed, zero where there is none.
+     * @returns {number}
+     */
+    get lastState() {
+        const ret = wasm.solved_lastState(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * How many of the times were reached.

@@ -5,8 +5,9 @@
 //! dx/dt = f,   dλ/dt = −(∂f/∂x)ᵀ λ,   d(∂L/∂θ)/dt = −(∂f/∂θ)ᵀ λ,
 //! ```
 //!
-//! with its own error control, an RMS norm over all of it. It keeps almost nothing, and its gradient carries the error of
-//! that integration.
+//! with its own error control, an RMS norm over all of it, or over x and λ alone: no other unknown depends on ∂L/∂θ (the
+//! seminorm of Kidger, Chen and Lyons, ICML 2021). It keeps almost nothing, and its gradient carries the error of that
+//! integration.
 
 use ndarray::s;
 
@@ -18,7 +19,7 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
 use crate::memory::{Buffer, Purpose, filled};
-use crate::solve::{Forgetful, Options, Output, Problem, Solution, integrate};
+use crate::solve::{Ended, Forgetful, Options, Output, Problem, Solution, integrate};
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
 ///
@@ -29,7 +30,8 @@ pub(crate) fn sweep<T: Real>(
     options: &Options,
     w: &[T],
 ) -> Result<Swept<T>> {
-    let Problem { dynamics, times, ledger, .. } = problem;
+    let Problem { dynamics, options: solve, times, ledger, .. } = problem;
+    let wants_times = solve.time_gradients;
     let panels = dynamics.layout().panels;
     let len = dynamics.layout().size();
     let parameters = dynamics.parameters();
@@ -37,6 +39,7 @@ pub(crate) fn sweep<T: Real>(
         panels,
         arrays: [&dynamics.layout().arrays[..], &dynamics.layout().arrays[..]].concat(),
         plain: parameters,
+        plain_counts: !options.seminorm,
     };
     let tape = Buffer::zeroed(ledger, Purpose::Tape, dynamics.tape_len())?;
     let mut augmented = Augmented { field: &mut **dynamics, layout, tape, len };
@@ -50,11 +53,9 @@ pub(crate) fn sweep<T: Real>(
         let (x, rest) = state.split_at_mut(len);
         panels.pack(solution.y().slice(s![output, .., ..]), x, Spare::Repeat);
         let lambda = &mut rest[..len];
-        augmented.field.evaluate(times[output], x, None, &mut slope)?;
-        if output == 0 {
-            time_gradient[0] = -dot(lambda, &slope);
-        } else {
-            time_gradient[output] = dot(w, &slope);
+        if wants_times {
+            augmented.field.evaluate(times[output], x, None, &mut slope)?;
+            time_gradient[output] = if output == 0 { -dot(lambda, &slope) } else { dot(w, &slope) };
         }
         lambda.iter_mut().zip(w).for_each(|(lambda, &w)| *lambda = *lambda + w);
         if output > 0 {
@@ -65,10 +66,10 @@ pub(crate) fn sweep<T: Real>(
                 }
             };
             let back = [times[output], times[output - 1]];
-            let (solve, failure) =
+            let Ended { stats, failure, .. } =
                 integrate(&mut augmented, &mut Alone, &state, &back, &options, ledger, &mut Forgetful, &mut write)?;
             failure.map_or(Ok(()), Err)?;
-            backward_steps += solve.accepted;
+            backward_steps += stats.accepted;
             state = end;
         }
     }

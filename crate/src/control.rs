@@ -128,7 +128,7 @@ impl<'a> Norms<'a> {
         let layout = self.layout;
         refill(Purpose::Workspace, &mut self.sums, 0, 0.0)?;
         self.sums.extend(layout.panel_rows().map(|rows| rows.map(&square).sum::<f64>()));
-        let weight = self.group.samples(layout.panels.samples) * layout.arrays.iter().sum::<usize>() + layout.plain;
+        let weight = layout.counted(self.group.samples(layout.panels.samples));
         Ok((self.group.total(&self.sums)? / weight as f64).sqrt())
     }
 }

@@ -40,6 +40,9 @@ pub enum Error {
     )]
     NonFinite(Progress),
 
+    #[error("{result}: not finite, {given} at index {index}; {remedy}")]
+    NonFiniteResult { result: &'static str, given: f64, index: usize, remedy: &'static str },
+
     /// `minimum` is the least step that was allowed, zero where only the time's own resolution ends it.
     #[error("{}", underflow(.progress, *.minimum))]
     StepUnderflow { progress: Progress, minimum: f64 },
@@ -70,7 +73,7 @@ impl Error {
         match self {
             Error::Shape { .. } => "SHAPE",
             Error::Option { .. } | Error::Budget { .. } => "OPTION",
-            Error::NonFiniteInput { .. } | Error::NonFinite(_) => "NON_FINITE",
+            Error::NonFiniteInput { .. } | Error::NonFiniteResult { .. } | Error::NonFinite(_) => "NON_FINITE",
             Error::StepUnderflow { .. } => "STEP_UNDERFLOW",
             Error::MaxSteps(_) => "MAX_STEPS",
             Error::OutOfMemory { .. } => "OUT_OF_MEMORY",
@@ -125,6 +128,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub(crate) fn finite<T: crate::Real>(argument: &'static str, numbers: impl IntoIterator<Item = T>) -> Result<()> {
     match numbers.into_iter().enumerate().find(|(_, number)| !number.is_finite()) {
         Some((index, number)) => Err(Error::NonFiniteInput { argument, given: number.wide(), index }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
+pub(crate) fn finite_gradient<T: crate::Real>(result: &'static str, numbers: &[T]) -> Result<()> {
+    match numbers.iter().position(|number| !number.is_finite()) {
+        Some(index) => {
+            let remedy = "it overflows, or the field's own vjp is not finite: scale the loss, or use float64";
+            Err(Error::NonFiniteResult { result, given: numbers[index].wide(), index, remedy })
+        }
         None => Ok(()),
     }
 }

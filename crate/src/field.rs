@@ -13,7 +13,7 @@ use std::ops::Range;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use crate::error::{Error, Result, finite};
+use crate::error::{Error, Result, finite, finite_gradient};
 use crate::kernel::panels::{Panel, Panels, Spare};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -96,11 +96,18 @@ pub struct Layout {
     pub arrays: Vec<usize>,
     /// Plain numbers after them.
     pub plain: usize,
+    /// Whether those count in a norm.
+    pub plain_counts: bool,
 }
 
 impl Layout {
     pub fn batch<T: Real>(samples: usize, features: usize) -> Self {
-        Self { panels: Panels::new::<T>(samples), arrays: vec![features], plain: 0 }
+        Self { panels: Panels::new::<T>(samples), arrays: vec![features], plain: 0, plain_counts: true }
+    }
+
+    /// Numbers that count in a norm, for so many samples.
+    pub fn counted(&self, samples: usize) -> usize {
+        samples * self.arrays.iter().sum::<usize>() + if self.plain_counts { self.plain } else { 0 }
     }
 
     /// Numbers in a state, spare lanes included.
@@ -108,7 +115,8 @@ impl Layout {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }
 
-    /// The rows of a state that count in a norm, as ranges: those of each panel of each array, and the plain numbers last.
+    /// The rows of a state that count in a norm, as ranges: those of each panel of each array, and last the plain numbers if they
+    /// do.
     pub fn panel_rows(&self) -> impl Iterator<Item = impl Iterator<Item = Range<usize>>> + '_ {
         let mut origin = 0;
         let arrays = self.arrays.iter().flat_map(move |&features| {
@@ -120,9 +128,11 @@ impl Layout {
             })
         });
         let plain = Rows { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };
-        arrays.chain((self.plain > 0).then_some(plain)).map(|Rows { first, width, samples, rows }| {
-            (0..rows).map(move |row| first + row * width..first + row * width + samples)
-        })
+        arrays.chain((self.plain > 0 && self.plain_counts).then_some(plain)).map(
+            |Rows { first, width, samples, rows }| {
+                (0..rows).map(move |row| first + row * width..first + row * width + samples)
+            },
+        )
     }
 }
 
@@ -165,7 +175,7 @@ pub struct FieldVjp<T> {
 /// The vector–Jacobian product of a field, `w` as y.
 ///
 /// # Errors
-/// As [`evaluate`].
+/// As [`evaluate`]; `NonFiniteResult` where the product is not finite.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     parameters: &[T],
@@ -194,8 +204,12 @@ pub fn vjp<T: Real>(
         times: false,
     };
     let dots = dynamics.pull(t, x, None, pull)?;
-    let known = dynamics.knows_time();
-    Ok(FieldVjp { y: prepared.rows(&dx, field.state_size())?, parameters: gradient, t: known.then_some(dots.time) })
+    let t = dynamics.knows_time().then_some(dots.time);
+    let y = prepared.rows(&dx, field.state_size())?;
+    finite_gradient("y", &y)?;
+    finite_gradient("parameters", &gradient)?;
+    finite_gradient("t", t.as_slice())?;
+    Ok(FieldVjp { y, parameters: gradient, t })
 }
 
 /// A field and one packed batch.

@@ -11,7 +11,7 @@ use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
 
 use crate::adjoint;
 use crate::control::{Alone, Group};
-use crate::error::{Error, Result, finite};
+use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -68,7 +68,7 @@ pub struct Gradient<T> {
     y0: Buffer<T>,
     batch: usize,
     parameters: Buffer<T>,
-    /// ∂L/∂times; `None` where a field does not tell its derivative with respect to time.
+    /// ∂L/∂times; `None` where a field does not tell its derivative with respect to time, or the options decline it.
     pub times: Option<Vec<f64>>,
     pub stats: GradientStats,
 }
@@ -145,7 +145,8 @@ impl<T: Real> Trajectory<T> {
     /// The gradient for a cotangent ∂L/∂y `[times, batch, state]`. It may be asked for again and again.
     ///
     /// # Errors
-    /// `Shape`, `NonFiniteInput` for the cotangent; `OutOfMemory`; for the continuous adjoint those of a solve.
+    /// `Shape`, `NonFiniteInput` for the cotangent; `NonFiniteResult` where the gradient overflows or a field's own transpose is
+    /// not finite; `OutOfMemory`; for the continuous adjoint those of a solve.
     pub fn pullback(&mut self, cotangent: ArrayView3<'_, T>) -> Result<Gradient<T>> {
         let expected = self.solution.y().shape().to_vec();
         if cotangent.shape() != expected {
@@ -186,12 +187,16 @@ impl<T: Real> Trajectory<T> {
         panels.unpack(&swept.lambda, rows);
         // The continuous adjoint's gradient of the times takes f alone.
         let known = matches!(kept, Kept::Continuous(_)) || problem.dynamics.knows_time();
+        let times = (known && problem.options.time_gradients).then_some(swept.times);
+        finite_gradient("gradient.y0", &y0)?;
+        finite_gradient("gradient.parameters", &swept.parameters)?;
+        finite_gradient("gradient.times", times.as_deref().unwrap_or_default())?;
         let after = problem.dynamics.uses();
         Ok(Gradient {
             y0,
             batch: problem.batch,
             parameters: swept.parameters,
-            times: known.then_some(swept.times),
+            times,
             stats: GradientStats {
                 evaluations: after.evaluations - before.evaluations,
                 vjps: after.vjps - before.vjps,

@@ -62,49 +62,81 @@ impl<T: Real> Optimizer<T> {
         &mut self.state
     }
 
-    /// Takes a step; nothing changes if the gradient is not finite.
+    /// Takes a step; on an error nothing has changed.
     ///
     /// # Errors
-    /// `Shape` and `NonFiniteInput` for the gradient.
+    /// `Shape` and `NonFiniteInput` for the gradient; `NonFiniteResult` where the step would write a parameter or a moment that
+    /// is not finite.
     pub fn step(&mut self, parameters: &mut [T], gradient: &[T]) -> Result<()> {
         if gradient.len() != self.parameters || parameters.len() != self.parameters {
             return Err(Error::shape("gradient", self.parameters, gradient.len()));
         }
         finite("gradient", gradient.iter().copied())?;
-        self.steps += 1;
+        let steps = self.steps + 1;
         let decay = T::of(1.0 - self.learning_rate * self.weight_decay);
-        let rate = self.learning_rate;
         match self.rule {
             Rule::Adam { beta1, beta2, epsilon } => {
-                let correction = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-                let size = T::of(rate / correction(beta1));
+                let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
+                let size = T::of(self.learning_rate / correction(beta1));
                 let root = T::of(1.0 / correction(beta2));
                 let [rest1, rest2] = [1.0 - beta1, 1.0 - beta2].map(T::of);
                 let [beta1, beta2, epsilon] = [beta1, beta2, epsilon].map(T::of);
+                let rule = |((parameter, g), (m, v)): ((T, T), (T, T))| {
+                    let m = beta1 * m + rest1 * g;
+                    let v = beta2 * v + rest2 * g * g;
+                    let scale = (v * root).sqrt() + epsilon;
+                    // With epsilon 0, a gradient that has been 0, or whose square underflows, asks for no step.
+                    let step = if scale == T::zero() { T::zero() } else { size * m / scale };
+                    [parameter * decay - step, m, v]
+                };
                 let (first, second) = self.state.split_at_mut(gradient.len());
-                let moments = first.iter_mut().zip(second);
-                for ((parameter, &g), (m, v)) in parameters.iter_mut().zip(gradient).zip(moments) {
-                    *m = beta1 * *m + rest1 * g;
-                    *v = beta2 * *v + rest2 * g * g;
-                    *parameter = *parameter * decay - size * *m / ((*v * root).sqrt() + epsilon);
+                let gradients = gradient.iter().copied();
+                let moments = first.iter().copied().zip(second.iter().copied());
+                checked(parameters.iter().copied().zip(gradients.clone()).zip(moments).map(rule))?;
+                for ((parameter, g), (m, v)) in parameters.iter_mut().zip(gradients).zip(first.iter_mut().zip(second)) {
+                    [*parameter, *m, *v] = rule(((*parameter, g), (*m, *v)));
                 }
             }
-            Rule::Sgd { momentum } => {
-                let (momentum, rate) = (T::of(momentum), T::of(rate));
-                for (index, (parameter, &g)) in parameters.iter_mut().zip(gradient).enumerate() {
-                    let velocity = match self.state.get_mut(index) {
-                        Some(velocity) => {
-                            *velocity = momentum * *velocity + g;
-                            *velocity
-                        }
-                        None => g,
-                    };
-                    *parameter = *parameter * decay - rate * velocity;
+            Rule::Sgd { momentum } if momentum > 0.0 => {
+                let (momentum, rate) = (T::of(momentum), T::of(self.learning_rate));
+                let rule = |((parameter, g), velocity): ((T, T), T)| {
+                    let velocity = momentum * velocity + g;
+                    [parameter * decay - rate * velocity, velocity]
+                };
+                let gradients = gradient.iter().copied();
+                let velocities = self.state.iter().copied();
+                checked(parameters.iter().copied().zip(gradients.clone()).zip(velocities).map(rule))?;
+                for ((parameter, g), velocity) in parameters.iter_mut().zip(gradients).zip(self.state.iter_mut()) {
+                    [*parameter, *velocity] = rule(((*parameter, g), *velocity));
+                }
+            }
+            Rule::Sgd { .. } => {
+                let rate = T::of(self.learning_rate);
+                let rule = |(parameter, g): (T, T)| [parameter * decay - rate * g];
+                let gradients = gradient.iter().copied();
+                checked(parameters.iter().copied().zip(gradients.clone()).map(rule))?;
+                for (parameter, g) in parameters.iter_mut().zip(gradients) {
+                    [*parameter] = rule((*parameter, g));
                 }
             }
         }
+        self.steps = steps;
         Ok(())
     }
+}
+
+/// Refuses a step that would write a number that is not finite: each parameter's next, and its state's.
+fn checked<T: Real, const N: usize>(next: impl Iterator<Item = [T; N]> + Clone) -> Result<()> {
+    // Without an early end, so that the loop vectorises.
+    let finite = next.clone().fold(true, |all, next| next.iter().fold(all, |all, number| all & number.is_finite()));
+    if finite {
+        return Ok(());
+    }
+    let remedy = "nothing was changed; lower learningRate or weightDecay, raise epsilon, or clip the gradient";
+    let bad = next.enumerate().flat_map(|(index, next)| next.map(|number| (index, number)));
+    bad.filter(|(_, number)| !number.is_finite()).try_for_each(|(index, number)| {
+        Err(Error::NonFiniteResult { result: "optimizer.step", given: number.wide(), index, remedy })
+    })
 }
 
 #[cfg(test)]
@@ -131,6 +163,35 @@ mod tests {
         let mut x = [2.0];
         optimizer.step(&mut x, &[-7.0]).unwrap();
         assert!((x[0] - (2.0 * 0.95 + 0.1)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_step_that_would_write_what_is_not_finite_changes_nothing() {
+        let adam = |epsilon| Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon };
+        for (rule, rate, decay, gradient) in [
+            // The second moment overflows, which would freeze the parameter.
+            (adam(1e-8), 0.1, 0.0, [1.0, 3e38_f32]),
+            (adam(1e-8), 1e-3, 1e308, [1.0, 1.0]),
+            (adam(1e-8), 1e300, 0.0, [1.0, 1.0]),
+            (Rule::Sgd { momentum: 0.0 }, 10.0, 0.0, [1.0, 3e38]),
+            (Rule::Sgd { momentum: 0.9 }, 10.0, 0.0, [1.0, -3e38]),
+        ] {
+            let mut optimizer = Optimizer::<f32>::new(rule, rate, decay, 2).unwrap();
+            let mut x = [1.0, 2.0];
+            let before = optimizer.state().to_vec();
+            assert_eq!(optimizer.step(&mut x, &gradient).unwrap_err().code(), "NON_FINITE", "{rule:?}");
+            assert_eq!((x, optimizer.steps, optimizer.state()), ([1.0, 2.0], 0, &before[..]), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn without_epsilon_a_gradient_of_zero_is_no_step() {
+        let mut optimizer =
+            Optimizer::<f32>::new(Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 0.0 }, 0.1, 0.0, 3).unwrap();
+        let mut x = [1.0, 2.0, 3.0];
+        // Zero; one whose square underflows; one that is usual.
+        optimizer.step(&mut x, &[0.0, 1e-30, 0.5]).unwrap();
+        assert_eq!(x, [1.0, 2.0, 2.9]);
     }
 
     #[test]

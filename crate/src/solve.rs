@@ -14,7 +14,7 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 
 pub use options::{Options, Output, Steps};
 pub use run::Stats;
-pub(crate) use run::{Forgetful, Recorder, integrate};
+pub(crate) use run::{Ended, Forgetful, Recorder, integrate};
 
 /// The solution at the output times.
 #[derive(Debug)]
@@ -32,9 +32,19 @@ impl<T: Real> Solution<T> {
         let [times, batch, state] = self.shape;
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
     }
+
+    /// Of a solve that failed on the way, the last good state `[batch, state]`: that at [`Progress::t`](crate::error::Progress)
+    /// of its error.
+    pub fn last_state(&self) -> Option<ArrayView2<'_, T>> {
+        let [times, batch, state] = self.shape;
+        let rest = &self.y[times * batch * state..];
+        let last = rest.get(..batch * state)?;
+        Some(ArrayView2::from_shape((batch, state), last).expect("one state"))
+    }
 }
 
-/// Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`.
+/// Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`. The times ascend or descend; where one is repeated, so is
+/// the state.
 ///
 /// # Errors
 /// `Shape`, `Option`, `NonFiniteInput` before anything is computed; `NonFinite`, `StepUnderflow`, `MaxSteps` on the way;
@@ -134,16 +144,14 @@ impl<T: Real> Problem<T> {
         let numbers = slice.saturating_mul(self.times.len());
         let mut y = Buffer::zeroed(&self.ledger, Purpose::Output, numbers)?;
         let panels = self.dynamics.layout().panels;
-        let mut reached = 0;
         let mut write = |output: usize, x: &[T]| {
             let rows = &mut y[output * slice..(output + 1) * slice];
             let rows = ArrayViewMut2::from_shape((self.batch, self.state), rows).expect("one slice of the output");
             panels.unpack(x, rows);
-            reached = output + 1;
         };
         let dynamics = &mut *self.dynamics;
         let group = &mut *self.group;
-        let (stats, failure) =
+        let Ended { stats, reached, failure } =
             integrate(dynamics, group, &self.start, &self.times, &self.options, &self.ledger, recorder, &mut write)?;
         if matches!(failure, Some(Error::Callback)) {
             return Err(Error::Callback);
@@ -154,21 +162,20 @@ impl<T: Real> Problem<T> {
 }
 
 fn check_times(times: &[f64]) -> Result<()> {
-    if times.len() < 2 {
-        return Err(Error::shape("times", "at least two times", times.len()));
-    }
+    let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
+        return Err(Error::shape("times", "at least one time", 0));
+    };
     finite("times", times.iter().copied())?;
-    let (first, last) = (times[0], times[times.len() - 1]);
     if !(last - first).is_finite() {
         let expected = "times whose difference is a number";
         return Err(Error::option("times", expected, format!("{first:e} to {last:e}")));
     }
-    let forward = times[1] > times[0];
-    match times.windows(2).position(|pair| pair[0] == pair[1] || (pair[1] > pair[0]) != forward) {
+    let forward = last > first;
+    match times.windows(2).position(|pair| pair[0] != pair[1] && (pair[1] > pair[0]) != forward) {
         None => Ok(()),
         Some(index) => Err(Error::Option {
             argument: "times",
-            expected: "strictly increasing or strictly decreasing times".into(),
+            expected: "times in ascending or descending order (a time may be repeated)".into(),
             given: format!("{} followed by {} at index {index}", times[index], times[index + 1]),
         }),
     }

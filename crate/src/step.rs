@@ -155,6 +155,8 @@ pub(crate) struct Transpose<'a, T> {
     pub own: &'a mut Inside,
     /// Outputs within the step before, whose extension ends in this step's first slope.
     pub before: &'a mut Inside,
+    /// Whether the record's gradient and those of the times are wanted.
+    pub times: bool,
 }
 
 /// Where the transpose adds its results.
@@ -180,7 +182,7 @@ impl<T: Real> Transpose<'_, T> {
         sums: Sums<'_, T>,
         scratch: Scratch<'_, T>,
     ) -> Result<RecordGradient> {
-        let Transpose { tableau, span, w, own, before } = self;
+        let Transpose { tableau, span, w, own, before, times } = self;
         let Scratch { g, cotangent, products } = scratch;
         let (len, stages, h) = (lambda.len(), tableau.gradient_stages(), span.h);
         let mut record = RecordGradient::default();
@@ -194,7 +196,11 @@ impl<T: Real> Transpose<'_, T> {
             combine_terms(cotangent, terms.chain(own.terms(i, w, len)).chain(handed));
 
             // The outputs of the step before stand right in front of this one's.
-            let probes = if first { before.outputs.start..own.outputs.end } else { own.outputs.clone() };
+            let probes = match (times, first) {
+                (false, _) => 0..0,
+                (true, false) => own.outputs.clone(),
+                (true, true) => before.outputs.start..own.outputs.end,
+            };
             refill(Purpose::Workspace, products, probes.len(), 0.0)?;
             let (x, tape) = stage(i);
             let pull = Pull {
@@ -203,9 +209,12 @@ impl<T: Real> Transpose<'_, T> {
                 parameters: &mut *sums.parameters,
                 probes: &w[probes.start * len..probes.end * len],
                 products: &mut *products,
-                times: true,
+                times,
             };
             let dots = dynamics.pull(span.stage_time(tableau, i), x, tape, pull)?;
+            if !times {
+                continue;
+            }
             record.t += dots.time;
             record.h += tableau.c[i] * dots.time;
             slope_products += dots.slope;
@@ -217,8 +226,10 @@ impl<T: Real> Transpose<'_, T> {
                 slope_products -= before.h * before.next_slope_product();
             }
         }
-        record.h += slope_products / h;
-        own.pull_times(&mut record, sums.times);
+        if times {
+            record.h += slope_products / h;
+            own.pull_times(&mut record, sums.times);
+        }
         let gradients =
             g.chunks_exact(len).chain(own.outputs.clone().map(|output| &w[output * len..(output + 1) * len]));
         combine_terms(cotangent, gradients.map(|term| (1.0, term)));

@@ -81,6 +81,7 @@ fn thrown(error: Error) -> JsValue {
             set(&object, "given", &**given);
         }
         Error::NonFiniteInput { argument, .. } => set(&object, "argument", *argument),
+        Error::NonFiniteResult { result, .. } => set(&object, "argument", *result),
         Error::OutOfMemory { bytes, .. } => set(&object, "bytes", *bytes as f64),
         Error::Budget { given, least } => {
             set(&object, "argument", "memoryBudget");
@@ -231,6 +232,16 @@ impl SolveOptions {
         true
     }
 
+    /// Whether the name is one of a switch.
+    pub fn switch(&mut self, name: &str, value: bool) -> bool {
+        let options = &mut self.0;
+        match name {
+            "timeGradients" => options.time_gradients = value,
+            _ => return false,
+        }
+        true
+    }
+
     /// Whether the name is one of a choice, and the choice one that it has.
     pub fn choose(&mut self, name: &str, choice: &str) -> bool {
         let options = &mut self.0;
@@ -239,6 +250,8 @@ impl SolveOptions {
             ("output", "interpolate") => options.output = Some(Output::Interpolate),
             ("controller", "standard") => options.controller = Controller::Standard,
             ("controller", "torchdiffeq") => options.controller = Controller::Torchdiffeq,
+            ("norm", "full") => options.seminorm = false,
+            ("norm", "seminorm") => options.seminorm = true,
             ("summation", "compensated") => options.summation = Summation::Compensated,
             ("summation", "gradient") => options.summation = Summation::Gradient,
             ("summation", "plain") => options.summation = Summation::Plain,

@@ -37,7 +37,9 @@ fn setting() -> impl Strategy<Value = Setting> {
     let kind = (0..Activation::ALL.len(), 0..3_usize, any::<bool>());
     let solver = (0..METHODS.len(), 0..3_usize, any::<bool>());
     let batch = prop_oneof![Just(1_usize), Just(3), Just(16), Just(17), Just(100)];
-    let times = (proptest::collection::vec(0.02..0.6_f64, 1..6), any::<bool>(), -1.0..1.0_f64);
+    // Times that are repeated, and one alone.
+    let gap = prop_oneof![4 => 0.02..0.6_f64, 1 => Just(0.0)];
+    let times = (proptest::collection::vec(gap, 0..6), any::<bool>(), -1.0..1.0_f64);
     (widths, kind, solver, batch, times, any::<u32>()).prop_map(
         |((state, hidden), (activation, time, bias), (method, steps, land), batch, (gaps, reverse, start), seed)| {
             let sign = if reverse { -1.0 } else { 1.0 };
@@ -186,14 +188,46 @@ impl Naive<'_> {
         self.setting.times.iter().position(|&time| time == end)
     }
 
+    /// One step, and its slopes.
+    fn step(&self, parameters: &[f64], t: f64, h: f64, x: &Array2<f64>) -> (Array2<f64>, Vec<Array2<f64>>) {
+        let method = self.setting.method;
+        let mut slopes: Vec<Array2<f64>> = Vec::new();
+        for stage in 0..method.gradient_stages() {
+            let mut state = x.clone();
+            for (a, k) in method.a[stage].iter().zip(&slopes) {
+                state.scaled_add(h * a, k);
+            }
+            slopes.push(self.slope(parameters, t + method.c[stage] * h, &state));
+        }
+        let mut next = x.clone();
+        for (b, k) in method.b.iter().zip(&slopes) {
+            next.scaled_add(h * b, k);
+        }
+        (next, slopes)
+    }
+
     fn loss(&self, parameters: &[f64], y0: &Array2<f64>, times: &[f64], w: &Array3<f64>) -> f64 {
         let Setting { method, steps, output, times: original, .. } = self.setting;
         let adaptive = *steps == Steps::Automatic && method.adaptive();
-        let interpolate = *output == Output::Interpolate && (adaptive || matches!(steps, Steps::AtMost(_)));
+        let interpolate = *output == Output::Interpolate
+            && (adaptive || matches!(steps, Steps::AtMost(_)))
+            && original.first() != original.last();
         let last = times.len() - 1;
         let weighted = |output: usize, y: &Array2<f64>| (&w.index_axis(ndarray::Axis(0), output) * y).sum();
-        let mut loss = weighted(0, y0);
-        let (mut x, mut from, mut from_step) = (y0.clone(), 0, 0);
+        let (mut x, mut from_step) = (y0.clone(), 0);
+        // The outputs landed on at one time: from each to its repetition, a step of no length. Returns the last of them.
+        let land = |first: usize, x: &mut Array2<f64>, loss: &mut f64| {
+            let mut at = first;
+            *loss += weighted(at, x);
+            while !interpolate && original.get(at + 1) == Some(&original[first]) {
+                *x = self.step(parameters, times[at], times[at + 1] - times[at], x).0;
+                at += 1;
+                *loss += weighted(at, x);
+            }
+            at
+        };
+        let mut loss = 0.0;
+        let mut from = land(0, &mut x, &mut loss);
         for step in 0..self.records.len() {
             // Which time these steps run to, and how many there are.
             let ends = |s: &usize| if interpolate { *s + 1 == self.records.len() } else { self.lands(*s).is_some() };
@@ -207,25 +241,15 @@ impl Naive<'_> {
                 let h = (times[to] - times[from]) / m;
                 (times[from] + q * h, h)
             };
-            let mut slopes: Vec<Array2<f64>> = Vec::new();
-            for stage in 0..method.gradient_stages() {
-                let mut state = x.clone();
-                for (a, k) in method.a[stage].iter().zip(&slopes) {
-                    state.scaled_add(h * a, k);
-                }
-                slopes.push(self.slope(parameters, t + method.c[stage] * h, &state));
-            }
-            let mut next = x.clone();
-            for (b, k) in method.b.iter().zip(&slopes) {
-                next.scaled_add(h * b, k);
-            }
+            let (next, mut slopes) = self.step(parameters, t, h, &x);
             if interpolate {
                 slopes.push(self.slope(parameters, t + h, &next));
                 for output in 1..last {
                     let after = self.records[step].0;
                     let until = self.records.get(step + 1).map_or(original[last], |next| next.0);
                     let sign = (original[last] - original[0]).signum();
-                    if (original[output] - after) * sign > 0.0 && (original[output] - until) * sign <= 0.0 {
+                    let begun = (original[output] - after) * sign > 0.0 || (step == 0 && original[output] == after);
+                    if begun && (original[output] - until) * sign <= 0.0 {
                         let mut weights = vec![0.0; slopes.len()];
                         let mut rates = weights.clone();
                         method.extension_weights((times[output] - t) / h, &mut weights, &mut rates);
@@ -239,8 +263,8 @@ impl Naive<'_> {
             }
             x = next;
             if step == end_step {
-                loss += weighted(to, &x);
-                (from, from_step) = (to, step + 1);
+                from = land(to, &mut x, &mut loss);
+                from_step = step + 1;
             }
         }
         loss

@@ -88,8 +88,9 @@ test.each([
   ["DTYPE", "y0", { y0: new Float64Array(2) }],
   ["DTYPE", "y0", { y0: [1, 2] }],
   ["NON_FINITE", "y0", { y0: Float32Array.of(1, Number.NaN) }],
-  ["SHAPE", "times", { times: [0] }],
-  ["OPTION", "times", { times: [0, 0] }],
+  ["SHAPE", "times", { times: [] }],
+  ["OPTION", "times", { times: [0, 1, 1, 0.5] }],
+  ["OPTION", "times", { times: [0, 1, 0] }],
   ["OPTION", "times", { times: [0, 1, 0.5] }],
   ["OPTION", "times", { times: [1, 0, 0.5] }],
   ["NON_FINITE", "times", { times: [0, Number.NaN] }],
@@ -114,6 +115,8 @@ test.each([
   ["OPTION", "output", { options: { output: "dense" } }],
   ["OPTION", "gradient", { options: { gradient: "magic" } }],
   ["OPTION", "adjoint.rtol", { options: { gradient: "adjoint", adjoint: { rtol: -1 } } }],
+  ["OPTION", "adjoint.norm", { options: { gradient: "adjoint", adjoint: { norm: "max" } } }],
+  ["OPTION", "timeGradients", { options: { timeGradients: 0 } }],
   ["OPTION", "adjoint.output", { options: { gradient: "adjoint", adjoint: { output: "land" } } }],
 ])("%s for %s in %j", (code, argument, given) => {
   const field = mlp({ widths: [2, 4, 2] });

@@ -134,7 +134,7 @@ test("what a pool cannot do is refused", async () => {
   await rejected("OPTION", pool.odeint(own, y0, [0, 1]));
   await rejected("OPTION", pool.vjp(field, y0, [0, 1], { gradient: "adjoint" }));
   await rejected("SHAPE", pool.odeint(field, Float32Array.of(1), [0, 1]));
-  await rejected("SHAPE", pool.odeint(field, y0, [0]));
+  await rejected("SHAPE", pool.odeint(field, y0, []));
   await rejected("OPTION", pool.odeint(field, y0, [0, 1], { methd: "rk4" } as object));
   for (const bad of [0, 1.5, -1, "2"]) await rejected("OPTION", parallel({ workers: bad as number }));
   await rejected("OPTION", parallel({ threads: 2 } as object));

@@ -12,7 +12,7 @@ use super::swept::Swept;
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{accumulate, combine_terms};
+use crate::kernel::vector::{accumulate, combine_terms, dot};
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem};
 use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, increment, stage_state};
@@ -28,7 +28,7 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
     let kept = replayed.as_ref().unwrap_or(kept);
     let stages = method.gradient_stages();
     let last = times.len() - 1;
-    let output = |index: usize| &w[index * len..(index + 1) * len];
+    let (interpolates, wants_times) = (options.interpolates(times), options.time_gradients);
     let span = |step: usize| records.span(step, times[last]);
 
     let mut totals = Totals::new(ledger, options.summation.of_gradient(), len, dynamics.parameters())?;
@@ -39,28 +39,35 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
     let mut way = Way::new(ledger, plan, recomputed, checkpoints, start)?;
     let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut products = Vec::new();
-    let mut outputs = Outputs { interpolated: options.interpolates(), places, rest: last };
-    let mut chain = TimeChain::new(options, places);
-
-    totals.add_state(output(last));
+    let mut outputs = Outputs { interpolated: interpolates, places, rest: times.len() };
+    let mut chain = TimeChain::new(options, interpolates, places);
+    let landed = outputs.landed(steps);
+    chain.land(&landed);
+    let slope = repeated(dynamics, wants_times, times, &landed, end, &mut slopes[..len])?;
+    totals.land(landed, w, slope, &mut time_gradient);
     // The outputs within a step, and within the one before it.
     let (mut own, mut before) = (Inside::default(), Inside::default());
-    before.set(method, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
+    if steps > 0 {
+        before.set(method, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
+    }
     if !before.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
         combine_terms(&mut scratch, before.terms(stages, w, len));
-        refill(Purpose::Workspace, &mut products, before.outputs.len(), 0.0)?;
+        let probes = if wants_times { before.outputs.clone() } else { 0..0 };
+        refill(Purpose::Workspace, &mut products, probes.len(), 0.0)?;
         let pull = Pull {
             cotangent: &scratch,
             x: &mut slopes[..len],
             parameters: &mut totals.step,
-            probes: &w[before.outputs.start * len..before.outputs.end * len],
+            probes: &w[probes.start * len..probes.end * len],
             products: &mut products,
-            times: true,
+            times: wants_times,
         };
         let dots = dynamics.pull(times[last], end, None, pull)?;
-        before.add_products(stages, &products);
-        time_gradient[last] += dots.time;
+        if wants_times {
+            before.add_products(stages, &products);
+            time_gradient[last] += dots.time;
+        }
         totals.add_state(&slopes[..len]);
         totals.add_step();
     }
@@ -83,19 +90,23 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
             true => kept.stage(step, i),
             false => step_again.stage(i),
         };
-        let transpose = Transpose { tableau: method, span: span(step), w, own: &mut own, before: &mut before };
+        let (own, before) = (&mut own, &mut before);
+        let transpose = Transpose { tableau: method, span: span(step), w, own, before, times: wants_times };
         let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient };
         let work = Scratch { g: &mut slopes, cotangent: &mut scratch, products: &mut products };
         let record = transpose.run(dynamics, stage, &totals.lambda, sums, work)?;
-        chain.add(step, record, &mut time_gradient);
+        if wants_times {
+            chain.add(step, record, &mut time_gradient);
+        }
         totals.add_state(&scratch);
         totals.add_step();
-        if let Some(landed) = outputs.landed(step) {
-            totals.add_state(output(landed));
-            chain.land(landed);
+        let landed = outputs.landed(step);
+        if !landed.is_empty() {
+            chain.land(&landed);
+            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).0, &mut slopes[..len])?;
+            totals.land(landed, w, slope, &mut time_gradient);
         }
     }
-    totals.add_state(output(0));
     Ok(Swept { lambda: totals.lambda, parameters: totals.parameters, times: time_gradient, backward_steps: 0 })
 }
 
@@ -127,11 +138,41 @@ impl<T: Real> Totals<T> {
         accumulate(self.compensated, &mut self.lambda, &mut self.lambda_carry, increment);
     }
 
+    /// Adds ∂L/∂y of the outputs landed on at one time. Between a time and its repetition lies a step of no length, whose
+    /// derivative with respect to its length is f, the `slope`.
+    fn land(&mut self, landed: Range<usize>, w: &[T], slope: Option<&[T]>, times: &mut [f64]) {
+        let len = self.lambda.len();
+        for output in landed.clone().rev() {
+            self.add_state(&w[output * len..(output + 1) * len]);
+            if let Some(slope) = slope.filter(|_| output > landed.start) {
+                let rate = dot(&self.lambda, slope);
+                times[output] += rate;
+                times[output - 1] -= rate;
+            }
+        }
+    }
+
     /// Adds the step's ∂L/∂θ, and begins the next.
     fn add_step(&mut self) {
         accumulate(self.compensated, &mut self.parameters, &mut self.parameters_carry, &self.step);
         self.step.fill(T::zero());
     }
+}
+
+/// f where outputs were landed on, if a time is repeated there and its gradient wanted.
+fn repeated<'a, T: Real>(
+    dynamics: &mut dyn Dynamics<T>,
+    wants_times: bool,
+    times: &[f64],
+    landed: &Range<usize>,
+    x: &[T],
+    slope: &'a mut [T],
+) -> Result<Option<&'a [T]>> {
+    if !wants_times || landed.len() < 2 {
+        return Ok(None);
+    }
+    dynamics.evaluate(times[landed.start], x, None, slope)?;
+    Ok(Some(slope))
 }
 
 /// `scratch` = x_{n+1} − x_n, computed again.
@@ -245,7 +286,7 @@ impl<T: Real> StepAgain<T> {
 struct Outputs<'a> {
     interpolated: bool,
     places: &'a [usize],
-    /// Those from here on have been passed.
+    /// The outputs from here on have been passed.
     rest: usize,
 }
 
@@ -262,11 +303,19 @@ impl Outputs<'_> {
         self.rest..end
     }
 
-    /// The output that a step begins at, if it was landed on; the first is none.
-    fn landed(&mut self, step: usize) -> Option<usize> {
-        let landed = !self.interpolated && self.rest > 1 && self.places[self.rest - 1] == step;
-        self.rest -= usize::from(landed);
-        landed.then_some(self.rest)
+    /// The outputs landed on before a step, the first one and its repetitions included; where outputs are interpolated, only
+    /// the first and the last.
+    fn landed(&mut self, step: usize) -> Range<usize> {
+        let end = self.rest;
+        if self.interpolated {
+            let lands = self.rest == self.places.len() || (step == 0 && self.rest == 1);
+            self.rest -= usize::from(lands);
+        } else {
+            while self.rest > 0 && self.places[self.rest - 1] == step {
+                self.rest -= 1;
+            }
+        }
+        self.rest..end
     }
 }
 
@@ -281,16 +330,15 @@ struct TimeChain<'a> {
 }
 
 impl<'a> TimeChain<'a> {
-    fn new(options: &Options, places: &'a [usize]) -> Self {
-        let interpolates = options.interpolates();
-        let to = places.len() - 1;
-        Self { adaptive: options.adaptive(), from: if interpolates { 0 } else { to - 1 }, to, interpolates, places }
+    fn new(options: &Options, interpolates: bool, places: &'a [usize]) -> Self {
+        Self { adaptive: options.adaptive(), from: 0, to: places.len() - 1, interpolates, places }
     }
 
-    /// The steps that come now end on that output.
-    fn land(&mut self, output: usize) {
-        debug_assert!(!self.interpolates && output > 0);
-        (self.from, self.to) = (output - 1, output);
+    /// The steps that come now end on the first of these outputs, and begin at the one before it.
+    fn land(&mut self, landed: &Range<usize>) {
+        if !self.interpolates {
+            (self.from, self.to) = (landed.start.saturating_sub(1), landed.start);
+        }
     }
 
     fn add(&self, step: usize, record: RecordGradient, times: &mut [f64]) {

@@ -34,7 +34,8 @@ pub struct Options {
     pub rtol: f64,
     pub atol: f64,
     pub first_step: Option<f64>,
-    /// A rejected step that would have to become shorter than this ends the solve.
+    /// A rejected step that would have to become shorter than this ends the solve; [`Controller::Torchdiffeq`] takes steps of
+    /// this length whatever their error.
     pub min_step: f64,
     pub max_step: f64,
     /// Steps tried, rejected ones included.
@@ -44,6 +45,12 @@ pub struct Options {
     pub max_factor: f64,
     pub controller: Controller,
     pub summation: Summation,
+    /// Whether gradients include those of the times. Without them, fewer products are computed, and a custom field is not
+    /// evaluated again for them.
+    pub time_gradients: bool,
+    /// For the continuous adjoint's integration backward: whether the error of ∂L/∂θ, on which nothing else depends, is left
+    /// out of the norm that chooses its steps (Kidger, Chen and Lyons, ICML 2021).
+    pub seminorm: bool,
 }
 
 impl Options {
@@ -64,6 +71,8 @@ impl Options {
             max_factor: 10.0,
             controller: Controller::Standard,
             summation: Summation::Compensated,
+            time_gradients: true,
+            seminorm: false,
         }
     }
 
@@ -73,8 +82,12 @@ impl Options {
     }
 
     /// Whether outputs are interpolated: unless said otherwise where the method has an extension nearly as good as itself
-    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case.
-    pub(crate) fn interpolates(&self) -> bool {
+    /// and chooses its steps (bosh3, dopri5, tsit5). Steps counted by the interval end on the times in any case, and where all
+    /// times are the same there is no step to interpolate in.
+    pub(crate) fn interpolates(&self, times: &[f64]) -> bool {
+        if times.first() == times.last() {
+            return false;
+        }
         match self.output {
             Some(output) => {
                 output == Output::Interpolate && (self.adaptive() || matches!(self.steps, Steps::AtMost(_)))

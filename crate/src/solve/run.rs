@@ -21,7 +21,7 @@ pub struct Stats {
     /// Sizes of accepted steps, signed as the times run.
     pub first_step: f64,
     pub last_step: f64,
-    /// The relative tolerance that was used: in float32 at least 100 ε, unless it is 0.
+    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0.
     pub rtol: f64,
     /// Whether it is not the one that was asked for.
     pub rtol_clamped: bool,
@@ -84,7 +84,27 @@ struct Run<'a, T> {
     output: usize,
 }
 
-/// The solve itself, on flat states of any layout. Errors found on the way come beside the statistics.
+/// In float32, the least relative tolerance, in units of ε: below it, rounding alone fills the estimate of the error.
+const LEAST_RTOL: f64 = 2.0;
+
+/// The shortest step that is proposed, in units in the last place of its time: with fewer, the stages of a step share times.
+const LEAST_STEP: f64 = 10.0;
+
+/// The shortest step that is proposed from a time.
+fn resolvable(t: f64) -> f64 {
+    LEAST_STEP * (t.abs().next_up() - t.abs())
+}
+
+/// How a solve ended.
+pub(crate) struct Ended {
+    pub stats: Stats,
+    /// Outputs written.
+    pub reached: usize,
+    /// Why it ended early, if it did: the last good state is then written in the place of the next output.
+    pub failure: Option<Error>,
+}
+
+/// The solve itself, on flat states of any layout.
 #[expect(clippy::too_many_arguments)]
 pub(crate) fn integrate<T: Real>(
     dynamics: &mut dyn Dynamics<T>,
@@ -95,8 +115,8 @@ pub(crate) fn integrate<T: Real>(
     ledger: &Ledger,
     recorder: &mut dyn Recorder<T>,
     write: &mut dyn FnMut(usize, &[T]),
-) -> Result<(Stats, Option<Error>)> {
-    let floor = if T::DTYPE == "float32" { 100.0 * T::epsilon().wide() } else { 0.0 };
+) -> Result<Ended> {
+    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
     let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
     let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
@@ -111,7 +131,7 @@ pub(crate) fn integrate<T: Real>(
         recorder,
         write,
         norms: Norms::new(control, &layout, group)?,
-        interpolates: options.interpolates(),
+        interpolates: options.interpolates(times),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,
         carry: state()?,
@@ -123,12 +143,16 @@ pub(crate) fn integrate<T: Real>(
         inside: Inside::default(),
         output: 0,
     };
-    if !options.adaptive() {
+    // The number of steps is known where they are fixed, and where there is no time to step over.
+    if !options.adaptive() || times.first() == times.last() {
         run.check_intervals()?;
     }
-    run.land()?;
-    let failure = if options.adaptive() { run.adaptive() } else { run.fixed() };
-    Ok((run.stats, failure.err()))
+    run.land();
+    let failure = if options.adaptive() { run.adaptive() } else { run.fixed() }.err();
+    if failure.is_some() && run.output < times.len() {
+        (run.write)(run.output, &run.x);
+    }
+    Ok(Ended { stats: run.stats, reached: run.output, failure })
 }
 
 /// Equal steps from one time to another.
@@ -148,6 +172,9 @@ impl<T: Real> Run<'_, T> {
         let last = self.times[self.times.len() - 1];
         let (from, to) =
             if self.interpolates { (self.times[0], last) } else { (self.times[index], self.times[index + 1]) };
+        if from == to {
+            return Ok(Interval { from, to, steps: 0 });
+        }
         let steps = match self.options.steps {
             Steps::Automatic => 1.0,
             Steps::PerInterval(steps) => steps as f64,
@@ -194,14 +221,19 @@ impl<T: Real> Run<'_, T> {
         let last = self.times[self.times.len() - 1];
         let direction = (last - self.times[0]).signum();
         let mut t = self.times[0];
+        if t == last {
+            return self.recorder.end(&self.x);
+        }
         self.first_slope(Span { t, h: 0.0, end: t })?;
         let first = match self.options.first_step {
             Some(first) => first,
             None => self.choose_first_step(t, direction, (last - t).abs())?,
         };
         // The size of the next step, unsigned.
-        let mut proposal = first.min(max_step);
+        let mut proposal = first;
         while t != last {
+            let least = if torchdiffeq { min_step.max(resolvable(t)) } else { resolvable(t) };
+            proposal = proposal.max(least).min(max_step);
             let target = if self.interpolates { last } else { self.times[self.output] };
             let passes = if torchdiffeq { t + direction * proposal } else { t + direction * proposal * (1.0 + 1e-10) };
             let lands = (passes - target) * direction > 0.0 || passes == target;
@@ -221,23 +253,23 @@ impl<T: Real> Run<'_, T> {
             // An infinite state would make its own error vanish.
             let finite = self.next.iter().all(|x| x.is_finite());
             let error = self.norms.error(finite, &self.scratch, &self.x, &self.next)?;
-            let accepted = error <= 1.0;
-            let wanted = span.h.abs() * self.norms.control.factor(error, accepted, method.order);
-            if accepted {
+            let within = error <= 1.0;
+            let wanted = span.h.abs() * self.norms.control.factor(error, within, method.order);
+            let shortest = torchdiffeq && span.h.abs() <= min_step && !error.is_nan();
+            if within || shortest {
                 // A step cut to land says little about the size that the tolerance allows.
                 let uncut = if torchdiffeq { 0.0 } else { proposal };
-                proposal = if lands { wanted.max(uncut) } else { wanted }.min(max_step);
+                proposal = if lands { wanted.max(uncut) } else { wanted };
                 self.accept(span, lands)?;
                 t = span.end;
             } else {
                 self.stats.rejected += 1;
-                proposal = wanted.min(max_step);
-                let shorter = t + direction * proposal;
-                if shorter == t || shorter == span.end || proposal < min_step {
+                let ended = proposal <= least || span.h.abs() <= least || wanted < min_step;
+                proposal = wanted;
+                if ended {
                     let progress = self.progress(Span { h: direction * proposal, ..span });
-                    let finite = error.is_finite();
                     let underflow = Error::StepUnderflow { progress, minimum: min_step };
-                    return Err(if finite { underflow } else { Error::NonFinite(progress) });
+                    return Err(if error.is_nan() { Error::NonFinite(progress) } else { underflow });
                 }
             }
         }
@@ -332,16 +364,18 @@ impl<T: Real> Run<'_, T> {
         self.recorder.accept(span, &self.x, &self.carry)?;
         // First same as last: f(x_{n+1}) stands behind the slopes that made it.
         self.have_first = self.options.adaptive() && self.options.method.fsal();
-        if self.interpolates {
-            self.interpolate(span)?;
-        }
+        let interpolated = if self.interpolates { self.interpolate(span) } else { Ok(()) };
         let next = self.options.method.gradient_stages() * self.x.len();
         if self.have_first {
             self.slopes.copy_within(next.., 0);
         }
         std::mem::swap(&mut self.x, &mut self.next);
         std::mem::swap(&mut self.carry, &mut self.next_carry);
-        if lands { self.land() } else { Ok(()) }
+        interpolated?;
+        if lands {
+            self.land();
+        }
+        Ok(())
     }
 
     /// Writes the outputs within the step just taken; `have_first` says whether f(x_{n+1}) is known, and afterwards too.
@@ -358,8 +392,13 @@ impl<T: Real> Run<'_, T> {
         }
         self.inside.set(self.options.method, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
-            self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
-            (self.write)(output, &self.scratch);
+            if self.times[output] == span.end {
+                // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
+                (self.write)(output, &self.next);
+            } else {
+                self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
+                (self.write)(output, &self.scratch);
+            }
             self.recorder.output(output, true);
             self.output += 1;
         }
@@ -373,12 +412,14 @@ impl<T: Real> Run<'_, T> {
         self.output..self.output + rest.iter().take_while(reached).count()
     }
 
-    /// Writes the current state as the next output.
-    fn land(&mut self) -> Result<()> {
-        (self.write)(self.output, &self.x);
-        self.recorder.output(self.output, false);
-        self.output += 1;
-        Ok(())
+    /// Writes the current state as the next output, and as those that repeat its time.
+    fn land(&mut self) {
+        let now = self.times[self.output];
+        while self.output < self.times.len() && self.times[self.output] == now {
+            (self.write)(self.output, &self.x);
+            self.recorder.output(self.output, false);
+            self.output += 1;
+        }
     }
 }
 

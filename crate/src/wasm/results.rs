@@ -68,6 +68,12 @@ impl Solved {
         either!(&self.solution, solution => solution.y().shape()[0])
     }
 
+    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    #[wasm_bindgen(getter, js_name = lastState)]
+    pub fn last_state(&self) -> usize {
+        either!(&self.solution, solution => solution.last_state().map_or(0, |state| state.as_ptr() as usize))
+    }
+
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
         either!(&self.solution, solution => stats_object(&solution.stats, &solution.peak))
