@@ -3,7 +3,7 @@ import type { Field as RustField } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
-import { call, type Instance, instance, release } from "./wasm.js";
+import { call, type Instance, instance, needRoom, release } from "./wasm.js";
 
 /** Follows every layer of an mlp but the last; gelu is the exact one, elu has α = 1. */
 export type Activation = "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
@@ -277,6 +277,9 @@ export function choice<T extends string>(argument: string, value: T, names: read
   return value;
 }
 
+/** More than Rust takes for a layer, its parameters not counted. */
+const LAYER_BYTES = 2048;
+
 export const DTYPES: readonly Dtype[] = ["float32", "float64"];
 const TIMES = ["none", "concat", "concatsquash"] as const;
 const ACTIVATIONS: readonly Activation[] = [
@@ -306,6 +309,7 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
   const start = numberOption("seed", seed, 0, "an integer, zero or more", natural);
   const wasm = instance();
+  needRoom(wasm, LAYER_BYTES * sizes.length, "the layers");
   const rust = call(wasm, () => wasm.bindings.Field.mlp(dtype, sizes, activation, time, bias, start));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], activation, time, bias, dtype } } as const;

@@ -1,6 +1,6 @@
 import { describe, refused } from "./errors.js";
 import { arrayOf, kindOf, steady } from "./memory.js";
-import { call, instance, release } from "./wasm.js";
+import { call, instance, needRoom, release } from "./wasm.js";
 
 /** A named array in a file. */
 export interface Tensor {
@@ -16,6 +16,15 @@ export interface TensorFile {
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** Texts by key. */
   readonly metadata: ReadonlyMap<string, string>;
+}
+
+/** More than a character of names and texts takes: in UTF-8, copied, in the file's JSON with all of it escaped, and as it grows. */
+const TEXT_BYTES = 24;
+
+/** Bytes of a file's header, in which its texts are: its first eight bytes, as far as the file goes. */
+function headerOf(bytes: Uint8Array): number {
+  const length = bytes.subarray(0, 8).reduceRight((high, byte) => high * 256 + byte, 0);
+  return Math.min(length, bytes.length);
 }
 
 /** Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. */
@@ -38,6 +47,8 @@ export function saveTensors(
     if (typeof text !== "string") throw refused("OPTION", `metadata.${key}`, "a text", describe(text));
   }
   const wasm = instance();
+  const names = entries.reduce((sum, { name, sides }) => sum + name.length + 8 * sides.length, 0);
+  needRoom(wasm, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
   const file = call(wasm, () => new wasm.bindings.TensorFile());
   try {
     return call(wasm, () => {
@@ -58,6 +69,7 @@ export function saveTensors(
 export function loadTensors(bytes: Uint8Array): TensorFile {
   if (kindOf(bytes) !== "Uint8Array") throw refused("DTYPE", "bytes", "a Uint8Array", describe(bytes));
   const wasm = instance();
+  needRoom(wasm, TEXT_BYTES * headerOf(bytes), "the file's header");
   const file = call(wasm, () => wasm.bindings.TensorFile.parse(new Uint8Array(bytes)));
   try {
     return call(wasm, () => {

@@ -216,6 +216,7 @@ export function instance(): Instance {
  * reaches the caller unchanged; after a trap the instance is given up.
  */
 export function call<T>(wasm: Instance, body: () => T): T {
+  if (!wasm.bindings.ensureReserve()) throw outOfMemory(RESERVE, "a call");
   wasm.calls++;
   try {
     return body();
@@ -225,6 +226,19 @@ export function call<T>(wasm: Instance, body: () => T): T {
     wasm.calls--;
     while (wasm.calls === 0 && !wasm.lost && wasm.abandoned.length > 0) wasm.abandoned.pop()?.free();
   }
+}
+
+/** What a call may take without asking: a reserve that Rust keeps. */
+const RESERVE = 2 ** 20;
+
+/** Refuses what takes memory in proportion to its size that nobody asks for with care: texts and lists on their way into Rust. */
+export function needRoom(wasm: Instance, bytes: number, purpose: string): void {
+  if (bytes > RESERVE / 8 && !wasm.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
+}
+
+function outOfMemory(bytes: number, purpose: string): SymplecticAdjointError {
+  const message = `${bytes} bytes could not be had for ${purpose}; dispose of fields, optimizers and recorded solves`;
+  return new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes });
 }
 
 /** Frees an object of this instance: at once, or when the call that may be using it has returned. */

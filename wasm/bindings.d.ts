@@ -193,6 +193,16 @@ export class TensorFile {
 }
 
 /**
+ * Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+ */
+export function ensureReserve(): boolean;
+
+/**
+ * Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+ */
+export function hasRoom(bytes: number): boolean;
+
+/**
  * Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.
  */
 export function kernelPeak(dtype: string, repeats: number): number;

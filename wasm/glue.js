@@ -892,6 +892,25 @@ class TensorFile {
 if (Symbol.dispose) TensorFile.prototype[Symbol.dispose] = TensorFile.prototype.free;
 
 /**
+ * Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+ * @returns {boolean}
+ */
+function ensureReserve() {
+    const ret = wasm.ensureReserve();
+    return ret !== 0;
+}
+
+/**
+ * Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+ * @param {number} bytes
+ * @returns {boolean}
+ */
+function hasRoom(bytes) {
+    const ret = wasm.hasRoom(bytes);
+    return ret !== 0;
+}
+
+/**
  * Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.
  * @param {string} dtype
  * @param {number} repeats
@@ -1226,5 +1245,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, SolveOptions, Solved, TensorFile, kernelPeak, liveBytes, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_evaluate_600e893e5e9fdee3, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_2a25591c49dff201, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_total_a884ac4e22d14d50, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, SolveOptions, Solved, TensorFile, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_evaluate_600e893e5e9fdee3, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_2a25591c49dff201, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_total_a884ac4e22d14d50, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

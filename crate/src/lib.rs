@@ -40,8 +40,8 @@
 //! | `adjoint` | the continuous adjoint |
 //! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
 //! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
-//! | `kernel` | panels, the matrix product, activations: the only SIMD and the only `unsafe` |
-//! | [`memory`] | the ledger of bytes by purpose |
+//! | `kernel` | panels, the matrix product, activations: the only SIMD, and but for the allocator's reserve the only `unsafe` |
+//! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
 //!
 //! Imports point down this list. Notation is the literature's: a, b, c, h, t, x, k, λ.
 //!

@@ -2,12 +2,15 @@
 //!
 //! Workspaces are allocated once and sized by formulas; allocation fails with [`Error::OutOfMemory`] and never aborts.
 
+pub(crate) mod reserve;
+
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
+use reserve::fallible;
 
 /// What a buffer is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +138,8 @@ impl<T: Copy + Default> Buffer<T> {
     pub fn zeroed(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         let mut numbers = Vec::new();
-        numbers.try_reserve_exact(len).map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+        fallible(|| numbers.try_reserve_exact(len))
+            .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
         numbers.resize(len, T::default());
         ledger.note(purpose, bytes);
         LIVE.fetch_add(bytes, Relaxed);
@@ -189,9 +193,16 @@ pub(crate) fn filled<T: Clone>(purpose: Purpose, len: usize, value: T) -> Result
 pub(crate) fn refill<T: Clone>(purpose: Purpose, numbers: &mut Vec<T>, len: usize, value: T) -> Result<()> {
     let bytes = len.saturating_mul(size_of::<T>());
     numbers.clear();
-    numbers.try_reserve(len).map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+    fallible(|| numbers.try_reserve(len)).map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
     numbers.resize(len, value);
     Ok(())
+}
+
+/// Makes room for so many items in all, for what is pushed later.
+pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) -> Result<()> {
+    let bytes = len.saturating_mul(size_of::<T>());
+    fallible(|| items.try_reserve(len.saturating_sub(items.len())))
+        .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })
 }
 
 /// A growing sequence of items of equal length, in chunks: it never moves what it holds, nor holds twice what it needs, and
@@ -263,8 +274,7 @@ impl<T: Copy + Default> Chunks<T> {
         while index / self.per_chunk >= self.dropped + self.chunks.len() {
             let items = self.items_of(self.dropped + self.chunks.len());
             let chunk = Buffer::zeroed(&self.ledger, self.purpose, self.item * items)?;
-            self.chunks
-                .try_reserve(1)
+            fallible(|| self.chunks.try_reserve(1))
                 .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
             self.bytes += size_of_val(&*chunk);
             self.chunks.push_back(chunk);

@@ -18,7 +18,7 @@ use crate::field::{self, FieldVjp};
 use crate::gradient::{GradientStats, Method, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
 use crate::kernel::vector::Summation;
-use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes};
+use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes, reserve};
 use crate::network::{Activation, Architecture, Mlp, Time};
 use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_shared};
 use crate::tableau::{METHODS, Tableau};
@@ -189,6 +189,18 @@ fn per_type<S, D>(
 #[wasm_bindgen(js_name = liveBytes)]
 pub fn live() -> f64 {
     live_bytes() as f64
+}
+
+/// Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+#[wasm_bindgen(js_name = ensureReserve)]
+pub fn ensure_reserve() -> bool {
+    reserve::ensure()
+}
+
+/// Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+#[wasm_bindgen(js_name = hasRoom)]
+pub fn has_room(bytes: usize) -> bool {
+    reserve::fallible(|| Vec::<u8>::new().try_reserve_exact(bytes)).is_ok()
 }
 
 /// Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.

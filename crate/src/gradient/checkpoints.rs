@@ -5,7 +5,7 @@
 
 use crate::error::Result;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Ledger, Purpose};
+use crate::memory::{Buffer, Ledger, Purpose, reserve_in};
 
 /// The checkpoints at one time, in states; a carry counts as one.
 pub(super) struct Checkpoints<T> {
@@ -41,8 +41,13 @@ impl<T: Real> Checkpoints<T> {
         let mut unit = match self.free.pop() {
             Some(unit) => unit,
             None => {
+                // Room for as many entries as there will be units, in whichever list they come to be.
+                let units = self.allocated + 1;
+                reserve_in(Purpose::Checkpoints, &mut self.stack, units)?;
+                reserve_in(Purpose::Checkpoints, &mut self.dispensable, units)?;
+                reserve_in(Purpose::Checkpoints, &mut self.free, units)?;
                 let unit = Buffer::zeroed(&self.ledger, Purpose::Checkpoints, self.len)?;
-                self.allocated += 1;
+                self.allocated = units;
                 unit
             }
         };

@@ -273,10 +273,15 @@ impl<T: Real> Recorder<T> for Tracks<T> {
 
     fn end(&mut self, x: &[T]) -> Result<()> {
         self.end.copy_from_slice(x);
-        let Some(Budget { bytes, sizes, exceeded, .. }) = self.budget else { return Ok(()) };
+        let Some(Budget { bytes, sizes, exceeded, short }) = self.budget else { return Ok(()) };
         if exceeded {
             let records = self.steps.next_multiple_of(SMALL_CHUNK / RECORD) * RECORD;
-            return Err(Error::Budget { given: bytes, least: sizes.least(NEVER, records) });
+            let least = sizes.least(NEVER, records);
+            // A budget that memory has cut short is nothing that the caller has given.
+            return Err(match short {
+                true => Error::OutOfMemory { bytes: least, purpose: Purpose::Checkpoints.name() },
+                false => Error::Budget { given: bytes, least },
+            });
         }
         if self.planned().is_none() {
             self.settle(bytes, sizes);

@@ -1,0 +1,95 @@
+//! A reserve for the small allocations that nobody checks: strings, boxes, tables.
+//!
+//! WebAssembly memory ends, and Rust's own collections abort when it does, which in WebAssembly loses the whole instance.
+//! Large arrays are asked for with care ([`fallible`]) and leave the reserve alone, so that a call which begins with the reserve
+//! whole ([`ensure`]) has as much for everything else. Natively there is no reserve: the system ends a process that asks for too
+//! much.
+
+/// Runs an allocation whose failure is handled: it fails where memory has run out, and does not touch the reserve.
+pub(crate) fn fallible<R>(allocate: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let before = allocator::CAREFUL.swap(true, std::sync::atomic::Ordering::Relaxed);
+        let result = allocate();
+        allocator::CAREFUL.store(before, std::sync::atomic::Ordering::Relaxed);
+        result
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    allocate()
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use allocator::ensure;
+
+#[cfg(target_arch = "wasm32")]
+mod allocator {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::ptr::null_mut;
+    use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
+
+    /// What one call may take without asking: far more than it does.
+    const SIZE: usize = 1 << 20;
+    const LAYOUT: Layout = match Layout::from_size_align(SIZE, 16) {
+        Ok(layout) => layout,
+        Err(_) => unreachable!(),
+    };
+
+    static RESERVE: AtomicPtr<u8> = AtomicPtr::new(null_mut());
+
+    /// Whether the allocation under way handles its failure.
+    pub(super) static CAREFUL: AtomicBool = AtomicBool::new(false);
+
+    #[global_allocator]
+    static ALLOCATOR: Reserving = Reserving;
+
+    /// Sees to it that the reserve is whole; false where memory has run out.
+    pub(crate) fn ensure() -> bool {
+        if RESERVE.load(Relaxed).is_null() {
+            // SAFETY: the layout has a size.
+            RESERVE.store(unsafe { System.alloc(LAYOUT) }, Relaxed);
+        }
+        !RESERVE.load(Relaxed).is_null()
+    }
+
+    /// The system's allocator, which gives the reserve up before it fails an allocation that nobody checks.
+    struct Reserving;
+
+    impl Reserving {
+        fn allocate(&self, allocate: impl Fn() -> *mut u8) -> *mut u8 {
+            let allocated = allocate();
+            if !allocated.is_null() || CAREFUL.load(Relaxed) {
+                return allocated;
+            }
+            let reserve = RESERVE.swap(null_mut(), Relaxed);
+            if reserve.is_null() {
+                return null_mut();
+            }
+            // SAFETY: it was allocated with this layout, and nobody else has it.
+            unsafe { System.dealloc(reserve, LAYOUT) };
+            allocate()
+        }
+    }
+
+    // SAFETY: all is the system's allocator's, asked for a second time where it has failed.
+    unsafe impl GlobalAlloc for Reserving {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            // SAFETY: as the caller promises.
+            self.allocate(|| unsafe { System.alloc(layout) })
+        }
+
+        unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+            // SAFETY: as the caller promises.
+            self.allocate(|| unsafe { System.alloc_zeroed(layout) })
+        }
+
+        unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+            // SAFETY: as the caller promises; where it fails, the memory is as it was.
+            self.allocate(|| unsafe { System.realloc(memory, layout, size) })
+        }
+
+        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            // SAFETY: as the caller promises.
+            unsafe { System.dealloc(memory, layout) };
+        }
+    }
+}
