@@ -25,12 +25,12 @@ step("types", () => {
   run("npx", ["tsc", "-p", "test"]);
   run("npx", ["tsc", "-p", "playground"]);
 });
-for (const build of ["simd128", "relaxed"]) {
-  const env = { ...process.env, SIMD: build };
-  step(`package, ${build}`, () =>
-    run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], { cwd: join(root, "test"), env }),
-  );
-}
+const vitest = (env) =>
+  run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], {
+    cwd: join(root, "test"),
+    env: { ...process.env, ...env },
+  });
+for (const build of ["simd128", "relaxed"]) step(`package, ${build}`, () => vitest({ SIMD: build }));
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 const platform = join(root, "test/platform/node_modules/.bin");
 step("Deno", () => {
@@ -42,5 +42,8 @@ step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));
 step("command line", () => run("node", ["test/cli.mjs"]));
 step("benchmark", () => run("node", ["test/bench.mjs"]));
-step("experiments", () => run("node", ["test/experiments.mjs"]));
+step("experiments", () => {
+  vitest({ SUITE: "experiments" });
+  run("node", ["test/experiments.mjs"]);
+});
 ended();

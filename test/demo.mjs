@@ -7,15 +7,21 @@ import { load } from "../dist/index.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const checkpoint = new URL("../report/lynx-hare.safetensors", import.meta.url);
-const demo = (args, interruptAfter) =>
+/** Runs the demo; `interrupt` sends it Ctrl-C as soon as it says what it is about to learn. */
+const demo = (args, { interrupt = false } = {}) =>
   new Promise((resolve) => {
     const child = spawn(process.execPath, ["scripts/demo.mjs", ...args], {
       cwd: root,
       stdio: ["ignore", "pipe", "pipe"],
     });
     let output = "";
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => (output += data));
-    if (interruptAfter) setTimeout(() => child.kill("SIGINT"), interruptAfter);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (data) => {
+        const before = output.includes("learns");
+        output += data;
+        if (interrupt && !before && output.includes("learns")) child.kill("SIGINT");
+      });
+    }
     child.on("close", (code) => resolve({ code, output }));
   });
 const parameters = () => load(readFileSync(checkpoint)).field.parameters.slice();
@@ -35,7 +41,7 @@ assert.equal(page.match(/<svg/g).length, 6);
 assert.doesNotMatch(page, /(src|href)="http/);
 
 rmSync(checkpoint);
-const stopped = await demo([], 2000);
+const stopped = await demo([], { interrupt: true });
 assert.equal(stopped.code, 130, stopped.output);
 const resumed = await demo(["--resume"]);
 assert.equal(resumed.code, 0, resumed.output);

@@ -55,7 +55,7 @@ export function run({ name, code }, folder) {
   const file = join(folder, `${name}.mjs`);
   writeFileSync(file, transformSync(code, { loader: "ts", target: "es2022" }).code);
   return new Promise((resolve) => {
-    execFile(process.execPath, [file], { cwd: folder, timeout: 100_000 }, (failed, output, errors) =>
+    execFile(process.execPath, [file], { cwd: folder, timeout: 600_000 }, (failed, output, errors) =>
       resolve({ output, error: failed ? errors || String(failed) : "" }),
     );
   });

@@ -85,7 +85,7 @@ try {
     const mode = own === FORBIDDING ? "&forbidding" : "";
     await page.goto(`http://127.0.0.1:${server.address().port}/page?script=${script}${mode}`);
     const result = await page
-      .waitForFunction(() => window.result, undefined, { timeout: 20_000 })
+      .waitForFunction(() => window.result, undefined, { timeout: 120_000 })
       .then(() => page.evaluate(() => window.result))
       .catch(({ message }) => message);
     const passed = expected.test(result);

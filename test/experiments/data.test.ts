@@ -4,14 +4,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, expect, test } from "vitest";
-import { normals, uniforms } from "../../../experiments/common.mjs";
-import { readCsv } from "../../../experiments/data/csv.mjs";
-import { readHdf5 } from "../../../experiments/data/hdf5.mjs";
-import { loadMaf } from "../../../experiments/data/maf.mjs";
-import { readNpy } from "../../../experiments/data/npy.mjs";
-import { moments, type Table } from "../../../experiments/data/table.mjs";
+import { normals, uniforms } from "../../experiments/common.mjs";
+import { readCsv } from "../../experiments/data/csv.mjs";
+import { readHdf5 } from "../../experiments/data/hdf5.mjs";
+import { loadMaf } from "../../experiments/data/maf.mjs";
+import { readNpy } from "../../experiments/data/npy.mjs";
+import { moments, type Table } from "../../experiments/data/table.mjs";
 // @ts-expect-error: without types there
-import { File, ready } from "../../../experiments/node_modules/h5wasm/dist/node/hdf5_hl.js";
+import { File, ready } from "../../experiments/node_modules/h5wasm/dist/node/hdf5_hl.js";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 afterAll(() => rmSync(folder, { recursive: true }));
