@@ -184,7 +184,7 @@ export function report({ problems, rows, flows }) {
   ]);
   return {
     title: "Speed at equal error",
-    lead: "One gradient by dopri5 in float64. The adjoint has the loosest backward tolerances whose gradient is as near to the converged one as the exact gradient is.",
+    lead: "One gradient by dopri5 in float64. The adjoint has the norm, full or seminorm, and the loosest backward tolerances whose gradient is as near to the converged one as the exact gradient is, at the fewest evaluations.",
     sections: [
       {
         title: "Where the adjoint method is overtaken",

@@ -1,7 +1,7 @@
-// The continuous adjoint at its best: the loosest tolerances of its backward solve whose gradient is as near to the converged
-// one as the exact gradient is. Loosest is what takes the fewest evaluations.
-/** atol over rtol. */
-const RATIOS = [1, 1e-3, 1e-6];
+// The continuous adjoint at its best: the norm and the loosest tolerances of its backward solve whose gradient is as near to the
+// converged one as the exact gradient is. Loosest is what takes the fewest evaluations.
+/** The norm, and atol over rtol. */
+const WAYS = ["full", "seminorm"].flatMap((norm) => [1, 1e-3, 1e-6].map((ratio) => ({ norm, ratio })));
 /** rtol goes from 1, by halves of a decade, as far as the type does. */
 const FINEST = { float32: 1e-6, float64: 1e-13 };
 /** For trying everything; what would take longer is bisected, as if errors fell steadily with the tolerance. */
@@ -9,29 +9,27 @@ const PATIENCE_MS = 60_000;
 
 /** The result and options of the search for a gradient that is off from the `exact` one by no more than `error`; throws if none. */
 export async function tuned(gradient, options, dtype, { error, exact }) {
-  const size = norm(exact);
+  const size = distance(exact);
   const length = Math.floor(-2 * Math.log10(FINEST[dtype])) + 1;
   const rtols = Array.from({ length }, (_, i) => 10 ** (-i / 2));
   let tried = 0;
-  const attempt = async (rtol, ratio) => {
+  const attempt = async (rtol, { norm, ratio }) => {
     tried++;
-    const changed = { ...options, adjoint: { rtol, atol: ratio * rtol } };
+    const changed = { ...options, adjoint: { rtol, atol: ratio * rtol, norm } };
     const result = await gradient(changed);
     const { parameters, stats } = result.gradient;
     const evaluations = stats.evaluations + 2 * stats.vjps;
-    return { options: changed, result, evaluations, passes: norm(exact, parameters) / size <= error };
+    return { options: changed, result, evaluations, passes: distance(exact, parameters) / size <= error };
   };
   const start = performance.now();
-  await attempt(rtols[0], RATIOS[0]);
-  const cheap = (performance.now() - start) * RATIOS.length * length < PATIENCE_MS;
+  await attempt(rtols[0], WAYS[0]);
+  const cheap = (performance.now() - start) * WAYS.length * length < PATIENCE_MS;
   const found = [];
-  for (const ratio of RATIOS) {
-    found.push(await (cheap ? firstPassing : bisected)(rtols, (rtol) => attempt(rtol, ratio)));
-  }
+  for (const way of WAYS) found.push(await (cheap ? firstPassing : bisected)(rtols, (rtol) => attempt(rtol, way)));
   const best = found.filter((one) => one).toSorted((a, b) => a.evaluations - b.evaluations)[0];
   if (!best) throw new Error(`none of ${tried} tolerances was as exact`);
-  const { rtol, atol } = best.options.adjoint;
-  return { ...best, note: `backward rtol ${rtol.toExponential(1)}, atol ${atol.toExponential(1)}` };
+  const { rtol, atol, norm } = best.options.adjoint;
+  return { ...best, note: `backward rtol ${rtol.toExponential(1)}, atol ${atol.toExponential(1)}, ${norm} norm` };
 }
 
 async function firstPassing(rtols, attempt) {
@@ -54,6 +52,6 @@ async function bisected(rtols, attempt) {
 }
 
 /** ‖a − b‖, or ‖a‖. */
-function norm(a, b) {
+function distance(a, b) {
   return Math.sqrt(a.reduce((sum, value, i) => sum + (value - (b?.[i] ?? 0)) ** 2, 0));
 }
