@@ -13,13 +13,14 @@ use ndarray::s;
 
 use crate::control::Alone;
 use crate::error::Result;
-use crate::field::{Dots, Dynamics, Layout, Pull, Uses};
-use crate::gradient::swept::Swept;
+use crate::field::{Dots, Dynamics, Pull, Uses};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
+use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose, filled};
-use crate::solve::{Ended, Forgetful, Options, Output, Problem, Solution, integrate};
+use crate::solve::{Ended, Options, Output, Problem, Solution, Swept, integrate};
+use crate::stepper::Discard;
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
 ///
@@ -67,7 +68,7 @@ pub(crate) fn sweep<T: Real>(
             };
             let back = [times[output], times[output - 1]];
             let Ended { stats, failure, .. } =
-                integrate(&mut augmented, &mut Alone, &state, &back, &options, ledger, &mut Forgetful, &mut write)?;
+                integrate(&mut augmented, &mut Alone, &state, &back, &options, ledger, &mut Discard, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += stats.accepted;
             state = end;

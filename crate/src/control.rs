@@ -1,8 +1,8 @@
 //! The choice of steps: error norm, first step, accept or reject. Pure functions, testable without an equation.
 
 use crate::error::Result;
-use crate::field::Layout;
 use crate::kernel::real::Real;
+use crate::layout::Layout;
 use crate::memory::{Purpose, filled, refill};
 
 /// Those who solve parts of one batch and share its steps. A norm is made of one sum a panel, added up in the order of the

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use num_traits::Float;
+
 /// Where a solve stood when it failed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
@@ -125,20 +127,24 @@ fn underflow(progress: &Progress, minimum: f64) -> String {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Refuses numbers that are not finite, naming the first.
-pub(crate) fn finite<T: crate::Real>(argument: &'static str, numbers: impl IntoIterator<Item = T>) -> Result<()> {
+pub(crate) fn finite<T: Float>(argument: &'static str, numbers: impl IntoIterator<Item = T>) -> Result<()> {
     match numbers.into_iter().enumerate().find(|(_, number)| !number.is_finite()) {
-        Some((index, number)) => Err(Error::NonFiniteInput { argument, given: number.wide(), index }),
+        Some((index, number)) => Err(Error::NonFiniteInput { argument, given: wide(number), index }),
         None => Ok(()),
     }
 }
 
 /// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
-pub(crate) fn finite_gradient<T: crate::Real>(result: &'static str, numbers: &[T]) -> Result<()> {
+pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> Result<()> {
     match numbers.iter().position(|number| !number.is_finite()) {
         Some(index) => {
             let remedy = "it overflows, or the field's own vjp is not finite: scale the loss, or use float64";
-            Err(Error::NonFiniteResult { result, given: numbers[index].wide(), index, remedy })
+            Err(Error::NonFiniteResult { result, given: wide(numbers[index]), index, remedy })
         }
         None => Ok(()),
     }
+}
+
+fn wide<T: Float>(number: T) -> f64 {
+    number.to_f64().unwrap_or(f64::NAN)
 }

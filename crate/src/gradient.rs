@@ -1,11 +1,12 @@
 //! Gradients of solves: the exact ones, which differ only in what the solve retains and what the way back computes again,
 //! and the continuous adjoint.
 
+mod budget;
 mod checkpoints;
-mod plan;
-mod retention;
+mod record;
+mod recording;
+mod store;
 mod sweep;
-pub(crate) mod swept;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
 
@@ -16,11 +17,12 @@ use crate::field::VectorField;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
-use crate::solve::{Forgetful, Options, Problem, Solution};
-use plan::Plan;
-use retention::{Retention, Tracks};
-use sweep::sweep;
-pub use swept::{GradientStats, RetentionStats};
+pub use crate::solve::{GradientStats, RetentionStats};
+use crate::solve::{Options, Problem, Solution, working_states};
+use crate::stepper::Discard;
+use budget::{Plan, Recomputed, Sizes};
+use recording::{Recording, Retention, permanent_bytes};
+use sweep::{sweep, working_bytes};
 
 /// How a gradient is computed.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +61,7 @@ pub struct Trajectory<T> {
 }
 
 enum Kept<T> {
-    Discrete(Box<Tracks<T>>),
+    Discrete(Box<Recording<T>>),
     Continuous(Box<Options>),
 }
 
@@ -113,7 +115,7 @@ pub(crate) fn vjp_shared<T: Real>(
     problem.group = group;
     if let Method::Adjoint(backward) = method {
         backward.check()?;
-        let (solution, failure) = problem.solve(&mut Forgetful)?;
+        let (solution, failure) = problem.solve(&mut Discard)?;
         return failure.map_or(Ok(()), Err).map(|()| Trajectory {
             solution,
             problem,
@@ -127,19 +129,41 @@ pub(crate) fn vjp_shared<T: Real>(
         Method::Aca => Retention::Fixed(Plan::STEP_TAPES),
         _ => Retention::Fixed(Plan::STATES),
     };
-    let mut tracks = Box::new(Tracks::new(&retention, &problem)?);
-    let (solution, failure) = problem.solve(&mut *tracks)?;
-    failure.map_or(Ok(()), Err).map(|()| Trajectory { solution, problem, kept: Kept::Discrete(tracks) })
+    let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
+    let (solution, failure) = problem.solve(&mut *recording)?;
+    failure.map_or(Ok(()), Err).map(|()| Trajectory { solution, problem, kept: Kept::Discrete(recording) })
+}
+
+/// What a budget has to go by: the bytes that solve and sweep say they take.
+fn sizes<T: Real>(problem: &Problem<T>) -> Sizes {
+    let Problem { dynamics, options, times, start, ledger, batch, state, .. } = problem;
+    let number = size_of::<T>();
+    let (stages, bytes) = (options.method.stepper::<T>().stages(), start.len() * number);
+    let solution = (batch * state * number).saturating_mul(times.len());
+    let cotangents = bytes.saturating_mul(times.len());
+    let sweep = |recomputed| working_bytes(recomputed, stages, bytes, dynamics.parameters() * number);
+    Sizes {
+        state: bytes,
+        tape: dynamics.tape_len() * number,
+        stages,
+        permanent: [solution, permanent_bytes(times.len(), bytes)]
+            .into_iter()
+            .fold(ledger.live().total(), usize::saturating_add),
+        forward: bytes.saturating_mul(working_states(stages)),
+        backward: Recomputed::ALL.map(|recomputed| sweep(recomputed).saturating_add(cotangents)),
+    }
 }
 
 impl<T: Real> Trajectory<T> {
     /// The accepted steps (t_n, h_n), h signed; none where only the continuous adjoint is wanted.
     pub fn steps(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
-        let tracks = match &self.kept {
-            Kept::Discrete(tracks) => Some(tracks),
+        let recording = match &self.kept {
+            Kept::Discrete(recording) => Some(recording),
             Kept::Continuous(_) => None,
         };
-        tracks.into_iter().flat_map(|tracks| (0..tracks.records.count()).map(|step| tracks.records.step(step)))
+        recording
+            .into_iter()
+            .flat_map(|recording| (0..recording.record.count()).map(move |step| recording.record.step(step)))
     }
 
     /// The gradient for a cotangent ∂L/∂y `[times, batch, state]`. It may be asked for again and again.
@@ -179,7 +203,7 @@ impl<T: Real> Trajectory<T> {
         drop(rows);
         let before = problem.dynamics.uses();
         let swept = match kept {
-            Kept::Discrete(tracks) => sweep(tracks, problem, &w)?,
+            Kept::Discrete(recording) => sweep(recording, problem, &w)?,
             Kept::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
         let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
@@ -202,7 +226,7 @@ impl<T: Real> Trajectory<T> {
                 vjps: after.vjps - before.vjps,
                 backward_steps: swept.backward_steps,
                 retention: match kept {
-                    Kept::Discrete(tracks) => tracks.stats(),
+                    Kept::Discrete(recording) => recording.stats(),
                     Kept::Continuous(_) => RetentionStats::default(),
                 },
                 peak: ledger.peak(),

@@ -2,6 +2,7 @@
 
 mod options;
 mod run;
+mod swept;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
@@ -11,10 +12,13 @@ use crate::field::{Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
+use crate::stepper::Discard;
 
-pub use options::{Options, Output, Steps};
+pub use options::{Options, Output, Steps, Summation};
 pub use run::Stats;
-pub(crate) use run::{Ended, Forgetful, Recorder, integrate};
+pub(crate) use run::{Ended, Recorder, integrate, working_states};
+pub(crate) use swept::Swept;
+pub use swept::{GradientStats, RetentionStats};
 
 /// The solution at the output times.
 #[derive(Debug)]
@@ -84,7 +88,7 @@ pub(crate) fn odeint_shared<T: Real>(
 ) -> Result<(Solution<T>, Option<Error>)> {
     let mut problem = Problem::new(field, y0, times, options, false)?;
     problem.group = group;
-    problem.solve(&mut Forgetful)
+    problem.solve(&mut Discard)
 }
 
 /// A checked problem, with all that its solution takes but for what a gradient retains.

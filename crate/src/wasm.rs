@@ -17,11 +17,11 @@ use crate::field::custom::{Custom, RowField};
 use crate::field::{self, FieldVjp};
 use crate::gradient::{GradientStats, Method, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
-use crate::kernel::vector::Summation;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, live_bytes, reserve};
 use crate::network::{Activation, Architecture, Mlp, Time};
-use crate::solve::{Options, Output, Solution, Stats, Steps, odeint_shared};
-use crate::tableau::{METHODS, Tableau};
+use crate::solve::{Options, Output, Solution, Stats, Steps, Summation, odeint_shared};
+use crate::stepper;
+use crate::tableau::METHODS;
 use models::Model;
 use results::{FieldPull, Numbers, Recorded, Solved};
 
@@ -219,9 +219,9 @@ impl SolveOptions {
     #[wasm_bindgen(constructor)]
     pub fn new(method: &str) -> JsResult<SolveOptions> {
         let names = METHODS.map(|method| method.name).join(", ");
-        let tableau = Tableau::named(method)
-            .ok_or_else(|| thrown(Error::Option { argument: "method", expected: names, given: method.into() }))?;
-        Ok(Self(Options::new(tableau)))
+        let refused = || thrown(Error::Option { argument: "method", expected: names, given: method.into() });
+        let method = stepper::Method::named(method).ok_or_else(refused)?;
+        Ok(Self(Options::new(method)))
     }
 
     /// Whether the name is one of a number.

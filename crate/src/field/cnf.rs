@@ -10,11 +10,12 @@ use std::ops::Range;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
+use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::{Panels, Spare};
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
+use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::network::Mlp;
 use crate::network::dual::{At, Bar, Dual};

@@ -4,11 +4,12 @@ use std::rc::Rc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
+use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
+use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// What a user writes: a vector field and its transpose, `[batch, state]` in and out.

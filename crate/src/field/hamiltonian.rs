@@ -5,12 +5,13 @@
 
 use std::ops::Range;
 
-use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
+use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Panels;
 use crate::kernel::product::Packed;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
+use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::network::dual::{At, Bar, Dual};
 use crate::network::{Architecture, Mlp};

@@ -1,9 +1,10 @@
 //! The neural ordinary differential equation: f is the network itself.
 
-use super::{Dots, Dynamics, Layout, Pull, Uses, VectorField};
+use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::kernel::vector::dot;
+use crate::layout::Layout;
 use crate::memory::Ledger;
 use crate::network::Mlp;
 use crate::network::pass::Pass;

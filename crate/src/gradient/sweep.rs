@@ -5,59 +5,71 @@
 
 use std::ops::Range;
 
+use super::budget::{Plan, Recomputed, States};
 use super::checkpoints::{Checkpoints, next_place};
-use super::plan::{Plan, Recomputed, States};
-use super::retention::Tracks;
-use super::swept::Swept;
+use super::recording::Recording;
+use super::store::Store;
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::real::Real;
 use crate::kernel::vector::{accumulate, combine_terms, dot};
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
-use crate::solve::{Options, Problem};
-use crate::step::{Inside, RecordGradient, Scratch, Span, Sums, Transpose, increment, stage_state};
-use crate::tableau::Tableau;
+use crate::solve::{Options, Problem, Swept};
+use crate::stepper::{Discard, Goal, Kept, RecordGradient, Sink, Stage, StepOutputs, Sums, Transpose, Work};
+
+/// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
+pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize, parameters: usize) -> usize {
+    let again = match recomputed {
+        Recomputed::Nothing => 0,
+        Recomputed::Stages => StageStates::<f64>::states(stages),
+        Recomputed::Steps => StageStates::<f64>::states(stages) + Trail::<f64>::STATES,
+    };
+    let states = Totals::<f64>::STATES + Work::<f64>::states(stages) + again;
+    let gradients = parameters.saturating_mul(Totals::<f64>::GRADIENTS);
+    state.saturating_mul(states).saturating_add(gradients)
+}
 
 /// From ∂L/∂y of all outputs, packed one behind the other.
-pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w: &[T]) -> Result<Swept<T>> {
-    let replayed = if tracks.plan.replay { Some(tracks.replay(problem)?) } else { None };
+pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem<T>, w: &[T]) -> Result<Swept<T>> {
+    let replayed = if recording.plan.replay { Some(replay(recording, problem)?) } else { None };
     let Problem { dynamics, options, times, ledger, start, .. } = problem;
     let dynamics = &mut **dynamics;
-    let Tracks { plan, method, tape_len, len, records, places, kept, checkpoints, end, .. } = tracks;
-    let (plan, method, len, records, steps) = (*plan, *method, *len, &*records, records.count());
-    let kept = replayed.as_ref().unwrap_or(kept);
-    let stages = method.gradient_stages();
+    let Recording { plan, tape_len, len, record, store, checkpoints, end, .. } = recording;
+    let (plan, len, record, steps) = (*plan, *len, &*record, record.count());
+    let (store, places) = (replayed.as_ref().unwrap_or(store), &*record.places);
+    let stepper = options.method.stepper();
+    let stages = stepper.stages();
     let last = times.len() - 1;
     let (interpolates, wants_times) = (options.interpolates(times), options.time_gradients);
-    let span = |step: usize| records.span(step, times[last]);
+    let span = |step: usize| record.span(step, times[last]);
 
     let mut totals = Totals::new(ledger, options.summation.of_gradient(), len, dynamics.parameters())?;
-    let mut scratch = Buffer::<T>::zeroed(ledger, Purpose::Workspace, len)?;
-    let mut slopes = Buffer::zeroed(ledger, Purpose::Stages, stages * len)?;
+    let mut work = Work::new(ledger, stages, len)?;
     let recomputed = plan.recomputed();
-    let mut step_again = StepAgain::new(ledger, recomputed, stages, len, if plan.step_tapes { *tape_len } else { 0 })?;
-    let mut way = Way::new(ledger, plan, recomputed, checkpoints, start)?;
+    let mut stage_states =
+        StageStates::new(ledger, recomputed, stages, len, if plan.step_tapes { *tape_len } else { 0 })?;
+    let mut trail = Trail::new(ledger, plan, recomputed, checkpoints, start)?;
     let mut time_gradient = filled(Purpose::Records, times.len(), 0.0)?;
     let mut products = Vec::new();
     let mut outputs = Outputs { interpolated: interpolates, places, rest: times.len() };
     let mut chain = TimeChain::new(options, interpolates, places);
     let landed = outputs.landed(steps);
     chain.land(&landed);
-    let slope = repeated(dynamics, wants_times, times, &landed, end, &mut slopes[..len])?;
+    let slope = repeated(dynamics, wants_times, times, &landed, end, work.slope_mut(0))?;
     totals.land(landed, w, slope, &mut time_gradient);
     // The outputs within a step, and within the one before it.
-    let (mut own, mut before) = (Inside::default(), Inside::default());
+    let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
     if steps > 0 {
-        before.set(method, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
+        before.set(stepper, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
     }
     if !before.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
-        combine_terms(&mut scratch, before.terms(stages, w, len));
+        combine_terms(&mut work.state, before.terms(stages, w, len));
         let probes = if wants_times { before.outputs.clone() } else { 0..0 };
         refill(Purpose::Workspace, &mut products, probes.len(), 0.0)?;
         let pull = Pull {
-            cotangent: &scratch,
-            x: &mut slopes[..len],
+            cotangent: &work.state,
+            x: &mut work.slopes[..len],
             parameters: &mut totals.step,
             probes: &w[probes.start * len..probes.end * len],
             products: &mut products,
@@ -68,42 +80,41 @@ pub(super) fn sweep<T: Real>(tracks: &mut Tracks<T>, problem: &mut Problem<T>, w
             before.add_products(stages, &products);
             time_gradient[last] += dots.time;
         }
-        totals.add_state(&slopes[..len]);
+        totals.add_state(work.slope(0));
         totals.add_step();
     }
     for step in (0..steps).rev() {
         std::mem::swap(&mut own, &mut before);
-        before.set(method, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
+        before.set(stepper, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
 
-        if !kept.has_stages(step) {
+        if !store.has_stages(step) {
             let x = match plan.states {
-                States::All => kept.state(step),
-                States::Some(_) => way.state(step, |step, x, carry| {
-                    take_step(method, span(step), dynamics, &mut slopes, &mut scratch, x)?;
-                    accumulate(options.summation.of_state(), x, carry, &scratch);
+                States::All => store.state(step),
+                States::Some(_) => trail.state(step, |step, x, carry| {
+                    stepper.attempt(dynamics, span(step), x, Goal::Increment, &mut work, &mut Discard)?;
+                    accumulate(options.summation.of_state(), x, carry, &work.state);
                     Ok(())
                 })?,
             };
-            step_again.run(method, dynamics, span(step), x, &mut slopes)?;
+            stepper.attempt(dynamics, span(step), x, Goal::Stages, &mut work, &mut stage_states)?;
         }
-        let stage = |i: usize| match kept.has_stages(step) {
-            true => kept.stage(step, i),
-            false => step_again.stage(i),
+        let stage = |index: usize| match store.has_stages(step) {
+            true => store.stage(step, index),
+            false => stage_states.get(index),
         };
         let (own, before) = (&mut own, &mut before);
-        let transpose = Transpose { tableau: method, span: span(step), w, own, before, times: wants_times };
-        let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient };
-        let work = Scratch { g: &mut slopes, cotangent: &mut scratch, products: &mut products };
-        let record = transpose.run(dynamics, stage, &totals.lambda, sums, work)?;
+        let transpose = Transpose { span: span(step), lambda: &totals.lambda, w, own, before, times: wants_times };
+        let sums = Sums { parameters: &mut totals.step, times: &mut time_gradient, products: &mut products };
+        let record = stepper.transpose(dynamics, transpose, &stage, &mut work, sums)?;
         if wants_times {
             chain.add(step, record, &mut time_gradient);
         }
-        totals.add_state(&scratch);
+        totals.add_state(&work.state);
         totals.add_step();
         let landed = outputs.landed(step);
         if !landed.is_empty() {
             chain.land(&landed);
-            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).0, &mut slopes[..len])?;
+            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).0, work.slope_mut(0))?;
             totals.land(landed, w, slope, &mut time_gradient);
         }
     }
@@ -123,6 +134,9 @@ struct Totals<T> {
 }
 
 impl<T: Real> Totals<T> {
+    const STATES: usize = 2;
+    const GRADIENTS: usize = 3;
+
     fn new(ledger: &Ledger, compensated: bool, len: usize, parameters: usize) -> Result<Self> {
         Ok(Self {
             compensated,
@@ -175,25 +189,26 @@ fn repeated<'a, T: Real>(
     Ok(Some(slope))
 }
 
-/// `scratch` = x_{n+1} − x_n, computed again.
-fn take_step<T: Real>(
-    method: &'static Tableau,
-    span: Span,
-    dynamics: &mut dyn Dynamics<T>,
-    slopes: &mut [T],
-    scratch: &mut [T],
-    x: &[T],
-) -> Result<()> {
-    for (stage, t) in (0..method.gradient_stages()).map(|stage| (stage, span.stage_time(method, stage))) {
-        stage_state(method, stage, span.h, x, slopes, scratch);
-        dynamics.evaluate(t, scratch, None, &mut slopes[stage * x.len()..(stage + 1) * x.len()])?;
+/// Runs the recorded steps again from x_0, keeping everything.
+fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result<Store<T>> {
+    let Problem { dynamics, options, times, ledger, start, .. } = problem;
+    let stepper = options.method.stepper();
+    let (stages, len, steps) = (stepper.stages(), recording.len, recording.record.count());
+    let mut store = Store::new(ledger, stages, len, recording.tape_len, Plan::TAPES, Some(steps));
+    let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;
+    let mut carry = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
+    let mut work = Work::new(ledger, stages, len)?;
+    for step in 0..steps {
+        store.states.push(&x)?;
+        let span = recording.record.span(step, times[times.len() - 1]);
+        stepper.attempt(&mut **dynamics, span, &x, Goal::Increment, &mut work, &mut store)?;
+        accumulate(options.summation.of_state(), &mut x, &mut carry, &work.state);
     }
-    increment(method, span.h, slopes, scratch);
-    Ok(())
+    Ok(store)
 }
 
 /// The x_n of a solve that has kept a few, from the last to the first.
-struct Way<'a, T> {
+struct Trail<'a, T> {
     checkpoints: &'a mut Checkpoints<T>,
     /// States that they may take at a time.
     units: usize,
@@ -202,7 +217,9 @@ struct Way<'a, T> {
     carry: Buffer<T>,
 }
 
-impl<'a, T: Real> Way<'a, T> {
+impl<'a, T: Real> Trail<'a, T> {
+    const STATES: usize = 2;
+
     fn new(
         ledger: &Ledger,
         plan: Plan,
@@ -236,16 +253,20 @@ impl<'a, T: Real> Way<'a, T> {
 }
 
 /// The stage states of one step, computed again from x_n, and their tapes where those are wanted together.
-struct StepAgain<T> {
+struct StageStates<T> {
     len: usize,
     states: Buffer<T>,
     tape_len: usize,
     tapes: Buffer<T>,
 }
 
-impl<T: Real> StepAgain<T> {
+impl<T: Real> StageStates<T> {
+    const fn states(stages: usize) -> usize {
+        stages
+    }
+
     fn new(ledger: &Ledger, recomputed: Recomputed, stages: usize, len: usize, tape_len: usize) -> Result<Self> {
-        let stages = if recomputed == Recomputed::Nothing { 0 } else { stages };
+        let stages = if recomputed == Recomputed::Nothing { 0 } else { Self::states(stages) };
         Ok(Self {
             len,
             states: Buffer::zeroed(ledger, Purpose::Stages, stages * len)?,
@@ -254,31 +275,18 @@ impl<T: Real> StepAgain<T> {
         })
     }
 
-    /// Runs a step again.
-    fn run(
-        &mut self,
-        method: &'static Tableau,
-        dynamics: &mut dyn Dynamics<T>,
-        span: Span,
-        x: &[T],
-        slopes: &mut [T],
-    ) -> Result<()> {
-        let (len, tape_len, stages) = (self.len, self.tape_len, method.gradient_stages());
-        for (i, state) in self.states.chunks_exact_mut(len).enumerate() {
-            stage_state(method, i, span.h, x, slopes, state);
-            // The last slope serves no other stage; only its tape might be wanted.
-            if tape_len > 0 || i + 1 < stages {
-                let tape = (tape_len > 0).then(|| &mut self.tapes[i * tape_len..(i + 1) * tape_len]);
-                dynamics.evaluate(span.stage_time(method, i), state, tape, &mut slopes[i * len..(i + 1) * len])?;
-            }
-        }
-        Ok(())
-    }
-
     /// X_i, and its tape if there is one.
-    fn stage(&self, i: usize) -> (&[T], Option<&[T]>) {
-        let tape = (self.tape_len > 0).then(|| &self.tapes[i * self.tape_len..(i + 1) * self.tape_len]);
-        (&self.states[i * self.len..(i + 1) * self.len], tape)
+    fn get(&self, index: usize) -> Kept<'_, T> {
+        let tape = (self.tape_len > 0).then(|| &self.tapes[index * self.tape_len..(index + 1) * self.tape_len]);
+        (&self.states[index * self.len..(index + 1) * self.len], tape)
+    }
+}
+
+impl<T: Real> Sink<T> for StageStates<T> {
+    fn stage(&mut self, stage: Stage, x: &[T]) -> Result<Option<&mut [T]>> {
+        let (index, tape_len) = (stage.index, self.tape_len);
+        self.states[index * self.len..(index + 1) * self.len].copy_from_slice(x);
+        Ok((tape_len > 0).then(|| &mut self.tapes[index * tape_len..(index + 1) * tape_len]))
     }
 }
 

@@ -52,29 +52,6 @@ fn add_terms<'a, T: Real>(out: &mut [T], range: std::ops::Range<usize>, terms: i
     }
 }
 
-/// Which sums that run over many steps carry their rounding error along (Kahan, CACM 8(1), 1965).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Summation {
-    /// All: the state, λ and ∂L/∂θ.
-    Compensated,
-    /// λ and ∂L/∂θ only, so that the solve is rounded as by other solvers.
-    Gradient,
-    /// None.
-    Plain,
-}
-
-impl Summation {
-    /// Whether the sum of the state is compensated.
-    pub fn of_state(self) -> bool {
-        self == Summation::Compensated
-    }
-
-    /// Whether those of λ and ∂L/∂θ are.
-    pub fn of_gradient(self) -> bool {
-        self != Summation::Plain
-    }
-}
-
 /// `sum += increment`, where `carry` is what earlier additions rounded away.
 ///
 /// The carry is zero throughout under plain summation, so that one loop serves both.

@@ -6,9 +6,8 @@
 
 use std::ops::Range;
 
-use super::{Activation, Architecture, Layer, Time};
+use super::{Activation, Architecture, Dots, Layer, Time};
 use crate::error::Result;
-use crate::field::Dots;
 use crate::kernel::panels::Panels;
 use crate::kernel::product::{Packed, add_outer, outer_scratch};
 use crate::kernel::real::Real;

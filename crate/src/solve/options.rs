@@ -2,8 +2,7 @@
 
 use crate::control::Controller;
 use crate::error::{Error, Result};
-use crate::kernel::vector::Summation;
-use crate::tableau::Tableau;
+use crate::stepper::Method;
 
 /// Which steps to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,10 +24,33 @@ pub enum Output {
     Interpolate,
 }
 
+/// Which sums that run over many steps carry their rounding error along (Kahan, CACM 8(1), 1965).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Summation {
+    /// All: the state, λ and ∂L/∂θ.
+    Compensated,
+    /// λ and ∂L/∂θ only, so that the solve is rounded as by other solvers.
+    Gradient,
+    /// None.
+    Plain,
+}
+
+impl Summation {
+    /// Whether the sum of the state is compensated.
+    pub(crate) fn of_state(self) -> bool {
+        self == Summation::Compensated
+    }
+
+    /// Whether those of λ and ∂L/∂θ are.
+    pub(crate) fn of_gradient(self) -> bool {
+        self != Summation::Plain
+    }
+}
+
 /// How to solve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    pub method: &'static Tableau,
+    pub method: Method,
     pub steps: Steps,
     pub output: Option<Output>,
     pub rtol: f64,
@@ -55,9 +77,9 @@ pub struct Options {
 
 impl Options {
     /// The defaults for a method: tolerances 1e-6 and 1e-8, no bounds on the step but 100,000 tries.
-    pub fn new(method: &'static Tableau) -> Self {
+    pub fn new(method: impl Into<Method>) -> Self {
         Self {
-            method,
+            method: method.into(),
             steps: Steps::Automatic,
             output: None,
             rtol: 1e-6,
@@ -92,7 +114,7 @@ impl Options {
             Some(output) => {
                 output == Output::Interpolate && (self.adaptive() || matches!(self.steps, Steps::AtMost(_)))
             }
-            None => self.adaptive() && self.method.fsal(),
+            None => self.adaptive() && self.method.interpolates(),
         }
     }
 

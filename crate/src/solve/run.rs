@@ -5,11 +5,12 @@ use std::ops::Range;
 use super::options::{Options, Steps};
 use crate::control::{Control, Controller, Group, Norms};
 use crate::error::{Error, Progress, Result};
-use crate::field::{Dynamics, Layout};
+use crate::field::Dynamics;
 use crate::kernel::real::Real;
 use crate::kernel::vector::{accumulate, combine};
+use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::step::{Inside, Span, error_estimate, increment, stage_state};
+use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Work};
 
 /// How a solve went.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -27,17 +28,11 @@ pub struct Stats {
     pub rtol_clamped: bool,
 }
 
-/// What a solve tells whoever retains something of it.
-pub(crate) trait Recorder<T: Real> {
+/// What a solve tells whoever keeps something of it, beside the stages of its steps.
+pub(crate) trait Recorder<T: Real>: Sink<T> {
     /// How many steps there will be, where that is known.
     fn expect(&mut self, _steps: usize) -> Result<()> {
         Ok(())
-    }
-
-    /// `k = f(t, x)`, the slope of a stage of the step that is tried. Slope 0 is asked for once a step, all others again
-    /// after a rejection; slope `gradient_stages` is f(x_{n+1}) and becomes slope 0 of the next step.
-    fn evaluate(&mut self, dynamics: &mut dyn Dynamics<T>, _slope: usize, t: f64, x: &[T], k: &mut [T]) -> Result<()> {
-        dynamics.evaluate(t, x, None, k)
     }
 
     /// The step from `x` is accepted; `carry` is what the sums that led to x have rounded away.
@@ -46,7 +41,7 @@ pub(crate) trait Recorder<T: Real> {
     }
 
     /// An output is the state after the accepted steps, or lies within the last of them.
-    fn output(&mut self, _output: usize, _inside: bool) {}
+    fn output(&mut self, _output: usize, _within: bool) {}
 
     /// The state at the last time.
     fn end(&mut self, _x: &[T]) -> Result<()> {
@@ -54,14 +49,12 @@ pub(crate) trait Recorder<T: Real> {
     }
 }
 
-/// Retains nothing.
-pub(crate) struct Forgetful;
-
-impl<T: Real> Recorder<T> for Forgetful {}
+impl<T: Real> Recorder<T> for Discard {}
 
 /// The state of a run.
-struct Run<'a, T> {
+struct Run<'a, T: Real> {
     dynamics: &'a mut dyn Dynamics<T>,
+    stepper: &'static dyn Stepper<T>,
     options: &'a Options,
     times: &'a [f64],
     recorder: &'a mut dyn Recorder<T>,
@@ -73,13 +66,14 @@ struct Run<'a, T> {
     carry: Buffer<T>,
     next: Buffer<T>,
     next_carry: Buffer<T>,
-    /// A stage's state, an increment, an error, an interpolated output.
-    scratch: Buffer<T>,
-    /// k_1 … and f(x_{n+1}) behind them.
-    slopes: Buffer<T>,
-    /// Whether slope 0 is known.
-    have_first: bool,
-    inside: Inside,
+    /// With room for f(x_{n+1}).
+    work: Work<T>,
+    /// Whether f(x_{n+1}) is known.
+    next_known: bool,
+    /// Uses of the field before this solve.
+    uses: usize,
+    /// The outputs of the step just taken.
+    within: StepOutputs,
     /// The next output to be written.
     output: usize,
 }
@@ -123,9 +117,12 @@ pub(crate) fn integrate<T: Real>(
     let control = Control { controller, rtol, atol, safety, min_factor, max_factor };
     let len = start.len();
     let layout: Layout = dynamics.layout().clone();
+    let stepper = options.method.stepper();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
     let mut run = Run {
+        uses: dynamics.uses().evaluations,
         dynamics,
+        stepper,
         options,
         times,
         recorder,
@@ -137,10 +134,9 @@ pub(crate) fn integrate<T: Real>(
         carry: state()?,
         next: state()?,
         next_carry: state()?,
-        scratch: state()?,
-        slopes: Buffer::zeroed(ledger, Purpose::Stages, (options.method.gradient_stages() + 1) * len)?,
-        have_first: false,
-        inside: Inside::default(),
+        work: Work::new(ledger, stepper.stages() + 1, len)?,
+        next_known: false,
+        within: StepOutputs::default(),
         output: 0,
     };
     // The number of steps is known where they are fixed, and where there is no time to step over.
@@ -152,7 +148,13 @@ pub(crate) fn integrate<T: Real>(
     if failure.is_some() && run.output < times.len() {
         (run.write)(run.output, &run.x);
     }
+    run.stats.evaluations = run.evaluations();
     Ok(Ended { stats: run.stats, reached: run.output, failure })
+}
+
+/// States that a solve works in: the running one and the next with their carries, and the stepper's.
+pub(crate) fn working_states(stages: usize) -> usize {
+    4 + Work::<f64>::states(stages + 1)
 }
 
 /// Equal steps from one time to another.
@@ -203,9 +205,9 @@ impl<T: Real> Run<'_, T> {
             let h = (to - from) / steps as f64;
             let time = |step: usize| if step == steps { to } else { from + step as f64 * h };
             for step in 0..steps {
-                let span = Span { t: time(step), h, end: time(step + 1) };
+                let span = Span { step: self.stats.accepted, t: time(step), h, end: time(step + 1) };
                 self.first_slope(span)?;
-                self.attempt(span, self.options.method.gradient_stages())?;
+                self.attempt(span)?;
                 if !self.next.iter().all(|x| x.is_finite()) {
                     return Err(Error::NonFinite(self.progress(span)));
                 }
@@ -216,7 +218,8 @@ impl<T: Real> Run<'_, T> {
     }
 
     fn adaptive(&mut self) -> Result<()> {
-        let Options { method, min_step, max_step, .. } = *self.options;
+        let Options { min_step, max_step, .. } = *self.options;
+        let order = self.stepper.order();
         let torchdiffeq = self.options.controller == Controller::Torchdiffeq;
         let last = self.times[self.times.len() - 1];
         let direction = (last - self.times[0]).signum();
@@ -224,7 +227,7 @@ impl<T: Real> Run<'_, T> {
         if t == last {
             return self.recorder.end(&self.x);
         }
-        self.first_slope(Span { t, h: 0.0, end: t })?;
+        self.first_slope(Span { step: 0, t, h: 0.0, end: t })?;
         let first = match self.options.first_step {
             Some(first) => first,
             None => self.choose_first_step(t, direction, (last - t).abs())?,
@@ -239,7 +242,7 @@ impl<T: Real> Run<'_, T> {
             let lands = (passes - target) * direction > 0.0 || passes == target;
             // The step is what the times say it is: far from zero, t + h misses h by much, and always to the same side.
             let end = if lands { target } else { t + direction * proposal };
-            let span = Span { t, h: end - t, end };
+            let span = Span { step: self.stats.accepted, t, h: end - t, end };
             if self.stats.accepted + self.stats.rejected == self.options.max_steps {
                 return Err(Error::MaxSteps(self.progress(span)));
             }
@@ -248,13 +251,16 @@ impl<T: Real> Run<'_, T> {
                 return Err(Error::StepUnderflow { progress, minimum: 0.0 });
             }
             self.first_slope(span)?;
-            self.attempt(span, method.stages())?;
-            error_estimate(method, span.h, &self.slopes, &mut self.scratch);
+            self.attempt(span)?;
+            if self.stepper.estimates_with_next() {
+                self.next_slope(span)?;
+            }
+            self.stepper.error(span, &mut self.work);
             // An infinite state would make its own error vanish.
             let finite = self.next.iter().all(|x| x.is_finite());
-            let error = self.norms.error(finite, &self.scratch, &self.x, &self.next)?;
+            let error = self.norms.error(finite, &self.work.state, &self.x, &self.next)?;
             let within = error <= 1.0;
-            let wanted = span.h.abs() * self.norms.control.factor(error, within, method.order);
+            let wanted = span.h.abs() * self.norms.control.factor(error, within, order);
             let shortest = torchdiffeq && span.h.abs() <= min_step && !error.is_nan();
             if within || shortest {
                 // A step cut to land says little about the size that the tolerance allows.
@@ -276,35 +282,37 @@ impl<T: Real> Run<'_, T> {
         self.recorder.end(&self.x)
     }
 
-    fn progress(&self, span: Span) -> Progress {
-        Progress { t: span.t, h: span.h, steps: self.stats.accepted, evaluations: self.stats.evaluations }
+    fn evaluations(&self) -> usize {
+        self.dynamics.uses().evaluations - self.uses
     }
 
-    /// Slope `slope` at a state.
-    fn evaluate(&mut self, slope: usize, t: f64, from: State) -> Result<()> {
-        let len = self.x.len();
-        let x = match from {
-            State::Current => &self.x,
-            State::Next => &self.next,
-            State::Scratch => &self.scratch,
-        };
-        self.stats.evaluations += 1;
-        self.recorder.evaluate(self.dynamics, slope, t, x, &mut self.slopes[slope * len..(slope + 1) * len])
+    fn progress(&self, span: Span) -> Progress {
+        Progress { t: span.t, h: span.h, steps: self.stats.accepted, evaluations: self.evaluations() }
     }
 
     /// Sees to it that f(t_n, x_n) is known.
     fn first_slope(&mut self, span: Span) -> Result<()> {
-        if self.have_first {
+        if self.work.first_known {
             return Ok(());
         }
-        self.evaluate(0, span.t, State::Current)?;
-        self.have_first = true;
+        let stage = Stage { step: span.step, index: 0, t: span.t };
+        let tape = self.recorder.stage(stage, &self.x)?;
+        self.dynamics.evaluate(stage.t, &self.x, tape, self.work.slope_mut(0))?;
+        self.work.first_known = true;
         self.check_slope(0, span)
     }
 
+    /// Sees to it that f(t_{n+1}, x_{n+1}) is known, which becomes the next step's first slope.
+    fn next_slope(&mut self, span: Span) -> Result<()> {
+        let stage = Stage { step: span.step + 1, index: 0, t: span.end };
+        let tape = self.recorder.stage(stage, &self.next)?;
+        self.dynamics.evaluate(stage.t, &self.next, tape, self.work.slope_mut(self.stepper.stages()))?;
+        self.next_known = true;
+        Ok(())
+    }
+
     fn check_slope(&self, slope: usize, span: Span) -> Result<()> {
-        let len = self.x.len();
-        match self.slopes[slope * len..(slope + 1) * len].iter().all(|k| k.is_finite()) {
+        match self.work.slope(slope).iter().all(|k| k.is_finite()) {
             true => Ok(()),
             false => Err(Error::NonFinite(self.progress(span))),
         }
@@ -312,46 +320,28 @@ impl<T: Real> Run<'_, T> {
 
     fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
         let len = self.x.len();
-        let order = self.options.method.order;
         let limit = if self.options.controller == Controller::Torchdiffeq { f64::INFINITY } else { interval };
-        let mut guess = self.norms.first_guess(&self.x, &self.slopes[..len])?;
+        let mut guess = self.norms.first_guess(&self.x, self.work.slope(0))?;
         guess.h = guess.h.min(limit);
-        let (first, rest) = self.slopes.split_at_mut(len);
-        combine(&mut self.scratch, &self.x, std::iter::once((direction * guess.h, &*first)));
+        let Work { slopes, state, .. } = &mut self.work;
+        let (first, rest) = slopes.split_at_mut(len);
+        combine(state, &self.x, std::iter::once((direction * guess.h, &*first)));
         let end = t + direction * guess.h;
         let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
-        self.stats.evaluations += 1;
-        self.dynamics.evaluate(end, &self.scratch, None, &mut rest[..len])?;
-        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, order)?;
+        self.dynamics.evaluate(end, state, None, &mut rest[..len])?;
+        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, self.stepper.order())?;
         // A field that is not finite nearby: the error control finds how near.
         Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
     }
 
-    /// Tries a step: slopes of the stages, and x_{n+1} with its carry in `next`.
-    fn attempt(&mut self, span: Span, stages: usize) -> Result<()> {
-        let method = self.options.method;
-        for stage in 1..stages {
-            let from = if stage == method.gradient_stages() {
-                // First same as last: this stage's state is x_{n+1} itself.
-                self.advance(span);
-                State::Next
-            } else {
-                stage_state(method, stage, span.h, &self.x, &self.slopes, &mut self.scratch);
-                State::Scratch
-            };
-            self.evaluate(stage, span.stage_time(method, stage), from)?;
-        }
-        if stages == method.gradient_stages() {
-            self.advance(span);
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, span: Span) {
-        increment(self.options.method, span.h, &self.slopes, &mut self.scratch);
+    /// Tries a step: x_{n+1} with its carry in `next`.
+    fn attempt(&mut self, span: Span) -> Result<()> {
+        self.next_known = false;
+        self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
         self.next.copy_from_slice(&self.x);
         self.next_carry.copy_from_slice(&self.carry);
-        accumulate(self.options.summation.of_state(), &mut self.next, &mut self.next_carry, &self.scratch);
+        accumulate(self.options.summation.of_state(), &mut self.next, &mut self.next_carry, &self.work.state);
+        Ok(())
     }
 
     /// Takes the step that was tried, and writes the outputs that it reaches.
@@ -362,12 +352,11 @@ impl<T: Real> Run<'_, T> {
         self.stats.last_step = span.h;
         self.stats.accepted += 1;
         self.recorder.accept(span, &self.x, &self.carry)?;
-        // First same as last: f(x_{n+1}) stands behind the slopes that made it.
-        self.have_first = self.options.adaptive() && self.options.method.fsal();
         let interpolated = if self.interpolates { self.interpolate(span) } else { Ok(()) };
-        let next = self.options.method.gradient_stages() * self.x.len();
-        if self.have_first {
-            self.slopes.copy_within(next.., 0);
+        self.work.first_known = self.next_known;
+        if self.next_known {
+            let next = self.stepper.stages() * self.x.len();
+            self.work.slopes.copy_within(next.., 0);
         }
         std::mem::swap(&mut self.x, &mut self.next);
         std::mem::swap(&mut self.carry, &mut self.next_carry);
@@ -378,26 +367,24 @@ impl<T: Real> Run<'_, T> {
         Ok(())
     }
 
-    /// Writes the outputs within the step just taken; `have_first` says whether f(x_{n+1}) is known, and afterwards too.
+    /// Writes the outputs within the step just taken.
     fn interpolate(&mut self, span: Span) -> Result<()> {
         let outputs = self.outputs_within(span);
         if outputs.is_empty() {
             return Ok(());
         }
-        if !self.have_first {
-            let next = self.options.method.gradient_stages();
-            self.evaluate(next, span.end, State::Next)?;
-            self.check_slope(next, Span { t: span.end, ..span })?;
-            self.have_first = true;
+        if !self.next_known {
+            self.next_slope(span)?;
+            self.check_slope(self.stepper.stages(), Span { t: span.end, ..span })?;
         }
-        self.inside.set(self.options.method, span, self.times, outputs.clone())?;
+        self.within.set(self.stepper, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
                 // What the extension gives there too, up to rounding: a time that is repeated has the same state again.
                 (self.write)(output, &self.next);
             } else {
-                self.inside.state(index, &self.x, &self.slopes, &mut self.scratch);
-                (self.write)(output, &self.scratch);
+                self.within.state(index, &self.x, &self.work.slopes, &mut self.work.state);
+                (self.write)(output, &self.work.state);
             }
             self.recorder.output(output, true);
             self.output += 1;
@@ -421,11 +408,4 @@ impl<T: Real> Run<'_, T> {
             self.output += 1;
         }
     }
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Current,
-    Next,
-    Scratch,
 }

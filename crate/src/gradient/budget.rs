@@ -27,6 +27,10 @@ pub(super) enum States {
 /// No step.
 pub(super) const NEVER: usize = usize::MAX;
 
+impl Recomputed {
+    pub const ALL: [Recomputed; 3] = [Recomputed::Nothing, Recomputed::Stages, Recomputed::Steps];
+}
+
 impl Plan {
     pub const TAPES: Plan =
         Plan { states: States::All, stages_from: 0, tapes_from: 0, step_tapes: false, replay: false };
@@ -57,41 +61,28 @@ pub(super) enum Recomputed {
 /// The sizes that memory follows from, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
-    /// Of a state, of the tape of one use, and of the parameters.
+    /// Of a state, and of the tape of one use.
     pub state: usize,
     pub tape: usize,
-    pub parameters: usize,
-    /// Stages that the solution depends on, and output times.
+    /// Stages of a step.
     pub stages: usize,
-    pub outputs: usize,
     /// What lives as long as the solve and its gradients: the packed network, x_0, x_N, the solution.
     pub permanent: usize,
+    /// What the solve works in, and the sweep by what it has to recompute.
+    pub forward: usize,
+    pub backward: [usize; 3],
 }
 
 /// Bytes of a step's record.
 pub(super) const RECORD: usize = 16;
 
+/// Chunks where the number of steps is not known: so small that a small budget is not wasted.
+pub(super) const SMALL_CHUNK: usize = 64 * RECORD;
+
 impl Sizes {
-    /// Going forward: the running state, the next one, their carries, scratch; slopes.
-    fn forward(&self) -> usize {
-        self.state.saturating_mul(5 + self.stages + 1)
-    }
-
-    /// Going backward: cotangents; λ, its carry, scratch; slopes; the gradient, its carry, one step's sum.
-    fn backward(&self, recomputed: Recomputed) -> usize {
-        let again = match recomputed {
-            Recomputed::Nothing => 0,
-            Recomputed::Stages => self.stages,
-            // A running state and its carry.
-            Recomputed::Steps => self.stages + 2,
-        };
-        let states = self.state.saturating_mul(self.outputs + 3 + self.stages + again);
-        states.saturating_add(self.parameters.saturating_mul(3))
-    }
-
     /// What cannot be done without, whatever is retained.
     fn needed(&self, recomputed: Recomputed) -> usize {
-        self.permanent.saturating_add(self.forward().max(self.backward(recomputed)))
+        self.permanent.saturating_add(self.forward.max(self.backward[recomputed as usize]))
     }
 
     /// What a budget leaves for retaining, records included; `None` where it is too small in any case.
@@ -157,7 +148,8 @@ fn times(bytes: usize, item: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { state: 100, tape: 1000, parameters: 50, stages: 4, outputs: 2, permanent: 777 };
+    const SIZES: Sizes =
+        Sizes { state: 100, tape: 1000, stages: 4, permanent: 777, forward: 1000, backward: [1050, 1450, 1650] };
 
     #[test]
     fn more_memory_never_costs_more() {

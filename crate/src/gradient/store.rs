@@ -1,0 +1,134 @@
+//! What is kept of the steps of a solve: their states, their stage states, their tapes.
+
+use super::budget::{NEVER, Plan, SMALL_CHUNK};
+use crate::error::Result;
+use crate::kernel::real::Real;
+use crate::memory::{CHUNK_BYTES, Chunks, Ledger, Purpose};
+use crate::stepper::{Kept, Sink, Stage};
+
+/// The states x_n, the states of stages, and tapes: of the last steps all, of earlier ones less.
+pub(super) struct Store<T> {
+    stages: usize,
+    /// The plan's: the first step with stage states, and with tapes.
+    pub stages_from: usize,
+    pub tapes_from: usize,
+    /// x_n of every step.
+    pub states: Chunks<T>,
+    /// X_2 … X_s of each step from `first_extra` on, and the tapes of all stages from `first_tape` on.
+    extras: Chunks<T>,
+    tapes: Chunks<T>,
+    first_extra: usize,
+    first_tape: usize,
+}
+
+impl<T: Real> Store<T> {
+    /// For so many steps, if that is known.
+    pub fn new(ledger: &Ledger, stages: usize, len: usize, tape_len: usize, plan: Plan, steps: Option<usize>) -> Self {
+        let chunks = |purpose, item, uses: usize, from: usize| {
+            let expected = steps.map(|steps| steps.saturating_sub(from) * uses);
+            Chunks::new(ledger, purpose, item, expected, if steps.is_some() { CHUNK_BYTES } else { SMALL_CHUNK })
+        };
+        Self {
+            stages,
+            stages_from: plan.stages_from,
+            tapes_from: plan.tapes_from,
+            states: chunks(Purpose::Checkpoints, len, 1, 0),
+            extras: chunks(Purpose::Checkpoints, len, stages - 1, plan.stages_from),
+            tapes: chunks(Purpose::Tape, tape_len, stages, plan.tapes_from),
+            first_extra: plan.stages_from,
+            first_tape: plan.tapes_from,
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.states.bytes() + self.extras.bytes() + self.tapes.bytes()
+    }
+
+    /// Where in `extras` the state of a stage but the first is, if that is kept.
+    fn extra(&self, step: usize, stage: usize) -> Option<usize> {
+        (step >= self.stages_from && stage > 0).then(|| (step - self.first_extra) * (self.stages - 1) + stage - 1)
+    }
+
+    fn tape(&self, step: usize, stage: usize) -> Option<usize> {
+        (step >= self.tapes_from).then(|| (step - self.first_tape) * self.stages + stage)
+    }
+
+    /// Bytes to be allocated before a use can be kept.
+    pub fn lacks(&self, step: usize, stage: usize) -> usize {
+        let extra = self.extra(step, stage).map_or(0, |index| self.extras.lacks(index));
+        extra + self.tape(step, stage).map_or(0, |index| self.tapes.lacks(index))
+    }
+
+    /// Allocates what a stage takes, so that it can be kept.
+    pub fn reserve(&mut self, step: usize, stage: usize) -> Result<()> {
+        if let Some(index) = self.extra(step, stage) {
+            self.extras.slot(index)?;
+        }
+        if let Some(index) = self.tape(step, stage) {
+            self.tapes.slot(index)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a stage's state, and gives the place of its tape, as far as those are to be kept.
+    pub fn keep(&mut self, step: usize, stage: usize, x: &[T]) -> Result<Option<&mut [T]>> {
+        if let Some(index) = self.extra(step, stage) {
+            self.extras.slot(index)?.copy_from_slice(x);
+        }
+        self.tape(step, stage).map(|index| self.tapes.slot(index)).transpose()
+    }
+
+    /// Whether the stage states of a step are kept.
+    pub fn has_stages(&self, step: usize) -> bool {
+        step >= self.stages_from
+    }
+
+    /// X_i and its tape, where those are kept.
+    pub fn stage(&self, step: usize, stage: usize) -> Kept<'_, T> {
+        let x = self.extra(step, stage).map_or_else(|| self.states.get(step), |index| self.extras.get(index));
+        (x, self.tape(step, stage).map(|index| self.tapes.get(index)))
+    }
+
+    /// x_n, where it is kept.
+    pub fn state(&self, step: usize) -> &[T] {
+        self.states.get(step)
+    }
+
+    /// Keeps less of the steps before `step`, and of that one only if there is nothing else; false where nothing is left to
+    /// give up but the x_n.
+    pub fn shrink(&mut self, step: usize) -> bool {
+        let next = |from: usize| if from < step { from + 1 } else { NEVER };
+        if self.tapes_from != NEVER {
+            self.tape_from(next(self.tapes_from));
+        } else if self.stages_from != NEVER {
+            self.stage_from(next(self.stages_from));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Gives up the tapes of the steps before `step`.
+    pub fn tape_from(&mut self, step: usize) {
+        self.tapes_from = step;
+        match step {
+            NEVER => self.tapes.clear(),
+            _ => self.tapes.give_up((step - self.first_tape) * self.stages),
+        }
+    }
+
+    /// Gives up the stage states of the steps before `step`.
+    pub fn stage_from(&mut self, step: usize) {
+        self.stages_from = step;
+        match step {
+            NEVER => self.extras.clear(),
+            _ => self.extras.give_up((step - self.first_extra) * (self.stages - 1)),
+        }
+    }
+}
+
+impl<T: Real> Sink<T> for Store<T> {
+    fn stage(&mut self, stage: Stage, x: &[T]) -> Result<Option<&mut [T]>> {
+        self.keep(stage.step, stage.index, x)
+    }
+}

@@ -1,0 +1,62 @@
+//! How the numbers of a state lie in memory, and which of them count.
+
+use std::ops::Range;
+
+use crate::kernel::panels::{Panel, Panels};
+use crate::kernel::real::Real;
+
+/// How a flat state is arranged: panels of a batch, and plain numbers behind them.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    pub panels: Panels,
+    /// Features of each of the panel arrays that stand one behind the other.
+    pub arrays: Vec<usize>,
+    /// Plain numbers after them.
+    pub plain: usize,
+    /// Whether those count in a norm.
+    pub plain_counts: bool,
+}
+
+impl Layout {
+    pub fn batch<T: Real>(samples: usize, features: usize) -> Self {
+        Self { panels: Panels::new::<T>(samples), arrays: vec![features], plain: 0, plain_counts: true }
+    }
+
+    /// Numbers that count in a norm, for so many samples.
+    pub fn counted(&self, samples: usize) -> usize {
+        samples * self.arrays.iter().sum::<usize>() + if self.plain_counts { self.plain } else { 0 }
+    }
+
+    /// Numbers in a state, spare lanes included.
+    pub fn size(&self) -> usize {
+        self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
+    }
+
+    /// The rows of a state that count in a norm, as ranges: those of each panel of each array, and last the plain numbers if they
+    /// do.
+    pub fn panel_rows(&self) -> impl Iterator<Item = impl Iterator<Item = Range<usize>>> + '_ {
+        let mut origin = 0;
+        let arrays = self.arrays.iter().flat_map(move |&features| {
+            let start = origin;
+            origin += self.panels.lanes * features;
+            self.panels.all().map(move |panel: Panel| {
+                let first = start + panel.range(features, 0).start;
+                Rows { first, width: panel.width, samples: panel.samples, rows: features }
+            })
+        });
+        let plain = Rows { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };
+        arrays.chain((self.plain > 0 && self.plain_counts).then_some(plain)).map(
+            |Rows { first, width, samples, rows }| {
+                (0..rows).map(move |row| first + row * width..first + row * width + samples)
+            },
+        )
+    }
+}
+
+/// Rows of the same length at equal distances.
+struct Rows {
+    first: usize,
+    width: usize,
+    samples: usize,
+    rows: usize,
+}
