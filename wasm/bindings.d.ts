@@ -28,14 +28,14 @@ export class Field {
     static hamiltonian(network: Field, structure: string, matrix: any, points: number, spacing: number): Field;
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
-     * The solution at the times (a Float64Array), and the error if the solve failed on the way.
-     * `group` is with whom the steps of a batch are shared, if anybody.
+     * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
+     * names of the public API; the norms of its steps may be shared with other parts of a batch.
      */
-    odeint(y0: any, batch: number, times: any, options: SolveOptions, group?: any | null): Solved;
+    odeint(y0: any, batch: number, times: any, options: any, all_reduce?: any | null): Solved;
     /**
-     * A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
+     * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      */
-    record(y0: any, batch: number, times: any, options: SolveOptions, gradient: string, budget: number, backward: SolveOptions, group?: any | null): Recorded;
+    record(y0: any, batch: number, times: any, options: any, all_reduce?: any | null): Recorded;
     /**
      * What noise a flow draws: of which seed, and for samples from which on.
      */
@@ -125,27 +125,6 @@ export class Recorded {
     pullback(cotangent: any): Pulled;
     readonly stats: any;
     readonly y: number;
-}
-
-/**
- * Options of a solve, set one by one by the names of the public API.
- */
-export class SolveOptions {
-    free(): void;
-    [Symbol.dispose](): void;
-    /**
-     * Whether the name is one of a choice, and the choice one that it has.
-     */
-    choose(name: string, choice: string): boolean;
-    constructor(method: string);
-    /**
-     * Whether the name is one of a number.
-     */
-    set(name: string, value: number): boolean;
-    /**
-     * Whether the name is one of a switch.
-     */
-    switch(name: string, value: boolean): boolean;
 }
 
 /**

@@ -165,19 +165,18 @@ class Field {
         return Field.__wrap(ret[0]);
     }
     /**
-     * The solution at the times (a Float64Array), and the error if the solve failed on the way.
-     * `group` is with whom the steps of a batch are shared, if anybody.
+     * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
+     * names of the public API; the norms of its steps may be shared with other parts of a batch.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
-     * @param {SolveOptions} options
-     * @param {any | null} [group]
+     * @param {any} options
+     * @param {any | null} [all_reduce]
      * @returns {Solved}
      */
-    odeint(y0, batch, times, options, group) {
-        _assertClass(options, SolveOptions);
+    odeint(y0, batch, times, options, all_reduce) {
         const val1 = +batch;
-        const ret = wasm.field_odeint(this.__wbg_ptr, y0, val1, times, options.__wbg_ptr, isLikeNone(group) ? 0 : addToExternrefTable0(group));
+        const ret = wasm.field_odeint(this.__wbg_ptr, y0, val1, times, options, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -198,25 +197,17 @@ class Field {
         return ret >>> 0;
     }
     /**
-     * A solve that retains what the gradient method needs; `budget` bounds the bytes of `auto`, `backward` are the options of the continuous adjoint.
+     * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
-     * @param {SolveOptions} options
-     * @param {string} gradient
-     * @param {number} budget
-     * @param {SolveOptions} backward
-     * @param {any | null} [group]
+     * @param {any} options
+     * @param {any | null} [all_reduce]
      * @returns {Recorded}
      */
-    record(y0, batch, times, options, gradient, budget, backward, group) {
-        _assertClass(options, SolveOptions);
-        _assertClass(backward, SolveOptions);
-        const val2 = +batch;
-        const val3 = +budget;
-        const ptr0 = passStringToWasm0(gradient, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.field_record(this.__wbg_ptr, y0, val2, times, options.__wbg_ptr, ptr0, len0, val3, backward.__wbg_ptr, isLikeNone(group) ? 0 : addToExternrefTable0(group));
+    record(y0, batch, times, options, all_reduce) {
+        const val1 = +batch;
+        const ret = wasm.field_record(this.__wbg_ptr, y0, val1, times, options, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -558,84 +549,6 @@ class Recorded {
 if (Symbol.dispose) Recorded.prototype[Symbol.dispose] = Recorded.prototype.free;
 
 /**
- * Options of a solve, set one by one by the names of the public API.
- */
-class SolveOptions {
-    __destroy_into_raw() {
-        const ptr = this.__wbg_ptr;
-        this.__wbg_ptr = 0;
-        SolveOptionsFinalization.unregister(this);
-        return ptr;
-    }
-    free() {
-        const ptr = this.__destroy_into_raw();
-        wasm.__wbg_solveoptions_free(ptr, 0);
-    }
-    /**
-     * Whether the name is one of a choice, and the choice one that it has.
-     * @param {string} name
-     * @param {string} choice
-     * @returns {boolean}
-     */
-    choose(name, choice) {
-        let ptr0, len0, ptr1, len1;
-        try {
-            ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-            len0 = WASM_VECTOR_LEN;
-            ptr1 = passStringToWasm0(choice, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-            len1 = WASM_VECTOR_LEN;
-        } catch (e) {
-            if (ptr1) { wasm.__wbindgen_free(ptr1, len1 * 1, 1); }
-            if (ptr0) { wasm.__wbindgen_free(ptr0, len0 * 1, 1); }
-            throw e;
-        }
-        const ret = wasm.solveoptions_choose(this.__wbg_ptr, ptr0, len0, ptr1, len1);
-        return ret !== 0;
-    }
-    /**
-     * @param {string} method
-     */
-    constructor(method) {
-        const ptr0 = passStringToWasm0(method, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.solveoptions_new(ptr0, len0);
-        if (ret[2]) {
-            throw takeFromExternrefTable0(ret[1]);
-        }
-        this.__wbg_ptr = ret[0];
-        SolveOptionsFinalization.register(this, this.__wbg_ptr, this);
-        return this;
-    }
-    /**
-     * Whether the name is one of a number.
-     * @param {string} name
-     * @param {number} value
-     * @returns {boolean}
-     */
-    set(name, value) {
-        const val2 = +value;
-        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.solveoptions_set(this.__wbg_ptr, ptr0, len0, val2);
-        return ret !== 0;
-    }
-    /**
-     * Whether the name is one of a switch.
-     * @param {string} name
-     * @param {boolean} value
-     * @returns {boolean}
-     */
-    switch(name, value) {
-        const val2 = +value;
-        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
-        const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.solveoptions_switch(this.__wbg_ptr, ptr0, len0, val2);
-        return ret !== 0;
-    }
-}
-if (Symbol.dispose) SolveOptions.prototype[Symbol.dispose] = SolveOptions.prototype.free;
-
-/**
  * A solution, and why it ends early if it does.
  */
 class Solved {
@@ -935,6 +848,11 @@ function liveBytes() {
     const ret = wasm.liveBytes();
     return ret;
 }
+function __wbg___wbindgen_boolean_get_4f1baf9a00be3c74(arg0) {
+    const v = arg0;
+    const ret = typeof(v) === 'boolean' ? v : undefined;
+    return isLikeNone(ret) ? 0xFFFFFF : ret ? 1 : 0;
+}
 function __wbg___wbindgen_is_null_c22311b1cc228e3a(arg0) {
     const ret = arg0 === null;
     return ret;
@@ -949,11 +867,31 @@ function __wbg___wbindgen_number_get_934b640d0889af78(arg0, arg1) {
     getDataViewMemory0().setFloat64((arg0 >>> 0) + 8 * 1, isLikeNone(ret) ? 0 : ret, true);
     getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, !isLikeNone(ret), true);
 }
+function __wbg___wbindgen_string_get_7ce8eee7fd327545(arg0, arg1) {
+    const obj = arg1;
+    const ret = typeof(obj) === 'string' ? obj : undefined;
+    var ptr1 = isLikeNone(ret) ? 0 : passStringToWasm0(ret, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    var len1 = WASM_VECTOR_LEN;
+    getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 1, len1, true);
+    getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, ptr1, true);
+}
 function __wbg___wbindgen_throw_4c88d8bf264fd984(arg0, arg1) {
     throw new Error(getStringFromWasm0(arg0, arg1));
 }
+function __wbg_entries_7bb1459bd9b5c2b9(arg0) {
+    const ret = Object.entries(arg0);
+    return ret;
+}
 function __wbg_evaluate_600e893e5e9fdee3(arg0, arg1, arg2, arg3, arg4, arg5) {
     const ret = arg0.evaluate(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0);
+    return ret;
+}
+function __wbg_get_d7176cfb76d71114(arg0, arg1) {
+    const ret = arg0[arg1 >>> 0];
+    return ret;
+}
+function __wbg_get_unchecked_e6325ad374eff861(arg0, arg1) {
+    const ret = arg0[arg1 >>> 0];
     return ret;
 }
 function __wbg_length_186163212ffe79c3(arg0) {
@@ -965,6 +903,10 @@ function __wbg_length_5a8bb8abe1e54e15(arg0) {
     return ret;
 }
 function __wbg_length_6e9d2869242cabf3(arg0) {
+    const ret = arg0.length;
+    return ret;
+}
+function __wbg_length_b03a0fabb109b1e9(arg0) {
     const ret = arg0.length;
     return ret;
 }
@@ -989,7 +931,7 @@ function __wbg_push_c9f4893fc209f768(arg0, arg1) {
     const ret = arg0.push(arg1);
     return ret;
 }
-function __wbg_samples_2a25591c49dff201(arg0) {
+function __wbg_samples_f9f062195e8f6256(arg0) {
     const ret = arg0.samples;
     return ret;
 }
@@ -1005,8 +947,8 @@ function __wbg_subarray_a0209b8cbed46191(arg0, arg1, arg2) {
     const ret = arg0.subarray(arg1 >>> 0, arg2 >>> 0);
     return ret;
 }
-function __wbg_total_a884ac4e22d14d50(arg0, arg1, arg2, arg3) {
-    const ret = arg1.total(arg2 >>> 0, arg3 >>> 0);
+function __wbg_sum_6099b2c14b68dfd7(arg0, arg1, arg2, arg3) {
+    const ret = arg1.sum(arg2 >>> 0, arg3 >>> 0);
     getDataViewMemory0().setFloat64((arg0 >>> 0) + 8 * 1, isLikeNone(ret) ? 0 : ret, true);
     getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, !isLikeNone(ret), true);
 }
@@ -1050,9 +992,6 @@ const PulledFinalization = (typeof FinalizationRegistry === 'undefined')
 const RecordedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_recorded_free(ptr, 1));
-const SolveOptionsFinalization = (typeof FinalizationRegistry === 'undefined')
-    ? { register: () => {}, unregister: () => {} }
-    : new FinalizationRegistry(ptr => wasm.__wbg_solveoptions_free(ptr, 1));
 const SolvedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_solved_free(ptr, 1));
@@ -1245,5 +1184,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, SolveOptions, Solved, TensorFile, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_evaluate_600e893e5e9fdee3, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_2a25591c49dff201, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_total_a884ac4e22d14d50, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, Solved, TensorFile, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array2, Array3, s};
 use serde_json::{Value, json};
 use symplectic_adjoint::{
-    Activation, Architecture, Gradient, Method, Mlp, Options, Steps, Tableau, Time, Trajectory, vjp,
+    Activation, Architecture, Gradient, GradientMethod, Mlp, Options, Steps, Tableau, Time, Trajectory, vjp,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -18,15 +18,15 @@ type Failure = Box<dyn std::error::Error>;
 /// The gradients, as they are named in TypeScript too.
 const METHODS: [&str; 6] = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
 
-fn method(name: &str, options: &Options) -> Result<Method, Failure> {
+fn method(name: &str, options: &Options) -> Result<GradientMethod, Failure> {
     Ok(match name {
         // With room for all tapes of every case.
-        "auto" => Method::Auto { budget: 1 << 31 },
-        "symplectic" => Method::Symplectic,
-        "aca" => Method::Aca,
-        "baseline" => Method::Baseline,
-        "backprop" => Method::Backprop,
-        "adjoint" => Method::Adjoint(Box::new(options.clone())),
+        "auto" => GradientMethod::Auto { budget: 1 << 31 },
+        "symplectic" => GradientMethod::Symplectic,
+        "aca" => GradientMethod::Aca,
+        "baseline" => GradientMethod::Baseline,
+        "backprop" => GradientMethod::Backprop,
+        "adjoint" => GradientMethod::Adjoint(Box::new(options.clone())),
         _ => return Err(format!("no gradient {name} natively").into()),
     })
 }
@@ -40,7 +40,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn gradient(&self, method: &Method) -> symplectic_adjoint::Result<(Trajectory<f32>, Gradient<f32>)> {
+    fn gradient(&self, method: &GradientMethod) -> symplectic_adjoint::Result<(Trajectory<f32>, Gradient<f32>)> {
         let mut trajectory = vjp(&self.field, self.y0.view(), &self.times, &self.options, method)?;
         let mut cotangent: Array3<f32> = trajectory.solution.y().to_owned();
         cotangent.slice_mut(s![0, .., ..]).fill(0.0);
@@ -111,7 +111,7 @@ fn print_table(names: &[String]) -> Result<(), Failure> {
 }
 
 /// Milliseconds of gradients, in ascending order, as many as begin within a time.
-fn timed(problem: &Problem, method: &Method, duration: Duration) -> Result<Vec<f64>, Failure> {
+fn timed(problem: &Problem, method: &GradientMethod, duration: Duration) -> Result<Vec<f64>, Failure> {
     let begin = Instant::now();
     let mut times = Vec::new();
     while times.is_empty() || begin.elapsed() < duration {
@@ -135,7 +135,7 @@ fn serve() -> Result<(), Failure> {
     Ok(())
 }
 
-fn answer(message: &Value, prepared: &mut Option<(Problem, Method)>) -> Result<Value, Failure> {
+fn answer(message: &Value, prepared: &mut Option<(Problem, GradientMethod)>) -> Result<Value, Failure> {
     if message["prepare"].is_object() {
         let (ready, reply) = prepare(&message["prepare"])?;
         *prepared = Some(ready);
@@ -147,7 +147,7 @@ fn answer(message: &Value, prepared: &mut Option<(Problem, Method)>) -> Result<V
 }
 
 /// Reads what the contenders share, and computes the first gradient.
-fn prepare(described: &Value) -> Result<((Problem, Method), Value), Failure> {
+fn prepare(described: &Value) -> Result<((Problem, GradientMethod), Value), Failure> {
     let file = |kind: &str| described["files"][kind].as_str().ok_or_else(|| format!("no file of the {kind}"));
     let mut problem = problem(described)?;
     problem.field.parameters_mut().copy_from_slice(&numbers(file("parameters")?)?);

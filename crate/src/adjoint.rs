@@ -11,7 +11,7 @@
 
 use ndarray::s;
 
-use crate::control::Alone;
+use crate::control::Whole;
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, Pull, Uses};
 use crate::kernel::panels::Spare;
@@ -68,7 +68,7 @@ pub(crate) fn sweep<T: Real>(
             };
             let back = [times[output], times[output - 1]];
             let Ended { stats, failure, .. } =
-                integrate(&mut augmented, &mut Alone, &state, &back, &options, ledger, &mut Discard, &mut write)?;
+                integrate(&mut augmented, &mut Whole, &state, &back, &options, ledger, &mut Discard, &mut write)?;
             failure.map_or(Ok(()), Err)?;
             backward_steps += stats.accepted;
             state = end;

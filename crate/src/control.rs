@@ -5,9 +5,9 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Purpose, filled, refill};
 
-/// Those who solve parts of one batch and share its steps. A norm is made of one sum a panel, added up in the order of the
-/// panels, so that it is bitwise the same however many share the batch.
-pub trait Group {
+/// The sums that solvers of parts of one batch form together, so that they agree on its steps. A norm is made of one sum a
+/// panel, added up in the order of the panels, so that it is bitwise the same however many share the batch.
+pub trait AllReduce {
     /// Samples of the whole batch; `own` are those of this part.
     fn samples(&self, own: usize) -> usize;
 
@@ -15,18 +15,18 @@ pub trait Group {
     ///
     /// # Errors
     /// When another part has failed.
-    fn total(&mut self, sums: &[f64]) -> Result<f64>;
+    fn sum(&mut self, sums: &[f64]) -> Result<f64>;
 }
 
 /// A batch solved as a whole.
-pub struct Alone;
+pub struct Whole;
 
-impl Group for Alone {
+impl AllReduce for Whole {
     fn samples(&self, own: usize) -> usize {
         own
     }
 
-    fn total(&mut self, sums: &[f64]) -> Result<f64> {
+    fn sum(&mut self, sums: &[f64]) -> Result<f64> {
         Ok(sums.iter().sum())
     }
 }
@@ -70,19 +70,19 @@ impl Control {
     }
 }
 
-/// What measures a solve: tolerances, the layout of its states, and with whom they are shared.
+/// What measures a solve: tolerances, the layout of its states, and sums over all parts of its batch.
 pub struct Norms<'a> {
     pub control: Control,
     pub layout: &'a Layout,
-    group: &'a mut dyn Group,
+    all_reduce: &'a mut dyn AllReduce,
     /// One for each panel.
     sums: Vec<f64>,
 }
 
 impl<'a> Norms<'a> {
-    pub fn new(control: Control, layout: &'a Layout, group: &'a mut dyn Group) -> Result<Self> {
+    pub fn new(control: Control, layout: &'a Layout, all_reduce: &'a mut dyn AllReduce) -> Result<Self> {
         let sums = filled(Purpose::Workspace, 0, 0.0)?;
-        Ok(Self { control, layout, group, sums })
+        Ok(Self { control, layout, all_reduce, sums })
     }
 
     /// RMS of e / (atol + rtol·max(|x|, |x′|)) over the batch; not a number unless `valid` in all parts.
@@ -128,8 +128,8 @@ impl<'a> Norms<'a> {
         let layout = self.layout;
         refill(Purpose::Workspace, &mut self.sums, 0, 0.0)?;
         self.sums.extend(layout.panel_rows().map(|rows| rows.map(&square).sum::<f64>()));
-        let weight = layout.counted(self.group.samples(layout.panels.samples));
-        Ok((self.group.total(&self.sums)? / weight as f64).sqrt())
+        let weight = layout.counted(self.all_reduce.samples(layout.panels.samples));
+        Ok((self.all_reduce.sum(&self.sums)? / weight as f64).sqrt())
     }
 }
 
@@ -179,8 +179,8 @@ mod tests {
             error[row].fill(2e-3);
         }
         let zero = vec![0.0; layout.size()];
-        let mut alone = Alone;
-        let mut norms = Norms::new(CONTROL, &layout, &mut alone).unwrap();
+        let mut whole = Whole;
+        let mut norms = Norms::new(CONTROL, &layout, &mut whole).unwrap();
         assert!((norms.error(true, &error, &zero, &zero).unwrap() - 2.0).abs() < 1e-12);
     }
 }

@@ -11,7 +11,7 @@ mod sweep;
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
 
 use crate::adjoint;
-use crate::control::{Alone, Group};
+use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
 use crate::kernel::panels::Spare;
@@ -26,7 +26,7 @@ use sweep::{sweep, working_bytes};
 
 /// How a gradient is computed.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Method {
+pub enum GradientMethod {
     /// Whatever is fastest within a budget of so many bytes for the solve and its gradients together: tapes, stage states,
     /// or x_n for each step, or fewer checkpoints with steps taken again. The gradient is bitwise that of the methods below,
     /// but for the last.
@@ -44,12 +44,12 @@ pub enum Method {
     Adjoint(Box<Options>),
 }
 
-/// What [`Method::Auto`] may use unless told otherwise: 512 MiB.
+/// What [`GradientMethod::Auto`] may use unless told otherwise: 512 MiB.
 pub const DEFAULT_BUDGET: usize = 512 << 20;
 
-impl Default for Method {
+impl Default for GradientMethod {
     fn default() -> Self {
-        Method::Auto { budget: DEFAULT_BUDGET }
+        GradientMethod::Auto { budget: DEFAULT_BUDGET }
     }
 }
 
@@ -97,9 +97,9 @@ pub fn vjp<T: Real>(
     y0: ArrayView2<'_, T>,
     times: &[f64],
     options: &Options,
-    method: &Method,
+    method: &GradientMethod,
 ) -> Result<Trajectory<T>> {
-    vjp_shared(field, y0, times, options, method, Box::new(Alone))
+    vjp_shared(field, y0, times, options, method, Box::new(Whole))
 }
 
 /// As [`vjp`], for a part of a batch whose steps are shared.
@@ -108,12 +108,12 @@ pub(crate) fn vjp_shared<T: Real>(
     y0: ArrayView2<'_, T>,
     times: &[f64],
     options: &Options,
-    method: &Method,
-    group: Box<dyn Group>,
+    method: &GradientMethod,
+    all_reduce: Box<dyn AllReduce>,
 ) -> Result<Trajectory<T>> {
     let mut problem = Problem::new(field, y0, times, options, true)?;
-    problem.group = group;
-    if let Method::Adjoint(backward) = method {
+    problem.all_reduce = all_reduce;
+    if let GradientMethod::Adjoint(backward) = method {
         backward.check()?;
         let (solution, failure) = problem.solve(&mut Discard)?;
         return failure.map_or(Ok(()), Err).map(|()| Trajectory {
@@ -123,10 +123,10 @@ pub(crate) fn vjp_shared<T: Real>(
         });
     }
     let retention = match method {
-        Method::Auto { budget } => Retention::Budget(*budget),
-        Method::Backprop => Retention::Fixed(Plan::TAPES),
-        Method::Baseline => Retention::Fixed(Plan::REPLAY),
-        Method::Aca => Retention::Fixed(Plan::STEP_TAPES),
+        GradientMethod::Auto { budget } => Retention::Budget(*budget),
+        GradientMethod::Backprop => Retention::Fixed(Plan::TAPES),
+        GradientMethod::Baseline => Retention::Fixed(Plan::REPLAY),
+        GradientMethod::Aca => Retention::Fixed(Plan::STEP_TAPES),
         _ => Retention::Fixed(Plan::STATES),
     };
     let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);

@@ -23,7 +23,7 @@
 //! forward, and going backward the stage states of one step and the tape of one use: memory in proportion to the number of
 //! uses *plus* the size of the network, not times.
 //!
-//! How much else to keep is a dial that changes no bit of the gradient ([`Method`]): all tapes (backpropagation), the tapes of
+//! How much else to keep is a dial that changes no bit of the gradient ([`GradientMethod`]): all tapes (backpropagation), the tapes of
 //! one step (ACA), only x_0 and then all tapes (baseline); or, by default, whatever is fastest within a budget of bytes, down to
 //! a few checkpoints from which steps are taken again. The continuous adjoint, which integrates λ backward as an equation of its
 //! own, is there for comparison.
@@ -32,24 +32,29 @@
 //!
 //! | module | |
 //! |---|---|
-//! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
-//! | `step` | one step forward and its transpose: the equations above, outputs between steps included |
-//! | [`control`] | error norm, first step, accept or reject |
-//! | [`solve`] | the one forward loop, fixed and adaptive |
-//! | [`gradient`] | the one reverse sweep, what is retained for it, what a memory budget allows |
+//! | `bindings` | what other languages call: handles with the number type erased, and WebAssembly over them |
+//! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
-//! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
+//! | [`solve`] | the one forward loop, fixed and adaptive |
+//! | [`stepper`] | one step forward and its transpose: the equations above, outputs between steps included |
+//! | [`control`] | error norm, first step, accept or reject |
+//! | [`optimizer`] | Adam and gradient descent |
+//! | [`tensors`] | files of named arrays |
 //! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
+//! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
+//! | `layout` | how the numbers of a state lie in memory |
 //! | `kernel` | panels, the matrix product, activations: the only SIMD, and but for the allocator's reserve the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
+//! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
+//! | [`error`] | what can go wrong |
 //!
-//! Imports point down this list. Notation is the literature's: a, b, c, h, t, x, k, λ.
+//! Imports point down this list, which a test holds. Notation is the literature's: a, b, c, h, t, x, k, λ.
 //!
 //! # Example
 //!
 //! ```
 //! use symplectic_adjoint::ndarray::{Array3, array, s};
-//! use symplectic_adjoint::{Activation, Architecture, Method, Mlp, Options, Tableau, Time, vjp};
+//! use symplectic_adjoint::{Activation, Architecture, GradientMethod, Method, Mlp, Options, Time, vjp};
 //!
 //! # fn main() -> symplectic_adjoint::Result<()> {
 //! let architecture =
@@ -58,8 +63,8 @@
 //!
 //! // Two trajectories, from t = 0 to 1, by Dormand and Prince's method.
 //! let y0 = array![[1.0, 0.0], [0.0, 1.0]];
-//! let options = Options::new(Tableau::named("dopri5").expect("a known method"));
-//! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &Method::Symplectic)?;
+//! let options = Options::new(Method::named("dopri5").expect("a known method"));
+//! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &GradientMethod::Symplectic)?;
 //!
 //! // L = Σ y(1)² / 2, so ∂L/∂y(1) = y(1).
 //! let mut cotangent = Array3::zeros((2, 2, 2));
@@ -75,6 +80,8 @@
 //! ```
 
 mod adjoint;
+#[cfg(any(target_arch = "wasm32", test))]
+mod bindings;
 pub mod control;
 pub mod error;
 pub mod field;
@@ -88,17 +95,16 @@ pub mod solve;
 pub mod stepper;
 pub mod tableau;
 pub mod tensors;
-#[cfg(target_arch = "wasm32")]
-mod wasm;
 
 /// The arrays of the public API.
 pub use ndarray;
 
 pub use error::{Error, Result};
 pub use field::VectorField;
-pub use gradient::{Gradient, Method, Trajectory, vjp};
+pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
 pub use network::{Activation, Architecture, Mlp, Time};
 pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};
+pub use stepper::Method;
 pub use tableau::Tableau;

@@ -6,7 +6,7 @@ mod swept;
 
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
-use crate::control::{Alone, Group};
+use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result, finite};
 use crate::field::{Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
@@ -35,6 +35,12 @@ impl<T: Real> Solution<T> {
     pub fn y(&self) -> ArrayView3<'_, T> {
         let [times, batch, state] = self.shape;
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
+    }
+
+    /// The same, flat.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn flat(&self) -> &[T] {
+        &self.y[..self.shape.iter().product()]
     }
 
     /// Of a solve that failed on the way, the last good state `[batch, state]`: that at [`Progress::t`](crate::error::Progress)
@@ -75,7 +81,7 @@ pub fn odeint_partial<T: Real>(
     times: &[f64],
     options: &Options,
 ) -> Result<(Solution<T>, Option<Error>)> {
-    odeint_shared(field, y0, times, options, Box::new(Alone))
+    odeint_shared(field, y0, times, options, Box::new(Whole))
 }
 
 /// As [`odeint_partial`], for a part of a batch whose steps are shared.
@@ -84,10 +90,10 @@ pub(crate) fn odeint_shared<T: Real>(
     y0: ArrayView2<'_, T>,
     times: &[f64],
     options: &Options,
-    group: Box<dyn Group>,
+    all_reduce: Box<dyn AllReduce>,
 ) -> Result<(Solution<T>, Option<Error>)> {
     let mut problem = Problem::new(field, y0, times, options, false)?;
-    problem.group = group;
+    problem.all_reduce = all_reduce;
     problem.solve(&mut Discard)
 }
 
@@ -102,7 +108,7 @@ pub(crate) struct Problem<T> {
     pub start: Buffer<T>,
     pub ledger: Ledger,
     /// With whom the steps are shared.
-    pub group: Box<dyn Group>,
+    pub all_reduce: Box<dyn AllReduce>,
 }
 
 impl<T: Real> Problem<T> {
@@ -138,7 +144,7 @@ impl<T: Real> Problem<T> {
             state,
             start,
             ledger,
-            group: Box::new(Alone),
+            all_reduce: Box::new(Whole),
         })
     }
 
@@ -154,9 +160,17 @@ impl<T: Real> Problem<T> {
             panels.unpack(x, rows);
         };
         let dynamics = &mut *self.dynamics;
-        let group = &mut *self.group;
-        let Ended { stats, reached, failure } =
-            integrate(dynamics, group, &self.start, &self.times, &self.options, &self.ledger, recorder, &mut write)?;
+        let all_reduce = &mut *self.all_reduce;
+        let Ended { stats, reached, failure } = integrate(
+            dynamics,
+            all_reduce,
+            &self.start,
+            &self.times,
+            &self.options,
+            &self.ledger,
+            recorder,
+            &mut write,
+        )?;
         if matches!(failure, Some(Error::Callback)) {
             return Err(Error::Callback);
         }

@@ -120,8 +120,9 @@ impl Tableau {
         }
     }
 
-    /// Fails the build where the tableau contradicts itself.
-    const fn checked(self) -> Tableau {
+    /// The same tableau, or a panic where it contradicts itself: in a constant, an error of the compiler. Every tableau has to pass
+    /// here before it is used.
+    pub const fn checked(self) -> Tableau {
         let stages = self.b.len();
         assert!(self.c.len() == stages && self.a.len() == stages, "one row of a and one c for each b");
         assert!(self.b_hat.is_empty() || self.b_hat.len() == stages, "b̂ as long as b");

@@ -6,7 +6,7 @@ use symplectic_adjoint::control::Controller;
 use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::{
-    Activation, Architecture, Method, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
+    Activation, Architecture, GradientMethod, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
 };
 
 #[derive(Deserialize)]
@@ -72,7 +72,7 @@ fn error<T: Real>(ours: impl IntoIterator<Item = T>, theirs: impl IntoIterator<I
     if size > 0.0 { (difference / size).sqrt() } else { difference.sqrt() }
 }
 
-fn check<T: Real>(case: &Case, method: &Method) -> [f64; 3] {
+fn check<T: Real>(case: &Case, method: &GradientMethod) -> [f64; 3] {
     let architecture = Architecture {
         widths: case.field.dims.clone(),
         activation: Activation::named(&case.field.activation).unwrap(),
@@ -140,7 +140,13 @@ fn every_exact_method_reproduces_the_golden_gradients() {
             None => (1e-12, 2e-5),
             Some(rtol) => (1e-8, f64::max(2e-5, 100.0 * rtol)),
         };
-        for method in [Method::Symplectic, Method::Backprop, Method::Baseline, Method::Aca, Method::default()] {
+        for method in [
+            GradientMethod::Symplectic,
+            GradientMethod::Backprop,
+            GradientMethod::Baseline,
+            GradientMethod::Aca,
+            GradientMethod::default(),
+        ] {
             let errors = check::<f64>(&case, &method);
             assert!(errors.iter().all(|&e| e <= double), "{} {method:?} float64: {errors:?}", case.name);
             let errors = check::<f32>(&case, &method);

@@ -7,7 +7,7 @@ use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
 use symplectic_adjoint::tableau::METHODS;
 use symplectic_adjoint::{
-    Activation, Architecture, Error, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
+    Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
 };
 
 /// Numbers in ±1, the same for the same seed.
@@ -105,23 +105,24 @@ fn bits<T: Real>(numbers: impl IntoIterator<Item = T>) -> Vec<u64> {
 }
 
 fn exact_methods_agree_bitwise<T: Real>(setting: &Setting) {
-    let gradients: Vec<_> = [Method::Symplectic, Method::Backprop, Method::Baseline, Method::Aca]
-        .iter()
-        .map(|method| {
-            let (field, y0) = (setting.field::<T>(), setting.y0::<T>());
-            let mut trajectory = vjp(&field, y0.view(), &setting.times, &setting.options(), method).unwrap();
-            let first = trajectory.pullback(setting.w().view()).unwrap();
-            let again = trajectory.pullback(setting.w().view()).unwrap();
-            let all = |gradient: &symplectic_adjoint::Gradient<T>| {
-                let times = gradient.times.clone().unwrap();
-                [bits(gradient.y0().iter().copied()), bits(gradient.parameters().iter().copied()), bits(times)]
-            };
-            assert_eq!(all(&first), all(&again), "a second pullback");
-            let plain = odeint(&field, y0.view(), &setting.times, &setting.options()).unwrap();
-            assert_eq!(bits(plain.y().iter().copied()), bits(trajectory.solution.y().iter().copied()));
-            (all(&first), bits(trajectory.solution.y().iter().copied()))
-        })
-        .collect();
+    let gradients: Vec<_> =
+        [GradientMethod::Symplectic, GradientMethod::Backprop, GradientMethod::Baseline, GradientMethod::Aca]
+            .iter()
+            .map(|method| {
+                let (field, y0) = (setting.field::<T>(), setting.y0::<T>());
+                let mut trajectory = vjp(&field, y0.view(), &setting.times, &setting.options(), method).unwrap();
+                let first = trajectory.pullback(setting.w().view()).unwrap();
+                let again = trajectory.pullback(setting.w().view()).unwrap();
+                let all = |gradient: &symplectic_adjoint::Gradient<T>| {
+                    let times = gradient.times.clone().unwrap();
+                    [bits(gradient.y0().iter().copied()), bits(gradient.parameters().iter().copied()), bits(times)]
+                };
+                assert_eq!(all(&first), all(&again), "a second pullback");
+                let plain = odeint(&field, y0.view(), &setting.times, &setting.options()).unwrap();
+                assert_eq!(bits(plain.y().iter().copied()), bits(trajectory.solution.y().iter().copied()));
+                (all(&first), bits(trajectory.solution.y().iter().copied()))
+            })
+            .collect();
     for other in &gradients[1..] {
         assert_eq!(&gradients[0], other);
     }
@@ -130,7 +131,7 @@ fn exact_methods_agree_bitwise<T: Real>(setting: &Setting) {
 /// Under every budget from the least that does to one for all tapes: the same gradient, and no more memory than that.
 fn budgets_change_nothing<T: Real>(setting: &Setting) {
     let (field, y0, options) = (setting.field::<T>(), setting.y0::<T>(), setting.options());
-    let run = |method: &Method| {
+    let run = |method: &GradientMethod| {
         let mut trajectory = vjp(&field, y0.view(), &setting.times, &options, method)?;
         let [(first, _), (again, stats)] = [0, 1].map(|_| {
             let gradient = trajectory.pullback(setting.w().view()).unwrap();
@@ -141,9 +142,9 @@ fn budgets_change_nothing<T: Real>(setting: &Setting) {
         assert_eq!(first, again, "a second pullback");
         Ok::<_, Error>((first, stats, trajectory.solution.stats.accepted))
     };
-    let (expected, backprop, steps) = run(&Method::Backprop).unwrap();
-    let (_, symplectic, _) = run(&Method::Symplectic).unwrap();
-    let Err(Error::Budget { least, given: 1 }) = run(&Method::Auto { budget: 1 }) else {
+    let (expected, backprop, steps) = run(&GradientMethod::Backprop).unwrap();
+    let (_, symplectic, _) = run(&GradientMethod::Symplectic).unwrap();
+    let Err(Error::Budget { least, given: 1 }) = run(&GradientMethod::Auto { budget: 1 }) else {
         panic!("one byte is enough for nothing")
     };
     assert!(least <= symplectic.peak.total() + 64 * 16 + 2 * setting.y0::<T>().len().next_multiple_of(16) * 8);
@@ -151,7 +152,7 @@ fn budgets_change_nothing<T: Real>(setting: &Setting) {
     let mut before = usize::MAX;
     for part in 0..12 {
         let budget = least + (most - least) * part * part / 121;
-        let (gradients, stats, _) = run(&Method::Auto { budget }).unwrap();
+        let (gradients, stats, _) = run(&GradientMethod::Auto { budget }).unwrap();
         assert_eq!(gradients, expected, "budget {budget} of {least} to {most}");
         assert!(stats.peak.total() <= budget, "{} > {budget}: {stats:?}", stats.peak.total());
         let retained = stats.retention;
@@ -165,7 +166,7 @@ fn budgets_change_nothing<T: Real>(setting: &Setting) {
     }
     if !options.adaptive() {
         assert_eq!(before, backprop.evaluations, "enough for all tapes");
-        assert!(matches!(run(&Method::Auto { budget: least - 1 }), Err(Error::Budget { .. })));
+        assert!(matches!(run(&GradientMethod::Auto { budget: least - 1 }), Err(Error::Budget { .. })));
     }
 }
 
@@ -285,7 +286,8 @@ fn difference_by(step: f64, loss: impl Fn(f64) -> f64) -> f64 {
 
 fn gradients_match_differences(setting: &Setting) {
     let (field, y0, w) = (setting.field::<f64>(), setting.y0::<f64>(), setting.w::<f64>());
-    let mut trajectory = vjp(&field, y0.view(), &setting.times, &setting.options(), &Method::Symplectic).unwrap();
+    let mut trajectory =
+        vjp(&field, y0.view(), &setting.times, &setting.options(), &GradientMethod::Symplectic).unwrap();
     let gradient = trajectory.pullback(w.view()).unwrap();
     let records: Vec<_> = trajectory.steps().collect();
     let naive = Naive { setting, records: &records, field: &field };
@@ -393,7 +395,7 @@ fn the_bilinear_invariant_is_conserved() {
         let mut products = Vec::new();
         for n in 0..times.len() - 1 {
             let delta = tangents.y().index_axis(ndarray::Axis(0), n).to_owned();
-            let mut rest = vjp(&field, delta.view(), &times[n..], &options, &Method::Symplectic).unwrap();
+            let mut rest = vjp(&field, delta.view(), &times[n..], &options, &GradientMethod::Symplectic).unwrap();
             let mut w = Array3::zeros((times.len() - n, 3, 4));
             w.index_axis_mut(ndarray::Axis(0), times.len() - n - 1).assign(&at(2));
             let lambda = rest.pullback(w.view()).unwrap();

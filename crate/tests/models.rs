@@ -8,7 +8,8 @@ use symplectic_adjoint::field;
 use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::{
-    Activation, Architecture, Error, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, VectorField, odeint, vjp,
+    Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, VectorField,
+    odeint, vjp,
 };
 
 fn numbers(len: usize, seed: u64) -> Vec<f64> {
@@ -140,20 +141,22 @@ fn retention_changes_nothing<T: Real>(setting: &Setting, options: &Options) {
     let times = [0.1, 0.3, 0.6];
     let w = numbers(3 * y0.len(), setting.seed + 2).into_iter().map(T::of).collect();
     let w = Array3::from_shape_vec((3, setting.batch, state), w).unwrap();
-    let run = |method: &Method| {
+    let run = |method: &GradientMethod| {
         let mut trajectory = vjp(&*field, y0.view(), &times, options, method)?;
         let gradient = trajectory.pullback(w.view())?;
         let times = gradient.times.clone().unwrap();
         let all = [bits(gradient.y0().iter().copied()), bits(gradient.parameters().iter().copied()), bits(times)];
         Ok::<_, Error>((all, gradient.stats.peak.total()))
     };
-    let (expected, most) = run(&Method::Backprop).unwrap();
-    for method in [Method::Symplectic, Method::Aca, Method::Baseline] {
+    let (expected, most) = run(&GradientMethod::Backprop).unwrap();
+    for method in [GradientMethod::Symplectic, GradientMethod::Aca, GradientMethod::Baseline] {
         assert_eq!(run(&method).unwrap().0, expected, "{method:?}");
     }
-    let Err(Error::Budget { least, .. }) = run(&Method::Auto { budget: 1 }) else { panic!("nothing fits one byte") };
+    let Err(Error::Budget { least, .. }) = run(&GradientMethod::Auto { budget: 1 }) else {
+        panic!("nothing fits one byte")
+    };
     for budget in [least, (least + most) / 2, most.max(least)] {
-        let (gradient, peak) = run(&Method::Auto { budget }).unwrap();
+        let (gradient, peak) = run(&GradientMethod::Auto { budget }).unwrap();
         assert_eq!(gradient, expected);
         assert!(peak <= budget);
     }
@@ -203,7 +206,7 @@ proptest! {
         };
         let w = Array3::from_shape_vec((3, setting.batch, state), numbers(3 * y0.len(), setting.seed + 2)).unwrap();
         let at = |e: f64| [0.1 + e, 0.3 - 2.0 * e, 0.6 + 0.5 * e];
-        let mut trajectory = vjp(&*field, y0.view(), &at(0.0), &options, &Method::Symplectic).unwrap();
+        let mut trajectory = vjp(&*field, y0.view(), &at(0.0), &options, &GradientMethod::Symplectic).unwrap();
         let times = trajectory.pullback(w.view()).unwrap().times.unwrap();
         let ours = times[0] - 2.0 * times[1] + 0.5 * times[2];
         let theirs = derivative(|e| (&odeint(&*field, y0.view(), &at(e), &options).unwrap().y() * &w).sum());

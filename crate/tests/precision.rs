@@ -1,7 +1,9 @@
 //! Rounding: compensated sums keep the error of a float32 gradient flat in the number of steps.
 
 use ndarray::{Array2, Array3};
-use symplectic_adjoint::{Activation, Architecture, Method, Mlp, Options, Real, Steps, Summation, Tableau, Time, vjp};
+use symplectic_adjoint::{
+    Activation, Architecture, GradientMethod, Mlp, Options, Real, Steps, Summation, Tableau, Time, vjp,
+};
 
 fn gradient<T: Real>(steps: usize, summation: Summation) -> Vec<f64> {
     let architecture =
@@ -15,7 +17,7 @@ fn gradient<T: Real>(steps: usize, summation: Summation) -> Vec<f64> {
     let y0 = Array2::from_shape_fn((4, 2), |(i, j)| T::of(0.25 * (i as f64 - 1.5) + 0.5 * j as f64));
     let options =
         Options { steps: Steps::PerInterval(steps), summation, ..Options::new(Tableau::named("rk4").unwrap()) };
-    let mut trajectory = vjp(&field, y0.view(), &[0.0, 4.0], &options, &Method::Symplectic).unwrap();
+    let mut trajectory = vjp(&field, y0.view(), &[0.0, 4.0], &options, &GradientMethod::Symplectic).unwrap();
     let mut w = Array3::zeros((2, 4, 2));
     w.index_axis_mut(ndarray::Axis(0), 1).fill(T::one());
     trajectory.pullback(w.view()).unwrap().parameters().iter().map(|g| g.wide()).collect()

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use crate::control::{Control, Controller, Group, Norms};
+use crate::control::{AllReduce, Control, Controller, Norms};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::real::Real;
@@ -102,7 +102,7 @@ pub(crate) struct Ended {
 #[expect(clippy::too_many_arguments)]
 pub(crate) fn integrate<T: Real>(
     dynamics: &mut dyn Dynamics<T>,
-    group: &mut dyn Group,
+    all_reduce: &mut dyn AllReduce,
     start: &[T],
     times: &[f64],
     options: &Options,
@@ -127,7 +127,7 @@ pub(crate) fn integrate<T: Real>(
         times,
         recorder,
         write,
-        norms: Norms::new(control, &layout, group)?,
+        norms: Norms::new(control, &layout, all_reduce)?,
         interpolates: options.interpolates(times),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,

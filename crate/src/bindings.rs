@@ -1,0 +1,7 @@
+//! What other languages call. Handles erase the number type; each binding is thin over them.
+
+#[cfg(target_arch = "wasm32")]
+mod handles;
+mod options;
+#[cfg(target_arch = "wasm32")]
+mod wasm;

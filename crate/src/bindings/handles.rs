@@ -1,0 +1,529 @@
+//! Fields, recorded solves, gradients and optimizers of either number type, as a binding hands them out.
+//!
+//! Arrays come in as a [`Source`], which copies them once memory for the copy has been had, and are read where they lie, as
+//! [`Numbers`].
+
+use ndarray::ArrayView2;
+
+use super::options::{self, Entries};
+use crate::control::AllReduce;
+use crate::error::{Error, Result};
+use crate::field::cnf::{Cnf, Noise, Trace};
+use crate::field::custom::{Custom, RowField};
+use crate::field::hamiltonian::{Energy, Hamiltonian, Structure};
+use crate::field::{self, FieldVjp, VectorField};
+use crate::gradient::{Gradient, GradientStats, Trajectory, vjp_shared};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Bytes, Ledger, Purpose};
+use crate::network::{Architecture, Mlp};
+use crate::optimizer::{Optimizer, Rule};
+use crate::solve::{Solution, Stats, odeint_shared};
+
+/// A number type by its name in the public API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    Float32,
+    Float64,
+}
+
+impl Dtype {
+    pub fn named(name: &str) -> Result<Self> {
+        match name {
+            "float32" => Ok(Dtype::Float32),
+            "float64" => Ok(Dtype::Float64),
+            _ => Err(Error::option("dtype", "float32 or float64", name)),
+        }
+    }
+}
+
+/// An array of the caller's.
+pub trait Source {
+    fn len(&self) -> usize;
+    /// Copies the numbers from `start` on; the array is of that number type.
+    fn copy_f32(&self, start: usize, to: &mut [f32]);
+    fn copy_f64(&self, start: usize, to: &mut [f64]);
+}
+
+/// Numbers of either type.
+pub enum Numbers<'a> {
+    Single(&'a [f32]),
+    Double(&'a [f64]),
+}
+
+impl Numbers<'_> {
+    pub fn pointer(&self) -> usize {
+        match self {
+            Numbers::Single(numbers) => numbers.as_ptr() as usize,
+            Numbers::Double(numbers) => numbers.as_ptr() as usize,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Numbers::Single(numbers) => numbers.len(),
+            Numbers::Double(numbers) => numbers.len(),
+        }
+    }
+}
+
+/// Numbers that may be changed.
+pub enum NumbersMut<'a> {
+    Single(&'a mut [f32]),
+    Double(&'a mut [f64]),
+}
+
+/// A number type that handles erase.
+pub trait Erased: Real {
+    fn copy(source: &dyn Source, start: usize, to: &mut [Self]);
+    fn numbers(numbers: &[Self]) -> Numbers<'_>;
+    fn numbers_mut(numbers: &mut [Self]) -> NumbersMut<'_>;
+    /// The numbers, if they are of this type.
+    fn own(numbers: NumbersMut<'_>) -> Option<&mut [Self]>;
+}
+
+impl Erased for f32 {
+    fn copy(source: &dyn Source, start: usize, to: &mut [f32]) {
+        source.copy_f32(start, to);
+    }
+    fn numbers(numbers: &[f32]) -> Numbers<'_> {
+        Numbers::Single(numbers)
+    }
+    fn numbers_mut(numbers: &mut [f32]) -> NumbersMut<'_> {
+        NumbersMut::Single(numbers)
+    }
+    fn own(numbers: NumbersMut<'_>) -> Option<&mut [f32]> {
+        if let NumbersMut::Single(numbers) = numbers { Some(numbers) } else { None }
+    }
+}
+
+impl Erased for f64 {
+    fn copy(source: &dyn Source, start: usize, to: &mut [f64]) {
+        source.copy_f64(start, to);
+    }
+    fn numbers(numbers: &[f64]) -> Numbers<'_> {
+        Numbers::Double(numbers)
+    }
+    fn numbers_mut(numbers: &mut [f64]) -> NumbersMut<'_> {
+        NumbersMut::Double(numbers)
+    }
+    fn own(numbers: NumbersMut<'_>) -> Option<&mut [f64]> {
+        if let NumbersMut::Double(numbers) = numbers { Some(numbers) } else { None }
+    }
+}
+
+/// A copy of an array, in memory that was asked for with care.
+pub fn copied<T: Erased>(source: &dyn Source) -> Result<Buffer<T>> {
+    let mut numbers = Buffer::zeroed(&Ledger::new(), Purpose::Workspace, source.len())?;
+    T::copy(source, 0, &mut numbers);
+    Ok(numbers)
+}
+
+fn rows<T: Real>(numbers: &[T], batch: usize) -> Result<ArrayView2<'_, T>> {
+    let state = numbers.len().checked_div(batch).unwrap_or(0);
+    ArrayView2::from_shape((batch, state), numbers)
+        .map_err(|_| Error::shape("y", format!("a multiple of the batch, {batch}"), numbers.len()))
+}
+
+/// An array that stays until it is dropped.
+pub trait AnyBuffer {
+    fn numbers(&self) -> Numbers<'_>;
+}
+
+impl<T: Erased> AnyBuffer for Buffer<T> {
+    fn numbers(&self) -> Numbers<'_> {
+        T::numbers(self)
+    }
+}
+
+/// A solve's initial states and times.
+pub struct Start<'a> {
+    pub y0: &'a dyn Source,
+    pub batch: usize,
+    /// float64, whatever the number type.
+    pub times: &'a dyn Source,
+}
+
+/// A vector field with its parameters.
+pub trait AnyField {
+    fn state_size(&self) -> usize;
+    fn parameters(&self) -> Numbers<'_>;
+    fn parameters_mut(&mut self) -> NumbersMut<'_>;
+
+    /// f(t, y) at the given parameters, else the field's own.
+    fn evaluate(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyBuffer>>;
+
+    /// The transpose of f at (t, y), for w.
+    fn vjp(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        w: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyFieldVjp>>;
+
+    /// The solution, and the error if the solve failed on the way.
+    fn odeint(
+        &self,
+        start: Start<'_>,
+        options: Entries,
+        shared: Box<dyn AllReduce>,
+    ) -> Result<(Box<dyn AnySolution>, Option<Error>)>;
+
+    /// A solve that keeps what its gradient method needs.
+    fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>>;
+
+    fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>>;
+
+    /// A flow with a copy of this network.
+    fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>>;
+
+    /// A system with a copy of this network as its energy.
+    fn hamiltonian(&self, energy: Energy, structure: Structure, spacing: f64) -> Result<Box<dyn AnyField>>;
+
+    /// Has a flow draw its noise by a seed, for samples from `first_sample` on.
+    fn seed_noise(&mut self, seed: u64, first_sample: usize) -> Result<()>;
+
+    /// Gives a flow noise of the caller's, `[batch, features]`.
+    fn set_noise(&mut self, noise: &dyn Source) -> Result<()>;
+
+    /// H of each sample.
+    fn energy(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyBuffer>>;
+}
+
+/// The kinds of vector field.
+enum Kind<T: Real, F> {
+    Mlp(Mlp<T>),
+    Cnf(Cnf<T>),
+    Hamiltonian(Hamiltonian<T>),
+    Custom(Custom<T, F>),
+}
+
+/// A network by its architecture.
+pub fn mlp<F: RowField<f32> + RowField<f64> + 'static>(
+    dtype: Dtype,
+    architecture: Architecture,
+    seed: u64,
+) -> Result<Box<dyn AnyField>> {
+    Ok(match dtype {
+        Dtype::Float32 => Box::new(Kind::<f32, F>::Mlp(Mlp::new(architecture, seed)?)),
+        Dtype::Float64 => Box::new(Kind::<f64, F>::Mlp(Mlp::new(architecture, seed)?)),
+    })
+}
+
+/// A field behind callbacks.
+pub fn custom<F: RowField<f32> + RowField<f64> + 'static>(
+    dtype: Dtype,
+    state_size: usize,
+    parameters: &dyn Source,
+    field: F,
+) -> Result<Box<dyn AnyField>> {
+    Ok(match dtype {
+        Dtype::Float32 => Box::new(Kind::<f32, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
+        Dtype::Float64 => Box::new(Kind::<f64, F>::Custom(Custom::new(state_size, &copied(parameters)?, field)?)),
+    })
+}
+
+impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
+    fn field(&self) -> &dyn VectorField<T> {
+        match self {
+            Kind::Mlp(field) => field,
+            Kind::Cnf(field) => field,
+            Kind::Hamiltonian(field) => field,
+            Kind::Custom(field) => field,
+        }
+    }
+
+    fn field_mut(&mut self) -> &mut dyn VectorField<T> {
+        match self {
+            Kind::Mlp(field) => field,
+            Kind::Cnf(field) => field,
+            Kind::Hamiltonian(field) => field,
+            Kind::Custom(field) => field,
+        }
+    }
+
+    /// A copy of a network.
+    fn network(&self, argument: &'static str) -> Result<Mlp<T>> {
+        match self {
+            Kind::Mlp(mlp) => mlp.duplicate(),
+            _ => Err(Error::option(argument, "a network, from mlp", "another field")),
+        }
+    }
+
+    fn flow(&mut self) -> Result<&mut Cnf<T>> {
+        match self {
+            Kind::Cnf(cnf) => Ok(cnf),
+            _ => Err(Error::option("field", "a flow, from cnf", "another field")),
+        }
+    }
+
+    /// Runs at the parameters given with a call, else at the field's own.
+    fn at<R>(&self, parameters: Option<&dyn Source>, body: impl FnOnce(&[T]) -> Result<R>) -> Result<R> {
+        let own = self.field().parameters();
+        let Some(given) = parameters else { return body(own) };
+        if given.len() != own.len() {
+            return Err(Error::shape("parameters", own.len(), given.len()));
+        }
+        body(&copied::<T>(given)?)
+    }
+}
+
+impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
+    fn state_size(&self) -> usize {
+        self.field().state_size()
+    }
+
+    fn parameters(&self) -> Numbers<'_> {
+        T::numbers(self.field().parameters())
+    }
+
+    fn parameters_mut(&mut self) -> NumbersMut<'_> {
+        T::numbers_mut(self.field_mut().parameters_mut())
+    }
+
+    fn evaluate(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyBuffer>> {
+        let y = copied::<T>(y)?;
+        self.at(parameters, |parameters| {
+            Ok(Box::new(field::evaluate(self.field(), parameters, t, rows(&y, batch)?)?) as Box<dyn AnyBuffer>)
+        })
+    }
+
+    fn vjp(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        w: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyFieldVjp>> {
+        let (y, w) = (copied::<T>(y)?, copied::<T>(w)?);
+        self.at(parameters, |parameters| {
+            let pulled = field::vjp(self.field(), parameters, t, rows(&y, batch)?, rows(&w, batch)?)?;
+            Ok(Box::new(pulled) as Box<dyn AnyFieldVjp>)
+        })
+    }
+
+    fn odeint(
+        &self,
+        start: Start<'_>,
+        options: Entries,
+        shared: Box<dyn AllReduce>,
+    ) -> Result<(Box<dyn AnySolution>, Option<Error>)> {
+        let (options, _) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let (solution, failure) = odeint_shared(self.field(), rows(&y0, start.batch)?, &times, &options, shared)?;
+        Ok((Box::new(solution), failure))
+    }
+
+    fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>> {
+        let (options, gradient) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let recorded = vjp_shared(self.field(), rows(&y0, start.batch)?, &times, &options, &gradient, shared)?;
+        Ok(Box::new(recorded))
+    }
+
+    fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>> {
+        let parameters = self.field().parameters().len();
+        Ok(Box::new(Optimizer::<T>::new(rule, learning_rate, weight_decay, parameters)?))
+    }
+
+    fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>> {
+        let network = self.network("network")?;
+        Ok(Box::new(Kind::<T, F>::Cnf(Cnf::new(network, trace, kinetic, jacobian, seed)?)))
+    }
+
+    fn hamiltonian(&self, energy: Energy, structure: Structure, spacing: f64) -> Result<Box<dyn AnyField>> {
+        let network = self.network("energy")?;
+        Ok(Box::new(Kind::<T, F>::Hamiltonian(Hamiltonian::new(network, energy, structure, spacing)?)))
+    }
+
+    fn seed_noise(&mut self, seed: u64, first_sample: usize) -> Result<()> {
+        let flow = self.flow()?;
+        (flow.seed, flow.first_sample) = (seed, first_sample);
+        flow.set_noise(None)
+    }
+
+    fn set_noise(&mut self, noise: &dyn Source) -> Result<()> {
+        self.flow()?.set_noise(Some(&copied::<T>(noise)?))
+    }
+
+    fn energy(
+        &self,
+        t: f64,
+        y: &dyn Source,
+        batch: usize,
+        parameters: Option<&dyn Source>,
+    ) -> Result<Box<dyn AnyBuffer>> {
+        let Kind::Hamiltonian(system) = self else {
+            return Err(Error::option("field", "a system with an energy, from hamiltonian", "another field"));
+        };
+        let y = copied::<T>(y)?;
+        self.at(parameters, |parameters| {
+            Ok(Box::new(system.energy(parameters, t, rows(&y, batch)?)?) as Box<dyn AnyBuffer>)
+        })
+    }
+}
+
+/// What a field's transpose gives.
+pub trait AnyFieldVjp {
+    fn y(&self) -> Numbers<'_>;
+    fn parameters(&self) -> Numbers<'_>;
+    fn t(&self) -> Option<f64>;
+}
+
+impl<T: Erased> AnyFieldVjp for FieldVjp<T> {
+    fn y(&self) -> Numbers<'_> {
+        T::numbers(&self.y)
+    }
+
+    fn parameters(&self) -> Numbers<'_> {
+        T::numbers(&self.parameters)
+    }
+
+    fn t(&self) -> Option<f64> {
+        self.t
+    }
+}
+
+/// A solution at the output times.
+pub trait AnySolution {
+    fn y(&self) -> Numbers<'_>;
+    /// How many of the times were reached.
+    fn reached(&self) -> usize;
+    /// Of a solve that failed, the last good state.
+    fn last_state(&self) -> Option<Numbers<'_>>;
+    fn stats(&self) -> (&Stats, &Bytes);
+}
+
+impl<T: Erased> AnySolution for Solution<T> {
+    fn y(&self) -> Numbers<'_> {
+        T::numbers(self.flat())
+    }
+
+    fn reached(&self) -> usize {
+        Solution::y(self).shape()[0]
+    }
+
+    fn last_state(&self) -> Option<Numbers<'_>> {
+        Solution::last_state(self).and_then(|state| state.to_slice()).map(T::numbers)
+    }
+
+    fn stats(&self) -> (&Stats, &Bytes) {
+        (&self.stats, &self.peak)
+    }
+}
+
+/// A solve with what its gradients need.
+pub trait AnyTrajectory {
+    fn solution(&self) -> &dyn AnySolution;
+    /// The gradient for ∂L/∂y, `[times, batch, state]`.
+    fn pullback(&mut self, cotangent: &dyn Source) -> Result<Box<dyn AnyGradient>>;
+}
+
+impl<T: Erased> AnyTrajectory for Trajectory<T> {
+    fn solution(&self) -> &dyn AnySolution {
+        &self.solution
+    }
+
+    fn pullback(&mut self, cotangent: &dyn Source) -> Result<Box<dyn AnyGradient>> {
+        let expected = self.solution.flat().len();
+        if cotangent.len() != expected {
+            return Err(Error::shape("cotangent", expected, cotangent.len()));
+        }
+        let gradient = self.pullback_from(&mut |output, rows| {
+            T::copy(cotangent, output * rows.len(), rows);
+            Ok(())
+        })?;
+        Ok(Box::new(gradient))
+    }
+}
+
+/// A gradient.
+pub trait AnyGradient {
+    fn y0(&self) -> Numbers<'_>;
+    fn parameters(&self) -> Numbers<'_>;
+    fn times(&self) -> Option<&[f64]>;
+    fn stats(&self) -> &GradientStats;
+}
+
+impl<T: Erased> AnyGradient for Gradient<T> {
+    fn y0(&self) -> Numbers<'_> {
+        T::numbers(Gradient::y0(self).to_slice().expect("row-major"))
+    }
+
+    fn parameters(&self) -> Numbers<'_> {
+        T::numbers(Gradient::parameters(self))
+    }
+
+    fn times(&self) -> Option<&[f64]> {
+        self.times.as_deref()
+    }
+
+    fn stats(&self) -> &GradientStats {
+        &self.stats
+    }
+}
+
+/// An optimizer of a field's parameters.
+pub trait AnyOptimizer {
+    fn step(&mut self, field: &mut dyn AnyField, gradient: &dyn Source) -> Result<()>;
+    fn learning_rate(&self) -> f64;
+    fn set_learning_rate(&mut self, rate: f64);
+    fn steps(&self) -> u64;
+    fn set_steps(&mut self, steps: u64);
+    fn state(&self) -> Numbers<'_>;
+}
+
+impl<T: Erased> AnyOptimizer for Optimizer<T> {
+    fn step(&mut self, field: &mut dyn AnyField, gradient: &dyn Source) -> Result<()> {
+        let gradient = copied(gradient)?;
+        let parameters = T::own(field.parameters_mut())
+            .ok_or_else(|| Error::option("field", format!("one of {}, as the optimizer", T::DTYPE), "another"))?;
+        Optimizer::step(self, parameters, &gradient)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        self.learning_rate
+    }
+
+    fn set_learning_rate(&mut self, rate: f64) {
+        self.learning_rate = rate;
+    }
+
+    fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
+    fn state(&self) -> Numbers<'_> {
+        T::numbers(Optimizer::state(self))
+    }
+}
+
+/// How noise is drawn, by name.
+pub fn trace(trace: &str, noise: &str) -> Trace {
+    let noise = if noise == "gaussian" { Noise::Gaussian } else { Noise::Rademacher };
+    if trace == "exact" { Trace::Exact } else { Trace::Hutchinson(noise) }
+}

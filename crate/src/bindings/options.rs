@@ -1,0 +1,180 @@
+//! Options by the names of the public API, as one object. A name that is not known is an error here too.
+
+use crate::control::Controller;
+use crate::error::{Error, Result};
+use crate::gradient::{DEFAULT_BUDGET, GradientMethod};
+use crate::kernel::real::Real;
+use crate::solve::{Options, Output, Steps, Summation};
+use crate::stepper::Method;
+use crate::tableau::METHODS;
+
+/// The value of an option.
+pub enum Value {
+    Number(f64),
+    Text(String),
+    Flag(bool),
+    Object(Entries),
+}
+
+/// Names and values.
+pub type Entries = Vec<(String, Value)>;
+
+/// The gradients by name.
+pub const GRADIENTS: [&str; 6] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
+
+/// In float32 the default relative tolerance, in units of ε: what is left of the precision after some hundred steps.
+const DEFAULT_RTOL: f64 = 100.0;
+
+/// How to solve, and by which method to take the gradient.
+pub fn read<T: Real>(entries: Entries) -> Result<(Options, GradientMethod)> {
+    let [mut gradient, mut budget, mut adjoint] = [None, None, None];
+    let mut solve = Vec::new();
+    for (name, value) in entries {
+        match name.as_str() {
+            "gradient" => gradient = Some(value),
+            "memoryBudget" => budget = Some(value),
+            "adjoint" => adjoint = Some(value),
+            _ => solve.push((name, value)),
+        }
+    }
+    let mut options = Options::new(Method::named("dopri5").expect("a known method"));
+    if T::DTYPE == "float32" {
+        options.rtol = DEFAULT_RTOL * T::epsilon().wide();
+    }
+    set_all(&mut options, solve)?;
+    let budget = budget.map_or(Ok(DEFAULT_BUDGET), |value| Ok(number("memoryBudget", &value)? as usize))?;
+    let gradient = match gradient.as_ref().map_or(Ok("auto"), |value| text("gradient", value))? {
+        "auto" => GradientMethod::Auto { budget },
+        "symplectic" => GradientMethod::Symplectic,
+        "backprop" => GradientMethod::Backprop,
+        "baseline" => GradientMethod::Baseline,
+        "aca" => GradientMethod::Aca,
+        "adjoint" => GradientMethod::Adjoint(Box::new(backward(&options, adjoint)?)),
+        other => return Err(Error::option("gradient", GRADIENTS.join(", "), other)),
+    };
+    Ok((options, gradient))
+}
+
+/// The options of the continuous adjoint: the solve's own, but for what is given.
+fn backward(solve: &Options, given: Option<Value>) -> Result<Options> {
+    let mut options = solve.clone();
+    match given {
+        None => {}
+        Some(Value::Object(entries)) => {
+            if entries.iter().any(|(name, _)| name == "steps" || name == "stepSize") {
+                options.steps = Steps::Automatic;
+            }
+            set_all(&mut options, entries)?;
+        }
+        Some(_) => return Err(Error::option("adjoint", "an object", "something else")),
+    }
+    Ok(options)
+}
+
+fn set_all(options: &mut Options, entries: Entries) -> Result<()> {
+    entries.into_iter().try_for_each(|(name, value)| set(options, &name, &value))
+}
+
+fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
+    match name {
+        "method" => {
+            let given = text("method", value)?;
+            let names = || METHODS.map(|method| method.name).join(", ");
+            options.method = Method::named(given).ok_or_else(|| Error::option("method", names(), given))?;
+        }
+        "rtol" => options.rtol = number("rtol", value)?,
+        "atol" => options.atol = number("atol", value)?,
+        "firstStep" => options.first_step = Some(number("firstStep", value)?),
+        "minStep" => options.min_step = number("minStep", value)?,
+        "maxStep" => options.max_step = number("maxStep", value)?,
+        "maxSteps" => options.max_steps = number("maxSteps", value)? as usize,
+        "safety" => options.safety = number("safety", value)?,
+        "minFactor" => options.min_factor = number("minFactor", value)?,
+        "maxFactor" => options.max_factor = number("maxFactor", value)?,
+        "steps" => options.steps = Steps::PerInterval(number("steps", value)? as usize),
+        "stepSize" => options.steps = Steps::AtMost(number("stepSize", value)?),
+        "output" => {
+            options.output =
+                Some(choice("output", value, &[("land", Output::Land), ("interpolate", Output::Interpolate)])?);
+        }
+        "controller" => {
+            let choices = [("standard", Controller::Standard), ("torchdiffeq", Controller::Torchdiffeq)];
+            options.controller = choice("controller", value, &choices)?;
+        }
+        "summation" => {
+            let choices = [
+                ("compensated", Summation::Compensated),
+                ("gradient", Summation::Gradient),
+                ("plain", Summation::Plain),
+            ];
+            options.summation = choice("summation", value, &choices)?;
+        }
+        "norm" => options.seminorm = choice("norm", value, &[("full", false), ("seminorm", true)])?,
+        "timeGradients" => match value {
+            Value::Flag(flag) => options.time_gradients = *flag,
+            _ => return Err(Error::option("timeGradients", "true or false", "something else")),
+        },
+        _ => return Err(Error::option("options", "known names", name)),
+    }
+    Ok(())
+}
+
+fn number(name: &'static str, value: &Value) -> Result<f64> {
+    match value {
+        Value::Number(number) => Ok(*number),
+        _ => Err(Error::option(name, "a number", "something else")),
+    }
+}
+
+fn text<'a>(name: &'static str, value: &'a Value) -> Result<&'a str> {
+    match value {
+        Value::Text(text) => Ok(text),
+        _ => Err(Error::option(name, "a text", "something else")),
+    }
+}
+
+fn choice<C: Copy>(name: &'static str, value: &Value, choices: &[(&str, C)]) -> Result<C> {
+    let given = text(name, value)?;
+    let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let found = choices.iter().find(|(name, _)| *name == given);
+    found.map(|(_, choice)| *choice).ok_or_else(|| Error::option(name, names(), given))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(name: &str, value: Value) -> Result<(Options, GradientMethod)> {
+        read::<f32>(vec![(name.into(), value)])
+    }
+
+    #[test]
+    fn what_is_not_known_is_an_error() {
+        assert_eq!(one("rtoll", Value::Number(1.0)).unwrap_err().code(), "OPTION");
+        assert_eq!(one("rtol", Value::Text("1".into())).unwrap_err().code(), "OPTION");
+        assert_eq!(one("method", Value::Text("rk5".into())).unwrap_err().code(), "OPTION");
+        assert_eq!(one("output", Value::Text("dense".into())).unwrap_err().code(), "OPTION");
+        let adjoint = vec![("gradient".into(), Value::Text("adjoint".into())), ("adjoint".into(), Value::Flag(true))];
+        assert_eq!(read::<f64>(adjoint).unwrap_err().code(), "OPTION");
+    }
+
+    #[test]
+    fn the_adjoint_has_the_options_of_the_solve_but_for_its_own() {
+        let own = Value::Object(vec![
+            ("rtol".into(), Value::Number(1e-3)),
+            ("stepSize".into(), Value::Number(0.5)),
+            ("norm".into(), Value::Text("seminorm".into())),
+        ]);
+        let entries = vec![
+            ("steps".into(), Value::Number(3.0)),
+            ("atol".into(), Value::Number(1e-4)),
+            ("gradient".into(), Value::Text("adjoint".into())),
+            ("adjoint".into(), own),
+        ];
+        let (solve, gradient) = read::<f64>(entries).unwrap();
+        let GradientMethod::Adjoint(backward) = gradient else { panic!("the adjoint was asked for") };
+        assert_eq!((solve.steps, solve.rtol, solve.seminorm), (Steps::PerInterval(3), 1e-6, false));
+        assert_eq!((backward.steps, backward.rtol, backward.atol), (Steps::AtMost(0.5), 1e-3, 1e-4));
+        assert!(backward.seminorm);
+    }
+}

@@ -1,0 +1,250 @@
+//! What JavaScript calls: thin, typed by name, without numerics. The TypeScript facade validates before it calls.
+//!
+//! Inputs come as handles of typed arrays and are copied into memory that is asked for with care; results stay here and
+//! are read through pointers, so that no JavaScript allocation fails in the middle of a Rust call.
+
+mod field;
+mod results;
+mod tensors;
+mod training;
+
+use js_sys::{Array, Float32Array, Float64Array, Object, Reflect};
+use ndarray::{ArrayView2, ArrayViewMut2};
+use wasm_bindgen::prelude::*;
+
+use super::handles::{Dtype, Source};
+use super::options::{Entries, Value};
+use crate::control::{AllReduce, Whole};
+use crate::error::{Error, Result};
+use crate::field::custom::RowField;
+use crate::gradient::GradientStats;
+use crate::kernel::real::Real;
+use crate::memory::{Bytes, Purpose, live_bytes, reserve};
+use crate::solve::Stats;
+
+type JsResult<T> = std::result::Result<T, JsValue>;
+
+/// A typed array; which one, the dtype of the field says.
+struct JsSource<'a>(&'a JsValue);
+
+impl Source for JsSource<'_> {
+    fn len(&self) -> usize {
+        // Both kinds have their length in the same place.
+        self.0.unchecked_ref::<Float64Array>().length() as usize
+    }
+
+    fn copy_f32(&self, start: usize, to: &mut [f32]) {
+        let end = (start + to.len()) as u32;
+        self.0.unchecked_ref::<Float32Array>().subarray(start as u32, end).copy_to(to);
+    }
+
+    fn copy_f64(&self, start: usize, to: &mut [f64]) {
+        let end = (start + to.len()) as u32;
+        self.0.unchecked_ref::<Float64Array>().subarray(start as u32, end).copy_to(to);
+    }
+}
+
+/// An array that may be left out.
+fn optional<'a>(source: &'a JsSource<'a>) -> Option<&'a dyn Source> {
+    (!source.0.is_undefined()).then_some(source as &dyn Source)
+}
+
+/// The names and values of a plain object.
+fn entries(object: &JsValue) -> Entries {
+    let pairs = Object::entries(object.unchecked_ref::<Object>());
+    let entry = |pair: JsValue| {
+        let pair: Array = pair.unchecked_into();
+        let value = pair.get(1);
+        let value = match (value.as_f64(), value.as_string(), value.as_bool()) {
+            (Some(number), ..) => Value::Number(number),
+            (_, Some(text), _) => Value::Text(text),
+            (.., Some(flag)) => Value::Flag(flag),
+            _ => Value::Object(entries(&value)),
+        };
+        (pair.get(0).as_string().unwrap_or_default(), value)
+    };
+    pairs.iter().map(entry).collect()
+}
+
+fn set(object: &Object, key: &str, value: impl Into<JsValue>) {
+    // A plain object takes any property.
+    let _ = Reflect::set(object, &key.into(), &value.into());
+}
+
+/// The error as a plain object: `{ code, message, argument?, t?, h?, steps?, evaluations?, bytes? }`.
+fn thrown(error: Error) -> JsValue {
+    let object = Object::new();
+    set(&object, "code", error.code());
+    set(&object, "message", error.to_string());
+    match &error {
+        Error::Shape { argument, expected, given } | Error::Option { argument, expected, given } => {
+            set(&object, "argument", *argument);
+            set(&object, "expected", &**expected);
+            set(&object, "given", &**given);
+        }
+        Error::NonFiniteInput { argument, .. } => set(&object, "argument", *argument),
+        Error::NonFiniteResult { result, .. } => set(&object, "argument", *result),
+        Error::OutOfMemory { bytes, .. } => set(&object, "bytes", *bytes as f64),
+        Error::Budget { given, least } => {
+            set(&object, "argument", "memoryBudget");
+            set(&object, "expected", format!("at least {least} bytes"));
+            set(&object, "given", given.to_string());
+            set(&object, "bytes", *least as f64);
+        }
+        _ => {}
+    }
+    if let Some(progress) = error.progress() {
+        set(&object, "t", progress.t);
+        set(&object, "h", progress.h);
+        set(&object, "steps", progress.steps as f64);
+        set(&object, "evaluations", progress.evaluations as f64);
+    }
+    object.into()
+}
+
+fn bytes_object(bytes: &Bytes) -> Object {
+    let object = Object::new();
+    set(&object, "total", bytes.total() as f64);
+    for purpose in Purpose::ALL {
+        set(&object, purpose.name(), bytes.of(purpose) as f64);
+    }
+    object
+}
+
+fn stats_object((stats, peak): (&Stats, &Bytes)) -> JsValue {
+    let object = Object::new();
+    set(&object, "accepted", stats.accepted as f64);
+    set(&object, "rejected", stats.rejected as f64);
+    set(&object, "evaluations", stats.evaluations as f64);
+    set(&object, "firstStep", stats.first_step);
+    set(&object, "lastStep", stats.last_step);
+    set(&object, "rtol", stats.rtol);
+    set(&object, "rtolClamped", stats.rtol_clamped);
+    set(&object, "peakBytes", bytes_object(peak));
+    object.into()
+}
+
+fn gradient_stats_object(stats: &GradientStats) -> JsValue {
+    let object = Object::new();
+    set(&object, "evaluations", stats.evaluations as f64);
+    set(&object, "vjps", stats.vjps as f64);
+    set(&object, "backwardSteps", stats.backward_steps as f64);
+    let retention = Object::new();
+    set(&retention, "tapes", stats.retention.tapes as f64);
+    set(&retention, "stages", stats.retention.stages as f64);
+    set(&retention, "states", stats.retention.states as f64);
+    set(&retention, "checkpoints", stats.retention.checkpoints as f64);
+    set(&retention, "stepTapes", stats.retention.step_tapes);
+    set(&object, "retention", retention);
+    set(&object, "peakBytes", bytes_object(&stats.peak));
+    object.into()
+}
+
+/// Bytes in all buffers of all solves and fields that are alive.
+#[wasm_bindgen(js_name = liveBytes)]
+pub fn live() -> f64 {
+    live_bytes() as f64
+}
+
+/// Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
+#[wasm_bindgen(js_name = ensureReserve)]
+pub fn ensure_reserve() -> bool {
+    reserve::ensure()
+}
+
+/// Whether so many bytes could be had now, the reserve left alone: asked before texts and lists cross, whose memory nobody checks.
+#[wasm_bindgen(js_name = hasRoom)]
+pub fn has_room(bytes: usize) -> bool {
+    reserve::fallible(|| Vec::<u8>::new().try_reserve_exact(bytes)).is_ok()
+}
+
+/// Floating-point operations that the micro-kernel has done on operands in the first-level cache; the caller takes the time.
+#[wasm_bindgen(js_name = kernelPeak)]
+pub fn kernel_peak(dtype: &str, repeats: usize) -> JsResult<f64> {
+    let done = match Dtype::named(dtype).map_err(thrown)? {
+        Dtype::Float32 => crate::kernel_peak::<f32>(repeats),
+        Dtype::Float64 => crate::kernel_peak::<f64>(repeats),
+    };
+    done.map_err(thrown)
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// A vector field in JavaScript; y, w, dy, dparameters and parameters are pointers to row-major arrays.
+    pub type Callbacks;
+
+    /// False if the user's function failed.
+    #[wasm_bindgen(method)]
+    fn evaluate(this: &Callbacks, t: f64, y: usize, batch: usize, parameters: usize, dy: usize) -> bool;
+
+    /// The cotangent of t, undefined where it is not known, null if the user's function failed.
+    #[wasm_bindgen(method)]
+    #[allow(clippy::too_many_arguments)]
+    fn vjp(
+        this: &Callbacks,
+        t: f64,
+        y: usize,
+        w: usize,
+        batch: usize,
+        parameters: usize,
+        dy: usize,
+        dparameters: usize,
+    ) -> JsValue;
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// The sums that the parts of a batch form together, in JavaScript.
+    pub type JsAllReduce;
+
+    /// Samples of the whole batch.
+    #[wasm_bindgen(method, getter)]
+    fn samples(this: &JsAllReduce) -> usize;
+
+    /// The sum over all panels, of which this many are at the pointer; undefined if another part has failed.
+    #[wasm_bindgen(method)]
+    fn sum(this: &JsAllReduce, sums: usize, panels: usize) -> Option<f64>;
+}
+
+impl AllReduce for JsAllReduce {
+    fn samples(&self, _own: usize) -> usize {
+        self.samples()
+    }
+
+    fn sum(&mut self, sums: &[f64]) -> Result<f64> {
+        JsAllReduce::sum(self, sums.as_ptr() as usize, sums.len()).ok_or(Error::Callback)
+    }
+}
+
+/// With whom the steps of a batch are shared, if with anybody.
+fn shared(all_reduce: Option<JsAllReduce>) -> Box<dyn AllReduce> {
+    match all_reduce {
+        Some(all_reduce) => Box::new(all_reduce),
+        None => Box::new(Whole),
+    }
+}
+
+impl<T: Real> RowField<T> for Callbacks {
+    fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], mut dy: ArrayViewMut2<'_, T>) -> Result<()> {
+        let (y_at, dy_at) = (y.as_ptr() as usize, dy.as_mut_ptr() as usize);
+        match self.evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at) {
+            true => Ok(()),
+            false => Err(Error::Callback),
+        }
+    }
+
+    fn vjp(
+        &self,
+        t: f64,
+        y: ArrayView2<'_, T>,
+        w: ArrayView2<'_, T>,
+        parameters: &[T],
+        mut dy: ArrayViewMut2<'_, T>,
+        dparameters: &mut [T],
+    ) -> Result<Option<f64>> {
+        let (y_at, w_at, dy_at) = (y.as_ptr() as usize, w.as_ptr() as usize, dy.as_mut_ptr() as usize);
+        let dparameters = dparameters.as_mut_ptr() as usize;
+        let time = self.vjp(t, y_at, w_at, y.nrows(), parameters.as_ptr() as usize, dy_at, dparameters);
+        if time.is_null() { Err(Error::Callback) } else { Ok(time.as_f64()) }
+    }
+}

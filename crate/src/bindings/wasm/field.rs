@@ -1,0 +1,162 @@
+//! Vector fields.
+
+use js_sys::{Array, Object};
+use wasm_bindgen::prelude::*;
+
+use super::results::{FieldPull, NumbersHandle, Recorded, Solved};
+use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, shared, thrown};
+use crate::bindings::handles::{self, AnyField, Dtype, Start};
+use crate::error::Error;
+use crate::field::hamiltonian::{Energy, Structure};
+use crate::network::{Activation, Architecture, Time};
+
+/// A vector field with its parameters.
+#[wasm_bindgen]
+pub struct Field {
+    pub(super) field: Box<dyn AnyField>,
+    layers: Array,
+}
+
+#[wasm_bindgen]
+impl Field {
+    pub fn mlp(dtype: &str, widths: Vec<u32>, activation: &str, time: &str, bias: bool, seed: f64) -> JsResult<Field> {
+        let dtype = Dtype::named(dtype).map_err(thrown)?;
+        let named = |argument, names: String, given: &str| thrown(Error::option(argument, names, given));
+        let activations = Activation::ALL.map(Activation::name).join(", ");
+        let architecture = Architecture {
+            widths: widths.into_iter().map(|width| width as usize).collect(),
+            activation: Activation::named(activation).ok_or_else(|| named("activation", activations, activation))?,
+            time: Time::named(time).ok_or_else(|| named("time", Time::ALL.map(Time::name).join(", "), time))?,
+            bias,
+        };
+        architecture.check().map_err(thrown)?;
+        let layers = architecture.entries().into_iter().map(|entries| {
+            let layer = Object::new();
+            for entry in entries {
+                let place = Object::new();
+                set(&place, "offset", entry.offset as f64);
+                set(&place, "shape", entry.shape.iter().map(|&side| JsValue::from(side as f64)).collect::<Array>());
+                set(&layer, entry.name, place);
+            }
+            JsValue::from(layer)
+        });
+        let layers = layers.collect();
+        let field = handles::mlp::<Callbacks>(dtype, architecture, seed as u64).map_err(thrown)?;
+        Ok(Field { field, layers })
+    }
+
+    pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
+        let dtype = Dtype::named(dtype).map_err(thrown)?;
+        let field = handles::custom(dtype, state_size, &JsSource(parameters), callbacks).map_err(thrown)?;
+        Ok(Field { field, layers: Array::new() })
+    }
+
+    /// A flow with a copy of a network; `noise` is `rademacher` or `gaussian`, heeded where `trace` is `hutchinson`.
+    pub fn cnf(network: &Field, trace: &str, noise: &str, kinetic: bool, jacobian: bool, seed: f64) -> JsResult<Field> {
+        let trace = handles::trace(trace, noise);
+        let field = network.field.cnf(trace, kinetic, jacobian, seed as u64).map_err(thrown)?;
+        Ok(Field { field, layers: network.layers.clone() })
+    }
+
+    /// A system with a copy of a network as its energy: of the whole state, or where `points` is positive a density on a grid.
+    /// `structure` is a name, or empty where `matrix` (a Float64Array) is given.
+    pub fn hamiltonian(
+        network: &Field,
+        structure: &str,
+        matrix: &JsValue,
+        points: usize,
+        spacing: f64,
+    ) -> JsResult<Field> {
+        let structure = match structure {
+            "canonical" => Structure::Canonical,
+            "dx" => Structure::Dx,
+            "laplacian" => Structure::Laplacian,
+            _ => Structure::Matrix(handles::copied::<f64>(&JsSource(matrix)).map_err(thrown)?.to_vec()),
+        };
+        let energy = if points > 0 { Energy::Density { points } } else { Energy::Whole };
+        let field = network.field.hamiltonian(energy, structure, spacing).map_err(thrown)?;
+        Ok(Field { field, layers: network.layers.clone() })
+    }
+
+    /// `[{ weight: { offset, shape }, … }]`, empty for a custom field.
+    #[wasm_bindgen(getter)]
+    pub fn layers(&self) -> Array {
+        self.layers.clone()
+    }
+
+    #[wasm_bindgen(getter, js_name = stateSize)]
+    pub fn state_size(&self) -> usize {
+        self.field.state_size()
+    }
+
+    #[wasm_bindgen(getter, js_name = parametersPointer)]
+    pub fn parameters_pointer(&self) -> usize {
+        self.field.parameters().pointer()
+    }
+
+    #[wasm_bindgen(getter, js_name = parametersLength)]
+    pub fn parameters_length(&self) -> usize {
+        self.field.parameters().len()
+    }
+
+    /// f(t, y) at the given parameters, else the field's own.
+    pub fn evaluate(&self, t: f64, y: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<NumbersHandle> {
+        let parameters = JsSource(parameters);
+        let slope = self.field.evaluate(t, &JsSource(y), batch, optional(&parameters));
+        slope.map(NumbersHandle).map_err(thrown)
+    }
+
+    /// The transpose of f at (t, y).
+    pub fn vjp(&self, t: f64, y: &JsValue, w: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<FieldPull> {
+        let parameters = JsSource(parameters);
+        let pulled = self.field.vjp(t, &JsSource(y), &JsSource(w), batch, optional(&parameters));
+        pulled.map(FieldPull).map_err(thrown)
+    }
+
+    /// The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
+    /// names of the public API; the norms of its steps may be shared with other parts of a batch.
+    pub fn odeint(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        options: &JsValue,
+        all_reduce: Option<JsAllReduce>,
+    ) -> JsResult<Solved> {
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times) };
+        let (solution, error) = self.field.odeint(start, entries(options), shared(all_reduce)).map_err(thrown)?;
+        Ok(Solved { solution, error })
+    }
+
+    /// A solve that keeps what the gradient method needs; otherwise as `odeint`.
+    pub fn record(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        options: &JsValue,
+        all_reduce: Option<JsAllReduce>,
+    ) -> JsResult<Recorded> {
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times) };
+        self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
+    }
+
+    /// What noise a flow draws: of which seed, and for samples from which on.
+    #[wasm_bindgen(js_name = seedNoise)]
+    pub fn seed_noise(&mut self, seed: f64, first_sample: usize) -> JsResult<()> {
+        self.field.seed_noise(seed as u64, first_sample).map_err(thrown)
+    }
+
+    /// Noise of the caller's, `[batch, features]`.
+    #[wasm_bindgen(js_name = setNoise)]
+    pub fn set_noise(&mut self, noise: &JsValue) -> JsResult<()> {
+        self.field.set_noise(&JsSource(noise)).map_err(thrown)
+    }
+
+    /// H of each sample at the given parameters, else the field's own.
+    pub fn energy(&self, t: f64, y: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<NumbersHandle> {
+        let parameters = JsSource(parameters);
+        let energy = self.field.energy(t, &JsSource(y), batch, optional(&parameters));
+        energy.map(NumbersHandle).map_err(thrown)
+    }
+}

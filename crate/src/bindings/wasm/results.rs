@@ -1,0 +1,133 @@
+//! What calls return: handles of memory that stays here until freed, read through pointers.
+
+use wasm_bindgen::prelude::*;
+
+use super::{JsResult, JsSource, gradient_stats_object, stats_object, thrown};
+use crate::bindings::handles::{AnyBuffer, AnyFieldVjp, AnyGradient, AnySolution, AnyTrajectory};
+use crate::error::Error;
+
+/// An array that stays in WASM memory until freed.
+#[wasm_bindgen(js_name = Numbers)]
+pub struct NumbersHandle(pub(super) Box<dyn AnyBuffer>);
+
+#[wasm_bindgen(js_class = Numbers)]
+impl NumbersHandle {
+    #[wasm_bindgen(getter)]
+    pub fn pointer(&self) -> usize {
+        self.0.numbers().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn length(&self) -> usize {
+        self.0.numbers().len()
+    }
+}
+
+/// What a field's transpose gives.
+#[wasm_bindgen]
+pub struct FieldPull(pub(super) Box<dyn AnyFieldVjp>);
+
+#[wasm_bindgen]
+impl FieldPull {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.y().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> usize {
+        self.0.parameters().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn t(&self) -> Option<f64> {
+        self.0.t()
+    }
+}
+
+/// A solution, and why it ends early if it does.
+#[wasm_bindgen]
+pub struct Solved {
+    pub(super) solution: Box<dyn AnySolution>,
+    pub(super) error: Option<Error>,
+}
+
+#[wasm_bindgen]
+impl Solved {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.solution.y().pointer()
+    }
+
+    /// How many of the times were reached.
+    #[wasm_bindgen(getter)]
+    pub fn reached(&self) -> usize {
+        self.solution.reached()
+    }
+
+    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    #[wasm_bindgen(getter, js_name = lastState)]
+    pub fn last_state(&self) -> usize {
+        self.solution.last_state().map_or(0, |state| state.pointer())
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        stats_object(self.solution.stats())
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn error(&self) -> JsValue {
+        self.error.clone().map_or(JsValue::UNDEFINED, thrown)
+    }
+}
+
+/// A solve with what its gradients need.
+#[wasm_bindgen]
+pub struct Recorded(pub(super) Box<dyn AnyTrajectory>);
+
+#[wasm_bindgen]
+impl Recorded {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.solution().y().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        stats_object(self.0.solution().stats())
+    }
+
+    /// The gradient for ∂L/∂y, `[times, batch, state]`.
+    pub fn pullback(&mut self, cotangent: &JsValue) -> JsResult<Pulled> {
+        self.0.pullback(&JsSource(cotangent)).map(Pulled).map_err(thrown)
+    }
+}
+
+/// A gradient.
+#[wasm_bindgen]
+pub struct Pulled(pub(super) Box<dyn AnyGradient>);
+
+#[wasm_bindgen]
+impl Pulled {
+    #[wasm_bindgen(getter)]
+    pub fn y0(&self) -> usize {
+        self.0.y0().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn parameters(&self) -> usize {
+        self.0.parameters().pointer()
+    }
+
+    /// A pointer to the gradient of the times, zero where it is not known.
+    #[wasm_bindgen(getter)]
+    pub fn times(&self) -> usize {
+        self.0.times().map_or(0, |times| times.as_ptr() as usize)
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        gradient_stats_object(self.0.stats())
+    }
+}
