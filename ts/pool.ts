@@ -447,6 +447,14 @@ function added<D extends Dtype>(
   const [{ parameters, times, stats }] = pulled as [Gradient<D>];
   const sum = (i: number, of: (part: Gradient<D>) => ArrayLike<number> | undefined) =>
     pulled.reduce((sum, part) => sum + ((of(part) as ArrayLike<number>)[i] as number), 0);
+  const sums = {
+    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
+    times: times?.map((_, i) => sum(i, (part) => part.times)),
+  };
+  for (const numbers of [sums.parameters, sums.times ?? []]) {
+    const bad = numbers.findIndex((number) => !Number.isFinite(number));
+    if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
+  }
   return {
     y0: unite(
       pulled.map((part) => part.y0),
@@ -454,8 +462,7 @@ function added<D extends Dtype>(
       dtype,
       state,
     ),
-    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
-    times: times?.map((_, i) => sum(i, (part) => part.times)),
+    ...sums,
     stats: { ...stats, peakBytes: addBytes(pulled.map((part) => part.stats.peakBytes)), workers: parts.length },
   };
 }

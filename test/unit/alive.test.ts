@@ -40,7 +40,9 @@ test("solves that are not disposed of are told of once; those that are, never", 
 
 test("fields and optimizers too", () => {
   const made = Array.from({ length: 110 }, () => mlp({ widths: [1000, 1400, 1], seed: 1 }));
-  expect(warn.mock.calls.map(([text]) => text)).toEqual([expect.stringContaining("101 fields are alive and hold 535 MiB")]);
+  expect(warn.mock.calls.map(([text]) => text)).toEqual([
+    expect.stringContaining("101 fields are alive and hold 535 MiB"),
+  ]);
   const [field] = made as [(typeof made)[0]];
   for (const other of made.slice(1)) other.dispose();
   const optimizers = Array.from({ length: 110 }, () => adam(field));
