@@ -1,9 +1,21 @@
 // Vector fields: the multilayer perceptron, and those written in JavaScript.
 import type { Field as RustField } from "../wasm/bindings.js";
+import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, steady, view } from "./memory.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  batchOf,
+  checkLength,
+  constructors,
+  copyOut,
+  type Dtype,
+  steady,
+  view,
+} from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
-import { call, type Instance, instance, needRoom, release } from "./wasm.js";
+import { needStack } from "./stack.js";
+import { call, type Instance, instance, needRoom, outside, release } from "./wasm.js";
 
 /** Follows every layer of an mlp but the last; gelu is the exact one, elu has α = 1. */
 export type Activation = "tanh" | "softplus" | "silu" | "relu" | "sigmoid" | "gelu" | "sin" | "elu" | "identity";
@@ -146,9 +158,6 @@ export interface HamiltonianRecipe {
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
 
-/** How deep custom fields may evaluate each other, or themselves. */
-const MAX_DEPTH = 32;
-
 /** The one implementation of both kinds. */
 export class WasmField<D extends Dtype> implements Field<D> {
   #rust: RustField | undefined;
@@ -166,10 +175,12 @@ export class WasmField<D extends Dtype> implements Field<D> {
   ) {
     this.#wasm = wasm;
     this.#rust = rust;
+    alive.fields.add(this, rust.parametersLength * constructors[dtype].BYTES_PER_ELEMENT);
   }
 
   get parameters(): ArrayOf<D> {
     const { rust, wasm } = this.use();
+    needStack();
     const parameters = view(wasm, this.dtype, rust.parametersPointer, rust.parametersLength);
     owners.set(parameters, this);
     return parameters;
@@ -198,8 +209,8 @@ export class WasmField<D extends Dtype> implements Field<D> {
     const { rust, wasm, state, theta, batch } = this.#check(t, y, parameters);
     const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
-    const size = rust.parametersLength;
-    const result = call(wasm, () => rust.vjp(t, state, cotangent, batch, theta));
+    // Its own functions may dispose of the field.
+    const [size, result] = call(wasm, () => [rust.parametersLength, rust.vjp(t, state, cotangent, batch, theta)]);
     try {
       return {
         y: copyOut(wasm, this.dtype, result.y, state.length),
@@ -214,10 +225,6 @@ export class WasmField<D extends Dtype> implements Field<D> {
   #check(t: unknown, y: unknown, parameters: unknown) {
     const { rust, wasm } = this.use();
     if (typeof t !== "number") throw refused("OPTION", "t", "a number", describe(t));
-    if (wasm.callbacks > MAX_DEPTH) {
-      const message = `fields evaluate each other more than ${MAX_DEPTH} deep`;
-      throw new SymplecticAdjointError("REENTRANT", message);
-    }
     const state = steady(wasm, arrayOf("y", y, this.dtype));
     const theta = parameters === undefined ? undefined : steady(wasm, arrayOf("parameters", parameters, this.dtype));
     return { rust, wasm, state, theta, batch: batchOf("y", state, this.stateSize) };
@@ -238,8 +245,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   dispose(): void {
+    needStack();
     const rust = this.#rust;
     this.#rust = undefined;
+    alive.fields.remove(this);
     release(this.#wasm, rust);
   }
 
@@ -378,7 +387,7 @@ export function customField<D extends Dtype>(options: CustomOptions<D>) {
 function guarded<R>(wasm: Instance, failed: R, body: () => R): R {
   wasm.callbacks++;
   try {
-    return body();
+    return outside(body);
   } catch (value) {
     wasm.thrown = { value };
     return failed;

@@ -2,7 +2,7 @@
 import { describe, refused } from "./errors.js";
 import { useField } from "./fields.js";
 import { type Gradient, vjp } from "./gradient.js";
-import { type ArrayOf, arrayOf, batchOf, type Dtype } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, type Dtype, zeros } from "./memory.js";
 import type { CnfField } from "./models.js";
 import { odeint } from "./odeint.js";
 import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
@@ -113,7 +113,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
     const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
     const random = normals(numberOption("seed", seed, 0, "an integer, zero or more", natural));
     const { dtype } = this.blocks[0] as CnfField<D>;
-    const z = arrayLike(dtype, samples * this.features).map(random) as ArrayOf<D>;
+    const z = zeros(dtype, samples * this.features).map(random) as ArrayOf<D>;
     let state = this.#start(z);
     const [from, to] = this.#times;
     for (const block of [...this.blocks].reverse()) state = end(odeint(block, state, [to, from], options).y);
@@ -129,6 +129,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
   }
 
   async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
+    if (typeof pool?.vjp !== "function") throw refused("OPTION", "pool", "a pool, from parallel", describe(pool));
     const { weights, settings } = split(options);
     const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
     let step = steps.next();
@@ -174,7 +175,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
     const given = arrayOf("x", x, dtype);
     const batch = batchOf("x", given, this.features);
-    const state = arrayLike(dtype, batch * stateSize);
+    const state = zeros(dtype, batch * stateSize);
     for (let sample = 0; sample < batch; sample++) {
       const row = given.subarray(sample * this.features, (sample + 1) * this.features);
       state.set(row as never, sample * stateSize);
@@ -186,7 +187,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
   #positions(state: ArrayOf<D>): ArrayOf<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
     const batch = state.length / stateSize;
-    const x = arrayLike(dtype, batch * this.features);
+    const x = zeros(dtype, batch * this.features);
     return x.map(
       (_, i) => state[Math.floor(i / this.features) * stateSize + (i % this.features)] as number,
     ) as ArrayOf<D>;
@@ -195,13 +196,15 @@ class Blocks<D extends Dtype> implements Flow<D> {
   /** log p of what has come to a standard normal distribution: that of z there, less what log p has gained on the way. */
   #densities(state: ArrayOf<D>): ArrayOf<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
-    const densities = arrayLike(dtype, state.length / stateSize);
-    return densities.map((_, sample) => {
+    const densities = zeros(dtype, state.length / stateSize).map((_, sample) => {
       const row = state.subarray(sample * stateSize, (sample + 1) * stateSize);
       let squares = 0;
       for (let i = 0; i < this.features; i++) squares += (row[i] as number) ** 2;
       return -0.5 * (squares + this.features * Math.log(2 * Math.PI)) - (row[this.features] as number);
     }) as ArrayOf<D>;
+    const bad = densities.findIndex((density) => !Number.isFinite(density));
+    if (bad >= 0) throw refused("NON_FINITE", "log p", `a finite ${dtype}`, `${densities[bad]} for sample ${bad}`);
+    return densities;
   }
 
   /** The objective at the end, and its cotangent there. */
@@ -225,13 +228,17 @@ class Blocks<D extends Dtype> implements Flow<D> {
       value += (weight * number) / batch;
       return weight / batch;
     }) as ArrayOf<D>;
+    if (!Number.isFinite(value) || cotangent.some((number) => !Number.isFinite(number))) {
+      throw refused("NON_FINITE", "the objective", "a finite number with a finite cotangent", String(value));
+    }
     return { value, negativeLogDensity, cotangent };
   }
 }
 
 /** The weights of the regularisers, and the options of the solve. */
-function split({ kineticWeight, jacobianWeight, ...settings }: FlowGradientOptions) {
-  checkNames(settings, gradientNames);
+function split(options: FlowGradientOptions) {
+  checkNames(options, ["kineticWeight", "jacobianWeight", ...gradientNames]);
+  const { kineticWeight, jacobianWeight, ...settings } = options;
   const weight = (name: string, value: number | undefined) =>
     numberOption(
       name,
@@ -245,10 +252,6 @@ function split({ kineticWeight, jacobianWeight, ...settings }: FlowGradientOptio
     jacobian: weight("jacobianWeight", jacobianWeight),
   };
   return { weights, settings };
-}
-
-function arrayLike<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
-  return (dtype === "float32" ? new Float32Array(length) : new Float64Array(length)) as ArrayOf<D>;
 }
 
 /** The last of two output times. */

@@ -1,11 +1,25 @@
 import type { Recorded } from "../wasm/bindings.js";
+import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
 import type { Others } from "./meeting.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, kindOf, steady, timesOf } from "./memory.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  batchOf,
+  checkLength,
+  copyOut,
+  type Dtype,
+  kindOf,
+  steady,
+  timesOf,
+  weightsOf,
+  zeros,
+} from "./memory.js";
 import type { Bytes, Solution, SolveStats } from "./odeint.js";
 import { adjointOptions, DEFAULT_BUDGET, type GradientOptions, readOptions, solveOptions } from "./options.js";
-import { call, type Instance, release } from "./wasm.js";
+import { needStack } from "./stack.js";
+import { call, type Instance, outside, release } from "./wasm.js";
 
 /** What the solve has retained for its gradients. */
 export interface Retention {
@@ -77,6 +91,8 @@ export interface Vjp<D extends Dtype = Dtype> {
 
 /** A recorded solve in WebAssembly memory. */
 export class Recording<D extends Dtype> {
+  /** What it holds. */
+  readonly bytes: number;
   #recorded: Recorded | undefined;
   readonly #wasm: Instance;
   readonly #dtype: D;
@@ -92,15 +108,16 @@ export class Recording<D extends Dtype> {
     const batch = batchOf("y0", start, field.stateSize);
     this.#wasm = wasm;
     this.#dtype = field.dtype;
-    this.#parameters = rust.parametersLength;
     this.#shape = [ends.length, batch, field.stateSize];
     const { dtype } = field;
     const [forward, backward] = [solveOptions(wasm, dtype, settings), adjointOptions(wasm, dtype, settings)];
     try {
       const { gradient: method = "auto", memoryBudget = DEFAULT_BUDGET } = settings;
-      this.#recorded = call(wasm, () =>
-        rust.record(start, batch, ends, forward, method, memoryBudget, backward, others),
-      );
+      [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
+        const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
+        const recorded = rust.record(start, batch, ends, forward, method, memoryBudget, backward, others);
+        return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
+      });
     } finally {
       release(wasm, forward);
       release(wasm, backward);
@@ -108,6 +125,7 @@ export class Recording<D extends Dtype> {
   }
 
   solution(): Solution<D> {
+    needStack();
     const { y, stats } = this.#use();
     const [times, batch, state] = this.#shape;
     const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
@@ -141,8 +159,10 @@ export class Recording<D extends Dtype> {
   }
 
   dispose(): void {
+    needStack();
     const recorded = this.#recorded;
     this.#recorded = undefined;
+    alive.solves.remove(this);
     release(this.#wasm, recorded);
   }
 }
@@ -163,9 +183,11 @@ export function vjp<D extends Dtype>(
   options: GradientOptions = {},
 ): Vjp<D> {
   const recording = new Recording(field, y0, times, options);
+  const solution = firstOf(recording);
+  alive.solves.add(recording, recording.bytes);
   const dispose = () => recording.dispose();
   const pullback = Object.assign((cotangent: ArrayOf<D>) => recording.pullback(cotangent), { dispose });
-  const result = { solution: firstOf(recording), pullback, dispose };
+  const result = { solution, pullback, dispose };
   if (typeof Symbol.dispose === "symbol") {
     for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
   }
@@ -192,10 +214,12 @@ export interface LossAndCotangent<D extends Dtype> {
 
 /** What a loss has returned, checked. */
 export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
-  if (result === null || typeof result !== "object" || typeof result.value !== "number") {
+  const { value, cotangent } = result !== null && typeof result === "object" ? result : {};
+  if (typeof value !== "number" || cotangent === undefined) {
     throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
   }
-  return result;
+  if (!Number.isFinite(value)) throw refused("NON_FINITE", "loss's value", "a finite number", String(value));
+  return { value, cotangent };
 }
 
 /**
@@ -206,7 +230,8 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; gives L and ∂L/∂y.
  * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
- * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`; what the loss throws.
+ * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
+ * `REENTRANT` for a loss that calls itself without end; what the loss throws.
  */
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,
@@ -219,7 +244,7 @@ export function valueAndGrad<D extends Dtype>(
   const recording = new Recording(field, y0, times, options);
   try {
     const solution = recording.solution();
-    const { value, cotangent } = lossOf(loss(solution.y.slice() as ArrayOf<D>, [...solution.shape]));
+    const { value, cotangent } = lossOf(outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])));
     return { value, gradient: recording.pullback(cotangent), solution };
   } finally {
     recording.dispose();
@@ -231,7 +256,8 @@ export function valueAndGrad<D extends Dtype>(
  * the weighted mean.
  *
  * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss.
- * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask without any weight.
+ * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
+ * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
  */
 export function meanSquaredError<A extends Float32Array | Float64Array>(
   y: A,
@@ -239,25 +265,33 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   mask?: ArrayLike<number>,
 ): { value: number; cotangent: A } {
   const dtype = kindOf(y) === "Float64Array" ? "float64" : "float32";
-  arrayOf("y", y, dtype);
-  checkLength("target", arrayOf("target", target, dtype), y.length);
-  if (mask !== undefined) {
-    if (mask === null || typeof mask !== "object")
-      throw refused("DTYPE", "mask", "an array of numbers", describe(mask));
-    checkLength("mask", mask, y.length);
-  }
-  const weightOf = (i: number) => (mask ? Number(mask[i]) : 1);
-  let weights = 0;
-  for (let i = 0; i < y.length; i++) weights += weightOf(i);
-  if (!(weights > 0)) throw refused("OPTION", "mask", "at least one positive weight", "none");
-  const cotangent = y.slice() as A;
+  const [given, wanted] = [arrayOf("y", y, dtype), arrayOf("target", target, dtype)];
+  checkLength("target", wanted, given.length);
+  if (given.length === 0) throw refused("SHAPE", "y", "at least one number", "none");
+  const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
+  if (weights) checkLength("mask", weights, given.length);
+  const cotangent = zeros(dtype, given.length);
   let value = 0;
-  for (let i = 0; i < y.length; i++) {
-    const part = weightOf(i) / weights;
+  for (let i = 0; i < given.length; i++) {
+    const weight = weights ? (weights[i] as number) : 1;
     // An entry that does not count may well be missing, that is NaN.
-    const difference = part === 0 ? 0 : (y[i] as number) - (target[i] as number);
+    if (weight === 0) continue;
+    const part = weight / sum;
+    const difference = (given[i] as number) - (wanted[i] as number);
     value += part * difference * difference;
     cotangent[i] = 2 * part * difference;
+    if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
   }
-  return { value, cotangent };
+  return { value, cotangent: cotangent as A };
+}
+
+/** Why a mean of squares is not finite at an index. */
+function notFinite(y: ArrayLike<number>, target: ArrayLike<number>, i: number): SymplecticAdjointError {
+  for (const [argument, { [i]: number }] of Object.entries({ y, target })) {
+    if (!Number.isFinite(number)) {
+      return refused("NON_FINITE", argument, "finite numbers where the mask is not 0", `${number} at index ${i}`);
+    }
+  }
+  const given = `${y[i]} and ${target[i]} at index ${i}`;
+  return refused("NON_FINITE", "target", "numbers so near y that their mean square is finite", given);
 }

@@ -1,6 +1,6 @@
 // Typed arrays in and out of WebAssembly memory.
-import { describe, refused } from "./errors.js";
-import type { Instance } from "./wasm.js";
+import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
+import { type Instance, outside } from "./wasm.js";
 
 /** The number type of a field. */
 export type Dtype = "float32" | "float64";
@@ -8,7 +8,7 @@ export type Dtype = "float32" | "float64";
 /** The typed array of a number type. */
 export type ArrayOf<D extends Dtype> = D extends "float32" ? Float32Array : Float64Array;
 
-const constructors = { float32: Float32Array, float64: Float64Array } as const;
+export const constructors = { float32: Float32Array, float64: Float64Array } as const;
 
 // What an array really is, whatever its class, realm or own properties say.
 const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
@@ -66,30 +66,63 @@ export function batchOf(argument: string, array: ArrayLike<number>, stateSize: n
   return batch;
 }
 
+/** An array of zeros. */
+export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
+  try {
+    return new constructors[dtype](length) as ArrayOf<D>;
+  } catch (cause) {
+    const bytes = length * constructors[dtype].BYTES_PER_ELEMENT;
+    const message = `${bytes} bytes could not be had for an array of ${length} numbers`;
+    throw new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes }, { cause });
+  }
+}
+
+/** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
+export function copyOf(
+  argument: string,
+  values: unknown,
+  [code, expected]: readonly [ErrorCode, string],
+  numberOf: (element: unknown, index: number) => number,
+): Float64Array {
+  return outside(() => {
+    const list = values as ArrayLike<unknown>;
+    const length = values !== null && typeof values === "object" ? list.length : Number.NaN;
+    // More would not fit into WebAssembly memory.
+    if (!(Number.isInteger(length) && length >= 0 && length < 2 ** 29)) {
+      throw refused(code, argument, expected, describe(values));
+    }
+    const copy = zeros("float64", length);
+    for (let i = 0; i < length; i++) copy[i] = numberOf(list[i], i);
+    return copy;
+  });
+}
+
 /** A plain copy of the times, for any array of numbers. */
-export function timesOf(times: ArrayLike<number>): Float64Array {
-  const length = times !== null && typeof times === "object" ? times.length : Number.NaN;
-  if (!(Number.isInteger(length) && length >= 0 && length < 2 ** 29)) {
-    throw refused("SHAPE", "times", "an array of numbers", describe(times));
-  }
-  const copy = new Float64Array(length);
-  for (let i = 0; i < length; i++) {
-    const time = times[i];
-    if (typeof time !== "number") throw refused("OPTION", "times", `a number at index ${i}`, describe(time));
-    copy[i] = time;
-  }
-  return copy;
+export function timesOf(times: ArrayLike<number>, argument = "times"): Float64Array {
+  return copyOf(argument, times, ["SHAPE", "an array of numbers"], (time, i) => {
+    if (typeof time !== "number") throw refused("OPTION", argument, `a number at index ${i}`, describe(time));
+    return time;
+  });
 }
 
 /** A plain copy of an array of finite numbers. */
-export function numbersOf(argument: string, values: unknown): Float64Array {
-  if (values === null || typeof values !== "object" || !Number.isInteger((values as ArrayLike<number>).length)) {
-    throw refused("OPTION", argument, "an array of numbers", describe(values));
-  }
-  const numbers = Float64Array.from(values as ArrayLike<number>, (value) =>
-    typeof value === "number" ? value : Number.NaN,
-  );
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw refused("NON_FINITE", argument, "finite numbers", `${numbers[bad]} at index ${bad}`);
-  return numbers;
+export function numbersOf(argument: string, values: unknown, code: ErrorCode = "OPTION"): Float64Array {
+  return copyOf(argument, values, [code, "an array of numbers"], (value, i) => {
+    if (Number.isFinite(value)) return value as number;
+    throw refused("NON_FINITE", argument, "finite numbers", `${describe(value)} at index ${i}`);
+  });
+}
+
+/** A plain copy of weights, and their sum, which is positive. */
+export function weightsOf(argument: string, values: unknown): { weights: Float64Array; sum: number } {
+  const weights = copyOf(argument, values, ["DTYPE", "an array of numbers"], (weight, i) => {
+    if (typeof weight === "number" && weight >= 0 && weight < Number.POSITIVE_INFINITY) return weight;
+    throw refused("OPTION", argument, "finite numbers, zero or more", `${describe(weight)} at index ${i}`);
+  });
+  let sum = 0;
+  for (const weight of weights) sum += weight;
+  if (!(sum > 0)) throw refused("OPTION", argument, "at least one positive weight", "none");
+  if (sum === Number.POSITIVE_INFINITY)
+    throw refused("OPTION", argument, "weights with a finite sum", "an infinite one");
+  return { weights, sum };
 }

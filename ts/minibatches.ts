@@ -1,6 +1,6 @@
 // Trajectories as batches: windows of them, shuffled, with irregular times and missing values.
 import { describe, refused } from "./errors.js";
-import type { Dtype } from "./memory.js";
+import { constructors, copyOf, type Dtype, numbersOf } from "./memory.js";
 import { checked, checkNames, count, numberOption, oneOf } from "./options.js";
 import { shuffle, uniforms } from "./random.js";
 import type { Batch } from "./train.js";
@@ -9,8 +9,8 @@ import type { Batch } from "./train.js";
 export interface Trajectory {
   /** Ascending, or all trajectories descending; at least two. */
   times: ArrayLike<number>;
-  /** `[times, state]`; NaN where nothing was observed. */
-  values: ArrayLike<number>;
+  /** `[times, state]`; NaN, null or undefined where nothing was observed. */
+  values: ArrayLike<number | null | undefined>;
 }
 
 /** How trajectories become batches. */
@@ -80,7 +80,9 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
   const seed = numberOption("seed", options.seed, 0, "an integer, zero or more", natural);
   const dtype = (checked("dtype", options.dtype as string | undefined, oneOf(["float32", "float64"])) ??
     "float32") as D;
-  const observed = trajectories.map(read);
+  const observed: Observed[] = [];
+  for (const [index, trajectory] of trajectories.entries())
+    observed.push(read(trajectory, `trajectories[${index}]`, flags.relative, dtype));
   const [{ state, sign }] = observed as [Observed];
   for (const [index, one] of observed.entries()) {
     const where = `trajectories[${index}]`;
@@ -145,45 +147,44 @@ interface Observed {
   readonly sign: number;
 }
 
-function read(trajectory: Trajectory, index: number): Observed {
-  const where = `trajectories[${index}]`;
+function read(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
   if (trajectory === null || typeof trajectory !== "object") {
     throw refused("OPTION", where, "{ times, values }", describe(trajectory));
   }
-  const [times, values] = (["times", "values"] as const).map((name) => {
-    const given = trajectory[name];
-    if (given === null || typeof given !== "object" || !Number.isInteger(given.length)) {
-      throw refused("DTYPE", `${where}.${name}`, "an array of numbers", describe(given));
-    }
-    return Float64Array.from(given as ArrayLike<number>);
-  }) as [Float64Array, Float64Array];
+  const times = numbersOf(`${where}.times`, trajectory.times, "DTYPE");
   if (times.length < 2) throw refused("SHAPE", `${where}.times`, "two times or more", String(times.length));
-  const sign = Math.sign((times[1] as number) - (times[0] as number));
-  for (let i = 0; i < times.length; i++) {
-    const [time, before] = [times[i] as number, times[i - 1]];
-    if (!Number.isFinite(time))
-      throw refused("NON_FINITE", `${where}.times`, "finite numbers", `${time} at index ${i}`);
-    if (before !== undefined && !(sign * (time - before) > 0)) {
-      throw refused(
-        "OPTION",
-        `${where}.times`,
-        "strictly ascending or descending times",
-        `${before}, ${time} at index ${i}`,
-      );
-    }
+  const [first, second] = times as unknown as [number, number];
+  const sign = Math.sign(second - first);
+  const origin = relative ? first : 0;
+  for (const [i, time] of times.entries()) {
+    const before = times[i - 1];
+    // Those that are not the same may be so, by rounding, where they count from another one.
+    if (before === undefined || sign * (time - origin - (before - origin)) > 0) continue;
+    const expected = "strictly ascending or descending times";
+    throw refused("OPTION", `${where}.times`, expected, `${before}, ${time} at index ${i}`);
   }
+  const span = (times.at(-1) as number) - first;
+  if (!Number.isFinite(span)) throw refused("OPTION", `${where}.times`, "times less than 1.8e308 apart", String(span));
+  const held = new constructors[dtype](1);
+  const values = copyOf(`${where}.values`, trajectory.values, ["DTYPE", "an array of numbers"], (value, i) => {
+    if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
+    if (typeof value !== "number") {
+      const expected = "numbers, or NaN, null or undefined where nothing was observed";
+      throw refused("OPTION", `${where}.values`, expected, `${describe(value)} at index ${i}`);
+    }
+    held[0] = value;
+    if (Number.isFinite(held[0])) return value;
+    throw refused(
+      "NON_FINITE",
+      `${where}.values`,
+      `numbers that are finite in ${dtype}, or NaN`,
+      `${value} at index ${i}`,
+    );
+  });
   const state = values.length / times.length;
   if (!Number.isInteger(state) || state === 0) {
     throw refused("SHAPE", `${where}.values`, `a multiple of the ${times.length} times`, `${values.length} numbers`);
   }
-  const infinite = values.findIndex((value) => Math.abs(value) === Number.POSITIVE_INFINITY);
-  if (infinite >= 0)
-    throw refused(
-      "NON_FINITE",
-      `${where}.values`,
-      "finite numbers, or NaN",
-      `${values[infinite]} at index ${infinite}`,
-    );
   return { times, values, state, sign };
 }
 
@@ -223,7 +224,7 @@ function batchOf<D extends Dtype>(
     return { times: times.slice(start, end).map((time) => time - origin), values: values.subarray(start * state) };
   });
   const { all, places } = united(
-    views.flatMap(({ times }) => [...times]),
+    views.map(({ times }) => times),
     sign,
   );
   const size = views.length * state;
@@ -232,8 +233,8 @@ function batchOf<D extends Dtype>(
   const mask = new Uint8Array(all.length * size);
   for (const [sample, { times, values }] of views.entries()) {
     y0.set(values.subarray(0, state), sample * state);
-    for (const [i, time] of times.entries()) {
-      const row = (places.get(time) as number) * size + sample * state;
+    for (let i = 0; i < times.length; i++) {
+      const row = (places[sample]?.[i] as number) * size + sample * state;
       for (let j = 0; j < state; j++) {
         const value = values[i * state + j] as number;
         if (Number.isNaN(value)) continue;
@@ -246,15 +247,34 @@ function batchOf<D extends Dtype>(
   return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
 }
 
-/** All times in order, and the place of each; those that differ by rounding alone are one. */
-function united(times: number[], sign: number): { all: number[]; places: Map<number, number> } {
-  const sorted = [...new Set(times)].sort((a, b) => sign * (a - b));
-  const same = 1e-9 * Math.abs((sorted.at(-1) as number) - (sorted[0] as number));
+/**
+ * All times of windows in order, and the place of each. Those of different windows that differ by rounding alone are one; two
+ * of the same window never are, however near.
+ */
+function united(windows: Float64Array[], sign: number): { all: number[]; places: Uint32Array[] } {
+  const seen = new Map<number, { window: number; index: number }[]>();
+  for (const [window, times] of windows.entries()) {
+    for (const [index, time] of times.entries()) {
+      const equal = seen.get(time) ?? [];
+      equal.push({ window, index });
+      seen.set(time, equal);
+    }
+  }
+  const sorted = [...seen].sort(([a], [b]) => sign * (a - b));
+  const same = 1e-9 * Math.abs((sorted.at(-1)?.[0] as number) - (sorted[0]?.[0] as number));
   const all: number[] = [];
-  const places = new Map<number, number>();
-  for (const time of sorted) {
-    if (all.length === 0 || Math.abs(time - (all.at(-1) as number)) > same) all.push(time);
-    places.set(time, all.length - 1);
+  const places = windows.map(({ length }) => new Uint32Array(length));
+  const present = new Set<number>();
+  for (const [time, equal] of sorted) {
+    const apart = all.length === 0 || Math.abs(time - (all.at(-1) as number)) > same;
+    if (apart || equal.some(({ window }) => present.has(window))) {
+      all.push(time);
+      present.clear();
+    }
+    for (const { window, index } of equal) {
+      present.add(window);
+      (places[window] as Uint32Array)[index] = all.length - 1;
+    }
   }
   return { all, places };
 }

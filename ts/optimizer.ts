@@ -1,8 +1,10 @@
 import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
+import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import { type ArrayOf, arrayOf, checkLength, type Dtype, steady, view } from "./memory.js";
+import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
+import { needStack } from "./stack.js";
 import { call, type Instance, release } from "./wasm.js";
 
 interface RateOptions {
@@ -67,6 +69,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     this.#wasm = wasm;
     this.#field = field;
     this.#rust = call(wasm, () => make(wasm.bindings, rust));
+    alive.optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
   }
 
   get learningRate(): number {
@@ -103,11 +106,14 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   #use(): RustOptimizer {
+    needStack();
     if (!this.#rust || this.#wasm.lost) throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
     return this.#rust;
   }
 
   dispose(): void {
+    needStack();
+    alive.optimizers.remove(this);
     const rust = this.#rust;
     this.#rust = undefined;
     release(this.#wasm, rust);

@@ -2,7 +2,7 @@
 import type { SolveOptions as RustOptions } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import type { Dtype } from "./memory.js";
-import { call, type Instance } from "./wasm.js";
+import { call, type Instance, outside } from "./wasm.js";
 
 /** Explicit Runge–Kutta methods. The second row is adaptive unless given fixed steps. */
 export type Method =
@@ -177,7 +177,7 @@ export const solveNames = [...Object.keys(stepRules), "output"];
 /** Refuses what is no object, and unknown names. */
 export function checkNames(options: unknown, names: readonly string[], where = ""): asserts options is object {
   if (!object.valid(options)) throw refused("OPTION", where.slice(0, -1) || "options", "an object", describe(options));
-  for (const name of Object.keys(options as object)) {
+  for (const name of outside(() => Object.keys(options as object))) {
     if (names.includes(name)) continue;
     const meant = names.find((known) => known.toLowerCase() === name.toLowerCase() || known === aliases[name]);
     const hint = meant ? `did you mean ${meant}? The` : "the";
@@ -222,9 +222,10 @@ export function numberOption(
 function snapshot<T>(options: unknown, rules: Record<string, Rule>, where = ""): T {
   checkNames(options, Object.keys(rules), where);
   const read: Record<string, unknown> = {};
-  for (const [name, rule] of Object.entries(rules)) {
-    read[name] = checked(where + name, (options as Record<string, unknown>)[name], rule);
-  }
+  outside(() => {
+    for (const name of Object.keys(rules)) read[name] = (options as Record<string, unknown>)[name];
+  });
+  for (const [name, rule] of Object.entries(rules)) checked(where + name, read[name], rule);
   const { rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
   if (steps !== undefined && stepSize !== undefined) {
     throw refused("OPTION", `${where}stepSize`, "nothing where steps is given", describe(stepSize));

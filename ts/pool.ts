@@ -1,4 +1,5 @@
 // Several cores: a batch split over workers, each with a WebAssembly instance of its own, that take the same steps.
+import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
 import { type Gradient, type LossAndCotangent, lossOf } from "./gradient.js";
@@ -16,7 +17,7 @@ import {
 } from "./options.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
-import { moduleInUse } from "./wasm.js";
+import { moduleInUse, outside } from "./wasm.js";
 
 /** How a pool is made. */
 export interface ParallelOptions {
@@ -139,6 +140,11 @@ class Workers implements Pool {
   #ids = 0;
   /** Why nothing can be asked any more. */
   #ended: SymplecticAdjointError | undefined;
+  /** Has the workers forget solves that nobody can pull back any more. */
+  readonly #forgotten =
+    typeof FinalizationRegistry === "function"
+      ? new FinalizationRegistry<readonly number[]>((ids) => this.#release(ids))
+      : undefined;
 
   constructor(url: string | URL | undefined) {
     this.#url = url;
@@ -306,10 +312,14 @@ class Workers implements Pool {
   ): Promise<PoolVjp<D>> {
     const { dtype, stateSize } = field;
     const { solution, ...kept } = await this.#solve("vjp", field, y0, times, options);
+    alive.poolSolves.add(kept, solution.stats.peakBytes.total);
+    this.#forgotten?.register(kept, kept.ids, kept);
     let disposed = false;
     const dispose = () => {
       if (!disposed) this.#release(kept.ids);
       disposed = true;
+      alive.poolSolves.remove(kept);
+      this.#forgotten?.unregister(kept);
     };
     const pullback = async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
       if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
@@ -335,7 +345,9 @@ class Workers implements Pool {
     if (typeof loss !== "function") throw refused("OPTION", "loss", "a function", describe(loss));
     const { solution, pullback, dispose } = await this.vjp(field, y0, times, options);
     try {
-      const { value, cotangent } = lossOf(await loss(solution.y.slice() as ArrayOf<D>, [...solution.shape]));
+      const { value, cotangent } = lossOf(
+        await outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])),
+      );
       return { value, gradient: await pullback(cotangent), solution };
     } finally {
       dispose();
@@ -435,6 +447,14 @@ function added<D extends Dtype>(
   const [{ parameters, times, stats }] = pulled as [Gradient<D>];
   const sum = (i: number, of: (part: Gradient<D>) => ArrayLike<number> | undefined) =>
     pulled.reduce((sum, part) => sum + ((of(part) as ArrayLike<number>)[i] as number), 0);
+  const sums = {
+    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
+    times: times?.map((_, i) => sum(i, (part) => part.times)),
+  };
+  for (const numbers of [sums.parameters, sums.times ?? []]) {
+    const bad = numbers.findIndex((number) => !Number.isFinite(number));
+    if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
+  }
   return {
     y0: unite(
       pulled.map((part) => part.y0),
@@ -442,8 +462,7 @@ function added<D extends Dtype>(
       dtype,
       state,
     ),
-    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
-    times: times?.map((_, i) => sum(i, (part) => part.times)),
+    ...sums,
     stats: { ...stats, peakBytes: addBytes(pulled.map((part) => part.stats.peakBytes)), workers: parts.length },
   };
 }

@@ -2,7 +2,7 @@
 import { describe, refused } from "./errors.js";
 import { checked, checkNames, count, finite, numberOption } from "./options.js";
 
-/** The learning rate of the step that follows so many others. */
+/** The learning rate of the step that follows so many others: a finite number, zero or more. */
 export type Schedule = (steps: number) => number;
 
 /** How fast a rate decays. */
@@ -36,7 +36,7 @@ export function exponentialDecay(rate: number, options: ExponentialDecayOptions)
   );
   const steps = checked("steps", options.steps, finite) ?? 1;
   const least = leastOf(options.least);
-  return (n) => Math.max(least, from * factor ** (n / steps));
+  return (n) => Math.max(least, from * factor ** Math.min(Number.MAX_VALUE, taken(n) / steps));
 }
 
 /** From the rate down to `least` along half a cosine (Loshchilov and Hutter, ICLR 2017, without restarts). */
@@ -46,15 +46,28 @@ export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule
   if (!count.valid(options.steps)) throw refused("OPTION", "steps", count.expected, describe(options.steps));
   const { steps } = options;
   const least = leastOf(options.least);
-  return (n) => least + 0.5 * (from - least) * (1 + Math.cos((Math.PI * Math.min(n, steps)) / steps));
+  return (n) => least + 0.5 * (from - least) * (1 + Math.cos((Math.PI * Math.min(taken(n), steps)) / steps));
 }
 
 /** Over the first `steps` steps rises in proportion to what `then`, a rate or a schedule of the steps after them, begins with. */
 export function warmUp(steps: number, then: number | Schedule): Schedule {
   if (!count.valid(steps)) throw refused("OPTION", "steps", count.expected, describe(steps));
   if (typeof then !== "function") rateOf("then", then);
-  const after = typeof then === "function" ? then : () => then;
-  return (n) => (n < steps ? (after(0) * (n + 1)) / steps : after(n - steps));
+  const after = typeof then === "function" ? (n: number) => rateAt(then, n) : () => then;
+  return (n) => (taken(n) < steps ? (after(0) * (n + 1)) / steps : after(n - steps));
+}
+
+/** What a schedule gives, checked. */
+export function rateAt(schedule: Schedule, steps: number): number {
+  const rate = schedule(steps);
+  if (typeof rate === "number" && nonNegative(rate)) return rate;
+  throw refused("CALLBACK", "schedule's result", "a finite number, zero or more", describe(rate));
+}
+
+/** Checked steps. */
+function taken(steps: number): number {
+  if (typeof steps === "number" && nonNegative(steps)) return steps;
+  throw refused("OPTION", "steps", "a finite number, zero or more", describe(steps));
 }
 
 function rateOf(argument: string, rate: number): number {

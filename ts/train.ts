@@ -1,9 +1,9 @@
 import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
 import { type Gradient, type LossAndCotangent, lossOf, meanSquaredError, valueAndGrad } from "./gradient.js";
-import { type ArrayOf, arrayOf, checkLength, type Dtype } from "./memory.js";
+import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, timesOf, weightsOf } from "./memory.js";
 import { odeint, type Solution } from "./odeint.js";
-import type { Optimizer } from "./optimizer.js";
+import { type Optimizer, useOptimizer } from "./optimizer.js";
 import {
   checked,
   checkNames,
@@ -16,7 +16,7 @@ import {
   solveNames,
 } from "./options.js";
 import type { Pool } from "./pool.js";
-import type { Schedule } from "./schedules.js";
+import { rateAt, type Schedule } from "./schedules.js";
 
 /** Trajectories that share their times. */
 export interface Batch<D extends Dtype = Dtype> {
@@ -26,7 +26,7 @@ export interface Batch<D extends Dtype = Dtype> {
   times: ArrayLike<number>;
   /** `[times, batch, state]`; that at the first time counts as well. */
   target: ArrayOf<D>;
-  /** As target: 1 where an entry counts and 0 where not, or weights. */
+  /** As target: 1 where an entry counts and 0 where not, or weights: finite, zero or more. */
   mask?: ArrayLike<number>;
 }
 
@@ -34,7 +34,7 @@ export interface Batch<D extends Dtype = Dtype> {
 export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   /** Its parameters are changed in place. */
   field: Field<D>;
-  /** From `adam` or `sgd`, for this field. */
+  /** From `adam` or `sgd`, for this field and no other. */
   optimizer: Optimizer<D>;
   /** Batches, one a step; an array is gone through again and again. */
   data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
@@ -83,15 +83,15 @@ export interface TrainStep<D extends Dtype = Dtype> {
   readonly loss: number;
   /** As it was computed, before clipping. */
   readonly gradient: Gradient<D>;
-  /** Its l2 norm over all parameters. */
+  /** Its l2 norm over all parameters; infinite where that is beyond what a number holds. */
   readonly gradientNorm: number;
   /** With which the step was taken. */
   readonly learningRate: number;
   /** Of this batch, before the step. */
   readonly solution: Solution<D>;
-  /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails. */
+  /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails or it is not finite. */
   readonly validation?: number;
-  /** The best so far. */
+  /** The best so far; none while no loss of the validation data was finite. */
   readonly best?: Best<D>;
   /** Whether patience has run out: the last step. */
   readonly stopped: boolean;
@@ -125,9 +125,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   const settings: GradientOptions = { ...solver, steps: checked("solverSteps", solverSteps, count) };
   const longest = checked("clipNorm", clipNorm, finite);
   useField(field);
-  if (typeof optimizer?.step !== "function") {
-    throw refused("OPTION", "optimizer", "an optimizer, from adam or sgd", describe(optimizer));
-  }
+  useOptimizer(optimizer, field);
   if (loss !== "mse" && typeof loss !== "function")
     throw refused("OPTION", "loss", "mse or a function", describe(loss));
   if (pool !== undefined && typeof pool?.valueAndGrad !== "function") {
@@ -142,17 +140,16 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   const judge = validation && new Judge(field, validation, loss, settings, pool, optimizer.steps);
   let step = 0;
   let breath = performance.now();
-  for await (const batch of batches(data, wanted)) {
+  const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field.dtype);
+  for await (const batch of batches(data, wanted, check)) {
     signal?.throwIfAborted();
-    checkBatch("data", batch);
-    if (schedule) optimizer.learningRate = schedule(optimizer.steps);
+    if (!Array.isArray(data)) check("data", batch);
+    if (schedule) optimizer.learningRate = rateAt(schedule, optimizer.steps);
     const { learningRate } = optimizer;
     const compute = pool ? pool.valueAndGrad.bind(pool) : valueAndGrad;
     const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossFor(loss, batch), settings);
-    const gradientNorm = norm(gradient.parameters);
-    optimizer.step(
-      longest !== undefined && gradientNorm > longest ? scaled(gradient.parameters, longest / gradientNorm) : gradient,
-    );
+    const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters);
+    optimizer.step(longest !== undefined && gradientNorm > longest ? scaledTo(longest) : gradient);
     step++;
     const judged = judge?.due(optimizer.steps) ? await judge.judge(optimizer.steps) : undefined;
     const stopped = judge?.exhausted ?? false;
@@ -184,7 +181,7 @@ export interface History<D extends Dtype = Dtype> {
     /** The loss. */
     readonly validation: number;
   }[];
-  /** The best of them. */
+  /** The best of them; undefined where none was finite. */
   readonly best: Best<D> | undefined;
   /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
   readonly ended: "done" | "patience" | "callback";
@@ -220,20 +217,35 @@ function lossFor<D extends Dtype>(loss: TrainOptions<D>["loss"], batch: Batch<D>
     typeof loss === "function" ? loss(y, batch, shape) : meanSquaredError(y, batch.target, batch.mask);
 }
 
-function checkBatch(argument: string, batch: unknown): void {
+/** Refuses what cannot be a batch, as far as that is known before its solve, and gives how much it counts. */
+function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss: TrainOptions<D>["loss"], dtype: D): number {
   if (batch === null || typeof batch !== "object") {
-    throw refused("OPTION", argument, "batches { y0, times, target }", describe(batch));
+    throw refused("OPTION", where, "a batch { y0, times, target }", describe(batch));
   }
+  const mask = batch.mask === undefined ? undefined : weightsOf(`${where}.mask`, batch.mask);
+  const length = timesOf(batch.times, `${where}.times`).length * arrayOf(`${where}.y0`, batch.y0, dtype).length;
+  if (loss === "mse") {
+    const target = arrayOf(`${where}.target`, batch.target, dtype);
+    checkLength(`${where}.target`, target, length, "[times, batch, state]");
+    if (mask) checkLength(`${where}.mask`, mask.weights, length, "[times, batch, state]");
+    const bad = target.findIndex((number, i) => !Number.isFinite(number) && mask?.weights[i] !== 0);
+    if (bad >= 0) {
+      const expected = "finite numbers where the mask is not 0";
+      throw refused("NON_FINITE", `${where}.target`, expected, `${target[bad]} at index ${bad}`);
+    }
+  }
+  return mask?.sum ?? length;
 }
 
-function norm(numbers: Float32Array | Float64Array): number {
+/** The l2 norm, and the same numbers scaled to another one: without overflow, since first to about 1, exactly. */
+function normOf<A extends Float32Array | Float64Array>(numbers: A) {
+  let largest = 0;
+  for (const number of numbers) largest = Math.max(largest, Math.abs(number));
+  const power = 2 ** -Math.max(-1022, Math.min(1023, Math.floor(Math.log2(largest))));
   let squares = 0;
-  for (let i = 0; i < numbers.length; i++) squares += (numbers[i] as number) ** 2;
-  return Math.sqrt(squares);
-}
-
-function scaled<A extends Float32Array | Float64Array>(numbers: A, factor: number): A {
-  return numbers.map((number) => factor * number) as A;
+  for (const number of numbers) squares += (number * power) ** 2;
+  const root = Math.sqrt(squares);
+  return { norm: root / power, scaledTo: (norm: number) => numbers.map((n) => n * power * (norm / root)) as A };
 }
 
 /** Judges a field by data that its training does not see, and keeps the best parameters. */
@@ -243,7 +255,8 @@ class Judge<D extends Dtype> {
   readonly #patience: number;
   readonly #gain: number;
   readonly #restores: boolean;
-  readonly #data: readonly Batch<D>[];
+  /** Each with the part of all entries that it has. */
+  readonly #data: readonly { readonly batch: Batch<D>; readonly part: number }[];
   readonly #solver: SolveOptions;
   #failures = 0;
 
@@ -260,22 +273,39 @@ class Judge<D extends Dtype> {
     if (!Array.isArray(data) || data.length === 0) {
       throw refused("OPTION", "validation.data", "an array of batches", describe(data));
     }
-    for (const [index, batch] of data.entries()) checkBatch(`validation.data[${index}]`, batch);
+    const weights: number[] = [];
+    for (const [index, batch] of data.entries()) {
+      weights.push(checkBatch(`validation.data[${index}]`, batch, loss, field.dtype));
+    }
+    const all = weights.reduce((sum, weight) => sum + weight, 0);
+    if (!Number.isFinite(all)) throw refused("OPTION", "validation.data", "masks with a finite sum", "an infinite one");
     if (typeof restoreBest !== "boolean") {
       throw refused("OPTION", "validation.restoreBest", "true or false", describe(restoreBest));
     }
+    const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
     const notNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
-    this.#data = [...data];
+    this.#data = data.map((batch, index) => ({ batch, part: (weights[index] as number) / all }));
     this.#every = checked("validation.every", every, count) ?? 1;
     this.#patience = checked("validation.patience", patience, count) ?? Number.POSITIVE_INFINITY;
     this.#gain = numberOption("validation.leastGain", leastGain, 0, "a finite number, zero or more", notNegative);
     this.#restores = restoreBest;
     if (best !== undefined) {
       checkNames(best, ["step", "validation", "parameters"], "validation.best.");
-      const parameters = arrayOf("validation.best.parameters", best.parameters, field.dtype);
-      checkLength("validation.best.parameters", parameters, field.parameters.length);
-      this.best = best;
-      this.#failures = Math.max(0, Math.floor(steps / this.#every) - Math.floor(best.step / this.#every));
+      this.best = {
+        step: numberOption("validation.best.step", best.step ?? Number.NaN, 0, "an integer, zero or more", natural),
+        validation: numberOption(
+          "validation.best.validation",
+          best.validation ?? Number.NaN,
+          0,
+          "a finite number",
+          Number.isFinite,
+        ),
+        parameters: arrayOf("validation.best.parameters", best.parameters, field.dtype).slice() as ArrayOf<D>,
+      };
+      checkLength("validation.best.parameters", this.best.parameters, field.parameters.length);
+      numbersOf("validation.best.parameters", this.best.parameters);
+      const judgements = (steps: number) => Math.floor(steps / this.#every);
+      this.#failures = Math.max(0, judgements(steps) - judgements(this.best.step));
     }
     // A solve has no use for what a gradient is asked for.
     this.#solver = Object.fromEntries(Object.entries(settings).filter(([name]) => solveNames.includes(name)));
@@ -291,7 +321,8 @@ class Judge<D extends Dtype> {
 
   async judge(step: number): Promise<number> {
     const validation = await this.#loss();
-    if (this.best === undefined || validation < this.best.validation - this.#gain) {
+    const limit = this.best === undefined ? Number.POSITIVE_INFINITY : this.best.validation - this.#gain;
+    if (validation < limit) {
       this.best = { step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> };
       this.#failures = 0;
     } else {
@@ -300,23 +331,20 @@ class Judge<D extends Dtype> {
     return validation;
   }
 
-  /** The mean over the batches, infinite where a solve does not come to its end. */
+  /** The mean over the batches, infinite where a solve does not come to its end or a loss is not finite. */
   async #loss(): Promise<number> {
-    let [sum, weights] = [0, 0];
+    let mean = 0;
     const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
-    for (const batch of this.#data) {
+    for (const { batch, part } of this.#data) {
       try {
         const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
-        const { value } = lossOf(lossFor(this.loss, batch)(y, shape));
-        const weight = batch.mask ? Array.from(batch.mask).reduce((total, part) => total + part, 0) : y.length;
-        sum += weight * value;
-        weights += weight;
+        mean += part * lossOf(lossFor(this.loss, batch)(y, shape)).value;
       } catch (error) {
         if (!(error instanceof SymplecticAdjointError) || !ASTRAY.includes(error.code)) throw error;
         return Number.POSITIVE_INFINITY;
       }
     }
-    return sum / weights;
+    return mean;
   }
 
   restore(): void {
@@ -327,11 +355,16 @@ class Judge<D extends Dtype> {
 /** How a solve fails whose field has gone astray. */
 const ASTRAY: readonly ErrorCode[] = ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"];
 
-/** The data as an iterable; an array again and again, for so many steps. */
-function batches<B>(data: readonly B[] | Iterable<B> | AsyncIterable<B>, steps: number | undefined) {
+/** The data as an iterable; an array, whose batches are checked at once, again and again for so many steps. */
+function batches<B>(
+  data: readonly B[] | Iterable<B> | AsyncIterable<B>,
+  steps: number | undefined,
+  check: (where: string, batch: B) => void,
+) {
   if (Array.isArray(data)) {
     if (data.length === 0) throw refused("OPTION", "data", "at least one batch", describe(data));
     if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
+    for (const [index, batch] of data.entries()) check(`data[${index}]`, batch);
     return repeated<B>([...data]);
   }
   const iterable = data as Iterable<B> & AsyncIterable<B>;

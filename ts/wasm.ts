@@ -1,6 +1,7 @@
 // The WebAssembly instance: which build, instantiated once, and again after a fault.
 import { type Bindings, createGlue } from "../wasm/glue.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { needStack } from "./stack.js";
 
 /** The two builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
 export type Simd = "simd128" | "relaxed";
@@ -216,6 +217,7 @@ export function instance(): Instance {
  * reaches the caller unchanged; after a trap the instance is given up.
  */
 export function call<T>(wasm: Instance, body: () => T): T {
+  needStack();
   if (!wasm.bindings.ensureReserve()) throw outOfMemory(RESERVE, "a call");
   wasm.calls++;
   try {
@@ -233,12 +235,31 @@ const RESERVE = 2 ** 20;
 
 /** Refuses what takes memory in proportion to its size that nobody asks for with care: texts and lists on their way into Rust. */
 export function needRoom(wasm: Instance, bytes: number, purpose: string): void {
+  needStack();
   if (bytes > RESERVE / 8 && !wasm.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
 }
 
 function outOfMemory(bytes: number, purpose: string): SymplecticAdjointError {
   const message = `${bytes} bytes could not be had for ${purpose}; dispose of fields, optimizers and recorded solves`;
   return new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes });
+}
+
+/** How deep the package and what it calls of the user's may call each other. */
+const MAX_DEPTH = 32;
+let depth = 0;
+
+/** Runs what is the user's: a loss, a custom vector field, a getter of options or an element of a list. */
+export function outside<T>(body: () => T): T {
+  if (depth === MAX_DEPTH) {
+    const message = `calls more than ${MAX_DEPTH} deep: a loss, a custom vector field or a getter of options calls what has called it`;
+    throw new SymplecticAdjointError("REENTRANT", message);
+  }
+  depth++;
+  try {
+    return body();
+  } finally {
+    depth--;
+  }
 }
 
 /** Frees an object of this instance: at once, or when the call that may be using it has returned. */
@@ -281,6 +302,7 @@ export interface MemoryUsage {
 /** What the package holds now: a loop that leaks raises `liveBytes`. */
 export function memoryUsage(): MemoryUsage {
   const wasm = instance();
+  needStack();
   return { liveBytes: wasm.bindings.liveBytes(), wasmBytes: wasm.memory.buffer.byteLength };
 }
 

@@ -1,4 +1,4 @@
-import { adam, type Batch, memoryUsage, mlp, sgd, train } from "symplectic-adjoint";
+import { adam, type Batch, fit, memoryUsage, mlp, sgd, train } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { numbers, thrown } from "./helpers.js";
 
@@ -121,4 +121,31 @@ test("refused options and gradients change nothing", async () => {
   expect(optimizer.steps).toBe(0);
   optimizer.dispose();
   thrown("DISPOSED", () => optimizer.step(before));
+});
+
+test("an optimizer of another field is refused before anything is computed", async () => {
+  const [field, other] = [mlp({ widths: [2, 4, 2], seed: 1 }), mlp({ widths: [2, 4, 2], seed: 2 })];
+  const before = [field, other].map(({ parameters }) => parameters.slice());
+  let taken = 0;
+  function* data() {
+    taken++;
+    yield batch();
+  }
+  const disposed = adam(field);
+  disposed.dispose();
+  const wrongs: [string, unknown][] = [
+    ["OPTION", adam(other)],
+    ["OPTION", sgd(other)],
+    ["OPTION", new Proxy(adam(field), {})],
+    ["OPTION", Object.create(adam(field))],
+    ["OPTION", { step: () => {}, steps: 0, learningRate: 1 }],
+    ["DISPOSED", disposed],
+  ];
+  for (const [code, optimizer] of wrongs) {
+    for (const run of [(options: never) => train(options).next(), fit]) {
+      await expect(run({ field, optimizer, data: data() } as never)).rejects.toMatchObject({ code });
+    }
+  }
+  expect(taken).toBe(0);
+  expect([field, other].map(({ parameters }) => parameters)).toEqual(before);
 });

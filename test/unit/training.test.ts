@@ -1,15 +1,19 @@
+import * as fc from "fast-check";
 import {
   adam,
+  type Batch,
   cosineDecay,
   exponentialDecay,
   type Field,
   fit,
   load,
+  meanSquaredError,
   minibatches,
   mlp,
   odeint,
   save,
   sgd,
+  type TrainOptions,
   type Trajectory,
   train,
   warmUp,
@@ -102,6 +106,73 @@ test("validation, early stopping, and the best parameters in the end", async () 
   expect(error).toBeCloseTo(best?.validation as number, 4);
 });
 
+test("a validation loss that is not finite is never the best", async () => {
+  const field = mlp({ widths: [2, 8, 2], seed: 1 });
+  const data = minibatches({ trajectories: [turning(regular, 0)] });
+  const begin = field.parameters.slice();
+  const train = (notFinite: (judgement: number) => number | undefined, more = {}) => {
+    field.parameters = begin;
+    let judgement = 0;
+    const loss: TrainOptions<"float32">["loss"] = (y, { target, mask }, [times]) => {
+      const own = meanSquaredError(y, target, mask);
+      // The validation has fewer times.
+      return times === regular.length ? own : { ...own, value: notFinite(judgement++) ?? own.value };
+    };
+    const validation = { data: minibatches({ trajectories: [turning(regular.slice(0, 15), 1)] }).epoch(), ...more };
+    return fit({ field, optimizer: adam(field, { learningRate: 0.02 }), data, loss, validation, steps: 12 });
+  };
+  const whole = await train(() => undefined);
+  const losses = whole.validations.map(({ validation }) => validation);
+  expect(whole.best?.validation).toBe(Math.min(...losses));
+  for (const wrong of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    const { validations, best } = await train((judgement) => (judgement < 2 ? wrong : undefined));
+    expect(validations.map(({ validation }) => validation)).toEqual([
+      Number.POSITIVE_INFINITY,
+      Number.POSITIVE_INFINITY,
+      ...losses.slice(2),
+    ]);
+    expect(best?.validation).toBe(Math.min(...losses.slice(2)));
+    const last = field.parameters.slice();
+    const never = await train(() => wrong);
+    expect(never.best).toBeUndefined();
+    // Nothing to restore: the field is where the training ended.
+    expect(field.parameters).not.toEqual(begin);
+    const stopped = await train(() => wrong, { patience: 3 });
+    expect([stopped.ended, stopped.losses.length]).toEqual(["patience", 3]);
+    expect(last).toEqual(best?.parameters);
+  }
+});
+
+test("the best that a training goes on with is checked, and its own", async () => {
+  const field = mlp({ widths: [2, 4, 2] });
+  const optimizer = adam(field);
+  const data = minibatches({ trajectories: [turning(regular, 0)] });
+  const parameters = field.parameters.slice();
+  const good = { step: 0, validation: 0, parameters };
+  const begun = (best: object) =>
+    fit({ field, optimizer, data, steps: 1, validation: { data: data.epoch(), best: best as never } });
+  for (const [code, wrong] of [
+    ["OPTION", { validation: Number.NaN }],
+    ["OPTION", { validation: Number.POSITIVE_INFINITY }],
+    ["OPTION", { validation: null }],
+    ["OPTION", { step: -1 }],
+    ["OPTION", { step: Number.NaN }],
+    ["NON_FINITE", { parameters: parameters.map(() => Number.NaN) }],
+    ["SHAPE", { parameters: parameters.slice(1) }],
+    ["DTYPE", { parameters: [...parameters] }],
+  ] as const) {
+    await expect(begun({ ...good, ...wrong })).rejects.toMatchObject({ code });
+  }
+  expect(optimizer.steps).toBe(0);
+  // A loss of 0 is not to be beaten: its parameters come back, as they were when training began.
+  const given = { ...good, parameters: parameters.slice() };
+  await fit({
+    ...{ field, optimizer, data, steps: 2, validation: { data: data.epoch(), best: given } },
+    onStep: () => void given.parameters.fill(9),
+  });
+  expect(field.parameters).toEqual(parameters);
+});
+
 test("a callback ends a training", async () => {
   const field = mlp({ widths: [2, 4, 2] });
   const data = minibatches({ trajectories: [turning(regular, 0)] });
@@ -141,6 +212,82 @@ test("irregular times are united, and what is missing is masked", () => {
     target: Float64Array.of(1, 2, 7, 8, 0, 4, 0, 0, 0, 0, 9, 10, 5, 6, 11, 12),
     mask: Uint8Array.of(1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1),
   });
+});
+
+test("times of one window are never united, those of two that differ by rounding are", () => {
+  const [near, far] = [1e-13, 2e-10];
+  const of = (times: number[], first: number) => ({ times, values: times.map((_, i) => first + i) });
+  const trajectories = [of([0, near, 0.3, 0.3 + near, 1], 10), of([0, 0.1 + 0.2, 1], 20), of([0, near, far, 1], 30)];
+  const [batch] = minibatches({ trajectories, shuffle: false, dtype: "float64" }).epoch();
+  const { times, target, mask } = batch as Batch<"float64">;
+  expect([...(times as Float64Array)]).toEqual([0, near, far, 0.3, 0.3 + near, 1]);
+  const rows = [0, 1, 2, 3, 4, 5].map((row) =>
+    [0, 1, 2].map((i) => (mask?.[3 * row + i] ? target[3 * row + i] : null)),
+  );
+  expect(rows).toEqual([
+    [10, 20, 30],
+    [11, null, 31],
+    [null, null, 32],
+    [12, 21, null],
+    [13, null, null],
+    [14, 22, 33],
+  ]);
+  expect(batch?.y0).toEqual(Float64Array.of(10, 20, 30));
+});
+
+test("whatever the times, a batch says at them what its windows have observed, in their order", () => {
+  const offsets = fc.array(fc.constantFrom(1e-13, 3e-11, 1e-9, 4e-9, 0.01, 0.5), { minLength: 1, maxLength: 6 });
+  const descending = fc.boolean();
+  fc.assert(
+    fc.property(fc.array(offsets, { minLength: 1, maxLength: 4 }), descending, (all, descending) => {
+      const trajectories = all.map((gaps, k) => {
+        const times = [0];
+        for (const gap of gaps) times.push((times.at(-1) as number) + (descending ? -gap : gap));
+        return { times, values: times.map((_, i) => 100 * (k + 1) + i) };
+      });
+      const [batch] = minibatches({ trajectories, shuffle: false, dtype: "float64" }).epoch();
+      const { y0, times, target, mask } = batch as Batch<"float64">;
+      const span = Math.abs(times[times.length - 1] as number);
+      const sign = descending ? -1 : 1;
+      for (let i = 1; i < times.length; i++) {
+        expect(sign * ((times[i] as number) - (times[i - 1] as number))).toBeGreaterThan(0);
+      }
+      for (const [k, { times: own, values }] of trajectories.entries()) {
+        const rows = Array.from({ length: times.length }, (_, row) => row * all.length + k);
+        const seen = rows.filter((at) => mask === undefined || mask[at] === 1);
+        expect(seen.map((at) => target[at])).toEqual(values);
+        for (const [i, at] of seen.entries()) {
+          const time = times[Math.floor(at / all.length)] as number;
+          expect(Math.abs(time - (own[i] as number))).toBeLessThanOrEqual(1e-9 * span);
+        }
+        expect([y0[k], target[k]]).toEqual([values[0], values[0]]);
+      }
+    }),
+  );
+});
+
+test("null and undefined are missing values, as NaN is; what is no number is refused with its place", () => {
+  const epoch = (values: unknown[]) =>
+    minibatches({ trajectories: [{ times: [0, 1, 2], values: values as number[] }], dtype: "float64" }).epoch();
+  const expected = epoch([1, 2, Number.NaN, 4, 5, Number.NaN]);
+  expect(expected[0]?.mask).toEqual(Uint8Array.of(1, 1, 0, 1, 1, 0));
+  expect(epoch(JSON.parse("[1, 2, null, 4, 5, null]"))).toEqual(expected);
+  expect(epoch([1, 2, undefined, 4, 5, null])).toEqual(expected);
+  for (const wrong of ["", "3", true, false, new Date(0), [3], {}, 3n, Symbol("3"), () => 3]) {
+    const error = thrown("OPTION", () => epoch([1, 2, wrong, 4, 5, 6]));
+    expect(error.argument).toBe("trajectories[0].values");
+    expect(error.message).toMatch(/at index 2$/);
+    const times = { times: [0, wrong as number, 2], values: [1, 2, 3] };
+    expect(thrown("NON_FINITE", () => minibatches({ trajectories: [times] })).message).toMatch(/at index 1$/);
+  }
+  for (const missing of [null, undefined, Number.NaN]) {
+    const times = { times: [0, missing as number, 2], values: [1, 2, 3] };
+    thrown("NON_FINITE", () => minibatches({ trajectories: [times] }));
+  }
+  // Counted from their first time these would be one.
+  const collapsing = { trajectories: [{ times: [-1e17, 1, 2], values: [1, 2, 3] }] };
+  thrown("OPTION", () => minibatches({ ...collapsing, relative: true }));
+  expect(minibatches(collapsing).epoch()[0]?.times).toHaveLength(3);
 });
 
 test("an epoch has every window once, in an order of its own", () => {
