@@ -61,7 +61,7 @@ export {
   type Schedule,
   warmUp,
 } from "./schedules.js";
-export { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 export {
   type Batch,
   type Best,

@@ -1,5 +1,5 @@
 // Model files: a field and its optimizer as safetensors, the arrays named as PyTorch names those of an nn.Sequential.
-import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 import {
   type Activation,
   choice,
@@ -37,7 +37,10 @@ export interface LoadOptions<D extends Dtype = Dtype> {
   activation?: Activation;
   /** Likewise; default `concatsquash` where the file has gates, else `none`. */
   time?: MlpOptions["time"] & string;
-  /** Likewise, what the names of the network's arrays begin with: `net.` for `net.0.weight`. Needed where there are several. */
+  /**
+   * Likewise, what the names of the network's arrays begin with: `net.` for `net.0.weight`. Needed where a file holds several
+   * networks, or arrays that are none of the network's.
+   */
   prefix?: string;
 }
 
@@ -65,7 +68,7 @@ interface Header {
   readonly optimizer?: OptimizerRecipe & { readonly steps: number };
 }
 
-/** The arrays of a layer by their names in a file. */
+/** The arrays of a layer by the ends of their names in a file. */
 const SUFFIXES: Record<string, keyof Layer> = {
   weight: "weight",
   bias: "bias",
@@ -96,14 +99,16 @@ const STATES = {
   adam: ["optimizer.first_moment", "optimizer.second_moment"],
   sgd: ["optimizer.velocity"],
 } as const;
+const SQUARES = STATES.adam[1];
 const NOISE = "noise";
 
 /**
  * A field, and its optimizer, as a file: safetensors, with the architecture in its metadata. The arrays are called `0.weight`
  * `[out, in]`, `0.bias`, `2.weight` and so on, as by PyTorch in an nn.Sequential of Linear layers and activations; gates of
- * `concatsquash` are `0.gate_weight`, `0.gate_bias` and `0.hyper_bias`.
+ * `concatsquash` are `0.gate_weight`, `0.gate_bias` and `0.hyper_bias`. The same model gives the same bytes.
  *
- * @throws `OPTION` for a custom field, whose functions no file can hold.
+ * @throws `OPTION` for a custom field, whose functions no file can hold; `NON_FINITE` for parameters, noise or moments of the
+ * optimizer that are not finite, which `load` would refuse.
  */
 export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): Uint8Array<ArrayBuffer> {
   checkNames(options, ["optimizer", "metadata", "tensors"]);
@@ -124,8 +129,11 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
       if (data.length > 0) arrays.set(name, { shape: [size], data });
     }
   }
+  for (const [name, { data }] of arrays) checkNumbers("NON_FINITE", name, data);
+  checkSquares("OPTION", arrays.get(SQUARES)?.data);
   for (const [name, tensor] of Object.entries(tensors ?? {})) {
-    if (arrays.has(name))
+    // A flow's noise has this name whether or not there is any.
+    if (arrays.has(name) || (noise && name === NOISE))
       throw refused("OPTION", `tensors.${name}`, "another name: the model has an array of it", name);
     arrays.set(name, tensor);
   }
@@ -149,8 +157,11 @@ function arraysOf<D extends Dtype>(field: Field<D>, noise: Noise<Dtype> | undefi
 }
 
 /**
- * Reads what `save` has written; or a network saved elsewhere, such as the `state_dict` of an nn.Sequential, with its
- * `activation`. A layer with time first (`concat`) and gates are called as `save` calls them.
+ * Reads what `save` has written; or a network of Linear layers saved elsewhere, such as a `state_dict` of PyTorch, with its
+ * `activation`. Its layers may have any names, such as `0.weight` of an nn.Sequential or `fc1.weight`: numbers tell their
+ * order, and where there are none the shapes, if they fit in one order only. A layer with time first (`concat`) and gates are
+ * called as `save` calls them. float16 and bfloat16 become float32; integers and booleans that the network has no use for,
+ * such as `num_batches_tracked`, are passed over.
  *
  * @throws `FILE` for a file that is damaged or holds no such model; nothing is left in memory then.
  */
@@ -184,7 +195,7 @@ function ours(file: TensorFile, text: string, options: LoadOptions): Model {
   };
   const network = header.field.kind === "mlp" ? header.field.options : header.field.network;
   // Before anything is allocated: what the architecture asks for must be in the file.
-  const parameters = collect(network, take);
+  const parameters = collect(network, take, file);
   const noise = take(NOISE);
   const field = made("field", () => make(header.field));
   let optimizer: Optimizer | undefined;
@@ -192,7 +203,7 @@ function ours(file: TensorFile, text: string, options: LoadOptions): Model {
     field.parameters = parameters as ArrayOf<Dtype>;
     if (field instanceof WasmCnf) restoreNoise(field, header.noiseSeed, noise);
     else if (noise) rest.set(NOISE, noise);
-    if (header.optimizer !== undefined) optimizer = restoreOptimizer(field, header.optimizer, take);
+    if (header.optimizer !== undefined) optimizer = restoreOptimizer(field, header.optimizer, take, file);
   } catch (error) {
     field.dispose();
     throw error;
@@ -239,7 +250,11 @@ function headerOf(text: string): Header {
 const isObject = (value: unknown) => value !== null && typeof value === "object";
 
 /** The parameters of a network from the arrays of a file, each checked for number type, shape and numbers. */
-function collect(network: MlpOptions<Dtype>, take: (name: string) => Tensor | undefined): Float32Array | Float64Array {
+function collect(
+  network: MlpOptions<Dtype>,
+  take: (name: string) => Tensor | undefined,
+  file?: TensorFile,
+): Float32Array | Float64Array {
   const { widths, time = "none", bias = true, dtype = "float32" } = network;
   const valid = Array.isArray(widths) && widths.every((width) => Number.isSafeInteger(width) && width >= 1);
   if (!valid) throw refused("FILE", "widths", "an array of positive integers", describe(widths));
@@ -251,20 +266,41 @@ function collect(network: MlpOptions<Dtype>, take: (name: string) => Tensor | un
     for (const suffix of ["weight", ...(bias ? ["bias"] : []), ...gates]) {
       const shape = suffix === "weight" ? [outputs, columns] : [outputs];
       const name = `${2 * index}.${suffix}`;
-      parts.push(numbersOf(name, take(name), dtype, shape));
+      parts.push(numbersOf(name, take(name), dtype, shape, file));
     }
   }
   return joined(dtype, parts);
 }
 
-function numbersOf(name: string, tensor: Tensor | undefined, dtype: Dtype, shape: readonly number[]) {
+/** The numbers of an array, checked; `file` may tell that it is there, but of a type that is not read. */
+function numbersOf(
+  name: string,
+  tensor: Tensor | undefined,
+  dtype: Dtype,
+  shape: readonly number[],
+  file?: TensorFile,
+): Float32Array | Float64Array {
   const expected = `${dtype} [${shape.join(", ")}]`;
-  if (!tensor) throw refused("FILE", name, `a tensor of that name, ${expected}`, "none");
+  if (!tensor) {
+    const skipped = file?.skipped.get(name);
+    const given = skipped ? `${skipped.dtype} [${skipped.shape.join(", ")}]` : "none";
+    throw refused("FILE", name, `a tensor of that name, ${expected}`, given);
+  }
   const given = `${kindOf(tensor.data) === "Float64Array" ? "float64" : "float32"} [${tensor.shape.join(", ")}]`;
   if (given !== expected) throw refused("FILE", name, expected, given);
-  const bad = tensor.data.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw refused("FILE", name, "finite numbers", `${tensor.data[bad]} at index ${bad}`);
+  checkNumbers("FILE", name, tensor.data);
   return tensor.data;
+}
+
+/** Refuses numbers that no model has, in what is read and in what is to be written. */
+function checkNumbers(code: ErrorCode, name: string, numbers: Float32Array | Float64Array): void {
+  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused(code, name, "finite numbers", `${numbers[bad]} at index ${bad}`);
+}
+
+function checkSquares(code: ErrorCode, numbers: Float32Array | Float64Array = new Float32Array()): void {
+  const bad = numbers.findIndex((value) => value < 0);
+  if (bad >= 0) throw refused(code, SQUARES, "squares, zero or more", `${numbers[bad]} at index ${bad}`);
 }
 
 function joined(dtype: Dtype, parts: readonly ArrayLike<number>[]): Float32Array | Float64Array {
@@ -304,15 +340,14 @@ function restoreOptimizer(
   field: Field<Dtype>,
   saved: Header["optimizer"] & object,
   take: (name: string) => Tensor | undefined,
+  file: TensorFile,
 ): Optimizer {
   if (!isObject(saved.options)) throw refused("FILE", `${KEY}.optimizer.options`, "an object", describe(saved.options));
   const size = field.parameters.length;
   const moving = saved.kind === "adam" || (saved.options.momentum ?? 0) > 0;
-  const state = (moving ? STATES[saved.kind] : []).map((name) => numbersOf(name, take(name), field.dtype, [size]));
-  if (saved.kind === "adam") {
-    const bad = state[1]?.findIndex((value) => value < 0) ?? -1;
-    if (bad >= 0) throw refused("FILE", STATES.adam[1], "squares", `${state[1]?.[bad]} at index ${bad}`);
-  }
+  const names = moving ? STATES[saved.kind] : [];
+  const state = names.map((name) => numbersOf(name, take(name), field.dtype, [size], file));
+  if (saved.kind === "adam") checkSquares("FILE", state[1]);
   const optimizer = made("optimizer", () => makeOptimizer(field, saved));
   try {
     made("optimizer", () => {
@@ -335,69 +370,145 @@ function others(file: TensorFile, tensors: Map<string, Tensor>) {
 
 /** A network saved elsewhere: its widths and its number type are those of the arrays. */
 function foreign(file: TensorFile, options: LoadOptions): Model {
-  const { activation } = options;
+  const { activation, time: given } = options;
   if (activation === undefined) {
     throw refused("OPTION", "activation", "that of the network, which the file does not tell", "undefined");
   }
-  const { tensors, rest } = sequential(file, options.prefix);
-  const weights = [...tensors].filter(([name]) => name.endsWith(".weight"));
-  const first = weights[0];
-  if (!first) throw refused("FILE", "bytes", "tensors such as 0.weight and 0.bias", `${file.tensors.size} others`);
-  for (const [name, { shape }] of weights) {
-    if (shape.length !== 2) throw refused("FILE", name, "[out, in]", `[${shape.join(", ")}]`);
-  }
-  const dtype = kindOf(first[1].data) === "Float64Array" ? "float64" : "float32";
-  const { time = tensors.has("0.gate_weight") ? "concatsquash" : "none" } = options;
-  const inputs = (first[1].shape[1] ?? 0) - (time === "concat" ? 1 : 0);
-  const widths = [inputs, ...weights.map(([, { shape }]) => shape[0] ?? 0)];
-  const architecture = { widths, activation, time, bias: tensors.has("0.bias"), dtype } as const;
-  const left = new Map(tensors);
-  const parameters = collect(architecture, (name) => {
-    const tensor = left.get(name);
-    left.delete(name);
-    return tensor;
+  const { layers, rest } = layersOf(file, options.prefix);
+  const columns = given === "concat" ? 1 : 0;
+  const ordered = inOrder(layers, columns);
+  const [first] = ordered as [NamedLayer];
+  const dtype = kindOf(first.weight.data) === "Float64Array" ? "float64" : "float32";
+  const { time = first.arrays.has("gate_weight") ? "concatsquash" : "none" } = options;
+  const widths = [inputsOf(first) - columns, ...ordered.map(outputsOf)];
+  const architecture = { widths, activation, time, bias: first.arrays.has("bias"), dtype } as const;
+  const left = new Map(ordered.flatMap(arraysByPlace));
+  const parameters = collect(architecture, (place) => {
+    const named = left.get(place);
+    left.delete(place);
+    return named?.tensor;
   });
-  const [unused] = left.keys();
-  if (unused !== undefined) throw refused("FILE", unused, "no such tensor in this network", unused);
+  const [unused] = left.values();
+  if (unused) throw refused("FILE", unused.name, "no such tensor in this network", unused.name);
   // An option that is wrong is the caller's, not the file's.
   const field = mlp(architecture);
   field.parameters = parameters as ArrayOf<Dtype>;
   return { field, optimizer: undefined, ...others(file, rest) };
 }
 
-/**
- * The arrays of one nn.Sequential, called by the place of their layer among those that have any: names are `0.weight` and so
- * on whatever the prefix, and whatever stands between the layers, such as a dropout.
- */
-function sequential(
-  file: TensorFile,
-  prefix: string | undefined,
-): { tensors: Map<string, Tensor>; rest: Map<string, Tensor> } {
+/** A layer of a network saved elsewhere. */
+interface NamedLayer {
+  /** What the names of its arrays begin with, such as `fc1.`. */
+  readonly start: string;
+  readonly weight: Tensor;
+  /** All of its arrays, by the ends of their names. */
+  readonly arrays: ReadonlyMap<string, NamedTensor>;
+}
+
+interface NamedTensor {
+  readonly name: string;
+  readonly tensor: Tensor;
+}
+
+const inputsOf = ({ weight }: NamedLayer) => weight.shape[1] ?? 0;
+const outputsOf = ({ weight }: NamedLayer) => weight.shape[0] ?? 0;
+const patternOf = ({ start }: NamedLayer) => start.replace(/\d+/g, "#");
+const parentsOf = (layers: readonly NamedLayer[]) => new Set(layers.map(({ start }) => start.replace(/[^.]*\.?$/, "")));
+/** A few of them, for a message. */
+const some = (texts: Iterable<string>) => {
+  const all = [...texts];
+  return all.length > 8 ? `${all.slice(0, 8).join(", ")} and ${all.length - 8} more` : all.join(", ");
+};
+const listed = (layers: readonly NamedLayer[]) =>
+  some(layers.map(({ start, weight }) => `${start}weight [${weight.shape.join(", ")}]`));
+
+/** The arrays of a layer as `save` calls them at that place. */
+const arraysByPlace = ({ arrays }: NamedLayer, place: number) =>
+  [...arrays].map(([suffix, array]): [string, NamedTensor] => [`${2 * place}.${suffix}`, array]);
+
+/** Whether the names of layers differ in one number alone, as those of one list do, and so tell their order. */
+function areList(layers: readonly NamedLayer[]): boolean {
+  if (new Set(layers.map(patternOf)).size > 1) return false;
+  const numbers = layers.map(({ start }) => start.match(/\d+/g) ?? []);
+  const varying = numbers[0]?.filter((_, place) => new Set(numbers.map((own) => own[place])).size > 1) ?? [];
+  return varying.length <= 1;
+}
+
+/** The layers of a network by the order of the numbers in their names, whatever stands between them, such as a dropout. */
+function layersOf(file: TensorFile, prefix: string | undefined): { layers: NamedLayer[]; rest: Map<string, Tensor> } {
   if (prefix !== undefined && typeof prefix !== "string") throw refused("OPTION", "prefix", "a text", describe(prefix));
-  const rest = new Map<string, Tensor>();
-  const found: { prefix: string; layer: number; suffix: string; tensor: Tensor }[] = [];
-  for (const [name, tensor] of file.tensors) {
-    const [, start = "", layer, suffix] = /^((?:.*\.)?)(\d{1,9})\.([a-z_]+)$/.exec(name) ?? [];
-    const meant = layer !== undefined && suffix !== undefined && (prefix === undefined || start === prefix);
-    if (!meant && prefix === undefined) {
+  const depthOf = (name: string) => name.slice(prefix?.length ?? 0).split(".").length;
+  const under = [...file.tensors.keys(), ...file.skipped.keys()].filter((name) => name.startsWith(prefix ?? ""));
+  // Below the layers that a prefix tells of lie other networks.
+  const flat = prefix !== undefined && under.some((name) => depthOf(name) === 2);
+  const meant = new Set(under.filter((name) => !flat || depthOf(name) <= 2));
+  const arrays = new Map<string, Map<string, NamedTensor>>();
+  for (const name of meant) {
+    const suffix = name.slice(name.lastIndexOf(".") + 1);
+    const known = Object.hasOwn(SUFFIXES, suffix);
+    const tensor = file.tensors.get(name);
+    if (!tensor) {
+      if (!known) continue;
+      throw refused("FILE", name, "float32, float64, float16 or bfloat16", file.skipped.get(name)?.dtype);
+    }
+    if (!known) {
       throw refused("FILE", name, "names such as 0.weight and 0.bias, or a prefix to tell which are meant", name);
     }
-    if (meant) found.push({ prefix: start, layer: Number(layer), suffix, tensor });
-    else rest.set(name, tensor);
+    const start = name.slice(0, name.length - suffix.length);
+    const own = arrays.get(start) ?? new Map<string, NamedTensor>();
+    arrays.set(start, own.set(suffix, { name, tensor }));
   }
-  const prefixes = [...new Set(found.map(({ prefix }) => prefix))];
-  if (prefixes.length > 1) {
-    throw refused("OPTION", "prefix", `one of ${prefixes.map((text) => JSON.stringify(text)).join(", ")}`, "undefined");
+  if (arrays.size === 0) {
+    throw refused("FILE", "bytes", "tensors such as 0.weight and 0.bias", `${file.tensors.size} others`);
   }
-  const places = [...new Set(found.map(({ layer }) => layer))].sort((a, b) => a - b);
-  const placeOf = new Map(places.map((layer, place) => [layer, 2 * place]));
-  found.sort((a, b) => a.layer - b.layer);
-  const tensors = new Map(found.map(({ layer, suffix, tensor }) => [`${placeOf.get(layer)}.${suffix}`, tensor]));
-  return { tensors, rest };
+  const natural = new Intl.Collator("en", { numeric: true });
+  const layers = [...arrays].map(([start, arrays]): NamedLayer => {
+    const weight = arrays.get("weight")?.tensor;
+    if (!weight) throw refused("FILE", `${start}weight`, "a tensor of that name", "none");
+    if (weight.shape.length !== 2) throw refused("FILE", `${start}weight`, "[out, in]", `[${weight.shape.join(", ")}]`);
+    return { start, weight, arrays };
+  });
+  layers.sort((a, b) => natural.compare(a.start, b.start));
+  const rest = new Map([...file.tensors].filter(([name]) => !meant.has(name)));
+  return { layers, rest };
+}
+
+/** Layers in the order of a network: that of their numbers, or else the only one in which their shapes fit. */
+function inOrder(layers: readonly NamedLayer[], columns: number): readonly NamedLayer[] {
+  if (areList(layers)) return layers;
+  checkParents(layers);
+  const found: NamedLayer[][] = [];
+  // It ends: names without numbers are few, and two orders are too many.
+  let tries = 10_000;
+  const extend = (chain: readonly NamedLayer[]): void => {
+    if (found.length > 1 || --tries < 0) return;
+    if (chain.length === layers.length) found.push([...chain]);
+    const end = chain.at(-1);
+    const patterns = new Set<string>();
+    for (const layer of layers) {
+      if (chain.includes(layer) || patterns.has(patternOf(layer))) continue;
+      // Of a list only the next one follows.
+      patterns.add(patternOf(layer));
+      if (!end || inputsOf(layer) - columns === outputsOf(end)) extend([...chain, layer]);
+    }
+  };
+  if (layers.length <= 100) extend([]);
+  const [only] = found;
+  if (only && found.length === 1 && tries >= 0) return only;
+  const expected = "numbers or shapes that tell the order of the layers; loadStateDict has it from its field";
+  throw refused("FILE", "bytes", expected, listed(layers));
+}
+
+/** Refuses layers of several networks. */
+function checkParents(layers: readonly NamedLayer[]): void {
+  const parents = [...parentsOf(layers)];
+  if (parents.length === 1) return;
+  throw refused("OPTION", "prefix", `one of ${some(parents.map((text) => JSON.stringify(text)))}`, "undefined");
 }
 
 /**
- * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths.
+ * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths, whose layers
+ * are found by the numbers in their names, or else by their shapes.
  *
  * @throws `FILE` for a file that is damaged or of another network; the field is as it was then.
  */
@@ -410,13 +521,37 @@ export function loadStateDict<D extends Dtype>(
   const { recipe } = useField(field);
   if (!recipe) throw refused("OPTION", "field", "a field from mlp, cnf or hamiltonian", "a custom field");
   const file = loadTensors(bytes);
-  const tensors = file.metadata.has(KEY) ? file.tensors : sequential(file, options.prefix).tensors;
   const entries = entriesOf(field.layers);
-  const parts = entries.map(([name, { shape }]) => numbersOf(name, tensors.get(name), field.dtype, shape));
-  if (!file.metadata.has(KEY) && tensors.size > entries.length) {
-    throw refused("FILE", "bytes", `${entries.length} tensors for this field`, String(tensors.size));
+  const own = file.metadata.has(KEY);
+  const layers = own ? [] : fitted(field, layersOf(file, options.prefix).layers);
+  const arrays = new Map(layers.flatMap(arraysByPlace));
+  const parts = entries.map(([place, { shape }]) => {
+    const { name, tensor } = arrays.get(place) ?? { name: place, tensor: own ? file.tensors.get(place) : undefined };
+    return numbersOf(name, tensor, field.dtype, shape, file);
+  });
+  if (arrays.size > entries.length) {
+    throw refused("FILE", "bytes", `${entries.length} tensors for this field`, String(arrays.size));
   }
   field.parameters = joined(field.dtype, parts) as ArrayOf<D>;
+}
+
+/** Layers of a file in the order of a field's: that of their numbers, or else by their shapes. */
+function fitted(field: Field, layers: readonly NamedLayer[]): readonly NamedLayer[] {
+  if (layers.length !== field.layers.length) {
+    checkParents(layers);
+    throw refused("FILE", "bytes", `the ${field.layers.length} layers of the field`, listed(layers));
+  }
+  if (areList(layers)) return layers;
+  const left = new Set(layers);
+  return field.layers.map(({ weight: { shape } }, index) => {
+    const fitting = [...left].filter(({ weight }) => weight.shape.join() === shape.join());
+    const [layer] = fitting;
+    if (!layer || !areList(fitting)) {
+      throw refused("FILE", "bytes", `one layer to be number ${index + 1}, [${shape.join(", ")}]`, listed(layers));
+    }
+    left.delete(layer);
+    return layer;
+  });
 }
 
 const product = (shape: readonly number[]) => shape.reduce((length, side) => length * side, 1);

@@ -10,10 +10,20 @@ export interface Tensor {
   readonly data: Float32Array | Float64Array;
 }
 
-/** What a safetensors file holds. */
+/** A tensor of a number type that the package does not compute with: integers, booleans, float8 and the like. */
+export interface SkippedTensor {
+  /** Its sides; none for a single number. */
+  readonly shape: readonly number[];
+  /** What the format calls its number type: `I64`, `BOOL`, `U8` and so on. */
+  readonly dtype: string;
+}
+
+/** What a safetensors file holds, in the order of the names. */
 export interface TensorFile {
-  /** Arrays by name. */
+  /** Arrays by name; float16 and bfloat16 as float32, which holds each of them exactly. */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** The tensors of other number types, whose numbers are not read. */
+  readonly skipped: ReadonlyMap<string, SkippedTensor>;
   /** Texts by key. */
   readonly metadata: ReadonlyMap<string, string>;
 }
@@ -27,7 +37,12 @@ function headerOf(bytes: Uint8Array): number {
   return Math.min(length, bytes.length);
 }
 
-/** Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. */
+/**
+ * Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. The same arrays and texts give
+ * the same bytes.
+ *
+ * @throws `OPTION`, `SHAPE`, `DTYPE`; `OUT_OF_MEMORY`.
+ */
 export function saveTensors(
   tensors: Record<string, Tensor>,
   metadata: Record<string, string> = {},
@@ -62,9 +77,10 @@ export function saveTensors(
 }
 
 /**
- * Reads a file in the safetensors format.
+ * Reads a file in the safetensors format: tensors of float32 and float64, and of float16 and bfloat16 as float32. Those of other
+ * types, such as integers, are named in `skipped`.
  *
- * @throws `FILE` for what is damaged, or holds other types than float32 and float64.
+ * @throws `FILE` for a file that is damaged or of another format; `DTYPE`; `OUT_OF_MEMORY`.
  */
 export function loadTensors(bytes: Uint8Array): TensorFile {
   if (kindOf(bytes) !== "Uint8Array") throw refused("DTYPE", "bytes", "a Uint8Array", describe(bytes));
@@ -74,12 +90,15 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
   try {
     return call(wasm, () => {
       const tensors = new Map<string, Tensor>();
-      for (let index = 0; index < file.count; index++) {
-        const data = file.dtype(index) === "float32" ? file.single(index) : file.double(index);
-        tensors.set(file.name(index), { shape: [...file.shape(index)], data });
+      const skipped = new Map<string, SkippedTensor>();
+      for (const name of file.names()) {
+        const [dtype, shape] = [file.dtype(name), [...file.shape(name)]];
+        if (dtype === "float32") tensors.set(name, { shape, data: file.single(name) });
+        else if (dtype === "float64") tensors.set(name, { shape, data: file.double(name) });
+        else skipped.set(name, { shape, dtype });
       }
       const metadata = new Map(file.keys().map((key) => [key, file.metadata(key) ?? ""]));
-      return { tensors, metadata };
+      return { tensors, skipped, metadata };
     });
   } finally {
     release(wasm, file);

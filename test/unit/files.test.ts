@@ -126,6 +126,179 @@ test("prefixes, gaps in the numbers, and time before the first column", () => {
   expect(thrown("OPTION", () => load(both, { activation: "tanh" })).argument).toBe("prefix");
 });
 
+/** A file of layers by their names, with biases unless that is left out: weights count up. */
+function moduleOf(names: Record<string, [outputs: number, inputs: number]>, others: Record<string, Tensor> = {}) {
+  let next = 0;
+  const count = (...shape: number[]) => {
+    const length = shape.reduce((product, side) => product * side, 1);
+    return { shape, data: Float32Array.from({ length }, () => next++ / 64) };
+  };
+  const tensors = Object.entries(names).flatMap(([name, [outputs, inputs]]) => [
+    [`${name}.weight`, count(outputs, inputs)],
+    [`${name}.bias`, count(outputs)],
+  ]);
+  return saveTensors({ ...Object.fromEntries(tensors), ...others });
+}
+
+/** The parameters of layers in an order. */
+function parametersOf(file: Uint8Array, ...names: string[]) {
+  const { tensors } = loadTensors(file);
+  const arrays = names.flatMap((name) =>
+    ["weight", "bias"].map((suffix) => tensors.get(`${name}.${suffix}`)?.data ?? []),
+  );
+  return Float32Array.from(arrays.flatMap((data) => Array.from(data)));
+}
+
+const tanh = { activation: "tanh" } as const;
+
+test.each([
+  ["numbers", ["fc1", "fc2", "fc3"]],
+  ["numbers of two digits", ["fc2", "fc10", "fc11"]],
+  ["numbers in the middle", ["net.layers.0.linear", "net.layers.1.linear", "net.layers.7.linear"]],
+])("a module of Linear layers is in the order of its names' %s", (_, names) => {
+  const shapes: [number, number][] = [
+    [8, 2],
+    [8, 8],
+    [2, 8],
+  ];
+  const file = moduleOf(Object.fromEntries(names.map((name, i) => [name, shapes[i] as [number, number]]).reverse()));
+  expect(load(file, tanh).field.parameters).toEqual(parametersOf(file, ...names));
+  const field = mlp({ widths: [2, 8, 8, 2], seed: 1 });
+  loadStateDict(field, file);
+  expect(field.parameters).toEqual(parametersOf(file, ...names));
+});
+
+test("without numbers the order is the only one in which shapes fit, or that of a field", () => {
+  const energy = moduleOf({ output: [1, 8], input: [8, 2], middle: [8, 8] });
+  expect(load(energy, tanh).field.parameters).toEqual(parametersOf(energy, "input", "middle", "output"));
+  const list = moduleOf({ last: [1, 8], first: [8, 2], hidden1: [8, 8], hidden2: [8, 8] });
+  expect(load(list, tanh).field.parameters).toEqual(parametersOf(list, "first", "hidden1", "hidden2", "last"));
+  // 2, 8, 2 as well as 8, 2, 8: only a field knows.
+  const around = moduleOf({ decode: [2, 8], encode: [8, 2] });
+  expect(thrown("FILE", () => load(around, tanh)).message).toMatch(/encode\.weight \[8, 2\].*|loadStateDict/);
+  const field = mlp({ widths: [2, 8, 2] });
+  loadStateDict(field, around);
+  expect(field.parameters).toEqual(parametersOf(around, "encode", "decode"));
+  const kept = field.parameters.slice();
+  thrown("FILE", () => loadStateDict(field, moduleOf({ one: [8, 2], other: [2, 7] })));
+  thrown("FILE", () => loadStateDict(field, moduleOf({ fc1: [2, 8], fc2: [8, 2] })));
+  thrown("FILE", () => loadStateDict(mlp({ widths: [3, 3, 3] }), moduleOf({ one: [3, 3], other: [3, 3] })));
+  expect(field.parameters).toEqual(kept);
+  // Blocks that would fit one after the other are still several networks.
+  const blocks = moduleOf({ "b.0.fc1": [8, 2], "b.0.fc2": [2, 8], "b.1.fc1": [8, 2], "b.1.fc2": [2, 8] });
+  expect(thrown("OPTION", () => load(blocks, tanh)).expected).toBe('one of "b.0.", "b.1."');
+  thrown("OPTION", () => loadStateDict(field, blocks));
+  const second = load(blocks, { ...tanh, prefix: "b.1." });
+  expect(second.field.parameters).toEqual(parametersOf(blocks, "b.1.fc1", "b.1.fc2"));
+  expect(second.tensors.has("b.0.fc1.weight")).toBe(true);
+  const single = saveTensors({ weight: { shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } });
+  expect(load(single, tanh).field.parameters).toEqual(Float32Array.of(1, 2, 3, 4));
+});
+
+test("halves become singles; whole numbers are passed over until they are needed", () => {
+  const half = raw(
+    {
+      "fc1.weight": { dtype: "F16", shape: [2, 2], data_offsets: [0, 8] },
+      "fc1.bias": { dtype: "BF16", shape: [2], data_offsets: [8, 12] },
+      num_batches_tracked: { dtype: "I64", shape: [], data_offsets: [12, 20] },
+      flags: { dtype: "BOOL", shape: [4], data_offsets: [20, 24] },
+    },
+    24,
+  );
+  // 1, −2, the least subnormal, 65504; π as far as bfloat16 goes, −0.
+  const bits = Uint16Array.of(0x3c00, 0xc000, 1, 0x7bff, 0x4049, 0x8000);
+  half.set(new Uint8Array(bits.buffer), half.length - 24);
+  const { tensors, skipped } = loadTensors(half);
+  expect(tensors.get("fc1.weight")?.data).toEqual(Float32Array.of(1, -2, 2 ** -24, 65504));
+  expect(tensors.get("fc1.bias")?.data).toEqual(Float32Array.of(3.140625, -0));
+  expect([...skipped]).toEqual([
+    ["flags", { dtype: "BOOL", shape: [4] }],
+    ["num_batches_tracked", { dtype: "I64", shape: [] }],
+  ]);
+  const { field } = load(half, { ...tanh, dtype: "float32" });
+  expect(field.parameters).toEqual(Float32Array.of(1, -2, 2 ** -24, 65504, 3.140625, -0));
+  const other = mlp({ widths: [2, 2] });
+  loadStateDict(other, half);
+  expect(other.parameters).toEqual(field.parameters);
+  const whole = raw(
+    { "0.bias": array([2], 0, 8), "0.weight": { dtype: "I16", shape: [2, 2], data_offsets: [8, 16] } },
+    16,
+  );
+  for (const body of [() => load(whole, tanh), () => loadStateDict(other, whole)]) {
+    expect(thrown("FILE", body)).toMatchObject({ argument: "0.weight", given: "I16" });
+  }
+  // Of this package's own files too.
+  const own = loadTensors(save(other)).metadata.get(KEY) as string;
+  const quantized = raw(
+    {
+      __metadata__: { [KEY]: own },
+      "0.weight": { dtype: "I8", shape: [2, 2], data_offsets: [0, 4] },
+      "0.bias": { dtype: "F16", shape: [2], data_offsets: [4, 8] },
+    },
+    8,
+  );
+  for (const body of [() => load(quantized), () => loadStateDict(other, quantized)]) {
+    expect(thrown("FILE", body)).toMatchObject({ argument: "0.weight", given: "I8 [2, 2]" });
+  }
+});
+
+test("the same model is the same bytes", () => {
+  const bytes = (keys: string[]) => {
+    const field = mlp({ widths: [2, 5, 2], seed: 2 });
+    const optimizer = adam(field);
+    const metadata = Object.fromEntries(keys.map((key) => [key, `"${key}" – ä`]));
+    const tensors = Object.fromEntries(keys.map((key) => [`of ${key}`, tensor(1, 2)]));
+    return save(field, { optimizer, metadata, tensors });
+  };
+  const keys = ["one", "two", "three", "four", "five", "six", "seven"];
+  const first = bytes(keys);
+  for (let round = 0; round < 20; round++) expect(bytes(keys)).toEqual(first);
+  expect(bytes([...keys].reverse())).toEqual(first);
+  expect([...loadTensors(first).tensors.keys()]).toEqual([...loadTensors(first).tensors.keys()].sort());
+  expect(load(first).metadata.get("six")).toBe('"six" – ä');
+});
+
+test.each(["float32", "float64"] as const)("what load would refuse is not saved: %s", (dtype) => {
+  const poison = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of poison) {
+    const field = mlp({ widths: [2, 4, 2], dtype, seed: 2 });
+    const optimizer = adam(field);
+    const size = field.parameters.length;
+    for (const [index, argument] of [
+      [9, "0.bias"],
+      [size - 1, "2.bias"],
+    ] as const) {
+      const kept = field.parameters[index] as number;
+      field.parameters[index] = value;
+      expect(thrown("NON_FINITE", () => save(field, { optimizer })).argument).toBe(argument);
+      expect(thrown("NON_FINITE", () => save(field)).given).toBe(`${value} at index 1`);
+      field.parameters[index] = kept;
+    }
+    for (const [index, argument] of [
+      [3, "optimizer.first_moment"],
+      [size + 3, "optimizer.second_moment"],
+    ] as const) {
+      optimizer.state[index] = value;
+      expect(thrown("NON_FINITE", () => save(field, { optimizer })).argument).toBe(argument);
+      optimizer.state[index] = 0;
+    }
+    optimizer.state[size] = -1;
+    expect(thrown("OPTION", () => save(field, { optimizer })).argument).toBe("optimizer.second_moment");
+    const rolling = sgd(field, { momentum: 0.5 });
+    rolling.state[0] = value;
+    expect(thrown("NON_FINITE", () => save(field, { optimizer: rolling })).argument).toBe("optimizer.velocity");
+  }
+  // An optimizer's step may take parameters beyond the greatest number.
+  const field = mlp({ widths: [1, 1], dtype });
+  const optimizer = sgd(field, { learningRate: dtype === "float32" ? 3e38 : 1e308 });
+  optimizer.step(field.parameters.slice().fill(-1e30) as never);
+  expect(thrown("NON_FINITE", () => save(field)).argument).toBe("0.weight");
+  // Of a flow whose noise is drawn, an array of this name would be taken for the noise.
+  const flow = cnf({ network: { widths: [2, 3, 2] }, trace: "hutchinson" });
+  thrown("OPTION", () => save(flow, { tensors: { noise: tensor(1, 2) } }));
+  expect(() => load(save(mlp({ widths: [2, 2] }), { tensors: { noise: tensor(Number.NaN) } }))).not.toThrow();
+});
+
 /** A Python with safetensors and numpy: the one there is, or one made beside the tests; undefined where that cannot be. */
 function python(): string | undefined {
   const own = fileURLToPath(new URL("../.python", import.meta.url));
@@ -287,12 +460,18 @@ const hostile: [string, Uint8Array][] = [
   ["a shape that overflows", raw({ a: array([2 ** 32, 2 ** 32, 4], 0, 8) }, 8)],
   ["offsets beyond the end", raw({ a: array([4], 0, 16) }, 8)],
   ["bytes left over", raw({ a: array([1], 0, 4) }, 8)],
-  ["half precision", raw({ "0.weight": { ...array([2, 2], 0, 8), dtype: "F16" } }, 8)],
+  ["quarter precision", raw({ "0.weight": { ...array([2, 4], 0, 8), dtype: "F8_E4M3" } }, 8)],
   ["whole numbers", raw({ "0.weight": { ...array([1, 1], 0, 8), dtype: "I64" } }, 8)],
   ["a vector for a weight", raw({ "0.weight": array([2], 0, 8) }, 8)],
   [
     "layers that do not fit",
     raw({ "0.weight": array([1, 2], 0, 8), "2.weight": array([2, 1], 8, 16), "3.bias": array([1], 16, 20) }, 20),
+  ],
+  [
+    "layers in too many orders to try",
+    moduleOf(
+      Object.fromEntries(Array.from({ length: 60 }, (_, i) => [`${"abcdefghij"[i % 10]}`.repeat(i + 1), [i && 2, 2]])),
+    ),
   ],
   ["a tensor called __proto__", raw(JSON.parse('{"__proto__":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'), 4)],
 ];

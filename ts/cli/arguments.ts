@@ -1,13 +1,14 @@
 // Options of the command line, as numbers and lists.
 import { InvalidArgumentError } from "commander";
+import { CsvError, parse } from "csv-parse/sync";
+import { readNumber } from "./number.js";
+import { type Clock, readTime } from "./time.js";
 
 /** A number in a range. */
 function number(expected: string, valid: (value: number) => boolean) {
   return (text: string): number => {
-    const value = Number(text);
-    if (text.trim() === "" || !Number.isFinite(value) || !valid(value)) {
-      throw new InvalidArgumentError(`Expected ${expected}.`);
-    }
+    const value = readNumber(text.trim());
+    if (Number.isNaN(value) || !valid(value)) throw new InvalidArgumentError(`Expected ${expected}.`);
     return value;
   };
 }
@@ -19,12 +20,39 @@ export const count = number("a positive integer", (value) => Number.isSafeIntege
 export const several = number("an integer, two or more", (value) => Number.isSafeInteger(value) && value >= 2);
 export const share = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
 
-/** Names, by commas. */
+/** Names, by commas; in quotes those that have one. */
 export function names(text: string): string[] {
-  const list = text.split(",").map((name) => name.trim());
+  const list = cellsOf(text);
   if (list.includes("")) throw new InvalidArgumentError("Expected names separated by commas.");
   if (new Set(list).size < list.length) throw new InvalidArgumentError("Expected each name once.");
   return list;
+}
+
+function cellsOf(text: string): string[] {
+  try {
+    const [cells = [""], ...others] = parse(text, { trim: true }) as unknown as string[][];
+    if (others.length === 0) return cells;
+  } catch (error) {
+    if (!(error instanceof CsvError)) throw error;
+  }
+  throw new InvalidArgumentError(`Expected names separated by commas, such as: x,"a, b".`);
+}
+
+/** What stands between the cells of a table. */
+export function delimiter(text: string): string {
+  const words: Record<string, string> = { tab: "\t", "\\t": "\t", space: " ", comma: ",", semicolon: ";" };
+  const value = words[text] ?? text;
+  if (value === "") throw new InvalidArgumentError("Expected a character such as ; or tab.");
+  return value;
+}
+
+/** The name of an encoding, as the runtime knows it. */
+export function encoding(text: string): string {
+  try {
+    return new TextDecoder(text).encoding;
+  } catch {
+    throw new InvalidArgumentError("Expected the name of an encoding, such as windows-1252.");
+  }
 }
 
 /** Numbers, by commas. */
@@ -37,20 +65,43 @@ export function counts(text: string): number[] {
   return text.split(",").map(count);
 }
 
-/** Times that increase: `0:10:0.5`, from, to and step, or a list. */
-export function times(text: string): number[] {
+/** Times, and how they are written. */
+export interface Times {
+  readonly clock: Clock;
+  readonly values: readonly number[];
+}
+
+/** Times that increase: `0:10:0.5`, from, to and step, or a list. Steps between dates or times of day are in seconds. */
+export function times(text: string): Times {
+  return rangeOf(text) ?? listOf(text);
+}
+
+function listOf(text: string): Times {
+  const list = text.split(",").map((part) => readTime(part.trim()));
+  const [first] = list;
+  const values = list.map((time) => (time?.clock === first?.clock ? time?.value : undefined) ?? Number.NaN);
+  if (!first || values.some(Number.isNaN)) {
+    throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, or a list of numbers or of dates.");
+  }
+  if (values.some((time, i) => i > 0 && !(time > (values[i - 1] as number))))
+    throw new InvalidArgumentError("Expected times that increase.");
+  return { clock: first.clock, values };
+}
+
+function rangeOf(text: string): Times | undefined {
   const parts = text.split(":");
-  if (parts.length === 1) {
-    const list = numbers(text);
-    if (list.some((time, i) => i > 0 && !(time > (list[i - 1] as number))))
-      throw new InvalidArgumentError("Expected times that increase.");
-    return list;
+  const step = readNumber((parts.at(-1) as string).trim());
+  // Times of day have colons too: those that make two of the same kind are meant.
+  for (let middle = 1; middle < parts.length - 1; middle++) {
+    const [from, to] = [parts.slice(0, middle), parts.slice(middle, -1)].map((some) => readTime(some.join(":").trim()));
+    if (!from || !to || from.clock !== to.clock || Number.isNaN(step)) continue;
+    const steps = Math.round((to.value - from.value) / step);
+    if (!(step > 0) || !(to.value > from.value) || steps > 1e6) {
+      throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, of at most a million times.");
+    }
+    const end = Math.floor((to.value - from.value) / step + 1e-9);
+    const values = Array.from({ length: end + 1 }, (_, i) => from.value + i * step);
+    return { clock: from.clock, values };
   }
-  const [from = Number.NaN, to = Number.NaN, step = Number.NaN] = parts.map(number("numbers", () => true));
-  const steps = Math.round((to - from) / step);
-  if (parts.length !== 3 || !(step > 0) || !(to > from) || steps > 1e6) {
-    throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, of at most a million times.");
-  }
-  const end = Math.floor((to - from) / step + 1e-9);
-  return Array.from({ length: end + 1 }, (_, i) => from + i * step);
+  return undefined;
 }

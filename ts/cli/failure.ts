@@ -1,21 +1,42 @@
 // Errors that the user is told of without a stack.
 import { SymplecticAdjointError } from "../index.js";
 
-/** What went wrong, for the user; status 2 is a mistake in the command itself, 130 an interruption. */
+/** What went wrong, for the user; status 2 is a mistake in the command itself, 128 and more a signal. */
 export class Failure extends Error {
   constructor(
     message: string,
-    readonly status: 1 | 2 | 130 = 1,
+    readonly status = 1,
   ) {
     super(message);
   }
 }
 
-/** The package's own errors, and those of files, as failures of the command; faults of the program stay what they are. */
+/** What the system says of files, in words. */
+const REASONS: Record<string, string> = {
+  ENOENT: "no such file",
+  ENOTDIR: "a part of its path is no folder",
+  EACCES: "not allowed",
+  EPERM: "not allowed",
+  EISDIR: "is a folder",
+  ELOOP: "its links lead around in a circle",
+  ENAMETOOLONG: "its name is too long",
+  ENOSPC: "the disk is full",
+  EDQUOT: "the quota is used up",
+  EFBIG: "it would be larger than a file may be here",
+  EROFS: "the disk is read-only",
+  ENXIO: "there is nothing that can be read",
+};
+
+/** Why a file could not be read or written. */
+export function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return REASONS[code ?? ""] ?? message;
+}
+
+/** The package's own errors, and those of the system, as failures of the command; faults of the program stay what they are. */
 export function failureOf(error: unknown): unknown {
   if (error instanceof SymplecticAdjointError && error.code !== "INTERNAL") return new Failure(error.message);
-  const { code, path, message } = error as NodeJS.ErrnoException;
-  const reasons: Record<string, string> = { ENOENT: "no such file", EACCES: "not allowed", EISDIR: "is a folder" };
-  if (typeof code === "string" && path) return new Failure(`${path}: ${reasons[code] ?? message}`);
-  return error;
+  const { code, path, syscall } = error as NodeJS.ErrnoException;
+  if (typeof code !== "string" || typeof syscall !== "string") return error;
+  return new Failure(path === undefined ? reasonOf(error) : `${path}: ${reasonOf(error)}`);
 }

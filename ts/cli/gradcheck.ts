@@ -1,23 +1,15 @@
 // symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
-import {
-  type Batch,
-  type Field,
-  type GradientMethod,
-  hamiltonian,
-  meanSquaredError,
-  minibatches,
-  mlp,
-  odeint,
-  valueAndGrad,
-} from "../index.js";
+import { type Batch, type GradientMethod, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
+import { completed, delayed, fieldOf, layoutOf, networkOf, trajectoryOf } from "./equation.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 import { readModel } from "./model.js";
-import { beginOf, readTable, type Series } from "./table.js";
-import { toUnits } from "./units.js";
+import { beginOf, type Format, readTable, type Series } from "./table.js";
 
 export interface GradcheckRequest {
-  readonly model: string;
-  readonly data: string;
+  readonly model: Source;
+  readonly data: Source;
+  readonly format: Format;
   readonly steps: number;
   readonly directions: number;
   /** So many of the table's, spread over it: differences take many solves. */
@@ -30,21 +22,24 @@ const TOLERANCE = 1e-6;
 const ROWS = 100;
 const METHODS: readonly GradientMethod[] = ["symplectic", "aca", "baseline", "backprop", "auto"];
 
-export function gradcheck({ model, data, steps, directions, trajectories: most }: GradcheckRequest) {
-  const { field: single, description } = readModel(model);
+export function gradcheck({ model, data, format, steps, directions, trajectories: most }: GradcheckRequest) {
+  const { network: single, description } = readModel(model);
   const { time, id, state, units, settings } = description;
-  const series = readTable(data, { time, id: id ?? undefined, state }).series.filter((own) => beginOf(own) >= 0);
-  if (series.length === 0) throw new Failure(`${data}: no row without missing values has another after it`);
-  const field = inFloat64(single, settings);
+  const table = readTable(data, { time, id: id ?? undefined, state, trained: true }, format);
+  const series = table.series.map((own) => delayed(own, settings.delays, units.lag)).filter((own) => beginOf(own) >= 0);
+  if (series.length === 0) throw new Failure(`${data.name}: no row without missing values has another after it`);
+  const network = networkOf(settings, state.length, "float64");
+  network.parameters = Float64Array.from(single.parameters);
+  const field = fieldOf(network, settings, units);
   const count = Math.min(most, series.length);
   const chosen = Array.from({ length: count }, (_, i) => series[Math.floor((i * series.length) / count)] as Series);
-  const trajectories = chosen.map(({ id, times: all, rows }) => {
-    const own = { id, times: all.slice(0, ROWS), rows: rows.slice(0, ROWS) };
-    const { times, values } = toUnits(own, units);
-    return { times, values: Float64Array.from(values) };
+  const trajectories = chosen.map((own) => {
+    const begin = beginOf(own);
+    const part = { ...own, times: own.times.slice(begin, begin + ROWS), rows: own.rows.slice(begin, begin + ROWS) };
+    return trajectoryOf(part, description);
   });
   const [batch] = minibatches({ trajectories, relative: true, shuffle: false, dtype: "float64" }).epoch();
-  const { y0, times, target, mask } = batch as Batch<"float64">;
+  const { y0, times, target, mask } = completed(batch as Batch<"float64">, layoutOf(settings, state.length));
   // Steps that stay the same as parameters move: differences would see those that follow the error as well.
   const solver = { method: settings.solver, steps };
   const loss = (y: Float64Array) => meanSquaredError(y, target, mask);
@@ -59,7 +54,7 @@ export function gradcheck({ model, data, steps, directions, trajectories: most }
     field.parameters = own;
     return value;
   };
-  const norm = Math.hypot(...first);
+  const norm = Math.sqrt(first.reduce((sum, value) => sum + value ** 2, 0));
   const errors = Array.from({ length: directions }, (_, index) => {
     // Along the gradient, and then along signs that the index decides.
     const direction = index === 0 ? first.map((value) => value / norm) : signs(first.length, index);
@@ -68,7 +63,7 @@ export function gradcheck({ model, data, steps, directions, trajectories: most }
     const slope = first.reduce((sum, value, i) => sum + value * (direction[i] as number), 0);
     return Math.abs(difference - slope) / norm;
   });
-  const error = Math.max(...errors);
+  const error = errors.reduce((most, error) => Math.max(most, error), 0);
   return {
     parameters: first.length,
     trajectories: count,
@@ -79,21 +74,6 @@ export function gradcheck({ model, data, steps, directions, trajectories: most }
     bitwise,
     passed: bitwise && error < TOLERANCE,
   };
-}
-
-/** The same field in float64. */
-function inFloat64(
-  single: Field<"float32">,
-  { model, hidden, activation }: import("./model.js").Settings,
-): Field<"float64"> {
-  const size = single.stateSize;
-  const dtype = "float64" as const;
-  const field: Field<"float64"> =
-    model === "hamiltonian"
-      ? hamiltonian({ energy: { widths: [size, ...hidden, 1], activation, dtype }, structure: "canonical" })
-      : mlp({ widths: [size, ...hidden, size], activation, dtype });
-  field.parameters = Float64Array.from(single.parameters);
-  return field;
 }
 
 /** A direction of length 1 with signs from a linear congruence. */

@@ -1,12 +1,18 @@
 // symplectic-adjoint info: what a model file holds.
-import { readFileSync } from "node:fs";
 import { load, loadTensors } from "../index.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 
-export function info(model: string) {
-  const bytes = readFileSync(model);
+export function info({ name: model, bytes }: Source) {
   const file = loadTensors(bytes);
-  const tensors = [...file.tensors].map(([name, { shape }]) => ({ name, shape }));
+  const tensors = [
+    ...[...file.tensors].map(([name, { shape, data }]) => ({
+      name,
+      shape,
+      dtype: data instanceof Float32Array ? "float32" : "float64",
+    })),
+    ...[...file.skipped].map(([name, { shape, dtype }]) => ({ name, shape, dtype })),
+  ];
   tensors.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const architecture = file.metadata.get("symplectic-adjoint");
   if (architecture === undefined) return { model, tensors, field: null, optimizer: null, training: null };

@@ -2,13 +2,29 @@
 // The command line: what it takes, what it says, how it ends.
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../../package.json";
-import { count, counts, names, natural, nonNegative, numbers, positive, several, share, times } from "./arguments.js";
+import {
+  count,
+  counts,
+  delimiter,
+  encoding,
+  names,
+  natural,
+  nonNegative,
+  numbers,
+  positive,
+  several,
+  share,
+  times,
+} from "./arguments.js";
 import { bench } from "./bench.js";
 import { Failure, failureOf } from "./failure.js";
 import { gradcheck } from "./gradcheck.js";
 import { info } from "./info.js";
+import { readSource, readSources } from "./input.js";
 import type { Settings } from "./model.js";
+import { checkOutput, writeWhole } from "./output.js";
 import { predict } from "./predict.js";
+import type { Format } from "./table.js";
 import { type TrainRequest, trainModel } from "./train.js";
 
 const METHODS = ["bosh3", "dopri5", "tsit5", "dopri8", "fehlberg2", "adaptive_heun"];
@@ -24,18 +40,41 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const asJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 const json = () => new Option("--json", "the result as JSON, for programs");
 
-program
-  .command("train")
+/** How a table is written, where that cannot be seen from it. */
+const FORMAT = [
+  new Option("--delimiter <character>", "what stands between columns: tab, space, ; (default: by the table)").argParser(
+    delimiter,
+  ),
+  new Option("--decimal <character>", "the decimal point (default: by the table)").choices([".", ","]),
+  new Option("--comment <character>", 'what lines that are no rows begin with; "": there are none (default: #)'),
+  new Option("--encoding <name>", "such as windows-1252 (default: UTF-8, UTF-16 by its byte order mark)").argParser(
+    encoding,
+  ),
+];
+const withFormat = (command: Command) => FORMAT.reduce((command, option) => command.addOption(option), command);
+const formatOf = (options: Record<string, string | undefined>): Format =>
+  Object.fromEntries(
+    ["delimiter", "decimal", "comment", "encoding"].flatMap((name) =>
+      options[name] === undefined ? [] : [[name, options[name]]],
+    ),
+  );
+
+withFormat(program.command("train"))
   .summary("learn dx/dt = f(x) from a table")
   .description(
     "Learns dx/dt = f(x) from a table with a header, and a row for each observation; empty cells are missing values.",
   )
-  .argument("<data>", "a CSV file")
-  .option("--state <columns>", "columns of the state (default: all others)", names)
+  .argument("<data>", "a CSV file, or - for standard input")
+  .option("--state <columns>", "columns of the state; a name with a comma in quotes (default: all others)", names)
   .option("--time <column>", "column of the time", "time")
   .option("--id <column>", "column of the trajectory, where there are several")
   .option("--log <columns>", "columns that are positive, learned as logarithms", names, [])
   .addOption(new Option("--model <kind>", "what f is").choices(["mlp", "hamiltonian"]).default("mlp"))
+  .option("--delays <count>", "earlier values of each column that are in the state as well", natural, 0)
+  .option("--lag <time>", "how long before each other they are (default: by the data)", positive)
+  .option("--extra <count>", "dimensions that nobody observes, zero where a trajectory begins", natural, 0)
+  .option("--with-time", "f depends on the time", false)
+  .option("--period <time>", "f depends on the time, again and again after so long; of dates in seconds", positive)
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>").choices(ACTIVATIONS).default("tanh"))
   .addOption(new Option("--solver <method>").choices(METHODS).default("dopri5"))
@@ -49,6 +88,7 @@ program
   .option("--validation <share>", "held out: trajectories, or of fewer than three the end", share, 0.2)
   .option("--patience <count>", "validations without a better one that end it; 0: never", natural, 0)
   .option("--out <file>", "the model", "model.safetensors")
+  .option("--checkpoint <seconds>", "between checkpoints in --out", nonNegative, 30)
   .option("--resume", "go on with the training that --out has the beginning of", false)
   .addOption(json())
   .addHelpText(
@@ -58,18 +98,39 @@ Examples:
   $ symplectic-adjoint train lynx-hare.csv --time year --log hare_thousands,lynx_thousands --out lynx-hare.safetensors
   $ symplectic-adjoint train pendulum.csv --id trajectory --steps 3000 --patience 30
   $ symplectic-adjoint train springs.csv --state q,p --model hamiltonian --activation softplus
+  $ symplectic-adjoint train tide.csv --state level --delays 3 --period 12.42
 
-Ctrl-C leaves a checkpoint in --out; the same command with --resume goes on to bitwise the same model.`,
+Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume goes on to bitwise the same model.`,
   )
   .action(async (data: string, options, command: Command) => {
-    const { state, time, id, log, out, resume, json, ...rest } = options;
-    const settings = { ...rest, window: rest.window ?? null } as Settings;
+    const { state, time, id, log, out, resume, json, checkpoint, ...rest } = options;
+    const format = formatOf(rest);
+    for (const name of ["delimiter", "decimal", "comment", "encoding"]) delete rest[name];
+    const settings = {
+      ...rest,
+      window: rest.window ?? null,
+      lag: rest.lag ?? null,
+      period: rest.period ?? null,
+    } as Settings;
+    checkSettings(settings);
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
     const given = Object.fromEntries(
-      Object.entries({ ...settings, state, time, id, log }).filter(([name]) => isGiven(name)),
+      Object.entries({ ...settings, ...format, state, time, id, log }).filter(([name]) => isGiven(name)),
     );
-    const request: TrainRequest = { data, out, time, id, state, log, resume, settings, given, progress: !json };
+    const columns = { time, id, state, log };
+    const request: TrainRequest = {
+      data,
+      out,
+      ...columns,
+      resume,
+      settings,
+      format,
+      checkpoint,
+      given,
+      progress: !json,
+    };
     const result = await trainModel(request);
+    if (result.advice !== null) process.stderr.write(`${result.advice}\n`);
     if (json) return asJson(result);
     print(`${result.model}: ${result.parameters} parameters, ${result.state.join(", ")}`);
     for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
@@ -77,14 +138,26 @@ Ctrl-C leaves a checkpoint in --out; the same command with --resume goes on to b
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
 
-program
-  .command("predict")
+function checkSettings({ model, delays, lag, extra, withTime, period }: Settings): void {
+  if (lag !== null && delays === 0)
+    throw new Failure("--lag: expected --delays as well, of which it is the distance", 2);
+  if (model === "hamiltonian" && (delays > 0 || extra > 0 || withTime || period !== null)) {
+    const expected = "none of --delays, --extra, --with-time and --period: an energy is of positions and momenta alone";
+    throw new Failure(`--model hamiltonian: expected ${expected}`, 2);
+  }
+}
+
+withFormat(program.command("predict"))
   .summary("solve a model's equation")
   .description("Solves a model's equation from the first row of each trajectory of a table, or from a state given.")
   .argument("<model>", "a model file of train")
-  .argument("[data]", "a CSV file with the columns that the model was trained on")
-  .option("--at <numbers>", "the state at the first of --times", numbers)
-  .option("--times <times>", "from:to:step, or a list (default: those of the table)", times)
+  .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
+  .option(
+    "--at <numbers>",
+    "the state at the first of --times, with delays those of one lag before after it, and so on",
+    numbers,
+  )
+  .option("--times <times>", "from:to:step, of dates in seconds, or a list (default: those of the table)", times)
   .option("--out <file>", "the predictions (default: standard output)")
   .addOption(json())
   .addHelpText(
@@ -94,8 +167,13 @@ Examples:
   $ symplectic-adjoint predict model.safetensors unseen.csv --out predictions.csv
   $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5`,
   )
-  .action((model: string, data: string | undefined, { at, times, out, json }) => {
-    const { csv, ...result } = predict({ model, data, at, times, out });
+  .action(async (model: string, data: string | undefined, { at, times, out, json, ...options }) => {
+    if (out !== undefined) checkOutput(out, [model, data]);
+    const format = formatOf(options);
+    const sources = await readSources(model, data);
+    const { csv, ...rest } = predict({ ...sources, format, at, times });
+    if (out !== undefined) writeWhole(out, csv);
+    const result = { out: out ?? null, ...rest };
     if (json) return asJson(out === undefined ? { ...result, csv } : result);
     if (out === undefined) process.stdout.write(csv);
     if (result.errors) {
@@ -104,21 +182,21 @@ Examples:
     }
   });
 
-program
-  .command("gradcheck")
+withFormat(program.command("gradcheck"))
   .summary("check a model's gradient")
   .description(
     "Compares the gradient of a model's error on a table with finite differences, in float64, and the methods bitwise.",
   )
   .argument("<model>", "a model file of train")
-  .argument("<data>", "a CSV file with the columns that the model was trained on")
+  .argument("<data>", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option("--steps <count>", "of the solver in each interval, fixed", count, 4)
   .option("--directions <count>", "along which differences are taken", count, 8)
   .option("--trajectories <count>", "of the table, the first 100 rows of each", count, 16)
   .addOption(json())
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
-  .action((model: string, data: string, { steps, directions, trajectories, json }) => {
-    const result = gradcheck({ model, data, steps, directions, trajectories });
+  .action(async (model: string, data: string, { steps, directions, trajectories, json, ...options }) => {
+    const sources = await readSources(model, data);
+    const result = gradcheck({ ...sources, format: formatOf(options), steps, directions, trajectories });
     if (json) asJson(result);
     else {
       print(
@@ -156,27 +234,31 @@ program
   .description("Tells what a model file holds.")
   .argument("<model>", "a model file")
   .addOption(json())
-  .action((model: string, { json }) => {
-    const result = info(model);
+  .action(async (model: string, { json }) => {
+    const result = info(await readSource(model));
     if (json) return asJson(result);
     const { field } = result;
     if (field) {
       const { kind, dtype, stateSize, parameters } = field;
-      print(`${model}: ${kind}, ${parameters} parameters, ${dtype}, state of ${stateSize}`);
+      print(`${result.model}: ${kind}, ${parameters} parameters, ${dtype}, state of ${stateSize}`);
     } else {
-      print(`${model}: arrays without an architecture, such as a state_dict; load(bytes, { activation }) reads one`);
+      print(
+        `${result.model}: arrays without an architecture, such as a state_dict; load(bytes, { activation }) reads one`,
+      );
     }
-    for (const { name, shape } of result.tensors) print(`  ${name} [${shape.join(", ")}]`);
+    for (const { name, shape, dtype } of result.tensors) print(`  ${name} [${shape.join(", ")}] ${dtype}`);
     if (field) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
     for (const [name, value] of Object.entries(result.training ?? {})) print(`${name}: ${JSON.stringify(value)}`);
   });
 
-// Whoever reads may have read enough, such as head.
+// Whoever reads may have read enough, such as head, or the terminal may be gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
   process.exit(0);
 });
+// Nobody is left to be told; what is computed is still to be written.
+process.stderr.on("error", () => {});
 
 try {
   await program.parseAsync();
@@ -187,7 +269,7 @@ try {
   } else {
     const failure = failureOf(error);
     if (!(failure instanceof Failure)) throw error;
-    process.stderr.write(`${failure.status === 130 ? "" : "error: "}${failure.message}\n`);
+    process.stderr.write(`${failure.status > 128 ? "" : "error: "}${failure.message}\n`);
     process.exitCode = failure.status;
   }
 }

@@ -1,7 +1,10 @@
-// Model files of the command: a field with the table that it has learned, its units, and how it was trained.
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+// Model files of the command: a network with the table that it has learned, its units, and how it was trained.
 import { type Activation, type Best, type Field, load, type Method, type Optimizer, save } from "../index.js";
+import { layoutOf } from "./equation.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import type { Format } from "./table.js";
+import { CLOCKS, type Clock } from "./time.js";
 import type { Units } from "./units.js";
 
 /** How a model is trained; all that, with the data, decides every bit of it. */
@@ -21,15 +24,29 @@ export interface Settings {
   readonly validation: number;
   /** In validations; 0: never. */
   readonly patience: number;
+  /** How many earlier values of each column are in the state. */
+  readonly delays: number;
+  /** How long before each other, in the table's time; null: chosen by the data. */
+  readonly lag: number | null;
+  /** Dimensions beside those that are observed, zero where a trajectory begins. */
+  readonly extra: number;
+  /** Whether f depends on the time. */
+  readonly withTime: boolean;
+  /** After which time the dependence of f on it repeats itself; null: it has none. */
+  readonly period: number | null;
 }
 
 /** What a model file tells beside the field. */
 export interface Description {
   readonly time: string;
+  /** How the times are written. */
+  readonly clock: Clock;
   readonly id: string | null;
   readonly state: readonly string[];
   readonly units: Units;
   readonly settings: Settings;
+  /** What was said of how the table is written. */
+  readonly format: Format;
   readonly data: { readonly sha256: string; readonly trajectories: number; readonly observations: number };
   /** Where a training stands that is not finished; null afterwards. JSON has no infinity: a loss of null is that. */
   readonly best: { readonly step: number; readonly validation: number | null } | null;
@@ -37,7 +54,7 @@ export interface Description {
 }
 
 export interface ModelFile {
-  readonly field: Field<"float32">;
+  readonly network: Field<"float32">;
   readonly optimizer: Optimizer<"float32"> | undefined;
   readonly description: Description;
   readonly best: Best<"float32"> | undefined;
@@ -46,47 +63,45 @@ export interface ModelFile {
 const KEY = "symplectic-adjoint.training";
 const BEST = "best.parameters";
 
-/** Writes a model; beside and then moved, so that there is a whole file at any time. */
-export function writeModel(
-  file: string,
-  field: Field<"float32">,
+/** The bytes of a model, and of a training that is not finished what it goes on from. */
+export function modelBytes(
+  network: Field<"float32">,
   description: Description,
   unfinished?: { optimizer: Optimizer<"float32">; best: Best<"float32"> | undefined },
-): void {
+): Uint8Array {
   const best = unfinished?.best;
-  const bytes = save(field, {
+  return save(network, {
     metadata: {
       [KEY]: JSON.stringify({ ...description, best: best ? { step: best.step, validation: best.validation } : null }),
     },
     ...(unfinished && { optimizer: unfinished.optimizer }),
     ...(best && { tensors: { [BEST]: { shape: [best.parameters.length], data: best.parameters } } }),
   });
-  writeFileSync(`${file}.part`, bytes);
-  renameSync(`${file}.part`, file);
 }
 
 /** Reads a model that the command has trained. */
-export function readModel(file: string): ModelFile {
-  const { field, optimizer, metadata, tensors } = load(readFileSync(file), { dtype: "float32" });
+export function readModel({ name: file, bytes }: Source): ModelFile {
+  const { field: network, optimizer, metadata, tensors } = load(bytes, { dtype: "float32" });
   const text = metadata.get(KEY);
   if (text === undefined)
     throw new Failure(`${file}: not trained by this command, which keeps columns and units with it`);
-  const description = descriptionOf(file, text, field.stateSize);
+  const description = descriptionOf(file, text, network);
   const data = tensors.get(BEST)?.data;
-  const usable = data instanceof Float32Array && data.length === field.parameters.length;
+  const usable =
+    data instanceof Float32Array && data.length === network.parameters.length && data.every(Number.isFinite);
   if (description.best && !usable) throw new Failure(`${file}: the best parameters of its training are missing`);
   const best = description.best && {
     step: description.best.step,
     validation: description.best.validation ?? Number.POSITIVE_INFINITY,
     parameters: data as Float32Array,
   };
-  return { field, optimizer, description, best: best ?? undefined };
+  return { network, optimizer, description, best: best ?? undefined };
 }
 
-function descriptionOf(file: string, text: string, stateSize: number): Description {
+function descriptionOf(file: string, text: string, network: Field): Description {
   try {
     const description = JSON.parse(text) as Description;
-    if (isSound(description, stateSize)) return description;
+    if (isSound(description, network)) return description;
   } catch {
     // What cannot be read is as good as what says nothing.
   }
@@ -94,25 +109,40 @@ function descriptionOf(file: string, text: string, stateSize: number): Descripti
 }
 
 /** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
-function isSound({ state, units, time, id, settings, data, best }: Description, stateSize: number): boolean {
-  const { log, mean, scale, timeScale } = units;
+function isSound(description: Description, network: Field): boolean {
+  const { state, units, time, clock, id, settings, format, data, best } = description;
+  const { log, mean, scale, timeScale, lag, origin, spread } = units;
   const { model, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
-  const { rtol, learningRate, weightDecay, validation } = settings;
+  const { rtol, learningRate, weightDecay, validation, delays, extra, withTime, period } = settings;
   const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
-  const numbers = [...mean, ...scale, timeScale, rtol, learningRate, weightDecay, validation];
+  const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
-  const naturals = [seed, patience, ...(best === null ? [] : [best.step])];
+  const naturals = [seed, patience, delays, extra, ...(best === null ? [] : [best.step])];
+  const positives = [...scale, timeScale, spread, ...[period, settings.lag].filter((value) => value !== null)];
+  const plain = delays === 0 && extra === 0 && !withTime && period === null;
   return (
-    [state, log, mean, scale].every((column) => Array.isArray(column) && column.length === stateSize) &&
+    [state, log, mean, scale].every((column) => Array.isArray(column) && column.length === state.length) &&
     texts.every((text) => typeof text === "string") &&
-    new Set(state).size === stateSize &&
+    new Set(state).size === state.length &&
     (id === null || typeof id === "string") &&
+    CLOCKS.includes(clock) &&
+    Object.values(format).every((text) => typeof text === "string") &&
     log.every((flag) => typeof flag === "boolean") &&
     numbers.every(Number.isFinite) &&
-    [...scale, timeScale].every((value) => value > 0) &&
-    ["mlp", "hamiltonian"].includes(model) &&
+    positives.every((value) => Number.isFinite(value) && value > 0) &&
+    (delays === 0) === (lag === 0) &&
+    lag >= 0 &&
+    typeof withTime === "boolean" &&
+    (model === "mlp" || (model === "hamiltonian" && plain)) &&
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&
-    (best === null || best.validation === null || Number.isFinite(best.validation))
+    (best === null || best.validation === null || Number.isFinite(best.validation)) &&
+    fits(description, network)
   );
+}
+
+/** Whether the network is one of that state. */
+function fits({ settings, state }: Description, { stateSize, outputSize }: Field): boolean {
+  const { size, clocks } = layoutOf(settings, state.length);
+  return stateSize === size && outputSize === size - clocks;
 }

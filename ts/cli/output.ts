@@ -1,20 +1,118 @@
-// Where results go, looked at before anything is computed.
-import { existsSync, statSync } from "node:fs";
-import { dirname } from "node:path";
-import { Failure } from "./failure.js";
+// Where results go: looked at before anything is computed, and written so that there is a whole file at any time.
+import { randomBytes } from "node:crypto";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  fchmodSync,
+  fsyncSync,
+  lstatSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { Failure, reasonOf } from "./failure.js";
 
 /** Refuses a file that cannot be written, or that is one of those that are read: data would be lost to a slip of the hand. */
 export function checkOutput(out: string, inputs: readonly (string | undefined)[]): void {
-  const folder = dirname(out);
-  if (!existsSync(folder)) throw new Failure(`--out ${out}: there is no folder ${folder}`);
+  const folder = dirname(linked(out));
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Failure(`--out ${out}: there is no folder ${folder}`);
+  }
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
-  if (!present) return;
-  if (!present.isFile()) throw new Failure(`--out ${out}: is no file`);
+  if (present && !present.isFile()) throw new Failure(`--out ${out}: is no file`);
+  try {
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw new Failure(`--out ${out}: nothing can be written to the folder ${folder}: ${reasonOf(error)}`);
+  }
   for (const input of inputs) {
     // By what the names stand for: links and other spellings of a path are the same file.
     const read = input === undefined ? undefined : statSync(input, { bigint: true, throwIfNoEntry: false });
-    if (read && read.ino === present.ino && read.dev === present.dev) {
+    if (read && read.ino === present?.ino && read.dev === present.dev) {
       throw new Failure(`--out ${out}: expected another file than ${input}, which is read`, 2);
     }
   }
+}
+
+/** The file itself, where a name is a symbolic link to it, whether or not it is there yet. */
+function linked(file: string): string {
+  let path = file;
+  // As many as Linux follows.
+  for (let links = 0; links < 40; links++) {
+    if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return path;
+    path = resolve(dirname(path), readlinkSync(path));
+  }
+  throw new Failure(`${file}: its links lead around in a circle`);
+}
+
+/**
+ * Writes a file: beside it, under a name that no other program uses, to the disk, and then in its place. Whatever fails, a
+ * file that was there before is whole.
+ */
+export function writeWhole(out: string, content: Uint8Array | string): void {
+  const target = linked(out);
+  const folder = dirname(target);
+  const mode = statSync(target, { throwIfNoEntry: false })?.mode;
+  const part = join(folder, `.symplectic-adjoint-${process.pid}-${randomBytes(4).toString("hex")}.part`);
+  const file = openSync(part, "wx");
+  try {
+    try {
+      writeFileSync(file, content);
+      if (mode !== undefined) fchmodSync(file, mode & 0o777);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
+    renameSync(part, target);
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw error;
+  }
+  try {
+    // The new name, too, is to be on the disk; not every system has this for folders.
+    const entry = openSync(folder, "r");
+    fsyncSync(entry);
+    closeSync(entry);
+  } catch {
+    // The file itself is there.
+  }
+}
+
+/**
+ * Writes what must not be lost: where it cannot be written to `out`, to a folder of its own elsewhere.
+ *
+ * @returns Undefined, or where it is instead and why.
+ */
+export function writeSomewhere(out: string, content: Uint8Array): { file: string; reason: string } | undefined {
+  const failures: string[] = [];
+  const attempt = (file: string): boolean => {
+    try {
+      writeWhole(file, content);
+      return true;
+    } catch (error) {
+      failures.push(`${file} could not be written: ${reasonOf(error)}`);
+      return false;
+    }
+  };
+  if (attempt(out)) return undefined;
+  for (const place of [tmpdir(), homedir(), process.cwd()]) {
+    let folder: string;
+    try {
+      folder = mkdtempSync(join(place, "symplectic-adjoint-"));
+    } catch (error) {
+      failures.push(`nothing can be written to ${place}: ${reasonOf(error)}`);
+      continue;
+    }
+    const file = join(folder, basename(out));
+    if (attempt(file)) return { file, reason: failures[0] as string };
+    rmSync(folder, { recursive: true, force: true });
+  }
+  throw new Failure(`what has been learned is lost:\n${failures.join("\n")}`);
 }

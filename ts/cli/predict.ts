@@ -1,18 +1,26 @@
 // symplectic-adjoint predict: solutions of a trained model, from the first rows of a table or from a state given.
-import { writeFileSync } from "node:fs";
-import { odeint } from "../index.js";
+import { type Field, odeint } from "../index.js";
+import type { Times } from "./arguments.js";
+import { delayed, fieldOf, layoutOf, stateOf } from "./equation.js";
 import { Failure } from "./failure.js";
-import { type ModelFile, readModel } from "./model.js";
-import { checkOutput } from "./output.js";
-import { csvOf, readTable, type Series } from "./table.js";
-import { fromUnits, toUnits } from "./units.js";
+import type { Source } from "./input.js";
+import { type Description, readModel } from "./model.js";
+import { csvOf, type Format, listOf, readTable, type Series } from "./table.js";
+import { writeTime } from "./time.js";
+import { fromUnits } from "./units.js";
 
 export interface PredictRequest {
-  readonly model: string;
-  readonly data: string | undefined;
+  readonly model: Source;
+  readonly data: Source | undefined;
+  readonly format: Format;
   readonly at: readonly number[] | undefined;
-  readonly times: readonly number[] | undefined;
-  readonly out: string | undefined;
+  readonly times: Times | undefined;
+}
+
+/** What is solved, and what its numbers mean. */
+interface Equation {
+  readonly description: Description;
+  readonly field: Field<"float32">;
 }
 
 interface Prediction {
@@ -22,67 +30,93 @@ interface Prediction {
 }
 
 export function predict(request: PredictRequest) {
-  if (request.out !== undefined) checkOutput(request.out, [request.model, request.data]);
-  const model = readModel(request.model);
-  const { time, id, state } = model.description;
-  const [observed, predictions] = request.data === undefined ? fromState(request, model) : fromTable(request, model);
+  const file = readModel(request.model);
+  const { time, id, state, clock, settings, units } = file.description;
+  const model = { description: file.description, field: fieldOf(file.network, settings, units) };
+  const { times } = request;
+  if (times && times.clock !== clock) {
+    throw new Failure(`--times: expected each a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
+  }
+  const [observed, predictions] = request.data ? fromTable(request, request.data, model) : fromState(request, model);
   const head = id === null ? [time, ...state] : [id, time, ...state];
   const rows = predictions.flatMap((own) =>
-    own.rows.map((row, i) => [...(id === null ? [] : [own.id]), own.times[i] as number, ...row.map(rounded)]),
+    own.rows.map((row, i) => [
+      ...(id === null ? [] : [own.id]),
+      writeTime(own.times[i] as number, clock),
+      ...row.map(rounded),
+    ]),
   );
   const csv = csvOf(head, rows);
-  if (request.out !== undefined) writeFileSync(request.out, csv);
-  const errors = observed && !request.times ? errorsOf(observed, predictions, state) : null;
-  return { csv, out: request.out ?? null, rows: rows.length, trajectories: predictions.length, errors };
+  const errors = observed && !times ? errorsOf(observed, predictions, state) : null;
+  return { csv, rows: rows.length, trajectories: predictions.length, errors };
 }
 
 /** Seven digits, as many as float32 has. */
 const rounded = (value: number) => Number(value.toPrecision(7));
 
-function fromState({ at, times }: PredictRequest, model: ModelFile): [undefined, Prediction[]] {
-  const { state } = model.description;
+function fromState({ at, times }: PredictRequest, model: Equation): [undefined, Prediction[]] {
+  const { state, settings, units } = model.description;
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
   }
-  if (at.length !== state.length) {
-    throw new Failure(`--at: expected ${state.length} numbers, ${state.join(", ")}, given ${at.length}`, 2);
+  const lags = Array.from({ length: settings.delays }, (_, i) => `${listOf(state)} ${(i + 1) * units.lag} before`);
+  const { observed } = layoutOf(settings, state.length);
+  if (at.length !== observed) {
+    throw new Failure(
+      `--at: expected ${observed} numbers, ${[listOf(state), ...lags].join(", ")}, given ${at.length}`,
+      2,
+    );
   }
-  if (times.length < 2) throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
-  return [undefined, [{ id: "", times, rows: solved(model, at, times) }]];
+  const { values } = times;
+  if (values.length < 2)
+    throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
+  return [undefined, [{ id: "", times: values, rows: solved(model, at, values) }]];
 }
 
-function fromTable({ data, at, times }: PredictRequest, model: ModelFile): [Series[], Prediction[]] {
+function fromTable({ format, at, times }: PredictRequest, data: Source, model: Equation): [Series[], Prediction[]] {
   if (at !== undefined) throw new Failure("--at: expected nothing where there is a table", 2);
-  const { time, id, state } = model.description;
-  const { series } = readTable(data as string, { time, id: id ?? undefined, state });
-  const started = series.map((own) => {
+  const { time, id, state, settings, units, clock } = model.description;
+  const table = readTable(data, { time, id: id ?? undefined, state, trained: true }, format);
+  if (table.clock !== clock) {
+    throw new Failure(
+      `${data.name}: column ${time}: expected each a ${clock}, as in the table of the training, given a ${table.clock}`,
+    );
+  }
+  const started = table.series.map((whole) => {
+    const own = delayed(whole, settings.delays, units.lag);
     const first = own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
-    if (first < 0)
-      throw new Failure(`${data}: the trajectory ${own.id} has no row without missing values to begin from`);
+    if (first < 0) {
+      const past = settings.delays === 0 ? "" : `, with ${settings.delays} values ${units.lag} before each other,`;
+      throw new Failure(
+        `${data.name}: the trajectory ${own.id} has no row without missing values${past} to begin from`,
+      );
+    }
     return { ...own, times: own.times.slice(first), rows: own.rows.slice(first) };
   });
   const predictions = started.map((own) => {
     const [start] = own.times as [number];
-    if (times?.some((time) => time < start)) {
-      throw new Failure(`--times: expected none before ${start}, where the trajectory ${own.id} begins`, 2);
+    if (times?.values.some((time) => time < start)) {
+      const from = writeTime(start, clock);
+      throw new Failure(`--times: expected none before ${from}, where the trajectory ${own.id} begins`, 2);
     }
-    const wanted = times ?? own.times;
+    const wanted = times?.values ?? own.times;
     const grid = wanted[0] === start ? wanted : [start, ...wanted];
-    const rows = grid.length === 1 ? [own.rows[0] as number[]] : solved(model, own.rows[0] as number[], grid);
+    const first = own.rows[0] as number[];
+    const rows = grid.length === 1 ? [first.slice(0, state.length)] : solved(model, first, grid);
     return { id: own.id, times: wanted, rows: rows.slice(grid.length - wanted.length) };
   });
   return [started, predictions];
 }
 
-/** The states at some times, from a state at the first, in the table's units. */
-function solved({ field, description }: ModelFile, start: readonly number[], times: readonly number[]): number[][] {
-  const { units, settings } = description;
-  const { values } = toUnits({ id: "", times: [times[0] as number], rows: [start] }, units);
-  const relative = times.map((time) => (time - (times[0] as number)) / units.timeScale);
+/** The columns at some times, from what is observed at the first, in the table's units. */
+function solved({ field, description }: Equation, start: readonly number[], times: readonly number[]): number[][] {
+  const { units, settings, state } = description;
+  const [begin] = times as [number];
+  const relative = times.map((time) => (time - begin) / units.timeScale);
   const { rtol, solver } = settings;
-  const { y } = odeint(field, values, relative, { method: solver, rtol, atol: rtol });
-  const size = field.stateSize;
-  return times.map((_, i) => fromUnits(y.subarray(i * size, (i + 1) * size), units));
+  const { y } = odeint(field, stateOf(start, begin, description), relative, { method: solver, rtol, atol: rtol });
+  const { size, clocks } = layoutOf(settings, state.length);
+  return times.map((_, i) => fromUnits(y.subarray(i * size + clocks, (i + 1) * size), units));
 }
 
 /** The root mean square error of each column, the first rows, which are given, left out. */

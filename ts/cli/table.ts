@@ -1,7 +1,9 @@
 // Tables of observations: CSV files, with the place of whatever is wrong in them.
-import { readFileSync } from "node:fs";
-import { CsvError, parse } from "csv-parse/sync";
+import { CsvError, type Options, parse } from "csv-parse/sync";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import { readNumber } from "./number.js";
+import { type Clock, readTime, TIMES } from "./time.js";
 
 /** Which columns of a table mean what. */
 export interface Columns {
@@ -10,6 +12,17 @@ export interface Columns {
   readonly id?: string | undefined;
   /** Default: all others. */
   readonly state?: readonly string[] | undefined;
+  /** Whether a model has been trained on these, so that no option changes them. */
+  readonly trained?: boolean;
+}
+
+/** How a table is written, as far as it is told; the rest is seen from the table. */
+export interface Format {
+  readonly delimiter?: string | undefined;
+  readonly decimal?: string | undefined;
+  /** What lines that are no rows begin with; empty: there are none. */
+  readonly comment?: string | undefined;
+  readonly encoding?: string | undefined;
 }
 
 /** The observations of one trajectory, in the table's units. */
@@ -22,57 +35,70 @@ export interface Series {
 
 export interface Table {
   readonly state: readonly string[];
+  /** How the times are written. */
+  readonly clock: Clock;
   readonly series: readonly Series[];
 }
 
-interface Line {
-  readonly record: string[];
-  readonly info: { readonly lines: number };
+/** A row, and the line that it ends in. */
+interface Row {
+  readonly record: readonly string[];
+  readonly line: number;
 }
 
-const MISSING = new Set(["", "na", "nan", "null"]);
+const MISSING = new Set(["", ".", "na", "n/a", "#n/a", "nan", "null", "none"]);
+const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 
-/** Reads a table with a header; empty cells, NA, NaN and null are missing values. */
-export function readTable(file: string, columns: Columns): Table {
-  const [header, ...lines] = parsed(file);
-  if (!header) throw new Failure(`${file}: is empty; expected a header with the names of the columns`);
-  const place = (name: string) => {
+/** Reads a table with a header. Empty cells, `NA`, `NaN`, `null`, `None`, `N/A` and a lone point are missing values. */
+export function readTable(source: Source, columns: Columns, format: Format = {}): Table {
+  const { name: file } = source;
+  const text = textOf(source, format.encoding);
+  const delimiter = format.delimiter ?? delimiterOf(text, format, columns);
+  const { header, rows } = rowsOf(file, text, { ...format, delimiter });
+  const find = (name: string, option: string) => {
     const index = header.record.indexOf(name);
-    if (index < 0) throw new Failure(`${file}:1: no column ${name}; there are ${header.record.join(", ")}`);
-    if (header.record.lastIndexOf(name) > index) throw new Failure(`${file}:1: there are two columns ${name}`);
+    if (index < 0) throw new Failure(`${file}:${header.line}: ${missingColumn(name, option, header.record, columns)}`);
+    if (header.record.lastIndexOf(name) > index) {
+      throw new Failure(`${file}:${header.line}: there are two columns ${listOf([name])}`);
+    }
     return index;
   };
-  const [time, id] = [place(columns.time), columns.id === undefined ? -1 : place(columns.id)];
-  const state = columns.state ?? header.record.filter((_, index) => index !== time && index !== id);
-  const unnamed = state.indexOf("");
-  if (unnamed >= 0) throw new Failure(`${file}:1: a column without a name; --state names those that are meant`);
+  const time = find(columns.time, "time");
+  const id = columns.id === undefined ? -1 : find(columns.id, "id");
+  const state = columns.state ?? statesOf(file, header, rows, [time, id]);
   const taken = state.find((name) => name === columns.time || name === columns.id);
   if (taken !== undefined) {
     throw new Failure(`--state: expected other columns than those of the time and the trajectory, given ${taken}`, 2);
   }
-  const places = state.map(place);
-  if (places.length === 0) throw new Failure(`${file}:1: no column of the state beside the time`);
-  const series = new Map<string, { id: string; times: number[]; rows: number[][] }>();
-  for (const { record, info } of lines) {
-    const cell = (index: number) =>
-      numberOf(record[index] ?? "", `${file}:${info.lines}: column ${header.record[index]}`);
-    const name = id < 0 ? "" : (record[id] as string);
-    const own = series.get(name) ?? { id: name, times: [], rows: [] };
+  const places = state.map((name) => find(name, "state"));
+  if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state beside the time`);
+  if (id === 0 && format.comment === undefined) checkComments(file, text, header, delimiter);
+  const numbers = numberReader(file, header, rows, [time, ...places], format, columns);
+  let clock: Clock | undefined;
+  const series = new Map<string, { id: string; times: number[]; rows: number[][]; last: string }>();
+  for (const row of rows) {
+    const name = id < 0 ? "" : (row.record[id] as string);
+    const own = series.get(name) ?? { id: name, times: [], rows: [], last: "" };
     series.set(name, own);
-    const now = cell(time);
-    const before = own.times.at(-1) ?? Number.NEGATIVE_INFINITY;
-    if (!(now > before)) {
-      const given = Number.isNaN(now) ? "a missing time" : `${now} after ${before}`;
-      const hint = id < 0 ? "; --id names the column of the trajectory, where there are several" : "";
-      throw new Failure(
-        `${file}:${info.lines}: column ${columns.time}: expected times that increase, given ${given}${hint}`,
-      );
+    const now = numbers.time(row, time);
+    const given = row.record[time] as string;
+    clock ??= now.clock;
+    const where = `${file}:${row.line}: column ${columns.time}:`;
+    if (now.clock !== clock) {
+      throw new Failure(`${where} expected a ${clock}, as above, given ${given}, a ${now.clock}`);
     }
-    own.times.push(now);
-    own.rows.push(places.map(cell));
+    const before = own.times.at(-1);
+    if (before !== undefined && !(now.value > before)) {
+      const hint =
+        id < 0 && !columns.trained ? "; --id names the column of the trajectory, where there are several" : "";
+      throw new Failure(`${where} expected times that increase, given ${given} after ${own.last}${hint}`);
+    }
+    own.last = given;
+    own.times.push(now.value);
+    own.rows.push(places.map((place) => numbers.value(row, place)));
   }
-  if (series.size === 0) throw new Failure(`${file}: no rows below the header`);
-  return { state, series: [...series.values()] };
+  if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
+  return { state, clock, series: [...series.values()].map(({ last, ...own }) => own) };
 }
 
 /** The first row from which a solve can begin and be compared with another; -1 where there is none. */
@@ -80,27 +106,211 @@ export function beginOf({ rows }: Series): number {
   return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
 }
 
-function parsed(file: string): Line[] {
-  const text = readFileSync(file, "utf8");
+/** Names in a message, quoted as in a table where they have commas. */
+export const listOf = (names: readonly string[]): string => names.map((name) => cellOf(name, /[",\n\r]|^$/)).join(", ");
+
+/** The text of a table: UTF-8, UTF-16 by its byte order mark, or what it is said to be. */
+function textOf({ name, bytes }: Source, encoding: string | undefined): string {
+  const [first, second] = bytes;
+  if (first === 0x1f && second === 0x8b)
+    throw new Failure(`${name}: is compressed; gunzip it first, or: gunzip -c … | … -`);
+  const mark =
+    first === 0xff && second === 0xfe ? "utf-16le" : first === 0xfe && second === 0xff ? "utf-16be" : "utf-8";
+  let text: string;
   try {
-    return parse(text, { bom: true, info: true, skip_empty_lines: true, trim: true }) as unknown as Line[];
+    text = new TextDecoder(encoding ?? mark, { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure(
+      `${name}: is not text in ${encoding ?? mark}; --encoding tells what it is in, such as windows-1252`,
+    );
+  }
+  if (text.includes("\0")) {
+    throw new Failure(
+      `${name}: has zeros in it, as no text does; --encoding utf-16le reads UTF-16 without a byte order mark`,
+    );
+  }
+  return text;
+}
+
+/**
+ * What stands between cells: that by which the first rows have the columns that are asked for, or else as many as each other,
+ * and most of them. Spaces are in names and dates too, and are the last to be thought of.
+ */
+function delimiterOf(text: string, format: Format, { time, id, state = [] }: Columns): string {
+  // Whole lines of the beginning.
+  const sample = text.length > 65_536 ? text.slice(0, Math.max(text.lastIndexOf("\n", 65_536), 1)) : text;
+  const asked = [time, ...(id === undefined ? [] : [id]), ...state];
+  const merits = [",", ";", "\t", "|", " "].map((delimiter) => {
+    const rank = Number(delimiter !== " ");
+    try {
+      const rows = recordsOf(sample, { ...format, delimiter }, { to: 20, relax_quotes: true });
+      const [first = [], ...others] = rows.map(({ record }) => record);
+      const alike = first.length > 1 && others.every(({ length }) => length === first.length);
+      const there = asked.every((name) => first.includes(name));
+      return { delimiter, merit: [Number(there), Number(alike), rank, first.length > 1 ? first.length : 0] };
+    } catch {
+      return { delimiter, merit: [0, 0, rank, 0] };
+    }
+  });
+  const better = (a: readonly number[], b: readonly number[]) => {
+    const place = a.findIndex((value, i) => value !== b[i]);
+    return place >= 0 && (a[place] as number) > (b[place] as number);
+  };
+  return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best)).delimiter;
+}
+
+/** The rows of a text as they stand, but for comments and empty ones. */
+function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, options: Options = {}): Row[] {
+  // Columns that are aligned by spaces have any number of them.
+  const given = delimiter === " " ? text.replace(/ +/g, " ").replace(/^ | (?=\r?$)/gm, "") : text;
+  const records = parse(given, {
+    ...{ delimiter, info: true, trim: true, skip_empty_lines: true, skip_records_with_empty_values: true },
+    ...{ relax_column_count: true, ...(comment !== "" && { comment, comment_no_infix: true }) },
+    ...options,
+  }) as unknown as { record: string[]; info: { lines: number } }[];
+  return records.map(({ record, info }) => ({ record, line: info.lines }));
+}
+
+/** The header and the rows below it, each as long. */
+function rowsOf(file: string, text: string, format: Format): { header: Row; rows: readonly Row[] } {
+  let rows: Row[];
+  try {
+    rows = recordsOf(text, format);
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
     throw new Failure(`${file}:${error.lines ?? "?"}: ${error.message}`);
   }
+  const [first] = rows;
+  if (!first) throw new Failure(`${file}: is empty; expected a header with the names of the columns`);
+  const numeric = first.record.every((cell) => isMissing(cell) || readTime(cell) !== undefined);
+  const header = numeric ? commented(text, first, format) : first;
+  if (!header) {
+    throw new Failure(`${file}:${first.line}: expected a header with the names of the columns, given numbers alone`);
+  }
+  const below = numeric ? rows : rows.slice(1);
+  const { length } = header.record;
+  for (const { record, line } of below) {
+    if (record.length === length || (record.length > length && record.slice(length).every((cell) => cell === "")))
+      continue;
+    throw new Failure(`${file}:${line}: expected ${length} cells, as in the header, given ${record.length}`);
+  }
+  return { header, rows: below };
 }
 
-function numberOf(text: string, where: string): number {
-  if (MISSING.has(text.toLowerCase())) return Number.NaN;
-  const value = Number(text);
-  if (!Number.isFinite(value))
-    throw new Failure(`${where}: expected a number, given ${JSON.stringify(text.slice(0, 60))}`);
-  return value;
+/** A header that is a comment, as NumPy writes it: the last line before the first row, if it has as many columns. */
+function commented(text: string, first: Row, { comment = "#", ...format }: Format): Row | undefined {
+  if (comment === "") return undefined;
+  const lines = text.split(/\r?\n|\r/, first.line);
+  const line = lines.map((line) => line.trim().startsWith(comment)).lastIndexOf(true);
+  if (line < 0) return undefined;
+  const [header] = recordsOf((lines[line] as string).trim().slice(comment.length), { ...format, comment: "" });
+  return header?.record.length === first.record.length ? { ...header, line: line + 1 } : undefined;
+}
+
+/** Refuses lines that may be comments or rows, where the first column is that of the trajectory. */
+function checkComments(file: string, text: string, header: Row, delimiter: string): void {
+  if (!/^\s*#/m.test(text)) return;
+  for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
+    if (index < header.line || !line.trim().startsWith("#")) continue;
+    const [row] = recordsOf(line, { delimiter, comment: "" }, { relax_quotes: true });
+    if (row?.record.length !== header.record.length) continue;
+    const message = `${line.trim().slice(0, 60)}: may be a row or a comment; --comment "" takes it for a row, --comment "#" for a comment`;
+    throw new Failure(`${file}:${index + 1}: ${message}`);
+  }
+}
+
+/** All columns but those of the time and the trajectory, and those without a name that say nothing. */
+function statesOf(file: string, header: Row, rows: readonly Row[], others: readonly number[]): string[] {
+  return header.record.filter((name, index) => {
+    if (others.includes(index)) return false;
+    if (!/^(unnamed: \d+)?$/i.test(name)) return true;
+    const cells = rows.map(({ record }) => record[index] as string);
+    // What a comma at the end of each line makes, and the index that pandas writes first.
+    if (cells.every((cell) => cell === "") || (index === 0 && cells.every((cell) => /^\d+$/.test(cell)))) return false;
+    throw new Failure(`${file}:${header.line}: a column without a name; --state names those that are meant`);
+  });
+}
+
+function missingColumn(name: string, option: string, header: readonly string[], { trained }: Columns): string {
+  const known = `no column ${listOf([name])}; there are ${listOf(header)}`;
+  if (trained) return `${known}; the model was trained on a table that has it`;
+  if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
+  if (option === "state")
+    return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;
+  // What is most probably meant.
+  const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
+  const example =
+    option === "time" && close !== undefined
+      ? `, such as --time ${/^\w+$/.test(close) ? close : JSON.stringify(close)}`
+      : "";
+  return `${known}; --${option} names the column of the ${option === "time" ? "time" : "trajectory"}${example}`;
+}
+
+/** Reads the cells of a table as numbers and times, by the one decimal point that it has. */
+function numberReader(
+  file: string,
+  header: Row,
+  rows: readonly Row[],
+  places: readonly number[],
+  format: Format,
+  columns: Columns,
+) {
+  const place = ({ line }: Row, index: number) => `${file}:${line}: column ${header.record[index]}:`;
+  const decimal = format.decimal ?? decimalOf(rows, places, place);
+  const plain = (cell: string) =>
+    decimal === "," && !cell.includes(".") ? cell.replace(",", ".") : decimal === "," ? "" : cell;
+  const other = decimal === "," ? "." : ",";
+  const refused = (row: Row, index: number, expected: string) => {
+    const cell = row.record[index] as string;
+    const comma = isNumber(cell, other) ? `; --decimal "${other}" takes ${other} for the decimal point` : "";
+    const hint = columns.state || columns.trained || comma ? comma : "; --state names the columns of the state";
+    throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
+  };
+  return {
+    value(row: Row, index: number): number {
+      const cell = row.record[index] as string;
+      if (isMissing(cell)) return Number.NaN;
+      const value = readNumber(plain(cell));
+      return Number.isNaN(value) ? refused(row, index, "a number") : value;
+    },
+    time(row: Row, index: number) {
+      const cell = row.record[index] as string;
+      if (isMissing(cell)) throw new Failure(`${place(row, index)} expected times that increase, given a missing time`);
+      return readTime(isNumber(cell, decimal) ? plain(cell) : cell) ?? refused(row, index, TIMES);
+    },
+  };
+}
+
+const isNumber = (cell: string, decimal: string) =>
+  (decimal === "," ? /^[+-]?\d*,?\d+(e[+-]?\d+)?$/i : /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i).test(cell);
+
+/** What stands for the decimal point: a comma where numbers have one and none has a point. */
+function decimalOf(
+  rows: readonly Row[],
+  places: readonly number[],
+  place: (row: Row, index: number) => string,
+): string {
+  let comma: string | undefined;
+  let grouped: string | undefined;
+  for (const row of rows) {
+    for (const index of places) {
+      const cell = row.record[index] as string;
+      if (cell.includes(".") && isNumber(cell, ".")) return ".";
+      if (!cell.includes(",") || !isNumber(cell, ",")) continue;
+      if (/^[+-]?[1-9]\d{0,2},\d{3}$/.test(cell)) grouped ??= `${place(row, index)} ${cell}`;
+      else comma ??= cell;
+    }
+  }
+  if (comma !== undefined) return ",";
+  if (grouped === undefined) return ".";
+  throw new Failure(
+    `${grouped}: may be a decimal comma or one between thousands; --decimal "," says that it is the former`,
+  );
 }
 
 /** Rows as a CSV text. */
 export function csvOf(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const cell = (value: string | number) =>
-    /[",\n\r]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : value;
-  return [header, ...rows].map((row) => `${row.map(cell).join(",")}\n`).join("");
+  return [header, ...rows].map((row) => `${row.map((cell) => cellOf(String(cell))).join(",")}\n`).join("");
 }
+
+const cellOf = (text: string, special = /[",\n\r]/) => (special.test(text) ? `"${text.replaceAll('"', '""')}"` : text);

@@ -1,26 +1,36 @@
 // symplectic-adjoint train: a neural ODE from a table, short windows first.
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
-import cliProgress from "cli-progress";
 import {
   adam,
   type Best,
   cosineDecay,
   type Field,
-  hamiltonian,
+  type MinibatchOptions,
   minibatches,
-  mlp,
   type Optimizer,
   SymplecticAdjointError,
   type Trajectory,
   train,
   warmUp,
 } from "../index.js";
-import { Failure } from "./failure.js";
-import { type Description, readModel, type Settings, writeModel } from "./model.js";
-import { checkOutput } from "./output.js";
-import { beginOf, readTable, type Series, type Table } from "./table.js";
-import { toUnits, unitsOf } from "./units.js";
+import { adviceOn, errorOfMean } from "./advice.js";
+import {
+  completed,
+  completedAll,
+  delayed,
+  fieldOf,
+  layoutOf,
+  networkOf,
+  optimizerOf,
+  trajectoryOf,
+} from "./equation.js";
+import { Failure, reasonOf } from "./failure.js";
+import { readSource, type Source } from "./input.js";
+import { type Description, modelBytes, readModel, type Settings } from "./model.js";
+import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { progressOf } from "./progress.js";
+import { beginOf, type Format, listOf, readTable, type Series, type Table } from "./table.js";
+import { unitsOf } from "./units.js";
 
 export interface TrainRequest {
   readonly data: string;
@@ -31,6 +41,9 @@ export interface TrainRequest {
   readonly log: readonly string[];
   readonly resume: boolean;
   readonly settings: Settings;
+  readonly format: Format;
+  /** Seconds between checkpoints. */
+  readonly checkpoint: number;
   /** What was given, for a training that goes on and has settings and columns already. */
   readonly given: Readonly<Record<string, unknown>>;
   readonly progress: boolean;
@@ -42,76 +55,85 @@ interface Stage {
   readonly steps: number;
 }
 
-/** How often the model is tried on the data held out, in steps, and how often a checkpoint is written, in milliseconds. */
+/** How often the model is tried on the data held out, in steps. */
 const EVERY = 10;
-const CHECKPOINT = 30_000;
+
+/** What ends a training in order, and the status that tells of it. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+type Signal = keyof typeof SIGNALS;
 
 export async function trainModel(request: TrainRequest) {
   const start = performance.now();
   const { out } = request;
   checkOutput(out, [request.data]);
-  const sha256 = createHash("sha256").update(readFileSync(request.data)).digest("hex");
-  const task = request.resume ? resumed(request, sha256) : begun(request, sha256);
-  const { field, optimizer, description, split } = task;
-  const { settings } = description;
-  const training = split.training.map((series) => toUnits(series, description.units));
-  const held = split.held.map((series) => toUnits(series, description.units));
-  const common = { relative: true };
+  const source = await readSource(request.data);
+  const task = request.resume ? await resumed(request, source) : begun(request, source);
+  const { network, optimizer, description, split } = task;
+  const { settings, units } = description;
+  const field = fieldOf(network, settings, units);
+  const layout = layoutOf(settings, description.state.length);
+  const trajectories = split.training.map((series) => trajectoryOf(series, description));
+  const held = split.held.map((series) => trajectoryOf(series, description));
   // In batches as well: one of all trajectories would be solved over the times of all, which is their number squared.
   const { batch } = settings;
-  const validation = held.length > 0 ? minibatches({ ...common, trajectories: held, batch }).epoch() : undefined;
-  const stages = stagesOf(training, settings);
+  const common = { relative: true, batch } as const;
+  const heldBatches = held.length > 0 ? minibatches({ ...common, trajectories: held }).epoch() : [];
+  const validation = heldBatches.map((batch) => completed(batch, layout));
+  const stages = stagesOf(trajectories, settings);
   const schedule = warmUp(
     Math.min(20, settings.steps),
     cosineDecay(settings.learningRate, { least: settings.learningRate / 50, steps: settings.steps }),
   );
   const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort();
-  process.once("SIGINT", onInterrupt);
-  const bar = progressBar(request.progress, settings.steps, optimizer.steps);
+  const onSignal = (signal: Signal) => interrupt.abort(signal);
+  for (const signal of Object.keys(SIGNALS)) process.once(signal, onSignal);
+  const progress = progressOf(request.progress, settings.steps, optimizer.steps);
   let { best } = task;
   let loss = Number.NaN;
-  let kept = performance.now();
-  const keep = () => writeModel(out, field, description, { optimizer, best });
+  const stand = () => modelBytes(network, description, { optimizer, best });
+  const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
   try {
     let before = 0;
     for (const [index, { window, steps }] of stages.entries()) {
       const done = optimizer.steps - before;
       before += steps;
       if (done >= steps) continue;
-      const data = minibatches({
-        ...common,
-        trajectories: training,
-        window,
-        batch: settings.batch,
-        seed: settings.seed + index,
-      });
+      const options: MinibatchOptions = { ...common, trajectories, window, seed: settings.seed + index };
+      // Dimensions that begin at zero do so where a trajectory begins, and nowhere else.
+      if (layout.extra > 0) options.stride = 2 ** 30;
+      const data = minibatches(options);
       data.state = { epoch: Math.floor(done / data.length), position: done % data.length };
       // Of the last stage only: before it, windows are short, and what a field does in the long run says little.
-      const last = index === stages.length - 1;
+      const last = index === stages.length - 1 && validation.length > 0;
       const patience = settings.patience > 0 ? { patience: settings.patience } : {};
-      const options = {
-        ...{ field, optimizer, data, schedule, clipNorm: 1, steps: steps - done, signal: interrupt.signal },
+      const training = train({
+        ...{ field, optimizer: optimizerOf(field, network, optimizer), data: completedAll(data, layout) },
+        ...{ schedule, clipNorm: 1, steps: steps - done, signal: interrupt.signal },
         ...{ method: settings.solver, rtol: settings.rtol, atol: settings.rtol, maxSteps: 10_000 },
-        ...(last && validation && { validation: { data: validation, every: EVERY, best, ...patience } }),
-      };
-      for await (const step of train(options)) {
+        ...(last && { validation: { data: validation, every: EVERY, best, ...patience } }),
+      });
+      for await (const step of training) {
         loss = step.loss;
         best = step.best;
-        bar.update(optimizer.steps, { window, loss: loss.toPrecision(3), validation: shown(best?.validation) });
+        progress.update(optimizer.steps, { window, loss: loss.toPrecision(3), validation: shown(best?.validation) });
         // What has ended is written below: from a checkpoint of it nothing could go on.
         const ended = step.stopped || optimizer.steps >= settings.steps;
-        if (!ended && performance.now() - kept > CHECKPOINT) {
-          keep();
-          kept = performance.now();
-        }
+        if (!ended) keep(stand);
       }
     }
+    progress.stop();
+    if (field !== network) network.parameters = field.parameters;
+    const finished = { steps: optimizer.steps, loss, validation: best?.validation ?? null };
+    const elsewhere = writeSomewhere(out, modelBytes(network, { ...description, finished }));
+    if (elsewhere) throw new Failure(`${elsewhere.reason}; the trained model is in ${elsewhere.file}`);
   } catch (error) {
-    bar.stop();
-    if (interrupt.signal.aborted) {
-      keep();
-      throw new Failure(`stopped at step ${optimizer.steps}; go on by the same command with --resume`, 130);
+    progress.stop();
+    const signal = interrupt.signal.aborted ? (interrupt.signal.reason as Signal) : undefined;
+    if (signal !== undefined && error === signal) {
+      const elsewhere = writeSomewhere(out, stand());
+      const place = elsewhere ? ` and --out ${elsewhere.file}: ${elsewhere.reason}` : "";
+      const message = `stopped at step ${optimizer.steps}; go on by the same command with --resume${place}`;
+      throw new Failure(message, SIGNALS[signal]);
     }
     const astray =
       error instanceof SymplecticAdjointError && ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"].includes(error.code);
@@ -120,22 +142,39 @@ export async function trainModel(request: TrainRequest) {
       `the field went astray at step ${optimizer.steps}: try a smaller --learning-rate or a shorter --window\n${error.message}`,
     );
   } finally {
-    process.removeListener("SIGINT", onInterrupt);
+    for (const signal of Object.keys(SIGNALS)) process.removeListener(signal, onSignal);
   }
-  bar.stop();
-  const finished = { steps: optimizer.steps, loss, validation: best?.validation ?? null };
-  writeModel(out, field, { ...description, finished });
+  const mean = best ? errorOfMean(validation, layout) : undefined;
   return {
     model: out,
-    ...{ parameters: field.parameters.length, state: description.state, trajectories: description.data.trajectories },
+    ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
     skipped: split.skipped,
-    heldOut: split.held.map(({ id, times }) => ({ id, from: times[0], to: times.at(-1) })),
+    heldOut: split.held.map(({ id, times }, i) => ({ id, from: split.from[i] ?? times[0], to: times.at(-1) })),
     stages,
     steps: optimizer.steps,
     bestStep: best?.step ?? optimizer.steps,
     loss,
     validation: best?.validation ?? null,
+    advice: mean && best ? adviceOn(best.validation, mean, settings, description.state.length) : null,
     seconds: (performance.now() - start) / 1000,
+  };
+}
+
+/** Writes a checkpoint where it is time for one. A disk that is full for a while costs checkpoints, and not the training. */
+function checkpoints(out: string, every: number, note: (text: string) => void) {
+  let last = performance.now();
+  let told: string | undefined;
+  return (stand: () => Uint8Array): void => {
+    if (performance.now() - last < every) return;
+    const bytes = stand();
+    try {
+      writeWhole(out, bytes);
+    } catch (error) {
+      const reason = reasonOf(error);
+      if (reason !== told) note(`no checkpoint could be written to ${out}: ${reason}; the training goes on`);
+      told = reason;
+    }
+    last = performance.now();
   };
 }
 
@@ -145,49 +184,58 @@ const shown = (loss: number | undefined) => (loss === undefined ? "–" : loss.t
 interface Split {
   readonly training: readonly Series[];
   readonly held: readonly Series[];
+  /** From which time on each of those is held out, where that is not its beginning. */
+  readonly from: readonly number[];
   readonly skipped: readonly string[];
 }
 
 interface Task {
-  readonly field: Field<"float32">;
+  readonly network: Field<"float32">;
   readonly optimizer: Optimizer<"float32">;
   readonly description: Description;
   readonly best: Best<"float32"> | undefined;
   readonly split: Split;
 }
 
-function begun(request: TrainRequest, sha256: string): Task {
-  const { settings, time, id } = request;
-  const table = readTable(request.data, request);
-  const { state } = table;
-  const hamiltonianModel = settings.model === "hamiltonian";
-  if (hamiltonianModel && state.length % 2 === 1) {
-    throw new Failure(`--model hamiltonian: expected positions and then as many momenta, given ${state.join(", ")}`, 2);
+const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
+
+function begun(request: TrainRequest, source: Source): Task {
+  const { settings, time, id, log, format } = request;
+  const table = readTable(source, request, format);
+  const { state, clock } = table;
+  const paired = settings.model === "hamiltonian";
+  if (paired && state.length % 2 === 1) {
+    throw new Failure(`--model hamiltonian: expected positions and then as many momenta, given ${listOf(state)}`, 2);
   }
-  const split = splitOf(table, settings);
-  const units = unitsOf({ ...table, series: split.training }, request.log, hamiltonianModel);
-  const { hidden, activation, seed } = settings;
-  const size = state.length;
-  const field = hamiltonianModel
-    ? hamiltonian({ energy: { widths: [size, ...hidden, 1], activation, seed }, structure: "canonical" })
-    : mlp({ widths: [size, ...hidden, size], activation, seed });
+  const scaling = { state, time, log, paired };
+  const lag =
+    settings.delays === 0
+      ? 0
+      : (settings.lag ??
+        lagOf(table, unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale, settings.delays));
+  const split = splitOf(table, settings, lag);
+  const units = unitsOf({ ...scaling, series: split.training, lag });
+  const network = networkOf(settings, state.length, "float32");
   const { learningRate, weightDecay } = settings;
-  const optimizer = adam(field, { learningRate, weightDecay });
+  const optimizer = adam(network, { learningRate, weightDecay });
   const observations = table.series.reduce((sum, { times }) => sum + times.length, 0);
-  const data = { sha256, trajectories: table.series.length, observations };
-  const description = { time, id: id ?? null, state, units, settings, data, best: null, finished: null };
-  return { field, optimizer, description, best: undefined, split };
+  const data = { sha256: hashOf(source), trajectories: table.series.length, observations };
+  const columns = { time, clock, id: id ?? null, state };
+  const description = { ...columns, units, settings, format, data, best: null, finished: null };
+  return { network, optimizer, description, best: undefined, split };
 }
 
 /** The training that a file has the beginning of: the same data and settings. */
-function resumed(request: TrainRequest, sha256: string): Task {
-  const { field, optimizer, description, best } = readModel(request.out);
+async function resumed(request: TrainRequest, source: Source): Promise<Task> {
+  const { network, optimizer, description, best } = readModel(await readSource(request.out));
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train anew`);
-  const { settings, data, time, id, state, units } = description;
+  const { settings, data, time, id, state, units, format } = description;
   const log = state.filter((_, index) => units.log[index]);
-  if (data.sha256 !== sha256) throw new Failure(`${request.data}: not the data that ${request.out} was trained on`);
+  if (data.sha256 !== hashOf(source)) {
+    throw new Failure(`${source.name}: not the data that ${request.out} was trained on`);
+  }
   for (const [name, value] of Object.entries(request.given)) {
-    const before = ({ ...settings, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
+    const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(
         `--resume: this training has ${name} ${JSON.stringify(before)}, not ${JSON.stringify(value)}`,
@@ -195,17 +243,31 @@ function resumed(request: TrainRequest, sha256: string): Task {
       );
     }
   }
-  const table = readTable(request.data, { time, id: id ?? undefined, state });
-  return { field, optimizer, description, best, split: splitOf(table, settings) };
+  const table = readTable(source, { time, id: id ?? undefined, state }, format);
+  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag) };
+}
+
+/** How long before each other delayed values are: about the time of change, on a grid of times one of its multiples. */
+function lagOf({ series }: Table, change: number, delays: number): number {
+  const spacings = series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number)));
+  spacings.sort((a, b) => a - b);
+  const longest = series.reduce(
+    (most, { times }) => Math.max(most, (times.at(-1) as number) - (times[0] as number)),
+    0,
+  );
+  const [least = 0, spacing = 0, most = 0] = [spacings[0], spacings[spacings.length >> 1], spacings.at(-1)];
+  // At least half of the longest trajectory has to be left.
+  const lag = Math.max(spacing, Math.min(change, longest / (2 * delays)));
+  return most - least < 1e-6 * spacing ? Math.round(lag / spacing) * spacing : lag;
 }
 
 /** What is learned and what is held out: whole trajectories where there are three or more, else the end of each. */
-function splitOf(table: Table, { validation, seed }: Settings): Split {
-  const series = table.series.filter((own) => beginOf(own) >= 0);
-  const skipped = table.series.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
-  if (series.length === 0)
-    throw new Failure("nothing to learn from: no row without missing values has another after it");
-  if (validation === 0) return { training: series, held: [], skipped };
+function splitOf(table: Table, { validation, seed, delays, extra }: Settings, lag: number): Split {
+  const all = table.series.map((own) => delayed(own, delays, lag));
+  const series = all.filter((own) => beginOf(own) >= 0).map((own) => (extra > 0 ? from(own, beginOf(own)) : own));
+  const skipped = all.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
+  if (series.length === 0) throw new Failure(`nothing to learn from: ${whyNothing(table, delays, lag)}`);
+  if (validation === 0) return { training: series, held: [], from: [], skipped };
   if (series.length >= 3) {
     const size = Math.min(series.length - 1, Math.max(1, Math.round(validation * series.length)));
     // Spread over the table, from a place that the seed decides.
@@ -213,54 +275,70 @@ function splitOf(table: Table, { validation, seed }: Settings): Split {
       Array.from({ length: size }, (_, i) => (seed + Math.floor((i * series.length) / size)) % series.length),
     );
     const part = (inside: boolean) => series.filter((_, index) => held.has(index) === inside);
-    return { training: part(false), held: part(true), skipped };
+    return { training: part(false), held: part(true), from: [], skipped };
   }
-  const slice = ({ id, times, rows }: Series, from: number, to?: number) => ({
-    id,
-    times: times.slice(from, to),
-    rows: rows.slice(from, to),
-  });
   const cuts = series.map(({ times }) =>
     Math.max(2, times.length - Math.max(1, Math.round(validation * times.length))),
   );
-  const training = series.map((own, i) => slice(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
+  const training = series.map((own, i) => from(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
   if (training.length === 0) {
     throw new Failure("nothing to learn from before what is held out; --validation 0 holds nothing out");
   }
-  // What is held out is predicted from the last row learned, or the first whole one after it.
-  const held = series.map((own, i) => slice(own, (cuts[i] as number) - 1)).filter((own) => beginOf(own) >= 0);
-  return { training, held, skipped };
+  // What is held out is predicted from the last row learned, or the first whole one after it; or, where there are dimensions
+  // that are known at the beginning only, from there, what has been learned left out.
+  const held = series
+    .map((own, i) => (extra > 0 ? without(own, cuts[i] as number) : from(own, (cuts[i] as number) - 1)))
+    .filter((own) => beginOf(own) >= 0 && own.rows.slice(1).some((row) => row.some((value) => !Number.isNaN(value))));
+  return {
+    training,
+    held,
+    from: extra > 0 ? series.map(({ times }, i) => times[(cuts[i] as number) - 1] as number) : [],
+    skipped,
+  };
+}
+
+const from = ({ id, times, rows }: Series, begin: number, end?: number): Series => ({
+  id,
+  times: times.slice(begin, end),
+  rows: rows.slice(begin, end),
+});
+
+/** A series whose rows up to there, but for the first, count as missing. */
+const without = ({ id, times, rows }: Series, end: number): Series => ({
+  id,
+  times,
+  rows: rows.map((row, i) => (i === 0 || i >= end ? row : row.map(() => Number.NaN))),
+});
+
+function whyNothing({ state, series }: Table, delays: number, lag: number): string {
+  const whole = "no row without missing values has another after it";
+  if (delays > 0)
+    return `${whole}, ${delays} times ${lag} after the first; fewer --delays, or a shorter --lag, need less`;
+  const rows = series.flatMap((own) => own.rows);
+  const counts = state.map((_, i) => rows.reduce((count, row) => count + (Number.isNaN(row[i]) ? 0 : 1), 0));
+  const most = counts.reduce((most, count) => Math.max(most, count), 0);
+  const seen = state.map((name, i) => `${listOf([name])} in ${counts[i]}`).join(", ");
+  if (state.length === 1 || most === 0) return whole;
+  return `${whole}: of ${rows.length} rows there is ${seen}; --state names columns that are observed together`;
 }
 
 /**
  * Short windows first: over a long one an untrained field goes astray, and its gradient with it. From about half a unit of
  * time, in which the state changes by half its deviation, doubled up to the longest, which has half of the steps.
  */
-function stagesOf(trajectories: readonly Trajectory[], { window, steps }: Settings): Stage[] {
-  const longest = Math.max(...trajectories.map(({ times }) => times.length));
+function stagesOf(trajectories: readonly Trajectory[], { window, steps, extra }: Settings): Stage[] {
+  const longest = trajectories.reduce((most, { times }) => Math.max(most, times.length), 0);
   const spacings = trajectories.flatMap(({ times }) =>
     Array.from(times).map((time, i) => time - (times[i - 1] ?? time)),
   );
   const spacing = spacings.reduce((sum, part) => sum + part, 0) / (spacings.length - trajectories.length);
   const observations = (time: number) => 1 + Math.ceil(time / spacing);
-  const end = Math.min(longest, window ?? Math.min(200, Math.max(16, observations(10))));
+  // Windows that all begin where trajectories do see the rest only if they are as long.
+  const enough = extra > 0 ? longest : Math.min(200, Math.max(16, observations(10)));
+  const end = Math.min(longest, window ?? enough);
   const lengths: number[] = [];
   for (let length = Math.max(3, observations(0.5)); length < 0.75 * end; length *= 2) lengths.push(length);
   const short = lengths.length === 0 ? 0 : Math.floor(steps / 2 / lengths.length);
   const stages = short === 0 ? [] : lengths.map((window) => ({ window, steps: short }));
   return [...stages, { window: end, steps: steps - short * stages.length }];
-}
-
-function progressBar(visible: boolean, total: number, done: number) {
-  const format =
-    "  {bar} {percentage} %   step {value} of {total}   windows of {window}   loss {loss}   held out {validation}";
-  const bar = new cliProgress.SingleBar(
-    { format, hideCursor: true, noTTYOutput: visible, notTTYSchedule: 5000, stream: process.stderr },
-    cliProgress.Presets.rect,
-  );
-  if (visible) bar.start(total, done, { window: "–", loss: "–", validation: "–" });
-  return {
-    update: (step: number, payload: object) => visible && bar.update(step, payload),
-    stop: () => visible && bar.stop(),
-  };
 }

@@ -1,62 +1,129 @@
 // The units in which a model learns: states of mean 0 and deviation 1, and a time in which they change by about one.
-import type { Trajectory } from "../index.js";
 import { Failure } from "./failure.js";
-import type { Series, Table } from "./table.js";
+import { listOf, type Series } from "./table.js";
 
 export interface Units {
   /** Which columns are learned as logarithms. */
   readonly log: readonly boolean[];
   readonly mean: readonly number[];
   readonly scale: readonly number[];
+  /** The model's unit of time, in the table's. */
   readonly timeScale: number;
+  /** How long before a row its delayed values are; 0 where there are none. */
+  readonly lag: number;
+  /** Of the time, where the equation depends on it: its mean, and its deviation. */
+  readonly origin: number;
+  readonly spread: number;
 }
 
-/** The units of a table. `paired`: states are positions and then momenta, each with one scale, which keeps a system canonical. */
-export function unitsOf(table: Table, log: readonly string[], paired: boolean): Units {
-  const { state, series } = table;
+/** What is scaled, and how. */
+export interface UnitsRequest {
+  readonly state: readonly string[];
+  /** The name of the column of the time. */
+  readonly time: string;
+  /** Rows that begin with the state; what stands after it has the same units. */
+  readonly series: readonly Series[];
+  /** Columns that are learned as logarithms. */
+  readonly log: readonly string[];
+  /** Whether states are positions and then momenta, each with one scale, which keeps a system canonical. */
+  readonly paired: boolean;
+  readonly lag: number;
+}
+
+/** The units of a table. */
+export function unitsOf({ state, time, series, log, paired, lag }: UnitsRequest): Units {
   const unknown = log.find((name) => !state.includes(name));
-  if (unknown !== undefined) throw new Failure(`--log: no column ${unknown} in the state: ${state.join(", ")}`, 2);
+  if (unknown !== undefined) throw new Failure(`--log: no column ${unknown} in the state: ${listOf(state)}`, 2);
   const logs = state.map((name) => log.includes(name));
-  const columns = state.map((name, i) => {
+  const moments = state.map((name, i) => {
     const values = series.flatMap(({ rows }) => rows.map((row) => row[i] as number));
     const seen = values.filter((value) => !Number.isNaN(value));
     if (logs[i] && seen.some((value) => value <= 0)) {
       throw new Failure(`--log: the column ${name} has values that are not positive`);
     }
-    const present = seen.map((value) => learned(value, logs[i] as boolean));
-    if (present.length < 2) throw new Failure(`the column ${name} has fewer than two values`);
-    return present;
+    if (seen.length < 2) {
+      throw new Failure(`the column ${name} has fewer than two values to learn from; --state names other columns`);
+    }
+    return momentsOf(
+      name,
+      seen.map((value) => learned(value, logs[i] as boolean)),
+    );
   });
-  const mean = columns.map((values) => average(values));
-  const variance = columns.map((values, i) => average(values.map((value) => (value - (mean[i] as number)) ** 2)));
   const half = state.length / 2;
-  const shared = [average(variance.slice(0, half)), average(variance.slice(half))];
+  const shared = [moments.slice(0, half), moments.slice(half)].map((part) =>
+    average(part.map(({ variance }) => variance)),
+  );
   // A column that never changes keeps its own unit.
-  const scale = variance.map((own, i) => Math.sqrt(paired ? (shared[i < half ? 0 : 1] as number) : own) || 1);
-  const units = { log: logs, mean, scale, timeScale: 1 };
-  return { ...units, timeScale: timeOfChange(series.map((own) => toUnits(own, units))) };
+  const scale = moments.map(
+    ({ variance }, i) => Math.sqrt(paired ? (shared[i < half ? 0 : 1] as number) : variance) || 1,
+  );
+  const mean = moments.map(({ mean }) => mean);
+  const times = momentsOf(
+    time,
+    series.flatMap(({ times }) => times),
+  );
+  const units = { log: logs, mean, scale, lag, origin: times.mean, spread: Math.sqrt(times.variance) || 1 };
+  const timeScale = timeOfChange(series, units);
+  for (const { times } of series) {
+    const [first = 0] = times;
+    const scaled = times.map((time) => (time - first) / timeScale);
+    const close = scaled.findIndex((time, i) => i > 0 && !(time > (scaled[i - 1] as number)));
+    if (close > 0)
+      throw new Failure(`the column ${time} cannot be scaled: ${times[close]} is too close to the time before`);
+  }
+  return { ...units, timeScale };
 }
 
 const average = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-function learned(value: number, log: boolean): number {
+/** The mean and the variance of a column; refuses one that has none in the numbers of a computer. */
+function momentsOf(name: string, values: readonly number[]): { mean: number; variance: number } {
+  const [least, most] = values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [
+    Number.POSITIVE_INFINITY,
+    Number.NEGATIVE_INFINITY,
+  ] as [number, number]);
+  if (least === most) return { mean: least, variance: 0 };
+  const mean = average(values);
+  const variance = average(values.map((value) => (value - mean) ** 2));
+  const size = Math.max(Math.abs(least), Math.abs(most));
+  const cannot = `the column ${name} cannot be scaled:`;
+  if (!Number.isFinite(variance)) {
+    const remedy = "use another unit, or leave such values empty where they stand for missing ones";
+    throw new Failure(`${cannot} its values, as large as ${size}, have squares beyond the greatest number; ${remedy}`);
+  }
+  if (!(variance > (4 * Number.EPSILON * size) ** 2 && variance > Number.MIN_VALUE / Number.EPSILON)) {
+    throw new Failure(
+      `${cannot} its values, from ${least} to ${most}, differ by too little; use another unit or origin`,
+    );
+  }
+  return { mean, variance };
+}
+
+/** A value as it is learned. */
+export function learned(value: number, log: boolean): number {
   if (log && value <= 0) throw new Failure(`${value}: no logarithm, in a column that is learned as one`);
   return log ? Math.log(value) : value;
 }
 
 /** How long it takes until states differ by 1, their deviation, on average: from pairs of rows ever further apart. */
-function timeOfChange(trajectories: readonly Trajectory[]): number {
+function timeOfChange(series: readonly Series[], { log, mean, scale }: Omit<Units, "timeScale">): number {
+  const scaled = series.map(({ times, rows }) => ({
+    times,
+    rows: rows.map((row) =>
+      mean.map((own, i) => (learned(row[i] as number, log[i] as boolean) - own) / (scale[i] as number)),
+    ),
+  }));
   let [most, time] = [0, 0];
-  const longest = Math.max(...trajectories.map(({ times }) => times.length));
+  const longest = scaled.reduce((length, { times }) => Math.max(length, times.length), 0);
   for (let lag = 1; lag < longest; lag = Math.ceil(lag * 1.2)) {
     let [square, numbers, elapsed, pairs] = [0, 0, 0, 0];
-    for (const { times, values } of trajectories) {
-      const state = values.length / times.length;
+    for (const { times, rows } of scaled) {
       for (let row = 0; row + lag < times.length; row++) {
         elapsed += (times[row + lag] as number) - (times[row] as number);
         pairs++;
-        for (let i = 0; i < state; i++) {
-          const change = (values[(row + lag) * state + i] as number) - (values[row * state + i] as number);
+        const [now, then] = [rows[row] as number[], rows[row + lag] as number[]];
+        for (let i = 0; i < now.length; i++) {
+          const change = (then[i] as number) - (now[i] as number);
           if (Number.isNaN(change)) continue;
           square += change ** 2;
           numbers++;
@@ -70,21 +137,10 @@ function timeOfChange(trajectories: readonly Trajectory[]): number {
   return time || 1;
 }
 
-/** A series as the model sees it. */
-export function toUnits(
-  series: Series,
-  { log, mean, scale, timeScale }: Units,
-): Trajectory & { readonly values: Float32Array } {
-  const values = series.rows.flatMap((row) =>
-    row.map((value, i) => (learned(value, log[i] as boolean) - (mean[i] as number)) / (scale[i] as number)),
-  );
-  return { times: series.times.map((time) => time / timeScale), values: Float32Array.from(values) };
-}
-
-/** A state of the model in the table's units. */
+/** A state of the model in the table's units, as many columns as those have. */
 export function fromUnits(state: ArrayLike<number>, { log, mean, scale }: Units): number[] {
-  return Array.from(state, (value, i) => {
-    const number = value * (scale[i] as number) + (mean[i] as number);
+  return mean.map((own, i) => {
+    const number = (state[i] as number) * (scale[i] as number) + own;
     return log[i] ? Math.exp(number) : number;
   });
 }

@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::{JsResult, JsSource, thrown};
 use crate::bindings::handles::{Dtype, copied};
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::tensors::Tensors;
+use crate::tensors::{Tensor, Tensors};
 
 /// Named arrays, to and from the safetensors format.
 #[wasm_bindgen]
@@ -45,30 +45,25 @@ impl TensorFile {
         Tensors::parse(&copy).map(Self).map_err(thrown)
     }
 
-    /// How many arrays there are; the functions below take an index.
-    #[wasm_bindgen(getter)]
-    pub fn count(&self) -> usize {
-        self.0.all().len()
+    /// The names of the arrays, which the functions below take.
+    pub fn names(&self) -> Vec<String> {
+        self.0.names().cloned().collect()
     }
 
-    pub fn name(&self, index: usize) -> String {
-        self.0.all()[index].name.clone()
+    pub fn dtype(&self, name: &str) -> JsResult<String> {
+        self.0.get(name).map(Tensor::dtype).map_err(thrown)
     }
 
-    pub fn dtype(&self, index: usize) -> String {
-        self.0.all()[index].dtype().into()
+    pub fn shape(&self, name: &str) -> JsResult<Vec<u32>> {
+        self.0.get(name).map(|tensor| tensor.shape.iter().map(|&side| side as u32).collect()).map_err(thrown)
     }
 
-    pub fn shape(&self, index: usize) -> Vec<u32> {
-        self.0.all()[index].shape.iter().map(|&side| side as u32).collect()
+    pub fn single(&self, name: &str) -> JsResult<Vec<f32>> {
+        self.0.get(name).and_then(Tensor::numbers).map_err(thrown)
     }
 
-    pub fn single(&self, index: usize) -> JsResult<Vec<f32>> {
-        self.0.all()[index].numbers().map_err(thrown)
-    }
-
-    pub fn double(&self, index: usize) -> JsResult<Vec<f64>> {
-        self.0.all()[index].numbers().map_err(thrown)
+    pub fn double(&self, name: &str) -> JsResult<Vec<f64>> {
+        self.0.get(name).and_then(Tensor::numbers).map_err(thrown)
     }
 
     pub fn keys(&self) -> Vec<String> {

@@ -1,0 +1,246 @@
+// Tables as they come: what is plain is read, and for the rest a line says which option reads it.
+import { expect, test } from "vitest";
+import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
+import { type Columns, type Format, listOf, readTable } from "../../ts/cli/table.js";
+import { readTime, writeTime } from "../../ts/cli/time.js";
+
+const encoded = (text: string) => new TextEncoder().encode(text);
+const read = (text: string | Uint8Array, columns: Partial<Columns> = {}, format: Format = {}) =>
+  readTable(
+    { name: "t.csv", bytes: typeof text === "string" ? encoded(text) : text },
+    { time: "time", ...columns },
+    format,
+  );
+/** The one trajectory of a table: time and values by rows. */
+const rowsOf = (...given: Parameters<typeof read>) => {
+  const { series } = read(...given);
+  return series[0]?.times.map((time, i) => [time, ...(series[0]?.rows[i] ?? [])]);
+};
+const refusal = (...given: Parameters<typeof read>): string => {
+  try {
+    read(...given);
+  } catch (error) {
+    expect((error as Error).constructor.name).toBe("Failure");
+    return (error as Error).message;
+  }
+  throw new Error("expected a refusal");
+};
+
+const two = [
+  [0, 1.5],
+  [1, 2.25],
+];
+
+function utf16(text: string, big: boolean): Uint8Array {
+  const bytes = Buffer.from(`\ufeff${text}`, "utf16le");
+  return big ? bytes.swap16() : bytes;
+}
+
+test.each<[string, string | Uint8Array, Format?]>([
+  ["commas", "time,x\n0,1.5\n1,2.25\n"],
+  ["Windows' ends of lines, and none after the last", "time,x\r\n0,1.5\r\n1,2.25"],
+  ["a byte order mark", "\ufefftime,x\n0,1.5\n1,2.25\n"],
+  ["semicolons", "time;x\n0;1.5\n1;2.25\n"],
+  ["semicolons and decimal commas", "time;x\n0;1,5\n1;2,25\n"],
+  ["semicolons, where names have commas", '"time";x\n0,0;1,5\n1,0;2,25\n'],
+  ["tabs", "time\tx\n0\t1.5\n1\t2.25\n"],
+  ["tabs and decimal commas", "time\tx\n0\t1,5\n1\t2,25\n"],
+  ["decimal commas in quotes", 'time,x\n0,"1,5"\n1,"2,25"\n'],
+  ["bars", "time | x\n0 | 1.5\n1 | 2.25\n"],
+  ["a space", "time x\n0 1.5\n1 2.25\n"],
+  ["aligned columns", "  time     x\n     0  1.50\n     1  2.25  \n"],
+  ["UTF-16 of little endians", utf16("time,x\n0,1.5\n1,2.25\n", false)],
+  ["UTF-16 of big endians", utf16("time;x\n0;1,5\n1;2,25\n", true)],
+  ["another encoding", Buffer.from("time,x\n0,1.5\n1,2.25\n", "utf16le"), { encoding: "utf-16le" }],
+  ["comments", "# of mine\n\n# more, with commas, four\ntime,x\n0,1.5\n# between\n1,2.25\n"],
+  ["a header that is a comment", "# written by NumPy\n# time,x\n0.0,1.5\n1.0,2.25\n"],
+  ["a header that is a comment, and spaces", "# time x\n0.0 1.5\n1.0 2.25\n"],
+  ["other comments", "% of mine\ntime,x\n0,1.5\n%\n1,2.25\n", { comment: "%" }],
+  ["rows of commas", "time,x\n0,1.5\n,\n1,2.25\n,\n,,,\n\n"],
+  ["commas after the last column", "time,x,\n0,1.5,\n1,2.25,\n"],
+  ["commas after the last column of rows alone", "time,x\n0,1.5,\n1,2.25,,\n"],
+  ["pandas' index", ",time,x\n0,0,1.5\n1,1,2.25\n"],
+  ["pandas' index, written twice", "Unnamed: 0,time,x\n7,0,1.5\n2,1,2.25\n"],
+  ["numbers as they may be written", "time,x\n0,+15e-1\n1.0,.225E1\n"],
+  ["what is said of it", "time;x\n0;1.5\n1;2.25\n", { delimiter: ";", decimal: ".", comment: "", encoding: "utf-8" }],
+])("%s", (_, text, format) => {
+  expect(rowsOf(text, {}, format)).toEqual(two);
+  expect(read(text, {}, format)).toMatchObject({ state: ["x"], clock: "number" });
+});
+
+test("missing values", () => {
+  const missing = ["", " ", ".", "NA", "N/A", "#N/A", "nan", "NaN", "null", "NULL", "None", "none"];
+  const text = `time,x\n${missing.map((cell, i) => `${i},${cell}`).join("\n")}\n`;
+  expect(rowsOf(text)).toEqual(missing.map((_, i) => [i, Number.NaN]));
+  expect(refusal("time,x\n0,1\nNA,2\n")).toMatch(/t\.csv:3: column time: .*given a missing time/);
+});
+
+test.each([
+  "0x10",
+  "0b1",
+  "0o7",
+  "1_000",
+  "Infinity",
+  "-Infinity",
+  "1e999",
+  "1,2,3",
+  "1.2.3",
+  "1 2",
+  "++1",
+  "1e",
+  "e1",
+  "٣",
+  "−1",
+  "$5",
+])("%s is no number, in a table and in an option", (text) => {
+  const cell = JSON.stringify(text);
+  expect(refusal(`time,x\n0,1\n1,${cell}\n`)).toContain(`t.csv:3: column x: expected a number, given ${cell}`);
+  expect(refusal(`time,x\n0,1\n${cell},1\n`)).toContain("t.csv:3: column time: expected a number, or a date");
+  expect(() => natural(text)).toThrow(/Expected/);
+  if (text.includes(",")) return;
+  for (const option of [numbers, times]) expect(() => option(`1,${text}`)).toThrow(/Expected/);
+});
+
+test("dates and times of day in ISO 8601, and nothing that may mean two", () => {
+  const at = (text: string) => readTime(text);
+  const utc = (...parts: Parameters<typeof Date.UTC>) => Date.UTC(...parts) / 1000;
+  expect(at("2024-02-29")).toEqual({ clock: "date", value: utc(2024, 1, 29) });
+  expect(at("2024-02")).toEqual({ clock: "date", value: utc(2024, 1, 1) });
+  expect(at("2024-02-29T12")).toEqual({ clock: "date", value: utc(2024, 1, 29, 12) });
+  expect(at("2024-02-29 12:30")).toEqual({ clock: "date", value: utc(2024, 1, 29, 12, 30) });
+  expect(at("2024-02-29t12:30:15,25")).toEqual({ clock: "date", value: utc(2024, 1, 29, 12, 30, 15, 250) });
+  expect(at("2024-02-29T12:30Z")).toEqual({ clock: "date with offset", value: utc(2024, 1, 29, 12, 30) });
+  expect(at("2024-02-29T12:30:00+05:30")).toEqual({ clock: "date with offset", value: utc(2024, 1, 29, 7) });
+  expect(at("2024-02-29 12:30:00-0800")).toEqual({ clock: "date with offset", value: utc(2024, 1, 29, 20, 30) });
+  expect(at("0099-12-31")?.value).toBe(new Date("0099-12-31").getTime() / 1000);
+  expect(at("1969-12-31T23:59:59")?.value).toBe(-1);
+  expect(at("9:05")).toEqual({ clock: "time of day", value: 32_700 });
+  expect(at("23:59:59.5")).toEqual({ clock: "time of day", value: 86_399.5 });
+  const others = [
+    "01/02/2024",
+    "1.2.2024",
+    "2024/01/02",
+    "2023-02-29",
+    "2024-13-01",
+    "2024-00-10",
+    "2024-04-31",
+    "24:00",
+  ];
+  for (const text of [
+    ...others,
+    "2024-W05",
+    "2024-060",
+    "12:60",
+    "2024-01-01T25:00",
+    "2024-01-01T12:00+25:00",
+    "noon",
+    "12h",
+  ]) {
+    expect(at(text), text).toBeUndefined();
+    expect(refusal(`time,x\n${text},1\n`)).toContain(`expected a number, or a date or time of day such as 2024-01-31`);
+  }
+  // As they were written they are written again.
+  for (const text of ["2024-02-29", "2024-02-29T12:30:15.250", "2024-02-29T12:30:00Z", "12:30:15", "0999-01-01"]) {
+    const { value, clock } = at(text) as { value: number; clock: never };
+    expect(writeTime(value, clock)).toBe(text);
+  }
+  expect(writeTime(90_061, "time of day")).toBe("25:01:01");
+  expect(writeTime(0.1, "number")).toBe(0.1);
+});
+
+test("a column of dates, and of two kinds of time", () => {
+  const dates = "time;x\n2024-01-31;1,5\n2024-02-29;2,5\n";
+  expect(read(dates)).toMatchObject({
+    clock: "date",
+    series: [{ times: [1706659200, 1709164800], rows: [[1.5], [2.5]] }],
+  });
+  expect(read("time,x\n2024-01-31T00:00Z,1\n2024-01-31T01:30+01:00,2\n").series[0]?.times).toEqual([
+    1706659200, 1706661000,
+  ]);
+  expect(read("time,x\n08:00,1\n17:30:30,2\n")).toMatchObject({
+    clock: "time of day",
+    series: [{ times: [28800, 63030] }],
+  });
+  expect(refusal("time,x\n2024-01-31,1\n5,2\n")).toBe(
+    "t.csv:3: column time: expected a date, as above, given 5, a number",
+  );
+  expect(refusal("time,x\n2024-01-31,1\n2024-01-31T12:00Z,2\n")).toMatch(
+    /expected a date, as above, given .*, a date with offset/,
+  );
+  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toMatch(/expected times that increase, given 01:00 after 23:00; --id/);
+});
+
+test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
+  [
+    /t\.csv:1: no column time; there are Time, x; --time names the column of the time, such as --time Time$/,
+    "Time,x\n0,1\n",
+  ],
+  [/such as --time "t \(s\)"$/, "t (s),x\n0,1\n"],
+  [/no column time; there are a, "b, c"; --time names/, 'a,"b, c"\n0,1\n'],
+  [/no column run; there are time, x; --id names the column of the trajectory$/, "time,x\n0,1\n", { id: "run" }],
+  [/no column y; there are time, "x, mm"; .*--state '"a, b",c'$/, 'time,"x, mm"\n0,1\n', { state: ["y"] }],
+  [/no column time; there are time~x; --delimiter/, "time~x\n0~1\n"],
+  [/no column time; .*the model was trained on a table that has it/, "Time,x\n0,1\n", { trained: true }],
+  [/t\.csv:1: a column without a name; --state names/, ",time,x\nb,0,1\na,1,2\n"],
+  [/t\.csv:1: a column without a name; --state names/, "time,,x\n0,1,2\n"],
+  [/t\.csv:1: there are two columns x/, "time,x,x\n0,1,2\n"],
+  [/t\.csv:1: expected a header .*, given numbers alone/, "0,1\n1,2\n"],
+  [/t\.csv:3: column x: expected a number, given "a"; --state names the columns of the state/, "time,x\n0,1\n1,a\n"],
+  [/t\.csv:3: column x: expected a number, given "a"$/, "time,x\n0,1\n1,a\n", { state: ["x"] }],
+  [/t\.csv:3: column y: expected a number, given "1,5"; --decimal "," takes/, 'time,x,y\n0,1.5,2\n1,2,"1,5"\n'],
+  [
+    /t\.csv:2: column x: 1,234: may be a decimal comma or one between thousands; --decimal/,
+    "time;x\n0;1,234\n1;2,500\n",
+  ],
+  [/t\.csv:3: expected 2 cells, as in the header, given 1/, "time,x\n0,1\n1\n"],
+  [/t\.csv:3: expected 2 cells, as in the header, given 3/, "time,x\n0,1\n1,2,3\n"],
+  [
+    /t\.csv:3: #a,1,2: may be a row or a comment; --comment "" takes it for a row/,
+    "run,time,x\nb,0,1\n#a,1,2\n",
+    { id: "run" },
+  ],
+  [/is not text in utf-8; --encoding/, Buffer.from("time,Größe\n0,1\n", "latin1")],
+  [/has zeros in it.*--encoding utf-16le/, Buffer.from("time,x\n0,1\n", "utf16le")],
+  [/is compressed; gunzip/, Uint8Array.of(0x1f, 0x8b, 8, 0)],
+  [/is empty; expected a header/, ""],
+  [/is empty; expected a header/, "# only this\n,,,\n"],
+  [/no rows below the header/, "time,x\n"],
+  [/t\.csv:\d: Quote Not Closed/, 'time,x\n0,"1\n'],
+])("%s", (message, text, columns, format) => {
+  expect(refusal(text, columns, format)).toMatch(message);
+});
+
+test("what an option says is heeded", () => {
+  expect(rowsOf("time;x\n0;1,234\n1;2,500\n", {}, { decimal: "," })).toEqual([
+    [0, 1.234],
+    [1, 2.5],
+  ]);
+  expect(rowsOf("time~x\n0~1.5\n1~2.25\n", {}, { delimiter: "~" })).toEqual(two);
+  expect(read("run,time,x\n#a,0,1\n#a,1,2\n", { id: "run" }, { comment: "" }).series[0]?.id).toBe("#a");
+  expect(read("run,time,x\nb,0,1\n#a,0,1\n", { id: "run" }, { comment: "#" }).series.map(({ id }) => id)).toEqual([
+    "b",
+  ]);
+  expect(read(Buffer.from("time,Größe\n0,1\n", "latin1"), {}, { encoding: "windows-1252" }).state).toEqual(["Größe"]);
+  expect(delimiter("tab")).toBe("\t");
+  expect(delimiter(";")).toBe(";");
+});
+
+test("names with commas stand in quotes", () => {
+  expect(names('a,"b, c", d')).toEqual(["a", "b, c", "d"]);
+  expect(names("t (s)")).toEqual(["t (s)"]);
+  for (const text of ["", "a,,b", "a,a", '"a', "a\nb"]) expect(() => names(text)).toThrow(/Expected/);
+  expect(listOf(["a", "b, c", 'd "e"'])).toBe('a, "b, c", "d ""e"""');
+  expect(read('time,"x, mm",y\n0,1,2\n', { state: names('"x, mm"') }).series[0]?.rows).toEqual([[1]]);
+});
+
+test("times of predictions: ranges and lists, of numbers, dates and times of day", () => {
+  expect(times("0:1:0.25")).toEqual({ clock: "number", values: [0, 0.25, 0.5, 0.75, 1] });
+  expect(times("0.5,2")).toEqual({ clock: "number", values: [0.5, 2] });
+  expect(times("2024-01-31,2024-02-01").values).toEqual([1706659200, 1706745600]);
+  expect(times("2024-01-31:2024-02-01:43200").values).toEqual([1706659200, 1706702400, 1706745600]);
+  expect(times("2024-01-31T00:00:2024-01-31T01:00:1800").values).toEqual([1706659200, 1706661000, 1706662800]);
+  expect(times("08:00:09:00:1800")).toEqual({ clock: "time of day", values: [28800, 30600, 32400] });
+  for (const text of ["1,0", "0:1", "1:0:0.5", "0:1e9:1", "2024-01-31,5", "a", "0:1:0x1"]) {
+    expect(() => times(text), text).toThrow(/Expected/);
+  }
+});

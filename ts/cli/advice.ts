@@ -1,0 +1,69 @@
+// Whether a training has learned anything, and what helps where it has not.
+import type { Batch } from "../index.js";
+import type { Layout } from "./equation.js";
+import type { Settings } from "./model.js";
+
+/** The mean squared error of the mean of what is held out, with the share of its numbers among all that count. */
+export interface Mean {
+  readonly error: number;
+  readonly share: number;
+}
+
+/** What the mean of each column would have as its error; undefined where there are too few values to tell. */
+export function errorOfMean(
+  batches: readonly Batch<"float32">[],
+  { clocks, observed, size }: Layout,
+): Mean | undefined {
+  const columns = Array.from({ length: observed }, () => [] as number[]);
+  let all = 0;
+  for (const { y0, target, mask } of batches) {
+    for (let i = 0; i < target.length; i++) {
+      const column = (i % size) - clocks;
+      if (column < 0 || column >= observed || mask?.[i] === 0) continue;
+      all++;
+      // The first states are given.
+      if (i >= y0.length) columns[column]?.push(target[i] as number);
+    }
+  }
+  if (columns.some(({ length }) => length < 3)) return undefined;
+  let [squares, count] = [0, 0];
+  for (const values of columns) {
+    const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+    squares += values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
+    count += values.length;
+  }
+  return { error: squares / count, share: count / all };
+}
+
+/** What to try where a model is hardly better than the mean of what is held out; null where it is. */
+export function adviceOn(
+  validation: number,
+  { error, share }: Mean,
+  settings: Settings,
+  columns: number,
+): string | null {
+  // That of the model counts the first states too, which are right.
+  const own = validation / share;
+  if (own < error / 2) return null;
+  const better = own < error ? "hardly better" : "no better";
+  const errors = `its error there is ${own.toPrecision(3)}, that of the mean ${error.toPrecision(3)}`;
+  return `the model is ${better} than the mean of what is held out: ${errors}\n${remedyFor(settings, columns)}`;
+}
+
+function remedyFor({ model, delays, extra, withTime, period }: Settings, columns: number): string {
+  if (model === "hamiltonian")
+    return "an energy is conserved; --model mlp is free of that, and may be damped or driven";
+  if (delays + extra > 0 || withTime || period !== null) {
+    return "more --steps, wider --hidden layers, another --lag, more --delays or another --seed may help";
+  }
+  const cause =
+    columns === 1
+      ? "one column by itself cannot oscillate: dx/dt = f(x) goes one way at each x"
+      : "the columns may not tell what comes next, as dx/dt = f(x) has to";
+  const remedies = [
+    "--delays 2 adds earlier values to the state",
+    "--extra 1 a hidden dimension, where trajectories begin alike",
+    "--period that of a force from outside, and --with-time the time",
+  ];
+  return `${cause}; ${remedies.join(", ")}`;
+}

@@ -1,0 +1,209 @@
+// What a model's equation is of: the columns observed, as they are and as they were, the time, and dimensions nobody sees.
+import {
+  type Batch,
+  custom,
+  type Dtype,
+  type Field,
+  hamiltonian,
+  type Minibatches,
+  mlp,
+  type Optimizer,
+} from "../index.js";
+import type { Description, Settings } from "./model.js";
+import type { Series } from "./table.js";
+import { learned, type Units } from "./units.js";
+
+/**
+ * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
+ * before; dimensions that are zero where a trajectory begins.
+ */
+export interface Layout {
+  readonly clocks: number;
+  readonly observed: number;
+  readonly extra: number;
+  readonly size: number;
+}
+
+export function layoutOf({ delays, extra, withTime, period }: Settings, columns: number): Layout {
+  const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
+  const observed = columns * (1 + delays);
+  return { clocks, observed, extra, size: clocks + observed + extra };
+}
+
+/** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
+export function delayed(series: Series, delays: number, lag: number): Series {
+  if (delays === 0) return series;
+  const { id, times, rows } = series;
+  const [begin = 0, end = 0] = [times[0], times.at(-1)];
+  const same = 1e-9 * (end - begin);
+  const later = times.map((_, row) => row).filter((row) => (times[row] as number) >= begin + delays * lag - same);
+  /** The row of each lag at or before its time. */
+  const places = Array.from({ length: delays }, () => 0);
+  const before = (time: number, delay: number): readonly number[] => {
+    let place = places[delay - 1] as number;
+    while (place + 1 < times.length && (times[place + 1] as number) <= time + same) place++;
+    places[delay - 1] = place;
+    const [row, start] = [rows[place] as readonly number[], times[place] as number];
+    if (time - start <= same) return row;
+    const [next, stop] = [rows[place + 1] as readonly number[], times[place + 1] as number];
+    return row.map((value, i) => value + (((next[i] as number) - value) * (time - start)) / (stop - start));
+  };
+  return {
+    id,
+    times: later.map((row) => times[row] as number),
+    rows: later.map((row) => [
+      ...(rows[row] as readonly number[]),
+      ...places.flatMap((_, i) => before((times[row] as number) - (i + 1) * lag, i + 1)),
+    ]),
+  };
+}
+
+/** What is observed in a row, as the model sees it; the columns are those of the units again and again. */
+function scaled(row: readonly number[], { log, mean, scale }: Units): number[] {
+  return row.map((value, i) => {
+    const column = i % mean.length;
+    return (learned(value, log[column] as boolean) - (mean[column] as number)) / (scale[column] as number);
+  });
+}
+
+/** What the clocks show at a time of the table. */
+function clocksAt(time: number, { withTime, period }: Settings, { origin, spread }: Units): number[] {
+  const angle = (2 * Math.PI * time) / (period ?? 1);
+  return [
+    ...(withTime ? [(time - origin) / spread] : []),
+    ...(period === null ? [] : [Math.cos(angle), Math.sin(angle)]),
+  ];
+}
+
+/** A series, delays included, as the model sees it: clocks and what is observed, NaN where it is missing. */
+export function trajectoryOf(series: Series, { settings, units }: Pick<Description, "settings" | "units">) {
+  const values = series.rows.flatMap((row, i) => [
+    ...clocksAt(series.times[i] as number, settings, units),
+    ...scaled(row, units),
+  ]);
+  // From the first on: what is left of a date in seconds are the digits that matter.
+  const [first = 0] = series.times;
+  return { times: series.times.map((time) => (time - first) / units.timeScale), values };
+}
+
+/** The state that a row of the table, delays included, is the beginning of. */
+export function stateOf(row: readonly number[], time: number, description: Pick<Description, "settings" | "units">) {
+  const { values } = trajectoryOf({ id: "", times: [time], rows: [row] }, description);
+  return Float32Array.from([...values, ...Array<number>(description.settings.extra).fill(0)]);
+}
+
+/** Batches with all of the state: only what is observed counts. */
+export function completed<D extends Dtype>(batch: Batch<D>, { clocks, observed, extra, size }: Layout): Batch<D> {
+  if (clocks + extra === 0) return batch;
+  const { y0, target, times } = batch;
+  const given = clocks + observed;
+  const samples = y0.length / given;
+  const wide = (from: ArrayLike<number>, rows: number) => {
+    const to = y0 instanceof Float32Array ? new Float32Array(rows * size) : new Float64Array(rows * size);
+    for (let row = 0; row < rows; row++)
+      for (let i = 0; i < given; i++) to[row * size + i] = from[row * given + i] as number;
+    return to as typeof y0;
+  };
+  const rows = times.length * samples;
+  const mask = new Uint8Array(rows * size);
+  for (let row = 0; row < rows; row++) {
+    for (let i = clocks; i < given; i++) mask[row * size + i] = batch.mask?.[row * given + i] ?? 1;
+  }
+  return { y0: wide(y0, samples), times, target: wide(target, rows), mask };
+}
+
+/** Batches of `minibatches`, completed one by one. */
+export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: Layout): Generator<Batch<D>> {
+  for (const batch of data) yield completed(batch, layout);
+}
+
+/** The network of a model, or of one with an energy its system. */
+export function networkOf<D extends Dtype>(settings: Settings, columns: number, dtype: D): Field<D> {
+  const { hidden, activation, seed } = settings;
+  const { clocks, size } = layoutOf(settings, columns);
+  if (settings.model === "mlp") {
+    return mlp({ widths: [size, ...hidden, size - clocks], activation, seed, dtype });
+  }
+  return hamiltonian({ energy: { widths: [size, ...hidden, 1], activation, seed, dtype }, structure: "canonical" });
+}
+
+/**
+ * The field of a model: its network, or where there are clocks one around it, with a copy of its parameters, of which the
+ * network gives all slopes but those of the clocks.
+ */
+export function fieldOf<D extends Dtype>(
+  network: Field<D>,
+  settings: Settings,
+  { timeScale, spread }: Units,
+): Field<D> {
+  const { stateSize: size, outputSize, dtype } = network;
+  const clocks = size - outputSize;
+  if (clocks === 0) return network;
+  const linear = settings.withTime ? 1 : 0;
+  const [rate, turn] = [timeScale / spread, settings.period === null ? 0 : (2 * Math.PI * timeScale) / settings.period];
+  const array = (length: number) =>
+    (dtype === "float32" ? new Float32Array(length) : new Float64Array(length)) as typeof network.parameters;
+  return custom<D>({
+    stateSize: size,
+    dtype,
+    parameters: network.parameters,
+    evaluate(t, y, parameters) {
+      const slopes = network.evaluate(t, y, parameters);
+      const all = array(y.length);
+      for (let sample = 0; sample * size < y.length; sample++) {
+        const at = sample * size;
+        if (linear) all[at] = rate;
+        if (turn !== 0) {
+          all[at + linear] = -turn * (y[at + linear + 1] as number);
+          all[at + linear + 1] = turn * (y[at + linear] as number);
+        }
+        all.set(slopes.subarray(sample * outputSize, (sample + 1) * outputSize), at + clocks);
+      }
+      return all;
+    },
+    vjp(t, y, w, parameters) {
+      const own = array((y.length / size) * outputSize);
+      for (let sample = 0; sample * size < y.length; sample++) {
+        own.set(w.subarray(sample * size + clocks, (sample + 1) * size), sample * outputSize);
+      }
+      const pulled = network.vjp(t, y, own, parameters);
+      for (let at = linear; turn !== 0 && at < y.length; at += size) {
+        (pulled.y[at] as number) += turn * (w[at + 1] as number);
+        (pulled.y[at + 1] as number) -= turn * (w[at] as number);
+      }
+      return { y: pulled.y, parameters: pulled.parameters, t: 0 };
+    },
+  });
+}
+
+/** The optimizer of a network, for the field around it, whose parameters follow. */
+export function optimizerOf<D extends Dtype>(
+  field: Field<D>,
+  network: Field<D>,
+  optimizer: Optimizer<D>,
+): Optimizer<D> {
+  if (field === network) return optimizer;
+  return {
+    get learningRate() {
+      return optimizer.learningRate;
+    },
+    set learningRate(rate) {
+      optimizer.learningRate = rate;
+    },
+    get steps() {
+      return optimizer.steps;
+    },
+    set steps(steps) {
+      optimizer.steps = steps;
+    },
+    get state() {
+      return optimizer.state;
+    },
+    step(gradient) {
+      optimizer.step(gradient);
+      field.parameters = network.parameters;
+    },
+    dispose: () => optimizer.dispose(),
+    [Symbol.dispose]: () => optimizer.dispose(),
+  };
+}

@@ -1,0 +1,47 @@
+// How far a training is: a bar in a terminal, lines elsewhere.
+import cliProgress from "cli-progress";
+
+/** What is told of a step. */
+export interface Stand {
+  readonly window: number;
+  readonly loss: string;
+  readonly validation: string;
+}
+
+export interface Progress {
+  update(step: number, stand: Stand): void;
+  /** A line among the others. */
+  note(text: string): void;
+  stop(): void;
+}
+
+const NOTHING = { window: "–", loss: "–", validation: "–" };
+const FORMAT = "step {value} of {total}   windows of {window}   loss {loss}   held out {validation}";
+
+/** Tells of a training on standard error; what goes to a file or another program has a line for each twentieth of the steps. */
+export function progressOf(visible: boolean, total: number, done: number): Progress {
+  const say = (text: string) => void process.stderr.write(`${text}\n`);
+  if (!visible) return { update: () => {}, note: say, stop: () => {} };
+  if (!process.stderr.isTTY) {
+    const partOf = (step: number) => Math.floor((20 * step) / total);
+    let part = partOf(done);
+    const update = (step: number, { window, loss, validation }: Stand) => {
+      if (partOf(step) === part) return;
+      part = partOf(step);
+      say(`  step ${step} of ${total}   windows of ${window}   loss ${loss}   held out ${validation}`);
+    };
+    return { update, note: say, stop: () => {} };
+  }
+  const options = { format: `  {bar} {percentage} %   ${FORMAT}`, hideCursor: true, stream: process.stderr };
+  const bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect);
+  bar.start(total, done, NOTHING);
+  return {
+    update: (step, stand) => bar.update(step, stand),
+    note: (text) => {
+      // Below the bar, which goes on underneath.
+      process.stderr.write("\n");
+      say(text);
+    },
+    stop: () => bar.stop(),
+  };
+}

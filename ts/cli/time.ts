@@ -1,0 +1,72 @@
+// Times of a table: numbers, or dates and times of day in ISO 8601, which are numbers of seconds from then on.
+import { readNumber } from "./number.js";
+
+/** How a column writes its times. A date without an offset is taken for UTC. */
+export type Clock = "number" | "date" | "date with offset" | "time of day";
+export const CLOCKS: readonly Clock[] = ["number", "date", "date with offset", "time of day"];
+
+export interface Time {
+  readonly clock: Clock;
+  /** In seconds but for plain numbers: since 1970, or since midnight. */
+  readonly value: number;
+}
+
+const TIME = String.raw`(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?`;
+const DATE = new RegExp(String.raw`^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ]${TIME}(Z|[+-]\d{2}(?::?\d{2})?)?)?)?$`, "i");
+const DAYTIME = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?$/;
+
+/** What is expected of a time, for messages. */
+export const TIMES = "a number, or a date or time of day such as 2024-01-31, 2024-01-31T12:00:00 or 12:00";
+
+/** The time that a text is; undefined where it is none, or may mean several, as 01/02/2024. */
+export function readTime(text: string): Time | undefined {
+  const number = readNumber(text);
+  if (!Number.isNaN(number)) return { clock: "number", value: number };
+  const daytime = DAYTIME.exec(text);
+  if (daytime) {
+    const value = secondsOf(daytime[1], daytime[2], daytime[3], daytime[4]);
+    return value === undefined ? undefined : { clock: "time of day", value };
+  }
+  const [whole, year, month, day = "01", hours, minutes, seconds, fraction, zone] = DATE.exec(text) ?? [];
+  if (whole === undefined) return undefined;
+  const date = new Date(0);
+  date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  // A day that the month does not have would be one of the next.
+  if (date.getUTCMonth() !== Number(month) - 1 || date.getUTCDate() !== Number(day)) return undefined;
+  const [within, offset] = [secondsOf(hours, minutes, seconds, fraction), offsetOf(zone)];
+  if (within === undefined || offset === undefined) return undefined;
+  const value = date.getTime() / 1000 + within - offset;
+  return { clock: zone === undefined ? "date" : "date with offset", value };
+}
+
+function secondsOf(hours = "0", minutes = "0", seconds = "0", fraction = "0"): number | undefined {
+  if (Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return undefined;
+  return 3600 * Number(hours) + 60 * Number(minutes) + Number(`${seconds}.${fraction}`);
+}
+
+/** The seconds by which a clock is ahead of UTC. */
+function offsetOf(zone = "Z"): number | undefined {
+  if (zone.toUpperCase() === "Z") return 0;
+  const seconds = secondsOf(zone.slice(1, 3), zone.slice(3).replace(":", "") || "0");
+  return seconds === undefined ? undefined : zone.startsWith("-") ? -seconds : seconds;
+}
+
+/** A time as its column writes it, to the millisecond; a day alone where it is midnight. */
+export function writeTime(value: number, clock: Clock): number | string {
+  if (clock === "number") return value;
+  const milliseconds = Math.round(1000 * value);
+  if (clock === "time of day") {
+    // The hours go on after midnight.
+    const [hours, rest] = [Math.floor(milliseconds / 3_600_000), new Date(milliseconds).toISOString().slice(13, -1)];
+    return value < 0 ? value : short(`${String(hours).padStart(2, "0")}${rest}`);
+  }
+  const date = new Date(milliseconds);
+  // Beyond what a date can be.
+  if (Number.isNaN(date.getTime())) return value;
+  const text = date.toISOString().slice(0, -1);
+  if (clock === "date with offset") return `${short(text)}Z`;
+  return text.endsWith("T00:00:00.000") ? text.slice(0, -13) : short(text);
+}
+
+/** Without a fraction that is zero. */
+const short = (text: string) => text.replace(/\.000$/, "");
