@@ -1,6 +1,7 @@
 // Vector fields: the multilayer perceptron, and those written in JavaScript.
 import type { Field as RustField } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { fix, frozen } from "./frozen.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
 import { call, type Instance, instance, release } from "./wasm.js";
@@ -166,6 +167,8 @@ export class WasmField<D extends Dtype> implements Field<D> {
   ) {
     this.#wasm = wasm;
     this.#rust = rust;
+    frozen([layers, recipe]);
+    fix(this, ["dtype", "stateSize", "outputSize", "layers", "recipe"]);
   }
 
   get parameters(): ArrayOf<D> {

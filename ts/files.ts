@@ -166,7 +166,7 @@ export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOp
     model.field.dispose();
     throw refused("FILE", "bytes", `a model in ${options.dtype}`, dtype);
   }
-  return model as unknown as Model<D>;
+  return Object.freeze(model) as unknown as Model<D>;
 }
 
 /** A file of `save`. */

@@ -1,8 +1,9 @@
 // Densities by continuous normalizing flows: blocks one behind the other, the FFJORD objective, log densities and samples.
 import { describe, refused } from "./errors.js";
 import { useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type Gradient, vjp } from "./gradient.js";
-import { type ArrayOf, arrayOf, batchOf, type Dtype } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, type Dtype, newArray } from "./memory.js";
 import type { CnfField } from "./models.js";
 import { odeint } from "./odeint.js";
 import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
@@ -99,6 +100,8 @@ class Blocks<D extends Dtype> implements Flow<D> {
   ) {
     this.features = (blocks[0] as CnfField<D>).features;
     this.#times = [0, time];
+    Object.freeze(blocks);
+    fix(this, ["blocks", "features"]);
   }
 
   logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
@@ -113,7 +116,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
     const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
     const random = normals(numberOption("seed", seed, 0, "an integer, zero or more", natural));
     const { dtype } = this.blocks[0] as CnfField<D>;
-    const z = arrayLike(dtype, samples * this.features).map(random) as ArrayOf<D>;
+    const z = newArray(dtype, samples * this.features).map(random) as ArrayOf<D>;
     let state = this.#start(z);
     const [from, to] = this.#times;
     for (const block of [...this.blocks].reverse()) state = end(odeint(block, state, [to, from], options).y);
@@ -157,13 +160,14 @@ class Blocks<D extends Dtype> implements Flow<D> {
       }
       const { cotangent, ...values } = this.#objective(state, weights);
       const gradients: Gradient<D>[] = [];
+      const { dtype } = this.blocks[0] as CnfField<D>;
       let w = cotangent;
       for (const { pullback } of [...solves].reverse()) {
-        const gradient = (yield pullback(atEnd(w))) as Gradient<D>;
+        const gradient = (yield pullback(atEnd(dtype, w))) as Gradient<D>;
         gradients.unshift(gradient);
         w = gradient.y0;
       }
-      return { ...values, gradients };
+      return frozen({ ...values, gradients });
     } finally {
       for (const { dispose } of solves) dispose();
     }
@@ -174,7 +178,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
     const given = arrayOf("x", x, dtype);
     const batch = batchOf("x", given, this.features);
-    const state = arrayLike(dtype, batch * stateSize);
+    const state = newArray(dtype, batch * stateSize);
     for (let sample = 0; sample < batch; sample++) {
       const row = given.subarray(sample * this.features, (sample + 1) * this.features);
       state.set(row as never, sample * stateSize);
@@ -186,7 +190,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
   #positions(state: ArrayOf<D>): ArrayOf<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
     const batch = state.length / stateSize;
-    const x = arrayLike(dtype, batch * this.features);
+    const x = newArray(dtype, batch * this.features);
     return x.map(
       (_, i) => state[Math.floor(i / this.features) * stateSize + (i % this.features)] as number,
     ) as ArrayOf<D>;
@@ -195,7 +199,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
   /** log p of what has come to a standard normal distribution: that of z there, less what log p has gained on the way. */
   #densities(state: ArrayOf<D>): ArrayOf<D> {
     const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
-    const densities = arrayLike(dtype, state.length / stateSize);
+    const densities = newArray(dtype, state.length / stateSize);
     return densities.map((_, sample) => {
       const row = state.subarray(sample * stateSize, (sample + 1) * stateSize);
       let squares = 0;
@@ -247,16 +251,12 @@ function split({ kineticWeight, jacobianWeight, ...settings }: FlowGradientOptio
   return { weights, settings };
 }
 
-function arrayLike<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
-  return (dtype === "float32" ? new Float32Array(length) : new Float64Array(length)) as ArrayOf<D>;
-}
-
 /** The last of two output times. */
 const end = <D extends Dtype>(y: ArrayOf<D>) => y.slice(y.length / 2) as ArrayOf<D>;
 
 /** A cotangent of the last of two output times. */
-function atEnd<D extends Dtype>(w: ArrayOf<D>): ArrayOf<D> {
-  const all = new (w.constructor as new (length: number) => ArrayOf<D>)(2 * w.length);
+function atEnd<D extends Dtype>(dtype: D, w: ArrayOf<D>): ArrayOf<D> {
+  const all = newArray(dtype, 2 * w.length);
   all.set(w as never, w.length);
   return all;
 }

@@ -1,6 +1,7 @@
 import type { Recorded } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import { frozen } from "./frozen.js";
 import type { Others } from "./meeting.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, copyOut, type Dtype, kindOf, steady, timesOf } from "./memory.js";
 import type { Bytes, Solution, SolveStats } from "./odeint.js";
@@ -111,7 +112,7 @@ export class Recording<D extends Dtype> {
     const { y, stats } = this.#use();
     const [times, batch, state] = this.#shape;
     const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
-    return { y: copy, shape: [times, batch, state], stats: stats as SolveStats };
+    return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
   }
 
   pullback(cotangent: ArrayOf<D>): Gradient<D> {
@@ -122,12 +123,12 @@ export class Recording<D extends Dtype> {
     const recorded = this.#use();
     const pulled = call(this.#wasm, () => recorded.pullback(w));
     try {
-      return {
+      return frozen({
         y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
         parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
         times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
         stats: pulled.stats as GradientStats,
-      };
+      });
     } finally {
       release(this.#wasm, pulled);
     }
@@ -169,7 +170,7 @@ export function vjp<D extends Dtype>(
   if (typeof Symbol.dispose === "symbol") {
     for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
   }
-  return result as unknown as Vjp<D>;
+  return frozen(result) as unknown as Vjp<D>;
 }
 
 /** The solution of a recording, which is given up if there is no room for the copy. */

@@ -20,6 +20,11 @@ export function kindOf(value: unknown): string | undefined {
   return tagOf?.call(value) as string | undefined;
 }
 
+/** A new array of a number type. */
+export function newArray<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
+  return new constructors[dtype](length) as ArrayOf<D>;
+}
+
 /** A plain array over the same memory as any typed array of that number type; anything else is refused. */
 export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D): ArrayOf<D> {
   const TypedArray = constructors[dtype];

@@ -1,5 +1,6 @@
 import type { Solved } from "../wasm/bindings.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import { frozen } from "./frozen.js";
 import type { Others } from "./meeting.js";
 import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, steady, timesOf } from "./memory.js";
 import { type GradientOptions, readOptions, solveOptions } from "./options.js";
@@ -107,11 +108,12 @@ export function solve<D extends Dtype>(
   try {
     solved = call(wasm, () => rust.odeint(start, batch, ends, passed, others));
     const { y, reached, stats } = solved;
-    const solution = (): Solution<D> => ({
-      y: copyOut(wasm, dtype, y, reached * batch * stateSize),
-      shape: [reached, batch, stateSize],
-      stats: stats as SolveStats,
-    });
+    const solution = (): Solution<D> =>
+      frozen({
+        y: copyOut(wasm, dtype, y, reached * batch * stateSize),
+        shape: [reached, batch, stateSize],
+        stats: stats as SolveStats,
+      });
     if (solved.error === undefined) return solution();
     const error = fromRust(solved.error);
     if (partial) error.partial = solution();

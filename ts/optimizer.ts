@@ -1,6 +1,7 @@
 import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
@@ -66,6 +67,8 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     const { rust, wasm } = useField(field);
     this.#wasm = wasm;
     this.#field = field;
+    frozen(recipe);
+    fix(this, ["recipe"]);
     this.#rust = call(wasm, () => make(wasm.bindings, rust));
   }
 

@@ -1,4 +1,5 @@
 import { describe, refused } from "./errors.js";
+import { frozen } from "./frozen.js";
 import { arrayOf, kindOf, steady } from "./memory.js";
 import { call, instance, release } from "./wasm.js";
 
@@ -64,10 +65,10 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
       const tensors = new Map<string, Tensor>();
       for (let index = 0; index < file.count; index++) {
         const data = file.dtype(index) === "float32" ? file.single(index) : file.double(index);
-        tensors.set(file.name(index), { shape: [...file.shape(index)], data });
+        tensors.set(file.name(index), frozen({ shape: [...file.shape(index)], data }));
       }
       const metadata = new Map(file.keys().map((key) => [key, file.metadata(key) ?? ""]));
-      return { tensors, metadata };
+      return Object.freeze({ tensors, metadata });
     });
   } finally {
     release(wasm, file);

@@ -1,5 +1,6 @@
 import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
+import { frozen } from "./frozen.js";
 import { type Gradient, type LossAndCotangent, lossOf, meanSquaredError, valueAndGrad } from "./gradient.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype } from "./memory.js";
 import { odeint, type Solution } from "./odeint.js";
@@ -157,7 +158,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
     const judged = judge?.due(optimizer.steps) ? await judge.judge(optimizer.steps) : undefined;
     const stopped = judge?.exhausted ?? false;
     const known = { ...(judged !== undefined && { validation: judged }), ...(judge?.best && { best: judge.best }) };
-    yield { step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped };
+    yield Object.freeze({ step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped });
     if (step === steps || stopped) break;
     if (performance.now() - breath > 12) {
       await new Promise((resolve) => setTimeout(resolve));
@@ -203,7 +204,8 @@ export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<Hist
   let ended: History["ended"] = "done";
   for await (const step of train(rest as TrainOptions<D>)) {
     losses.push(step.loss);
-    if (step.validation !== undefined) validations.push({ step: options.optimizer.steps, validation: step.validation });
+    if (step.validation !== undefined)
+      validations.push(frozen({ step: options.optimizer.steps, validation: step.validation }));
     best = step.best;
     if (step.stopped) ended = "patience";
     if ((await onStep?.(step)) === false) {
@@ -211,7 +213,7 @@ export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<Hist
       break;
     }
   }
-  return { losses, validations, best, ended };
+  return Object.freeze({ losses, validations, best, ended });
 }
 
 /** A loss of the solution of a batch. */
@@ -292,7 +294,7 @@ class Judge<D extends Dtype> {
   async judge(step: number): Promise<number> {
     const validation = await this.#loss();
     if (this.best === undefined || validation < this.best.validation - this.#gain) {
-      this.best = { step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> };
+      this.best = frozen({ step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> });
       this.#failures = 0;
     } else {
       this.#failures++;
