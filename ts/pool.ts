@@ -1,9 +1,10 @@
 // Several cores: a batch split over workers, each with a WebAssembly instance of its own, that take the same steps.
-import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { describe, refused, SymplecticAdjointError, textOf } from "./errors.js";
 import { type Field, useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type Gradient, type LossAndCotangent, lossOf } from "./gradient.js";
 import { breakUp, makeMeeting } from "./meeting.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, newArray, timesOf } from "./memory.js";
 import type { Bytes, Solution } from "./odeint.js";
 import {
   checkNames,
@@ -95,13 +96,14 @@ export interface Pool {
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   checkNames(options, ["workers", "workerUrl"]);
   const { workerUrl } = options;
-  if (workerUrl !== undefined && typeof workerUrl !== "string" && !(workerUrl instanceof URL)) {
+  const url = typeof workerUrl === "object" ? workerUrl?.href : workerUrl;
+  if (workerUrl !== undefined && typeof url !== "string") {
     throw refused("OPTION", "workerUrl", "a URL", describe(workerUrl));
   }
   const valid = (value: number) => count.valid(value) && value <= 1024;
   const workers = numberOption("workers", options.workers, await cores(), "an integer from 1 to 1024", valid);
   const { module, simd } = await moduleInUse();
-  const pool = new Workers(workerUrl as string | URL | undefined);
+  const pool = new Workers(url);
   try {
     await pool.start(workers, { kind: "start", module, simd });
   } catch (error) {
@@ -133,15 +135,16 @@ interface Kept {
 
 class Workers implements Pool {
   readonly shared = typeof SharedArrayBuffer === "function";
-  readonly #url: string | URL | undefined;
+  readonly #url: string | undefined;
   #threads: Thread[] = [];
   #pending: Map<number, Pending>[] = [];
   #ids = 0;
   /** Why nothing can be asked any more. */
   #ended: SymplecticAdjointError | undefined;
 
-  constructor(url: string | URL | undefined) {
+  constructor(url: string | undefined) {
     this.#url = url;
+    fix(this, ["shared"]);
   }
 
   get workers(): number {
@@ -276,7 +279,7 @@ class Workers implements Pool {
     });
     try {
       const solved = (await this.#all(asked)) as Solution<D>[];
-      return { ids, parts, solution: joined(solved, parts, [ends.length, batch, stateSize]) };
+      return { ids, parts, solution: joined(solved, parts, dtype, [ends.length, batch, stateSize]) };
     } catch (error) {
       if (kind === "vjp") this.#release(ids);
       throw summed(error, parts.length);
@@ -322,7 +325,7 @@ class Workers implements Pool {
       });
       return added((await this.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
     };
-    return { solution, pullback: Object.assign(pullback, { dispose }), dispose };
+    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
   }
 
   async valueAndGrad<D extends Dtype>(
@@ -344,8 +347,12 @@ class Workers implements Pool {
 }
 
 function died(reason: unknown): SymplecticAdjointError {
-  const text = reason instanceof Error ? reason.message : String(reason);
-  return new SymplecticAdjointError("WORKER", `a worker has died: ${text}; make a new pool`, {}, { cause: reason });
+  return new SymplecticAdjointError(
+    "WORKER",
+    `a worker has died: ${textOf(reason)}; make a new pool`,
+    {},
+    { cause: reason },
+  );
 }
 
 /** The error of a budget that a worker has found too small is about that of all. */
@@ -370,7 +377,7 @@ function range({ first, own, samples }: Part, dtype: Dtype): [begin: number, end
 function slice<D extends Dtype>(numbers: ArrayOf<D>, part: Part, dtype: D, state: number): ArrayOf<D> {
   const [begin, end] = range(part, dtype);
   const [row, whole] = [(end - begin) * state, part.samples * state];
-  const copy = new (numbers.constructor as new (length: number) => ArrayOf<D>)((numbers.length / whole) * row);
+  const copy = newArray(dtype, (numbers.length / whole) * row);
   for (let from = 0, to = 0; to < copy.length; from += whole, to += row) {
     copy.set(numbers.subarray(from + begin * state, from + end * state) as never, to);
   }
@@ -384,10 +391,9 @@ function unite<D extends Dtype>(
   dtype: D,
   state: number,
 ): ArrayOf<D> {
-  const [first] = pieces as [ArrayOf<D>];
   const samples = parts[0]?.samples ?? 0;
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const all = new (first.constructor as new (length: number) => ArrayOf<D>)(length);
+  const all = newArray(dtype, length);
   for (const [index, piece] of pieces.entries()) {
     const [begin, end] = range(parts[index] as Part, dtype);
     const row = (end - begin) * state;
@@ -404,16 +410,18 @@ function addBytes(parts: readonly Bytes[]): Bytes {
   return sum as unknown as Bytes;
 }
 
+// Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
+
 /** The solution of the whole batch. */
 function joined<D extends Dtype>(
   solved: readonly Solution<D>[],
   parts: readonly Part[],
+  dtype: D,
   shape: readonly [number, number, number],
 ): Solution<D> {
-  const [{ stats, y }] = solved as [Solution<D>];
-  const dtype = (y instanceof Float32Array ? "float32" : "float64") as D;
+  const [{ stats }] = solved as [Solution<D>];
   const peakBytes = addBytes(solved.map((part) => part.stats.peakBytes));
-  return {
+  return frozen({
     y: unite(
       solved.map((part) => part.y),
       parts,
@@ -422,7 +430,7 @@ function joined<D extends Dtype>(
     ),
     shape,
     stats: { ...stats, peakBytes, workers: parts.length },
-  };
+  });
 }
 
 /** The gradient of the whole batch: the parts added up in their order. */
@@ -435,17 +443,18 @@ function added<D extends Dtype>(
   const [{ parameters, times, stats }] = pulled as [Gradient<D>];
   const sum = (i: number, of: (part: Gradient<D>) => ArrayLike<number> | undefined) =>
     pulled.reduce((sum, part) => sum + ((of(part) as ArrayLike<number>)[i] as number), 0);
-  return {
+  const peakBytes = addBytes(pulled.map((part) => part.stats.peakBytes));
+  return frozen({
     y0: unite(
       pulled.map((part) => part.y0),
       parts,
       dtype,
       state,
     ),
-    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
-    times: times?.map((_, i) => sum(i, (part) => part.times)),
-    stats: { ...stats, peakBytes: addBytes(pulled.map((part) => part.stats.peakBytes)), workers: parts.length },
-  };
+    parameters: newArray(dtype, parameters.length).map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
+    times: times && new Float64Array(times.length).map((_, i) => sum(i, (part) => part.times)),
+    stats: { ...stats, retention: { ...stats.retention }, peakBytes, workers: parts.length },
+  });
 }
 
 if (typeof Symbol.dispose === "symbol") {

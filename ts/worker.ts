@@ -5,6 +5,7 @@ import { Recording } from "./gradient.js";
 import { breakUp, Others } from "./meeting.js";
 import type { Dtype } from "./memory.js";
 import { make, WasmCnf } from "./models.js";
+import { builtin } from "./node.js";
 import { solve } from "./odeint.js";
 import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
 import { init } from "./wasm.js";
@@ -15,13 +16,22 @@ interface Port {
 }
 
 const solves = new Map<number, Recording<Dtype>>();
+/** Fields by their recipes, the one used last at the end. */
 const fields = new Map<string, Field<Dtype>>();
+/** How many of them are kept: more than a model that is solved in turns has blocks, as a rule. */
+const KEPT = 8;
 
-/** The field with these parameters; one is made for each recipe. */
+/** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
 function fieldOf({ recipe, parameters, noise, firstSample }: Job): Field<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? make(recipe);
+  fields.delete(key);
   fields.set(key, field);
+  for (const [other, unused] of [...fields].slice(0, -KEPT)) {
+    // Recorded solves have all that they need themselves.
+    unused.dispose();
+    fields.delete(other);
+  }
   field.parameters.set(parameters);
   if (noise && field instanceof WasmCnf) {
     if ("seed" in noise) field.seedNoise(noise.seed, firstSample);
@@ -95,6 +105,8 @@ async function answer(port: Port, { id, request }: { id: number; request: Reques
     const value = await answers[request.kind](request as never, id);
     port.postMessage({ id, value }, buffersOf(value));
   } catch (error) {
+    // Lost with the instance.
+    if (error instanceof SymplecticAdjointError && error.code === "INTERNAL") fields.clear();
     port.postMessage({ id, failure: failureOf(error) }, []);
   }
 }
@@ -103,8 +115,8 @@ const scope = globalThis as unknown as Port & { addEventListener?: (name: string
 if (typeof scope.postMessage === "function" && typeof scope.addEventListener === "function") {
   scope.addEventListener("message", ({ data }: { data: { id: number; request: Request } }) => answer(scope, data));
 } else {
-  const threads = "node:worker_threads";
-  import(threads).then(({ parentPort }) => {
-    parentPort.on("message", (data: { id: number; request: Request }) => answer(parentPort, data));
+  type NodePort = Port & { on(name: string, listener: (data: { id: number; request: Request }) => void): void };
+  builtin<{ parentPort: NodePort }>("node:worker_threads").then(({ parentPort }) => {
+    parentPort.on("message", (data) => answer(parentPort, data));
   });
 }
