@@ -17,7 +17,7 @@ import { type ArrayOf, type Dtype, kindOf } from "./memory.js";
 import { make, WasmCnf } from "./models.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "./optimizer.js";
 import { checkNames } from "./options.js";
-import { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What goes into a model file beside the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
@@ -105,7 +105,7 @@ const NOISE = "noise";
  *
  * @throws `OPTION` for a custom field, whose functions no file can hold.
  */
-export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): Uint8Array<ArrayBuffer> {
+export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
   checkNames(options, ["optimizer", "metadata", "tensors"]);
   const { optimizer, metadata = {}, tensors = {} } = options;
   const { recipe, noise } = useField(field);

@@ -1,13 +1,20 @@
 // Modules of the runtime's own, where it is Node or one like it.
 
-const { process } = globalThis as {
-  process?: { getBuiltinModule?(name: string): unknown };
-};
+interface Process {
+  readonly versions?: { readonly node?: string };
+  getBuiltinModule?(name: string): unknown;
+}
 
 /**
- * A module of Node's own. Asked for by name and not imported where the runtime can do so, as test runners and bundlers take
- * an import for one of theirs; the import is for Node before 20.16.
+ * A module of Node's own, where the runtime gives it by name: test runners and bundlers take an import for one of theirs.
+ * Elsewhere `process` may be a stand-in without versions, as in Next.js's edge runtime.
  */
+export function builtinAtOnce<M>(name: string): M | undefined {
+  const { process } = globalThis as { process?: Process };
+  return process?.versions?.node ? (process.getBuiltinModule?.(name) as M | undefined) : undefined;
+}
+
+/** The same, imported where that cannot be had: by Node before 20.16. */
 export async function builtin<M>(name: string): Promise<M> {
-  return (process?.getBuiltinModule?.(name) ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ name))) as M;
+  return builtinAtOnce<M>(name) ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ name));
 }

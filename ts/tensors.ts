@@ -3,6 +3,12 @@ import { frozen } from "./frozen.js";
 import { arrayOf, kindOf, steady } from "./memory.js";
 import { call, instance, release } from "./wasm.js";
 
+/**
+ * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
+ * knows no such parameter.
+ */
+export type OwnBytes = ReturnType<Uint8Array["slice"]>;
+
 /** A named array in a file. */
 export interface Tensor {
   /** Its sides; none for a single number. */
@@ -20,10 +26,7 @@ export interface TensorFile {
 }
 
 /** Named arrays as a file in the safetensors format, which Python's `safetensors` reads as well. */
-export function saveTensors(
-  tensors: Record<string, Tensor>,
-  metadata: Record<string, string> = {},
-): Uint8Array<ArrayBuffer> {
+export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): OwnBytes {
   const entries = Object.entries(record("tensors", tensors)).map(([name, tensor]) => {
     const { shape, data } = record(`tensors.${name}`, tensor);
     const dtype = kindOf(data) === "Float64Array" ? "float64" : "float32";
@@ -44,7 +47,7 @@ export function saveTensors(
     return call(wasm, () => {
       for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, steady(wasm, data));
       for (const [key, text] of texts) file.describe(key, text);
-      return file.serialize() as Uint8Array<ArrayBuffer>;
+      return file.serialize() as OwnBytes;
     });
   } finally {
     release(wasm, file);
