@@ -62,6 +62,9 @@ export default defineConfig(async () => {
     platform: "neutral" as const,
     // What the command below makes is its own.
     clean: ["!cli/**"],
+    // That of TensorFlow.js takes the default entry as it is: one module embeds the builds, and can be named in sideEffects.
+    external: ["./index.js"],
+    sourcemap: true,
     // The shared part of the entries is one file, so that they share one WASM instance too.
     splitting: true,
     define: {
@@ -76,6 +79,9 @@ export default defineConfig(async () => {
       for (const entry of ["index", "slim", "tfjs"]) {
         const code = readFileSync(`dist/${entry}.js`, "utf8");
         writeFileSync(`dist/${entry}.js`, `/* @ts-self-types="./${entry}.d.ts" */\n${code}`);
+        const map = JSON.parse(readFileSync(`dist/${entry}.js.map`, "utf8"));
+        // That is a line more before all others.
+        writeFileSync(`dist/${entry}.js.map`, JSON.stringify({ ...map, mappings: `;${map.mappings}` }));
       }
       // What is bundled keeps its licence.
       cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");

@@ -18,7 +18,8 @@ export function stageJsr(folder) {
   for (const file of ["dist", "README.md", "CHANGELOG.md", "LICENSE"]) {
     cpSync(join(root, file), join(folder, file), { recursive: true });
   }
-  for (const file of ["simd.wasm", "relaxed.wasm"]) cpSync(join(root, "wasm", file), join(folder, "wasm", file));
+  for (const file of ["simd.wasm", "relaxed.wasm", "LICENSES.txt"])
+    cpSync(join(root, "wasm", file), join(folder, "wasm", file));
   // JSR takes no directives that add to the libraries; Deno has this one.
   for (const file of readdirSync(join(folder, "dist")).filter((name) => name.endsWith(".d.ts"))) {
     const types = readFileSync(join(folder, "dist", file), "utf8");

@@ -11,7 +11,8 @@ import { attempt, ensureRust, install, root } from "./run.mjs";
 import { tested } from "./steps.mjs";
 
 const dry = parseArgs({ options: { "dry-run": { type: "boolean" } } }).values["dry-run"] ?? false;
-const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const { version } = manifest;
 const problems = [];
 
 function check(title, problem) {
@@ -35,7 +36,12 @@ const dated = /^\d{4}-\d\d-\d\d$/.test(heading?.[2] ?? "");
 check("and has a date", !dated && `it has ${heading?.[2]}; set the day of the release`);
 const crate = readFileSync(join(root, "crate/Cargo.toml"), "utf8").match(/^version = "(.*)"$/m)?.[1];
 check("the crate has the same version", crate !== version && `it has ${crate}`);
+// Only who publishes knows them, and npm signs the provenance for the repository that is named.
+for (const field of ["homepage", "repository", "bugs"]) {
+  check(`package.json has ${field}`, !manifest[field] && "set it to where the project is to be found");
+}
 check("wasm/ is built from these sources", failure("node", ["scripts/build-wasm.mjs", "--check"]));
+check("and has the licences of its crates", failure("node", ["scripts/licenses.mjs", "--check"]));
 
 install("test/platform");
 ensureRust();

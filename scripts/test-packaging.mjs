@@ -51,19 +51,30 @@ step("Deno, from JSR", () => {
   }
 });
 runtime("Bun", platform("bun"), alone);
-step("Chromium, Vite, esbuild", () => run("node", ["test/packaging/browser.mjs", project]));
+step("webpack, Rspack, Parcel", () => run("node", ["test/packaging/bundlers.mjs", project]));
+step("Chromium, with and without a bundler", () => run("node", ["test/packaging/browser.mjs", project]));
+step("old Chromium", () => run("node", ["test/packaging/old-chromium.mjs", project]));
+step("Next.js", () => run("node", ["test/packaging/next.mjs", project]));
+step("Jest and Vitest", () => run("node", ["test/packaging/runners.mjs", project]));
+step("edge runtime", () => run("node", ["test/packaging/edge.mjs", project]));
 step("Cloudflare's workerd", () =>
   run(existsSync(node24) ? node24 : "node", ["test/packaging/cloudflare.mjs", project]),
 );
 step("types", () => {
-  const tsc = join(root, "node_modules/typescript/bin/tsc");
-  for (const [resolution, module] of [
-    ["bundler", "esnext"],
-    ["nodenext", "nodenext"],
+  const old = join(packaging, "node_modules/typescript-5.2");
+  // The last that knows the resolution without exports.
+  const own = join(root, "node_modules/typescript");
+  const newest = join(packaging, "node_modules/typescript-7");
+  for (const [compiler, resolution, module] of [
+    ...[old, own].map((compiler) => [compiler, "node", "esnext"]),
+    ...[old, own, newest].map((compiler) => [compiler, "bundler", "esnext"]),
+    ...[old, own, newest].map((compiler) => [compiler, "nodenext", "nodenext"]),
   ]) {
-    run("node", [tsc, "-p", join(project, "types.json"), "--moduleResolution", resolution, "--module", module]);
+    const options = ["--moduleResolution", resolution, "--module", module];
+    run("node", [join(compiler, "bin/tsc"), "-p", join(project, "types.json"), ...options]);
   }
 });
+step("files", () => run("node", ["test/packaging/files.mjs", project, tarball]));
 step("publint", () => run(tool("publint"), [tarball, "--strict"]));
 step("are the types wrong", () => {
   const others = ["./simd.wasm", "./relaxed.wasm", "./worker.js"];

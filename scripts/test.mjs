@@ -11,7 +11,10 @@ step("packages", () =>
 );
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
-step("WebAssembly build", () => run("node", ["scripts/build-wasm.mjs", ...(process.env.CI ? ["--check"] : [])]));
+step("WebAssembly build", () => {
+  const check = process.env.CI ? ["--check"] : [];
+  for (const script of ["build-wasm", "licenses"]) run("node", [`scripts/${script}.mjs`, ...check]);
+});
 step("format and lint", () => {
   run(bin("biome"), ["ci", "--error-on-warnings"]);
   run("cargo", ["fmt", "--check"]);

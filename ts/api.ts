@@ -1,4 +1,6 @@
 // The public API, which both entries have.
+
+export { driven, type InputOptions } from "./driven.js";
 export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./errors.js";
 export {
   type Activation,
@@ -24,7 +26,7 @@ export {
   valueAndGrad,
   vjp,
 } from "./gradient.js";
-export { driven, type InputOptions } from "./input.js";
+export { type KernelPeakOptions, kernelPeak } from "./kernel-peak.js";
 export type { ArrayOf, Dtype } from "./memory.js";
 export {
   type Minibatches,
@@ -51,7 +53,6 @@ export type {
   SolveOptions,
   StepOptions,
 } from "./options.js";
-export { type KernelPeakOptions, kernelPeak } from "./peak.js";
 export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./pool.js";
 export {
   type CosineDecayOptions,

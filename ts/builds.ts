@@ -1,6 +1,7 @@
 // The WebAssembly builds that the default entry carries. They are much alike, so both are one Zstandard stream, whose window
 // spans them: half the size of two that are compressed by themselves.
 import { decompress } from "fzstd";
+import { builtinAtOnce } from "./node.js";
 import type { Simd } from "./wasm.js";
 
 // Put in when the package is built: the stream in base64, and where each build begins and ends in what it holds.
@@ -13,14 +14,10 @@ export function unpack(simd: Simd): Uint8Array<ArrayBuffer> {
   return inflate(decode(BUILDS)).subarray(begin, end) as Uint8Array<ArrayBuffer>;
 }
 
-const { process } = globalThis as {
-  process?: { getBuiltinModule?(name: string): { zstdDecompressSync?(bytes: Uint8Array): Uint8Array } | undefined };
-};
-
 /** By the runtime's own decoder where it has one that need not be awaited, which takes a tenth of the time. */
 function inflate(stream: Uint8Array): Uint8Array {
-  const own = process?.getBuiltinModule?.("node:zlib")?.zstdDecompressSync;
-  return own ? own(stream) : decompress(stream);
+  const zlib = builtinAtOnce<{ zstdDecompressSync?(bytes: Uint8Array): Uint8Array }>("node:zlib");
+  return zlib?.zstdDecompressSync?.(stream) ?? decompress(stream);
 }
 
 // A plain loop: a callback for each byte would take most of the time to the first gradient.

@@ -1,3 +1,5 @@
+import { fix } from "./frozen.js";
+
 /** What kind of error it is; stable, for programs. */
 export type ErrorCode =
   /** An array has the wrong length or shape. */
@@ -87,6 +89,7 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
     super(message, options);
     this.code = code;
     Object.assign(this, details);
+    fix(this, ["name", "code", ...(Object.keys(details) as (keyof ErrorDetails)[])]);
   }
 }
 
@@ -97,6 +100,21 @@ export function refused(code: ErrorCode, argument: string, expected: string, val
   return new SymplecticAdjointError(code, message, { argument, expected, given });
 }
 
+/** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
+export function classOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** Whether it is an error of any realm. */
+export function isError(value: unknown): value is Error {
+  return ["Error", "DOMException"].includes(classOf(value));
+}
+
+/** What an error says, or whatever else was thrown. */
+export function textOf(thrown: unknown): string {
+  return isError(thrown) ? thrown.message : String(thrown);
+}
+
 /** A short text for any value. */
 export function describe(value: unknown): string {
   if (typeof value === "string")
@@ -104,7 +122,7 @@ export function describe(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (value === null || typeof value !== "object") return String(value);
   try {
-    const kind = Object.prototype.toString.call(value).slice(8, -1);
+    const kind = classOf(value);
     const { length } = value as { length?: unknown };
     return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
   } catch {

@@ -2,6 +2,7 @@
 import type { Field as RustField } from "../wasm/bindings.js";
 import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { fix, frozen } from "./frozen.js";
 import {
   type ArrayOf,
   arrayOf,
@@ -176,6 +177,8 @@ export class WasmField<D extends Dtype> implements Field<D> {
     this.#wasm = wasm;
     this.#rust = rust;
     alive.fields.add(this, rust.parametersLength * constructors[dtype].BYTES_PER_ELEMENT);
+    frozen([layers, recipe]);
+    fix(this, ["dtype", "stateSize", "outputSize", "layers", "recipe"]);
   }
 
   get parameters(): ArrayOf<D> {

@@ -17,7 +17,7 @@ import { type ArrayOf, type Dtype, kindOf } from "./memory.js";
 import { make, WasmCnf } from "./models.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "./optimizer.js";
 import { checkNames } from "./options.js";
-import { loadTensors, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
+import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What goes into a model file beside the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
@@ -110,7 +110,7 @@ const NOISE = "noise";
  * @throws `OPTION` for a custom field, whose functions no file can hold; `NON_FINITE` for parameters, noise or moments of the
  * optimizer that are not finite, which `load` would refuse.
  */
-export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): Uint8Array<ArrayBuffer> {
+export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
   checkNames(options, ["optimizer", "metadata", "tensors"]);
   const { optimizer, metadata = {}, tensors = {} } = options;
   const { recipe, noise } = useField(field);
@@ -177,7 +177,7 @@ export function load<D extends Dtype = Dtype>(bytes: Uint8Array, options: LoadOp
     model.field.dispose();
     throw refused("FILE", "bytes", `a model in ${options.dtype}`, dtype);
   }
-  return model as unknown as Model<D>;
+  return Object.freeze(model) as unknown as Model<D>;
 }
 
 /** A file of `save`. */

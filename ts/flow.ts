@@ -1,6 +1,7 @@
 // Densities by continuous normalizing flows: blocks one behind the other, the FFJORD objective, log densities and samples.
 import { describe, refused } from "./errors.js";
 import { useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type Gradient, vjp } from "./gradient.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype, zeros } from "./memory.js";
 import type { CnfField } from "./models.js";
@@ -99,6 +100,8 @@ class Blocks<D extends Dtype> implements Flow<D> {
   ) {
     this.features = (blocks[0] as CnfField<D>).features;
     this.#times = [0, time];
+    Object.freeze(blocks);
+    fix(this, ["blocks", "features"]);
   }
 
   logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
@@ -158,13 +161,14 @@ class Blocks<D extends Dtype> implements Flow<D> {
       }
       const { cotangent, ...values } = this.#objective(state, weights);
       const gradients: Gradient<D>[] = [];
+      const { dtype } = this.blocks[0] as CnfField<D>;
       let w = cotangent;
       for (const { pullback } of [...solves].reverse()) {
-        const gradient = (yield pullback(atEnd(w))) as Gradient<D>;
+        const gradient = (yield pullback(atEnd(dtype, w))) as Gradient<D>;
         gradients.unshift(gradient);
         w = gradient.y0;
       }
-      return { ...values, gradients };
+      return frozen({ ...values, gradients });
     } finally {
       for (const { dispose } of solves) dispose();
     }
@@ -251,15 +255,15 @@ function split(options: FlowGradientOptions) {
     kinetic: weight("kineticWeight", kineticWeight),
     jacobian: weight("jacobianWeight", jacobianWeight),
   };
-  return { weights, settings };
+  return { weights, settings: { timeGradients: false, ...settings } };
 }
 
 /** The last of two output times. */
 const end = <D extends Dtype>(y: ArrayOf<D>) => y.slice(y.length / 2) as ArrayOf<D>;
 
 /** A cotangent of the last of two output times. */
-function atEnd<D extends Dtype>(w: ArrayOf<D>): ArrayOf<D> {
-  const all = new (w.constructor as new (length: number) => ArrayOf<D>)(2 * w.length);
+function atEnd<D extends Dtype>(dtype: D, w: ArrayOf<D>): ArrayOf<D> {
+  const all = zeros(dtype, 2 * w.length);
   all.set(w as never, w.length);
   return all;
 }

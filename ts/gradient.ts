@@ -1,8 +1,9 @@
 import type { Recorded } from "../wasm/bindings.js";
 import * as alive from "./alive.js";
+import type { AllReduce } from "./all-reduce.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import type { Others } from "./meeting.js";
+import { frozen } from "./frozen.js";
 import {
   type ArrayOf,
   arrayOf,
@@ -17,7 +18,7 @@ import {
   zeros,
 } from "./memory.js";
 import type { Bytes, Solution, SolveStats } from "./odeint.js";
-import { adjointOptions, DEFAULT_BUDGET, type GradientOptions, readOptions, solveOptions } from "./options.js";
+import { type GradientOptions, passedOptions, readOptions } from "./options.js";
 import { needStack } from "./stack.js";
 import { call, type Instance, outside, release } from "./wasm.js";
 
@@ -99,7 +100,13 @@ export class Recording<D extends Dtype> {
   readonly #parameters: number;
   readonly #shape: readonly [number, number, number];
 
-  constructor(field: Field<D>, y0: ArrayOf<D>, times: ArrayLike<number>, options: GradientOptions, others?: Others) {
+  constructor(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options: GradientOptions,
+    allReduce?: AllReduce,
+  ) {
     const settings = readOptions(options);
     const ends = timesOf(times);
     const { rust, wasm } = useField(field);
@@ -109,19 +116,12 @@ export class Recording<D extends Dtype> {
     this.#wasm = wasm;
     this.#dtype = field.dtype;
     this.#shape = [ends.length, batch, field.stateSize];
-    const { dtype } = field;
-    const [forward, backward] = [solveOptions(wasm, dtype, settings), adjointOptions(wasm, dtype, settings)];
-    try {
-      const { gradient: method = "auto", memoryBudget = DEFAULT_BUDGET } = settings;
-      [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
-        const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
-        const recorded = rust.record(start, batch, ends, forward, method, memoryBudget, backward, others);
-        return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
-      });
-    } finally {
-      release(wasm, forward);
-      release(wasm, backward);
-    }
+    const passed = passedOptions(settings);
+    [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
+      const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
+      const recorded = rust.record(start, batch, ends, passed, allReduce);
+      return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
+    });
   }
 
   solution(): Solution<D> {
@@ -129,7 +129,7 @@ export class Recording<D extends Dtype> {
     const { y, stats } = this.#use();
     const [times, batch, state] = this.#shape;
     const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
-    return { y: copy, shape: [times, batch, state], stats: stats as SolveStats };
+    return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
   }
 
   pullback(cotangent: ArrayOf<D>): Gradient<D> {
@@ -140,12 +140,12 @@ export class Recording<D extends Dtype> {
     const recorded = this.#use();
     const pulled = call(this.#wasm, () => recorded.pullback(w));
     try {
-      return {
+      return frozen({
         y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
         parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
         times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
         stats: pulled.stats as GradientStats,
-      };
+      });
     } finally {
       release(this.#wasm, pulled);
     }
@@ -191,7 +191,7 @@ export function vjp<D extends Dtype>(
   if (typeof Symbol.dispose === "symbol") {
     for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
   }
-  return result as unknown as Vjp<D>;
+  return frozen(result) as unknown as Vjp<D>;
 }
 
 /** The solution of a recording, which is given up if there is no room for the copy. */

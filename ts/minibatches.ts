@@ -1,5 +1,6 @@
 // Trajectories as batches: windows of them, shuffled, with irregular times and missing values.
 import { describe, refused } from "./errors.js";
+import { frozen } from "./frozen.js";
 import { constructors, copyOf, type Dtype, numbersOf } from "./memory.js";
 import { checked, checkNames, count, numberOption, oneOf } from "./options.js";
 import { shuffle, uniforms } from "./random.js";
@@ -109,9 +110,11 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     return flags.shuffle ? shuffle(batches, uniform) : batches;
   };
   const made = (members: Window[]) => batchOf(observed, members, window, flags.relative, dtype);
-  let at: MinibatchState = { epoch: 0, position: 0 };
+  let at: MinibatchState = frozen({ epoch: 0, position: 0 });
   return {
-    length,
+    get length() {
+      return length;
+    },
     get state() {
       return at;
     },
@@ -120,7 +123,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
       const valid = natural(epoch) && natural(position) && position <= length;
       if (!valid)
         throw refused("OPTION", "state", `{ epoch, position } with a position up to ${length}`, describe(given));
-      at = { epoch, position };
+      at = frozen({ epoch, position });
     },
     epoch: (epoch = 0) => order(numberOption("epoch", epoch, 0, "an integer, zero or more", natural)).map(made),
     *[Symbol.iterator]() {
@@ -129,10 +132,10 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
         const batches = order(epoch);
         while (at.epoch === epoch && at.position < batches.length) {
           const members = batches[at.position] as Window[];
-          at = { epoch, position: at.position + 1 };
+          at = frozen({ epoch, position: at.position + 1 });
           yield made(members);
         }
-        if (at.epoch === epoch) at = { epoch: epoch + 1, position: 0 };
+        if (at.epoch === epoch) at = frozen({ epoch: epoch + 1, position: 0 });
       }
     },
   };

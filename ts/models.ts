@@ -14,6 +14,7 @@ import {
   useField,
   WasmField,
 } from "./fields.js";
+import { fix } from "./frozen.js";
 import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, numbersOf, steady } from "./memory.js";
 import { checked, checkNames, finite, numberOption } from "./options.js";
 import { call, type Instance, release } from "./wasm.js";
@@ -55,6 +56,7 @@ export class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D
     super(wasm, rust, network.dtype, rust.stateSize, rust.stateSize, network.layers, recipe);
     this.features = network.stateSize;
     this.#noise = { seed };
+    fix(this, ["features"]);
   }
 
   seedNoise(seed: number, firstSample = 0): void {

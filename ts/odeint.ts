@@ -1,8 +1,9 @@
 import type { Solved } from "../wasm/bindings.js";
+import type { AllReduce } from "./all-reduce.js";
 import { type Field, refuseInside, useField } from "./fields.js";
-import type { Others } from "./meeting.js";
+import { frozen } from "./frozen.js";
 import { type ArrayOf, arrayOf, batchOf, copyOut, type Dtype, steady, timesOf } from "./memory.js";
-import { type GradientOptions, readOptions, solveOptions } from "./options.js";
+import { type GradientOptions, passedOptions, readOptions } from "./options.js";
 import { call, fromRust, release } from "./wasm.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
@@ -90,13 +91,13 @@ export function odeint<D extends Dtype>(
   return solve(field, y0, times, options);
 }
 
-/** As `odeint`, for a part of a batch if there are others. */
+/** As `odeint`; for a part of a batch, with the sums that its steps are agreed on by. */
 export function solve<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
   times: ArrayLike<number>,
   options: OdeintOptions,
-  others?: Others,
+  allReduce?: AllReduce,
 ): Solution<D> {
   const { partial, ...settings } = readOptions(options);
   const ends = timesOf(times);
@@ -105,16 +106,16 @@ export function solve<D extends Dtype>(
   const { dtype, stateSize } = field;
   const start = steady(wasm, arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
-  const passed = solveOptions(wasm, dtype, settings);
   let solved: Solved | undefined;
   try {
-    solved = call(wasm, () => rust.odeint(start, batch, ends, passed, others));
+    solved = call(wasm, () => rust.odeint(start, batch, ends, passedOptions(settings), allReduce));
     const { y, reached, stats } = solved;
-    const solution = (): Solution<D> => ({
-      y: copyOut(wasm, dtype, y, reached * batch * stateSize),
-      shape: [reached, batch, stateSize],
-      stats: stats as SolveStats,
-    });
+    const solution = (): Solution<D> =>
+      frozen({
+        y: copyOut(wasm, dtype, y, reached * batch * stateSize),
+        shape: [reached, batch, stateSize],
+        stats: stats as SolveStats,
+      });
     if (solved.error === undefined) return solution();
     const error = fromRust(solved.error);
     if (partial) {
@@ -123,7 +124,6 @@ export function solve<D extends Dtype>(
     }
     throw error;
   } finally {
-    release(wasm, passed);
     release(wasm, solved);
   }
 }

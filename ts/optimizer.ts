@@ -2,6 +2,7 @@ import type { Optimizer as RustOptimizer } from "../wasm/bindings.js";
 import * as alive from "./alive.js";
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, refuseInside, useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, steady, view } from "./memory.js";
 import { checkNames, numberOption } from "./options.js";
 import { needStack } from "./stack.js";
@@ -68,6 +69,8 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     const { rust, wasm } = useField(field);
     this.#wasm = wasm;
     this.#field = field;
+    frozen(recipe);
+    fix(this, ["recipe"]);
     this.#rust = call(wasm, () => make(wasm.bindings, rust));
     alive.optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
   }

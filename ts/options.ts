@@ -1,8 +1,6 @@
-// Options: their types, and their way into WebAssembly.
-import type { SolveOptions as RustOptions } from "../wasm/bindings.js";
+// Options: their types, the rules they are read by, and what crosses into Rust.
 import { describe, refused, SymplecticAdjointError } from "./errors.js";
-import type { Dtype } from "./memory.js";
-import { call, type Instance, outside } from "./wasm.js";
+import { outside } from "./wasm.js";
 
 /** Explicit Runge–Kutta methods. The second row is adaptive unless given fixed steps. */
 export type Method =
@@ -248,29 +246,10 @@ export function readOptions(options: unknown): GradientOptions & { partial?: boo
   return read;
 }
 
-/** Hands checked options over; whoever gets them frees them. */
-export function solveOptions(wasm: Instance, dtype: Dtype, options: SolveOptions): RustOptions {
-  return call(wasm, () => {
-    const rust = new wasm.bindings.SolveOptions(options.method ?? "dopri5");
-    // 100 ε: what is left of float32 after some hundred steps.
-    if (dtype === "float32") rust.set("rtol", 100 * 2 ** -23);
-    for (const [name, value] of Object.entries(options)) {
-      if (typeof value === "number") rust.set(name, value);
-      else if (typeof value === "string") rust.choose(name, value);
-      else if (typeof value === "boolean") rust.switch(name, value);
-    }
-    return rust;
-  });
-}
-
-/** The options of the backward integration: the solve's own, but for what `adjoint` says. */
-export function adjointOptions(wasm: Instance, dtype: Dtype, options: GradientOptions): RustOptions {
-  const { adjoint = {} } = options;
-  const merged: Record<string, unknown> = { ...options };
-  const own = Object.entries(adjoint).filter(([, value]) => value !== undefined);
-  if (adjoint.steps !== undefined || adjoint.stepSize !== undefined) {
-    merged.steps = undefined;
-    merged.stepSize = undefined;
-  }
-  return solveOptions(wasm, dtype, { ...merged, ...Object.fromEntries(own) });
+/** What crosses into Rust of checked options: all that is given, by the names of the public API. */
+export function passedOptions({ partial: _, ...options }: GradientOptions & { partial?: boolean }): object {
+  const given = (record: object) =>
+    Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined));
+  const { adjoint, ...rest } = options;
+  return { ...given(rest), ...(adjoint && { adjoint: given(adjoint) }) };
 }

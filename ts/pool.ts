@@ -1,10 +1,11 @@
 // Several cores: a batch split over workers, each with a WebAssembly instance of its own, that take the same steps.
 import * as alive from "./alive.js";
-import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { abort, allocateSums } from "./all-reduce.js";
+import { describe, refused, SymplecticAdjointError, textOf } from "./errors.js";
 import { type Field, useField } from "./fields.js";
+import { fix, frozen } from "./frozen.js";
 import { type Gradient, type LossAndCotangent, lossOf } from "./gradient.js";
-import { breakUp, makeMeeting } from "./meeting.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "./memory.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf, zeros } from "./memory.js";
 import type { Bytes, Solution } from "./odeint.js";
 import {
   checkNames,
@@ -96,13 +97,14 @@ export interface Pool {
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   checkNames(options, ["workers", "workerUrl"]);
   const { workerUrl } = options;
-  if (workerUrl !== undefined && typeof workerUrl !== "string" && !(workerUrl instanceof URL)) {
+  const url = typeof workerUrl === "object" ? workerUrl?.href : workerUrl;
+  if (workerUrl !== undefined && typeof url !== "string") {
     throw refused("OPTION", "workerUrl", "a URL", describe(workerUrl));
   }
   const valid = (value: number) => count.valid(value) && value <= 1024;
   const workers = numberOption("workers", options.workers, await cores(), "an integer from 1 to 1024", valid);
   const { module, simd } = await moduleInUse();
-  const pool = new Workers(workerUrl as string | URL | undefined);
+  const pool = new Workers(url);
   try {
     await pool.start(workers, { kind: "start", module, simd });
   } catch (error) {
@@ -116,10 +118,10 @@ export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
 interface Pending {
   resolve(value: unknown): void;
   reject(error: unknown): void;
-  readonly meeting: SharedArrayBuffer | undefined;
+  readonly sums: SharedArrayBuffer | undefined;
 }
 
-/** One error of all that the parts of a job have met: the first that is not only the echo of another. */
+/** One error of all that the parts of a job have met: the first that is not only the elsewhere of another. */
 class PartError extends Error {
   constructor(readonly failure: Failure) {
     super(failure.message);
@@ -134,7 +136,7 @@ interface Kept {
 
 class Workers implements Pool {
   readonly shared = typeof SharedArrayBuffer === "function";
-  readonly #url: string | URL | undefined;
+  readonly #url: string | undefined;
   #threads: Thread[] = [];
   #pending: Map<number, Pending>[] = [];
   #ids = 0;
@@ -146,8 +148,9 @@ class Workers implements Pool {
       ? new FinalizationRegistry<readonly number[]>((ids) => this.#release(ids))
       : undefined;
 
-  constructor(url: string | URL | undefined) {
+  constructor(url: string | undefined) {
     this.#url = url;
+    fix(this, ["shared"]);
   }
 
   get workers(): number {
@@ -185,8 +188,8 @@ class Workers implements Pool {
     this.#ended = error;
     for (const thread of this.#threads) thread.end();
     for (const pending of this.#pending) {
-      for (const { reject, meeting } of pending.values()) {
-        if (meeting) breakUp(meeting);
+      for (const { reject, sums } of pending.values()) {
+        if (sums) abort(sums);
         reject(error);
       }
       pending.clear();
@@ -203,12 +206,12 @@ class Workers implements Pool {
     index: number,
     request: Extract<Request, { kind: K }>,
     transfer: ArrayBuffer[] = [],
-    meeting?: SharedArrayBuffer,
+    sums?: SharedArrayBuffer,
     id = ++this.#ids,
   ): Promise<Answers[K]> {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
-      this.#pending[index]?.set(id, { resolve: resolve as (value: unknown) => void, reject, meeting });
+      this.#pending[index]?.set(id, { resolve: resolve as (value: unknown) => void, reject, sums });
       this.#hold();
       this.#threads[index]?.post({ id, request }, transfer);
     });
@@ -219,7 +222,7 @@ class Workers implements Pool {
     const settled = await Promise.allSettled(answers);
     const reasons = settled.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
     if (reasons.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
-    const reason = reasons.find((reason) => !(reason instanceof PartError && reason.failure.echo)) ?? reasons[0];
+    const reason = reasons.find((reason) => !(reason instanceof PartError && reason.failure.elsewhere)) ?? reasons[0];
     if (!(reason instanceof PartError)) throw reason;
     const { code, message, details } = reason.failure;
     throw new SymplecticAdjointError(code, message, details);
@@ -230,11 +233,11 @@ class Workers implements Pool {
     const panels = Math.ceil(batch / lanes(dtype));
     const adaptive = isAdaptive(settings);
     const workers = adaptive && !this.shared ? 1 : Math.min(this.workers, panels);
-    const meeting = adaptive && workers > 1 ? makeMeeting(panels) : undefined;
+    const sums = adaptive && workers > 1 ? allocateSums(panels) : undefined;
     return Array.from({ length: workers }, (_, index) => {
       const first = Math.floor((index * panels) / workers);
       const own = Math.floor(((index + 1) * panels) / workers) - first;
-      return { panels, first, own, samples: batch, workers, meeting };
+      return { panels, first, own, samples: batch, workers, sums };
     });
   }
 
@@ -278,11 +281,11 @@ class Workers implements Pool {
       const drawn = noise && "values" in noise ? noiseOf(noise.values) : noise;
       const common = { recipe, noise: drawn, firstSample, parameters, times: ends, options: sent };
       const job: Job = { ...common, y0: own, part };
-      return this.#ask(index, { kind, ...job }, [own.buffer as ArrayBuffer], part.meeting, ids[index]);
+      return this.#ask(index, { kind, ...job }, [own.buffer as ArrayBuffer], part.sums, ids[index]);
     });
     try {
       const solved = (await this.#all(asked)) as Solution<D>[];
-      return { ids, parts, solution: joined(solved, parts, [ends.length, batch, stateSize]) };
+      return { ids, parts, solution: joined(solved, parts, dtype, [ends.length, batch, stateSize]) };
     } catch (error) {
       if (kind === "vjp") this.#release(ids);
       throw summed(error, parts.length);
@@ -332,7 +335,7 @@ class Workers implements Pool {
       });
       return added((await this.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
     };
-    return { solution, pullback: Object.assign(pullback, { dispose }), dispose };
+    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
   }
 
   async valueAndGrad<D extends Dtype>(
@@ -356,8 +359,12 @@ class Workers implements Pool {
 }
 
 function died(reason: unknown): SymplecticAdjointError {
-  const text = reason instanceof Error ? reason.message : String(reason);
-  return new SymplecticAdjointError("WORKER", `a worker has died: ${text}; make a new pool`, {}, { cause: reason });
+  return new SymplecticAdjointError(
+    "WORKER",
+    `a worker has died: ${textOf(reason)}; make a new pool`,
+    {},
+    { cause: reason },
+  );
 }
 
 /** The error of a budget that a worker has found too small is about that of all. */
@@ -382,7 +389,7 @@ function range({ first, own, samples }: Part, dtype: Dtype): [begin: number, end
 function slice<D extends Dtype>(numbers: ArrayOf<D>, part: Part, dtype: D, state: number): ArrayOf<D> {
   const [begin, end] = range(part, dtype);
   const [row, whole] = [(end - begin) * state, part.samples * state];
-  const copy = new (numbers.constructor as new (length: number) => ArrayOf<D>)((numbers.length / whole) * row);
+  const copy = zeros(dtype, (numbers.length / whole) * row);
   for (let from = 0, to = 0; to < copy.length; from += whole, to += row) {
     copy.set(numbers.subarray(from + begin * state, from + end * state) as never, to);
   }
@@ -396,10 +403,9 @@ function unite<D extends Dtype>(
   dtype: D,
   state: number,
 ): ArrayOf<D> {
-  const [first] = pieces as [ArrayOf<D>];
   const samples = parts[0]?.samples ?? 0;
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
-  const all = new (first.constructor as new (length: number) => ArrayOf<D>)(length);
+  const all = zeros(dtype, length);
   for (const [index, piece] of pieces.entries()) {
     const [begin, end] = range(parts[index] as Part, dtype);
     const row = (end - begin) * state;
@@ -416,16 +422,18 @@ function addBytes(parts: readonly Bytes[]): Bytes {
   return sum as unknown as Bytes;
 }
 
+// Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
+
 /** The solution of the whole batch. */
 function joined<D extends Dtype>(
   solved: readonly Solution<D>[],
   parts: readonly Part[],
+  dtype: D,
   shape: readonly [number, number, number],
 ): Solution<D> {
-  const [{ stats, y }] = solved as [Solution<D>];
-  const dtype = (y instanceof Float32Array ? "float32" : "float64") as D;
+  const [{ stats }] = solved as [Solution<D>];
   const peakBytes = addBytes(solved.map((part) => part.stats.peakBytes));
-  return {
+  return frozen({
     y: unite(
       solved.map((part) => part.y),
       parts,
@@ -434,7 +442,7 @@ function joined<D extends Dtype>(
     ),
     shape,
     stats: { ...stats, peakBytes, workers: parts.length },
-  };
+  });
 }
 
 /** The gradient of the whole batch: the parts added up in their order. */
@@ -447,15 +455,16 @@ function added<D extends Dtype>(
   const [{ parameters, times, stats }] = pulled as [Gradient<D>];
   const sum = (i: number, of: (part: Gradient<D>) => ArrayLike<number> | undefined) =>
     pulled.reduce((sum, part) => sum + ((of(part) as ArrayLike<number>)[i] as number), 0);
+  const peakBytes = addBytes(pulled.map((part) => part.stats.peakBytes));
   const sums = {
-    parameters: parameters.map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
-    times: times?.map((_, i) => sum(i, (part) => part.times)),
+    parameters: zeros(dtype, parameters.length).map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
+    times: times && new Float64Array(times.length).map((_, i) => sum(i, (part) => part.times)),
   };
   for (const numbers of [sums.parameters, sums.times ?? []]) {
     const bad = numbers.findIndex((number) => !Number.isFinite(number));
     if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
   }
-  return {
+  return frozen({
     y0: unite(
       pulled.map((part) => part.y0),
       parts,
@@ -463,8 +472,8 @@ function added<D extends Dtype>(
       state,
     ),
     ...sums,
-    stats: { ...stats, peakBytes: addBytes(pulled.map((part) => part.stats.peakBytes)), workers: parts.length },
-  };
+    stats: { ...stats, retention: { ...stats.retention }, peakBytes, workers: parts.length },
+  });
 }
 
 if (typeof Symbol.dispose === "symbol") {

@@ -17,7 +17,7 @@ export interface Part {
   readonly samples: number;
   readonly workers: number;
   /** Where the parts meet; none where nothing is to be shared. */
-  readonly meeting: SharedArrayBuffer | undefined;
+  readonly sums: SharedArrayBuffer | undefined;
 }
 
 /** A solve of a part. */
@@ -56,7 +56,7 @@ export interface Failure {
   readonly message: string;
   readonly details: ErrorDetails;
   /** Whether it is only that another part has failed. */
-  readonly echo: boolean;
+  readonly elsewhere: boolean;
 }
 
 export type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: Failure });

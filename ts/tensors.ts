@@ -1,6 +1,13 @@
 import { describe, refused } from "./errors.js";
+import { frozen } from "./frozen.js";
 import { arrayOf, kindOf, steady } from "./memory.js";
 import { call, instance, needRoom, release } from "./wasm.js";
+
+/**
+ * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
+ * knows no such parameter.
+ */
+export type OwnBytes = ReturnType<Uint8Array["slice"]>;
 
 /** A named array in a file. */
 export interface Tensor {
@@ -43,10 +50,7 @@ function headerOf(bytes: Uint8Array): number {
  *
  * @throws `OPTION`, `SHAPE`, `DTYPE`; `OUT_OF_MEMORY`.
  */
-export function saveTensors(
-  tensors: Record<string, Tensor>,
-  metadata: Record<string, string> = {},
-): Uint8Array<ArrayBuffer> {
+export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<string, string> = {}): OwnBytes {
   const entries = Object.entries(record("tensors", tensors)).map(([name, tensor]) => {
     const { shape, data } = record(`tensors.${name}`, tensor);
     const dtype = kindOf(data) === "Float64Array" ? "float64" : "float32";
@@ -69,7 +73,7 @@ export function saveTensors(
     return call(wasm, () => {
       for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, steady(wasm, data));
       for (const [key, text] of texts) file.describe(key, text);
-      return file.serialize() as Uint8Array<ArrayBuffer>;
+      return file.serialize() as OwnBytes;
     });
   } finally {
     release(wasm, file);
@@ -93,12 +97,12 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
       const skipped = new Map<string, SkippedTensor>();
       for (const name of file.names()) {
         const [dtype, shape] = [file.dtype(name), [...file.shape(name)]];
-        if (dtype === "float32") tensors.set(name, { shape, data: file.single(name) });
-        else if (dtype === "float64") tensors.set(name, { shape, data: file.double(name) });
-        else skipped.set(name, { shape, dtype });
+        if (dtype === "float32") tensors.set(name, frozen({ shape, data: file.single(name) }));
+        else if (dtype === "float64") tensors.set(name, frozen({ shape, data: file.double(name) }));
+        else skipped.set(name, frozen({ shape, dtype }));
       }
       const metadata = new Map(file.keys().map((key) => [key, file.metadata(key) ?? ""]));
-      return { tensors, skipped, metadata };
+      return Object.freeze({ tensors, skipped, metadata });
     });
   } finally {
     release(wasm, file);

@@ -1,5 +1,6 @@
 // A worker of whatever runtime, as the pool sees it.
-import { SymplecticAdjointError } from "./errors.js";
+import { SymplecticAdjointError, textOf } from "./errors.js";
+import { builtin } from "./node.js";
 
 let carried: () => string | URL = () => "";
 
@@ -16,7 +17,7 @@ export interface Thread {
   end(): void;
 }
 
-export interface Ears {
+export interface Listener {
   hear(message: unknown): void;
   die(reason: unknown): void;
 }
@@ -55,23 +56,27 @@ export async function cores(): Promise<number> {
   const known = globals.navigator?.hardwareConcurrency;
   if (known) return known;
   if (!node) return 1;
-  const os = "node:os";
-  return (await import(/* @vite-ignore */ os)).availableParallelism();
+  return (await builtin<{ availableParallelism(): number }>("node:os")).availableParallelism();
 }
 
 /** Starts a worker: from a URL if given, else from the source that the package carries. */
-export async function startThread(url: string | URL | undefined, ears: Ears): Promise<Thread> {
+export async function startThread(url: string | undefined, listener: Listener): Promise<Thread> {
+  if (!node && !globals.Worker) {
+    const message =
+      "this runtime has no Worker, as a service worker and an edge function have none; solve without a pool";
+    throw new SymplecticAdjointError("UNSUPPORTED", message);
+  }
   try {
     const worker = url === undefined ? carried() : new URL(url, globals.location?.href);
-    return node ? await startNode(worker, ears) : startWeb(worker, ears);
+    return node ? await startNode(worker, listener) : startWeb(worker, listener);
   } catch (cause) {
     throw notStarted(cause, url);
   }
 }
 
 /** What is said of a worker that does not come up. */
-export function notStarted(cause: unknown, url: string | URL | undefined): SymplecticAdjointError {
-  const text = cause instanceof Error ? cause.message : String(cause ?? "no reason given");
+export function notStarted(cause: unknown, url: string | undefined): SymplecticAdjointError {
+  const text = textOf(cause ?? "no reason given");
   const hint =
     url === undefined
       ? "where a Content-Security-Policy forbids workers from blob:, or a bundler has left the slim entry's worker behind, serve symplectic-adjoint/worker.js and give its address as workerUrl"
@@ -79,11 +84,12 @@ export function notStarted(cause: unknown, url: string | URL | undefined): Sympl
   return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
 }
 
-async function startNode(carried: string | URL, { hear, die }: Ears): Promise<Thread> {
-  const threads = "node:worker_threads";
-  const { Worker } = await import(/* @vite-ignore */ threads);
+async function startNode(carried: string | URL, { hear, die }: Listener): Promise<Thread> {
+  const { Worker } = await builtin<{ Worker: new (source: string | URL, options: object) => NodeWorker }>(
+    "node:worker_threads",
+  );
   // Flags as --input-type, which this process may have been started with, are not for files.
-  const worker: NodeWorker =
+  const worker =
     typeof carried === "string" ? new Worker(carried, { eval: true }) : new Worker(carried, { execArgv: [] });
   worker.on("message", hear);
   worker.on("error", die);
@@ -96,11 +102,12 @@ async function startNode(carried: string | URL, { hear, die }: Ears): Promise<Th
   };
 }
 
-function startWeb(carried: string | URL, { hear, die }: Ears): Thread {
-  if (!globals.Worker) throw new Error("this runtime has no workers");
+function startWeb(carried: string | URL, { hear, die }: Listener): Thread {
   const blob = typeof carried === "string" && URL.createObjectURL(new Blob([carried], { type: "text/javascript" }));
   const address = blob || carried;
-  const worker = new globals.Worker(address, { type: "module" });
+  // A classic one: where a page has no origin, as from file: and in a sandboxed frame, modules are not loaded from blob:.
+  const Worker = globals.Worker as NonNullable<typeof globals.Worker>;
+  const worker = new Worker(address, { type: "Deno" in globals ? "module" : "classic" });
   worker.addEventListener("message", ({ data }) => {
     if (blob) URL.revokeObjectURL(blob);
     hear(data);

@@ -1,5 +1,6 @@
 import { describe, type ErrorCode, refused, SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
+import { frozen } from "./frozen.js";
 import { type Gradient, type LossAndCotangent, lossOf, meanSquaredError, valueAndGrad } from "./gradient.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, timesOf, weightsOf } from "./memory.js";
 import { odeint, type Solution } from "./odeint.js";
@@ -122,7 +123,11 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   const { schedule, clipNorm, validation, ...solver } = rest;
   const positive = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
   const steps = numberOption("steps", wanted, Number.POSITIVE_INFINITY, "a positive integer", positive);
-  const settings: GradientOptions = { ...solver, steps: checked("solverSteps", solverSteps, count) };
+  const settings: GradientOptions = {
+    timeGradients: false,
+    ...solver,
+    steps: checked("solverSteps", solverSteps, count),
+  };
   const longest = checked("clipNorm", clipNorm, finite);
   useField(field);
   useOptimizer(optimizer, field);
@@ -154,7 +159,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
     const judged = judge?.due(optimizer.steps) ? await judge.judge(optimizer.steps) : undefined;
     const stopped = judge?.exhausted ?? false;
     const known = { ...(judged !== undefined && { validation: judged }), ...(judge?.best && { best: judge.best }) };
-    yield { step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped };
+    yield Object.freeze({ step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped });
     if (step === steps || stopped) break;
     if (performance.now() - breath > 12) {
       await new Promise((resolve) => setTimeout(resolve));
@@ -200,7 +205,8 @@ export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<Hist
   let ended: History["ended"] = "done";
   for await (const step of train(rest as TrainOptions<D>)) {
     losses.push(step.loss);
-    if (step.validation !== undefined) validations.push({ step: options.optimizer.steps, validation: step.validation });
+    if (step.validation !== undefined)
+      validations.push(frozen({ step: options.optimizer.steps, validation: step.validation }));
     best = step.best;
     if (step.stopped) ended = "patience";
     if ((await onStep?.(step)) === false) {
@@ -208,7 +214,7 @@ export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<Hist
       break;
     }
   }
-  return { losses, validations, best, ended };
+  return Object.freeze({ losses, validations, best, ended });
 }
 
 /** A loss of the solution of a batch. */
@@ -323,7 +329,7 @@ class Judge<D extends Dtype> {
     const validation = await this.#loss();
     const limit = this.best === undefined ? Number.POSITIVE_INFINITY : this.best.validation - this.#gain;
     if (validation < limit) {
-      this.best = { step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> };
+      this.best = frozen({ step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> });
       this.#failures = 0;
     } else {
       this.#failures++;

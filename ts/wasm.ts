@@ -1,6 +1,7 @@
 // The WebAssembly instance: which build, instantiated once, and again after a fault.
 import { type Bindings, createGlue } from "../wasm/glue.js";
-import { describe, refused, SymplecticAdjointError } from "./errors.js";
+import { classOf, describe, isError, refused, SymplecticAdjointError, textOf } from "./errors.js";
+import { builtin } from "./node.js";
 import { needStack } from "./stack.js";
 
 /** The two builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
@@ -38,8 +39,15 @@ export interface Instance {
   thrown: { value: unknown } | undefined;
 }
 
+interface Compiled {
+  readonly module: WebAssembly.Module;
+  readonly simd: Simd;
+}
+
 let embedded: Partial<Record<Simd, () => Uint8Array<ArrayBuffer>>> = {};
-let compiled: { module: WebAssembly.Module; simd: Simd } | undefined;
+let compiled: Compiled | undefined;
+/** What `init` has instantiated for the first use that follows. */
+let prepared: Instance | undefined;
 let current: Instance | undefined;
 
 /** Hands over the builds that an entry carries. */
@@ -47,10 +55,10 @@ export function embed(builds: Record<Simd, () => Uint8Array<ArrayBuffer>>): void
   embedded = builds;
 }
 
-// A function of one instruction each: i8x16.splat, and f32x4.relaxed_madd.
+// A function of one instruction each: i8x16.splat, which takes a reference as well, and f32x4.relaxed_madd.
 const head = [0, 97, 115, 109, 1, 0, 0, 0];
 const probes: Record<Simd, number[]> = {
-  simd128: [1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11],
+  simd128: [1, 6, 1, 96, 1, 111, 1, 123, 3, 2, 1, 0, 10, 8, 1, 6, 0, 65, 0, 253, 15, 11],
   relaxed: [1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0, 10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11],
 };
 
@@ -60,8 +68,9 @@ function supports(simd: Simd): boolean {
 }
 
 /**
- * Compiles asynchronously, brings a module of your own, or forces a build. Optional: without it the default entry
- * instantiates its inlined module on first use. The `slim` entry has none and needs it.
+ * Compiles and instantiates asynchronously, brings a module of your own, or forces a build. Optional: without it the default
+ * entry instantiates its inlined module on first use, which Chrome before 115 allows in workers only. The `slim` entry has
+ * none and needs it.
  *
  * @throws `OPTION` after the first use with another build; `FILE` where `module` cannot be read or is something else;
  * `UNSUPPORTED` where the runtime cannot run it, or a Content-Security-Policy forbids it.
@@ -73,43 +82,69 @@ export async function init(options: InitOptions = {}): Promise<void> {
   for (const key of Object.keys(options)) {
     if (key !== "module" && key !== "simd") throw refused("OPTION", key, "module or simd", "an unknown option");
   }
-  const { simd = choose() } = options;
+  const { simd = compiled?.simd ?? choose(), module: source } = options;
   if (simd !== "simd128" && simd !== "relaxed") throw refused("OPTION", "simd", "simd128 or relaxed", simd);
-  if (current && !current.lost) {
-    if (options.module === undefined && (options.simd === undefined || simd === current.simd)) return;
+  /** Whether there is nothing to be done; another build than the one in use is refused. */
+  const isDone = () => {
+    if (!current || current.lost) return false;
+    if (source === undefined && (options.simd === undefined || simd === current.simd)) return true;
     throw refused("OPTION", "init", "to be called before the first use", `the ${current.simd} build is in use`);
-  }
+  };
+  if (isDone()) return;
   ensureSupport(simd);
-  const source = options.module === undefined ? bytesOf(simd) : await options.module;
-  const module = await compile(source);
+  const known = source === undefined && compiled?.simd === simd ? compiled.module : undefined;
+  const module = known ?? (await compile(source === undefined ? bytesOf(simd) : await source));
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
     throw new SymplecticAdjointError(
       "FILE",
       'module is another module than "symplectic-adjoint/simd.wasm" or relaxed.wasm',
     );
   }
+  const made = await instantiate({ module, simd });
+  // The first use may have come meanwhile.
+  if (isDone()) return;
   compiled = { module, simd };
+  prepared = made;
 }
 
 /** The module in use, or to be used, compiled without holding this thread up. */
-export async function moduleInUse(): Promise<{ module: WebAssembly.Module; simd: Simd }> {
+export async function moduleInUse(): Promise<Compiled> {
   if (!compiled) await init();
-  return compiled as { module: WebAssembly.Module; simd: Simd };
+  return compiled as Compiled;
 }
 
 async function compile(source: WasmSource): Promise<WebAssembly.Module> {
-  if (source instanceof WebAssembly.Module) return source;
+  if (isModule(source)) return source;
   const bytes = await read(source);
   if (![0, 97, 115, 109].every((byte, i) => bytes[i] === byte)) {
-    const name = typeof source === "string" || source instanceof URL ? String(source) : "module";
+    const name = urlOf(source) ?? "module";
     throw new SymplecticAdjointError("FILE", `${name} is no WebAssembly module: it begins with ${start(bytes)}`);
   }
   try {
     // Not compileStreaming: a server may not send the MIME type that it insists on.
     return await WebAssembly.compile(bytes);
   } catch (cause) {
-    throw unsupported(cause);
+    throw failure("compiled", cause);
   }
+}
+
+// A source may be of another realm: a frame's, or that of the runner of a test.
+
+function isModule(source: WasmSource): source is WebAssembly.Module {
+  try {
+    WebAssembly.Module.exports(source as WebAssembly.Module);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const isBuffer = (source: object): source is ArrayBuffer => classOf(source) === "ArrayBuffer";
+const isResponse = (source: object): source is Response => "ok" in source && "arrayBuffer" in source;
+
+/** An address as a text. */
+function urlOf(source: WasmSource): string | undefined {
+  return typeof source === "string" ? source : (source as { href?: string } | null)?.href;
 }
 
 /** How a file begins, to tell what it is instead: a page for all addresses, as servers of applications send it, or nothing. */
@@ -118,30 +153,33 @@ function start(bytes: Uint8Array): string {
 }
 
 async function read(source: WasmSource): Promise<Uint8Array<ArrayBuffer>> {
-  if (source instanceof ArrayBuffer) return new Uint8Array(source);
+  const url = urlOf(source);
+  if (typeof url === "string") return fetched(url);
+  if (source === null || typeof source !== "object") {
+    throw refused("OPTION", "module", "a WebAssembly.Module, bytes, a Response or a URL", describe(source));
+  }
+  if (isBuffer(source)) return new Uint8Array(source);
   if (ArrayBuffer.isView(source)) {
     return new Uint8Array(source.buffer as ArrayBuffer, source.byteOffset, source.byteLength);
   }
-  if (typeof Response === "function" && source instanceof Response) {
-    if (!source.ok) {
-      const message = `${source.url || "the Response"} answered ${source.status} ${source.statusText}`.trim();
-      throw new SymplecticAdjointError("FILE", `${message}, and not a WebAssembly module`);
-    }
-    return new Uint8Array(await source.arrayBuffer());
-  }
-  if (typeof source !== "string" && !(source instanceof URL)) {
+  if (!isResponse(source)) {
     throw refused("OPTION", "module", "a WebAssembly.Module, bytes, a Response or a URL", describe(source));
   }
-  const url = String(source);
+  if (!source.ok) {
+    const message = `${source.url || "the Response"} answered ${source.status} ${source.statusText}`.trim();
+    throw new SymplecticAdjointError("FILE", `${message}, and not a WebAssembly module`);
+  }
+  return new Uint8Array(await source.arrayBuffer());
+}
+
+async function fetched(url: string): Promise<Uint8Array<ArrayBuffer>> {
   try {
     if (!url.startsWith("file:")) return await read(await fetch(url));
-    // Only a runtime with files comes here; a bundler is not to look for the module.
-    const files = "node:fs/promises";
-    return await (await import(/* @vite-ignore */ files)).readFile(new URL(url));
+    const files = await builtin<{ readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> }>("node:fs/promises");
+    return await files.readFile(new URL(url));
   } catch (cause) {
     if (cause instanceof SymplecticAdjointError) throw cause;
-    const text = cause instanceof Error ? cause.message : String(cause);
-    throw new SymplecticAdjointError("FILE", `${url} could not be read: ${text}`, {}, { cause });
+    throw new SymplecticAdjointError("FILE", `${url} could not be read: ${textOf(cause)}`, {}, { cause });
   }
 }
 
@@ -149,10 +187,21 @@ function choose(): Simd {
   return supports("relaxed") ? "relaxed" : "simd128";
 }
 
+/** What the glue needs beside WebAssembly; a page simulated for tests may lack it. */
+const NEEDED = ["TextDecoder", "TextEncoder"];
+
 function ensureSupport(simd: Simd): void {
+  const missing = NEEDED.find((name) => !(name in globalThis));
+  if (missing !== undefined) {
+    const message = `this runtime has no ${missing}; where it is Node with a page simulated, as by jsdom in Jest, set globalThis.${missing} to that of node:util before the first use`;
+    throw new SymplecticAdjointError("UNSUPPORTED", message);
+  }
   if (supports(simd)) return;
-  const what = simd === "relaxed" ? "relaxed SIMD" : "SIMD";
-  throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no WebAssembly ${what}; use a newer one`);
+  const what = {
+    simd128: "WebAssembly with SIMD and reference types, as Chrome 96, Firefox 92, Safari 16.4 and Node 20 have it",
+    relaxed: "WebAssembly with relaxed SIMD; the build simd128 runs in more of them",
+  };
+  throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no ${what[simd]}`);
 }
 
 function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
@@ -163,53 +212,84 @@ function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
   throw new SymplecticAdjointError("UNSUPPORTED", message);
 }
 
-function unsupported(cause: unknown): SymplecticAdjointError {
+/** The error of a module that the runtime does not take, with what can be done about it. */
+function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
-  const text = cause instanceof Error ? cause.message : String(cause);
-  const blocked = /unsafe-eval|Content Security Policy|CSP|Code generation/i.test(text);
-  const hint = blocked
-    ? "; a page allows it by 'wasm-unsafe-eval' in script-src of its Content-Security-Policy, and where no bytes are " +
-      "compiled at all, as in Cloudflare Workers, init of symplectic-adjoint/slim takes an imported module"
-    : "";
-  return new SymplecticAdjointError("UNSUPPORTED", `WebAssembly could not be compiled: ${text}${hint}`, {}, { cause });
+  const text = textOf(cause).replace(/\.$/, "");
+  if (/out of memory|allocate memory/i.test(text)) {
+    return new SymplecticAdjointError("OUT_OF_MEMORY", `no memory for WebAssembly: ${text}`, {}, { cause });
+  }
+  const hints: [sign: RegExp, hint: string][] = [
+    [
+      /unsafe-eval|Content Security Policy|CSP|Code generation/i,
+      "; a page allows it by 'wasm-unsafe-eval' in script-src of its Content-Security-Policy, and where no bytes are " +
+        "compiled at all, as in Cloudflare Workers and other edge runtimes, init of symplectic-adjoint/slim takes an " +
+        "imported module",
+    ],
+    [/main thread/i, "; await init() before the first use, and again after a fault: it works asynchronously"],
+  ];
+  const [, hint = ""] = hints.find(([sign]) => sign.test(text)) ?? [];
+  const message = `WebAssembly could not be ${what}: ${text}${hint}`;
+  return new SymplecticAdjointError("UNSUPPORTED", message, {}, { cause });
 }
 
-/** The instance, made on first use, and anew after a fault. */
+/** The instance, made by `init` or on first use, and anew after a fault. */
 export function instance(): Instance {
   if (current && !current.lost) return current;
+  current = prepared ?? instantiateNow();
+  prepared = undefined;
+  return current;
+}
+
+function instantiateNow(): Instance {
   if (!compiled) {
     const simd = choose();
     ensureSupport(simd);
     try {
       compiled = { module: new WebAssembly.Module(bytesOf(simd)), simd };
     } catch (cause) {
-      throw unsupported(cause);
+      throw failure("compiled", cause);
     }
   }
   const glue = createGlue();
-  const imports = Object.fromEntries(
-    WebAssembly.Module.imports(compiled.module).map(({ module }) => [
-      module,
-      glue as unknown as WebAssembly.ModuleImports,
-    ]),
-  );
-  const { exports } = new WebAssembly.Instance(compiled.module, imports);
+  try {
+    return started(glue, new WebAssembly.Instance(compiled.module, importsOf(compiled.module, glue)), compiled.simd);
+  } catch (cause) {
+    throw failure("instantiated", cause);
+  }
+}
+
+async function instantiate({ module, simd }: Compiled): Promise<Instance> {
+  const glue = createGlue();
+  try {
+    return started(glue, await WebAssembly.instantiate(module, importsOf(module, glue)), simd);
+  } catch (cause) {
+    throw failure("instantiated", cause);
+  }
+}
+
+type Glue = ReturnType<typeof createGlue>;
+
+function importsOf(module: WebAssembly.Module, glue: Glue): WebAssembly.Imports {
+  const names = WebAssembly.Module.imports(module).map(({ module }) => module);
+  return Object.fromEntries(names.map((name) => [name, glue as unknown as WebAssembly.ModuleImports]));
+}
+
+/** An instance with its glue, ready for calls. */
+function started(glue: Glue, { exports }: WebAssembly.Instance, simd: Simd): Instance {
   glue.__wbg_set_wasm(exports);
   (exports.__wbindgen_start as () => void)();
-  const memory = exports.memory as WebAssembly.Memory;
-  const cut = () => glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 }));
-  current = {
+  return {
     bindings: glue,
-    memory,
-    simd: compiled.simd,
+    memory: exports.memory as WebAssembly.Memory,
+    simd,
     lost: false,
-    cut,
+    cut: () => glue.__wbg_set_wasm(new Proxy({}, { get: () => () => 0 })),
     calls: 0,
     callbacks: 0,
     abandoned: [],
     thrown: undefined,
   };
-  return current;
 }
 
 /**
@@ -276,7 +356,7 @@ function translate(wasm: Instance, error: unknown): unknown {
     return thrown.value;
   }
   if (error instanceof SymplecticAdjointError) return error;
-  if (error instanceof Error) {
+  if (isError(error)) {
     wasm.lost = true;
     wasm.cut();
     const message = `a fault inside the package: ${error.message}; its fields are lost, new ones will work`;

@@ -1,10 +1,12 @@
 // What runs in a worker: parts of batches are solved here, and their gradients taken.
+
+import { AllReduce, abort } from "./all-reduce.js";
 import { SymplecticAdjointError } from "./errors.js";
 import { type Field, useField } from "./fields.js";
 import { Recording } from "./gradient.js";
-import { breakUp, Others } from "./meeting.js";
 import type { Dtype } from "./memory.js";
 import { make, WasmCnf } from "./models.js";
+import { builtin } from "./node.js";
 import { solve } from "./odeint.js";
 import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
 import { init } from "./wasm.js";
@@ -15,13 +17,22 @@ interface Port {
 }
 
 const solves = new Map<number, Recording<Dtype>>();
+/** Fields by their recipes, the one used last at the end. */
 const fields = new Map<string, Field<Dtype>>();
+/** How many of them are kept: more than a model that is solved in turns has blocks, as a rule. */
+const KEPT = 8;
 
-/** The field with these parameters; one is made for each recipe. */
+/** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
 function fieldOf({ recipe, parameters, noise, firstSample }: Job): Field<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? make(recipe);
+  fields.delete(key);
   fields.set(key, field);
+  for (const [other, unused] of [...fields].slice(0, -KEPT)) {
+    // Recorded solves have all that they need themselves.
+    unused.dispose();
+    fields.delete(other);
+  }
   field.parameters.set(parameters);
   if (noise && field instanceof WasmCnf) {
     if ("seed" in noise) field.seedNoise(noise.seed, firstSample);
@@ -31,21 +42,21 @@ function fieldOf({ recipe, parameters, noise, firstSample }: Job): Field<Dtype> 
 }
 
 /** Does a solve with the others; whatever goes wrong here, they hear of it. */
-function together<R>(job: Job, body: (field: Field<Dtype>, others: Others | undefined) => R): R {
-  const { meeting } = job.part;
-  let others: Others | undefined;
+function together<R>(job: Job, body: (field: Field<Dtype>, allReduce: AllReduce | undefined) => R): R {
+  const { sums } = job.part;
+  let allReduce: AllReduce | undefined;
   try {
     const field = fieldOf(job);
-    others = meeting && new Others(useField(field).wasm, job.part, meeting);
-    return body(field, others);
+    allReduce = sums && new AllReduce(useField(field).wasm, job.part, sums);
+    return body(field, allReduce);
   } catch (error) {
-    if (meeting) breakUp(meeting);
-    throw others?.broken ? new Echo() : error;
+    if (sums) abort(sums);
+    throw allReduce?.broken ? new OtherPartFailed() : error;
   }
 }
 
 /** Only that another part has failed. */
-class Echo extends Error {}
+class OtherPartFailed extends Error {}
 
 const answers: {
   [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
@@ -54,10 +65,10 @@ const answers: {
     await init({ module, simd });
     return undefined;
   },
-  odeint: (job) => together(job, (field, others) => solve(field, job.y0, job.times, job.options, others)),
+  odeint: (job) => together(job, (field, allReduce) => solve(field, job.y0, job.times, job.options, allReduce)),
   vjp: (job, id) =>
-    together(job, (field, others) => {
-      const recording = new Recording(field, job.y0, job.times, job.options, others);
+    together(job, (field, allReduce) => {
+      const recording = new Recording(field, job.y0, job.times, job.options, allReduce);
       solves.set(id, recording);
       return recording.solution();
     }),
@@ -78,9 +89,9 @@ function failureOf(error: unknown): Failure {
     const { code, message, argument, expected, given, t, h, steps, evaluations, bytes } = error;
     const all = { argument, expected, given, t, h, steps, evaluations, bytes };
     const details = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
-    return { code, message, details, echo: false };
+    return { code, message, details, elsewhere: false };
   }
-  return { code: "INTERNAL", message: String(error), details: {}, echo: error instanceof Echo };
+  return { code: "INTERNAL", message: String(error), details: {}, elsewhere: error instanceof OtherPartFailed };
 }
 
 /** The arrays within an answer, to be handed over and not copied. */
@@ -95,6 +106,8 @@ async function answer(port: Port, { id, request }: { id: number; request: Reques
     const value = await answers[request.kind](request as never, id);
     port.postMessage({ id, value }, buffersOf(value));
   } catch (error) {
+    // Lost with the instance.
+    if (error instanceof SymplecticAdjointError && error.code === "INTERNAL") fields.clear();
     port.postMessage({ id, failure: failureOf(error) }, []);
   }
 }
@@ -103,8 +116,8 @@ const scope = globalThis as unknown as Port & { addEventListener?: (name: string
 if (typeof scope.postMessage === "function" && typeof scope.addEventListener === "function") {
   scope.addEventListener("message", ({ data }: { data: { id: number; request: Request } }) => answer(scope, data));
 } else {
-  const threads = "node:worker_threads";
-  import(threads).then(({ parentPort }) => {
-    parentPort.on("message", (data: { id: number; request: Request }) => answer(parentPort, data));
+  type NodePort = Port & { on(name: string, listener: (data: { id: number; request: Request }) => void): void };
+  builtin<{ parentPort: NodePort }>("node:worker_threads").then(({ parentPort }) => {
+    parentPort.on("message", (data) => answer(parentPort, data));
   });
 }

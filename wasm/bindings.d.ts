@@ -155,20 +155,19 @@ export class TensorFile {
     [Symbol.dispose](): void;
     add(name: string, dtype: string, shape: Uint32Array | number[], numbers: any): void;
     describe(key: string, text: string): void;
-    double(index: number): Float64Array;
-    dtype(index: number): string;
+    double(name: string): Float64Array;
+    dtype(name: string): string;
     keys(): string[];
     metadata(key: string): string | undefined;
-    name(index: number): string;
+    /**
+     * The names of the arrays, which the functions below take.
+     */
+    names(): string[];
     constructor();
     static parse(bytes: Uint8Array): TensorFile;
     serialize(): Uint8Array;
-    shape(index: number): Uint32Array;
-    single(index: number): Float32Array;
-    /**
-     * How many arrays there are; the functions below take an index.
-     */
-    readonly count: number;
+    shape(name: string): Uint32Array;
+    single(name: string): Float32Array;
 }
 
 /**

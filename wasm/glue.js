@@ -655,14 +655,6 @@ class TensorFile {
         }
     }
     /**
-     * How many arrays there are; the functions below take an index.
-     * @returns {number}
-     */
-    get count() {
-        const ret = wasm.tensorfile_count(this.__wbg_ptr);
-        return ret >>> 0;
-    }
-    /**
      * @param {string} key
      * @param {string} text
      */
@@ -681,32 +673,42 @@ class TensorFile {
         wasm.tensorfile_describe(this.__wbg_ptr, ptr0, len0, ptr1, len1);
     }
     /**
-     * @param {number} index
+     * @param {string} name
      * @returns {Float64Array}
      */
-    double(index) {
-        const ret = wasm.tensorfile_double(this.__wbg_ptr, index);
+    double(name) {
+        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.tensorfile_double(this.__wbg_ptr, ptr0, len0);
         if (ret[3]) {
             throw takeFromExternrefTable0(ret[2]);
         }
-        var v1 = getArrayF64FromWasm0(ret[0], ret[1]).slice();
+        var v2 = getArrayF64FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 8, 8);
-        return v1;
+        return v2;
     }
     /**
-     * @param {number} index
+     * @param {string} name
      * @returns {string}
      */
-    dtype(index) {
-        let deferred1_0;
-        let deferred1_1;
+    dtype(name) {
+        let deferred3_0;
+        let deferred3_1;
         try {
-            const ret = wasm.tensorfile_dtype(this.__wbg_ptr, index);
-            deferred1_0 = ret[0];
-            deferred1_1 = ret[1];
-            return getStringFromWasm0(ret[0], ret[1]);
+            const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            const len0 = WASM_VECTOR_LEN;
+            const ret = wasm.tensorfile_dtype(this.__wbg_ptr, ptr0, len0);
+            var ptr2 = ret[0];
+            var len2 = ret[1];
+            if (ret[3]) {
+                ptr2 = 0; len2 = 0;
+                throw takeFromExternrefTable0(ret[2]);
+            }
+            deferred3_0 = ptr2;
+            deferred3_1 = len2;
+            return getStringFromWasm0(ptr2, len2);
         } finally {
-            wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
+            wasm.__wbindgen_free(deferred3_0, deferred3_1, 1);
         }
     }
     /**
@@ -734,20 +736,14 @@ class TensorFile {
         return v2;
     }
     /**
-     * @param {number} index
-     * @returns {string}
+     * The names of the arrays, which the functions below take.
+     * @returns {string[]}
      */
-    name(index) {
-        let deferred1_0;
-        let deferred1_1;
-        try {
-            const ret = wasm.tensorfile_name(this.__wbg_ptr, index);
-            deferred1_0 = ret[0];
-            deferred1_1 = ret[1];
-            return getStringFromWasm0(ret[0], ret[1]);
-        } finally {
-            wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
-        }
+    names() {
+        const ret = wasm.tensorfile_names(this.__wbg_ptr);
+        var v1 = getArrayJsValueFromWasm0(ret[0], ret[1]);
+        wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
+        return v1;
     }
     constructor() {
         const ret = wasm.tensorfile_new();
@@ -779,27 +775,34 @@ class TensorFile {
         return v1;
     }
     /**
-     * @param {number} index
+     * @param {string} name
      * @returns {Uint32Array}
      */
-    shape(index) {
-        const ret = wasm.tensorfile_shape(this.__wbg_ptr, index);
-        var v1 = getArrayU32FromWasm0(ret[0], ret[1]).slice();
-        wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v1;
-    }
-    /**
-     * @param {number} index
-     * @returns {Float32Array}
-     */
-    single(index) {
-        const ret = wasm.tensorfile_single(this.__wbg_ptr, index);
+    shape(name) {
+        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.tensorfile_shape(this.__wbg_ptr, ptr0, len0);
         if (ret[3]) {
             throw takeFromExternrefTable0(ret[2]);
         }
-        var v1 = getArrayF32FromWasm0(ret[0], ret[1]).slice();
+        var v2 = getArrayU32FromWasm0(ret[0], ret[1]).slice();
         wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v1;
+        return v2;
+    }
+    /**
+     * @param {string} name
+     * @returns {Float32Array}
+     */
+    single(name) {
+        const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.tensorfile_single(this.__wbg_ptr, ptr0, len0);
+        if (ret[3]) {
+            throw takeFromExternrefTable0(ret[2]);
+        }
+        var v2 = getArrayF32FromWasm0(ret[0], ret[1]).slice();
+        wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
+        return v2;
     }
 }
 if (Symbol.dispose) TensorFile.prototype[Symbol.dispose] = TensorFile.prototype.free;

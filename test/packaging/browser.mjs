@@ -1,5 +1,5 @@
-// The installed package in Chromium: built by Vite, bundled by esbuild, and as files without a bundler, under the strictest
-// policies that allow and forbid WebAssembly.
+// The installed package in Chromium: built by Vite, bundled by esbuild and by what bundlers.mjs has, and as files without a
+// bundler, under the strictest policies that allow and forbid WebAssembly.
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -44,6 +44,10 @@ const PAGES = [
   ["Vite", "vite/main.js", "", right],
   ["Vite, slim", "vite/vite-slim.js", "", /^slim: 8 golden gradients, relaxed, pool right$/],
   ["esbuild", "esbuild/main.js", "", right],
+  ["webpack", "webpack/main.js", "", right],
+  ["Rspack", "rspack/main.js", "", right],
+  ["Parcel", "parcel/main.js", "", right],
+  ["Parcel, slim", "parcel/parcel-slim.js", "", /^slim: 8 golden gradients, simd128, pool right$/],
   ["no bundler", "plain.js", ALLOWING, right],
   ["no bundler, slim", "plain-slim.js", ALLOWING, new RegExp(slim.map(({ source }) => source).join(" \\| "))],
   ["WebAssembly forbidden", "plain.js", FORBIDDING, new RegExp(`^${[refused, refused, refused].join("[^|]* \\| ")}`)],

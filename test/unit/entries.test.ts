@@ -82,6 +82,62 @@ test("both builds come out whole, by the runtime's own decoder or the package's"
   }
 });
 
+// As Chrome before 115 refuses what is larger than 4 KB on the main thread, and a fault in the glue.
+const refusing = `
+  for (const name of ["Module", "Instance"]) {
+    WebAssembly[name] = class extends WebAssembly[name] {
+      constructor() {
+        throw new RangeError("WebAssembly." + name + " is disallowed on the main thread, if the buffer size is larger than 4KB.");
+      }
+    };
+  }
+  const trap = (api) => {
+    const { subarray } = Float32Array.prototype;
+    Float32Array.prototype.subarray = () => { throw new WebAssembly.RuntimeError("unreachable"); };
+    const said = code(() => gradient(api));
+    Float32Array.prototype.subarray = subarray;
+    return said.slice(0, 8);
+  };`;
+
+test("where the main thread may not compile, init does it, and again after a fault", () => {
+  const tried = `import * as api from "symplectic-adjoint"; ${refusing}
+    console.log(code(() => gradient(api))); await api.init();
+    console.log(gradient(api), trap(api)); console.log(code(() => gradient(api))); await api.init(); console.log(gradient(api));
+    const pool = await api.parallel({ workers: 1 });
+    console.log((await pool.odeint(api.mlp({ widths: [2, 2] }), new Float32Array(2), [0, 1])).y.length); pool.close();`;
+  const advice = /^UNSUPPORTED: .*main thread.*; await init\(\) before the first use, and again after a fault/;
+  const [first, second, third, ...rest] = node(tried).split("\n");
+  expect(first).toMatch(advice);
+  expect(second).toBe("2 INTERNAL");
+  expect(third).toMatch(advice);
+  expect(rest).toEqual(["2", "4"]);
+  const slim = `import * as api from "symplectic-adjoint/slim"; const url = import.meta.resolve("symplectic-adjoint/simd.wasm");
+    ${refusing} await api.init({ module: url, simd: "simd128" }); console.log(trap(api)); await api.init(); console.log(gradient(api));`;
+  expect(node(slim)).toBe("INTERNAL\n2");
+});
+
+test("a first use while init is under way keeps its build", () => {
+  const race = `import * as api from "symplectic-adjoint"; const url = import.meta.resolve("symplectic-adjoint/simd.wasm");
+    const [same, other] = [api.init(), api.init({ module: url, simd: "simd128" })];
+    console.log(gradient(api)); await same; await other.catch((error) => console.log(error.code)); console.log(gradient(api));`;
+  expect(node(race)).toBe("2\nOPTION\n2");
+});
+
+test("a runtime without what the glue needs is told so", () => {
+  for (const name of ["TextDecoder", "TextEncoder"]) {
+    const tried = `import * as api from "symplectic-adjoint"; const { ${name} } = globalThis; delete globalThis.${name};
+      console.log(code(() => gradient(api))); await api.init().catch(({ code }) => console.log(code));
+      globalThis.${name} = ${name}; console.log(gradient(api));`;
+    expect(node(tried)).toMatch(new RegExp(`^UNSUPPORTED: .* no ${name};.*node:util.*\nUNSUPPORTED\n2$`));
+  }
+});
+
+test("a pool in a runtime without workers says so, and blames no policy", () => {
+  const pool = `Object.defineProperty(process, "versions", { value: {} }); const api = await import("symplectic-adjoint");
+    await api.parallel({ workers: 2 }).catch(({ code, message }) => console.log(code + ": " + message));`;
+  expect(node(pool)).toMatch(/^UNSUPPORTED: this runtime has no Worker(?!.*Policy)/);
+});
+
 test("a pool of the slim entry finds its worker", () => {
   const pool = `import * as api from "symplectic-adjoint/slim";
     await api.init({ module: import.meta.resolve("symplectic-adjoint/simd.wasm"), simd: "simd128" });

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -208,6 +208,66 @@ describe("a worker", () => {
     expect((await served.odeint(field, y0, [0, 1])).y).toEqual(odeint(field, y0, [0, 1]).y);
     served.close();
   });
+});
+
+/** The package's worker with code before and after it. */
+function wrapped(before: string, after = ""): URL {
+  const file = join(mkdtempSync(join(tmpdir(), "pool-")), "worker.mjs");
+  const worker = import.meta.resolve("symplectic-adjoint/worker.js");
+  writeFileSync(file, `${before}\nawait import("${worker}");\n${after}`);
+  return pathToFileURL(file);
+}
+
+test("a worker holds a few fields, however many architectures it has solved", async () => {
+  const log = join(mkdtempSync(join(tmpdir(), "pool-")), "bytes");
+  // WebAssembly memory never shrinks: how large it is tells of all that was held at a time.
+  const counting = wrapped(
+    `let memory;
+    const { get } = Object.getOwnPropertyDescriptor(WebAssembly.Memory.prototype, "buffer");
+    Object.defineProperty(WebAssembly.Memory.prototype, "buffer", {
+      get() {
+        memory = this;
+        return get.call(this);
+      },
+    });`,
+    `const { parentPort } = await import("node:worker_threads");
+    const { writeFileSync } = await import("node:fs");
+    parentPort.on("message", () => writeFileSync("${log}", String(memory ? get.call(memory).byteLength : 0)));`,
+  );
+  const own = await parallel({ workers: 1, workerUrl: counting });
+  const y0 = numbers("float32", 2 * 16);
+  const kept = await own.vjp(mlp({ widths: [2, 7, 2] }), y0, [0, 1], { method: "rk4" });
+  const before = await kept.pullback(numbers("float32", 4 * 16));
+  const expected = new Map<number, Float32Array>();
+  // Half a megabyte each.
+  for (let width = 330; width < 400; width++) {
+    const field = mlp({ widths: [2, width, width, 2] });
+    expected.set(width, odeint(field, y0, [0, 1], { method: "rk4" }).y);
+    expect((await own.odeint(field, y0, [0, 1], { method: "rk4" })).y).toEqual(expected.get(width));
+    field.dispose();
+  }
+  // One that was freed is made again, and what was recorded with one is still there.
+  const again = mlp({ widths: [2, 330, 330, 2] });
+  expect((await own.odeint(again, y0, [0, 1], { method: "rk4" })).y).toEqual(expected.get(330));
+  expect((await kept.pullback(numbers("float32", 4 * 16))).parameters).toEqual(before.parameters);
+  own.close();
+  expect(Number(readFileSync(log, "utf8"))).toBeGreaterThan(2 ** 20);
+  expect(Number(readFileSync(log, "utf8"))).toBeLessThan(16 * 2 ** 20);
+});
+
+test("a worker that had a fault inside solves what comes next", async () => {
+  const faulty = wrapped(`let faults = 1;
+    const { subarray } = Float32Array.prototype;
+    Float32Array.prototype.subarray = function (...range) {
+      if (faults-- > 0) throw new WebAssembly.RuntimeError("unreachable");
+      return subarray.apply(this, range);
+    };`);
+  const own = await parallel({ workers: 1, workerUrl: faulty });
+  const field = mlp({ widths: [2, 8, 2] });
+  const y0 = numbers("float32", 2 * 16);
+  await rejected("INTERNAL", own.odeint(field, y0, [0, 1]));
+  expect((await own.odeint(field, y0, [0, 1])).y).toEqual(odeint(field, y0, [0, 1]).y);
+  own.close();
 });
 
 test("a forgotten pool does not keep the process alive", () => {

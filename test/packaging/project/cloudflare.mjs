@@ -8,6 +8,7 @@ export default {
     const bytes = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0);
     const refused = await refusal(() => api.init({ module: bytes, simd: "simd128" }));
     await api.init({ module, simd: "simd128" });
-    return new Response(`slim: ${check(api)} | ${refused}`);
+    const alone = await refusal(() => api.parallel());
+    return new Response(`slim: ${check(api)} | ${refused} | ${alone}`);
   },
 };

@@ -1,5 +1,5 @@
 // The types, as a project sees them under either resolution.
-import { type Gradient, mlp, type SymplecticAdjointError, valueAndGrad } from "symplectic-adjoint";
+import { type Gradient, mlp, type SymplecticAdjointError, save, valueAndGrad } from "symplectic-adjoint";
 import { init, odeint } from "symplectic-adjoint/slim";
 import { bridge } from "symplectic-adjoint/tfjs";
 
@@ -12,6 +12,7 @@ export const number: number = value;
 export const ready = (): Promise<void> => init({ module: new Uint8Array() });
 export const codes = (error: SymplecticAdjointError) => error.code === "SHAPE";
 export const join = bridge;
+export const file: Uint8Array = save(field);
 
 // @ts-expect-error the number type is the field's
 odeint(field, new Float32Array(2), [0, 1]);

@@ -1,4 +1,4 @@
-// Where the parts of a batch meet to agree on a step: the sums of all panels, in memory that the workers share.
+// How the parts of a batch agree on a step: by the sums of all panels, in memory that the workers share.
 import { view } from "./memory.js";
 import type { Part } from "./protocol.js";
 import type { Instance } from "./wasm.js";
@@ -16,20 +16,20 @@ const ARRAYS = 4;
 const SPINS = 4000;
 
 /** Shared memory for one solve. */
-export function makeMeeting(panels: number): SharedArrayBuffer {
+export function allocateSums(panels: number): SharedArrayBuffer {
   // Two sets of sums: one is written while a slower part still reads the other.
   return new SharedArrayBuffer(HEAD + 2 * ARRAYS * panels * 8);
 }
 
 /** Tells all parts that one has failed. */
-export function breakUp(meeting: SharedArrayBuffer): void {
-  const words = new Int32Array(meeting, 0, 3);
+export function abort(sums: SharedArrayBuffer): void {
+  const words = new Int32Array(sums, 0, 3);
   Atomics.store(words, FAILED, 1);
   Atomics.notify(words, ROUNDS);
 }
 
-/** A part's place at the meeting, as the solver sees it. */
-export class Others {
+/** The sums as the solver of a part sees them. */
+export class AllReduce {
   readonly samples: number;
   /** Whether another part has failed. */
   broken = false;
@@ -39,24 +39,24 @@ export class Others {
   readonly #wasm: Instance;
   #rounds = 0;
 
-  constructor(wasm: Instance, part: Part, meeting: SharedArrayBuffer) {
+  constructor(wasm: Instance, part: Part, sums: SharedArrayBuffer) {
     this.samples = part.samples;
     this.#part = part;
     this.#wasm = wasm;
-    this.#words = new Int32Array(meeting, 0, 3);
+    this.#words = new Int32Array(sums, 0, 3);
     const length = ARRAYS * part.panels;
-    this.#sums = [0, 1].map((set) => new Float64Array(meeting, HEAD + set * length * 8, length));
+    this.#sums = [0, 1].map((set) => new Float64Array(sums, HEAD + set * length * 8, length));
   }
 
   /** The sum over all panels, in their order, of which `count` are this part's; undefined if another part has failed. */
-  total(pointer: number, count: number): number | undefined {
+  sum(pointer: number, count: number): number | undefined {
     const { panels, first, own } = this.#part;
     const mine = view(this.#wasm, "float64", pointer, count);
     const all = this.#sums[this.#rounds++ % 2] as Float64Array;
     for (let array = 0; array * own < count; array++) {
       all.set(mine.subarray(array * own, (array + 1) * own), array * panels + first);
     }
-    if (!this.#meet()) {
+    if (!this.#wait()) {
       this.broken = true;
       this.#wasm.thrown = { value: new Error("another part of the batch has failed") };
       return undefined;
@@ -67,7 +67,7 @@ export class Others {
   }
 
   /** Waits until all parts have arrived; false if one has failed. */
-  #meet(): boolean {
+  #wait(): boolean {
     const words = this.#words;
     const round = Atomics.load(words, ROUNDS);
     if (Atomics.add(words, ARRIVED, 1) === this.#part.workers - 1) {

@@ -1,0 +1,67 @@
+// The licences of what is compiled into the WebAssembly modules, as they demand of whoever carries it: wasm/LICENSES.txt.
+//
+//   node scripts/licenses.mjs            writes it
+//   node scripts/licenses.mjs --check    fails if it is not that of Cargo.lock
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { attempt, ensureRust, root } from "./run.mjs";
+
+const OWN = "symplectic-adjoint";
+const file = join(root, "wasm/LICENSES.txt");
+
+/** The crates that end up in a module: those that others need at run time, and not what only runs as it is compiled. */
+function crates() {
+  const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"];
+  const { status, stdout, stderr } = attempt("cargo", args, { maxBuffer: 2 ** 28 });
+  if (status !== 0) throw new Error(stderr);
+  const { packages, resolve } = JSON.parse(stdout);
+  const packageOf = new Map(packages.map((one) => [one.id, one]));
+  const nodeOf = new Map(resolve.nodes.map((node) => [node.id, node]));
+  const runsAtCompileTime = ({ targets }) => targets.some(({ kind }) => kind.includes("proc-macro"));
+  const found = new Set(packages.filter(({ name }) => name === OWN).map(({ id }) => id));
+  // A set goes on to what is added on the way.
+  for (const id of found) {
+    for (const { pkg, dep_kinds } of nodeOf.get(id).deps) {
+      const needed = dep_kinds.some(({ kind }) => kind === null);
+      if (needed && !runsAtCompileTime(packageOf.get(pkg))) found.add(pkg);
+    }
+  }
+  return [...found].map((id) => packageOf.get(id)).filter(({ name }) => name !== OWN);
+}
+
+/** What a crate says of its licence, and the files that it has of it; of several to choose from, that of MIT. */
+function licenceOf({ name, version, license, authors, repository, manifest_path }) {
+  const folder = dirname(manifest_path);
+  const all = readdirSync(folder).filter((entry) => /^(licen[sc]e|copying|copyright|unlicense)/i.test(entry));
+  const others = all.some((entry) => /mit/i.test(entry)) ? /apache|unlicense|zlib/i : /^$/;
+  const files = all.filter((entry) => !others.test(entry));
+  const texts = files.sort().map((entry) => readFileSync(join(folder, entry), "utf8").trim());
+  if (texts.length === 0) texts.push([...authors, repository].filter(Boolean).join("\n"));
+  return { title: `${name} ${version}: ${license}`, text: texts.join("\n\n") };
+}
+
+// Whichever version of it a build has, the notice is the same.
+const standardLibrary = {
+  title: "The standard library of Rust: MIT OR Apache-2.0",
+  text: "Copyright (c) The Rust Project Contributors\nhttps://github.com/rust-lang/rust",
+};
+
+function contents() {
+  const all = crates().map(licenceOf);
+  all.sort((a, b) => (a.title < b.title ? -1 : 1));
+  const intro =
+    "The modules simd.wasm and relaxed.wasm, and the scripts that have them inside, contain these crates. Where a crate has\n" +
+    "several licences to choose from, it is used under that of MIT.";
+  return [intro, ...[...all, standardLibrary].map(({ title, text }) => `${title}\n\n${text}`)].join(
+    `\n\n${"-".repeat(80)}\n\n`,
+  );
+}
+
+ensureRust();
+const text = `${contents().replaceAll("\r\n", "\n")}\n`;
+if (!process.argv.includes("--check")) {
+  writeFileSync(file, text);
+} else if (readFileSync(file, "utf8") !== text) {
+  console.error("wasm/LICENSES.txt is not that of Cargo.lock: run `node scripts/licenses.mjs` and commit it.");
+  process.exit(1);
+}

@@ -1,0 +1,13 @@
+// What is handed out read-only, as its types say: assigning to it throws, and changes nothing.
+
+/** A record with all that it consists of, but for the numbers in typed arrays, which are their owner's. */
+export function frozen<T>(record: T): T {
+  if (record === null || typeof record !== "object" || ArrayBuffer.isView(record)) return record;
+  for (const part of Object.values(record)) frozen(part);
+  return Object.freeze(record);
+}
+
+/** Properties of an object that is not to be frozen as a whole. */
+export function fix<T extends object>(object: T, names: readonly (keyof T)[]): void {
+  for (const name of names) Object.defineProperty(object, name, { writable: false, configurable: false });
+}
