@@ -84,13 +84,16 @@ test("both builds come out whole, by the runtime's own decoder or the package's"
 
 // As Chrome before 115 refuses what is larger than 4 KB on the main thread, and a fault in the glue.
 const refusing = `
-  for (const name of ["Module", "Instance"]) {
-    WebAssembly[name] = class extends WebAssembly[name] {
-      constructor() {
-        throw new RangeError("WebAssembly." + name + " is disallowed on the main thread, if the buffer size is larger than 4KB.");
-      }
-    };
-  }
+  const small = new WeakSet();
+  const refuse = (name) => {
+    throw new RangeError("WebAssembly." + name + " is disallowed on the main thread, if the buffer size is larger than 4KB.");
+  };
+  WebAssembly.Module = class extends WebAssembly.Module {
+    constructor(bytes) { super(bytes.byteLength > 4096 ? refuse("Module") : bytes); small.add(this); }
+  };
+  WebAssembly.Instance = class extends WebAssembly.Instance {
+    constructor(module, imports) { super(small.has(module) ? module : refuse("Instance"), imports); }
+  };
   const trap = (api) => {
     const { subarray } = Float32Array.prototype;
     Float32Array.prototype.subarray = () => { throw new WebAssembly.RuntimeError("unreachable"); };
