@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { rspack } from "@rspack/core";
+import { build as esbuild } from "esbuild";
 import webpack from "webpack";
 
 const [project] = process.argv.slice(2);
@@ -37,6 +38,15 @@ for (const name of Object.keys(bundlers)) {
   if (!/^8 golden gradients, \w+, pool right$/.test(said)) process.exitCode = 1;
   await bundle(name, "web", { main: "./main.js" });
 }
+
+// What is imported and not used is left out, builds and all.
+const contents = `import { bridge } from "symplectic-adjoint/tfjs";
+  import { cosineDecay } from "symplectic-adjoint/slim";
+  console.log(cosineDecay(1, { steps: 2 })(1));`;
+const unused = await esbuild({ stdin: { contents, resolveDir: project }, bundle: true, write: false, format: "esm" });
+const { length } = unused.outputFiles[0].contents;
+console.log(`esbuild, without what is not used: ${length} bytes`);
+if (length > 60_000) process.exitCode = 1;
 
 const parcel = fileURLToPath(new URL("node_modules/.bin/parcel", import.meta.url));
 const args = ["build", "main.js", "parcel-slim.js", "--no-cache", "--dist-dir", "parcel", "--public-url", "/parcel/"];

@@ -1,11 +1,17 @@
 // The installed package in tests of its users: Jest and Vitest, each in the realms that they make for a test.
 import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { blocks } from "../examples.mjs";
 
 const [project] = process.argv.slice(2);
 const folder = join(project, "runners");
 const tool = (path) => fileURLToPath(new URL(`node_modules/${path}`, import.meta.url));
+
+// As docs/getting-started.md shows it.
+const setup = join(folder, "setup.cjs");
+writeFileSync(setup, blocks.find(({ language }) => language === "js jest-setup").code);
 
 const jest = (environment, file, ...more) => [
   ...["--experimental-vm-modules", "--no-warnings", tool("jest/bin/jest.js"), "--rootDir", folder, "--transform", "{}"],
@@ -15,7 +21,7 @@ const vitest = (...more) => [tool("vitest/vitest.mjs"), "run", "--globals", "--r
 
 const RUNS = {
   Jest: jest("node", "api.test.mjs"),
-  "Jest, jsdom": jest("jsdom", "api.test.mjs", "--setupFiles", join(folder, "setup.cjs")),
+  "Jest, jsdom": jest("jsdom", "api.test.mjs", "--setupFiles", setup),
   "Jest, jsdom as it comes": jest("jsdom", "bare.test.mjs"),
   "Vitest, jsdom": vitest("--environment", "jsdom"),
   "Vitest, vmThreads": vitest("--pool", "vmThreads"),
