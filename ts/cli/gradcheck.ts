@@ -1,8 +1,8 @@
 // symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
 import { type Batch, type GradientMethod, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
-import type { Source } from "./input.js";
 import { completed, delayed, fieldOf, layoutOf, networkOf, trajectoryOf } from "./equation.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 import { readModel } from "./model.js";
 import { beginOf, type Format, readTable, type Series } from "./table.js";
 

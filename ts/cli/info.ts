@@ -1,7 +1,7 @@
 // symplectic-adjoint info: what a model file holds.
 import { load, loadTensors } from "../index.js";
-import type { Source } from "./input.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 
 export function info({ name: model, bytes }: Source) {
   const file = loadTensors(bytes);

@@ -17,10 +17,10 @@ import {
   times,
 } from "./arguments.js";
 import { bench } from "./bench.js";
-import { readSource, readSources } from "./input.js";
 import { Failure, failureOf } from "./failure.js";
 import { gradcheck } from "./gradcheck.js";
 import { info } from "./info.js";
+import { readSource, readSources } from "./input.js";
 import type { Settings } from "./model.js";
 import { checkOutput, writeWhole } from "./output.js";
 import { predict } from "./predict.js";

@@ -1,8 +1,8 @@
 // Model files of the command: a network with the table that it has learned, its units, and how it was trained.
 import { type Activation, type Best, type Field, load, type Method, type Optimizer, save } from "../index.js";
-import type { Source } from "./input.js";
 import { layoutOf } from "./equation.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 import type { Format } from "./table.js";
 import { CLOCKS, type Clock } from "./time.js";
 import type { Units } from "./units.js";

@@ -1,7 +1,7 @@
 // Tables of observations: CSV files, with the place of whatever is wrong in them.
 import { CsvError, type Options, parse } from "csv-parse/sync";
-import type { Source } from "./input.js";
 import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import { type Clock, readTime, TIMES } from "./time.js";
 

@@ -14,7 +14,6 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
-import { readSource, type Source } from "./input.js";
 import {
   completed,
   completedAll,
@@ -26,6 +25,7 @@ import {
   trajectoryOf,
 } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
+import { readSource, type Source } from "./input.js";
 import { type Description, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
