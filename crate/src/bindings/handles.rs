@@ -5,6 +5,7 @@
 
 use ndarray::ArrayView2;
 
+use super::constants::{NOISES, TRACES};
 use super::options::{self, Entries};
 use crate::control::AllReduce;
 use crate::error::{Error, Result};
@@ -524,6 +525,7 @@ impl<T: Erased> AnyOptimizer for Optimizer<T> {
 
 /// How noise is drawn, by name.
 pub fn trace(trace: &str, noise: &str) -> Trace {
-    let noise = if noise == "gaussian" { Noise::Gaussian } else { Noise::Rademacher };
-    if trace == "exact" { Trace::Exact } else { Trace::Hutchinson(noise) }
+    let named = NOISES.into_iter().find(|(name, _)| *name == noise);
+    let noise = named.map_or(Noise::Rademacher, |(_, noise)| noise);
+    if trace == TRACES[0] { Trace::Exact } else { Trace::Hutchinson(noise) }
 }

@@ -1,5 +1,6 @@
 //! Options by the names of the public API, as one object. A name that is not known is an error here too.
 
+use super::constants::{DEFAULT_GRADIENT, DEFAULT_METHOD};
 use crate::control::Controller;
 use crate::error::{Error, Result};
 use crate::gradient::{DEFAULT_BUDGET, GradientMethod};
@@ -22,6 +23,15 @@ pub type Entries = Vec<(String, Value)>;
 /// The gradients by name.
 pub const GRADIENTS: [&str; 6] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
 
+/// Choices by name.
+pub const OUTPUTS: [(&str, Output); 2] = [("land", Output::Land), ("interpolate", Output::Interpolate)];
+pub const CONTROLLERS: [(&str, Controller); 2] =
+    [("standard", Controller::Standard), ("torchdiffeq", Controller::Torchdiffeq)];
+pub const SUMMATIONS: [(&str, Summation); 3] =
+    [("compensated", Summation::Compensated), ("gradient", Summation::Gradient), ("plain", Summation::Plain)];
+/// Whether the continuous adjoint leaves the error of the parameters' gradient out.
+pub const NORMS: [(&str, bool); 2] = [("full", false), ("seminorm", true)];
+
 /// In float32 the default relative tolerance, in units of ε: what is left of the precision after some hundred steps.
 const DEFAULT_RTOL: f64 = 100.0;
 
@@ -37,13 +47,13 @@ pub fn read<T: Real>(entries: Entries) -> Result<(Options, GradientMethod)> {
             _ => solve.push((name, value)),
         }
     }
-    let mut options = Options::new(Method::named("dopri5").expect("a known method"));
+    let mut options = Options::new(Method::named(DEFAULT_METHOD).expect("a known method"));
     if T::DTYPE == "float32" {
         options.rtol = DEFAULT_RTOL * T::epsilon().wide();
     }
     set_all(&mut options, solve)?;
     let budget = budget.map_or(Ok(DEFAULT_BUDGET), |value| Ok(number("memoryBudget", &value)? as usize))?;
-    let gradient = match gradient.as_ref().map_or(Ok("auto"), |value| text("gradient", value))? {
+    let gradient = match gradient.as_ref().map_or(Ok(DEFAULT_GRADIENT), |value| text("gradient", value))? {
         "auto" => GradientMethod::Auto { budget },
         "symplectic" => GradientMethod::Symplectic,
         "backprop" => GradientMethod::Backprop,
@@ -93,23 +103,10 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "maxFactor" => options.max_factor = number("maxFactor", value)?,
         "steps" => options.steps = Steps::PerInterval(number("steps", value)? as usize),
         "stepSize" => options.steps = Steps::AtMost(number("stepSize", value)?),
-        "output" => {
-            options.output =
-                Some(choice("output", value, &[("land", Output::Land), ("interpolate", Output::Interpolate)])?);
-        }
-        "controller" => {
-            let choices = [("standard", Controller::Standard), ("torchdiffeq", Controller::Torchdiffeq)];
-            options.controller = choice("controller", value, &choices)?;
-        }
-        "summation" => {
-            let choices = [
-                ("compensated", Summation::Compensated),
-                ("gradient", Summation::Gradient),
-                ("plain", Summation::Plain),
-            ];
-            options.summation = choice("summation", value, &choices)?;
-        }
-        "norm" => options.seminorm = choice("norm", value, &[("full", false), ("seminorm", true)])?,
+        "output" => options.output = Some(choice("output", value, &OUTPUTS)?),
+        "controller" => options.controller = choice("controller", value, &CONTROLLERS)?,
+        "summation" => options.summation = choice("summation", value, &SUMMATIONS)?,
+        "norm" => options.seminorm = choice("norm", value, &NORMS)?,
         "timeGradients" => match value {
             Value::Flag(flag) => options.time_gradients = *flag,
             _ => return Err(Error::option("timeGradients", "true or false", "something else")),

@@ -140,6 +140,12 @@ fn gradient_stats_object(stats: &GradientStats) -> JsValue {
     object.into()
 }
 
+/// Names, defaults and widths, as a JSON object.
+#[wasm_bindgen]
+pub fn constants() -> String {
+    super::constants::constants().to_string()
+}
+
 /// Bytes in all buffers of all solves and fields that are alive.
 #[wasm_bindgen(js_name = liveBytes)]
 pub fn live() -> f64 {

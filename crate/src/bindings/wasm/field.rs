@@ -5,6 +5,7 @@ use wasm_bindgen::prelude::*;
 
 use super::results::{FieldPull, NumbersHandle, Recorded, Solved};
 use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, shared, thrown};
+use crate::bindings::constants::STRUCTURES;
 use crate::bindings::handles::{self, AnyField, Dtype, Start};
 use crate::error::Error;
 use crate::field::hamiltonian::{Energy, Structure};
@@ -67,11 +68,10 @@ impl Field {
         points: usize,
         spacing: f64,
     ) -> JsResult<Field> {
-        let structure = match structure {
-            "canonical" => Structure::Canonical,
-            "dx" => Structure::Dx,
-            "laplacian" => Structure::Laplacian,
-            _ => Structure::Matrix(handles::copied::<f64>(&JsSource(matrix)).map_err(thrown)?.to_vec()),
+        let named = STRUCTURES.into_iter().find(|(name, _)| *name == structure);
+        let structure = match named {
+            Some((_, structure)) => structure,
+            None => Structure::Matrix(handles::copied::<f64>(&JsSource(matrix)).map_err(thrown)?.to_vec()),
         };
         let energy = if points > 0 { Energy::Density { points } } else { Energy::Whole };
         let field = network.field.hamiltonian(energy, structure, spacing).map_err(thrown)?;

@@ -1,0 +1,101 @@
+//! What a binding needs to know of the crate, as JSON: names, defaults and widths, each written down once.
+
+use serde_json::{Value, json};
+
+use super::options::{CONTROLLERS, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
+use crate::field::cnf::Noise;
+use crate::field::hamiltonian::Structure;
+use crate::gradient::DEFAULT_BUDGET;
+use crate::kernel::real::Real;
+use crate::network::{Activation, Time};
+use crate::tableau::METHODS;
+
+/// Unless an option says otherwise.
+pub const DEFAULT_METHOD: &str = "dopri5";
+pub const DEFAULT_GRADIENT: &str = "auto";
+
+/// How a flow takes the trace of its Jacobian; `hutchinson` takes noise.
+pub const TRACES: [&str; 2] = ["exact", "hutchinson"];
+pub const NOISES: [(&str, Noise); 2] = [("rademacher", Noise::Rademacher), ("gaussian", Noise::Gaussian)];
+
+/// The named matrices of a system with an energy.
+pub const STRUCTURES: [(&str, Structure); 3] =
+    [("canonical", Structure::Canonical), ("dx", Structure::Dx), ("laplacian", Structure::Laplacian)];
+
+fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
+    table.iter().map(|(name, _)| *name).collect()
+}
+
+/// All constants as one JSON object, by the names that JavaScript gives them.
+pub fn constants() -> Value {
+    let methods = |adaptive| -> Vec<&str> {
+        METHODS.iter().filter(|method| method.adaptive() == adaptive).map(|method| method.name).collect()
+    };
+    json!({
+        "DTYPES": [f32::DTYPE, f64::DTYPE],
+        "LANES": { f32::DTYPE: f32::LANES, f64::DTYPE: f64::LANES },
+        "METHODS": METHODS.map(|method| method.name),
+        "FIXED_METHODS": methods(false),
+        "ADAPTIVE_METHODS": methods(true),
+        "DEFAULT_METHOD": DEFAULT_METHOD,
+        "GRADIENTS": GRADIENTS,
+        "DEFAULT_GRADIENT": DEFAULT_GRADIENT,
+        "DEFAULT_BUDGET": DEFAULT_BUDGET,
+        "OUTPUTS": names(&OUTPUTS),
+        "CONTROLLERS": names(&CONTROLLERS),
+        "SUMMATIONS": names(&SUMMATIONS),
+        "NORMS": names(&NORMS),
+        "ACTIVATIONS": Activation::ALL.map(Activation::name),
+        "TIMES": Time::ALL.map(Time::name),
+        "TRACES": TRACES,
+        "NOISES": names(&NOISES),
+        "STRUCTURES": names(&STRUCTURES),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::options::{self, Value as Option};
+    use crate::stepper::Method;
+
+    /// The texts of a list.
+    fn texts(value: &Value) -> Vec<&str> {
+        value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn every_name_is_one_that_options_take() {
+        let constants = constants();
+        let lists = [
+            ("method", "METHODS"),
+            ("gradient", "GRADIENTS"),
+            ("output", "OUTPUTS"),
+            ("controller", "CONTROLLERS"),
+            ("summation", "SUMMATIONS"),
+            ("norm", "NORMS"),
+        ];
+        for (option, list) in lists {
+            for name in texts(&constants[list]) {
+                options::read::<f64>(vec![(option.into(), Option::Text(name.into()))]).unwrap();
+            }
+        }
+        assert!(texts(&constants["ACTIVATIONS"]).into_iter().all(|name| Activation::named(name).is_some()));
+        assert!(texts(&constants["TIMES"]).into_iter().all(|name| Time::named(name).is_some()));
+    }
+
+    #[test]
+    fn methods_are_fixed_or_adaptive() {
+        let constants = constants();
+        let [fixed, adaptive] = ["FIXED_METHODS", "ADAPTIVE_METHODS"].map(|list| texts(&constants[list]));
+        assert!(fixed.iter().all(|name| !Method::named(name).unwrap().adaptive()));
+        assert!(adaptive.iter().all(|name| Method::named(name).unwrap().adaptive()));
+        assert_eq!([fixed, adaptive].concat(), texts(&constants["METHODS"]));
+        assert!(texts(&constants["METHODS"]).contains(&DEFAULT_METHOD));
+    }
+
+    #[test]
+    fn a_panel_is_64_bytes_wide() {
+        assert_eq!(constants()["LANES"], json!({ "float32": 16, "float64": 8 }));
+    }
+}
