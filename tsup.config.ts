@@ -5,7 +5,7 @@ import { defineConfig, type Options } from "tsup";
 
 // What runs in the workers of a pool: one script, in which no import is left.
 const worker = buildSync({
-  entryPoints: ["ts/worker.ts"],
+  entryPoints: ["ts/parallel/worker.ts"],
   bundle: true,
   minify: true,
   write: false,

@@ -6,8 +6,8 @@ import { attempt, install, root } from "./run.mjs";
 /** Makes the package ready to import from dist/. */
 export function buildPackage({ quiet = false } = {}) {
   const built = join(root, "dist/index.d.ts");
-  const sources = ["ts", "ts/cli", "wasm"].flatMap((folder) =>
-    readdirSync(join(root, folder)).map((file) => join(folder, file)),
+  const sources = ["ts", "wasm"].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true }).map((file) => join(folder, file)),
   );
   const changed = (file) => statSync(join(root, file)).mtimeMs > statSync(built).mtimeMs;
   if (existsSync(built) && ![...sources, "tsup.config.ts", "package.json"].some(changed)) return;

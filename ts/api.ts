@@ -1,59 +1,53 @@
 // The public API, which both entries have.
 
-export { driven, type InputOptions } from "./driven.js";
-export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./errors.js";
-export {
-  type Activation,
-  type CustomOptions,
-  custom,
-  type Entry,
-  type Field,
-  type FieldVjp,
-  type Layer,
-  type MlpOptions,
-  mlp,
-} from "./fields.js";
-export { type LoadOptions, load, loadStateDict, type Model, type SaveOptions, save } from "./files.js";
-export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./flow.js";
-export {
-  type Gradient,
-  type GradientStats,
-  type LossAndCotangent,
-  meanSquaredError,
-  type Pullback,
-  type Retention,
-  type Vjp,
-  valueAndGrad,
-  vjp,
-} from "./gradient.js";
-export { type KernelPeakOptions, kernelPeak } from "./kernel-peak.js";
-export type { ArrayOf, Dtype } from "./memory.js";
+export type { ArrayOf, Dtype } from "./checks/arrays.js";
+export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./checks/errors.js";
+export { type MemoryUsage, memoryUsage } from "./engine/call.js";
+export { type InitOptions, init, type Simd, simd, type WasmSource } from "./engine/instance.js";
+export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
+export { type CnfField, type CnfOptions, cnf } from "./fields/cnf.js";
+export { type CustomOptions, custom } from "./fields/custom.js";
+export { driven, type InputOptions } from "./fields/driven.js";
+export type { Entry, Field, FieldVjp, Layer } from "./fields/field.js";
+export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
+export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
+export { load, type Model, type SaveOptions, save } from "./files/model.js";
+export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
+export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
+export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./parallel/pool.js";
+export { valueAndGrad, vjp } from "./solve/gradient.js";
+export { odeint } from "./solve/odeint.js";
+export type {
+  AdjointOptions,
+  GradientMethod,
+  GradientOptions,
+  Method,
+  OdeintOptions,
+  SolveOptions,
+  StepOptions,
+} from "./solve/options.js";
+export type {
+  Bytes,
+  Gradient,
+  GradientStats,
+  LossAndCotangent,
+  Pullback,
+  Retention,
+  Solution,
+  SolveStats,
+  Vjp,
+} from "./solve/results.js";
+export type { Batch, Loss } from "./train/batch.js";
+export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
+export { meanSquaredError } from "./train/losses.js";
 export {
   type Minibatches,
   type MinibatchOptions,
   type MinibatchState,
   minibatches,
   type Trajectory,
-} from "./minibatches.js";
-export {
-  type CnfField,
-  type CnfOptions,
-  cnf,
-  type HamiltonianField,
-  type HamiltonianOptions,
-  hamiltonian,
-} from "./models.js";
-export { type Bytes, type OdeintOptions, odeint, type Solution, type SolveStats } from "./odeint.js";
-export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./optimizer.js";
-export type {
-  AdjointOptions,
-  GradientMethod,
-  GradientOptions,
-  Method,
-  SolveOptions,
-  StepOptions,
-} from "./options.js";
-export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./pool.js";
+} from "./train/minibatches.js";
+export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./train/optimizer.js";
 export {
   type CosineDecayOptions,
   cosineDecay,
@@ -61,17 +55,6 @@ export {
   exponentialDecay,
   type Schedule,
   warmUp,
-} from "./schedules.js";
-export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
-export {
-  type Batch,
-  type Best,
-  type FitOptions,
-  fit,
-  type History,
-  type TrainOptions,
-  type TrainStep,
-  train,
-  type Validation,
-} from "./train.js";
-export { type InitOptions, init, type MemoryUsage, memoryUsage, type Simd, simd, type WasmSource } from "./wasm.js";
+} from "./train/schedules.js";
+export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
+export type { Best, Validation } from "./train/validation.js";

@@ -4,10 +4,10 @@
  *
  * @module symplectic-adjoint
  */
-// With both WebAssembly builds and the worker inside: nothing to await, fetch or configure.
-import { unpack } from "./builds.js";
-import { carryWorker } from "./threads.js";
-import { embed } from "./wasm.js";
+
+import { unpack } from "./engine/builds.js";
+import { embed } from "./engine/instance.js";
+import { carryWorker } from "./parallel/threads.js";
 
 // The source of worker.ts, put in when the package is built.
 declare const WORKER_SOURCE: string;

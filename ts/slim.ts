@@ -1,5 +1,5 @@
 // The public API with nothing inside: call init({ module }) first; a pool's workers are loaded from the file beside this one.
-import { carryWorker } from "./threads.js";
+import { carryWorker } from "./parallel/threads.js";
 
 // Bundlers that see to files know this form, and put the worker beside what they make.
 carryWorker(() => new URL("./worker.js", import.meta.url));

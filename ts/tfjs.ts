@@ -3,12 +3,14 @@
  *
  * @module symplectic-adjoint/tfjs
  */
-import { describe, refused } from "./errors.js";
-import { type Field, type MlpOptions, mlp } from "./fields.js";
-import { vjp } from "./gradient.js";
 import "./index.js";
-import { odeint } from "./odeint.js";
-import { checkNames, type GradientOptions } from "./options.js";
+import { refused } from "./checks/errors.js";
+import { anything, argument, array, options as readOptions, required, withMethod } from "./checks/rules.js";
+import { type Field, wasmField } from "./fields/field.js";
+import { type MlpOptions, mlp } from "./fields/mlp.js";
+import { vjp } from "./solve/gradient.js";
+import { odeint } from "./solve/odeint.js";
+import type { GradientOptions } from "./solve/options.js";
 
 /** What is used of a tensor. */
 interface TensorLike {
@@ -90,6 +92,12 @@ const OWN = [...NETWORK, "times", "solver", "returnSequences"] as const;
 /** What a layer of TensorFlow.js takes itself. */
 const LAYER = ["name", "trainable", "inputShape", "batchInputShape", "batchSize", "dtype", "inputDType", "weights"];
 
+const tensorRule = required({
+  ...withMethod<TensorLike>("a tensor of float32", "dataSync"),
+  code: "DTYPE",
+});
+const layerRules = Object.fromEntries([...OWN, ...LAYER].map((name) => [name, anything<unknown>()]));
+
 function pick<K extends string>(options: object, names: readonly K[]): Record<K, unknown> {
   const given = names.filter((name) => (options as Record<string, unknown>)[name] !== undefined);
   return Object.fromEntries(given.map((name) => [name, (options as Record<string, unknown>)[name]])) as never;
@@ -97,18 +105,13 @@ function pick<K extends string>(options: object, names: readonly K[]): Record<K,
 
 /** Joins the package to TensorFlow.js: `const { odeint, neuralODE } = bridge(tf)`. */
 export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
-  if (tf === null || typeof tf !== "object" || typeof tf.customGrad !== "function") {
-    throw refused("OPTION", "tf", "TensorFlow.js, as import * as tf gives it", describe(tf));
-  }
+  argument("tf", tf, required(withMethod<TF>("TensorFlow.js, as import * as tf gives it", "customGrad")));
 
-  function numbersOf(argument: string, tensor: TensorLike, ranks: readonly number[]): Float32Array {
-    const is = tensor !== null && typeof tensor === "object" && typeof tensor.dataSync === "function";
-    if (!is || tensor.dtype !== "float32") {
-      const given = is ? `one of ${tensor.dtype}` : describe(tensor);
-      throw refused("DTYPE", argument, "a tensor of float32", given);
-    }
+  function numbersOf(name: string, tensor: TensorLike, ranks: readonly number[]): Float32Array {
+    argument(name, tensor, tensorRule);
+    if (tensor.dtype !== "float32") throw refused("DTYPE", name, tensorRule.expected, `one of ${tensor.dtype}`);
     if (!ranks.includes(tensor.shape.length)) {
-      throw refused("SHAPE", argument, `a tensor of rank ${ranks.join(" or ")}`, `shape [${tensor.shape}]`);
+      throw refused("SHAPE", name, `a tensor of rank ${ranks.join(" or ")}`, `shape [${tensor.shape}]`);
     }
     return tensor.dataSync() as Float32Array;
   }
@@ -120,10 +123,10 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
     times: readonly number[],
     options: GradientOptions = {},
   ): TensorLike {
-    if (field?.dtype !== "float32") throw refused("DTYPE", "field", "a field of float32", describe(field?.dtype));
-    const width = y0?.shape?.at(-1);
+    const { dtype } = wasmField(field);
+    if (dtype !== "float32") throw refused("DTYPE", "field", "a field of float32", `one of ${dtype}`);
     const start = numbersOf("y0", y0, [1, 2]);
-    if (width !== field.stateSize) {
+    if (y0.shape.at(-1) !== field.stateSize) {
       throw refused("SHAPE", "y0", `[batch, ${field.stateSize}]`, `shape [${y0.shape}]`);
     }
     const theta = numbersOf("parameters", parameters, [1]);
@@ -157,12 +160,12 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
       #parameters: { read(): TensorLike } | undefined;
 
       constructor(options: NeuralOdeOptions) {
-        checkNames(options, [...OWN, ...LAYER]);
+        readOptions(options, layerRules);
         super(pick(options, LAYER));
         this.#options = options;
         // Refuses here what is wrong of the network.
         mlp(pick(options, NETWORK) as MlpOptions<"float32">).dispose();
-        if (!Array.isArray(options.times)) throw refused("OPTION", "times", "an array of numbers", options.times);
+        argument("times", options.times, required(array<number>("an array of numbers")));
       }
 
       /** Called with what `getConfig` gave, and something of the loader's. */

@@ -31,7 +31,7 @@ test.concurrent.for(others)("$name runs", async (example) => {
 });
 
 test("every error code has its example", () => {
-  const source = readFileSync(new URL("../../ts/errors.ts", import.meta.url), "utf8");
+  const source = readFileSync(new URL("../../ts/checks/errors.ts", import.meta.url), "utf8");
   const [union = ""] = source.match(/export type ErrorCode =[\s\S]*?;\n/) ?? [];
   const codes = [...union.matchAll(/\| "(\w+)"/g)].map(([, code]) => code);
   expect(codes.length).toBeGreaterThan(10);

@@ -1,7 +1,6 @@
 // Whether a training has learned anything, and what helps where it has not.
 import type { Batch } from "../index.js";
-import type { Layout } from "./equation.js";
-import type { Settings } from "./model.js";
+import type { Layout, Settings } from "./model.js";
 
 /** The mean squared error of the mean of what is held out, with the share of its numbers among all that count. */
 export interface Mean {

@@ -9,26 +9,9 @@ import {
   mlp,
   type Optimizer,
 } from "../index.js";
-import type { Description, Settings } from "./model.js";
+import { type Description, type Layout, layoutOf, type Settings } from "./model.js";
 import type { Series } from "./table.js";
 import { learned, type Units } from "./units.js";
-
-/**
- * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
- * before; dimensions that are zero where a trajectory begins.
- */
-export interface Layout {
-  readonly clocks: number;
-  readonly observed: number;
-  readonly extra: number;
-  readonly size: number;
-}
-
-export function layoutOf({ delays, extra, withTime, period }: Settings, columns: number): Layout {
-  const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
-  const observed = columns * (1 + delays);
-  return { clocks, observed, extra, size: clocks + observed + extra };
-}
 
 /** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
 export function delayed(series: Series, delays: number, lag: number): Series {

@@ -1,9 +1,9 @@
 // symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
 import { type Batch, type GradientMethod, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
-import { completed, delayed, fieldOf, layoutOf, networkOf, trajectoryOf } from "./equation.js";
+import { completed, delayed, fieldOf, networkOf, trajectoryOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { readModel } from "./model.js";
+import { layoutOf, readModel } from "./model.js";
 import { beginOf, type Format, readTable, type Series } from "./table.js";
 
 export interface GradcheckRequest {

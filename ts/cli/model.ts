@@ -1,6 +1,5 @@
 // Model files of the command: a network with the table that it has learned, its units, and how it was trained.
 import { type Activation, type Best, type Field, load, type Method, type Optimizer, save } from "../index.js";
-import { layoutOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import type { Format } from "./table.js";
@@ -62,6 +61,23 @@ export interface ModelFile {
 
 const KEY = "symplectic-adjoint.training";
 const BEST = "best.parameters";
+
+/**
+ * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
+ * before; dimensions that are zero where a trajectory begins.
+ */
+export interface Layout {
+  readonly clocks: number;
+  readonly observed: number;
+  readonly extra: number;
+  readonly size: number;
+}
+
+export function layoutOf({ delays, extra, withTime, period }: Settings, columns: number): Layout {
+  const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
+  const observed = columns * (1 + delays);
+  return { clocks, observed, extra, size: clocks + observed + extra };
+}
 
 /** The bytes of a model, and of a training that is not finished what it goes on from. */
 export function modelBytes(

@@ -1,10 +1,10 @@
 // symplectic-adjoint predict: solutions of a trained model, from the first rows of a table or from a state given.
 import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
-import { delayed, fieldOf, layoutOf, stateOf } from "./equation.js";
+import { delayed, fieldOf, stateOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { type Description, readModel } from "./model.js";
+import { type Description, layoutOf, readModel } from "./model.js";
 import { csvOf, type Format, listOf, readTable, type Series } from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits } from "./units.js";

@@ -14,19 +14,10 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
-import {
-  completed,
-  completedAll,
-  delayed,
-  fieldOf,
-  layoutOf,
-  networkOf,
-  optimizerOf,
-  trajectoryOf,
-} from "./equation.js";
+import { completed, completedAll, delayed, fieldOf, networkOf, optimizerOf, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
 import { readSource, type Source } from "./input.js";
-import { type Description, modelBytes, readModel, type Settings } from "./model.js";
+import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { beginOf, type Format, listOf, readTable, type Series, type Table } from "./table.js";

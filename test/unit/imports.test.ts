@@ -1,0 +1,64 @@
+// Imports in ts/ point one way: down this list of folders and entries, and never in a circle. Imports of types count as well.
+import { readdirSync, readFileSync } from "node:fs";
+import { posix } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const ORDER = [
+  ["cli"],
+  ["tfjs.ts"],
+  ["index.ts", "slim.ts"],
+  ["api.ts"],
+  ["files"],
+  ["train"],
+  ["parallel"],
+  ["solve"],
+  ["fields"],
+  ["engine"],
+  ["checks"],
+];
+
+const root = fileURLToPath(new URL("../../ts/", import.meta.url));
+const files = (readdirSync(root, { recursive: true }) as string[])
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts"));
+
+/** The files within ts/ that a file imports or exports from. */
+function importsOf(file: string): string[] {
+  const text = readFileSync(root + file, "utf8");
+  const specifiers = [...text.matchAll(/^(?:import|export|\}) ?[^;]*?["'](\.[^"']+)["'];/gm)].map(
+    (match) => match[1] as string,
+  );
+  const paths = specifiers.map((specifier) => posix.join(posix.dirname(file), specifier).replace(/\.js$/, ".ts"));
+  return paths.filter((path) => files.includes(path));
+}
+
+const imports = new Map(files.map((file) => [file, importsOf(file)]));
+const placeOf = (file: string) => ORDER.findIndex((names) => names.includes(file.split("/")[0] as string));
+
+test("imports point down the list of folders", () => {
+  expect(files.filter((file) => placeOf(file) < 0)).toEqual([]);
+  const upward = [...imports].flatMap(([file, targets]) =>
+    targets.filter((target) => placeOf(target) < placeOf(file)).map((target) => `${file} imports ${target}`),
+  );
+  expect(upward).toEqual([]);
+});
+
+test("no file imports itself by way of others", () => {
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const visit = (file: string, path: string[]) => {
+    if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file].join(" → "));
+    if (path.includes(file) || done.has(file)) return;
+    for (const target of imports.get(file) ?? []) visit(target, [...path, file]);
+    done.add(file);
+  };
+  for (const file of files) visit(file, []);
+  expect(circles).toEqual([]);
+});
+
+test("every file of the package is reached from an entry", () => {
+  const reached = new Set<string>(["parallel/worker.ts", "cli/main.ts", "tfjs.ts", "index.ts", "slim.ts"]);
+  for (const file of reached) for (const target of imports.get(file) ?? []) reached.add(target);
+  expect(files.filter((file) => !reached.has(file))).toEqual([]);
+});

@@ -1,0 +1,57 @@
+/**
+ * What options are called in other libraries, in small letters without underscores, and what they are called here: the first of
+ * the names that a function takes is the one that is meant. Names that differ in spelling alone, such as `max_step`, need none.
+ */
+export const ALIASES: Readonly<Record<string, readonly string[]>> = {
+  // torchdiffeq
+  solver: ["method"],
+  maxnumsteps: ["maxSteps"],
+  ifactor: ["maxFactor"],
+  dfactor: ["minFactor"],
+  adjointoptions: ["adjoint"],
+  adjointmethod: ["adjoint"],
+  adjointrtol: ["adjoint"],
+  adjointatol: ["adjoint"],
+  // diffrax
+  dt0: ["firstStep"],
+  dtmin: ["minStep"],
+  dtmax: ["maxStep"],
+  factormin: ["minFactor"],
+  factormax: ["maxFactor"],
+  stepsizecontroller: ["controller"],
+  // SciML
+  alg: ["method"],
+  reltol: ["rtol"],
+  abstol: ["atol"],
+  dt: ["stepSize"],
+  maxiters: ["maxSteps"],
+  gamma: ["safety"],
+  qmin: ["minFactor"],
+  qmax: ["maxFactor"],
+  sensealg: ["gradient"],
+  // PyTorch and optax
+  lr: ["learningRate"],
+  eps: ["epsilon"],
+  b1: ["beta1"],
+  b2: ["beta2"],
+  betas: ["beta1"],
+  maxnorm: ["clipNorm"],
+  clipgradnorm: ["clipNorm"],
+  scheduler: ["schedule"],
+  lrscheduler: ["schedule"],
+  batchsize: ["batch"],
+  decayrate: ["factor"],
+  transitionsteps: ["steps"],
+  decaysteps: ["steps"],
+  tmax: ["steps"],
+  endvalue: ["least"],
+  etamin: ["least"],
+  epochs: ["steps"],
+  mindelta: ["leastGain"],
+  layersizes: ["widths"],
+  act: ["activation"],
+  nonlinearity: ["activation"],
+  usebias: ["bias"],
+  key: ["seed"],
+  randomstate: ["seed"],
+};

@@ -1,0 +1,147 @@
+// Typed arrays and lists of numbers, as arguments.
+import { DTYPES } from "../../wasm/constants.js";
+import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { oneOf } from "./rules.js";
+import { outside } from "./user-code.js";
+
+/** The number type of a field, and of all arrays that it takes and gives: `float32` or `float64`. */
+export type Dtype = (typeof DTYPES)[number];
+
+/** The typed array of a number type: a Float32Array or a Float64Array. */
+export type ArrayOf<D extends Dtype> = D extends "float32" ? Float32Array : Float64Array;
+
+export const constructors = { float32: Float32Array, float64: Float64Array } as const;
+
+export const dtypeRule = oneOf(DTYPES);
+
+// What an array really is, whatever its class, realm or own properties say.
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+const intrinsic = (key: PropertyKey) => Object.getOwnPropertyDescriptor(typedArray, key)?.get as () => unknown;
+const [tagOf, bufferOf, offsetOf, lengthOf] = [Symbol.toStringTag, "buffer", "byteOffset", "length"].map(intrinsic);
+
+/** Which typed array a value is, undefined for anything else. */
+export function kindOf(value: unknown): string | undefined {
+  return tagOf?.call(value) as string | undefined;
+}
+
+/** The number type of a typed array; that of anything else, float32, is refused when it is read. */
+export function dtypeOf(value: unknown): Dtype {
+  return kindOf(value) === "Float64Array" ? "float64" : "float32";
+}
+
+/** A plain array over the same memory as a typed array of that class; anything else is refused. */
+function plain<A>(
+  argument: string,
+  value: unknown,
+  TypedArray: new (buffer: ArrayBuffer, offset: number, length: number) => A,
+  expected: string,
+): A {
+  if (kindOf(value) !== TypedArray.name) throw refused("DTYPE", argument, expected, describe(value));
+  const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
+  try {
+    return new TypedArray(buffer as ArrayBuffer, offset as number, length as number);
+  } catch {
+    throw refused("SHAPE", argument, expected, "one whose memory was transferred elsewhere");
+  }
+}
+
+/** A plain array over the same memory as any typed array of that number type. */
+export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D): ArrayOf<D> {
+  const TypedArray = constructors[dtype] as unknown as new (...of: [ArrayBuffer, number, number]) => ArrayOf<D>;
+  return plain(argument, value, TypedArray, `a ${TypedArray.name}, for a ${dtype} field`);
+}
+
+/** The same of bytes. */
+export function bytesOf(argument: string, value: unknown): Uint8Array<ArrayBuffer> {
+  return plain(argument, value, Uint8Array, "a Uint8Array");
+}
+
+/** Refuses a typed array of another length. */
+export function checkLength(argument: string, array: ArrayLike<number>, length: number, shape?: string): void {
+  if (array.length !== length) {
+    throw refused("SHAPE", argument, `${length} numbers${shape ? ` ${shape}` : ""}`, String(array.length));
+  }
+}
+
+/** The batch size of `[batch, state]` numbers. */
+export function batchOf(argument: string, array: ArrayLike<number>, stateSize: number): number {
+  const batch = array.length / stateSize;
+  if (!Number.isInteger(batch) || batch === 0) {
+    throw refused("SHAPE", argument, `[batch, ${stateSize}] numbers, a multiple of ${stateSize}`, String(array.length));
+  }
+  return batch;
+}
+
+/** An array of zeros. */
+export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
+  try {
+    return new constructors[dtype](length) as ArrayOf<D>;
+  } catch (cause) {
+    const bytes = length * constructors[dtype].BYTES_PER_ELEMENT;
+    const message = `${bytes} bytes could not be had for an array of ${length} numbers`;
+    throw new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes }, { cause });
+  }
+}
+
+/** More numbers would not fit into WebAssembly memory. */
+const MOST = 2 ** 29;
+/** So many numbers of a list that is no typed array are read before more room is made: its length may be a lie. */
+const FIRST = 2 ** 12;
+
+/** A plain copy of any array of numbers, each read once; `numberOf` refuses what is none. */
+export function copyOf(
+  argument: string,
+  values: unknown,
+  [code, expected]: readonly [ErrorCode, string],
+  numberOf: (element: unknown, index: number) => number,
+): Float64Array {
+  return outside(() => {
+    const isList = values !== null && typeof values === "object" && !isRevoked(values);
+    const list = values as ArrayLike<unknown>;
+    const length = isList ? list.length : Number.NaN;
+    if (!(Number.isInteger(length) && length >= 0 && length < MOST)) {
+      throw refused(code, argument, expected, describe(values));
+    }
+    let copy = zeros("float64", kindOf(values) === undefined ? Math.min(length, FIRST) : length);
+    for (let i = 0; i < length; i++) {
+      const number = numberOf(list[i], i);
+      if (i === copy.length) {
+        const more = zeros("float64", Math.min(length, 2 * i));
+        more.set(copy);
+        copy = more;
+      }
+      copy[i] = number;
+    }
+    return copy;
+  });
+}
+
+/** A plain copy of the times, for any array of numbers. */
+export function timesOf(times: ArrayLike<number>, argument = "times"): Float64Array {
+  return copyOf(argument, times, ["SHAPE", "an array of numbers"], (time, i) => {
+    if (typeof time !== "number") throw refused("OPTION", argument, `a number at index ${i}`, describe(time));
+    return time;
+  });
+}
+
+/** A plain copy of an array of finite numbers. */
+export function numbersOf(argument: string, values: unknown, code: ErrorCode = "OPTION"): Float64Array {
+  return copyOf(argument, values, [code, "an array of numbers"], (value, i) => {
+    if (Number.isFinite(value)) return value as number;
+    throw refused("NON_FINITE", argument, "finite numbers", `${describe(value)} at index ${i}`);
+  });
+}
+
+/** A plain copy of weights, and their sum, which is positive. */
+export function weightsOf(argument: string, values: unknown): { weights: Float64Array; sum: number } {
+  const weights = copyOf(argument, values, ["DTYPE", "an array of numbers"], (weight, i) => {
+    if (typeof weight === "number" && weight >= 0 && weight < Number.POSITIVE_INFINITY) return weight;
+    throw refused("OPTION", argument, "finite numbers, zero or more", `${describe(weight)} at index ${i}`);
+  });
+  let sum = 0;
+  for (const weight of weights) sum += weight;
+  if (!(sum > 0)) throw refused("OPTION", argument, "at least one positive weight", "none");
+  if (sum === Number.POSITIVE_INFINITY)
+    throw refused("OPTION", argument, "weights with a finite sum", "an infinite one");
+  return { weights, sum };
+}

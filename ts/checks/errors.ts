@@ -1,0 +1,143 @@
+import { fix } from "./frozen.js";
+
+/** What kind of error it is; stable, for programs. */
+export type ErrorCode =
+  /** An array has the wrong length or shape. */
+  | "SHAPE"
+  /** An array has the wrong number type. */
+  | "DTYPE"
+  /** An option is unknown or out of range. */
+  | "OPTION"
+  /** A number that must be finite is not: an input, or the vector field on the way. */
+  | "NON_FINITE"
+  /** `maxSteps` was reached. */
+  | "MAX_STEPS"
+  /** The step size fell below what the time can resolve. */
+  | "STEP_UNDERFLOW"
+  /** WebAssembly memory ran out. */
+  | "OUT_OF_MEMORY"
+  /** The object was disposed. */
+  | "DISPOSED"
+  /** A solve or a gradient was started inside a custom vector field. */
+  | "REENTRANT"
+  /** A custom vector field or a loss returned what it must not. */
+  | "CALLBACK"
+  /** A file is damaged, or not what was expected. */
+  | "FILE"
+  /** A worker of a pool could not be started, or has died. */
+  | "WORKER"
+  /** The runtime lacks what the package needs. */
+  | "UNSUPPORTED"
+  /** A fault of this package. */
+  | "INTERNAL";
+
+/** What a program may want to know of an error. */
+export interface ErrorDetails {
+  /** The name of the argument or option at fault. */
+  argument?: string;
+  /** What that argument must be. */
+  expected?: string;
+  /** What was given instead, in short. */
+  given?: string;
+  /** The time of the last accepted step, where a solve failed. */
+  t?: number;
+  /** The size of the step that failed, negative where time runs backward. */
+  h?: number;
+  /** The number of steps that a solve accepted before it failed. */
+  steps?: number;
+  /** How often a solve evaluated the field before it failed. */
+  evaluations?: number;
+  /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
+  bytes?: number;
+}
+
+/** The error of every function of this package; what a custom field or a loss throws comes through as it is. */
+export class SymplecticAdjointError extends Error implements ErrorDetails {
+  /** The name of the class, to tell it by where there are several copies of the package. */
+  override readonly name = "SymplecticAdjointError";
+  /** What kind of error it is. */
+  readonly code: ErrorCode;
+  /** The name of the argument or option at fault. */
+  declare readonly argument?: string;
+  /** What that argument must be. */
+  declare readonly expected?: string;
+  /** What was given instead, in short. */
+  declare readonly given?: string;
+  /** The time of the last accepted step, where a solve failed. */
+  declare readonly t?: number;
+  /** The size of the step that failed, negative where time runs backward. */
+  declare readonly h?: number;
+  /** The number of steps that a solve accepted before it failed. */
+  declare readonly steps?: number;
+  /** How often a solve evaluated the field before it failed. */
+  declare readonly evaluations?: number;
+  /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
+  declare readonly bytes?: number;
+  /** With the option `partial` of `odeint`: the solution up to where the solve failed, a `Solution` with `lastState`. */
+  declare partial?: {
+    /** The last good state, `[batch, state]`: that at the error's `t`. */
+    readonly lastState: Float32Array | Float64Array;
+    /** The states at the times that were reached. */
+    readonly y: Float32Array | Float64Array;
+    /** The shape of y; `times` counts the times that were reached. */
+    readonly shape: readonly [times: number, batch: number, state: number];
+    /** How the solve went, a `SolveStats`. */
+    readonly stats: object;
+  };
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    Object.assign(this, details);
+    fix(this, ["name", "code", ...(Object.keys(details) as (keyof ErrorDetails)[])]);
+  }
+}
+
+/** The error of an argument: names it, what was expected and what was given. */
+export function refused(code: ErrorCode, argument: string, expected: string, given: string): SymplecticAdjointError {
+  const message = `${argument}: expected ${expected}, given ${given}`;
+  return new SymplecticAdjointError(code, message, { argument, expected, given });
+}
+
+/** Whether a value is a proxy that was revoked: whatever is done with one throws, but for `typeof`. */
+export function isRevoked(value: unknown): boolean {
+  try {
+    // Looks through a proxy without calling its handler.
+    Array.isArray(value);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
+export function classOf(value: unknown): string {
+  return isRevoked(value) ? "Proxy" : Object.prototype.toString.call(value).slice(8, -1);
+}
+
+/** Whether it is an error of any realm. */
+export function isError(value: unknown): value is Error {
+  return ["Error", "DOMException"].includes(classOf(value));
+}
+
+/** What an error says, or whatever else was thrown. */
+export function textOf(thrown: unknown): string {
+  return isError(thrown) ? thrown.message : typeof thrown === "object" ? describe(thrown) : String(thrown);
+}
+
+/** A short text for any value. */
+export function describe(value: unknown): string {
+  if (typeof value === "string")
+    return value.length > 60 ? `a string of ${value.length} characters` : JSON.stringify(value);
+  if (typeof value === "bigint") return `the BigInt ${value}n`;
+  if (isRevoked(value)) return "a revoked proxy";
+  if (typeof value === "function") return "a function";
+  if (value === null || typeof value !== "object") return String(value);
+  try {
+    const kind = classOf(value);
+    const { length } = value as { length?: unknown };
+    return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
+  } catch {
+    return "an object that cannot be read";
+  }
+}

@@ -1,0 +1,133 @@
+// Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
+import { ALIASES } from "./aliases.js";
+import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { outside } from "./user-code.js";
+
+/** What a value must be; reading gives a `T`. */
+export interface Rule<T> {
+  /** In words, for the message. */
+  readonly expected: string;
+  readonly valid: (value: unknown) => boolean;
+  /** Of the error; `OPTION` unless it says otherwise. */
+  readonly code?: ErrorCode;
+  /** Whether undefined is an error. */
+  readonly required?: boolean;
+  /** What undefined becomes. */
+  readonly fallback?: T;
+}
+
+/** Rules by the names of options. */
+export type Rules = Readonly<Record<string, Rule<unknown>>>;
+
+/** What reading by rules gives. */
+export type Read<R extends Rules> = { -readonly [K in keyof R]: R[K] extends Rule<infer T> ? T : never };
+
+/** The type of a value that is there. */
+type Value<T> = Exclude<T, undefined>;
+
+export function rule<T>(expected: string, valid: (value: unknown) => boolean, code?: ErrorCode): Rule<T | undefined> {
+  return code === undefined ? { expected, valid } : { expected, valid, code };
+}
+
+/** The same, for a value that must be there. */
+export function required<T>(rule: Rule<T>): Rule<Value<T>> {
+  return { ...(rule as Rule<Value<T>>), required: true };
+}
+
+/** The same, with a default. */
+export function fallback<T>(rule: Rule<T>, value: NoInfer<Value<T>>): Rule<Value<T>> {
+  return { ...(rule as Rule<Value<T>>), fallback: value };
+}
+
+const INFINITE = Number.POSITIVE_INFINITY;
+
+export const number = (expected: string, valid: (value: number) => boolean) =>
+  rule<number>(expected, (value) => typeof value === "number" && valid(value));
+
+/** A number, NaN and infinities included. */
+export const anyNumber = number("a number", () => true);
+export const finite = number("a finite number", Number.isFinite);
+export const positive = number("a positive number", (value) => value > 0);
+export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
+export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);
+export const fraction = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
+/** Of steps, say. */
+export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
+/** Of features: lengths that WebAssembly counts with its sign. */
+export const size = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 31);
+/** A seed, or a number of steps taken. */
+export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);
+
+export const flag = rule<boolean>("true or false", (value) => typeof value === "boolean");
+export const text = rule<string>("a string", (value) => typeof value === "string");
+
+/** Whether properties of it can be read. */
+export const isObject = (value: unknown): value is object =>
+  value !== null && typeof value === "object" && !isRevoked(value);
+export const object = rule<object>("an object", isObject);
+/** An object with names and values, and no Map or array, which would seem to be empty. */
+export const record = <T>() =>
+  rule<Readonly<Record<string, T>>>("a plain object", (value) => isObject(value) && !(Symbol.iterator in value));
+/** Whatever it is: what reads it next checks it. */
+export const anything = <T>() => rule<T>("a value", () => true);
+
+/** One of these strings. */
+export const oneOf = <const T extends string>(names: readonly T[]) =>
+  rule<T>(names.join(", "), (value) => typeof value === "string" && (names as readonly string[]).includes(value));
+
+/** A function; `expected` says of what. */
+export const callable = <F>(expected = "a function") => rule<F>(expected, (value) => typeof value === "function");
+
+/** An object with a method of that name: one of a class that may have come from elsewhere, such as an AbortSignal. */
+export const withMethod = <T extends object>(expected: string, name: keyof T & string) =>
+  rule<T>(expected, (value) => isObject(value) && typeof (value as Record<string, unknown>)[name] === "function");
+
+/** Reads an argument: checks it, or gives its default. */
+export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
+  if (value === undefined && !rule.required) return rule.fallback as T;
+  if (!isRevoked(value) && rule.valid(value)) return value as T;
+  throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value));
+}
+
+/** Reads an object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names. */
+export function options<R extends Rules>(given: unknown, rules: R, where = ""): Read<R> {
+  checkNames(given, Object.keys(rules), where);
+  const values = outside(() => Object.keys(rules).map((name) => (given as Record<string, unknown>)[name]));
+  const read = Object.entries(rules).map(([name, rule], index) => [name, argument(where + name, values[index], rule)]);
+  return Object.fromEntries(read) as Read<R>;
+}
+
+/** Refuses what is no object, and unknown names. */
+function checkNames(given: unknown, names: readonly string[], where: string): void {
+  argument(where.slice(0, -1) || "options", given, required(object));
+  for (const name of outside(() => Object.keys(given as object))) {
+    if (names.includes(name)) continue;
+    const meant = meantBy(name, names);
+    const hint = meant === undefined ? "the" : `did you mean ${meant}? The`;
+    const expected = names.join(", ");
+    const message = `${where}${name}: there is no option of that name; ${hint} options are ${expected}`;
+    throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
+  }
+}
+
+/** The option that a name of another library, or of another spelling, stands for. */
+function meantBy(name: string, names: readonly string[]): string | undefined {
+  const plain = (text: string) => text.replaceAll(/[_-]/g, "").toLowerCase();
+  const alias = Object.hasOwn(ALIASES, plain(name)) ? ALIASES[plain(name)] : undefined;
+  return names.find((known) => plain(known) === plain(name)) ?? alias?.find((known) => names.includes(known));
+}
+
+/** An array of at least so many elements. */
+export const array = <T>(expected: string, least = 0, code?: ErrorCode) =>
+  rule<readonly T[]>(expected, (value) => Array.isArray(value) && value.length >= least, code);
+
+/** Reads an array whose elements follow a rule, one after the other, so that a length alone costs nothing. */
+export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Value<T>[] {
+  const list = argument(name, values, required(whole)) as readonly unknown[];
+  const read: Value<T>[] = [];
+  for (let index = 0; index < list.length; index++) {
+    const value = outside(() => list[index]);
+    read.push(argument(`${name}[${index}]`, value, required(element)));
+  }
+  return read;
+}

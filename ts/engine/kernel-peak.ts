@@ -1,0 +1,37 @@
+import { type Dtype, dtypeRule } from "../checks/arrays.js";
+import { fallback, finitePositive, options as readOptions } from "../checks/rules.js";
+import { call } from "./call.js";
+import { instance } from "./instance.js";
+
+/** What to measure. */
+export interface KernelPeakOptions {
+  /** The number type to compute in; default `float32`. */
+  dtype?: Dtype;
+  /** How long to measure, in milliseconds; default 50. */
+  milliseconds?: number;
+}
+
+const rules = { dtype: fallback(dtypeRule, "float32"), milliseconds: fallback(finitePositive, 50) };
+
+/**
+ * What the innermost loop of the matrix products reaches on this machine, on operands in the first cache, in GFLOP/s on one
+ * core: the limit by which to judge a solve. A multiply–add counts as two.
+ */
+export function kernelPeak(options: KernelPeakOptions = {}): number {
+  const { dtype, milliseconds } = readOptions(options, rules);
+  const wasm = instance();
+  const run = (repeats: number) => {
+    const start = performance.now();
+    const flops = call(wasm, () => wasm.bindings.kernelPeak(dtype, repeats));
+    const time = performance.now() - start;
+    return { time, rate: flops / time / 1e6 };
+  };
+  // A millisecond or so each: the best of many is least disturbed.
+  let repeats = 100;
+  while (repeats < 2 ** 30 && run(repeats).time < 1) repeats *= 2;
+  let best = 0;
+  const end = performance.now() + milliseconds;
+  do best = Math.max(best, run(repeats).rate);
+  while (performance.now() < end);
+  return best;
+}

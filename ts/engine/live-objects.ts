@@ -1,0 +1,56 @@
+// Objects that hold memory until they are disposed of: counted, so that a loop that never does so gets a warning.
+
+/** A warning is due above so many objects of a kind that hold more than so many bytes (512 MiB) together. */
+const MOST_OBJECTS = 100;
+const MOST_BYTES = 2 ** 29;
+
+/** Objects of one kind that are alive. */
+class LiveObjects {
+  #count = 0;
+  #bytes = 0;
+  #warned = false;
+  readonly #bytesOf = new WeakMap<object, number>();
+  // Counts alone: the objects that it is about are freed by registries of their own.
+  readonly #registry =
+    typeof FinalizationRegistry === "function"
+      ? new FinalizationRegistry<number>((bytes) => this.#subtract(bytes))
+      : undefined;
+
+  constructor(
+    readonly name: string,
+    readonly remedy: string,
+  ) {}
+
+  add(object: object, bytes: number): void {
+    this.#bytesOf.set(object, bytes);
+    this.#registry?.register(object, bytes, object);
+    this.#count++;
+    this.#bytes += bytes;
+    if (this.#warned || this.#count <= MOST_OBJECTS || this.#bytes <= MOST_BYTES) return;
+    this.#warned = true;
+    const held = `${this.#count} ${this.name} are alive and hold ${(this.#bytes / 2 ** 20).toFixed(0)} MiB`;
+    console.warn(`symplectic-adjoint: ${held}, which a synchronous loop never frees: ${this.remedy}`);
+  }
+
+  remove(object: object): void {
+    const bytes = this.#bytesOf.get(object);
+    if (bytes === undefined) return;
+    this.#bytesOf.delete(object);
+    this.#registry?.unregister(object);
+    this.#subtract(bytes);
+  }
+
+  #subtract(bytes: number): void {
+    this.#count--;
+    this.#bytes -= bytes;
+  }
+}
+
+const dispose = "dispose() of each, or declare it with `using`";
+export const fields = new LiveObjects("fields", `${dispose}, or make one field and set its parameters`);
+export const optimizers = new LiveObjects("optimizers", dispose);
+export const solves = new LiveObjects("recorded solves of vjp", `${dispose}, or use valueAndGrad, which keeps none`);
+export const poolSolves = new LiveObjects(
+  "recorded solves of a pool's vjp",
+  `${dispose}, or use its valueAndGrad, which keeps none`,
+);

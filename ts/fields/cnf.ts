@@ -1,0 +1,117 @@
+// Continuous normalizing flows: a network that carries a density along.
+import type { Field as RustField } from "../../wasm/bindings.js";
+import { NOISES, TRACES } from "../../wasm/constants.js";
+import { type ArrayOf, arrayOf, type Dtype } from "../checks/arrays.js";
+import { fix } from "../checks/frozen.js";
+import { anything, argument, fallback, flag, natural, oneOf, options, required } from "../checks/rules.js";
+import { call } from "../engine/call.js";
+import type { Instance } from "../engine/instance.js";
+import { steady } from "../engine/memory.js";
+import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField } from "./field.js";
+import { type MlpOptions, networkOf } from "./mlp.js";
+
+/** What a continuous normalizing flow is made of. */
+export interface CnfOptions<D extends Dtype = "float32"> {
+  /** f(t, x): an mlp, whose parameters are copied, or the options of one; as many outputs as inputs. */
+  network: MlpOptions<D> | Field<D>;
+  /**
+   * How d log p/dt = −tr(∂f/∂x) is had: `exact` (default), by as many directions as there are features, or by one of noise
+   * (`hutchinson`), which is right on average.
+   */
+  trace?: (typeof TRACES)[number];
+  /** The noise, one vector for each sample, held fixed over a solve: default `rademacher`, ±1. */
+  noise?: (typeof NOISES)[number];
+  /** Of the noise; default 0. See `seedNoise`. */
+  noiseSeed?: number;
+  /** Whether the state carries ∫ ‖f‖² dt after log p (Finlay et al. 2020). */
+  kinetic?: boolean;
+  /** Whether it carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, by the same directions as the trace. */
+  jacobian?: boolean;
+}
+
+/** A continuous normalizing flow: the state is [x, log p, kinetic?, jacobian?]. */
+export interface CnfField<D extends Dtype = Dtype> extends Field<D> {
+  /** Features of x. */
+  readonly features: number;
+  /** Draws other noise for the solves that follow. */
+  seedNoise(seed: number): void;
+  /** Sets the noise for the solves that follow, `[batch, features]`, until `seedNoise`. */
+  setNoise(noise: ArrayOf<D>): void;
+}
+
+export class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
+  readonly features: number;
+  #state: FieldState;
+
+  constructor(wasm: Instance, rust: RustField, network: Field<D>, recipe: Recipe, noiseSeed: number) {
+    super(wasm, rust, network.dtype, rust.stateSize, rust.stateSize, network.layers, recipe);
+    this.features = network.stateSize;
+    this.#state = { numbers: { noiseSeed }, arrays: {} };
+    fix(this, ["features"]);
+  }
+
+  seedNoise(seed: number): void {
+    this.restore({ numbers: { noiseSeed: argument("seed", seed, fallback(natural, 0)) }, arrays: {} });
+  }
+
+  setNoise(noise: ArrayOf<D>): void {
+    this.restore({ numbers: {}, arrays: { noise } });
+  }
+
+  override get stateNames(): StateNames {
+    return { numbers: ["noiseSeed"], arrays: { noise: this.features } };
+  }
+
+  override get state(): FieldState {
+    return this.#state;
+  }
+
+  override restore({ numbers, arrays }: FieldState, firstSample = 0): void {
+    const { rust, wasm } = this.use();
+    if (numbers.noiseSeed !== undefined) {
+      const noiseSeed = argument("noiseSeed", numbers.noiseSeed, required(natural));
+      call(wasm, () => rust.seedNoise(noiseSeed, firstSample));
+      this.#state = { numbers: { noiseSeed }, arrays: {} };
+    }
+    if (arrays.noise !== undefined) {
+      const noise = steady(wasm, arrayOf("noise", arrays.noise, this.dtype));
+      call(wasm, () => rust.setNoise(noise));
+      this.#state = { numbers: {}, arrays: { noise: noise.slice() } };
+    }
+  }
+}
+
+/** What a flow is beside its network; the noise is its state. */
+const settings = {
+  trace: fallback(oneOf(TRACES), "exact"),
+  noise: fallback(oneOf(NOISES), "rademacher"),
+  kinetic: fallback(flag, false),
+  jacobian: fallback(flag, false),
+};
+
+/**
+ * Makes a continuous normalizing flow: dx/dt = f(t, x), d log p/dt = −tr(∂f/∂x) (FFJORD, Grathwohl et al. 2019).
+ *
+ * @returns A field with a copy of the network; dispose of it when done.
+ * @throws `OPTION`; `OUT_OF_MEMORY`.
+ */
+export function cnf<D extends Dtype = "float32">(options: CnfOptions<D>): CnfField<D> {
+  return flow(options) as WasmCnf<Dtype> as WasmCnf<D>;
+}
+
+function flow(given: unknown): WasmCnf<Dtype> {
+  const rules = { network: anything<MlpOptions<Dtype>>(), ...settings, noiseSeed: fallback(natural, 0) };
+  const { network: inner, noiseSeed, ...read } = options(given, rules);
+  const { trace, noise, kinetic, jacobian } = read;
+  const network = networkOf("network", inner as MlpOptions<Dtype>);
+  try {
+    const { wasm, field } = network;
+    const rust = call(wasm, () => wasm.bindings.Field.cnf(network.rust, trace, noise, kinetic, jacobian, noiseSeed));
+    return new WasmCnf(wasm, rust, field, { kind: "cnf", network: network.options, options: read }, noiseSeed);
+  } finally {
+    network.dispose();
+  }
+}
+
+/** For the registry. */
+export const cnfKind: Kind = { rules: settings, make: ({ network, options }) => flow({ ...options, network }) };

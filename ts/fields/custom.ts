@@ -1,0 +1,128 @@
+// Vector fields written in JavaScript.
+import { type ArrayOf, arrayOf, checkLength, type Dtype, dtypeRule, zeros } from "../checks/arrays.js";
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { anything, callable, fallback, isObject, options, required, size } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { call } from "../engine/call.js";
+import { type Instance, instance } from "../engine/instance.js";
+import { copyOut, steady, view } from "../engine/memory.js";
+import { type Field, WasmField } from "./field.js";
+
+/** What a custom vector field is made of. Its functions get copies of their own, and return typed arrays of `dtype`. */
+export interface CustomOptions<D extends Dtype = "float32"> {
+  /** Features of the state. */
+  stateSize: number;
+  /** Default `float32`. */
+  dtype?: D;
+  /** Initial parameters, flat; none by default. */
+  parameters?: ArrayOf<D>;
+  /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
+  evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;
+  /**
+   * Its transpose, for w shaped as y; `parameters` may be left out where there are none, and without `t` = (∂f/∂t)ᵀ w
+   * there are no gradients of times.
+   */
+  vjp(
+    t: number,
+    y: ArrayOf<D>,
+    w: ArrayOf<D>,
+    parameters: ArrayOf<D>,
+  ): {
+    /** (∂f/∂y)ᵀ w, `[batch, state]`. */
+    y: ArrayOf<D>;
+    /** (∂f/∂θ)ᵀ w, summed over the batch. */
+    parameters?: ArrayOf<D> | undefined;
+    /** (∂f/∂t)ᵀ w, summed over the batch. */
+    t?: number | undefined;
+  };
+}
+
+/**
+ * Makes a vector field of functions written in JavaScript. They are called during solves, on the calling thread, and may call
+ * `evaluate` and `vjp` of other fields.
+ *
+ * @returns A field with a copy of the parameters; dispose of it when done.
+ * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` where a function returns something else than it should.
+ */
+export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
+  const { wasm, rust, dtype, stateSize } = customField(options);
+  return new WasmField(wasm, rust, dtype, stateSize, stateSize, []);
+}
+
+const rules = {
+  stateSize: required(size),
+  dtype: fallback(dtypeRule, "float32"),
+  parameters: anything<unknown>(),
+  evaluate: required(callable<CustomOptions<Dtype>["evaluate"]>()),
+  vjp: required(callable<CustomOptions<Dtype>["vjp"]>()),
+};
+
+/** The WebAssembly side of a field written in JavaScript. */
+export function customField<D extends Dtype>(given: CustomOptions<D>) {
+  const { stateSize: state, parameters, ...read } = options(given, rules);
+  const { evaluate, vjp } = read as unknown as CustomOptions<D>;
+  const dtype = read.dtype as D;
+  const wasm = instance();
+  const initial = steady(wasm, parameters === undefined ? zeros(dtype, 0) : arrayOf("parameters", parameters, dtype));
+  const length = initial.length;
+  const callbacks = {
+    evaluate(t: number, y: number, batch: number, theta: number, target: number): boolean {
+      return guarded(wasm, false, () => {
+        const slope = evaluate(t, copyOut(wasm, dtype, y, batch * state), copyOut(wasm, dtype, theta, length));
+        write(wasm, dtype, "evaluate's result", slope, target, batch * state);
+        return true;
+      });
+    },
+    vjp(t: number, y: number, w: number, batch: number, theta: number, target: number, gradient: number) {
+      return guarded(wasm, null, () => {
+        const copy = (pointer: number) => copyOut(wasm, dtype, pointer, batch * state);
+        const pulled = vjp(t, copy(y), copy(w), copyOut(wasm, dtype, theta, length));
+        if (!isObject(pulled) || typeof (pulled as { then?: unknown }).then === "function") {
+          throw refused("CALLBACK", "vjp's result", "{ y, parameters, t? }, at once", describe(pulled));
+        }
+        write(wasm, dtype, "vjp's y", pulled.y, target, batch * state);
+        if (length > 0 || pulled.parameters !== undefined) {
+          write(wasm, dtype, "vjp's parameters", pulled.parameters, gradient, length);
+        }
+        if (pulled.t !== undefined && typeof pulled.t !== "number") {
+          throw refused("CALLBACK", "vjp's t", "a number or nothing", describe(pulled.t));
+        }
+        return pulled.t;
+      });
+    },
+  };
+  const rust = call(wasm, () => wasm.bindings.Field.custom(dtype, state, initial, callbacks));
+  return { wasm, rust, dtype, stateSize: state };
+}
+
+/** Runs a user's function inside a solve: what it throws waits until the solver has returned. */
+function guarded<R>(wasm: Instance, failed: R, body: () => R): R {
+  wasm.callbacks++;
+  try {
+    return outside(body);
+  } catch (value) {
+    wasm.thrown = { value };
+    return failed;
+  } finally {
+    wasm.callbacks--;
+  }
+}
+
+function write<D extends Dtype>(
+  wasm: Instance,
+  dtype: D,
+  what: string,
+  result: unknown,
+  pointer: number,
+  length: number,
+): void {
+  try {
+    const numbers = arrayOf(what, result, dtype);
+    checkLength(what, numbers, length);
+    view(wasm, dtype, pointer, length).set(numbers);
+  } catch (error) {
+    const { message, argument, expected, given } = error as SymplecticAdjointError;
+    const details = { argument: argument ?? what, expected: expected ?? "", given: given ?? "" };
+    throw new SymplecticAdjointError("CALLBACK", message, details);
+  }
+}

@@ -1,0 +1,102 @@
+// Fields with an input beside them: a force, a voltage, a control.
+
+import type { Field as RustField } from "../../wasm/bindings.js";
+import { type ArrayOf, type Dtype, numbersOf } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
+import { anything, argument, callable, object, options, required } from "../checks/rules.js";
+import type { Instance } from "../engine/instance.js";
+import { customField } from "./custom.js";
+import { type Field, WasmField, wasmField } from "./field.js";
+import type { HamiltonianField } from "./hamiltonian.js";
+
+/** An input, and where it acts. */
+export interface InputOptions {
+  /** The matrix B, `[state, inputs]`, row-major. */
+  B: ArrayLike<number>;
+  /** u(t): `inputs` numbers for all of the batch, or `[batch, inputs]`. */
+  u: (t: number) => ArrayLike<number>;
+  /** Its derivative du/dt, shaped alike; without it there are no gradients of times. */
+  du?: (t: number) => ArrayLike<number>;
+}
+
+const rules = {
+  B: anything<unknown>(),
+  u: required(callable<InputOptions["u"]>("a function of t")),
+  du: callable<NonNullable<InputOptions["du"]>>("a function of t"),
+};
+
+/** A field with an input that keeps its energy, at parameters of its own. */
+class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements HamiltonianField<D> {
+  readonly #field: HamiltonianField<D>;
+
+  constructor(wasm: Instance, rust: RustField, field: HamiltonianField<D>) {
+    super(wasm, rust, field.dtype, field.stateSize, field.outputSize, field.layers);
+    this.#field = field;
+  }
+
+  energy(y: ArrayOf<D>, t = 0, parameters: ArrayOf<D> = this.parameters): ArrayOf<D> {
+    return this.#field.energy(y, t, parameters);
+  }
+}
+
+/**
+ * A field with an input: f(t, y, θ) + B u(t). Of a Hamiltonian field it is the port-Hamiltonian system
+ * (J − R) ∇H + B u. Its parameters are copied once; the field itself is used as long as this one is, and disposed of after it.
+ */
+export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
+export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;
+export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D> {
+  const { stateSize, outputSize, dtype } = wasmField(field);
+  if (outputSize !== stateSize) {
+    throw refused("OPTION", "field", `as many outputs as inputs, ${stateSize}`, String(outputSize));
+  }
+  const { u, du, B: matrix } = options(input, rules);
+  const B = numbersOf("B", matrix);
+  if (B.length === 0 || B.length % stateSize !== 0) {
+    throw refused("SHAPE", "B", `[${stateSize}, inputs] numbers, a multiple of ${stateSize}`, String(B.length));
+  }
+  const { wasm, rust } = customField<D>({
+    stateSize,
+    dtype,
+    parameters: field.parameters,
+    evaluate(t, y, parameters) {
+      const slope = field.evaluate(t, y, parameters);
+      const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize);
+      for (let i = 0; i < slope.length; i++) (slope[i] as number) += force[i] as number;
+      return slope;
+    },
+    vjp(t, y, w, parameters) {
+      const pulled = field.vjp(t, y, w, parameters);
+      if (du === undefined || pulled.t === undefined) return { y: pulled.y, parameters: pulled.parameters };
+      const rate = forceOf("du", du(t), B, w.length / stateSize, stateSize);
+      let time = pulled.t;
+      for (let i = 0; i < w.length; i++) time += (w[i] as number) * (rate[i] as number);
+      return { y: pulled.y, parameters: pulled.parameters, t: time };
+    },
+  });
+  if ("energy" in field) return new DrivenHamiltonian(wasm, rust, field as HamiltonianField<D>);
+  return new WasmField(wasm, rust, dtype, stateSize, stateSize, field.layers);
+}
+
+/** B u, `[batch, state]`. */
+function forceOf(name: string, result: unknown, B: Float64Array, batch: number, stateSize: number): Float64Array {
+  const inputs = B.length / stateSize;
+  const expected = `${inputs} numbers, or [${batch}, ${inputs}]`;
+  const u = numbersOf(
+    `${name}'s result`,
+    argument(`${name}'s result`, result, required({ ...object, expected, code: "CALLBACK" })),
+  );
+  if (u.length !== inputs && u.length !== batch * inputs) {
+    throw refused("CALLBACK", `${name}'s result`, expected, String(u.length));
+  }
+  const force = new Float64Array(batch * stateSize);
+  for (let sample = 0; sample < batch; sample++) {
+    const first = u.length === inputs ? 0 : sample * inputs;
+    for (let row = 0; row < stateSize; row++) {
+      let sum = 0;
+      for (let i = 0; i < inputs; i++) sum += (B[row * inputs + i] as number) * (u[first + i] as number);
+      force[sample * stateSize + row] = sum;
+    }
+  }
+  return force;
+}

@@ -1,0 +1,238 @@
+// What a vector field is, and the one implementation, over WebAssembly.
+import type { Field as RustField } from "../../wasm/bindings.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { fix, frozen } from "../checks/frozen.js";
+import { anyNumber, argument, type Rules, required } from "../checks/rules.js";
+import { call, release } from "../engine/call.js";
+import type { Instance } from "../engine/instance.js";
+import { fields } from "../engine/live-objects.js";
+import { copyOut, steady, view } from "../engine/memory.js";
+import { needStack } from "../engine/stack.js";
+
+/** Where an array lies in the flat parameters, and in their gradient. */
+export interface Entry {
+  /** Index of its first number. */
+  readonly offset: number;
+  /** Row-major; its product is how many numbers there are. */
+  readonly shape: readonly number[];
+}
+
+/** The arrays of a layer. */
+export interface Layer {
+  /** `[out, in]`; with `concat` `[out, 1 + in]`, time first. */
+  readonly weight: Entry;
+  /** `[out]`, unless the network has no biases. */
+  readonly bias?: Entry;
+  /** `[out]`, with `concatsquash`: what t is multiplied by inside the gate. */
+  readonly gateWeight?: Entry;
+  /** `[out]`, with `concatsquash`: what is added to it there. */
+  readonly gateBias?: Entry;
+  /** `[out]`, with `concatsquash`: what t is multiplied by and added to the output. */
+  readonly hyperBias?: Entry;
+}
+
+/** What the transpose of a field gives. */
+export interface FieldVjp<D extends Dtype> {
+  /** (∂f/∂y)ᵀ w, `[batch, state]`. */
+  y: ArrayOf<D>;
+  /** (∂f/∂θ)ᵀ w. */
+  parameters: ArrayOf<D>;
+  /** (∂f/∂t)ᵀ w; undefined where a custom field does not tell it. */
+  t: number | undefined;
+}
+
+/** A vector field f(t, y, θ) with its parameters, which live in WebAssembly memory until it is disposed. */
+export interface Field<D extends Dtype = Dtype> {
+  /** The number type of its arrays. */
+  readonly dtype: D;
+  /** Features of the state. */
+  readonly stateSize: number;
+  /** Features of f(t, y): those of the state, but for a network that is only a part of a vector field. */
+  readonly outputSize: number;
+  /**
+   * All parameters, flat: a live view of WebAssembly memory. Take it anew after any other call, since memory may grow;
+   * assign an array to set all of them.
+   */
+  get parameters(): ArrayOf<D>;
+  /** Copies as many finite numbers in. */
+  set parameters(values: ArrayOf<D>);
+  /** Where each layer's arrays lie in `parameters`; empty for a custom field. */
+  readonly layers: readonly Layer[];
+  /** f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. */
+  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D>;
+  /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y). */
+  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D>;
+  /** Frees its memory; what was recorded with it stays valid. Harmless a second time. */
+  dispose(): void;
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+/** What another thread, or whoever loads a file, makes the same field of, but for its parameters and its state. */
+export interface Recipe {
+  /** In the registry. */
+  readonly kind: string;
+  /** Plain data. */
+  readonly options: object;
+  /** Of a field with a network inside: the options of that network. */
+  readonly network?: object;
+}
+
+/** What a field has beside its parameters: numbers, and arrays with a row for each sample of a batch. */
+export interface FieldState {
+  readonly numbers: Readonly<Record<string, number>>;
+  readonly arrays: Readonly<Record<string, ArrayOf<Dtype>>>;
+}
+
+/** The names of a field's state, and how many numbers of an array a sample has. */
+export interface StateNames {
+  readonly numbers: readonly string[];
+  readonly arrays: Readonly<Record<string, number>>;
+}
+
+const NONE = { numbers: [], arrays: {} };
+
+/** A kind of field, as the registry has it. */
+export interface Kind {
+  /** The rules of a recipe's options. */
+  readonly rules: Rules;
+  /** The field of a recipe that follows them. */
+  make(recipe: Recipe): WasmField<Dtype>;
+}
+
+/** A view of a field's parameters keeps the field from being collected. */
+const owners = new WeakMap<object, unknown>();
+
+/** A field whose parameters and functions are in WebAssembly. */
+export class WasmField<D extends Dtype> implements Field<D> {
+  #rust: RustField | undefined;
+  readonly #wasm: Instance;
+
+  constructor(
+    wasm: Instance,
+    rust: RustField,
+    readonly dtype: D,
+    readonly stateSize: number,
+    readonly outputSize: number,
+    readonly layers: readonly Layer[],
+    /** None for a field of the user's own functions. */
+    readonly recipe?: Recipe,
+  ) {
+    this.#wasm = wasm;
+    this.#rust = rust;
+    fields.add(this, rust.parametersLength * constructors[dtype].BYTES_PER_ELEMENT);
+    frozen([layers, recipe]);
+    fix(this, ["dtype", "stateSize", "outputSize", "layers", "recipe"]);
+  }
+
+  get parameters(): ArrayOf<D> {
+    const { rust, wasm } = this.use();
+    needStack();
+    const parameters = view(wasm, this.dtype, rust.parametersPointer, rust.parametersLength);
+    owners.set(parameters, this);
+    return parameters;
+  }
+
+  set parameters(values: ArrayOf<D>) {
+    const given = arrayOf("parameters", values, this.dtype);
+    const own = this.parameters;
+    checkLength("parameters", given, own.length);
+    const bad = given.findIndex((value) => !Number.isFinite(value));
+    if (bad >= 0) throw refused("NON_FINITE", "parameters", "finite numbers", `${given[bad]} at index ${bad}`);
+    own.set(given);
+  }
+
+  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D> {
+    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const result = call(wasm, () => rust.evaluate(time, state, batch, theta));
+    try {
+      return copyOut(wasm, this.dtype, result.pointer, result.length);
+    } finally {
+      release(wasm, result);
+    }
+  }
+
+  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D> {
+    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
+    checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
+    // Its own functions may dispose of the field.
+    const [size, result] = call(wasm, () => [rust.parametersLength, rust.vjp(time, state, cotangent, batch, theta)]);
+    try {
+      return {
+        y: copyOut(wasm, this.dtype, result.y, state.length),
+        parameters: copyOut(wasm, this.dtype, result.parameters, size),
+        t: result.t,
+      };
+    } finally {
+      release(wasm, result);
+    }
+  }
+
+  /** What its state is called in files. */
+  get stateNames(): StateNames {
+    return NONE;
+  }
+
+  /** What it has beside its parameters, such as the noise of a flow. */
+  get state(): FieldState {
+    return { numbers: {}, arrays: {} };
+  }
+
+  /** Sets its state, for samples of a larger batch from `firstSample` on. */
+  restore(_state: FieldState, _firstSample = 0): void {}
+
+  /** What the other parts of the package need of a field. */
+  use(): { rust: RustField; wasm: Instance } {
+    if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
+    if (!this.#rust) throw new SymplecticAdjointError("DISPOSED", "the field has been disposed");
+    if (this.#wasm.lost) {
+      throw new SymplecticAdjointError("DISPOSED", "the field was lost by a fault inside the package; make a new one");
+    }
+    return { rust: this.#rust, wasm: this.#wasm };
+  }
+
+  dispose(): void {
+    if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
+    needStack();
+    const rust = this.#rust;
+    this.#rust = undefined;
+    fields.remove(this);
+    release(this.#wasm, rust);
+  }
+
+  /** Whether it is one of ours itself, and not a proxy of one or an object made from one. */
+  static is(value: unknown): value is WasmField<Dtype> {
+    return value !== null && typeof value === "object" && #rust in value;
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+// Where the runtime knows the symbol; not every one does.
+if (typeof Symbol.dispose === "symbol") {
+  Object.defineProperty(WasmField.prototype, Symbol.dispose, { value: WasmField.prototype.dispose });
+}
+
+const FIELD = "a field, from mlp, cnf, hamiltonian, driven or custom";
+
+/** A field of this package, as the other parts of it know one; anything else is refused. */
+export function wasmField<D extends Dtype>(field: Field<D>, argument = "field"): WasmField<D> {
+  if (!WasmField.is(field)) throw refused("OPTION", argument, FIELD, describe(field));
+  return field as unknown as WasmField<D>;
+}
+
+/** The WebAssembly side of a field. */
+export function useField<D extends Dtype>(field: Field<D>, argument = "field") {
+  return wasmField(field, argument).use();
+}
+
+/** The arguments of a field's functions, ready to be handed over. */
+export function argumentsOf<D extends Dtype>(field: WasmField<D>, t: unknown, y: unknown, parameters: unknown) {
+  const { rust, wasm } = field.use();
+  const time = argument("t", t, required(anyNumber));
+  const state = steady(wasm, arrayOf("y", y, field.dtype));
+  const theta = parameters === undefined ? undefined : steady(wasm, arrayOf("parameters", parameters, field.dtype));
+  return { rust, wasm, time, state, theta, batch: batchOf("y", state, field.stateSize) };
+}

@@ -1,0 +1,159 @@
+// Systems driven by an energy, which a network is.
+import { STRUCTURES } from "../../wasm/constants.js";
+import { type ArrayOf, type Dtype, numbersOf } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
+import {
+  anything,
+  argument,
+  array,
+  fallback,
+  finitePositive,
+  natural,
+  object,
+  oneOf,
+  options,
+  required,
+  size,
+  text,
+} from "../checks/rules.js";
+import { call, release } from "../engine/call.js";
+import { copyOut } from "../engine/memory.js";
+import { argumentsOf, type Field, type Kind, WasmField } from "./field.js";
+import { type MlpOptions, networkOf } from "./mlp.js";
+
+/** What a system driven by an energy is made of. */
+export interface HamiltonianOptions<D extends Dtype = "float32"> {
+  /**
+   * H: an mlp with one output, whose parameters are copied, or the options of one. Of the whole state; or, with `points`, a
+   * density: its inputs are a point of the grid and its neighbours, an odd number, and H = spacing · Σ h.
+   */
+  energy: MlpOptions<D> | Field<D>;
+  /**
+   * G in f = G ∇H: `canonical` [[0, I], [−I, 0]]; `dx`, the periodic central difference (x_{i+1} − x_{i−1}) / 2Δ;
+   * `laplacian`, the periodic second difference / Δ²; a matrix `[state, state]`, row-major; or { J, R } for J − R, the
+   * port-Hamiltonian form, J antisymmetric and R symmetric and positive.
+   */
+  structure:
+    | (typeof STRUCTURES)[number]
+    | ArrayLike<number>
+    | {
+        /** `[state, state]`, antisymmetric. */
+        J: ArrayLike<number>;
+        /** `[state, state]`, symmetric; nonnegative where the system is to dissipate. */
+        R: ArrayLike<number>;
+      };
+  /** Points of a periodic grid, for an energy that is a density. */
+  points?: number;
+  /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
+  spacing?: number;
+}
+
+/** A system driven by an energy. */
+export interface HamiltonianField<D extends Dtype = Dtype> extends Field<D> {
+  /** H of each state of `[batch, state]`, or of all of `[times, batch, state]`: its drift is that along a solution. */
+  energy(y: ArrayOf<D>, t?: number, parameters?: ArrayOf<D>): ArrayOf<D>;
+}
+
+class WasmHamiltonian<D extends Dtype> extends WasmField<D> implements HamiltonianField<D> {
+  energy(y: ArrayOf<D>, t = 0, parameters?: ArrayOf<D>): ArrayOf<D> {
+    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const result = call(wasm, () => rust.energy(time, state, batch, theta));
+    try {
+      return copyOut(wasm, this.dtype, result.pointer, result.length);
+    } finally {
+      release(wasm, result);
+    }
+  }
+}
+
+const named = oneOf(STRUCTURES);
+const matrix = { ...object, expected: `${named.expected}, a matrix of numbers, or { J, R }` };
+const spacing = fallback(finitePositive, 1);
+
+/**
+ * Makes a system driven by an energy, dx/dt = G ∇H: conservative, dissipative, or a partial differential equation on a
+ * periodic grid.
+ *
+ * @returns A field with a copy of the network; dispose of it when done.
+ * @throws `OPTION`, `SHAPE`, `NON_FINITE`; `OUT_OF_MEMORY`.
+ */
+export function hamiltonian<D extends Dtype = "float32">(given: HamiltonianOptions<D>): HamiltonianField<D> {
+  const rules = { energy: anything<MlpOptions<D>>(), structure: anything<unknown>(), points: size, spacing };
+  const { energy, structure, points, ...read } = options(given, rules);
+  const name = typeof structure === "string" ? argument("structure", structure, required(named)) : "";
+  const numbers = name === "" ? matrixOf(structure) : new Float64Array();
+  return system(energy as MlpOptions<D>, { structure: name, matrix: numbers, points: points ?? 0, ...read });
+}
+
+function system<D extends Dtype>(
+  energy: MlpOptions<D> | Field<D>,
+  { structure, matrix, points, spacing }: { structure: string; matrix: Float64Array; points: number; spacing: number },
+): WasmHamiltonian<D> {
+  const network = networkOf("energy", energy);
+  try {
+    const { wasm, field } = network;
+    const rust = call(wasm, () => wasm.bindings.Field.hamiltonian(network.rust, structure, matrix, points, spacing));
+    const recipe = {
+      kind: "hamiltonian",
+      network: network.options,
+      options: { structure, matrix: [...matrix], points, spacing },
+    };
+    return new WasmHamiltonian(wasm, rust, field.dtype, rust.stateSize, rust.stateSize, field.layers, recipe);
+  } finally {
+    network.dispose();
+  }
+}
+
+/** What a system is beside its network, in a recipe: no structure where there is a matrix, no points where there is no grid. */
+const settings = {
+  structure: required(text),
+  matrix: required(array<number>("an array of numbers")),
+  points: fallback(natural, 0),
+  spacing,
+};
+
+/** For the registry. */
+export const hamiltonianKind: Kind = {
+  rules: settings,
+  make({ network, options: given }) {
+    const { structure, matrix, points, spacing } = options(given, settings);
+    const energy = network as MlpOptions<Dtype>;
+    const grid = points === 0 ? undefined : points;
+    const made = hamiltonian({ energy, structure: (structure || matrix) as number[], spacing, points: grid });
+    return made as WasmHamiltonian<Dtype>;
+  },
+};
+
+/** The numbers of a matrix, or of J − R. */
+function matrixOf(structure: unknown): Float64Array {
+  const given = argument("structure", structure, required(matrix));
+  const { J, R } = given as { J?: ArrayLike<number>; R?: ArrayLike<number> };
+  if (J === undefined && R === undefined) return squareOf("structure", given as ArrayLike<number>);
+  const [j, r] = [squareOf("structure.J", J), squareOf("structure.R", R)];
+  const side = Math.sqrt(j.length);
+  if (r.length !== j.length) throw refused("SHAPE", "structure.R", `${j.length} numbers, as J`, String(r.length));
+  for (let i = 0; i < j.length; i++) {
+    const mirrored = (i % side) * side + Math.floor(i / side);
+    if (j[i] !== -(j[mirrored] as number))
+      throw refused("OPTION", "structure.J", "an antisymmetric matrix", `${j[i]} at ${i}`);
+    if (r[i] !== r[mirrored]) throw refused("OPTION", "structure.R", "a symmetric matrix", `${r[i]} at ${i}`);
+  }
+  return j.map((value, i) => value - (r[i] as number));
+}
+
+/** The numbers of a square matrix. */
+function squareOf(argument: string, values: ArrayLike<number> | undefined): Float64Array {
+  const numbers = numbersOf(argument, values);
+  const side = Math.sqrt(numbers.length);
+  if (!Number.isInteger(side) || side === 0)
+    throw refused("SHAPE", argument, "a square matrix", `${numbers.length} numbers`);
+  return numbers;
+}
+
+/** What a system is beside its network; `points` is 0 where the energy is of the whole state. */
+export interface HamiltonianRecipe {
+  readonly structure: string;
+  readonly matrix: readonly number[];
+  readonly points: number;
+  readonly spacing: number;
+}

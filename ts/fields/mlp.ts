@@ -1,0 +1,83 @@
+// The multilayer perceptron.
+import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
+import { type Dtype, dtypeRule } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { anything, array, elements, fallback, flag, natural, oneOf, options, size } from "../checks/rules.js";
+import { call, needRoom } from "../engine/call.js";
+import { instance } from "../engine/instance.js";
+import { type Field, type Kind, type Layer, WasmField, wasmField } from "./field.js";
+
+/**
+ * The function after every layer of an mlp but the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
+ * linear network.
+ */
+export type Activation = (typeof ACTIVATIONS)[number];
+
+/** A multilayer perceptron, to be a vector field or a part of one. */
+export interface MlpOptions<D extends Dtype = "float32"> {
+  /** Features of the input, of every hidden layer, and of the output: as many as of the input for a vector field. */
+  widths: readonly number[];
+  /** Default `tanh`. */
+  activation?: Activation;
+  /**
+   * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
+   * layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t.
+   */
+  time?: "none" | "concat" | "concatsquash";
+  /** Whether layers have a bias; default true. */
+  bias?: boolean;
+  /** Default `float32`. */
+  dtype?: D;
+  /**
+   * Of the initial parameters: weights uniform in ±√(6 / (fan_in + fan_out)) (Glorot), or ±√(6 / fan_in) (He) before
+   * relu, elu, silu and gelu; gateWeight and hyperBias uniform in ±1; biases zero. Default 0.
+   */
+  seed?: number;
+}
+
+/** More than Rust takes for a layer, its parameters not counted. */
+const LAYER_BYTES = 2048;
+
+export const widthsRule = array<number>("an array of at least two positive integers", 2);
+
+const architecture = {
+  widths: anything<readonly number[]>(),
+  activation: fallback(oneOf(ACTIVATIONS), "tanh"),
+  time: fallback(oneOf(TIMES), "none"),
+  bias: fallback(flag, true),
+  dtype: fallback(dtypeRule, "float32"),
+};
+
+/**
+ * Makes a multilayer perceptron: layers W x + b, each but the last followed by the activation.
+ *
+ * @returns A field with parameters drawn by `seed`; dispose of it when done.
+ * @throws `OPTION`; `OUT_OF_MEMORY`; `UNSUPPORTED` where the runtime cannot run WebAssembly.
+ */
+export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<D> {
+  return network(options) as WasmField<Dtype> as WasmField<D>;
+}
+
+function network(given: unknown): WasmField<Dtype> {
+  const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) });
+  const { dtype, activation, time, bias } = read;
+  const sizes = Uint32Array.from(elements("widths", widths, widthsRule, size));
+  const wasm = instance();
+  needRoom(wasm, LAYER_BYTES * sizes.length, "the layers");
+  const rust = call(wasm, () => wasm.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
+  const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
+  const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
+  return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
+}
+
+/** For the registry. */
+export const mlpKind: Kind = { rules: architecture, make: ({ options }) => network(options) };
+
+/** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
+export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {
+  const own = WasmField.is(given) ? undefined : mlp(given as MlpOptions<D>);
+  const field = wasmField((own ?? given) as Field<D>, argument);
+  const { recipe } = field;
+  if (recipe?.kind !== "mlp") throw refused("OPTION", argument, "a network, from mlp, or its options", describe(given));
+  return { field, ...field.use(), options: recipe.options, dispose: () => own?.dispose() };
+}

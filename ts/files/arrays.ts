@@ -1,0 +1,90 @@
+// The arrays of a network in a file.
+import { type Dtype, dtypeOf } from "../checks/arrays.js";
+import { type ErrorCode, refused } from "../checks/errors.js";
+import { elements, size } from "../checks/rules.js";
+import type { Entry, Layer } from "../fields/field.js";
+import { type MlpOptions, widthsRule } from "../fields/mlp.js";
+import type { Tensor, TensorFile } from "./tensors.js";
+
+/** The key of the metadata under which `save` writes the architecture. */
+export const KEY = "symplectic-adjoint";
+
+/** The arrays of a layer by the ends of their names in a file. */
+export const SUFFIXES: Record<string, keyof Layer> = {
+  weight: "weight",
+  bias: "bias",
+  gate_weight: "gateWeight",
+  gate_bias: "gateBias",
+  hyper_bias: "hyperBias",
+};
+
+/** The arrays of a field by their names: activations count as layers, as in an nn.Sequential. */
+export function entriesOf(layers: readonly Layer[]): [name: string, entry: Entry][] {
+  return layers.flatMap((layer, index) =>
+    Object.entries(SUFFIXES).flatMap(([suffix, key]): [string, Entry][] => {
+      const entry = layer[key];
+      return entry ? [[`${2 * index}.${suffix}`, entry]] : [];
+    }),
+  );
+}
+
+/** The parameters of a network from the arrays of a file, each checked for number type, shape and numbers. */
+export function collect(
+  network: MlpOptions<Dtype>,
+  take: (name: string) => Tensor | undefined,
+  file?: TensorFile,
+): Float32Array | Float64Array {
+  const { widths, time = "none", bias = true, dtype = "float32" } = network;
+  elements("widths", widths, { ...widthsRule, code: "FILE" }, { ...size, code: "FILE" });
+  const parts: (Float32Array | Float64Array)[] = [];
+  for (let index = 0; index + 1 < widths.length; index++) {
+    const [inputs, outputs] = [widths[index] as number, widths[index + 1] as number];
+    const columns = inputs + (time === "concat" ? 1 : 0);
+    const gates = time === "concatsquash" ? ["gate_weight", "gate_bias", "hyper_bias"] : [];
+    for (const suffix of ["weight", ...(bias ? ["bias"] : []), ...gates]) {
+      const shape = suffix === "weight" ? [outputs, columns] : [outputs];
+      const name = `${2 * index}.${suffix}`;
+      parts.push(numbersOf(name, take(name), dtype, shape, file));
+    }
+  }
+  return joined(dtype, parts);
+}
+
+/** The numbers of an array, checked; `file` may tell that it is there, but of a type that is not read. */
+export function numbersOf(
+  name: string,
+  tensor: Tensor | undefined,
+  dtype: Dtype,
+  shape: readonly number[],
+  file?: TensorFile,
+): Float32Array | Float64Array {
+  const expected = `${dtype} [${shape.join(", ")}]`;
+  if (!tensor) {
+    const skipped = file?.skipped.get(name);
+    const given = skipped ? `${skipped.dtype} [${skipped.shape.join(", ")}]` : "none";
+    throw refused("FILE", name, `a tensor of that name, ${expected}`, given);
+  }
+  const given = `${dtypeOf(tensor.data)} [${tensor.shape.join(", ")}]`;
+  if (given !== expected) throw refused("FILE", name, expected, given);
+  checkNumbers("FILE", name, tensor.data);
+  return tensor.data;
+}
+
+/** Refuses numbers that no model has, in what is read and in what is to be written. */
+export function checkNumbers(code: ErrorCode, name: string, numbers: Float32Array | Float64Array): void {
+  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused(code, name, "finite numbers", `${numbers[bad]} at index ${bad}`);
+}
+
+export function joined(dtype: Dtype, parts: readonly ArrayLike<number>[]): Float32Array | Float64Array {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const all = dtype === "float64" ? new Float64Array(length) : new Float32Array(length);
+  let offset = 0;
+  for (const part of parts) {
+    all.set(part, offset);
+    offset += part.length;
+  }
+  return all;
+}
+
+export const product = (shape: readonly number[]) => shape.reduce((length, side) => length * side, 1);

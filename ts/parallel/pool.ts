@@ -1,0 +1,377 @@
+// Several cores: a batch split over workers, each with a WebAssembly instance of its own, that take the same steps.
+import { DEFAULT_BUDGET } from "../../wasm/constants.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
+import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { fix, frozen } from "../checks/frozen.js";
+import { argument, callable, isObject, number, options as readOptions, required, rule } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { moduleInUse } from "../engine/instance.js";
+import { poolSolves } from "../engine/live-objects.js";
+import { type Field, type FieldState, wasmField } from "../fields/field.js";
+import { recipeOf } from "../fields/registry.js";
+import { lossOf } from "../solve/gradient.js";
+import { type GradientOptions, isAdaptive, readOptions as readSolve } from "../solve/options.js";
+import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
+import { abort, allocateSums } from "./all-reduce.js";
+import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
+import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
+import { cores, notStarted, startThread, type Thread } from "./threads.js";
+
+/** How a pool is made. */
+export interface ParallelOptions {
+  /** Default: as many as the machine has cores. */
+  workers?: number;
+  /**
+   * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
+   * `symplectic-adjoint/worker.js`.
+   */
+  workerUrl?: string | { readonly href: string };
+}
+
+/** The transpose of a solve in a pool. */
+export interface PoolPullback<D extends Dtype = Dtype> {
+  (cotangent: ArrayOf<D>): Promise<Gradient<D>>;
+  /** Frees what the gradient would need in the workers; harmless a second time. */
+  dispose(): void;
+}
+
+/** A solve in a pool, with its transpose. */
+export interface PoolVjp<D extends Dtype = Dtype> {
+  /** As `odeint` gives it. */
+  readonly solution: Solution<D>;
+  /** From ∂L/∂y to the gradient. */
+  readonly pullback: PoolPullback<D>;
+  /** Frees what the gradient would need in the workers; harmless a second time. */
+  dispose(): void;
+}
+
+/**
+ * Workers that share batches. The methods do what the functions of the same names do, and give promises; the calling thread
+ * neither waits nor computes. The steps are bitwise those of one core, gradients equal up to the order of summation over
+ * samples, and the same in every run with as many workers.
+ */
+export interface Pool {
+  /** How many there are. */
+  readonly workers: number;
+  /**
+   * Whether workers can agree on the steps of an adaptive solve. They need SharedArrayBuffer, which a page has if it is
+   * cross-origin isolated; else only solves with fixed steps are shared, and the others left to one worker.
+   */
+  readonly shared: boolean;
+  /** As the function `odeint`, without `partial`. */
+  odeint<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options?: GradientOptions,
+  ): Promise<Solution<D>>;
+  /** As the function `vjp`; what it gives holds memory in the workers. */
+  vjp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options?: GradientOptions,
+  ): Promise<PoolVjp<D>>;
+  /** As the function `valueAndGrad`; the loss is computed on the calling thread, and may be a promise. */
+  valueAndGrad<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
+    options?: GradientOptions,
+  ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }>;
+  /** Ends the workers; what is under way is rejected. Harmless a second time. */
+  close(): void;
+  /** As `close`, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+const isUrl = (value: unknown) => typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
+const rules = {
+  workers: number("an integer from 1 to 1024", (value) => Number.isInteger(value) && value >= 1 && value <= 1024),
+  workerUrl: rule<string | { readonly href: string }>("a URL", isUrl),
+};
+
+/**
+ * Starts workers that share batches.
+ *
+ * @throws `OPTION`; `WORKER` where a worker cannot be started; `UNSUPPORTED`.
+ */
+export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
+  const { workers: wanted, workerUrl } = readOptions(options, rules);
+  const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
+  const workers = wanted ?? (await cores());
+  const { module, simd } = await moduleInUse();
+  const pool = new WorkerPool(url);
+  try {
+    await pool.start(workers, { kind: "start", module, simd });
+  } catch (error) {
+    pool.close();
+    throw error;
+  }
+  return pool;
+}
+
+/** A request that has not been answered yet. */
+interface Pending {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+  readonly sums: SharedArrayBuffer | undefined;
+}
+
+/** What a part of a job has failed with. */
+class PartError extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.message);
+  }
+}
+
+/** A solve kept by the workers. */
+interface Kept {
+  readonly ids: readonly number[];
+  readonly parts: readonly Part[];
+}
+
+class WorkerPool implements Pool {
+  readonly shared = typeof SharedArrayBuffer === "function";
+  readonly #url: string | undefined;
+  #threads: Thread[] = [];
+  #pending: Map<number, Pending>[] = [];
+  #ids = 0;
+  /** Why nothing can be asked any more. */
+  #ended: SymplecticAdjointError | undefined;
+  /** Has the workers forget solves that nobody can pull back any more. */
+  readonly #registry =
+    typeof FinalizationRegistry === "function"
+      ? new FinalizationRegistry<readonly number[]>((ids) => this.#release(ids))
+      : undefined;
+
+  constructor(url: string | undefined) {
+    this.#url = url;
+    fix(this, ["shared"]);
+  }
+
+  /** The pool itself, and not an object made from one. */
+  static #own(pool: WorkerPool): WorkerPool {
+    return argument("this", pool, OWN);
+  }
+
+  static is(value: unknown): boolean {
+    return isObject(value) && #threads in value;
+  }
+
+  get workers(): number {
+    return WorkerPool.#own(this).#threads.length;
+  }
+
+  async start(workers: number, request: Request): Promise<void> {
+    let started = false;
+    for (let index = 0; index < workers; index++) {
+      const pending = new Map<number, Pending>();
+      this.#pending.push(pending);
+      const receive = (message: unknown) => this.#receive(pending, message as Reply);
+      const die = (reason: unknown) => this.#end(started ? workerDied(reason) : notStarted(reason, this.#url));
+      this.#threads.push(await startThread(this.#url, { receive, die }));
+    }
+    await this.#all(this.#threads.map((_, index) => this.#ask(index, request)));
+    started = true;
+  }
+
+  #receive(pending: Map<number, Pending>, reply: Reply): void {
+    const waiting = pending.get(reply.id);
+    pending.delete(reply.id);
+    this.#hold();
+    if ("failure" in reply) waiting?.reject(new PartError(reply.failure));
+    else waiting?.resolve(reply.value);
+  }
+
+  /** The process stays alive while something is under way. */
+  #hold(): void {
+    for (const [index, thread] of this.#threads.entries()) thread.hold((this.#pending[index]?.size ?? 0) > 0);
+  }
+
+  #end(error: SymplecticAdjointError): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    for (const thread of this.#threads) thread.end();
+    for (const pending of this.#pending) {
+      for (const { reject, sums } of pending.values()) {
+        if (sums) abort(sums);
+        reject(error);
+      }
+      pending.clear();
+    }
+  }
+
+  close(): void {
+    WorkerPool.#own(this).#end(new SymplecticAdjointError("DISPOSED", "the pool has been closed"));
+  }
+
+  declare [Symbol.dispose]: () => void;
+
+  #ask<K extends Request["kind"]>(
+    index: number,
+    request: Extract<Request, { kind: K }>,
+    transfer: ArrayBuffer[] = [],
+    sums?: SharedArrayBuffer,
+    id = ++this.#ids,
+  ): Promise<Answers[K]> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended) return reject(this.#ended);
+      this.#pending[index]?.set(id, { resolve: resolve as (value: unknown) => void, reject, sums });
+      this.#hold();
+      this.#threads[index]?.post({ id, request }, transfer);
+    });
+  }
+
+  /** All answers, or the error that the caller should see. */
+  async #all<T>(answers: Promise<T>[]): Promise<T[]> {
+    const settled = await Promise.allSettled(answers);
+    const reasons = settled.flatMap((result) => (result.status === "rejected" ? [result.reason] : []));
+    if (reasons.length === 0) return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
+    const reason = reasons.find((reason) => !(reason instanceof PartError && reason.failure.isSecondary)) ?? reasons[0];
+    if (!(reason instanceof PartError)) throw reason;
+    const { code, message, details } = reason.failure;
+    throw new SymplecticAdjointError(code, message, details);
+  }
+
+  /** Whether, and among whom, a batch is shared. */
+  #split(batch: number, dtype: Dtype, settings: GradientOptions): Part[] {
+    const adaptive = isAdaptive(settings);
+    const parts = divide(batch, dtype, adaptive && !this.shared ? 1 : this.workers);
+    const [{ panels }] = parts as [Part];
+    const sums = adaptive && parts.length > 1 ? allocateSums(panels) : undefined;
+    return parts.map((part) => ({ ...part, sums }));
+  }
+
+  async #solve<D extends Dtype>(
+    kind: "odeint" | "vjp",
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options: GradientOptions,
+  ): Promise<Kept & { solution: Solution<D> }> {
+    const settings = readSolve(options);
+    const { dtype, stateSize, state } = wasmField(field);
+    const recipe = recipeOf(field);
+    if (kind === "vjp" && settings.gradient === "adjoint") {
+      const expected = "another method in a pool, whose workers cannot share the continuous adjoint's integration";
+      throw refused("OPTION", "gradient", expected, "adjoint");
+    }
+    if (settings.partial) throw refused("OPTION", "partial", "no value in a pool", "true");
+    const ends = timesOf(times);
+    const start = arrayOf("y0", y0, dtype);
+    const batch = batchOf("y0", start, stateSize);
+    const parts = this.#split(batch, dtype, settings);
+    if ((settings.gradient ?? "auto") === "auto") {
+      settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
+    }
+    const parameters = field.parameters.slice() as ArrayOf<Dtype>;
+    const states = parts.map((part) => sliceState(state, part, dtype));
+    const ids = parts.map(() => ++this.#ids);
+    const asked = parts.map((part, index) => {
+      const own = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;
+      const [firstSample] = range(part, dtype);
+      const common = { recipe, state: states[index] as FieldState, firstSample, parameters, times: ends };
+      const job: Job = { ...common, options: settings, y0: own, part };
+      return this.#ask(index, { kind, ...job }, [own.buffer as ArrayBuffer], part.sums, ids[index]);
+    });
+    try {
+      const solved = (await this.#all(asked)) as Solution<D>[];
+      return { ids, parts, solution: joinSolutions(solved, parts, dtype, [ends.length, batch, stateSize]) };
+    } catch (error) {
+      if (kind === "vjp") this.#release(ids);
+      throw summed(error, parts.length);
+    }
+  }
+
+  /** Forgets solves, those that have failed included. */
+  #release(ids: readonly number[]): void {
+    if (this.#ended) return;
+    for (const [index, solve] of ids.entries()) this.#ask(index, { kind: "release", solve }).catch(() => {});
+  }
+
+  async odeint<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options: GradientOptions = {},
+  ): Promise<Solution<D>> {
+    return (await WorkerPool.#own(this).#solve("odeint", field, y0, times, options)).solution;
+  }
+
+  async vjp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options: GradientOptions = {},
+  ): Promise<PoolVjp<D>> {
+    const { solution, ...kept } = await WorkerPool.#own(this).#solve("vjp", field, y0, times, options);
+    const { dtype, stateSize } = field;
+    poolSolves.add(kept, solution.stats.peakBytes.total);
+    this.#registry?.register(kept, kept.ids, kept);
+    let disposed = false;
+    const dispose = () => {
+      if (!disposed) this.#release(kept.ids);
+      disposed = true;
+      poolSolves.remove(kept);
+      this.#registry?.unregister(kept);
+    };
+    const pullback = async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
+      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+      const w = arrayOf("cotangent", cotangent, dtype);
+      checkLength("cotangent", w, solution.y.length, `[${solution.shape.join(", ")}]`);
+      const asked = kept.parts.map((part, index) => {
+        const own = slice(w, part, dtype, stateSize) as ArrayOf<Dtype>;
+        const request = { kind: "pullback", solve: kept.ids[index] as number, cotangent: own } as const;
+        return this.#ask(index, request, [own.buffer as ArrayBuffer]);
+      });
+      return addGradients((await this.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
+    };
+    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
+  }
+
+  async valueAndGrad<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
+    options: GradientOptions = {},
+  ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }> {
+    argument("loss", loss, required(callable()));
+    const { solution, pullback, dispose } = await this.vjp(field, y0, times, options);
+    try {
+      const { value, cotangent } = lossOf(
+        await outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])),
+      );
+      return { value, gradient: await pullback(cotangent), solution };
+    } finally {
+      dispose();
+    }
+  }
+}
+
+const OWN = required(rule<WorkerPool>("a pool, from parallel", WorkerPool.is));
+
+function workerDied(reason: unknown): SymplecticAdjointError {
+  return new SymplecticAdjointError(
+    "WORKER",
+    `a worker died: ${textOf(reason)}; make a new pool`,
+    {},
+    { cause: reason },
+  );
+}
+
+/** The error of a budget that a worker has found too small is about that of all. */
+function summed(error: unknown, workers: number): unknown {
+  if (!(error instanceof SymplecticAdjointError) || error.argument !== "memoryBudget" || !error.bytes) return error;
+  const { message, argument } = error;
+  const bytes = error.bytes * workers;
+  const details = { argument, expected: `at least ${bytes} bytes`, given: `${Number(error.given) * workers}`, bytes };
+  const share = `${message} on each of ${workers} workers`;
+  return new SymplecticAdjointError("OPTION", workers === 1 ? message : share, details);
+}
+
+if (typeof Symbol.dispose === "symbol") {
+  Object.defineProperty(WorkerPool.prototype, Symbol.dispose, { value: WorkerPool.prototype.close });
+}

@@ -1,0 +1,62 @@
+// What a pool and its workers say to each other.
+
+import type { ArrayOf, Dtype } from "../checks/arrays.js";
+import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
+import type { Simd } from "../engine/instance.js";
+import type { FieldState, Recipe } from "../fields/field.js";
+import type { GradientOptions } from "../solve/options.js";
+import type { Gradient, Solution } from "../solve/results.js";
+
+/** The part of a batch that a worker solves, and with whom its steps are shared. */
+export interface Part {
+  /** Panels of the whole batch, the first of this part, and how many this part has. */
+  readonly panels: number;
+  readonly first: number;
+  readonly own: number;
+  /** Samples of the whole batch. */
+  readonly samples: number;
+  readonly workers: number;
+  /** Where the parts meet; none where nothing is to be shared. */
+  readonly sums: SharedArrayBuffer | undefined;
+}
+
+/** A solve of a part. */
+export interface Job {
+  readonly recipe: Recipe;
+  /** What the field has beside its parameters; of arrays, the rows of this part's samples. */
+  readonly state: FieldState;
+  /** The index of this part's first sample. */
+  readonly firstSample: number;
+  readonly parameters: ArrayOf<Dtype>;
+  readonly y0: ArrayOf<Dtype>;
+  readonly times: Float64Array;
+  readonly options: GradientOptions;
+  readonly part: Part;
+}
+
+export type Request =
+  | { readonly kind: "start"; readonly module: WebAssembly.Module; readonly simd: Simd }
+  | ({ readonly kind: "odeint" } & Job)
+  | ({ readonly kind: "vjp" } & Job)
+  | { readonly kind: "pullback"; readonly solve: number; readonly cotangent: ArrayOf<Dtype> }
+  | { readonly kind: "release"; readonly solve: number };
+
+/** What is answered: `vjp` keeps the solve under the number of the request. */
+export interface Answers {
+  start: undefined;
+  odeint: Solution;
+  vjp: Solution;
+  pullback: Gradient;
+  release: undefined;
+}
+
+/** An error on its way to the caller. */
+export interface Failure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+  /** Whether it only says that another part has failed. */
+  readonly isSecondary: boolean;
+}
+
+export type Reply = { readonly id: number } & ({ readonly value: unknown } | { readonly failure: Failure });

@@ -1,0 +1,127 @@
+// Splitting batches into parts, and putting together what comes of them.
+import { LANES } from "../../wasm/constants.js";
+import { type ArrayOf, type Dtype, zeros } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import type { FieldState } from "../fields/field.js";
+import type { Bytes, Gradient, Solution } from "../solve/results.js";
+import type { Part } from "./protocol.js";
+
+/** The parts of a batch for so many workers at most: whole panels, which are never divided. */
+export function divide(batch: number, dtype: Dtype, most: number): Omit<Part, "sums">[] {
+  const panels = Math.ceil(batch / LANES[dtype]);
+  const workers = Math.min(most, panels);
+  return Array.from({ length: workers }, (_, index) => {
+    const first = Math.floor((index * panels) / workers);
+    const own = Math.floor(((index + 1) * panels) / workers) - first;
+    return { panels, first, own, samples: batch, workers };
+  });
+}
+
+/** Where a part's samples begin and end. */
+export function range({ first, own, samples }: Omit<Part, "sums">, dtype: Dtype): [begin: number, end: number] {
+  return [first * LANES[dtype], Math.min(samples, (first + own) * LANES[dtype])];
+}
+
+/** A part's copy of what a field has beside its parameters. */
+export function sliceState({ numbers, arrays }: FieldState, part: Part, dtype: Dtype): FieldState {
+  const own = Object.entries(arrays).map(([name, values]) => {
+    const size = values.length / part.samples;
+    if (!Number.isInteger(size)) {
+      throw refused("SHAPE", name, `numbers for a batch of ${part.samples}`, String(values.length));
+    }
+    return [name, slice(values, part, dtype, size)];
+  });
+  return { numbers, arrays: Object.fromEntries(own) };
+}
+
+/** A part's copy of `[…, batch, state]` numbers. */
+export function slice<D extends Dtype>(numbers: ArrayOf<D>, part: Part, dtype: D, state: number): ArrayOf<D> {
+  const [begin, end] = range(part, dtype);
+  const [row, whole] = [(end - begin) * state, part.samples * state];
+  const copy = zeros(dtype, (numbers.length / whole) * row);
+  for (let from = 0, to = 0; to < copy.length; from += whole, to += row) {
+    copy.set(numbers.subarray(from + begin * state, from + end * state) as never, to);
+  }
+  return copy;
+}
+
+/** Puts the parts of `[…, batch, state]` numbers together. */
+function unite<D extends Dtype>(
+  pieces: readonly ArrayOf<D>[],
+  parts: readonly Part[],
+  dtype: D,
+  state: number,
+): ArrayOf<D> {
+  const samples = parts[0]?.samples ?? 0;
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const all = zeros(dtype, length);
+  for (const [index, piece] of pieces.entries()) {
+    const [begin, end] = range(parts[index] as Part, dtype);
+    const row = (end - begin) * state;
+    for (let from = 0, to = begin * state; from < piece.length; from += row, to += samples * state) {
+      all.set(piece.subarray(from, from + row) as never, to);
+    }
+  }
+  return all;
+}
+
+function addBytes(parts: readonly Bytes[]): Bytes {
+  const sum: Record<string, number> = {};
+  for (const part of parts) for (const [name, bytes] of Object.entries(part)) sum[name] = (sum[name] ?? 0) + bytes;
+  return sum as unknown as Bytes;
+}
+
+// Nothing of the parts is handed on as it came: in tests that run in a realm of their own, messages are of another one.
+
+/** The solution of the whole batch. */
+export function joinSolutions<D extends Dtype>(
+  solved: readonly Solution<D>[],
+  parts: readonly Part[],
+  dtype: D,
+  shape: readonly [number, number, number],
+): Solution<D> {
+  const [{ stats }] = solved as [Solution<D>];
+  const peakBytes = addBytes(solved.map((part) => part.stats.peakBytes));
+  return frozen({
+    y: unite(
+      solved.map((part) => part.y),
+      parts,
+      dtype,
+      shape[2],
+    ),
+    shape,
+    stats: { ...stats, peakBytes, workers: parts.length },
+  });
+}
+
+/** The gradient of the whole batch: the parts added up in their order. */
+export function addGradients<D extends Dtype>(
+  pulled: readonly Gradient<D>[],
+  parts: readonly Part[],
+  dtype: D,
+  state: number,
+): Gradient<D> {
+  const [{ parameters, times, stats }] = pulled as [Gradient<D>];
+  const sum = (i: number, of: (part: Gradient<D>) => ArrayLike<number> | undefined) =>
+    pulled.reduce((sum, part) => sum + ((of(part) as ArrayLike<number>)[i] as number), 0);
+  const peakBytes = addBytes(pulled.map((part) => part.stats.peakBytes));
+  const sums = {
+    parameters: zeros(dtype, parameters.length).map((_, i) => sum(i, (part) => part.parameters)) as ArrayOf<D>,
+    times: times && new Float64Array(times.length).map((_, i) => sum(i, (part) => part.times)),
+  };
+  for (const numbers of [sums.parameters, sums.times ?? []]) {
+    const bad = numbers.findIndex((number) => !Number.isFinite(number));
+    if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
+  }
+  return frozen({
+    y0: unite(
+      pulled.map((part) => part.y0),
+      parts,
+      dtype,
+      state,
+    ),
+    ...sums,
+    stats: { ...stats, retention: { ...stats.retention }, peakBytes, workers: parts.length },
+  });
+}

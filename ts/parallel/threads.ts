@@ -1,0 +1,125 @@
+// A worker of whatever runtime, as the pool sees it.
+
+import { SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { builtin } from "../engine/node.js";
+
+let carried: () => string | URL = () => "";
+
+/** Hands over the worker that an entry has: the source of one, or the address of its file. */
+export function carryWorker(worker: () => string | URL): void {
+  carried = worker;
+}
+
+/** A worker: what it says goes to `receive`, its end to `die`. */
+export interface Thread {
+  post(message: unknown, transfer: ArrayBuffer[]): void;
+  /** Whether it keeps the process alive. */
+  hold(held: boolean): void;
+  end(): void;
+}
+
+export interface Listener {
+  receive(message: unknown): void;
+  die(reason: unknown): void;
+}
+
+interface WebWorker {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  terminate(): void;
+  addEventListener(
+    name: string,
+    listener: (event: { data?: unknown; message?: string; error?: unknown }) => void,
+  ): void;
+  ref?(): void;
+  unref?(): void;
+}
+
+interface NodeWorker {
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+  terminate(): Promise<unknown>;
+  on(name: string, listener: (value: unknown) => void): void;
+  ref(): void;
+  unref(): void;
+}
+
+const globals = globalThis as unknown as {
+  Worker?: new (url: string | URL, options: object) => WebWorker;
+  process?: { versions?: { node?: string; bun?: string } };
+  navigator?: { hardwareConcurrency?: number };
+  location?: { href: string };
+};
+
+// Node's own worker, except in Bun, which has the web's as well.
+const node = globals.process?.versions?.node !== undefined && globals.Worker === undefined;
+
+/** Cores that this machine offers. */
+export async function cores(): Promise<number> {
+  const known = globals.navigator?.hardwareConcurrency;
+  if (known) return known;
+  if (!node) return 1;
+  return (await builtin<{ availableParallelism(): number }>("node:os")).availableParallelism();
+}
+
+/** Starts a worker: from a URL if given, else from the source that the package carries. */
+export async function startThread(url: string | undefined, listener: Listener): Promise<Thread> {
+  if (!node && !globals.Worker) {
+    const message =
+      "this runtime has no Worker, as a service worker and an edge function have none; solve without a pool";
+    throw new SymplecticAdjointError("UNSUPPORTED", message);
+  }
+  try {
+    const worker = url === undefined ? carried() : new URL(url, globals.location?.href);
+    return node ? await startNode(worker, listener) : startWeb(worker, listener);
+  } catch (cause) {
+    throw notStarted(cause, url);
+  }
+}
+
+/** What is said of a worker that does not come up. */
+export function notStarted(cause: unknown, url: string | undefined): SymplecticAdjointError {
+  const text = textOf(cause ?? "no reason given");
+  const hint =
+    url === undefined
+      ? "where a Content-Security-Policy forbids workers from blob:, or a bundler has left the slim entry's worker behind, serve symplectic-adjoint/worker.js and give its address as workerUrl"
+      : `is the package's worker.js at ${url}?`;
+  return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
+}
+
+async function startNode(carried: string | URL, { receive, die }: Listener): Promise<Thread> {
+  const { Worker } = await builtin<{ Worker: new (source: string | URL, options: object) => NodeWorker }>(
+    "node:worker_threads",
+  );
+  // Flags as --input-type, which this process may have been started with, are not for files.
+  const worker =
+    typeof carried === "string" ? new Worker(carried, { eval: true }) : new Worker(carried, { execArgv: [] });
+  worker.on("message", receive);
+  worker.on("error", die);
+  worker.on("messageerror", die);
+  worker.on("exit", (code) => die(new Error(`it ended with code ${code}`)));
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    hold: (held) => (held ? worker.ref() : worker.unref()),
+    end: () => void worker.terminate(),
+  };
+}
+
+function startWeb(carried: string | URL, { receive, die }: Listener): Thread {
+  const blob = typeof carried === "string" && URL.createObjectURL(new Blob([carried], { type: "text/javascript" }));
+  const address = blob || carried;
+  // A classic one: where a page has no origin, as from file: and in a sandboxed frame, modules are not loaded from blob:.
+  const Worker = globals.Worker as NonNullable<typeof globals.Worker>;
+  const worker = new Worker(address, { type: "Deno" in globals ? "module" : "classic" });
+  worker.addEventListener("message", ({ data }) => {
+    if (blob) URL.revokeObjectURL(blob);
+    receive(data);
+  });
+  worker.addEventListener("error", (event) => die(event.error ?? new Error(event.message || "it failed to load")));
+  worker.addEventListener("messageerror", () => die(new Error("a message could not be read")));
+  // Bun tells of an end that nobody asked for.
+  worker.addEventListener("close", () => die(new Error("it ended")));
+  return {
+    post: (message, transfer) => worker.postMessage(message, transfer),
+    hold: (held) => (held ? worker.ref?.() : worker.unref?.()),
+    end: () => worker.terminate(),
+  };
+}

@@ -1,0 +1,120 @@
+// What runs in a worker: parts of batches are solved here, and their gradients taken.
+
+import type { Dtype } from "../checks/arrays.js";
+import { SymplecticAdjointError } from "../checks/errors.js";
+import { init } from "../engine/instance.js";
+import { builtin } from "../engine/node.js";
+import type { WasmField } from "../fields/field.js";
+import { fieldOf } from "../fields/registry.js";
+import { Recording } from "../solve/gradient.js";
+import { solve } from "../solve/odeint.js";
+import { abort, SharedSums } from "./all-reduce.js";
+import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
+
+/** The end of the line to the pool, in whatever runtime. */
+interface Port {
+  postMessage(reply: Reply, transfer: ArrayBuffer[]): void;
+}
+
+const solves = new Map<number, Recording<Dtype>>();
+/** Fields by their recipes, the one used last at the end. */
+const fields = new Map<string, WasmField<Dtype>>();
+/** How many of them are kept: more than a model that is solved in turns has blocks, as a rule. */
+const KEPT = 8;
+
+/** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
+function preparedField({ recipe, parameters, state, firstSample }: Job): WasmField<Dtype> {
+  const key = JSON.stringify(recipe);
+  const field = fields.get(key) ?? fieldOf(recipe);
+  fields.delete(key);
+  fields.set(key, field);
+  for (const [other, unused] of [...fields].slice(0, -KEPT)) {
+    // Recorded solves have all that they need themselves.
+    unused.dispose();
+    fields.delete(other);
+  }
+  field.parameters.set(parameters);
+  field.restore(state, firstSample);
+  return field;
+}
+
+/** Does a solve with the others; whatever goes wrong here, they hear of it. */
+function together<R>(job: Job, body: (field: WasmField<Dtype>, allReduce: SharedSums | undefined) => R): R {
+  const { sums } = job.part;
+  let allReduce: SharedSums | undefined;
+  try {
+    const field = preparedField(job);
+    allReduce = sums && new SharedSums(field.use().wasm, job.part, sums);
+    return body(field, allReduce);
+  } catch (error) {
+    if (sums) abort(sums);
+    throw allReduce?.broken ? new OtherPartFailed() : error;
+  }
+}
+
+/** Only that another part has failed. */
+class OtherPartFailed extends Error {}
+
+const answers: {
+  [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
+} = {
+  async start({ module, simd }) {
+    await init({ module, simd });
+    return undefined;
+  },
+  odeint: (job) => together(job, (field, allReduce) => solve(field, job.y0, job.times, job.options, allReduce)),
+  vjp: (job, id) =>
+    together(job, (field, allReduce) => {
+      const recording = new Recording(field, job.y0, job.times, job.options, allReduce);
+      solves.set(id, recording);
+      return recording.solution();
+    }),
+  pullback({ solve, cotangent }) {
+    const recording = solves.get(solve);
+    if (!recording) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+    return recording.pullback(cotangent);
+  },
+  release({ solve }) {
+    solves.get(solve)?.dispose();
+    solves.delete(solve);
+    return undefined;
+  },
+};
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof SymplecticAdjointError) {
+    const { code, message, argument, expected, given, t, h, steps, evaluations, bytes } = error;
+    const all = { argument, expected, given, t, h, steps, evaluations, bytes };
+    const details = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+    return { code, message, details, isSecondary: false };
+  }
+  return { code: "INTERNAL", message: String(error), details: {}, isSecondary: error instanceof OtherPartFailed };
+}
+
+/** The arrays within an answer, to be handed over and not copied. */
+function buffersOf(value: unknown): ArrayBuffer[] {
+  if (ArrayBuffer.isView(value)) return [value.buffer as ArrayBuffer];
+  if (value === null || typeof value !== "object") return [];
+  return Object.values(value).flatMap(buffersOf);
+}
+
+async function answer(port: Port, { id, request }: { id: number; request: Request }): Promise<void> {
+  try {
+    const value = await answers[request.kind](request as never, id);
+    port.postMessage({ id, value }, buffersOf(value));
+  } catch (error) {
+    // Lost with the instance.
+    if (error instanceof SymplecticAdjointError && error.code === "INTERNAL") fields.clear();
+    port.postMessage({ id, failure: failureOf(error) }, []);
+  }
+}
+
+const scope = globalThis as unknown as Port & { addEventListener?: (name: string, listener: object) => void };
+if (typeof scope.postMessage === "function" && typeof scope.addEventListener === "function") {
+  scope.addEventListener("message", ({ data }: { data: { id: number; request: Request } }) => answer(scope, data));
+} else {
+  type NodePort = Port & { on(name: string, listener: (data: { id: number; request: Request }) => void): void };
+  builtin<{ parentPort: NodePort }>("node:worker_threads").then(({ parentPort }) => {
+    parentPort.on("message", (data) => answer(parentPort, data));
+  });
+}

@@ -1,0 +1,168 @@
+// Solves that are kept for their gradients.
+import type { Recorded } from "../../wasm/bindings.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import { argument, callable, isObject, required } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import type { AllReduce } from "../engine/all-reduce.js";
+import { call, refuseInside, release } from "../engine/call.js";
+import type { Instance } from "../engine/instance.js";
+import { solves } from "../engine/live-objects.js";
+import { copyOut, steady } from "../engine/memory.js";
+import { needStack } from "../engine/stack.js";
+import { type Field, useField } from "../fields/field.js";
+import { type GradientOptions, readOptions } from "./options.js";
+import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
+
+/** A recorded solve in WebAssembly memory. */
+export class Recording<D extends Dtype> {
+  /** What it holds. */
+  readonly bytes: number;
+  #recorded: Recorded | undefined;
+  readonly #wasm: Instance;
+  readonly #dtype: D;
+  readonly #parameters: number;
+  readonly #shape: readonly [number, number, number];
+
+  constructor(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: ArrayLike<number>,
+    options: GradientOptions,
+    allReduce?: AllReduce,
+  ) {
+    const { partial: _, ...settings } = readOptions(options);
+    const ends = timesOf(times);
+    const { rust, wasm } = useField(field);
+    refuseInside(wasm, "a gradient");
+    const start = steady(wasm, arrayOf("y0", y0, field.dtype));
+    const batch = batchOf("y0", start, field.stateSize);
+    this.#wasm = wasm;
+    this.#dtype = field.dtype;
+    this.#shape = [ends.length, batch, field.stateSize];
+    [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
+      const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
+      const recorded = rust.record(start, batch, ends, settings, allReduce);
+      return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
+    });
+  }
+
+  /** The solution; if there is no room for the copy, the recording is given up. */
+  solution(): Solution<D> {
+    try {
+      return this.#copy();
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  #copy(): Solution<D> {
+    needStack();
+    const { y, stats } = this.#use();
+    const [times, batch, state] = this.#shape;
+    const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
+    return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
+  }
+
+  pullback(cotangent: ArrayOf<D>): Gradient<D> {
+    refuseInside(this.#wasm, "a gradient");
+    const [times, batch, state] = this.#shape;
+    const w = steady(this.#wasm, arrayOf("cotangent", cotangent, this.#dtype));
+    checkLength("cotangent", w, times * batch * state, `[${this.#shape.join(", ")}]`);
+    const recorded = this.#use();
+    const pulled = call(this.#wasm, () => recorded.pullback(w));
+    try {
+      return frozen({
+        y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
+        parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
+        times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
+        stats: pulled.stats as GradientStats,
+      });
+    } finally {
+      release(this.#wasm, pulled);
+    }
+  }
+
+  #use(): Recorded {
+    if (!this.#recorded || this.#wasm.lost) {
+      throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+    }
+    return this.#recorded;
+  }
+
+  dispose(): void {
+    needStack();
+    const recorded = this.#recorded;
+    this.#recorded = undefined;
+    solves.remove(this);
+    release(this.#wasm, recorded);
+  }
+}
+
+/**
+ * Solves as `odeint` does, and keeps what the gradient method needs: `pullback(∂L/∂y)` gives ∂L/∂y0, ∂L/∂θ and ∂L/∂times.
+ * Dispose of the result, or of its `pullback`, when done.
+ *
+ * @param field - f, with its parameters as they are now; changing them later changes nothing here.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @throws As `odeint`.
+ */
+export function vjp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  options: GradientOptions = {},
+): Vjp<D> {
+  const recording = new Recording(field, y0, times, options);
+  const solution = recording.solution();
+  solves.add(recording, recording.bytes);
+  const dispose = () => recording.dispose();
+  const pullback = Object.assign((cotangent: ArrayOf<D>) => recording.pullback(cotangent), { dispose });
+  const result = { solution, pullback, dispose };
+  if (typeof Symbol.dispose === "symbol") {
+    for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
+  }
+  return frozen(result) as unknown as Vjp<D>;
+}
+
+/** What a loss has returned, checked. */
+export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
+  const { value, cotangent } = isObject(result) ? result : {};
+  if (typeof value !== "number" || cotangent === undefined) {
+    throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result));
+  }
+  if (!Number.isFinite(value)) throw refused("NON_FINITE", "loss's value", "a finite number", String(value));
+  return { value, cotangent };
+}
+
+/**
+ * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
+ *
+ * @param field - f, with its parameters as they are now.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; gives L and ∂L/∂y.
+ * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
+ * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
+ * `REENTRANT` for a loss that calls itself without end; what the loss throws.
+ */
+export function valueAndGrad<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
+  options: GradientOptions = {},
+): { value: number; gradient: Gradient<D>; solution: Solution<D> } {
+  argument("loss", loss, required(callable()));
+  const recording = new Recording(field, y0, times, options);
+  try {
+    const solution = recording.solution();
+    const { value, cotangent } = lossOf(outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])));
+    return { value, gradient: recording.pullback(cotangent), solution };
+  } finally {
+    recording.dispose();
+  }
+}

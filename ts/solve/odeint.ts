@@ -1,0 +1,67 @@
+// Solves.
+import type { Solved } from "../../wasm/bindings.js";
+import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/arrays.js";
+import { frozen } from "../checks/frozen.js";
+import type { AllReduce } from "../engine/all-reduce.js";
+import { call, fromRust, refuseInside, release } from "../engine/call.js";
+import { copyOut, steady } from "../engine/memory.js";
+import { type Field, useField } from "../fields/field.js";
+import { type OdeintOptions, readOptions } from "./options.js";
+import type { Solution, SolveStats } from "./results.js";
+
+/**
+ * Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`. The times are finite and in ascending or descending order;
+ * where one is repeated, so is the state.
+ *
+ * @param field - f, with its parameters as they are now.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`; the batch size is that of its length.
+ * @param times - Where the solution is wanted, t0 first.
+ * @returns The states at all times, t0 included.
+ * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
+ * `STEP_UNDERFLOW`, `MAX_STEPS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
+ */
+export function odeint<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  options: OdeintOptions = {},
+): Solution<D> {
+  return solve(field, y0, times, options);
+}
+
+/** As `odeint`; for a part of a batch, with the sums that its steps are agreed on by. */
+export function solve<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  options: OdeintOptions,
+  allReduce?: AllReduce,
+): Solution<D> {
+  const { partial, ...settings } = readOptions(options);
+  const ends = timesOf(times);
+  const { rust, wasm } = useField(field);
+  refuseInside(wasm, "odeint");
+  const { dtype, stateSize } = field;
+  const start = steady(wasm, arrayOf("y0", y0, dtype));
+  const batch = batchOf("y0", start, stateSize);
+  let solved: Solved | undefined;
+  try {
+    solved = call(wasm, () => rust.odeint(start, batch, ends, settings, allReduce));
+    const { y, reached, stats } = solved;
+    const solution = (): Solution<D> =>
+      frozen({
+        y: copyOut(wasm, dtype, y, reached * batch * stateSize),
+        shape: [reached, batch, stateSize],
+        stats: stats as SolveStats,
+      });
+    if (solved.error === undefined) return solution();
+    const error = fromRust(solved.error);
+    if (partial) {
+      const lastState = copyOut(wasm, dtype, solved.lastState, batch * stateSize);
+      error.partial = { ...solution(), lastState };
+    }
+    throw error;
+  } finally {
+    release(wasm, solved);
+  }
+}

@@ -1,0 +1,77 @@
+// Batches, and the losses of them.
+import { type ArrayOf, arrayOf, checkLength, type Dtype, timesOf, weightsOf } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { argument, isObject, object, required, rule } from "../checks/rules.js";
+import type { LossAndCotangent, Solution } from "../solve/results.js";
+import { meanSquaredError } from "./losses.js";
+
+/** Trajectories that share their times. */
+export interface Batch<D extends Dtype = Dtype> {
+  /** `[batch, state]`. */
+  y0: ArrayOf<D>;
+  /** Two or more, strictly ascending or descending; y0 is at the first. */
+  times: ArrayLike<number>;
+  /** `[times, batch, state]`; that at the first time counts as well. */
+  target: ArrayOf<D>;
+  /** As target: 1 where an entry counts and 0 where not, or weights: finite, zero or more. */
+  mask?: ArrayLike<number>;
+}
+
+/**
+ * A loss of a batch: `mse`, the mean of the squared differences from the target; or a function of the solution
+ * `[times, batch, state]`, the batch and the shape of the solution, which gives the loss and its cotangent ∂L/∂y.
+ */
+export type Loss<D extends Dtype = Dtype> =
+  | "mse"
+  | ((y: ArrayOf<D>, batch: Batch<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>);
+
+/** A loss as a function of the solution alone. */
+export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
+  return (y: ArrayOf<D>, shape: Solution<D>["shape"]): LossAndCotangent<D> =>
+    typeof loss === "function" ? loss(y, batch, shape) : meanSquaredError(y, batch.target, batch.mask);
+}
+
+/** Refuses what cannot be a batch, as far as that is known before its solve, and gives how much it counts. */
+export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss: Loss<D>, dtype: D): number {
+  argument(where, batch, required({ ...object, expected: "a batch { y0, times, target }" }));
+  const mask = batch.mask === undefined ? undefined : weightsOf(`${where}.mask`, batch.mask);
+  const length = timesOf(batch.times, `${where}.times`).length * arrayOf(`${where}.y0`, batch.y0, dtype).length;
+  if (loss === "mse") {
+    const target = arrayOf(`${where}.target`, batch.target, dtype);
+    checkLength(`${where}.target`, target, length, "[times, batch, state]");
+    if (mask) checkLength(`${where}.mask`, mask.weights, length, "[times, batch, state]");
+    const bad = target.findIndex((number, i) => !Number.isFinite(number) && mask?.weights[i] !== 0);
+    if (bad >= 0) {
+      const expected = "finite numbers where the mask is not 0";
+      throw refused("NON_FINITE", `${where}.target`, expected, `${target[bad]} at index ${bad}`);
+    }
+  }
+  return mask?.sum ?? length;
+}
+
+const isFunction = (value: unknown) => typeof value === "function";
+const iterable = rule<object>("an array or an iterable of batches", (value) => {
+  if (!isObject(value)) return false;
+  const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = value as Partial<
+    Iterable<unknown> & AsyncIterable<unknown>
+  >;
+  return isFunction(later) || isFunction(now);
+});
+
+/** The data as an iterable; an array, whose batches are checked at once, again and again for so many steps. */
+export function batches<B>(
+  data: readonly B[] | Iterable<B> | AsyncIterable<B>,
+  steps: number | undefined,
+  check: (where: string, batch: B) => void,
+) {
+  const given = argument("data", data, required(iterable)) as Iterable<B> & AsyncIterable<B>;
+  if (!Array.isArray(given)) return given;
+  if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
+  if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
+  for (const [index, batch] of given.entries()) check(`data[${index}]`, batch);
+  return repeated<B>([...given]);
+}
+
+function* repeated<B>(batches: readonly B[]): Generator<B> {
+  for (;;) yield* batches;
+}

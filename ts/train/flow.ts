@@ -1,0 +1,283 @@
+// Densities by continuous normalizing flows: blocks one behind the other, the FFJORD objective, log densities and samples.
+import { type ArrayOf, arrayOf, batchOf, type Dtype, zeros } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { fix, frozen } from "../checks/frozen.js";
+import {
+  anything,
+  argument,
+  array,
+  elements,
+  fallback,
+  finitePositive,
+  isObject,
+  natural,
+  nonNegative,
+  count as positiveInteger,
+  options as readOptions,
+  required,
+  rule,
+  withMethod,
+} from "../checks/rules.js";
+import type { CnfField } from "../fields/cnf.js";
+import { wasmField } from "../fields/field.js";
+import type { Pool } from "../parallel/pool.js";
+import { vjp } from "../solve/gradient.js";
+import { odeint } from "../solve/odeint.js";
+import { type GradientOptions, gradientRules, readOptions as readSolve } from "../solve/options.js";
+import type { Gradient } from "../solve/results.js";
+import { normals } from "./random.js";
+
+/** What a flow is made of. */
+export interface FlowOptions<D extends Dtype = Dtype> {
+  /** Flows of the same features and regularisers: data pass the first one first. */
+  blocks: readonly CnfField<D>[];
+  /** How long each takes, from 0; default 1. */
+  time?: number;
+}
+
+/** How to solve and which gradient, and what the objective adds to −mean log p. */
+export interface FlowGradientOptions extends GradientOptions {
+  /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0 (Finlay et al. 2020). */
+  kineticWeight?: number;
+  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0. */
+  jacobianWeight?: number;
+}
+
+/** The objective and its gradients, one for each block. */
+export interface FlowGradient<D extends Dtype = Dtype> {
+  /** The mean negative log density, in nats, with what the regularisers add. */
+  readonly value: number;
+  /** Without the regularisers. */
+  readonly negativeLogDensity: number;
+  /** In the order of the blocks. */
+  readonly gradients: readonly Gradient<D>[];
+}
+
+/** A density: that of data which the blocks take to a standard normal distribution. */
+export interface Flow<D extends Dtype = Dtype> {
+  /** Those it was made of: what an optimizer is made for. */
+  readonly blocks: readonly CnfField<D>[];
+  /** Of a sample. */
+  readonly features: number;
+  /** log p(x) of each sample of x `[batch, features]`, in nats. */
+  logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
+  /** So many samples `[count, features]`, the same for the same seed. */
+  sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
+  /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
+  valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;
+  /** The same on the cores of a pool. */
+  valueAndGradIn(pool: Pool, x: ArrayOf<D>, options?: FlowGradientOptions): Promise<FlowGradient<D>>;
+}
+
+/** A solve, here or in a pool. */
+interface Solve<D extends Dtype> {
+  readonly solution: { readonly y: ArrayOf<D> };
+  pullback(cotangent: ArrayOf<D>): Gradient<D> | Promise<Gradient<D>>;
+  dispose(): void;
+}
+
+/** Weights of the regularisers. */
+interface Weights {
+  readonly kinetic: number;
+  readonly jacobian: number;
+}
+
+const blocksRule = array<CnfField>("an array of flows, from cnf", 1);
+const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) };
+const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
+
+/**
+ * Makes a density of flows.
+ *
+ * @throws `OPTION`; its methods as `odeint` and `vjp`.
+ */
+export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
+  const { blocks: given, time } = readOptions(options, rules);
+  const blocks = elements("blocks", given, blocksRule, anything<CnfField<D>>());
+  const [first] = blocks as [CnfField<D>];
+  for (const [index, block] of blocks.entries()) {
+    const name = `blocks[${index}]`;
+    if (wasmField(block, name).recipe?.kind !== "cnf")
+      throw refused("OPTION", name, "a flow, from cnf", describe(block));
+    const alike =
+      block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
+    if (!alike) throw refused("OPTION", name, "a flow of the same state as the first", describe(block));
+  }
+  return new BlockFlow(blocks, time);
+}
+
+class BlockFlow<D extends Dtype> implements Flow<D> {
+  readonly features: number;
+  readonly #times: readonly [number, number];
+
+  constructor(
+    readonly blocks: readonly CnfField<D>[],
+    time: number,
+  ) {
+    this.features = (blocks[0] as CnfField<D>).features;
+    this.#times = [0, time];
+    Object.freeze(blocks);
+    fix(this, ["blocks", "features"]);
+  }
+
+  logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
+    own(this);
+    let state = this.#start(x);
+    for (const block of this.blocks) state = end(odeint(block, state, this.#times, options).y);
+    return this.#densities(state);
+  }
+
+  sample(count: number, seed = 0, options: GradientOptions = {}): ArrayOf<D> {
+    own(this);
+    const samples = argument("count", count, required(positiveInteger));
+    const random = normals(argument("seed", seed, fallback(natural, 0)));
+    const { dtype } = this.blocks[0] as CnfField<D>;
+    const z = zeros(dtype, samples * this.features).map(random) as ArrayOf<D>;
+    let state = this.#start(z);
+    const [from, to] = this.#times;
+    for (const block of [...this.blocks].reverse()) state = end(odeint(block, state, [to, from], options).y);
+    return this.#positions(state);
+  }
+
+  valueAndGrad(x: ArrayOf<D>, options: FlowGradientOptions = {}): FlowGradient<D> {
+    own(this);
+    const { weights, settings } = split(options);
+    const steps = this.#gradient(x, weights, (block, state) => vjp(block, state, this.#times, settings));
+    let step = steps.next();
+    while (!step.done) step = steps.next(step.value);
+    return step.value;
+  }
+
+  async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
+    own(this);
+    argument("pool", pool, required(withMethod<Pool>("a pool, from parallel", "vjp")));
+    const { weights, settings } = split(options);
+    const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
+    let step = steps.next();
+    try {
+      while (!step.done) step = steps.next(await step.value);
+      return step.value;
+    } finally {
+      // What was awaited may have failed.
+      steps.return(undefined as never);
+    }
+  }
+
+  static is(value: unknown): boolean {
+    return isObject(value) && #times in value;
+  }
+
+  /** The way through the blocks and back; what is yielded comes back when it is there. */
+  *#gradient(
+    x: ArrayOf<D>,
+    weights: Weights,
+    solve: (block: CnfField<D>, state: ArrayOf<D>) => Solve<D> | Promise<Solve<D>>,
+  ): Generator<unknown, FlowGradient<D>, unknown> {
+    const solves: Solve<D>[] = [];
+    try {
+      let state = this.#start(x);
+      for (const block of this.blocks) {
+        const solved = (yield solve(block, state)) as Solve<D>;
+        solves.push(solved);
+        state = end(solved.solution.y);
+      }
+      const { cotangent, ...values } = this.#objective(state, weights);
+      const gradients: Gradient<D>[] = [];
+      const { dtype } = this.blocks[0] as CnfField<D>;
+      let w = cotangent;
+      for (const { pullback } of [...solves].reverse()) {
+        const gradient = (yield pullback(atEnd(dtype, w))) as Gradient<D>;
+        gradients.unshift(gradient);
+        w = gradient.y0;
+      }
+      return frozen({ ...values, gradients });
+    } finally {
+      for (const { dispose } of solves) dispose();
+    }
+  }
+
+  /** The states of samples that have not moved. */
+  #start(x: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const given = arrayOf("x", x, dtype);
+    const batch = batchOf("x", given, this.features);
+    const state = zeros(dtype, batch * stateSize);
+    for (let sample = 0; sample < batch; sample++) {
+      const row = given.subarray(sample * this.features, (sample + 1) * this.features);
+      state.set(row as never, sample * stateSize);
+    }
+    return state;
+  }
+
+  /** x of states. */
+  #positions(state: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const batch = state.length / stateSize;
+    const x = zeros(dtype, batch * this.features);
+    return x.map(
+      (_, i) => state[Math.floor(i / this.features) * stateSize + (i % this.features)] as number,
+    ) as ArrayOf<D>;
+  }
+
+  /** log p of what has come to a standard normal distribution: that of z there, less what log p has gained on the way. */
+  #densities(state: ArrayOf<D>): ArrayOf<D> {
+    const { dtype, stateSize } = this.blocks[0] as CnfField<D>;
+    const densities = zeros(dtype, state.length / stateSize).map((_, sample) => {
+      const row = state.subarray(sample * stateSize, (sample + 1) * stateSize);
+      let squares = 0;
+      for (let i = 0; i < this.features; i++) squares += (row[i] as number) ** 2;
+      return -0.5 * (squares + this.features * Math.log(2 * Math.PI)) - (row[this.features] as number);
+    }) as ArrayOf<D>;
+    const bad = densities.findIndex((density) => !Number.isFinite(density));
+    if (bad >= 0) throw refused("NON_FINITE", "log p", `a finite ${dtype}`, `${densities[bad]} for sample ${bad}`);
+    return densities;
+  }
+
+  /** The objective at the end, and its cotangent there. */
+  #objective(state: ArrayOf<D>, weights: Weights) {
+    const [first] = this.blocks as [CnfField<D>];
+    const { stateSize } = first;
+    const carried = wasmField(first).recipe?.options as { kinetic: boolean; jacobian: boolean };
+    // In the order of the state.
+    const extras = (["kinetic", "jacobian"] as const).filter((name) => carried[name]).map((name) => weights[name]);
+    const batch = state.length / stateSize;
+    const densities = this.#densities(state);
+    let negativeLogDensity = 0;
+    for (const density of densities) negativeLogDensity -= density / batch;
+    let value = negativeLogDensity;
+    const cotangent = state.map((number, i) => {
+      const feature = i % stateSize;
+      if (feature < this.features) return number / batch;
+      if (feature === this.features) return 1 / batch;
+      const weight = extras[feature - this.features - 1] as number;
+      value += (weight * number) / batch;
+      return weight / batch;
+    }) as ArrayOf<D>;
+    if (!Number.isFinite(value) || cotangent.some((number) => !Number.isFinite(number))) {
+      throw refused("NON_FINITE", "the objective", "a finite number with a finite cotangent", String(value));
+    }
+    return { value, negativeLogDensity, cotangent };
+  }
+}
+
+const flowRule = required(rule<BlockFlow<Dtype>>("a flow, from flow", BlockFlow.is));
+/** Refuses an object that was made from a flow. */
+const own = (flow: unknown) => argument("this", flow, flowRule);
+
+/** The weights of the regularisers, and the options of the solve. */
+function split(options: FlowGradientOptions) {
+  const { kineticWeight, jacobianWeight, ...given } = readOptions(options, { ...weightRules, ...gradientRules });
+  const { timeGradients = false } = given;
+  const weights: Weights = { kinetic: kineticWeight, jacobian: jacobianWeight };
+  return { weights, settings: readSolve({ ...given, timeGradients }) as GradientOptions };
+}
+
+/** The last of two output times. */
+const end = <D extends Dtype>(y: ArrayOf<D>) => y.slice(y.length / 2) as ArrayOf<D>;
+
+/** A cotangent of the last of two output times. */
+function atEnd<D extends Dtype>(dtype: D, w: ArrayOf<D>): ArrayOf<D> {
+  const all = zeros(dtype, 2 * w.length);
+  all.set(w as never, w.length);
+  return all;
+}

@@ -1,0 +1,206 @@
+import type { Optimizer as RustOptimizer } from "../../wasm/bindings.js";
+import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { fix, frozen } from "../checks/frozen.js";
+import {
+  argument,
+  fallback,
+  fraction,
+  isObject,
+  natural,
+  nonNegative,
+  options as readOptions,
+  required,
+} from "../checks/rules.js";
+import { call, refuseInside, release } from "../engine/call.js";
+import type { Instance } from "../engine/instance.js";
+import { optimizers } from "../engine/live-objects.js";
+import { steady, view } from "../engine/memory.js";
+import { needStack } from "../engine/stack.js";
+import { type Field, useField } from "../fields/field.js";
+
+interface RateOptions {
+  /** The learning rate; may be changed between steps by `optimizer.learningRate`. */
+  learningRate?: number;
+  /** Decoupled: each step first shrinks the parameters by learningRate · weightDecay. Default 0. */
+  weightDecay?: number;
+}
+
+/** Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW). Default learning rate 1e-3. */
+export interface AdamOptions extends RateOptions {
+  /** Decay of the mean of the gradients, from 0 to below 1; default 0.9. */
+  beta1?: number;
+  /** Decay of the mean of the squared gradients, from 0 to below 1; default 0.999. */
+  beta2?: number;
+  /** Added to the root of that mean, against division by zero; default 1e-8. */
+  epsilon?: number;
+}
+
+/** Stochastic gradient descent. Default learning rate 1e-2. */
+export interface SgdOptions extends RateOptions {
+  /** velocity = momentum · velocity + gradient; default 0. */
+  momentum?: number;
+}
+
+/** What an optimizer is made of, but for its state and the learning rate of the moment. */
+export type OptimizerRecipe =
+  | { readonly kind: "adam"; readonly options: Required<AdamOptions> }
+  | { readonly kind: "sgd"; readonly options: Required<SgdOptions> };
+
+/** Changes a field's parameters, in place in WebAssembly memory. */
+export interface Optimizer<D extends Dtype = Dtype> {
+  /** The learning rate of the next step; may be set at any time. */
+  learningRate: number;
+  /** Steps taken; set it with `state` to go on from a checkpoint. */
+  steps: number;
+  /** Moments or velocity: a live view of WebAssembly memory, to be taken anew after any other call. */
+  readonly state: ArrayOf<D>;
+  /**
+   * Takes a step; nothing changes if the gradient is refused.
+   *
+   * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
+   */
+  step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
+  /** Frees its memory, and not the field's. Harmless a second time. */
+  dispose(): void;
+  /** As `dispose`, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+const OPTIMIZER = "an optimizer, from adam or sgd";
+
+class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
+  #rust: RustOptimizer | undefined;
+  readonly #wasm: Instance;
+  readonly #field: Field<D>;
+
+  constructor(
+    field: Field<D>,
+    readonly recipe: OptimizerRecipe,
+    make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
+  ) {
+    const { rust, wasm } = useField(field);
+    this.#wasm = wasm;
+    this.#field = field;
+    frozen(recipe);
+    fix(this, ["recipe"]);
+    this.#rust = call(wasm, () => make(wasm.bindings, rust));
+    optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
+  }
+
+  get learningRate(): number {
+    return this.use().learningRate;
+  }
+
+  set learningRate(rate: number) {
+    this.use().learningRate = argument("learningRate", rate, required(nonNegative));
+  }
+
+  get steps(): number {
+    return this.use().steps;
+  }
+
+  set steps(steps: number) {
+    this.use().steps = argument("steps", steps, required(natural));
+  }
+
+  get state(): ArrayOf<D> {
+    const rust = this.use();
+    return view(this.#wasm, this.#field.dtype, rust.statePointer, rust.stateLength);
+  }
+
+  step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
+    const rust = this.use();
+    const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
+    const numbers = steady(this.#wasm, arrayOf("gradient", given, this.#field.dtype));
+    const { rust: field } = useField(this.#field);
+    refuseInside(this.#wasm, "an optimizer's step");
+    checkLength("gradient", numbers, field.parametersLength);
+    call(this.#wasm, () => rust.step(field, numbers));
+  }
+
+  use(): RustOptimizer {
+    if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
+    needStack();
+    if (!this.#rust || this.#wasm.lost) throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
+    return this.#rust;
+  }
+
+  dispose(): void {
+    if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
+    needStack();
+    optimizers.remove(this);
+    const rust = this.#rust;
+    this.#rust = undefined;
+    release(this.#wasm, rust);
+  }
+
+  /** Whether it is an optimizer itself, and not an object made from one. */
+  static is(value: unknown): value is WasmOptimizer<Dtype> {
+    return isObject(value) && #rust in value;
+  }
+
+  static isOf<D extends Dtype>(value: unknown, field: Field<D>): value is WasmOptimizer<D> {
+    return WasmOptimizer.is(value) && value.#field === (field as unknown);
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+if (typeof Symbol.dispose === "symbol") {
+  Object.defineProperty(WasmOptimizer.prototype, Symbol.dispose, { value: WasmOptimizer.prototype.dispose });
+}
+
+/** What a file has to keep of an optimizer of a field. */
+export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
+  if (!WasmOptimizer.isOf(optimizer, field)) {
+    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", describe(optimizer));
+  }
+  const { recipe, learningRate, steps, state } = optimizer;
+  return { recipe, learningRate, steps, state };
+}
+
+/** An optimizer by its recipe. */
+export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): Optimizer<D> {
+  return recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
+}
+
+const rateRules = (learningRate: number) => ({
+  learningRate: fallback(nonNegative, learningRate),
+  weightDecay: fallback(nonNegative, 0),
+});
+const adamRules = {
+  ...rateRules(1e-3),
+  beta1: fallback(fraction, 0.9),
+  beta2: fallback(fraction, 0.999),
+  epsilon: fallback(nonNegative, 1e-8),
+};
+const sgdRules = { ...rateRules(1e-2), momentum: fallback(fraction, 0) };
+
+/**
+ * Makes an Adam optimizer (AdamW) for a field's parameters.
+ *
+ * @returns The optimizer; dispose of it when done.
+ * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ */
+export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}): Optimizer<D> {
+  const read = readOptions(options, adamRules);
+  const { learningRate, weightDecay, beta1, beta2, epsilon } = read;
+  return new WasmOptimizer(field, { kind: "adam", options: read }, ({ Optimizer }, rust) =>
+    Optimizer.adam(rust, learningRate, weightDecay, beta1, beta2, epsilon),
+  );
+}
+
+/**
+ * Makes an optimizer by gradient descent with momentum, for a field's parameters.
+ *
+ * @returns The optimizer; dispose of it when done.
+ * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
+ */
+export function sgd<D extends Dtype>(field: Field<D>, options: SgdOptions = {}): Optimizer<D> {
+  const read = readOptions(options, sgdRules);
+  const { learningRate, weightDecay, momentum } = read;
+  return new WasmOptimizer(field, { kind: "sgd", options: read }, ({ Optimizer }, rust) =>
+    Optimizer.sgd(rust, learningRate, weightDecay, momentum),
+  );
+}

@@ -1,0 +1,85 @@
+// Learning rates that change as a training goes on: functions of the steps taken before, which `train` asks anew each step.
+
+import {
+  argument,
+  count,
+  fallback,
+  finitePositive,
+  nonNegative,
+  number,
+  options as readOptions,
+  required,
+} from "../checks/rules.js";
+
+/** The learning rate of the step that follows so many others: a finite number, zero or more. */
+export type Schedule = (steps: number) => number;
+
+/** How fast a rate decays. */
+export interface ExponentialDecayOptions {
+  /** What the rate is multiplied by over `steps` steps, smoothly. */
+  factor: number;
+  /** Over how many steps the rate is multiplied by `factor`; default 1. */
+  steps?: number;
+  /** The least learning rate; default 0. */
+  least?: number;
+}
+
+/** How long a rate decays. */
+export interface CosineDecayOptions {
+  /** The number of steps after which the rate stays at `least`. */
+  steps: number;
+  /** The least learning rate, at the end; default 0. */
+  least?: number;
+}
+
+const least = fallback(nonNegative, 0);
+const exponentialRules = {
+  factor: required(number("a number above 0, at most 1", (value) => value > 0 && value <= 1)),
+  steps: fallback(finitePositive, 1),
+  least,
+};
+const cosineRules = { steps: required(count), least };
+const rateRule = required(nonNegative);
+
+/**
+ * A schedule that decays exponentially: rate · factor^(n / steps) after n steps, but never below `least`.
+ *
+ * @throws `OPTION`.
+ */
+export function exponentialDecay(rate: number, options: ExponentialDecayOptions): Schedule {
+  const from = argument("rate", rate, rateRule);
+  const { factor, steps, least } = readOptions(options, exponentialRules);
+  return (n) => Math.max(least, from * factor ** Math.min(Number.MAX_VALUE, taken(n) / steps));
+}
+
+/**
+ * A schedule that falls from the rate to `least` along half a cosine (Loshchilov and Hutter, ICLR 2017, without restarts).
+ *
+ * @throws `OPTION`.
+ */
+export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule {
+  const from = argument("rate", rate, rateRule);
+  const { steps, least } = readOptions(options, cosineRules);
+  return (n) => least + 0.5 * (from - least) * (1 + Math.cos((Math.PI * Math.min(taken(n), steps)) / steps));
+}
+
+/**
+ * A schedule that rises linearly over the first `steps` steps to what `then` begins with, and then follows it.
+ *
+ * @param then - A learning rate, or a schedule of the steps after the first `steps`.
+ * @throws `OPTION`.
+ */
+export function warmUp(steps: number, then: number | Schedule): Schedule {
+  const rise = argument("steps", steps, required(count));
+  if (typeof then !== "function") argument("then", then, rateRule);
+  const after = typeof then === "function" ? (n: number) => rateAt(then, n) : () => then;
+  return (n) => (taken(n) < rise ? (after(0) * (n + 1)) / rise : after(n - rise));
+}
+
+/** What a schedule gives, checked. */
+export function rateAt(schedule: Schedule, steps: number): number {
+  return argument("schedule's result", schedule(steps), { ...rateRule, code: "CALLBACK" });
+}
+
+/** Checked steps. */
+const taken = (steps: number) => argument("steps", steps, rateRule);

@@ -1,0 +1,147 @@
+// How a training is judged by data that it does not see.
+import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf } from "../checks/arrays.js";
+import { type ErrorCode, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import {
+  anything,
+  array,
+  count,
+  fallback,
+  finite,
+  flag,
+  natural,
+  nonNegative,
+  options,
+  required,
+} from "../checks/rules.js";
+import type { Field } from "../fields/field.js";
+import type { Pool } from "../parallel/pool.js";
+import { lossOf } from "../solve/gradient.js";
+import { odeint } from "../solve/odeint.js";
+import { type GradientOptions, type SolveOptions, solveRules } from "../solve/options.js";
+import { type Batch, checkBatch, type Loss, lossFor } from "./batch.js";
+
+/** How a training is judged by data that it does not see. */
+export interface Validation<D extends Dtype = Dtype> {
+  /** The loss is the mean over these, each counting by its entries. */
+  data: readonly Batch<D>[];
+  /** Steps of the optimizer between judgements; default 1. */
+  every?: number;
+  /** Training ends after so many judgements without a better one; default never. */
+  patience?: number;
+  /** By how much a loss must be less to be better; default 0. */
+  leastGain?: number;
+  /** Whether the field has the best parameters when training ends by itself; default true. */
+  restoreBest?: boolean;
+  /** The best so far, of a training that this one goes on from. */
+  best?: Best<D> | undefined;
+}
+
+/** Parameters that have done best. */
+export interface Best<D extends Dtype = Dtype> {
+  /** The optimizer's steps until then. */
+  readonly step: number;
+  /** The loss of the validation data. */
+  readonly validation: number;
+  /** A copy of them. */
+  readonly parameters: ArrayOf<D>;
+}
+
+const rules = {
+  data: required(array<Batch>("an array of batches", 1)),
+  every: fallback(count, 1),
+  patience: count,
+  leastGain: fallback(nonNegative, 0),
+  restoreBest: fallback(flag, true),
+  best: anything<Best>(),
+};
+const bestRules = { step: required(natural), validation: required(finite), parameters: anything<unknown>() };
+
+/** Judges a field by data that its training does not see, and keeps the best parameters. */
+export class Validator<D extends Dtype> {
+  best: Best<D> | undefined;
+  readonly #every: number;
+  readonly #patience: number;
+  readonly #gain: number;
+  readonly #restores: boolean;
+  /** Each with the part of all entries that it has. */
+  readonly #data: readonly { readonly batch: Batch<D>; readonly part: number }[];
+  readonly #solver: SolveOptions;
+  #failures = 0;
+
+  constructor(
+    readonly field: Field<D>,
+    validation: Validation<D>,
+    readonly loss: Loss<D>,
+    settings: GradientOptions,
+    readonly pool: Pool | undefined,
+    steps: number,
+  ) {
+    const { data, every, patience, leastGain, restoreBest, best } = options(validation, rules, "validation.");
+    const weights: number[] = [];
+    for (const [index, batch] of data.entries()) {
+      weights.push(checkBatch(`validation.data[${index}]`, batch as Batch<D>, loss, field.dtype));
+    }
+    const all = weights.reduce((sum, weight) => sum + weight, 0);
+    if (!Number.isFinite(all)) throw refused("OPTION", "validation.data", "masks with a finite sum", "an infinite one");
+    this.#data = data.map((batch, index) => ({ batch: batch as Batch<D>, part: (weights[index] as number) / all }));
+    this.#every = every;
+    this.#patience = patience ?? Number.POSITIVE_INFINITY;
+    this.#gain = leastGain;
+    this.#restores = restoreBest;
+    if (best !== undefined) {
+      const { parameters: given, ...read } = options(best, bestRules, "validation.best.");
+      const parameters = arrayOf("validation.best.parameters", given, field.dtype).slice() as ArrayOf<D>;
+      checkLength("validation.best.parameters", parameters, field.parameters.length);
+      numbersOf("validation.best.parameters", parameters);
+      this.best = { ...read, parameters };
+      const judgements = (steps: number) => Math.floor(steps / this.#every);
+      this.#failures = Math.max(0, judgements(steps) - judgements(this.best.step));
+    }
+    // A solve has no use for what a gradient is asked for.
+    this.#solver = Object.fromEntries(Object.entries(settings).filter(([name]) => Object.hasOwn(solveRules, name)));
+  }
+
+  due(step: number): boolean {
+    return step % this.#every === 0;
+  }
+
+  get exhausted(): boolean {
+    return this.#failures >= this.#patience;
+  }
+
+  async judge(step: number): Promise<number> {
+    const validation = await this.#loss();
+    const limit = this.best === undefined ? Number.POSITIVE_INFINITY : this.best.validation - this.#gain;
+    if (validation < limit) {
+      this.best = frozen({ step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> });
+      this.#failures = 0;
+    } else {
+      this.#failures++;
+    }
+    return validation;
+  }
+
+  /** The mean over the batches, infinite where a solve does not come to its end or a loss is not finite. */
+  async #loss(): Promise<number> {
+    let mean = 0;
+    const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
+    for (const { batch, part } of this.#data) {
+      try {
+        const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
+        mean += part * lossOf(lossFor(this.loss, batch)(y, shape)).value;
+      } catch (error) {
+        if (!(error instanceof SymplecticAdjointError) || !DIVERGED.includes(error.code)) throw error;
+        return Number.POSITIVE_INFINITY;
+      }
+    }
+    return mean;
+  }
+
+  restore(): void {
+    if (this.best && this.#restores) this.field.parameters = this.best.parameters;
+  }
+}
+
+/** The errors of solves whose field has become too wild to solve. */
+const DIVERGED: readonly ErrorCode[] = ["MAX_STEPS", "STEP_UNDERFLOW", "NON_FINITE"];
