@@ -51,5 +51,14 @@ test("examples have the types that the package declares", () => {
 
 test("what does not run in Node is marked so", () => {
   const languages = new Set(blocks.map(({ language }) => language));
-  expect([...languages].sort()).toEqual(["html", "js cloudflare", "js jest-setup", "python", "rust", "sh", "text", "ts"]);
+  expect([...languages].sort()).toEqual([
+    "html",
+    "js cloudflare",
+    "js jest-setup",
+    "python",
+    "rust",
+    "sh",
+    "text",
+    "ts",
+  ]);
 });
