@@ -27,7 +27,7 @@ export interface StepOptions {
   firstStep?: number;
   /** A rejected step that would have to be shorter than this ends the solve with `STEP_UNDERFLOW`; default 0. */
   minStep?: number;
-  /** Longest step; unbounded by default. */
+  /** Longest step; unbounded by default. Bounds what a step may pass over, such as a short pulse of an input. */
   maxStep?: number;
   /** Steps tried, rejected ones included; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;
