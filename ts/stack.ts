@@ -66,5 +66,5 @@ function unsigned(number: number): number[] {
 
 /** Whether it says that the stack, or memory, is used up: Firefox has an error of its own for it. */
 function isOverflow(error: unknown): boolean {
-  return error instanceof RangeError || (error instanceof Error && error.name === "InternalError");
+  return isError(error) && ["RangeError", "InternalError"].includes(error.name);
 }
