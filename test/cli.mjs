@@ -533,6 +533,7 @@ try {
     [["train", pendulum, "--steps", "1_0"], 2, /positive integer/],
     [["train", pendulum, "--encoding", "runes"], 2, /name of an encoding/],
     [["train", pendulum, "--decimal", "x"], 2, /Allowed choices are \., ,/],
+    [["train", pendulum, "--id", "trajectory", "--period", "1e-300"], 2, /--period: expected one in which times up to/],
     [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],

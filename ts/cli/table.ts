@@ -81,7 +81,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     const own = series.get(name) ?? { id: name, times: [], rows: [], last: "" };
     series.set(name, own);
     const now = numbers.time(row, time);
-    const given = row.record[time] as string;
+    const given = (row.record[time] as string).slice(0, 60);
     clock ??= now.clock;
     const where = `${file}:${row.line}: column ${columns.time}:`;
     if (now.clock !== clock) {
@@ -106,8 +106,11 @@ export function beginOf({ rows }: Series): number {
   return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
 }
 
-/** Names in a message, quoted as in a table where they have commas. */
-export const listOf = (names: readonly string[]): string => names.map((name) => cellOf(name, /[",\n\r]|^$/)).join(", ");
+/** Names in a message, quoted as in a table where they have commas; of many the first. */
+export function listOf(names: readonly string[]): string {
+  const some = names.slice(0, 20).map((name) => cellOf(name, /[",\n\r]|^$/));
+  return names.length > some.length ? `${some.join(", ")} and ${names.length - some.length} more` : some.join(", ");
+}
 
 /** The text of a table: UTF-8, UTF-16 by its byte order mark, or what it is said to be. */
 function textOf({ name, bytes }: Source, encoding: string | undefined): string {
