@@ -1,5 +1,6 @@
 // Whether the stack has room for a call into WebAssembly. One that overflows inside leaves its memory half changed; one that
 // overflows before loses nothing.
+import { isError } from "./errors.js";
 
 /** The function below holds the results of so many calls, and calls itself so often: 48 KB in all, about twice what the deepest call takes. */
 const RESULTS = 100;
