@@ -14,7 +14,7 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
-import { completed, completedAll, fieldOf, layoutOf, networkOf, optimizerOf, trajectoryOf } from "./equation.js";
+import { completed, completedAll, fieldOf, layoutOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
 import { readSource, type Source } from "./input.js";
 import { type Description, modelBytes, readModel, type Settings } from "./model.js";
@@ -60,9 +60,10 @@ export async function trainModel(request: TrainRequest) {
   checkOutput(out, [request.data]);
   const source = await readSource(request.data);
   const task = request.resume ? await resumed(request, source) : begun(request, source);
-  const { network, optimizer, description, split } = task;
+  const { network, description, split } = task;
   const { settings, units } = description;
   const field = fieldOf(network, settings, units);
+  const optimizer = optimizerOf(field, network, task.optimizer, settings);
   const layout = layoutOf(settings, description.state.length);
   const trajectories = split.training.map((series) => trajectoryOf(series, description));
   const held = split.held.map((series) => trajectoryOf(series, description));
@@ -82,7 +83,10 @@ export async function trainModel(request: TrainRequest) {
   const progress = progressOf(request.progress, settings.steps, optimizer.steps);
   let { best } = task;
   let loss = Number.NaN;
-  const stand = () => modelBytes(network, description, { optimizer, best });
+  const stand = () => {
+    settle([field, optimizer], [network, task.optimizer]);
+    return modelBytes(network, description, { optimizer: task.optimizer, best });
+  };
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
   try {
     let before = 0;
@@ -99,7 +103,7 @@ export async function trainModel(request: TrainRequest) {
       const last = index === stages.length - 1 && validation.length > 0;
       const patience = settings.patience > 0 ? { patience: settings.patience } : {};
       const training = train({
-        ...{ field, optimizer: optimizerOf(field, network, optimizer), data: completedAll(data, layout) },
+        ...{ field, optimizer, data: completedAll(data, layout) },
         ...{ schedule, clipNorm: 1, steps: steps - done, signal: interrupt.signal },
         ...{ method: settings.solver, rtol: settings.rtol, atol: settings.rtol, maxSteps: 10_000 },
         ...(last && { validation: { data: validation, every: EVERY, best, ...patience } }),
@@ -114,7 +118,7 @@ export async function trainModel(request: TrainRequest) {
       }
     }
     progress.stop();
-    if (field !== network) network.parameters = field.parameters;
+    settle([field, optimizer], [network, task.optimizer]);
     const finished = { steps: optimizer.steps, loss, validation: best?.validation ?? null };
     const elsewhere = writeSomewhere(out, modelBytes(network, { ...description, finished }));
     if (elsewhere) throw new Failure(`${elsewhere.reason}; the trained model is in ${elsewhere.file}`);
