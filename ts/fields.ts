@@ -9,6 +9,7 @@ import {
   batchOf,
   checkLength,
   constructors,
+  copyOf,
   copyOut,
   type Dtype,
   steady,
@@ -313,10 +314,10 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   ] as const) {
     choice<string>(name, value, names);
   }
-  if (!Array.isArray(widths) || widths.length < 2) {
-    throw refused("OPTION", "widths", "an array of at least two positive integers", describe(widths));
-  }
-  const sizes = Uint32Array.from(widths, (width, index) => size(`widths[${index}]`, width));
+  const expected = "an array of at least two positive integers";
+  if (!Array.isArray(widths) || widths.length < 2) throw refused("OPTION", "widths", expected, describe(widths));
+  const numbers = copyOf("widths", widths, ["OPTION", expected], (width, index) => size(`widths[${index}]`, width));
+  const sizes = Uint32Array.from(numbers);
   if (typeof bias !== "boolean") throw refused("OPTION", "bias", "true or false", describe(bias));
   const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
   const start = numberOption("seed", seed, 0, "an integer, zero or more", natural);

@@ -7,7 +7,7 @@ import { type ArrayOf, arrayOf, batchOf, type Dtype, zeros } from "./memory.js";
 import type { CnfField } from "./models.js";
 import { odeint } from "./odeint.js";
 import { checkNames, type GradientOptions, gradientNames, numberOption } from "./options.js";
-import type { Pool } from "./pool.js";
+import { type Pool, usePool } from "./pool.js";
 import { normals } from "./random.js";
 
 /** What a flow is made of. */
@@ -76,7 +76,8 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   if (!Array.isArray(blocks) || blocks.length === 0) {
     throw refused("OPTION", "blocks", "an array of flows, from cnf", describe(blocks));
   }
-  const [first] = blocks as [CnfField<D>];
+  const first = blocks[0] as CnfField<D>;
+  const all: CnfField<D>[] = [];
   for (const [index, block] of blocks.entries()) {
     if (useField(block).recipe?.kind !== "cnf") {
       throw refused("OPTION", `blocks[${index}]`, "a flow, from cnf", describe(block));
@@ -84,10 +85,11 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
     const alike =
       block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
     if (!alike) throw refused("OPTION", `blocks[${index}]`, "a flow of the same state as the first", describe(block));
+    all.push(block);
   }
   const positive = (value: number) => value > 0 && value < Number.POSITIVE_INFINITY;
   const time = numberOption("time", options.time, 1, "a finite positive number", positive);
-  return new Blocks([...blocks], time);
+  return new Blocks(all, time);
 }
 
 class Blocks<D extends Dtype> implements Flow<D> {
@@ -132,7 +134,7 @@ class Blocks<D extends Dtype> implements Flow<D> {
   }
 
   async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
-    if (typeof pool?.vjp !== "function") throw refused("OPTION", "pool", "a pool, from parallel", describe(pool));
+    usePool(pool);
     const { weights, settings } = split(options);
     const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
     let step = steps.next();

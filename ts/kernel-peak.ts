@@ -1,12 +1,12 @@
 import type { Dtype } from "./memory.js";
-import { checked, checkNames, finite, oneOf } from "./options.js";
+import { checked, checkNames, numberOption, oneOf } from "./options.js";
 import { call, instance } from "./wasm.js";
 
 /** What to measure. */
 export interface KernelPeakOptions {
   /** Default `float32`. */
   dtype?: Dtype;
-  /** How long to measure, default 50. */
+  /** How long to measure, a minute at most; default 50. */
   milliseconds?: number;
 }
 
@@ -17,7 +17,9 @@ export interface KernelPeakOptions {
 export function kernelPeak(options: KernelPeakOptions = {}): number {
   checkNames(options, ["dtype", "milliseconds"]);
   const dtype = checked("dtype", options.dtype, oneOf(["float32", "float64"])) ?? "float32";
-  const milliseconds = checked("milliseconds", options.milliseconds, finite) ?? 50;
+  const minute = (value: number) => value > 0 && value <= 60_000;
+  const expected = "a positive number, at most 60000";
+  const milliseconds = numberOption("milliseconds", options.milliseconds, 50, expected, minute);
   const wasm = instance();
   const run = (repeats: number) => {
     const start = performance.now();

@@ -28,7 +28,7 @@ export interface StepOptions {
    * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
    */
   minStep?: number;
-  /** Longest step; unbounded by default. */
+  /** Longest step; unbounded by default. Bounds what a step may pass over, such as a short pulse of an input. */
   maxStep?: number;
   /** Steps tried, rejected ones included; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;

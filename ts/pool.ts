@@ -202,6 +202,11 @@ class Workers implements Pool {
 
   declare [Symbol.dispose]: () => void;
 
+  /** Whether it is one of ours. */
+  static is(value: unknown): value is Workers {
+    return value !== null && typeof value === "object" && #threads in value;
+  }
+
   #ask<K extends Request["kind"]>(
     index: number,
     request: Extract<Request, { kind: K }>,
@@ -249,8 +254,8 @@ class Workers implements Pool {
     options: GradientOptions,
   ): Promise<Kept & { solution: Solution<D> }> {
     const settings = readOptions(options);
-    const { dtype, stateSize } = field;
     const { recipe, noise } = useField(field);
+    const { dtype, stateSize } = field;
     if (!recipe) throw refused("OPTION", "field", "a network; functions cannot go to workers", "a custom field");
     if (kind === "vjp" && settings.gradient === "adjoint") {
       throw refused(
@@ -313,8 +318,8 @@ class Workers implements Pool {
     times: ArrayLike<number>,
     options: GradientOptions = {},
   ): Promise<PoolVjp<D>> {
-    const { dtype, stateSize } = field;
     const { solution, ...kept } = await this.#solve("vjp", field, y0, times, options);
+    const { dtype, stateSize } = field;
     alive.poolSolves.add(kept, solution.stats.peakBytes.total);
     this.#forgotten?.register(kept, kept.ids, kept);
     let disposed = false;
@@ -356,6 +361,11 @@ class Workers implements Pool {
       dispose();
     }
   }
+}
+
+/** Refuses what is no pool. */
+export function usePool(pool: Pool): void {
+  if (!Workers.is(pool)) throw refused("OPTION", "pool", "a pool, from parallel", describe(pool));
 }
 
 function died(reason: unknown): SymplecticAdjointError {

@@ -1,6 +1,6 @@
 import { describe, refused } from "./errors.js";
 import { frozen } from "./frozen.js";
-import { arrayOf, kindOf, steady } from "./memory.js";
+import { arrayOf, copyOf, kindOf, steady } from "./memory.js";
 import { call, instance, needRoom, release } from "./wasm.js";
 
 /**
@@ -54,12 +54,13 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
   const entries = Object.entries(record("tensors", tensors)).map(([name, tensor]) => {
     const { shape, data } = record(`tensors.${name}`, tensor);
     const dtype = kindOf(data) === "Float64Array" ? "float64" : "float32";
-    if (!Array.isArray(shape)) throw refused("SHAPE", `tensors.${name}.shape`, "an array of integers", describe(shape));
-    const sides = Uint32Array.from(shape, (side) => {
-      if (Number.isInteger(side) && side >= 0 && side < 2 ** 32) return side;
-      throw refused("SHAPE", `tensors.${name}.shape`, "integers, zero or more", describe(side));
+    const argument = `tensors.${name}.shape`;
+    if (!Array.isArray(shape)) throw refused("SHAPE", argument, "an array of integers", describe(shape));
+    const sides = copyOf(argument, shape, ["SHAPE", "an array of integers"], (side) => {
+      if (Number.isInteger(side) && (side as number) >= 0 && (side as number) < 2 ** 32) return side as number;
+      throw refused("SHAPE", argument, "integers, zero or more", describe(side));
     });
-    return { name, dtype, sides, data: arrayOf(`tensors.${name}.data`, data, dtype) };
+    return { name, dtype, sides: Uint32Array.from(sides), data: arrayOf(`tensors.${name}.data`, data, dtype) };
   });
   const texts = Object.entries(record("metadata", metadata));
   for (const [key, text] of texts) {

@@ -16,7 +16,7 @@ import {
   type SolveOptions,
   solveNames,
 } from "./options.js";
-import type { Pool } from "./pool.js";
+import { type Pool, usePool } from "./pool.js";
 import { rateAt, type Schedule } from "./schedules.js";
 
 /** Trajectories that share their times. */
@@ -133,16 +133,15 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   useOptimizer(optimizer, field);
   if (loss !== "mse" && typeof loss !== "function")
     throw refused("OPTION", "loss", "mse or a function", describe(loss));
-  if (pool !== undefined && typeof pool?.valueAndGrad !== "function") {
-    throw refused("OPTION", "pool", "a pool, from parallel", describe(pool));
-  }
+  if (pool !== undefined) usePool(pool);
   if (signal !== undefined && typeof signal?.throwIfAborted !== "function") {
     throw refused("OPTION", "signal", "an AbortSignal", describe(signal));
   }
   if (schedule !== undefined && typeof schedule !== "function") {
     throw refused("OPTION", "schedule", "a function of the steps taken", describe(schedule));
   }
-  const judge = validation && new Judge(field, validation, loss, settings, pool, optimizer.steps);
+  const judge =
+    validation === undefined ? undefined : new Judge(field, validation, loss, settings, pool, optimizer.steps);
   let step = 0;
   let breath = performance.now();
   const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field.dtype);
@@ -279,18 +278,18 @@ class Judge<D extends Dtype> {
     if (!Array.isArray(data) || data.length === 0) {
       throw refused("OPTION", "validation.data", "an array of batches", describe(data));
     }
-    const weights: number[] = [];
+    const weights: { batch: Batch<D>; weight: number }[] = [];
     for (const [index, batch] of data.entries()) {
-      weights.push(checkBatch(`validation.data[${index}]`, batch, loss, field.dtype));
+      weights.push({ batch, weight: checkBatch(`validation.data[${index}]`, batch, loss, field.dtype) });
     }
-    const all = weights.reduce((sum, weight) => sum + weight, 0);
+    const all = weights.reduce((sum, { weight }) => sum + weight, 0);
     if (!Number.isFinite(all)) throw refused("OPTION", "validation.data", "masks with a finite sum", "an infinite one");
     if (typeof restoreBest !== "boolean") {
       throw refused("OPTION", "validation.restoreBest", "true or false", describe(restoreBest));
     }
     const natural = (value: number) => Number.isSafeInteger(value) && value >= 0;
     const notNegative = (value: number) => value >= 0 && value < Number.POSITIVE_INFINITY;
-    this.#data = data.map((batch, index) => ({ batch, part: (weights[index] as number) / all }));
+    this.#data = weights.map(({ batch, weight }) => ({ batch, part: weight / all }));
     this.#every = checked("validation.every", every, count) ?? 1;
     this.#patience = checked("validation.patience", patience, count) ?? Number.POSITIVE_INFINITY;
     this.#gain = numberOption("validation.leastGain", leastGain, 0, "a finite number, zero or more", notNegative);
@@ -370,8 +369,12 @@ function batches<B>(
   if (Array.isArray(data)) {
     if (data.length === 0) throw refused("OPTION", "data", "at least one batch", describe(data));
     if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
-    for (const [index, batch] of data.entries()) check(`data[${index}]`, batch);
-    return repeated<B>([...data]);
+    const all: B[] = [];
+    for (const [index, batch] of data.entries()) {
+      check(`data[${index}]`, batch);
+      all.push(batch);
+    }
+    return repeated(all);
   }
   const iterable = data as Iterable<B> & AsyncIterable<B>;
   if (typeof (iterable?.[Symbol.asyncIterator] ?? iterable?.[Symbol.iterator]) !== "function") {

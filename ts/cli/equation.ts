@@ -37,6 +37,7 @@ export function delayed(series: Series, delays: number, lag: number): Series {
   const [begin = 0, end = 0] = [times[0], times.at(-1)];
   const same = 1e-9 * (end - begin);
   const later = times.map((_, row) => row).filter((row) => (times[row] as number) >= begin + delays * lag - same);
+  if (later.length === 0) return { id, times: [], rows: [] };
   /** The row of each lag at or before its time. */
   const places = Array.from({ length: delays }, () => 0);
   const before = (time: number, delay: number): readonly number[] => {
