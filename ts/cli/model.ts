@@ -101,12 +101,13 @@ function bestOf(
   network: Field,
   parameters: Float32Array | Float64Array | undefined,
 ): Best<"float32"> | undefined {
-  if (!best) return undefined;
+  // A loss that was infinite is no best, though earlier versions wrote it.
+  if (!best || best.validation === null) return undefined;
   const usable = parameters instanceof Float32Array && parameters.length === network.parameters.length;
   if (!usable || !parameters.every(Number.isFinite)) {
     throw new Failure(`${file}: the best parameters of its training are missing`);
   }
-  return { step: best.step, validation: best.validation ?? Number.POSITIVE_INFINITY, parameters };
+  return { step: best.step, validation: best.validation, parameters };
 }
 
 function descriptionOf(file: string, text: string, network: Field): Description {
