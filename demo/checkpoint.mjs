@@ -1,13 +1,20 @@
 // A training that can stop at any step and go on as if it had not: a model file with the losses so far.
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { load, save } from "../dist/index.js";
 
 export function write(file, { field, optimizer, losses }) {
   mkdirSync(dirname(file), { recursive: true });
-  // Written beside and then moved, so that there is a whole file at any time.
-  writeFileSync(`${file}.part`, save(field, { optimizer, metadata: { losses: JSON.stringify(losses) } }));
-  renameSync(`${file}.part`, file);
+  const bytes = save(field, { optimizer, metadata: { losses: JSON.stringify(losses) } });
+  // Written beside, to the disk, and then moved, so that there is a whole file at any time.
+  const part = `${file}.${process.pid}.part`;
+  try {
+    writeFileSync(part, bytes, { flush: true });
+    renameSync(part, file);
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw error;
+  }
 }
 
 /** The field, the optimizer and the losses so far. */

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
+import { fuzz } from "./fuzz.mjs";
 import { ensureRust, install, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
@@ -34,6 +35,7 @@ const vitest = (env) =>
     env: { ...process.env, ...env },
   });
 for (const build of ["simd128", "relaxed"]) step(`package, ${build}`, () => vitest({ SIMD: build }));
+fuzz();
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 const platform = join(root, "test/platform/node_modules/.bin");
 step("Deno", () => {

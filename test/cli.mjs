@@ -1,28 +1,27 @@
 // The command line as its users have it: a system that it has never seen, interruptions, mistakes.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { linkSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { adam, custom, load, loadTensors, odeint, save } from "../dist/index.js";
+import { adam, custom, load, odeint, save } from "../dist/index.js";
+import { interrupted, start, stepFrom } from "./command.mjs";
 
-const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const pendulum = fileURLToPath(new URL("../data/pendulum.csv", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 const file = (name) => join(folder, name);
 
-/** Runs the command, interrupted so many milliseconds after its progress appears. */
-function run(args, interruptAfter) {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [command, ...args], { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
-    let [out, err] = ["", ""];
-    child.stdout.on("data", (data) => (out += data));
-    child.stderr.on("data", (data) => (err += data));
-    if (interruptAfter) child.stderr.once("data", () => setTimeout(() => child.kill("SIGINT"), interruptAfter));
-    child.on("close", (code) => resolve({ code, out, err }));
-  });
-}
+const run = (args, options) => start(args, { cwd: folder, ...options }).done;
 
 async function succeed(args) {
   const { code, out, err } = await run(args);
@@ -78,6 +77,30 @@ function interpolate({ times, seen }, column, time) {
   return y0 + ((y1 - y0) * (time - t0)) / (t1 - t0);
 }
 
+/** Seconds between the rows of the oscillations below, and how long a force takes to repeat itself. */
+const STEP = 0.2;
+const PERIOD = 5.7;
+
+/** A damped oscillator that is released from rest, and may be driven; or without inertia a state that only relaxes. */
+function course(x, length, { force = 0, inertia = true } = {}) {
+  const slope = (t, [x, v]) => {
+    const push = force * Math.cos((2 * Math.PI * t) / PERIOD);
+    return inertia ? [v, push - 1.69 * x - 0.2 * v] : [push - x, 0];
+  };
+  const field = custom({
+    stateSize: 2,
+    dtype: "float64",
+    evaluate: (t, y) => Float64Array.from(slope(t, y)),
+    vjp: () => ({ y: new Float64Array(2) }),
+  });
+  const times = Array.from({ length }, (_, i) => i * STEP);
+  const { y } = odeint(field, Float64Array.of(x, 0), times, { rtol: 1e-9, atol: 1e-9 });
+  return times.map((time, i) => [time, y[2 * i]]);
+}
+
+/** Rows at the beginning of a trajectory that have too little before them. */
+const missed = ({ settings, units }) => Math.round((settings.delays * units.lag) / STEP);
+
 const rms = (differences) => Math.sqrt(differences.reduce((sum, value) => sum + value ** 2, 0) / differences.length);
 
 try {
@@ -111,16 +134,24 @@ try {
   assert.equal(forward.split("\n").length, 7);
   assert.match(forward, /^cell,t,voltage,recovery\n,5,1,0\.5\n,5\.5,/);
 
-  // Interrupted in whichever window, and resumed: bitwise the same model.
+  // Interrupted in whichever window and by whatever ends a program in order, and resumed: the same file, byte for byte.
   const short = ["train", pendulum, "--id", "trajectory", "--steps", "800", "--seed", "3"];
+  const bytesOf = (name) => new Uint8Array(readFileSync(file(name)));
   await succeed([...short, "--out", "whole.safetensors", "--json"]);
   const stops = [];
-  for (const resume of [[], ["--resume"]]) {
-    const stopped = await run([...short, "--out", "parts.safetensors", ...resume], 600);
-    assert.equal(stopped.code, 130, stopped.err);
-    stops.push(stopped.err.match(/stopped at step (\d+); go on by the same command with --resume/)[1]);
+  for (const [signal, status, step] of [
+    ["SIGINT", 130, 80],
+    ["SIGTERM", 143, 240],
+    ["SIGHUP", 129, 440],
+  ]) {
+    const checkpoint = stops.length > 0 ? readFileSync(file("parts.safetensors")) : undefined;
+    const before = () => checkpoint && writeFileSync(file("parts.safetensors"), checkpoint);
+    const args = [...short, "--out", "parts.safetensors", ...(checkpoint ? ["--resume"] : [])];
+    const stopped = await interrupted(args, { cwd: folder, signal, step, before });
+    assert.equal(stopped.code, status, stopped.err);
+    stops.push(Number(stopped.err.match(/stopped at step (\d+); go on by the same command with --resume/)[1]));
   }
-  assert.ok(Number(stops[0]) < Number(stops[1]));
+  assert.ok(stops.every((step, i) => step > (stops[i - 1] ?? 0) && step < 800));
   const other = await run([...short, "--out", "parts.safetensors", "--resume", "--batch", "8"]);
   assert.equal(other.code, 2);
   assert.match(other.err, /batch 64, not 8/);
@@ -130,10 +161,74 @@ try {
   const changed = await run(["train", learned, "--out", "parts.safetensors", "--resume"]);
   assert.match(changed.err, /not the data/);
   await succeed(["train", pendulum, "--out", "parts.safetensors", "--resume", "--json"]);
-  const tensors = (name) => new Map([...loadTensors(readFileSync(file(name))).tensors].sort());
-  assert.deepEqual(tensors("parts.safetensors"), tensors("whole.safetensors"));
+  assert.deepEqual(bytesOf("parts.safetensors"), bytesOf("whole.safetensors"));
   assert.match((await run([...short, "--out", "parts.safetensors", "--resume"])).err, /finished/);
-  console.log(`stopped at steps ${stops.join(" and ")}, resumed to bitwise the same model`);
+  console.log(`stopped at steps ${stops.join(", ")}, resumed to the same file`);
+
+  // What has been learned is not lost with the place that it was for: it is put elsewhere, and the command says where.
+  const spare = { TMPDIR: file("spare"), TEMP: file("spare"), HOME: file("spare") };
+  mkdirSync(file("spare"));
+  const away = async (options) => {
+    const { child, done, said } = start([...short, "--out", "gone/model.safetensors"], { cwd: folder, env: spare });
+    await said(stepFrom(80));
+    rmSync(file("gone"), { recursive: true });
+    if (options?.signal) child.kill(options.signal);
+    return await done;
+  };
+  mkdirSync(file("gone"));
+  const orphan = await away();
+  assert.equal(orphan.code, 1, orphan.err);
+  const [, found] = orphan.err.match(
+    /gone\/model\.safetensors could not be written: .*; the trained model is in (.*)\n/,
+  );
+  assert.deepEqual(new Uint8Array(readFileSync(found)), bytesOf("whole.safetensors"));
+  mkdirSync(file("gone"));
+  const halfway = await away({ signal: "SIGTERM" });
+  assert.ok([143, 1].includes(halfway.code), halfway.err);
+  const [, checkpoint] = halfway.err.match(/--resume and --out (.*?): gone|the trained model is in .*/);
+  if (halfway.code === 143) {
+    await succeed(["train", pendulum, "--out", checkpoint, "--resume", "--json"]);
+    assert.deepEqual(new Uint8Array(readFileSync(checkpoint)), bytesOf("whole.safetensors"));
+  }
+
+  // A file that is there stays whole until there is another; a link stays a link; nothing is left beside them.
+  mkdirSync(file("results"));
+  writeFileSync(file("results/predictions.csv"), "precious\n");
+  const predicting = ["predict", "whole.safetensors", pendulum, "--out", "results/predictions.csv"];
+  if (process.platform !== "win32") {
+    const { code, err } = await run(predicting, { shell: 'ulimit -f 2; exec "$@"' });
+    assert.equal(code, 1, err);
+    assert.match(err, /error: .*it would be larger than a file may be here\n$/);
+    assert.equal(readFileSync(file("results/predictions.csv"), "utf8"), "precious\n");
+    symlinkSync("predictions.csv", file("results/link.csv"));
+    symlinkSync("model.safetensors", file("results/new.safetensors"));
+    await succeed([...predicting.slice(0, -1), "results/link.csv"]);
+    assert.ok(lstatSync(file("results/link.csv")).isSymbolicLink());
+    assert.match(readFileSync(file("results/predictions.csv"), "utf8"), /^trajectory,time,angle,velocity\n/);
+    const few = ["train", pendulum, "--id", "trajectory", "--steps", "30", "--json", "--checkpoint", "0", "--out"];
+    await Promise.all(["new", "new", "model", "model"].map((name) => succeed([...few, `results/${name}.safetensors`])));
+    assert.ok(lstatSync(file("results/new.safetensors")).isSymbolicLink());
+    load(readFileSync(file("results/model.safetensors")));
+    assert.deepEqual(readdirSync(file("results")).sort(), [
+      ...["link.csv", "model.safetensors", "new.safetensors", "predictions.csv"],
+    ]);
+  }
+
+  // Tables from pipes, which give their bytes once, and models too.
+  const bytes = readFileSync(pendulum);
+  const piped = (name) => ["train", name, "--id", "trajectory", "--steps", "800", "--seed", "3", "--json"];
+  for (const [name, options] of [
+    ["-", { input: bytes }],
+    ["/dev/stdin", { input: bytes }],
+    ["/dev/fd/0", { shell: 'cat "$DATA" | "$@"', env: { DATA: pendulum } }],
+  ]) {
+    if (process.platform === "win32" && name !== "-") continue;
+    const { code, err } = await run([...piped(name), "--out", "piped.safetensors"], options);
+    assert.equal(code, 0, err);
+    assert.deepEqual(bytesOf("piped.safetensors"), bytesOf("whole.safetensors"));
+  }
+  const fromPipe = await run(["info", "-"], { input: readFileSync(file("whole.safetensors")) });
+  assert.match(fromPipe.out, /^standard input: mlp/);
 
   // An energy instead of a network of slopes: springs, drawn out to different lengths.
   const springs = [0.5, 0.8, 1.1, 1.4].flatMap((length) =>
@@ -147,6 +242,163 @@ try {
   console.log(`springs by their energy: held out ${validation.toPrecision(3)}`);
   assert.ok(validation < 0.05);
   assert.ok((await json(["gradcheck", "energy.safetensors", "springs.csv"])).passed);
+
+  // Oscillations of which one column is seen: by its past, by a hidden dimension, by the force from outside.
+  const oscillations = {
+    damped: { series: [course(1, 150)] },
+    forced: { series: [course(1, 200, { force: 2 })] },
+    released: { series: [1, 0.8, 0.6, 1.2, 1.4, -0.5, -0.9, -1.1].map((x) => course(x, 60)) },
+    relaxing: { series: [1, -1, 0.5, 1.5, -0.7, 0.2].map((x) => course(x, 60, { force: 2, inertia: false })) },
+  };
+  for (const [name, { series }] of Object.entries(oscillations)) {
+    const rows = series.flatMap((own, id) => own.map(([time, x]) => `${id},${time.toFixed(1)},${x.toFixed(5)}`));
+    writeFileSync(file(`${name}.csv`), `id,time,x\n${rows.join("\n")}\n`);
+  }
+  const force = ["--period", String(PERIOD)];
+  for (const [name, options, best] of [
+    ["damped", [], undefined],
+    ["damped", ["--delays", "1"], 0.01],
+    ["forced", ["--delays", "3"], 0.1],
+    ["forced", ["--delays", "1", ...force], 0.1],
+    ["released", [], undefined],
+    ["released", ["--extra", "1"], 0.1],
+    ["released", ["--extra", "1", "--delays", "1", "--lag", "0.6", "--with-time"], 0.1],
+    ["relaxing", [], undefined],
+    ["relaxing", ["--with-time", "--activation", "sin", "--hidden", "32,32"], 0.1],
+    ["relaxing", force, 0.1],
+  ]) {
+    const model = ["--id", "id", "--hidden", "16", "--steps", "400", ...options];
+    const args = ["train", `${name}.csv`, ...model, "--out", "course.safetensors", "--json"];
+    const { code, out, err } = await run(args);
+    assert.equal(code, 0, err);
+    const { validation, advice } = JSON.parse(out);
+    console.log(`${name} ${options.join(" ")}: held out ${validation.toPrecision(3)}`);
+    if (best === undefined) {
+      assert.match(
+        advice,
+        /the model is (no|hardly) better than the mean .*\n.*--delays 2.*--extra 1.*--period.*--with-time/,
+      );
+      assert.equal(err, `${advice}\n`);
+      continue;
+    }
+    assert.ok(validation < best && advice === null, "better by far than the mean of what is held out");
+    assert.ok((await json(["gradcheck", "course.safetensors", `${name}.csv`, "--directions", "3"])).passed);
+    const { training, field } = await json(["info", "course.safetensors"]);
+    assert.deepEqual(
+      [training.settings.delays, training.settings.extra, training.settings.withTime, training.settings.period],
+      [
+        options.includes("--delays") ? Number(options[options.indexOf("--delays") + 1]) : 0,
+        options.includes("--extra") ? 1 : 0,
+        options.includes("--with-time"),
+        options.includes("--period") ? PERIOD : null,
+      ],
+    );
+    // From the beginning to the end, of which the last part was held out.
+    const { series } = oscillations[name];
+    const solved = await succeed(["predict", "course.safetensors", `${name}.csv`]);
+    const states = solved
+      .trim()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.split(",").map(Number));
+    const [, first] = states;
+    assert.equal(states.length + series.length * missed(training), series.flat().length);
+    const begin = Math.round(first[1] / STEP);
+    const truth = series[0];
+    const own = states.filter(([id]) => id === 0).map(([, time, x]) => [x, truth[Math.round(time / STEP)][1]]);
+    assert.ok(rms(own.map(([x, right]) => x - right)) < rms(own.map(([, right]) => right)) / 2);
+    // The same from what has been seen until then.
+    const { delays } = training.settings;
+    const past = Array.from(
+      { length: delays + 1 },
+      (_, i) => truth[begin - 1 - i * Math.round(training.units.lag / STEP)][1],
+    );
+    const at = past.map((x) => x.toFixed(5)).join(",");
+    const from = states[0][1];
+    const one = await succeed([
+      "predict",
+      "course.safetensors",
+      `--at=${at}`,
+      "--times",
+      `${from},${from + 1},${from + 2}`,
+    ]);
+    const [, , later] = one
+      .trim()
+      .split("\n")
+      .map((line) => line.split(",").map(Number));
+    assert.ok(Math.abs(later[2] - states.find(([, time]) => Math.abs(time - from - 1) < 1e-9)[2]) < 1e-3);
+    assert.equal(
+      field.stateSize,
+      training.settings.extra +
+        delays +
+        1 +
+        (options.includes("--with-time") ? 1 : 0) +
+        (options.includes("--period") ? 2 : 0),
+    );
+  }
+  // Interrupted and resumed, with a clock and dimensions that nobody sees.
+  const clocked = [
+    "train",
+    "released.csv",
+    "--id",
+    "id",
+    "--extra",
+    "1",
+    "--delays",
+    "1",
+    "--with-time",
+    ...force,
+    "--steps",
+    "200",
+  ];
+  await succeed([...clocked, "--out", "clocked.safetensors", "--json"]);
+  const clock = await interrupted([...clocked, "--out", "clock.safetensors"], {
+    cwd: folder,
+    signal: "SIGINT",
+    step: 120,
+  });
+  assert.equal(clock.code, 130, clock.err);
+  assert.equal((await run([...clocked, "--out", "clock.safetensors", "--resume", "--extra", "2"])).code, 2);
+  await succeed([...clocked, "--out", "clock.safetensors", "--resume", "--json"]);
+  assert.deepEqual(bytesOf("clock.safetensors"), bytesOf("clocked.safetensors"));
+
+  // Dates, semicolons and decimal commas, from the table to the prediction.
+  const days = Array.from({ length: 40 }, (_, i) => {
+    const day = new Date(Date.UTC(2024, 1, 1 + i)).toISOString().slice(0, 10);
+    return `${day};${Math.exp(-0.1 * i)
+      .toFixed(4)
+      .replace(".", ",")}`;
+  });
+  writeFileSync(file("days.csv"), `\ufeffDatum;Wert\r\n${days.join("\r\n")}\r\n`);
+  await succeed(["train", "days.csv", "--time", "Datum", "--steps", "100", "--out", "days.safetensors", "--json"]);
+  const forecast = ["predict", "days.safetensors", "--at", "1", "--times"];
+  const daily = await succeed([...forecast, "2024-02-01:2024-02-04:86400"]);
+  assert.match(daily, /^Datum,Wert\n2024-02-01,1\n2024-02-02,0\.\d+\n2024-02-03,0\.\d+\n2024-02-04,/);
+  assert.match(await succeed([...forecast, "2024-02-01,2024-02-01T12:00:00"]), /\n2024-02-01T12:00:00,0\.\d+\n$/);
+  assert.match(await succeed(["predict", "days.safetensors", "days.csv"]), /\n2024-03-11,0\.\d+\n$/);
+
+  // More trajectories and more parameters than a call can have arguments.
+  const brief = Array.from({ length: 200_000 }, (_, id) => `${id},0,${id % 7}\n${id},1,${id % 5}`);
+  writeFileSync(file("brief.csv"), `id,time,x\n${brief.join("\n")}\n`);
+  const crowd = await json([
+    "train",
+    "brief.csv",
+    "--id",
+    "id",
+    "--steps",
+    "3",
+    "--hidden",
+    "4",
+    "--validation",
+    "0.001",
+    "--out",
+    "crowd.safetensors",
+  ]);
+  assert.equal(crowd.trajectories, 200_000);
+  const wide = ["--hidden", "632,632", "--steps", "1", "--out", "wide.safetensors"];
+  assert.ok((await json(["train", pendulum, "--id", "trajectory", ...wide])).parameters > 400_000);
+  const checks = ["--directions", "1", "--trajectories", "1", "--steps", "1"];
+  assert.ok((await json(["gradcheck", "wide.safetensors", pendulum, ...checks])).passed);
 
   // What is the most to lose: a file that is read is never written, whatever it is called.
   writeFileSync(file("precious.csv"), readFileSync(pendulum));
@@ -237,7 +489,12 @@ try {
   writeFileSync(file("back.csv"), "time,x\n0,1\n2,2\n1,3\n");
   writeFileSync(file("ragged.csv"), "time,x\n0,1\n1\n");
   writeFileSync(file("twice.csv"), "time,x,x\n0,1,2\n1,2,3\n");
-  writeFileSync(file("unnamed.csv"), ",time,x\n0,0,1\n1,1,2\n");
+  writeFileSync(file("huge.csv"), "time,x,y\n0,1e300,1\n1,2e300,2\n2,3e300,3\n");
+  writeFileSync(file("tiny.csv"), "time,x\n0,1e-300\n1,2e-300\n2,3e-300\n");
+  writeFileSync(file("long.csv"), "time,x\n0,1\n1e200,2\n2e200,3\n");
+  writeFileSync(file("apart.csv"), "time,x,y\n0,1,\n1,,2\n2,3,\n3,,4\n");
+  writeFileSync(file("upper.csv"), "Time,x\n0,1\n1,2\n");
+  mkdirSync(file("folder"));
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
   for (const [args, code, message] of [
     [[], 2, /Usage/],
@@ -249,18 +506,48 @@ try {
     [["train", "back.csv"], 1, /back\.csv:4: column time: expected times that increase, given 1 after 2/],
     [["train", "ragged.csv"], 1, /ragged\.csv:3/],
     [["train", "twice.csv"], 1, /twice\.csv:1: there are two columns x/],
-    [["train", "unnamed.csv"], 1, /unnamed\.csv:1: a column without a name; --state/],
     [["train", pendulum, "--state", "angle,time"], 2, /--state: .* given time/],
     [["train", pendulum, "--id", "trajectory", "--window", "1"], 2, /two or more/],
     [["train", pendulum, "--id", "trajectory", "--out", "no/model.safetensors"], 1, /there is no folder no/],
     [["train", pendulum, "--id", "trajectory", "--out", "."], 1, /is no file/],
     [["predict", "whole.safetensors", pendulum, "--out", "no/where.csv"], 1, /there is no folder no/],
     [["train", "missing.csv"], 1, /missing\.csv: no such file/],
+    [["train", "."], 1, /^error: \.: is a folder\n$/],
+    [["train", "folder"], 1, /folder: is a folder/],
+    [["train", "bad.csv/x"], 1, /a part of its path is no folder/],
+    [["predict", "folder", pendulum], 1, /folder: is a folder/],
+    [["gradcheck", "whole.safetensors", "folder"], 1, /folder: is a folder/],
+    [["info", "folder"], 1, /folder: is a folder/],
+    [["predict", "-", "-"], 2, /one of the model and the table on standard input/],
+    [["train", pendulum, "--out", "bad.csv/model.safetensors"], 1, /there is no folder bad\.csv/],
+    [["train", "huge.csv"], 1, /the column x cannot be scaled: its values, as large as 2e\+300, have squares beyond/],
+    [
+      ["train", "tiny.csv"],
+      1,
+      /the column x cannot be scaled: its values, from 1e-300 to 2e-300, differ by too little/,
+    ],
+    [["train", "long.csv"], 1, /the column time cannot be scaled/],
+    [["train", "apart.csv"], 1, /of 4 rows there is x in 2, y in 2; --state names columns that are observed together/],
+    [["train", "upper.csv"], 1, /no column time; there are Time, x; --time names .*, such as --time Time/],
+    [["train", pendulum, "--steps", "0x10"], 2, /positive integer/],
+    [["train", pendulum, "--steps", "1_0"], 2, /positive integer/],
+    [["train", pendulum, "--encoding", "runes"], 2, /name of an encoding/],
+    [["train", pendulum, "--decimal", "x"], 2, /Allowed choices are \., ,/],
+    [["train", pendulum, "--id", "trajectory", "--period", "1e-300"], 2, /--period: expected one in which times up to/],
+    [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
+    [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
+    [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
+    [["predict", "whole.safetensors", pendulum, "--times", "2024-01-01,2024-01-02"], 2, /expected each a number/],
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],
     [["train", pendulum], 1, /expected times that increase.*--id/],
     [["train", pendulum, "--id", "trajectory", "--resume"], 1, /model\.safetensors: no such file/],
     [["predict", "broken.safetensors", pendulum], 1, /safetensors file/],
+    [
+      ["predict", "whole.safetensors", "back.csv"],
+      1,
+      /no column trajectory; .*the model was trained on a table that has it/,
+    ],
     [["predict", "whole.safetensors"], 2, /--at with --times/],
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
     [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],

@@ -10,9 +10,11 @@ const site = join(root, "docs-site");
 const bin = (name) => join(site, "node_modules/.bin", name);
 
 install("docs-site");
-const pages = ["../README.md", "../docs", "../test/golden/README.md"];
+const pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs", "test/golden/README.md"];
 const validate = "remark-validate-links=repository:false";
-run(bin("remark"), [...pages, "--use", validate, "--frail", "--quiet", "--no-stdout"], { cwd: site });
+run(bin("remark"), [...pages.map((page) => join("..", page)), "--use", validate, "--frail", "--quiet", "--no-stdout"], {
+  cwd: site,
+});
 run("node", ["scripts/docs.mjs", "--build"]);
 // Other servers are left alone.
 const links = ["dist", "--recurse", "--check-fragments", "--verbosity", "error", "--skip", "^https?://(?!localhost)"];

@@ -7,6 +7,8 @@ const flag = Number(process.versions.node.split(".")[0]) < 22 ? ["--experimental
 
 export default defineConfig({
   root: new URL(".", import.meta.url).pathname,
+  // Modules of the command line use the package as it is built, as the tests do.
+  resolve: { alias: [{ find: /^\.\.\/index\.js$/, replacement: "symplectic-adjoint" }] },
   test: {
     include: [process.env.SUITE === "experiments" ? "experiments/*.test.ts" : "unit/*.test.ts"],
     // Examples are programs of their own, which take the build that they find.

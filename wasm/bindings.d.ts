@@ -171,6 +171,11 @@ export class TensorFile {
 }
 
 /**
+ * Names, defaults and widths, as a JSON object.
+ */
+export function constants(): string;
+
+/**
  * Sees to it that the allocations of one call which nobody checks have their reserve; false where memory has run out.
  */
 export function ensureReserve(): boolean;

@@ -27,40 +27,94 @@ impl fmt::Display for Progress {
 /// The error of every fallible function of this crate.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
+    /// An array has the wrong length or shape.
     #[error("{argument}: expected {expected}, given {given}")]
-    Shape { argument: &'static str, expected: String, given: String },
+    Shape {
+        /// The argument that was refused.
+        argument: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it was.
+        given: String,
+    },
 
+    /// An option is out of range.
     #[error("{argument}: expected {expected}, given {given}")]
-    Option { argument: &'static str, expected: String, given: String },
+    Option {
+        /// The option that was refused.
+        argument: &'static str,
+        /// What it must be.
+        expected: String,
+        /// What it was.
+        given: String,
+    },
 
+    /// An input is not finite.
     #[error("{argument}: every number must be finite, given {given} at index {index}")]
-    NonFiniteInput { argument: &'static str, given: f64, index: usize },
+    NonFiniteInput {
+        /// The argument that was refused.
+        argument: &'static str,
+        /// The first number that is not finite.
+        given: f64,
+        /// Where it stands.
+        index: usize,
+    },
 
+    /// The vector field or the state is not finite on the way.
     #[error(
         "the vector field or the state is not finite {0}; check the field there, start from smaller parameters, or \
          scale the data"
     )]
     NonFinite(Progress),
 
+    /// A result would not be finite.
     #[error("{result}: not finite, {given} at index {index}; {remedy}")]
-    NonFiniteResult { result: &'static str, given: f64, index: usize, remedy: &'static str },
+    NonFiniteResult {
+        /// The result that would not be finite.
+        result: &'static str,
+        /// The first number of it that is not.
+        given: f64,
+        /// Where it stands.
+        index: usize,
+        /// What can be done.
+        remedy: &'static str,
+    },
 
     /// `minimum` is the least step that was allowed, zero where only the time's own resolution ends it.
     #[error("{}", underflow(.progress, *.minimum))]
-    StepUnderflow { progress: Progress, minimum: f64 },
+    StepUnderflow {
+        /// Where the solve stood.
+        progress: Progress,
+        /// The least step that was allowed.
+        minimum: f64,
+    },
 
+    /// The bound on the number of steps was reached.
     #[error(
         "maxSteps was reached {0}; raise maxSteps, loosen rtol and atol, or, if the steps stay small on a smooth \
          solution, the problem is stiff and an explicit method the wrong tool"
     )]
     MaxSteps(Progress),
 
+    /// Memory could not be had.
     #[error("{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
-    OutOfMemory { bytes: usize, purpose: &'static str },
+    OutOfMemory {
+        /// How many bytes could not be had.
+        bytes: usize,
+        /// What they were for.
+        purpose: &'static str,
+    },
 
+    /// A memory budget is too small for the problem.
     #[error("memoryBudget: expected at least {least} bytes for this problem, given {given}")]
-    Budget { given: usize, least: usize },
+    Budget {
+        /// The budget, in bytes.
+        given: usize,
+        /// The least that would do.
+        least: usize,
+    },
 
+    /// A file is damaged, or not what was expected; the text says what and where.
     #[error("{0}")]
     File(String),
 
@@ -124,6 +178,7 @@ fn underflow(progress: &Progress, minimum: f64) -> String {
     )
 }
 
+/// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Refuses numbers that are not finite, naming the first.

@@ -26,16 +26,20 @@ pub trait VectorField<T: Real> {
     fn output_size(&self) -> usize {
         self.state_size()
     }
+    /// All parameters, flat.
     fn parameters(&self) -> &[T];
+    /// The same, to be changed.
     fn parameters_mut(&mut self) -> &mut [T];
     /// The field at these parameters for a batch; with what transposing needs if `reverse`.
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>>;
 }
 
-/// A vector field ready for one batch. States, slopes and cotangents are flat, as [`Layout`] has them.
+/// A vector field ready for one batch. States, slopes and cotangents are flat, as the layout has them.
 pub trait Dynamics<T: Real> {
+    /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 
+    /// How many parameters there are.
     fn parameters(&self) -> usize;
 
     /// Numbers in the tape of one use.
@@ -75,7 +79,9 @@ pub struct Pull<'a, T> {
 /// Uses of a field: evaluations forward, and of the transpose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Uses {
+    /// Evaluations of f.
     pub evaluations: usize,
+    /// Evaluations of its transpose.
     pub vjps: usize,
 }
 

@@ -30,7 +30,10 @@ pub enum GradientMethod {
     /// Whatever is fastest within a budget of so many bytes for the solve and its gradients together: tapes, stage states,
     /// or x_n for each step, or fewer checkpoints with steps taken again. The gradient is bitwise that of the methods below,
     /// but for the last.
-    Auto { budget: usize },
+    Auto {
+        /// In bytes.
+        budget: usize,
+    },
     /// The symplectic adjoint method: the x_n are retained, a step's stages recomputed, one use taped at a time.
     Symplectic,
     /// The tapes of all uses are retained.
@@ -55,6 +58,7 @@ impl Default for GradientMethod {
 
 /// A solve, with what its gradients need. It keeps the parameters of its time.
 pub struct Trajectory<T> {
+    /// The solution at the output times.
     pub solution: Solution<T>,
     problem: Problem<T>,
     kept: Kept<T>,
@@ -72,6 +76,7 @@ pub struct Gradient<T> {
     parameters: Buffer<T>,
     /// ∂L/∂times; `None` where a field does not tell its derivative with respect to time, or the options decline it.
     pub times: Option<Vec<f64>>,
+    /// What it took.
     pub stats: GradientStats,
 }
 

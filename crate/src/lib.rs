@@ -36,8 +36,8 @@
 //! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
 //! | [`solve`] | the one forward loop, fixed and adaptive |
-//! | [`stepper`] | one step forward and its transpose: the equations above, outputs between steps included |
-//! | [`control`] | error norm, first step, accept or reject |
+//! | `stepper` | one step forward and its transpose: the equations above, outputs between steps included |
+//! | `control` | error norm, first step, accept or reject |
 //! | [`optimizer`] | Adam and gradient descent |
 //! | [`tensors`] | files of named arrays |
 //! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
@@ -79,10 +79,12 @@
 //! # }
 //! ```
 
+#![warn(missing_docs)]
+
 mod adjoint;
 #[cfg(any(target_arch = "wasm32", test))]
 mod bindings;
-pub mod control;
+mod control;
 pub mod error;
 pub mod field;
 pub mod gradient;
@@ -92,13 +94,14 @@ pub mod memory;
 pub mod network;
 pub mod optimizer;
 pub mod solve;
-pub mod stepper;
+mod stepper;
 pub mod tableau;
 pub mod tensors;
 
 /// The arrays of the public API.
 pub use ndarray;
 
+pub use control::Controller;
 pub use error::{Error, Result};
 pub use field::VectorField;
 pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};

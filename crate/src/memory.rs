@@ -27,13 +27,16 @@ pub enum Purpose {
     Stages,
     /// Activations retained for the reverse of the network.
     Tape,
+    /// The solution at the output times.
     Output,
+    /// ∂L/∂y at the output times.
     Cotangent,
     /// The running state and cotangent with their carries, and scratch of the kernels.
     Workspace,
 }
 
 impl Purpose {
+    /// Every purpose, in the order of the fields of [`Bytes`].
     pub const ALL: [Purpose; 9] = [
         Purpose::Network,
         Purpose::Gradient,
@@ -46,6 +49,7 @@ impl Purpose {
         Purpose::Workspace,
     ];
 
+    /// Its name in the public API.
     pub fn name(self) -> &'static str {
         match self {
             Purpose::Network => "network",
@@ -66,10 +70,12 @@ impl Purpose {
 pub struct Bytes([usize; Purpose::ALL.len()]);
 
 impl Bytes {
+    /// Bytes for one purpose.
     pub fn of(&self, purpose: Purpose) -> usize {
         self.0[purpose as usize]
     }
 
+    /// Bytes for all purposes.
     pub fn total(&self) -> usize {
         self.0.iter().sum()
     }
@@ -96,10 +102,12 @@ struct Counts {
 }
 
 impl Ledger {
+    /// A ledger without entries.
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// Bytes in buffers that are alive.
     pub fn live(&self) -> Bytes {
         Bytes(std::array::from_fn(|purpose| self.0.live[purpose].load(Relaxed)))
     }
@@ -135,6 +143,10 @@ pub struct Buffer<T> {
 }
 
 impl<T: Copy + Default> Buffer<T> {
+    /// So many zeros.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
     pub fn zeroed(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         let mut numbers = Vec::new();
@@ -146,6 +158,10 @@ impl<T: Copy + Default> Buffer<T> {
         Ok(Self { numbers, purpose, ledger: ledger.clone() })
     }
 
+    /// A copy.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
     pub fn copied(ledger: &Ledger, purpose: Purpose, numbers: &[T]) -> Result<Self> {
         let mut buffer = Self::zeroed(ledger, purpose, numbers.len())?;
         buffer.copy_from_slice(numbers);
@@ -284,6 +300,7 @@ impl<T: Copy + Default> Chunks<T> {
         Ok(&mut self.chunks[index / self.per_chunk - self.dropped][start..start + self.item])
     }
 
+    /// Item `index`.
     pub fn get(&self, index: usize) -> &[T] {
         let start = index % self.per_chunk * self.item;
         &self.chunks[index / self.per_chunk - self.dropped][start..start + self.item]

@@ -32,8 +32,10 @@ pub enum Time {
 }
 
 impl Time {
+    /// Every kind.
     pub const ALL: [Time; 3] = [Time::None, Time::Concat, Time::ConcatSquash];
 
+    /// Its name in the public API.
     pub fn name(self) -> &'static str {
         match self {
             Time::None => "none",
@@ -42,6 +44,7 @@ impl Time {
         }
     }
 
+    /// The kind of that name.
     pub fn named(name: &str) -> Option<Time> {
         Self::ALL.into_iter().find(|time| time.name() == name)
     }
@@ -54,15 +57,20 @@ pub struct Architecture {
     pub widths: Vec<usize>,
     /// Follows every layer but the last.
     pub activation: Activation,
+    /// How the time enters.
     pub time: Time,
+    /// Whether layers have biases.
     pub bias: bool,
 }
 
 /// A parameter array of a layer: its name, where it begins in the flat parameters, its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
+    /// weight, bias, gateWeight, gateBias or hyperBias.
     pub name: &'static str,
+    /// The index of its first number in the flat parameters.
     pub offset: usize,
+    /// Its sides, row-major.
     pub shape: Vec<usize>,
 }
 
@@ -189,6 +197,7 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture: self.architecture.clone(), parameters })
     }
 
+    /// What it is, but for the values of its parameters.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
@@ -198,6 +207,7 @@ impl<T: Real> Mlp<T> {
         &self.parameters
     }
 
+    /// All parameters, flat, to be changed.
     pub fn parameters_mut(&mut self) -> &mut [T] {
         &mut self.parameters
     }

@@ -8,15 +8,27 @@ use crate::memory::{Buffer, Ledger, Purpose};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
     /// Kingma and Ba (2015), with decoupled weight decay (Loshchilov and Hutter 2019).
-    Adam { beta1: f64, beta2: f64, epsilon: f64 },
+    Adam {
+        /// How much of the first moment is kept from step to step, from 0 to below 1.
+        beta1: f64,
+        /// How much of the second moment is kept.
+        beta2: f64,
+        /// What is added to the root of the second moment.
+        epsilon: f64,
+    },
     /// Heavy-ball momentum: velocity = momentum · velocity + gradient. Weight decay is decoupled here too.
-    Sgd { momentum: f64 },
+    Sgd {
+        /// How much of the velocity is kept from step to step, from 0 to below 1.
+        momentum: f64,
+    },
 }
 
 /// A rule with its state.
 #[derive(Debug)]
 pub struct Optimizer<T> {
+    /// How a step follows from a gradient.
     pub rule: Rule,
+    /// The size of the next step.
     pub learning_rate: f64,
     /// Each step first shrinks the parameters by learning_rate · weight_decay.
     pub weight_decay: f64,
@@ -58,6 +70,7 @@ impl<T: Real> Optimizer<T> {
         &self.state
     }
 
+    /// The same, to be restored from a checkpoint.
     pub fn state_mut(&mut self) -> &mut [T] {
         &mut self.state
     }

@@ -25,6 +25,7 @@ pub use swept::{GradientStats, RetentionStats};
 pub struct Solution<T> {
     y: Buffer<T>,
     shape: [usize; 3],
+    /// How the solve went.
     pub stats: Stats,
     /// Peak memory of the solve.
     pub peak: Bytes,

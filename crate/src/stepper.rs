@@ -1,7 +1,7 @@
 //! What a solve and a gradient know of a method: how to take one step, and the step's transpose.
 //!
-//! One forward step exists once, [`Stepper::attempt`]. Solving, computing a step again, running a solve again and passing from
-//! one checkpoint to the next are that function with different [`Sink`]s, which decide what is kept of a step's stages.
+//! One forward step exists once, `Stepper::attempt`. Solving, computing a step again, running a solve again and passing from
+//! one checkpoint to the next are that function with different sinks, which decide what is kept of a step's stages.
 
 mod outputs;
 mod runge_kutta;
@@ -18,7 +18,7 @@ pub(crate) use outputs::StepOutputs;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Method {
-    /// An explicit Runge–Kutta method: one of [`METHODS`], or a tableau of your own.
+    /// An explicit Runge–Kutta method: one of [`METHODS`](crate::tableau::METHODS), or a tableau of your own.
     RungeKutta(&'static Tableau),
 }
 

@@ -23,7 +23,10 @@ pub enum Extension {
     /// The cubic Hermite interpolant of (x_n, k_1) and (x_{n+1}, f(x_{n+1})), plus θ²(1−θ)² Σ d_i k_i.
     ///
     /// `d` has a weight for each stage, and one for f(x_{n+1}); it is empty for the plain cubic.
-    Hermite { d: &'static [f64] },
+    Hermite {
+        /// The weights d_i.
+        d: &'static [f64],
+    },
     /// b_i(θ) is Σ over p of row i's p-th entry times θ^{p+1}: a row for each stage that the solution depends on, the last for f(x_{n+1}).
     Polynomial(&'static [&'static [f64]]),
 }
@@ -31,6 +34,7 @@ pub enum Extension {
 /// An explicit Runge–Kutta method.
 #[derive(Debug, Clone, Copy)]
 pub struct Tableau {
+    /// Its name in the public API.
     pub name: &'static str,
     /// Order of the solution that is propagated (weights b).
     pub order: u32,
@@ -42,9 +46,11 @@ pub struct Tableau {
     pub c: &'static [f64],
     /// Stage weights, ragged: row i has i entries, so that the first is empty.
     pub a: &'static [&'static [f64]],
+    /// Weights of the solution.
     pub b: &'static [f64],
     /// Weights of the embedded solution; empty for a method without one.
     pub b_hat: &'static [f64],
+    /// How the solution between steps is had.
     pub extension: Extension,
 }
 

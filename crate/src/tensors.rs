@@ -12,12 +12,14 @@ use crate::kernel::real::Real;
 #[derive(Debug, Default)]
 pub struct Tensors {
     arrays: BTreeMap<String, Tensor>,
+    /// A text for each key.
     pub metadata: BTreeMap<String, String>,
 }
 
 /// An array, whose name is with those who hold it. Of other types than float32 and float64 there are no numbers.
 #[derive(Debug)]
 pub struct Tensor {
+    /// Its sides, row-major; none for a single number.
     pub shape: Vec<usize>,
     dtype: Dtype,
     bytes: Vec<u8>,
@@ -67,6 +69,10 @@ impl Tensor {
         }
     }
 
+    /// Its numbers, of just that type.
+    ///
+    /// # Errors
+    /// `File` where it has another type.
     pub fn numbers<T: Real>(&self) -> Result<Vec<T>> {
         if self.dtype != dtype::<T>() {
             return Err(Error::File(format!("expected {}, given {}", T::DTYPE, self.dtype())));

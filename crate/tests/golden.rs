@@ -2,11 +2,10 @@
 
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
-use symplectic_adjoint::control::Controller;
 use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::{
-    Activation, Architecture, GradientMethod, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
+    Activation, Architecture, Controller, GradientMethod, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
 };
 
 #[derive(Deserialize)]

@@ -8,7 +8,7 @@ export type ErrorCode =
   | "DTYPE"
   /** An option is unknown or out of range. */
   | "OPTION"
-  /** A number that must be finite is not: an input, or the vector field on the way. */
+  /** A number that must be finite is not: an input, a loss, or the vector field on the way. */
   | "NON_FINITE"
   /** `maxSteps` was reached. */
   | "MAX_STEPS"
@@ -18,9 +18,9 @@ export type ErrorCode =
   | "OUT_OF_MEMORY"
   /** The object was disposed. */
   | "DISPOSED"
-  /** A solve or a gradient was started inside a custom vector field. */
+  /** A solve or a gradient was started inside a custom vector field, or calls are nested more than 32 deep. */
   | "REENTRANT"
-  /** A custom vector field or a loss returned what it must not. */
+  /** A custom vector field, a loss or a schedule returned what it must not. */
   | "CALLBACK"
   /** A file is damaged, or not what was expected. */
   | "FILE"

@@ -57,12 +57,13 @@ function remedyFor({ model, delays, extra, withTime, period }: Settings, columns
   }
   const cause =
     columns === 1
-      ? "one column by itself cannot oscillate: dx/dt = f(x) goes one way at each x"
-      : "the columns may not tell what comes next, as dx/dt = f(x) has to";
+      ? "dx/dt = f(x) of one column cannot oscillate, as it goes one way at each x"
+      : "the columns may not tell what comes next, which dx/dt = f(x) needs";
   const remedies = [
-    "--delays 2 adds earlier values to the state",
-    "--extra 1 a hidden dimension, where trajectories begin alike",
-    "--period that of a force from outside, and --with-time the time",
+    "--delays 2 (earlier values in the state)",
+    "--extra 1 (a hidden dimension, where trajectories begin at rest)",
+    "--period (a force that repeats itself)",
+    "--with-time (one that does not)",
   ];
-  return `${cause}; ${remedies.join(", ")}`;
+  return `${cause}; try ${remedies.join(", ")}`;
 }

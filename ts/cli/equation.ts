@@ -1,5 +1,6 @@
 // What a model's equation is of: the columns observed, as they are and as they were, the time, and dimensions nobody sees.
 import {
+  adam,
   type Batch,
   custom,
   type Dtype,
@@ -20,6 +21,7 @@ export function delayed(series: Series, delays: number, lag: number): Series {
   const [begin = 0, end = 0] = [times[0], times.at(-1)];
   const same = 1e-9 * (end - begin);
   const later = times.map((_, row) => row).filter((row) => (times[row] as number) >= begin + delays * lag - same);
+  if (later.length === 0) return { id, times: [], rows: [] };
   /** The row of each lag at or before its time. */
   const places = Array.from({ length: delays }, () => 0);
   const before = (time: number, delay: number): readonly number[] => {
@@ -159,34 +161,31 @@ export function fieldOf<D extends Dtype>(
   });
 }
 
-/** The optimizer of a network, for the field around it, whose parameters follow. */
+/** Adam for the field around a network, as far as the network's own has come. */
 export function optimizerOf<D extends Dtype>(
   field: Field<D>,
   network: Field<D>,
   optimizer: Optimizer<D>,
+  { learningRate, weightDecay }: Settings,
 ): Optimizer<D> {
   if (field === network) return optimizer;
-  return {
-    get learningRate() {
-      return optimizer.learningRate;
-    },
-    set learningRate(rate) {
-      optimizer.learningRate = rate;
-    },
-    get steps() {
-      return optimizer.steps;
-    },
-    set steps(steps) {
-      optimizer.steps = steps;
-    },
-    get state() {
-      return optimizer.state;
-    },
-    step(gradient) {
-      optimizer.step(gradient);
-      field.parameters = network.parameters;
-    },
-    dispose: () => optimizer.dispose(),
-    [Symbol.dispose]: () => optimizer.dispose(),
-  };
+  const own = adam(field, { learningRate, weightDecay });
+  moveOptimizer(optimizer, own);
+  return own;
+}
+
+/** Hands what the field around a network has learned, and how far its optimizer has come, to the network and its own. */
+export function settle<D extends Dtype>(
+  [field, own]: readonly [Field<D>, Optimizer<D>],
+  [network, optimizer]: readonly [Field<D>, Optimizer<D>],
+): void {
+  if (field === network) return;
+  network.parameters = field.parameters;
+  moveOptimizer(own, optimizer);
+}
+
+function moveOptimizer<D extends Dtype>(from: Optimizer<D>, to: Optimizer<D>): void {
+  to.learningRate = from.learningRate;
+  to.steps = from.steps;
+  to.state.set(from.state as never);
 }

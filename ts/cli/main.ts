@@ -40,6 +40,9 @@ const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const asJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 const json = () => new Option("--json", "the result as JSON, for programs");
 
+/** The commands that read tables. */
+const READERS = ["train", "predict", "gradcheck"];
+
 /** How a table is written, where that cannot be seen from it. */
 const FORMAT = [
   new Option("--delimiter <character>", "what stands between columns: tab, space, ; (default: by the table)").argParser(
@@ -51,15 +54,16 @@ const FORMAT = [
     encoding,
   ),
 ];
-const withFormat = (command: Command) => FORMAT.reduce((command, option) => command.addOption(option), command);
-const formatOf = (options: Record<string, string | undefined>): Format =>
-  Object.fromEntries(
-    ["delimiter", "decimal", "comment", "encoding"].flatMap((name) =>
-      options[name] === undefined ? [] : [[name, options[name]]],
-    ),
-  );
+/** What is said of how a table is written, and the other options. */
+function parted(options: Record<string, unknown>): { format: Format; rest: Record<string, unknown> } {
+  const names = FORMAT.map((option) => option.attributeName());
+  const part = (inside: boolean) =>
+    Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name) === inside));
+  return { format: part(true), rest: part(false) };
+}
 
-withFormat(program.command("train"))
+program
+  .command("train")
   .summary("learn dx/dt = f(x) from a table")
   .description(
     "Learns dx/dt = f(x) from a table with a header, and a row for each observation; empty cells are missing values.",
@@ -103,16 +107,14 @@ Examples:
 Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume goes on to bitwise the same model.`,
   )
   .action(async (data: string, options, command: Command) => {
-    const { state, time, id, log, out, resume, json, checkpoint, ...rest } = options;
-    const format = formatOf(rest);
-    for (const name of ["delimiter", "decimal", "comment", "encoding"]) delete rest[name];
+    const { state, time, id, log, out, resume, json, checkpoint, ...others } = options;
+    const { format, rest } = parted(others);
     const settings = {
       ...rest,
       window: rest.window ?? null,
       lag: rest.lag ?? null,
       period: rest.period ?? null,
     } as Settings;
-    checkSettings(settings);
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
     const given = Object.fromEntries(
       Object.entries({ ...settings, ...format, state, time, id, log }).filter(([name]) => isGiven(name)),
@@ -138,16 +140,8 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
 
-function checkSettings({ model, delays, lag, extra, withTime, period }: Settings): void {
-  if (lag !== null && delays === 0)
-    throw new Failure("--lag: expected --delays as well, of which it is the distance", 2);
-  if (model === "hamiltonian" && (delays > 0 || extra > 0 || withTime || period !== null)) {
-    const expected = "none of --delays, --extra, --with-time and --period: an energy is of positions and momenta alone";
-    throw new Failure(`--model hamiltonian: expected ${expected}`, 2);
-  }
-}
-
-withFormat(program.command("predict"))
+program
+  .command("predict")
   .summary("solve a model's equation")
   .description("Solves a model's equation from the first row of each trajectory of a table, or from a state given.")
   .argument("<model>", "a model file of train")
@@ -169,7 +163,7 @@ Examples:
   )
   .action(async (model: string, data: string | undefined, { at, times, out, json, ...options }) => {
     if (out !== undefined) checkOutput(out, [model, data]);
-    const format = formatOf(options);
+    const { format } = parted(options);
     const sources = await readSources(model, data);
     const { csv, ...rest } = predict({ ...sources, format, at, times });
     if (out !== undefined) writeWhole(out, csv);
@@ -182,7 +176,8 @@ Examples:
     }
   });
 
-withFormat(program.command("gradcheck"))
+program
+  .command("gradcheck")
   .summary("check a model's gradient")
   .description(
     "Compares the gradient of a model's error on a table with finite differences, in float64, and the methods bitwise.",
@@ -196,7 +191,7 @@ withFormat(program.command("gradcheck"))
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
   .action(async (model: string, data: string, { steps, directions, trajectories, json, ...options }) => {
     const sources = await readSources(model, data);
-    const result = gradcheck({ ...sources, format: formatOf(options), steps, directions, trajectories });
+    const result = gradcheck({ ...sources, format: parted(options).format, steps, directions, trajectories });
     if (json) asJson(result);
     else {
       print(
@@ -251,6 +246,11 @@ program
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
     for (const [name, value] of Object.entries(result.training ?? {})) print(`${name}: ${JSON.stringify(value)}`);
   });
+
+for (const command of program.commands) {
+  // Below those that are needed more often.
+  if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
+}
 
 // Whoever reads may have read enough, such as head, or the terminal may be gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

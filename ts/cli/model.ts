@@ -98,20 +98,32 @@ export function modelBytes(
 /** Reads a model that the command has trained. */
 export function readModel({ name: file, bytes }: Source): ModelFile {
   const { field: network, optimizer, metadata, tensors } = load(bytes, { dtype: "float32" });
-  const text = metadata.get(KEY);
-  if (text === undefined)
-    throw new Failure(`${file}: not trained by this command, which keeps columns and units with it`);
-  const description = descriptionOf(file, text, network);
-  const data = tensors.get(BEST)?.data;
-  const usable =
-    data instanceof Float32Array && data.length === network.parameters.length && data.every(Number.isFinite);
-  if (description.best && !usable) throw new Failure(`${file}: the best parameters of its training are missing`);
-  const best = description.best && {
-    step: description.best.step,
-    validation: description.best.validation ?? Number.POSITIVE_INFINITY,
-    parameters: data as Float32Array,
-  };
-  return { network, optimizer, description, best: best ?? undefined };
+  try {
+    const text = metadata.get(KEY);
+    if (text === undefined)
+      throw new Failure(`${file}: not trained by this command, which keeps columns and units with it`);
+    const description = descriptionOf(file, text, network);
+    return { network, optimizer, description, best: bestOf(file, description, network, tensors.get(BEST)?.data) };
+  } catch (error) {
+    optimizer?.dispose();
+    network.dispose();
+    throw error;
+  }
+}
+
+function bestOf(
+  file: string,
+  { best }: Description,
+  network: Field,
+  parameters: Float32Array | Float64Array | undefined,
+): Best<"float32"> | undefined {
+  // A loss that was infinite is no best, though earlier versions wrote it.
+  if (!best || best.validation === null) return undefined;
+  const usable = parameters instanceof Float32Array && parameters.length === network.parameters.length;
+  if (!usable || !parameters.every(Number.isFinite)) {
+    throw new Failure(`${file}: the best parameters of its training are missing`);
+  }
+  return { step: best.step, validation: best.validation, parameters };
 }
 
 function descriptionOf(file: string, text: string, network: Field): Description {

@@ -21,10 +21,10 @@ import { Failure, reasonOf } from "./failure.js";
 
 /** Refuses a file that cannot be written, or that is one of those that are read: data would be lost to a slip of the hand. */
 export function checkOutput(out: string, inputs: readonly (string | undefined)[]): void {
-  const folder = dirname(linked(out));
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
-    throw new Failure(`--out ${out}: there is no folder ${folder}`);
-  }
+  const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  // Of the name first: of what lies in no folder nothing can be asked.
+  const folder = isFolder(dirname(out)) ? dirname(linked(out)) : dirname(out);
+  if (!isFolder(folder)) throw new Failure(`--out ${out}: there is no folder ${folder}`);
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
   if (present && !present.isFile()) throw new Failure(`--out ${out}: is no file`);
   try {

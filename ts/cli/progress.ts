@@ -2,7 +2,7 @@
 import cliProgress from "cli-progress";
 
 /** What is told of a step. */
-export interface Stand {
+interface Stand {
   readonly window: number;
   readonly loss: string;
   readonly validation: string;

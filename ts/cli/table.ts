@@ -81,7 +81,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     const own = series.get(name) ?? { id: name, times: [], rows: [], last: "" };
     series.set(name, own);
     const now = numbers.time(row, time);
-    const given = row.record[time] as string;
+    const given = (row.record[time] as string).slice(0, 60);
     clock ??= now.clock;
     const where = `${file}:${row.line}: column ${columns.time}:`;
     if (now.clock !== clock) {
@@ -106,8 +106,11 @@ export function beginOf({ rows }: Series): number {
   return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
 }
 
-/** Names in a message, quoted as in a table where they have commas. */
-export const listOf = (names: readonly string[]): string => names.map((name) => cellOf(name, /[",\n\r]|^$/)).join(", ");
+/** Names in a message, quoted as in a table where they have commas; of many the first. */
+export function listOf(names: readonly string[]): string {
+  const some = names.slice(0, 20).map((name) => cellOf(name, /[",\n\r]|^$/));
+  return names.length > some.length ? `${some.join(", ")} and ${names.length - some.length} more` : some.join(", ");
+}
 
 /** The text of a table: UTF-8, UTF-16 by its byte order mark, or what it is said to be. */
 function textOf({ name, bytes }: Source, encoding: string | undefined): string {
@@ -140,7 +143,8 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
   // Whole lines of the beginning.
   const sample = text.length > 65_536 ? text.slice(0, Math.max(text.lastIndexOf("\n", 65_536), 1)) : text;
   const asked = [time, ...(id === undefined ? [] : [id]), ...state];
-  const merits = [",", ";", "\t", "|", " "].map((delimiter) => {
+  const candidates = [",", ";", "\t", "|", " "].filter((delimiter) => sample.includes(delimiter));
+  const merits = candidates.map((delimiter) => {
     const rank = Number(delimiter !== " ");
     try {
       const rows = recordsOf(sample, { ...format, delimiter }, { to: 20, relax_quotes: true });
@@ -156,7 +160,8 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
     const place = a.findIndex((value, i) => value !== b[i]);
     return place >= 0 && (a[place] as number) > (b[place] as number);
   };
-  return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best)).delimiter;
+  const plain = { delimiter: ",", merit: [0, 0, 1, 0] };
+  return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best), plain).delimiter;
 }
 
 /** The rows of a text as they stand, but for comments and empty ones. */
@@ -203,17 +208,26 @@ function commented(text: string, first: Row, { comment = "#", ...format }: Forma
   const lines = text.split(/\r?\n|\r/, first.line);
   const line = lines.map((line) => line.trim().startsWith(comment)).lastIndexOf(true);
   if (line < 0) return undefined;
-  const [header] = recordsOf((lines[line] as string).trim().slice(comment.length), { ...format, comment: "" });
-  return header?.record.length === first.record.length ? { ...header, line: line + 1 } : undefined;
+  const record = cellsOf((lines[line] as string).trim().slice(comment.length), format.delimiter);
+  return record?.length === first.record.length ? { record, line: line + 1 } : undefined;
+}
+
+/** The cells of a comment, if it has any. */
+function cellsOf(line: string, delimiter: string | undefined): readonly string[] | undefined {
+  try {
+    return recordsOf(line, { delimiter, comment: "" })[0]?.record;
+  } catch (error) {
+    if (error instanceof CsvError) return undefined;
+    throw error;
+  }
 }
 
 /** Refuses lines that may be comments or rows, where the first column is that of the trajectory. */
 function checkComments(file: string, text: string, header: Row, delimiter: string): void {
-  if (!/^\s*#/m.test(text)) return;
+  if (!/^[ \t]*#/m.test(text)) return;
   for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
     if (index < header.line || !line.trim().startsWith("#")) continue;
-    const [row] = recordsOf(line, { delimiter, comment: "" }, { relax_quotes: true });
-    if (row?.record.length !== header.record.length) continue;
+    if (cellsOf(line, delimiter)?.length !== header.record.length) continue;
     const message = `${line.trim().slice(0, 60)}: may be a row or a comment; --comment "" takes it for a row, --comment "#" for a comment`;
     throw new Failure(`${file}:${index + 1}: ${message}`);
   }

@@ -14,13 +14,14 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
-import { completed, completedAll, delayed, fieldOf, networkOf, optimizerOf, trajectoryOf } from "./equation.js";
+import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
 import { readSource, type Source } from "./input.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
-import { beginOf, type Format, listOf, readTable, type Series, type Table } from "./table.js";
+import { lagOf, type Split, splitOf } from "./split.js";
+import { type Format, listOf, readTable, type Table } from "./table.js";
 import { unitsOf } from "./units.js";
 
 export interface TrainRequest {
@@ -59,9 +60,10 @@ export async function trainModel(request: TrainRequest) {
   checkOutput(out, [request.data]);
   const source = await readSource(request.data);
   const task = request.resume ? await resumed(request, source) : begun(request, source);
-  const { network, optimizer, description, split } = task;
+  const { network, description, split } = task;
   const { settings, units } = description;
   const field = fieldOf(network, settings, units);
+  const optimizer = optimizerOf(field, network, task.optimizer, settings);
   const layout = layoutOf(settings, description.state.length);
   const trajectories = split.training.map((series) => trajectoryOf(series, description));
   const held = split.held.map((series) => trajectoryOf(series, description));
@@ -81,7 +83,10 @@ export async function trainModel(request: TrainRequest) {
   const progress = progressOf(request.progress, settings.steps, optimizer.steps);
   let { best } = task;
   let loss = Number.NaN;
-  const stand = () => modelBytes(network, description, { optimizer, best });
+  const stand = () => {
+    settle([field, optimizer], [network, task.optimizer]);
+    return modelBytes(network, description, { optimizer: task.optimizer, best });
+  };
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
   try {
     let before = 0;
@@ -98,7 +103,7 @@ export async function trainModel(request: TrainRequest) {
       const last = index === stages.length - 1 && validation.length > 0;
       const patience = settings.patience > 0 ? { patience: settings.patience } : {};
       const training = train({
-        ...{ field, optimizer: optimizerOf(field, network, optimizer), data: completedAll(data, layout) },
+        ...{ field, optimizer, data: completedAll(data, layout) },
         ...{ schedule, clipNorm: 1, steps: steps - done, signal: interrupt.signal },
         ...{ method: settings.solver, rtol: settings.rtol, atol: settings.rtol, maxSteps: 10_000 },
         ...(last && { validation: { data: validation, every: EVERY, best, ...patience } }),
@@ -113,7 +118,7 @@ export async function trainModel(request: TrainRequest) {
       }
     }
     progress.stop();
-    if (field !== network) network.parameters = field.parameters;
+    settle([field, optimizer], [network, task.optimizer]);
     const finished = { steps: optimizer.steps, loss, validation: best?.validation ?? null };
     const elsewhere = writeSomewhere(out, modelBytes(network, { ...description, finished }));
     if (elsewhere) throw new Failure(`${elsewhere.reason}; the trained model is in ${elsewhere.file}`);
@@ -140,7 +145,7 @@ export async function trainModel(request: TrainRequest) {
     model: out,
     ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
     skipped: split.skipped,
-    heldOut: split.held.map(({ id, times }, i) => ({ id, from: split.from[i] ?? times[0], to: times.at(-1) })),
+    heldOut: split.held.map(({ id, from, times }) => ({ id, from, to: times.at(-1) })),
     stages,
     steps: optimizer.steps,
     bestStep: best?.step ?? optimizer.steps,
@@ -171,15 +176,6 @@ function checkpoints(out: string, every: number, note: (text: string) => void) {
 
 const shown = (loss: number | undefined) => (loss === undefined ? "–" : loss.toPrecision(3));
 
-/** What is learned, what is held out, and the names of what can be neither. */
-interface Split {
-  readonly training: readonly Series[];
-  readonly held: readonly Series[];
-  /** From which time on each of those is held out, where that is not its beginning. */
-  readonly from: readonly number[];
-  readonly skipped: readonly string[];
-}
-
 interface Task {
   readonly network: Field<"float32">;
   readonly optimizer: Optimizer<"float32">;
@@ -190,20 +186,40 @@ interface Task {
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
 
-function begun(request: TrainRequest, source: Source): Task {
-  const { settings, time, id, log, format } = request;
-  const table = readTable(source, request, format);
-  const { state, clock } = table;
-  const paired = settings.model === "hamiltonian";
-  if (paired && state.length % 2 === 1) {
+/** Refuses settings that do not go together. */
+function checkSettings({ model, delays, lag, extra, withTime, period }: Settings): void {
+  if (lag !== null && delays === 0) {
+    throw new Failure("--lag: expected --delays as well, of which it is the distance", 2);
+  }
+  if (model === "hamiltonian" && (delays > 0 || extra > 0 || withTime || period !== null)) {
+    const expected = "none of --delays, --extra, --with-time and --period: an energy is of positions and momenta alone";
+    throw new Failure(`--model hamiltonian: expected ${expected}`, 2);
+  }
+}
+
+/** Refuses settings that do not go with a table. */
+function checkTable({ model, period }: Settings, { state, series }: Table): void {
+  if (model === "hamiltonian" && state.length % 2 === 1) {
     throw new Failure(`--model hamiltonian: expected positions and then as many momenta, given ${listOf(state)}`, 2);
   }
-  const scaling = { state, time, log, paired };
-  const lag =
-    settings.delays === 0
-      ? 0
-      : (settings.lag ??
-        lagOf(table, unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale, settings.delays));
+  const latest = series.reduce(
+    (most, { times }) => times.reduce((most, time) => Math.max(most, Math.abs(time)), most),
+    0,
+  );
+  if (period !== null && latest / period > 2 ** 40) {
+    throw new Failure(`--period: expected one in which times up to ${latest} have a phase, given ${period}`, 2);
+  }
+}
+
+function begun(request: TrainRequest, source: Source): Task {
+  const { settings, time, id, log, format } = request;
+  checkSettings(settings);
+  const table = readTable(source, request, format);
+  checkTable(settings, table);
+  const { state, clock } = table;
+  const scaling = { state, time, log, paired: settings.model === "hamiltonian" };
+  const change = () => unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale;
+  const lag = settings.delays === 0 ? 0 : (settings.lag ?? lagOf(table, change(), settings.delays));
   const split = splitOf(table, settings, lag);
   const units = unitsOf({ ...scaling, series: split.training, lag });
   const network = networkOf(settings, state.length, "float32");
@@ -236,81 +252,6 @@ async function resumed(request: TrainRequest, source: Source): Promise<Task> {
   }
   const table = readTable(source, { time, id: id ?? undefined, state }, format);
   return { network, optimizer, description, best, split: splitOf(table, settings, units.lag) };
-}
-
-/** How long before each other delayed values are: about the time of change, on a grid of times one of its multiples. */
-function lagOf({ series }: Table, change: number, delays: number): number {
-  const spacings = series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number)));
-  spacings.sort((a, b) => a - b);
-  const longest = series.reduce(
-    (most, { times }) => Math.max(most, (times.at(-1) as number) - (times[0] as number)),
-    0,
-  );
-  const [least = 0, spacing = 0, most = 0] = [spacings[0], spacings[spacings.length >> 1], spacings.at(-1)];
-  // At least half of the longest trajectory has to be left.
-  const lag = Math.max(spacing, Math.min(change, longest / (2 * delays)));
-  return most - least < 1e-6 * spacing ? Math.round(lag / spacing) * spacing : lag;
-}
-
-/** What is learned and what is held out: whole trajectories where there are three or more, else the end of each. */
-function splitOf(table: Table, { validation, seed, delays, extra }: Settings, lag: number): Split {
-  const all = table.series.map((own) => delayed(own, delays, lag));
-  const series = all.filter((own) => beginOf(own) >= 0).map((own) => (extra > 0 ? from(own, beginOf(own)) : own));
-  const skipped = all.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
-  if (series.length === 0) throw new Failure(`nothing to learn from: ${whyNothing(table, delays, lag)}`);
-  if (validation === 0) return { training: series, held: [], from: [], skipped };
-  if (series.length >= 3) {
-    const size = Math.min(series.length - 1, Math.max(1, Math.round(validation * series.length)));
-    // Spread over the table, from a place that the seed decides.
-    const held = new Set(
-      Array.from({ length: size }, (_, i) => (seed + Math.floor((i * series.length) / size)) % series.length),
-    );
-    const part = (inside: boolean) => series.filter((_, index) => held.has(index) === inside);
-    return { training: part(false), held: part(true), from: [], skipped };
-  }
-  const cuts = series.map(({ times }) =>
-    Math.max(2, times.length - Math.max(1, Math.round(validation * times.length))),
-  );
-  const training = series.map((own, i) => from(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
-  if (training.length === 0) {
-    throw new Failure("nothing to learn from before what is held out; --validation 0 holds nothing out");
-  }
-  // What is held out is predicted from the last row learned, or the first whole one after it; or, where there are dimensions
-  // that are known at the beginning only, from there, what has been learned left out.
-  const held = series
-    .map((own, i) => (extra > 0 ? without(own, cuts[i] as number) : from(own, (cuts[i] as number) - 1)))
-    .filter((own) => beginOf(own) >= 0 && own.rows.slice(1).some((row) => row.some((value) => !Number.isNaN(value))));
-  return {
-    training,
-    held,
-    from: extra > 0 ? series.map(({ times }, i) => times[(cuts[i] as number) - 1] as number) : [],
-    skipped,
-  };
-}
-
-const from = ({ id, times, rows }: Series, begin: number, end?: number): Series => ({
-  id,
-  times: times.slice(begin, end),
-  rows: rows.slice(begin, end),
-});
-
-/** A series whose rows up to there, but for the first, count as missing. */
-const without = ({ id, times, rows }: Series, end: number): Series => ({
-  id,
-  times,
-  rows: rows.map((row, i) => (i === 0 || i >= end ? row : row.map(() => Number.NaN))),
-});
-
-function whyNothing({ state, series }: Table, delays: number, lag: number): string {
-  const whole = "no row without missing values has another after it";
-  if (delays > 0)
-    return `${whole}, ${delays} times ${lag} after the first; fewer --delays, or a shorter --lag, need less`;
-  const rows = series.flatMap((own) => own.rows);
-  const counts = state.map((_, i) => rows.reduce((count, row) => count + (Number.isNaN(row[i]) ? 0 : 1), 0));
-  const most = counts.reduce((most, count) => Math.max(most, count), 0);
-  const seen = state.map((name, i) => `${listOf([name])} in ${counts[i]}`).join(", ");
-  if (state.length === 1 || most === 0) return whole;
-  return `${whole}: of ${rows.length} rows there is ${seen}; --state names columns that are observed together`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
-import { fallback, finitePositive, options as readOptions } from "../checks/rules.js";
+import { fallback, number, options as readOptions } from "../checks/rules.js";
 import { call } from "./call.js";
 import { instance } from "./instance.js";
 
@@ -7,11 +7,12 @@ import { instance } from "./instance.js";
 export interface KernelPeakOptions {
   /** The number type to compute in; default `float32`. */
   dtype?: Dtype;
-  /** How long to measure, in milliseconds; default 50. */
+  /** How long to measure, in milliseconds, at most 60,000; default 50. */
   milliseconds?: number;
 }
 
-const rules = { dtype: fallback(dtypeRule, "float32"), milliseconds: fallback(finitePositive, 50) };
+const upToAMinute = number("a positive number, at most 60000", (value) => value > 0 && value <= 60_000);
+const rules = { dtype: fallback(dtypeRule, "float32"), milliseconds: fallback(upToAMinute, 50) };
 
 /**
  * What the innermost loop of the matrix products reaches on this machine, on operands in the first cache, in GFLOP/s on one

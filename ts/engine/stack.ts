@@ -1,5 +1,6 @@
 // Whether the stack has room for a call into WebAssembly. One that overflows inside leaves its memory half changed; one that
 // overflows before loses nothing.
+import { isError } from "../checks/errors.js";
 
 /** The function below holds the results of so many calls, and calls itself so often: 48 KB in all, about twice what the deepest call takes. */
 const RESULTS = 100;
@@ -66,5 +67,5 @@ function unsigned(number: number): number[] {
 
 /** Whether it says that the stack, or memory, is used up: Firefox has an error of its own for it. */
 function isOverflow(error: unknown): boolean {
-  return error instanceof RangeError || (error instanceof Error && error.name === "InternalError");
+  return isError(error) && ["RangeError", "InternalError"].includes(error.name);
 }

@@ -3,7 +3,16 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { argument, callable, isObject, number, options as readOptions, required, rule } from "../checks/rules.js";
+import {
+  argument,
+  callable,
+  isObject,
+  number,
+  type Rule,
+  options as readOptions,
+  required,
+  rule,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { moduleInUse } from "../engine/instance.js";
 import { poolSolves } from "../engine/live-objects.js";
@@ -351,7 +360,10 @@ class WorkerPool implements Pool {
   }
 }
 
-const OWN = required(rule<WorkerPool>("a pool, from parallel", WorkerPool.is));
+/** A pool of this package: its solves are exact, and its errors typed. */
+export const poolRule = rule<Pool>("a pool, from parallel", WorkerPool.is);
+
+const OWN = required(poolRule as Rule<WorkerPool | undefined>);
 
 function workerDied(reason: unknown): SymplecticAdjointError {
   return new SymplecticAdjointError(

@@ -53,7 +53,7 @@ export interface StepOptions {
    * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
    */
   minStep?: number;
-  /** The longest step, in units of time; unbounded by default. */
+  /** The longest step, in units of time; unbounded by default. Bounds what a step may pass over, such as a short pulse. */
   maxStep?: number;
   /** The most steps tried, rejected ones included, before the solve throws `MAX_STEPS`; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;

@@ -16,11 +16,10 @@ import {
   options as readOptions,
   required,
   rule,
-  withMethod,
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
 import { wasmField } from "../fields/field.js";
-import type { Pool } from "../parallel/pool.js";
+import { type Pool, poolRule } from "../parallel/pool.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, gradientRules, readOptions as readSolve } from "../solve/options.js";
@@ -150,7 +149,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
 
   async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
     own(this);
-    argument("pool", pool, required(withMethod<Pool>("a pool, from parallel", "vjp")));
+    argument("pool", pool, required(poolRule));
     const { weights, settings } = split(options);
     const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
     let step = steps.next();

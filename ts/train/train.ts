@@ -13,7 +13,7 @@ import {
   withMethod,
 } from "../checks/rules.js";
 import { type Field, useField } from "../fields/field.js";
-import type { Pool } from "../parallel/pool.js";
+import { type Pool, poolRule } from "../parallel/pool.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
@@ -85,7 +85,7 @@ const rules = {
   ),
   steps: number("a positive integer", isSteps),
   signal: withMethod<NonNullable<TrainOptions["signal"]>>("an AbortSignal", "throwIfAborted"),
-  pool: withMethod<Pool>("a pool, from parallel", "valueAndGrad"),
+  pool: poolRule,
   solverSteps,
   schedule: callable<Schedule>("a function of the steps taken"),
   clipNorm: finitePositive,

@@ -12,9 +12,9 @@ use rand_pcg::Pcg64Mcg;
 
 use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
+use crate::kernel::combine::dot;
 use crate::kernel::panels::{Panels, Spare};
 use crate::kernel::real::Real;
-use crate::kernel::vector::dot;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::network::Mlp;
@@ -24,7 +24,9 @@ use ndarray::ArrayView2;
 /// The directions by which the trace is taken.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trace {
+    /// By as many directions as there are features.
     Exact,
+    /// By one direction of noise for each sample (Hutchinson 1989), right on average.
     Hutchinson(Noise),
 }
 
@@ -33,6 +35,7 @@ pub enum Trace {
 pub enum Noise {
     /// ±1.
     Rademacher,
+    /// Standard normal numbers.
     Gaussian,
 }
 
@@ -46,6 +49,7 @@ pub struct Cnf<T> {
     jacobian: bool,
     /// Of the noise, which each sample of a batch has for itself; the first sample's index among all.
     pub seed: u64,
+    /// The index in the whole batch of this part's first sample.
     pub first_sample: usize,
     /// Noise of the caller's, `[batch, features]`, in place of the seed's.
     noise: Option<Buffer<T>>,

@@ -6,9 +6,9 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
+use crate::kernel::combine::dot;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
-use crate::kernel::vector::dot;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
@@ -38,6 +38,10 @@ pub struct Custom<T, F> {
 }
 
 impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
+    /// A field for states of so many features, with its initial parameters.
+    ///
+    /// # Errors
+    /// `Option` for a state of no features, `NonFiniteInput` for the parameters, `OutOfMemory`.
     pub fn new(state_size: usize, parameters: &[T], field: F) -> Result<Self> {
         if state_size == 0 {
             return Err(Error::option("stateSize", "a positive integer", 0));

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
+use crate::kernel::combine::dot;
 use crate::kernel::panels::Panels;
 use crate::kernel::product::Packed;
 use crate::kernel::real::Real;
-use crate::kernel::vector::dot;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::network::dual::{At, Bar, Dual};
@@ -36,7 +36,10 @@ pub enum Energy {
     Whole,
     /// At every point of a periodic grid of so many the state there and at its neighbours: H = Δ Σ h, and ∇H is the
     /// functional derivative, that of the sum by Δ.
-    Density { points: usize },
+    Density {
+        /// Points of the grid.
+        points: usize,
+    },
 }
 
 /// A system with the parameters of its energy.

@@ -2,8 +2,8 @@
 
 use super::{Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::Result;
+use crate::kernel::combine::dot;
 use crate::kernel::real::Real;
-use crate::kernel::vector::dot;
 use crate::layout::Layout;
 use crate::memory::Ledger;
 use crate::network::Mlp;

@@ -7,24 +7,33 @@ use super::simd::Vector;
 /// What follows every layer but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
+    /// tanh z
     Tanh,
+    /// log(1 + e^z)
     Softplus,
+    /// z / (1 + e^−z)
     Silu,
+    /// max(z, 0)
     Relu,
+    /// 1 / (1 + e^−z)
     Sigmoid,
     /// x Φ(x), exact by erf.
     Gelu,
+    /// sin z
     Sin,
     /// With α = 1.
     Elu,
+    /// z
     Identity,
 }
 
 use Activation::*;
 
 impl Activation {
+    /// Every activation.
     pub const ALL: [Activation; 9] = [Tanh, Softplus, Silu, Relu, Sigmoid, Gelu, Sin, Elu, Identity];
 
+    /// Its name in the public API.
     pub fn name(self) -> &'static str {
         match self {
             Tanh => "tanh",
@@ -39,6 +48,7 @@ impl Activation {
         }
     }
 
+    /// The activation of that name.
     pub fn named(name: &str) -> Option<Activation> {
         Self::ALL.into_iter().find(|activation| activation.name() == name)
     }

@@ -15,11 +15,14 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     /// The name of the type in the public API.
     const DTYPE: &'static str;
 
+    /// The nearest number of this type.
     fn of(number: f64) -> Self;
+    /// The same number, exactly.
     fn wide(self) -> f64;
 
     /// 1.5·2^p for p bits of fraction: adding it rounds a number to an integer in the low bits.
     const ROUND: Self;
+    /// log₂ e.
     const LOG2_E: Self;
     /// ln 2 in two parts, the first with so few bits that its product with an exponent is exact.
     const LN_2: (Self, Self);
@@ -30,12 +33,14 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const TANH: Option<Rational<Self>>;
     /// Terms of the series of e^r − 1 for |r| ≤ ½ ln 2, and of atanh s for s ≤ 1/3.
     const EXP_TERMS: usize;
+    /// Terms of the series of atanh s for s ≤ 1/3.
     const ATANH_TERMS: usize;
 
     /// Φ(−z) e^(z²/2) (z + k) for 0 ≤ z ≤ limit as a polynomial in (z − k) / (z + k), lowest power first.
     const NORMAL_TAIL: &'static [Self];
     /// k, and the limit beyond which Φ(−z) is taken to be zero.
     const NORMAL_CENTRE: Self;
+    /// Beyond it, Φ(−z) is taken to be zero.
     const NORMAL_LIMIT: Self;
     /// 2^⌈p/2⌉ + 1 for p bits of precision: multiplying by it splits a number in halves (Dekker 1971).
     const SPLIT: Self;
@@ -43,6 +48,7 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
     const FRAC_PI_2: &'static [Self];
     /// sin r = r + r³·S(r²) and cos r = 1 − r²/2 + r⁴·C(r²) for |r| ≤ π/4, lowest power first.
     const SIN: &'static [Self];
+    /// The coefficients C of the cosine.
     const COS: &'static [Self];
 
     /// 2^n from n + [`ROUND`](Self::ROUND).

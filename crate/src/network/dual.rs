@@ -13,7 +13,7 @@
 use std::ops::Range;
 
 use super::Time;
-use super::pass::{PackedLayer, Vector};
+use super::pass::{LayerVector, PackedLayer};
 use super::{Activation, Architecture, Layer};
 use crate::error::Result;
 use crate::kernel::panels::Panels;
@@ -136,7 +136,7 @@ impl<T: Real> Dual<T> {
                 let h = &h[panel.range(inputs, block.start)];
                 let range = panel.range(outputs, block.start);
                 let product = if self.squash { &mut u[range.clone()] } else { &mut z[range.clone()] };
-                layer.packed.forward.times(Some(layer.packed.vectors.get(Vector::Shift)), panel.width, h, product);
+                layer.packed.forward.times(Some(layer.packed.vectors.get(LayerVector::Shift)), panel.width, h, product);
                 if self.squash {
                     layer.packed.squash(panel.width, &u[range.clone()], &mut z[range.clone()]);
                 }
@@ -321,7 +321,7 @@ pub struct Bar<'a, T> {
 
 impl<T: Real> DualLayer<T> {
     fn gate(&self, row: usize) -> T {
-        if self.gated > 0 { self.packed.vectors.get(Vector::Gate)[row] } else { T::one() }
+        if self.gated > 0 { self.packed.vectors.get(LayerVector::Gate)[row] } else { T::one() }
     }
 
     fn pull_input(&self, panels: &Panels, block: Range<usize>, dz: &[T], dh: &mut [T]) {

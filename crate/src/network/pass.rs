@@ -8,10 +8,10 @@ use std::ops::Range;
 
 use super::{Activation, Architecture, Dots, Layer, Time};
 use crate::error::Result;
+use crate::kernel::combine::{dot, row_sum};
 use crate::kernel::panels::Panels;
 use crate::kernel::product::{Packed, add_outer, outer_scratch};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{dot, row_sum};
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// Panels that go through the network together: enough that a product over their lanes hides the loads and stores of
@@ -41,7 +41,7 @@ pub(super) struct PackedLayer<T> {
     pub forward: Packed<T>,
     /// Wᵀ, where the reverse pass is wanted.
     pub backward: Option<Packed<T>>,
-    pub vectors: Vectors<T>,
+    pub vectors: LayerVectors<T>,
     /// Features of the tape before this layer's.
     tape_start: usize,
     /// Of this layer's part of the tape, where a begins and where d does.
@@ -50,14 +50,14 @@ pub(super) struct PackedLayer<T> {
 }
 
 /// A layer's vectors, one number an output each, one behind the other.
-pub(super) struct Vectors<T> {
+pub(super) struct LayerVectors<T> {
     outputs: usize,
     numbers: Buffer<T>,
 }
 
 /// Which of a layer's vectors. The first five are parameters, the others follow from them and the time.
 #[derive(Clone, Copy)]
-pub(super) enum Vector {
+pub(super) enum LayerVector {
     Bias,
     TimeWeight,
     GateWeight,
@@ -76,13 +76,13 @@ pub(super) enum Vector {
 /// Numbers in the vectors of a layer, for each output.
 pub const VECTORS: usize = 10;
 
-impl<T: Real> Vectors<T> {
-    pub fn get(&self, which: Vector) -> &[T] {
+impl<T: Real> LayerVectors<T> {
+    pub fn get(&self, which: LayerVector) -> &[T] {
         let start = which as usize * self.outputs;
         &self.numbers[start..start + self.outputs]
     }
 
-    fn get_mut(&mut self, which: Vector) -> &mut [T] {
+    fn get_mut(&mut self, which: LayerVector) -> &mut [T] {
         let start = which as usize * self.outputs;
         &mut self.numbers[start..start + self.outputs]
     }
@@ -104,14 +104,15 @@ impl<T: Real> PackedLayer<T> {
         let forward = Packed::new(ledger, outputs, inputs, entry)?;
         let backward = if reverse { Some(Packed::new(ledger, inputs, outputs, |row, k| entry(k, row))?) } else { None };
         let numbers = Buffer::zeroed(ledger, Purpose::Network, VECTORS * outputs)?;
-        let mut vectors = Vectors { outputs, numbers };
-        let gate =
-            [Vector::GateWeight, Vector::GateBias, Vector::HyperBias].into_iter().zip(place.gate.into_iter().flatten());
-        for (which, offset) in place.bias.map(|offset| (Vector::Bias, offset)).into_iter().chain(gate) {
+        let mut vectors = LayerVectors { outputs, numbers };
+        let gate = [LayerVector::GateWeight, LayerVector::GateBias, LayerVector::HyperBias]
+            .into_iter()
+            .zip(place.gate.into_iter().flatten());
+        for (which, offset) in place.bias.map(|offset| (LayerVector::Bias, offset)).into_iter().chain(gate) {
             vectors.get_mut(which).copy_from_slice(&parameters[offset..offset + outputs]);
         }
         if first == 1 {
-            for (row, time) in vectors.get_mut(Vector::TimeWeight).iter_mut().enumerate() {
+            for (row, time) in vectors.get_mut(LayerVector::TimeWeight).iter_mut().enumerate() {
                 *time = parameters[weight + row * columns];
             }
         }
@@ -127,22 +128,23 @@ impl<T: Real> PackedLayer<T> {
 
     pub fn set_time(&mut self, t: f64) {
         for row in 0..self.place.outputs {
-            let at = |vectors: &Vectors<T>, which| vectors.get(which)[row].wide();
-            let shift = at(&self.vectors, Vector::Bias) + at(&self.vectors, Vector::TimeWeight) * t;
-            self.vectors.get_mut(Vector::Shift)[row] = T::of(shift);
+            let at = |vectors: &LayerVectors<T>, which| vectors.get(which)[row].wide();
+            let shift = at(&self.vectors, LayerVector::Bias) + at(&self.vectors, LayerVector::TimeWeight) * t;
+            self.vectors.get_mut(LayerVector::Shift)[row] = T::of(shift);
             if self.place.gate.is_some() {
-                let into_gate = at(&self.vectors, Vector::GateWeight) * t + at(&self.vectors, Vector::GateBias);
+                let into_gate =
+                    at(&self.vectors, LayerVector::GateWeight) * t + at(&self.vectors, LayerVector::GateBias);
                 let gate = 1.0 / (1.0 + libm::exp(-into_gate));
-                let drift = at(&self.vectors, Vector::HyperBias) * t;
-                self.vectors.get_mut(Vector::Gate)[row] = T::of(gate);
-                self.vectors.get_mut(Vector::Drift)[row] = T::of(drift);
+                let drift = at(&self.vectors, LayerVector::HyperBias) * t;
+                self.vectors.get_mut(LayerVector::Gate)[row] = T::of(gate);
+                self.vectors.get_mut(LayerVector::Drift)[row] = T::of(drift);
             }
         }
     }
 
     /// Behind the gate: z = u · gate + drift, for one panel.
     pub fn squash(&self, width: usize, u: &[T], z: &mut [T]) {
-        let (gates, drifts) = (self.vectors.get(Vector::Gate), self.vectors.get(Vector::Drift));
+        let (gates, drifts) = (self.vectors.get(LayerVector::Gate), self.vectors.get(LayerVector::Drift));
         for (row, (u, z)) in u.chunks_exact(width).zip(z.chunks_exact_mut(width)).enumerate() {
             for (&u, z) in u.iter().zip(z) {
                 *z = u * gates[row] + drifts[row];
@@ -153,8 +155,8 @@ impl<T: Real> PackedLayer<T> {
     /// Sums Σ dz and, with a gate, Σ dz·u over the lanes of a block; there dz becomes the cotangent of u.
     pub fn sum_block(&mut self, panels: &Panels, block: Range<usize>, dz: &mut [T], u: Option<&[T]>) {
         let outputs = self.place.outputs;
-        let (first, rest) = self.vectors.numbers.split_at_mut(Vector::Sum as usize * outputs);
-        let gates = &first[Vector::Gate as usize * outputs..][..outputs];
+        let (first, rest) = self.vectors.numbers.split_at_mut(LayerVector::Sum as usize * outputs);
+        let gates = &first[LayerVector::Gate as usize * outputs..][..outputs];
         let (sums, product_sums) = rest.split_at_mut(outputs);
         sums.fill(T::zero());
         product_sums.fill(T::zero());
@@ -180,9 +182,9 @@ impl<T: Real> PackedLayer<T> {
             let rows = dw[range.clone()].chunks_exact_mut(panel.width).zip(w[range].chunks_exact(panel.width));
             for (row, (dw, w)) in rows.enumerate() {
                 let product = T::of(dot(dw, w));
-                let sum = &mut self.vectors.get_mut(Vector::ProductSum)[row];
+                let sum = &mut self.vectors.get_mut(LayerVector::ProductSum)[row];
                 *sum = *sum + product;
-                let gate = self.vectors.get(Vector::Gate)[row];
+                let gate = self.vectors.get(LayerVector::Gate)[row];
                 dw.iter_mut().for_each(|dw| *dw = *dw * gate);
             }
         }
@@ -196,18 +198,18 @@ impl<T: Real> PackedLayer<T> {
         let mut time = 0.0;
         for row in 0..self.place.outputs {
             let at = |which| self.vectors.get(which)[row].wide();
-            let (sum, mut bias) = (at(Vector::Sum), at(Vector::Sum));
+            let (sum, mut bias) = (at(LayerVector::Sum), at(LayerVector::Sum));
             if columns > inputs {
                 add(weight + row * columns, sum * t);
-                time += sum * at(Vector::TimeWeight);
+                time += sum * at(LayerVector::TimeWeight);
             }
             if let Some([gate_weight, gate_bias, hyper_bias]) = self.place.gate {
-                let gate = at(Vector::Gate);
-                let into_gate = at(Vector::ProductSum) * gate * (1.0 - gate);
+                let gate = at(LayerVector::Gate);
+                let into_gate = at(LayerVector::ProductSum) * gate * (1.0 - gate);
                 add(gate_weight + row, into_gate * t);
                 add(gate_bias + row, into_gate);
                 add(hyper_bias + row, sum * t);
-                time += into_gate * at(Vector::GateWeight) + sum * at(Vector::HyperBias);
+                time += into_gate * at(LayerVector::GateWeight) + sum * at(LayerVector::HyperBias);
                 bias *= gate;
             }
             if let Some(offset) = self.place.bias {
@@ -224,9 +226,10 @@ impl<T: Real> PackedLayer<T> {
         (0..self.place.outputs)
             .map(|row| match gated {
                 true => {
-                    at(Vector::Gate, row) * at(Vector::ProductSum, row) + at(Vector::Drift, row) * at(Vector::Sum, row)
+                    at(LayerVector::Gate, row) * at(LayerVector::ProductSum, row)
+                        + at(LayerVector::Drift, row) * at(LayerVector::Sum, row)
                 }
-                false => at(Vector::Shift, row) * at(Vector::Sum, row),
+                false => at(LayerVector::Shift, row) * at(LayerVector::Sum, row),
             })
             .sum()
     }
@@ -315,7 +318,7 @@ impl<T: Real> Pass<T> {
                 let h = &h[panel.range(layer.place.inputs, block.start)];
                 let range = panel.range(outputs, block.start);
                 let product = if squash { &mut u[range.clone()] } else { &mut z[range.clone()] };
-                layer.forward.times(Some(layer.vectors.get(Vector::Shift)), panel.width, h, product);
+                layer.forward.times(Some(layer.vectors.get(LayerVector::Shift)), panel.width, h, product);
                 if z.is_empty() {
                     continue;
                 }
@@ -352,7 +355,7 @@ impl<T: Real> Pass<T> {
                 layer.squash(panel.width, u, &mut value[range]);
             } else {
                 let h = &h[panel.range(inputs, block.start)];
-                layer.forward.times(Some(layer.vectors.get(Vector::Shift)), panel.width, h, &mut value[range]);
+                layer.forward.times(Some(layer.vectors.get(LayerVector::Shift)), panel.width, h, &mut value[range]);
             }
         }
         value

@@ -50,22 +50,34 @@ impl Summation {
 /// How to solve.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
+    /// The method of integration.
     pub method: Method,
+    /// Which steps to take.
     pub steps: Steps,
+    /// How outputs are had; where `None`, interpolated by adaptive bosh3, dopri5 and tsit5, landed on by all others.
     pub output: Option<Output>,
+    /// Relative tolerance, default 1e-6; in float32 at least 2 ε unless it is 0.
     pub rtol: f64,
+    /// Absolute tolerance, default 1e-8.
     pub atol: f64,
+    /// The size of the first step that is tried, unsigned; chosen by order and tolerances where `None`.
     pub first_step: Option<f64>,
     /// A rejected step that would have to become shorter than this ends the solve; [`Controller::Torchdiffeq`] takes steps of
     /// this length whatever their error.
     pub min_step: f64,
+    /// The longest step, unsigned; default infinite.
     pub max_step: f64,
     /// Steps tried, rejected ones included.
     pub max_steps: usize,
+    /// The next step is this fraction of the one that would just be accepted; default 0.9.
     pub safety: f64,
+    /// A step is at least this many times as long as the one before; default 0.2.
     pub min_factor: f64,
+    /// A step is at most this many times as long as the one before; default 10.
     pub max_factor: f64,
+    /// How steps follow from errors.
     pub controller: Controller,
+    /// Which sums over the steps are compensated.
     pub summation: Summation,
     /// Whether gradients include those of the times. Without them, fewer products are computed, and a custom field is not
     /// evaluated again for them.

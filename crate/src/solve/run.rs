@@ -6,8 +6,8 @@ use super::options::{Options, Steps};
 use crate::control::{AllReduce, Control, Controller, Norms};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
+use crate::kernel::combine::{accumulate, combine};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{accumulate, combine};
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Work};
@@ -15,12 +15,15 @@ use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Wor
 /// How a solve went.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
+    /// Steps taken.
     pub accepted: usize,
+    /// Steps tried and found too inexact.
     pub rejected: usize,
     /// Uses of the vector field.
     pub evaluations: usize,
     /// Sizes of accepted steps, signed as the times run.
     pub first_step: f64,
+    /// Size of the last accepted step, signed as the times run.
     pub last_step: f64,
     /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0.
     pub rtol: f64,

@@ -11,6 +11,7 @@ pub struct GradientStats {
     pub vjps: usize,
     /// Steps of the backward integration (the continuous adjoint only).
     pub backward_steps: usize,
+    /// What the solve has kept.
     pub retention: RetentionStats,
     /// Peak memory of solve and gradients together.
     pub peak: Bytes,
@@ -20,8 +21,11 @@ pub struct GradientStats {
 /// or of how many states at most, where it had to be fewer than there are steps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionStats {
+    /// Steps with all their tapes.
     pub tapes: usize,
+    /// Steps with their stage states.
     pub stages: usize,
+    /// Steps with x_n alone.
     pub states: usize,
     /// Room for states and carries in place of a state a step.
     pub checkpoints: usize,

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{RecordGradient, Span, Stepper};
 use crate::error::Result;
+use crate::kernel::combine::combine;
 use crate::kernel::real::Real;
-use crate::kernel::vector::combine;
 use crate::memory::{Purpose, refill};
 
 /// The outputs that lie within a step, with the weights of the extension at each.

@@ -18,8 +18,8 @@
 use super::{Goal, Kept, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
+use crate::kernel::combine::{combine, combine_terms};
 use crate::kernel::real::Real;
-use crate::kernel::vector::{combine, combine_terms};
 use crate::memory::{Purpose, refill};
 use crate::tableau::Tableau;
 
