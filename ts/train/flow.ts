@@ -12,6 +12,7 @@ import {
   isObject,
   natural,
   nonNegative,
+  object,
   count as positiveInteger,
   options as readOptions,
   required,
@@ -83,6 +84,7 @@ interface Weights {
 }
 
 const blocksRule = array<CnfField>("an array of flows, from cnf", 1);
+const blockRule = { ...object, expected: "a flow, from cnf" };
 const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) };
 const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
 
@@ -93,7 +95,7 @@ const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: f
  */
 export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   const { blocks: given, time } = readOptions(options, rules);
-  const blocks = elements("blocks", given, blocksRule, anything<CnfField<D>>());
+  const blocks = elements("blocks", given, blocksRule, blockRule) as CnfField<D>[];
   const [first] = blocks as [CnfField<D>];
   for (const [index, block] of blocks.entries()) {
     const name = `blocks[${index}]`;
