@@ -32,7 +32,7 @@ import { normals } from "./random.js";
 export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
-  /** How long each takes, from 0; default 1. */
+  /** The time that each block takes, from 0; default 1. */
   time?: number;
 }
 
@@ -48,17 +48,17 @@ export interface FlowGradientOptions extends GradientOptions {
 export interface FlowGradient<D extends Dtype = Dtype> {
   /** The mean negative log density, in nats, with what the regularisers add. */
   readonly value: number;
-  /** Without the regularisers. */
+  /** The mean negative log density without the regularisers, in nats. */
   readonly negativeLogDensity: number;
-  /** In the order of the blocks. */
+  /** The gradient of each block, in the order of the blocks. */
   readonly gradients: readonly Gradient<D>[];
 }
 
 /** A density: that of data which the blocks take to a standard normal distribution. */
 export interface Flow<D extends Dtype = Dtype> {
-  /** Those it was made of: what an optimizer is made for. */
+  /** The blocks of the flow: make an optimizer for each. */
   readonly blocks: readonly CnfField<D>[];
-  /** Of a sample. */
+  /** The number of features of a sample. */
   readonly features: number;
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
@@ -66,7 +66,7 @@ export interface Flow<D extends Dtype = Dtype> {
   sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
   /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
   valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;
-  /** The same on the cores of a pool. */
+  /** Computes the same as `valueAndGrad` on the workers of a pool. */
   valueAndGradIn(pool: Pool, x: ArrayOf<D>, options?: FlowGradientOptions): Promise<FlowGradient<D>>;
 }
 
