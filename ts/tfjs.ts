@@ -45,19 +45,19 @@ type LayerOf<TF extends TensorFlow> = TF extends { layers: { Layer: abstract new
 
 /** A layer whose vector field is an mlp; also what any layer of TensorFlow.js takes, such as `name` and `inputShape`. */
 export interface NeuralOdeOptions extends Omit<MlpOptions<"float32">, "dtype"> {
-  /** The first is that of the input. */
+  /** The output times; the state at the first one is the input. */
   times: readonly number[];
-  /** How to solve, and which gradient. */
+  /** Options of the solve and its gradient, as `odeint` and `vjp` take them. */
   solver?: GradientOptions;
   /** Whether the output is the state at all times, `[batch, times, state]`, or at the last one, `[batch, state]` (default). */
   returnSequences?: boolean;
-  /** Of the layer. */
+  /** The name of the layer. */
   name?: string;
-  /** Whether its weight is trained; default true. */
+  /** Whether training changes the layer's weight; default true. */
   trainable?: boolean;
-  /** Of a sample, `[state]`: for the first layer of a model. */
+  /** The shape of a sample, `[state]`: for the first layer of a model. */
   inputShape?: readonly (number | null)[];
-  /** The same with the batch before it. */
+  /** The shape of a batch, `[batch, state]`, instead of `inputShape`. */
   batchInputShape?: readonly (number | null)[];
 }
 

@@ -85,7 +85,7 @@ export const withMethod = <T extends object>(expected: string, name: keyof T & s
 /** Reads an argument: checks it, or gives its default. */
 export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   if (value === undefined && !rule.required) return rule.fallback as T;
-  if (!isRevoked(value) && rule.valid(value)) return value as T;
+  if (value !== undefined && !isRevoked(value) && rule.valid(value)) return value as T;
   throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value));
 }
 

@@ -65,9 +65,9 @@ export function fromRust(error: unknown): SymplecticAdjointError {
 
 /** Bytes in use. */
 export interface MemoryUsage {
-  /** In buffers of fields, recorded solves and results that are alive. */
+  /** Bytes in buffers of fields, recorded solves and results that are alive. */
   liveBytes: number;
-  /** Of WebAssembly memory, which never shrinks. */
+  /** The size of WebAssembly memory in bytes, which never shrinks. */
   wasmBytes: number;
 }
 

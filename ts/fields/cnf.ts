@@ -21,17 +21,20 @@ export interface CnfOptions<D extends Dtype = "float32"> {
   trace?: (typeof TRACES)[number];
   /** The noise, one vector for each sample, held fixed over a solve: default `rademacher`, ±1. */
   noise?: (typeof NOISES)[number];
-  /** Of the noise; default 0. See `seedNoise`. */
+  /** The seed of the noise, an integer, zero or more; default 0. `seedNoise` draws other noise later. */
   noiseSeed?: number;
-  /** Whether the state carries ∫ ‖f‖² dt after log p (Finlay et al. 2020). */
+  /** Whether the state carries ∫ ‖f‖² dt after log p (Finlay et al. 2020); default false. */
   kinetic?: boolean;
-  /** Whether it carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, by the same directions as the trace. */
+  /**
+   * Whether the state carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, by the same directions as the trace; default
+   * false.
+   */
   jacobian?: boolean;
 }
 
 /** A continuous normalizing flow: the state is [x, log p, kinetic?, jacobian?]. */
 export interface CnfField<D extends Dtype = Dtype> extends Field<D> {
-  /** Features of x. */
+  /** The number of features of x. */
   readonly features: number;
   /** Draws other noise for the solves that follow. */
   seedNoise(seed: number): void;

@@ -10,11 +10,11 @@ import { type Field, WasmField } from "./field.js";
 
 /** What a custom vector field is made of. Its functions get copies of their own, and return typed arrays of `dtype`. */
 export interface CustomOptions<D extends Dtype = "float32"> {
-  /** Features of the state. */
+  /** The number of features of the state. */
   stateSize: number;
-  /** Default `float32`. */
+  /** The number type of the arrays; default `float32`. */
   dtype?: D;
-  /** Initial parameters, flat; none by default. */
+  /** The initial parameters, flat; none by default. */
   parameters?: ArrayOf<D>;
   /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
   evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;

@@ -11,11 +11,11 @@ import type { HamiltonianField } from "./hamiltonian.js";
 
 /** An input, and where it acts. */
 export interface InputOptions {
-  /** The matrix B, `[state, inputs]`, row-major. */
+  /** The matrix B by which the input acts on the state, `[state, inputs]`, row-major. */
   B: ArrayLike<number>;
-  /** u(t): `inputs` numbers for all of the batch, or `[batch, inputs]`. */
+  /** The input u(t): `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
-  /** Its derivative du/dt, shaped alike; without it there are no gradients of times. */
+  /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients of times. */
   du?: (t: number) => ArrayLike<number>;
 }
 

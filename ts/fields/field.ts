@@ -12,9 +12,9 @@ import { needStack } from "../engine/stack.js";
 
 /** Where an array lies in the flat parameters, and in their gradient. */
 export interface Entry {
-  /** Index of its first number. */
+  /** The index of the array's first number in the flat parameters. */
   readonly offset: number;
-  /** Row-major; its product is how many numbers there are. */
+  /** The length of each axis of the array, row-major. */
   readonly shape: readonly number[];
 }
 
@@ -44,9 +44,9 @@ export interface FieldVjp<D extends Dtype> {
 
 /** A vector field f(t, y, θ) with its parameters, which live in WebAssembly memory until it is disposed. */
 export interface Field<D extends Dtype = Dtype> {
-  /** The number type of its arrays. */
+  /** The number type of all arrays that the field takes and gives. */
   readonly dtype: D;
-  /** Features of the state. */
+  /** The number of features of the state. */
   readonly stateSize: number;
   /** Features of f(t, y): those of the state, but for a network that is only a part of a vector field. */
   readonly outputSize: number;
@@ -63,9 +63,9 @@ export interface Field<D extends Dtype = Dtype> {
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D>;
   /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y). */
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D>;
-  /** Frees its memory; what was recorded with it stays valid. Harmless a second time. */
+  /** Frees the field's memory; what was recorded with it stays valid, and a second call does nothing. */
   dispose(): void;
-  /** As `dispose`, for `using`. */
+  /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
 

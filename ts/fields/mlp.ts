@@ -15,22 +15,25 @@ export type Activation = (typeof ACTIVATIONS)[number];
 
 /** A multilayer perceptron, to be a vector field or a part of one. */
 export interface MlpOptions<D extends Dtype = "float32"> {
-  /** Features of the input, of every hidden layer, and of the output: as many as of the input for a vector field. */
+  /**
+   * The number of features of the input, of every hidden layer, and of the output; a vector field has as many outputs
+   * as inputs.
+   */
   widths: readonly number[];
-  /** Default `tanh`. */
+  /** The function after every layer but the last; default `tanh`. */
   activation?: Activation;
   /**
    * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
    * layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t.
    */
   time?: "none" | "concat" | "concatsquash";
-  /** Whether layers have a bias; default true. */
+  /** Whether the layers have a bias; default true. */
   bias?: boolean;
-  /** Default `float32`. */
+  /** The number type of the parameters and of all arrays; default `float32`. */
   dtype?: D;
   /**
-   * Of the initial parameters: weights uniform in ±√(6 / (fan_in + fan_out)) (Glorot), or ±√(6 / fan_in) (He) before
-   * relu, elu, silu and gelu; gateWeight and hyperBias uniform in ±1; biases zero. Default 0.
+   * The seed of the initial parameters, an integer, zero or more; default 0. Weights are uniform in ±√(6 / (fan_in + fan_out))
+   * (Glorot), or ±√(6 / fan_in) (He) before relu, elu, silu and gelu; gateWeight and hyperBias uniform in ±1; biases zero.
    */
   seed?: number;
 }

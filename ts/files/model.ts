@@ -21,11 +21,11 @@ import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile }
 
 /** What goes into a model file beside the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
-  /** An optimizer of the field: with it training goes on from the file as if it had not stopped. */
+  /** An optimizer of the field: training then goes on from the file as if it had not stopped. */
   optimizer?: Optimizer<D>;
-  /** Texts of your own, by key. */
+  /** Strings of your own, by key, for the file's metadata. */
   metadata?: Record<string, string>;
-  /** Arrays of your own, by name. */
+  /** Arrays of your own, by name, to be saved beside the model's. */
   tensors?: Record<string, Tensor>;
 }
 
@@ -33,11 +33,13 @@ export interface SaveOptions<D extends Dtype = Dtype> {
 export interface Model<D extends Dtype = Dtype> {
   /** A new field, which is yours to dispose of. */
   readonly field: Field<D>;
-  /** Of that field, where one was saved. */
+  /**
+   * The optimizer that was saved with the field, ready to go on; undefined where there was none. Yours to dispose of.
+   */
   readonly optimizer: Optimizer<D> | undefined;
-  /** Texts other than those of the model. */
+  /** The strings of the file's metadata other than the model's, by key. */
   readonly metadata: ReadonlyMap<string, string>;
-  /** Arrays other than those of the model. */
+  /** The arrays of the file other than the model's, by name. */
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
 

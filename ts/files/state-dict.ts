@@ -9,17 +9,22 @@ import { recipeOf } from "../fields/registry.js";
 import { collect, entriesOf, joined, KEY, numbersOf, SUFFIXES } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
-/** What a file of another origin does not tell, and what is expected of it. */
+/** What `load` has to know of a file that it was not told by `save`, and what you expect of it. */
 export interface LoadOptions<D extends Dtype = Dtype> {
-  /** Refuses a file of another number type, and tells it to TypeScript. */
+  /** The number type that you expect: a file of another one throws `FILE`. */
   dtype?: D;
-  /** Of a network saved elsewhere, such as a `state_dict` of PyTorch, which does not say. */
+  /**
+   * The activation of a network that was saved elsewhere, such as a `state_dict` of PyTorch, which does not name it.
+   */
   activation?: Activation;
-  /** Likewise; default `concatsquash` where the file has gates, else `none`. */
+  /**
+   * How the time enters a network that was saved elsewhere; default `concatsquash` where the file has gates, else
+   * `none`.
+   */
   time?: MlpOptions["time"] & string;
   /**
-   * Likewise, what the names of the network's arrays begin with: `net.` for `net.0.weight`. Needed where a file holds several
-   * networks, or arrays that are none of the network's.
+   * What the names of the network's arrays begin with, in a file saved elsewhere: `net.` for `net.0.weight`. Needed where a
+   * file holds several networks, or arrays that are none of the network's.
    */
   prefix?: string;
 }

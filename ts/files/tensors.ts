@@ -15,17 +15,17 @@ export type OwnBytes = ReturnType<Uint8Array["slice"]>;
 
 /** A named array in a file. */
 export interface Tensor {
-  /** Its sides; none for a single number. */
+  /** The length of each axis; empty for a single number. */
   readonly shape: readonly number[];
-  /** Row-major. */
+  /** The numbers, row-major: as many as the product of `shape`. */
   readonly data: Float32Array | Float64Array;
 }
 
 /** A tensor of a number type that the package does not compute with: integers, booleans, float8 and the like. */
 export interface SkippedTensor {
-  /** Its sides; none for a single number. */
+  /** The length of each axis; empty for a single number. */
   readonly shape: readonly number[];
-  /** What the format calls its number type: `I64`, `BOOL`, `U8` and so on. */
+  /** The number type, as the format names it: `I64`, `BOOL`, `U8` and so on. */
   readonly dtype: string;
 }
 
@@ -35,7 +35,7 @@ export interface TensorFile {
   readonly tensors: ReadonlyMap<string, Tensor>;
   /** The tensors of other number types, whose numbers are not read. */
   readonly skipped: ReadonlyMap<string, SkippedTensor>;
-  /** Texts by key. */
+  /** The strings of the file's metadata, by key. */
   readonly metadata: ReadonlyMap<string, string>;
 }
 

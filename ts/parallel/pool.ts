@@ -28,7 +28,7 @@ import { cores, notStarted, startThread, type Thread } from "./threads.js";
 
 /** How a pool is made. */
 export interface ParallelOptions {
-  /** Default: as many as the machine has cores. */
+  /** The number of workers, 1 to 1024; default as many as the machine has cores. */
   workers?: number;
   /**
    * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
@@ -40,17 +40,17 @@ export interface ParallelOptions {
 /** The transpose of a solve in a pool. */
 export interface PoolPullback<D extends Dtype = Dtype> {
   (cotangent: ArrayOf<D>): Promise<Gradient<D>>;
-  /** Frees what the gradient would need in the workers; harmless a second time. */
+  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
 }
 
 /** A solve in a pool, with its transpose. */
 export interface PoolVjp<D extends Dtype = Dtype> {
-  /** As `odeint` gives it. */
+  /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** From ∂L/∂y to the gradient. */
+  /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to a promise of the gradient. */
   readonly pullback: PoolPullback<D>;
-  /** Frees what the gradient would need in the workers; harmless a second time. */
+  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
 }
 
@@ -60,28 +60,31 @@ export interface PoolVjp<D extends Dtype = Dtype> {
  * samples, and the same in every run with as many workers.
  */
 export interface Pool {
-  /** How many there are. */
+  /** The number of workers in the pool. */
   readonly workers: number;
   /**
    * Whether workers can agree on the steps of an adaptive solve. They need SharedArrayBuffer, which a page has if it is
    * cross-origin isolated; else only solves with fixed steps are shared, and the others left to one worker.
    */
   readonly shared: boolean;
-  /** As the function `odeint`, without `partial`. */
+  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options?: GradientOptions,
   ): Promise<Solution<D>>;
-  /** As the function `vjp`; what it gives holds memory in the workers. */
+  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options?: GradientOptions,
   ): Promise<PoolVjp<D>>;
-  /** As the function `valueAndGrad`; the loss is computed on the calling thread, and may be a promise. */
+  /**
+   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
+   * give a promise.
+   */
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -89,9 +92,9 @@ export interface Pool {
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
     options?: GradientOptions,
   ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }>;
-  /** Ends the workers; what is under way is rejected. Harmless a second time. */
+  /** Ends the workers and rejects what is under way with `DISPOSED`; a second call does nothing. */
   close(): void;
-  /** As `close`, for `using`. */
+  /** The same as `close`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
 

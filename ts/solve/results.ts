@@ -2,7 +2,7 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 
 /** Bytes by purpose at the moment when their total was greatest, so that they add up to it. */
 export interface Bytes {
-  /** The sum of the others. */
+  /** All bytes at the peak: the sum of the other entries. */
   readonly total: number;
   /** Parameters, and copies of them packed for the kernels. */
   readonly network: number;
@@ -10,7 +10,7 @@ export interface Bytes {
   readonly gradient: number;
   /** Step states kept over the solve. */
   readonly checkpoints: number;
-  /** (t, h) of every step, 16 bytes each, and the step of every output. */
+  /** The time and size of every step, 16 bytes each, and the step of every output. */
   readonly records: number;
   /** Stage states and slopes of one step. */
   readonly stages: number;
@@ -26,31 +26,31 @@ export interface Bytes {
 
 /** How a solve went. */
 export interface SolveStats {
-  /** Steps taken. */
+  /** The number of steps taken. */
   readonly accepted: number;
-  /** Steps tried, found too inexact, and tried again shorter; 0 with fixed steps. */
+  /** The number of steps tried and found too inexact, each tried again shorter; 0 with fixed steps. */
   readonly rejected: number;
-  /** Evaluations of the vector field. */
+  /** How often the solve evaluated the vector field. */
   readonly evaluations: number;
-  /** Size of the first accepted step, signed as the times run. */
+  /** The size of the first accepted step, negative where the times run backward. */
   readonly firstStep: number;
-  /** Size of the last one. */
+  /** The size of the last accepted step, negative where the times run backward. */
   readonly lastStep: number;
-  /** The relative tolerance that was used. */
+  /** The relative tolerance that the solve used. */
   readonly rtol: number;
-  /** Whether it was raised to the least that means anything in float32, 2 ε. */
+  /** Whether the solve raised `rtol` to the least that means anything in float32, 2 ε. */
   readonly rtolClamped: boolean;
   /** Memory at its peak, by purpose. */
   readonly peakBytes: Bytes;
-  /** In a pool: how many workers have shared the batch; `peakBytes` is their sum. */
+  /** The number of workers of a pool that shared the batch; `peakBytes` is their sum. */
   readonly workers?: number;
 }
 
 /** A solution at the output times. */
 export interface Solution<D extends Dtype = Dtype> {
-  /** Row-major `[times, batch, state]`. */
+  /** The states at the output times, row-major `[times, batch, state]`. */
   readonly y: ArrayOf<D>;
-  /** Of y. */
+  /** The shape of y: how many times, samples of the batch, and features of the state. */
   readonly shape: readonly [times: number, batch: number, state: number];
   /** How the solve went. */
   readonly stats: SolveStats;
@@ -58,39 +58,39 @@ export interface Solution<D extends Dtype = Dtype> {
 
 /** What the solve has retained for its gradients. */
 export interface Retention {
-  /** Steps with all their tapes. */
+  /** The number of steps whose tapes are all kept. */
   readonly tapes: number;
-  /** Steps with their stage states. */
+  /** The number of steps whose stage states are kept. */
   readonly stages: number;
-  /** Steps with x_n alone. */
+  /** The number of steps of which only the state at their beginning is kept. */
   readonly states: number;
-  /** Or room for so many states and carries, where there was none for a state a step: the others are computed again. */
+  /** How many states are kept where there was no room for one a step: the others are computed again. 0 otherwise. */
   readonly checkpoints: number;
-  /** Whether a step of which only x_n is retained is taped as a whole while it is transposed. */
+  /** Whether a step of which only the state is kept is taped as a whole while it is transposed. */
   readonly stepTapes: boolean;
 }
 
 /** What a gradient took, the solve not included. */
 export interface GradientStats {
-  /** Evaluations of the vector field on the way back. */
+  /** How often the gradient evaluated the vector field. */
   readonly evaluations: number;
-  /** Evaluations of its transpose. */
+  /** How often the gradient evaluated the transpose of the vector field. */
   readonly vjps: number;
-  /** Steps of the backward integration; only the continuous adjoint has any. */
+  /** The number of steps of the backward integration; 0 but for the continuous adjoint. */
   readonly backwardSteps: number;
-  /** What was kept for it. */
+  /** What the solve kept for the gradient. */
   readonly retention: Retention;
-  /** Peak of the solve and its gradients together. */
+  /** Bytes by purpose at the peak of the solve and its gradients together. */
   readonly peakBytes: Bytes;
-  /** In a pool: how many workers have shared the batch; `peakBytes` is their sum, the rest that of one. */
+  /** The number of workers of a pool that shared the batch; `peakBytes` is their sum, the rest that of one. */
   readonly workers?: number;
 }
 
 /** The gradient of a loss. */
 export interface Gradient<D extends Dtype = Dtype> {
-  /** ∂L/∂y0, `[batch, state]`. */
+  /** ∂L/∂y0, the derivative with respect to the initial states, `[batch, state]`. */
   readonly y0: ArrayOf<D>;
-  /** ∂L/∂θ, laid out as the field's parameters. */
+  /** ∂L/∂θ, of the length and the layout of `field.parameters`. */
   readonly parameters: ArrayOf<D>;
   /**
    * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
@@ -98,7 +98,7 @@ export interface Gradient<D extends Dtype = Dtype> {
    * field does not tell its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
    */
   readonly times: Float64Array | undefined;
-  /** What it took. */
+  /** What the gradient took: evaluations, steps, memory. */
   readonly stats: GradientStats;
 }
 
@@ -106,28 +106,28 @@ export interface Gradient<D extends Dtype = Dtype> {
 export interface Pullback<D extends Dtype = Dtype> {
   /** The gradient, for ∂L/∂y `[times, batch, state]`, at the parameters that the solve was made with. */
   (cotangent: ArrayOf<D>): Gradient<D>;
-  /** Frees what the gradient would need; harmless a second time. */
+  /** Frees the memory that the gradient would need; a second call does nothing. */
   dispose(): void;
-  /** As `dispose`, for `using`. */
+  /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
 
 /** A solve with its transpose. */
 export interface Vjp<D extends Dtype = Dtype> {
-  /** As `odeint` gives it. */
+  /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** From ∂L/∂y to the gradient. */
+  /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to the gradient. */
   readonly pullback: Pullback<D>;
-  /** Frees what the gradient would need; harmless a second time. */
+  /** Frees the memory that the gradient would need; a second call does nothing. */
   dispose(): void;
-  /** As `dispose`, for `using`. */
+  /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
 
 /** What a loss gives for y `[times, batch, state]`. */
 export interface LossAndCotangent<D extends Dtype> {
-  /** L. */
+  /** The value of the loss, a finite number. */
   readonly value: number;
-  /** ∂L/∂y, shaped as y. */
+  /** ∂L/∂y, the derivative of the loss, of the length and number type of y. */
   readonly cotangent: ArrayOf<D>;
 }

@@ -7,13 +7,13 @@ import { meanSquaredError } from "./losses.js";
 
 /** Trajectories that share their times. */
 export interface Batch<D extends Dtype = Dtype> {
-  /** `[batch, state]`. */
+  /** The states at the first time, `[batch, state]`, row-major. */
   y0: ArrayOf<D>;
-  /** Two or more, strictly ascending or descending; y0 is at the first. */
+  /** The times of the target, strictly ascending or descending: two or more. */
   times: ArrayLike<number>;
-  /** `[times, batch, state]`; that at the first time counts as well. */
+  /** What the solution should be, `[times, batch, state]`; that at the first time counts as well. */
   target: ArrayOf<D>;
-  /** As target: 1 where an entry counts and 0 where not, or weights: finite, zero or more. */
+  /** The weight of each entry of target: 1 where it counts and 0 where not, or any finite number, zero or more; default 1. */
   mask?: ArrayLike<number>;
 }
 

@@ -12,6 +12,7 @@ import {
   isObject,
   natural,
   nonNegative,
+  object,
   count as positiveInteger,
   options as readOptions,
   required,
@@ -30,7 +31,7 @@ import { normals } from "./random.js";
 export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
-  /** How long each takes, from 0; default 1. */
+  /** The time that each block takes, from 0; default 1. */
   time?: number;
 }
 
@@ -46,17 +47,17 @@ export interface FlowGradientOptions extends GradientOptions {
 export interface FlowGradient<D extends Dtype = Dtype> {
   /** The mean negative log density, in nats, with what the regularisers add. */
   readonly value: number;
-  /** Without the regularisers. */
+  /** The mean negative log density without the regularisers, in nats. */
   readonly negativeLogDensity: number;
-  /** In the order of the blocks. */
+  /** The gradient of each block, in the order of the blocks. */
   readonly gradients: readonly Gradient<D>[];
 }
 
 /** A density: that of data which the blocks take to a standard normal distribution. */
 export interface Flow<D extends Dtype = Dtype> {
-  /** Those it was made of: what an optimizer is made for. */
+  /** The blocks of the flow: make an optimizer for each. */
   readonly blocks: readonly CnfField<D>[];
-  /** Of a sample. */
+  /** The number of features of a sample. */
   readonly features: number;
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
@@ -64,7 +65,7 @@ export interface Flow<D extends Dtype = Dtype> {
   sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
   /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
   valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;
-  /** The same on the cores of a pool. */
+  /** Computes the same as `valueAndGrad` on the workers of a pool. */
   valueAndGradIn(pool: Pool, x: ArrayOf<D>, options?: FlowGradientOptions): Promise<FlowGradient<D>>;
 }
 
@@ -82,6 +83,7 @@ interface Weights {
 }
 
 const blocksRule = array<CnfField>("an array of flows, from cnf", 1);
+const blockRule = { ...object, expected: "a flow, from cnf" };
 const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) };
 const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
 
@@ -92,7 +94,7 @@ const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: f
  */
 export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
   const { blocks: given, time } = readOptions(options, rules);
-  const blocks = elements("blocks", given, blocksRule, anything<CnfField<D>>());
+  const blocks = elements("blocks", given, blocksRule, blockRule) as CnfField<D>[];
   const [first] = blocks as [CnfField<D>];
   for (const [index, block] of blocks.entries()) {
     const name = `blocks[${index}]`;

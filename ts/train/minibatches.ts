@@ -19,21 +19,21 @@ import { shuffle, uniforms } from "./random.js";
 
 /** One observed trajectory. */
 export interface Trajectory {
-  /** Ascending, or all trajectories descending; at least two. */
+  /** The times of the observations: two or more, ascending, or all trajectories descending. */
   times: ArrayLike<number>;
-  /** `[times, state]`; NaN, null or undefined where nothing was observed. */
+  /** The observations, `[times, state]`, row-major; NaN, null or undefined where there is none. */
   values: ArrayLike<number | null | undefined>;
 }
 
 /** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
-  /** Of one state, and all ascending or all descending in time. */
+  /** The observed trajectories, of one number of features, and all ascending or all descending in time. */
   trajectories: readonly Trajectory[];
-  /** Windows in a batch; default all of those that can be solved together. */
+  /** The number of windows in a batch; default all of those that can be solved together. */
   batch?: number;
   /** Observations in a window, its first one included; default whole trajectories. A shorter trajectory is one window. */
   window?: number;
-  /** Observations between the starts of windows; default 1. */
+  /** The number of observations between the starts of windows; default 1. */
   stride?: number;
   /**
    * Whether times count from the start of each window, so that windows with other starts share a batch. For fields that
@@ -42,23 +42,23 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
   relative?: boolean;
   /** Whether the order is drawn anew in each epoch; default true. */
   shuffle?: boolean;
-  /** Default 0. */
+  /** The seed of the order; default 0. */
   seed?: number;
-  /** Default `float32`. */
+  /** The number type of the batches; default `float32`. */
   dtype?: D;
 }
 
 /** Where in the data a training stands. */
 export interface MinibatchState {
-  /** From 0. */
+  /** The number of the epoch, from 0. */
   readonly epoch: number;
-  /** Batches of this epoch that have been given. */
+  /** The number of batches of this epoch that have been given. */
   readonly position: number;
 }
 
 /** Batches without end, epoch by epoch: data for `train`. */
 export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>> {
-  /** Batches in an epoch. */
+  /** The number of batches in an epoch. */
   readonly length: number;
   /** What is given next; set it to go on from there. Iterators that follow share it. */
   state: MinibatchState;

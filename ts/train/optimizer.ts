@@ -51,7 +51,7 @@ export type OptimizerRecipe =
 export interface Optimizer<D extends Dtype = Dtype> {
   /** The learning rate of the next step; may be set at any time. */
   learningRate: number;
-  /** Steps taken; set it with `state` to go on from a checkpoint. */
+  /** The number of steps taken; set it, with `state`, to go on from a checkpoint. */
   steps: number;
   /** Moments or velocity: a live view of WebAssembly memory, to be taken anew after any other call. */
   readonly state: ArrayOf<D>;
@@ -61,9 +61,9 @@ export interface Optimizer<D extends Dtype = Dtype> {
    * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
    */
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void;
-  /** Frees its memory, and not the field's. Harmless a second time. */
+  /** Frees the optimizer's memory, but not the field's; a second call does nothing. */
   dispose(): void;
-  /** As `dispose`, for `using`. */
+  /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
 

@@ -24,52 +24,52 @@ import { type Best, type Validation, Validator } from "./validation.js";
 
 /** What to train, by what, and how to solve. */
 export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
-  /** Its parameters are changed in place. */
+  /** The field to train; its parameters change in place. */
   field: Field<D>;
-  /** From `adam` or `sgd`, for this field and no other. */
+  /** The optimizer that changes them: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
-  /** Batches, one a step; an array is gone through again and again. */
+  /** The batches, one a step; an array is repeated until `steps` are done. */
   data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
-  /** Mean squared error by default, or a function of the solution and the batch. */
+  /** The loss of a batch: `mse`, the default, or a function of the solution and the batch. */
   loss?: Loss<D>;
-  /** Default: as many as there are batches; an array needs a number. */
+  /** The number of training steps; default as many as there are batches. An array of data needs it. */
   steps?: number;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
   signal?: {
-    /** As an AbortSignal has it. */
+    /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
     throwIfAborted(): void;
   };
-  /** Workers that share each batch. */
+  /** A pool whose workers share each batch. */
   pool?: Pool;
-  /** Steps of the solver in each interval; `steps` counts those of the training here. */
+  /** Fixed steps of the solver in each interval of times, as `steps` of `odeint`. */
   solverSteps?: number;
-  /** The learning rate of each step, by the optimizer's count of the steps before it. */
+  /** The learning rate of each step, as a function of the steps that the optimizer has taken. */
   schedule?: Schedule;
-  /** Gradients whose norm, over all parameters, is greater are scaled down to it. */
+  /** The largest norm of the gradient of all parameters: a longer gradient is scaled down to it. */
   clipNorm?: number;
-  /** Judges the field by other data now and then, and may end the training. */
+  /** Data to judge the field by now and then; it may end the training. */
   validation?: Validation<D>;
 }
 
 /** A step of the training that has been taken. */
 export interface TrainStep<D extends Dtype = Dtype> {
-  /** From 1. */
+  /** The number of the step, from 1. */
   readonly step: number;
-  /** Before the step. */
+  /** The loss of the batch, before the step. */
   readonly loss: number;
-  /** As it was computed, before clipping. */
+  /** The gradient of the loss, before clipping. */
   readonly gradient: Gradient<D>;
-  /** Its l2 norm over all parameters; infinite where that is beyond what a number holds. */
+  /** The l2 norm of the gradient of all parameters, before clipping; infinite beyond what a number holds. */
   readonly gradientNorm: number;
-  /** With which the step was taken. */
+  /** The learning rate of the step. */
   readonly learningRate: number;
-  /** Of this batch, before the step. */
+  /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;
   /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails or it is not finite. */
   readonly validation?: number;
-  /** The best so far; none while no loss of the validation data was finite. */
+  /** The best so far by the validation data; undefined while no loss was finite. */
   readonly best?: Best<D>;
-  /** Whether patience has run out: the last step. */
+  /** Whether this is the last step because patience has run out. */
   readonly stopped: boolean;
 }
 
@@ -147,7 +147,7 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   validator?.restore();
 }
 
-/** As for `train`, and what is called after each step. */
+/** The options of `train`, and what to call after each step. */
 export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
   /** Called after each step; may be async. Training ends where it gives false. */
   onStep?: (step: TrainStep<D>) => unknown;
@@ -155,13 +155,13 @@ export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
 
 /** How a training went. */
 export interface History<D extends Dtype = Dtype> {
-  /** Of each step, before it. */
+  /** The loss of each step, before it. */
   readonly losses: number[];
-  /** Every loss of the validation data, with the optimizer's steps until then. */
+  /** Each loss of the validation data, in the order of training. */
   readonly validations: {
-    /** Steps until then. */
+    /** The number of the optimizer's steps until then. */
     readonly step: number;
-    /** The loss. */
+    /** The loss of the validation data. */
     readonly validation: number;
   }[];
   /** The best of them; undefined where none was finite. */

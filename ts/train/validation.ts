@@ -23,27 +23,27 @@ import { type Batch, checkBatch, type Loss, lossFor } from "./batch.js";
 
 /** How a training is judged by data that it does not see. */
 export interface Validation<D extends Dtype = Dtype> {
-  /** The loss is the mean over these, each counting by its entries. */
+  /** Batches to judge the field by: the loss is the mean over all their entries. */
   data: readonly Batch<D>[];
-  /** Steps of the optimizer between judgements; default 1. */
+  /** The number of the optimizer's steps between judgements; default 1. */
   every?: number;
-  /** Training ends after so many judgements without a better one; default never. */
+  /** The number of judgements in a row without a better loss after which training ends; default never. */
   patience?: number;
-  /** By how much a loss must be less to be better; default 0. */
+  /** How much less than the best so far a loss must be to count as better; default 0. */
   leastGain?: number;
-  /** Whether the field has the best parameters when training ends by itself; default true. */
+  /** Whether to set the field to the best parameters when training ends by itself; default true. */
   restoreBest?: boolean;
-  /** The best so far, of a training that this one goes on from. */
+  /** The best so far of a training that this one resumes. */
   best?: Best<D> | undefined;
 }
 
 /** Parameters that have done best. */
 export interface Best<D extends Dtype = Dtype> {
-  /** The optimizer's steps until then. */
+  /** The number of the optimizer's steps when the loss was best. */
   readonly step: number;
-  /** The loss of the validation data. */
+  /** The loss of the validation data with these parameters. */
   readonly validation: number;
-  /** A copy of them. */
+  /** A copy of the field's parameters then. */
   readonly parameters: ArrayOf<D>;
 }
 

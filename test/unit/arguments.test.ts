@@ -1,0 +1,397 @@
+// Invalid arguments of every kind: each throws a SymplecticAdjointError that names the argument, what was expected and what was
+// given, and costs no more than it takes to say so.
+import {
+  adam,
+  type CnfField,
+  cnf,
+  cosineDecay,
+  custom,
+  driven,
+  exponentialDecay,
+  type Field,
+  fit,
+  flow,
+  hamiltonian,
+  init,
+  kernelPeak,
+  load,
+  loadStateDict,
+  loadTensors,
+  meanSquaredError,
+  memoryUsage,
+  minibatches,
+  mlp,
+  odeint,
+  type Pool,
+  parallel,
+  SymplecticAdjointError,
+  save,
+  saveTensors,
+  sgd,
+  train,
+  valueAndGrad,
+  vjp,
+  warmUp,
+} from "symplectic-adjoint";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { ALIASES } from "../../ts/checks/aliases.js";
+
+const field = mlp({ widths: [2, 4, 2] });
+const density: CnfField<"float32"> = cnf({ network: { widths: [2, 4, 2] } });
+const model = flow({ blocks: [density] });
+const optimizer = adam(field);
+const y0 = Float32Array.of(1, 0);
+const times = [0, 1];
+const w = new Float32Array(4);
+const batch = { y0, times, target: new Float32Array(4) };
+const training = { field, optimizer, data: [batch], steps: 1 };
+const square = {
+  evaluate: (_: number, y: Float32Array) => y,
+  vjp: (_: number, __: unknown, w: Float32Array) => ({ y: w }),
+};
+const loss = <Y>(y: Y) => ({ value: 0, cotangent: y });
+
+let pool: Pool;
+beforeAll(async () => {
+  pool = await parallel({ workers: 1 });
+});
+afterAll(() => pool.close());
+
+/** An array whose memory has been transferred. */
+function detached<A extends Float32Array | Float64Array | Uint8Array>(array: A): A {
+  structuredClone(array.buffer, { transfer: [array.buffer as ArrayBuffer] });
+  return array;
+}
+
+function revoked<T extends object>(target: T): T {
+  const { proxy, revoke } = Proxy.revocable(target, {});
+  revoke();
+  return proxy;
+}
+
+/** Calls with an invalid value, and the argument that the error names. */
+type Call = [argument: string | RegExp, call: (value: never) => unknown];
+
+const OPTIONS: Call[] = [
+  ["options", (value) => odeint(field, y0, times, value)],
+  ["options", (value) => vjp(field, y0, times, value)],
+  ["options", (value) => valueAndGrad(field, y0, times, loss, value)],
+  ["adjoint", (value) => vjp(field, y0, times, { gradient: "adjoint", adjoint: value })],
+  ["options", (value) => mlp(value)],
+  ["options", (value) => cnf(value)],
+  ["options", (value) => hamiltonian(value)],
+  ["options", (value) => custom(value)],
+  ["options", (value) => driven(field, value)],
+  ["options", (value) => flow(value)],
+  ["options", (value) => model.logDensity(y0, value)],
+  ["options", (value) => model.sample(1, 0, value)],
+  ["options", (value) => model.valueAndGrad(y0, value)],
+  ["options", (value) => model.valueAndGradIn(pool, y0, value)],
+  ["options", (value) => adam(field, value)],
+  ["options", (value) => sgd(field, value)],
+  ["options", (value) => exponentialDecay(1, value)],
+  ["options", (value) => cosineDecay(1, value)],
+  ["options", (value) => minibatches(value)],
+  ["options", (value) => train(value).next()],
+  ["options", (value) => fit(value)],
+  ["validation", (value) => fit({ ...training, validation: value })],
+  ["signal", (value) => fit({ ...training, signal: value })],
+  ["pool", (value) => fit({ ...training, pool: value })],
+  ["data", (value) => fit({ ...training, data: value })],
+  ["options", (value) => save(field, value)],
+  ["metadata", (value) => save(field, { metadata: value })],
+  ["tensors", (value) => saveTensors(value)],
+  ["tensors.a", (value) => saveTensors({ a: value })],
+  ["options", (value) => load(save(field), value)],
+  ["options", (value) => loadStateDict(field, save(field), value)],
+  ["options", (value) => parallel(value)],
+  ["options", (value) => pool.odeint(field, y0, times, value)],
+  ["options", (value) => pool.vjp(field, y0, times, value)],
+  ["options", (value) => pool.valueAndGrad(field, y0, times, loss, value)],
+  ["options", (value) => init(value)],
+  ["options", (value) => kernelPeak(value)],
+];
+
+const FIELDS: Call[] = [
+  ["field", (value) => odeint(value, y0, times)],
+  ["field", (value) => vjp(value, y0, times)],
+  ["field", (value) => driven(value, { B: [1, 0], u: () => [0] })],
+  ["field", (value) => adam(value)],
+  ["field", (value) => save(value)],
+  ["field", (value) => loadStateDict(value, save(field))],
+  ["field", (value) => pool.odeint(value, y0, times)],
+  ["field", (value) => pool.vjp(value, y0, times)],
+  ["field", (value) => pool.valueAndGrad(value, y0, times, loss)],
+  ["field", (value) => fit({ ...training, field: value })],
+  ["blocks[0]", (value) => flow({ blocks: [value] })],
+];
+
+const LISTS: Call[] = [
+  ["times", (value) => odeint(field, y0, value)],
+  ["times", (value) => pool.odeint(field, y0, value)],
+  ["mask", (value) => meanSquaredError(y0, y0, value)],
+  ["B", (value) => driven(field, { B: value, u: () => [0] })],
+  ["structure.J", (value) => hamiltonian({ energy: { widths: [2, 4, 1] }, structure: { J: value, R: [0, 0, 0, 0] } })],
+  ["trajectories[0].times", (value) => minibatches({ trajectories: [{ times: value, values: [1, 2] }] })],
+  ["data[0].times", (value) => fit({ ...training, data: [{ ...batch, times: value }] })],
+  ["data[0].mask", (value) => fit({ ...training, data: [{ ...batch, mask: value }] })],
+];
+
+const ARRAYS: Call[] = [
+  ["y0", (value) => odeint(field, value, times)],
+  ["y0", (value) => pool.odeint(field, value, times)],
+  ["cotangent", (value) => vjp(field, y0, times).pullback(value)],
+  ["y", (value) => field.evaluate(0, value)],
+  ["w", (value) => field.vjp(0, y0, value)],
+  ["parameters", (value) => field.evaluate(0, y0, value)],
+  ["parameters", (value) => custom({ ...square, stateSize: 2, parameters: value } as never)],
+  ["gradient", (value) => optimizer.step(value)],
+  ["noise", (value) => density.setNoise(value)],
+  ["x", (value) => model.logDensity(value)],
+  ["y", (value) => meanSquaredError(value, y0)],
+  ["data[0].target", (value) => fit({ ...training, data: [{ ...batch, target: value }] })],
+  ["tensors.a.data", (value) => saveTensors({ a: { shape: [2], data: value } })],
+];
+
+/** The error of a call, checked to say all that it should. */
+async function refusal(argument: string | RegExp, call: () => unknown): Promise<SymplecticAdjointError> {
+  let error: unknown;
+  try {
+    await call();
+  } catch (thrown) {
+    error = thrown;
+  }
+  expect(error, String(argument)).toBeInstanceOf(SymplecticAdjointError);
+  const refused = error as SymplecticAdjointError;
+  if (argument instanceof RegExp) expect(refused.argument, refused.message).toMatch(argument);
+  else expect(refused.argument?.startsWith(argument), `${argument}: ${refused.message}`).toBe(true);
+  expect(refused.expected?.length, refused.message).toBeGreaterThan(0);
+  expect(refused.given?.length, refused.message).toBeGreaterThan(0);
+  expect(refused.message).toContain(refused.given as string);
+  expect(["OPTION", "SHAPE", "DTYPE", "NON_FINITE", "CALLBACK", "FILE"]).toContain(refused.code);
+  return refused;
+}
+
+async function refuseAll(calls: Call[], values: Record<string, () => unknown>): Promise<void> {
+  for (const [argument, call] of calls) {
+    for (const value of Object.values(values)) await refusal(argument, () => call(value() as never));
+  }
+}
+
+test("options that are no object", () =>
+  refuseAll(OPTIONS, {
+    null: () => null,
+    zero: () => 0,
+    one: () => 1,
+    false: () => false,
+    text: () => "fast",
+    bigint: () => 1n,
+    symbol: () => Symbol("options"),
+    revoked: () => revoked({}),
+  }));
+
+test("fields that are none, or made from one", () =>
+  refuseAll(FIELDS, {
+    undefined: () => undefined,
+    null: () => null,
+    number: () => 1,
+    inherited: () => Object.create(field),
+    proxy: () => new Proxy(field, {}),
+    revoked: () => revoked(field),
+    copy: () => ({ ...field }),
+  }));
+
+test("lists of numbers that are none", async () => {
+  const before = process.memoryUsage().arrayBuffers;
+  await refuseAll(LISTS, {
+    null: () => null,
+    "too long": () => ({ length: 2 ** 40 }),
+    "long and empty": () => ({ length: 2 ** 28 }),
+    fractional: () => ({ length: 1.5 }),
+    negative: () => ({ length: -1 }),
+    bigint: () => [0, 1n],
+    symbol: () => [0, Symbol("one")],
+    text: () => [0, "1"],
+    // biome-ignore lint/suspicious/noSparseArray: that is the point
+    sparse: () => [0, , 1],
+    revoked: () => revoked([0, 1]),
+    bigints: () => new BigInt64Array(2),
+  });
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(2 ** 26);
+});
+
+test("typed arrays that are none, of another type, or transferred", () =>
+  refuseAll(ARRAYS, {
+    null: () => null,
+    list: () => [1, 0],
+    integers: () => new Int32Array(2),
+    bigints: () => new BigInt64Array(2),
+    "as long as none": () => ({ length: 2 ** 40 }),
+    transferred: () => detached(new Float32Array(2)),
+    revoked: () => revoked(new Float32Array(2)),
+  }));
+
+test("numbers that are none", async () => {
+  const numbers: Call[] = [
+    ["rtol", (rtol) => odeint(field, y0, times, { rtol })],
+    ["stepSize", (stepSize) => pool.odeint(field, y0, times, { stepSize })],
+    ["widths[1]", (width) => mlp({ widths: [2, width, 2] })],
+    ["seed", (seed) => mlp({ widths: [2, 2], seed })],
+    ["stateSize", (stateSize) => custom({ ...square, stateSize } as never)],
+    ["learningRate", (learningRate) => adam(field, { learningRate })],
+    ["rate", (rate) => exponentialDecay(rate, { factor: 0.5 })],
+    ["factor", (factor) => exponentialDecay(1, { factor })],
+    ["steps", (steps) => warmUp(steps, 1)],
+    ["count", (count) => model.sample(count)],
+    ["kineticWeight", (kineticWeight) => model.valueAndGrad(y0, { kineticWeight })],
+    ["clipNorm", (clipNorm) => fit({ ...training, clipNorm })],
+    ["validation.every", (every) => fit({ ...training, validation: { data: [batch], every } })],
+    ["batch", (batch) => minibatches({ trajectories: [{ times, values: [1, 2] }], batch })],
+    ["workers", (workers) => parallel({ workers })],
+    ["milliseconds", (milliseconds) => kernelPeak({ milliseconds })],
+    ["t", (t) => field.evaluate(t, y0)],
+    ["tensors.a.shape[0]", (side) => saveTensors({ a: { shape: [side], data: y0 } })],
+    [/^loss's (value|result)/, (value) => valueAndGrad(field, y0, times, () => ({ value, cotangent: w }))],
+  ];
+  await refuseAll(numbers, {
+    null: () => null,
+    bigint: () => 1n,
+    symbol: () => Symbol("1"),
+    text: () => "1",
+    list: () => [1],
+  });
+});
+
+test("lists that are no more than a length", async () => {
+  const widths = new Array(2 ** 32 - 1);
+  expect((await refusal("widths[0]", () => mlp({ widths }))).given).toBe("undefined");
+  await refusal("tensors.a.shape[0]", () => saveTensors({ a: { shape: new Array(2 ** 32 - 1), data: y0 } }));
+  await refusal("trajectories[0]", () => minibatches({ trajectories: new Array(2 ** 32 - 1) }));
+  await refusal("blocks[0]", () => flow({ blocks: new Array(2 ** 32 - 1) }));
+  await refusal("data[0]", () => fit({ ...training, data: new Array(2 ** 32 - 1) }));
+  await refusal("widths", () => mlp({ widths: { length: 2 ** 40 } as never }));
+});
+
+test("methods called on an object made from another", async () => {
+  const own = (object: object) => Object.create(object);
+  await refusal("this", () => own(field).evaluate(0, y0));
+  await refusal("this", () => own(field).vjp(0, y0, y0));
+  await refusal("this", () => own(field).parameters);
+  await refusal("this", () => own(field).dispose());
+  await refusal("this", () => own(density).setNoise(y0));
+  await refusal("this", () => own(density).seedNoise(1));
+  await refusal("this", () => own(optimizer).step(field.parameters.slice()));
+  await refusal("this", () => own(optimizer).state);
+  await refusal("this", () => own(optimizer).dispose());
+  await refusal("this", () => own(model).logDensity(y0));
+  await refusal("this", () => own(model).valueAndGradIn(pool, y0));
+  await refusal("this", () => own(pool).odeint(field, y0, times));
+  await refusal("this", () => own(pool).valueAndGrad(field, y0, times, loss));
+  await refusal("this", () => own(pool).close());
+});
+
+test("files that are none, transferred, or beyond 4 GiB", async () => {
+  for (const value of [
+    null,
+    [1],
+    "file",
+    new Float32Array(1),
+    detached(new Uint8Array(8)),
+    revoked(new Uint8Array(8)),
+  ]) {
+    await refusal("bytes", () => loadTensors(value as never));
+    await refusal("bytes", () => load(value as never));
+  }
+  // Memory that is never written to is never there.
+  const large = new Uint8Array(2 ** 32);
+  const { code, expected } = await refusal("bytes", () => loadTensors(large));
+  expect([code, expected]).toEqual(["FILE", "a file of less than 4 GiB"]);
+  const half = new Float32Array(large.buffer, 0, 2 ** 29);
+  const tensor = { shape: [2 ** 29], data: half };
+  await refusal("tensors", () => saveTensors({ a: tensor, b: tensor }));
+});
+
+test("each option is read once", () => {
+  let reads = 0;
+  const options = {
+    get rtol() {
+      reads++;
+      return reads === 1 ? 1e-3 : -1;
+    },
+  };
+  expect(odeint(field, y0, times, options).stats.rtol).toBe(1e-3);
+  expect(reads).toBe(1);
+});
+
+test("nothing is left of what was refused", async () => {
+  const before = memoryUsage().liveBytes;
+  await refuseAll(
+    [...OPTIONS, ...FIELDS].filter(([, call]) => !String(call).includes("pool")),
+    { null: () => null },
+  );
+  expect(memoryUsage().liveBytes).toBe(before);
+});
+
+/** What a name is taken for by functions that have an option of the name that is meant. */
+const NAMED: Record<string, (options: object) => unknown> = {
+  solve: (options) => odeint(field, y0, times, options),
+  adam: (options) => adam(field, options),
+  mlp: (options) => mlp({ widths: [2, 2], ...options }),
+  train: (options) => fit({ ...training, ...options }),
+  validation: (options) => fit({ ...training, validation: { data: [batch], ...options } }),
+  decay: (options) => cosineDecay(1, { steps: 1, ...options }),
+  exponential: (options) => exponentialDecay(1, { factor: 1, ...options }),
+  minibatches: (options) => minibatches({ trajectories: [{ times, values: [1, 2] }], ...options }),
+};
+
+test.for(Object.entries(ALIASES))("%s is taken for another name", async ([alias, meant]) => {
+  const messages: string[] = [];
+  for (const call of Object.values(NAMED)) {
+    const error = await refusal(/./, () => call({ [alias]: 1 }));
+    messages.push(error.message);
+  }
+  expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
+});
+
+test.for([
+  ...([
+    ["min_step", "minStep"],
+    ["max_step", "maxStep"],
+    ["first_step", "firstStep"],
+    ["step_size", "stepSize"],
+  ] as const),
+  ...([
+    ["max_num_steps", "maxSteps"],
+    ["max_steps", "maxSteps"],
+    ["reltol", "rtol"],
+    ["abstol", "atol"],
+  ] as const),
+  ...([
+    ["dt0", "firstStep"],
+    ["dt", "stepSize"],
+    ["solver", "method"],
+    ["RTOL", "rtol"],
+    ["dtmax", "maxStep"],
+  ] as const),
+])("%s is %s in a solve", async ([name, meant]) => {
+  const error = await refusal(name, () => odeint(field, y0, times, { [name]: 1 }));
+  expect(error.message).toContain(`did you mean ${meant}?`);
+});
+
+test.for([
+  ...([
+    ["lr", "learningRate"],
+    ["learning_rate", "learningRate"],
+    ["weight_decay", "weightDecay"],
+  ] as const),
+  ...([
+    ["eps", "epsilon"],
+    ["b1", "beta1"],
+    ["b2", "beta2"],
+    ["betas", "beta1"],
+    ["beta_1", "beta1"],
+  ] as const),
+])("%s is %s in an optimizer", async ([name, meant]) => {
+  const error = await refusal(name, () => adam(field as Field<"float32">, { [name]: 0.5 }));
+  expect(error.message).toContain(`did you mean ${meant}?`);
+});
