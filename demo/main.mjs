@@ -48,7 +48,7 @@ console.log(
 );
 const format = "  {bar} {percentage} %   step {value} of {total}   {window} years   loss {loss}";
 const bar = new cliProgress.SingleBar(
-  { format, hideCursor: true, noTTYOutput: true, notTTYSchedule: 5000 },
+  { format, hideCursor: true, noTTYOutput: true, notTTYSchedule: 500 },
   cliProgress.Presets.rect,
 );
 bar.start(total, losses.length, { window: "–", loss: "–" });

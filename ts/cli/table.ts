@@ -271,12 +271,12 @@ function numberReader(
 ) {
   const place = ({ line }: Row, index: number) => `${file}:${line}: column ${header.record[index]}:`;
   const decimal = format.decimal ?? decimalOf(rows, places, place);
-  const plain = (cell: string) =>
-    decimal === "," && !cell.includes(".") ? cell.replace(",", ".") : decimal === "," ? "" : cell;
   const other = decimal === "," ? "." : ",";
   const refused = (row: Row, index: number, expected: string) => {
     const cell = row.record[index] as string;
-    const comma = isNumber(cell, other) ? `; --decimal "${other}" takes ${other} for the decimal point` : "";
+    const comma = Number.isFinite(numberBy(other, cell))
+      ? `; --decimal "${other}" takes ${other} for the decimal point`
+      : "";
     const hint = columns.state || columns.trained || comma ? comma : "; --state names the columns of the state";
     throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
   };
@@ -284,19 +284,23 @@ function numberReader(
     value(row: Row, index: number): number {
       const cell = row.record[index] as string;
       if (isMissing(cell)) return Number.NaN;
-      const value = readNumber(plain(cell));
+      const value = numberBy(decimal, cell);
       return Number.isNaN(value) ? refused(row, index, "a number") : value;
     },
     time(row: Row, index: number) {
       const cell = row.record[index] as string;
       if (isMissing(cell)) throw new Failure(`${place(row, index)} expected times that increase, given a missing time`);
-      return readTime(isNumber(cell, decimal) ? plain(cell) : cell) ?? refused(row, index, TIMES);
+      const value = numberBy(decimal, cell);
+      if (!Number.isNaN(value)) return { clock: "number" as const, value };
+      const time = readTime(cell);
+      return time && time.clock !== "number" ? time : refused(row, index, TIMES);
     },
   };
 }
 
-const isNumber = (cell: string, decimal: string) =>
-  (decimal === "," ? /^[+-]?\d*,?\d+(e[+-]?\d+)?$/i : /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i).test(cell);
+/** The number that a cell is by that decimal point, or NaN. */
+const numberBy = (decimal: string, cell: string): number =>
+  decimal === "." ? readNumber(cell) : cell.includes(".") ? Number.NaN : readNumber(cell.replace(decimal, "."));
 
 /** What stands for the decimal point: a comma where numbers have one and none has a point. */
 function decimalOf(
@@ -309,8 +313,8 @@ function decimalOf(
   for (const row of rows) {
     for (const index of places) {
       const cell = row.record[index] as string;
-      if (cell.includes(".") && isNumber(cell, ".")) return ".";
-      if (!cell.includes(",") || !isNumber(cell, ",")) continue;
+      if (cell.includes(".") && !Number.isNaN(readNumber(cell))) return ".";
+      if (!cell.includes(",") || Number.isNaN(numberBy(",", cell))) continue;
       if (/^[+-]?[1-9]\d{0,2},\d{3}$/.test(cell)) grouped ??= `${place(row, index)} ${cell}`;
       else comma ??= cell;
     }
