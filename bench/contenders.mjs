@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { cores } from "./child.mjs";
+import { cores } from "./shared/child.mjs";
 
 const script = (name) => join(root, "bench/contenders", name);
 

@@ -1,6 +1,6 @@
 // npm run methods: what each gradient method keeps, how often it uses the network, and what it costs, on one problem.
 // Batch 256, network 2-64-64-64-2 (tanh), rk4 with 40 steps from 0 to 1, float32, gradient of ½ Σ y(1)².
-import { print, setUp, spread } from "./table.mjs";
+import { print, setUp, spread } from "./shared/table.mjs";
 
 const api = await setUp();
 const [batch, steps, stages] = [256, 40, 4];

@@ -3,9 +3,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { FONT, METHOD_COLOURS, sheet } from "../scripts/sheet.mjs";
 import { placeLabels } from "./labels.mjs";
-import { describe, problemsOf } from "./problems.mjs";
+import { describe, problemsOf } from "./shared/problems.mjs";
+import { FONT, METHOD_COLOURS, sheet } from "./shared/sheet.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
 const COLOURS = { ours: "#c2410c", native: "#7c3aed", peer: "#1d6fd1" };

@@ -1,7 +1,7 @@
 // How our gradients grow: time and memory against steps, width and batch, one at a time, by rk4.
-import { start } from "./child.mjs";
-import { writeInputs } from "./problems.mjs";
-import { median } from "./table.mjs";
+import { start } from "./shared/child.mjs";
+import { writeInputs } from "./shared/problems.mjs";
+import { median } from "./shared/table.mjs";
 
 const base = { steps: 40, width: 64, batch: 64 };
 const axes = {

@@ -1,6 +1,6 @@
 // What the package means to reach, as ratios within one run, and what a run has reached.
-import { gradientFlops, problemsOf } from "./problems.mjs";
-import { digits, median } from "./table.mjs";
+import { gradientFlops, problemsOf } from "./shared/problems.mjs";
+import { digits, median } from "./shared/table.mjs";
 
 const jax = ["JAX scan", "JAX scan, remat", "diffrax checkpoints", "diffrax backsolve"];
 const torch = ["torchdiffeq", "torchdiffeq adjoint"];

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { attempt, ensureRust, install, root, run } from "./run.mjs";
+import { attempt, bin, EVERYTHING, ensureRust, install, root, run } from "./run.mjs";
 
 const BUILDS = { simd: "+simd128", relaxed: "+simd128,+relaxed-simd" };
 const BINDGEN = "0.2.130";
@@ -24,7 +24,7 @@ function hashOfSources() {
 }
 
 function build() {
-  install("test");
+  install(EVERYTHING);
   const env = toolchain();
   const built = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
   mkdirSync(wasm, { recursive: true });
@@ -45,8 +45,7 @@ function build() {
     const more = ["--enable-sign-ext", "--enable-mutable-globals", "--enable-nontrapping-float-to-int"];
     const rest = ["--enable-reference-types", "--enable-multivalue"];
     if (name === "relaxed") rest.push("--enable-relaxed-simd");
-    const opt = join(root, "test/node_modules/.bin/wasm-opt");
-    run(opt, [...strip, ...more, ...rest, join(out, "bindings_bg.wasm"), "-o", join(wasm, `${name}.wasm`)]);
+    run(bin("wasm-opt"), [...strip, ...more, ...rest, join(out, "bindings_bg.wasm"), "-o", join(wasm, `${name}.wasm`)]);
   }
   const [glue, other] = Object.keys(BUILDS).map((name) => readFileSync(join(built, name, "bindings_bg.js"), "utf8"));
   if (glue !== other) throw new Error("the two builds need different glue");

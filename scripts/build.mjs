@@ -11,7 +11,7 @@ export function buildPackage({ quiet = false } = {}) {
   );
   const changed = (file) => statSync(join(root, file)).mtimeMs > statSync(built).mtimeMs;
   if (existsSync(built) && ![...sources, "tsup.config.ts", "package.json"].some(changed)) return;
-  install(".");
+  install();
   if (!quiet) console.log("Building the package …");
   const result = attempt("npx", ["tsup", "--silent"], { stdio: ["ignore", "pipe", "pipe"] });
   if (result.status !== 0) {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { pack } from "../test/packaging/project.mjs";
 import { stageJsr } from "./jsr.mjs";
-import { attempt, ensureRust, install, root } from "./run.mjs";
+import { attempt, bin, ensureRust, install, root } from "./run.mjs";
 import { tested } from "./steps.mjs";
 
 const dry = parseArgs({ options: { "dry-run": { type: "boolean" } } }).values["dry-run"] ?? false;
@@ -48,10 +48,9 @@ ensureRust();
 const tarball = pack();
 const jsr = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
 stageJsr(jsr);
-const deno = join(root, "test/platform/node_modules/.bin/deno");
 const targets = {
   npm: (...more) => failure("npm", ["publish", tarball, "--provenance", "--access", "public", ...more]),
-  JSR: (...more) => failure(deno, ["publish", "--allow-dirty", ...more], jsr),
+  JSR: (...more) => failure(bin("deno"), ["publish", "--allow-dirty", ...more], jsr),
   "crates.io": (...more) => failure("cargo", ["publish", ...more], join(root, "crate")),
 };
 // All are tried before any is published: none can be taken back.

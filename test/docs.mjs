@@ -1,16 +1,15 @@
 // The documentation as it is published: the site builds without a warning, no link leads nowhere, and the Rust in it runs. What is
-// TypeScript is run by test/unit/docs.test.ts and test/bridges/docs.mjs.
+// TypeScript is run by test/unit/docs.test.ts and test/packaging/bridges/docs.mjs.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { install, root, run } from "../scripts/run.mjs";
+import { bin, install, root, run } from "../scripts/run.mjs";
 import { blocks } from "./examples.mjs";
 
-const site = join(root, "docs-site");
-const bin = (name) => join(site, "node_modules/.bin", name);
+const site = join(root, "apps/site");
 
-install("docs-site");
-const pages = ["../README.md", "../docs", "../test/golden/README.md"];
+install("apps/site");
+const pages = ["../../README.md", "../../docs", "../../test/golden/README.md"];
 const validate = "remark-validate-links=repository:false";
 run(bin("remark"), [...pages, "--use", validate, "--frail", "--quiet", "--no-stdout"], { cwd: site });
 run("node", ["scripts/docs.mjs", "--build"]);

@@ -4,12 +4,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build, preview } from "vite";
 import { load, mlp, save, saveTensors } from "../dist/index.js";
-import { build, preview } from "../playground/node_modules/vite/dist/node/index.js";
 import { symplecticPeak } from "./memory-formula.mjs";
 import { launch } from "./platform/chromium.mjs";
 
-const configFile = fileURLToPath(new URL("../playground/vite.config.mjs", import.meta.url));
+const configFile = fileURLToPath(new URL("../apps/playground/vite.config.mjs", import.meta.url));
 await build({ configFile, logLevel: "warn" });
 const server = await preview({ configFile, base: "/some/path/", preview: { host: "127.0.0.1", port: 0 } });
 const { port } = server.httpServer.address();

@@ -24,7 +24,7 @@ function findChromium() {
   const debian = existsSync("/etc/debian_version") && process.getuid?.() === 0;
   const install = debian
     ? ["sh", ["-c", "apt-get update && apt-get install -y chromium"]]
-    : [process.execPath, [join(root, "test/platform/node_modules/playwright-core/cli.js"), "install", "chromium"]];
+    : [process.execPath, [join(root, "node_modules/playwright-core/cli.js"), "install", "chromium"]];
   spawnSync(install[0], install[1], { stdio: ["ignore", "ignore", "inherit"] });
   return debian ? "/usr/bin/chromium" : own;
 }

@@ -1,0 +1,32 @@
+// A training that can stop at any step and go on as if it had not: a model file with the losses so far.
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { load, save } from "../../dist/index.js";
+
+export function write(file, { field, optimizer, losses }) {
+  mkdirSync(dirname(file), { recursive: true });
+  // Written beside and then moved, so that there is a whole file at any time.
+  writeFileSync(`${file}.part`, save(field, { optimizer, metadata: { losses: JSON.stringify(losses) } }));
+  renameSync(`${file}.part`, file);
+}
+
+/** The field, the optimizer and the losses so far. */
+export function restore(file) {
+  if (!existsSync(file)) throw new Error(`there is no checkpoint at ${file}: run without --resume first`);
+  try {
+    const { field, optimizer, metadata } = load(readFileSync(file), { dtype: "float32" });
+    if (!optimizer) throw new Error("it has no optimizer");
+    return { field, optimizer, losses: JSON.parse(metadata.get("losses")) };
+  } catch (error) {
+    throw new Error(`${file} cannot be read (${error.message}): run without --resume`);
+  }
+}
+
+/** How many steps a checkpoint has behind it, undefined if there is none that can be read. */
+export function stepsOf(file) {
+  try {
+    return restore(file).losses.length;
+  } catch {
+    return undefined;
+  }
+}
