@@ -121,14 +121,14 @@ function save() {
 }
 
 function parse() {
-  const text = { type: "string" };
-  const list = { type: "string", multiple: true };
-  const flag = { type: "boolean", default: false };
+  const list = /** @type {const} */ ({ type: "string", multiple: true });
+  const flag = /** @type {const} */ ({ type: "boolean", default: false });
   try {
     return parseArgs({
       options: {
         ...{ peers: flag, quick: flag, update: flag, help: flag, "no-native": flag, "write-docs": flag },
-        ...{ case: list, node: list, out: text },
+        ...{ case: list, node: list },
+        out: { type: "string" },
       },
     });
   } catch (error) {
@@ -136,6 +136,7 @@ function parse() {
   }
 }
 
+/** @returns {never} */
 function refuse(message) {
   console.error(`${message}\n\n${usage}`);
   process.exit(2);

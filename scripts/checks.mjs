@@ -4,7 +4,7 @@ import { buildPackage } from "./build.mjs";
 import { bin, root, run } from "./run.mjs";
 
 /** Folders with a tsconfig.json. */
-const PROJECTS = [".", "ts/cli", "test", "apps/playground"];
+const PROJECTS = [".", "ts/cli", "test", "test/tsconfig.programs.json", "bench", "apps/playground"];
 
 export function formatAndLint() {
   run(bin("biome"), ["ci", "--error-on-warnings"]);

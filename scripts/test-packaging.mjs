@@ -85,7 +85,7 @@ step("are the types wrong", () => {
 step("knip", () => run(tool("knip"), ["--config", "test/packaging/knip.json"]));
 step("size", () => run(tool("size-limit"), [], { cwd: packaging }));
 step("bridges", () => {
-  run("npx", ["tsc", "-p", "test/packaging/bridges"]);
+  for (const project of ["test/packaging", "test/packaging/bridges"]) run(bin("tsc"), ["-p", project]);
   for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/packaging/bridges/${name}.mjs`]);
 });
 for (const folder of [dirname(tarball), project]) rmSync(folder, { recursive: true });

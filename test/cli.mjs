@@ -239,7 +239,8 @@ try {
   writeFileSync(file("twice.csv"), "time,x,x\n0,1,2\n1,2,3\n");
   writeFileSync(file("unnamed.csv"), ",time,x\n0,0,1\n1,1,2\n");
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
-  for (const [args, code, message] of [
+  /** @type {[args: string[], code: number, message: RegExp][]} */
+  const mistakes = [
     [[], 2, /Usage/],
     [["learn"], 2, /unknown command/],
     [["train"], 2, /missing required argument/],
@@ -265,7 +266,8 @@ try {
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
     [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],
     [["info", "bad.csv"], 1, /safetensors file/],
-  ]) {
+  ];
+  for (const [args, code, message] of mistakes) {
     const { code: given, err, out } = await run(args);
     assert.equal(given, code, `${args.join(" ")}\n${err}`);
     assert.match(err + out, message);

@@ -17,7 +17,7 @@ run("node", ["scripts/docs.mjs", "--build"]);
 const links = ["dist", "--recurse", "--check-fragments", "--verbosity", "error", "--skip", "^https?://(?!localhost)"];
 run(bin("linkinator"), links, { cwd: site });
 // A host may have it at any path.
-for (const name of readdirSync(join(site, "dist"), { recursive: true })) {
+for (const name of readdirSync(join(site, "dist"), { encoding: "utf8", recursive: true })) {
   if (!name.endsWith(".html")) continue;
   assert.doesNotMatch(readFileSync(join(site, "dist", name), "utf8"), /(?:href|src)="\//, name);
 }

@@ -1,14 +1,13 @@
 // The gradient methods side by side on one problem: error against backpropagation in float64, memory, time, evaluations.
+import { GRADIENTS } from "../../bench/shared/gradients.mjs";
 import { meanSquaredError, mlp, vjp } from "../../dist/index.js";
-
-const METHODS = ["symplectic", "aca", "baseline", "backprop", "adjoint"];
 
 export function compare(single, architecture, batch, solver) {
   const double = mlp({ ...architecture, dtype: "float64" });
   double.parameters = Float64Array.from(single.parameters);
   const batch64 = { ...batch, y0: Float64Array.from(batch.y0), target: Float64Array.from(batch.target) };
   const reference = gradientOf(double, batch64, { ...solver, gradient: "backprop" }).parameters;
-  const table = METHODS.map((gradient) => {
+  const table = GRADIENTS.map((gradient) => {
     const options = { ...solver, gradient };
     const { pulled, milliseconds } = timed(single, batch, options);
     return {

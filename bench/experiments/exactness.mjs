@@ -3,7 +3,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../../scripts/run.mjs";
 import { runGolden, tolerance } from "../../test/golden.mjs";
-import { EXACT, exponent, GRADIENTS, gradientOf, inFloat64, relative } from "./common.mjs";
+import { EXACT, GRADIENTS } from "../shared/gradients.mjs";
+import { exponent, gradientOf, inFloat64, relative } from "./common.mjs";
 import { curves } from "./plots.mjs";
 
 const METHODS = { adaptive_heun: 2, bosh3: 3, dopri5: 5, dopri8: 8 };

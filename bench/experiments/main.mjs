@@ -123,13 +123,12 @@ function shortened(_, value) {
 }
 
 function parse() {
-  const flag = { type: "boolean", default: false };
-  const booleans = ["quick", "keep", "peers", "report", "write-docs", "help"];
+  const flag = /** @type {const} */ ({ type: "boolean", default: false });
   try {
     return parseArgs({
       allowPositionals: true,
       options: {
-        ...Object.fromEntries(booleans.map((name) => [name, flag])),
+        ...{ quick: flag, keep: flag, peers: flag, report: flag, "write-docs": flag, help: flag },
         seed: { type: "string", default: "0" },
         out: { type: "string" },
         only: { type: "string", multiple: true },
@@ -141,6 +140,7 @@ function parse() {
   }
 }
 
+/** @returns {never} */
 function refuse(message) {
   console.error(`${message}\n\n${usage}`);
   process.exit(2);

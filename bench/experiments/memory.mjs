@@ -3,8 +3,9 @@
 import { root } from "../../scripts/run.mjs";
 import { start } from "../shared/child.mjs";
 import { nativeBench } from "../shared/environments.mjs";
+import { GRADIENTS } from "../shared/gradients.mjs";
 import { gradientFile, writeInputs } from "../shared/problems.mjs";
-import { GRADIENTS, mib } from "./common.mjs";
+import { mib } from "./common.mjs";
 import { curves } from "./plots.mjs";
 
 const WIDTH = 64;
@@ -36,6 +37,7 @@ export async function run({ api, quick, progress }) {
       const problem = problemOf(api, axis, value);
       for (const gradient of GRADIENTS) {
         say(`${axis} ${value}, ${gradient}`);
+        /** @type {Record<string, any>} */
         const point = { axis, value, gradient, ...(await peak(contender, problem, gradient)) };
         if (point.error) {
           // Beyond 4 GiB: what each step adds is the same, and natively there is more room.

@@ -110,6 +110,7 @@ function spaceTime(name, title, times, truth, models) {
   const size = { width, height, aspect: 0.7 };
   const range = name === "kdv" ? [0, bound] : [-bound, bound];
   const kinds = Object.entries(MODELS);
+  /** @type {(values: number[], label: string) => import("./plots.mjs").Picture} */
   const state = (values, label) => ({
     title: label,
     values,
@@ -118,17 +119,18 @@ function spaceTime(name, title, times, truth, models) {
     scale: name === "kdv" ? "blues" : "diverging",
   });
   const off = (values) => values.map((value, i) => value - exact[i]);
+  /** @type {import("./plots.mjs").Picture[]} */
   const panels = [
     state(exact, "truth"),
     ...kinds.map(([kind, label]) => state(models[kind].image.values, label)),
     // Nothing below the truth.
-    { title: "", values: exact.map(() => 0), ...size, range: [0, 1], scale: "grey" },
+    { title: "", values: exact.map(() => 0), ...size, range: [0, 1], scale: /** @type {const} */ ("grey") },
     ...kinds.map(([kind, label]) => ({
       title: `${label}, error`,
       values: off(models[kind].image.values),
       ...size,
       range: [-bound, bound],
-      scale: "diverging",
+      scale: /** @type {const} */ ("diverging"),
     })),
   ];
   return {

@@ -2,7 +2,8 @@
 import * as Plot from "@observablehq/plot";
 import { encode } from "fast-png";
 import { parseHTML } from "linkedom";
-import { FONT, METHOD_COLOURS, sheet } from "../shared/sheet.mjs";
+import { METHOD_COLOURS } from "../shared/gradients.mjs";
+import { FONT, sheet } from "../shared/sheet.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
 const SIZE = { width: 400, height: 300, left: 62, right: 16, top: 28, bottom: 46 };
@@ -15,7 +16,7 @@ const COLOURS = ["#c2410c", "#1d6fd1", "#15803d", "#7c3aed", "#a16207", "#be185d
  * @param {{ title: string, columns?: number, panels: Panel[], size?: object }} figure
  * @typedef {{ title: string, x: Axis, y: Axis, points: { series: string, x: number, y: number }[],
  *   dots?: boolean, dashed?: string[], rules?: number[], level?: number }} Panel rules: vertical; level: horizontal
- * @typedef {{ label: string, log?: boolean, domain?: [number, number], format?: string, ticks?: number }} Axis
+ * @typedef {{ label: string, log?: boolean, domain?: number[], format?: string, ticks?: number }} Axis
  */
 export function curves({ title, columns = 2, panels, size = {} }) {
   const series = [...new Set(panels.flatMap(({ points }) => points.map((point) => point.series)))];
@@ -26,6 +27,7 @@ export function curves({ title, columns = 2, panels, size = {} }) {
   return sheet(title, drawn, columns, shape, legend);
 }
 
+/** @param {Panel} panel */
 function curve({ x, y, points, dots = true, dashed = [], rules = [], level }, series, colours, size) {
   const { width, height, left, right, top, bottom } = size;
   // No place on a logarithmic axis.
@@ -62,6 +64,10 @@ function curve({ x, y, points, dots = true, dashed = [], rules = [], level }, se
   });
 }
 
+/**
+ * @param {Axis} axis
+ * @returns {Plot.ScaleOptions}
+ */
 function axis({ label, log = false, domain, format, ticks = 5 }) {
   return { label, type: log ? "log" : "linear", domain, ticks, tickFormat: format ?? (log ? "~g" : undefined) };
 }
@@ -76,7 +82,7 @@ function coloursOf(series) {
  * Images side by side.
  *
  * @param {{ title: string, columns?: number, side?: number, panels: Picture[] }} figure
- * @typedef {{ title: string, values: ArrayLike<number>, width: number, height: number, range?: [number, number],
+ * @typedef {{ title: string, values: number[] | Float64Array | Float32Array, width: number, height: number, range?: number[],
  *   scale?: "blues" | "diverging" | "grey", aspect?: number }} Picture values row by row, the first one on top
  */
 export function images({ title, columns = 3, side = 220, panels }) {
@@ -86,6 +92,7 @@ export function images({ title, columns = 3, side = 220, panels }) {
   return sheet(title, drawn, columns, size, []);
 }
 
+/** @param {Picture} picture */
 function image({ values, width, height, range, scale = "blues" }, size) {
   const [low, high] = range ?? [Math.min(...values), Math.max(...values)];
   const data = new Uint8Array(width * height * 3);

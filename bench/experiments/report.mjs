@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 
 /**
- * @typedef {{ head: string[], rows: string[][] }} Table
+ * @typedef {{ name?: string, head: string[], rows: string[][] }} Table
  * @typedef {{ name: string, svg: string, caption: string }} Figure
  * @typedef {{ title: string, text?: string, tables?: Table[], figures?: Figure[] }} Section
  * @typedef {{ title: string, lead: string, sections: Section[] }} Report

@@ -1,4 +1,5 @@
 // Rounding: the error of float32 gradients against float64 on the same steps, by how many there are.
+import { EXACT } from "../shared/gradients.mjs";
 import { exponent, gradientOf, inFloat64, relative } from "./common.mjs";
 import { curves } from "./plots.mjs";
 
@@ -13,7 +14,6 @@ const SERIES = {
   "adjoint, compensated": { gradient: "adjoint", summation: "compensated" },
   "adjoint, plain": { gradient: "adjoint", summation: "plain" },
 };
-const EXACT = ["symplectic", "aca", "baseline", "backprop"];
 
 export function run({ api, quick, seed, progress }) {
   const make = (dtype) => api.mlp({ widths: WIDTHS, dtype, seed: seed + 3 });

@@ -1,7 +1,8 @@
 // Time of a gradient by each method at equal error, in float64, where the adjoint can become as exact; and what flows cost.
 import { tuned } from "../contenders/tune.mjs";
+import { EXACT } from "../shared/gradients.mjs";
 import { digits, median, spread } from "../shared/table.mjs";
-import { EXACT, exponent, gradientOf, relative } from "./common.mjs";
+import { exponent, gradientOf, relative } from "./common.mjs";
 import { curves } from "./plots.mjs";
 
 const NAMES = [...EXACT, "auto"];

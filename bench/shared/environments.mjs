@@ -68,6 +68,7 @@ export function nativeBench() {
   return executable ? { command: [executable, "--serve"] } : { missing: "cargo names no executable" };
 }
 
+/** @param {{ error?: Error, stderr: string }} result */
 function complaint({ error, stderr }) {
   const lines = (error?.message ?? stderr ?? "").trim().split("\n");
   return (lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1)).trim().slice(0, 200);

@@ -1,20 +1,11 @@
 // How plots stand together on a sheet: one SVG with a title, a legend and panels.
 
 export const FONT = "system-ui, sans-serif";
-/** A colour for each gradient method. */
-export const METHOD_COLOURS = {
-  symplectic: "#c2410c",
-  auto: "#be185d",
-  aca: "#a16207",
-  baseline: "#15803d",
-  backprop: "#1d6fd1",
-  adjoint: "#7c3aed",
-};
 
 /**
  * Plots in columns, with a title and a legend above.
  *
- * @param {{ title?: string, svg: SVGElement }[]} panels
+ * @param {{ title?: string, svg: { outerHTML: string } }[]} panels
  * @param {{ text: string, colour: string, filled?: boolean }[]} legend
  */
 export function sheet(title, panels, columns, { width, height }, legend) {

@@ -1,6 +1,6 @@
 // Colours of the page as the canvas needs them, and those of the methods.
 import type { GradientMethod } from "symplectic-adjoint/slim";
-import { METHOD_COLOURS } from "../../../bench/shared/sheet.mjs";
+import { METHOD_COLOURS } from "../../../bench/shared/gradients.mjs";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 

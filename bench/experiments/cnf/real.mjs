@@ -1,7 +1,7 @@
 // Real data: a flow against the Gaussian with full covariance that it starts from, on samples that neither has seen.
 import { join } from "node:path";
 import { root } from "../../../scripts/run.mjs";
-import { normalsOf, uniforms } from "../common.mjs";
+import { normalsOf, uniforms } from "../../shared/random.mjs";
 import { readCsv } from "../data/csv.mjs";
 import { shuffled, slice, table, takeColumns } from "../data/table.mjs";
 import { colour, fitGaussian, negativeLogs, whiten } from "./gaussian.mjs";
@@ -113,7 +113,11 @@ function gaussians(dataset, training, validation, test) {
   return tried.sort((a, b) => a.validation - b.validation);
 }
 
-/** Trains on one of the data sets, and compares. `limits` may shorten it. */
+/**
+ * Trains on one of the data sets, and compares. `limits` may shorten it.
+ *
+ * @param {{ limits?: Record<string, any>, [name: string]: any }} what
+ */
 export async function learn({ api, dataset, seed, pool, limits = {}, note }) {
   const { features: d, draws } = dataset;
   const how = { ...dataset.training, ...limits };

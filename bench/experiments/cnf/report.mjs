@@ -1,5 +1,6 @@
 // What the report of the flows shows.
-import { GRADIENTS, mib } from "../common.mjs";
+import { GRADIENTS } from "../../shared/gradients.mjs";
+import { mib } from "../common.mjs";
 import { curves, images } from "../plots.mjs";
 import { tapeBytes, tapeNumbers } from "./tape.mjs";
 import { WINDOW } from "./toys.mjs";
@@ -30,6 +31,7 @@ export function reportTabular(shapes, { steps: bySteps, torch }) {
   ]);
   const [first] = shapes;
   const { rtol } = first.cells.symplectic;
+  /** @type {import("../report.mjs").Section[]} */
   const sections = [
     {
       title: "A gradient in FFJORD's shapes",
@@ -186,7 +188,7 @@ function digitsFigure({ data, flow, gaussian }) {
         pixels[(top + Math.floor(i / side)) * size.width + left + (i % side)] = values[image * side * side + i];
       }
     }
-    return { title, values: pixels, ...size, range: [0, 1], scale: "grey" };
+    return { title, values: pixels, ...size, range: [0, 1], scale: /** @type {const} */ ("grey") };
   };
   const panels = [picture("data", data), picture("flow", flow), picture("Gaussian", gaussian)];
   return {

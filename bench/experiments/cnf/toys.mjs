@@ -1,5 +1,5 @@
 // Densities in the plane that are easy to draw and hard to learn, as FFJORD and many others have them.
-import { normals, uniforms } from "../common.mjs";
+import { normals, uniforms } from "../../shared/random.mjs";
 import { fitFlow, mean } from "./training.mjs";
 
 const TURN = 2 * Math.PI;

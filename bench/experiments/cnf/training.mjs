@@ -3,7 +3,7 @@
 /**
  * Blocks that begin as the identity: the last layer of each is zero.
  *
- * @param {{ widths: number[], activation: string, time?: string, blocks?: number, seed?: number, trace?: string }} shape
+ * @param {{ widths: number[], activation: string, time?: string, blocks?: number, seed?: number, trace?: string, kinetic?: boolean }} shape
  */
 export function identityFlow(api, shape) {
   const {

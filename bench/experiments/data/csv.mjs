@@ -4,7 +4,13 @@ import { gunzipSync } from "node:zlib";
 import { parse } from "csv-parse/sync";
 import { table } from "./table.mjs";
 
-/** The rows of a CSV file; `header` tells whether its first line are names, which are passed over. */
+/**
+ * The rows of a CSV file; `header` tells whether its first line are names, which are passed over, and `width` how many of the
+ * columns are read.
+ *
+ * @param {string} file
+ * @param {{ header?: boolean, width?: number }} options
+ */
 export function readCsv(file, { header = false, width } = {}) {
   const bytes = readFileSync(file);
   const zipped = bytes[0] === 0x1f && bytes[1] === 0x8b;

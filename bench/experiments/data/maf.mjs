@@ -8,7 +8,7 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { uniforms } from "../common.mjs";
+import { uniforms } from "../../shared/random.mjs";
 import { readCsv } from "./csv.mjs";
 import { readHdf5 } from "./hdf5.mjs";
 import { readNpyTable } from "./npy.mjs";

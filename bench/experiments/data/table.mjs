@@ -1,3 +1,5 @@
+import { shuffle } from "../../shared/random.mjs";
+
 /**
  * A table of numbers, row by row.
  *
@@ -53,18 +55,9 @@ export function stack(...tables) {
   return table(values, columns);
 }
 
-/** A table with its rows in the order of a seeded shuffle (Fisher and Yates). */
+/** A table with its rows in the order of a seeded shuffle. */
 export function shuffled(data, uniform) {
-  return takeRows(data, permutation(data.rows, uniform));
-}
-
-function permutation(length, uniform) {
-  const order = Uint32Array.from({ length }, (_, i) => i);
-  for (let i = length - 1; i > 0; i--) {
-    const j = Math.floor(uniform() * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
+  return takeRows(data, shuffle([...Array(data.rows).keys()], uniform));
 }
 
 /** Mean and standard deviation of each column. */

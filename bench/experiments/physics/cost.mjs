@@ -1,6 +1,8 @@
 // What a gradient of the energy model costs by each method: memory, time, and its error.
+
+import { GRADIENTS } from "../../shared/gradients.mjs";
 import { median } from "../../shared/table.mjs";
-import { GRADIENTS, gradientOf, relative } from "../common.mjs";
+import { gradientOf, relative } from "../common.mjs";
 
 /** The least that float32 allows: see `rtol`. */
 const TOLERANCE = 1.2e-5;

@@ -2,7 +2,8 @@
 //
 // What is to be learned is the equation of the grid, as in the paper: H = Δ Σ h(u_i, u_{i+1}), its functional derivative,
 // and for G the difference that the models have too. Its solution is that of the method of lines, in float64.
-import { normals, relative, uniforms } from "../common.mjs";
+import { normals, uniforms } from "../../shared/random.mjs";
+import { relative } from "../common.mjs";
 
 /** Of a density h = potential(u_i) + ½ stiffness ((u_{i+1} − u_i) / Δ)². */
 export const EQUATIONS = {

@@ -1,5 +1,5 @@
 // Learning a field from snapshots.
-import { uniforms } from "../common.mjs";
+import { uniforms } from "../../shared/random.mjs";
 
 /**
  * Trains a field on pieces of trajectories `{ times, samples, points, y }`: from one snapshot over the next few. The loss is

@@ -10,7 +10,12 @@ function hiddenFor(parameters, inputs, outputs) {
   return width;
 }
 
-/** Networks of the state with as many parameters as an energy of it. */
+/**
+ * Networks of the state with as many parameters as an energy of it.
+ *
+ * @param {any} api
+ * @param {{ inputs: number, outputs?: number, parameters: number, activation?: string, dtype: string, seed: number }} shape
+ */
 export function plain(api, { inputs, outputs = inputs, parameters, activation, dtype, seed }) {
   const hidden = hiddenFor(parameters, inputs, outputs);
   return api.mlp({ widths: [inputs, hidden, hidden, outputs], activation, dtype, seed });

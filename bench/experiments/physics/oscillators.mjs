@@ -1,5 +1,5 @@
 // Mass and spring, pendulums: energies learned from short noisy trajectories, against plain networks.
-import { normals, uniforms } from "../common.mjs";
+import { normals, uniforms } from "../../shared/random.mjs";
 import { learn } from "./learn.mjs";
 import { plain } from "./models.mjs";
 

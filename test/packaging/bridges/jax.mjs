@@ -10,6 +10,7 @@ jax.defaultDevice("wasm");
 
 const [batch, inputs, state, classes] = [8, 3, 4, 2];
 const times = [0, 0.4, 1];
+/** @type {import("symplectic-adjoint").GradientOptions} */
 const options = { method: "rk4", steps: 8 };
 const wave = (length, phase) => Float32Array.from({ length }, (_, i) => Math.sin(1 + phase + 1.7 * i));
 const field = mlp({ widths: [state, 16, state], seed: 4 });

@@ -95,6 +95,7 @@ function spiral() {
 async function layer() {
   const make = () => {
     const model = tf.sequential();
+    /** @type {import("symplectic-adjoint/tfjs").NeuralOdeOptions} */
     const ode = { widths: [2, 16, 2], times: [0, 1], solver: { method: "dopri5", rtol: 1e-4 }, inputShape: [2] };
     model.add(neuralODE({ ...ode, seed: 1, name: "ode" }));
     model.add(tf.layers.dense({ units: 2, kernelInitializer: "identity" }));
@@ -112,6 +113,7 @@ async function layer() {
   assert.ok(last < first / 20, `the loss fell from ${first} to ${last} only`);
 
   // Saved and loaded, it is the same.
+  /** @type {any} */
   let saved;
   const keep = async (artifacts) => {
     saved = artifacts;
@@ -136,15 +138,20 @@ function refusals() {
   const theta = tf.tensor1d(field.parameters);
   const y0 = tf.zeros([3, 2]);
   const code = (code, argument) => (error) => error.code === code && error.argument === argument;
+  // @ts-expect-error no TensorFlow.js
   assert.throws(() => bridge({}), code("OPTION", "tf"));
   assert.throws(() => odeint(field, tf.zeros([3, 3]), theta, [0, 1]), code("SHAPE", "y0"));
   assert.throws(() => odeint(field, tf.zeros([3, 2], "int32"), theta, [0, 1]), code("DTYPE", "y0"));
   assert.throws(() => odeint(field, y0, tf.zeros([3]), [0, 1]), code("SHAPE", "parameters"));
   assert.throws(() => odeint(field, y0, [1, 2], [0, 1]), code("DTYPE", "parameters"));
+  // @ts-expect-error the number type is that of tensors
   assert.throws(() => odeint(mlp({ widths: [2, 2], dtype: "float64" }), y0, theta, [0, 1]), code("DTYPE", "field"));
+  // @ts-expect-error no option of that name
   assert.throws(() => neuralODE({ widths: [2, 2], times: [0, 1], units: 3 }), code("OPTION", "units"));
+  // @ts-expect-error times are missing
   assert.throws(() => neuralODE({ widths: [2, 2] }), code("OPTION", "times"));
   assert.throws(() => neuralODE({ widths: [2, 2], times: [0, 1] }).apply(tf.zeros([3, 3])), code("SHAPE", "input"));
+  // @ts-expect-error no layers
   assert.throws(() => bridge({ ...tf, layers: undefined }).neuralODE({}), code("OPTION", "tf"));
 }
 
