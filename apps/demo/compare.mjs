@@ -2,6 +2,23 @@
 import { GRADIENTS } from "../../bench/shared/gradients.mjs";
 import { meanSquaredError, mlp, vjp } from "../../dist/index.js";
 
+/**
+ * @typedef {import("../../dist/index.js").Dtype} Dtype
+ * @typedef {import("../../dist/index.js").GradientOptions} GradientOptions
+ * @typedef {ReturnType<typeof compare>} Table a row for each method
+ */
+
+/**
+ * @template {Dtype} D
+ * @typedef {{ y0: import("../../dist/index.js").ArrayOf<D>, times: number[], target: import("../../dist/index.js").ArrayOf<D> }} Batch
+ */
+
+/**
+ * @param {import("../../dist/index.js").Field<"float32">} single
+ * @param {import("../../dist/index.js").MlpOptions<"float32">} architecture
+ * @param {Batch<"float32">} batch
+ * @param {GradientOptions} solver
+ */
 export function compare(single, architecture, batch, solver) {
   const double = mlp({ ...architecture, dtype: "float64" });
   double.parameters = Float64Array.from(single.parameters);
@@ -24,7 +41,14 @@ export function compare(single, architecture, batch, solver) {
   return table;
 }
 
-/** One gradient with its statistics. */
+/**
+ * One gradient with its statistics.
+ *
+ * @template {Dtype} D
+ * @param {import("../../dist/index.js").Field<D>} field
+ * @param {Batch<D>} batch
+ * @param {GradientOptions} options
+ */
 function gradientOf(field, batch, options) {
   const solve = vjp(field, batch.y0, batch.times, options);
   const pulled = solve.pullback(meanSquaredError(solve.solution.y, batch.target).cotangent);
@@ -32,7 +56,13 @@ function gradientOf(field, batch, options) {
   return { ...pulled, solve: solve.solution };
 }
 
-/** The median of twenty gradients, after one that warms up. */
+/**
+ * The median of twenty gradients, after one that warms up.
+ *
+ * @param {import("../../dist/index.js").Field<"float32">} field
+ * @param {Batch<"float32">} batch
+ * @param {GradientOptions} options
+ */
 function timed(field, batch, options) {
   const times = [];
   let pulled = gradientOf(field, batch, options);
@@ -44,12 +74,21 @@ function timed(field, batch, options) {
   return { pulled, milliseconds: times.sort((a, b) => a - b)[10] };
 }
 
+/**
+ * @param {Float32Array | Float64Array} ours
+ * @param {Float64Array} theirs
+ */
 function relative(ours, theirs) {
+  /** @param {Float32Array | Float64Array} values */
   const norm = (values) => Math.hypot(...values);
   return norm(ours.map((value, i) => value - theirs[i])) / norm(theirs);
 }
 
-/** The table as lines of text. */
+/**
+ * The table as lines of text.
+ *
+ * @param {Table} table
+ */
 export function lines(table) {
   const rows = table.map((row) => [
     row.gradient,

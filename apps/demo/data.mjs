@@ -11,7 +11,7 @@ export const years = rows.map(([year]) => year);
 /** Thousands of pelts, [hare, lynx] for each year. */
 export const pelts = rows.map(([, hare, lynx]) => [hare, lynx]);
 
-const logs = pelts.map((row) => row.map(Math.log));
+const logs = pelts.map((row) => row.map((value) => Math.log(value)));
 const mean = [0, 1].map((i) => logs.reduce((sum, row) => sum + row[i], 0) / logs.length);
 const deviation = [0, 1].map((i) =>
   Math.sqrt(logs.reduce((sum, row) => sum + (row[i] - mean[i]) ** 2, 0) / logs.length),
@@ -19,9 +19,14 @@ const deviation = [0, 1].map((i) =>
 
 /** Learned units for each year, and back to thousands of pelts. */
 export const states = logs.map((row) => row.map((value, i) => (value - mean[i]) / deviation[i]));
+/** @param {number[]} state */
 export const toPelts = (state) => state.map((value, i) => Math.exp(value * deviation[i] + mean[i]));
 
-/** All windows of so many years as one batch: they share their times, counted from each window's first year. */
+/**
+ * All windows of so many years as one batch: they share their times, counted from each window's first year.
+ *
+ * @param {number} length
+ */
 export function windows(length) {
   const starts = states.length - length + 1;
   const times = Array.from({ length }, (_, year) => year);

@@ -5,6 +5,7 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import cliProgress from "cli-progress";
 import { adam, mlp, odeint, train } from "../../dist/index.js";
+import { messageOf } from "../../scripts/run.mjs";
 import { restore, stepsOf, write } from "./checkpoint.mjs";
 import { compare, lines } from "./compare.mjs";
 import { states, windows, years } from "./data.mjs";
@@ -12,9 +13,12 @@ import { writeReport } from "./report.mjs";
 
 const checkpoint = fileURLToPath(new URL("../../report/lynx-hare.safetensors", import.meta.url));
 const report = fileURLToPath(new URL("../../report/lynx-hare.html", import.meta.url));
+/** @param {string} file */
 const shown = (file) => relative(process.env.INIT_CWD ?? process.cwd(), file);
 
+/** @type {import("../../dist/index.js").MlpOptions<"float32">} */
 const architecture = { widths: [2, 32, 32, 2], activation: "tanh", seed: 1 };
+/** @type {import("../../dist/index.js").GradientOptions & { method: string, rtol: number }} */
 const solver = { method: "dopri5", rtol: 1e-4, atol: 1e-4, gradient: "symplectic" };
 // Short windows first: over a long one an untrained field goes astray, and its gradient with it.
 const schedule = [
@@ -77,10 +81,12 @@ console.log(
 const fine = Array.from({ length: 401 }, (_, i) => i / 20);
 const { y } = odeint(field, whole.y0, fine, solver);
 const fitted = fine.map((t, i) => ({ t, state: [...y.subarray(2 * i, 2 * i + 2)] }));
+/** @param {number[]} state */
 const evaluate = (state) => [...field.evaluate(0, Float32Array.from(state))];
 writeReport(report, { fitted, losses, schedule, table, evaluate, architecture, solver });
 console.log(`\nReport: ${shown(report)}\nModel:  ${shown(checkpoint)}`);
 
+/** @returns {import("./checkpoint.mjs").Progress} */
 function begun() {
   const field = mlp(architecture);
   return { field, optimizer: adam(field), losses: [] };
@@ -90,7 +96,7 @@ function resumed() {
   try {
     return restore(checkpoint);
   } catch (error) {
-    console.error(error.message);
+    console.error(messageOf(error));
     process.exit(1);
   }
 }

@@ -16,11 +16,25 @@ const common = {
   style: { fontFamily: "inherit", fontSize: "12px", background: "none", overflow: "visible" },
 };
 
+/**
+ * @typedef {import("./compare.mjs").Table} Table
+ * @typedef {Table[number]} Row
+ * @typedef {{ t: number, state: number[] }[]} Fitted the solution at times
+ * @typedef {{ length: number, steps: number, learningRate: number }[]} Schedule
+ * @typedef {{ fitted: Fitted, losses: number[], schedule: Schedule, table: Table, evaluate: (state: number[]) => number[],
+ *   architecture: { widths: readonly number[], activation?: string }, solver: { method: string, rtol: number } }} Results
+ */
+
+/**
+ * @param {string} file
+ * @param {Results} results
+ */
 export function writeReport(file, results) {
   mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, page(results));
 }
 
+/** @param {Results} results */
 function fitPlot({ fitted }) {
   const model = fitted.flatMap(({ t, state }) =>
     toPelts(state).map((pelts, i) => ({ year: years[0] + t, pelts, species: ["hare", "lynx"][i] })),
@@ -43,6 +57,7 @@ function fitPlot({ fitted }) {
   });
 }
 
+/** @param {Results} results */
 function phasePlot({ fitted, evaluate }) {
   const arrows = [];
   for (let a = -1.8; a <= 1.81; a += 0.3) {
@@ -78,6 +93,7 @@ function phasePlot({ fitted, evaluate }) {
   });
 }
 
+/** @param {Results} results */
 function lossPlot({ losses, schedule }) {
   const starts = schedule.map((_, i) => schedule.slice(0, i).reduce((sum, { steps }) => sum + steps, 0));
   const labels = schedule.map(({ length, learningRate }, i) => {
@@ -112,6 +128,10 @@ function lossPlot({ losses, schedule }) {
   });
 }
 
+/**
+ * @param {Table} table
+ * @param {{ value: string | ((row: Row) => number), label: string, text: (row: Row) => string, zero: boolean }} shown
+ */
 function bars(table, { value, label, text, zero }) {
   const marks = [
     Plot.barX(table, {
@@ -134,6 +154,7 @@ function bars(table, { value, label, text, zero }) {
   });
 }
 
+/** @param {Table} table */
 function errorPlot(table) {
   // Zero has no place on a logarithmic axis: such a method stands at the left edge.
   const floor = 1e-17;
@@ -164,7 +185,9 @@ function errorPlot(table) {
   });
 }
 
+/** @param {Table} table */
 function methodsTable(table) {
+  /** @param {Row} row */
   const cells = (row) => [
     row.gradient,
     row.error64 === 0 ? "0" : row.error64.toExponential(1),
@@ -175,22 +198,34 @@ function methodsTable(table) {
     row.vjps,
   ];
   const head = ["gradient", "error, float64", "error, float32", "peak KiB", "ms", "evaluations", "vjps"];
+  /**
+   * @param {(string | number)[]} row
+   * @param {string} tag
+   */
   const line = (row, tag) => `<tr>${row.map((cell) => `<${tag}>${cell}</${tag}>`).join("")}</tr>`;
   return `<table><thead>${line(head, "th")}</thead><tbody>${table.map((row) => line(cells(row), "td")).join("")}</tbody></table>`;
 }
 
+/** @param {Results} results */
 function page(results) {
   const { table, losses, architecture, solver } = results;
+  /**
+   * @param {Element} svg
+   * @param {string} caption
+   */
   const figure = (svg, caption) => `<figure>${svg.outerHTML}<figcaption>${caption}</figcaption></figure>`;
   const kib = {
+    /** @param {Row} row */
     value: (row) => row.bytes / 1024,
     label: "peak memory, KiB",
+    /** @param {Row} row */
     text: (row) => `${(row.bytes / 1024).toFixed(0)} KiB`,
     zero: true,
   };
   const time = {
     value: "milliseconds",
     label: "time of one gradient, ms",
+    /** @param {Row} row */
     text: (row) => `${row.milliseconds.toFixed(2)} ms`,
     zero: true,
   };

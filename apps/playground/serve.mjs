@@ -2,6 +2,7 @@
 import { fileURLToPath } from "node:url";
 import { build, preview } from "vite";
 
+/** @param {{ only: boolean }} how to build only */
 export async function playground({ only }) {
   const configFile = fileURLToPath(new URL("vite.config.mjs", import.meta.url));
   await build({ configFile, logLevel: only ? "info" : "warn" });

@@ -1,6 +1,7 @@
 // One static page that any host can serve, from any path.
 import { fileURLToPath } from "node:url";
 
+/** @param {string} path */
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
 export default {

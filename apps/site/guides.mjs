@@ -3,6 +3,7 @@ import { Converter } from "typedoc";
 
 const HEADING = /^# (.+)\n+/;
 
+/** @param {import("typedoc").Application} app */
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, document) => {
     const [, heading] = HEADING.exec(document.content[0]?.text ?? "") ?? [];

@@ -36,7 +36,7 @@ export function describe({ widths, batch, method, steps, times, rtol }) {
 }
 
 /** Multiplications and additions of the matrix products of one evaluation of the field. */
-export function flopsOf({ widths, batch }) {
+function flopsOf({ widths, batch }) {
   return 2 * batch * widths.slice(1).reduce((sum, width, i) => sum + width * widths[i], 0);
 }
 

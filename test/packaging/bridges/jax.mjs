@@ -33,7 +33,7 @@ const loss = (y, weight) => {
 async function forward({ encoder, field: parameters, decoder }) {
   const [y0, pullEncoder] = jax.vjp(encode, [array(encoder, [inputs, state])]);
   field.parameters = parameters;
-  const { solution, pullback } = vjp(field, await y0.data(), times, options);
+  const { solution, pullback } = vjp(field, /** @type {Float32Array} */ (await y0.data()), times, options);
   const y = array(solution.y, [times.length * batch, state]);
   const [value, pullLoss] = jax.vjp(loss, [y, array(decoder, [state, classes])]);
   return {

@@ -109,7 +109,8 @@ async function layer() {
   const before = [tf.memory().numTensors, memoryUsage().liveBytes];
   const { history } = await model.fit(x, y, { ...options, epochs: 25 });
   assert.deepEqual([tf.memory().numTensors, memoryUsage().liveBytes], before);
-  const [first, last] = [history.loss[0], history.loss.at(-1)];
+  const losses = /** @type {number[]} */ (history.loss);
+  const [first, last] = [losses[0], losses.at(-1)];
   assert.ok(last < first / 20, `the loss fell from ${first} to ${last} only`);
 
   // Saved and loaded, it is the same.
@@ -117,14 +118,14 @@ async function layer() {
   let saved;
   const keep = async (artifacts) => {
     saved = artifacts;
-    return { modelArtifactsInfo: {} };
+    return /** @type {any} */ ({ modelArtifactsInfo: {} });
   };
   await model.save(tf.io.withSaveHandler(keep));
   const topology = JSON.parse(JSON.stringify(saved.modelTopology));
   const loaded = await tf.loadLayersModel(tf.io.fromMemory({ ...saved, modelTopology: topology }));
   assert.equal(difference(loaded.predict(x), model.predict(x)), 0);
   const sequences = neuralODE({ widths: [2, 4, 2], times, returnSequences: true });
-  assert.deepEqual(sequences.apply(x).shape, [64, 3, 2]);
+  assert.deepEqual(/** @type {tf.Tensor} */ (sequences.apply(x)).shape, [64, 3, 2]);
   assert.deepEqual(sequences.computeOutputShape([null, 2]), [null, 3, 2]);
   const held = memoryUsage().liveBytes;
   sequences.dispose();
@@ -143,6 +144,7 @@ function refusals() {
   assert.throws(() => odeint(field, tf.zeros([3, 3]), theta, [0, 1]), code("SHAPE", "y0"));
   assert.throws(() => odeint(field, tf.zeros([3, 2], "int32"), theta, [0, 1]), code("DTYPE", "y0"));
   assert.throws(() => odeint(field, y0, tf.zeros([3]), [0, 1]), code("SHAPE", "parameters"));
+  // @ts-expect-error parameters that are no tensor
   assert.throws(() => odeint(field, y0, [1, 2], [0, 1]), code("DTYPE", "parameters"));
   // @ts-expect-error the number type is that of tensors
   assert.throws(() => odeint(mlp({ widths: [2, 2], dtype: "float64" }), y0, theta, [0, 1]), code("DTYPE", "field"));
