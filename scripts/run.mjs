@@ -90,7 +90,8 @@ export function install(...workspaces) {
 }
 
 /**
- * The same for a folder with a lock file of its own.
+ * The same for a folder with a lock file of its own: test/packaging, whose thousand packages would make every other
+ * installation read a lock file three times as long, and whose TensorFlow.js the root would take for its optional peer.
  *
  * @param {string} folder
  */
