@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
 import { defineConfig, type Options } from "tsup";
@@ -75,6 +75,12 @@ export default defineConfig(async () => {
     onSuccess: async () => {
       // For those who have to serve it themselves, and the slim entry.
       writeFileSync("dist/worker.js", worker);
+      // For resolvers that do not know exports.
+      for (const entry of ["slim", "tfjs"]) {
+        mkdirSync(entry, { recursive: true });
+        const places = { main: `../dist/${entry}.js`, types: `../dist/${entry}.d.ts` };
+        writeFileSync(`${entry}/package.json`, `${JSON.stringify(places, null, 2)}\n`);
+      }
       // Deno takes the types from where the module says they are.
       for (const entry of ["index", "slim", "tfjs"]) {
         const code = readFileSync(`dist/${entry}.js`, "utf8");

@@ -1,7 +1,7 @@
 // Cold start: fresh processes, each with one gradient.
 import { attempt } from "../scripts/run.mjs";
-import { pin } from "./child.mjs";
-import { cases } from "./problems.mjs";
+import { pin } from "./shared/child.mjs";
+import { cases } from "./shared/problems.mjs";
 
 /** Milliseconds of so many processes in a Node. */
 export function coldStart({ name, path }, count) {

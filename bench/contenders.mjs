@@ -2,7 +2,8 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { cores } from "./child.mjs";
+import { cores } from "./shared/child.mjs";
+import { EVERY_GRADIENT } from "./shared/gradients.mjs";
 
 const script = (name) => join(root, "bench/contenders", name);
 
@@ -21,10 +22,10 @@ const gradients = [
 ];
 /** In a Node that is not the one compared with the peers. */
 const elsewhere = ["symplectic", "auto", "backprop"];
-const natively = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
 
 const noSolver = "no adaptive solver there";
 const tooLong = "unrolled, 10,000 steps are a million operations";
+/** @type {{ flags?: string[], [name: string]: any }[]} */
 const peers = [
   { name: "JAX scan", from: "jax", script: "jax_scan.py", compiles: true, variant: { remat: false }, methods: ["rk4"] },
   {
@@ -87,7 +88,7 @@ export function contenders({ nodes, native, environments }) {
   );
   const natives = native
     ? gradients
-        .filter(({ name }) => natively.includes(name))
+        .filter(({ name }) => EVERY_GRADIENT.some((gradient) => gradient === name))
         .map((gradient) => ({ ...gradient, kind: "native", runtime: "native", ...native }))
     : [];
   const theirs = environments

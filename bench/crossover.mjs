@@ -1,7 +1,8 @@
 // From which tolerance on an exact gradient is faster than the continuous adjoint that is as exact: dopri5 in float64, as
 // float32 ends where it becomes interesting.
-import { problemsOf, writeInputs } from "./problems.mjs";
+
 import { efforts, measure } from "./rounds.mjs";
+import { problemsOf, writeInputs } from "./shared/problems.mjs";
 
 const CASES = ["small", "medium"];
 const NAMES = ["symplectic", "auto", "aca", "backprop", "adjoint, tuned"];

@@ -6,15 +6,15 @@ import { parseArgs } from "node:util";
 import { buildPackage } from "../scripts/build.mjs";
 import { progress } from "../scripts/progress.mjs";
 import { attempt, install, root } from "../scripts/run.mjs";
-import { cores, pinned } from "./child.mjs";
 import { coldStart } from "./cold.mjs";
 import { contenders } from "./contenders.mjs";
 import { crossover } from "./crossover.mjs";
 import { report, writeDocs } from "./docs.mjs";
-import { nativeBench, peerEnvironments } from "./environments.mjs";
-import { cases, describe, problemsOf, writeInputs } from "./problems.mjs";
 import { efforts, measure } from "./rounds.mjs";
 import { scaling } from "./scaling.mjs";
+import { cores, pinned } from "./shared/child.mjs";
+import { nativeBench, peerEnvironments } from "./shared/environments.mjs";
+import { cases, describe, problemsOf, writeInputs } from "./shared/problems.mjs";
 import { reached } from "./targets.mjs";
 
 const usage = `npm run bench -- [options]
@@ -121,14 +121,14 @@ function save() {
 }
 
 function parse() {
-  const text = { type: "string" };
-  const list = { type: "string", multiple: true };
-  const flag = { type: "boolean", default: false };
+  const list = /** @type {const} */ ({ type: "string", multiple: true });
+  const flag = /** @type {const} */ ({ type: "boolean", default: false });
   try {
     return parseArgs({
       options: {
         ...{ peers: flag, quick: flag, update: flag, help: flag, "no-native": flag, "write-docs": flag },
-        ...{ case: list, node: list, out: text },
+        ...{ case: list, node: list },
+        out: { type: "string" },
       },
     });
   } catch (error) {
@@ -136,6 +136,7 @@ function parse() {
   }
 }
 
+/** @returns {never} */
 function refuse(message) {
   console.error(`${message}\n\n${usage}`);
   process.exit(2);

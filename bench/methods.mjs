@@ -1,6 +1,7 @@
 // npm run methods: what each gradient method keeps, how often it uses the network, and what it costs, on one problem.
 // Batch 256, network 2-64-64-64-2 (tanh), rk4 with 40 steps from 0 to 1, float32, gradient of ½ Σ y(1)².
-import { print, setUp, spread } from "./table.mjs";
+import { EVERY_GRADIENT } from "./shared/gradients.mjs";
+import { print, setUp, spread } from "./shared/table.mjs";
 
 const api = await setUp();
 const [batch, steps, stages] = [256, 40, 4];
@@ -20,10 +21,9 @@ function gradient(method) {
   return { forward: solve.solution.stats.evaluations, ...pulled };
 }
 
-const methods = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
-const times = Object.fromEntries(methods.map((method) => [method, []]));
+const times = Object.fromEntries(EVERY_GRADIENT.map((method) => [method, []]));
 for (let round = 0; round < 10; round++) {
-  for (const method of methods) {
+  for (const method of EVERY_GRADIENT) {
     const start = performance.now();
     gradient(method);
     // The first rounds warm up: functions are compiled better once they have run a while.
@@ -32,7 +32,7 @@ for (let round = 0; round < 10; round++) {
 }
 
 const exact = gradient("backprop");
-const rows = methods.map((method) => {
+const rows = EVERY_GRADIENT.map((method) => {
   const { forward, parameters, stats } = gradient(method);
   const uses = (forward + stats.evaluations + 2 * stats.vjps) / (steps * stages);
   const error = Math.hypot(...parameters.map((g, i) => g - exact.parameters[i])) / Math.hypot(...exact.parameters);

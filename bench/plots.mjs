@@ -3,9 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
-import { FONT, METHOD_COLOURS, sheet } from "../scripts/sheet.mjs";
 import { placeLabels } from "./labels.mjs";
-import { describe, problemsOf } from "./problems.mjs";
+import { METHOD_COLOURS } from "./shared/gradients.mjs";
+import { describe, problemsOf } from "./shared/problems.mjs";
+import { FONT, sheet } from "./shared/sheet.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
 const COLOURS = { ours: "#c2410c", native: "#7c3aed", peer: "#1d6fd1" };
@@ -54,6 +55,7 @@ const SCATTER = { width: 560, height: 380, left: 62, right: 24, top: 28, bottom:
 function scatter(points) {
   const { width, height, left, right, top, bottom } = SCATTER;
   const [x, y] = ["memory", "ms"].map((name) => domain(points.map((point) => point[name])));
+  /** @type {(value: number, domain: number[]) => number} */
   const at = (value, [low, high]) => Math.log(value / low) / Math.log(high / low);
   const placed = placeLabels(
     points.map((point) => ({
@@ -63,7 +65,7 @@ function scatter(points) {
     })),
     { left, right: width - right, top, bottom: height - bottom },
   );
-  const colour = ({ kind }) => COLOURS[kind];
+  const colour = (point) => COLOURS[point.kind];
   return Plot.plot({
     ...common,
     width,

@@ -1,6 +1,6 @@
 // npm run rounding: the relative error of a float32 gradient against float64 as the steps grow, with compensated sums and
 // with plain ones, and what compensation costs. Batch 32, network 2-16-2 (tanh), rk4 from 0 to 4.
-import { print, setUp, spread } from "./table.mjs";
+import { print, setUp, spread } from "./shared/table.mjs";
 
 const api = await setUp();
 const single = api.mlp({ widths: [2, 16, 2], seed: 3 });

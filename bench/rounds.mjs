@@ -2,10 +2,10 @@
 // disturbs the machine disturbs them alike.
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { start } from "./child.mjs";
 import { place } from "./contenders.mjs";
-import { errorOf, gradientFile, gradientFlops, reference } from "./problems.mjs";
-import { median } from "./table.mjs";
+import { start } from "./shared/child.mjs";
+import { errorOf, gradientFile, gradientFlops, reference } from "./shared/problems.mjs";
+import { median } from "./shared/table.mjs";
 
 /** How much is measured. */
 export const efforts = {

@@ -1,7 +1,8 @@
 // How our gradients grow: time and memory against steps, width and batch, one at a time, by rk4.
-import { start } from "./child.mjs";
-import { writeInputs } from "./problems.mjs";
-import { median } from "./table.mjs";
+import { start } from "./shared/child.mjs";
+import { EVERY_GRADIENT } from "./shared/gradients.mjs";
+import { writeInputs } from "./shared/problems.mjs";
+import { median } from "./shared/table.mjs";
 
 const base = { steps: 40, width: 64, batch: 64 };
 const axes = {
@@ -9,18 +10,19 @@ const axes = {
   width: [16, 64, 256, 512],
   batch: [1, 16, 64, 256, 1024],
 };
-const gradients = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
 
 /** Points `{ axis, value, gradient, ms, bytes }`; gradients that are not there are left out. */
 export async function scaling(api, node, effort, say) {
-  const children = gradients.map((gradient) => ({ gradient, child: start(node) }));
+  const children = EVERY_GRADIENT.map((gradient) => ({ gradient, child: start(node), gone: false }));
   const points = [];
   // The first point comes twice, as WebAssembly is compiled again when it has run for a while.
   const first = { axis: "steps", value: axes.steps[0], warm: true };
-  const wanted = Object.entries(axes).flatMap(([axis, values]) => values.map((value) => ({ axis, value })));
+  const wanted = Object.entries(axes).flatMap(([axis, values]) =>
+    values.map((value) => ({ axis, value, warm: false })),
+  );
   try {
     for (const { axis, value, warm } of [first, ...wanted]) {
-      const { steps, width, batch } = { ...base, [axis]: value };
+      const { steps, width, batch } = Object.assign({ ...base }, { [axis]: value });
       const times = [0, 1];
       const shape = { widths: [2, width, width, 2], batch, times, steps, rtol: 1e-6, atol: 1e-8 };
       const problem = writeInputs(api, { case: "scaling", method: "rk4", ...shape });

@@ -1,6 +1,6 @@
 // Results as tables in Markdown.
-import { describe, problemsOf } from "./problems.mjs";
-import { digits, spread, table } from "./table.mjs";
+import { describe, problemsOf } from "./shared/problems.mjs";
+import { digits, spread, table } from "./shared/table.mjs";
 import { peakShare, targetTable, timeRatio } from "./targets.mjs";
 
 const NONE = "–";

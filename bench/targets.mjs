@@ -1,10 +1,11 @@
 // What the package means to reach, as ratios within one run, and what a run has reached.
-import { gradientFlops, problemsOf } from "./problems.mjs";
-import { digits, median } from "./table.mjs";
+import { EXACT } from "./shared/gradients.mjs";
+import { gradientFlops, problemsOf } from "./shared/problems.mjs";
+import { digits, median } from "./shared/table.mjs";
 
 const jax = ["JAX scan", "JAX scan, remat", "diffrax checkpoints", "diffrax backsolve"];
 const torch = ["torchdiffeq", "torchdiffeq adjoint"];
-const exactOnes = ["symplectic", "auto", "aca", "baseline", "backprop"];
+const exactOnes = ["auto", ...EXACT];
 
 /** `ours` and `theirs` are names, of which the fastest counts; `wanted` is by case. How each is measured follows. */
 const targets = [

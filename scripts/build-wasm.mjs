@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { attempt, ensureRust, install, root, run } from "./run.mjs";
+import { attempt, bin, EVERYTHING, ensureRust, install, root, run } from "./run.mjs";
 
 const BUILDS = { simd: "+simd128", relaxed: "+simd128,+relaxed-simd" };
 const BINDGEN = "0.2.130";
@@ -15,7 +15,7 @@ const target = "wasm32-unknown-unknown";
 const wasm = join(root, "wasm");
 
 function hashOfSources() {
-  const sources = readdirSync(join(root, "crate/src"), { recursive: true })
+  const sources = readdirSync(join(root, "crate/src"), { encoding: "utf8", recursive: true })
     .map((file) => join("crate/src", file).replaceAll("\\", "/"))
     .filter((file) => file.endsWith(".rs"));
   const files = [...sources, "crate/Cargo.toml", "Cargo.toml", "Cargo.lock", "scripts/build-wasm.mjs"].sort();
@@ -25,7 +25,7 @@ function hashOfSources() {
 }
 
 async function build() {
-  install("test");
+  install(EVERYTHING);
   const env = toolchain();
   const built = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
   mkdirSync(wasm, { recursive: true });
@@ -46,8 +46,7 @@ async function build() {
     const more = ["--enable-sign-ext", "--enable-mutable-globals", "--enable-nontrapping-float-to-int"];
     const rest = ["--enable-reference-types", "--enable-multivalue"];
     if (name === "relaxed") rest.push("--enable-relaxed-simd");
-    const opt = join(root, "test/node_modules/.bin/wasm-opt");
-    run(opt, [...strip, ...more, ...rest, join(out, "bindings_bg.wasm"), "-o", join(wasm, `${name}.wasm`)]);
+    run(bin("wasm-opt"), [...strip, ...more, ...rest, join(out, "bindings_bg.wasm"), "-o", join(wasm, `${name}.wasm`)]);
   }
   const [glue, other] = Object.keys(BUILDS).map((name) => readFileSync(join(built, name, "bindings_bg.js"), "utf8"));
   if (glue !== other) throw new Error("the two builds need different glue");
@@ -61,6 +60,7 @@ async function build() {
 
 // wasm-bindgen's glue is one module with one instance. Wrapped in a function it is as many as are asked for: a fresh one
 // after a Rust panic, one for each worker or build.
+/** @param {string} glue */
 function factory(glue) {
   const names = [...glue.matchAll(/^export (?:function|class) (\w+)/gm)].map((match) => match[1]);
   const body = glue.replaceAll(/^export /gm, "").trimEnd();
@@ -71,18 +71,20 @@ function factory(glue) {
 
 // What TypeScript has to know of the crate, as the module tells it.
 async function writeConstants() {
-  const { createGlue } = await import(pathToFileURL(join(wasm, "glue.js")));
+  const { createGlue } = await import(pathToFileURL(join(wasm, "glue.js")).href);
   const glue = createGlue();
   const module = new WebAssembly.Module(readFileSync(join(wasm, "simd.wasm")));
   const names = WebAssembly.Module.imports(module).map(({ module }) => module);
   const { exports } = new WebAssembly.Instance(module, Object.fromEntries(names.map((name) => [name, glue])));
   glue.__wbg_set_wasm(exports);
-  exports.__wbindgen_start();
+  /** @type {() => void} */ (exports.__wbindgen_start)();
   const constants = Object.entries(JSON.parse(glue.constants()));
+  /** @param {unknown} value */
   const code = (value) =>
     JSON.stringify(value, null, 1)
       .replaceAll(/\n */g, " ")
       .replaceAll(/(?<=\[) | (?=\])/g, "");
+  /** @param {unknown} value */
   const type = (value) => {
     if (Array.isArray(value)) return `readonly ${code(value)}`;
     return typeof value === "object" ? code(value).replaceAll(/"(\w+)":/g, "readonly $1:") : code(value);
@@ -102,7 +104,9 @@ export declare function createGlue(): Bindings & { __wbg_set_wasm(exports: WebAs
 // An environment in which cargo can build for wasm32 and wasm-pack is found.
 function toolchain() {
   ensureRust();
+  /** @param {string[]} first */
   const path = (...first) => ({ ...process.env, PATH: [...first, process.env.PATH].join(delimiter) });
+  /** @param {NodeJS.ProcessEnv} env */
   const hasTarget = (env) => {
     const { stdout, status } = attempt("rustc", ["--print", "target-libdir", "--target", target], { env });
     return (
@@ -128,6 +132,7 @@ function toolchain() {
 }
 
 // Where rustup cannot fetch the target's standard library, Debian's compiler builds it from Debian's sources.
+/** @param {NodeJS.ProcessEnv} env */
 function debianTarget(env) {
   console.log("Building the standard library for wasm32 with Debian's Rust …");
   const packages = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-llvm", "lld-22"];

@@ -7,11 +7,12 @@ import { attempt, install, root } from "./run.mjs";
 export function buildPackage({ quiet = false } = {}) {
   const built = join(root, "dist/index.d.ts");
   const sources = ["ts", "wasm"].flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true }).map((file) => join(folder, file)),
+    readdirSync(join(root, folder), { encoding: "utf8", recursive: true }).map((file) => join(folder, file)),
   );
+  /** @param {string} file */
   const changed = (file) => statSync(join(root, file)).mtimeMs > statSync(built).mtimeMs;
   if (existsSync(built) && ![...sources, "tsup.config.ts", "package.json"].some(changed)) return;
-  install(".");
+  install();
   if (!quiet) console.log("Building the package …");
   const result = attempt("npx", ["tsup", "--silent"], { stdio: ["ignore", "pipe", "pipe"] });
   if (result.status !== 0) {

@@ -1,7 +1,7 @@
-// npm run demo [-- --resume]: installs what it needs, then runs demo/main.mjs.
+// npm run demo [-- --resume]: installs what it needs, then runs apps/demo/main.mjs.
 import { buildPackage } from "./build.mjs";
 import { install } from "./run.mjs";
 
+install("apps/demo");
 buildPackage();
-install("demo");
-await import("../demo/main.mjs");
+await import("../apps/demo/main.mjs");

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { buildPackage } from "./build.mjs";
+import { messageOf } from "./run.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -26,17 +27,18 @@ for (const file of positionals) {
 }
 process.exitCode = failed > 0 ? 1 : 0;
 
+/** @param {string} file */
 function check(file) {
   try {
     const golden = JSON.parse(readFileSync(resolve(process.env.INIT_CWD ?? ".", file), "utf8"));
-    const result = runGolden(api, golden, values);
-    if (result.unsupported) return { ok: false, text: `${golden.name}: unsupported, ${result.unsupported}` };
+    const { errors = {}, steps, unsupported } = runGolden(api, golden, values);
+    if (unsupported) return { ok: false, text: `${golden.name}: unsupported, ${unsupported}` };
     const bound = tolerance(golden, values.dtype);
-    const errors = Object.entries(result.errors).map(([name, error]) => `${name} ${error.toExponential(2)}`);
-    const ok = Object.values(result.errors).every((error) => error <= bound);
-    const text = `${golden.name.padEnd(26)} ${errors.join("  ")}  steps ${result.steps}  ${golden.method}`;
+    const shown = Object.entries(errors).map(([name, error]) => `${name} ${error.toExponential(2)}`);
+    const ok = Object.values(errors).every((error) => error <= bound);
+    const text = `${golden.name.padEnd(26)} ${shown.join("  ")}  steps ${steps}  ${golden.method}`;
     return { ok, text: ok ? text : `${text}  (tolerance ${bound})` };
   } catch (error) {
-    return { ok: false, text: `${file}: ${error.message}` };
+    return { ok: false, text: `${file}: ${messageOf(error)}` };
   }
 }

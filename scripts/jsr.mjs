@@ -3,7 +3,11 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { root } from "./run.mjs";
 
-/** Fills a folder with what JSR gets. */
+/**
+ * Fills a folder with what JSR gets.
+ *
+ * @param {string} folder
+ */
 export function stageJsr(folder) {
   const { version, license } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const entries = ["index", "slim", "tfjs"];

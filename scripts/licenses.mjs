@@ -9,27 +9,42 @@ import { attempt, ensureRust, root } from "./run.mjs";
 const OWN = "symplectic-adjoint";
 const file = join(root, "wasm/LICENSES.txt");
 
+/**
+ * @typedef {{ kind: string[] }} Target
+ * @typedef {{ id: string, name: string, version: string, license: string, authors: string[], repository: string | null,
+ *   manifest_path: string, targets: Target[] }} Package
+ * @typedef {{ id: string, deps: { pkg: string, dep_kinds: { kind: string | null }[] }[] }} Resolved
+ */
+
 /** The crates that end up in a module: those that others need at run time, and not what only runs as it is compiled. */
 function crates() {
   const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"];
   const { status, stdout, stderr } = attempt("cargo", args, { maxBuffer: 2 ** 28 });
   if (status !== 0) throw new Error(stderr);
+  /** @type {{ packages: Package[], resolve: { nodes: Resolved[] } }} */
   const { packages, resolve } = JSON.parse(stdout);
-  const packageOf = new Map(packages.map((one) => [one.id, one]));
-  const nodeOf = new Map(resolve.nodes.map((node) => [node.id, node]));
+  /** @param {string} id */
+  const depsOf = (id) => resolve.nodes.find((node) => node.id === id)?.deps ?? [];
+  /** @param {string} id */
+  const packageOf = (id) => /** @type {Package} */ (packages.find((one) => one.id === id));
+  /** @param {Package} crate */
   const runsAtCompileTime = ({ targets }) => targets.some(({ kind }) => kind.includes("proc-macro"));
   const found = new Set(packages.filter(({ name }) => name === OWN).map(({ id }) => id));
   // A set goes on to what is added on the way.
   for (const id of found) {
-    for (const { pkg, dep_kinds } of nodeOf.get(id).deps) {
+    for (const { pkg, dep_kinds } of depsOf(id)) {
       const needed = dep_kinds.some(({ kind }) => kind === null);
-      if (needed && !runsAtCompileTime(packageOf.get(pkg))) found.add(pkg);
+      if (needed && !runsAtCompileTime(packageOf(pkg))) found.add(pkg);
     }
   }
-  return [...found].map((id) => packageOf.get(id)).filter(({ name }) => name !== OWN);
+  return [...found].map((id) => packageOf(id)).filter(({ name }) => name !== OWN);
 }
 
-/** What a crate says of its licence, and the files that it has of it; of several to choose from, that of MIT. */
+/**
+ * What a crate says of its licence, and the files that it has of it; of several to choose from, that of MIT.
+ *
+ * @param {Package} crate
+ */
 function licenceOf({ name, version, license, authors, repository, manifest_path }) {
   const folder = dirname(manifest_path);
   const all = readdirSync(folder).filter((entry) => /^(licen[sc]e|copying|copyright|unlicense)/i.test(entry));

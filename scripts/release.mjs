@@ -7,20 +7,30 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { pack } from "../test/packaging/project.mjs";
 import { stageJsr } from "./jsr.mjs";
-import { attempt, ensureRust, install, root } from "./run.mjs";
+import { attempt, bin, ensureRust, install, root } from "./run.mjs";
 import { tested } from "./steps.mjs";
 
 const dry = parseArgs({ options: { "dry-run": { type: "boolean" } } }).values["dry-run"] ?? false;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const { version } = manifest;
+/** @type {string[]} */
 const problems = [];
 
+/**
+ * @param {string} title
+ * @param {string | false | undefined} problem
+ */
 function check(title, problem) {
   console.log(`${problem ? "✗" : "✓"} ${title}${problem ? `: ${problem}` : ""}`);
   if (problem) problems.push(title);
 }
 
-/** What is wrong with a command, if anything: the end of what it says. */
+/**
+ * What is wrong with a command, if anything: the end of what it says.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ */
 function failure(command, args, cwd = root) {
   const { status, error, stdout, stderr } = attempt(command, args, { cwd });
   if (status === 0) return undefined;
@@ -48,10 +58,10 @@ ensureRust();
 const tarball = pack();
 const jsr = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
 stageJsr(jsr);
-const deno = join(root, "test/platform/node_modules/.bin/deno");
+/** @type {Record<string, (...more: string[]) => string | undefined>} */
 const targets = {
   npm: (...more) => failure("npm", ["publish", tarball, "--provenance", "--access", "public", ...more]),
-  JSR: (...more) => failure(deno, ["publish", "--allow-dirty", ...more], jsr),
+  JSR: (...more) => failure(bin("deno"), ["publish", "--allow-dirty", ...more], jsr),
   "crates.io": (...more) => failure("cargo", ["publish", ...more], join(root, "crate")),
 };
 // All are tried before any is published: none can be taken back.

@@ -1,4 +1,4 @@
-// What the scripts share: running commands, and installing a folder's packages where they are missing.
+// What the scripts share: running commands, and installing packages where they are missing.
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
@@ -6,8 +6,17 @@ import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const QUIET = ["--no-audit", "--no-fund", "--loglevel=error"];
 
-/** Runs a command with its output shown; ends this process if it fails. */
+/** @typedef {Partial<import("node:child_process").SpawnSyncOptionsWithStringEncoding>} RunOptions */
+
+/**
+ * Runs a command with its output shown; ends this process if it fails.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} options
+ */
 export function run(command, args, options = {}) {
   const result = attempt(command, args, { stdio: "inherit", ...options });
   if (result.status !== 0) {
@@ -16,12 +25,22 @@ export function run(command, args, options = {}) {
   }
 }
 
-/** Runs a command and gives its result, whatever it is. */
+/**
+ * Runs a command and gives its result, whatever it is.
+ *
+ * @param {string} command
+ * @param {string[]} args
+ * @param {RunOptions} options
+ */
 export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", shell: process.platform === "win32", ...options });
 }
 
-/** Sees to it that cargo is there, with the components named. */
+/**
+ * Sees to it that cargo is there, with the components named.
+ *
+ * @param {string[]} components
+ */
 export function ensureRust(...components) {
   const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
   process.env.PATH = [process.env.PATH, bin].join(delimiter);
@@ -35,12 +54,59 @@ export function ensureRust(...components) {
   }
 }
 
-/** Installs the packages of a folder as its lock file has them, unless that has been done. */
-export function install(folder) {
+/**
+ * The path of an installed command, of the project or of a folder with a lock file of its own.
+ *
+ * @param {string} name
+ */
+export const bin = (name, folder = ".") => join(root, folder, "node_modules/.bin", name);
+
+/** What `install` takes for all workspaces. */
+export const EVERYTHING = "*";
+
+/**
+ * Installs the root's packages and those of the workspaces named, as the lock file has them, unless that has been done.
+ * The demo does not wait for the tools of the tests that way. Those of `test` are all: it links the package itself.
+ *
+ * @param {string[]} workspaces
+ */
+export function install(...workspaces) {
+  const note = join(root, "node_modules/.installed");
+  const lock = readFileSync(join(root, "package-lock.json"), "utf8");
+  const noted = existsSync(note) ? JSON.parse(readFileSync(note, "utf8")) : {};
+  const done = noted.lock === lock ? noted.done : [];
+  const wanted = [".", ...workspaces];
+  if (done.includes(EVERYTHING) || wanted.every((one) => done.includes(one))) return;
+  const all = workspaces.includes(EVERYTHING);
+  console.log(`Installing the packages of ${all ? "all workspaces" : ["the project", ...workspaces].join(" and ")} …`);
+  const some =
+    workspaces.length > 0
+      ? ["--include-workspace-root", ...workspaces.flatMap((one) => ["-w", one])]
+      : ["--no-workspaces"];
+  // `npm ci` begins anew; `npm install` adds to what is there.
+  const command = done.length > 0 ? ["install", "--no-save"] : ["ci"];
+  run("npm", [...command, ...QUIET, ...(all ? [] : some)]);
+  writeFileSync(note, JSON.stringify({ lock, done: [...new Set([...done, ...wanted])] }));
+}
+
+/**
+ * The same for a folder with a lock file of its own: test/packaging, whose thousand packages would make every other
+ * installation read a lock file three times as long, and whose TensorFlow.js the root would take for its optional peer.
+ *
+ * @param {string} folder
+ */
+export function installApart(folder) {
   const lock = readFileSync(join(root, folder, "package-lock.json"), "utf8");
-  const done = join(root, folder, "node_modules", ".installed");
+  const done = join(root, folder, "node_modules/.installed");
   if (existsSync(done) && readFileSync(done, "utf8") === lock) return;
-  console.log(`Installing the packages of ${folder === "." ? "the project" : folder} …`);
-  run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: join(root, folder) });
+  console.log(`Installing the packages of ${folder} …`);
+  run("npm", ["ci", ...QUIET], { cwd: join(root, folder) });
   writeFileSync(done, lock);
 }
+
+/**
+ * What a caught value says.
+ *
+ * @param {unknown} error
+ */
+export const messageOf = (error) => (error instanceof Error ? error.message : String(error));

@@ -5,6 +5,10 @@ import { attempt, root } from "./run.mjs";
 
 let passed = 0;
 
+/**
+ * @param {string} title
+ * @param {() => void} body
+ */
 export function step(title, body) {
   console.log(`\n── ${title}`);
   const start = performance.now();
@@ -23,7 +27,11 @@ export function ended(name = "test") {
   console.log(`\n${passed} passed, 0 failed`);
 }
 
-/** What is wrong with a command's last pass, if anything: it is to have been with the files that are committed now. */
+/**
+ * What is wrong with a command's last pass, if anything: it is to have been with the files that are committed now.
+ *
+ * @param {string} name
+ */
 export function tested(name) {
   try {
     return readFileSync(noteOf(name), "utf8") === treeOfHead() ? undefined : "with another tree";
@@ -32,5 +40,6 @@ export function tested(name) {
   }
 }
 
+/** @param {string} name */
 const noteOf = (name) => join(root, "report", `passed-${name.replace(":", "-")}`);
 const treeOfHead = () => attempt("git", ["rev-parse", "HEAD^{tree}"]).stdout.trim();

@@ -1,10 +1,10 @@
 // npm run test:long: the fuzzers for hours instead of seconds.
 import { buildPackage } from "./build.mjs";
 import { fuzz } from "./fuzz.mjs";
-import { install } from "./run.mjs";
+import { EVERYTHING, install } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
-step("packages", () => [".", "test"].forEach(install));
+step("packages", () => install(EVERYTHING));
 buildPackage();
 fuzz({ long: true });
 ended("test:long");

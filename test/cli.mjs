@@ -83,6 +83,7 @@ const PERIOD = 5.7;
 
 /** A damped oscillator that is released from rest, and may be driven; or without inertia a state that only relaxes. */
 function course(x, length, { force = 0, inertia = true } = {}) {
+  /** @type {(t: number, y: Float64Array) => number[]} */
   const slope = (t, [x, v]) => {
     const push = force * Math.cos((2 * Math.PI * t) / PERIOD);
     return inertia ? [v, push - 1.69 * x - 0.2 * v] : [push - x, 0];
@@ -255,7 +256,8 @@ try {
     writeFileSync(file(`${name}.csv`), `id,time,x\n${rows.join("\n")}\n`);
   }
   const force = ["--period", String(PERIOD)];
-  for (const [name, options, best] of [
+  /** @type {[name: string, options: string[], best: number | undefined][]} */
+  const courses = [
     ["damped", [], undefined],
     ["damped", ["--delays", "1"], 0.01],
     ["forced", ["--delays", "3"], 0.1],
@@ -266,7 +268,8 @@ try {
     ["relaxing", [], undefined],
     ["relaxing", ["--with-time", "--activation", "sin", "--hidden", "32,32"], 0.1],
     ["relaxing", force, 0.1],
-  ]) {
+  ];
+  for (const [name, options, best] of courses) {
     const model = ["--id", "id", "--hidden", "16", "--steps", "400", ...options];
     const args = ["train", `${name}.csv`, ...model, "--out", "course.safetensors", "--json"];
     const { code, out, err } = await run(args);
@@ -496,7 +499,8 @@ try {
   writeFileSync(file("upper.csv"), "Time,x\n0,1\n1,2\n");
   mkdirSync(file("folder"));
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
-  for (const [args, code, message] of [
+  /** @type {[args: string[], code: number, message: RegExp][]} */
+  const mistakes = [
     [[], 2, /Usage/],
     [["learn"], 2, /unknown command/],
     [["train"], 2, /missing required argument/],
@@ -552,7 +556,8 @@ try {
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
     [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],
     [["info", "bad.csv"], 1, /safetensors file/],
-  ]) {
+  ];
+  for (const [args, code, message] of mistakes) {
     const { code: given, err, out } = await run(args);
     assert.equal(given, code, `${args.join(" ")}\n${err}`);
     assert.match(err + out, message);

@@ -7,12 +7,15 @@ const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 /**
  * Starts the command. `done` is its end, `{ code, signal, out, err }`. `input` is standard input; `shell` wraps the command as
  * `sh -c SHELL` does, in which "$@" is the command.
+ *
+ * @param {readonly string[]} args
+ * @param {{ cwd?: string, env?: Record<string, string>, input?: string | Uint8Array, shell?: string }} [options]
  */
 export function start(args, { cwd, env = {}, input, shell } = {}) {
   const own = [command, ...args];
+  /** @type {[string, string[]]} */
   const [program, all] = shell ? ["sh", ["-c", shell, "sh", process.execPath, ...own]] : [process.execPath, own];
-  const stdio = [input === undefined ? "ignore" : "pipe", "pipe", "pipe"];
-  const child = spawn(program, all, { cwd, env: { ...process.env, ...env }, stdio });
+  const child = spawn(program, all, { cwd, env: { ...process.env, ...env }, stdio: ["pipe", "pipe", "pipe"] });
   let [out, err] = ["", ""];
   const watchers = new Set();
   child.stdout.on("data", (data) => (out += data));
@@ -21,8 +24,8 @@ export function start(args, { cwd, env = {}, input, shell } = {}) {
     for (const watcher of watchers) watcher(err);
   });
   // Whoever does not read to the end is told so in its own way.
-  child.stdin?.on("error", () => {});
-  child.stdin?.end(input);
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
   const done = new Promise((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal, out, err }));

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { GRADIENTS } from "../bench/shared/gradients.mjs";
 import { load } from "../dist/index.js";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -35,8 +36,7 @@ assert.match(missing.output, /no checkpoint/);
 
 const whole = await demo([]);
 assert.equal(whole.code, 0, whole.output);
-for (const method of ["symplectic", "aca", "baseline", "backprop", "adjoint"])
-  assert.match(whole.output, new RegExp(method));
+for (const method of GRADIENTS) assert.match(whole.output, new RegExp(method));
 const end = parameters();
 const page = readFileSync(new URL("../report/lynx-hare.html", import.meta.url), "utf8");
 assert.equal(page.match(/<svg/g).length, 6);

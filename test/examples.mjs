@@ -29,7 +29,7 @@ export const blocks = pages.flatMap((page) => {
   return found;
 });
 
-/** Those that run in Node, named after their page. Some need a framework, which test/bridges has. */
+/** Those that run in Node, named after their page. Some need a framework, which test/packaging has. */
 export const examples = blocks
   .filter(({ language }) => language === "ts")
   .map((block, index, all) => {
@@ -86,7 +86,7 @@ export function typeErrors(given, folder) {
       noUncheckedIndexedAccess: false,
       noUnusedLocals: false,
       types: ["node"],
-      typeRoots: [join(root, "test/node_modules/@types")],
+      typeRoots: [join(root, "node_modules/@types")],
     },
     include: ["*.ts"],
   };

@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { tapeBytes } from "../experiments/cnf/tape.mjs";
+import { tapeBytes } from "../bench/experiments/cnf/tape.mjs";
 import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 
 /** The results of an experiment, whose report is there too. */
 function resultsOf(name) {
-  run("node", ["experiments/main.mjs", name, "--quick", "--out", folder], { stdio: "ignore" });
+  run("node", ["bench/experiments/main.mjs", name, "--quick", "--out", folder], { stdio: "ignore" });
   const page = readFileSync(join(folder, `${name}.html`), "utf8");
   assert.match(page, /<svg/, `${name}: figures`);
   assert.doesNotMatch(page, /NaN|undefined|(src|href)="http/, `${name}: report`);

@@ -1,9 +1,23 @@
 // Runs golden cases through the public API. The runtime hands the package over, so that this file works in all of them.
 
+/**
+ * The package, as a runtime has it, and a case: see golden/README.md.
+ *
+ * @typedef {any} Api
+ * @typedef {{ [name: string]: any }[]} Layers
+ * @typedef {{ name: string, method: string, rtol: number | null, atol: number | null, t: number[], y0: number[][], y: number[][][],
+ *   cotangent: number[][][], gradY0: number[][], layers: Layers, gradLayers: Layers, field: any }} Golden
+ */
+
 /** Kinds of field that the package has. */
 const KINDS = ["mlp", "cnf", "hnn"];
 
-/** Expected agreement, from the README beside the cases. */
+/**
+ * Expected agreement, from the README beside the cases.
+ *
+ * @param {{ rtol: number | null }} golden
+ * @param {string} dtype `float32` or `float64`
+ */
 export function tolerance(golden, dtype) {
   if (dtype === "float64") return golden.rtol === null ? 1e-12 : 1e-8;
   return golden.rtol === null ? 2e-5 : Math.max(2e-5, 100 * golden.rtol);
@@ -12,10 +26,14 @@ export function tolerance(golden, dtype) {
 /**
  * Relative l2 errors of y, gradY0 and all layer gradients, and the accepted steps; or `{ unsupported }`.
  *
+ * @param {Api} api
+ * @param {Golden} golden
+ * @param {{ dtype?: string, gradient?: string }} options
  * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
  */
 export function runGolden(api, golden, { dtype = "float64", gradient = "symplectic" } = {}) {
   if (!KINDS.includes(golden.field.kind)) return { unsupported: `kind ${golden.field.kind}` };
+  /** @param {any[]} values */
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
   const { dims: widths, activation, time } = golden.field;
   const field = fieldOf(api, golden.field, { widths, activation, time, dtype }, array);
@@ -40,7 +58,14 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
   return result;
 }
 
-/** The vector field of a case, but for its parameters. */
+/**
+ * The vector field of a case, but for its parameters.
+ *
+ * @param {Api} api
+ * @param {{ kind: string, trace: string, noise: number[][], structure: any }} described
+ * @param {object} network
+ * @param {(values: any[]) => ArrayLike<number>} array
+ */
 function fieldOf(api, { kind, trace, noise, structure }, network, array) {
   if (kind === "mlp") return api.mlp(network);
   if (kind === "hnn") return api.hamiltonian({ energy: network, structure });
@@ -49,10 +74,17 @@ function fieldOf(api, { kind, trace, noise, structure }, network, array) {
   return field;
 }
 
-/** Arrays layer by layer, laid out as the field's parameters. */
+/**
+ * Arrays layer by layer, laid out as the field's parameters.
+ *
+ * @param {any} field
+ * @param {Layers} layers
+ */
 function flatten(field, layers) {
   const flat = new Array(field.parameters.length).fill(Number.NaN);
-  for (const [index, places] of field.layers.entries()) {
+  /** @type {[number, Record<string, { offset: number, shape: number[] }>][]} */
+  const entries = [...field.layers.entries()];
+  for (const [index, places] of entries) {
     for (const [name, { offset, shape }] of Object.entries(places)) {
       const values = layers[index][name].flat();
       if (values.length !== shape.reduce((product, side) => product * side))
@@ -63,7 +95,12 @@ function flatten(field, layers) {
   return flat;
 }
 
-/** ‖ours − theirs‖ / ‖theirs‖, absolute where theirs is zero. */
+/**
+ * ‖ours − theirs‖ / ‖theirs‖, absolute where theirs is zero.
+ *
+ * @param {ArrayLike<number>} ours
+ * @param {ArrayLike<number>} theirs
+ */
 export function relativeError(ours, theirs) {
   if (ours.length !== theirs.length) throw new Error(`${ours.length} numbers for ${theirs.length}`);
   let [difference, size] = [0, 0];

@@ -4,15 +4,15 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build, preview } from "vite";
 import { load, mlp, save, saveTensors } from "../dist/index.js";
-import { build, preview } from "../playground/node_modules/vite/dist/node/index.js";
 import { symplecticPeak } from "./memory-formula.mjs";
 import { launch } from "./platform/chromium.mjs";
 
-const configFile = fileURLToPath(new URL("../playground/vite.config.mjs", import.meta.url));
+const configFile = fileURLToPath(new URL("../apps/playground/vite.config.mjs", import.meta.url));
 await build({ configFile, logLevel: "warn" });
 const server = await preview({ configFile, base: "/some/path/", preview: { host: "127.0.0.1", port: 0 } });
-const { port } = server.httpServer.address();
+const { port } = /** @type {import("node:net").AddressInfo} */ (server.httpServer.address());
 const browser = await launch();
 const begin = performance.now();
 const errors = [];
@@ -62,7 +62,7 @@ async function set(page, name, value) {
 /** Bytes and agreement of all methods, once they are measured for what is set now. */
 async function measured(page, from) {
   const same = (from) => {
-    const rows = [...document.querySelectorAll(".bar")];
+    const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".bar")]);
     const all = rows.length === 6 && rows.every((row) => row.dataset.bytes);
     return (
       all && document.querySelector("#formula").textContent !== from && document.querySelector("#formula").textContent
@@ -159,7 +159,8 @@ async function run() {
       else if (steps !== 2) await set(page, "steps", steps);
       const rows = await measured(page, texts.at(-1));
       texts.push(await page.textContent("#formula"));
-      const network = { widths: [2, width, width, 2], batch: 64, dtype: "float32" };
+      const dtype = /** @type {const} */ ("float32");
+      const network = { widths: [2, width, width, 2], batch: 64, dtype };
       assert.equal(rows.symplectic.bytes, symplecticPeak(network, { steps: 10 * steps, outputs: 11, stages: 4 }));
       for (const method of ["auto", "aca", "baseline", "backprop"]) {
         assert.equal(rows[method].agreement, "bitwise equal");
@@ -339,7 +340,7 @@ async function run() {
     const keys = await open();
     await passStep(keys, 0);
     const expected = await keys.$$eval("button, select, input, summary", (controls) =>
-      controls
+      /** @type {HTMLInputElement[]} */ (controls)
         .filter(
           (control) => !control.disabled && control.checkVisibility() && (control.type !== "radio" || control.checked),
         )
@@ -352,7 +353,7 @@ async function run() {
     for (let i = 0; i < expected.length + 2; i++) {
       await keys.keyboard.press("Tab");
       const html = await keys.evaluate(() => {
-        const { activeElement: focused } = document;
+        const focused = /** @type {HTMLInputElement} */ (document.activeElement);
         const { outlineStyle } = getComputedStyle(focused.type === "radio" ? focused.nextElementSibling : focused);
         return focused === document.body || outlineStyle === "none" ? undefined : focused.outerHTML.slice(0, 60);
       });
@@ -393,7 +394,11 @@ async function run() {
   });
 }
 
-/** In the page: the contrast of each text that is shown with what is behind it (WCAG 2.2), but for idle settings. */
+/**
+ * In the page: the contrast of each text that is shown with what is behind it (WCAG 2.2), but for idle settings.
+ *
+ * @returns {[text: string, ratio: number][]}
+ */
 function contrasts() {
   const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const channels = (colour) => {
@@ -415,11 +420,12 @@ function contrasts() {
     }
     return "white";
   };
+  /** @type {[text: string, ratio: number][]} */
   const found = [];
   for (const element of document.querySelectorAll("body *")) {
     const text = [...element.childNodes]
       .filter(({ nodeType }) => nodeType === 3)
-      .map(({ data }) => data.trim())
+      .map(({ textContent }) => textContent.trim())
       .join("");
     if (text === "" || !element.checkVisibility() || element.closest(".idle, .hidden, canvas, option, script, .uplot"))
       continue;

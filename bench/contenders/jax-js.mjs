@@ -6,7 +6,7 @@ import { growth, layersOf, numbers, serve } from "./serve.mjs";
 
 const folder = join(process.argv[2], "node_modules/@jax-js/jax");
 const { version, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-const jax = await import(pathToFileURL(join(folder, exports["."].import)));
+const jax = await import(pathToFileURL(join(folder, exports["."].import)).href);
 const { numpy: np } = jax;
 
 await serve(async ({ widths, batch, steps, files }) => {

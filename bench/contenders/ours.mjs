@@ -5,6 +5,7 @@ import { growth, numbers, numbers64, serve } from "./serve.mjs";
 import { tuned } from "./tune.mjs";
 
 /** ½ Σ y² over the outputs but the first, which is y0. */
+/** @type {(y: any, shape: readonly number[]) => { value: number, cotangent: any }} */
 export function halfSquares(y, [times, batch, state]) {
   const cotangent = y.slice().fill(0, 0, batch * state);
   let value = 0;
@@ -26,7 +27,8 @@ await serve(async (problem) => {
   const y0 = array.from(numbers(files.y0));
   const pool = workers ? await api.parallel({ workers }) : undefined;
   const options = { method, steps, rtol, atol, ...choice };
-  const gradient = (changed = options) => (pool ?? api).valueAndGrad(field, y0, times, halfSquares, changed);
+  const on = /** @type {typeof api} */ (pool ?? api);
+  const gradient = (changed = options) => on.valueAndGrad(field, y0, times, halfSquares, changed);
   const { wasmBytes } = api.memoryUsage();
   const { result, growthBytes } = await growth(() => gradient());
   const wasmGrowthBytes = api.memoryUsage().wasmBytes - wasmBytes;

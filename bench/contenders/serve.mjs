@@ -1,4 +1,4 @@
-// The side of a contender that answers, for contenders in JavaScript: see child.mjs.
+// The side of a contender that answers, for contenders in JavaScript: see ../shared/child.mjs.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 

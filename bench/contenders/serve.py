@@ -1,4 +1,4 @@
-"""The side of a contender that answers, for contenders in Python: see child.mjs."""
+"""The side of a contender that answers, for contenders in Python: see ../shared/child.mjs."""
 
 import json
 import re

@@ -53,7 +53,8 @@ await serve(async ({ widths, batch, steps, files }) => {
   const pull = tf.grads(loss);
   // To the end: everything is in JavaScript's hands.
   const gradient = () => tf.tidy(() => pull([y0, ...tensors]).map((tensor) => tensor.dataSync()));
-  let result;
+  /** @type {Float32Array[]} */
+  let result = [];
   const { result: profile, growthBytes } = await growth(() =>
     tf.profile(() => {
       result = gradient();

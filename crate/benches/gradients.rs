@@ -1,7 +1,7 @@
 //! `cargo bench`: one gradient of the cases of bench/cases.json by each method, natively, as a table. `-C target-cpu=native` in
 //! RUSTFLAGS makes use of what the machine has; a name of a case as argument measures that one alone.
 //!
-//! With `--serve` it is a contender of `npm run bench`, which asks in lines of JSON: see bench/child.mjs.
+//! With `--serve` it is a contender of `npm run bench`, which asks in lines of JSON: see bench/shared/child.mjs.
 
 use std::io::{BufRead, Write};
 use std::path::Path;

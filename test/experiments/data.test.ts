@@ -3,15 +3,14 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { File, ready } from "h5wasm/node";
 import { afterAll, expect, test } from "vitest";
-import { normals, uniforms } from "../../experiments/common.mjs";
-import { readCsv } from "../../experiments/data/csv.mjs";
-import { readHdf5 } from "../../experiments/data/hdf5.mjs";
-import { loadMaf } from "../../experiments/data/maf.mjs";
-import { readNpy } from "../../experiments/data/npy.mjs";
-import { moments, type Table } from "../../experiments/data/table.mjs";
-// @ts-expect-error: without types there
-import { File, ready } from "../../experiments/node_modules/h5wasm/dist/node/hdf5_hl.js";
+import { readCsv } from "../../bench/experiments/data/csv.mjs";
+import { readHdf5 } from "../../bench/experiments/data/hdf5.mjs";
+import { loadMaf } from "../../bench/experiments/data/maf.mjs";
+import { readNpy } from "../../bench/experiments/data/npy.mjs";
+import { moments, type Table } from "../../bench/experiments/data/table.mjs";
+import { normals, uniforms } from "../../bench/shared/random.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 afterAll(() => rmSync(folder, { recursive: true }));

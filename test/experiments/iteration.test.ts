@@ -1,10 +1,10 @@
 // In a file, and so a process, of its own: memory that other tests have freed would be used again.
 import * as api from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { fitGaussian, negativeLogs, whiten } from "../../experiments/cnf/gaussian.mjs";
-import { iteration } from "../../experiments/cnf/tabular.mjs";
-import { identityFlow } from "../../experiments/cnf/training.mjs";
-import { table } from "../../experiments/data/table.mjs";
+import { fitGaussian, negativeLogs, whiten } from "../../bench/experiments/cnf/gaussian.mjs";
+import { iteration } from "../../bench/experiments/cnf/tabular.mjs";
+import { identityFlow } from "../../bench/experiments/cnf/training.mjs";
+import { table } from "../../bench/experiments/data/table.mjs";
 import { numbers } from "../unit/helpers.js";
 
 const { cnf, flow, memoryUsage, vjp } = api;

@@ -2,8 +2,11 @@
 // what the caller's own code has thrown. Nothing is lost, and no memory kept.
 import assert from "node:assert/strict";
 import { runInNewContext } from "node:vm";
-import * as api from "../../dist/index.js";
+import * as typed from "../../dist/index.js";
 import { fuzz } from "./common.mjs";
+
+/** The package to a caller without types. @type {any} */
+const api = typed;
 
 /** What the runtime says of objects that cannot be read, and of functions that cannot be called: no errors of the package. */
 const UNTYPED = [
@@ -21,7 +24,9 @@ class Case {
   depth = 0;
 
   constructor(random) {
-    Object.assign(this, random);
+    this.below = random.below;
+    this.pick = random.pick;
+    this.chance = random.chance;
     /** How much of what is handed over is something else. */
     this.share = this.pick([0.05, 0.2, 0.5]);
   }
@@ -152,6 +157,7 @@ function getter(own, object, body) {
 }
 
 class Long extends Float32Array {
+  /** @override */
   get length() {
     return 1e9;
   }
@@ -189,7 +195,11 @@ function detached(array) {
   return array;
 }
 
-/** Lists that are not what they seem. */
+/**
+ * Lists that are not what they seem.
+ *
+ * @type {((own: any, right?: any) => unknown)[]}
+ */
 const LISTS = [
   ...[[], [1], [1, 0], [0, 0], [0, Number.NaN], [null, undefined], ["0", "1"], [0n, 1n], [[0], [1]], [Symbol("0"), 1]],
   ...["01", new Set([0, 1]), new Map([[0, 1]]), new ArrayBuffer(16), new DataView(new ArrayBuffer(16)), [{}, {}]],
@@ -223,6 +233,9 @@ const FUNCTIONS = [
 ];
 
 /** Values of all kinds, in the place of one that would be right. */
+/** How many numbers a typed array has; anything else counts as so many. */
+const lengthOf = (value, other) => (ArrayBuffer.isView(value) ? /** @type {any} */ (value).length : other);
+
 const ODD = [
   () => undefined,
   () => null,
@@ -240,8 +253,8 @@ const ODD = [
   () => globalThis,
   (own, right) => own.pick(LISTS)(own, right),
   (own, right) => own.pick(LISTS)(own, right),
-  (own, right) => own.pick(ARRAYS)(own, ArrayBuffer.isView(right) ? right.length : 2),
-  (own, right) => own.pick(ARRAYS)(own, ArrayBuffer.isView(right) ? right.length : 4),
+  (own, right) => own.pick(ARRAYS)(own, lengthOf(right, 2)),
+  (own, right) => own.pick(ARRAYS)(own, lengthOf(right, 4)),
   (own) => own.pick(FUNCTIONS)(own),
   (own) => own.pick(FUNCTIONS)(own),
   (own, right) => own.pick(WRAPPERS)(own, Object(right) === right && !ArrayBuffer.isView(right) ? right : {}),

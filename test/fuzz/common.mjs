@@ -1,7 +1,7 @@
 // What the fuzzers share: cases by number, each from random numbers of its own, and a gradient that has to stay right.
 import assert from "node:assert/strict";
 import { parseArgs } from "node:util";
-import { uniforms } from "../../experiments/common.mjs";
+import { uniforms } from "../../bench/shared/random.mjs";
 
 /** The random numbers of one case. */
 export function randomOf(seed) {

@@ -21,7 +21,9 @@ const file = (name) => join(folder, name);
 async function kill(random, args, place) {
   const { child, done, said } = start(args, { cwd: folder });
   const now = () => child.kill("SIGKILL");
-  let [left, watcher] = [1 + random.below(STEPS)];
+  let left = 1 + random.below(STEPS);
+  /** @type {import("node:fs").FSWatcher | undefined} */
+  let watcher;
   if (random.chance(0.5)) watcher = watch(place, () => --left === 0 && now());
   else void said(stepFrom(random.below(STEPS))).then(now);
   const ended = await done;

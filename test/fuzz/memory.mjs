@@ -14,7 +14,7 @@ const api = await import("../../dist/index.js");
 const { fuzz } = await import("./common.mjs");
 const { adam, cnf, hamiltonian, load, memoryUsage, mlp, odeint, save, saveTensors, sgd, vjp } = api;
 const PAGES = 65_536;
-const SMALL = { widths: [1, 1], dtype: "float64" };
+const SMALL = /** @type {import("../../dist/index.js").MlpOptions<"float64">} */ ({ widths: [1, 1], dtype: "float64" });
 
 const spare = mlp({ widths: [2, 4, 2] });
 const y0 = Float32Array.of(1, 0);

@@ -40,7 +40,7 @@ const slim = [
 ];
 
 /** Pages: a script, the policy that everything is served with, and what the script has to report. */
-const PAGES = [
+const PAGES = /** @type {[title: string, script: string, policy: string, says: RegExp][]} */ ([
   ["Vite", "vite/main.js", "", right],
   ["Vite, slim", "vite/vite-slim.js", "", /^slim: 8 golden gradients, relaxed, pool right$/],
   ["esbuild", "esbuild/main.js", "", right],
@@ -51,7 +51,7 @@ const PAGES = [
   ["no bundler", "plain.js", ALLOWING, right],
   ["no bundler, slim", "plain-slim.js", ALLOWING, new RegExp(slim.map(({ source }) => source).join(" \\| "))],
   ["WebAssembly forbidden", "plain.js", FORBIDDING, new RegExp(`^${[refused, refused, refused].join("[^|]* \\| ")}`)],
-];
+]);
 
 const types = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm", html: "text/html" };
 const server = createServer((request, response) => {
@@ -75,7 +75,8 @@ const server = createServer((request, response) => {
   response.setHeader("content-type", searchParams.get("type") ?? types[pathname.split(".").pop()] ?? "text/plain");
   response.end(readFileSync(file));
 });
-await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
 let policy = "";
 
 const browser = await launch();
@@ -87,7 +88,7 @@ try {
     const errors = [];
     page.on("pageerror", (error) => errors.push(error));
     const mode = own === FORBIDDING ? "&forbidding" : "";
-    await page.goto(`http://127.0.0.1:${server.address().port}/page?script=${script}${mode}`);
+    await page.goto(`http://127.0.0.1:${port}/page?script=${script}${mode}`);
     const result = await page
       .waitForFunction(() => window.result, undefined, { timeout: 120_000 })
       .then(() => page.evaluate(() => window.result))

@@ -26,7 +26,9 @@ for (const file of readdirSync(dist).filter((name) => name.endsWith(".js") && na
     // A number at the end is the bundler's, where two have the same name.
     const [, name] = /^(?:async )?function (\w*?)\d*\(/.exec(line) ?? [];
     if (name === undefined) continue;
-    const { originalSource, originalLine } = map.findEntry(index, 0);
+    const { originalSource, originalLine } = /** @type {import("node:module").SourceMapping} */ (
+      map.findEntry(index, 0)
+    );
     const original = sourcesContent[sources.indexOf(originalSource)]?.split("\n")[originalLine] ?? "";
     if (!original.includes(name))
       problems.push(`${file}:${index + 1}: ${name} is not at ${originalSource}:${originalLine + 1}`);

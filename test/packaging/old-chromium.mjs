@@ -33,7 +33,7 @@ let hear;
 const server = createServer(async (request, response) => {
   if (request.url === "/said") {
     response.end();
-    return hear(JSON.parse(Buffer.concat(await request.toArray())));
+    return hear(JSON.parse(String(Buffer.concat(await request.toArray()))));
   }
   const file = join(project, request.url);
   response.setHeader("content-type", request.url === "/" ? "text/html" : "text/javascript");
@@ -41,7 +41,8 @@ const server = createServer(async (request, response) => {
   else if (existsSync(file)) response.end(readFileSync(file));
   else response.writeHead(404).end();
 });
-await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
 
 for (const [version, expected] of Object.entries(EXPECTED)) {
   const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-chromium-"));
@@ -59,7 +60,7 @@ for (const [version, expected] of Object.entries(EXPECTED)) {
     "--remote-debugging-port=0",
     `--user-data-dir=${folder}`,
   ];
-  const browser = spawn(executable, [...args, `http://127.0.0.1:${server.address().port}/`], { stdio: "ignore" });
+  const browser = spawn(executable, [...args, `http://127.0.0.1:${port}/`], { stdio: "ignore" });
   const ended = new Promise((resolve) => browser.on("close", (code) => resolve([`it ended with code ${code}`])));
   const texts = await Promise.race([said, ended]);
   browser.kill("SIGKILL");

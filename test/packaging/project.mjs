@@ -14,7 +14,11 @@ export function pack() {
   return join(folder, readdirSync(folder)[0]);
 }
 
-/** A folder with the files of project/, the golden cases, and the tarball installed. */
+/**
+ * A folder with the files of project/, the golden cases, and the tarball installed.
+ *
+ * @param {string} tarball
+ */
 export function makeProject(tarball) {
   const project = mkdtempSync(join(tmpdir(), "symplectic-adjoint-project-"));
   cpSync(join(root, "test/packaging/project"), project, { recursive: true });

@@ -87,17 +87,18 @@ const server = createServer((request, response) => {
     .setHeader("content-type", types[path.split(".").pop()] ?? "application/octet-stream")
     .end(readFileSync(file));
 });
-await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-file-"));
 for (const name of ["/alone.html", "/bundle.js"]) writeFileSync(join(folder, name), own[name][1]);
-const origin = `http://127.0.0.1:${server.address().port}`;
+const origin = `http://127.0.0.1:${port}`;
 /** What other pages say. */
-const SAYING = [
+const SAYING = /** @type {[address: string, said: RegExp][]} */ ([
   [pathToFileURL(join(folder, "alone.html")).href, /^null: pool right$/],
   [`${origin}/sandbox.html`, /^null: pool right$/],
   [`${origin}/service.html`, /^4 numbers, UNSUPPORTED: this runtime has no Worker(?!.*Policy)/],
-];
+]);
 
 const browser = await launch();
 let failed = true;

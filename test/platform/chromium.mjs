@@ -22,9 +22,10 @@ function findChromium() {
   if (found) return found;
   console.log("Installing Chromium …");
   const debian = existsSync("/etc/debian_version") && process.getuid?.() === 0;
+  /** @type {[command: string, args: string[]]} */
   const install = debian
     ? ["sh", ["-c", "apt-get update && apt-get install -y chromium"]]
-    : [process.execPath, [join(root, "test/platform/node_modules/playwright-core/cli.js"), "install", "chromium"]];
+    : [process.execPath, [join(root, "node_modules/playwright-core/cli.js"), "install", "chromium"]];
   spawnSync(install[0], install[1], { stdio: ["ignore", "ignore", "inherit"] });
   return debian ? "/usr/bin/chromium" : own;
 }

@@ -14,11 +14,13 @@ function own(value, path) {
 
 check(!(new outer.Float32Array(1) instanceof Float32Array), "there is one realm only");
 const pool = await api.parallel({ workers: 2 });
-for (const dtype of ["float32", "float64"]) {
-  const foreign = dtype === "float32" ? outer.Float32Array : outer.Float64Array;
+for (const dtype of /** @type {const} */ (["float32", "float64"])) {
+  const foreign = /** @type {Float32ArrayConstructor} */ (
+    dtype === "float32" ? outer.Float32Array : outer.Float64Array
+  );
   const field = api.mlp({ widths: [2, 8, 2], dtype });
   const y0 = foreign.from({ length: 128 }, (_, i) => Math.sin(i));
-  for (const options of [{ method: "dopri5" }, { method: "rk4", steps: 5 }]) {
+  for (const options of /** @type {api.GradientOptions[]} */ ([{ method: "dopri5" }, { method: "rk4", steps: 5 }])) {
     const what = `${dtype} ${options.method}`;
     const [one, two] = [api.vjp(field, y0, [0, 1], options), await pool.vjp(field, y0, [0, 1], options)];
     own([one, two], what);

@@ -8,7 +8,7 @@ afterAll(() => folder.remove());
 
 const first = examples[0] as (typeof examples)[number];
 const failing = examples.filter(({ page, heading }) => page === "docs/errors.md" && /^[A-Z_]+$/.test(heading));
-// Those with a framework are run by test/bridges/docs.mjs.
+// Those with a framework are run by test/packaging/bridges/docs.mjs.
 const others = examples.filter((example) => !example.framework && example !== first && !failing.includes(example));
 
 test("the example of the README learns", async () => {

@@ -5,10 +5,8 @@ import { check } from "../check.mjs";
 test("gradients, on one core and on two", async () => {
   check(api);
   const pool = await api.parallel({ workers: 2 });
-  for (const [dtype, Numbers] of [
-    ["float32", Float32Array],
-    ["float64", Float64Array],
-  ]) {
+  for (const dtype of /** @type {const} */ (["float32", "float64"])) {
+    const Numbers = /** @type {Float32ArrayConstructor} */ (dtype === "float32" ? Float32Array : Float64Array);
     const field = api.mlp({ widths: [2, 8, 2], dtype });
     const y0 = Numbers.from({ length: 128 }, (_, i) => Math.sin(i));
     const [one, two] = [api.vjp(field, y0, [0, 1]), await pool.vjp(field, y0, [0, 1])];

@@ -1,0 +1,75 @@
+// Where contenders that are not of this package come from: the peers' packages, in a folder of their own that git ignores, and
+// the native build. Each is a command's beginning, or why it is missing.
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { attempt, root } from "../../scripts/run.mjs";
+import { pin } from "./child.mjs";
+
+const folder = join(root, "bench/.peers");
+const python = join(folder, "python", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
+
+const packages = {
+  jax: ["jax", "diffrax", "equinox"],
+  torch: ["torch", "torchdiffeq"],
+  node: ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm", "@jax-js/jax"],
+};
+
+/** The peers, set up where they are not yet; `node` is what the JavaScript ones run in. */
+export function peerEnvironments(node) {
+  const jax = pythonPackages("jax");
+  const torch = pythonPackages("torch");
+  return { jax, torch, node: nodePackages(node) };
+}
+
+/** A Python with the packages of a peer. */
+export function pythonPackages(name) {
+  const interpreter = ["python3", "python"].find((command) => attempt(command, ["--version"]).status === 0);
+  if (!existsSync(python)) {
+    if (!interpreter) return { missing: "no Python here" };
+    const made = attempt(interpreter, ["-m", "venv", join(folder, "python")]);
+    if (made.status !== 0) return { missing: `no virtual environment: ${complaint(made)}` };
+  }
+  const what = packages[name];
+  return once(name, what, () => attempt(python, ["-m", "pip", "install", "--quiet", ...what])) ?? { command: [python] };
+}
+
+function nodePackages(node) {
+  const place = join(folder, "node");
+  const what = packages.node;
+  const installed = once("node", what, () => {
+    const quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+    return attempt("npm", ["install", "--prefix", place, ...quiet, ...what]);
+  });
+  return installed ?? { command: [node], argument: place };
+}
+
+/** Runs an installation unless that was done; why it failed, if it did. */
+function once(name, what, body) {
+  const done = join(folder, `${name}.ok`);
+  if (existsSync(done)) return undefined;
+  console.error(`Installing ${what.join(", ")} (for the comparison alone; it may take minutes) …`);
+  const result = body();
+  if (result.status !== 0) return { missing: `not installed: ${complaint(result)}` };
+  writeFileSync(done, "");
+  return undefined;
+}
+
+/** The native contender, built for this very processor. */
+export function nativeBench() {
+  if (attempt("cargo", ["--version"]).status !== 0) return { missing: "no cargo here" };
+  console.error("Building the native benchmark …");
+  const env = { ...process.env, RUSTFLAGS: "-C target-cpu=native", CARGO_TARGET_DIR: join(root, "target/native") };
+  const options = { env, maxBuffer: 2 ** 28 };
+  const [cargo, ...build] = pin(["cargo", "bench", "--bench", "gradients", "--no-run", "--message-format=json"]);
+  const built = attempt(cargo, build, options);
+  if (built.status !== 0) return { missing: `not built: ${complaint(built)}` };
+  const messages = built.stdout.split("\n").filter((line) => line.startsWith("{"));
+  const { executable } = messages.map((line) => JSON.parse(line)).findLast((message) => message.executable) ?? {};
+  return executable ? { command: [executable, "--serve"] } : { missing: "cargo names no executable" };
+}
+
+/** @param {{ error?: Error, stderr: string }} result */
+function complaint({ error, stderr }) {
+  const lines = (error?.message ?? stderr ?? "").trim().split("\n");
+  return (lines.findLast((line) => /error/i.test(line)) ?? lines.at(-1)).trim().slice(0, 200);
+}

@@ -1,0 +1,22 @@
+// Numbers that look random and are the same for the same seed: the package's own generator, which it does not export.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { transformSync } from "esbuild";
+import { root } from "../../scripts/run.mjs";
+
+const { code } = transformSync(readFileSync(join(root, "ts/train/random.ts"), "utf8"), {
+  loader: "ts",
+  target: "es2022",
+});
+
+/** @type {typeof import("../../ts/train/random.js")} */
+export const { uniforms, normals, shuffle } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
+
+/**
+ * Standard normal numbers (Box and Muller) from a stream of uniform ones.
+ *
+ * @param {() => number} uniform
+ */
+export function normalsOf(uniform) {
+  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}

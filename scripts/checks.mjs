@@ -1,0 +1,30 @@
+// What `npm test` and `npm run check` have in common.
+import { join } from "node:path";
+import { buildPackage } from "./build.mjs";
+import { bin, root, run } from "./run.mjs";
+
+/** Every file is in one of them, but for those of test/packaging, which `npm run test:packaging` checks. */
+const PROJECTS = [".", "ts/cli", "scripts", "apps", "test", "test/tsconfig.programs.json", "bench", "apps/playground"];
+
+export function formatAndLint() {
+  run(bin("biome"), ["ci", "--error-on-warnings"]);
+  run("cargo", ["fmt", "--check"]);
+  run("cargo", ["clippy", "--all-targets", "--", "-D", "warnings"]);
+}
+
+export function types() {
+  buildPackage();
+  for (const project of PROJECTS) run(bin("tsc"), ["-p", project]);
+}
+
+/**
+ * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite. See test/vitest.config.mjs.
+ *
+ * @param {{ SIMD?: string, SUITE?: string }} env
+ */
+export function vitest(env) {
+  run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], {
+    cwd: join(root, "test"),
+    env: { ...process.env, ...env },
+  });
+}

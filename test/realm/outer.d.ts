@@ -1,0 +1,2 @@
+/** The globals of the realm that loads these modules: see load.mjs. */
+declare const outer: typeof globalThis;
