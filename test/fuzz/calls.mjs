@@ -109,7 +109,8 @@ class Case {
       ...(chance(0.3) && { rtol: 1e-3, atol: 1e-3 }),
       ...(chance(0.3) && { gradient: pick(["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"]) }),
       ...(chance(0.1) && { memoryBudget: 1e5 }),
-      ...(chance(0.1) && { adjoint: { rtol: 1e-3 } }),
+      ...(chance(0.1) && { adjoint: { rtol: 1e-3, norm: "seminorm" } }),
+      ...(chance(0.1) && { timeGradients: chance(0.5) }),
       ...(chance(0.1) && { partial: true }),
     };
   }
