@@ -20,7 +20,7 @@ const intrinsic = (key: PropertyKey) => Object.getOwnPropertyDescriptor(typedArr
 const [tagOf, bufferOf, offsetOf, lengthOf] = [Symbol.toStringTag, "buffer", "byteOffset", "length"].map(intrinsic);
 
 /** Which typed array a value is, undefined for anything else. */
-export function kindOf(value: unknown): string | undefined {
+function kindOf(value: unknown): string | undefined {
   return tagOf?.call(value) as string | undefined;
 }
 

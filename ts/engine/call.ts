@@ -79,7 +79,7 @@ export function memoryUsage(): MemoryUsage {
 }
 
 /** Refuses to go on inside a custom vector field. */
-export function refuseInside(wasm: Instance, what: string): void {
+export function refuseReentry(wasm: Instance, what: string): void {
   if (wasm.callbacks === 0) return;
   const message = `${what} inside a custom vector field: only evaluate and vjp of fields may be called there`;
   throw new SymplecticAdjointError("REENTRANT", message);

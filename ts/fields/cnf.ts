@@ -42,7 +42,7 @@ export interface CnfField<D extends Dtype = Dtype> extends Field<D> {
   setNoise(noise: ArrayOf<D>): void;
 }
 
-export class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
+class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   readonly features: number;
   #state: FieldState;
 

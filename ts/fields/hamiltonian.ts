@@ -149,11 +149,3 @@ function squareOf(argument: string, values: ArrayLike<number> | undefined): Floa
     throw refused("SHAPE", argument, "a square matrix", `${numbers.length} numbers`);
   return numbers;
 }
-
-/** What a system is beside its network; `points` is 0 where the energy is of the whole state. */
-export interface HamiltonianRecipe {
-  readonly structure: string;
-  readonly matrix: readonly number[];
-  readonly points: number;
-  readonly spacing: number;
-}

@@ -6,7 +6,7 @@ import { frozen } from "../checks/frozen.js";
 import { argument, callable, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, refuseInside, release } from "../engine/call.js";
+import { call, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/instance.js";
 import { solves } from "../engine/live-objects.js";
 import { copyOut, steady } from "../engine/memory.js";
@@ -35,7 +35,7 @@ export class Recording<D extends Dtype> {
     const { partial: _, ...settings } = readOptions(options);
     const ends = timesOf(times);
     const { rust, wasm } = useField(field);
-    refuseInside(wasm, "a gradient");
+    refuseReentry(wasm, "a gradient");
     const start = steady(wasm, arrayOf("y0", y0, field.dtype));
     const batch = batchOf("y0", start, field.stateSize);
     this.#wasm = wasm;
@@ -67,7 +67,7 @@ export class Recording<D extends Dtype> {
   }
 
   pullback(cotangent: ArrayOf<D>): Gradient<D> {
-    refuseInside(this.#wasm, "a gradient");
+    refuseReentry(this.#wasm, "a gradient");
     const [times, batch, state] = this.#shape;
     const w = steady(this.#wasm, arrayOf("cotangent", cotangent, this.#dtype));
     checkLength("cotangent", w, times * batch * state, `[${this.#shape.join(", ")}]`);

@@ -3,7 +3,7 @@ import type { Solved } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, fromRust, refuseInside, release } from "../engine/call.js";
+import { call, fromRust, refuseReentry, release } from "../engine/call.js";
 import { copyOut, steady } from "../engine/memory.js";
 import { type Field, useField } from "../fields/field.js";
 import { type OdeintOptions, readOptions } from "./options.js";
@@ -40,7 +40,7 @@ export function solve<D extends Dtype>(
   const { partial, ...settings } = readOptions(options);
   const ends = timesOf(times);
   const { rust, wasm } = useField(field);
-  refuseInside(wasm, "odeint");
+  refuseReentry(wasm, "odeint");
   const { dtype, stateSize } = field;
   const start = steady(wasm, arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);

@@ -12,7 +12,7 @@ import {
   options as readOptions,
   required,
 } from "../checks/rules.js";
-import { call, refuseInside, release } from "../engine/call.js";
+import { call, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
 import { steady, view } from "../engine/memory.js";
@@ -114,7 +114,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
     const numbers = steady(this.#wasm, arrayOf("gradient", given, this.#field.dtype));
     const { rust: field } = useField(this.#field);
-    refuseInside(this.#wasm, "an optimizer's step");
+    refuseReentry(this.#wasm, "an optimizer's step");
     checkLength("gradient", numbers, field.parametersLength);
     call(this.#wasm, () => rust.step(field, numbers));
   }
