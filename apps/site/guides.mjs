@@ -1,13 +1,26 @@
 // Pages are named by their first headings, as on a code host, and not by their files; the first page has its name already.
-import { Converter } from "typedoc";
+// A choice among names that the crate exports is written out.
+import { Converter, LiteralType, ReflectionKind, UnionType } from "typedoc";
+import * as constants from "../../wasm/constants.js";
 
 const HEADING = /^# (.+)\n+/;
+
+/** `"a" | "b"` for `(typeof NAMES)[number]`, where NAMES are constants of the crate. */
+function writtenOut(type) {
+  if (type?.type !== "indexedAccess" || type.objectType.type !== "query") return type;
+  const names = constants[type.objectType.queryType.name];
+  return names ? new UnionType(names.map((name) => new LiteralType(name))) : type;
+}
 
 /** @param {import("typedoc").Application} app */
 export function load(app) {
   app.converter.on(Converter.EVENT_CREATE_DOCUMENT, (_context, document) => {
     const [, heading] = HEADING.exec(document.content[0]?.text ?? "") ?? [];
     if (heading) document.name = heading;
+  });
+  app.converter.on(Converter.EVENT_RESOLVE_BEGIN, ({ project }) => {
+    for (const declaration of project.getReflectionsByKind(ReflectionKind.All))
+      declaration.type = writtenOut(declaration.type);
   });
   app.converter.on(Converter.EVENT_RESOLVE_END, ({ project }) => {
     const [first] = project.readme ?? [];
