@@ -61,22 +61,18 @@ async function set(page, name, value) {
 
 /** Bytes and agreement of all methods, once they are measured for what is set now. */
 async function measured(page, from) {
-  const same = (from) => {
+  // Waits and reads at once: the next comparison may begin at any time, and empties the rows.
+  const handle = await page.waitForFunction((from) => {
     const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".bar")]);
-    const all = rows.length === 6 && rows.every((row) => row.dataset.bytes);
-    return (
-      all && document.querySelector("#formula").textContent !== from && document.querySelector("#formula").textContent
-    );
-  };
-  await page.waitForFunction(same, from);
-  return Object.fromEntries(
-    await page.$$eval(".bar", (rows) =>
-      rows.map((row) => [
-        row.dataset.method,
-        { bytes: Number(row.dataset.bytes), agreement: row.querySelector(".difference").textContent },
-      ]),
-    ),
-  );
+    const text = document.querySelector("#formula").textContent;
+    if (rows.length !== 6 || !rows.every((row) => row.dataset.bytes) || !text || text === from) return undefined;
+    const told = rows.map((row) => [
+      row.dataset.method,
+      { bytes: Number(row.dataset.bytes), agreement: row.querySelector(".difference").textContent },
+    ]);
+    return { rows: Object.fromEntries(told), text };
+  }, from);
+  return handle.jsonValue();
 }
 
 async function download(page) {
@@ -157,8 +153,8 @@ async function run() {
     ]) {
       if (width !== 32) await set(page, "width", width);
       else if (steps !== 2) await set(page, "steps", steps);
-      const rows = await measured(page, texts.at(-1));
-      texts.push(await page.textContent("#formula"));
+      const { rows, text } = await measured(page, texts.at(-1));
+      texts.push(text);
       const dtype = /** @type {const} */ ("float32");
       const network = { widths: [2, width, width, 2], batch: 64, dtype };
       assert.equal(rows.symplectic.bytes, symplecticPeak(network, { steps: 10 * steps, outputs: 11, stages: 4 }));
