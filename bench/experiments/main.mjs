@@ -60,7 +60,6 @@ if (names.length === 0) refuse("which experiment?");
 
 buildPackage();
 const folder = resolve(process.env.INIT_CWD ?? ".", flags.out ?? join(root, "report/experiments"));
-mkdirSync(folder, { recursive: true });
 const { writePage } = await import("./report.mjs");
 for (const name of names) {
   const experiment = await import(`./${name}.mjs`);
@@ -84,6 +83,7 @@ async function measured(name, experiment, file) {
     const run = { name, created: new Date().toISOString(), quick: flags.quick, seed, where: where(api), results };
     run.seconds = before.seconds + Math.round((performance.now() - start) / 1000);
     const text = `${JSON.stringify(run, shortened)}\n`;
+    mkdirSync(folder, { recursive: true });
     writeFileSync(file, text);
     if (flags.keep) {
       mkdirSync(kept, { recursive: true });
