@@ -52,6 +52,21 @@ function licenses(packages: string[]): string {
   return texts.join("\n");
 }
 
+// esbuild sees within one file only that a call has no effect, and without that knows no rule to be unused.
+const pure: NonNullable<Options["esbuildPlugins"]>[number] = {
+  name: "pure-rules",
+  setup({ onLoad }) {
+    const rules = readFileSync("ts/checks/rules.ts", "utf8");
+    const names = [...rules.matchAll(/@__NO_SIDE_EFFECTS__\nexport function (\w+)/g)].map(([, name]) => name);
+    const call = new RegExp(`(?<![\\w.*])(?<!function )(?=(${names.join("|")})(<[^()]*>)?\\()`, "g");
+    onLoad({ filter: /[\\/]ts[\\/].*\.ts$/ }, ({ path }) => {
+      const contents = readFileSync(path, "utf8");
+      if (!/from ".*\/rules\.js"/.test(contents)) return undefined;
+      return { contents: contents.replace(call, "/* @__PURE__ */ "), loader: "ts" };
+    });
+  },
+};
+
 export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
@@ -67,6 +82,7 @@ export default defineConfig(async () => {
     sourcemap: true,
     // The shared part of the entries is one file, so that they share one WASM instance too.
     splitting: true,
+    esbuildPlugins: [pure],
     define: {
       WORKER_SOURCE: JSON.stringify(worker),
       BUILDS: JSON.stringify(stream),

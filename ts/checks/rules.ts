@@ -25,24 +25,35 @@ export type Read<R extends Rules> = { -readonly [K in keyof R]: R[K] extends Rul
 /** The type of a value that is there. */
 type Value<T> = Exclude<T, undefined>;
 
+// @__NO_SIDE_EFFECTS__
 export function rule<T>(expected: string, valid: (value: unknown) => boolean, code?: ErrorCode): Rule<T | undefined> {
   return code === undefined ? { expected, valid } : { expected, valid, code };
 }
 
 /** The same, for a value that must be there. */
+// @__NO_SIDE_EFFECTS__
 export function required<T>(rule: Rule<T>): Rule<Value<T>> {
   return { ...(rule as Rule<Value<T>>), required: true };
 }
 
 /** The same, with a default. */
+// @__NO_SIDE_EFFECTS__
 export function fallback<T>(rule: Rule<T>, value: NoInfer<Value<T>>): Rule<Value<T>> {
   return { ...(rule as Rule<Value<T>>), fallback: value };
 }
 
+/** Two sets of rules as one. A spread would do, but a bundler keeps what a spread names, even if it is unused. */
+// @__NO_SIDE_EFFECTS__
+export function together<A extends Rules, B extends Rules>(first: A, second: B): A & B {
+  return { ...first, ...second };
+}
+
 const INFINITE = Number.POSITIVE_INFINITY;
 
-export const number = (expected: string, valid: (value: number) => boolean) =>
-  rule<number>(expected, (value) => typeof value === "number" && valid(value));
+// @__NO_SIDE_EFFECTS__
+export function number(expected: string, valid: (value: number) => boolean) {
+  return rule<number>(expected, (value) => typeof value === "number" && valid(value));
+}
 
 /** A number, NaN and infinities included. */
 export const anyNumber = number("a number", () => true);
@@ -66,21 +77,40 @@ export const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !isRevoked(value);
 export const object = rule<object>("an object", isObject);
 /** An object with names and values, and no Map or array, which would seem to be empty. */
-export const record = <T>() =>
-  rule<Readonly<Record<string, T>>>("a plain object", (value) => isObject(value) && !(Symbol.iterator in value));
+// @__NO_SIDE_EFFECTS__
+export function record<T>() {
+  return rule<Readonly<Record<string, T>>>("a plain object", (value) => isObject(value) && !(Symbol.iterator in value));
+}
+
 /** Whatever it is: what reads it next checks it. */
-export const anything = <T>() => rule<T>("a value", () => true);
+// @__NO_SIDE_EFFECTS__
+export function anything<T>() {
+  return rule<T>("a value", () => true);
+}
 
 /** One of these strings. */
-export const oneOf = <const T extends string>(names: readonly T[]) =>
-  rule<T>(names.join(", "), (value) => typeof value === "string" && (names as readonly string[]).includes(value));
+// @__NO_SIDE_EFFECTS__
+export function oneOf<const T extends string>(names: readonly T[]) {
+  return rule<T>(
+    names.join(", "),
+    (value) => typeof value === "string" && (names as readonly string[]).includes(value),
+  );
+}
 
 /** A function; `expected` says of what. */
-export const callable = <F>(expected = "a function") => rule<F>(expected, (value) => typeof value === "function");
+// @__NO_SIDE_EFFECTS__
+export function callable<F>(expected = "a function") {
+  return rule<F>(expected, (value) => typeof value === "function");
+}
 
 /** An object with a method of that name: one of a class that may have come from elsewhere, such as an AbortSignal. */
-export const withMethod = <T extends object>(expected: string, name: keyof T & string) =>
-  rule<T>(expected, (value) => isObject(value) && typeof (value as Record<string, unknown>)[name] === "function");
+// @__NO_SIDE_EFFECTS__
+export function withMethod<T extends object>(expected: string, name: keyof T & string) {
+  return rule<T>(
+    expected,
+    (value) => isObject(value) && typeof (value as Record<string, unknown>)[name] === "function",
+  );
+}
 
 /** Reads an argument: checks it, or gives its default. */
 export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
@@ -118,8 +148,10 @@ function meantBy(name: string, names: readonly string[]): string | undefined {
 }
 
 /** An array of at least so many elements. */
-export const array = <T>(expected: string, least = 0, code?: ErrorCode) =>
-  rule<readonly T[]>(expected, (value) => Array.isArray(value) && value.length >= least, code);
+// @__NO_SIDE_EFFECTS__
+export function array<T>(expected: string, least = 0, code?: ErrorCode) {
+  return rule<readonly T[]>(expected, (value) => Array.isArray(value) && value.length >= least, code);
+}
 
 /** Reads an array whose elements follow a rule, one after the other, so that a length alone costs nothing. */
 export function elements<T>(name: string, values: unknown, whole: Rule<unknown>, element: Rule<T>): Value<T>[] {

@@ -47,10 +47,13 @@ class LiveObjects {
 }
 
 const dispose = "dispose() of each, or declare it with `using`";
-export const fields = new LiveObjects("fields", `${dispose}, or make one field and set its parameters`);
-export const optimizers = new LiveObjects("optimizers", dispose);
-export const solves = new LiveObjects("recorded solves of vjp", `${dispose}, or use valueAndGrad, which keeps none`);
-export const poolSolves = new LiveObjects(
+export const fields = /* @__PURE__ */ new LiveObjects("fields", `${dispose}, or make one field and set its parameters`);
+export const optimizers = /* @__PURE__ */ new LiveObjects("optimizers", dispose);
+export const solves = /* @__PURE__ */ new LiveObjects(
+  "recorded solves of vjp",
+  `${dispose}, or use valueAndGrad, which keeps none`,
+);
+export const poolSolves = /* @__PURE__ */ new LiveObjects(
   "recorded solves of a pool's vjp",
   `${dispose}, or use its valueAndGrad, which keeps none`,
 );

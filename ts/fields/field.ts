@@ -5,6 +5,7 @@ import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
 import { anyNumber, argument, type Rules, required } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
+import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/instance.js";
 import { fields } from "../engine/live-objects.js";
 import { copyOut, steady, view } from "../engine/memory.js";
@@ -119,6 +120,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     /** None for a field of the user's own functions. */
     readonly recipe?: Recipe,
   ) {
+    disposable(WasmField.prototype, WasmField.prototype.dispose);
     this.#wasm = wasm;
     this.#rust = rust;
     fields.add(this, rust.parametersLength * constructors[dtype].BYTES_PER_ELEMENT);
@@ -208,11 +210,6 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   declare [Symbol.dispose]: () => void;
-}
-
-// Where the runtime knows the symbol; not every one does.
-if (typeof Symbol.dispose === "symbol") {
-  Object.defineProperty(WasmField.prototype, Symbol.dispose, { value: WasmField.prototype.dispose });
 }
 
 const FIELD = "a field, from mlp, cnf, hamiltonian, driven or custom";

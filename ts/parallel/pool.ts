@@ -14,6 +14,7 @@ import {
   rule,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { disposable } from "../engine/disposable.js";
 import { moduleInUse } from "../engine/instance.js";
 import { poolSolves } from "../engine/live-objects.js";
 import { type Field, type FieldState, wasmField } from "../fields/field.js";
@@ -159,6 +160,7 @@ class WorkerPool implements Pool {
       : undefined;
 
   constructor(url: string | undefined) {
+    disposable(WorkerPool.prototype, WorkerPool.prototype.close);
     this.#url = url;
     fix(this, ["shared"]);
   }
@@ -364,7 +366,7 @@ class WorkerPool implements Pool {
 }
 
 /** A pool of this package: its solves are exact, and its errors typed. */
-export const poolRule = rule<Pool>("a pool, from parallel", WorkerPool.is);
+export const poolRule = rule<Pool>("a pool, from parallel", (value) => WorkerPool.is(value));
 
 const OWN = required(poolRule as Rule<WorkerPool | undefined>);
 
@@ -385,8 +387,4 @@ function summed(error: unknown, workers: number): unknown {
   const details = { argument, expected: `at least ${bytes} bytes`, given: `${Number(error.given) * workers}`, bytes };
   const share = `${message} on each of ${workers} workers`;
   return new SymplecticAdjointError("OPTION", workers === 1 ? message : share, details);
-}
-
-if (typeof Symbol.dispose === "symbol") {
-  Object.defineProperty(WorkerPool.prototype, Symbol.dispose, { value: WorkerPool.prototype.close });
 }

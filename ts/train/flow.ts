@@ -261,7 +261,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   }
 }
 
-const flowRule = required(rule<BlockFlow<Dtype>>("a flow, from flow", BlockFlow.is));
+const flowRule = required(rule<BlockFlow<Dtype>>("a flow, from flow", (value) => BlockFlow.is(value)));
 /** Refuses an object that was made from a flow. */
 const own = (flow: unknown) => argument("this", flow, flowRule);
 

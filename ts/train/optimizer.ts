@@ -13,6 +13,7 @@ import {
   required,
 } from "../checks/rules.js";
 import { call, refuseReentry, release } from "../engine/call.js";
+import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
 import { steady, view } from "../engine/memory.js";
@@ -79,6 +80,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     readonly recipe: OptimizerRecipe,
     make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
   ) {
+    disposable(WasmOptimizer.prototype, WasmOptimizer.prototype.dispose);
     const { rust, wasm } = useField(field);
     this.#wasm = wasm;
     this.#field = field;
@@ -145,10 +147,6 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   declare [Symbol.dispose]: () => void;
-}
-
-if (typeof Symbol.dispose === "symbol") {
-  Object.defineProperty(WasmOptimizer.prototype, Symbol.dispose, { value: WasmOptimizer.prototype.dispose });
 }
 
 /** What a file has to keep of an optimizer of a field. */

@@ -10,6 +10,7 @@ import {
   object,
   options as readRules,
   rule,
+  together,
   withMethod,
 } from "../checks/rules.js";
 import { type Field, useField } from "../fields/field.js";
@@ -75,7 +76,7 @@ export interface TrainStep<D extends Dtype = Dtype> {
 
 const { steps: solverSteps, ...solverRules } = gradientRules;
 const isSteps = (value: number) => value >= 1 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY);
-const rules = {
+const rules = together(solverRules, {
   field: anything<Field>(),
   optimizer: anything<Optimizer>(),
   data: anything<TrainOptions["data"]>(),
@@ -90,8 +91,7 @@ const rules = {
   schedule: callable<Schedule>("a function of the steps taken"),
   clipNorm: finitePositive,
   validation: object,
-  ...solverRules,
-};
+});
 
 /**
  * Trains a field: for each batch one gradient and one step of the optimizer. Other tasks get their turn between steps,
