@@ -29,7 +29,7 @@ const demo = (args, interruptAt) =>
   });
 const parameters = () => load(readFileSync(checkpoint)).field.parameters.slice();
 
-rmSync(new URL("../report", import.meta.url), { recursive: true, force: true });
+rmSync(checkpoint, { force: true });
 const missing = await demo(["--resume"]);
 assert.equal(missing.code, 1);
 assert.match(missing.output, /no checkpoint/);
