@@ -4,5 +4,10 @@ const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: 
 
 export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "350 kB"),
-  entry("symplectic-adjoint/slim", "slim.js", "25 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "30 kB"),
+  // What a page bundles that computes gradients of one network.
+  {
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "20 kB"),
+    import: "{ mlp, valueAndGrad }",
+  },
 ];
