@@ -38,6 +38,7 @@ pub(crate) fn sweep<T: Real>(
     let parameters = dynamics.parameters();
     let layout = Layout {
         panels,
+        group: dynamics.layout().group,
         arrays: [&dynamics.layout().arrays[..], &dynamics.layout().arrays[..]].concat(),
         plain: parameters,
         plain_counts: !options.seminorm,

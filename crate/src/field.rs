@@ -8,6 +8,7 @@ pub mod cnf;
 pub mod custom;
 pub mod hamiltonian;
 mod mlp;
+pub mod program;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -26,6 +27,10 @@ pub trait VectorField<T: Real> {
     fn output_size(&self) -> usize {
         self.state_size()
     }
+    /// Numbers that each trajectory has beside its state, and by which a gradient is given too.
+    fn argument_size(&self) -> usize {
+        0
+    }
     /// All parameters, flat.
     fn parameters(&self) -> &[T];
     /// The same, to be changed.
@@ -39,7 +44,8 @@ pub trait Dynamics<T: Real> {
     /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 
-    /// How many parameters there are.
+    /// Numbers in the gradient that [`pull`](Self::pull) adds to: one for each parameter, and behind them those of the arguments,
+    /// as the layout has them.
     fn parameters(&self) -> usize;
 
     /// Numbers in the tape of one use.
@@ -66,7 +72,7 @@ pub struct Pull<'a, T> {
     pub cotangent: &'a [T],
     /// Becomes (∂f/∂x)ᵀ ℓ.
     pub x: &'a mut [T],
-    /// (∂f/∂θ)ᵀ ℓ is added.
+    /// (∂f/∂θ)ᵀ ℓ is added, and behind it that of the arguments.
     pub parameters: &'a mut [T],
     /// Directions w whose products ⟨w, f⟩ are wanted, one behind the other.
     pub probes: &'a [T],
@@ -109,6 +115,8 @@ pub struct FieldVjp<T> {
     pub y: Buffer<T>,
     /// (∂f/∂θ)ᵀ w.
     pub parameters: Buffer<T>,
+    /// (∂f/∂arguments)ᵀ w `[batch, arguments]`, row-major.
+    pub arguments: Buffer<T>,
     /// (∂f/∂t)ᵀ w, where the field tells it.
     pub t: Option<f64>,
 }
@@ -135,22 +143,25 @@ pub fn vjp<T: Real>(
     let mut cotangent = Buffer::zeroed(ledger, Purpose::Cotangent, lanes * field.output_size())?;
     dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
-    let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, parameters.len())?;
+    let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, dynamics.parameters())?;
     let pull = Pull {
         cotangent: &cotangent,
         x: &mut dx,
         parameters: &mut gradient,
         probes: &[],
         products: &mut [],
-        times: false,
+        times: true,
     };
     let dots = dynamics.pull(t, x, None, pull)?;
     let t = dynamics.knows_time().then_some(dots.time);
     let y = prepared.rows(&dx, field.state_size())?;
+    let arguments = prepared.rows(&gradient[parameters.len()..], field.argument_size())?;
+    let gradient = Buffer::copied(&prepared.ledger, Purpose::Gradient, &gradient[..parameters.len()])?;
     finite_gradient("y", &y)?;
     finite_gradient("parameters", &gradient)?;
+    finite_gradient("arguments", &arguments)?;
     finite_gradient("t", t.as_slice())?;
-    Ok(FieldVjp { y, parameters: gradient, t })
+    Ok(FieldVjp { y, parameters: gradient, arguments, t })
 }
 
 /// A field and one packed batch.

@@ -74,6 +74,7 @@ pub struct Gradient<T> {
     y0: Buffer<T>,
     batch: usize,
     parameters: Buffer<T>,
+    arguments: Buffer<T>,
     /// ∂L/∂times; `None` where a field does not tell its derivative with respect to time, or the options decline it.
     pub times: Option<Vec<f64>>,
     /// What it took.
@@ -90,6 +91,12 @@ impl<T: Real> Gradient<T> {
     /// ∂L/∂θ, flat as the field's parameters.
     pub fn parameters(&self) -> &[T] {
         &self.parameters
+    }
+
+    /// ∂L/∂arguments `[batch, arguments]`, with no columns where the field has none.
+    pub fn arguments(&self) -> ArrayView2<'_, T> {
+        let shape = (self.batch, self.arguments.len() / self.batch);
+        ArrayView2::from_shape(shape, &self.arguments).expect("as long as its shape says")
     }
 }
 
@@ -214,17 +221,27 @@ impl<T: Real> Trajectory<T> {
         let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
         let rows = ArrayViewMut2::from_shape((problem.batch, problem.state), &mut y0).expect("one slice");
         panels.unpack(&swept.lambda, rows);
+        let arguments_at = swept.parameters.len() - panels.lanes * problem.arguments;
+        let mut arguments = Buffer::zeroed(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
+        let rows = ArrayViewMut2::from_shape((problem.batch, problem.arguments), &mut arguments).expect("one slice");
+        panels.unpack(&swept.parameters[arguments_at..], rows);
+        let parameters = match problem.arguments {
+            0 => swept.parameters,
+            _ => Buffer::copied(&ledger, Purpose::Gradient, &swept.parameters[..arguments_at])?,
+        };
         // The continuous adjoint's gradient of the times takes f alone.
         let known = matches!(kept, Kept::Continuous(_)) || problem.dynamics.knows_time();
         let times = (known && problem.options.time_gradients).then_some(swept.times);
         finite_gradient("gradient.y0", &y0)?;
-        finite_gradient("gradient.parameters", &swept.parameters)?;
+        finite_gradient("gradient.parameters", &parameters)?;
+        finite_gradient("gradient.arguments", &arguments)?;
         finite_gradient("gradient.times", times.as_deref().unwrap_or_default())?;
         let after = problem.dynamics.uses();
         Ok(Gradient {
             y0,
             batch: problem.batch,
-            parameters: swept.parameters,
+            parameters,
+            arguments,
             times,
             stats: GradientStats {
                 evaluations: after.evaluations - before.evaluations,

@@ -2,6 +2,7 @@
 
 pub(crate) mod activation;
 pub(crate) mod combine;
+pub(crate) mod instructions;
 pub(crate) mod math;
 pub(crate) mod panels;
 pub mod probe;

@@ -9,6 +9,9 @@ use crate::kernel::real::Real;
 #[derive(Debug, Clone)]
 pub struct Layout {
     pub panels: Panels,
+    /// Lanes that a sum of a norm takes together, whatever the width of the panels: where a batch is shared, its parts have
+    /// panels of different widths.
+    pub group: usize,
     /// Features of each of the panel arrays that stand one behind the other.
     pub arrays: Vec<usize>,
     /// Plain numbers after them.
@@ -19,7 +22,12 @@ pub struct Layout {
 
 impl Layout {
     pub fn batch<T: Real>(samples: usize, features: usize) -> Self {
-        Self { panels: Panels::new::<T>(samples), arrays: vec![features], plain: 0, plain_counts: true }
+        Self::of::<T>(Panels::new::<T>(samples), features)
+    }
+
+    /// One array in these panels.
+    pub fn of<T: Real>(panels: Panels, features: usize) -> Self {
+        Self { panels, group: T::LANES, arrays: vec![features], plain: 0, plain_counts: true }
     }
 
     /// Numbers that count in a norm, for so many samples.
@@ -32,16 +40,19 @@ impl Layout {
         self.panels.lanes * self.arrays.iter().sum::<usize>() + self.plain
     }
 
-    /// The rows of a state that count in a norm, as ranges: those of each panel of each array, and last the plain numbers if they
-    /// do.
+    /// The rows of a state that count in a norm, as ranges: those of each group of lanes of each array, and last the plain numbers
+    /// if they do.
     pub fn panel_rows(&self) -> impl Iterator<Item = impl Iterator<Item = Range<usize>>> + '_ {
         let mut origin = 0;
         let arrays = self.arrays.iter().flat_map(move |&features| {
             let start = origin;
             origin += self.panels.lanes * features;
-            self.panels.all().map(move |panel: Panel| {
+            self.panels.all().flat_map(move |panel: Panel| {
                 let first = start + panel.range(features, 0).start;
-                Rows { first, width: panel.width, samples: panel.samples, rows: features }
+                (0..panel.samples).step_by(self.group).map(move |lane| {
+                    let samples = (panel.samples - lane).min(self.group);
+                    Rows { first: first + lane, width: panel.width, samples, rows: features }
+                })
             })
         });
         let plain = Rows { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };

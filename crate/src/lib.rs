@@ -42,6 +42,7 @@
 //! | [`tensors`] | files of named arrays |
 //! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
 //! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
+//! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
 //! | `kernel` | panels, the matrix product, activations: the only SIMD, and but for the allocator's reserve the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
@@ -92,6 +93,7 @@ mod kernel;
 mod layout;
 pub mod memory;
 pub mod network;
+pub mod program;
 pub mod optimizer;
 pub mod solve;
 mod stepper;

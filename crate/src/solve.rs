@@ -105,6 +105,8 @@ pub(crate) struct Problem<T> {
     pub times: Vec<f64>,
     pub batch: usize,
     pub state: usize,
+    /// Numbers that each trajectory has beside its state.
+    pub arguments: usize,
     /// The initial state, in panels.
     pub start: Buffer<T>,
     pub ledger: Ledger,
@@ -143,6 +145,7 @@ impl<T: Real> Problem<T> {
             times: kept,
             batch,
             state,
+            arguments: field.argument_size(),
             start,
             ledger,
             all_reduce: Box::new(Whole),

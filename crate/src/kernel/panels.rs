@@ -42,6 +42,12 @@ impl Panels {
         Self { samples, lanes: samples - rest + last, full: T::LANES }
     }
 
+    /// Panels of that width, a multiple of a register; the last one as narrow as its samples allow.
+    pub fn wide<T: Real>(samples: usize, width: usize) -> Self {
+        let rest = samples % width;
+        Self { samples, lanes: samples - rest + rest.next_multiple_of(vector_len::<T>()), full: width }
+    }
+
     /// So many full panels of that width.
     pub fn of_width(width: usize, panels: usize) -> Self {
         Self { samples: width * panels, lanes: width * panels, full: width }
@@ -58,6 +64,11 @@ impl Panels {
         let rest = self.lanes - full * self.full;
         let all = [(0, self.full, full), (full * self.full, rest, usize::from(rest > 0))];
         all.into_iter().filter(|&(_, _, panels)| panels > 0)
+    }
+
+    /// The width of full panels, zero if there is none, and that of a last, narrower one.
+    pub fn widths_of(&self) -> (usize, usize) {
+        (if self.lanes >= self.full { self.full } else { 0 }, self.lanes % self.full)
     }
 
     /// The panels whose lanes lie in `lanes`, which begins and ends between panels.

@@ -24,13 +24,129 @@ impl<T: Real> Packed<T> {
     }
 
     pub fn new(ledger: &Ledger, rows: usize, depth: usize, entry: impl Fn(usize, usize) -> T) -> Result<Self> {
-        let mut pairs = Buffer::zeroed(ledger, Purpose::Network, Self::len(rows, depth))?;
-        for row in 0..rows {
+        let pairs = Buffer::zeroed(ledger, Purpose::Network, Self::len(rows, depth))?;
+        let mut packed = Self { rows, depth, pairs };
+        packed.fill(entry);
+        Ok(packed)
+    }
+
+    /// Rows and depth.
+    pub fn shape(&self) -> (usize, usize) {
+        (self.rows, self.depth)
+    }
+
+    /// Sets all entries.
+    pub fn fill(&mut self, entry: impl Fn(usize, usize) -> T) {
+        let depth = self.depth;
+        for row in 0..self.rows {
             for k in 0..depth {
-                pairs[row / 2 * 2 * depth + k * 2 + row % 2] = entry(row, k);
+                self.pairs[row / 2 * 2 * depth + k * 2 + row % 2] = entry(row, k);
             }
         }
-        Ok(Self { rows, depth, pairs })
+    }
+
+    /// As [`times`](Self::times) for any number of registers to the width: `start` is `[rows][register]`, or null. A deep `h` is
+    /// copied to `scratch` a strip at a time, so that the product reads it in order.
+    ///
+    /// # Safety
+    /// `h` has depth·width readable numbers, `z` rows·width writable ones, `start` what it says, `scratch` [`strip_scratch`] of
+    /// them.
+    pub unsafe fn times_block(&self, start: *const T, width: usize, h: *const T, z: *mut T, scratch: *mut T) {
+        let len = vector_len::<T>();
+        let mut lane = 0;
+        unsafe {
+            while lane + 4 * len <= width {
+                self.strip::<2, 4>(start, width, h.add(lane), z.add(lane), scratch);
+                lane += 4 * len;
+            }
+            if lane + 2 * len <= width {
+                self.strip::<4, 2>(start, width, h.add(lane), z.add(lane), scratch);
+                lane += 2 * len;
+            }
+            if lane < width {
+                self.strip::<8, 1>(start, width, h.add(lane), z.add(lane), scratch);
+            }
+        }
+    }
+
+    /// V registers of every row.
+    ///
+    /// # Safety
+    /// As [`times_block`](Self::times_block).
+    #[inline(always)]
+    unsafe fn strip<const R: usize, const V: usize>(
+        &self,
+        start: *const T,
+        width: usize,
+        mut h: *const T,
+        z: *mut T,
+        scratch: *mut T,
+    ) {
+        let strip = V * vector_len::<T>();
+        let mut stride = width;
+        unsafe {
+            if self.depth > DEEP && width > strip {
+                for k in 0..self.depth {
+                    for v in 0..V {
+                        let at = v * vector_len::<T>();
+                        T::Vector::load(h.add(k * width + at)).store(scratch.add(k * strip + at));
+                    }
+                }
+                (h, stride) = (scratch, strip);
+            }
+            let mut row = 0;
+            while row + R <= self.rows {
+                self.tile_at::<R, V>(row, start, stride, h, width, z);
+                row += R;
+            }
+            if R > 4 && row + 4 <= self.rows {
+                self.tile_at::<4, V>(row, start, stride, h, width, z);
+                row += 4;
+            }
+            if R > 2 && row + 2 <= self.rows {
+                self.tile_at::<2, V>(row, start, stride, h, width, z);
+                row += 2;
+            }
+            if row < self.rows {
+                self.tile_at::<1, V>(row, start, stride, h, width, z);
+            }
+        }
+    }
+
+    /// One tile, of rows from `first` on.
+    ///
+    /// # Safety
+    /// As [`times_block`](Self::times_block); rows of `h` are `stride` apart, those of `z` `width`.
+    #[inline(always)]
+    unsafe fn tile_at<const R: usize, const V: usize>(
+        &self,
+        first: usize,
+        start: *const T,
+        stride: usize,
+        h: *const T,
+        width: usize,
+        z: *mut T,
+    ) {
+        let len = vector_len::<T>();
+        let mut sums = [[T::Vector::splat(T::zero()); V]; R];
+        unsafe {
+            if !start.is_null() {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    *sums = [T::Vector::load(start.add((first + r) * len)); V];
+                }
+            }
+            let pairs = self.pairs.as_ptr();
+            let rows = std::array::from_fn(|r| {
+                let row = first + r;
+                pairs.add(row / 2 * 2 * self.depth + row % 2)
+            });
+            tile::<T, R, V>(&mut sums, self.depth, rows, 2, h, stride);
+            for (r, row) in sums.iter().enumerate() {
+                for (v, sum) in row.iter().enumerate() {
+                    sum.store(z.add((first + r) * width + v * len));
+                }
+            }
+        }
     }
 
     /// `z[row] = start[row] + Σ_k w[row, k] h[k]` for one panel: `h` is `[depth][width]`, `z` is `[rows][width]`.
@@ -85,7 +201,7 @@ impl<T: Real> Packed<T> {
                     let row = first + r;
                     pairs.add(row / 2 * 2 * self.depth + row % 2)
                 });
-                tile::<T, R, V>(&mut sums, self.depth, rows, 2, h.as_ptr());
+                tile::<T, R, V>(&mut sums, self.depth, rows, 2, h.as_ptr(), width);
                 for (r, row) in sums.iter().enumerate() {
                     for (v, sum) in row.iter().enumerate() {
                         sum.store(z.as_mut_ptr().add((first + r) * width + v * vector_len::<T>()));
@@ -98,10 +214,18 @@ impl<T: Real> Packed<T> {
     }
 }
 
-/// `sums[r][v] += Σ_k rows[r][k·stride] · columns[k][v]`.
+/// Columns of a deeper product lie too far apart to be read in place: they would share sets of the cache.
+const DEEP: usize = 160;
+
+/// Numbers of scratch for [`Packed::times_block`] of that depth.
+pub fn strip_scratch<T: Real>(depth: usize) -> usize {
+    if depth > DEEP { depth * 4 * vector_len::<T>() } else { 0 }
+}
+
+/// `sums[r][v] += Σ_k rows[r][k·stride] · columns[k·pitch][v]`.
 ///
 /// # Safety
-/// Each of `rows` has (depth − 1)·stride + 1 readable numbers, `columns` depth·V registers.
+/// Each of `rows` has (depth − 1)·stride + 1 readable numbers, `columns` V registers at each of depth multiples of the pitch.
 #[inline(always)]
 unsafe fn tile<T: Real, const R: usize, const V: usize>(
     sums: &mut [[T::Vector; V]; R],
@@ -109,11 +233,12 @@ unsafe fn tile<T: Real, const R: usize, const V: usize>(
     rows: [*const T; R],
     stride: usize,
     columns: *const T,
+    pitch: usize,
 ) {
     for k in 0..depth {
         unsafe {
             let column: [T::Vector; V] =
-                std::array::from_fn(|v| T::Vector::load(columns.add((k * V + v) * vector_len::<T>())));
+                std::array::from_fn(|v| T::Vector::load(columns.add(k * pitch + v * vector_len::<T>())));
             for r in 0..R {
                 let factor = T::Vector::splat(*rows[r].add(k * stride));
                 for v in 0..V {
@@ -211,7 +336,7 @@ impl<T: Real> Outer<'_, T> {
                 let width = (self.lanes - lane).min(self.full);
                 unsafe {
                     let rows = std::array::from_fn(|r| dz.add(lane * self.rows + (first_row + r) * width));
-                    tile::<T, R, V>(&mut sums, width, rows, 1, transposed.add(lane * V * len));
+                    tile::<T, R, V>(&mut sums, width, rows, 1, transposed.add(lane * V * len), V * len);
                 }
                 lane += width;
             }

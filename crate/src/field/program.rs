@@ -1,0 +1,267 @@
+//! Vector fields that are programs: models of your own, differentiated by the crate.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+
+use ndarray::ArrayView2;
+
+use super::{Dots, Dynamics, Pull, Uses, VectorField};
+use crate::error::{Error, Result, finite};
+use crate::kernel::panels::Spare;
+use crate::kernel::real::Real;
+use crate::layout::Layout;
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::program::Program;
+use crate::program::derive::{Derived, derive};
+use crate::program::execute::{ArrayRows, Arrays, Executor};
+use crate::program::plan::{Plan, Request, Target};
+
+/// A [`Program`] with its parameters.
+///
+/// Where trajectories have arguments, [`with_arguments`](Self::with_arguments) gives the vector field for a batch.
+#[derive(Debug)]
+pub struct ProgramField<T: Real> {
+    program: Program,
+    parameters: Buffer<T>,
+    derived: OnceCell<Derived>,
+    /// The plans made last, for solves and for gradients.
+    plans: RefCell<[Option<Rc<Plan<T>>>; 2]>,
+}
+
+impl<T: Real> ProgramField<T> {
+    /// A field with these initial parameters.
+    ///
+    /// # Errors
+    /// `Shape` for another number of parameters than the program's, `NonFiniteInput`, `OutOfMemory`.
+    pub fn new(program: Program, parameters: &[T]) -> Result<Self> {
+        check_parameters(&program, parameters)?;
+        let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
+        Ok(Self { program, parameters, derived: OnceCell::new(), plans: RefCell::new([None, None]) })
+    }
+
+    /// What it computes.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The field of a batch whose trajectories have these arguments `[batch, arguments]`.
+    ///
+    /// # Errors
+    /// `Shape` for other columns than the program's arguments, `NonFiniteInput`.
+    pub fn with_arguments<'a>(&'a self, arguments: ArrayView2<'a, T>) -> Result<WithArguments<'a, T>> {
+        if arguments.ncols() != self.program.arguments {
+            let expected = format!("[batch, {}]", self.program.arguments);
+            return Err(Error::shape("arguments", expected, format!("{:?}", arguments.shape())));
+        }
+        finite("arguments", arguments.iter().copied())?;
+        Ok(WithArguments { field: self, arguments })
+    }
+
+    fn plan(&self, batch: usize, reverse: bool) -> Rc<Plan<T>> {
+        let slot = &mut self.plans.borrow_mut()[usize::from(reverse)];
+        match slot {
+            Some(plan) if plan.panels.samples == batch => {}
+            _ => *slot = Some(Rc::new(self.make_plan(batch, reverse))),
+        }
+        Rc::clone(slot.as_ref().expect("just made"))
+    }
+
+    fn derived(&self) -> &Derived {
+        let Program { graph, value, state, arguments, .. } = &self.program;
+        self.derived.get_or_init(|| derive(graph, *value, *state, *arguments))
+    }
+
+    fn make_plan(&self, batch: usize, reverse: bool) -> Plan<T> {
+        let Program { graph, value, .. } = &self.program;
+        if !reverse {
+            let request = Request { outputs: vec![(Target::Value, *value)], ..Request::default() };
+            return Plan::new(graph, &[], &[request], batch);
+        }
+        let Derived { graph, value, state, arguments, parameters, time, tape, .. } = self.derived();
+        let forward = Request { outputs: vec![(Target::Value, *value)], ..Request::default() };
+        let mut outputs = vec![(Target::StateCotangent, *state)];
+        outputs.extend(arguments.map(|id| (Target::ArgumentCotangents, id)));
+        outputs.extend(parameters.iter().map(|&(place, id)| (Target::Parameters(place), id)));
+        let reverse = Request { outputs, ..Request::default() };
+        let mut with_times = reverse.clone();
+        with_times.outputs.push((Target::Products, *value));
+        with_times.outputs.extend(time.map(|id| (Target::Time, id)));
+        let requests = [
+            forward.clone(),
+            Request { keeps: true, ..forward },
+            reverse.clone(),
+            Request { taped: true, ..reverse },
+            with_times.clone(),
+            Request { taped: true, ..with_times },
+        ];
+        Plan::new(graph, tape, &requests, batch)
+    }
+
+    fn dynamics(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        reverse: bool,
+        arguments: Option<ArrayView2<'_, T>>,
+        ledger: &Ledger,
+    ) -> Result<Box<dyn Dynamics<T>>> {
+        let Program { state, arguments: columns, .. } = self.program;
+        check_parameters(&self.program, parameters)?;
+        let plan = self.plan(batch, reverse);
+        let layout = Layout::of::<T>(plan.panels, state);
+        let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
+        if let Some(arguments) = arguments {
+            plan.panels.pack(arguments, &mut packed, Spare::Repeat);
+        }
+        let tape = if reverse { self.derived().tape_rows } else { 0 };
+        Ok(Box::new(ProgramDynamics {
+            rows: ArrayRows { state, arguments: columns, value: self.program.outputs(), tape },
+            parameters: parameters.len(),
+            executor: Executor::new(plan, parameters, ledger)?,
+            arguments: packed,
+            layout,
+            uses: Uses::default(),
+        }))
+    }
+}
+
+fn check_parameters<T: Real>(program: &Program, parameters: &[T]) -> Result<()> {
+    if parameters.len() != program.parameters {
+        return Err(Error::shape("parameters", program.parameters, parameters.len()));
+    }
+    finite("parameters", parameters.iter().copied())
+}
+
+impl<T: Real> VectorField<T> for ProgramField<T> {
+    fn state_size(&self) -> usize {
+        self.program.state
+    }
+
+    fn output_size(&self) -> usize {
+        self.program.outputs()
+    }
+
+    fn argument_size(&self) -> usize {
+        self.program.arguments
+    }
+
+    fn parameters(&self) -> &[T] {
+        &self.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.parameters
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        if self.program.arguments > 0 {
+            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments);
+            return Err(Error::shape("arguments", expected, "none"));
+        }
+        self.dynamics(parameters, batch, reverse, None, ledger)
+    }
+}
+
+/// A [`ProgramField`] for one batch, with its arguments.
+#[derive(Debug, Clone, Copy)]
+pub struct WithArguments<'a, T: Real> {
+    field: &'a ProgramField<T>,
+    arguments: ArrayView2<'a, T>,
+}
+
+impl<T: Real> VectorField<T> for WithArguments<'_, T> {
+    fn state_size(&self) -> usize {
+        self.field.state_size()
+    }
+
+    fn output_size(&self) -> usize {
+        self.field.output_size()
+    }
+
+    fn argument_size(&self) -> usize {
+        self.field.argument_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        &self.field.parameters
+    }
+
+    /// # Panics
+    /// Always: the field itself has them to be changed.
+    fn parameters_mut(&mut self) -> &mut [T] {
+        unimplemented!("change the parameters of the field that this one borrows")
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        if self.arguments.nrows() != batch {
+            let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
+            return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
+        }
+        self.field.dynamics(parameters, batch, reverse, Some(self.arguments), ledger)
+    }
+}
+
+struct ProgramDynamics<T: Real> {
+    layout: Layout,
+    executor: Executor<T>,
+    arguments: Buffer<T>,
+    rows: ArrayRows,
+    parameters: usize,
+    uses: Uses,
+}
+
+// What the plan of a gradient can run, in the order of its requests.
+const VALUE: usize = 0;
+const VALUE_KEEPING: usize = 1;
+const TRANSPOSE: usize = 2;
+const TRANSPOSE_TAPED: usize = 3;
+/// What is added for a transpose that gives the gradients of times too.
+const WITH_TIMES: usize = 2;
+
+impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters + self.arguments.len()
+    }
+
+    fn tape_len(&self) -> usize {
+        self.rows.tape * self.layout.panels.lanes
+    }
+
+    fn uses(&self) -> Uses {
+        self.uses
+    }
+
+    fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.uses.evaluations += 1;
+        let task = if tape.is_some() { VALUE_KEEPING } else { VALUE };
+        let keep = tape.unwrap_or_default();
+        let arrays = Arrays { state: x, arguments: &self.arguments, keep, value: k, ..Arrays::default() };
+        self.executor.run(task, t, self.rows, arrays);
+        Ok(())
+    }
+
+    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+        self.uses.evaluations += usize::from(tape.is_none());
+        self.uses.vjps += 1;
+        let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
+        let task = task + if pull.times { WITH_TIMES } else { 0 };
+        let (gradient, argument_cotangents) = pull.parameters.split_at_mut(self.parameters);
+        let arrays = Arrays {
+            state: x,
+            arguments: &self.arguments,
+            cotangent: pull.cotangent,
+            tape: tape.unwrap_or_default(),
+            state_cotangent: pull.x,
+            argument_cotangents,
+            gradient,
+            probes: pull.probes,
+            products: pull.products,
+            ..Arrays::default()
+        };
+        Ok(self.executor.run(task, t, self.rows, arrays))
+    }
+}

@@ -1,0 +1,72 @@
+//! Programs: a vector field as a graph of operations, which the crate differentiates, plans and runs.
+//!
+//! | module          | what it does                                                                             |
+//! |-----------------|------------------------------------------------------------------------------------------|
+//! | `graph`         | values and operations; equal ones are shared, constants folded, shapes checked           |
+//! | `build`         | expressions with operators, for Rust                                                     |
+//! | `json`          | the form in which programs travel                                                        |
+//! | `differentiate` | reverse and forward mode, from graph to graph                                            |
+//! | `fuse`          | multiply–adds and other operations in one                                                |
+//! | `derive`        | what a solve and its gradient need of a field: values, transposes, what a tape holds     |
+//! | `plan`          | where each value lies, and which kernel computes it, for one batch                       |
+//! | `execute`       | runs a plan over the blocks of a batch                                                   |
+//!
+//! The graph of a field is differentiated as a whole, so derivatives are graphs too, and can be differentiated again. Rounding is
+//! decided when operations are fused, before a tape is cut out of the graph: a solve gives bitwise the same numbers whether or
+//! not a tape is kept, and so does a gradient.
+
+mod build;
+pub(crate) mod differentiate;
+pub(crate) mod fuse;
+pub(crate) mod graph;
+mod json;
+pub(crate) mod derive;
+pub(crate) mod execute;
+pub(crate) mod plan;
+
+pub use build::{Builder, Value, concat};
+use graph::{Graph, Id};
+
+/// What a vector field computes: a function of state, time, parameters and arguments.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// As it was written.
+    source: (Graph, Id),
+    /// Fused.
+    pub(crate) graph: Graph,
+    pub(crate) value: Id,
+    /// Features of the state.
+    pub(crate) state: usize,
+    /// How many parameters there are.
+    pub(crate) parameters: usize,
+    /// Numbers that each trajectory has beside its state.
+    pub(crate) arguments: usize,
+}
+
+impl Program {
+    /// Of a graph that is known to be right.
+    pub(crate) fn of(source: Graph, value: Id, state: usize, parameters: usize, arguments: usize) -> Self {
+        let (graph, fused) = derive::forward(&source, value);
+        Self { source: (source, value), graph, value: fused, state, parameters, arguments }
+    }
+
+    /// Features of the state.
+    pub fn state(&self) -> usize {
+        self.state
+    }
+
+    /// How many parameters there are.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// Numbers that each trajectory has beside its state.
+    pub fn arguments(&self) -> usize {
+        self.arguments
+    }
+
+    /// Features of what it computes.
+    pub fn outputs(&self) -> usize {
+        self.graph.rows(self.value)
+    }
+}

@@ -1,0 +1,454 @@
+//! Expressions with operators: how a program is written in Rust.
+
+use std::cell::RefCell;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::rc::Rc;
+
+use super::Program;
+use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Place, Unary};
+use crate::error::{Error, Result};
+
+/// Builds the program of a vector field.
+///
+/// ```
+/// use symplectic_adjoint::program::{Builder, concat};
+///
+/// # fn main() -> symplectic_adjoint::Result<()> {
+/// // Prey and predator.
+/// let mut model = Builder::new(2);
+/// let [x, y] = [model.state(0..1), model.state(1..2)];
+/// let [alpha, beta, delta, gamma] = [0; 4].map(|_| model.parameter(1));
+/// let slope = concat(&[&alpha * &x - &beta * &x * &y, &delta * &x * &y - &gamma * &y]);
+/// let program = model.finish(&slope)?;
+/// assert_eq!((program.state(), program.parameters()), (2, 4));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Builder {
+    shared: Rc<RefCell<Shared>>,
+    state: usize,
+    parameters: usize,
+    arguments: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    graph: Graph,
+    /// The first thing that was wrong.
+    error: Option<Error>,
+}
+
+/// A value of a program: rows of numbers for each trajectory. Operators work row by row, on values with as many rows or with one.
+///
+/// Shapes that do not fit are reported by [`Builder::finish`].
+#[derive(Debug, Clone)]
+pub struct Value {
+    shared: Rc<RefCell<Shared>>,
+    id: Id,
+}
+
+impl Builder {
+    /// For a state of so many features.
+    pub fn new(state: usize) -> Self {
+        Self { shared: Rc::default(), state, parameters: 0, arguments: 0 }
+    }
+
+    fn value(&self, id: Id) -> Value {
+        Value { shared: Rc::clone(&self.shared), id }
+    }
+
+    fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
+        let id = make(&mut self.shared.borrow_mut().graph);
+        self.value(id)
+    }
+
+    fn fail(&self, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Value {
+        fail(&self.shared, expected, given)
+    }
+
+    /// Features of the state.
+    pub fn state(&self, rows: std::ops::Range<usize>) -> Value {
+        if rows.is_empty() || rows.end > self.state {
+            return self.fail(format!("rows of a state of {} features", self.state), format!("{rows:?}"));
+        }
+        self.push(|graph| graph.load(Input::State, rows.start, rows.len()))
+    }
+
+    /// The time.
+    pub fn time(&self) -> Value {
+        self.push(Graph::time)
+    }
+
+    /// A number that stays as it is.
+    pub fn constant(&self, number: f64) -> Value {
+        self.push(|graph| graph.constant(number))
+    }
+
+    /// The next so many parameters, as a value of so many rows.
+    pub fn parameter(&mut self, rows: usize) -> Value {
+        if rows == 0 {
+            return self.fail("one parameter or more", rows);
+        }
+        let offset = self.parameters;
+        self.parameters += rows;
+        self.push(|graph| graph.parameter(Place::vector(offset, rows)))
+    }
+
+    /// The next so many arguments: numbers that each trajectory has beside its state.
+    pub fn argument(&mut self, rows: usize) -> Value {
+        if rows == 0 {
+            return self.fail("one argument or more", rows);
+        }
+        let row = self.arguments;
+        self.arguments += rows;
+        self.push(|graph| graph.load(Input::Argument, row, rows))
+    }
+
+    /// The program that computes a value.
+    ///
+    /// # Errors
+    /// `Option` for the first shape that did not fit.
+    pub fn finish(self, value: &Value) -> Result<Program> {
+        if !Rc::ptr_eq(&self.shared, &value.shared) {
+            return Err(Error::option("value", "a value of this builder", "one of another"));
+        }
+        let shared = self.shared.borrow();
+        if let Some(error) = &shared.error {
+            return Err(error.clone());
+        }
+        if self.state == 0 {
+            return Err(Error::option("state", "a positive integer", 0));
+        }
+        Ok(Program::of(shared.graph.clone(), value.id, self.state, self.parameters, self.arguments))
+    }
+}
+
+fn fail(shared: &Rc<RefCell<Shared>>, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Value {
+    let mut inner = shared.borrow_mut();
+    inner.error.get_or_insert_with(|| Error::option("program", expected, given));
+    let id = inner.graph.constant(0.0);
+    Value { shared: Rc::clone(shared), id }
+}
+
+impl Value {
+    /// Rows of numbers that it has.
+    pub fn rows(&self) -> usize {
+        self.shared.borrow().graph.rows(self.id)
+    }
+
+    fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
+        let id = make(&mut self.shared.borrow_mut().graph);
+        Value { shared: Rc::clone(&self.shared), id }
+    }
+
+    /// Whether values go together, row by row; else says what does not.
+    fn alike(&self, others: &[&Value]) -> Option<Value> {
+        if others.iter().any(|other| !Rc::ptr_eq(&self.shared, &other.shared)) {
+            return Some(fail(&self.shared, "values of one builder", "one of another"));
+        }
+        let rows: Vec<usize> = std::iter::once(self.rows()).chain(others.iter().map(|other| other.rows())).collect();
+        let most = rows.iter().copied().max().unwrap_or(1);
+        let fits = rows.iter().all(|&rows| rows == most || rows == 1);
+        (!fits).then(|| fail(&self.shared, "operands with as many rows, or one", format!("{rows:?}")))
+    }
+
+    fn unary(&self, function: Unary) -> Value {
+        self.push(|graph| graph.unary(function, self.id))
+    }
+
+    fn binary(&self, function: Binary, other: &Value) -> Value {
+        self.alike(&[other]).unwrap_or_else(|| self.push(|graph| graph.binary(function, self.id, other.id)))
+    }
+
+    /// A number beside this value.
+    fn number(&self, number: f64) -> Value {
+        self.push(|graph| graph.constant(number))
+    }
+
+    /// Its magnitude.
+    pub fn abs(&self) -> Value {
+        self.unary(Unary::Abs)
+    }
+    /// −1, 0 or 1. Its derivative is taken to be zero.
+    pub fn sign(&self) -> Value {
+        self.unary(Unary::Sign)
+    }
+    /// e^x.
+    pub fn exp(&self) -> Value {
+        self.unary(Unary::Exp)
+    }
+    /// e^x − 1.
+    pub fn expm1(&self) -> Value {
+        self.unary(Unary::Expm1)
+    }
+    /// The natural logarithm.
+    pub fn log(&self) -> Value {
+        self.unary(Unary::Log)
+    }
+    /// log(1 + x).
+    pub fn log1p(&self) -> Value {
+        self.unary(Unary::Log1p)
+    }
+    /// The square root.
+    pub fn sqrt(&self) -> Value {
+        self.unary(Unary::Sqrt)
+    }
+    /// The sine.
+    pub fn sin(&self) -> Value {
+        self.unary(Unary::Sin)
+    }
+    /// The cosine.
+    pub fn cos(&self) -> Value {
+        self.unary(Unary::Cos)
+    }
+    /// The tangent.
+    pub fn tan(&self) -> Value {
+        self.unary(Unary::Tan)
+    }
+    /// The inverse of the sine.
+    pub fn asin(&self) -> Value {
+        self.unary(Unary::Asin)
+    }
+    /// The inverse of the cosine.
+    pub fn acos(&self) -> Value {
+        self.unary(Unary::Acos)
+    }
+    /// The inverse of the tangent.
+    pub fn atan(&self) -> Value {
+        self.unary(Unary::Atan)
+    }
+    /// The hyperbolic sine.
+    pub fn sinh(&self) -> Value {
+        self.unary(Unary::Sinh)
+    }
+    /// The hyperbolic cosine.
+    pub fn cosh(&self) -> Value {
+        self.unary(Unary::Cosh)
+    }
+    /// The hyperbolic tangent.
+    pub fn tanh(&self) -> Value {
+        self.unary(Unary::Tanh)
+    }
+    /// 1 / (1 + e^−x).
+    pub fn sigmoid(&self) -> Value {
+        self.unary(Unary::Sigmoid)
+    }
+    /// log(1 + e^x).
+    pub fn softplus(&self) -> Value {
+        self.unary(Unary::Softplus)
+    }
+    /// max(x, 0).
+    pub fn relu(&self) -> Value {
+        self.unary(Unary::Relu)
+    }
+    /// The standard normal distribution function Φ.
+    pub fn normal_cdf(&self) -> Value {
+        self.unary(Unary::NormalCdf)
+    }
+    /// x^p. The derivative with respect to p is zero where x is not positive.
+    pub fn pow(&self, power: &Value) -> Value {
+        self.binary(Binary::Pow, power)
+    }
+    /// x to a constant power.
+    pub fn powf(&self, power: f64) -> Value {
+        self.pow(&self.number(power))
+    }
+    /// The angle of the point (x, y), of y.atan2(&x).
+    pub fn atan2(&self, x: &Value) -> Value {
+        self.binary(Binary::Atan2, x)
+    }
+    /// The lesser of two.
+    pub fn min(&self, other: &Value) -> Value {
+        self.binary(Binary::Min, other)
+    }
+    /// The greater of two.
+    pub fn max(&self, other: &Value) -> Value {
+        self.binary(Binary::Max, other)
+    }
+    /// `then` where this value is less than another, else `otherwise`. What the other branch computes reaches no gradient.
+    pub fn if_less(&self, other: &Value, then: &Value, otherwise: &Value) -> Value {
+        self.choose(Compare::Less, other, then, otherwise)
+    }
+    /// `then` where this value is less than another or equal to it, else `otherwise`.
+    pub fn if_less_equal(&self, other: &Value, then: &Value, otherwise: &Value) -> Value {
+        self.choose(Compare::LessEqual, other, then, otherwise)
+    }
+
+    fn choose(&self, compare: Compare, other: &Value, then: &Value, otherwise: &Value) -> Value {
+        self.alike(&[other, then, otherwise]).unwrap_or_else(|| {
+            let condition = Condition { compare, a: self.id, b: other.id };
+            self.push(|graph| graph.select(condition, then.id, otherwise.id))
+        })
+    }
+
+    /// Some of its rows.
+    pub fn slice(&self, rows: std::ops::Range<usize>) -> Value {
+        if rows.is_empty() || rows.end > self.rows() {
+            return fail(&self.shared, format!("rows of a value with {}", self.rows()), format!("{rows:?}"));
+        }
+        self.push(|graph| graph.slice(self.id, rows.start, rows.len()))
+    }
+    /// One of its rows.
+    pub fn row(&self, row: usize) -> Value {
+        self.slice(row..row + 1)
+    }
+    /// The sum of all rows.
+    pub fn sum(&self) -> Value {
+        self.push(|graph| graph.sum_rows(self.id))
+    }
+    /// `[n]` to `[outer][n][inner]`: copies of rows.
+    pub fn spread(&self, outer: usize, inner: usize) -> Value {
+        if outer * inner == 0 {
+            return fail(&self.shared, "one copy or more", format!("{outer} × {inner}"));
+        }
+        self.push(|graph| graph.spread(self.id, outer, inner))
+    }
+    /// `[outer][n][inner]` to `[n]`: sums of rows.
+    pub fn sum_over(&self, outer: usize, inner: usize) -> Value {
+        let factors = outer * inner;
+        if factors == 0 || !self.rows().is_multiple_of(factors) {
+            return fail(&self.shared, format!("factors of {} rows", self.rows()), format!("{outer} × {inner}"));
+        }
+        self.push(|graph| graph.sum(self.id, outer, inner))
+    }
+    /// Its rows moved on by so many, those at the end to the front.
+    pub fn roll(&self, shift: isize) -> Value {
+        let rows = self.rows();
+        let at = (-shift).rem_euclid(rows as isize) as usize;
+        if at == 0 {
+            return self.clone();
+        }
+        self.push(|graph| {
+            let (end, start) = (graph.slice(self.id, at, rows - at), graph.slice(self.id, 0, at));
+            graph.concat(vec![end, start])
+        })
+    }
+    /// This value as a matrix, row-major, times a vector.
+    pub fn mat_vec(&self, vector: &Value) -> Value {
+        self.product(vector, 1, |graph, m, v, points| graph.mat_vec(m, v, points))
+    }
+    /// This value as a matrix, row-major, whose transpose is multiplied by a vector.
+    pub fn mat_vec_transposed(&self, vector: &Value) -> Value {
+        self.product(vector, 1, |graph, m, v, points| graph.mat_vec_transposed(m, v, points))
+    }
+    /// This value, of parameters, as a matrix, row-major, times what stands at each of some points: `[columns][points]` to
+    /// `[rows][points]`.
+    pub fn dense(&self, x: &Value, points: usize) -> Value {
+        if !self.shared.borrow().graph.uniform(self.id) {
+            return fail(&self.shared, "a matrix of parameters; mat_vec takes one of the state", "another matrix");
+        }
+        self.product(x, points, |graph, w, x, points| graph.dense(w, x, points))
+    }
+
+    fn product(&self, v: &Value, points: usize, make: impl FnOnce(&mut Graph, Id, Id, usize) -> Id) -> Value {
+        let (numbers, rows) = (self.rows(), v.rows());
+        let fits = Rc::ptr_eq(&self.shared, &v.shared)
+            && points > 0
+            && rows.is_multiple_of(points)
+            && numbers.is_multiple_of(rows / points);
+        match fits {
+            true => self.push(|graph| make(graph, self.id, v.id, points)),
+            false => {
+                let expected = format!("a matrix with a multiple of the vector's {rows} rows, at {points} points");
+                fail(&self.shared, expected, format!("{numbers} numbers"))
+            }
+        }
+    }
+    /// The outer product, row-major.
+    pub fn outer(&self, other: &Value) -> Value {
+        self.push(|graph| graph.outer(self.id, other.id, 1))
+    }
+    /// The inner product.
+    pub fn dot(&self, other: &Value) -> Value {
+        (self * other).sum()
+    }
+}
+
+/// Values one behind the other.
+///
+/// # Panics
+/// If there are none.
+pub fn concat(parts: &[Value]) -> Value {
+    let first = parts.first().expect("at least one value");
+    if parts.iter().any(|part| !Rc::ptr_eq(&part.shared, &first.shared)) {
+        return fail(&first.shared, "values of one builder", "one of another");
+    }
+    first.push(|graph| graph.concat(parts.iter().map(|part| part.id).collect()))
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident $function:expr;)+) => {
+        $(
+            impl $trait<&Value> for &Value {
+                type Output = Value;
+                fn $method(self, other: &Value) -> Value {
+                    self.binary($function, other)
+                }
+            }
+            impl $trait<Value> for &Value {
+                type Output = Value;
+                fn $method(self, other: Value) -> Value {
+                    self.binary($function, &other)
+                }
+            }
+            impl $trait<&Value> for Value {
+                type Output = Value;
+                fn $method(self, other: &Value) -> Value {
+                    self.binary($function, other)
+                }
+            }
+            impl $trait<Value> for Value {
+                type Output = Value;
+                fn $method(self, other: Value) -> Value {
+                    self.binary($function, &other)
+                }
+            }
+            impl $trait<f64> for &Value {
+                type Output = Value;
+                fn $method(self, other: f64) -> Value {
+                    self.binary($function, &self.number(other))
+                }
+            }
+            impl $trait<f64> for Value {
+                type Output = Value;
+                fn $method(self, other: f64) -> Value {
+                    self.binary($function, &self.number(other))
+                }
+            }
+            impl $trait<&Value> for f64 {
+                type Output = Value;
+                fn $method(self, other: &Value) -> Value {
+                    other.number(self).binary($function, other)
+                }
+            }
+            impl $trait<Value> for f64 {
+                type Output = Value;
+                fn $method(self, other: Value) -> Value {
+                    other.number(self).binary($function, &other)
+                }
+            }
+        )+
+    };
+}
+
+operators! {
+    Add add Binary::Add;
+    Sub sub Binary::Sub;
+    Mul mul Binary::Mul;
+    Div div Binary::Div;
+}
+
+impl Neg for &Value {
+    type Output = Value;
+    fn neg(self) -> Value {
+        self.unary(Unary::Neg)
+    }
+}
+
+impl Neg for Value {
+    type Output = Value;
+    fn neg(self) -> Value {
+        self.unary(Unary::Neg)
+    }
+}

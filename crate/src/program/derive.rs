@@ -1,0 +1,118 @@
+//! What a solve and its gradient need of a field's program: its value, its transpose, and what a tape holds between them.
+
+use super::differentiate::reverse;
+use super::fuse::fuse;
+use super::graph::{Graph, Id, Input, Op, Place};
+
+/// A field's graph, ready to be run, and its derivative, ready to be planned.
+#[derive(Debug)]
+pub struct Derived {
+    /// The value and its transpose in one.
+    pub graph: Graph,
+    pub value: Id,
+    /// (∂f/∂x)ᵀ ℓ.
+    pub state: Id,
+    /// (∂f/∂arguments)ᵀ ℓ, if there are arguments.
+    pub arguments: Option<Id>,
+    /// Parts of (∂f/∂θ)ᵀ ℓ, with where they belong.
+    pub parameters: Vec<(Place, Id)>,
+    /// (∂f/∂t)ᵀ ℓ, if the time enters.
+    pub time: Option<Id>,
+    /// The nodes on a tape, with their first rows.
+    pub tape: Vec<(Id, usize)>,
+    pub tape_rows: usize,
+}
+
+/// A graph without its transpose: fused, so that all that is derived from it computes the same numbers.
+pub fn forward(graph: &Graph, value: Id) -> (Graph, Id) {
+    let (graph, to) = fuse(graph, &[value], 0);
+    (graph, to[value].expect("the value is live"))
+}
+
+/// From what [`forward`] gives, for so many rows of state and arguments.
+pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Derived {
+    let mut graph = forward.clone();
+    let rows = graph.rows(value);
+    let cotangent = graph.load(Input::Cotangent, 0, rows);
+    let wanted = |op: &Op| {
+        matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _))
+    };
+    let mut leaves: Vec<(Id, Vec<Id>)> = reverse(&mut graph, &[(value, cotangent)], &wanted).into_iter().collect();
+    leaves.sort_unstable_by_key(|leaf| leaf.0);
+    let state = assemble(&mut graph, &leaves, Input::State, state);
+    let arguments = (arguments > 0).then(|| assemble(&mut graph, &leaves, Input::Argument, arguments));
+    let mut parameters = Vec::new();
+    let mut time: Option<Id> = None;
+    for (leaf, parts) in leaves {
+        match graph.nodes[leaf].op {
+            Op::Parameter(place) => parameters.extend(parts.into_iter().map(|part| (place, part))),
+            Op::Time => {
+                for part in parts {
+                    time = Some(time.map_or(part, |sum| graph.add(sum, part)));
+                }
+            }
+            _ => {}
+        }
+    }
+    let roots: Vec<Id> = [value, state]
+        .into_iter()
+        .chain(arguments)
+        .chain(parameters.iter().map(|part| part.1))
+        .chain(time)
+        .collect();
+    let (graph, to) = fuse(&graph, &roots, forward.nodes.len());
+    let moved = |id: Id| to[id].expect("roots are live");
+    let (state, arguments, time) = (moved(state), arguments.map(moved), time.map(moved));
+    let parameters: Vec<_> = parameters.into_iter().map(|(place, part)| (place, moved(part))).collect();
+    let roots: Vec<Id> =
+        std::iter::once(state).chain(arguments).chain(parameters.iter().map(|part| part.1)).collect();
+    let (tape, tape_rows) = cut(&graph, &roots);
+    Derived { value: moved(value), graph, state, arguments, parameters, time, tape, tape_rows }
+}
+
+/// The cotangent of an input, from those of the rows that are loaded.
+fn assemble(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows: usize) -> Id {
+    let mut pieces = Vec::new();
+    for (leaf, parts) in leaves {
+        if let Op::Load(from, row) = graph.nodes[*leaf].op
+            && from == input
+        {
+            pieces.extend(parts.iter().map(|&part| (row, part)));
+        }
+    }
+    super::differentiate::gather(graph, rows, &pieces)
+}
+
+/// What to keep between value and transpose: the values that the transpose needs, but for those that are as cheap to have again
+/// as to read, and need no more rows to have them from.
+fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
+    let live = graph.live(roots.iter().copied());
+    let mut late = vec![false; graph.nodes.len()];
+    let mut needed = vec![false; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate().filter(|&(id, _)| live[id]) {
+        late[id] = matches!(node.op, Op::Load(Input::Cotangent, _));
+        node.op.each_operand(|operand| late[id] |= late[operand]);
+        if late[id] {
+            node.op.each_operand(|operand| needed[operand] |= !late[operand]);
+        }
+    }
+    let free = |id: Id| graph.uniform(id) || matches!(graph.nodes[id].op, Op::Load(..));
+    let mut tape = Vec::new();
+    let mut rows = 0;
+    for id in (0..graph.nodes.len()).rev().filter(|&id| !free(id)) {
+        if !needed[id] || late[id] {
+            continue;
+        }
+        let op = &graph.nodes[id].op;
+        let operands = op.operands();
+        let extra: usize =
+            operands.iter().filter(|&&operand| !free(operand) && !needed[operand]).map(|&o| graph.rows(o)).sum();
+        if op.cheap() && extra <= graph.rows(id) {
+            operands.into_iter().for_each(|operand| needed[operand] = true);
+        } else {
+            tape.push((id, rows));
+            rows += graph.rows(id);
+        }
+    }
+    (tape, rows)
+}

@@ -1,0 +1,641 @@
+//! Reverse and forward mode, from graph to graph. Both are closed: what they append can be differentiated again.
+//!
+//! What an untaken branch of a choice computes may be infinite or not a number, and so may its derivative. It never reaches a
+//! gradient: a node that only counts where a condition holds is *guarded* by it, and where its cotangent leaves the guarded
+//! nodes, it is selected by the condition, not multiplied by zero.
+
+use std::collections::HashMap;
+
+use super::graph::{Binary, Compare, Condition, Graph, Id, Op, Unary};
+
+/// A condition and whether it has to hold or to fail.
+type Clause = (Condition, bool);
+
+/// An operand, and under which condition a node depends on it.
+type Edge = (Id, Option<Clause>);
+
+/// Appends the cotangents of leaves, from nodes with their cotangents. For each leaf that is `wanted`, they are the parts whose sum
+/// is the leaf's cotangent.
+pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bool) -> HashMap<Id, Vec<Id>> {
+    let end = seeds.iter().map(|seed| seed.0 + 1).max().unwrap_or(0);
+    let mut active = vec![false; end];
+    for id in 0..end {
+        active[id] = wanted(&graph.nodes[id].op) || edges(graph, id).iter().any(|edge| active[edge.0]);
+    }
+    let guards = guards(graph, seeds, &active);
+    // For each node, parts of its cotangent, with the row at which they begin.
+    let mut parts: Vec<Vec<(usize, Id)>> = vec![Vec::new(); end];
+    seeds.iter().for_each(|&(id, cotangent)| parts[id].push((0, cotangent)));
+    let mut leaves = HashMap::new();
+    for id in (0..end).rev() {
+        if !active[id] || parts[id].is_empty() {
+            continue;
+        }
+        let own = std::mem::take(&mut parts[id]);
+        if wanted(&graph.nodes[id].op) {
+            let rows = graph.rows(id);
+            let (whole, pieces): (Vec<_>, Vec<_>) = own.into_iter().partition(|&(_, part)| graph.rows(part) == rows);
+            let mut all: Vec<Id> = whole.into_iter().map(|(_, part)| part).collect();
+            if !pieces.is_empty() {
+                all.push(gather(graph, rows, &pieces));
+            }
+            leaves.insert(id, all);
+            continue;
+        }
+        let cotangent = gather(graph, graph.rows(id), &own);
+        let mut node = Node { graph, id, cotangent, active: &active, guards: &guards, parts: &mut parts };
+        node.pull();
+    }
+    leaves
+}
+
+/// The operands by which a node is differentiable.
+fn edges(graph: &Graph, id: Id) -> Vec<Edge> {
+    let when = |compare, a, b, holds| Some((Condition { compare, a, b }, holds));
+    match graph.nodes[id].op {
+        Op::Unary(Unary::Sign, _) => vec![],
+        Op::Select(condition, then, otherwise) => {
+            vec![(then, Some((condition, true))), (otherwise, Some((condition, false)))]
+        }
+        Op::Binary(Binary::Max, a, b) => {
+            vec![(a, when(Compare::LessEqual, b, a, true)), (b, when(Compare::Less, a, b, true))]
+        }
+        Op::Binary(Binary::Min, a, b) => {
+            vec![(a, when(Compare::LessEqual, a, b, true)), (b, when(Compare::Less, b, a, true))]
+        }
+        ref op => op.operands().into_iter().map(|operand| (operand, None)).collect(),
+    }
+}
+
+/// Whether a node's rows are computed one by one.
+fn elementwise(op: &Op) -> bool {
+    matches!(op, Op::Unary(..) | Op::Binary(..) | Op::MultiplyAdd { .. } | Op::Select(..))
+}
+
+fn condition_rows(graph: &Graph, condition: &Condition) -> usize {
+    graph.rows(condition.a).max(graph.rows(condition.b))
+}
+
+/// Whether a condition can guard a node: it has a row for each of the node's, or one, and leaves are never guarded.
+fn guardable(graph: &Graph, (condition, _): &Clause, id: Id) -> bool {
+    let node = &graph.nodes[id];
+    let leaf = matches!(node.op, Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..));
+    let rows = condition_rows(graph, condition);
+    let uniform = graph.uniform(condition.a) && graph.uniform(condition.b);
+    !leaf && (rows == 1 || rows == node.rows) && (!node.uniform || uniform)
+}
+
+/// For each node that a cotangent reaches, the clauses under which alone it counts.
+fn guards(graph: &Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Clause>> {
+    let mut guards: Vec<Option<Vec<Clause>>> = vec![None; active.len()];
+    seeds.iter().for_each(|&(id, _)| guards[id] = Some(vec![]));
+    for id in (0..active.len()).rev().filter(|&id| active[id]) {
+        let Some(own) = guards[id].clone() else { continue };
+        for (operand, clause) in edges(graph, id).into_iter().filter(|edge| active[edge.0]) {
+            let passes = |clause: &&Clause| {
+                let rows = condition_rows(graph, &clause.0);
+                rows == 1 || (elementwise(&graph.nodes[id].op) && graph.rows(operand) == rows)
+            };
+            let path = own.iter().filter(passes).copied().chain(clause).filter(|clause| guardable(graph, clause, operand));
+            match &mut guards[operand] {
+                Some(before) => {
+                    let path: Vec<Clause> = path.collect();
+                    before.retain(|clause| path.contains(clause));
+                }
+                none => *none = Some(path.collect()),
+            }
+        }
+    }
+    guards.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+/// A node whose cotangent is known.
+struct Node<'a> {
+    graph: &'a mut Graph,
+    id: Id,
+    cotangent: Id,
+    active: &'a [bool],
+    guards: &'a [Vec<Clause>],
+    parts: &'a mut Vec<Vec<(usize, Id)>>,
+}
+
+impl Node<'_> {
+    /// The clauses by which what goes to an operand has to be selected.
+    fn clauses(&self, operand: Id, clause: Option<Clause>) -> Vec<Clause> {
+        let all = self.guards[self.id].iter().copied().chain(clause);
+        all.filter(|clause| !self.guards[operand].contains(clause)).collect()
+    }
+
+    /// A value where the clauses hold, else zero.
+    fn selected(&mut self, mut value: Id, clauses: &[Clause]) -> Id {
+        for &(condition, holds) in clauses {
+            let rows = condition_rows(self.graph, &condition);
+            if rows > 1 && rows != self.graph.rows(value) {
+                continue;
+            }
+            let zero = self.graph.constant(0.0);
+            let (then, otherwise) = if holds { (value, zero) } else { (zero, value) };
+            value = self.graph.select(condition, then, otherwise);
+        }
+        value
+    }
+
+    /// Hands a part of the cotangent to an operand.
+    fn give(&mut self, operand: Id, clause: Option<Clause>, part: impl FnOnce(&mut Graph, Id) -> Id) {
+        if !self.active[operand] {
+            return;
+        }
+        let clauses = self.clauses(operand, clause);
+        let part = if elementwise(&self.graph.nodes[self.id].op) {
+            let part = part(self.graph, self.cotangent);
+            self.selected(part, &clauses)
+        } else {
+            let cotangent = self.selected(self.cotangent, &clauses);
+            part(self.graph, cotangent)
+        };
+        let part = self.fit(operand, part);
+        self.parts[operand].push((0, part));
+    }
+
+    /// A part in the shape of the operand that it is for.
+    fn fit(&mut self, operand: Id, mut part: Id) -> Id {
+        let (rows, has) = (self.graph.rows(operand), self.graph.rows(part));
+        if rows == 1 && has > 1 {
+            part = self.graph.sum_rows(part);
+        } else if has < rows {
+            part = self.graph.spread(part, 1, rows);
+        }
+        let summed = !self.graph.uniform(self.id) || self.graph.nodes[self.id].op.reduces();
+        if self.graph.uniform(operand) && summed {
+            part = self.graph.sum_lanes(part);
+        }
+        part
+    }
+
+    /// Hands the cotangent on to the operands.
+    fn pull(&mut self) {
+        let id = self.id;
+        let node = self.graph.nodes[id].clone();
+        match node.op {
+            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
+            Op::Unary(Unary::Sign, _) => {}
+            Op::Unary(function, a) => self.give(a, None, |g, c| scaled(g, function, a, id, c)),
+            Op::Binary(function, a, b) => self.pull_binary(function, a, b),
+            Op::MultiplyAdd { negated, a, b, c } => {
+                self.give(c, None, |_, cotangent| cotangent);
+                for (one, other) in [(a, b), (b, a)] {
+                    self.give(one, None, |g, c| {
+                        let product = g.mul(c, other);
+                        if negated { g.neg(product) } else { product }
+                    });
+                }
+            }
+            Op::Select(condition, then, otherwise) => {
+                self.give(then, Some((condition, true)), |_, c| c);
+                self.give(otherwise, Some((condition, false)), |_, c| c);
+            }
+            Op::Slice(a, start) => {
+                if self.active[a] {
+                    let clauses = self.clauses(a, None);
+                    let cotangent = self.selected(self.cotangent, &clauses);
+                    self.parts[a].push((start, cotangent));
+                }
+            }
+            Op::Concat(parts) => {
+                let mut at = 0;
+                for part in parts {
+                    let rows = self.graph.rows(part);
+                    self.give(part, None, |g, c| g.slice(c, at, rows));
+                    at += rows;
+                }
+            }
+            Op::Spread { a, outer, inner } => self.give(a, None, |g, c| g.sum(c, outer, inner)),
+            Op::Sum { a, outer, inner } => self.give(a, None, |g, c| g.spread(c, outer, inner)),
+            Op::Dense { w, x, shift, points } => {
+                if let Some(shift) = shift {
+                    self.give(shift, None, |g, c| g.sum(c, 1, points));
+                }
+                self.give_matrix(w, x, |c, x| (c, x), points);
+                self.give(x, None, |g, c| g.dense_transposed(w, c, points));
+            }
+            Op::DenseTransposed { w, x, points } => {
+                self.give_matrix(w, x, |c, x| (x, c), points);
+                self.give(x, None, |g, c| g.dense(w, c, points));
+            }
+            Op::MatVec { m, v, points } => {
+                self.give_bilinear(m, v, |g, c, v| g.outer(c, v, points));
+                self.give_bilinear(v, m, |g, c, m| g.mat_vec_transposed(m, c, points));
+            }
+            Op::MatVecTransposed { m, v, points } => {
+                self.give_bilinear(m, v, |g, c, v| g.outer(v, c, points));
+                self.give_bilinear(v, m, |g, c, m| g.mat_vec(m, c, points));
+            }
+            Op::Outer { a, b, points } => {
+                self.give_bilinear(a, b, |g, c, b| g.mat_vec(c, b, points));
+                self.give_bilinear(b, a, |g, c, a| g.mat_vec_transposed(c, a, points));
+            }
+            Op::SumLanes(a) => self.give(a, None, |_, c| c),
+            Op::DotLanes(a, b) => {
+                self.give(a, None, |g, c| g.mul(c, b));
+                self.give(b, None, |g, c| g.mul(c, a));
+            }
+            Op::OuterLanes { a, b, points } => {
+                self.give(a, None, |g, c| g.dense(c, b, points));
+                self.give(b, None, |g, c| g.dense_transposed(c, a, points));
+            }
+        }
+    }
+
+    fn pull_binary(&mut self, function: Binary, a: Id, b: Id) {
+        let id = self.id;
+        match function {
+            Binary::Add => {
+                self.give(a, None, |_, c| c);
+                self.give(b, None, |_, c| c);
+            }
+            Binary::Sub => {
+                self.give(a, None, |_, c| c);
+                self.give(b, None, |g, c| g.neg(c));
+            }
+            Binary::Mul => {
+                self.give(a, None, |g, c| g.mul(c, b));
+                self.give(b, None, |g, c| g.mul(c, a));
+            }
+            Binary::Div => {
+                self.give(a, None, |g, c| g.div(c, b));
+                self.give(b, None, |g, c| {
+                    let quotient = g.div(c, b);
+                    let product = g.mul(quotient, id);
+                    g.neg(product)
+                });
+            }
+            Binary::Pow => {
+                self.give(a, None, |g, c| {
+                    let slope = power_slope(g, a, b);
+                    g.mul(c, slope)
+                });
+                self.give(b, None, |g, c| {
+                    let slope = exponent_slope(g, a, id);
+                    g.mul(c, slope)
+                });
+            }
+            Binary::Atan2 => {
+                self.give(a, None, |g, c| {
+                    let rate = angle_rate(g, a, b, b);
+                    g.mul(c, rate)
+                });
+                self.give(b, None, |g, c| {
+                    let rate = angle_rate(g, a, b, a);
+                    let product = g.mul(c, rate);
+                    g.neg(product)
+                });
+            }
+            Binary::Min | Binary::Max => {
+                for (operand, clause) in edges(self.graph, id) {
+                    self.give(operand, clause, |_, c| c);
+                }
+            }
+        }
+    }
+
+    /// The cotangent of the matrix of a dense layer: Σ a bᵀ over trajectories, of the cotangent and the other operand.
+    fn give_matrix(&mut self, w: Id, x: Id, order: impl Fn(Id, Id) -> (Id, Id), points: usize) {
+        if !self.active[w] {
+            return;
+        }
+        let clauses = self.clauses(w, None);
+        let (cotangent, x) = (self.selected(self.cotangent, &clauses), self.selected(x, &clauses));
+        let (a, b) = order(cotangent, x);
+        let part = match self.graph.uniform(self.id) {
+            true => self.graph.outer(a, b, points),
+            false => self.graph.outer_lanes(a, b, points),
+        };
+        self.parts[w].push((0, part));
+    }
+
+    /// What goes to an operand of a product: a function of the cotangent and the other operand.
+    fn give_bilinear(&mut self, operand: Id, other: Id, part: impl FnOnce(&mut Graph, Id, Id) -> Id) {
+        if !self.active[operand] {
+            return;
+        }
+        let clauses = self.clauses(operand, None);
+        let (cotangent, other) = (self.selected(self.cotangent, &clauses), self.selected(other, &clauses));
+        let part = part(self.graph, cotangent, other);
+        let part = self.fit(operand, part);
+        self.parts[operand].push((0, part));
+    }
+}
+
+/// f′(a)·c, where y = f(a): by the value where that is cheaper than by the argument.
+fn scaled(g: &mut Graph, function: Unary, a: Id, y: Id, c: Id) -> Id {
+    let one = g.constant(1.0);
+    match function {
+        Unary::Neg => g.neg(c),
+        Unary::Abs => {
+            let sign = g.unary(Unary::Sign, a);
+            g.mul(c, sign)
+        }
+        Unary::Sign => g.constant(0.0),
+        Unary::Exp => g.mul(c, y),
+        Unary::Expm1 => {
+            let slope = g.add(y, one);
+            g.mul(c, slope)
+        }
+        Unary::Log => g.div(c, a),
+        Unary::Log1p => {
+            let shifted = g.add(a, one);
+            g.div(c, shifted)
+        }
+        Unary::Sqrt => {
+            let twice = g.add(y, y);
+            g.div(c, twice)
+        }
+        Unary::Sin => {
+            let slope = g.unary(Unary::Cos, a);
+            g.mul(c, slope)
+        }
+        Unary::Cos => {
+            let slope = g.unary(Unary::Sin, a);
+            let product = g.mul(c, slope);
+            g.neg(product)
+        }
+        Unary::Tan => {
+            let square = g.mul(y, y);
+            let slope = g.add(square, one);
+            g.mul(c, slope)
+        }
+        Unary::Asin | Unary::Acos => {
+            let square = g.mul(a, a);
+            let rest = g.sub(one, square);
+            let root = g.unary(Unary::Sqrt, rest);
+            let quotient = g.div(c, root);
+            if function == Unary::Asin { quotient } else { g.neg(quotient) }
+        }
+        Unary::Atan => {
+            let square = g.mul(a, a);
+            let denominator = g.add(square, one);
+            g.div(c, denominator)
+        }
+        Unary::Sinh => {
+            let slope = g.unary(Unary::Cosh, a);
+            g.mul(c, slope)
+        }
+        Unary::Cosh => {
+            let slope = g.unary(Unary::Sinh, a);
+            g.mul(c, slope)
+        }
+        Unary::Tanh => {
+            let square = g.mul(y, y);
+            let slope = g.sub(one, square);
+            g.mul(c, slope)
+        }
+        Unary::Sigmoid => {
+            let rest = g.sub(one, y);
+            let slope = g.mul(y, rest);
+            g.mul(c, slope)
+        }
+        // 1 − e^−y, which a tape has without the argument.
+        Unary::Softplus => {
+            let minus = g.neg(y);
+            let slope = g.unary(Unary::Expm1, minus);
+            let product = g.mul(c, slope);
+            g.neg(product)
+        }
+        Unary::Relu => {
+            let zero = g.constant(0.0);
+            g.select(Condition { compare: Compare::Less, a: zero, b: y }, c, zero)
+        }
+        Unary::NormalCdf => {
+            let density = normal_density(g, a);
+            g.mul(c, density)
+        }
+    }
+}
+
+/// φ(a) = e^(−a²/2) / √(2π).
+fn normal_density(g: &mut Graph, a: Id) -> Id {
+    let (square, half) = (g.mul(a, a), g.constant(-0.5));
+    let exponent = g.mul(square, half);
+    let bell = g.unary(Unary::Exp, exponent);
+    let scale = g.constant(0.398_942_280_401_432_7);
+    g.mul(bell, scale)
+}
+
+/// p·x^(p−1).
+fn power_slope(g: &mut Graph, x: Id, p: Id) -> Id {
+    let one = g.constant(1.0);
+    let less = g.sub(p, one);
+    let power = g.binary(Binary::Pow, x, less);
+    g.mul(p, power)
+}
+
+/// ∂x^p/∂p = x^p ln x, y being the power. Zero where x is not positive: that is the limit at zero for p > 0, and below there is no
+/// derivative.
+fn exponent_slope(g: &mut Graph, x: Id, y: Id) -> Id {
+    let (zero, log) = (g.constant(0.0), g.unary(Unary::Log, x));
+    let slope = g.mul(y, log);
+    g.select(Condition { compare: Compare::Less, a: zero, b: x }, slope, zero)
+}
+
+/// numerator / (x² + y²).
+fn angle_rate(g: &mut Graph, y: Id, x: Id, numerator: Id) -> Id {
+    let (left, right) = (g.mul(x, x), g.mul(y, y));
+    let square = g.add(left, right);
+    g.div(numerator, square)
+}
+
+/// The sum of parts, each for some of so many rows.
+pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
+    let mut cuts: Vec<usize> =
+        parts.iter().flat_map(|&(start, part)| [start, start + graph.rows(part)]).chain([0, rows]).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    let cut = |row: usize| cuts.partition_point(|&cut| cut < row);
+    let covered: usize = parts.iter().map(|&(start, part)| cut(start + graph.rows(part)) - cut(start)).sum();
+    if covered > 8 * parts.len() + 64 && parts.len() > 16 {
+        return padded(graph, rows, parts);
+    }
+    // Between two cuts, the sum of what covers them.
+    let mut sums: Vec<Option<Id>> = vec![None; cuts.len() - 1];
+    for &(start, part) in parts {
+        for index in cut(start)..cut(start + graph.rows(part)) {
+            let piece = graph.slice(part, cuts[index] - start, cuts[index + 1] - cuts[index]);
+            sums[index] = Some(sums[index].map_or(piece, |sum| graph.add(sum, piece)));
+        }
+    }
+    let pieces = sums.into_iter().zip(cuts.windows(2)).map(|(sum, cut)| sum.unwrap_or_else(|| zeros(graph, cut[1] - cut[0])));
+    let pieces = pieces.collect();
+    graph.concat(pieces)
+}
+
+/// The same with zeros around each part: more additions of rows, but few operations where many parts overlap.
+fn padded(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
+    let mut sum: Option<Id> = None;
+    for &(start, part) in parts {
+        let end = start + graph.rows(part);
+        let mut around = Vec::with_capacity(3);
+        if start > 0 {
+            around.push(zeros(graph, start));
+        }
+        around.push(part);
+        if end < rows {
+            around.push(zeros(graph, rows - end));
+        }
+        let whole = graph.concat(around);
+        sum = Some(sum.map_or(whole, |sum| graph.add(sum, whole)));
+    }
+    sum.unwrap_or_else(|| zeros(graph, rows))
+}
+
+fn zeros(graph: &mut Graph, rows: usize) -> Id {
+    let zero = graph.constant(0.0);
+    graph.spread(zero, 1, rows)
+}
+
+/// Appends the tangents of nodes along tangents of leaves; none where it is zero.
+pub fn forward(graph: &mut Graph, outputs: &[Id], seeds: &dyn Fn(&mut Graph, Id) -> Option<Id>) -> Vec<Option<Id>> {
+    let end = outputs.iter().map(|output| output + 1).max().unwrap_or(0);
+    let live = graph.live(outputs.iter().copied());
+    let mut dots: Vec<Option<Id>> = vec![None; end];
+    for id in (0..end).filter(|&id| live[id]) {
+        dots[id] = tangent(graph, id, &dots, seeds);
+    }
+    outputs.iter().map(|&output| dots[output]).collect()
+}
+
+fn tangent(
+    g: &mut Graph,
+    id: Id,
+    dots: &[Option<Id>],
+    seeds: &dyn Fn(&mut Graph, Id) -> Option<Id>,
+) -> Option<Id> {
+    let node = g.nodes[id].clone();
+    let rows = node.rows;
+    let zero = zeros;
+    // The sum of what two operands contribute, in the node's rows.
+    let sum = |g: &mut Graph, left: Option<Id>, right: Option<Id>| match (left, right) {
+        (Some(left), Some(right)) => Some(g.add(left, right)),
+        (left, right) => left.or(right),
+    };
+    let full = |g: &mut Graph, dot: Id| if g.rows(dot) < rows { g.spread(dot, 1, rows) } else { dot };
+    match node.op {
+        Op::Constant(_) => None,
+        Op::Time | Op::Parameter(_) | Op::Load(..) => seeds(g, id),
+        Op::Unary(Unary::Sign, _) => None,
+        Op::Unary(function, a) => dots[a].map(|dot| scaled(g, function, a, id, dot)),
+        Op::Binary(function, a, b) => {
+            let (left, right) = (dots[a], dots[b]);
+            let (left, right) = match function {
+                Binary::Add => (left, right),
+                Binary::Sub => (left, right.map(|dot| g.neg(dot))),
+                Binary::Mul => (left.map(|dot| g.mul(dot, b)), right.map(|dot| g.mul(dot, a))),
+                Binary::Div => (
+                    left.map(|dot| g.div(dot, b)),
+                    right.map(|dot| {
+                        let product = g.mul(dot, id);
+                        let quotient = g.div(product, b);
+                        g.neg(quotient)
+                    }),
+                ),
+                Binary::Pow => (
+                    left.map(|dot| {
+                        let slope = power_slope(g, a, b);
+                        g.mul(dot, slope)
+                    }),
+                    right.map(|dot| {
+                        let slope = exponent_slope(g, a, id);
+                        g.mul(dot, slope)
+                    }),
+                ),
+                Binary::Atan2 => (
+                    left.map(|dot| {
+                        let rate = angle_rate(g, a, b, b);
+                        g.mul(dot, rate)
+                    }),
+                    right.map(|dot| {
+                        let rate = angle_rate(g, a, b, a);
+                        let product = g.mul(dot, rate);
+                        g.neg(product)
+                    }),
+                ),
+                Binary::Min | Binary::Max => {
+                    if left.is_none() && right.is_none() {
+                        return None;
+                    }
+                    let left = left.unwrap_or_else(|| zero(g, 1));
+                    let right = right.unwrap_or_else(|| zero(g, 1));
+                    let (x, y) = if function == Binary::Min { (a, b) } else { (b, a) };
+                    let first = Condition { compare: Compare::LessEqual, a: x, b: y };
+                    let chosen = g.select(first, left, right);
+                    return Some(full(g, chosen));
+                }
+            };
+            let total = sum(g, left, right)?;
+            Some(full(g, total))
+        }
+        Op::MultiplyAdd { negated, a, b, c } => {
+            let left = dots[a].map(|dot| g.mul(dot, b));
+            let right = dots[b].map(|dot| g.mul(dot, a));
+            let product = sum(g, left, right);
+            let product = if negated { product.map(|product| g.neg(product)) } else { product };
+            let total = sum(g, dots[c], product)?;
+            Some(full(g, total))
+        }
+        Op::Select(condition, then, otherwise) => {
+            if dots[then].is_none() && dots[otherwise].is_none() {
+                return None;
+            }
+            let then = dots[then].unwrap_or_else(|| zero(g, 1));
+            let otherwise = dots[otherwise].unwrap_or_else(|| zero(g, 1));
+            let chosen = g.select(condition, then, otherwise);
+            Some(full(g, chosen))
+        }
+        Op::Slice(a, start) => dots[a].map(|dot| g.slice(dot, start, rows)),
+        Op::Concat(parts) => {
+            parts.iter().any(|&part| dots[part].is_some()).then(|| {
+                let parts = parts.iter().map(|&part| dots[part].unwrap_or_else(|| zero(g, g.rows(part)))).collect();
+                g.concat(parts)
+            })
+        }
+        Op::Spread { a, outer, inner } => dots[a].map(|dot| g.spread(dot, outer, inner)),
+        Op::Sum { a, outer, inner } => dots[a].map(|dot| g.sum(dot, outer, inner)),
+        Op::Dense { w, x, shift, points } => {
+            let left = dots[w].map(|dot| g.dense(dot, x, points));
+            let right = dots[x].map(|dot| g.dense(w, dot, points));
+            let product = sum(g, left, right);
+            let shift = shift.and_then(|shift| dots[shift]).map(|dot| g.spread(dot, 1, points));
+            sum(g, product, shift)
+        }
+        Op::DenseTransposed { w, x, points } => {
+            let left = dots[w].map(|dot| g.dense_transposed(dot, x, points));
+            let right = dots[x].map(|dot| g.dense_transposed(w, dot, points));
+            sum(g, left, right)
+        }
+        Op::MatVec { m, v, points } => {
+            let left = dots[m].map(|dot| g.mat_vec(dot, v, points));
+            let right = dots[v].map(|dot| g.mat_vec(m, dot, points));
+            sum(g, left, right)
+        }
+        Op::MatVecTransposed { m, v, points } => {
+            let left = dots[m].map(|dot| g.mat_vec_transposed(dot, v, points));
+            let right = dots[v].map(|dot| g.mat_vec_transposed(m, dot, points));
+            sum(g, left, right)
+        }
+        Op::Outer { a, b, points } => {
+            let left = dots[a].map(|dot| g.outer(dot, b, points));
+            let right = dots[b].map(|dot| g.outer(a, dot, points));
+            sum(g, left, right)
+        }
+        Op::SumLanes(a) => dots[a].map(|dot| g.sum_lanes(dot)),
+        Op::DotLanes(a, b) => {
+            let left = dots[a].map(|dot| g.mul(dot, b));
+            let right = dots[b].map(|dot| g.mul(a, dot));
+            sum(g, left, right).map(|total| g.sum_lanes(total))
+        }
+        Op::OuterLanes { a, b, points } => {
+            let left = dots[a].map(|dot| g.outer_lanes(dot, b, points));
+            let right = dots[b].map(|dot| g.outer_lanes(a, dot, points));
+            sum(g, left, right)
+        }
+    }
+}

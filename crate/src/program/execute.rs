@@ -1,0 +1,265 @@
+//! Runs a plan over the blocks of a batch.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use super::graph::Place;
+use super::plan::{PackPlan, PackSource, Phase, Plan, Target, UniformOutput, When};
+use crate::error::Result;
+use crate::kernel::combine::dot;
+use crate::kernel::instructions::{Arrays as Bases, Base, Code};
+use crate::kernel::product::Packed;
+use crate::kernel::real::{Real, vector_len};
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::network::Dots;
+
+/// A plan with the numbers that it works on.
+pub struct Executor<T: Real> {
+    plan: Rc<Plan<T>>,
+    uniform: Buffer<T>,
+    packs: Vec<Packed<T>>,
+    file: Buffer<T>,
+    sums: Buffer<T>,
+    scratch: Buffer<T>,
+    /// The time of the uniform values.
+    t: f64,
+}
+
+/// The arrays of one run, each with its rows; those that the task does not need are empty.
+#[derive(Default)]
+pub struct Arrays<'a, T> {
+    pub state: &'a [T],
+    pub arguments: &'a [T],
+    pub cotangent: &'a [T],
+    /// Read.
+    pub tape: &'a [T],
+    /// Written.
+    pub keep: &'a mut [T],
+    pub value: &'a mut [T],
+    pub state_cotangent: &'a mut [T],
+    pub argument_cotangents: &'a mut [T],
+    pub gradient: &'a mut [T],
+    /// Directions, each as long as f, and their inner products with it.
+    pub probes: &'a [T],
+    pub products: &'a mut [f64],
+}
+
+impl<T: Real> Executor<T> {
+    /// At these parameters.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn new(plan: Rc<Plan<T>>, parameters: &[T], ledger: &Ledger) -> Result<Self> {
+        let register = vector_len::<T>();
+        let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows * register)?;
+        for &(row, number) in &plan.uniform.constants {
+            uniform[row * register..(row + 1) * register].fill(T::of(number));
+        }
+        for &(first, place) in &plan.uniform.parameters {
+            for (row, index) in place.indices().enumerate() {
+                let row = first + row;
+                uniform[row * register..(row + 1) * register].fill(parameters[index]);
+            }
+        }
+        let mut packs = Vec::with_capacity(plan.packs.len());
+        for pack in &plan.packs {
+            let PackPlan { source, rows, depth, transposed, .. } = *pack;
+            packs.push(match source {
+                PackSource::Parameters(place) => {
+                    Packed::new(ledger, rows, depth, |row, k| parameters[entry(place, rows, depth, transposed, row, k)])?
+                }
+                PackSource::Uniform(_) => Packed::new(ledger, rows, depth, |_, _| T::zero())?,
+            });
+        }
+        let width = plan.panels.full().min(plan.panels.lanes);
+        let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
+        let mut executor = Self {
+            uniform,
+            packs,
+            file: work(plan.file_rows * width)?,
+            sums: work(plan.sums)?,
+            scratch: work(plan.scratch)?,
+            t: f64::NAN,
+            plan,
+        };
+        let plan = Rc::clone(&executor.plan);
+        executor.run_uniform(&plan.uniform.fixed);
+        executor.pack(When::Once);
+        Ok(executor)
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub fn bytes(plan: &Plan<T>) -> usize {
+        let packs: usize = plan.packs.iter().map(|pack| Packed::<T>::len(pack.rows, pack.depth)).sum();
+        let width = plan.panels.full().min(plan.panels.lanes);
+        let work = plan.file_rows * width + plan.sums + plan.scratch;
+        (plan.uniform.rows * vector_len::<T>() + packs + work) * size_of::<T>()
+    }
+
+    /// Computes the uniform values at a time.
+    fn set_time(&mut self, t: f64) {
+        if self.t == t || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
+            return;
+        }
+        self.t = t;
+        let plan = Rc::clone(&self.plan);
+        if let Some(row) = plan.uniform.time {
+            let register = vector_len::<T>();
+            self.uniform[row * register..(row + 1) * register].fill(T::of(t));
+        }
+        self.run_uniform(&plan.uniform.timed);
+        self.pack(When::WithTime);
+    }
+
+    /// Packs again the matrices that are known only now.
+    fn pack(&mut self, now: When) {
+        let register = vector_len::<T>();
+        for (pack, plan) in self.packs.iter_mut().zip(&self.plan.packs) {
+            if let PackSource::Uniform(first) = plan.source
+                && plan.when == now
+            {
+                let PackPlan { rows, depth, transposed, .. } = *plan;
+                let place = Place::vector(first, rows * depth);
+                let uniform = &self.uniform;
+                pack.fill(|row, k| uniform[entry(place, rows, depth, transposed, row, k) * register]);
+            }
+        }
+    }
+
+    fn run_uniform(&mut self, code: &Code<T>) {
+        let bases = Bases::none().writing(Base::Uniform, &mut self.uniform);
+        code.run(bases, &self.packs, &mut self.scratch, 0);
+    }
+
+    /// Runs a task at a time.
+    ///
+    /// # Panics
+    /// If an array has other rows than the plan's.
+    pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
+        self.set_time(t);
+        let plan = Rc::clone(&self.plan);
+        let task = &plan.tasks[task];
+        arrays.check(&plan, rows);
+        self.sums.fill(T::zero());
+        let mut dots = Dots::default();
+        for (index, phase) in task.phases.iter().enumerate() {
+            if index > 0 {
+                self.reduce(phase);
+                self.run_uniform(&phase.uniform);
+                self.pack(When::After(index));
+            }
+            for output in &phase.outputs {
+                self.add_uniform(output, arrays.gradient, &mut dots);
+            }
+            if phase.full.is_empty() && phase.rest.is_empty() {
+                continue;
+            }
+            for panel in plan.panels.all() {
+                let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
+                let bases = arrays
+                    .bases(rows, panel.first, panel.width)
+                    .reading(Base::Uniform, &self.uniform)
+                    .writing(Base::File, &mut self.file)
+                    .writing(Base::Sums, &mut self.sums);
+                code.run(bases, &self.packs, &mut self.scratch, panel.samples);
+                if let (0, Some(row)) = (index, task.products) {
+                    let numbers = panel.width * rows.value;
+                    let value = &self.file[row * panel.width..][..numbers];
+                    let from = panel.first * rows.value;
+                    dots.slope += dot(&arrays.cotangent[from..from + numbers], value);
+                    let probes = arrays.probes.chunks_exact(plan.panels.lanes * rows.value);
+                    for (probe, product) in probes.zip(arrays.products.iter_mut()) {
+                        *product += dot(&probe[from..from + numbers], value);
+                    }
+                }
+            }
+        }
+        dots
+    }
+
+    /// Adds up the lanes of sums, and puts them where uniform values are read.
+    fn reduce(&mut self, phase: &Phase<T>) {
+        let register = vector_len::<T>();
+        for reduction in &phase.reductions {
+            for row in 0..reduction.rows {
+                let sum = if reduction.plain {
+                    self.sums[reduction.at + row]
+                } else {
+                    let lanes = &self.sums[reduction.at + row * register..][..register];
+                    lanes.iter().fold(T::zero(), |sum, &lane| sum + lane)
+                };
+                let to = (reduction.to + row) * register;
+                self.uniform[to..to + register].fill(sum);
+            }
+        }
+    }
+
+    fn add_uniform(&self, output: &UniformOutput, gradient: &mut [T], dots: &mut Dots) {
+        let register = vector_len::<T>();
+        match output.target {
+            Target::Parameters(place) => {
+                for (row, index) in place.indices().enumerate() {
+                    gradient[index] = gradient[index] + self.uniform[(output.row + row) * register];
+                }
+            }
+            Target::Time => dots.time += self.uniform[output.row * register].wide(),
+            _ => {}
+        }
+    }
+}
+
+/// Where an entry of a packed matrix, or of a transposed one, lies.
+fn entry(place: Place, rows: usize, depth: usize, transposed: bool, row: usize, k: usize) -> usize {
+    // `rows` and `depth` are those of the packed matrix.
+    let (row, column, columns) = if transposed { (k, row, rows) } else { (row, k, depth) };
+    match place.rows {
+        1 => place.offset + row * columns + column,
+        _ => place.offset + row * place.stride + column,
+    }
+}
+
+/// Rows of the arrays of a run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ArrayRows {
+    pub state: usize,
+    pub arguments: usize,
+    pub value: usize,
+    pub tape: usize,
+}
+
+impl<T: Real> Arrays<'_, T> {
+    fn check(&self, plan: &Plan<T>, rows: ArrayRows) {
+        let fits = |len: usize, rows: usize| len == 0 || len == rows * plan.panels.lanes;
+        assert!(fits(self.state.len(), rows.state) && fits(self.state_cotangent.len(), rows.state));
+        assert!(fits(self.arguments.len(), rows.arguments) && fits(self.argument_cotangents.len(), rows.arguments));
+        assert!(fits(self.value.len(), rows.value) && fits(self.cotangent.len(), rows.value));
+        assert!(fits(self.tape.len(), rows.tape) && fits(self.keep.len(), rows.tape));
+    }
+
+    /// The arrays of a block, from its first lane on.
+    fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
+        let lanes = first..first + width;
+        let bases = Bases::none()
+            .reading(Base::State, part(self.state, rows.state, &lanes))
+            .reading(Base::Arguments, part(self.arguments, rows.arguments, &lanes))
+            .reading(Base::Cotangent, part(self.cotangent, rows.value, &lanes))
+            .writing(Base::Value, part_mut(self.value, rows.value, &lanes))
+            .writing(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes))
+            .writing(Base::ArgumentCotangents, part_mut(self.argument_cotangents, rows.arguments, &lanes))
+            .writing(Base::Gradient, self.gradient);
+        match self.keep.is_empty() {
+            true => bases.reading(Base::Tape, part(self.tape, rows.tape, &lanes)),
+            false => bases.writing(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
+        }
+    }
+}
+
+/// The lanes of a block of an array with so many rows, if there is one.
+fn part<'a, T>(array: &'a [T], rows: usize, lanes: &Range<usize>) -> &'a [T] {
+    if array.is_empty() { array } else { &array[rows * lanes.start..rows * lanes.end] }
+}
+
+fn part_mut<'a, T>(array: &'a mut [T], rows: usize, lanes: &Range<usize>) -> &'a mut [T] {
+    if array.is_empty() { array } else { &mut array[rows * lanes.start..rows * lanes.end] }
+}

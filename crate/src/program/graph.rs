@@ -1,0 +1,703 @@
+//! Values and operations: a list of nodes in which operands come before what uses them.
+//!
+//! A value has a number of rows for each trajectory. It is *uniform* if it is the same for all trajectories: parameters,
+//! constants, the time, what is computed of them alone, and sums over trajectories.
+
+use std::collections::HashMap;
+
+/// The index of a node.
+pub type Id = usize;
+
+/// Functions of one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unary {
+    Neg,
+    Abs,
+    Sign,
+    Exp,
+    Expm1,
+    Log,
+    Log1p,
+    Sqrt,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Tanh,
+    Sigmoid,
+    Softplus,
+    Relu,
+    /// The standard normal distribution function Φ.
+    NormalCdf,
+}
+
+impl Unary {
+    pub const ALL: [Unary; 21] = [
+        Unary::Neg,
+        Unary::Abs,
+        Unary::Sign,
+        Unary::Exp,
+        Unary::Expm1,
+        Unary::Log,
+        Unary::Log1p,
+        Unary::Sqrt,
+        Unary::Sin,
+        Unary::Cos,
+        Unary::Tan,
+        Unary::Asin,
+        Unary::Acos,
+        Unary::Atan,
+        Unary::Sinh,
+        Unary::Cosh,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Softplus,
+        Unary::Relu,
+        Unary::NormalCdf,
+    ];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unary::Neg => "neg",
+            Unary::Abs => "abs",
+            Unary::Sign => "sign",
+            Unary::Exp => "exp",
+            Unary::Expm1 => "expm1",
+            Unary::Log => "log",
+            Unary::Log1p => "log1p",
+            Unary::Sqrt => "sqrt",
+            Unary::Sin => "sin",
+            Unary::Cos => "cos",
+            Unary::Tan => "tan",
+            Unary::Asin => "asin",
+            Unary::Acos => "acos",
+            Unary::Atan => "atan",
+            Unary::Sinh => "sinh",
+            Unary::Cosh => "cosh",
+            Unary::Tanh => "tanh",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Softplus => "softplus",
+            Unary::Relu => "relu",
+            Unary::NormalCdf => "normalCdf",
+        }
+    }
+
+    /// Whether it costs no more than an addition.
+    fn cheap(self) -> bool {
+        matches!(self, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu)
+    }
+}
+
+/// Functions of two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    /// Of (y, x).
+    Atan2,
+    Min,
+    Max,
+}
+
+impl Binary {
+    pub const ALL: [Binary; 8] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Pow,
+        Binary::Atan2,
+        Binary::Min,
+        Binary::Max,
+    ];
+
+    /// Its name in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Pow => "pow",
+            Binary::Atan2 => "atan2",
+            Binary::Min => "min",
+            Binary::Max => "max",
+        }
+    }
+}
+
+/// Comparisons; where a number is not a number, they do not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Compare {
+    Less,
+    LessEqual,
+}
+
+/// A condition: `compare(a, b)`, row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Condition {
+    pub compare: Compare,
+    pub a: Id,
+    pub b: Id,
+}
+
+/// What a program reads for each trajectory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    State,
+    Argument,
+    /// The cotangent of the result.
+    Cotangent,
+}
+
+/// A part of the flat parameters: `rows` of `columns` numbers, whose beginnings are `stride` apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub offset: usize,
+    pub rows: usize,
+    pub columns: usize,
+    pub stride: usize,
+}
+
+impl Place {
+    pub fn vector(offset: usize, len: usize) -> Self {
+        Self { offset, rows: 1, columns: len, stride: len }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Where each number lies in the flat parameters.
+    pub fn indices(self) -> impl Iterator<Item = usize> {
+        (0..self.rows).flat_map(move |row| (0..self.columns).map(move |k| self.offset + row * self.stride + k))
+    }
+}
+
+/// What a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// The bits of an f64.
+    Constant(u64),
+    Time,
+    Parameter(Place),
+    /// Rows of an input, from this one on.
+    Load(Input, usize),
+    Unary(Unary, Id),
+    /// Of operands with as many rows, or one.
+    Binary(Binary, Id, Id),
+    /// a·b + c, or c − a·b if the product is negated.
+    MultiplyAdd { negated: bool, a: Id, b: Id, c: Id },
+    Select(Condition, Id, Id),
+    /// From this row on.
+    Slice(Id, usize),
+    Concat(Vec<Id>),
+    /// `[n]` to `[outer][n][inner]`.
+    Spread { a: Id, outer: usize, inner: usize },
+    /// `[outer][n][inner]` to `[n]`.
+    Sum { a: Id, outer: usize, inner: usize },
+    /// W x + shift, at each of some points: x is `[columns][points]`, the result `[rows][points]`. W is uniform.
+    Dense { w: Id, x: Id, shift: Option<Id>, points: usize },
+    /// Wᵀ x.
+    DenseTransposed { w: Id, x: Id, points: usize },
+    /// A matrix, row-major, times a vector at each of some points.
+    MatVec { m: Id, v: Id, points: usize },
+    /// Its transpose times a vector at each of some points.
+    MatVecTransposed { m: Id, v: Id, points: usize },
+    /// Σ a bᵀ over some points, row-major.
+    Outer { a: Id, b: Id, points: usize },
+    /// Over all trajectories, row by row.
+    SumLanes(Id),
+    /// Σ a·b over all trajectories, row by row.
+    DotLanes(Id, Id),
+    /// Σ a bᵀ over all trajectories and points, row-major.
+    OuterLanes { a: Id, b: Id, points: usize },
+}
+
+impl Op {
+    pub fn operands(&self) -> Vec<Id> {
+        let mut all = Vec::new();
+        self.each_operand(|id| all.push(id));
+        all
+    }
+
+    pub fn each_operand(&self, mut f: impl FnMut(Id)) {
+        match self {
+            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
+            Op::Unary(_, a) | Op::Slice(a, _) | Op::Spread { a, .. } | Op::Sum { a, .. } | Op::SumLanes(a) => f(*a),
+            Op::Binary(_, a, b)
+            | Op::MatVec { m: a, v: b, .. }
+            | Op::MatVecTransposed { m: a, v: b, .. }
+            | Op::Outer { a, b, .. }
+            | Op::DotLanes(a, b)
+            | Op::OuterLanes { a, b, .. }
+            | Op::DenseTransposed { w: a, x: b, .. } => [*a, *b].into_iter().for_each(f),
+            Op::MultiplyAdd { a, b, c, .. } => [*a, *b, *c].into_iter().for_each(f),
+            Op::Select(Condition { a, b, .. }, then, otherwise) => {
+                [*a, *b, *then, *otherwise].into_iter().for_each(f);
+            }
+            Op::Concat(parts) => parts.iter().copied().for_each(f),
+            Op::Dense { w, x, shift, .. } => [*w, *x].into_iter().chain(*shift).for_each(f),
+        }
+    }
+
+    /// The same with other operands.
+    pub fn with_operands(&self, mut f: impl FnMut(Id) -> Id) -> Op {
+        match self {
+            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
+            Op::Unary(function, a) => Op::Unary(*function, f(*a)),
+            Op::Slice(a, start) => Op::Slice(f(*a), *start),
+            Op::Spread { a, outer, inner } => Op::Spread { a: f(*a), outer: *outer, inner: *inner },
+            Op::Sum { a, outer, inner } => Op::Sum { a: f(*a), outer: *outer, inner: *inner },
+            Op::SumLanes(a) => Op::SumLanes(f(*a)),
+            Op::Binary(function, a, b) => Op::Binary(*function, f(*a), f(*b)),
+            Op::MatVec { m, v, points } => Op::MatVec { m: f(*m), v: f(*v), points: *points },
+            Op::MatVecTransposed { m, v, points } => Op::MatVecTransposed { m: f(*m), v: f(*v), points: *points },
+            Op::Outer { a, b, points } => Op::Outer { a: f(*a), b: f(*b), points: *points },
+            Op::DotLanes(a, b) => Op::DotLanes(f(*a), f(*b)),
+            Op::OuterLanes { a, b, points } => Op::OuterLanes { a: f(*a), b: f(*b), points: *points },
+            Op::DenseTransposed { w, x, points } => Op::DenseTransposed { w: f(*w), x: f(*x), points: *points },
+            Op::MultiplyAdd { negated, a, b, c } => {
+                Op::MultiplyAdd { negated: *negated, a: f(*a), b: f(*b), c: f(*c) }
+            }
+            Op::Select(Condition { compare, a, b }, then, otherwise) => {
+                let condition = Condition { compare: *compare, a: f(*a), b: f(*b) };
+                Op::Select(condition, f(*then), f(*otherwise))
+            }
+            Op::Concat(parts) => Op::Concat(parts.iter().map(|&part| f(part)).collect()),
+            Op::Dense { w, x, shift, points } => {
+                Op::Dense { w: f(*w), x: f(*x), shift: shift.map(&mut f), points: *points }
+            }
+        }
+    }
+
+    /// Whether it sums over trajectories.
+    pub fn reduces(&self) -> bool {
+        matches!(self, Op::SumLanes(_) | Op::DotLanes(..) | Op::OuterLanes { .. })
+    }
+
+    /// Whether computing it again costs about as much as reading it from memory.
+    pub fn cheap(&self) -> bool {
+        match self {
+            Op::Unary(function, _) => function.cheap(),
+            Op::Binary(function, ..) => !matches!(function, Binary::Pow | Binary::Atan2 | Binary::Div),
+            Op::MultiplyAdd { .. } | Op::Select(..) | Op::Slice(..) | Op::Concat(_) | Op::Spread { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// A node: what it is, and its shape.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub op: Op,
+    pub rows: usize,
+    pub uniform: bool,
+}
+
+/// Nodes, operands first. Nodes that are equal are one.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    seen: HashMap<Op, Id>,
+}
+
+impl Graph {
+    pub fn rows(&self, id: Id) -> usize {
+        self.nodes[id].rows
+    }
+
+    pub fn uniform(&self, id: Id) -> bool {
+        self.nodes[id].uniform
+    }
+
+    fn op(&self, id: Id) -> &Op {
+        &self.nodes[id].op
+    }
+
+    /// The node of an operation as it stands.
+    pub fn push(&mut self, op: Op, rows: usize) -> Id {
+        // Loads, slices and spreads of different lengths differ by their rows alone; the others have them from their operands.
+        if let Some(&id) = self.seen.get(&op)
+            && self.rows(id) == rows
+        {
+            return id;
+        }
+        let mut uniform = !matches!(op, Op::Load(..));
+        if !op.reduces() {
+            op.each_operand(|operand| uniform &= self.nodes[operand].uniform);
+        }
+        let id = self.nodes.len();
+        self.nodes.push(Node { op: op.clone(), rows, uniform });
+        self.seen.insert(op, id);
+        id
+    }
+
+    pub fn constant(&mut self, number: f64) -> Id {
+        self.push(Op::Constant(number.to_bits()), 1)
+    }
+
+    /// The number, if it is a constant.
+    pub fn constant_of(&self, id: Id) -> Option<f64> {
+        match *self.op(id) {
+            Op::Constant(bits) => Some(f64::from_bits(bits)),
+            _ => None,
+        }
+    }
+
+    fn is(&self, id: Id, number: f64) -> bool {
+        self.constant_of(id) == Some(number)
+    }
+
+    pub fn time(&mut self) -> Id {
+        self.push(Op::Time, 1)
+    }
+
+    pub fn parameter(&mut self, place: Place) -> Id {
+        self.push(Op::Parameter(place), place.len())
+    }
+
+    pub fn load(&mut self, input: Input, row: usize, rows: usize) -> Id {
+        self.push(Op::Load(input, row), rows)
+    }
+
+    pub fn unary(&mut self, function: Unary, a: Id) -> Id {
+        if let Some(number) = self.constant_of(a)
+            && function == Unary::Neg
+        {
+            return self.constant(-number);
+        }
+        match (function, self.op(a)) {
+            (Unary::Neg, &Op::Unary(Unary::Neg, inner)) => inner,
+            // −(a − b) = b − a but for the sign of a zero.
+            (Unary::Neg, &Op::Binary(Binary::Sub, b, c)) => self.binary(Binary::Sub, c, b),
+            (Unary::Abs | Unary::Cosh | Unary::Cos, &Op::Unary(Unary::Neg, inner)) => self.unary(function, inner),
+            _ => self.push(Op::Unary(function, a), self.rows(a)),
+        }
+    }
+
+    pub fn neg(&mut self, a: Id) -> Id {
+        self.unary(Unary::Neg, a)
+    }
+
+    /// The number of rows of operands that are broadcast.
+    fn broadcast(&self, operands: &[Id]) -> usize {
+        let rows = operands.iter().map(|&id| self.rows(id)).max().unwrap_or(1);
+        debug_assert!(operands.iter().all(|&id| self.rows(id) == rows || self.rows(id) == 1));
+        rows
+    }
+
+    /// One row in place of copies of it, where an operand with all rows stands beside it.
+    fn narrow(&self, id: Id, beside: Id) -> Id {
+        match *self.op(id) {
+            Op::Spread { a, .. } if self.rows(a) == 1 && self.rows(beside) == self.rows(id) => a,
+            _ => id,
+        }
+    }
+
+    pub fn binary(&mut self, function: Binary, a: Id, b: Id) -> Id {
+        let a = self.narrow(a, b);
+        let b = self.narrow(b, a);
+        let rows = self.broadcast(&[a, b]);
+        if let (Some(x), Some(y)) = (self.constant_of(a), self.constant_of(b)) {
+            match function {
+                Binary::Add => return self.constant(x + y),
+                Binary::Sub => return self.constant(x - y),
+                Binary::Mul => return self.constant(x * y),
+                Binary::Div if y != 0.0 => return self.constant(x / y),
+                _ => {}
+            }
+        }
+        let negated = |id: Id| match *self.op(id) {
+            Op::Unary(Unary::Neg, inner) => Some(inner),
+            _ => None,
+        };
+        match function {
+            Binary::Add => {
+                if let Some(inner) = negated(b) {
+                    return self.binary(Binary::Sub, a, inner);
+                }
+                if let Some(inner) = negated(a) {
+                    return self.binary(Binary::Sub, b, inner);
+                }
+                for (one, other) in [(a, b), (b, a)] {
+                    if self.is(one, 0.0) && self.rows(other) == rows {
+                        return other;
+                    }
+                }
+            }
+            Binary::Sub => {
+                if let Some(inner) = negated(b) {
+                    return self.binary(Binary::Add, a, inner);
+                }
+                if self.is(b, 0.0) && self.rows(a) == rows {
+                    return a;
+                }
+                if self.is(a, 0.0) && self.rows(b) == rows {
+                    return self.neg(b);
+                }
+            }
+            Binary::Mul => {
+                for (one, other) in [(a, b), (b, a)] {
+                    if self.is(one, 1.0) && self.rows(other) == rows {
+                        return other;
+                    }
+                    if self.is(one, -1.0) && self.rows(other) == rows {
+                        return self.neg(other);
+                    }
+                }
+                if let (Some(x), Some(y)) = (negated(a), negated(b)) {
+                    return self.binary(Binary::Mul, x, y);
+                }
+            }
+            Binary::Div => {
+                if self.is(b, 1.0) && self.rows(a) == rows {
+                    return a;
+                }
+                // Dividing by a power of two is exact either way.
+                if let Some(y) = self.constant_of(b)
+                    && y.is_normal()
+                    && (1.0 / y).is_normal()
+                    && y.to_bits() & ((1 << 52) - 1) == 0
+                {
+                    let inverse = self.constant(1.0 / y);
+                    return self.binary(Binary::Mul, a, inverse);
+                }
+            }
+            Binary::Pow => {
+                if let Some(power) = self.constant_of(b)
+                    && let Some(id) = self.power(a, power)
+                {
+                    return id;
+                }
+            }
+            Binary::Atan2 | Binary::Min | Binary::Max => {}
+        }
+        // Commuted operands make one node.
+        let (a, b) = match function {
+            Binary::Add | Binary::Mul if b < a => (b, a),
+            _ => (a, b),
+        };
+        self.push(Op::Binary(function, a, b), rows)
+    }
+
+    pub fn add(&mut self, a: Id, b: Id) -> Id {
+        self.binary(Binary::Add, a, b)
+    }
+
+    pub fn sub(&mut self, a: Id, b: Id) -> Id {
+        self.binary(Binary::Sub, a, b)
+    }
+
+    pub fn mul(&mut self, a: Id, b: Id) -> Id {
+        self.binary(Binary::Mul, a, b)
+    }
+
+    pub fn div(&mut self, a: Id, b: Id) -> Id {
+        self.binary(Binary::Div, a, b)
+    }
+
+    /// x to a constant power, where products and roots give it.
+    fn power(&mut self, x: Id, power: f64) -> Option<Id> {
+        Some(match power {
+            0.0 => {
+                let one = self.constant(1.0);
+                self.spread(one, 1, self.rows(x))
+            }
+            1.0 => x,
+            0.5 => self.unary(Unary::Sqrt, x),
+            -1.0 => {
+                let one = self.constant(1.0);
+                self.div(one, x)
+            }
+            2.0 => self.mul(x, x),
+            3.0 => {
+                let square = self.mul(x, x);
+                self.mul(square, x)
+            }
+            4.0 => {
+                let square = self.mul(x, x);
+                self.mul(square, square)
+            }
+            -2.0 => {
+                let (one, square) = (self.constant(1.0), self.mul(x, x));
+                self.div(one, square)
+            }
+            _ => return None,
+        })
+    }
+
+    pub fn select(&mut self, condition: Condition, then: Id, otherwise: Id) -> Id {
+        if then == otherwise && self.rows(then) >= self.broadcast(&[condition.a, condition.b]) {
+            return then;
+        }
+        let rows = self.broadcast(&[condition.a, condition.b, then, otherwise]);
+        self.push(Op::Select(condition, then, otherwise), rows)
+    }
+
+    pub fn slice(&mut self, a: Id, start: usize, rows: usize) -> Id {
+        debug_assert!(rows > 0 && start + rows <= self.rows(a));
+        if start == 0 && rows == self.rows(a) {
+            return a;
+        }
+        match self.op(a).clone() {
+            Op::Slice(b, before) => self.slice(b, before + start, rows),
+            Op::Load(input, row) => self.load(input, row + start, rows),
+            Op::Parameter(Place { offset, rows: 1, .. }) => self.parameter(Place::vector(offset + start, rows)),
+            Op::Concat(parts) => {
+                // The parts that it covers, if it cuts none.
+                let (mut at, mut covered, mut whole) = (0, Vec::new(), 0);
+                for part in parts {
+                    let end = at + self.rows(part);
+                    if start >= at && start + rows <= end {
+                        return self.slice(part, start - at, rows);
+                    }
+                    if at >= start && end <= start + rows {
+                        covered.push(part);
+                        whole += end - at;
+                    }
+                    at = end;
+                }
+                match whole == rows {
+                    true => self.concat(covered),
+                    false => self.push(Op::Slice(a, start), rows),
+                }
+            }
+            Op::Spread { a: b, outer, inner } if self.rows(b) == 1 && outer * inner > 1 => self.spread(b, 1, rows),
+            _ => self.push(Op::Slice(a, start), rows),
+        }
+    }
+
+    pub fn concat(&mut self, parts: Vec<Id>) -> Id {
+        let mut flat: Vec<Id> = Vec::with_capacity(parts.len());
+        for part in parts {
+            match self.op(part) {
+                Op::Concat(inner) => flat.extend(inner),
+                _ => flat.push(part),
+            }
+        }
+        // Neighbours that are slices of one value are one slice.
+        let mut joined: Vec<Id> = Vec::with_capacity(flat.len());
+        for part in flat {
+            if let Some(&before) = joined.last()
+                && let Some((source, start)) = self.follows(before, part)
+            {
+                let rows = self.rows(before) + self.rows(part);
+                joined.pop();
+                let slice = self.slice_of(&source, start, rows);
+                joined.push(slice);
+            } else {
+                joined.push(part);
+            }
+        }
+        if let [only] = joined[..] {
+            return only;
+        }
+        let rows = joined.iter().map(|&part| self.rows(part)).sum();
+        self.push(Op::Concat(joined), rows)
+    }
+
+    /// What two values are neighbouring slices of, and where the first begins.
+    fn follows(&self, first: Id, second: Id) -> Option<(Op, usize)> {
+        match (self.op(first), self.op(second)) {
+            (Op::Load(input, row), Op::Load(other, next)) if input == other && row + self.rows(first) == *next => {
+                Some((Op::Load(*input, 0), *row))
+            }
+            (Op::Slice(a, start), Op::Slice(b, next)) if a == b && start + self.rows(first) == *next => {
+                Some((Op::Slice(*a, 0), *start))
+            }
+            _ => None,
+        }
+    }
+
+    fn slice_of(&mut self, source: &Op, start: usize, rows: usize) -> Id {
+        match *source {
+            Op::Load(input, _) => self.load(input, start, rows),
+            Op::Slice(a, _) => self.slice(a, start, rows),
+            _ => unreachable!("only loads and slices follow each other"),
+        }
+    }
+
+    pub fn spread(&mut self, a: Id, outer: usize, inner: usize) -> Id {
+        if outer * inner == 1 {
+            return a;
+        }
+        // One row is repeated the same way before and behind.
+        let (outer, inner) = if self.rows(a) == 1 { (1, outer * inner) } else { (outer, inner) };
+        let rows = self.rows(a) * outer * inner;
+        self.push(Op::Spread { a, outer, inner }, rows)
+    }
+
+    pub fn sum(&mut self, a: Id, outer: usize, inner: usize) -> Id {
+        if outer * inner == 1 {
+            return a;
+        }
+        let rows = self.rows(a) / (outer * inner);
+        let (outer, inner) = if rows == 1 { (1, outer * inner) } else { (outer, inner) };
+        self.push(Op::Sum { a, outer, inner }, rows)
+    }
+
+    /// The sum of all rows.
+    pub fn sum_rows(&mut self, a: Id) -> Id {
+        self.sum(a, 1, self.rows(a))
+    }
+
+    pub fn dense(&mut self, w: Id, x: Id, points: usize) -> Id {
+        let rows = self.rows(w) / (self.rows(x) / points) * points;
+        self.push(Op::Dense { w, x, shift: None, points }, rows)
+    }
+
+    pub fn dense_transposed(&mut self, w: Id, x: Id, points: usize) -> Id {
+        let rows = self.rows(w) / (self.rows(x) / points) * points;
+        self.push(Op::DenseTransposed { w, x, points }, rows)
+    }
+
+    pub fn mat_vec(&mut self, m: Id, v: Id, points: usize) -> Id {
+        if self.uniform(m) {
+            return self.dense(m, v, points);
+        }
+        let rows = self.rows(m) / (self.rows(v) / points) * points;
+        self.push(Op::MatVec { m, v, points }, rows)
+    }
+
+    pub fn mat_vec_transposed(&mut self, m: Id, v: Id, points: usize) -> Id {
+        if self.uniform(m) {
+            return self.dense_transposed(m, v, points);
+        }
+        let rows = self.rows(m) / (self.rows(v) / points) * points;
+        self.push(Op::MatVecTransposed { m, v, points }, rows)
+    }
+
+    pub fn outer(&mut self, a: Id, b: Id, points: usize) -> Id {
+        let rows = self.rows(a) / points * (self.rows(b) / points);
+        self.push(Op::Outer { a, b, points }, rows)
+    }
+
+    pub fn sum_lanes(&mut self, a: Id) -> Id {
+        self.push(Op::SumLanes(a), self.rows(a))
+    }
+
+    pub fn outer_lanes(&mut self, a: Id, b: Id, points: usize) -> Id {
+        self.push(Op::OuterLanes { a, b, points }, self.rows(a) / points * (self.rows(b) / points))
+    }
+
+    /// Which nodes the given ones depend on, themselves included.
+    pub fn live(&self, roots: impl IntoIterator<Item = Id>) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        roots.into_iter().for_each(|root| live[root] = true);
+        for id in (0..self.nodes.len()).rev() {
+            if live[id] {
+                self.nodes[id].op.each_operand(|operand| live[operand] = true);
+            }
+        }
+        live
+    }
+}

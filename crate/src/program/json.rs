@@ -1,0 +1,351 @@
+//! The form in which programs travel to workers, other machines and model files: JSON, checked before anything runs.
+//!
+//! ```json
+//! { "version": 1, "state": 2, "parameters": 1, "arguments": 0, "nodes": [["state", 0, 2], …], "result": 3 }
+//! ```
+//!
+//! A node is `[operation, …]`; operands are indices of nodes before it. docs/programs.md lists the operations.
+
+use serde_json::{Value, json};
+
+use super::Program;
+use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
+use crate::error::{Error, Result};
+
+/// The version of the form.
+pub const VERSION: u64 = 1;
+/// The most nodes that a program may have.
+pub const MAX_NODES: usize = 16_384;
+/// The most rows that its values may have together, parameters left out.
+pub const MAX_ROWS: usize = 1 << 24;
+
+impl Program {
+    /// Reads a program from JSON.
+    ///
+    /// # Errors
+    /// `Option` that names the node and what it should be.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let value: Value =
+            serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
+        let version = field(&value, "version")?;
+        if version as u64 != VERSION {
+            return Err(refused("program.version", format!("{VERSION}; a newer package may read it"), version));
+        }
+        let [state, parameters, arguments] =
+            [field(&value, "state")?, field(&value, "parameters")?, field(&value, "arguments")?];
+        if state == 0 {
+            return Err(refused("program.state", "a positive integer", 0));
+        }
+        let nodes = value.get("nodes").and_then(Value::as_array);
+        let nodes = nodes.ok_or_else(|| refused("program.nodes", "a list of nodes", shown(value.get("nodes"))))?;
+        if nodes.is_empty() || nodes.len() > MAX_NODES {
+            return Err(refused("program.nodes", format!("1 to {MAX_NODES} nodes"), nodes.len()));
+        }
+        let mut reader = Reader { graph: Graph::default(), ids: Vec::new(), rows: 0, state, parameters, arguments };
+        for (index, node) in nodes.iter().enumerate() {
+            let id = reader.node(node).map_err(|Refused { expected, given }| {
+                refused("program.nodes", format!("node {index} to be {expected}"), given)
+            })?;
+            reader.ids.push(id);
+        }
+        let result = field(&value, "result")?;
+        let Some(&value) = reader.ids.get(result) else {
+            return Err(refused("program.result", format!("the index of one of {} nodes", nodes.len()), result));
+        };
+        Ok(Self::of(reader.graph, value, state, parameters, arguments))
+    }
+
+    /// The program as JSON.
+    pub fn to_json(&self) -> String {
+        let (graph, value) = &self.source;
+        let live = graph.live([*value]);
+        let mut index = vec![0; graph.nodes.len()];
+        let mut nodes = Vec::new();
+        for id in (0..graph.nodes.len()).filter(|&id| live[id]) {
+            index[id] = nodes.len();
+            nodes.push(written(graph, id, &index));
+        }
+        json!({
+            "version": VERSION,
+            "state": self.state,
+            "parameters": self.parameters,
+            "arguments": self.arguments,
+            "nodes": nodes,
+            "result": index[*value],
+        })
+        .to_string()
+    }
+}
+
+fn refused(argument: &'static str, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Error {
+    Error::option(argument, expected, given)
+}
+
+/// A value as a message shows it: the beginning, where it is long.
+fn shown(value: Option<&Value>) -> String {
+    let Some(value) = value else { return "nothing".into() };
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn field(value: &Value, name: &'static str) -> Result<usize> {
+    let argument = match name {
+        "version" => "program.version",
+        "state" => "program.state",
+        "parameters" => "program.parameters",
+        "arguments" => "program.arguments",
+        _ => "program.result",
+    };
+    whole(value.get(name)).ok_or_else(|| refused(argument, "an integer, zero or more", shown(value.get(name))))
+}
+
+fn whole(value: Option<&Value>) -> Option<usize> {
+    value.and_then(Value::as_u64).filter(|&number| number <= u64::from(u32::MAX)).map(|number| number as usize)
+}
+
+struct Refused {
+    expected: String,
+    given: String,
+}
+
+struct Reader {
+    graph: Graph,
+    /// The nodes of the graph, by index in the list.
+    ids: Vec<Id>,
+    rows: usize,
+    state: usize,
+    parameters: usize,
+    arguments: usize,
+}
+
+type NodeResult = std::result::Result<Id, Refused>;
+
+fn wrong<R>(expected: impl Into<String>, given: impl ToString) -> std::result::Result<R, Refused> {
+    Err(Refused { expected: expected.into(), given: given.to_string() })
+}
+
+impl Reader {
+    fn node(&mut self, node: &Value) -> NodeResult {
+        let Some([name, rest @ ..]) = node.as_array().map(Vec::as_slice) else {
+            return wrong("[operation, …]", shown(Some(node)));
+        };
+        let Some(name) = name.as_str() else { return wrong("[operation, …]", shown(Some(node))) };
+        let id = self.operation(name, rest, node)?;
+        if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
+            self.rows += self.graph.rows(id);
+        }
+        if self.rows > MAX_ROWS {
+            return wrong(format!("a value that leaves all with {MAX_ROWS} rows at most"), self.rows);
+        }
+        Ok(id)
+    }
+
+    fn operation(&mut self, name: &str, rest: &[Value], node: &Value) -> NodeResult {
+        if let Some(function) = Unary::ALL.into_iter().find(|function| function.name() == name) {
+            let [a] = self.operands(rest, node)?;
+            return Ok(self.graph.unary(function, a));
+        }
+        if let Some(function) = Binary::ALL.into_iter().find(|function| function.name() == name) {
+            let [a, b] = self.operands(rest, node)?;
+            self.alike(&[a, b])?;
+            return Ok(self.graph.binary(function, a, b));
+        }
+        match name {
+            "constant" => match rest {
+                [number] => match number.as_f64().filter(|number| number.is_finite()) {
+                    Some(number) => Ok(self.graph.constant(number)),
+                    None => wrong("[\"constant\", a finite number]", shown(Some(node))),
+                },
+                _ => wrong("[\"constant\", number]", shown(Some(node))),
+            },
+            "time" => match rest {
+                [] => Ok(self.graph.time()),
+                _ => wrong("[\"time\"]", shown(Some(node))),
+            },
+            "parameter" => {
+                let [offset, rows] = self.numbers(rest, node, "[\"parameter\", offset, rows]")?;
+                self.within(offset, rows, self.parameters, "parameters")?;
+                Ok(self.graph.parameter(Place::vector(offset, rows)))
+            }
+            "state" | "argument" => {
+                let [row, rows] = self.numbers(rest, node, "[\"state\" or \"argument\", row, rows]")?;
+                let (input, most) = match name {
+                    "state" => (Input::State, self.state),
+                    _ => (Input::Argument, self.arguments),
+                };
+                self.within(row, rows, most, name)?;
+                Ok(self.graph.load(input, row, rows))
+            }
+            "select" => {
+                let [compare, operands @ ..] = rest else {
+                    return wrong("[\"select\", comparison, a, b, then, else]", shown(Some(node)));
+                };
+                let compare = match compare.as_str() {
+                    Some("less") => Compare::Less,
+                    Some("lessEqual") => Compare::LessEqual,
+                    _ => return wrong("a choice by \"less\" or \"lessEqual\"", shown(Some(compare))),
+                };
+                let [a, b, then, otherwise] = self.operands(operands, node)?;
+                self.alike(&[a, b, then, otherwise])?;
+                Ok(self.graph.select(Condition { compare, a, b }, then, otherwise))
+            }
+            "slice" => {
+                let [a, start, rows] = self.numbers(rest, node, "[\"slice\", a, start, rows]")?;
+                let a = self.operand(a)?;
+                self.within(start, rows, self.graph.rows(a), "rows of its operand")?;
+                Ok(self.graph.slice(a, start, rows))
+            }
+            "concat" => {
+                if rest.is_empty() {
+                    return wrong("[\"concat\", a, …]", shown(Some(node)));
+                }
+                let mut parts = Vec::with_capacity(rest.len());
+                for part in rest {
+                    let Some(index) = whole(Some(part)) else { return wrong("a list of nodes", shown(Some(part))) };
+                    parts.push(self.operand(index)?);
+                }
+                let rows: usize = parts.iter().map(|&part| self.graph.rows(part)).sum();
+                self.few(rows)?;
+                Ok(self.graph.concat(parts))
+            }
+            "spread" | "sum" => {
+                let [a, outer, inner] = self.numbers(rest, node, "[\"spread\" or \"sum\", a, outer, inner]")?;
+                let a = self.operand(a)?;
+                let copies = outer.saturating_mul(inner);
+                if copies == 0 || (name == "sum" && !self.graph.rows(a).is_multiple_of(copies)) {
+                    let expected = format!("a {name} over factors of its operand's {} rows", self.graph.rows(a));
+                    return wrong(expected, format!("{outer} and {inner}"));
+                }
+                if name == "sum" {
+                    return Ok(self.graph.sum(a, outer, inner));
+                }
+                self.few(copies.saturating_mul(self.graph.rows(a)))?;
+                Ok(self.graph.spread(a, outer, inner))
+            }
+            "dense" => {
+                let [w, x, points] = self.numbers(rest, node, "[\"dense\", matrix, x, points]")?;
+                let (w, x) = (self.operand(w)?, self.operand(x)?);
+                if !self.graph.uniform(w) {
+                    return wrong("dense with a matrix of parameters; use matvec for one of the state", "another matrix");
+                }
+                self.product(w, x, points)?;
+                self.few(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;
+                Ok(self.graph.dense(w, x, points))
+            }
+            "matvec" | "matvecTransposed" => {
+                let [m, v] = self.operands(rest, node)?;
+                self.product(m, v, 1)?;
+                Ok(match name {
+                    "matvec" => self.graph.mat_vec(m, v, 1),
+                    _ => self.graph.mat_vec_transposed(m, v, 1),
+                })
+            }
+            "outer" => {
+                let [a, b] = self.operands(rest, node)?;
+                self.few(self.graph.rows(a).saturating_mul(self.graph.rows(b)))?;
+                Ok(self.graph.outer(a, b, 1))
+            }
+            _ => wrong("an operation", shown(Some(node))),
+        }
+    }
+
+    fn operand(&self, index: usize) -> NodeResult {
+        match self.ids.get(index) {
+            Some(&id) => Ok(id),
+            None => wrong(format!("of nodes before it, 0 to {}", self.ids.len().saturating_sub(1)), index),
+        }
+    }
+
+    fn operands<const N: usize>(&self, rest: &[Value], node: &Value) -> std::result::Result<[Id; N], Refused> {
+        let indices: Option<Vec<usize>> = rest.iter().map(|index| whole(Some(index))).collect();
+        let Some(indices) = indices.filter(|indices| indices.len() == N) else {
+            return wrong(format!("an operation on {N} nodes"), shown(Some(node)));
+        };
+        let mut ids = [0; N];
+        for (id, index) in ids.iter_mut().zip(indices) {
+            *id = self.operand(index)?;
+        }
+        Ok(ids)
+    }
+
+    fn numbers<const N: usize>(
+        &self,
+        rest: &[Value],
+        node: &Value,
+        expected: &str,
+    ) -> std::result::Result<[usize; N], Refused> {
+        let numbers: Option<Vec<usize>> = rest.iter().map(|number| whole(Some(number))).collect();
+        match numbers.and_then(|numbers| <[usize; N]>::try_from(numbers).ok()) {
+            Some(numbers) => Ok(numbers),
+            None => wrong(expected, shown(Some(node))),
+        }
+    }
+
+    fn within(&self, start: usize, rows: usize, most: usize, of: &str) -> std::result::Result<(), Refused> {
+        match rows > 0 && start + rows <= most {
+            true => Ok(()),
+            false => wrong(format!("within {most} {of}"), format!("{rows} from {start} on")),
+        }
+    }
+
+    fn alike(&self, ids: &[Id]) -> std::result::Result<(), Refused> {
+        let rows: Vec<usize> = ids.iter().map(|&id| self.graph.rows(id)).collect();
+        let most = rows.iter().copied().max().unwrap_or(1);
+        match rows.iter().all(|&rows| rows == most || rows == 1) {
+            true => Ok(()),
+            false => wrong("of operands with as many rows, or one", format!("{rows:?}")),
+        }
+    }
+
+    fn product(&self, matrix: Id, vector: Id, points: usize) -> std::result::Result<(), Refused> {
+        let (numbers, rows) = (self.graph.rows(matrix), self.graph.rows(vector));
+        let fits = points > 0 && rows.is_multiple_of(points) && numbers.is_multiple_of(rows / points.max(1));
+        match fits {
+            true => Ok(()),
+            false => wrong(
+                format!("a product whose matrix has a multiple of the vector's {rows} rows, at {points} points"),
+                format!("{numbers} numbers"),
+            ),
+        }
+    }
+
+    fn few(&self, rows: usize) -> std::result::Result<(), Refused> {
+        match self.rows.saturating_add(rows) <= MAX_ROWS {
+            true => Ok(()),
+            false => wrong(format!("a value that leaves all with {MAX_ROWS} rows at most"), rows),
+        }
+    }
+}
+
+fn written(graph: &Graph, id: Id, index: &[usize]) -> Value {
+    let at = |id: &Id| index[*id];
+    let rows = graph.rows(id);
+    match &graph.nodes[id].op {
+        Op::Constant(bits) => json!(["constant", f64::from_bits(*bits)]),
+        Op::Time => json!(["time"]),
+        Op::Parameter(place) => json!(["parameter", place.offset, rows]),
+        Op::Load(Input::State, row) => json!(["state", row, rows]),
+        Op::Load(_, row) => json!(["argument", row, rows]),
+        Op::Unary(function, a) => json!([function.name(), at(a)]),
+        Op::Binary(function, a, b) => json!([function.name(), at(a), at(b)]),
+        Op::Select(Condition { compare, a, b }, then, otherwise) => {
+            let name = if *compare == Compare::Less { "less" } else { "lessEqual" };
+            json!(["select", name, at(a), at(b), at(then), at(otherwise)])
+        }
+        Op::Slice(a, start) => json!(["slice", at(a), start, rows]),
+        Op::Concat(parts) => {
+            let parts = parts.iter().map(|part| json!(at(part)));
+            Value::Array(std::iter::once(json!("concat")).chain(parts).collect())
+        }
+        Op::Spread { a, outer, inner } => json!(["spread", at(a), outer, inner]),
+        Op::Sum { a, outer, inner } => json!(["sum", at(a), outer, inner]),
+        Op::Dense { w, x, points, .. } => json!(["dense", at(w), at(x), points]),
+        Op::MatVec { m, v, .. } => json!(["matvec", at(m), at(v)]),
+        Op::MatVecTransposed { m, v, .. } => json!(["matvecTransposed", at(m), at(v)]),
+        Op::Outer { a, b, .. } => json!(["outer", at(a), at(b)]),
+        op => unreachable!("a field's own program has no {op:?}"),
+    }
+}
