@@ -20,7 +20,7 @@ export class Field {
     /**
      * f(t, y) at the given parameters, else the field's own.
      */
-    evaluate(t: number, y: any, batch: number, parameters: any): Numbers;
+    evaluate(t: number, y: any, batch: number, parameters: any, _arguments: any): Numbers;
     /**
      * A system with a copy of a network as its energy: of the whole state, or where `points` is positive a density on a grid.
      * `structure` is a name, or empty where `matrix` (a Float64Array) is given.
@@ -29,13 +29,18 @@ export class Field {
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
-     * names of the public API; the norms of its steps may be shared with other parts of a batch.
+     * names of the public API, `arguments` is `[batch, arguments]` or undefined; the norms of its steps may be shared with other
+     * parts of a batch.
      */
-    odeint(y0: any, batch: number, times: any, options: any, all_reduce?: any | null): Solved;
+    odeint(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Solved;
+    /**
+     * A field that a program, as JSON, describes.
+     */
+    static program(dtype: string, program: string, parameters: any): Field;
     /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      */
-    record(y0: any, batch: number, times: any, options: any, all_reduce?: any | null): Recorded;
+    record(y0: any, batch: number, times: any, options: any, _arguments: any, all_reduce?: any | null): Recorded;
     /**
      * What noise a flow draws: of which seed, and for samples from which on.
      */
@@ -47,11 +52,19 @@ export class Field {
     /**
      * The transpose of f at (t, y).
      */
-    vjp(t: number, y: any, w: any, batch: number, parameters: any): FieldPull;
+    vjp(t: number, y: any, w: any, batch: number, parameters: any, _arguments: any): FieldPull;
+    /**
+     * Numbers that each trajectory has beside its state.
+     */
+    readonly argumentSize: number;
     /**
      * `[{ weight: { offset, shape }, … }]`, empty for a custom field.
      */
     readonly layers: Array<any>;
+    /**
+     * Features of f(t, y).
+     */
+    readonly outputSize: number;
     readonly parametersLength: number;
     readonly parametersPointer: number;
     readonly stateSize: number;
@@ -64,6 +77,7 @@ export class FieldPull {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
+    readonly arguments: number;
     readonly parameters: number;
     readonly t: number | undefined;
     readonly y: number;
@@ -103,6 +117,7 @@ export class Pulled {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
+    readonly arguments: number;
     readonly parameters: number;
     readonly stats: any;
     /**

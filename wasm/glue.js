@@ -21,6 +21,14 @@ class Field {
         wasm.__wbg_field_free(ptr, 0);
     }
     /**
+     * Numbers that each trajectory has beside its state.
+     * @returns {number}
+     */
+    get argumentSize() {
+        const ret = wasm.field_argumentSize(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
      * A flow with a copy of a network; `noise` is `rademacher` or `gaussian`, heeded where `trace` is `hutchinson`.
      * @param {Field} network
      * @param {string} trace
@@ -90,10 +98,11 @@ class Field {
      * @param {any} y
      * @param {number} batch
      * @param {any} parameters
+     * @param {any} _arguments
      * @returns {Numbers}
      */
-    evaluate(t, y, batch, parameters) {
-        const ret = wasm.field_evaluate(this.__wbg_ptr, t, y, batch, parameters);
+    evaluate(t, y, batch, parameters, _arguments) {
+        const ret = wasm.field_evaluate(this.__wbg_ptr, t, y, batch, parameters, _arguments);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -166,21 +175,31 @@ class Field {
     }
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
-     * names of the public API; the norms of its steps may be shared with other parts of a batch.
+     * names of the public API, `arguments` is `[batch, arguments]` or undefined; the norms of its steps may be shared with other
+     * parts of a batch.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
      * @param {any} options
+     * @param {any} _arguments
      * @param {any | null} [all_reduce]
      * @returns {Solved}
      */
-    odeint(y0, batch, times, options, all_reduce) {
+    odeint(y0, batch, times, options, _arguments, all_reduce) {
         const val1 = +batch;
-        const ret = wasm.field_odeint(this.__wbg_ptr, y0, val1, times, options, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
+        const ret = wasm.field_odeint(this.__wbg_ptr, y0, val1, times, options, _arguments, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
         return Solved.__wrap(ret[0]);
+    }
+    /**
+     * Features of f(t, y).
+     * @returns {number}
+     */
+    get outputSize() {
+        const ret = wasm.field_outputSize(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * @returns {number}
@@ -197,17 +216,43 @@ class Field {
         return ret >>> 0;
     }
     /**
+     * A field that a program, as JSON, describes.
+     * @param {string} dtype
+     * @param {string} program
+     * @param {any} parameters
+     * @returns {Field}
+     */
+    static program(dtype, program, parameters) {
+        let ptr0, len0, ptr1, len1;
+        try {
+            ptr0 = passStringToWasm0(dtype, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len0 = WASM_VECTOR_LEN;
+            ptr1 = passStringToWasm0(program, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+            len1 = WASM_VECTOR_LEN;
+        } catch (e) {
+            if (ptr1) { wasm.__wbindgen_free(ptr1, len1 * 1, 1); }
+            if (ptr0) { wasm.__wbindgen_free(ptr0, len0 * 1, 1); }
+            throw e;
+        }
+        const ret = wasm.field_program(ptr0, len0, ptr1, len1, parameters);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Field.__wrap(ret[0]);
+    }
+    /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
      * @param {any} options
+     * @param {any} _arguments
      * @param {any | null} [all_reduce]
      * @returns {Recorded}
      */
-    record(y0, batch, times, options, all_reduce) {
+    record(y0, batch, times, options, _arguments, all_reduce) {
         const val1 = +batch;
-        const ret = wasm.field_record(this.__wbg_ptr, y0, val1, times, options, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
+        const ret = wasm.field_record(this.__wbg_ptr, y0, val1, times, options, _arguments, isLikeNone(all_reduce) ? 0 : addToExternrefTable0(all_reduce));
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -248,10 +293,11 @@ class Field {
      * @param {any} w
      * @param {number} batch
      * @param {any} parameters
+     * @param {any} _arguments
      * @returns {FieldPull}
      */
-    vjp(t, y, w, batch, parameters) {
-        const ret = wasm.field_vjp(this.__wbg_ptr, t, y, w, batch, parameters);
+    vjp(t, y, w, batch, parameters, _arguments) {
+        const ret = wasm.field_vjp(this.__wbg_ptr, t, y, w, batch, parameters, _arguments);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -279,6 +325,13 @@ class FieldPull {
     free() {
         const ptr = this.__destroy_into_raw();
         wasm.__wbg_fieldpull_free(ptr, 0);
+    }
+    /**
+     * @returns {number}
+     */
+    get arguments() {
+        const ret = wasm.fieldpull_arguments(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * @returns {number}
@@ -466,6 +519,13 @@ class Pulled {
     free() {
         const ptr = this.__destroy_into_raw();
         wasm.__wbg_pulled_free(ptr, 0);
+    }
+    /**
+     * @returns {number}
+     */
+    get arguments() {
+        const ret = wasm.pulled_arguments(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * @returns {number}

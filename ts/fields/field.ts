@@ -43,6 +43,9 @@ export interface FieldVjp<D extends Dtype> {
   t: number | undefined;
 }
 
+/** For each argument of a field, by name, a number or a vector for each trajectory, one behind the other. */
+export type ArgumentArrays = Readonly<Record<string, ArrayLike<number>>>;
+
 /** A vector field f(t, y, θ) with its parameters, which live in WebAssembly memory until it is disposed. */
 export interface Field<D extends Dtype = Dtype> {
   /** The number type of all arrays that the field takes and gives. */
@@ -147,7 +150,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D> {
     const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const result = call(wasm, () => rust.evaluate(time, state, batch, theta));
+    const result = call(wasm, () => rust.evaluate(time, state, batch, theta, undefined));
     try {
       return copyOut(wasm, this.dtype, result.pointer, result.length);
     } finally {
@@ -160,7 +163,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.
-    const [size, result] = call(wasm, () => [rust.parametersLength, rust.vjp(time, state, cotangent, batch, theta)]);
+    const [size, result] = call(wasm, () => [rust.parametersLength, rust.vjp(time, state, cotangent, batch, theta, undefined)]);
     try {
       return {
         y: copyOut(wasm, this.dtype, result.y, state.length),
@@ -170,6 +173,17 @@ export class WasmField<D extends Dtype> implements Field<D> {
     } finally {
       release(wasm, result);
     }
+  }
+
+  /** The arguments of a batch as the crate takes them, checked; none for a field without. */
+  packArguments(given: ArgumentArrays | undefined, _batch: number): ArrayOf<D> | undefined {
+    if (given === undefined) return undefined;
+    throw refused("OPTION", "arguments", "no value for a field without arguments", describe(given));
+  }
+
+  /** The cotangents of the arguments of a batch, by name, from where they lie. */
+  copyArguments(_pointer: number, _batch: number): Readonly<Record<string, ArrayOf<D>>> {
+    return {};
   }
 
   /** What its state is called in files. */

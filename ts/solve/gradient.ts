@@ -11,7 +11,7 @@ import type { Instance } from "../engine/instance.js";
 import { solves } from "../engine/live-objects.js";
 import { copyOut, steady } from "../engine/memory.js";
 import { needStack } from "../engine/stack.js";
-import { type Field, useField } from "../fields/field.js";
+import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { type GradientOptions, readOptions } from "./options.js";
 import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
 
@@ -22,6 +22,7 @@ export class Recording<D extends Dtype> {
   #recorded: Recorded | undefined;
   readonly #wasm: Instance;
   readonly #dtype: D;
+  readonly #field: WasmField<D>;
   readonly #parameters: number;
   readonly #shape: readonly [number, number, number];
 
@@ -32,18 +33,20 @@ export class Recording<D extends Dtype> {
     options: GradientOptions,
     allReduce?: AllReduce,
   ) {
-    const { partial: _, ...settings } = readOptions(options);
+    const { partial: _, arguments: given, ...settings } = readOptions(options);
     const ends = timesOf(times);
     const { rust, wasm } = useField(field);
     refuseReentry(wasm, "a gradient");
     const start = steady(wasm, arrayOf("y0", y0, field.dtype));
     const batch = batchOf("y0", start, field.stateSize);
+    const packed = wasmField(field).packArguments(given, batch);
+    this.#field = wasmField(field);
     this.#wasm = wasm;
     this.#dtype = field.dtype;
     this.#shape = [ends.length, batch, field.stateSize];
     [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
       const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
-      const recorded = rust.record(start, batch, ends, settings, allReduce);
+      const recorded = rust.record(start, batch, ends, settings, packed, allReduce);
       return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
     });
   }
@@ -77,6 +80,7 @@ export class Recording<D extends Dtype> {
       return frozen({
         y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
         parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
+        arguments: this.#field.copyArguments(pulled.arguments, batch),
         times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
         stats: pulled.stats as GradientStats,
       });

@@ -5,7 +5,7 @@ import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, fromRust, refuseReentry, release } from "../engine/call.js";
 import { copyOut, steady } from "../engine/memory.js";
-import { type Field, useField } from "../fields/field.js";
+import { type Field, useField, wasmField } from "../fields/field.js";
 import { type OdeintOptions, readOptions } from "./options.js";
 import type { Solution, SolveStats } from "./results.js";
 
@@ -37,16 +37,17 @@ export function solve<D extends Dtype>(
   options: OdeintOptions,
   allReduce?: AllReduce,
 ): Solution<D> {
-  const { partial, ...settings } = readOptions(options);
+  const { partial, arguments: given, ...settings } = readOptions(options);
   const ends = timesOf(times);
   const { rust, wasm } = useField(field);
   refuseReentry(wasm, "odeint");
   const { dtype, stateSize } = field;
   const start = steady(wasm, arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
+  const packed = wasmField(field).packArguments(given, batch);
   let solved: Solved | undefined;
   try {
-    solved = call(wasm, () => rust.odeint(start, batch, ends, settings, allReduce));
+    solved = call(wasm, () => rust.odeint(start, batch, ends, settings, packed, allReduce));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> =>
       frozen({

@@ -22,8 +22,10 @@ import {
   options,
   positive,
   type Read,
+  record,
   type Rules,
 } from "../checks/rules.js";
+import type { ArgumentArrays } from "../fields/field.js";
 
 /**
  * An explicit Runge–Kutta method. `euler` to `rk38` take fixed steps; `fehlberg2` to `dopri8` adapt theirs to the tolerances,
@@ -90,6 +92,11 @@ export interface SolveOptions extends StepOptions {
    * are counted by the interval land in any case.
    */
   output?: (typeof OUTPUTS)[number];
+  /**
+   * Of a field with arguments, the values: for each name a number for each trajectory, or a vector, `[batch, length]`. Gradients
+   * give their derivatives as `gradient.arguments`.
+   */
+  arguments?: ArgumentArrays;
 }
 
 /**
@@ -146,7 +153,7 @@ const stepRules = {
 const adjointRules = { ...stepRules, norm: oneOf(NORMS) } satisfies Record<keyof AdjointOptions, unknown>;
 
 /** The rules of a solve, and those of a gradient. */
-export const solveRules = { ...stepRules, output: oneOf(OUTPUTS) } satisfies Record<keyof SolveOptions, unknown>;
+export const solveRules = { ...stepRules, output: oneOf(OUTPUTS), arguments: record<ArrayLike<number>>() } satisfies Record<keyof SolveOptions, unknown>;
 export const gradientRules = {
   ...solveRules,
   gradient: oneOf(GRADIENTS),

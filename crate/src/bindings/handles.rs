@@ -12,12 +12,14 @@ use crate::error::{Error, Result};
 use crate::field::cnf::{Cnf, Noise, Trace};
 use crate::field::custom::{Custom, RowField};
 use crate::field::hamiltonian::{Energy, Hamiltonian, Structure};
+use crate::field::program::ProgramField;
 use crate::field::{self, FieldVjp, VectorField};
 use crate::gradient::{Gradient, GradientStats, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose};
 use crate::network::{Architecture, Mlp};
 use crate::optimizer::{Optimizer, Rule};
+use crate::program::Program;
 use crate::solve::{Solution, Stats, odeint_shared};
 
 /// A number type by its name in the public API.
@@ -142,6 +144,19 @@ pub struct Start<'a> {
     pub batch: usize,
     /// float64, whatever the number type.
     pub times: &'a dyn Source,
+    /// Of a field with arguments, those of each trajectory.
+    pub arguments: Option<&'a dyn Source>,
+}
+
+/// Where a field is evaluated.
+pub struct Point<'a> {
+    pub t: f64,
+    pub y: &'a dyn Source,
+    pub batch: usize,
+    /// Other parameters than the field's own.
+    pub parameters: Option<&'a dyn Source>,
+    /// Of a field with arguments, those of each sample.
+    pub arguments: Option<&'a dyn Source>,
 }
 
 /// A vector field with its parameters.
@@ -150,24 +165,16 @@ pub trait AnyField {
     fn parameters(&self) -> Numbers<'_>;
     fn parameters_mut(&mut self) -> NumbersMut<'_>;
 
-    /// f(t, y) at the given parameters, else the field's own.
-    fn evaluate(
-        &self,
-        t: f64,
-        y: &dyn Source,
-        batch: usize,
-        parameters: Option<&dyn Source>,
-    ) -> Result<Box<dyn AnyBuffer>>;
+    /// Features of f(t, y).
+    fn output_size(&self) -> usize;
+    /// Numbers that each trajectory has beside its state.
+    fn argument_size(&self) -> usize;
+
+    /// f(t, y).
+    fn evaluate(&self, at: Point<'_>) -> Result<Box<dyn AnyBuffer>>;
 
     /// The transpose of f at (t, y), for w.
-    fn vjp(
-        &self,
-        t: f64,
-        y: &dyn Source,
-        w: &dyn Source,
-        batch: usize,
-        parameters: Option<&dyn Source>,
-    ) -> Result<Box<dyn AnyFieldVjp>>;
+    fn vjp(&self, at: Point<'_>, w: &dyn Source) -> Result<Box<dyn AnyFieldVjp>>;
 
     /// The solution, and the error if the solve failed on the way.
     fn odeint(
@@ -209,6 +216,7 @@ enum Kind<T: Real, F> {
     Mlp(Mlp<T>),
     Cnf(Cnf<T>),
     Hamiltonian(Hamiltonian<T>),
+    Program(ProgramField<T>),
     Custom(Custom<T, F>),
 }
 
@@ -221,6 +229,19 @@ pub fn mlp<F: RowField<f32> + RowField<f64> + 'static>(
     Ok(match dtype {
         Dtype::Float32 => Box::new(Kind::<f32, F>::Mlp(Mlp::new(architecture, seed)?)),
         Dtype::Float64 => Box::new(Kind::<f64, F>::Mlp(Mlp::new(architecture, seed)?)),
+    })
+}
+
+/// A field that a program describes.
+pub fn program<F: RowField<f32> + RowField<f64> + 'static>(
+    dtype: Dtype,
+    text: &str,
+    parameters: &dyn Source,
+) -> Result<Box<dyn AnyField>> {
+    let program = Program::from_json(text)?;
+    Ok(match dtype {
+        Dtype::Float32 => Box::new(Kind::<f32, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
+        Dtype::Float64 => Box::new(Kind::<f64, F>::Program(ProgramField::new(program, &copied(parameters)?)?)),
     })
 }
 
@@ -243,6 +264,7 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
             Kind::Mlp(field) => field,
             Kind::Cnf(field) => field,
             Kind::Hamiltonian(field) => field,
+            Kind::Program(field) => field,
             Kind::Custom(field) => field,
         }
     }
@@ -252,6 +274,7 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
             Kind::Mlp(field) => field,
             Kind::Cnf(field) => field,
             Kind::Hamiltonian(field) => field,
+            Kind::Program(field) => field,
             Kind::Custom(field) => field,
         }
     }
@@ -268,6 +291,28 @@ impl<T: Erased, F: RowField<T> + 'static> Kind<T, F> {
         match self {
             Kind::Cnf(cnf) => Ok(cnf),
             _ => Err(Error::option("field", "a flow, from cnf", "another field")),
+        }
+    }
+
+    /// Runs with the field for a batch with these arguments.
+    fn with<R>(
+        &self,
+        arguments: Option<&dyn Source>,
+        batch: usize,
+        body: impl FnOnce(&dyn VectorField<T>) -> Result<R>,
+    ) -> Result<R> {
+        match (self, arguments) {
+            (Kind::Program(field), Some(arguments)) => {
+                let arguments = copied::<T>(arguments)?;
+                let expected = batch * field.argument_size();
+                let rows = ArrayView2::from_shape((batch, field.argument_size()), &arguments);
+                let rows = rows.map_err(|_| Error::shape("arguments", expected, arguments.len()))?;
+                body(&field.with_arguments(rows)?)
+            }
+            (_, Some(arguments)) if arguments.len() > 0 => {
+                Err(Error::shape("arguments", "none: the field has no arguments", arguments.len()))
+            }
+            _ => body(self.field()),
         }
     }
 
@@ -295,31 +340,31 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         T::numbers_mut(self.field_mut().parameters_mut())
     }
 
-    fn evaluate(
-        &self,
-        t: f64,
-        y: &dyn Source,
-        batch: usize,
-        parameters: Option<&dyn Source>,
-    ) -> Result<Box<dyn AnyBuffer>> {
-        let y = copied::<T>(y)?;
-        self.at(parameters, |parameters| {
-            Ok(Box::new(field::evaluate(self.field(), parameters, t, rows(&y, batch)?)?) as Box<dyn AnyBuffer>)
+    fn output_size(&self) -> usize {
+        self.field().output_size()
+    }
+
+    fn argument_size(&self) -> usize {
+        self.field().argument_size()
+    }
+
+    fn evaluate(&self, at: Point<'_>) -> Result<Box<dyn AnyBuffer>> {
+        let y = copied::<T>(at.y)?;
+        self.with(at.arguments, at.batch, |field| {
+            self.at(at.parameters, |parameters| {
+                let slope = field::evaluate(field, parameters, at.t, rows(&y, at.batch)?)?;
+                Ok(Box::new(slope) as Box<dyn AnyBuffer>)
+            })
         })
     }
 
-    fn vjp(
-        &self,
-        t: f64,
-        y: &dyn Source,
-        w: &dyn Source,
-        batch: usize,
-        parameters: Option<&dyn Source>,
-    ) -> Result<Box<dyn AnyFieldVjp>> {
-        let (y, w) = (copied::<T>(y)?, copied::<T>(w)?);
-        self.at(parameters, |parameters| {
-            let pulled = field::vjp(self.field(), parameters, t, rows(&y, batch)?, rows(&w, batch)?)?;
-            Ok(Box::new(pulled) as Box<dyn AnyFieldVjp>)
+    fn vjp(&self, at: Point<'_>, w: &dyn Source) -> Result<Box<dyn AnyFieldVjp>> {
+        let (y, w) = (copied::<T>(at.y)?, copied::<T>(w)?);
+        self.with(at.arguments, at.batch, |field| {
+            self.at(at.parameters, |parameters| {
+                let pulled = field::vjp(field, parameters, at.t, rows(&y, at.batch)?, rows(&w, at.batch)?)?;
+                Ok(Box::new(pulled) as Box<dyn AnyFieldVjp>)
+            })
         })
     }
 
@@ -331,15 +376,19 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     ) -> Result<(Box<dyn AnySolution>, Option<Error>)> {
         let (options, _) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
-        let (solution, failure) = odeint_shared(self.field(), rows(&y0, start.batch)?, &times, &options, shared)?;
-        Ok((Box::new(solution), failure))
+        self.with(start.arguments, start.batch, |field| {
+            let (solution, failure) = odeint_shared(field, rows(&y0, start.batch)?, &times, &options, shared)?;
+            Ok((Box::new(solution) as Box<dyn AnySolution>, failure))
+        })
     }
 
     fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
-        let recorded = vjp_shared(self.field(), rows(&y0, start.batch)?, &times, &options, &gradient, shared)?;
-        Ok(Box::new(recorded))
+        self.with(start.arguments, start.batch, |field| {
+            let recorded = vjp_shared(field, rows(&y0, start.batch)?, &times, &options, &gradient, shared)?;
+            Ok(Box::new(recorded) as Box<dyn AnyTrajectory>)
+        })
     }
 
     fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>> {
@@ -388,6 +437,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
 pub trait AnyFieldVjp {
     fn y(&self) -> Numbers<'_>;
     fn parameters(&self) -> Numbers<'_>;
+    fn arguments(&self) -> Numbers<'_>;
     fn t(&self) -> Option<f64>;
 }
 
@@ -398,6 +448,10 @@ impl<T: Erased> AnyFieldVjp for FieldVjp<T> {
 
     fn parameters(&self) -> Numbers<'_> {
         T::numbers(&self.parameters)
+    }
+
+    fn arguments(&self) -> Numbers<'_> {
+        T::numbers(&self.arguments)
     }
 
     fn t(&self) -> Option<f64> {
@@ -462,6 +516,7 @@ impl<T: Erased> AnyTrajectory for Trajectory<T> {
 pub trait AnyGradient {
     fn y0(&self) -> Numbers<'_>;
     fn parameters(&self) -> Numbers<'_>;
+    fn arguments(&self) -> Numbers<'_>;
     fn times(&self) -> Option<&[f64]>;
     fn stats(&self) -> &GradientStats;
 }
@@ -473,6 +528,10 @@ impl<T: Erased> AnyGradient for Gradient<T> {
 
     fn parameters(&self) -> Numbers<'_> {
         T::numbers(Gradient::parameters(self))
+    }
+
+    fn arguments(&self) -> Numbers<'_> {
+        T::numbers(Gradient::arguments(self).to_slice().expect("row-major"))
     }
 
     fn times(&self) -> Option<&[f64]> {

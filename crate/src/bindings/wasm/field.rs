@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::results::{FieldPull, NumbersHandle, Recorded, Solved};
 use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, shared, thrown};
 use crate::bindings::constants::STRUCTURES;
-use crate::bindings::handles::{self, AnyField, Dtype, Start};
+use crate::bindings::handles::{self, AnyField, Dtype, Point, Start};
 use crate::error::Error;
 use crate::field::hamiltonian::{Energy, Structure};
 use crate::network::{Activation, Architecture, Time};
@@ -44,6 +44,13 @@ impl Field {
         let layers = layers.collect();
         let field = handles::mlp::<Callbacks>(dtype, architecture, seed as u64).map_err(thrown)?;
         Ok(Field { field, layers })
+    }
+
+    /// A field that a program, as JSON, describes.
+    pub fn program(dtype: &str, program: &str, parameters: &JsValue) -> JsResult<Field> {
+        let dtype = Dtype::named(dtype).map_err(thrown)?;
+        let field = handles::program::<Callbacks>(dtype, program, &JsSource(parameters)).map_err(thrown)?;
+        Ok(Field { field, layers: Array::new() })
     }
 
     pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
@@ -99,31 +106,63 @@ impl Field {
         self.field.parameters().len()
     }
 
+    /// Features of f(t, y).
+    #[wasm_bindgen(getter, js_name = outputSize)]
+    pub fn output_size(&self) -> usize {
+        self.field.output_size()
+    }
+
+    /// Numbers that each trajectory has beside its state.
+    #[wasm_bindgen(getter, js_name = argumentSize)]
+    pub fn argument_size(&self) -> usize {
+        self.field.argument_size()
+    }
+
     /// f(t, y) at the given parameters, else the field's own.
-    pub fn evaluate(&self, t: f64, y: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<NumbersHandle> {
-        let parameters = JsSource(parameters);
-        let slope = self.field.evaluate(t, &JsSource(y), batch, optional(&parameters));
-        slope.map(NumbersHandle).map_err(thrown)
+    pub fn evaluate(
+        &self,
+        t: f64,
+        y: &JsValue,
+        batch: usize,
+        parameters: &JsValue,
+        arguments: &JsValue,
+    ) -> JsResult<NumbersHandle> {
+        let (y, parameters, arguments) = (JsSource(y), JsSource(parameters), JsSource(arguments));
+        let at =
+            Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
+        self.field.evaluate(at).map(NumbersHandle).map_err(thrown)
     }
 
     /// The transpose of f at (t, y).
-    pub fn vjp(&self, t: f64, y: &JsValue, w: &JsValue, batch: usize, parameters: &JsValue) -> JsResult<FieldPull> {
-        let parameters = JsSource(parameters);
-        let pulled = self.field.vjp(t, &JsSource(y), &JsSource(w), batch, optional(&parameters));
-        pulled.map(FieldPull).map_err(thrown)
+    pub fn vjp(
+        &self,
+        t: f64,
+        y: &JsValue,
+        w: &JsValue,
+        batch: usize,
+        parameters: &JsValue,
+        arguments: &JsValue,
+    ) -> JsResult<FieldPull> {
+        let (y, parameters, arguments) = (JsSource(y), JsSource(parameters), JsSource(arguments));
+        let at =
+            Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
+        self.field.vjp(at, &JsSource(w)).map(FieldPull).map_err(thrown)
     }
 
     /// The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
-    /// names of the public API; the norms of its steps may be shared with other parts of a batch.
+    /// names of the public API, `arguments` is `[batch, arguments]` or undefined; the norms of its steps may be shared with other
+    /// parts of a batch.
     pub fn odeint(
         &self,
         y0: &JsValue,
         batch: usize,
         times: &JsValue,
         options: &JsValue,
+        arguments: &JsValue,
         all_reduce: Option<JsAllReduce>,
     ) -> JsResult<Solved> {
-        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times) };
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         let (solution, error) = self.field.odeint(start, entries(options), shared(all_reduce)).map_err(thrown)?;
         Ok(Solved { solution, error })
     }
@@ -135,9 +174,11 @@ impl Field {
         batch: usize,
         times: &JsValue,
         options: &JsValue,
+        arguments: &JsValue,
         all_reduce: Option<JsAllReduce>,
     ) -> JsResult<Recorded> {
-        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times) };
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
     }
 

@@ -40,6 +40,11 @@ impl FieldPull {
     }
 
     #[wasm_bindgen(getter)]
+    pub fn arguments(&self) -> usize {
+        self.0.arguments().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
     pub fn t(&self) -> Option<f64> {
         self.0.t()
     }
@@ -118,6 +123,11 @@ impl Pulled {
     #[wasm_bindgen(getter)]
     pub fn parameters(&self) -> usize {
         self.0.parameters().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn arguments(&self) -> usize {
+        self.0.arguments().pointer()
     }
 
     /// A pointer to the gradient of the times, zero where it is not known.
