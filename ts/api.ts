@@ -53,7 +53,7 @@ export type {
   Vjp,
 } from "./solve/results.js";
 export { formula } from "./trace/formula.js";
-export * as nn from "./trace/nn.js";
+export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
 export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/parameters.js";
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";

@@ -41,36 +41,13 @@ function activation(
   );
 }
 
-/** tanh(x) of each feature. */
-export const tanh: Module = /* @__PURE__ */ activation("tanh");
-/** 1 / (1 + e^−x) of each feature. */
-export const sigmoid: Module = /* @__PURE__ */ activation("sigmoid");
-/** max(x, 0) of each feature. */
-export const relu: Module = /* @__PURE__ */ activation("relu", true);
-/** log(1 + e^x) of each feature. */
-export const softplus: Module = /* @__PURE__ */ activation("softplus");
-/** x · sigmoid(x) of each feature. */
-export const silu: Module = /* @__PURE__ */ activation("silu", true);
-/** x · Φ(x) of each feature, with the standard normal distribution function Φ. */
-export const gelu: Module = /* @__PURE__ */ activation("gelu", true);
-/** x where it is positive, else e^x − 1, of each feature. */
-export const elu: Module = /* @__PURE__ */ activation("elu", true);
-/** sin(x) of each feature. */
-export const sin: Module = /* @__PURE__ */ activation("sin");
-
 /** What a linear layer may be told. */
 export interface LinearOptions {
   /** Whether it adds a bias; default true. */
   bias?: boolean;
 }
 
-/**
- * The layer W x + b, with `weight` `[outputs, inputs]` and `bias` `[outputs]`. Weights are drawn uniformly from
- * ±√(6 / (inputs + outputs)) (Glorot), or ±√(6 / inputs) (He) before relu, elu, silu and gelu; biases are zero.
- *
- * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `inputs`.
- */
-export function linear(inputs: number, outputs: number, given: LinearOptions = {}): Module {
+function linear(inputs: number, outputs: number, given: LinearOptions = {}): Module {
   const columns = argument("inputs", inputs, required(size));
   const rows = argument("outputs", outputs, required(size));
   const { bias } = options(given, { bias: fallback(flag, true) });
@@ -100,13 +77,7 @@ export function linear(inputs: number, outputs: number, given: LinearOptions = {
 /** So far from zero the variance of features is held. */
 const EPSILON = 1e-5;
 
-/**
- * Features less their mean, over their standard deviation, times `weight` `[features]`, plus `bias` `[features]`, which begin as
- * 1 and 0 (Ba et al. 2016). The variance is that of all features, plus 1e-5.
- *
- * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `features`.
- */
-export function layerNorm(features: number): Module {
+function layerNorm(features: number): Module {
   const rows = argument("features", features, required(size));
   return new Module(
     () => [filled("weight", rows, 1), filled("bias", rows, 0)],
@@ -119,12 +90,7 @@ export function layerNorm(features: number): Module {
   );
 }
 
-/**
- * x + module(x), for a module with as many outputs as inputs (He et al. 2016).
- *
- * @throws `OPTION`; `SHAPE` where it is applied and the module gives another number of rows.
- */
-export function residual(module: Module): Module {
+function residual(module: Module): Module {
   const inner = moduleOf("module", module);
   return new Module(inner.arrays, (x, array) => {
     const input = lifted("nn.residual's input", x);
@@ -134,13 +100,7 @@ export function residual(module: Module): Module {
   });
 }
 
-/**
- * The modules one after the other. The arrays of the one at place i, from 0, are called `i.weight`, `i.bias` and so on, as in
- * PyTorch's nn.Sequential.
- *
- * @throws `OPTION`.
- */
-export function sequential(...modules: Module[]): Module {
+function sequential(...modules: Module[]): Module {
   if (modules.length === 0) throw refused("OPTION", "modules", "at least one module", "none");
   const all = modules.map((module, i) => moduleOf(`modules[${i}]`, module));
   return new Module(
@@ -171,3 +131,50 @@ function sized(name: string, x: unknown, rows: number): Value {
 function filled(name: string, rows: number, value: number): ModuleArray {
   return { name, shape: [rows], initial: () => new Float64Array(rows).fill(value) };
 }
+
+/** Layers of networks, to be parameters of a traced function. */
+export const nn = {
+  /**
+   * The layer W x + b, with `weight` `[outputs, inputs]` and `bias` `[outputs]`. Weights are drawn uniformly from
+   * ±√(6 / (inputs + outputs)) (Glorot), or ±√(6 / inputs) (He) before relu, elu, silu and gelu; biases are zero.
+   *
+   * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `inputs`.
+   */
+  linear,
+  /**
+   * Features less their mean, over their standard deviation, times `weight` `[features]`, plus `bias` `[features]`, which begin as
+   * 1 and 0 (Ba et al. 2016). The variance is that of all features, plus 1e-5.
+   *
+   * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `features`.
+   */
+  layerNorm,
+  /**
+   * x + module(x), for a module with as many outputs as inputs (He et al. 2016).
+   *
+   * @throws `OPTION`; `SHAPE` where it is applied and the module gives another number of rows.
+   */
+  residual,
+  /**
+   * The modules one after the other. The arrays of the one at place i, from 0, are called `i.weight`, `i.bias` and so on, as in
+   * PyTorch's nn.Sequential.
+   *
+   * @throws `OPTION`.
+   */
+  sequential,
+  /** tanh(x) of each feature. */
+  tanh: /* @__PURE__ */ activation("tanh"),
+  /** 1 / (1 + e^−x) of each feature. */
+  sigmoid: /* @__PURE__ */ activation("sigmoid"),
+  /** max(x, 0) of each feature. */
+  relu: /* @__PURE__ */ activation("relu", true),
+  /** log(1 + e^x) of each feature. */
+  softplus: /* @__PURE__ */ activation("softplus"),
+  /** x · sigmoid(x) of each feature. */
+  silu: /* @__PURE__ */ activation("silu", true),
+  /** x · Φ(x) of each feature, with the standard normal distribution function Φ. */
+  gelu: /* @__PURE__ */ activation("gelu", true),
+  /** x where it is positive, else e^x − 1, of each feature. */
+  elu: /* @__PURE__ */ activation("elu", true),
+  /** sin(x) of each feature. */
+  sin: /* @__PURE__ */ activation("sin"),
+} as const;
