@@ -296,12 +296,11 @@ function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
       return where(condition, value(part.consequent), value(part.alternate));
     }
     case "CallExpression":
-      return called(part.callee, part.arguments.map(value), refuse);
+      return called(part.callee, part.at, part.arguments.map(value), refuse);
   }
 }
 
-function called(callee: Part, operands: Operand[], refuse: Refuse): Value {
-  const at = offsetOf(callee);
+function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): Value {
   if (callee.type !== "Identifier") throw refuse(at, "an operator before (, such as *", "none");
   const { name } = callee;
   const wanted = arity(name);
