@@ -1,6 +1,7 @@
 // Equations as text: every row of the grammar's table (test/golden-models/README.md), every message, and the golden cases with
 // fixed steps, forwards.
 import { readdirSync, readFileSync } from "node:fs";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { readText } from "../../ts/fields/equations.js";
 import { relative, thrown } from "./helpers.js";
@@ -139,6 +140,90 @@ test("a long sum is read; one that is nested without end is refused", () => {
   expect(thrown("OPTION", () => value(deep)).message).toMatch(/line 1, column 5: expected a shorter expression/);
   expect(thrown("OPTION", () => value(`${"-".repeat(200_000)}a`)).message).toMatch(/a shorter expression/);
   expect(thrown("OPTION", () => value(`${"a^".repeat(200_000)}a`)).message).toMatch(/a shorter expression/);
+});
+
+/** An expression as text, with no more parentheses than it needs, and what it means in JavaScript. */
+interface Piece {
+  text: string;
+  meaning: string;
+  /** Of its loosest operator: 0 a choice, 1 a sum, 2 a product, 3 a sign, 4 a power, 5 a value. */
+  level: number;
+}
+
+const { expression } = fc.letrec<{ expression: Piece }>((tie) => {
+  const inner = tie("expression");
+  const within = ({ text, level }: Piece, least: number) => (level < least ? `(${text})` : text);
+  const leaf = fc
+    .constantFrom("a", "b", "c", "d", "x", "y", "t", "2", "0.5", "1e-1")
+    .map((text) => ({ text, meaning: text, level: 5 }));
+  const infix = (operators: string[], level: number, right = false) =>
+    fc
+      .tuple(inner, fc.constantFrom(...operators), inner, fc.constantFrom("", " "))
+      .map(([one, operator, two, space]) => ({
+        text: [within(one, right ? level + 1 : level), operator, within(two, right ? level - 1 : level + 1)].join(
+          space,
+        ),
+        meaning:
+          operator === "^" ? `Math.pow(${one.meaning}, ${two.meaning})` : `(${one.meaning} ${operator} ${two.meaning})`,
+        level,
+      }));
+  const signed = inner.map((one) => ({ text: `-${within(one, 3)}`, meaning: `(- ${one.meaning})`, level: 3 }));
+  const called = fc.tuple(fc.constantFrom("tanh", "abs", "sign"), inner).map(([name, one]) => ({
+    text: `${name}(${one.text})`,
+    meaning: `Math.${name}(${one.meaning})`,
+    level: 5,
+  }));
+  const compared = fc.constantFrom("<", "<=", ">", ">=");
+  const chosen = fc.tuple(inner, compared, inner, inner, inner).map(([left, sign, right, then, otherwise]) => ({
+    text: `${within(left, 1)} ${sign} ${within(right, 1)} ? ${then.text} : ${otherwise.text}`,
+    meaning: `(${left.meaning} ${sign} ${right.meaning} ? ${then.meaning} : ${otherwise.meaning})`,
+    level: 0,
+  }));
+  const options = { maxDepth: 5, depthIdentifier: "expression" };
+  return {
+    expression: fc.oneof(
+      options,
+      leaf,
+      infix(["+", "-"], 1),
+      infix(["*", "/"], 2),
+      infix(["^"], 4, true),
+      signed,
+      called,
+      chosen,
+    ),
+  };
+});
+
+test("expressions mean what JavaScript's do", () => {
+  const names = [...Object.keys(variables), "t"];
+  const property = fc.property(expression, ({ text, meaning }) => {
+    const expected = new Function(...names, `return ${meaning}`)(...Object.values(variables), 3);
+    expect(value(text), text).toBe(expected);
+  });
+  fc.assert(property, { numRuns: 2000 });
+});
+
+test("a text is read, or refused with its place", () => {
+  const token = fc.constantFrom(
+    ..."x y' = k w t exp min atan2 ( ) + - * / ^ < <= > >= ? : , 2 0.5 1e3 .5 5. ' '' # [ ] { } ; $1 $ && ! \" \\".split(
+      " ",
+    ),
+    "\n",
+    "x' =",
+    " ",
+  );
+  const texts = fc.oneof(
+    fc.array(token, { maxLength: 12 }).map((tokens) => tokens.join("")),
+    fc.string(),
+  );
+  const property = fc.property(texts, fc.boolean(), (text, begun) => {
+    try {
+      readText(begun ? `x' = ${text}` : text, { parameters: { k: 1 }, arguments: ["w"] });
+    } catch (error) {
+      expect(error, text).toMatchObject({ name: "SymplecticAdjointError", code: "OPTION", argument: "equations" });
+    }
+  });
+  fc.assert(property, { numRuns: 5000 });
 });
 
 /** Texts that are refused, of parameter k and argument w: where, and with which words. */

@@ -81,6 +81,9 @@ const COMPARISONS: Readonly<Record<string, (a: Operand, b: Operand) => Condition
   ">=": greaterEqual,
 };
 
+/** An expression of so many characters is not nested too deeply. */
+const SHORT = 1000;
+
 /** The value of an expression; `lookup` has those of its names. A text that is not of the grammar is refused where it leaves it. */
 export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
   const plain = text.replace(/\s/g, " ");
@@ -88,8 +91,9 @@ export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
   try {
     return lifted("the expression", built(parse(plain), lookup, refuse));
   } catch (error) {
-    // Nested too deeply for the stack.
-    if (isError(error) && ["RangeError", "InternalError"].includes(error.name)) {
+    // Nested too deeply for the stack; one that is short was given where the stack was nearly used up.
+    const deep = isError(error) && ["RangeError", "InternalError"].includes(error.name);
+    if (deep && text.length > SHORT) {
       throw refuse(0, "a shorter expression: give names to its parts", `one of ${text.length} characters`);
     }
     throw error;

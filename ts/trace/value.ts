@@ -484,7 +484,14 @@ function compared(name: string, a: Value, b: Value): Condition {
 
 function rows(value: Value, start: number, length: number): Value {
   if (length === value.length) return checked("slice", value);
-  return added("slice", ["slice", indexOf("slice", value), start, length], length, [value]);
+  const index = indexOf("slice", value);
+  const [name, first, ...rest] = activeGraph().nodes[index] as [string, number, number];
+  // Rows of what is given are given too.
+  const isInput = ["state", "argument", "parameter"].includes(name);
+  const isSlice = name === "slice";
+  if (isInput) return added("slice", [name, first + start, length], length, [value]);
+  const from = isSlice ? (rest[0] as number) : 0;
+  return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
 }
 
 /** The rows of the values, one value after the other: at least one. */
