@@ -6,6 +6,7 @@ import { init, instance } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
 import { packed, unpacked } from "../../ts/fields/packed.js";
+import { packedArguments, unpackedArguments } from "../../ts/fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../../ts/fields/registry.js";
 import { trace, vectorField } from "../../ts/fields/vector-field.js";
 import { load, save } from "../../ts/files/model.js";
@@ -184,8 +185,13 @@ test("the same operation is one node, and −0 stays", () => {
     state: 1,
     slope: ({ state }: { state: Value }) => state.mul(2).add(state.mul(2)),
   }).traced;
-  expect(program.nodes).toEqual([["time"], ["state", 0, 1], ["constant", 2], ["mul", 1, 2], ["add", 3, 3]]);
-  expect(program.result).toBe(4);
+  expect(program.nodes).toEqual([
+    ["state", 0, 1],
+    ["constant", 2],
+    ["mul", 0, 1],
+    ["add", 2, 2],
+  ]);
+  expect(program.result).toBe(3);
   const one = trace({ state: 1, slope: () => operations.div(1, -0) }).traced;
   expect(interpret(one.program, { state: [0] })).toEqual([Number.NEGATIVE_INFINITY]);
 });
@@ -535,6 +541,24 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "add's argument: expected a value or a number, given a function; is it to be called?",
   ],
   [
+    "all parameters",
+    ({ state, parameters }) => state.add(parameters),
+    "CALLBACK",
+    "add's argument: expected a value or a number, given an object of parameters; take one by its name: alpha, pair, net",
+  ],
+  [
+    "all arguments returned",
+    (given) => given.arguments,
+    "CALLBACK",
+    /given an object of arguments; take one by its name: w$/,
+  ],
+  [
+    "all inputs returned",
+    (given) => given,
+    "CALLBACK",
+    /given an object of inputs; take one by its name: t, state, parameters, arguments$/,
+  ],
+  [
     "a value of another function",
     ({ state }) => state.add(other.value),
     "CALLBACK",
@@ -779,6 +803,44 @@ test("fields of programs have names, and travel as data", () => {
     "parameters.k: expected numbers that are finite in float32, given 1e+300",
   );
   for (const made of [field, again, same]) made.dispose();
+});
+
+test("a field packs its arguments, and a field without any takes none", () => {
+  const field = equations("x' = k * weight - dose", { parameters: { k: 2 }, arguments: ["weight", "dose"] });
+  const given = { weight: [70, 80], dose: Float64Array.of(1, 2) };
+  const all = packedArguments(field, given, 2) as Float32Array;
+  expect(all).toEqual(Float32Array.of(70, 1, 80, 2));
+  expect(unpackedArguments(field, all)).toEqual({ weight: Float32Array.of(70, 80), dose: Float32Array.of(1, 2) });
+  expect(thrown("OPTION", () => packedArguments(field, undefined, 2)).message).toBe(
+    "arguments: expected { weight: [2], dose: [2] }, given undefined",
+  );
+  expect(thrown("SHAPE", () => packedArguments(field, given, 3)).message).toBe(
+    "arguments.weight: expected [3] numbers, given 2",
+  );
+  const none = equations("x' = k", { parameters: { k: 1 } });
+  expect(packedArguments(none, undefined, 2)).toBeUndefined();
+  expect(packedArguments(none, {}, 2)).toBeUndefined();
+  expect(thrown("OPTION", () => packedArguments(none, { weight: [1, 2] }, 2)).message).toBe(
+    "arguments.weight: there is no argument of that name; there are none",
+  );
+  for (const made of [field, none]) made.dispose();
+});
+
+test("equations and the same traced function make the same program", () => {
+  const text = equations("hare' = hare * (birth - hunt * lynx)\nlynx' = lynx * (feed * hare - death)", {
+    parameters: { birth: 0.5, death: 0.8, hunt: 0.03, feed: 0.02 },
+  });
+  const traced = vectorField({
+    state: ["hare", "lynx"],
+    parameters: { birth: 0.5, death: 0.8, hunt: 0.03, feed: 0.02 },
+    slope: ({ state: [hare, lynx], parameters: { birth, death, hunt, feed } }) => [
+      hare.mul(birth.sub(hunt.mul(lynx))),
+      lynx.mul(feed.mul(hare).sub(death)),
+    ],
+  });
+  const [one, two] = [text, traced].map((field) => (recipeOf(field).options as { program: Program }).program);
+  expect(one).toEqual(two);
+  for (const made of [text, traced]) made.dispose();
 });
 
 test("recipes of others are checked", () => {

@@ -9,7 +9,8 @@ import { type Instance, instance } from "../engine/instance.js";
 import { steady } from "../engine/memory.js";
 import type { Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
-import { type Entry, type Field, type Kind, type Recipe, WasmField } from "./field.js";
+import { type Entry, type Field, type Kind, type Recipe, WasmField, wasmField } from "./field.js";
+import { packed, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
 export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
@@ -138,3 +139,32 @@ export const programKind: Kind = {
     return makeField(made, made.dtype, zeros(made.dtype, made.program.parameters));
   },
 };
+
+/** How many numbers a trajectory has of each argument of a field, by name; none of a field that is no program. */
+function argumentWidths<D extends Dtype>(field: Field<D>): Widths {
+  const { recipe } = wasmField(field);
+  return recipe?.kind === "program" ? (recipe.options as ProgramOptions).arguments : {};
+}
+
+/**
+ * The arguments of a batch as the crate takes them, `[batch, total]` in the order of their declaration; undefined for a field
+ * that has none.
+ *
+ * @throws `OPTION` for a name that is missing or unknown; `SHAPE`; `NON_FINITE`.
+ */
+export function packedArguments<D extends Dtype>(
+  field: Field<D>,
+  given: unknown,
+  batch: number,
+): ArrayOf<D> | undefined {
+  const widths = argumentWidths(field);
+  const none = Object.keys(widths).length === 0;
+  if (none && given === undefined) return undefined;
+  const { numbers } = packed("arguments", widths, given, field.dtype, batch);
+  return none ? undefined : numbers;
+}
+
+/** A gradient of arguments, `[batch, total]`, by their names: `[batch]` of a scalar, else `[batch, n]`. */
+export function unpackedArguments<D extends Dtype>(field: Field<D>, gradient: ArrayOf<D>): Record<string, ArrayOf<D>> {
+  return unpacked(argumentWidths(field), gradient, field.dtype);
+}

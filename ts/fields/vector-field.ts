@@ -41,7 +41,7 @@ export interface VectorFieldOptions<
   arguments?: A;
   /**
    * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value or a
-   * list. It is called once, now, and recorded.
+   * list. It is called once, now, and recorded: a choice that depends on values is `where`, as an `if` takes one branch for ever.
    */
   slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[];
   /** The number type of the parameters and of all arrays; default `float32`. */

@@ -78,6 +78,8 @@ function statementOf(whole: string, line: number): Statement[] {
   const text = whole.replace(/#.*$/, "");
   const at = text.length - text.trimStart().length;
   if (at === text.length) return [];
+  const dollar = text.indexOf("$");
+  if (dollar >= 0) throw refusedAt(line, dollar, "names of letters, digits and _", "$");
   const expected = "name' = expression, or name = expression";
   const match = /^\s*([A-Za-z_]\w*)\s*('*)\s*=(?!=)/.exec(text);
   if (!match) {

@@ -116,7 +116,6 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^\./, "a name without a dot, or a number such as 0.5"],
   [/^;/, "one statement on a line, without semicolons"],
   [/^[{}]/, "parentheses"],
-  [/^\$/, "a name of letters, digits and _"],
   [/^\p{L}/u, "names of the letters A to Z and a to z, digits and _"],
   [/^[×·⋅]/, "* for a product"],
   [/^[−–]/, "- for a minus"],
@@ -142,7 +141,7 @@ function scan(text: string, refuse: Refuse): void {
       throw refuse(start, "no derivatives in an expression: name what is needed twice, and use the name", `${before}'`);
     }
     const instead = INSTEAD.find(([pattern]) => pattern.test(rest));
-    if (instead && !(token.startsWith("$") && /^\$\d/.test(token)) && !/^[A-Za-z]/.test(rest)) {
+    if (instead && !/^[A-Za-z]/.test(rest)) {
       throw refuse(start, instead[1], quoted(rest));
     }
     if (!match) throw refuse(start, value ? "a value" : "an operator", quoted(rest));

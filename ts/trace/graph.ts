@@ -47,6 +47,52 @@ export class Graph {
   }
 }
 
+/** Where the operands of a node begin and end among its elements. */
+function operandPlaces([name, ...rest]: Node): readonly [first: number, end: number] {
+  switch (name) {
+    case "constant":
+    case "time":
+    case "parameter":
+    case "state":
+    case "argument":
+      return [1, 1];
+    case "slice":
+    case "sum":
+      return [1, 2];
+    case "dense":
+      return [1, 3];
+    case "select":
+      return [2, 6];
+    default:
+      return [1, 1 + rest.length];
+  }
+}
+
+/** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
+export function needed(nodes: readonly Node[], result: number): Node[] {
+  const places = new Map<number, number>();
+  const kept: Node[] = [];
+  const open = [result];
+  while (open.length > 0) {
+    const index = open.at(-1) as number;
+    const node = nodes[index] as Node;
+    const [first, end] = operandPlaces(node);
+    const operands = node.slice(first, end) as number[];
+    const missing = operands.filter((operand) => !places.has(operand));
+    if (missing.length > 0) {
+      // The first one comes first.
+      for (const operand of missing.reverse()) open.push(operand);
+      continue;
+    }
+    open.pop();
+    if (places.has(index)) continue;
+    const moved = operands.map((operand) => places.get(operand) as number);
+    places.set(index, kept.length);
+    kept.push([...node.slice(0, first), ...moved, ...node.slice(end)]);
+  }
+  return kept;
+}
+
 let active: Graph | undefined;
 
 /** Runs a function that writes into a new graph; it may trace another one meanwhile. */

@@ -69,10 +69,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       return (graph) => parameterIn(graph, offset, 1);
     }
     if (value instanceof Module) {
-      const offsets = new Map<string, number>();
-      for (const { name: own, shape, initial } of value.arrays(false)) {
-        offsets.set(own, place(`${name}.${own}`, shape, initial(random)));
-      }
+      for (const { name: own, shape, initial } of value.arrays(false)) place(`${name}.${own}`, shape, initial(random));
       return (graph) => (x: Value) =>
         value.apply(x, (own) => {
           const { offset, shape } = entries.get(`${name}.${own}`) as Place;

@@ -2,8 +2,8 @@
 import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
-import { type Graph, type Program, withGraph } from "./graph.js";
-import { concat, given, isPromise, lifted, type Operand, Value } from "./value.js";
+import { type Graph, needed, type Program, withGraph } from "./graph.js";
+import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
 
 /** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
 export interface Place {
@@ -37,9 +37,9 @@ const sumOf = (sizes: Readonly<Record<string, number>>) => Object.values(sizes).
 export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program {
   return withGraph((graph) => {
     const value = body(graph);
-    const result = Value.indexIn(graph, value) as number;
+    const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
     const { state, parameters, arguments: all } = sizes;
-    return { version: 1, state, parameters, arguments: sumOf(all), nodes: graph.nodes, result };
+    return { version: 1, state, parameters, arguments: sumOf(all), nodes, result: nodes.length - 1 };
   });
 }
 
@@ -71,12 +71,15 @@ export function piecesIn(
 
 /** A record that refuses names that it has not, and says which it has. `noun` is what they name. */
 export function named<T extends object>(where: string, record: T, noun: string): T {
-  return new Proxy(record, {
+  const names = Object.keys(record);
+  const proxy = new Proxy(record, {
     get(target, name) {
       if (typeof name === "symbol" || Object.hasOwn(target, name)) return Reflect.get(target, name);
-      throw unknownName(where, name, Object.keys(target), noun, "CALLBACK");
+      throw unknownName(where, name, names, noun, "CALLBACK");
     },
   });
+  records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
+  return proxy;
 }
 
 /** What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. */

@@ -440,8 +440,13 @@ export function lifted(name: string, operand: unknown, self?: Value): Value {
   return new Value(graph, graph.constant(operand));
 }
 
+/** What records of values are called in messages. Whatever is read of one but its names throws. */
+export const records = /* @__PURE__ */ new WeakMap<object, string>();
+
 /** What was given instead of a value, with what may be meant. */
 export function given(operand: unknown): string {
+  const record = records.get(operand as object);
+  if (record !== undefined) return record;
   if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
   if (isPromise(operand)) return "a Promise; a traced function cannot wait";
   if (typeof operand === "function") return "a function; is it to be called?";
@@ -452,6 +457,7 @@ export function given(operand: unknown): string {
 /** Whether it is a promise, or like one. */
 export function isPromise(value: unknown): boolean {
   return (
+    !records.has(value as object) &&
     value !== null &&
     typeof value === "object" &&
     outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
