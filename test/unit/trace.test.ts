@@ -866,6 +866,10 @@ test("recipes of others are checked", () => {
     /^entries\.a\.shape\[0\]: expected a positive integer/,
   );
   expect(message({ entries: { a: 1 } })).toMatch(/^entries\.a: expected an object/);
+  expect(message({ program: { ...program, nodes: [[["neg"]]] } })).toBe(
+    "program.nodes[0]: expected an array of names and numbers, given Array of length 1",
+  );
+  expect(message({ program: { ...program, inputs: 1 } })).toMatch(/^program\.inputs: there is no option of that name/);
   expect(message({ entries: [] })).toMatch(/^entries: expected a plain object/);
   expect(message({ states: [1] })).toMatch(/^states\[0\]: expected a string/);
   expect(message({ arguments: { w: 0.5 } })).toMatch(/^arguments\.w: expected a positive integer/);

@@ -3,11 +3,23 @@ import type { Field as RustField } from "../../wasm/bindings.js";
 import { type ArrayOf, constructors, type Dtype, dtypeRule, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { argument, array, elements, natural, object, options, record, required, size, text } from "../checks/rules.js";
+import {
+  argument,
+  array,
+  elements,
+  natural,
+  object,
+  options,
+  record,
+  required,
+  rule,
+  size,
+  text,
+} from "../checks/rules.js";
 import { call, needRoom } from "../engine/call.js";
 import { type Instance, instance } from "../engine/instance.js";
 import { steady } from "../engine/memory.js";
-import type { Program } from "../trace/graph.js";
+import type { Node, Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
 import { type Entry, type Field, type Kind, type Recipe, WasmField, wasmField } from "./field.js";
 import { packed, unpacked, type Widths } from "./packed.js";
@@ -97,13 +109,27 @@ const rules = {
   dtype: required(dtypeRule),
   equations: text,
 };
+const programRules = {
+  version: required(natural),
+  state: required(size),
+  parameters: required(natural),
+  arguments: required(natural),
+  nodes: required(array<Node>("an array of nodes", 1)),
+  result: required(natural),
+};
+/** Flat, so that whatever reads it does not recurse. */
+const nodeRule = rule<Node>(
+  "an array of names and numbers",
+  (node) => Array.isArray(node) && node.every((part) => typeof part === "string" || typeof part === "number"),
+);
 const entryRules = { offset: required(natural), shape: required(array<number>("an array of positive integers")) };
 
 /** Reads what a program field is from a recipe that somebody else has written, but for what the crate checks. */
 export function readProgram(given: object): ProgramOptions {
   const { entries, states, arguments: sizes, equations, ...read } = options(given, rules);
-  const program = read.program as Program;
-  const count = argument("program.parameters", program.parameters, required(natural));
+  const { nodes, ...numbers } = options(read.program, programRules, "program.");
+  const program = { ...numbers, nodes: elements("program.nodes", nodes, programRules.nodes, nodeRule) } as Program;
+  const count = program.parameters;
   const places = Object.entries(entries).map(([name, entry]): [string, Entry] => {
     const { offset, shape } = options(entry, entryRules, `entries.${name}.`);
     return [name, { offset, shape: elements(`entries.${name}.shape`, shape, entryRules.shape, size) }];
