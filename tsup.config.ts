@@ -56,6 +56,13 @@ function licenses(packages: string[]): string {
 const pure: NonNullable<Options["esbuildPlugins"]>[number] = {
   name: "pure-rules",
   setup({ onLoad }) {
+    // jsep sets itself up in statements that every bundle would keep: wrapped in one call, it is dropped where it is not used.
+    onLoad({ filter: /[\\/]jsep[\\/]dist[\\/]jsep\.js$/ }, ({ path }) => {
+      const source = readFileSync(path, "utf8");
+      const body = source.replace(/export \{ Jsep, jsep as default \};\s*$/, "");
+      if (body === source) throw new Error("jsep exports other names than it did");
+      return { contents: `export default /* @__PURE__ */ (() => {\n${body}\nreturn jsep;\n})();`, loader: "js" };
+    });
     const rules = readFileSync("ts/checks/rules.ts", "utf8");
     const names = [...rules.matchAll(/@__NO_SIDE_EFFECTS__\nexport function (\w+)/g)].map(([, name]) => name);
     const call = new RegExp(`(?<![\\w.*])(?<!function )(?=(${names.join("|")})(<[^()]*>)?\\()`, "g");
@@ -106,7 +113,7 @@ export default defineConfig(async () => {
         writeFileSync(`dist/${entry}.js.map`, JSON.stringify({ ...map, mappings: `;${map.mappings}` }));
       }
       // What is bundled keeps its licence.
-      cpSync("node_modules/fzstd/LICENSE", "dist/fzstd.LICENSE");
+      for (const name of ["fzstd", "jsep"]) cpSync(`node_modules/${name}/LICENSE`, `dist/${name}.LICENSE`);
     },
   };
   return [code, types("index", "slim"), types("tfjs"), command];

@@ -7,10 +7,25 @@ export { type InitOptions, init, type Simd, simd, type WasmSource } from "./engi
 export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
 export { type CnfField, type CnfOptions, cnf } from "./fields/cnf.js";
 export { type CustomOptions, custom } from "./fields/custom.js";
+export {
+  type Differentiable,
+  type DifferentiableOptions,
+  differentiable,
+  type InputArrays,
+  type InputShapes,
+} from "./fields/differentiable.js";
 export { driven, type InputOptions } from "./fields/driven.js";
+export { type EquationsOptions, equations } from "./fields/equations.js";
 export type { Entry, Field, FieldVjp, Layer } from "./fields/field.js";
 export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
+export type { ProgramField } from "./fields/program.js";
+export {
+  type ArgumentSizes,
+  type SlopeInputs,
+  type VectorFieldOptions,
+  vectorField,
+} from "./fields/vector-field.js";
 export { load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
@@ -37,6 +52,11 @@ export type {
   SolveStats,
   Vjp,
 } from "./solve/results.js";
+export { formula } from "./trace/formula.js";
+export { type LinearOptions, type Module, nn } from "./trace/nn.js";
+export * from "./trace/operations.js";
+export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/parameters.js";
+export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
 export { meanSquaredError } from "./train/losses.js";

@@ -4,12 +4,12 @@ import { join } from "node:path";
 import { transformSync } from "esbuild";
 import { root } from "../../scripts/run.mjs";
 
-const { code } = transformSync(readFileSync(join(root, "ts/train/random.ts"), "utf8"), {
+const { code } = transformSync(readFileSync(join(root, "ts/trace/random.ts"), "utf8"), {
   loader: "ts",
   target: "es2022",
 });
 
-/** @type {typeof import("../../ts/train/random.js")} */
+/** @type {typeof import("../../ts/trace/random.js")} */
 export const { uniforms, normals, shuffle } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
 
 /**

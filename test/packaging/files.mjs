@@ -10,7 +10,13 @@ const problems = [];
 
 const { size } = statSync(tarball);
 if (size > LIMIT) problems.push(`the tarball has ${size} bytes, more than ${LIMIT}`);
-for (const file of ["wasm/LICENSES.txt", "dist/fzstd.LICENSE", "dist/cli/LICENSES.txt", "LICENSE"]) {
+for (const file of [
+  "wasm/LICENSES.txt",
+  "dist/fzstd.LICENSE",
+  "dist/jsep.LICENSE",
+  "dist/cli/LICENSES.txt",
+  "LICENSE",
+]) {
   if (!existsSync(join(folder, file))) problems.push(`${file} is missing`);
 }
 

@@ -15,6 +15,7 @@ const ORDER = [
   ["solve"],
   ["fields"],
   ["engine"],
+  ["trace"],
   ["checks"],
 ];
 

@@ -20,7 +20,7 @@ export type ErrorCode =
   | "DISPOSED"
   /** A solve or a gradient was started inside a custom vector field, or calls are nested more than 32 deep. */
   | "REENTRANT"
-  /** A custom vector field, a loss or a schedule returned what it must not. */
+  /** A function of yours, such as a vector field, a loss or a schedule, did or returned what it must not. */
   | "CALLBACK"
   /** A file is damaged, or not what was expected. */
   | "FILE"
@@ -49,6 +49,10 @@ export interface ErrorDetails {
   evaluations?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   bytes?: number;
+  /** The line of a text at fault, from 1. */
+  line?: number;
+  /** The column of that line, from 1. */
+  column?: number;
 }
 
 /** The error of every function of this package; what a custom field or a loss throws comes through as it is. */
@@ -73,6 +77,10 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly evaluations?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   declare readonly bytes?: number;
+  /** The line of a text at fault, from 1. */
+  declare readonly line?: number;
+  /** The column of that line, from 1. */
+  declare readonly column?: number;
   /** With the option `partial` of `odeint`: the solution up to where the solve failed, a `Solution` with `lastState`. */
   declare partial?: {
     /** The last good state, `[batch, state]`: that at the error's `t`. */

@@ -61,7 +61,7 @@ export interface Field<D extends Dtype = Dtype> {
   get parameters(): ArrayOf<D>;
   /** Copies as many finite numbers in. */
   set parameters(values: ArrayOf<D>);
-  /** Where each layer's arrays lie in `parameters`; empty for a custom field. */
+  /** Where each layer's arrays lie in `parameters`; empty where the field is no network. */
   readonly layers: readonly Layer[];
   /** f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. */
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D>;
@@ -226,7 +226,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   declare [Symbol.dispose]: () => void;
 }
 
-const FIELD = "a field, from mlp, cnf, hamiltonian, driven or custom";
+const FIELD = "a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations";
 
 /** A field of this package, as the other parts of it know one; anything else is refused. */
 export function wasmField<D extends Dtype>(field: Field<D>, argument = "field"): WasmField<D> {

@@ -6,10 +6,16 @@ import { cnfKind } from "./cnf.js";
 import type { Field, Kind, Recipe, WasmField } from "./field.js";
 import { wasmField } from "./field.js";
 import { hamiltonianKind } from "./hamiltonian.js";
-import { type MlpOptions, mlpKind } from "./mlp.js";
+import { mlpKind } from "./mlp.js";
+import { programKind, readProgram } from "./program.js";
 
-/** By the names that recipes have for them; those but the first have a network inside. */
-const KINDS: Readonly<Record<string, Kind>> = { mlp: mlpKind, cnf: cnfKind, hamiltonian: hamiltonianKind };
+/** By the names that recipes have for them; cnf and hamiltonian have a network inside. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  mlp: mlpKind,
+  cnf: cnfKind,
+  hamiltonian: hamiltonianKind,
+  program: programKind,
+};
 
 /** The recipe of a field; a custom one, whose functions cannot leave this thread, is refused. */
 export function recipeOf<D extends Dtype>(field: Field<D>): Recipe {
@@ -18,7 +24,7 @@ export function recipeOf<D extends Dtype>(field: Field<D>): Recipe {
   throw refused(
     "OPTION",
     "field",
-    `a field from ${Object.keys(KINDS).join(", ")}`,
+    "a field from mlp, cnf, hamiltonian, vectorField, equations",
     "a custom field, whose functions stay here",
   );
 }
@@ -29,17 +35,16 @@ export function fieldOf(recipe: Recipe): WasmField<Dtype> {
 }
 
 /** A recipe that somebody else has written: whatever it adds to what a field needs is refused. */
-export function readRecipe(
-  name: string,
-  given: unknown,
-): Recipe & { readonly architecture: Required<MlpOptions<Dtype>> } {
+export function readRecipe(name: string, given: unknown): Recipe {
   const kind = isObject(given) ? (given as Recipe).kind : undefined;
   const rules = typeof kind === "string" && Object.hasOwn(KINDS, kind) ? KINDS[kind]?.rules : undefined;
   if (!rules)
     throw refused("OPTION", name, `{ kind: ${Object.keys(KINDS).join(", ")} }, with options`, describe(given));
-  const recipe = given as Recipe;
-  const read = options(argument(`${name}.options`, recipe.options, required(object)), rules);
-  if (kind === "mlp") return { kind, options: read, architecture: read as never };
+  const recipe = given as Recipe & { kind: string };
+  const own = argument(`${name}.options`, recipe.options, required(object));
+  if (kind === "program") return { kind, options: readProgram(own) };
+  const read = options(own, rules);
+  if (kind === "mlp") return { kind, options: read };
   const network = argument(`${name}.network`, recipe.network, required(object));
-  return { kind: kind as string, options: read, network, architecture: options(network, mlpKind.rules) as never };
+  return { kind: recipe.kind, options: read, network: options(network, mlpKind.rules) };
 }

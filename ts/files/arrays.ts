@@ -1,9 +1,10 @@
-// The arrays of a network in a file.
+// The arrays of a field in a file.
 import { type Dtype, dtypeOf } from "../checks/arrays.js";
 import { type ErrorCode, refused } from "../checks/errors.js";
 import { elements, size } from "../checks/rules.js";
-import type { Entry, Layer } from "../fields/field.js";
+import { type Entry, type Field, type Layer, type Recipe, wasmField } from "../fields/field.js";
 import { type MlpOptions, widthsRule } from "../fields/mlp.js";
+import type { ProgramOptions } from "../fields/program.js";
 import type { Tensor, TensorFile } from "./tensors.js";
 
 /** The key of the metadata under which `save` writes the architecture. */
@@ -18,8 +19,10 @@ export const SUFFIXES: Record<string, keyof Layer> = {
   hyper_bias: "hyperBias",
 };
 
-/** The arrays of a field by their names: activations count as layers, as in an nn.Sequential. */
-export function entriesOf(layers: readonly Layer[]): [name: string, entry: Entry][] {
+/** The arrays of a field by their names: of a network, activations count as layers, as in an nn.Sequential. */
+export function entriesOf(field: Field): [name: string, entry: Entry][] {
+  const { layers, recipe } = wasmField(field);
+  if (recipe?.kind === "program") return Object.entries((recipe.options as ProgramOptions).entries);
   return layers.flatMap((layer, index) =>
     Object.entries(SUFFIXES).flatMap(([suffix, key]): [string, Entry][] => {
       const entry = layer[key];
@@ -28,26 +31,45 @@ export function entriesOf(layers: readonly Layer[]): [name: string, entry: Entry
   );
 }
 
-/** The parameters of a network from the arrays of a file, each checked for number type, shape and numbers. */
-export function collect(
-  network: MlpOptions<Dtype>,
-  take: (name: string) => Tensor | undefined,
-  file?: TensorFile,
-): Float32Array | Float64Array {
+/** The arrays that a file must hold for a field, in the order of its flat parameters. */
+export interface Wanted {
+  readonly dtype: Dtype;
+  readonly shapes: readonly (readonly [name: string, shape: readonly number[]])[];
+}
+
+/** What a file must hold for the field of a recipe that has been read. */
+export function wantedBy({ kind, options, network }: Recipe): Wanted {
+  if (kind !== "program") return wantedByNetwork((network ?? options) as MlpOptions<Dtype>);
+  const { dtype, entries } = options as ProgramOptions;
+  return { dtype, shapes: Object.entries(entries).map(([name, { shape }]) => [name, shape]) };
+}
+
+/** The same for a network. */
+export function wantedByNetwork(network: MlpOptions<Dtype>): Wanted {
   const { widths, time = "none", bias = true, dtype = "float32" } = network;
   elements("widths", widths, { ...widthsRule, code: "FILE" }, { ...size, code: "FILE" });
-  const parts: (Float32Array | Float64Array)[] = [];
+  const shapes: [string, number[]][] = [];
   for (let index = 0; index + 1 < widths.length; index++) {
     const [inputs, outputs] = [widths[index] as number, widths[index + 1] as number];
     const columns = inputs + (time === "concat" ? 1 : 0);
     const gates = time === "concatsquash" ? ["gate_weight", "gate_bias", "hyper_bias"] : [];
     for (const suffix of ["weight", ...(bias ? ["bias"] : []), ...gates]) {
-      const shape = suffix === "weight" ? [outputs, columns] : [outputs];
-      const name = `${2 * index}.${suffix}`;
-      parts.push(numbersOf(name, take(name), dtype, shape, file));
+      shapes.push([`${2 * index}.${suffix}`, suffix === "weight" ? [outputs, columns] : [outputs]]);
     }
   }
-  return joined(dtype, parts);
+  return { dtype, shapes };
+}
+
+/** The parameters of a field from the arrays of a file, each checked for number type, shape and numbers. */
+export function collect(
+  { dtype, shapes }: Wanted,
+  take: (name: string) => Tensor | undefined,
+  file?: TensorFile,
+): Float32Array | Float64Array {
+  return joined(
+    dtype,
+    shapes.map(([name, shape]) => numbersOf(name, take(name), dtype, shape, file)),
+  );
 }
 
 /** The numbers of an array, checked; `file` may tell that it is there, but of a type that is not read. */

@@ -15,7 +15,7 @@ import {
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
 import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
-import { checkNumbers, collect, entriesOf, joined, KEY, numbersOf, product } from "./arrays.js";
+import { checkNumbers, collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
 import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
@@ -92,7 +92,9 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
     for (const [index, name] of STATES[recipe.kind].entries()) {
       const data = state.slice(index * size, (index + 1) * size);
       // Without momentum there is no velocity.
-      if (data.length > 0) arrays.set(name, { shape: [size], data });
+      if (data.length === 0) continue;
+      if (arrays.has(name)) throw refused("OPTION", `parameters.${name}`, "another name: the optimizer has it", name);
+      arrays.set(name, { shape: [size], data });
     }
   }
   for (const [name, { data }] of arrays) checkNumbers("NON_FINITE", name, data);
@@ -114,7 +116,7 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
 function arraysOf<D extends Dtype>(field: Field<D>): Map<string, Tensor> {
   const { parameters } = field;
   return new Map(
-    entriesOf(field.layers).map(([name, { offset, shape }]) => [
+    entriesOf(field).map(([name, { offset, shape }]) => [
       name,
       { shape, data: parameters.slice(offset, offset + product(shape)) },
     ]),
@@ -164,7 +166,7 @@ function savedModel(file: TensorFile, text: string, options: LoadOptions): Model
     return tensor;
   };
   // Before anything is allocated: what the architecture asks for must be in the file.
-  const parameters = collect(header.field.architecture, take, file);
+  const parameters = collect(wantedBy(header.field), take, file);
   const field = made("field", () => fieldOf(header.field));
   let optimizer: Optimizer | undefined;
   try {

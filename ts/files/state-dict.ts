@@ -6,7 +6,7 @@ import { oneOf, options as readOptions, text } from "../checks/rules.js";
 import type { Field } from "../fields/field.js";
 import { type Activation, type MlpOptions, mlp } from "../fields/mlp.js";
 import { recipeOf } from "../fields/registry.js";
-import { collect, entriesOf, joined, KEY, numbersOf, SUFFIXES } from "./arrays.js";
+import { collect, entriesOf, joined, KEY, numbersOf, SUFFIXES, wantedByNetwork } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What `load` has to know of a file that it was not told by `save`, and what you expect of it. */
@@ -47,7 +47,7 @@ export function networkFrom(file: TensorFile, options: LoadOptions): { field: Fi
   const widths = [inputsOf(first) - columns, ...ordered.map(outputsOf)];
   const architecture = { widths, activation, time, bias: first.arrays.has("bias"), dtype } as const;
   const left = new Map(ordered.flatMap(arraysByPlace));
-  const parameters = collect(architecture, (place) => {
+  const parameters = collect(wantedByNetwork(architecture), (place) => {
     const named = left.get(place);
     left.delete(place);
     return named?.tensor;
@@ -171,7 +171,8 @@ function checkParents(layers: readonly NamedLayer[]): void {
 
 /**
  * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths, whose layers
- * are found by the numbers in their names, or else by their shapes.
+ * are found by the numbers in their names, or else by their shapes. A field of `vectorField` or `equations` takes the arrays
+ * that are called as its `entries`, after the prefix if there is one.
  *
  * @throws `FILE` for a file that is damaged or of another network; the field is as it was then.
  */
@@ -181,9 +182,17 @@ export function loadStateDict<D extends Dtype>(
   options: { prefix?: string } = {},
 ): void {
   const { prefix } = readOptions(options, { prefix: networkRules.prefix });
-  recipeOf(field);
+  const { kind } = recipeOf(field);
   const file = loadTensors(bytes);
-  const entries = entriesOf(field.layers);
+  const entries = entriesOf(field);
+  if (kind === "program") {
+    const parts = entries.map(([own, { shape }]) => {
+      const name = (prefix ?? "") + own;
+      return numbersOf(name, file.tensors.get(name), field.dtype, shape, file);
+    });
+    field.parameters = joined(field.dtype, parts) as ArrayOf<D>;
+    return;
+  }
   const own = file.metadata.has(KEY);
   const layers = own ? [] : fitted(field, layersOf(file, prefix).layers);
   const arrays = new Map(layers.flatMap(arraysByPlace));

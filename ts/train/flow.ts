@@ -25,7 +25,7 @@ import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, gradientRules, readOptions as readSolve } from "../solve/options.js";
 import type { Gradient } from "../solve/results.js";
-import { normals } from "./random.js";
+import { normals } from "../trace/random.js";
 
 /** What a flow is made of. */
 export interface FlowOptions<D extends Dtype = Dtype> {

@@ -14,8 +14,8 @@ import {
   options as readOptions,
   required,
 } from "../checks/rules.js";
+import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
-import { shuffle, uniforms } from "./random.js";
 
 /** One observed trajectory. */
 export interface Trajectory {

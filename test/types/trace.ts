@@ -1,0 +1,103 @@
+// Compiled, not run: what a traced function is given has the names that were declared.
+import {
+  adam,
+  differentiable,
+  equations,
+  exp,
+  formula,
+  nn,
+  odeint,
+  type ProgramField,
+  type Value,
+  vectorField,
+  where,
+} from "symplectic-adjoint";
+
+const prey: ProgramField<"float32"> = vectorField({
+  state: ["hare", "lynx"],
+  parameters: { birth: 0.5, death: 0.8, hunt: [0.03, 0.02] },
+  slope: ({ t, state: [hare, lynx], parameters: { birth, death, hunt } }) => [
+    hare.mul(birth.sub(lynx.mul(hunt[0]))),
+    formula`${lynx} * (${hare} * ${hunt[1]} - ${death}) + 0 * ${t}`,
+  ],
+});
+const y: Float32Array = odeint(prey, Float32Array.of(1, 2), [0, 1]).y;
+adam(prey).step(y);
+
+const hybrid: ProgramField<"float64"> = vectorField({
+  state: 2,
+  dtype: "float64",
+  parameters: {
+    decay: 0.1,
+    net: nn.sequential(nn.linear(2, 32), nn.tanh, nn.residual(nn.layerNorm(32)), nn.linear(32, 2)),
+    nested: {
+      deep: {
+        scale: new Float32Array(2),
+        matrix: [
+          [1, 2],
+          [3, 4],
+        ],
+      },
+    },
+  },
+  arguments: { weight: "scalar", dose: 2 },
+  slope: ({ state, parameters: { decay, net, nested }, arguments: { weight, dose } }) => {
+    const chosen: Value = where(state.less(0), dose, nested.deep.scale);
+    return net(state).sub(state.mul(decay)).add(exp(weight)).add(chosen).add(nested.deep.matrix.matvec(state));
+  },
+});
+const names: readonly string[] = hybrid.argumentNames;
+hybrid.entries[names[0] as string]?.shape.length;
+
+vectorField({
+  state: ["x"],
+  parameters: { rate: 1 },
+  // @ts-expect-error there is no parameter of that name
+  slope: ({ state, parameters: { speed } }) => state.mul(speed),
+});
+vectorField({
+  state: ["x"],
+  arguments: { weight: "scalar" },
+  // @ts-expect-error there is no argument of that name
+  slope: ({ state, arguments: { mass } }) => state.mul(mass),
+});
+vectorField({
+  state: ["x"],
+  // @ts-expect-error there is no second state
+  slope: ({ state: [x, v] }) => [x.add(v)],
+});
+vectorField({
+  state: 1,
+  // @ts-expect-error a value is no number
+  slope: ({ state }) => Math.sin(state),
+});
+vectorField({
+  state: 1,
+  // @ts-expect-error the slope is missing
+  slope: () => {},
+});
+vectorField({
+  state: 1,
+  // @ts-expect-error a function that waits
+  slope: async ({ state }) => state,
+});
+// @ts-expect-error a parameter is made of numbers
+vectorField({ state: 1, parameters: { rate: "1" }, slope: ({ state }) => state });
+
+const text: ProgramField<"float32"> = equations("x' = k * w", { parameters: { k: 1 }, arguments: ["w"] });
+const double: ProgramField<"float64"> = equations("x' = 1", { dtype: "float64", arguments: { w: "scalar" } });
+const source: string | undefined = text.equations ?? double.equations;
+source?.length;
+// @ts-expect-error parameters of equations are numbers
+equations("x' = k", { parameters: { k: [1] } });
+
+const encoder = differentiable({
+  inputs: { x: [20, 2], mask: 20 },
+  parameters: { net: nn.linear(40, 4) },
+  apply: ({ inputs: { x, mask }, parameters: { net } }) => net(x).mul(mask.mean()),
+});
+const latent: Float32Array = encoder.evaluate({ x: new Float32Array(40), mask: new Float32Array(20) });
+const pulled: Float32Array = encoder.vjp({ x: new Float32Array(40), mask: new Float32Array(20) }, latent).inputs.x;
+adam(encoder.field).step(pulled);
+// @ts-expect-error an input is missing
+encoder.evaluate({ x: new Float32Array(40) });

@@ -1,0 +1,51 @@
+// Names that are not known, and the known ones that may be meant.
+import { type ErrorCode, SymplecticAdjointError } from "./errors.js";
+
+/** The error of a name that is not known: it lists those that are, and suggests the nearest. `noun` is what they name. */
+export function unknownName(
+  where: string,
+  name: string,
+  known: readonly string[],
+  noun: string,
+  code: ErrorCode = "OPTION",
+): SymplecticAdjointError {
+  const given = name.length > 60 ? `${name.slice(0, 60)}…` : name;
+  const expected = known.length > 0 ? known.join(", ") : `no ${noun}`;
+  const meant = nearest(name, known);
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  const names = known.length > 0 ? `the names are ${expected}` : "there are none";
+  const message = `${where}${given}: there is no ${noun} of that name${hint}${hint ? ` T${names.slice(1)}` : `; ${names}`}`;
+  return new SymplecticAdjointError(code, message, { argument: where + given, expected, given });
+}
+
+/** The known name that differs least from one that is not, if it differs little. */
+export function nearest(name: string, known: readonly string[]): string | undefined {
+  if (name.length > 60) return undefined;
+  let least = Math.floor((name.length + 1) / 3) + 1;
+  let found: string | undefined;
+  for (const candidate of known) {
+    if (Math.abs(candidate.length - name.length) >= least) continue;
+    const distance = edits(name.toLowerCase(), candidate.toLowerCase());
+    if (distance >= least) continue;
+    least = distance;
+    found = candidate;
+  }
+  return found;
+}
+
+/** How many characters have to be put in, left out, replaced, or swapped with their neighbour, to make one text of another. */
+function edits(from: string, to: string): number {
+  let [before, last] = [[] as number[], Array.from({ length: to.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= from.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replaced = (last[j - 1] as number) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      let least = Math.min(replaced, (last[j] as number) + 1, (row[j - 1] as number) + 1);
+      const swapped = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      if (swapped) least = Math.min(least, (before[j - 2] as number) + 1);
+      row.push(least);
+    }
+    [before, last] = [last, row];
+  }
+  return last[to.length] as number;
+}

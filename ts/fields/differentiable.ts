@@ -1,0 +1,176 @@
+// Functions of arrays with parameters, such as encoders, with their derivatives.
+import { type ArrayOf, type Dtype, dtypeRule } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { anything, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { disposable } from "../engine/disposable.js";
+import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
+import { named, piecesIn, programOf, returned } from "../trace/program.js";
+import type { Operand, Value } from "../trace/value.js";
+import type { Entry, WasmField } from "./field.js";
+import { packed, totalOf, unpacked, type Widths } from "./packed.js";
+import { type ProgramField, programField } from "./program.js";
+import type { None } from "./vector-field.js";
+
+/** Shapes of inputs for one sample, by their names: a number of features, or the length of each axis. */
+export type InputShapes = { readonly [name: string]: number | readonly number[] };
+
+/** What a differentiable function is made of. */
+export interface DifferentiableOptions<I extends InputShapes, P extends Parameters, D extends Dtype> {
+  /** The shapes of the inputs for one sample, by their names: a number of features, or the length of each axis. */
+  inputs: I;
+  /** The initial parameters by their names, as in `vectorField`; none by default. */
+  parameters?: P;
+  /**
+   * The function, of values that stand for numbers. An input of several axes is one value, row-major. It is called once, now,
+   * and recorded.
+   */
+  apply: (given: {
+    readonly inputs: { readonly [Name in keyof I]: Value };
+    readonly parameters: Traceable<P>;
+  }) => Value | readonly Operand[];
+  /** The number type of the parameters and of all arrays; default `float32`. */
+  dtype?: D;
+  /** The seed of the networks' parameters, an integer, zero or more; default 0. */
+  seed?: number;
+}
+
+/** Arrays by the names of inputs, each `[batch, …shape]`, row-major. */
+export type InputArrays<I extends InputShapes, D extends Dtype> = { readonly [Name in keyof I]: ArrayOf<D> };
+
+/** A function of arrays, and its derivatives. */
+export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> {
+  /** The number type of all arrays. */
+  readonly dtype: D;
+  /** The number of outputs for a sample. */
+  readonly outputSize: number;
+  /** Where each parameter array lies in `parameters`, by its name. */
+  readonly entries: Readonly<Record<string, Entry>>;
+  /** All parameters, flat: a live view, as that of a field. */
+  get parameters(): ArrayOf<D>;
+  /** Copies as many finite numbers in. */
+  set parameters(values: ArrayOf<D>);
+  /** The same function as a field, whose state is all inputs side by side: for optimizers. */
+  readonly field: ProgramField<D>;
+  /** The outputs, `[batch, outputs]`. */
+  evaluate(inputs: InputArrays<I, D>): ArrayOf<D>;
+  /** The transpose of the derivative, for a cotangent w `[batch, outputs]`. */
+  vjp(
+    inputs: InputArrays<I, D>,
+    w: ArrayOf<D>,
+  ): {
+    /** Shaped as the inputs. */
+    inputs: { -readonly [Name in keyof I]: ArrayOf<D> };
+    /** Summed over the batch. */
+    parameters: ArrayOf<D>;
+  };
+  /** Frees its memory; a second call does nothing. */
+  dispose(): void;
+  /** The same as `dispose`, for a declaration with `using`. */
+  [Symbol.dispose](): void;
+}
+
+const rules = {
+  inputs: required(record<unknown>()),
+  parameters: anything<unknown>(),
+  apply: required(callable<(given: never) => unknown>()),
+  dtype: fallback(dtypeRule, "float32"),
+  seed: fallback(natural, 0),
+};
+
+/**
+ * Makes a function of arrays that has derivatives, such as an encoder: it is called once and recorded, as the slope of a
+ * `vectorField`.
+ *
+ * @returns The function with the initial parameters; dispose of it when done.
+ * @throws As `vectorField`.
+ */
+export function differentiable<
+  const I extends InputShapes,
+  const P extends Parameters = None,
+  D extends Dtype = "float32",
+>(given: DifferentiableOptions<I, P, D>): Differentiable<I, D> {
+  const { traced, widths, dtype } = traceFunction(given);
+  return new Program<I, D>(programField(traced, dtype as D), widths);
+}
+
+class Program<I extends InputShapes, D extends Dtype> implements Differentiable<I, D> {
+  readonly #field: WasmField<D> & ProgramField<D>;
+  readonly #widths: Widths;
+
+  constructor(field: WasmField<D> & ProgramField<D>, widths: Widths) {
+    disposable(Program.prototype, Program.prototype.dispose);
+    this.#field = field;
+    this.#widths = widths;
+  }
+
+  get dtype(): D {
+    return this.#field.dtype;
+  }
+
+  get outputSize(): number {
+    return this.#field.outputSize;
+  }
+
+  get entries(): Readonly<Record<string, Entry>> {
+    return this.#field.entries;
+  }
+
+  get parameters(): ArrayOf<D> {
+    return this.#field.parameters;
+  }
+
+  set parameters(values: ArrayOf<D>) {
+    this.#field.parameters = values;
+  }
+
+  get field(): ProgramField<D> {
+    return this.#field;
+  }
+
+  evaluate(inputs: InputArrays<I, D>): ArrayOf<D> {
+    return this.#field.evaluate(0, packed("inputs", this.#widths, inputs, this.dtype).numbers);
+  }
+
+  vjp(inputs: InputArrays<I, D>, w: ArrayOf<D>) {
+    const { y, parameters } = this.#field.vjp(0, packed("inputs", this.#widths, inputs, this.dtype).numbers, w);
+    type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
+    return { inputs: unpacked(this.#widths, y, this.dtype) as Arrays, parameters };
+  }
+
+  dispose(): void {
+    this.#field.dispose();
+  }
+
+  declare [Symbol.dispose]: () => void;
+}
+
+/** The program of a function's options. */
+export function traceFunction(given: unknown) {
+  const { apply, dtype, seed, ...read } = options(given, rules);
+  const widths = Object.fromEntries(
+    outside(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
+  );
+  if (Object.keys(widths).length === 0) throw refused("OPTION", "inputs", "at least one input", "none");
+  const { entries, initial, standIns } = readParameters(read.parameters, seed);
+  const sizes = { state: totalOf(widths), parameters: initial.length, arguments: {} };
+  const program = programOf(sizes, (graph) => {
+    const all = {
+      inputs: named("inputs.", piecesIn(graph, "state", widths), "input"),
+      parameters: standIns(graph),
+    };
+    return returned(
+      "apply",
+      outside(() => apply(named("apply's ", all, "argument") as never)),
+    );
+  });
+  return { traced: { program, initial, entries, states: [], arguments: {} }, widths, dtype };
+}
+
+/** How many numbers a sample of an input has. */
+function widthOf(where: string, shape: unknown): number {
+  const sides = Array.isArray(shape) ? outside((): unknown[] => [...shape]) : [shape];
+  const width = sides.every(size.valid) ? (sides as number[]).reduce((product, side) => product * side, 1) : 0;
+  if (size.valid(width)) return width;
+  throw refused("OPTION", where, "a positive number of features, or the length of each axis", describe(shape));
+}

@@ -1,0 +1,50 @@
+// Vector fields written as text.
+import { type Dtype, dtypeRule } from "../checks/arrays.js";
+import { anything, fallback, options } from "../checks/rules.js";
+import { readEquations, readNames, readNumbers } from "../trace/equations.js";
+import { type ProgramField, programField } from "./program.js";
+import { namesOf } from "./vector-field.js";
+
+/** What equations need beside their text. */
+export interface EquationsOptions<D extends Dtype = "float32"> {
+  /** The initial parameters by their names; none by default. */
+  parameters?: Readonly<Record<string, number>>;
+  /** The names of what each trajectory has of its own, a number each, given with a solve; none by default. */
+  arguments?: readonly string[] | Readonly<Record<string, "scalar">>;
+  /** The states in the order in which arrays have them; by default that of their equations. */
+  state?: readonly string[];
+  /** The number type of the parameters and of all arrays; default `float32`. */
+  dtype?: D;
+}
+
+const rules = {
+  parameters: fallback(anything<unknown>(), {}),
+  arguments: fallback(anything<unknown>(), []),
+  state: anything<unknown>(),
+  dtype: fallback(dtypeRule, "float32"),
+};
+
+/**
+ * Makes a vector field of equations, one on a line: `hare' = hare * (birth - hunt * lynx)`. A line without the apostrophe names
+ * an expression for the lines below. `t` is the time; `#` begins a comment. There are + - * / ^, choices `a < b ? x : y`, and
+ * exp, log, log1p, expm1, sqrt, abs, sin, cos, tan, asin, acos, atan, atan2, sinh, cosh, tanh, sigmoid, softplus, relu, min,
+ * max and sign.
+ *
+ * @returns A field with the parameters; its state has a feature for each equation. Dispose of it when done.
+ * @throws `OPTION` with `line` and `column` for a text that cannot be read; `OUT_OF_MEMORY`.
+ */
+export function equations<D extends Dtype = "float32">(text: string, given: EquationsOptions<D> = {}): ProgramField<D> {
+  const { traced, dtype } = readText(text, given);
+  return programField(traced, dtype as D, text);
+}
+
+/** The program of equations. */
+export function readText(text: unknown, given: unknown) {
+  const { parameters, arguments: names, state, dtype } = options(given, rules);
+  const known = {
+    parameters: readNumbers("parameters", parameters),
+    arguments: readNames("arguments", names),
+    states: state === undefined ? undefined : namesOf("state", state),
+  };
+  return { traced: readEquations(text, known), dtype };
+}

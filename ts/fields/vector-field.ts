@@ -1,0 +1,122 @@
+// Vector fields written as functions that are traced.
+import { type Dtype, dtypeRule } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
+import { named, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
+import type { Operand, Value, Vector } from "../trace/value.js";
+import { type ProgramField, programField } from "./program.js";
+
+/** What a slope is computed from, while it is traced. */
+export interface SlopeInputs<S, P, A> {
+  /** The time. */
+  readonly t: Value;
+  /** The state, a row for each feature: destructure it, or use it as a whole. */
+  readonly state: S extends readonly unknown[] ? Vector<S> : Value;
+  /** The parameters by their names: a value for a number or an array, a function for a network. */
+  readonly parameters: Traceable<P>;
+  /** The trajectory's arguments by their names. */
+  readonly arguments: { readonly [Name in keyof A]: Value };
+}
+
+/** Sizes of arguments by their names: `"scalar"` for one number a trajectory, or how many numbers. */
+export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
+
+/** What a vector field is made of. */
+export interface VectorFieldOptions<
+  S extends readonly string[] | number,
+  P extends Parameters,
+  A extends ArgumentSizes,
+  D extends Dtype,
+> {
+  /** The names of the state's features, or how many there are. */
+  state: S;
+  /**
+   * The initial parameters by their names: numbers, arrays of numbers (and arrays of those), modules of `nn`, or objects of
+   * these. None by default.
+   */
+  parameters?: P;
+  /** What each trajectory has of its own beside its state, given with a solve; none by default. */
+  arguments?: A;
+  /**
+   * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value or a
+   * list. It is called once, now, and recorded: a choice that depends on values is `where`, as an `if` takes one branch for ever.
+   */
+  slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[];
+  /** The number type of the parameters and of all arrays; default `float32`. */
+  dtype?: D;
+  /** The seed of the networks' parameters, an integer, zero or more; default 0. */
+  seed?: number;
+}
+
+/** No names. */
+export type None = Readonly<Record<never, never>>;
+
+const rules = {
+  state: anything<unknown>(),
+  parameters: anything<unknown>(),
+  arguments: fallback(record<unknown>(), {}),
+  slope: required(callable<(inputs: never) => unknown>()),
+  dtype: fallback(dtypeRule, "float32"),
+  seed: fallback(natural, 0),
+};
+
+/**
+ * Makes a vector field of a function, which is called once and recorded. Derivatives are worked out from the record.
+ *
+ * @returns A field with the initial parameters; dispose of it when done.
+ * @throws `OPTION`; `CALLBACK` where the function does what cannot be recorded, or returns something else than values; `SHAPE`;
+ * `NON_FINITE`; `OUT_OF_MEMORY`.
+ */
+export function vectorField<
+  const S extends readonly string[] | number,
+  const P extends Parameters = None,
+  const A extends ArgumentSizes = None,
+  D extends Dtype = "float32",
+>(given: VectorFieldOptions<S, P, A, D>): ProgramField<D> {
+  const { traced, dtype } = trace(given);
+  return programField(traced, dtype as D);
+}
+
+/** The program of a vector field's options. */
+export function trace(given: unknown) {
+  const { state, slope, dtype, seed, ...read } = options(given, rules);
+  const states = typeof state === "number" ? [] : namesOf("state", state);
+  const features = states.length || argument("state", state as number, required(size));
+  const widths = Object.fromEntries(
+    outside(() => Object.entries(read.arguments)).map(([name, width]) => [name, widthOf(`arguments.${name}`, width)]),
+  );
+  const { entries, initial, standIns } = readParameters(read.parameters, seed);
+  const sizes = { state: features, parameters: initial.length, arguments: widths };
+  const program = programOf(sizes, (graph) => {
+    const inputs = {
+      t: timeIn(graph),
+      state: stateIn(graph, 0, features),
+      parameters: standIns(graph),
+      arguments: named("arguments.", piecesIn(graph, "argument", widths), "argument"),
+    };
+    const result = outside(() => slope(named("slope's ", inputs, "input") as never));
+    return returned("slope", result, features, states);
+  });
+  return { traced: { program, initial, entries, states, arguments: widths }, dtype };
+}
+
+/** Reads names, which differ. */
+export function namesOf(where: string, given: unknown): string[] {
+  const expected = "an array of names, or a number of features";
+  if (!Array.isArray(given)) throw refused("OPTION", where, expected, describe(given));
+  const names = outside((): unknown[] => [...given]);
+  if (names.length === 0) throw refused("OPTION", where, expected, "no names");
+  for (const [i, name] of names.entries()) {
+    if (typeof name !== "string" || name === "") throw refused("OPTION", `${where}[${i}]`, "a name", describe(name));
+    if (names.indexOf(name) < i) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
+  }
+  return names as string[];
+}
+
+function widthOf(where: string, given: unknown): number {
+  if (given === "scalar") return 1;
+  if (size.valid(given)) return given as number;
+  throw refused("OPTION", where, '"scalar", or a positive number of numbers a trajectory', describe(given));
+}

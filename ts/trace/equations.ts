@@ -1,0 +1,209 @@
+// Systems of differential equations as text.
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { nearest } from "../checks/names.js";
+import { argument, finite, isObject, record, required, text } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
+import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
+import { concat, type Operand, type Value } from "./value.js";
+
+/** A line of the text: what it defines, and how. */
+interface Statement {
+  readonly name: string;
+  /** Whether it gives the derivative of a state. */
+  readonly derivative: boolean;
+  /** The line, from 1, without its comment. */
+  readonly line: number;
+  /** The name's offset in the line. */
+  readonly at: number;
+  readonly expression: string;
+  /** The expression's offset in the line. */
+  readonly start: number;
+}
+
+/** What the names of a text may stand for, beside what it defines. */
+export interface Names {
+  readonly parameters: Readonly<Record<string, number>>;
+  readonly arguments: readonly string[];
+  /** The states in their order; that of their equations where it is undefined. */
+  readonly states?: readonly string[] | undefined;
+}
+
+const NAME = /^[A-Za-z_]\w*$/;
+
+/** The program of a system of equations. */
+export function readEquations(given: unknown, names: Names): Traced {
+  const source = argument("equations", given, required(text));
+  const { parameters } = names;
+  const initial = Float64Array.from(Object.values(parameters));
+  const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
+  const statements = source.split(/\r\n|[\n\r]/).flatMap((line, index) => statementOf(line, index + 1));
+  const states = statesOf(statements, names);
+  const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
+    const features = Object.fromEntries(states.map((name) => [name, 1]));
+    const known = new Map<string, Operand>([
+      ["t", timeIn(graph)],
+      ...Object.entries(piecesIn(graph, "state", features)),
+      ...Object.keys(parameters).map((name, i): [string, Operand] => [name, parameterIn(graph, i, 1)]),
+      ...Object.entries(piecesIn(graph, "argument", sizes)),
+    ]);
+    const slopes = new Map<string, Value>();
+    for (const statement of statements) {
+      const { name, derivative, expression, line, start } = statement;
+      const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
+      const lookup: Lookup = (used, at) => {
+        const value = known.get(used);
+        if (value !== undefined) return value;
+        throw unknown(used, statement, statements, [...known.keys()], (expected, given) => refuse(at, expected, given));
+      };
+      const value = evaluate(expression, lookup, refuse);
+      if (derivative) slopes.set(name, value);
+      else known.set(name, value);
+    }
+    return concat(...states.map((name) => slopes.get(name) as Value));
+  });
+  const entries = Object.keys(parameters).map((name, offset) => [name, { offset, shape: [] }]);
+  return { program, initial, entries: Object.fromEntries(entries), states, arguments: sizes };
+}
+
+/** The error of a text, with its line and column from 1. */
+function refusedAt(line: number, at: number, expected: string, given: string): SymplecticAdjointError {
+  const column = at + 1;
+  const message = `equations, line ${line}, column ${column}: expected ${expected}; given ${given}`;
+  return new SymplecticAdjointError("OPTION", message, { argument: "equations", expected, given, line, column });
+}
+
+/** What a line says; nothing where it is empty. */
+function statementOf(whole: string, line: number): Statement[] {
+  const text = whole.replace(/#.*$/, "");
+  const at = text.length - text.trimStart().length;
+  if (at === text.length) return [];
+  const dollar = text.indexOf("$");
+  if (dollar >= 0) throw refusedAt(line, dollar, "names of letters, digits and _", "$");
+  const expected = "name' = expression, or name = expression";
+  const match = /^\s*([A-Za-z_]\w*)\s*('*)\s*=(?!=)/.exec(text);
+  if (!match) {
+    const rest = text.trim();
+    const given = rest.length > 40 ? `${rest.slice(0, 40)}…` : rest;
+    const rate = /^d\s*([A-Za-z_]\w*)\s*\/\s*dt\s*=/.exec(rest);
+    if (rate) throw refusedAt(line, at, `${rate[1]}' = expression`, given);
+    const prime = /^([A-Za-z_]\w*)\s*[’′´`"]+\s*=/.exec(rest);
+    if (prime) throw refusedAt(line, at, `${prime[1]}' with a straight apostrophe`, given);
+    const other = /^([^=]*[^\s=])\s*=(?!=)/.exec(rest);
+    if (other) throw refusedAt(line, at, "a name of letters, digits and _ before =, or name'", String(other[1]));
+    throw refusedAt(line, at, expected, given);
+  }
+  const [{ length: start }, name = "", primes = ""] = match;
+  if (primes.length > 1) {
+    const first = `first derivatives: a state for the velocity, as in ${name}' = v and v' = expression`;
+    throw refusedAt(line, at, first, name + primes);
+  }
+  return [{ name, derivative: primes !== "", line, at, expression: text.slice(start), start }];
+}
+
+/** The names of the states, in their order; refuses names that mean two things. */
+function statesOf(statements: readonly Statement[], names: Names): string[] {
+  const inputs = new Map<string, string>([["t", "the time"]]);
+  for (const name of Object.keys(names.parameters)) take(inputs, "parameters", name, "a parameter");
+  for (const name of names.arguments) take(inputs, "arguments", name, "an argument");
+  const defined = new Map<string, Statement>();
+  for (const statement of statements) {
+    const { name, line, at } = statement;
+    const fail = (expected: string, given: string) => refusedAt(line, at, expected, given);
+    const input = inputs.get(name);
+    if (input !== undefined) throw fail(`another name: ${name} is ${input}, and is given`, `an equation for ${name}`);
+    if (arity(name) > 0) throw fail("another name", `${name}, which is a function`);
+    const before = defined.get(name);
+    if (before) throw fail(`one equation for ${name}; it has one on line ${before.line}`, "another");
+    defined.set(name, statement);
+  }
+  const states = statements.filter(({ derivative }) => derivative).map(({ name }) => name);
+  if (states.length === 0) {
+    const message = "at least one line name' = expression";
+    throw refused("OPTION", "equations", message, statements.length === 0 ? "none" : "only names of expressions");
+  }
+  const ordered = names.states;
+  if (ordered === undefined) return states;
+  for (const name of ordered) {
+    if (states.includes(name)) continue;
+    throw refused(
+      "OPTION",
+      "equations",
+      `an equation for each state: a line ${name}' = expression`,
+      `none for ${name}`,
+    );
+  }
+  for (const name of states) {
+    if (ordered.includes(name)) continue;
+    throw refused("OPTION", "state", `all states: ${states.join(", ")}`, ordered.join(", "));
+  }
+  return [...ordered];
+}
+
+/** Takes a name for an input; refuses one that cannot be, or is another's. */
+function take(inputs: Map<string, string>, option: string, name: string, noun: string): void {
+  const where = `${option}.${name}`;
+  if (!NAME.test(name)) {
+    throw refused("OPTION", where, "a name that begins with a letter or _, of letters, digits and _", name);
+  }
+  const other = arity(name) > 0 ? "a function" : inputs.get(name);
+  if (other !== undefined) throw refused("OPTION", where, `another name: ${name} is ${other}`, name);
+  inputs.set(name, noun);
+}
+
+/** The error of a name that stands for nothing, or for nothing yet. */
+function unknown(
+  name: string,
+  { name: own, derivative }: Statement,
+  statements: readonly Statement[],
+  known: readonly string[],
+  refuse: (expected: string, given: string) => SymplecticAdjointError,
+): SymplecticAdjointError {
+  const later = statements.find((other) => other.name === name);
+  if (later && name === own && !derivative) return refuse(`${own} without ${own} in its own definition`, name);
+  if (later && !derivative && needs(later.name, own, statements, new Set())) {
+    return refuse(`definitions without a circle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
+  }
+  if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
+  const meant = nearest(name, known);
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  const remedy = `or a value for ${name} in parameters, or a line ${name} = expression above`;
+  return refuse(`one of ${known.join(", ")}, ${remedy}`, `${name}${hint}`);
+}
+
+/** Whether what a name stands for needs another name, itself or by way of others. */
+function needs(from: string, to: string, statements: readonly Statement[], seen: Set<string>): boolean {
+  const statement = statements.find(({ name, derivative }) => name === from && !derivative);
+  if (!statement || seen.has(from)) return false;
+  seen.add(from);
+  const used: readonly string[] = statement.expression.match(/[A-Za-z_]\w*/g) ?? [];
+  return used.includes(to) || used.some((name) => needs(name, to, statements, seen));
+}
+
+/** Reads names with numbers. */
+export function readNumbers(where: string, given: unknown): Record<string, number> {
+  const numbers = argument(where, given, required(record<number>()));
+  const read = outside(() => Object.entries(numbers));
+  return Object.fromEntries(
+    read.map(([name, value]) => [name, argument(`${where}.${name}`, value, required({ ...finite, code: "OPTION" }))]),
+  );
+}
+
+/** Reads a list of names, or a record of which each says "scalar". */
+export function readNames(where: string, given: unknown): string[] {
+  const list = Array.isArray(given);
+  if (!list && !(isObject(given) && !(Symbol.iterator in given))) {
+    throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
+  }
+  const entries = outside((): [string, unknown][] =>
+    list
+      ? [...given].map((name, i) => [`[${i}]`, name])
+      : Object.entries(given).map(([name, size]) => [`.${name}`, size]),
+  );
+  return entries.map(([place, value]) => {
+    if (list) return argument(where + place, value, required(text));
+    if (value !== "scalar")
+      throw refused("OPTION", where + place, '"scalar", for one number a trajectory', describe(value));
+    return place.slice(1);
+  });
+}

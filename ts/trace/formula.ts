@@ -1,0 +1,42 @@
+// Formulas inside a traced function.
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
+import { evaluate } from "./expression.js";
+import { activeGraph } from "./graph.js";
+import { lifted, type Operand, type Value } from "./value.js";
+
+/**
+ * A formula inside a traced function: formula`${hare} * (${birth} - ${hunt} * ${lynx})`. The values and numbers go into
+ * `${…}`; the text between them has numbers, + - * / ^, parentheses, choices `a < b ? x : y`, and the functions of `equations`.
+ *
+ * @returns The value of the formula, row by row.
+ * @throws `CALLBACK` for a text that is no formula, with the place in it, and outside a traced function; `SHAPE`.
+ */
+export function formula(text: TemplateStringsArray, ...values: Operand[]): Value {
+  if (!isObject(text) || !Array.isArray(text) || !("raw" in text)) {
+    throw refused("CALLBACK", "formula", "a tagged template, formula`…`", typeof text);
+  }
+  activeGraph();
+  const operands = values.map((value, i) => lifted(`formula's value ${i + 1}`, value));
+  const pieces = text.raw;
+  const whole = pieces.map((piece, i) => (i === 0 ? piece : `$${i}${piece}`)).join("");
+  const refuse = (at: number, expected: string, given: string) => {
+    const message = `formula ${JSON.stringify(whole)}, character ${at + 1}: expected ${expected}; given ${given}`;
+    return new SymplecticAdjointError("CALLBACK", message, { argument: "formula", expected, given });
+  };
+  let at = 0;
+  for (const [i, piece] of pieces.entries()) {
+    const dollar = piece.indexOf("$");
+    if (dollar >= 0) throw refuse(at + dollar, "a $ only before a value in braces", "$");
+    at += piece.length + `$${i + 1}`.length;
+  }
+  return evaluate(
+    whole,
+    (name, at) => {
+      const operand = /^\$\d+$/.test(name) ? operands[Number(name.slice(1)) - 1] : undefined;
+      if (operand !== undefined) return operand;
+      throw refuse(at, `values as \${${name}}`, name);
+    },
+    refuse,
+  );
+}

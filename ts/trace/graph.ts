@@ -1,0 +1,116 @@
+// Programs, and the graph that one is written into while a function is traced.
+import { SymplecticAdjointError } from "../checks/errors.js";
+
+/** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
+export type Node = readonly (string | number)[];
+
+/** A program: what a field computes for one trajectory, as plain data. */
+export interface Program {
+  /** The version of this form. */
+  readonly version: 1;
+  /** The number of features of the state. */
+  readonly state: number;
+  /** The number of parameters, flat. */
+  readonly parameters: number;
+  /** The number of arguments that a trajectory has. */
+  readonly arguments: number;
+  /** The operations, each after those that it uses. */
+  readonly nodes: readonly Node[];
+  /** The index of the node that is the result. */
+  readonly result: number;
+}
+
+/** The operations of a program in the making. The same operation of the same operands is one node. */
+export class Graph {
+  readonly nodes: Node[] = [];
+  /** How many rows each node has. */
+  readonly rows: number[] = [];
+  /** Whether a node is the same for all trajectories: made of parameters, constants and the time alone. */
+  readonly uniform: boolean[] = [];
+  readonly #known = new Map<string, number>();
+
+  /** The index of a node, which is added if it is new. */
+  add(node: Node, rows: number, uniform: boolean): number {
+    const key = node.join();
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    this.#known.set(key, this.nodes.length);
+    this.rows.push(rows);
+    this.uniform.push(uniform);
+    return this.nodes.push(node) - 1;
+  }
+
+  /** The index of a constant. JSON knows no −0. */
+  constant(value: number): number {
+    if (Object.is(value, -0)) return this.add(["neg", this.constant(0)], 1, true);
+    return this.add(["constant", value], 1, true);
+  }
+}
+
+/** Where the operands of a node begin and end among its elements. */
+function operandPlaces([name, ...rest]: Node): readonly [first: number, end: number] {
+  switch (name) {
+    case "constant":
+    case "time":
+    case "parameter":
+    case "state":
+    case "argument":
+      return [1, 1];
+    case "slice":
+    case "sum":
+      return [1, 2];
+    case "dense":
+      return [1, 3];
+    case "select":
+      return [2, 6];
+    default:
+      return [1, 1 + rest.length];
+  }
+}
+
+/** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
+export function needed(nodes: readonly Node[], result: number): Node[] {
+  const places = new Map<number, number>();
+  const kept: Node[] = [];
+  const open = [result];
+  while (open.length > 0) {
+    const index = open.at(-1) as number;
+    const node = nodes[index] as Node;
+    const [first, end] = operandPlaces(node);
+    const operands = node.slice(first, end) as number[];
+    const missing = operands.filter((operand) => !places.has(operand));
+    if (missing.length > 0) {
+      // The first one comes first.
+      for (const operand of missing.reverse()) open.push(operand);
+      continue;
+    }
+    open.pop();
+    if (places.has(index)) continue;
+    const moved = operands.map((operand) => places.get(operand) as number);
+    places.set(index, kept.length);
+    kept.push([...node.slice(0, first), ...moved, ...node.slice(end)]);
+  }
+  return kept;
+}
+
+let active: Graph | undefined;
+
+/** Runs a function that writes into a new graph; it may trace another one meanwhile. */
+export function withGraph<T>(body: (graph: Graph) => T): T {
+  const outer = active;
+  const graph = new Graph();
+  active = graph;
+  try {
+    return body(graph);
+  } finally {
+    active = outer;
+  }
+}
+
+/** The graph of the function that is being traced. */
+export function activeGraph(): Graph {
+  if (active) return active;
+  const message =
+    "operations on values work only while a function is traced: inside slope of vectorField, or apply of differentiable";
+  throw new SymplecticAdjointError("CALLBACK", message);
+}

@@ -1,0 +1,109 @@
+// What comes of tracing: a program with the names and initial values of its parameters.
+import { describe, refused } from "../checks/errors.js";
+import { unknownName } from "../checks/names.js";
+import { outside } from "../checks/user-code.js";
+import { type Graph, needed, type Program, withGraph } from "./graph.js";
+import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
+
+/** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
+export interface Place {
+  readonly offset: number;
+  readonly shape: readonly number[];
+}
+
+/** A program, and what its numbers are called. */
+export interface Traced {
+  readonly program: Program;
+  /** The initial parameters, flat. */
+  readonly initial: Float64Array;
+  /** The parameter arrays by their names. */
+  readonly entries: Readonly<Record<string, Place>>;
+  /** The names of the state's features; none where it has only a number of them. */
+  readonly states: readonly string[];
+  /** How many numbers each argument has for a trajectory, by name, in their order. */
+  readonly arguments: Readonly<Record<string, number>>;
+}
+
+/** The sizes of a program's inputs. */
+interface Sizes {
+  readonly state: number;
+  readonly parameters: number;
+  readonly arguments: Readonly<Record<string, number>>;
+}
+
+const sumOf = (sizes: Readonly<Record<string, number>>) => Object.values(sizes).reduce((sum, size) => sum + size, 0);
+
+/** The program of what `body` computes in a new graph. */
+export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program {
+  return withGraph((graph) => {
+    const value = body(graph);
+    const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
+    const { state, parameters, arguments: all } = sizes;
+    return { version: 1, state, parameters, arguments: sumOf(all), nodes, result: nodes.length - 1 };
+  });
+}
+
+/** The stand-in for the time. */
+export const timeIn = (graph: Graph) => new Value(graph, graph.add(["time"], 1, true));
+
+/** The stand-in for rows of the state. */
+export const stateIn = (graph: Graph, row: number, rows: number) =>
+  new Value(graph, graph.add(["state", row, rows], rows, false));
+
+/** The stand-in for parameters. */
+export const parameterIn = (graph: Graph, offset: number, rows: number) =>
+  new Value(graph, graph.add(["parameter", offset, rows], rows, true));
+
+/** Stand-ins by their names, for pieces of a state or of a trajectory's arguments. */
+export function piecesIn(
+  graph: Graph,
+  kind: "state" | "argument",
+  sizes: Readonly<Record<string, number>>,
+): Record<string, Value> {
+  let row = 0;
+  const pieces = Object.entries(sizes).map(([name, rows]): [string, Value] => {
+    const value = new Value(graph, graph.add([kind, row, rows], rows, false));
+    row += rows;
+    return [name, value];
+  });
+  return Object.fromEntries(pieces);
+}
+
+/** A record that refuses names that it has not, and says which it has. `noun` is what they name. */
+export function named<T extends object>(where: string, record: T, noun: string): T {
+  const names = Object.keys(record);
+  const proxy = new Proxy(record, {
+    get(target, name) {
+      if (typeof name === "symbol" || Object.hasOwn(target, name)) return Reflect.get(target, name);
+      throw unknownName(where, name, names, noun, "CALLBACK");
+    },
+  });
+  records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
+  return proxy;
+}
+
+/** What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. */
+export function returned(name: string, result: unknown, rows?: number, names: readonly string[] = []): Value {
+  const wanted = rows === undefined ? "a value" : `${rows} slope${rows === 1 ? "" : "s"}${eachOf(names)}`;
+  const expected = `${wanted}, as a value or a list of values`;
+  const argument = `${name}'s result`;
+  if (result === undefined) throw refused("CALLBACK", argument, `${expected}: is a return missing?`, "undefined");
+  if (isPromise(result))
+    throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
+  const list = Array.isArray(result);
+  if (!list && !Value.is(result) && typeof result !== "number")
+    throw refused("CALLBACK", argument, expected, given(result));
+  const parts = list ? outside(() => [...result]) : [result];
+  if (parts.length === 0) throw refused("SHAPE", argument, expected, describe(result));
+  const values = parts.map((part, i) => lifted(list ? `${argument}[${i}]` : argument, part));
+  const length = values.reduce((sum, value) => sum + value.length, 0);
+  if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
+  return concat(...(values as Operand[]));
+}
+
+/** For a message: the names that results are for. */
+function eachOf(names: readonly string[]): string {
+  if (names.length === 0) return "";
+  const some = names.length > 8 ? `${names.slice(0, 8).join(", ")} and ${names.length - 8} more` : names.join(", ");
+  return names.length === 1 ? ` (of ${some})` : ` (one for each of ${some})`;
+}

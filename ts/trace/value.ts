@@ -1,0 +1,534 @@
+// Stand-ins for numbers that are not known yet: what a traced function computes with.
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { outside } from "../checks/user-code.js";
+import { activeGraph, type Graph, type Node } from "./graph.js";
+
+/** What an operation takes: a value, or a finite number. */
+export type Operand = Value | number;
+
+/** A value of as many rows as a list has elements, which can be destructured: `const [hare, lynx] = state`. */
+export type Vector<List extends readonly unknown[]> = Value & { readonly [Row in keyof List]: Value };
+
+/**
+ * A number, or a vector of `length` rows, that is not known while a function is traced. Operations on it give other values and
+ * are recorded. Where two values meet, they have as many rows, or one of them has one row, which then counts for all.
+ *
+ * A value of several rows can be indexed and destructured: `hunt[0]`, `const [hare, lynx] = state`.
+ */
+export class Value {
+  /** The value of one row, as `at` gives it. */
+  readonly [row: number]: Value;
+  readonly #graph: Graph;
+  readonly #index: number;
+  /** The number of rows: 1 for a single number. */
+  readonly length: number;
+
+  /** Values come from the function that is traced. */
+  constructor(graph: Graph, index: number) {
+    this.#graph = graph;
+    this.#index = index;
+    this.length = graph.rows[index] as number;
+    likeArrays(this.length);
+  }
+
+  /** this + other, row by row. */
+  add(other: Operand): Value {
+    return binary("add", this, other);
+  }
+
+  /** this − other, row by row. */
+  sub(other: Operand): Value {
+    return binary("sub", this, other);
+  }
+
+  /** this · other, row by row. */
+  mul(other: Operand): Value {
+    return binary("mul", this, other);
+  }
+
+  /** this / other, row by row. */
+  div(other: Operand): Value {
+    return binary("div", this, other);
+  }
+
+  /** this to the power of an exponent, row by row; a negative base needs a whole exponent. */
+  pow(exponent: Operand): Value {
+    return binary("pow", this, exponent);
+  }
+
+  /** The smaller of the two, row by row. */
+  min(other: Operand): Value {
+    return binary("min", this, other);
+  }
+
+  /** The larger of the two, row by row. */
+  max(other: Operand): Value {
+    return binary("max", this, other);
+  }
+
+  /** The angle of the point (x, this), in radians from −π to π, row by row. */
+  atan2(x: Operand): Value {
+    return binary("atan2", this, x);
+  }
+
+  /** −this. */
+  neg(): Value {
+    return unary("neg", this);
+  }
+
+  /** The absolute value of each row. */
+  abs(): Value {
+    return unary("abs", this);
+  }
+
+  /** −1, 0 or 1, row by row; its derivative is 0. */
+  sign(): Value {
+    return unary("sign", this);
+  }
+
+  /** e to the power of each row. */
+  exp(): Value {
+    return unary("exp", this);
+  }
+
+  /** e^x − 1 of each row x, accurate near 0. */
+  expm1(): Value {
+    return unary("expm1", this);
+  }
+
+  /** The natural logarithm of each row. */
+  log(): Value {
+    return unary("log", this);
+  }
+
+  /** log(1 + x) of each row x, accurate near 0. */
+  log1p(): Value {
+    return unary("log1p", this);
+  }
+
+  /** The square root of each row. */
+  sqrt(): Value {
+    return unary("sqrt", this);
+  }
+
+  /** The square of each row. */
+  square(): Value {
+    return this.mul(this);
+  }
+
+  /** The sine of each row, in radians. */
+  sin(): Value {
+    return unary("sin", this);
+  }
+
+  /** The cosine of each row, in radians. */
+  cos(): Value {
+    return unary("cos", this);
+  }
+
+  /** The tangent of each row, in radians. */
+  tan(): Value {
+    return unary("tan", this);
+  }
+
+  /** The inverse sine of each row. */
+  asin(): Value {
+    return unary("asin", this);
+  }
+
+  /** The inverse cosine of each row. */
+  acos(): Value {
+    return unary("acos", this);
+  }
+
+  /** The inverse tangent of each row. */
+  atan(): Value {
+    return unary("atan", this);
+  }
+
+  /** The hyperbolic sine of each row. */
+  sinh(): Value {
+    return unary("sinh", this);
+  }
+
+  /** The hyperbolic cosine of each row. */
+  cosh(): Value {
+    return unary("cosh", this);
+  }
+
+  /** The hyperbolic tangent of each row. */
+  tanh(): Value {
+    return unary("tanh", this);
+  }
+
+  /** 1 / (1 + e^−x) of each row x. */
+  sigmoid(): Value {
+    return unary("sigmoid", this);
+  }
+
+  /** log(1 + e^x) of each row x. */
+  softplus(): Value {
+    return unary("softplus", this);
+  }
+
+  /** max(x, 0) of each row x. */
+  relu(): Value {
+    return unary("relu", this);
+  }
+
+  /** The standard normal distribution function Φ(x) of each row x. */
+  normalCdf(): Value {
+    return unary("normalCdf", this);
+  }
+
+  /** x · sigmoid(x) of each row x. */
+  silu(): Value {
+    return this.mul(this.sigmoid());
+  }
+
+  /** x · Φ(x) of each row x. */
+  gelu(): Value {
+    return this.mul(this.normalCdf());
+  }
+
+  /** x where x is positive, else e^x − 1, of each row x. */
+  elu(): Value {
+    return where(this.greater(0), this, this.expm1());
+  }
+
+  /** Whether this < other, row by row: a condition for `where`. */
+  less(other: Operand): Condition {
+    return compared("less", this, lifted("less", other, this));
+  }
+
+  /** Whether this ≤ other, row by row: a condition for `where`. */
+  lessEqual(other: Operand): Condition {
+    return compared("lessEqual", this, lifted("lessEqual", other, this));
+  }
+
+  /** Whether this > other, row by row: a condition for `where`. */
+  greater(other: Operand): Condition {
+    return compared("less", lifted("greater", other, this), this);
+  }
+
+  /** Whether this ≥ other, row by row: a condition for `where`. */
+  greaterEqual(other: Operand): Condition {
+    return compared("lessEqual", lifted("greaterEqual", other, this), this);
+  }
+
+  /** The sum of all rows, one number. */
+  sum(): Value {
+    if (this.length === 1) return checked("sum", this);
+    return added("sum", ["sum", indexOf("sum", this), 1, this.length], 1, [this]);
+  }
+
+  /** The mean of all rows, one number. */
+  mean(): Value {
+    return this.sum().div(this.length);
+  }
+
+  /** The sum of the products of rows, one number. */
+  dot(other: Operand): Value {
+    return this.mul(other).sum();
+  }
+
+  /** The square root of the sum of squares of all rows, one number; it has no derivative where all rows are 0. */
+  norm(): Value {
+    return this.square().sum().sqrt();
+  }
+
+  /** One row, from 0; counted from the end if negative. */
+  at(row: number): Value {
+    const start = Number.isInteger(row) && row < 0 ? row + this.length : row;
+    if (!Number.isInteger(row) || start < 0 || start >= this.length) {
+      const expected = `a row from 0 to ${this.length - 1}, or from −${this.length} to −1`;
+      throw refused("CALLBACK", "at's argument", expected, describe(row));
+    }
+    return rows(this, start, 1);
+  }
+
+  /** The rows from `start` to before `end`, as `slice` of an array: negative ones count from the end. At least one row. */
+  slice(start = 0, end = this.length): Value {
+    const whole = Number.isInteger(start) && Number.isInteger(end);
+    const place = (row: number) => Math.min(Math.max(row < 0 ? row + this.length : row, 0), this.length);
+    const [from, to] = [place(start), place(end)];
+    if (!whole || from >= to) {
+      const expected = `integers that leave at least one of ${this.length} rows`;
+      throw refused("CALLBACK", "slice's arguments", expected, `${describe(start)} and ${describe(end)}`);
+    }
+    return rows(this, from, to - from);
+  }
+
+  /** The rows of this and then those of the others. */
+  concat(...others: Operand[]): Value {
+    return concat(this, ...others);
+  }
+
+  /** The same rows, each `shift` places further on; those that leave at one end come in at the other. */
+  roll(shift: number): Value {
+    if (!Number.isInteger(shift)) throw refused("CALLBACK", "roll's argument", "an integer", describe(shift));
+    const start = (((-shift % this.length) + this.length) % this.length) | 0;
+    return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
+  }
+
+  /** The product of this matrix, `[rows, columns]` row-major, and a vector of so many columns: a vector of `rows`. */
+  matvec(vector: Operand): Value {
+    const x = lifted("matvec", vector, this);
+    const outputs = this.length / x.length;
+    if (!Number.isInteger(outputs)) {
+      const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
+      throw refused("SHAPE", "matvec's argument", expected, rowsText(x));
+    }
+    const [m, v] = [indexOf("matvec", this), indexOf("matvec", x)];
+    // A matrix that is the same for all trajectories is multiplied for all of them at once.
+    const node: Node = activeGraph().uniform[m] ? ["dense", m, v, 1] : ["matvec", m, v];
+    return added("matvec", node, outputs, [this, x]);
+  }
+
+  /** The product of this matrix transposed and a vector: the matrix is `[rows, columns]` row-major, the vector has `rows`. */
+  matvecTransposed(vector: Operand): Value {
+    const x = lifted("matvecTransposed", vector, this);
+    const outputs = this.length / x.length;
+    if (!Number.isInteger(outputs)) {
+      const expected = `a vector whose length divides the ${this.length} numbers of the matrix`;
+      throw refused("SHAPE", "matvecTransposed's argument", expected, rowsText(x));
+    }
+    const [m, v] = [indexOf("matvecTransposed", this), indexOf("matvecTransposed", x)];
+    return added("matvecTransposed", ["matvecTransposed", m, v], outputs, [this, x]);
+  }
+
+  /** The product of each row and each row of the other, `[length, other.length]` row-major. */
+  outer(other: Operand): Value {
+    const b = lifted("outer", other, this);
+    const node: Node = ["outer", indexOf("outer", this), indexOf("outer", b)];
+    return added("outer", node, this.length * b.length, [this, b]);
+  }
+
+  /** The rows one after the other, for destructuring and spreading. */
+  *[Symbol.iterator](): IterableIterator<Value> {
+    for (let row = 0; row < this.length; row++) yield this.at(row);
+  }
+
+  /** Refuses to become a number or a text, as in `Math.sin(x)`, `x + 1`, `x < 1` or a template string. */
+  [Symbol.toPrimitive](hint: string): never {
+    throw unreadable(hint);
+  }
+
+  /** The index of its node in a graph, undefined where it is a value of another one. */
+  static indexIn(graph: Graph, value: Value): number | undefined {
+    return value.#graph === graph ? value.#index : undefined;
+  }
+
+  /** Whether it is a value, and not an object made from one. */
+  static is(value: unknown): value is Value {
+    return value !== null && typeof value === "object" && #graph in value;
+  }
+}
+
+/** A comparison of values, row by row: for `where`, since what it decides is not known while a function is traced. */
+export class Condition {
+  readonly #graph: Graph;
+  readonly #node: readonly [string, number, number];
+  /** The number of rows. */
+  readonly length: number;
+
+  /** Conditions come from `less`, `lessEqual`, `greater` and `greaterEqual`. */
+  constructor(graph: Graph, node: readonly [string, number, number], length: number) {
+    this.#graph = graph;
+    this.#node = node;
+    this.length = length;
+  }
+
+  /** Refuses to become a number or a text. */
+  [Symbol.toPrimitive](): never {
+    const expected = "where(condition, a, b), which chooses row by row";
+    throw refused("CALLBACK", "a condition", expected, "an attempt to read it while the function is traced");
+  }
+
+  /** What is compared, and how; undefined where it is a condition of another graph. */
+  static nodeIn(graph: Graph, condition: Condition): readonly [string, number, number] | undefined {
+    return condition.#graph === graph ? condition.#node : undefined;
+  }
+
+  /** Whether it is a condition. */
+  static is(value: unknown): value is Condition {
+    return value !== null && typeof value === "object" && #graph in value;
+  }
+}
+
+/** Why a value cannot be read, and what to write instead. */
+function unreadable(hint: string): SymplecticAdjointError {
+  const instead: Record<string, [given: string, expected: string]> = {
+    number: [
+      "a number wanted of it, as by Math.sin(x), x * 2, or x < 1 in an if",
+      "operations that are traced: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice",
+    ],
+    string: [
+      "a text wanted of it, as by a template string or by x as a key",
+      `operations that are traced: write formula\`\${x} * 2\` for a formula`,
+    ],
+    default: ["x + 1 or x == 1", "operations that are traced: write x.add(1) or add(x, 1), and where(…) for a choice"],
+  };
+  const [given, expected] = instead[hint] ?? (instead.default as [string, string]);
+  const details = { argument: "a traced value", expected, given };
+  const message = `a traced value has no number yet, since the function runs once, to record what it computes: expected ${expected}; given ${given}`;
+  return new SymplecticAdjointError("CALLBACK", message, details);
+}
+
+/** Rows up to this one can be read by their index. */
+let indexed = 0;
+
+/** The methods of arrays that change them, which a value has not. */
+const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
+
+/**
+ * Lets rows up to `length` be read by their index, and values be used as the arrays that their types say they are: in both
+ * ways a value is a list of its rows.
+ */
+function likeArrays(length: number): void {
+  const prototype = Value.prototype as object;
+  if (indexed === 0) {
+    for (const name of Object.getOwnPropertyNames(Array.prototype)) {
+      const method = Array.prototype[name as "map"];
+      if (name in prototype || CHANGING.includes(name) || typeof method !== "function") continue;
+      const value = function (this: Value, ...given: unknown[]) {
+        return method.apply([...this], given as Parameters<typeof method>);
+      };
+      Object.defineProperty(prototype, name, { value, configurable: true });
+    }
+  }
+  for (; indexed < length; indexed++) {
+    const row = indexed;
+    const get = function (this: Value) {
+      return this.at(row);
+    };
+    Object.defineProperty(prototype, row, { get, configurable: true });
+  }
+}
+
+const rowsText = ({ length }: { readonly length: number }) => `${length} row${length === 1 ? "" : "s"}`;
+
+/** A new value, of operands that are known to belong here. */
+function added(name: string, node: Node, length: number, operands: readonly Value[]): Value {
+  const graph = activeGraph();
+  const uniform = operands.every((operand) => graph.uniform[indexOf(name, operand)]);
+  return new Value(graph, graph.add(node, length, uniform));
+}
+
+/** The index of a value's node in the graph of the function that is being traced. */
+export function indexOf(name: string, value: Value): number {
+  const index = Value.indexIn(activeGraph(), value);
+  if (index !== undefined) return index;
+  const expected = "values that this function was given, or computed from them";
+  throw refused("CALLBACK", name, expected, "a value of another traced function, or of an earlier run");
+}
+
+/** A value that belongs here. */
+function checked(name: string, value: Value): Value {
+  indexOf(name, value);
+  return value;
+}
+
+/** The value of an operand, which is one, or a constant for a number. */
+export function lifted(name: string, operand: unknown, self?: Value): Value {
+  if (self !== undefined) indexOf(name, self);
+  if (Value.is(operand)) return checked(name, operand);
+  const argument = self === undefined ? name : `${name}'s argument`;
+  if (typeof operand !== "number") throw refused("CALLBACK", argument, "a value or a number", given(operand));
+  if (!Number.isFinite(operand)) throw refused("NON_FINITE", argument, "a value or a finite number", String(operand));
+  const graph = activeGraph();
+  return new Value(graph, graph.constant(operand));
+}
+
+/** What records of values are called in messages. Whatever is read of one but its names throws. */
+export const records = /* @__PURE__ */ new WeakMap<object, string>();
+
+/** What was given instead of a value, with what may be meant. */
+export function given(operand: unknown): string {
+  const record = records.get(operand as object);
+  if (record !== undefined) return record;
+  if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
+  if (isPromise(operand)) return "a Promise; a traced function cannot wait";
+  if (typeof operand === "function") return "a function; is it to be called?";
+  if (Array.isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
+  return describe(operand);
+}
+
+/** Whether it is a promise, or like one. */
+export function isPromise(value: unknown): boolean {
+  return (
+    !records.has(value as object) &&
+    value !== null &&
+    typeof value === "object" &&
+    outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
+  );
+}
+
+/** The common number of rows, where each has that or one. */
+function common(name: string, ...values: { readonly length: number }[]): number {
+  const most = Math.max(...values.map(({ length }) => length));
+  const other = values.find(({ length }) => length !== most && length !== 1);
+  if (!other) return most;
+  const expected = `as many rows, or one row that counts for all`;
+  throw refused("SHAPE", `${name}'s operands`, expected, values.map(rowsText).join(" and "));
+}
+
+/** An operation on each row. */
+export function unary(name: string, a: Value): Value {
+  return added(name, [name, indexOf(name, a)], a.length, [a]);
+}
+
+/** An operation on each row of two values. */
+export function binary(name: string, a: Value, other: Operand): Value {
+  const b = lifted(name, other, a);
+  return added(name, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b), [a, b]);
+}
+
+function compared(name: string, a: Value, b: Value): Condition {
+  return new Condition(activeGraph(), [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
+}
+
+function rows(value: Value, start: number, length: number): Value {
+  if (length === value.length) return checked("slice", value);
+  const index = indexOf("slice", value);
+  const [name, first, ...rest] = activeGraph().nodes[index] as [string, number, number];
+  // Rows of what is given are given too.
+  const isInput = ["state", "argument", "parameter"].includes(name);
+  const isSlice = name === "slice";
+  if (isInput) return added("slice", [name, first + start, length], length, [value]);
+  const from = isSlice ? (rest[0] as number) : 0;
+  return added("slice", ["slice", isSlice ? first : index, from + start, length], length, [value]);
+}
+
+/** The rows of the values, one value after the other: at least one. */
+export function concat(...operands: Operand[]): Value {
+  if (operands.length === 0) throw refused("CALLBACK", "concat", "at least one value", "none");
+  const values = operands.map((operand) => lifted("concat", operand));
+  if (values.length === 1) return values[0] as Value;
+  const length = values.reduce((sum, value) => sum + value.length, 0);
+  return added("concat", ["concat", ...values.map((value) => indexOf("concat", value))], length, values);
+}
+
+/**
+ * `then` where the condition holds, else `otherwise`, row by row. Both are computed; what is not chosen has no effect on the
+ * result or on its derivatives.
+ *
+ * @throws `CALLBACK` for what is no comparison, such as `x < 1`; `SHAPE` for numbers of rows that differ.
+ */
+export function where(condition: Condition, then: Operand, otherwise: Operand): Value {
+  if (!Condition.is(condition)) {
+    throw refused("CALLBACK", "where's condition", "a comparison, such as x.less(1)", describe(condition));
+  }
+  const graph = activeGraph();
+  const node = Condition.nodeIn(graph, condition);
+  if (!node) {
+    throw refused("CALLBACK", "where's condition", "one of this function", "a condition of another traced function");
+  }
+  const [a, b] = [lifted("where's second argument", then), lifted("where's third argument", otherwise)];
+  const length = common("where", condition, a, b);
+  const [name, left, right] = node;
+  const uniform = [left, right].every((index) => graph.uniform[index]);
+  const choice: Node = ["select", name, left, right, indexOf("where", a), indexOf("where", b)];
+  const both = [a, b].every((value) => graph.uniform[indexOf("where", value)]);
+  return new Value(graph, graph.add(choice, length, uniform && both));
+}
