@@ -6,19 +6,22 @@
  * @typedef {any} Api
  * @typedef {{ [name: string]: any }[]} Layers
  * @typedef {{ name: string, method: string, rtol: number | null, atol: number | null, t: number[], y0: number[][], y: number[][][],
- *   cotangent: number[][][], gradY0: number[][], layers: Layers, gradLayers: Layers, field: any }} Golden
+ *   cotangent: number[][][], gradY0: number[][], layers: Layers, gradLayers: Layers, field: any, kind?: string, [key: string]: any }} Golden
  */
 
 /** Kinds of field that the package has. */
 const KINDS = ["mlp", "cnf", "hnn"];
+/** Names of methods in cases of equations that the package does not have. */
+const METHODS = ["kvaerno5"];
 
 /**
  * Expected agreement, from the README beside the cases.
  *
- * @param {{ rtol: number | null }} golden
+ * @param {{ rtol: number | null, tolerance?: number }} golden
  * @param {string} dtype `float32` or `float64`
  */
 export function tolerance(golden, dtype) {
+  if (dtype === "float64" && golden.tolerance) return golden.tolerance;
   if (dtype === "float64") return golden.rtol === null ? 1e-12 : 1e-8;
   return golden.rtol === null ? 2e-5 : Math.max(2e-5, 100 * golden.rtol);
 }
@@ -32,6 +35,7 @@ export function tolerance(golden, dtype) {
  * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
  */
 export function runGolden(api, golden, { dtype = "float64", gradient = "symplectic" } = {}) {
+  if (golden.kind === "equations") return runEquations(api, golden, { dtype, gradient });
   if (!KINDS.includes(golden.field.kind)) return { unsupported: `kind ${golden.field.kind}` };
   /** @param {any[]} values */
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
@@ -56,6 +60,45 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
   solve.dispose();
   field.dispose();
   return result;
+}
+
+/**
+ * The same for a case of equations: see golden-models/README.md.
+ *
+ * @param {Api} api
+ * @param {Golden} golden
+ * @param {{ dtype: string, gradient: string }} options
+ * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
+ */
+function runEquations(api, golden, { dtype, gradient }) {
+  for (const key of ["jumps", "events", "times"]) if (golden[key]) return { unsupported: key === "times" ? "times of each trajectory" : key };
+  if (METHODS.includes(golden.method)) return { unsupported: golden.method };
+  /** @param {any} values */
+  const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
+  const { equations: text, states: state, parameters, arguments: given } = golden;
+  const field = api.equations(text, { state, parameters, arguments: Object.keys(given), dtype });
+  const adaptive = golden.steps === null;
+  const steps = adaptive ? { rtol: golden.rtol, atol: golden.atol, output: "land" } : { steps: golden.steps };
+  const options = { method: golden.method, gradient, ...steps };
+  const args = Object.keys(given).length > 0 ? { arguments: given } : {};
+  const solve = api.vjp(field, array(golden.y0), golden.t, { ...options, ...args });
+  const pulled = solve.pullback(array(golden.cotangent));
+  /** @type {Record<string, number>} */
+  const errors = {
+    y: relativeError(solve.solution.y, golden.y.flat(2)),
+    gradY0: relativeError(pulled.y0, golden.gradY0.flat(2)),
+  };
+  for (const [name, value] of Object.entries(golden.gradParameters)) {
+    errors[`d${name}`] = relativeError([pulled.parameters[field.entries[name].offset]], [value]);
+  }
+  for (const [name, values] of Object.entries(golden.gradArguments)) {
+    errors[`d${name}`] = relativeError(pulled.arguments[name], values);
+  }
+  if (golden.gradTimes) errors.gradTimes = relativeError(pulled.times, golden.gradTimes);
+  const accepted = solve.solution.stats.accepted;
+  solve.dispose();
+  field.dispose();
+  return { errors, steps: accepted };
 }
 
 /**

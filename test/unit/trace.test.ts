@@ -6,7 +6,6 @@ import { init, instance } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
 import { packed, unpacked } from "../../ts/fields/packed.js";
-import { packedArguments, unpackedArguments } from "../../ts/fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../../ts/fields/registry.js";
 import { trace, vectorField } from "../../ts/fields/vector-field.js";
 import { load, save } from "../../ts/files/model.js";

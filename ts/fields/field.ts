@@ -39,6 +39,8 @@ export interface FieldVjp<D extends Dtype> {
   y: ArrayOf<D>;
   /** (∂f/∂θ)ᵀ w. */
   parameters: ArrayOf<D>;
+  /** (∂f/∂a)ᵀ w for each argument a, by name, shaped as given; empty for a field without arguments. */
+  arguments: Readonly<Record<string, ArrayOf<D>>>;
   /** (∂f/∂t)ᵀ w; undefined where a custom field does not tell it. */
   t: number | undefined;
 }
@@ -63,10 +65,13 @@ export interface Field<D extends Dtype = Dtype> {
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty where the field is no network. */
   readonly layers: readonly Layer[];
-  /** f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. */
-  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D>;
-  /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y). */
-  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D>;
+  /**
+   * f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. A field with arguments needs
+   * those of each sample.
+   */
+  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D>;
+  /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y); otherwise as `evaluate`. */
+  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D>;
   /** Frees the field's memory; what was recorded with it stays valid, and a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
@@ -148,9 +153,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
     own.set(given);
   }
 
-  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>): ArrayOf<D> {
+  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
     const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const result = call(wasm, () => rust.evaluate(time, state, batch, theta, undefined));
+    const own = this.packArguments(args, batch);
+    const result = call(wasm, () => rust.evaluate(time, state, batch, theta, own));
     try {
       return copyOut(wasm, this.dtype, result.pointer, result.length);
     } finally {
@@ -158,16 +164,21 @@ export class WasmField<D extends Dtype> implements Field<D> {
     }
   }
 
-  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>): FieldVjp<D> {
+  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D> {
     const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const own = this.packArguments(args, batch);
     const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.
-    const [size, result] = call(wasm, () => [rust.parametersLength, rust.vjp(time, state, cotangent, batch, theta, undefined)]);
+    const [size, result] = call(wasm, () => [
+      rust.parametersLength,
+      rust.vjp(time, state, cotangent, batch, theta, own),
+    ]);
     try {
       return {
         y: copyOut(wasm, this.dtype, result.y, state.length),
         parameters: copyOut(wasm, this.dtype, result.parameters, size),
+        arguments: this.copyArguments(wasm, result.arguments, batch),
         t: result.t,
       };
     } finally {
@@ -176,14 +187,24 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   /** The arguments of a batch as the crate takes them, checked; none for a field without. */
-  packArguments(given: ArgumentArrays | undefined, _batch: number): ArrayOf<D> | undefined {
+  packArguments(given: unknown, _batch: number): ArrayOf<D> | undefined {
     if (given === undefined) return undefined;
     throw refused("OPTION", "arguments", "no value for a field without arguments", describe(given));
   }
 
-  /** The cotangents of the arguments of a batch, by name, from where they lie. */
-  copyArguments(_pointer: number, _batch: number): Readonly<Record<string, ArrayOf<D>>> {
+  /** What belongs to the arguments of a batch, as the crate has it, by name. */
+  nameArguments(_numbers: ArrayOf<D>): Readonly<Record<string, ArrayOf<D>>> {
     return {};
+  }
+
+  /** The cotangents of the arguments of a batch, by name, from where they lie. */
+  copyArguments(wasm: Instance, pointer: number, batch: number): Readonly<Record<string, ArrayOf<D>>> {
+    return this.nameArguments(copyOut(wasm, this.dtype, pointer, batch * this.argumentSize));
+  }
+
+  /** Numbers that each trajectory has beside its state. */
+  get argumentSize(): number {
+    return 0;
   }
 
   /** What its state is called in files. */

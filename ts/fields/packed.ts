@@ -68,7 +68,7 @@ export function packed<D extends Dtype>(
 /** Takes `[batch, total]` apart again: arrays by name, `[batch]` or `[batch, width]`. */
 export function unpacked<D extends Dtype>(widths: Widths, numbers: ArrayOf<D>, dtype: D): Record<string, ArrayOf<D>> {
   const total = totalOf(widths);
-  const batch = numbers.length / total;
+  const batch = total === 0 ? 0 : numbers.length / total;
   let column = 0;
   const parts = Object.entries(widths).map(([name, width]): [string, ArrayOf<D>] => {
     const part = new constructors[dtype](batch * width);

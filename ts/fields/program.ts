@@ -21,8 +21,8 @@ import { type Instance, instance } from "../engine/instance.js";
 import { steady } from "../engine/memory.js";
 import type { Node, Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
-import { type Entry, type Field, type Kind, type Recipe, WasmField, wasmField } from "./field.js";
-import { packed, unpacked, type Widths } from "./packed.js";
+import { type Entry, type Field, type Kind, type Recipe, WasmField } from "./field.js";
+import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
 export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
@@ -47,20 +47,16 @@ export interface ProgramOptions {
   readonly equations?: string;
 }
 
-/** What the crate makes of a program. */
-interface Programs {
-  /** Checks the program (JSON) before anything is made of it. */
-  program(dtype: string, program: string, parameters: Float32Array | Float64Array): RustField & { outputSize?: number };
-}
-
 class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<D> {
   readonly entries: Readonly<Record<string, Entry>>;
   readonly states: readonly string[];
   readonly argumentNames: readonly string[];
   declare readonly equations?: string;
+  readonly #widths: Widths;
 
-  constructor(wasm: Instance, rust: RustField, outputs: number, dtype: D, made: ProgramOptions) {
-    super(wasm, rust, dtype, made.program.state, outputs, [], { kind: "program", options: made });
+  constructor(wasm: Instance, rust: RustField, dtype: D, made: ProgramOptions) {
+    super(wasm, rust, dtype, rust.stateSize, rust.outputSize, [], { kind: "program", options: made });
+    this.#widths = made.arguments;
     this.entries = made.entries;
     this.states = made.states;
     this.argumentNames = frozen(Object.keys(made.arguments));
@@ -69,6 +65,22 @@ class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<
       this.equations = made.equations;
       fix(this, ["equations"]);
     }
+  }
+
+  /** `[batch, total]`, in the order of their declaration. */
+  override packArguments(given: unknown, batch: number): ArrayOf<D> | undefined {
+    const none = Object.keys(this.#widths).length === 0;
+    if (none && given === undefined) return undefined;
+    const { numbers } = packed("arguments", this.#widths, given, this.dtype, batch);
+    return none ? undefined : numbers;
+  }
+
+  override nameArguments(numbers: ArrayOf<D>): Record<string, ArrayOf<D>> {
+    return unpacked(this.#widths, numbers, this.dtype);
+  }
+
+  override get argumentSize(): number {
+    return totalOf(this.#widths);
   }
 }
 
@@ -96,9 +108,8 @@ function makeField<D extends Dtype>(made: ProgramOptions, dtype: D, parameters: 
   const program = JSON.stringify(made.program);
   const wasm = instance();
   needRoom(wasm, CHARACTER_BYTES * program.length, "the program");
-  const { Field } = wasm.bindings as unknown as { Field: Programs };
-  const rust = call(wasm, () => Field.program(dtype, program, steady(wasm, parameters)));
-  return new WasmProgram(wasm, rust, rust.outputSize ?? rust.stateSize, dtype, made);
+  const rust = call(wasm, () => wasm.bindings.Field.program(dtype, program, steady(wasm, parameters)));
+  return new WasmProgram(wasm, rust, dtype, made);
 }
 
 const rules = {
@@ -165,32 +176,3 @@ export const programKind: Kind = {
     return makeField(made, made.dtype, zeros(made.dtype, made.program.parameters));
   },
 };
-
-/** How many numbers a trajectory has of each argument of a field, by name; none of a field that is no program. */
-function argumentWidths<D extends Dtype>(field: Field<D>): Widths {
-  const { recipe } = wasmField(field);
-  return recipe?.kind === "program" ? (recipe.options as ProgramOptions).arguments : {};
-}
-
-/**
- * The arguments of a batch as the crate takes them, `[batch, total]` in the order of their declaration; undefined for a field
- * that has none.
- *
- * @throws `OPTION` for a name that is missing or unknown; `SHAPE`; `NON_FINITE`.
- */
-export function packedArguments<D extends Dtype>(
-  field: Field<D>,
-  given: unknown,
-  batch: number,
-): ArrayOf<D> | undefined {
-  const widths = argumentWidths(field);
-  const none = Object.keys(widths).length === 0;
-  if (none && given === undefined) return undefined;
-  const { numbers } = packed("arguments", widths, given, field.dtype, batch);
-  return none ? undefined : numbers;
-}
-
-/** A gradient of arguments, `[batch, total]`, by their names: `[batch]` of a scalar, else `[batch, n]`. */
-export function unpackedArguments<D extends Dtype>(field: Field<D>, gradient: ArrayOf<D>): Record<string, ArrayOf<D>> {
-  return unpacked(argumentWidths(field), gradient, field.dtype);
-}

@@ -265,8 +265,9 @@ class WorkerPool implements Pool {
     times: ArrayLike<number>,
     options: GradientOptions,
   ): Promise<Kept & { solution: Solution<D> }> {
-    const settings = readSolve(options);
-    const { dtype, stateSize, state } = wasmField(field);
+    const { arguments: given, ...settings } = readSolve(options);
+    const own = wasmField(field);
+    const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);
     if (kind === "vjp" && settings.gradient === "adjoint") {
       const expected = "another method in a pool, whose workers cannot share the continuous adjoint's integration";
@@ -276,6 +277,7 @@ class WorkerPool implements Pool {
     const ends = timesOf(times);
     const start = arrayOf("y0", y0, dtype);
     const batch = batchOf("y0", start, stateSize);
+    const packed = own.packArguments(given, batch);
     const parts = this.#split(batch, dtype, settings);
     if ((settings.gradient ?? "auto") === "auto") {
       settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
@@ -284,11 +286,12 @@ class WorkerPool implements Pool {
     const states = parts.map((part) => sliceState(state, part, dtype));
     const ids = parts.map(() => ++this.#ids);
     const asked = parts.map((part, index) => {
-      const own = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;
+      const rows = slice(start, part, dtype, stateSize) as ArrayOf<Dtype>;
       const [firstSample] = range(part, dtype);
       const common = { recipe, state: states[index] as FieldState, firstSample, parameters, times: ends };
-      const job: Job = { ...common, options: settings, y0: own, part };
-      return this.#ask(index, { kind, ...job }, [own.buffer as ArrayBuffer], part.sums, ids[index]);
+      const args = packed && { arguments: own.nameArguments(slice(packed, part, dtype, argumentSize)) };
+      const job: Job = { ...common, options: { ...settings, ...args }, y0: rows, part };
+      return this.#ask(index, { kind, ...job }, [rows.buffer as ArrayBuffer], part.sums, ids[index]);
     });
     try {
       const solved = (await this.#all(asked)) as Solution<D>[];

@@ -114,6 +114,11 @@ export function addGradients<D extends Dtype>(
     const bad = numbers.findIndex((number) => !Number.isFinite(number));
     if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
   }
+  const args = Object.keys(pulled[0]?.arguments ?? {}).map((name) => {
+    const pieces = pulled.map((part) => part.arguments[name] as ArrayOf<D>);
+    const numbers = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    return [name, unite(pieces, parts, dtype, numbers / (parts[0] as Part).samples)];
+  });
   return frozen({
     y0: unite(
       pulled.map((part) => part.y0),
@@ -121,6 +126,7 @@ export function addGradients<D extends Dtype>(
       dtype,
       state,
     ),
+    arguments: Object.fromEntries(args),
     ...sums,
     stats: { ...stats, retention: { ...stats.retention }, peakBytes, workers: parts.length },
   });

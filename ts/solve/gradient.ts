@@ -80,7 +80,7 @@ export class Recording<D extends Dtype> {
       return frozen({
         y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
         parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
-        arguments: this.#field.copyArguments(pulled.arguments, batch),
+        arguments: this.#field.copyArguments(this.#wasm, pulled.arguments, batch),
         times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
         stats: pulled.stats as GradientStats,
       });

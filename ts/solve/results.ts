@@ -93,6 +93,11 @@ export interface Gradient<D extends Dtype = Dtype> {
   /** ∂L/∂θ, of the length and the layout of `field.parameters`. */
   readonly parameters: ArrayOf<D>;
   /**
+   * ∂L/∂a for each argument a of the field, by name, with a number or a vector for each trajectory, as given; empty for a field
+   * without arguments.
+   */
+  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+  /**
    * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
    * they are. That of a time that repeats the one before is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined where a custom
    * field does not tell its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
