@@ -9,7 +9,10 @@ import { messageOf } from "./run.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { dtype: { type: "string", default: "float64" }, gradient: { type: "string", multiple: true, default: ["symplectic"] } },
+  options: {
+    dtype: { type: "string", default: "float64" },
+    gradient: { type: "string", multiple: true, default: ["symplectic"] },
+  },
 });
 if (positionals.length === 0) {
   console.error("usage: npm run golden -- [--dtype float32|float64] [--gradient NAME]… FILE…");

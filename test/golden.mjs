@@ -71,7 +71,8 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
  * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
  */
 function runEquations(api, golden, { dtype, gradient }) {
-  for (const key of ["jumps", "events", "times"]) if (golden[key]) return { unsupported: key === "times" ? "times of each trajectory" : key };
+  for (const key of ["jumps", "events", "times"])
+    if (golden[key]) return { unsupported: key === "times" ? "times of each trajectory" : key };
   if (METHODS.includes(golden.method)) return { unsupported: golden.method };
   /** @param {any} values */
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));

@@ -50,6 +50,10 @@ export class Field {
      */
     setNoise(noise: any): void;
     /**
+     * Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+     */
+    tangent(): Field;
+    /**
      * The transpose of f at (t, y).
      */
     vjp(t: number, y: any, w: any, batch: number, parameters: any, _arguments: any): FieldPull;

@@ -287,6 +287,17 @@ class Field {
         return ret >>> 0;
     }
     /**
+     * Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+     * @returns {Field}
+     */
+    tangent() {
+        const ret = wasm.field_tangent(this.__wbg_ptr);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Field.__wrap(ret[0]);
+    }
+    /**
      * The transpose of f at (t, y).
      * @param {number} t
      * @param {any} y

@@ -16,16 +16,16 @@
 //! not a tape is kept, and so does a gradient.
 
 mod build;
+pub(crate) mod derive;
 pub(crate) mod differentiate;
+pub(crate) mod execute;
 pub(crate) mod fuse;
 pub(crate) mod graph;
 mod json;
-pub(crate) mod derive;
-pub(crate) mod execute;
 pub(crate) mod plan;
 
 pub use build::{Builder, Value, concat};
-use graph::{Graph, Id};
+use graph::{Graph, Id, Input, Op, Place};
 
 /// What a vector field computes: a function of state, time, parameters and arguments.
 #[derive(Debug, Clone)]
@@ -48,6 +48,33 @@ impl Program {
     pub(crate) fn of(source: Graph, value: Id, state: usize, parameters: usize, arguments: usize) -> Self {
         let (graph, fused) = derive::forward(&source, value);
         Self { source: (source, value), graph, value: fused, state, parameters, arguments }
+    }
+
+    /// The program that computes f and its directional derivative ḟ = (∂f/∂x) ẋ + (∂f/∂a) ȧ + (∂f/∂θ) θ̇ + (∂f/∂t) ṫ, one behind the
+    /// other. Its parameters are [θ, θ̇], its arguments [a, ẋ, ȧ, ṫ].
+    ///
+    /// The transpose of ḟ gives products with the Hessian: of a scalar f, (∂ḟ/∂(x, θ))ᵀ 1 is ∇²f · (ẋ, θ̇).
+    pub fn tangent(&self) -> Program {
+        let (source, value) = &self.source;
+        let Self { state, parameters, arguments, .. } = *self;
+        let mut graph = source.clone();
+        let seeds = |graph: &mut Graph, id: Id| {
+            let rows = graph.rows(id);
+            Some(match graph.nodes[id].op {
+                Op::Load(Input::State, row) => graph.load(Input::Argument, arguments + row, rows),
+                Op::Load(Input::Argument, row) => graph.load(Input::Argument, arguments + state + row, rows),
+                Op::Time => graph.load(Input::Argument, 2 * arguments + state, 1),
+                Op::Parameter(place) => graph.parameter(Place { offset: place.offset + parameters, ..place }),
+                _ => return None,
+            })
+        };
+        let dot = differentiate::forward(&mut graph, &[*value], &seeds)[0];
+        let dot = dot.unwrap_or_else(|| {
+            let zero = graph.constant(0.0);
+            graph.spread(zero, 1, graph.rows(*value))
+        });
+        let both = graph.concat(vec![*value, dot]);
+        Program::of(graph, both, state, 2 * parameters, 2 * arguments + state + 1)
     }
 
     /// Features of the state.

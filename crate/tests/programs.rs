@@ -152,6 +152,15 @@ fn every_operation_is_differentiated() {
 }
 
 #[test]
+fn tangents_are_differentiated_again() {
+    for (batch, seed) in [(1, 21), (5, 22)] {
+        check_field(&lotka_volterra().tangent(), batch, seed, 1e-8);
+        check_field(&network(&[2, 5, 2], true).tangent().tangent(), batch, seed, 1e-8);
+        check_field(&every_operation().tangent(), batch, seed, 1e-6);
+    }
+}
+
+#[test]
 fn json_gives_the_same_program() {
     for program in [lotka_volterra(), network(&[3, 7, 3], true), every_operation()] {
         let again = Program::from_json(&program.to_json()).unwrap();
@@ -170,9 +179,8 @@ fn gradients_of<T: Real>(program: &Program, batch: usize, method: &str, options:
     let cast = |numbers: Vec<f64>| numbers.into_iter().map(T::of).collect::<Vec<T>>();
     let parameters = cast(numbers(program.parameters(), 5));
     let field = ProgramField::<T>::new(program.clone(), &parameters).unwrap();
-    let array = |columns: usize, seed| {
-        Array2::from_shape_vec((batch, columns), cast(numbers(batch * columns, seed))).unwrap()
-    };
+    let array =
+        |columns: usize, seed| Array2::from_shape_vec((batch, columns), cast(numbers(batch * columns, seed))).unwrap();
     let (y0, arguments) = (array(program.state(), 6), array(program.arguments(), 7));
     let with = field.with_arguments(arguments.view()).unwrap();
     let times = [0.0, 0.2, 0.7];

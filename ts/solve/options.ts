@@ -22,8 +22,8 @@ import {
   options,
   positive,
   type Read,
-  record,
   type Rules,
+  record,
 } from "../checks/rules.js";
 import type { ArgumentArrays } from "../fields/field.js";
 
@@ -153,7 +153,11 @@ const stepRules = {
 const adjointRules = { ...stepRules, norm: oneOf(NORMS) } satisfies Record<keyof AdjointOptions, unknown>;
 
 /** The rules of a solve, and those of a gradient. */
-export const solveRules = { ...stepRules, output: oneOf(OUTPUTS), arguments: record<ArrayLike<number>>() } satisfies Record<keyof SolveOptions, unknown>;
+export const solveRules = {
+  ...stepRules,
+  output: oneOf(OUTPUTS),
+  arguments: record<ArrayLike<number>>(),
+} satisfies Record<keyof SolveOptions, unknown>;
 export const gradientRules = {
   ...solveRules,
   gradient: oneOf(GRADIENTS),

@@ -209,6 +209,9 @@ pub trait AnyField {
         batch: usize,
         parameters: Option<&dyn Source>,
     ) -> Result<Box<dyn AnyBuffer>>;
+
+    /// The field of a program's value and directional derivative, its parameters [θ, 0].
+    fn tangent(&self) -> Result<Box<dyn AnyField>>;
 }
 
 /// The kinds of vector field.
@@ -414,6 +417,16 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
 
     fn set_noise(&mut self, noise: &dyn Source) -> Result<()> {
         self.flow()?.set_noise(Some(&copied::<T>(noise)?))
+    }
+
+    fn tangent(&self) -> Result<Box<dyn AnyField>> {
+        let Kind::Program(field) = self else {
+            return Err(Error::option("field", "a field that is a program", "another field"));
+        };
+        let (parameters, ledger) = (field.parameters(), Ledger::new());
+        let mut both = Buffer::zeroed(&ledger, Purpose::Network, 2 * parameters.len())?;
+        both[..parameters.len()].copy_from_slice(parameters);
+        Ok(Box::new(Kind::<T, F>::Program(ProgramField::new(field.program().tangent(), &both)?)))
     }
 
     fn energy(

@@ -139,8 +139,7 @@ pub struct Code<T: Real> {
 
 impl<T: Real> Code<T> {
     pub fn new(instructions: Vec<Instruction<T>>) -> Self {
-        let mut code =
-            Self { instructions, needs: [0; BASES], writes: [false; BASES], packs: Vec::new(), scratch: 0 };
+        let mut code = Self { instructions, needs: [0; BASES], writes: [false; BASES], packs: Vec::new(), scratch: 0 };
         for instruction in &code.instructions {
             code.writes[instruction.to.base as usize] = true;
             let places = std::iter::once(&instruction.to).chain(&instruction.from).zip(instruction.spans);
@@ -648,8 +647,7 @@ unsafe fn select<T: Real, const OR_EQUAL: bool>(i: &Instruction<T>, c: &Context<
         for at in 0..i.len {
             // SAFETY: as `Code::run` has checked.
             unsafe {
-                let [a, b, then, otherwise] =
-                    std::array::from_fn(|k| *from[k].add(row * i.row[k] + at * i.lane[k]));
+                let [a, b, then, otherwise] = std::array::from_fn(|k| *from[k].add(row * i.row[k] + at * i.lane[k]));
                 let holds = if OR_EQUAL { a <= b } else { a < b };
                 *to.add(row * i.len + at) = if holds { then } else { otherwise };
             }

@@ -34,9 +34,7 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
     let mut graph = forward.clone();
     let rows = graph.rows(value);
     let cotangent = graph.load(Input::Cotangent, 0, rows);
-    let wanted = |op: &Op| {
-        matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _))
-    };
+    let wanted = |op: &Op| matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _));
     let mut leaves: Vec<(Id, Vec<Id>)> = reverse(&mut graph, &[(value, cotangent)], &wanted).into_iter().collect();
     leaves.sort_unstable_by_key(|leaf| leaf.0);
     let state = assemble(&mut graph, &leaves, Input::State, state);
@@ -54,18 +52,13 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
             _ => {}
         }
     }
-    let roots: Vec<Id> = [value, state]
-        .into_iter()
-        .chain(arguments)
-        .chain(parameters.iter().map(|part| part.1))
-        .chain(time)
-        .collect();
+    let roots: Vec<Id> =
+        [value, state].into_iter().chain(arguments).chain(parameters.iter().map(|part| part.1)).chain(time).collect();
     let (graph, to) = fuse(&graph, &roots, forward.nodes.len());
     let moved = |id: Id| to[id].expect("roots are live");
     let (state, arguments, time) = (moved(state), arguments.map(moved), time.map(moved));
     let parameters: Vec<_> = parameters.into_iter().map(|(place, part)| (place, moved(part))).collect();
-    let roots: Vec<Id> =
-        std::iter::once(state).chain(arguments).chain(parameters.iter().map(|part| part.1)).collect();
+    let roots: Vec<Id> = std::iter::once(state).chain(arguments).chain(parameters.iter().map(|part| part.1)).collect();
     let (tape, tape_rows) = cut(&graph, &roots);
     Derived { value: moved(value), graph, state, arguments, parameters, time, tape, tape_rows }
 }

@@ -96,7 +96,8 @@ fn guards(graph: &Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Clause>
                 let rows = condition_rows(graph, &clause.0);
                 rows == 1 || (elementwise(&graph.nodes[id].op) && graph.rows(operand) == rows)
             };
-            let path = own.iter().filter(passes).copied().chain(clause).filter(|clause| guardable(graph, clause, operand));
+            let path =
+                own.iter().filter(passes).copied().chain(clause).filter(|clause| guardable(graph, clause, operand));
             match &mut guards[operand] {
                 Some(before) => {
                     let path: Vec<Clause> = path.collect();
@@ -463,7 +464,8 @@ pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
             sums[index] = Some(sums[index].map_or(piece, |sum| graph.add(sum, piece)));
         }
     }
-    let pieces = sums.into_iter().zip(cuts.windows(2)).map(|(sum, cut)| sum.unwrap_or_else(|| zeros(graph, cut[1] - cut[0])));
+    let pieces =
+        sums.into_iter().zip(cuts.windows(2)).map(|(sum, cut)| sum.unwrap_or_else(|| zeros(graph, cut[1] - cut[0])));
     let pieces = pieces.collect();
     graph.concat(pieces)
 }
@@ -503,12 +505,7 @@ pub fn forward(graph: &mut Graph, outputs: &[Id], seeds: &dyn Fn(&mut Graph, Id)
     outputs.iter().map(|&output| dots[output]).collect()
 }
 
-fn tangent(
-    g: &mut Graph,
-    id: Id,
-    dots: &[Option<Id>],
-    seeds: &dyn Fn(&mut Graph, Id) -> Option<Id>,
-) -> Option<Id> {
+fn tangent(g: &mut Graph, id: Id, dots: &[Option<Id>], seeds: &dyn Fn(&mut Graph, Id) -> Option<Id>) -> Option<Id> {
     let node = g.nodes[id].clone();
     let rows = node.rows;
     let zero = zeros;
@@ -591,12 +588,10 @@ fn tangent(
             Some(full(g, chosen))
         }
         Op::Slice(a, start) => dots[a].map(|dot| g.slice(dot, start, rows)),
-        Op::Concat(parts) => {
-            parts.iter().any(|&part| dots[part].is_some()).then(|| {
-                let parts = parts.iter().map(|&part| dots[part].unwrap_or_else(|| zero(g, g.rows(part)))).collect();
-                g.concat(parts)
-            })
-        }
+        Op::Concat(parts) => parts.iter().any(|&part| dots[part].is_some()).then(|| {
+            let parts = parts.iter().map(|&part| dots[part].unwrap_or_else(|| zero(g, g.rows(part)))).collect();
+            g.concat(parts)
+        }),
         Op::Spread { a, outer, inner } => dots[a].map(|dot| g.spread(dot, outer, inner)),
         Op::Sum { a, outer, inner } => dots[a].map(|dot| g.sum(dot, outer, inner)),
         Op::Dense { w, x, shift, points } => {

@@ -65,9 +65,9 @@ impl<T: Real> Executor<T> {
         for pack in &plan.packs {
             let PackPlan { source, rows, depth, transposed, .. } = *pack;
             packs.push(match source {
-                PackSource::Parameters(place) => {
-                    Packed::new(ledger, rows, depth, |row, k| parameters[entry(place, rows, depth, transposed, row, k)])?
-                }
+                PackSource::Parameters(place) => Packed::new(ledger, rows, depth, |row, k| {
+                    parameters[entry(place, rows, depth, transposed, row, k)]
+                })?,
                 PackSource::Uniform(_) => Packed::new(ledger, rows, depth, |_, _| T::zero())?,
             });
         }

@@ -44,10 +44,12 @@ fn fused_op(graph: &Graph, id: Id, uses: &[usize], frozen: usize) -> Option<Op> 
         Op::Binary(Binary::Add, left, right) => [(left, right), (right, left)]
             .into_iter()
             .find_map(|(product, shift)| shifted(graph, product, shift, uses, frozen))
-            .or_else(|| [(left, right), (right, left)].into_iter().find_map(|(factor, c)| product(factor).map(|(a, b)| Op::MultiplyAdd { negated: false, a, b, c }))),
-        Op::Binary(Binary::Sub, c, factor) => {
-            product(factor).map(|(a, b)| Op::MultiplyAdd { negated: true, a, b, c })
-        }
+            .or_else(|| {
+                [(left, right), (right, left)]
+                    .into_iter()
+                    .find_map(|(factor, c)| product(factor).map(|(a, b)| Op::MultiplyAdd { negated: false, a, b, c }))
+            }),
+        Op::Binary(Binary::Sub, c, factor) => product(factor).map(|(a, b)| Op::MultiplyAdd { negated: true, a, b, c }),
         Op::SumLanes(factor) => product(factor)
             .filter(|&(a, b)| [a, b].into_iter().all(|id| !graph.uniform(id) && graph.rows(id) == rows))
             .map(|(a, b)| Op::DotLanes(a, b)),
@@ -63,5 +65,10 @@ fn shifted(graph: &Graph, product: Id, shift: Id, uses: &[usize], frozen: usize)
         _ => shift,
     };
     let fits = product >= frozen && uses[product] == 1 && graph.uniform(shift) && !graph.uniform(x);
-    (fits && graph.rows(shift) * points == graph.rows(product)).then_some(Op::Dense { w, x, shift: Some(shift), points })
+    (fits && graph.rows(shift) * points == graph.rows(product)).then_some(Op::Dense {
+        w,
+        x,
+        shift: Some(shift),
+        points,
+    })
 }

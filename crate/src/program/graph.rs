@@ -108,16 +108,8 @@ pub enum Binary {
 }
 
 impl Binary {
-    pub const ALL: [Binary; 8] = [
-        Binary::Add,
-        Binary::Sub,
-        Binary::Mul,
-        Binary::Div,
-        Binary::Pow,
-        Binary::Atan2,
-        Binary::Min,
-        Binary::Max,
-    ];
+    pub const ALL: [Binary; 8] =
+        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::Atan2, Binary::Min, Binary::Max];
 
     /// Its name in files.
     pub fn name(self) -> &'static str {
@@ -195,31 +187,69 @@ pub enum Op {
     /// Of operands with as many rows, or one.
     Binary(Binary, Id, Id),
     /// a·b + c, or c − a·b if the product is negated.
-    MultiplyAdd { negated: bool, a: Id, b: Id, c: Id },
+    MultiplyAdd {
+        negated: bool,
+        a: Id,
+        b: Id,
+        c: Id,
+    },
     Select(Condition, Id, Id),
     /// From this row on.
     Slice(Id, usize),
     Concat(Vec<Id>),
     /// `[n]` to `[outer][n][inner]`.
-    Spread { a: Id, outer: usize, inner: usize },
+    Spread {
+        a: Id,
+        outer: usize,
+        inner: usize,
+    },
     /// `[outer][n][inner]` to `[n]`.
-    Sum { a: Id, outer: usize, inner: usize },
+    Sum {
+        a: Id,
+        outer: usize,
+        inner: usize,
+    },
     /// W x + shift, at each of some points: x is `[columns][points]`, the result `[rows][points]`. W is uniform.
-    Dense { w: Id, x: Id, shift: Option<Id>, points: usize },
+    Dense {
+        w: Id,
+        x: Id,
+        shift: Option<Id>,
+        points: usize,
+    },
     /// Wᵀ x.
-    DenseTransposed { w: Id, x: Id, points: usize },
+    DenseTransposed {
+        w: Id,
+        x: Id,
+        points: usize,
+    },
     /// A matrix, row-major, times a vector at each of some points.
-    MatVec { m: Id, v: Id, points: usize },
+    MatVec {
+        m: Id,
+        v: Id,
+        points: usize,
+    },
     /// Its transpose times a vector at each of some points.
-    MatVecTransposed { m: Id, v: Id, points: usize },
+    MatVecTransposed {
+        m: Id,
+        v: Id,
+        points: usize,
+    },
     /// Σ a bᵀ over some points, row-major.
-    Outer { a: Id, b: Id, points: usize },
+    Outer {
+        a: Id,
+        b: Id,
+        points: usize,
+    },
     /// Over all trajectories, row by row.
     SumLanes(Id),
     /// Σ a·b over all trajectories, row by row.
     DotLanes(Id, Id),
     /// Σ a bᵀ over all trajectories and points, row-major.
-    OuterLanes { a: Id, b: Id, points: usize },
+    OuterLanes {
+        a: Id,
+        b: Id,
+        points: usize,
+    },
 }
 
 impl Op {
@@ -265,9 +295,7 @@ impl Op {
             Op::DotLanes(a, b) => Op::DotLanes(f(*a), f(*b)),
             Op::OuterLanes { a, b, points } => Op::OuterLanes { a: f(*a), b: f(*b), points: *points },
             Op::DenseTransposed { w, x, points } => Op::DenseTransposed { w: f(*w), x: f(*x), points: *points },
-            Op::MultiplyAdd { negated, a, b, c } => {
-                Op::MultiplyAdd { negated: *negated, a: f(*a), b: f(*b), c: f(*c) }
-            }
+            Op::MultiplyAdd { negated, a, b, c } => Op::MultiplyAdd { negated: *negated, a: f(*a), b: f(*b), c: f(*c) },
             Op::Select(Condition { compare, a, b }, then, otherwise) => {
                 let condition = Condition { compare: *compare, a: f(*a), b: f(*b) };
                 Op::Select(condition, f(*then), f(*otherwise))

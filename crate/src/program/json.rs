@@ -25,8 +25,7 @@ impl Program {
     /// # Errors
     /// `Option` that names the node and what it should be.
     pub fn from_json(text: &str) -> Result<Self> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
         let version = field(&value, "version")?;
         if version as u64 != VERSION {
             return Err(refused("program.version", format!("{VERSION}; a newer package may read it"), version));
@@ -229,7 +228,10 @@ impl Reader {
                 let [w, x, points] = self.numbers(rest, node, "[\"dense\", matrix, x, points]")?;
                 let (w, x) = (self.operand(w)?, self.operand(x)?);
                 if !self.graph.uniform(w) {
-                    return wrong("dense with a matrix of parameters; use matvec for one of the state", "another matrix");
+                    return wrong(
+                        "dense with a matrix of parameters; use matvec for one of the state",
+                        "another matrix",
+                    );
                 }
                 self.product(w, x, points)?;
                 self.few(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;

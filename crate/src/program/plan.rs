@@ -186,7 +186,8 @@ impl<T: Real> Plan<T> {
             .collect();
         let UniformPlan { rows, constants, parameters, time, fixed, timed, packs, .. } = uniform;
         let [fixed, timed] = [fixed, timed].map(Code::new);
-        let codes = tasks.iter().flat_map(|task| &task.phases).flat_map(|phase| [&phase.full, &phase.rest, &phase.uniform]);
+        let codes =
+            tasks.iter().flat_map(|task| &task.phases).flat_map(|phase| [&phase.full, &phase.rest, &phase.uniform]);
         let scratch = codes.chain([&fixed, &timed]).map(Code::scratch).max().unwrap_or(0);
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
         Self { panels, uniform, packs, tasks, file_rows, sums, scratch }
@@ -796,12 +797,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// Copies of results that do not lie where they are wanted.
-    fn last_copies(
-        &mut self,
-        tape: &[(Id, usize)],
-        request: &Request,
-        block: &mut Vec<Instruction<T>>,
-    ) {
+    fn last_copies(&mut self, tape: &[(Id, usize)], request: &Request, block: &mut Vec<Instruction<T>>) {
         let kept = tape.iter().filter(|_| request.keeps).map(|&(id, row)| ((Base::Tape, row), id));
         let outputs = request.outputs.iter().filter_map(|&(target, id)| match target {
             Target::Value => Some(((Base::Value, 0), id)),

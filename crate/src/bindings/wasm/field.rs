@@ -53,6 +53,11 @@ impl Field {
         Ok(Field { field, layers: Array::new() })
     }
 
+    /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
+    pub fn tangent(&self) -> JsResult<Field> {
+        Ok(Field { field: self.field.tangent().map_err(thrown)?, layers: Array::new() })
+    }
+
     pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
         let dtype = Dtype::named(dtype).map_err(thrown)?;
         let field = handles::custom(dtype, state_size, &JsSource(parameters), callbacks).map_err(thrown)?;
@@ -128,8 +133,7 @@ impl Field {
         arguments: &JsValue,
     ) -> JsResult<NumbersHandle> {
         let (y, parameters, arguments) = (JsSource(y), JsSource(parameters), JsSource(arguments));
-        let at =
-            Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
+        let at = Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
         self.field.evaluate(at).map(NumbersHandle).map_err(thrown)
     }
 
@@ -144,8 +148,7 @@ impl Field {
         arguments: &JsValue,
     ) -> JsResult<FieldPull> {
         let (y, parameters, arguments) = (JsSource(y), JsSource(parameters), JsSource(arguments));
-        let at =
-            Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
+        let at = Point { t, y: &y, batch, parameters: optional(&parameters), arguments: optional(&arguments) };
         self.field.vjp(at, &JsSource(w)).map(FieldPull).map_err(thrown)
     }
 
