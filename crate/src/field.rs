@@ -17,7 +17,7 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-pub use crate::network::Dots;
+pub use crate::program::execute::Dots;
 
 /// A parametrised vector field.
 pub trait VectorField<T: Real> {

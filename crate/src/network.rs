@@ -11,15 +11,6 @@ pub use crate::kernel::activation::Activation;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// What else one vector–Jacobian product gives.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Dots {
-    /// (∂f/∂t)ᵀ ℓ.
-    pub time: f64,
-    /// ⟨ℓ, f⟩.
-    pub slope: f64,
-}
-
 /// How the time enters the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Time {

@@ -26,6 +26,7 @@ pub enum Base {
     // What follows has a block's rows.
     State,
     Arguments,
+    Data,
     Cotangent,
     Tape,
     Value,
@@ -34,7 +35,7 @@ pub enum Base {
 }
 
 /// How many there are.
-const BASES: usize = 11;
+const BASES: usize = 12;
 
 /// A place in one of the bases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,6 +238,7 @@ impl<T: Real> Instruction<T> {
             F::Abs => unary::<T, Abs>,
             F::Sign => unary::<T, Sign>,
             F::Relu => unary::<T, Relu>,
+            F::Elu => unary::<T, Elu>,
             F::Tanh => unary::<T, Tanh>,
             F::Sigmoid => unary::<T, Sigmoid>,
             F::Softplus => unary::<T, Softplus>,
@@ -386,6 +388,7 @@ pub enum Function {
     Sigmoid,
     Softplus,
     Relu,
+    Elu,
     NormalCdf,
 }
 
@@ -458,6 +461,7 @@ functions! { F1:
         zero.select_less(a, one, signed)
     };
     Relu(a) = a.at_least(V::splat(T::zero()));
+    Elu(a) = V::splat(T::zero()).select_less(a, a, math::expm1_negative(a));
     Tanh(a) = math::tanh(a);
     Sigmoid(a) = math::sigmoid(a);
     Softplus(a) = math::softplus(a);

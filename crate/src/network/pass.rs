@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::{Activation, Architecture, Dots, Layer, Time};
+use super::{Activation, Architecture, Layer, Time};
+use crate::program::execute::Dots;
 use crate::error::Result;
 use crate::kernel::combine::{dot, row_sum};
 use crate::kernel::panels::Panels;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::rc::Rc;
 
-use super::Program;
+use super::{Program, Sizes};
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Place, Unary};
 use crate::error::{Error, Result};
 
@@ -120,7 +120,8 @@ impl Builder {
         if self.state == 0 {
             return Err(Error::option("state", "a positive integer", 0));
         }
-        Ok(Program::of(shared.graph.clone(), value.id, self.state, self.parameters, self.arguments))
+        let Self { state, parameters, arguments, .. } = self;
+        Ok(Program::of(shared.graph.clone(), value.id, Sizes { state, parameters, arguments, data: 0 }))
     }
 }
 

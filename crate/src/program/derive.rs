@@ -98,9 +98,11 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
         }
         let op = &graph.nodes[id].op;
         let operands = op.operands();
-        let extra: usize =
-            operands.iter().filter(|&&operand| !free(operand) && !needed[operand]).map(|&o| graph.rows(o)).sum();
-        if op.cheap() && extra <= graph.rows(id) {
+        let known = |id: Id| free(id) || needed[id];
+        let extra: usize = operands.iter().filter(|&&operand| !known(operand)).map(|&o| graph.rows(o)).sum();
+        // A function of what is on the tape anyway takes no room; one of inputs alone is worth its room.
+        let of_tape = matches!(op, Op::Unary(..)) && follows(graph, operands[0], &known) && !follows(graph, operands[0], &free);
+        if (op.cheap() && extra <= graph.rows(id)) || of_tape {
             operands.into_iter().for_each(|operand| needed[operand] = true);
         } else {
             tape.push((id, rows));
@@ -108,4 +110,16 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
         }
     }
     (tape, rows)
+}
+
+/// Whether a value is known, or follows by cheap operations from what is.
+fn follows(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool) -> bool {
+    fn within(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool, depth: usize) -> bool {
+        let op = &graph.nodes[id].op;
+        known(id)
+            || (depth > 0
+                && op.cheap()
+                && op.operands().into_iter().all(|operand| within(graph, operand, known, depth - 1)))
+    }
+    within(graph, id, known, 4)
 }

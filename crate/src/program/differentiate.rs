@@ -79,7 +79,7 @@ fn condition_rows(graph: &Graph, condition: &Condition) -> usize {
 /// Whether a condition can guard a node: it has a row for each of the node's, or one, and leaves are never guarded.
 fn guardable(graph: &Graph, (condition, _): &Clause, id: Id) -> bool {
     let node = &graph.nodes[id];
-    let leaf = matches!(node.op, Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..));
+    let leaf = matches!(node.op, Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..));
     let rows = condition_rows(graph, condition);
     let uniform = graph.uniform(condition.a) && graph.uniform(condition.b);
     !leaf && (rows == 1 || rows == node.rows) && (!node.uniform || uniform)
@@ -178,7 +178,7 @@ impl Node<'_> {
         let id = self.id;
         let node = self.graph.nodes[id].clone();
         match node.op {
-            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
+            Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
             Op::Unary(Unary::Sign, _) => {}
             Op::Unary(function, a) => self.give(a, None, |g, c| scaled(g, function, a, id, c)),
             Op::Binary(function, a, b) => self.pull_binary(function, a, b),
@@ -406,6 +406,11 @@ fn scaled(g: &mut Graph, function: Unary, a: Id, y: Id, c: Id) -> Id {
             let zero = g.constant(0.0);
             g.select(Condition { compare: Compare::Less, a: zero, b: y }, c, zero)
         }
+        Unary::Elu => {
+            let (zero, shifted) = (g.constant(0.0), g.add(y, one));
+            let falling = g.mul(c, shifted);
+            g.select(Condition { compare: Compare::Less, a: zero, b: y }, c, falling)
+        }
         Unary::NormalCdf => {
             let density = normal_density(g, a);
             g.mul(c, density)
@@ -516,7 +521,7 @@ fn tangent(g: &mut Graph, id: Id, dots: &[Option<Id>], seeds: &dyn Fn(&mut Graph
     };
     let full = |g: &mut Graph, dot: Id| if g.rows(dot) < rows { g.spread(dot, 1, rows) } else { dot };
     match node.op {
-        Op::Constant(_) => None,
+        Op::Constant(_) | Op::Constants(_) => None,
         Op::Time | Op::Parameter(_) | Op::Load(..) => seeds(g, id),
         Op::Unary(Unary::Sign, _) => None,
         Op::Unary(function, a) => dots[a].map(|dot| scaled(g, function, a, id, dot)),

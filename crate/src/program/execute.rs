@@ -11,7 +11,15 @@ use crate::kernel::instructions::{Arrays as Bases, Base, Code};
 use crate::kernel::product::Packed;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::network::Dots;
+
+/// Inner products that come with a transpose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dots {
+    /// (∂f/∂t)ᵀ ℓ.
+    pub time: f64,
+    /// ⟨ℓ, f⟩.
+    pub slope: f64,
+}
 
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
@@ -30,6 +38,7 @@ pub struct Executor<T: Real> {
 pub struct Arrays<'a, T> {
     pub state: &'a [T],
     pub arguments: &'a [T],
+    pub data: &'a [T],
     pub cotangent: &'a [T],
     /// Read.
     pub tape: &'a [T],
@@ -63,11 +72,17 @@ impl<T: Real> Executor<T> {
         }
         let mut packs = Vec::with_capacity(plan.packs.len());
         for pack in &plan.packs {
-            let PackPlan { source, rows, depth, transposed, .. } = *pack;
-            packs.push(match source {
-                PackSource::Parameters(place) => Packed::new(ledger, rows, depth, |row, k| {
-                    parameters[entry(place, rows, depth, transposed, row, k)]
-                })?,
+            let PackPlan { ref source, rows, depth, transposed, .. } = *pack;
+            let at = |place, row, k| entry(place, rows, depth, transposed, row, k);
+            packs.push(match *source {
+                PackSource::Parameters(place) => {
+                    Packed::new(ledger, rows, depth, |row, k| parameters[at(place, row, k)])?
+                }
+                PackSource::Constants(ref numbers) => {
+                    let place = Place::vector(0, numbers.len());
+                    let number = |row, k| T::of(f64::from_bits(numbers[at(place, row, k)]));
+                    Packed::new(ledger, rows, depth, number)?
+                }
                 PackSource::Uniform(_) => Packed::new(ledger, rows, depth, |_, _| T::zero())?,
             });
         }
@@ -86,15 +101,6 @@ impl<T: Real> Executor<T> {
         executor.run_uniform(&plan.uniform.fixed);
         executor.pack(When::Once);
         Ok(executor)
-    }
-
-    /// Bytes that it takes.
-    #[cfg(test)]
-    pub fn bytes(plan: &Plan<T>) -> usize {
-        let packs: usize = plan.packs.iter().map(|pack| Packed::<T>::len(pack.rows, pack.depth)).sum();
-        let width = plan.panels.full().min(plan.panels.lanes);
-        let work = plan.file_rows * width + plan.sums + plan.scratch;
-        (plan.uniform.rows * vector_len::<T>() + packs + work) * size_of::<T>()
     }
 
     /// Computes the uniform values at a time.
@@ -224,6 +230,7 @@ fn entry(place: Place, rows: usize, depth: usize, transposed: bool, row: usize, 
 pub struct ArrayRows {
     pub state: usize,
     pub arguments: usize,
+    pub data: usize,
     pub value: usize,
     pub tape: usize,
 }
@@ -233,6 +240,7 @@ impl<T: Real> Arrays<'_, T> {
         let fits = |len: usize, rows: usize| len == 0 || len == rows * plan.panels.lanes;
         assert!(fits(self.state.len(), rows.state) && fits(self.state_cotangent.len(), rows.state));
         assert!(fits(self.arguments.len(), rows.arguments) && fits(self.argument_cotangents.len(), rows.arguments));
+        assert!(fits(self.data.len(), rows.data));
         assert!(fits(self.value.len(), rows.value) && fits(self.cotangent.len(), rows.value));
         assert!(fits(self.tape.len(), rows.tape) && fits(self.keep.len(), rows.tape));
     }
@@ -243,6 +251,7 @@ impl<T: Real> Arrays<'_, T> {
         let bases = Bases::none()
             .reading(Base::State, part(self.state, rows.state, &lanes))
             .reading(Base::Arguments, part(self.arguments, rows.arguments, &lanes))
+            .reading(Base::Data, part(self.data, rows.data, &lanes))
             .reading(Base::Cotangent, part(self.cotangent, rows.value, &lanes))
             .writing(Base::Value, part_mut(self.value, rows.value, &lanes))
             .writing(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes))

@@ -4,6 +4,7 @@
 //! constants, the time, what is computed of them alone, and sums over trajectories.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The index of a node.
 pub type Id = usize;
@@ -31,12 +32,14 @@ pub enum Unary {
     Sigmoid,
     Softplus,
     Relu,
+    /// x, or e^x − 1 where x is negative.
+    Elu,
     /// The standard normal distribution function Φ.
     NormalCdf,
 }
 
 impl Unary {
-    pub const ALL: [Unary; 21] = [
+    pub const ALL: [Unary; 22] = [
         Unary::Neg,
         Unary::Abs,
         Unary::Sign,
@@ -57,6 +60,7 @@ impl Unary {
         Unary::Sigmoid,
         Unary::Softplus,
         Unary::Relu,
+        Unary::Elu,
         Unary::NormalCdf,
     ];
 
@@ -83,6 +87,7 @@ impl Unary {
             Unary::Sigmoid => "sigmoid",
             Unary::Softplus => "softplus",
             Unary::Relu => "relu",
+            Unary::Elu => "elu",
             Unary::NormalCdf => "normalCdf",
         }
     }
@@ -146,6 +151,8 @@ pub struct Condition {
 pub enum Input {
     State,
     Argument,
+    /// Numbers by which nothing is differentiated, such as noise.
+    Data,
     /// The cotangent of the result.
     Cotangent,
 }
@@ -179,6 +186,8 @@ impl Place {
 pub enum Op {
     /// The bits of an f64.
     Constant(u64),
+    /// Rows of constants, by their bits.
+    Constants(Rc<[u64]>),
     Time,
     Parameter(Place),
     /// Rows of an input, from this one on.
@@ -261,7 +270,7 @@ impl Op {
 
     pub fn each_operand(&self, mut f: impl FnMut(Id)) {
         match self {
-            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
+            Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
             Op::Unary(_, a) | Op::Slice(a, _) | Op::Spread { a, .. } | Op::Sum { a, .. } | Op::SumLanes(a) => f(*a),
             Op::Binary(_, a, b)
             | Op::MatVec { m: a, v: b, .. }
@@ -282,7 +291,7 @@ impl Op {
     /// The same with other operands.
     pub fn with_operands(&self, mut f: impl FnMut(Id) -> Id) -> Op {
         match self {
-            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
+            Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
             Op::Unary(function, a) => Op::Unary(*function, f(*a)),
             Op::Slice(a, start) => Op::Slice(f(*a), *start),
             Op::Spread { a, outer, inner } => Op::Spread { a: f(*a), outer: *outer, inner: *inner },
@@ -371,6 +380,14 @@ impl Graph {
 
     pub fn constant(&mut self, number: f64) -> Id {
         self.push(Op::Constant(number.to_bits()), 1)
+    }
+
+    /// Rows of constants.
+    pub fn constants(&mut self, numbers: &[f64]) -> Id {
+        match *numbers {
+            [number] => self.constant(number),
+            _ => self.push(Op::Constants(numbers.iter().map(|number| number.to_bits()).collect()), numbers.len()),
+        }
     }
 
     /// The number, if it is a constant.

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use super::Program;
+use super::{Program, Sizes};
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
 use crate::error::{Error, Result};
 
@@ -40,7 +40,9 @@ impl Program {
         if nodes.is_empty() || nodes.len() > MAX_NODES {
             return Err(refused("program.nodes", format!("1 to {MAX_NODES} nodes"), nodes.len()));
         }
-        let mut reader = Reader { graph: Graph::default(), ids: Vec::new(), rows: 0, state, parameters, arguments };
+        let data = value.get("data").map_or(Ok(0), |_| field(&value, "data"))?;
+        let sizes = Sizes { state, parameters, arguments, data };
+        let mut reader = Reader { graph: Graph::default(), ids: Vec::new(), rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
             let id = reader.node(node).map_err(|Refused { expected, given }| {
                 refused("program.nodes", format!("node {index} to be {expected}"), given)
@@ -51,7 +53,7 @@ impl Program {
         let Some(&value) = reader.ids.get(result) else {
             return Err(refused("program.result", format!("the index of one of {} nodes", nodes.len()), result));
         };
-        Ok(Self::of(reader.graph, value, state, parameters, arguments))
+        Ok(Self::of(reader.graph, value, sizes))
     }
 
     /// The program as JSON.
@@ -66,9 +68,10 @@ impl Program {
         }
         json!({
             "version": VERSION,
-            "state": self.state,
-            "parameters": self.parameters,
-            "arguments": self.arguments,
+            "state": self.sizes.state,
+            "parameters": self.sizes.parameters,
+            "arguments": self.sizes.arguments,
+            "data": self.sizes.data,
             "nodes": nodes,
             "result": index[*value],
         })
@@ -96,6 +99,7 @@ fn field(value: &Value, name: &'static str) -> Result<usize> {
         "state" => "program.state",
         "parameters" => "program.parameters",
         "arguments" => "program.arguments",
+        "data" => "program.data",
         _ => "program.result",
     };
     whole(value.get(name)).ok_or_else(|| refused(argument, "an integer, zero or more", shown(value.get(name))))
@@ -115,9 +119,7 @@ struct Reader {
     /// The nodes of the graph, by index in the list.
     ids: Vec<Id>,
     rows: usize,
-    state: usize,
-    parameters: usize,
-    arguments: usize,
+    sizes: Sizes,
 }
 
 type NodeResult = std::result::Result<Id, Refused>;
@@ -160,20 +162,29 @@ impl Reader {
                 },
                 _ => wrong("[\"constant\", number]", shown(Some(node))),
             },
+            "constants" => {
+                let numbers: Option<Vec<f64>> =
+                    rest.iter().map(|number| number.as_f64().filter(|number| number.is_finite())).collect();
+                match numbers.filter(|numbers| !numbers.is_empty()) {
+                    Some(numbers) => Ok(self.graph.constants(&numbers)),
+                    None => wrong("[\"constants\", finite numbers]", shown(Some(node))),
+                }
+            }
             "time" => match rest {
                 [] => Ok(self.graph.time()),
                 _ => wrong("[\"time\"]", shown(Some(node))),
             },
             "parameter" => {
                 let [offset, rows] = self.numbers(rest, node, "[\"parameter\", offset, rows]")?;
-                self.within(offset, rows, self.parameters, "parameters")?;
+                self.within(offset, rows, self.sizes.parameters, "parameters")?;
                 Ok(self.graph.parameter(Place::vector(offset, rows)))
             }
-            "state" | "argument" => {
-                let [row, rows] = self.numbers(rest, node, "[\"state\" or \"argument\", row, rows]")?;
+            "state" | "argument" | "data" => {
+                let [row, rows] = self.numbers(rest, node, "[\"state\", \"argument\" or \"data\", row, rows]")?;
                 let (input, most) = match name {
-                    "state" => (Input::State, self.state),
-                    _ => (Input::Argument, self.arguments),
+                    "state" => (Input::State, self.sizes.state),
+                    "argument" => (Input::Argument, self.sizes.arguments),
+                    _ => (Input::Data, self.sizes.data),
                 };
                 self.within(row, rows, most, name)?;
                 Ok(self.graph.load(input, row, rows))
@@ -330,7 +341,12 @@ fn written(graph: &Graph, id: Id, index: &[usize]) -> Value {
         Op::Time => json!(["time"]),
         Op::Parameter(place) => json!(["parameter", place.offset, rows]),
         Op::Load(Input::State, row) => json!(["state", row, rows]),
-        Op::Load(_, row) => json!(["argument", row, rows]),
+        Op::Load(Input::Argument, row) => json!(["argument", row, rows]),
+        Op::Load(_, row) => json!(["data", row, rows]),
+        Op::Constants(numbers) => {
+            let numbers = numbers.iter().map(|&bits| json!(f64::from_bits(bits)));
+            Value::Array(std::iter::once(json!("constants")).chain(numbers).collect())
+        }
         Op::Unary(function, a) => json!([function.name(), at(a)]),
         Op::Binary(function, a, b) => json!([function.name(), at(a), at(b)]),
         Op::Select(Condition { compare, a, b }, then, otherwise) => {

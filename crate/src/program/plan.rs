@@ -7,6 +7,7 @@
 //! What depends on a sum over trajectories comes in a later *phase*: first all blocks, then the sums, then what follows from them.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use super::graph::{Binary, Compare, Graph, Id, Input, Op, Place, Unary};
 use crate::kernel::instructions::{At, Base, Code, Contraction, Function, Function2, Instruction, Operand};
@@ -67,7 +68,7 @@ pub struct Uniform<T: Real> {
 }
 
 /// A matrix to be packed for products.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PackPlan {
     pub source: PackSource,
     pub rows: usize,
@@ -77,9 +78,11 @@ pub struct PackPlan {
     pub when: When,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackSource {
     Parameters(Place),
+    /// By their bits.
+    Constants(Rc<[u64]>),
     /// From this row of the uniform values on.
     Uniform(usize),
 }
@@ -275,7 +278,7 @@ impl<'a, T: Real> UniformPlan<'a, T> {
 
     /// Whether a value is needed as numbers; matrices of parameters are packed from where they are.
     fn stored(&self, id: Id, lives: &[Live]) -> bool {
-        if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
+        if !matches!(self.graph.nodes[id].op, Op::Parameter(_) | Op::Constants(_)) {
             return true;
         }
         let nodes = self.graph.nodes.iter().enumerate();
@@ -300,6 +303,10 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         self.places.insert(id, row);
         match self.graph.nodes[id].op {
             Op::Constant(bits) => self.constants.push((row, f64::from_bits(bits))),
+            Op::Constants(ref all) => {
+                let numbers = all.iter().enumerate().map(|(k, &bits)| (row + k, f64::from_bits(bits)));
+                self.constants.extend(numbers);
+            }
             Op::Parameter(place) => self.parameters.push((row, place)),
             Op::Time => self.time = Some(row),
             _ => {}
@@ -314,7 +321,10 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     /// The instructions of a uniform value, on one register.
     fn compute(&mut self, id: Id, phase: usize) -> Vec<Instruction<T>> {
         let graph = self.graph;
-        if matches!(graph.nodes[id].op, Op::Constant(_) | Op::Parameter(_) | Op::Time | Op::Slice(..)) {
+        if matches!(
+            graph.nodes[id].op,
+            Op::Constant(_) | Op::Constants(_) | Op::Parameter(_) | Op::Time | Op::Slice(..)
+        ) {
             return vec![];
         }
         let to = self.at(id);
@@ -329,11 +339,12 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     fn pack(&mut self, w: Id, inner: usize, transposed: bool, phase: usize) -> usize {
         let source = match self.graph.nodes[w].op {
             Op::Parameter(place) => PackSource::Parameters(place),
+            Op::Constants(ref numbers) => PackSource::Constants(Rc::clone(numbers)),
             _ => PackSource::Uniform(self.place(w)),
         };
         let (timed, len) = (self.timed_nodes[w], self.graph.rows(w));
         let packs = &mut self.packs;
-        *self.packed.entry((source, transposed)).or_insert_with(|| {
+        *self.packed.entry((source.clone(), transposed)).or_insert_with(|| {
             let when = match (phase, timed) {
                 (0, false) => When::Once,
                 (0, true) => When::WithTime,
@@ -456,6 +467,7 @@ fn lower<T: Real>(
             out.push(Instruction::contract(Contraction::Outer, to, a, b, shape, len));
         }
         Op::Constant(_)
+        | Op::Constants(_)
         | Op::Time
         | Op::Parameter(_)
         | Op::Load(..)
@@ -488,6 +500,7 @@ fn unary(function: Unary) -> Function {
         Unary::Sigmoid => Function::Sigmoid,
         Unary::Softplus => Function::Softplus,
         Unary::Relu => Function::Relu,
+        Unary::Elu => Function::Elu,
         Unary::NormalCdf => Function::NormalCdf,
     }
 }
@@ -870,6 +883,7 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
                 let base = match input {
                     Input::State => Base::State,
                     Input::Argument => Base::Arguments,
+                    Input::Data => Base::Data,
                     Input::Cotangent => Base::Cotangent,
                 };
                 storage[id] = Storage::Fixed((base, row));
