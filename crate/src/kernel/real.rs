@@ -53,6 +53,10 @@ pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum
 
     /// 2^n from n + [`ROUND`](Self::ROUND).
     fn exp2_rounded(n: Self) -> Self;
+    /// The e of |x| = m·2^e with 1 ≤ m < 2, for numbers that are neither zero nor subnormal.
+    fn exponent(self) -> Self;
+    /// The m of |x| = m·2^e with 1 ≤ m < 2, for numbers that are neither zero nor subnormal.
+    fn significand(self) -> Self;
     /// A bit of the representation.
     fn bit(self, index: u32) -> bool;
     /// By the library, for any argument.
@@ -127,6 +131,14 @@ impl Real for f32 {
     #[inline(always)]
     fn exp2_rounded(n: f32) -> f32 {
         f32::from_bits((n.to_bits() << 23).wrapping_add(1.0_f32.to_bits()))
+    }
+    #[inline(always)]
+    fn exponent(self) -> f32 {
+        (self.abs().to_bits() >> 23) as f32 - 127.0
+    }
+    #[inline(always)]
+    fn significand(self) -> f32 {
+        f32::from_bits(self.to_bits() & 0x007F_FFFF | 1.0_f32.to_bits())
     }
     #[inline(always)]
     fn bit(self, index: u32) -> bool {
@@ -207,6 +219,14 @@ impl Real for f64 {
     #[inline(always)]
     fn exp2_rounded(n: f64) -> f64 {
         f64::from_bits((n.to_bits() << 52).wrapping_add(1.0_f64.to_bits()))
+    }
+    #[inline(always)]
+    fn exponent(self) -> f64 {
+        (self.abs().to_bits() >> 52) as f64 - 1023.0
+    }
+    #[inline(always)]
+    fn significand(self) -> f64 {
+        f64::from_bits(self.to_bits() & 0x000F_FFFF_FFFF_FFFF | 1.0_f64.to_bits())
     }
     #[inline(always)]
     fn bit(self, index: u32) -> bool {
