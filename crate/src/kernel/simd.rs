@@ -166,6 +166,7 @@ impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
 mod tests {
     use super::array::Array;
     use super::*;
+    use crate::kernel::math;
     use crate::kernel::real::Real;
 
     const NUMBERS: [f64; 16] = [
@@ -242,7 +243,14 @@ mod tests {
                 .at_most(Vector::splat(T::of(50.0)))
                 .add(Vector::splat(T::ROUND))
                 .exp2_rounded(),
-            |a, b, _| Vector::splat(if a.any_less(b) { T::one() } else { T::zero() })
+            |a, b, _| Vector::splat(if a.any_less(b) { T::one() } else { T::zero() }),
+            // The functions too, in any registers.
+            |a, b, _| math::pow(a, b),
+            |a, b, _| math::atan2(a, b),
+            |a, _, _| math::exp(a),
+            |a, _, _| math::log1p(a),
+            |a, _, _| math::tan_anywhere(a),
+            |a, _, _| math::asin(a)
         );
         let mut rows: Vec<T::Vector> = Vec::new();
         let numbers: Vec<T> = (0..N * N).map(|i| T::of(i as f64)).collect();
