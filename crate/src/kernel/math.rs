@@ -95,8 +95,8 @@ fn half_expm1<T: Real, V: Vector<T>>(x: V) -> V {
     result.add(result)
 }
 
-/// x where it is so small that a function with slope 1 through 0 is x to the last place, zeros and subnormal numbers included; else
-/// what else it is.
+/// x where |x| < ε/4, else the other: for odd functions with f′(0) = 1, which there are x itself, signs of zeros and subnormal
+/// numbers included.
 #[inline(always)]
 fn unless_tiny<T: Real, V: Vector<T>>(x: V, otherwise: V) -> V {
     x.abs().select_less(constant(0.25 * T::epsilon().wide()), x, otherwise)
@@ -365,7 +365,8 @@ pub fn tan<T: Real, V: Vector<T>>(x: V) -> V {
     unless_tiny(x, sin.div(cos))
 }
 
-/// sin x and cos x, beyond [`SIN_LIMIT`] number by number.
+/// sin x and cos x, beyond [`SIN_LIMIT`] number by number. Its branch keeps the compiler from vectorising loops over strips of one
+/// number; there, look at all numbers first.
 #[inline(always)]
 pub fn sin_cos_anywhere<T: Real, V: Vector<T>>(x: V) -> (V, V) {
     let near = sin_cos(x);
@@ -457,9 +458,9 @@ pub fn atan2<T: Real, V: Vector<T>>(y: V, x: V) -> V {
     either.select_equal(either, angle, either)
 }
 
-/// asin of a number of at most ½: of |x|, or where that is greater of √((1 − |x|) / 2), which is half the angle to a right one.
+/// asin |x| for |x| < ½, and beyond asin √((1 − |x|) / 2) = acos(|x|) / 2.
 #[inline(always)]
-fn asin_parts<T: Real, V: Vector<T>>(x: V) -> V {
+fn asin_small<T: Real, V: Vector<T>>(x: V) -> V {
     let (size, half) = (x.abs(), constant::<T, V>(0.5));
     let square = size.select_less(half, size.mul(size), V::splat(T::one()).sub(size).mul(half));
     let s = size.select_less(half, size, square.sqrt());
@@ -468,13 +469,13 @@ fn asin_parts<T: Real, V: Vector<T>>(x: V) -> V {
 
 #[inline(always)]
 pub fn asin<T: Real, V: Vector<T>>(x: V) -> V {
-    let angle = asin_parts(x);
+    let angle = asin_small(x);
     x.abs().select_less(constant(0.5), angle, complement(angle.add(angle))).with_sign(x)
 }
 
 #[inline(always)]
 pub fn acos<T: Real, V: Vector<T>>(x: V) -> V {
-    let angle = asin_parts(x);
+    let angle = asin_small(x);
     let twice = angle.add(angle);
     let steep = x.select_less(V::splat(T::zero()), supplement(twice), twice);
     x.abs().select_less(constant(0.5), complement(angle.with_sign(x)), steep)
