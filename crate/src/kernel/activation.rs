@@ -192,50 +192,61 @@ fn padded<T: Real>(rest: &[T]) -> [T; STRIP] {
     strip
 }
 
+/// Where there is a strip, the last one overlaps the one before it: its numbers are read before any is written, and where both
+/// write they write the same.
 #[inline(always)]
 fn map<T: Real>(numbers: &mut [T], f: impl Fn(T::Strip) -> T::Strip) {
-    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
-    let (strips, rest) = numbers.split_at_mut(whole);
-    for i in (0..whole).step_by(strip_len::<T>()) {
-        // SAFETY: `whole` is a multiple of a strip.
-        unsafe {
-            let at = strips.as_mut_ptr().add(i);
-            f(T::Strip::load(at)).store(at);
-        }
-    }
-    if !rest.is_empty() {
-        let mut strip = padded(rest);
+    let (len, strip) = (numbers.len(), strip_len::<T>());
+    if len < strip {
+        let mut strip = padded(numbers);
         // SAFETY: as many numbers as the longest strip.
         unsafe { f(T::Strip::load(strip.as_ptr())).store(strip.as_mut_ptr()) }
-        rest.copy_from_slice(&strip[..rest.len()]);
+        numbers.copy_from_slice(&strip[..len]);
+        return;
+    }
+    let start = numbers.as_mut_ptr();
+    // SAFETY: strips that end within the numbers.
+    unsafe {
+        let last = T::Strip::load(start.add(len - strip));
+        for i in (0..len / strip * strip).step_by(strip) {
+            f(T::Strip::load(start.add(i))).store(start.add(i));
+        }
+        if !len.is_multiple_of(strip) {
+            f(last).store(start.add(len - strip));
+        }
     }
 }
 
 #[inline(always)]
 fn map_keeping<T: Real>(numbers: &mut [T], derivatives: &mut [T], f: impl Fn(T::Strip) -> (T::Strip, T::Strip)) {
     assert!(numbers.len() == derivatives.len());
-    let whole = numbers.len() / strip_len::<T>() * strip_len::<T>();
-    let ((strips, rest), (derivatives, derivatives_rest)) =
-        (numbers.split_at_mut(whole), derivatives.split_at_mut(whole));
-    for i in (0..whole).step_by(strip_len::<T>()) {
-        // SAFETY: `whole` is a multiple of a strip.
-        unsafe {
-            let at = strips.as_mut_ptr().add(i);
-            let (value, derivative) = f(T::Strip::load(at));
-            value.store(at);
-            derivative.store(derivatives.as_mut_ptr().add(i));
-        }
-    }
-    if !rest.is_empty() {
-        let (mut strip, mut derivative_strip) = (padded(rest), padded(derivatives_rest));
+    let (len, strip) = (numbers.len(), strip_len::<T>());
+    if len < strip {
+        let (mut values, mut slopes) = (padded(numbers), [T::zero(); STRIP]);
         // SAFETY: as many numbers as the longest strip.
         unsafe {
-            let (value, derivative) = f(T::Strip::load(strip.as_ptr()));
-            value.store(strip.as_mut_ptr());
-            derivative.store(derivative_strip.as_mut_ptr());
+            let (value, slope) = f(T::Strip::load(values.as_ptr()));
+            value.store(values.as_mut_ptr());
+            slope.store(slopes.as_mut_ptr());
         }
-        rest.copy_from_slice(&strip[..rest.len()]);
-        derivatives_rest.copy_from_slice(&derivative_strip[..rest.len()]);
+        numbers.copy_from_slice(&values[..len]);
+        derivatives.copy_from_slice(&slopes[..len]);
+        return;
+    }
+    let (start, derivatives) = (numbers.as_mut_ptr(), derivatives.as_mut_ptr());
+    // SAFETY: strips that end within the numbers, as in `map`.
+    unsafe {
+        let store = |at: usize, (value, derivative): (T::Strip, T::Strip)| {
+            value.store(start.add(at));
+            derivative.store(derivatives.add(at));
+        };
+        let last = T::Strip::load(start.add(len - strip));
+        for i in (0..len / strip * strip).step_by(strip) {
+            store(i, f(T::Strip::load(start.add(i))));
+        }
+        if !len.is_multiple_of(strip) {
+            store(len - strip, f(last));
+        }
     }
 }
 
