@@ -4,10 +4,7 @@
 //! snapshot of the parameters, packed for the kernels, with all the scratch that evaluating and transposing takes. So a
 //! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
 
-pub mod cnf;
 pub mod custom;
-pub mod hamiltonian;
-mod mlp;
 pub mod program;
 
 use ndarray::{ArrayView2, ArrayViewMut2};

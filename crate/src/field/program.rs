@@ -11,10 +11,10 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::program::{Program, Sizes};
 use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
 use crate::program::plan::{Plan, Request, Target};
+use crate::program::{Program, Sizes};
 
 /// A [`Program`] with its parameters.
 ///
@@ -258,7 +258,8 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
         self.uses.evaluations += 1;
         let task = if tape.is_some() { VALUE_KEEPING } else { VALUE };
         let keep = tape.unwrap_or_default();
-        let arrays = Arrays { state: x, arguments: &self.arguments, data: &self.data, keep, value: k, ..Arrays::default() };
+        let arrays =
+            Arrays { state: x, arguments: &self.arguments, data: &self.data, keep, value: k, ..Arrays::default() };
         self.executor.run(task, t, self.rows, arrays);
         Ok(())
     }

@@ -80,22 +80,6 @@ pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
     parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest
 }
 
-/// The sum of a panel's row: one, two or four registers.
-#[inline(always)]
-pub fn row_sum<T: Real>(row: &[T]) -> T {
-    let len = vector_len::<T>();
-    debug_assert!(row.len().is_multiple_of(len));
-    let mut sum = T::Vector::splat(T::zero());
-    for register in row.chunks_exact(len) {
-        // SAFETY: as many numbers as a register has.
-        sum = sum.add(unsafe { T::Vector::load(register.as_ptr()) });
-    }
-    let mut parts = [T::zero(); 8];
-    // SAFETY: a register is at most 8 numbers.
-    unsafe { sum.store(parts.as_mut_ptr()) };
-    parts[..len].iter().fold(T::zero(), |sum, &part| sum + part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,6 @@
 use std::marker::PhantomData;
 
 use super::math;
-use super::panels::Panels;
 use super::product::{Packed, add_outer, outer_scratch, strip_scratch};
 use super::real::{Real, vector_len};
 use super::simd::{Several, Vector};
@@ -243,19 +242,19 @@ impl<T: Real> Instruction<T> {
             F::Sigmoid => unary::<T, Sigmoid>,
             F::Softplus => unary::<T, Softplus>,
             F::NormalCdf => unary::<T, NormalCdf>,
-            F::Sin => trigonometric::<T, Sin>,
-            F::Cos => trigonometric::<T, Cos>,
-            F::Sqrt => scalar::<T, 0>,
-            F::Exp => scalar::<T, 1>,
-            F::Expm1 => scalar::<T, 2>,
-            F::Log => scalar::<T, 3>,
-            F::Log1p => scalar::<T, 4>,
-            F::Tan => scalar::<T, 5>,
-            F::Asin => scalar::<T, 6>,
-            F::Acos => scalar::<T, 7>,
-            F::Atan => scalar::<T, 8>,
-            F::Sinh => scalar::<T, 9>,
-            F::Cosh => scalar::<T, 10>,
+            F::Sqrt => unary::<T, Sqrt>,
+            F::Exp => unary::<T, Exp>,
+            F::Expm1 => unary::<T, Expm1>,
+            F::Log => unary::<T, Log>,
+            F::Log1p => unary::<T, Log1p>,
+            F::Sin => unary::<T, Sin>,
+            F::Cos => unary::<T, Cos>,
+            F::Tan => unary::<T, Tan>,
+            F::Asin => unary::<T, Asin>,
+            F::Acos => unary::<T, Acos>,
+            F::Atan => unary::<T, Atan>,
+            F::Sinh => unary::<T, Sinh>,
+            F::Cosh => unary::<T, Cosh>,
         };
         Self::new(kernel, to, &[a], rows, len).flat(&[a])
     }
@@ -270,8 +269,8 @@ impl<T: Real> Instruction<T> {
             F::Div => binary_form::<T, Div>(a.uniform, b.uniform),
             F::Min => binary_form::<T, Min>(a.uniform, b.uniform),
             F::Max => binary_form::<T, Max>(a.uniform, b.uniform),
-            F::Pow => scalar2::<T, true>,
-            F::Atan2 => scalar2::<T, false>,
+            F::Pow => binary_form::<T, Pow>(a.uniform, b.uniform),
+            F::Atan2 => binary_form::<T, Atan2>(a.uniform, b.uniform),
         };
         Self::new(kernel, to, &[a, b], rows, len).flat(&[a, b])
     }
@@ -453,7 +452,7 @@ macro_rules! functions {
 }
 
 functions! { F1:
-    Neg(a) = V::splat(T::zero()).sub(a);
+    Neg(a) = a.neg();
     Abs(a) = a.abs();
     Sign(a) = {
         let (zero, one) = (V::splat(T::zero()), V::splat(T::one()));
@@ -466,8 +465,19 @@ functions! { F1:
     Sigmoid(a) = math::sigmoid(a);
     Softplus(a) = math::softplus(a);
     NormalCdf(a) = math::normal(a).0;
-    Sin(a) = math::sin_cos(a).0;
-    Cos(a) = math::sin_cos(a).1;
+    Sqrt(a) = a.sqrt();
+    Exp(a) = math::exp(a);
+    Expm1(a) = math::expm1(a);
+    Log(a) = math::log(a);
+    Log1p(a) = math::log1p(a);
+    Sin(a) = math::sin_cos_anywhere(a).0;
+    Cos(a) = math::sin_cos_anywhere(a).1;
+    Tan(a) = math::tan_anywhere(a);
+    Asin(a) = math::asin(a);
+    Acos(a) = math::acos(a);
+    Atan(a) = math::atan(a);
+    Sinh(a) = math::sinh(a);
+    Cosh(a) = math::cosh(a);
 }
 
 functions! { F2:
@@ -477,6 +487,8 @@ functions! { F2:
     Div(a, b) = a.div(b);
     Min(a, b) = a.at_most(b);
     Max(a, b) = a.at_least(b);
+    Pow(a, b) = math::pow(a, b);
+    Atan2(a, b) = math::atan2(a, b);
 }
 
 unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
@@ -488,68 +500,6 @@ unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
             |at| F::call(Four::<T>::load(from.add(at))).store(to.add(at)),
             |at| F::call(T::Vector::load(from.add(at))).store(to.add(at)),
         );
-    }
-}
-
-/// Functions whose kernel serves arguments up to a limit only.
-unsafe fn trigonometric<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
-    let limit = T::of(math::SIN_LIMIT);
-    // SAFETY: as `Code::run` has checked.
-    unsafe {
-        let from = std::slice::from_raw_parts(c.at(i.from[0]), i.len);
-        // Without a way out of the loop, it is vectorised.
-        let far = from.iter().fold(false, |far, x| far | (x.abs() > limit));
-        unary::<T, F>(i, c);
-        if !far {
-            return;
-        }
-        let to = c.at(i.to);
-        for (at, x) in from.iter().enumerate().filter(|(_, x)| x.abs() > limit) {
-            let (sin, cos) = Real::sin_cos(*x);
-            let sine = F::call(T::Vector::splat(T::zero()));
-            // The cosine is the one that is not zero at zero.
-            let mut zero = [T::zero(); 16];
-            sine.store(zero.as_mut_ptr());
-            *to.add(at) = if zero[0] == T::zero() { sin } else { cos };
-        }
-    }
-}
-
-unsafe fn scalar<T: Real, const FUNCTION: usize>(i: &Instruction<T>, c: &Context<T>) {
-    let (from, to) = (c.at(i.from[0]), c.at(i.to));
-    for at in 0..i.len {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let x = (*from.add(at)).wide();
-            let y = match FUNCTION {
-                0 => x.sqrt(),
-                1 => libm::exp(x),
-                2 => libm::expm1(x),
-                3 => libm::log(x),
-                4 => libm::log1p(x),
-                5 => libm::tan(x),
-                6 => libm::asin(x),
-                7 => libm::acos(x),
-                8 => libm::atan(x),
-                9 => libm::sinh(x),
-                _ => libm::cosh(x),
-            };
-            *to.add(at) = T::of(y);
-        }
-    }
-}
-
-unsafe fn scalar2<T: Real, const POW: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    for row in 0..i.rows {
-        for at in 0..i.len {
-            // SAFETY: as `Code::run` has checked; the first lane of a uniform register serves all.
-            unsafe {
-                let x = (*a.add(row * i.row[0] + at * i.lane[0])).wide();
-                let y = (*b.add(row * i.row[1] + at * i.lane[1])).wide();
-                *to.add(row * i.len + at) = T::of(if POW { libm::pow(x, y) } else { libm::atan2(x, y) });
-            }
-        }
     }
 }
 
@@ -615,7 +565,7 @@ fn ternary_form<T: Real, const NEGATED: bool>(a: bool, b: bool, c: bool) -> Kern
 
 #[inline(always)]
 fn fused<T: Real, V: Vector<T>, const NEGATED: bool>(a: V, b: V, c: V) -> V {
-    if NEGATED { V::splat(T::zero()).sub(a).mul_add(b, c) } else { a.mul_add(b, c) }
+    if NEGATED { a.neg().mul_add(b, c) } else { a.mul_add(b, c) }
 }
 
 unsafe fn multiply_add<T: Real, const NEGATED: bool, const A: bool, const B: bool, const C: bool>(
@@ -648,12 +598,16 @@ unsafe fn select<T: Real, const OR_EQUAL: bool>(i: &Instruction<T>, c: &Context<
     let from = i.from.map(|from| c.at(from).cast_const());
     let to = c.at(i.to);
     for row in 0..i.rows {
-        for at in 0..i.len {
-            // SAFETY: as `Code::run` has checked.
+        for at in (0..i.len).step_by(vector_len::<T>()) {
+            // SAFETY: as `Code::run` has checked; the register of a uniform operand serves all.
             unsafe {
-                let [a, b, then, otherwise] = std::array::from_fn(|k| *from[k].add(row * i.row[k] + at * i.lane[k]));
-                let holds = if OR_EQUAL { a <= b } else { a < b };
-                *to.add(row * i.len + at) = if holds { then } else { otherwise };
+                let [a, b, then, otherwise] =
+                    std::array::from_fn(|k| T::Vector::load(from[k].add(row * i.row[k] + at * i.lane[k])));
+                let mut chosen = a.select_less(b, then, otherwise);
+                if OR_EQUAL {
+                    chosen = a.select_equal(b, then, chosen);
+                }
+                chosen.store(to.add(row * i.len + at));
             }
         }
     }
@@ -708,7 +662,7 @@ unsafe fn dense<T: Real>(i: &Instruction<T>, c: &Context<T>) {
     let [pack, shifted, ..] = i.shape;
     let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
     // SAFETY: as `Code::run` has checked.
-    unsafe { c.packs[pack].times_block(start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
+    unsafe { c.packs[pack].times(start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
 }
 
 /// Σ_k a[first(k)]·b[second(k)] over rows, one register after the other.
@@ -815,7 +769,7 @@ unsafe fn outer_lanes<T: Real>(i: &Instruction<T>, c: &Context<T>) {
         let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
         let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
         let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
-        add_outer(&Panels::of_width(len, 1), 0..len, (rows, a), (columns, b), to, stride, scratch);
+        add_outer(len, (rows, a), (columns, b), to, stride, scratch);
     }
 }
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::rc::Rc;
 
-use super::{Program, Sizes};
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Place, Unary};
+use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
 /// Builds the program of a vector field.

@@ -101,7 +101,8 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
         let known = |id: Id| free(id) || needed[id];
         let extra: usize = operands.iter().filter(|&&operand| !known(operand)).map(|&o| graph.rows(o)).sum();
         // A function of what is on the tape anyway takes no room; one of inputs alone is worth its room.
-        let of_tape = matches!(op, Op::Unary(..)) && follows(graph, operands[0], &known) && !follows(graph, operands[0], &free);
+        let of_tape =
+            matches!(op, Op::Unary(..)) && follows(graph, operands[0], &known) && !follows(graph, operands[0], &free);
         if (op.cheap() && extra <= graph.rows(id)) || of_tape {
             operands.into_iter().for_each(|operand| needed[operand] = true);
         } else {

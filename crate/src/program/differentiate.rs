@@ -25,7 +25,12 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
     let guards = guards(graph, seeds, &active);
     // For each node, parts of its cotangent, with the row at which they begin.
     let mut parts: Vec<Vec<(usize, Id)>> = vec![Vec::new(); end];
-    seeds.iter().for_each(|&(id, cotangent)| parts[id].push((0, cotangent)));
+    for &(id, cotangent) in seeds {
+        // A uniform result stands for one in each trajectory.
+        let summed = graph.uniform(id) && !graph.uniform(cotangent);
+        let cotangent = if summed { graph.sum_lanes(cotangent) } else { cotangent };
+        parts[id].push((0, cotangent));
+    }
     let mut leaves = HashMap::new();
     for id in (0..end).rev() {
         if !active[id] || parts[id].is_empty() {

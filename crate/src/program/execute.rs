@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::graph::Place;
-use super::plan::{PackPlan, PackSource, Phase, Plan, Target, UniformOutput, When};
+use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Arrays as Bases, Base, Code};
@@ -151,12 +151,13 @@ impl<T: Real> Executor<T> {
         let mut dots = Dots::default();
         for (index, phase) in task.phases.iter().enumerate() {
             if index > 0 {
-                self.reduce(phase);
+                self.reduce(phase, arrays.gradient, &mut dots);
                 self.run_uniform(&phase.uniform);
                 self.pack(When::After(index));
             }
             for output in &phase.outputs {
-                self.add_uniform(output, arrays.gradient, &mut dots);
+                let row = |row: usize| self.uniform[(output.row + row) * vector_len::<T>()];
+                add_result(output.target, row, arrays.gradient, &mut dots);
             }
             if phase.full.is_empty() && phase.rest.is_empty() {
                 continue;
@@ -184,34 +185,39 @@ impl<T: Real> Executor<T> {
         dots
     }
 
-    /// Adds up the lanes of sums, and puts them where uniform values are read.
-    fn reduce(&mut self, phase: &Phase<T>) {
+    /// Adds up the lanes of sums, and puts them where they are wanted.
+    fn reduce(&mut self, phase: &Phase<T>, gradient: &mut [T], dots: &mut Dots) {
         let register = vector_len::<T>();
+        let Self { sums, uniform, .. } = self;
         for reduction in &phase.reductions {
-            for row in 0..reduction.rows {
-                let sum = if reduction.plain {
-                    self.sums[reduction.at + row]
-                } else {
-                    let lanes = &self.sums[reduction.at + row * register..][..register];
+            let sum = |row: usize| match reduction.plain {
+                true => sums[reduction.at + row],
+                false => {
+                    let lanes = &sums[reduction.at + row * register..][..register];
                     lanes.iter().fold(T::zero(), |sum, &lane| sum + lane)
-                };
-                let to = (reduction.to + row) * register;
-                self.uniform[to..to + register].fill(sum);
+                }
+            };
+            match reduction.to {
+                Destination::Uniform(first) => {
+                    let rows = uniform[first * register..].chunks_exact_mut(register);
+                    rows.take(reduction.rows).enumerate().for_each(|(row, lanes)| lanes.fill(sum(row)));
+                }
+                Destination::Result(target) => add_result(target, sum, gradient, dots),
             }
         }
     }
+}
 
-    fn add_uniform(&self, output: &UniformOutput, gradient: &mut [T], dots: &mut Dots) {
-        let register = vector_len::<T>();
-        match output.target {
-            Target::Parameters(place) => {
-                for (row, index) in place.indices().enumerate() {
-                    gradient[index] = gradient[index] + self.uniform[(output.row + row) * register];
-                }
+/// Adds rows to a result.
+fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut [T], dots: &mut Dots) {
+    match target {
+        Target::Parameters(place) => {
+            for (at, index) in place.indices().enumerate() {
+                gradient[index] = gradient[index] + row(at);
             }
-            Target::Time => dots.time += self.uniform[output.row * register].wide(),
-            _ => {}
         }
+        Target::Time => dots.time += row(0).wide(),
+        _ => {}
     }
 }
 

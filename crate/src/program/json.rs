@@ -8,8 +8,8 @@
 
 use serde_json::{Value, json};
 
-use super::{Program, Sizes};
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
+use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
 /// The version of the form.

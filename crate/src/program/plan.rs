@@ -123,8 +123,16 @@ pub struct Reduction {
     pub rows: usize,
     /// Whether they are plain numbers, not registers whose lanes are still to be added.
     pub plain: bool,
-    /// The rows of the uniform values where they go.
-    pub to: usize,
+    pub to: Destination,
+}
+
+/// Where sums over lanes go.
+#[derive(Debug, Clone, Copy)]
+pub enum Destination {
+    /// Uniform values, from this row on.
+    Uniform(usize),
+    /// Right into a result.
+    Result(Target),
 }
 
 /// A uniform value that is a result.
@@ -164,7 +172,7 @@ impl<T: Real> Plan<T> {
             false => panels_in_cache.min(most) * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
-        let (full_width, rest_width) = panels.widths_of();
+        let (full_width, rest_width) = panels.widths();
         // The first width that there is, and the other if there are two.
         let widths = [full_width, rest_width].map(|width| (width > 0).then_some(width));
         let first = widths.into_iter().flatten().next().unwrap_or(register);
@@ -757,15 +765,13 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         At { base, offset: row * self.width }
     }
 
-    /// Where in the gradient a matrix of sums goes right away, if nothing else needs it.
-    fn direct(&self, id: Id, request: &Request) -> Option<Place> {
-        if !matches!(self.graph.nodes[id].op, Op::OuterLanes { .. }) || self.uses[id] != 1 {
+    /// The result that a sum over lanes is, if it is nothing else.
+    fn direct(&self, id: Id, request: &Request) -> Option<Target> {
+        if !self.graph.nodes[id].op.reduces() || self.uses[id] != 1 {
             return None;
         }
-        request.outputs.iter().find_map(|&(target, output)| match target {
-            Target::Parameters(place) if output == id => Some(place),
-            _ => None,
-        })
+        let mut results = request.outputs.iter().filter(|output| output.1 == id).map(|output| output.0);
+        results.find(|target| matches!(target, Target::Parameters(_) | Target::Time))
     }
 
     fn reduce(
@@ -782,15 +788,16 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             Op::OuterLanes { a, b, points } => {
                 let shape = |stride| [graph.rows(a) / points, graph.rows(b) / points, stride];
                 let (to, shape) = match self.direct(id, request) {
-                    Some(place) => {
+                    Some(Target::Parameters(place)) => {
                         // A vector place is one row, whatever the matrix is.
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
                         (At { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
-                    None => {
+                    _ => {
                         let at = *sums;
                         *sums += rows;
-                        reductions.push(Reduction { at, rows, plain: true, to: self.uniform.place(id) });
+                        let to = Destination::Uniform(self.uniform.place(id));
+                        reductions.push(Reduction { at, rows, plain: true, to });
                         (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
                 };
@@ -800,7 +807,11 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             Op::SumLanes(a) | Op::DotLanes(a, _) => {
                 let at = *sums;
                 *sums += rows * vector_len::<T>();
-                reductions.push(Reduction { at, rows, plain: false, to: self.uniform.place(id) });
+                let to = match self.direct(id, request) {
+                    Some(target) => Destination::Result(target),
+                    None => Destination::Uniform(self.uniform.place(id)),
+                };
+                reductions.push(Reduction { at, rows, plain: false, to });
                 let b = if let Op::DotLanes(_, b) = graph.nodes[id].op { Some(self.lanes(b, block)) } else { None };
                 let a = self.lanes(a, block);
                 block.push(Instruction::sum_lanes(At { base: Base::Sums, offset: at }, a, b, rows, width));
