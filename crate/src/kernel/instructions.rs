@@ -730,9 +730,6 @@ unsafe fn outer<T: Real>(i: &Instruction<T>, c: &Context<T>) {
     }
 }
 
-/// The most numbers that a register holds on any target.
-const MAX_REGISTER: usize = 16;
-
 unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Context<T>) {
     let register = vector_len::<T>();
     let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
@@ -746,17 +743,13 @@ unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Contex
                 let a = T::Vector::load(a.add(at));
                 sum = if PRODUCT { a.mul_add(T::Vector::load(b.add(at)), sum) } else { sum.add(a) };
             }
-            if whole < c.samples {
-                // Spare lanes stay out, whatever they hold.
-                let (mut left, mut right) = ([T::zero(); MAX_REGISTER], [T::zero(); MAX_REGISTER]);
-                for lane in 0..c.samples - whole {
-                    left[lane] = *a.add(whole + lane);
-                    right[lane] = *b.add(whole + lane);
-                }
-                let (left, right) = (T::Vector::load(left.as_ptr()), T::Vector::load(right.as_ptr()));
-                sum = if PRODUCT { left.mul_add(right, sum) } else { sum.add(left) };
-            }
             sum.store(to);
+            // Spare lanes stay out, whatever they hold.
+            for lane in whole..c.samples {
+                let term = if PRODUCT { *a.add(lane) * *b.add(lane) } else { *a.add(lane) };
+                let sum = to.add(lane - whole);
+                *sum = *sum + term;
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ fn edges(graph: &Graph, id: Id) -> Vec<Edge> {
 }
 
 /// Whether a node's rows are computed one by one.
-fn elementwise(op: &Op) -> bool {
+pub fn elementwise(op: &Op) -> bool {
     matches!(op, Op::Unary(..) | Op::Binary(..) | Op::MultiplyAdd { .. } | Op::Select(..))
 }
 

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::differentiate::elementwise;
 use super::graph::{Binary, Compare, Graph, Id, Input, Op, Place, Unary};
 use crate::kernel::instructions::{At, Base, Code, Contraction, Function, Function2, Instruction, Operand};
 use crate::kernel::panels::Panels;
@@ -142,8 +143,12 @@ pub struct UniformOutput {
     pub target: Target,
 }
 
-/// Rows of registers that a block should have, to stay in the cache.
+/// Rows of cache lines that a block should have, to stay in the cache, and the most cache lines in a row.
 const CACHE_ROWS: usize = 1024;
+const SCALAR_PANELS: usize = 16;
+/// Cache lines in a row where there are matrices: enough that an outer product over them hides that it reads and writes the
+/// gradient.
+const DENSE_PANELS: usize = 4;
 
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples.
@@ -165,11 +170,11 @@ impl<T: Real> Plan<T> {
         let (first, file_rows, sums) = round(register);
         let single = first.iter().any(|emitted| emitted.phases.iter().skip(1).any(|phase| !phase.0.is_empty()));
         let dense = graph.nodes.iter().any(|node| matches!(node.op, Op::Dense { .. }));
-        let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).max(1);
-        let most = if dense { 4 } else { 16 };
-        let width = match single {
-            true => samples.next_multiple_of(T::LANES),
-            false => panels_in_cache.min(most) * T::LANES,
+        let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).clamp(1, SCALAR_PANELS);
+        let width = match (single, dense) {
+            (true, _) => samples.next_multiple_of(T::LANES),
+            (_, true) => DENSE_PANELS * T::LANES,
+            _ => panels_in_cache * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
         let (full_width, rest_width) = panels.widths();
@@ -655,19 +660,23 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             let (mut block, mut reductions) = (Vec::new(), Vec::new());
             while position < order.len() && executed(order[position]) == phase {
                 let id = order[position];
+                let mut taken = None;
                 match graph.nodes[id].op {
                     Op::Slice(..) => {}
                     _ if graph.nodes[id].op.reduces() => {
                         self.reduce(id, request, &mut sums, &mut block, &mut reductions);
                     }
                     _ => {
+                        taken = self.take_over(id, last.get(&position));
                         let to = self.at(id);
                         lower(graph, id, to, graph.rows(id), self.width, self, &mut block);
                     }
                 }
                 self.end_instruction();
                 for &dead in last.get(&position).into_iter().flatten() {
-                    if let Some(row) = self.rows.remove(&dead) {
+                    if let Some(row) = self.rows.remove(&dead)
+                        && taken != Some(dead)
+                    {
                         self.file.give(row, graph.rows(dead));
                     }
                 }
@@ -758,6 +767,24 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 (Base::File, *self.rows.entry(id).or_insert_with(|| file.take(rows)))
             }
         }
+    }
+
+    /// Lets a value that is computed row by row take the place of an operand that nothing needs any more; which, if there is one.
+    fn take_over(&mut self, id: Id, dying: Option<&Vec<Id>>) -> Option<Id> {
+        let op = &self.graph.nodes[id].op;
+        if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
+            return None;
+        }
+        let rows = self.graph.rows(id);
+        let fits = |operand: &Id| {
+            matches!(self.storage[*operand], Storage::Own)
+                && self.graph.rows(*operand) == rows
+                && dying.is_some_and(|dying| dying.contains(operand))
+        };
+        let operand = op.operands().into_iter().find(fits)?;
+        let row = *self.rows.get(&operand)?;
+        self.rows.insert(id, row);
+        Some(operand)
     }
 
     fn at(&mut self, id: Id) -> At {
