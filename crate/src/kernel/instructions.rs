@@ -129,9 +129,8 @@ impl<'a, T> Arrays<'a, T> {
 #[derive(Debug)]
 pub struct Code<T: Real> {
     instructions: Vec<Instruction<T>>,
-    /// Numbers of each base up to the last that is used.
-    needs: [usize; BASES],
-    writes: [bool; BASES],
+    /// The bases that are used: numbers up to the last, and whether it is written.
+    needs: Vec<(Base, usize, bool)>,
     /// The packs, by index: rows and depth.
     packs: Vec<Option<(usize, usize)>>,
     scratch: usize,
@@ -139,13 +138,15 @@ pub struct Code<T: Real> {
 
 impl<T: Real> Code<T> {
     pub fn new(instructions: Vec<Instruction<T>>) -> Self {
-        let mut code = Self { instructions, needs: [0; BASES], writes: [false; BASES], packs: Vec::new(), scratch: 0 };
+        let mut code = Self { instructions, needs: Vec::new(), packs: Vec::new(), scratch: 0 };
         for instruction in &code.instructions {
-            code.writes[instruction.to.base as usize] = true;
-            let places = std::iter::once(&instruction.to).chain(&instruction.from).zip(instruction.spans);
-            for (place, span) in places.filter(|(_, span)| *span > 0) {
-                let need = &mut code.needs[place.base as usize];
-                *need = (*need).max(place.offset + span);
+            let places = std::iter::once((&instruction.to, true)).chain(instruction.from.iter().map(|at| (at, false)));
+            for ((place, writes), span) in places.zip(instruction.spans).filter(|(_, span)| *span > 0) {
+                let end = place.offset + span;
+                match code.needs.iter_mut().find(|need| need.0 == place.base) {
+                    Some(need) => (need.1, need.2) = (need.1.max(end), need.2 || writes),
+                    None => code.needs.push((place.base, end, writes)),
+                }
             }
             if let Some((index, rows, depth)) = instruction.pack {
                 code.packs.resize(code.packs.len().max(index + 1), None);
@@ -170,8 +171,10 @@ impl<T: Real> Code<T> {
     /// # Panics
     /// If an array or a pack is missing or too small.
     pub fn run(&self, arrays: Arrays<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
-        let fits = |base: usize| self.needs[base] <= arrays.lengths[base];
-        assert!((0..BASES).all(|base| fits(base) && (arrays.writable[base] || !self.writes[base])), "the arrays");
+        for &(base, numbers, writes) in &self.needs {
+            let base = base as usize;
+            assert!(numbers <= arrays.lengths[base] && (arrays.writable[base] || !writes), "an array is too short");
+        }
         assert!(self.scratch <= scratch.len() && self.packs.len() <= packs.len(), "scratch and packs");
         debug_assert!(self.packs.iter().zip(packs).all(|(need, pack)| need.is_none_or(|need| need == pack.shape())));
         let context = Context {
@@ -739,9 +742,21 @@ unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Contex
         unsafe {
             let (a, b, to) = (a.add(row * i.row[0]), b.add(row * i.row[1]), to.add(row * register));
             let mut sum = T::Vector::load(to);
-            for at in (0..whole).step_by(register) {
+            let mut at = 0;
+            if whole >= 4 * register {
+                // Four sums, so that one addition does not wait for the other.
+                let mut four = Four::<T>::splat(T::zero());
+                while at + 4 * register <= whole {
+                    let a = Four::<T>::load(a.add(at));
+                    four = if PRODUCT { a.mul_add(Four::<T>::load(b.add(at)), four) } else { four.add(a) };
+                    at += 4 * register;
+                }
+                sum = four.registers().into_iter().fold(sum, T::Vector::add);
+            }
+            while at < whole {
                 let a = T::Vector::load(a.add(at));
                 sum = if PRODUCT { a.mul_add(T::Vector::load(b.add(at)), sum) } else { sum.add(a) };
+                at += register;
             }
             sum.store(to);
             // Spare lanes stay out, whatever they hold.

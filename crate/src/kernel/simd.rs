@@ -70,6 +70,14 @@ pub trait Lanes: Sized {
 #[derive(Clone, Copy)]
 pub struct Several<V, const N: usize>([V; N]);
 
+impl<V: Copy, const N: usize> Several<V, N> {
+    /// One by one.
+    #[inline(always)]
+    pub fn registers(self) -> [V; N] {
+        self.0
+    }
+}
+
 impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
     const LEN: usize = N * V::LEN;
     const FUSED: bool = V::FUSED;

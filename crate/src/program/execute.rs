@@ -141,13 +141,14 @@ impl<T: Real> Executor<T> {
     /// Runs a task at a time.
     ///
     /// # Panics
-    /// If an array has other rows than the plan's.
+    /// If an array that the task needs is shorter than its rows ask for.
     pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
         self.set_time(t);
         let plan = Rc::clone(&self.plan);
         let task = &plan.tasks[task];
-        arrays.check(&plan, rows);
-        self.sums.fill(T::zero());
+        if task.phases.len() > 1 {
+            self.sums.fill(T::zero());
+        }
         let mut dots = Dots::default();
         for (index, phase) in task.phases.iter().enumerate() {
             if index > 0 {
@@ -242,15 +243,6 @@ pub struct ArrayRows {
 }
 
 impl<T: Real> Arrays<'_, T> {
-    fn check(&self, plan: &Plan<T>, rows: ArrayRows) {
-        let fits = |len: usize, rows: usize| len == 0 || len == rows * plan.panels.lanes;
-        assert!(fits(self.state.len(), rows.state) && fits(self.state_cotangent.len(), rows.state));
-        assert!(fits(self.arguments.len(), rows.arguments) && fits(self.argument_cotangents.len(), rows.arguments));
-        assert!(fits(self.data.len(), rows.data));
-        assert!(fits(self.value.len(), rows.value) && fits(self.cotangent.len(), rows.value));
-        assert!(fits(self.tape.len(), rows.tape) && fits(self.keep.len(), rows.tape));
-    }
-
     /// The arrays of a block, from its first lane on.
     fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
         let lanes = first..first + width;
