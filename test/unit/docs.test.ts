@@ -1,5 +1,6 @@
 // README and guides: their examples run and have the right types, and every error code has its own.
 import { readFileSync } from "node:fs";
+import { equations } from "symplectic-adjoint";
 import { afterAll, expect, test } from "vitest";
 import { blocks, complaint, exampleFolder, examples, run, shows, typeErrors } from "../examples.mjs";
 
@@ -23,7 +24,12 @@ test("the example of the README learns", async () => {
   expect(lines[0]?.[1]).toBeCloseTo(0.71, 2);
   expect(lines.at(-1)?.[1]).toBeCloseTo(0.19, 2);
   // All four parameters are rates.
-  expect(lines.at(-1)?.slice(2).filter((rate) => rate > 0)).toHaveLength(4);
+  expect(
+    lines
+      .at(-1)
+      ?.slice(2)
+      .filter((rate) => rate > 0),
+  ).toHaveLength(4);
 });
 
 test.concurrent.for(others)("$name runs", async (example) => {
@@ -45,6 +51,26 @@ test.concurrent.for(failing)("$heading: its example gives that error, with the m
   expect(shows(example.output, error), error).toBe(true);
 });
 
+test("the JSON form of programs is documented, operation by operation", () => {
+  const page = readFileSync(new URL("../../docs/programs.md", import.meta.url), "utf8");
+  const form = page.slice(page.indexOf("## The JSON form"));
+  const source = (name: string) => readFileSync(new URL(`../../crate/src/program/${name}.rs`, import.meta.url), "utf8");
+  // The names of functions, and the operations that are read by name.
+  const functions = [...source("graph").matchAll(/(?:Unary|Binary)::\w+ => "(\w+)"/g)];
+  const reader = source("json").split("match name {").slice(1).join("");
+  const operations = [...reader.matchAll(/^ {12}((?:"\w+"(?: \| )?)+) =>/gm)].flatMap(([, names = ""]) => [
+    ...names.matchAll(/"(\w+)"/g),
+  ]);
+  const names = [...functions, ...operations].map(([, name]) => name as string);
+  expect(names.length).toBeGreaterThan(40);
+  expect(names.filter((name) => !form.includes(`\`${name}\``) && !form.includes(`["${name}"`))).toEqual([]);
+  const shown = blocks.find(({ page, language }) => page === "docs/programs.md" && language === "json");
+  const { recipe } = equations("x' = -rate * x", { parameters: { rate: 2 } }) as unknown as {
+    recipe: { options: { program: unknown } };
+  };
+  expect(JSON.parse(shown?.code ?? "")).toEqual(recipe.options.program);
+});
+
 test("examples have the types that the package declares", () => {
   expect(typeErrors(others, folder.path)).toBe("");
 });
@@ -55,6 +81,7 @@ test("what does not run in Node is marked so", () => {
     "html",
     "js cloudflare",
     "js jest-setup",
+    "json",
     "python",
     "rust",
     "sh",
