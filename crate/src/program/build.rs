@@ -138,6 +138,11 @@ impl Value {
         self.shared.borrow().graph.rows(self.id)
     }
 
+    /// Whether it is the same for all trajectories: a parameter, a constant, the time, or computed of those alone.
+    pub fn is_uniform(&self) -> bool {
+        self.shared.borrow().graph.uniform(self.id)
+    }
+
     fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
         let id = make(&mut self.shared.borrow_mut().graph);
         Value { shared: Rc::clone(&self.shared), id }
