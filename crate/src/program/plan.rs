@@ -253,7 +253,7 @@ struct UniformPlan<'a, T: Real> {
     fixed: Vec<Instruction<T>>,
     timed: Vec<Instruction<T>>,
     packs: Vec<PackPlan>,
-    packed: HashMap<(PackSource, bool), usize>,
+    packed: HashMap<(PackSource, usize, bool), usize>,
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
@@ -343,6 +343,17 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         let to = self.at(id);
         let mut instructions = Vec::new();
         let rows = graph.rows(id);
+        // Matrices that are computed are packed only after all that is uniform.
+        if let Op::Dense { w, x, points, .. } | Op::DenseTransposed { w, x, points } = graph.nodes[id].op
+            && !matches!(graph.nodes[w].op, Op::Parameter(_) | Op::Constants(_))
+        {
+            let (kind, shape) = match graph.nodes[id].op {
+                Op::Dense { .. } => (Contraction::MatVec, [rows / points, graph.rows(x) / points, points]),
+                _ => (Contraction::MatVecTransposed, [graph.rows(x) / points, rows / points, points]),
+            };
+            let (w, x) = (self.at(w), self.at(x));
+            return vec![Instruction::contract(kind, to, w, x, shape, vector_len::<T>())];
+        }
         let mut source = UniformSource { plan: self, phase };
         lower(graph, id, to, rows, vector_len::<T>(), &mut source, &mut instructions);
         instructions
@@ -357,7 +368,7 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         };
         let (timed, len) = (self.timed_nodes[w], self.graph.rows(w));
         let packs = &mut self.packs;
-        *self.packed.entry((source.clone(), transposed)).or_insert_with(|| {
+        *self.packed.entry((source.clone(), inner, transposed)).or_insert_with(|| {
             let when = match (phase, timed) {
                 (0, false) => When::Once,
                 (0, true) => When::WithTime,
@@ -655,6 +666,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
         let mut sums = 0;
         let mut position = 0;
+        let mut products = None;
         for phase in 0..phases {
             self.phase = phase;
             let (mut block, mut reductions) = (Vec::new(), Vec::new());
@@ -684,6 +696,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             }
             if phase == 0 {
                 self.last_copies(tape, request, &mut block);
+                products = self.products(request, &mut block);
             }
             // What is uniform and follows from the sums of the phases before.
             let mut instructions = Vec::new();
@@ -705,16 +718,6 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             emitted[phase].3 = outputs;
             if phase + 1 < phases {
                 emitted[phase + 1].1 = reductions;
-            }
-        }
-        let mut products = None;
-        for &(target, id) in &request.outputs {
-            if target == Target::Products {
-                let mut copies = Vec::new();
-                let at = self.lanes(id, &mut copies);
-                debug_assert!(at.base == Base::File || copies.is_empty());
-                products = Some(at.offset / self.width);
-                emitted[0].0.extend(copies);
             }
         }
         Emitted { phases: emitted, products, file_rows: self.file.most, sums }
@@ -871,6 +874,20 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 self.end_instruction();
             }
         }
+    }
+
+    /// The row of the file where f lies for products with it: copied there if it is an input, on a tape or uniform.
+    fn products(&mut self, request: &Request, block: &mut Vec<Instruction<T>>) -> Option<usize> {
+        let id = request.outputs.iter().find(|output| output.0 == Target::Products)?.1;
+        let rows = self.graph.rows(id);
+        let from = self.operand(id, rows);
+        if from.at.base == Base::File {
+            return Some(from.at.offset / self.width);
+        }
+        let row = self.file.take(rows);
+        let to = At { base: Base::File, offset: row * self.width };
+        block.push(Instruction::unary(Function::Copy, to, from, rows, self.width));
+        Some(row)
     }
 
     fn end_instruction(&mut self) {
