@@ -344,7 +344,8 @@ pub struct Node {
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     pub nodes: Vec<Node>,
-    seen: HashMap<Op, Id>,
+    /// By what they are and how many rows they have: loads and slices of different lengths differ by those alone.
+    seen: HashMap<(Op, usize), Id>,
 }
 
 impl Graph {
@@ -362,19 +363,18 @@ impl Graph {
 
     /// The node of an operation as it stands.
     pub fn push(&mut self, op: Op, rows: usize) -> Id {
-        // Loads, slices and spreads of different lengths differ by their rows alone; the others have them from their operands.
-        if let Some(&id) = self.seen.get(&op)
-            && self.rows(id) == rows
-        {
+        let key = (op, rows);
+        if let Some(&id) = self.seen.get(&key) {
             return id;
         }
+        let op = &key.0;
         let mut uniform = !matches!(op, Op::Load(..));
         if !op.reduces() {
             op.each_operand(|operand| uniform &= self.nodes[operand].uniform);
         }
         let id = self.nodes.len();
         self.nodes.push(Node { op: op.clone(), rows, uniform });
-        self.seen.insert(op, id);
+        self.seen.insert(key, id);
         id
     }
 
@@ -453,12 +453,16 @@ impl Graph {
         let b = self.narrow(b, a);
         let rows = self.broadcast(&[a, b]);
         if let (Some(x), Some(y)) = (self.constant_of(a), self.constant_of(b)) {
-            match function {
-                Binary::Add => return self.constant(x + y),
-                Binary::Sub => return self.constant(x - y),
-                Binary::Mul => return self.constant(x * y),
-                Binary::Div if y != 0.0 => return self.constant(x / y),
-                _ => {}
+            let folded = match function {
+                Binary::Add => x + y,
+                Binary::Sub => x - y,
+                Binary::Mul => x * y,
+                Binary::Div => x / y,
+                _ => f64::NAN,
+            };
+            // Constants are finite: others could not travel.
+            if folded.is_finite() {
+                return self.constant(folded);
             }
         }
         let negated = |id: Id| match *self.op(id) {

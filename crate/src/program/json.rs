@@ -217,7 +217,7 @@ impl Reader {
                     let Some(index) = whole(Some(part)) else { return wrong("a list of nodes", shown(Some(part))) };
                     parts.push(self.operand(index)?);
                 }
-                let rows: usize = parts.iter().map(|&part| self.graph.rows(part)).sum();
+                let rows = parts.iter().fold(0_usize, |rows, &part| rows.saturating_add(self.graph.rows(part)));
                 self.few(rows)?;
                 Ok(self.graph.concat(parts))
             }
@@ -248,12 +248,18 @@ impl Reader {
                 self.few(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;
                 Ok(self.graph.dense(w, x, points))
             }
+            // Tangents of dense layers have points too.
             "matvec" | "matvecTransposed" => {
-                let [m, v] = self.operands(rest, node)?;
-                self.product(m, v, 1)?;
+                let (operands, points) = match rest {
+                    [operands @ .., points] if rest.len() == 3 => (operands, whole(Some(points)).unwrap_or(0)),
+                    _ => (rest, 1),
+                };
+                let [m, v] = self.operands(operands, node)?;
+                self.product(m, v, points)?;
+                self.few(self.graph.rows(m) / (self.graph.rows(v) / points) * points)?;
                 Ok(match name {
-                    "matvec" => self.graph.mat_vec(m, v, 1),
-                    _ => self.graph.mat_vec_transposed(m, v, 1),
+                    "matvec" => self.graph.mat_vec(m, v, points),
+                    _ => self.graph.mat_vec_transposed(m, v, points),
                 })
             }
             "outer" => {
@@ -298,7 +304,7 @@ impl Reader {
     }
 
     fn within(&self, start: usize, rows: usize, most: usize, of: &str) -> std::result::Result<(), Refused> {
-        match rows > 0 && start + rows <= most {
+        match rows > 0 && start.saturating_add(rows) <= most {
             true => Ok(()),
             false => wrong(format!("within {most} {of}"), format!("{rows} from {start} on")),
         }
@@ -361,8 +367,14 @@ fn written(graph: &Graph, id: Id, index: &[usize]) -> Value {
         Op::Spread { a, outer, inner } => json!(["spread", at(a), outer, inner]),
         Op::Sum { a, outer, inner } => json!(["sum", at(a), outer, inner]),
         Op::Dense { w, x, points, .. } => json!(["dense", at(w), at(x), points]),
-        Op::MatVec { m, v, .. } => json!(["matvec", at(m), at(v)]),
-        Op::MatVecTransposed { m, v, .. } => json!(["matvecTransposed", at(m), at(v)]),
+        Op::MatVec { m, v, points: 1 } => json!(["matvec", at(m), at(v)]),
+        Op::MatVec { m, v, points } => json!(["matvec", at(m), at(v), points]),
+        Op::MatVecTransposed { m, v, points: 1 } | Op::DenseTransposed { w: m, x: v, points: 1 } => {
+            json!(["matvecTransposed", at(m), at(v)])
+        }
+        Op::MatVecTransposed { m, v, points } | Op::DenseTransposed { w: m, x: v, points } => {
+            json!(["matvecTransposed", at(m), at(v), points])
+        }
         Op::Outer { a, b, .. } => json!(["outer", at(a), at(b)]),
         op => unreachable!("a field's own program has no {op:?}"),
     }
