@@ -141,7 +141,7 @@ fn results_on_the_tape() {
     let program = model.finish(&p.dense(&x, 1).tanh()).unwrap();
     times_gradients(&program, &[0.1, 0.2, -0.3, 0.4], &y);
     let model = Builder::new(2);
-    let slope = model.state(0..2).exp();
+    let slope = (-model.state(0..2)).exp();
     let program = model.finish(&slope).unwrap();
     times_gradients(&program, &[], &y);
 }

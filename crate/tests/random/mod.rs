@@ -107,7 +107,8 @@ impl Generator<'_, '_> {
             0 => {
                 let from = self.genes.below(self.state);
                 let rows = 1 + self.genes.below(self.state - from);
-                self.add(self.model.state(from..from + rows), 1.0);
+                // It moves while it is integrated.
+                self.add(self.model.state(from..from + rows), 1.5);
             }
             1 => {
                 let rows = 1 + self.genes.below(4);
@@ -172,7 +173,9 @@ impl Generator<'_, '_> {
                         parts.push(part.value);
                     }
                 }
-                self.add(concat(&parts), most);
+                if !parts.is_empty() {
+                    self.add(concat(&parts), most);
+                }
             }
             14 => {
                 let Bounded { value, most } = self.any();
@@ -262,7 +265,7 @@ impl Generator<'_, '_> {
             0 => a.value.if_less_equal(&b.value, &then.value, &otherwise.value),
             // Nobody sees what the other branch computes.
             1 => {
-                let root = (&a.value - &b.value).sqrt();
+                let root = (&a.value - &b.value + 0.1).sqrt();
                 a.value.if_less(&b.value, &then.value, &(root * &otherwise.value))
             }
             _ => a.value.if_less(&b.value, &then.value, &otherwise.value),
@@ -289,7 +292,7 @@ impl Generator<'_, '_> {
             }
         };
         let mean = if terms > 1 { value * (1.0 / terms as f64) } else { value };
-        self.add(mean, most * 3.0_f64.min(MOST / most));
+        self.add(mean, most * MOST);
     }
 
     fn dense(&mut self) {
@@ -307,7 +310,8 @@ impl Generator<'_, '_> {
             2 => product * scale + self.model.parameter(1),
             _ => product * scale,
         };
-        self.add(value, MOST.min(most * 1.5 + 3.0));
+        // Matrices are of values like others.
+        self.add(value, MOST * (most + 1.0));
     }
 
     fn product(&mut self) {
@@ -339,6 +343,9 @@ impl Generator<'_, '_> {
                         parts.push(one.value.clone());
                     }
                 }
+                if parts.is_empty() {
+                    parts.push(self.model.time());
+                }
                 if rows + parts[0].rows() <= ROWS {
                     parts.push(parts[0].clone());
                 }
@@ -354,7 +361,7 @@ impl Generator<'_, '_> {
                 }
                 let rows = parts.iter().map(Value::rows).sum::<usize>();
                 let all = concat(&parts);
-                all.slice(rows - self.state..rows)
+                all.slice(rows - self.state..rows) * 0.2
             }
         };
         self.model.finish(&result).unwrap()
