@@ -67,7 +67,8 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
 /// The operands by which a node is differentiable.
 fn edges(graph: &Graph, id: Id) -> Vec<Edge> {
     let edge = |operand| Edge { operand, clause: None, at: 0 };
-    let when = |operand, compare, a, b, holds| Edge { clause: Some((Condition { compare, a, b }, holds)), ..edge(operand) };
+    let when =
+        |operand, compare, a, b, holds| Edge { clause: Some((Condition { compare, a, b }, holds)), ..edge(operand) };
     match graph.nodes[id].op {
         Op::Unary(Unary::Sign, _) => vec![],
         Op::Select(condition, then, otherwise) => vec![
@@ -185,6 +186,8 @@ fn through(graph: &mut Graph, id: Id, edge: &Edge, clause: Clause) -> (Clause, b
 /// For each node that a cotangent reaches, the clauses under which alone it counts.
 fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Clause>> {
     let fragile = fragile(graph, active.len());
+    // What guards may cost: a few times the rows that there are, however many slices a long value has.
+    let mut rows_left: usize = 4 * (0..active.len()).map(|id| graph.rows(id)).sum::<usize>();
     let mut guards: Vec<Vec<Clause>> = vec![vec![]; active.len()];
     // For each node, the clauses of each way on which it counts.
     let mut ways: Vec<Vec<Vec<Clause>>> = vec![vec![]; active.len()];
@@ -205,6 +208,14 @@ fn guards(graph: &mut Graph, seeds: &[(Id, Id)], active: &[bool]) -> Vec<Vec<Cla
             }
             let mut way: Vec<Clause> = Vec::new();
             for &clause in guards[id].iter().chain(&edge.clause) {
+                let longer = matches!(graph.nodes[id].op, Op::Slice(..) | Op::Sum { .. });
+                if longer && condition_rows(graph, &clause.0) > 1 {
+                    let rows = graph.rows(edge.operand);
+                    if rows > rows_left {
+                        continue;
+                    }
+                    rows_left -= rows;
+                }
                 let (clause, _) = through(graph, id, &edge, clause);
                 if !way.contains(&clause) {
                     way.push(clause);
@@ -623,16 +634,64 @@ fn angle_rate(g: &mut Graph, y: Id, x: Id, numerator: Id) -> Id {
 
 /// The sum of parts, each for some of so many rows.
 pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
-    let mut cuts: Vec<usize> =
-        parts.iter().flat_map(|&(start, part)| [start, start + graph.rows(part)]).chain([0, rows]).collect();
-    cuts.sort_unstable();
-    cuts.dedup();
+    let mut sorted = parts.to_vec();
+    sorted.sort_by_key(|part| part.0);
+    let cuts = cuts(graph, parts);
     let cut = |row: usize| cuts.partition_point(|&cut| cut < row);
     let covered: usize = parts.iter().map(|&(start, part)| cut(start + graph.rows(part)) - cut(start)).sum();
-    if covered > 8 * parts.len() + 64 && parts.len() > 16 {
-        return padded(graph, rows, parts);
+    let pieces = match covered > 8 * parts.len() + 64 {
+        true => merged(graph, &sorted),
+        false => overlapping(graph, &sorted, summed),
+    };
+    let mut all = Vec::new();
+    let mut row = 0;
+    for (start, piece) in pieces {
+        if start > row {
+            all.push(zeros(graph, start - row));
+        }
+        row = start + graph.rows(piece);
+        all.push(piece);
     }
-    // Between two cuts, the sum of what covers them.
+    if row < rows {
+        all.push(zeros(graph, rows - row));
+    }
+    graph.concat(all)
+}
+
+/// Where parts begin and end, in order.
+fn cuts(graph: &Graph, parts: &[(usize, Id)]) -> Vec<usize> {
+    let mut cuts: Vec<usize> = parts.iter().flat_map(|&(start, part)| [start, start + graph.rows(part)]).collect();
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts
+}
+
+/// Calls `sum` for the parts that overlap each other, directly or by others; they are sorted.
+fn overlapping(
+    graph: &mut Graph,
+    parts: &[(usize, Id)],
+    sum: impl Fn(&mut Graph, &[(usize, Id)]) -> Id,
+) -> Vec<(usize, Id)> {
+    let mut sums = Vec::new();
+    let mut first = 0;
+    while first < parts.len() {
+        let mut end = parts[first].0 + graph.rows(parts[first].1);
+        let mut last = first + 1;
+        while last < parts.len() && parts[last].0 < end {
+            end = end.max(parts[last].0 + graph.rows(parts[last].1));
+            last += 1;
+        }
+        let all = &parts[first..last];
+        sums.push((all[0].0, if all.len() == 1 { all[0].1 } else { sum(graph, all) }));
+        first = last;
+    }
+    sums
+}
+
+/// The sum of parts that overlap each other: between two cuts, that of what covers them.
+fn summed(graph: &mut Graph, parts: &[(usize, Id)]) -> Id {
+    let cuts = cuts(graph, parts);
+    let cut = |row: usize| cuts.partition_point(|&cut| cut < row);
     let mut sums: Vec<Option<Id>> = vec![None; cuts.len() - 1];
     for &(start, part) in parts {
         for index in cut(start)..cut(start + graph.rows(part)) {
@@ -640,29 +699,19 @@ pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
             sums[index] = Some(sums[index].map_or(piece, |sum| graph.add(sum, piece)));
         }
     }
-    let pieces =
-        sums.into_iter().zip(cuts.windows(2)).map(|(sum, cut)| sum.unwrap_or_else(|| zeros(graph, cut[1] - cut[0])));
-    let pieces = pieces.collect();
-    graph.concat(pieces)
+    graph.concat(sums.into_iter().map(|sum| sum.expect("parts that overlap leave no gap")).collect())
 }
 
-/// The same with zeros around each part: more additions of rows, but few operations where many parts overlap.
-fn padded(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
-    let mut sum: Option<Id> = None;
-    for &(start, part) in parts {
-        let end = start + graph.rows(part);
-        let mut around = Vec::with_capacity(3);
-        if start > 0 {
-            around.push(zeros(graph, start));
-        }
-        around.push(part);
-        if end < rows {
-            around.push(zeros(graph, rows - end));
-        }
-        let whole = graph.concat(around);
-        sum = Some(sum.map_or(whole, |sum| graph.add(sum, whole)));
+/// Sums of sorted parts that do not overlap any more: half and half, so that many long ones take few operations and few rows.
+fn merged(graph: &mut Graph, parts: &[(usize, Id)]) -> Vec<(usize, Id)> {
+    if parts.len() < 2 {
+        return parts.to_vec();
     }
-    sum.unwrap_or_else(|| zeros(graph, rows))
+    let (left, right) = parts.split_at(parts.len() / 2);
+    let mut both = merged(graph, left);
+    both.extend(merged(graph, right));
+    both.sort_by_key(|part| part.0);
+    overlapping(graph, &both, summed)
 }
 
 fn zeros(graph: &mut Graph, rows: usize) -> Id {

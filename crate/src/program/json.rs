@@ -16,8 +16,12 @@ use crate::error::{Error, Result};
 pub const VERSION: u64 = 1;
 /// The most nodes that a program may have.
 pub const MAX_NODES: usize = 16_384;
-/// The most rows that its values may have together, parameters left out.
-pub const MAX_ROWS: usize = 1 << 24;
+/// The most operands that values joined of others may have together.
+pub const MAX_PARTS: usize = 1 << 16;
+/// The most rows that its values may have together; those of parameters may be four times as many as there are, and as many more.
+pub const MAX_ROWS: usize = 1 << 21;
+/// The most bytes of its text.
+pub const MAX_BYTES: usize = 1 << 24;
 
 impl Program {
     /// Reads a program from JSON.
@@ -25,6 +29,9 @@ impl Program {
     /// # Errors
     /// `Option` that names the node and what it should be.
     pub fn from_json(text: &str) -> Result<Self> {
+        if text.len() > MAX_BYTES {
+            return Err(refused("program", format!("{MAX_BYTES} bytes at most"), text.len()));
+        }
         let value: Value = serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
         let version = field(&value, "version")?;
         if version as u64 != VERSION {
@@ -42,7 +49,8 @@ impl Program {
         }
         let data = value.get("data").map_or(Ok(0), |_| field(&value, "data"))?;
         let sizes = Sizes { state, parameters, arguments, data };
-        let mut reader = Reader { graph: Graph::default(), ids: Vec::new(), rows: 0, sizes };
+        let graph = Graph::default();
+        let mut reader = Reader { graph, ids: Vec::new(), rows: 0, parts: 0, parameter_rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
             let id = reader.node(node).map_err(|Refused { expected, given }| {
                 refused("program.nodes", format!("node {index} to be {expected}"), given)
@@ -119,6 +127,9 @@ struct Reader {
     /// The nodes of the graph, by index in the list.
     ids: Vec<Id>,
     rows: usize,
+    /// Operands of joined values, and rows of parameters, each value once.
+    parts: usize,
+    parameter_rows: usize,
     sizes: Sizes,
 }
 
@@ -134,7 +145,22 @@ impl Reader {
             return wrong("[operation, …]", shown(Some(node)));
         };
         let Some(name) = name.as_str() else { return wrong("[operation, …]", shown(Some(node))) };
+        let before = self.graph.nodes.len();
         let id = self.operation(name, rest, node)?;
+        for node in &self.graph.nodes[before..] {
+            match &node.op {
+                Op::Concat(parts) => self.parts += parts.len(),
+                Op::Parameter(_) => self.parameter_rows = self.parameter_rows.saturating_add(node.rows),
+                _ => {}
+            }
+        }
+        if self.parts > MAX_PARTS {
+            return wrong(format!("a value that leaves all with {MAX_PARTS} joined parts at most"), self.parts);
+        }
+        let most = self.sizes.parameters.saturating_mul(4).saturating_add(MAX_ROWS);
+        if self.parameter_rows > most {
+            return wrong(format!("a value that leaves {most} rows of parameters at most"), self.parameter_rows);
+        }
         if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
             self.rows += self.graph.rows(id);
         }

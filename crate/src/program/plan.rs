@@ -276,10 +276,11 @@ impl<'a, T: Real> UniformPlan<'a, T> {
             packs: vec![],
             packed: HashMap::new(),
         };
+        let stored = Self::stored(graph, lives);
         // What has to be there before the first phase, in order.
         for id in 0..graph.nodes.len() {
             let early = lives.iter().any(|live| live.live[id] && live.phase[id] == 0);
-            if graph.uniform(id) && early && plan.stored(id, lives) {
+            if graph.uniform(id) && early && stored[id] {
                 plan.place(id);
                 let instructions = plan.compute(id, 0);
                 let list = if plan.timed_nodes[id] { &mut plan.timed } else { &mut plan.fixed };
@@ -289,18 +290,20 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         plan
     }
 
-    /// Whether a value is needed as numbers; matrices of parameters are packed from where they are.
-    fn stored(&self, id: Id, lives: &[Live]) -> bool {
-        if !matches!(self.graph.nodes[id].op, Op::Parameter(_) | Op::Constants(_)) {
-            return true;
+    /// Which values are needed as numbers; matrices of parameters are packed from where they are.
+    fn stored(graph: &Graph, lives: &[Live]) -> Vec<bool> {
+        let mut stored: Vec<bool> = graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if lives.iter().any(|live| live.live[id]) {
+                let packed = matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. });
+                let mut index = 0;
+                node.op.each_operand(|operand| {
+                    stored[operand] |= index > 0 || !packed;
+                    index += 1;
+                });
+            }
         }
-        let nodes = self.graph.nodes.iter().enumerate();
-        let mut used = nodes.filter(|&(user, _)| lives.iter().any(|live| live.live[user])).flat_map(|(_, node)| {
-            let operands = node.op.operands();
-            let first = usize::from(matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. }));
-            operands.into_iter().skip(first)
-        });
-        used.any(|operand| operand == id)
+        stored
     }
 
     /// The row where a value lies.
@@ -969,10 +972,11 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
             placed[id] = true;
         }
     }
-    // Only a result whose file row is not taken back may lend it: products are read at the end.
+    let mut given = vec![false; graph.nodes.len()];
+    tape.iter().for_each(|&(id, _)| given[id] = request.taped);
     for (id, node) in graph.nodes.iter().enumerate().rev() {
         let Op::Concat(parts) = &node.op else { continue };
-        if !live.live[id] || graph.uniform(id) || (request.taped && tape.iter().any(|entry| entry.0 == id)) {
+        if !live.live[id] || graph.uniform(id) || given[id] {
             continue;
         }
         let mut at = 0;
