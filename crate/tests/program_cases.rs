@@ -15,7 +15,13 @@ struct Pulled {
 }
 
 /// f and its transpose.
-fn both(program: &Program, parameters: &[f64], y: &Array2<f64>, arguments: &Array2<f64>, w: &Array2<f64>) -> (Vec<f64>, Pulled) {
+fn both(
+    program: &Program,
+    parameters: &[f64],
+    y: &Array2<f64>,
+    arguments: &Array2<f64>,
+    w: &Array2<f64>,
+) -> (Vec<f64>, Pulled) {
     let field = ProgramField::new(program.clone(), parameters).unwrap();
     let with = field.with_arguments(arguments.view()).unwrap();
     let value = evaluate(&with, parameters, 0.4, y.view()).unwrap().to_vec();
@@ -50,7 +56,9 @@ fn times_gradients(program: &Program, parameters: &[f64], y0: &Array2<f64>) {
         odeint(&field, y0.view(), times, &options).unwrap().y().iter().zip(&w).map(|(y, w)| y * w).sum()
     };
     let mut before: Option<Vec<f64>> = None;
-    for gradient in [GradientMethod::Backprop, GradientMethod::Symplectic, GradientMethod::Aca, GradientMethod::Baseline] {
+    for gradient in
+        [GradientMethod::Backprop, GradientMethod::Symplectic, GradientMethod::Aca, GradientMethod::Baseline]
+    {
         let mut trajectory = vjp(&field, y0.view(), &times, &options, &gradient).unwrap();
         let found = trajectory.pullback(w.view()).unwrap().times.clone().unwrap();
         for (index, found) in found.iter().enumerate() {
@@ -60,7 +68,10 @@ fn times_gradients(program: &Program, parameters: &[f64], y0: &Array2<f64>) {
                 loss(&times)
             };
             let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((found - expected).abs() < 1e-8 * (1.0 + expected.abs()), "{gradient:?} {index}: {found} {expected}");
+            assert!(
+                (found - expected).abs() < 1e-8 * (1.0 + expected.abs()),
+                "{gradient:?} {index}: {found} {expected}"
+            );
         }
         if let Some(before) = &before {
             assert_eq!(before, &found, "{gradient:?}");
@@ -217,7 +228,8 @@ fn computed_matrices() {
     let cos = 0.4_f64.cos();
     for (i, rate) in [1.0, -2.0].into_iter().enumerate() {
         let y = y.row(i);
-        let expected = [0.1 * y[0] + 0.2 * y[2], 0.1 * y[1] + 0.2 * y[3], -0.3 * y[0] + 0.4 * y[2], -0.3 * y[1] + 0.4 * y[3]];
+        let expected =
+            [0.1 * y[0] + 0.2 * y[2], 0.1 * y[1] + 0.2 * y[3], -0.3 * y[0] + 0.4 * y[2], -0.3 * y[1] + 0.4 * y[3]];
         close(&value[8 * i + 4..8 * i + 8], &expected.map(|number| rate * cos * number));
     }
     let again = Program::from_json(&tangent.to_json()).unwrap();
@@ -313,7 +325,8 @@ fn finite_at(program: &Program, parameters: &[f64], points: &[(f64, f64)]) {
         let more: Vec<f64> = parameters.iter().map(|p| 0.5 + p * 0.25).collect();
         parameters.extend(more);
         let arguments = Array2::from_elem((points.len(), higher.arguments()), 0.75);
-        let (value, pulled) = both(&higher, &parameters, &y, &arguments, &Array2::ones((points.len(), higher.outputs())));
+        let (value, pulled) =
+            both(&higher, &parameters, &y, &arguments, &Array2::ones((points.len(), higher.outputs())));
         let all = value.iter().chain(&pulled.parameters).chain(&pulled.y).chain(&pulled.arguments);
         assert!(all.into_iter().all(|number| number.is_finite()), "{value:?} {:?}", pulled.y);
     }

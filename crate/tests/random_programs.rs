@@ -198,7 +198,8 @@ fn transposes_match_differences(case: &Case, seed: u64, counts: &mut (usize, usi
 fn transposes_are_those_of_tangents(case: &Case, seed: u64) {
     let Case { program, y, arguments, parameters, .. } = case;
     let (outputs, batch) = (program.outputs(), y.nrows());
-    let (dy, da, dt) = (array(batch, y.ncols(), seed), array(batch, arguments.ncols(), seed + 1), numbers(batch, seed + 2));
+    let (dy, da, dt) =
+        (array(batch, y.ncols(), seed), array(batch, arguments.ncols(), seed + 1), numbers(batch, seed + 2));
     let dp = numbers(parameters.len(), seed + 3);
     let dt = Array2::from_shape_vec((batch, 1), dt).unwrap();
     let all = concatenate(Axis(1), &[arguments.view(), dy.view(), da.view(), dt.view()]).unwrap();
@@ -295,20 +296,18 @@ fn every_operation_occurs() {
     assert!(counts.values().all(|&count| count > 20), "{counts:?}");
 }
 
-#[test]
-fn first_derivatives() {
+fn first_derivatives_of(count: u64) {
     let mut counts = (0, 0);
-    for (seed, genes) in cases(600, 150) {
+    for (seed, genes) in cases(count, 150) {
         let case = Case::new(program(&mut Genes::new(&genes), false), [1, 2, 5][seed as usize % 3], seed);
         transposes_match_differences(&case, seed, &mut counts);
     }
     assert!(counts.0 * 10 > counts.1 * 8, "{counts:?}");
 }
 
-#[test]
-fn second_derivatives() {
+fn second_derivatives_of(count: u64) {
     let mut counts = (0, 0);
-    for (seed, genes) in cases(300, 100) {
+    for (seed, genes) in cases(count, 100) {
         let case = Case::new(program(&mut Genes::new(&genes), false).tangent(), [1, 2][seed as usize % 2], seed);
         values_are_those_of_the_interpreter(&case);
         json_gives_the_same(&case, seed);
@@ -318,10 +317,9 @@ fn second_derivatives() {
     assert!(counts.0 * 10 > counts.1 * 7, "{counts:?}");
 }
 
-#[test]
-fn third_derivatives() {
+fn third_derivatives_of(count: u64) {
     let mut counts = (0, 0);
-    for (seed, genes) in cases(150, 60) {
+    for (seed, genes) in cases(count, 60) {
         let case = Case::new(program(&mut Genes::new(&genes), false).tangent().tangent(), 1, seed);
         values_are_those_of_the_interpreter(&case);
         json_gives_the_same(&case, seed);
@@ -335,7 +333,8 @@ fn retention_changes_no_bit<T: Real>(program: &Program, batch: usize, seed: u64)
     let cast = |numbers: Vec<f64>| numbers.into_iter().map(T::of).collect::<Vec<T>>();
     let parameters = cast(numbers(program.parameters(), seed));
     let field = ProgramField::<T>::new(program.clone(), &parameters).unwrap();
-    let array = |columns: usize, seed| Array2::from_shape_vec((batch, columns), cast(numbers(batch * columns, seed))).unwrap();
+    let array =
+        |columns: usize, seed| Array2::from_shape_vec((batch, columns), cast(numbers(batch * columns, seed))).unwrap();
     let (y0, arguments) = (array(program.state(), seed + 1), array(program.arguments(), seed + 2));
     let with = field.with_arguments(arguments.view()).unwrap();
     let times = [0.1, 0.1, 0.25, 0.5];
@@ -385,12 +384,40 @@ fn retention_changes_no_bit<T: Real>(program: &Program, batch: usize, seed: u64)
     }
 }
 
-#[test]
-fn retention() {
-    for (seed, genes) in cases(300, 150) {
+fn retention_of(count: u64) {
+    for (seed, genes) in cases(count, 150) {
         let program = program(&mut Genes::new(&genes), true);
         let batch = [1, 3, 17, 65, 257][seed as usize % 5];
         retention_changes_no_bit::<f64>(&program, batch, seed);
         retention_changes_no_bit::<f32>(&program, batch, seed);
     }
+}
+
+#[test]
+fn first_derivatives() {
+    first_derivatives_of(600);
+}
+
+#[test]
+fn second_derivatives() {
+    second_derivatives_of(300);
+}
+
+#[test]
+fn third_derivatives() {
+    third_derivatives_of(150);
+}
+
+#[test]
+fn retention() {
+    retention_of(300);
+}
+
+#[test]
+#[ignore = "takes long: npm run test:long"]
+fn many_more() {
+    first_derivatives_of(30_000);
+    second_derivatives_of(10_000);
+    third_derivatives_of(5000);
+    retention_of(10_000);
 }
