@@ -292,7 +292,8 @@ impl<'a, T: Real> UniformPlan<'a, T> {
 
     /// Which values are needed as numbers; matrices of parameters are packed from where they are.
     fn stored(graph: &Graph, lives: &[Live]) -> Vec<bool> {
-        let mut stored: Vec<bool> = graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
+        let mut stored: Vec<bool> =
+            graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
         for (id, node) in graph.nodes.iter().enumerate() {
             if lives.iter().any(|live| live.live[id]) {
                 let packed = matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. });
@@ -781,13 +782,16 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
             return None;
         }
-        let rows = self.graph.rows(id);
+        let (rows, operands) = (self.graph.rows(id), op.operands());
         let fits = |operand: &Id| {
-            matches!(self.storage[*operand], Storage::Own)
+            // A row of it that serves all rows would be overwritten by the first.
+            let alone = operands.iter().all(|other| other == operand || self.root(*other) != *operand);
+            alone
+                && matches!(self.storage[*operand], Storage::Own)
                 && self.graph.rows(*operand) == rows
                 && dying.is_some_and(|dying| dying.contains(operand))
         };
-        let operand = op.operands().into_iter().find(fits)?;
+        let operand = operands.iter().copied().find(fits)?;
         let row = *self.rows.get(&operand)?;
         self.rows.insert(id, row);
         Some(operand)
@@ -826,10 +830,13 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
                         (At { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
-                    _ => {
+                    other => {
                         let at = *sums;
                         *sums += rows;
-                        let to = Destination::Uniform(self.uniform.place(id));
+                        let to = match other {
+                            Some(target) => Destination::Result(target),
+                            None => Destination::Uniform(self.uniform.place(id)),
+                        };
                         reductions.push(Reduction { at, rows, plain: true, to });
                         (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
