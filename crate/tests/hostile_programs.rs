@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-const NAMES: [&str; 44] = [
+const NAMES: [&str; 47] = [
     "neg",
     "abs",
     "sign",
@@ -73,6 +73,9 @@ const NAMES: [&str; 44] = [
     "matvecTransposed",
     "outer",
     "sumLanes",
+    "data",
+    "constants",
+    "elu",
 ];
 
 fn number(random: &mut Random) -> Value {
@@ -89,6 +92,9 @@ fn number(random: &mut Random) -> Value {
 
 fn damage(program: &mut Value, random: &mut Random) {
     let nodes = program["nodes"].as_array_mut().unwrap();
+    if nodes.is_empty() {
+        nodes.push(json!(["time"]));
+    }
     let (count, index) = (nodes.len(), random.below(nodes.len()));
     match random.below(12) {
         0..=3 => {

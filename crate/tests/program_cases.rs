@@ -534,3 +534,42 @@ fn a_builder_refuses_values_of_another() {
     let product = one.state(0..2).outer(&last);
     assert!(one.finish(&product).is_err());
 }
+
+#[test]
+fn the_time_as_a_matrix() {
+    // ∂f/∂t is a product of vectors over the trajectories.
+    let model = Builder::new(1);
+    let slope = model.time().dense(&model.state(0..1), 1).tanh();
+    let program = model.finish(&slope).unwrap();
+    let (y, w) = (array![[0.5], [2.0]], array![[1.0], [1.0]]);
+    let (_, pulled) = both(&program, &[], &y, &none(2), &w);
+    let slope = |x: f64| x * (1.0 - (0.4 * x).tanh().powi(2));
+    close(&[pulled.t], &[slope(0.5) + slope(2.0)]);
+}
+
+#[test]
+fn a_row_of_what_is_overwritten() {
+    // The product may take the place of its second operand, of which the first is a row.
+    let model = Builder::new(3);
+    let x = model.state(0..1).exp();
+    let joined = concat(&[x.clone(), model.state(1..3)]);
+    let program = model.finish(&(&joined * &x).sin()).unwrap();
+    let (value, _) = both(&program, &[], &array![[0.5, 2.0, 3.0]], &none(1), &Array2::ones((1, 3)));
+    let e = 0.5_f64.exp();
+    close(&value, &[(e * e).sin(), (2.0 * e).sin(), (3.0 * e).sin()]);
+}
+
+#[test]
+fn sines_of_large_arguments() {
+    // Beyond the kernel's range, also where the sine takes its argument's place.
+    for batch in [1, 5, 40] {
+        let model = Builder::new(2);
+        let slope = concat(&[(model.state(0..1) * 1e5).sin(), (model.state(1..2) * 1e6).cos()]);
+        let program = model.finish(&(slope * 2.0)).unwrap();
+        let y = Array2::from_shape_fn((batch, 2), |(i, j)| if (i + j) % 3 == 0 { 1e-6 } else { 0.7 + i as f64 });
+        let (value, _) = both(&program, &[], &y, &none(batch), &Array2::ones((batch, 2)));
+        let expected: Vec<f64> =
+            y.rows().into_iter().flat_map(|y| [2.0 * (y[0] * 1e5).sin(), 2.0 * (y[1] * 1e6).cos()]).collect();
+        close(&value, &expected);
+    }
+}

@@ -51,6 +51,7 @@ fn evaluate(node: &[Value], values: &[Vec<f64>], at: &Point, sides: &mut Vec<boo
     let row = |index: usize, row: usize| operand(index)[if operand(index).len() == 1 { 0 } else { row }];
     match name {
         "constant" => vec![node[1].as_f64().unwrap()],
+        "constants" => node[1..].iter().map(|number| number.as_f64().unwrap()).collect(),
         "time" => vec![at.t],
         "parameter" => at.parameters[number(1)..number(1) + number(2)].to_vec(),
         "state" => at.state[number(1)..number(1) + number(2)].to_vec(),
@@ -159,6 +160,10 @@ fn unary(name: &str, x: f64, sides: &mut Vec<bool>) -> f64 {
         "relu" => {
             sides.push(x < 0.0);
             x.max(0.0)
+        }
+        "elu" => {
+            sides.push(x < 0.0);
+            if x > 0.0 { x } else { libm::expm1(x) }
         }
         "normalCdf" => 0.5 * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
         _ => panic!("no operation {name}"),
