@@ -240,24 +240,24 @@ impl<T: Real> Instruction<T> {
             F::Abs => unary::<T, Abs>,
             F::Sign => unary::<T, Sign>,
             F::Relu => unary::<T, Relu>,
-            F::Elu => unary::<T, Elu>,
-            F::Tanh => unary::<T, Tanh>,
-            F::Sigmoid => unary::<T, Sigmoid>,
-            F::Softplus => unary::<T, Softplus>,
-            F::NormalCdf => unary::<T, NormalCdf>,
+            F::Elu => costly::<T, Elu>,
+            F::Tanh => costly::<T, Tanh>,
+            F::Sigmoid => costly::<T, Sigmoid>,
+            F::Softplus => costly::<T, Softplus>,
+            F::NormalCdf => costly::<T, NormalCdf>,
             F::Sqrt => unary::<T, Sqrt>,
-            F::Exp => unary::<T, Exp>,
-            F::Expm1 => unary::<T, Expm1>,
-            F::Log => unary::<T, Log>,
-            F::Log1p => unary::<T, Log1p>,
-            F::Sin => unary::<T, Sin>,
-            F::Cos => unary::<T, Cos>,
-            F::Tan => unary::<T, Tan>,
-            F::Asin => unary::<T, Asin>,
-            F::Acos => unary::<T, Acos>,
-            F::Atan => unary::<T, Atan>,
-            F::Sinh => unary::<T, Sinh>,
-            F::Cosh => unary::<T, Cosh>,
+            F::Exp => costly::<T, Exp>,
+            F::Expm1 => costly::<T, Expm1>,
+            F::Log => costly::<T, Log>,
+            F::Log1p => costly::<T, Log1p>,
+            F::Sin => costly::<T, Sin>,
+            F::Cos => costly::<T, Cos>,
+            F::Tan => costly::<T, Tan>,
+            F::Asin => costly::<T, Asin>,
+            F::Acos => costly::<T, Acos>,
+            F::Atan => costly::<T, Atan>,
+            F::Sinh => costly::<T, Sinh>,
+            F::Cosh => costly::<T, Cosh>,
         };
         Self::new(kernel, to, &[a], rows, len).flat(&[a])
     }
@@ -272,14 +272,17 @@ impl<T: Real> Instruction<T> {
             F::Div => binary_form::<T, Div>(a.uniform, b.uniform),
             F::Min => binary_form::<T, Min>(a.uniform, b.uniform),
             F::Max => binary_form::<T, Max>(a.uniform, b.uniform),
-            F::Pow => binary_form::<T, Pow>(a.uniform, b.uniform),
-            F::Atan2 => binary_form::<T, Atan2>(a.uniform, b.uniform),
+            F::Pow => costly2::<T, Pow>,
+            F::Atan2 => costly2::<T, Atan2>,
         };
         Self::new(kernel, to, &[a, b], rows, len).flat(&[a, b])
     }
 
     /// a·b + c, or c − a·b.
-    pub fn multiply_add(negated: bool, to: At, operands: [Operand; 3], rows: usize, len: usize) -> Self {
+    pub fn multiply_add(negated: bool, to: At, mut operands: [Operand; 3], rows: usize, len: usize) -> Self {
+        if operands[1].uniform {
+            operands.swap(0, 1);
+        }
         let [a, b, c] = operands.map(|operand| operand.uniform);
         let kernel = if negated { ternary_form::<T, true>(a, b, c) } else { ternary_form::<T, false>(a, b, c) };
         Self::new(kernel, to, &operands, rows, len).flat(&operands)
@@ -506,6 +509,59 @@ unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
     }
 }
 
+/// Functions that cost much more than a load: always by four registers, so that they exist once.
+unsafe fn costly<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
+    let (from, to) = (c.at(i.from[0]), c.at(i.to));
+    let step = <Four<T> as Vector<T>>::LEN;
+    let whole = i.len / step * step;
+    // SAFETY: as `Code::run` has checked; what is left fits into four registers.
+    unsafe {
+        let mut at = 0;
+        loop {
+            let (mut source, mut target) = (from.add(at).cast_const(), to.add(at));
+            let mut rest = [T::zero(); MOST];
+            if at == whole {
+                let left = i.len - whole;
+                if left == 0 {
+                    return;
+                }
+                std::ptr::copy_nonoverlapping(source, rest.as_mut_ptr(), left);
+                (source, target) = (rest.as_ptr(), rest.as_mut_ptr());
+            }
+            F::call(Four::<T>::load(source)).store(target);
+            if at == whole {
+                std::ptr::copy_nonoverlapping(rest.as_ptr(), to.add(at), i.len - whole);
+                return;
+            }
+            at += step;
+        }
+    }
+}
+
+/// As [`costly`], of two numbers.
+unsafe fn costly2<T: Real, F: F2>(i: &Instruction<T>, c: &Context<T>) {
+    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
+    let step = <Four<T> as Vector<T>>::LEN;
+    for row in 0..i.rows {
+        for at in (0..i.len).step_by(step) {
+            // SAFETY: as `Code::run` has checked; the first number of a uniform register serves all.
+            unsafe {
+                let count = step.min(i.len - at);
+                let [mut left, mut right] = [[T::one(); MOST]; 2];
+                for lane in 0..count {
+                    left[lane] = *a.add(row * i.row[0] + (at + lane) * i.lane[0]);
+                    right[lane] = *b.add(row * i.row[1] + (at + lane) * i.lane[1]);
+                }
+                F::call(Four::<T>::load(left.as_ptr()), Four::<T>::load(right.as_ptr())).store(left.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(left.as_ptr(), to.add(row * i.len + at), count);
+            }
+        }
+    }
+}
+
+/// The most numbers that four registers hold on any target.
+const MOST: usize = 64;
+
 /// An operand's registers: its own, or the one that serves all lanes.
 #[inline(always)]
 unsafe fn load<T: Real, V: Vector<T>, const UNIFORM: bool>(from: *const T, at: usize) -> V {
@@ -534,7 +590,7 @@ fn binary_form<T: Real, F: F2>(a: bool, b: bool) -> Kernel<T> {
         (false, false) => binary::<T, F, false, false>,
         (true, false) => binary::<T, F, true, false>,
         (false, true) => binary::<T, F, false, true>,
-        (true, true) => binary::<T, F, true, true>,
+        (true, true) => unreachable!("what is made of uniform values alone is uniform"),
     }
 }
 
@@ -557,12 +613,10 @@ fn ternary_form<T: Real, const NEGATED: bool>(a: bool, b: bool, c: bool) -> Kern
     match (a, b, c) {
         (false, false, false) => multiply_add::<T, NEGATED, false, false, false>,
         (true, false, false) => multiply_add::<T, NEGATED, true, false, false>,
-        (false, true, false) => multiply_add::<T, NEGATED, false, true, false>,
-        (true, true, false) => multiply_add::<T, NEGATED, true, true, false>,
         (false, false, true) => multiply_add::<T, NEGATED, false, false, true>,
         (true, false, true) => multiply_add::<T, NEGATED, true, false, true>,
-        (false, true, true) => multiply_add::<T, NEGATED, false, true, true>,
-        (true, true, true) => multiply_add::<T, NEGATED, true, true, true>,
+        (true, true, false) => multiply_add::<T, NEGATED, true, true, false>,
+        _ => unreachable!("the first factor is uniform if one is, and not all are"),
     }
 }
 

@@ -138,6 +138,11 @@ impl Value {
         self.shared.borrow().graph.rows(self.id)
     }
 
+    /// Whether it is the same for all trajectories: a parameter, a constant, the time, or computed of those alone.
+    pub fn is_uniform(&self) -> bool {
+        self.shared.borrow().graph.uniform(self.id)
+    }
+
     fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
         let id = make(&mut self.shared.borrow_mut().graph);
         Value { shared: Rc::clone(&self.shared), id }
@@ -300,14 +305,15 @@ impl Value {
     }
     /// `[n]` to `[outer][n][inner]`: copies of rows.
     pub fn spread(&self, outer: usize, inner: usize) -> Value {
-        if outer * inner == 0 {
+        let rows = outer.checked_mul(inner).and_then(|copies| copies.checked_mul(self.rows()));
+        if rows.is_none_or(|rows| rows == 0) {
             return fail(&self.shared, "one copy or more", format!("{outer} × {inner}"));
         }
         self.push(|graph| graph.spread(self.id, outer, inner))
     }
     /// `[outer][n][inner]` to `[n]`: sums of rows.
     pub fn sum_over(&self, outer: usize, inner: usize) -> Value {
-        let factors = outer * inner;
+        let factors = outer.saturating_mul(inner);
         if factors == 0 || !self.rows().is_multiple_of(factors) {
             return fail(&self.shared, format!("factors of {} rows", self.rows()), format!("{outer} × {inner}"));
         }
@@ -358,6 +364,9 @@ impl Value {
     }
     /// The outer product, row-major.
     pub fn outer(&self, other: &Value) -> Value {
+        if !Rc::ptr_eq(&self.shared, &other.shared) {
+            return fail(&self.shared, "values of one builder", "one of another");
+        }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }
     /// The inner product.

@@ -33,7 +33,10 @@ pub fn forward(graph: &Graph, value: Id) -> (Graph, Id) {
 pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Derived {
     let mut graph = forward.clone();
     let rows = graph.rows(value);
-    let cotangent = graph.load(Input::Cotangent, 0, rows);
+    let mut cotangent = graph.load(Input::Cotangent, 0, rows);
+    if graph.uniform(value) {
+        cotangent = graph.sum_lanes(cotangent);
+    }
     let wanted = |op: &Op| matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _));
     let mut leaves: Vec<(Id, Vec<Id>)> = reverse(&mut graph, &[(value, cotangent)], &wanted).into_iter().collect();
     leaves.sort_unstable_by_key(|leaf| leaf.0);

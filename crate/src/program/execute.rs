@@ -105,7 +105,7 @@ impl<T: Real> Executor<T> {
 
     /// Computes the uniform values at a time.
     fn set_time(&mut self, t: f64) {
-        if self.t == t || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
+        if self.t.to_bits() == t.to_bits() || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
             return;
         }
         self.t = t;

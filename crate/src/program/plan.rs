@@ -253,7 +253,7 @@ struct UniformPlan<'a, T: Real> {
     fixed: Vec<Instruction<T>>,
     timed: Vec<Instruction<T>>,
     packs: Vec<PackPlan>,
-    packed: HashMap<(PackSource, bool), usize>,
+    packed: HashMap<(PackSource, usize, bool), usize>,
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
@@ -276,10 +276,11 @@ impl<'a, T: Real> UniformPlan<'a, T> {
             packs: vec![],
             packed: HashMap::new(),
         };
+        let stored = Self::stored(graph, lives);
         // What has to be there before the first phase, in order.
         for id in 0..graph.nodes.len() {
             let early = lives.iter().any(|live| live.live[id] && live.phase[id] == 0);
-            if graph.uniform(id) && early && plan.stored(id, lives) {
+            if graph.uniform(id) && early && stored[id] {
                 plan.place(id);
                 let instructions = plan.compute(id, 0);
                 let list = if plan.timed_nodes[id] { &mut plan.timed } else { &mut plan.fixed };
@@ -289,18 +290,21 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         plan
     }
 
-    /// Whether a value is needed as numbers; matrices of parameters are packed from where they are.
-    fn stored(&self, id: Id, lives: &[Live]) -> bool {
-        if !matches!(self.graph.nodes[id].op, Op::Parameter(_) | Op::Constants(_)) {
-            return true;
+    /// Which values are needed as numbers; matrices of parameters are packed from where they are.
+    fn stored(graph: &Graph, lives: &[Live]) -> Vec<bool> {
+        let mut stored: Vec<bool> =
+            graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if lives.iter().any(|live| live.live[id]) {
+                let packed = matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. });
+                let mut index = 0;
+                node.op.each_operand(|operand| {
+                    stored[operand] |= index > 0 || !packed;
+                    index += 1;
+                });
+            }
         }
-        let nodes = self.graph.nodes.iter().enumerate();
-        let mut used = nodes.filter(|&(user, _)| lives.iter().any(|live| live.live[user])).flat_map(|(_, node)| {
-            let operands = node.op.operands();
-            let first = usize::from(matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. }));
-            operands.into_iter().skip(first)
-        });
-        used.any(|operand| operand == id)
+        stored
     }
 
     /// The row where a value lies.
@@ -343,6 +347,17 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         let to = self.at(id);
         let mut instructions = Vec::new();
         let rows = graph.rows(id);
+        // Matrices that are computed are packed only after all that is uniform.
+        if let Op::Dense { w, x, points, .. } | Op::DenseTransposed { w, x, points } = graph.nodes[id].op
+            && !matches!(graph.nodes[w].op, Op::Parameter(_) | Op::Constants(_))
+        {
+            let (kind, shape) = match graph.nodes[id].op {
+                Op::Dense { .. } => (Contraction::MatVec, [rows / points, graph.rows(x) / points, points]),
+                _ => (Contraction::MatVecTransposed, [graph.rows(x) / points, rows / points, points]),
+            };
+            let (w, x) = (self.at(w), self.at(x));
+            return vec![Instruction::contract(kind, to, w, x, shape, vector_len::<T>())];
+        }
         let mut source = UniformSource { plan: self, phase };
         lower(graph, id, to, rows, vector_len::<T>(), &mut source, &mut instructions);
         instructions
@@ -357,7 +372,7 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         };
         let (timed, len) = (self.timed_nodes[w], self.graph.rows(w));
         let packs = &mut self.packs;
-        *self.packed.entry((source.clone(), transposed)).or_insert_with(|| {
+        *self.packed.entry((source.clone(), inner, transposed)).or_insert_with(|| {
             let when = match (phase, timed) {
                 (0, false) => When::Once,
                 (0, true) => When::WithTime,
@@ -655,6 +670,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
         let mut sums = 0;
         let mut position = 0;
+        let mut products = None;
         for phase in 0..phases {
             self.phase = phase;
             let (mut block, mut reductions) = (Vec::new(), Vec::new());
@@ -684,6 +700,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             }
             if phase == 0 {
                 self.last_copies(tape, request, &mut block);
+                products = self.products(request, &mut block);
             }
             // What is uniform and follows from the sums of the phases before.
             let mut instructions = Vec::new();
@@ -705,16 +722,6 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             emitted[phase].3 = outputs;
             if phase + 1 < phases {
                 emitted[phase + 1].1 = reductions;
-            }
-        }
-        let mut products = None;
-        for &(target, id) in &request.outputs {
-            if target == Target::Products {
-                let mut copies = Vec::new();
-                let at = self.lanes(id, &mut copies);
-                debug_assert!(at.base == Base::File || copies.is_empty());
-                products = Some(at.offset / self.width);
-                emitted[0].0.extend(copies);
             }
         }
         Emitted { phases: emitted, products, file_rows: self.file.most, sums }
@@ -775,13 +782,16 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
             return None;
         }
-        let rows = self.graph.rows(id);
+        let (rows, operands) = (self.graph.rows(id), op.operands());
         let fits = |operand: &Id| {
-            matches!(self.storage[*operand], Storage::Own)
+            // A row of it that serves all rows would be overwritten by the first.
+            let alone = operands.iter().all(|other| other == operand || self.root(*other) != *operand);
+            alone
+                && matches!(self.storage[*operand], Storage::Own)
                 && self.graph.rows(*operand) == rows
                 && dying.is_some_and(|dying| dying.contains(operand))
         };
-        let operand = op.operands().into_iter().find(fits)?;
+        let operand = operands.iter().copied().find(fits)?;
         let row = *self.rows.get(&operand)?;
         self.rows.insert(id, row);
         Some(operand)
@@ -820,10 +830,13 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
                         (At { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
-                    _ => {
+                    other => {
                         let at = *sums;
                         *sums += rows;
-                        let to = Destination::Uniform(self.uniform.place(id));
+                        let to = match other {
+                            Some(target) => Destination::Result(target),
+                            None => Destination::Uniform(self.uniform.place(id)),
+                        };
                         reductions.push(Reduction { at, rows, plain: true, to });
                         (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
@@ -871,6 +884,20 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 self.end_instruction();
             }
         }
+    }
+
+    /// The row of the file where f lies for products with it: copied there if it is an input, on a tape or uniform.
+    fn products(&mut self, request: &Request, block: &mut Vec<Instruction<T>>) -> Option<usize> {
+        let id = request.outputs.iter().find(|output| output.0 == Target::Products)?.1;
+        let rows = self.graph.rows(id);
+        let from = self.operand(id, rows);
+        if from.at.base == Base::File {
+            return Some(from.at.offset / self.width);
+        }
+        let row = self.file.take(rows);
+        let to = At { base: Base::File, offset: row * self.width };
+        block.push(Instruction::unary(Function::Copy, to, from, rows, self.width));
+        Some(row)
     }
 
     fn end_instruction(&mut self) {
@@ -952,10 +979,11 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
             placed[id] = true;
         }
     }
-    // Only a result whose file row is not taken back may lend it: products are read at the end.
+    let mut given = vec![false; graph.nodes.len()];
+    tape.iter().for_each(|&(id, _)| given[id] = request.taped);
     for (id, node) in graph.nodes.iter().enumerate().rev() {
         let Op::Concat(parts) = &node.op else { continue };
-        if !live.live[id] || graph.uniform(id) || (request.taped && tape.iter().any(|entry| entry.0 == id)) {
+        if !live.live[id] || graph.uniform(id) || given[id] {
             continue;
         }
         let mut at = 0;
