@@ -138,8 +138,9 @@ const entryRules = { offset: required(natural), shape: required(array<number>("a
 /** Reads what a program field is from a recipe that somebody else has written, but for what the crate checks. */
 export function readProgram(given: object): ProgramOptions {
   const { entries, states, arguments: sizes, equations, ...read } = options(given, rules);
-  const { nodes, ...numbers } = options(read.program, programRules, "program.");
-  const program = { ...numbers, nodes: elements("program.nodes", nodes, programRules.nodes, nodeRule) } as Program;
+  const { nodes, result, ...numbers } = options(read.program, programRules, "program.");
+  const flat = elements("program.nodes", nodes, programRules.nodes, nodeRule);
+  const program = { ...numbers, nodes: flat, result } as Program;
   const count = program.parameters;
   const places = Object.entries(entries).map(([name, entry]): [string, Entry] => {
     const { offset, shape } = options(entry, entryRules, `entries.${name}.`);
@@ -158,12 +159,13 @@ export function readProgram(given: object): ProgramOptions {
     name,
     argument(`arguments.${name}`, width, required(size)),
   ]);
+  // In the order of the field that it was written by, so that the same model gives the same file.
   return {
     program,
-    dtype: read.dtype,
     entries: Object.fromEntries(places),
     states: elements("states", states, rules.states, text),
     arguments: Object.fromEntries(widths),
+    dtype: read.dtype,
     ...(equations !== undefined && { equations }),
   };
 }
