@@ -59,7 +59,16 @@ export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/pa
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
-export { meanSquaredError } from "./train/losses.js";
+export { type LossData, type LossOptions, type LossValues, loss, type TracedLoss } from "./train/loss.js";
+export {
+  absoluteLoss,
+  type GaussianOptions,
+  gaussianLoss,
+  type HuberOptions,
+  huberLoss,
+  type PoissonOptions,
+  poissonLoss,
+} from "./train/losses.js";
 export {
   type Minibatches,
   type MinibatchOptions,
@@ -76,5 +85,6 @@ export {
   type Schedule,
   warmUp,
 } from "./train/schedules.js";
+export { meanSquaredError } from "./train/squared-error.js";
 export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
 export type { Best, Validation } from "./train/validation.js";

@@ -115,7 +115,8 @@ export function namesOf(where: string, given: unknown): string[] {
   return names as string[];
 }
 
-function widthOf(where: string, given: unknown): number {
+/** Reads how many numbers a name has for a trajectory. */
+export function widthOf(where: string, given: unknown): number {
   if (given === "scalar") return 1;
   if (size.valid(given)) return given as number;
   throw refused("OPTION", where, '"scalar", or a positive number of numbers a trajectory', describe(given));
