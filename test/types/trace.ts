@@ -119,3 +119,10 @@ robust(cotangent, { target: y, mask: [1], times: [0] }, [1, 1, 2]);
 loss(({ y, weight }) => y.mul(weight).sum());
 // @ts-expect-error a loss returns a value
 loss(() => {});
+
+const scalar = differentiable({ inputs: { x: 2, z: 1 }, apply: ({ inputs: { x, z } }) => x.dot(x).mul(z) });
+const { tangent }: { tangent: Float32Array } = scalar.jvp({ x: y, z: y }, { x: y });
+const second: Float32Array = scalar.hessianProduct({ x: y, z: y }, { z: tangent }).inputs.x;
+// @ts-expect-error there is no input of that name
+scalar.jvp({ x: second, z: y }, { w: y });
+hybrid.jvp(0, new Float64Array(2), { t: 1, arguments: { weight: [1], dose: [1, 2] } }).value.length;

@@ -11,6 +11,7 @@ import {
   load,
   loadTensors,
   meanSquaredError,
+  memoryUsage,
   nn,
   odeint,
   type Pool,
@@ -244,6 +245,61 @@ describe.each(cases)("$name", ({ widths, make }) => {
     field.dispose();
   });
 
+  test("the directional derivative is the transpose of the transpose", () => {
+    for (const batch of [1, 9, 40]) {
+      const field = make("float64");
+      const y = numbers("float64", batch * field.stateSize, 2);
+      const { given } = argumentsFor(widths, batch);
+      const w = numbers("float64", y.length, 3);
+      const direction = {
+        y: numbers("float64", y.length, 11),
+        t: 0.3,
+        parameters: numbers("float64", field.parameters.length, 12),
+        ...(present(given) && {
+          arguments: Object.fromEntries(
+            Object.entries(given).map(([name, own], i) => [name, numbers("float64", own.length, 13 + i)]),
+          ),
+        }),
+      };
+      const other = field.parameters.map((x) => x / 2);
+      for (const parameters of [undefined, other]) {
+        const { value, tangent } = field.jvp(0.7, y, direction, parameters, present(given));
+        expect(relative(value, field.evaluate(0.7, y, parameters, present(given)))).toBeLessThan(1e-14);
+        const pulled = field.vjp(0.7, y, w, parameters, present(given));
+        const dot = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+          Array.from(a).reduce((sum, x, i) => sum + x * (b[i] as number), 0);
+        const parts = [
+          dot(pulled.y, direction.y),
+          dot(pulled.parameters, direction.parameters),
+          (pulled.t as number) * direction.t,
+          ...Object.keys(given).map((name) =>
+            dot(pulled.arguments[name] as Float64Array, direction.arguments?.[name] as Float64Array),
+          ),
+        ];
+        const size = parts.reduce((sum, x) => sum + Math.abs(x), 0);
+        expect(Math.abs(dot(w, tangent) - parts.reduce((a, b) => a + b))).toBeLessThan(1e-13 * size);
+      }
+      // Other parameters than before, of which the derivative has to know.
+      const before = field.jvp(0.7, y, direction, other, present(given));
+      field.parameters = other;
+      expect(field.jvp(0.7, y, direction, undefined, present(given))).toEqual(before);
+      const none = field.jvp(0.7, y, {}, undefined, present(given));
+      expect(none.value).toEqual(before.value);
+      expect(none.tangent.every((x) => x === 0)).toBe(true);
+      const single = make("float32");
+      single.parameters = Float32Array.from(other);
+      const narrow = single.jvp(
+        0.7,
+        Float32Array.from(y),
+        { ...direction, y: Float32Array.from(direction.y), parameters: Float32Array.from(direction.parameters) },
+        undefined,
+        present(given),
+      );
+      expect(relative(narrow.tangent, before.tangent)).toBeLessThan(1e-4);
+      for (const made of [field, single]) made.dispose();
+    }
+  });
+
   test("a file is complete: the field, its arrays by name, its optimizer", () => {
     for (const dtype of ["float32", "float64"] as const) {
       const field = make(dtype);
@@ -366,6 +422,99 @@ describe("pools", () => {
     );
     field.dispose();
   });
+});
+
+test("directions are checked", () => {
+  const field = equations("x' = k * weight", { parameters: { k: 2 }, arguments: ["weight"] });
+  const [y, weight] = [Float32Array.of(1, 2), [3, 4]];
+  const message = (code: string, tangents: unknown, given: ArgumentArrays | undefined = { weight }) =>
+    thrown(code, () => field.jvp(0, y, tangents as object, undefined, given)).message;
+  expect(message("OPTION", undefined)).toBe("tangents: expected an object, given undefined");
+  expect(message("OPTION", { x: y })).toMatch(/^tangents\.x: there is no option of that name/);
+  expect(message("SHAPE", { y: y.slice(1) })).toBe("tangents.y: expected 2 numbers [2, 1], given 1");
+  expect(message("DTYPE", { y: Float64Array.from(y) })).toMatch(/^tangents\.y: expected a Float32Array/);
+  expect(message("OPTION", { t: "1" })).toBe('tangents.t: expected a finite number, given "1"');
+  expect(message("NON_FINITE", { parameters: Float32Array.of(Number.NaN) })).toBe(
+    "tangents.parameters: expected finite numbers, given NaN at index 0",
+  );
+  expect(message("SHAPE", { parameters: y })).toBe("tangents.parameters: expected 1 numbers, given 2");
+  expect(message("SHAPE", { arguments: { weight: [1] } })).toBe(
+    "tangents.arguments.weight: expected [2] numbers, given 1",
+  );
+  const { liveBytes } = memoryUsage();
+  field.jvp(0, y, { y }, undefined, { weight });
+  expect(memoryUsage().liveBytes).toBeGreaterThan(liveBytes);
+  field.dispose();
+  expect(memoryUsage().liveBytes).toBeLessThan(liveBytes);
+  expect(thrown("DISPOSED", () => field.jvp(0, y, {})).message).toBe("the field has been disposed");
+});
+
+test("products with second derivatives are derivatives of the gradient", () => {
+  for (const batch of [1, 6, 33]) {
+    const energy = differentiable({
+      inputs: { q: 2, p: [2, 1] },
+      parameters: { net: nn.sequential(nn.linear(4, 6), nn.tanh, nn.linear(6, 1)), mass: [1, 2] },
+      dtype: "float64",
+      seed: 3,
+      apply: ({ inputs: { q, p }, parameters: { net, mass } }) =>
+        net(q.concat(p)).add(p.square().div(mass).sum()).mul(q.sum().cos()),
+    });
+    const inputs = { q: numbers("float64", 2 * batch, 1), p: numbers("float64", 2 * batch, 2) };
+    const along = { q: numbers("float64", 2 * batch, 3), p: numbers("float64", 2 * batch, 4) };
+    const theta = energy.parameters.slice();
+    const dtheta = numbers("float64", theta.length, 5);
+    const w = new Float64Array(batch).fill(1);
+    const product = energy.hessianProduct(inputs, along, dtheta);
+    const gradient = (by: number) => {
+      energy.parameters = theta.map((x, i) => x + by * (dtheta[i] as number));
+      const moved = (name: "q" | "p") => inputs[name].map((x, i) => x + by * (along[name][i] as number));
+      const pulled = energy.vjp({ q: moved("q"), p: moved("p") }, w);
+      energy.parameters = theta;
+      return pulled;
+    };
+    const h = 1e-5;
+    const [more, less] = [gradient(h), gradient(-h)];
+    const difference = (a: Float64Array, b: Float64Array) => a.map((x, i) => (x - (b[i] as number)) / (2 * h));
+    expect(relative(product.parameters, difference(more.parameters, less.parameters))).toBeLessThan(1e-8);
+    for (const name of ["q", "p"] as const) {
+      expect(relative(product.inputs[name], difference(more.inputs[name], less.inputs[name]))).toBeLessThan(1e-8);
+    }
+    const { value, tangent } = energy.jvp(inputs, along, dtheta);
+    expect(value).toEqual(energy.evaluate(inputs));
+    const at = (by: number) => {
+      const moved = (name: "q" | "p") => inputs[name].map((x, i) => x + by * (along[name][i] as number));
+      energy.parameters = theta.map((x, i) => x + by * (dtheta[i] as number));
+      const value = energy.evaluate({ q: moved("q"), p: moved("p") });
+      energy.parameters = theta;
+      return value;
+    };
+    expect(relative(tangent, difference(at(h), at(-h)))).toBeLessThan(1e-8);
+    // What is left out does not move.
+    const still = { q: along.q, p: new Float64Array(2 * batch) };
+    expect(energy.hessianProduct(inputs, { q: along.q })).toEqual(energy.hessianProduct(inputs, still));
+    expect(energy.jvp(inputs, {}).tangent.every((x) => x === 0)).toBe(true);
+    energy.dispose();
+  }
+});
+
+test("products with second derivatives need one output", () => {
+  const two = differentiable({ inputs: { x: 2 }, parameters: { a: 1 }, apply: ({ inputs: { x } }) => x.square() });
+  const x = Float32Array.of(1, 2);
+  expect(thrown("OPTION", () => two.hessianProduct({ x }, { x })).message).toBe(
+    "hessianProduct: expected a function of one output, given one of 2",
+  );
+  const message = (code: string, tangents: unknown, parameters?: unknown) =>
+    thrown(code, () => two.jvp({ x }, tangents as object, parameters as Float32Array)).message;
+  expect(message("OPTION", undefined)).toBe("tangents: expected a plain object, given undefined");
+  expect(message("OPTION", { y: x })).toBe("tangents.y: there is no tangent of that name; the names are x");
+  expect(message("SHAPE", { x: Float32Array.of(1) })).toBe("tangents.x: expected [1, 2] numbers, given 1");
+  expect(message("SHAPE", {}, x)).toBe("parameterTangents: expected 1 numbers, given 2");
+  expect(message("DTYPE", {}, Float64Array.of(1))).toMatch(/^parameterTangents: expected a Float32Array/);
+  expect(message("NON_FINITE", {}, Float32Array.of(Number.NaN))).toBe(
+    "parameterTangents: expected finite numbers, given NaN at index 0",
+  );
+  expect([...two.jvp({ x }, { x }).tangent]).toEqual([2, 8]);
+  two.dispose();
 });
 
 // Faults of the crate, to be mended there: a test that passes again loses its `fails`.
