@@ -295,9 +295,12 @@ function traced(
     const span = isEntrywise ? state : 1;
     const weightOf = (row: number, i: number) => (weights.each ? (weights.each[row * span + i] as number) : 1);
     // What does not count has no derivative, whatever that of its numbers would be.
-    const counted = Array.from({ length: rows }, (_, row) => row).filter((row) =>
-      Array.from({ length: span }, (_, i) => weightOf(row, i)).some((weight) => weight > 0),
-    );
+    const counted: number[] = [];
+    for (let row = 0; row < rows; row++) {
+      let counts = false;
+      for (let i = 0; i < span; i++) counts ||= weightOf(row, i) > 0;
+      if (counts) counted.push(row);
+    }
     const fail = (what: string, given: string, place: number) => {
       const row = counted[place] as number;
       const where = `at time ${Math.floor(row / batch)} of trajectory ${row % batch}, from 0`;
