@@ -541,6 +541,25 @@ test.fails("the gradient of times where the slope itself is on the tape", () => 
   field.dispose();
 });
 
+test.fails("a slope that is the same for all trajectories", () => {
+  const field = equations("param k = 3\nx' = k * t", { dtype: "float64" });
+  const { parameters, t } = field.vjp(0.5, Float64Array.of(1, 1), Float64Array.of(2, 5));
+  field.dispose();
+  expect([...parameters, t]).toEqual([0.5 * 7, 3 * 7]);
+});
+
+test.fails("a slope that is the state itself, or an argument", () => {
+  for (const [text, args] of [
+    ["x' = x", undefined],
+    ["x' = w", { w: [1, 1] }],
+  ] as const) {
+    const field = equations(text, { dtype: "float64", arguments: Object.keys(args ?? {}) });
+    const pulled = field.vjp(0, Float64Array.of(1, 1), Float64Array.of(2, 5), undefined, args);
+    field.dispose();
+    expect([...(args ? (pulled.arguments.w as Float64Array) : pulled.y)]).toEqual([2, 5]);
+  }
+});
+
 test("a function of inputs: values and transposes, and its file", () => {
   const encoder = differentiable({
     inputs: { x: [2, 2], y: 1 },

@@ -677,6 +677,14 @@ test("options are checked", () => {
   );
   expect(message("OPTION", { state: ["x", 1] })).toBe("state[1]: expected a name, given 1");
   expect(message("OPTION", { state: ["x", "x"] })).toBe('state[1]: expected names that differ, given "x"');
+  // Lengths that are lies take neither time nor memory.
+  const endlessList = Object.assign([], { length: 2 ** 32 - 1 });
+  expect(message("OPTION", { state: endlessList })).toBe("state[0]: expected a name, given undefined");
+  expect(message("CALLBACK", { slope: () => endlessList })).toMatch(/not all there$/);
+  expect(message("SHAPE", { parameters: { a: Object.assign([[1]], { length: 2 ** 32 - 1 }) } })).toBe(
+    "parameters.a[4294967294]: expected an array, as before it, given undefined",
+  );
+  expect(trace({ state: 2 ** 30, slope }).traced.program.state).toBe(2 ** 30);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
   expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32, float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(

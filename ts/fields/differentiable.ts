@@ -221,8 +221,12 @@ export function traceFunction(given: unknown) {
 
 /** How many numbers a sample of an input has. */
 function widthOf(where: string, shape: unknown): number {
-  const sides = Array.isArray(shape) ? outside((): unknown[] => [...shape]) : [shape];
-  const width = sides.every(size.valid) ? (sides as number[]).reduce((product, side) => product * side, 1) : 0;
+  // Nothing has more axes, but a length may be a lie.
+  const sides = Array.isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
+  const width =
+    sides.length <= 32 && sides.every(size.valid)
+      ? (sides as number[]).reduce((product, side) => product * side, 1)
+      : 0;
   if (size.valid(width)) return width;
   throw refused("OPTION", where, "a positive number of features, or the length of each axis", describe(shape));
 }

@@ -165,7 +165,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
 
   /** What the field of value and directional derivative is evaluated at. */
   #tangentsAt(t: unknown, y: unknown, given: unknown, parameters?: ArrayOf<D>, args?: ArgumentArrays) {
-    const { wasm, rust, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const read = options(given, tangentRules, "tangents.");
     const { dtype } = this;
     const list = (name: string, values: unknown, length: number, shape?: string): ArrayOf<D> => {
@@ -195,6 +195,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const both = zeros(dtype, 2 * along.length);
     both.set(point as never);
     both.set(along as never, along.length);
+    // Whoever gives these may have disposed of the field.
+    const { rust } = this.use();
     this.#tangent ??= new TangentField(
       wasm,
       call(wasm, () => rust.tangent()),

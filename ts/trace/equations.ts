@@ -1,7 +1,7 @@
 // Systems of differential equations as text.
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
-import { argument, finite, isObject, record, required, text } from "../checks/rules.js";
+import { argument, array, elements, finite, isObject, record, required, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
@@ -241,13 +241,9 @@ export function readNames(where: string, given: unknown): string[] {
   if (!list && !(isObject(given) && !(Symbol.iterator in given))) {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }
-  const entries = outside((): [string, unknown][] =>
-    list
-      ? [...given].map((name, i) => [`[${i}]`, name])
-      : Object.entries(given).map(([name, size]) => [`.${name}`, size]),
-  );
+  if (list) return elements(where, given, array<string>("names"), text);
+  const entries = outside(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
   return entries.map(([place, value]) => {
-    if (list) return argument(where + place, value, required(text));
     if (value !== "scalar")
       throw refused("OPTION", where + place, '"scalar", for one number a trajectory', describe(value));
     return place.slice(1);

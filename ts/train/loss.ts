@@ -361,8 +361,9 @@ const listOf = (name: string, given: unknown) =>
   });
 
 function sizesOf(shape: unknown): Sizes {
-  const sides = Array.isArray(shape) ? outside((): unknown[] => [...shape]) : [];
-  if (sides.length !== 3 || !sides.every(size.valid)) {
+  const list = Array.isArray(shape) && shape.length === 3 ? shape : [];
+  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  if (!sides.every(size.valid)) {
     throw refused("SHAPE", "shape", "that of the solution, [times, batch, state]", describe(shape));
   }
   const [times, batch, state] = sides as [number, number, number];

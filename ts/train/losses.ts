@@ -1,7 +1,16 @@
 // Losses that people expect, as traced ones: absolute differences, Huber's, likelihoods.
-import { describe, refused } from "../checks/errors.js";
-import { anything, fallback, finitePositive, flag, options } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
+import { refused } from "../checks/errors.js";
+import {
+  anything,
+  argument,
+  array,
+  elements,
+  fallback,
+  finitePositive,
+  flag,
+  options,
+  required,
+} from "../checks/rules.js";
 import { concat, where } from "../trace/value.js";
 import { entrywise, type TracedLoss } from "./loss.js";
 
@@ -51,12 +60,9 @@ export interface GaussianOptions {
  */
 export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   const { scale } = options(given, { scale: fallback(anything<number | readonly number[]>(), 1) });
-  const scales = (Array.isArray(scale) ? outside(() => [...scale]) : [scale]) as number[];
-  for (const [i, one] of scales.entries()) {
-    if (!finitePositive.valid(one) || !finitePositive.valid(one * one)) {
-      throw refused("OPTION", Array.isArray(scale) ? `scale[${i}]` : "scale", finitePositive.expected, describe(one));
-    }
-  }
+  const scales = Array.isArray(scale)
+    ? elements("scale", scale, array("a number or a list of them", 1), finitePositive)
+    : [argument("scale", scale as number, required(finitePositive))];
   return entrywise(({ y, target }) => {
     if (scales.length > 1 && scales.length !== y.length) {
       throw refused("SHAPE", "scale", `one number, or ${y.length}, as the state has features`, String(scales.length));
