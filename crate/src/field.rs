@@ -4,10 +4,7 @@
 //! snapshot of the parameters, packed for the kernels, with all the scratch that evaluating and transposing takes. So a
 //! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
 
-pub mod cnf;
 pub mod custom;
-pub mod hamiltonian;
-mod mlp;
 pub mod program;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -17,7 +14,7 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-pub use crate::network::Dots;
+pub use crate::program::execute::Dots;
 
 /// A parametrised vector field.
 pub trait VectorField<T: Real> {

@@ -1,6 +1,5 @@
-//! The innermost loops: numbers, panels, matrix products on panels, activations. The only SIMD and the only `unsafe`.
+//! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. The only SIMD and the only `unsafe`.
 
-pub(crate) mod activation;
 pub(crate) mod combine;
 pub(crate) mod instructions;
 pub(crate) mod math;

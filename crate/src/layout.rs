@@ -48,7 +48,7 @@ impl Layout {
             let start = origin;
             origin += self.panels.lanes * features;
             self.panels.all().flat_map(move |panel: Panel| {
-                let first = start + panel.range(features, 0).start;
+                let first = start + panel.range(features).start;
                 (0..panel.samples).step_by(self.group).map(move |lane| {
                     let samples = (panel.samples - lane).min(self.group);
                     Rows { first: first + lane, width: panel.width, samples, rows: features }

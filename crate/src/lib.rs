@@ -40,11 +40,11 @@
 //! | `control` | error norm, first step, accept or reject |
 //! | [`optimizer`] | Adam and gradient descent |
 //! | [`tensors`] | files of named arrays |
-//! | [`field`] | vector fields: a network, [flows](field::cnf), [systems with an energy](field::hamiltonian), [your own](field::custom) |
-//! | [`network`] | the multilayer perceptron: forward, tape, reverse; the dual pass, value and tangents together |
+//! | [`model`] | programs that the crate builds: networks, [flows](model::cnf), [systems with an energy](model::hamiltonian) |
+//! | [`field`] | vector fields: [programs](field::program) and [callbacks](field::custom) |
 //! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
-//! | `kernel` | panels, the matrix product, activations: the only SIMD, and but for the allocator's reserve the only `unsafe` |
+//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for the allocator's reserve the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |
@@ -92,7 +92,7 @@ pub mod gradient;
 mod kernel;
 mod layout;
 pub mod memory;
-pub mod network;
+pub mod model;
 pub mod optimizer;
 pub mod program;
 pub mod solve;
@@ -109,7 +109,7 @@ pub use field::VectorField;
 pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
-pub use network::{Activation, Architecture, Mlp, Time};
+pub use model::{Activation, Architecture, Mlp, Time};
 pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};
 pub use stepper::Method;
 pub use tableau::Tableau;

@@ -169,14 +169,6 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-impl<T> Buffer<T> {
-    /// The numbers, leaving an empty buffer behind until they are put back.
-    pub(crate) fn take(&mut self) -> Self {
-        let empty = Self { numbers: Vec::new(), purpose: self.purpose, ledger: self.ledger.clone() };
-        std::mem::replace(self, empty)
-    }
-}
-
 impl<T> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {

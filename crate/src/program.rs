@@ -35,19 +35,27 @@ pub struct Program {
     /// Fused.
     pub(crate) graph: Graph,
     pub(crate) value: Id,
+    pub(crate) sizes: Sizes,
+}
+
+/// What a program reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
     /// Features of the state.
-    pub(crate) state: usize,
+    pub state: usize,
     /// How many parameters there are.
-    pub(crate) parameters: usize,
+    pub parameters: usize,
     /// Numbers that each trajectory has beside its state.
-    pub(crate) arguments: usize,
+    pub arguments: usize,
+    /// Numbers that each trajectory has by which nothing is differentiated.
+    pub data: usize,
 }
 
 impl Program {
     /// Of a graph that is known to be right.
-    pub(crate) fn of(source: Graph, value: Id, state: usize, parameters: usize, arguments: usize) -> Self {
+    pub(crate) fn of(source: Graph, value: Id, sizes: Sizes) -> Self {
         let (graph, fused) = derive::forward(&source, value);
-        Self { source: (source, value), graph, value: fused, state, parameters, arguments }
+        Self { source: (source, value), graph, value: fused, sizes }
     }
 
     /// The program that computes f and its directional derivative ḟ = (∂f/∂x) ẋ + (∂f/∂a) ȧ + (∂f/∂θ) θ̇ + (∂f/∂t) ṫ, one behind the
@@ -56,7 +64,7 @@ impl Program {
     /// The transpose of ḟ gives products with the Hessian: of a scalar f, (∂ḟ/∂(x, θ))ᵀ 1 is ∇²f · (ẋ, θ̇).
     pub fn tangent(&self) -> Program {
         let (source, value) = &self.source;
-        let Self { state, parameters, arguments, .. } = *self;
+        let Sizes { state, parameters, arguments, data } = self.sizes;
         let mut graph = source.clone();
         let seeds = |graph: &mut Graph, id: Id| {
             let rows = graph.rows(id);
@@ -74,22 +82,23 @@ impl Program {
             graph.spread(zero, 1, graph.rows(*value))
         });
         let both = graph.concat(vec![*value, dot]);
-        Program::of(graph, both, state, 2 * parameters, 2 * arguments + state + 1)
+        let arguments = 2 * arguments + state + 1;
+        Program::of(graph, both, Sizes { state, parameters: 2 * parameters, arguments, data })
     }
 
     /// Features of the state.
     pub fn state(&self) -> usize {
-        self.state
+        self.sizes.state
     }
 
     /// How many parameters there are.
     pub fn parameters(&self) -> usize {
-        self.parameters
+        self.sizes.parameters
     }
 
     /// Numbers that each trajectory has beside its state.
     pub fn arguments(&self) -> usize {
-        self.arguments
+        self.sizes.arguments
     }
 
     /// Features of what it computes.

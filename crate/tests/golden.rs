@@ -2,8 +2,8 @@
 
 use ndarray::{Array2, Array3};
 use serde::Deserialize;
-use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
-use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
+use symplectic_adjoint::model::cnf::{Cnf, Noise, Trace};
+use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::{
     Activation, Architecture, Controller, GradientMethod, Mlp, Options, Output, Real, Tableau, Time, VectorField, vjp,
 };

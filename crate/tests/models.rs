@@ -5,8 +5,8 @@ use ndarray::{Array2, Array3, s};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
-use symplectic_adjoint::field::cnf::{Cnf, Noise, Trace};
-use symplectic_adjoint::field::hamiltonian::{Energy, Hamiltonian, Structure};
+use symplectic_adjoint::model::cnf::{Cnf, Noise, Trace};
+use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, VectorField,
     odeint, vjp,

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use super::options::{CONTROLLERS, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
-use crate::field::cnf::Noise;
-use crate::field::hamiltonian::Structure;
 use crate::gradient::DEFAULT_BUDGET;
 use crate::kernel::real::Real;
-use crate::network::{Activation, Time};
+use crate::model::cnf::Noise;
+use crate::model::hamiltonian::Structure;
+use crate::model::{Activation, Time};
 use crate::tableau::METHODS;
 
 /// Unless an option says otherwise.

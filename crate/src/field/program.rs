@@ -11,10 +11,10 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::program::Program;
 use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
 use crate::program::plan::{Plan, Request, Target};
+use crate::program::{Program, Sizes};
 
 /// A [`Program`] with its parameters.
 ///
@@ -49,8 +49,8 @@ impl<T: Real> ProgramField<T> {
     /// # Errors
     /// `Shape` for other columns than the program's arguments, `NonFiniteInput`.
     pub fn with_arguments<'a>(&'a self, arguments: ArrayView2<'a, T>) -> Result<WithArguments<'a, T>> {
-        if arguments.ncols() != self.program.arguments {
-            let expected = format!("[batch, {}]", self.program.arguments);
+        if arguments.ncols() != self.program.arguments() {
+            let expected = format!("[batch, {}]", self.program.arguments());
             return Err(Error::shape("arguments", expected, format!("{:?}", arguments.shape())));
         }
         finite("arguments", arguments.iter().copied())?;
@@ -67,8 +67,8 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn derived(&self) -> &Derived {
-        let Program { graph, value, state, arguments, .. } = &self.program;
-        self.derived.get_or_init(|| derive(graph, *value, *state, *arguments))
+        let Program { graph, value, sizes, .. } = &self.program;
+        self.derived.get_or_init(|| derive(graph, *value, sizes.state, sizes.arguments))
     }
 
     fn make_plan(&self, batch: usize, reverse: bool) -> Plan<T> {
@@ -97,44 +97,61 @@ impl<T: Real> ProgramField<T> {
         Plan::new(graph, tape, &requests, batch)
     }
 
-    fn dynamics(
+    /// Ready for a batch with these arguments and data.
+    pub(crate) fn dynamics(
         &self,
         parameters: &[T],
         batch: usize,
         reverse: bool,
-        arguments: Option<ArrayView2<'_, T>>,
+        rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        let Program { state, arguments: columns, .. } = self.program;
+        let Sizes { state, arguments, data, .. } = self.program.sizes;
         check_parameters(&self.program, parameters)?;
         let plan = self.plan(batch, reverse);
         let layout = Layout::of::<T>(plan.panels, state);
-        let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
-        if let Some(arguments) = arguments {
-            plan.panels.pack(arguments, &mut packed, Spare::Repeat);
-        }
+        let packed = |rows: Option<ArrayView2<'_, T>>, columns: usize| {
+            let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
+            if let Some(rows) = rows {
+                plan.panels.pack(rows, &mut packed, Spare::Repeat);
+            }
+            Ok(packed)
+        };
+        let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
         let tape = if reverse { self.derived().tape_rows } else { 0 };
         Ok(Box::new(ProgramDynamics {
-            rows: ArrayRows { state, arguments: columns, value: self.program.outputs(), tape },
+            rows: ArrayRows { state, arguments, data, value: self.program.outputs(), tape },
             parameters: parameters.len(),
             executor: Executor::new(plan, parameters, ledger)?,
-            arguments: packed,
+            arguments: own_arguments,
+            data: own_data,
             layout,
             uses: Uses::default(),
         }))
     }
 }
 
+/// What the trajectories of a batch have beside their states, a row each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a, T> {
+    pub arguments: Option<ArrayView2<'a, T>>,
+    pub data: Option<ArrayView2<'a, T>>,
+}
+
+impl<T> Rows<'_, T> {
+    pub const NONE: Self = Self { arguments: None, data: None };
+}
+
 fn check_parameters<T: Real>(program: &Program, parameters: &[T]) -> Result<()> {
-    if parameters.len() != program.parameters {
-        return Err(Error::shape("parameters", program.parameters, parameters.len()));
+    if parameters.len() != program.parameters() {
+        return Err(Error::shape("parameters", program.parameters(), parameters.len()));
     }
     finite("parameters", parameters.iter().copied())
 }
 
 impl<T: Real> VectorField<T> for ProgramField<T> {
     fn state_size(&self) -> usize {
-        self.program.state
+        self.program.state()
     }
 
     fn output_size(&self) -> usize {
@@ -142,7 +159,7 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
     }
 
     fn argument_size(&self) -> usize {
-        self.program.arguments
+        self.program.arguments()
     }
 
     fn parameters(&self) -> &[T] {
@@ -154,11 +171,11 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
     }
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        if self.program.arguments > 0 {
-            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments);
+        if self.program.arguments() > 0 {
+            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
             return Err(Error::shape("arguments", expected, "none"));
         }
-        self.dynamics(parameters, batch, reverse, None, ledger)
+        self.dynamics(parameters, batch, reverse, Rows::NONE, ledger)
     }
 }
 
@@ -197,7 +214,8 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
             let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
             return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
         }
-        self.field.dynamics(parameters, batch, reverse, Some(self.arguments), ledger)
+        let rows = Rows { arguments: Some(self.arguments), ..Rows::NONE };
+        self.field.dynamics(parameters, batch, reverse, rows, ledger)
     }
 }
 
@@ -205,6 +223,7 @@ struct ProgramDynamics<T: Real> {
     layout: Layout,
     executor: Executor<T>,
     arguments: Buffer<T>,
+    data: Buffer<T>,
     rows: ArrayRows,
     parameters: usize,
     uses: Uses,
@@ -239,7 +258,8 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
         self.uses.evaluations += 1;
         let task = if tape.is_some() { VALUE_KEEPING } else { VALUE };
         let keep = tape.unwrap_or_default();
-        let arrays = Arrays { state: x, arguments: &self.arguments, keep, value: k, ..Arrays::default() };
+        let arrays =
+            Arrays { state: x, arguments: &self.arguments, data: &self.data, keep, value: k, ..Arrays::default() };
         self.executor.run(task, t, self.rows, arrays);
         Ok(())
     }
@@ -253,6 +273,7 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
         let arrays = Arrays {
             state: x,
             arguments: &self.arguments,
+            data: &self.data,
             cotangent: pull.cotangent,
             tape: tape.unwrap_or_default(),
             state_cotangent: pull.x,

@@ -3,52 +3,77 @@
 use super::real::{Real, vector_len};
 use super::simd::{Several, Vector};
 
-/// Numbers that a pass keeps in the first-level cache while it adds up terms.
-const STRIP: usize = 256;
+/// Terms that one pass adds up in registers.
+const PASS: usize = 4;
 
 /// `out = start + Σ c_j k_j`; terms with c_j = 0 are left out.
-pub fn combine<'a, T: Real>(out: &mut [T], start: &[T], terms: impl Iterator<Item = (f64, &'a [T])> + Clone) {
-    for (strip, out) in out.chunks_mut(STRIP).enumerate() {
-        let range = strip * STRIP..strip * STRIP + out.len();
-        let mut terms = terms.clone().filter(|term| term.0 != 0.0);
-        match terms.next() {
-            Some((coefficient, term)) => {
-                let coefficient = T::of(coefficient);
-                for ((out, &start), &term) in out.iter_mut().zip(&start[range.clone()]).zip(&term[range.clone()]) {
-                    *out = start + coefficient * term;
-                }
-            }
-            None => out.copy_from_slice(&start[range.clone()]),
-        }
-        add_terms(out, range, terms);
-    }
+pub fn combine<'a, T: Real>(out: &mut [T], start: &[T], terms: impl Iterator<Item = (f64, &'a [T])>) {
+    add_all(out, Some(start), terms);
 }
 
 /// `out = Σ c_j k_j`.
-pub fn combine_terms<'a, T: Real>(out: &mut [T], terms: impl Iterator<Item = (f64, &'a [T])> + Clone) {
-    for (strip, out) in out.chunks_mut(STRIP).enumerate() {
-        let range = strip * STRIP..strip * STRIP + out.len();
-        let mut terms = terms.clone().filter(|term| term.0 != 0.0);
-        match terms.next() {
-            Some((coefficient, term)) => {
-                let coefficient = T::of(coefficient);
-                for (out, &term) in out.iter_mut().zip(&term[range.clone()]) {
-                    *out = coefficient * term;
-                }
-            }
-            None => out.fill(T::zero()),
-        }
-        add_terms(out, range, terms);
-    }
+pub fn combine_terms<'a, T: Real>(out: &mut [T], terms: impl Iterator<Item = (f64, &'a [T])>) {
+    add_all(out, None, terms);
 }
 
 #[inline(always)]
-fn add_terms<'a, T: Real>(out: &mut [T], range: std::ops::Range<usize>, terms: impl Iterator<Item = (f64, &'a [T])>) {
-    for (coefficient, term) in terms {
-        let coefficient = T::of(coefficient);
-        for (out, &term) in out.iter_mut().zip(&term[range.clone()]) {
-            *out = *out + coefficient * term;
+fn add_all<'a, T: Real>(out: &mut [T], start: Option<&[T]>, terms: impl Iterator<Item = (f64, &'a [T])>) {
+    let empty: &[T] = &[];
+    let mut group = [(T::zero(), empty); PASS];
+    let (mut full, mut begun) = (0, false);
+    for (coefficient, term) in terms.filter(|term| term.0 != 0.0) {
+        if full == PASS {
+            add_group(out, start, begun, &group);
+            (full, begun) = (0, true);
         }
+        group[full] = (T::of(coefficient), term);
+        full += 1;
+    }
+    match (full, begun, start) {
+        (0, true, _) => {}
+        (0, false, Some(start)) => out.copy_from_slice(start),
+        (0, false, None) => out.fill(T::zero()),
+        _ => add_group(out, start, begun, &group[..full]),
+    }
+}
+
+/// Adds a group of terms to what was begun, else to the start, else to nothing.
+fn add_group<T: Real>(out: &mut [T], start: Option<&[T]>, begun: bool, group: &[(T, &[T])]) {
+    match *group {
+        [a] => add_pass(out, start, begun, [a]),
+        [a, b] => add_pass(out, start, begun, [a, b]),
+        [a, b, c] => add_pass(out, start, begun, [a, b, c]),
+        [a, b, c, d] => add_pass(out, start, begun, [a, b, c, d]),
+        _ => unreachable!("a group has one term at least, and {PASS} at most"),
+    }
+}
+
+fn add_pass<T: Real, const N: usize>(out: &mut [T], start: Option<&[T]>, begun: bool, terms: [(T, &[T]); N]) {
+    let (len, register) = (out.len(), vector_len::<T>());
+    let terms = terms.map(|(coefficient, term)| (coefficient, &term[..len]));
+    let before = if begun { None } else { start.map(|start| &start[..len]) };
+    let whole = len / register * register;
+    let from = match before {
+        Some(start) => start.as_ptr(),
+        None => out.as_ptr(),
+    };
+    let adds = begun || start.is_some();
+    let coefficients = terms.map(|(coefficient, _)| T::Vector::splat(coefficient));
+    let to = out.as_mut_ptr();
+    for at in (0..whole).step_by(register) {
+        // SAFETY: all are `len` numbers long.
+        unsafe {
+            let product = |n: usize| coefficients[n].mul(T::Vector::load(terms[n].1.as_ptr().add(at)));
+            let first = product(0);
+            let first = if adds { T::Vector::load(from.add(at)).add(first) } else { first };
+            (1..N).fold(first, |sum, n| sum.add(product(n))).store(to.add(at));
+        }
+    }
+    for at in whole..len {
+        let product = |n: usize| terms[n].0 * terms[n].1[at];
+        let begin = before.map_or(out[at], |start| start[at]);
+        let first = if adds { begin + product(0) } else { product(0) };
+        out[at] = (1..N).fold(first, |sum, n| sum + product(n));
     }
 }
 
@@ -64,6 +89,42 @@ pub fn accumulate<T: Real>(compensated: bool, sum: &mut [T], carry: &mut [T], in
     }
 }
 
+/// As [`accumulate`], into another state and carry; whether the state is finite.
+pub fn advance<T: Real>(
+    compensated: bool,
+    (sum, carry): (&[T], &[T]),
+    increment: &[T],
+    (next, next_carry): (&mut [T], &mut [T]),
+) -> bool {
+    let (len, register) = (next.len(), vector_len::<T>());
+    assert!(sum.len() == len && carry.len() == len && increment.len() == len && next_carry.len() == len);
+    let whole = len / register * register;
+    // What is not finite makes zero times it not a number.
+    let mut witness = T::Vector::splat(T::zero());
+    for at in (0..whole).step_by(register) {
+        // SAFETY: all are `len` numbers long.
+        unsafe {
+            let before = T::Vector::load(sum.as_ptr().add(at));
+            let corrected = T::Vector::load(increment.as_ptr().add(at)).sub(T::Vector::load(carry.as_ptr().add(at)));
+            let after = before.add(corrected);
+            let lost = if compensated { after.sub(before).sub(corrected) } else { T::Vector::splat(T::zero()) };
+            lost.store(next_carry.as_mut_ptr().add(at));
+            after.store(next.as_mut_ptr().add(at));
+            witness = after.mul(T::Vector::splat(T::zero())).add(witness);
+        }
+    }
+    next[whole..].copy_from_slice(&sum[whole..]);
+    next_carry[whole..].copy_from_slice(&carry[whole..]);
+    accumulate(compensated, &mut next[whole..], &mut next_carry[whole..], &increment[whole..]);
+    let mut parts = [T::zero(); MAX_REGISTER];
+    // SAFETY: as many numbers as the longest register has.
+    unsafe { witness.store(parts.as_mut_ptr()) };
+    parts[..register].iter().chain(&next[whole..]).all(|x| x.is_finite())
+}
+
+/// The most numbers that a register holds on any target.
+const MAX_REGISTER: usize = 16;
+
 /// The inner product, in four registers of partial sums.
 pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
     let len = 4 * vector_len::<T>();
@@ -78,22 +139,6 @@ pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
     // SAFETY: a register is at most 8 numbers.
     unsafe { sums.store(parts.as_mut_ptr()) };
     parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest
-}
-
-/// The sum of a panel's row: one, two or four registers.
-#[inline(always)]
-pub fn row_sum<T: Real>(row: &[T]) -> T {
-    let len = vector_len::<T>();
-    debug_assert!(row.len().is_multiple_of(len));
-    let mut sum = T::Vector::splat(T::zero());
-    for register in row.chunks_exact(len) {
-        // SAFETY: as many numbers as a register has.
-        sum = sum.add(unsafe { T::Vector::load(register.as_ptr()) });
-    }
-    let mut parts = [T::zero(); 8];
-    // SAFETY: a register is at most 8 numbers.
-    unsafe { sum.store(parts.as_mut_ptr()) };
-    parts[..len].iter().fold(T::zero(), |sum, &part| sum + part)
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 use std::marker::PhantomData;
 
 use super::math;
-use super::panels::Panels;
 use super::product::{Packed, add_outer, outer_scratch, strip_scratch};
 use super::real::{Real, vector_len};
 use super::simd::{Several, Vector};
@@ -26,6 +25,7 @@ pub enum Base {
     // What follows has a block's rows.
     State,
     Arguments,
+    Data,
     Cotangent,
     Tape,
     Value,
@@ -34,7 +34,7 @@ pub enum Base {
 }
 
 /// How many there are.
-const BASES: usize = 11;
+const BASES: usize = 12;
 
 /// A place in one of the bases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +129,8 @@ impl<'a, T> Arrays<'a, T> {
 #[derive(Debug)]
 pub struct Code<T: Real> {
     instructions: Vec<Instruction<T>>,
-    /// Numbers of each base up to the last that is used.
-    needs: [usize; BASES],
-    writes: [bool; BASES],
+    /// The bases that are used: numbers up to the last, and whether it is written.
+    needs: Vec<(Base, usize, bool)>,
     /// The packs, by index: rows and depth.
     packs: Vec<Option<(usize, usize)>>,
     scratch: usize,
@@ -139,13 +138,15 @@ pub struct Code<T: Real> {
 
 impl<T: Real> Code<T> {
     pub fn new(instructions: Vec<Instruction<T>>) -> Self {
-        let mut code = Self { instructions, needs: [0; BASES], writes: [false; BASES], packs: Vec::new(), scratch: 0 };
+        let mut code = Self { instructions, needs: Vec::new(), packs: Vec::new(), scratch: 0 };
         for instruction in &code.instructions {
-            code.writes[instruction.to.base as usize] = true;
-            let places = std::iter::once(&instruction.to).chain(&instruction.from).zip(instruction.spans);
-            for (place, span) in places.filter(|(_, span)| *span > 0) {
-                let need = &mut code.needs[place.base as usize];
-                *need = (*need).max(place.offset + span);
+            let places = std::iter::once((&instruction.to, true)).chain(instruction.from.iter().map(|at| (at, false)));
+            for ((place, writes), span) in places.zip(instruction.spans).filter(|(_, span)| *span > 0) {
+                let end = place.offset + span;
+                match code.needs.iter_mut().find(|need| need.0 == place.base) {
+                    Some(need) => (need.1, need.2) = (need.1.max(end), need.2 || writes),
+                    None => code.needs.push((place.base, end, writes)),
+                }
             }
             if let Some((index, rows, depth)) = instruction.pack {
                 code.packs.resize(code.packs.len().max(index + 1), None);
@@ -170,8 +171,10 @@ impl<T: Real> Code<T> {
     /// # Panics
     /// If an array or a pack is missing or too small.
     pub fn run(&self, arrays: Arrays<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
-        let fits = |base: usize| self.needs[base] <= arrays.lengths[base];
-        assert!((0..BASES).all(|base| fits(base) && (arrays.writable[base] || !self.writes[base])), "the arrays");
+        for &(base, numbers, writes) in &self.needs {
+            let base = base as usize;
+            assert!(numbers <= arrays.lengths[base] && (arrays.writable[base] || !writes), "an array is too short");
+        }
         assert!(self.scratch <= scratch.len() && self.packs.len() <= packs.len(), "scratch and packs");
         debug_assert!(self.packs.iter().zip(packs).all(|(need, pack)| need.is_none_or(|need| need == pack.shape())));
         let context = Context {
@@ -237,23 +240,24 @@ impl<T: Real> Instruction<T> {
             F::Abs => unary::<T, Abs>,
             F::Sign => unary::<T, Sign>,
             F::Relu => unary::<T, Relu>,
-            F::Tanh => unary::<T, Tanh>,
-            F::Sigmoid => unary::<T, Sigmoid>,
-            F::Softplus => unary::<T, Softplus>,
-            F::NormalCdf => unary::<T, NormalCdf>,
-            F::Sin => trigonometric::<T, Sin>,
-            F::Cos => trigonometric::<T, Cos>,
-            F::Sqrt => scalar::<T, 0>,
-            F::Exp => scalar::<T, 1>,
-            F::Expm1 => scalar::<T, 2>,
-            F::Log => scalar::<T, 3>,
-            F::Log1p => scalar::<T, 4>,
-            F::Tan => scalar::<T, 5>,
-            F::Asin => scalar::<T, 6>,
-            F::Acos => scalar::<T, 7>,
-            F::Atan => scalar::<T, 8>,
-            F::Sinh => scalar::<T, 9>,
-            F::Cosh => scalar::<T, 10>,
+            F::Elu => costly::<T, Elu>,
+            F::Tanh => costly::<T, Tanh>,
+            F::Sigmoid => costly::<T, Sigmoid>,
+            F::Softplus => costly::<T, Softplus>,
+            F::NormalCdf => costly::<T, NormalCdf>,
+            F::Sqrt => unary::<T, Sqrt>,
+            F::Exp => costly::<T, Exp>,
+            F::Expm1 => costly::<T, Expm1>,
+            F::Log => costly::<T, Log>,
+            F::Log1p => costly::<T, Log1p>,
+            F::Sin => costly::<T, Sin>,
+            F::Cos => costly::<T, Cos>,
+            F::Tan => costly::<T, Tan>,
+            F::Asin => costly::<T, Asin>,
+            F::Acos => costly::<T, Acos>,
+            F::Atan => costly::<T, Atan>,
+            F::Sinh => costly::<T, Sinh>,
+            F::Cosh => costly::<T, Cosh>,
         };
         Self::new(kernel, to, &[a], rows, len).flat(&[a])
     }
@@ -268,14 +272,17 @@ impl<T: Real> Instruction<T> {
             F::Div => binary_form::<T, Div>(a.uniform, b.uniform),
             F::Min => binary_form::<T, Min>(a.uniform, b.uniform),
             F::Max => binary_form::<T, Max>(a.uniform, b.uniform),
-            F::Pow => scalar2::<T, true>,
-            F::Atan2 => scalar2::<T, false>,
+            F::Pow => costly2::<T, Pow>,
+            F::Atan2 => costly2::<T, Atan2>,
         };
         Self::new(kernel, to, &[a, b], rows, len).flat(&[a, b])
     }
 
     /// a·b + c, or c − a·b.
-    pub fn multiply_add(negated: bool, to: At, operands: [Operand; 3], rows: usize, len: usize) -> Self {
+    pub fn multiply_add(negated: bool, to: At, mut operands: [Operand; 3], rows: usize, len: usize) -> Self {
+        if operands[1].uniform {
+            operands.swap(0, 1);
+        }
         let [a, b, c] = operands.map(|operand| operand.uniform);
         let kernel = if negated { ternary_form::<T, true>(a, b, c) } else { ternary_form::<T, false>(a, b, c) };
         Self::new(kernel, to, &operands, rows, len).flat(&operands)
@@ -386,6 +393,7 @@ pub enum Function {
     Sigmoid,
     Softplus,
     Relu,
+    Elu,
     NormalCdf,
 }
 
@@ -450,7 +458,7 @@ macro_rules! functions {
 }
 
 functions! { F1:
-    Neg(a) = V::splat(T::zero()).sub(a);
+    Neg(a) = a.neg();
     Abs(a) = a.abs();
     Sign(a) = {
         let (zero, one) = (V::splat(T::zero()), V::splat(T::one()));
@@ -458,12 +466,24 @@ functions! { F1:
         zero.select_less(a, one, signed)
     };
     Relu(a) = a.at_least(V::splat(T::zero()));
+    Elu(a) = V::splat(T::zero()).select_less(a, a, math::expm1_negative(a));
     Tanh(a) = math::tanh(a);
     Sigmoid(a) = math::sigmoid(a);
     Softplus(a) = math::softplus(a);
     NormalCdf(a) = math::normal(a).0;
-    Sin(a) = math::sin_cos(a).0;
-    Cos(a) = math::sin_cos(a).1;
+    Sqrt(a) = a.sqrt();
+    Exp(a) = math::exp(a);
+    Expm1(a) = math::expm1(a);
+    Log(a) = math::log(a);
+    Log1p(a) = math::log1p(a);
+    Sin(a) = math::sin_cos_anywhere(a).0;
+    Cos(a) = math::sin_cos_anywhere(a).1;
+    Tan(a) = math::tan_anywhere(a);
+    Asin(a) = math::asin(a);
+    Acos(a) = math::acos(a);
+    Atan(a) = math::atan(a);
+    Sinh(a) = math::sinh(a);
+    Cosh(a) = math::cosh(a);
 }
 
 functions! { F2:
@@ -473,6 +493,8 @@ functions! { F2:
     Div(a, b) = a.div(b);
     Min(a, b) = a.at_most(b);
     Max(a, b) = a.at_least(b);
+    Pow(a, b) = math::pow(a, b);
+    Atan2(a, b) = math::atan2(a, b);
 }
 
 unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
@@ -487,67 +509,58 @@ unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
     }
 }
 
-/// Functions whose kernel serves arguments up to a limit only.
-unsafe fn trigonometric<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
-    let limit = T::of(math::SIN_LIMIT);
-    // SAFETY: as `Code::run` has checked.
-    unsafe {
-        let from = std::slice::from_raw_parts(c.at(i.from[0]), i.len);
-        // Without a way out of the loop, it is vectorised.
-        let far = from.iter().fold(false, |far, x| far | (x.abs() > limit));
-        unary::<T, F>(i, c);
-        if !far {
-            return;
-        }
-        let to = c.at(i.to);
-        for (at, x) in from.iter().enumerate().filter(|(_, x)| x.abs() > limit) {
-            let (sin, cos) = Real::sin_cos(*x);
-            let sine = F::call(T::Vector::splat(T::zero()));
-            // The cosine is the one that is not zero at zero.
-            let mut zero = [T::zero(); 16];
-            sine.store(zero.as_mut_ptr());
-            *to.add(at) = if zero[0] == T::zero() { sin } else { cos };
-        }
-    }
-}
-
-unsafe fn scalar<T: Real, const FUNCTION: usize>(i: &Instruction<T>, c: &Context<T>) {
+/// Functions that cost much more than a load: always by four registers, so that they exist once.
+unsafe fn costly<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
     let (from, to) = (c.at(i.from[0]), c.at(i.to));
-    for at in 0..i.len {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let x = (*from.add(at)).wide();
-            let y = match FUNCTION {
-                0 => x.sqrt(),
-                1 => libm::exp(x),
-                2 => libm::expm1(x),
-                3 => libm::log(x),
-                4 => libm::log1p(x),
-                5 => libm::tan(x),
-                6 => libm::asin(x),
-                7 => libm::acos(x),
-                8 => libm::atan(x),
-                9 => libm::sinh(x),
-                _ => libm::cosh(x),
-            };
-            *to.add(at) = T::of(y);
+    let step = <Four<T> as Vector<T>>::LEN;
+    let whole = i.len / step * step;
+    // SAFETY: as `Code::run` has checked; what is left fits into four registers.
+    unsafe {
+        let mut at = 0;
+        loop {
+            let (mut source, mut target) = (from.add(at).cast_const(), to.add(at));
+            let mut rest = [T::zero(); MOST];
+            if at == whole {
+                let left = i.len - whole;
+                if left == 0 {
+                    return;
+                }
+                std::ptr::copy_nonoverlapping(source, rest.as_mut_ptr(), left);
+                (source, target) = (rest.as_ptr(), rest.as_mut_ptr());
+            }
+            F::call(Four::<T>::load(source)).store(target);
+            if at == whole {
+                std::ptr::copy_nonoverlapping(rest.as_ptr(), to.add(at), i.len - whole);
+                return;
+            }
+            at += step;
         }
     }
 }
 
-unsafe fn scalar2<T: Real, const POW: bool>(i: &Instruction<T>, c: &Context<T>) {
+/// As [`costly`], of two numbers.
+unsafe fn costly2<T: Real, F: F2>(i: &Instruction<T>, c: &Context<T>) {
     let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
+    let step = <Four<T> as Vector<T>>::LEN;
     for row in 0..i.rows {
-        for at in 0..i.len {
-            // SAFETY: as `Code::run` has checked; the first lane of a uniform register serves all.
+        for at in (0..i.len).step_by(step) {
+            // SAFETY: as `Code::run` has checked; the first number of a uniform register serves all.
             unsafe {
-                let x = (*a.add(row * i.row[0] + at * i.lane[0])).wide();
-                let y = (*b.add(row * i.row[1] + at * i.lane[1])).wide();
-                *to.add(row * i.len + at) = T::of(if POW { libm::pow(x, y) } else { libm::atan2(x, y) });
+                let count = step.min(i.len - at);
+                let [mut left, mut right] = [[T::one(); MOST]; 2];
+                for lane in 0..count {
+                    left[lane] = *a.add(row * i.row[0] + (at + lane) * i.lane[0]);
+                    right[lane] = *b.add(row * i.row[1] + (at + lane) * i.lane[1]);
+                }
+                F::call(Four::<T>::load(left.as_ptr()), Four::<T>::load(right.as_ptr())).store(left.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(left.as_ptr(), to.add(row * i.len + at), count);
             }
         }
     }
 }
+
+/// The most numbers that four registers hold on any target.
+const MOST: usize = 64;
 
 /// An operand's registers: its own, or the one that serves all lanes.
 #[inline(always)]
@@ -577,7 +590,7 @@ fn binary_form<T: Real, F: F2>(a: bool, b: bool) -> Kernel<T> {
         (false, false) => binary::<T, F, false, false>,
         (true, false) => binary::<T, F, true, false>,
         (false, true) => binary::<T, F, false, true>,
-        (true, true) => binary::<T, F, true, true>,
+        (true, true) => unreachable!("what is made of uniform values alone is uniform"),
     }
 }
 
@@ -600,18 +613,16 @@ fn ternary_form<T: Real, const NEGATED: bool>(a: bool, b: bool, c: bool) -> Kern
     match (a, b, c) {
         (false, false, false) => multiply_add::<T, NEGATED, false, false, false>,
         (true, false, false) => multiply_add::<T, NEGATED, true, false, false>,
-        (false, true, false) => multiply_add::<T, NEGATED, false, true, false>,
-        (true, true, false) => multiply_add::<T, NEGATED, true, true, false>,
         (false, false, true) => multiply_add::<T, NEGATED, false, false, true>,
         (true, false, true) => multiply_add::<T, NEGATED, true, false, true>,
-        (false, true, true) => multiply_add::<T, NEGATED, false, true, true>,
-        (true, true, true) => multiply_add::<T, NEGATED, true, true, true>,
+        (true, true, false) => multiply_add::<T, NEGATED, true, true, false>,
+        _ => unreachable!("the first factor is uniform if one is, and not all are"),
     }
 }
 
 #[inline(always)]
 fn fused<T: Real, V: Vector<T>, const NEGATED: bool>(a: V, b: V, c: V) -> V {
-    if NEGATED { V::splat(T::zero()).sub(a).mul_add(b, c) } else { a.mul_add(b, c) }
+    if NEGATED { a.neg().mul_add(b, c) } else { a.mul_add(b, c) }
 }
 
 unsafe fn multiply_add<T: Real, const NEGATED: bool, const A: bool, const B: bool, const C: bool>(
@@ -644,12 +655,16 @@ unsafe fn select<T: Real, const OR_EQUAL: bool>(i: &Instruction<T>, c: &Context<
     let from = i.from.map(|from| c.at(from).cast_const());
     let to = c.at(i.to);
     for row in 0..i.rows {
-        for at in 0..i.len {
-            // SAFETY: as `Code::run` has checked.
+        for at in (0..i.len).step_by(vector_len::<T>()) {
+            // SAFETY: as `Code::run` has checked; the register of a uniform operand serves all.
             unsafe {
-                let [a, b, then, otherwise] = std::array::from_fn(|k| *from[k].add(row * i.row[k] + at * i.lane[k]));
-                let holds = if OR_EQUAL { a <= b } else { a < b };
-                *to.add(row * i.len + at) = if holds { then } else { otherwise };
+                let [a, b, then, otherwise] =
+                    std::array::from_fn(|k| T::Vector::load(from[k].add(row * i.row[k] + at * i.lane[k])));
+                let mut chosen = a.select_less(b, then, otherwise);
+                if OR_EQUAL {
+                    chosen = a.select_equal(b, then, chosen);
+                }
+                chosen.store(to.add(row * i.len + at));
             }
         }
     }
@@ -704,7 +719,7 @@ unsafe fn dense<T: Real>(i: &Instruction<T>, c: &Context<T>) {
     let [pack, shifted, ..] = i.shape;
     let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
     // SAFETY: as `Code::run` has checked.
-    unsafe { c.packs[pack].times_block(start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
+    unsafe { c.packs[pack].times(start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
 }
 
 /// Σ_k a[first(k)]·b[second(k)] over rows, one register after the other.
@@ -772,9 +787,6 @@ unsafe fn outer<T: Real>(i: &Instruction<T>, c: &Context<T>) {
     }
 }
 
-/// The most numbers that a register holds on any target.
-const MAX_REGISTER: usize = 16;
-
 unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Context<T>) {
     let register = vector_len::<T>();
     let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
@@ -784,21 +796,29 @@ unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Contex
         unsafe {
             let (a, b, to) = (a.add(row * i.row[0]), b.add(row * i.row[1]), to.add(row * register));
             let mut sum = T::Vector::load(to);
-            for at in (0..whole).step_by(register) {
+            let mut at = 0;
+            if whole >= 4 * register {
+                // Four sums, so that one addition does not wait for the other.
+                let mut four = Four::<T>::splat(T::zero());
+                while at + 4 * register <= whole {
+                    let a = Four::<T>::load(a.add(at));
+                    four = if PRODUCT { a.mul_add(Four::<T>::load(b.add(at)), four) } else { four.add(a) };
+                    at += 4 * register;
+                }
+                sum = four.registers().into_iter().fold(sum, T::Vector::add);
+            }
+            while at < whole {
                 let a = T::Vector::load(a.add(at));
                 sum = if PRODUCT { a.mul_add(T::Vector::load(b.add(at)), sum) } else { sum.add(a) };
-            }
-            if whole < c.samples {
-                // Spare lanes stay out, whatever they hold.
-                let (mut left, mut right) = ([T::zero(); MAX_REGISTER], [T::zero(); MAX_REGISTER]);
-                for lane in 0..c.samples - whole {
-                    left[lane] = *a.add(whole + lane);
-                    right[lane] = *b.add(whole + lane);
-                }
-                let (left, right) = (T::Vector::load(left.as_ptr()), T::Vector::load(right.as_ptr()));
-                sum = if PRODUCT { left.mul_add(right, sum) } else { sum.add(left) };
+                at += register;
             }
             sum.store(to);
+            // Spare lanes stay out, whatever they hold.
+            for lane in whole..c.samples {
+                let term = if PRODUCT { *a.add(lane) * *b.add(lane) } else { *a.add(lane) };
+                let sum = to.add(lane - whole);
+                *sum = *sum + term;
+            }
         }
     }
 }
@@ -811,7 +831,7 @@ unsafe fn outer_lanes<T: Real>(i: &Instruction<T>, c: &Context<T>) {
         let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
         let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
         let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
-        add_outer(&Panels::of_width(len, 1), 0..len, (rows, a), (columns, b), to, stride, scratch);
+        add_outer(len, (rows, a), (columns, b), to, stride, scratch);
     }
 }
 

@@ -1,9 +1,8 @@
-//! How a batch lies in memory: panels `[batch / LANES][features][LANES]`, the batch being the SIMD lane.
+//! How a batch lies in memory: panels `[batch / width][features][width]`, the batch being the SIMD lane.
 //!
-//! One panel row is one cache line, and every product of the network reads both operands in order. Row-major arrays
-//! `[batch, features]` exist only at the public boundary. The last panel is narrower where the batch does not fill it
-//! (1, 2 or 4 vector registers), and its spare lanes repeat the last sample; they carry no cotangent and no weight in
-//! norms.
+//! The width is what a program chooses for its blocks, so that a state is read and written where it lies. Row-major arrays
+//! `[batch, features]` exist only at the public boundary. The last panel is narrower where the batch does not fill it, and its
+//! spare lanes repeat the last sample; they carry no cotangent and no weight in norms.
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -28,18 +27,17 @@ pub struct Panel {
 }
 
 impl Panel {
-    /// Where the panel's numbers lie in an array with that many features, whose first lane is `origin`.
-    pub fn range(&self, features: usize, origin: usize) -> std::ops::Range<usize> {
-        let start = (self.first - origin) * features;
+    /// Where the panel's numbers lie in an array with that many features.
+    pub fn range(&self, features: usize) -> std::ops::Range<usize> {
+        let start = self.first * features;
         start..start + self.width * features
     }
 }
 
 impl Panels {
+    /// Panels of a cache line a row.
     pub fn new<T: Real>(samples: usize) -> Self {
-        let rest = samples % T::LANES;
-        let last = if rest == 0 { 0 } else { rest.next_power_of_two().max(vector_len::<T>()) };
-        Self { samples, lanes: samples - rest + last, full: T::LANES }
+        Self::wide::<T>(samples, T::LANES)
     }
 
     /// Panels of that width, a multiple of a register; the last one as narrow as its samples allow.
@@ -48,55 +46,30 @@ impl Panels {
         Self { samples, lanes: samples - rest + rest.next_multiple_of(vector_len::<T>()), full: width }
     }
 
-    /// So many full panels of that width.
-    pub fn of_width(width: usize, panels: usize) -> Self {
-        Self { samples: width * panels, lanes: width * panels, full: width }
-    }
-
     /// Lanes of a full panel.
     pub fn full(&self) -> usize {
         self.full
     }
 
-    /// The panels by their width: the first lane, the width, and how many there are.
-    pub fn widths(&self) -> impl Iterator<Item = (usize, usize, usize)> + use<> {
-        let full = self.lanes / self.full;
-        let rest = self.lanes - full * self.full;
-        let all = [(0, self.full, full), (full * self.full, rest, usize::from(rest > 0))];
-        all.into_iter().filter(|&(_, _, panels)| panels > 0)
-    }
-
     /// The width of full panels, zero if there is none, and that of a last, narrower one.
-    pub fn widths_of(&self) -> (usize, usize) {
+    pub fn widths(&self) -> (usize, usize) {
         (if self.lanes >= self.full { self.full } else { 0 }, self.lanes % self.full)
     }
 
-    /// The panels whose lanes lie in `lanes`, which begins and ends between panels.
-    pub fn within(&self, lanes: std::ops::Range<usize>) -> impl Iterator<Item = Panel> + use<> {
-        let Panels { samples, full, .. } = *self;
-        let end = lanes.end;
-        lanes.step_by(full).map(move |first| Panel {
+    pub fn all(&self) -> impl Iterator<Item = Panel> + use<> {
+        let Panels { samples, lanes: end, full } = *self;
+        (0..end).step_by(full).map(move |first| Panel {
             first,
             width: (end - first).min(full),
             samples: (samples - first).min(full),
         })
     }
 
-    pub fn all(&self) -> impl Iterator<Item = Panel> + use<> {
-        self.within(0..self.lanes)
-    }
-
-    /// Consecutive ranges of at most `lanes` lanes, a multiple of a full panel.
-    pub fn blocks(&self, lanes: usize) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
-        let end = self.lanes;
-        (0..end).step_by(lanes).map(move |first| first..(first + lanes).min(end))
-    }
-
     /// Copies rows `[samples, features]` into panels; spare lanes repeat the last sample, or are zero.
     pub fn pack<T: Real>(&self, rows: ArrayView2<'_, T>, panels: &mut [T], spare: Spare) {
         let features = rows.ncols();
         for panel in self.all() {
-            let numbers = &mut panels[panel.range(features, 0)];
+            let numbers = &mut panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact_mut(panel.width).enumerate() {
                 for (lane, number) in row.iter_mut().enumerate() {
                     let sample = panel.first + lane.min(panel.samples - 1);
@@ -113,7 +86,7 @@ impl Panels {
     pub fn unpack<T: Real>(&self, panels: &[T], mut rows: ArrayViewMut2<'_, T>) {
         let features = rows.ncols();
         for panel in self.all() {
-            let numbers = &panels[panel.range(features, 0)];
+            let numbers = &panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact(panel.width).enumerate() {
                 for (lane, &number) in row[..panel.samples].iter().enumerate() {
                     rows[[panel.first + lane, feature]] = number;

@@ -3,9 +3,22 @@
 
 use std::array::from_fn;
 
+#[cfg(any(
+    test,
+    target_feature = "avx512f",
+    not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))
+))]
+mod array;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 /// A vector register of `LEN` numbers.
 pub trait Vector<T>: Copy {
     const LEN: usize;
+    /// Whether [`mul_add`](Self::mul_add) is known to round once.
+    const FUSED: bool;
     fn splat(number: T) -> Self;
     /// # Safety
     /// `from` points to `LEN` readable numbers.
@@ -17,6 +30,8 @@ pub trait Vector<T>: Copy {
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
     fn div(self, other: Self) -> Self;
+    fn sqrt(self) -> Self;
+    fn neg(self) -> Self;
     fn abs(self) -> Self;
     /// Its own magnitude with the sign of another.
     fn with_sign(self, of: Self) -> Self;
@@ -26,10 +41,18 @@ pub trait Vector<T>: Copy {
     fn at_least(self, limit: Self) -> Self;
     /// Lane by lane `then` where it is less than `other`, else `otherwise`.
     fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self;
+    /// Lane by lane `then` where it equals `other`, else `otherwise`.
+    fn select_equal(self, other: Self, then: Self, otherwise: Self) -> Self;
+    /// Whether it is less than `other` in any lane.
+    fn any_less(self, other: Self) -> bool;
     /// Lane by lane `then` where bit `BIT` of its representation is set, else `otherwise`.
     fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self;
     /// 2^n from n + 1.5·2^p, p being the bits of the fraction.
     fn exp2_rounded(self) -> Self;
+    /// The e of |x| = m·2^e with 1 ≤ m < 2, for numbers that are neither zero nor subnormal.
+    fn exponent(self) -> Self;
+    /// The m of |x| = m·2^e with 1 ≤ m < 2, for numbers that are neither zero nor subnormal.
+    fn significand(self) -> Self;
     /// self·factor + addend, rounded once where the target has the instruction.
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 }
@@ -47,8 +70,17 @@ pub trait Lanes: Sized {
 #[derive(Clone, Copy)]
 pub struct Several<V, const N: usize>([V; N]);
 
+impl<V: Copy, const N: usize> Several<V, N> {
+    /// One by one.
+    #[inline(always)]
+    pub fn registers(self) -> [V; N] {
+        self.0
+    }
+}
+
 impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
     const LEN: usize = N * V::LEN;
+    const FUSED: bool = V::FUSED;
     #[inline(always)]
     fn splat(number: T) -> Self {
         Self([V::splat(number); N])
@@ -80,6 +112,14 @@ impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
         Self(from_fn(|i| self.0[i].div(other.0[i])))
     }
     #[inline(always)]
+    fn sqrt(self) -> Self {
+        Self(self.0.map(V::sqrt))
+    }
+    #[inline(always)]
+    fn neg(self) -> Self {
+        Self(self.0.map(V::neg))
+    }
+    #[inline(always)]
     fn abs(self) -> Self {
         Self(self.0.map(V::abs))
     }
@@ -100,6 +140,15 @@ impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
         Self(from_fn(|i| self.0[i].select_less(other.0[i], then.0[i], otherwise.0[i])))
     }
     #[inline(always)]
+    fn select_equal(self, other: Self, then: Self, otherwise: Self) -> Self {
+        Self(from_fn(|i| self.0[i].select_equal(other.0[i], then.0[i], otherwise.0[i])))
+    }
+    #[inline(always)]
+    fn any_less(self, other: Self) -> bool {
+        // Without a way out of the loop, it is unrolled.
+        self.0.into_iter().zip(other.0).fold(false, |any, (left, right)| any | left.any_less(right))
+    }
+    #[inline(always)]
     fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self {
         Self(from_fn(|i| self.0[i].select_bit::<BIT>(then.0[i], otherwise.0[i])))
     }
@@ -108,303 +157,127 @@ impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
         Self(self.0.map(V::exp2_rounded))
     }
     #[inline(always)]
+    fn exponent(self) -> Self {
+        Self(self.0.map(V::exponent))
+    }
+    #[inline(always)]
+    fn significand(self) -> Self {
+        Self(self.0.map(V::significand))
+    }
+    #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
         Self(from_fn(|i| self.0[i].mul_add(factor.0[i], addend.0[i])))
     }
 }
 
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-mod target {
-    use super::{Lanes, Several, Vector};
-    use std::arch::wasm32::*;
-
-    #[derive(Clone, Copy)]
-    pub struct F32x4(v128);
-    #[derive(Clone, Copy)]
-    pub struct F64x2(v128);
-
-    /// Lane by lane by a mask whose lanes are all ones or all zeros.
-    ///
-    /// Limits are set by it too: the compiler makes of `pmin` and `pmax` relaxed ones, which swallow NaN.
-    #[inline(always)]
-    fn select(then: v128, otherwise: v128, mask: v128) -> v128 {
-        #[cfg(target_feature = "relaxed-simd")]
-        return i8x16_relaxed_laneselect(then, otherwise, mask);
-        #[cfg(not(target_feature = "relaxed-simd"))]
-        return v128_bitselect(then, otherwise, mask);
-    }
-
-    impl Lanes for f32 {
-        type Vector = F32x4;
-        type Strip = Several<F32x4, 4>;
-        #[inline(always)]
-        fn transpose(rows: &mut [F32x4]) {
-            let [a, b, c, d] = [rows[0].0, rows[1].0, rows[2].0, rows[3].0];
-            let (ab_low, ab_high) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
-            let (cd_low, cd_high) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-            rows[0] = F32x4(i64x2_shuffle::<0, 2>(ab_low, cd_low));
-            rows[1] = F32x4(i64x2_shuffle::<1, 3>(ab_low, cd_low));
-            rows[2] = F32x4(i64x2_shuffle::<0, 2>(ab_high, cd_high));
-            rows[3] = F32x4(i64x2_shuffle::<1, 3>(ab_high, cd_high));
-        }
-    }
-    impl Lanes for f64 {
-        type Vector = F64x2;
-        type Strip = Several<F64x2, 4>;
-        #[inline(always)]
-        fn transpose(rows: &mut [F64x2]) {
-            let (a, b) = (rows[0].0, rows[1].0);
-            rows[0] = F64x2(i64x2_shuffle::<0, 2>(a, b));
-            rows[1] = F64x2(i64x2_shuffle::<1, 3>(a, b));
-        }
-    }
-
-    impl Vector<f32> for F32x4 {
-        const LEN: usize = 4;
-        #[inline(always)]
-        fn splat(number: f32) -> Self {
-            Self(f32x4_splat(number))
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f32) -> Self {
-            Self(unsafe { v128_load(from.cast()) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f32) {
-            unsafe { v128_store(to.cast(), self.0) }
-        }
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            Self(f32x4_add(self.0, other.0))
-        }
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            Self(f32x4_sub(self.0, other.0))
-        }
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            Self(f32x4_mul(self.0, other.0))
-        }
-        #[inline(always)]
-        fn div(self, other: Self) -> Self {
-            Self(f32x4_div(self.0, other.0))
-        }
-        #[inline(always)]
-        fn abs(self) -> Self {
-            Self(f32x4_abs(self.0))
-        }
-        #[inline(always)]
-        fn with_sign(self, of: Self) -> Self {
-            Self(v128_bitselect(of.0, self.0, f32x4_splat(-0.0)))
-        }
-        #[inline(always)]
-        fn at_most(self, limit: Self) -> Self {
-            Self(select(limit.0, self.0, f32x4_lt(limit.0, self.0)))
-        }
-        #[inline(always)]
-        fn at_least(self, limit: Self) -> Self {
-            Self(select(limit.0, self.0, f32x4_lt(self.0, limit.0)))
-        }
-        #[inline(always)]
-        fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-            Self(select(then.0, otherwise.0, f32x4_lt(self.0, other.0)))
-        }
-        #[inline(always)]
-        fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self {
-            let mask = i32x4_shr(i32x4_shl(self.0, 31 - BIT), 31);
-            Self(select(then.0, otherwise.0, mask))
-        }
-        #[inline(always)]
-        fn exp2_rounded(self) -> Self {
-            Self(i32x4_add(i32x4_shl(self.0, 23), f32x4_splat(1.0)))
-        }
-        #[inline(always)]
-        fn mul_add(self, factor: Self, addend: Self) -> Self {
-            #[cfg(target_feature = "relaxed-simd")]
-            return Self(f32x4_relaxed_madd(self.0, factor.0, addend.0));
-            #[cfg(not(target_feature = "relaxed-simd"))]
-            return Self(f32x4_add(f32x4_mul(self.0, factor.0), addend.0));
-        }
-    }
-
-    impl Vector<f64> for F64x2 {
-        const LEN: usize = 2;
-        #[inline(always)]
-        fn splat(number: f64) -> Self {
-            Self(f64x2_splat(number))
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const f64) -> Self {
-            Self(unsafe { v128_load(from.cast()) })
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut f64) {
-            unsafe { v128_store(to.cast(), self.0) }
-        }
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            Self(f64x2_add(self.0, other.0))
-        }
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            Self(f64x2_sub(self.0, other.0))
-        }
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            Self(f64x2_mul(self.0, other.0))
-        }
-        #[inline(always)]
-        fn div(self, other: Self) -> Self {
-            Self(f64x2_div(self.0, other.0))
-        }
-        #[inline(always)]
-        fn abs(self) -> Self {
-            Self(f64x2_abs(self.0))
-        }
-        #[inline(always)]
-        fn with_sign(self, of: Self) -> Self {
-            Self(v128_bitselect(of.0, self.0, f64x2_splat(-0.0)))
-        }
-        #[inline(always)]
-        fn at_most(self, limit: Self) -> Self {
-            Self(select(limit.0, self.0, f64x2_lt(limit.0, self.0)))
-        }
-        #[inline(always)]
-        fn at_least(self, limit: Self) -> Self {
-            Self(select(limit.0, self.0, f64x2_lt(self.0, limit.0)))
-        }
-        #[inline(always)]
-        fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-            Self(select(then.0, otherwise.0, f64x2_lt(self.0, other.0)))
-        }
-        #[inline(always)]
-        fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self {
-            let mask = i64x2_shr(i64x2_shl(self.0, 63 - BIT), 63);
-            Self(select(then.0, otherwise.0, mask))
-        }
-        #[inline(always)]
-        fn exp2_rounded(self) -> Self {
-            Self(i64x2_add(i64x2_shl(self.0, 52), f64x2_splat(1.0)))
-        }
-        #[inline(always)]
-        fn mul_add(self, factor: Self, addend: Self) -> Self {
-            #[cfg(target_feature = "relaxed-simd")]
-            return Self(f64x2_relaxed_madd(self.0, factor.0, addend.0));
-            #[cfg(not(target_feature = "relaxed-simd"))]
-            return Self(f64x2_add(f64x2_mul(self.0, factor.0), addend.0));
-        }
-    }
-}
-
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
-mod target {
-    use super::{Lanes, Vector};
+#[cfg(test)]
+mod tests {
+    use super::array::Array;
+    use super::*;
+    use crate::kernel::math;
     use crate::kernel::real::Real;
-    use std::array::from_fn;
 
-    /// Bytes in a vector register.
-    const WIDTH: usize = if cfg!(target_feature = "avx") { 32 } else { 16 };
+    const NUMBERS: [f64; 16] = [
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.3,
+        -2.7,
+        1e-3,
+        123.456,
+        -1e5,
+        3.0e38,
+        2e-38,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        0.999_999,
+        5.5,
+    ];
 
-    /// An array that the compiler keeps in a register.
-    #[derive(Clone, Copy)]
-    pub struct Array<T, const N: usize>([T; N]);
-
-    impl Lanes for f32 {
-        type Vector = Array<f32, { WIDTH / 4 }>;
-        // The compiler vectorises such loops itself, and better than functions of arrays.
-        type Strip = Array<Self, 1>;
-        #[inline(always)]
-        fn transpose(rows: &mut [Self::Vector]) {
-            transpose(rows);
-        }
-    }
-    impl Lanes for f64 {
-        type Vector = Array<f64, { WIDTH / 8 }>;
-        // The compiler vectorises such loops itself, and better than functions of arrays.
-        type Strip = Array<Self, 1>;
-        #[inline(always)]
-        fn transpose(rows: &mut [Self::Vector]) {
-            transpose(rows);
-        }
-    }
-
-    impl<T: Real, const N: usize> Vector<T> for Array<T, N> {
-        const LEN: usize = N;
-        #[inline(always)]
-        fn splat(number: T) -> Self {
-            Self([number; N])
-        }
-        #[inline(always)]
-        unsafe fn load(from: *const T) -> Self {
-            Self(unsafe { from.cast::<[T; N]>().read_unaligned() })
-        }
-        #[inline(always)]
-        unsafe fn store(self, to: *mut T) {
-            unsafe { to.cast::<[T; N]>().write_unaligned(self.0) }
-        }
-        #[inline(always)]
-        fn add(self, other: Self) -> Self {
-            Self(from_fn(|i| self.0[i] + other.0[i]))
-        }
-        #[inline(always)]
-        fn sub(self, other: Self) -> Self {
-            Self(from_fn(|i| self.0[i] - other.0[i]))
-        }
-        #[inline(always)]
-        fn mul(self, other: Self) -> Self {
-            Self(from_fn(|i| self.0[i] * other.0[i]))
-        }
-        #[inline(always)]
-        fn div(self, other: Self) -> Self {
-            Self(from_fn(|i| self.0[i] / other.0[i]))
-        }
-        #[inline(always)]
-        fn abs(self) -> Self {
-            Self(self.0.map(T::abs))
-        }
-        #[inline(always)]
-        fn with_sign(self, of: Self) -> Self {
-            Self(from_fn(|i| self.0[i].copysign(of.0[i])))
-        }
-        #[inline(always)]
-        fn at_most(self, limit: Self) -> Self {
-            limit.select_less(self, limit, self)
-        }
-        #[inline(always)]
-        fn at_least(self, limit: Self) -> Self {
-            self.select_less(limit, limit, self)
-        }
-        #[inline(always)]
-        fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-            Self(from_fn(|i| if self.0[i] < other.0[i] { then.0[i] } else { otherwise.0[i] }))
-        }
-        #[inline(always)]
-        fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self {
-            Self(from_fn(|i| if self.0[i].bit(BIT) { then.0[i] } else { otherwise.0[i] }))
-        }
-        #[inline(always)]
-        fn exp2_rounded(self) -> Self {
-            Self(self.0.map(T::exp2_rounded))
-        }
-        #[inline(always)]
-        fn mul_add(self, factor: Self, addend: Self) -> Self {
-            // Without the instruction, `mul_add` would be a call into the C library.
-            let fused = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
-            Self(from_fn(|i| match fused {
-                true => self.0[i].mul_add(factor.0[i], addend.0[i]),
-                false => self.0[i] * factor.0[i] + addend.0[i],
-            }))
-        }
-    }
-
-    #[inline(always)]
-    fn transpose<T: Real, const N: usize>(rows: &mut [Array<T, N>]) {
-        for i in 0..N {
-            for j in 0..i {
-                let upper = rows[j].0[i];
-                rows[j].0[i] = rows[i].0[j];
-                rows[i].0[j] = upper;
+    /// What an operation makes of every triple of numbers, in registers V: NaN in whichever form.
+    fn results<T: Real, V: Vector<T>>(f: impl Fn(V, V, V) -> V) -> Vec<u64> {
+        let len = V::LEN;
+        let numbers: Vec<T> = (0..NUMBERS.len() + len).map(|i| T::of(NUMBERS[i % NUMBERS.len()])).collect();
+        let mut all = Vec::new();
+        for second in 0..NUMBERS.len() {
+            for third in 0..NUMBERS.len() {
+                for first in (0..NUMBERS.len()).step_by(len) {
+                    let mut result = [T::zero(); 32];
+                    // SAFETY: there are as many numbers more as a register has.
+                    unsafe {
+                        let [a, b, c] = [first, second, third].map(|at| V::load(numbers[at..].as_ptr()));
+                        f(a, b, c).store(result.as_mut_ptr());
+                    }
+                    all.extend(result[..len].iter().map(|x| if x.is_nan() { T::nan() } else { *x }.wide().to_bits()));
+                }
             }
         }
+        all
+    }
+
+    fn check<T: Real, const N: usize>() {
+        macro_rules! same {
+            ($($f:expr),*) => {
+                $(
+                    let expected = results::<T, Array<T, N>>($f);
+                    assert!(results::<T, T::Vector>($f) == expected, "{}", stringify!($f));
+                )*
+            };
+        }
+        assert_eq!(N, T::Vector::LEN);
+        same!(
+            |a, b, _| a.add(b),
+            |a, b, _| a.sub(b),
+            |a, b, _| a.mul(b),
+            |a, b, _| a.div(b),
+            |a, b, c| a.mul_add(b, c),
+            |a, _, _| a.sqrt(),
+            |a, _, _| a.neg(),
+            |a, _, _| a.abs(),
+            |a, b, _| a.with_sign(b),
+            |a, b, _| a.at_most(b),
+            |a, b, _| a.at_least(b),
+            |a, b, c| a.select_less(b, c, a),
+            |a, b, c| a.select_equal(b, c, a),
+            |a, b, c| a.select_bit::<0>(b, c),
+            |a, b, c| a.select_bit::<1>(b, c),
+            |a, b, c| a.select_bit::<22>(b, c),
+            |a, _, _| a.exponent(),
+            |a, _, _| a.significand(),
+            |a, _, _| a
+                .at_least(Vector::splat(T::of(-50.0)))
+                .at_most(Vector::splat(T::of(50.0)))
+                .add(Vector::splat(T::ROUND))
+                .exp2_rounded(),
+            |a, b, _| Vector::splat(if a.any_less(b) { T::one() } else { T::zero() }),
+            // The functions too, in any registers.
+            |a, b, _| math::pow(a, b),
+            |a, b, _| math::atan2(a, b),
+            |a, _, _| math::exp(a),
+            |a, _, _| math::log1p(a),
+            |a, _, _| math::tan_anywhere(a),
+            |a, _, _| math::asin(a)
+        );
+        let mut rows: Vec<T::Vector> = Vec::new();
+        let numbers: Vec<T> = (0..N * N).map(|i| T::of(i as f64)).collect();
+        for row in numbers.chunks(N) {
+            // SAFETY: as many numbers as a register has.
+            rows.push(unsafe { Vector::load(row.as_ptr()) });
+        }
+        T::transpose(&mut rows);
+        for (i, row) in rows.iter().enumerate() {
+            let mut column = vec![T::zero(); N];
+            // SAFETY: as above.
+            unsafe { row.store(column.as_mut_ptr()) };
+            assert!((0..N).all(|j| column[j] == numbers[j * N + i]), "row {i} of the transpose");
+        }
+    }
+
+    #[test]
+    fn registers_do_what_arrays_do() {
+        check::<f32, { <f32 as Lanes>::Vector::LEN }>();
+        check::<f64, { <f64 as Lanes>::Vector::LEN }>();
     }
 }

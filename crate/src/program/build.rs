@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::rc::Rc;
 
-use super::Program;
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Place, Unary};
+use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
 /// Builds the program of a vector field.
@@ -120,7 +120,8 @@ impl Builder {
         if self.state == 0 {
             return Err(Error::option("state", "a positive integer", 0));
         }
-        Ok(Program::of(shared.graph.clone(), value.id, self.state, self.parameters, self.arguments))
+        let Self { state, parameters, arguments, .. } = self;
+        Ok(Program::of(shared.graph.clone(), value.id, Sizes { state, parameters, arguments, data: 0 }))
     }
 }
 
@@ -135,6 +136,11 @@ impl Value {
     /// Rows of numbers that it has.
     pub fn rows(&self) -> usize {
         self.shared.borrow().graph.rows(self.id)
+    }
+
+    /// Whether it is the same for all trajectories: a parameter, a constant, the time, or computed of those alone.
+    pub fn is_uniform(&self) -> bool {
+        self.shared.borrow().graph.uniform(self.id)
     }
 
     fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
@@ -299,14 +305,15 @@ impl Value {
     }
     /// `[n]` to `[outer][n][inner]`: copies of rows.
     pub fn spread(&self, outer: usize, inner: usize) -> Value {
-        if outer * inner == 0 {
+        let rows = outer.checked_mul(inner).and_then(|copies| copies.checked_mul(self.rows()));
+        if rows.is_none_or(|rows| rows == 0) {
             return fail(&self.shared, "one copy or more", format!("{outer} × {inner}"));
         }
         self.push(|graph| graph.spread(self.id, outer, inner))
     }
     /// `[outer][n][inner]` to `[n]`: sums of rows.
     pub fn sum_over(&self, outer: usize, inner: usize) -> Value {
-        let factors = outer * inner;
+        let factors = outer.saturating_mul(inner);
         if factors == 0 || !self.rows().is_multiple_of(factors) {
             return fail(&self.shared, format!("factors of {} rows", self.rows()), format!("{outer} × {inner}"));
         }
@@ -357,6 +364,9 @@ impl Value {
     }
     /// The outer product, row-major.
     pub fn outer(&self, other: &Value) -> Value {
+        if !Rc::ptr_eq(&self.shared, &other.shared) {
+            return fail(&self.shared, "values of one builder", "one of another");
+        }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }
     /// The inner product.

@@ -33,7 +33,10 @@ pub fn forward(graph: &Graph, value: Id) -> (Graph, Id) {
 pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Derived {
     let mut graph = forward.clone();
     let rows = graph.rows(value);
-    let cotangent = graph.load(Input::Cotangent, 0, rows);
+    let mut cotangent = graph.load(Input::Cotangent, 0, rows);
+    if graph.uniform(value) {
+        cotangent = graph.sum_lanes(cotangent);
+    }
     let wanted = |op: &Op| matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _));
     let mut leaves: Vec<(Id, Vec<Id>)> = reverse(&mut graph, &[(value, cotangent)], &wanted).into_iter().collect();
     leaves.sort_unstable_by_key(|leaf| leaf.0);
@@ -98,9 +101,12 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
         }
         let op = &graph.nodes[id].op;
         let operands = op.operands();
-        let extra: usize =
-            operands.iter().filter(|&&operand| !free(operand) && !needed[operand]).map(|&o| graph.rows(o)).sum();
-        if op.cheap() && extra <= graph.rows(id) {
+        let known = |id: Id| free(id) || needed[id];
+        let extra: usize = operands.iter().filter(|&&operand| !known(operand)).map(|&o| graph.rows(o)).sum();
+        // A function of what is on the tape anyway takes no room; one of inputs alone is worth its room.
+        let of_tape =
+            matches!(op, Op::Unary(..)) && follows(graph, operands[0], &known) && !follows(graph, operands[0], &free);
+        if (op.cheap() && extra <= graph.rows(id)) || of_tape {
             operands.into_iter().for_each(|operand| needed[operand] = true);
         } else {
             tape.push((id, rows));
@@ -108,4 +114,16 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
         }
     }
     (tape, rows)
+}
+
+/// Whether a value is known, or follows by cheap operations from what is.
+fn follows(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool) -> bool {
+    fn within(graph: &Graph, id: Id, known: &dyn Fn(Id) -> bool, depth: usize) -> bool {
+        let op = &graph.nodes[id].op;
+        known(id)
+            || (depth > 0
+                && op.cheap()
+                && op.operands().into_iter().all(|operand| within(graph, operand, known, depth - 1)))
+    }
+    within(graph, id, known, 4)
 }

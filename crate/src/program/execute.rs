@@ -4,14 +4,22 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use super::graph::Place;
-use super::plan::{PackPlan, PackSource, Phase, Plan, Target, UniformOutput, When};
+use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Arrays as Bases, Base, Code};
 use crate::kernel::product::Packed;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::network::Dots;
+
+/// Inner products that come with a transpose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Dots {
+    /// (∂f/∂t)ᵀ ℓ.
+    pub time: f64,
+    /// ⟨ℓ, f⟩.
+    pub slope: f64,
+}
 
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
@@ -30,6 +38,7 @@ pub struct Executor<T: Real> {
 pub struct Arrays<'a, T> {
     pub state: &'a [T],
     pub arguments: &'a [T],
+    pub data: &'a [T],
     pub cotangent: &'a [T],
     /// Read.
     pub tape: &'a [T],
@@ -63,11 +72,17 @@ impl<T: Real> Executor<T> {
         }
         let mut packs = Vec::with_capacity(plan.packs.len());
         for pack in &plan.packs {
-            let PackPlan { source, rows, depth, transposed, .. } = *pack;
-            packs.push(match source {
-                PackSource::Parameters(place) => Packed::new(ledger, rows, depth, |row, k| {
-                    parameters[entry(place, rows, depth, transposed, row, k)]
-                })?,
+            let PackPlan { ref source, rows, depth, transposed, .. } = *pack;
+            let at = |place, row, k| entry(place, rows, depth, transposed, row, k);
+            packs.push(match *source {
+                PackSource::Parameters(place) => {
+                    Packed::new(ledger, rows, depth, |row, k| parameters[at(place, row, k)])?
+                }
+                PackSource::Constants(ref numbers) => {
+                    let place = Place::vector(0, numbers.len());
+                    let number = |row, k| T::of(f64::from_bits(numbers[at(place, row, k)]));
+                    Packed::new(ledger, rows, depth, number)?
+                }
                 PackSource::Uniform(_) => Packed::new(ledger, rows, depth, |_, _| T::zero())?,
             });
         }
@@ -88,18 +103,9 @@ impl<T: Real> Executor<T> {
         Ok(executor)
     }
 
-    /// Bytes that it takes.
-    #[cfg(test)]
-    pub fn bytes(plan: &Plan<T>) -> usize {
-        let packs: usize = plan.packs.iter().map(|pack| Packed::<T>::len(pack.rows, pack.depth)).sum();
-        let width = plan.panels.full().min(plan.panels.lanes);
-        let work = plan.file_rows * width + plan.sums + plan.scratch;
-        (plan.uniform.rows * vector_len::<T>() + packs + work) * size_of::<T>()
-    }
-
     /// Computes the uniform values at a time.
     fn set_time(&mut self, t: f64) {
-        if self.t == t || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
+        if self.t.to_bits() == t.to_bits() || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
             return;
         }
         self.t = t;
@@ -135,22 +141,24 @@ impl<T: Real> Executor<T> {
     /// Runs a task at a time.
     ///
     /// # Panics
-    /// If an array has other rows than the plan's.
+    /// If an array that the task needs is shorter than its rows ask for.
     pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
         self.set_time(t);
         let plan = Rc::clone(&self.plan);
         let task = &plan.tasks[task];
-        arrays.check(&plan, rows);
-        self.sums.fill(T::zero());
+        if task.phases.len() > 1 {
+            self.sums.fill(T::zero());
+        }
         let mut dots = Dots::default();
         for (index, phase) in task.phases.iter().enumerate() {
             if index > 0 {
-                self.reduce(phase);
+                self.reduce(phase, arrays.gradient, &mut dots);
                 self.run_uniform(&phase.uniform);
                 self.pack(When::After(index));
             }
             for output in &phase.outputs {
-                self.add_uniform(output, arrays.gradient, &mut dots);
+                let row = |row: usize| self.uniform[(output.row + row) * vector_len::<T>()];
+                add_result(output.target, row, arrays.gradient, &mut dots);
             }
             if phase.full.is_empty() && phase.rest.is_empty() {
                 continue;
@@ -178,34 +186,39 @@ impl<T: Real> Executor<T> {
         dots
     }
 
-    /// Adds up the lanes of sums, and puts them where uniform values are read.
-    fn reduce(&mut self, phase: &Phase<T>) {
+    /// Adds up the lanes of sums, and puts them where they are wanted.
+    fn reduce(&mut self, phase: &Phase<T>, gradient: &mut [T], dots: &mut Dots) {
         let register = vector_len::<T>();
+        let Self { sums, uniform, .. } = self;
         for reduction in &phase.reductions {
-            for row in 0..reduction.rows {
-                let sum = if reduction.plain {
-                    self.sums[reduction.at + row]
-                } else {
-                    let lanes = &self.sums[reduction.at + row * register..][..register];
+            let sum = |row: usize| match reduction.plain {
+                true => sums[reduction.at + row],
+                false => {
+                    let lanes = &sums[reduction.at + row * register..][..register];
                     lanes.iter().fold(T::zero(), |sum, &lane| sum + lane)
-                };
-                let to = (reduction.to + row) * register;
-                self.uniform[to..to + register].fill(sum);
+                }
+            };
+            match reduction.to {
+                Destination::Uniform(first) => {
+                    let rows = uniform[first * register..].chunks_exact_mut(register);
+                    rows.take(reduction.rows).enumerate().for_each(|(row, lanes)| lanes.fill(sum(row)));
+                }
+                Destination::Result(target) => add_result(target, sum, gradient, dots),
             }
         }
     }
+}
 
-    fn add_uniform(&self, output: &UniformOutput, gradient: &mut [T], dots: &mut Dots) {
-        let register = vector_len::<T>();
-        match output.target {
-            Target::Parameters(place) => {
-                for (row, index) in place.indices().enumerate() {
-                    gradient[index] = gradient[index] + self.uniform[(output.row + row) * register];
-                }
+/// Adds rows to a result.
+fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut [T], dots: &mut Dots) {
+    match target {
+        Target::Parameters(place) => {
+            for (at, index) in place.indices().enumerate() {
+                gradient[index] = gradient[index] + row(at);
             }
-            Target::Time => dots.time += self.uniform[output.row * register].wide(),
-            _ => {}
         }
+        Target::Time => dots.time += row(0).wide(),
+        _ => {}
     }
 }
 
@@ -224,25 +237,19 @@ fn entry(place: Place, rows: usize, depth: usize, transposed: bool, row: usize, 
 pub struct ArrayRows {
     pub state: usize,
     pub arguments: usize,
+    pub data: usize,
     pub value: usize,
     pub tape: usize,
 }
 
 impl<T: Real> Arrays<'_, T> {
-    fn check(&self, plan: &Plan<T>, rows: ArrayRows) {
-        let fits = |len: usize, rows: usize| len == 0 || len == rows * plan.panels.lanes;
-        assert!(fits(self.state.len(), rows.state) && fits(self.state_cotangent.len(), rows.state));
-        assert!(fits(self.arguments.len(), rows.arguments) && fits(self.argument_cotangents.len(), rows.arguments));
-        assert!(fits(self.value.len(), rows.value) && fits(self.cotangent.len(), rows.value));
-        assert!(fits(self.tape.len(), rows.tape) && fits(self.keep.len(), rows.tape));
-    }
-
     /// The arrays of a block, from its first lane on.
     fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
         let lanes = first..first + width;
         let bases = Bases::none()
             .reading(Base::State, part(self.state, rows.state, &lanes))
             .reading(Base::Arguments, part(self.arguments, rows.arguments, &lanes))
+            .reading(Base::Data, part(self.data, rows.data, &lanes))
             .reading(Base::Cotangent, part(self.cotangent, rows.value, &lanes))
             .writing(Base::Value, part_mut(self.value, rows.value, &lanes))
             .writing(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes))

@@ -4,6 +4,7 @@
 //! constants, the time, what is computed of them alone, and sums over trajectories.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// The index of a node.
 pub type Id = usize;
@@ -31,12 +32,14 @@ pub enum Unary {
     Sigmoid,
     Softplus,
     Relu,
+    /// x, or e^x − 1 where x is negative.
+    Elu,
     /// The standard normal distribution function Φ.
     NormalCdf,
 }
 
 impl Unary {
-    pub const ALL: [Unary; 21] = [
+    pub const ALL: [Unary; 22] = [
         Unary::Neg,
         Unary::Abs,
         Unary::Sign,
@@ -57,6 +60,7 @@ impl Unary {
         Unary::Sigmoid,
         Unary::Softplus,
         Unary::Relu,
+        Unary::Elu,
         Unary::NormalCdf,
     ];
 
@@ -83,6 +87,7 @@ impl Unary {
             Unary::Sigmoid => "sigmoid",
             Unary::Softplus => "softplus",
             Unary::Relu => "relu",
+            Unary::Elu => "elu",
             Unary::NormalCdf => "normalCdf",
         }
     }
@@ -146,6 +151,8 @@ pub struct Condition {
 pub enum Input {
     State,
     Argument,
+    /// Numbers by which nothing is differentiated, such as noise.
+    Data,
     /// The cotangent of the result.
     Cotangent,
 }
@@ -179,6 +186,8 @@ impl Place {
 pub enum Op {
     /// The bits of an f64.
     Constant(u64),
+    /// Rows of constants, by their bits.
+    Constants(Rc<[u64]>),
     Time,
     Parameter(Place),
     /// Rows of an input, from this one on.
@@ -261,7 +270,7 @@ impl Op {
 
     pub fn each_operand(&self, mut f: impl FnMut(Id)) {
         match self {
-            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
+            Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
             Op::Unary(_, a) | Op::Slice(a, _) | Op::Spread { a, .. } | Op::Sum { a, .. } | Op::SumLanes(a) => f(*a),
             Op::Binary(_, a, b)
             | Op::MatVec { m: a, v: b, .. }
@@ -282,7 +291,7 @@ impl Op {
     /// The same with other operands.
     pub fn with_operands(&self, mut f: impl FnMut(Id) -> Id) -> Op {
         match self {
-            Op::Constant(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
+            Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
             Op::Unary(function, a) => Op::Unary(*function, f(*a)),
             Op::Slice(a, start) => Op::Slice(f(*a), *start),
             Op::Spread { a, outer, inner } => Op::Spread { a: f(*a), outer: *outer, inner: *inner },
@@ -335,7 +344,8 @@ pub struct Node {
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     pub nodes: Vec<Node>,
-    seen: HashMap<Op, Id>,
+    /// By what they are and how many rows they have: loads and slices of different lengths differ by those alone.
+    seen: HashMap<(Op, usize), Id>,
 }
 
 impl Graph {
@@ -353,24 +363,31 @@ impl Graph {
 
     /// The node of an operation as it stands.
     pub fn push(&mut self, op: Op, rows: usize) -> Id {
-        // Loads, slices and spreads of different lengths differ by their rows alone; the others have them from their operands.
-        if let Some(&id) = self.seen.get(&op)
-            && self.rows(id) == rows
-        {
+        let key = (op, rows);
+        if let Some(&id) = self.seen.get(&key) {
             return id;
         }
+        let op = &key.0;
         let mut uniform = !matches!(op, Op::Load(..));
         if !op.reduces() {
             op.each_operand(|operand| uniform &= self.nodes[operand].uniform);
         }
         let id = self.nodes.len();
         self.nodes.push(Node { op: op.clone(), rows, uniform });
-        self.seen.insert(op, id);
+        self.seen.insert(key, id);
         id
     }
 
     pub fn constant(&mut self, number: f64) -> Id {
         self.push(Op::Constant(number.to_bits()), 1)
+    }
+
+    /// Rows of constants.
+    pub fn constants(&mut self, numbers: &[f64]) -> Id {
+        match *numbers {
+            [number] => self.constant(number),
+            _ => self.push(Op::Constants(numbers.iter().map(|number| number.to_bits()).collect()), numbers.len()),
+        }
     }
 
     /// The number, if it is a constant.
@@ -436,12 +453,16 @@ impl Graph {
         let b = self.narrow(b, a);
         let rows = self.broadcast(&[a, b]);
         if let (Some(x), Some(y)) = (self.constant_of(a), self.constant_of(b)) {
-            match function {
-                Binary::Add => return self.constant(x + y),
-                Binary::Sub => return self.constant(x - y),
-                Binary::Mul => return self.constant(x * y),
-                Binary::Div if y != 0.0 => return self.constant(x / y),
-                _ => {}
+            let folded = match function {
+                Binary::Add => x + y,
+                Binary::Sub => x - y,
+                Binary::Mul => x * y,
+                Binary::Div => x / y,
+                _ => f64::NAN,
+            };
+            // Constants are finite: others could not travel.
+            if folded.is_finite() {
+                return self.constant(folded);
             }
         }
         let negated = |id: Id| match *self.op(id) {
@@ -571,36 +592,44 @@ impl Graph {
         self.push(Op::Select(condition, then, otherwise), rows)
     }
 
-    pub fn slice(&mut self, a: Id, start: usize, rows: usize) -> Id {
+    pub fn slice(&mut self, mut a: Id, mut start: usize, rows: usize) -> Id {
         debug_assert!(rows > 0 && start + rows <= self.rows(a));
-        if start == 0 && rows == self.rows(a) {
-            return a;
-        }
-        match self.op(a).clone() {
-            Op::Slice(b, before) => self.slice(b, before + start, rows),
-            Op::Load(input, row) => self.load(input, row + start, rows),
-            Op::Parameter(Place { offset, rows: 1, .. }) => self.parameter(Place::vector(offset + start, rows)),
-            Op::Concat(parts) => {
-                // The parts that it covers, if it cuts none.
-                let (mut at, mut covered, mut whole) = (0, Vec::new(), 0);
-                for part in parts {
-                    let end = at + self.rows(part);
-                    if start >= at && start + rows <= end {
-                        return self.slice(part, start - at, rows);
-                    }
-                    if at >= start && end <= start + rows {
-                        covered.push(part);
-                        whole += end - at;
-                    }
-                    at = end;
-                }
-                match whole == rows {
-                    true => self.concat(covered),
-                    false => self.push(Op::Slice(a, start), rows),
-                }
+        // Down through slices of slices and parts of what is joined, however deep.
+        loop {
+            if start == 0 && rows == self.rows(a) {
+                return a;
             }
-            Op::Spread { a: b, outer, inner } if self.rows(b) == 1 && outer * inner > 1 => self.spread(b, 1, rows),
-            _ => self.push(Op::Slice(a, start), rows),
+            match *self.op(a) {
+                Op::Slice(b, before) => (a, start) = (b, before + start),
+                Op::Load(input, row) => return self.load(input, row + start, rows),
+                Op::Parameter(Place { offset, rows: 1, .. }) => {
+                    return self.parameter(Place::vector(offset + start, rows));
+                }
+                Op::Spread { a: b, .. } if self.rows(b) == 1 => return self.spread(b, 1, rows),
+                Op::Concat(ref parts) => {
+                    let (mut at, mut first) = (0, 0);
+                    while at + self.rows(parts[first]) <= start {
+                        at += self.rows(parts[first]);
+                        first += 1;
+                    }
+                    if start + rows <= at + self.rows(parts[first]) {
+                        (a, start) = (parts[first], start - at);
+                        continue;
+                    }
+                    // The parts that it covers, if it cuts none.
+                    let (mut end, mut last) = (at, first);
+                    while end < start + rows {
+                        end += self.rows(parts[last]);
+                        last += 1;
+                    }
+                    if at == start && end == start + rows {
+                        let covered = parts[first..last].to_vec();
+                        return self.concat(covered);
+                    }
+                    return self.push(Op::Slice(a, start), rows);
+                }
+                _ => return self.push(Op::Slice(a, start), rows),
+            }
         }
     }
 

@@ -8,16 +8,20 @@
 
 use serde_json::{Value, json};
 
-use super::Program;
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
+use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
 /// The version of the form.
 pub const VERSION: u64 = 1;
 /// The most nodes that a program may have.
 pub const MAX_NODES: usize = 16_384;
-/// The most rows that its values may have together, parameters left out.
-pub const MAX_ROWS: usize = 1 << 24;
+/// The most operands that values joined of others may have together.
+pub const MAX_PARTS: usize = 1 << 16;
+/// The most rows that its values may have together; those of parameters may be four times as many as there are, and as many more.
+pub const MAX_ROWS: usize = 1 << 21;
+/// The most bytes of its text.
+pub const MAX_BYTES: usize = 1 << 24;
 
 impl Program {
     /// Reads a program from JSON.
@@ -25,6 +29,9 @@ impl Program {
     /// # Errors
     /// `Option` that names the node and what it should be.
     pub fn from_json(text: &str) -> Result<Self> {
+        if text.len() > MAX_BYTES {
+            return Err(refused("program", format!("{MAX_BYTES} bytes at most"), text.len()));
+        }
         let value: Value = serde_json::from_str(text).map_err(|error| refused("program", "JSON", error.to_string()))?;
         let version = field(&value, "version")?;
         if version as u64 != VERSION {
@@ -40,7 +47,10 @@ impl Program {
         if nodes.is_empty() || nodes.len() > MAX_NODES {
             return Err(refused("program.nodes", format!("1 to {MAX_NODES} nodes"), nodes.len()));
         }
-        let mut reader = Reader { graph: Graph::default(), ids: Vec::new(), rows: 0, state, parameters, arguments };
+        let data = value.get("data").map_or(Ok(0), |_| field(&value, "data"))?;
+        let sizes = Sizes { state, parameters, arguments, data };
+        let graph = Graph::default();
+        let mut reader = Reader { graph, ids: Vec::new(), rows: 0, parts: 0, parameter_rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
             let id = reader.node(node).map_err(|Refused { expected, given }| {
                 refused("program.nodes", format!("node {index} to be {expected}"), given)
@@ -51,7 +61,7 @@ impl Program {
         let Some(&value) = reader.ids.get(result) else {
             return Err(refused("program.result", format!("the index of one of {} nodes", nodes.len()), result));
         };
-        Ok(Self::of(reader.graph, value, state, parameters, arguments))
+        Ok(Self::of(reader.graph, value, sizes))
     }
 
     /// The program as JSON.
@@ -66,9 +76,10 @@ impl Program {
         }
         json!({
             "version": VERSION,
-            "state": self.state,
-            "parameters": self.parameters,
-            "arguments": self.arguments,
+            "state": self.sizes.state,
+            "parameters": self.sizes.parameters,
+            "arguments": self.sizes.arguments,
+            "data": self.sizes.data,
             "nodes": nodes,
             "result": index[*value],
         })
@@ -96,6 +107,7 @@ fn field(value: &Value, name: &'static str) -> Result<usize> {
         "state" => "program.state",
         "parameters" => "program.parameters",
         "arguments" => "program.arguments",
+        "data" => "program.data",
         _ => "program.result",
     };
     whole(value.get(name)).ok_or_else(|| refused(argument, "an integer, zero or more", shown(value.get(name))))
@@ -115,9 +127,10 @@ struct Reader {
     /// The nodes of the graph, by index in the list.
     ids: Vec<Id>,
     rows: usize,
-    state: usize,
-    parameters: usize,
-    arguments: usize,
+    /// Operands of joined values, and rows of parameters, each value once.
+    parts: usize,
+    parameter_rows: usize,
+    sizes: Sizes,
 }
 
 type NodeResult = std::result::Result<Id, Refused>;
@@ -132,7 +145,22 @@ impl Reader {
             return wrong("[operation, …]", shown(Some(node)));
         };
         let Some(name) = name.as_str() else { return wrong("[operation, …]", shown(Some(node))) };
+        let before = self.graph.nodes.len();
         let id = self.operation(name, rest, node)?;
+        for node in &self.graph.nodes[before..] {
+            match &node.op {
+                Op::Concat(parts) => self.parts += parts.len(),
+                Op::Parameter(_) => self.parameter_rows = self.parameter_rows.saturating_add(node.rows),
+                _ => {}
+            }
+        }
+        if self.parts > MAX_PARTS {
+            return wrong(format!("a value that leaves all with {MAX_PARTS} joined parts at most"), self.parts);
+        }
+        let most = self.sizes.parameters.saturating_mul(4).saturating_add(MAX_ROWS);
+        if self.parameter_rows > most {
+            return wrong(format!("a value that leaves {most} rows of parameters at most"), self.parameter_rows);
+        }
         if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
             self.rows += self.graph.rows(id);
         }
@@ -160,20 +188,29 @@ impl Reader {
                 },
                 _ => wrong("[\"constant\", number]", shown(Some(node))),
             },
+            "constants" => {
+                let numbers: Option<Vec<f64>> =
+                    rest.iter().map(|number| number.as_f64().filter(|number| number.is_finite())).collect();
+                match numbers.filter(|numbers| !numbers.is_empty()) {
+                    Some(numbers) => Ok(self.graph.constants(&numbers)),
+                    None => wrong("[\"constants\", finite numbers]", shown(Some(node))),
+                }
+            }
             "time" => match rest {
                 [] => Ok(self.graph.time()),
                 _ => wrong("[\"time\"]", shown(Some(node))),
             },
             "parameter" => {
                 let [offset, rows] = self.numbers(rest, node, "[\"parameter\", offset, rows]")?;
-                self.within(offset, rows, self.parameters, "parameters")?;
+                self.within(offset, rows, self.sizes.parameters, "parameters")?;
                 Ok(self.graph.parameter(Place::vector(offset, rows)))
             }
-            "state" | "argument" => {
-                let [row, rows] = self.numbers(rest, node, "[\"state\" or \"argument\", row, rows]")?;
+            "state" | "argument" | "data" => {
+                let [row, rows] = self.numbers(rest, node, "[\"state\", \"argument\" or \"data\", row, rows]")?;
                 let (input, most) = match name {
-                    "state" => (Input::State, self.state),
-                    _ => (Input::Argument, self.arguments),
+                    "state" => (Input::State, self.sizes.state),
+                    "argument" => (Input::Argument, self.sizes.arguments),
+                    _ => (Input::Data, self.sizes.data),
                 };
                 self.within(row, rows, most, name)?;
                 Ok(self.graph.load(input, row, rows))
@@ -206,7 +243,7 @@ impl Reader {
                     let Some(index) = whole(Some(part)) else { return wrong("a list of nodes", shown(Some(part))) };
                     parts.push(self.operand(index)?);
                 }
-                let rows: usize = parts.iter().map(|&part| self.graph.rows(part)).sum();
+                let rows = parts.iter().fold(0_usize, |rows, &part| rows.saturating_add(self.graph.rows(part)));
                 self.few(rows)?;
                 Ok(self.graph.concat(parts))
             }
@@ -237,12 +274,18 @@ impl Reader {
                 self.few(self.graph.rows(w) / (self.graph.rows(x) / points) * points)?;
                 Ok(self.graph.dense(w, x, points))
             }
+            // Tangents of dense layers have points too.
             "matvec" | "matvecTransposed" => {
-                let [m, v] = self.operands(rest, node)?;
-                self.product(m, v, 1)?;
+                let (operands, points) = match rest {
+                    [operands @ .., points] if rest.len() == 3 => (operands, whole(Some(points)).unwrap_or(0)),
+                    _ => (rest, 1),
+                };
+                let [m, v] = self.operands(operands, node)?;
+                self.product(m, v, points)?;
+                self.few(self.graph.rows(m) / (self.graph.rows(v) / points) * points)?;
                 Ok(match name {
-                    "matvec" => self.graph.mat_vec(m, v, 1),
-                    _ => self.graph.mat_vec_transposed(m, v, 1),
+                    "matvec" => self.graph.mat_vec(m, v, points),
+                    _ => self.graph.mat_vec_transposed(m, v, points),
                 })
             }
             "outer" => {
@@ -287,7 +330,7 @@ impl Reader {
     }
 
     fn within(&self, start: usize, rows: usize, most: usize, of: &str) -> std::result::Result<(), Refused> {
-        match rows > 0 && start + rows <= most {
+        match rows > 0 && start.saturating_add(rows) <= most {
             true => Ok(()),
             false => wrong(format!("within {most} {of}"), format!("{rows} from {start} on")),
         }
@@ -330,7 +373,12 @@ fn written(graph: &Graph, id: Id, index: &[usize]) -> Value {
         Op::Time => json!(["time"]),
         Op::Parameter(place) => json!(["parameter", place.offset, rows]),
         Op::Load(Input::State, row) => json!(["state", row, rows]),
-        Op::Load(_, row) => json!(["argument", row, rows]),
+        Op::Load(Input::Argument, row) => json!(["argument", row, rows]),
+        Op::Load(_, row) => json!(["data", row, rows]),
+        Op::Constants(numbers) => {
+            let numbers = numbers.iter().map(|&bits| json!(f64::from_bits(bits)));
+            Value::Array(std::iter::once(json!("constants")).chain(numbers).collect())
+        }
         Op::Unary(function, a) => json!([function.name(), at(a)]),
         Op::Binary(function, a, b) => json!([function.name(), at(a), at(b)]),
         Op::Select(Condition { compare, a, b }, then, otherwise) => {
@@ -345,8 +393,14 @@ fn written(graph: &Graph, id: Id, index: &[usize]) -> Value {
         Op::Spread { a, outer, inner } => json!(["spread", at(a), outer, inner]),
         Op::Sum { a, outer, inner } => json!(["sum", at(a), outer, inner]),
         Op::Dense { w, x, points, .. } => json!(["dense", at(w), at(x), points]),
-        Op::MatVec { m, v, .. } => json!(["matvec", at(m), at(v)]),
-        Op::MatVecTransposed { m, v, .. } => json!(["matvecTransposed", at(m), at(v)]),
+        Op::MatVec { m, v, points: 1 } => json!(["matvec", at(m), at(v)]),
+        Op::MatVec { m, v, points } => json!(["matvec", at(m), at(v), points]),
+        Op::MatVecTransposed { m, v, points: 1 } | Op::DenseTransposed { w: m, x: v, points: 1 } => {
+            json!(["matvecTransposed", at(m), at(v)])
+        }
+        Op::MatVecTransposed { m, v, points } | Op::DenseTransposed { w: m, x: v, points } => {
+            json!(["matvecTransposed", at(m), at(v), points])
+        }
         Op::Outer { a, b, .. } => json!(["outer", at(a), at(b)]),
         op => unreachable!("a field's own program has no {op:?}"),
     }

@@ -7,7 +7,9 @@
 //! What depends on a sum over trajectories comes in a later *phase*: first all blocks, then the sums, then what follows from them.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use super::differentiate::elementwise;
 use super::graph::{Binary, Compare, Graph, Id, Input, Op, Place, Unary};
 use crate::kernel::instructions::{At, Base, Code, Contraction, Function, Function2, Instruction, Operand};
 use crate::kernel::panels::Panels;
@@ -67,7 +69,7 @@ pub struct Uniform<T: Real> {
 }
 
 /// A matrix to be packed for products.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PackPlan {
     pub source: PackSource,
     pub rows: usize,
@@ -77,9 +79,11 @@ pub struct PackPlan {
     pub when: When,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum PackSource {
     Parameters(Place),
+    /// By their bits.
+    Constants(Rc<[u64]>),
     /// From this row of the uniform values on.
     Uniform(usize),
 }
@@ -120,8 +124,16 @@ pub struct Reduction {
     pub rows: usize,
     /// Whether they are plain numbers, not registers whose lanes are still to be added.
     pub plain: bool,
-    /// The rows of the uniform values where they go.
-    pub to: usize,
+    pub to: Destination,
+}
+
+/// Where sums over lanes go.
+#[derive(Debug, Clone, Copy)]
+pub enum Destination {
+    /// Uniform values, from this row on.
+    Uniform(usize),
+    /// Right into a result.
+    Result(Target),
 }
 
 /// A uniform value that is a result.
@@ -131,8 +143,12 @@ pub struct UniformOutput {
     pub target: Target,
 }
 
-/// Rows of registers that a block should have, to stay in the cache.
+/// Rows of cache lines that a block should have, to stay in the cache, and the most cache lines in a row.
 const CACHE_ROWS: usize = 1024;
+const SCALAR_PANELS: usize = 16;
+/// Cache lines in a row where there are matrices: enough that an outer product over them hides that it reads and writes the
+/// gradient.
+const DENSE_PANELS: usize = 4;
 
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples.
@@ -154,14 +170,14 @@ impl<T: Real> Plan<T> {
         let (first, file_rows, sums) = round(register);
         let single = first.iter().any(|emitted| emitted.phases.iter().skip(1).any(|phase| !phase.0.is_empty()));
         let dense = graph.nodes.iter().any(|node| matches!(node.op, Op::Dense { .. }));
-        let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).max(1);
-        let most = if dense { 4 } else { 16 };
-        let width = match single {
-            true => samples.next_multiple_of(T::LANES),
-            false => panels_in_cache.min(most) * T::LANES,
+        let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).clamp(1, SCALAR_PANELS);
+        let width = match (single, dense) {
+            (true, _) => samples.next_multiple_of(T::LANES),
+            (_, true) => DENSE_PANELS * T::LANES,
+            _ => panels_in_cache * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
-        let (full_width, rest_width) = panels.widths_of();
+        let (full_width, rest_width) = panels.widths();
         // The first width that there is, and the other if there are two.
         let widths = [full_width, rest_width].map(|width| (width > 0).then_some(width));
         let first = widths.into_iter().flatten().next().unwrap_or(register);
@@ -237,7 +253,7 @@ struct UniformPlan<'a, T: Real> {
     fixed: Vec<Instruction<T>>,
     timed: Vec<Instruction<T>>,
     packs: Vec<PackPlan>,
-    packed: HashMap<(PackSource, bool), usize>,
+    packed: HashMap<(PackSource, usize, bool), usize>,
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
@@ -260,10 +276,11 @@ impl<'a, T: Real> UniformPlan<'a, T> {
             packs: vec![],
             packed: HashMap::new(),
         };
+        let stored = Self::stored(graph, lives);
         // What has to be there before the first phase, in order.
         for id in 0..graph.nodes.len() {
             let early = lives.iter().any(|live| live.live[id] && live.phase[id] == 0);
-            if graph.uniform(id) && early && plan.stored(id, lives) {
+            if graph.uniform(id) && early && stored[id] {
                 plan.place(id);
                 let instructions = plan.compute(id, 0);
                 let list = if plan.timed_nodes[id] { &mut plan.timed } else { &mut plan.fixed };
@@ -273,18 +290,21 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         plan
     }
 
-    /// Whether a value is needed as numbers; matrices of parameters are packed from where they are.
-    fn stored(&self, id: Id, lives: &[Live]) -> bool {
-        if !matches!(self.graph.nodes[id].op, Op::Parameter(_)) {
-            return true;
+    /// Which values are needed as numbers; matrices of parameters are packed from where they are.
+    fn stored(graph: &Graph, lives: &[Live]) -> Vec<bool> {
+        let mut stored: Vec<bool> =
+            graph.nodes.iter().map(|node| !matches!(node.op, Op::Parameter(_) | Op::Constants(_))).collect();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if lives.iter().any(|live| live.live[id]) {
+                let packed = matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. });
+                let mut index = 0;
+                node.op.each_operand(|operand| {
+                    stored[operand] |= index > 0 || !packed;
+                    index += 1;
+                });
+            }
         }
-        let nodes = self.graph.nodes.iter().enumerate();
-        let mut used = nodes.filter(|&(user, _)| lives.iter().any(|live| live.live[user])).flat_map(|(_, node)| {
-            let operands = node.op.operands();
-            let first = usize::from(matches!(node.op, Op::Dense { .. } | Op::DenseTransposed { .. }));
-            operands.into_iter().skip(first)
-        });
-        used.any(|operand| operand == id)
+        stored
     }
 
     /// The row where a value lies.
@@ -300,6 +320,10 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         self.places.insert(id, row);
         match self.graph.nodes[id].op {
             Op::Constant(bits) => self.constants.push((row, f64::from_bits(bits))),
+            Op::Constants(ref all) => {
+                let numbers = all.iter().enumerate().map(|(k, &bits)| (row + k, f64::from_bits(bits)));
+                self.constants.extend(numbers);
+            }
             Op::Parameter(place) => self.parameters.push((row, place)),
             Op::Time => self.time = Some(row),
             _ => {}
@@ -314,12 +338,26 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     /// The instructions of a uniform value, on one register.
     fn compute(&mut self, id: Id, phase: usize) -> Vec<Instruction<T>> {
         let graph = self.graph;
-        if matches!(graph.nodes[id].op, Op::Constant(_) | Op::Parameter(_) | Op::Time | Op::Slice(..)) {
+        if matches!(
+            graph.nodes[id].op,
+            Op::Constant(_) | Op::Constants(_) | Op::Parameter(_) | Op::Time | Op::Slice(..)
+        ) {
             return vec![];
         }
         let to = self.at(id);
         let mut instructions = Vec::new();
         let rows = graph.rows(id);
+        // Matrices that are computed are packed only after all that is uniform.
+        if let Op::Dense { w, x, points, .. } | Op::DenseTransposed { w, x, points } = graph.nodes[id].op
+            && !matches!(graph.nodes[w].op, Op::Parameter(_) | Op::Constants(_))
+        {
+            let (kind, shape) = match graph.nodes[id].op {
+                Op::Dense { .. } => (Contraction::MatVec, [rows / points, graph.rows(x) / points, points]),
+                _ => (Contraction::MatVecTransposed, [graph.rows(x) / points, rows / points, points]),
+            };
+            let (w, x) = (self.at(w), self.at(x));
+            return vec![Instruction::contract(kind, to, w, x, shape, vector_len::<T>())];
+        }
         let mut source = UniformSource { plan: self, phase };
         lower(graph, id, to, rows, vector_len::<T>(), &mut source, &mut instructions);
         instructions
@@ -329,11 +367,12 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     fn pack(&mut self, w: Id, inner: usize, transposed: bool, phase: usize) -> usize {
         let source = match self.graph.nodes[w].op {
             Op::Parameter(place) => PackSource::Parameters(place),
+            Op::Constants(ref numbers) => PackSource::Constants(Rc::clone(numbers)),
             _ => PackSource::Uniform(self.place(w)),
         };
         let (timed, len) = (self.timed_nodes[w], self.graph.rows(w));
         let packs = &mut self.packs;
-        *self.packed.entry((source, transposed)).or_insert_with(|| {
+        *self.packed.entry((source.clone(), inner, transposed)).or_insert_with(|| {
             let when = match (phase, timed) {
                 (0, false) => When::Once,
                 (0, true) => When::WithTime,
@@ -456,6 +495,7 @@ fn lower<T: Real>(
             out.push(Instruction::contract(Contraction::Outer, to, a, b, shape, len));
         }
         Op::Constant(_)
+        | Op::Constants(_)
         | Op::Time
         | Op::Parameter(_)
         | Op::Load(..)
@@ -488,6 +528,7 @@ fn unary(function: Unary) -> Function {
         Unary::Sigmoid => Function::Sigmoid,
         Unary::Softplus => Function::Softplus,
         Unary::Relu => Function::Relu,
+        Unary::Elu => Function::Elu,
         Unary::NormalCdf => Function::NormalCdf,
     }
 }
@@ -629,24 +670,29 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
         let mut sums = 0;
         let mut position = 0;
+        let mut products = None;
         for phase in 0..phases {
             self.phase = phase;
             let (mut block, mut reductions) = (Vec::new(), Vec::new());
             while position < order.len() && executed(order[position]) == phase {
                 let id = order[position];
+                let mut taken = None;
                 match graph.nodes[id].op {
                     Op::Slice(..) => {}
                     _ if graph.nodes[id].op.reduces() => {
                         self.reduce(id, request, &mut sums, &mut block, &mut reductions);
                     }
                     _ => {
+                        taken = self.take_over(id, last.get(&position));
                         let to = self.at(id);
                         lower(graph, id, to, graph.rows(id), self.width, self, &mut block);
                     }
                 }
                 self.end_instruction();
                 for &dead in last.get(&position).into_iter().flatten() {
-                    if let Some(row) = self.rows.remove(&dead) {
+                    if let Some(row) = self.rows.remove(&dead)
+                        && taken != Some(dead)
+                    {
                         self.file.give(row, graph.rows(dead));
                     }
                 }
@@ -654,6 +700,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             }
             if phase == 0 {
                 self.last_copies(tape, request, &mut block);
+                products = self.products(request, &mut block);
             }
             // What is uniform and follows from the sums of the phases before.
             let mut instructions = Vec::new();
@@ -675,16 +722,6 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             emitted[phase].3 = outputs;
             if phase + 1 < phases {
                 emitted[phase + 1].1 = reductions;
-            }
-        }
-        let mut products = None;
-        for &(target, id) in &request.outputs {
-            if target == Target::Products {
-                let mut copies = Vec::new();
-                let at = self.lanes(id, &mut copies);
-                debug_assert!(at.base == Base::File || copies.is_empty());
-                products = Some(at.offset / self.width);
-                emitted[0].0.extend(copies);
             }
         }
         Emitted { phases: emitted, products, file_rows: self.file.most, sums }
@@ -739,20 +776,39 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         }
     }
 
+    /// Lets a value that is computed row by row take the place of an operand that nothing needs any more; which, if there is one.
+    fn take_over(&mut self, id: Id, dying: Option<&Vec<Id>>) -> Option<Id> {
+        let op = &self.graph.nodes[id].op;
+        if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
+            return None;
+        }
+        let (rows, operands) = (self.graph.rows(id), op.operands());
+        let fits = |operand: &Id| {
+            // A row of it that serves all rows would be overwritten by the first.
+            let alone = operands.iter().all(|other| other == operand || self.root(*other) != *operand);
+            alone
+                && matches!(self.storage[*operand], Storage::Own)
+                && self.graph.rows(*operand) == rows
+                && dying.is_some_and(|dying| dying.contains(operand))
+        };
+        let operand = operands.iter().copied().find(fits)?;
+        let row = *self.rows.get(&operand)?;
+        self.rows.insert(id, row);
+        Some(operand)
+    }
+
     fn at(&mut self, id: Id) -> At {
         let (base, row) = self.home(id);
         At { base, offset: row * self.width }
     }
 
-    /// Where in the gradient a matrix of sums goes right away, if nothing else needs it.
-    fn direct(&self, id: Id, request: &Request) -> Option<Place> {
-        if !matches!(self.graph.nodes[id].op, Op::OuterLanes { .. }) || self.uses[id] != 1 {
+    /// The result that a sum over lanes is, if it is nothing else.
+    fn direct(&self, id: Id, request: &Request) -> Option<Target> {
+        if !self.graph.nodes[id].op.reduces() || self.uses[id] != 1 {
             return None;
         }
-        request.outputs.iter().find_map(|&(target, output)| match target {
-            Target::Parameters(place) if output == id => Some(place),
-            _ => None,
-        })
+        let mut results = request.outputs.iter().filter(|output| output.1 == id).map(|output| output.0);
+        results.find(|target| matches!(target, Target::Parameters(_) | Target::Time))
     }
 
     fn reduce(
@@ -769,15 +825,19 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             Op::OuterLanes { a, b, points } => {
                 let shape = |stride| [graph.rows(a) / points, graph.rows(b) / points, stride];
                 let (to, shape) = match self.direct(id, request) {
-                    Some(place) => {
+                    Some(Target::Parameters(place)) => {
                         // A vector place is one row, whatever the matrix is.
                         let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
                         (At { base: Base::Gradient, offset: place.offset }, shape(stride))
                     }
-                    None => {
+                    other => {
                         let at = *sums;
                         *sums += rows;
-                        reductions.push(Reduction { at, rows, plain: true, to: self.uniform.place(id) });
+                        let to = match other {
+                            Some(target) => Destination::Result(target),
+                            None => Destination::Uniform(self.uniform.place(id)),
+                        };
+                        reductions.push(Reduction { at, rows, plain: true, to });
                         (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
                     }
                 };
@@ -787,7 +847,11 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             Op::SumLanes(a) | Op::DotLanes(a, _) => {
                 let at = *sums;
                 *sums += rows * vector_len::<T>();
-                reductions.push(Reduction { at, rows, plain: false, to: self.uniform.place(id) });
+                let to = match self.direct(id, request) {
+                    Some(target) => Destination::Result(target),
+                    None => Destination::Uniform(self.uniform.place(id)),
+                };
+                reductions.push(Reduction { at, rows, plain: false, to });
                 let b = if let Op::DotLanes(_, b) = graph.nodes[id].op { Some(self.lanes(b, block)) } else { None };
                 let a = self.lanes(a, block);
                 block.push(Instruction::sum_lanes(At { base: Base::Sums, offset: at }, a, b, rows, width));
@@ -820,6 +884,20 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 self.end_instruction();
             }
         }
+    }
+
+    /// The row of the file where f lies for products with it: copied there if it is an input, on a tape or uniform.
+    fn products(&mut self, request: &Request, block: &mut Vec<Instruction<T>>) -> Option<usize> {
+        let id = request.outputs.iter().find(|output| output.0 == Target::Products)?.1;
+        let rows = self.graph.rows(id);
+        let from = self.operand(id, rows);
+        if from.at.base == Base::File {
+            return Some(from.at.offset / self.width);
+        }
+        let row = self.file.take(rows);
+        let to = At { base: Base::File, offset: row * self.width };
+        block.push(Instruction::unary(Function::Copy, to, from, rows, self.width));
+        Some(row)
     }
 
     fn end_instruction(&mut self) {
@@ -870,6 +948,7 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
                 let base = match input {
                     Input::State => Base::State,
                     Input::Argument => Base::Arguments,
+                    Input::Data => Base::Data,
                     Input::Cotangent => Base::Cotangent,
                 };
                 storage[id] = Storage::Fixed((base, row));
@@ -900,10 +979,11 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
             placed[id] = true;
         }
     }
-    // Only a result whose file row is not taken back may lend it: products are read at the end.
+    let mut given = vec![false; graph.nodes.len()];
+    tape.iter().for_each(|&(id, _)| given[id] = request.taped);
     for (id, node) in graph.nodes.iter().enumerate().rev() {
         let Op::Concat(parts) = &node.op else { continue };
-        if !live.live[id] || graph.uniform(id) || (request.taped && tape.iter().any(|entry| entry.0 == id)) {
+        if !live.live[id] || graph.uniform(id) || given[id] {
             continue;
         }
         let mut at = 0;

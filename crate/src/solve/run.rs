@@ -6,7 +6,7 @@ use super::options::{Options, Steps};
 use crate::control::{AllReduce, Control, Controller, Norms};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
-use crate::kernel::combine::{accumulate, combine};
+use crate::kernel::combine::{advance, combine};
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -210,8 +210,7 @@ impl<T: Real> Run<'_, T> {
             for step in 0..steps {
                 let span = Span { step: self.stats.accepted, t: time(step), h, end: time(step + 1) };
                 self.first_slope(span)?;
-                self.attempt(span)?;
-                if !self.next.iter().all(|x| x.is_finite()) {
+                if !self.attempt(span)? {
                     return Err(Error::NonFinite(self.progress(span)));
                 }
                 self.accept(span, step + 1 == steps)?;
@@ -254,13 +253,12 @@ impl<T: Real> Run<'_, T> {
                 return Err(Error::StepUnderflow { progress, minimum: 0.0 });
             }
             self.first_slope(span)?;
-            self.attempt(span)?;
+            // An infinite state would make its own error vanish.
+            let finite = self.attempt(span)?;
             if self.stepper.estimates_with_next() {
                 self.next_slope(span)?;
             }
             self.stepper.error(span, &mut self.work);
-            // An infinite state would make its own error vanish.
-            let finite = self.next.iter().all(|x| x.is_finite());
             let error = self.norms.error(finite, &self.work.state, &self.x, &self.next)?;
             let within = error <= 1.0;
             let wanted = span.h.abs() * self.norms.control.factor(error, within, order);
@@ -337,14 +335,12 @@ impl<T: Real> Run<'_, T> {
         Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
     }
 
-    /// Tries a step: x_{n+1} with its carry in `next`.
-    fn attempt(&mut self, span: Span) -> Result<()> {
+    /// Tries a step: x_{n+1} with its carry in `next`; whether it is finite.
+    fn attempt(&mut self, span: Span) -> Result<bool> {
         self.next_known = false;
         self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
-        self.next.copy_from_slice(&self.x);
-        self.next_carry.copy_from_slice(&self.carry);
-        accumulate(self.options.summation.of_state(), &mut self.next, &mut self.next_carry, &self.work.state);
-        Ok(())
+        let Self { x, carry, next, next_carry, work, .. } = self;
+        Ok(advance(self.options.summation.of_state(), (x, carry), &work.state, (next, next_carry)))
     }
 
     /// Takes the step that was tried, and writes the outputs that it reaches.

@@ -48,13 +48,20 @@ impl<T: Real> Stepper<T> for Tableau {
         let (len, stages) = (x.len(), self.gradient_stages());
         for index in usize::from(work.first_known)..stages {
             let (before, slope) = work.slopes.split_at_mut(index * len);
-            let terms = self.a[index].iter().map(|a| span.h * a).zip(before.chunks_exact(len));
-            combine(&mut work.state, x, terms);
             let stage = Stage { step: span.step, index, t: self.stage_time(span, index) };
-            let tape = sink.stage(stage, &work.state)?;
+            // The first stage's state is x_n.
+            let state = match index {
+                0 => x,
+                _ => {
+                    let terms = self.a[index].iter().map(|a| span.h * a).zip(before.chunks_exact(len));
+                    combine(&mut work.state, x, terms);
+                    &*work.state
+                }
+            };
+            let tape = sink.stage(stage, state)?;
             // The last slope serves no other stage.
             if goal == Goal::Increment || index + 1 < stages || tape.is_some() {
-                dynamics.evaluate(stage.t, &work.state, tape, &mut slope[..len])?;
+                dynamics.evaluate(stage.t, state, tape, &mut slope[..len])?;
             }
         }
         if goal == Goal::Increment {

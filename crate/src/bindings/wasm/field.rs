@@ -8,8 +8,8 @@ use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, 
 use crate::bindings::constants::STRUCTURES;
 use crate::bindings::handles::{self, AnyField, Dtype, Point, Start};
 use crate::error::Error;
-use crate::field::hamiltonian::{Energy, Structure};
-use crate::network::{Activation, Architecture, Time};
+use crate::model::hamiltonian::{Energy, Structure};
+use crate::model::{Activation, Architecture, Time};
 
 /// A vector field with its parameters.
 #[wasm_bindgen]

@@ -1,23 +1,85 @@
-//! The multilayer perceptron: its architecture, where its parameters lie, how they are initialised.
-
-pub(crate) mod dual;
-pub(crate) mod pass;
+//! What a multilayer perceptron is: where its parameters lie, how they are initialised, and its graph.
 
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::error::{Error, Result, finite};
-pub use crate::kernel::activation::Activation;
+use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
+use crate::program::graph::{Binary, Graph, Id, Place, Unary};
 
-/// What else one vector–Jacobian product gives.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Dots {
-    /// (∂f/∂t)ᵀ ℓ.
-    pub time: f64,
-    /// ⟨ℓ, f⟩.
-    pub slope: f64,
+/// What follows every layer but the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// tanh z
+    Tanh,
+    /// log(1 + e^z)
+    Softplus,
+    /// z / (1 + e^−z)
+    Silu,
+    /// max(z, 0)
+    Relu,
+    /// 1 / (1 + e^−z)
+    Sigmoid,
+    /// z Φ(z), exact by erf.
+    Gelu,
+    /// sin z
+    Sin,
+    /// With α = 1.
+    Elu,
+    /// z
+    Identity,
+}
+
+impl Activation {
+    /// Every activation.
+    pub const ALL: [Activation; 9] = [
+        Activation::Tanh,
+        Activation::Softplus,
+        Activation::Silu,
+        Activation::Relu,
+        Activation::Sigmoid,
+        Activation::Gelu,
+        Activation::Sin,
+        Activation::Elu,
+        Activation::Identity,
+    ];
+
+    /// Its name in the public API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Tanh => "tanh",
+            Activation::Softplus => "softplus",
+            Activation::Silu => "silu",
+            Activation::Relu => "relu",
+            Activation::Sigmoid => "sigmoid",
+            Activation::Gelu => "gelu",
+            Activation::Sin => "sin",
+            Activation::Elu => "elu",
+            Activation::Identity => "identity",
+        }
+    }
+
+    /// The activation of that name.
+    pub fn named(name: &str) -> Option<Activation> {
+        Self::ALL.into_iter().find(|activation| activation.name() == name)
+    }
+
+    fn apply(self, graph: &mut Graph, z: Id) -> Id {
+        let factor = match self {
+            Activation::Tanh => return graph.unary(Unary::Tanh, z),
+            Activation::Softplus => return graph.unary(Unary::Softplus, z),
+            Activation::Relu => return graph.unary(Unary::Relu, z),
+            Activation::Sigmoid => return graph.unary(Unary::Sigmoid, z),
+            Activation::Sin => return graph.unary(Unary::Sin, z),
+            Activation::Elu => return graph.unary(Unary::Elu, z),
+            Activation::Identity => return z,
+            Activation::Silu => Unary::Sigmoid,
+            Activation::Gelu => Unary::NormalCdf,
+        };
+        let factor = graph.unary(factor, z);
+        graph.mul(z, factor)
+    }
 }
 
 /// How the time enters the network.
@@ -87,6 +149,42 @@ pub(crate) struct Layer {
     pub gate: Option<[usize; 3]>,
 }
 
+impl Layer {
+    /// W x + b, with the time where it enters.
+    fn apply(&self, graph: &mut Graph, x: Id, points: usize) -> Id {
+        let Layer { inputs, outputs, weight, columns, bias, gate } = *self;
+        let vector = |graph: &mut Graph, offset| graph.parameter(Place::vector(offset, outputs));
+        let first = columns - inputs;
+        let place = match first {
+            0 => Place::vector(weight, outputs * inputs),
+            _ => Place { offset: weight + first, rows: outputs, columns: inputs, stride: columns },
+        };
+        let w = graph.parameter(place);
+        let mut shift = bias.map(|offset| vector(graph, offset));
+        if first == 1 {
+            let column = graph.parameter(Place { offset: weight, rows: outputs, columns: 1, stride: columns });
+            let t = graph.time();
+            let moved = graph.mul(column, t);
+            shift = Some(shift.map_or(moved, |bias| graph.add(bias, moved)));
+        }
+        let mut z = graph.dense(w, x, points);
+        if let Some(shift) = shift {
+            let shift = graph.spread(shift, 1, points);
+            z = graph.add(z, shift);
+        }
+        let Some([gate_weight, gate_bias, hyper_bias]) = gate else { return z };
+        let t = graph.time();
+        let [gate_weight, gate_bias, hyper_bias] =
+            [gate_weight, gate_bias, hyper_bias].map(|offset| vector(graph, offset));
+        let (turned, drift) = (graph.mul(gate_weight, t), graph.mul(hyper_bias, t));
+        let into_gate = graph.binary(Binary::Add, turned, gate_bias);
+        let gate = graph.unary(Unary::Sigmoid, into_gate);
+        let (gate, drift) = (graph.spread(gate, 1, points), graph.spread(drift, 1, points));
+        let gated = graph.mul(z, gate);
+        graph.add(gated, drift)
+    }
+}
+
 impl Architecture {
     /// Refuses what is not a network.
     pub fn check(&self) -> Result<()> {
@@ -125,6 +223,17 @@ impl Architecture {
                 }
             })
             .collect()
+    }
+
+    /// The network at each of some points: x is `[inputs][points]`.
+    pub(crate) fn network(&self, graph: &mut Graph, mut x: Id, points: usize) -> Id {
+        let layers = self.layers();
+        let last = layers.len() - 1;
+        for (index, layer) in layers.into_iter().enumerate() {
+            let z = layer.apply(graph, x, points);
+            x = if index < last { self.activation.apply(graph, z) } else { z };
+        }
+        x
     }
 
     /// Number of parameters.
@@ -170,52 +279,5 @@ impl Architecture {
             }
         }
         Ok(parameters)
-    }
-}
-
-/// A network with its parameters.
-#[derive(Debug)]
-pub struct Mlp<T> {
-    architecture: Architecture,
-    parameters: Buffer<T>,
-}
-
-impl<T: Real> Mlp<T> {
-    /// A network with [initial](Architecture::initial) parameters.
-    pub fn new(architecture: Architecture, seed: u64) -> Result<Self> {
-        architecture.check()?;
-        let parameters = architecture.initial(seed)?;
-        Ok(Self { architecture, parameters })
-    }
-
-    /// Another one just like it.
-    ///
-    /// # Errors
-    /// `OutOfMemory`.
-    pub fn duplicate(&self) -> Result<Self> {
-        let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, &self.parameters)?;
-        Ok(Self { architecture: self.architecture.clone(), parameters })
-    }
-
-    /// What it is, but for the values of its parameters.
-    pub fn architecture(&self) -> &Architecture {
-        &self.architecture
-    }
-
-    /// All parameters, flat, as [`Architecture::entries`] lists them.
-    pub fn parameters(&self) -> &[T] {
-        &self.parameters
-    }
-
-    /// All parameters, flat, to be changed.
-    pub fn parameters_mut(&mut self) -> &mut [T] {
-        &mut self.parameters
-    }
-
-    pub(crate) fn check_parameters(&self, parameters: &[T]) -> Result<()> {
-        if parameters.len() != self.parameters.len() {
-            return Err(Error::shape("parameters", self.parameters.len(), parameters.len()));
-        }
-        finite("parameters", parameters.iter().copied())
     }
 }

@@ -1,0 +1,202 @@
+//! Continuous normalizing flows (Chen et al. 2018; Grathwohl et al., FFJORD, 2019): the state is [x, log p], and
+//! d log p/dt = −tr(∂f/∂x).
+//!
+//! The trace is Σ ⟨v, (∂f/∂x) v⟩ over directions v: all unit vectors, exactly, or one of noise with unit covariance, by which
+//! it is right on average (Hutchinson). Beside log p the state may carry the integrals of ‖f‖² and of Σ ‖(∂f/∂x) v‖², which
+//! keep flows easy to solve (Finlay et al. 2020).
+
+use ndarray::ArrayView2;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::architecture::Architecture;
+use super::mlp::Mlp;
+use crate::error::{Error, Result, finite};
+use crate::field::program::{ProgramField, Rows};
+use crate::field::{Dynamics, VectorField};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::program::differentiate::forward;
+use crate::program::graph::{Graph, Id, Input, Op};
+use crate::program::{Program, Sizes};
+
+/// The directions by which the trace is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Trace {
+    /// By as many directions as there are features.
+    Exact,
+    /// By one direction of noise for each sample (Hutchinson 1989), right on average.
+    Hutchinson(Noise),
+}
+
+/// The distribution of the noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noise {
+    /// ±1.
+    Rademacher,
+    /// Standard normal numbers.
+    Gaussian,
+}
+
+/// A flow with the parameters of its network.
+#[derive(Debug)]
+pub struct Cnf<T: Real> {
+    field: ProgramField<T>,
+    features: usize,
+    trace: Trace,
+    /// Of the noise, which each sample of a batch has for itself.
+    pub seed: u64,
+    /// The index in the whole batch of this part's first sample.
+    pub first_sample: usize,
+    /// Noise of the caller's, `[batch, features]`, in place of the seed's.
+    noise: Option<Buffer<T>>,
+}
+
+impl<T: Real> Cnf<T> {
+    /// A flow with the parameters of a network. The state carries the integrals of ‖f‖² if it is `kinetic`, and of Σ ‖(∂f/∂x) v‖² if
+    /// it is to have that of the `jacobian`.
+    ///
+    /// # Errors
+    /// `Option` where the network does not have as many outputs as inputs.
+    pub fn new(network: Mlp<T>, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Self> {
+        let widths = &network.architecture().widths;
+        let (features, outputs) = (widths[0], widths[widths.len() - 1]);
+        if features != outputs {
+            let expected = format!("a network with as many outputs as inputs, {features}");
+            return Err(Error::option("network", expected, outputs));
+        }
+        let program = program(network.architecture(), trace == Trace::Exact, kinetic, jacobian);
+        let field = ProgramField::new(program, network.parameters())?;
+        Ok(Self { field, features, trace, seed, first_sample: 0, noise: None })
+    }
+
+    fn features(&self) -> usize {
+        self.features
+    }
+
+    /// Noise of the caller's, `[batch, features]`, for every solve that follows; none for the seed's.
+    ///
+    /// # Errors
+    /// `Option` where the trace is exact; `Shape` where it is not whole samples; `NonFiniteInput`.
+    pub fn set_noise(&mut self, noise: Option<&[T]>) -> Result<()> {
+        let Some(noise) = noise else {
+            self.noise = None;
+            return Ok(());
+        };
+        if self.trace == Trace::Exact {
+            return Err(Error::option("noise", "nothing where the trace is exact", "an array"));
+        }
+        if noise.is_empty() || !noise.len().is_multiple_of(self.features()) {
+            let expected = format!("[batch, {}] numbers", self.features());
+            return Err(Error::shape("noise", expected, noise.len()));
+        }
+        finite("noise", noise.iter().copied())?;
+        self.noise = Some(Buffer::copied(&Ledger::new(), Purpose::Network, noise)?);
+        Ok(())
+    }
+
+    /// The noise of a batch, `[batch, features]`.
+    fn noise(&self, batch: usize, kind: Noise, ledger: &Ledger) -> Result<Buffer<T>> {
+        let features = self.features();
+        if let Some(noise) = &self.noise {
+            return match noise.len() == batch * features {
+                true => Buffer::copied(ledger, Purpose::Workspace, noise),
+                false => Err(Error::shape("noise", format!("[{batch}, {features}] numbers"), noise.len())),
+            };
+        }
+        let mut noise = Buffer::zeroed(ledger, Purpose::Workspace, batch * features)?;
+        for (sample, row) in noise.chunks_exact_mut(features).enumerate() {
+            // A stream for each sample: the parts of a batch on several cores draw what the whole would.
+            let stream = (self.first_sample + sample) as u64;
+            let mut random = Pcg64Mcg::seed_from_u64(self.seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            for number in row {
+                *number = T::of(match kind {
+                    Noise::Rademacher => f64::from(u8::from(random.random::<bool>())).mul_add(2.0, -1.0),
+                    Noise::Gaussian => gaussian(&mut random),
+                });
+            }
+        }
+        Ok(noise)
+    }
+}
+
+/// A standard normal number (Box and Muller).
+pub(crate) fn gaussian(random: &mut impl Rng) -> f64 {
+    let (radius, angle): (f64, f64) = (1.0 - random.random::<f64>(), random.random());
+    libm::sqrt(-2.0 * libm::log(radius)) * libm::cos(2.0 * std::f64::consts::PI * angle)
+}
+
+/// The program of a flow.
+fn program(architecture: &Architecture, exact: bool, kinetic: bool, jacobian: bool) -> Program {
+    let features = architecture.widths[0];
+    let mut graph = Graph::default();
+    let x = graph.load(Input::State, 0, features);
+    let f = architecture.network(&mut graph, x, 1);
+    let directions: Vec<Id> = match exact {
+        true => (0..features).map(|feature| unit_vector(&mut graph, features, feature)).collect(),
+        false => vec![graph.load(Input::Data, 0, features)],
+    };
+    let (mut trace, mut squares): (Option<Id>, Option<Id>) = (None, None);
+    for (index, &direction) in directions.iter().enumerate() {
+        let seeds =
+            |graph: &mut Graph, id: Id| matches!(graph.nodes[id].op, Op::Load(Input::State, _)).then_some(direction);
+        let along = forward(&mut graph, &[f], &seeds)[0].unwrap_or_else(|| graph.constants(&vec![0.0; features]));
+        let part = match exact {
+            true => graph.slice(along, index, 1),
+            false => dot(&mut graph, along, direction),
+        };
+        trace = Some(trace.map_or(part, |sum| graph.add(sum, part)));
+        if jacobian {
+            let square = dot(&mut graph, along, along);
+            squares = Some(squares.map_or(square, |sum| graph.add(sum, square)));
+        }
+    }
+    let trace = trace.expect("at least one feature");
+    let mut rates = vec![f, graph.neg(trace)];
+    if kinetic {
+        rates.push(dot(&mut graph, f, f));
+    }
+    rates.extend(squares);
+    let value = graph.concat(rates);
+    let sizes = Sizes {
+        state: graph.rows(value),
+        parameters: architecture.parameters(),
+        arguments: 0,
+        data: if exact { 0 } else { features },
+    };
+    Program::of(graph, value, sizes)
+}
+
+fn unit_vector(graph: &mut Graph, features: usize, feature: usize) -> Id {
+    let mut numbers = vec![0.0; features];
+    numbers[feature] = 1.0;
+    graph.constants(&numbers)
+}
+
+fn dot(graph: &mut Graph, a: Id, b: Id) -> Id {
+    let products = graph.mul(a, b);
+    graph.sum_rows(products)
+}
+
+impl<T: Real> VectorField<T> for Cnf<T> {
+    fn state_size(&self) -> usize {
+        self.field.state_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        self.field.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        let Trace::Hutchinson(kind) = self.trace else {
+            return self.field.prepare(parameters, batch, reverse, ledger);
+        };
+        let noise = self.noise(batch, kind, ledger)?;
+        let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
+        self.field.dynamics(parameters, batch, reverse, Rows { data: Some(rows), ..Rows::NONE }, ledger)
+    }
+}

@@ -1,0 +1,215 @@
+//! Systems driven by an energy: f = G ∇H(x), with H a network and G what tells conservative from dissipative.
+
+use ndarray::ArrayView2;
+
+use super::architecture::Architecture;
+use super::mlp::Mlp;
+use crate::error::{Error, Result, finite};
+use crate::field::program::ProgramField;
+use crate::field::{self, Dynamics, VectorField};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger};
+use crate::program::differentiate::{gather, reverse};
+use crate::program::graph::{Graph, Id, Input, Op};
+use crate::program::{Program, Sizes};
+
+/// The matrix G.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Structure {
+    /// [[0, I], [−I, 0]]: the state is [q, p].
+    Canonical,
+    /// The periodic central difference (x_{i+1} − x_{i−1}) / 2Δ, as for the KdV equation.
+    Dx,
+    /// The periodic second difference (x_{i+1} − 2x_i + x_{i−1}) / Δ², as for the Cahn–Hilliard equation.
+    Laplacian,
+    /// `[state, state]`, row-major: J − R of a port-Hamiltonian system, for one.
+    Matrix(Vec<f64>),
+}
+
+/// What the network is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Energy {
+    /// The whole state: H is the network.
+    Whole,
+    /// At every point of a periodic grid of so many the state there and at its neighbours: H = Δ Σ h, and ∇H is the
+    /// functional derivative, that of the sum by Δ.
+    Density {
+        /// Points of the grid.
+        points: usize,
+    },
+}
+
+/// A system with the parameters of its energy.
+#[derive(Debug)]
+pub struct Hamiltonian<T: Real> {
+    field: ProgramField<T>,
+    /// H itself, by the same parameters.
+    energy: ProgramField<T>,
+}
+
+impl<T: Real> Hamiltonian<T> {
+    /// A system with the parameters of a network.
+    ///
+    /// # Errors
+    /// `Option` where network, energy and structure do not fit each other.
+    pub fn new(network: Mlp<T>, energy: Energy, structure: Structure, spacing: f64) -> Result<Self> {
+        let widths = &network.architecture().widths;
+        let (inputs, outputs) = (widths[0], widths[widths.len() - 1]);
+        if outputs != 1 {
+            return Err(Error::option("energy", "a network with one output", format!("{outputs} outputs")));
+        }
+        if !(spacing > 0.0 && spacing.is_finite()) {
+            return Err(Error::option("spacing", "a finite positive number", spacing));
+        }
+        let state = match energy {
+            Energy::Whole => inputs,
+            Energy::Density { points } => {
+                if inputs % 2 == 0 || inputs > points {
+                    let expected = "an odd number of inputs, a point and its neighbours, no more than there are points";
+                    return Err(Error::option("energy", expected, format!("{inputs} inputs, {points} points")));
+                }
+                points
+            }
+        };
+        match &structure {
+            Structure::Canonical if state % 2 != 0 => {
+                return Err(Error::option("structure", "an even state for canonical, [q, p]", state));
+            }
+            Structure::Dx | Structure::Laplacian if state < 3 => {
+                return Err(Error::option("structure", "a grid of three points or more for dx and laplacian", state));
+            }
+            Structure::Matrix(matrix) => {
+                if matrix.len() != state * state {
+                    let expected = format!("[{state}, {state}] numbers");
+                    return Err(Error::shape("structure", expected, matrix.len()));
+                }
+                finite("structure", matrix.iter().copied())?;
+            }
+            _ => {}
+        }
+        let (architecture, parameters) = (network.architecture(), network.parameters());
+        let make = |wanted| ProgramField::new(program(architecture, energy, &structure, spacing, wanted), parameters);
+        Ok(Self { field: make(Wanted::Slope)?, energy: make(Wanted::Energy)? })
+    }
+
+    /// H of each sample of a batch `[batch, state]`, row-major.
+    ///
+    /// # Errors
+    /// As [`evaluate`](field::evaluate).
+    pub fn energy(&self, parameters: &[T], t: f64, y: ArrayView2<'_, T>) -> Result<Buffer<T>> {
+        field::evaluate(&self.energy, parameters, t, y)
+    }
+}
+
+/// What a program of the energy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Energy,
+    /// G ∇H.
+    Slope,
+}
+
+fn program(
+    architecture: &Architecture,
+    energy: Energy,
+    structure: &Structure,
+    spacing: f64,
+    wanted: Wanted,
+) -> Program {
+    let inputs = architecture.widths[0];
+    let (state, points) = match energy {
+        Energy::Whole => (inputs, 1),
+        Energy::Density { points } => (points, points),
+    };
+    let mut graph = Graph::default();
+    let x = graph.load(Input::State, 0, state);
+    let into = match energy {
+        Energy::Whole => x,
+        // Each point with its neighbours: `[inputs][points]`.
+        Energy::Density { points } => {
+            let rolled = (0..inputs).map(|j| roll(&mut graph, x, (j + points - inputs / 2) % points)).collect();
+            graph.concat(rolled)
+        }
+    };
+    let density = architecture.network(&mut graph, into, points);
+    let value = match wanted {
+        Wanted::Energy => {
+            let (sum, scale) = (graph.sum_rows(density), graph.constant(if points > 1 { spacing } else { 1.0 }));
+            graph.mul(sum, scale)
+        }
+        Wanted::Slope => {
+            let one = graph.constant(1.0);
+            let ones = graph.spread(one, 1, points);
+            let of_state = |op: &Op| matches!(op, Op::Load(Input::State, _));
+            let mut leaves: Vec<_> = reverse(&mut graph, &[(density, ones)], &of_state).into_iter().collect();
+            leaves.sort_unstable_by_key(|leaf| leaf.0);
+            let parts: Vec<(usize, Id)> = leaves
+                .into_iter()
+                .flat_map(|(leaf, parts)| {
+                    let Op::Load(_, row) = graph.nodes[leaf].op else { unreachable!("only the state is asked for") };
+                    parts.into_iter().map(move |part| (row, part))
+                })
+                .collect();
+            let gradient = gather(&mut graph, state, &parts);
+            structured(&mut graph, structure, spacing, gradient)
+        }
+    };
+    let sizes = Sizes { state, parameters: architecture.parameters(), arguments: 0, data: 0 };
+    Program::of(graph, value, sizes)
+}
+
+/// From this row on, around the end.
+fn roll(graph: &mut Graph, x: Id, from: usize) -> Id {
+    let rows = graph.rows(x);
+    if from == 0 {
+        return x;
+    }
+    let (end, start) = (graph.slice(x, from, rows - from), graph.slice(x, 0, from));
+    graph.concat(vec![end, start])
+}
+
+/// G x.
+fn structured(graph: &mut Graph, structure: &Structure, spacing: f64, x: Id) -> Id {
+    let state = graph.rows(x);
+    let neighbours = |graph: &mut Graph| (roll(graph, x, 1), roll(graph, x, state - 1));
+    match structure {
+        Structure::Canonical => {
+            let (q, p) = (graph.slice(x, 0, state / 2), graph.slice(x, state / 2, state / 2));
+            let turned = graph.neg(q);
+            graph.concat(vec![p, turned])
+        }
+        Structure::Dx => {
+            let (next, last) = neighbours(graph);
+            let (difference, factor) = (graph.sub(next, last), graph.constant(0.5 / spacing));
+            graph.mul(difference, factor)
+        }
+        Structure::Laplacian => {
+            let (next, last) = neighbours(graph);
+            let (right, left) = (graph.sub(next, x), graph.sub(x, last));
+            let (difference, factor) = (graph.sub(right, left), graph.constant(1.0 / (spacing * spacing)));
+            graph.mul(difference, factor)
+        }
+        Structure::Matrix(matrix) => {
+            let w = graph.constants(matrix);
+            graph.dense(w, x, 1)
+        }
+    }
+}
+
+impl<T: Real> VectorField<T> for Hamiltonian<T> {
+    fn state_size(&self) -> usize {
+        self.field.state_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        self.field.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        self.field.prepare(parameters, batch, reverse, ledger)
+    }
+}

@@ -1,0 +1,81 @@
+//! The neural ordinary differential equation: f is the network itself.
+
+use super::architecture::Architecture;
+use crate::error::Result;
+use crate::field::program::ProgramField;
+use crate::field::{Dynamics, VectorField};
+use crate::kernel::real::Real;
+use crate::memory::Ledger;
+use crate::program::graph::{Graph, Input};
+use crate::program::{Program, Sizes};
+
+/// A network with its parameters.
+#[derive(Debug)]
+pub struct Mlp<T: Real> {
+    architecture: Architecture,
+    field: ProgramField<T>,
+}
+
+impl<T: Real> Mlp<T> {
+    /// A network with [initial](Architecture::initial) parameters.
+    ///
+    /// # Errors
+    /// `Option` for what is not a network, `OutOfMemory`.
+    pub fn new(architecture: Architecture, seed: u64) -> Result<Self> {
+        architecture.check()?;
+        let parameters = architecture.initial(seed)?;
+        let mut graph = Graph::default();
+        let inputs = architecture.widths[0];
+        let x = graph.load(Input::State, 0, inputs);
+        let value = architecture.network(&mut graph, x, 1);
+        let sizes = Sizes { state: inputs, parameters: parameters.len(), arguments: 0, data: 0 };
+        let field = ProgramField::new(Program::of(graph, value, sizes), &parameters)?;
+        Ok(Self { architecture, field })
+    }
+
+    /// Another one just like it.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub fn duplicate(&self) -> Result<Self> {
+        let field = ProgramField::new(self.field.program().clone(), self.field.parameters())?;
+        Ok(Self { architecture: self.architecture.clone(), field })
+    }
+
+    /// What it is, but for the values of its parameters.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// All parameters, flat, as [`Architecture::entries`] lists them.
+    pub fn parameters(&self) -> &[T] {
+        self.field.parameters()
+    }
+
+    /// All parameters, flat, to be changed.
+    pub fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
+}
+
+impl<T: Real> VectorField<T> for Mlp<T> {
+    fn state_size(&self) -> usize {
+        self.field.state_size()
+    }
+
+    fn output_size(&self) -> usize {
+        self.field.output_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        self.field.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        self.field.parameters_mut()
+    }
+
+    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        self.field.prepare(parameters, batch, reverse, ledger)
+    }
+}
