@@ -342,10 +342,10 @@ fn retention_changes_no_bit<T: Real>(program: &Program, batch: usize, seed: u64)
     let times = [0.1, 0.1, 0.25, 0.5];
     let w = cast(numbers(times.len() * batch * program.state(), seed + 3));
     let w = Array3::from_shape_vec((times.len(), batch, program.state()), w).unwrap();
-    let fixed = seed % 2 == 0;
+    let fixed = seed.is_multiple_of(2);
     let method = [["rk4", "midpoint"], ["dopri5", "bosh3"]][usize::from(!fixed)][seed as usize / 2 % 2];
     let mut options = Options::new(Method::named(method).unwrap());
-    options.output = Some(if seed % 3 == 0 { Output::Interpolate } else { Output::Land });
+    options.output = Some(if seed.is_multiple_of(3) { Output::Interpolate } else { Output::Land });
     (options.rtol, options.atol) = (1e-3, 1e-3);
     if fixed {
         options.steps = Steps::PerInterval(2);
