@@ -161,6 +161,9 @@ fn hostile(seed: u64) -> String {
     }
     let mut bytes = value.to_string().into_bytes();
     for _ in 0..1 + random.below(4) {
+        if bytes.is_empty() {
+            break;
+        }
         let at = random.below(bytes.len());
         match random.below(4) {
             0 => bytes[at] = b"0123456789,[]{}\":.-e\\ "[random.below(22)],
