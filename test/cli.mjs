@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { adam, custom, load, odeint, save } from "../dist/index.js";
+import { adam, custom, equations, load, odeint, save, vectorField } from "../dist/index.js";
 import { interrupted, start, stepFrom } from "./command.mjs";
 
 const pendulum = fileURLToPath(new URL("../data/pendulum.csv", import.meta.url));
@@ -243,6 +243,129 @@ try {
   console.log(`springs by their energy: held out ${validation.toPrecision(3)}`);
   assert.ok(validation < 0.05);
   assert.ok((await json(["gradcheck", "energy.safetensors", "springs.csv"])).passed);
+
+  // Equations instead of a network: their parameters are found, and the file holds them whole.
+  const lynx = fileURLToPath(new URL("../data/lynx-hare.csv", import.meta.url));
+  const prey = `# Lotka and Volterra
+param birth = 0.4
+  param hunt=0.05   # by each lynx
+param feed = 0.05
+param death = 1
+hunted = hunt * hare_thousands * lynx_thousands
+hare_thousands' = hare_thousands * birth - hunted
+lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
+`;
+  writeFileSync(file("prey.txt"), prey);
+  const fitting = ["train", lynx, "--time", "year", "--equations", "prey.txt"];
+  const caught = await json([...fitting, "--steps", "1000", "--out", "prey.safetensors"]);
+  assert.deepEqual(caught.state, ["hare_thousands", "lynx_thousands"]);
+  assert.deepEqual(Object.keys(caught.fitted), ["birth", "hunt", "feed", "death"]);
+  // As others have found them: 0.55, 0.028, 0.026, 0.84.
+  for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.026, death: 0.84 })) {
+    assert.ok(Math.abs(caught.fitted[name] / value - 1) < 0.15, `${name} ${caught.fitted[name]}`);
+  }
+  assert.ok(caught.validation < 0.1 && caught.advice === null);
+  assert.ok((await json(["gradcheck", "prey.safetensors", lynx])).passed);
+  const { field: ofPrey, training: howPrey } = await json(["info", "prey.safetensors"]);
+  assert.equal(ofPrey.kind, "equations");
+  const valued = prey
+    .replace("= 0.4", `= ${caught.fitted.birth}`)
+    .replace("=0.05", `= ${caught.fitted.hunt}`)
+    .replace("= 0.05", `= ${caught.fitted.feed}`)
+    .replace("= 1", `= ${caught.fitted.death}`);
+  assert.equal(ofPrey.equations, valued.trimEnd());
+  assert.equal(howPrey.settings.equations, prey);
+  const printed = await succeed(["info", "prey.safetensors"]);
+  assert.match(printed, /prey\.safetensors: equations, 4 parameters, float32, state of 2\n/);
+  assert.match(printed, /\n {2}hare_thousands' = hare_thousands \* birth - hunted\n/);
+  // In the table's units, and by the library.
+  const { field: preyField } = load(readFileSync(file("prey.safetensors")));
+  assert.equal(/** @type {any} */ (preyField).equations, prey);
+  assert.deepEqual(
+    [...preyField.parameters].map((x) => Number(x.toPrecision(7))),
+    Object.values(caught.fitted),
+  );
+  const ahead = await succeed(["predict", "prey.safetensors", "--at", "30,4", "--times", "1900:1905:1"]);
+  const solvedPrey = odeint(preyField, Float32Array.of(30, 4), [0, 1, 2, 3, 4, 5], { rtol: 1e-6, atol: 1e-6 }).y;
+  const rowsAhead = ahead.trim().split("\n").slice(1);
+  for (const [i, row] of rowsAhead.entries()) {
+    const [year, ...states] = row.split(",").map(Number);
+    assert.equal(year, 1900 + i);
+    for (const [j, x] of states.entries()) assert.ok(Math.abs(x / solvedPrey[2 * i + j] - 1) < 0.01);
+  }
+  // What was fitted is a text to go on from, with logarithms as well.
+  writeFileSync(file("fitted.txt"), ofPrey.equations);
+  const logs = ["--log", "hare_thousands,lynx_thousands"];
+  const again = await json([
+    "train",
+    lynx,
+    "--time",
+    "year",
+    "--equations",
+    "fitted.txt",
+    ...logs,
+    "--steps",
+    "200",
+    "--out",
+    "logs.safetensors",
+  ]);
+  assert.ok(again.validation < 0.5);
+  assert.ok((await json(["gradcheck", "logs.safetensors", lynx])).passed);
+  // Interrupted and resumed: the same file.
+  const long = [...fitting, "--steps", "4000"];
+  await succeed([...long, "--out", "long.safetensors", "--json"]);
+  const cut = await interrupted([...long, "--out", "cut.safetensors"], { cwd: folder, signal: "SIGINT", step: 700 });
+  assert.equal(cut.code, 130, cut.err);
+  writeFileSync(file("other.txt"), prey.replace("0.4", "0.6"));
+  const others = await run(["train", lynx, "--equations", "other.txt", "--out", "cut.safetensors", "--resume"]);
+  assert.equal(others.code, 2);
+  assert.match(others.err, /this training has equations .*, not /);
+  await succeed(["train", lynx, "--out", "cut.safetensors", "--resume", "--json"]);
+  assert.deepEqual(bytesOf("cut.safetensors"), bytesOf("long.safetensors"));
+
+  // A rate that changes with the time, from trajectories at other times, with names that the command would have used.
+  const tide = "param k = 1\nparam clock_scaled = 0\nx' = -k * x + clock_scaled * cos(t)\n";
+  writeFileSync(file("tide.txt"), tide);
+  const driven = equations(tide, { parameters: { k: 0.4, clock_scaled: 1.5 }, dtype: "float64" });
+  const tides = [0, 10, 21, 35, 47].flatMap((begin, id) => {
+    const times = Array.from({ length: 30 }, (_, i) => begin + 0.3 * i);
+    const { y } = odeint(driven, Float64Array.of(Math.sin(id)), times, { rtol: 1e-9, atol: 1e-9 });
+    return times.map((time, i) => `${id},${time.toFixed(1)},${y[i].toFixed(5)}`);
+  });
+  writeFileSync(file("tide.csv"), `id,time,x\n${tides.join("\n")}\n`);
+  const flood = await json([
+    "train",
+    "tide.csv",
+    "--id",
+    "id",
+    "--equations",
+    "tide.txt",
+    "--steps",
+    "1000",
+    "--out",
+    "t.st",
+  ]);
+  console.log(`tide by its equation: ${JSON.stringify(flood.fitted)}`);
+  assert.ok(Math.abs(flood.fitted.k - 0.4) < 0.02 && Math.abs(flood.fitted.clock_scaled - 1.5) < 0.05);
+  // Where there is a gradient left to check.
+  await json(["train", "tide.csv", "--id", "id", "--equations", "tide.txt", "--steps", "20", "--out", "begun.st"]);
+  assert.ok((await json(["gradcheck", "begun.st", "tide.csv"])).passed);
+  assert.ok((await json(["predict", "t.st", "tide.csv", "--out", "t.csv"])).errors.x < 0.05);
+
+  // Models of the library, that are programs.
+  const traced = vectorField({
+    state: ["x"],
+    parameters: { k: 1 },
+    slope: ({ state, parameters: { k } }) => state.mul(k),
+  });
+  writeFileSync(file("traced.safetensors"), save(traced));
+  assert.match(
+    await succeed(["info", "traced.safetensors"]),
+    /: program, 1 parameters, .*\n.*\narchitecture: .*"operations":3/,
+  );
+  const beside = equations("x' = -k * x", { parameters: { k: 2 } });
+  writeFileSync(file("beside.safetensors"), save(beside));
+  assert.equal((await json(["info", "beside.safetensors"])).field.equations, "param k = 2\nx' = -k * x");
 
   // Oscillations of which one column is seen: by its past, by a hidden dimension, by the force from outside.
   const oscillations = {
@@ -499,6 +622,10 @@ try {
   writeFileSync(file("upper.csv"), "Time,x\n0,1\n1,2\n");
   mkdirSync(file("folder"));
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
+  writeFileSync(file("unknown.txt"), "param g = 9.81\nangle' = velocity\nvelocity' = -g / length * sin(angle)\n");
+  writeFileSync(file("latin.txt"), Buffer.from("# caf\xe9\nx' = 1\n", "latin1"));
+  const unknownName =
+    /^error: unknown\.txt:3:18: expected one of t, angle, velocity, g, or a line param length = 1 with its initial value, or a line length = expression above; given length\n$/;
   /** @type {[args: string[], code: number, message: RegExp][]} */
   const mistakes = [
     [[], 2, /Usage/],
@@ -541,6 +668,22 @@ try {
     [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
+    [["train", pendulum, "--equations", "no.txt"], 1, /no\.txt: no such file/],
+    [["train", pendulum, "--equations", "unknown.txt"], 1, unknownName],
+    [
+      ["train", pendulum, "--equations", "prey.txt", "--id", "trajectory"],
+      1,
+      /no column hare_thousands; there are trajectory, time, angle, velocity; the equations have a state of that name, and each is a column/,
+    ],
+    [
+      ["train", pendulum, "--equations", "prey.txt", "--with-time"],
+      2,
+      /--equations: expected none of --model, .*, given --with-time/,
+    ],
+    [["train", pendulum, "--equations", "prey.txt", "--model", "mlp"], 2, /given --model/],
+    [["train", "-", "--equations", "-"], 2, /one of the equations and the table on standard input/],
+    [["train", pendulum, "--equations", "latin.txt"], 1, /latin\.txt: is not text in UTF-8/],
+    [["train", pendulum, "--equations", "prey.txt", "--out", "prey.txt"], 2, /expected another file than prey\.txt/],
     [["predict", "whole.safetensors", pendulum, "--times", "2024-01-01,2024-01-02"], 2, /expected each a number/],
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],

@@ -16,10 +16,10 @@ export {
 } from "./fields/differentiable.js";
 export { driven, type InputOptions } from "./fields/driven.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
-export type { Entry, Field, FieldVjp, Layer } from "./fields/field.js";
+export type { ArgumentArrays, Entry, Field, FieldVjp, Layer } from "./fields/field.js";
 export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
-export type { ProgramField } from "./fields/program.js";
+export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
   type ArgumentSizes,
   type SlopeInputs,
@@ -59,7 +59,16 @@ export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/pa
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
-export { meanSquaredError } from "./train/losses.js";
+export { type LossData, type LossOptions, type LossValues, loss, type TracedLoss } from "./train/loss.js";
+export {
+  absoluteLoss,
+  type GaussianOptions,
+  gaussianLoss,
+  type HuberOptions,
+  huberLoss,
+  type PoissonOptions,
+  poissonLoss,
+} from "./train/losses.js";
 export {
   type Minibatches,
   type MinibatchOptions,
@@ -76,5 +85,6 @@ export {
   type Schedule,
   warmUp,
 } from "./train/schedules.js";
+export { meanSquaredError } from "./train/squared-error.js";
 export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
 export type { Best, Validation } from "./train/validation.js";

@@ -61,19 +61,25 @@ export interface NeuralOdeOptions extends Omit<MlpOptions<"float32">, "dtype"> {
   batchInputShape?: readonly (number | null)[];
 }
 
+/** Options of a solve and its gradient, as `odeint` and `vjp` take them, with arguments that may be tensors. */
+export interface TensorOptions<Tensor> extends Omit<GradientOptions, "arguments"> {
+  /** Of a field with arguments, the values by name: tensors `[batch]` or `[batch, length]`, or lists of numbers. */
+  arguments?: Readonly<Record<string, ArrayLike<number> | Tensor>>;
+}
+
 /** What TensorFlow.js gains. */
 export interface Bridge<TF extends TensorFlow> {
   /**
    * The solution `[times, batch, state]` from y0 `[batch, state]` with these parameters `[field.parameters.length]`, which
-   * take the place of the field's own. Differentiable with respect to both, once. Holds nothing between the solve and its
-   * gradient, which solves again, to bitwise the same.
+   * take the place of the field's own. Differentiable with respect to both and to the arguments that are tensors, once. Holds
+   * nothing between the solve and its gradient, which solves again, to bitwise the same.
    */
   odeint(
     field: Field<"float32">,
     y0: TensorOf<TF>,
     parameters: TensorOf<TF>,
     times: readonly number[],
-    options?: GradientOptions,
+    options?: TensorOptions<TensorOf<TF>>,
   ): TensorOf<TF>;
   /** A layer, which models are saved and loaded with as well. Its one weight is `parameters`, all those of the mlp. */
   neuralODE(options: NeuralOdeOptions): LayerOf<TF>;
@@ -121,7 +127,7 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
     y0: TensorLike,
     parameters: TensorLike,
     times: readonly number[],
-    options: GradientOptions = {},
+    given: TensorOptions<TensorLike> = {},
   ): TensorLike {
     const { dtype } = wasmField(field);
     if (dtype !== "float32") throw refused("DTYPE", "field", "a field of float32", `one of ${dtype}`);
@@ -130,6 +136,7 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
       throw refused("SHAPE", "y0", `[batch, ${field.stateSize}]`, `shape [${y0.shape}]`);
     }
     const theta = numbersOf("parameters", parameters, [1]);
+    const { tensors, options } = withArguments(given);
     field.parameters = theta;
     const op = tf.customGrad((y0: TensorLike, parameters: TensorLike) => {
       const { y, shape } = odeint(field, start, times, options);
@@ -140,14 +147,31 @@ export function bridge<TF extends TensorFlow>(tf: TF): Bridge<TF> {
           const { pullback } = vjp(field, start, times, options);
           try {
             const gradient = pullback(dy.dataSync() as Float32Array);
-            return [tf.tensor(gradient.y0, y0.shape), tf.tensor(gradient.parameters, parameters.shape)];
+            const own = tensors.map(([name, { shape }]) => tf.tensor(gradient.arguments[name], shape));
+            return [tf.tensor(gradient.y0, y0.shape), tf.tensor(gradient.parameters, parameters.shape), ...own];
           } finally {
             pullback.dispose();
           }
         },
       };
     });
-    return op(y0, parameters) as TensorLike;
+    return op(y0, parameters, ...tensors.map(([, tensor]) => tensor)) as TensorLike;
+  }
+
+  /** Options with the numbers of arguments that are tensors, and these. */
+  function withArguments(given: TensorOptions<TensorLike>) {
+    const { arguments: own } = given;
+    const isTensor = (value: unknown): value is TensorLike => tensorRule.valid(value);
+    if (own === undefined || own === null || typeof own !== "object") {
+      return { tensors: [], options: given as GradientOptions };
+    }
+    const entries = Object.entries(own);
+    const tensors = entries.filter((entry): entry is [string, TensorLike] => isTensor(entry[1]));
+    const numbers = entries.map(([name, value]) => [
+      name,
+      isTensor(value) ? numbersOf(`arguments.${name}`, value, [1, 2]) : value,
+    ]);
+    return { tensors, options: { ...given, arguments: Object.fromEntries(numbers) } as GradientOptions };
   }
 
   function layerClass({ layers, serialization }: TensorFlow) {

@@ -118,7 +118,7 @@ fn bits<T: Real>(numbers: impl IntoIterator<Item = T>) -> Vec<u64> {
     numbers.into_iter().map(|number| number.wide().to_bits()).collect()
 }
 
-fn values_are_those_of_the_interpreter(case: &Case) {
+fn values_are_those_of_the_interpreter(case: &Case, tolerance: f64) {
     let interpreter = Interpreter::new(&case.program);
     let value = case.value();
     for (trajectory, got) in value.outer_iter().enumerate() {
@@ -126,7 +126,7 @@ fn values_are_those_of_the_interpreter(case: &Case) {
         assert_eq!(got.len(), expected.len());
         for (got, expected) in got.iter().zip(&expected) {
             assert!(
-                (got - expected).abs() <= 1e-13 * (1.0 + expected.abs()),
+                (got - expected).abs() <= tolerance * (1.0 + expected.abs()),
                 "{got} and not {expected}: {}",
                 case.program.to_json()
             );
@@ -263,7 +263,7 @@ proptest! {
     #[test]
     fn values(genes in genes(200), batch in 1..20_usize, seed in any::<u16>()) {
         let case = Case::new(program(&mut Genes::new(&genes), false), batch, seed.into());
-        values_are_those_of_the_interpreter(&case);
+        values_are_those_of_the_interpreter(&case, 1e-13);
         json_gives_the_same(&case, seed.into());
         transposes_are_those_of_tangents(&case, seed.into());
     }
@@ -309,7 +309,8 @@ fn second_derivatives_of(count: u64) {
     let mut counts = (0, 0);
     for (seed, genes) in cases(count, 100) {
         let case = Case::new(program(&mut Genes::new(&genes), false).tangent(), [1, 2][seed as usize % 2], seed);
-        values_are_those_of_the_interpreter(&case);
+        // Where a function saturates, its derivative is a difference of numbers near each other.
+        values_are_those_of_the_interpreter(&case, 1e-12);
         json_gives_the_same(&case, seed);
         alone_is_as_in_a_batch(&Case::new(case.program.clone(), 9, seed), seed);
         transposes_match_differences(&case, seed, &mut counts);
@@ -321,7 +322,8 @@ fn third_derivatives_of(count: u64) {
     let mut counts = (0, 0);
     for (seed, genes) in cases(count, 60) {
         let case = Case::new(program(&mut Genes::new(&genes), false).tangent().tangent(), 1, seed);
-        values_are_those_of_the_interpreter(&case);
+        // Where a function saturates, its derivative is a difference of numbers near each other.
+        values_are_those_of_the_interpreter(&case, 1e-12);
         json_gives_the_same(&case, seed);
         transposes_match_differences(&case, seed, &mut counts);
     }
@@ -340,10 +342,10 @@ fn retention_changes_no_bit<T: Real>(program: &Program, batch: usize, seed: u64)
     let times = [0.1, 0.1, 0.25, 0.5];
     let w = cast(numbers(times.len() * batch * program.state(), seed + 3));
     let w = Array3::from_shape_vec((times.len(), batch, program.state()), w).unwrap();
-    let fixed = seed % 2 == 0;
+    let fixed = seed.is_multiple_of(2);
     let method = [["rk4", "midpoint"], ["dopri5", "bosh3"]][usize::from(!fixed)][seed as usize / 2 % 2];
     let mut options = Options::new(Method::named(method).unwrap());
-    options.output = Some(if seed % 3 == 0 { Output::Interpolate } else { Output::Land });
+    options.output = Some(if seed.is_multiple_of(3) { Output::Interpolate } else { Output::Land });
     (options.rtol, options.atol) = (1e-3, 1e-3);
     if fixed {
         options.steps = Steps::PerInterval(2);

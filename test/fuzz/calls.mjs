@@ -271,6 +271,20 @@ const CUSTOM = {
 const TRAJECTORY = { times: [0, 0.5, 1], values: [1, 0, 0.5, 0.5, Number.NaN, 1] };
 const ENERGY = { energy: { widths: [2, 3, 1], dtype: "float64" }, structure: { J: [0, 1, -1, 0], R: [0, 0, 0, 1] } };
 
+const EQUATIONS = "param k = 0.5\nx' = -k * x * y\ny' = x < y ? sin(t) - y : x^2";
+const SLOPE = { state: 2, parameters: { k: 1 }, slope: ({ state, parameters: { k } }) => state.mul(k).sin() };
+const FUNCTION = {
+  ...{ inputs: { x: 2 }, parameters: { k: 1 }, dtype: "float64" },
+  apply: ({ inputs: { x }, parameters: { k } }) => x.square().sum().mul(k),
+};
+const LOSSES = [
+  () => api.loss(({ y, target, mask }) => y.sub(target).square().mul(mask).sum()),
+  () => api.absoluteLoss(),
+  () => api.huberLoss({ delta: 0.5 }),
+  () => api.gaussianLoss({ scale: 2 }),
+  () => api.poissonLoss({ log: true }),
+];
+
 const FLOWS = [() => api.cnf({ network: NETWORK, trace: "hutchinson", kinetic: true, jacobian: true })];
 const FIELDS = [
   () => api.mlp({ widths: [2, 3, 2] }),
@@ -279,6 +293,7 @@ const FIELDS = [
   () => api.hamiltonian(ENERGY),
   (own) => api.driven(own.keep(api.hamiltonian(ENERGY)), { B: [0, 1], u: () => [1], du: () => [0] }),
   ...FLOWS,
+  () => api.equations(EQUATIONS, { dtype: "float64" }),
 ];
 
 /** A state that fits a field. */
@@ -329,6 +344,39 @@ const CALLS = [
   },
   (own) => own.keep(api.vjp(own.field(FIELDS.slice(0, 4)), f64(1, 0), [0, 1])).pullback(own.odd(f64(0, 0, 1, 1), 0.9)),
   (own) => api.meanSquaredError(...own.args(f64(1, 2), f64(3, 4), [1, 0])),
+  (own) => own.keep(own.pick(LOSSES)())(...own.args(f64(1, 2), { target: f64(3, 4), mask: [1, 0] }, [2, 1, 1])),
+  (own) => {
+    const field = own.field();
+    const loss = own.keep(own.pick(LOSSES)());
+    return api.valueAndGrad(field, arrayFor(field, 2), [0, 1], loss.of(...own.args(batchOf(field))), own.solver());
+  },
+  (own) =>
+    own.keep(api.loss(...own.args(({ y }) => y.sum().square(), { inputs: { noise: 1 }, target: 2 })))(
+      f64(1),
+      { target: [1] },
+      [1, 1, 1],
+    ),
+  (own) => api.huberLoss(...own.args({ delta: 1 })),
+  (own) => api.gaussianLoss(...own.args({ scale: [1, 2] })),
+  (own) => api.poissonLoss(...own.args({ log: true })),
+  (own) =>
+    api.equations(
+      ...own.args(EQUATIONS, { parameters: { k: 2 }, arguments: ["w"], state: ["y", "x"], dtype: "float64" }),
+    ),
+  (own) => api.vectorField(...own.args({ ...SLOPE, arguments: { w: 2 }, dtype: "float64", seed: 3 })),
+  (own) => own.keep(api.differentiable(...own.args({ ...FUNCTION, seed: 3 }))).evaluate({ x: f64(1, 2) }),
+  (own) => {
+    const method = own.pick(["jvp", "hessianProduct"]);
+    return own.keep(api.differentiable(FUNCTION))[method](...own.args({ x: f64(1, 2) }, { x: f64(1, 2) }, f64(1)));
+  },
+  (own) => {
+    const field = own.keep(api.equations(EQUATIONS, { dtype: "float64" }));
+    return field.jvp(...own.args(0, f64(1, 2), { y: f64(1, 2), t: 1, parameters: f64(1), arguments: {} }, f64(1), {}));
+  },
+  (own) => {
+    const field = own.keep(api.equations("x' = w * x", { arguments: ["w"] }));
+    return api.odeint(field, f32(1, 2), [0, 1], { ...own.solver(), arguments: own.spoiled({ w: [1, 2] }) });
+  },
   (own) => {
     const field = own.field();
     return field.evaluate(...own.args(0, arrayFor(field, 2), field.parameters));
@@ -399,7 +447,7 @@ const SLOW = [
     const [options] = own.args({
       ...common,
       validation,
-      loss: own.pick(["mse", lossOf]),
+      loss: own.pick(["mse", lossOf, own.keep(own.pick(LOSSES)())]),
       maxSteps: 50,
       pool: own.pick([undefined, pool]),
     });

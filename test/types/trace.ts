@@ -5,10 +5,15 @@ import {
   equations,
   exp,
   formula,
+  huberLoss,
+  loss,
   nn,
   odeint,
   type ProgramField,
+  type TracedLoss,
+  train,
   type Value,
+  valueAndGrad,
   vectorField,
   where,
 } from "symplectic-adjoint";
@@ -101,3 +106,23 @@ const pulled: Float32Array = encoder.vjp({ x: new Float32Array(40), mask: new Fl
 adam(encoder.field).step(pulled);
 // @ts-expect-error an input is missing
 encoder.evaluate({ x: new Float32Array(40) });
+
+const robust: TracedLoss = loss(({ y, target, noise }) => y.sub(target).abs().min(1).square().mean().div(noise), {
+  inputs: { noise: "scalar" },
+});
+valueAndGrad(prey, Float32Array.of(1, 2), [0, 1], robust.of({ target: [1, 2, 3, 4] })).gradient.parameters.set(y);
+train({ field: hybrid, optimizer: adam(hybrid), data: [], loss: robust });
+train({ field: prey, optimizer: adam(prey), data: [], loss: huberLoss({ delta: 0.1 }) });
+const { cotangent }: { cotangent: Float32Array } = robust(y, { target: y }, [1, 1, 2]);
+robust(cotangent, { target: y, mask: [1], times: [0] }, [1, 1, 2]);
+// @ts-expect-error there is no input of that name
+loss(({ y, weight }) => y.mul(weight).sum());
+// @ts-expect-error a loss returns a value
+loss(() => {});
+
+const scalar = differentiable({ inputs: { x: 2, z: 1 }, apply: ({ inputs: { x, z } }) => x.dot(x).mul(z) });
+const { tangent }: { tangent: Float32Array } = scalar.jvp({ x: y, z: y }, { x: y });
+const second: Float32Array = scalar.hessianProduct({ x: y, z: y }, { z: tangent }).inputs.x;
+// @ts-expect-error there is no input of that name
+scalar.jvp({ x: second, z: y }, { w: y });
+hybrid.jvp(0, new Float64Array(2), { t: 1, arguments: { weight: [1], dose: [1, 2] } }).value.length;

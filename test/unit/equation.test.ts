@@ -1,15 +1,25 @@
 // What the command line makes of a table: units, delayed values, clocks, dimensions that nobody sees.
-import { meanSquaredError, minibatches, odeint, valueAndGrad } from "symplectic-adjoint";
+import { adam, meanSquaredError, minibatches, odeint, valueAndGrad } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { adviceOn, errorOfMean } from "../../ts/cli/advice.js";
-import { completed, delayed, fieldOf, networkOf, stateOf, trajectoryOf } from "../../ts/cli/equation.js";
+import { completed, delayed, fieldOf, networkOf, settle, stateOf, trajectoryOf } from "../../ts/cli/equation.js";
 import type { Settings } from "../../ts/cli/model.js";
 import { layoutOf } from "../../ts/cli/model.js";
-import { fromUnits, type UnitsRequest, unitsOf } from "../../ts/cli/units.js";
-import { numbers } from "./helpers.js";
+import { equationsField, scaledField, scalesOf, textWithValues, usesTime, valuesOf } from "../../ts/cli/text-model.js";
+import { fromUnits, type Units, type UnitsRequest, unitsOf } from "../../ts/cli/units.js";
+import { numbers, relative } from "./helpers.js";
 
 const settings: Settings = {
-  ...{ model: "mlp", hidden: [5], activation: "tanh", solver: "dopri5", rtol: 1e-6, steps: 10, learningRate: 0.01 },
+  ...{
+    model: "mlp",
+    equations: null,
+    hidden: [5],
+    activation: "tanh",
+    solver: "dopri5",
+    rtol: 1e-6,
+    steps: 10,
+    learningRate: 0.01,
+  },
   ...{ weightDecay: 0, batch: 64, window: null, seed: 3, validation: 0.2, patience: 0 },
   ...{ delays: 0, lag: null, extra: 0, withTime: false, period: null },
 };
@@ -135,4 +145,59 @@ test("advice where a model is hardly better than the mean", () => {
   expect(
     errorOfMean([{ ...batch, times: [0, 1, 2], target: target.subarray(0, 3) }], layoutOf(settings, 1)),
   ).toBeUndefined();
+});
+
+test("equations in scaled units are the same equations", () => {
+  const text = [
+    "param k = 0.3 # of x",
+    "param zero = 0",
+    "param far=-70",
+    "rate = k * sin(t) + x^2",
+    "x' = rate - y * k  # a comment with x' = 1",
+    "y' = (t < 2 ? y : -y) * far + zero + x_scaled",
+    "x_scaled' = t",
+  ].join("\n");
+  const network = equationsField("text", text, "float64");
+  expect(network.states).toEqual(["x", "y", "x_scaled"]);
+  expect(usesTime(text)).toBe(true);
+  expect(usesTime("x' = -x # at t\nt2 = 3")).toBe(false);
+  expect(scalesOf(text)).toEqual([0.25, 1, 64]);
+  network.parameters = Float64Array.of(0.4, 0.1, -60);
+  const units: Units = {
+    ...{ log: [false, true, false], mean: [3, -1, 1e-7], scale: [0.5, 2, 1e21] },
+    ...{ timeScale: 4, lag: 0, origin: 100, spread: 8 },
+  };
+  const field = scaledField(network, units);
+  expect([...field.parameters]).toEqual([1.6, 0.1, -60 / 64]);
+  const state = [0.2, 0.7, -0.3, 0.1];
+  const [clock, ...scaled] = state as [number, number, number, number];
+  const [x, y, z] = [3 + 0.5 * scaled[0], Math.exp(-1 + 2 * scaled[1]), 1e-7 + 1e21 * (scaled[2] as number)];
+  const slopes = network.evaluate(100 + 8 * clock, Float64Array.of(x, y, z));
+  const expected = [
+    4 / 8,
+    (4 / 0.5) * (slopes[0] as number),
+    ((4 / 2) * (slopes[1] as number)) / y,
+    (4 / 1e21) * (slopes[2] as number),
+  ];
+  expect(relative(field.evaluate(12, Float64Array.from(state)), expected)).toBeLessThan(1e-13);
+  // What has been learned goes back, in every bit.
+  const optimizer = adam(field);
+  optimizer.step(numbers("float64", 3));
+  const own = adam(network);
+  const settings = { equations: text } as Settings;
+  settle([field, optimizer], [network, own], settings);
+  expect(scaledField(network, units).parameters).toEqual(field.parameters);
+  expect(own.steps).toBe(1);
+  expect(valuesOf(network)).toEqual({
+    k: network.parameters[0],
+    zero: network.parameters[1],
+    far: network.parameters[2],
+  });
+  const lines = textWithValues(network).split("\n");
+  expect(lines[0]).toBe(`param k = ${network.parameters[0]} # of x`);
+  expect(lines[2]).toBe(`param far= ${network.parameters[2]}`);
+  expect(lines.slice(3)).toEqual(text.split("\n").slice(3));
+  expect(() => equationsField("a.txt", "x' = -k*x", "float32")).toThrow(
+    "a.txt:1:7: expected one of t, x, or a line param k = 1 with its initial value, or a line k = expression above; given k",
+  );
 });

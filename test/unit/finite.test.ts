@@ -78,7 +78,7 @@ test("data that are not finite are refused before anything is computed", async (
   const wrongs: [string, string, Partial<Batch<"float32">>][] = [
     ["NON_FINITE", "target", { target: Float32Array.of(1, nan, 1, 1) }],
     ["OPTION", "mask", { mask: [1, infinity, 1, 1] }],
-    ["SHAPE", "mask", { mask: [1, 1] }],
+    ["SHAPE", "mask", { mask: [1, 1, 1] }],
     ["SHAPE", "target", { target: new Float32Array(6) }],
     ["DTYPE", "target", { target: new Float64Array(4) as never }],
   ];

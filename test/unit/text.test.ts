@@ -336,6 +336,17 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   // statements
   ["x' = 1\nk + 2", [2, 1], "name' = expression, or name = expression", "k + 2"],
   ["  x' == 1", [1, 3], "name' = expression, or name = expression", "x' == 1"],
+  // parameters
+  ["param 2k = 1\nx' = 1", [1, 7], "a name of letters, digits and _ after param", "2k"],
+  ["param p\nx' = p", [1, 7], "param p = 1, with the initial value of p", "p"],
+  [" param p + 1 = 3\nx' = p", [1, 8], "param p = 1, with the initial value of p", "p + 1 = 3"],
+  ["param p =\nx' = p", [1, 10], "a number such as 2, -0.5 or 1e-3, the initial value of p", "nothing"],
+  ["param p = 2*x # twice\nx' = p", [1, 11], "a number such as 2, -0.5 or 1e-3, the initial value of p", "2*x"],
+  ["param p = 1e999\nx' = p", [1, 11], "a number such as 2, -0.5 or 1e-3, the initial value of p", "1e999"],
+  ["param p = 1\nparam p = 2\nx' = p", [2, 7], "one value for p; it has one on line 1", "another"],
+  ["param t = 1\nx' = t", [1, 7], "another name: t is the time", "t"],
+  ["param sin = 1\nx' = 1", [1, 7], "another name: sin is a function", "sin"],
+  ["param p = 1\nx' = p\np = 2", [3, 1], "another name: p is a parameter, and is given", "an equation for p"],
   ["dx/dt = 1", [1, 1], "x' = expression", "dx/dt = 1"],
   ["x’ = 1", [1, 1], "x' with a straight apostrophe", "x’ = 1"],
   ["x'' = 1", [1, 1], "first derivatives: a state for the velocity, as in x' = v and v' = expression", "x''"],
@@ -345,7 +356,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
 
 /** What is expected instead of an unknown name, of state x and what has been defined. */
 function names(name: string): string {
-  return `one of t, x, y, k, w, or a value for ${name} in parameters, or a line ${name} = expression above`;
+  return `one of t, x, y, k, w, or a line param ${name} = 1 (or parameters.${name}) with its initial value, or a line ${name} = expression above`;
 }
 
 test.each(wrong)("%s is refused", (text, [line, column], expected, given) => {
@@ -358,6 +369,22 @@ test.each(wrong)("%s is refused", (text, [line, column], expected, given) => {
     given,
     message: `equations, line ${line}, column ${column}: expected ${expected}; given ${given}`,
   });
+});
+
+test("parameters have their values in the text, or beside it", () => {
+  const text = "param b = -2.5e-1 # first\n  param\ta=3\nx' = a * x + b*c\nparam = 2\n";
+  const { traced } = readText(text, { parameters: { c: 5, a: 4 } });
+  expect(traced.entries).toEqual({
+    b: { offset: 0, shape: [] },
+    a: { offset: 1, shape: [] },
+    c: { offset: 2, shape: [] },
+  });
+  expect([...traced.initial]).toEqual([-0.25, 4, 5]);
+  expect(interpret(traced.program, { state: [2], parameters: traced.initial })).toEqual([4 * 2 - 0.25 * 5]);
+  expect(readText("param' = -param", {}).traced.states).toEqual(["param"]);
+  expect(thrown("OPTION", () => readText(text, { parameters: { c: 1 }, arguments: ["a"] })).message).toBe(
+    "arguments.a: expected another name: a is a parameter, given a",
+  );
 });
 
 test("what is given beside the text is checked", () => {

@@ -1,8 +1,7 @@
 // Traced functions: what each operation means, and what is said where one cannot be recorded.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import type { Dtype } from "../../ts/checks/arrays.js";
-import { init, instance } from "../../ts/engine/instance.js";
+import { init } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
 import { packed, unpacked } from "../../ts/fields/packed.js";
@@ -678,6 +677,14 @@ test("options are checked", () => {
   );
   expect(message("OPTION", { state: ["x", 1] })).toBe("state[1]: expected a name, given 1");
   expect(message("OPTION", { state: ["x", "x"] })).toBe('state[1]: expected names that differ, given "x"');
+  // Lengths that are lies take neither time nor memory.
+  const endlessList = Object.assign([], { length: 2 ** 32 - 1 });
+  expect(message("OPTION", { state: endlessList })).toBe("state[0]: expected a name, given undefined");
+  expect(message("CALLBACK", { slope: () => endlessList })).toMatch(/not all there$/);
+  expect(message("SHAPE", { parameters: { a: Object.assign([[1]], { length: 2 ** 32 - 1 }) } })).toBe(
+    "parameters.a[4294967294]: expected an array, as before it, given undefined",
+  );
+  expect(trace({ state: 2 ** 30, slope }).traced.program.state).toBe(2 ** 30);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
   expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32, float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(
@@ -759,20 +766,9 @@ test("arguments are packed by name, and taken apart again", () => {
   );
 });
 
-// Until the crate has programs: a field with their parameters, which computes something else.
+// The sources themselves, with a module of their own.
 const file = new URL("../../wasm/simd.wasm", import.meta.url);
 await init({ module: readFileSync(file), simd: "simd128" });
-const { bindings, memory } = instance();
-type Numbers = Float32Array | Float64Array;
-type Rust = ReturnType<typeof bindings.Field.mlp>;
-const programs = bindings.Field as unknown as { program?: (dtype: Dtype, text: string, parameters: Numbers) => Rust };
-programs.program ??= (dtype, text, parameters) => {
-  const { state } = JSON.parse(text) as Program;
-  const rust = bindings.Field.mlp(dtype, [1, parameters.length], "tanh", "none", false, 0);
-  const TypedArray = dtype === "float64" ? Float64Array : Float32Array;
-  new TypedArray(memory.buffer, rust.parametersPointer, parameters.length).set(parameters);
-  return Object.defineProperty(rust, "outputSize", { value: state });
-};
 
 test("fields of programs have names, and travel as data", () => {
   const net = nn.sequential(nn.linear(2, 3), nn.tanh, nn.linear(3, 2));
@@ -802,27 +798,6 @@ test("fields of programs have names, and travel as data", () => {
     "parameters.k: expected numbers that are finite in float32, given 1e+300",
   );
   for (const made of [field, again, same]) made.dispose();
-});
-
-test("a field packs its arguments, and a field without any takes none", () => {
-  const field = equations("x' = k * weight - dose", { parameters: { k: 2 }, arguments: ["weight", "dose"] });
-  const given = { weight: [70, 80], dose: Float64Array.of(1, 2) };
-  const all = packedArguments(field, given, 2) as Float32Array;
-  expect(all).toEqual(Float32Array.of(70, 1, 80, 2));
-  expect(unpackedArguments(field, all)).toEqual({ weight: Float32Array.of(70, 80), dose: Float32Array.of(1, 2) });
-  expect(thrown("OPTION", () => packedArguments(field, undefined, 2)).message).toBe(
-    "arguments: expected { weight: [2], dose: [2] }, given undefined",
-  );
-  expect(thrown("SHAPE", () => packedArguments(field, given, 3)).message).toBe(
-    "arguments.weight: expected [3] numbers, given 2",
-  );
-  const none = equations("x' = k", { parameters: { k: 1 } });
-  expect(packedArguments(none, undefined, 2)).toBeUndefined();
-  expect(packedArguments(none, {}, 2)).toBeUndefined();
-  expect(thrown("OPTION", () => packedArguments(none, { weight: [1, 2] }, 2)).message).toBe(
-    "arguments.weight: there is no argument of that name; there are none",
-  );
-  for (const made of [field, none]) made.dispose();
 });
 
 test("equations and the same traced function make the same program", () => {

@@ -50,6 +50,7 @@ export function adviceOn(
 }
 
 function remedyFor({ model, delays, extra, withTime, period }: Settings, columns: number): string {
+  if (model === "equations") return "other initial values of the parameters, more --steps, or other equations may fit";
   if (model === "hamiltonian")
     return "an energy is conserved; --model mlp is free of that, and may be damped or driven";
   if (delays + extra > 0 || withTime || period !== null) {

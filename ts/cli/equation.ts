@@ -9,9 +9,11 @@ import {
   type Minibatches,
   mlp,
   type Optimizer,
+  type ProgramField,
 } from "../index.js";
 import { type Description, type Layout, layoutOf, type Settings } from "./model.js";
 import type { Series } from "./table.js";
+import { equationsField, scaledField, scalesOf } from "./text-model.js";
 import { learned, type Units } from "./units.js";
 
 /** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
@@ -102,9 +104,10 @@ export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: Lay
   for (const batch of data) yield completed(batch, layout);
 }
 
-/** The network of a model, or of one with an energy its system. */
+/** The network of a model, or of one with an energy its system, or its equations. */
 export function networkOf<D extends Dtype>(settings: Settings, columns: number, dtype: D): Field<D> {
-  const { hidden, activation, seed } = settings;
+  const { hidden, activation, seed, equations } = settings;
+  if (equations !== null && equations !== undefined) return equationsField("equations", equations, dtype);
   const { clocks, size } = layoutOf(settings, columns);
   if (settings.model === "mlp") {
     return mlp({ widths: [size, ...hidden, size - clocks], activation, seed, dtype });
@@ -114,13 +117,11 @@ export function networkOf<D extends Dtype>(settings: Settings, columns: number, 
 
 /**
  * The field of a model: its network, or where there are clocks one around it, with a copy of its parameters, of which the
- * network gives all slopes but those of the clocks.
+ * network gives all slopes but those of the clocks; or equations in the units of the model.
  */
-export function fieldOf<D extends Dtype>(
-  network: Field<D>,
-  settings: Settings,
-  { timeScale, spread }: Units,
-): Field<D> {
+export function fieldOf<D extends Dtype>(network: Field<D>, settings: Settings, units: Units): Field<D> {
+  if (settings.model === "equations") return scaledField(network as ProgramField<D>, units);
+  const { timeScale, spread } = units;
   const { stateSize: size, outputSize, dtype } = network;
   const clocks = size - outputSize;
   if (clocks === 0) return network;
@@ -178,9 +179,12 @@ export function optimizerOf<D extends Dtype>(
 export function settle<D extends Dtype>(
   [field, own]: readonly [Field<D>, Optimizer<D>],
   [network, optimizer]: readonly [Field<D>, Optimizer<D>],
+  { equations }: Settings,
 ): void {
   if (field === network) return;
-  network.parameters = field.parameters;
+  const scales = typeof equations === "string" ? scalesOf(equations) : undefined;
+  const unscaled = (value: number, i: number) => (scales ? value * (scales[i] as number) : value);
+  network.parameters = field.parameters.map(unscaled) as typeof field.parameters;
   moveOptimizer(own, optimizer);
 }
 

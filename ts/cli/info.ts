@@ -1,7 +1,8 @@
 // symplectic-adjoint info: what a model file holds.
-import { load, loadTensors } from "../index.js";
+import { type Field, load, loadTensors, type ProgramField } from "../index.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
+import { textWithValues } from "./text-model.js";
 
 export function info({ name: model, bytes }: Source) {
   const file = loadTensors(bytes);
@@ -22,9 +23,28 @@ export function info({ name: model, bytes }: Source) {
   return {
     model,
     tensors,
-    field: { dtype, stateSize, parameters: parameters.length, ...JSON.parse(architecture).field },
+    field: { dtype, stateSize, parameters: parameters.length, ...described(field, JSON.parse(architecture).field) },
     optimizer: optimizer ? { steps: optimizer.steps, learningRate: optimizer.learningRate } : null,
     training: text === undefined ? null : trainingOf(model, text),
+  };
+}
+
+/** How a file describes a field. */
+interface Recipe {
+  readonly kind: string;
+  readonly options: object;
+  readonly network?: object;
+}
+
+/** What a field is; of one that is a program the names, and its equations with the values of the parameters, if it was made of any. */
+function described(field: Field, recipe: Recipe): Recipe & { equations?: string | null } {
+  if (recipe.kind !== "program") return recipe;
+  const own = field as ProgramField;
+  const { program, equations, ...options } = recipe.options as { program: { nodes: unknown[] }; equations?: string };
+  return {
+    kind: equations === undefined ? "program" : "equations",
+    options: { ...options, operations: program.nodes.length },
+    equations: equations === undefined ? null : textWithValues(own),
   };
 }
 

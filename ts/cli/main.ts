@@ -74,6 +74,7 @@ program
   .option("--id <column>", "column of the trajectory, where there are several")
   .option("--log <columns>", "columns that are positive, learned as logarithms", names, [])
   .addOption(new Option("--model <kind>", "what f is").choices(["mlp", "hamiltonian"]).default("mlp"))
+  .option("--equations <file>", "f as text, of columns and of parameters with initial values, which are fitted")
   .option("--delays <count>", "earlier values of each column that are in the state as well", natural, 0)
   .option("--lag <time>", "how long before each other they are (default: by the data)", positive)
   .option("--extra <count>", "dimensions that nobody observes, zero where a trajectory begins", natural, 0)
@@ -103,14 +104,21 @@ Examples:
   $ symplectic-adjoint train pendulum.csv --id trajectory --steps 3000 --patience 30
   $ symplectic-adjoint train springs.csv --state q,p --model hamiltonian --activation softplus
   $ symplectic-adjoint train tide.csv --state level --delays 3 --period 12.42
+  $ symplectic-adjoint train lynx-hare.csv --time year --equations prey.txt
+
+Equations are lines such as these; each state is a column, and a # begins a comment:
+  param birth = 0.5
+  param hunt = 0.03
+  hare' = hare * (birth - hunt * lynx)
 
 Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume goes on to bitwise the same model.`,
   )
   .action(async (data: string, options, command: Command) => {
-    const { state, time, id, log, out, resume, json, checkpoint, ...others } = options;
+    const { state, time, id, log, out, resume, json, checkpoint, equations, ...others } = options;
     const { format, rest } = parted(others);
     const settings = {
       ...rest,
+      equations: null,
       window: rest.window ?? null,
       lag: rest.lag ?? null,
       period: rest.period ?? null,
@@ -122,6 +130,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     const columns = { time, id, state, log };
     const request: TrainRequest = {
       data,
+      equations,
       out,
       ...columns,
       resume,
@@ -136,6 +145,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (json) return asJson(result);
     print(`${result.model}: ${result.parameters} parameters, ${result.state.join(", ")}`);
     for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
+    for (const [name, value] of Object.entries(result.fitted ?? {})) print(`param ${name} = ${value}`);
     print(`mean squared error, in deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
@@ -242,9 +252,14 @@ program
       );
     }
     for (const { name, shape, dtype } of result.tensors) print(`  ${name} [${shape.join(", ")}] ${dtype}`);
+    if (field?.equations) print(field.equations.replace(/^/gm, "  "));
     if (field) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
-    for (const [name, value] of Object.entries(result.training ?? {})) print(`${name}: ${JSON.stringify(value)}`);
+    for (const [name, value] of Object.entries(result.training ?? {})) {
+      // The equations stand above.
+      const { equations: _, ...shown } = (name === "settings" ? value : {}) as { equations?: string };
+      print(`${name}: ${JSON.stringify(name === "settings" ? shown : value)}`);
+    }
   });
 
 for (const command of program.commands) {

@@ -1,14 +1,26 @@
-// Model files of the command: a network with the table that it has learned, its units, and how it was trained.
-import { type Activation, type Best, type Field, load, type Method, type Optimizer, save } from "../index.js";
+// Model files of the command: a network, or equations, with the table that it has learned, its units, and how it was trained.
+import {
+  type Activation,
+  type Best,
+  type Field,
+  load,
+  type Method,
+  type Optimizer,
+  type ProgramField,
+  save,
+} from "../index.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import type { Format } from "./table.js";
+import { usesTime } from "./text-model.js";
 import { CLOCKS, type Clock } from "./time.js";
 import type { Units } from "./units.js";
 
 /** How a model is trained; all that, with the data, decides every bit of it. */
 export interface Settings {
-  readonly model: "mlp" | "hamiltonian";
+  readonly model: "mlp" | "hamiltonian" | "equations";
+  /** The text of the equations, where they are the model; else null. */
+  readonly equations: string | null;
   readonly hidden: readonly number[];
   readonly activation: Activation;
   readonly solver: Method;
@@ -140,14 +152,15 @@ function descriptionOf(file: string, text: string, network: Field): Description 
 function isSound(description: Description, network: Field): boolean {
   const { state, units, time, clock, id, settings, format, data, best } = description;
   const { log, mean, scale, timeScale, lag, origin, spread } = units;
-  const { model, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
+  const { model, equations, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
   const { rtol, learningRate, weightDecay, validation, delays, extra, withTime, period } = settings;
   const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
   const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
   const naturals = [seed, patience, delays, extra, ...(best === null ? [] : [best.step])];
   const positives = [...scale, timeScale, spread, ...[period, settings.lag].filter((value) => value !== null)];
-  const plain = delays === 0 && extra === 0 && !withTime && period === null;
+  const alone = delays === 0 && extra === 0 && period === null;
+  const plain = alone && !withTime;
   return (
     [state, log, mean, scale].every((column) => Array.isArray(column) && column.length === state.length) &&
     texts.every((text) => typeof text === "string") &&
@@ -161,7 +174,9 @@ function isSound(description: Description, network: Field): boolean {
     (delays === 0) === (lag === 0) &&
     lag >= 0 &&
     typeof withTime === "boolean" &&
-    (model === "mlp" || (model === "hamiltonian" && plain)) &&
+    (model === "mlp" || (model === "hamiltonian" && plain) || (model === "equations" && alone)) &&
+    // Earlier versions have no equations.
+    (model === "equations" ? typeof equations === "string" : (equations ?? null) === null) &&
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&
     (best === null || best.validation === null || Number.isFinite(best.validation)) &&
@@ -169,8 +184,14 @@ function isSound(description: Description, network: Field): boolean {
   );
 }
 
-/** Whether the network is one of that state. */
-function fits({ settings, state }: Description, { stateSize, outputSize }: Field): boolean {
+/** Whether the network is one of that state, or the equations are those that were trained. */
+function fits({ settings, state }: Description, network: Field): boolean {
+  const { stateSize, outputSize } = network;
+  if (settings.model === "equations") {
+    const { equations, states } = network as ProgramField;
+    const same = equations === settings.equations && states.join() === state.join();
+    return same && settings.withTime === usesTime(equations) && outputSize === stateSize;
+  }
   const { size, clocks } = layoutOf(settings, state.length);
   return stateSize === size && outputSize === size - clocks;
 }

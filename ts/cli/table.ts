@@ -14,6 +14,8 @@ export interface Columns {
   readonly state?: readonly string[] | undefined;
   /** Whether a model has been trained on these, so that no option changes them. */
   readonly trained?: boolean;
+  /** Whether they are named by equations. */
+  readonly equations?: boolean;
 }
 
 /** How a table is written, as far as it is told; the rest is seen from the table. */
@@ -245,9 +247,15 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
   });
 }
 
-function missingColumn(name: string, option: string, header: readonly string[], { trained }: Columns): string {
+function missingColumn(
+  name: string,
+  option: string,
+  header: readonly string[],
+  { trained, equations }: Columns,
+): string {
   const known = `no column ${listOf([name])}; there are ${listOf(header)}`;
   if (trained) return `${known}; the model was trained on a table that has it`;
+  if (equations && option === "state") return `${known}; the equations have a state of that name, and each is a column`;
   if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
   if (option === "state")
     return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;

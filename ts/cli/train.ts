@@ -8,6 +8,7 @@ import {
   type MinibatchOptions,
   minibatches,
   type Optimizer,
+  type ProgramField,
   SymplecticAdjointError,
   type Trajectory,
   train,
@@ -22,10 +23,13 @@ import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { lagOf, type Split, splitOf } from "./split.js";
 import { type Format, listOf, readTable, type Table } from "./table.js";
+import { equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { unitsOf } from "./units.js";
 
 export interface TrainRequest {
   readonly data: string;
+  /** A file of equations to train; undefined for a network. */
+  readonly equations: string | undefined;
   readonly out: string;
   readonly time: string;
   readonly id: string | undefined;
@@ -54,10 +58,11 @@ const EVERY = 10;
 const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 type Signal = keyof typeof SIGNALS;
 
-export async function trainModel(request: TrainRequest) {
+export async function trainModel(given: TrainRequest) {
   const start = performance.now();
-  const { out } = request;
-  checkOutput(out, [request.data]);
+  const { out } = given;
+  checkOutput(out, [given.data, given.equations]);
+  const request = await withEquations(given);
   const source = await readSource(request.data);
   const task = request.resume ? await resumed(request, source) : begun(request, source);
   const { network, description, split } = task;
@@ -84,7 +89,7 @@ export async function trainModel(request: TrainRequest) {
   let { best } = task;
   let loss = Number.NaN;
   const stand = () => {
-    settle([field, optimizer], [network, task.optimizer]);
+    settle([field, optimizer], [network, task.optimizer], settings);
     return modelBytes(network, description, { optimizer: task.optimizer, best });
   };
   const keep = checkpoints(out, 1000 * request.checkpoint, progress.note);
@@ -118,7 +123,7 @@ export async function trainModel(request: TrainRequest) {
       }
     }
     progress.stop();
-    settle([field, optimizer], [network, task.optimizer]);
+    settle([field, optimizer], [network, task.optimizer], settings);
     const finished = { steps: optimizer.steps, loss, validation: best?.validation ?? null };
     const elsewhere = writeSomewhere(out, modelBytes(network, { ...description, finished }));
     if (elsewhere) throw new Failure(`${elsewhere.reason}; the trained model is in ${elsewhere.file}`);
@@ -144,6 +149,7 @@ export async function trainModel(request: TrainRequest) {
   return {
     model: out,
     ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
+    fitted: settings.model === "equations" ? valuesOf(network as ProgramField) : null,
     skipped: split.skipped,
     heldOut: split.held.map(({ id, from, times }) => ({ id, from, to: times.at(-1) })),
     stages,
@@ -186,6 +192,36 @@ interface Task {
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
 
+/** What belongs to networks alone. */
+const NETWORK = ["model", "state", "hidden", "activation", "delays", "lag", "extra", "withTime", "period"];
+
+/** Reads the equations that a training is of, if it is. */
+async function withEquations(request: TrainRequest): Promise<TrainRequest> {
+  const { equations: file, given, settings } = request;
+  if (file === undefined) return request;
+  const other = NETWORK.find((name) => given[name] !== undefined);
+  if (other !== undefined) {
+    const options = NETWORK.map(optionOf);
+    throw new Failure(`--equations: expected none of ${options.join(", ")}, given ${optionOf(other)}`, 2);
+  }
+  if (file === request.data && ["-", "/dev/stdin"].includes(file)) {
+    throw new Failure("expected one of the equations and the table on standard input, which can be read only once", 2);
+  }
+  const source = await readSource(file);
+  const text = textOf(source);
+  const field = equationsField(source.name, text, "float32");
+  const { states: state } = field;
+  field.dispose();
+  return {
+    ...request,
+    state,
+    settings: { ...settings, model: "equations", equations: text, withTime: usesTime(text) },
+    given: { ...given, equations: text },
+  };
+}
+
+const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
 /** Refuses settings that do not go together. */
 function checkSettings({ model, delays, lag, extra, withTime, period }: Settings): void {
   if (lag !== null && delays === 0) {
@@ -214,7 +250,7 @@ function checkTable({ model, period }: Settings, { state, series }: Table): void
 function begun(request: TrainRequest, source: Source): Task {
   const { settings, time, id, log, format } = request;
   checkSettings(settings);
-  const table = readTable(source, request, format);
+  const table = readTable(source, { ...request, equations: settings.model === "equations" }, format);
   checkTable(settings, table);
   const { state, clock } = table;
   const scaling = { state, time, log, paired: settings.model === "hamiltonian" };

@@ -1,15 +1,15 @@
 // Functions of arrays with parameters, such as encoders, with their derivatives.
-import { type ArrayOf, type Dtype, dtypeRule } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, checkLength, type Dtype, dtypeRule, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anything, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
+import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
-import type { Entry, WasmField } from "./field.js";
+import type { Entry } from "./field.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
-import { type ProgramField, programField } from "./program.js";
+import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
 import type { None } from "./vector-field.js";
 
 /** Shapes of inputs for one sample, by their names: a number of features, or the length of each axis. */
@@ -64,6 +64,27 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> 
     /** Summed over the batch. */
     parameters: ArrayOf<D>;
   };
+  /**
+   * The outputs and their derivative along a direction, both `[batch, outputs]`. Inputs that are left out of `tangents` do not move,
+   * nor do the parameters where `parameterTangents`, of their length and layout, is not given.
+   */
+  jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D>;
+  /**
+   * Of a function of one output, the product of its matrix of second derivatives, in all inputs and parameters, with a direction,
+   * given as in `jvp`.
+   *
+   * @throws `OPTION` for a function of several outputs; as `jvp`.
+   */
+  hessianProduct(
+    inputs: InputArrays<I, D>,
+    tangents: Partial<InputArrays<I, D>>,
+    parameterTangents?: ArrayOf<D>,
+  ): {
+    /** Shaped as the inputs. */
+    inputs: { -readonly [Name in keyof I]: ArrayOf<D> };
+    /** Summed over the batch. */
+    parameters: ArrayOf<D>;
+  };
   /** Frees its memory; a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
@@ -95,10 +116,10 @@ export function differentiable<
 }
 
 class Program<I extends InputShapes, D extends Dtype> implements Differentiable<I, D> {
-  readonly #field: WasmField<D> & ProgramField<D>;
+  readonly #field: WasmProgram<D>;
   readonly #widths: Widths;
 
-  constructor(field: WasmField<D> & ProgramField<D>, widths: Widths) {
+  constructor(field: WasmProgram<D>, widths: Widths) {
     disposable(Program.prototype, Program.prototype.dispose);
     this.#field = field;
     this.#widths = widths;
@@ -138,6 +159,37 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     return { inputs: unpacked(this.#widths, y, this.dtype) as Arrays, parameters };
   }
 
+  jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D> {
+    const { y, along } = this.#direction(inputs, tangents, parameterTangents);
+    return this.#field.jvp(0, y, along);
+  }
+
+  hessianProduct(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>) {
+    if (this.outputSize !== 1) {
+      throw refused("OPTION", "hessianProduct", "a function of one output", `one of ${this.outputSize}`);
+    }
+    const { y, along } = this.#direction(inputs, tangents, parameterTangents);
+    const product = this.#field.hessianProduct(0, y, along);
+    type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
+    return { inputs: unpacked(this.#widths, product.y, this.dtype) as Arrays, parameters: product.parameters };
+  }
+
+  /** Inputs and a direction, packed. */
+  #direction(inputs: unknown, tangents: unknown, parameters: ArrayOf<D> | undefined) {
+    const { numbers, batch } = packed("inputs", this.#widths, inputs, this.dtype);
+    const given = argument("tangents", tangents, required(record<unknown>()));
+    const still = Object.entries(this.#widths).map(([name, width]) => [name, zeros(this.dtype, batch * width)]);
+    const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
+    const all = Object.fromEntries([...still, ...moving]);
+    const along = packed("tangents", this.#widths, all, this.dtype, batch).numbers;
+    if (parameters !== undefined) {
+      const own = arrayOf("parameterTangents", parameters, this.dtype);
+      checkLength("parameterTangents", own, this.parameters.length);
+      numbersOf("parameterTangents", own);
+    }
+    return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
+  }
+
   dispose(): void {
     this.#field.dispose();
   }
@@ -169,8 +221,12 @@ export function traceFunction(given: unknown) {
 
 /** How many numbers a sample of an input has. */
 function widthOf(where: string, shape: unknown): number {
-  const sides = Array.isArray(shape) ? outside((): unknown[] => [...shape]) : [shape];
-  const width = sides.every(size.valid) ? (sides as number[]).reduce((product, side) => product * side, 1) : 0;
+  // Nothing has more axes, but a length may be a lie.
+  const sides = Array.isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
+  const width =
+    sides.length <= 32 && sides.every(size.valid)
+      ? (sides as number[]).reduce((product, side) => product * side, 1)
+      : 0;
   if (size.valid(width)) return width;
   throw refused("OPTION", where, "a positive number of features, or the length of each axis", describe(shape));
 }

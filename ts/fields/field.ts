@@ -154,8 +154,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
-    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const own = this.packArguments(args, batch);
+    // Whoever gives the arguments may have disposed of the field.
+    const { rust } = this.use();
     const result = call(wasm, () => rust.evaluate(time, state, batch, theta, own));
     try {
       return copyOut(wasm, this.dtype, result.pointer, result.length);
@@ -165,8 +167,9 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D> {
-    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const own = this.packArguments(args, batch);
+    const { rust } = this.use();
     const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.

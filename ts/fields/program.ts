@@ -1,12 +1,24 @@
 // Vector fields that are programs: what a traced function or equations compute, as data.
 import type { Field as RustField } from "../../wasm/bindings.js";
-import { type ArrayOf, constructors, type Dtype, dtypeRule, zeros } from "../checks/arrays.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  checkLength,
+  constructors,
+  type Dtype,
+  dtypeRule,
+  numbersOf,
+  zeros,
+} from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
 import {
+  anything,
   argument,
   array,
   elements,
+  fallback,
+  finite,
   natural,
   object,
   options,
@@ -21,7 +33,15 @@ import { type Instance, instance } from "../engine/instance.js";
 import { steady } from "../engine/memory.js";
 import type { Node, Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
-import { type Entry, type Field, type Kind, type Recipe, WasmField } from "./field.js";
+import {
+  type ArgumentArrays,
+  argumentsOf,
+  type Entry,
+  type Field,
+  type Kind,
+  type Recipe,
+  WasmField,
+} from "./field.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
@@ -34,6 +54,33 @@ export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
   readonly argumentNames: readonly string[];
   /** The text that the field was made of; undefined for a traced function. */
   readonly equations?: string;
+  /**
+   * f(t, y) and its directional derivative, (∂f/∂y) ẏ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ + (∂f/∂t) ṫ, both `[batch, state]`; for the rest as
+   * `evaluate`.
+   *
+   * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `OUT_OF_MEMORY`.
+   */
+  jvp(t: number, y: ArrayOf<D>, tangents: FieldTangents<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): Jvp<D>;
+}
+
+/** The direction of a directional derivative; what is left out does not move. */
+export interface FieldTangents<D extends Dtype = Dtype> {
+  /** ẏ, `[batch, state]`. */
+  y?: ArrayOf<D>;
+  /** ṫ. */
+  t?: number;
+  /** θ̇, of the length and the layout of `field.parameters`. */
+  parameters?: ArrayOf<D>;
+  /** ȧ of all arguments, by name, shaped as they are. */
+  arguments?: ArgumentArrays;
+}
+
+/** A value with its directional derivative. */
+export interface Jvp<D extends Dtype = Dtype> {
+  /** The value itself, `[batch, outputs]`. */
+  value: ArrayOf<D>;
+  /** The directional derivative, shaped as the value. */
+  tangent: ArrayOf<D>;
 }
 
 /** What a program field is, in a recipe. */
@@ -47,12 +94,15 @@ export interface ProgramOptions {
   readonly equations?: string;
 }
 
-class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<D> {
+/** A field of a program, as the other parts of the package know it. */
+export class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<D> {
   readonly entries: Readonly<Record<string, Entry>>;
   readonly states: readonly string[];
   readonly argumentNames: readonly string[];
   declare readonly equations?: string;
   readonly #widths: Widths;
+  /** Of value and directional derivative, once it is needed. */
+  #tangent: TangentField<D> | undefined;
 
   constructor(wasm: Instance, rust: RustField, dtype: D, made: ProgramOptions) {
     super(wasm, rust, dtype, rust.stateSize, rust.outputSize, [], { kind: "program", options: made });
@@ -82,6 +132,102 @@ class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<
   override get argumentSize(): number {
     return totalOf(this.#widths);
   }
+
+  jvp(
+    t: number,
+    y: ArrayOf<D>,
+    tangents: FieldTangents<D>,
+    parameters?: ArrayOf<D>,
+    args?: ArgumentArrays,
+  ): { value: ArrayOf<D>; tangent: ArrayOf<D> } {
+    const at = this.#tangentsAt(t, y, tangents, parameters, args);
+    const both = at.field.evaluate(at.time, at.state, at.parameters, at.arguments);
+    const outputs = this.outputSize;
+    const part = (first: number) => {
+      const own = zeros(this.dtype, at.batch * outputs);
+      for (let row = 0; row < at.batch; row++) {
+        const from = 2 * row * outputs + first;
+        own.set(both.subarray(from, from + outputs) as never, row * outputs);
+      }
+      return own;
+    };
+    return { value: part(0), tangent: part(outputs) };
+  }
+
+  /** Of a function of one output, the product of its second derivatives in state and parameters with a direction. */
+  hessianProduct(t: number, y: ArrayOf<D>, tangents: FieldTangents<D>): { y: ArrayOf<D>; parameters: ArrayOf<D> } {
+    const at = this.#tangentsAt(t, y, tangents);
+    // The transpose of the directional derivative alone.
+    const w = zeros(this.dtype, 2 * at.batch).map((_, i) => i % 2) as ArrayOf<D>;
+    const pulled = at.field.vjp(at.time, at.state, w, at.parameters, at.arguments);
+    return { y: pulled.y, parameters: pulled.parameters.slice(0, at.parameters.length / 2) as ArrayOf<D> };
+  }
+
+  /** What the field of value and directional derivative is evaluated at. */
+  #tangentsAt(t: unknown, y: unknown, given: unknown, parameters?: ArrayOf<D>, args?: ArgumentArrays) {
+    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const read = options(given, tangentRules, "tangents.");
+    const { dtype } = this;
+    const list = (name: string, values: unknown, length: number, shape?: string): ArrayOf<D> => {
+      const array = values === undefined ? zeros(dtype, length) : arrayOf(name, values, dtype);
+      checkLength(name, array, length, shape);
+      numbersOf(name, array);
+      return array;
+    };
+    const point = theta ?? this.parameters;
+    const along = list("tangents.parameters", read.parameters, this.parameters.length);
+    checkLength("parameters", point, along.length);
+    const [size, features] = [this.argumentSize, this.stateSize];
+    const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
+    const moved =
+      read.arguments === undefined
+        ? zeros(dtype, batch * size)
+        : packed("tangents.arguments", this.#widths, read.arguments, dtype, batch).numbers;
+    const dy = list("tangents.y", read.y, batch * features, `[${batch}, ${features}]`);
+    const total = 2 * size + features + 1;
+    const all = zeros(dtype, batch * total);
+    for (let row = 0; row < batch; row++) {
+      all.set(own.subarray(row * size, (row + 1) * size) as never, row * total);
+      all.set(dy.subarray(row * features, (row + 1) * features) as never, row * total + size);
+      all.set(moved.subarray(row * size, (row + 1) * size) as never, row * total + size + features);
+      all[(row + 1) * total - 1] = read.t;
+    }
+    const both = zeros(dtype, 2 * along.length);
+    both.set(point as never);
+    both.set(along as never, along.length);
+    // Whoever gives these may have disposed of the field.
+    const { rust } = this.use();
+    this.#tangent ??= new TangentField(
+      wasm,
+      call(wasm, () => rust.tangent()),
+      dtype,
+    );
+    return { field: this.#tangent, time, state, batch, parameters: both, arguments: all as never };
+  }
+
+  override dispose(): void {
+    super.dispose();
+    this.#tangent?.dispose();
+    this.#tangent = undefined;
+  }
+}
+
+const tangentRules = {
+  y: anything<unknown>(),
+  t: fallback(finite, 0),
+  parameters: anything<unknown>(),
+  arguments: anything<unknown>(),
+};
+
+/** The field of a program's value and directional derivative, whose arguments are packed already. */
+class TangentField<D extends Dtype> extends WasmField<D> {
+  constructor(wasm: Instance, rust: RustField, dtype: D) {
+    super(wasm, rust, dtype, rust.stateSize, rust.outputSize, []);
+  }
+
+  override packArguments(given: unknown): ArrayOf<D> {
+    return given as ArrayOf<D>;
+  }
 }
 
 /** More than Rust takes for a character of a program while it reads it. */
@@ -92,7 +238,7 @@ export function programField<D extends Dtype>(
   { initial, ...made }: Traced,
   dtype: D,
   equations?: string,
-): WasmField<D> & ProgramField<D> {
+): WasmProgram<D> {
   const parameters = new constructors[dtype](initial) as ArrayOf<D>;
   const bad = parameters.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) {
@@ -138,8 +284,9 @@ const entryRules = { offset: required(natural), shape: required(array<number>("a
 /** Reads what a program field is from a recipe that somebody else has written, but for what the crate checks. */
 export function readProgram(given: object): ProgramOptions {
   const { entries, states, arguments: sizes, equations, ...read } = options(given, rules);
-  const { nodes, ...numbers } = options(read.program, programRules, "program.");
-  const program = { ...numbers, nodes: elements("program.nodes", nodes, programRules.nodes, nodeRule) } as Program;
+  const { nodes, result, ...numbers } = options(read.program, programRules, "program.");
+  const flat = elements("program.nodes", nodes, programRules.nodes, nodeRule);
+  const program = { ...numbers, nodes: flat, result } as Program;
   const count = program.parameters;
   const places = Object.entries(entries).map(([name, entry]): [string, Entry] => {
     const { offset, shape } = options(entry, entryRules, `entries.${name}.`);
@@ -158,12 +305,13 @@ export function readProgram(given: object): ProgramOptions {
     name,
     argument(`arguments.${name}`, width, required(size)),
   ]);
+  // In the order of the field that it was written by, so that the same model gives the same file.
   return {
     program,
-    dtype: read.dtype,
     entries: Object.fromEntries(places),
     states: elements("states", states, rules.states, text),
     arguments: Object.fromEntries(widths),
+    dtype: read.dtype,
     ...(equations !== undefined && { equations }),
   };
 }

@@ -1,7 +1,20 @@
 // Vector fields written as functions that are traced.
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
+import {
+  anything,
+  argument,
+  array,
+  callable,
+  elements,
+  fallback,
+  natural,
+  options,
+  record,
+  required,
+  rule,
+  size,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { named, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
@@ -106,16 +119,18 @@ export function trace(given: unknown) {
 export function namesOf(where: string, given: unknown): string[] {
   const expected = "an array of names, or a number of features";
   if (!Array.isArray(given)) throw refused("OPTION", where, expected, describe(given));
-  const names = outside((): unknown[] => [...given]);
-  if (names.length === 0) throw refused("OPTION", where, expected, "no names");
+  if (given.length === 0) throw refused("OPTION", where, expected, "no names");
+  const names = elements(where, given, array<string>(expected), nameRule);
   for (const [i, name] of names.entries()) {
-    if (typeof name !== "string" || name === "") throw refused("OPTION", `${where}[${i}]`, "a name", describe(name));
     if (names.indexOf(name) < i) throw refused("OPTION", `${where}[${i}]`, "names that differ", describe(name));
   }
-  return names as string[];
+  return names;
 }
 
-function widthOf(where: string, given: unknown): number {
+const nameRule = rule<string>("a name", (name) => typeof name === "string" && name !== "");
+
+/** Reads how many numbers a name has for a trajectory. */
+export function widthOf(where: string, given: unknown): number {
   if (given === "scalar") return 1;
   if (size.valid(given)) return given as number;
   throw refused("OPTION", where, '"scalar", or a positive number of numbers a trajectory', describe(given));

@@ -35,11 +35,13 @@ export class Recording<D extends Dtype> {
   ) {
     const { partial: _, arguments: given, ...settings } = readOptions(options);
     const ends = timesOf(times);
-    const { rust, wasm } = useField(field);
+    const { wasm } = useField(field);
     refuseReentry(wasm, "a gradient");
     const start = steady(wasm, arrayOf("y0", y0, field.dtype));
     const batch = batchOf("y0", start, field.stateSize);
     const packed = wasmField(field).packArguments(given, batch);
+    // Whoever gives the arguments may have disposed of the field.
+    const { rust } = useField(field);
     this.#field = wasmField(field);
     this.#wasm = wasm;
     this.#dtype = field.dtype;

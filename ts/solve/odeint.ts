@@ -39,12 +39,14 @@ export function solve<D extends Dtype>(
 ): Solution<D> {
   const { partial, arguments: given, ...settings } = readOptions(options);
   const ends = timesOf(times);
-  const { rust, wasm } = useField(field);
+  const { wasm } = useField(field);
   refuseReentry(wasm, "odeint");
   const { dtype, stateSize } = field;
   const start = steady(wasm, arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = wasmField(field).packArguments(given, batch);
+  // Whoever gives the arguments may have disposed of the field.
+  const { rust } = useField(field);
   let solved: Solved | undefined;
   try {
     solved = call(wasm, () => rust.odeint(start, batch, ends, settings, packed, allReduce));

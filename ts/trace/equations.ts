@@ -1,7 +1,7 @@
 // Systems of differential equations as text.
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
-import { argument, finite, isObject, record, required, text } from "../checks/rules.js";
+import { argument, array, elements, finite, isObject, record, required, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
@@ -34,11 +34,15 @@ const NAME = /^[A-Za-z_]\w*$/;
 /** The program of a system of equations. */
 export function readEquations(given: unknown, names: Names): Traced {
   const source = argument("equations", given, required(text));
-  const { parameters } = names;
+  const lines = source.split(/\r\n|[\n\r]/);
+  const values = lines.flatMap((line, index) => initialValueOf(line, index + 1));
+  const own = Object.fromEntries(values.map(({ name, value }) => [name, value]));
+  const parameters: Readonly<Record<string, number>> = { ...own, ...names.parameters };
   const initial = Float64Array.from(Object.values(parameters));
   const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
-  const statements = source.split(/\r\n|[\n\r]/).flatMap((line, index) => statementOf(line, index + 1));
-  const states = statesOf(statements, names);
+  const others = lines.map((line, index) => (values.some((value) => value.line === index + 1) ? "" : line));
+  const statements = others.flatMap((line, index) => statementOf(line, index + 1));
+  const states = statesOf(statements, values, names);
   const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
     const features = Object.fromEntries(states.map((name) => [name, 1]));
     const known = new Map<string, Operand>([
@@ -73,6 +77,36 @@ function refusedAt(line: number, at: number, expected: string, given: string): S
   return new SymplecticAdjointError("OPTION", message, { argument: "equations", expected, given, line, column });
 }
 
+/** A line with the initial value of a parameter. */
+interface InitialValue {
+  readonly name: string;
+  readonly value: number;
+  readonly line: number;
+  readonly at: number;
+}
+
+const NUMBER = /^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+
+/** The parameter of a line `param name = number`; nothing where it says something else. */
+function initialValueOf(whole: string, line: number): InitialValue[] {
+  const text = whole.replace(/#.*$/, "");
+  const match = /^(\s*param\s+)([^\s=]+)\s*(=?)\s*/.exec(text);
+  if (!match) return [];
+  const [{ length: start }, { length: at } = "", name = "", equals] = match;
+  if (!NAME.test(name)) throw refusedAt(line, at, "a name of letters, digits and _ after param", name);
+  if (!equals) {
+    const given = text.slice(at).trim();
+    throw refusedAt(line, at, `param ${name} = 1, with the initial value of ${name}`, given);
+  }
+  const number = text.slice(start).trim();
+  const value = Number(number);
+  if (!NUMBER.test(number) || !Number.isFinite(value)) {
+    const expected = `a number such as 2, -0.5 or 1e-3, the initial value of ${name}`;
+    throw refusedAt(line, start, expected, number === "" ? "nothing" : number);
+  }
+  return [{ name, value, line, at }];
+}
+
 /** What a line says; nothing where it is empty. */
 function statementOf(whole: string, line: number): Statement[] {
   const text = whole.replace(/#.*$/, "");
@@ -102,8 +136,19 @@ function statementOf(whole: string, line: number): Statement[] {
 }
 
 /** The names of the states, in their order; refuses names that mean two things. */
-function statesOf(statements: readonly Statement[], names: Names): string[] {
+function statesOf(statements: readonly Statement[], values: readonly InitialValue[], names: Names): string[] {
   const inputs = new Map<string, string>([["t", "the time"]]);
+  const first = new Map<string, number>();
+  for (const { name, line, at } of values) {
+    const before = first.get(name);
+    if (before !== undefined)
+      throw refusedAt(line, at, `one value for ${name}; it has one on line ${before}`, "another");
+    const other = arity(name) > 0 ? "a function" : name === "t" ? "the time" : undefined;
+    if (other !== undefined) throw refusedAt(line, at, `another name: ${name} is ${other}`, name);
+    first.set(name, line);
+    // What is given beside the text takes its place.
+    if (!Object.hasOwn(names.parameters, name)) inputs.set(name, "a parameter");
+  }
   for (const name of Object.keys(names.parameters)) take(inputs, "parameters", name, "a parameter");
   for (const name of names.arguments) take(inputs, "arguments", name, "an argument");
   const defined = new Map<string, Statement>();
@@ -167,7 +212,8 @@ function unknown(
   if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
   const meant = nearest(name, known);
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-  const remedy = `or a value for ${name} in parameters, or a line ${name} = expression above`;
+  const value = `a line param ${name} = 1 (or parameters.${name}) with its initial value`;
+  const remedy = `or ${value}, or a line ${name} = expression above`;
   return refuse(`one of ${known.join(", ")}, ${remedy}`, `${name}${hint}`);
 }
 
@@ -195,13 +241,9 @@ export function readNames(where: string, given: unknown): string[] {
   if (!list && !(isObject(given) && !(Symbol.iterator in given))) {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }
-  const entries = outside((): [string, unknown][] =>
-    list
-      ? [...given].map((name, i) => [`[${i}]`, name])
-      : Object.entries(given).map(([name, size]) => [`.${name}`, size]),
-  );
+  if (list) return elements(where, given, array<string>("names"), text);
+  const entries = outside(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
   return entries.map(([place, value]) => {
-    if (list) return argument(where + place, value, required(text));
     if (value !== "scalar")
       throw refused("OPTION", where + place, '"scalar", for one number a trajectory', describe(value));
     return place.slice(1);

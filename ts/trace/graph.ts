@@ -111,6 +111,6 @@ export function withGraph<T>(body: (graph: Graph) => T): T {
 export function activeGraph(): Graph {
   if (active) return active;
   const message =
-    "operations on values work only while a function is traced: inside slope of vectorField, or apply of differentiable";
+    "operations on values work only while a function is traced: inside slope of vectorField, apply of differentiable, or a loss";
   throw new SymplecticAdjointError("CALLBACK", message);
 }

@@ -125,6 +125,9 @@ function arrayOf(where: string, value: unknown, depth: number): { shape: number[
     const flat = numbersOf(where, value);
     return { shape: [flat.length], flat };
   }
+  // A length may be a lie: what is missing is found at once.
+  const hole = outside(() => !(value.length - 1 in value));
+  if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, as before it", "undefined");
   const rows = outside(() => [...value]).map((row, i) => {
     const inner = `${where}[${i}]`;
     if (!Array.isArray(row) && !ArrayBuffer.isView(row))

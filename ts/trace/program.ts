@@ -93,6 +93,9 @@ export function returned(name: string, result: unknown, rows?: number, names: re
   const list = Array.isArray(result);
   if (!list && !Value.is(result) && typeof result !== "number")
     throw refused("CALLBACK", argument, expected, given(result));
+  // A length may be a lie: what is missing is found at once.
+  const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
+  if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)}, not all there`);
   const parts = list ? outside(() => [...result]) : [result];
   if (parts.length === 0) throw refused("SHAPE", argument, expected, describe(result));
   const values = parts.map((part, i) => lifted(list ? `${argument}[${i}]` : argument, part));

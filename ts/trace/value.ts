@@ -13,10 +13,11 @@ export type Vector<List extends readonly unknown[]> = Value & { readonly [Row in
  * A number, or a vector of `length` rows, that is not known while a function is traced. Operations on it give other values and
  * are recorded. Where two values meet, they have as many rows, or one of them has one row, which then counts for all.
  *
- * A value of several rows can be indexed and destructured: `hunt[0]`, `const [hare, lynx] = state`.
+ * A value of several rows can be indexed and destructured: `hunt[0]`, `const [hare, lynx] = state`. Rows from 65,536 on are
+ * read by `at` alone.
  */
 export class Value {
-  /** The value of one row, as `at` gives it. */
+  /** The value of one row, as `at` gives it; of the first 65,536 rows. */
   readonly [row: number]: Value;
   readonly #graph: Graph;
   readonly #index: number;
@@ -377,6 +378,8 @@ function unreadable(hint: string): SymplecticAdjointError {
 
 /** Rows up to this one can be read by their index. */
 let indexed = 0;
+/** More rows take time and memory that nobody expects of a size; `at` reads them. */
+const MOST_INDEXED = 2 ** 16;
 
 /** The methods of arrays that change them, which a value has not. */
 const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
@@ -397,7 +400,7 @@ function likeArrays(length: number): void {
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
   }
-  for (; indexed < length; indexed++) {
+  for (const end = Math.min(length, MOST_INDEXED); indexed < end; indexed++) {
     const row = indexed;
     const get = function (this: Value) {
       return this.at(row);

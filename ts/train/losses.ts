@@ -1,48 +1,99 @@
-// Losses.
-import { arrayOf, checkLength, dtypeOf, weightsOf, zeros } from "../checks/arrays.js";
-import { refused, type SymplecticAdjointError } from "../checks/errors.js";
+// Losses that people expect, as traced ones: absolute differences, Huber's, likelihoods.
+import { refused } from "../checks/errors.js";
+import {
+  anything,
+  argument,
+  array,
+  elements,
+  fallback,
+  finitePositive,
+  flag,
+  options,
+  required,
+} from "../checks/rules.js";
+import { concat, where } from "../trace/value.js";
+import { entrywise, type TracedLoss } from "./loss.js";
 
 /**
- * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
- * the weighted mean.
+ * The mean of the absolute differences from the target, over all entries that count; its derivative is 0 where there is none.
  *
- * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss.
- * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
- * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
+ * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
  */
-export function meanSquaredError<A extends Float32Array | Float64Array>(
-  y: A,
-  target: A,
-  mask?: ArrayLike<number>,
-): { value: number; cotangent: A } {
-  const dtype = dtypeOf(y);
-  const [given, wanted] = [arrayOf("y", y, dtype), arrayOf("target", target, dtype)];
-  checkLength("target", wanted, given.length);
-  if (given.length === 0) throw refused("SHAPE", "y", "at least one number", "none");
-  const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
-  if (weights) checkLength("mask", weights, given.length);
-  const cotangent = zeros(dtype, given.length);
-  let value = 0;
-  for (let i = 0; i < given.length; i++) {
-    const weight = weights ? (weights[i] as number) : 1;
-    // An entry that does not count may well be missing, that is NaN.
-    if (weight === 0) continue;
-    const part = weight / sum;
-    const difference = (given[i] as number) - (wanted[i] as number);
-    value += part * difference * difference;
-    cotangent[i] = 2 * part * difference;
-    if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
-  }
-  return { value, cotangent: cotangent as A };
+export function absoluteLoss(): TracedLoss {
+  return entrywise(({ y, target }) => y.sub(target).abs());
 }
 
-/** Why a mean of squares is not finite at an index. */
-function notFinite(y: ArrayLike<number>, target: ArrayLike<number>, i: number): SymplecticAdjointError {
-  for (const [argument, { [i]: number }] of Object.entries({ y, target })) {
-    if (!Number.isFinite(number)) {
-      return refused("NON_FINITE", argument, "finite numbers where the mask is not 0", `${number} at index ${i}`);
+/** What the Huber loss may be told. */
+export interface HuberOptions {
+  /** The difference from which on the loss is linear, in the units of the state; default 1. */
+  delta?: number;
+}
+
+/**
+ * The mean over all entries of half the squared difference d, d²/2, and where |d| exceeds delta of delta (|d| − delta/2): what is
+ * far out pulls no more than delta (Huber 1964).
+ *
+ * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
+ * @throws `OPTION`.
+ */
+export function huberLoss(given: HuberOptions = {}): TracedLoss {
+  const { delta } = options(given, { delta: fallback(finitePositive, 1) });
+  return entrywise(({ y, target }) => {
+    const distance = y.sub(target).abs();
+    const near = distance.min(delta);
+    return near.mul(distance.sub(near.mul(0.5)));
+  });
+}
+
+/** What the Gaussian likelihood may be told. */
+export interface GaussianOptions {
+  /** The standard deviation of the observations, or a list of one for each feature, in the units of the state; default 1. */
+  scale?: number | readonly number[];
+}
+
+/**
+ * The negative log-likelihood of observations with normal noise around the solution: the mean over all entries of
+ * d²/(2 scale²) + log(scale √(2π)), in nats, of the differences d from the target.
+ *
+ * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
+ * @throws `OPTION`; `SHAPE` when it is used, where there is not a scale for each feature.
+ */
+export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
+  const { scale } = options(given, { scale: fallback(anything<number | readonly number[]>(), 1) });
+  const scales = Array.isArray(scale)
+    ? elements("scale", scale, array("a number or a list of them", 1), finitePositive)
+    : [argument("scale", scale as number, required(finitePositive))];
+  return entrywise(({ y, target }) => {
+    if (scales.length > 1 && scales.length !== y.length) {
+      throw refused("SHAPE", "scale", `one number, or ${y.length}, as the state has features`, String(scales.length));
     }
-  }
-  const given = `${y[i]} and ${target[i]} at index ${i}`;
-  return refused("NON_FINITE", "target", "numbers so near y that their mean square is finite", given);
+    const deviation = y.sub(target).div(concat(...scales));
+    const constants = scales.map((one) => Math.log(one) + 0.5 * Math.log(2 * Math.PI));
+    return deviation
+      .square()
+      .mul(0.5)
+      .add(concat(...constants));
+  });
+}
+
+/** What the Poisson likelihood may be told. */
+export interface PoissonOptions {
+  /** Whether the solution is the logarithm of the mean count, and not the mean count itself; default false. */
+  log?: boolean;
+}
+
+/**
+ * The negative log-likelihood of counts whose mean is the solution: the mean over all entries of y − target log(y), or with `log` of
+ * exp(y) − target y, in nats. What depends on the counts alone, log(target!), is left out.
+ *
+ * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`. It throws `NON_FINITE` where a mean is not positive that
+ * counts are observed of.
+ * @throws `OPTION`.
+ */
+export function poissonLoss(given: PoissonOptions = {}): TracedLoss {
+  const { log } = options(given, { log: fallback(flag, false) });
+  return entrywise(({ y, target }) =>
+    // Without counts the logarithm does not matter, not even that of 0.
+    log ? y.exp().sub(target.mul(y)) : y.sub(where(target.greater(0), target.mul(y.log()), 0)),
+  );
 }

@@ -12,8 +12,10 @@ import {
   number,
   object,
   options as readOptions,
+  record,
   required,
 } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
 
@@ -23,6 +25,8 @@ export interface Trajectory {
   times: ArrayLike<number>;
   /** The observations, `[times, state]`, row-major; NaN, null or undefined where there is none. */
   values: ArrayLike<number | null | undefined>;
+  /** Of a field with arguments, those of this trajectory: for each name a number, or a vector. All trajectories have the same. */
+  arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
 }
 
 /** How trajectories become batches. */
@@ -105,6 +109,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     if (one.state !== state)
       throw refused("SHAPE", `${where}.values`, `a state of ${state} numbers, as the first`, `${one.state}`);
     if (one.sign !== sign) throw refused("OPTION", `${where}.times`, "the direction of the first", "the other");
+    checkAlike(`${where}.arguments`, one.arguments, observed[0] as Observed);
   }
   const windows = windowsOf(observed, window, stride, relative);
   const length = windows.reduce((sum, group) => sum + Math.ceil(group.length / batch), 0);
@@ -158,6 +163,7 @@ interface Observed {
   readonly state: number;
   /** 1 where times ascend. */
   readonly sign: number;
+  readonly arguments: Readonly<Record<string, Float64Array>>;
 }
 
 function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
@@ -196,7 +202,30 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   if (!Number.isInteger(state) || state === 0) {
     throw refused("SHAPE", `${where}.values`, `a multiple of the ${times.length} times`, `${values.length} numbers`);
   }
-  return { times, values, state, sign };
+  return { times, values, state, sign, arguments: argumentsOf(`${where}.arguments`, trajectory.arguments) };
+}
+
+function argumentsOf(where: string, given: unknown): Record<string, Float64Array> {
+  const read = argument(where, given, fallback(record<unknown>(), {}));
+  const entries = outside(() => Object.entries(read)).map(([name, value]) => [
+    name,
+    numbersOf(`${where}.${name}`, typeof value === "number" ? [value] : value),
+  ]);
+  return Object.fromEntries(entries);
+}
+
+/** Refuses arguments of a trajectory that are not, in number and length, those of the first. */
+function checkAlike(where: string, given: Observed["arguments"], { arguments: first }: Observed): void {
+  const shown = (all: Observed["arguments"]) =>
+    Object.keys(all).length === 0
+      ? "none"
+      : Object.entries(all)
+          .map(([name, { length }]) => (length === 1 ? name : `${name} [${length}]`))
+          .join(", ");
+  const same = (name: string) => given[name]?.length === first[name]?.length;
+  if (![...Object.keys(first), ...Object.keys(given)].every(same)) {
+    throw refused("OPTION", where, `those of the first, ${shown(first)}`, shown(given));
+  }
 }
 
 /** The windows that can share a batch: those that begin at the same time. */
@@ -254,8 +283,18 @@ function batchOf<D extends Dtype>(
       }
     }
   }
-  const batch = { y0, times: Float64Array.from(all), target } as unknown as Batch<D>;
+  const own = argumentsFor(members.map(({ trajectory }) => (observed[trajectory] as Observed).arguments));
+  const batch = { y0, times: Float64Array.from(all), target, ...(own && { arguments: own }) } as unknown as Batch<D>;
   return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
+}
+
+/** The arguments of trajectories together, by name; undefined where there are none. */
+function argumentsFor(all: readonly Observed["arguments"][]): Record<string, Float64Array> | undefined {
+  const names = Object.keys(all[0] as Observed["arguments"]);
+  if (names.length === 0) return undefined;
+  return Object.fromEntries(
+    names.map((name) => [name, Float64Array.from(all.flatMap((own) => [...(own[name] ?? [])]))]),
+  );
 }
 
 /**

@@ -18,7 +18,7 @@ import { type Pool, poolRule } from "../parallel/pool.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
-import { type Batch, batches, checkBatch, type Loss, lossFor } from "./batch.js";
+import { type Batch, batches, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
 import { type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
@@ -31,7 +31,7 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   optimizer: Optimizer<D>;
   /** The batches, one a step; an array is repeated until `steps` are done. */
   data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
-  /** The loss of a batch: `mse`, the default, or a function of the solution and the batch. */
+  /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D>;
   /** The number of training steps; default as many as there are batches. An array of data needs it. */
   steps?: number;
@@ -120,14 +120,15 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   const validator = validation && new Validator(field, validation, loss, settings, pool, optimizer.steps);
   let step = 0;
   let rested = performance.now();
-  const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field.dtype);
+  const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field);
   for await (const batch of batches(data, wanted, check)) {
     signal?.throwIfAborted();
     if (!Array.isArray(data)) check("data", batch);
     if (schedule) optimizer.learningRate = rateAt(schedule, optimizer.steps);
     const { learningRate } = optimizer;
     const compute = pool ? pool.valueAndGrad.bind(pool) : valueAndGrad;
-    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossFor(loss, batch), settings);
+    const own = optionsFor(settings, batch);
+    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossFor(loss, batch), own);
     const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters as ArrayOf<Dtype>);
     optimizer.step(clipNorm !== undefined && gradientNorm > clipNorm ? (scaledTo(clipNorm) as ArrayOf<D>) : gradient);
     step++;

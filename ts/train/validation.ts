@@ -19,7 +19,7 @@ import type { Pool } from "../parallel/pool.js";
 import { lossOf } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, type SolveOptions, solveRules } from "../solve/options.js";
-import { type Batch, checkBatch, type Loss, lossFor } from "./batch.js";
+import { type Batch, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
 
 /** How a training is judged by data that it does not see. */
 export interface Validation<D extends Dtype = Dtype> {
@@ -80,7 +80,7 @@ export class Validator<D extends Dtype> {
     const { data, every, patience, leastGain, restoreBest, best } = options(validation, rules, "validation.");
     const weights: number[] = [];
     for (const [index, batch] of data.entries()) {
-      weights.push(checkBatch(`validation.data[${index}]`, batch as Batch<D>, loss, field.dtype));
+      weights.push(checkBatch(`validation.data[${index}]`, batch as Batch<D>, loss, field));
     }
     const all = weights.reduce((sum, weight) => sum + weight, 0);
     if (!Number.isFinite(all)) throw refused("OPTION", "validation.data", "masks with a finite sum", "an infinite one");
@@ -128,7 +128,7 @@ export class Validator<D extends Dtype> {
     const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
     for (const { batch, part } of this.#data) {
       try {
-        const { y, shape } = await solve(this.field, batch.y0, batch.times, this.#solver);
+        const { y, shape } = await solve(this.field, batch.y0, batch.times, optionsFor(this.#solver, batch));
         mean += part * lossOf(lossFor(this.loss, batch)(y, shape)).value;
       } catch (error) {
         if (!(error instanceof SymplecticAdjointError) || !DIVERGED.includes(error.code)) throw error;

@@ -493,7 +493,7 @@ impl Node<'_> {
         if !self.active[operand] {
             return;
         }
-        let clauses = self.clauses(&Edge { operand: operand, clause: None, at: 0 });
+        let clauses = self.clauses(&Edge { operand, clause: None, at: 0 });
         let cotangent = self.selected(self.cotangent, &clauses);
         let clauses = self.in_any_row(&clauses);
         let other = self.selected(other, &clauses);

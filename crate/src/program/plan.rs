@@ -278,9 +278,9 @@ impl<'a, T: Real> UniformPlan<'a, T> {
         };
         let stored = Self::stored(graph, lives);
         // What has to be there before the first phase, in order.
-        for id in 0..graph.nodes.len() {
+        for (id, stored) in stored.into_iter().enumerate() {
             let early = lives.iter().any(|live| live.live[id] && live.phase[id] == 0);
-            if graph.uniform(id) && early && stored[id] {
+            if graph.uniform(id) && early && stored {
                 plan.place(id);
                 let instructions = plan.compute(id, 0);
                 let list = if plan.timed_nodes[id] { &mut plan.timed } else { &mut plan.fixed };

@@ -41,7 +41,7 @@ impl<'a> Genes<'a> {
         let number = self.numbers.get(self.at).copied().unwrap_or(0);
         self.at += 1;
         // The high bits are as random as the low ones, and a smaller number is a smaller choice.
-        (u64::from(number) * end as u64 >> 32) as usize
+        ((u64::from(number) * end as u64) >> 32) as usize
     }
 }
 

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm";
-import { memoryUsage, mlp } from "symplectic-adjoint";
+import { equations, memoryUsage, mlp } from "symplectic-adjoint";
 import { bridge } from "symplectic-adjoint/tfjs";
 
 const { odeint, neuralODE } = bridge(tf);
@@ -52,6 +52,38 @@ function rk4(field, y0, parameters) {
 
 function difference(ours, theirs) {
   return tf.tidy(() => ours.sub(theirs).norm().div(theirs.norm()).dataSync()[0]);
+}
+
+/** Equations whose arguments are tensors, against their closed form. */
+function argumentsOfEquations() {
+  const field = equations("x' = -k * x + dose", { parameters: { k: 0.5 }, arguments: ["dose"] });
+  const [y0, dose] = [tf.tensor2d([[1], [2], [3]]), tf.tensor1d([0.5, -0.5, 2])];
+  const k = tf.tensor1d([0.7]);
+  const ours = (y0, k, dose) =>
+    odeint(field, y0, k, [0, 0.5, 1.5], { arguments: { dose: dose.mul(2) }, rtol: 1e-6 })
+      .square()
+      .sum();
+  const theirs = (y0, k, dose) => {
+    const level = dose.mul(2).div(k).expandDims(1);
+    return tf
+      .stack([0, 0.5, 1.5].map((t) => level.add(y0.sub(level).mul(k.mul(-t).exp()))))
+      .square()
+      .sum();
+  };
+  const [mine, own] = [ours, theirs].map((f) => tf.valueAndGrads(f)([y0, k, dose]));
+  assert.ok(difference(mine.value, own.value) < 1e-5, "value");
+  for (const [i, gradient] of mine.grads.entries())
+    assert.ok(difference(gradient, own.grads[i]) < 1e-5, `gradient ${i}`);
+  const plain = odeint(field, y0, k, [0, 0.5, 1.5], { arguments: { dose: [1, -1, 4] }, rtol: 1e-6 });
+  assert.ok(difference(plain.square().sum(), mine.value) < 1e-6, "arguments as numbers");
+  for (const [given, message] of [
+    [{ dose: tf.tensor1d([1]) }, /arguments\.dose: expected \[3\] numbers, given 1/],
+    [{ dose: tf.tensor1d([1, 2, 3], "int32") }, /arguments\.dose: expected a tensor of float32, given one of int32/],
+    [undefined, /arguments: expected \{ dose: \[3\] \}, given undefined/],
+  ]) {
+    assert.throws(() => odeint(field, y0, k, [0, 1], given && { arguments: given }), message);
+  }
+  field.dispose();
 }
 
 function operation() {
@@ -159,6 +191,7 @@ function refusals() {
 
 for (const backend of ["cpu", "wasm"]) {
   assert.ok(await tf.setBackend(backend), `no ${backend} backend`);
+  argumentsOfEquations();
   const errors = operation();
   const [first, last] = await layer();
   refusals();

@@ -1,6 +1,6 @@
 // What the bridge gives has the types of the TensorFlow.js that it was given.
 import * as tf from "@tensorflow/tfjs";
-import { mlp } from "symplectic-adjoint";
+import { equations, mlp } from "symplectic-adjoint";
 import { bridge } from "symplectic-adjoint/tfjs";
 
 const { odeint, neuralODE } = bridge(tf);
@@ -8,6 +8,10 @@ const field = mlp({ widths: [2, 4, 2] });
 export const y: tf.Tensor = odeint(field, tf.zeros([3, 2]), tf.tensor1d(field.parameters), [0, 1], { method: "rk4" });
 const layer: tf.layers.Layer = neuralODE({ widths: [2, 4, 2], times: [0, 1], inputShape: [2] });
 export const model = tf.sequential({ layers: [layer] });
+
+const dosed = equations("x' = -k * x + dose", { parameters: { k: 0.5 }, arguments: ["dose"] });
+odeint(dosed, tf.zeros([3, 1]), tf.tensor1d([1]), [0, 1], { arguments: { dose: tf.tensor1d([1, 2, 3]) } });
+odeint(dosed, tf.zeros([3, 1]), tf.tensor1d([1]), [0, 1], { arguments: { dose: [1, 2, 3] } });
 
 // @ts-expect-error a number is no tensor
 odeint(field, 1, tf.tensor1d(field.parameters), [0, 1]);

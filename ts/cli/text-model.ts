@@ -1,0 +1,133 @@
+// Equations as text: the same in the units in which a model learns, and with the values that it has learned.
+import { type Dtype, equations, type ProgramField, SymplecticAdjointError } from "../index.js";
+import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import type { Units } from "./units.js";
+
+/** A line of equations that can be read; what it begins with, and the rest. */
+type Line =
+  | { readonly kind: "parameter"; readonly name: string; readonly value: number }
+  | { readonly kind: "slope" | "definition"; readonly name: string; readonly expression: string }
+  | { readonly kind: "other" };
+
+const LINES = /\r\n|[\n\r]/;
+
+function lineOf(whole: string): Line {
+  const text = whole.replace(/#.*$/, "");
+  const [, parameter, value] = /^\s*param\s+(\w+)\s*=(.*)$/.exec(text) ?? [];
+  if (parameter !== undefined) return { kind: "parameter", name: parameter, value: Number(value) };
+  const [, name, prime, expression = ""] = /^\s*(\w+)\s*('?)\s*=(.*)$/.exec(text) ?? [];
+  if (name === undefined) return { kind: "other" };
+  return { kind: prime ? "slope" : "definition", name, expression: expression.trim() };
+}
+
+const linesOf = (text: string) => text.split(LINES).map(lineOf);
+
+/** The text of a file of equations. */
+export function textOf({ name, bytes }: Source): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Failure(`${name}: is not text in UTF-8`);
+  }
+}
+
+/** A field of equations, all of whose parameters have lines in the text. */
+export function equationsField<D extends Dtype>(name: string, text: string, dtype: D): ProgramField<D> {
+  try {
+    return equations(text, { dtype });
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError) || error.line === undefined) throw error;
+    const { line, column, expected = "", given } = error;
+    // There are no options beside the text.
+    const wanted = expected.replace(/ \(or parameters\.\w+\)/, "");
+    throw new Failure(`${name}:${line}:${column}: expected ${wanted}; given ${given}`);
+  }
+}
+
+/** Whether equations depend on the time. */
+export function usesTime(text: string): boolean {
+  return linesOf(text).some((line) => "expression" in line && /\bt\b/.test(line.expression));
+}
+
+/**
+ * The powers of 2 next to the initial values of parameters, in their order: what is learned are multiples of them, so that one
+ * learning rate suits all. Powers of 2 change no digit.
+ */
+export function scalesOf(text: string): number[] {
+  return linesOf(text).flatMap((line) => {
+    if (line.kind !== "parameter") return [];
+    const size = Math.abs(Math.fround(line.value));
+    return [size > 0 ? 2 ** Math.round(Math.log2(size)) : 1];
+  });
+}
+
+/** The same equations of scaled states, by a time and parameters that are scaled as well. */
+export function scaledField<D extends Dtype>(network: ProgramField<D>, units: Units): ProgramField<D> {
+  const { equations: text = "", dtype } = network;
+  const lines = linesOf(text);
+  const taken = new Set(text.match(/\w+/g));
+  const named = (name: string) => {
+    let other = `${name}_scaled`;
+    while (taken.has(other)) other += "_";
+    taken.add(other);
+    return other;
+  };
+  const { log, mean, scale, timeScale, origin, spread } = units;
+  const clock = usesTime(text) ? { name: named("clock"), time: named("time") } : undefined;
+  const states = lines.flatMap(({ kind, ...line }) => (kind === "slope" && "name" in line ? [line.name] : []));
+  const places = new Map(states.map((name, i) => [name, { i, own: named(name) }]));
+  const parameters = Object.keys(network.entries).map((name) => ({ name, own: named(name) }));
+  const scales = scalesOf(text);
+  const timed = (expression: string) => (clock ? expression.replace(/\bt\b/g, clock.time) : expression);
+  const all = [
+    ...(clock
+      ? [`${clock.time} = ${origin} + ${spread} * ${clock.name}`, `${clock.name}' = ${timeScale / spread}`]
+      : []),
+    ...[...places].map(([name, { i, own }]) => {
+      const value = `${mean[i]} + ${scale[i]} * ${own}`;
+      return `${name} = ${log[i] ? `exp(${value})` : value}`;
+    }),
+    ...parameters.map(({ name, own }, i) => `${name} = ${scales[i]} * ${own}`),
+    ...lines.map((line) => {
+      if (line.kind === "definition") return `${line.name} = ${timed(line.expression)}`;
+      if (line.kind !== "slope") return "";
+      const { i, own } = places.get(line.name) as { i: number; own: string };
+      const factor = `${timeScale / (scale[i] as number)}`;
+      return `${own}' = ${factor} * (${timed(line.expression)})${log[i] ? ` / ${line.name}` : ""}`;
+    }),
+  ];
+  const values = network.parameters;
+  const initial = parameters.map(({ own }, i) => [own, (values[i] as number) / (scales[i] as number)]);
+  const state = [...(clock ? [clock.name] : []), ...[...places.values()].map(({ own }) => own)];
+  return equations(all.join("\n"), { parameters: Object.fromEntries(initial), state, dtype });
+}
+
+/** The parameters of a field of equations by name. */
+export function valuesOf({ entries, parameters }: ProgramField): Record<string, number> {
+  const named = Object.entries(entries).map(([name, { offset }]) => [
+    name,
+    rounded(parameters[offset] as number, parameters),
+  ]);
+  return Object.fromEntries(named);
+}
+
+/** As many digits as a number of its type has. */
+const rounded = (value: number, type: Float32Array | Float64Array) =>
+  type instanceof Float32Array ? Number(value.toPrecision(7)) : value;
+
+/** The text of a field of equations, with the values that its parameters have. */
+export function textWithValues(field: ProgramField): string {
+  const { equations: text = "" } = field;
+  const values = valuesOf(field);
+  const told = new Set<string>();
+  const lines = text.split(LINES).map((whole) => {
+    const line = lineOf(whole);
+    if (line.kind !== "parameter") return whole;
+    told.add(line.name);
+    return whole.replace(/=\s*[^\s#]+/, `= ${values[line.name]}`);
+  });
+  // Those that the text has no line for.
+  const others = Object.keys(values).filter((name) => !told.has(name));
+  return [...others.map((name) => `param ${name} = ${values[name]}`), ...lines].join("\n").trimEnd();
+}

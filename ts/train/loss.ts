@@ -1,0 +1,411 @@
+// Losses that are traced: written as a formula, differentiated by the package.
+import {
+  arrayOf,
+  checkLength,
+  copyOf,
+  type Dtype,
+  dtypeOf,
+  numbersOf,
+  timesOf,
+  weightsOf,
+  zeros,
+} from "../checks/arrays.js";
+import { describe, isError, refused } from "../checks/errors.js";
+import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { type Instance, instance } from "../engine/instance.js";
+import type { WasmField } from "../fields/field.js";
+import { programField } from "../fields/program.js";
+import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
+import type { Solution } from "../solve/results.js";
+import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import type { Value } from "../trace/value.js";
+import { tracedLosses } from "./batch.js";
+
+/** What a traced loss is computed from: values of one trajectory at one output time. */
+export type LossValues<I extends ArgumentSizes = None> = {
+  /** The state of the solution, a row for each feature. */
+  readonly y: Value;
+  /** What it should be: as many rows as the state has, or as the option `target` says. */
+  readonly target: Value;
+  /**
+   * The weight of each feature of the target, as many rows; ones where no mask is given. The target is 0 where it is 0. A loss that
+   * takes this weighs its features itself.
+   */
+  readonly mask: Value;
+  /** The output time. */
+  readonly t: Value;
+} & { readonly [Name in keyof I]: Value };
+
+/** What a traced loss may be told. */
+export interface LossOptions<I extends ArgumentSizes = None> {
+  /**
+   * Further inputs by their names: `"scalar"` for one number for each trajectory at each output time, or how many numbers. They are
+   * given as `inputs` of a batch.
+   */
+  inputs?: I;
+  /** How many features the target has; default those of the state. */
+  target?: number;
+}
+
+/** The data of a loss: a batch of `train` is one. */
+export interface LossData {
+  /** What the solution should be, `[times, batch, features]`. */
+  readonly target: ArrayLike<number>;
+  /**
+   * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
+   * anything else; default 1. Where the weight is 0, the target may be NaN.
+   */
+  readonly mask?: ArrayLike<number>;
+  /** The output times; only for a loss that takes `t`. */
+  readonly times?: ArrayLike<number>;
+  /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
+  readonly inputs?: Readonly<Record<string, ArrayLike<number>>>;
+}
+
+/**
+ * A loss with its derivative, from `loss`, `absoluteLoss`, `huberLoss`, `gaussianLoss` or `poissonLoss`: for `train` and `fit` as
+ * their option `loss`, for `valueAndGrad` by way of `of`.
+ */
+export interface TracedLoss {
+  /**
+   * The loss of a solution y `[times, batch, state]`, and its cotangent.
+   *
+   * @throws `SHAPE`, `DTYPE`, `OPTION` for data that do not fit; `NON_FINITE` where the loss is not finite.
+   */
+  <A extends Float32Array | Float64Array>(
+    y: A,
+    data: LossData,
+    shape: Solution["shape"],
+  ): { value: number; cotangent: A };
+  /** The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools. */
+  of(
+    data: LossData,
+  ): <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"]) => { value: number; cotangent: A };
+  /** Frees the memory of its programs; they are made again when it is used. A second call does nothing. */
+  dispose(): void;
+}
+
+const rules = { inputs: fallback(record<unknown>(), {}), target: size };
+const OWN = ["y", "target", "mask", "t"];
+
+/**
+ * Makes a loss of a function of one trajectory at one output time, which returns one number:
+ * `loss(({ y, target }) => y.sub(target).abs().min(1).square().mean())`. The loss of a batch is the mean of it over all output times
+ * and trajectories, the first time included, weighted by the mask where there is one. The function is called once for each number of
+ * features, when it is first used, and recorded; derivatives are worked out from the record.
+ *
+ * A mask `[times, batch]` has the weights of the mean. One of `[times, batch, features]` may leave out a part of the features of a
+ * trajectory at a time: then the function has to take `mask`, and to weigh the features itself; it is averaged over the times and
+ * trajectories of which anything counts.
+ *
+ * @throws `OPTION`. When it is used: `CALLBACK` where the function does what cannot be recorded, or returns no value; `SHAPE` where it
+ * returns more than one number.
+ */
+export function loss<const I extends ArgumentSizes = None>(
+  apply: (values: LossValues<I>) => Value,
+  given: LossOptions<I> = {},
+): TracedLoss {
+  argument("loss", apply, required(callable()));
+  const { inputs, target } = options(given, rules);
+  const widths = Object.fromEntries(
+    outside(() => Object.entries(inputs)).map(([name, width]) => {
+      if (OWN.includes(name)) throw refused("OPTION", `inputs.${name}`, `another name than ${OWN.join(", ")}`, name);
+      return [name, widthOf(`inputs.${name}`, width)];
+    }),
+  );
+  return traced(apply as (values: object) => unknown, false, widths, target);
+}
+
+/** The same of a function that returns a number for each feature: all entries of the target count alike, and each has its weight. */
+// @__NO_SIDE_EFFECTS__
+export function entrywise(apply: (values: Pick<LossValues, "y" | "target">) => Value): TracedLoss {
+  return traced(apply as (values: object) => unknown, true, {}, undefined);
+}
+
+/** The sizes of a batch's data. */
+interface Sizes {
+  readonly times: number;
+  readonly batch: number;
+  readonly state: number;
+}
+
+/** Weights of a mean. */
+interface Weights {
+  /** One for each row, or for each entry of an entrywise loss; all 1 where it is undefined. */
+  readonly each: Float64Array | undefined;
+  readonly sum: number;
+}
+
+/** A loss for states of one size. */
+interface Recorded {
+  readonly program: Traced;
+  /** What it takes of each row, side by side: y, and of the rest what it uses. */
+  readonly widths: Readonly<Record<string, number>>;
+}
+
+function traced(
+  apply: (values: object) => unknown,
+  isEntrywise: boolean,
+  inputs: Readonly<Record<string, number>>,
+  targetSize: number | undefined,
+): TracedLoss {
+  const recorded = new Map<number, Recorded>();
+  const fields = new Map<string, { wasm: Instance; field: WasmField<Dtype> }>();
+
+  /** The program for a number of features. */
+  const programFor = (state: number): Recorded => {
+    const known = recorded.get(state);
+    if (known) return known;
+    const target = targetSize ?? state;
+    const widths: Record<string, number> = {};
+    const sizes = { state: 0, parameters: 0, arguments: {} };
+    const program = programOf(sizes, (graph) => {
+      const values = {};
+      const width = (own: number) => {
+        const before = sizes.state;
+        sizes.state += own;
+        return stateIn(graph, before, own);
+      };
+      for (const [name, own] of Object.entries({ y: state, target, mask: target, t: 1, ...inputs })) {
+        let value: Value | undefined;
+        // Only what is taken is a part of the rows.
+        const get = () => {
+          if (value === undefined) widths[name] = own;
+          value ??= width(own);
+          return value;
+        };
+        Object.defineProperty(values, name, { get, enumerable: true, configurable: true });
+      }
+      const result = returned(
+        "loss",
+        outside(() => apply(named("loss's ", values, "input"))),
+      );
+      if (!isEntrywise && result.length !== 1) {
+        throw refused("SHAPE", "loss's result", "one number, such as the mean() of rows", `${result.length} rows`);
+      }
+      if (isEntrywise && result.length !== state) {
+        throw refused("SHAPE", "target", `${state} features, as the state has`, String(target));
+      }
+      // A program has a state, even if nothing of it is used.
+      if (sizes.state === 0) (values as { y: Value }).y;
+      return result;
+    });
+    const made = { program: { program, initial: new Float64Array(), entries: {}, states: [], arguments: {} }, widths };
+    recorded.set(state, made);
+    return made;
+  };
+
+  const fieldFor = (state: number, dtype: Dtype): WasmField<Dtype> => {
+    const key = `${dtype} ${state}`;
+    const wasm = instance();
+    const known = fields.get(key);
+    // After a fault there is a new instance.
+    if (known?.wasm === wasm) return known.field;
+    const field = programField(programFor(state).program, dtype) as WasmField<Dtype>;
+    fields.set(key, { wasm, field });
+    return field;
+  };
+
+  /** The data, checked, and weights. */
+  const read = (where: string, given: LossData, { times, batch, state }: Sizes) => {
+    const rule = required({ ...object, expected: "{ target }" });
+    const data = argument(where.slice(0, -1) || "data", given, rule) as LossData;
+    const { widths } = programFor(state);
+    const rows = times * batch;
+    const features = targetSize ?? state;
+    const count = rows * features;
+    const shape = `[${times}, ${batch}, ${features}]`;
+    const target = listOf(`${where}target`, data.target);
+    checkLength(`${where}target`, target, count, shape);
+    const mask = data.mask === undefined ? undefined : weightsOf(`${where}mask`, data.mask).weights;
+    const whole = mask?.length === count;
+    if (mask && !whole && mask.length !== rows) {
+      throw refused("SHAPE", `${where}mask`, `[${times}, ${batch}] or ${shape} numbers`, String(mask.length));
+    }
+    const weightAt = (row: number, feature: number) =>
+      mask ? (mask[whole ? row * features + feature : row] as number) : 1;
+    for (let i = 0; i < count; i++) {
+      if (Number.isFinite(target[i])) continue;
+      // What does not count may well be missing, that is NaN.
+      if (weightAt(Math.floor(i / features), i % features) === 0) target[i] = 0;
+      else {
+        const expected = "finite numbers where the mask is not 0";
+        throw refused("NON_FINITE", `${where}target`, expected, `${target[i]} at index ${i}`);
+      }
+    }
+    const columns: Record<string, ArrayLike<number>> = { target };
+    if (widths.mask !== undefined) {
+      columns.mask = Float64Array.from({ length: count }, (_, i) => weightAt(Math.floor(i / features), i % features));
+    }
+    if (widths.t !== undefined) {
+      const ends = timesOf(data.times as ArrayLike<number>, `${where}times`);
+      checkLength(`${where}times`, ends, times);
+      columns.t = Float64Array.from({ length: rows }, (_, row) => ends[Math.floor(row / batch)] as number);
+    }
+    const own: unknown = data.inputs ?? {};
+    if (!isObject(own)) throw refused("OPTION", `${where}inputs`, "an object of arrays by their names", describe(own));
+    for (const [name, width] of Object.entries(inputs)) {
+      const values = outside(() => (own as Record<string, unknown>)[name]);
+      const wanted = `${where}inputs.${name}`;
+      columns[name] = numbersOf(wanted, values);
+      const shape = width === 1 ? `[${times}, ${batch}]` : `[${times}, ${batch}, ${width}]`;
+      checkLength(wanted, columns[name] as ArrayLike<number>, rows * width, shape);
+    }
+    return { columns, weights: weightsFor(where, mask, rows, features, widths.mask !== undefined) };
+  };
+
+  /** The weights of the mean. */
+  const weightsFor = (
+    where: string,
+    mask: Float64Array | undefined,
+    rows: number,
+    features: number,
+    takesMask: boolean,
+  ): Weights => {
+    const all = isEntrywise ? rows * features : rows;
+    if (!mask) return { each: undefined, sum: all };
+    const each = new Float64Array(all);
+    for (let row = 0; row < rows; row++) {
+      const own =
+        mask.length === rows ? mask.subarray(row, row + 1) : mask.subarray(row * features).subarray(0, features);
+      if (isEntrywise)
+        for (let i = 0; i < features; i++) each[row * features + i] = own[own.length === 1 ? 0 : i] as number;
+      else if (takesMask) each[row] = own.some((weight) => weight > 0) ? 1 : 0;
+      else if (own.some((weight) => weight !== own[0])) {
+        const expected = "one weight for all features of a trajectory at a time, or a loss that takes mask";
+        throw refused("OPTION", `${where}mask`, expected, `${own.join(", ")} from index ${row * features}`);
+      } else each[row] = own[0] as number;
+    }
+    return { each, sum: each.reduce((sum, weight) => sum + weight, 0) };
+  };
+
+  const compute = <A extends Float32Array | Float64Array>(y: A, data: LossData, shape: Solution["shape"]) => {
+    const dtype = dtypeOf(y);
+    const sizes = sizesOf(shape);
+    const { times, batch, state } = sizes;
+    const rows = times * batch;
+    const own = arrayOf("y", y, dtype);
+    checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
+    const infinite = own.findIndex((number) => !Number.isFinite(number));
+    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
+    const { columns, weights } = read("", data, sizes);
+    const { widths } = programFor(state);
+    const field = fieldFor(state, dtype);
+    const span = isEntrywise ? state : 1;
+    const weightOf = (row: number, i: number) => (weights.each ? (weights.each[row * span + i] as number) : 1);
+    // What does not count has no derivative, whatever that of its numbers would be.
+    const counted: number[] = [];
+    for (let row = 0; row < rows; row++) {
+      let counts = false;
+      for (let i = 0; i < span; i++) counts ||= weightOf(row, i) > 0;
+      if (counts) counted.push(row);
+    }
+    const fail = (what: string, given: string, place: number) => {
+      const row = counted[place] as number;
+      const where = `at time ${Math.floor(row / batch)} of trajectory ${row % batch}, from 0`;
+      return refused("NON_FINITE", `loss's ${what}`, "a finite number", `${given} ${where}`);
+    };
+    const all = sideBySide(dtype, counted, widths, { ...columns, y: own });
+    const each = field.evaluate(0, all);
+    const cotangent = zeros(dtype, each.length);
+    let sum = 0;
+    for (const [place, row] of counted.entries()) {
+      for (let i = 0; i < span; i++) {
+        const weight = weightOf(row, i);
+        if (weight === 0) continue;
+        const number = each[place * span + i] as number;
+        if (!Number.isFinite(number)) throw fail("value", String(number), place);
+        sum += weight * number;
+        cotangent[place * span + i] = weight / weights.sum;
+      }
+    }
+    const result = zeros(dtype, rows * state);
+    if (widths.y !== undefined) {
+      const total = all.length / counted.length;
+      const pulled = pull(field, all, cotangent, (given, index) =>
+        fail("derivative", given, Math.floor(index / total)),
+      );
+      const before = firstColumn(widths, "y");
+      for (const [place, row] of counted.entries()) {
+        const from = place * total + before;
+        result.set(pulled.subarray(from, from + state), row * state);
+      }
+    }
+    if (isEntrywise) for (let i = 0; i < result.length; i++) if (weights.each?.[i] === 0) result[i] = 0;
+    return { value: sum / weights.sum, cotangent: result as A };
+  };
+
+  const made: TracedLoss = Object.assign(compute, {
+    of:
+      (data: LossData) =>
+      <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"]) =>
+        compute(y, data, shape),
+    dispose() {
+      for (const { field } of fields.values()) field.dispose();
+      fields.clear();
+    },
+  });
+  tracedLosses.set(made, (where, data, sizes) => {
+    const { weights } = read(`${where}.`, data, sizes);
+    return weights.sum;
+  });
+  return made;
+}
+
+/** A plain copy of numbers of which some may be missing. */
+const listOf = (name: string, given: unknown) =>
+  copyOf(name, given, ["DTYPE", "an array of numbers"], (value, i) => {
+    if (typeof value === "number") return value;
+    throw refused("DTYPE", name, "an array of numbers", `${describe(value)} at index ${i}`);
+  });
+
+function sizesOf(shape: unknown): Sizes {
+  const list = Array.isArray(shape) && shape.length === 3 ? shape : [];
+  const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
+  if (!sides.every(size.valid)) {
+    throw refused("SHAPE", "shape", "that of the solution, [times, batch, state]", describe(shape));
+  }
+  const [times, batch, state] = sides as [number, number, number];
+  return { times, batch, state };
+}
+
+/** The derivative of a loss; `fail` makes the error of one that is not finite. */
+function pull(
+  field: WasmField<Dtype>,
+  rows: Float32Array | Float64Array,
+  cotangent: Float32Array | Float64Array,
+  fail: (given: string, index: number) => Error,
+): Float32Array | Float64Array {
+  try {
+    return field.vjp(0, rows, cotangent).y;
+  } catch (error) {
+    const [, given, index] = /(NaN|-?inf) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
+    throw given !== undefined && index !== undefined ? fail(given, Number(index)) : error;
+  }
+}
+
+/** Some rows of columns side by side, `[rows, total]`. */
+function sideBySide(
+  dtype: Dtype,
+  rows: readonly number[],
+  widths: Readonly<Record<string, number>>,
+  columns: Readonly<Record<string, ArrayLike<number>>>,
+): Float32Array | Float64Array {
+  const total = Object.values(widths).reduce((sum, width) => sum + width, 0);
+  const all = zeros(dtype, rows.length * total);
+  for (const [name, width] of Object.entries(widths)) {
+    const own = columns[name] as ArrayLike<number>;
+    const column = firstColumn(widths, name);
+    for (const [place, row] of rows.entries()) {
+      for (let i = 0; i < width; i++) all[place * total + column + i] = own[row * width + i] as number;
+    }
+  }
+  return all;
+}
+
+/** Where a name's columns begin. */
+function firstColumn(widths: Readonly<Record<string, number>>, name: string): number {
+  const names = Object.keys(widths);
+  return names.slice(0, names.indexOf(name)).reduce((sum, other) => sum + (widths[other] as number), 0);
+}

@@ -1,0 +1,48 @@
+// The mean of squared differences.
+import { arrayOf, checkLength, dtypeOf, weightsOf, zeros } from "../checks/arrays.js";
+import { refused, type SymplecticAdjointError } from "../checks/errors.js";
+
+/**
+ * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
+ * the weighted mean.
+ *
+ * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss.
+ * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
+ * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
+ */
+export function meanSquaredError<A extends Float32Array | Float64Array>(
+  y: A,
+  target: A,
+  mask?: ArrayLike<number>,
+): { value: number; cotangent: A } {
+  const dtype = dtypeOf(y);
+  const [given, wanted] = [arrayOf("y", y, dtype), arrayOf("target", target, dtype)];
+  checkLength("target", wanted, given.length);
+  if (given.length === 0) throw refused("SHAPE", "y", "at least one number", "none");
+  const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
+  if (weights) checkLength("mask", weights, given.length);
+  const cotangent = zeros(dtype, given.length);
+  let value = 0;
+  for (let i = 0; i < given.length; i++) {
+    const weight = weights ? (weights[i] as number) : 1;
+    // An entry that does not count may well be missing, that is NaN.
+    if (weight === 0) continue;
+    const part = weight / sum;
+    const difference = (given[i] as number) - (wanted[i] as number);
+    value += part * difference * difference;
+    cotangent[i] = 2 * part * difference;
+    if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
+  }
+  return { value, cotangent: cotangent as A };
+}
+
+/** Why a mean of squares is not finite at an index. */
+function notFinite(y: ArrayLike<number>, target: ArrayLike<number>, i: number): SymplecticAdjointError {
+  for (const [argument, { [i]: number }] of Object.entries({ y, target })) {
+    if (!Number.isFinite(number)) {
+      return refused("NON_FINITE", argument, "finite numbers where the mask is not 0", `${number} at index ${i}`);
+    }
+  }
+  const given = `${y[i]} and ${target[i]} at index ${i}`;
+  return refused("NON_FINITE", "target", "numbers so near y that their mean square is finite", given);
+}
