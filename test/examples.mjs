@@ -1,6 +1,6 @@
 // The examples of README and guides: found, run as a reader would run them, each as a program of its own, and type-checked.
 import { execFile, spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { transformSync } from "esbuild";
@@ -39,10 +39,12 @@ export const examples = blocks
     return { ...block, name: `${stem.toLowerCase()}-${place}`, framework };
   });
 
-/** A folder for examples to run in, inside one from which they find what they import. */
+/** A folder for examples to run in, inside one from which they find what they import, with the data of the repository. */
 export function exampleFolder(parent) {
   const path = join(root, parent, ".examples");
   mkdirSync(path, { recursive: true });
+  rmSync(join(path, "data"), { force: true });
+  symlinkSync(join(root, "data"), join(path, "data"), "junction");
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 

@@ -1,34 +1,75 @@
 // Peak bytes of a gradient by the symplectic adjoint method with a fixed number of steps, as docs/memory.md derives them.
 
+/** @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64" }} Network an mlp without time and with bias */
+
+/** @param {Network} network */
+function sizes({ widths, batch, dtype }) {
+  const size = dtype === "float32" ? 4 : 8;
+  const register = 16 / size;
+  const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
+  /** @param {(input: number, output: number) => number} of */
+  const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
+  const even = (/** @type {number} */ n) => 2 * Math.ceil(n / 2);
+  // Blocks of four cache lines; the last one is as wide as it must be.
+  const lanes = register * Math.ceil(batch / register);
+  return {
+    size,
+    register,
+    lanes,
+    block: Math.min(lanes, 256 / size),
+    parameters: sum((input, output) => output * (input + 1)),
+    packed: sum((input, output) => even(output) * input + even(input) * output),
+    biases: sum((_, output) => output),
+    deepest: Math.max(...widths),
+  };
+}
+
 /**
- * @param {{ widths: number[], batch: number, dtype: "float32" | "float64", keepsDerivative?: boolean }} network
- *   an mlp without time and with bias
+ * Bytes of `peakBytes.network`: the parameters, both packed forms of each matrix, and a register for each bias and constant.
+ *
+ * @param {Network} network
+ * @param {number} constants one for tanh and silu, the 1 of their derivatives
+ */
+export function networkBytes(network, constants) {
+  const { size, parameters, packed, biases } = sizes(network);
+  return size * (parameters + packed) + 16 * (biases + constants);
+}
+
+/** Numbers that a sum over lanes and the kernels need beside the register file. @param {Network} network */
+function beside(network) {
+  const { size, register, block, biases, deepest } = sizes(network);
+  const strip = deepest > 160 ? 4 * register * deepest : 0;
+  return register * biases + Math.max((64 / size) * block, strip);
+}
+
+/**
+ * Rows of the register file, from `peakBytes.workspace` of any gradient of the field by this method.
+ *
+ * @param {Network} network
+ * @param {number} workspace
+ */
+export function registerRows(network, workspace) {
+  const { size, lanes, block } = sizes(network);
+  return (workspace / size - 3 * lanes * network.widths[0] - beside(network)) / block;
+}
+
+/**
+ * @param {Network & { constants: number, rows: number }} network `rows` of the register file, which depend neither on the batch nor
+ *   on the solve
  * @param {{ steps: number, outputs: number, stages: number }} solve stages: those that the solution depends on
  */
-export function symplecticPeak({ widths, batch, dtype, keepsDerivative = false }, { steps, outputs, stages }) {
-  const size = dtype === "float32" ? 4 : 8;
-  const full = 64 / size;
-  const register = 16 / size;
-  // Panels of `full` lanes, the last as wide as it must be.
-  const rest = batch % full;
-  const last = rest === 0 ? 0 : Math.max(register, 2 ** Math.ceil(Math.log2(rest)));
-  const lanes = batch - rest + last;
-  const block = Math.min(lanes, 4 * full);
-  const even = (n) => 2 * Math.ceil(n / 2);
-
-  const pairs = widths.slice(1).map((output, i) => [widths[i], output]);
-  const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
-  const parameters = sum((input, output) => output * (input + 1));
-  const packed = sum((input, output) => even(output) * input + even(input) * output + 10 * output);
-  const hidden = widths.slice(1, -1).reduce((total, width) => total + width, 0);
-  const tape = block * hidden * (keepsDerivative ? 2 : 1);
-  const scratch = block * (2 * Math.max(...widths) + full);
-
-  const state = lanes * widths[0];
-  const slice = batch * widths[0];
+export function symplecticPeak(network, { steps, outputs, stages }) {
+  const { size, lanes, block, parameters } = sizes(network);
+  const [features] = network.widths;
+  const state = size * lanes * features;
   const always =
-    size * (parameters + packed + tape + scratch + (steps + 2) * state + outputs * slice) + 16 * steps + 4 * outputs;
-  const forward = size * (5 * state + (stages + 1) * state);
-  const backward = size * (3 * state + 2 * stages * state + outputs * state + 3 * parameters);
+    networkBytes(network, network.constants) +
+    (steps + 2) * state +
+    16 * steps +
+    4 * outputs +
+    size * outputs * network.batch * features +
+    size * (block * network.rows + beside(network));
+  const forward = 5 * state + (stages + 1) * state;
+  const backward = 3 * state + 2 * stages * state + outputs * state + 3 * size * parameters;
   return always + Math.max(forward, backward);
 }

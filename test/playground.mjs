@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, preview } from "vite";
-import { load, mlp, save, saveTensors } from "../dist/index.js";
-import { symplecticPeak } from "./memory-formula.mjs";
+import { load, mlp, save, saveTensors, vjp } from "../dist/index.js";
+import { registerRows, symplecticPeak } from "./memory-formula.mjs";
 import { launch } from "./platform/chromium.mjs";
 
 const configFile = fileURLToPath(new URL("../apps/playground/vite.config.mjs", import.meta.url));
@@ -156,7 +156,11 @@ async function run() {
       const { rows, text } = await measured(page, texts.at(-1));
       texts.push(text);
       const dtype = /** @type {const} */ ("float32");
-      const network = { widths: [2, width, width, 2], batch: 64, dtype };
+      const widths = [2, width, width, 2];
+      const solve = vjp(mlp({ widths }), Float32Array.of(1, 0), [0, 1], { method: "rk4", gradient: "symplectic" });
+      const { workspace } = solve.pullback(new Float32Array(4)).stats.peakBytes;
+      const registers = registerRows({ widths, batch: 1, dtype }, workspace);
+      const network = { widths, batch: 64, dtype, rows: registers, constants: 1 };
       assert.equal(rows.symplectic.bytes, symplecticPeak(network, { steps: 10 * steps, outputs: 11, stages: 4 }));
       for (const method of ["auto", "aca", "baseline", "backprop"]) {
         assert.equal(rows[method].agreement, "bitwise equal");

@@ -1,58 +1,40 @@
-//! A vector field of your own, outside the crate: Lotka and Volterra's, with its transpose.
+//! A model of your own: Lotka and Volterra's equations, fitted to what they gave with other rates.
 //!
 //! `cargo run --example own_field`
 
-use symplectic_adjoint::field::custom::{Custom, RowField};
-use symplectic_adjoint::ndarray::{Array3, ArrayView2, ArrayViewMut2, array, s};
-use symplectic_adjoint::{GradientMethod, Method, Options, Result, vjp};
+use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::ndarray::array;
+use symplectic_adjoint::optimizer::{Optimizer, Rule};
+use symplectic_adjoint::program::{Builder, Program, concat};
+use symplectic_adjoint::{GradientMethod, Method, Options, Result, VectorField, odeint, vjp};
 
-/// hare' = hare (a − b lynx), lynx' = lynx (c hare − d), with θ = [a, b, c, d].
-struct LotkaVolterra;
-
-impl RowField<f64> for LotkaVolterra {
-    fn evaluate(&self, _t: f64, y: ArrayView2<'_, f64>, theta: &[f64], mut dy: ArrayViewMut2<'_, f64>) -> Result<()> {
-        let [a, b, c, d] = *theta else { unreachable!("four parameters") };
-        for (y, mut dy) in y.rows().into_iter().zip(dy.rows_mut()) {
-            let (hare, lynx) = (y[0], y[1]);
-            (dy[0], dy[1]) = (hare * (a - b * lynx), lynx * (c * hare - d));
-        }
-        Ok(())
-    }
-
-    fn vjp(
-        &self,
-        _t: f64,
-        y: ArrayView2<'_, f64>,
-        w: ArrayView2<'_, f64>,
-        theta: &[f64],
-        mut dy: ArrayViewMut2<'_, f64>,
-        dtheta: &mut [f64],
-    ) -> Result<Option<f64>> {
-        let [a, b, c, d] = *theta else { unreachable!("four parameters") };
-        for ((y, w), mut dy) in y.rows().into_iter().zip(w.rows()).zip(dy.rows_mut()) {
-            let (hare, lynx) = (y[0], y[1]);
-            dy[0] = w[0] * (a - b * lynx) + w[1] * c * lynx;
-            dy[1] = -w[0] * b * hare + w[1] * (c * hare - d);
-            dtheta[0] += w[0] * hare;
-            dtheta[1] -= w[0] * hare * lynx;
-            dtheta[2] += w[1] * hare * lynx;
-            dtheta[3] -= w[1] * lynx;
-        }
-        // The equations do not contain the time.
-        Ok(Some(0.0))
-    }
+/// hare' = hare (birth − hunt lynx), lynx' = lynx (feed hare − death), with θ = [birth, hunt, feed, death].
+fn lotka_volterra() -> Result<Program> {
+    let mut model = Builder::new(2);
+    let [hare, lynx] = [model.state(0..1), model.state(1..2)];
+    let [birth, hunt, feed, death] = [(); 4].map(|()| model.parameter(1));
+    let slope = concat(&[&hare * (birth - hunt * &lynx), &lynx * (feed * &hare - death)]);
+    model.finish(&slope)
 }
 
 fn main() -> Result<()> {
-    let field = Custom::new(2, &[0.5, 0.03, 0.02, 0.8], LotkaVolterra)?;
+    let mut field = ProgramField::new(lotka_volterra()?, &[0.55, 0.28, 0.27, 0.84])?;
     let options = Options::new(Method::named("dopri5").expect("a known method"));
-    let mut solve = vjp(&field, array![[30.0, 4.0]].view(), &[0.0, 10.0], &options, &GradientMethod::default())?;
+    let (y0, times) = (array![[3.0, 0.4]], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+    let seen = odeint(&field, y0.view(), &times, &options)?.y().to_owned();
 
-    // L = the number of hares at the end.
-    let mut cotangent = Array3::zeros((2, 1, 2));
-    cotangent[[1, 0, 0]] = 1.0;
-    let gradient = solve.pullback(cotangent.view())?;
-    println!("y(10) = {}", solve.solution.y().slice(s![1, 0, ..]));
-    println!("∂hares/∂θ = {:?}", gradient.parameters());
+    field.parameters_mut().copy_from_slice(&[0.5, 0.25, 0.25, 0.8]);
+    let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    let mut optimizer = Optimizer::new(adam, 0.01, 0.0, field.parameters().len())?;
+    for step in 0..=200 {
+        let mut solve = vjp(&field, y0.view(), &times, &options, &GradientMethod::default())?;
+        // L = Σ (y − seen)² / 2, so ∂L/∂y = y − seen.
+        let error = &solve.solution.y() - &seen;
+        let gradient = solve.pullback(error.view())?;
+        if step % 50 == 0 {
+            println!("{step}: loss {:.3e}, θ = {:.3?}", error.mapv(|e| e * e).sum() / 2.0, field.parameters());
+        }
+        optimizer.step(field.parameters_mut(), gradient.parameters())?;
+    }
     Ok(())
 }

@@ -1,27 +1,27 @@
-//! Exact, memory-light gradients of neural differential equations, by the symplectic adjoint method (Matsubara, Miyatake
-//! and Yaguchi, NeurIPS 2021, arXiv:2102.09750; IEEE TNNLS 35(8), 2024).
+//! Exact, memory-light gradients of differential equations, by the symplectic adjoint method (Matsubara, Miyatake
+//! and Yaguchi, NeurIPS 2021, arXiv:2102.09750; IEEE TNNLS 35(8), 2024). Write the model; you never write a derivative.
 //!
 //! # The method in a page
 //!
-//! A neural ODE dx/dt = f(x, t, θ) is solved by an explicit Runge–Kutta method,
+//! A model dx/dt = f(x, t, θ), such as a neural ODE, is solved by an explicit Runge–Kutta method,
 //!
 //! ```text
 //! X_i = x_n + h Σ_{j<i} a_ij k_j,     k_i = f(X_i, t_n + c_i h),     x_{n+1} = x_n + h Σ b_i k_i,
 //! ```
 //!
-//! which uses the network N·s times. Backpropagation keeps the activations (the *tape*) of all those uses. But the
+//! which uses f N·s times. Backpropagation keeps what all those uses computed on the way (their *tapes*). But the
 //! transpose of a step needs little: from λ_{n+1} = ∂L/∂x_{n+1}, for i = s … 1,
 //!
 //! ```text
 //! ℓ_i = h (b_i λ_{n+1} + Σ_{j>i} a_ji g_j)                  the cotangent of the slope k_i
-//! g_i = (∂f/∂x)(X_i)ᵀ ℓ_i,    ∂L/∂θ += (∂f/∂θ)(X_i)ᵀ ℓ_i    one vector–Jacobian product: one use of the network
+//! g_i = (∂f/∂x)(X_i)ᵀ ℓ_i,    ∂L/∂θ += (∂f/∂θ)(X_i)ᵀ ℓ_i    one vector–Jacobian product: one use of f
 //! λ_n = λ_{n+1} + Σ g_i
 //! ```
 //!
 //! This is a step of the adjoint system by the method's *symplectic partner*. It conserves λᵀδ for every variation δ of the
 //! solution, and so its gradient is that of backpropagation, up to rounding. What the method keeps are the states x_n going
-//! forward, and going backward the stage states of one step and the tape of one use: memory in proportion to the number of
-//! uses *plus* the size of the network, not times.
+//! forward, and going backward the stage states of one step and what one use needs: memory in proportion to the number of
+//! uses *plus* the size of f, not times.
 //!
 //! How much else to keep is a dial that changes no bit of the gradient ([`GradientMethod`]): all tapes (backpropagation), the tapes of
 //! one step (ACA), only x_0 and then all tapes (baseline); or, by default, whatever is fastest within a budget of bytes, down to
@@ -51,10 +51,43 @@
 //!
 //! Imports point down this list, which a test holds. Notation is the literature's: a, b, c, h, t, x, k, λ.
 //!
-//! # Example
+//! # Examples
+//!
+//! A model of your own, built with operators and differentiated by the crate:
 //!
 //! ```
-//! use symplectic_adjoint::ndarray::{Array3, array, s};
+//! use symplectic_adjoint::field::program::ProgramField;
+//! use symplectic_adjoint::ndarray::{Array3, array};
+//! use symplectic_adjoint::program::{Builder, concat};
+//! use symplectic_adjoint::{GradientMethod, Method, Options, vjp};
+//!
+//! # fn main() -> symplectic_adjoint::Result<()> {
+//! // hare' = hare (birth − hunt lynx), lynx' = lynx (feed hare − death)
+//! let mut model = Builder::new(2);
+//! let [hare, lynx] = [model.state(0..1), model.state(1..2)];
+//! let [birth, hunt, feed, death] = [(); 4].map(|()| model.parameter(1));
+//! let slope = concat(&[&hare * (birth - hunt * &lynx), &lynx * (feed * &hare - death)]);
+//! let field = ProgramField::new(model.finish(&slope)?, &[0.5, 0.25, 0.25, 0.8])?;
+//!
+//! // One trajectory, from t = 0 to 10, by Dormand and Prince's method.
+//! let options = Options::new(Method::named("dopri5").expect("a known method"));
+//! let mut trajectory = vjp(&field, array![[3.0, 0.4]].view(), &[0.0, 10.0], &options, &GradientMethod::Symplectic)?;
+//!
+//! // L = the hares at the end.
+//! let mut cotangent = Array3::zeros((2, 1, 2));
+//! cotangent[[1, 0, 0]] = 1.0;
+//! let gradient = trajectory.pullback(cotangent.view())?;
+//!
+//! println!("∂L/∂θ = {:?}, {} bytes at the peak", gradient.parameters(), gradient.stats.peak.total());
+//! # assert_eq!(gradient.parameters().len(), 4);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A neural ODE:
+//!
+//! ```
+//! use symplectic_adjoint::ndarray::array;
 //! use symplectic_adjoint::{Activation, Architecture, GradientMethod, Method, Mlp, Options, Time, vjp};
 //!
 //! # fn main() -> symplectic_adjoint::Result<()> {
@@ -62,20 +95,16 @@
 //!     Architecture { widths: vec![2, 32, 2], activation: Activation::Tanh, time: Time::None, bias: true };
 //! let field = Mlp::<f32>::new(architecture, 0)?;
 //!
-//! // Two trajectories, from t = 0 to 1, by Dormand and Prince's method.
+//! // Two trajectories.
 //! let y0 = array![[1.0, 0.0], [0.0, 1.0]];
 //! let options = Options::new(Method::named("dopri5").expect("a known method"));
-//! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &GradientMethod::Symplectic)?;
+//! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &GradientMethod::default())?;
 //!
-//! // L = Σ y(1)² / 2, so ∂L/∂y(1) = y(1).
-//! let mut cotangent = Array3::zeros((2, 2, 2));
-//! let end = s![1, .., ..];
-//! cotangent.slice_mut(end).assign(&trajectory.solution.y().slice(end));
-//! let gradient = trajectory.pullback(cotangent.view())?;
-//!
+//! // L = Σ y² / 2 over both times, so ∂L/∂y = y.
+//! let y = trajectory.solution.y().to_owned();
+//! let gradient = trajectory.pullback(y.view())?;
 //! assert_eq!(gradient.y0().shape(), [2, 2]);
 //! assert_eq!(gradient.parameters().len(), field.parameters().len());
-//! println!("{} bytes at the peak", gradient.stats.peak.total());
 //! # Ok(())
 //! # }
 //! ```
