@@ -4,7 +4,12 @@ const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: 
 
 export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "350 kB"),
-  entry("symplectic-adjoint/slim", "slim.js", "30 kB"),
+  // With tracing, the parser of equations and all losses.
+  entry("symplectic-adjoint/slim", "slim.js", "55 kB"),
+  {
+    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "30 kB"),
+    import: "{ equations, valueAndGrad }",
+  },
   // What a page bundles that computes gradients of one network.
   {
     ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "20 kB"),

@@ -524,7 +524,6 @@ test("a slope that is the same for all trajectories", () => {
   expect([...parameters, t]).toEqual([0.5 * 7, 3 * 7]);
 });
 
-// Faults of the crate, to be mended there: a test that passes again loses its `fails`.
 test("a choice row by row between products of square matrices", () => {
   const field = vectorField({
     state: 2,

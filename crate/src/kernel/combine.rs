@@ -122,6 +122,20 @@ pub fn advance<T: Real>(
     parts[..register].iter().chain(&next[whole..]).all(|x| x.is_finite())
 }
 
+/// Whether all numbers are finite.
+pub fn all_finite<T: Real>(numbers: &[T]) -> bool {
+    let registers = numbers.chunks_exact(vector_len::<T>());
+    let rest = registers.remainder();
+    let zero = T::Vector::splat(T::zero());
+    // SAFETY: as many numbers as a register has.
+    let witness =
+        registers.fold(zero, |sum, register| unsafe { T::Vector::load(register.as_ptr()).mul(zero).add(sum) });
+    let mut parts = [T::zero(); MAX_REGISTER];
+    // SAFETY: as many numbers as the longest register has.
+    unsafe { witness.store(parts.as_mut_ptr()) };
+    parts.iter().chain(rest).all(|x| x.is_finite())
+}
+
 /// The most numbers that a register holds on any target.
 const MAX_REGISTER: usize = 16;
 

@@ -511,30 +511,23 @@ unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
 
 /// Functions that cost much more than a load: always by four registers, so that they exist once.
 unsafe fn costly<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
-    let (from, to) = (c.at(i.from[0]), c.at(i.to));
+    let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
     let step = <Four<T> as Vector<T>>::LEN;
+    const { assert!(<Four<T> as Vector<T>>::LEN <= MOST) };
     let whole = i.len / step * step;
+    let left = i.len - whole;
+    let mut rest = [T::zero(); MOST];
+    let (rest_from, rest_to) = (rest.as_ptr(), rest.as_mut_ptr());
     // SAFETY: as `Code::run` has checked; what is left fits into four registers.
     unsafe {
-        let mut at = 0;
-        loop {
-            let (mut source, mut target) = (from.add(at).cast_const(), to.add(at));
-            let mut rest = [T::zero(); MOST];
-            if at == whole {
-                let left = i.len - whole;
-                if left == 0 {
-                    return;
-                }
-                std::ptr::copy_nonoverlapping(source, rest.as_mut_ptr(), left);
-                (source, target) = (rest.as_ptr(), rest.as_mut_ptr());
+        std::ptr::copy_nonoverlapping(from.add(whole), rest_to, left);
+        let passes = [(from, to, whole), (rest_from, rest_to, if left > 0 { step } else { 0 })];
+        for (source, target, len) in passes {
+            for at in (0..len).step_by(step) {
+                F::call(Four::<T>::load(source.add(at))).store(target.add(at));
             }
-            F::call(Four::<T>::load(source)).store(target);
-            if at == whole {
-                std::ptr::copy_nonoverlapping(rest.as_ptr(), to.add(at), i.len - whole);
-                return;
-            }
-            at += step;
         }
+        std::ptr::copy_nonoverlapping(rest_from, to.add(whole), left);
     }
 }
 
@@ -560,7 +553,7 @@ unsafe fn costly2<T: Real, F: F2>(i: &Instruction<T>, c: &Context<T>) {
 }
 
 /// The most numbers that four registers hold on any target.
-const MOST: usize = 64;
+const MOST: usize = 32;
 
 /// An operand's registers: its own, or the one that serves all lanes.
 #[inline(always)]

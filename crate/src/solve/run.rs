@@ -6,7 +6,7 @@ use super::options::{Options, Steps};
 use crate::control::{AllReduce, Control, Controller, Norms};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
-use crate::kernel::combine::{advance, combine};
+use crate::kernel::combine::{advance, all_finite, combine};
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -313,7 +313,7 @@ impl<T: Real> Run<'_, T> {
     }
 
     fn check_slope(&self, slope: usize, span: Span) -> Result<()> {
-        match self.work.slope(slope).iter().all(|k| k.is_finite()) {
+        match all_finite(self.work.slope(slope)) {
             true => Ok(()),
             false => Err(Error::NonFinite(self.progress(span))),
         }
