@@ -36,6 +36,12 @@ test.concurrent.for(others)("$name runs", async (example) => {
   expect(complaint(example, await run(example, folder.path))).toBe("");
 });
 
+test("derivatives are written by hand only on the page on custom fields", () => {
+  const derivative = /\bcustom\(|\bvjp(?:\(t|:)|\bcotangent\b.*=>/;
+  const pages = examples.filter(({ code }) => derivative.test(code)).map(({ page }) => page);
+  expect([...new Set(pages)]).toEqual(["docs/custom-fields.md"]);
+});
+
 test("every error code has its example", () => {
   const source = readFileSync(new URL("../../ts/checks/errors.ts", import.meta.url), "utf8");
   const [union = ""] = source.match(/export type ErrorCode =[\s\S]*?;\n/) ?? [];
