@@ -175,6 +175,9 @@ fn json_gives_the_same_program() {
     }
 }
 
+/// ∂L/∂y0, ∂L/∂θ, ∂L/∂arguments and ∂L/∂times.
+type Found<T> = (Vec<T>, Vec<T>, Vec<T>, Option<Vec<f64>>);
+
 fn gradients_of<T: Real>(program: &Program, batch: usize, method: &str, options: impl Fn(&mut Options)) {
     let cast = |numbers: Vec<f64>| numbers.into_iter().map(T::of).collect::<Vec<T>>();
     let parameters = cast(numbers(program.parameters(), 5));
@@ -187,7 +190,7 @@ fn gradients_of<T: Real>(program: &Program, batch: usize, method: &str, options:
     let mut settings = Options::new(Method::named(method).unwrap());
     options(&mut settings);
     let solution = odeint(&with, y0.view(), &times, &settings).unwrap();
-    let mut before: Option<(Vec<T>, Vec<T>, Vec<T>, Option<Vec<f64>>)> = None;
+    let mut before: Option<Found<T>> = None;
     let methods = [
         GradientMethod::Symplectic,
         GradientMethod::Backprop,

@@ -14,11 +14,11 @@ pub fn fuse(graph: &Graph, roots: &[Id], frozen: usize) -> (Graph, Vec<Option<Id
         node.op.each_operand(|operand| uses[operand] += 1);
     }
     let mut fused = graph.clone();
-    for id in frozen..graph.nodes.len() {
+    for (id, node) in fused.nodes.iter_mut().enumerate().skip(frozen) {
         if live[id]
             && let Some(op) = fused_op(graph, id, &uses, frozen)
         {
-            fused.nodes[id].op = op;
+            node.op = op;
         }
     }
     let live = fused.live(roots.iter().copied());
