@@ -579,7 +579,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "no return",
     () => undefined,
     "CALLBACK",
-    "slope's result: expected 2 slopes (one for each of x, y), as a value or a list of values: is a return missing?, given undefined",
+    "slope's result: expected 2 slopes (one for each of x, y), as a value or a list of values, given undefined, as of a function without a return",
   ],
   [
     "an async function",
@@ -918,5 +918,16 @@ test("differentiable functions take inputs by name", () => {
   expect(message({ inputs: {} })).toBe("inputs: expected at least one input, given none");
   expect(message({ inputs: { x: [2, 0] } })).toBe(
     "inputs.x: expected a positive number of features, or the length of each axis, given Array of length 2",
+  );
+});
+
+test("a comparison that chooses nothing is refused, since an if would always take its first branch", () => {
+  const slope = ({ state }: { state: Value }) => {
+    // biome-ignore lint/suspicious/noExplicitAny: what a user may write without types
+    if (state.less(0) as any) return state.neg();
+    return state;
+  };
+  expect(thrown("CALLBACK", () => vectorField({ state: 1, slope: slope as never })).message).toBe(
+    "a comparison: expected a use in where(condition, a, b), which chooses row by row, given one without: in an if, it would always count as true",
   );
 });

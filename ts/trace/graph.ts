@@ -22,6 +22,8 @@ export interface Program {
 
 /** The operations of a program in the making. The same operation of the same operands is one node. */
 export class Graph {
+  /** Comparisons by which nothing was chosen so far. */
+  readonly unused = new Set<object>();
   readonly nodes: Node[] = [];
   /** How many rows each node has. */
   readonly rows: number[] = [];

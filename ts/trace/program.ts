@@ -37,6 +37,10 @@ const sumOf = (sizes: Readonly<Record<string, number>>) => Object.values(sizes).
 export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program {
   return withGraph((graph) => {
     const value = body(graph);
+    if (graph.unused.size > 0) {
+      const expected = "a use in where(condition, a, b), which chooses row by row";
+      throw refused("CALLBACK", "a comparison", expected, "one without: in an if, it would always count as true");
+    }
     const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
     const { state, parameters, arguments: all } = sizes;
     return { version: 1, state, parameters, arguments: sumOf(all), nodes, result: nodes.length - 1 };
@@ -87,7 +91,8 @@ export function returned(name: string, result: unknown, rows?: number, names: re
   const wanted = rows === undefined ? "a value" : `${rows} slope${rows === 1 ? "" : "s"}${eachOf(names)}`;
   const expected = `${wanted}, as a value or a list of values`;
   const argument = `${name}'s result`;
-  if (result === undefined) throw refused("CALLBACK", argument, `${expected}: is a return missing?`, "undefined");
+  if (result === undefined)
+    throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
   const list = Array.isArray(result);

@@ -488,7 +488,10 @@ export function binary(name: string, a: Value, other: Operand): Value {
 }
 
 function compared(name: string, a: Value, b: Value): Condition {
-  return new Condition(activeGraph(), [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
+  const graph = activeGraph();
+  const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
+  graph.unused.add(condition);
+  return condition;
 }
 
 function rows(value: Value, start: number, length: number): Value {
@@ -527,6 +530,7 @@ export function where(condition: Condition, then: Operand, otherwise: Operand): 
   if (!node) {
     throw refused("CALLBACK", "where's condition", "one of this function", "a condition of another traced function");
   }
+  graph.unused.delete(condition);
   const [a, b] = [lifted("where's second argument", then), lifted("where's third argument", otherwise)];
   const length = common("where", condition, a, b);
   const [name, left, right] = node;

@@ -108,6 +108,9 @@ impl<T: Real> ProgramField<T> {
     ) -> Result<Box<dyn Dynamics<T>>> {
         let Sizes { state, arguments, data, .. } = self.program.sizes;
         check_parameters(&self.program, parameters)?;
+        if data > 0 && rows.data.is_none() {
+            return Err(Error::shape("data", format!("[{batch}, {data}], which only a flow has"), "none"));
+        }
         let plan = self.plan(batch, reverse);
         let layout = Layout::of::<T>(plan.panels, state);
         let packed = |rows: Option<ArrayView2<'_, T>>, columns: usize| {

@@ -74,16 +74,18 @@ impl Program {
             index[id] = nodes.len();
             nodes.push(written(graph, id, &index));
         }
-        json!({
+        let mut program = json!({
             "version": VERSION,
             "state": self.sizes.state,
             "parameters": self.sizes.parameters,
             "arguments": self.sizes.arguments,
-            "data": self.sizes.data,
             "nodes": nodes,
             "result": index[*value],
-        })
-        .to_string()
+        });
+        if self.sizes.data > 0 {
+            program["data"] = json!(self.sizes.data);
+        }
+        program.to_string()
     }
 }
 
