@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, preview } from "vite";
-import { load, mlp, save, saveTensors, vjp } from "../dist/index.js";
+import { equations, load, mlp, save, saveTensors, vjp } from "../dist/index.js";
 import { registerRows, symplecticPeak } from "./memory-formula.mjs";
 import { launch } from "./platform/chromium.mjs";
 
@@ -34,6 +34,13 @@ const stepOf = async (page) => Number((await page.getAttribute("#stats", "data-s
 const passStep = (page, step) =>
   page.waitForFunction((step) => Number(document.querySelector("#stats").dataset.step) > step, step);
 const lossOf = async (page) => number(await page.inputValue("#loss-now").catch(() => page.textContent("#loss-now")));
+/** How far the solution is from the data, once it has been drawn. */
+const errorOf = async (page) => {
+  await page.waitForFunction(() => document.querySelector("#series-error").textContent !== "");
+  return number((await page.textContent("#series-error")).replace("rms error ", ""));
+};
+const parametersOf = (page) => page.locator("#parameters tbody th").allTextContents();
+const nowOf = (page) => page.locator("#parameters .now").allTextContents();
 const noticeOf = (page, kind) => page.locator(`.notice[data-kind=${kind}]`);
 const imageOf = (page, selector) => page.$eval(selector, (canvas) => canvas.toDataURL());
 /** The image of a canvas once it is the same from one frame to the next. */
@@ -87,6 +94,16 @@ function contents(file) {
   field.dispose();
   return { parameters, metadata: Object.fromEntries([...metadata].sort()) };
 }
+
+/** The functions that equations may call, as the error of any other has them. */
+function functionsOf() {
+  try {
+    equations("x' = none(x)");
+  } catch (error) {
+    return /a function \((.*?)\)/.exec(error.message)[1].split(", ");
+  }
+}
+const arityOf = (name) => (["atan2", "min", "max"].includes(name) ? ", 1" : "");
 
 const upload = (page, bytes, name = "model.safetensors") =>
   page.setInputFiles("#file", { name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) });
@@ -307,7 +324,7 @@ async function run() {
 
   await test("a phone's width holds every task; the density morphs", async () => {
     const phone = await open("", { viewport: { width: 360, height: 740 }, hasTouch: true, reducedMotion: "reduce" });
-    for (const task of ["Spiral", "Lynx and hare", "Pendulum", "Two moons"]) {
+    for (const task of ["Spiral", "Lynx and hare", "Pendulum", "Equations", "Two moons"]) {
       await phone.locator("#tasks label", { hasText: task }).click();
       await phone.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
       await passStep(phone, 0);
@@ -336,10 +353,176 @@ async function run() {
     await phone.context().close();
   });
 
+  await test("equations that are typed are fitted to the record", async () => {
+    const typed = await open("#task=equations");
+    await passStep(typed, 0);
+    assert.deepEqual(await parametersOf(typed), ["birth", "hunt", "feed", "death"]);
+    await typed.click("#toggle");
+    await isRunning(typed, false);
+    // A prey that is bounded: a parameter more, named as it is typed.
+    const text = typed.getByRole("textbox", { name: "Equations, one on a line" });
+    await text.fill("");
+    await text.pressSequentially(
+      "room = 1 - hare / most # of the prey\nhare' = hare * (birth * room - hunt * lynx)\nlynx' = lynx * (feed * hare - death)",
+    );
+    await typed.waitForFunction(() => document.querySelectorAll("#parameters tbody tr").length === 5);
+    assert.deepEqual(await parametersOf(typed), ["most", "birth", "hunt", "feed", "death"]);
+    const initial = typed.getByRole("spinbutton", { name: "most, initial value" });
+    assert.equal(await initial.inputValue(), "1");
+    assert.equal(await typed.getByRole("spinbutton", { name: "hunt, initial value" }).inputValue(), "0.02");
+    const { run } = await typed.$eval("body", (body) => ({ ...body.dataset }));
+    await initial.fill("200");
+    await initial.press("Enter");
+    await typed.waitForFunction((run) => document.body.dataset.run !== run, run);
+    assert.ok(await initial.evaluate((input) => input === document.activeElement), "the focus stays");
+    // Where one has paused, another text waits too.
+    await isRunning(typed, false);
+    await typed.click("#step");
+    await passStep(typed, 0);
+    const [loss, error] = [await lossOf(typed), await errorOf(typed)];
+    await typed.click("#toggle");
+    await typed.waitForFunction(() => /^all/.test(document.querySelector("#stats div:last-child dd")?.textContent));
+    await passStep(typed, 1200);
+    assert.ok((await lossOf(typed)) < loss / 2, `loss ${loss}, then ${await lossOf(typed)}`);
+    assert.ok((await errorOf(typed)) < error / 2, `error ${error}, then ${await errorOf(typed)}`);
+    const [, , hunt] = await nowOf(typed);
+    assert.ok(Math.abs(Number(hunt) - 0.03) < 0.02, `hunt ${hunt}`);
+    // The link has the text, and the numbers.
+    const other = await open(new URL(typed.url()).hash);
+    await passStep(other, 0);
+    assert.equal(await other.inputValue("#equations-text"), await text.inputValue());
+    assert.equal(await other.getByRole("spinbutton", { name: "most, initial value" }).inputValue(), "200");
+    await other.context().close();
+    // So has a model file.
+    await typed.click("#toggle");
+    await isRunning(typed, false);
+    const saved = await download(typed);
+    await typed.locator("#tasks label", { hasText: "Spiral" }).click();
+    await typed.waitForFunction(() => location.hash.includes("spiral"));
+    assert.equal(await text.count(), 0, "the editor is that of its task");
+    await upload(typed, saved);
+    await typed.waitForFunction(() => document.querySelectorAll("#parameters tbody tr").length === 5);
+    assert.deepEqual(contents(await download(typed)), contents(saved));
+    await typed.context().close();
+  });
+
+  await test("a mistake in equations is shown where it is, and training goes on with those before", async () => {
+    const typed = await open("#task=equations");
+    await passStep(typed, 0);
+    const text = typed.locator("#equations-text");
+    const good = await text.inputValue();
+    const error = typed.locator("#equations-error");
+    await text.press("ControlOrMeta+Home");
+    await text.press("End");
+    await text.pressSequentially(" + * 2");
+    await error.getByText("Line 1, column 40: expected a value after +; given *.").waitFor();
+    assert.equal(await text.getAttribute("aria-invalid"), "true");
+    assert.equal(await typed.textContent("#equations-excerpt mark"), "*");
+    await typed.getByRole("button", { name: "Go there" }).click();
+    const [focused, at] = await typed.evaluate(() => {
+      const { id, selectionStart } = /** @type {HTMLTextAreaElement} */ (document.activeElement);
+      return [id, selectionStart];
+    });
+    assert.deepEqual([focused, at], ["equations-text", 39]);
+    const step = await stepOf(typed);
+    await passStep(typed, step);
+    assert.ok((await stepOf(typed)) > step);
+    // Taken back, it has done nothing.
+    await text.fill(good);
+    await typed.waitForFunction(() => document.querySelector("#equations-error").textContent === "");
+    await passStep(typed, step);
+    assert.equal(await text.getAttribute("aria-invalid"), null);
+    for (const [bad, message] of [
+      ["", /at least one line name' = expression/],
+      ["hare", /^Line 1, column 1: /],
+      ["hare' = hare\nlynx' = 2x", /^Line 2, column 9: .*2\*x/],
+      ["hare' = exp", /^Line 1, column 9: .*exp\(x\)/],
+      ["__proto__' = constructor.name", /^Line 1, column /],
+      [`hare' = ${"(".repeat(900)}hare${")".repeat(900)}`, /a shorter expression/],
+      ["x' = k * x", /expected equations for hare and lynx.*given equations for x\.$/],
+    ]) {
+      const before = await error.textContent();
+      await text.fill(bad);
+      await typed.waitForFunction((before) => {
+        const { textContent } = document.querySelector("#equations-error");
+        return textContent !== "" && textContent !== before;
+      }, before);
+      assert.match(await error.textContent(), message);
+    }
+    // All functions of the package are known as such.
+    const functions = functionsOf();
+    await text.fill(
+      `hare' = hare * ${functions.map((name) => `${name}(hare${arityOf(name)})`).join(" * ")}\nlynx' = lynx * k`,
+    );
+    await typed.waitForFunction(() => document.querySelectorAll("#parameters tbody tr").length === 1);
+    assert.deepEqual(await parametersOf(typed), ["k"]);
+    await text.fill("x' = k * x");
+    await error.getByText("given equations for x.").waitFor();
+    // What the record does not have can be fitted to samples of its own.
+    await typed.getByRole("button", { name: "Fit samples of these equations" }).click();
+    await typed.waitForFunction(() => document.querySelectorAll("#states tbody tr").length === 1);
+    assert.equal(await setting(typed, "data").inputValue(), "samples");
+    // And samples that cannot be made are told of.
+    await text.fill("x' = x^2");
+    await error.getByText(/^The samples could not be made: .* \(STEP_UNDERFLOW\)\.$/).waitFor();
+    await typed.context().close();
+    const opened = await open(`#${new URLSearchParams({ task: "equations", equations: "x' = (", initial: "x=1e99" })}`);
+    await opened.locator("#equations-error").getByText("Line 1, column 7: expected a value").waitFor();
+    assert.match(await noticeOf(opened, "address").textContent(), /initial: expected numbers/);
+    await opened.fill("#equations-text", good);
+    await passStep(opened, 0);
+    await opened.context().close();
+  });
+
+  await test("samples of equations give back the parameters that they were made with", async () => {
+    const hash = new URLSearchParams({
+      task: "equations",
+      equations: "x' = v\nv' = push * cos(t) - stiffness * x - friction * v",
+      data: "samples",
+      initial: "push=1,stiffness=1,friction=0.5",
+      truth: "push=1.5,stiffness=2,friction=0.3",
+      noise: "0.01",
+    });
+    const sampled = await open(`#${hash}`);
+    await passStep(sampled, 0);
+    await sampled.waitForFunction(() => {
+      const values = [...document.querySelectorAll("#parameters .now")].map(({ textContent }) => Number(textContent));
+      return [1.5, 2, 0.3].every((value, i) => Math.abs(values[i] - value) < 0.05);
+    });
+    await sampled.getByRole("spinbutton", { name: "push, value of the samples" }).fill("");
+    await sampled.getByRole("spinbutton", { name: "x, value at the time 0" }).focus();
+    assert.match(await noticeOf(sampled, "setting").textContent(), /push: expected a number/);
+    await sampled.context().close();
+  });
+
   await test("the keyboard reaches and works everything", async () => {
+    for (const task of ["spiral", "equations"]) await reachesAll(task);
     const keys = await open();
     await passStep(keys, 0);
-    const expected = await keys.$$eval("button, select, input, summary", (controls) =>
+    await keys.focus("#toggle");
+    await keys.keyboard.press("Space");
+    await isRunning(keys, false);
+    await keys.keyboard.press("Enter");
+    await isRunning(keys, true);
+    await keys.focus("#tasks input:checked");
+    await keys.keyboard.press("ArrowRight");
+    await keys.waitForFunction(() => location.hash === "#task=lynx-hare");
+    await keys.focus("#settings [name=layers]");
+    await keys.keyboard.press("ArrowRight");
+    await keys.waitForFunction(() => location.hash.includes("layers=3"));
+    await keys.context().close();
+  });
+
+  async function reachesAll(task) {
+    const keys = await open(`#task=${task}`);
+    await passStep(keys, 0);
+    if (task === "equations") {
+      await keys.fill("#equations-text", "x' = ");
+      await keys.getByRole("button", { name: "Go there" }).waitFor();
+      await keys.evaluate(() => /** @type {HTMLElement} */ (document.activeElement).blur());
+      await keys.click("h1");
+    }
+    const expected = await keys.$$eval("button, select, input, textarea, summary", (controls) =>
       /** @type {HTMLInputElement[]} */ (controls)
         .filter(
           (control) => !control.disabled && control.checkVisibility() && (control.type !== "radio" || control.checked),
@@ -363,25 +546,16 @@ async function run() {
       [...new Set(expected)].filter((html) => !reached.has(html)),
       [],
     );
-    await keys.focus("#toggle");
-    await keys.keyboard.press("Space");
-    await isRunning(keys, false);
-    await keys.keyboard.press("Enter");
-    await isRunning(keys, true);
-    await keys.focus("#tasks input:checked");
-    await keys.keyboard.press("ArrowRight");
-    await keys.waitForFunction(() => location.hash === "#task=lynx-hare");
-    await keys.focus("#settings [name=layers]");
-    await keys.keyboard.press("ArrowRight");
-    await keys.waitForFunction(() => location.hash.includes("layers=3"));
     await keys.context().close();
-  });
+  }
 
   await test("both colour schemes are legible", async () => {
     for (const colorScheme of ["light", "dark"]) {
-      const page = await open("", { colorScheme });
+      const page = await open("#task=equations", { colorScheme });
       await passStep(page, 0);
       await page.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
+      await page.fill("#equations-text", "hare' = * 2");
+      await page.getByRole("button", { name: "Go there" }).waitFor();
       const ratios = await page.evaluate(contrasts);
       for (const [text, ratio] of ratios) assert.ok(ratio >= 4.5, `${colorScheme}: ${text} ${ratio.toFixed(2)}`);
       const other = colorScheme === "light" ? "dark" : "light";

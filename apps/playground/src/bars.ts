@@ -95,9 +95,10 @@ function formula(problem: Problem, rows: readonly Row[]): string {
   const { steps, batch, stateSize, parameters } = problem;
   const numbers = lanes(batch) * stateSize;
   // Where N is not known beforehand, states are kept in chunks.
-  const state = `N = ${steps} steps, a state of n = ${grouped(numbers)} numbers of 4 bytes, ${grouped(parameters)} parameters. `;
+  const state = `N = ${steps} steps, a state of n = ${grouped(numbers)} numbers of 4 bytes, ${grouped(parameters)} parameter${parameters === 1 ? "" : "s"}. `;
   const kept = `symplectic keeps 4 n (N + 2) = ${bytes(4 * numbers * (steps + 2))} of states (measured: ${bytes(least.checkpoints)}); one step more adds ${bytes(4 * numbers + 16)}`;
-  const taped = all ? `, and ${bytes(Math.round(all.tape / steps))} of tapes to backprop.` : ".";
+  // Equations may have nothing to tape.
+  const taped = all && all.tape >= steps ? `, and ${bytes(Math.round(all.tape / steps))} of tapes to backprop.` : ".";
   return state + kept + taped;
 }
 

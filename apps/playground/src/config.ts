@@ -1,7 +1,8 @@
 // What a visitor can set, as one flat record: checked alike from the form, the address and a model file.
 import type { Activation, GradientMethod, Method } from "symplectic-adjoint/slim";
+import { numbersByName, shortText } from "./system.js";
 
-export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons";
+export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons" | "equations";
 
 export interface Config {
   task: TaskName;
@@ -19,6 +20,16 @@ export interface Config {
   budget: number;
   rate: number;
   seed: number;
+  /** Of the task of that name: the text, and what it is fitted to. */
+  equations: string;
+  data: "record" | "samples";
+  /** Numbers by name: initial parameters; those of the samples, and where these begin. */
+  initial: string;
+  truth: string;
+  start: string;
+  duration: number;
+  /** In parts of each state's deviation. */
+  noise: number;
 }
 
 export const TASKS: Record<TaskName, { title: string; text: string; about: string; defaults: Partial<Config> }> = {
@@ -46,6 +57,13 @@ export const TASKS: Record<TaskName, { title: string; text: string; about: strin
     about: "Shades: the learned density. Dots: noise carried along. Move the slider from noise to data.",
     defaults: { steps: 8 },
   },
+  equations: {
+    title: "Equations",
+    text: "Type a system of equations, and its parameters are fitted to data: to the lynx and hare record, or to noisy samples of the system itself. Windows grow until they hold all of it.",
+    about:
+      "Dots: the data. Line: one solve of the equations from the first point, with the parameters as they are now.",
+    defaults: { method: "dopri5", stepping: "tolerance", tolerance: 1e-4 },
+  },
 };
 
 const COMMON: Omit<Config, "task"> = {
@@ -60,6 +78,13 @@ const COMMON: Omit<Config, "task"> = {
   budget: 2 ** 19,
   rate: 0.01,
   seed: 1,
+  equations: "hare' = hare * (birth - hunt * lynx)\nlynx' = lynx * (feed * hare - death)",
+  data: "record",
+  initial: "birth=0.4,hunt=0.02,feed=0.02,death=0.6",
+  truth: "birth=0.55,hunt=0.028,feed=0.024,death=0.8",
+  start: "hare=30,lynx=4",
+  duration: 20,
+  noise: 0.05,
 };
 
 export const FIXED: readonly Method[] = ["euler", "midpoint", "heun", "ralston", "rk4", "rk38"];
@@ -97,7 +122,7 @@ function numberFrom(text: string): number | undefined {
 }
 
 export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
-  task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons"),
+  task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons", "equations"),
   layers: number(1, 4),
   width: number(2, 128),
   activation: oneOf<Activation>("tanh", "softplus", "silu", "gelu", "elu", "relu", "sigmoid", "sin"),
@@ -109,6 +134,13 @@ export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
   budget: number(1, 2 ** 22),
   rate: number(1e-6, 10, false),
   seed: number(0, 2 ** 31 - 1),
+  equations: shortText,
+  data: oneOf<Config["data"]>("record", "samples"),
+  initial: numbersByName,
+  truth: numbersByName,
+  start: numbersByName,
+  duration: number(1e-3, 1e4, false),
+  noise: number(0, 1, false),
 };
 
 /** Names in the order of the record. */
@@ -152,9 +184,12 @@ export function write(config: Config): string {
   return new URLSearchParams(names.map((name) => [name, String(config[name])])).toString();
 }
 
+const SYSTEM = ["equations", "data", "initial", "truth", "start", "duration", "noise"] as const;
+const ANEW = ["task", "layers", "width", "activation", "seed", ...SYSTEM] as const;
+
 /** Whether training has to begin anew for what was changed. */
 export function needsNewModel(before: Config, after: Config): boolean {
-  return (["task", "layers", "width", "activation", "seed"] as const).some((name) => before[name] !== after[name]);
+  return ANEW.some((name) => before[name] !== after[name]);
 }
 
 function quoted(text: string): string {

@@ -112,8 +112,8 @@ function powers(tick: number | null, logarithmic: boolean): string {
 }
 
 function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
-  const colours = [colour("symplectic"), colour("second")] as const;
-  const of = (index: number) => colours[index as 0 | 1];
+  const colours = ["symplectic", "second", "backprop", "aca", "adjoint", "ink"] as const;
+  const of = (index: number) => colour(colours[index % colours.length] as (typeof colours)[number]);
   return new uPlot(
     {
       ...base(places.series, 170),

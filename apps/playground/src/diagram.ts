@@ -1,7 +1,7 @@
 // The diagram of what each method keeps, going forward and back: played, or moved through by hand.
 import type { GradientMethod, Retention } from "symplectic-adjoint/slim";
 import { GRADIENTS } from "./config.js";
-import { byId, element } from "./dom.js";
+import { byId, element, shape } from "./dom.js";
 import { type Held, moment, STAGES, STEPS } from "./retained.js";
 
 /** Milliseconds of one way forward and back. */
@@ -131,10 +131,4 @@ function lane(method: GradientMethod): Lane {
     element("div", { class: "gauge" }, gauge),
   );
   return { method, cells, cursor, gauge, row };
-}
-
-function shape(name: string, attributes: Record<string, string | number>): SVGElement {
-  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, String(value));
-  return made;
 }

@@ -4,8 +4,8 @@ import type { Failure } from "./messages.js";
 /** An error as data that a message can carry. */
 export function failureOf(during: Failure["during"], error: unknown): Failure {
   if (error instanceof SymplecticAdjointError) {
-    const { code, message, argument, bytes } = error;
-    return { during, code, message, argument, bytes };
+    const { code, message, argument, bytes, line, column } = error;
+    return { during, code, message, argument, bytes, line, column };
   }
   return { during, code: "INTERNAL", message: error instanceof Error ? error.message : String(error) };
 }

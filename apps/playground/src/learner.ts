@@ -1,5 +1,5 @@
 // A model that learns its task, a step at a time.
-import { adam, type Field, type Optimizer } from "symplectic-adjoint/slim";
+import { adam, type Field, type Gradient, type Optimizer } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
 import type { Picture, StepStats } from "./messages.js";
 import { optionsOf } from "./options.js";
@@ -21,7 +21,7 @@ export class Learner {
     public config: Config,
     parameters?: Float32Array,
   ) {
-    this.task = MAKERS[config.task](config.seed);
+    this.task = MAKERS[config.task](config);
     this.field = this.task.makeField(config);
     try {
       if (parameters) this.field.parameters = parameters;
@@ -44,7 +44,7 @@ export class Learner {
     this.#recent.push(performance.now() - start);
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.#optimizer.learningRate = this.config.rate * (batch.factor ?? 1);
-    this.#optimizer.step(gradient);
+    this.#move(gradient);
     this.steps++;
     this.stats = {
       milliseconds: [...this.#recent].sort((a, b) => a - b)[this.#recent.length >> 1] as number,
@@ -56,6 +56,16 @@ export class Learner {
       note: batch.note,
     };
     return value;
+  }
+
+  /** Takes the optimizer's step, of each parameter in its own unit. */
+  #move(gradient: Gradient<"float32">): void {
+    const { scales } = this.task;
+    const before = scales && this.field.parameters.slice();
+    this.#optimizer.step(gradient);
+    if (!before) return;
+    const after = this.field.parameters;
+    this.field.parameters = before.map((value, i) => value + (scales[i] as number) * ((after[i] as number) - value));
   }
 
   configure(config: Config): void {

@@ -5,6 +5,7 @@ import { type Config, changed, defaults, needsNewModel, read, TASKS, write } fro
 import * as curves from "./curves.js";
 import * as diagram from "./diagram.js";
 import { byId, element } from "./dom.js";
+import * as editor from "./editor.js";
 import * as form from "./form.js";
 import { bytes, grouped, milliseconds } from "./format.js";
 import type { Failure, Report, Row, Scene, StepStats } from "./messages.js";
@@ -18,6 +19,12 @@ const LARGEST_FILE = 2 ** 24;
 
 let config: Config = defaults("spiral");
 let running = true;
+/** Whether training ended by itself. */
+let stopped = false;
+/** Whether the model is that of the configuration. */
+let made = false;
+/** Equations that have been typed, and that the worker has not yet read, by run. */
+const proposals = new Map<number, Config>();
 let scene: Scene | undefined;
 let rows: readonly Row[] = [];
 
@@ -38,6 +45,16 @@ form.setUp(
   (next) => (next.task === config.task ? configure(next) : choose(defaults(next.task))),
   (why) => notice("setting", why),
 );
+editor.setUp({
+  present: () => config,
+  onText: (next) => {
+    // As when a mistake is taken back.
+    if (made && proposals.size === 0 && !needsNewModel(config, next)) return;
+    proposals.set(session.start(next, running || stopped), next);
+  },
+  onChange: configure,
+  onRefused: (why) => notice("setting", why),
+});
 onSchemeChange(() => {
   setMethodColours();
   if (scene) curves.setScene(scene);
@@ -64,9 +81,15 @@ function choose(next: Config, told = true): void {
 /** A new model. */
 function begin(go: boolean): void {
   running = go;
-  for (const kind of ["training", "picture", "start", "worker", "setting", "load"]) dismiss(kind);
+  proposals.clear();
+  dismissAll();
   show();
   session.start(config, go);
+}
+
+function dismissAll(): void {
+  stopped = false;
+  for (const kind of ["training", "picture", "start", "worker", "setting", "load"]) dismiss(kind);
 }
 
 function configure(next: Config): void {
@@ -83,12 +106,25 @@ function configure(next: Config): void {
   session.send({ kind: "configure", config });
 }
 
+/** The equations that were proposed for a run are now those of the configuration. */
+function adopt(run: number): void {
+  const proposed = proposals.get(run);
+  for (const earlier of [...proposals.keys()]) if (earlier <= run) proposals.delete(earlier);
+  if (!proposed) return;
+  config = proposed;
+  dismissAll();
+  tellAddress();
+  editor.accept(config);
+  show();
+}
+
 function tellAddress(): void {
   history.replaceState(null, "", `#${write(config)}`);
 }
 
 function show(): void {
   form.show(config);
+  editor.show(config);
   byId("about").textContent = TASKS[config.task].text;
   byId("plane-caption").textContent = TASKS[config.task].about;
   diagram.setChosen(config.gradient, retentionOf(rows));
@@ -107,11 +143,15 @@ function answer(report: Report): void {
         config = report.loaded;
         tellAddress();
         show();
+      } else {
+        adopt(report.run);
       }
+      made = true;
       scene = report.scene;
       plane.setScene(scene);
       curves.setScene(scene);
       morph.show(scene.morphs);
+      editor.begin();
       byId("stats").replaceChildren();
       byId("stats").dataset.step = "0";
       byId("build").textContent =
@@ -125,6 +165,7 @@ function answer(report: Report): void {
     case "picture":
       plane.setPicture(report.picture);
       curves.setFitted(report.picture.series);
+      editor.setNow(report.picture.parameters);
       morph.arrived();
       dismiss("picture");
       break;
@@ -141,7 +182,9 @@ function answer(report: Report): void {
       download(report.name, report.file);
       break;
     case "failed":
-      showFailure(report.failure);
+      if (!proposals.delete(report.run)) showFailure(report.failure);
+      // Another text may have been typed meanwhile.
+      else if (proposals.size === 0) editor.refuse(report.failure);
       break;
   }
 }
@@ -173,7 +216,16 @@ const WHAT: Record<Failure["during"], string> = {
   save: "The model was not saved",
 };
 
-function showFailure({ during, code, message, argument, bytes: least }: Failure): void {
+function showFailure(failure: Failure): void {
+  const { during, code, message, argument, bytes: least } = failure;
+  // The model before it is not what the page now tells of.
+  if (during === "start" && made) session.send({ kind: "pause" });
+  if (during === "start") made = false;
+  if (during === "start" && ["equations", "data", "samples"].includes(argument ?? "")) {
+    editor.refuse(failure);
+    return;
+  }
+  if (during === "training") stopped = true;
   const actions: Action[] = [];
   if (argument === "memoryBudget" && least !== undefined) {
     const budget = Math.ceil(least / 1024);
@@ -212,7 +264,10 @@ function download(name: string, contents: Uint8Array<ArrayBuffer>): void {
 
 toggle.addEventListener("click", () => session.send({ kind: running ? "pause" : "run" }));
 byId("step").addEventListener("click", () => session.send({ kind: "step" }));
-byId("reset").addEventListener("click", () => begin(running));
+byId("reset").addEventListener("click", () => {
+  // Equations that are on their way begin anew by themselves.
+  if (proposals.size === 0) begin(running);
+});
 byId("save").addEventListener("click", () => session.send({ kind: "save" }));
 byId("load").addEventListener("click", () => file.click());
 file.addEventListener("change", async () => {

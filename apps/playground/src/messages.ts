@@ -32,6 +32,9 @@ export interface Failure {
   readonly message: string;
   readonly argument?: string | undefined;
   readonly bytes?: number | undefined;
+  /** The place in a text, from 1. */
+  readonly line?: number | undefined;
+  readonly column?: number | undefined;
 }
 
 /** What the last gradient took. */
@@ -101,4 +104,6 @@ export interface Picture {
   /** An energy or a density on a grid of so many a side, rows from the bottom. */
   readonly levels?: { readonly side: number; readonly values: Float32Array; readonly filled: boolean };
   readonly series?: Values[];
+  /** The parameters of equations, in the order in which the text has them. */
+  readonly parameters?: readonly number[];
 }

@@ -9,6 +9,8 @@ export class Session {
   #worker: Worker | undefined;
   #run = 0;
   #answered = 0;
+  /** A model that was made when another had already been asked for. */
+  #passed: Report | undefined;
   #waiting: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -16,18 +18,19 @@ export class Session {
     readonly onDeath: (message: string) => void,
   ) {}
 
-  /** A new model; training begins if `running`. */
-  start(config: Config, running: boolean): void {
+  /** A new model; training begins if `running`. Gives the number of the run. */
+  start(config: Config, running: boolean): number {
     const request = { kind: "start", run: ++this.#run, config, running } as const;
     // The first answer may have to wait for the module to come over a slow line.
     const replaceable = this.#answered > 0;
     this.send(request);
     clearTimeout(this.#waiting);
-    if (!replaceable) return;
+    if (!replaceable) return request.run;
     this.#waiting = setTimeout(() => {
       this.#end();
       this.send(request);
     }, PATIENCE);
+    return request.run;
   }
 
   load(file: Uint8Array): void {
@@ -43,9 +46,16 @@ export class Session {
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
     worker.addEventListener("message", ({ data }: MessageEvent<Report>) => {
       if (data.run === this.#run) clearTimeout(this.#waiting);
-      if (data.kind === "started") this.#answered = data.run;
-      // A file that was refused leaves the model before it in place.
-      if (data.kind === "failed" && data.run > this.#answered) this.#run = this.#answered;
+      if (data.kind === "started") {
+        this.#answered = data.run;
+        this.#passed = data.run === this.#run ? undefined : data;
+      }
+      // A file or a text that was refused leaves the model before it in place.
+      if (data.kind === "failed" && data.run === this.#run && data.run > this.#answered) {
+        this.#run = this.#answered;
+        if (this.#passed) this.onReport(this.#passed);
+        this.#passed = undefined;
+      }
       if (data.run === this.#run || data.kind === "failed") this.onReport(data);
     });
     worker.addEventListener("error", (event) => {

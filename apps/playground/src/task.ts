@@ -29,6 +29,8 @@ export interface Result {
 
 export interface Task {
   readonly scene: Scene;
+  /** The unit of each parameter, by which its learning rate is multiplied; 1 by default. */
+  readonly scales?: readonly number[];
   makeField(config: Config): Field<"float32">;
   /** The batch of a step, and whether the problem is another one than that of the step before. */
   batch(step: number): Batch;

@@ -1,14 +1,16 @@
 // The tasks by name.
-import type { TaskName } from "./config.js";
+import type { Config, TaskName } from "./config.js";
 import type { Task } from "./task.js";
+import { equationsTask } from "./tasks/equations.js";
 import { lynxHare } from "./tasks/lynx-hare.js";
 import { pendulum } from "./tasks/pendulum.js";
 import { spiral } from "./tasks/spiral.js";
 import { twoMoons } from "./tasks/two-moons.js";
 
-export const MAKERS: Record<TaskName, (seed: number) => Task> = {
-  spiral,
+export const MAKERS: Record<TaskName, (config: Config) => Task> = {
+  spiral: ({ seed }) => spiral(seed),
   "lynx-hare": lynxHare,
-  pendulum,
-  "two-moons": twoMoons,
+  pendulum: ({ seed }) => pendulum(seed),
+  "two-moons": ({ seed }) => twoMoons(seed),
+  equations: equationsTask,
 };

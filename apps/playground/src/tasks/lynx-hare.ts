@@ -16,12 +16,12 @@ const SCHEDULE = [
 const [SIDE, FINE] = [20, 8];
 const extent = [-2.4, 2.4, -2.4, 2.4] as const;
 
-const rows = text
+export const rows = text
   .trim()
   .split("\n")
   .slice(1)
   .map((line) => line.split(",").map(Number) as [year: number, hare: number, lynx: number]);
-const years = rows.map(([year]) => year);
+export const years = rows.map(([year]) => year);
 const units = ([1, 2] as const).map((index) => {
   const logs = rows.map((row) => Math.log(row[index]));
   const mean = logs.reduce((sum, value) => sum + value, 0) / logs.length;
