@@ -3,7 +3,7 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "350 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "400 kB"),
   // With tracing, the parser of equations and all losses.
   entry("symplectic-adjoint/slim", "slim.js", "55 kB"),
   {
