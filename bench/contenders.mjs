@@ -109,13 +109,12 @@ export function contenders({ nodes, native, environments }) {
  */
 export function modelContenders({ node, native, environments }) {
   const auto = { gradient: "auto", memoryBudget: 2 ** 31 };
-  const ours = ["program", "custom"].map((field) => ({
-    name: field,
-    kind: "ours",
-    runtime: node.name,
-    command: [node.path, script("models.mjs")],
-    variant: { ...auto, field },
-  }));
+  const ours = [
+    { name: "program", variant: { ...auto, field: "program" } },
+    // The other end of what `auto` chooses from.
+    { name: "program, symplectic", variant: { gradient: "symplectic", field: "program" }, tasks: ["gradient"] },
+    { name: "custom", variant: { ...auto, field: "custom" } },
+  ].map((one) => ({ ...one, kind: "ours", runtime: node.name, command: [node.path, script("models.mjs")] }));
   const natives = native ? [{ name: "program", kind: "native", runtime: "native", variant: auto, ...native }] : [];
   const theirs = environments
     ? [
