@@ -103,8 +103,40 @@ export function contenders({ nodes, native, environments }) {
   return [...ours, ...natives, ...theirs];
 }
 
+/**
+ * Everybody for models, in the order of the tables; see `contenders`. jax-js and TensorFlow.js have no adaptive solver, and
+ * SciPy no gradients.
+ */
+export function modelContenders({ node, native, environments }) {
+  const auto = { gradient: "auto", memoryBudget: 2 ** 31 };
+  const ours = [
+    { name: "program", variant: { ...auto, field: "program" } },
+    // The other end of what `auto` chooses from.
+    { name: "program, symplectic", variant: { gradient: "symplectic", field: "program" }, tasks: ["gradient"] },
+    { name: "custom", variant: { ...auto, field: "custom" } },
+  ].map((one) => ({ ...one, kind: "ours", runtime: node.name, command: [node.path, script("models.mjs")] }));
+  const natives = native ? [{ name: "program", kind: "native", runtime: "native", variant: auto, ...native }] : [];
+  const theirs = environments
+    ? [
+        { name: "diffrax", script: "diffrax_models.py", compiles: true },
+        { name: "SciPy", script: "scipy_models.py", tasks: ["solve"] },
+      ].map(({ script: file, ...peer }) => {
+        const { command, missing } = environments.jax;
+        return {
+          ...peer,
+          kind: "peer",
+          runtime: "Python",
+          command: missing ? undefined : [...command, script(file)],
+          missing,
+        };
+      })
+    : [];
+  return [...ours, ...natives, ...theirs];
+}
+
 /** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */
-export function place({ cases, methods, skips, refuses, missing }, problem) {
+export function place({ cases, methods, tasks, skips, refuses, missing }, problem) {
+  if (tasks && !tasks.includes(problem.task)) return undefined;
   if (cases && !cases.includes(problem.case)) return undefined;
   if (methods && !methods.includes(problem.method)) return undefined;
   return { skipped: missing ?? skips?.[problem.case] ?? refuses?.[problem.method] };

@@ -2,7 +2,15 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
-import { adjointTable, choiceTable, coldStartTable, problemTables, targetsTable, where } from "./tables.mjs";
+import {
+  adjointTable,
+  choiceTable,
+  coldStartTable,
+  modelTables,
+  problemTables,
+  targetsTable,
+  where,
+} from "./tables.mjs";
 import { reached } from "./targets.mjs";
 
 /** The cases that docs/choosing.md compares: few steps, and many. */
@@ -12,14 +20,15 @@ const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 /** Everything that a run has found, as Markdown. */
 export function report(run) {
   const { results, coldStart, crossover, runtime } = run;
+  const targets = reached(results, runtime);
   const adjoint = adjointTable([...results, ...(crossover ?? [])], runtime);
   return [
     where(run),
     ...problemTables(results, runtime),
+    ...modelTables(run.models ?? [], runtime),
     ...(adjoint ? ["### The continuous adjoint against exact gradients, times at equal error", adjoint] : []),
     ...(coldStart.length > 0 ? ["### Cold start", coldStartTable(coldStart)] : []),
-    "### Targets",
-    targetsTable(reached(results, runtime)),
+    ...(targets.length > 0 ? ["### Targets", targetsTable(targets)] : []),
   ].join("\n\n");
 }
 

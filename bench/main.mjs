@@ -7,19 +7,20 @@ import { buildPackage } from "../scripts/build.mjs";
 import { progress } from "../scripts/progress.mjs";
 import { attempt, install, root } from "../scripts/run.mjs";
 import { coldStart } from "./cold.mjs";
-import { contenders } from "./contenders.mjs";
+import { contenders, modelContenders } from "./contenders.mjs";
 import { crossover } from "./crossover.mjs";
 import { report, writeDocs } from "./docs.mjs";
 import { efforts, measure } from "./rounds.mjs";
 import { scaling } from "./scaling.mjs";
 import { cores, pinned } from "./shared/child.mjs";
 import { nativeBench, peerEnvironments } from "./shared/environments.mjs";
+import { modelProblems, models } from "./shared/models.mjs";
 import { cases, describe, problemsOf, writeInputs } from "./shared/problems.mjs";
 import { reached } from "./targets.mjs";
 
 const usage = `npm run bench -- [options]
-  --peers         also PyTorch, JAX, diffrax, jax-js and TensorFlow.js, installed into bench/.peers
-  --case NAME     this case alone, may be repeated: ${Object.keys(cases).join(", ")}
+  --peers         also PyTorch, JAX, diffrax, SciPy, jax-js and TensorFlow.js, installed into bench/.peers
+  --case NAME     this case alone, may be repeated: ${[...Object.keys(cases), ...Object.keys(models)].join(", ")}
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
   --no-native     without the native build
@@ -43,20 +44,25 @@ if (flags["write-docs"]) {
   process.exit();
 }
 
-const names = flags.case ?? Object.keys(cases);
-for (const name of names) if (!cases[name]) refuse(`${name}: no such case; there are ${Object.keys(cases).join(", ")}`);
+const everyName = Object.keys({ ...cases, ...models });
+const names = flags.case ?? everyName;
+for (const name of names)
+  if (!everyName.includes(name)) refuse(`${name}: no such case; there are ${everyName.join(", ")}`);
 const nodes = nodesOf(flags.node ?? []);
 const main = nodes.at(-1);
 const effort = efforts[flags.quick ? "quick" : "full"];
 
 buildPackage();
 const api = await import("../dist/index.js");
-const everybody = contenders({
-  nodes,
-  native: flags["no-native"] ? undefined : nativeBench(),
-  environments: flags.peers ? peerEnvironments(main.path) : undefined,
-});
-const runtime = { command: everybody[0].command };
+const native = flags["no-native"] ? undefined : nativeBench();
+const environments = flags.peers ? peerEnvironments(main.path) : undefined;
+const networks = names.filter((name) => cases[name]);
+// Peers that nobody asks for are not installed.
+const everybody = networks.length > 0 ? contenders({ nodes, native, environments }) : [];
+const modellers = modelContenders({ node: main, native, environments });
+const [runtime, modelRuntime] = ["ours.mjs", "models.mjs"].map((file) => ({
+  command: [main.path, join(root, "bench/contenders", file)],
+}));
 
 if (flags.update && (!flags.case || flags.quick || !flags.peers))
   refuse("--update goes with --case and --peers, and not in haste");
@@ -79,6 +85,7 @@ const run = {
   effort,
   versions: {},
   results: [],
+  models: [],
   coldStart: [],
   scaling: [],
   crossover: [],
@@ -88,14 +95,24 @@ const run = {
 if (flags.update) {
   const before = JSON.parse(readFileSync(latest, "utf8"));
   run.results = before.results.filter((result) => !names.includes(result.case));
+  run.models = (before.models ?? []).filter((result) => !names.includes(result.case));
   Object.assign(run, { scaling: before.scaling, crossover: before.crossover });
 }
-for (const problem of problemsOf(names).map((problem) => writeInputs(api, problem))) {
+for (const problem of problemsOf(networks).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;
   const say = progress(title);
   run.results.push(...(await measure(problem, everybody, effort, runtime, say)));
   say.done();
   // As it goes: a run that is broken off leaves what it had.
+  save();
+}
+const modelNames = names.filter((name) => models[name]);
+for (const problem of modelProblems(modelNames, Boolean(flags.quick))) {
+  const { case: name, task, batch } = problem;
+  const say = progress(`${name}: batch ${batch}, ${task}`);
+  const found = await measure(problem, modellers, effort, modelRuntime, say);
+  run.models.push(...found.map((result) => ({ ...result, task, batch })));
+  say.done();
   save();
 }
 run.coldStart = nodes.map((node) => coldStart(node, flags.quick ? 3 : 9));
@@ -112,7 +129,7 @@ if (!flags.quick) await plots(file);
 
 function save() {
   // Those of WebAssembly builds go with the Node.
-  const known = Object.assign({}, ...run.results.map(({ versions }) => versions));
+  const known = Object.assign({}, ...[...run.results, ...run.models].map(({ versions }) => versions));
   delete known.simd;
   run.versions = { ...known, node: nodes.map(({ version }) => version).join(" and ") };
   run.targets = reached(run.results, main.name);

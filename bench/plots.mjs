@@ -17,7 +17,10 @@ const common = { document, style: { fontFamily: FONT, fontSize: "12px", backgrou
 export function writePlots(file) {
   const run = JSON.parse(readFileSync(file, "utf8"));
   const stem = basename(file, ".json");
-  const plots = { "time-memory": timeMemory(run), scaling: run.scaling.length > 0 ? growth(run) : undefined };
+  const plots = {
+    "time-memory": run.results.length > 0 ? timeMemory(run) : undefined,
+    scaling: run.scaling.length > 0 ? growth(run) : undefined,
+  };
   return Object.entries(plots).flatMap(([name, svg]) => {
     if (!svg) return [];
     const path = join(dirname(file), `${stem}-${name}.svg`);

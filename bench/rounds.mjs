@@ -108,5 +108,7 @@ function tuning(problem, entries) {
 function finished(result, problem) {
   if (result.skipped) return result;
   const ms = median(result.rounds);
-  return { ...result, ms, msPerStep: ms / result.accepted, gflops: gradientFlops(problem, result.accepted) / ms / 1e6 };
+  const figures = { ...result, ms, msPerStep: ms / result.accepted };
+  // Models have no matrix products.
+  return problem.widths ? { ...figures, gflops: gradientFlops(problem, result.accepted) / ms / 1e6 } : figures;
 }

@@ -1,4 +1,5 @@
 // Results as tables in Markdown.
+import { describeModel, models } from "./shared/models.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
 import { digits, spread, table } from "./shared/table.mjs";
 import { peakShare, targetTable, timeRatio } from "./targets.mjs";
@@ -41,12 +42,62 @@ export function problemTables(results, runtime) {
   });
 }
 
+const MODEL_HEAD = [
+  "task",
+  "batch",
+  "field",
+  "in",
+  "ms",
+  "µs a step",
+  "steps",
+  "error",
+  "first, ms",
+  "against program",
+];
+
+/** A title and a table for each model, with lines for its batches, then what was skipped and why. */
+export function modelTables(results, runtime) {
+  return Object.keys(models).flatMap((name) => {
+    const here = results.filter((result) => result.case === name);
+    if (here.length === 0) return [];
+    const measured = here.filter(({ skipped }) => !skipped);
+    const rows = measured.map((result) => {
+      const { task, batch } = result;
+      const same = measured.filter((other) => other.task === task && other.batch === batch);
+      const program = same.find((r) => r.contender === "program" && r.kind === "ours" && r.runtime === runtime);
+      return modelRow(result, program);
+    });
+    const skipped = reasons(here.filter((result) => result.skipped));
+    const all = [`### ${name}: ${describeModel(name)}`, table(MODEL_HEAD, rows)];
+    return [[...all, ...(skipped.length > 0 ? [`Skipped: ${skipped.join("; ")}.`] : [])].join("\n\n")];
+  });
+}
+
+function modelRow(result, program) {
+  const { task, batch, contender, runtime, rounds, accepted, rejected } = result;
+  const against = program && timeRatio(result, program);
+  return [
+    task,
+    String(batch),
+    contender,
+    runtime,
+    spread(rounds),
+    digits(1000 * result.msPerStep),
+    rejected ? `${accepted} + ${rejected}` : String(accepted),
+    result.error.toExponential(1),
+    digits(result.firstMs),
+    against ? digits(against) : NONE,
+  ];
+}
+
 /** Who was skipped, by the reason. */
 function reasons(results) {
   const all = [...new Set(results.map(({ skipped }) => skipped))];
   return all.map((reason) => {
-    const who = results.filter(({ skipped }) => skipped === reason);
-    return `${who.map(({ contender, runtime }) => `${contender} (${runtime})`).join(", ")}: ${reason}`;
+    const who = results
+      .filter(({ skipped }) => skipped === reason)
+      .map(({ contender, runtime }) => `${contender} (${runtime})`);
+    return `${[...new Set(who)].join(", ")}: ${reason}`;
   });
 }
 

@@ -1,4 +1,4 @@
-// The benchmark in haste, ours alone on its smallest case: whether it works, and whether what it says can be true.
+// The benchmark in haste, ours alone on its smallest network and on the models: whether it works, and whether what it says can be true.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,8 +8,10 @@ import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
 const file = join(folder, "bench.json");
-run("node", ["bench/main.mjs", "--quick", "--no-native", "--case", "small", "--out", file], { stdio: "ignore" });
-const { results, machine, versions, coldStart } = JSON.parse(readFileSync(file, "utf8"));
+const models = Object.keys(JSON.parse(readFileSync(new URL("../bench/models.json", import.meta.url), "utf8")));
+const cases = ["small", ...models].flatMap((name) => ["--case", name]);
+run("node", ["bench/main.mjs", "--quick", "--no-native", ...cases, "--out", file], { stdio: "ignore" });
+const { results, models: found, machine, versions, coldStart } = JSON.parse(readFileSync(file, "utf8"));
 rmSync(folder, { recursive: true });
 
 assert.ok(machine.cpu && machine.cores > 0 && versions.node, "what it was measured on");
@@ -30,5 +32,18 @@ for (const method of ["rk4", "dopri5"]) {
   assert.equal(new Set(EXACT.map((name) => of(name).error)).size, 1, `${method}: one error`);
   const [symplectic, aca, , backprop] = EXACT.map((name) => of(name).countedBytes);
   assert.ok(symplectic < aca && aca < backprop, `${method}: ${symplectic} < ${aca} < ${backprop} bytes`);
+}
+for (const name of models) {
+  for (const task of ["solve", "gradient"]) {
+    for (const field of ["program", "custom"]) {
+      const what = `${name}, ${task}, ${field}`;
+      const result = found.find((one) => one.case === name && one.task === task && one.contender === field);
+      assert.ok(result && !result.skipped, `${what}: ${result?.skipped ?? "missing"}`);
+      const { rounds, ms, accepted, error } = result;
+      assert.ok(rounds.length > 0 && ms > 0 && accepted > 0, `${what}: figures`);
+      // A wrong equation or derivative is off by more than trajectories that part.
+      assert.ok(error < 1e-3, `${what}: error ${error}`);
+    }
+  }
 }
 console.log("The benchmark's figures make sense.");

@@ -45,8 +45,14 @@ def inputs(problem):
     return layers, y0
 
 
+def model_inputs(problem):
+    """Of a model, the parameters, the arguments [batch] if there are any, and y0 [states, batch]."""
+    parameters, arguments, y0 = (np.fromfile(problem["files"][kind], np.float32) for kind in ("parameters", "arguments", "y0"))
+    return parameters, arguments, y0.reshape(problem["batch"], problem["states"]).T.copy()
+
+
 def write_gradient(problem, arrays):
-    """Writes the parameter gradient, arrays in the order of the parameters."""
+    """Writes the parameter gradient, arrays in the order of the parameters; of a solve, its outputs."""
     flat = np.concatenate([np.asarray(array, np.float32).ravel() for array in arrays])
     flat.tofile(problem["files"]["gradient"])
 

@@ -9,16 +9,25 @@ const folder = join(root, "bench/.peers");
 const python = join(folder, "python", process.platform === "win32" ? "Scripts/python.exe" : "bin/python");
 
 const packages = {
+  // With SciPy, which JAX needs.
   jax: ["jax", "diffrax", "equinox"],
   torch: ["torch", "torchdiffeq"],
   node: ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm", "@jax-js/jax"],
 };
 
-/** The peers, set up where they are not yet; `node` is what the JavaScript ones run in. */
+/** The peers, set up when they are first asked for where they are not yet; `node` is what the JavaScript ones run in. */
 export function peerEnvironments(node) {
-  const jax = pythonPackages("jax");
-  const torch = pythonPackages("torch");
-  return { jax, torch, node: nodePackages(node) };
+  return {
+    get jax() {
+      return pythonPackages("jax");
+    },
+    get torch() {
+      return pythonPackages("torch");
+    },
+    get node() {
+      return nodePackages(node);
+    },
+  };
 }
 
 /** A Python with the packages of a peer. */

@@ -10,7 +10,7 @@ import { start } from "./child.mjs";
 export const cases = JSON.parse(readFileSync(join(root, "bench/cases.json"), "utf8"));
 
 /** Asked for; in float32 every contender is given 100 ε, below which ours would raise it, and a peer would follow noise. */
-const TOLERANCES = { rtol: Math.max(1e-6, 100 * 2 ** -23), atol: 1e-8 };
+export const TOLERANCES = { rtol: Math.max(1e-6, 100 * 2 ** -23), atol: 1e-8 };
 const folder = join(root, "bench/.work");
 /** What a kept reference was computed with. */
 const builds = readFileSync(join(root, "wasm/stamp"));
@@ -50,11 +50,16 @@ export function gradientFlops(problem, accepted) {
 
 /** Writes the initial parameters and y0 where every contender reads them. */
 export function writeInputs(api, problem) {
-  mkdirSync(folder, { recursive: true });
   const field = api.mlp({ widths: problem.widths, seed: 1 });
   const y0 = Float32Array.from({ length: problem.batch * problem.widths[0] }, (_, i) => Math.sin(i));
   const inputs = { parameters: Float32Array.from(field.parameters), y0 };
   field.dispose();
+  return written(problem, inputs);
+}
+
+/** A problem with arrays in files, by their names, and a name of its own. */
+export function written(problem, inputs) {
+  mkdirSync(folder, { recursive: true });
   const hash = createHash("sha256").update(inputs.parameters).update(JSON.stringify(problem)).update(builds);
   const name = `${problem.case}-${problem.method}-${hash.digest("hex").slice(0, 12)}`;
   const files = {};
@@ -86,7 +91,7 @@ export async function reference(problem, runtime, method = problem.method) {
   return new Float64Array(new Uint8Array(readFileSync(file)).buffer);
 }
 
-/** ‖ours − exact‖ / ‖exact‖ of the parameter gradient that a contender wrote. */
+/** ‖ours − exact‖ / ‖exact‖ of what a contender wrote: the parameter gradient, or the outputs of a solve. */
 export function errorOf(exact, { dtype = "float32" }) {
   const { buffer } = new Uint8Array(readFileSync(gradientFile));
   const ours = dtype === "float64" ? new Float64Array(buffer) : new Float32Array(buffer);
