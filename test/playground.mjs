@@ -432,7 +432,8 @@ async function run() {
     await typed.waitForFunction(() => document.querySelector("#equations-error").textContent === "");
     await passStep(typed, step);
     assert.equal(await text.getAttribute("aria-invalid"), null);
-    for (const [bad, message] of [
+    /** @type {[bad: string, message: RegExp][]} */
+    const refused = [
       ["", /at least one line name' = expression/],
       ["hare", /^Line 1, column 1: /],
       ["hare' = hare\nlynx' = 2x", /^Line 2, column 9: .*2\*x/],
@@ -440,7 +441,8 @@ async function run() {
       ["__proto__' = constructor.name", /^Line 1, column /],
       [`hare' = ${"(".repeat(900)}hare${")".repeat(900)}`, /a shorter expression/],
       ["x' = k * x", /expected equations for hare and lynx.*given equations for x\.$/],
-    ]) {
+    ];
+    for (const [bad, message] of refused) {
       const before = await error.textContent();
       await text.fill(bad);
       await typed.waitForFunction((before) => {

@@ -122,10 +122,13 @@ impl<T: Real> ProgramField<T> {
         };
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
         let tape = if reverse { self.derived().tape_rows } else { 0 };
+        let rows = ArrayRows { state, arguments, data, value: self.program.outputs(), tape };
+        let mut executor = Executor::new(plan, parameters, ledger)?;
+        executor.settle(rows, &own_arguments, &own_data);
         Ok(Box::new(ProgramDynamics {
-            rows: ArrayRows { state, arguments, data, value: self.program.outputs(), tape },
+            rows,
             parameters: parameters.len(),
-            executor: Executor::new(plan, parameters, ledger)?,
+            executor,
             arguments: own_arguments,
             data: own_data,
             layout,

@@ -27,6 +27,8 @@ pub enum Base {
     Arguments,
     Data,
     Cotangent,
+    /// What a trajectory has for a whole solve.
+    Steady,
     Tape,
     Value,
     StateCotangent,
@@ -34,7 +36,7 @@ pub enum Base {
 }
 
 /// How many there are.
-const BASES: usize = 12;
+const BASES: usize = 13;
 
 /// A place in one of the bases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -92,7 +92,8 @@ fn cut(graph: &Graph, roots: &[Id]) -> (Vec<(Id, usize)>, usize) {
             node.op.each_operand(|operand| needed[operand] |= !late[operand]);
         }
     }
-    let free = |id: Id| graph.uniform(id) || matches!(graph.nodes[id].op, Op::Load(..));
+    let steady = graph.steady();
+    let free = |id: Id| graph.uniform(id) || steady[id] || matches!(graph.nodes[id].op, Op::Load(..));
     let mut tape = Vec::new();
     let mut rows = 0;
     for id in (0..graph.nodes.len()).rev().filter(|&id| !free(id)) {

@@ -29,6 +29,8 @@ pub struct Executor<T: Real> {
     file: Buffer<T>,
     sums: Buffer<T>,
     scratch: Buffer<T>,
+    /// What a trajectory has for a whole solve.
+    steady: Buffer<T>,
     /// The time of the uniform values.
     t: f64,
 }
@@ -94,6 +96,7 @@ impl<T: Real> Executor<T> {
             file: work(plan.file_rows * width)?,
             sums: work(plan.sums)?,
             scratch: work(plan.scratch)?,
+            steady: work(plan.steady_rows * plan.panels.lanes)?,
             t: f64::NAN,
             plan,
         };
@@ -101,6 +104,27 @@ impl<T: Real> Executor<T> {
         executor.run_uniform(&plan.uniform.fixed);
         executor.pack(When::Once);
         Ok(executor)
+    }
+
+    /// Computes what trajectories with these arguments and data have for a whole solve.
+    pub fn settle(&mut self, rows: ArrayRows, arguments: &[T], data: &[T]) {
+        if self.plan.steady_rows == 0 {
+            return;
+        }
+        let plan = Rc::clone(&self.plan);
+        let task = plan.tasks.last().expect("the task of what is kept");
+        for panel in plan.panels.all() {
+            let phase = &task.phases[0];
+            let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
+            let mut arrays = Arrays { arguments, data, ..Arrays::default() };
+            let lanes = panel.first..panel.first + panel.width;
+            let bases = arrays
+                .bases(rows, panel.first, panel.width)
+                .reading(Base::Uniform, &self.uniform)
+                .writing(Base::File, &mut self.file)
+                .writing(Base::Steady, part_mut(&mut self.steady, plan.steady_rows, &lanes));
+            code.run(bases, &self.packs, &mut self.scratch, panel.samples);
+        }
     }
 
     /// Computes the uniform values at a time.
@@ -165,9 +189,11 @@ impl<T: Real> Executor<T> {
             }
             for panel in plan.panels.all() {
                 let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
+                let lanes = panel.first..panel.first + panel.width;
                 let bases = arrays
                     .bases(rows, panel.first, panel.width)
                     .reading(Base::Uniform, &self.uniform)
+                    .reading(Base::Steady, part(&self.steady, plan.steady_rows, &lanes))
                     .writing(Base::File, &mut self.file)
                     .writing(Base::Sums, &mut self.sums);
                 code.run(bases, &self.packs, &mut self.scratch, panel.samples);

@@ -563,6 +563,16 @@ impl Graph {
             }
             1.0 => x,
             0.5 => self.unary(Unary::Sqrt, x),
+            // Roots are far cheaper than powers. Not above 1: a product of roots has no derivative at 0, where the power has one.
+            0.25 | 0.75 => {
+                let root = self.unary(Unary::Sqrt, x);
+                let fourth = self.unary(Unary::Sqrt, root);
+                if power == 0.25 { fourth } else { self.mul(root, fourth) }
+            }
+            -0.5 => {
+                let (one, root) = (self.constant(1.0), self.unary(Unary::Sqrt, x));
+                self.div(one, root)
+            }
             -1.0 => {
                 let one = self.constant(1.0);
                 self.div(one, x)
@@ -744,6 +754,26 @@ impl Graph {
 
     pub fn outer_lanes(&mut self, a: Id, b: Id, points: usize) -> Id {
         self.push(Op::OuterLanes { a, b, points }, self.rows(a) / points * (self.rows(b) / points))
+    }
+
+    /// Which nodes are computed of arguments, data and parameters alone, so that a trajectory has them for a whole solve. Slices are
+    /// left out: they are views.
+    pub fn steady(&self) -> Vec<bool> {
+        let mut steady = vec![false; self.nodes.len()];
+        let mut timed = vec![false; self.nodes.len()];
+        let own = |id: Id| matches!(self.nodes[id].op, Op::Load(Input::Argument | Input::Data, _));
+        for (id, node) in self.nodes.iter().enumerate() {
+            let (mut whole, mut any) = (true, false);
+            timed[id] = node.op == Op::Time;
+            node.op.each_operand(|operand| {
+                timed[id] |= timed[operand];
+                let (own, uniform) = (steady[operand] || own(operand), self.nodes[operand].uniform);
+                whole &= own || (uniform && !timed[operand]);
+                any |= own;
+            });
+            steady[id] = whole && any && !node.op.reduces() && !matches!(node.op, Op::Slice(..));
+        }
+        steady
     }
 
     /// Which nodes the given ones depend on, themselves included.

@@ -28,6 +28,8 @@ pub enum Target {
     /// Added to the gradient.
     Parameters(Place),
     Time,
+    /// From this row on of what is kept for a whole solve.
+    Steady(usize),
 }
 
 /// Something to run.
@@ -38,6 +40,58 @@ pub struct Request {
     pub taped: bool,
     /// Whether they are written to it.
     pub keeps: bool,
+}
+
+/// Values that need not be computed: those on a tape, and those that are kept for a whole solve, with their first rows.
+struct Kept<'a> {
+    tape: &'a [(Id, usize)],
+    steady: Vec<(Id, usize)>,
+}
+
+impl Kept<'_> {
+    /// With those that other values or results need.
+    fn new<'a>(graph: &Graph, tape: &'a [(Id, usize)], requests: &[Request]) -> Kept<'a> {
+        let steady = graph.steady();
+        let roots = requests.iter().flat_map(|request| request.outputs.iter().map(|output| output.1));
+        let roots: Vec<Id> = roots.chain(tape.iter().map(|entry| entry.0)).collect();
+        let live = graph.live(roots.iter().copied());
+        let mut wanted = vec![false; graph.nodes.len()];
+        roots.into_iter().for_each(|root| wanted[root] = true);
+        for (id, node) in graph.nodes.iter().enumerate().filter(|&(id, _)| live[id] && !steady[id]) {
+            node.op.each_operand(|operand| wanted[operand] |= operand < id);
+        }
+        let mut rows = 0;
+        let steady = (0..graph.nodes.len()).filter(|&id| steady[id] && wanted[id] && live[id]).map(|id| {
+            rows += graph.rows(id);
+            (id, rows - graph.rows(id))
+        });
+        Kept { tape, steady: steady.collect() }
+    }
+
+    /// The request that computes what is kept for a whole solve.
+    fn request(&self) -> Request {
+        let outputs = self.steady.iter().map(|&(id, row)| (Target::Steady(row), id)).collect();
+        Request { outputs, ..Request::default() }
+    }
+
+    fn rows(&self, graph: &Graph) -> usize {
+        self.steady.iter().map(|&(id, _)| graph.rows(id)).sum()
+    }
+
+    /// What a request reads, with where it lies.
+    fn homes<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = (Id, Home)> + 'a {
+        let makes = request.outputs.iter().any(|output| matches!(output.0, Target::Steady(_)));
+        let tape = self.tape.iter().filter(|_| request.taped).map(|&(id, row)| (id, (Base::Tape, row)));
+        let steady = self.steady.iter().filter(move |_| !makes).map(|&(id, row)| (id, (Base::Steady, row)));
+        tape.chain(steady)
+    }
+
+    /// Whether each value is read.
+    fn given(&self, graph: &Graph, request: &Request) -> Vec<bool> {
+        let mut given = vec![false; graph.nodes.len()];
+        self.homes(request).for_each(|(id, _)| given[id] = true);
+        given
+    }
 }
 
 /// A program for one batch.
@@ -53,6 +107,8 @@ pub struct Plan<T: Real> {
     pub sums: usize,
     /// Numbers of scratch for the kernels.
     pub scratch: usize,
+    /// Rows of what is kept for a whole solve; the last task computes them.
+    pub steady_rows: usize,
 }
 
 /// What is computed once for a time.
@@ -153,15 +209,17 @@ const DENSE_PANELS: usize = 4;
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples.
     pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize) -> Self {
-        let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, tape, request)).collect();
+        let kept = Kept::new(graph, tape, requests);
+        let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
+        let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
         let mut uniform = UniformPlan::new(graph, &lives);
         let register = vector_len::<T>();
         // A first round for the rows that the file needs, which do not depend on the width of a block.
         let mut round = |width: usize| -> (Vec<Emitted<T>>, usize, usize) {
             let emitted: Vec<Emitted<T>> = lives
                 .iter()
-                .zip(requests)
-                .map(|(live, request)| Emitter::emit(graph, tape, live, request, &mut uniform, width))
+                .zip(&requests)
+                .map(|(live, request)| Emitter::emit(graph, &kept, live, request, &mut uniform, width))
                 .collect();
             let most = |number: fn(&Emitted<T>) -> usize| emitted.iter().map(number).max().unwrap_or(0);
             let (rows, sums) = (most(|e| e.file_rows), most(|e| e.sums));
@@ -206,7 +264,8 @@ impl<T: Real> Plan<T> {
             tasks.iter().flat_map(|task| &task.phases).flat_map(|phase| [&phase.full, &phase.rest, &phase.uniform]);
         let scratch = codes.chain([&fixed, &timed]).map(Code::scratch).max().unwrap_or(0);
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
-        Self { panels, uniform, packs, tasks, file_rows, sums, scratch }
+        let steady_rows = kept.rows(graph);
+        Self { panels, uniform, packs, tasks, file_rows, sums, scratch, steady_rows }
     }
 }
 
@@ -218,14 +277,11 @@ struct Live {
 }
 
 impl Live {
-    fn new(graph: &Graph, tape: &[(Id, usize)], request: &Request) -> Self {
+    fn new(graph: &Graph, kept: &Kept<'_>, request: &Request) -> Self {
         let mut live = vec![false; graph.nodes.len()];
         request.outputs.iter().for_each(|output| live[output.1] = true);
-        let mut given = vec![false; graph.nodes.len()];
-        for &(id, _) in tape {
-            live[id] |= request.keeps;
-            given[id] = request.taped;
-        }
+        kept.tape.iter().for_each(|&(id, _)| live[id] |= request.keeps);
+        let given = kept.given(graph, request);
         for id in (0..graph.nodes.len()).rev() {
             if live[id] && !given[id] {
                 graph.nodes[id].op.each_operand(|operand| live[operand] = true);
@@ -628,13 +684,13 @@ struct Emitter<'e, 'a, T: Real> {
 impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     fn emit(
         graph: &'a Graph,
-        tape: &[(Id, usize)],
+        kept: &Kept<'_>,
         live: &Live,
         request: &Request,
         uniform: &'e mut UniformPlan<'a, T>,
         width: usize,
     ) -> Emitted<T> {
-        let storage = storages(graph, tape, live, request);
+        let storage = storages(graph, kept, live, request);
         let mut uses = vec![0; graph.nodes.len()];
         graph.nodes.iter().for_each(|node| node.op.each_operand(|operand| uses[operand] += 1));
         request.outputs.iter().for_each(|output| uses[output.1] += 1);
@@ -649,16 +705,16 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             uses,
             phase: 0,
         };
-        emitter.all(tape, live, request)
+        emitter.all(kept, live, request)
     }
 
-    fn all(&mut self, tape: &[(Id, usize)], live: &Live, request: &Request) -> Emitted<T> {
+    fn all(&mut self, kept: &Kept<'_>, live: &Live, request: &Request) -> Emitted<T> {
         let graph = self.graph;
         let nodes = graph.nodes.len();
         // Sums over lanes are formed in the phase before the one in which they are known.
         let executed = |id: Id| live.phase[id] - usize::from(graph.nodes[id].op.reduces());
-        let mut given = vec![false; nodes];
-        tape.iter().for_each(|&(id, _)| given[id] = request.taped);
+        let given = kept.given(graph, request);
+        let tape = kept.tape;
         let lane_side = |id: Id| !graph.uniform(id) || graph.nodes[id].op.reduces();
         let mut order: Vec<Id> = (0..nodes)
             .filter(|&id| live.live[id] && !given[id] && lane_side(id))
@@ -866,6 +922,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         let outputs = request.outputs.iter().filter_map(|&(target, id)| match target {
             Target::Value => Some(((Base::Value, 0), id)),
             Target::StateCotangent => Some(((Base::StateCotangent, 0), id)),
+            Target::Steady(row) => Some(((Base::Steady, row), id)),
             _ => None,
         });
         for ((base, row), id) in kept.chain(outputs).collect::<Vec<_>>() {
@@ -939,7 +996,7 @@ impl<T: Real> Source<T> for Emitter<'_, '_, T> {
 }
 
 /// Where each value is stored: results where they are wanted, parts within what they are joined to, slices within their sources.
-fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request) -> Vec<Storage> {
+fn storages(graph: &Graph, kept: &Kept<'_>, live: &Live, request: &Request) -> Vec<Storage> {
     let mut storage = vec![Storage::Own; graph.nodes.len()];
     let mut placed = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate() {
@@ -961,26 +1018,24 @@ fn storages(graph: &Graph, tape: &[(Id, usize)], live: &Live, request: &Request)
             _ => {}
         }
     }
-    if request.taped {
-        for &(id, row) in tape {
-            storage[id] = Storage::Fixed((Base::Tape, row));
-            placed[id] = true;
-        }
+    for (id, home) in kept.homes(request) {
+        storage[id] = Storage::Fixed(home);
+        placed[id] = true;
     }
     let outputs = request.outputs.iter().filter_map(|&(target, id)| match target {
-        Target::Value => Some((Base::Value, id)),
-        Target::StateCotangent => Some((Base::StateCotangent, id)),
+        Target::Value => Some(((Base::Value, 0), id)),
+        Target::StateCotangent => Some(((Base::StateCotangent, 0), id)),
+        Target::Steady(row) => Some(((Base::Steady, row), id)),
         _ => None,
     });
-    let kept = tape.iter().filter(|_| request.keeps).map(|&(id, row)| ((Base::Tape, row), id));
-    for (home, id) in outputs.map(|(base, id)| ((base, 0), id)).chain(kept) {
+    let tape = kept.tape.iter().filter(|_| request.keeps).map(|&(id, row)| ((Base::Tape, row), id));
+    for (home, id) in outputs.chain(tape) {
         if !placed[id] && !graph.uniform(id) {
             storage[id] = Storage::Fixed(home);
             placed[id] = true;
         }
     }
-    let mut given = vec![false; graph.nodes.len()];
-    tape.iter().for_each(|&(id, _)| given[id] = request.taped);
+    let given = kept.given(graph, request);
     for (id, node) in graph.nodes.iter().enumerate().rev() {
         let Op::Concat(parts) = &node.op else { continue };
         if !live.live[id] || graph.uniform(id) || given[id] {
