@@ -757,7 +757,7 @@ impl Graph {
     }
 
     /// Which nodes are computed of arguments, data and parameters alone, so that a trajectory has them for a whole solve. Slices are
-    /// left out: they are views.
+    /// left out, since they are views, and products with matrices, which may take far more room than what they are made of.
     pub fn steady(&self) -> Vec<bool> {
         let mut steady = vec![false; self.nodes.len()];
         let mut timed = vec![false; self.nodes.len()];
@@ -771,7 +771,8 @@ impl Graph {
                 whole &= own || (uniform && !timed[operand]);
                 any |= own;
             });
-            steady[id] = whole && any && !node.op.reduces() && !matches!(node.op, Op::Slice(..));
+            let left_out = matches!(node.op, Op::Slice(..) | Op::Dense { .. } | Op::DenseTransposed { .. });
+            steady[id] = whole && any && !left_out && !node.op.reduces();
         }
         steady
     }
