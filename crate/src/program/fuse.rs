@@ -45,7 +45,7 @@ fn fused_op(graph: &Graph, id: Id, uses: &[usize], frozen: usize) -> Option<Op> 
             .into_iter()
             .find_map(|(product, shift)| shifted(graph, product, shift, uses, frozen))
             .or_else(|| {
-                [(left, right), (right, left)]
+                of_trajectories_first(graph, left, right)
                     .into_iter()
                     .find_map(|(factor, c)| product(factor).map(|(a, b)| Op::MultiplyAdd { negated: false, a, b, c }))
             }),
@@ -55,6 +55,12 @@ fn fused_op(graph: &Graph, id: Id, uses: &[usize], frozen: usize) -> Option<Op> 
             .map(|(a, b)| Op::DotLanes(a, b)),
         _ => None,
     }
+}
+
+/// The two ways to take one of two operands as the product: first one that each trajectory has for itself, since a uniform product
+/// is computed only once.
+fn of_trajectories_first(graph: &Graph, left: Id, right: Id) -> [(Id, Id); 2] {
+    if graph.uniform(left) { [(right, left), (left, right)] } else { [(left, right), (right, left)] }
 }
 
 /// A dense layer with a uniform vector added to it, at every point the same.
