@@ -477,12 +477,12 @@ function common(name: string, ...values: { readonly length: number }[]): number 
 }
 
 /** An operation on each row. */
-export function unary(name: string, a: Value): Value {
+function unary(name: string, a: Value): Value {
   return added(name, [name, indexOf(name, a)], a.length, [a]);
 }
 
 /** An operation on each row of two values. */
-export function binary(name: string, a: Value, other: Operand): Value {
+function binary(name: string, a: Value, other: Operand): Value {
   const b = lifted(name, other, a);
   return added(name, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b), [a, b]);
 }

@@ -2,7 +2,7 @@
 import type { Config } from "./config.js";
 
 /** A longer text is no model to be typed by hand. */
-export const LONGEST = 2000;
+const LONGEST = 2000;
 /** Numbers that float32 holds with room to spare. */
 const LARGEST = 1e30;
 
@@ -11,7 +11,7 @@ const FUNCTIONS =
   "exp log log1p expm1 sqrt abs sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid softplus relu min max sign";
 const NO_PARAMETERS: readonly string[] = ["t", ...FUNCTIONS.split(" ")];
 
-export interface Names {
+interface Names {
   readonly states: readonly string[];
   readonly parameters: readonly string[];
   /** Whether the equations depend on the time. */
@@ -19,7 +19,7 @@ export interface Names {
 }
 
 /** The names of a text: what no line defines, and is neither the time nor a function, is a parameter. */
-export function namesIn(text: string): Names {
+function namesIn(text: string): Names {
   const [states, defined, used] = [new Set<string>(), new Set(NO_PARAMETERS), new Set<string>()];
   for (const line of text.split(/\r\n|[\n\r]/)) {
     const plain = line.replace(/#.*$/, "");

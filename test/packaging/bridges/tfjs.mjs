@@ -76,11 +76,13 @@ function argumentsOfEquations() {
     assert.ok(difference(gradient, own.grads[i]) < 1e-5, `gradient ${i}`);
   const plain = odeint(field, y0, k, [0, 0.5, 1.5], { arguments: { dose: [1, -1, 4] }, rtol: 1e-6 });
   assert.ok(difference(plain.square().sum(), mine.value) < 1e-6, "arguments as numbers");
-  for (const [given, message] of [
+  /** @type {[given: { dose: tf.Tensor } | undefined, message: RegExp][]} */
+  const refused = [
     [{ dose: tf.tensor1d([1]) }, /arguments\.dose: expected \[3\] numbers, given 1/],
     [{ dose: tf.tensor1d([1, 2, 3], "int32") }, /arguments\.dose: expected a tensor of float32, given one of int32/],
     [undefined, /arguments: expected \{ dose: \[3\] \}, given undefined/],
-  ]) {
+  ];
+  for (const [given, message] of refused) {
     assert.throws(() => odeint(field, y0, k, [0, 1], given && { arguments: given }), message);
   }
   field.dispose();
