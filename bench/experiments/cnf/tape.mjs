@@ -1,12 +1,12 @@
-// What a flow's tapes take, by its architecture (crate/src/network/dual.rs, docs/memory.md).
+// What a flow's tapes take, by its architecture (docs/memory.md).
 
 /**
- * Numbers kept for each sample of a batch by one use of a concatsquash network with one direction of noise: of each hidden
- * layer u, a, σ′, σ″ and the tangents ẇ, ȧ; of the last u and ẇ; and the two outputs.
+ * Numbers that one use of a concatsquash network with one direction of noise tapes for each sample of a batch: of each hidden
+ * layer its output and a tangent, of the last layer its product and that of the tangent.
  */
 export function tapeNumbers(widths) {
   const hidden = widths.slice(1, -1).reduce((sum, width) => sum + width, 0);
-  return 6 * hidden + 4 * widths.at(-1);
+  return 2 * hidden + 2 * widths.at(-1);
 }
 
 /**
