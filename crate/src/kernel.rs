@@ -1,6 +1,7 @@
 //! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. The only SIMD and the only `unsafe`.
 
 pub(crate) mod combine;
+pub(crate) mod functions;
 pub(crate) mod instructions;
 pub(crate) mod math;
 pub(crate) mod panels;

@@ -60,10 +60,10 @@ test.concurrent.for(failing)("$heading: its example gives that error, with the m
 test("the JSON form of programs is documented, operation by operation", () => {
   const page = readFileSync(new URL("../../docs/programs.md", import.meta.url), "utf8");
   const form = page.slice(page.indexOf("## The JSON form"));
-  const source = (name: string) => readFileSync(new URL(`../../crate/src/program/${name}.rs`, import.meta.url), "utf8");
+  const source = (name: string) => readFileSync(new URL(`../../crate/src/${name}.rs`, import.meta.url), "utf8");
   // The names of functions, and the operations that are read by name.
-  const functions = [...source("graph").matchAll(/(?:Unary|Binary)::\w+ => "(\w+)"/g)];
-  const reader = source("json").split("match name {").slice(1).join("");
+  const functions = [...source("kernel/functions").matchAll(/(?:Unary|Binary)::\w+ => "(\w+)"/g)];
+  const reader = source("program/json").split("match name {").slice(1).join("");
   const operations = [...reader.matchAll(/^ {12}((?:"\w+"(?: \| )?)+) =>/gm)].flatMap(([, names = ""]) => [
     ...names.matchAll(/"(\w+)"/g),
   ]);

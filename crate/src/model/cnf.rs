@@ -70,10 +70,6 @@ impl<T: Real> Cnf<T> {
         Ok(Self { field, features, trace, seed, first_sample: 0, noise: None })
     }
 
-    fn features(&self) -> usize {
-        self.features
-    }
-
     /// Noise of the caller's, `[batch, features]`, for every solve that follows; none for the seed's.
     ///
     /// # Errors
@@ -86,8 +82,8 @@ impl<T: Real> Cnf<T> {
         if self.trace == Trace::Exact {
             return Err(Error::option("noise", "nothing where the trace is exact", "an array"));
         }
-        if noise.is_empty() || !noise.len().is_multiple_of(self.features()) {
-            let expected = format!("[batch, {}] numbers", self.features());
+        if noise.is_empty() || !noise.len().is_multiple_of(self.features) {
+            let expected = format!("[batch, {}] numbers", self.features);
             return Err(Error::shape("noise", expected, noise.len()));
         }
         finite("noise", noise.iter().copied())?;
@@ -97,7 +93,7 @@ impl<T: Real> Cnf<T> {
 
     /// The noise of a batch, `[batch, features]`.
     fn noise(&self, batch: usize, kind: Noise, ledger: &Ledger) -> Result<Buffer<T>> {
-        let features = self.features();
+        let features = self.features;
         if let Some(noise) = &self.noise {
             return match noise.len() == batch * features {
                 true => Buffer::copied(ledger, Purpose::Workspace, noise),

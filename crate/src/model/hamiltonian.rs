@@ -9,7 +9,7 @@ use crate::field::program::ProgramField;
 use crate::field::{self, Dynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
-use crate::program::differentiate::{gather, reverse};
+use crate::program::differentiate::{of_input, reverse};
 use crate::program::graph::{Graph, Id, Input, Op};
 use crate::program::{Program, Sizes};
 
@@ -134,23 +134,21 @@ fn program(
     let density = architecture.network(&mut graph, into, points);
     let value = match wanted {
         Wanted::Energy => {
-            let (sum, scale) = (graph.sum_rows(density), graph.constant(if points > 1 { spacing } else { 1.0 }));
-            graph.mul(sum, scale)
+            let sum = graph.sum_rows(density);
+            match energy {
+                Energy::Whole => sum,
+                Energy::Density { .. } => {
+                    let spacing = graph.constant(spacing);
+                    graph.mul(sum, spacing)
+                }
+            }
         }
         Wanted::Slope => {
             let one = graph.constant(1.0);
             let ones = graph.spread(one, 1, points);
             let of_state = |op: &Op| matches!(op, Op::Load(Input::State, _));
-            let mut leaves: Vec<_> = reverse(&mut graph, &[(density, ones)], &of_state).into_iter().collect();
-            leaves.sort_unstable_by_key(|leaf| leaf.0);
-            let parts: Vec<(usize, Id)> = leaves
-                .into_iter()
-                .flat_map(|(leaf, parts)| {
-                    let Op::Load(_, row) = graph.nodes[leaf].op else { unreachable!("only the state is asked for") };
-                    parts.into_iter().map(move |part| (row, part))
-                })
-                .collect();
-            let gradient = gather(&mut graph, state, &parts);
+            let leaves = reverse(&mut graph, &[(density, ones)], &of_state);
+            let gradient = of_input(&mut graph, &leaves, Input::State, state);
             structured(&mut graph, structure, spacing, gradient)
         }
     };

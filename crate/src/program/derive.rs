@@ -1,6 +1,6 @@
 //! What a solve and its gradient need of a field's program: its value, its transpose, and what a tape holds between them.
 
-use super::differentiate::reverse;
+use super::differentiate::{of_input, reverse};
 use super::fuse::fuse;
 use super::graph::{Graph, Id, Input, Op, Place};
 
@@ -33,15 +33,11 @@ pub fn forward(graph: &Graph, value: Id) -> (Graph, Id) {
 pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Derived {
     let mut graph = forward.clone();
     let rows = graph.rows(value);
-    let mut cotangent = graph.load(Input::Cotangent, 0, rows);
-    if graph.uniform(value) {
-        cotangent = graph.sum_lanes(cotangent);
-    }
+    let cotangent = graph.load(Input::Cotangent, 0, rows);
     let wanted = |op: &Op| matches!(op, Op::Time | Op::Parameter(_) | Op::Load(Input::State | Input::Argument, _));
-    let mut leaves: Vec<(Id, Vec<Id>)> = reverse(&mut graph, &[(value, cotangent)], &wanted).into_iter().collect();
-    leaves.sort_unstable_by_key(|leaf| leaf.0);
-    let state = assemble(&mut graph, &leaves, Input::State, state);
-    let arguments = (arguments > 0).then(|| assemble(&mut graph, &leaves, Input::Argument, arguments));
+    let leaves = reverse(&mut graph, &[(value, cotangent)], &wanted);
+    let state = of_input(&mut graph, &leaves, Input::State, state);
+    let arguments = (arguments > 0).then(|| of_input(&mut graph, &leaves, Input::Argument, arguments));
     let mut parameters = Vec::new();
     let mut time: Option<Id> = None;
     for (leaf, parts) in leaves {
@@ -64,19 +60,6 @@ pub fn derive(forward: &Graph, value: Id, state: usize, arguments: usize) -> Der
     let roots: Vec<Id> = std::iter::once(state).chain(arguments).chain(parameters.iter().map(|part| part.1)).collect();
     let (tape, tape_rows) = cut(&graph, &roots);
     Derived { value: moved(value), graph, state, arguments, parameters, time, tape, tape_rows }
-}
-
-/// The cotangent of an input, from those of the rows that are loaded.
-fn assemble(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows: usize) -> Id {
-    let mut pieces = Vec::new();
-    for (leaf, parts) in leaves {
-        if let Op::Load(from, row) = graph.nodes[*leaf].op
-            && from == input
-        {
-            pieces.extend(parts.iter().map(|&part| (row, part)));
-        }
-    }
-    super::differentiate::gather(graph, rows, &pieces)
 }
 
 /// What to keep between value and transpose: the values that the transpose needs, but for those that are as cheap to have again

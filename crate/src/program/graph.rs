@@ -6,130 +6,10 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+pub use crate::kernel::functions::{Binary, Unary};
+
 /// The index of a node.
 pub type Id = usize;
-
-/// Functions of one number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Unary {
-    Neg,
-    Abs,
-    Sign,
-    Exp,
-    Expm1,
-    Log,
-    Log1p,
-    Sqrt,
-    Sin,
-    Cos,
-    Tan,
-    Asin,
-    Acos,
-    Atan,
-    Sinh,
-    Cosh,
-    Tanh,
-    Sigmoid,
-    Softplus,
-    Relu,
-    /// x, or e^x − 1 where x is negative.
-    Elu,
-    /// The standard normal distribution function Φ.
-    NormalCdf,
-}
-
-impl Unary {
-    pub const ALL: [Unary; 22] = [
-        Unary::Neg,
-        Unary::Abs,
-        Unary::Sign,
-        Unary::Exp,
-        Unary::Expm1,
-        Unary::Log,
-        Unary::Log1p,
-        Unary::Sqrt,
-        Unary::Sin,
-        Unary::Cos,
-        Unary::Tan,
-        Unary::Asin,
-        Unary::Acos,
-        Unary::Atan,
-        Unary::Sinh,
-        Unary::Cosh,
-        Unary::Tanh,
-        Unary::Sigmoid,
-        Unary::Softplus,
-        Unary::Relu,
-        Unary::Elu,
-        Unary::NormalCdf,
-    ];
-
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Unary::Neg => "neg",
-            Unary::Abs => "abs",
-            Unary::Sign => "sign",
-            Unary::Exp => "exp",
-            Unary::Expm1 => "expm1",
-            Unary::Log => "log",
-            Unary::Log1p => "log1p",
-            Unary::Sqrt => "sqrt",
-            Unary::Sin => "sin",
-            Unary::Cos => "cos",
-            Unary::Tan => "tan",
-            Unary::Asin => "asin",
-            Unary::Acos => "acos",
-            Unary::Atan => "atan",
-            Unary::Sinh => "sinh",
-            Unary::Cosh => "cosh",
-            Unary::Tanh => "tanh",
-            Unary::Sigmoid => "sigmoid",
-            Unary::Softplus => "softplus",
-            Unary::Relu => "relu",
-            Unary::Elu => "elu",
-            Unary::NormalCdf => "normalCdf",
-        }
-    }
-
-    /// Whether it costs no more than an addition.
-    fn cheap(self) -> bool {
-        matches!(self, Unary::Neg | Unary::Abs | Unary::Sign | Unary::Relu)
-    }
-}
-
-/// Functions of two numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Binary {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Pow,
-    /// Of (y, x).
-    Atan2,
-    Min,
-    Max,
-}
-
-impl Binary {
-    pub const ALL: [Binary; 8] =
-        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Pow, Binary::Atan2, Binary::Min, Binary::Max];
-
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Binary::Add => "add",
-            Binary::Sub => "sub",
-            Binary::Mul => "mul",
-            Binary::Div => "div",
-            Binary::Pow => "pow",
-            Binary::Atan2 => "atan2",
-            Binary::Min => "min",
-            Binary::Max => "max",
-        }
-    }
-}
 
 /// Comparisons; where a number is not a number, they do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -756,17 +636,24 @@ impl Graph {
         self.push(Op::OuterLanes { a, b, points }, self.rows(a) / points * (self.rows(b) / points))
     }
 
+    /// Which nodes depend on the time.
+    pub fn timed(&self) -> Vec<bool> {
+        let mut timed = vec![false; self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            timed[id] = node.op == Op::Time;
+            node.op.each_operand(|operand| timed[id] |= timed[operand]);
+        }
+        timed
+    }
+
     /// Which nodes are computed of arguments, data and parameters alone, so that a trajectory has them for a whole solve. Slices are
     /// left out, since they are views, and products with matrices, which may take far more room than what they are made of.
     pub fn steady(&self) -> Vec<bool> {
-        let mut steady = vec![false; self.nodes.len()];
-        let mut timed = vec![false; self.nodes.len()];
+        let (mut steady, timed) = (vec![false; self.nodes.len()], self.timed());
         let own = |id: Id| matches!(self.nodes[id].op, Op::Load(Input::Argument | Input::Data, _));
         for (id, node) in self.nodes.iter().enumerate() {
             let (mut whole, mut any) = (true, false);
-            timed[id] = node.op == Op::Time;
             node.op.each_operand(|operand| {
-                timed[id] |= timed[operand];
                 let (own, uniform) = (steady[operand] || own(operand), self.nodes[operand].uniform);
                 whole &= own || (uniform && !timed[operand]);
                 any |= own;

@@ -1,0 +1,408 @@
+//! The instructions of a request for blocks of one width.
+
+use std::collections::HashMap;
+
+use super::super::differentiate::elementwise;
+use super::super::graph::{Graph, Id, Input, Op};
+use super::lower::{Source, lower};
+use super::rows::Rows;
+use super::uniform::UniformPlan;
+use super::{Destination, Home, Kept, Live, Reduction, Request, Target, UniformOutput};
+use crate::kernel::instructions::{At, Base, Instruction, Operand};
+use crate::kernel::real::{Real, vector_len};
+
+/// Where the storage of a value is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Storage {
+    Own,
+    /// From this row of another value on.
+    Within(Id, usize),
+    Fixed(Home),
+}
+
+/// A phase, for blocks of one width.
+#[derive(Default)]
+pub(super) struct EmittedPhase<T: Real> {
+    pub block: Vec<Instruction<T>>,
+    pub reductions: Vec<Reduction>,
+    pub uniform: Vec<Instruction<T>>,
+    pub outputs: Vec<UniformOutput>,
+}
+
+pub(super) struct Emitted<T: Real> {
+    pub phases: Vec<EmittedPhase<T>>,
+    pub products: Option<usize>,
+    pub file_rows: usize,
+    pub sums: usize,
+}
+
+pub(super) struct Emitter<'e, 'a, T: Real> {
+    graph: &'a Graph,
+    width: usize,
+    uniform: &'e mut UniformPlan<'a, T>,
+    storage: Vec<Storage>,
+    /// The row of the file of values that are there.
+    rows: HashMap<Id, usize>,
+    file: Rows,
+    /// Rows for one instruction only.
+    temporary: Vec<(usize, usize)>,
+    /// How often each value is used by another, or is a result.
+    uses: Vec<usize>,
+    phase: usize,
+}
+
+impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
+    pub fn emit(
+        graph: &'a Graph,
+        kept: &Kept<'_>,
+        live: &Live,
+        request: &Request,
+        uniform: &'e mut UniformPlan<'a, T>,
+        width: usize,
+    ) -> Emitted<T> {
+        let storage = storages(graph, kept, live, request);
+        let mut uses = vec![0; graph.nodes.len()];
+        graph.nodes.iter().for_each(|node| node.op.each_operand(|operand| uses[operand] += 1));
+        request.outputs.iter().for_each(|output| uses[output.1] += 1);
+        let mut emitter = Emitter {
+            graph,
+            width,
+            uniform,
+            storage,
+            rows: HashMap::new(),
+            file: Rows::default(),
+            temporary: vec![],
+            uses,
+            phase: 0,
+        };
+        emitter.all(kept, live, request)
+    }
+
+    fn all(&mut self, kept: &Kept<'_>, live: &Live, request: &Request) -> Emitted<T> {
+        let graph = self.graph;
+        let nodes = graph.nodes.len();
+        // Sums over lanes are formed in the phase before the one in which they are known.
+        let executed = |id: Id| live.phase[id] - usize::from(graph.nodes[id].op.reduces());
+        let given = kept.given(graph, request);
+        let lane_side = |id: Id| !graph.uniform(id) || graph.nodes[id].op.reduces();
+        let mut order: Vec<Id> = (0..nodes)
+            .filter(|&id| live.live[id] && !given[id] && lane_side(id))
+            .filter(|&id| !matches!(graph.nodes[id].op, Op::Load(..)))
+            .collect();
+        order.sort_by_key(|&id| (executed(id), id));
+        let last = self.last_uses(&order, request, kept);
+        let phases = (0..nodes).filter(|&id| live.live[id]).map(|id| live.phase[id]).max().unwrap_or(0) + 1;
+        let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
+        let mut sums = 0;
+        let mut position = 0;
+        let mut products = None;
+        for phase in 0..phases {
+            self.phase = phase;
+            let (mut block, mut reductions) = (Vec::new(), Vec::new());
+            while position < order.len() && executed(order[position]) == phase {
+                let id = order[position];
+                let mut taken = None;
+                match graph.nodes[id].op {
+                    Op::Slice(..) => {}
+                    _ if graph.nodes[id].op.reduces() => {
+                        self.reduce(id, request, &mut sums, &mut block, &mut reductions);
+                    }
+                    _ => {
+                        taken = self.take_over(id, last.get(&position));
+                        let to = self.at(id);
+                        lower(graph, id, to, graph.rows(id), self.width, self, &mut block);
+                    }
+                }
+                self.end_instruction();
+                for &dead in last.get(&position).into_iter().flatten() {
+                    if let Some(row) = self.rows.remove(&dead)
+                        && taken != Some(dead)
+                    {
+                        self.file.give(row, graph.rows(dead));
+                    }
+                }
+                position += 1;
+            }
+            if phase == 0 {
+                self.last_copies(kept, request, &mut block);
+                products = self.products(request, &mut block);
+            }
+            // What is uniform and follows from the sums of the phases before.
+            let (mut uniform, mut outputs) = (Vec::new(), Vec::new());
+            for id in (0..nodes).filter(|&id| graph.uniform(id) && live.live[id] && live.phase[id] == phase) {
+                if phase > 0 && !graph.nodes[id].op.reduces() {
+                    self.uniform.place(id);
+                    uniform.extend(self.uniform.compute(id, phase));
+                }
+            }
+            for &(target, id) in &request.outputs {
+                let summed = matches!(target, Target::Parameters(_) | Target::Time);
+                if summed && live.phase[id] == phase && self.direct(id, request).is_none() {
+                    outputs.push(UniformOutput { row: self.uniform.place(id), target });
+                }
+            }
+            let now = &mut emitted[phase];
+            (now.block, now.uniform, now.outputs) = (block, uniform, outputs);
+            if let Some(next) = emitted.get_mut(phase + 1) {
+                next.reductions = reductions;
+            }
+        }
+        Emitted { phases: emitted, products, file_rows: self.file.most, sums }
+    }
+
+    /// After which place in the order the storage of a value is no longer needed.
+    fn last_uses(&self, order: &[Id], request: &Request, kept: &Kept<'_>) -> HashMap<usize, Vec<Id>> {
+        let mut last: HashMap<Id, usize> = HashMap::new();
+        for (position, &id) in order.iter().enumerate() {
+            last.insert(self.root(id), position);
+            self.graph.nodes[id].op.each_operand(|operand| {
+                if !self.graph.uniform(operand) {
+                    last.insert(self.root(operand), position);
+                }
+            });
+        }
+        // What is copied at the end stays to the end.
+        let results = request.outputs.iter().map(|output| output.1);
+        for id in results.chain(kept.written(request).map(|entry| entry.0)) {
+            if !self.graph.uniform(id) {
+                last.remove(&self.root(id));
+            }
+        }
+        let mut by_position: HashMap<usize, Vec<Id>> = HashMap::new();
+        for (id, position) in last {
+            by_position.entry(position).or_default().push(id);
+        }
+        by_position.values_mut().for_each(|ids| ids.sort_unstable());
+        by_position
+    }
+
+    /// The value whose storage holds another's.
+    fn root(&self, id: Id) -> Id {
+        match self.storage[id] {
+            Storage::Within(other, _) => self.root(other),
+            _ => id,
+        }
+    }
+
+    fn home(&mut self, id: Id) -> Home {
+        match self.storage[id] {
+            Storage::Fixed(home) => home,
+            Storage::Within(other, row) => {
+                let (base, first) = self.home(other);
+                (base, first + row)
+            }
+            Storage::Own => {
+                let rows = self.graph.rows(id);
+                let file = &mut self.file;
+                (Base::File, *self.rows.entry(id).or_insert_with(|| file.take(rows)))
+            }
+        }
+    }
+
+    /// Lets a value that is computed row by row take the place of an operand that nothing needs any more; which, if there is one.
+    fn take_over(&mut self, id: Id, dying: Option<&Vec<Id>>) -> Option<Id> {
+        let op = &self.graph.nodes[id].op;
+        if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
+            return None;
+        }
+        let (rows, operands) = (self.graph.rows(id), op.operands());
+        let fits = |operand: &Id| {
+            // A row of it that serves all rows would be overwritten by the first.
+            let alone = operands.iter().all(|other| other == operand || self.root(*other) != *operand);
+            alone
+                && matches!(self.storage[*operand], Storage::Own)
+                && self.graph.rows(*operand) == rows
+                && dying.is_some_and(|dying| dying.contains(operand))
+        };
+        let operand = operands.iter().copied().find(fits)?;
+        let row = *self.rows.get(&operand)?;
+        self.rows.insert(id, row);
+        Some(operand)
+    }
+
+    fn at(&mut self, id: Id) -> At {
+        let (base, row) = self.home(id);
+        At { base, offset: row * self.width }
+    }
+
+    /// The result that a sum over lanes is, if it is nothing else.
+    fn direct(&self, id: Id, request: &Request) -> Option<Target> {
+        if !self.graph.nodes[id].op.reduces() || self.uses[id] != 1 {
+            return None;
+        }
+        let mut results = request.outputs.iter().filter(|output| output.1 == id).map(|output| output.0);
+        results.find(|target| matches!(target, Target::Parameters(_) | Target::Time))
+    }
+
+    fn reduce(
+        &mut self,
+        id: Id,
+        request: &Request,
+        sums: &mut usize,
+        block: &mut Vec<Instruction<T>>,
+        reductions: &mut Vec<Reduction>,
+    ) {
+        let (graph, width) = (self.graph, self.width);
+        let rows = graph.rows(id);
+        match graph.nodes[id].op {
+            Op::OuterLanes { a, b, points } => {
+                let shape = |stride| [graph.rows(a) / points, graph.rows(b) / points, stride];
+                let (to, shape) = match self.direct(id, request) {
+                    Some(Target::Parameters(place)) => {
+                        // A vector place is one row, whatever the matrix is.
+                        let stride = if place.rows == 1 { shape(0)[1] } else { place.stride };
+                        (At { base: Base::Gradient, offset: place.offset }, shape(stride))
+                    }
+                    other => {
+                        let at = *sums;
+                        *sums += rows;
+                        let to = match other {
+                            Some(target) => Destination::Result(target),
+                            None => Destination::Uniform(self.uniform.place(id)),
+                        };
+                        reductions.push(Reduction { at, rows, plain: true, to });
+                        (At { base: Base::Sums, offset: at }, shape(graph.rows(b) / points))
+                    }
+                };
+                let (a, b) = (self.lanes(a, block), self.lanes(b, block));
+                block.push(Instruction::outer_lanes(to, a, b, shape, points * width));
+            }
+            Op::SumLanes(a) | Op::DotLanes(a, _) => {
+                let at = *sums;
+                *sums += rows * vector_len::<T>();
+                let to = match self.direct(id, request) {
+                    Some(target) => Destination::Result(target),
+                    None => Destination::Uniform(self.uniform.place(id)),
+                };
+                reductions.push(Reduction { at, rows, plain: false, to });
+                let b = if let Op::DotLanes(_, b) = graph.nodes[id].op { Some(self.lanes(b, block)) } else { None };
+                let a = self.lanes(a, block);
+                block.push(Instruction::sum_lanes(At { base: Base::Sums, offset: at }, a, b, rows, width));
+            }
+            _ => unreachable!("not a sum over lanes"),
+        }
+    }
+
+    /// Copies of results that do not lie where they are wanted.
+    fn last_copies(&mut self, kept: &Kept<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
+        for (id, (base, row)) in kept.written(request) {
+            let to = At { base, offset: row * self.width };
+            let rows = self.graph.rows(id);
+            let from = self.operand(id, rows);
+            if from.uniform || from.at != to {
+                block.push(Instruction::copy(to, from, rows, self.width));
+            }
+        }
+        for &(target, id) in &request.outputs {
+            if target == Target::ArgumentCotangents {
+                let from = self.lanes(id, block);
+                let to = At { base: Base::ArgumentCotangents, offset: 0 };
+                block.push(Instruction::accumulate(to, from, self.graph.rows(id), self.width));
+                self.end_instruction();
+            }
+        }
+    }
+
+    /// The row of the file where f lies for products with it: copied there if it is an input, on a tape or uniform.
+    fn products(&mut self, request: &Request, block: &mut Vec<Instruction<T>>) -> Option<usize> {
+        let id = request.outputs.iter().find(|output| output.0 == Target::Products)?.1;
+        let rows = self.graph.rows(id);
+        let from = self.operand(id, rows);
+        if from.at.base == Base::File {
+            return Some(from.at.offset / self.width);
+        }
+        let row = self.file.take(rows);
+        let to = At { base: Base::File, offset: row * self.width };
+        block.push(Instruction::copy(to, from, rows, self.width));
+        Some(row)
+    }
+
+    fn end_instruction(&mut self) {
+        for (row, rows) in self.temporary.drain(..) {
+            self.file.give(row, rows);
+        }
+    }
+}
+
+impl<T: Real> Source<T> for Emitter<'_, '_, T> {
+    fn operand(&mut self, id: Id, rows: usize) -> Operand {
+        let own = self.graph.rows(id);
+        match self.graph.uniform(id) {
+            true => Operand { at: self.uniform.at(id), uniform: true, broadcast: own == 1 },
+            false => Operand { at: self.at(id), uniform: false, broadcast: own == 1 && rows > 1 },
+        }
+    }
+
+    fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At {
+        if !self.graph.uniform(id) {
+            return self.at(id);
+        }
+        let rows = self.graph.rows(id);
+        let row = self.file.take(rows);
+        self.temporary.push((row, rows));
+        let to = At { base: Base::File, offset: row * self.width };
+        let from = self.operand(id, rows);
+        out.push(Instruction::copy(to, from, rows, self.width));
+        to
+    }
+
+    fn uniform(&mut self, id: Id) -> At {
+        self.uniform.at(id)
+    }
+
+    fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize {
+        self.uniform.pack(w, inner, transposed, self.phase)
+    }
+}
+
+/// Where each value is stored: results where they are wanted, parts within what they are joined to, slices within their sources.
+pub(super) fn storages(graph: &Graph, kept: &Kept<'_>, live: &Live, request: &Request) -> Vec<Storage> {
+    let mut storage = vec![Storage::Own; graph.nodes.len()];
+    let mut placed = vec![false; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        match node.op {
+            Op::Load(input, row) => {
+                let base = match input {
+                    Input::State => Base::State,
+                    Input::Argument => Base::Arguments,
+                    Input::Data => Base::Data,
+                    Input::Cotangent => Base::Cotangent,
+                };
+                storage[id] = Storage::Fixed((base, row));
+                placed[id] = true;
+            }
+            Op::Slice(a, start) => {
+                storage[id] = Storage::Within(a, start);
+                placed[id] = true;
+            }
+            _ => {}
+        }
+    }
+    for (id, home) in kept.read(request) {
+        storage[id] = Storage::Fixed(home);
+        placed[id] = true;
+    }
+    for (id, home) in kept.written(request) {
+        if !placed[id] && !graph.uniform(id) {
+            storage[id] = Storage::Fixed(home);
+            placed[id] = true;
+        }
+    }
+    let given = kept.given(graph, request);
+    for (id, node) in graph.nodes.iter().enumerate().rev() {
+        let Op::Concat(parts) = &node.op else { continue };
+        if !live.live[id] || graph.uniform(id) || given[id] {
+            continue;
+        }
+        let mut at = 0;
+        for &part in parts {
+            let same_phase = live.phase[part] == live.phase[id];
+            if !placed[part] && !graph.uniform(part) && same_phase {
+                storage[part] = Storage::Within(id, at);
+                placed[part] = true;
+            }
+            at += graph.rows(part);
+        }
+    }
+    storage
+}
