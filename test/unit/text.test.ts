@@ -275,7 +275,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = k < > 2", [1, 10], "a value after <", ">"],
   ["x' = -", [1, 7], "a value after -", "the end"],
   ["x' = ()", [1, 7], "a value after (", ")"],
-  ["x' = (k", [1, 6], "a parenthesis that is closed", "one that is not"],
+  ["x' = (k", [1, 6], "a closing parenthesis for this one", "none"],
   ["x' = k)", [1, 7], "no parenthesis that was not opened", ")"],
   ["x' = (k, 2)", [1, 8], "a comma between arguments of a function only", ","],
   ["x' = k, 2", [1, 7], "a comma between arguments of a function only", ","],

@@ -182,7 +182,7 @@ function scan(text: string, refuse: Refuse): void {
   if (value) throw refuse(end, before === "" ? "an expression" : `a value after ${before}`, "the end");
   const last = open.at(-1);
   if (last?.sign === "?") throw refuse(end, "a colon, and what is chosen otherwise", "the end");
-  if (last) throw refuse(last.at, "a parenthesis that is closed", "one that is not");
+  if (last) throw refuse(last.at, "a closing parenthesis for this one", "none");
 }
 
 function checkNumber(number: string, at: number, refuse: Refuse): void {
