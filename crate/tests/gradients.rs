@@ -1,7 +1,10 @@
 //! Properties of the gradients: bitwise equal to each other whatever is retained, and equal to differences of a naive
 //! solver that takes the same steps.
 
+mod numbers;
+
 use ndarray::{Array2, Array3};
+use numbers::numbers;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
@@ -9,17 +12,6 @@ use symplectic_adjoint::tableau::METHODS;
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
 };
-
-/// Numbers in ±1, the same for the same seed.
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
-        })
-        .collect()
-}
 
 #[derive(Debug, Clone)]
 struct Setting {

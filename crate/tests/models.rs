@@ -1,7 +1,10 @@
 //! Flows and energies: their transposes against differences, their gradients bitwise the same whatever is retained, samples
 //! independent of each other, and the identities that they are made for.
 
+mod numbers;
+
 use ndarray::{Array2, Array3, s};
+use numbers::numbers;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
@@ -11,16 +14,6 @@ use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, VectorField,
     odeint, vjp,
 };
-
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
-        })
-        .collect()
-}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -299,4 +292,17 @@ fn energies_do_what_the_structure_says() {
             }
         }
     }
+}
+
+/// H = Δ Σ h, on a grid of one point too.
+#[test]
+fn an_energy_density_counts_by_the_spacing() {
+    let architecture =
+        Architecture { widths: vec![1, 4, 1], activation: Activation::Tanh, time: Time::None, bias: true };
+    let network = Mlp::<f64>::new(architecture, 3).unwrap();
+    let y = Array2::from_elem((1, 1), 0.3);
+    let h = field::evaluate(&network, network.parameters(), 0.0, y.view()).unwrap()[0];
+    let structure = Structure::Matrix(vec![1.0]);
+    let system = Hamiltonian::new(network, Energy::Density { points: 1 }, structure, 0.5).unwrap();
+    assert_eq!(system.energy(system.parameters(), 0.0, y.view()).unwrap()[0], 0.5 * h);
 }

@@ -1,21 +1,13 @@
 //! Fields that are programs: values, gradients, and what never reaches a gradient.
 
+mod numbers;
+
 use ndarray::{Array2, Array3, s};
+use numbers::numbers;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp as field_vjp};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::{GradientMethod, Method, Options, Real, VectorField, odeint, vjp};
-
-/// Numbers in ±1 that look random.
-fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1u32 << 30) - 1.0
-        })
-        .collect()
-}
 
 fn rows(batch: usize, columns: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_vec((batch, columns), numbers(batch * columns, seed)).unwrap()

@@ -3,20 +3,12 @@
 #![allow(dead_code, reason = "each test uses a part")]
 
 pub mod interpreter;
+#[path = "../numbers/mod.rs"]
+mod numbers;
 
 use ndarray::Array2;
+pub use numbers::numbers;
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
-
-/// Numbers in ±1 that look random.
-pub fn numbers(len: usize, seed: u64) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x1234_5678_9ABC_DEF1);
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 33) as f64 / f64::from(1_u32 << 30) - 1.0
-        })
-        .collect()
-}
 
 pub fn array(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_vec((rows, columns), numbers(rows * columns, seed)).unwrap()
