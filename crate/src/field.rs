@@ -7,7 +7,7 @@
 pub mod custom;
 pub mod program;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::kernel::panels::Spare;
@@ -34,6 +34,54 @@ pub trait VectorField<T: Real> {
     fn parameters_mut(&mut self) -> &mut [T];
     /// The field at these parameters for a batch; with what transposing needs if `reverse`.
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>>;
+    /// The same for the state with its derivatives along directions, whose shapes have been checked.
+    ///
+    /// # Errors
+    /// `Option` for a field that is no program.
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        let _ = (parameters, batch, tangents, reverse, ledger);
+        Err(Error::option("field", "a field that is a program, which has derivatives in forward mode", "another field"))
+    }
+}
+
+/// Directions along which a solve's inputs move; those that are not given stand still.
+#[derive(Debug, Clone, Copy)]
+pub struct Tangents<'a, T> {
+    /// How many directions there are.
+    pub directions: usize,
+    /// ẏ0 `[directions, batch, state]`.
+    pub y0: Option<ArrayView3<'a, T>>,
+    /// θ̇ `[directions, parameters]`.
+    pub parameters: Option<ArrayView2<'a, T>>,
+    /// ȧ `[directions, batch, arguments]`.
+    pub arguments: Option<ArrayView3<'a, T>>,
+    /// How the output times move, `[directions, times]`.
+    pub times: Option<ArrayView2<'a, f64>>,
+}
+
+impl<T> Tangents<'_, T> {
+    /// So many directions in which nothing moves yet.
+    pub fn new(directions: usize) -> Self {
+        Self { directions, y0: None, parameters: None, arguments: None, times: None }
+    }
+}
+
+/// The field of a state with its derivatives along directions, [x, ẋ_1, ẋ_2, …] and clocks, for one batch.
+pub struct TangentDynamics<T> {
+    pub(crate) dynamics: Box<dyn Dynamics<T>>,
+    /// Features of its state.
+    pub(crate) state: usize,
+    /// Numbers that each trajectory has beside its state.
+    pub(crate) arguments: usize,
+    /// For each direction along which times move, where the clock lies in the state.
+    pub(crate) clocks: Vec<Option<usize>>,
 }
 
 /// A vector field ready for one batch. States, slopes and cotangents are flat, as the layout has them.

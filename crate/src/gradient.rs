@@ -3,7 +3,7 @@
 
 mod budget;
 mod checkpoints;
-mod record;
+pub(crate) mod record;
 mod recording;
 mod store;
 mod sweep;
@@ -16,9 +16,9 @@ use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Purpose};
+use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::solve::{GradientStats, RetentionStats};
-use crate::solve::{Options, Problem, Solution, working_states};
+use crate::solve::{Options, Problem, Recorder, Solution, working_states};
 use crate::stepper::Discard;
 use budget::{Plan, Recomputed, Sizes};
 use recording::{Recording, Retention, permanent_bytes};
@@ -93,6 +93,19 @@ impl<T: Real> Gradient<T> {
         &self.parameters
     }
 
+    /// The part of it that belongs to the first features, parameters and arguments.
+    pub(crate) fn leading(self, state: usize, parameters: usize, arguments: usize) -> Result<Self> {
+        let ledger = Ledger::new();
+        let columns = |all: ArrayView2<'_, T>, columns: usize| {
+            let mut own = Buffer::zeroed(&ledger, Purpose::Gradient, self.batch * columns)?;
+            own.iter_mut().zip(all.slice(s![.., ..columns])).for_each(|(to, &from)| *to = from);
+            Ok(own)
+        };
+        let (y0, own_arguments) = (columns(self.y0(), state)?, columns(self.arguments(), arguments)?);
+        let parameters = Buffer::copied(&ledger, Purpose::Gradient, &self.parameters[..parameters])?;
+        Ok(Self { y0, parameters, arguments: own_arguments, ..self })
+    }
+
     /// ∂L/∂arguments `[batch, arguments]`, with no columns where the field has none.
     pub fn arguments(&self) -> ArrayView2<'_, T> {
         let shape = (self.batch, self.arguments.len() / self.batch);
@@ -134,16 +147,10 @@ pub(crate) fn vjp_shared<T: Real>(
             kept: Kept::Continuous(backward.clone()),
         });
     }
-    let retention = match method {
-        GradientMethod::Auto { budget } => Retention::Budget(*budget),
-        GradientMethod::Backprop => Retention::Fixed(Plan::TAPES),
-        GradientMethod::Baseline => Retention::Fixed(Plan::REPLAY),
-        GradientMethod::Aca => Retention::Fixed(Plan::STEP_TAPES),
-        _ => Retention::Fixed(Plan::STATES),
-    };
-    let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
-    let (solution, failure) = problem.solve(&mut *recording)?;
-    failure.map_or(Ok(()), Err).map(|()| Trajectory { solution, problem, kept: Kept::Discrete(recording) })
+    Trajectory::record(problem, method, |problem, recorder| {
+        let (solution, failure) = problem.solve(recorder)?;
+        failure.map_or(Ok(solution), Err)
+    })
 }
 
 /// What a budget has to go by: the bytes that solve and sweep say they take.
@@ -167,6 +174,24 @@ fn sizes<T: Real>(problem: &Problem<T>) -> Sizes {
 }
 
 impl<T: Real> Trajectory<T> {
+    /// Runs a solve, and retains what an exact gradient needs.
+    pub(crate) fn record(
+        mut problem: Problem<T>,
+        method: &GradientMethod,
+        solve: impl FnOnce(&mut Problem<T>, &mut dyn Recorder<T>) -> Result<Solution<T>>,
+    ) -> Result<Self> {
+        let retention = match method {
+            GradientMethod::Auto { budget } => Retention::Budget(*budget),
+            GradientMethod::Backprop => Retention::Fixed(Plan::TAPES),
+            GradientMethod::Baseline => Retention::Fixed(Plan::REPLAY),
+            GradientMethod::Aca => Retention::Fixed(Plan::STEP_TAPES),
+            _ => Retention::Fixed(Plan::STATES),
+        };
+        let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
+        let solution = solve(&mut problem, &mut *recording)?;
+        Ok(Self { solution, problem, kept: Kept::Discrete(recording) })
+    }
+
     /// The accepted steps (t_n, h_n), h signed; none where only the continuous adjoint is wanted.
     pub fn steps(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let recording = match &self.kept {

@@ -33,6 +33,7 @@
 //! | module | |
 //! |---|---|
 //! | `bindings` | what other languages call: handles with the number type erased, and WebAssembly over them |
+//! | [`sensitivity`] | derivatives in forward mode, along with the solution; second derivatives |
 //! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
 //! | [`solve`] | the one forward loop, fixed and adaptive |
@@ -124,6 +125,7 @@ pub mod memory;
 pub mod model;
 pub mod optimizer;
 pub mod program;
+pub mod sensitivity;
 pub mod solve;
 mod stepper;
 pub mod tableau;
@@ -139,6 +141,7 @@ pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
 pub use model::{Activation, Architecture, Mlp, Time};
+pub use sensitivity::jvp;
 pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};
 pub use stepper::Method;
 pub use tableau::Tableau;

@@ -6,6 +6,7 @@
 //! | `build`         | expressions with operators, for Rust                                                     |
 //! | `json`          | the form in which programs travel                                                        |
 //! | `differentiate` | reverse and forward mode, from graph to graph                                            |
+//! | `tangents`      | a field of a state with its derivatives along directions                                 |
 //! | `fuse`          | multiply–adds and other operations in one                                                |
 //! | `derive`        | what a solve and its gradient need of a field: values, transposes, what a tape holds     |
 //! | `plan`          | where each value lies, and which kernel computes it, for one batch                       |
@@ -23,9 +24,10 @@ pub(crate) mod fuse;
 pub(crate) mod graph;
 mod json;
 pub(crate) mod plan;
+pub(crate) mod tangents;
 
 pub use build::{Builder, Value, concat};
-use graph::{Graph, Id, Input, Op, Place};
+use graph::{Graph, Id};
 
 /// What a vector field computes: a function of state, time, parameters and arguments.
 #[derive(Debug, Clone)]
@@ -56,34 +58,6 @@ impl Program {
     pub(crate) fn of(source: Graph, value: Id, sizes: Sizes) -> Self {
         let (graph, fused) = derive::forward(&source, value);
         Self { source: (source, value), graph, value: fused, sizes }
-    }
-
-    /// The program that computes f and its directional derivative ḟ = (∂f/∂x) ẋ + (∂f/∂a) ȧ + (∂f/∂θ) θ̇ + (∂f/∂t) ṫ, one behind the
-    /// other. Its parameters are [θ, θ̇], its arguments [a, ẋ, ȧ, ṫ].
-    ///
-    /// The transpose of ḟ gives products with the Hessian: of a scalar f, (∂ḟ/∂(x, θ))ᵀ 1 is ∇²f · (ẋ, θ̇).
-    pub fn tangent(&self) -> Program {
-        let (source, value) = &self.source;
-        let Sizes { state, parameters, arguments, data } = self.sizes;
-        let mut graph = source.clone();
-        let seeds = |graph: &mut Graph, id: Id| {
-            let rows = graph.rows(id);
-            Some(match graph.nodes[id].op {
-                Op::Load(Input::State, row) => graph.load(Input::Argument, arguments + row, rows),
-                Op::Load(Input::Argument, row) => graph.load(Input::Argument, arguments + state + row, rows),
-                Op::Time => graph.load(Input::Argument, 2 * arguments + state, 1),
-                Op::Parameter(place) => graph.parameter(Place { offset: place.offset + parameters, ..place }),
-                _ => return None,
-            })
-        };
-        let dot = differentiate::forward(&mut graph, &[*value], &seeds)[0];
-        let dot = dot.unwrap_or_else(|| {
-            let zero = graph.constant(0.0);
-            graph.spread(zero, 1, graph.rows(*value))
-        });
-        let both = graph.concat(vec![*value, dot]);
-        let arguments = 2 * arguments + state + 1;
-        Program::of(graph, both, Sizes { state, parameters: 2 * parameters, arguments, data })
     }
 
     /// Features of the state.

@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
 use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result, finite};
-use crate::field::{Dynamics, VectorField, check_batch};
+use crate::field::{Dynamics, TangentDynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
@@ -32,6 +32,11 @@ pub struct Solution<T> {
 }
 
 impl<T: Real> Solution<T> {
+    /// Of a solve that reached all times.
+    pub(crate) fn whole(y: Buffer<T>, shape: [usize; 3], stats: Stats, peak: Bytes) -> Self {
+        Self { y, shape, stats, peak }
+    }
+
     /// `[times, batch, state]`; for a solve that failed on the way, the times that were reached.
     pub fn y(&self) -> ArrayView3<'_, T> {
         let [times, batch, state] = self.shape;
@@ -150,6 +155,22 @@ impl<T: Real> Problem<T> {
             ledger,
             all_reduce: Box::new(Whole),
         })
+    }
+
+    /// That of another state at the same times.
+    pub fn of_tangents(&self, along: TangentDynamics<T>, start: Buffer<T>) -> Self {
+        let TangentDynamics { dynamics, state, arguments, .. } = along;
+        Self {
+            dynamics,
+            options: self.options.clone(),
+            times: self.times.clone(),
+            batch: self.batch,
+            state,
+            arguments,
+            start,
+            ledger: self.ledger.clone(),
+            all_reduce: Box::new(Whole),
+        }
     }
 
     /// Runs the solve; `recorder` retains what a gradient will need.

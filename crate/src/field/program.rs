@@ -3,9 +3,9 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
 
-use super::{Dots, Dynamics, Pull, Uses, VectorField};
+use super::{Dots, Dynamics, Pull, TangentDynamics, Tangents, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -14,6 +14,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
 use crate::program::plan::{Plan, Request, Target};
+use crate::program::tangents::{self as program, Direction, Motion};
 use crate::program::{Program, Sizes};
 
 /// A [`Program`] with its parameters.
@@ -26,6 +27,16 @@ pub struct ProgramField<T: Real> {
     derived: OnceCell<Derived>,
     /// The plans made last, for solves and for gradients.
     plans: RefCell<[Option<Rc<Plan<T>>>; 2]>,
+    /// The field with derivatives along directions that was made last.
+    tangents: RefCell<Option<Rc<Moving<T>>>>,
+}
+
+/// A field of the state with its derivatives along directions of these kinds.
+#[derive(Debug)]
+struct Moving<T: Real> {
+    directions: Vec<Direction>,
+    tangents: program::Tangents,
+    field: ProgramField<T>,
 }
 
 impl<T: Real> ProgramField<T> {
@@ -36,7 +47,12 @@ impl<T: Real> ProgramField<T> {
     pub fn new(program: Program, parameters: &[T]) -> Result<Self> {
         check_parameters(&program, parameters)?;
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
-        Ok(Self { program, parameters, derived: OnceCell::new(), plans: RefCell::new([None, None]) })
+        Ok(Self::of(program, parameters))
+    }
+
+    fn of(program: Program, parameters: Buffer<T>) -> Self {
+        let (plans, tangents) = (RefCell::new([None, None]), RefCell::new(None));
+        Self { program, parameters, derived: OnceCell::new(), plans, tangents }
     }
 
     /// What it computes.
@@ -55,6 +71,13 @@ impl<T: Real> ProgramField<T> {
         }
         finite("arguments", arguments.iter().copied())?;
         Ok(WithArguments { field: self, arguments })
+    }
+
+    fn needs_no_arguments(&self, batch: usize) -> Result<()> {
+        match self.program.arguments() {
+            0 => Ok(()),
+            columns => Err(Error::shape("arguments", format!("[{batch}, {columns}], by with_arguments"), "none")),
+        }
     }
 
     fn plan(&self, batch: usize, reverse: bool) -> Rc<Plan<T>> {
@@ -135,6 +158,88 @@ impl<T: Real> ProgramField<T> {
             uses: Uses::default(),
         }))
     }
+
+    /// The program of the state with its derivatives along directions.
+    fn moving(&self, tangents: &Tangents<'_, T>) -> Result<Rc<Moving<T>>> {
+        let directions: Vec<_> =
+            (0..tangents.directions).map(|index| direction(&self.program, tangents, index)).collect();
+        let mut slot = self.tangents.borrow_mut();
+        if let Some(moving) = slot.as_ref().filter(|moving| moving.directions == directions) {
+            return Ok(Rc::clone(moving));
+        }
+        let tangents = self.program.tangents(&directions);
+        let field = Self::of(tangents.program.clone(), Buffer::zeroed(&Ledger::new(), Purpose::Network, 0)?);
+        Ok(Rc::clone(slot.insert(Rc::new(Moving { directions, tangents, field }))))
+    }
+
+    /// Ready for a batch of states with their derivatives along directions.
+    pub(crate) fn tangent_dynamics(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        rows: Rows<'_, T>,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        check_parameters(&self.program, parameters)?;
+        let moving = self.moving(tangents)?;
+        let Moving { tangents: program::Tangents { program, clocks, .. }, field, .. } = &*moving;
+        let Sizes { state, arguments, .. } = program.sizes;
+        let mut all = Buffer::zeroed(ledger, Purpose::Workspace, program.sizes.parameters)?;
+        all[..parameters.len()].copy_from_slice(parameters);
+        for (index, start) in moving.tangents.parameters.iter().enumerate() {
+            if let (Some(start), Some(given)) = (start, tangents.parameters) {
+                all[*start..start + parameters.len()]
+                    .iter_mut()
+                    .zip(given.row(index))
+                    .for_each(|(to, from)| *to = *from);
+            }
+        }
+        let mut own = Buffer::zeroed(ledger, Purpose::Workspace, batch * arguments)?;
+        let mut own_rows = ArrayViewMut2::from_shape((batch, arguments), &mut own).expect("a row for each trajectory");
+        let mut put = |start: usize, from: ArrayView2<'_, T>| {
+            own_rows.slice_mut(s![.., start..start + from.ncols()]).assign(&from);
+        };
+        if let Some(given) = rows.arguments {
+            put(0, given);
+        }
+        for (index, start) in moving.tangents.arguments.iter().enumerate() {
+            if let (Some(start), Some(given)) = (start, tangents.arguments) {
+                put(*start, given.index_axis(Axis(0), index));
+            }
+        }
+        let own_rows = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
+        let rows = Rows { arguments: (arguments > 0).then_some(own_rows), ..rows };
+        let dynamics = field.dynamics(&all, batch, reverse, rows, ledger)?;
+        Ok(TangentDynamics { dynamics, state, arguments, clocks: clocks.clone() })
+    }
+}
+
+/// What moves along one of the directions.
+fn direction<T: Real>(program: &Program, tangents: &Tangents<'_, T>, index: usize) -> Direction {
+    let motion = |numbers: &mut dyn Iterator<Item = T>, single: bool| {
+        let (mut still, mut unit) = (true, single);
+        numbers.for_each(|number| {
+            still &= number == T::zero();
+            unit &= number == T::one();
+        });
+        match (still, unit) {
+            (true, _) => Motion::Still,
+            (_, true) => Motion::Unit,
+            _ => Motion::Given,
+        }
+    };
+    let parameters = program.places().into_iter().map(|place| match tangents.parameters {
+        Some(given) => motion(&mut place.indices().map(|at| given[[index, at]]), place.len() == 1),
+        None => Motion::Still,
+    });
+    let arguments = program.argument_rows().into_iter().map(|(row, rows)| match tangents.arguments {
+        Some(given) => motion(&mut given.slice(s![index, .., row..row + rows]).iter().copied(), rows == 1),
+        None => Motion::Still,
+    });
+    let times = tangents.times.is_some_and(|given| given.row(index).iter().any(|&rate| rate != 0.0));
+    Direction { parameters: parameters.collect(), arguments: arguments.collect(), times }
 }
 
 /// What the trajectories of a batch have beside their states, a row each.
@@ -177,11 +282,20 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
     }
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        if self.program.arguments() > 0 {
-            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
-            return Err(Error::shape("arguments", expected, "none"));
-        }
+        self.needs_no_arguments(batch)?;
         self.dynamics(parameters, batch, reverse, Rows::NONE, ledger)
+    }
+
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        self.needs_no_arguments(batch)?;
+        self.tangent_dynamics(parameters, batch, tangents, reverse, Rows::NONE, ledger)
     }
 }
 
@@ -216,12 +330,28 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
     }
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        self.field.dynamics(parameters, batch, reverse, self.rows(batch)?, ledger)
+    }
+
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        self.field.tangent_dynamics(parameters, batch, tangents, reverse, self.rows(batch)?, ledger)
+    }
+}
+
+impl<T: Real> WithArguments<'_, T> {
+    fn rows(&self, batch: usize) -> Result<Rows<'_, T>> {
         if self.arguments.nrows() != batch {
             let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
             return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
         }
-        let rows = Rows { arguments: Some(self.arguments), ..Rows::NONE };
-        self.field.dynamics(parameters, batch, reverse, rows, ledger)
+        Ok(Rows { arguments: Some(self.arguments), ..Rows::NONE })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::memory::{Buffer, CHUNK_BYTES, Chunks, Ledger, Purpose};
 use crate::stepper::Span;
 
 /// The accepted steps and the outputs.
-pub(super) struct Record {
+pub(crate) struct Record {
     steps: Chunks<f64>,
     /// For each output the number of steps before it, or the step that it lies in.
     pub places: Buffer<usize>,

@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Dynamics, VectorField};
+use crate::field::{Dynamics, TangentDynamics, Tangents, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -194,5 +194,22 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         let noise = self.noise(batch, kind, ledger)?;
         let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
         self.field.dynamics(parameters, batch, reverse, Rows { data: Some(rows), ..Rows::NONE }, ledger)
+    }
+
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        let Trace::Hutchinson(kind) = self.trace else {
+            return self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger);
+        };
+        let noise = self.noise(batch, kind, ledger)?;
+        let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
+        let rows = Rows { data: Some(rows), ..Rows::NONE };
+        self.field.tangent_dynamics(parameters, batch, tangents, reverse, rows, ledger)
     }
 }

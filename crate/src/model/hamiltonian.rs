@@ -6,7 +6,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Dynamics, VectorField};
+use crate::field::{self, Dynamics, TangentDynamics, Tangents, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
 use crate::program::differentiate::{of_input, reverse};
@@ -209,5 +209,16 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
         self.field.prepare(parameters, batch, reverse, ledger)
+    }
+
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger)
     }
 }

@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Dynamics, VectorField};
+use crate::field::{Dynamics, TangentDynamics, Tangents, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -77,5 +77,16 @@ impl<T: Real> VectorField<T> for Mlp<T> {
 
     fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
         self.field.prepare(parameters, batch, reverse, ledger)
+    }
+
+    fn prepare_tangents(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        tangents: &Tangents<'_, T>,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<TangentDynamics<T>> {
+        self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger)
     }
 }

@@ -21,7 +21,7 @@ pub fn elementwise(op: &Op) -> bool {
     matches!(op, Op::Unary(..) | Op::Binary(..) | Op::MultiplyAdd { .. } | Op::Select(..))
 }
 
-fn zeros(graph: &mut Graph, rows: usize) -> Id {
+pub fn zeros(graph: &mut Graph, rows: usize) -> Id {
     let zero = graph.constant(0.0);
     graph.spread(zero, 1, rows)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{RecordGradient, Span, Stepper};
 use crate::error::Result;
-use crate::kernel::combine::combine;
+use crate::kernel::combine::{combine, combine_terms};
 use crate::kernel::real::Real;
 use crate::memory::{Purpose, refill};
 
@@ -56,6 +56,12 @@ impl StepOutputs {
     pub fn state<T: Real>(&self, index: usize, x: &[T], slopes: &[T], out: &mut [T]) {
         let weights = &self.weights[index * self.row..(index + 1) * self.row];
         combine(out, x, weights.iter().map(|b| self.h * b).zip(slopes.chunks_exact(x.len())));
+    }
+
+    /// `out` = Σ b_i′(θ) k_i, how y moves with the time of the `index`-th of these outputs.
+    pub fn rate<T: Real>(&self, index: usize, slopes: &[T], out: &mut [T]) {
+        let rates = &self.slopes[index * self.row..(index + 1) * self.row];
+        combine_terms(out, rates.iter().copied().zip(slopes.chunks_exact(out.len())));
     }
 
     /// h b_i(θ) w for each output: what they add to the cotangent of slope i, the last being f(x_{n+1}).

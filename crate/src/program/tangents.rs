@@ -1,0 +1,148 @@
+//! Forward mode on whole programs: the program of a value with its derivatives along directions.
+
+use super::differentiate::{forward, zeros};
+use super::graph::{Graph, Id, Input, Op, Place};
+use super::{Program, Sizes};
+
+/// How a parameter or an argument moves along a direction. What stands still costs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    Still,
+    /// At rate 1, which is no multiplication.
+    Unit,
+    /// At a rate that is given when the program runs.
+    Given,
+}
+
+/// What moves along one direction, beside the state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direction {
+    /// As [`Program::places`].
+    pub parameters: Vec<Motion>,
+    /// As [`Program::argument_rows`].
+    pub arguments: Vec<Motion>,
+    /// Whether the times do.
+    pub times: bool,
+}
+
+/// The field of a state with its tangents, and where its numbers lie.
+#[derive(Debug)]
+pub struct Tangents {
+    /// Its state is [x, ẋ of each direction, and (τ, σ) of each along which times move]: dẋ/dt = (∂f/∂x) ẋ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ +
+    /// (∂f/∂t) τ + σ f, dτ/dt = σ. So τ is how fast the time itself moves, and σ by which part a step grows.
+    pub program: Program,
+    /// Where the (τ, σ) of a direction begins in the state.
+    pub clocks: Vec<Option<usize>>,
+    /// Where θ̇ of a direction begins in its parameters, which begin with θ.
+    pub parameters: Vec<Option<usize>>,
+    /// Where ȧ of a direction begins in its arguments, which begin with a.
+    pub arguments: Vec<Option<usize>>,
+}
+
+/// Numbers of a clock: τ and σ.
+pub const CLOCK: usize = 2;
+
+impl Program {
+    /// The program that computes f and its directional derivative ḟ = (∂f/∂x) ẋ + (∂f/∂a) ȧ + (∂f/∂θ) θ̇ + (∂f/∂t) ṫ, one behind the
+    /// other. Its parameters are [θ, θ̇], its arguments [a, ẋ, ȧ, ṫ].
+    ///
+    /// The transpose of ḟ gives products with the Hessian: of a scalar f, (∂ḟ/∂(x, θ))ᵀ 1 is ∇²f · (ẋ, θ̇).
+    pub fn tangent(&self) -> Program {
+        let (source, value) = &self.source;
+        let Sizes { state, parameters, arguments, data } = self.sizes;
+        let mut graph = source.clone();
+        let seeds = |graph: &mut Graph, id: Id| {
+            let rows = graph.rows(id);
+            Some(match graph.nodes[id].op {
+                Op::Load(Input::State, row) => graph.load(Input::Argument, arguments + row, rows),
+                Op::Load(Input::Argument, row) => graph.load(Input::Argument, arguments + state + row, rows),
+                Op::Time => graph.load(Input::Argument, 2 * arguments + state, 1),
+                Op::Parameter(place) => graph.parameter(Place { offset: place.offset + parameters, ..place }),
+                _ => return None,
+            })
+        };
+        let dot = forward(&mut graph, &[*value], &seeds)[0];
+        let dot = dot.unwrap_or_else(|| zeros(&mut graph, self.outputs()));
+        let both = graph.concat(vec![*value, dot]);
+        let arguments = 2 * arguments + state + 1;
+        Program::of(graph, both, Sizes { state, parameters: 2 * parameters, arguments, data })
+    }
+
+    /// The parameters that it reads, in the order of its operations.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let ops = self.source.0.nodes.iter().map(|node| &node.op);
+        ops.filter_map(|op| if let Op::Parameter(place) = *op { Some(place) } else { None }).collect()
+    }
+
+    /// The arguments that it reads likewise, as their first rows and how many.
+    pub(crate) fn argument_rows(&self) -> Vec<(usize, usize)> {
+        let nodes = self.source.0.nodes.iter();
+        nodes
+            .filter_map(|node| if let Op::Load(Input::Argument, row) = node.op { Some((row, node.rows)) } else { None })
+            .collect()
+    }
+
+    /// The field of the state with its tangents along these directions.
+    pub(crate) fn tangents(&self, directions: &[Direction]) -> Tangents {
+        let (source, value) = &self.source;
+        let Sizes { state, parameters, arguments, data } = self.sizes;
+        let (places, argument_rows) = (self.places(), self.argument_rows());
+        let mut graph = source.clone();
+        let mut next = Sizes { state: state * (1 + directions.len()), parameters, arguments, data };
+        let take =
+            |end: &mut usize, wanted: bool, numbers: usize| wanted.then(|| std::mem::replace(end, *end + numbers));
+        let given = |motions: &[Motion]| motions.contains(&Motion::Given);
+        let clocks: Vec<_> = directions.iter().map(|along| take(&mut next.state, along.times, CLOCK)).collect();
+        let own_parameters: Vec<_> =
+            directions.iter().map(|along| take(&mut next.parameters, given(&along.parameters), parameters)).collect();
+        let own_arguments: Vec<_> =
+            directions.iter().map(|along| take(&mut next.arguments, given(&along.arguments), arguments)).collect();
+        let mut slopes = vec![*value];
+        for (index, along) in directions.iter().enumerate() {
+            let clock = clocks[index];
+            let seeds = |graph: &mut Graph, id: Id| {
+                let rows = graph.rows(id);
+                let unit = |graph: &mut Graph| graph.constant(1.0);
+                match graph.nodes[id].op {
+                    Op::Load(Input::State, row) => Some(graph.load(Input::State, (1 + index) * state + row, rows)),
+                    Op::Load(Input::Argument, row) => {
+                        let load =
+                            argument_rows.iter().position(|&known| known == (row, rows)).expect("one of its own");
+                        match along.arguments[load] {
+                            Motion::Still => None,
+                            Motion::Unit => Some(unit(graph)),
+                            Motion::Given => {
+                                Some(graph.load(Input::Argument, own_arguments[index].expect("given") + row, rows))
+                            }
+                        }
+                    }
+                    Op::Parameter(place) => {
+                        let known = places.iter().position(|&known| known == place).expect("one of its own");
+                        let offset = place.offset + own_parameters[index].unwrap_or(0);
+                        match along.parameters[known] {
+                            Motion::Still => None,
+                            Motion::Unit => Some(unit(graph)),
+                            Motion::Given => Some(graph.parameter(Place { offset, ..place })),
+                        }
+                    }
+                    Op::Time => clock.map(|row| graph.load(Input::State, row, 1)),
+                    _ => None,
+                }
+            };
+            let mut dot = forward(&mut graph, &[*value], &seeds)[0];
+            if let Some(row) = clock {
+                let growth = graph.load(Input::State, row + 1, 1);
+                let grown = graph.mul(*value, growth);
+                dot = Some(dot.map_or(grown, |dot| graph.add(dot, grown)));
+            }
+            slopes.push(dot.unwrap_or_else(|| zeros(&mut graph, state)));
+        }
+        for row in clocks.iter().flatten() {
+            slopes.push(graph.load(Input::State, row + 1, 1));
+            slopes.push(graph.constant(0.0));
+        }
+        let both = graph.concat(slopes);
+        let program = Program::of(graph, both, next);
+        Tangents { program, clocks, parameters: own_parameters, arguments: own_arguments }
+    }
+}

@@ -1,0 +1,189 @@
+//! Takes the recorded steps of a solve again, for the state with its derivatives along directions.
+
+use std::ops::Range;
+
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use crate::error::Result;
+use crate::gradient::record::Record;
+use crate::kernel::combine::advance;
+use crate::kernel::real::Real;
+use crate::layout::Layout;
+use crate::memory::{Buffer, Purpose};
+use crate::solve::{Options, Problem, Recorder, Solution, Stats};
+use crate::stepper::{Goal, Span, Stage, StepOutputs, Work};
+
+/// How times and steps move along each direction in which they do.
+pub(super) struct Clocks {
+    /// Features of the state alone.
+    features: usize,
+    clocks: Vec<Clock>,
+}
+
+/// τ and σ of a direction during a step, and how the output times move.
+struct Clock {
+    direction: usize,
+    /// The first of its two rows in the state.
+    row: usize,
+    times: Vec<f64>,
+    tau: f64,
+    sigma: f64,
+}
+
+impl Clocks {
+    pub fn new(features: usize, rows: &[Option<usize>], times: Option<ArrayView2<'_, f64>>) -> Self {
+        let rows = rows.iter().enumerate();
+        let clocks = rows.filter_map(|(direction, row)| {
+            let (row, times) = ((*row)?, times?.row(direction).to_vec());
+            Some(Clock { direction, row, times, tau: 0.0, sigma: 0.0 })
+        });
+        Self { features, clocks: clocks.collect() }
+    }
+
+    fn move_along(&self) -> bool {
+        !self.clocks.is_empty()
+    }
+
+    /// Sets the clocks for a step: t_n moves at rate τ, and h at rate σ h, as (t_n, h) follow from the times landed on before
+    /// and after it.
+    fn set<T: Real>(&mut self, chain: &Chain<'_>, span: Span, layout: &Layout, x: &mut [T], carry: &mut [T]) {
+        for clock in &mut self.clocks {
+            let (from, to) = (clock.times[chain.from], clock.times[chain.to]);
+            let (first, end) = (chain.places[chain.from], chain.places[chain.to]);
+            (clock.tau, clock.sigma) = if chain.adaptive {
+                // t_n is the last time landed on, and constants; only the step that lands depends on where.
+                (from, if span.step + 1 == end { (to - from) / span.h } else { 0.0 })
+            } else {
+                let steps = (end - first) as f64;
+                let passed = (span.step - first) as f64 / steps;
+                (from * (1.0 - passed) + to * passed, (to - from) / steps / span.h)
+            };
+            for (row, number) in [(clock.row, clock.tau), (clock.row + 1, clock.sigma)] {
+                for range in rows(layout, row..row + 1) {
+                    x[range.clone()].fill(T::of(number));
+                    carry[range].fill(T::zero());
+                }
+            }
+        }
+    }
+
+    /// ẋ += rate · x′ for each direction, where `x_rate` holds x′ in the rows of x.
+    fn add<T: Real>(&self, layout: &Layout, x_rate: &[T], x: &mut [T], rate: impl Fn(&Clock) -> f64) {
+        for clock in &self.clocks {
+            let by = T::of(rate(clock));
+            let own = (1 + clock.direction) * self.features;
+            for (from, to) in rows(layout, 0..self.features).zip(rows(layout, own..own + self.features)) {
+                x[to].iter_mut().zip(&x_rate[from]).for_each(|(x, &rate)| *x = *x + by * rate);
+            }
+        }
+    }
+}
+
+/// Where some rows of a state lie, panel by panel.
+fn rows(layout: &Layout, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let features: usize = layout.arrays.iter().sum();
+    layout.panels.all().map(move |panel| {
+        let start = panel.range(features).start;
+        start + rows.start * panel.width..start + rows.end * panel.width
+    })
+}
+
+/// The outputs landed on before and after the steps that come now.
+struct Chain<'a> {
+    adaptive: bool,
+    places: &'a [usize],
+    from: usize,
+    to: usize,
+}
+
+/// Takes the steps again, and tells a recorder.
+pub(super) fn retrace<T: Real>(
+    problem: &mut Problem<T>,
+    record: &Record,
+    clocks: &mut Clocks,
+    recorder: &mut dyn Recorder<T>,
+) -> Result<Solution<T>> {
+    let numbers = problem.batch * problem.state * problem.times.len();
+    let mut y = Buffer::zeroed(&problem.ledger, Purpose::Output, numbers)?;
+    let Problem { dynamics, options, times, start, ledger, batch, state: features, .. } = problem;
+    let (dynamics, options, times): (_, &Options, &[f64]) = (&mut **dynamics, options, times);
+    let layout = dynamics.layout().clone();
+    let uses = dynamics.uses().evaluations;
+    let slice = *batch * *features;
+    let mut write = |output: usize, x: &[T]| {
+        let rows = ArrayViewMut2::from_shape((*batch, *features), &mut y[output * slice..(output + 1) * slice]);
+        layout.panels.unpack(x, rows.expect("one slice of the output"));
+    };
+    let stepper = options.method.stepper::<T>();
+    let (stages, len, count, last) = (stepper.stages(), start.len(), record.count(), times.len() - 1);
+    let (interpolates, compensated) = (options.interpolates(times), options.summation.of_state());
+    let mut work = Work::new(ledger, stages + 1, len)?;
+    let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
+    let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;
+    let (mut carry, mut next, mut next_carry, mut rate) = (state()?, state()?, state()?, state()?);
+    let mut within = StepOutputs::default();
+    let mut chain = Chain { adaptive: options.adaptive(), places: &record.places, from: 0, to: last };
+    let mut output = 0;
+    recorder.expect(count)?;
+    for step in 0..=count {
+        // The outputs landed on; where outputs are interpolated, only the first and the last.
+        let lands = |&output: &usize| match interpolates {
+            true => (step == 0 && output == 0) || (step == count && output == last),
+            false => record.places[output] == step,
+        };
+        let landed = output..output + (output..times.len()).take_while(lands).count();
+        for index in landed.clone() {
+            if index > landed.start && clocks.move_along() {
+                // Between a time and its repetition lies a step of no length.
+                dynamics.evaluate(times[index], &x, None, &mut rate)?;
+                clocks.add(&layout, &rate, &mut x, |clock| clock.times[index] - clock.times[index - 1]);
+            }
+            write(index, &x);
+            recorder.output(index, false);
+        }
+        output = landed.end;
+        if step == count {
+            break;
+        }
+        if !interpolates {
+            (chain.from, chain.to) = (output - 1, output);
+        }
+        let span = record.span(step, times[last]);
+        if clocks.move_along() {
+            clocks.set(&chain, span, &layout, &mut x, &mut carry);
+            work.first_known = false;
+        }
+        stepper.attempt(dynamics, span, &x, Goal::Increment, &mut work, recorder)?;
+        advance(compensated, (&x, &carry), &work.state, (&mut next, &mut next_carry));
+        recorder.accept(span, &x, &carry)?;
+        work.first_known = false;
+        let inside = |&output: &usize| interpolates && output < last && record.places[output] == step;
+        let inside = output..output + (output..times.len()).take_while(inside).count();
+        if !inside.is_empty() {
+            let stage = Stage { step: step + 1, index: 0, t: span.end };
+            let tape = recorder.stage(stage, &next)?;
+            dynamics.evaluate(stage.t, &next, tape, work.slope_mut(stages))?;
+            within.set(stepper, span, times, inside.clone())?;
+            for (index, output) in inside.clone().enumerate() {
+                within.state(index, &x, &work.slopes, &mut work.state);
+                if clocks.move_along() {
+                    within.rate(index, &work.slopes, &mut rate);
+                    let theta = (times[output] - span.t) / span.h;
+                    clocks.add(&layout, &rate, &mut work.state, |clock| {
+                        clock.times[output] - clock.tau - theta * clock.sigma * span.h
+                    });
+                }
+                write(output, &work.state);
+                recorder.output(output, true);
+            }
+            output = inside.end;
+            work.slopes.copy_within(stages * len.., 0);
+            work.first_known = true;
+        }
+        std::mem::swap(&mut x, &mut next);
+        std::mem::swap(&mut carry, &mut next_carry);
+    }
+    recorder.end(&x)?;
+    let stats = Stats { accepted: count, evaluations: dynamics.uses().evaluations - uses, ..Stats::default() };
+    Ok(Solution::whole(y, [times.len(), *batch, *features], stats, ledger.peak()))
+}
