@@ -26,6 +26,11 @@ export class Field {
      * `structure` is a name, or empty where `matrix` (a Float64Array) is given.
      */
     static hamiltonian(network: Field, structure: string, matrix: any, points: number, spacing: number): Field;
+    /**
+     * The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+     * `times` (a Float64Array), each of all directions, or undefined.
+     */
+    jvp(y0: any, batch: number, times: any, directions: number, along: any, options: any, _arguments: any): Moved;
     static mlp(dtype: string, widths: Uint32Array | number[], activation: string, time: string, bias: boolean, seed: number): Field;
     /**
      * The solution at the times (a Float64Array), and the error if the solve failed on the way. `options` is an object by the
@@ -37,6 +42,10 @@ export class Field {
      * A field that a program, as JSON, describes.
      */
     static program(dtype: string, program: string, parameters: any): Field;
+    /**
+     * A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
+     */
+    recordTangent(y0: any, batch: number, times: any, along: any, options: any, _arguments: any): RecordedTangent;
     /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
      */
@@ -84,6 +93,24 @@ export class FieldPull {
     readonly arguments: number;
     readonly parameters: number;
     readonly t: number | undefined;
+    readonly y: number;
+}
+
+/**
+ * A solution with its derivatives along directions.
+ */
+export class Moved {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * Those of the solve, with the peak of all.
+     */
+    readonly stats: any;
+    /**
+     * `[directions, times, batch, state]`.
+     */
+    readonly tangents: number;
     readonly y: number;
 }
 
@@ -143,6 +170,25 @@ export class Recorded {
      */
     pullback(cotangent: any): Pulled;
     readonly stats: any;
+    readonly y: number;
+}
+
+/**
+ * A solve with its derivative along a direction.
+ */
+export class RecordedTangent {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+     */
+    pullback(cotangent: any, curvature: any): Pulled;
+    readonly stats: any;
+    /**
+     * `[times, batch, state]`.
+     */
+    readonly tangent: number;
     readonly y: number;
 }
 

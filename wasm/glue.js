@@ -131,6 +131,25 @@ class Field {
         return Field.__wrap(ret[0]);
     }
     /**
+     * The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+     * `times` (a Float64Array), each of all directions, or undefined.
+     * @param {any} y0
+     * @param {number} batch
+     * @param {any} times
+     * @param {number} directions
+     * @param {any} along
+     * @param {any} options
+     * @param {any} _arguments
+     * @returns {Moved}
+     */
+    jvp(y0, batch, times, directions, along, options, _arguments) {
+        const ret = wasm.field_jvp(this.__wbg_ptr, y0, batch, times, directions, along, options, _arguments);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Moved.__wrap(ret[0]);
+    }
+    /**
      * `[{ weight: { offset, shape }, … }]`, empty for a custom field.
      * @returns {Array<any>}
      */
@@ -239,6 +258,23 @@ class Field {
             throw takeFromExternrefTable0(ret[1]);
         }
         return Field.__wrap(ret[0]);
+    }
+    /**
+     * A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
+     * @param {any} y0
+     * @param {number} batch
+     * @param {any} times
+     * @param {any} along
+     * @param {any} options
+     * @param {any} _arguments
+     * @returns {RecordedTangent}
+     */
+    recordTangent(y0, batch, times, along, options, _arguments) {
+        const ret = wasm.field_recordTangent(this.__wbg_ptr, y0, batch, times, along, options, _arguments);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return RecordedTangent.__wrap(ret[0]);
     }
     /**
      * A solve that keeps what the gradient method needs; otherwise as `odeint`.
@@ -367,6 +403,52 @@ class FieldPull {
     }
 }
 if (Symbol.dispose) FieldPull.prototype[Symbol.dispose] = FieldPull.prototype.free;
+
+/**
+ * A solution with its derivatives along directions.
+ */
+class Moved {
+    static __wrap(ptr) {
+        const obj = Object.create(Moved.prototype);
+        obj.__wbg_ptr = ptr;
+        MovedFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        MovedFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_moved_free(ptr, 0);
+    }
+    /**
+     * Those of the solve, with the peak of all.
+     * @returns {any}
+     */
+    get stats() {
+        const ret = wasm.moved_stats(this.__wbg_ptr);
+        return ret;
+    }
+    /**
+     * `[directions, times, batch, state]`.
+     * @returns {number}
+     */
+    get tangents() {
+        const ret = wasm.moved_tangents(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get y() {
+        const ret = wasm.moved_y(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) Moved.prototype[Symbol.dispose] = Moved.prototype.free;
 
 /**
  * An array that stays in WASM memory until freed.
@@ -618,6 +700,64 @@ class Recorded {
     }
 }
 if (Symbol.dispose) Recorded.prototype[Symbol.dispose] = Recorded.prototype.free;
+
+/**
+ * A solve with its derivative along a direction.
+ */
+class RecordedTangent {
+    static __wrap(ptr) {
+        const obj = Object.create(RecordedTangent.prototype);
+        obj.__wbg_ptr = ptr;
+        RecordedTangentFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        RecordedTangentFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_recordedtangent_free(ptr, 0);
+    }
+    /**
+     * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+     * @param {any} cotangent
+     * @param {any} curvature
+     * @returns {Pulled}
+     */
+    pullback(cotangent, curvature) {
+        const ret = wasm.recordedtangent_pullback(this.__wbg_ptr, cotangent, curvature);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Pulled.__wrap(ret[0]);
+    }
+    /**
+     * @returns {any}
+     */
+    get stats() {
+        const ret = wasm.recordedtangent_stats(this.__wbg_ptr);
+        return ret;
+    }
+    /**
+     * `[times, batch, state]`.
+     * @returns {number}
+     */
+    get tangent() {
+        const ret = wasm.recordedtangent_tangent(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get y() {
+        const ret = wasm.recordedtangent_y(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) RecordedTangent.prototype[Symbol.dispose] = RecordedTangent.prototype.free;
 
 /**
  * A solution, and why it ends early if it does.
@@ -969,6 +1109,10 @@ function __wbg___wbindgen_string_get_7ce8eee7fd327545(arg0, arg1) {
 function __wbg___wbindgen_throw_4c88d8bf264fd984(arg0, arg1) {
     throw new Error(getStringFromWasm0(arg0, arg1));
 }
+function __wbg_arguments_053c5e68cab03e18(arg0) {
+    const ret = arg0.arguments;
+    return ret;
+}
 function __wbg_entries_7bb1459bd9b5c2b9(arg0) {
     const ret = Object.entries(arg0);
     return ret;
@@ -1009,6 +1153,10 @@ function __wbg_new_cd4348290afae586() {
     const ret = new Object();
     return ret;
 }
+function __wbg_parameters_f5c6f36ef4fe4c84(arg0) {
+    const ret = arg0.parameters;
+    return ret;
+}
 function __wbg_prototypesetcall_13162965d1fe7aa3(arg0, arg1, arg2) {
     Uint8Array.prototype.set.call(getArrayU8FromWasm0(arg0, arg1), arg2);
 }
@@ -1043,8 +1191,16 @@ function __wbg_sum_6099b2c14b68dfd7(arg0, arg1, arg2, arg3) {
     getDataViewMemory0().setFloat64((arg0 >>> 0) + 8 * 1, isLikeNone(ret) ? 0 : ret, true);
     getDataViewMemory0().setInt32((arg0 >>> 0) + 4 * 0, !isLikeNone(ret), true);
 }
+function __wbg_times_b92a34d11eeb02c9(arg0) {
+    const ret = arg0.times;
+    return ret;
+}
 function __wbg_vjp_85afc7268ed6755c(arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7) {
     const ret = arg0.vjp(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0, arg6 >>> 0, arg7 >>> 0);
+    return ret;
+}
+function __wbg_y0_35278815ca4f7ce0(arg0) {
+    const ret = arg0.y0;
     return ret;
 }
 function __wbindgen_generic_0000000000000001(arg0) {
@@ -1071,6 +1227,9 @@ const FieldFinalization = (typeof FinalizationRegistry === 'undefined')
 const FieldPullFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_fieldpull_free(ptr, 1));
+const MovedFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_moved_free(ptr, 1));
 const NumbersFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_numbers_free(ptr, 1));
@@ -1083,6 +1242,9 @@ const PulledFinalization = (typeof FinalizationRegistry === 'undefined')
 const RecordedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_recorded_free(ptr, 1));
+const RecordedTangentFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_recordedtangent_free(ptr, 1));
 const SolvedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_solved_free(ptr, 1));
@@ -1275,5 +1437,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Field, FieldPull, Numbers, Optimizer, Pulled, Recorded, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_vjp_85afc7268ed6755c, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Field, FieldPull, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

@@ -7,7 +7,7 @@
 pub mod custom;
 pub mod program;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::kernel::panels::Spare;
@@ -42,34 +42,37 @@ pub trait VectorField<T: Real> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
-        let _ = (parameters, batch, tangents, reverse, ledger);
+        let _ = (parameters, batch, directions, reverse, ledger);
         Err(Error::option("field", "a field that is a program, which has derivatives in forward mode", "another field"))
     }
 }
 
-/// Directions along which a solve's inputs move; those that are not given stand still.
+/// Directions along which a solve's inputs move, flat and one behind the other; what is not given stands still.
 #[derive(Debug, Clone, Copy)]
-pub struct Tangents<'a, T> {
-    /// How many directions there are.
-    pub directions: usize,
+pub struct Directions<'a, T> {
+    /// How many there are.
+    pub count: usize,
     /// ẏ0 `[directions, batch, state]`.
-    pub y0: Option<ArrayView3<'a, T>>,
+    pub y0: Option<&'a [T]>,
     /// θ̇ `[directions, parameters]`.
-    pub parameters: Option<ArrayView2<'a, T>>,
+    pub parameters: Option<&'a [T]>,
     /// ȧ `[directions, batch, arguments]`.
-    pub arguments: Option<ArrayView3<'a, T>>,
+    pub arguments: Option<&'a [T]>,
     /// How the output times move, `[directions, times]`.
-    pub times: Option<ArrayView2<'a, f64>>,
+    pub times: Option<&'a [f64]>,
 }
 
-impl<T> Tangents<'_, T> {
-    /// So many directions in which nothing moves yet.
-    pub fn new(directions: usize) -> Self {
-        Self { directions, y0: None, parameters: None, arguments: None, times: None }
+impl<T> Directions<'_, T> {
+    /// What a direction has of numbers that all directions have.
+    pub(crate) fn of<'a, N>(&self, all: Option<&'a [N]>, index: usize) -> Option<&'a [N]> {
+        all.map(|all| {
+            let len = all.len() / self.count;
+            &all[index * len..(index + 1) * len]
+        })
     }
 }
 

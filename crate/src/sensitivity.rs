@@ -10,10 +10,11 @@
 
 mod retrace;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayView4, ArrayViewMut2, Axis, s};
+use ndarray::{Array, ArrayView, ArrayView2, ArrayView3, ArrayView4, Axis, CowArray, Dimension};
+use num_traits::Float;
 
 use crate::error::{Error, Result, finite};
-use crate::field::{Tangents, VectorField};
+use crate::field::{Directions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Trajectory};
 use crate::kernel::panels::Spare;
@@ -22,6 +23,68 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose};
 use crate::solve::{Options, Problem, Recorder, Solution};
 use crate::stepper::{Discard, Sink, Span, Stage};
 use retrace::{Clocks, retrace};
+
+/// Directions along which a solve's inputs move; those that are not given stand still.
+#[derive(Debug, Clone, Copy)]
+pub struct Tangents<'a, T> {
+    /// How many directions there are.
+    pub directions: usize,
+    /// ẏ0 `[directions, batch, state]`.
+    pub y0: Option<ArrayView3<'a, T>>,
+    /// θ̇ `[directions, parameters]`.
+    pub parameters: Option<ArrayView2<'a, T>>,
+    /// ȧ `[directions, batch, arguments]`.
+    pub arguments: Option<ArrayView3<'a, T>>,
+    /// How the output times move, `[directions, times]`.
+    pub times: Option<ArrayView2<'a, f64>>,
+}
+
+impl<T: Real> Tangents<'_, T> {
+    /// So many directions in which nothing moves yet.
+    pub fn new(directions: usize) -> Self {
+        Self { directions, y0: None, parameters: None, arguments: None, times: None }
+    }
+
+    /// Checks the shapes, and runs with the same as flat arrays.
+    fn with<R>(
+        &self,
+        batch: usize,
+        outputs: usize,
+        field: &dyn VectorField<T>,
+        body: impl FnOnce(&Directions<'_, T>) -> Result<R>,
+    ) -> Result<R> {
+        fn flat<'a, N: Clone, D: Dimension>(
+            argument: &'static str,
+            given: Option<ArrayView<'a, N, D>>,
+            expected: &[usize],
+        ) -> Result<Option<CowArray<'a, N, D>>> {
+            match given {
+                Some(given) if given.shape() != expected => {
+                    Err(Error::shape(argument, format!("{expected:?}"), format!("{:?}", given.shape())))
+                }
+                given => Ok(given.map(|given| match given.is_standard_layout() {
+                    true => CowArray::from(given),
+                    false => CowArray::from(
+                        Array::from_shape_vec(given.raw_dim(), given.iter().cloned().collect())
+                            .expect("as many numbers"),
+                    ),
+                })),
+            }
+        }
+        let count = self.directions;
+        let y0 = flat("tangents.y0", self.y0, &[count, batch, field.state_size()])?;
+        let parameters = flat("tangents.parameters", self.parameters, &[count, field.parameters().len()])?;
+        let arguments = flat("tangents.arguments", self.arguments, &[count, batch, field.argument_size()])?;
+        let times = flat("tangents.times", self.times, &[count, outputs])?;
+        body(&Directions {
+            count,
+            y0: y0.as_ref().and_then(|all| all.as_slice()),
+            parameters: parameters.as_ref().and_then(|all| all.as_slice()),
+            arguments: arguments.as_ref().and_then(|all| all.as_slice()),
+            times: times.as_ref().and_then(|all| all.as_slice()),
+        })
+    }
+}
 
 /// A solution and its derivatives along directions.
 #[derive(Debug)]
@@ -39,15 +102,21 @@ impl<T: Real> Jvp<T> {
     pub fn tangents(&self) -> ArrayView4<'_, T> {
         ArrayView4::from_shape(self.shape, &self.tangents).expect("as long as its shape says")
     }
+
+    /// The same, flat.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn flat(&self) -> &[T] {
+        &self.tangents
+    }
 }
 
 /// Solves as [`odeint`](crate::odeint) does, and differentiates the solution along directions in y0, parameters, arguments and times.
 ///
 /// ```
-/// use symplectic_adjoint::field::Tangents;
 /// use symplectic_adjoint::field::program::ProgramField;
 /// use symplectic_adjoint::ndarray::array;
 /// use symplectic_adjoint::program::Builder;
+/// use symplectic_adjoint::sensitivity::Tangents;
 /// use symplectic_adjoint::{Method, Options, jvp};
 ///
 /// # fn main() -> symplectic_adjoint::Result<()> {
@@ -55,11 +124,11 @@ impl<T: Real> Jvp<T> {
 /// let mut model = Builder::new(1);
 /// let slope = -model.parameter(1) * model.state(0..1);
 /// let field = ProgramField::new(model.finish(&slope)?, &[0.5])?;
-/// let options = Options { rtol: 1e-10, ..Options::new(Method::named("dopri5").expect("a known method")) };
+/// let options = Options { rtol: 1e-10, atol: 1e-10, ..Options::new(Method::named("dopri5").expect("a known method")) };
 /// let along = array![[1.0]];
 /// let tangents = Tangents { parameters: Some(along.view()), ..Tangents::new(1) };
 /// let moved = jvp(&field, array![[1.0]].view(), &[0.0, 2.0], &tangents, &options)?;
-/// assert!((moved.tangents()[[0, 1, 0, 0]] + 2.0 * f64::exp(-1.0)).abs() < 1e-8);
+/// assert!((moved.tangents()[[0, 1, 0, 0]] + 2.0 * f64::exp(-1.0)).abs() < 1e-7);
 /// # Ok(())
 /// # }
 /// ```
@@ -74,42 +143,55 @@ pub fn jvp<T: Real>(
     tangents: &Tangents<'_, T>,
     options: &Options,
 ) -> Result<Jvp<T>> {
-    let (solution, problem, record) = traced(field, y0, times, tangents, options)?;
-    let ledger = problem.ledger.clone();
-    let (batch, state) = y0.dim();
-    let shape = [tangents.directions, times.len(), batch, state];
-    let numbers = shape.iter().fold(1_usize, |numbers, &side| numbers.saturating_mul(side));
-    let mut moved = Buffer::zeroed(&ledger, Purpose::Output, numbers)?;
+    tangents.with(y0.nrows(), times.len(), field, |directions| jvp_along(field, y0, times, directions, options))
+}
+
+/// As [`jvp`], along directions whose lengths are still to be checked.
+pub(crate) fn jvp_along<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    directions: &Directions<'_, T>,
+    options: &Options,
+) -> Result<Jvp<T>> {
+    let (solution, problem, record) = traced(field, y0, times, directions, options)?;
+    let (batch, state) = (problem.batch, problem.state);
     let slice = times.len() * batch * state;
-    let at_once = at_once(state);
-    for first in (0..tangents.directions).step_by(at_once) {
-        let some = part(tangents, first..(first + at_once).min(tangents.directions));
+    let mut moved = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
+    // The more are followed together, the fewer passes, and the longer the program.
+    let at_once = (256 / state).clamp(1, 32);
+    for first in (0..directions.count).step_by(at_once) {
+        let some = part(directions, first, at_once.min(directions.count - first));
         let mut follower = Follower::new(field, y0, &problem, &some, false)?;
-        let all = follower.follow(&record, &mut Discard)?;
-        for (index, to) in moved[first * slice..].chunks_exact_mut(slice.max(1)).take(some.directions).enumerate() {
-            let from = all.y();
-            let from = from.slice(s![.., .., (1 + index) * state..(2 + index) * state]);
-            to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
+        let all = retrace(&mut follower.problem, &record, &mut follower.clocks, &mut Discard)?;
+        for (index, to) in moved[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
+            copy_columns(all.flat(), follower.problem.state, (1 + index) * state, to, state);
         }
     }
     finite_tangents(&moved)?;
-    Ok(Jvp { solution, peak: ledger.peak(), tangents: moved, shape })
+    let shape = [directions.count, times.len(), batch, state];
+    Ok(Jvp { solution, peak: problem.ledger.peak(), tangents: moved, shape })
 }
 
-/// Directions that are followed together: the more, the fewer passes, and the longer the program.
-fn at_once(state: usize) -> usize {
-    (256 / state).clamp(1, 32)
+/// Copies columns from `first` on of rows of so many numbers.
+fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T], wanted: usize) {
+    for (from, to) in from.chunks_exact(columns).zip(to.chunks_exact_mut(wanted)) {
+        to.copy_from_slice(&from[first..first + wanted]);
+    }
 }
 
 /// Some of the directions.
-fn part<'a, T>(tangents: &Tangents<'a, T>, some: std::ops::Range<usize>) -> Tangents<'a, T> {
-    let Tangents { y0, parameters, arguments, times, .. } = *tangents;
-    Tangents {
-        directions: some.len(),
-        y0: y0.map(|all| all.slice_move(s![some.clone(), .., ..])),
-        parameters: parameters.map(|all| all.slice_move(s![some.clone(), ..])),
-        arguments: arguments.map(|all| all.slice_move(s![some.clone(), .., ..])),
-        times: times.map(|all| all.slice_move(s![some, ..])),
+fn part<'a, T>(directions: &Directions<'a, T>, first: usize, count: usize) -> Directions<'a, T> {
+    fn of<N>(all: Option<&[N]>, (first, count, total): (usize, usize, usize)) -> Option<&[N]> {
+        all.map(|all| &all[all.len() / total * first..][..all.len() / total * count])
+    }
+    let place = (first, count, directions.count);
+    Directions {
+        count,
+        y0: of(directions.y0, place),
+        parameters: of(directions.parameters, place),
+        arguments: of(directions.arguments, place),
+        times: of(directions.times, place),
     }
 }
 
@@ -122,6 +204,9 @@ fn finite_tangents<T: Real>(tangents: &[T]) -> Result<()> {
         None => Ok(()),
     }
 }
+
+/// Reads the rows of an output: of ∂L/∂y, and of (∂²L/∂y²) ẏ.
+type ReadRows<'a, T> = dyn FnMut(usize, &mut [T], &mut [T]) + 'a;
 
 /// A recorded solve with its derivative along one direction, of which losses have second derivatives.
 pub struct TangentTrajectory<T> {
@@ -147,9 +232,23 @@ impl<T: Real> TangentTrajectory<T> {
         options: &Options,
         method: &GradientMethod,
     ) -> Result<Self> {
-        if direction.directions != 1 || direction.times.is_some() {
+        direction.with(y0.nrows(), times.len(), field, |direction| {
+            Self::record_along(field, y0, times, direction, options, method)
+        })
+    }
+
+    /// As [`record`](Self::record), along a direction whose lengths are still to be checked.
+    pub(crate) fn record_along(
+        field: &dyn VectorField<T>,
+        y0: ArrayView2<'_, T>,
+        times: &[f64],
+        direction: &Directions<'_, T>,
+        options: &Options,
+        method: &GradientMethod,
+    ) -> Result<Self> {
+        if direction.count != 1 || direction.times.is_some() {
             let expected = "one direction, in y0, parameters and arguments";
-            return Err(Error::option("direction", expected, format!("{} directions or times", direction.directions)));
+            return Err(Error::option("direction", expected, format!("{} directions or times", direction.count)));
         }
         if let GradientMethod::Adjoint(_) = method {
             return Err(Error::option("gradient", "an exact gradient", "adjoint"));
@@ -160,10 +259,8 @@ impl<T: Real> TangentTrajectory<T> {
         let both = Trajectory::record(follower.problem, method, |problem, recorder| {
             retrace(problem, &record, &mut follower.clocks, recorder)
         })?;
-        let state = problem.state;
-        let mut tangent = Buffer::zeroed(&problem.ledger, Purpose::Output, times.len() * problem.batch * state)?;
-        let y = both.solution.y();
-        tangent.iter_mut().zip(y.slice(s![.., .., state..2 * state])).for_each(|(to, &from)| *to = from);
+        let mut tangent = Buffer::zeroed(&problem.ledger, Purpose::Output, solution.flat().len())?;
+        copy_columns(both.solution.flat(), 2 * problem.state, problem.state, &mut tangent, problem.state);
         finite_tangents(&tangent)?;
         let (parameters, arguments) = (field.parameters().len(), problem.arguments);
         Ok(Self { solution, tangent, both, parameters, arguments })
@@ -185,15 +282,32 @@ impl<T: Real> TangentTrajectory<T> {
             if given.shape() != expected {
                 return Err(Error::shape(argument, format!("{expected:?}"), format!("{:?}", given.shape())));
             }
-            finite(argument, given.iter().copied())?;
         }
-        let state = expected[2];
+        let read = |all: &ArrayView3<'_, T>, output: usize, rows: &mut [T]| {
+            rows.iter_mut().zip(all.index_axis(Axis(0), output)).for_each(|(to, &from)| *to = from);
+        };
+        self.pullback_from(&mut |output, cotangents, curvatures| {
+            read(&cotangent, output, cotangents);
+            read(&curvature, output, curvatures);
+        })
+    }
+
+    /// As [`pullback`](Self::pullback), asking for the rows `[batch, state]` of one output after the other.
+    pub(crate) fn pullback_from(&mut self, read: &mut ReadRows<'_, T>) -> Result<Gradient<T>> {
+        let [outputs, batch, state] = self.solution.shape();
+        let ledger = Ledger::new();
+        let rows = || Buffer::zeroed(&ledger, Purpose::Cotangent, batch * state);
+        let (mut cotangents, mut curvatures) = (rows()?, rows()?);
+        debug_assert!(outputs > 0, "the first time at least");
         let both = self.both.pullback_from(&mut |output, rows| {
-            let pairs = cotangent.index_axis(Axis(0), output);
-            let curved = curvature.index_axis(Axis(0), output);
-            for (sample, row) in rows.chunks_exact_mut(2 * state).enumerate() {
-                row[..state].iter_mut().zip(curved.row(sample)).for_each(|(to, &from)| *to = from);
-                row[state..].iter_mut().zip(pairs.row(sample)).for_each(|(to, &from)| *to = from);
+            read(output, &mut cotangents, &mut curvatures);
+            let place = |error: Error| error.moved(output * batch * state);
+            finite("cotangent", cotangents.iter().copied()).map_err(place)?;
+            finite("curvature", curvatures.iter().copied()).map_err(place)?;
+            let pairs = cotangents.chunks_exact(state).zip(curvatures.chunks_exact(state));
+            for (row, (cotangent, curvature)) in rows.chunks_exact_mut(2 * state).zip(pairs) {
+                row[..state].copy_from_slice(curvature);
+                row[state..].copy_from_slice(cotangent);
             }
             Ok(())
         })?;
@@ -206,42 +320,32 @@ fn traced<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &[f64],
-    tangents: &Tangents<'_, T>,
+    directions: &Directions<'_, T>,
     options: &Options,
 ) -> Result<(Solution<T>, Problem<T>, Record)> {
     let mut problem = Problem::new(field, y0, times, options, false)?;
-    check(tangents, &problem, field.parameters().len())?;
+    check(directions, &problem, field.parameters().len())?;
     let mut steps = Steps { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };
     let (solution, failure) = problem.solve(&mut steps)?;
     failure.map_or(Ok((solution, problem, steps.record)), Err)
 }
 
-fn check<T: Real>(tangents: &Tangents<'_, T>, problem: &Problem<T>, parameters: usize) -> Result<()> {
-    let Tangents { directions, y0, parameters: own, arguments, times } = *tangents;
-    if directions == 0 {
+fn check<T: Real>(directions: &Directions<'_, T>, problem: &Problem<T>, parameters: usize) -> Result<()> {
+    let Directions { count, y0, parameters: own, arguments, times } = *directions;
+    if count == 0 {
         return Err(Error::option("tangents", "at least one direction", 0));
     }
-    let same = |argument, expected: &[usize], given: &[usize]| match given == expected {
-        true => Ok(()),
-        false => Err(Error::shape(argument, format!("{expected:?}"), format!("{given:?}"))),
-    };
-    if let Some(y0) = y0 {
-        same("tangents.y0", &[directions, problem.batch, problem.state], y0.shape())?;
-        finite("tangents.y0", y0.iter().copied())?;
+    fn numbers<N: Float>(argument: &'static str, given: Option<&[N]>, expected: usize) -> Result<()> {
+        match given {
+            Some(given) if given.len() != expected => Err(Error::shape(argument, expected, given.len())),
+            Some(given) => finite(argument, given.iter().copied()),
+            None => Ok(()),
+        }
     }
-    if let Some(own) = own {
-        same("tangents.parameters", &[directions, parameters], own.shape())?;
-        finite("tangents.parameters", own.iter().copied())?;
-    }
-    if let Some(arguments) = arguments {
-        same("tangents.arguments", &[directions, problem.batch, problem.arguments], arguments.shape())?;
-        finite("tangents.arguments", arguments.iter().copied())?;
-    }
-    if let Some(times) = times {
-        same("tangents.times", &[directions, problem.times.len()], times.shape())?;
-        finite("tangents.times", times.iter().copied())?;
-    }
-    Ok(())
+    numbers("tangents.y0", y0, count * problem.batch * problem.state)?;
+    numbers("tangents.parameters", own, count * parameters)?;
+    numbers("tangents.arguments", arguments, count * problem.batch * problem.arguments)?;
+    numbers("tangents.times", times, count * problem.times.len())
 }
 
 /// Records the steps of a solve, and nothing else of it.
@@ -282,28 +386,25 @@ impl<T: Real> Follower<T> {
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
         problem: &Problem<T>,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
     ) -> Result<Self> {
         let Problem { batch, state: features, ref ledger, .. } = *problem;
-        let along = field.prepare_tangents(field.parameters(), batch, tangents, reverse, ledger)?;
+        let along = field.prepare_tangents(field.parameters(), batch, directions, reverse, ledger)?;
         let (state, layout) = (along.state, along.dynamics.layout().clone());
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
-        let mut all = ArrayViewMut2::from_shape((batch, state), &mut rows).expect("a row for each trajectory");
-        all.slice_mut(s![.., ..features]).assign(&y0);
-        for index in 0..tangents.directions {
-            if let Some(given) = tangents.y0 {
-                let to = s![.., (1 + index) * features..(2 + index) * features];
-                all.slice_mut(to).assign(&given.index_axis(Axis(0), index));
+        for (sample, (row, y0)) in rows.chunks_exact_mut(state).zip(y0.rows()).enumerate() {
+            row.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
+            for index in 0..directions.count {
+                if let Some(given) = directions.of(directions.y0, index) {
+                    row[(1 + index) * features..][..features].copy_from_slice(&given[sample * features..][..features]);
+                }
             }
         }
+        let rows = ArrayView2::from_shape((batch, state), &rows).expect("a row for each trajectory");
         let mut start = Buffer::zeroed(ledger, Purpose::Checkpoints, layout.size())?;
-        layout.panels.pack(all.view(), &mut start, Spare::Repeat);
-        let clocks = Clocks::new(features, &along.clocks, tangents.times);
+        layout.panels.pack(rows, &mut start, Spare::Repeat);
+        let clocks = Clocks::new(features, &along.clocks, directions);
         Ok(Self { problem: problem.of_tangents(along, start), clocks })
-    }
-
-    fn follow(&mut self, record: &Record, recorder: &mut dyn Recorder<T>) -> Result<Solution<T>> {
-        retrace(&mut self.problem, record, &mut self.clocks, recorder)
     }
 }

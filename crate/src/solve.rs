@@ -43,8 +43,11 @@ impl<T: Real> Solution<T> {
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
     }
 
+    pub(crate) fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
     /// The same, flat.
-    #[cfg(target_arch = "wasm32")]
     pub(crate) fn flat(&self) -> &[T] {
         &self.y[..self.shape.iter().product()]
     }

@@ -4,12 +4,11 @@ mod numbers;
 
 use ndarray::{Array1, Array2, Array3, ArrayD, IxDyn, s};
 use numbers::numbers;
-use symplectic_adjoint::field::Tangents;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::model::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, concat};
-use symplectic_adjoint::sensitivity::TangentTrajectory;
+use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Steps, Time, VectorField, jvp,
     odeint, vjp,

@@ -11,7 +11,7 @@ use crate::control::AllReduce;
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::program::ProgramField;
-use crate::field::{self, FieldVjp, VectorField};
+use crate::field::{self, Directions, FieldVjp, VectorField};
 use crate::gradient::{Gradient, GradientStats, Trajectory, vjp_shared};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose};
@@ -20,6 +20,7 @@ use crate::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use crate::model::{Architecture, Mlp};
 use crate::optimizer::{Optimizer, Rule};
 use crate::program::Program;
+use crate::sensitivity::{self, Jvp, TangentTrajectory};
 use crate::solve::{Solution, Stats, odeint_shared};
 
 /// A number type by its name in the public API.
@@ -159,6 +160,16 @@ pub struct Point<'a> {
     pub arguments: Option<&'a dyn Source>,
 }
 
+/// Directions along which a solve's inputs move.
+pub struct Along<'a> {
+    pub directions: usize,
+    pub y0: Option<&'a dyn Source>,
+    pub parameters: Option<&'a dyn Source>,
+    pub arguments: Option<&'a dyn Source>,
+    /// float64, whatever the number type.
+    pub times: Option<&'a dyn Source>,
+}
+
 /// A vector field with its parameters.
 pub trait AnyField {
     fn state_size(&self) -> usize;
@@ -186,6 +197,17 @@ pub trait AnyField {
 
     /// A solve that keeps what its gradient method needs.
     fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>>;
+
+    /// The solution with its derivatives along directions.
+    fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
+
+    /// A solve with its derivative along one direction that keeps what second derivatives need.
+    fn record_tangent(
+        &self,
+        start: Start<'_>,
+        along: Along<'_>,
+        options: Entries,
+    ) -> Result<Box<dyn AnyTangentTrajectory>>;
 
     fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>>;
 
@@ -394,6 +416,34 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         })
     }
 
+    fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>> {
+        let (options, _) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let y0 = rows(&y0, start.batch)?;
+        self.with(start.arguments, start.batch, |field| {
+            let moved =
+                with_directions(&along, |directions| sensitivity::jvp_along(field, y0, &times, directions, &options))?;
+            Ok(Box::new(moved) as Box<dyn AnyJvp>)
+        })
+    }
+
+    fn record_tangent(
+        &self,
+        start: Start<'_>,
+        along: Along<'_>,
+        options: Entries,
+    ) -> Result<Box<dyn AnyTangentTrajectory>> {
+        let (options, gradient) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let y0 = rows(&y0, start.batch)?;
+        self.with(start.arguments, start.batch, |field| {
+            let recorded = with_directions(&along, |direction| {
+                TangentTrajectory::record_along(field, y0, &times, direction, &options, &gradient)
+            })?;
+            Ok(Box::new(recorded) as Box<dyn AnyTangentTrajectory>)
+        })
+    }
+
     fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>> {
         let parameters = self.field().parameters().len();
         Ok(Box::new(Optimizer::<T>::new(rule, learning_rate, weight_decay, parameters)?))
@@ -443,6 +493,75 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         self.at(parameters, |parameters| {
             Ok(Box::new(system.energy(parameters, t, rows(&y, batch)?)?) as Box<dyn AnyBuffer>)
         })
+    }
+}
+
+/// Copies directions, and runs with them.
+fn with_directions<T: Erased, R>(along: &Along<'_>, body: impl FnOnce(&Directions<'_, T>) -> Result<R>) -> Result<R> {
+    let numbers = |given: Option<&dyn Source>| given.map(copied::<T>).transpose();
+    let (y0, parameters, arguments) = (numbers(along.y0)?, numbers(along.parameters)?, numbers(along.arguments)?);
+    let times = along.times.map(copied::<f64>).transpose()?;
+    body(&Directions {
+        count: along.directions,
+        y0: y0.as_deref(),
+        parameters: parameters.as_deref(),
+        arguments: arguments.as_deref(),
+        times: times.as_deref(),
+    })
+}
+
+/// A solution with its derivatives along directions.
+pub trait AnyJvp {
+    fn solution(&self) -> &dyn AnySolution;
+    /// `[directions, times, batch, state]`.
+    fn tangents(&self) -> Numbers<'_>;
+    fn peak(&self) -> &Bytes;
+}
+
+impl<T: Erased> AnyJvp for Jvp<T> {
+    fn solution(&self) -> &dyn AnySolution {
+        &self.solution
+    }
+
+    fn tangents(&self) -> Numbers<'_> {
+        T::numbers(self.flat())
+    }
+
+    fn peak(&self) -> &Bytes {
+        &self.peak
+    }
+}
+
+/// A solve with its derivative along a direction, of which losses have second derivatives.
+pub trait AnyTangentTrajectory {
+    fn solution(&self) -> &dyn AnySolution;
+    /// `[times, batch, state]`.
+    fn tangent(&self) -> Numbers<'_>;
+    /// The product of a loss's second derivatives with the direction.
+    fn pullback(&mut self, cotangent: &dyn Source, curvature: &dyn Source) -> Result<Box<dyn AnyGradient>>;
+}
+
+impl<T: Erased> AnyTangentTrajectory for TangentTrajectory<T> {
+    fn solution(&self) -> &dyn AnySolution {
+        &self.solution
+    }
+
+    fn tangent(&self) -> Numbers<'_> {
+        T::numbers(TangentTrajectory::tangent(self).to_slice().expect("row-major"))
+    }
+
+    fn pullback(&mut self, cotangent: &dyn Source, curvature: &dyn Source) -> Result<Box<dyn AnyGradient>> {
+        let expected = self.solution.flat().len();
+        for (argument, given) in [("cotangent", cotangent), ("curvature", curvature)] {
+            if given.len() != expected {
+                return Err(Error::shape(argument, expected, given.len()));
+            }
+        }
+        let gradient = self.pullback_from(&mut |output, cotangents, curvatures| {
+            T::copy(cotangent, output * cotangents.len(), cotangents);
+            T::copy(curvature, output * curvatures.len(), curvatures);
+        })?;
+        Ok(Box::new(gradient))
     }
 }
 

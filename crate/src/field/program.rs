@@ -3,9 +3,9 @@
 use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
-use ndarray::{ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::ArrayView2;
 
-use super::{Dots, Dynamics, Pull, TangentDynamics, Tangents, Uses, VectorField};
+use super::{Directions, Dots, Dynamics, Pull, TangentDynamics, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -14,7 +14,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
 use crate::program::plan::{Plan, Request, Target};
-use crate::program::tangents::{self as program, Direction, Motion};
+use crate::program::tangents::{Direction, Motion, Tangents};
 use crate::program::{Program, Sizes};
 
 /// A [`Program`] with its parameters.
@@ -34,8 +34,8 @@ pub struct ProgramField<T: Real> {
 /// A field of the state with its derivatives along directions of these kinds.
 #[derive(Debug)]
 struct Moving<T: Real> {
-    directions: Vec<Direction>,
-    tangents: program::Tangents,
+    kinds: Vec<Direction>,
+    tangents: Tangents,
     field: ProgramField<T>,
 }
 
@@ -160,16 +160,15 @@ impl<T: Real> ProgramField<T> {
     }
 
     /// The program of the state with its derivatives along directions.
-    fn moving(&self, tangents: &Tangents<'_, T>) -> Result<Rc<Moving<T>>> {
-        let directions: Vec<_> =
-            (0..tangents.directions).map(|index| direction(&self.program, tangents, index)).collect();
+    fn moving(&self, directions: &Directions<'_, T>, batch: usize) -> Result<Rc<Moving<T>>> {
+        let kinds: Vec<_> = (0..directions.count).map(|index| kind(&self.program, directions, index, batch)).collect();
         let mut slot = self.tangents.borrow_mut();
-        if let Some(moving) = slot.as_ref().filter(|moving| moving.directions == directions) {
+        if let Some(moving) = slot.as_ref().filter(|moving| moving.kinds == kinds) {
             return Ok(Rc::clone(moving));
         }
-        let tangents = self.program.tangents(&directions);
+        let tangents = self.program.tangents(&kinds);
         let field = Self::of(tangents.program.clone(), Buffer::zeroed(&Ledger::new(), Purpose::Network, 0)?);
-        Ok(Rc::clone(slot.insert(Rc::new(Moving { directions, tangents, field }))))
+        Ok(Rc::clone(slot.insert(Rc::new(Moving { kinds, tangents, field }))))
     }
 
     /// Ready for a batch of states with their derivatives along directions.
@@ -177,47 +176,44 @@ impl<T: Real> ProgramField<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
         check_parameters(&self.program, parameters)?;
-        let moving = self.moving(tangents)?;
-        let Moving { tangents: program::Tangents { program, clocks, .. }, field, .. } = &*moving;
+        let moving = self.moving(directions, batch)?;
+        let Tangents { program, clocks, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
         let Sizes { state, arguments, .. } = program.sizes;
         let mut all = Buffer::zeroed(ledger, Purpose::Workspace, program.sizes.parameters)?;
         all[..parameters.len()].copy_from_slice(parameters);
-        for (index, start) in moving.tangents.parameters.iter().enumerate() {
-            if let (Some(start), Some(given)) = (start, tangents.parameters) {
-                all[*start..start + parameters.len()]
-                    .iter_mut()
-                    .zip(given.row(index))
-                    .for_each(|(to, from)| *to = *from);
-            }
-        }
         let mut own = Buffer::zeroed(ledger, Purpose::Workspace, batch * arguments)?;
-        let mut own_rows = ArrayViewMut2::from_shape((batch, arguments), &mut own).expect("a row for each trajectory");
-        let mut put = |start: usize, from: ArrayView2<'_, T>| {
-            own_rows.slice_mut(s![.., start..start + from.ncols()]).assign(&from);
+        let columns = self.program.arguments();
+        let mut put = |start: usize, given: &mut dyn Iterator<Item = T>| {
+            for row in own.chunks_exact_mut(arguments) {
+                row[start..start + columns].iter_mut().for_each(|to| *to = given.next().unwrap_or(*to));
+            }
         };
         if let Some(given) = rows.arguments {
-            put(0, given);
+            put(0, &mut given.iter().copied());
         }
-        for (index, start) in moving.tangents.arguments.iter().enumerate() {
-            if let (Some(start), Some(given)) = (start, tangents.arguments) {
-                put(*start, given.index_axis(Axis(0), index));
+        for index in 0..directions.count {
+            if let (Some(start), Some(given)) = (own_parameters[index], directions.of(directions.parameters, index)) {
+                all[start..start + given.len()].copy_from_slice(given);
+            }
+            if let (Some(start), Some(given)) = (own_arguments[index], directions.of(directions.arguments, index)) {
+                put(start, &mut given.iter().copied());
             }
         }
-        let own_rows = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
-        let rows = Rows { arguments: (arguments > 0).then_some(own_rows), ..rows };
-        let dynamics = field.dynamics(&all, batch, reverse, rows, ledger)?;
+        let own = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
+        let rows = Rows { arguments: (arguments > 0).then_some(own), ..rows };
+        let dynamics = moving.field.dynamics(&all, batch, reverse, rows, ledger)?;
         Ok(TangentDynamics { dynamics, state, arguments, clocks: clocks.clone() })
     }
 }
 
 /// What moves along one of the directions.
-fn direction<T: Real>(program: &Program, tangents: &Tangents<'_, T>, index: usize) -> Direction {
+fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize, batch: usize) -> Direction {
     let motion = |numbers: &mut dyn Iterator<Item = T>, single: bool| {
         let (mut still, mut unit) = (true, single);
         numbers.for_each(|number| {
@@ -230,15 +226,21 @@ fn direction<T: Real>(program: &Program, tangents: &Tangents<'_, T>, index: usiz
             _ => Motion::Given,
         }
     };
-    let parameters = program.places().into_iter().map(|place| match tangents.parameters {
-        Some(given) => motion(&mut place.indices().map(|at| given[[index, at]]), place.len() == 1),
+    let parameters = program.places().into_iter().map(|place| match directions.of(directions.parameters, index) {
+        Some(given) => motion(&mut place.indices().map(|at| given[at]), place.len() == 1),
         None => Motion::Still,
     });
-    let arguments = program.argument_rows().into_iter().map(|(row, rows)| match tangents.arguments {
-        Some(given) => motion(&mut given.slice(s![index, .., row..row + rows]).iter().copied(), rows == 1),
-        None => Motion::Still,
-    });
-    let times = tangents.times.is_some_and(|given| given.row(index).iter().any(|&rate| rate != 0.0));
+    let columns = program.arguments();
+    let arguments =
+        program.argument_rows().into_iter().map(|(row, rows)| match directions.of(directions.arguments, index) {
+            Some(given) => {
+                let samples = (0..batch).map(|sample| &given[sample * columns + row..][..rows]);
+                motion(&mut samples.flatten().copied(), rows == 1)
+            }
+            None => Motion::Still,
+        });
+    let times = directions.of(directions.times, index);
+    let times = times.is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0));
     Direction { parameters: parameters.collect(), arguments: arguments.collect(), times }
 }
 
@@ -290,12 +292,12 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
         self.needs_no_arguments(batch)?;
-        self.tangent_dynamics(parameters, batch, tangents, reverse, Rows::NONE, ledger)
+        self.tangent_dynamics(parameters, batch, directions, reverse, Rows::NONE, ledger)
     }
 }
 
@@ -337,11 +339,11 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
-        self.field.tangent_dynamics(parameters, batch, tangents, reverse, self.rows(batch)?, ledger)
+        self.field.tangent_dynamics(parameters, batch, directions, reverse, self.rows(batch)?, ledger)
     }
 }
 

@@ -123,7 +123,7 @@ impl<T: Real> Checkpoints<T> {
     /// Before a sweep: all in order, those from which no step can be taken left out.
     pub fn settle(&mut self) {
         self.stack.append(&mut self.dispensable);
-        self.stack.sort_by_key(|checkpoint| checkpoint.step);
+        self.stack.sort_unstable_by_key(|checkpoint| checkpoint.step);
         for index in (0..self.stack.len()).rev() {
             if self.stack[index].carry.is_none() {
                 let checkpoint = self.stack.remove(index);

@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Dynamics, TangentDynamics, Tangents, VectorField};
+use crate::field::{Directions, Dynamics, TangentDynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -200,16 +200,16 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
         let Trace::Hutchinson(kind) = self.trace else {
-            return self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger);
+            return self.field.prepare_tangents(parameters, batch, directions, reverse, ledger);
         };
         let noise = self.noise(batch, kind, ledger)?;
         let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
         let rows = Rows { data: Some(rows), ..Rows::NONE };
-        self.field.tangent_dynamics(parameters, batch, tangents, reverse, rows, ledger)
+        self.field.tangent_dynamics(parameters, batch, directions, reverse, rows, ledger)
     }
 }

@@ -6,7 +6,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Dynamics, TangentDynamics, Tangents, VectorField};
+use crate::field::{self, Directions, Dynamics, TangentDynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
 use crate::program::differentiate::{of_input, reverse};
@@ -215,10 +215,10 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
-        self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger)
+        self.field.prepare_tangents(parameters, batch, directions, reverse, ledger)
     }
 }

@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Dynamics, TangentDynamics, Tangents, VectorField};
+use crate::field::{Directions, Dynamics, TangentDynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -83,10 +83,10 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        tangents: &Tangents<'_, T>,
+        directions: &Directions<'_, T>,
         reverse: bool,
         ledger: &Ledger,
     ) -> Result<TangentDynamics<T>> {
-        self.field.prepare_tangents(parameters, batch, tangents, reverse, ledger)
+        self.field.prepare_tangents(parameters, batch, directions, reverse, ledger)
     }
 }

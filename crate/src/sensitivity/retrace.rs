@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayViewMut2;
 
 use crate::error::Result;
+use crate::field::Directions;
 use crate::gradient::record::Record;
 use crate::kernel::combine::advance;
 use crate::kernel::real::Real;
@@ -31,10 +32,10 @@ struct Clock {
 }
 
 impl Clocks {
-    pub fn new(features: usize, rows: &[Option<usize>], times: Option<ArrayView2<'_, f64>>) -> Self {
+    pub fn new<T>(features: usize, rows: &[Option<usize>], directions: &Directions<'_, T>) -> Self {
         let rows = rows.iter().enumerate();
         let clocks = rows.filter_map(|(direction, row)| {
-            let (row, times) = ((*row)?, times?.row(direction).to_vec());
+            let (row, times) = ((*row)?, directions.of(directions.times, direction)?.to_vec());
             Some(Clock { direction, row, times, tau: 0.0, sigma: 0.0 })
         });
         Self { features, clocks: clocks.collect() }

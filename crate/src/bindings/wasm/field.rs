@@ -3,10 +3,10 @@
 use js_sys::{Array, Object};
 use wasm_bindgen::prelude::*;
 
-use super::results::{FieldPull, NumbersHandle, Recorded, Solved};
+use super::results::{FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
 use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, shared, thrown};
 use crate::bindings::constants::STRUCTURES;
-use crate::bindings::handles::{self, AnyField, Dtype, Point, Start};
+use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
 use crate::error::Error;
 use crate::model::hamiltonian::{Energy, Structure};
 use crate::model::{Activation, Architecture, Time};
@@ -185,6 +185,40 @@ impl Field {
         self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
     }
 
+    /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
+    /// `times` (a Float64Array), each of all directions, or undefined.
+    #[allow(clippy::too_many_arguments)]
+    pub fn jvp(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        directions: usize,
+        along: &JsAlong,
+        options: &JsValue,
+        arguments: &JsValue,
+    ) -> JsResult<Moved> {
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
+        with_along(directions, along, |along| self.field.jvp(start, along, entries(options))).map(Moved)
+    }
+
+    /// A solve with its derivative along one direction, without `times`, that keeps what second derivatives need.
+    #[wasm_bindgen(js_name = recordTangent)]
+    pub fn record_tangent(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        along: &JsAlong,
+        options: &JsValue,
+        arguments: &JsValue,
+    ) -> JsResult<RecordedTangent> {
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
+        with_along(1, along, |along| self.field.record_tangent(start, along, entries(options))).map(RecordedTangent)
+    }
+
     /// What noise a flow draws: of which seed, and for samples from which on.
     #[wasm_bindgen(js_name = seedNoise)]
     pub fn seed_noise(&mut self, seed: f64, first_sample: usize) -> JsResult<()> {
@@ -203,4 +237,36 @@ impl Field {
         let energy = self.field.energy(t, &JsSource(y), batch, optional(&parameters));
         energy.map(NumbersHandle).map_err(thrown)
     }
+}
+
+#[wasm_bindgen]
+extern "C" {
+    /// Flat arrays of all directions, or undefined.
+    pub type JsAlong;
+
+    #[wasm_bindgen(method, getter)]
+    fn y0(this: &JsAlong) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn parameters(this: &JsAlong) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn arguments(this: &JsAlong) -> JsValue;
+    #[wasm_bindgen(method, getter)]
+    fn times(this: &JsAlong) -> JsValue;
+}
+
+fn with_along<R>(
+    directions: usize,
+    along: &JsAlong,
+    body: impl FnOnce(Along<'_>) -> crate::error::Result<R>,
+) -> JsResult<R> {
+    let all = [along.y0(), along.parameters(), along.arguments(), along.times()];
+    let [y0, parameters, arguments, times] = [0, 1, 2, 3].map(|index| JsSource(&all[index]));
+    body(Along {
+        directions,
+        y0: optional(&y0),
+        parameters: optional(&parameters),
+        arguments: optional(&arguments),
+        times: optional(&times),
+    })
+    .map_err(thrown)
 }

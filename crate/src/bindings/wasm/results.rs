@@ -3,7 +3,9 @@
 use wasm_bindgen::prelude::*;
 
 use super::{JsResult, JsSource, gradient_stats_object, stats_object, thrown};
-use crate::bindings::handles::{AnyBuffer, AnyFieldVjp, AnyGradient, AnySolution, AnyTrajectory};
+use crate::bindings::handles::{
+    AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
+};
 use crate::error::Error;
 
 /// An array that stays in WASM memory until freed.
@@ -139,5 +141,57 @@ impl Pulled {
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
         gradient_stats_object(self.0.stats())
+    }
+}
+
+/// A solution with its derivatives along directions.
+#[wasm_bindgen]
+pub struct Moved(pub(super) Box<dyn AnyJvp>);
+
+#[wasm_bindgen]
+impl Moved {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.solution().y().pointer()
+    }
+
+    /// `[directions, times, batch, state]`.
+    #[wasm_bindgen(getter)]
+    pub fn tangents(&self) -> usize {
+        self.0.tangents().pointer()
+    }
+
+    /// Those of the solve, with the peak of all.
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        stats_object((self.0.solution().stats().0, self.0.peak()))
+    }
+}
+
+/// A solve with its derivative along a direction.
+#[wasm_bindgen]
+pub struct RecordedTangent(pub(super) Box<dyn AnyTangentTrajectory>);
+
+#[wasm_bindgen]
+impl RecordedTangent {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.solution().y().pointer()
+    }
+
+    /// `[times, batch, state]`.
+    #[wasm_bindgen(getter)]
+    pub fn tangent(&self) -> usize {
+        self.0.tangent().pointer()
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        stats_object(self.0.solution().stats())
+    }
+
+    /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+    pub fn pullback(&mut self, cotangent: &JsValue, curvature: &JsValue) -> JsResult<Pulled> {
+        self.0.pullback(&JsSource(cotangent), &JsSource(curvature)).map(Pulled).map_err(thrown)
     }
 }

@@ -6,7 +6,7 @@ use super::zeros;
 /// The sum of parts, each for some of so many rows.
 pub fn gather(graph: &mut Graph, rows: usize, parts: &[(usize, Id)]) -> Id {
     let mut sorted = parts.to_vec();
-    sorted.sort_by_key(|part| part.0);
+    sorted.sort_unstable();
     let cuts = cuts(graph, parts);
     let cut = |row: usize| cuts.partition_point(|&cut| cut < row);
     let covered: usize = parts.iter().map(|&(start, part)| cut(start + graph.rows(part)) - cut(start)).sum();
@@ -81,6 +81,6 @@ fn merged(graph: &mut Graph, parts: &[(usize, Id)]) -> Vec<(usize, Id)> {
     let (left, right) = parts.split_at(parts.len() / 2);
     let mut both = merged(graph, left);
     both.extend(merged(graph, right));
-    both.sort_by_key(|part| part.0);
+    both.sort_unstable();
     overlapping(graph, &both, summed)
 }

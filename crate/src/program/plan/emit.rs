@@ -89,7 +89,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             .filter(|&id| live.live[id] && !given[id] && lane_side(id))
             .filter(|&id| !matches!(graph.nodes[id].op, Op::Load(..)))
             .collect();
-        order.sort_by_key(|&id| (executed(id), id));
+        order.sort_unstable_by_key(|&id| (executed(id), id));
         let last = self.last_uses(&order, request, kept);
         let phases = (0..nodes).filter(|&id| live.live[id]).map(|id| live.phase[id]).max().unwrap_or(0) + 1;
         let mut emitted: Vec<EmittedPhase<T>> = (0..phases).map(|_| Default::default()).collect();
