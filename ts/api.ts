@@ -52,6 +52,17 @@ export type {
   SolveStats,
   Vjp,
 } from "./solve/results.js";
+export {
+  type HessianVectorProduct,
+  hessianVectorProduct,
+  jvp,
+  type LossWithCurvature,
+  type Sensitivities,
+  type SensitivityOptions,
+  type SolutionJvp,
+  sensitivities,
+  type Tangents,
+} from "./solve/sensitivity.js";
 export { formula } from "./trace/formula.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
@@ -59,7 +70,7 @@ export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/pa
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
-export { type LossData, type LossOptions, type LossValues, loss, type TracedLoss } from "./train/loss.js";
+export { type LossData, type LossOf, type LossOptions, type LossValues, loss, type TracedLoss } from "./train/loss.js";
 export {
   absoluteLoss,
   type GaussianOptions,

@@ -10,6 +10,7 @@ import type { Instance } from "../engine/instance.js";
 import { fields } from "../engine/live-objects.js";
 import { copyOut, steady, view } from "../engine/memory.js";
 import { needStack } from "../engine/stack.js";
+import { totalOf, type Widths } from "./packed.js";
 
 /** Where an array lies in the flat parameters, and in their gradient. */
 export interface Entry {
@@ -190,9 +191,9 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   /** The arguments of a batch as the crate takes them, checked; none for a field without. */
-  packArguments(given: unknown, _batch: number): ArrayOf<D> | undefined {
+  packArguments(given: unknown, _batch: number, where = "arguments"): ArrayOf<D> | undefined {
     if (given === undefined) return undefined;
-    throw refused("OPTION", "arguments", "no value for a field without arguments", describe(given));
+    throw refused("OPTION", where, "no value for a field without arguments", describe(given));
   }
 
   /** What belongs to the arguments of a batch, as the crate has it, by name. */
@@ -207,7 +208,12 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   /** Numbers that each trajectory has beside its state. */
   get argumentSize(): number {
-    return 0;
+    return totalOf(this.argumentWidths);
+  }
+
+  /** How many numbers a trajectory has of each argument. */
+  get argumentWidths(): Widths {
+    return {};
   }
 
   /** What its state is called in files. */

@@ -31,7 +31,7 @@ export function packed<D extends Dtype>(
   batch?: number,
 ): { numbers: ArrayOf<D>; batch: number } {
   const names = Object.keys(widths);
-  const noun = where.replace(/s$/, "");
+  const noun = where.replace(/^.*\./, "").replace(/s$/, "");
   if (!isObject(given) || Symbol.iterator in given) {
     const expected = names.map((name) => `${name}: ${shapeText(widths[name] as number, batch)}`).join(", ");
     throw refused("OPTION", where, names.length > 0 ? `{ ${expected} }` : "{}", describe(given));

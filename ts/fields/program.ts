@@ -42,7 +42,7 @@ import {
   type Recipe,
   WasmField,
 } from "./field.js";
-import { packed, totalOf, unpacked, type Widths } from "./packed.js";
+import { packed, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
 export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
@@ -118,10 +118,10 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
   }
 
   /** `[batch, total]`, in the order of their declaration. */
-  override packArguments(given: unknown, batch: number): ArrayOf<D> | undefined {
+  override packArguments(given: unknown, batch: number, where = "arguments"): ArrayOf<D> | undefined {
     const none = Object.keys(this.#widths).length === 0;
     if (none && given === undefined) return undefined;
-    const { numbers } = packed("arguments", this.#widths, given, this.dtype, batch);
+    const { numbers } = packed(where, this.#widths, given, this.dtype, batch);
     return none ? undefined : numbers;
   }
 
@@ -129,8 +129,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     return unpacked(this.#widths, numbers, this.dtype);
   }
 
-  override get argumentSize(): number {
-    return totalOf(this.#widths);
+  override get argumentWidths(): Widths {
+    return this.#widths;
   }
 
   jvp(
@@ -154,11 +154,22 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     return { value: part(0), tangent: part(outputs) };
   }
 
-  /** Of a function of one output, the product of its second derivatives in state and parameters with a direction. */
-  hessianProduct(t: number, y: ArrayOf<D>, tangents: FieldTangents<D>): { y: ArrayOf<D>; parameters: ArrayOf<D> } {
+  /**
+   * The product of the second derivatives of ⟨w, f⟩ in state and parameters with a direction; w is `[batch, outputs]`, ones by default.
+   */
+  hessianProduct(
+    t: number,
+    y: ArrayOf<D>,
+    tangents: FieldTangents<D>,
+    weights?: ArrayOf<D>,
+  ): { y: ArrayOf<D>; parameters: ArrayOf<D> } {
     const at = this.#tangentsAt(t, y, tangents);
     // The transpose of the directional derivative alone.
-    const w = zeros(this.dtype, 2 * at.batch).map((_, i) => i % 2) as ArrayOf<D>;
+    const outputs = this.outputSize;
+    const w = zeros(this.dtype, 2 * at.batch * outputs);
+    for (let row = 0; row < at.batch; row++) {
+      for (let i = 0; i < outputs; i++) w[(2 * row + 1) * outputs + i] = weights?.[row * outputs + i] ?? 1;
+    }
     const pulled = at.field.vjp(at.time, at.state, w, at.parameters, at.arguments);
     return { y: pulled.y, parameters: pulled.parameters.slice(0, at.parameters.length / 2) as ArrayOf<D> };
   }

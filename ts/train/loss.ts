@@ -14,8 +14,7 @@ import { describe, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Instance, instance } from "../engine/instance.js";
-import type { WasmField } from "../fields/field.js";
-import { programField } from "../fields/program.js";
+import { programField, type WasmProgram } from "../fields/program.js";
 import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
 import type { Solution } from "../solve/results.js";
 import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
@@ -78,12 +77,23 @@ export interface TracedLoss {
     data: LossData,
     shape: Solution["shape"],
   ): { value: number; cotangent: A };
-  /** The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools. */
-  of(
-    data: LossData,
-  ): <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"]) => { value: number; cotangent: A };
+  /**
+   * The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools, and
+   * `hessianVectorProduct`.
+   */
+  of(data: LossData): <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) => LossOf<A>;
   /** Frees the memory of its programs; they are made again when it is used. A second call does nothing. */
   dispose(): void;
+}
+
+/** The value of a loss, its cotangent, and where a tangent was given the derivative of that along it. */
+export interface LossOf<A> {
+  /** The loss. */
+  readonly value: number;
+  /** ∂L/∂y, shaped as y. */
+  readonly cotangent: A;
+  /** (∂²L/∂y²) ẏ, shaped as y; empty where no tangent was given. */
+  readonly curvature: A;
 }
 
 const rules = { inputs: fallback(record<unknown>(), {}), target: size };
@@ -151,7 +161,7 @@ function traced(
   targetSize: number | undefined,
 ): TracedLoss {
   const recorded = new Map<number, Recorded>();
-  const fields = new Map<string, { wasm: Instance; field: WasmField<Dtype> }>();
+  const fields = new Map<string, { wasm: Instance; field: WasmProgram<Dtype> }>();
 
   /** The program for a number of features. */
   const programFor = (state: number): Recorded => {
@@ -196,13 +206,13 @@ function traced(
     return made;
   };
 
-  const fieldFor = (state: number, dtype: Dtype): WasmField<Dtype> => {
+  const fieldFor = (state: number, dtype: Dtype): WasmProgram<Dtype> => {
     const key = `${dtype} ${state}`;
     const wasm = instance();
     const known = fields.get(key);
     // After a fault there is a new instance.
     if (known?.wasm === wasm) return known.field;
-    const field = programField(programFor(state).program, dtype) as WasmField<Dtype>;
+    const field = programField(programFor(state).program, dtype) as WasmProgram<Dtype>;
     fields.set(key, { wasm, field });
     return field;
   };
@@ -280,7 +290,12 @@ function traced(
     return { each, sum: each.reduce((sum, weight) => sum + weight, 0) };
   };
 
-  const compute = <A extends Float32Array | Float64Array>(y: A, data: LossData, shape: Solution["shape"]) => {
+  const compute = <A extends Float32Array | Float64Array>(
+    y: A,
+    data: LossData,
+    shape: Solution["shape"],
+    tangent?: A,
+  ) => {
     const dtype = dtypeOf(y);
     const sizes = sizesOf(shape);
     const { times, batch, state } = sizes;
@@ -320,27 +335,36 @@ function traced(
         cotangent[place * span + i] = weight / weights.sum;
       }
     }
-    const result = zeros(dtype, rows * state);
-    if (widths.y !== undefined) {
-      const total = all.length / counted.length;
-      const pulled = pull(field, all, cotangent, (given, index) =>
-        fail("derivative", given, Math.floor(index / total)),
-      );
+    const total = all.length / counted.length;
+    // Of derivatives by all that the rows have, those by y.
+    const byState = (derivatives: () => Float32Array | Float64Array) => {
+      const result = zeros(dtype, rows * state);
+      if (widths.y === undefined) return result as A;
+      const pulled = derivatives();
       const before = firstColumn(widths, "y");
       for (const [place, row] of counted.entries()) {
         const from = place * total + before;
         result.set(pulled.subarray(from, from + state), row * state);
       }
-    }
-    if (isEntrywise) for (let i = 0; i < result.length; i++) if (weights.each?.[i] === 0) result[i] = 0;
-    return { value: sum / weights.sum, cotangent: result as A };
+      if (isEntrywise) for (let i = 0; i < result.length; i++) if (weights.each?.[i] === 0) result[i] = 0;
+      return result as A;
+    };
+    const failed = (given: string, index: number) => fail("derivative", given, Math.floor(index / total));
+    const first = { value: sum / weights.sum, cotangent: byState(() => pull(field, all, cotangent, failed)) };
+    if (tangent === undefined) return { ...first, curvature: zeros(dtype, 0) as A };
+    const moving = arrayOf("tangent", tangent, dtype);
+    checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
+    const still = Object.entries(widths).map(([name, width]) => [name, zeros(dtype, rows * width)]);
+    const along = sideBySide(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });
+    const curvature = byState(() => field.hessianProduct(0, all as never, { y: along as never }, cotangent as never).y);
+    return { ...first, curvature };
   };
 
   const made: TracedLoss = Object.assign(compute, {
     of:
       (data: LossData) =>
-      <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"]) =>
-        compute(y, data, shape),
+      <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) =>
+        compute(y, data, shape, tangent) as LossOf<A>,
     dispose() {
       for (const { field } of fields.values()) field.dispose();
       fields.clear();
@@ -372,7 +396,7 @@ function sizesOf(shape: unknown): Sizes {
 
 /** The derivative of a loss; `fail` makes the error of one that is not finite. */
 function pull(
-  field: WasmField<Dtype>,
+  field: WasmProgram<Dtype>,
   rows: Float32Array | Float64Array,
   cotangent: Float32Array | Float64Array,
   fail: (given: string, index: number) => Error,

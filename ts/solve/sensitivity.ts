@@ -1,0 +1,365 @@
+// Forward sensitivities: derivatives of solutions along with them, and second derivatives of losses.
+import type { Pulled } from "../../wasm/bindings.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf, zeros } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import {
+  anything,
+  argument,
+  array,
+  callable,
+  elements,
+  fallback,
+  oneOf,
+  options,
+  required,
+  size,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { call, refuseReentry, release } from "../engine/call.js";
+import { copyOut, steady } from "../engine/memory.js";
+import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import { lossOf } from "./gradient.js";
+import { type GradientOptions, type OdeintOptions, readOptions } from "./options.js";
+import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
+
+/** Directions along which a solve's inputs move; what is left out stands still. */
+export interface Tangents<D extends Dtype = Dtype> {
+  /** How many directions there are; default 1. */
+  directions?: number;
+  /** ẏ0, `[directions, batch, state]`. */
+  y0?: ArrayOf<D>;
+  /** θ̇, `[directions, parameters]`, each of the layout of `field.parameters`. */
+  parameters?: ArrayOf<D>;
+  /** ȧ of all arguments by name, `[directions, batch]`, or `[directions, batch, length]` of a vector. */
+  arguments?: ArgumentArrays;
+  /** How the output times move, `[directions, times]`. */
+  times?: ArrayLike<number>;
+}
+
+/** A solution with its derivatives along directions. */
+export interface SolutionJvp<D extends Dtype = Dtype> {
+  /** The solution, as `odeint` gives it. */
+  readonly solution: Solution<D>;
+  /** ẏ along each direction, `[directions, times, batch, state]`. */
+  readonly tangents: ArrayOf<D>;
+  /** The shape of `tangents`. */
+  readonly shape: readonly [directions: number, times: number, batch: number, state: number];
+}
+
+/** The derivatives of a solution with respect to what its solve starts from. */
+export interface Sensitivities<D extends Dtype = Dtype> {
+  /** The solution, as `odeint` gives it. */
+  readonly solution: Solution<D>;
+  /** ∂y/∂y0, each trajectory's with respect to its own initial state: `[times, batch, state, state]`, the state that moves last. */
+  readonly y0: ArrayOf<D>;
+  /** ∂y/∂θ, `[times, batch, state, parameters]`. */
+  readonly parameters: ArrayOf<D>;
+  /** ∂y/∂a for each argument a by name, each trajectory's with respect to its own: `[times, batch, state, length]`. */
+  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+}
+
+/** How to solve, and what the derivatives are with respect to. */
+export interface SensitivityOptions extends OdeintOptions {
+  /** What to differentiate with respect to; all by default. What is left out is an empty array in the result. */
+  respectTo?: readonly ("y0" | "parameters" | "arguments")[];
+}
+
+/** The product of a loss's second derivatives with a direction. */
+export interface HessianVectorProduct<D extends Dtype = Dtype> {
+  /** The loss. */
+  readonly value: number;
+  /** The solution, as `odeint` gives it. */
+  readonly solution: Solution<D>;
+  /** ẏ along the direction, `[times, batch, state]`. */
+  readonly tangent: ArrayOf<D>;
+  /** The part of the product that belongs to y0, `[batch, state]`. */
+  readonly y0: ArrayOf<D>;
+  /** The part that belongs to the parameters, of the layout of `field.parameters`. */
+  readonly parameters: ArrayOf<D>;
+  /** The part that belongs to the arguments, by name, shaped as they are. */
+  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+  /** What it took: evaluations, memory. */
+  readonly stats: GradientStats;
+}
+
+/** What a loss gives for y and ẏ `[times, batch, state]`. */
+export interface LossWithCurvature<D extends Dtype> extends LossAndCotangent<D> {
+  /** (∂²L/∂y²) ẏ, the derivative of the cotangent along ẏ, shaped as y. */
+  readonly curvature: ArrayOf<D>;
+}
+
+const tangentRules = {
+  directions: fallback(size, 1),
+  y0: anything<unknown>(),
+  parameters: anything<unknown>(),
+  arguments: anything<unknown>(),
+  times: anything<ArrayLike<number>>(),
+};
+
+/** A solve's inputs, checked, with directions along which they move. */
+function prepare<D extends Dtype>(
+  field: Field<D>,
+  y0: unknown,
+  times: ArrayLike<number>,
+  given: unknown,
+  settings: OdeintOptions,
+  caller: string,
+) {
+  const { partial: _, arguments: args, ...rest } = settings;
+  const ends = timesOf(times);
+  const { wasm } = useField(field);
+  refuseReentry(wasm, caller);
+  const own = wasmField(field);
+  const { dtype, stateSize } = field;
+  const start = steady(wasm, arrayOf("y0", y0, dtype));
+  const batch = batchOf("y0", start, stateSize);
+  const packed = own.packArguments(args, batch);
+  const read = options(given, tangentRules, "tangents.");
+  const { directions } = read;
+  const list = (name: "y0" | "parameters", length: number, shape: string) => {
+    if (read[name] === undefined) return undefined;
+    const numbers = steady(wasm, arrayOf(`tangents.${name}`, read[name], dtype));
+    checkLength(`tangents.${name}`, numbers, directions * length, `[${directions}, ${shape}]`);
+    return numbers;
+  };
+  const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
+  if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
+  const along = {
+    y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
+    parameters: list("parameters", field.parameters.length, String(field.parameters.length)),
+    arguments:
+      read.arguments === undefined
+        ? undefined
+        : own.packArguments(read.arguments, directions * batch, "tangents.arguments"),
+    times: rates,
+  };
+  // Whoever gives these may have disposed of the field.
+  const { rust } = useField(field);
+  return { rust, wasm, own, start, batch, ends, packed, along, directions, settings: rest };
+}
+
+/**
+ * Solves as `odeint` does, and differentiates the solution along directions in initial states, parameters, arguments and times, all
+ * at once (forward mode): the derivative of the numbers computed, equal to what the gradient of `vjp` gives, up to rounding. Step
+ * sizes that an error has chosen stay as they are. For few parameters and many outputs this is faster than gradients.
+ *
+ * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param tangents - The directions.
+ * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program.
+ */
+export function jvp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  tangents: Tangents<D>,
+  given: OdeintOptions = {},
+): SolutionJvp<D> {
+  const settings = readOptions(given);
+  const {
+    rust,
+    wasm,
+    start,
+    batch,
+    ends,
+    packed,
+    along,
+    directions,
+    settings: solver,
+  } = prepare(field, y0, times, tangents, settings, "jvp");
+  const moved = call(wasm, () => rust.jvp(start, batch, ends, directions, along as never, solver, packed));
+  try {
+    const shape = [ends.length, batch, field.stateSize] as const;
+    const numbers = shape[0] * shape[1] * shape[2];
+    return frozen({
+      solution: frozen({
+        y: copyOut(wasm, field.dtype, moved.y, numbers),
+        shape,
+        stats: moved.stats as SolveStats,
+      }),
+      tangents: copyOut(wasm, field.dtype, moved.tangents, directions * numbers),
+      shape: [directions, ...shape] as const,
+    });
+  } finally {
+    release(wasm, moved);
+  }
+}
+
+/** Columns that move, one at a time. */
+export interface Columns {
+  /** Indices of parameters. */
+  readonly parameters: readonly number[];
+  /** Features of the initial state. */
+  readonly y0: readonly number[];
+  /** Names of arguments, with the index of a number of each. */
+  readonly arguments: readonly (readonly [name: string, index: number])[];
+}
+
+/** The derivatives along unit vectors: parameters, then initial states, then arguments, in the order given. */
+export function jvpOfColumns<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  columns: Columns,
+  settings: OdeintOptions,
+): SolutionJvp<D> {
+  const { dtype, stateSize } = field;
+  const own = wasmField(field);
+  const batch = batchOf("y0", arrayOf("y0", y0, dtype), stateSize);
+  const widths = own.argumentWidths;
+  const directions = columns.parameters.length + columns.y0.length + columns.arguments.length;
+  const count = field.parameters.length;
+  const [parameters, starts] = [zeros(dtype, directions * count), zeros(dtype, directions * batch * stateSize)];
+  const args = Object.fromEntries(
+    Object.entries(widths).map(([name, width]) => [name, zeros(dtype, directions * batch * width)]),
+  );
+  let direction = 0;
+  for (const index of columns.parameters) parameters[direction++ * count + index] = 1;
+  for (const feature of columns.y0) {
+    for (let i = 0; i < batch; i++) starts[(direction * batch + i) * stateSize + feature] = 1;
+    direction++;
+  }
+  for (const [name, index] of columns.arguments) {
+    const width = widths[name] as number;
+    for (let i = 0; i < batch; i++) (args[name] as Float64Array)[(direction * batch + i) * width + index] = 1;
+    direction++;
+  }
+  const tangents: Tangents<D> = {
+    directions,
+    ...(columns.parameters.length > 0 && { parameters }),
+    ...(columns.y0.length > 0 && { y0: starts }),
+    ...(columns.arguments.length > 0 && { arguments: args as ArgumentArrays }),
+  };
+  return jvp(field, y0, times, tangents, settings);
+}
+
+const RESPECTS = ["y0", "parameters", "arguments"] as const;
+
+/**
+ * Solves as `odeint` does, and gives the derivatives of the solution with respect to all initial states, parameters and arguments, by
+ * `jvp` along each.
+ *
+ * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @throws As `jvp`.
+ */
+export function sensitivities<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  given: SensitivityOptions = {},
+): Sensitivities<D> {
+  argument("options", given, required(anything<object>()));
+  const { respectTo = RESPECTS, ...rest } = given;
+  const wanted = elements("respectTo", respectTo, array("an array of names"), required(oneOf(RESPECTS)));
+  const settings = readOptions(rest);
+  const { dtype, stateSize } = field;
+  const widths = Object.entries(wasmField(field).argumentWidths);
+  const indices = (count: number) => Array.from({ length: count }, (_, index) => index);
+  const columns = {
+    parameters: wanted.includes("parameters") ? indices(field.parameters.length) : [],
+    y0: wanted.includes("y0") ? indices(stateSize) : [],
+    arguments: wanted.includes("arguments")
+      ? widths.flatMap(([name, width]) => indices(width).map((index) => [name, index] as const))
+      : [],
+  };
+  const none = columns.parameters.length + columns.y0.length + columns.arguments.length === 0;
+  if (none) throw refused("OPTION", "respectTo", "something that the field has", JSON.stringify(wanted));
+  const { solution, tangents, shape } = jvpOfColumns(field, y0, times, columns, settings);
+  const [directions, outputs, batch] = shape;
+  const rows = outputs * batch * stateSize;
+  let direction = 0;
+  // From a direction after the other to a row of derivatives for each number of the solution.
+  const matrix = (width: number) => {
+    const all = zeros(dtype, rows * width);
+    for (let column = 0; column < width; column++) {
+      const from = direction++ * rows;
+      for (let row = 0; row < rows; row++) all[row * width + column] = tangents[from + row] as number;
+    }
+    return all;
+  };
+  const parameters = matrix(columns.parameters.length);
+  const starts = matrix(columns.y0.length);
+  const args = widths.map(([name, width]) => [name, matrix(direction < directions ? width : 0)]);
+  return frozen({ solution, y0: starts, parameters, arguments: Object.fromEntries(args) });
+}
+
+/**
+ * The product of the matrix of a loss's second derivatives, in initial states, parameters and arguments, with a direction (reverse
+ * over forward): exact for the numbers computed, without the matrix itself.
+ *
+ * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param loss - Given y and ẏ `[times, batch, state]` and their shape; gives L, ∂L/∂y and (∂²L/∂y²) ẏ. What `of` of a traced loss
+ * returns does.
+ * @param direction - In y0, parameters and arguments; one.
+ * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, and for `gradient: "adjoint"`, which is not exact.
+ */
+export function hessianVectorProduct<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: ArrayLike<number>,
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  direction: Omit<Tangents<D>, "directions" | "times">,
+  given: GradientOptions = {},
+): HessianVectorProduct<D> {
+  argument("loss", loss, required(callable()));
+  const settings = readOptions(given);
+  const {
+    rust,
+    wasm,
+    own,
+    start,
+    batch,
+    ends,
+    packed,
+    along,
+    settings: solver,
+  } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
+  const { dtype, stateSize } = field;
+  const count = field.parameters.length;
+  const recorded = call(wasm, () => rust.recordTangent(start, batch, ends, along as never, solver, packed));
+  let pulled: Pulled | undefined;
+  try {
+    const shape = [ends.length, batch, stateSize] as const;
+    const numbers = shape[0] * shape[1] * shape[2];
+    const solution = frozen({
+      y: copyOut(wasm, dtype, recorded.y, numbers),
+      shape,
+      stats: recorded.stats as SolveStats,
+    });
+    const tangent = copyOut(wasm, dtype, recorded.tangent, numbers);
+    const result = outside(() => loss(solution.y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
+    const { value, cotangent } = lossOf(result);
+    const { curvature } = result;
+    if (curvature === undefined) {
+      const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
+      throw refused("CALLBACK", "loss's result", expected, describe(result));
+    }
+    const [w, curved] = [
+      steady(wasm, arrayOf("cotangent", cotangent, dtype)),
+      steady(wasm, arrayOf("curvature", curvature, dtype)),
+    ];
+    for (const [name, given] of [["cotangent", w] as const, ["curvature", curved] as const]) {
+      checkLength(name, given, numbers, `[${shape.join(", ")}]`);
+    }
+    const made: Pulled = call(wasm, () => recorded.pullback(w, curved));
+    pulled = made;
+    return frozen({
+      value,
+      solution,
+      tangent,
+      y0: copyOut(wasm, dtype, made.y0, batch * stateSize),
+      parameters: copyOut(wasm, dtype, made.parameters, count),
+      arguments: (own as WasmField<D>).copyArguments(wasm, made.arguments, batch),
+      stats: made.stats as GradientStats,
+    });
+  } finally {
+    release(wasm, pulled);
+    release(wasm, recorded);
+  }
+}
