@@ -83,7 +83,7 @@ describe("jvp", () => {
     const fields = [
       mlp(network),
       cnf({ network, trace: "hutchinson" }),
-      hamiltonian({ energy: { widths: [2, 8, 1], seed: 1 } }),
+      hamiltonian({ energy: { widths: [2, 8, 1], seed: 1 }, structure: "canonical" }),
       vectorField({ state: 2, parameters: { k: [1, 2] }, slope: ({ state, parameters }) => state.mul(parameters.k) }),
     ];
     for (const field of fields) {
@@ -108,7 +108,9 @@ describe("jvp", () => {
     );
     expect(wrong({ parameters: new Float32Array(3) })).toThrow(/tangents\.parameters: expected a Float64Array/);
     expect(wrong({ times: [1] })).toThrow(/tangents\.times: expected 4 numbers/);
-    expect(wrong({ arguments: { pull: [1, 2, 3] } })).toThrow(/tangents\.arguments\.pull: there is no argument of that name; the names are push/);
+    expect(wrong({ arguments: { pull: [1, 2, 3] } })).toThrow(
+      /tangents\.arguments\.pull: there is no argument of that name; the names are push/,
+    );
     expect(wrong({ theta: 1 })).toThrow(/tangents\.theta: there is no option of that name/);
     expect(wrong({ directions: 0 })).toThrow(/tangents\.directions: expected a positive integer/);
     expect(wrong({ y0: new Float64Array([Number.NaN, 0, 0, 0, 0, 0]) })).toThrow(/NaN/);

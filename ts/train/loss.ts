@@ -81,19 +81,25 @@ export interface TracedLoss {
    * The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools, and
    * `hessianVectorProduct`.
    */
-  of(data: LossData): <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) => LossOf<A>;
+  of(data: LossData): LossOfSolution;
   /** Frees the memory of its programs; they are made again when it is used. A second call does nothing. */
   dispose(): void;
 }
 
-/** The value of a loss, its cotangent, and where a tangent was given the derivative of that along it. */
-export interface LossOf<A> {
-  /** The loss. */
-  readonly value: number;
-  /** ∂L/∂y, shaped as y. */
-  readonly cotangent: A;
-  /** (∂²L/∂y²) ẏ, shaped as y; empty where no tangent was given. */
-  readonly curvature: A;
+/** A loss of given data, as a function of a solution y `[times, batch, state]`. */
+export interface LossOfSolution {
+  /** The loss and its cotangent ∂L/∂y; a third argument is ignored where it is undefined. */
+  <A extends Float32Array | Float64Array>(
+    y: A,
+    shape: Solution["shape"],
+    tangent?: undefined,
+  ): { value: number; cotangent: A };
+  /** The same with `curvature`, the derivative of the cotangent along a tangent ẏ shaped as y: (∂²L/∂y²) ẏ. */
+  <A extends Float32Array | Float64Array>(
+    y: A,
+    shape: Solution["shape"],
+    tangent: A,
+  ): { value: number; cotangent: A; curvature: A };
 }
 
 const rules = { inputs: fallback(record<unknown>(), {}), target: size };
@@ -351,7 +357,7 @@ function traced(
     };
     const failed = (given: string, index: number) => fail("derivative", given, Math.floor(index / total));
     const first = { value: sum / weights.sum, cotangent: byState(() => pull(field, all, cotangent, failed)) };
-    if (tangent === undefined) return { ...first, curvature: zeros(dtype, 0) as A };
+    if (tangent === undefined) return first;
     const moving = arrayOf("tangent", tangent, dtype);
     checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
     const still = Object.entries(widths).map(([name, width]) => [name, zeros(dtype, rows * width)]);
@@ -361,10 +367,9 @@ function traced(
   };
 
   const made: TracedLoss = Object.assign(compute, {
-    of:
-      (data: LossData) =>
-      <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) =>
-        compute(y, data, shape, tangent) as LossOf<A>,
+    of: (data: LossData) =>
+      (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) =>
+        compute(y, data, shape, tangent)) as LossOfSolution,
     dispose() {
       for (const { field } of fields.values()) field.dispose();
       fields.clear();
