@@ -51,23 +51,89 @@ export function readEquations(given: unknown, names: Names): Traced {
       ...Object.keys(parameters).map((name, i): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", sizes)),
     ]);
-    const slopes = new Map<string, Value>();
-    for (const statement of statements) {
-      const { name, derivative, expression, line, start } = statement;
-      const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
-      const lookup: Lookup = (used, at) => {
-        const value = known.get(used);
-        if (value !== undefined) return value;
-        throw unknown(used, statement, statements, [...known.keys()], (expected, given) => refuse(at, expected, given));
-      };
-      const value = evaluate(expression, lookup, refuse);
-      if (derivative) slopes.set(name, value);
-      else known.set(name, value);
-    }
+    const slopes = define(statements, known);
     return concat(...states.map((name) => slopes.get(name) as Value));
   });
   const entries = Object.keys(parameters).map((name, offset) => [name, { offset, shape: [] }]);
   return { program, initial, entries: Object.fromEntries(entries), states, arguments: sizes };
+}
+
+/** Works out statements: definitions become known, and the slopes are given by the names of their states. */
+function define(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
+  const slopes = new Map<string, Value>();
+  for (const statement of statements) {
+    const { name, derivative, expression, line, start } = statement;
+    const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
+    const lookup: Lookup = (used, at) => {
+      const value = known.get(used);
+      if (value !== undefined) return value;
+      throw unknown(used, statement, statements, [...known.keys()], (expected, given) => refuse(at, expected, given));
+    };
+    const value = evaluate(expression, lookup, refuse);
+    if (derivative) slopes.set(name, value);
+    else known.set(name, value);
+  }
+  return slopes;
+}
+
+/** What expressions of a field's quantities may name. */
+export interface Quantities {
+  readonly states: readonly string[];
+  /** Where each parameter that is one number lies. */
+  readonly parameters: Readonly<Record<string, number>>;
+  /** How many parameters there are in all. */
+  readonly parameterCount: number;
+  readonly arguments: readonly string[];
+  /** The text of the field, whose definitions may be used; undefined for a traced one. */
+  readonly equations?: string | undefined;
+}
+
+/** The time, among the arguments of `readObserved`. */
+export const TIME = "t";
+
+/** The program of expressions of state, parameters and arguments, in which the time is the last argument. */
+export function readObserved(where: string, expressions: readonly string[], names: Quantities): Traced {
+  const sizes = Object.fromEntries([...names.arguments, TIME].map((name) => [name, 1]));
+  const { states, parameterCount } = names;
+  const program = programOf({ state: states.length, parameters: parameterCount, arguments: sizes }, (graph) => {
+    const features = Object.fromEntries(states.map((name) => [name, 1]));
+    const known = new Map<string, Operand>([
+      ...Object.entries(piecesIn(graph, "state", features)),
+      ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
+      ...Object.entries(piecesIn(graph, "argument", sizes)),
+    ]);
+    const lines = names.equations?.split(/\r\n|[\n\r]/) ?? [];
+    const statements = lines.flatMap((line, index) =>
+      initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1),
+    );
+    define(
+      statements.filter(({ derivative }) => !derivative),
+      known,
+    );
+    const values = expressions.map((expression, index) => {
+      const own = `${where}[${index}]`;
+      const refuse: Refuse = (at, expected, given) => {
+        const message = `${own}, column ${at + 1}: expected ${expected}; given ${given}`;
+        return new SymplecticAdjointError("OPTION", message, {
+          argument: own,
+          expected,
+          given,
+          line: 1,
+          column: at + 1,
+        });
+      };
+      const lookup: Lookup = (used, at) => {
+        const value = known.get(used);
+        if (value !== undefined) return value;
+        const meant = nearest(used, [...known.keys()]);
+        const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+        throw refuse(at, `one of ${[...known.keys()].join(", ")}`, `${used}${hint}`);
+      };
+      return evaluate(expression, lookup, refuse);
+    });
+    return concat(...values);
+  });
+  return { program, initial: new Float64Array(parameterCount), entries: {}, states, arguments: sizes };
 }
 
 /** The error of a text, with its line and column from 1. */

@@ -1,0 +1,221 @@
+// What of a solution is measured: states, or functions of state, parameters, arguments and time.
+import { describe, refused } from "../checks/errors.js";
+import { outside } from "../checks/user-code.js";
+import { programField, type WasmProgram } from "../fields/program.js";
+import { readObserved, TIME } from "../trace/equations.js";
+import type { Graph } from "../trace/graph.js";
+import { named, parameterIn, piecesIn, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import type { Operand, Value, Vector } from "../trace/value.js";
+
+/** What an observed function is computed from, while it is traced. */
+export interface ObservedInputs {
+  /** The time of the measurement. */
+  readonly t: Value;
+  /** The state, a row for each feature: destructure it, or use it as a whole. */
+  readonly state: Vector<readonly string[]>;
+  /** The parameters by the names of `field.entries`; names with dots are records within records. */
+  readonly parameters: Readonly<Record<string, Value>>;
+  /** The trajectory's arguments by their names. */
+  readonly arguments: Readonly<Record<string, Value>>;
+}
+
+/**
+ * What is measured: names of states or expressions of states, parameters, arguments, `t` and what the field's equations define, such as
+ * `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
+ */
+export type Observe = string | readonly string[] | ((inputs: ObservedInputs) => Readonly<Record<string, Operand>>);
+
+/** Points at which something is observed. */
+export interface Points {
+  /** How many. */
+  readonly count: number;
+  /** `[points, states]`. */
+  readonly states: Float64Array;
+  readonly times: Float64Array;
+  /** By name, `[points]` or `[points, length]`. */
+  readonly arguments: Readonly<Record<string, Float64Array>>;
+}
+
+/** What is observed, with its derivatives. */
+export interface Observation {
+  readonly names: readonly string[];
+  /** `[points, observed]`. */
+  evaluate(at: Points, parameters: Float64Array): Float64Array;
+  /** Its derivative along directions of states, parameters and arguments, of which the last two may stand still. */
+  tangent(
+    at: Points,
+    parameters: Float64Array,
+    along: {
+      readonly states: Float64Array;
+      readonly parameters?: Float64Array | undefined;
+      readonly arguments?: Readonly<Record<string, Float64Array>> | undefined;
+    },
+  ): Float64Array;
+  /** The transpose of its derivative at one point. */
+  pull(
+    at: Points,
+    parameters: Float64Array,
+    w: Float64Array,
+  ): {
+    readonly states: Float64Array;
+    readonly parameters: Float64Array;
+    readonly arguments: Readonly<Record<string, Float64Array>>;
+  };
+  dispose(): void;
+}
+
+/** Reads what is observed of a field; all states by default. */
+export function observationOf(field: WasmProgram<"float64">, observe: Observe | undefined): Observation {
+  const states = field.states.length > 0 ? field.states : Array.from({ length: field.stateSize }, (_, i) => `y[${i}]`);
+  if (typeof observe === "function") return observed(field, ...tracedOf(field, observe));
+  const list = observe ?? states;
+  const names = typeof list === "string" ? split(list) : Array.isArray(list) ? outside(() => [...list]) : [];
+  const expected = "names of states, expressions of them, or a function";
+  if (names.length === 0) throw refused("OPTION", "observe", expected, describe(observe));
+  for (const [i, name] of names.entries()) {
+    if (typeof name !== "string" || name.trim() === "")
+      throw refused("OPTION", `observe[${i}]`, expected, describe(name));
+  }
+  const features = (names as string[]).map((name) => states.indexOf(name.trim()));
+  if (features.every((feature) => feature >= 0)) return selection(names as string[], features, field.stateSize);
+  const parameters = Object.fromEntries(
+    Object.entries(field.entries)
+      .filter(([, { shape }]) => shape.length === 0)
+      .map(([name, { offset }]) => [name, offset]),
+  );
+  // `name = expression` says what an expression is to be called.
+  const parts = (names as string[]).map((text) => {
+    const [, name, rest] = /^\s*([A-Za-z_]\w*)\s*=(?!=)(.*)$/s.exec(text) ?? [];
+    return { name: name ?? text.trim(), expression: rest ?? text };
+  });
+  const quantities = {
+    states: field.states,
+    parameters,
+    parameterCount: field.parameters.length,
+    arguments: field.argumentNames,
+    equations: field.equations,
+  };
+  const expressions = parts.map(({ expression }) => expression);
+  const traced = readObserved("observe", expressions, quantities);
+  return observed(
+    field,
+    parts.map(({ name }) => name),
+    traced,
+  );
+}
+
+/** The parts of a list, at its commas outside parentheses. */
+function split(text: string): string[] {
+  const parts = [""];
+  let depth = 0;
+  for (const character of text) {
+    if (character === "(") depth++;
+    if (character === ")") depth--;
+    if (character === "," && depth === 0) parts.push("");
+    else parts[parts.length - 1] += character;
+  }
+  return parts.map((part) => part.trim());
+}
+
+/** The program of a function. */
+function tracedOf(
+  field: WasmProgram<"float64">,
+  observe: (inputs: ObservedInputs) => Readonly<Record<string, Operand>>,
+): [names: string[], traced: Traced] {
+  const sizes = { ...field.argumentWidths, [TIME]: 1 };
+  const count = field.parameters.length;
+  let names: string[] = [];
+  const program = programOf({ state: field.stateSize, parameters: count, arguments: sizes }, (graph) => {
+    const { [TIME]: t, ...args } = piecesIn(graph, "argument", sizes);
+    const inputs = {
+      t: t as Value,
+      state: stateIn(graph, 0, field.stateSize),
+      parameters: parametersOf(graph, field),
+      arguments: named("arguments.", args, "argument"),
+    };
+    const result = outside(() => observe(named("observe's ", inputs, "input") as never));
+    if (result === null || typeof result !== "object" || Symbol.iterator in result) {
+      const expected = "values by their names, as in { concentration: central.div(volume) }";
+      throw refused("CALLBACK", "observe's result", expected, describe(result));
+    }
+    names = outside(() => Object.keys(result));
+    return returned("observe", Object.values(result), names.length);
+  });
+  const traced = { program, initial: new Float64Array(count), entries: {}, states: [], arguments: sizes };
+  return [names, traced];
+}
+
+/** What stands for a field's parameters, by name. */
+function parametersOf(graph: Graph, field: WasmProgram<"float64">): object {
+  const all: Record<string, unknown> = {};
+  for (const [name, { offset, shape }] of Object.entries(field.entries)) {
+    const path = name.split(".");
+    let record = all;
+    for (const key of path.slice(0, -1)) {
+      record[key] ??= {};
+      record = record[key] as Record<string, unknown>;
+    }
+    const size = shape.reduce((product, side) => product * side, 1);
+    record[path.at(-1) as string] = parameterIn(graph, offset, size);
+  }
+  return named("parameters.", all, "parameter");
+}
+
+/** States as they are. */
+function selection(names: readonly string[], features: readonly number[], states: number): Observation {
+  const take = (count: number, all: Float64Array) => {
+    const own = new Float64Array(count * features.length);
+    for (let row = 0; row < count; row++) {
+      for (const [o, feature] of features.entries())
+        own[row * features.length + o] = all[row * states + feature] as number;
+    }
+    return own;
+  };
+  return {
+    names: names.map((name) => name.trim()),
+    evaluate: (at) => take(at.count, at.states),
+    tangent: (at, _, along) => take(at.count, along.states),
+    pull(at, parameters, w) {
+      const all = new Float64Array(at.count * states);
+      for (let row = 0; row < at.count; row++) {
+        for (const [o, feature] of features.entries()) {
+          all[row * states + feature] =
+            (all[row * states + feature] as number) + (w[row * features.length + o] as number);
+        }
+      }
+      return { states: all, parameters: new Float64Array(parameters.length), arguments: {} };
+    },
+    dispose() {},
+  };
+}
+
+/** A program of state, parameters and arguments, the last of which is the time. */
+function observed(field: WasmProgram<"float64">, names: readonly string[], traced: Traced): Observation {
+  const program = programField(traced, "float64");
+  const width = names.length;
+  if (program.outputSize !== width) {
+    const given = `${program.outputSize} numbers for ${width} names`;
+    program.dispose();
+    throw refused("SHAPE", "observe's result", "one number for each name", given);
+  }
+  const argumentsAt = (at: Points) => ({ ...at.arguments, [TIME]: at.times });
+  return {
+    names,
+    evaluate: (at, parameters) => program.evaluate(0, at.states, parameters, argumentsAt(at)),
+    tangent(at, parameters, along) {
+      const still = Object.entries(field.argumentWidths).map(([name, size]) => [
+        name,
+        new Float64Array(at.count * size),
+      ]);
+      const moving = { ...Object.fromEntries(still), ...along.arguments, [TIME]: new Float64Array(at.count) };
+      const own = along.parameters ? { parameters: along.parameters } : {};
+      const tangents = { y: along.states, arguments: moving, ...own };
+      return program.jvp(0, at.states, tangents, parameters, argumentsAt(at)).tangent;
+    },
+    pull(at, parameters, w) {
+      const pulled = program.vjp(0, at.states, w, parameters, argumentsAt(at));
+      return { states: pulled.y, parameters: pulled.parameters, arguments: pulled.arguments };
+    },
+    dispose: () => program.dispose(),
+  };
+}

@@ -1,0 +1,261 @@
+// Predictions of measurements by solves, and their derivatives with respect to what is estimated.
+import { SymplecticAdjointError } from "../checks/errors.js";
+import type { WasmProgram } from "../fields/program.js";
+import { vjp } from "../solve/gradient.js";
+import { odeint } from "../solve/odeint.js";
+import type { SolveOptions } from "../solve/options.js";
+import { type Columns, jvpOfColumns } from "../solve/sensitivity.js";
+import type { Observation, Points } from "./observe.js";
+import type { Data, Group } from "./trajectories.js";
+
+/** What an estimated number is in the model. */
+export type Place =
+  | { readonly kind: "parameter"; readonly index: number }
+  /** The initial value of a state; of one trajectory, or of all. */
+  | { readonly kind: "initial"; readonly feature: number; readonly trajectory: number | undefined }
+  /** A number of an argument of one trajectory. */
+  | { readonly kind: "argument"; readonly name: string; readonly index: number; readonly trajectory: number };
+
+/** Predictions at some values. */
+export interface Predictions {
+  /** Of the measurements, in their order. */
+  readonly f: Float64Array;
+  /** ∂f/∂values for those with these indices, `[measurements, indices]`; undefined where it cannot be computed. */
+  slopes(indices: readonly number[]): Float64Array | undefined;
+}
+
+/** The errors of a solve that fails at some values and not at others. */
+const FAILURES: readonly string[] = ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"];
+
+/** What all trajectories start from. */
+interface Starts {
+  readonly parameters: Float64Array;
+  /** Of each trajectory. */
+  readonly y0: readonly Float64Array[];
+  readonly args: readonly Readonly<Record<string, Float64Array>>[];
+}
+
+/** Predicts measurements, for values that belong to these places. */
+export class Predictor {
+  /** Why the last prediction failed. */
+  failure: SymplecticAdjointError | undefined;
+
+  constructor(
+    readonly field: WasmProgram<"float64">,
+    readonly data: Data,
+    readonly observation: Observation,
+    readonly places: readonly Place[],
+    readonly options: SolveOptions,
+  ) {}
+
+  /** Undefined where a solve fails. */
+  predict(values: Float64Array): Predictions | undefined {
+    const solved = this.#tried(() => this.#solve(values));
+    if (!solved) return undefined;
+    const slopes = (indices: readonly number[]) => this.#tried(() => this.#slopes(values, solved.points, indices));
+    return { f: solved.f, slopes };
+  }
+
+  #tried<R>(body: () => R): R | undefined {
+    try {
+      return body();
+    } catch (error) {
+      if (!(error instanceof SymplecticAdjointError && FAILURES.includes(error.code))) throw error;
+      this.failure = error;
+      return undefined;
+    }
+  }
+
+  /** What each trajectory starts from, at some values. */
+  #startsAt(values: Float64Array): Starts {
+    const { field, data } = this;
+    const parameters = field.parameters.slice();
+    const y0 = data.trajectories.map((trajectory) => trajectory.y0.slice());
+    const args = data.trajectories.map((trajectory) =>
+      Object.fromEntries(Object.entries(trajectory.arguments).map(([name, numbers]) => [name, numbers.slice()])),
+    );
+    for (const [k, place] of this.places.entries()) {
+      const value = values[k] as number;
+      if (place.kind === "parameter") parameters[place.index] = value;
+      else if (place.kind === "argument") (args[place.trajectory]?.[place.name] as Float64Array)[place.index] = value;
+      else if (place.trajectory === undefined) for (const own of y0) own[place.feature] = value;
+      else (y0[place.trajectory] as Float64Array)[place.feature] = value;
+    }
+    return { parameters, y0, args };
+  }
+
+  /** A group's initial states and arguments, `[members, …]`. */
+  #together({ members }: Group, { y0, args }: Starts) {
+    const { stateSize, argumentWidths } = this.field;
+    const start = new Float64Array(members.length * stateSize);
+    for (const [i, member] of members.entries()) start.set(y0[member] as Float64Array, i * stateSize);
+    const own = Object.entries(argumentWidths).map(([name, width]) => {
+      const all = new Float64Array(members.length * width);
+      for (const [i, member] of members.entries()) all.set(args[member]?.[name] as Float64Array, i * width);
+      return [name, all];
+    });
+    const record = Object.fromEntries(own) as Record<string, Float64Array>;
+    return {
+      start,
+      arguments: record,
+      settings: own.length > 0 ? { ...this.options, arguments: record } : this.options,
+    };
+  }
+
+  #solve(values: Float64Array) {
+    const { field, data, observation } = this;
+    const at = this.#startsAt(values);
+    field.parameters = at.parameters;
+    const { stateSize, argumentWidths } = field;
+    const count = data.rows.length;
+    const states = new Float64Array(count * stateSize);
+    const args = Object.fromEntries(
+      Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
+    );
+    const solutions = data.groups.map((group) => {
+      const { start, settings } = this.#together(group, at);
+      return odeint(field, start, group.times, settings).y;
+    });
+    for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
+      const members = (data.groups[group] as Group).members.length;
+      const from = (time * members + member) * stateSize;
+      states.set((solutions[group] as Float64Array).subarray(from, from + stateSize), row * stateSize);
+      for (const [name, width] of Object.entries(argumentWidths)) {
+        (args[name] as Float64Array).set(at.args[trajectory]?.[name] as Float64Array, row * width);
+      }
+    }
+    const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
+    return { points, f: this.#gathered(observation.evaluate(points, at.parameters)) };
+  }
+
+  /** The measured ones of `[rows, observed]`. */
+  #gathered(all: Float64Array): Float64Array {
+    const width = this.observation.names.length;
+    return Float64Array.from(this.data.places, ({ row, observed }) => all[row * width + observed] as number);
+  }
+
+  #slopes(values: Float64Array, points: Points, indices: readonly number[]): Float64Array {
+    const at = this.#startsAt(values);
+    this.field.parameters = at.parameters;
+    const places = indices.map((k) => this.places[k] as Place);
+    const columns = columnsOf(places);
+    const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
+    if (forward === 0) return new Float64Array();
+    // A pass along a column costs about two solves, the transpose for a measurement about four.
+    const reverse = forward > 2 * this.data.places.length;
+    return reverse ? this.#reverse(at, points, places) : this.#forward(at, points, places, columns);
+  }
+
+  /** By forward sensitivities. */
+  #forward(at: Starts, points: Points, places: readonly Place[], columns: Columns): Float64Array {
+    const { field, data, observation } = this;
+    const { stateSize, argumentWidths } = field;
+    const moved = data.groups.map((group) => {
+      const { start, settings } = this.#together(group, at);
+      return jvpOfColumns(field, start, group.times, columns, settings);
+    });
+    const jacobian = new Float64Array(data.places.length * places.length);
+    const still = () =>
+      Object.fromEntries(
+        Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(points.count * width)]),
+      );
+    for (const [k, place] of places.entries()) {
+      const direction = directionOf(columns, place);
+      const states = new Float64Array(points.count * stateSize);
+      const args = place.kind === "argument" ? still() : undefined;
+      for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
+        if (place.kind !== "parameter" && place.trajectory !== undefined && place.trajectory !== trajectory) continue;
+        const { tangents, shape } = moved[group] as (typeof moved)[number];
+        const [, times, members] = shape;
+        const from = ((direction * times + time) * members + member) * stateSize;
+        states.set(tangents.subarray(from, from + stateSize), row * stateSize);
+        if (place.kind === "argument") {
+          const width = argumentWidths[place.name] as number;
+          (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
+        }
+      }
+      const parameters = new Float64Array(at.parameters.length);
+      if (place.kind === "parameter") parameters[place.index] = 1;
+      const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
+      const column = this.#gathered(observation.tangent(points, at.parameters, along));
+      for (const [i, slope] of column.entries()) jacobian[i * places.length + k] = slope;
+    }
+    return jacobian;
+  }
+
+  /** By the transpose, a measurement at a time. */
+  #reverse(at: Starts, points: Points, places: readonly Place[]): Float64Array {
+    const { field, data, observation } = this;
+    const { stateSize, argumentWidths } = field;
+    const width = observation.names.length;
+    const jacobian = new Float64Array(data.places.length * places.length);
+    for (const [index, group] of data.groups.entries()) {
+      const { start, settings } = this.#together(group, at);
+      const recorded = vjp(field, start, group.times, { ...settings, timeGradients: false });
+      try {
+        for (const [i, { row, observed }] of data.places.entries()) {
+          const { trajectory, group: own, member, time } = data.rows[row] as Data["rows"][number];
+          if (own !== index) continue;
+          const w = new Float64Array(width);
+          w[observed] = 1;
+          const point = pointOf(points, row, stateSize, argumentWidths);
+          const direct = observation.pull(point, at.parameters, w);
+          const cotangent = new Float64Array(group.times.length * group.members.length * stateSize);
+          cotangent.set(direct.states, (time * group.members.length + member) * stateSize);
+          const gradient = recorded.pullback(cotangent);
+          for (const [k, place] of places.entries()) {
+            const other =
+              place.kind !== "parameter" && place.trajectory !== undefined && place.trajectory !== trajectory;
+            if (other) continue;
+            const numberOf = () => {
+              if (place.kind === "parameter")
+                return (gradient.parameters[place.index] as number) + (direct.parameters[place.index] as number);
+              if (place.kind === "initial") return gradient.y0[member * stateSize + place.feature] as number;
+              const size = argumentWidths[place.name] as number;
+              const solved = gradient.arguments[place.name]?.[member * size + place.index] as number;
+              return solved + (direct.arguments[place.name]?.[place.index] ?? 0);
+            };
+            jacobian[i * places.length + k] = numberOf();
+          }
+        }
+      } finally {
+        recorded.dispose();
+      }
+    }
+    return jacobian;
+  }
+}
+
+/** One of the points. */
+function pointOf(points: Points, row: number, states: number, widths: Readonly<Record<string, number>>): Points {
+  const part = (all: Float64Array, width: number) => all.subarray(row * width, (row + 1) * width);
+  const args = Object.entries(widths).map(([name, width]) => [
+    name,
+    part(points.arguments[name] as Float64Array, width),
+  ]);
+  return {
+    count: 1,
+    states: part(points.states, states),
+    times: part(points.times, 1),
+    arguments: Object.fromEntries(args),
+  };
+}
+
+/** The columns along which a solve is differentiated: what belongs to single trajectories moves in all at once. */
+function columnsOf(places: readonly Place[]): Columns {
+  const parameters = places.flatMap((place) => (place.kind === "parameter" ? [place.index] : []));
+  const y0 = [...new Set(places.flatMap((place) => (place.kind === "initial" ? [place.feature] : [])))];
+  const names = new Map<string, readonly [string, number]>();
+  for (const place of places) {
+    if (place.kind === "argument") names.set(`${place.name} ${place.index}`, [place.name, place.index]);
+  }
+  return { parameters, y0, arguments: [...names.values()] };
+}
+
+/** Which of the columns a place is moved by. */
+function directionOf({ parameters, y0, arguments: args }: Columns, place: Place): number {
+  if (place.kind === "parameter") return parameters.indexOf(place.index);
+  if (place.kind === "initial") return parameters.length + y0.indexOf(place.feature);
+  const index = args.findIndex(([name, number]) => name === place.name && number === place.index);
+  return parameters.length + y0.length + index;
+}

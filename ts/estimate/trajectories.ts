@@ -1,0 +1,218 @@
+// Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
+import { copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { anything, array, elements, finite, isObject, options, required, text } from "../checks/rules.js";
+import type { WasmProgram } from "../fields/program.js";
+
+/** Measurements of one trajectory. */
+export interface Measurements {
+  /** The times of the measurements, in ascending order from `t0` on. */
+  readonly times: ArrayLike<number>;
+  /** What was measured, `[times, observed]`; NaN where a value is missing. */
+  readonly y: ArrayLike<number>;
+  /**
+   * The state at `t0`, in the order of `field.states`, or by their names. Of states whose initial value is estimated it is the start;
+   * NaN leaves that to the option `initial`.
+   */
+  readonly y0: ArrayLike<number> | Readonly<Record<string, number>>;
+  /** The time of `y0`; default the first of `times`. */
+  readonly t0?: number;
+  /** The trajectory's arguments by name: a number, or an array of numbers; none where they are all `individual`. */
+  readonly arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
+  /**
+   * How much measurements count, `[times]` or `[times, observed]`: their variance is divided by it. Finite and zero or more; default 1.
+   * Those of weight 0 are left out.
+   */
+  readonly weights?: ArrayLike<number>;
+  /** What the trajectory is called in results, such as a patient; default its number, from 1. */
+  readonly name?: string;
+}
+
+/** One trajectory, checked. */
+export interface Trajectory {
+  readonly name: string;
+  readonly y0: Float64Array;
+  readonly arguments: Readonly<Record<string, Float64Array>>;
+}
+
+/** Trajectories that begin at the same time, and are solved together. */
+export interface Group {
+  /** t0, and all times at which any of them was measured. */
+  readonly times: Float64Array;
+  /** Indices of its trajectories. */
+  readonly members: readonly number[];
+}
+
+/** A time at which a trajectory was measured. */
+export interface Row {
+  readonly trajectory: number;
+  readonly t: number;
+  /** Its group, its place in that, and that of its time. */
+  readonly group: number;
+  readonly member: number;
+  readonly time: number;
+}
+
+/** All measurements. */
+export interface Data {
+  readonly trajectories: readonly Trajectory[];
+  readonly groups: readonly Group[];
+  readonly rows: readonly Row[];
+  /** Each measurement: the row that it belongs to, and which of the observed numbers it is. */
+  readonly places: readonly { readonly row: number; readonly observed: number }[];
+  /** The measurements. */
+  readonly y: Float64Array;
+  /** Their weights; undefined where all are 1. */
+  readonly weights: Float64Array | undefined;
+}
+
+const rules = {
+  times: required(anything<ArrayLike<number>>()),
+  y: required(anything<ArrayLike<number>>()),
+  y0: required(anything<unknown>()),
+  t0: finite,
+  arguments: anything<unknown>(),
+  weights: anything<unknown>(),
+  name: text,
+};
+
+/** Reads measurements of one trajectory or of several. `free` are the arguments that are estimated. */
+export function readData(
+  given: unknown,
+  field: WasmProgram<"float64">,
+  observed: readonly string[],
+  free: readonly string[],
+): Data {
+  const expected = "measurements { times, y, y0 } of a trajectory, or an array of them";
+  if (!isObject(given)) throw refused("OPTION", "data", expected, describe(given));
+  const several = Array.isArray(given);
+  const list = several ? elements("data", given, array(expected, 1), required(anything<unknown>())) : [given];
+  const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
+  const found: { trajectory: number; t: number; values: [observed: number, y: number, weight: number][] }[] = [];
+  const starts: number[] = [];
+  const width = observed.length;
+  for (const [index, one] of list.entries()) {
+    const where = several ? `data[${index}].` : "data.";
+    const read = options(one, rules, where);
+    const times = timesOf(read.times, `${where}times`);
+    if (times.length === 0) throw refused("SHAPE", `${where}times`, "at least one time", "none");
+    const t0 = read.t0 ?? (times[0] as number);
+    for (const [i, t] of times.entries()) {
+      const least = i === 0 ? t0 : (times[i - 1] as number);
+      if (t >= least) continue;
+      const order = `finite times in ascending order, from ${i === 0 ? "t0" : "the one before"}, ${least}, on`;
+      throw refused(Number.isNaN(t) ? "NON_FINITE" : "OPTION", `${where}times`, order, `${t} at index ${i}`);
+    }
+    if (!Number.isFinite(times.at(-1))) throw refused("NON_FINITE", `${where}times`, "finite times", "Infinity");
+    const shape = `[${times.length}, ${width}], of ${observed.join(", ")} at each time`;
+    const values = withMissing(`${where}y`, read.y);
+    if (values.length !== times.length * width) {
+      throw refused("SHAPE", `${where}y`, `${times.length * width} numbers ${shape}`, String(values.length));
+    }
+    const own = read.weights === undefined ? undefined : weightsOf(`${where}weights`, read.weights).weights;
+    if (own && own.length !== times.length && own.length !== values.length) {
+      throw refused("SHAPE", `${where}weights`, `[${times.length}] or ${shape} numbers`, String(own.length));
+    }
+    for (const [i, t] of times.entries()) {
+      const at: [number, number, number][] = [];
+      for (let o = 0; o < width; o++) {
+        const value = values[i * width + o] as number;
+        const weight = own ? (own[own.length === times.length ? i : i * width + o] as number) : 1;
+        if (!Number.isNaN(value) && weight > 0) at.push([o, value, weight]);
+      }
+      if (at.length > 0) found.push({ trajectory: index, t, values: at });
+    }
+    starts.push(t0);
+    trajectories.push({
+      name: read.name ?? String(index + 1),
+      y0: startOf(`${where}y0`, read.y0, field),
+      arguments: argumentsOf(`${where}arguments`, read.arguments, field.argumentWidths, free),
+    });
+  }
+  if (found.length === 0) throw refused("OPTION", "data", "at least one measurement", "only missing values");
+  const groups = [...new Set(starts)].map((t0) => {
+    const members = starts.flatMap((start, index) => (start === t0 ? [index] : []));
+    const ends = found.filter(({ trajectory }) => members.includes(trajectory)).map(({ t }) => t);
+    return { members, times: Float64Array.from([...new Set([t0, ...ends])].sort((a, b) => a - b)) };
+  });
+  const places: { row: number; observed: number }[] = [];
+  const rows = found.map(({ trajectory, t, values }, row) => {
+    const group = groups.findIndex(({ members }) => members.includes(trajectory));
+    const { members, times } = groups[group] as Group;
+    for (const [o, value, weight] of values) {
+      places.push({ row, observed: o });
+      y.push(value);
+      weights.push(weight);
+    }
+    return { trajectory, t, group, member: members.indexOf(trajectory), time: times.indexOf(t) };
+  });
+  const weighted = weights.some((weight) => weight !== 1);
+  return {
+    trajectories,
+    groups,
+    rows,
+    places,
+    y: Float64Array.from(y),
+    weights: weighted ? Float64Array.from(weights) : undefined,
+  };
+}
+
+/** Numbers of which some may be missing, that is NaN. */
+const withMissing = (where: string, given: unknown) =>
+  copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
+    if (typeof value === "number" && Math.abs(value) !== Number.POSITIVE_INFINITY) return value;
+    if (value === null || value === undefined) return Number.NaN;
+    throw refused(
+      "NON_FINITE",
+      where,
+      "finite numbers, or NaN where one is missing",
+      `${describe(value)} at index ${i}`,
+    );
+  });
+
+/** The initial state, of which some may be left to be estimated. */
+function startOf(where: string, given: unknown, { states, stateSize }: WasmProgram<"float64">): Float64Array {
+  const byName = isObject(given) && !Array.isArray(given) && !ArrayBuffer.isView(given);
+  if (!byName) {
+    const list = withMissing(where, given);
+    if (list.length === stateSize) return list;
+    const names = states.length > 0 ? `, of ${states.join(", ")}` : "";
+    throw refused("SHAPE", where, `${stateSize} numbers${names}`, String(list.length));
+  }
+  const record = given as Record<string, unknown>;
+  for (const name of Object.keys(record)) {
+    if (!states.includes(name)) throw refused("OPTION", `${where}.${name}`, `states: ${states.join(", ")}`, name);
+  }
+  return withMissing(
+    where,
+    states.map((name) => record[name]),
+  );
+}
+
+/** A trajectory's arguments; those that are estimated may be left out. */
+function argumentsOf(
+  where: string,
+  given: unknown,
+  widths: Readonly<Record<string, number>>,
+  free: readonly string[],
+): Record<string, Float64Array> {
+  const record = (isObject(given) ? given : {}) as Record<string, unknown>;
+  for (const name of Object.keys(record)) {
+    if (!Object.hasOwn(widths, name)) {
+      const known = Object.keys(widths).join(", ") || "none: the field has no arguments";
+      throw refused("OPTION", `${where}.${name}`, known, name);
+    }
+  }
+  const read = Object.entries(widths).map(([name, width]): [string, Float64Array] => {
+    const value = record[name];
+    if (value === undefined && free.includes(name)) return [name, new Float64Array(width).fill(Number.NaN)];
+    const list = typeof value === "number" ? [value] : value;
+    if (list === undefined)
+      throw refused("OPTION", `${where}.${name}`, `${width === 1 ? "a number" : `${width} numbers`}`, "undefined");
+    const numbers = numbersOf(`${where}.${name}`, list);
+    if (numbers.length !== width)
+      throw refused("SHAPE", `${where}.${name}`, `${width} numbers`, String(numbers.length));
+    return [name, numbers];
+  });
+  return Object.fromEntries(read);
+}
