@@ -5,6 +5,24 @@ export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./che
 export { type MemoryUsage, memoryUsage } from "./engine/call.js";
 export { type InitOptions, init, type Simd, simd, type WasmSource } from "./engine/instance.js";
 export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
+export type { ErrorModelName } from "./estimate/error-models.js";
+export type {
+  Curve,
+  CurveOptions,
+  FieldFitOptions,
+  FieldFitResult,
+  InitialOptions,
+  Residual,
+} from "./estimate/field-fit.js";
+export { leastSquares } from "./estimate/least-squares.js";
+export type { Observe, ObservedInputs } from "./estimate/observe.js";
+export type { ParameterOptions } from "./estimate/parameters.js";
+export type { ResidualFitOptions, Residuals } from "./estimate/residual-fit.js";
+export type { Estimate, FitReason, FitResult, Profile, ProfileOptions, StartResult } from "./estimate/results.js";
+export type { LossName } from "./estimate/robust.js";
+export type { FitProgress, FitSettings } from "./estimate/settings.js";
+export type { Measurements } from "./estimate/trajectories.js";
+export type { TransformName } from "./estimate/transforms.js";
 export { type CnfField, type CnfOptions, cnf } from "./fields/cnf.js";
 export { type CustomOptions, custom } from "./fields/custom.js";
 export {

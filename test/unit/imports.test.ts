@@ -10,6 +10,7 @@ const ORDER = [
   ["index.ts", "slim.ts"],
   ["api.ts"],
   ["files"],
+  ["estimate"],
   ["train"],
   ["parallel"],
   ["solve"],

@@ -1,0 +1,428 @@
+// Fits of differential equations to measurements.
+import { constructors, type Dtype } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import { unknownName } from "../checks/names.js";
+import {
+  anything,
+  argument,
+  fallback,
+  finitePositive,
+  flag,
+  isObject,
+  number,
+  oneOf,
+  options,
+  record,
+  required,
+  together,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { type Field, wasmField } from "../fields/field.js";
+import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
+import { readOptions, type SolveOptions } from "../solve/options.js";
+import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
+import { fitModel } from "./fit.js";
+import type { FitModel } from "./model.js";
+import { observationModel } from "./observations.js";
+import { type Observation, type Observe, observationOf } from "./observe.js";
+import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
+import { type Place, type Predictions, Predictor } from "./predictions.js";
+import type { FitResult } from "./results.js";
+import { LOSSES, type LossName } from "./robust.js";
+import { type FitSettings, fitRules } from "./settings.js";
+import { type Data, type Measurements, readData } from "./trajectories.js";
+
+/** An initial state, or an argument of single trajectories, to be estimated. */
+export interface InitialOptions extends Partial<ParameterOptions> {
+  /** Whether all trajectories have the same value; default false: each has its own. */
+  shared?: boolean;
+}
+
+/** What to fit to measurements, and how. Solves are by `dopri5` with `rtol` 1e-10 and `atol` 1e-12 unless you say otherwise. */
+export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, Omit<SolveOptions, "arguments"> {
+  /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates. */
+  field: ProgramField<D>;
+  /** The measurements of a trajectory, or of several. */
+  data: Measurements | readonly Measurements[];
+  /** What was measured: names of states, expressions of them, or a function; default all states. */
+  observe?: Observe;
+  /**
+   * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
+   * are not named are estimated too, from the values that the field has.
+   */
+  parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>>;
+  /**
+   * Initial states to be estimated, by the names of the states: true, the value to start from, or bounds and so on. By default each
+   * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` where each of several trajectories has its own.
+   */
+  initial?: Readonly<Record<string, boolean | number | InitialOptions>>;
+  /**
+   * Arguments to be estimated for each trajectory, by name: the value to start from, or bounds and so on. Named `weight[name]` in the
+   * result.
+   */
+  individual?: Readonly<Record<string, number | Partial<ParameterOptions>>>;
+  /**
+   * How measurements scatter around predictions; default `additive`. The standard deviations of `proportional` (b) and `combined` (a, b)
+   * are estimated too, as `error.a` and `error.b`.
+   */
+  error?: ErrorModelName;
+  /** What a residual costs: `linear`, its square, or less for outliers; default `linear`. Not with `proportional` and `combined`. */
+  loss?: LossName;
+  /** The residual from which on a loss that is not `linear` counts less; default 1. */
+  lossScale?: number;
+}
+
+/** A measurement with its prediction. */
+export interface Residual {
+  /** The index of the trajectory. */
+  readonly trajectory: number;
+  /** The name of the trajectory. */
+  readonly name: string;
+  /** The time. */
+  readonly time: number;
+  /** What was observed: an index of `observed`. */
+  readonly observed: number;
+  /** The measurement. */
+  readonly y: number;
+  /** The prediction. */
+  readonly prediction: number;
+  /** What is left: the prediction less the measurement, with a lognormal error of logarithms. */
+  readonly residual: number;
+}
+
+/** The fitted curve of a trajectory. */
+export interface Curve {
+  /** The name of the trajectory. */
+  readonly name: string;
+  /** The times. */
+  readonly times: Float64Array;
+  /** The predictions, `[times, observed]`. */
+  readonly y: Float64Array;
+  /** Their standard errors, from those of the estimates (delta method), `[times, observed]`. */
+  readonly standardErrors: Float64Array;
+}
+
+/** Where to compute curves. */
+export interface CurveOptions {
+  /** The number of times, 2 or more; default 100. */
+  points?: number;
+}
+
+/** What the fit of a field gives. */
+export interface FieldFitResult extends FitResult {
+  /** The names of what was observed. */
+  readonly observed: readonly string[];
+  /** Each measurement with its prediction, in the order of the data; missing ones are left out. */
+  readonly measurements: readonly Residual[];
+  /** The fitted curve of each trajectory from its `t0` to its last measurement, with standard errors. */
+  curves(options?: CurveOptions): readonly Curve[];
+}
+
+const ERRORS = Object.keys(ERROR_MODELS) as ErrorModelName[];
+
+const rules = {
+  field: required(anything<Field>()),
+  data: required(anything<unknown>()),
+  observe: anything<Observe>(),
+  parameters: fallback(record<unknown>(), {}),
+  initial: fallback(record<unknown>(), {}),
+  individual: fallback(record<unknown>(), {}),
+  error: fallback(oneOf(ERRORS), "additive"),
+  loss: fallback(oneOf(LOSSES), "linear"),
+  lossScale: fallback(finitePositive, 1),
+};
+
+/** The names of options that are no solver's. */
+const OWN = [...Object.keys(rules), ...Object.keys(fitRules)];
+
+/** Fits a field. */
+export function fitField(given: FieldFitOptions): FieldFitResult {
+  const entries = outside(() => Object.entries(given));
+  const part = (own: boolean) => Object.fromEntries(entries.filter(([name]) => OWN.includes(name) === own));
+  const { field, data, observe, error, loss, lossScale, ...read } = options(part(true), together(rules, fitRules));
+  const solver = readOptions({ rtol: 1e-10, atol: 1e-12, ...part(false) });
+  const { parameters, initial, individual, ...settings } = read;
+  if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
+    throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
+  }
+  const original = wasmField(field as Field<Dtype>);
+  if (!(original instanceof WasmProgram)) {
+    throw refused("OPTION", "field", "a field from equations or vectorField", describe(field));
+  }
+  original.use();
+  const made = original.recipe?.options as ProgramOptions;
+  const initialParameters = Float64Array.from(original.parameters);
+  const twin = () =>
+    programField({ ...made, initial: initialParameters }, "float64", made.equations) as WasmProgram<"float64">;
+  const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
+  const model = new FieldModel(twin, own);
+  return model.using(() => {
+    const result = fitModel(model.observed, settings);
+    original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
+    const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
+    return frozen({ ...result, ...model.told(result), profile });
+  });
+}
+
+interface Given {
+  readonly data: unknown;
+  readonly observe: Observe | undefined;
+  readonly error: ErrorModelName;
+  readonly loss: LossName;
+  readonly lossScale: number;
+  readonly solver: SolveOptions;
+  readonly parameters: Readonly<Record<string, unknown>>;
+  readonly initial: Readonly<Record<string, unknown>>;
+  readonly individual: Readonly<Record<string, unknown>>;
+}
+
+/** A field in use, with what is observed of it. */
+interface Used {
+  readonly field: WasmProgram<"float64">;
+  readonly observation: Observation;
+}
+
+/** A field, its measurements and an error model, as what is fitted. */
+class FieldModel {
+  readonly observed: FitModel;
+  readonly #made: () => WasmProgram<"float64">;
+  readonly #given: Given;
+  #used: Used | undefined;
+  readonly #names: readonly string[];
+  readonly #data: Data;
+  readonly #parameters: readonly ModelParameter[];
+  readonly #places: readonly Place[];
+  readonly #initial: Float64Array;
+
+  constructor(made: () => WasmProgram<"float64">, given: Given) {
+    this.#made = made;
+    this.#given = given;
+    const read = this.using(({ field, observation }) => {
+      const data = readData(given.data, field, observation.names, Object.keys(given.individual));
+      const numbers = [
+        ...fieldParametersOf(field, given.parameters),
+        ...initialStatesOf(field, data, given.initial),
+        ...individualsOf(field, data, given.individual),
+      ];
+      return { data, numbers, names: observation.names, initial: field.parameters.slice() };
+    });
+    this.#data = read.data;
+    this.#names = read.names;
+    this.#initial = read.initial;
+    this.#places = read.numbers.map(({ place }) => place);
+    this.#parameters = read.numbers.map(({ parameter }) => parameter);
+    this.#checkPositive();
+    const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
+    const { y, weights } = this.#data;
+    this.observed = this.using(() =>
+      observationModel({
+        parameters: this.#parameters,
+        y,
+        weights,
+        errorModel: given.error,
+        loss: given.loss,
+        lossScale: given.lossScale,
+        predict: (values) => {
+          const predictor = this.#predictor(this.#data);
+          const predictions = predictor.predict(values);
+          if (!predictions) return `the solve fails: ${predictor.failure?.message}`;
+          const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
+          if (bad >= 0) return `a prediction is ${predictions.f[bad]}`;
+          return { f: predictions.f, slopes: () => predictions.slopes(free) };
+        },
+      }),
+    );
+  }
+
+  /** Runs with the field, which is there until then. */
+  using<R>(body: (used: Used) => R): R {
+    if (this.#used) return body(this.#used);
+    const field = this.#made();
+    let observation: Observation | undefined;
+    try {
+      observation = observationOf(field, this.#given.observe);
+      this.#used = { field, observation };
+      return body(this.#used);
+    } finally {
+      this.#used = undefined;
+      observation?.dispose();
+      field.dispose();
+    }
+  }
+
+  #predictor(data: Data): Predictor {
+    const { field, observation } = this.#used as Used;
+    return new Predictor(field, data, observation, this.#places, this.#given.solver);
+  }
+
+  #checkPositive(): void {
+    const { error } = this.#given;
+    const { y, places, rows } = this.#data;
+    const bad = ERROR_MODELS[error].positive ? y.findIndex((value) => !(value > 0)) : -1;
+    if (bad < 0) return;
+    const { row, observed } = places[bad] as Data["places"][number];
+    const where = `${y[bad]} of ${this.#names[observed]} at time ${rows[row]?.t}`;
+    throw refused("OPTION", "data", `positive measurements, since error is ${error}`, where);
+  }
+
+  /** All parameters of the field, for values of what is fitted. */
+  fieldParameters(values: Float64Array): Float64Array {
+    const all = this.#initial.slice();
+    for (const [k, place] of this.#places.entries()) {
+      if (place.kind === "parameter") all[place.index] = values[k] as number;
+    }
+    return all;
+  }
+
+  /** What a result tells of measurements and curves. */
+  told(result: FitResult) {
+    const values = result.values.subarray(0, this.#places.length);
+    const { f } = this.#predictor(this.#data).predict(values) as Predictions;
+    const measurements = this.#data.places.map(({ row, observed }, i) => {
+      const { trajectory, t } = this.#data.rows[row] as Data["rows"][number];
+      const { name } = this.#data.trajectories[trajectory] as Data["trajectories"][number];
+      const [y, prediction, residual] = [this.#data.y[i], f[i], result.residuals[i]];
+      return frozen({ trajectory, name, time: t, observed, y, prediction, residual } as Residual);
+    });
+    const curves = (given: CurveOptions = {}) => {
+      const { points } = options(given, { points: fallback(pointsRule, 100) });
+      return this.using(() => this.#data.trajectories.map((_, index) => this.#curve(result, index, points)));
+    };
+    return { observed: this.#names, measurements, curves };
+  }
+
+  /** The curve of a trajectory. */
+  #curve(result: FitResult, index: number, points: number): Curve {
+    const own = this.#data.rows.filter(({ trajectory }) => trajectory === index);
+    const group = this.#data.groups.find(({ members }) => members.includes(index));
+    const from = group?.times[0] as number;
+    const to = own.at(-1)?.t ?? from;
+    const times = Float64Array.from({ length: points }, (_, i) => {
+      return i + 1 === points ? to : from + ((to - from) * i) / (points - 1);
+    });
+    const rows = Array.from(times, (t, time) => ({ trajectory: index, t, group: 0, member: 0, time }));
+    const places = rows.flatMap((_, row) => this.#names.map((_, observed) => ({ row, observed })));
+    const y = new Float64Array(places.length);
+    const data = { ...this.#data, groups: [{ times, members: [index] }], rows, places, y, weights: undefined };
+    const predictions = this.#predictor(data).predict(result.values.subarray(0, this.#places.length)) as Predictions;
+    // The free parameters of the model, with their places among all that are free.
+    const names = result.freeNames.map((name) => this.#parameters.findIndex((parameter) => parameter.name === name));
+    const kept = names.flatMap((k, i) => (k >= 0 ? [{ k, i }] : []));
+    const slopes =
+      predictions.slopes(kept.map(({ k }) => k)) ?? new Float64Array(y.length * kept.length).fill(Number.NaN);
+    const standardErrors = y.map((_, row) => {
+      let variance = 0;
+      for (const [a, { i }] of kept.entries()) {
+        for (const [b, { i: j }] of kept.entries()) {
+          const product = (slopes[row * kept.length + a] as number) * (slopes[row * kept.length + b] as number);
+          // What a curve does not depend on may well be unknown.
+          if (product !== 0) variance += product * (result.covariance[i * names.length + j] as number);
+        }
+      }
+      return Math.sqrt(variance);
+    });
+    const { name } = this.#data.trajectories[index] as Data["trajectories"][number];
+    return frozen({ name, times, y: predictions.f, standardErrors });
+  }
+}
+
+const pointsRule = number("an integer, 2 or more", (value) => Number.isInteger(value) && value >= 2 && value < 2 ** 24);
+
+/** What is estimated, and where it belongs. */
+interface Estimated {
+  readonly parameter: ModelParameter;
+  readonly place: Place;
+}
+
+/** The parameters of the field: each number of each entry. */
+function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record<string, unknown>>): Estimated[] {
+  const current = field.parameters.slice();
+  const all = Object.entries(field.entries).flatMap(([entry, { offset, shape }]) => {
+    const size = shape.reduce((product, side) => product * side, 1);
+    return Array.from({ length: size }, (_, i) => ({
+      entry,
+      name: shape.length === 0 ? entry : `${entry}[${i}]`,
+      index: offset + i,
+    }));
+  });
+  const names = all.map(({ name }) => name);
+  const known = [...new Set([...Object.keys(field.entries), ...names])];
+  for (const name of Object.keys(given))
+    if (!known.includes(name)) throw unknownName("parameters.", name, known, "parameter");
+  const wanted = all.map(({ entry, name, index }) => {
+    const own = given[name] ?? given[entry];
+    const start = current[index] as number;
+    return [name, isObject(own) ? { start, ...own } : (own ?? start)] as const;
+  });
+  if (wanted.length === 0) return [];
+  const read = readParameters(Object.fromEntries(wanted));
+  return read.map((parameter, i) => ({ parameter, place: { kind: "parameter", index: all[i]?.index as number } }));
+}
+
+/** The initial states that are estimated. */
+function initialStatesOf(
+  field: WasmProgram<"float64">,
+  data: Data,
+  given: Readonly<Record<string, unknown>>,
+): Estimated[] {
+  const states = field.states;
+  const estimated = Object.entries(given).flatMap(([state, wanted]): Estimated[] => {
+    const feature = states.indexOf(state);
+    if (feature < 0) throw unknownName("initial.", state, states, "state");
+    if (wanted === false) return [];
+    const { shared: isShared, ...own } = (isObject(wanted) ? wanted : {}) as InitialOptions;
+    const alone =
+      argument(`initial.${state}.shared`, isShared, fallback(flag, false)) || data.trajectories.length === 1;
+    const members = alone ? [undefined] : data.trajectories.map((_, index) => index);
+    return members.map((trajectory) => {
+      const owner = data.trajectories[trajectory ?? 0] as Data["trajectories"][number];
+      const name = trajectory === undefined ? `${state}(0)` : `${state}(0)[${owner.name}]`;
+      const measured = owner.y0[feature] as number;
+      const start = Number.isNaN(measured) ? undefined : measured;
+      const from = isObject(wanted) ? { start, ...own } : typeof wanted === "number" ? wanted : { start };
+      return one(`initial.${state}`, name, from, { kind: "initial", feature, trajectory });
+    });
+  });
+  for (const [index, { name, y0 }] of data.trajectories.entries()) {
+    const open = y0.findIndex((value, feature) => {
+      const isEstimated = ({ place }: Estimated) =>
+        place.kind === "initial" && place.feature === feature && (place.trajectory ?? index) === index;
+      return Number.isNaN(value) && !estimated.some(isEstimated);
+    });
+    if (open < 0) continue;
+    const state = states[open] ?? `feature ${open}`;
+    const expected = `a number for ${state} of trajectory ${name}, or ${state} among the options of initial`;
+    throw refused("NON_FINITE", "data.y0", expected, "NaN");
+  }
+  return estimated;
+}
+
+/** The arguments that are estimated, for each trajectory. */
+function individualsOf(
+  field: WasmProgram<"float64">,
+  data: Data,
+  given: Readonly<Record<string, unknown>>,
+): Estimated[] {
+  const widths = field.argumentWidths;
+  return Object.entries(given).flatMap(([name, wanted]) => {
+    const width = widths[name];
+    if (width === undefined) throw unknownName("individual.", name, Object.keys(widths), "argument");
+    return data.trajectories.flatMap((owner, trajectory) =>
+      Array.from({ length: width }, (_, index) => {
+        const own = owner.arguments[name]?.[index] as number;
+        const start = Number.isNaN(own) ? undefined : own;
+        const from = isObject(wanted) ? { start, ...wanted } : (wanted ?? { start });
+        const called = width === 1 ? `${name}[${owner.name}]` : `${name}.${index}[${owner.name}]`;
+        return one(`individual.${name}`, called, from, { kind: "argument", name, index, trajectory });
+      }),
+    );
+  });
+}
+
+/** One number, whose options stand at a place of their own. */
+function one(where: string, name: string, given: unknown, place: Place): Estimated {
+  const at = where.lastIndexOf(".");
+  const [own] = readParameters({ [where.slice(at + 1)]: given }, where.slice(0, at));
+  return { parameter: { ...(own as ModelParameter), name }, place };
+}

@@ -1,0 +1,32 @@
+// Nonlinear least squares, of a differential equation or of residuals that the user computes.
+
+import type { Dtype } from "../checks/arrays.js";
+import { isObject } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
+import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
+import type { FitResult } from "./results.js";
+
+/**
+ * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates with
+ * standard errors, and how well the data tell them. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are
+ * those of the solution, by forward sensitivities. The field's parameters become the estimates.
+ *
+ * @returns The estimates with their errors, the measurements with their predictions, and how the fit went.
+ * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; `NON_FINITE` where
+ * the solve fails at the start.
+ */
+export function leastSquares<D extends Dtype>(options: FieldFitOptions<D>): FieldFitResult;
+/**
+ * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
+ * Levenberg–Marquardt with a trust region, as in MINPACK.
+ *
+ * @returns The estimates with their errors, and how the fit went.
+ * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
+ * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
+ */
+export function leastSquares<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name>;
+export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {
+  const hasField = isObject(options) && outside(() => "field" in options);
+  return hasField ? fitField(options as FieldFitOptions) : fitResiduals(options as ResidualFitOptions);
+}
