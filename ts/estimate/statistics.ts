@@ -1,0 +1,206 @@
+// How well the data tell the parameters: covariances, what cannot be told at all, and quantiles for intervals.
+import { type Columns, columnsOf, EPSILON, norm, svd, transposeTimes } from "./linear.js";
+
+/** What a Jacobian says of the parameters at a minimum. */
+export interface Information {
+  /** (JᵀJ)⁻¹, `[parameters, parameters]`. The variance of a parameter that is not identified is infinite, its covariances NaN. */
+  readonly inverse: Float64Array;
+  /** The largest singular value of the Jacobian over the least, after its columns were scaled to the same length. */
+  readonly conditionNumber: number;
+  /** Parameters on which nothing depends. */
+  readonly ineffective: readonly number[];
+  /** Parameters of which only combinations are told, a list for each combination that is not. */
+  readonly confounded: readonly (readonly number[])[];
+}
+
+/** The least part of a combination that a parameter has to have for it to be named. */
+const NAMED = 0.1;
+
+/**
+ * @param jacobian - `[residuals, parameters]`, row-major.
+ * @param tolerance - Singular values below this part of the largest are taken for 0: what the Jacobian's own errors leave of them.
+ */
+export function informationOf(jacobian: Float64Array, parameters: number, tolerance = 1e-10): Information {
+  const columns = columnsOf(jacobian, parameters);
+  const lengths = columns.map(norm);
+  const effective = lengths.flatMap((length, i) => (length > 0 ? [i] : []));
+  const scaled = effective.map((i) => (columns[i] as Float64Array).map((value) => value / (lengths[i] as number)));
+  const { singularValues, right } = svd(scaled);
+  const [largest, least] = [singularValues[0] ?? 0, singularValues.at(-1) ?? 0];
+  const isKnown = (sigma: number) => sigma > Math.max(tolerance, EPSILON * parameters) * largest;
+
+  const inverse = new Float64Array(parameters ** 2);
+  const confounded: number[][] = [];
+  const unknown = new Set<number>();
+  for (const [k, sigma] of singularValues.entries()) {
+    const v = right[k] as Float64Array;
+    if (!isKnown(sigma)) {
+      const involved = effective.filter((_, i) => Math.abs(v[i] as number) > NAMED);
+      confounded.push(involved);
+      for (const i of involved) unknown.add(i);
+      continue;
+    }
+    for (const [p, i] of effective.entries())
+      for (const [q, j] of effective.entries()) {
+        const part = ((v[p] as number) / sigma) * ((v[q] as number) / sigma);
+        inverse[i * parameters + j] =
+          (inverse[i * parameters + j] as number) + part / (lengths[i] as number) / (lengths[j] as number);
+      }
+  }
+  const ineffective = lengths.flatMap((length, i) => (length > 0 ? [] : [i]));
+  for (const i of [...unknown, ...ineffective])
+    for (let j = 0; j < parameters; j++) {
+      const value = i === j ? Number.POSITIVE_INFINITY : Number.NaN;
+      inverse[i * parameters + j] = value;
+      inverse[j * parameters + i] = value;
+    }
+  const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
+  return { inverse, conditionNumber, ineffective, confounded };
+}
+
+/**
+ * The covariance of estimates that minimise a cost which is no likelihood, such as that of a robust loss: H⁻¹ (Σ gᵢgᵢᵀ) H⁻¹ with
+ * the gradients gᵢ of the residuals' parts of the cost (Huber 1967; White 1980).
+ *
+ * @param inverse - H⁻¹ = (JᵀJ)⁻¹.
+ */
+export function sandwich(inverse: Float64Array, jacobian: Float64Array, residuals: Float64Array): Float64Array {
+  const n = Math.sqrt(inverse.length);
+  const scores = columnsOf(jacobian, n).map((column) => column.map((slope, i) => slope * (residuals[i] as number)));
+  const bread: Columns = columnsOf(inverse, n);
+  const meat = scores.map((column) => transposeTimes(scores, column));
+  const half = meat.map((column) => transposeTimes(bread, column));
+  const whole = Array.from({ length: n }, (_, i) => Float64Array.from(half, (column) => column[i] as number));
+  const product = whole.map((row) => transposeTimes(bread, row));
+  return Float64Array.from(
+    product.flatMap((row, i) =>
+      [...row].map((value, j) => (i === j && Number.isNaN(value) ? Number.POSITIVE_INFINITY : value)),
+    ),
+  );
+}
+
+/** Correlations of a covariance matrix; NaN for what has no finite variance. */
+export function correlationOf(covariance: Float64Array): Float64Array {
+  const n = Math.sqrt(covariance.length);
+  const sd = Float64Array.from({ length: n }, (_, i) => Math.sqrt(covariance[i * n + i] as number));
+  return covariance.map((value, k) => {
+    const [i, j] = [Math.floor(k / n), k % n];
+    const sizes = (sd[i] as number) * (sd[j] as number);
+    return i === j ? (Number.isFinite(sizes) && sizes > 0 ? 1 : Number.NaN) : value / sizes;
+  });
+}
+
+/** ln Γ(a), for a > 0: Stirling's series, after a has been raised to where it converges. */
+function logGamma(a: number): number {
+  let [x, product] = [a, 1];
+  for (; x < 15; x++) product *= x;
+  const s = 1 / (x * x);
+  const series = (1 / 12 - s * (1 / 360 - s * (1 / 1260 - s * (1 / 1680 - s * (1 / 1188 - (s * 691) / 360360))))) / x;
+  return (x - 0.5) * Math.log(x) - x + 0.5 * Math.log(2 * Math.PI) + series - Math.log(product);
+}
+
+/** ln Γ(a + ½) − ln Γ(a), also where both are large. */
+function logGammaStep(a: number): number {
+  if (a < 30) return logGamma(a + 0.5) - logGamma(a);
+  const s = 1 / (a * a);
+  return 0.5 * Math.log(a) - (1 / 8 - s * (1 / 192 - s * (1 / 640 - (s * 17) / 14336))) / a;
+}
+
+/** A continued fraction b₀ + a₁/(b₁ + a₂/(b₂ + …)) by the method of Lentz, until it stands still. */
+function continuedFraction(first: number, term: (k: number) => readonly [a: number, b: number]): number {
+  const tiny = 1e-300;
+  let [value, c, d] = [first || tiny, first || tiny, 0];
+  for (let k = 1; k < 10_000; k++) {
+    const [a, b] = term(k);
+    d = 1 / (b + a * d || tiny);
+    c = b + a / c || tiny;
+    value *= c * d;
+    if (Math.abs(c * d - 1) < EPSILON) break;
+  }
+  return value;
+}
+
+/** The regularised incomplete beta function I_x(a, ½) or I_x(½, a), given x, 1 − x and which of the two comes first. */
+function incompleteBeta(x: number, complement: number, a: number, isFirst: boolean): number {
+  const [p, q] = isFirst ? [a, 0.5] : [0.5, a];
+  // The fraction converges fast on one side of the mean, and the other side is its complement.
+  if (x > (p + 1) / (p + q + 2)) return 1 - incompleteBeta(complement, x, a, !isFirst);
+  if (x === 0) return 0;
+  const logBeta = 0.5 * Math.log(Math.PI) - logGammaStep(a);
+  const fraction = continuedFraction(1, (k) => {
+    const m = Math.floor(k / 2);
+    const numerator =
+      k % 2 === 0
+        ? (m * (q - m) * x) / ((p + 2 * m - 1) * (p + 2 * m))
+        : (-(p + m) * (p + q + m) * x) / ((p + 2 * m) * (p + 2 * m + 1));
+    return [numerator, 1];
+  });
+  // Next to 1, a logarithm has its digits from the complement.
+  const log = (value: number, rest: number) => (value > 0.5 ? Math.log1p(-rest) : Math.log(value));
+  return Math.exp(p * log(x, complement) + q * log(complement, x) - logBeta) / p / fraction;
+}
+
+/**
+ * The probability that Student's t with that many degrees of freedom is farther from 0 than t; with infinitely many, that of a
+ * standard normal number.
+ */
+export function twoSided(t: number, degreesOfFreedom: number): number {
+  const size = Math.abs(t);
+  if (size === Number.POSITIVE_INFINITY) return 0;
+  if (degreesOfFreedom >= 1e4 && degreesOfFreedom < Number.POSITIVE_INFINITY) {
+    // As a normal number (Hill, CACM Algorithm 395, 1970).
+    const a = degreesOfFreedom - 0.5;
+    const [w, b] = [a * Math.log1p((size * size) / degreesOfFreedom), 48 * a * a];
+    const second = (((0.4 * w + 3.3) * w + 24) * w + 85.5) / (0.8 * w * w + 100 + b);
+    return twoSided(Math.sqrt(w) * (1 + (w + 3 - second) / b), Number.POSITIVE_INFINITY);
+  }
+  if (degreesOfFreedom < Number.POSITIVE_INFINITY) {
+    const square = size * size;
+    const sum = degreesOfFreedom + square;
+    // Accurate on both sides: neither is computed from the other.
+    return incompleteBeta(degreesOfFreedom / sum, square / sum, degreesOfFreedom / 2, true);
+  }
+  const x = (size * size) / 2;
+  if (x < 1) {
+    // 1 − erf(√x), by its series.
+    let [term, sum] = [1, 1];
+    for (let k = 1; Math.abs(term) > EPSILON * sum; k++) {
+      term *= x / (k + 0.5);
+      sum += term;
+    }
+    return 1 - 2 * Math.sqrt(x / Math.PI) * Math.exp(-x) * sum;
+  }
+  const fraction = continuedFraction(x + 0.5, (k) => [-k * (k - 0.5), x + 2 * k + 0.5]);
+  return (Math.exp(-x) * Math.sqrt(x / Math.PI)) / fraction;
+}
+
+/** The density of Student's t at t, or of a standard normal number. */
+function density(t: number, degreesOfFreedom: number): number {
+  if (degreesOfFreedom === Number.POSITIVE_INFINITY) return Math.exp(-0.5 * t * t) / Math.sqrt(2 * Math.PI);
+  const half = degreesOfFreedom / 2;
+  const power = -(half + 0.5) * Math.log1p((t * t) / degreesOfFreedom);
+  return Math.exp(logGammaStep(half) - 0.5 * Math.log(Math.PI * degreesOfFreedom) + power);
+}
+
+/**
+ * The t that Student's t stays within with that probability, on both sides of 0; with infinitely many degrees of freedom, the normal
+ * one. 1.96 for 0.95 and infinitely many.
+ */
+export function quantile(level: number, degreesOfFreedom = Number.POSITIVE_INFINITY): number {
+  const outside = 1 - level;
+  let [low, high] = [0, 1];
+  while (twoSided(high, degreesOfFreedom) > outside && high < 1e300) [low, high] = [high, 4 * high];
+  // Newton's method for the logarithm of the probability over that of t, where both tails are almost straight.
+  let t = Math.sqrt((low || high / 4) * high);
+  for (let i = 0; i < 200; i++) {
+    const tail = twoSided(t, degreesOfFreedom);
+    if (tail > outside) low = t;
+    else high = t;
+    const slope = (2 * density(t, degreesOfFreedom) * t) / tail;
+    let next = t * Math.exp(Math.log(tail / outside) / slope);
+    if (!(next > low && next < high)) next = 0.5 * (low + high);
+    if (Math.abs(next - t) <= 2 * EPSILON * t) return next;
+    t = next;
+  }
+  return t;
+}
