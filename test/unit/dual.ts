@@ -2,6 +2,9 @@
 
 type Operand = Dual | number;
 
+/** Typed as many as any test has, so that each may take those that it knows of. */
+export type Variables = readonly [Dual, Dual, Dual, Dual, Dual, Dual, Dual, Dual, Dual];
+
 export class Dual {
   constructor(
     readonly value: number,
@@ -9,8 +12,9 @@ export class Dual {
   ) {}
 
   /** Variables at these values. */
-  static variables(values: ArrayLike<number>): Dual[] {
-    return Array.from(values, (value, i) => new Dual(value, new Float64Array(values.length).fill(1, i, i + 1)));
+  static variables(values: ArrayLike<number>): Variables {
+    const slopes = (i: number) => new Float64Array(values.length).fill(1, i, i + 1);
+    return Array.from(values, (value, i) => new Dual(value, slopes(i))) as unknown as Variables;
   }
 
   of(value: number, slope: number): Dual {

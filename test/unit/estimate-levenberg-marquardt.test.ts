@@ -1,11 +1,11 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { type MinimizeOptions, minimize, type Problem } from "../../ts/estimate/levenberg-marquardt.js";
-import { Dual, differentiated } from "./dual.js";
+import { Dual, differentiated, type Variables } from "./dual.js";
 import { FUNCTIONS } from "./more-garbow-hillstrom.js";
 import { differences, REGRESSIONS } from "./nist.js";
 
-const problemOf = (residuals: (x: Dual[]) => Dual[]): Problem => ({
+const problemOf = (residuals: (x: Variables) => Dual[]): Problem => ({
   evaluate(x) {
     const { values, jacobian } = differentiated(residuals(Dual.variables(x)));
     return { cost: 0.5 * values.reduce((sum, r) => sum + r * r, 0), residuals: values, jacobian: () => jacobian };

@@ -1,10 +1,10 @@
 // Test functions of Moré, Garbow and Hillstrom (ACM TOMS 7, 1981), with the sums of squares at their minima.
-import { type Dual, polynomial } from "./dual.js";
+import { type Dual, polynomial, type Variables } from "./dual.js";
 
 export interface TestFunction {
   name: string;
   start: number[];
-  residuals: (x: Dual[]) => Dual[];
+  residuals: (x: Variables) => Dual[];
   /** Sums of squares at local minima; the last may be approached only. */
   minima: number[];
   /** Where the least of them is, unless it is not unique. */

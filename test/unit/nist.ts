@@ -1,7 +1,7 @@
 // The nonlinear regressions of NIST's Statistical Reference Datasets (https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml),
 // data of the United States' government: data/nist.json has them as their files do.
 import { readFileSync } from "node:fs";
-import { type Dual, polynomial } from "./dual.js";
+import { type Dual, polynomial, type Variables } from "./dual.js";
 
 export interface Regression {
   name: string;
@@ -14,28 +14,28 @@ export interface Regression {
   standardErrors: number[];
   residualSumOfSquares: number;
   /** The prediction of an observation. */
-  model: (b: Dual[], x: number, second: number) => Dual;
+  model: (b: Variables, x: number, second: number) => Dual;
 }
 
 const one = (like: Dual) => like.of(1, 0);
-const saturating = ([b1, b2]: Dual[], x: number) => one(b1).sub(b2.mul(-x).exp()).mul(b1);
-const chwirut = ([b1, b2, b3]: Dual[], x: number) =>
+const saturating = ([b1, b2]: Variables, x: number) => one(b1).sub(b2.mul(-x).exp()).mul(b1);
+const chwirut = ([b1, b2, b3]: Variables, x: number) =>
   b1
     .mul(-x)
     .exp()
     .div(b2.add(b3.mul(x)));
 const bell = (x: number, centre: Dual, width: Dual) => centre.sub(x).div(width).square().neg().exp();
-const gauss = ([b1, b2, b3, b4, b5, b6, b7, b8]: Dual[], x: number) =>
+const gauss = ([b1, b2, b3, b4, b5, b6, b7, b8]: Variables, x: number) =>
   b1
     .mul(b2.mul(-x).exp())
     .add(b3.mul(bell(x, b4, b5)))
     .add(b6.mul(bell(x, b7, b8)));
-const lanczos = ([b1, b2, b3, b4, b5, b6]: Dual[], x: number) =>
+const lanczos = ([b1, b2, b3, b4, b5, b6]: Variables, x: number) =>
   b1
     .mul(b2.mul(-x).exp())
     .add(b3.mul(b4.mul(-x).exp()))
     .add(b5.mul(b6.mul(-x).exp()));
-const cubics = ([b1, b2, b3, b4, b5, b6, b7]: Dual[], x: number) =>
+const cubics = ([b1, b2, b3, b4, b5, b6, b7]: Variables, x: number) =>
   polynomial(x, [b1, b2, b3, b4]).div(polynomial(x, [1, b5, b6, b7]));
 const cycle = (x: number, a: Dual, b: Dual, period: Dual) => {
   const angle = period.pow(-1).mul(2 * Math.PI * x);
@@ -113,7 +113,7 @@ export const REGRESSIONS: Regression[] = Object.entries(MODELS).map(([name, mode
 }));
 
 /** Differences from the data at some parameters, with their derivatives. */
-export function differences({ name, x, y, model }: Regression, b: Dual[]): Dual[] {
+export function differences({ name, x, y, model }: Regression, b: Variables): Dual[] {
   return x.map((at, i) => {
     const [first, second] = Array.isArray(at) ? at : [at, 0];
     const observed = name === "Nelson" ? Math.log(y[i] as number) : (y[i] as number);

@@ -128,6 +128,12 @@ export function isError(value: unknown): value is Error {
   return ["Error", "DOMException"].includes(classOf(value));
 }
 
+/** Whether it says that a solve could not go on at the values that it was given, as it may at others; of any copy of the package. */
+export function isFailedSolve(value: unknown): value is SymplecticAdjointError {
+  const { name, code } = (isError(value) ? value : {}) as Partial<SymplecticAdjointError>;
+  return name === "SymplecticAdjointError" && ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"].includes(code ?? "");
+}
+
 /** What an error says, or whatever else was thrown. */
 export function textOf(thrown: unknown): string {
   return isError(thrown) ? thrown.message : typeof thrown === "object" ? describe(thrown) : String(thrown);

@@ -30,9 +30,9 @@ export interface Evaluation {
 }
 
 /** What is minimised. */
-export interface Problem {
+export interface Problem<E extends Evaluation = Evaluation> {
   /** Undefined where nothing can be computed: a solve fails, or a number is not finite. */
-  evaluate(x: Float64Array): Evaluation | undefined;
+  evaluate(x: Float64Array): E | undefined;
 }
 
 /** How far the minimiser has come. */
@@ -68,14 +68,29 @@ export interface MinimizeOptions {
   readonly onIteration?: ((progress: Progress) => unknown) | undefined;
 }
 
-/** Why a minimiser stopped; after the first three it has converged. */
-export type Reason = "gradient" | "cost" | "step" | "iterations" | "callback" | "stuck";
+/** Why a fit ended; after the first three it has converged. */
+export type Reason =
+  /** The gradient vanishes: the residuals are orthogonal to all that the parameters can change. */
+  | "gradient"
+  /** Nothing more is to be gained: the linearised model promises a fall of the cost below the tolerance. */
+  | "cost"
+  /** Steps no longer change the parameters. */
+  | "step"
+  /** `maxIterations` was reached. */
+  | "iterations"
+  /** `onIteration` gave false. */
+  | "callback"
+  /** The cost does not fall where its derivatives say that it does: they are wrong, or the residuals are noisy. */
+  | "stuck";
+
+/** Whether it means that a minimum was found. */
+export const isConverged = (reason: Reason) => reason === "gradient" || reason === "cost" || reason === "step";
 
 /** Where it stopped. */
-export interface Minimum {
+export interface Minimum<E extends Evaluation = Evaluation> {
   readonly x: Float64Array;
   /** That of x. */
-  readonly evaluation: Evaluation;
+  readonly evaluation: E;
   /** That of x. */
   readonly jacobian: Float64Array;
   readonly reason: Reason;
@@ -98,9 +113,9 @@ const [STRAIGHT, AHEAD, STRAIGHTEST] = [10, 0.1, 0.75];
 const [POLISH, MIXED] = [10, 6];
 
 /** Values with all that the linearised problem needs. */
-interface Point {
+interface Point<E extends Evaluation = Evaluation> {
   readonly x: Float64Array;
-  readonly evaluation: Evaluation;
+  readonly evaluation: E;
   readonly jacobian: Float64Array;
   readonly gradient: Float64Array;
   /** ‖r‖, and that of each column of J. */
@@ -117,7 +132,11 @@ interface Point {
  *
  * @returns Undefined where the start or its Jacobian cannot be computed.
  */
-export function minimize(problem: Problem, start: Float64Array, options: MinimizeOptions): Minimum | undefined {
+export function minimize<E extends Evaluation>(
+  problem: Problem<E>,
+  start: Float64Array,
+  options: MinimizeOptions,
+): Minimum<E> | undefined {
   const { lower, upper, maxIterations } = options;
   let [evaluations, jacobians, iterations] = [0, 0, 0];
   const evaluate = (x: Float64Array) => {
@@ -125,7 +144,7 @@ export function minimize(problem: Problem, start: Float64Array, options: Minimiz
     const evaluation = problem.evaluate(x);
     return evaluation && Number.isFinite(evaluation.cost) && areFinite(evaluation.residuals) ? evaluation : undefined;
   };
-  const linearize = (x: Float64Array, evaluation: Evaluation | undefined): Point | undefined => {
+  const linearize = (x: Float64Array, evaluation: E | undefined): Point<E> | undefined => {
     if (!evaluation) return undefined;
     jacobians++;
     const jacobian = evaluation.jacobian();
@@ -150,7 +169,7 @@ export function minimize(problem: Problem, start: Float64Array, options: Minimiz
   const first = start.map((value, i) => Math.min(upper[i] as number, Math.max(lower[i] as number, value)));
   const begin = linearize(first, evaluate(first));
   if (!begin) return undefined;
-  let point: Point = begin;
+  let point = begin;
   let scaling = options.scale ? options.scale.map((scale) => 1 / scale) : begin.lengths.map((length) => length || 1);
   let radius = FIRST_RADIUS * (scaledNorm(first, scaling) || 1);
   const { stepTolerance } = options;
@@ -216,8 +235,7 @@ export function minimize(problem: Problem, start: Float64Array, options: Minimiz
   }
 
   // What has converged is close enough for statistics, and a few steps from all the digits that there are.
-  const hasConverged = reason === "gradient" || reason === "cost" || reason === "step";
-  for (let i = 0, history: Mixed[] = []; hasConverged && i < POLISH; i++) {
+  for (let i = 0, history: Mixed[] = []; isConverged(reason) && i < POLISH; i++) {
     const linear = linearized(point, freeOf(point, lower, upper), scaling);
     const step = gaussNewton(linear, point.x.length);
     if (isSmall(step, point.x)) break;

@@ -1,0 +1,38 @@
+// A fit of any model: from its starts to the result.
+import { SymplecticAdjointError } from "../checks/errors.js";
+import type { Minimum } from "./levenberg-marquardt.js";
+import type { FitModel, ModelEvaluation } from "./model.js";
+import { startsOf } from "./multi-start.js";
+import type { FitResult, StartResult } from "./results.js";
+import { Scaled } from "./scaled.js";
+import type { ReadSettings } from "./settings.js";
+import { resultOf } from "./summary.js";
+
+/**
+ * Fits a model.
+ *
+ * @throws `NON_FINITE` where nothing can be computed at its start; as the model does.
+ */
+export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): FitResult<Name> {
+  const scaled = new Scaled(model, settings);
+  let best: Minimum<ModelEvaluation> | undefined;
+  const ends: StartResult[] = [];
+  for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
+    const found = scaled.minimize(start, scaled.lower, scaled.upper, k);
+    const [values, cost] = [scaled.valuesAt(found?.x ?? start), found?.evaluation.cost ?? Number.POSITIVE_INFINITY];
+    ends.push({ start: scaled.valuesAt(start), values, cost, reason: found?.reason ?? "failed" });
+    // If your own fails, you want to know; of the others some may.
+    if (!found && k === 0) throw unusable(model, scaled.failure);
+    if (found && !(best && best.evaluation.cost <= cost)) best = found;
+    if (found?.reason === "callback") break;
+  }
+  ends.sort((a, b) => a.cost - b.cost);
+  return resultOf<Name>(scaled, best as Minimum<ModelEvaluation>, ends);
+}
+
+function unusable({ parameters }: FitModel, failure: string): SymplecticAdjointError {
+  const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
+  const advice = "start from other values, or bound the parameters to where the model makes sense";
+  const message = `parameters: nothing can be computed at the start, ${given}: ${failure}; ${advice}`;
+  return new SymplecticAdjointError("NON_FINITE", message, { argument: "parameters", given });
+}

@@ -1,0 +1,64 @@
+// What a minimum tells of the parameters.
+import type { Minimum } from "./levenberg-marquardt.js";
+import type { ModelEvaluation } from "./model.js";
+import type { Scaled } from "./scaled.js";
+import { correlationOf, type Information, informationOf, quantile, sandwich } from "./statistics.js";
+
+/** What is known of the parameters that were neither fixed nor ended at a bound: the free ones. */
+export interface Inference {
+  /** Their places among those that were estimated. */
+  readonly free: readonly number[];
+  readonly freeNames: readonly string[];
+  /** At which bound each of the estimated ones is. */
+  readonly bounds: readonly ("lower" | "upper" | undefined)[];
+  readonly data: number;
+  readonly degreesOfFreedom: number;
+  readonly squares: number;
+  /** Of a residual; NaN without degrees of freedom. */
+  readonly variance: number;
+  readonly information: Information;
+  /** Of the values on the scales of the transforms. */
+  readonly internal: Float64Array;
+  readonly covariance: Float64Array;
+  readonly correlation: Float64Array;
+  /** How many standard errors an interval reaches. */
+  reach(level: number): number;
+}
+
+/** What a minimum tells of them. */
+export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minimum<ModelEvaluation>): Inference {
+  const { model, estimated, lower, upper } = scaled;
+  const { cost, differences, residuals } = evaluation;
+  const bounds = estimated.map((_, i) => (x[i] === lower[i] ? "lower" : x[i] === upper[i] ? "upper" : undefined));
+  const free = estimated.flatMap((_, i) => (bounds[i] === undefined ? [i] : []));
+  const [data, n, columns] = [differences.length, free.length, estimated.length];
+  const own = new Float64Array(residuals.length * n).map((_, k) => {
+    return jacobian[Math.floor(k / n) * columns + (free[k % n] as number)] as number;
+  });
+  const information = informationOf(own, n, model.jacobianError);
+  const degreesOfFreedom = data - n;
+  const squares = model.kind === "leastSquares" ? 2 * cost : differences.reduce((sum, r) => sum + r * r, 0);
+  const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
+  const { inverse } = information;
+  const internal = {
+    leastSquares: () => inverse.map((value) => value * variance),
+    likelihood: () => inverse,
+    // With the usual correction for the parameters that the residuals were fitted with.
+    robust: () =>
+      sandwich(inverse, own, residuals).map((value) =>
+        degreesOfFreedom > 0 ? (value * data) / degreesOfFreedom : Number.NaN,
+      ),
+  }[model.kind]();
+  const slopes = free.map((i) => scaled.slope(i, x[i] as number));
+  const covariance = internal.map(
+    (value, k) => value * (slopes[Math.floor(k / n)] as number) * (slopes[k % n] as number),
+  );
+  const reach = (level: number) => {
+    if (model.kind === "likelihood") return quantile(level);
+    return degreesOfFreedom > 0 ? quantile(level, degreesOfFreedom) : Number.NaN;
+  };
+  const freeNames = free.map((i) => estimated[i]?.name as string);
+  const correlation = correlationOf(covariance);
+  const counts = { data, degreesOfFreedom, squares, variance };
+  return { free, freeNames, bounds, ...counts, information, internal, covariance, correlation, reach };
+}

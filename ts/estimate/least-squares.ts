@@ -1,0 +1,198 @@
+// Least squares for residuals that the user computes.
+import { copyOf } from "../checks/arrays.js";
+import { describe, isFailedSolve, refused } from "../checks/errors.js";
+import {
+  callable,
+  fallback,
+  finitePositive,
+  isObject,
+  oneOf,
+  options as readOptions,
+  required,
+  together,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { fitModel } from "./fit.js";
+import type { FitModel, ModelEvaluation } from "./model.js";
+import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
+import type { FitResult } from "./results.js";
+import { LOSSES, type LossName, robust } from "./robust.js";
+import { type FitSettings, fitRules } from "./settings.js";
+
+/** What a function of residuals returns. */
+export type Residuals =
+  | ArrayLike<number>
+  | {
+      /** The residuals, as many at each call. */
+      residuals: ArrayLike<number>;
+      /** Their derivatives, `[residuals, parameters]`, row-major, by all parameters in their order; or a function that computes them. */
+      jacobian: ArrayLike<number> | (() => ArrayLike<number>);
+    };
+
+/** What to fit, and how. */
+export interface LeastSquaresOptions<Name extends string = string> extends FitSettings<Name> {
+  /**
+   * The residuals at some values of the parameters, by name: the model less the data, say, each divided by its standard deviation
+   * where they differ. Where they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes
+   * a shorter step. Without a Jacobian it is computed by central differences: two more calls for each parameter.
+   */
+  residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
+  /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
+  parameters: Readonly<Record<Name, number | ParameterOptions>>;
+  /** How much a residual counts; default `linear`, its square. The others let outliers pull less. */
+  loss?: LossName;
+  /** The residual from which on it is an outlier, for a loss other than `linear`; default 1. */
+  lossScale?: number;
+}
+
+const rules = together(fitRules, {
+  residuals: required(callable<LeastSquaresOptions["residuals"]>("a function of the parameters")),
+  parameters: { expected: "a plain object", valid: () => true },
+  loss: fallback(oneOf(LOSSES), "linear"),
+  lossScale: fallback(finitePositive, 1),
+});
+
+/**
+ * Fits parameters by nonlinear least squares, with bounds, robust losses, and several starts: Levenberg–Marquardt with a trust
+ * region, as in MINPACK.
+ *
+ * @returns The estimates with their errors, and how the fit went.
+ * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
+ * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
+ */
+export function leastSquares<Name extends string>(options: LeastSquaresOptions<Name>): FitResult<Name> {
+  const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);
+  const parameters = readParameters(given);
+  return fitModel<Name>(residualModel(residuals, parameters, loss, lossScale), settings);
+}
+
+/** How exact central differences are, beside the residuals. */
+const DIFFERENCES_ERROR = 1e-8;
+/** The step that balances their rounding with what they leave out. */
+const STEP = Math.cbrt(2 ** -52);
+
+/** The model of a function of residuals. */
+function residualModel(
+  residuals: LeastSquaresOptions["residuals"],
+  parameters: readonly ModelParameter[],
+  loss: LossName,
+  lossScale: number,
+): FitModel {
+  const estimated = parameters.flatMap(({ fixed }, i) => (fixed ? [] : [i]));
+  let count: number | undefined;
+  let hasJacobian = true;
+
+  /** Residuals, and their Jacobian by all parameters if it came with them; a text where they cannot be computed. */
+  const compute = (values: Float64Array) => {
+    const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
+    try {
+      const returned = outside(() => residuals(named));
+      const isRecord = isObject(returned) && !("length" in returned);
+      const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
+      const numbers = numbersOf("residuals' result", plain);
+      count ??= numbers.length;
+      if (numbers.length === 0) throw refused("SHAPE", "residuals' result", "at least one residual", "none");
+      if (numbers.length !== count) {
+        throw refused("SHAPE", "residuals' result", `${count} numbers, as before`, String(numbers.length));
+      }
+      const bad = numbers.findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) return `the residual at index ${bad} is ${numbers[bad]}`;
+      return { numbers, jacobian };
+    } catch (error) {
+      if (isFailedSolve(error)) return error.message;
+      throw error;
+    }
+  };
+
+  /** The given Jacobian, by the parameters that are estimated. */
+  const select = (jacobian: unknown, rows: number): Float64Array | undefined => {
+    try {
+      const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
+      const all = numbersOf("residuals' jacobian", given);
+      const width = parameters.length;
+      if (all.length !== rows * width) {
+        const expected = `${rows * width} numbers [${rows}, ${width}]`;
+        throw refused("SHAPE", "residuals' jacobian", expected, String(all.length));
+      }
+      return Float64Array.from({ length: rows * estimated.length }, (_, k) => {
+        const [i, j] = [Math.floor(k / estimated.length), estimated[k % estimated.length] as number];
+        return all[i * width + j] as number;
+      });
+    } catch (error) {
+      if (isFailedSolve(error)) return undefined;
+      throw error;
+    }
+  };
+
+  /** Central differences; from one side at a bound, or where the other side cannot be computed. */
+  const differences = (values: Float64Array, center: Float64Array): Float64Array | undefined => {
+    const jacobian = new Float64Array(center.length * estimated.length);
+    for (const [k, j] of estimated.entries()) {
+      const { lower, upper, scale, start } = parameters[j] as ModelParameter;
+      const value = values[j] as number;
+      const h =
+        STEP * Math.max(Math.abs(value), scale ?? 0, value === 0 && scale === undefined ? Math.abs(start) || 1 : 0);
+      const at = (by: number) => {
+        const moved = values.slice();
+        moved[j] = value + by;
+        if (!((moved[j] as number) >= lower && (moved[j] as number) <= upper)) return undefined;
+        const computed = compute(moved);
+        return typeof computed === "string" ? undefined : computed.numbers;
+      };
+      const [below, above] = [at(-h), at(h)];
+      const slopes = below && above ? central(below, above, h) : oneSided(center, at, above ? h : -h, above ?? below);
+      if (!slopes) return undefined;
+      for (const [i, slope] of slopes.entries()) jacobian[i * estimated.length + k] = slope;
+    }
+    return jacobian;
+  };
+
+  return {
+    parameters,
+    kind: loss === "linear" ? "leastSquares" : "robust",
+    get jacobianError() {
+      return hasJacobian ? 1e-10 : DIFFERENCES_ERROR;
+    },
+    evaluate(values): ModelEvaluation | string {
+      const computed = compute(values);
+      if (typeof computed === "string") return computed;
+      const { numbers, jacobian } = computed;
+      hasJacobian = jacobian !== undefined;
+      let cost = 0;
+      for (const r of numbers) cost += 0.5 * r * r;
+      const n = numbers.length;
+      const slopes = () => (jacobian === undefined ? differences(values, numbers) : select(jacobian, n));
+      const logLikelihood = loss === "linear" ? -0.5 * n * (Math.log((2 * Math.PI * 2 * cost) / n) + 1) : Number.NaN;
+      return {
+        ...robust({ cost, residuals: numbers, jacobian: slopes }, loss, lossScale),
+        differences: numbers,
+        logLikelihood,
+      };
+    },
+  };
+}
+
+function central(below: Float64Array, above: Float64Array, h: number): Float64Array {
+  return above.map((value, i) => (value - (below[i] as number)) / (2 * h));
+}
+
+/** Differences of the same order from one side; undefined where that cannot be computed either. */
+function oneSided(
+  center: Float64Array,
+  at: (by: number) => Float64Array | undefined,
+  h: number,
+  near: Float64Array | undefined,
+): Float64Array | undefined {
+  const far = near && at(2 * h);
+  if (!(near && far)) return undefined;
+  return far.map((value, i) => (4 * (near[i] as number) - value - 3 * (center[i] as number)) / (2 * h));
+}
+
+/** A copy of numbers that the user's function returned; they may be infinite or NaN. */
+function numbersOf(what: string, values: unknown): Float64Array {
+  const expected = ["CALLBACK", "an array of numbers, or { residuals, jacobian }"] as const;
+  return copyOf(what, values, expected, (value, i) => {
+    if (typeof value === "number") return value;
+    throw refused("CALLBACK", what, `a number at index ${i}`, describe(value));
+  });
+}

@@ -1,0 +1,27 @@
+// A model to be fitted, as every fit sees it: models differ in how the residuals at some values come about.
+import type { Evaluation } from "./levenberg-marquardt.js";
+import type { ModelParameter } from "./parameters.js";
+
+/** Working residuals at some values of the parameters, and what they were made of. */
+export interface ModelEvaluation extends Evaluation {
+  /** `[residuals, estimated parameters]`: derivatives by those that are not fixed, and not on the scale of a transform. */
+  jacobian(): Float64Array | undefined;
+  /** One for each datum, as a plot of them shows. */
+  readonly differences: Float64Array;
+  /** ln L, with the variance that maximises it where the cost leaves one open; NaN where the cost is no likelihood. */
+  readonly logLikelihood: number;
+}
+
+/** What is fitted. */
+export interface FitModel {
+  readonly parameters: readonly ModelParameter[];
+  /**
+   * What the cost is: the sum of squares, whose variance is estimated from it; another loss, whose minimum has the covariance of a
+   * sandwich; or the negative logarithm of a likelihood, with the Fisher information JᵀJ.
+   */
+  readonly kind: "leastSquares" | "robust" | "likelihood";
+  /** At the values of all parameters; a text says why nothing can be computed there. */
+  evaluate(values: Float64Array): ModelEvaluation | string;
+  /** How exact Jacobians are: singular values below this part of the largest are noise. Default 1e-10. */
+  readonly jacobianError?: number;
+}

@@ -1,0 +1,111 @@
+// The model of a fit by measurements, predictions and an error model.
+import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
+import type { FitModel, ModelEvaluation } from "./model.js";
+import type { ModelParameter } from "./parameters.js";
+import { type LossName, robust } from "./robust.js";
+
+/** What is predicted of the measurements at some values. */
+export interface Prediction {
+  /** f, one for each measurement, missing ones too. */
+  readonly f: Float64Array;
+  /** ∂f/∂p, `[measurements, estimated parameters]`, row-major: by those that are not fixed. */
+  slopes(): Float64Array | undefined;
+}
+
+/** Measurements, and how they are predicted. */
+export interface Observations {
+  readonly parameters: readonly ModelParameter[];
+  /** The measurements; those that are NaN are missing. */
+  readonly y: Float64Array;
+  /** How much each counts: its variance is divided by it. Those with 0 are left out. Default 1. */
+  readonly weights?: Float64Array | undefined;
+  readonly errorModel: ErrorModelName;
+  /** For the error models that are least squares. */
+  readonly loss?: LossName;
+  /** In the units of the differences; default 1. */
+  readonly lossScale?: number;
+  /** At the values of `parameters`; a text says why nothing can be predicted there. */
+  predict(values: Float64Array): Prediction | string;
+  /** Of the Jacobians: see `FitModel`. */
+  readonly jacobianError?: number;
+}
+
+/** The measurements that are there, by their index. */
+export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
+  return Array.from(y.keys()).filter((i) => !Number.isNaN(y[i]) && (weights?.[i] ?? 1) > 0);
+}
+
+/**
+ * A model to fit. Standard deviations that the error model estimates follow the parameters, as `error.a` and `error.b`, each on the
+ * scale of its logarithm.
+ */
+export function observationModel(observations: Observations): FitModel {
+  const { parameters, weights, loss = "linear", lossScale = 1, jacobianError } = observations;
+  const model = ERROR_MODELS[observations.errorModel];
+  const present = presentOf(observations.y, weights);
+  const pick = (of: Float64Array) => Float64Array.from(present, (i) => of[i] as number);
+  const y = pick(observations.y);
+  const own = weights && pick(weights);
+  const structural = parameters.filter(({ fixed }) => !fixed).length;
+  const predict = (values: Float64Array) => {
+    const prediction = observations.predict(values.subarray(0, parameters.length));
+    if (typeof prediction === "string") return prediction;
+    const slopes = () => {
+      const all = prediction.slopes();
+      return all && pickRows(all, structural, present);
+    };
+    return { y, f: pick(prediction.f), weights: own, slopes };
+  };
+
+  const evaluate = (values: Float64Array): ModelEvaluation | string => {
+    const data = predict(values);
+    if (typeof data === "string") return data;
+    const tail = values.subarray(parameters.length);
+    const plain = model.evaluate(data, tail.map(Math.log));
+    if (!plain) return "a prediction is not positive, as the error model needs it";
+    const differences = model.differences(data);
+    const { cost, residuals, jacobian } = robust(plain, loss, lossScale);
+    const natural = () => {
+      const slopes = jacobian();
+      // By the values themselves, as everything is, and not by their logarithms.
+      const width = structural + tail.length;
+      return slopes?.map((slope, k) =>
+        k % width < structural ? slope : slope / (tail[(k % width) - structural] as number),
+      );
+    };
+    const logLikelihood = loss === "linear" ? model.logLikelihood(data, cost) : Number.NaN;
+    return { cost, residuals, jacobian: natural, differences, logLikelihood };
+  };
+  const kind = model.names.length > 0 ? "likelihood" : loss === "linear" ? "leastSquares" : "robust";
+  return {
+    parameters: [...parameters, ...tailOf()],
+    kind,
+    evaluate,
+    ...(jacobianError !== undefined && { jacobianError }),
+  };
+
+  /** Where the error model's own parameters start: from the residuals there. */
+  function tailOf(): ModelParameter[] {
+    if (model.names.length === 0) return [];
+    const data = predict(Float64Array.from(parameters, ({ start }) => start));
+    // If nothing can be predicted there, the fit says so.
+    const logs = typeof data === "string" ? [] : model.start(data);
+    const size = Math.sqrt(y.reduce((sum, value) => sum + value * value, 0) / y.length) || 1;
+    return model.names.map((name, k) => {
+      // A likelihood without these bounds is infinite, where a prediction meets its datum and the deviation goes to 0.
+      const lower = name === "a" ? 1e-6 * size : 1e-6;
+      const start = Math.max(Math.exp(logs[k] ?? 0), 2 * lower);
+      const rest = { upper: Number.POSITIVE_INFINITY, transform: "log", scale: undefined, fixed: false } as const;
+      return { name: `error.${name}`, start, lower, ...rest };
+    });
+  }
+}
+
+/** Some rows of a row-major matrix. */
+function pickRows(matrix: Float64Array, columns: number, rows: readonly number[]): Float64Array {
+  const picked = new Float64Array(rows.length * columns);
+  for (const [k, row] of rows.entries()) {
+    picked.set(matrix.subarray(row * columns, (row + 1) * columns), k * columns);
+  }
+  return picked;
+}

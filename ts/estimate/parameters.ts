@@ -1,0 +1,93 @@
+// The parameters of a fit, as they are given.
+import { describe, refused } from "../checks/errors.js";
+import {
+  anything,
+  argument,
+  fallback,
+  finite,
+  finitePositive,
+  flag,
+  isObject,
+  number,
+  oneOf,
+  options as readOptions,
+  record,
+  required,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { TRANSFORMS, type TransformName } from "./transforms.js";
+
+/** A parameter to be estimated: where to start, and within which bounds. */
+export interface ParameterOptions {
+  /** The value to start from, in the units of the parameter. */
+  start: number;
+  /** The least value; default none. */
+  lower?: number;
+  /** The greatest value; default none. */
+  upper?: number;
+  /**
+   * The scale on which it is estimated: `log` for a positive one, `logit` for one between two bounds. Default `identity`. Steps and
+   * intervals are symmetric there, so it helps where a value may be wrong by a factor.
+   */
+  transform?: TransformName;
+  /** How far the value may be moved at once, about, in its units; default by how much the residuals change with it. */
+  scale?: number;
+  /** Whether it stays at `start`; default false. */
+  fixed?: boolean;
+}
+
+/** A parameter of a model that is fitted. */
+export interface ModelParameter {
+  readonly name: string;
+  readonly start: number;
+  readonly lower: number;
+  readonly upper: number;
+  readonly transform: TransformName;
+  readonly scale: number | undefined;
+  readonly fixed: boolean;
+}
+
+const bound = number("a number", (value) => !Number.isNaN(value));
+const rules = {
+  start: required(finite),
+  lower: fallback(bound, Number.NEGATIVE_INFINITY),
+  upper: fallback(bound, Number.POSITIVE_INFINITY),
+  transform: fallback(oneOf(TRANSFORMS), "identity"),
+  scale: finitePositive,
+  fixed: fallback(flag, false),
+};
+
+/** Reads parameters by their names: a number is one without bounds that starts there. */
+export function readParameters(given: unknown, where = "parameters"): ModelParameter[] {
+  const all = argument(where, given, required(record<unknown>()));
+  const entries = outside(() => Object.entries(all));
+  if (entries.length === 0) throw refused("OPTION", where, "at least one parameter", "none");
+  return entries.map(([name, value]) => readParameter(name, value, `${where}.${name}`));
+}
+
+function readParameter(name: string, given: unknown, where: string): ModelParameter {
+  if (!isObject(given)) {
+    argument(
+      where,
+      given,
+      required({ ...anything(), valid: Number.isFinite, expected: "a finite number, or { start }" }),
+    );
+  }
+  const read = readOptions(isObject(given) ? given : { start: given }, rules, `${where}.`);
+  const { start, lower, upper, transform } = read;
+  const refuse = (option: string, expected: string, value: number) => {
+    throw refused("OPTION", `${where}.${option}`, expected, describe(value));
+  };
+  if (!(lower < upper)) refuse("lower", `a number below upper, ${upper}`, lower);
+  if (start < lower || start > upper) refuse("start", `a number between the bounds, ${lower} and ${upper}`, start);
+  if (transform === "log" && !(start > 0)) refuse("start", "a positive number, since transform is log", start);
+  if (transform === "log" && upper <= 0) refuse("upper", "a positive number, since transform is log", upper);
+  if (transform === "logit") {
+    if (lower === Number.NEGATIVE_INFINITY) refuse("lower", "a finite number, since transform is logit", lower);
+    if (upper === Number.POSITIVE_INFINITY) refuse("upper", "a finite number, since transform is logit", upper);
+    if (start === lower || start === upper) {
+      refuse("start", `a number inside the bounds, ${lower} and ${upper}, since transform is logit`, start);
+    }
+  }
+  return { name, ...read, scale: read.scale };
+}

@@ -1,0 +1,132 @@
+// What a fit tells.
+import type { Reason } from "./levenberg-marquardt.js";
+
+export type { Reason as FitReason } from "./levenberg-marquardt.js";
+
+/** What a fit tells of one parameter. */
+export interface Estimate {
+  /** Its name. */
+  readonly name: string;
+  /** The estimate. */
+  readonly value: number;
+  /**
+   * The standard error: 0 for a parameter that was fixed, infinite for one that the data do not tell, NaN for one at a bound and where
+   * there are no more data than parameters.
+   */
+  readonly standardError: number;
+  /**
+   * The confidence interval, symmetric on the scale of the parameter's `transform`. It holds as far as the model is almost linear
+   * over its width; `profile` gives one that does not assume so.
+   */
+  readonly interval: readonly [lower: number, upper: number];
+  /** The value that the fit started from: of several starts, your own. */
+  readonly start: number;
+  /** Whether it was fixed, and not estimated. */
+  readonly fixed: boolean;
+  /** The bound that the estimate is at; undefined where it is between them. */
+  readonly atBound?: "lower" | "upper";
+}
+
+/** Where one of several starts led. */
+export interface StartResult {
+  /** The values that it started from, of all parameters in their order. */
+  readonly start: Float64Array;
+  /** Where it ended; the start itself where it failed. */
+  readonly values: Float64Array;
+  /** The cost there; infinite where it failed. */
+  readonly cost: number;
+  /** Why it ended; `failed` where the residuals could not be computed at the start. */
+  readonly reason: Reason | "failed";
+}
+
+/** How to profile a parameter. */
+export interface ProfileOptions {
+  /** The confidence level of the interval, between 0 and 1; default that of the fit. */
+  level?: number;
+  /** The greatest number of values on each side of the estimate; default 30. */
+  maxPoints?: number;
+}
+
+/** A profile of the cost: a parameter is fixed at values around its estimate, and the others are fitted again. */
+export interface Profile {
+  /** The name of the parameter. */
+  readonly name: string;
+  /** The confidence level of the interval. */
+  readonly level: number;
+  /** The values at which it was fixed, ascending; the estimate is among them. */
+  readonly values: Float64Array;
+  /** The least cost at each. */
+  readonly costs: Float64Array;
+  /** The values of all parameters there, `[values, parameters]`, row-major. */
+  readonly parameters: Float64Array;
+  /** The cost at which the interval ends. */
+  readonly limit: number;
+  /**
+   * The confidence interval: where the least cost is below the limit. An end is undefined where the cost stays below it as far as
+   * was looked: up to a bound, or as far as `maxPoints` reach. Then the data do not tell how far the parameter can go.
+   */
+  readonly interval: readonly [lower: number | undefined, upper: number | undefined];
+  /** Values of all parameters with a lower cost than that of the fit, if any were found: fit again from there. */
+  readonly improved?: Float64Array;
+}
+
+/** What a fit gives: the estimates, how well the data tell them, and how the fit went. */
+export interface FitResult<Name extends string = string> {
+  /** What was found of each parameter, by name, in order. */
+  readonly parameters: Readonly<Record<Name, Estimate>>;
+  /** The estimates of all parameters, fixed ones too, in order. */
+  readonly values: Float64Array;
+  /** The names of the parameters that were neither fixed nor ended at a bound: rows and columns of `covariance`. */
+  readonly freeNames: readonly Name[];
+  /**
+   * The covariance of their estimates, `[free, free]`, row-major: for least squares s² (JᵀJ)⁻¹, for likelihoods the inverse of the
+   * expected information, for robust losses the sandwich of Huber and White.
+   */
+  readonly covariance: Float64Array;
+  /** The correlation of their estimates, `[free, free]`, row-major. */
+  readonly correlation: Float64Array;
+  /** What is left: the model less the data, or as your function of residuals gave it. With a lognormal error, of logarithms. */
+  readonly residuals: Float64Array;
+  /** The sum of the squares of the residuals, each times its weight. */
+  readonly residualSumOfSquares: number;
+  /** The number of residuals less that of the free parameters. */
+  readonly degreesOfFreedom: number;
+  /** s, the standard deviation of the residuals: √(residualSumOfSquares / degreesOfFreedom). */
+  readonly standardDeviation: number;
+  /** The logarithm of the greatest likelihood; NaN for a robust loss, which is none. */
+  readonly logLikelihood: number;
+  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters and, for least squares, the variance. */
+  readonly aic: number;
+  /** The Bayesian information criterion, k ln n − 2 ln L. */
+  readonly bic: number;
+  /** The least cost: half the sum of the squares, or what the loss or the error model makes of it. */
+  readonly cost: number;
+  /**
+   * The condition number of the Jacobian, its columns scaled to the same length: how unequally the data tell combinations of the
+   * parameters. Above about 1e6, some are hardly told.
+   */
+  readonly conditionNumber: number;
+  /** What you should know before you use the estimates, and what to try; a sentence or two each. */
+  readonly warnings: readonly string[];
+  /** Why the fit ended. */
+  readonly reason: Reason;
+  /** The same in words. */
+  readonly message: string;
+  /** Whether it ended at a minimum, by one of the tolerances. */
+  readonly converged: boolean;
+  /** Iterations of the best start: Jacobians that led to a step. */
+  readonly iterations: number;
+  /** How often the residuals were computed, over all starts, differences for Jacobians not counted. */
+  readonly evaluations: number;
+  /** How often the Jacobian was computed, over all starts. */
+  readonly jacobians: number;
+  /** Where the starts led, from the least cost up. */
+  readonly starts: readonly StartResult[];
+  /**
+   * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the
+   * model is linear, as those of `parameters` do.
+   *
+   * @throws `OPTION` for a name that is none, or of a parameter that is fixed; as the fit on the way.
+   */
+  profile(name: Name, options?: ProfileOptions): Profile;
+}

@@ -1,0 +1,124 @@
+// A model on the scales of its parameters.
+import { outside } from "../checks/user-code.js";
+import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
+import type { FitModel, ModelEvaluation } from "./model.js";
+import type { ModelParameter } from "./parameters.js";
+import type { ReadSettings } from "./settings.js";
+import { type Transform, transformOf } from "./transforms.js";
+
+/** A model as the minimiser sees it: by those of its parameters that are estimated, each on the scale of its transform. */
+export class Scaled {
+  readonly estimated: readonly ModelParameter[];
+  readonly lower: Float64Array;
+  readonly upper: Float64Array;
+  /** Why the last evaluation failed. */
+  failure = "";
+  evaluations = 0;
+  jacobians = 0;
+  readonly #scales: Float64Array | undefined;
+  readonly #transforms: readonly Transform[];
+
+  constructor(
+    readonly model: FitModel,
+    readonly settings: ReadSettings,
+  ) {
+    this.estimated = model.parameters.filter(({ fixed }) => !fixed);
+    this.#transforms = this.estimated.map(({ transform, lower, upper }) => transformOf(transform, lower, upper));
+    const bounds = (of: (parameter: ModelParameter) => number) =>
+      Float64Array.from(this.estimated, (parameter, i) => {
+        // The logarithm of what is not positive is no number, and no bound.
+        const value = this.#transform(i).toInternal(of(parameter));
+        return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
+      });
+    this.lower = bounds(({ lower }) => lower);
+    this.upper = bounds(({ upper }) => upper);
+    if (this.estimated.some(({ scale }) => scale !== undefined)) {
+      this.#scales = Float64Array.from(this.ranges, ({ spread }) => spread);
+    }
+  }
+
+  /** Where starts are drawn from. */
+  get ranges() {
+    return this.estimated.map(({ start, scale, transform }, i) => {
+      const at = this.#transform(i).toInternal(start);
+      const slope = this.#transform(i).slope(at);
+      // Without a scale, a value may be wrong by itself, a logarithm by 1.
+      const spread = scale !== undefined ? scale / slope : transform === "identity" ? Math.abs(start) || 1 : 1;
+      return { start: at, lower: this.lower[i] as number, upper: this.upper[i] as number, spread };
+    });
+  }
+
+  #transform(i: number) {
+    return this.#transforms[i] as Transform;
+  }
+
+  /** The value of one parameter. */
+  natural(i: number, x: number): number {
+    const { lower, upper } = this.estimated[i] as ModelParameter;
+    // What is at a bound on its scale is at its bound, whatever the rounding on the way.
+    if (x === this.lower[i] && lower > Number.NEGATIVE_INFINITY) return lower;
+    return x === this.upper[i] && upper < Number.POSITIVE_INFINITY ? upper : this.#transform(i).toNatural(x);
+  }
+
+  slope(i: number, x: number): number {
+    return this.#transform(i).slope(x);
+  }
+
+  /** The values of all parameters, fixed ones too. */
+  valuesAt(x: Float64Array): Float64Array {
+    let i = 0;
+    return Float64Array.from(this.model.parameters, ({ fixed, start }) => {
+      if (fixed) return start;
+      const value = this.natural(i, x[i] as number);
+      i++;
+      return value;
+    });
+  }
+
+  /** Values by name. */
+  named(values: Float64Array): Record<string, number> {
+    return Object.fromEntries(this.model.parameters.map(({ name }, i) => [name, values[i] as number]));
+  }
+
+  evaluate(x: Float64Array): ModelEvaluation | undefined {
+    this.settings.signal?.throwIfAborted();
+    const values = this.valuesAt(x);
+    const evaluation = values.every(Number.isFinite) ? this.model.evaluate(values) : "a parameter is not finite";
+    if (typeof evaluation === "string") {
+      this.failure = evaluation;
+      return undefined;
+    }
+    if (!Number.isFinite(evaluation.cost)) this.failure = "the cost is not finite";
+    const slopes = x.map((value, i) => this.slope(i, value));
+    const jacobian = () => {
+      const natural = evaluation.jacobian();
+      if (!natural?.every(Number.isFinite)) this.failure = "the Jacobian is not finite";
+      return natural?.map((value, k) => value * (slopes[k % slopes.length] as number));
+    };
+    return { ...evaluation, jacobian };
+  }
+
+  minimize(
+    x: Float64Array,
+    lower: Float64Array,
+    upper: Float64Array,
+    start?: number,
+  ): Minimum<ModelEvaluation> | undefined {
+    const { onIteration, maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;
+    const report = ({ x, ...progress }: Progress) =>
+      outside(() => onIteration?.({ start: start as number, ...progress, parameters: this.named(this.valuesAt(x)) }));
+    const found = minimize(this, x, {
+      lower,
+      upper,
+      scale: this.#scales,
+      maxIterations,
+      costTolerance,
+      stepTolerance,
+      gradientTolerance,
+      onIteration: onIteration && start !== undefined ? report : undefined,
+    });
+    this.evaluations += found?.evaluations ?? 1;
+    this.jacobians += found?.jacobians ?? 0;
+    return found;
+  }
+}

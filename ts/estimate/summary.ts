@@ -1,0 +1,130 @@
+// From a minimum to what a fit tells.
+import { refused } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import { count, fallback, options as readOptions } from "../checks/rules.js";
+import { type Inference, inferenceFrom } from "./inference.js";
+import { isConverged, type Minimum } from "./levenberg-marquardt.js";
+import type { ModelEvaluation } from "./model.js";
+import { profileOf } from "./profile.js";
+import type { Estimate, FitResult, Profile, ProfileOptions, StartResult } from "./results.js";
+import type { Scaled } from "./scaled.js";
+import { levelRule } from "./settings.js";
+import { MESSAGES, warningsOf } from "./warnings.js";
+
+function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
+  const { free, bounds, internal, covariance, reach } = inference;
+  const { level } = scaled.settings;
+  const estimates: Record<string, Estimate> = {};
+  for (const { name, start, fixed } of scaled.model.parameters) {
+    if (fixed) {
+      estimates[name] = { name, value: start, standardError: 0, interval: [start, start], start, fixed };
+      continue;
+    }
+    const i = scaled.estimated.findIndex((parameter) => parameter.name === name);
+    const { lower, upper } = scaled.estimated[i] as { lower: number; upper: number };
+    const value = scaled.natural(i, x[i] as number);
+    const at = free.indexOf(i);
+    const variance = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
+    const width = Math.sqrt(variance(internal)) * reach(level);
+    const [below, above] = [scaled.natural(i, (x[i] as number) - width), scaled.natural(i, (x[i] as number) + width)];
+    const interval = [Math.max(lower, below), Math.min(upper, above)] as const;
+    const atBound = bounds[i];
+    const standardError = Math.sqrt(variance(covariance));
+    estimates[name] = { name, value, standardError, interval, start, fixed, ...(atBound && { atBound }) };
+  }
+  return estimates;
+}
+
+const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
+
+function profile(
+  scaled: Scaled,
+  { x, evaluation: { cost } }: Minimum<ModelEvaluation>,
+  { free, internal, information, variance, reach }: Inference,
+  name: string,
+  given: ProfileOptions,
+): Profile {
+  const { level = scaled.settings.level, maxPoints } = readOptions(given, profileRules);
+  const { model, estimated, lower, upper } = scaled;
+  const names = estimated.map((parameter) => parameter.name);
+  const index = names.indexOf(name);
+  if (index < 0) throw refused("OPTION", "name", `a parameter that is estimated: ${names.join(", ")}`, String(name));
+  const at = free.indexOf(index);
+  const varianceIn = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
+  const own = varianceIn(internal);
+  // A rise of the cost by half of this is one standard error. A loss that is no likelihood takes it from the sandwich.
+  const ratio = own / varianceIn(information.inverse);
+  const unit = { likelihood: 1, leastSquares: variance, robust: Number.isFinite(ratio) ? ratio : variance }[model.kind];
+  const limit = cost + 0.5 * unit * reach(level) ** 2;
+  const [least, most, value] = [lower[index] as number, upper[index] as number, x[index] as number];
+  const width = reach(level) * Math.sqrt(own);
+  const somewhat = 0.1 * (most - least < Number.POSITIVE_INFINITY ? most - least : Math.abs(value) || 1);
+  const fixedAt = (bounds: Float64Array, start: Float64Array) =>
+    bounds.map((bound, i) => (i === index ? (start[i] as number) : bound));
+  const { points, interval } = profileOf({
+    minimum: { x, cost },
+    index,
+    lower: least,
+    upper: most,
+    limit,
+    width: width > 0 && width < Number.POSITIVE_INFINITY ? width : somewhat,
+    maxPoints,
+    minimize(start) {
+      const found = scaled.minimize(start, fixedAt(lower, start), fixedAt(upper, start));
+      return found && { x: found.x, cost: found.evaluation.cost };
+    },
+  });
+  const natural = (end: number | undefined) => (end === undefined ? undefined : scaled.natural(index, end));
+  const best = points.reduce((a, b) => (b.cost < a.cost ? b : a));
+  // By more than what the tolerances leave.
+  const isBetter = best.cost < cost - 1e-6 * (limit - cost);
+  return frozen({
+    name,
+    level,
+    values: Float64Array.from(points, (point) => scaled.natural(index, point.x[index] as number)),
+    costs: Float64Array.from(points, (point) => point.cost),
+    parameters: Float64Array.from(points.flatMap((point) => [...scaled.valuesAt(point.x)])),
+    limit,
+    interval: [natural(interval[0]), natural(interval[1])] as const,
+    ...(isBetter && { improved: scaled.valuesAt(best.x) }),
+  });
+}
+
+/** What a fit gives that ended there. */
+export function resultOf<Name extends string>(
+  scaled: Scaled,
+  minimum: Minimum<ModelEvaluation>,
+  starts: readonly StartResult[],
+): FitResult<Name> {
+  const { x, evaluation, reason, iterations } = minimum;
+  const { cost, differences, logLikelihood } = evaluation;
+  const inference = inferenceFrom(scaled, minimum);
+  const { free, freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data } =
+    inference;
+  const counted = free.length + (scaled.model.kind === "leastSquares" ? 1 : 0);
+  return frozen({
+    parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
+    values: scaled.valuesAt(x),
+    freeNames: freeNames as Name[],
+    covariance,
+    correlation,
+    residuals: differences,
+    residualSumOfSquares: squares,
+    degreesOfFreedom,
+    standardDeviation: Math.sqrt(variance),
+    logLikelihood,
+    aic: 2 * counted - 2 * logLikelihood,
+    bic: counted * Math.log(data) - 2 * logLikelihood,
+    cost,
+    conditionNumber: information.conditionNumber,
+    warnings: warningsOf(scaled, minimum, inference, starts),
+    reason,
+    message: MESSAGES[reason],
+    converged: isConverged(reason),
+    iterations,
+    evaluations: scaled.evaluations,
+    jacobians: scaled.jacobians,
+    starts,
+    profile: (name: Name, options: ProfileOptions = {}) => profile(scaled, minimum, inference, name, options),
+  });
+}
