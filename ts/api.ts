@@ -59,6 +59,14 @@ export type { NestedNumbers, Parameter, Parameters, Traceable } from "./trace/pa
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
+export {
+  type LbfgsOptions,
+  type LbfgsProgress,
+  type LbfgsReason,
+  type LbfgsResult,
+  type LbfgsValue,
+  lbfgs,
+} from "./train/lbfgs.js";
 export { type LossData, type LossOptions, type LossValues, loss, type TracedLoss } from "./train/loss.js";
 export {
   absoluteLoss,
