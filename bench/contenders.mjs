@@ -150,12 +150,15 @@ export function fitContenders({ node, environments }) {
       const command = jax.missing ? undefined : [...jax.command, script(file)];
       return { ...peer, kind: "peer", runtime: "Python", command, missing: jax.missing };
     });
-  const name = "ml-levenberg-marquardt";
-  const npm = {
-    ...{ name, kind: "peer", runtime: node.name, variant: {}, missing: fits.missing },
-    command: fits.missing ? undefined : [...fits.command, script(`${name}.mjs`), fits.argument],
-  };
-  return [{ ...ours, variant: {} }, ...python, npm];
+  const npm = [
+    { name: "ml-levenberg-marquardt", variant: { iterations: 100 } },
+    // The least iterations that suffice.
+    { name: "ml-levenberg-marquardt, told", variant: {} },
+  ].map((peer) => ({
+    ...{ ...peer, kind: "peer", runtime: node.name, missing: fits.missing },
+    command: fits.missing ? undefined : [...fits.command, script("ml-levenberg-marquardt.mjs"), fits.argument],
+  }));
+  return [{ ...ours, variant: {} }, ...python, ...npm];
 }
 
 /** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */

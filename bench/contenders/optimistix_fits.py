@@ -1,6 +1,8 @@
 """A fit by optimistix, with diffrax as its solver: Levenberg–Marquardt, compiled as a whole, in float64. Several trajectories
 are one system."""
 
+import time
+
 import jax
 
 jax.config.update("jax_enable_x64", True)
@@ -55,7 +57,7 @@ def prepare(problem):
     def fit():
         return jax.block_until_ready(compiled(start))
 
-    (estimates, steps, cost), first = milliseconds(fit)
+    (estimates, steps, cost), first = milliseconds(fit, time.process_time)
     reply = {
         "firstMs": first,
         "estimates": estimates.tolist(),
@@ -66,4 +68,5 @@ def prepare(problem):
     return reply, fit
 
 
-serve(prepare)
+# Everyone has one core: what else runs on it does not count.
+serve(prepare, time.process_time)
