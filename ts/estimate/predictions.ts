@@ -148,7 +148,8 @@ export class Predictor {
     for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
       const members = (data.groups[group] as Group).members.length;
       const from = (time * members + member) * stateSize;
-      states.set((solutions[group] as Float64Array).subarray(from, from + stateSize), row * stateSize);
+      const solution = solutions[group] as Float64Array;
+      for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = solution[from + i] as number;
       for (const [name, width] of Object.entries(argumentWidths)) {
         (args[name] as Float64Array).set(at.args[trajectory]?.[name] as Float64Array, row * width);
       }
@@ -190,7 +191,7 @@ export class Predictor {
         const { tangents, shape } = moved[group] as (typeof moved)[number];
         const [, times, members] = shape;
         const from = ((direction * times + time) * members + member) * stateSize;
-        states.set(tangents.subarray(from, from + stateSize), row * stateSize);
+        for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = tangents[from + i] as number;
         if (place.kind === "argument") {
           const width = argumentWidths[place.name] as number;
           (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
