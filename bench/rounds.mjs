@@ -9,8 +9,8 @@ import { median } from "./shared/table.mjs";
 
 /** How much is measured; first fits, in so many fresh processes. */
 export const efforts = {
-  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420, fresh: 5 },
-  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120, fresh: 3 },
+  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420, fresh: 3 },
+  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120, fresh: 1 },
   quick: { rounds: 3, leastRounds: 1, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60, fresh: 1 },
 };
 /** A gradient that takes longer is measured once: the first, or where that contains compilation, the second. */

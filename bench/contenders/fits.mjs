@@ -14,7 +14,8 @@ await serve(async (problem) => {
     estimates: [...found.values],
     cost: found.cost,
     iterations: found.iterations,
-    solves: found.evaluations + found.jacobians,
+    // Each with its derivatives, but for steps after one that failed.
+    solves: found.evaluations,
     versions: { node: process.versions.node, simd: simd() },
     gradient: fit,
   };
