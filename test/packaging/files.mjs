@@ -15,6 +15,7 @@ for (const file of [
   "dist/fzstd.LICENSE",
   "dist/jsep.LICENSE",
   "dist/cli/LICENSES.txt",
+  "dist/cli/fit-worker.js",
   "LICENSE",
 ]) {
   if (!existsSync(join(folder, file))) problems.push(`${file} is missing`);
