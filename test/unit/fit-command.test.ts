@@ -404,7 +404,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     prey,
     "time,hare,lynx,dose\n0,1,2,1\n1,0,3,1\n",
     { arguments: pairs("dose") },
-    /do not depend on the argument dose/,
+    /neither the equations nor --observe depend on the argument dose/,
   ],
   ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected parameters/],
   [

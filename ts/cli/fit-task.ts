@@ -122,12 +122,12 @@ export function taskOf(
   const parameters = Object.keys(field.entries);
   const initialValues = field.parameters.slice();
   field.dispose();
-  checkUsed(text, [...given, ...individual]);
 
   const known = { time: request.time, id: request.id };
   const header = headerOf(data, known, request.format);
   const observed = observedOf(request, header, states);
   checkObserved(text, observed, states, [...given, ...individual]);
+  checkUsed([text, ...observed.map(({ expression }) => expression)], [...given, ...individual]);
   const mapping = mappingOf(request, observed, states);
   const { clock, members, skipped } = membersOf(mapping, text, states, data, request.format, {
     individual: (name) => startOf(request, name, values.get(name)),
@@ -228,11 +228,15 @@ function checkStart(name: string, start: number, options: Partial<ParameterOptio
   }
 }
 
-/** Refuses arguments that the equations do not name: a slip of the hand. */
-function checkUsed(text: string, names: readonly string[]): void {
-  const used: readonly string[] = text.replace(/#.*$/gm, "").match(/[A-Za-z_]\w*/g) ?? [];
+/** Refuses arguments that neither the equations nor what is observed name: a slip of the hand. */
+function checkUsed(texts: readonly string[], names: readonly string[]): void {
+  const used: readonly string[] =
+    texts
+      .join("\n")
+      .replace(/#.*$/gm, "")
+      .match(/[A-Za-z_]\w*/g) ?? [];
   const other = names.find((name) => !used.includes(name));
-  if (other !== undefined) throw new Failure(`the equations do not depend on the argument ${other}`, 2);
+  if (other !== undefined) throw new Failure(`neither the equations nor --observe depend on the argument ${other}`, 2);
 }
 
 /** Where the estimate of an argument of single trajectories starts. */

@@ -177,27 +177,24 @@ program
     "--arguments <list>",
     "what each trajectory has of its own: a column of that name, dose=column, dose=4",
     pairs,
-    [],
   )
   .option(
     "--initial <list>",
     "initial states: hare=30, depot=column (default: the first row of the state's column)",
     pairs,
-    [],
   )
-  .option("--estimate <names>", "initial states to estimate for each trajectory: hare(0)", plainNames, [])
-  .option("--shared <names>", "initial states to estimate, the same in all trajectories: hare(0)", plainNames, [])
-  .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs, [])
+  .option("--estimate <names>", "initial states to estimate for each trajectory: hare(0)", plainNames)
+  .option("--shared <names>", "initial states to estimate, the same in all trajectories: hare(0)", plainNames)
+  .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs)
   .option(
     "--start <list>",
     "values to start from: birth=0.5, hare(0)=30 (default: those of the equations)",
     numbersByName,
-    new Map(),
   )
-  .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName, new Map())
-  .option("--log <names>", "what is positive, estimated as its logarithm", plainNames, [])
-  .option("--logit <names>", "what lies between its bounds, estimated as its logit", plainNames, [])
-  .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs, [])
+  .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName)
+  .option("--log <names>", "what is positive, estimated as its logarithm", plainNames)
+  .option("--logit <names>", "what lies between its bounds, estimated as its logit", plainNames)
+  .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs)
   .addOption(new Option("--error <model>", "how measurements scatter").choices(ERRORS).default("additive"))
   .addOption(new Option("--loss <name>", "what a residual costs").choices(LOSSES).default("linear"))
   .option("--loss-scale <size>", "the residual from which on another loss than linear counts less", positive, 1)
@@ -246,6 +243,9 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
       throw new Failure(`--loss ${loss}: expected --error additive or lognormal, given ${error}`, 2);
     }
     const request: FitRequest = {
+      // As defaults of the options, help would list them.
+      ...{ arguments: [], initial: [], estimate: [], shared: [], individual: [], log: [], logit: [], fix: [] },
+      ...{ start: new Map(), bounds: new Map() },
       ...others,
       ...{ data, format, options, profile: others.profile ?? false, progress: !json },
     };
