@@ -74,8 +74,10 @@ function fits({ task, options, result, curves }: ReportRequest): string {
       });
     });
   });
-  if (plots.length === 0)
-    return `<p class="soft">More than ${MOST_CURVES} trajectories: their curves are not drawn.</p>`;
+  if (plots.length === 0) {
+    const many = `More than ${MOST_CURVES} trajectories: their curves are not drawn.`;
+    return `<p class="soft">${members.length > MOST_CURVES ? many : "Stopped before the curves were computed."}</p>`;
+  }
   const level = `${Number((100 * options.level).toPrecision(6))}\u00a0%`;
   return `<div class="${wide ? "" : "pair"}">${plots.map((svg) => figure(svg)).join("")}</div>
 <p class="soft">Points: measurements. Lines: the fit. Bands: where the curve is with a confidence of ${level} at each time, as far as the estimates' errors go; single measurements scatter more.</p>`;
