@@ -118,12 +118,6 @@ export function isRevoked(value: unknown): boolean {
   }
 }
 
-/** Whether it says that a solve could not go on at the values that it was given: at others it may. */
-export function isFailedSolve(value: unknown): value is SymplecticAdjointError {
-  const codes: readonly ErrorCode[] = ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"];
-  return value instanceof SymplecticAdjointError && codes.includes(value.code);
-}
-
 /** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
 export function classOf(value: unknown): string {
   return isRevoked(value) ? "Proxy" : Object.prototype.toString.call(value).slice(8, -1);
@@ -132,6 +126,12 @@ export function classOf(value: unknown): string {
 /** Whether it is an error of any realm. */
 export function isError(value: unknown): value is Error {
   return ["Error", "DOMException"].includes(classOf(value));
+}
+
+/** Whether it says that a solve could not go on at the values that it was given, as it may at others; of any copy of the package. */
+export function isFailedSolve(value: unknown): value is SymplecticAdjointError {
+  const { name, code } = (isError(value) ? value : {}) as Partial<SymplecticAdjointError>;
+  return name === "SymplecticAdjointError" && ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"].includes(code ?? "");
 }
 
 /** What an error says, or whatever else was thrown. */

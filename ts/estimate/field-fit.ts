@@ -13,14 +13,16 @@ import {
   number,
   oneOf,
   options,
+  type Read,
+  type Rules,
   record,
   required,
+  rule,
   together,
 } from "../checks/rules.js";
-import { outside } from "../checks/user-code.js";
 import { type Field, wasmField } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
-import { readOptions, type SolveOptions } from "../solve/options.js";
+import { readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
@@ -122,8 +124,8 @@ export interface FieldFitResult extends FitResult {
 const ERRORS = Object.keys(ERROR_MODELS) as ErrorModelName[];
 
 const rules = {
-  field: required(anything<Field>()),
-  data: required(anything<unknown>()),
+  field: required(rule<Field>("a field, from equations or vectorField", () => true)),
+  data: required(rule<unknown>("measurements { times, y, y0 } of a trajectory, or an array of them", () => true)),
   observe: anything<Observe>(),
   parameters: fallback(record<unknown>(), {}),
   initial: fallback(record<unknown>(), {}),
@@ -133,15 +135,16 @@ const rules = {
   lossScale: fallback(finitePositive, 1),
 };
 
-/** The names of options that are no solver's. */
-const OWN = [...Object.keys(rules), ...Object.keys(fitRules)];
+const { arguments: _, ...solverRules } = solveRules;
+const allRules = together(together(rules, fitRules), solverRules);
 
 /** Fits a field. */
 export function fitField(given: FieldFitOptions): FieldFitResult {
-  const entries = outside(() => Object.entries(given));
-  const part = (own: boolean) => Object.fromEntries(entries.filter(([name]) => OWN.includes(name) === own));
-  const { field, data, observe, error, loss, lossScale, ...read } = options(part(true), together(rules, fitRules));
-  const solver = readOptions({ rtol: 1e-10, atol: 1e-12, ...part(false) });
+  const all = options(given, allRules);
+  const solver = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 }, solverRules));
+  const { field, data, observe, error, loss, lossScale, ...read } = present(all, together(rules, fitRules)) as Read<
+    typeof rules & typeof fitRules
+  >;
   const { parameters, initial, individual, ...settings } = read;
   if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
     throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
@@ -163,6 +166,12 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
     const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
     return frozen({ ...result, ...model.told(result), profile });
   });
+}
+
+/** Those with the names of some rules that have a value. */
+function present(all: Readonly<Record<string, unknown>>, rules: Rules): object {
+  const names = Object.keys(rules).filter((name) => all[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, all[name]]));
 }
 
 interface Given {

@@ -1,5 +1,5 @@
 // Predictions of measurements by solves, and their derivatives with respect to what is estimated.
-import { SymplecticAdjointError } from "../checks/errors.js";
+import { isFailedSolve, type SymplecticAdjointError } from "../checks/errors.js";
 import type { WasmProgram } from "../fields/program.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
@@ -23,9 +23,6 @@ export interface Predictions {
   /** ∂f/∂values for those with these indices, `[measurements, indices]`; undefined where it cannot be computed. */
   slopes(indices: readonly number[]): Float64Array | undefined;
 }
-
-/** The errors of a solve that fails at some values and not at others. */
-const FAILURES: readonly string[] = ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"];
 
 /** What all trajectories start from. */
 interface Starts {
@@ -60,7 +57,7 @@ export class Predictor {
     try {
       return body();
     } catch (error) {
-      if (!(error instanceof SymplecticAdjointError && FAILURES.includes(error.code))) throw error;
+      if (!isFailedSolve(error)) throw error;
       this.failure = error;
       return undefined;
     }

@@ -1,0 +1,139 @@
+import * as fc from "fast-check";
+import { expect, test } from "vitest";
+import { minimize } from "../../ts/estimate/levenberg-marquardt.js";
+import { correlationOf, informationOf, quantile, sandwich, twoSided } from "../../ts/estimate/statistics.js";
+import { Dual, differentiated } from "./dual.js";
+import { differences, REGRESSIONS } from "./nist.js";
+
+const NORMAL = Number.POSITIVE_INFINITY;
+
+// Of mpmath, with thirty digits: the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
+test.each([
+  [0.3, 0.001, 0.999541361825538],
+  [0.3, 15, 0.310171313262463],
+  [1, 0.7, 0.61119977557157],
+  [1, 15, 0.0423786092698928],
+  [2.5, 2.3, 0.122479664424155],
+  [3, 15, 0.000643119326933665],
+  [7.7, 0.7, 0.504522382421441],
+  [29, 2.3, 0.028837232417654],
+  [29, 15, 3.3590540615816e-15],
+  [100, 0.001, 0.999204107760103],
+  [100, 15, 2.42473398846115e-27],
+  [1e4, 0.7, 0.483943588180116],
+  [1e4, 15, 2.58331503993918e-50],
+  [1e8, 2.3, 0.0214482220923879],
+  [1e8, 15, 7.34286991234299e-51],
+  [NORMAL, 0.5, 0.617075077451974],
+  [NORMAL, Math.SQRT2, 0.157299207050285],
+  [NORMAL, 6, 1.9731752900754e-9],
+])("Student's t with %d degrees of freedom is beyond %d with the probability that it has", (nu, t, probability) => {
+  expect(Math.abs(twoSided(t, nu) / probability - 1)).toBeLessThan(1e-12);
+});
+
+test("quantiles", () => {
+  const known: [level: number, nu: number, t: number][] = [
+    [0.95, 1, 12.7062047361747],
+    [0.95, 2, 4.302652729749464],
+    [0.95, 3, 3.18244630528371],
+    [0.95, 5, 2.570581835636314],
+    [0.95, 10, 2.228138851986275],
+    [0.99, 30, 2.749995653567231],
+    [0.95, NORMAL, 1.959963984540054],
+    [0.6826894921370859, NORMAL, 1],
+    [0.99, NORMAL, 2.575829303548901],
+  ];
+  for (const [level, nu, t] of known) expect(Math.abs(quantile(level, nu) / t - 1)).toBeLessThan(1e-12);
+  const levels = fc.double({ min: 1e-6, max: 1 - 1e-9, noNaN: true });
+  const freedoms = fc.oneof(
+    fc.integer({ min: 1, max: 1e6 }),
+    fc.double({ min: 0.1, max: 50, noNaN: true }),
+    fc.constant(NORMAL),
+  );
+  fc.assert(
+    fc.property(levels, freedoms, (level, nu) => {
+      const tail = twoSided(quantile(level, nu), nu);
+      expect(Math.abs(tail - (1 - level))).toBeLessThan(1e-10 * (1 - level) + 1e-15);
+    }),
+  );
+});
+
+test.each(REGRESSIONS)("the standard errors of $name are those of NIST", (regression) => {
+  const { estimates, standardErrors, residualSumOfSquares, x, name } = regression;
+  const n = estimates.length;
+  const at = (b: ArrayLike<number>) => differentiated(differences(regression, Dual.variables(b)));
+  const problem = {
+    evaluate(b: Float64Array) {
+      const { values, jacobian } = at(b);
+      return { cost: 0.5 * values.reduce((sum, r) => sum + r * r, 0), residuals: values, jacobian: () => jacobian };
+    },
+  };
+  const tolerances = { maxIterations: 500, costTolerance: 1e-12, stepTolerance: 1e-10, gradientTolerance: 1e-10 };
+  const bounds = { lower: new Float64Array(n).fill(-NORMAL), upper: new Float64Array(n).fill(NORMAL) };
+  const found = minimize(problem, Float64Array.from(estimates), { ...bounds, ...tolerances });
+  const { inverse, confounded, ineffective, conditionNumber } = informationOf(found?.jacobian ?? new Float64Array(), n);
+  expect([confounded, ineffective]).toEqual([[], []]);
+  expect(conditionNumber).toBeGreaterThan(1);
+  // The residuals of Lanczos1 are rounding.
+  const variance = (name === "Lanczos1" ? residualSumOfSquares : 2 * (found?.evaluation.cost ?? 0)) / (x.length - n);
+  for (const [i, error] of standardErrors.entries())
+    expect(Math.sqrt(variance * (inverse[i * n + i] as number)) / error).toBeCloseTo(1, 7);
+});
+
+test("what the data do not tell is named", () => {
+  // a, and b + 2c, but not d; e apart.
+  const rows = [1, 2, 3, 4, 5].flatMap((t) => [1, t, 2 * t, 0, t * t]);
+  const { inverse, conditionNumber, ineffective, confounded } = informationOf(Float64Array.from(rows), 5);
+  expect(ineffective).toEqual([3]);
+  expect(confounded).toEqual([[1, 2]]);
+  expect(conditionNumber).toBe(NORMAL);
+  const variances = [0, 1, 2, 3, 4].map((i) => inverse[6 * i] as number);
+  expect(variances.map(Number.isFinite)).toEqual([true, false, false, false, true]);
+  expect(correlationOf(inverse)[1]).toBeNaN();
+  expect(correlationOf(inverse)[4]).toBeGreaterThan(0.5);
+  const known = informationOf(Float64Array.from([1, 2, 3, 4, 5].flatMap((t) => [1, t, t * t])), 3).inverse;
+  // The same without the parameters that are not told.
+  for (const [i, j] of [
+    [0, 0],
+    [2, 2],
+    [0, 2],
+  ] as const)
+    expect((inverse[(i + i) * 5 + 2 * j] as number) / (known[3 * i + j] as number)).toBeCloseTo(1, 10);
+  // More parameters than data.
+  expect(informationOf(Float64Array.of(1, 1), 2)).toMatchObject({ confounded: [[0, 1]], ineffective: [] });
+  expect(informationOf(new Float64Array(0), 0)).toMatchObject({ conditionNumber: 1, confounded: [] });
+});
+
+test("scales of the parameters change no condition number", () => {
+  const rows = [1, 2, 3, 4, 5, 6].map((t) => [1, t, Math.exp(-t)]);
+  const of = (scales: number[]) =>
+    informationOf(Float64Array.from(rows.flatMap((row) => row.map((value, j) => value * (scales[j] as number)))), 3);
+  const [plain, scaled] = [of([1, 1, 1]), of([1e-12, 1e9, 1e40])];
+  expect(scaled.conditionNumber / plain.conditionNumber).toBeCloseTo(1, 10);
+  expect(correlationOf(scaled.inverse)[1]).toBeCloseTo(correlationOf(plain.inverse)[1] ?? 0, 10);
+});
+
+test("the sandwich", () => {
+  // A mean: H = n, Σ gᵢ² = Σ rᵢ², so that the variance is Σ rᵢ² / n².
+  const residuals = Float64Array.of(1, -2, 0.5, 0.5);
+  const one = sandwich(Float64Array.of(1 / 4), new Float64Array(4).fill(1), residuals);
+  expect(one[0]).toBeCloseTo(5.5 / 16, 14);
+  // Two parameters, by hand.
+  const jacobian = Float64Array.of(1, 0, 1, 1, 1, 2, 1, 3);
+  const { inverse } = informationOf(jacobian, 2);
+  const two = sandwich(inverse, jacobian, residuals);
+  const meat = [0, 0, 0, 0];
+  for (const [k, r] of residuals.entries())
+    for (const i of [0, 1])
+      for (const j of [0, 1])
+        meat[2 * i + j] =
+          (meat[2 * i + j] as number) + r * r * (jacobian[2 * k + i] as number) * (jacobian[2 * k + j] as number);
+  for (const i of [0, 1])
+    for (const j of [0, 1]) {
+      let sum = 0;
+      for (const p of [0, 1])
+        for (const q of [0, 1])
+          sum += (inverse[2 * i + p] as number) * (meat[2 * p + q] as number) * (inverse[2 * q + j] as number);
+      expect(two[2 * i + j]).toBeCloseTo(sum, 14);
+    }
+});
