@@ -141,7 +141,7 @@ pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
 pub use model::{Activation, Architecture, Mlp, Time};
-pub use sensitivity::jvp;
+pub use sensitivity::{jvp, sensitivities};
 pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};
 pub use stepper::Method;
 pub use tableau::Tableau;

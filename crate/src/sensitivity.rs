@@ -10,7 +10,9 @@
 
 mod retrace;
 
-use ndarray::{Array, ArrayView, ArrayView2, ArrayView3, ArrayView4, Axis, CowArray, Dimension};
+use ndarray::{
+    Array, Array2, Array3, Array4, ArrayView, ArrayView2, ArrayView3, ArrayView4, Axis, CowArray, Dimension, s,
+};
 use num_traits::Float;
 
 use crate::error::{Error, Result, finite};
@@ -171,6 +173,62 @@ pub(crate) fn jvp_along<T: Real>(
     finite_tangents(&moved)?;
     let shape = [directions.count, times.len(), batch, state];
     Ok(Jvp { solution, peak: problem.ledger.peak(), tangents: moved, shape })
+}
+
+/// The derivatives of a solution with respect to all that its solve starts from, each trajectory's to its own.
+#[derive(Debug)]
+pub struct Sensitivities<T> {
+    /// That of [`odeint`](crate::odeint), bitwise.
+    pub solution: Solution<T>,
+    /// ∂y/∂y0 `[times, batch, state, state]`, the state that moves last.
+    pub y0: Array4<T>,
+    /// ∂y/∂θ `[times, batch, state, parameters]`.
+    pub parameters: Array4<T>,
+    /// ∂y/∂a `[times, batch, state, arguments]`.
+    pub arguments: Array4<T>,
+}
+
+/// Solves as [`odeint`](crate::odeint) does, and differentiates the solution with respect to all initial states, parameters and
+/// arguments, by [`jvp`] along each.
+///
+/// # Errors
+/// As [`jvp`].
+pub fn sensitivities<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &[f64],
+    options: &Options,
+) -> Result<Sensitivities<T>> {
+    let (batch, state) = (y0.nrows(), field.state_size());
+    let (parameters, arguments) = (field.parameters().len(), field.argument_size());
+    let directions = state + parameters + arguments;
+    let mut starts = Array3::zeros((directions, batch, state));
+    let mut own = Array2::zeros((directions, parameters));
+    let mut rates = Array3::zeros((directions, batch, arguments));
+    for feature in 0..state {
+        starts.slice_mut(s![feature, .., feature]).fill(T::one());
+    }
+    for index in 0..parameters {
+        own[[state + index, index]] = T::one();
+    }
+    for index in 0..arguments {
+        rates.slice_mut(s![state + parameters + index, .., index]).fill(T::one());
+    }
+    let tangents = Tangents {
+        y0: Some(starts.view()),
+        parameters: Some(own.view()),
+        arguments: Some(rates.view()),
+        ..Tangents::new(directions)
+    };
+    let moved = jvp(field, y0, times, &tangents, options)?;
+    // The direction last.
+    let part = |range: std::ops::Range<usize>| {
+        let all = moved.tangents();
+        all.slice(s![range, .., .., ..]).permuted_axes([1, 2, 3, 0]).as_standard_layout().into_owned()
+    };
+    let (y0, parameters, arguments) =
+        (part(0..state), part(state..state + parameters), part(state + parameters..directions));
+    Ok(Sensitivities { solution: moved.solution, y0, parameters, arguments })
 }
 
 /// Copies columns from `first` on of rows of so many numbers.

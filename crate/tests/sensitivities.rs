@@ -11,7 +11,7 @@ use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Steps, Time, VectorField, jvp,
-    odeint, vjp,
+    odeint, sensitivities, vjp,
 };
 
 fn array(shape: &[usize], seed: u64) -> ArrayD<f64> {
@@ -231,6 +231,32 @@ fn second_derivatives_are_differences_of_gradients() {
             assert_eq!(direction(&own, &its, &options, &method), symplectic, "{name}: {method:?}");
         }
     }
+}
+
+#[test]
+fn sensitivities_are_the_rows_of_gradients() {
+    let field = ProgramField::new(driven(), &[0.3, 0.7, 1.1]).unwrap();
+    let arguments = rows(3, 2, 7);
+    let with = field.with_arguments(arguments.view()).unwrap();
+    let (y0, times) = (rows(3, 2, 1), [0.0, 0.7, 2.0]);
+    let options = Options::new(Method::named("tsit5").unwrap());
+    let all = sensitivities(&with, y0.view(), &times, &options).unwrap();
+    assert_eq!(all.parameters.shape(), [3, 3, 2, 3]);
+    let mut trajectory = vjp(&with, y0.view(), &times, &options, &GradientMethod::Symplectic).unwrap();
+    for (output, sample, feature) in (0..3).flat_map(|t| (0..3).flat_map(move |b| (0..2).map(move |f| (t, b, f)))) {
+        let mut w = Array3::zeros((3, 3, 2));
+        w[[output, sample, feature]] = 1.0;
+        let gradient = trajectory.pullback(w.view()).unwrap();
+        let near = |got: ndarray::ArrayView1<'_, f64>, expected: ndarray::ArrayView1<'_, f64>| {
+            assert!(got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 1e-13));
+        };
+        let at = s![output, sample, feature, ..];
+        near(all.parameters.slice(at), Array1::from(gradient.parameters().to_vec()).view());
+        near(all.y0.slice(at), gradient.y0().row(sample));
+        near(all.arguments.slice(at), gradient.arguments().row(sample));
+    }
+    let wrong = sensitivities(&with, rows(3, 3, 1).view(), &times, &options).unwrap_err();
+    assert!(matches!(wrong, Error::Shape { argument: "y0", .. }), "{wrong}");
 }
 
 #[test]
