@@ -80,7 +80,7 @@ interface Found {
 describe("theophylline, as SciPy fits it", () => {
   // Made by theophylline.py, which stands beside it.
   const scipy: { pooled: Found; robust: Record<string, Found>; patients: Record<string, Found> } = JSON.parse(
-    text("../estimate/theophylline.json"),
+    text("../data/theophylline.json"),
   );
   const rows = text("../../data/theophylline.csv").trim().split("\n").slice(1);
   const numbers = rows.map((row) => row.split(",").map(Number) as [number, number, number, number, number]);

@@ -1,6 +1,6 @@
 """Fits theophylline's concentrations with SciPy, and writes what it finds to theophylline.json, which the tests compare with.
 
-    python3 -m venv .venv && .venv/bin/pip install scipy && .venv/bin/python test/estimate/theophylline.py
+    python3 -m venv .venv && .venv/bin/pip install scipy && .venv/bin/python test/data/theophylline.py
 
 One compartment with absorption: gut' = -ka gut, central' = ka gut - (CL/V) central, of which central/V is measured. The solution is
 that of Bateman. `solve_ivp` of the equations has to lead to the same estimates.
