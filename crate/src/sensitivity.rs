@@ -161,7 +161,7 @@ pub(crate) fn jvp_along<T: Real>(
     let slice = times.len() * batch * state;
     let mut moved = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
     // The more are followed together, the fewer passes, and the longer the program.
-    let at_once = (256 / state).clamp(1, 32);
+    let at_once = (256 / state).clamp(1, 64);
     for first in (0..directions.count).step_by(at_once) {
         let some = part(directions, first, at_once.min(directions.count - first));
         let mut follower = Follower::new(field, y0, &problem, &some, false)?;

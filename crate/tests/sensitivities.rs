@@ -154,11 +154,11 @@ fn many_directions_are_each_what_they_are_alone() {
     let times = [0.0, 1.0];
     let tangents = Tangents { parameters: Some(along.view()), ..Tangents::new(70) };
     let all = jvp(&with, y0.view(), &times, &tangents, &options).unwrap();
-    for index in [0, 31, 32, 69] {
+    for index in [0, 63, 64, 69] {
         let tangents = Tangents { parameters: Some(along.slice(s![index..=index, ..])), ..Tangents::new(1) };
         let alone = jvp(&with, y0.view(), &times, &tangents, &options).unwrap();
         let difference = &all.tangents().slice(s![index, .., .., ..]) - &alone.tangents().slice(s![0, .., .., ..]);
-        assert!(difference.iter().all(|difference| difference.abs() < 1e-14), "{index}");
+        assert!(difference.iter().all(|difference| difference.abs() < 1e-13), "{index}");
     }
 }
 

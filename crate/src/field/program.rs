@@ -27,9 +27,12 @@ pub struct ProgramField<T: Real> {
     derived: OnceCell<Derived>,
     /// The plans made last, for solves and for gradients.
     plans: RefCell<[Option<Rc<Plan<T>>>; 2]>,
-    /// The field with derivatives along directions that was made last.
-    tangents: RefCell<Option<Rc<Moving<T>>>>,
+    /// The fields with derivatives along directions that were made last, the latest first.
+    tangents: RefCell<Vec<Rc<Moving<T>>>>,
 }
+
+/// How many fields with derivatives a field keeps: those of some hundred directions, which are followed in parts.
+const KEPT: usize = 16;
 
 /// A field of the state with its derivatives along directions of these kinds.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn of(program: Program, parameters: Buffer<T>) -> Self {
-        let (plans, tangents) = (RefCell::new([None, None]), RefCell::new(None));
+        let (plans, tangents) = (RefCell::new([None, None]), RefCell::default());
         Self { program, parameters, derived: OnceCell::new(), plans, tangents }
     }
 
@@ -162,13 +165,16 @@ impl<T: Real> ProgramField<T> {
     /// The program of the state with its derivatives along directions.
     fn moving(&self, directions: &Directions<'_, T>, batch: usize) -> Result<Rc<Moving<T>>> {
         let kinds: Vec<_> = (0..directions.count).map(|index| kind(&self.program, directions, index, batch)).collect();
-        let mut slot = self.tangents.borrow_mut();
-        if let Some(moving) = slot.as_ref().filter(|moving| moving.kinds == kinds) {
-            return Ok(Rc::clone(moving));
+        let mut made = self.tangents.borrow_mut();
+        if let Some(place) = made.iter().position(|moving| moving.kinds == kinds) {
+            made[..=place].rotate_right(1);
+            return Ok(Rc::clone(&made[0]));
         }
         let tangents = self.program.tangents(&kinds);
         let field = Self::of(tangents.program.clone(), Buffer::zeroed(&Ledger::new(), Purpose::Network, 0)?);
-        Ok(Rc::clone(slot.insert(Rc::new(Moving { kinds, tangents, field }))))
+        made.truncate(KEPT - 1);
+        made.insert(0, Rc::new(Moving { kinds, tangents, field }));
+        Ok(Rc::clone(&made[0]))
     }
 
     /// Ready for a batch of states with their derivatives along directions.

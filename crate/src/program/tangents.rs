@@ -97,6 +97,7 @@ impl Program {
             directions.iter().map(|along| take(&mut next.parameters, given(&along.parameters), parameters)).collect();
         let own_arguments: Vec<_> =
             directions.iter().map(|along| take(&mut next.arguments, given(&along.arguments), arguments)).collect();
+        let columns = self.columns(&mut graph, directions.len());
         let mut slopes = vec![*value];
         for (index, along) in directions.iter().enumerate() {
             let clock = clocks[index];
@@ -104,7 +105,9 @@ impl Program {
                 let rows = graph.rows(id);
                 let unit = |graph: &mut Graph| graph.constant(1.0);
                 match graph.nodes[id].op {
-                    Op::Load(Input::State, row) => Some(graph.load(Input::State, (1 + index) * state + row, rows)),
+                    Op::Load(Input::State, row) => {
+                        columns.is_none().then(|| graph.load(Input::State, (1 + index) * state + row, rows))
+                    }
                     Op::Load(Input::Argument, row) => {
                         let load =
                             argument_rows.iter().position(|&known| known == (row, rows)).expect("one of its own");
@@ -129,12 +132,18 @@ impl Program {
                     _ => None,
                 }
             };
-            let mut dot = forward(&mut graph, &[*value], &seeds)[0];
+            let mut parts: Vec<Id> = forward(&mut graph, &[*value], &seeds)[0].into_iter().collect();
+            for (feature, column) in columns.iter().flatten().enumerate() {
+                if let Some(column) = *column {
+                    let rate = graph.load(Input::State, (1 + index) * state + feature, 1);
+                    parts.push(graph.mul(column, rate));
+                }
+            }
             if let Some(row) = clock {
                 let growth = graph.load(Input::State, row + 1, 1);
-                let grown = graph.mul(*value, growth);
-                dot = Some(dot.map_or(grown, |dot| graph.add(dot, grown)));
+                parts.push(graph.mul(*value, growth));
             }
+            let dot = parts.into_iter().reduce(|sum, part| graph.add(sum, part));
             slopes.push(dot.unwrap_or_else(|| zeros(&mut graph, state)));
         }
         for row in clocks.iter().flatten() {
@@ -144,5 +153,28 @@ impl Program {
         let both = graph.concat(slopes);
         let program = Program::of(graph, both, next);
         Tangents { program, clocks, parameters: own_parameters, arguments: own_arguments }
+    }
+
+    /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.
+    fn columns(&self, graph: &mut Graph, directions: usize) -> Option<Vec<Option<Id>>> {
+        let (source, value) = &self.source;
+        let state = self.sizes.state;
+        let live = source.live([*value]);
+        let cost: usize = source.nodes.iter().zip(live).filter(|(_, live)| *live).map(|(node, _)| node.rows).sum();
+        if directions * cost <= state * cost + directions * state * state {
+            return None;
+        }
+        let column = |feature: usize| {
+            let seeds = |graph: &mut Graph, id: Id| match graph.nodes[id].op {
+                Op::Load(Input::State, row) if (row..row + graph.rows(id)).contains(&feature) => {
+                    let mut unit = vec![0.0; graph.rows(id)];
+                    unit[feature - row] = 1.0;
+                    Some(graph.constants(&unit))
+                }
+                _ => None,
+            };
+            forward(graph, &[*value], &seeds)[0]
+        };
+        Some((0..state).map(column).collect())
     }
 }
