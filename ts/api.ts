@@ -89,6 +89,14 @@ export { type Condition, concat, type Operand, type Value, type Vector, where } 
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
 export {
+  type LbfgsOptions,
+  type LbfgsProgress,
+  type LbfgsReason,
+  type LbfgsResult,
+  type LbfgsValue,
+  lbfgs,
+} from "./train/lbfgs.js";
+export {
   type LossData,
   type LossOfSolution,
   type LossOptions,

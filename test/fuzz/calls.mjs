@@ -454,6 +454,15 @@ const SLOW = [
     if (own.chance(0.5)) return api.fit(options);
     for await (const _ of api.train(options));
   },
+  async (own) => {
+    const field = own.field();
+    const y0 = arrayFor(field, 2);
+    const value = () =>
+      api.valueAndGrad(field, y0, [0, 0.5], (y) => ({ value: y[0] ** 2, cotangent: y.map((v, i) => (i ? 0 : 2 * v)) }));
+    return api.lbfgs(
+      ...own.args({ field, value, maxIterations: 2, memory: 3, gradientTolerance: 0, costTolerance: 0 }),
+    );
+  },
   (own) => {
     const field = own.field();
     return pool.odeint(...own.args(field, arrayFor(field, 2), [0, 0.5, 1], own.solver()));

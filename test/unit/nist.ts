@@ -1,5 +1,6 @@
 // The nonlinear regressions of NIST's Statistical Reference Datasets (https://www.itl.nist.gov/div898/strd/nls/nls_main.shtml),
 // data of the United States' government: data/nist.json has them as their files do.
+// They were read from the copies of its files in the repository lmfit/lmfit-py, folder NIST_STRD.
 import { readFileSync } from "node:fs";
 import { type Dual, polynomial, type Variables } from "./dual.js";
 

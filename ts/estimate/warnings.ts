@@ -18,6 +18,8 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
 
 /** From here on, a warning says so. */
 const [ILL_CONDITIONED, CORRELATED] = [1e6, 0.999];
+/** So many combinations that are not told are listed one by one. */
+const MANY = 3;
 /** Of fewer starts, one alone at the least cost says nothing. */
 const FEW_STARTS = 4;
 
@@ -39,9 +41,16 @@ export function warningsOf(
   for (const i of ineffective) {
     warnings.push(`Nothing depends on ${names([i])} here. Fix it, or start elsewhere.`);
   }
-  for (const group of confounded) {
+  // A network has many combinations that are not told.
+  for (const group of confounded.length > MANY ? [] : confounded) {
     warnings.push(
       `The data do not tell ${names(group)} apart: together they can change without any change of the fit. Fix one of them, or measure something else that depends on them.`,
+    );
+  }
+  if (confounded.length > MANY) {
+    const involved = [...new Set(confounded.flat())].sort((a, b) => a - b);
+    warnings.push(
+      `The data do not tell ${confounded.length} combinations of ${names(involved)}: those can change without any change of the fit, and have no errors of their own. Fix what you do not ask for, or measure more.`,
     );
   }
   if (ineffective.length + confounded.length === 0) {
@@ -81,6 +90,8 @@ export function warningsOf(
 }
 
 /** a, b and c. */
-function listed(names: readonly string[]): string {
+/** Names in a sentence, of very many only the first. */
+function listed(all: readonly string[]): string {
+  const names = all.length > 8 ? [...all.slice(0, 6), `${all.length - 6} others`] : all;
   return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }

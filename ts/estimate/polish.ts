@@ -1,0 +1,80 @@
+// The last digits. What has converged is close enough for statistics, and a few steps from all the digits that there are.
+import { axpy, svd, times } from "./linear.js";
+import { freeOf, gaussNewton, linearized, moved, type Point } from "./linearized.js";
+import type { Bounds, Evaluation } from "./problem.js";
+
+/** So many Gauss–Newton steps at most, and so many of them are mixed. */
+const [STEPS, MIXED] = [10, 6];
+
+/** What computes points. */
+export interface PointsOf<E extends Evaluation> {
+  evaluate(x: Float64Array): E | undefined;
+  linearize(x: Float64Array, evaluation: E): Point<E> | undefined;
+  /** Whether a step no longer matters. */
+  isSmall(step: Float64Array, x: Float64Array): boolean;
+}
+
+/** Gauss–Newton steps from a minimum, as long as each brings it closer. */
+export function polished<E extends Evaluation>(
+  minimum: Point<E>,
+  scaling: Float64Array,
+  bounds: Bounds,
+  of: PointsOf<E>,
+): Point<E> {
+  let point = minimum;
+  for (let i = 0, history: Mixed[] = []; i < STEPS; i++) {
+    const linear = linearized(point, freeOf(point, bounds), scaling);
+    const step = gaussNewton(linear, point.x.length);
+    if (of.isSmall(step, point.x)) break;
+    const { x: old } = point;
+    history = [
+      ...history,
+      {
+        x: old.map((value, j) => value * (scaling[j] as number)),
+        step: step.map((s, j) => s * (scaling[j] as number)),
+      },
+    ].slice(-MIXED);
+    const mixed = mixedStep(history).map((s, j) => s / (scaling[j] as number));
+    const x = moved(old, mixed, bounds);
+    if (!x.every((value, j) => value === (old[j] as number) + (mixed[j] as number))) break;
+    const evaluation = of.evaluate(x);
+    // A rise of the cost may be rounding, or what the curvature does to so small a step: the gradient tells.
+    const rise = linear.size ** 2 + 1e-10 * (Math.abs(point.evaluation.cost) + point.residual ** 2);
+    if (!evaluation || evaluation.cost > point.evaluation.cost + rise) break;
+    const next = of.linearize(x, evaluation);
+    if (!next || !(linearized(next, freeOf(next, bounds), scaling).size < linear.size)) break;
+    point = next;
+  }
+  return point;
+}
+
+/** Values and the Gauss–Newton step from there, scaled. */
+interface Mixed {
+  readonly x: Float64Array;
+  readonly step: Float64Array;
+}
+
+/**
+ * Anderson's (1965) acceleration of Gauss–Newton steps: where residuals are large, those converge linearly, and this supplies the
+ * curvature that they leave out.
+ */
+function mixedStep(history: readonly Mixed[]): Float64Array {
+  const { x, step } = history.at(-1) as Mixed;
+  const changes = history.slice(0, -1).map((before) => ({
+    x: x.map((value, i) => value - (before.x[i] as number)),
+    step: step.map((value, i) => value - (before.step[i] as number)),
+  }));
+  const columns = changes.map((change) => change.step);
+  const { singularValues, right, project } = svd(columns);
+  const projected = project(step).map((p, j) => {
+    const sigma = singularValues[j] as number;
+    return sigma > 1e-10 * (singularValues[0] as number) ? p / sigma : 0;
+  });
+  const weights = times(right, projected, columns.length);
+  const mixed = step.slice();
+  for (const [j, change] of changes.entries()) {
+    axpy(-(weights[j] as number), change.x, mixed);
+    axpy(-(weights[j] as number), change.step, mixed);
+  }
+  return mixed;
+}
