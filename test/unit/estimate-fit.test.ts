@@ -1,8 +1,9 @@
 import * as fc from "fast-check";
 import { SymplecticAdjointError } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { type LeastSquaresOptions, leastSquares } from "../../ts/estimate/least-squares.js";
+import { leastSquares } from "../../ts/estimate/least-squares.js";
 import { startsOf } from "../../ts/estimate/multi-start.js";
+import type { ResidualFitOptions } from "../../ts/estimate/residual-fit.js";
 import { normals } from "../../ts/trace/random.js";
 import { Dual, differentiated } from "./dual.js";
 import { thrown } from "./helpers.js";
@@ -90,7 +91,7 @@ const measured = times.map((t) => 3 * Math.exp(-0.8 * t) + 0.5 + 0.05 * noise())
 type Decay = Readonly<Record<"a" | "k" | "c", number>>;
 const decay = ({ a, k, c }: Decay) => times.map((t, i) => a * Math.exp(-k * t) + c - (measured[i] as number));
 
-const decayFit = (changed: Partial<LeastSquaresOptions<"a" | "k" | "c">> = {}) =>
+const decayFit = (changed: Partial<ResidualFitOptions<"a" | "k" | "c">> = {}) =>
   leastSquares({ residuals: decay, parameters: { a: 1, k: 1, c: 0 }, ...changed });
 
 test("transforms change the scale of intervals, not the estimates", () => {
