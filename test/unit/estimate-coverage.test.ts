@@ -1,7 +1,7 @@
 // Whether intervals hold what they promise: of data simulated many times, so many contain the truth.
 import { equations, leastSquares, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { normals } from "./helpers.js";
+import { normals } from "../../ts/trace/random.js";
 
 /** npm run test:long simulates more. */
 const SETS = process.env.LONG ? 2000 : 50;

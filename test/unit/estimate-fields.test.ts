@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { equations, leastSquares, nn, odeint, sensitivities, type Value, vectorField } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
-import { normals } from "./helpers.js";
+import { normals } from "../../ts/trace/random.js";
 
 const text = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
 const TIGHT = { method: "dopri8", rtol: 1e-11, atol: 1e-12 } as const;

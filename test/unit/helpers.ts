@@ -18,16 +18,6 @@ export function numbers<D extends Dtype>(dtype: D, length: number, seed = 1): Ar
   return array.map(next) as ArrayOf<D>;
 }
 
-/** Standard normal numbers, the same for the same seed: Box and Muller's. */
-export function normals(seed: number): () => number {
-  let state = (seed * 48271) % 2147483647;
-  const uniform = () => {
-    state = (state * 48271) % 2147483647;
-    return state / 2147483647;
-  };
-  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
 /** The error that a call throws, checked for its code. */
 export function thrown(code: string, body: () => unknown): import("symplectic-adjoint").SymplecticAdjointError {
   try {
