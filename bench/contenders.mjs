@@ -134,6 +134,33 @@ export function modelContenders({ node, native, environments }) {
   return [...ours, ...natives, ...theirs];
 }
 
+/** Everybody for fits, in the order of the tables; see `contenders`. */
+export function fitContenders({ node, environments }) {
+  const ours = { name: "leastSquares", kind: "ours", runtime: node.name, command: [node.path, script("fits.mjs")] };
+  if (!environments) return [{ ...ours, variant: {} }];
+  const { jax, fits } = environments;
+  const python = ["RK45", "DOP853", "LSODA"]
+    .map((method) => ({ name: `SciPy ${method}`, file: "scipy_fits.py", variant: { method }, compiles: false }))
+    .concat(
+      ["Dopri5", "Tsit5"].map((method) => {
+        return { name: `optimistix, ${method}`, file: "optimistix_fits.py", variant: { method }, compiles: true };
+      }),
+    )
+    .map(({ file, ...peer }) => {
+      const command = jax.missing ? undefined : [...jax.command, script(file)];
+      return { ...peer, kind: "peer", runtime: "Python", command, missing: jax.missing };
+    });
+  const npm = [
+    { name: "ml-levenberg-marquardt", variant: { iterations: 100 } },
+    // The least iterations that suffice.
+    { name: "ml-levenberg-marquardt, told", variant: {} },
+  ].map((peer) => ({
+    ...{ ...peer, kind: "peer", runtime: node.name, missing: fits.missing },
+    command: fits.missing ? undefined : [...fits.command, script("ml-levenberg-marquardt.mjs"), fits.argument],
+  }));
+  return [{ ...ours, variant: {} }, ...python, ...npm];
+}
+
 /** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */
 export function place({ cases, methods, tasks, skips, refuses, missing }, problem) {
   if (tasks && !tasks.includes(problem.task)) return undefined;

@@ -1,7 +1,7 @@
 // From which tolerance on an exact gradient is faster than the continuous adjoint that is as exact: dopri5 in float64, as
 // float32 ends where it becomes interesting.
 
-import { efforts, measure } from "./rounds.mjs";
+import { efforts, gradientErrors, measure } from "./rounds.mjs";
 import { problemsOf, writeInputs } from "./shared/problems.mjs";
 
 const CASES = ["small", "medium"];
@@ -18,7 +18,7 @@ export async function crossover(api, everybody, runtime, progress) {
     for (const rtol of RTOLS) {
       const say = progress(`crossover: ${problem.case}, rtol ${rtol}`);
       const asked = writeInputs(api, { ...problem, rtol, atol: rtol / 100, dtype: "float64" });
-      const found = await measure(asked, ours, efforts.brief, runtime, say);
+      const found = await measure(asked, ours, efforts.brief, await gradientErrors(asked, runtime), say);
       results.push(...found.map((result) => ({ ...result, rtol })));
       say.done();
     }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
+import { fitsReport } from "./fits.mjs";
 import {
   adjointTable,
   choiceTable,
@@ -15,7 +16,6 @@ import { reached } from "./targets.mjs";
 
 /** The cases that docs/choosing.md compares: few steps, and many. */
 const CHOICE_CASES = ["medium", "long"];
-const [begin, end] = ["<!-- figures: begin -->", "<!-- figures: end -->"];
 
 /** Everything that a run has found, as Markdown. */
 export function report(run) {
@@ -33,14 +33,20 @@ export function report(run) {
 }
 
 /** Fills the pages. */
-export function writeDocs(file) {
-  if (!existsSync(file)) throw new Error(`${file} is not there yet: npm run bench -- --peers makes it`);
-  const run = JSON.parse(readFileSync(file, "utf8"));
+export function writeDocs(file, fitsFile) {
+  const run = resultsOf(file, "npm run bench -- --peers");
   fill("docs/benchmarks.md", report(run));
   fill("docs/choosing.md", choiceTable(run.results, run.runtime, CHOICE_CASES));
+  fill("docs/benchmarks.md", fitsReport(resultsOf(fitsFile, "npm run bench -- --fits --peers")), "fits");
 }
 
-function fill(name, figures) {
+function resultsOf(file, command) {
+  if (!existsSync(file)) throw new Error(`${file} is not there yet: ${command} makes it`);
+  return JSON.parse(readFileSync(file, "utf8"));
+}
+
+function fill(name, figures, what = "figures") {
+  const [begin, end] = [`<!-- ${what}: begin -->`, `<!-- ${what}: end -->`];
   const page = join(root, name);
   const [before, rest] = readFileSync(page, "utf8").split(begin);
   const after = rest?.split(end)[1];

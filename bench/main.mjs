@@ -7,26 +7,31 @@ import { buildPackage } from "../scripts/build.mjs";
 import { progress } from "../scripts/progress.mjs";
 import { attempt, install, root } from "../scripts/run.mjs";
 import { coldStart } from "./cold.mjs";
-import { contenders, modelContenders } from "./contenders.mjs";
+import { contenders, fitContenders, modelContenders } from "./contenders.mjs";
 import { crossover } from "./crossover.mjs";
 import { report, writeDocs } from "./docs.mjs";
-import { efforts, measure } from "./rounds.mjs";
+import { fitsReport, measureFit, withEstimates } from "./fits.mjs";
+import { efforts, gradientErrors, measure } from "./rounds.mjs";
 import { scaling } from "./scaling.mjs";
 import { cores, pinned } from "./shared/child.mjs";
 import { nativeBench, peerEnvironments } from "./shared/environments.mjs";
+import { fitProblems, fits } from "./shared/fits.mjs";
 import { modelProblems, models } from "./shared/models.mjs";
 import { cases, describe, problemsOf, writeInputs } from "./shared/problems.mjs";
 import { reached } from "./targets.mjs";
 
 const usage = `npm run bench -- [options]
   --peers         also PyTorch, JAX, diffrax, SciPy, jax-js and TensorFlow.js, installed into bench/.peers
-  --case NAME     this case alone, may be repeated: ${[...Object.keys(cases), ...Object.keys(models)].join(", ")}
+  --fits          fits of differential equations instead of gradients; with --peers, by SciPy, optimistix and
+                  ml-levenberg-marquardt too
+  --case NAME     this case alone, may be repeated: ${[...Object.keys(cases), ...Object.keys(models)].join(", ")};
+                  with --fits ${Object.keys(fits).join(", ")}
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
   --no-native     without the native build
   --update        with --case: these cases anew in bench/results/latest.json, the others as they were
   --out FILE      where the JSON goes; bench/results unless the run is a partial one
-  --write-docs    measure nothing: write bench/results/latest.json into docs/benchmarks.md and docs/choosing.md, and its plots
+  --write-docs    measure nothing: write what is in bench/results into docs/benchmarks.md and docs/choosing.md, and its plots
   --help`;
 
 // Of the last minute: above 0, somebody else is at work.
@@ -38,13 +43,14 @@ if (flags.help) {
 }
 const results = join(root, "bench/results");
 const latest = join(results, "latest.json");
+const latestFits = join(results, "fits.json");
 if (flags["write-docs"]) {
   await plots(latest);
-  writeDocs(latest);
+  writeDocs(latest, latestFits);
   process.exit();
 }
 
-const everyName = Object.keys({ ...cases, ...models });
+const everyName = Object.keys(flags.fits ? fits : { ...cases, ...models });
 const names = flags.case ?? everyName;
 for (const name of names)
   if (!everyName.includes(name)) refuse(`${name}: no such case; there are ${everyName.join(", ")}`);
@@ -54,7 +60,7 @@ const effort = efforts[flags.quick ? "quick" : "full"];
 
 buildPackage();
 const api = await import("../dist/index.js");
-const native = flags["no-native"] ? undefined : nativeBench();
+const native = flags["no-native"] || flags.fits ? undefined : nativeBench();
 const environments = flags.peers ? peerEnvironments(main.path) : undefined;
 const networks = names.filter((name) => cases[name]);
 // Peers that nobody asks for are not installed.
@@ -64,11 +70,13 @@ const [runtime, modelRuntime] = ["ours.mjs", "models.mjs"].map((file) => ({
   command: [main.path, join(root, "bench/contenders", file)],
 }));
 
+if (flags.update && flags.fits) refuse("--update goes with gradients: fits are measured together");
 if (flags.update && (!flags.case || flags.quick || !flags.peers))
   refuse("--update goes with --case and --peers, and not in haste");
 const partial = flags.quick || flags.case !== undefined;
 const kind = flags.update ? "latest" : partial ? "partial" : flags.peers ? "latest" : "ours";
-const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${kind}.json`);
+const name = flags.fits ? { latest: "fits", partial: "partial-fits", ours: "ours-fits" }[kind] : kind;
+const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${name}.json`);
 const run = {
   created: new Date().toISOString(),
   quick: flags.quick,
@@ -84,6 +92,7 @@ const run = {
   },
   effort,
   versions: {},
+  fits: [],
   results: [],
   models: [],
   coldStart: [],
@@ -92,6 +101,18 @@ const run = {
   targets: [],
 };
 
+if (flags.fits) {
+  const fitters = fitContenders({ node: main, environments });
+  for (const problem of fitProblems(api, names).map((problem) => withEstimates(api, problem))) {
+    const say = progress(problem.case);
+    run.fits.push(...(await measureFit(problem, fitters, effort, say)));
+    say.done();
+    save();
+  }
+  console.log(`\n${fitsReport(run)}\n`);
+  console.log(`Written: ${file}`);
+  process.exit();
+}
 if (flags.update) {
   const before = JSON.parse(readFileSync(latest, "utf8"));
   run.results = before.results.filter((result) => !names.includes(result.case));
@@ -101,7 +122,7 @@ if (flags.update) {
 for (const problem of problemsOf(networks).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;
   const say = progress(title);
-  run.results.push(...(await measure(problem, everybody, effort, runtime, say)));
+  run.results.push(...(await measure(problem, everybody, effort, await gradientErrors(problem, runtime), say)));
   say.done();
   // As it goes: a run that is broken off leaves what it had.
   save();
@@ -110,7 +131,7 @@ const modelNames = names.filter((name) => models[name]);
 for (const problem of modelProblems(modelNames, Boolean(flags.quick))) {
   const { case: name, task, batch } = problem;
   const say = progress(`${name}: batch ${batch}, ${task}`);
-  const found = await measure(problem, modellers, effort, modelRuntime, say);
+  const found = await measure(problem, modellers, effort, await gradientErrors(problem, modelRuntime), say);
   run.models.push(...found.map((result) => ({ ...result, task, batch })));
   say.done();
   save();
@@ -129,7 +150,7 @@ if (!flags.quick) await plots(file);
 
 function save() {
   // Those of WebAssembly builds go with the Node.
-  const known = Object.assign({}, ...[...run.results, ...run.models].map(({ versions }) => versions));
+  const known = Object.assign({}, ...[...run.results, ...run.models, ...run.fits].map(({ versions }) => versions));
   delete known.simd;
   run.versions = { ...known, node: nodes.map(({ version }) => version).join(" and ") };
   run.targets = reached(run.results, main.name);
@@ -143,7 +164,7 @@ function parse() {
   try {
     return parseArgs({
       options: {
-        ...{ peers: flag, quick: flag, update: flag, help: flag, "no-native": flag, "write-docs": flag },
+        ...{ peers: flag, quick: flag, update: flag, fits: flag, help: flag, "no-native": flag, "write-docs": flag },
         ...{ case: list, node: list },
         out: { type: "string" },
       },
@@ -172,7 +193,9 @@ function nodesOf(paths) {
 }
 
 /** Four digits are more than a measurement has. */
-function shortened(_, value) {
+function shortened(key, value) {
+  // But for what is estimated, and its cost.
+  if (key === "estimates" || key === "cost") return value;
   return typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
 }
 

@@ -7,24 +7,31 @@ import { start } from "./shared/child.mjs";
 import { errorOf, gradientFile, gradientFlops, reference } from "./shared/problems.mjs";
 import { median } from "./shared/table.mjs";
 
-/** How much is measured. */
+/** How much is measured; first fits, in so many fresh processes. */
 export const efforts = {
-  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420 },
-  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120 },
-  quick: { rounds: 3, leastRounds: 1, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60 },
+  full: { rounds: 7, leastRounds: 3, roundMs: 250, warmMs: 1000, contenderMs: 12_000, limitSeconds: 420, fresh: 5 },
+  brief: { rounds: 5, leastRounds: 3, roundMs: 100, warmMs: 300, contenderMs: 5_000, limitSeconds: 120, fresh: 3 },
+  quick: { rounds: 3, leastRounds: 1, roundMs: 30, warmMs: 100, contenderMs: 1_000, limitSeconds: 60, fresh: 1 },
 };
 /** A gradient that takes longer is measured once: the first, or where that contains compilation, the second. */
 const ONCE_MS = 60_000;
 
-/** The results of a problem, one for each contender: figures, or `{ skipped: reason }`. */
-export async function measure(problem, everybody, effort, runtime, say) {
-  say("float64 gradient");
+/** How gradients are checked, given what computes those in float64: by the error of what a contender has left in its file. */
+export async function gradientErrors(problem, runtime) {
   const exact = {};
   const referenceOf = async (method) => {
     exact[method] ??= await reference(problem, runtime, method);
     return exact[method];
   };
   await referenceOf(problem.method);
+  return async ({ references }) => errorOf(await referenceOf(references?.[problem.method] ?? problem.method), problem);
+}
+
+/**
+ * The results of a problem, one for each contender: figures, or `{ skipped: reason }`. The error of a contender is what `errorsOf`
+ * says, given it and what it knows.
+ */
+export async function measure(problem, everybody, effort, errorsOf, say) {
   const entries = everybody.flatMap((contender) => {
     const placed = place(contender, problem);
     if (!placed) return [];
@@ -35,8 +42,8 @@ export async function measure(problem, everybody, effort, runtime, say) {
   });
   try {
     for (const entry of entries.filter(({ result }) => !result.skipped)) {
-      say(`${entry.result.contender}, ${entry.result.runtime}: first gradient`);
-      await prepare(entry, problem, effort, entries, referenceOf);
+      say(`${entry.result.contender}, ${entry.result.runtime}: first time`);
+      await prepare(entry, problem, effort, entries, errorsOf);
     }
     for (let round = 0; round < effort.rounds; round++) {
       const now = entries.filter(({ rounds }) => round < rounds);
@@ -52,7 +59,7 @@ export async function measure(problem, everybody, effort, runtime, say) {
   return entries.map(({ result }) => finished(result, problem));
 }
 
-async function prepare(entry, problem, effort, entries, referenceOf) {
+async function prepare(entry, problem, effort, entries, errorsOf) {
   const { contender, result } = entry;
   const variant = { ...contender.variant };
   try {
@@ -61,8 +68,7 @@ async function prepare(entry, problem, effort, entries, referenceOf) {
     const message = { ...problem, variant, files: { ...problem.files, gradient: gradientFile } };
     const { error, ...known } = await entry.child.ask({ prepare: message }, effort.limitSeconds);
     Object.assign(result, known, { rounds: [] });
-    const exact = await referenceOf(contender.references?.[problem.method] ?? problem.method);
-    result.error = errorOf(exact, problem);
+    result.error = await errorsOf(contender, known);
     let once = known.firstMs;
     if (once < ONCE_MS || contender.compiles) {
       // A second one at least, as the first may be mostly compilation.
@@ -108,7 +114,8 @@ function tuning(problem, entries) {
 function finished(result, problem) {
   if (result.skipped) return result;
   const ms = median(result.rounds);
-  const figures = { ...result, ms, msPerStep: ms / result.accepted };
+  // Fits have solves, and no steps.
+  const figures = result.accepted ? { ...result, ms, msPerStep: ms / result.accepted } : { ...result, ms };
   // Models have no matrix products.
   return problem.widths ? { ...figures, gflops: gradientFlops(problem, result.accepted) / ms / 1e6 } : figures;
 }

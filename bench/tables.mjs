@@ -91,7 +91,7 @@ function modelRow(result, program) {
 }
 
 /** Who was skipped, by the reason. */
-function reasons(results) {
+export function reasons(results) {
   const all = [...new Set(results.map(({ skipped }) => skipped))];
   return all.map((reason) => {
     const who = results

@@ -1,4 +1,4 @@
-// The benchmark in haste, ours alone on its smallest network and on the models: whether it works, and whether what it says can be true.
+// The benchmark in haste, ours alone on its smallest network, on models and on fits: whether it works, and whether what it says can be true.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,10 +7,13 @@ import { EXACT, GRADIENTS } from "../bench/shared/gradients.mjs";
 import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
-const file = join(folder, "bench.json");
+const [file, fitsFile] = ["bench.json", "fits.json"].map((name) => join(folder, name));
+const fits = JSON.parse(readFileSync(new URL("../bench/fits.json", import.meta.url), "utf8"));
 const models = Object.keys(JSON.parse(readFileSync(new URL("../bench/models.json", import.meta.url), "utf8")));
 const cases = ["small", ...models].flatMap((name) => ["--case", name]);
 run("node", ["bench/main.mjs", "--quick", "--no-native", ...cases, "--out", file], { stdio: "ignore" });
+run("node", ["bench/main.mjs", "--fits", "--quick", "--out", fitsFile], { stdio: "ignore" });
+const { fits: fitted } = JSON.parse(readFileSync(fitsFile, "utf8"));
 const { results, models: found, machine, versions, coldStart } = JSON.parse(readFileSync(file, "utf8"));
 rmSync(folder, { recursive: true });
 
@@ -45,5 +48,12 @@ for (const name of models) {
       assert.ok(error < 1e-3, `${what}: error ${error}`);
     }
   }
+}
+for (const name of Object.keys(fits)) {
+  const result = fitted.find((one) => one.case === name && one.contender === "leastSquares");
+  assert.ok(result && !result.skipped, `${name}: ${result?.skipped ?? "missing"}`);
+  const { rounds, firsts, cost, iterations, error } = result;
+  assert.ok(rounds.length > 0 && firsts.length > 0 && [...rounds, ...firsts].every((ms) => ms > 0), `${name}: times`);
+  assert.ok(cost > 0 && iterations > 0 && error < 1e-5, `${name}: cost ${cost}, off by ${error}`);
 }
 console.log("The benchmark's figures make sense.");

@@ -46,11 +46,17 @@ export function layersOf(widths) {
   });
 }
 
+/** Milliseconds of all processors that this process has used. */
+export function processorTime() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
 /**
  * Answers until there is nothing more to answer. `prepare(problem)` gives what is known then and `gradient`, a function that
- * computes one to the end; `beside()`, if any, what to tell with each round.
+ * computes one to the end; `beside()`, if any, what to tell with each round. `clock` gives milliseconds.
  */
-export async function serve(prepare) {
+export async function serve(prepare, clock = () => performance.now()) {
   let prepared;
   const answer = async (message) => {
     if (message.prepare) {
@@ -60,9 +66,9 @@ export async function serve(prepare) {
     }
     const ms = [];
     for (let total = 0; ms.length === 0 || total < message.run; total += ms.at(-1)) {
-      const start = performance.now();
+      const start = clock();
       await prepared.gradient();
-      ms.push(performance.now() - start);
+      ms.push(clock() - start);
     }
     return { ms, ...prepared.beside?.() };
   };

@@ -1,6 +1,6 @@
 // Where contenders that are not of this package come from: the peers' packages, in a folder of their own that git ignores, and
 // the native build. Each is a command's beginning, or why it is missing.
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { attempt, root } from "../../scripts/run.mjs";
 import { pin } from "./child.mjs";
@@ -10,9 +10,10 @@ const python = join(folder, "python", process.platform === "win32" ? "Scripts/py
 
 const packages = {
   // With SciPy, which JAX needs.
-  jax: ["jax", "diffrax", "equinox"],
+  jax: ["jax", "diffrax", "equinox", "optimistix"],
   torch: ["torch", "torchdiffeq"],
   node: ["@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm", "@jax-js/jax"],
+  fits: ["ml-levenberg-marquardt"],
 };
 
 /** The peers, set up when they are first asked for where they are not yet; `node` is what the JavaScript ones run in. */
@@ -25,7 +26,10 @@ export function peerEnvironments(node) {
       return pythonPackages("torch");
     },
     get node() {
-      return nodePackages(node);
+      return nodePackages("node", node);
+    },
+    get fits() {
+      return nodePackages("fits", node);
     },
   };
 }
@@ -42,24 +46,26 @@ export function pythonPackages(name) {
   return once(name, what, () => attempt(python, ["-m", "pip", "install", "--quiet", ...what])) ?? { command: [python] };
 }
 
-function nodePackages(node) {
-  const place = join(folder, "node");
-  const what = packages.node;
-  const installed = once("node", what, () => {
+function nodePackages(name, node) {
+  const place = join(folder, name);
+  const what = packages[name];
+  const installed = once(name, what, () => {
+    mkdirSync(place, { recursive: true });
     const quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     return attempt("npm", ["install", "--prefix", place, ...quiet, ...what]);
   });
   return installed ?? { command: [node], argument: place };
 }
 
-/** Runs an installation unless that was done; why it failed, if it did. */
+/** Runs an installation unless that was done, for the same packages; why it failed, if it did. */
 function once(name, what, body) {
   const done = join(folder, `${name}.ok`);
-  if (existsSync(done)) return undefined;
+  const list = what.join("\n");
+  if (existsSync(done) && readFileSync(done, "utf8") === list) return undefined;
   console.error(`Installing ${what.join(", ")} (for the comparison alone; it may take minutes) …`);
   const result = body();
   if (result.status !== 0) return { missing: `not installed: ${complaint(result)}` };
-  writeFileSync(done, "");
+  writeFileSync(done, list);
   return undefined;
 }
 

@@ -145,3 +145,17 @@ export function weightsOf(argument: string, values: unknown): { weights: Float64
     throw refused("OPTION", argument, "weights with a finite sum", "an infinite one");
   return { weights, sum };
 }
+
+/** Copies the first `width` numbers of each row into another matrix's rows. For few numbers that is faster than by views of rows. */
+export function copyRows(
+  rows: number,
+  width: number,
+  from: ArrayOf<Dtype>,
+  fromStride: number,
+  to: ArrayOf<Dtype>,
+  toStride: number,
+): void {
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < width; i++) to[row * toStride + i] = from[row * fromStride + i] as number;
+  }
+}

@@ -192,6 +192,8 @@ interface Given {
 interface Used {
   readonly field: WasmProgram<"float64">;
   readonly observation: Observation;
+  /** Of the measurements. */
+  predictor?: Predictor;
 }
 
 /** A field, its measurements and an error model, as what is fitted. */
@@ -235,12 +237,14 @@ class FieldModel {
         loss: given.loss,
         lossScale: given.lossScale,
         predict: (values) => {
-          const predictor = this.#predictor(this.#data);
-          const predictions = predictor.predict(values);
+          const used = this.#used as Used;
+          used.predictor ??= this.#predictor(this.#data);
+          const { predictor } = used;
+          const predictions = predictor.predict(values, free);
           if (!predictions) return `the solve fails: ${predictor.failure?.message}`;
           const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
           if (bad >= 0) return `a prediction is ${predictions.f[bad]}`;
-          return { f: predictions.f, slopes: () => predictions.slopes(free) };
+          return predictions;
         },
       }),
     );
@@ -316,12 +320,13 @@ class FieldModel {
     const places = rows.flatMap((_, row) => this.#names.map((_, observed) => ({ row, observed })));
     const y = new Float64Array(places.length);
     const data = { ...this.#data, groups: [{ times, members: [index] }], rows, places, y, weights: undefined };
-    const predictions = this.#predictor(data).predict(result.values.subarray(0, this.#places.length)) as Predictions;
     // The free parameters of the model, with their places among all that are free.
     const names = result.freeNames.map((name) => this.#parameters.findIndex((parameter) => parameter.name === name));
     const kept = names.flatMap((k, i) => (k >= 0 ? [{ k, i }] : []));
-    const slopes =
-      predictions.slopes(kept.map(({ k }) => k)) ?? new Float64Array(y.length * kept.length).fill(Number.NaN);
+    const values = result.values.subarray(0, this.#places.length);
+    const indices = kept.map(({ k }) => k);
+    const predictions = this.#predictor(data).predict(values, indices) as Predictions;
+    const slopes = predictions.slopes() ?? new Float64Array(y.length * kept.length).fill(Number.NaN);
     const standardErrors = y.map((_, row) => {
       let variance = 0;
       for (const [a, { i }] of kept.entries()) {

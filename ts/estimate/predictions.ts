@@ -4,7 +4,7 @@ import type { WasmProgram } from "../fields/program.js";
 import { vjp } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
-import { type Columns, jvpOfColumns } from "../solve/sensitivity.js";
+import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
 import type { Observation, Points } from "./observe.js";
 import type { Data, Group } from "./trajectories.js";
 
@@ -20,8 +20,8 @@ export type Place =
 export interface Predictions {
   /** Of the measurements, in their order. */
   readonly f: Float64Array;
-  /** ∂f/∂values for those with these indices, `[measurements, indices]`; undefined where it cannot be computed. */
-  slopes(indices: readonly number[]): Float64Array | undefined;
+  /** ∂f/∂values for those with the indices asked for, `[measurements, indices]`; undefined where it cannot be computed. */
+  slopes(): Float64Array | undefined;
 }
 
 /** What all trajectories start from. */
@@ -32,10 +32,24 @@ interface Starts {
   readonly args: readonly Readonly<Record<string, Float64Array>>[];
 }
 
+/** Solves of all groups, with what is observed of them. */
+interface Solved {
+  readonly at: Starts;
+  readonly points: Points;
+  readonly f: Float64Array;
+  /** Of each group, its derivatives along the columns, if they were computed at once. */
+  readonly tangents: readonly SolutionJvp<"float64">[] | undefined;
+}
+
 /** Predicts measurements, for values that belong to these places. */
 export class Predictor {
   /** Why the last prediction failed. */
   failure: SymplecticAdjointError | undefined;
+  /**
+   * Whether the slopes of the last prediction were asked for, and so those of the next are likely to be. Together they cost little more
+   * than slopes alone, as those solve too.
+   */
+  #slopesExpected = true;
 
   constructor(
     readonly field: WasmProgram<"float64">,
@@ -45,11 +59,26 @@ export class Predictor {
     readonly options: SolveOptions,
   ) {}
 
-  /** Undefined where a solve fails. */
-  predict(values: Float64Array): Predictions | undefined {
-    const solved = this.#tried(() => this.#solve(values));
+  /** Undefined where a solve fails. The slopes are those by the values with these indices. */
+  predict(values: Float64Array, indices: readonly number[] = []): Predictions | undefined {
+    const places = indices.map((k) => this.places[k] as Place);
+    const columns = columnsOf(places);
+    const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
+    // A pass along a column costs about two solves, the transpose for a measurement about four.
+    const reverse = forward > 2 * this.data.places.length;
+    const together = this.#slopesExpected && forward > 0 && !reverse;
+    this.#slopesExpected = false;
+    // Where derivatives fail, the solution may be there all the same.
+    const solved =
+      (together ? this.#tried(() => this.#solve(values, columns)) : undefined) ??
+      this.#tried(() => this.#solve(values));
     if (!solved) return undefined;
-    const slopes = (indices: readonly number[]) => this.#tried(() => this.#slopes(values, solved.points, indices));
+    const slopes = () => {
+      this.#slopesExpected = true;
+      if (forward === 0) return new Float64Array();
+      this.field.parameters = solved.at.parameters;
+      return this.#tried(() => (reverse ? this.#reverse(solved, places) : this.#forward(solved, places, columns)));
+    };
     return { f: solved.f, slopes };
   }
 
@@ -99,7 +128,8 @@ export class Predictor {
     };
   }
 
-  #solve(values: Float64Array) {
+  /** Solves; along columns, with derivatives. */
+  #solve(values: Float64Array, columns?: Columns): Solved {
     const { field, data, observation } = this;
     const at = this.#startsAt(values);
     field.parameters = at.parameters;
@@ -109,20 +139,31 @@ export class Predictor {
     const args = Object.fromEntries(
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
-    const solutions = data.groups.map((group) => {
+    const tangents = columns && this.#tangents(at, columns);
+    const solutions = data.groups.map((group, index) => {
+      if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution.y;
       const { start, settings } = this.#together(group, at);
       return odeint(field, start, group.times, settings).y;
     });
     for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
       const members = (data.groups[group] as Group).members.length;
       const from = (time * members + member) * stateSize;
-      states.set((solutions[group] as Float64Array).subarray(from, from + stateSize), row * stateSize);
+      const solution = solutions[group] as Float64Array;
+      for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = solution[from + i] as number;
       for (const [name, width] of Object.entries(argumentWidths)) {
         (args[name] as Float64Array).set(at.args[trajectory]?.[name] as Float64Array, row * width);
       }
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
-    return { points, f: this.#gathered(observation.evaluate(points, at.parameters)) };
+    return { at, points, f: this.#gathered(observation.evaluate(points, at.parameters)), tangents };
+  }
+
+  /** The solution of each group with its derivatives. */
+  #tangents(at: Starts, columns: Columns): SolutionJvp<"float64">[] {
+    return this.data.groups.map((group) => {
+      const { start, settings } = this.#together(group, at);
+      return jvpOfColumns(this.field, start, group.times, columns, settings);
+    });
   }
 
   /** The measured ones of `[rows, observed]`. */
@@ -131,26 +172,11 @@ export class Predictor {
     return Float64Array.from(this.data.places, ({ row, observed }) => all[row * width + observed] as number);
   }
 
-  #slopes(values: Float64Array, points: Points, indices: readonly number[]): Float64Array {
-    const at = this.#startsAt(values);
-    this.field.parameters = at.parameters;
-    const places = indices.map((k) => this.places[k] as Place);
-    const columns = columnsOf(places);
-    const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
-    if (forward === 0) return new Float64Array();
-    // A pass along a column costs about two solves, the transpose for a measurement about four.
-    const reverse = forward > 2 * this.data.places.length;
-    return reverse ? this.#reverse(at, points, places) : this.#forward(at, points, places, columns);
-  }
-
   /** By forward sensitivities. */
-  #forward(at: Starts, points: Points, places: readonly Place[], columns: Columns): Float64Array {
+  #forward({ at, points, tangents }: Solved, places: readonly Place[], columns: Columns): Float64Array {
     const { field, data, observation } = this;
     const { stateSize, argumentWidths } = field;
-    const moved = data.groups.map((group) => {
-      const { start, settings } = this.#together(group, at);
-      return jvpOfColumns(field, start, group.times, columns, settings);
-    });
+    const moved = tangents ?? this.#tangents(at, columns);
     const jacobian = new Float64Array(data.places.length * places.length);
     const still = () =>
       Object.fromEntries(
@@ -165,7 +191,7 @@ export class Predictor {
         const { tangents, shape } = moved[group] as (typeof moved)[number];
         const [, times, members] = shape;
         const from = ((direction * times + time) * members + member) * stateSize;
-        states.set(tangents.subarray(from, from + stateSize), row * stateSize);
+        for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = tangents[from + i] as number;
         if (place.kind === "argument") {
           const width = argumentWidths[place.name] as number;
           (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
@@ -181,7 +207,7 @@ export class Predictor {
   }
 
   /** By the transpose, a measurement at a time. */
-  #reverse(at: Starts, points: Points, places: readonly Place[]): Float64Array {
+  #reverse({ at, points }: Solved, places: readonly Place[]): Float64Array {
     const { field, data, observation } = this;
     const { stateSize, argumentWidths } = field;
     const width = observation.names.length;

@@ -1,5 +1,5 @@
 // Arrays by name that lie side by side in one: `[batch, total]`, in the order of their declaration.
-import { type ArrayOf, constructors, type Dtype, numbersOf } from "../checks/arrays.js";
+import { type ArrayOf, constructors, copyRows, type Dtype, numbersOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject } from "../checks/rules.js";
@@ -57,9 +57,7 @@ export function packed<D extends Dtype>(
   const all = new constructors[dtype]((rows ?? 0) * total);
   let column = 0;
   for (const { width, numbers } of parts) {
-    for (let row = 0; row < (rows as number); row++) {
-      all.set(numbers.subarray(row * width, (row + 1) * width), row * total + column);
-    }
+    copyRows(rows as number, width, numbers, width, all.subarray(column), total);
     column += width;
   }
   return { numbers: all as ArrayOf<D>, batch: rows ?? 0 };

@@ -5,6 +5,7 @@ import {
   arrayOf,
   checkLength,
   constructors,
+  copyRows,
   type Dtype,
   dtypeRule,
   numbersOf,
@@ -145,10 +146,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const outputs = this.outputSize;
     const part = (first: number) => {
       const own = zeros(this.dtype, at.batch * outputs);
-      for (let row = 0; row < at.batch; row++) {
-        const from = 2 * row * outputs + first;
-        own.set(both.subarray(from, from + outputs) as never, row * outputs);
-      }
+      copyRows(at.batch, outputs, both.subarray(first), 2 * outputs, own, outputs);
       return own;
     };
     return { value: part(0), tangent: part(outputs) };
@@ -197,12 +195,10 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     const dy = list("tangents.y", read.y, batch * features, `[${batch}, ${features}]`);
     const total = 2 * size + features + 1;
     const all = zeros(dtype, batch * total);
-    for (let row = 0; row < batch; row++) {
-      all.set(own.subarray(row * size, (row + 1) * size) as never, row * total);
-      all.set(dy.subarray(row * features, (row + 1) * features) as never, row * total + size);
-      all.set(moved.subarray(row * size, (row + 1) * size) as never, row * total + size + features);
-      all[(row + 1) * total - 1] = read.t;
-    }
+    copyRows(batch, size, own, size, all, total);
+    copyRows(batch, features, dy, features, all.subarray(size), total);
+    copyRows(batch, size, moved, size, all.subarray(size + features), total);
+    for (let row = 1; row <= batch; row++) all[row * total - 1] = read.t;
     const both = zeros(dtype, 2 * along.length);
     both.set(point as never);
     both.set(along as never, along.length);
