@@ -27,7 +27,10 @@ const types = (...entries: string[]) => ({
 
 // The command, with the libraries that it is made with inside: the package itself depends on nothing.
 const command: Options = {
-  entry: { "cli/main": "ts/cli/main.ts" },
+  // The second is the thread in which it fits.
+  entry: { "cli/main": "ts/cli/main.ts", "cli/fit-worker": "ts/cli/fit-worker.ts" },
+  // A shared part would lie among the modules of the package.
+  splitting: false,
   format: "esm",
   target: "node20",
   platform: "node",

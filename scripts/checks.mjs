@@ -22,12 +22,14 @@ export function types() {
 }
 
 /**
- * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite. See test/vitest.config.mjs.
+ * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite; all files, or those that have this
+ * in their name. See test/vitest.config.mjs.
  *
- * @param {{ SIMD?: string, SUITE?: string }} env
+ * @param {{ SIMD?: string, SUITE?: string, LONG?: string }} env
+ * @param {string[]} names
  */
-export function vitest(env) {
-  run(bin("vitest"), ["run", "--config", "vitest.config.mjs"], {
+export function vitest(env, ...names) {
+  run(bin("vitest"), ["run", "--config", "vitest.config.mjs", ...names], {
     cwd: join(root, "test"),
     env: { ...process.env, ...env },
   });

@@ -1,5 +1,6 @@
-// npm run test:long: the fuzzers, and the crate's tests of random programs, for hours instead of seconds.
+// npm run test:long: the fuzzers, random programs and simulated fits, for hours instead of seconds.
 import { buildPackage } from "./build.mjs";
+import { vitest } from "./checks.mjs";
 import { fuzz } from "./fuzz.mjs";
 import { EVERYTHING, ensureRust, install, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
@@ -8,5 +9,6 @@ step("packages", () => install(EVERYTHING));
 buildPackage();
 step("Rust", () => ensureRust());
 step("crate", () => run("cargo", ["test", "--tests", "--", "--ignored"]));
+step("coverage of intervals", () => vitest({ SIMD: "simd128", LONG: "1" }, "estimate-coverage"));
 fuzz({ long: true });
 ended("test:long");

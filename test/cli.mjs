@@ -323,6 +323,167 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   await succeed(["train", lynx, "--out", "cut.safetensors", "--resume", "--json"]);
   assert.deepEqual(bytesOf("cut.safetensors"), bytesOf("long.safetensors"));
 
+  // Estimates with their errors, from the same equations and columns by other names.
+  const fitPrey = prey.replaceAll("_thousands", "");
+  writeFileSync(file("fit.txt"), fitPrey);
+  const columnsOfPrey = ["--observe", "hare_thousands = hare, lynx_thousands = lynx"];
+  const estimating = ["fit", lynx, "--time", "year", "--equations", "fit.txt", ...columnsOfPrey];
+  const starts = ["--estimate", "hare(0), lynx(0)", "--log", "birth,hunt,feed,death"];
+  const estimated = await json([
+    ...estimating,
+    ...starts,
+    "--profile",
+    "birth",
+    "--report",
+    "fit.html",
+    "--out",
+    "fit.st",
+  ]);
+  assert.ok(estimated.converged && estimated.degreesOfFreedom === 36 && estimated.warnings.length === 0);
+  for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.026, death: 0.84 })) {
+    const { value: own, standardError } = estimated.parameters[name];
+    assert.ok(
+      Math.abs(own - value) < 3 * standardError && standardError < 0.2 * value,
+      `${name} ${own} ± ${standardError}`,
+    );
+  }
+  const [birthProfile] = estimated.profiles;
+  assert.ok(birthProfile.interval[0] < estimated.parameters.birth.value && birthProfile.interval[1] > 0.55);
+  assert.equal(estimated.measurements.length, 42);
+  assert.deepEqual(Object.keys(estimated.starts[0].start), ["birth", "hunt", "feed", "death", "hare(0)", "lynx(0)"]);
+  const fitReport = readFileSync(file("fit.html"), "utf8");
+  assert.doesNotMatch(fitReport, /<(script|link|img|iframe)[ >]|src=|url\(|@import|NaN/);
+  assert.match(fitReport, /<h2>Correlation of the estimates<\/h2>[\s\S]*<h2>Profiles<\/h2>/);
+  console.log(
+    `lynx and hare: ${Object.values(estimated.parameters).map(({ name, value, standardError }) => `${name} ${value.toPrecision(3)} ± ${standardError.toPrecision(2)}`)}`,
+  );
+  // The file: a field of the library, what info tells, and predictions that are those of the fit.
+  const { field: fittedField } = load(readFileSync(file("fit.st")));
+  assert.deepEqual(
+    [...fittedField.parameters],
+    ["birth", "hunt", "feed", "death"].map((name) => estimated.parameters[name].value),
+  );
+  const { fit: toldFit, field: toldField } = await json(["info", "fit.st"]);
+  assert.equal(toldFit.estimates.birth.standardError, estimated.parameters.birth.standardError);
+  assert.ok(toldField.equations.includes(`param birth = ${estimated.parameters.birth.value}`));
+  assert.match(await succeed(["info", "fit.st"]), /\n {2}birth 0\.\d+ ± 0\.0\d+\n/);
+  const backward = (await succeed(["predict", "fit.st", lynx])).trim().split("\n").slice(1);
+  for (const { time, column, prediction } of estimated.measurements) {
+    const [, ...states] = backward[time - 1900].split(",").map(Number);
+    const state = states[column === "hare_thousands" ? 0 : 1];
+    assert.ok(Math.abs(state / prediction - 1) < 1e-8, `${time} ${column}: ${state}, ${prediction}`);
+  }
+  assert.equal((await succeed(["predict", "fit.st", "--times", "1900:1930:1"])).split("\n").length, 33);
+  assert.match(await succeed(["predict", "fit.st", "--at", "30,4", "--times", "1900:1901:1"]), /\n1900,30,4\n/);
+  // What the documentation shows.
+  const guide = readFileSync(new URL("../docs/command-line.md", import.meta.url), "utf8");
+  const [, equationsShown] = /```text\n(# lynx\.txt[\s\S]*?)```/.exec(guide);
+  const [, commandShown, outputShown] = /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
+    guide,
+  );
+  writeFileSync(file("lynx.txt"), equationsShown);
+  const shownWords = [...commandShown.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(
+    ([word, quoted]) => quoted ?? word,
+  );
+  const shownArgs = shownWords.map((word) => (word === "data/lynx-hare.csv" ? lynx : word));
+  assert.equal(await succeed(shownArgs), outputShown);
+  // Cut short, and gone on from: the same estimates.
+  const brief4 = await run([...estimating, ...starts, "--max-iterations", "3", "--out", "short.st"]);
+  assert.equal(brief4.code, 3, brief4.err);
+  assert.match(brief4.out, /\nNot converged after 3 iterations\.\n/);
+  assert.match(brief4.err, /warning: not converged: try --resume/);
+  const resumedFit = await json([...estimating, ...starts, "--resume", "--out", "short.st"]);
+  assert.ok(Math.abs(resumedFit.cost / estimated.cost - 1) < 1e-9 && resumedFit.iterations < estimated.iterations);
+  // Ctrl-C: what there is, and where there is nothing yet.
+  const slow = [...estimating, "--starts", "100000", "--seed", "1", "--out", "stopped.st"];
+  const halted = start(slow, { cwd: folder });
+  await halted.said((text) => /iteration 1 /.exec(text) ?? undefined);
+  halted.child.kill("SIGINT");
+  const afterwards = await halted.done;
+  assert.equal(afterwards.code, 130, afterwards.err);
+  assert.match(afterwards.out, /\nStopped /);
+  assert.ok((await json(["info", "stopped.st"])).fit.estimates.birth.value > 0);
+  assert.ok((await json([...estimating, "--resume", "--out", "stopped.st"])).converged);
+  // Whole trajectories from a pipe: a dose, a rate for each patient, errors in proportion.
+  const pharmacokinetics =
+    "param ka = 1\nparam ke = 0.1\nparam V = 20\ndepot' = -ka * depot\ncentral' = ka * depot - ke * central\n";
+  writeFileSync(file("pk.txt"), pharmacokinetics);
+  const rates = { anna: 0.12, ben: 0.08, cy: 0.15, dora: 0.1 };
+  const hours = [0, 0.25, 0.5, 1, 2, 4, 6, 9, 12, 24];
+  const samples = Object.entries(rates).flatMap(([id, ke], index) => {
+    const truth = equations(pharmacokinetics, { parameters: { ka: 1.4, ke, V: 30 }, dtype: "float64" });
+    const dose = 250 + 20 * index;
+    const { y } = odeint(truth, Float64Array.of(dose, 0), hours, { rtol: 1e-9, atol: 1e-9 });
+    const noise = () => 0.05 * (Array.from({ length: 12 }, uniform).reduce((sum, value) => sum + value) - 6);
+    return hours.map((time, i) => `${id},${time},${i ? "" : dose},${i ? (y[2 * i + 1] / 30) * (1 + noise()) : ""}`);
+  });
+  const samplesText = `patient,time,dose,concentration\n${samples.join("\n")}\n`;
+  const trial = ["fit", "-", "--id", "patient", "--equations", "pk.txt", "--observe", "concentration = central / V"];
+  const dosed = [...trial, "--initial", "depot=dose,central=0", "--individual", "ke", "--log", "ka,ke,V", "--json"];
+  const treated = await run([...dosed, "--error", "proportional", "--out", "pk.st"], { input: samplesText });
+  assert.equal(treated.code, 0, treated.err);
+  const { parameters: ofPatients } = JSON.parse(treated.out);
+  const truths = { ka: 1.4, V: 30, ...Object.fromEntries(Object.entries(rates).map(([id, ke]) => [`ke[${id}]`, ke])) };
+  for (const [name, truth] of Object.entries(truths)) {
+    const { value, standardError } = ofPatients[name];
+    assert.ok(
+      Math.abs(value - truth) < 4 * standardError && standardError < 0.2 * truth,
+      `${name} ${value} ± ${standardError}`,
+    );
+  }
+  assert.ok(ofPatients["error.b"].value > 0.02 && ofPatients["error.b"].value < 0.1);
+  // What the table and the options may have wrong.
+  writeFileSync(file("doses.csv"), samplesText);
+  writeFileSync(file("changed.csv"), samplesText.replace("anna,1,,", "anna,1,7,"));
+  writeFileSync(file("words.csv"), samplesText.replace(/ben,1,,.*/, "ben,1,,<script>"));
+  writeFileSync(file("blow.txt"), "param k = 2\nx' = k * x^2\n");
+  writeFileSync(file("blow.csv"), "time,x\n0,1\n1,1.2\n2,1.6\n");
+  const wrong = (table, ...more) => [
+    "fit",
+    table,
+    "--id",
+    "patient",
+    "--equations",
+    "pk.txt",
+    "--out",
+    "wrong.st",
+    ...more,
+  ];
+  const observing = ["--observe", "concentration = central / V", "--initial", "depot=dose,central=0"];
+  /** @type {[args: string[], code: number, message: RegExp][]} */
+  const fitMistakes = [
+    [["fit", lynx], 2, /required option '--equations/],
+    [["fit", lynx, "--equations", "no.txt"], 1, /no\.txt: no such file/],
+    [
+      wrong("changed.csv", ...observing, "--arguments", "V=dose"),
+      1,
+      /changed\.csv:5: column dose: .* trajectory anna, given 7 after 250/,
+    ],
+    [wrong("words.csv", ...observing), 1, /words\.csv:15: column concentration: expected a number, given "<script>"/],
+    [wrong("doses.csv", ...observing, "--start", "kE=1"), 2, /--start: .*ka, ke, V; given kE/],
+    [wrong("doses.csv", ...observing, "--bounds", "ke=1"), 2, /birth=0:1/],
+    [
+      wrong("doses.csv", ...observing, "--loss", "huber", "--error", "combined"),
+      2,
+      /--loss huber: expected --error additive/,
+    ],
+    [wrong("doses.csv", ...observing, "--profile", "kE"), 2, /--profile: expected some of ka, ke, V; given kE/],
+    [wrong("doses.csv", ...observing, "--resume"), 1, /wrong\.st: no such file/],
+    [wrong("doses.csv", "--initial", "depot=dose"), 2, /--observe "column = expression"/],
+    [wrong("doses.csv", ...observing, "--report", "doses.csv"), 2, /--report doses\.csv: expected another file/],
+    [wrong("doses.csv", ...observing, "--level", "95"), 2, /between 0 and 1/],
+    [["fit", "blow.csv", "--equations", "blow.txt"], 1, /nothing can be computed at the start, k = 2: .*\ntry --start/],
+    [["fit", "-", "--equations", "-"], 2, /one of the equations and the table/],
+    [["gradcheck", "fit.st", lynx], 1, /estimates of fit, which predict and info read/],
+    [[...estimating, "--resume", "--out", "whole.safetensors"], 1, /a model in float64|not fitted by this command/],
+  ];
+  for (const [args, code, message] of fitMistakes) {
+    const { code: given, err, out } = await run(args);
+    assert.equal(given, code, `${args.join(" ")}\n${err}`);
+    assert.match(err + out, message);
+    assert.doesNotMatch(err, /\n\s+at /);
+  }
+
   // A rate that changes with the time, from trajectories at other times, with names that the command would have used.
   const tide = "param k = 1\nparam clock_scaled = 0\nx' = -k * x + clock_scaled * cos(t)\n";
   writeFileSync(file("tide.txt"), tide);
@@ -706,7 +867,8 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     assert.match(err + out, message);
     assert.doesNotMatch(err, /\n\s+at /);
   }
-  for (const args of [["--help"], ["train", "--help"], ["--version"]]) assert.ok((await succeed(args)).length > 4);
+  for (const args of [["--help"], ["train", "--help"], ["fit", "--help"], ["--version"]])
+    assert.ok((await succeed(args)).length > 4);
 
   const { results } = await json(["bench"]);
   const of = (gradient) => results.find((result) => result.case === "small" && result.gradient === gradient);

@@ -41,6 +41,22 @@ const errorOf = async (page) => {
 };
 const parametersOf = (page) => page.locator("#parameters tbody th").allTextContents();
 const nowOf = (page) => page.locator("#parameters .now").allTextContents();
+/** By the keyboard: what is told beside a text that is left moves the button. */
+const pressEstimate = (page) => page.getByRole("button", { name: "Estimate", exact: true }).press("Enter");
+/** Estimates, and gives what the table has in the end, by name, without rounding. */
+async function estimated(page) {
+  await pressEstimate(page);
+  await page.waitForFunction(() => document.querySelector("#estimates").dataset.state === "done");
+  const rows = await page.$$eval("#estimates-table tbody tr", (rows) =>
+    /** @type {HTMLElement[]} */ (rows).map((row) => [
+      row.querySelector("th").textContent,
+      JSON.parse(row.dataset.exact),
+    ]),
+  );
+  return Object.fromEntries(rows);
+}
+const bandsOf = (page, count) =>
+  page.waitForFunction((count) => document.querySelector("#series").dataset.bands === String(count), count);
 const noticeOf = (page, kind) => page.locator(`.notice[data-kind=${kind}]`);
 const imageOf = (page, selector) => page.$eval(selector, (canvas) => canvas.toDataURL());
 /** The image of a canvas once it is the same from one frame to the next. */
@@ -328,6 +344,7 @@ async function run() {
       await phone.locator("#tasks label", { hasText: task }).click();
       await phone.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
       await passStep(phone, 0);
+      if (task === "Equations") await estimated(phone);
       await phone.locator("details").evaluate((details) => details.setAttribute("open", ""));
       assert.equal(await phone.evaluate(() => document.documentElement.scrollWidth), 360, task);
     }
@@ -497,6 +514,127 @@ async function run() {
     await sampled.context().close();
   });
 
+  await test("estimates of the record are those of SciPy", async () => {
+    const page = await open("#task=equations");
+    await passStep(page, 0);
+    const found = await estimated(page);
+    await isRunning(page, false);
+    // SciPy 1.17: least_squares of logarithms, solved by DOP853 with tolerances of 1e-12; errors from s² (JᵀJ)⁻¹.
+    const known = {
+      birth: [0.540159, 0.0594887],
+      hunt: [0.0271654, 0.00384305],
+      feed: [0.0236946, 0.00328603],
+      death: [0.796386, 0.0838563],
+      "hare(0)": [34.6024, 2.92941],
+      "lynx(0)": [5.84451, 0.4793],
+    };
+    assert.deepEqual(Object.keys(found), Object.keys(known));
+    const near = (actual, wanted) => assert.ok(Math.abs(actual / wanted - 1) < 1e-4, `${actual}, expected ${wanted}`);
+    for (const [name, { value, standardError, interval }] of Object.entries(found)) {
+      near(value, known[name][0]);
+      near(standardError, known[name][1]);
+      // Student's t with 42 − 6 degrees of freedom.
+      near(interval[1] - interval[0], 2 * 2.028094 * standardError);
+    }
+    // What is shown is rounded to the error, under heads of columns, and the end is announced.
+    const table = page.getByRole("table", { name: "Estimates with errors" });
+    assert.deepEqual(await table.getByRole("columnheader").allTextContents(), [
+      "",
+      "estimate",
+      "standard error",
+      "95% interval",
+    ]);
+    const first = await table.getByRole("row").nth(1).locator("th, td").allTextContents();
+    assert.deepEqual(first, ["birth", "0.540", "0.059", "0.420 to 0.661"]);
+    assert.match(await page.textContent("#estimates-outcome[aria-live=polite] p"), /^Converged: /);
+    assert.equal(await page.locator("#estimates-outcome li").count(), 0);
+    assert.deepEqual(await nowOf(page), ["0.540", "0.0272", "0.0237", "0.796"]);
+    // The band is of the estimates: it goes where training goes on.
+    await bandsOf(page, 2);
+    const banded = await settled(page, "#series canvas");
+    await page.click("#step");
+    await bandsOf(page, 0);
+    assert.notEqual(await settled(page, "#series canvas"), banded);
+    await page.click("#reset");
+    await page.waitForFunction(() => document.querySelector("#estimates").dataset.state === "none");
+    assert.equal(await table.getByRole("row").count(), 0);
+    await page.context().close();
+  });
+
+  await test("estimates of samples have the errors of a straight line, and tell what is not known", async () => {
+    const [slope, duration, noise] = [2, 20, 0.1];
+    const sample = (more) =>
+      open(
+        `#${new URLSearchParams({ task: "equations", data: "samples", start: "x=1", noise: String(noise), ...more })}`,
+      );
+    const line = await sample({ equations: "x' = slope", initial: "slope=1", truth: `slope=${slope}` });
+    await passStep(line, 0);
+    const { value, standardError, interval } = (await estimated(line)).slope;
+    assert.ok(Math.abs(value - slope) < 4 * standardError, `slope ${value} ± ${standardError}`);
+    // 40 measurements, as the first point is known: Student's t with 39 degrees of freedom.
+    assert.ok(Math.abs((interval[1] - interval[0]) / 2 / standardError - 2.022691) < 1e-5);
+    const times = Array.from({ length: 41 }, (_, i) => (i * duration) / 40);
+    const mean = duration / 2;
+    const deviation = slope * Math.sqrt(times.reduce((sum, t) => sum + (t - mean) ** 2, 0) / times.length);
+    const exact = (noise * deviation) / Math.sqrt(times.reduce((sum, t) => sum + t ** 2, 0));
+    // The noise itself is estimated from 40 samples, to about a ninth.
+    assert.ok(Math.abs(standardError / exact - 1) < 4 / 9, `error ${standardError}, of a line ${exact}`);
+    await bandsOf(line, 1);
+    // A text that has just been typed is the one that is estimated.
+    await line.locator("#equations-text").fill("x' = slope + 0 * ghost");
+    const found = await estimated(line);
+    assert.deepEqual(Object.keys(found), ["slope", "ghost"]);
+    assert.ok(Math.abs(found.slope.value - value) < 1e-4, `slope ${found.slope.value}`);
+    assert.match(await line.textContent("#estimates-outcome li"), /^Nothing depends on ghost/);
+    const cells = await line.locator("#estimates-table tr").last().locator("td").allTextContents();
+    assert.deepEqual(cells.slice(1), ["unknown", "unknown"]);
+    await line.context().close();
+
+    const perfect = await sample({
+      equations: "x' = v\nv' = -stiffness * x - friction * v",
+      initial: "stiffness=1.8,friction=0.2",
+      truth: "stiffness=2,friction=0.3",
+      noise: "0",
+    });
+    await passStep(perfect, 0);
+    const { stiffness, friction } = await estimated(perfect);
+    assert.ok(Math.abs(stiffness.value - 2) < 1e-5 && Math.abs(friction.value - 0.3) < 1e-5);
+    assert.ok(stiffness.standardError < 1e-5 && friction.standardError < 1e-5);
+    await perfect.context().close();
+  });
+
+  await test("what cannot be estimated is told beside the text", async () => {
+    const hash = new URLSearchParams({
+      task: "equations",
+      equations: "x' = k * x^2",
+      data: "samples",
+      initial: "k=1",
+      truth: "k=-0.2",
+      start: "x=1",
+    });
+    const page = await open(`#${hash}`);
+    await page.waitForFunction(() => document.body.dataset.run === "1");
+    const error = page.locator("#equations-error");
+    await pressEstimate(page);
+    await error.getByText(/^Nothing can be computed at the start, k = 1: .* \(NON_FINITE\)\.$/).waitFor();
+    const text = page.locator("#equations-text");
+    assert.equal(await text.getAttribute("aria-invalid"), null, "the text is not to blame");
+    assert.equal(await page.getAttribute("#estimates", "data-state"), "none");
+    await page.getByRole("spinbutton", { name: "k, initial value" }).fill("-0.1");
+    const { k } = await estimated(page);
+    assert.ok(Math.abs(k.value + 0.2) < 4 * k.standardError, `k ${k.value} ± ${k.standardError}`);
+    assert.equal(await error.textContent(), "");
+    // A mistake that has just been typed, and then one that is known.
+    await text.fill("x' = k * (x");
+    await pressEstimate(page);
+    await error.getByText(/^Line 1, column /).waitFor();
+    await page.waitForFunction(() => document.querySelector("#estimates").dataset.state !== "busy");
+    await pressEstimate(page);
+    assert.ok(await text.evaluate((area) => area === document.activeElement));
+    assert.notEqual(await page.getAttribute("#estimates", "data-state"), "busy");
+    await page.context().close();
+  });
+
   await test("the keyboard reaches and works everything", async () => {
     for (const task of ["spiral", "equations"]) await reachesAll(task);
     const keys = await open();
@@ -556,6 +694,9 @@ async function run() {
       const page = await open("#task=equations", { colorScheme });
       await passStep(page, 0);
       await page.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
+      await page.fill("#equations-text", `${await page.inputValue("#equations-text")} + 0 * ghost`);
+      await estimated(page);
+      await page.locator("#estimates-outcome li").waitFor();
       await page.fill("#equations-text", "hare' = * 2");
       await page.getByRole("button", { name: "Go there" }).waitFor();
       const ratios = await page.evaluate(contrasts);

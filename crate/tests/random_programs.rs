@@ -13,7 +13,8 @@ use random::{Genes, array, numbers, program};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp as field_vjp};
 use symplectic_adjoint::program::Program;
-use symplectic_adjoint::{Error, GradientMethod, Method, Options, Output, Real, Steps, odeint, vjp};
+use symplectic_adjoint::sensitivity::Tangents;
+use symplectic_adjoint::{Error, GradientMethod, Method, Options, Output, Real, Steps, jvp, odeint, vjp};
 
 fn genes(most: usize) -> impl Strategy<Value = Vec<u32>> {
     proptest::collection::vec(any::<u32>(), 1..most)
@@ -395,6 +396,84 @@ fn retention_of(count: u64) {
     }
 }
 
+/// ⟨w, ẏ⟩ along directions, few and many, in which some inputs move and some stand still, against the gradient.
+fn solutions_along_directions_of(count: u64) {
+    for (seed, genes) in cases(count, 120) {
+        let program = program(&mut Genes::new(&genes), true);
+        let batch = [1, 3, 17, 65][seed as usize % 4];
+        let directions = [1, 2, 7, 20][seed as usize / 4 % 4];
+        let Case { program, y: y0, arguments, parameters, .. } = Case::new(program, batch, seed);
+        let field = ProgramField::new(program.clone(), &parameters).unwrap();
+        let with = field.with_arguments(arguments.view()).unwrap();
+        let times = [0.1, 0.1, 0.25, 0.5];
+        let steps = if seed % 3 == 0 { Steps::AtMost(0.11) } else { Steps::PerInterval(2) };
+        let output = if seed % 6 == 0 { Output::Interpolate } else { Output::Land };
+        let options = Options { steps, output: Some(output), ..Options::new(Method::named("dopri5").unwrap()) };
+        // Of each input, some directions stand still, and some are unit vectors.
+        let moving = |columns: usize, seed: u64| {
+            let mut all = Array2::from_shape_vec((directions, columns), numbers(directions * columns, seed)).unwrap();
+            for (index, mut row) in all.rows_mut().into_iter().enumerate() {
+                match (index as u64 + seed) % 4 {
+                    0 => row.fill(0.0),
+                    1 if columns > 0 => {
+                        row.fill(0.0);
+                        row[index % columns] = 1.0;
+                    }
+                    _ => {}
+                }
+            }
+            all
+        };
+        let shaped = |columns: usize, seed: u64| {
+            let all = moving(batch * columns, seed).into_raw_vec_and_offset().0;
+            Array3::from_shape_vec((directions, batch, columns), all).unwrap()
+        };
+        let (dy0, dparameters) = (shaped(program.state(), seed + 10), moving(program.parameters(), seed + 11));
+        let (darguments, dtimes) = (shaped(program.arguments(), seed + 12), moving(times.len(), seed + 13));
+        let tangents = Tangents {
+            directions,
+            y0: Some(dy0.view()),
+            parameters: Some(dparameters.view()),
+            arguments: Some(darguments.view()),
+            times: (seed % 2 == 0).then_some(dtimes.view()),
+        };
+        let moved = jvp(&with, y0.view(), &times, &tangents, &options).unwrap();
+        let mut trajectory = vjp(&with, y0.view(), &times, &options, &GradientMethod::Symplectic).unwrap();
+        let w = numbers(times.len() * batch * program.state(), seed + 14);
+        let w = Array3::from_shape_vec((times.len(), batch, program.state()), w).unwrap();
+        let gradient = trajectory.pullback(w.view()).unwrap();
+        let by_times = gradient.times.clone().unwrap();
+        for index in 0..directions {
+            let at = Axis(0);
+            let forward: f64 = (&w * &moved.tangents().index_axis(at, index)).sum();
+            let pairs = |a: &mut dyn Iterator<Item = f64>, b: &mut dyn Iterator<Item = f64>| -> [f64; 2] {
+                a.zip(b).map(|(a, b)| a * b).fold([0.0; 2], |[sum, size], part| [sum + part, size + part.abs()])
+            };
+            let parts = [
+                pairs(&mut gradient.y0().iter().copied(), &mut dy0.index_axis(at, index).iter().copied()),
+                pairs(&mut gradient.parameters().iter().copied(), &mut dparameters.row(index).iter().copied()),
+                pairs(&mut gradient.arguments().iter().copied(), &mut darguments.index_axis(at, index).iter().copied()),
+                if seed % 2 == 0 {
+                    pairs(&mut by_times.iter().copied(), &mut dtimes.row(index).iter().copied())
+                } else {
+                    [0.0; 2]
+                },
+            ];
+            let [reverse, size] = parts.iter().fold([0.0; 2], |[sum, size], part| [sum + part[0], size + part[1]]);
+            assert!(
+                (forward - reverse).abs() < 1e-11 * (1.0 + size),
+                "{seed}, direction {index}: {forward} and not {reverse}: {}",
+                program.to_json()
+            );
+        }
+    }
+}
+
+#[test]
+fn solutions_along_directions() {
+    solutions_along_directions_of(400);
+}
+
 #[test]
 fn first_derivatives() {
     first_derivatives_of(600);
@@ -422,4 +501,5 @@ fn many_more() {
     second_derivatives_of(10_000);
     third_derivatives_of(5000);
     retention_of(10_000);
+    solutions_along_directions_of(10_000);
 }

@@ -3,9 +3,13 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "400 kB"),
-  // With tracing, the parser of equations and all losses.
-  entry("symplectic-adjoint/slim", "slim.js", "55 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "460 kB"),
+  // With tracing, the parser of equations, all losses, and estimation.
+  entry("symplectic-adjoint/slim", "slim.js", "80 kB"),
+  {
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "50 kB"),
+    import: "{ equations, leastSquares }",
+  },
   {
     ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "30 kB"),
     import: "{ equations, valueAndGrad }",

@@ -1,6 +1,7 @@
 // symplectic-adjoint info: what a model file holds.
 import { type Field, load, loadTensors, type ProgramField } from "../index.js";
 import { Failure } from "./failure.js";
+import { type FitDescription, isFit, readFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import { textWithValues } from "./text-model.js";
 
@@ -16,7 +17,7 @@ export function info({ name: model, bytes }: Source) {
   ];
   tensors.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const architecture = file.metadata.get("symplectic-adjoint");
-  if (architecture === undefined) return { model, tensors, field: null, optimizer: null, training: null };
+  if (architecture === undefined) return { model, tensors, field: null, optimizer: null, training: null, fit: null };
   const { field, optimizer, metadata } = load(bytes);
   const { dtype, stateSize, parameters } = field;
   const text = metadata.get("symplectic-adjoint.training");
@@ -26,6 +27,7 @@ export function info({ name: model, bytes }: Source) {
     field: { dtype, stateSize, parameters: parameters.length, ...described(field, JSON.parse(architecture).field) },
     optimizer: optimizer ? { steps: optimizer.steps, learningRate: optimizer.learningRate } : null,
     training: text === undefined ? null : trainingOf(model, text),
+    fit: isFit({ name: model, bytes }) ? fitOf({ name: model, bytes }) : null,
   };
 }
 
@@ -46,6 +48,13 @@ function described(field: Field, recipe: Recipe): Recipe & { equations?: string 
     options: { ...options, operations: program.nodes.length },
     equations: equations === undefined ? null : textWithValues(own),
   };
+}
+
+/** What a file tells of a fit. */
+function fitOf(source: Source): FitDescription {
+  const { field, description } = readFit(source);
+  field.dispose();
+  return description;
 }
 
 function trainingOf(model: string, text: string): Record<string, unknown> {

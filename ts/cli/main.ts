@@ -7,6 +7,7 @@ import {
   counts,
   delimiter,
   encoding,
+  level,
   names,
   natural,
   nonNegative,
@@ -18,20 +19,27 @@ import {
 } from "./arguments.js";
 import { bench } from "./bench.js";
 import { Failure, failureOf } from "./failure.js";
+import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
+import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
+import type { FitOptions } from "./fit-task.js";
 import { gradcheck } from "./gradcheck.js";
 import { info } from "./info.js";
 import { readSource, readSources } from "./input.js";
 import type { Settings } from "./model.js";
 import { checkOutput, writeWhole } from "./output.js";
+import { boundsByName, numbersByName, pairs, plainNames } from "./pairs.js";
 import { predict } from "./predict.js";
+import { SIGNALS } from "./signals.js";
 import type { Format } from "./table.js";
 import { type TrainRequest, trainModel } from "./train.js";
 
 const METHODS = ["bosh3", "dopri5", "tsit5", "dopri8", "fehlberg2", "adaptive_heun"];
+const ERRORS = ["additive", "proportional", "combined", "lognormal"];
+const LOSSES = ["linear", "softL1", "huber", "cauchy"];
 const ACTIVATIONS = ["tanh", "softplus", "silu", "sigmoid", "gelu", "sin", "elu"];
 
 const program = new Command("symplectic-adjoint")
-  .description("Neural ODEs from tables of observations, trained by the symplectic adjoint method.")
+  .description("Differential equations from tables of observations: neural ODEs trained, parameters estimated.")
   .version(version)
   .showHelpAfterError("(--help tells more)")
   .exitOverride();
@@ -41,7 +49,7 @@ const asJson = (value: unknown) => print(JSON.stringify(value, null, 2));
 const json = () => new Option("--json", "the result as JSON, for programs");
 
 /** The commands that read tables. */
-const READERS = ["train", "predict", "gradcheck"];
+const READERS = ["train", "fit", "predict", "gradcheck"];
 
 /** How a table is written, where that cannot be seen from it. */
 const FORMAT = [
@@ -151,10 +159,122 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
   });
 
 program
+  .command("fit")
+  .summary("estimate the parameters of equations, with standard errors")
+  .description(
+    "Fits the parameters of equations to measurements in a table, by least squares or maximum likelihood: estimates with their errors, and how well the data tell them.",
+  )
+  .argument("<data>", "a CSV file, or - for standard input")
+  .requiredOption("--equations <file>", "the model as text, of states and of parameters with values to start from")
+  .option(
+    "--observe <list>",
+    "columns, each with the expression that predicts it where that is not its name (default: the states that are columns)",
+    pairs,
+  )
+  .option("--time <column>", "column of the time", "time")
+  .option("--id <column>", "column of the trajectory, where there are several")
+  .option(
+    "--arguments <list>",
+    "what each trajectory has of its own: a column of that name, dose=column, dose=4",
+    pairs,
+  )
+  .option(
+    "--initial <list>",
+    "initial states: hare=30, depot=column (default: the first row of the state's column)",
+    pairs,
+  )
+  .option("--estimate <names>", "initial states to estimate for each trajectory: hare(0)", plainNames)
+  .option("--shared <names>", "initial states to estimate, the same in all trajectories: hare(0)", plainNames)
+  .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs)
+  .option(
+    "--start <list>",
+    "values to start from: birth=0.5, hare(0)=30 (default: those of the equations)",
+    numbersByName,
+  )
+  .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName)
+  .option("--log <names>", "what is positive, estimated as its logarithm", plainNames)
+  .option("--logit <names>", "what lies between its bounds, estimated as its logit", plainNames)
+  .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs)
+  .addOption(new Option("--error <model>", "how measurements scatter").choices(ERRORS).default("additive"))
+  .addOption(new Option("--loss <name>", "what a residual costs").choices(LOSSES).default("linear"))
+  .option("--loss-scale <size>", "the residual from which on another loss than linear counts less", positive, 1)
+  .option("--starts <count>", "from how many starts: yours, and others by the bounds", count, 1)
+  .option("--seed <seed>", "of the other starts", natural, 0)
+  .option("--level <level>", "the confidence level of intervals", level, 0.95)
+  .option("--max-iterations <count>", "of each start", count, 200)
+  .addOption(new Option("--solver <method>").choices(METHODS).default("dopri5"))
+  .option("--rtol <tolerance>", "of the solver", positive, 1e-10)
+  .option("--atol <tolerance>", "of the solver", positive, 1e-12)
+  .option(
+    "--profile [names]",
+    "profile these parameters, or all; their intervals do not assume a linear model",
+    plainNames,
+  )
+  .option("--out <file>", "the model with the estimates", "model.safetensors")
+  .option("--report <file>", "a report: one HTML page that needs nothing else")
+  .option("--resume", "start from the estimates in --out", false)
+  .addOption(json())
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ symplectic-adjoint fit lynx-hare.csv --time year --equations prey.txt --report fit.html
+  $ symplectic-adjoint fit lynx-hare.csv --time year --equations prey.txt --observe "hare_thousands = hare, lynx_thousands = lynx" --estimate "hare(0), lynx(0)"
+  $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --observe "concentration = central / V" --initial "depot=dose, central=0" --log "ka, ke, V" --error proportional
+  $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --individual ke --starts 10 --bounds "ka=0:5, ke=0:1" --profile
+
+Equations are lines such as these; a # begins a comment:
+  param birth = 0.5
+  param hunt = 0.03
+  hare' = hare * (birth - hunt * lynx)
+
+Ends with status 0 if the fit converged, 3 if not: then the estimates so far are in --out, and --resume goes on from them.
+Ctrl-C ends the fit after its iteration and does the same (status 130); a second one does not wait for that.`,
+  )
+  .action(async (data: string, given, command: Command) => {
+    const { format, rest } = parted(given);
+    const all = rest as unknown as FitOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
+    const { json, error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol, ...others } = all;
+    const options: FitOptions = { error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol };
+    if (loss === "linear" && command.getOptionValueSource("lossScale") === "cli") {
+      throw new Failure("--loss-scale: expected --loss softL1, huber or cauchy as well", 2);
+    }
+    if (loss !== "linear" && ["proportional", "combined"].includes(error)) {
+      throw new Failure(`--loss ${loss}: expected --error additive or lognormal, given ${error}`, 2);
+    }
+    const request: FitRequest = {
+      // As defaults of the options, help would list them.
+      ...{ arguments: [], initial: [], estimate: [], shared: [], individual: [], log: [], logit: [], fix: [] },
+      ...{ start: new Map(), bounds: new Map() },
+      ...others,
+      ...{ data, format, options, profile: others.profile ?? false, progress: !json },
+    };
+    const output = await fitEquations(request);
+    const { result, task, advice, profiles, model, report, message, signal } = output;
+    if (json) asJson(jsonOf(output));
+    else {
+      for (const line of alignedLines(estimateRows(result, options.level))) print(line);
+      for (const { name, interval } of profiles)
+        print(
+          `profile of ${name}: ${interval.map((end) => shown(end, result.parameters[name]?.standardError)).join(" to ")}`,
+        );
+      print(summaryOf(result));
+      print(message);
+      print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);
+    }
+    for (const id of task.skipped) process.stderr.write(`left out: ${id}, where there is nothing to compare\n`);
+    for (const line of advice) process.stderr.write(`warning: ${line}\n`);
+    if (signal !== null) process.exitCode = SIGNALS[signal];
+    else if (!result.converged) process.exitCode = 3;
+  });
+
+program
   .command("predict")
   .summary("solve a model's equation")
-  .description("Solves a model's equation from the first row of each trajectory of a table, or from a state given.")
-  .argument("<model>", "a model file of train")
+  .description(
+    "Solves a model's equation from the first row of each trajectory of a table, or from a state given; of a fit, from the initial states that it estimated.",
+  )
+  .argument("<model>", "a model file of train or fit")
   .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option(
     "--at <numbers>",
@@ -253,6 +373,15 @@ program
     }
     for (const { name, shape, dtype } of result.tensors) print(`  ${name} [${shape.join(", ")}] ${dtype}`);
     if (field?.equations) print(field.equations.replace(/^/gm, "  "));
+    if (result.fit) {
+      const { estimates, trajectories, fit, observed } = result.fit;
+      print(`fitted to ${observed.map(({ column }) => column).join(", ")} of ${trajectories.length} trajectories`);
+      for (const [name, { value, standardError, fixed }] of Object.entries(estimates)) {
+        const error = standardError === null ? "of unknown error" : `± ${shown(standardError, standardError)}`;
+        print(`  ${name} ${shown(value, standardError)} ${fixed ? "(fixed)" : error}`);
+      }
+      print(`fit: ${JSON.stringify(fit)}`);
+    }
     if (field) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
     for (const [name, value] of Object.entries(result.training ?? {})) {

@@ -10,6 +10,7 @@ import {
   save,
 } from "../index.js";
 import { Failure } from "./failure.js";
+import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import type { Format } from "./table.js";
 import { usesTime } from "./text-model.js";
@@ -108,7 +109,10 @@ export function modelBytes(
 }
 
 /** Reads a model that the command has trained. */
-export function readModel({ name: file, bytes }: Source): ModelFile {
+export function readModel(source: Source): ModelFile {
+  const { name: file, bytes } = source;
+  if (isFit(source))
+    throw new Failure(`${file}: estimates of fit, which predict and info read; this command reads models of train`);
   const { field: network, optimizer, metadata, tensors } = load(bytes, { dtype: "float32" });
   try {
     const text = metadata.get(KEY);

@@ -20,23 +20,23 @@ import { basename, dirname, join, resolve } from "node:path";
 import { Failure, reasonOf } from "./failure.js";
 
 /** Refuses a file that cannot be written, or that is one of those that are read: data would be lost to a slip of the hand. */
-export function checkOutput(out: string, inputs: readonly (string | undefined)[]): void {
+export function checkOutput(out: string, inputs: readonly (string | undefined)[], option = "--out"): void {
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   // Of the name first: of what lies in no folder nothing can be asked.
   const folder = isFolder(dirname(out)) ? dirname(linked(out)) : dirname(out);
-  if (!isFolder(folder)) throw new Failure(`--out ${out}: there is no folder ${folder}`);
+  if (!isFolder(folder)) throw new Failure(`${option} ${out}: there is no folder ${folder}`);
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
-  if (present && !present.isFile()) throw new Failure(`--out ${out}: is no file`);
+  if (present && !present.isFile()) throw new Failure(`${option} ${out}: is no file`);
   try {
     accessSync(folder, constants.W_OK);
   } catch (error) {
-    throw new Failure(`--out ${out}: nothing can be written to the folder ${folder}: ${reasonOf(error)}`);
+    throw new Failure(`${option} ${out}: nothing can be written to the folder ${folder}: ${reasonOf(error)}`);
   }
   for (const input of inputs) {
     // By what the names stand for: links and other spellings of a path are the same file.
     const read = input === undefined ? undefined : statSync(input, { bigint: true, throwIfNoEntry: false });
     if (read && read.ino === present?.ino && read.dev === present.dev) {
-      throw new Failure(`--out ${out}: expected another file than ${input}, which is read`, 2);
+      throw new Failure(`${option} ${out}: expected another file than ${input}, which is read`, 2);
     }
   }
 }

@@ -3,8 +3,10 @@ import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { delayed, fieldOf, stateOf } from "./equation.js";
 import { Failure } from "./failure.js";
+import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import { type Description, layoutOf, readModel } from "./model.js";
+import { predictFit } from "./predict-fit.js";
 import { csvOf, type Format, listOf, readTable, type Series } from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits } from "./units.js";
@@ -30,6 +32,7 @@ interface Prediction {
 }
 
 export function predict(request: PredictRequest) {
+  if (isFit(request.model)) return predictFit(request);
   const file = readModel(request.model);
   const { time, id, state, clock, settings, units } = file.description;
   const model = { description: file.description, field: fieldOf(file.network, settings, units) };

@@ -1,5 +1,6 @@
 // How far a training is: a bar in a terminal, lines elsewhere.
 import cliProgress from "cli-progress";
+import type { FitProgress } from "../index.js";
 
 /** What is told of a step. */
 interface Stand {
@@ -44,4 +45,25 @@ export function progressOf(visible: boolean, total: number, done: number): Progr
     },
     stop: () => bar.stop(),
   };
+}
+
+/** Tells of a fit on standard error: one line in a terminal, elsewhere the first iteration and then a line each second. */
+export function fitProgressOf(visible: boolean, starts: number) {
+  if (!visible) return { update: () => {}, stop: () => {} };
+  const { isTTY = false, columns = 80 } = process.stderr;
+  const every = isTTY ? 50 : 1000;
+  let last = Number.NEGATIVE_INFINITY;
+  const update = ({ start, iteration, cost, parameters }: FitProgress): void => {
+    const now = performance.now();
+    if (now - last < every) return;
+    last = now;
+    const from = starts > 1 ? `start ${start + 1} of ${starts}   ` : "";
+    const values = Object.entries(parameters).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
+    const line = `  ${from}iteration ${iteration}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`.slice(
+      0,
+      isTTY ? columns - 1 : 200,
+    );
+    process.stderr.write(isTTY ? `\r\u001b[K${line}` : `${line}\n`);
+  };
+  return { update, stop: () => void (isTTY && process.stderr.write("\r\u001b[K")) };
 }

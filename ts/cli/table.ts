@@ -16,6 +16,10 @@ export interface Columns {
   readonly trained?: boolean;
   /** Whether they are named by equations. */
   readonly equations?: boolean;
+  /** Whether a time may stand in several rows of a trajectory. */
+  readonly repeated?: boolean;
+  /** What to say of a column that is not there; by default that --state names those of the state. */
+  readonly hint?: (name: string) => string;
 }
 
 /** How a table is written, as far as it is told; the rest is seen from the table. */
@@ -33,6 +37,8 @@ export interface Series {
   readonly times: readonly number[];
   /** A row for each time; NaN where a value is missing. */
   readonly rows: readonly (readonly number[])[];
+  /** The line of each row, where the series was read from a table. */
+  readonly lines?: readonly number[];
 }
 
 export interface Table {
@@ -51,12 +57,22 @@ interface Row {
 const MISSING = new Set(["", ".", "na", "n/a", "#n/a", "nan", "null", "none"]);
 const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 
+/** The cells of a table, as texts. */
+function cellsOfTable(source: Source, columns: Columns, format: Format) {
+  const text = textOf(source, format.encoding);
+  const delimiter = format.delimiter ?? delimiterOf(text, format, columns);
+  return { text, delimiter, ...rowsOf(source.name, text, { ...format, delimiter }) };
+}
+
+/** The names of a table's columns. */
+export function headerOf(source: Source, columns: Columns, format: Format = {}): readonly string[] {
+  return cellsOfTable(source, columns, format).header.record;
+}
+
 /** Reads a table with a header. Empty cells, `NA`, `NaN`, `null`, `None`, `N/A` and a lone point are missing values. */
 export function readTable(source: Source, columns: Columns, format: Format = {}): Table {
   const { name: file } = source;
-  const text = textOf(source, format.encoding);
-  const delimiter = format.delimiter ?? delimiterOf(text, format, columns);
-  const { header, rows } = rowsOf(file, text, { ...format, delimiter });
+  const { text, delimiter, header, rows } = cellsOfTable(source, columns, format);
   const find = (name: string, option: string) => {
     const index = header.record.indexOf(name);
     if (index < 0) throw new Failure(`${file}:${header.line}: ${missingColumn(name, option, header.record, columns)}`);
@@ -77,10 +93,10 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   if (id === 0 && format.comment === undefined) checkComments(file, text, header, delimiter);
   const numbers = numberReader(file, header, rows, [time, ...places], format, columns);
   let clock: Clock | undefined;
-  const series = new Map<string, { id: string; times: number[]; rows: number[][]; last: string }>();
+  const series = new Map<string, { id: string; times: number[]; rows: number[][]; lines: number[]; last: string }>();
   for (const row of rows) {
     const name = id < 0 ? "" : (row.record[id] as string);
-    const own = series.get(name) ?? { id: name, times: [], rows: [], last: "" };
+    const own = series.get(name) ?? { id: name, times: [], rows: [], lines: [], last: "" };
     series.set(name, own);
     const now = numbers.time(row, time);
     const given = (row.record[time] as string).slice(0, 60);
@@ -90,7 +106,8 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
       throw new Failure(`${where} expected a ${clock}, as above, given ${given}, a ${now.clock}`);
     }
     const before = own.times.at(-1);
-    if (before !== undefined && !(now.value > before)) {
+    const isOrdered = before === undefined || now.value > before || (columns.repeated && now.value === before);
+    if (!isOrdered) {
       const hint =
         id < 0 && !columns.trained ? "; --id names the column of the trajectory, where there are several" : "";
       throw new Failure(`${where} expected times that increase, given ${given} after ${own.last}${hint}`);
@@ -98,6 +115,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     own.last = given;
     own.times.push(now.value);
     own.rows.push(places.map((place) => numbers.value(row, place)));
+    own.lines.push(row.line);
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
   return { state, clock, series: [...series.values()].map(({ last, ...own }) => own) };
@@ -251,12 +269,13 @@ function missingColumn(
   name: string,
   option: string,
   header: readonly string[],
-  { trained, equations }: Columns,
+  { trained, equations, hint }: Columns,
 ): string {
   const known = `no column ${listOf([name])}; there are ${listOf(header)}`;
   if (trained) return `${known}; the model was trained on a table that has it`;
   if (equations && option === "state") return `${known}; the equations have a state of that name, and each is a column`;
   if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
+  if (option === "state" && hint) return `${known}; ${hint(name)}`;
   if (option === "state")
     return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;
   // What is most probably meant.

@@ -33,9 +33,14 @@ export function textOf({ name, bytes }: Source): string {
 }
 
 /** A field of equations, all of whose parameters have lines in the text. */
-export function equationsField<D extends Dtype>(name: string, text: string, dtype: D): ProgramField<D> {
+export function equationsField<D extends Dtype>(
+  name: string,
+  text: string,
+  dtype: D,
+  args: readonly string[] = [],
+): ProgramField<D> {
   try {
-    return equations(text, { dtype });
+    return equations(text, { dtype, arguments: args });
   } catch (error) {
     if (!(error instanceof SymplecticAdjointError) || error.line === undefined) throw error;
     const { line, column, expected = "", given } = error;
@@ -43,6 +48,27 @@ export function equationsField<D extends Dtype>(name: string, text: string, dtyp
     const wanted = expected.replace(/ \(or parameters\.\w+\)/, "");
     throw new Failure(`${name}:${line}:${column}: expected ${wanted}; given ${given}`);
   }
+}
+
+/** Equations without the lines of some parameters, which are arguments instead, and the values that those had. */
+export function withoutParameters(text: string, names: readonly string[]) {
+  const values = new Map<string, number>();
+  const lines = text.split(LINES).map((whole) => {
+    const line = lineOf(whole);
+    if (line.kind !== "parameter" || !names.includes(line.name)) return whole;
+    values.set(line.name, line.value);
+    return `# ${whole.trim()}`;
+  });
+  return { text: lines.join("\n"), values };
+}
+
+/** Equations in which states stand still, and more states change by what is observed: their slopes are the observations. */
+export function observingText(text: string, observed: readonly { name: string; expression: string }[]): string {
+  const lines = text.split(LINES).map((whole) => {
+    const line = lineOf(whole);
+    return line.kind === "slope" ? `${line.name}' = 0` : whole;
+  });
+  return [...lines, ...observed.map(({ name, expression }) => `${name}' = ${expression}`)].join("\n");
 }
 
 /** Whether equations depend on the time. */
@@ -118,8 +144,11 @@ const rounded = (value: number, type: Float32Array | Float64Array) =>
 
 /** The text of a field of equations, with the values that its parameters have. */
 export function textWithValues(field: ProgramField): string {
-  const { equations: text = "" } = field;
-  const values = valuesOf(field);
+  return textWith(field.equations ?? "", valuesOf(field));
+}
+
+/** Equations with other values of the parameters. */
+export function textWith(text: string, values: Readonly<Record<string, number>>): string {
   const told = new Set<string>();
   const lines = text.split(LINES).map((whole) => {
     const line = lineOf(whole);

@@ -21,6 +21,7 @@ import { readSource, type Source } from "./input.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
+import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, splitOf } from "./split.js";
 import { type Format, listOf, readTable, type Table } from "./table.js";
 import { equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
@@ -53,10 +54,6 @@ interface Stage {
 
 /** How often the model is tried on the data held out, in steps. */
 const EVERY = 10;
-
-/** What ends a training in order, and the status that tells of it. */
-const SIGNALS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
-type Signal = keyof typeof SIGNALS;
 
 export async function trainModel(given: TrainRequest) {
   const start = performance.now();

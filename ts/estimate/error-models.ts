@@ -156,17 +156,28 @@ function likelihood(
   };
 }
 
+/** The names of the error models. */
+export const ERRORS = [
+  "additive",
+  "proportional",
+  "combined",
+  "lognormal",
+] as const satisfies readonly ErrorModelName[];
+
 /** The error models by name. */
 export const ERROR_MODELS: Readonly<Record<ErrorModelName, ErrorModel>> = {
-  additive: leastSquares(
+  additive: /* @__PURE__ */ leastSquares(
     false,
     (value) => value,
     () => 1,
     () => 0,
   ),
-  proportional: likelihood(true, ["b"], ({ relative }) => [Math.log(relative)]),
-  combined: likelihood(false, ["a", "b"], ({ absolute, relative }) => [Math.log(absolute / 2), Math.log(relative / 2)]),
-  lognormal: leastSquares(
+  proportional: /* @__PURE__ */ likelihood(true, ["b"], ({ relative }) => [Math.log(relative)]),
+  combined: /* @__PURE__ */ likelihood(false, ["a", "b"], ({ absolute, relative }) => [
+    Math.log(absolute / 2),
+    Math.log(relative / 2),
+  ]),
+  lognormal: /* @__PURE__ */ leastSquares(
     true,
     Math.log,
     (value) => 1 / value,

@@ -23,7 +23,7 @@ import {
 import { type Field, wasmField } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { readOptions, type SolveOptions, solveRules } from "../solve/options.js";
-import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
+import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
@@ -121,8 +121,6 @@ export interface FieldFitResult extends FitResult {
   curves(options?: CurveOptions): readonly Curve[];
 }
 
-const ERRORS = Object.keys(ERROR_MODELS) as ErrorModelName[];
-
 const rules = {
   field: required(rule<Field>("a field, from equations or vectorField", () => true)),
   data: required(rule<unknown>("measurements { times, y, y0 } of a trajectory, or an array of them", () => true)),
@@ -135,13 +133,17 @@ const rules = {
   lossScale: fallback(finitePositive, 1),
 };
 
-const { arguments: _, ...solverRules } = solveRules;
-const allRules = together(together(rules, fitRules), solverRules);
+/** Those of a solve without arguments, which the data have. */
+const solverRules = () => {
+  const { arguments: _, ...rest } = solveRules;
+  return rest;
+};
 
 /** Fits a field. */
 export function fitField(given: FieldFitOptions): FieldFitResult {
-  const all = options(given, allRules);
-  const solver = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 }, solverRules));
+  const solving = solverRules();
+  const all = options(given, together(together(rules, fitRules), solving));
+  const solver = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 }, solving));
   const { field, data, observe, error, loss, lossScale, ...read } = present(all, together(rules, fitRules)) as Read<
     typeof rules & typeof fitRules
   >;

@@ -5,9 +5,9 @@ import type { Evaluation } from "./levenberg-marquardt.js";
  * How much a residual r counts, by z = (r/C)² with the scale C: `linear` z, which is least squares; `softL1` 2(√(1 + z) − 1), a
  * smooth absolute value; `huber` z up to 1 and 2√z − 1 beyond; `cauchy` ln(1 + z), which all but ignores outliers.
  */
-export type LossName = (typeof LOSSES)[number];
+export type LossName = "linear" | "softL1" | "huber" | "cauchy";
 
-export const LOSSES = ["linear", "softL1", "huber", "cauchy"] as const;
+export const LOSSES = ["linear", "softL1", "huber", "cauchy"] as const satisfies readonly LossName[];
 
 /** ρ(z) and its first two derivatives, for ρ(0) = 0 and ρ′(0) = 1. */
 type Rho = (z: number) => readonly [rho: number, first: number, second: number];

@@ -12,10 +12,12 @@ export function setMethodColours(): void {
   }
 }
 
-/** A colour of the style sheet, resolved. */
-export function colour(name: "ink" | "soft" | "faint" | "rule" | "panel" | "second" | GradientMethod): string {
+export type ColourName = "ink" | "soft" | "faint" | "rule" | "panel" | "second" | GradientMethod;
+
+/** A colour of the style sheet, resolved; so much of it, in percent. */
+export function colour(name: ColourName, part = 100): string {
   const probe = document.createElement("i");
-  probe.style.color = `var(--${name})`;
+  probe.style.color = part === 100 ? `var(--${name})` : `color-mix(in srgb, var(--${name}) ${part}%, transparent)`;
   document.body.append(probe);
   const { color } = getComputedStyle(probe);
   probe.remove();

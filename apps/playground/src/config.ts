@@ -59,9 +59,8 @@ export const TASKS: Record<TaskName, { title: string; text: string; about: strin
   },
   equations: {
     title: "Equations",
-    text: "Type a system of equations, and its parameters are fitted to data: to the lynx and hare record, or to noisy samples of the system itself. Windows grow until they hold all of it.",
-    about:
-      "Dots: the data. Line: one solve of the equations from the first point, with the parameters as they are now.",
+    text: "Type a system of equations, and its parameters are fitted to data: to the lynx and hare record, or to noisy samples of the system itself. Windows grow until they hold all of it. Estimate fits all of it at once, and gives standard errors.",
+    about: "Dots: the data. Line: one solve of the equations, with the parameters as they are now.",
     defaults: { method: "dopri5", stepping: "tolerance", tolerance: 1e-4 },
   },
 };

@@ -1,10 +1,10 @@
 // The loss by step, and functions of time: data as dots, what is learned as lines.
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { colour } from "./colours.js";
+import { type ColourName, colour } from "./colours.js";
 import { byId } from "./dom.js";
 import { short } from "./format.js";
-import type { Scene, Values } from "./messages.js";
+import type { Picture, Scene, Values } from "./messages.js";
 
 /** Losses kept: beyond so many every second one is left out. */
 const MOST = 20_000;
@@ -15,12 +15,13 @@ let scene: Scene | undefined;
 let [steps, losses]: [number[], number[]] = [[], []];
 let stride = 1;
 let fitted: Values[] | undefined;
+let bands: Picture["bands"];
 let scheduled = false;
 
 /** Both plots anew, for another scene or scheme of colours; losses stay if the scene does. */
 export function setScene(next: Scene): void {
   if (next !== scene) {
-    [steps, losses, stride, fitted] = [[], [], 1, undefined];
+    [steps, losses, stride, fitted, bands] = [[], [], 1, undefined, undefined];
     scene = next;
   }
   for (const plot of Object.values(plots)) plot.destroy();
@@ -50,9 +51,14 @@ export function addLosses(last: number, values: Float64Array): void {
   update();
 }
 
-export function setFitted(values: Values[] | undefined): void {
-  fitted = values?.map((line) => line.map((value) => (Number.isFinite(value) ? value : null)));
+export function setFitted(values: Values[] | undefined, around?: Picture["bands"]): void {
+  fitted = values?.map(finite);
+  bands = around?.map(({ upper, lower }) => ({ upper: finite(upper), lower: finite(lower) }));
   update();
+}
+
+function finite(line: Values): Values {
+  return line.map((value) => (Number.isFinite(value) ? value : null));
 }
 
 /** Once a frame at most. */
@@ -65,8 +71,11 @@ function update(): void {
     const { series } = scene ?? {};
     byId<HTMLOutputElement>("series-error").value =
       series && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
-    if (series && plots.series)
-      plots.series.setData([series.x, ...series.data, ...(fitted ?? series.data.map(() => []))]);
+    if (!series || !plots.series) return;
+    const empty = series.data.map((): Values => []);
+    const edges = bands ? bands.flatMap(({ upper, lower }) => [upper, lower]) : [...empty, ...empty];
+    plots.series.setData([series.x, ...series.data, ...(fitted ?? empty), ...edges]);
+    byId("series").dataset.bands = String(bands?.length ?? 0);
   });
 }
 
@@ -113,7 +122,13 @@ function powers(tick: number | null, logarithmic: boolean): string {
 
 function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
   const colours = ["symplectic", "second", "backprop", "aca", "adjoint", "ink"] as const;
-  const of = (index: number) => colour(colours[index % colours.length] as (typeof colours)[number]);
+  const of = (index: number, part?: number) => colour(colours[index % colours.length] as ColourName, part);
+  const edge = {
+    paths: uPlot.paths.linear?.(),
+    stroke: "transparent",
+    width: 0,
+    points: { show: false },
+  } as uPlot.Series;
   return new uPlot(
     {
       ...base(places.series, 170),
@@ -127,9 +142,14 @@ function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
           points: { show: true, size: 4, fill: of(i), stroke: of(i), width: 0 },
         })),
         ...names.map((label, i) => ({ label: `${label}, learned`, stroke: of(i), width: 2, points: { show: false } })),
+        ...names.flatMap(() => [edge, edge]),
       ],
+      bands: names.map((_, i) => {
+        const upper = 1 + 2 * names.length + 2 * i;
+        return { series: [upper, upper + 1], fill: of(i, 22) };
+      }),
     },
-    [x, ...data, ...data.map(() => [])] as uPlot.AlignedData,
+    [x, ...data, ...names.flatMap(() => [[], [], []])] as uPlot.AlignedData,
     places.series,
   );
 }

@@ -78,15 +78,16 @@ export function accept(config: Config): void {
   if (config.equations === proposed) clear();
 }
 
-/** The worker could not make a model of the equations. */
+/** The worker could not make a model of the equations, or not estimate their parameters. */
 export function refuse(failure: Failure): void {
-  const { line, column, code } = failure;
-  const plain = failure.message.replace(/^equations(?:, line \d+, column \d+)?: /, "");
+  const { during, line, column, code } = failure;
+  const plain = failure.message.replace(/^(?:equations(?:, line \d+, column \d+)?|parameters): /, "");
   const where = line === undefined ? "" : `line ${line}, column ${column}: `;
   const whole = `${where}${plain}${code === "OPTION" ? "" : ` (${code})`}.`;
   message.textContent = whole.charAt(0).toUpperCase() + whole.slice(1);
   problem.hidden = false;
-  text.setAttribute("aria-invalid", "true");
+  // Of estimates that fail, the text is not to blame.
+  if (during !== "estimate") text.setAttribute("aria-invalid", "true");
   const source = line === undefined ? undefined : text.value.split("\n")[line - 1];
   excerpt.hidden = source === undefined;
   remedy.hidden = false;
@@ -99,7 +100,7 @@ export function refuse(failure: Failure): void {
     );
     remedy.textContent = "Go there";
     repair = () => goTo(line, column);
-  } else if (failure.argument === "data") {
+  } else if (during !== "estimate" && failure.argument === "data") {
     remedy.textContent = "Fit samples of these equations";
     repair = () => {
       const next = changed({ ...listeners.present(), equations: text.value }, "data", "samples");
@@ -110,8 +111,19 @@ export function refuse(failure: Failure): void {
   }
 }
 
+/** Reads what has been typed. Where the text has a mistake that is known, gives false, and goes to it. */
+export function read(): boolean {
+  propose();
+  const isRefused = text.hasAttribute("aria-invalid");
+  if (isRefused) text.focus();
+  // Why earlier estimates failed no longer matters.
+  else clear();
+  return !isRefused;
+}
+
 /** Training has begun anew. */
 export function begin(): void {
+  if (!text.hasAttribute("aria-invalid")) clear();
   [history, pictures, stride] = [[], 0, 1];
   for (const { now, line } of latest) {
     now.textContent = "";

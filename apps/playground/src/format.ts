@@ -14,6 +14,12 @@ export function grouped(value: number): string {
   return value.toLocaleString("en-GB");
 }
 
+/** An estimate to the second digit of its standard error; more digits where there is none. */
+export function estimated(value: number, standardError = Number.NaN): string {
+  const decimals = Math.max(0, 1 - Math.floor(Math.log10(standardError)));
+  return decimals <= 9 ? value.toFixed(decimals) : String(Number(value.toPrecision(6)));
+}
+
 /** Three digits, with a power of ten where that is shorter. */
 export function short(value: number): string {
   if (value === 0) return "0";

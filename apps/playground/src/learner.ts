@@ -3,7 +3,7 @@ import { adam, type Field, type Gradient, type Optimizer } from "symplectic-adjo
 import type { Config } from "./config.js";
 import type { Picture, StepStats } from "./messages.js";
 import { optionsOf } from "./options.js";
-import type { Batch, Task } from "./task.js";
+import type { Batch, ReportEstimation, Task } from "./task.js";
 import { MAKERS } from "./tasks.js";
 
 /** Gradients whose median time is told. */
@@ -14,6 +14,8 @@ export class Learner {
   readonly field: Field<"float32">;
   readonly #optimizer: Optimizer<"float32">;
   readonly #recent: number[] = [];
+  /** The picture of estimates, until the parameters are others. */
+  #estimated: Picture | undefined;
   steps = 0;
   stats: StepStats | undefined;
 
@@ -45,6 +47,7 @@ export class Learner {
     if (this.#recent.length > RECENT) this.#recent.shift();
     this.#optimizer.learningRate = this.config.rate * (batch.factor ?? 1);
     this.#move(gradient);
+    this.#estimated = undefined;
     this.steps++;
     this.stats = {
       milliseconds: [...this.#recent].sort((a, b) => a - b)[this.#recent.length >> 1] as number,
@@ -73,7 +76,14 @@ export class Learner {
     this.#recent.length = 0;
   }
 
+  /** Estimates the parameters, where the task can. */
+  estimate(report: ReportEstimation): void {
+    this.#estimated = undefined;
+    this.#estimated = this.task.estimate?.(this.field, optionsOf(this.config), report);
+  }
+
   picture(at: number): Picture {
+    if (this.#estimated) return this.#estimated;
     return this.task.picture(this.field, optionsOf(this.config), at);
   }
 

@@ -6,6 +6,7 @@ import * as curves from "./curves.js";
 import * as diagram from "./diagram.js";
 import { byId, element } from "./dom.js";
 import * as editor from "./editor.js";
+import * as estimates from "./estimates.js";
 import * as form from "./form.js";
 import { bytes, grouped, milliseconds } from "./format.js";
 import type { Failure, Report, Row, Scene, StepStats } from "./messages.js";
@@ -31,6 +32,7 @@ let rows: readonly Row[] = [];
 const session = new Session(answer, (message) => {
   running = false;
   showRunning();
+  estimates.stop();
   notice("worker", `The worker has stopped: ${message}.`, [{ text: "Start again", run: () => begin(true) }]);
 });
 const toggle = byId("toggle");
@@ -54,6 +56,11 @@ editor.setUp({
   },
   onChange: configure,
   onRefused: (why) => notice("setting", why),
+});
+estimates.setUp(() => {
+  if (!editor.read()) return false;
+  session.estimate();
+  return true;
 });
 onSchemeChange(() => {
   setMethodColours();
@@ -125,6 +132,7 @@ function tellAddress(): void {
 function show(): void {
   form.show(config);
   editor.show(config);
+  estimates.show(config);
   byId("about").textContent = TASKS[config.task].text;
   byId("plane-caption").textContent = TASKS[config.task].about;
   diagram.setChosen(config.gradient, retentionOf(rows));
@@ -152,6 +160,7 @@ function answer(report: Report): void {
       curves.setScene(scene);
       morph.show(scene.morphs);
       editor.begin();
+      estimates.clear();
       byId("stats").replaceChildren();
       byId("stats").dataset.step = "0";
       byId("build").textContent =
@@ -164,10 +173,13 @@ function answer(report: Report): void {
       break;
     case "picture":
       plane.setPicture(report.picture);
-      curves.setFitted(report.picture.series);
+      curves.setFitted(report.picture.series, report.picture.bands);
       editor.setNow(report.picture.parameters);
       morph.arrived();
       dismiss("picture");
+      break;
+    case "estimated":
+      estimates.set(report.estimation);
       break;
     case "measured":
       rows = report.rows;
@@ -182,6 +194,7 @@ function answer(report: Report): void {
       download(report.name, report.file);
       break;
     case "failed":
+      if (["start", "estimate"].includes(report.failure.during)) estimates.stop();
       if (!proposals.delete(report.run)) showFailure(report.failure);
       // Another text may have been typed meanwhile.
       else if (proposals.size === 0) editor.refuse(report.failure);
@@ -214,6 +227,7 @@ const WHAT: Record<Failure["during"], string> = {
   start: "The model could not be made",
   load: "The file was not loaded",
   save: "The model was not saved",
+  estimate: "The parameters could not be estimated",
 };
 
 function showFailure(failure: Failure): void {
@@ -221,7 +235,8 @@ function showFailure(failure: Failure): void {
   // The model before it is not what the page now tells of.
   if (during === "start" && made) session.send({ kind: "pause" });
   if (during === "start") made = false;
-  if (during === "start" && ["equations", "data", "samples"].includes(argument ?? "")) {
+  const ofText = during === "start" && ["equations", "data", "samples"].includes(argument ?? "");
+  if (ofText || during === "estimate") {
     editor.refuse(failure);
     return;
   }

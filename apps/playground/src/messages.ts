@@ -10,6 +10,8 @@ export type Request =
   | { kind: "run" }
   | { kind: "pause" }
   | { kind: "step" }
+  /** Estimates the parameters of this run. */
+  | { kind: "estimate"; run: number }
   /** How far from noise (0) to data (1) the density is shown. */
   | { kind: "morph"; at: number }
   | { kind: "save" }
@@ -20,6 +22,7 @@ export type Report =
   | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
   | { kind: "picture"; run: number; picture: Picture }
+  | { kind: "estimated"; run: number; estimation: Estimation }
   | { kind: "measured"; run: number; problem: Problem; rows: Row[] }
   | { kind: "running"; run: number; running: boolean }
   | { kind: "saved"; run: number; name: string; file: Uint8Array<ArrayBuffer> }
@@ -27,7 +30,7 @@ export type Report =
 
 /** An error as data. */
 export interface Failure {
-  readonly during: "training" | "picture" | "start" | "load" | "save";
+  readonly during: "training" | "picture" | "start" | "load" | "save" | "estimate";
   readonly code: string;
   readonly message: string;
   readonly argument?: string | undefined;
@@ -63,6 +66,22 @@ export interface Row {
   readonly failure?: Failure;
   /** Too much to be tried here: about so many bytes. */
   readonly estimate?: number;
+}
+
+/** Parameters as they are estimated. */
+export interface Estimation {
+  readonly iteration: number;
+  readonly estimates: readonly EstimateRow[];
+  /** At the end: why it ended, and what to know before using the estimates, as sentences. */
+  readonly ending?: { readonly message: string; readonly warnings: readonly string[] };
+}
+
+/** One parameter; its errors come at the end. */
+export interface EstimateRow {
+  readonly name: string;
+  readonly value: number;
+  readonly standardError?: number;
+  readonly interval?: readonly [lower: number, upper: number];
 }
 
 /** What was measured. */
@@ -104,6 +123,8 @@ export interface Picture {
   /** An energy or a density on a grid of so many a side, rows from the bottom. */
   readonly levels?: { readonly side: number; readonly values: Float32Array; readonly filled: boolean };
   readonly series?: Values[];
+  /** Two standard errors above each series, and below. */
+  readonly bands?: readonly { readonly upper: Values; readonly lower: Values }[];
   /** The parameters of equations, in the order in which the text has them. */
   readonly parameters?: readonly number[];
 }

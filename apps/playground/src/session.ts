@@ -33,6 +33,11 @@ export class Session {
     return request.run;
   }
 
+  /** Estimates the parameters of the latest model. */
+  estimate(): void {
+    this.send({ kind: "estimate", run: this.#run });
+  }
+
   load(file: Uint8Array): void {
     this.send({ kind: "load", run: ++this.#run, file });
   }

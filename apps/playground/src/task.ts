@@ -10,7 +10,7 @@ import {
   valueAndGrad,
 } from "symplectic-adjoint/slim";
 import type { Config } from "./config.js";
-import type { Extent, Picture, Scene } from "./messages.js";
+import type { Estimation, Extent, Picture, Scene } from "./messages.js";
 
 export interface Batch {
   readonly y0: Float32Array;
@@ -36,7 +36,12 @@ export interface Task {
   batch(step: number): Batch;
   gradient(field: Field<"float32">, batch: Batch, options: GradientOptions): Result;
   picture(field: Field<"float32">, options: GradientOptions, at: number): Picture;
+  /** Estimates the parameters, with their errors, from those of the field on; these follow. Gives the picture at the end. */
+  estimate?(field: Field<"float32">, options: GradientOptions, report: ReportEstimation): Picture;
 }
+
+/** Is told of each iteration, and can have a picture of it. */
+export type ReportEstimation = (estimation: Estimation, draw?: () => Picture) => void;
 
 /** The mean squared error of a solution, and its gradient. */
 export function squaredError(field: Field<"float32">, batch: Batch, options: GradientOptions): Result {

@@ -65,6 +65,10 @@ function answer(request: Request): void {
       advance(0);
       draw();
       break;
+    case "estimate":
+      // If the text that was sent before could not be read, there is nothing to estimate.
+      if (request.run === run) estimate();
+      break;
     case "morph":
       at = request.at;
       pictureDue = 0;
@@ -125,6 +129,23 @@ function advance(duration: number): void {
   if (stats) tell({ kind: "progress", run, step: steps, losses: Float64Array.from(losses), stats });
   // Another problem than that which was compared, as when windows grow.
   if (stats && stats.note !== compared) compare();
+}
+
+/** Estimates the parameters at a stretch: the fit ends itself where it takes long. */
+function estimate(): void {
+  if (!learner) return;
+  setRunning(false);
+  try {
+    learner.estimate((estimation, drawn) => {
+      tell({ kind: "estimated", run, estimation });
+      if (!drawn || performance.now() < pictureDue) return;
+      tell({ kind: "picture", run, picture: drawn() });
+      pictureDue = performance.now() + FRAME;
+    });
+  } catch (error) {
+    fail("estimate", error);
+  }
+  draw();
 }
 
 function draw(): void {

@@ -196,7 +196,7 @@ impl<T: Real> ProgramField<T> {
         let mut own = Buffer::zeroed(ledger, Purpose::Workspace, batch * arguments)?;
         let columns = self.program.arguments();
         let mut put = |start: usize, given: &mut dyn Iterator<Item = T>| {
-            for row in own.chunks_exact_mut(arguments) {
+            for row in own.chunks_exact_mut(arguments.max(1)) {
                 row[start..start + columns].iter_mut().for_each(|to| *to = given.next().unwrap_or(*to));
             }
         };

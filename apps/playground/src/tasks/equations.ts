@@ -1,15 +1,18 @@
 // Equations that a visitor types, fitted to the Hudson Bay record or to samples of their own. Short windows come first: over
 // a long one a loss has many valleys.
 import {
+  type Curve,
   equations,
   type Field,
+  leastSquares,
   meanSquaredError,
   odeint,
+  type ProgramField,
   SymplecticAdjointError,
   valueAndGrad,
 } from "symplectic-adjoint/slim";
 import type { Config } from "../config.js";
-import type { Extent, Values } from "../messages.js";
+import type { Extent, Picture, Values } from "../messages.js";
 import { normal, uniform } from "../random.js";
 import { type System, systemOf } from "../system.js";
 import { type Batch, gridOf, range, solved, type Task } from "../task.js";
@@ -23,6 +26,8 @@ const SCHEDULE = [
   { until: Number.POSITIVE_INFINITY, part: 1, factor: 0.3 },
 ];
 const [SAMPLES, SIDE, FINE, SHOWN] = [41, 20, 8, 6];
+/** Milliseconds that estimates may take: the worker does not answer until then. */
+const LONGEST = 10_000;
 
 interface Data {
   readonly title: string;
@@ -30,14 +35,18 @@ interface Data {
   /** What is shown as the time 0. */
   readonly origin: number;
   /** [time, state]. */
-  readonly values: Float32Array;
+  readonly values: Float64Array;
+  /** Whether the first point is measured as the others are, and not known. */
+  readonly startMeasured: boolean;
 }
 
 export function equationsTask(config: Config): Task {
   const system = systemOf(config);
   const { states, parameters, timed } = system;
   const size = states.length;
-  const { title, times, origin, values } = dataOf(config, system);
+  const data = dataOf(config, system);
+  const { title, times, origin } = data;
+  const values = Float32Array.from(data.values);
   const deviations = states.map((_, i) => deviation(feature(values, size, i)));
   const last = times.length - 1;
   const fine = range(FINE * last + 1).map((i) => ((times[last] as number) * i) / (FINE * last));
@@ -99,42 +108,88 @@ export function equationsTask(config: Config): Task {
       );
       return { value, gradient, stats: solution.stats };
     },
-    picture(field, options) {
-      const y = solved(field, values.slice(0, size), fine, options);
-      return {
-        field: size === 1 ? slopesInTime() : slopes(),
-        fieldSide: SIDE,
-        paths: [onPlane(fine, y, size)],
-        series: shown.map((_, i) => feature(y, size, i)),
-        parameters: [...field.parameters],
-      };
-
-      /** The first two slopes; the other states are as they begin. */
-      function slopes(): Float32Array {
-        const at = new Float32Array(SIDE * SIDE * size);
-        for (let i = 0; i < at.length; i++) {
-          const [point, state] = [Math.floor(i / size), i % size];
-          at[i] = (state < 2 ? grid[2 * point + state] : values[state]) as number;
-        }
-        const all = field.evaluate(0, at);
-        return grid.map((_, i) => all[size * (i >> 1) + (i % 2)] as number);
-      }
-
-      /** A single state is drawn over the time, which passes at the rate 1. */
-      function slopesInTime(): Float32Array {
-        const drawn = new Float32Array(grid.length).fill(1);
-        for (const across of range(SIDE)) {
-          const points = range(SIDE).map((up) => across + SIDE * up);
-          const at = Float32Array.from(points, (point) => grid[2 * point + 1] as number);
-          const slopes = field.evaluate(grid[2 * across] as number, at);
-          points.forEach((point, up) => {
-            drawn[2 * point + 1] = slopes[up] as number;
+    picture: (field, options) => pictureOf(field, solved(field, values.slice(0, size), fine, options)),
+    estimate(field, options, report) {
+      const { startMeasured } = data;
+      const first = startMeasured ? 0 : 1;
+      const spread = startMeasured ? undefined : deviations;
+      const end = performance.now() + LONGEST;
+      const { curves, ...result } = leastSquares({
+        field: field as ProgramField<"float32">,
+        data: {
+          t0: 0,
+          times: times.slice(first),
+          y: data.values.subarray(size * first),
+          y0: data.values.subarray(0, size),
+          weights: spread && times.slice(first).flatMap(() => spread.map((one) => 1 / one ** 2)),
+        },
+        initial: Object.fromEntries(states.map((name) => [name, startMeasured])),
+        error: startMeasured ? "lognormal" : "additive",
+        maxSteps: options.maxSteps,
+        onIteration({ iteration, parameters: now }) {
+          const estimates = Object.entries(now).map(([name, value]) => ({ name, value }));
+          report({ iteration, estimates }, () => {
+            field.parameters = Float32Array.from(parameters, (name) => now[name] as number);
+            const start = Float32Array.from(states, (name, i) => now[`${name}(0)`] ?? (values[i] as number));
+            return pictureOf(field, solved(field, start, fine, options));
           });
-        }
-        return drawn;
-      }
+          return performance.now() < end;
+        },
+      });
+      const { reason, iterations, warnings } = result;
+      const message = reason === "callback" ? `Not converged: stopped after ${LONGEST / 1000} s.` : result.message;
+      const estimates = Object.values(result.parameters).map(({ name, value, standardError, interval }) => {
+        return { name, value, standardError, interval };
+      });
+      const ending = { message, warnings: warnings.filter((warning) => warning !== result.message) };
+      report({ iteration: iterations, estimates, ending });
+      const [curve] = curves({ points: fine.length }) as [Curve];
+      const [y, errors] = [curve.y, curve.standardErrors].map((numbers) => Float32Array.from(numbers)) as [
+        Float32Array,
+        Float32Array,
+      ];
+      const beside = (index: number, sign: 1 | -1) =>
+        feature(y, size, index).map((value, j) => value + sign * 2 * (errors[size * j + index] as number));
+      const bands = shown.map((_, i) => ({ upper: beside(i, 1), lower: beside(i, -1) }));
+      return { ...pictureOf(field, y), bands };
     },
   };
+
+  /** The field as it is, and a solution at the fine times. */
+  function pictureOf(field: Field<"float32">, y: Float32Array): Picture {
+    return {
+      field: size === 1 ? slopesInTime() : slopes(),
+      fieldSide: SIDE,
+      paths: [onPlane(fine, y, size)],
+      series: shown.map((_, i) => feature(y, size, i)),
+      parameters: [...field.parameters],
+    };
+
+    /** The first two slopes; the other states are as they begin. */
+    function slopes(): Float32Array {
+      const at = new Float32Array(SIDE * SIDE * size);
+      for (let i = 0; i < at.length; i++) {
+        const [point, state] = [Math.floor(i / size), i % size];
+        at[i] = (state < 2 ? grid[2 * point + state] : values[state]) as number;
+      }
+      const all = field.evaluate(0, at);
+      return grid.map((_, i) => all[size * (i >> 1) + (i % 2)] as number);
+    }
+
+    /** A single state is drawn over the time, which passes at the rate 1. */
+    function slopesInTime(): Float32Array {
+      const drawn = new Float32Array(grid.length).fill(1);
+      for (const across of range(SIDE)) {
+        const points = range(SIDE).map((up) => across + SIDE * up);
+        const at = Float32Array.from(points, (point) => grid[2 * point + 1] as number);
+        const slopes = field.evaluate(grid[2 * across] as number, at);
+        points.forEach((point, up) => {
+          drawn[2 * point + 1] = slopes[up] as number;
+        });
+      }
+      return drawn;
+    }
+  }
 }
 
 /** What is fitted; refuses a text that cannot be read before all else. */
@@ -148,11 +203,11 @@ function dataOf(config: Config, system: System): Data {
     const size = states.length;
     const spread = states.map((_, i) => config.noise * deviation(feature(y, size, i)));
     const random = uniform(config.seed);
-    const values = Float32Array.from(y, (value, i) =>
+    const values = y.map((value, i) =>
       // Where they begin is known.
       i < size ? value : value + (spread[i % size] as number) * normal(random),
     );
-    return { title: "", times, origin: 0, values };
+    return { title: "", times, origin: 0, values, startMeasured: false };
   } finally {
     field.dispose();
   }
@@ -177,8 +232,9 @@ function recordOf(states: readonly string[]): Data {
     const message = `data: expected ${expected}; given equations for ${given}`;
     throw new SymplecticAdjointError("OPTION", message, { argument: "data", expected, given });
   }
-  const values = Float32Array.from(rows.flatMap((row) => columns.map((column) => row[(column + 1) as 1 | 2])));
-  return { title: ", thousands of pelts", times: range(rows.length), origin: years[0] as number, values };
+  const values = Float64Array.from(rows.flatMap((row) => columns.map((column) => row[(column + 1) as 1 | 2])));
+  const origin = years[0] as number;
+  return { title: ", thousands of pelts", times: range(rows.length), origin, values, startMeasured: true };
 }
 
 function named(names: readonly string[], values: readonly number[]): Record<string, number> {

@@ -1,0 +1,355 @@
+// Fits of differential equations, against closed forms, SciPy and each other.
+import { readFileSync } from "node:fs";
+import { equations, leastSquares, nn, odeint, sensitivities, type Value, vectorField } from "symplectic-adjoint";
+import { describe, expect, test } from "vitest";
+import { normals } from "../../ts/trace/random.js";
+
+const text = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
+const TIGHT = { method: "dopri8", rtol: 1e-11, atol: 1e-12 } as const;
+
+/** Relative to what is expected. */
+function expectClose(value: number | undefined, expected: number, tolerance: number, what = ""): void {
+  expect(Math.abs((value as number) - expected), what).toBeLessThan(tolerance * Math.abs(expected));
+}
+
+describe("a straight line", () => {
+  // y' = slope from y(0) = intercept: linear in both.
+  const field = equations("y' = slope", { parameters: { slope: 0 }, dtype: "float64" });
+  const times = [0.5, 1, 2.5, 3, 4, 6, 7.5];
+  const y = [1.1, 2.3, 4.6, 6.2, 7.4, 12.9, 14.6];
+  const weights = [1, 2, 1, 0.5, 4, 1, 3];
+
+  /** Weighted regression by its closed form. */
+  function regression(w: readonly number[]) {
+    const sum = (of: (i: number) => number) => times.reduce((total, _, i) => total + (w[i] as number) * of(i), 0);
+    const [t, v] = [(i: number) => times[i] as number, (i: number) => y[i] as number];
+    const [S, St, Sy] = [sum(() => 1), sum(t), sum(v)];
+    const [Stt, Sty] = [sum((i) => t(i) ** 2), sum((i) => t(i) * v(i))];
+    const determinant = S * Stt - St ** 2;
+    const slope = (S * Sty - St * Sy) / determinant;
+    const intercept = (Stt * Sy - St * Sty) / determinant;
+    const residual = sum((i) => (intercept + slope * t(i) - v(i)) ** 2);
+    const variance = residual / (w.filter((weight) => weight > 0).length - 2);
+    return {
+      slope: [slope, Math.sqrt((variance * S) / determinant)] as const,
+      "y(0)": [intercept, Math.sqrt((variance * Stt) / determinant)] as const,
+      correlation: -St / Math.sqrt(S * Stt),
+    };
+  }
+
+  test.each([
+    ["equal weights", times.map(() => 1)],
+    ["weights", weights],
+    ["a weight of zero", weights.map((weight, i) => (i === 3 ? 0 : weight))],
+  ])("has the standard errors of its closed form with %s", (_, w) => {
+    const fit = leastSquares({ field, data: { times, y, y0: [0], t0: 0, weights: w }, initial: { y: true } });
+    const { correlation, ...exact } = regression(w);
+    for (const [name, [value, standardError]] of Object.entries(exact)) {
+      expectClose(fit.parameters[name]?.value, value, 1e-9, name);
+      expectClose(fit.parameters[name]?.standardError, standardError, 1e-9, name);
+    }
+    expect(fit.freeNames).toEqual(["slope", "y(0)"]);
+    expectClose(fit.correlation[1], correlation, 1e-9);
+    expect(fit.degreesOfFreedom).toBe(w.filter((weight) => weight > 0).length - 2);
+  });
+
+  test("is fitted to a missing value as to none", () => {
+    const fitTo = (times: readonly number[], y: readonly number[]) =>
+      leastSquares({ field, data: { times, y, y0: [0], t0: 0 }, initial: { y: true } });
+    const whole = fitTo(
+      times,
+      y.map((value, i) => (i === 2 ? Number.NaN : value)),
+    );
+    const [without, rest] = [times, y].map((all) => all.filter((_, i) => i !== 2)) as [number[], number[]];
+    const part = fitTo(without, rest);
+    expect(whole.measurements.map(({ time }) => time)).toEqual(without);
+    for (const [name, { value, standardError }] of Object.entries(part.parameters)) {
+      expectClose(whole.parameters[name]?.value, value, 1e-9, name);
+      expectClose(whole.parameters[name]?.standardError, standardError, 1e-9, name);
+    }
+  });
+});
+
+interface Found {
+  readonly estimates: Readonly<Record<string, number>>;
+  readonly standardErrors: Readonly<Record<string, number>>;
+  readonly residualSumOfSquares: number;
+  readonly cost: number;
+}
+
+describe("theophylline, as SciPy fits it", () => {
+  // Made by theophylline.py, which stands beside it.
+  const scipy: { pooled: Found; robust: Record<string, Found>; patients: Record<string, Found> } = JSON.parse(
+    text("../data/theophylline.json"),
+  );
+  const rows = text("../../data/theophylline.csv").trim().split("\n").slice(1);
+  const numbers = rows.map((row) => row.split(",").map(Number) as [number, number, number, number, number]);
+  const data = Array.from(new Set(numbers.map(([subject]) => subject)), (subject) => {
+    const own = numbers.filter(([other]) => other === subject);
+    return {
+      name: String(subject),
+      times: own.map(([, , , time]) => time),
+      y: own.map(([, , , , concentration]) => concentration),
+      y0: { gut: own[0]?.[2] as number, blood: 0 },
+    };
+  });
+  const slopes = "gut' = -absorption * gut \n blood' = absorption * gut - clearance / volume * blood";
+  const start = { absorption: 1, clearance: 0.05, volume: 0.5 };
+  const pooled = () => equations(slopes, { parameters: start, dtype: "float64" });
+  const observe = "blood / volume";
+
+  test("with the parameters of all patients the same", () => {
+    const fit = leastSquares({ field: pooled(), data, observe, ...TIGHT });
+    for (const [name, value] of Object.entries(scipy.pooled.estimates)) {
+      expectClose(fit.parameters[name]?.value, value, 1e-6, name);
+      expectClose(fit.parameters[name]?.standardError, scipy.pooled.standardErrors[name] as number, 1e-6, name);
+    }
+    expectClose(fit.residualSumOfSquares, scipy.pooled.residualSumOfSquares, 1e-9);
+    expect(fit.measurements).toHaveLength(132);
+  });
+
+  test.each(["softL1", "huber", "cauchy"] as const)("by the robust loss %s", (loss) => {
+    const fit = leastSquares({ field: pooled(), data, observe, loss, lossScale: 0.8, ...TIGHT });
+    const expected = scipy.robust[loss] as Found;
+    for (const [name, value] of Object.entries(expected.estimates)) {
+      expectClose(fit.parameters[name]?.value, value, 1e-6, name);
+    }
+    expectClose(fit.cost, expected.cost, 1e-9);
+  });
+
+  test("each patient by themselves, in one fit and in twelve", () => {
+    const own = equations(slopes, { arguments: Object.keys(start), dtype: "float64" });
+    const together = leastSquares({ field: own, data, observe, individual: start, ...TIGHT });
+    let squares = 0;
+    for (const patient of data) {
+      const expected = scipy.patients[patient.name] as Found;
+      const alone = leastSquares({ field: pooled(), data: patient, observe, ...TIGHT });
+      for (const [name, value] of Object.entries(expected.estimates)) {
+        expectClose(alone.parameters[name]?.value, value, 1e-6, `${name} of ${patient.name}`);
+        const all = together.parameters[`${name}[${patient.name}]`];
+        expectClose(all?.value, value, 1e-6, `${name} of ${patient.name}`);
+        // The same (JᵀJ)⁻¹, but another s².
+        const factor = together.standardDeviation / alone.standardDeviation;
+        expectClose(all?.standardError, factor * (alone.parameters[name]?.standardError as number), 1e-5, name);
+      }
+      squares += expected.residualSumOfSquares;
+    }
+    expectClose(together.residualSumOfSquares, squares, 1e-9);
+  });
+
+  test("individual parameters beside shared ones, from data simulated so", () => {
+    const mixed = equations(slopes, {
+      parameters: { absorption: 1.5, volume: 0.5 },
+      arguments: ["clearance"],
+      dtype: "float64",
+    });
+    const clearances = [0.03, 0.04, 0.06];
+    const times = [0, 0.5, 1, 2, 5, 9, 24];
+    const simulated = clearances.map((clearance, k) => {
+      const y0 = { gut: 4 + k, blood: 0 };
+      const { y } = odeint(mixed, Float64Array.of(y0.gut, 0), times, {
+        ...TIGHT,
+        arguments: { clearance: [clearance] },
+      });
+      return { times, y0, y: times.map((_, i) => (y[2 * i + 1] as number) / 0.5) };
+    });
+    mixed.parameters = Float64Array.of(1, 0.4);
+    const fit = leastSquares({ field: mixed, data: simulated, observe, individual: { clearance: 0.05 }, ...TIGHT });
+    const expected = { absorption: 1.5, volume: 0.5, "clearance[1]": 0.03, "clearance[2]": 0.04, "clearance[3]": 0.06 };
+    expect(Object.keys(fit.parameters)).toEqual(Object.keys(expected));
+    for (const [name, value] of Object.entries(expected)) expectClose(fit.parameters[name]?.value, value, 1e-7, name);
+    // What the field keeps of it.
+    expectClose(mixed.parameters[0], 1.5, 1e-7);
+  });
+});
+
+describe("error models recover the deviations that the data were made with", () => {
+  const field = equations("y' = -rate * y", { parameters: { rate: 0.3 }, dtype: "float64" });
+  const times = Array.from({ length: 400 }, (_, i) => (i + 1) / 50);
+  const exact = odeint(field, Float64Array.of(10), [0, ...times], TIGHT).y.slice(1);
+  const fitTo = (y: Float64Array, error: "additive" | "proportional" | "combined" | "lognormal") =>
+    leastSquares({ field, data: { times, y, y0: [10], t0: 0 }, error, parameters: { rate: 0.5 } });
+  /** Within four standard errors, as 99.99 % are. */
+  const expectRecovered = (estimate: { value: number; standardError: number } | undefined, truth: number) => {
+    const { value, standardError } = estimate as { value: number; standardError: number };
+    expect(Math.abs(value - truth)).toBeLessThan(4 * standardError);
+    expect(standardError).toBeLessThan(0.2 * truth);
+  };
+
+  test("additive", () => {
+    const normal = normals(2);
+    const fit = fitTo(
+      exact.map((value) => value + 0.3 * normal()),
+      "additive",
+    );
+    expectRecovered(fit.parameters.rate, 0.3);
+    // s of 399 degrees of freedom has a relative error of 1/√798.
+    expect(Math.abs(fit.standardDeviation / 0.3 - 1)).toBeLessThan(4 / Math.sqrt(798));
+  });
+
+  test("proportional", () => {
+    const normal = normals(3);
+    const fit = fitTo(
+      exact.map((value) => value * (1 + 0.1 * normal())),
+      "proportional",
+    );
+    expectRecovered(fit.parameters.rate, 0.3);
+    expectRecovered(fit.parameters["error.b"], 0.1);
+  });
+
+  test("combined", () => {
+    const normal = normals(4);
+    const fit = fitTo(
+      exact.map((value) => value + Math.hypot(0.2, 0.1 * value) * normal()),
+      "combined",
+    );
+    expectRecovered(fit.parameters.rate, 0.3);
+    expectRecovered(fit.parameters["error.a"], 0.2);
+    expectRecovered(fit.parameters["error.b"], 0.1);
+  });
+
+  test("lognormal", () => {
+    const normal = normals(5);
+    const fit = fitTo(
+      exact.map((value) => value * Math.exp(0.2 * normal())),
+      "lognormal",
+    );
+    expectRecovered(fit.parameters.rate, 0.3);
+    expect(Math.abs(fit.standardDeviation / 0.2 - 1)).toBeLessThan(4 / Math.sqrt(798));
+  });
+
+  test("and the criteria prefer the model that made the data", () => {
+    const normal = normals(6);
+    const y = exact.map((value) => value * (1 + 0.1 * normal()));
+    const models = (["additive", "proportional"] as const).map((error) => fitTo(y, error));
+    const [additive, proportional] = models as [(typeof models)[number], (typeof models)[number]];
+    expect(proportional.aic).toBeLessThan(additive.aic - 10);
+    expect(proportional.bic).toBeLessThan(additive.bic - 10);
+  });
+});
+
+describe("initial states", () => {
+  const field = equations("x' = -rate * x + push \n v' = rate * x - v", {
+    parameters: { rate: 0.7 },
+    arguments: ["push"],
+    dtype: "float64",
+  });
+  const times = [0.5, 1, 2, 3];
+  const dataFrom = (x: readonly number[]) =>
+    x.map((own, k) => {
+      const args = { push: [0.1 * k] };
+      const { y } = odeint(field, Float64Array.of(own, 1), [0, ...times], { ...TIGHT, arguments: args });
+      return { times, y: y.slice(2), y0: { x: 1, v: 1 }, t0: 0, arguments: { push: 0.1 * k }, name: `run ${k}` };
+    });
+
+  test("of each trajectory, and shared by all", () => {
+    const each = leastSquares({
+      field,
+      data: dataFrom([2, 3]),
+      initial: { x: true },
+      parameters: { rate: 1 },
+      ...TIGHT,
+    });
+    expect(Object.keys(each.parameters)).toEqual(["rate", "x(0)[run 0]", "x(0)[run 1]"]);
+    expectClose(each.parameters["x(0)[run 0]"]?.value, 2, 1e-7);
+    expectClose(each.parameters["x(0)[run 1]"]?.value, 3, 1e-7);
+    const data = dataFrom([2, 2]);
+    const shared = leastSquares({
+      field,
+      data,
+      initial: { x: { start: 1, shared: true } },
+      parameters: { rate: 1 },
+      ...TIGHT,
+    });
+    expect(Object.keys(shared.parameters)).toEqual(["rate", "x(0)"]);
+    expectClose(shared.parameters["x(0)"]?.value, 2, 1e-7);
+    expectClose(shared.parameters.rate?.value, 0.7, 1e-7);
+  });
+});
+
+describe("Jacobians", () => {
+  // A network: 14 parameters and 4 measurements are differentiated in reverse, a few parameters forward.
+  const model = () =>
+    vectorField({
+      state: ["x", "v"],
+      parameters: { pull: 1.5, net: nn.sequential(nn.linear(2, 3), nn.tanh, nn.linear(3, 1)) },
+      arguments: { push: "scalar" },
+      dtype: "float64",
+      seed: 3,
+      slope: ({ state, parameters: { pull, net }, arguments: { push } }) => [
+        state[1] as Value,
+        net(state)
+          .sub(pull.mul(state[0] as Value))
+          .add(push),
+      ],
+    });
+  const namesOf = (field: ReturnType<typeof model>) =>
+    Object.entries(field.entries).flatMap(([name, { shape }]) => {
+      const size = shape.reduce((product, side) => product * side, 1);
+      return shape.length === 0 ? [name] : Array.from({ length: size }, (_, i) => `${name}[${i}]`);
+    });
+  const y = [0.2, -0.9, -1, 0.1];
+  const args = { push: [0.3] };
+
+  /** Where the first steps of a fit lead: all that they follow from is residuals and Jacobian. */
+  const steps = (fit: (onIteration: (progress: { parameters: Readonly<Record<string, number>> }) => void) => void) => {
+    const values: number[] = [];
+    fit(({ parameters }) => void values.push(...Object.values(parameters)));
+    return values;
+  };
+
+  test.each([14, 3])("of %i parameters are those of forward sensitivities", (count) => {
+    const field = model();
+    const names = namesOf(field);
+    expect(names).toHaveLength(14);
+    const start = field.parameters.slice();
+    const parameters = Object.fromEntries(
+      names.map((name, i) => [name, { start: start[i] as number, fixed: i >= count }]),
+    );
+    const data = { times: [0.5, 1.5], y, y0: { x: 1, v: 0 }, t0: 0, arguments: { push: 0.3 } };
+    const observe = ["x * pull", "v + push"];
+    const own = steps((onIteration) => {
+      leastSquares({ field: model(), data, observe, parameters, maxIterations: 3, onIteration, ...TIGHT });
+    });
+    const residuals = (values: Readonly<Record<string, number>>) => {
+      field.parameters = Float64Array.from(names, (name) => values[name] as number);
+      const options = { ...TIGHT, arguments: args, respectTo: ["parameters"] } as const;
+      const { solution, parameters } = sensitivities(field, Float64Array.of(1, 0), [0, 0.5, 1.5], options);
+      const pull = field.parameters[0] as number;
+      const predictions = [2, 3, 4, 5].map((k) => {
+        const state = solution.y[k] as number;
+        return k % 2 === 0 ? state * pull : state + 0.3;
+      });
+      const jacobian = [2, 3, 4, 5].flatMap((k) =>
+        names.map((_, j) => {
+          const slope = parameters[k * 14 + j] as number;
+          if (k % 2 === 1) return slope;
+          return pull * slope + (j === 0 ? (solution.y[k] as number) : 0);
+        }),
+      );
+      return { residuals: predictions.map((value, i) => value - (y[i] as number)), jacobian };
+    };
+    const general = steps((onIteration) => {
+      leastSquares({ residuals, parameters, maxIterations: 3, onIteration });
+    });
+    expect(own.length).toBeGreaterThanOrEqual(14);
+    expect(own).toEqual(general.map((value) => expect.closeTo(value, 8)));
+    expect(Math.max(...own.slice(0, 14).map((value, i) => Math.abs(value - (start[i] as number))))).toBeGreaterThan(
+      1e-3,
+    );
+  });
+
+  test("of curves are those of the sensitivities", () => {
+    const field = equations("y' = -rate * y", { parameters: { rate: 0.4 }, dtype: "float64" });
+    const y = [9, 6.1, 4.3, 2.6];
+    const fit = leastSquares({ field, data: { times: [0.5, 1, 2, 3], y, y0: [10], t0: 0 }, ...TIGHT });
+    const [curve] = fit.curves({ points: 7 });
+    const { parameters, solution } = sensitivities(field, Float64Array.of(10), curve?.times as Float64Array, TIGHT);
+    const standardError = fit.parameters.rate?.standardError as number;
+    for (const [i, value] of (curve?.y ?? []).entries()) {
+      expectClose(value, solution.y[i] as number, 1e-8);
+      const expected = Math.abs((parameters[i] as number) * standardError);
+      expect(Math.abs((curve?.standardErrors[i] as number) - expected)).toBeLessThan(1e-8);
+    }
+  });
+});

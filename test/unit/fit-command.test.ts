@@ -1,0 +1,484 @@
+// symplectic-adjoint fit, without its process: what options and tables become, what is fitted, written and drawn.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { equations, odeint } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+import { escaped, svgOf, ticksOf } from "../../ts/cli/charts.js";
+import { adviceOnFit, alignedLines, estimateRows, messageOf, qualitiesOf, shown } from "../../ts/cli/fit-advice.js";
+import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } from "../../ts/cli/fit-file.js";
+import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
+import { type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
+import { boundsByName, numbersByName, pairs, plainNames } from "../../ts/cli/pairs.js";
+import { predict } from "../../ts/cli/predict.js";
+import { reportOf } from "../../ts/cli/report.js";
+import { readTable } from "../../ts/cli/table.js";
+
+const lynx = new Uint8Array(readFileSync(fileURLToPath(new URL("../../data/lynx-hare.csv", import.meta.url))));
+const prey = `param birth = 0.5
+param hunt = 0.03  # by each lynx
+param feed = 0.02
+param death = 0.8
+hare' = hare * (birth - hunt * lynx)
+lynx' = lynx * (feed * hare - death)
+`;
+const dosing = `param ka = 1
+param ke = 0.1
+param V = 20
+depot' = -ka * depot
+central' = ka * depot - ke * central
+concentration = central / V
+`;
+
+const options: FitOptions = {
+  ...{ error: "additive", loss: "linear", lossScale: 1, starts: 1, seed: 0, level: 0.95, maxIterations: 200 },
+  ...{ solver: "dopri5", rtol: 1e-10, atol: 1e-12 },
+};
+const nothing: TaskRequest = {
+  ...{ time: "time", id: undefined, observe: undefined, arguments: [], individual: [], initial: [] },
+  ...{ estimate: [], shared: [], start: new Map(), bounds: new Map(), log: [], logit: [], fix: [], format: {} },
+};
+const source = (data: string | Uint8Array) => ({
+  name: "data.csv",
+  bytes: typeof data === "string" ? new TextEncoder().encode(data) : data,
+});
+const task = (text: string, data: string | Uint8Array, more: Partial<TaskRequest> = {}, found?: Map<string, number>) =>
+  taskOf({ ...nothing, ...more }, "model.txt", text, source(data), found);
+const both = pairs("hare_thousands = hare, lynx_thousands = lynx");
+const years = (more: Partial<TaskRequest> = {}) => task(prey, lynx, { time: "year", observe: both, ...more });
+
+/** What a fit says, all of it. */
+function fitted(own: Task, more: Partial<FitOptions> = {}, profile: readonly string[] | boolean = false, most = 1e9) {
+  const said: Parameters<Listener["iteration"]>[0][] = [];
+  let result: FitNumbers | undefined;
+  const [curves, profiles]: [Parameters<Listener["curves"]>[0][number][], Parameters<Listener["profile"]>[0][]] = [
+    [],
+    [],
+  ];
+  runFit(
+    { task: own, options: { ...options, ...more }, profile, curves: true },
+    {
+      iteration: (progress) => said.push(progress) < most,
+      goesOn: () => said.length < most,
+      result: (given) => {
+        result = given;
+      },
+      curves: (given) => void curves.push(...given),
+      profile: (given) => void profiles.push(given),
+    },
+  );
+  return { result: result as FitNumbers, curves, profiles, said };
+}
+
+const refusal = (body: () => unknown): string => {
+  try {
+    body();
+  } catch (error) {
+    expect((error as Error).constructor.name).toMatch(/^(Failure|InvalidArgumentError)$/);
+    return (error as Error).message;
+  }
+  throw new Error("expected a refusal");
+};
+
+/** Four patients, each with a dose and a rate of elimination of its own, without noise. */
+const rates = { anna: 0.12, ben: 0.08, "cy, the third": 0.15, "<b>dora</b>": 0.1 };
+const doses = { anna: 300, ben: 250, "cy, the third": 320, "<b>dora</b>": 280 };
+const patients = (() => {
+  const times = [0, 0.25, 0.5, 1, 2, 4, 6, 9, 12, 24];
+  const rows = Object.entries(rates).flatMap(([name, ke], index) => {
+    const field = equations(dosing, { parameters: { ka: 1.4, ke, V: 30 }, dtype: "float64" });
+    const dose = doses[name as keyof typeof doses];
+    const { y } = odeint(field, Float64Array.of(dose, 0), times, { rtol: 1e-11, atol: 1e-12 });
+    field.dispose();
+    // They do not begin at the same time.
+    return times.map((t, i) => {
+      const concentration = i === 0 ? "" : (y[2 * i + 1] as number) / 30;
+      return `"${name}",${t + 100 * index},${i === 0 ? dose : ""},${concentration}`;
+    });
+  });
+  return `patient,time,dose,concentration\n${rows.join("\n")}\n`;
+})();
+const trial: Partial<TaskRequest> = {
+  ...{ id: "patient", observe: pairs("concentration"), initial: pairs("depot=dose, central=0") },
+  individual: pairs("ke"),
+};
+
+test("lists of names with values are read", () => {
+  expect(pairs('a, "b, c" = d, e = max(f, 2), "g=h" = i == 2 ? 1 : 0')).toEqual([
+    { name: "a", value: undefined },
+    { name: "b, c", value: "d" },
+    { name: "e", value: "max(f, 2)" },
+    { name: "g=h", value: "i == 2 ? 1 : 0" },
+  ]);
+  expect(pairs("b=2", pairs("a=1")).map(({ name }) => name)).toEqual(["a", "b"]);
+  expect(plainNames("hare(0), lynx(0)")).toEqual(["hare(0)", "lynx(0)"]);
+  expect([...numbersByName("a=-1e-3, hare(0)=30")]).toEqual([
+    ["a", -1e-3],
+    ["hare(0)", 30],
+  ]);
+  expect(boundsByName("a=0:1, b=:2, c = -1 :").get("c")).toEqual({ lower: -1, upper: Number.POSITIVE_INFINITY });
+});
+
+test.each<[(text: string) => unknown, string, RegExp]>([
+  [pairs, "a,,b", /Given: nothing/],
+  [pairs, "a=", /Given: a=/],
+  [pairs, "=2", /Given: =2/],
+  [pairs, 'a, "b', /a second "/],
+  [pairs, "a, a=2", /given a twice/],
+  [plainNames, "a=2", /names alone, given a=2/],
+  [numbersByName, "a", /birth=0.5; given a/],
+  [numbersByName, "a=0x10", /given a=0x10/],
+  [boundsByName, "a=1", /given a=1/],
+  [boundsByName, "a=2:1", /given a=2:1/],
+  [boundsByName, "a=1:2:3", /given a=1:2:3/],
+])("%o refuses %s", (read, text, message) => {
+  expect(refusal(() => read(text))).toMatch(message);
+});
+
+test("first rows are starts, and no measurements", () => {
+  const own = years();
+  const [member] = own.members as [Task["members"][number]];
+  expect(member.y0).toEqual([30, 4]);
+  expect(Array.from(member.y.slice(0, 4))).toEqual([Number.NaN, Number.NaN, 47.2, 6.1]);
+  // An initial state that is estimated is compared.
+  const estimated = years({ estimate: ["hare(0)"] }).members[0] as typeof member;
+  expect(Array.from(estimated.y.slice(0, 2))).toEqual([30, Number.NaN]);
+  // One that is given beside the table says nothing of the first row.
+  expect(years({ initial: pairs("hare=31") }).members[0]?.y.slice(0, 1)).toEqual([30]);
+  // Without t in the equations, each trajectory begins at 0.
+  expect([member.times[0], member.origin]).toEqual([0, 1900]);
+  const timed = task(prey.replace("birth -", "birth * cos(0 * t) -"), lynx, { time: "year", observe: both });
+  expect([timed.members[0]?.times[0], timed.members[0]?.origin]).toEqual([1900, 0]);
+});
+
+test("estimates of the lynx and the hare are those of the record", () => {
+  const { result, said } = fitted(years({ estimate: ["hare", "lynx(0)"], log: ["birth", "hunt", "feed", "death"] }));
+  // As Stan's case study of these data finds them by a lognormal error: 0.55, 0.028, 0.024, 0.80.
+  for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.024, death: 0.8 })) {
+    const { value: own, standardError, interval } = result.parameters[name] as FitNumbers["parameters"][string];
+    expect(Math.abs(own - value)).toBeLessThan(3 * standardError);
+    expect(interval[0] < own && own < interval[1]).toBe(true);
+  }
+  expect(result.converged).toBe(true);
+  expect(result.degreesOfFreedom).toBe(42 - 6);
+  // A last step may lower it by rounding.
+  expect(Math.abs((said.at(-1)?.cost as number) / result.cost - 1)).toBeLessThan(1e-9);
+  expect(adviceOnFit(result, qualitiesOf(result, years().mapping.observed))).toEqual([]);
+});
+
+test("trajectories have their own starts, arguments and parameters", () => {
+  const { result, curves } = fitted(task(dosing, patients, trial));
+  const value = (name: string) => result.parameters[name]?.value as number;
+  expect(Math.abs(value("V") / 30 - 1)).toBeLessThan(1e-6);
+  expect(Math.abs(value("ka") / 1.4 - 1)).toBeLessThan(1e-6);
+  for (const [name, ke] of Object.entries(rates)) expect(Math.abs(value(`ke[${name}]`) / ke - 1)).toBeLessThan(1e-6);
+  expect(curves.map(({ name }) => name)).toEqual(Object.keys(rates));
+  // The dose as an argument is the same model.
+  const arriving = dosing.replace(/depot'.*/, "").replace("ka * depot", "dose * ka * exp(-ka * (t - begin))");
+  const more = { arguments: pairs("dose, begin"), initial: pairs("central=0") };
+  const begun = patients.replace(/\n(?=.)/g, (end, at) => (at === patients.indexOf("\n") ? `,begin${end}` : end));
+  const rows = begun.trim().split("\n");
+  const withBegin = [rows[0], ...rows.slice(1).map((row, i) => `${row},${100 * Math.floor(i / 10)}`)].join("\n");
+  const again = fitted(task(arriving, withBegin, { ...trial, ...more })).result;
+  expect(Math.abs((again.parameters.V?.value as number) / 30 - 1)).toBeLessThan(1e-6);
+});
+
+test("fixed, bounded and found parameters start where they should", () => {
+  const request = { fix: pairs("hunt, death=0.9"), start: numbersByName("birth=0.4"), bounds: boundsByName("feed=0:") };
+  const own = task(
+    prey,
+    lynx,
+    { time: "year", observe: both, ...request },
+    new Map([
+      ["birth", 9],
+      ["feed", 0.5],
+    ]),
+  );
+  expect(own.options.parameters).toEqual({
+    birth: { start: 0.4 },
+    hunt: { start: 0.03, fixed: true },
+    feed: { start: 0.5, lower: 0, upper: Number.POSITIVE_INFINITY },
+    death: { start: 0.9, fixed: true },
+  });
+  const { result } = fitted(own);
+  expect(result.parameters.death).toMatchObject({ value: 0.9, standardError: 0, fixed: true });
+  expect(estimateRows(result, 0.95)[4]).toEqual(["death", "0.9", "", "", "", "fixed"]);
+});
+
+test("a fit that is ended has the estimates of its last iteration", () => {
+  const { result, said, profiles } = fitted(years(), {}, true, 2);
+  expect([result.reason, result.converged, said.length, profiles.length]).toEqual(["callback", false, 2, 0]);
+  expect(result.parameters.birth?.value).toBe(said[1]?.parameters.birth);
+  expect(messageOf(result)).toBe("Stopped after 2 iterations, not converged.");
+  expect(adviceOnFit(result, [])).toEqual([expect.stringMatching(/--resume/)]);
+});
+
+test("a line says what to try where a fit is no good", () => {
+  const advice = (own: Task, more: Partial<FitOptions> = {}) => {
+    const { result } = fitted(own, { rtol: 1e-7, atol: 1e-9, ...more });
+    return adviceOnFit(result, qualitiesOf(result, own.mapping.observed));
+  };
+  const twice = prey.replace("birth -", "birth * more -");
+  const unidentified = advice(task(`param more = 1\nparam idle = 3\n${twice}`, lynx, { time: "year", observe: both }));
+  expect(unidentified).toEqual([
+    expect.stringMatching(/Nothing depends on idle.* Try --fix "idle"\.$/),
+    expect.stringMatching(/do not tell more and birth apart.* Try --fix "more"\.$/),
+  ]);
+  expect(advice(years(), { maxIterations: 1 })).toEqual([expect.stringMatching(/--max-iterations/)]);
+  expect(advice(years({ bounds: boundsByName("birth=0:0.5") }))).toEqual([
+    expect.stringMatching(/birth ended at its upper bound.*--bounds "birth=…", or --fix/),
+  ]);
+  const astray = advice(years({ start: numbersByName("birth=50") }));
+  expect(astray.filter((line) => /the fit of \w+ is no better than its mean.*--starts 20/.test(line)).length).toBe(2);
+  const blowing = task("param k = 0.1\nx' = k * x^2\n", "time,x\n0,1\n1,1.2\n2,1.6\n3,2\n4,2.9\n", {
+    bounds: boundsByName("k=0:5"),
+  });
+  expect(advice(blowing, { starts: 4 }).join("\n")).toMatch(/ of 4 starts failed, as their solves did: try --bounds/);
+});
+
+/** A model file of a fit, as the command writes it. */
+function saved(own: Task, result: FitNumbers) {
+  const values = Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]));
+  const description: FitDescription = {
+    ...own.mapping,
+    ...{ clock: own.clock, format: {}, settings: options, estimates: estimatesOf(result), fit: {} },
+    ...{ freeNames: result.freeNames, covariance: [...result.covariance], trajectories: trajectoriesOf(own, values) },
+  };
+  return { name: "model.safetensors", bytes: fitBytes(own, values, description), description, values };
+}
+
+test("predictions are those of the fit", () => {
+  const own = task(dosing, patients, trial);
+  const { result } = fitted(own);
+  const model = saved(own, result);
+  const common = { model, format: {}, at: undefined };
+  const { csv, errors } = predict({ ...common, data: source(patients), times: undefined });
+  const predicted = readTable(source(csv), { time: "time", id: "patient" }).series;
+  for (const [index, { id, rows }] of predicted.entries()) {
+    const measured = result.measurements.filter(({ trajectory }) => trajectory === index);
+    expect(id).toBe(Object.keys(rates)[index]);
+    // All rows but the first, in which nothing was measured.
+    const differences = measured.map(({ prediction }, i) => Math.abs(prediction - (rows[i + 1]?.[0] as number)));
+    expect(Math.max(...differences)).toBeLessThan(1e-8);
+  }
+  expect(errors?.concentration).toBeLessThan(1e-6);
+  // The same without the table, at other times.
+  const times = { clock: "number", values: [300, 301] } as const;
+  expect(refusal(() => predict({ ...common, data: undefined, times: { ...times, values: [0, 1] } }))).toMatch(
+    /none before 100, where the trajectory ben begins/,
+  );
+  expect(predict({ ...common, data: undefined, times }).rows).toBe(8);
+  expect(refusal(() => predict({ ...common, data: undefined, times, at: [1, 2] }))).toMatch(
+    /ke was estimated for each/,
+  );
+  const stranger = patients.replaceAll('"ben"', '"bea"');
+  expect(refusal(() => predict({ ...common, data: source(stranger), times: undefined }))).toMatch(
+    /bea is none of those/,
+  );
+});
+
+test("files whose words were changed are refused", () => {
+  const own = years();
+  const { result } = fitted(own);
+  const { description, values } = saved(own, result);
+  const changes: Partial<Record<keyof FitDescription, unknown>>[] = [
+    ...[{ time: 3 }, { clock: "sundial" }, { observed: [] }, { observed: [{ column: "hare" }] }, { estimates: {} }],
+    ...[
+      { initial: {} },
+      { initial: { hare: { number: "x" }, lynx: { number: 1 } } },
+      { arguments: { dose: { number: 1 } } },
+    ],
+    ...[
+      { trajectories: [{ name: "a", begin: 0, end: 1, y0: [1], arguments: {} }] },
+      { covariance: [1] },
+      { settings: {} },
+    ],
+  ];
+  for (const change of changes) {
+    const bytes = fitBytes(own, values, { ...description, ...change } as FitDescription);
+    expect(refusal(() => readFit({ name: "m", bytes }))).toBe("m: what it tells of its fit cannot be read");
+  }
+  const { field } = readFit({ name: "m", bytes: fitBytes(own, values, description) });
+  expect([...field.parameters]).toEqual(Object.values(values));
+  field.dispose();
+});
+
+test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
+  ["a text among numbers", prey, "time,hare,lynx\n0,1,2\n1,two,3\n", {}, /^data\.csv:3: column hare: .* given "two"/],
+  ["no column", prey, "time,hase,luchs\n0,1,2\n", {}, /--observe "column = expression"/],
+  [
+    "a column that is not there",
+    prey,
+    "time,hare\n0,1\n1,2\n",
+    { observe: pairs("hare, lynx") },
+    /no column lynx; there are time, hare; --observe/,
+  ],
+  ["a time that goes back", prey, "time,hare,lynx\n1,1,2\n0,1,3\n", {}, /data\.csv:3: .*times that increase.*--id/],
+  [
+    "no first value",
+    prey,
+    "time,hare,lynx\n0,,2\n1,1,3\n",
+    {},
+    /data\.csv:2: column hare: .*first row.*--initial "hare=…".*--estimate "hare\(0\)"/,
+  ],
+  ["nothing to compare", prey, "time,hare,lynx\n0,1,2\n", {}, /nothing to fit to/],
+  [
+    "a dose that changes",
+    dosing,
+    "time,dose,concentration\n0,3,0\n1,4,1\n",
+    { ...trial, id: undefined, arguments: pairs("V=dose") },
+    /data\.csv:3: column dose: expected the same number.* given 4 after 3; --id/,
+  ],
+  [
+    "no dose",
+    dosing,
+    "time,dose,concentration\n0,,0\n1,,1\n",
+    { ...trial, id: undefined },
+    /data\.csv:2: column dose: .*depot/,
+  ],
+  [
+    "an unknown name",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { observe: pairs("hare = hair") },
+    /--observe "hare = hair": expected one of t, hare, lynx, birth, .*; given hair/,
+  ],
+  [
+    "no expression",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { observe: pairs("hare = hare +") },
+    /--observe .* given the end/,
+  ],
+  [
+    "an unknown name in the equations",
+    prey.replace("death)", "death * season)"),
+    "time,hare,lynx\n0,1,2\n",
+    {},
+    /^model\.txt:6:39: .*line param season = 1.*; --arguments "season" takes it from a column/,
+  ],
+  ["a comment", prey, "time,hare,lynx\n0,1,2\n1,1,3\n", { observe: pairs("hare = hare # 2") }, /without #/],
+  [
+    "a state without a start",
+    prey,
+    "time,hare\n0,1\n1,1\n",
+    {},
+    /the state lynx has no initial value.*--start "lynx\(0\)=1"/,
+  ],
+  [
+    "a start of nothing",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { start: numbersByName("brith=1") },
+    /--start: .* birth, hunt, feed, death; given brith/,
+  ],
+  [
+    "a start of a state",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { start: numbersByName("hare(0)=1") },
+    /--estimate "hare\(0\)" estimates it/,
+  ],
+  [
+    "a start out of bounds",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { bounds: boundsByName("hunt=1:2") },
+    /hunt: expected a start between its --bounds, 1 and 2, given 0.03/,
+  ],
+  [
+    "a logarithm of nothing",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,0,3\n",
+    { log: ["hunt"], start: numbersByName("hunt=0") },
+    /--log hunt: expected a start above 0/,
+  ],
+  [
+    "a logit without bounds",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,0,3\n",
+    { logit: ["hunt"] },
+    /--logit hunt: expected bounds/,
+  ],
+  [
+    "an idle argument",
+    prey,
+    "time,hare,lynx,dose\n0,1,2,1\n1,0,3,1\n",
+    { arguments: pairs("dose") },
+    /neither the equations nor --observe depend on the argument dose/,
+  ],
+  ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected parameters/],
+  [
+    "a stranger to estimate",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,0,3\n",
+    { estimate: ["wolf(0)"] },
+    /--estimate: expected states/,
+  ],
+])("%s is refused with its place", (_, text, data, more, message) => {
+  expect(refusal(() => task(text, data, more))).toMatch(message);
+});
+
+test("a table may repeat times, and leave trajectories without measurements", () => {
+  const own = task("param k = 1\nx' = -k * x\n", "id,time,x\na,0,2\na,1,1\na,1,1.1\nb,0,3\nc,5,2\nc,6,\nc,7,0.3\n", {
+    id: "id",
+  });
+  expect(own.skipped).toEqual(["b"]);
+  expect(own.members.map(({ name, times }) => [name, ...times])).toEqual([
+    ["a", 0, 1, 1],
+    ["c", 0, 1, 2],
+  ]);
+  expect(fitted(own).result.measurements.length).toBe(3);
+});
+
+test("the report is one page, with everything in it", () => {
+  const own = task(dosing, patients, trial);
+  const { result, curves, profiles } = fitted(own, {}, ["V"]);
+  const qualities = qualitiesOf(result, own.mapping.observed);
+  const page = reportOf({
+    ...{ title: "<i>pk</i>.txt", data: "doses.csv", task: own, options, result, curves, profiles, qualities },
+    advice: ["try & see"],
+  });
+  expect(page).not.toMatch(/<(script|link|img|iframe|i|b)[ >]|src=|href=|url\(|@import/);
+  expect(page).toContain("&#60;b&#62;dora&#60;/b&#62;");
+  expect(page).toContain("try &#38; see");
+  // Four curves, two views of residuals, a profile; and the correlations.
+  expect(page.match(/<svg viewBox/g)?.length).toBe(4 + 2 + 1 + 1);
+  expect(page.match(/<circle /g)?.length).toBe(3 * result.measurements.length + (profiles[0]?.values.length as number));
+  expect(page).toContain(`param V = ${result.parameters.V?.value}`);
+  expect(page).not.toMatch(/NaN|undefined|Infinity/);
+});
+
+test("plots stay within their frame, whatever is known", () => {
+  const x = [0, 1, 2];
+  const inputs = { x, y: [1, Number.NaN, 3], colour: "red" };
+  const band = { kind: "band", x, low: [0, -1e300, Number.NaN], high: [2, 1e300, 4], colour: "red" } as const;
+  const svg = svgOf({
+    ...{ width: 400, height: 200, x: { label: "<t>" }, y: { label: "y" } },
+    marks: [band, { kind: "line", ...inputs }, { kind: "points", ...inputs }, { kind: "level", y: 2 }],
+  });
+  expect(svg).not.toMatch(/NaN|Infinity|e\+/);
+  const coordinates = [...svg.matchAll(/[ML](-?[\d.]+),(-?[\d.]+)/g)].map(([, u, v]) => [Number(u), Number(v)]);
+  expect(coordinates.length).toBeGreaterThan(4);
+  for (const [u = 0, v = 0] of coordinates) expect(u >= 0 && u <= 400 && v >= -20 && v <= 220).toBe(true);
+  expect(ticksOf(0.1, 0.9, 4)).toEqual([0.2, 0.4, 0.6000000000000001, 0.8]);
+  expect(ticksOf(0, 3 * 86400, 3, "date")).toEqual([0, 86400, 2 * 86400, 3 * 86400]);
+  expect(ticksOf(5, 5, 4)).toEqual([5]);
+  expect(escaped(`<a b='c' d="&">`)).toBe("&#60;a b=&#39;c&#39; d=&#34;&#38;&#34;&#62;");
+});
+
+test("numbers have the digits that their errors leave", () => {
+  expect([shown(0.547512, 0.02318), shown(34.912, 1.58), shown(0.1, 0.1)]).toEqual(["0.5475", "34.91", "0.100"]);
+  expect([shown(Number.NaN), shown(undefined), shown(Number.POSITIVE_INFINITY), shown(3.00000001)]).toEqual([
+    "–",
+    "–",
+    "∞",
+    "3",
+  ]);
+  expect(shown(123456789, 1234)).toBe("123456790");
+  expect(
+    alignedLines([
+      ["", "a"],
+      ["bcd", "12", "x"],
+    ]),
+  ).toEqual(["      a", "bcd   12   x"].map((line) => line));
+});

@@ -1,0 +1,174 @@
+// What the command says of a fit: the numbers, what to make of them, and what to try.
+import type { Profile } from "../index.js";
+import type { FitNumbers } from "./fit-run.js";
+import type { Observed } from "./fit-task.js";
+
+/** How well each column is fitted. */
+export interface Quality {
+  readonly column: string;
+  readonly measurements: number;
+  /** The root mean square of the residuals. */
+  readonly error: number;
+  /** The same of the mean of the column. */
+  readonly errorOfMean: number;
+}
+
+/** How well each column is fitted. */
+export function qualitiesOf({ measurements }: FitNumbers, observed: readonly Observed[]): Quality[] {
+  const root = (values: readonly number[]) =>
+    Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0) / values.length);
+  return observed.map(({ column }, o) => {
+    const own = measurements.filter((one) => one.observed === o);
+    const mean = own.reduce((sum, { y }) => sum + y, 0) / own.length;
+    return {
+      column,
+      measurements: own.length,
+      error: root(own.map(({ y, prediction }) => prediction - y)),
+      errorOfMean: root(own.map(({ y }) => y - mean)),
+    };
+  });
+}
+
+/** Why a fit ended, in the words of the command. */
+export function messageOf({ reason, message, iterations, starts }: FitNumbers, signal?: string): string {
+  const after = `after ${iterations} iteration${iterations === 1 ? "" : "s"}`;
+  if (reason === "iterations") return `Not converged ${after}.`;
+  if (reason === "callback") return `Stopped ${after}, not converged.`;
+  if (reason === "stuck")
+    return `Not converged ${after}: the cost does not fall where its derivatives say that it does.`;
+  if (signal !== undefined)
+    return `Stopped by ${signal}; the best of ${starts.length} starts so far converged ${after}.`;
+  return message.replace("Converged:", `Converged ${after}:`);
+}
+
+/** Warnings that name parameters. */
+const NAMED = [
+  /^Nothing depends on (.*?) here/,
+  /^The data do not tell (.*?) apart/,
+  /^The estimates of (.*?) are almost inseparable/,
+  /^Some combination of (.*?) is hardly known/,
+];
+
+/** What the user should know, with options to try; a line each. */
+export function adviceOnFit(
+  result: FitNumbers,
+  qualities: readonly Quality[],
+  profiles: readonly Profile[] = [],
+): string[] {
+  const { parameters, reason, warnings, starts, converged } = result;
+  const own = Object.values(parameters);
+  const isParameter = (name: string) => !/\(0\)|\[|^error\./.test(name);
+  const unknown = own.filter(({ standardError }) => standardError === Number.POSITIVE_INFINITY).map(({ name }) => name);
+  const lines: string[] = [];
+  if (reason === "iterations")
+    lines.push(
+      "not converged: try --resume (which goes on from here), --max-iterations 1000, another --start, or --log for rates",
+    );
+  if (reason === "callback")
+    lines.push("stopped before it converged: the same command with --resume goes on from these estimates");
+  if (reason === "stuck")
+    lines.push(
+      "not converged, as the solves are too inexact for the cost: try --rtol 1e-12 --atol 1e-14, or another --start",
+    );
+  // The reason is told already, in options of the command.
+  const others = converged ? warnings : warnings.slice(1);
+  for (const warning of others) {
+    const bounded = /^(.*) ended at its (lower|upper) bound/.exec(warning);
+    if (bounded) {
+      lines.push(`${warning} Try --bounds "${bounded[1]?.replace(/\[.*\]$/, "")}=…", or --fix.`);
+      continue;
+    }
+    const named = NAMED.map((pattern) => pattern.exec(warning)?.[1]).find((names) => names !== undefined);
+    const told = named?.split(/, | and /) ?? [];
+    const [first] = told.filter(isParameter);
+    if (/starts ended at the least cost/.test(warning))
+      lines.push(warning.replace(/ Try more starts.*/, ` Try --starts ${10 * starts.length}, or narrower --bounds.`));
+    else if (first === undefined) lines.push(warning);
+    else if (unknown.includes(first)) lines.push(`${warning} Try --fix "${first}".`);
+    else lines.push(`${warning} Try --fix "${first}", or look at --profile "${told.join(", ")}".`);
+  }
+  const failed = starts.filter((start) => start.reason === "failed").length;
+  if (failed > 0) {
+    lines.push(
+      `${failed} of ${starts.length} starts failed, as their solves did: try --bounds that keep to where the equations make sense, or --log`,
+    );
+  }
+  for (const { column, error, errorOfMean, measurements } of qualities) {
+    if (measurements < 3 || !(error >= 0.8 * errorOfMean)) continue;
+    const errors = `its error is ${error.toPrecision(3)}, that of the mean ${errorOfMean.toPrecision(3)}`;
+    const better = error < errorOfMean ? "hardly better" : "no better";
+    lines.push(
+      `the fit of ${column} is ${better} than its mean: ${errors}; try --starts 20 with --bounds, another --start, or other equations`,
+    );
+  }
+  for (const { name, interval, improved } of profiles) {
+    if (improved)
+      lines.push(`the profile of ${name} came to a lower cost than the fit: try --starts 20, or --start nearer there`);
+    const open = (["below", "above"] as const).filter((_, i) => interval[i] === undefined);
+    if (open.length > 0)
+      lines.push(
+        `the profile of ${name} does not end ${open.join(" or ")}: the data do not tell how far it can go; try --fix, or --bounds`,
+      );
+  }
+  return lines;
+}
+
+/** A number to the third digit of its error; without one, with six digits. */
+export function shown(value: number | undefined | null, error?: number | null): string {
+  if (value === undefined || value === null || Number.isNaN(value)) return "–";
+  if (value === Number.POSITIVE_INFINITY) return "∞";
+  if (value === Number.NEGATIVE_INFINITY) return "−∞";
+  if (!error || !Number.isFinite(error)) return String(Number(value.toPrecision(6)));
+  const decimals = 2 - Math.floor(Math.log10(error));
+  const isPlain = decimals >= 0 && decimals <= 8 && Math.abs(value) < 1e6;
+  const digits = decimals + Math.floor(Math.log10(Math.abs(value) || 1)) + 1;
+  return isPlain ? value.toFixed(decimals) : String(Number(value.toPrecision(Math.max(3, Math.min(12, digits)))));
+}
+
+/** Rows of cells as aligned lines, the first column to the left. */
+export function alignedLines(rows: readonly (readonly string[])[]): string[] {
+  const widths = rows.reduce<number[]>((most, row) => row.map((cell, i) => Math.max(most[i] ?? 0, cell.length)), []);
+  return rows.map((row) =>
+    row
+      .map((cell, i) =>
+        i === 0 || i === row.length - 1 ? cell.padEnd(widths[i] as number) : cell.padStart(widths[i] as number),
+      )
+      .join("   ")
+      .trimEnd(),
+  );
+}
+
+/** The estimates as rows of cells, with a head. */
+export function estimateRows({ parameters }: FitNumbers, level: number): string[][] {
+  const head = ["", "estimate", "standard error", `${Number((100 * level).toPrecision(6))} % from`, "to", ""];
+  const rows = Object.values(parameters).map(
+    ({ name, value, standardError, interval: [lower, upper], fixed, atBound }) => {
+      if (fixed) return [name, shown(value), "", "", "", "fixed"];
+      const digits = (end: number) => (Number.isFinite(standardError) ? shown(end, standardError) : "–");
+      const note = atBound ? `at its ${atBound} bound` : "";
+      return [
+        name,
+        shown(value, standardError),
+        shown(standardError, standardError),
+        digits(lower),
+        digits(upper),
+        note,
+      ];
+    },
+  );
+  return [head, ...rows];
+}
+
+/** The numbers of a fit, in a line. */
+export function summaryOf(result: FitNumbers): string {
+  const { standardDeviation, degreesOfFreedom, aic, bic, conditionNumber, measurements, parameters } = result;
+  const free = Object.values(parameters).filter(({ fixed }) => !fixed).length;
+  const parts = [
+    `${measurements.length} measurements, ${free} parameter${free === 1 ? "" : "s"}, ${degreesOfFreedom} degrees of freedom`,
+    `s ${shown(standardDeviation)}`,
+    `AIC ${shown(aic)}`,
+    `BIC ${shown(bic)}`,
+    `condition number ${Number.isFinite(conditionNumber) ? conditionNumber.toPrecision(3) : "∞"}`,
+  ];
+  return parts.join(", ");
+}

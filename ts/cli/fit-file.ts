@@ -1,0 +1,197 @@
+// Model files of fits: the equations with their estimates, how sure those are, and how a table becomes measurements.
+import { load, loadTensors, type Method, type ProgramField, save } from "../index.js";
+import { Failure } from "./failure.js";
+import type { FitNumbers } from "./fit-run.js";
+import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
+import type { Source } from "./input.js";
+import type { Format } from "./table.js";
+import { equationsField } from "./text-model.js";
+import { CLOCKS, type Clock } from "./time.js";
+
+const KEY = "symplectic-adjoint.fit";
+
+/** What a file tells of an estimate; JSON has no NaN and no infinity: null. */
+export interface SavedEstimate {
+  readonly value: number;
+  readonly standardError: number | null;
+  readonly interval: readonly [number | null, number | null];
+  readonly start: number;
+  readonly fixed: boolean;
+  readonly atBound: "lower" | "upper" | null;
+}
+
+/** A trajectory as it was fitted. */
+export interface SavedTrajectory {
+  readonly name: string;
+  /** The time it begins at, in the table's. */
+  readonly begin: number;
+  readonly end: number;
+  readonly y0: readonly number[];
+  readonly arguments: Readonly<Record<string, number>>;
+}
+
+/** What a model file of a fit tells beside the field. */
+export interface FitDescription extends Mapping {
+  readonly clock: Clock;
+  readonly format: Format;
+  readonly settings: FitOptions;
+  readonly estimates: Readonly<Record<string, SavedEstimate>>;
+  /** Rows and columns of `covariance`; both are null where the fit was cut short. */
+  readonly freeNames: readonly string[] | null;
+  readonly covariance: readonly (number | null)[] | null;
+  readonly trajectories: readonly SavedTrajectory[];
+  readonly fit: Readonly<Record<string, string | number | boolean | null>>;
+}
+
+/** A model file of a fit. */
+export interface FitFile {
+  readonly field: ProgramField<"float64">;
+  readonly description: FitDescription;
+}
+
+/** The value of everything that was fitted, by name. */
+export type Values = Readonly<Record<string, number>>;
+
+/** Estimates whose errors nobody knows, as the last iteration left them. */
+export function unfinished(task: Task, values: Values): Readonly<Record<string, SavedEstimate>> {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => {
+      const own = (task.options.parameters as Record<string, { start: number; fixed?: boolean }>)[name];
+      const rest = { standardError: null, interval: [null, null] as const, atBound: null };
+      return [name, { value, ...rest, start: own?.start ?? value, fixed: own?.fixed ?? false }];
+    }),
+  );
+}
+
+/** What a file tells of estimates. */
+export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string, SavedEstimate>> {
+  const finite = (value: number) => (Number.isFinite(value) ? value : null);
+  return Object.fromEntries(
+    Object.values(parameters).map(({ name, value, standardError, interval: [lower, upper], start, fixed, atBound }) => [
+      name,
+      {
+        value,
+        standardError: finite(standardError),
+        interval: [finite(lower), finite(upper)],
+        start,
+        fixed,
+        atBound: atBound ?? null,
+      },
+    ]),
+  );
+}
+
+/** Trajectories with what was estimated of them. */
+export function trajectoriesOf({ states, members }: Task, values: Values): SavedTrajectory[] {
+  const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
+  return members.map(({ name, origin, times, y0, arguments: args }) => ({
+    name,
+    begin: origin + (times[0] as number),
+    end: origin + (times.at(-1) as number),
+    y0: states.map((state, i) => initial(state, name) ?? (y0[i] as number)),
+    arguments: Object.fromEntries(
+      Object.entries(args).map(([argument, value]) => [argument, values[`${argument}[${name}]`] ?? value]),
+    ),
+  }));
+}
+
+/** The bytes of a model file. */
+export function fitBytes(task: Task, values: Values, description: FitDescription): Uint8Array {
+  const args = [...Object.keys(task.mapping.arguments), ...task.mapping.individual];
+  const field = equationsField("equations", task.text, "float64", args);
+  try {
+    field.parameters = Float64Array.from(task.parameters, (name) => values[name] as number);
+    return save(field, { metadata: { [KEY]: JSON.stringify(description) } });
+  } finally {
+    field.dispose();
+  }
+}
+
+/** Whether a model file is one of a fit. */
+export const isFit = ({ bytes }: Source) => loadTensors(bytes).metadata.has(KEY);
+
+/** Reads a model file of a fit. The field is the caller's to dispose of. */
+export function readFit({ name: file, bytes }: Source): FitFile {
+  const { field, optimizer, metadata } = load(bytes, { dtype: "float64" });
+  optimizer?.dispose();
+  const text = metadata.get(KEY);
+  try {
+    const description = JSON.parse(text ?? "null") as FitDescription;
+    if (isSound(description, field as ProgramField)) return { field: field as ProgramField<"float64">, description };
+  } catch {
+    // What cannot be read is as good as what says nothing.
+  }
+  field.dispose();
+  throw new Failure(
+    text === undefined ? `${file}: not fitted by this command` : `${file}: what it tells of its fit cannot be read`,
+  );
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isFiniteOrNull = (value: unknown) => value === null || Number.isFinite(value);
+
+function isOrigin(origin: InitialOrigin | Origin): boolean {
+  if (!isRecord(origin)) return false;
+  const values = Object.values(origin);
+  return (
+    values.length === 1 &&
+    (("number" in origin && Number.isFinite(origin.number)) ||
+      (("column" in origin || "first" in origin) && isText(values[0])))
+  );
+}
+
+/** Whether a description is what this command writes, as far as it is relied on; it may throw instead of false. */
+function isSound(
+  description: FitDescription,
+  { states, entries, argumentNames, equations, outputSize, stateSize }: ProgramField,
+): boolean {
+  const { time, id, clock, format, observed, arguments: args, initial, estimated, individual } = description;
+  const { estimates, trajectories, settings, covariance, freeNames } = description;
+  const names = [...Object.keys(args), ...individual];
+  return (
+    isText(equations) &&
+    outputSize === stateSize &&
+    isText(time) &&
+    (id === null || isText(id)) &&
+    CLOCKS.includes(clock) &&
+    Object.values(format).every(isText) &&
+    observed.length > 0 &&
+    observed.every(({ column, expression }) => isText(column) && isText(expression)) &&
+    names.length === argumentNames.length &&
+    names.every((name) => argumentNames.includes(name)) &&
+    Object.values(args).every(isOrigin) &&
+    Object.entries(initial).every(([state, origin]) => states.includes(state) && isOrigin(origin)) &&
+    Object.entries(estimated).every(([state, { shared }]) => states.includes(state) && typeof shared === "boolean") &&
+    states.every((state) => Object.hasOwn(initial, state) || Object.hasOwn(estimated, state)) &&
+    Object.keys(entries).every((name) => isRecord(estimates[name])) &&
+    Object.values(estimates).every(
+      ({ value, standardError, interval, start }) =>
+        Number.isFinite(value) &&
+        isFiniteOrNull(standardError) &&
+        interval.every(isFiniteOrNull) &&
+        Number.isFinite(start),
+    ) &&
+    trajectories.every(
+      ({ name, begin, end, y0, arguments: own }) =>
+        isText(name) &&
+        Number.isFinite(begin) &&
+        Number.isFinite(end) &&
+        y0.length === states.length &&
+        y0.every(Number.isFinite) &&
+        names.every((argument) => Number.isFinite(own[argument])),
+    ) &&
+    isText(settings.solver) &&
+    [settings.rtol, settings.atol, settings.level].every((value) => Number.isFinite(value) && value > 0) &&
+    ((covariance === null && freeNames === null) ||
+      (Array.isArray(covariance) && Array.isArray(freeNames) && covariance.length === freeNames.length ** 2))
+  );
+}
+
+/** The solver's options of a fit. */
+export const solverOf = ({ settings: { solver, rtol, atol } }: FitDescription) => ({
+  method: solver as Method,
+  rtol,
+  atol,
+});

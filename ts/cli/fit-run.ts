@@ -1,0 +1,56 @@
+// A fit itself: plain data in, plain data out, so that it can run in a worker.
+import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
+import type { FitOptions, Task } from "./fit-task.js";
+
+/** What a fit tells, but for what it can compute besides. */
+export type FitNumbers = Omit<FieldFitResult, "profile" | "curves">;
+
+/** What a worker is given. */
+export interface RunRequest {
+  readonly task: Task;
+  readonly options: FitOptions;
+  /** The names of the parameters to profile; all that are estimated, or none. */
+  readonly profile: readonly string[] | boolean;
+  /** Whether curves are wanted. */
+  readonly curves: boolean;
+}
+
+/** What a fit says on its way. */
+export interface Listener {
+  /** After each iteration; false ends the fit. */
+  iteration(progress: FitProgress): boolean;
+  result(result: FitNumbers): void;
+  curves(curves: readonly Curve[]): void;
+  profile(profile: Profile): void;
+  /** Whether to go on with what comes after the fit. */
+  goesOn(): boolean;
+}
+
+/** Points of a curve. */
+const POINTS = 200;
+/** Trajectories whose curves are drawn, at most. */
+export const MOST_CURVES = 60;
+
+/** Fits. */
+export function runFit({ task, options, profile, curves }: RunRequest, listener: Listener): void {
+  const { text, members, mapping } = task;
+  const args = [...Object.keys(mapping.arguments), ...mapping.individual];
+  const field = equations(text, { arguments: args, dtype: "float64" });
+  try {
+    const { solver: method, ...settings } = options;
+    const result = leastSquares({
+      ...{ field, method, ...settings, ...task.options },
+      data: members.map(({ times, y, y0, arguments: own, name }) => ({ times, y, y0, arguments: own, name })),
+      observe: mapping.observed.map(({ expression }) => expression),
+      onIteration: (progress) => listener.iteration(progress),
+    });
+    const { profile: profiled, curves: curvesOf, ...numbers } = result;
+    listener.result(numbers);
+    if (curves && members.length <= MOST_CURVES) listener.curves(curvesOf({ points: POINTS }));
+    const estimated = Object.values(result.parameters).filter(({ fixed }) => !fixed);
+    const names = profile === true ? estimated.map(({ name }) => name) : profile === false ? [] : profile;
+    for (const name of names) if (listener.goesOn()) listener.profile(profiled(name));
+  } finally {
+    field.dispose();
+  }
+}

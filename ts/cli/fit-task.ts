@@ -1,0 +1,496 @@
+// What a fit is of: equations, a table, and what the options say of both, checked before anything is computed.
+import {
+  equations,
+  type FieldFitOptions,
+  type Measurements,
+  type ParameterOptions,
+  SymplecticAdjointError,
+} from "../index.js";
+import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import { readNumber } from "./number.js";
+import type { Bounds, Pair } from "./pairs.js";
+import { type Format, headerOf, listOf, readTable, type Series } from "./table.js";
+import { equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
+import type { Clock } from "./time.js";
+
+/** How a fit is done; the names are those of `leastSquares`. */
+export interface FitOptions {
+  readonly error: NonNullable<FieldFitOptions["error"]>;
+  readonly loss: NonNullable<FieldFitOptions["loss"]>;
+  readonly lossScale: number;
+  readonly starts: number;
+  readonly seed: number;
+  readonly level: number;
+  readonly maxIterations: number;
+  readonly solver: NonNullable<FieldFitOptions["method"]>;
+  readonly rtol: number;
+  readonly atol: number;
+}
+
+/** What the options say of the equations and the table. */
+export interface TaskRequest {
+  readonly time: string;
+  readonly id: string | undefined;
+  /** Columns, each with the expression that predicts it if that is not its name; by default the states that are columns. */
+  readonly observe: readonly Pair[] | undefined;
+  /** Arguments of the equations, each with its column or number if that is not its name. */
+  readonly arguments: readonly Pair[];
+  /** Arguments that are estimated for each trajectory. */
+  readonly individual: readonly Pair[];
+  /** Initial states: a number or a column. */
+  readonly initial: readonly Pair[];
+  /** Initial states that are estimated, as `hare(0)` or `hare`; for each trajectory, or for all together. */
+  readonly estimate: readonly string[];
+  readonly shared: readonly string[];
+  readonly start: ReadonlyMap<string, number>;
+  readonly bounds: ReadonlyMap<string, Bounds>;
+  readonly log: readonly string[];
+  readonly logit: readonly string[];
+  readonly fix: readonly Pair[];
+  readonly format: Format;
+}
+
+/** Where a number of each trajectory comes from: it is the same for all, or stands in a column. */
+export type Origin = { readonly number: number } | { readonly column: string };
+
+/** Where an initial state comes from: besides, it may be the first measurement of its own column. */
+export type InitialOrigin = Origin | { readonly first: string };
+
+/** What is measured: a column, and the expression that predicts it. */
+export interface Observed {
+  readonly column: string;
+  readonly expression: string;
+}
+
+/** How a table becomes measurements, for the fit and for predictions from it. */
+export interface Mapping {
+  readonly time: string;
+  readonly id: string | null;
+  readonly observed: readonly Observed[];
+  readonly arguments: Readonly<Record<string, Origin>>;
+  /** Of all states but those that are estimated from a start that is given. */
+  readonly initial: Readonly<Record<string, InitialOrigin>>;
+  /** Initial states that are estimated: of each trajectory, or one of all. */
+  readonly estimated: Readonly<Record<string, { readonly shared: boolean }>>;
+  readonly individual: readonly string[];
+}
+
+/** A trajectory as it is solved; the times are relative to `origin` where the equations do not depend on the time. */
+export interface Member extends Measurements {
+  readonly name: string;
+  readonly times: readonly number[];
+  readonly y: readonly number[];
+  readonly y0: readonly number[];
+  readonly arguments: Readonly<Record<string, number>>;
+  readonly origin: number;
+}
+
+/** What is fitted, as plain data. */
+export interface Task {
+  readonly text: string;
+  readonly states: readonly string[];
+  readonly parameters: readonly string[];
+  readonly mapping: Mapping;
+  readonly clock: Clock;
+  readonly members: readonly Member[];
+  /** Trajectories without a measurement that could be compared. */
+  readonly skipped: readonly string[];
+  /** Options of `leastSquares`. */
+  readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual">;
+}
+
+/** Values that an earlier fit found, by the names of its results. */
+export type Found = ReadonlyMap<string, number>;
+
+/** Reads what is to be fitted. */
+export function taskOf(
+  request: TaskRequest,
+  file: string,
+  whole: string,
+  data: Source,
+  found: Found = new Map(),
+): Task {
+  const individual = request.individual.map(({ name }) => name);
+  const given = request.arguments.map(({ name }) => name);
+  const both = individual.find((name) => given.includes(name));
+  if (both !== undefined) throw new Failure(`--individual: expected no arguments of --arguments, given ${both}`, 2);
+  // A parameter that is named as an argument is one: its value is the start.
+  const { text, values } = withoutParameters(whole, [...given, ...individual]);
+  const field = fieldOf(file, text, [...given, ...individual]);
+  const { states } = field;
+  const parameters = Object.keys(field.entries);
+  const initialValues = field.parameters.slice();
+  field.dispose();
+
+  const known = { time: request.time, id: request.id };
+  const header = headerOf(data, known, request.format);
+  const observed = observedOf(request, header, states);
+  checkObserved(text, observed, states, [...given, ...individual]);
+  checkUsed([text, ...observed.map(({ expression }) => expression)], [...given, ...individual]);
+  const mapping = mappingOf(request, observed, states);
+  const { clock, members, skipped } = membersOf(mapping, text, states, data, request.format, {
+    individual: (name) => startOf(request, name, values.get(name)),
+    isGiven: (name) => request.start.has(name),
+    initial: (state) => request.start.get(`${state}(0)`),
+    found,
+  });
+
+  const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
+  const fixed = new Map(request.fix.map(({ name, value }) => [name, value]));
+  for (const [option, names] of [
+    ["start", request.start.keys()],
+    ["bounds", request.bounds.keys()],
+    ["log", request.log],
+    ["logit", request.logit],
+  ] as const) {
+    for (const name of names) {
+      if (free.includes(name)) continue;
+      const state = states.find((state) => name === `${state}(0)`);
+      const hint = state === undefined ? "" : `; --estimate "${name}" estimates it, --initial "${state}=30" sets it`;
+      throw new Failure(`--${option}: expected what is estimated: ${listOf(free)}; given ${name}${hint}`, 2);
+    }
+  }
+  for (const name of fixed.keys()) {
+    if (parameters.includes(name)) continue;
+    throw new Failure(`--fix: expected parameters of the equations: ${listOf(parameters)}; given ${name}`, 2);
+  }
+  const optionsOf = (name: string) => {
+    const { lower, upper } = request.bounds.get(name) ?? {};
+    const scale = request.log.includes(name) ? "log" : request.logit.includes(name) ? "logit" : undefined;
+    if (scale === "logit" && !(Number.isFinite(lower) && Number.isFinite(upper))) {
+      throw new Failure(`--logit ${name}: expected bounds as well, such as --bounds "${name}=0:1"`, 2);
+    }
+    return {
+      ...(lower !== undefined && { lower }),
+      ...(upper !== undefined && { upper }),
+      ...(scale !== undefined && { transform: scale as "log" | "logit" }),
+    };
+  };
+  const options: Task["options"] = {
+    parameters: Object.fromEntries(
+      parameters.map((name, i) => {
+        const own = fixed.get(name);
+        const value = own === undefined ? undefined : readNumber(own);
+        if (Number.isNaN(value)) throw new Failure(`--fix ${name}: expected a number, given ${own}`, 2);
+        const start = value ?? request.start.get(name) ?? found.get(name) ?? (initialValues[i] as number);
+        const rest = fixed.has(name) ? { fixed: true } : optionsOf(name);
+        checkStart(name, start, rest);
+        return [name, { start, ...rest }];
+      }),
+    ),
+    initial: Object.fromEntries(
+      Object.entries(mapping.estimated).map(([state, { shared }]) => {
+        const rest = optionsOf(`${state}(0)`);
+        for (const { y0 } of members) checkStart(`${state}(0)`, y0[states.indexOf(state)] as number, rest);
+        return [state, { shared, ...rest }];
+      }),
+    ),
+    individual: Object.fromEntries(
+      individual.map((name) => {
+        const rest = optionsOf(name);
+        for (const own of members) checkStart(name, own.arguments[name] as number, rest);
+        return [name, rest];
+      }),
+    ),
+  };
+  return { text, states, parameters, mapping, clock, members, skipped, options };
+}
+
+/** The field of the equations; of a name that is unknown, what more there is than their lines. */
+function fieldOf(file: string, text: string, args: readonly string[]) {
+  try {
+    return equationsField(file, text, "float64", args);
+  } catch (error) {
+    const [, name] = /or a line param (\w+) = 1/.exec((error as Error).message) ?? [];
+    if (!(error instanceof Failure) || name === undefined) throw error;
+    throw new Failure(`${error.message}; --arguments "${name}" takes it from a column`);
+  }
+}
+
+/** What a start must be, within bounds and on the scale on which it is estimated. */
+function checkStart(name: string, start: number, options: Partial<ParameterOptions>): void {
+  const { lower = Number.NEGATIVE_INFINITY, upper = Number.POSITIVE_INFINITY, transform } = options;
+  if (start < lower || start > upper) {
+    throw new Failure(
+      `${name}: expected a start between its --bounds, ${lower} and ${upper}, given ${start}; --start "${name}=…" sets it`,
+      2,
+    );
+  }
+  if (transform === "log" && !(start > 0)) {
+    throw new Failure(`--log ${name}: expected a start above 0, given ${start}; --start "${name}=…" sets it`, 2);
+  }
+  if (transform === "logit" && (start === lower || start === upper)) {
+    throw new Failure(
+      `--logit ${name}: expected a start inside its --bounds, given ${start}; --start "${name}=…" sets it`,
+      2,
+    );
+  }
+}
+
+/** Refuses arguments that neither the equations nor what is observed name: a slip of the hand. */
+function checkUsed(texts: readonly string[], names: readonly string[]): void {
+  const used: readonly string[] =
+    texts
+      .join("\n")
+      .replace(/#.*$/gm, "")
+      .match(/[A-Za-z_]\w*/g) ?? [];
+  const other = names.find((name) => !used.includes(name));
+  if (other !== undefined) throw new Failure(`neither the equations nor --observe depend on the argument ${other}`, 2);
+}
+
+/** Where the estimate of an argument of single trajectories starts. */
+function startOf(request: TaskRequest, name: string, parameter: number | undefined): Origin {
+  const own = request.start.get(name);
+  const value = request.individual.find((pair) => pair.name === name)?.value;
+  if (own !== undefined) return { number: own };
+  if (value !== undefined) return originOf(value);
+  if (parameter !== undefined) return { number: parameter };
+  throw new Failure(
+    `--individual ${name}: expected a value to start from, such as "${name}=1", or a line param ${name} = 1`,
+    2,
+  );
+}
+
+const originOf = (text: string): Origin => {
+  const number = readNumber(text);
+  return Number.isNaN(number) ? { column: text } : { number };
+};
+
+function observedOf(request: TaskRequest, header: readonly string[], states: readonly string[]): Observed[] {
+  if (request.observe) return request.observe.map(({ name, value }) => ({ column: name, expression: value ?? name }));
+  const columns = states.filter((state) => header.includes(state) && state !== request.time && state !== request.id);
+  if (columns.length > 0) return columns.map((column) => ({ column, expression: column }));
+  throw new Failure(
+    `no column is named as a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column is what: --observe "column = expression"`,
+    2,
+  );
+}
+
+/** A field whose last slopes are what is observed, of states that stand still. */
+export function observingField(
+  text: string,
+  observed: readonly Observed[],
+  states: readonly string[],
+  args: readonly string[],
+) {
+  const taken = new Set(text.match(/\w+/g));
+  const named = observed.map(({ expression }, i) => {
+    let name = `observed_${i}`;
+    while (taken.has(name)) name += "_";
+    return { name, expression };
+  });
+  const all = [...states, ...named.map(({ name }) => name)];
+  return equations(observingText(text, named), { state: all, arguments: args, dtype: "float64" });
+}
+
+/** Refuses expressions that cannot be read. */
+function checkObserved(
+  text: string,
+  observed: readonly Observed[],
+  states: readonly string[],
+  args: readonly string[],
+): void {
+  const broken = observed.find(({ expression }) => /[#\n\r]/.test(expression));
+  if (broken) throw new Failure(`--observe ${broken.column}: expected an expression on one line, without #`, 2);
+  try {
+    observingField(text, observed, states, args).dispose();
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError) || error.line === undefined) throw error;
+    const own = observed[error.line - 1 - text.split(/\r\n|[\n\r]/).length];
+    if (!own) throw error;
+    const [, expected] = /^(.*?)(?:, or a line param .*)?$/s.exec(error.expected ?? "") ?? [];
+    const names = expected?.replace(/(^|, )observed_\d+_*(?=,|$)/g, "");
+    throw new Failure(`--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}`, 2);
+  }
+}
+
+/** How the table is to be read. */
+function mappingOf(request: TaskRequest, observed: readonly Observed[], states: readonly string[]): Mapping {
+  const state = (option: string, name: string) => {
+    const [, own = name] = /^(.*)\(0\)$/.exec(name) ?? [];
+    if (states.includes(own)) return own;
+    throw new Failure(`--${option}: expected states of the equations: ${listOf(states)}; given ${name}`, 2);
+  };
+  const estimated = Object.fromEntries([
+    ...request.estimate.map((name) => [state("estimate", name), { shared: false }] as const),
+    ...request.shared.map((name) => [state("shared", name), { shared: true }] as const),
+  ]);
+  const initial = new Map<string, InitialOrigin>();
+  for (const { name, value } of request.initial) {
+    initial.set(state("initial", name), originOf(value ?? name));
+  }
+  for (const name of states) {
+    if (initial.has(name)) continue;
+    const own = observed.find(({ expression }) => expression === name);
+    if (own) initial.set(name, { first: own.column });
+    else if (!(Object.hasOwn(estimated, name) && request.start.has(`${name}(0)`))) {
+      throw new Failure(
+        `the state ${name} has no initial value, as no column is observed to be it; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)" with --start "${name}(0)=1" estimates it`,
+        2,
+      );
+    }
+  }
+  return {
+    time: request.time,
+    id: request.id ?? null,
+    observed,
+    arguments: Object.fromEntries(request.arguments.map(({ name, value }) => [name, originOf(value ?? name)])),
+    initial: Object.fromEntries(initial),
+    estimated,
+    individual: request.individual.map(({ name }) => name),
+  };
+}
+
+/** What estimated numbers of trajectories start from. */
+interface Starts {
+  individual(name: string): Origin;
+  /** Whether an option says where that is. */
+  isGiven(name: string): boolean;
+  /** Undefined where the start is that of the table. */
+  initial(state: string): number | undefined;
+  readonly found: Found;
+}
+
+/** A table by the columns of a mapping. */
+export function readMapped(
+  mapping: Mapping,
+  data: Source,
+  format: Format,
+  others: readonly string[] = [],
+  optional = false,
+) {
+  const { time, id, observed, arguments: args, initial } = mapping;
+  const columnOf = (origin: InitialOrigin) => ("column" in origin ? [origin.column] : []);
+  const needed = [
+    ...Object.values(args).flatMap(columnOf),
+    ...Object.values(initial).flatMap((origin) => ("first" in origin ? [origin.first] : columnOf(origin))),
+    ...others,
+  ];
+  const columns = { time, id: id ?? undefined };
+  const measured = observed.map(({ column }) => column);
+  const header = optional ? headerOf(data, columns, format) : measured;
+  const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
+  const hint = (name: string) => {
+    if (measured.includes(name)) return `--observe says which column is what: --observe "column = ${name}"`;
+    return "--arguments and --initial name columns, or give numbers";
+  };
+  return readTable(data, { ...columns, state, repeated: true, hint }, format);
+}
+
+/** The trajectories of a table. */
+function membersOf(
+  mapping: Mapping,
+  text: string,
+  states: readonly string[],
+  data: Source,
+  format: Format,
+  starts: Starts,
+): Pick<Task, "clock" | "members" | "skipped"> {
+  const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
+  const others = individual.flatMap(([, origin]) => ("column" in origin ? [origin.column] : []));
+  const { clock, series, state: columns } = readMapped(mapping, data, format, others);
+  const absolute = dependsOnTime(text, mapping.observed);
+  const skipped: string[] = [];
+  const members = series.flatMap((own): Member[] => {
+    const name = nameOf(own, mapping);
+    const foundOf = (what: string) => starts.found.get(`${what}[${name}]`) ?? starts.found.get(what);
+    const read = readerOf(own, columns, data.name, mapping.id);
+    const y0 = states.map((state) => {
+      const isEstimated = Object.hasOwn(mapping.estimated, state);
+      const start = isEstimated ? (starts.initial(state) ?? foundOf(`${state}(0)`)) : undefined;
+      return start ?? read.initial(state, mapping.initial[state] as InitialOrigin, isEstimated);
+    });
+    const pairs = [
+      ...Object.entries(mapping.arguments).map(([name, origin]) => [name, read.constant(origin)] as const),
+      ...individual.map(
+        ([name, origin]) =>
+          [name, (starts.isGiven(name) ? undefined : foundOf(name)) ?? read.constant(origin)] as const,
+      ),
+    ];
+    const measurements = measurementsOf(own, columns, mapping);
+    if (measurements.every(Number.isNaN)) {
+      skipped.push(own.id === "" ? "the table" : own.id);
+      return [];
+    }
+    const origin = absolute ? 0 : (own.times[0] as number);
+    const times = own.times.map((time) => time - origin);
+    return [{ name, times, y: measurements, y0, arguments: Object.fromEntries(pairs), origin }];
+  });
+  if (members.length === 0) {
+    const measured = listOf(mapping.observed.map(({ column }) => column));
+    throw new Failure(
+      `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
+    );
+  }
+  return { clock, members, skipped };
+}
+
+/** What a trajectory is called. */
+export const nameOf = ({ id }: Series, mapping: Mapping) => (mapping.id === null ? "1" : id);
+
+/** Whether absolute times matter. */
+export const dependsOnTime = (text: string, observed: readonly Observed[]) =>
+  usesTime(text) || observed.some(({ expression }) => /\bt\b/.test(expression));
+
+/** What was measured, `[times, observed]`: without first rows that the solve starts from, which say nothing of the fit. */
+export function measurementsOf(
+  own: Series,
+  columns: readonly string[],
+  { observed, initial, estimated }: Mapping,
+): number[] {
+  const isStart = observed.map(({ column, expression }) => {
+    const origin = Object.hasOwn(initial, expression) ? initial[expression] : undefined;
+    return (
+      origin !== undefined && "first" in origin && origin.first === column && !Object.hasOwn(estimated, expression)
+    );
+  });
+  const places = observed.map(({ column }) => columns.indexOf(column));
+  return own.rows.flatMap((row, i) =>
+    places.map((place, o) => (place < 0 || (i === 0 && isStart[o]) ? Number.NaN : (row[place] as number))),
+  );
+}
+
+/** Reads numbers that a trajectory has once. */
+export function readerOf(
+  { id, rows, lines = [] }: Series,
+  columns: readonly string[],
+  file: string,
+  idColumn: string | null,
+) {
+  const whose = idColumn === null ? "" : `, of the trajectory ${id},`;
+  const cells = (column: string) => {
+    const place = columns.indexOf(column);
+    return rows.map((row, i) => ({
+      value: row[place] as number,
+      where: `${file}:${lines[i] ?? "?"}: column ${column}:`,
+    }));
+  };
+  const present = (column: string) => cells(column).filter(({ value }) => !Number.isNaN(value));
+  return {
+    /** A number that is the same in all rows that have one. */
+    constant(origin: Origin): number {
+      if ("number" in origin) return origin.number;
+      const [first, ...others] = present(origin.column);
+      if (!first)
+        throw new Failure(`${cells(origin.column)[0]?.where} expected a number in some row${whose} given none`);
+      const other = others.find(({ value }) => value !== first.value);
+      if (!other) return first.value;
+      const hint = idColumn === null ? "; --id names the column of the trajectory, where there are several" : "";
+      throw new Failure(
+        `${other.where} expected the same number in all rows${whose} given ${other.value} after ${first.value}${hint}`,
+      );
+    },
+    /** An initial state; of one that is estimated, what it starts from. */
+    initial(state: string, origin: InitialOrigin, isEstimated: boolean): number {
+      if ("number" in origin) return origin.number;
+      const column = "first" in origin ? origin.first : origin.column;
+      const [first] = "first" in origin && !isEstimated ? cells(column) : present(column);
+      if (first && !Number.isNaN(first.value)) return first.value;
+      const { where } = first ?? cells(column)[0] ?? { where: `${file}: column ${column}:` };
+      throw new Failure(
+        `${where} expected the initial value of ${state} in the first row${whose} given a missing value; --initial "${state}=…" sets it, --estimate "${state}(0)" estimates it`,
+      );
+    },
+  };
+}

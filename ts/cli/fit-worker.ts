@@ -1,0 +1,41 @@
+// The thread that fits, while the command's own listens to signals.
+import { parentPort, workerData } from "node:worker_threads";
+import type { Curve, FitProgress, Profile } from "../index.js";
+import { Failure, failureOf } from "./failure.js";
+import { type FitNumbers, type RunRequest, runFit } from "./fit-run.js";
+
+/** What the thread says. */
+export type Message =
+  | { readonly kind: "iteration"; readonly progress: FitProgress }
+  | { readonly kind: "result"; readonly result: FitNumbers }
+  | { readonly kind: "curves"; readonly curves: readonly Curve[] }
+  | { readonly kind: "profile"; readonly profile: Profile }
+  | { readonly kind: "failure"; readonly message: string; readonly code: string | undefined };
+
+/** What the thread is given: with a number that is not 0 once the fit is to end. */
+export interface WorkerRequest extends RunRequest {
+  readonly stop: SharedArrayBuffer;
+}
+
+const { stop, ...request } = workerData as WorkerRequest;
+const flag = new Int32Array(stop);
+const say = (message: Message) => parentPort?.postMessage(message);
+const goesOn = () => Atomics.load(flag, 0) === 0;
+
+try {
+  runFit(request, {
+    goesOn,
+    iteration(progress) {
+      say({ kind: "iteration", progress });
+      return goesOn();
+    },
+    result: (result) => say({ kind: "result", result }),
+    curves: (curves) => say({ kind: "curves", curves }),
+    profile: (profile) => say({ kind: "profile", profile }),
+  });
+} catch (error) {
+  const failure = failureOf(error);
+  // A fault of the program keeps its stack.
+  if (!(failure instanceof Failure)) throw error;
+  say({ kind: "failure", message: failure.message, code: (error as { code?: string }).code });
+}

@@ -1,0 +1,248 @@
+// symplectic-adjoint fit: the parameters of equations from measurements, with their errors.
+import { Worker } from "node:worker_threads";
+import type { Curve, FitProgress, Profile } from "../index.js";
+import { Failure } from "./failure.js";
+import { adviceOnFit, messageOf, qualitiesOf } from "./fit-advice.js";
+import {
+  estimatesOf,
+  type FitDescription,
+  fitBytes,
+  readFit,
+  trajectoriesOf,
+  unfinished,
+  type Values,
+} from "./fit-file.js";
+import type { FitNumbers, RunRequest } from "./fit-run.js";
+import { type FitOptions, type Found, type Task, type TaskRequest, taskOf } from "./fit-task.js";
+import type { Message, WorkerRequest } from "./fit-worker.js";
+import { readSource } from "./input.js";
+import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { fitProgressOf } from "./progress.js";
+import { reportOf } from "./report.js";
+import { SIGNALS, type Signal } from "./signals.js";
+import { textOf } from "./text-model.js";
+
+export interface FitRequest extends TaskRequest {
+  readonly data: string;
+  /** A file of equations. */
+  readonly equations: string;
+  readonly out: string;
+  /** Where a report goes; undefined for none. */
+  readonly report: string | undefined;
+  readonly options: FitOptions;
+  /** The parameters to profile; all, or none. */
+  readonly profile: readonly string[] | boolean;
+  /** Whether to start from the estimates that `out` has. */
+  readonly resume: boolean;
+  readonly progress: boolean;
+}
+
+/** What the thread has found, as far as it came. */
+interface Outcome {
+  readonly result: FitNumbers | undefined;
+  /** The last iteration of the best start. */
+  readonly best: FitProgress | undefined;
+  readonly curves: readonly Curve[];
+  readonly profiles: readonly Profile[];
+  readonly signal: Signal | undefined;
+}
+
+export type FitOutput = Awaited<ReturnType<typeof fitEquations>>;
+
+export async function fitEquations(request: FitRequest) {
+  const start = performance.now();
+  const { out, options } = request;
+  const inputs = [request.data, request.equations];
+  checkOutput(out, inputs);
+  if (request.report !== undefined) {
+    checkOutput(request.report, inputs, "--report");
+    if (request.report === out) throw new Failure(`--report ${out}: expected another file than --out`, 2);
+  }
+  if (inputs.every((file) => ["-", "/dev/stdin"].includes(file))) {
+    throw new Failure("expected one of the equations and the table on standard input, which can be read only once", 2);
+  }
+  const found: Found = request.resume ? foundIn(await readSource(out)) : new Map();
+  const source = await readSource(request.equations);
+  const text = textOf(source);
+  const data = await readSource(request.data);
+  const task = taskOf(request, source.name, text, data, found);
+  const names = namesOf(task);
+  if (request.resume && !names.some((name) => found.has(name))) {
+    throw new Failure(`--resume: ${out} has none of ${names.join(", ")}`, 2);
+  }
+  const unknown = Array.isArray(request.profile) ? request.profile.find((name) => !names.includes(name)) : undefined;
+  if (unknown !== undefined) throw new Failure(`--profile: expected some of ${names.join(", ")}; given ${unknown}`, 2);
+
+  const progress = fitProgressOf(request.progress, options.starts);
+  const outcome = await run(
+    { task, options, profile: request.profile, curves: request.report !== undefined },
+    progress.update,
+  ).finally(progress.stop);
+  const { result, best, profiles, signal } = outcome;
+  if (!result && !best)
+    throw new Failure("stopped before the first iteration; nothing was written", SIGNALS[signal as Signal]);
+  const values: Values = result
+    ? Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]))
+    : { ...valuesOf(task), ...best?.parameters };
+  const qualities = result ? qualitiesOf(result, task.mapping.observed) : [];
+  const description: FitDescription = {
+    ...task.mapping,
+    ...{ clock: task.clock, format: request.format, settings: options },
+    estimates: result ? estimatesOf(result) : unfinished(task, values),
+    freeNames: result ? result.freeNames : null,
+    covariance: result ? Array.from(result.covariance, (value) => (Number.isFinite(value) ? value : null)) : null,
+    trajectories: trajectoriesOf(task, values),
+    fit: {
+      ...{ measurements: result?.measurements.length ?? null, degreesOfFreedom: result?.degreesOfFreedom ?? null },
+      ...{ standardDeviation: result?.standardDeviation ?? null, logLikelihood: result?.logLikelihood ?? null },
+      ...{ aic: result?.aic ?? null, bic: result?.bic ?? null, cost: result?.cost ?? best?.cost ?? null },
+      ...{ converged: result?.converged ?? false, reason: result?.reason ?? "stopped" },
+    },
+  };
+  const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
+  if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
+  const advice = result ? adviceOnFit(result, qualities, profiles) : [];
+  if (request.report !== undefined && result) {
+    const { curves } = outcome;
+    writeWhole(
+      request.report,
+      reportOf({ title: source.name, data: data.name, task, options, result, curves, profiles, qualities, advice }),
+    );
+  }
+  if (!result) {
+    const told = Object.entries(values).map(([name, value]) => `${name} ${value.toPrecision(6)}`);
+    throw new Failure(
+      `stopped within iteration ${(best?.iteration as number) + 1}: ${out} has the estimates before it, without errors: ${told.join(", ")}; go on by the same command with --resume`,
+      SIGNALS[signal as Signal],
+    );
+  }
+  return {
+    model: out,
+    report: request.report ?? null,
+    task,
+    result,
+    qualities,
+    profiles,
+    advice,
+    message: messageOf(result, signal),
+    signal: signal ?? null,
+    seconds: (performance.now() - start) / 1000,
+  };
+}
+
+/** The result as programs read it; NaN and infinity are null there. */
+export function jsonOf({ task, result, profiles, ...rest }: FitOutput) {
+  const { parameters, starts, measurements, residuals: _, values: __, ...numbers } = result;
+  const plain = (array: ArrayLike<number>) => Array.from(array);
+  const named = (array: ArrayLike<number>) =>
+    Object.fromEntries(Object.keys(parameters).map((name, i) => [name, array[i]]));
+  return {
+    ...rest,
+    ...numbers,
+    message: rest.message,
+    parameters,
+    covariance: plain(result.covariance),
+    correlation: plain(result.correlation),
+    trajectories: task.members.map(({ name }) => name),
+    skipped: task.skipped,
+    observed: task.mapping.observed,
+    measurements: measurements.map(({ trajectory, time, observed, ...one }) => ({
+      ...{ trajectory: one.name, column: task.mapping.observed[observed]?.column },
+      ...{
+        time: time + (task.members[trajectory]?.origin ?? 0),
+        y: one.y,
+        prediction: one.prediction,
+        residual: one.residual,
+      },
+    })),
+    starts: starts.map(({ start, values, cost, reason }) => ({
+      start: named(start),
+      values: named(values),
+      cost,
+      reason,
+    })),
+    profiles: profiles.map(({ values, costs, parameters: others, ...profile }) => {
+      const width = Object.keys(parameters).length;
+      const rows = Array.from(values, (_, i) => named(others.subarray(i * width, (i + 1) * width)));
+      return {
+        ...profile,
+        improved: profile.improved ? named(profile.improved) : null,
+        values: plain(values),
+        costs: plain(costs),
+        parameters: rows,
+      };
+    }),
+  };
+}
+
+/** What a fit has found, by the names of its results. */
+function foundIn(source: Parameters<typeof readFit>[0]): Found {
+  const { field, description } = readFit(source);
+  field.dispose();
+  return new Map(Object.entries(description.estimates).map(([name, { value }]) => [name, value]));
+}
+
+/** The names of what is estimated, as the result has them. */
+function namesOf({ parameters, mapping, members, options }: Task): string[] {
+  const own = (what: string) => members.map(({ name }) => `${what}[${name}]`);
+  const fixed = options.parameters as Record<string, { fixed?: boolean }>;
+  return [
+    ...parameters.filter((name) => !fixed[name]?.fixed),
+    ...Object.entries(mapping.estimated).flatMap(([state, { shared }]) =>
+      shared || members.length === 1 ? [`${state}(0)`] : own(`${state}(0)`),
+    ),
+    ...mapping.individual.flatMap(own),
+  ];
+}
+
+/** Where the parameters start. */
+const valuesOf = ({ options }: Task): Values =>
+  Object.fromEntries(
+    Object.entries(options.parameters as Record<string, { start: number }>).map(([name, { start }]) => [name, start]),
+  );
+
+/** Fits in a thread, so that signals arrive: the first ends the fit after its iteration, a second at once. */
+async function run(request: RunRequest, onIteration: (progress: FitProgress) => void): Promise<Outcome> {
+  const stop = new SharedArrayBuffer(4);
+  const workerData: WorkerRequest = { ...request, stop };
+  const worker = new Worker(new URL("./fit-worker.js", import.meta.url), { workerData });
+  let signal: Signal | undefined;
+  const onSignal = (given: Signal) => {
+    if (signal !== undefined) void worker.terminate();
+    signal ??= given;
+    Atomics.store(new Int32Array(stop), 0, 1);
+  };
+  for (const name of Object.keys(SIGNALS)) process.on(name, onSignal);
+  let [result, best, curves]: [FitNumbers | undefined, FitProgress | undefined, readonly Curve[]] = [
+    undefined,
+    undefined,
+    [],
+  ];
+  const profiles: Profile[] = [];
+  try {
+    await new Promise<void>((resolve, reject) => {
+      worker.on("message", (message: Message) => {
+        if (message.kind === "iteration") {
+          const { progress } = message;
+          if (!best || progress.cost <= best.cost) best = progress;
+          onIteration(progress);
+        } else if (message.kind === "result") result = message.result;
+        else if (message.kind === "curves") curves = message.curves;
+        else if (message.kind === "profile") profiles.push(message.profile);
+        else reject(new Failure(withAdvice(message.message, message.code)));
+      });
+      worker.on("error", reject);
+      worker.on("exit", () => resolve());
+    });
+  } finally {
+    for (const name of Object.keys(SIGNALS)) process.removeListener(name, onSignal);
+  }
+  return { result, best, curves, profiles, signal };
+}
+
+/** A failure of the fit, with options to try. */
+function withAdvice(message: string, code: string | undefined): string {
+  if (code !== "NON_FINITE" || !/^parameters: nothing can be computed at the start/.test(message)) return message;
+  const told = message.replace(/^parameters: /, "").replace(/; start from other values, or bound.*$/s, "");
+  return `${told}\ntry --start "name=value" nearer to what you expect (of the right sign and size), or --initial for the states`;
+}

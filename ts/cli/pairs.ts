@@ -1,0 +1,122 @@
+// Lists of names with values, as options of the command line: `birth=0.5, hare(0)=30`.
+import { InvalidArgumentError } from "commander";
+import { readNumber } from "./number.js";
+
+/** A name, and what stands after its equals sign, if there is one. */
+export interface Pair {
+  readonly name: string;
+  readonly value: string | undefined;
+}
+
+/** Bounds of a parameter; an end that is left out is infinite. */
+export interface Bounds {
+  readonly lower: number;
+  readonly upper: number;
+}
+
+/** The parts of a text at a separator outside quotes and parentheses. */
+function split(text: string, isSeparator: (at: number) => boolean): string[] {
+  const parts = [""];
+  let [depth, quoted] = [0, false];
+  for (const [at, character] of [...text].entries()) {
+    if (character === '"') quoted = !quoted;
+    if (!quoted && "([".includes(character)) depth++;
+    if (!quoted && ")]".includes(character)) depth--;
+    if (!quoted && depth === 0 && isSeparator(at)) parts.push("");
+    else parts[parts.length - 1] += character;
+  }
+  if (quoted) throw new InvalidArgumentError('Expected a second " where a name in quotes ends.');
+  return parts.map((part) => part.trim());
+}
+
+/** A name without the quotes that it may stand in. */
+const unquoted = (text: string) => (/^".*"$/s.test(text) ? text.slice(1, -1).replaceAll('""', '"') : text);
+
+/** Names, each perhaps with a value: `a, b = 2, "c, d" = e`. */
+export function pairs(text: string, before: readonly Pair[] = []): Pair[] {
+  const characters = [...text];
+  const list = split(text, (at) => characters[at] === ",").map((part) => {
+    const own = [...part];
+    let seen = false;
+    // The first equals sign that is no comparison.
+    const [name = "", value] = split(part, (at) => {
+      const isEqual = own[at] === "=" && own[at + 1] !== "=" && !"=<>!".includes(own[at - 1] ?? " ");
+      if (!isEqual || seen) return false;
+      seen = true;
+      return true;
+    });
+    if (name === "" || value === "") {
+      throw new InvalidArgumentError(
+        `Expected names separated by commas, such as: x, y = 2. Given: ${part || "nothing"}.`,
+      );
+    }
+    return { name: unquoted(name), value: value === undefined ? undefined : unquoted(value) };
+  });
+  const all = [...before, ...list];
+  const twice = all.find(({ name }, i) => all.findIndex((other) => other.name === name) < i);
+  if (twice) throw new InvalidArgumentError(`Expected each name once, given ${twice.name} twice.`);
+  return all;
+}
+
+/** Names alone. */
+export function plainNames(text: string, before: readonly string[] = []): string[] {
+  const list = pairs(
+    text,
+    before.map((name) => ({ name, value: undefined })),
+  );
+  const valued = list.find(({ value }) => value !== undefined);
+  if (valued) throw new InvalidArgumentError(`Expected names alone, given ${valued.name}=${valued.value}.`);
+  return list.map(({ name }) => name);
+}
+
+/** Numbers by names: `birth=0.5, hare(0)=30`. */
+export function numbersByName(text: string, before: ReadonlyMap<string, number> = new Map()): Map<string, number> {
+  return byName(
+    text,
+    before,
+    (value) => {
+      const number = readNumber(value);
+      return Number.isNaN(number) ? undefined : number;
+    },
+    "birth=0.5",
+  );
+}
+
+/** Bounds by names: `birth=0:1, V=0:`. */
+export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> = new Map()): Map<string, Bounds> {
+  return byName(
+    text,
+    before,
+    (value) => {
+      const [lower = "", upper = "", ...others] = value.split(":").map((part) => part.trim());
+      const bounds = {
+        lower: lower === "" ? Number.NEGATIVE_INFINITY : readNumber(lower),
+        upper: upper === "" ? Number.POSITIVE_INFINITY : readNumber(upper),
+      };
+      return value.includes(":") && others.length === 0 && bounds.lower < bounds.upper ? bounds : undefined;
+    },
+    "birth=0:1, the lower below the upper, or open as in birth=0:",
+  );
+}
+
+function byName<V>(
+  text: string,
+  before: ReadonlyMap<string, V>,
+  read: (value: string) => V | undefined,
+  example: string,
+) {
+  const all = new Map(before);
+  for (const { name, value } of pairs(
+    text,
+    [...before.keys()].map((name) => ({ name, value: undefined })),
+  )) {
+    if (before.has(name)) continue;
+    const given = value === undefined ? undefined : read(value);
+    if (given === undefined)
+      throw new InvalidArgumentError(
+        `Expected such as ${example}; given ${name}${value === undefined ? "" : `=${value}`}.`,
+      );
+    all.set(name, given);
+  }
+  return all;
+}

@@ -1,0 +1,192 @@
+// Predictions from the estimates of a fit: what was observed, of the trajectories that were fitted or of others.
+import { odeint } from "../index.js";
+import type { Times } from "./arguments.js";
+import { Failure } from "./failure.js";
+import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
+import {
+  dependsOnTime,
+  type InitialOrigin,
+  measurementsOf,
+  nameOf,
+  observingField,
+  readerOf,
+  readMapped,
+} from "./fit-task.js";
+import type { Source } from "./input.js";
+import { csvOf, type Format, listOf } from "./table.js";
+import { writeTime } from "./time.js";
+
+export interface PredictFitRequest {
+  readonly model: Source;
+  readonly data: Source | undefined;
+  readonly format: Format;
+  readonly at: readonly number[] | undefined;
+  readonly times: Times | undefined;
+}
+
+/** A trajectory to be predicted. */
+interface Wanted {
+  readonly id: string;
+  readonly begin: number;
+  readonly times: readonly number[];
+  readonly y0: readonly number[];
+  readonly arguments: Readonly<Record<string, number>>;
+  /** What was measured, `[times, observed]`, to be compared. */
+  readonly measured: readonly number[];
+}
+
+export function predictFit(request: PredictFitRequest) {
+  const file = readFit(request.model);
+  try {
+    return predicted(request, file);
+  } finally {
+    file.field.dispose();
+  }
+}
+
+function predicted({ data, format, at, times }: PredictFitRequest, file: FitFile) {
+  const { description } = file;
+  const { clock, observed, time, id } = description;
+  if (times && times.clock !== clock) {
+    throw new Failure(`--times: expected each a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
+  }
+  if (data && at) throw new Failure("--at: expected nothing where there is a table", 2);
+  const wanted = data
+    ? ofTable(data, format, times, file)
+    : at
+      ? [ofState(at, times, file)]
+      : ofFit(times, description);
+  const rows = wanted.map((one) => solved(one, file));
+  const columns = observed.map(({ column }) => column);
+  const lines = wanted.flatMap(({ id: own, times }, k) =>
+    times.map((t, i) => [
+      ...(id === null ? [] : [own]),
+      writeTime(t, clock),
+      ...(rows[k]?.[i] ?? []).map((value) => Number(value.toPrecision(12))),
+    ]),
+  );
+  const errors =
+    data && !times
+      ? Object.fromEntries(columns.map((column, o) => [column, errorOf(wanted, rows, o, columns.length)]))
+      : null;
+  const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines);
+  return { csv, rows: lines.length, trajectories: wanted.length, errors };
+}
+
+/** The root mean square error of a column; NaN where it has no measurement. */
+function errorOf(
+  wanted: readonly Wanted[],
+  rows: readonly (readonly (readonly number[])[])[],
+  o: number,
+  width: number,
+): number {
+  const squares = wanted.flatMap(({ times, measured }, k) =>
+    times.map((_, i) => ((rows[k]?.[i]?.[o] as number) - (measured[i * width + o] as number)) ** 2),
+  );
+  const present = squares.filter((square) => !Number.isNaN(square));
+  return Math.sqrt(present.reduce((sum, square) => sum + square, 0) / present.length);
+}
+
+/** The trajectories of the fit itself. */
+function ofFit(times: Times | undefined, { trajectories, clock }: FitDescription): Wanted[] {
+  if (!times)
+    throw new Failure("predict: expected a table, or --times, of the trajectories that were fitted or with --at", 2);
+  return trajectories.map(({ name, begin, y0, arguments: args }) => {
+    checkTimes(times, begin, name, clock);
+    return { id: name, begin, times: times.values, y0, arguments: args, measured: [] };
+  });
+}
+
+function checkTimes(times: Times, begin: number, name: string, clock: FitDescription["clock"]): void {
+  if (times.values.every((time) => time >= begin)) return;
+  throw new Failure(`--times: expected none before ${writeTime(begin, clock)}, where the trajectory ${name} begins`, 2);
+}
+
+function ofState(at: readonly number[], times: Times | undefined, { description, field }: FitFile): Wanted {
+  const { states } = field;
+  if (at.length !== states.length) {
+    throw new Failure(`--at: expected ${states.length} numbers, ${listOf(states)}, given ${at.length}`, 2);
+  }
+  if (!times || times.values.length < 2) {
+    throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
+  }
+  const args = Object.entries(description.arguments).map(([name, origin]) => {
+    if ("number" in origin) return [name, origin.number] as const;
+    throw new Failure(`--at: the argument ${name} of the equations is a column; expected a table that has it`, 2);
+  });
+  const [own] = description.individual;
+  if (own !== undefined)
+    throw new Failure(`--at: ${own} was estimated for each trajectory; expected a table, or --times alone`, 2);
+  const { values } = times;
+  return {
+    id: "",
+    begin: values[0] as number,
+    times: values,
+    y0: at,
+    arguments: Object.fromEntries(args),
+    measured: [],
+  };
+}
+
+/** The trajectories of a table; those that were fitted begin as the fit has found. */
+function ofTable(data: Source, format: Format, times: Times | undefined, { description, field }: FitFile): Wanted[] {
+  const { id, clock, initial, estimated, individual, trajectories, estimates } = description;
+  const table = readMapped(description, data, { ...description.format, ...format }, [], true);
+  if (table.clock !== clock) {
+    throw new Failure(
+      `${data.name}: column ${description.time}: expected each a ${clock}, as in the table of the fit, given a ${table.clock}`,
+    );
+  }
+  return table.series.map((series): Wanted => {
+    const name = nameOf(series, description);
+    const begin = series.times[0] as number;
+    const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
+    const read = readerOf(series, table.state, data.name, id);
+    const y0 = field.states.map((state, i) => {
+      if (!Object.hasOwn(estimated, state)) return read.initial(state, initial[state] as InitialOrigin, false);
+      if (fitted) return fitted.y0[i] as number;
+      const shared = estimated[state]?.shared ? estimates[`${state}(0)`] : undefined;
+      if (shared) return shared.value;
+      const origin = initial[state];
+      if (origin) return read.initial(state, origin, false);
+      throw new Failure(
+        `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is none of those`,
+      );
+    });
+    const args = [
+      ...Object.entries(description.arguments).map(([name, origin]) => [name, read.constant(origin)] as const),
+      ...individual.map((argument) => {
+        const value = fitted?.arguments[argument];
+        if (value !== undefined) return [argument, value] as const;
+        throw new Failure(`${data.name}: ${argument} was estimated for each trajectory, and ${name} is none of those`);
+      }),
+    ];
+    if (times) checkTimes(times, begin, name, clock);
+    const measured = times ? [] : measurementsOf(series, table.state, description);
+    return { id: name, begin, times: times?.values ?? series.times, y0, arguments: Object.fromEntries(args), measured };
+  });
+}
+
+/** What is observed at the times. */
+function solved({ begin, times, y0, arguments: args }: Wanted, { field, description }: FitFile): number[][] {
+  const { observed } = description;
+  const { equations: text = "", states, argumentNames } = field;
+  // As the fit solved it: from 0 on, where the equations do not depend on the time.
+  const origin = dependsOnTime(text, observed) ? 0 : begin;
+  const later = times.map((time) => time - origin);
+  const grid = [begin - origin, ...later];
+  const values = Object.fromEntries(argumentNames.map((name) => [name, Float64Array.of(args[name] as number)]));
+  const given = argumentNames.length > 0 ? { arguments: values } : {};
+  const { y } = odeint(field, Float64Array.from(y0), grid, { ...solverOf(description), ...given });
+  const observing = observingField(text, observed, states, argumentNames);
+  try {
+    const parameters = Float64Array.from(field.parameters);
+    const [size, none] = [states.length, Array<number>(observed.length).fill(0)];
+    return later.map((t, i) => {
+      const state = Float64Array.from([...y.subarray((i + 1) * size, (i + 2) * size), ...none]);
+      return Array.from(observing.evaluate(t, state, parameters, values).subarray(size));
+    });
+  } finally {
+    observing.dispose();
+  }
+}

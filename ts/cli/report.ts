@@ -1,0 +1,224 @@
+// The report of a fit, one self-contained page: estimates, the fit with its bands, residuals, correlations, profiles.
+import { quantile } from "../estimate/statistics.js";
+import type { Curve, Profile } from "../index.js";
+import { correlationSvg, escaped, type Mark, svgOf } from "./charts.js";
+import { estimateRows, messageOf, type Quality, shown, summaryOf } from "./fit-advice.js";
+import { type FitNumbers, MOST_CURVES } from "./fit-run.js";
+import type { FitOptions, Task } from "./fit-task.js";
+import { textWith } from "./text-model.js";
+import { writeTime } from "./time.js";
+
+export interface ReportRequest {
+  /** The name of the equations, and that of the table. */
+  readonly title: string;
+  readonly data: string;
+  readonly task: Task;
+  readonly options: FitOptions;
+  readonly result: FitNumbers;
+  readonly curves: readonly Curve[];
+  readonly profiles: readonly Profile[];
+  readonly qualities: readonly Quality[];
+  readonly advice: readonly string[];
+}
+
+const COLOURS = ["#3b7dd8", "#d9713c", "#3f9b61", "#8a63c9", "#b58a1b", "#c04a7f", "#5f7a8a"];
+const colourOf = (index: number) => COLOURS[index % COLOURS.length] as string;
+
+const figure = (svg: string, caption = "") =>
+  `<figure>${svg}${caption === "" ? "" : `<figcaption>${escaped(caption)}</figcaption>`}</figure>`;
+
+function tableOf([head = [], ...rows]: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[], tag: string) =>
+    `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
+  return `<table><thead>${line(head, "th")}</thead><tbody>${rows.map((row) => line(row, "td")).join("")}</tbody></table>`;
+}
+
+/** The fit of each trajectory, each column by itself. */
+function fits({ task, options, result, curves }: ReportRequest): string {
+  const { mapping, clock, members } = task;
+  const reach = quantile(
+    options.level,
+    result.degreesOfFreedom > 0 ? result.degreesOfFreedom : Number.POSITIVE_INFINITY,
+  );
+  const width = mapping.observed.length;
+  const wide = members.length * width === 1;
+  const plots = curves.flatMap((curve, index) => {
+    const { origin, name } = members[index] as (typeof members)[number];
+    const times = curve.times.map((time) => time + origin);
+    return mapping.observed.map(({ column }, o) => {
+      const y = times.map((_, i) => curve.y[i * width + o] as number);
+      const error = times.map((_, i) => reach * (curve.standardErrors[i * width + o] as number));
+      const own = result.measurements.filter((one) => one.trajectory === index && one.observed === o);
+      const colour = colourOf(o);
+      const marks: Mark[] = [
+        {
+          kind: "band",
+          x: times,
+          low: y.map((value, i) => value - (error[i] as number)),
+          high: y.map((value, i) => value + (error[i] as number)),
+          colour,
+        },
+        { kind: "line", x: times, y, colour },
+        {
+          ...{ kind: "points", x: own.map(({ time }) => time + origin), y: own.map((one) => one.y), colour },
+          titles: own.map(
+            (one) => `${writeTime(one.time + origin, clock)}: ${shown(one.y)}, predicted ${shown(one.prediction)}`,
+          ),
+        },
+      ];
+      const title = members.length > 1 ? name : "";
+      return svgOf({
+        ...{ title, width: wide ? 970 : 470, height: wide ? 340 : 270, marks },
+        x: { label: mapping.time, clock },
+        y: { label: column },
+      });
+    });
+  });
+  if (plots.length === 0) {
+    const many = `More than ${MOST_CURVES} trajectories: their curves are not drawn.`;
+    return `<p class="soft">${members.length > MOST_CURVES ? many : "Stopped before the curves were computed."}</p>`;
+  }
+  const level = `${Number((100 * options.level).toPrecision(6))}\u00a0%`;
+  return `<div class="${wide ? "" : "pair"}">${plots.map((svg) => figure(svg)).join("")}</div>
+<p class="soft">Points: measurements. Lines: the fit. Bands: where the curve is with a confidence of ${level} at each time, as far as the estimates' errors go; single measurements scatter more.</p>`;
+}
+
+/** In what residuals are drawn: where the error grows with the prediction, in its standard deviations. */
+function scaleOf(error: FitOptions["error"], { parameters }: FitNumbers) {
+  const [a, b] = ["error.a", "error.b"].map((name) => parameters[name]?.value ?? 0) as [number, number];
+  if (error === "lognormal") return { label: "residual of the logarithm", sizeOf: () => 1 };
+  if (error === "additive") return { label: "residual", sizeOf: () => 1 };
+  return { label: "residual, in standard deviations", sizeOf: (prediction: number) => Math.hypot(a, b * prediction) };
+}
+
+/** Residuals against time and prediction. */
+function residuals({ task, result, options }: ReportRequest): string {
+  const { mapping, clock, members } = task;
+  const { label, sizeOf } = scaleOf(options.error, result);
+  const plots = mapping.observed.flatMap(({ column }, o) => {
+    const own = result.measurements.filter((one) => one.observed === o);
+    if (own.length === 0) return [];
+    const times = own.map(({ trajectory, time }) => time + (members[trajectory]?.origin ?? 0));
+    const titles = own.map(
+      (one) => `${members.length > 1 ? `${one.name}, ` : ""}${shown(one.y)}, predicted ${shown(one.prediction)}`,
+    );
+    const common = {
+      kind: "points",
+      y: own.map(({ residual, prediction }) => residual / sizeOf(prediction)),
+      colour: colourOf(o),
+      titles,
+    } as const;
+    const size = { title: column, width: 470, height: 230, y: { label } };
+    return [
+      svgOf({
+        ...size,
+        x: { label: mapping.time, clock },
+        marks: [
+          { kind: "level", y: 0 },
+          { ...common, x: times },
+        ],
+      }),
+      svgOf({
+        ...size,
+        x: { label: "prediction" },
+        marks: [
+          { kind: "level", y: 0 },
+          { ...common, x: own.map(({ prediction }) => prediction) },
+        ],
+      }),
+    ];
+  });
+  return `<div class="pair">${plots.map((svg) => figure(svg)).join("")}</div>
+<p class="soft">Prediction less measurement. A pattern in time, or a funnel, says that the equations or the error model miss something.</p>`;
+}
+
+function profiled({ profiles, result, options }: ReportRequest): string {
+  const plots = profiles.map(({ name, values, costs, limit, interval }) => {
+    const { value, standardError, interval: linear } = result.parameters[name] as FitNumbers["parameters"][string];
+    const [low, high, from, to] = [...interval, ...linear].map((end) => shown(end, standardError));
+    const told = `${low} to ${high}; by the standard error ${from} to ${to}`;
+    // Beyond the limit the curve may be steep, and would squeeze the rest.
+    const most = result.cost + 1.6 * (limit - result.cost);
+    const marks: Mark[] = [
+      { kind: "level", y: limit },
+      { kind: "at", x: value },
+      { kind: "line", x: values, y: costs.map((cost) => Math.min(cost, most)), colour: COLOURS[0] as string },
+      { kind: "points", x: values, y: costs.map((cost) => Math.min(cost, most)), colour: COLOURS[0] as string },
+    ];
+    return figure(
+      svgOf({ title: name, width: 470, height: 250, x: { label: name }, y: { label: "least cost" }, marks }),
+      told,
+    );
+  });
+  if (plots.length === 0) return "";
+  const level = `${Number((100 * options.level).toPrecision(6))}\u00a0%`;
+  return `<h2>Profiles</h2><p>The least cost with one parameter fixed. Where it is below the line is the interval of ${level}, which does not assume that the model is linear.</p><div class="pair">${plots.join("")}</div>`;
+}
+
+/** The page. */
+export function reportOf(request: ReportRequest): string {
+  const { title, data, task, options, result, qualities, advice } = request;
+  const { skipped, text } = task;
+  const count = task.members.length;
+  const quality = [
+    ["column", "measurements", "root mean square residual", "of the mean"],
+    ...qualities.map(({ column, measurements, error, errorOfMean }) => [
+      column,
+      String(measurements),
+      shown(error, error),
+      shown(errorOfMean, errorOfMean),
+    ]),
+  ];
+  const starts = result.starts.map(({ cost, reason, values }, i) => [
+    String(i + 1),
+    shown(cost),
+    reason,
+    Array.from(values, (value) => value.toPrecision(4)).join(", "),
+  ]);
+  const free = result.freeNames;
+  const fitted = Object.fromEntries(task.parameters.map((name) => [name, result.parameters[name]?.value as number]));
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${escaped(`${title}, fitted to ${data}`)}</title>
+<style>
+:root { --page: #fbfaf7; --ink: #22272e; --soft: #6a737d; color-scheme: light dark; }
+@media (prefers-color-scheme: dark) { :root { --page: #16191d; --ink: #e4e7eb; --soft: #98a2ad; } }
+body { margin: 0 auto; max-width: 1020px; padding: 2.5rem 1.5rem; background: var(--page); color: var(--ink);
+  font: 16px/1.55 system-ui, sans-serif; }
+h1 { font-size: 1.7rem; margin: 0 0 .4rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .4rem; }
+p, li { max-width: 44rem; margin: .4rem 0; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
+figure { margin: 1rem 0; min-width: 0; } svg { max-width: 100%; height: auto; overflow: visible; font-size: 12px; }
+svg text { fill: currentColor; } .grid { stroke: currentColor; stroke-opacity: .1; } .tick { stroke: currentColor; stroke-opacity: .6; }
+.rule { stroke: currentColor; stroke-opacity: .5; stroke-dasharray: 3 3; } .point { stroke: var(--page); }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: .5rem 1.5rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-top: 1rem; display: block; overflow-x: auto; }
+th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, var(--soft) 30%, transparent); }
+th:first-child, td:first-child { text-align: left; } th { font-weight: 600; font-size: .9rem; }
+pre { overflow-x: auto; padding: .8rem 1rem; background: color-mix(in srgb, var(--soft) 12%, transparent); font-size: .9rem; }
+.warn { border-left: 3px solid #d9713c; padding-left: .8rem; }
+</style>
+</head>
+<body>
+<h1>${escaped(title)}</h1>
+<p>Fitted to ${escaped(data)}: ${escaped(summaryOf(result))}. ${escaped(messageOf(result))}</p>
+${advice.map((line) => `<p class="warn">${escaped(line)}</p>`).join("\n")}
+${skipped.length > 0 ? `<p class="soft">Left out, without a measurement: ${escaped(skipped.join(", "))}.</p>` : ""}
+${tableOf(estimateRows(result, options.level))}
+<h2>The fit</h2>
+${tableOf(quality)}
+${fits(request)}
+<h2>Residuals</h2>
+${residuals(request)}
+${free.length > 1 ? `<h2>Correlation of the estimates</h2>${figure(correlationSvg(free, result.correlation), "Blue: together; orange: against each other. Near 1 or −1, only a combination of the two is well known.")}` : ""}
+${profiled(request)}
+${starts.length > 1 ? `<h2>Starts</h2>${tableOf([["", "cost", "ended by", "at"], ...starts])}` : ""}
+<h2>How it was fitted</h2>
+<p>${count === 1 ? "One trajectory" : `${count} trajectories`}; error ${escaped(options.error)}, loss ${escaped(options.loss)}, ${options.starts} start${options.starts === 1 ? "" : "s"} (seed ${options.seed}); ${escaped(options.solver)} with rtol ${options.rtol}, atol ${options.atol}. Observed: ${escaped(task.mapping.observed.map(({ column, expression }) => (column === expression ? column : `${column} = ${expression}`)).join(", "))}.</p>
+<pre>${escaped(textWith(text, fitted))}</pre>
+</body>
+</html>
+`;
+}
