@@ -202,7 +202,7 @@ program
   .option("--seed <seed>", "of the other starts", natural, 0)
   .option("--level <level>", "the confidence level of intervals", level, 0.95)
   .option("--max-iterations <count>", "of each start", count, 200)
-  .addOption(new Option("--solver <method>").choices(METHODS).default("dopri5"))
+  .addOption(new Option("--solver <method>").choices(METHODS).default("dopri8"))
   .option("--rtol <tolerance>", "of the solver", positive, 1e-10)
   .option("--atol <tolerance>", "of the solver", positive, 1e-12)
   .option(

@@ -22,7 +22,7 @@ import {
 } from "../checks/rules.js";
 import { type Field, wasmField } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
-import { readOptions, type SolveOptions, solveRules } from "../solve/options.js";
+import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
@@ -41,7 +41,10 @@ export interface InitialOptions extends Partial<ParameterOptions> {
   shared?: boolean;
 }
 
-/** What to fit to measurements, and how. Solves are by `dopri5` with `rtol` 1e-10 and `atol` 1e-12 unless you say otherwise. */
+/**
+ * What to fit to measurements, and how. Solves are by `dopri8`, or `dopri5` where there are more than 200 times, with `rtol` 1e-10 and
+ * `atol` 1e-12, unless you say otherwise.
+ */
 export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, Omit<SolveOptions, "arguments"> {
   /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates. */
   field: ProgramField<D>;
@@ -170,6 +173,14 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   });
 }
 
+/** More times than these, and it pays to interpolate: dopri8 steps to each time. */
+const MANY_TIMES = 200;
+
+/** The method of solves where none is given. */
+function methodFor({ groups }: Data): Method {
+  return groups.some(({ times }) => times.length > MANY_TIMES) ? "dopri5" : "dopri8";
+}
+
 /** Those with the names of some rules that have a value. */
 function present(all: Readonly<Record<string, unknown>>, rules: Rules): object {
   const names = Object.keys(rules).filter((name) => all[name] !== undefined);
@@ -207,68 +218,80 @@ class FieldModel {
   readonly #parameters: readonly ModelParameter[];
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
+  readonly #solver: SolveOptions;
 
   constructor(made: () => WasmProgram<"float64">, given: Given) {
     this.#made = made;
     this.#given = given;
-    const read = this.using(({ field, observation }) => {
-      const data = readData(given.data, field, observation.names, Object.keys(given.individual));
+    const { field, observation } = this.#open();
+    try {
+      this.#data = readData(given.data, field, observation.names, Object.keys(given.individual));
       const numbers = [
         ...fieldParametersOf(field, given.parameters),
-        ...initialStatesOf(field, data, given.initial),
-        ...individualsOf(field, data, given.individual),
+        ...initialStatesOf(field, this.#data, given.initial),
+        ...individualsOf(field, this.#data, given.individual),
       ];
-      return { data, numbers, names: observation.names, initial: field.parameters.slice() };
-    });
-    this.#data = read.data;
-    this.#names = read.names;
-    this.#initial = read.initial;
-    this.#places = read.numbers.map(({ place }) => place);
-    this.#parameters = read.numbers.map(({ parameter }) => parameter);
-    this.#checkPositive();
-    const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
-    const { y, weights } = this.#data;
-    this.observed = this.using(() =>
-      observationModel({
-        parameters: this.#parameters,
-        y,
-        weights,
-        errorModel: given.error,
-        loss: given.loss,
-        lossScale: given.lossScale,
-        predict: (values) => {
-          const used = this.#used as Used;
-          used.predictor ??= this.#predictor(this.#data);
-          const { predictor } = used;
-          const predictions = predictor.predict(values, free);
-          if (!predictions) return `the solve fails: ${predictor.failure?.message}`;
-          const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
-          if (bad >= 0) return `a prediction is ${predictions.f[bad]}`;
-          return predictions;
-        },
-      }),
-    );
+      this.#names = observation.names;
+      this.#initial = field.parameters.slice();
+      this.#places = numbers.map(({ place }) => place);
+      this.#parameters = numbers.map(({ parameter }) => parameter);
+      this.#solver = { method: methodFor(this.#data), ...given.solver };
+      this.#checkPositive();
+      this.observed = this.#observed();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
-  /** Runs with the field, which is there until then. */
-  using<R>(body: (used: Used) => R): R {
-    if (this.#used) return body(this.#used);
+  /** What is fitted. */
+  #observed(): FitModel {
+    const { error, loss, lossScale } = this.#given;
+    const { y, weights } = this.#data;
+    const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
+    const predict = (values: Float64Array) => {
+      const used = this.#used as Used;
+      used.predictor ??= this.#predictor(this.#data);
+      const { predictor } = used;
+      const predictions = predictor.predict(values, free);
+      if (!predictions) return `the solve fails: ${predictor.failure?.message}`;
+      const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
+      return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
+    };
+    return observationModel({ parameters: this.#parameters, y, weights, errorModel: error, loss, lossScale, predict });
+  }
+
+  /** Makes the field, and what is observed of it; until it is closed, it is there. */
+  #open(): Used {
     const field = this.#made();
-    let observation: Observation | undefined;
     try {
-      observation = observationOf(field, this.#given.observe);
-      this.#used = { field, observation };
-      return body(this.#used);
-    } finally {
-      this.#used = undefined;
-      observation?.dispose();
+      this.#used = { field, observation: observationOf(field, this.#given.observe) };
+      return this.#used;
+    } catch (error) {
       field.dispose();
+      throw error;
+    }
+  }
+
+  close(): void {
+    this.#used?.observation.dispose();
+    this.#used?.field.dispose();
+    this.#used = undefined;
+  }
+
+  /** Runs with the field, and closes it. */
+  using<R>(body: () => R): R {
+    if (!this.#used) this.#open();
+    try {
+      return body();
+    } finally {
+      this.close();
     }
   }
 
   #predictor(data: Data): Predictor {
     const { field, observation } = this.#used as Used;
-    return new Predictor(field, data, observation, this.#places, this.#given.solver);
+    return new Predictor(field, data, observation, this.#places, this.#solver);
   }
 
   #checkPositive(): void {
