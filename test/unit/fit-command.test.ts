@@ -134,6 +134,14 @@ test.each<[(text: string) => unknown, string, RegExp]>([
   expect(refusal(() => read(text))).toMatch(message);
 });
 
+test("an initial state may be a column that is measured, or one that is the same in all rows", () => {
+  const table = "time,x,dose\n0,2,3\n1,1,3\n2,0.5,\n";
+  const startsOf = (initial: string) =>
+    task("param k = 1\nx' = -k * x\n", table, { initial: pairs(initial) }).members[0]?.y0;
+  expect(startsOf("x=dose")).toEqual([3]);
+  expect(startsOf("x=x")).toEqual([2]);
+});
+
 test("first rows are starts, and no measurements", () => {
   const own = years();
   const [member] = own.members as [Task["members"][number]];
@@ -325,7 +333,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     "a dose that changes",
     dosing,
     "time,dose,concentration\n0,3,0\n1,4,1\n",
-    { ...trial, id: undefined, arguments: pairs("V=dose") },
+    { ...trial, id: undefined, initial: pairs("depot=3, central=0"), arguments: pairs("V=dose") },
     /data\.csv:3: column dose: expected the same number.* given 4 after 3; --id/,
   ],
   [
@@ -405,6 +413,34 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     "time,hare,lynx,dose\n0,1,2,1\n1,0,3,1\n",
     { arguments: pairs("dose") },
     /neither the equations nor --observe depend on the argument dose/,
+  ],
+  [
+    "a dose that is repeated",
+    dosing,
+    "patient,time,dose,concentration\nanna,0,3,\nanna,1,,1\nanna,2,4,1\n",
+    trial,
+    /^data\.csv:4: column dose: .* of the trajectory anna, given 4 after 3; --initial takes the first row, .*repeated doses are not supported/,
+  ],
+  [
+    "a constant that is no parameter",
+    "# k = 3\nk = 0.5\nx' = -k * x\n",
+    "time,x\n0,1\n1,0.5\n",
+    {},
+    /^nothing to estimate; write "param k = 0\.5" to estimate k$/,
+  ],
+  [
+    "nothing to estimate",
+    "x' = -x\n",
+    "time,x\n0,1\n1,0.5\n",
+    {},
+    /^nothing to estimate; write "param k = 0\.5" to estimate a parameter k$/,
+  ],
+  [
+    "nothing that is not fixed",
+    "param k = 0.5\nx' = -k * x\n",
+    "time,x\n0,1\n1,0.5\n",
+    { fix: pairs("k") },
+    /^nothing to estimate; --fix holds all parameters: k$/,
   ],
   ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected parameters/],
   [

@@ -11,7 +11,7 @@ import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
 import { type Format, headerOf, listOf, readTable, type Series } from "./table.js";
-import { equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
+import { constantsOf, equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
 import type { Clock } from "./time.js";
 
 /** How a fit is done; the names are those of `leastSquares`. */
@@ -155,6 +155,7 @@ export function taskOf(
     if (parameters.includes(name)) continue;
     throw new Failure(`--fix: expected parameters of the equations: ${listOf(parameters)}; given ${name}`, 2);
   }
+  if (free.every((name) => fixed.has(name))) throw new Failure(nothingToEstimate(text, parameters), 2);
   const optionsOf = (name: string) => {
     const { lower, upper } = request.bounds.get(name) ?? {};
     const scale = request.log.includes(name) ? "log" : request.logit.includes(name) ? "logit" : undefined;
@@ -195,6 +196,14 @@ export function taskOf(
     ),
   };
   return { text, states, parameters, mapping, clock, members, skipped, options };
+}
+
+/** Why nothing is estimated, and what to write so that something is. */
+function nothingToEstimate(text: string, parameters: readonly string[]): string {
+  if (parameters.length > 0) return `nothing to estimate; --fix holds all parameters: ${listOf(parameters)}`;
+  const [first] = constantsOf(text);
+  const [name, value] = first ?? ["k", "0.5"];
+  return `nothing to estimate; write "param ${name} = ${value}" to estimate ${first ? name : "a parameter k"}`;
 }
 
 /** The field of the equations; of a name that is unknown, what more there is than their lines. */
@@ -395,7 +404,7 @@ function membersOf(
   const members = series.flatMap((own): Member[] => {
     const name = nameOf(own, mapping);
     const foundOf = (what: string) => starts.found.get(`${what}[${name}]`) ?? starts.found.get(what);
-    const read = readerOf(own, columns, data.name, mapping.id);
+    const read = readerOf(own, columns, data.name, mapping);
     const y0 = states.map((state) => {
       const isEstimated = Object.hasOwn(mapping.estimated, state);
       const start = isEstimated ? (starts.initial(state) ?? foundOf(`${state}(0)`)) : undefined;
@@ -456,9 +465,12 @@ export function readerOf(
   { id, rows, lines = [] }: Series,
   columns: readonly string[],
   file: string,
-  idColumn: string | null,
+  { id: idColumn, observed }: Mapping,
 ) {
+  // What is measured changes from row to row, whatever it starts from.
+  const measured = observed.map(({ column }) => column);
   const whose = idColumn === null ? "" : `, of the trajectory ${id},`;
+  const hint = idColumn === null ? "; --id names the column of the trajectory, where there are several" : "";
   const cells = (column: string) => {
     const place = columns.indexOf(column);
     return rows.map((row, i) => ({
@@ -476,7 +488,6 @@ export function readerOf(
         throw new Failure(`${cells(origin.column)[0]?.where} expected a number in some row${whose} given none`);
       const other = others.find(({ value }) => value !== first.value);
       if (!other) return first.value;
-      const hint = idColumn === null ? "; --id names the column of the trajectory, where there are several" : "";
       throw new Failure(
         `${other.where} expected the same number in all rows${whose} given ${other.value} after ${first.value}${hint}`,
       );
@@ -486,7 +497,16 @@ export function readerOf(
       if ("number" in origin) return origin.number;
       const column = "first" in origin ? origin.first : origin.column;
       const [first] = "first" in origin && !isEstimated ? cells(column) : present(column);
-      if (first && !Number.isNaN(first.value)) return first.value;
+      if (first && !Number.isNaN(first.value)) {
+        const other =
+          "first" in origin || measured.includes(column)
+            ? undefined
+            : present(column).find(({ value }) => value !== first.value);
+        if (!other) return first.value;
+        throw new Failure(
+          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; --initial takes the first row, and repeated doses are not supported; leave the cell empty if it says nothing${hint}`,
+        );
+      }
       const { where } = first ?? cells(column)[0] ?? { where: `${file}: column ${column}:` };
       throw new Failure(
         `${where} expected the initial value of ${state} in the first row${whose} given a missing value; --initial "${state}=…" sets it, --estimate "${state}(0)" estimates it`,

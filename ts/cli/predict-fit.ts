@@ -130,7 +130,7 @@ function ofState(at: readonly number[], times: Times | undefined, { description,
 
 /** The trajectories of a table; those that were fitted begin as the fit has found. */
 function ofTable(data: Source, format: Format, times: Times | undefined, { description, field }: FitFile): Wanted[] {
-  const { id, clock, initial, estimated, individual, trajectories, estimates } = description;
+  const { clock, initial, estimated, individual, trajectories, estimates } = description;
   const table = readMapped(description, data, { ...description.format, ...format }, [], true);
   if (table.clock !== clock) {
     throw new Failure(
@@ -141,7 +141,7 @@ function ofTable(data: Source, format: Format, times: Times | undefined, { descr
     const name = nameOf(series, description);
     const begin = series.times[0] as number;
     const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
-    const read = readerOf(series, table.state, data.name, id);
+    const read = readerOf(series, table.state, data.name, description);
     const y0 = field.states.map((state, i) => {
       if (!Object.hasOwn(estimated, state)) return read.initial(state, initial[state] as InitialOrigin, false);
       if (fitted) return fitted.y0[i] as number;

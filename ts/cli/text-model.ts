@@ -71,6 +71,14 @@ export function observingText(text: string, observed: readonly { name: string; e
   return [...lines, ...observed.map(({ name, expression }) => `${name}' = ${expression}`)].join("\n");
 }
 
+/** Names that stand for a number alone, with that as it is written. */
+export function constantsOf(text: string): [name: string, value: string][] {
+  return linesOf(text).flatMap((line) => {
+    const isNumber = line.kind === "definition" && line.expression !== "" && Number.isFinite(Number(line.expression));
+    return isNumber ? [[line.name, line.expression] as [string, string]] : [];
+  });
+}
+
 /** Whether equations depend on the time. */
 export function usesTime(text: string): boolean {
   return linesOf(text).some((line) => "expression" in line && /\bt\b/.test(line.expression));
