@@ -158,6 +158,64 @@ test("first rows are starts, and no measurements", () => {
   expect([timed.members[0]?.times[0], timed.members[0]?.origin]).toEqual([1900, 0]);
 });
 
+test("initial states may be of a time before the first row", () => {
+  const decay = "param k = 1\nx' = -k * x\n";
+  // 5 exp(−0.3 t), from the time 10 on.
+  const table = `time,x,dose\n${[1, 2, 4].map((t) => `${10 + t},${5 * Math.exp(-0.3 * t)},5`).join("\n")}\n`;
+  const t0 = { clock: "number", value: 10 } as const;
+  for (const text of [decay, decay.replace("-k", "-k * cos(0 * t)")]) {
+    const own = task(text, table, { t0, initial: pairs("x=dose") });
+    const { result, curves } = fitted(own);
+    expect(result.measurements.length).toBe(3);
+    expect(result.parameters.k?.value).toBeCloseTo(0.3, 8);
+    expect((curves[0]?.times[0] as number) + (own.members[0]?.origin as number)).toBe(10);
+    const model = saved(own, result);
+    const common = { model, format: {}, at: undefined };
+    const { csv, errors } = predict({ ...common, data: source(table), times: undefined });
+    expect(csv.split("\n")[1]).toMatch(/^11,3\.7/);
+    expect(errors?.x).toBeLessThan(1e-8);
+    const { csv: first } = predict({ ...common, data: undefined, times: { clock: "number", values: [10, 11] } });
+    expect(first).toMatch(/\n10,5\n11,3\.7/);
+    const early = source(table.replace("11,", "9,"));
+    expect(refusal(() => predict({ ...common, data: early, times: undefined }))).toMatch(
+      /data\.csv:2: column time: expected no time before --t0, 10, given 9/,
+    );
+  }
+  const { result } = fitted(task(decay, table, { t0, estimate: ["x(0)"] }));
+  expect(result.parameters["x(0)"]?.value).toBeCloseTo(5, 7);
+  expect(refusal(() => task(decay, table, { t0 }))).toMatch(/^--t0: expected the initial value of x.*--initial "x=0"/);
+  expect(refusal(() => task(decay, table, { t0: { clock: "date", value: 0 }, initial: pairs("x=5") }))).toBe(
+    "--t0: expected a number, as in the table, given a date",
+  );
+  expect(refusal(() => task(decay, table, { t0: { clock: "number", value: 11.5 }, initial: pairs("x=5") }))).toMatch(
+    /^data\.csv:2: column time: expected no time before --t0, 11\.5, given 11$/,
+  );
+});
+
+test("rows count by their weights", () => {
+  const rows = (cells: string) => `time,x,sd,w\n0,1,,\n1,2,0.5,4\n2,3.5,2,0.25\n3,,,\n4,6,${cells}\n`;
+  const line = "param b = 1\nx' = b\n";
+  const started = { initial: pairs("x=1"), observe: pairs("x") };
+  // The first row is the start, and is not fitted: the slope by hand.
+  const [b, weights] = [(4 * 1 + 0.25 * 2 * 2.5 + 4 * 5) / (4 + 0.25 * 4 + 16), [1, 4, 0.25, 1, 1]];
+  const own = { observe: pairs("x") };
+  for (const more of [{ weights: "w" }, { sd: "sd" }]) {
+    const read = task(line, rows("1,1"), { ...own, ...more });
+    expect(read.members[0]?.weights).toEqual(weights);
+    expect(fitted(read).result.parameters.b?.value).toBeCloseTo(b, 10);
+  }
+  for (const [more, cells, message] of [
+    [{ weights: "w" }, "1,", /^data\.csv:6: column w: expected a positive number .* given a missing value$/],
+    [{ weights: "w" }, "1,0", /^data\.csv:6: column w: .* given 0$/],
+    [{ sd: "sd" }, "-1,1", /^data\.csv:6: column sd: .* given -1$/],
+    [{ sd: "s" }, "1,1", /no column s; there are time, x, sd, w; --weights, --sd and --individual name columns$/],
+    [{ sd: "sd", weights: "w" }, "1,1", /^--sd: expected nothing where there are --weights/],
+  ] as const)
+    expect(refusal(() => task(line, rows(cells), { ...own, ...more }))).toMatch(message);
+  // A first row that is fitted needs one.
+  expect(refusal(() => task(line, rows("1,1"), { ...started, sd: "sd" }))).toMatch(/^data\.csv:2: column sd: /);
+});
+
 test("estimates of the lynx and the hare are those of the record", () => {
   const { result, said } = fitted(years({ estimate: ["hare", "lynx(0)"], log: ["birth", "hunt", "feed", "death"] }));
   // As Stan's case study of these data finds them by a lognormal error: 0.55, 0.028, 0.024, 0.80.

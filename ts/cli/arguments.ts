@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from "commander";
 import { CsvError, parse } from "csv-parse/sync";
 import { readNumber } from "./number.js";
-import { type Clock, readTime } from "./time.js";
+import { type Clock, readTime, TIMES, type Time } from "./time.js";
 
 /** A number in a range. */
 function number(expected: string, valid: (value: number) => boolean) {
@@ -105,4 +105,11 @@ function rangeOf(text: string): Times | undefined {
     return { clock: from.clock, values };
   }
   return undefined;
+}
+
+/** A time, and how it is written. */
+export function time(text: string): Time {
+  const read = readTime(text.trim());
+  if (!read) throw new InvalidArgumentError(`Expected ${TIMES}.`);
+  return read;
 }

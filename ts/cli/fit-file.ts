@@ -84,9 +84,9 @@ export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string,
 /** Trajectories with what was estimated of them. */
 export function trajectoriesOf({ states, members }: Task, values: Values): SavedTrajectory[] {
   const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
-  return members.map(({ name, origin, times, y0, arguments: args }) => ({
+  return members.map(({ name, origin, t0, times, y0, arguments: args }) => ({
     name,
-    begin: origin + (times[0] as number),
+    begin: origin + t0,
     end: origin + (times.at(-1) as number),
     y0: states.map((state, i) => initial(state, name) ?? (y0[i] as number)),
     arguments: Object.fromEntries(
@@ -147,13 +147,14 @@ function isSound(
   description: FitDescription,
   { states, entries, argumentNames, equations, outputSize, stateSize }: ProgramField,
 ): boolean {
-  const { time, id, clock, format, observed, arguments: args, initial, estimated, individual } = description;
+  const { time, id, t0, clock, format, observed, arguments: args, initial, estimated, individual } = description;
   const { estimates, trajectories, settings, covariance, freeNames } = description;
   const names = [...Object.keys(args), ...individual];
   return (
     isText(equations) &&
     outputSize === stateSize &&
     isText(time) &&
+    (t0 === undefined || Number.isFinite(t0)) &&
     (id === null || isText(id)) &&
     CLOCKS.includes(clock) &&
     Object.values(format).every(isText) &&

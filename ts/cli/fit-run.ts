@@ -40,7 +40,7 @@ export function runFit({ task, options, profile, curves }: RunRequest, listener:
     const { solver: method, ...settings } = options;
     const result = leastSquares({
       ...{ field, method, ...settings, ...task.options },
-      data: members.map(({ times, y, y0, arguments: own, name }) => ({ times, y, y0, arguments: own, name })),
+      data: members.map(({ origin: _, ...measurements }) => measurements),
       observe: mapping.observed.map(({ expression }) => expression),
       onIteration: (progress) => listener.iteration(progress),
     });

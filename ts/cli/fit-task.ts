@@ -12,7 +12,7 @@ import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
 import { type Format, headerOf, listOf, readTable, type Series } from "./table.js";
 import { constantsOf, equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
-import type { Clock } from "./time.js";
+import { type Clock, type Time, writeTime } from "./time.js";
 
 /** How a fit is done; the names are those of `leastSquares`. */
 export interface FitOptions {
@@ -43,6 +43,11 @@ export interface TaskRequest {
   /** Initial states that are estimated, as `hare(0)` or `hare`; for each trajectory, or for all together. */
   readonly estimate: readonly string[];
   readonly shared: readonly string[];
+  /** The time of the initial states; by default that of the first row, which is then no measurement. */
+  readonly t0?: Time | undefined;
+  /** How much rows count: a column of weights, or one of standard deviations. */
+  readonly weights?: string | undefined;
+  readonly sd?: string | undefined;
   readonly start: ReadonlyMap<string, number>;
   readonly bounds: ReadonlyMap<string, Bounds>;
   readonly log: readonly string[];
@@ -74,12 +79,15 @@ export interface Mapping {
   /** Initial states that are estimated: of each trajectory, or one of all. */
   readonly estimated: Readonly<Record<string, { readonly shared: boolean }>>;
   readonly individual: readonly string[];
+  /** The time of the initial states, where it is not that of the first row. */
+  readonly t0?: number;
 }
 
 /** A trajectory as it is solved; the times are relative to `origin` where the equations do not depend on the time. */
 export interface Member extends Measurements {
   readonly name: string;
   readonly times: readonly number[];
+  readonly t0: number;
   readonly y: readonly number[];
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
@@ -127,9 +135,12 @@ export function taskOf(
   const header = headerOf(data, known, request.format);
   const observed = observedOf(request, header, states);
   checkObserved(text, observed, states, [...given, ...individual]);
+  if (request.weights !== undefined && request.sd !== undefined) {
+    throw new Failure("--sd: expected nothing where there are --weights, which are 1/sd²", 2);
+  }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...given, ...individual]);
   const mapping = mappingOf(request, observed, states);
-  const { clock, members, skipped } = membersOf(mapping, text, states, data, request.format, {
+  const { clock, members, skipped } = membersOf(mapping, text, states, data, request, {
     individual: (name) => startOf(request, name, values.get(name)),
     isGiven: (name) => request.start.has(name),
     initial: (state) => request.start.get(`${state}(0)`),
@@ -332,6 +343,12 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
   for (const name of states) {
     if (initial.has(name)) continue;
     const own = observed.find(({ expression }) => expression === name);
+    if (own && request.t0 && !Object.hasOwn(estimated, name)) {
+      throw new Failure(
+        `--t0: expected the initial value of ${name} as well, as the first row is a measurement then; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)" estimates it`,
+        2,
+      );
+    }
     if (own) initial.set(name, { first: own.column });
     else if (!(Object.hasOwn(estimated, name) && request.start.has(`${name}(0)`))) {
       throw new Failure(
@@ -348,6 +365,7 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
     initial: Object.fromEntries(initial),
     estimated,
     individual: request.individual.map(({ name }) => name),
+    ...(request.t0 && { t0: request.t0.value }),
   };
 }
 
@@ -382,6 +400,7 @@ export function readMapped(
   const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
   const hint = (name: string) => {
     if (measured.includes(name)) return `--observe says which column is what: --observe "column = ${name}"`;
+    if (others.includes(name)) return "--weights, --sd and --individual name columns";
     return "--arguments and --initial name columns, or give numbers";
   };
   return readTable(data, { ...columns, state, repeated: true, hint }, format);
@@ -393,16 +412,25 @@ function membersOf(
   text: string,
   states: readonly string[],
   data: Source,
-  format: Format,
+  { format, t0, weights, sd }: TaskRequest,
   starts: Starts,
 ): Pick<Task, "clock" | "members" | "skipped"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const others = individual.flatMap(([, origin]) => ("column" in origin ? [origin.column] : []));
-  const { clock, series, state: columns } = readMapped(mapping, data, format, others);
+  const weighing = weights ?? sd;
+  const {
+    clock,
+    series,
+    state: columns,
+  } = readMapped(mapping, data, format, [...others, ...(weighing === undefined ? [] : [weighing])]);
+  if (t0 && t0.clock !== clock) {
+    throw new Failure(`--t0: expected a ${clock}, as in the table, given a ${t0.clock}`, 2);
+  }
   const absolute = dependsOnTime(text, mapping.observed);
   const skipped: string[] = [];
   const members = series.flatMap((own): Member[] => {
     const name = nameOf(own, mapping);
+    const begin = beginOf(own, mapping, clock, data.name);
     const foundOf = (what: string) => starts.found.get(`${what}[${name}]`) ?? starts.found.get(what);
     const read = readerOf(own, columns, data.name, mapping);
     const y0 = states.map((state) => {
@@ -422,9 +450,15 @@ function membersOf(
       skipped.push(own.id === "" ? "the table" : own.id);
       return [];
     }
-    const origin = absolute ? 0 : (own.times[0] as number);
+    const origin = absolute ? 0 : begin;
     const times = own.times.map((time) => time - origin);
-    return [{ name, times, y: measurements, y0, arguments: Object.fromEntries(pairs), origin }];
+    const weightOf = (value: number) => (sd === undefined ? value : value ** -2);
+    return [
+      {
+        ...{ name, times, t0: begin - origin, y: measurements, y0, arguments: Object.fromEntries(pairs), origin },
+        ...(weighing !== undefined && { weights: read.weights(weighing, measurements).map(weightOf) }),
+      },
+    ];
   });
   if (members.length === 0) {
     const measured = listOf(mapping.observed.map(({ column }) => column));
@@ -433,6 +467,16 @@ function membersOf(
     );
   }
   return { clock, members, skipped };
+}
+
+/** Where a trajectory begins. */
+export function beginOf({ times, lines = [] }: Series, { t0, time }: Mapping, clock: Clock, file: string): number {
+  const first = times[0] as number;
+  if (t0 === undefined || first >= t0) return t0 ?? first;
+  const given = writeTime(first, clock);
+  throw new Failure(
+    `${file}:${lines[0] ?? "?"}: column ${time}: expected no time before --t0, ${writeTime(t0, clock)}, given ${given}`,
+  );
 }
 
 /** What a trajectory is called. */
@@ -446,12 +490,16 @@ export const dependsOnTime = (text: string, observed: readonly Observed[]) =>
 export function measurementsOf(
   own: Series,
   columns: readonly string[],
-  { observed, initial, estimated }: Mapping,
+  { observed, initial, estimated, t0 }: Mapping,
 ): number[] {
   const isStart = observed.map(({ column, expression }) => {
     const origin = Object.hasOwn(initial, expression) ? initial[expression] : undefined;
     return (
-      origin !== undefined && "first" in origin && origin.first === column && !Object.hasOwn(estimated, expression)
+      t0 === undefined &&
+      origin !== undefined &&
+      "first" in origin &&
+      origin.first === column &&
+      !Object.hasOwn(estimated, expression)
     );
   });
   const places = observed.map(({ column }) => columns.indexOf(column));
@@ -480,6 +528,17 @@ export function readerOf(
   };
   const present = (column: string) => cells(column).filter(({ value }) => !Number.isNaN(value));
   return {
+    /** What is positive in all rows with measurements, `[rows, observed]`; 1 in others. */
+    weights(column: string, measurements: readonly number[]): number[] {
+      const width = measurements.length / rows.length;
+      return cells(column).map(({ value, where }, i) => {
+        if (measurements.slice(i * width, (i + 1) * width).every(Number.isNaN)) return 1;
+        // Of a standard deviation the weight must be finite as well.
+        if (value > 0 && value ** -2 > 0 && value ** -2 < Number.POSITIVE_INFINITY) return value;
+        const given = Number.isNaN(value) ? "a missing value" : value;
+        throw new Failure(`${where} expected a positive number in each row with a measurement, given ${given}`);
+      });
+    },
     /** A number that is the same in all rows that have one. */
     constant(origin: Origin): number {
       if ("number" in origin) return origin.number;

@@ -15,6 +15,7 @@ import {
   positive,
   several,
   share,
+  time,
   times,
 } from "./arguments.js";
 import { bench } from "./bench.js";
@@ -173,6 +174,13 @@ program
   )
   .option("--time <column>", "column of the time", "time")
   .option("--id <column>", "column of the trajectory, where there are several")
+  .option(
+    "--t0 <time>",
+    "time of the initial states (default: each trajectory's first row, which is then not fitted)",
+    time,
+  )
+  .option("--weights <column>", "weights of the rows: the variance of a measurement is divided by its weight")
+  .option("--sd <column>", "standard deviations of the measurements in each row, instead of weights: 1/sd²")
   .option(
     "--arguments <list>",
     "what each trajectory has of its own: a column of that name, dose=column, dose=4",

@@ -4,6 +4,7 @@ import type { Times } from "./arguments.js";
 import { Failure } from "./failure.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
 import {
+  beginOf,
   dependsOnTime,
   type InitialOrigin,
   measurementsOf,
@@ -139,7 +140,7 @@ function ofTable(data: Source, format: Format, times: Times | undefined, { descr
   }
   return table.series.map((series): Wanted => {
     const name = nameOf(series, description);
-    const begin = series.times[0] as number;
+    const begin = beginOf(series, description, clock, data.name);
     const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
     const read = readerOf(series, table.state, data.name, description);
     const y0 = field.states.map((state, i) => {
@@ -148,7 +149,8 @@ function ofTable(data: Source, format: Format, times: Times | undefined, { descr
       const shared = estimated[state]?.shared ? estimates[`${state}(0)`] : undefined;
       if (shared) return shared.value;
       const origin = initial[state];
-      if (origin) return read.initial(state, origin, false);
+      // With --t0, a first row is no initial state.
+      if (origin && !("first" in origin && description.t0 !== undefined)) return read.initial(state, origin, false);
       throw new Failure(
         `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is none of those`,
       );
