@@ -472,7 +472,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [wrong("doses.csv", "--initial", "depot=dose"), 2, /--observe "column = expression"/],
     [wrong("doses.csv", ...observing, "--report", "doses.csv"), 2, /--report doses\.csv: expected another file/],
     [wrong("doses.csv", ...observing, "--level", "95"), 2, /between 0 and 1/],
-    [["fit", "blow.csv", "--equations", "blow.txt"], 1, /nothing can be computed at the start, k = 2: .*\ntry --start/],
+    [
+      ["fit", "blow.csv", "--equations", "blow.txt"],
+      1,
+      /the model cannot be solved from the starting values k = 2: .*\ntry --start/,
+    ],
     [["fit", "-", "--equations", "-"], 2, /one of the equations and the table/],
     [["gradcheck", "fit.st", lynx], 1, /estimates of fit, which predict and info read/],
     [[...estimating, "--resume", "--out", "whole.safetensors"], 1, /a model in float64|not fitted by this command/],

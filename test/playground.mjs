@@ -585,7 +585,7 @@ async function run() {
     const found = await estimated(line);
     assert.deepEqual(Object.keys(found), ["slope", "ghost"]);
     assert.ok(Math.abs(found.slope.value - value) < 1e-4, `slope ${found.slope.value}`);
-    assert.match(await line.textContent("#estimates-outcome li"), /^Nothing depends on ghost/);
+    assert.match(await line.textContent("#estimates-outcome li"), /^The predictions do not depend on ghost/);
     const cells = await line.locator("#estimates-table tr").last().locator("td").allTextContents();
     assert.deepEqual(cells.slice(1), ["unknown", "unknown"]);
     await line.context().close();

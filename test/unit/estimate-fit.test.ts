@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { SymplecticAdjointError } from "symplectic-adjoint";
+import { type ParameterOptions, SymplecticAdjointError } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { leastSquares } from "../../ts/estimate/least-squares.js";
 import { startsOf } from "../../ts/estimate/multi-start.js";
@@ -140,9 +140,9 @@ test("what the data do not tell is said", () => {
   expect(fit.converged).toBe(true);
   expect(fit.values[0]).toBeCloseTo(fit.values[1] ?? 0, 6);
   expect(fit.warnings).toEqual([
-    expect.stringMatching(/^There are 3 data for 3 parameters/),
-    "Nothing depends on unused here. Fix it, or start elsewhere.",
-    expect.stringMatching(/^The data do not tell a and b apart/),
+    "There are 3 measurements for 3 parameters, so no standard errors can be computed. Fix some, or measure more.",
+    "The predictions do not depend on unused near this estimate. Fix it, or start elsewhere.",
+    "The data cannot distinguish a and b: they can change together without changing the fit. Fix one of them, or measure something else that depends on them.",
   ]);
   const { a } = leastSquares({ residuals, parameters: { a: 1, b: 1 } }).parameters;
   expect(a.standardError).toBe(Number.POSITIVE_INFINITY);
@@ -154,8 +154,48 @@ test("what is hardly told is said", () => {
     const regression = regressionOf(name);
     return leastSquares({ residuals: residualsOf(regression), parameters: named(regression.starts[1]) });
   };
-  expect(fitOf("Bennett5").warnings[0]).toMatch(/^The estimates of b1 and b2 are almost inseparable/);
+  expect(fitOf("Bennett5").warnings[0]).toMatch(/^The estimates of b1 and b2 are almost perfectly correlated \(/);
   expect(fitOf("BoxBOD").warnings).toEqual([]);
+});
+
+test("a parameter that the data hardly determine is named, and others are not", () => {
+  const sines = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6].map((x, i) => [x, 0.3 * Math.sin(7 * i)] as const);
+  // A line whose slope is nothing but the scatter, with a level that is well determined.
+  const line = (slope: number | ParameterOptions, level: number, offset = 10) =>
+    leastSquares({
+      residuals: ({ a, b }: Readonly<Record<"a" | "b", number>>) =>
+        sines.map(([x, y]) => b + a * (x - 0.35) - y - offset),
+      parameters: { a: slope, b: level },
+    });
+  const { a } = line(0.1, 1).parameters;
+  expect(a.standardError).toBeGreaterThan(Math.max(Math.abs(a.value), 0.1));
+  const warning =
+    "The data hardly determine a: its standard error is larger than the estimate. Look at its profile, fix it, or measure more.";
+  expect(line(0.1, 1).warnings).toEqual([warning]);
+  expect(line({ start: 0, scale: 0.1 }, 1).warnings).toEqual([warning]);
+  // Near 0, but small beside its start, its scale or its bounds; and where nothing says what is small.
+  for (const slope of [10, 0, { start: 0, scale: 10 }, { start: 0.1, lower: -100, upper: 100 }])
+    expect(line(slope, 1).warnings).toEqual([]);
+  const mean = sines.reduce((sum, [, y]) => sum + y / sines.length, 0);
+  expect(line(0.1, 0.001, -mean).warnings).toEqual([
+    "The data hardly determine a and b: their standard errors are larger than the estimates. Look at their profiles, fix some, or measure more.",
+  ]);
+
+  // Lines through 0, of scatter that leaves the slope where it is, on other scales.
+  const along = sines.reduce((sum, [t, y]) => sum + t * y, 0) / sines.reduce((sum, [t]) => sum + t * t, 0);
+  const through = (parameter: ParameterOptions, slope: number) =>
+    leastSquares({
+      residuals: ({ k }: Readonly<Record<"k", number>>) => sines.map(([t, y]) => (k - slope + along) * t - y),
+      parameters: { k: parameter },
+    });
+  expect(through({ start: 0.1, transform: "log" }, 0.05).warnings).toEqual([warning.replace(" a:", " k:")]);
+  expect(through({ start: 1, transform: "log" }, 3).warnings).toEqual([]);
+  const part = { start: 0.5, lower: 0, upper: 1, transform: "logit" } as const;
+  const narrow = { ...part, start: 0.06, lower: -0.1, upper: 0.2 };
+  expect(through(narrow, 0.05).warnings).toEqual([
+    "The data hardly determine k: its interval covers most of the range between its bounds. Look at its profile, fix it, or measure more.",
+  ]);
+  expect(through({ ...part, start: 3, upper: 20 }, 5).warnings).toEqual([]);
 });
 
 test("robust losses forgive outliers, with errors of their own", () => {
@@ -287,12 +327,12 @@ test("where residuals cannot be computed, the fit goes on elsewhere", () => {
   const message = (residuals: unknown, code = "NON_FINITE") =>
     thrown(code, () => leastSquares({ residuals: residuals as never, parameters: { k: 1, m: 2 } })).message;
   expect(message(() => [1, Number.NaN])).toBe(
-    "parameters: nothing can be computed at the start, k = 1, m = 2: the residual at index 1 is NaN; start from other values, or bound the parameters to where the model makes sense",
+    "parameters: the model cannot be solved from the starting values k = 1, m = 2: the residual at index 1 is NaN. Start from other values, or set bounds.",
   );
   const unsolved = () => {
     throw new SymplecticAdjointError("MAX_STEPS", "maxSteps was reached at t = 3");
   };
-  expect(message(unsolved)).toMatch(/k = 1, m = 2: maxSteps was reached at t = 3; start from/);
+  expect(message(unsolved)).toMatch(/k = 1, m = 2: maxSteps was reached at t = 3\. Start from/);
   expect(message(() => ({ residuals: [1, 2], jacobian: [1, 2, 3, Number.NaN] }))).toMatch(/the Jacobian is not finite/);
   expect(message(() => 1, "CALLBACK")).toBe(
     "residuals' result: expected an array of numbers, or { residuals, jacobian }, given 1",

@@ -286,8 +286,8 @@ test("a line says what to try where a fit is no good", () => {
   const twice = prey.replace("birth -", "birth * more -");
   const unidentified = advice(task(`param more = 1\nparam idle = 3\n${twice}`, lynx, { time: "year", observe: both }));
   expect(unidentified).toEqual([
-    expect.stringMatching(/Nothing depends on idle.* Try --fix "idle"\.$/),
-    expect.stringMatching(/do not tell more and birth apart.* Try --fix "more"\.$/),
+    expect.stringMatching(/do not depend on idle.* Try --fix "idle"\.$/),
+    expect.stringMatching(/cannot distinguish more and birth: .* Try --fix "more"\.$/),
   ]);
   expect(advice(years(), { maxIterations: 1 })).toEqual([expect.stringMatching(/--max-iterations/)]);
   expect(advice(years({ bounds: boundsByName("birth=0:0.5") }))).toEqual([
@@ -295,6 +295,9 @@ test("a line says what to try where a fit is no good", () => {
   ]);
   const astray = advice(years({ start: numbersByName("birth=50") }));
   expect(astray.filter((line) => /the fit of \w+ is no better than its mean.*--starts 20/.test(line)).length).toBe(2);
+  // A decay that has hardly begun, in scatter.
+  const early = task("param k = 0.01\nx' = -k * x\n", "time,x\n0,1\n1,1.1\n2,0.86\n3,1.1\n4,0.96\n");
+  expect(advice(early)[0]).toMatch(/^The data hardly determine k: .* Try --fix "k", or look at --profile "k"\.$/);
   const blowing = task("param k = 0.1\nx' = k * x^2\n", "time,x\n0,1\n1,1.2\n2,1.6\n3,2\n4,2.9\n", {
     bounds: boundsByName("k=0:5"),
   });

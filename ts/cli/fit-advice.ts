@@ -34,19 +34,21 @@ export function messageOf({ reason, message, iterations, starts }: FitNumbers, s
   const after = `after ${iterations} iteration${iterations === 1 ? "" : "s"}`;
   if (reason === "iterations") return `Not converged ${after}.`;
   if (reason === "callback") return `Stopped ${after}, not converged.`;
-  if (reason === "stuck")
-    return `Not converged ${after}: the cost does not fall where its derivatives say that it does.`;
+  if (reason === "stuck") return `Not converged ${after}: no step along the computed derivatives lowers the cost.`;
   if (signal !== undefined)
     return `Stopped by ${signal}; the best of ${starts.length} starts so far converged ${after}.`;
-  return message.replace("Converged:", `Converged ${after}:`);
+  // No option of the command has that name.
+  return message.replace("Converged:", `Converged ${after}:`).replace("costTolerance", "its tolerance");
 }
 
 /** Warnings that name parameters. */
 const NAMED = [
-  /^Nothing depends on (.*?) here/,
-  /^The data do not tell (.*?) apart/,
-  /^The estimates of (.*?) are almost inseparable/,
-  /^Some combination of (.*?) is hardly known/,
+  /^The predictions do not depend on (.*?) near/,
+  /^The data cannot distinguish (.*?): they/,
+  /^The estimates of (.*?) are almost perfectly correlated/,
+  /^Some combination of (.*?) is poorly determined/,
+  /^The data hardly determine (.*?): it/,
+  /^The data hardly determine (.*?): their/,
 ];
 
 /** What the user should know, with options to try; a line each. */
@@ -68,7 +70,7 @@ export function adviceOnFit(
     lines.push("stopped before it converged: the same command with --resume goes on from these estimates");
   if (reason === "stuck")
     lines.push(
-      "not converged, as the solves are too inexact for the cost: try --rtol 1e-12 --atol 1e-14, or another --start",
+      "not converged: no step along the computed derivatives lowers the cost: try --rtol 1e-12 --atol 1e-14, another --start, or --bounds for a parameter that runs off to infinity",
     );
   // The reason is told already, in options of the command.
   const others = converged ? warnings : warnings.slice(1);

@@ -242,7 +242,7 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
 
 /** A failure of the fit, with options to try. */
 function withAdvice(message: string, code: string | undefined): string {
-  if (code !== "NON_FINITE" || !/^parameters: nothing can be computed at the start/.test(message)) return message;
-  const told = message.replace(/^parameters: /, "").replace(/; start from other values, or bound.*$/s, "");
+  if (code !== "NON_FINITE" || !message.startsWith("parameters: the model cannot be solved")) return message;
+  const told = message.replace(/^parameters: /, "").replace(/\. Start from other values, or set bounds\.$/, "");
   return `${told}\ntry --start "name=value" nearer to what you expect (of the right sign and size), or --initial for the states`;
 }

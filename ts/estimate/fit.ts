@@ -32,7 +32,7 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
 
 function unusable({ parameters }: FitModel, failure: string): SymplecticAdjointError {
   const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
-  const advice = "start from other values, or bound the parameters to where the model makes sense";
-  const message = `parameters: nothing can be computed at the start, ${given}: ${failure}; ${advice}`;
+  const reason = failure.replace(/\.$/, "");
+  const message = `parameters: the model cannot be solved from the starting values ${given}: ${reason}. Start from other values, or set bounds.`;
   return new SymplecticAdjointError("NON_FINITE", message, { argument: "parameters", given });
 }

@@ -1,78 +1,96 @@
 // What a user should know before using the estimates, and what to try.
 import type { Inference } from "./inference.js";
 import { isConverged, type Minimum, type Reason } from "./levenberg-marquardt.js";
+import type { ModelParameter } from "./parameters.js";
 import type { StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
 
 /** Why a fit ended, in words. */
 export const MESSAGES: Readonly<Record<Reason, string>> = {
   gradient: "Converged: the gradient vanishes.",
-  cost: "Converged: the cost cannot be lowered further.",
+  cost: "Converged: the relative change of the cost is below costTolerance.",
   step: "Converged: steps no longer change the parameters.",
   iterations:
     "Not converged: maxIterations was reached. Raise it, start closer, or give parameters a transform or a scale.",
   callback: "Not converged: onIteration ended the fit.",
   stuck:
-    "Not converged: the cost does not fall where its derivatives say that it does. Check a Jacobian of your own; lower the tolerances of a solver.",
+    "Not converged: no step along the computed derivatives lowers the cost. If you supply a Jacobian, check it; otherwise tighten rtol and atol, or check for a parameter that runs off to infinity.",
 };
 
 /** From here on, a warning says so. */
 const [ILL_CONDITIONED, CORRELATED] = [1e6, 0.999];
 /** So many combinations that are not told are listed one by one. */
 const MANY = 3;
+/** A logarithm with a greater standard error than this is hardly determined, and a logit whose interval covers this share of its range. */
+const [VAGUE_LOGARITHM, VAGUE_LOGIT] = [1, 0.8];
+/** A standard error below this share of the distance between bounds is no reason to warn. */
+const SMALL_IN_BOUNDS = 0.1;
 /** Of fewer starts, one alone at the least cost says nothing. */
 const FEW_STARTS = 4;
 
 export function warningsOf(
-  { estimated }: Scaled,
-  { reason, evaluation: { cost } }: Minimum,
-  { free, freeNames, bounds, data, degreesOfFreedom, information, correlation }: Inference,
+  scaled: Scaled,
+  { x, reason, evaluation: { cost } }: Minimum,
+  inference: Inference,
   starts: readonly StartResult[],
 ): string[] {
+  const { estimated } = scaled;
+  const { free, freeNames, bounds, data, degreesOfFreedom, information, correlation } = inference;
   const warnings: string[] = [];
   const names = (indices: readonly number[]) => listed(indices.map((i) => freeNames[i] as string));
   const { ineffective, confounded, conditionNumber } = information;
   if (!isConverged(reason)) warnings.push(MESSAGES[reason]);
   if (degreesOfFreedom <= 0) {
     warnings.push(
-      `There are ${data} data for ${free.length} parameters, so that nothing is known of their errors. Fix some, or measure more.`,
+      `There ${data === 1 ? "is 1 measurement" : `are ${data} measurements`} for ${free.length} ${free.length === 1 ? "parameter" : "parameters"}, so no standard errors can be computed. Fix some, or measure more.`,
     );
   }
   for (const i of ineffective) {
-    warnings.push(`Nothing depends on ${names([i])} here. Fix it, or start elsewhere.`);
+    warnings.push(`The predictions do not depend on ${names([i])} near this estimate. Fix it, or start elsewhere.`);
   }
-  // A network has many combinations that are not told.
+  // A network has many combinations that the data cannot distinguish.
   for (const group of confounded.length > MANY ? [] : confounded) {
     warnings.push(
-      `The data do not tell ${names(group)} apart: together they can change without any change of the fit. Fix one of them, or measure something else that depends on them.`,
+      `The data cannot distinguish ${names(group)}: they can change together without changing the fit. Fix one of them, or measure something else that depends on them.`,
     );
   }
   if (confounded.length > MANY) {
     const involved = [...new Set(confounded.flat())].sort((a, b) => a - b);
     warnings.push(
-      `The data do not tell ${confounded.length} combinations of ${names(involved)}: those can change without any change of the fit, and have no errors of their own. Fix what you do not ask for, or measure more.`,
+      `The data cannot distinguish ${confounded.length} combinations of ${names(involved)}: those can change without changing the fit, and have no standard errors. Fix those you are not interested in, or measure more.`,
     );
   }
-  if (ineffective.length + confounded.length === 0) {
+  // What a stronger warning names already.
+  const told = new Set([...ineffective, ...confounded.flat()]);
+  if (told.size === 0) {
     const pairs = free.flatMap((_, i) => free.slice(i + 1).map((_, j) => [i, i + 1 + j] as const));
     const correlationOf = ([i, j]: readonly [number, number]) => correlation[i * free.length + j] as number;
     const close = pairs.filter((pair) => Math.abs(correlationOf(pair)) > CORRELATED);
     for (const pair of close) {
+      for (const i of pair) told.add(i);
       const value = correlationOf(pair).toFixed(5);
       warnings.push(
-        `The estimates of ${names(pair)} are almost inseparable (correlation ${value}): only a combination of them is well known. Look at their profiles, fix one, or measure more.`,
+        `The estimates of ${names(pair)} are almost perfectly correlated (${value}): only a combination of them is well determined. Look at their profiles, fix one, or measure more.`,
       );
     }
     if (close.length === 0 && conditionNumber > ILL_CONDITIONED) {
+      for (const i of free.keys()) told.add(i);
       warnings.push(
-        `Some combination of ${names(free.map((_, i) => i))} is hardly known (condition number ${conditionNumber.toExponential(1)}). Look at their profiles, fix one, or measure more.`,
+        `Some combination of ${names(free.map((_, i) => i))} is poorly determined (condition number ${conditionNumber.toExponential(1)}). Look at their profiles, fix one, or measure more.`,
       );
+    }
+  }
+  if (isConverged(reason)) {
+    const vague = free.flatMap((_, i) => (told.has(i) ? [] : [[i, vaguenessOf(scaled, x, inference, i)] as const]));
+    for (const what of ["error", "range"] as const) {
+      const own = vague.flatMap(([i, found]) => (found === what ? [i] : []));
+      if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
     }
   }
   for (const [i, { name }] of estimated.entries()) {
     if (bounds[i] === undefined) continue;
     warnings.push(
-      `${name} ended at its ${bounds[i]} bound; the errors of the others are as if it were fixed there. Move the bound if it was only a guess.`,
+      `${name} ended at its ${bounds[i]} bound; the standard errors of the others treat it as fixed there. Widen the bound if it was only a guess.`,
     );
   }
   const isSame = (end: StartResult) => {
@@ -89,7 +107,42 @@ export function warningsOf(
   return warnings;
 }
 
-/** a, b and c. */
+/**
+ * Whether a parameter is hardly determined: by its standard error, or as its interval covers the range between its bounds. Where
+ * nothing tells how large a value is small, as of one that started from 0, it is not said.
+ */
+function vaguenessOf(
+  scaled: Scaled,
+  x: Float64Array,
+  { free, internal }: Inference,
+  i: number,
+): "error" | "range" | undefined {
+  const index = free[i] as number;
+  const { start, scale, transform, lower, upper } = scaled.estimated[index] as ModelParameter;
+  const at = x[index] as number;
+  const error = Math.sqrt(internal[i * free.length + i] as number);
+  if (!Number.isFinite(error)) return undefined;
+  if (transform === "log") return error > VAGUE_LOGARITHM ? "error" : undefined;
+  if (transform === "logit") {
+    const ends = [at - 2 * error, at + 2 * error].map((end) => scaled.natural(index, end)) as [number, number];
+    return ends[1] - ends[0] > VAGUE_LOGIT * (upper - lower) ? "range" : undefined;
+  }
+  const size = Math.max(Math.abs(start), scale ?? 0);
+  const small = upper - lower < Number.POSITIVE_INFINITY ? SMALL_IN_BOUNDS * (upper - lower) : 0;
+  return size > 0 && error > Math.max(Math.abs(at), size, small) ? "error" : undefined;
+}
+
+function vagueness(what: "error" | "range", names: string, several: boolean): string {
+  const reason = {
+    error: several
+      ? "their standard errors are larger than the estimates"
+      : "its standard error is larger than the estimate",
+    range: `${several ? "their intervals cover" : "its interval covers"} most of the range between ${several ? "their" : "its"} bounds`,
+  }[what];
+  const advice = several ? "Look at their profiles, fix some" : "Look at its profile, fix it";
+  return `The data hardly determine ${names}: ${reason}. ${advice}, or measure more.`;
+}
+
 /** Names in a sentence, of very many only the first. */
 function listed(all: readonly string[]): string {
   const names = all.length > 8 ? [...all.slice(0, 6), `${all.length - 6} others`] : all;
