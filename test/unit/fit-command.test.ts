@@ -4,7 +4,15 @@ import { fileURLToPath } from "node:url";
 import { equations, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { escaped, svgOf, ticksOf } from "../../ts/cli/charts.js";
-import { adviceOnFit, alignedLines, estimateRows, messageOf, qualitiesOf, shown } from "../../ts/cli/fit-advice.js";
+import {
+  adviceOnFit,
+  alignedLines,
+  estimateRows,
+  messageOf,
+  qualitiesOf,
+  shown,
+  summaryOf,
+} from "../../ts/cli/fit-advice.js";
 import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } from "../../ts/cli/fit-file.js";
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
 import { type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
@@ -127,7 +135,7 @@ test.each<[(text: string) => unknown, string, RegExp]>([
   [plainNames, "a=2", /names alone, given a=2/],
   [numbersByName, "a", /birth=0.5; given a/],
   [numbersByName, "a=0x10", /given a=0x10/],
-  [boundsByName, "a=1", /given a=1/],
+  [boundsByName, "a=1", /Expected name=lower:upper, such as birth=0:1 or birth=0: \(no upper bound\); given a=1/],
   [boundsByName, "a=2:1", /given a=2:1/],
   [boundsByName, "a=1:2:3", /given a=1:2:3/],
 ])("%o refuses %s", (read, text, message) => {
@@ -148,8 +156,9 @@ test("first rows are starts, and no measurements", () => {
   expect(member.y0).toEqual([30, 4]);
   expect(Array.from(member.y.slice(0, 4))).toEqual([Number.NaN, Number.NaN, 47.2, 6.1]);
   // An initial state that is estimated is compared.
-  const estimated = years({ estimate: ["hare(0)"] }).members[0] as typeof member;
+  const estimated = years({ estimate: pairs("hare(0)") }).members[0] as typeof member;
   expect(Array.from(estimated.y.slice(0, 2))).toEqual([30, Number.NaN]);
+  expect(years({ estimate: pairs("hare(0)=33, lynx=5") }).members[0]?.y0).toEqual([33, 5]);
   // One that is given beside the table says nothing of the first row.
   expect(years({ initial: pairs("hare=31") }).members[0]?.y.slice(0, 1)).toEqual([30]);
   // Without t in the equations, each trajectory begins at 0.
@@ -181,7 +190,7 @@ test("initial states may be of a time before the first row", () => {
       /data\.csv:2: column time: expected no time before --t0, 10, given 9/,
     );
   }
-  const { result } = fitted(task(decay, table, { t0, estimate: ["x(0)"] }));
+  const { result } = fitted(task(decay, table, { t0, estimate: pairs("x(0)") }));
   expect(result.parameters["x(0)"]?.value).toBeCloseTo(5, 7);
   expect(refusal(() => task(decay, table, { t0 }))).toMatch(/^--t0: expected the initial value of x.*--initial "x=0"/);
   expect(refusal(() => task(decay, table, { t0: { clock: "date", value: 0 }, initial: pairs("x=5") }))).toBe(
@@ -217,7 +226,7 @@ test("rows count by their weights", () => {
 });
 
 test("estimates of the lynx and the hare are those of the record", () => {
-  const { result, said } = fitted(years({ estimate: ["hare", "lynx(0)"], log: ["birth", "hunt", "feed", "death"] }));
+  const { result, said } = fitted(years({ estimate: pairs("hare, lynx(0)"), log: ["birth", "hunt", "feed", "death"] }));
   // As Stan's case study of these data finds them by a lognormal error: 0.55, 0.028, 0.024, 0.80.
   for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.024, death: 0.8 })) {
     const { value: own, standardError, interval } = result.parameters[name] as FitNumbers["parameters"][string];
@@ -379,7 +388,42 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     prey,
     "time,hare\n0,1\n1,2\n",
     { observe: pairs("hare, lynx") },
-    /no column lynx; there are time, hare; --observe/,
+    /no column lynx; there are time, hare; the left side of --observe is a column: --observe "column = lynx"$/,
+  ],
+  [
+    "a column by another name",
+    "param k = 1\ny' = k\n",
+    "time,OD 600\n0,1\n1,2\n",
+    { observe: pairs("OD = y") },
+    /no column OD; there are time, "OD 600"; the left side of --observe is a column: --observe "OD 600 = y"$/,
+  ],
+  [
+    "a column on the wrong side",
+    "param k = 1\ny' = k\n",
+    "time,OD600\n0,1\n1,2\n",
+    { observe: pairs("y = OD600") },
+    /--observe "y = OD600": expected .*; given OD600; the left side is a column: --observe "OD600 = y"$/,
+  ],
+  [
+    "a column with a comma on the wrong side",
+    "param k = 1\ny' = k\n",
+    'time,"OD, 600"\n0,1\n1,2\n',
+    { observe: pairs('y = "OD, 600"') },
+    /the left side is a column: --observe '"OD, 600" = y'$/,
+  ],
+  [
+    "two starts",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { estimate: pairs("hare=2"), start: numbersByName("hare(0)=3") },
+    /--estimate hare=2: expected one start, but --start has another/,
+  ],
+  [
+    "a start that is no number",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,1,3\n",
+    { shared: pairs("hare(0)=many") },
+    /--shared hare\(0\): expected a number to start from, given many/,
   ],
   ["a time that goes back", prey, "time,hare,lynx\n1,1,2\n0,1,3\n", {}, /data\.csv:3: .*times that increase.*--id/],
   [
@@ -431,7 +475,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     prey,
     "time,hare\n0,1\n1,1\n",
     {},
-    /the state lynx has no initial value.*--start "lynx\(0\)=1"/,
+    /the state lynx has no initial value.*--estimate "lynx\(0\)=1"/,
   ],
   [
     "a start of nothing",
@@ -508,7 +552,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     "a stranger to estimate",
     prey,
     "time,hare,lynx\n0,1,2\n1,0,3\n",
-    { estimate: ["wolf(0)"] },
+    { estimate: pairs("wolf(0)") },
     /--estimate: expected states/,
   ],
 ])("%s is refused with its place", (_, text, data, more, message) => {
@@ -561,6 +605,17 @@ test("plots stay within their frame, whatever is known", () => {
   expect(ticksOf(0, 3 * 86400, 3, "date")).toEqual([0, 86400, 2 * 86400, 3 * 86400]);
   expect(ticksOf(5, 5, 4)).toEqual([5]);
   expect(escaped(`<a b='c' d="&">`)).toBe("&#60;a b=&#39;c&#39; d=&#34;&#38;&#34;&#62;");
+});
+
+test("a fit is told in a line", () => {
+  const table = "time,x\n0,1\n1,0.8\n2,0.6\n";
+  const { result } = fitted(task("param k = 1\nx' = -k * x\n", table));
+  expect(summaryOf(result, "additive")).toMatch(
+    /^2 measurements, 1 parameter, 1 degree of freedom, residual standard error 0\.0\d{4,5}, AIC/,
+  );
+  const proportional = fitted(task("param k = 1\nx' = -k * x\n", table), { error: "proportional" }).result;
+  expect(summaryOf(proportional, "proportional")).toMatch(/^2 measurements, 2 parameters, 0 degrees of freedom, AIC/);
+  expect(estimateRows(result, 0.9)[0]).toEqual(["", "estimate", "standard error", "90 % CI lower", "upper", ""]);
 });
 
 test("numbers have the digits that their errors leave", () => {

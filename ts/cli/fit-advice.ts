@@ -1,7 +1,7 @@
 // What the command says of a fit: the numbers, what to make of them, and what to try.
 import type { Profile } from "../index.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { Observed } from "./fit-task.js";
+import type { FitOptions, Observed } from "./fit-task.js";
 
 /** How well each column is fitted. */
 export interface Quality {
@@ -142,7 +142,7 @@ export function alignedLines(rows: readonly (readonly string[])[]): string[] {
 
 /** The estimates as rows of cells, with a head. */
 export function estimateRows({ parameters }: FitNumbers, level: number): string[][] {
-  const head = ["", "estimate", "standard error", `${Number((100 * level).toPrecision(6))} % from`, "to", ""];
+  const head = ["", "estimate", "standard error", `${Number((100 * level).toPrecision(6))} % CI lower`, "upper", ""];
   const rows = Object.values(parameters).map(
     ({ name, value, standardError, interval: [lower, upper], fixed, atBound }) => {
       if (fixed) return [name, shown(value), "", "", "", "fixed"];
@@ -162,12 +162,17 @@ export function estimateRows({ parameters }: FitNumbers, level: number): string[
 }
 
 /** The numbers of a fit, in a line. */
-export function summaryOf(result: FitNumbers): string {
+export function summaryOf(result: FitNumbers, error: FitOptions["error"]): string {
   const { standardDeviation, degreesOfFreedom, aic, bic, conditionNumber, measurements, parameters } = result;
   const free = Object.values(parameters).filter(({ fixed }) => !fixed).length;
+  const counted = (count: number, one: string, several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
+  // Where errors grow with the prediction, residuals have no standard error in common.
+  const hasOne = error === "additive" || error === "lognormal";
   const parts = [
-    `${measurements.length} measurements, ${free} parameter${free === 1 ? "" : "s"}, ${degreesOfFreedom} degrees of freedom`,
-    `s ${shown(standardDeviation)}`,
+    counted(measurements.length, "measurement"),
+    counted(free, "parameter"),
+    counted(degreesOfFreedom, "degree of freedom", "degrees of freedom"),
+    ...(hasOne ? [`residual standard error ${shown(Number(standardDeviation.toPrecision(4)))}`] : []),
     `AIC ${shown(aic)}`,
     `BIC ${shown(bic)}`,
     `condition number ${Number.isFinite(conditionNumber) ? conditionNumber.toPrecision(3) : "∞"}`,

@@ -40,9 +40,9 @@ export interface TaskRequest {
   readonly individual: readonly Pair[];
   /** Initial states: a number or a column. */
   readonly initial: readonly Pair[];
-  /** Initial states that are estimated, as `hare(0)` or `hare`; for each trajectory, or for all together. */
-  readonly estimate: readonly string[];
-  readonly shared: readonly string[];
+  /** Initial states that are estimated, as `hare(0)` or `hare`, perhaps with a start; for each trajectory, or for all together. */
+  readonly estimate: readonly Pair[];
+  readonly shared: readonly Pair[];
   /** The time of the initial states; by default that of the first row, which is then no measurement. */
   readonly t0?: Time | undefined;
   /** How much rows count: a column of weights, or one of standard deviations. */
@@ -112,20 +112,15 @@ export interface Task {
 export type Found = ReadonlyMap<string, number>;
 
 /** Reads what is to be fitted. */
-export function taskOf(
-  request: TaskRequest,
-  file: string,
-  whole: string,
-  data: Source,
-  found: Found = new Map(),
-): Task {
+export function taskOf(given: TaskRequest, file: string, whole: string, data: Source, found: Found = new Map()): Task {
+  const request = { ...given, start: startsOf(given) };
   const individual = request.individual.map(({ name }) => name);
-  const given = request.arguments.map(({ name }) => name);
-  const both = individual.find((name) => given.includes(name));
+  const named = request.arguments.map(({ name }) => name);
+  const both = individual.find((name) => named.includes(name));
   if (both !== undefined) throw new Failure(`--individual: expected no arguments of --arguments, given ${both}`, 2);
   // A parameter that is named as an argument is one: its value is the start.
-  const { text, values } = withoutParameters(whole, [...given, ...individual]);
-  const field = fieldOf(file, text, [...given, ...individual]);
+  const { text, values } = withoutParameters(whole, [...named, ...individual]);
+  const field = fieldOf(file, text, [...named, ...individual]);
   const { states } = field;
   const parameters = Object.keys(field.entries);
   const initialValues = field.parameters.slice();
@@ -134,11 +129,11 @@ export function taskOf(
   const known = { time: request.time, id: request.id };
   const header = headerOf(data, known, request.format);
   const observed = observedOf(request, header, states);
-  checkObserved(text, observed, states, [...given, ...individual]);
+  checkObserved(text, observed, states, header, [...named, ...individual]);
   if (request.weights !== undefined && request.sd !== undefined) {
     throw new Failure("--sd: expected nothing where there are --weights, which are 1/sd²", 2);
   }
-  checkUsed([text, ...observed.map(({ expression }) => expression)], [...given, ...individual]);
+  checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
   const mapping = mappingOf(request, observed, states);
   const { clock, members, skipped } = membersOf(mapping, text, states, data, request, {
     individual: (name) => startOf(request, name, values.get(name)),
@@ -207,6 +202,24 @@ export function taskOf(
     ),
   };
   return { text, states, parameters, mapping, clock, members, skipped, options };
+}
+
+/** Where parameters start, initial states with a number of their own too. */
+function startsOf({ start, estimate, shared }: TaskRequest): ReadonlyMap<string, number> {
+  const all = new Map(start);
+  for (const [option, list] of Object.entries({ estimate, shared })) {
+    for (const { name, value } of list) {
+      if (value === undefined) continue;
+      const number = readNumber(value);
+      if (Number.isNaN(number))
+        throw new Failure(`--${option} ${name}: expected a number to start from, given ${value}`, 2);
+      const whole = name.endsWith("(0)") ? name : `${name}(0)`;
+      if (all.has(whole))
+        throw new Failure(`--${option} ${name}=${value}: expected one start, but --start has another`, 2);
+      all.set(whole, number);
+    }
+  }
+  return all;
 }
 
 /** Why nothing is estimated, and what to write so that something is. */
@@ -287,6 +300,14 @@ function observedOf(request: TaskRequest, header: readonly string[], states: rea
   );
 }
 
+/** An option that says which expression predicts a column, as it is to be written. */
+function observing(column: string, expression: string): string {
+  const isQuoted = /[,="()[\]]/.test(column);
+  return isQuoted
+    ? `--observe '"${column.replaceAll('"', '""')}" = ${expression}'`
+    : `--observe "${column} = ${expression}"`;
+}
+
 /** A field whose last slopes are what is observed, of states that stand still. */
 export function observingField(
   text: string,
@@ -309,6 +330,7 @@ function checkObserved(
   text: string,
   observed: readonly Observed[],
   states: readonly string[],
+  header: readonly string[],
   args: readonly string[],
 ): void {
   const broken = observed.find(({ expression }) => /[#\n\r]/.test(expression));
@@ -321,7 +343,14 @@ function checkObserved(
     if (!own) throw error;
     const [, expected] = /^(.*?)(?:, or a line param .*)?$/s.exec(error.expected ?? "") ?? [];
     const names = expected?.replace(/(^|, )observed_\d+_*(?=,|$)/g, "");
-    throw new Failure(`--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}`, 2);
+    const swapped =
+      header.includes(own.expression) && !header.includes(own.column)
+        ? `; the left side is a column: ${observing(own.expression, own.column)}`
+        : "";
+    throw new Failure(
+      `--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}${swapped}`,
+      2,
+    );
   }
 }
 
@@ -333,8 +362,8 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
     throw new Failure(`--${option}: expected states of the equations: ${listOf(states)}; given ${name}`, 2);
   };
   const estimated = Object.fromEntries([
-    ...request.estimate.map((name) => [state("estimate", name), { shared: false }] as const),
-    ...request.shared.map((name) => [state("shared", name), { shared: true }] as const),
+    ...request.estimate.map(({ name }) => [state("estimate", name), { shared: false }] as const),
+    ...request.shared.map(({ name }) => [state("shared", name), { shared: true }] as const),
   ]);
   const initial = new Map<string, InitialOrigin>();
   for (const { name, value } of request.initial) {
@@ -352,7 +381,7 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
     if (own) initial.set(name, { first: own.column });
     else if (!(Object.hasOwn(estimated, name) && request.start.has(`${name}(0)`))) {
       throw new Failure(
-        `the state ${name} has no initial value, as no column is observed to be it; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)" with --start "${name}(0)=1" estimates it`,
+        `the state ${name} has no initial value, as no column is observed to be it; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)=1" estimates it, from 1 on`,
         2,
       );
     }
@@ -396,10 +425,17 @@ export function readMapped(
   ];
   const columns = { time, id: id ?? undefined };
   const measured = observed.map(({ column }) => column);
-  const header = optional ? headerOf(data, columns, format) : measured;
+  const all = headerOf(data, columns, format);
+  const header = optional ? all : measured;
   const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
   const hint = (name: string) => {
-    if (measured.includes(name)) return `--observe says which column is what: --observe "column = ${name}"`;
+    const own = observed.find(({ column }) => column === name);
+    if (own) {
+      // What is most probably meant: a column that begins like it, or else any that is not taken.
+      const rest = all.filter((column) => column !== time && column !== id && !measured.includes(column));
+      const close = rest.find((column) => column.toLowerCase().startsWith(name.toLowerCase())) ?? rest[0] ?? "column";
+      return `the left side of --observe is a column: ${observing(close, own.expression)}`;
+    }
     if (others.includes(name)) return "--weights, --sd and --individual name columns";
     return "--arguments and --initial name columns, or give numbers";
   };

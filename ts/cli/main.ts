@@ -58,7 +58,7 @@ const FORMAT = [
     delimiter,
   ),
   new Option("--decimal <character>", "the decimal point (default: by the table)").choices([".", ","]),
-  new Option("--comment <character>", 'what lines that are no rows begin with; "": there are none (default: #)'),
+  new Option("--comment <character>", 'prefix of comment lines; "" for none (default: #)'),
   new Option("--encoding <name>", "such as windows-1252 (default: UTF-8, UTF-16 by its byte order mark)").argParser(
     encoding,
   ),
@@ -161,9 +161,9 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
 
 program
   .command("fit")
-  .summary("estimate the parameters of equations, with standard errors")
+  .summary("estimate parameters with standard errors, confidence intervals and diagnostics")
   .description(
-    "Fits the parameters of equations to measurements in a table, by least squares or maximum likelihood: estimates with their errors, and how well the data tell them.",
+    "Fits the parameters of equations to measurements in a table, by least squares or maximum likelihood: estimates with standard errors, confidence intervals and diagnostics.",
   )
   .argument("<data>", "a CSV file, or - for standard input")
   .requiredOption("--equations <file>", "the model as text, of states and of parameters with values to start from")
@@ -183,7 +183,7 @@ program
   .option("--sd <column>", "standard deviations of the measurements in each row, instead of weights: 1/sd²")
   .option(
     "--arguments <list>",
-    "what each trajectory has of its own: a column of that name, dose=column, dose=4",
+    "covariates and inputs that differ between trajectories: weight, dose=column, dose=4",
     pairs,
   )
   .option(
@@ -191,8 +191,8 @@ program
     "initial states: hare=30, depot=column (default: the first row of the state's column)",
     pairs,
   )
-  .option("--estimate <names>", "initial states to estimate for each trajectory: hare(0)", plainNames)
-  .option("--shared <names>", "initial states to estimate, the same in all trajectories: hare(0)", plainNames)
+  .option("--estimate <list>", "initial states to estimate for each trajectory: hare(0), hare(0)=30", pairs)
+  .option("--shared <list>", "initial states to estimate, the same in all trajectories: hare(0), hare(0)=30", pairs)
   .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs)
   .option(
     "--start <list>",
@@ -200,26 +200,30 @@ program
     numbersByName,
   )
   .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName)
-  .option("--log <names>", "what is positive, estimated as its logarithm", plainNames)
-  .option("--logit <names>", "what lies between its bounds, estimated as its logit", plainNames)
+  .option("--log <names>", "positive parameters, estimated on a log scale", plainNames)
+  .option("--logit <names>", "parameters estimated on a logit scale between their bounds", plainNames)
   .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs)
-  .addOption(new Option("--error <model>", "how measurements scatter").choices(ERRORS).default("additive"))
-  .addOption(new Option("--loss <name>", "what a residual costs").choices(LOSSES).default("linear"))
-  .option("--loss-scale <size>", "the residual from which on another loss than linear counts less", positive, 1)
-  .option("--starts <count>", "from how many starts: yours, and others by the bounds", count, 1)
-  .option("--seed <seed>", "of the other starts", natural, 0)
+  .addOption(new Option("--error <model>", "error model of the measurements").choices(ERRORS).default("additive"))
+  .addOption(
+    new Option("--loss <name>", "loss function; others than linear are robust to outliers")
+      .choices(LOSSES)
+      .default("linear"),
+  )
+  .option("--loss-scale <size>", "residuals larger than this are down-weighted by a robust loss", positive, 1)
+  .option("--starts <count>", "number of starting points: your own, and random ones within the bounds", count, 1)
+  .option("--seed <seed>", "seed for the random starting points", natural, 0)
   .option("--level <level>", "the confidence level of intervals", level, 0.95)
-  .option("--max-iterations <count>", "of each start", count, 200)
-  .addOption(new Option("--solver <method>").choices(METHODS).default("dopri8"))
-  .option("--rtol <tolerance>", "of the solver", positive, 1e-10)
-  .option("--atol <tolerance>", "of the solver", positive, 1e-12)
+  .option("--max-iterations <count>", "maximum number of iterations from each starting point", count, 200)
+  .addOption(new Option("--solver <method>", "method that solves the equations").choices(METHODS).default("dopri8"))
+  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
+  .option("--atol <tolerance>", "absolute tolerance of the solver", positive, 1e-12)
   .option(
     "--profile [names]",
     "profile these parameters, or all; their intervals do not assume a linear model",
     plainNames,
   )
   .option("--out <file>", "the model with the estimates", "model.safetensors")
-  .option("--report <file>", "a report: one HTML page that needs nothing else")
+  .option("--report <file>", "a report: a single self-contained HTML page")
   .option("--resume", "start from the estimates in --out", false)
   .addOption(json())
   .addHelpText(
@@ -266,7 +270,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
         print(
           `profile of ${name}: ${interval.map((end) => shown(end, result.parameters[name]?.standardError)).join(" to ")}`,
         );
-      print(summaryOf(result));
+      print(summaryOf(result, error));
       print(message);
       print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);
     }
@@ -290,7 +294,7 @@ program
     numbers,
   )
   .option("--times <times>", "from:to:step, of dates in seconds, or a list (default: those of the table)", times)
-  .option("--out <file>", "the predictions (default: standard output)")
+  .option("--out <file>", "the predictions; - for standard output, the default")
   .addOption(json())
   .addHelpText(
     "after",
@@ -300,14 +304,16 @@ Examples:
   $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5`,
   )
   .action(async (model: string, data: string | undefined, { at, times, out, json, ...options }) => {
-    if (out !== undefined) checkOutput(out, [model, data]);
+    // As for inputs, - is no file.
+    const file = out === "-" ? undefined : out;
+    if (file !== undefined) checkOutput(file, [model, data]);
     const { format } = parted(options);
     const sources = await readSources(model, data);
     const { csv, ...rest } = predict({ ...sources, format, at, times });
-    if (out !== undefined) writeWhole(out, csv);
-    const result = { out: out ?? null, ...rest };
-    if (json) return asJson(out === undefined ? { ...result, csv } : result);
-    if (out === undefined) process.stdout.write(csv);
+    if (file !== undefined) writeWhole(file, csv);
+    const result = { out: file ?? null, ...rest };
+    if (json) return asJson(file === undefined ? { ...result, csv } : result);
+    if (file === undefined) process.stdout.write(csv);
     if (result.errors) {
       const texts = Object.entries(result.errors).map(([name, error]) => `${name} ${error.toPrecision(3)}`);
       process.stderr.write(`root mean square error: ${texts.join(", ")}\n`);

@@ -78,7 +78,7 @@ export function numbersByName(text: string, before: ReadonlyMap<string, number> 
       const number = readNumber(value);
       return Number.isNaN(number) ? undefined : number;
     },
-    "birth=0.5",
+    "name=number, such as birth=0.5",
   );
 }
 
@@ -95,7 +95,7 @@ export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> =
       };
       return value.includes(":") && others.length === 0 && bounds.lower < bounds.upper ? bounds : undefined;
     },
-    "birth=0:1, the lower below the upper, or open as in birth=0:",
+    "name=lower:upper, such as birth=0:1 or birth=0: (no upper bound)",
   );
 }
 
@@ -103,7 +103,7 @@ function byName<V>(
   text: string,
   before: ReadonlyMap<string, V>,
   read: (value: string) => V | undefined,
-  example: string,
+  expected: string,
 ) {
   const all = new Map(before);
   for (const { name, value } of pairs(
@@ -113,9 +113,7 @@ function byName<V>(
     if (before.has(name)) continue;
     const given = value === undefined ? undefined : read(value);
     if (given === undefined)
-      throw new InvalidArgumentError(
-        `Expected such as ${example}; given ${name}${value === undefined ? "" : `=${value}`}.`,
-      );
+      throw new InvalidArgumentError(`Expected ${expected}; given ${name}${value === undefined ? "" : `=${value}`}.`);
     all.set(name, given);
   }
   return all;

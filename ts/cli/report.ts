@@ -80,7 +80,7 @@ function fits({ task, options, result, curves }: ReportRequest): string {
   }
   const level = `${Number((100 * options.level).toPrecision(6))}\u00a0%`;
   return `<div class="${wide ? "" : "pair"}">${plots.map((svg) => figure(svg)).join("")}</div>
-<p class="soft">Points: measurements. Lines: the fit. Bands: where the curve is with a confidence of ${level} at each time, as far as the estimates' errors go; single measurements scatter more.</p>`;
+<p class="soft">Points: measurements. Lines: the fit. Bands: ${level} pointwise confidence bands of the curve; single measurements scatter more.</p>`;
 }
 
 /** In what residuals are drawn: where the error grows with the prediction, in its standard deviations. */
@@ -129,7 +129,7 @@ function residuals({ task, result, options }: ReportRequest): string {
     ];
   });
   return `<div class="pair">${plots.map((svg) => figure(svg)).join("")}</div>
-<p class="soft">Prediction less measurement. A pattern in time, or a funnel, says that the equations or the error model miss something.</p>`;
+<p class="soft">Residual = prediction − measurement. A pattern in time, or a funnel, says that the equations or the error model miss something.</p>`;
 }
 
 function profiled({ profiles, result, options }: ReportRequest): string {
@@ -152,7 +152,7 @@ function profiled({ profiles, result, options }: ReportRequest): string {
   });
   if (plots.length === 0) return "";
   const level = `${Number((100 * options.level).toPrecision(6))}\u00a0%`;
-  return `<h2>Profiles</h2><p>The least cost with one parameter fixed. Where it is below the line is the interval of ${level}, which does not assume that the model is linear.</p><div class="pair">${plots.join("")}</div>`;
+  return `<h2>Profiles</h2><p>The least cost with one parameter fixed. The interval of ${level} is where the curve lies below the dashed line; it does not assume that the model is linear.</p><div class="pair">${plots.join("")}</div>`;
 }
 
 /** The page. */
@@ -161,7 +161,7 @@ export function reportOf(request: ReportRequest): string {
   const { skipped, text } = task;
   const count = task.members.length;
   const quality = [
-    ["column", "measurements", "root mean square residual", "of the mean"],
+    ["column", "measurements", "RMS residual of the fit", "of a constant mean"],
     ...qualities.map(({ column, measurements, error, errorOfMean }) => [
       column,
       String(measurements),
@@ -203,7 +203,7 @@ pre { overflow-x: auto; padding: .8rem 1rem; background: color-mix(in srgb, var(
 </head>
 <body>
 <h1>${escaped(title)}</h1>
-<p>Fitted to ${escaped(data)}: ${escaped(summaryOf(result))}. ${escaped(messageOf(result))}</p>
+<p>Fitted to ${escaped(data)}: ${escaped(summaryOf(result, options.error))}. ${escaped(messageOf(result))}</p>
 ${advice.map((line) => `<p class="warn">${escaped(line)}</p>`).join("\n")}
 ${skipped.length > 0 ? `<p class="soft">Left out, without a measurement: ${escaped(skipped.join(", "))}.</p>` : ""}
 ${tableOf(estimateRows(result, options.level))}
@@ -212,7 +212,7 @@ ${tableOf(quality)}
 ${fits(request)}
 <h2>Residuals</h2>
 ${residuals(request)}
-${free.length > 1 ? `<h2>Correlation of the estimates</h2>${figure(correlationSvg(free, result.correlation), "Blue: together; orange: against each other. Near 1 or −1, only a combination of the two is well known.")}` : ""}
+${free.length > 1 ? `<h2>Correlation of the estimates</h2>${figure(correlationSvg(free, result.correlation), "Blue: positive; orange: negative. Near 1 or −1, only a combination of the two is well determined.")}` : ""}
 ${profiled(request)}
 ${starts.length > 1 ? `<h2>Starts</h2>${tableOf([["", "cost", "ended by", "at"], ...starts])}` : ""}
 <h2>How it was fitted</h2>

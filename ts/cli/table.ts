@@ -128,7 +128,7 @@ export function beginOf({ rows }: Series): number {
 
 /** Names in a message, quoted as in a table where they have commas; of many the first. */
 export function listOf(names: readonly string[]): string {
-  const some = names.slice(0, 20).map((name) => cellOf(name, /[",\n\r]|^$/));
+  const some = names.slice(0, 20).map((name) => cellOf(name, /[",\s]|^$/));
   return names.length > some.length ? `${some.join(", ")} and ${names.length - some.length} more` : some.join(", ");
 }
 
