@@ -313,6 +313,19 @@ test("a line says what to try where a fit is no good", () => {
   expect(advice(blowing, { starts: 4 }).join("\n")).toMatch(/ of 4 starts failed, as their solves did: try --bounds/);
 });
 
+test("a start from which nothing can be solved is told, with one advice", () => {
+  const own = task("param k = 2\nx' = k / (x - 1)\n", "time,x\n0,1\n1,1.2\n2,1.6\n");
+  let message = "";
+  try {
+    fitted(own);
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  expect(message).toMatch(
+    /^parameters: the model cannot be solved from the starting values k = 2: the vector field or the state is not finite at t = 0.*evaluations?\. Start from other values, or set bounds\.$/,
+  );
+});
+
 /** A model file of a fit, as the command writes it. */
 function saved(own: Task, result: FitNumbers) {
   const values = Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]));

@@ -32,7 +32,8 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
 
 function unusable({ parameters }: FitModel, failure: string): SymplecticAdjointError {
   const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
-  const reason = failure.replace(/\.$/, "");
+  // Of a solve, what failed, without what it says to try where there is no fit.
+  const reason = failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
   const message = `parameters: the model cannot be solved from the starting values ${given}: ${reason}. Start from other values, or set bounds.`;
   return new SymplecticAdjointError("NON_FINITE", message, { argument: "parameters", given });
 }
