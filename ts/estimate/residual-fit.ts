@@ -130,8 +130,10 @@ function residualModel(
     for (const [k, j] of estimated.entries()) {
       const { lower, upper, scale, start } = parameters[j] as ModelParameter;
       const value = values[j] as number;
-      const h =
-        STEP * Math.max(Math.abs(value), scale ?? 0, value === 0 && scale === undefined ? Math.abs(start) || 1 : 0);
+      // A value near 0 says nothing of its size; where it started says something.
+      const size = Math.max(Math.abs(value), scale ?? (1e-4 * Math.abs(start) || (value === 0 ? 1 : 0)));
+      // Between bounds there has to be room for two steps to one side.
+      const h = Math.min(STEP * size, 0.5 * Math.max(value - lower, upper - value));
       const at = (by: number) => {
         const moved = values.slice();
         moved[j] = value + by;
@@ -166,6 +168,7 @@ function residualModel(
       return {
         ...robust({ cost, residuals: numbers, jacobian: slopes }, loss, lossScale),
         differences: numbers,
+        squares: 2 * cost,
         logLikelihood,
       };
     },

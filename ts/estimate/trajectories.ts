@@ -1,6 +1,7 @@
 // Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
 import { copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
+import { unknownName } from "../checks/names.js";
 import { anything, array, elements, finite, isObject, options, required, text } from "../checks/rules.js";
 import type { WasmProgram } from "../fields/program.js";
 
@@ -123,8 +124,12 @@ export function readData(
       if (at.length > 0) found.push({ trajectory: index, t, values: at });
     }
     starts.push(t0);
+    const name = read.name ?? String(index + 1);
+    if (trajectories.some((other) => other.name === name)) {
+      throw refused("OPTION", `${where}name`, "a name that no other trajectory has", name);
+    }
     trajectories.push({
-      name: read.name ?? String(index + 1),
+      name,
       y0: startOf(`${where}y0`, read.y0, field),
       arguments: argumentsOf(`${where}arguments`, read.arguments, field.argumentWidths, free),
     });
@@ -157,6 +162,23 @@ export function readData(
   };
 }
 
+/**
+ * The same with each trajectory by itself, up to its own last measurement: where one of them cannot be solved as far as another was
+ * measured.
+ */
+export function separated(data: Data): Data {
+  const groups = data.trajectories.map((_, index) => {
+    const group = data.groups.find(({ members }) => members.includes(index)) as Group;
+    const own = data.rows.filter(({ trajectory }) => trajectory === index).map(({ t }) => t);
+    return { members: [index], times: Float64Array.from([...new Set([group.times[0] as number, ...own])]) };
+  });
+  const rows = data.rows.map((row) => {
+    const time = (groups[row.trajectory] as Group).times.indexOf(row.t);
+    return { ...row, group: row.trajectory, member: 0, time };
+  });
+  return { ...data, groups, rows };
+}
+
 /** Numbers of which some may be missing, that is NaN. */
 const withMissing = (where: string, given: unknown) =>
   copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
@@ -181,11 +203,11 @@ function startOf(where: string, given: unknown, { states, stateSize }: WasmProgr
   }
   const record = given as Record<string, unknown>;
   for (const name of Object.keys(record)) {
-    if (!states.includes(name)) throw refused("OPTION", `${where}.${name}`, `states: ${states.join(", ")}`, name);
+    if (!states.includes(name)) throw unknownName(`${where}.`, name, states, "state");
   }
   return withMissing(
     where,
-    states.map((name) => record[name]),
+    states.map((name) => (Object.hasOwn(record, name) ? record[name] : undefined)),
   );
 }
 
@@ -204,7 +226,7 @@ function argumentsOf(
     }
   }
   const read = Object.entries(widths).map(([name, width]): [string, Float64Array] => {
-    const value = record[name];
+    const value = Object.hasOwn(record, name) ? record[name] : undefined;
     if (value === undefined && free.includes(name)) return [name, new Float64Array(width).fill(Number.NaN)];
     const list = typeof value === "number" ? [value] : value;
     if (list === undefined)

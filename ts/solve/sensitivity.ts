@@ -10,6 +10,7 @@ import {
   callable,
   elements,
   fallback,
+  object,
   oneOf,
   options,
   required,
@@ -95,6 +96,13 @@ const tangentRules = {
   parameters: anything<unknown>(),
   arguments: anything<unknown>(),
   times: anything<ArrayLike<number>>(),
+};
+
+/** A single direction, without times. */
+const directionRules = {
+  y0: anything<unknown>(),
+  parameters: anything<unknown>(),
+  arguments: anything<unknown>(),
 };
 
 /** A solve's inputs, checked, with directions along which they move. */
@@ -252,7 +260,8 @@ export function sensitivities<D extends Dtype>(
   times: ArrayLike<number>,
   given: SensitivityOptions = {},
 ): Sensitivities<D> {
-  argument("options", given, required(anything<object>()));
+  argument("options", given, required(object));
+  useField(field);
   const { respectTo = RESPECTS, ...rest } = given;
   const wanted = elements("respectTo", respectTo, array("an array of names"), required(oneOf(RESPECTS)));
   const settings = readOptions(rest);
@@ -309,6 +318,7 @@ export function hessianVectorProduct<D extends Dtype>(
 ): HessianVectorProduct<D> {
   argument("loss", loss, required(callable()));
   const settings = readOptions(given);
+  options(direction, directionRules, "direction.");
   const {
     rust,
     wasm,
