@@ -13,16 +13,16 @@ export interface Measurements {
   readonly y: ArrayLike<number>;
   /**
    * The state at `t0`, in the order of `field.states`, or by their names. Of states whose initial value is estimated it is the start;
-   * NaN leaves that to the option `initial`.
+   * NaN leaves that to the option `initial`. If `y0` is the first measurement, leave that out of `y`, or estimate it.
    */
   readonly y0: ArrayLike<number> | Readonly<Record<string, number>>;
-  /** The time of `y0`; default the first of `times`. */
+  /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none where they are all `individual`. */
   readonly arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
   /**
-   * How much measurements count, `[times]` or `[times, observed]`: their variance is divided by it. Finite and zero or more; default 1.
-   * Those of weight 0 are left out.
+   * How much measurements count, `[times]` or `[times, observed]`; finite and zero or more, default 1. Variance = s²/weight, so use
+   * 1/σ². Weight 0 leaves a measurement out.
    */
   readonly weights?: ArrayLike<number>;
   /** What the trajectory is called in results, such as a patient; default its number, from 1. */
