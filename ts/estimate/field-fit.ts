@@ -73,9 +73,9 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
    * are estimated too, as `error.a` and `error.b`.
    */
   error?: ErrorModelName;
-  /** What a residual costs: `linear`, its square, or less for outliers; default `linear`. Not with `proportional` and `combined`. */
+  /** The loss function: `linear`, which is least squares, or one that is robust to outliers. Default `linear`. Not with `proportional` and `combined`. */
   loss?: LossName;
-  /** The residual from which on a loss that is not `linear` counts less; default 1. */
+  /** Residuals larger than this are down-weighted by a robust loss (SciPy's `f_scale`); default 1. */
   lossScale?: number;
 }
 
@@ -93,7 +93,7 @@ export interface Residual {
   readonly y: number;
   /** The prediction. */
   readonly prediction: number;
-  /** What is left: the prediction less the measurement, with a lognormal error of logarithms. */
+  /** Prediction minus measurement; of their logarithms if `error` is lognormal. */
   readonly residual: number;
 }
 
