@@ -152,3 +152,18 @@ test("curves within a profile, changed results, and no field left behind", () =>
   expect(memoryUsage().liveBytes - before).toBeLessThanOrEqual(64);
   field.dispose();
 });
+
+test("what people write who come from elsewhere", () => {
+  const field = decay();
+  const wrong = (given: object, message: RegExp) =>
+    expect(thrown("OPTION", () => leastSquares({ field, data, ...given } as never)).message).toMatch(message);
+  wrong({ p0: { k: 1 } }, /did you mean parameters\?/);
+  wrong({ ftol: 1e-8 }, /did you mean costTolerance\?/);
+  wrong({ sigma: [1, 1, 1] }, /did you mean data\?/);
+  wrong({ individual: { k: 1 } }, /expected an argument: list k in the option arguments of the field/);
+  wrong({ data: { ...data, y0: undefined } }, /data\.y0: expected the state at t0/);
+  const rows = { ...data, y: [[0.5], [0.2], [0.1]] };
+  expect(thrown("DTYPE", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
+  expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);
+  field.dispose();
+});

@@ -493,7 +493,9 @@ function initialStatesOf(
   given: Readonly<Record<string, unknown>>,
 ): Estimated[] {
   const states = statesOf(field);
-  const estimated = Object.entries(given).flatMap(([state, wanted]): Estimated[] => {
+  const estimated = Object.entries(given).flatMap(([key, wanted]): Estimated[] => {
+    // By the name of the state, or as results call its initial value.
+    const state = states.includes(key) ? key : key.replace(/\(0\)$/, "");
     const feature = states.indexOf(state);
     if (feature < 0) throw unknownName("initial.", state, states, "state");
     if (wanted === false) return [];
@@ -533,6 +535,10 @@ function individualsOf(
   const widths = field.argumentWidths;
   return Object.entries(given).flatMap(([name, wanted]) => {
     const width = ownOf(widths, name);
+    if (width === undefined && Object.hasOwn(field.entries, name)) {
+      const expected = `an argument: list ${name} in the option arguments of the field, instead of in parameters`;
+      throw refused("OPTION", `individual.${name}`, expected, "a parameter, which all trajectories share");
+    }
     if (width === undefined) throw unknownName("individual.", name, Object.keys(widths), "argument");
     return data.trajectories.flatMap((owner, trajectory) =>
       Array.from({ length: width }, (_, index) => {

@@ -2,7 +2,7 @@
 import { copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { anything, array, elements, finite, isObject, options, required, text } from "../checks/rules.js";
+import { anything, array, elements, finite, isObject, options, required, rule, text } from "../checks/rules.js";
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
@@ -68,9 +68,9 @@ export interface Data {
 }
 
 const rules = {
-  times: required(anything<ArrayLike<number>>()),
-  y: required(anything<ArrayLike<number>>()),
-  y0: required(anything<unknown>()),
+  times: required(rule<ArrayLike<number>>("the times of the measurements", () => true)),
+  y: required(rule<ArrayLike<number>>("the measurements, [times, observed]", () => true)),
+  y0: required(rule<unknown>("the state at t0, as an array or by the names of the states", () => true)),
   t0: finite,
   arguments: anything<unknown>(),
   weights: anything<unknown>(),
@@ -184,6 +184,8 @@ const withMissing = (where: string, given: unknown) =>
   copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
     if (typeof value === "number" && Math.abs(value) !== Number.POSITIVE_INFINITY) return value;
     if (value === null || value === undefined) return Number.NaN;
+    if (Array.isArray(value))
+      throw refused("DTYPE", where, "one flat array of numbers, as flat() makes of rows", "rows");
     throw refused(
       "NON_FINITE",
       where,
