@@ -256,7 +256,12 @@ fn part<'a, T>(directions: &Directions<'a, T>, first: usize, count: usize) -> Di
 fn finite_tangents<T: Real>(tangents: &[T]) -> Result<()> {
     match tangents.iter().position(|number| !number.is_finite()) {
         Some(index) => {
-            let remedy = "it overflows: scale the direction, shorten the times, or use float64";
+            let remedy = match tangents[index].is_nan() {
+                true => {
+                    "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, or scale it"
+                }
+                false => "it overflows: scale the direction, shorten the times, or use float64",
+            };
             Err(Error::NonFiniteResult { result: "tangents", given: tangents[index].wide(), index, remedy })
         }
         None => Ok(()),

@@ -14,6 +14,7 @@ import {
   hamiltonian,
   init,
   kernelPeak,
+  leastSquares,
   load,
   loadStateDict,
   loadTensors,
@@ -342,6 +343,7 @@ const NAMED: Record<string, (options: object) => unknown> = {
   decay: (options) => cosineDecay(1, { steps: 1, ...options }),
   exponential: (options) => exponentialDecay(1, { factor: 1, ...options }),
   minibatches: (options) => minibatches({ trajectories: [{ times, values: [1, 2] }], ...options }),
+  estimation: (options) => leastSquares({ field, data: {}, ...options } as never),
 };
 
 test.for(Object.entries(ALIASES))("%s is taken for another name", async ([alias, meant]) => {

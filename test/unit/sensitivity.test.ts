@@ -138,7 +138,7 @@ describe("sensitivities", () => {
       expect(all.parameters[2 + i]).toBeCloseTo(byRate, 9);
     }
     const some = sensitivities(field, starts, [0, 2], { ...options, respectTo: ["parameters"] });
-    expect(some.parameters).toEqual(all.parameters);
+    for (const [i, slope] of some.parameters.entries()) expect(slope).toBeCloseTo(all.parameters[i] as number, 13);
     expect([some.y0.length, some.arguments.a?.length]).toEqual([0, 0]);
     expect(() => sensitivities(field, starts, [0, 1], { ...options, respectTo: ["times" as never] })).toThrow(
       /respectTo\[0\]: expected y0, parameters, arguments/,

@@ -20,19 +20,20 @@ import {
   rule,
   together,
 } from "../checks/rules.js";
-import { type Field, wasmField } from "../fields/field.js";
+import type { Field } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
+import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
-import { type Observation, type Observe, observationOf } from "./observe.js";
+import { type Observation, type Observe, observationOf, statesOf } from "./observe.js";
 import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
 import { type Place, type Predictions, Predictor } from "./predictions.js";
 import type { FitResult } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
-import { type FitSettings, fitRules } from "./settings.js";
+import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
 
 /** An initial state, or an argument of single trajectories, to be estimated. */
@@ -72,9 +73,9 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
    * are estimated too, as `error.a` and `error.b`.
    */
   error?: ErrorModelName;
-  /** What a residual costs: `linear`, its square, or less for outliers; default `linear`. Not with `proportional` and `combined`. */
+  /** The loss function: `linear`, which is least squares, or one that is robust to outliers. Default `linear`. Not with `proportional` and `combined`. */
   loss?: LossName;
-  /** The residual from which on a loss that is not `linear` counts less; default 1. */
+  /** Residuals larger than this are down-weighted by a robust loss (SciPy's `f_scale`); default 1. */
   lossScale?: number;
 }
 
@@ -92,7 +93,7 @@ export interface Residual {
   readonly y: number;
   /** The prediction. */
   readonly prediction: number;
-  /** What is left: the prediction less the measurement, with a lognormal error of logarithms. */
+  /** Prediction minus measurement; of their logarithms if `error` is lognormal. */
   readonly residual: number;
 }
 
@@ -154,7 +155,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
     throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
   }
-  const original = wasmField(field as Field<Dtype>);
+  const original: unknown = field;
   if (!(original instanceof WasmProgram)) {
     throw refused("OPTION", "field", "a field from equations or vectorField", describe(field));
   }
@@ -166,12 +167,16 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
   const model = new FieldModel(twin, own);
   return model.using(() => {
-    const result = fitModel(model.observed, settings);
+    const fitted = model.fit(settings);
+    const result = { ...fitted.result, warnings: [...fitted.warnings, ...fitted.result.warnings] };
     original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
     return frozen({ ...result, ...model.told(result), profile });
   });
 }
+
+/** By which part values are moved to see whether derivatives agree with differences, and by which part they may disagree. */
+const [DIFFERENCE, DISAGREEMENT] = [1e-4, 0.1];
 
 /** More times than these, and it pays to interpolate: dopri8 steps to each time. */
 const MANY_TIMES = 200;
@@ -213,12 +218,14 @@ class FieldModel {
   readonly #made: () => WasmProgram<"float64">;
   readonly #given: Given;
   #used: Used | undefined;
+  /** How many calls are using it. */
+  #users = 0;
   readonly #names: readonly string[];
   readonly #data: Data;
   readonly #parameters: readonly ModelParameter[];
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
-  readonly #solver: SolveOptions;
+  #solver: SolveOptions;
 
   constructor(made: () => WasmProgram<"float64">, given: Given) {
     this.#made = made;
@@ -231,6 +238,10 @@ class FieldModel {
         ...initialStatesOf(field, this.#data, given.initial),
         ...individualsOf(field, this.#data, given.individual),
       ];
+      if (numbers.length === 0) {
+        const expected = "something to estimate: parameters of the field, initial states or individual arguments";
+        throw refused("OPTION", "field", expected, "none");
+      }
       this.#names = observation.names;
       this.#initial = field.parameters.slice();
       this.#places = numbers.map(({ place }) => place);
@@ -261,6 +272,65 @@ class FieldModel {
     return observationModel({ parameters: this.#parameters, y, weights, errorModel: error, loss, lossScale, predict });
   }
 
+  /**
+   * Fits. Where the derivatives of the solution turn out to be useless, as they may be of stiff equations, it tries a method with
+   * shorter steps, if the choice of that was left to us.
+   */
+  fit(settings: ReadSettings): { result: FitResult; warnings: string[] } {
+    const starts = Float64Array.from(this.observed.parameters, ({ start }) => start);
+    const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
+    if (mayChange && !this.#derivativesAgree(starts)) this.#useMethod("dopri5");
+    let result = fitModel(this.observed, settings);
+    if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
+    if (mayChange && this.#solver.method === "dopri8") {
+      this.#useMethod("dopri5");
+      result = fitModel(this.observed, settings);
+      if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
+    }
+    const warning = `The derivatives of the solution differ from its differences: the equations are probably stiff for ${this.#solver.method}, and the estimates and their errors cannot be relied on. Try another method, or output: "interpolate".`;
+    return { result, warnings: [warning] };
+  }
+
+  #useMethod(method: Method): void {
+    this.#solver = { ...this.#solver, method };
+    if (this.#used) delete this.#used.predictor;
+  }
+
+  /**
+   * Whether slopes agree with central differences along a direction in which all that is estimated moves. With its step sizes held fixed,
+   * the derivative of a solution at the limit of stability may grow without bound, while the solution does not.
+   */
+  #derivativesAgree(values: Float64Array): boolean {
+    const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
+    if (free.length === 0) return true;
+    const step = new Float64Array(this.#places.length);
+    const sign = uniforms(1);
+    for (const k of free) {
+      const { start, lower, upper } = this.#parameters[k] as ModelParameter;
+      const value = values[k] as number;
+      const by = DIFFERENCE * (Math.abs(value) || Math.abs(start)) * (sign() < 0.5 ? -1 : 1);
+      if (value - Math.abs(by) > lower && value + Math.abs(by) < upper) step[k] = by;
+    }
+    const predictor = this.#predictor(this.#data);
+    const own = values.subarray(0, step.length);
+    const at = (side: number) => predictor.predict(own.map((value, k) => value + side * (step[k] as number)));
+    const [middle, above, below] = [predictor.predict(own, free), at(1), at(-1)];
+    const slopes = middle?.slopes();
+    // What cannot be solved is told elsewhere.
+    if (!middle || !above || !below || !slopes) return middle === undefined;
+    let [apart, size, level] = [0, 0, 0];
+    for (const [i, value] of middle.f.entries()) {
+      const difference = ((above.f[i] as number) - (below.f[i] as number)) / 2;
+      let slope = 0;
+      for (const [j, k] of free.entries()) slope += (slopes[i * free.length + j] as number) * (step[k] as number);
+      apart += (slope - difference) ** 2;
+      size += difference ** 2;
+      level += value ** 2;
+    }
+    const rtol = this.#solver.rtol ?? 0;
+    return Math.sqrt(apart) <= DISAGREEMENT * Math.sqrt(size) + 10 * rtol * Math.sqrt(level);
+  }
+
   /** Makes the field, and what is observed of it; until it is closed, it is there. */
   #open(): Used {
     const field = this.#made();
@@ -281,11 +351,15 @@ class FieldModel {
 
   /** Runs with the field, and closes it. */
   using<R>(body: () => R): R {
+    // Whoever opened it closes it: what the user gives may call for curves in the middle of a profile.
+    const isOpen = this.#used !== undefined && this.#users > 0;
     if (!this.#used) this.#open();
+    this.#users++;
     try {
       return body();
     } finally {
-      this.close();
+      this.#users--;
+      if (!isOpen) this.close();
     }
   }
 
@@ -314,7 +388,9 @@ class FieldModel {
   }
 
   /** What a result tells of measurements and curves. */
-  told(result: FitResult) {
+  told(given: FitResult) {
+    // Copies, which nobody changes.
+    const result = { ...given, values: given.values.slice(), covariance: given.covariance.slice() };
     const values = result.values.subarray(0, this.#places.length);
     const { f } = this.#predictor(this.#data).predict(values) as Predictions;
     const measurements = this.#data.places.map(({ row, observed }, i) => {
@@ -368,6 +444,10 @@ class FieldModel {
 
 const pointsRule = number("an integer, 2 or more", (value) => Number.isInteger(value) && value >= 2 && value < 2 ** 24);
 
+/** What a record has itself by that name. */
+const ownOf = <T>(record: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(record, name) ? record[name] : undefined;
+
 /** What is estimated, and where it belongs. */
 interface Estimated {
   readonly parameter: ModelParameter;
@@ -386,11 +466,18 @@ function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record
     }));
   });
   const names = all.map(({ name }) => name);
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw refused("OPTION", "field", "parameters of which no two have one name", twice);
+  if (names.length === 0 && Object.keys(given).length === 0) return [];
   const known = [...new Set([...Object.keys(field.entries), ...names])];
   for (const name of Object.keys(given))
     if (!known.includes(name)) throw unknownName("parameters.", name, known, "parameter");
   const wanted = all.map(({ entry, name, index }) => {
-    const own = given[name] ?? given[entry];
+    const own = ownOf(given, name) ?? ownOf(given, entry);
+    if (Array.isArray(own)) {
+      const expected = `a number, or options, for all its numbers; or for each by its name, such as ${entry}[0]`;
+      throw refused("OPTION", `parameters.${entry}`, expected, describe(own));
+    }
     const start = current[index] as number;
     return [name, isObject(own) ? { start, ...own } : (own ?? start)] as const;
   });
@@ -405,8 +492,10 @@ function initialStatesOf(
   data: Data,
   given: Readonly<Record<string, unknown>>,
 ): Estimated[] {
-  const states = field.states;
-  const estimated = Object.entries(given).flatMap(([state, wanted]): Estimated[] => {
+  const states = statesOf(field);
+  const estimated = Object.entries(given).flatMap(([key, wanted]): Estimated[] => {
+    // By the name of the state, or as results call its initial value.
+    const state = states.includes(key) ? key : key.replace(/\(0\)$/, "");
     const feature = states.indexOf(state);
     if (feature < 0) throw unknownName("initial.", state, states, "state");
     if (wanted === false) return [];
@@ -445,7 +534,11 @@ function individualsOf(
 ): Estimated[] {
   const widths = field.argumentWidths;
   return Object.entries(given).flatMap(([name, wanted]) => {
-    const width = widths[name];
+    const width = ownOf(widths, name);
+    if (width === undefined && Object.hasOwn(field.entries, name)) {
+      const expected = `an argument: list ${name} in the option arguments of the field, instead of in parameters`;
+      throw refused("OPTION", `individual.${name}`, expected, "a parameter, which all trajectories share");
+    }
     if (width === undefined) throw unknownName("individual.", name, Object.keys(widths), "argument");
     return data.trajectories.flatMap((owner, trajectory) =>
       Array.from({ length: width }, (_, index) => {

@@ -1,5 +1,5 @@
 // A fit of any model: from its starts to the result.
-import { SymplecticAdjointError } from "../checks/errors.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import type { Minimum } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
@@ -14,6 +14,10 @@ import { resultOf } from "./summary.js";
  * @throws `NON_FINITE` where nothing can be computed at its start; as the model does.
  */
 export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): FitResult<Name> {
+  for (const [i, { name }] of model.parameters.entries()) {
+    if (model.parameters.findIndex((other) => other.name === name) === i) continue;
+    throw refused("OPTION", "parameters", "names that differ", `${name} twice: give one of the two another name`);
+  }
   const scaled = new Scaled(model, settings);
   let best: Minimum<ModelEvaluation> | undefined;
   const ends: StartResult[] = [];

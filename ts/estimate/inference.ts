@@ -2,7 +2,7 @@
 import type { Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import type { Scaled } from "./scaled.js";
-import { correlationOf, type Information, informationOf, quantile, sandwich } from "./statistics.js";
+import { correlationOf, curvatureInverse, type Information, informationOf, quantile, sandwich } from "./statistics.js";
 
 /** What is known of the parameters that were neither fixed nor ended at a bound: the free ones. */
 export interface Inference {
@@ -17,6 +17,8 @@ export interface Inference {
   /** Of a residual; NaN without degrees of freedom. */
   readonly variance: number;
   readonly information: Information;
+  /** The inverse of the cost's curvature. */
+  readonly inverse: Float64Array;
   /** Of the values on the scales of the transforms. */
   readonly internal: Float64Array;
   readonly covariance: Float64Array;
@@ -28,7 +30,7 @@ export interface Inference {
 /** What a minimum tells of them. */
 export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minimum<ModelEvaluation>): Inference {
   const { model, estimated, lower, upper } = scaled;
-  const { cost, differences, residuals } = evaluation;
+  const { differences, residuals, squares, curvature } = evaluation;
   const bounds = estimated.map((_, i) => (x[i] === lower[i] ? "lower" : x[i] === upper[i] ? "upper" : undefined));
   const free = estimated.flatMap((_, i) => (bounds[i] === undefined ? [i] : []));
   const [data, n, columns] = [differences.length, free.length, estimated.length];
@@ -37,9 +39,8 @@ export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minim
   });
   const information = informationOf(own, n, model.jacobianError);
   const degreesOfFreedom = data - n;
-  const squares = model.kind === "leastSquares" ? 2 * cost : differences.reduce((sum, r) => sum + r * r, 0);
   const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
-  const { inverse } = information;
+  const inverse = (curvature && curvatureInverse(own, n, curvature)) ?? information.inverse;
   const internal = {
     leastSquares: () => inverse.map((value) => value * variance),
     likelihood: () => inverse,
@@ -60,5 +61,5 @@ export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minim
   const freeNames = free.map((i) => estimated[i]?.name as string);
   const correlation = correlationOf(covariance);
   const counts = { data, degreesOfFreedom, squares, variance };
-  return { free, freeNames, bounds, ...counts, information, internal, covariance, correlation, reach };
+  return { free, freeNames, bounds, ...counts, information, inverse, internal, covariance, correlation, reach };
 }

@@ -8,11 +8,11 @@ import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
 
 /**
- * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates with
- * standard errors, and how well the data tell them. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are
- * those of the solution, by forward sensitivities. The field's parameters become the estimates.
+ * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates, their
+ * uncertainties, and diagnostics. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are those of the
+ * solution, by forward sensitivities with step sizes held fixed. The field's parameters become the estimates.
  *
- * @returns The estimates with their errors, the measurements with their predictions, and how the fit went.
+ * @returns The estimates with their standard errors, the measurements with their predictions, and how the fit went.
  * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; `NON_FINITE` where
  * the solve fails at the start.
  */
@@ -21,7 +21,7 @@ export function leastSquares<D extends Dtype>(options: FieldFitOptions<D>): Fiel
  * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
  * Levenberg–Marquardt with a trust region, as in MINPACK.
  *
- * @returns The estimates with their errors, and how the fit went.
+ * @returns The estimates with their standard errors, and how the fit went.
  * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
  * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
  */

@@ -8,6 +8,10 @@ export interface ModelEvaluation extends Evaluation {
   jacobian(): Float64Array | undefined;
   /** One for each datum, as a plot of them shows. */
   readonly differences: Float64Array;
+  /** The sum of their squares, each times its weight. */
+  readonly squares: number;
+  /** Of a robust loss: see `RobustEvaluation`. */
+  readonly curvature?: Float64Array;
   /** ln L, with the variance that maximises it where the cost leaves one open; NaN where the cost is no likelihood. */
   readonly logLikelihood: number;
 }

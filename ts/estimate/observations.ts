@@ -64,7 +64,9 @@ export function observationModel(observations: Observations): FitModel {
     const plain = model.evaluate(data, tail.map(Math.log));
     if (!plain) return "a prediction is not positive, as the error model needs it";
     const differences = model.differences(data);
-    const { cost, residuals, jacobian } = robust(plain, loss, lossScale);
+    const { jacobian, ...working } = robust(plain, loss, lossScale);
+    let squares = 0;
+    for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
     const natural = () => {
       const slopes = jacobian();
       // By the values themselves, as everything is, and not by their logarithms.
@@ -73,8 +75,8 @@ export function observationModel(observations: Observations): FitModel {
         k % width < structural ? slope : slope / (tail[(k % width) - structural] as number),
       );
     };
-    const logLikelihood = loss === "linear" ? model.logLikelihood(data, cost) : Number.NaN;
-    return { cost, residuals, jacobian: natural, differences, logLikelihood };
+    const logLikelihood = loss === "linear" ? model.logLikelihood(data, working.cost) : Number.NaN;
+    return { ...working, jacobian: natural, differences, squares, logLikelihood };
   };
   const kind = model.names.length > 0 ? "likelihood" : loss === "linear" ? "leastSquares" : "robust";
   return {

@@ -64,9 +64,13 @@ export interface Observation {
   dispose(): void;
 }
 
+/** What the features of a state are called. */
+export const statesOf = ({ states, stateSize }: WasmProgram<"float64">): readonly string[] =>
+  states.length > 0 ? states : Array.from({ length: stateSize }, (_, i) => `y[${i}]`);
+
 /** Reads what is observed of a field; all states by default. */
 export function observationOf(field: WasmProgram<"float64">, observe: Observe | undefined): Observation {
-  const states = field.states.length > 0 ? field.states : Array.from({ length: field.stateSize }, (_, i) => `y[${i}]`);
+  const states = statesOf(field);
   if (typeof observe === "function") return observed(field, ...tracedOf(field, observe));
   const list = observe ?? states;
   const names = typeof list === "string" ? split(list) : Array.isArray(list) ? outside(() => [...list]) : [];
@@ -88,6 +92,9 @@ export function observationOf(field: WasmProgram<"float64">, observe: Observe | 
     const [, name, rest] = /^\s*([A-Za-z_]\w*)\s*=(?!=)(.*)$/s.exec(text) ?? [];
     return { name: name ?? text.trim(), expression: rest ?? text };
   });
+  const twice = parts.findIndex(({ name }, i) => parts.findIndex((other) => other.name === name) < i);
+  if (twice >= 0)
+    throw refused("OPTION", `observe[${twice}]`, "names that differ", (parts[twice] as { name: string }).name);
   const quantities = {
     states: field.states,
     parameters,
@@ -139,6 +146,7 @@ function tracedOf(
       throw refused("CALLBACK", "observe's result", expected, describe(result));
     }
     names = outside(() => Object.keys(result));
+    if (names.length === 0) throw refused("CALLBACK", "observe's result", "at least one value by its name", "{}");
     return returned("observe", Object.values(result), names.length);
   });
   const traced = { program, initial: new Float64Array(count), entries: {}, states: [], arguments: sizes };
@@ -147,12 +155,12 @@ function tracedOf(
 
 /** What stands for a field's parameters, by name. */
 function parametersOf(graph: Graph, field: WasmProgram<"float64">): object {
-  const all: Record<string, unknown> = {};
+  const all: Record<string, unknown> = Object.create(null);
   for (const [name, { offset, shape }] of Object.entries(field.entries)) {
     const path = name.split(".");
     let record = all;
     for (const key of path.slice(0, -1)) {
-      record[key] ??= {};
+      record[key] ??= Object.create(null);
       record = record[key] as Record<string, unknown>;
     }
     const size = shape.reduce((product, side) => product * side, 1);

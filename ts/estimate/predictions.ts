@@ -6,7 +6,7 @@ import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
 import type { Observation, Points } from "./observe.js";
-import type { Data, Group } from "./trajectories.js";
+import { type Data, type Group, separated } from "./trajectories.js";
 
 /** What an estimated number is in the model. */
 export type Place =
@@ -53,7 +53,7 @@ export class Predictor {
 
   constructor(
     readonly field: WasmProgram<"float64">,
-    readonly data: Data,
+    private data: Data,
     readonly observation: Observation,
     readonly places: readonly Place[],
     readonly options: SolveOptions,
@@ -69,9 +69,15 @@ export class Predictor {
     const together = this.#slopesExpected && forward > 0 && !reverse;
     this.#slopesExpected = false;
     // Where derivatives fail, the solution may be there all the same.
-    const solved =
+    const attempt = () =>
       (together ? this.#tried(() => this.#solve(values, columns)) : undefined) ??
       this.#tried(() => this.#solve(values));
+    let solved = attempt();
+    if (!solved && this.data.groups.some(({ members }) => members.length > 1)) {
+      // Perhaps one cannot be solved as far as another was measured.
+      this.data = separated(this.data);
+      solved = attempt();
+    }
     if (!solved) return undefined;
     const slopes = () => {
       this.#slopesExpected = true;

@@ -32,16 +32,16 @@ export type Residuals =
 /** What to fit, and how. */
 export interface ResidualFitOptions<Name extends string = string> extends FitSettings<Name> {
   /**
-   * The residuals at some values of the parameters, by name: the model less the data, say, each divided by its standard deviation
-   * where they differ. Where they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes
+   * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation
+   * if these differ. Where they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes
    * a shorter step. Without a Jacobian it is computed by central differences: two more calls for each parameter.
    */
   residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
   parameters: Readonly<Record<Name, number | ParameterOptions>>;
-  /** How much a residual counts; default `linear`, its square. The others let outliers pull less. */
+  /** How much a residual counts; default `linear`, its square. The others give outliers less influence. */
   loss?: LossName;
-  /** The residual from which on it is an outlier, for a loss other than `linear`; default 1. */
+  /** Residuals beyond this have less influence, for a loss other than `linear`; default 1. */
   lossScale?: number;
 }
 
@@ -56,7 +56,7 @@ const rules = together(fitRules, {
  * Fits parameters by nonlinear least squares, with bounds, robust losses, and several starts: Levenberg–Marquardt with a trust
  * region, as in MINPACK.
  *
- * @returns The estimates with their errors, and how the fit went.
+ * @returns The estimates with their standard errors, and how the fit went.
  * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
  * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
  */
@@ -130,8 +130,10 @@ function residualModel(
     for (const [k, j] of estimated.entries()) {
       const { lower, upper, scale, start } = parameters[j] as ModelParameter;
       const value = values[j] as number;
-      const h =
-        STEP * Math.max(Math.abs(value), scale ?? 0, value === 0 && scale === undefined ? Math.abs(start) || 1 : 0);
+      // A value near 0 says nothing of its size; where it started says something.
+      const size = Math.max(Math.abs(value), scale ?? (1e-4 * Math.abs(start) || (value === 0 ? 1 : 0)));
+      // Between bounds there has to be room for two steps to one side.
+      const h = Math.min(STEP * size, 0.5 * Math.max(value - lower, upper - value));
       const at = (by: number) => {
         const moved = values.slice();
         moved[j] = value + by;
@@ -166,6 +168,7 @@ function residualModel(
       return {
         ...robust({ cost, residuals: numbers, jacobian: slopes }, loss, lossScale),
         differences: numbers,
+        squares: 2 * cost,
         logLikelihood,
       };
     },

@@ -1,17 +1,17 @@
-// What a fit tells.
+// The result of a fit.
 import type { Reason } from "./levenberg-marquardt.js";
 
 export type { Reason as FitReason } from "./levenberg-marquardt.js";
 
-/** What a fit tells of one parameter. */
+/** The estimate of one parameter. */
 export interface Estimate {
   /** Its name. */
   readonly name: string;
   /** The estimate. */
   readonly value: number;
   /**
-   * The standard error: 0 for a parameter that was fixed, infinite for one that the data do not tell, NaN for one at a bound and where
-   * there are no more data than parameters.
+   * The standard error: 0 for a parameter that was fixed, Infinity for one that the data do not determine, NaN for one at a bound and
+   * where there are no more data than parameters.
    */
   readonly standardError: number;
   /**
@@ -62,17 +62,17 @@ export interface Profile {
   /** The cost at which the interval ends. */
   readonly limit: number;
   /**
-   * The confidence interval: where the least cost is below the limit. An end is undefined where the cost stays below it as far as
-   * was looked: up to a bound, or as far as `maxPoints` reach. Then the data do not tell how far the parameter can go.
+   * The confidence interval: where the least cost is below the limit. An end is undefined if the cost stays below the limit as far as
+   * the profile looked: up to a bound, or as far as `maxPoints` reach.
    */
   readonly interval: readonly [lower: number | undefined, upper: number | undefined];
   /** Values of all parameters with a lower cost than that of the fit, if any were found: fit again from there. */
   readonly improved?: Float64Array;
 }
 
-/** What a fit gives: the estimates, how well the data tell them, and how the fit went. */
+/** The result of a fit: estimates, their uncertainties, and diagnostics. */
 export interface FitResult<Name extends string = string> {
-  /** What was found of each parameter, by name, in order. */
+  /** The estimate of each parameter, by name, in order. */
   readonly parameters: Readonly<Record<Name, Estimate>>;
   /** The estimates of all parameters, fixed ones too, in order. */
   readonly values: Float64Array;
@@ -85,15 +85,17 @@ export interface FitResult<Name extends string = string> {
   readonly covariance: Float64Array;
   /** The correlation of their estimates, `[free, free]`, row-major. */
   readonly correlation: Float64Array;
-  /** What is left: the model less the data, or as your function of residuals gave it. With a lognormal error, of logarithms. */
+  /**
+   * Prediction minus measurement (of logarithms if `error` is lognormal), or what your function returned; not multiplied by weights.
+   */
   readonly residuals: Float64Array;
   /** The sum of the squares of the residuals, each times its weight. */
   readonly residualSumOfSquares: number;
   /** The number of residuals less that of the free parameters. */
   readonly degreesOfFreedom: number;
-  /** s, the standard deviation of the residuals: √(residualSumOfSquares / degreesOfFreedom). */
+  /** s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). */
   readonly standardDeviation: number;
-  /** The logarithm of the greatest likelihood; NaN for a robust loss, which is none. */
+  /** The maximised log-likelihood; NaN for a robust loss, which has no likelihood. */
   readonly logLikelihood: number;
   /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters and, for least squares, the variance. */
   readonly aic: number;
@@ -102,8 +104,9 @@ export interface FitResult<Name extends string = string> {
   /** The least cost: half the sum of the squares, or what the loss or the error model makes of it. */
   readonly cost: number;
   /**
-   * The condition number of the Jacobian, its columns scaled to the same length: how unequally the data tell combinations of the
-   * parameters. Above about 1e6, some are hardly told.
+   * The condition number of the Jacobian, its columns scaled to the same length: how much better some combinations of parameters are
+   * determined than others. Above about 1e6, some are poorly determined. It cannot show that a single parameter is undetermined: look
+   * at the standard errors for that.
    */
   readonly conditionNumber: number;
   /** What you should know before you use the estimates, and what to try; a sentence or two each. */

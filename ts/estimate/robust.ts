@@ -34,19 +34,30 @@ const RHO: Readonly<Record<Exclude<LossName, "linear">, Rho>> = {
  */
 const LEAST_CURVATURE = 1e-4;
 
+/** An evaluation whose Jacobian may have been given more curvature than the cost has. */
+export interface RobustEvaluation extends Evaluation {
+  /**
+   * By which part each row of JᵀJ counts in the curvature of the cost itself; negative for outliers. Steps need JᵀJ, which is never
+   * negative, the errors of estimates what the cost has.
+   */
+  readonly curvature?: Float64Array;
+}
+
 /**
  * Plain residuals as working ones of the cost C²/2 Σ ρ((r/C)²), as SciPy's `least_squares` has it: their Jᵀ r is its gradient, their
  * Jᵀ J its curvature but for what of that is negative (Triggs et al. 2000).
  */
-export function robust(plain: Evaluation, loss: LossName, scale: number): Evaluation {
+export function robust(plain: Evaluation, loss: LossName, scale: number): RobustEvaluation {
   if (loss === "linear") return plain;
   const n = plain.residuals.length;
-  const [residuals, roots] = [new Float64Array(n), new Float64Array(n)];
+  const [residuals, roots, curvature] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)];
   let cost = 0;
   for (const [i, r] of plain.residuals.entries()) {
     const z = (r / scale) ** 2;
     const [rho, first, second] = RHO[loss](z);
-    const root = Math.sqrt(Math.max(first + 2 * z * second, LEAST_CURVATURE * first));
+    const exact = first + 2 * z * second;
+    const root = Math.sqrt(Math.max(exact, LEAST_CURVATURE * first));
+    curvature[i] = root === 0 ? 1 : exact / root ** 2;
     cost += 0.5 * scale * scale * rho;
     residuals[i] = (r * first) / root;
     roots[i] = root;
@@ -56,5 +67,5 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Evalua
     const columns = (slopes?.length ?? 0) / n;
     return slopes?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
   };
-  return { cost, residuals, jacobian };
+  return { cost, residuals, jacobian, curvature };
 }

@@ -19,7 +19,7 @@ export interface FitProgress<Name extends string = string> {
 
 /** How to fit, whatever the model. */
 export interface FitSettings<Name extends string = string> {
-  /** From how many starts: your own, and others drawn between the bounds or around it. The best end is taken. Default 1. */
+  /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. Default 1. */
   starts?: number;
   /** The seed of the other starts; default 0. */
   seed?: number;
@@ -27,13 +27,13 @@ export interface FitSettings<Name extends string = string> {
   level?: number;
   /** The greatest number of iterations of each start; default 200. */
   maxIterations?: number;
-  /** The fit ends where the linearised model promises a fall of the cost below this part of it; default 1e-12. */
+  /** Stop when the predicted relative decrease of the cost is below this (SciPy's `ftol`); default 1e-12. */
   costTolerance?: number;
-  /** The fit ends where no parameter changes by more, relative to itself; default 1e-10. */
+  /** Stop when no parameter changes by more than this, relative to itself (SciPy's `xtol`); default 1e-10. */
   stepTolerance?: number;
-  /** The fit ends where `gradient`, as `onIteration` is told it, is below this; default 1e-10. */
+  /** Stop when `gradient`, as `onIteration` receives it, is below this (SciPy's `gtol` of `method="lm"`); default 1e-10. */
   gradientTolerance?: number;
-  /** Called after each iteration. The fit ends, with the parameters of that iteration, where it gives false. */
+  /** Called after each iteration; return false to stop the fit, with the parameters of that iteration. */
   onIteration?: (progress: FitProgress<Name>) => unknown;
   /** An AbortSignal that ends the fit: it throws the signal's reason. */
   signal?: {

@@ -79,6 +79,43 @@ export function sandwich(inverse: Float64Array, jacobian: Float64Array, residual
   );
 }
 
+/**
+ * The inverse of a cost's curvature, Σ cᵢ jᵢjᵢᵀ over the rows of a Jacobian `[residuals, parameters]` with the parts c by which they
+ * count; undefined where it is not positive definite.
+ */
+export function curvatureInverse(jacobian: Float64Array, n: number, parts: Float64Array): Float64Array | undefined {
+  const columns = columnsOf(jacobian, n);
+  const weighted = columns.map((column) => column.map((slope, i) => slope * (parts[i % parts.length] as number)));
+  const rows = weighted.map((column) => transposeTimes(columns, column));
+  // Cholesky's factor L, and by it each column of the inverse.
+  const factor = rows.map((row) => row.slice());
+  const at = (i: number, j: number) => factor[i]?.[j] as number;
+  for (let j = 0; j < n; j++) {
+    for (let i = j; i < n; i++) {
+      let sum = rows[i]?.[j] as number;
+      for (let k = 0; k < j; k++) sum -= at(i, k) * at(j, k);
+      // Beside what it was, what is left of a singular matrix is rounding.
+      if (i === j && !(sum > 1e-13 * Math.abs(rows[j]?.[j] as number))) return undefined;
+      (factor[i] as Float64Array)[j] = i === j ? Math.sqrt(sum) : sum / at(j, j);
+    }
+  }
+  const inverse = new Float64Array(n * n);
+  for (let c = 0; c < n; c++) {
+    const z = new Float64Array(n);
+    for (let i = 0; i < n; i++) {
+      let sum = i === c ? 1 : 0;
+      for (let k = 0; k < i; k++) sum -= at(i, k) * (z[k] as number);
+      z[i] = sum / at(i, i);
+    }
+    for (let i = n - 1; i >= 0; i--) {
+      let sum = z[i] as number;
+      for (let k = i + 1; k < n; k++) sum -= at(k, i) * (inverse[k * n + c] as number);
+      inverse[i * n + c] = sum / at(i, i);
+    }
+  }
+  return inverse;
+}
+
 /** Correlations of a covariance matrix; NaN for what has no finite variance. */
 export function correlationOf(covariance: Float64Array): Float64Array {
   const n = Math.sqrt(covariance.length);

@@ -14,12 +14,8 @@ import { MESSAGES, warningsOf } from "./warnings.js";
 function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
   const { free, bounds, internal, covariance, reach } = inference;
   const { level } = scaled.settings;
-  const estimates: Record<string, Estimate> = {};
-  for (const { name, start, fixed } of scaled.model.parameters) {
-    if (fixed) {
-      estimates[name] = { name, value: start, standardError: 0, interval: [start, start], start, fixed };
-      continue;
-    }
+  const estimates = scaled.model.parameters.map(({ name, start, fixed }): Estimate => {
+    if (fixed) return { name, value: start, standardError: 0, interval: [start, start], start, fixed };
     const i = scaled.estimated.findIndex((parameter) => parameter.name === name);
     const { lower, upper } = scaled.estimated[i] as { lower: number; upper: number };
     const value = scaled.natural(i, x[i] as number);
@@ -30,9 +26,10 @@ function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Rec
     const interval = [Math.max(lower, below), Math.min(upper, above)] as const;
     const atBound = bounds[i];
     const standardError = Math.sqrt(variance(covariance));
-    estimates[name] = { name, value, standardError, interval, start, fixed, ...(atBound && { atBound }) };
-  }
-  return estimates;
+    return { name, value, standardError, interval, start, fixed, ...(atBound && { atBound }) };
+  });
+  // Not by assignment: a parameter may be called __proto__.
+  return Object.fromEntries(estimates.map((estimate) => [estimate.name, estimate]));
 }
 
 const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
@@ -40,7 +37,7 @@ const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 function profile(
   scaled: Scaled,
   { x, evaluation: { cost } }: Minimum<ModelEvaluation>,
-  { free, internal, information, variance, reach }: Inference,
+  { free, internal, inverse, variance, reach }: Inference,
   name: string,
   given: ProfileOptions,
 ): Profile {
@@ -53,7 +50,7 @@ function profile(
   const varianceIn = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
   const own = varianceIn(internal);
   // A rise of the cost by half of this is one standard error. A loss that is no likelihood takes it from the sandwich.
-  const ratio = own / varianceIn(information.inverse);
+  const ratio = own / varianceIn(inverse);
   const unit = { likelihood: 1, leastSquares: variance, robust: Number.isFinite(ratio) ? ratio : variance }[model.kind];
   const limit = cost + 0.5 * unit * reach(level) ** 2;
   const [least, most, value] = [lower[index] as number, upper[index] as number, x[index] as number];

@@ -1,7 +1,8 @@
 // Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
 import { copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anything, array, elements, finite, isObject, options, required, text } from "../checks/rules.js";
+import { unknownName } from "../checks/names.js";
+import { anything, array, elements, finite, isObject, options, required, rule, text } from "../checks/rules.js";
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
@@ -12,16 +13,16 @@ export interface Measurements {
   readonly y: ArrayLike<number>;
   /**
    * The state at `t0`, in the order of `field.states`, or by their names. Of states whose initial value is estimated it is the start;
-   * NaN leaves that to the option `initial`.
+   * NaN leaves that to the option `initial`. If `y0` is the first measurement, leave that out of `y`, or estimate it.
    */
   readonly y0: ArrayLike<number> | Readonly<Record<string, number>>;
-  /** The time of `y0`; default the first of `times`. */
+  /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none where they are all `individual`. */
   readonly arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
   /**
-   * How much measurements count, `[times]` or `[times, observed]`: their variance is divided by it. Finite and zero or more; default 1.
-   * Those of weight 0 are left out.
+   * How much measurements count, `[times]` or `[times, observed]`; finite and zero or more, default 1. Variance = s²/weight, so use
+   * 1/σ². Weight 0 leaves a measurement out.
    */
   readonly weights?: ArrayLike<number>;
   /** What the trajectory is called in results, such as a patient; default its number, from 1. */
@@ -67,9 +68,9 @@ export interface Data {
 }
 
 const rules = {
-  times: required(anything<ArrayLike<number>>()),
-  y: required(anything<ArrayLike<number>>()),
-  y0: required(anything<unknown>()),
+  times: required(rule<ArrayLike<number>>("the times of the measurements", () => true)),
+  y: required(rule<ArrayLike<number>>("the measurements, [times, observed]", () => true)),
+  y0: required(rule<unknown>("the state at t0, as an array or by the names of the states", () => true)),
   t0: finite,
   arguments: anything<unknown>(),
   weights: anything<unknown>(),
@@ -123,8 +124,12 @@ export function readData(
       if (at.length > 0) found.push({ trajectory: index, t, values: at });
     }
     starts.push(t0);
+    const name = read.name ?? String(index + 1);
+    if (trajectories.some((other) => other.name === name)) {
+      throw refused("OPTION", `${where}name`, "a name that no other trajectory has", name);
+    }
     trajectories.push({
-      name: read.name ?? String(index + 1),
+      name,
       y0: startOf(`${where}y0`, read.y0, field),
       arguments: argumentsOf(`${where}arguments`, read.arguments, field.argumentWidths, free),
     });
@@ -157,11 +162,30 @@ export function readData(
   };
 }
 
+/**
+ * The same with each trajectory by itself, up to its own last measurement: where one of them cannot be solved as far as another was
+ * measured.
+ */
+export function separated(data: Data): Data {
+  const groups = data.trajectories.map((_, index) => {
+    const group = data.groups.find(({ members }) => members.includes(index)) as Group;
+    const own = data.rows.filter(({ trajectory }) => trajectory === index).map(({ t }) => t);
+    return { members: [index], times: Float64Array.from([...new Set([group.times[0] as number, ...own])]) };
+  });
+  const rows = data.rows.map((row) => {
+    const time = (groups[row.trajectory] as Group).times.indexOf(row.t);
+    return { ...row, group: row.trajectory, member: 0, time };
+  });
+  return { ...data, groups, rows };
+}
+
 /** Numbers of which some may be missing, that is NaN. */
 const withMissing = (where: string, given: unknown) =>
   copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
     if (typeof value === "number" && Math.abs(value) !== Number.POSITIVE_INFINITY) return value;
     if (value === null || value === undefined) return Number.NaN;
+    if (Array.isArray(value))
+      throw refused("DTYPE", where, "one flat array of numbers, as flat() makes of rows", "rows");
     throw refused(
       "NON_FINITE",
       where,
@@ -181,11 +205,11 @@ function startOf(where: string, given: unknown, { states, stateSize }: WasmProgr
   }
   const record = given as Record<string, unknown>;
   for (const name of Object.keys(record)) {
-    if (!states.includes(name)) throw refused("OPTION", `${where}.${name}`, `states: ${states.join(", ")}`, name);
+    if (!states.includes(name)) throw unknownName(`${where}.`, name, states, "state");
   }
   return withMissing(
     where,
-    states.map((name) => record[name]),
+    states.map((name) => (Object.hasOwn(record, name) ? record[name] : undefined)),
   );
 }
 
@@ -204,7 +228,7 @@ function argumentsOf(
     }
   }
   const read = Object.entries(widths).map(([name, width]): [string, Float64Array] => {
-    const value = record[name];
+    const value = Object.hasOwn(record, name) ? record[name] : undefined;
     if (value === undefined && free.includes(name)) return [name, new Float64Array(width).fill(Number.NaN)];
     const list = typeof value === "number" ? [value] : value;
     if (list === undefined)

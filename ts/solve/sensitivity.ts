@@ -10,6 +10,7 @@ import {
   callable,
   elements,
   fallback,
+  object,
   oneOf,
   options,
   required,
@@ -23,7 +24,9 @@ import { lossOf } from "./gradient.js";
 import { type GradientOptions, type OdeintOptions, readOptions } from "./options.js";
 import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
 
-/** Directions along which a solve's inputs move; what is left out stands still. */
+/**
+ * Directions to differentiate along: ẏ0, θ̇, ȧ and ṫ, the rates of change of the inputs. An input that is left out is held constant.
+ */
 export interface Tangents<D extends Dtype = Dtype> {
   /** How many directions there are; default 1. */
   directions?: number;
@@ -33,7 +36,7 @@ export interface Tangents<D extends Dtype = Dtype> {
   parameters?: ArrayOf<D>;
   /** ȧ of all arguments by name, `[directions, batch]`, or `[directions, batch, length]` of a vector. */
   arguments?: ArgumentArrays;
-  /** How the output times move, `[directions, times]`. */
+  /** ṫ of the output times, `[directions, times]`. */
   times?: ArrayLike<number>;
 }
 
@@ -51,7 +54,10 @@ export interface SolutionJvp<D extends Dtype = Dtype> {
 export interface Sensitivities<D extends Dtype = Dtype> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** ∂y/∂y0, each trajectory's with respect to its own initial state: `[times, batch, state, state]`, the state that moves last. */
+  /**
+   * ∂y/∂y0, each trajectory's with respect to its own initial state, `[times, batch, state, state]`: `[times, batch, i, j]` is
+   * ∂y_i/∂y0_j.
+   */
   readonly y0: ArrayOf<D>;
   /** ∂y/∂θ, `[times, batch, state, parameters]`. */
   readonly parameters: ArrayOf<D>;
@@ -65,7 +71,7 @@ export interface SensitivityOptions extends OdeintOptions {
   respectTo?: readonly ("y0" | "parameters" | "arguments")[];
 }
 
-/** The product of a loss's second derivatives with a direction. */
+/** The Hessian of a loss times one direction. */
 export interface HessianVectorProduct<D extends Dtype = Dtype> {
   /** The loss. */
   readonly value: number;
@@ -95,6 +101,13 @@ const tangentRules = {
   parameters: anything<unknown>(),
   arguments: anything<unknown>(),
   times: anything<ArrayLike<number>>(),
+};
+
+/** A single direction, without times. */
+const directionRules = {
+  y0: anything<unknown>(),
+  parameters: anything<unknown>(),
+  arguments: anything<unknown>(),
 };
 
 /** A solve's inputs, checked, with directions along which they move. */
@@ -140,14 +153,15 @@ function prepare<D extends Dtype>(
 }
 
 /**
- * Solves as `odeint` does, and differentiates the solution along directions in initial states, parameters, arguments and times, all
- * at once (forward mode): the derivative of the numbers computed, equal to what the gradient of `vjp` gives, up to rounding. Step
- * sizes that an error has chosen stay as they are. For few parameters and many outputs this is faster than gradients.
+ * Jacobian–vector product: derivatives of the solution along directions that you choose (forward mode), with adaptive step sizes held
+ * fixed. Agrees with `vjp` up to rounding. Directions may be in initial states, parameters, arguments and times, and all are computed
+ * in one solve. For few parameters and many outputs this is faster than gradients.
  *
- * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @param tangents - The directions.
+ * @param given - Options of the solver, as for `odeint`.
  * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program.
  */
 export function jvp<D extends Dtype>(
@@ -238,12 +252,13 @@ export function jvpOfColumns<D extends Dtype>(
 const RESPECTS = ["y0", "parameters", "arguments"] as const;
 
 /**
- * Solves as `odeint` does, and gives the derivatives of the solution with respect to all initial states, parameters and arguments, by
- * `jvp` along each.
+ * Derivatives of the solution with respect to all initial states, parameters and arguments, by `jvp` along each, with adaptive step
+ * sizes held fixed.
  *
- * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param given - Options of the solver, as for `odeint`, and `respectTo`.
  * @throws As `jvp`.
  */
 export function sensitivities<D extends Dtype>(
@@ -252,7 +267,8 @@ export function sensitivities<D extends Dtype>(
   times: ArrayLike<number>,
   given: SensitivityOptions = {},
 ): Sensitivities<D> {
-  argument("options", given, required(anything<object>()));
+  argument("options", given, required(object));
+  useField(field);
   const { respectTo = RESPECTS, ...rest } = given;
   const wanted = elements("respectTo", respectTo, array("an array of names"), required(oneOf(RESPECTS)));
   const settings = readOptions(rest);
@@ -288,15 +304,16 @@ export function sensitivities<D extends Dtype>(
 }
 
 /**
- * The product of the matrix of a loss's second derivatives, in initial states, parameters and arguments, with a direction (reverse
- * over forward): exact for the numbers computed, without the matrix itself.
+ * Hessian of the loss times one direction, without forming the Hessian: by initial states, parameters and arguments (reverse over
+ * forward). Exact for the numbers computed, with adaptive step sizes held fixed.
  *
- * @param field - f, with its parameters as they are now; any but a custom or driven one.
+ * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
- * @param loss - Given y and ẏ `[times, batch, state]` and their shape; gives L, ∂L/∂y and (∂²L/∂y²) ẏ. What `of` of a traced loss
- * returns does.
- * @param direction - In y0, parameters and arguments; one.
+ * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`. Or a function of y, their shape and ẏ, both
+ * `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
+ * @param direction - One direction, in y0, parameters and arguments.
+ * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
  * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, and for `gradient: "adjoint"`, which is not exact.
  */
 export function hessianVectorProduct<D extends Dtype>(
@@ -309,6 +326,7 @@ export function hessianVectorProduct<D extends Dtype>(
 ): HessianVectorProduct<D> {
   argument("loss", loss, required(callable()));
   const settings = readOptions(given);
+  options(direction, directionRules, "direction.");
   const {
     rust,
     wasm,

@@ -15,7 +15,7 @@ import {
 import { type Field, useField } from "../fields/field.js";
 import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
-/** A loss at the field's parameters, and its gradient by them: what `valueAndGrad` gives has both. */
+/** A loss at the field's parameters, and its gradient by them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
   /** The loss. */
   readonly value: number;
@@ -40,19 +40,19 @@ export interface LbfgsOptions<D extends Dtype = Dtype> {
   /** The field to train; its parameters change in place. */
   field: Field<D>;
   /**
-   * The loss of all data at the field's parameters as they are, and its gradient; may be async. Where it is not finite, or a solve
-   * fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, a shorter step is taken.
+   * Returns `{ value, gradient }`, as from `valueAndGrad`, of all data at the field's current parameters; may be async. If the loss is
+   * not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, a shorter step is taken.
    */
   value: () => LbfgsValue<D> | Promise<LbfgsValue<D>>;
   /** The greatest number of iterations; default 100. */
   maxIterations?: number;
-  /** How many of the last steps the curvature is taken from; default 10. */
+  /** Number of previous steps kept to approximate the Hessian; default 10. */
   memory?: number;
-  /** It ends where no derivative is larger, relative to the larger of 1 and the loss; default 1e-8, of float32 fields 1e-6. */
+  /** Stop when no derivative is larger than this, relative to the larger of 1 and the loss; default 1e-8, for float32 fields 1e-6. */
   gradientTolerance?: number;
-  /** It ends where an iteration lowers the loss by no more than this part of it; default 1e-10, of float32 fields 1e-7. */
+  /** Stop when an iteration lowers the loss by no more than this, relative to it; default 1e-10, for float32 fields 1e-7. */
   costTolerance?: number;
-  /** Called after each iteration; may be async. The training ends where it gives false. */
+  /** Called after each iteration; may be async. Return false to stop the training. */
   onIteration?: (progress: LbfgsProgress) => unknown;
   /** An AbortSignal that ends the training, between evaluations: `lbfgs` throws its reason. */
   signal?: {
@@ -104,9 +104,9 @@ const PRECISION = {
 };
 
 /**
- * Minimises a smooth loss by L-BFGS (Liu and Nocedal 1989), with a line search that fulfils the strong Wolfe conditions. It needs all
- * data in each gradient, where `adam` and `sgd` take batches; then it converges in far fewer evaluations, and has no learning rate.
- * Other tasks get their turn between iterations.
+ * Minimises a smooth loss by L-BFGS (Liu and Nocedal 1989), with a line search that fulfils the strong Wolfe conditions. Uses the
+ * full-data gradient, where `adam` and `sgd` take batches; in return it converges in far fewer evaluations, and has no learning rate.
+ * Yields to the event loop between iterations.
  *
  * @returns How it went. The field's parameters are left at the least loss that was found, also where it throws.
  * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE`

@@ -1,0 +1,169 @@
+// What has gone wrong in fits, or easily could: stiff equations, neighbours that blow up, names that are taken, numbers near 0.
+import { equations, leastSquares, memoryUsage, odeint, vectorField } from "symplectic-adjoint";
+import { describe, expect, test } from "vitest";
+import { normals } from "../../ts/trace/random.js";
+import { thrown } from "./helpers.js";
+
+const decay = () => equations("y' = -k * y", { parameters: { k: 1 }, dtype: "float64" });
+const data = { t0: 0, times: [1, 2, 3], y: [0.5, 0.2, 0.1], y0: [1] };
+
+test("stiff equations: where the derivatives of the solution are useless, another method is taken, or a warning given", () => {
+  const robertson = (k1: number) =>
+    equations(
+      `a' = -k1 * a + 1e4 * b * c
+       b' = k1 * a - 1e4 * b * c - 3e7 * b^2
+       c' = 3e7 * b^2`,
+      { parameters: { k1 }, dtype: "float64" },
+    );
+  const times = [0.3, 1, 3, 8, 20];
+  const truth = robertson(0.04);
+  const { y } = odeint(truth, Float64Array.of(1, 0, 0), [0, ...times], { rtol: 1e-9, atol: 1e-12 });
+  const a = times.map((_, i) => y[3 * (i + 1)] as number);
+  const field = robertson(0.05);
+  const given = { field, data: { t0: 0, times, y: a, y0: [1, 0, 0] }, observe: "a" };
+  const fit = leastSquares(given);
+  expect(fit.parameters.k1?.value).toBeCloseTo(0.04, 6);
+  expect(fit.warnings.join()).not.toContain("stiff");
+  field.parameters = Float64Array.of(0.05);
+  expect(leastSquares({ ...given, method: "dopri8" }).warnings[0]).toMatch(/stiff for dopri8/);
+  truth.dispose();
+  field.dispose();
+});
+
+test("a trajectory that blows up after its last measurement does not end the fit of another", () => {
+  const field = equations("y' = k * y^2", { parameters: { k: 0.99 }, dtype: "float64" });
+  const short = { t0: 0, times: [0.2, 0.5, 0.9], y: [1.25, 2, 10], y0: [1] };
+  const long = { t0: 0, times: [1, 2, 5], y: [1 / 9, 1 / 8, 1 / 5], y0: [0.1] };
+  const fit = leastSquares({ field, data: [short, long] });
+  expect(fit.parameters.k?.value).toBeCloseTo(1, 8);
+  expect(fit.curves({ points: 2 }).map(({ times }) => times[1])).toEqual([0.9, 5]);
+  field.dispose();
+});
+
+describe("differences in place of a Jacobian", () => {
+  test("are of some size where an estimate is nearly 0", () => {
+    const y = [-1.1, 1.1, -2.3, 2.3, 0.7, -0.7];
+    const { a } = leastSquares({ parameters: { a: 1 }, residuals: ({ a }) => y.map((value) => a - value) }).parameters;
+    expect(a.value).toBeCloseTo(0, 8);
+    const variance = y.reduce((sum, value) => sum + value * value, 0) / 5;
+    expect(a.standardError).toBeCloseTo(Math.sqrt(variance / 6), 6);
+  });
+
+  test("stay within bounds that are close together", () => {
+    const { t } = leastSquares({
+      parameters: { t: { start: 2459000, lower: 2458999, upper: 2459001 } },
+      residuals: ({ t }) => [t - 2459000.2, t - 2459000.4],
+    }).parameters;
+    expect(t.value).toBeCloseTo(2459000.3, 6);
+    expect(t.standardError).toBeCloseTo(0.1, 6);
+  });
+});
+
+test("the errors of robust estimates take the curvature of the loss itself: Cauchy's, of many outliers", () => {
+  const normal = normals(3);
+  const scale = 0.6;
+  const y = Float64Array.from({ length: 2000 }, (_, i) => normal() * (i % 10 < 3 ? 8 : 1));
+  const fit = leastSquares({
+    parameters: { a: 0.1 },
+    residuals: ({ a }) => ({ residuals: y.map((value) => a - value), jacobian: new Float64Array(y.length).fill(1) }),
+    loss: "cauchy",
+    lossScale: scale,
+  });
+  let [curvature, scores] = [0, 0];
+  for (const value of y) {
+    const z = ((fit.parameters.a.value - value) / scale) ** 2;
+    curvature += (1 - z) / (1 + z) ** 2;
+    scores += ((fit.parameters.a.value - value) / (1 + z)) ** 2;
+  }
+  const expected = Math.sqrt((scores / curvature ** 2) * (y.length / (y.length - 1)));
+  expect(fit.parameters.a.standardError / expected).toBeCloseTo(1, 6);
+});
+
+test("names that mean two things are refused, and those of built-in properties are names like others", () => {
+  const field = decay();
+  const named = { ...data, name: "a" };
+  expect(thrown("OPTION", () => leastSquares({ field, data: [named, named] })).message).toMatch(
+    /data\[1\]\.name: expected a name/,
+  );
+  const noisy = vectorField({
+    state: 1,
+    parameters: { error: { b: 0.5 } },
+    slope: ({ state, parameters: { error } }) => [state.mul(error.b).neg()],
+  });
+  expect(thrown("OPTION", () => leastSquares({ field: noisy, data, error: "proportional" })).message).toMatch(
+    /error\.b twice/,
+  );
+  const odd = vectorField({
+    state: 1,
+    parameters: { toString: 0.5 },
+    slope: ({ state, parameters }) => [state.mul(parameters.toString).neg()],
+  });
+  const { values } = leastSquares({ field: odd, data });
+  expect(values[0]).toBeCloseTo(0.748, 3);
+  expect(thrown("OPTION", () => leastSquares({ field, data, individual: { toString: 1 } })).message).toMatch(
+    /no argument/,
+  );
+  const polluting = vectorField({
+    state: 1,
+    parameters: JSON.parse('{ "__proto__": { "polluted": 1 } }'),
+    slope: ({ state }) => [state.neg()],
+  });
+  leastSquares({ field: polluting, data, observe: ({ state }) => ({ y: state as never }) });
+  expect("polluted" in {}).toBe(false);
+  for (const one of [field, noisy, odd, polluting]) one.dispose();
+});
+
+test("weights count in the sum of squares whatever the loss and the error model", () => {
+  const field = decay();
+  const weighted = { ...data, weights: [4, 4, 4] };
+  const [plain, huber] = [{}, { loss: "huber", lossScale: 100 } as const].map((options) =>
+    leastSquares({ field, data: weighted, ...options }),
+  );
+  expect(huber?.residualSumOfSquares).toBeCloseTo(plain?.residualSumOfSquares as number, 10);
+  const { measurements, residualSumOfSquares } = leastSquares({ field, data: weighted, error: "combined" });
+  const squares = measurements.reduce((sum, { residual }) => sum + 4 * residual ** 2, 0);
+  expect(residualSumOfSquares).toBeCloseTo(squares, 10);
+  field.dispose();
+});
+
+test("curves within a profile, changed results, and no field left behind", () => {
+  const field = decay();
+  const before = memoryUsage().liveBytes;
+  let calls = 0;
+  const fit = leastSquares({
+    field,
+    data,
+    signal: {
+      throwIfAborted() {
+        if (calls++ === 20) fit.curves({ points: 3 });
+      },
+    },
+  });
+  const expected = fit.curves({ points: 3 });
+  calls = 15;
+  expect(fit.profile("k").interval.every(Number.isFinite)).toBe(true);
+  expect(calls).toBeGreaterThan(21);
+  fit.values.fill(99);
+  fit.covariance.fill(0);
+  expect(fit.curves({ points: 3 })).toEqual(expected);
+  expect(thrown("OPTION", () => leastSquares({ field: equations("y' = -y"), data })).message).toMatch(
+    /something to estimate/,
+  );
+  expect(memoryUsage().liveBytes - before).toBeLessThanOrEqual(64);
+  field.dispose();
+});
+
+test("what people write who come from elsewhere", () => {
+  const field = decay();
+  const wrong = (given: object, message: RegExp) =>
+    expect(thrown("OPTION", () => leastSquares({ field, data, ...given } as never)).message).toMatch(message);
+  wrong({ p0: { k: 1 } }, /did you mean parameters\?/);
+  wrong({ ftol: 1e-8 }, /did you mean costTolerance\?/);
+  wrong({ sigma: [1, 1, 1] }, /did you mean data\?/);
+  wrong({ individual: { k: 1 } }, /expected an argument: list k in the option arguments of the field/);
+  wrong({ data: { ...data, y0: undefined } }, /data\.y0: expected the state at t0/);
+  const rows = { ...data, y: [[0.5], [0.2], [0.1]] };
+  expect(thrown("DTYPE", () => leastSquares({ field, data: rows as never })).message).toMatch(/one flat array/);
+  expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);
+  field.dispose();
+});
