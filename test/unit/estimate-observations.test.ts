@@ -116,5 +116,5 @@ test("predictions that are not positive are refused where they must be", () => {
     thrown("NON_FINITE", () => fitModel(observationModel({ parameters, y, errorModel, predict: how }), settings))
       .message;
   expect(message("lognormal", predict)).toMatch(/a prediction is not positive/);
-  expect(message("combined", () => "the solve failed")).toMatch(/: the solve failed;/);
+  expect(message("combined", () => "the solve failed")).toMatch(/: the solve failed\./);
 });
