@@ -1,6 +1,7 @@
 // The command line as its users have it: a system that it has never seen, interruptions, mistakes.
 import assert from "node:assert/strict";
 import {
+  existsSync,
   linkSync,
   lstatSync,
   mkdirSync,
@@ -432,6 +433,14 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     );
   }
   assert.ok(ofPatients["error.b"].value > 0.02 && ofPatients["error.b"].value < 0.1);
+  // A dose before the first row, and rows that count by their standard deviations: of 2 exp(−k t), the first is all but exact.
+  writeFileSync(file("decay.txt"), "param k = 0.2\nx' = -k * x\n");
+  writeFileSync(file("decay.csv"), `time,x,amt,sd\n1,${2 * Math.exp(-0.7)},2,1e-4\n2,0.4,,1\n`);
+  const decaying = ["fit", "decay.csv", "--equations", "decay.txt", "--initial", "x=amt", "--t0", "0", "--sd", "sd"];
+  const { parameters: decayed, measurements: both } = await json([...decaying, "--out", "decay.st"]);
+  assert.ok(Math.abs(decayed.k.value - 0.7) < 1e-6 && both.length === 2, JSON.stringify(decayed));
+  assert.match(await succeed(["predict", "decay.st", "--times", "0,1", "--out", "-"]), /^time,x\n0,2\n1,0\.9931/);
+  assert.ok(!existsSync(file("-")));
   // What the table and the options may have wrong.
   writeFileSync(file("doses.csv"), samplesText);
   writeFileSync(file("changed.csv"), samplesText.replace("anna,1,,", "anna,1,7,"));
