@@ -8,7 +8,7 @@ import { normals } from "./random.mjs";
 export const fits = JSON.parse(readFileSync(join(root, "bench/fits.json"), "utf8"));
 
 /** Given to everyone's solver. */
-export const FIT_TOLERANCES = { rtol: 1e-8, atol: 1e-10 };
+const FIT_TOLERANCES = { rtol: 1e-8, atol: 1e-10 };
 /** How far estimates may be from ours, each relative to itself. */
 export const AGREEMENT = 1e-4;
 

@@ -1,7 +1,7 @@
 // Plots as SVG, for a page that needs nothing else: lines, bands and points on two axes.
 import { type Clock, writeTime } from "./time.js";
 
-export interface Axis {
+interface Axis {
   readonly label: string;
   /** How its numbers are written, if it is one of times. */
   readonly clock?: Clock;

@@ -84,7 +84,7 @@ export interface Mapping {
 }
 
 /** A trajectory as it is solved; the times are relative to `origin` where the equations do not depend on the time. */
-export interface Member extends Measurements {
+interface Member extends Measurements {
   readonly name: string;
   readonly times: readonly number[];
   readonly t0: number;

@@ -14,7 +14,7 @@ import type { Evaluation } from "./levenberg-marquardt.js";
 export type ErrorModelName = "additive" | "proportional" | "combined" | "lognormal";
 
 /** Measurements with their predictions. */
-export interface Predicted {
+interface Predicted {
   /** y, finite. */
   readonly y: Float64Array;
   /** Positive: variances are divided by them. Default 1. */

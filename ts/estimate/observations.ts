@@ -5,7 +5,7 @@ import type { ModelParameter } from "./parameters.js";
 import { type LossName, robust } from "./robust.js";
 
 /** What is predicted of the measurements at some values. */
-export interface Prediction {
+interface Prediction {
   /** f, one for each measurement, missing ones too. */
   readonly f: Float64Array;
   /** ∂f/∂p, `[measurements, estimated parameters]`, row-major: by those that are not fixed. */

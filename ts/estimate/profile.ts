@@ -1,7 +1,7 @@
 // Profiles of a cost: how much it rises where one variable is fixed and the others are fitted again.
 
 /** A point of a profile. */
-export interface ProfilePoint {
+interface ProfilePoint {
   /** All variables. */
   readonly x: Float64Array;
   readonly cost: number;

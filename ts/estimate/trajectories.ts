@@ -30,7 +30,7 @@ export interface Measurements {
 }
 
 /** One trajectory, checked. */
-export interface Trajectory {
+interface Trajectory {
   readonly name: string;
   readonly y0: Float64Array;
   readonly arguments: Readonly<Record<string, Float64Array>>;
@@ -45,7 +45,7 @@ export interface Group {
 }
 
 /** A time at which a trajectory was measured. */
-export interface Row {
+interface Row {
   readonly trajectory: number;
   readonly t: number;
   /** Its group, its place in that, and that of its time. */

@@ -26,13 +26,13 @@ export interface QuasiNewtonOptions {
 }
 
 /** How far it is. */
-export interface QuasiNewtonState extends Sloped {
+interface QuasiNewtonState extends Sloped {
   readonly x: Float64Array;
   readonly evaluations: number;
 }
 
 /** Why it ended. */
-export type QuasiNewtonReason = "gradient" | "cost" | "iterations" | "callback" | "stuck";
+type QuasiNewtonReason = "gradient" | "cost" | "iterations" | "callback" | "stuck";
 
 /** The conditions of Wolfe: how much of the first slope a step has to lower the value by, and may have left. */
 const [ARMIJO, CURVATURE] = [1e-4, 0.9];

@@ -77,7 +77,7 @@ export interface Estimation {
 }
 
 /** One parameter; its errors come at the end. */
-export interface EstimateRow {
+interface EstimateRow {
   readonly name: string;
   readonly value: number;
   readonly standardError?: number;
