@@ -277,12 +277,10 @@ class FieldModel {
    * shorter steps, if the choice of that was left to us.
    */
   fit(settings: ReadSettings): { result: FitResult; warnings: string[] } {
-    const starts = Float64Array.from(this.observed.parameters, ({ start }) => start);
     const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
-    if (mayChange && !this.#derivativesAgree(starts)) this.#useMethod("dopri5");
     let result = fitModel(this.observed, settings);
     if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
-    if (mayChange && this.#solver.method === "dopri8") {
+    if (mayChange) {
       this.#useMethod("dopri5");
       result = fitModel(this.observed, settings);
       if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
