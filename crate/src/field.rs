@@ -32,22 +32,33 @@ pub trait VectorField<T: Real> {
     fn parameters(&self) -> &[T];
     /// The same, to be changed.
     fn parameters_mut(&mut self) -> &mut [T];
-    /// The field at these parameters for a batch; with what transposing needs if `reverse`.
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>>;
-    /// The same for the state with its derivatives along directions, whose shapes have been checked.
+    /// The field at these parameters for a batch.
     ///
     /// # Errors
-    /// `Option` for a field that is no program.
-    fn prepare_tangents(
+    /// `Option` for directions of a field that is no program.
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
-        let _ = (parameters, batch, directions, reverse, ledger);
-        Err(Error::option("field", "a field that is a program, which has derivatives in forward mode", "another field"))
+    ) -> Result<Box<dyn Dynamics<T>>>;
+}
+
+/// What a field is prepared for.
+#[derive(Debug, Clone, Copy)]
+pub struct Demand<'a, T> {
+    /// Whether it will be transposed.
+    pub reverse: bool,
+    /// Directions, whose shapes have been checked: then the state is [x, ẋ_1, ẋ_2, …], and behind these the clocks of the directions in
+    /// which times move.
+    pub directions: Option<&'a Directions<'a, T>>,
+}
+
+impl<T> Demand<'_, T> {
+    /// Values, and their transpose if `reverse`.
+    pub fn new(reverse: bool) -> Self {
+        Self { reverse, directions: None }
     }
 }
 
@@ -74,17 +85,11 @@ impl<T> Directions<'_, T> {
             &all[index * len..(index + 1) * len]
         })
     }
-}
 
-/// The field of a state with its derivatives along directions, [x, ẋ_1, ẋ_2, …] and clocks, for one batch.
-pub struct TangentDynamics<T> {
-    pub(crate) dynamics: Box<dyn Dynamics<T>>,
-    /// Features of its state.
-    pub(crate) state: usize,
-    /// Numbers that each trajectory has beside its state.
-    pub(crate) arguments: usize,
-    /// For each direction along which times move, where the clock lies in the state.
-    pub(crate) clocks: Vec<Option<usize>>,
+    /// Whether times move in a direction.
+    pub(crate) fn moves_times(&self, index: usize) -> bool {
+        self.of(self.times, index).is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0))
+    }
 }
 
 /// A vector field ready for one batch. States, slopes and cotangents are flat, as the layout has them.
@@ -95,6 +100,11 @@ pub trait Dynamics<T: Real> {
     /// Numbers in the gradient that [`pull`](Self::pull) adds to: one for each parameter, and behind them those of the arguments,
     /// as the layout has them.
     fn parameters(&self) -> usize;
+
+    /// Numbers that each trajectory has beside its state.
+    fn arguments(&self) -> usize {
+        0
+    }
 
     /// Numbers in the tape of one use.
     fn tape_len(&self) -> usize;
@@ -224,7 +234,7 @@ impl<T: Real> Prepared<T> {
         check_batch("y", field, y)?;
         finite("t", [t])?;
         let ledger = Ledger::new();
-        let dynamics = field.prepare(parameters, y.nrows(), reverse, &ledger)?;
+        let dynamics = field.prepare(parameters, y.nrows(), Demand::new(reverse), &ledger)?;
         let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
         Ok(Self { dynamics, x, ledger })

@@ -16,7 +16,7 @@ use ndarray::{
 use num_traits::Float;
 
 use crate::error::{Error, Result, finite};
-use crate::field::{Directions, VectorField};
+use crate::field::{Demand, Directions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Trajectory};
 use crate::kernel::panels::Spare;
@@ -453,8 +453,10 @@ impl<T: Real> Follower<T> {
         reverse: bool,
     ) -> Result<Self> {
         let Problem { batch, state: features, ref ledger, .. } = *problem;
-        let along = field.prepare_tangents(field.parameters(), batch, directions, reverse, ledger)?;
-        let (state, layout) = (along.state, along.dynamics.layout().clone());
+        let demand = Demand { reverse, directions: Some(directions) };
+        let dynamics = field.prepare(field.parameters(), batch, demand, ledger)?;
+        let layout = dynamics.layout().clone();
+        let state = layout.arrays.iter().sum();
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
         for (sample, (row, y0)) in rows.chunks_exact_mut(state).zip(y0.rows()).enumerate() {
             row.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
@@ -467,7 +469,7 @@ impl<T: Real> Follower<T> {
         let rows = ArrayView2::from_shape((batch, state), &rows).expect("a row for each trajectory");
         let mut start = Buffer::zeroed(ledger, Purpose::Checkpoints, layout.size())?;
         layout.panels.pack(rows, &mut start, Spare::Repeat);
-        let clocks = Clocks::new(features, &along.clocks, directions);
-        Ok(Self { problem: problem.of_tangents(along, start), clocks })
+        let clocks = Clocks::new(features, directions);
+        Ok(Self { problem: problem.of_tangents(dynamics, state, start), clocks })
     }
 }

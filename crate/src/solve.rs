@@ -8,7 +8,7 @@ use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
 
 use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result, finite};
-use crate::field::{Dynamics, TangentDynamics, VectorField, check_batch};
+use crate::field::{Demand, Dynamics, VectorField, check_batch};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
@@ -142,7 +142,7 @@ impl<T: Real> Problem<T> {
         let parameters = field.parameters();
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));
-        let dynamics = field.prepare(parameters, batch, reverse, &ledger)?;
+        let dynamics = field.prepare(parameters, batch, Demand::new(reverse), &ledger)?;
         let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
@@ -161,15 +161,14 @@ impl<T: Real> Problem<T> {
     }
 
     /// That of another state at the same times.
-    pub fn of_tangents(&self, along: TangentDynamics<T>, start: Buffer<T>) -> Self {
-        let TangentDynamics { dynamics, state, arguments, .. } = along;
+    pub fn of_tangents(&self, dynamics: Box<dyn Dynamics<T>>, state: usize, start: Buffer<T>) -> Self {
         Self {
+            arguments: dynamics.arguments(),
             dynamics,
             options: self.options.clone(),
             times: self.times.clone(),
             batch: self.batch,
             state,
-            arguments,
             start,
             ledger: self.ledger.clone(),
             all_reduce: Box::new(Whole),

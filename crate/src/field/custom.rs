@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Dots, Dynamics, Pull, Uses, VectorField};
+use super::{Demand, Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Spare;
@@ -65,7 +65,18 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         &mut self.parameters
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+    fn prepare(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        demand: Demand<'_, T>,
+        ledger: &Ledger,
+    ) -> Result<Box<dyn Dynamics<T>>> {
+        let Demand { reverse, directions } = demand;
+        if directions.is_some() {
+            let expected = "a field that is a program, which has derivatives in forward mode";
+            return Err(Error::option("field", expected, "another field"));
+        }
         if parameters.len() != self.parameters.len() {
             return Err(Error::shape("parameters", self.parameters.len(), parameters.len()));
         }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ndarray::ArrayView2;
 
-use super::{Directions, Dots, Dynamics, Pull, TangentDynamics, Uses, VectorField};
+use super::{Demand, Directions, Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -76,13 +76,6 @@ impl<T: Real> ProgramField<T> {
         Ok(WithArguments { field: self, arguments })
     }
 
-    fn needs_no_arguments(&self, batch: usize) -> Result<()> {
-        match self.program.arguments() {
-            0 => Ok(()),
-            columns => Err(Error::shape("arguments", format!("[{batch}, {columns}], by with_arguments"), "none")),
-        }
-    }
-
     fn plan(&self, batch: usize, reverse: bool) -> Rc<Plan<T>> {
         let slot = &mut self.plans.borrow_mut()[usize::from(reverse)];
         match slot {
@@ -128,10 +121,14 @@ impl<T: Real> ProgramField<T> {
         &self,
         parameters: &[T],
         batch: usize,
-        reverse: bool,
+        demand: Demand<'_, T>,
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
+        let Demand { reverse, directions } = demand;
+        if let Some(directions) = directions {
+            return self.tangent_dynamics(parameters, batch, directions, reverse, rows, ledger);
+        }
         let Sizes { state, arguments, data, .. } = self.program.sizes;
         check_parameters(&self.program, parameters)?;
         if data > 0 && rows.data.is_none() {
@@ -178,7 +175,7 @@ impl<T: Real> ProgramField<T> {
     }
 
     /// Ready for a batch of states with their derivatives along directions.
-    pub(crate) fn tangent_dynamics(
+    fn tangent_dynamics(
         &self,
         parameters: &[T],
         batch: usize,
@@ -186,11 +183,11 @@ impl<T: Real> ProgramField<T> {
         reverse: bool,
         rows: Rows<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
+    ) -> Result<Box<dyn Dynamics<T>>> {
         check_parameters(&self.program, parameters)?;
         let moving = self.moving(directions, batch)?;
-        let Tangents { program, clocks, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
-        let Sizes { state, arguments, .. } = program.sizes;
+        let Tangents { program, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
+        let arguments = program.sizes.arguments;
         let mut all = Buffer::zeroed(ledger, Purpose::Workspace, program.sizes.parameters)?;
         all[..parameters.len()].copy_from_slice(parameters);
         let mut own = Buffer::zeroed(ledger, Purpose::Workspace, batch * arguments)?;
@@ -213,8 +210,7 @@ impl<T: Real> ProgramField<T> {
         }
         let own = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
         let rows = Rows { arguments: (arguments > 0).then_some(own), ..rows };
-        let dynamics = moving.field.dynamics(&all, batch, reverse, rows, ledger)?;
-        Ok(TangentDynamics { dynamics, state, arguments, clocks: clocks.clone() })
+        moving.field.dynamics(&all, batch, Demand::new(reverse), rows, ledger)
     }
 }
 
@@ -245,8 +241,7 @@ fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize
             }
             None => Motion::Still,
         });
-    let times = directions.of(directions.times, index);
-    let times = times.is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0));
+    let times = directions.moves_times(index);
     Direction { parameters: parameters.collect(), arguments: arguments.collect(), times }
 }
 
@@ -289,21 +284,18 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         &mut self.parameters
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        self.needs_no_arguments(batch)?;
-        self.dynamics(parameters, batch, reverse, Rows::NONE, ledger)
-    }
-
-    fn prepare_tangents(
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
-        self.needs_no_arguments(batch)?;
-        self.tangent_dynamics(parameters, batch, directions, reverse, Rows::NONE, ledger)
+    ) -> Result<Box<dyn Dynamics<T>>> {
+        if self.program.arguments() > 0 {
+            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
+            return Err(Error::shape("arguments", expected, "none"));
+        }
+        self.dynamics(parameters, batch, demand, Rows::NONE, ledger)
     }
 }
 
@@ -337,29 +329,19 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         unimplemented!("change the parameters of the field that this one borrows")
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        self.field.dynamics(parameters, batch, reverse, self.rows(batch)?, ledger)
-    }
-
-    fn prepare_tangents(
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
-        self.field.tangent_dynamics(parameters, batch, directions, reverse, self.rows(batch)?, ledger)
-    }
-}
-
-impl<T: Real> WithArguments<'_, T> {
-    fn rows(&self, batch: usize) -> Result<Rows<'_, T>> {
+    ) -> Result<Box<dyn Dynamics<T>>> {
         if self.arguments.nrows() != batch {
             let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
             return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
         }
-        Ok(Rows { arguments: Some(self.arguments), ..Rows::NONE })
+        let rows = Rows { arguments: Some(self.arguments), ..Rows::NONE };
+        self.field.dynamics(parameters, batch, demand, rows, ledger)
     }
 }
 
@@ -388,6 +370,10 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
 
     fn parameters(&self) -> usize {
         self.parameters + self.arguments.len()
+    }
+
+    fn arguments(&self) -> usize {
+        self.rows.arguments
     }
 
     fn tape_len(&self) -> usize {

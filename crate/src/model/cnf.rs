@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Directions, Dynamics, TangentDynamics, VectorField};
+use crate::field::{Demand, Dynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -187,29 +187,18 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         self.field.parameters_mut()
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        let Trace::Hutchinson(kind) = self.trace else {
-            return self.field.prepare(parameters, batch, reverse, ledger);
-        };
-        let noise = self.noise(batch, kind, ledger)?;
-        let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
-        self.field.dynamics(parameters, batch, reverse, Rows { data: Some(rows), ..Rows::NONE }, ledger)
-    }
-
-    fn prepare_tangents(
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
+    ) -> Result<Box<dyn Dynamics<T>>> {
         let Trace::Hutchinson(kind) = self.trace else {
-            return self.field.prepare_tangents(parameters, batch, directions, reverse, ledger);
+            return self.field.prepare(parameters, batch, demand, ledger);
         };
         let noise = self.noise(batch, kind, ledger)?;
         let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
-        let rows = Rows { data: Some(rows), ..Rows::NONE };
-        self.field.tangent_dynamics(parameters, batch, directions, reverse, rows, ledger)
+        self.field.dynamics(parameters, batch, demand, Rows { data: Some(rows), ..Rows::NONE }, ledger)
     }
 }

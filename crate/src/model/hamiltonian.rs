@@ -6,7 +6,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Directions, Dynamics, TangentDynamics, VectorField};
+use crate::field::{self, Demand, Dynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
 use crate::program::differentiate::{of_input, reverse};
@@ -207,18 +207,13 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         self.field.parameters_mut()
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        self.field.prepare(parameters, batch, reverse, ledger)
-    }
-
-    fn prepare_tangents(
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
-        self.field.prepare_tangents(parameters, batch, directions, reverse, ledger)
+    ) -> Result<Box<dyn Dynamics<T>>> {
+        self.field.prepare(parameters, batch, demand, ledger)
     }
 }

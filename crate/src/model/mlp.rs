@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Directions, Dynamics, TangentDynamics, VectorField};
+use crate::field::{Demand, Dynamics, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -75,18 +75,13 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         self.field.parameters_mut()
     }
 
-    fn prepare(&self, parameters: &[T], batch: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
-        self.field.prepare(parameters, batch, reverse, ledger)
-    }
-
-    fn prepare_tangents(
+    fn prepare(
         &self,
         parameters: &[T],
         batch: usize,
-        directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         ledger: &Ledger,
-    ) -> Result<TangentDynamics<T>> {
-        self.field.prepare_tangents(parameters, batch, directions, reverse, ledger)
+    ) -> Result<Box<dyn Dynamics<T>>> {
+        self.field.prepare(parameters, batch, demand, ledger)
     }
 }

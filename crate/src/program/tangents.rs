@@ -31,8 +31,6 @@ pub struct Tangents {
     /// Its state is [x, ẋ of each direction, and (τ, σ) of each along which times move]: dẋ/dt = (∂f/∂x) ẋ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ +
     /// (∂f/∂t) τ + σ f, dτ/dt = σ. So τ is how fast the time itself moves, and σ by which part a step grows.
     pub program: Program,
-    /// Where the (τ, σ) of a direction begins in the state.
-    pub clocks: Vec<Option<usize>>,
     /// Where θ̇ of a direction begins in its parameters, which begin with θ.
     pub parameters: Vec<Option<usize>>,
     /// Where ȧ of a direction begins in its arguments, which begin with a.
@@ -152,7 +150,7 @@ impl Program {
         }
         let both = graph.concat(slopes);
         let program = Program::of(graph, both, next);
-        Tangents { program, clocks, parameters: own_parameters, arguments: own_arguments }
+        Tangents { program, parameters: own_parameters, arguments: own_arguments }
     }
 
     /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.

@@ -11,6 +11,7 @@ use crate::kernel::combine::advance;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
+use crate::program::tangents::CLOCK;
 use crate::solve::{Options, Problem, Recorder, Solution, Stats};
 use crate::stepper::{Goal, Span, Stage, StepOutputs, Work};
 
@@ -32,11 +33,16 @@ struct Clock {
 }
 
 impl Clocks {
-    pub fn new<T>(features: usize, rows: &[Option<usize>], directions: &Directions<'_, T>) -> Self {
-        let rows = rows.iter().enumerate();
-        let clocks = rows.filter_map(|(direction, row)| {
-            let (row, times) = ((*row)?, directions.of(directions.times, direction)?.to_vec());
-            Some(Clock { direction, row, times, tau: 0.0, sigma: 0.0 })
+    pub fn new<T>(features: usize, directions: &Directions<'_, T>) -> Self {
+        // The clocks follow the state and its derivatives, in the order of their directions.
+        let first = features * (1 + directions.count);
+        let moving = (0..directions.count).filter(|&direction| directions.moves_times(direction));
+        let clocks = moving.enumerate().map(|(index, direction)| Clock {
+            direction,
+            row: first + CLOCK * index,
+            times: directions.of(directions.times, direction).unwrap_or_default().to_vec(),
+            tau: 0.0,
+            sigma: 0.0,
         });
         Self { features, clocks: clocks.collect() }
     }
