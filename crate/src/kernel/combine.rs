@@ -1,7 +1,8 @@
 //! Loops over states: combinations, compensated sums, inner products. Each is one pass over memory.
 
-use super::real::{Real, vector_len};
-use super::simd::{Several, Vector};
+use super::real::Real;
+use super::simd::dispatch::{Work, dispatch};
+use super::simd::{MOST, Several, Simd, Vector, len_of};
 
 /// Terms that one pass adds up in registers.
 const PASS: usize = 4;
@@ -49,31 +50,57 @@ fn add_group<T: Real>(out: &mut [T], start: Option<&[T]>, begun: bool, group: &[
 }
 
 fn add_pass<T: Real, const N: usize>(out: &mut [T], start: Option<&[T]>, begun: bool, terms: [(T, &[T]); N]) {
-    let (len, register) = (out.len(), vector_len::<T>());
+    let len = out.len();
     let terms = terms.map(|(coefficient, term)| (coefficient, &term[..len]));
     let before = if begun { None } else { start.map(|start| &start[..len]) };
-    let whole = len / register * register;
     let from = match before {
         Some(start) => start.as_ptr(),
         None => out.as_ptr(),
     };
-    let adds = begun || start.is_some();
-    let coefficients = terms.map(|(coefficient, _)| T::Vector::splat(coefficient));
-    let to = out.as_mut_ptr();
-    for at in (0..whole).step_by(register) {
-        // SAFETY: all are `len` numbers long.
-        unsafe {
-            let product = |n: usize| coefficients[n].mul(T::Vector::load(terms[n].1.as_ptr().add(at)));
-            let first = product(0);
-            let first = if adds { T::Vector::load(from.add(at)).add(first) } else { first };
-            (1..N).fold(first, |sum, n| sum.add(product(n))).store(to.add(at));
+    dispatch(AddPass { out, from, adds: begun || start.is_some(), terms });
+}
+
+/// A pass over arrays of one length.
+struct AddPass<'a, T, const N: usize> {
+    out: &'a mut [T],
+    /// What the terms are added to, if they are.
+    from: *const T,
+    adds: bool,
+    terms: [(T, &'a [T]); N],
+}
+
+impl<T: Real, const N: usize> Work for AddPass<'_, T, N> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let (len, register) = (self.out.len(), len_of::<S, T>());
+        let to = self.out.as_mut_ptr();
+        let whole = len / register * register;
+        for at in (0..whole).step_by(register) {
+            // SAFETY: all are `len` numbers long.
+            unsafe { self.at::<S::Vector<T>>(to, at) }
+        }
+        for at in whole..len {
+            // SAFETY: as above.
+            unsafe { self.at::<S::One<T>>(to, at) }
         }
     }
-    for at in whole..len {
-        let product = |n: usize| terms[n].0 * terms[n].1[at];
-        let begin = before.map_or(out[at], |start| start[at]);
-        let first = if adds { begin + product(0) } else { product(0) };
-        out[at] = (1..N).fold(first, |sum, n| sum + product(n));
+}
+
+impl<T: Real, const N: usize> AddPass<'_, T, N> {
+    #[inline(always)]
+    unsafe fn at<V: Vector<T>>(&self, to: *mut T, at: usize) {
+        unsafe {
+            let (coefficient, term) = self.terms[0];
+            let mut sum = V::splat(coefficient).mul(V::load(term.as_ptr().add(at)));
+            if self.adds {
+                sum = V::load(self.from.add(at)).add(sum);
+            }
+            for (coefficient, term) in &self.terms[1..] {
+                sum = sum.add(V::splat(*coefficient).mul(V::load(term.as_ptr().add(at))));
+            }
+            sum.store(to.add(at));
+        }
     }
 }
 
@@ -96,63 +123,103 @@ pub fn advance<T: Real>(
     increment: &[T],
     (next, next_carry): (&mut [T], &mut [T]),
 ) -> bool {
-    let (len, register) = (next.len(), vector_len::<T>());
+    let len = next.len();
     assert!(sum.len() == len && carry.len() == len && increment.len() == len && next_carry.len() == len);
-    let whole = len / register * register;
-    // What is not finite makes zero times it not a number.
-    let mut witness = T::Vector::splat(T::zero());
-    for at in (0..whole).step_by(register) {
-        // SAFETY: all are `len` numbers long.
-        unsafe {
-            let before = T::Vector::load(sum.as_ptr().add(at));
-            let corrected = T::Vector::load(increment.as_ptr().add(at)).sub(T::Vector::load(carry.as_ptr().add(at)));
-            let after = before.add(corrected);
-            let lost = if compensated { after.sub(before).sub(corrected) } else { T::Vector::splat(T::zero()) };
-            lost.store(next_carry.as_mut_ptr().add(at));
-            after.store(next.as_mut_ptr().add(at));
-            witness = after.mul(T::Vector::splat(T::zero())).add(witness);
+    dispatch(Advance { compensated, sum, carry, increment, next, next_carry })
+}
+
+struct Advance<'a, T> {
+    compensated: bool,
+    sum: &'a [T],
+    carry: &'a [T],
+    increment: &'a [T],
+    next: &'a mut [T],
+    next_carry: &'a mut [T],
+}
+
+impl<T: Real> Work for Advance<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        let Self { compensated, sum, carry, increment, next, next_carry } = self;
+        let (len, register) = (next.len(), len_of::<S, T>());
+        let whole = len / register * register;
+        // What is not finite makes zero times it not a number.
+        let zero = S::Vector::<T>::splat(T::zero());
+        let mut witness = zero;
+        for at in (0..whole).step_by(register) {
+            // SAFETY: all are `len` numbers long.
+            unsafe {
+                let before = S::Vector::<T>::load(sum.as_ptr().add(at));
+                let carried = S::Vector::<T>::load(carry.as_ptr().add(at));
+                let corrected = S::Vector::<T>::load(increment.as_ptr().add(at)).sub(carried);
+                let after = before.add(corrected);
+                let lost = if compensated { after.sub(before).sub(corrected) } else { zero };
+                lost.store(next_carry.as_mut_ptr().add(at));
+                after.store(next.as_mut_ptr().add(at));
+                witness = after.mul(zero).add(witness);
+            }
         }
+        next[whole..].copy_from_slice(&sum[whole..]);
+        next_carry[whole..].copy_from_slice(&carry[whole..]);
+        accumulate(compensated, &mut next[whole..], &mut next_carry[whole..], &increment[whole..]);
+        let mut parts = [T::zero(); MOST];
+        // SAFETY: as many numbers as the longest register has.
+        unsafe { witness.store(parts.as_mut_ptr()) };
+        parts[..register].iter().chain(&next[whole..]).all(|x| x.is_finite())
     }
-    next[whole..].copy_from_slice(&sum[whole..]);
-    next_carry[whole..].copy_from_slice(&carry[whole..]);
-    accumulate(compensated, &mut next[whole..], &mut next_carry[whole..], &increment[whole..]);
-    let mut parts = [T::zero(); MAX_REGISTER];
-    // SAFETY: as many numbers as the longest register has.
-    unsafe { witness.store(parts.as_mut_ptr()) };
-    parts[..register].iter().chain(&next[whole..]).all(|x| x.is_finite())
 }
 
 /// Whether all numbers are finite.
 pub fn all_finite<T: Real>(numbers: &[T]) -> bool {
-    let registers = numbers.chunks_exact(vector_len::<T>());
-    let rest = registers.remainder();
-    let zero = T::Vector::splat(T::zero());
-    // SAFETY: as many numbers as a register has.
-    let witness =
-        registers.fold(zero, |sum, register| unsafe { T::Vector::load(register.as_ptr()).mul(zero).add(sum) });
-    let mut parts = [T::zero(); MAX_REGISTER];
-    // SAFETY: as many numbers as the longest register has.
-    unsafe { witness.store(parts.as_mut_ptr()) };
-    parts.iter().chain(rest).all(|x| x.is_finite())
+    dispatch(AllFinite(numbers))
 }
 
-/// The most numbers that a register holds on any target.
-const MAX_REGISTER: usize = 16;
+struct AllFinite<'a, T>(&'a [T]);
+
+impl<T: Real> Work for AllFinite<'_, T> {
+    type Output = bool;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> bool {
+        let registers = self.0.chunks_exact(len_of::<S, T>());
+        let rest = registers.remainder();
+        let zero = S::Vector::<T>::splat(T::zero());
+        let mut witness = zero;
+        for register in registers {
+            // SAFETY: as many numbers as a register has.
+            witness = unsafe { S::Vector::<T>::load(register.as_ptr()) }.mul(zero).add(witness);
+        }
+        let mut parts = [T::zero(); MOST];
+        // SAFETY: as many numbers as the longest register has.
+        unsafe { witness.store(parts.as_mut_ptr()) };
+        parts.iter().chain(rest).all(|x| x.is_finite())
+    }
+}
 
 /// The inner product, in four registers of partial sums.
 pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
-    let len = 4 * vector_len::<T>();
-    let (left, right) = (left.chunks_exact(len), right.chunks_exact(len));
-    let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(l, r)| l.wide() * r.wide()).sum();
-    let mut sums = Several::<T::Vector, 4>::splat(T::zero());
-    for (left, right) in left.zip(right) {
-        // SAFETY: as many numbers as four registers have.
-        sums = unsafe { Several::load(left.as_ptr()).mul_add(Several::load(right.as_ptr()), sums) };
+    dispatch(Dot(left, right))
+}
+
+struct Dot<'a, T>(&'a [T], &'a [T]);
+
+impl<T: Real> Work for Dot<'_, T> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> f64 {
+        let len = 4 * len_of::<S, T>();
+        let (left, right) = (self.0.chunks_exact(len), self.1.chunks_exact(len));
+        let rest: f64 = left.remainder().iter().zip(right.remainder()).map(|(l, r)| l.wide() * r.wide()).sum();
+        let mut sums = Several::<S::Vector<T>, 4>::splat(T::zero());
+        for (left, right) in left.zip(right) {
+            // SAFETY: as many numbers as four registers have.
+            sums = unsafe { Several::load(left.as_ptr()).mul_add(Several::load(right.as_ptr()), sums) };
+        }
+        let mut parts = [T::zero(); 4 * MOST];
+        // SAFETY: as many numbers as four registers have at most.
+        unsafe { sums.store(parts.as_mut_ptr()) };
+        parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest
     }
-    let mut parts = [T::zero(); 32];
-    // SAFETY: a register is at most 8 numbers.
-    unsafe { sums.store(parts.as_mut_ptr()) };
-    parts[..len].iter().map(|part| part.wide()).sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Instructions: one kernel each, chosen when a program is planned, with where its operands lie.
 //!
-//! A value of a block is `[rows][lanes]`, so that what works row by row is one long loop. A uniform value is `[rows][register]`: the
-//! same number in all lanes of one register, read again for every register of a block.
+//! A value of a block is `[rows][lanes]`, so that what works row by row is one long loop. A uniform value is `[rows]`: one number for
+//! all lanes. In a block of one lane both are the same.
 
 mod kernels;
 
@@ -18,7 +18,7 @@ use kernels::*;
 pub enum Base {
     /// Values of a block that live within it.
     File,
-    /// Uniform values, `[row][register]`.
+    /// Uniform values, `[row]`.
     Uniform,
     /// Sums over lanes, `[row][register]`, and matrices of them.
     Sums,
@@ -52,10 +52,18 @@ pub struct At {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operand {
     pub at: At,
-    /// Whether a row is one register for all lanes.
+    /// Whether a row is one number for all lanes.
     pub uniform: bool,
     /// Whether one row serves all.
     pub broadcast: bool,
+}
+
+impl Operand {
+    /// Of rows of one lane each, read for so many rows: one number for all where it has one row.
+    pub fn of_one_lane(at: At, own: usize, rows: usize) -> Self {
+        let broadcast = own == 1 && rows > 1;
+        Self { at, uniform: broadcast, broadcast }
+    }
 }
 
 /// A kernel with its operands.
@@ -64,9 +72,9 @@ pub struct Instruction<T: Real> {
     kernel: Kernel<T>,
     to: At,
     from: [At; 4],
-    /// Numbers between rows of an operand, and between its registers.
+    /// Numbers between rows of an operand, and whether it is uniform.
     row: [usize; 4],
-    lane: [usize; 4],
+    uniform: [bool; 4],
     rows: usize,
     /// Numbers in a row.
     len: usize,
@@ -204,7 +212,7 @@ impl<T: Real> Instruction<T> {
             to,
             from: [unused; 4],
             row: [0; 4],
-            lane: [0; 4],
+            uniform: [false; 4],
             rows,
             len,
             shape: [0; 4],
@@ -214,13 +222,13 @@ impl<T: Real> Instruction<T> {
         };
         for (index, operand) in operands.iter().enumerate() {
             new.from[index] = operand.at;
-            new.lane[index] = usize::from(!operand.uniform);
+            new.uniform[index] = operand.uniform;
             new.row[index] = match (operand.broadcast, operand.uniform) {
                 (true, _) => 0,
-                (false, true) => vector_len::<T>(),
+                (false, true) => 1,
                 (false, false) => len,
             };
-            let last = if operand.uniform { vector_len::<T>() } else { len };
+            let last = if operand.uniform { 1 } else { len };
             new.spans[index + 1] = (rows - 1) * new.row[index] + last;
         }
         new
@@ -237,8 +245,7 @@ impl<T: Real> Instruction<T> {
 
     /// a as it is, in all lanes and rows.
     pub fn copy(to: At, a: Operand, rows: usize, len: usize) -> Self {
-        let kernel = if a.uniform { copy::<T, true> } else { copy::<T, false> };
-        Self::new(kernel, to, &[a], rows, len).flat(&[a])
+        Self::new(of_copy(a.uniform), to, &[a], rows, len).flat(&[a])
     }
 
     /// f(a), row by row.
@@ -258,20 +265,20 @@ impl<T: Real> Instruction<T> {
         if operands[1].uniform {
             operands.swap(0, 1);
         }
-        let [a, b, c] = operands.map(|operand| operand.uniform);
-        let kernel = if negated { ternary_form::<T, true>(a, b, c) } else { ternary_form::<T, false>(a, b, c) };
+        let uniform = operands.map(|operand| operand.uniform);
+        let kernel = if negated { of_multiply_add::<T, true>(uniform) } else { of_multiply_add::<T, false>(uniform) };
         Self::new(kernel, to, &operands, rows, len).flat(&operands)
     }
 
     /// `then` where a < b, or a ≤ b, else `otherwise`.
     pub fn select(or_equal: bool, to: At, operands: [Operand; 4], rows: usize, len: usize) -> Self {
-        let kernel = if or_equal { select::<T, true> } else { select::<T, false> };
+        let kernel = if or_equal { kernel::<T, Select<true>>() } else { kernel::<T, Select<false>>() };
         Self::new(kernel, to, &operands, rows, len).flat(&operands)
     }
 
     /// `[n]` to `[outer][n][inner]`; `n` are the rows.
     pub fn spread(to: At, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
-        let kernel = if a.uniform { spread::<T, true> } else { spread::<T, false> };
+        let kernel = if a.uniform { kernel::<T, Spread<true>>() } else { kernel::<T, Spread<false>>() };
         let new = Self::new(kernel, to, &[a], rows, len);
         let spans = [outer * rows * inner * len, new.spans[1], 0, 0, 0];
         Self { shape: [outer, inner, 0, 0], spans, ..new }
@@ -280,20 +287,20 @@ impl<T: Real> Instruction<T> {
     /// `[outer][n][inner]` to `[n]`; `n` are the rows.
     pub fn sum(to: At, a: Operand, (outer, inner): (usize, usize), rows: usize, len: usize) -> Self {
         let spans = [rows * len, outer * rows * inner * len, 0, 0, 0];
-        Self { shape: [outer, inner, 0, 0], spans, ..Self::new(sum::<T>, to, &[a], rows, len) }
+        Self { shape: [outer, inner, 0, 0], spans, ..Self::new(kernel::<T, Sum>(), to, &[a], rows, len) }
     }
 
     /// The packed matrix of an index, with its rows and depth, times a block `[depth][len]`.
     pub fn dense((pack, rows, depth): (usize, usize, usize), to: At, x: At, shift: Option<At>, len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let operands = [operand(x), operand(shift.unwrap_or(x))];
-        let shifts = if shift.is_some() { rows * vector_len::<T>() } else { 0 };
+        let shifts = if shift.is_some() { rows } else { 0 };
         Self {
             shape: [pack, usize::from(shift.is_some()), 0, 0],
             spans: [rows * len, depth * len, shifts, 0, 0],
             pack: Some((pack, rows, depth)),
-            scratch: strip_scratch::<T>(depth),
-            ..Self::new(dense::<T>, to, &operands, 1, len)
+            scratch: strip_scratch::<T>(depth, len),
+            ..Self::new(kernel::<T, Dense>(), to, &operands, 1, len)
         }
     }
 
@@ -302,9 +309,9 @@ impl<T: Real> Instruction<T> {
     pub fn contract(kind: Contraction, to: At, a: At, b: At, shape: [usize; 3], len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let kernel = match kind {
-            Contraction::MatVec => mat_vec::<T>,
-            Contraction::MatVecTransposed => mat_vec_transposed::<T>,
-            Contraction::Outer => outer::<T>,
+            Contraction::MatVec => kernel::<T, MatVec>(),
+            Contraction::MatVecTransposed => kernel::<T, MatVecTransposed>(),
+            Contraction::Outer => kernel::<T, Outer>(),
         };
         let [rows, columns, points] = shape;
         let (matrix, left, right) = (rows * columns, rows * points, columns * points);
@@ -320,7 +327,7 @@ impl<T: Real> Instruction<T> {
     /// Adds the sums of a's rows, or of a·b's, over the lanes that are samples to registers.
     pub fn sum_lanes(to: At, a: At, b: Option<At>, rows: usize, len: usize) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
-        let kernel = if b.is_some() { sum_lanes::<T, true> } else { sum_lanes::<T, false> };
+        let kernel = if b.is_some() { kernel::<T, SumLanes<true>>() } else { kernel::<T, SumLanes<false>>() };
         let new = Self::new(kernel, to, &[operand(a), operand(b.unwrap_or(a))], rows, len);
         Self { spans: [rows * vector_len::<T>(), rows * len, rows * len, 0, 0], ..new }
     }
@@ -333,14 +340,15 @@ impl<T: Real> Instruction<T> {
             shape: [rows, columns, stride, 0],
             spans,
             scratch: outer_scratch::<T>(len),
-            ..Self::new(outer_lanes::<T>, to, &[operand(a), operand(b)], 1, len)
+            ..Self::new(kernel::<T, OuterLanes>(), to, &[operand(a), operand(b)], 1, len)
         }
     }
 
-    /// Adds a row by row.
-    pub fn accumulate(to: At, a: At, rows: usize, len: usize) -> Self {
-        let operand = Operand { at: a, uniform: false, broadcast: false };
-        Self::new(accumulate::<T>, to, &[operand], 1, rows * len)
+    /// Adds a, or a·b, row by row.
+    pub fn accumulate(to: At, a: At, b: Option<At>, rows: usize, len: usize) -> Self {
+        let operand = |at| Operand { at, uniform: false, broadcast: false };
+        let kernel = if b.is_some() { kernel::<T, Accumulate<true>>() } else { kernel::<T, Accumulate<false>>() };
+        Self::new(kernel, to, &[operand(a), operand(b.unwrap_or(a))], 1, rows * len)
     }
 }
 

@@ -7,7 +7,7 @@
 #![allow(dead_code, reason = "some are for programs alone, which are to come")]
 
 use super::real::{Rational, Real};
-use super::simd::Vector;
+use super::simd::{MOST, Vector};
 
 /// 1/1!, 1/2!, …: coefficients of the series of e^r − 1.
 const INVERSE_FACTORIALS: [f64; 14] = {
@@ -27,9 +27,11 @@ fn constant<T: Real, V: Vector<T>>(number: f64) -> V {
 
 #[inline(always)]
 fn polynomial<T: Real, V: Vector<T>>(coefficients: &[T], x: V) -> V {
-    let highest = V::splat(coefficients[coefficients.len() - 1]);
-    let rest = coefficients[..coefficients.len() - 1].iter().rev();
-    rest.fold(highest, |value, &coefficient| value.mul_add(x, V::splat(coefficient)))
+    let mut value = V::splat(coefficients[coefficients.len() - 1]);
+    for &coefficient in coefficients[..coefficients.len() - 1].iter().rev() {
+        value = value.mul_add(x, V::splat(coefficient));
+    }
+    value
 }
 
 /// (n + [`Real::ROUND`], e^r − 1) with x + rest = n ln 2 + r, |r| ≤ ½ ln 2.
@@ -203,14 +205,17 @@ fn two_product<T: Real, V: Vector<T>>(a: V, b: V) -> (V, V) {
     if V::FUSED {
         return (product, a.mul_add(b, product.neg()));
     }
-    let split = |number: V| {
-        let scaled = number.mul(V::splat(T::SPLIT));
-        let high = scaled.sub(scaled.sub(number));
-        (high, number.sub(high))
-    };
     let ((a_high, a_low), (b_high, b_low)) = (split(a), split(b));
     let rest = a_high.mul(b_high).sub(product).add(a_high.mul(b_low)).add(a_low.mul(b_high));
     (product, rest.add(a_low.mul(b_low)))
+}
+
+/// A number in two halves (Dekker 1971).
+#[inline(always)]
+fn split<T: Real, V: Vector<T>>(number: V) -> (V, V) {
+    let scaled = number.mul(V::splat(T::SPLIT));
+    let high = scaled.sub(scaled.sub(number));
+    (high, number.sub(high))
 }
 
 /// ln x for 0 < x < ∞ in two parts, half as precise again as one number.
@@ -260,17 +265,15 @@ pub fn pow<T: Real, V: Vector<T>>(x: V, y: V) -> V {
     // is an integer in its own low bits, and beyond an even one.
     let whole = V::splat(T::epsilon().recip());
     let shifted = power.add(whole);
-    let is_whole = |then: V, otherwise: V| {
-        let rounded = shifted.sub(whole);
-        power.select_less(whole, rounded.select_equal(power, then, otherwise), then)
-    };
+    let rounded = shifted.sub(whole);
     let digits = power.select_less(whole, shifted, power.select_less(whole.add(whole), power, whole));
-    let odd = |then: V, otherwise: V| is_whole(digits.select_bit::<0>(then, otherwise), otherwise);
-    let negative = x.select_less(zero, is_whole(result, V::splat(T::nan())), result);
+    let of_negative = power.select_less(whole, rounded.select_equal(power, result, V::splat(T::nan())), result);
+    let negative = x.select_less(zero, of_negative, result);
     // Of 0 and of ∞, whatever that had come to.
     let (of_zero, of_infinity) = (y.select_less(zero, infinity, zero), y.select_less(zero, zero, infinity));
     let edges = size.select_equal(infinity, of_infinity, size.select_equal(zero, of_zero, negative));
-    let signed = odd(edges.with_sign(x), edges);
+    let if_odd = digits.select_bit::<0>(edges.with_sign(x), edges);
+    let signed = power.select_less(whole, rounded.select_equal(power, if_odd, edges), if_odd);
     let either = size.add(power);
     let numbers = either.select_equal(either, signed, either);
     y.select_equal(zero, one, numbers)
@@ -347,15 +350,17 @@ pub fn sin_cos<T: Real, V: Vector<T>>(x: V) -> (V, V) {
     let (zero, one) = (V::splat(T::zero()), V::splat(T::one()));
     let shifted = x.mul_add(constant(std::f64::consts::FRAC_2_PI), V::splat(T::ROUND));
     let n = shifted.sub(V::splat(T::ROUND));
-    let r = T::FRAC_PI_2.iter().fold(x, |r, &part| n.mul_add(V::splat(-part), r));
+    let mut r = x;
+    for &part in T::FRAC_PI_2 {
+        r = n.mul_add(V::splat(-part), r);
+    }
     let square = r.mul(r);
     let sine = r.mul(square).mul_add(polynomial(T::SIN, square), r);
     let tail = square.mul(square).mul(polynomial(T::COS, square));
     let cosine = one.sub(square.mul(constant(0.5))).add(tail);
     // n mod 4 is the quadrant.
-    let turn = |of: V| shifted.select_bit::<1>(zero.sub(of), of);
-    let swap = |odd: V, even: V| shifted.select_bit::<0>(odd, even);
-    (turn(swap(cosine, sine)), turn(swap(zero.sub(sine), cosine)))
+    let (sin, cos) = (shifted.select_bit::<0>(cosine, sine), shifted.select_bit::<0>(zero.sub(sine), cosine));
+    (shifted.select_bit::<1>(zero.sub(sin), sin), shifted.select_bit::<1>(zero.sub(cos), cos))
 }
 
 /// tan x for |x| ≤ [`SIN_LIMIT`].
@@ -384,8 +389,8 @@ pub fn tan_anywhere<T: Real, V: Vector<T>>(x: V) -> V {
 #[cold]
 #[inline(never)]
 fn sin_cos_far<T: Real, V: Vector<T>>(x: V, (sin, cos): (V, V)) -> (V, V) {
-    assert!(V::LEN <= 32);
-    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 32]; 3];
+    const { assert!(V::LEN <= 4 * MOST) };
+    let [mut numbers, mut sines, mut cosines] = [[T::zero(); 4 * MOST]; 3];
     // SAFETY: at least as many numbers as V has.
     unsafe {
         x.store(numbers.as_mut_ptr());
@@ -414,12 +419,11 @@ fn atan_unit<T: Real, V: Vector<T>>(x: V) -> V {
     let (zero, one) = (V::splat(T::zero()), V::splat(T::one()));
     let limit = V::splat(T::ATAN.limit);
     // atan x = π/4 + atan((x − 1) / (x + 1)).
-    let middle = |then: V, otherwise: V| limit.select_less(x, then, otherwise);
-    let reduced = middle(x.sub(one).div(x.add(one)), x);
+    let reduced = limit.select_less(x, x.sub(one).div(x.add(one)), x);
     let square = reduced.mul(reduced);
-    let low = middle(V::splat(T::FRAC_PI_2_REST).mul(constant(0.5)), zero);
+    let low = limit.select_less(x, V::splat(T::FRAC_PI_2_REST).mul(constant(0.5)), zero);
     let tail = reduced.mul(square).mul_add(ratio(&T::ATAN, square), low);
-    middle(constant(std::f64::consts::FRAC_PI_4), zero).add(reduced.add(tail))
+    limit.select_less(x, constant(std::f64::consts::FRAC_PI_4), zero).add(reduced.add(tail))
 }
 
 /// π/2 − x.
@@ -447,13 +451,12 @@ pub fn atan<T: Real, V: Vector<T>>(x: V) -> V {
 pub fn atan2<T: Real, V: Vector<T>>(y: V, x: V) -> V {
     let (zero, one) = (V::splat(T::zero()), V::splat(T::one()));
     let (height, width) = (y.abs(), x.abs());
-    let steep = |then: V, otherwise: V| width.select_less(height, then, otherwise);
-    let (least, most) = (steep(width, height), steep(height, width));
+    let (least, most) = (width.select_less(height, width, height), width.select_less(height, height, width));
     // 0 / 0 is 0 and ∞ / ∞ is 1 here.
     let slope = most.select_equal(zero, zero, least.select_equal(V::splat(T::infinity()), one, least.div(most)));
     let angle = atan_unit(slope);
     let flat = one.with_sign(x).select_less(zero, supplement(angle), angle);
-    let angle = steep(complement(angle.with_sign(x)), flat).with_sign(y);
+    let angle = width.select_less(height, complement(angle.with_sign(x)), flat).with_sign(y);
     let either = height.add(width);
     either.select_equal(either, angle, either)
 }
@@ -484,10 +487,10 @@ pub fn acos<T: Real, V: Vector<T>>(x: V) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::simd::Lanes;
+    use crate::kernel::simd::{Registers, Several};
     use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
-    type Strip<T> = <T as Lanes>::Strip;
+    type Strip<T> = Several<<T as Registers>::Register128, 4>;
 
     fn at<T: Real>(f: impl Fn(Strip<T>) -> Strip<T>, x: T) -> T {
         at_both(|x, _| f(x), x, x)

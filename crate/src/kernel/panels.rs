@@ -40,7 +40,7 @@ impl Panels {
         Self::wide::<T>(samples, T::LANES)
     }
 
-    /// Panels of that width, a multiple of a register; the last one as narrow as its samples allow.
+    /// Panels of that width, a multiple of a register or one lane; the last one as narrow as its samples allow.
     pub fn wide<T: Real>(samples: usize, width: usize) -> Self {
         let rest = samples % width;
         Self { samples, lanes: samples - rest + rest.next_multiple_of(vector_len::<T>()), full: width }

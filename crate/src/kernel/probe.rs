@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 
-use super::product::Packed;
+use super::product::{Order, Packed, times};
 use super::real::{Real, vector_len};
+use super::simd::Simd;
+use super::simd::dispatch::{Work, dispatch};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 
@@ -12,16 +14,34 @@ use crate::memory::{Buffer, Ledger, Purpose};
 /// # Errors
 /// `OutOfMemory`.
 pub fn kernel_peak<T: Real>(repeats: usize) -> Result<f64> {
-    let (rows, depth) = (4, 256);
+    // As many rows as tiles of any width divide.
+    let (rows, depth) = (12, 64);
     let ledger = Ledger::new();
-    let packed = Packed::new(&ledger, rows, depth, |_, _| T::one())?;
+    let packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth, |_, _| T::one())?;
     let width = 4 * vector_len::<T>();
     let h = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, depth * width)?;
     let mut z = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, rows * width)?;
-    for _ in 0..repeats {
-        let (h, z) = (black_box(&h).as_ptr(), black_box(&mut z).as_mut_ptr());
-        // SAFETY: the arrays are depth and rows of that width; a block one strip wide takes no scratch.
-        unsafe { packed.times(std::ptr::null(), width, h, z, z) };
-    }
+    dispatch(Probe { packed: &packed, width, h: &h, z: &mut z, repeats });
     Ok(2.0 * (rows * depth * width) as f64 * repeats as f64)
+}
+
+struct Probe<'a, T> {
+    packed: &'a Packed<T>,
+    width: usize,
+    h: &'a [T],
+    z: &'a mut [T],
+    repeats: usize,
+}
+
+impl<T: Real> Work for Probe<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Self { packed, width, h, z, repeats } = self;
+        for _ in 0..repeats {
+            let (h, z) = (black_box(h).as_ptr(), black_box(&mut *z).as_mut_ptr());
+            // SAFETY: the arrays are depth and rows of that width; whole registers of no great depth take no scratch.
+            unsafe { times::<S, T>(packed, std::ptr::null(), width, h, z, z) };
+        }
+    }
 }

@@ -1,30 +1,65 @@
 //! Matrix products on blocks: Z = W·H, and with Wᵀ packed too dH = Wᵀ·dZ, and dW += dZ·Hᵀ.
 //!
-//! All three are one register tile: R rows of the left operand, broadcast, times V vector registers of the right one.
-//! R·V = 8 accumulators and V + R operands fill the 16 registers of x86 and leave the multiply units busy.
+//! All three are one register tile: R rows of the left operand, broadcast, times V vector registers of the right one. R·V
+//! accumulators and V + 1 operands fill the registers that there are and leave the multiply units busy. For one trajectory alone,
+//! whose block is one lane wide, the registers go over the rows of W instead. Either way an output adds its products in the same
+//! order, so that its bits are the same.
 
-use super::real::{Real, vector_len};
-use super::simd::Vector;
+use super::real::Real;
+use super::simd::{MOST, Register, Simd, Vector, dispatch, len_of};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// A matrix `[rows, depth]` in the order in which the tile reads it: pairs of rows, `[rows / 2][depth][2]`, an odd last
-/// row paired with zeros.
+/// In which order a packed matrix lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Groups of so many rows, each `[depth][rows of the group]`; the last one has the rows that are left.
+    Groups(usize),
+    /// `[depth][rows]`, the rows filled up with zeros to a multiple of that number.
+    Columns(usize),
+}
+
+impl Order {
+    /// For blocks of one lane, or of more.
+    pub fn of<T: Real>(one_lane: bool) -> Self {
+        let bits = dispatch::bits();
+        match one_lane {
+            true => Order::Columns(bits / 8 / size_of::<T>()),
+            false => Order::Groups(group(bits)),
+        }
+    }
+}
+
+/// Rows that a tile takes together at least.
+const fn group(bits: usize) -> usize {
+    match bits {
+        512 => 12,
+        256 => 6,
+        _ => 2,
+    }
+}
+
+/// A matrix `[rows, depth]` in the order in which a tile reads it.
 pub struct Packed<T> {
     rows: usize,
     depth: usize,
-    pairs: Buffer<T>,
+    order: Order,
+    numbers: Buffer<T>,
 }
 
 impl<T: Real> Packed<T> {
-    /// Numbers in a packed matrix.
-    pub fn len(rows: usize, depth: usize) -> usize {
-        rows.next_multiple_of(2) * depth
-    }
-
-    pub fn new(ledger: &Ledger, rows: usize, depth: usize, entry: impl Fn(usize, usize) -> T) -> Result<Self> {
-        let pairs = Buffer::zeroed(ledger, Purpose::Network, Self::len(rows, depth))?;
-        let mut packed = Self { rows, depth, pairs };
+    pub fn new(
+        ledger: &Ledger,
+        order: Order,
+        rows: usize,
+        depth: usize,
+        entry: impl Fn(usize, usize) -> T,
+    ) -> Result<Self> {
+        let len = match order {
+            Order::Groups(_) => rows * depth,
+            Order::Columns(register) => rows.next_multiple_of(register) * depth,
+        };
+        let mut packed = Self { rows, depth, order, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? };
         packed.fill(entry);
         Ok(packed)
     }
@@ -36,114 +71,228 @@ impl<T: Real> Packed<T> {
 
     /// Sets all entries.
     pub fn fill(&mut self, entry: impl Fn(usize, usize) -> T) {
-        let depth = self.depth;
-        for row in 0..self.rows {
+        let (rows, depth) = (self.rows, self.depth);
+        for row in 0..rows {
+            let (first, step) = match self.order {
+                Order::Groups(size) => {
+                    let begin = row / size * size;
+                    (begin * depth + row - begin, size.min(rows - begin))
+                }
+                Order::Columns(register) => (row, rows.next_multiple_of(register)),
+            };
             for k in 0..depth {
-                self.pairs[row / 2 * 2 * depth + k * 2 + row % 2] = entry(row, k);
+                self.numbers[first + k * step] = entry(row, k);
             }
         }
     }
+}
 
-    /// `z[row] = start[row] + Σ_k w[row, k] h[k]` for a block: `h` is `[depth][width]`, `z` is `[rows][width]`, any number of registers
-    /// wide; `start` is `[rows][register]`, or null. A deep `h` is copied to `scratch` a strip at a time, so that the product reads it
-    /// in order.
-    ///
-    /// # Safety
-    /// `h` has depth·width readable numbers, `z` rows·width writable ones, `start` what it says, `scratch` [`strip_scratch`] of
-    /// them.
-    pub unsafe fn times(&self, start: *const T, width: usize, h: *const T, z: *mut T, scratch: *mut T) {
-        let len = vector_len::<T>();
-        let mut lane = 0;
-        unsafe {
-            while lane + 4 * len <= width {
-                self.strip::<2, 4>(start, width, h.add(lane), z.add(lane), scratch);
-                lane += 4 * len;
+/// `z[row] = start[row] + Σ_k w[row, k] h[k]` for a block: `h` is `[depth][width]`, `z` is `[rows][width]`; `start` is `[rows]`, or null.
+/// A deep `h` is copied to `scratch` a strip at a time, so that the product reads it in order.
+///
+/// # Safety
+/// `h` has depth·width readable numbers, `z` rows·width writable ones, `start` what it says, `scratch` [`strip_scratch`] of them.
+#[inline(always)]
+pub unsafe fn times<S: Simd, T: Real>(
+    packed: &Packed<T>,
+    start: *const T,
+    width: usize,
+    h: *const T,
+    z: *mut T,
+    scratch: *mut T,
+) {
+    let len = len_of::<S, T>();
+    if let Order::Columns(register) = packed.order {
+        assert!(register == len && width == 1, "packed for one lane");
+        // SAFETY: as above.
+        return unsafe { columns_times::<S, T>(packed, start, h, z) };
+    }
+    assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
+    let block = Block { packed, start, width, h, z, scratch };
+    let mut lane = 0;
+    unsafe {
+        match S::BITS {
+            512 => {
+                while lane + 2 * len <= width {
+                    block.strip::<S, 12, 1, 2>(lane);
+                    lane += 2 * len;
+                }
+                if lane + len <= width {
+                    block.strip::<S, 12, 2, 1>(lane);
+                    lane += len;
+                }
             }
-            if lane + 2 * len <= width {
-                self.strip::<4, 2>(start, width, h.add(lane), z.add(lane), scratch);
-                lane += 2 * len;
+            256 => {
+                while lane + 2 * len <= width {
+                    block.strip::<S, 6, 1, 2>(lane);
+                    lane += 2 * len;
+                }
+                if lane + len <= width {
+                    block.strip::<S, 6, 2, 1>(lane);
+                    lane += len;
+                }
             }
-            if lane < width {
-                self.strip::<8, 1>(start, width, h.add(lane), z.add(lane), scratch);
+            _ => {
+                while lane + 4 * len <= width {
+                    block.strip::<S, 2, 1, 4>(lane);
+                    lane += 4 * len;
+                }
+                if lane + 2 * len <= width {
+                    block.strip::<S, 2, 2, 2>(lane);
+                    lane += 2 * len;
+                }
+                while lane + len <= width {
+                    block.strip::<S, 2, 4, 1>(lane);
+                    lane += len;
+                }
             }
         }
+        if lane < width {
+            block.last_lanes::<S>(lane);
+        }
     }
+}
 
-    /// V registers of every row.
+/// The operands of a product.
+struct Block<'a, T> {
+    packed: &'a Packed<T>,
+    start: *const T,
+    width: usize,
+    h: *const T,
+    z: *mut T,
+    scratch: *mut T,
+}
+
+impl<T: Real> Block<'_, T> {
+    /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
     ///
     /// # Safety
-    /// As [`times`](Self::times).
+    /// As [`times`].
     #[inline(always)]
-    unsafe fn strip<const R: usize, const V: usize>(
-        &self,
-        start: *const T,
-        width: usize,
-        mut h: *const T,
-        z: *mut T,
-        scratch: *mut T,
-    ) {
-        let strip = V * vector_len::<T>();
-        let mut stride = width;
+    unsafe fn strip<S: Simd, const G: usize, const N: usize, const V: usize>(&self, lane: usize) {
+        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
+        let strip = V * len;
+        let (mut h, mut stride) = (unsafe { self.h.add(lane) }, self.width);
         unsafe {
-            if self.depth > DEEP && width > strip {
-                for k in 0..self.depth {
+            if depth > DEEP && self.width > strip {
+                for k in 0..depth {
                     for v in 0..V {
-                        let at = v * vector_len::<T>();
-                        T::Vector::load(h.add(k * width + at)).store(scratch.add(k * strip + at));
+                        let register = S::Vector::<T>::load(h.add(k * self.width + v * len));
+                        register.store(self.scratch.add(k * strip + v * len));
                     }
                 }
-                (h, stride) = (scratch, strip);
+                (h, stride) = (self.scratch, strip);
             }
-            let mut row = 0;
-            while row + R <= self.rows {
-                self.tile_at::<R, V>(row, start, stride, h, width, z);
-                row += R;
+            self.rows_of::<S, G, N, V>(h, stride, lane, V * len);
+        }
+    }
+
+    /// The lanes from one on, fewer than a register, as a register that is filled up.
+    ///
+    /// # Safety
+    /// As [`times`].
+    #[inline(always)]
+    unsafe fn last_lanes<S: Simd>(&self, lane: usize) {
+        let (len, depth, count) = (len_of::<S, T>(), self.packed.depth, self.width - lane);
+        unsafe {
+            for k in 0..depth {
+                let target = self.scratch.add(k * len);
+                S::Vector::<T>::splat(T::zero()).store(target);
+                std::ptr::copy_nonoverlapping(self.h.add(k * self.width + lane), target, count);
             }
-            if R > 4 && row + 4 <= self.rows {
-                self.tile_at::<4, V>(row, start, stride, h, width, z);
-                row += 4;
-            }
-            if R > 2 && row + 2 <= self.rows {
-                self.tile_at::<2, V>(row, start, stride, h, width, z);
-                row += 2;
-            }
-            if row < self.rows {
-                self.tile_at::<1, V>(row, start, stride, h, width, z);
+            match S::BITS {
+                512 => self.rows_of::<S, 12, 1, 1>(self.scratch, len, lane, count),
+                256 => self.rows_of::<S, 6, 1, 1>(self.scratch, len, lane, count),
+                _ => self.rows_of::<S, 2, 1, 1>(self.scratch, len, lane, count),
             }
         }
     }
 
-    /// One tile, of rows from `first` on.
+    /// All rows of so many lanes from one on, given the right operand's: tiles of N groups of G rows, of one group, and of the rows
+    /// left.
     ///
     /// # Safety
-    /// As [`times`](Self::times); rows of `h` are `stride` apart, those of `z` `width`.
+    /// As [`times`]; rows of `h` are `stride` apart and V registers long.
     #[inline(always)]
-    unsafe fn tile_at<const R: usize, const V: usize>(
+    unsafe fn rows_of<S: Simd, const G: usize, const N: usize, const V: usize>(
         &self,
-        first: usize,
-        start: *const T,
-        stride: usize,
         h: *const T,
-        width: usize,
-        z: *mut T,
+        stride: usize,
+        lane: usize,
+        lanes: usize,
     ) {
-        let len = vector_len::<T>();
-        let mut sums = [[T::Vector::splat(T::zero()); V]; R];
+        let rows = self.packed.rows;
+        let mut row = 0;
         unsafe {
-            if !start.is_null() {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    *sums = [T::Vector::load(start.add((first + r) * len)); V];
+            if N > 1 {
+                // The products are what const generics cannot say.
+                while row + N * G <= rows {
+                    match N * G {
+                        24 => self.tile_at::<S, 24, G, V>(row, h, stride, lane, lanes),
+                        12 => self.tile_at::<S, 12, G, V>(row, h, stride, lane, lanes),
+                        8 => self.tile_at::<S, 8, G, V>(row, h, stride, lane, lanes),
+                        _ => self.tile_at::<S, 4, G, V>(row, h, stride, lane, lanes),
+                    }
+                    row += N * G;
+                }
+                if N > 2 && row + 2 * G <= rows {
+                    self.tile_at::<S, 4, G, V>(row, h, stride, lane, lanes);
+                    row += 2 * G;
                 }
             }
-            let pairs = self.pairs.as_ptr();
-            let rows = std::array::from_fn(|r| {
-                let row = first + r;
-                pairs.add(row / 2 * 2 * self.depth + row % 2)
-            });
-            tile::<T, R, V>(&mut sums, self.depth, rows, 2, h, stride);
+            while row + G <= rows {
+                self.tile_at::<S, G, G, V>(row, h, stride, lane, lanes);
+                row += G;
+            }
+            match rows - row {
+                0 => {}
+                1 => self.tile_at::<S, 1, 1, V>(row, h, stride, lane, lanes),
+                2 if G > 2 => self.tile_at::<S, 2, 2, V>(row, h, stride, lane, lanes),
+                3 if G > 3 => self.tile_at::<S, 3, 3, V>(row, h, stride, lane, lanes),
+                4 if G > 4 => self.tile_at::<S, 4, 4, V>(row, h, stride, lane, lanes),
+                5 if G > 5 => self.tile_at::<S, 5, 5, V>(row, h, stride, lane, lanes),
+                6 if G > 6 => self.tile_at::<S, 6, 6, V>(row, h, stride, lane, lanes),
+                7 if G > 7 => self.tile_at::<S, 7, 7, V>(row, h, stride, lane, lanes),
+                8 if G > 8 => self.tile_at::<S, 8, 8, V>(row, h, stride, lane, lanes),
+                9 if G > 9 => self.tile_at::<S, 9, 9, V>(row, h, stride, lane, lanes),
+                10 if G > 10 => self.tile_at::<S, 10, 10, V>(row, h, stride, lane, lanes),
+                11 if G > 11 => self.tile_at::<S, 11, 11, V>(row, h, stride, lane, lanes),
+                _ => unreachable!("fewer rows than a group has"),
+            }
+        }
+    }
+
+    /// One tile, of R rows from `first` on, which lie in groups of G.
+    ///
+    /// # Safety
+    /// As [`rows_of`](Self::rows_of).
+    #[inline(always)]
+    unsafe fn tile_at<S: Simd, const R: usize, const G: usize, const V: usize>(
+        &self,
+        first: usize,
+        h: *const T,
+        stride: usize,
+        lane: usize,
+        lanes: usize,
+    ) {
+        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
+        let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
+        unsafe {
+            if !self.start.is_null() {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    *sums = [S::Vector::<T>::splat(*self.start.add(first + r)); V];
+                }
+            }
+            let rows = self.packed.numbers.as_ptr().add(first * depth);
+            tile::<S, T, R, G, V>(&mut sums, depth, rows, G * depth, (G, 1), h, stride);
             for (r, row) in sums.iter().enumerate() {
-                for (v, sum) in row.iter().enumerate() {
-                    sum.store(z.add((first + r) * width + v * len));
+                let z = self.z.add((first + r) * self.width + lane);
+                if lanes < V * len {
+                    store_part(&row[..1], lanes, z);
+                } else {
+                    for (v, sum) in row.iter().enumerate() {
+                        sum.store(z.add(v * len));
+                    }
                 }
             }
         }
@@ -153,33 +302,133 @@ impl<T: Real> Packed<T> {
 /// Columns of a deeper product lie too far apart to be read in place: they would share sets of the cache.
 const DEEP: usize = 160;
 
-/// Numbers of scratch for [`Packed::times`] of that depth.
-pub fn strip_scratch<T: Real>(depth: usize) -> usize {
-    if depth > DEEP { depth * 4 * vector_len::<T>() } else { 0 }
+/// Numbers of scratch for [`times`] of that depth, on a block of that width.
+pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
+    let register = dispatch::bits() / 8 / size_of::<T>();
+    match depth > DEEP {
+        true => depth * 4 * register,
+        false if width.is_multiple_of(register) || width == 1 => 0,
+        false => depth * register,
+    }
 }
 
-/// `sums[r][v] += Σ_k rows[r][k·stride] · columns[k·pitch][v]`.
+/// `sums[r][v] += Σ_k left(r, k) · columns[k·pitch][v]`, where `left(r, k)` lies at `(r / G)·group + k·step.0 + (r mod G)·step.1`.
 ///
 /// # Safety
-/// Each of `rows` has (depth − 1)·stride + 1 readable numbers, `columns` V registers at each of depth multiples of the pitch.
+/// `rows` has readable numbers there for all r and k, `columns` V registers at each of depth multiples of the pitch.
 #[inline(always)]
-unsafe fn tile<T: Real, const R: usize, const V: usize>(
-    sums: &mut [[T::Vector; V]; R],
+unsafe fn tile<S: Simd, T: Real, const R: usize, const G: usize, const V: usize>(
+    sums: &mut [[S::Vector<T>; V]; R],
     depth: usize,
-    rows: [*const T; R],
-    stride: usize,
+    rows: *const T,
+    group: usize,
+    step: (usize, usize),
     columns: *const T,
     pitch: usize,
 ) {
+    let len = len_of::<S, T>();
+    // What stays in registers while the loop goes on: sums behind a reference would be stored each time.
+    let mut all = *sums;
     for k in 0..depth {
         unsafe {
-            let column: [T::Vector; V] =
-                std::array::from_fn(|v| T::Vector::load(columns.add(k * pitch + v * vector_len::<T>())));
-            for r in 0..R {
-                let factor = T::Vector::splat(*rows[r].add(k * stride));
+            let mut column = [S::Vector::<T>::load(columns.add(k * pitch)); V];
+            for (v, column) in column.iter_mut().enumerate().skip(1) {
+                *column = S::Vector::<T>::load(columns.add(k * pitch + v * len));
+            }
+            for (r, sums) in all.iter_mut().enumerate() {
+                let factor = S::Vector::<T>::splat(*rows.add(r / G * group + k * step.0 + r % G * step.1));
                 for v in 0..V {
-                    sums[r][v] = factor.mul_add(column[v], sums[r][v]);
+                    sums[v] = factor.mul_add(column[v], sums[v]);
                 }
+            }
+        }
+    }
+    *sums = all;
+}
+
+/// Stores the first numbers of registers.
+///
+/// # Safety
+/// `to` has so many writable numbers.
+#[inline(always)]
+unsafe fn store_part<T: Real, V: Vector<T>>(registers: &[V], count: usize, to: *mut T) {
+    let mut line = [T::zero(); 4 * MOST];
+    unsafe {
+        for (v, register) in registers.iter().enumerate() {
+            register.store(line.as_mut_ptr().add(v * V::LEN));
+        }
+        std::ptr::copy_nonoverlapping(line.as_ptr(), to, count);
+    }
+}
+
+/// [`times`] for one lane, the registers going over the rows.
+///
+/// # Safety
+/// As [`times`].
+#[inline(always)]
+unsafe fn columns_times<S: Simd, T: Real>(packed: &Packed<T>, start: *const T, h: *const T, z: *mut T) {
+    let (len, rows) = (len_of::<S, T>(), packed.rows);
+    let mut row = 0;
+    unsafe {
+        while row + 8 * len <= rows {
+            columns_tile::<S, T, 8>(packed, row, start, h, z);
+            row += 8 * len;
+        }
+        if row + 4 * len <= rows {
+            columns_tile::<S, T, 4>(packed, row, start, h, z);
+            row += 4 * len;
+        }
+        if row + 2 * len <= rows {
+            columns_tile::<S, T, 2>(packed, row, start, h, z);
+            row += 2 * len;
+        }
+        while row < rows {
+            columns_tile::<S, T, 1>(packed, row, start, h, z);
+            row += len;
+        }
+    }
+}
+
+/// V registers of rows; the last one may have fewer than it holds.
+///
+/// # Safety
+/// As [`times`].
+#[inline(always)]
+unsafe fn columns_tile<S: Simd, T: Real, const V: usize>(
+    packed: &Packed<T>,
+    row: usize,
+    start: *const T,
+    h: *const T,
+    z: *mut T,
+) {
+    let len = len_of::<S, T>();
+    let stride = packed.rows.next_multiple_of(len);
+    let count = (packed.rows - row).min(V * len);
+    let mut sums = [S::Vector::<T>::splat(T::zero()); V];
+    unsafe {
+        if !start.is_null() {
+            let mut line = [T::zero(); MOST];
+            let mut from = start.add(row);
+            if count < len {
+                std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
+                from = line.as_ptr();
+            }
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = S::Vector::<T>::load(from.add(v * len));
+            }
+        }
+        let columns = packed.numbers.as_ptr().add(row);
+        for k in 0..packed.depth {
+            let factor = S::Vector::<T>::splat(*h.add(k));
+            for (v, sum) in sums.iter_mut().enumerate() {
+                *sum = S::Vector::<T>::load(columns.add(k * stride + v * len)).mul_add(factor, *sum);
+            }
+        }
+        if count < V * len {
+            store_part(&sums, count, z.add(row));
+        } else {
+            for (v, sum) in sums.iter().enumerate() {
+                sum.store(z.add(row + v * len));
             }
         }
     }
@@ -189,7 +438,8 @@ unsafe fn tile<T: Real, const R: usize, const V: usize>(
 ///
 /// `dz` is `[rows][width]`, `h` is `[columns][width]`; `gradient` is row-major with that stride; `scratch` has room for
 /// [`outer_scratch`] numbers.
-pub fn add_outer<T: Real>(
+#[inline(always)]
+pub fn add_outer<S: Simd, T: Real>(
     lanes: usize,
     (rows, dz): (usize, &[T]),
     (columns, h): (usize, &[T]),
@@ -199,42 +449,73 @@ pub fn add_outer<T: Real>(
 ) {
     assert!(dz.len() == rows * lanes && h.len() == columns * lanes && scratch.len() >= outer_scratch::<T>(lanes));
     assert!(rows == 0 || columns == 0 || gradient.len() >= (rows - 1) * stride + columns);
+    let len = len_of::<S, T>();
+    if lanes == 1 {
+        for (row, &dz) in dz.iter().enumerate() {
+            // SAFETY: the lengths are asserted above.
+            unsafe { add_scaled::<S, T>(columns, dz, h.as_ptr(), gradient.as_mut_ptr().add(row * stride)) }
+        }
+        return;
+    }
     let mut first = 0;
     while first < columns {
-        let width = (columns - first).min(T::LANES);
-        let registers = width.div_ceil(vector_len::<T>()).next_power_of_two();
+        let width = (columns - first).min(strip_registers(S::BITS) * len);
+        let registers = width.div_ceil(len).next_power_of_two();
         let outer = Outer { lanes, rows, dz, first, width, stride };
-        // SAFETY: the lengths are asserted above, and the scratch holds one register row for every lane.
+        // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
         unsafe {
-            match registers {
-                1 => {
-                    transpose::<T, 1>(lanes, (columns, h), first, scratch);
-                    let done = outer.rows_of::<8, 1>(0, gradient, scratch);
-                    let done = outer.rows_of::<4, 1>(done, gradient, scratch);
-                    let done = outer.rows_of::<2, 1>(done, gradient, scratch);
-                    outer.rows_of::<1, 1>(done, gradient, scratch);
-                }
-                2 => {
-                    transpose::<T, 2>(lanes, (columns, h), first, scratch);
-                    let done = outer.rows_of::<4, 2>(0, gradient, scratch);
-                    let done = outer.rows_of::<2, 2>(done, gradient, scratch);
-                    outer.rows_of::<1, 2>(done, gradient, scratch);
-                }
-                4 => {
-                    transpose::<T, 4>(lanes, (columns, h), first, scratch);
-                    let done = outer.rows_of::<2, 4>(0, gradient, scratch);
-                    outer.rows_of::<1, 4>(done, gradient, scratch);
-                }
-                _ => unreachable!("a cache line is 1, 2 or 4 registers"),
+            transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
+            match (S::BITS, registers) {
+                (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
+                (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
+                (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
+                (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
+                (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
+                _ => outer.all::<S, 8, 1>(gradient, scratch),
             }
         }
         first += width;
     }
 }
 
+/// The most registers of columns that an outer product takes together.
+const fn strip_registers(bits: usize) -> usize {
+    if bits == 256 { 2 } else { 4 }
+}
+
 /// Numbers of scratch for [`add_outer`] on a block of so many lanes.
 pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
-    lanes * T::LANES
+    let bits = dispatch::bits();
+    if lanes == 1 {
+        return 0;
+    }
+    // Whole registers are transposed.
+    lanes.next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits / 8 / size_of::<T>()
+}
+
+/// `gradient[column] += dz h[column]`, rounded as a sum over lanes is.
+///
+/// # Safety
+/// Both have so many numbers.
+#[inline(always)]
+unsafe fn add_scaled<S: Simd, T: Real>(columns: usize, dz: T, h: *const T, gradient: *mut T) {
+    let len = len_of::<S, T>();
+    let mut at = 0;
+    unsafe {
+        while at + len <= columns {
+            add_scaled_at::<T, S::Vector<T>>(dz, h.add(at), gradient.add(at));
+            at += len;
+        }
+        while at < columns {
+            add_scaled_at::<T, S::One<T>>(dz, h.add(at), gradient.add(at));
+            at += 1;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_scaled_at<T: Real, V: Vector<T>>(dz: T, h: *const T, gradient: *mut T) {
+    unsafe { V::load(gradient).add(V::splat(dz).mul_add(V::load(h), V::splat(T::zero()))).store(gradient) }
 }
 
 /// The outer product of all rows with one strip of columns.
@@ -249,86 +530,109 @@ struct Outer<'a, T> {
 }
 
 impl<T: Real> Outer<'_, T> {
-    /// Tiles of R rows from row `first_row` on, as many as there are whole; returns the first row not done.
+    /// Tiles of R rows, and of fewer for those left.
     ///
     /// # Safety
     /// As [`add_outer`] asserts; `transposed` holds V registers for every lane of the block.
-    unsafe fn rows_of<const R: usize, const V: usize>(
+    #[inline(always)]
+    unsafe fn all<S: Simd, const R: usize, const V: usize>(&self, gradient: &mut [T], transposed: &[T]) {
+        unsafe {
+            let mut done = self.rows_of::<S, R, V>(0, gradient, transposed);
+            if R > 4 {
+                done = self.rows_of::<S, 4, V>(done, gradient, transposed);
+            }
+            if R > 2 {
+                done = self.rows_of::<S, 2, V>(done, gradient, transposed);
+            }
+            self.rows_of::<S, 1, V>(done, gradient, transposed);
+        }
+    }
+
+    /// Tiles of R rows from row `row` on, as many as there are whole; returns the first row not done.
+    ///
+    /// # Safety
+    /// As [`all`](Self::all).
+    #[inline(always)]
+    unsafe fn rows_of<S: Simd, const R: usize, const V: usize>(
         &self,
-        mut first_row: usize,
+        mut row: usize,
         gradient: &mut [T],
         transposed: &[T],
     ) -> usize {
-        let len = vector_len::<T>();
-        let (dz, transposed) = (self.dz.as_ptr(), transposed.as_ptr());
-        while first_row + R <= self.rows {
-            let mut sums = [[T::Vector::splat(T::zero()); V]; R];
+        let len = len_of::<S, T>();
+        while row + R <= self.rows {
+            let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
             unsafe {
-                let rows = std::array::from_fn(|r| dz.add((first_row + r) * self.lanes));
-                tile::<T, R, V>(&mut sums, self.lanes, rows, 1, transposed, V * len);
+                let dz = self.dz.as_ptr().add(row * self.lanes);
+                tile::<S, T, R, R, V>(&mut sums, self.lanes, dz, 0, (1, self.lanes), transposed.as_ptr(), V * len);
             }
-            for (r, row) in sums.iter().enumerate() {
-                let start = (first_row + r) * self.stride + self.first;
+            for (r, sums) in sums.iter().enumerate() {
+                let start = (row + r) * self.stride + self.first;
                 let target = &mut gradient[start..start + self.width];
+                let to = target.as_mut_ptr();
                 if self.width == V * len {
-                    for (v, sum) in row.iter().enumerate() {
-                        unsafe {
-                            let target = target.as_mut_ptr().add(v * len);
-                            T::Vector::load(target).add(*sum).store(target);
-                        }
+                    for (v, sum) in sums.iter().enumerate() {
+                        // SAFETY: as many numbers as the registers have.
+                        unsafe { S::Vector::<T>::load(to.add(v * len)).add(*sum).store(to.add(v * len)) }
                     }
                 } else {
-                    // One cache line, the widest tile there is.
-                    let mut line = [T::zero(); 16];
-                    for (v, sum) in row.iter().enumerate() {
-                        unsafe { sum.store(line.as_mut_ptr().add(v * len)) }
-                    }
+                    let mut line = [T::zero(); 4 * MOST];
+                    // SAFETY: as many numbers as the strip has columns.
+                    unsafe { store_part(sums, self.width, line.as_mut_ptr()) };
                     for (target, sum) in target.iter_mut().zip(line) {
                         *target = *target + sum;
                     }
                 }
             }
-            first_row += R;
+            row += R;
         }
-        first_row
+        row
     }
 }
 
-/// Features `first ..` of a block as `[lane][V registers]`, zero where there are fewer features.
+/// Features `first ..` of a block as `[lane][registers]`, zero where there are fewer features.
 ///
 /// # Safety
-/// `transposed` holds V registers for every lane of the block.
-unsafe fn transpose<T: Real, const V: usize>(
+/// `transposed` holds so many registers for every lane of the block, filled up to a multiple of a register.
+#[inline(always)]
+unsafe fn transpose<S: Simd, T: Real>(
     width: usize,
+    registers: usize,
     (features, h): (usize, &[T]),
     first: usize,
     transposed: &mut [T],
 ) {
-    let len = vector_len::<T>();
-    debug_assert!(transposed.len() >= width * V * len);
-    for v in 0..V {
+    let len = len_of::<S, T>();
+    debug_assert!(transposed.len() >= width.next_multiple_of(len) * registers * len);
+    for v in 0..registers {
         let present = features.saturating_sub(first + v * len).min(len);
         for lane in (0..width).step_by(len) {
-            let mut square = [T::Vector::splat(T::zero()); MAX_REGISTER];
-            for (i, row) in square[..len].iter_mut().enumerate() {
-                if i < present {
-                    *row = unsafe { T::Vector::load(h.as_ptr().add((first + v * len + i) * width + lane)) };
+            let count = (width - lane).min(len);
+            let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+            for (i, row) in square[..present].iter_mut().enumerate() {
+                unsafe {
+                    let from = h.as_ptr().add((first + v * len + i) * width + lane);
+                    if count == len {
+                        *row = S::Vector::<T>::load(from);
+                    } else {
+                        let mut line = [T::zero(); MOST];
+                        std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
+                        *row = S::Vector::<T>::load(line.as_ptr());
+                    }
                 }
             }
-            T::transpose(&mut square[..len]);
-            for (i, row) in square[..len].iter().enumerate() {
-                unsafe { row.store(transposed.as_mut_ptr().add(((lane + i) * V + v) * len)) }
+            S::Vector::<T>::transpose(&mut square[..len]);
+            for (i, row) in square[..count].iter().enumerate() {
+                unsafe { row.store(transposed.as_mut_ptr().add(((lane + i) * registers + v) * len)) }
             }
         }
     }
 }
 
-/// The most numbers that a register holds on any target: 8 f32 with AVX.
-const MAX_REGISTER: usize = 8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::simd::dispatch::Work;
     use proptest::prelude::*;
 
     fn numbers<T: Real>(len: usize, seed: u64) -> Vec<T> {
@@ -341,30 +645,47 @@ mod tests {
             .collect()
     }
 
-    fn check<T: Real>(rows: usize, depth: usize, registers: usize, seed: u64) {
-        let (ledger, len) = (Ledger::new(), vector_len::<T>());
-        let width = registers * len;
+    /// Products of one shape, with the registers of a machine.
+    struct Check {
+        rows: usize,
+        depth: usize,
+        width: usize,
+        seed: u64,
+    }
+
+    impl Work for Check {
+        type Output = ();
+        fn run<S: Simd>(self) {
+            let Check { rows, depth, width, seed } = self;
+            check::<S, f32>(rows, depth, width, seed);
+            check::<S, f64>(rows, depth, width, seed);
+        }
+    }
+
+    fn check<S: Simd, T: Real>(rows: usize, depth: usize, width: usize, seed: u64) {
+        let ledger = Ledger::new();
         let w: Vec<T> = numbers(rows * depth, seed);
-        let start: Vec<T> = numbers(rows, seed + 1).into_iter().flat_map(|number| vec![number; len]).collect();
+        let start: Vec<T> = numbers(rows, seed + 1);
         let h: Vec<T> = numbers(depth * width, seed + 2);
         let dz: Vec<T> = numbers(rows * width, seed + 3);
-        let packed = Packed::new(&ledger, rows, depth, |row, k| w[row * depth + k]).unwrap();
+        let order = Order::of::<T>(width == 1);
+        let packed = Packed::new(&ledger, order, rows, depth, |row, k| w[row * depth + k]).unwrap();
         let tolerance = (depth.max(width) as f64) * T::epsilon().wide();
         let close = |left: T, right: f64| (left.wide() - right).abs() <= tolerance;
 
         let mut z = vec![T::nan(); rows * width];
-        let mut scratch = vec![T::nan(); strip_scratch::<T>(depth)];
+        let mut scratch = vec![T::nan(); strip_scratch::<T>(depth, width)];
         // SAFETY: the arrays are as long as it says.
-        unsafe { packed.times(start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr()) };
+        unsafe { times::<S, T>(&packed, start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr()) };
         for (row, lane) in (0..rows).flat_map(|row| (0..width).map(move |lane| (row, lane))) {
             let naive: f64 = (0..depth).map(|k| w[row * depth + k].wide() * h[k * width + lane].wide()).sum();
-            assert!(close(z[row * width + lane], naive + start[row * len].wide()));
+            assert!(close(z[row * width + lane], naive + start[row].wide()));
         }
 
         let stride = depth + 1;
         let mut gradient = vec![T::one(); rows * stride];
         let mut scratch = vec![T::nan(); outer_scratch::<T>(width)];
-        add_outer(width, (rows, &dz), (depth, &h), &mut gradient, stride, &mut scratch);
+        add_outer::<S, T>(width, (rows, &dz), (depth, &h), &mut gradient, stride, &mut scratch);
         for row in 0..rows {
             assert_eq!(gradient[row * stride + depth], T::one(), "beyond the columns nothing is written");
             for k in 0..depth {
@@ -377,11 +698,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
-        fn products_match_naive_ones(rows in 1..40_usize, deep in 1..50_usize, registers in 1..18_usize, seed: u32) {
+        fn products_match_naive_ones(rows in 1..40_usize, deep in 1..50_usize, width in 1..140_usize, seed: u32) {
             // Some of them deeper than what is read in place.
             let depth = if deep > 40 { deep * 8 } else { deep };
-            check::<f32>(rows, depth, registers, seed.into());
-            check::<f64>(rows, depth, registers, seed.into());
+            for width in [width, 1] {
+                dispatch::dispatch(Check { rows, depth, width, seed: seed.into() });
+            }
         }
     }
 }

@@ -4,12 +4,12 @@ use std::fmt::{Debug, Display};
 
 use num_traits::Float;
 
-use super::simd::{Lanes, Vector};
+use super::simd::{Registers, dispatch};
 
 /// A floating-point type that the crate computes in.
 ///
 /// Times, step sizes and error norms are f64 whatever the type.
-pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum + 'static + Lanes {
+pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum + 'static + Registers {
     /// Samples in a full panel: one row of a panel is one cache line of 64 bytes.
     const LANES: usize = 64 / size_of::<Self>();
     /// The name of the type in the public API.
@@ -342,6 +342,7 @@ impl Real for f64 {
 }
 
 /// Numbers in one vector register of T.
-pub(crate) const fn vector_len<T: Real>() -> usize {
-    <T::Vector as Vector<T>>::LEN
+#[inline(always)]
+pub(crate) fn vector_len<T: Real>() -> usize {
+    dispatch::bits() / 8 / size_of::<T>()
 }

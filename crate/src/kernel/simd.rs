@@ -1,18 +1,15 @@
-//! One vector register, as the target has it: width and fused multiply–add are constants of the target, so that the
-//! kernels above are written once.
+//! Vector registers: width and fused multiply–add are constants of a type, so that the kernels above are written once. Which
+//! registers a machine has is found when the program runs.
 
-use std::array::from_fn;
-
-#[cfg(any(
-    test,
-    target_feature = "avx512f",
-    not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))
-))]
+#[cfg(any(test, not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))))]
 mod array;
+pub mod dispatch;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
+
+use super::real::Real;
 
 /// A vector register of `LEN` numbers.
 pub trait Vector<T>: Copy {
@@ -57,16 +54,69 @@ pub trait Vector<T>: Copy {
     fn mul_add(self, factor: Self, addend: Self) -> Self;
 }
 
-/// The vector register for a number type on this target.
-pub trait Lanes: Sized {
-    type Vector: Vector<Self>;
-    /// What loops over single numbers work on at a time.
-    type Strip: Vector<Self>;
+/// A whole register.
+pub trait Register<T>: Vector<T> {
     /// Transposes the square block at the front of `rows`.
-    fn transpose(rows: &mut [Self::Vector]);
+    fn transpose(rows: &mut [Self]);
 }
 
+/// The registers of one width.
+pub trait Simd: 'static {
+    const BITS: usize;
+    type Vector<T: Real>: Register<T>;
+    /// For the numbers that do not fill a register: one, computed by the same instructions.
+    type One<T: Real>: Vector<T>;
+}
+
+/// Numbers in a register.
+pub const fn len_of<S: Simd, T: Real>() -> usize {
+    <S::Vector<T> as Vector<T>>::LEN
+}
+
+/// Registers of 128 bits, which every target has.
+pub struct Bits128;
+#[cfg(target_arch = "x86_64")]
+pub struct Bits256;
+#[cfg(target_arch = "x86_64")]
+pub struct Bits512;
+
+impl Simd for Bits128 {
+    const BITS: usize = 128;
+    type Vector<T: Real> = T::Register128;
+    type One<T: Real> = T::One128;
+}
+#[cfg(target_arch = "x86_64")]
+impl Simd for Bits256 {
+    const BITS: usize = 256;
+    type Vector<T: Real> = T::Register256;
+    type One<T: Real> = T::One256;
+}
+#[cfg(target_arch = "x86_64")]
+impl Simd for Bits512 {
+    const BITS: usize = 512;
+    type Vector<T: Real> = T::Register512;
+    // Every machine with registers of 512 bits has those too.
+    type One<T: Real> = T::One256;
+}
+
+/// The registers of a number type.
+pub trait Registers: Sized {
+    type Register128: Register<Self>;
+    type One128: Vector<Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Register256: Register<Self>;
+    #[cfg(target_arch = "x86_64")]
+    type One256: Vector<Self>;
+    #[cfg(target_arch = "x86_64")]
+    type Register512: Register<Self>;
+}
+
+/// The most numbers that a register holds on any target.
+pub const MOST: usize = 16;
+
 /// Registers side by side, worked on together so that their chains of operations hide each other's latency.
+///
+/// Its loops go by index: a closure is a function of its own, which may not use the registers that its caller may.
 #[derive(Clone, Copy)]
 pub struct Several<V, const N: usize>([V; N]);
 
@@ -87,86 +137,164 @@ impl<T, V: Vector<T>, const N: usize> Vector<T> for Several<V, N> {
     }
     #[inline(always)]
     unsafe fn load(from: *const T) -> Self {
-        Self(from_fn(|i| unsafe { V::load(from.add(i * V::LEN)) }))
+        unsafe {
+            let mut all = [V::load(from); N];
+            for (i, register) in all.iter_mut().enumerate().skip(1) {
+                *register = V::load(from.add(i * V::LEN));
+            }
+            Self(all)
+        }
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut T) {
-        for (i, register) in self.0.into_iter().enumerate() {
+        for (i, register) in self.0.iter().enumerate() {
             unsafe { register.store(to.add(i * V::LEN)) }
         }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i].add(other.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.add(other.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i].sub(other.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.sub(other.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i].mul(other.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.mul(other.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn div(self, other: Self) -> Self {
-        Self(from_fn(|i| self.0[i].div(other.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.div(other.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn sqrt(self) -> Self {
-        Self(self.0.map(V::sqrt))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.sqrt();
+        }
+        all
     }
     #[inline(always)]
     fn neg(self) -> Self {
-        Self(self.0.map(V::neg))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.neg();
+        }
+        all
     }
     #[inline(always)]
     fn abs(self) -> Self {
-        Self(self.0.map(V::abs))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.abs();
+        }
+        all
     }
     #[inline(always)]
     fn with_sign(self, of: Self) -> Self {
-        Self(from_fn(|i| self.0[i].with_sign(of.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.with_sign(of.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn at_most(self, limit: Self) -> Self {
-        Self(from_fn(|i| self.0[i].at_most(limit.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.at_most(limit.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn at_least(self, limit: Self) -> Self {
-        Self(from_fn(|i| self.0[i].at_least(limit.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.at_least(limit.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn select_less(self, other: Self, then: Self, otherwise: Self) -> Self {
-        Self(from_fn(|i| self.0[i].select_less(other.0[i], then.0[i], otherwise.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.select_less(other.0[i], then.0[i], otherwise.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn select_equal(self, other: Self, then: Self, otherwise: Self) -> Self {
-        Self(from_fn(|i| self.0[i].select_equal(other.0[i], then.0[i], otherwise.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.select_equal(other.0[i], then.0[i], otherwise.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn any_less(self, other: Self) -> bool {
         // Without a way out of the loop, it is unrolled.
-        self.0.into_iter().zip(other.0).fold(false, |any, (left, right)| any | left.any_less(right))
+        let mut any = false;
+        for i in 0..N {
+            any |= self.0[i].any_less(other.0[i]);
+        }
+        any
     }
     #[inline(always)]
     fn select_bit<const BIT: u32>(self, then: Self, otherwise: Self) -> Self {
-        Self(from_fn(|i| self.0[i].select_bit::<BIT>(then.0[i], otherwise.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.select_bit::<BIT>(then.0[i], otherwise.0[i]);
+        }
+        all
     }
     #[inline(always)]
     fn exp2_rounded(self) -> Self {
-        Self(self.0.map(V::exp2_rounded))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.exp2_rounded();
+        }
+        all
     }
     #[inline(always)]
     fn exponent(self) -> Self {
-        Self(self.0.map(V::exponent))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.exponent();
+        }
+        all
     }
     #[inline(always)]
     fn significand(self) -> Self {
-        Self(self.0.map(V::significand))
+        let mut all = self;
+        for register in &mut all.0 {
+            *register = register.significand();
+        }
+        all
     }
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
-        Self(from_fn(|i| self.0[i].mul_add(factor.0[i], addend.0[i])))
+        let mut all = self;
+        for (i, register) in all.0.iter_mut().enumerate() {
+            *register = register.mul_add(factor.0[i], addend.0[i]);
+        }
+        all
     }
 }
 
@@ -204,7 +332,7 @@ mod tests {
         for second in 0..NUMBERS.len() {
             for third in 0..NUMBERS.len() {
                 for first in (0..NUMBERS.len()).step_by(len) {
-                    let mut result = [T::zero(); 32];
+                    let mut result = [T::zero(); 64];
                     // SAFETY: there are as many numbers more as a register has.
                     unsafe {
                         let [a, b, c] = [first, second, third].map(|at| V::load(numbers[at..].as_ptr()));
@@ -217,16 +345,16 @@ mod tests {
         all
     }
 
-    fn check<T: Real, const N: usize>() {
+    fn check<T: Real, V: Register<T>, const N: usize, const FUSED: bool>() {
         macro_rules! same {
             ($($f:expr),*) => {
                 $(
-                    let expected = results::<T, Array<T, N>>($f);
-                    assert!(results::<T, T::Vector>($f) == expected, "{}", stringify!($f));
+                    let expected = results::<T, Array<T, N, FUSED>>($f);
+                    assert!(results::<T, V>($f) == expected, "{}", stringify!($f));
                 )*
             };
         }
-        assert_eq!(N, T::Vector::LEN);
+        assert_eq!((N, FUSED), (V::LEN, V::FUSED));
         same!(
             |a, b, _| a.add(b),
             |a, b, _| a.sub(b),
@@ -260,13 +388,13 @@ mod tests {
             |a, _, _| math::tan_anywhere(a),
             |a, _, _| math::asin(a)
         );
-        let mut rows: Vec<T::Vector> = Vec::new();
+        let mut rows: Vec<V> = Vec::new();
         let numbers: Vec<T> = (0..N * N).map(|i| T::of(i as f64)).collect();
         for row in numbers.chunks(N) {
             // SAFETY: as many numbers as a register has.
-            rows.push(unsafe { Vector::load(row.as_ptr()) });
+            rows.push(unsafe { V::load(row.as_ptr()) });
         }
-        T::transpose(&mut rows);
+        V::transpose(&mut rows);
         for (i, row) in rows.iter().enumerate() {
             let mut column = vec![T::zero(); N];
             // SAFETY: as above.
@@ -277,7 +405,22 @@ mod tests {
 
     #[test]
     fn registers_do_what_arrays_do() {
-        check::<f32, { <f32 as Lanes>::Vector::LEN }>();
-        check::<f64, { <f64 as Lanes>::Vector::LEN }>();
+        const FUSED: bool = cfg!(target_arch = "aarch64");
+        check::<f32, <f32 as Registers>::Register128, 4, FUSED>();
+        check::<f64, <f64 as Registers>::Register128, 2, FUSED>();
+        #[cfg(target_arch = "x86_64")]
+        for bits in dispatch::widths() {
+            match bits {
+                256 => {
+                    check::<f32, <f32 as Registers>::Register256, 8, true>();
+                    check::<f64, <f64 as Registers>::Register256, 4, true>();
+                }
+                512 => {
+                    check::<f32, <f32 as Registers>::Register512, 16, true>();
+                    check::<f64, <f64 as Registers>::Register512, 8, true>();
+                }
+                _ => {}
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Arrays as Bases, Base, Code};
-use crate::kernel::product::Packed;
+use crate::kernel::product::{Order, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
 
@@ -61,31 +61,30 @@ impl<T: Real> Executor<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub fn new(plan: Rc<Plan<T>>, parameters: &[T], ledger: &Ledger) -> Result<Self> {
-        let register = vector_len::<T>();
-        let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows * register)?;
+        let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows)?;
         for &(row, number) in &plan.uniform.constants {
-            uniform[row * register..(row + 1) * register].fill(T::of(number));
+            uniform[row] = T::of(number);
         }
         for &(first, place) in &plan.uniform.parameters {
             for (row, index) in place.indices().enumerate() {
-                let row = first + row;
-                uniform[row * register..(row + 1) * register].fill(parameters[index]);
+                uniform[first + row] = parameters[index];
             }
         }
+        let order = Order::of::<T>(plan.one_lane());
         let mut packs = Vec::with_capacity(plan.packs.len());
         for pack in &plan.packs {
             let PackPlan { ref source, rows, depth, transposed, .. } = *pack;
             let at = |place, row, k| entry(place, rows, depth, transposed, row, k);
             packs.push(match *source {
                 PackSource::Parameters(place) => {
-                    Packed::new(ledger, rows, depth, |row, k| parameters[at(place, row, k)])?
+                    Packed::new(ledger, order, rows, depth, |row, k| parameters[at(place, row, k)])?
                 }
                 PackSource::Constants(ref numbers) => {
                     let place = Place::vector(0, numbers.len());
                     let number = |row, k| T::of(f64::from_bits(numbers[at(place, row, k)]));
-                    Packed::new(ledger, rows, depth, number)?
+                    Packed::new(ledger, order, rows, depth, number)?
                 }
-                PackSource::Uniform(_) => Packed::new(ledger, rows, depth, |_, _| T::zero())?,
+                PackSource::Uniform(_) => Packed::new(ledger, order, rows, depth, |_, _| T::zero())?,
             });
         }
         let width = plan.panels.full().min(plan.panels.lanes);
@@ -135,8 +134,7 @@ impl<T: Real> Executor<T> {
         self.t = t;
         let plan = Rc::clone(&self.plan);
         if let Some(row) = plan.uniform.time {
-            let register = vector_len::<T>();
-            self.uniform[row * register..(row + 1) * register].fill(T::of(t));
+            self.uniform[row] = T::of(t);
         }
         self.run_uniform(&plan.uniform.timed);
         self.pack(When::WithTime);
@@ -144,7 +142,6 @@ impl<T: Real> Executor<T> {
 
     /// Packs again the matrices that are known only now.
     fn pack(&mut self, now: When) {
-        let register = vector_len::<T>();
         for (pack, plan) in self.packs.iter_mut().zip(&self.plan.packs) {
             if let PackSource::Uniform(first) = plan.source
                 && plan.when == now
@@ -152,7 +149,7 @@ impl<T: Real> Executor<T> {
                 let PackPlan { rows, depth, transposed, .. } = *plan;
                 let place = Place::vector(first, rows * depth);
                 let uniform = &self.uniform;
-                pack.fill(|row, k| uniform[entry(place, rows, depth, transposed, row, k) * register]);
+                pack.fill(|row, k| uniform[entry(place, rows, depth, transposed, row, k)]);
             }
         }
     }
@@ -181,7 +178,7 @@ impl<T: Real> Executor<T> {
                 self.pack(When::After(index));
             }
             for output in &phase.outputs {
-                let row = |row: usize| self.uniform[(output.row + row) * vector_len::<T>()];
+                let row = |row: usize| self.uniform[output.row + row];
                 add_result(output.target, row, arrays.gradient, &mut dots);
             }
             if phase.full.is_empty() && phase.rest.is_empty() {
@@ -226,8 +223,8 @@ impl<T: Real> Executor<T> {
             };
             match reduction.to {
                 Destination::Uniform(first) => {
-                    let rows = uniform[first * register..].chunks_exact_mut(register);
-                    rows.take(reduction.rows).enumerate().for_each(|(row, lanes)| lanes.fill(sum(row)));
+                    let rows = uniform[first..first + reduction.rows].iter_mut();
+                    rows.enumerate().for_each(|(row, number)| *number = sum(row));
                 }
                 Destination::Result(target) => add_result(target, sum, gradient, dots),
             }

@@ -142,6 +142,19 @@ pub enum Op {
 }
 
 impl Op {
+    /// At how many points it works at once.
+    pub fn points(&self) -> usize {
+        match *self {
+            Op::Dense { points, .. }
+            | Op::DenseTransposed { points, .. }
+            | Op::MatVec { points, .. }
+            | Op::MatVecTransposed { points, .. }
+            | Op::Outer { points, .. }
+            | Op::OuterLanes { points, .. } => points,
+            _ => 1,
+        }
+    }
+
     pub fn operands(&self) -> Vec<Id> {
         let mut all = Vec::new();
         self.each_operand(|id| all.push(id));

@@ -2,7 +2,8 @@
 //!
 //! Values of a block live in a register file `[rows][lanes]`, whose rows are used again when a value is no longer needed. A slice is a
 //! view, the parts of a concatenation are computed where they belong, inputs are read and outputs written in place. Uniform values
-//! have a file of their own, `[rows][register]`, computed once for a time.
+//! have a file of their own, `[rows]`, computed once for a time. One trajectory alone is a block of one lane, so that what works row
+//! by row fills registers with rows.
 //!
 //! What depends on a sum over trajectories comes in a later *phase*: first all blocks, then the sums, then what follows from them.
 
@@ -127,6 +128,13 @@ pub struct Plan<T: Real> {
     pub steady_rows: usize,
 }
 
+impl<T: Real> Plan<T> {
+    /// Whether it is for blocks of one lane.
+    pub fn one_lane(&self) -> bool {
+        self.panels.full() == 1
+    }
+}
+
 /// What is computed once for a time.
 #[derive(Debug)]
 pub struct Uniform<T: Real> {
@@ -229,7 +237,8 @@ impl<T: Real> Plan<T> {
         let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
         let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
         let mut uniform = UniformPlan::new(graph, &lives);
-        let register = vector_len::<T>();
+        let alone = samples == 1 && graph.nodes.iter().all(|node| node.op.points() == 1);
+        let register = if alone { 1 } else { vector_len::<T>() };
         // A first round for the rows that the file needs, which do not depend on the width of a block.
         let mut round = |width: usize| -> (Vec<Emitted<T>>, usize, usize) {
             let emitted: Vec<Emitted<T>> = lives
@@ -246,6 +255,7 @@ impl<T: Real> Plan<T> {
         let dense = graph.nodes.iter().any(|node| matches!(node.op, Op::Dense { .. }));
         let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).clamp(1, SCALAR_PANELS);
         let width = match (single, dense) {
+            _ if alone => 1,
             (true, _) => samples.next_multiple_of(T::LANES),
             (_, true) => DENSE_PANELS * T::LANES,
             _ => panels_in_cache * T::LANES,

@@ -1,41 +1,79 @@
-//! The kernels of instructions.
+//! The kernels of instructions, written once for registers of any width.
+
+use std::marker::PhantomData;
 
 use super::super::functions::{Binary, Unary};
 use super::super::math;
-use super::super::product::add_outer;
-use super::super::real::{Real, vector_len};
-use super::super::simd::{Lanes, Several, Vector};
+use super::super::product::{add_outer, times};
+use super::super::real::Real;
+use super::super::simd::{Bits128, MOST, Several, Simd, Vector, len_of};
+#[cfg(target_arch = "x86_64")]
+use super::super::simd::{Bits256, Bits512, dispatch};
 use super::{Context, Instruction};
 
 /// A kernel of an instruction.
 pub type Kernel<T> = unsafe fn(&Instruction<T>, &Context<T>);
 
+/// What a kernel does, with registers of any width.
+pub trait Task<T: Real> {
+    /// # Safety
+    /// Every place lies within its base, as [`Code::run`](super::Code::run) has checked, and what is written may be.
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>);
+}
+
+/// The kernel of a task, for the registers in use.
+pub fn kernel<T: Real, K: Task<T>>() -> Kernel<T> {
+    #[cfg(target_arch = "x86_64")]
+    match dispatch::bits() {
+        512 => return with_512::<T, K>,
+        256 => return with_256::<T, K>,
+        _ => {}
+    }
+    with_128::<T, K>
+}
+
+unsafe fn with_128<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+    unsafe { K::run::<Bits128>(i, c) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn with_256<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+    unsafe { K::run::<Bits256>(i, c) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+unsafe fn with_512<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+    unsafe { K::run::<Bits512>(i, c) }
+}
+
 /// The kernel of a function of one number.
 pub fn of_unary<T: Real>(function: Unary) -> Kernel<T> {
     use Unary as F;
     match function {
-        F::Neg => unary::<T, Neg>,
-        F::Abs => unary::<T, Abs>,
-        F::Sign => unary::<T, Sign>,
-        F::Relu => unary::<T, Relu>,
-        F::Elu => costly::<T, Elu>,
-        F::Tanh => costly::<T, Tanh>,
-        F::Sigmoid => costly::<T, Sigmoid>,
-        F::Softplus => costly::<T, Softplus>,
-        F::NormalCdf => costly::<T, NormalCdf>,
-        F::Sqrt => unary::<T, Sqrt>,
-        F::Exp => costly::<T, Exp>,
-        F::Expm1 => costly::<T, Expm1>,
-        F::Log => costly::<T, Log>,
-        F::Log1p => costly::<T, Log1p>,
-        F::Sin => costly::<T, Sin>,
-        F::Cos => costly::<T, Cos>,
-        F::Tan => costly::<T, Tan>,
-        F::Asin => costly::<T, Asin>,
-        F::Acos => costly::<T, Acos>,
-        F::Atan => costly::<T, Atan>,
-        F::Sinh => costly::<T, Sinh>,
-        F::Cosh => costly::<T, Cosh>,
+        F::Neg => kernel::<T, Map<Neg, 1, 0>>(),
+        F::Abs => kernel::<T, Map<Abs, 1, 0>>(),
+        F::Sign => kernel::<T, Map<Sign, 1, 0>>(),
+        F::Relu => kernel::<T, Map<Relu, 1, 0>>(),
+        F::Elu => kernel::<T, Costly<Elu>>(),
+        F::Tanh => kernel::<T, Costly<Tanh>>(),
+        F::Sigmoid => kernel::<T, Costly<Sigmoid>>(),
+        F::Softplus => kernel::<T, Costly<Softplus>>(),
+        F::NormalCdf => kernel::<T, Costly<NormalCdf>>(),
+        F::Sqrt => kernel::<T, Map<Sqrt, 1, 0>>(),
+        F::Exp => kernel::<T, Costly<Exp>>(),
+        F::Expm1 => kernel::<T, Costly<Expm1>>(),
+        F::Log => kernel::<T, Costly<Log>>(),
+        F::Log1p => kernel::<T, Costly<Log1p>>(),
+        F::Sin => kernel::<T, Costly<Sin>>(),
+        F::Cos => kernel::<T, Costly<Cos>>(),
+        F::Tan => kernel::<T, Costly<Tan>>(),
+        F::Asin => kernel::<T, Costly<Asin>>(),
+        F::Acos => kernel::<T, Costly<Acos>>(),
+        F::Atan => kernel::<T, Costly<Atan>>(),
+        F::Sinh => kernel::<T, Costly<Sinh>>(),
+        F::Cosh => kernel::<T, Costly<Cosh>>(),
     }
 }
 
@@ -49,43 +87,49 @@ pub fn of_binary<T: Real>(function: Binary, a: bool, b: bool) -> Kernel<T> {
         F::Div => binary_form::<T, Div>(a, b),
         F::Min => binary_form::<T, Min>(a, b),
         F::Max => binary_form::<T, Max>(a, b),
-        F::Pow => costly2::<T, Pow>,
-        F::Atan2 => costly2::<T, Atan2>,
+        F::Pow => kernel::<T, Costly2<Pow>>(),
+        F::Atan2 => kernel::<T, Costly2<Atan2>>(),
     }
 }
 
-/// Registers that loops take at a time, so that their operations hide each other's latency.
-type Four<T> = Several<<T as Lanes>::Vector, 4>;
-
-/// Calls `four` and then `one` for the first number of each strip of four registers and of each register left.
-#[inline(always)]
-fn strips<T: Real>(len: usize, mut four: impl FnMut(usize), mut one: impl FnMut(usize)) {
-    let register = vector_len::<T>();
-    let mut at = 0;
-    while at + 4 * register <= len {
-        four(at);
-        at += 4 * register;
-    }
-    while at < len {
-        one(at);
-        at += register;
+fn binary_form<T: Real, F: Function<2>>(a: bool, b: bool) -> Kernel<T> {
+    match (a, b) {
+        (false, false) => kernel::<T, Map<F, 2, 0b00>>(),
+        (true, false) => kernel::<T, Map<F, 2, 0b01>>(),
+        (false, true) => kernel::<T, Map<F, 2, 0b10>>(),
+        (true, true) => unreachable!("what is made of uniform values alone is uniform"),
     }
 }
 
-trait F1 {
-    fn call<T: Real, V: Vector<T>>(a: V) -> V;
+/// The kernel of a·b + c, or c − a·b.
+pub fn of_multiply_add<T: Real, const NEGATED: bool>(uniform: [bool; 3]) -> Kernel<T> {
+    match uniform {
+        [false, false, false] => kernel::<T, Map<MultiplyAdd<NEGATED>, 3, 0b000>>(),
+        [true, false, false] => kernel::<T, Map<MultiplyAdd<NEGATED>, 3, 0b001>>(),
+        [false, false, true] => kernel::<T, Map<MultiplyAdd<NEGATED>, 3, 0b100>>(),
+        [true, false, true] => kernel::<T, Map<MultiplyAdd<NEGATED>, 3, 0b101>>(),
+        [true, true, false] => kernel::<T, Map<MultiplyAdd<NEGATED>, 3, 0b011>>(),
+        _ => unreachable!("the first factor is uniform if one is, and not all are"),
+    }
 }
-trait F2 {
-    fn call<T: Real, V: Vector<T>>(a: V, b: V) -> V;
+
+/// The kernel of a copy.
+pub fn of_copy<T: Real>(uniform: bool) -> Kernel<T> {
+    if uniform { kernel::<T, Map<Same, 1, 1>>() } else { kernel::<T, Map<Same, 1, 0>>() }
+}
+
+/// A function of N numbers.
+pub trait Function<const N: usize> {
+    fn call<T: Real, V: Vector<T>>(x: [V; N]) -> V;
 }
 
 macro_rules! functions {
-    ($kind:ident: $($name:ident($($x:ident),+) = $body:expr;)+) => {
+    ($arity:literal: $($name:ident($($x:ident),+) = $body:expr;)+) => {
         $(
-            struct $name;
-            impl $kind for $name {
+            pub struct $name;
+            impl Function<$arity> for $name {
                 #[inline(always)]
-                fn call<T: Real, V: Vector<T>>($($x: V),+) -> V {
+                fn call<T: Real, V: Vector<T>>([$($x),+]: [V; $arity]) -> V {
                     $body
                 }
             }
@@ -93,7 +137,8 @@ macro_rules! functions {
     };
 }
 
-functions! { F1:
+functions! { 1:
+    Same(a) = a;
     Neg(a) = a.neg();
     Abs(a) = a.abs();
     Sign(a) = {
@@ -122,7 +167,7 @@ functions! { F1:
     Cosh(a) = math::cosh(a);
 }
 
-functions! { F2:
+functions! { 2:
     Add(a, b) = a.add(b);
     Sub(a, b) = a.sub(b);
     Mul(a, b) = a.mul(b);
@@ -133,343 +178,437 @@ functions! { F2:
     Atan2(a, b) = math::atan2(a, b);
 }
 
-unsafe fn unary<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
-    let (from, to) = (c.at(i.from[0]), c.at(i.to));
-    // SAFETY: as `Code::run` has checked.
+/// a·b + c, or c − a·b.
+pub struct MultiplyAdd<const NEGATED: bool>;
+
+impl<const NEGATED: bool> Function<3> for MultiplyAdd<NEGATED> {
+    #[inline(always)]
+    fn call<T: Real, V: Vector<T>>([a, b, c]: [V; 3]) -> V {
+        if NEGATED { a.neg().mul_add(b, c) } else { a.mul_add(b, c) }
+    }
+}
+
+/// `then` where a < b, or a ≤ b.
+pub struct Choose<const OR_EQUAL: bool>;
+
+impl<const OR_EQUAL: bool> Function<4> for Choose<OR_EQUAL> {
+    #[inline(always)]
+    fn call<T: Real, V: Vector<T>>([a, b, then, otherwise]: [V; 4]) -> V {
+        let chosen = a.select_less(b, then, otherwise);
+        if OR_EQUAL { a.select_equal(b, then, chosen) } else { chosen }
+    }
+}
+
+/// The body of a loop, for a vector of any length.
+trait Body<T: Real> {
+    unsafe fn at<V: Vector<T>>(&self, at: usize);
+}
+
+/// Registers that loops take at a time, so that their operations hide each other's latency.
+type Four<S, T> = Several<<S as Simd>::Vector<T>, 4>;
+
+/// Runs a body for each strip of four registers, each register left, and each number left.
+#[inline(always)]
+unsafe fn strips<S: Simd, T: Real>(len: usize, body: impl Body<T>) {
+    let register = len_of::<S, T>();
+    let mut at = 0;
     unsafe {
-        strips::<T>(
-            i.len,
-            |at| F::call(Four::<T>::load(from.add(at))).store(to.add(at)),
-            |at| F::call(T::Vector::load(from.add(at))).store(to.add(at)),
-        );
-    }
-}
-
-/// Functions that cost much more than a load: always by four registers, so that they exist once.
-unsafe fn costly<T: Real, F: F1>(i: &Instruction<T>, c: &Context<T>) {
-    let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
-    let step = <Four<T> as Vector<T>>::LEN;
-    const { assert!(<Four<T> as Vector<T>>::LEN <= MOST) };
-    let whole = i.len / step * step;
-    let left = i.len - whole;
-    let mut rest = [T::zero(); MOST];
-    let (rest_from, rest_to) = (rest.as_ptr(), rest.as_mut_ptr());
-    // SAFETY: as `Code::run` has checked; what is left fits into four registers.
-    unsafe {
-        std::ptr::copy_nonoverlapping(from.add(whole), rest_to, left);
-        let passes = [(from, to, whole), (rest_from, rest_to, if left > 0 { step } else { 0 })];
-        for (source, target, len) in passes {
-            for at in (0..len).step_by(step) {
-                F::call(Four::<T>::load(source.add(at))).store(target.add(at));
-            }
+        while at + 4 * register <= len {
+            body.at::<Four<S, T>>(at);
+            at += 4 * register;
         }
-        std::ptr::copy_nonoverlapping(rest_from, to.add(whole), left);
-    }
-}
-
-/// As [`costly`], of two numbers.
-unsafe fn costly2<T: Real, F: F2>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    let step = <Four<T> as Vector<T>>::LEN;
-    for row in 0..i.rows {
-        for at in (0..i.len).step_by(step) {
-            // SAFETY: as `Code::run` has checked; the first number of a uniform register serves all.
-            unsafe {
-                let count = step.min(i.len - at);
-                let [mut left, mut right] = [[T::one(); MOST]; 2];
-                for lane in 0..count {
-                    left[lane] = *a.add(row * i.row[0] + (at + lane) * i.lane[0]);
-                    right[lane] = *b.add(row * i.row[1] + (at + lane) * i.lane[1]);
-                }
-                F::call(Four::<T>::load(left.as_ptr()), Four::<T>::load(right.as_ptr())).store(left.as_mut_ptr());
-                std::ptr::copy_nonoverlapping(left.as_ptr(), to.add(row * i.len + at), count);
-            }
+        while at + register <= len {
+            body.at::<S::Vector<T>>(at);
+            at += register;
+        }
+        while at < len {
+            body.at::<S::One<T>>(at);
+            at += 1;
         }
     }
 }
 
-/// The most numbers that four registers hold on any target.
-const MOST: usize = 32;
-
-/// An operand's registers: its own, or the one that serves all lanes.
-#[inline(always)]
-unsafe fn load<T: Real, V: Vector<T>, const UNIFORM: bool>(from: *const T, at: usize) -> V {
-    unsafe { if UNIFORM { V::splat(*from) } else { V::load(from.add(at)) } }
+/// F of operands, some of which are one number for all.
+struct Apply<F, T, const N: usize> {
+    function: PhantomData<F>,
+    from: [*const T; N],
+    uniform: [bool; N],
+    to: *mut T,
 }
 
-pub unsafe fn copy<T: Real, const UNIFORM: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, to) = (c.at(i.from[0]), c.at(i.to));
-    for row in 0..i.rows {
-        // SAFETY: as `Code::run` has checked.
+impl<T: Real, F: Function<N>, const N: usize> Body<T> for Apply<F, T, N> {
+    #[inline(always)]
+    unsafe fn at<V: Vector<T>>(&self, at: usize) {
         unsafe {
-            let (a, to) = (a.add(row * i.row[0]), to.add(row * i.len));
-            strips::<T>(
-                i.len,
-                |at| load::<T, Four<T>, UNIFORM>(a, at).store(to.add(at)),
-                |at| load::<T, T::Vector, UNIFORM>(a, at).store(to.add(at)),
-            );
+            let mut x = [V::splat(T::zero()); N];
+            for k in 0..N {
+                x[k] = if self.uniform[k] { V::splat(*self.from[k]) } else { V::load(self.from[k].add(at)) };
+            }
+            F::call(x).store(self.to.add(at));
         }
-    }
-}
-
-fn binary_form<T: Real, F: F2>(a: bool, b: bool) -> Kernel<T> {
-    match (a, b) {
-        (false, false) => binary::<T, F, false, false>,
-        (true, false) => binary::<T, F, true, false>,
-        (false, true) => binary::<T, F, false, true>,
-        (true, true) => unreachable!("what is made of uniform values alone is uniform"),
-    }
-}
-
-unsafe fn binary<T: Real, F: F2, const A: bool, const B: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    for row in 0..i.rows {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let (a, b, to) = (a.add(row * i.row[0]), b.add(row * i.row[1]), to.add(row * i.len));
-            strips::<T>(
-                i.len,
-                |at| F::call(load::<T, Four<T>, A>(a, at), load::<T, Four<T>, B>(b, at)).store(to.add(at)),
-                |at| F::call(load::<T, T::Vector, A>(a, at), load::<T, T::Vector, B>(b, at)).store(to.add(at)),
-            );
-        }
-    }
-}
-
-pub fn ternary_form<T: Real, const NEGATED: bool>(a: bool, b: bool, c: bool) -> Kernel<T> {
-    match (a, b, c) {
-        (false, false, false) => multiply_add::<T, NEGATED, false, false, false>,
-        (true, false, false) => multiply_add::<T, NEGATED, true, false, false>,
-        (false, false, true) => multiply_add::<T, NEGATED, false, false, true>,
-        (true, false, true) => multiply_add::<T, NEGATED, true, false, true>,
-        (true, true, false) => multiply_add::<T, NEGATED, true, true, false>,
-        _ => unreachable!("the first factor is uniform if one is, and not all are"),
     }
 }
 
 #[inline(always)]
-fn fused<T: Real, V: Vector<T>, const NEGATED: bool>(a: V, b: V, c: V) -> V {
-    if NEGATED { a.neg().mul_add(b, c) } else { a.mul_add(b, c) }
-}
-
-unsafe fn multiply_add<T: Real, const NEGATED: bool, const A: bool, const B: bool, const C: bool>(
-    i: &Instruction<T>,
-    context: &Context<T>,
-) {
-    let [a, b, c, _] = i.from.map(|from| context.at(from));
-    let to = context.at(i.to);
-    for row in 0..i.rows {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let (a, b, c) = (a.add(row * i.row[0]), b.add(row * i.row[1]), c.add(row * i.row[2]));
-            let to = to.add(row * i.len);
-            strips::<T>(
-                i.len,
-                |at| {
-                    let (a, b) = (load::<T, Four<T>, A>(a, at), load::<T, Four<T>, B>(b, at));
-                    fused::<T, _, NEGATED>(a, b, load::<T, Four<T>, C>(c, at)).store(to.add(at));
-                },
-                |at| {
-                    let (a, b) = (load::<T, T::Vector, A>(a, at), load::<T, T::Vector, B>(b, at));
-                    fused::<T, _, NEGATED>(a, b, load::<T, T::Vector, C>(c, at)).store(to.add(at));
-                },
-            );
-        }
-    }
-}
-
-pub unsafe fn select<T: Real, const OR_EQUAL: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let from = i.from.map(|from| c.at(from).cast_const());
-    let to = c.at(i.to);
-    for row in 0..i.rows {
-        for at in (0..i.len).step_by(vector_len::<T>()) {
-            // SAFETY: as `Code::run` has checked; the register of a uniform operand serves all.
-            unsafe {
-                let [a, b, then, otherwise] =
-                    std::array::from_fn(|k| T::Vector::load(from[k].add(row * i.row[k] + at * i.lane[k])));
-                let mut chosen = a.select_less(b, then, otherwise);
-                if OR_EQUAL {
-                    chosen = a.select_equal(b, then, chosen);
-                }
-                chosen.store(to.add(row * i.len + at));
-            }
-        }
-    }
-}
-
-pub unsafe fn spread<T: Real, const UNIFORM: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, mut to) = (c.at(i.from[0]), c.at(i.to));
-    let [outer, inner, ..] = i.shape;
-    for _ in 0..outer {
-        for row in 0..i.rows {
-            for _ in 0..inner {
-                // SAFETY: as `Code::run` has checked.
-                unsafe {
-                    let a = a.add(row * i.row[0]);
-                    strips::<T>(
-                        i.len,
-                        |at| load::<T, Four<T>, UNIFORM>(a, at).store(to.add(at)),
-                        |at| load::<T, T::Vector, UNIFORM>(a, at).store(to.add(at)),
-                    );
-                    to = to.add(i.len);
-                }
-            }
-        }
-    }
-}
-
-pub unsafe fn sum<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, to) = (c.at(i.from[0]), c.at(i.to));
-    let [outer, inner, ..] = i.shape;
-    let terms = outer * inner;
-    for row in 0..i.rows {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let to = to.add(row * i.len);
-            let term = |n: usize| a.add(((n / inner * i.rows + row) * inner + n % inner) * i.len);
-            strips::<T>(
-                i.len,
-                |at| {
-                    let first = Four::<T>::load(term(0).add(at));
-                    (1..terms).fold(first, |sum, n| sum.add(Four::<T>::load(term(n).add(at)))).store(to.add(at));
-                },
-                |at| {
-                    let first = T::Vector::load(term(0).add(at));
-                    (1..terms).fold(first, |sum, n| sum.add(T::Vector::load(term(n).add(at)))).store(to.add(at));
-                },
-            );
-        }
-    }
-}
-
-pub unsafe fn dense<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let [pack, shifted, ..] = i.shape;
-    let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
-    // SAFETY: as `Code::run` has checked.
-    unsafe { c.packs[pack].times(start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
-}
-
-/// Σ_k a[first(k)]·b[second(k)] over rows, one register after the other.
-#[inline(always)]
-unsafe fn dot_rows<T: Real>(
+unsafe fn apply<S: Simd, T: Real, F: Function<N>, const N: usize>(
     len: usize,
-    terms: usize,
-    a: impl Fn(usize) -> *const T,
-    b: impl Fn(usize) -> *const T,
+    from: [*const T; N],
+    uniform: [bool; N],
     to: *mut T,
 ) {
-    unsafe {
-        strips::<T>(
-            len,
-            |at| {
-                let start = Four::<T>::splat(T::zero());
-                let term = |sum, k| Four::<T>::load(a(k).add(at)).mul_add(Four::<T>::load(b(k).add(at)), sum);
-                (0..terms).fold(start, term).store(to.add(at));
-            },
-            |at| {
-                let start = T::Vector::splat(T::zero());
-                let term = |sum, k| T::Vector::load(a(k).add(at)).mul_add(T::Vector::load(b(k).add(at)), sum);
-                (0..terms).fold(start, term).store(to.add(at));
-            },
-        );
-    }
+    unsafe { strips::<S, T>(len, Apply { function: PhantomData::<F>, from, uniform, to }) }
 }
 
-pub unsafe fn mat_vec<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let ([rows, columns, points, _], len) = (i.shape, i.len);
-    let (m, v, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    for (row, point) in (0..rows).flat_map(|row| (0..points).map(move |point| (row, point))) {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let m = |k: usize| m.add((row * columns + k) * len).cast_const();
-            let v = |k: usize| v.add((k * points + point) * len).cast_const();
-            dot_rows(len, columns, m, v, to.add((row * points + point) * len));
+/// F row by row; bit k of UNIFORM says whether operand k is one number a row.
+pub struct Map<F, const N: usize, const UNIFORM: u8>(PhantomData<F>);
+
+impl<T: Real, F: Function<N>, const N: usize, const UNIFORM: u8> Task<T> for Map<F, N, UNIFORM> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let mut uniform = [false; N];
+        for (k, uniform) in uniform.iter_mut().enumerate() {
+            *uniform = UNIFORM >> k & 1 == 1;
         }
+        unsafe { rows::<S, T, F, N>(i, c, uniform) }
     }
 }
 
-pub unsafe fn mat_vec_transposed<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let ([rows, columns, points, _], len) = (i.shape, i.len);
-    let (m, v, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    for (column, point) in (0..columns).flat_map(|column| (0..points).map(move |point| (column, point))) {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let m = |k: usize| m.add((k * columns + column) * len).cast_const();
-            let v = |k: usize| v.add((k * points + point) * len).cast_const();
-            dot_rows(len, rows, m, v, to.add((column * points + point) * len));
-        }
+/// `then` where a < b, or a ≤ b, else `otherwise`, row by row.
+pub struct Select<const OR_EQUAL: bool>;
+
+impl<T: Real, const OR_EQUAL: bool> Task<T> for Select<OR_EQUAL> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        unsafe { rows::<S, T, Choose<OR_EQUAL>, 4>(i, c, i.uniform) }
     }
 }
 
-pub unsafe fn outer<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let ([rows, columns, points, _], len) = (i.shape, i.len);
-    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
-        // SAFETY: as `Code::run` has checked.
-        unsafe {
-            let a = |point: usize| a.add((row * points + point) * len).cast_const();
-            let b = |point: usize| b.add((column * points + point) * len).cast_const();
-            dot_rows(len, points, a, b, to.add((row * columns + column) * len));
-        }
+#[inline(always)]
+unsafe fn rows<S: Simd, T: Real, F: Function<N>, const N: usize>(
+    i: &Instruction<T>,
+    c: &Context<T>,
+    uniform: [bool; N],
+) {
+    let mut from = [std::ptr::null(); N];
+    for (k, from) in from.iter_mut().enumerate() {
+        *from = c.at(i.from[k]).cast_const();
     }
-}
-
-pub unsafe fn sum_lanes<T: Real, const PRODUCT: bool>(i: &Instruction<T>, c: &Context<T>) {
-    let register = vector_len::<T>();
-    let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
-    let whole = c.samples / register * register;
-    for row in 0..i.rows {
-        // SAFETY: as `Code::run` has checked; there are no more samples than lanes.
+    let mut to = c.at(i.to);
+    for _ in 0..i.rows {
         unsafe {
-            let (a, b, to) = (a.add(row * i.row[0]), b.add(row * i.row[1]), to.add(row * register));
-            let mut sum = T::Vector::load(to);
-            let mut at = 0;
-            if whole >= 4 * register {
-                // Four sums, so that one addition does not wait for the other.
-                let mut four = Four::<T>::splat(T::zero());
-                while at + 4 * register <= whole {
-                    let a = Four::<T>::load(a.add(at));
-                    four = if PRODUCT { a.mul_add(Four::<T>::load(b.add(at)), four) } else { four.add(a) };
-                    at += 4 * register;
-                }
-                sum = four.registers().into_iter().fold(sum, T::Vector::add);
+            apply::<S, T, F, N>(i.len, from, uniform, to);
+            for (k, from) in from.iter_mut().enumerate() {
+                *from = from.add(i.row[k]);
             }
-            while at < whole {
-                let a = T::Vector::load(a.add(at));
-                sum = if PRODUCT { a.mul_add(T::Vector::load(b.add(at)), sum) } else { sum.add(a) };
+            to = to.add(i.len);
+        }
+    }
+}
+
+/// Functions that cost much more than a load: what does not fill a register is computed in one that is filled up.
+pub struct Costly<F>(PhantomData<F>);
+
+impl<T: Real, F: Function<1>> Task<T> for Costly<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
+        let (register, step) = (len_of::<S, T>(), <Four<S, T> as Vector<T>>::LEN);
+        let mut at = i.len / step * step;
+        let mut rest = [T::zero(); 4 * MOST];
+        let (rest_from, rest_to) = (rest.as_ptr(), rest.as_mut_ptr());
+        unsafe {
+            if WITHIN_FOUR {
+                let left = i.len - at;
+                std::ptr::copy_nonoverlapping(from.add(at), rest_to, left);
+                let passes = [(from, to, at), (rest_from, rest_to, if left > 0 { step } else { 0 })];
+                for (source, target, len) in passes {
+                    for at in (0..len).step_by(step) {
+                        F::call([Four::<S, T>::load(source.add(at))]).store(target.add(at));
+                    }
+                }
+                std::ptr::copy_nonoverlapping(rest_from, to.add(at), left);
+                return;
+            }
+            for at in (0..at).step_by(step) {
+                F::call([Four::<S, T>::load(from.add(at))]).store(to.add(at));
+            }
+            while at < i.len {
+                let count = register.min(i.len - at);
+                let (mut source, mut target) = (from.add(at), to.add(at));
+                if count < register {
+                    std::ptr::copy_nonoverlapping(source, rest_to, count);
+                    (source, target) = (rest_from, rest_to);
+                }
+                F::call([S::Vector::<T>::load(source)]).store(target);
+                if count < register {
+                    std::ptr::copy_nonoverlapping(rest_from, to.add(at), count);
+                }
                 at += register;
             }
-            sum.store(to);
-            // Spare lanes stay out, whatever they hold.
-            for lane in whole..c.samples {
-                let term = if PRODUCT { *a.add(lane) * *b.add(lane) } else { *a.add(lane) };
-                let sum = to.add(lane - whole);
-                *sum = *sum + term;
+        }
+    }
+}
+
+/// Whether such functions are computed in four registers always, so that their code exists once: what is downloaded should be
+/// small.
+const WITHIN_FOUR: bool = cfg!(target_arch = "wasm32");
+
+/// As [`Costly`], of two numbers.
+pub struct Costly2<F>(PhantomData<F>);
+
+impl<T: Real, F: Function<2>> Task<T> for Costly2<F> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
+        let step = <Four<S, T> as Vector<T>>::LEN;
+        let [lane_a, lane_b] = [usize::from(!i.uniform[0]), usize::from(!i.uniform[1])];
+        for row in 0..i.rows {
+            for at in (0..i.len).step_by(step) {
+                // The one number of a uniform operand serves all.
+                unsafe {
+                    let count = step.min(i.len - at);
+                    let [mut left, mut right] = [[T::one(); 4 * MOST]; 2];
+                    for lane in 0..count {
+                        left[lane] = *a.add(row * i.row[0] + (at + lane) * lane_a);
+                        right[lane] = *b.add(row * i.row[1] + (at + lane) * lane_b);
+                    }
+                    let x = [Four::<S, T>::load(left.as_ptr()), Four::<S, T>::load(right.as_ptr())];
+                    F::call(x).store(left.as_mut_ptr());
+                    std::ptr::copy_nonoverlapping(left.as_ptr(), to.add(row * i.len + at), count);
+                }
             }
         }
     }
 }
 
-pub unsafe fn outer_lanes<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let ([rows, columns, stride, _], len) = (i.shape, i.len);
-    // SAFETY: as `Code::run` has checked; the scratch is used by one instruction at a time.
-    unsafe {
-        let a = std::slice::from_raw_parts(c.at(i.from[0]), rows * len);
-        let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
-        let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
-        let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
-        add_outer(len, (rows, a), (columns, b), to, stride, scratch);
+/// `[n]` to `[outer][n][inner]`.
+pub struct Spread<const UNIFORM: bool>;
+
+impl<T: Real, const UNIFORM: bool> Task<T> for Spread<UNIFORM> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let (a, mut to) = (c.at(i.from[0]), c.at(i.to));
+        let [outer, inner, ..] = i.shape;
+        // All copies at once where they are of one number.
+        let one = UNIFORM || i.len == 1;
+        let (copies, len) = if one { (1, inner * i.len) } else { (inner, i.len) };
+        for _ in 0..outer {
+            for row in 0..i.rows {
+                for _ in 0..copies {
+                    unsafe {
+                        apply::<S, T, Same, 1>(len, [a.add(row * i.row[0]).cast_const()], [one], to);
+                        to = to.add(len);
+                    }
+                }
+            }
+        }
     }
 }
 
-pub unsafe fn accumulate<T: Real>(i: &Instruction<T>, c: &Context<T>) {
-    let (a, to) = (c.at(i.from[0]), c.at(i.to));
-    // SAFETY: as `Code::run` has checked.
-    unsafe {
-        strips::<T>(
-            i.len,
-            |at| Four::<T>::load(to.add(at)).add(Four::<T>::load(a.add(at))).store(to.add(at)),
-            |at| T::Vector::load(to.add(at)).add(T::Vector::load(a.add(at))).store(to.add(at)),
-        );
+/// Σ of terms at equal or unequal distances, or of their products with others.
+struct Terms<A, B> {
+    terms: usize,
+    a: A,
+    b: B,
+}
+
+/// Σ a, beginning with the first.
+struct SumOf<A, T>(Terms<A, ()>, *mut T);
+
+impl<T: Real, A: Fn(usize) -> *const T> Body<T> for SumOf<A, T> {
+    #[inline(always)]
+    unsafe fn at<V: Vector<T>>(&self, at: usize) {
+        let Terms { terms, a, .. } = &self.0;
+        unsafe {
+            let mut sum = V::load(a(0).add(at));
+            for n in 1..*terms {
+                sum = sum.add(V::load(a(n).add(at)));
+            }
+            sum.store(self.1.add(at));
+        }
+    }
+}
+
+/// Σ a·b.
+struct DotOf<A, B, T>(Terms<A, B>, *mut T);
+
+impl<T: Real, A: Fn(usize) -> *const T, B: Fn(usize) -> *const T> Body<T> for DotOf<A, B, T> {
+    #[inline(always)]
+    unsafe fn at<V: Vector<T>>(&self, at: usize) {
+        let Terms { terms, a, b } = &self.0;
+        unsafe {
+            let mut sum = V::splat(T::zero());
+            for n in 0..*terms {
+                sum = V::load(a(n).add(at)).mul_add(V::load(b(n).add(at)), sum);
+            }
+            sum.store(self.1.add(at));
+        }
+    }
+}
+
+/// `[outer][n][inner]` to `[n]`.
+pub struct Sum;
+
+impl<T: Real> Task<T> for Sum {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
+        let [outer, inner, ..] = i.shape;
+        for row in 0..i.rows {
+            unsafe {
+                let a = |n: usize| from.add(((n / inner * i.rows + row) * inner + n % inner) * i.len);
+                strips::<S, T>(i.len, SumOf(Terms { terms: outer * inner, a, b: () }, to.add(row * i.len)));
+            }
+        }
+    }
+}
+
+/// A packed matrix times a block.
+pub struct Dense;
+
+impl<T: Real> Task<T> for Dense {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let [pack, shifted, ..] = i.shape;
+        let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
+        unsafe { times::<S, T>(&c.packs[pack], start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
+    }
+}
+
+/// A matrix per trajectory times vectors.
+pub struct MatVec;
+
+impl<T: Real> Task<T> for MatVec {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let ([rows, columns, points, _], len) = (i.shape, i.len);
+        let (m, v, to) = (c.at(i.from[0]).cast_const(), c.at(i.from[1]).cast_const(), c.at(i.to));
+        for row in 0..rows {
+            for point in 0..points {
+                unsafe {
+                    let a = |k: usize| m.add((row * columns + k) * len);
+                    let b = |k: usize| v.add((k * points + point) * len);
+                    strips::<S, T>(len, DotOf(Terms { terms: columns, a, b }, to.add((row * points + point) * len)));
+                }
+            }
+        }
+    }
+}
+
+/// Its transpose times vectors.
+pub struct MatVecTransposed;
+
+impl<T: Real> Task<T> for MatVecTransposed {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let ([rows, columns, points, _], len) = (i.shape, i.len);
+        let (m, v, to) = (c.at(i.from[0]).cast_const(), c.at(i.from[1]).cast_const(), c.at(i.to));
+        for column in 0..columns {
+            for point in 0..points {
+                unsafe {
+                    let a = |k: usize| m.add((k * columns + column) * len);
+                    let b = |k: usize| v.add((k * points + point) * len);
+                    strips::<S, T>(len, DotOf(Terms { terms: rows, a, b }, to.add((column * points + point) * len)));
+                }
+            }
+        }
+    }
+}
+
+/// Σ over points of outer products, per trajectory.
+pub struct Outer;
+
+impl<T: Real> Task<T> for Outer {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let ([rows, columns, points, _], len) = (i.shape, i.len);
+        let (left, right, to) = (c.at(i.from[0]).cast_const(), c.at(i.from[1]).cast_const(), c.at(i.to));
+        for row in 0..rows {
+            for column in 0..columns {
+                unsafe {
+                    let a = |point: usize| left.add((row * points + point) * len);
+                    let b = |point: usize| right.add((column * points + point) * len);
+                    strips::<S, T>(len, DotOf(Terms { terms: points, a, b }, to.add((row * columns + column) * len)));
+                }
+            }
+        }
+    }
+}
+
+/// Adds the sums of a's rows, or of a·b's, over the lanes that are samples to registers.
+pub struct SumLanes<const PRODUCT: bool>;
+
+impl<T: Real, const PRODUCT: bool> Task<T> for SumLanes<PRODUCT> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let register = len_of::<S, T>();
+        let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
+        let whole = c.samples / register * register;
+        for row in 0..i.rows {
+            // There are no more samples than lanes.
+            unsafe {
+                let (a, b, to) = (a.add(row * i.row[0]), b.add(row * i.row[1]), to.add(row * register));
+                let mut sum = S::Vector::<T>::load(to);
+                let mut at = 0;
+                if whole >= 4 * register {
+                    // Four sums, so that one addition does not wait for the other.
+                    let mut four = Four::<S, T>::splat(T::zero());
+                    while at + 4 * register <= whole {
+                        let a = Four::<S, T>::load(a.add(at));
+                        four = if PRODUCT { a.mul_add(Four::<S, T>::load(b.add(at)), four) } else { four.add(a) };
+                        at += 4 * register;
+                    }
+                    for part in four.registers() {
+                        sum = sum.add(part);
+                    }
+                }
+                while at < whole {
+                    let a = S::Vector::<T>::load(a.add(at));
+                    sum = if PRODUCT { a.mul_add(S::Vector::<T>::load(b.add(at)), sum) } else { sum.add(a) };
+                    at += register;
+                }
+                sum.store(to);
+                // Spare lanes stay out, whatever they hold.
+                for lane in whole..c.samples {
+                    let term = if PRODUCT { *a.add(lane) * *b.add(lane) } else { *a.add(lane) };
+                    let sum = to.add(lane - whole);
+                    *sum = *sum + term;
+                }
+            }
+        }
+    }
+}
+
+/// Adds Σ a bᵀ over lanes to a matrix.
+pub struct OuterLanes;
+
+impl<T: Real> Task<T> for OuterLanes {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let ([rows, columns, stride, _], len) = (i.shape, i.len);
+        // The scratch is used by one instruction at a time.
+        unsafe {
+            let a = std::slice::from_raw_parts(c.at(i.from[0]), rows * len);
+            let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
+            let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
+            let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
+            add_outer::<S, T>(len, (rows, a), (columns, b), to, stride, scratch);
+        }
+    }
+}
+
+/// Adds a, or a·b, number by number.
+pub struct Accumulate<const PRODUCT: bool>;
+
+impl<T: Real, const PRODUCT: bool> Task<T> for Accumulate<PRODUCT> {
+    #[inline(always)]
+    unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
+        let (a, b, to) = (c.at(i.from[0]).cast_const(), c.at(i.from[1]).cast_const(), c.at(i.to));
+        unsafe {
+            match PRODUCT {
+                true => apply::<S, T, MultiplyAdd<false>, 3>(i.len, [a, b, to], [false; 3], to),
+                false => apply::<S, T, Add, 2>(i.len, [to, a], [false; 2], to),
+            }
+        }
     }
 }

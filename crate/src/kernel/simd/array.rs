@@ -1,40 +1,35 @@
-//! An array of numbers, for targets without a file of their own.
+//! An array of numbers: the registers of targets without a file of their own, and what tests compare others with.
 
-use super::Vector;
+use super::{Register, Vector};
 use crate::kernel::real::Real;
 use std::array::from_fn;
 
-/// An array that the compiler keeps in a register.
+/// An array that the compiler may keep in a register; FUSED where products and sums are to be rounded once.
 #[derive(Clone, Copy)]
-pub struct Array<T, const N: usize>([T; N]);
+pub struct Array<T, const N: usize, const FUSED: bool>([T; N]);
 
 /// What other targets than those beside this file use.
 #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod target {
     use super::Array;
-    use crate::kernel::simd::Lanes;
+    use crate::kernel::simd::Registers;
 
-    impl Lanes for f32 {
-        type Vector = Array<f32, 4>;
-        // The compiler vectorises such loops itself, and better than functions of arrays.
-        type Strip = Array<Self, 1>;
-        #[inline(always)]
-        fn transpose(rows: &mut [Self::Vector]) {
-            transpose(rows);
-        }
-    }
-    impl Lanes for f64 {
-        type Vector = Array<f64, 2>;
-        // The compiler vectorises such loops itself, and better than functions of arrays.
-        type Strip = Array<Self, 1>;
-        #[inline(always)]
-        fn transpose(rows: &mut [Self::Vector]) {
-            transpose(rows);
-        }
-    }
+    // Without the instruction, `mul_add` would be a call into the C library.
+    const FUSED: bool = cfg!(target_arch = "aarch64");
 
+    impl Registers for f32 {
+        type Register128 = Array<f32, 4, FUSED>;
+        type One128 = Array<f32, 1, FUSED>;
+    }
+    impl Registers for f64 {
+        type Register128 = Array<f64, 2, FUSED>;
+        type One128 = Array<f64, 1, FUSED>;
+    }
+}
+
+impl<T: Real, const N: usize, const FUSED: bool> Register<T> for Array<T, N, FUSED> {
     #[inline(always)]
-    fn transpose<T: Copy, const N: usize>(rows: &mut [Array<T, N>]) {
+    fn transpose(rows: &mut [Self]) {
         for i in 0..N {
             for j in 0..i {
                 let upper = rows[j].0[i];
@@ -45,10 +40,9 @@ mod target {
     }
 }
 
-impl<T: Real, const N: usize> Vector<T> for Array<T, N> {
+impl<T: Real, const N: usize, const FUSED: bool> Vector<T> for Array<T, N, FUSED> {
     const LEN: usize = N;
-    // Without the instruction, `mul_add` would be a call into the C library.
-    const FUSED: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+    const FUSED: bool = FUSED;
     #[inline(always)]
     fn splat(number: T) -> Self {
         Self([number; N])
@@ -131,7 +125,7 @@ impl<T: Real, const N: usize> Vector<T> for Array<T, N> {
     }
     #[inline(always)]
     fn mul_add(self, factor: Self, addend: Self) -> Self {
-        Self(from_fn(|i| match <Self as Vector<T>>::FUSED {
+        Self(from_fn(|i| match FUSED {
             true => self.0[i].mul_add(factor.0[i], addend.0[i]),
             false => self.0[i] * factor.0[i] + addend.0[i],
         }))

@@ -1,14 +1,16 @@
 //! 128 bits of WebAssembly.
 
-use super::{Lanes, Several, Vector};
+use super::{Register, Registers, Vector};
 use std::arch::wasm32::*;
 
 const TWO_52: f64 = 4_503_599_627_370_496.0;
 
+/// Four numbers; of ONE, the first is loaded into all and stored.
 #[derive(Clone, Copy)]
-pub struct F32x4(v128);
+pub struct F32x4<const ONE: bool>(v128);
+/// Two numbers; of ONE, the first is loaded into both and stored.
 #[derive(Clone, Copy)]
-pub struct F64x2(v128);
+pub struct F64x2<const ONE: bool>(v128);
 
 /// Lane by lane by a mask whose lanes are all ones or all zeros.
 ///
@@ -21,33 +23,38 @@ fn select(then: v128, otherwise: v128, mask: v128) -> v128 {
     return v128_bitselect(then, otherwise, mask);
 }
 
-impl Lanes for f32 {
-    type Vector = F32x4;
-    type Strip = Several<F32x4, 4>;
+impl Registers for f32 {
+    type Register128 = F32x4<false>;
+    type One128 = F32x4<true>;
+}
+impl Registers for f64 {
+    type Register128 = F64x2<false>;
+    type One128 = F64x2<true>;
+}
+
+impl Register<f32> for F32x4<false> {
     #[inline(always)]
-    fn transpose(rows: &mut [F32x4]) {
+    fn transpose(rows: &mut [Self]) {
         let [a, b, c, d] = [rows[0].0, rows[1].0, rows[2].0, rows[3].0];
         let (ab_low, ab_high) = (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b));
         let (cd_low, cd_high) = (i32x4_shuffle::<0, 4, 1, 5>(c, d), i32x4_shuffle::<2, 6, 3, 7>(c, d));
-        rows[0] = F32x4(i64x2_shuffle::<0, 2>(ab_low, cd_low));
-        rows[1] = F32x4(i64x2_shuffle::<1, 3>(ab_low, cd_low));
-        rows[2] = F32x4(i64x2_shuffle::<0, 2>(ab_high, cd_high));
-        rows[3] = F32x4(i64x2_shuffle::<1, 3>(ab_high, cd_high));
+        rows[0] = Self(i64x2_shuffle::<0, 2>(ab_low, cd_low));
+        rows[1] = Self(i64x2_shuffle::<1, 3>(ab_low, cd_low));
+        rows[2] = Self(i64x2_shuffle::<0, 2>(ab_high, cd_high));
+        rows[3] = Self(i64x2_shuffle::<1, 3>(ab_high, cd_high));
     }
 }
-impl Lanes for f64 {
-    type Vector = F64x2;
-    type Strip = Several<F64x2, 4>;
+impl Register<f64> for F64x2<false> {
     #[inline(always)]
-    fn transpose(rows: &mut [F64x2]) {
+    fn transpose(rows: &mut [Self]) {
         let (a, b) = (rows[0].0, rows[1].0);
-        rows[0] = F64x2(i64x2_shuffle::<0, 2>(a, b));
-        rows[1] = F64x2(i64x2_shuffle::<1, 3>(a, b));
+        rows[0] = Self(i64x2_shuffle::<0, 2>(a, b));
+        rows[1] = Self(i64x2_shuffle::<1, 3>(a, b));
     }
 }
 
-impl Vector<f32> for F32x4 {
-    const LEN: usize = 4;
+impl<const ONE: bool> Vector<f32> for F32x4<ONE> {
+    const LEN: usize = if ONE { 1 } else { 4 };
     // Relaxed: as the engine likes.
     const FUSED: bool = false;
     #[inline(always)]
@@ -56,11 +63,11 @@ impl Vector<f32> for F32x4 {
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        Self(unsafe { v128_load(from.cast()) })
+        Self(unsafe { if ONE { v128_load32_splat(from.cast()) } else { v128_load(from.cast()) } })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f32) {
-        unsafe { v128_store(to.cast(), self.0) }
+        unsafe { if ONE { v128_store32_lane::<0>(self.0, to.cast()) } else { v128_store(to.cast(), self.0) } }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {
@@ -140,8 +147,8 @@ impl Vector<f32> for F32x4 {
     }
 }
 
-impl Vector<f64> for F64x2 {
-    const LEN: usize = 2;
+impl<const ONE: bool> Vector<f64> for F64x2<ONE> {
+    const LEN: usize = if ONE { 1 } else { 2 };
     // Relaxed: as the engine likes.
     const FUSED: bool = false;
     #[inline(always)]
@@ -150,11 +157,11 @@ impl Vector<f64> for F64x2 {
     }
     #[inline(always)]
     unsafe fn load(from: *const f64) -> Self {
-        Self(unsafe { v128_load(from.cast()) })
+        Self(unsafe { if ONE { v128_load64_splat(from.cast()) } else { v128_load(from.cast()) } })
     }
     #[inline(always)]
     unsafe fn store(self, to: *mut f64) {
-        unsafe { v128_store(to.cast(), self.0) }
+        unsafe { if ONE { v128_store64_lane::<0>(self.0, to.cast()) } else { v128_store(to.cast(), self.0) } }
     }
     #[inline(always)]
     fn add(self, other: Self) -> Self {

@@ -268,16 +268,29 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
                 block.push(Instruction::outer_lanes(to, a, b, shape, points * width));
             }
             Op::SumLanes(a) | Op::DotLanes(a, _) => {
+                let b = if let Op::DotLanes(_, b) = graph.nodes[id].op { Some(self.lanes(b, block)) } else { None };
+                let a = self.lanes(a, block);
+                let direct = self.direct(id, request);
+                // The sum over one lane is that lane.
+                if let (1, Some(Target::Parameters(place))) = (width, direct)
+                    && place.rows == 1
+                {
+                    let to = At { base: Base::Gradient, offset: place.offset };
+                    block.push(Instruction::accumulate(to, a, b, rows, 1));
+                    return;
+                }
                 let at = *sums;
-                *sums += rows * vector_len::<T>();
-                let to = match self.direct(id, request) {
+                *sums += if width == 1 { rows } else { rows * vector_len::<T>() };
+                let to = match direct {
                     Some(target) => Destination::Result(target),
                     None => Destination::Uniform(self.uniform.place(id)),
                 };
-                reductions.push(Reduction { at, rows, plain: false, to });
-                let b = if let Op::DotLanes(_, b) = graph.nodes[id].op { Some(self.lanes(b, block)) } else { None };
-                let a = self.lanes(a, block);
-                block.push(Instruction::sum_lanes(At { base: Base::Sums, offset: at }, a, b, rows, width));
+                reductions.push(Reduction { at, rows, plain: width == 1, to });
+                let sums = At { base: Base::Sums, offset: at };
+                block.push(match width {
+                    1 => Instruction::accumulate(sums, a, b, rows, 1),
+                    _ => Instruction::sum_lanes(sums, a, b, rows, width),
+                });
             }
             _ => unreachable!("not a sum over lanes"),
         }
@@ -297,7 +310,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             if target == Target::ArgumentCotangents {
                 let from = self.lanes(id, block);
                 let to = At { base: Base::ArgumentCotangents, offset: 0 };
-                block.push(Instruction::accumulate(to, from, self.graph.rows(id), self.width));
+                block.push(Instruction::accumulate(to, from, None, self.graph.rows(id), self.width));
                 self.end_instruction();
             }
         }
@@ -328,6 +341,8 @@ impl<T: Real> Source<T> for Emitter<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         let own = self.graph.rows(id);
         match self.graph.uniform(id) {
+            true if self.width == 1 => Operand::of_one_lane(self.uniform.at(id), own, rows),
+            false if self.width == 1 => Operand::of_one_lane(self.at(id), own, rows),
             true => Operand { at: self.uniform.at(id), uniform: true, broadcast: own == 1 },
             false => Operand { at: self.at(id), uniform: false, broadcast: own == 1 && rows > 1 },
         }
@@ -336,6 +351,9 @@ impl<T: Real> Source<T> for Emitter<'_, '_, T> {
     fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At {
         if !self.graph.uniform(id) {
             return self.at(id);
+        }
+        if self.width == 1 {
+            return self.uniform.at(id);
         }
         let rows = self.graph.rows(id);
         let row = self.file.take(rows);

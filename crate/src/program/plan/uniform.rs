@@ -7,7 +7,7 @@ use super::super::graph::{Graph, Id, Op, Place};
 use super::lower::{Source, lower};
 use super::{Live, PackPlan, PackSource, When};
 use crate::kernel::instructions::{At, Base, Contraction, Instruction, Operand};
-use crate::kernel::real::{Real, vector_len};
+use crate::kernel::real::Real;
 
 /// Uniform values, for all requests together.
 pub(super) struct UniformPlan<'a, T: Real> {
@@ -95,10 +95,10 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     }
 
     pub fn at(&mut self, id: Id) -> At {
-        At { base: Base::Uniform, offset: self.place(id) * vector_len::<T>() }
+        At { base: Base::Uniform, offset: self.place(id) }
     }
 
-    /// The instructions of a uniform value, on one register.
+    /// The instructions of a uniform value.
     pub fn compute(&mut self, id: Id, phase: usize) -> Vec<Instruction<T>> {
         let graph = self.graph;
         if matches!(
@@ -119,10 +119,10 @@ impl<'a, T: Real> UniformPlan<'a, T> {
                 _ => (Contraction::MatVecTransposed, [graph.rows(x) / points, rows / points, points]),
             };
             let (w, x) = (self.at(w), self.at(x));
-            return vec![Instruction::contract(kind, to, w, x, shape, vector_len::<T>())];
+            return vec![Instruction::contract(kind, to, w, x, shape, 1)];
         }
         let mut source = UniformSource { plan: self, phase };
-        lower(graph, id, to, rows, vector_len::<T>(), &mut source, &mut instructions);
+        lower(graph, id, to, rows, 1, &mut source, &mut instructions);
         instructions
     }
 
@@ -154,8 +154,7 @@ pub(super) struct UniformSource<'p, 'a, T: Real> {
 
 impl<T: Real> Source<T> for UniformSource<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
-        let broadcast = rows > 1 && self.plan.graph.rows(id) == 1;
-        Operand { at: self.plan.at(id), uniform: false, broadcast }
+        Operand::of_one_lane(self.plan.at(id), self.plan.graph.rows(id), rows)
     }
     fn lanes(&mut self, id: Id, _out: &mut Vec<Instruction<T>>) -> At {
         self.plan.at(id)
