@@ -307,7 +307,7 @@ pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
     let register = dispatch::bits() / 8 / size_of::<T>();
     match depth > DEEP {
         true => depth * 4 * register,
-        false if width.is_multiple_of(register) || width == 1 => 0,
+        false if width.is_multiple_of(register) => 0,
         false => depth * register,
     }
 }
@@ -407,14 +407,13 @@ unsafe fn columns_tile<S: Simd, T: Real, const V: usize>(
     let mut sums = [S::Vector::<T>::splat(T::zero()); V];
     unsafe {
         if !start.is_null() {
-            let mut line = [T::zero(); MOST];
-            let mut from = start.add(row);
+            let from = start.add(row);
             if count < len {
-                std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
-                from = line.as_ptr();
-            }
-            for (v, sum) in sums.iter_mut().enumerate() {
-                *sum = S::Vector::<T>::load(from.add(v * len));
+                sums[0] = load_part(from, count);
+            } else {
+                for (v, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::Vector::<T>::load(from.add(v * len));
+                }
             }
         }
         let columns = packed.numbers.as_ptr().add(row);
@@ -457,6 +456,21 @@ pub fn add_outer<S: Simd, T: Real>(
         }
         return;
     }
+    // Operations a lane: of inner products with their sums over a register, and of the tiles with the transposition.
+    let (inner, tiled) = (2 * rows * columns / len, columns.div_ceil(len) * (rows + 6));
+    if inner < tiled && lanes.is_multiple_of(len) {
+        let (mut left, mut right) = (Side { rows, numbers: dz, step: stride }, Side { rows: columns, numbers: h, step: 1 });
+        if columns > rows {
+            std::mem::swap(&mut left, &mut right);
+        }
+        // SAFETY: the lengths are asserted above.
+        return unsafe {
+            match len {
+                16 => add_inner::<S, T, 8>(lanes, left, right, gradient.as_mut_ptr()),
+                _ => add_inner::<S, T, 4>(lanes, left, right, gradient.as_mut_ptr()),
+            }
+        };
+    }
     let mut first = 0;
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
@@ -475,6 +489,72 @@ pub fn add_outer<S: Simd, T: Real>(
             }
         }
         first += width;
+    }
+}
+
+/// One side of an outer product: rows of lanes, and how far apart entries of the gradient are from row to row.
+#[derive(Clone, Copy)]
+struct Side<'a, T> {
+    rows: usize,
+    numbers: &'a [T],
+    step: usize,
+}
+
+/// An outer product with few rows on one side, as inner products: R rows of the left side and two of the right at a time, each sum
+/// in a register whose lanes are added up at the end.
+///
+/// # Safety
+/// Both sides have rows of so many lanes, whole registers; the gradient has the entries that their steps lead to.
+#[inline(always)]
+unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
+    lanes: usize,
+    left: Side<'_, T>,
+    right: Side<'_, T>,
+    gradient: *mut T,
+) {
+    let len = len_of::<S, T>();
+    for j in (0..right.rows).step_by(2) {
+        for i in (0..left.rows).step_by(R) {
+            // Rows beyond the last are the last again, whose sums nobody takes.
+            let mut a = [left.numbers.as_ptr(); R];
+            let mut b = [right.numbers.as_ptr(); 2];
+            let mut sums = [[S::Vector::<T>::splat(T::zero()); R]; 2];
+            let mut line = [T::zero(); 2 * MOST];
+            unsafe {
+                for (r, a) in a.iter_mut().enumerate() {
+                    *a = a.add((i + r).min(left.rows - 1) * lanes);
+                }
+                for (c, b) in b.iter_mut().enumerate() {
+                    *b = b.add((j + c).min(right.rows - 1) * lanes);
+                }
+                for at in (0..lanes).step_by(len) {
+                    let (first, second) = (S::Vector::<T>::load(b[0].add(at)), S::Vector::<T>::load(b[1].add(at)));
+                    for r in 0..R {
+                        let factor = S::Vector::<T>::load(a[r].add(at));
+                        sums[0][r] = factor.mul_add(first, sums[0][r]);
+                        sums[1][r] = factor.mul_add(second, sums[1][r]);
+                    }
+                }
+                for group in (0..2 * R).step_by(len) {
+                    let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+                    for k in 0..len {
+                        square[k] = sums[(group + k) / R][(group + k) % R];
+                    }
+                    S::Vector::<T>::transpose(&mut square[..len]);
+                    let mut total = square[0];
+                    for k in 1..len {
+                        total = total.add(square[k]);
+                    }
+                    total.store(line.as_mut_ptr().add(group));
+                }
+                for c in 0..(right.rows - j).min(2) {
+                    for r in 0..(left.rows - i).min(R) {
+                        let entry = gradient.add((i + r) * left.step + (j + c) * right.step);
+                        *entry = *entry + line[c * R + r];
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -609,23 +689,35 @@ unsafe fn transpose<S: Simd, T: Real>(
         for lane in (0..width).step_by(len) {
             let count = (width - lane).min(len);
             let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
-            for (i, row) in square[..present].iter_mut().enumerate() {
-                unsafe {
-                    let from = h.as_ptr().add((first + v * len + i) * width + lane);
-                    if count == len {
-                        *row = S::Vector::<T>::load(from);
-                    } else {
-                        let mut line = [T::zero(); MOST];
-                        std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
-                        *row = S::Vector::<T>::load(line.as_ptr());
+            // Loops of a length that the compiler knows, so that the square stays in registers.
+            for i in 0..len {
+                if i < present {
+                    unsafe {
+                        let from = h.as_ptr().add((first + v * len + i) * width + lane);
+                        square[i] = if count == len { S::Vector::<T>::load(from) } else { load_part(from, count) };
                     }
                 }
             }
             S::Vector::<T>::transpose(&mut square[..len]);
-            for (i, row) in square[..count].iter().enumerate() {
-                unsafe { row.store(transposed.as_mut_ptr().add(((lane + i) * registers + v) * len)) }
+            for i in 0..len {
+                if i < count {
+                    unsafe { square[i].store(transposed.as_mut_ptr().add(((lane + i) * registers + v) * len)) }
+                }
             }
         }
+    }
+}
+
+/// A register whose first numbers are those, and whose others are zero.
+///
+/// # Safety
+/// `from` has so many readable numbers.
+#[inline(always)]
+unsafe fn load_part<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
+    let mut line = [T::zero(); MOST];
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, line.as_mut_ptr(), count);
+        V::load(line.as_ptr())
     }
 }
 
