@@ -283,8 +283,11 @@ impl<T: Real> Block<'_, T> {
                     *sums = [S::Vector::<T>::splat(*self.start.add(first + r)); V];
                 }
             }
-            let rows = self.packed.numbers.as_ptr().add(first * depth);
-            tile::<S, T, R, G, V>(&mut sums, depth, rows, G * depth, (G, 1), h, stride);
+            let mut rows = [self.packed.numbers.as_ptr().add(first * depth); G];
+            for (g, row) in rows.iter_mut().enumerate() {
+                *row = row.add(g);
+            }
+            tile::<S, T, R, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
             for (r, row) in sums.iter().enumerate() {
                 let z = self.z.add((first + r) * self.width + lane);
                 if lanes < V * len {
@@ -312,17 +315,15 @@ pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
     }
 }
 
-/// `sums[r][v] += Σ_k left(r, k) · columns[k·pitch][v]`, where `left(r, k)` lies at `(r / G)·group + k·step.0 + (r mod G)·step.1`.
+/// `sums[r][v] += Σ_k rows[r mod G][(r / G)·group + k·step] · columns[k·pitch][v]`.
 ///
 /// # Safety
-/// `rows` has readable numbers there for all r and k, `columns` V registers at each of depth multiples of the pitch.
+/// `rows` have readable numbers there for all r and k, `columns` V registers at each of depth multiples of the pitch.
 #[inline(always)]
 unsafe fn tile<S: Simd, T: Real, const R: usize, const G: usize, const V: usize>(
     sums: &mut [[S::Vector<T>; V]; R],
     depth: usize,
-    rows: *const T,
-    group: usize,
-    step: (usize, usize),
+    (rows, group, step): ([*const T; G], usize, usize),
     columns: *const T,
     pitch: usize,
 ) {
@@ -336,7 +337,7 @@ unsafe fn tile<S: Simd, T: Real, const R: usize, const G: usize, const V: usize>
                 *column = S::Vector::<T>::load(columns.add(k * pitch + v * len));
             }
             for (r, sums) in all.iter_mut().enumerate() {
-                let factor = S::Vector::<T>::splat(*rows.add(r / G * group + k * step.0 + r % G * step.1));
+                let factor = S::Vector::<T>::splat(*rows[r % G].add(r / G * group + k * step));
                 for v in 0..V {
                     sums[v] = factor.mul_add(column[v], sums[v]);
                 }
@@ -459,7 +460,8 @@ pub fn add_outer<S: Simd, T: Real>(
     // Operations a lane: of inner products with their sums over a register, and of the tiles with the transposition.
     let (inner, tiled) = (2 * rows * columns / len, columns.div_ceil(len) * (rows + 6));
     if inner < tiled && lanes.is_multiple_of(len) {
-        let (mut left, mut right) = (Side { rows, numbers: dz, step: stride }, Side { rows: columns, numbers: h, step: 1 });
+        let (mut left, mut right) =
+            (Side { rows, numbers: dz, step: stride }, Side { rows: columns, numbers: h, step: 1 });
         if columns > rows {
             std::mem::swap(&mut left, &mut right);
         }
@@ -643,8 +645,11 @@ impl<T: Real> Outer<'_, T> {
         while row + R <= self.rows {
             let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
             unsafe {
-                let dz = self.dz.as_ptr().add(row * self.lanes);
-                tile::<S, T, R, R, V>(&mut sums, self.lanes, dz, 0, (1, self.lanes), transposed.as_ptr(), V * len);
+                let mut rows = [self.dz.as_ptr().add(row * self.lanes); R];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = row.add(r * self.lanes);
+                }
+                tile::<S, T, R, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
             }
             for (r, sums) in sums.iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;
@@ -689,19 +694,30 @@ unsafe fn transpose<S: Simd, T: Real>(
         for lane in (0..width).step_by(len) {
             let count = (width - lane).min(len);
             let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
-            // Loops of a length that the compiler knows, so that the square stays in registers.
-            for i in 0..len {
-                if i < present {
-                    unsafe {
-                        let from = h.as_ptr().add((first + v * len + i) * width + lane);
-                        square[i] = if count == len { S::Vector::<T>::load(from) } else { load_part(from, count) };
+            unsafe {
+                let from = h.as_ptr().add((first + v * len) * width + lane);
+                let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
+                // Loops of a length that the compiler knows, so that a square stays in registers.
+                if present == len && count == len {
+                    for i in 0..len {
+                        square[i] = S::Vector::<T>::load(from.add(i * width));
+                    }
+                    S::Vector::<T>::transpose(&mut square[..len]);
+                    for i in 0..len {
+                        square[i].store(to.add(i * registers * len));
+                    }
+                    continue;
+                }
+                for i in 0..len {
+                    if i < present {
+                        square[i] = load_part(from.add(i * width), count);
                     }
                 }
-            }
-            S::Vector::<T>::transpose(&mut square[..len]);
-            for i in 0..len {
-                if i < count {
-                    unsafe { square[i].store(transposed.as_mut_ptr().add(((lane + i) * registers + v) * len)) }
+                S::Vector::<T>::transpose(&mut square[..len]);
+                for i in 0..len {
+                    if i < count {
+                        square[i].store(to.add(i * registers * len));
+                    }
                 }
             }
         }
