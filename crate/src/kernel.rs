@@ -1,4 +1,4 @@
-//! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. The only SIMD and the only `unsafe`.
+//! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. The only SIMD, and but for the memory of buffers the only `unsafe`.
 
 pub(crate) mod combine;
 pub(crate) mod functions;

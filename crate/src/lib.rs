@@ -45,7 +45,7 @@
 //! | [`field`] | vector fields: [programs](field::program) and [callbacks](field::custom) |
 //! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
-//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for the allocator's reserve the only `unsafe` |
+//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for the memory of buffers the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |

@@ -2,14 +2,18 @@
 //!
 //! Workspaces are allocated once and sized by formulas; allocation fails with [`Error::OutOfMemory`] and never aborts.
 
+mod lines;
 pub(crate) mod reserve;
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
+use lines::Lines;
+pub use lines::{Plain, release};
 use reserve::fallible;
 
 /// What a buffer is for.
@@ -137,25 +141,24 @@ impl Ledger {
 /// A fixed number of numbers, zero at first, counted in a ledger until dropped.
 #[derive(Debug)]
 pub struct Buffer<T> {
-    numbers: Vec<T>,
+    lines: Lines,
+    len: usize,
     purpose: Purpose,
     ledger: Ledger,
+    numbers: PhantomData<T>,
 }
 
-impl<T: Copy + Default> Buffer<T> {
+impl<T: Plain> Buffer<T> {
     /// So many zeros.
     ///
     /// # Errors
     /// `OutOfMemory`.
     pub fn zeroed(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
-        let mut numbers = Vec::new();
-        fallible(|| numbers.try_reserve_exact(len))
-            .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
-        numbers.resize(len, T::default());
+        let lines = Lines::zeroed(bytes).ok_or(Error::OutOfMemory { bytes, purpose: purpose.name() })?;
         ledger.note(purpose, bytes);
         LIVE.fetch_add(bytes, Relaxed);
-        Ok(Self { numbers, purpose, ledger: ledger.clone() })
+        Ok(Self { lines, len, purpose, ledger: ledger.clone(), numbers: PhantomData })
     }
 
     /// A copy.
@@ -169,22 +172,22 @@ impl<T: Copy + Default> Buffer<T> {
     }
 }
 
-impl<T> Deref for Buffer<T> {
+impl<T: Plain> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.numbers
+        self.lines.numbers(self.len)
     }
 }
 
-impl<T> DerefMut for Buffer<T> {
+impl<T: Plain> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.numbers
+        self.lines.numbers_mut(self.len)
     }
 }
 
 impl<T> Drop for Buffer<T> {
     fn drop(&mut self) {
-        let bytes = self.numbers.len() * size_of::<T>();
+        let bytes = self.len * size_of::<T>();
         self.ledger.forget(self.purpose, bytes);
         LIVE.fetch_sub(bytes, Relaxed);
     }
@@ -233,7 +236,7 @@ pub struct Chunks<T> {
 /// The size that a chunk aims at.
 pub const CHUNK_BYTES: usize = 16 * 1024;
 
-impl<T: Copy + Default> Chunks<T> {
+impl<T: Plain> Chunks<T> {
     /// Items of `item` numbers each, as many in a chunk as fit `chunk_bytes`, at least one; the last chunk is no larger than
     /// the number of items that is `expected` asks for.
     pub fn new(ledger: &Ledger, purpose: Purpose, item: usize, expected: Option<usize>, chunk_bytes: usize) -> Self {

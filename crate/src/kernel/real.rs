@@ -5,11 +5,12 @@ use std::fmt::{Debug, Display};
 use num_traits::Float;
 
 use super::simd::{Registers, dispatch};
+use crate::memory::Plain;
 
 /// A floating-point type that the crate computes in.
 ///
 /// Times, step sizes and error norms are f64 whatever the type.
-pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum + 'static + Registers {
+pub trait Real: Float + Default + Debug + Display + Send + Sync + std::iter::Sum + 'static + Registers + Plain {
     /// Samples in a full panel: one row of a panel is one cache line of 64 bytes.
     const LANES: usize = 64 / size_of::<Self>();
     /// The name of the type in the public API.

@@ -1,0 +1,139 @@
+//! Memory in whole cache lines, so that no register is loaded from two of them; natively, what is given back is kept for what is
+//! asked for next, as fresh pages cost more than the sums that are written to them.
+
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::Mutex;
+
+use super::reserve::fallible;
+
+/// A type of which zero bytes are the number zero, and any bytes some number.
+///
+/// # Safety
+/// It has no padding, no invalid values and no greater alignment than a line.
+pub unsafe trait Plain: Copy {}
+// SAFETY: numbers are.
+unsafe impl Plain for u8 {}
+unsafe impl Plain for usize {}
+unsafe impl Plain for f32 {}
+unsafe impl Plain for f64 {}
+
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u64; 8]);
+
+/// Numbers that fill lines from the beginning.
+#[derive(Debug)]
+pub struct Lines(Vec<Line>);
+
+impl Lines {
+    /// Zeros; none where memory has run out.
+    pub fn zeroed(bytes: usize) -> Option<Self> {
+        let count = bytes.div_ceil(size_of::<Line>());
+        let mut lines = spare(count).unwrap_or_default();
+        fallible(|| lines.try_reserve_exact(count)).ok()?;
+        lines.resize(count, Line([0; 8]));
+        Some(Self(lines))
+    }
+
+    /// The first numbers.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    pub fn numbers<T: Plain>(&self, len: usize) -> &[T] {
+        assert!(len * size_of::<T>() <= size_of_val(&*self.0));
+        // SAFETY: the lines are aligned, long enough by the assertion, and any bytes are numbers.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) }
+    }
+
+    /// As [`numbers`](Self::numbers).
+    pub fn numbers_mut<T: Plain>(&mut self, len: usize) -> &mut [T] {
+        assert!(len * size_of::<T>() <= size_of_val(&*self.0));
+        // SAFETY: as above, and they are borrowed for as long.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), len) }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn spare(_lines: usize) -> Option<Vec<Line>> {
+    None
+}
+
+/// Lines that were given back.
+#[cfg(not(target_arch = "wasm32"))]
+static SPARE: Mutex<Spare> = Mutex::new(Spare { bytes: 0, kept: Vec::new() });
+
+#[cfg(not(target_arch = "wasm32"))]
+struct Spare {
+    bytes: usize,
+    /// The latest last.
+    kept: Vec<Vec<Line>>,
+}
+
+/// What is smaller comes from the allocator soon enough.
+#[cfg(not(target_arch = "wasm32"))]
+const LEAST: usize = 16 << 10;
+
+/// How much is kept.
+#[cfg(not(target_arch = "wasm32"))]
+const MOST: usize = 256 << 20;
+
+/// Memory for so many lines, not much more, if there is some.
+#[cfg(not(target_arch = "wasm32"))]
+fn spare(lines: usize) -> Option<Vec<Line>> {
+    if lines * size_of::<Line>() < LEAST {
+        return None;
+    }
+    let mut spare = SPARE.lock().ok()?;
+    let fits = |vector: &Vec<Line>| vector.capacity() >= lines && vector.capacity() <= lines + lines / 4;
+    let index = spare.kept.iter().rposition(fits)?;
+    let mut found = spare.kept.swap_remove(index);
+    spare.bytes -= found.capacity() * size_of::<Line>();
+    found.clear();
+    Some(found)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let bytes = self.0.capacity() * size_of::<Line>();
+        if bytes < LEAST {
+            return;
+        }
+        let Ok(mut spare) = SPARE.lock() else { return };
+        if spare.bytes + bytes <= MOST {
+            spare.bytes += bytes;
+            spare.kept.push(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+/// Gives memory that is kept for what is asked for next back to the system.
+pub fn release() {
+    #[cfg(not(target_arch = "wasm32"))]
+    if let Ok(mut spare) = SPARE.lock() {
+        spare.bytes = 0;
+        spare.kept = Vec::new();
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_aligned_and_zero_when_they_are_used_again() {
+        for _ in 0..3 {
+            let mut lines = Lines::zeroed(100_000).unwrap();
+            assert!(lines.numbers::<f32>(25_000).iter().all(|&x| x == 0.0));
+            assert_eq!(lines.numbers::<f32>(1).as_ptr() as usize % 64, 0);
+            lines.numbers_mut::<f32>(25_000).fill(1.0);
+        }
+        release();
+    }
+
+    #[test]
+    #[should_panic]
+    fn no_more_numbers_than_there_are() {
+        Lines::zeroed(64).unwrap().numbers::<f64>(9);
+    }
+}
