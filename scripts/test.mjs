@@ -12,6 +12,7 @@ step("WebAssembly build", () => {
   const check = process.env.CI ? ["--check"] : [];
   for (const script of ["build-wasm", "licenses"]) run("node", [`scripts/${script}.mjs`, ...check]);
 });
+step("native addon", () => run("node", ["scripts/build-native.mjs"]));
 step("format and lint", formatAndLint);
 step("crate", () => run("cargo", ["test"]));
 step("types", types);
