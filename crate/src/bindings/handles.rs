@@ -236,7 +236,8 @@ pub trait AnyField {
     fn tangent(&self) -> Result<Box<dyn AnyField>>;
 }
 
-/// The kinds of vector field.
+/// The kinds of vector field; each is behind one box.
+#[allow(clippy::large_enum_variant)]
 enum Kind<T: Real, F> {
     Mlp(Mlp<T>),
     Cnf(Cnf<T>),

@@ -114,5 +114,5 @@ pub fn shared(env: Env, all_reduce: Option<Object<'_>>) -> Result<Box<dyn AllRed
     let Some(all_reduce) = all_reduce else { return Ok(Box::new(Whole)) };
     let sum: Function<'_, FnArgs<(f64, u32)>, Option<f64>> = all_reduce.get_named_property("sum")?;
     let samples: u32 = all_reduce.get_named_property("samples")?;
-    Ok(Box::new(JsAllReduce { env, samples: samples as usize, sum: sum.bind(&all_reduce)?.create_ref()? }))
+    Ok(Box::new(JsAllReduce { env, samples: samples as usize, sum: sum.bind(all_reduce)?.create_ref()? }))
 }

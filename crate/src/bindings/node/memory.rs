@@ -1,6 +1,7 @@
 //! Memory on both sides: typed arrays of JavaScript's, and pointers to results, which travel as numbers.
 
-use std::ptr;
+use std::rc::Rc;
+use std::{mem, ptr, thread};
 
 use napi::bindgen_prelude::{ArrayBuffer, JsValue, Result, Unknown};
 use napi::{Env, Error, Status, ValueType, sys};
@@ -27,7 +28,7 @@ impl Place {
             let (nothing, nowhere) = (ptr::null_mut(), ptr::null_mut());
             sys::napi_get_typedarray_info(array.env, array.value, &mut kind, &mut len, &mut data, nothing, nowhere)
         };
-        assert_eq!(status, sys::Status::napi_ok, "expected a typed array");
+        assert!(status == sys::Status::napi_ok, "expected a typed array");
         Self { data: data.cast(), len, kind }
     }
 
@@ -109,8 +110,13 @@ pub fn view<T: 'static>(env: Env, numbers: &Numbers<'_>, owner: T) -> Result<Arr
         Numbers::Single(numbers) => size_of_val(*numbers),
         Numbers::Double(numbers) => size_of_val(*numbers),
     };
+    let here = thread::current().id();
+    let release = move |_, owner| {
+        // Owners are of this thread; a runtime that finalizes in another one leaks them.
+        if thread::current().id() == here { drop(owner) } else { mem::forget(owner) }
+    };
     // SAFETY: the owner lives until the view is finalized; JavaScript and calls from it take turns.
-    let view = unsafe { ArrayBuffer::from_external(&env, data, bytes, owner, |_, owner| drop(owner)) }?;
+    let view = unsafe { ArrayBuffer::from_external(&env, data, bytes, owner, release) }?;
     // A copy, where the runtime has no views of memory that is not its own.
     if view.as_ptr() != data.cast_const() {
         return Err(Error::new(Status::GenericFailure, NO_VIEWS));
@@ -123,12 +129,8 @@ const NO_VIEWS: &str = "this runtime has no views of an addon's memory";
 /// Throws where the runtime has no views of an addon's memory, which parameters are.
 #[napi(catch_unwind)]
 pub fn ensure_views(env: Env) -> Result<()> {
-    let numbers = vec![0.0; 8];
-    let whole = Numbers::Double(&numbers);
-    // Leaves the vector where its numbers lie.
-    let view = view(env, &whole, ());
-    std::mem::forget(numbers);
-    view.map(|_| ())
+    let numbers: Rc<[f64]> = Rc::new([0.0]);
+    view(env, &Numbers::Double(&numbers), Rc::clone(&numbers)).map(|_| ())
 }
 
 /// Runs with a handle scope of its own, so that the values of many calls from one solve do not add up. No value of the scope may

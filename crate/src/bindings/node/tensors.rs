@@ -88,14 +88,14 @@ impl TensorFile {
 
     #[napi(catch_unwind)]
     pub fn single(&self, env: Env, name: String) -> Result<Float32ArraySlice<'static>> {
-        let numbers = given(env, self.0.read(|file| file.get(&name).and_then(Tensor::numbers)))?;
-        Float32ArraySlice::copy_from(&env, Vec::<f32>::from(numbers))
+        let numbers: Vec<f32> = given(env, self.0.read(|file| file.get(&name).and_then(Tensor::numbers)))?;
+        Float32ArraySlice::copy_from(&env, numbers)
     }
 
     #[napi(catch_unwind)]
     pub fn double(&self, env: Env, name: String) -> Result<Float64ArraySlice<'static>> {
-        let numbers = given(env, self.0.read(|file| file.get(&name).and_then(Tensor::numbers)))?;
-        Float64ArraySlice::copy_from(&env, Vec::<f64>::from(numbers))
+        let numbers: Vec<f64> = given(env, self.0.read(|file| file.get(&name).and_then(Tensor::numbers)))?;
+        Float64ArraySlice::copy_from(&env, numbers)
     }
 
     #[napi(catch_unwind)]
