@@ -97,6 +97,10 @@ function isMusl(process: Process): boolean {
   }
 }
 
+interface Threads {
+  markAsUntransferable(value: object): void;
+}
+
 /** An addon, ready for calls. */
 function started(exports: unknown, path: string): Instance {
   const addon = exports as Addon;
@@ -105,7 +109,8 @@ function started(exports: unknown, path: string): Instance {
   const version = addon.version?.();
   if (version !== VERSION) throw new Error(`its version is ${version}, and that of the package ${VERSION}`);
   addon.ensureViews();
-  const untransferable = builtinAtOnce<{ markAsUntransferable?(value: object): void }>("node:worker_threads");
+  // Node and Bun never move memory of an addon's to another thread; Deno is to be told. (Node 24 would not survive it at its end.)
+  const threads = "Deno" in globalThis ? builtinAtOnce<Threads>("node:worker_threads") : undefined;
   const views = new WeakMap<object, Float32Array | Float64Array>();
   return {
     kind: "native",
@@ -124,8 +129,7 @@ function started(exports: unknown, path: string): Instance {
       if (known) return known as ArrayOf<typeof dtype>;
       if (length === 0) return zeros(dtype, 0);
       const buffer = (owner as { memory(): ArrayBuffer }).memory();
-      // It stays where it is.
-      untransferable?.markAsUntransferable?.(buffer);
+      threads?.markAsUntransferable(buffer);
       const view = new constructors[dtype](buffer) as ArrayOf<typeof dtype>;
       views.set(owner, view);
       return view;

@@ -108,7 +108,9 @@ function flow(given: unknown): WasmCnf<Dtype> {
   const network = networkOf("network", inner as MlpOptions<Dtype>);
   try {
     const { engine, field } = network;
-    const rust = call(engine, () => engine.bindings.Field.cnf(network.rust, trace, noise, kinetic, jacobian, noiseSeed));
+    const rust = call(engine, () =>
+      engine.bindings.Field.cnf(network.rust, trace, noise, kinetic, jacobian, noiseSeed),
+    );
     return new WasmCnf(engine, rust, field, { kind: "cnf", network: network.options, options: read }, noiseSeed);
   } finally {
     network.dispose();

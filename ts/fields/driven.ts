@@ -34,7 +34,7 @@ class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements Hamilto
     this.#field = field;
   }
 
-  energy(y: ArrayOf<D>, t = 0, parameters: ArrayOf<D> = this.parameters): ArrayOf<D> {
+  energy(y: ArrayOf<D>, t = 0, parameters: ArrayOf<D> = this.copyParameters()): ArrayOf<D> {
     return this.#field.energy(y, t, parameters);
   }
 }
@@ -46,7 +46,8 @@ class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements Hamilto
 export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D> {
-  const { stateSize, outputSize, dtype } = wasmField(field);
+  const own = wasmField(field);
+  const { stateSize, outputSize, dtype } = own;
   if (outputSize !== stateSize) {
     throw refused("OPTION", "field", `as many outputs as inputs, ${stateSize}`, String(outputSize));
   }
@@ -58,7 +59,7 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
   const { engine, rust } = customField<D>({
     stateSize,
     dtype,
-    parameters: field.parameters,
+    parameters: own.copyParameters(),
     evaluate(t, y, parameters) {
       const slope = field.evaluate(t, y, parameters);
       const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize);

@@ -153,6 +153,20 @@ export class WasmField<D extends Dtype> implements Field<D> {
     engine.write(this.dtype, rust.parametersPointer, given);
   }
 
+  /** The number of parameters. */
+  get parameterCount(): number {
+    const { rust, engine } = this.use();
+    engine.needStack();
+    return rust.parametersLength;
+  }
+
+  /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
+  copyParameters(): ArrayOf<D> {
+    const { rust, engine } = this.use();
+    engine.needStack();
+    return engine.read(this.dtype, rust.parametersPointer, rust.parametersLength);
+  }
+
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
     const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const own = this.packArguments(args, batch);

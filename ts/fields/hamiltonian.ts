@@ -91,7 +91,9 @@ function system<D extends Dtype>(
   const network = networkOf("energy", energy);
   try {
     const { engine, field } = network;
-    const rust = call(engine, () => engine.bindings.Field.hamiltonian(network.rust, structure, matrix, points, spacing));
+    const rust = call(engine, () =>
+      engine.bindings.Field.hamiltonian(network.rust, structure, matrix, points, spacing),
+    );
     const recipe = {
       kind: "hamiltonian",
       network: network.options,

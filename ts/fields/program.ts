@@ -183,8 +183,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       numbersOf(name, array);
       return array;
     };
-    const point = theta ?? this.parameters;
-    const along = list("tangents.parameters", read.parameters, this.parameters.length);
+    const point = theta ?? this.copyParameters();
+    const along = list("tangents.parameters", read.parameters, this.parameterCount);
     checkLength("parameters", point, along.length);
     const [size, features] = [this.argumentSize, this.stateSize];
     const own = this.packArguments(args, batch) ?? zeros(dtype, 0);

@@ -282,7 +282,7 @@ class WorkerPool implements Pool {
     if ((settings.gradient ?? "auto") === "auto") {
       settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
     }
-    const parameters = field.parameters.slice() as ArrayOf<Dtype>;
+    const parameters = own.copyParameters() as ArrayOf<Dtype>;
     const states = parts.map((part) => sliceState(state, part, dtype));
     const ids = parts.map(() => ++this.#ids);
     const asked = parts.map((part, index) => {

@@ -33,7 +33,7 @@ function preparedField({ recipe, parameters, state, firstSample }: Job): WasmFie
     unused.dispose();
     fields.delete(other);
   }
-  field.parameters.set(parameters);
+  field.parameters = parameters;
   field.restore(state, firstSample);
   return field;
 }

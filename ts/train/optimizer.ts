@@ -109,6 +109,17 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return this.#engine.view(this.#field.dtype, rust, rust.statePointer, rust.stateLength);
   }
 
+  /** The state as an array of the caller's own. */
+  copyState(): ArrayOf<D> {
+    const rust = this.use();
+    return this.#engine.read(this.#field.dtype, rust.statePointer, rust.stateLength);
+  }
+
+  /** Sets the state, of as many numbers. */
+  restoreState(values: ArrayOf<D>): void {
+    this.#engine.write(this.#field.dtype, this.use().statePointer, values);
+  }
+
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
     const rust = this.use();
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
@@ -122,7 +133,8 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   use(): RustOptimizer {
     if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
     this.#engine.needStack();
-    if (!this.#rust || this.#engine.lost) throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
+    if (!this.#rust || this.#engine.lost)
+      throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
     return this.#rust;
   }
 
@@ -152,13 +164,14 @@ export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Fi
   if (!WasmOptimizer.isOf(optimizer, field)) {
     throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", describe(optimizer));
   }
-  const { recipe, learningRate, steps, state } = optimizer;
-  return { recipe, learningRate, steps, state };
+  const { recipe, learningRate, steps } = optimizer;
+  return { recipe, learningRate, steps, state: optimizer.copyState() };
 }
 
 /** An optimizer by its recipe. */
-export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): Optimizer<D> {
-  return recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
+export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): WasmOptimizer<D> {
+  const made = recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
+  return made as WasmOptimizer<D>;
 }
 
 const rateRules = (learningRate: number) => ({
