@@ -2,6 +2,7 @@
 //
 //   node scripts/build-native.mjs            builds if the sources have changed since the last build
 //   node scripts/build-native.mjs --force    builds whatever there is; a build that fails ends this process
+//   node scripts/build-native.mjs --force linux-arm64-gnu    the same for another platform: see CONTRIBUTING.md
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +17,14 @@ function hashOfSources() {
   const sources = readdirSync(join(root, "crate/src"), { encoding: "utf8", recursive: true })
     .map((file) => join("crate/src", file).replaceAll("\\", "/"))
     .filter((file) => file.endsWith(".rs"));
-  const files = [...sources, "crate/Cargo.toml", "Cargo.toml", "Cargo.lock", "scripts/build-native.mjs"].sort();
+  const files = [
+    ...sources,
+    "crate/Cargo.toml",
+    "Cargo.toml",
+    "Cargo.lock",
+    "scripts/build-native.mjs",
+    "scripts/platforms.mjs",
+  ].sort();
   const hash = createHash("sha256");
   for (const file of files) hash.update(`${file}\n`).update(readFileSync(join(root, file)));
   return hash.digest("hex");
@@ -30,18 +38,19 @@ export function removeStale() {
   if (existsSync(folder) && !isCurrent()) rmSync(folder, { recursive: true });
 }
 
-function isCurrent() {
+/** Whether what lies in native/ was built from the sources as they are. */
+export function isCurrent() {
   const stamp = join(folder, "stamp");
   return existsSync(stamp) && readFileSync(stamp, "utf8") === hashOfSources();
 }
 
 /**
- * Builds the addon of a platform, that of this machine unless another is named; gives its path, or why there is none.
+ * Builds the addon of a platform; gives its path, or why there is none.
  *
- * @param {string} [platform]
+ * @param {string} platform
  * @returns {{ path: string } | { problem: string }}
  */
-export function buildNative(platform = platformOf()) {
+function buildNative(platform) {
   const { target, library, flags } = PLATFORMS[platform] ?? {};
   if (!target) return { problem: `there is no addon for ${platform}` };
   if (!findRust()) return { problem: "Rust is not installed" };
@@ -62,13 +71,14 @@ export function buildNative(platform = platformOf()) {
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
   const force = process.argv.includes("--force");
-  const path = addonOf(platformOf());
+  const platform = process.argv.slice(2).find((argument) => !argument.startsWith("-")) ?? platformOf();
+  const path = addonOf(platform);
   if (!force && isCurrent() && existsSync(path)) {
     console.log("native/ is built from these sources.");
   } else {
     console.log("Building the native addon …");
     removeStale();
-    const built = buildNative();
+    const built = buildNative(platform);
     if ("path" in built) {
       writeFileSync(join(folder, "stamp"), hashOfSources());
     } else {
