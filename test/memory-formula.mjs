@@ -1,11 +1,14 @@
 // Peak bytes of a gradient by the symplectic adjoint method with a fixed number of steps, as docs/memory.md derives them.
 
-/** @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64" }} Network an mlp without time and with bias */
+/**
+ * @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64", registerBits?: number, pointer?: number }} Network an
+ *   mlp without time and with bias; the width of the engine's registers and the bytes of a pointer, those of WebAssembly by default
+ */
 
 /** @param {Network} network */
-function sizes({ widths, batch, dtype }) {
+function sizes({ widths, batch, dtype, registerBits = 128 }) {
   const size = dtype === "float32" ? 4 : 8;
-  const register = 16 / size;
+  const register = registerBits / 8 / size;
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
   /** @param {(input: number, output: number) => number} of */
   const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
@@ -31,8 +34,8 @@ function sizes({ widths, batch, dtype }) {
  * @param {number} constants one for tanh and silu, the 1 of their derivatives
  */
 export function networkBytes(network, constants) {
-  const { size, parameters, packed, biases } = sizes(network);
-  return size * (parameters + packed) + 16 * (biases + constants);
+  const { size, register, parameters, packed, biases } = sizes(network);
+  return size * (parameters + packed + register * (biases + constants));
 }
 
 /** Numbers that a sum over lanes and the kernels need beside the register file. @param {Network} network */
@@ -66,7 +69,7 @@ export function symplecticPeak(network, { steps, outputs, stages }) {
     networkBytes(network, network.constants) +
     (steps + 2) * state +
     16 * steps +
-    4 * outputs +
+    (network.pointer ?? 4) * outputs +
     size * outputs * network.batch * features +
     size * (block * network.rows + beside(network));
   const forward = 5 * state + (stages + 1) * state;
