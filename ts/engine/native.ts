@@ -17,7 +17,7 @@ export interface Attempt {
 }
 
 /** What the addon has beside the bindings of WebAssembly. */
-interface Addon extends Bindings {
+interface Addon extends Omit<Bindings, "ensureReserve"> {
   version(): string;
   registerBits(): number;
   /** Throws where the runtime has no views of an addon's memory. */
@@ -116,14 +116,17 @@ function started(exports: unknown, path: string): Instance {
     kind: "native",
     simd: undefined,
     registerBits: addon.registerBits(),
-    bindings: addon,
+    // Memory needs no reserve here, as every call asks.
+    bindings: { ...addon, ensureReserve: () => true },
     source: { kind: "native", path },
     read(dtype, pointer, length) {
       const numbers = zeros(dtype, length);
-      addon.read(pointer, numbers);
+      if (length > 0) addon.read(pointer, numbers);
       return numbers;
     },
-    write: (_, pointer, numbers) => addon.write(pointer, numbers),
+    write(_, pointer, numbers) {
+      if (numbers.length > 0) addon.write(pointer, numbers);
+    },
     view(dtype, owner, _, length) {
       const known = views.get(owner);
       if (known) return known as ArrayOf<typeof dtype>;

@@ -96,12 +96,6 @@ pub fn live_bytes() -> f64 {
     crate::memory::live_bytes() as f64
 }
 
-/// True: natively no reserve is needed.
-#[napi(catch_unwind)]
-pub fn ensure_reserve() -> bool {
-    true
-}
-
 /// Whether so many bytes could be had now.
 #[napi(catch_unwind)]
 pub fn has_room(bytes: f64) -> bool {
