@@ -29,6 +29,7 @@ step("package, native", () => {
   else console.log("The native addon could not be built here: not tried");
 });
 fuzz();
+if (addon) step("fuzzer of calls, native", () => run("node", ["test/fuzz/calls.mjs"], { env: forced }));
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 step("Deno", () => {
   const args = ["run", "--no-config", "--allow-read", "--allow-env"];

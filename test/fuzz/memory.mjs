@@ -11,6 +11,8 @@ WebAssembly.Instance = class extends Instance {
   }
 };
 const api = await import("../../dist/index.js");
+// Natively the system ends it.
+await api.init({ engine: "wasm" });
 const { fuzz } = await import("./common.mjs");
 const { adam, cnf, hamiltonian, load, memoryUsage, mlp, odeint, save, saveTensors, sgd, vjp } = api;
 const PAGES = 65_536;

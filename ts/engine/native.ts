@@ -33,8 +33,8 @@ type Modules = { createRequire(from: string): Require };
 export function loadNative(from: string): Attempt {
   const causes: string[] = [];
   try {
-    const platform = platformOf();
     const require = requireFrom(from);
+    const platform = platformOf();
     for (const name of [`@symplectic-adjoint/${platform}`, `../native/symplectic-adjoint.${platform}.node`]) {
       try {
         return { instance: started(require(name), require.resolve(name)), causes };
@@ -61,22 +61,24 @@ export function openAddon(path: string): Attempt {
 const firstLine = (cause: unknown) => textOf(cause).split("\n", 1)[0] as string;
 
 function requireFrom(path: string): Require {
-  if (!isAllowed("ffi")) throw new Error("Deno runs addons with --allow-ffi only");
+  if (!isAllowed("ffi") || !isAllowed("read")) throw new Error("Deno runs addons with --allow-ffi and --allow-read");
   const modules = builtinAtOnce<Modules>("node:module");
-  if (!modules) throw new Error("this runtime has no process.getBuiltinModule, as Node 20.16, Deno 2 and Bun have it");
+  if (!modules)
+    throw new Error(
+      "this runtime runs no addons, or has no process.getBuiltinModule, as Node 20.16, Deno 2 and Bun have it",
+    );
   return modules.createRequire(path);
 }
 
 interface Process {
   readonly platform: string;
   readonly arch: string;
-  readonly report?: { excludeNetwork?: boolean; getReport(): { header?: { glibcVersionRuntime?: string } } };
+  readonly report?: { excludeNetwork: boolean | undefined; getReport(): { header?: { glibcVersionRuntime?: string } } };
 }
 
 /** The name of this platform, as the packages of addons have it. */
 function platformOf(): string {
-  const { process } = globalThis as { process?: Process };
-  if (!process?.platform) throw new Error("only Node, Deno and Bun run addons");
+  const { process } = globalThis as unknown as { process: Process };
   const { platform, arch } = process;
   if (platform === "linux") return `linux-${arch}-${isMusl(process) ? "musl" : "gnu"}`;
   return platform === "win32" ? `win32-${arch}-msvc` : `${platform}-${arch}`;
@@ -87,13 +89,17 @@ function isMusl(process: Process): boolean {
     const files = builtinAtOnce<{ readFileSync(path: string, encoding: string): string }>("node:fs");
     if (files) return files.readFileSync("/usr/bin/ldd", "latin1").includes("musl");
   } catch {
-    // A system without it, or Deno without permission to read it.
+    // A system without it.
   }
+  const { report } = process;
+  if (!report) return false;
+  const { excludeNetwork } = report;
+  // Else it looks up the name of each connection.
+  report.excludeNetwork = true;
   try {
-    if (process.report) process.report.excludeNetwork = true;
-    return process.report?.getReport().header?.glibcVersionRuntime === undefined;
-  } catch {
-    return false;
+    return report.getReport().header?.glibcVersionRuntime === undefined;
+  } finally {
+    report.excludeNetwork = excludeNetwork;
   }
 }
 
