@@ -3,6 +3,9 @@ import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
 import { defineConfig, type Options } from "tsup";
 
+/** Of the package; an addon of another one is not taken. */
+const VERSION = JSON.stringify(JSON.parse(readFileSync("package.json", "utf8")).version);
+
 // What runs in the workers of a pool: one script, in which no import is left.
 const worker = buildSync({
   entryPoints: ["ts/parallel/worker.ts"],
@@ -11,6 +14,7 @@ const worker = buildSync({
   write: false,
   format: "iife",
   target: "es2022",
+  define: { VERSION },
 }).outputFiles[0]?.text as string;
 
 const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("wasm/simd.wasm")] as const;
@@ -94,6 +98,7 @@ export default defineConfig(async () => {
     splitting: true,
     esbuildPlugins: [pure],
     define: {
+      VERSION,
       WORKER_SOURCE: JSON.stringify(worker),
       BUILDS: JSON.stringify(stream),
       BUILD_PLACES: JSON.stringify(places),

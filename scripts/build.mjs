@@ -1,10 +1,12 @@
 // Builds dist/ where it is older than what it is made of.
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { removeStale } from "./build-native.mjs";
 import { attempt, install, root } from "./run.mjs";
 
 /** Makes the package ready to import from dist/. */
 export function buildPackage({ quiet = false } = {}) {
+  removeStale();
   const built = join(root, "dist/index.d.ts");
   const sources = ["ts", "wasm"].flatMap((folder) =>
     readdirSync(join(root, folder), { encoding: "utf8", recursive: true }).map((file) => join(folder, file)),

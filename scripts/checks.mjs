@@ -10,6 +10,7 @@ export function formatAndLint() {
   run(bin("biome"), ["ci", "--error-on-warnings"]);
   run("cargo", ["fmt", "--check"]);
   run("cargo", ["clippy", "--all-targets", "--", "-D", "warnings"]);
+  run("cargo", ["clippy", "--features", "node", "--", "-D", "warnings"]);
 }
 
 export function types() {
@@ -22,10 +23,10 @@ export function types() {
 }
 
 /**
- * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, or another suite; all files, or those that have this
- * in their name. See test/vitest.config.mjs.
+ * The tests of the package: on a WebAssembly build, `relaxed` or `simd128`, on the addon, or another suite; all files, or those
+ * that have this in their name. See test/vitest.config.mjs.
  *
- * @param {{ SIMD?: string, SUITE?: string, LONG?: string }} env
+ * @param {{ SIMD?: string, SUITE?: string, LONG?: string, SYMPLECTIC_ADJOINT_ENGINE?: string }} env
  * @param {string[]} names
  */
 export function vitest(env, ...names) {

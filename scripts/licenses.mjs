@@ -1,9 +1,11 @@
-// The licences of what is compiled into the WebAssembly modules, as they demand of whoever carries it: wasm/LICENSES.txt.
+// The licences of what is compiled into the WebAssembly modules, as they demand of whoever carries it: wasm/LICENSES.txt. Those of
+// the addons come with their packages: see packages.mjs.
 //
 //   node scripts/licenses.mjs            writes it
 //   node scripts/licenses.mjs --check    fails if it is not that of Cargo.lock
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { attempt, ensureRust, root } from "./run.mjs";
 
 const OWN = "symplectic-adjoint";
@@ -16,9 +18,14 @@ const file = join(root, "wasm/LICENSES.txt");
  * @typedef {{ id: string, deps: { pkg: string, dep_kinds: { kind: string | null }[] }[] }} Resolved
  */
 
-/** The crates that end up in a module: those that others need at run time, and not what only runs as it is compiled. */
-function crates() {
-  const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"];
+/**
+ * The crates that end up in a module: those that others need at run time, and not what only runs as it is compiled.
+ *
+ * @param {string} target
+ * @param {string[]} features
+ */
+function crates(target, features) {
+  const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", target, ...features];
   const { status, stdout, stderr } = attempt("cargo", args, { maxBuffer: 2 ** 28 });
   if (status !== 0) throw new Error(stderr);
   /** @type {{ packages: Package[], resolve: { nodes: Resolved[] } }} */
@@ -61,22 +68,29 @@ const standardLibrary = {
   text: "Copyright (c) The Rust Project Contributors\nhttps://github.com/rust-lang/rust",
 };
 
-function contents() {
-  const all = crates().map(licenceOf);
+/**
+ * The notices of what is compiled for a target; `what` contains it.
+ *
+ * @param {string} what
+ * @param {string} target
+ * @param {string[]} features
+ */
+export function licenses(what, target, features = []) {
+  const all = crates(target, features).map(licenceOf);
   all.sort((a, b) => (a.title < b.title ? -1 : 1));
-  const intro =
-    "The modules simd.wasm and relaxed.wasm, and the scripts that have them inside, contain these crates. Where a crate has\n" +
-    "several licences to choose from, it is used under that of MIT.";
-  return [intro, ...[...all, standardLibrary].map(({ title, text }) => `${title}\n\n${text}`)].join(
-    `\n\n${"-".repeat(80)}\n\n`,
-  );
+  const intro = `${what} these crates. Where a crate has\nseveral licences to choose from, it is used under that of MIT.`;
+  const parts = [intro, ...[...all, standardLibrary].map(({ title, text }) => `${title}\n\n${text}`)];
+  return `${parts.join(`\n\n${"-".repeat(80)}\n\n`).replaceAll("\r\n", "\n")}\n`;
 }
 
-ensureRust();
-const text = `${contents().replaceAll("\r\n", "\n")}\n`;
-if (!process.argv.includes("--check")) {
-  writeFileSync(file, text);
-} else if (readFileSync(file, "utf8") !== text) {
-  console.error("wasm/LICENSES.txt is not that of Cargo.lock: run `node scripts/licenses.mjs` and commit it.");
-  process.exit(1);
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  ensureRust();
+  const what = "The modules simd.wasm and relaxed.wasm, and the scripts that have them inside, contain";
+  const text = licenses(what, "wasm32-unknown-unknown");
+  if (!process.argv.includes("--check")) {
+    writeFileSync(file, text);
+  } else if (readFileSync(file, "utf8") !== text) {
+    console.error("wasm/LICENSES.txt is not that of Cargo.lock: run `node scripts/licenses.mjs` and commit it.");
+    process.exit(1);
+  }
 }

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { pack } from "../test/packaging/project.mjs";
 import { stageJsr } from "./jsr.mjs";
+import { layOut, missingAddons, withAddons } from "./packages.mjs";
+import { PLATFORMS } from "./platforms.mjs";
 import { attempt, bin, ensureRust, install, root } from "./run.mjs";
 import { tested } from "./steps.mjs";
 
@@ -55,17 +57,29 @@ check("and has the licences of its crates", failure("node", ["scripts/licenses.m
 
 install("test/platform");
 ensureRust();
-const tarball = pack();
+const lacking = missingAddons();
+const hint = "build each on its platform, as CONTRIBUTING.md says, and put them into native/ with the stamp";
+check("native/ has the addon of each platform", lacking.length > 0 && `${lacking.join(", ")}: ${hint}`);
+const platforms = Object.keys(PLATFORMS).filter((platform) => !lacking.includes(platform));
+const addons = platforms.map((platform) => layOut(platform, manifest));
+const tarball = withAddons(pack);
 const jsr = mkdtempSync(join(tmpdir(), "symplectic-adjoint-jsr-"));
 stageJsr(jsr);
+/**
+ * @param {string} what
+ * @param {string[]} more
+ */
+const publish = (what, ...more) => failure("npm", ["publish", what, "--provenance", "--access", "public", ...more]);
 /** @type {Record<string, (...more: string[]) => string | undefined>} */
 const targets = {
-  npm: (...more) => failure("npm", ["publish", tarball, "--provenance", "--access", "public", ...more]),
+  // Before the package that depends on them.
+  ...Object.fromEntries(addons.map((folder, i) => [`npm, ${platforms[i]}`, (...more) => publish(folder, ...more)])),
+  npm: (...more) => publish(tarball, ...more),
   JSR: (...more) => failure(bin("deno"), ["publish", "--allow-dirty", ...more], jsr),
   "crates.io": (...more) => failure("cargo", ["publish", ...more], join(root, "crate")),
 };
 // All are tried before any is published: none can be taken back.
-for (const [name, publish] of Object.entries(targets)) check(`${name}, dry run`, publish("--dry-run"));
+for (const [name, release] of Object.entries(targets)) check(`${name}, dry run`, release("--dry-run"));
 if (problems.length > 0) {
   console.error(`\nNot ready to be released: ${problems.join("; ")}`);
   process.exit(1);
@@ -74,7 +88,7 @@ if (dry) {
   console.log(`\n${version} is ready to be released.`);
   process.exit();
 }
-for (const [name, publish] of Object.entries(targets)) {
-  check(`published: ${name}`, publish());
+for (const [name, release] of Object.entries(targets)) {
+  check(`published: ${name}`, release());
   if (problems.length > 0) process.exit(1);
 }

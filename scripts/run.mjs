@@ -36,15 +36,21 @@ export function attempt(command, args, options = {}) {
   return spawnSync(command, args, { cwd: root, encoding: "utf8", shell: process.platform === "win32", ...options });
 }
 
+/** Whether cargo is there, by PATH or where rustup puts it. */
+export function findRust() {
+  const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
+  const path = (process.env.PATH ?? "").split(delimiter);
+  if (!path.includes(bin)) process.env.PATH = [...path, bin].join(delimiter);
+  return attempt("cargo", ["--version"]).status === 0;
+}
+
 /**
  * Sees to it that cargo is there, with the components named.
  *
  * @param {string[]} components
  */
 export function ensureRust(...components) {
-  const bin = join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "bin");
-  process.env.PATH = [process.env.PATH, bin].join(delimiter);
-  if (attempt("cargo", ["--version"]).status !== 0) {
+  if (!findRust()) {
     console.log("Installing Rust by rustup …");
     run("sh", ["-c", "curl --proto '=https' -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal"]);
   }

@@ -5,6 +5,8 @@ import { fuzz } from "./fuzz.mjs";
 import { EVERYTHING, ensureRust, install, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
+// The fuzzers hold memory to the byte.
+process.env.SYMPLECTIC_ADJOINT_ENGINE ??= "wasm";
 step("packages", () => install(EVERYTHING));
 buildPackage();
 step("Rust", () => ensureRust());

@@ -1,10 +1,14 @@
 // npm test: formatting, lint, types, the crate, the WebAssembly build, the package on both builds and in other runtimes,
 // the fuzzers, the documentation, the applications, the command line, the benchmark and the experiments.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { formatAndLint, types, vitest } from "./checks.mjs";
 import { fuzz } from "./fuzz.mjs";
-import { bin, EVERYTHING, ensureRust, install, run } from "./run.mjs";
+import { bin, EVERYTHING, ensureRust, install, root, run } from "./run.mjs";
 import { ended, step } from "./steps.mjs";
 
+// Which engine a machine can have makes no difference to what follows.
+process.env.SYMPLECTIC_ADJOINT_ENGINE ??= "wasm";
 step("packages", () => install(EVERYTHING));
 step("Rust", () => ensureRust("fmt", "clippy"));
 // On the machine that decides, a stale build fails; elsewhere it is built anew.
@@ -12,16 +16,30 @@ step("WebAssembly build", () => {
   const check = process.env.CI ? ["--check"] : [];
   for (const script of ["build-wasm", "licenses"]) run("node", [`scripts/${script}.mjs`, ...check]);
 });
+step("native addon", () => run("node", ["scripts/build-native.mjs"]));
 step("format and lint", formatAndLint);
 step("crate", () => run("cargo", ["test"]));
 step("types", types);
 for (const build of ["simd128", "relaxed"]) step(`package, ${build}`, () => vitest({ SIMD: build }));
+const native = { SYMPLECTIC_ADJOINT_ENGINE: "native" };
+const forced = { ...process.env, ...native };
+const addon = existsSync(join(root, "native/stamp"));
+step("package, native", () => {
+  if (addon) vitest(native);
+  else console.log("The native addon could not be built here: not tried");
+});
 fuzz();
+if (addon) step("fuzzer of calls, native", () => run("node", ["test/fuzz/calls.mjs"], { env: forced }));
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 step("Deno", () => {
-  run(bin("deno"), ["run", "--no-config", "--allow-read", "--allow-env", "test/platform/terminal.mjs"]);
+  const args = ["run", "--no-config", "--allow-read", "--allow-env"];
+  run(bin("deno"), [...args, "test/platform/terminal.mjs"]);
+  if (addon) run(bin("deno"), [...args, "--allow-ffi", "--allow-sys", "test/platform/terminal.mjs"], { env: forced });
 });
-step("Bun", () => run(bin("bun"), ["test/platform/terminal.mjs"]));
+step("Bun", () => {
+  run(bin("bun"), ["test/platform/terminal.mjs"]);
+  if (addon) run(bin("bun"), ["test/platform/terminal.mjs"], { env: forced });
+});
 step("documentation", () => run("node", ["test/docs.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));

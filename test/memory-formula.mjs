@@ -1,45 +1,51 @@
 // Peak bytes of a gradient by the symplectic adjoint method with a fixed number of steps, as docs/memory.md derives them.
 
-/** @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64" }} Network an mlp without time and with bias */
+/**
+ * @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64", registerBits?: number, pointer?: number }} Network an
+ *   mlp without time and with bias; the width of the engine's registers and the bytes of a pointer, those of WebAssembly by default
+ */
 
 /** @param {Network} network */
-function sizes({ widths, batch, dtype }) {
+function sizes({ widths, batch, dtype, registerBits = 128 }) {
   const size = dtype === "float32" ? 4 : 8;
-  const register = 16 / size;
+  const register = registerBits / 8 / size;
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
   /** @param {(input: number, output: number) => number} of */
   const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
-  const even = (/** @type {number} */ n) => 2 * Math.ceil(n / 2);
-  // Blocks of four cache lines; the last one is as wide as it must be.
-  const lanes = register * Math.ceil(batch / register);
+  // Blocks of four cache lines; the last one is as wide as it must be, and one trajectory alone has one lane.
+  const whole = (/** @type {number} */ n) => register * Math.ceil(n / register);
+  const rows = (/** @type {number} */ n) => (batch === 1 ? whole(n) : n);
+  const lanes = batch === 1 ? 1 : whole(batch);
   return {
     size,
     register,
     lanes,
     block: Math.min(lanes, 256 / size),
     parameters: sum((input, output) => output * (input + 1)),
-    packed: sum((input, output) => even(output) * input + even(input) * output),
+    packed: sum((input, output) => rows(output) * input + rows(input) * output),
     biases: sum((_, output) => output),
     deepest: Math.max(...widths),
   };
 }
 
 /**
- * Bytes of `peakBytes.network`: the parameters, both packed forms of each matrix, and a register for each bias and constant.
+ * Bytes of `peakBytes.network`: the parameters, both packed forms of each matrix, and a number for each bias and constant.
  *
  * @param {Network} network
  * @param {number} constants one for tanh and silu, the 1 of their derivatives
  */
 export function networkBytes(network, constants) {
   const { size, parameters, packed, biases } = sizes(network);
-  return size * (parameters + packed) + 16 * (biases + constants);
+  return size * (parameters + packed + biases + constants);
 }
 
 /** Numbers that a sum over lanes and the kernels need beside the register file. @param {Network} network */
 function beside(network) {
   const { size, register, block, biases, deepest } = sizes(network);
+  if (network.batch === 1) return 0;
   const strip = deepest > 160 ? 4 * register * deepest : 0;
-  return register * biases + Math.max((64 / size) * block, strip);
+  const columns = (network.registerBits === 512 ? 256 : 64) / size;
+  return register * biases + Math.max(columns * block, strip);
 }
 
 /**
@@ -66,7 +72,7 @@ export function symplecticPeak(network, { steps, outputs, stages }) {
     networkBytes(network, network.constants) +
     (steps + 2) * state +
     16 * steps +
-    4 * outputs +
+    (network.pointer ?? 4) * outputs +
     size * outputs * network.batch * features +
     size * (block * network.rows + beside(network));
   const forward = 5 * state + (stages + 1) * state;

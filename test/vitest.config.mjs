@@ -1,11 +1,15 @@
 import { defineConfig } from "vitest/config";
 
 // The whole suite runs once for each WebAssembly build: SIMD=simd128, or SIMD=relaxed (Node 22 and later have it; Node 20
-// behind a flag). SUITE=fast leaves out what takes long; SUITE=experiments is what the experiments are made of.
+// behind a flag); and on the addon with SYMPLECTIC_ADJOINT_ENGINE=native. SUITE=fast leaves out what takes long;
+// SUITE=experiments is what the experiments are made of.
 const relaxed = process.env.SIMD === "relaxed";
 const suite = process.env.SUITE;
+const engine = process.env.SYMPLECTIC_ADJOINT_ENGINE === "native" ? "native" : "wasm";
+/** Those that have no use for the addon, or start both engines themselves. */
+const OF_WASM = "unit/{docs,engine,entries,equation,imports,table,text}.test.ts";
 /** Those that start processes, fill the memory or try a great many inputs. */
-const SLOW = "unit/{alive,docs,entries,faults,files,memory}.test.ts";
+const SLOW = "unit/{alive,docs,engine,entries,faults,files,memory}.test.ts";
 const flag = Number(process.versions.node.split(".")[0]) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];
 
 export default defineConfig({
@@ -15,7 +19,13 @@ export default defineConfig({
   test: {
     include: [suite === "experiments" ? "experiments/*.test.ts" : "unit/*.test.ts"],
     // Examples are programs of their own, which take the build that they find.
-    exclude: [...(relaxed ? ["unit/docs.test.ts"] : []), ...(suite === "fast" ? [SLOW] : [])],
+    exclude: [
+      ...(relaxed ? ["unit/docs.test.ts"] : []),
+      ...(engine === "native" ? [OF_WASM] : []),
+      ...(suite === "fast" ? [SLOW] : []),
+    ],
+    // For the processes that tests start, too.
+    env: { SYMPLECTIC_ADJOINT_ENGINE: engine },
     setupFiles: ["./setup.ts"],
     pool: "forks",
     execArgv: ["--expose-gc", ...(relaxed ? flag : [])],

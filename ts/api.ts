@@ -3,8 +3,10 @@
 export type { ArrayOf, Dtype } from "./checks/arrays.js";
 export { type ErrorCode, type ErrorDetails, SymplecticAdjointError } from "./checks/errors.js";
 export { type MemoryUsage, memoryUsage } from "./engine/call.js";
-export { type InitOptions, init, type Simd, simd, type WasmSource } from "./engine/instance.js";
+export type { Engine, EngineKind, Simd } from "./engine/engine.js";
+export { engine, type InitOptions, init, simd } from "./engine/instance.js";
 export { type KernelPeakOptions, kernelPeak } from "./engine/kernel-peak.js";
+export type { WasmSource } from "./engine/wasm.js";
 export type { ErrorModelName } from "./estimate/error-models.js";
 export type {
   Curve,

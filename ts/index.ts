@@ -6,13 +6,16 @@
  */
 
 import { unpack } from "./engine/builds.js";
-import { embed } from "./engine/instance.js";
+import { carryNative } from "./engine/instance.js";
+import { loadNative } from "./engine/native.js";
+import { embed } from "./engine/wasm.js";
 import { carryWorker } from "./parallel/threads.js";
 
 // The source of worker.ts, put in when the package is built.
 declare const WORKER_SOURCE: string;
 
 embed({ simd128: () => unpack("simd128"), relaxed: () => unpack("relaxed") });
+carryNative(() => loadNative(import.meta.url));
 carryWorker(() => WORKER_SOURCE);
 
 export * from "./api.js";

@@ -1,5 +1,6 @@
 // A fit by this package, as its users call it; see ../shared/fits.mjs.
-import { equations, leastSquares, simd } from "../../dist/index.js";
+import { engine, equations, leastSquares } from "../../dist/index.js";
+import { engineOf } from "../shared/engine.mjs";
 import { processorTime, serve } from "./serve.mjs";
 
 await serve(async (problem) => {
@@ -16,7 +17,7 @@ await serve(async (problem) => {
     iterations: found.iterations,
     // Each with its derivatives, but for steps after one that failed.
     solves: found.evaluations,
-    versions: { node: process.versions.node, simd: simd() },
+    versions: { node: process.versions.node, simd: engineOf({ engine }) },
     gradient: fit,
   };
 }, processorTime);

@@ -1,6 +1,7 @@
 // This package on a model: as a program, or through `custom` with functions written by hand.
 import { writeFileSync } from "node:fs";
 import * as api from "../../dist/index.js";
+import { engineOf } from "../shared/engine.mjs";
 import { handwritten } from "./handwritten.mjs";
 import { halfSquares } from "./loss.mjs";
 import { programs } from "./programs.mjs";
@@ -37,7 +38,7 @@ await serve(
       countedBytes: (task === "solve" ? stats : result.gradient.stats).peakBytes?.total,
       accepted: stats.accepted,
       rejected: stats.rejected,
-      versions: { node: process.versions.node, simd: api.simd() },
+      versions: { node: process.versions.node, simd: engineOf(api) },
       gradient: body,
     };
   },

@@ -1,6 +1,7 @@
 // This package, as its users call it.
 import { writeFileSync } from "node:fs";
 import * as api from "../../dist/index.js";
+import { engineOf } from "../shared/engine.mjs";
 import { halfSquares } from "./loss.mjs";
 import { growth, numbers, numbers64, serve } from "./serve.mjs";
 import { tuned } from "./tune.mjs";
@@ -39,7 +40,7 @@ await serve(async (problem) => {
     uses: solution.stats.evaluations + given.stats.evaluations + 2 * given.stats.vjps,
     backwardSteps: given.stats.backwardSteps || undefined,
     note: chosen.note,
-    versions: { node: process.versions.node, simd: api.simd() },
+    versions: { node: process.versions.node, simd: engineOf(api) },
     gradient: () => gradient(chosen.options),
     beside: () => ({ peakGflops: api.kernelPeak?.({ dtype, milliseconds: 60 }) }),
   };

@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { buildPackage } from "../../scripts/build.mjs";
 import { progress } from "../../scripts/progress.mjs";
 import { install, root } from "../../scripts/run.mjs";
+import { engineOf } from "../shared/engine.mjs";
 
 const EXPERIMENTS = {
   exactness: "the error of every gradient, by method and tolerance",
@@ -104,7 +105,7 @@ function where(api) {
     cores: cpus().length,
     memoryBytes: totalmem(),
     node: process.versions.node,
-    build: api.simd(),
+    build: engineOf(api),
   };
 }
 

@@ -1,12 +1,13 @@
 // What the measurements share.
 import { cpus } from "node:os";
 import { buildPackage } from "../../scripts/build.mjs";
+import { engineOf } from "./engine.mjs";
 
 /** The built package, after a line about where it runs. */
 export async function setUp() {
   buildPackage();
   const api = await import("../../dist/index.js");
-  console.log(`${cpus()[0]?.model.trim()}, Node ${process.versions.node}, ${api.simd()} build\n`);
+  console.log(`${cpus()[0]?.model.trim()}, Node ${process.versions.node}, ${engineOf(api)} build\n`);
   return api;
 }
 

@@ -32,7 +32,7 @@
 //!
 //! | module | |
 //! |---|---|
-//! | `bindings` | what other languages call: handles with the number type erased, and WebAssembly over them |
+//! | `bindings` | what other languages call: handles with the number type erased, and over them WebAssembly and an addon for Node |
 //! | [`sensitivity`] | derivatives in forward mode, along with the solution; second derivatives |
 //! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
@@ -45,8 +45,8 @@
 //! | [`field`] | vector fields: [programs](field::program) and [callbacks](field::custom) |
 //! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
-//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for the memory of buffers the only `unsafe` |
-//! | [`memory`] | the ledger of bytes by purpose; a reserve for small allocations |
+//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory and the addon the only `unsafe` |
+//! | [`memory`] | the ledger of bytes by purpose; whole cache lines, used again; a reserve for small allocations |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |
 //!
@@ -113,7 +113,7 @@
 #![warn(missing_docs)]
 
 mod adjoint;
-#[cfg(any(target_arch = "wasm32", test))]
+#[cfg(any(target_arch = "wasm32", feature = "node", test))]
 mod bindings;
 mod control;
 pub mod error;
@@ -140,6 +140,7 @@ pub use field::VectorField;
 pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};
 pub use kernel::probe::kernel_peak;
 pub use kernel::real::Real;
+pub use kernel::simd::dispatch::bits as register_bits;
 pub use model::{Activation, Architecture, Mlp, Time};
 pub use sensitivity::{jvp, sensitivities};
 pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};

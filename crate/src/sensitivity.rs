@@ -106,7 +106,7 @@ impl<T: Real> Jvp<T> {
     }
 
     /// The same, flat.
-    #[cfg(target_arch = "wasm32")]
+    #[cfg(any(target_arch = "wasm32", feature = "node"))]
     pub(crate) fn flat(&self) -> &[T] {
         &self.tangents
     }

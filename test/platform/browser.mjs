@@ -109,9 +109,9 @@ try {
     page.on("pageerror", (error) => console.error(error));
     await page.goto(`${origin}/test/platform/page.html?headers=${headers}#${headers}`);
     await page.waitForFunction(() => window.result, undefined, { timeout: 120_000 });
-    const { count, failures, pool, simd, isolated } = await page.evaluate(() => window.result);
+    const { count, failures, pool, build, isolated } = await page.evaluate(() => window.result);
     const passed = `${count - failures.length} of ${count} golden gradients, pool ${pool.length === 0 ? "right" : "wrong"}`;
-    console.log(`Chromium ${browser.version()}, ${headers} page, ${simd}: ${passed}`);
+    console.log(`Chromium ${browser.version()}, ${headers} page, ${build}: ${passed}`);
     for (const failure of [...failures, ...pool]) console.error(failure);
     failed ||= failures.length > 0 || pool.length > 0 || count !== COUNT || isolated !== (headers === "isolated");
     await page.close();

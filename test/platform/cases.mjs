@@ -20,5 +20,5 @@ export function runCases(api, cases) {
       }
     }
   }
-  return { count, failures, simd: api.simd() };
+  return { count, failures, build: api.simd() ?? "native" };
 }

@@ -8,12 +8,12 @@ import { poolFailures } from "./pool.mjs";
 const folder = new URL("../golden/", import.meta.url);
 const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
 const cases = names.map((name) => JSON.parse(readFileSync(new URL(name, folder), "utf8")));
-const { count, failures, simd } = runCases(api, cases);
+const { count, failures, build } = runCases(api, cases);
 const pool = await poolFailures(api, {}, true);
 const { deno, bun } = process.versions;
 const runtime = deno ? `Deno ${deno}` : `Bun ${bun}`;
 console.log(
-  `${runtime}, ${simd}: ${count - failures.length} of ${count} golden gradients, pool ${pool.length === 0 ? "right" : "wrong"}`,
+  `${runtime}, ${build}: ${count - failures.length} of ${count} golden gradients, pool ${pool.length === 0 ? "right" : "wrong"}`,
 );
 for (const failure of [...failures, ...pool]) console.error(failure);
 process.exit(failures.length + pool.length > 0 || count !== COUNT ? 1 : 0);

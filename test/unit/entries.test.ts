@@ -1,7 +1,8 @@
-// Each in a process of its own: which module an entry takes is settled on first use.
+// Each in a process of its own: which module an entry takes is settled on first use. Those of WebAssembly.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { onWasm } from "./helpers.js";
 
 const folder = fileURLToPath(new URL("..", import.meta.url));
 
@@ -12,6 +13,7 @@ function node(code: string, flags: string[] = []): string {
   return execFileSync(process.execPath, [...flags, "--input-type=module", "-e", gradient + code], {
     cwd: folder,
     encoding: "utf8",
+    env: onWasm,
   }).trim();
 }
 

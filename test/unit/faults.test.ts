@@ -10,7 +10,7 @@ import {
   vjp,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { EXACT, thrown } from "./helpers.js";
+import { EXACT, testWasm, thrown } from "./helpers.js";
 
 /** A scalar field from a function of t and y. */
 function scalar(f: (t: number, y: number) => number): Field<"float64"> {
@@ -236,7 +236,7 @@ test("reversed time retraces", () => {
   expect(back.y[5]).toBeCloseTo(0, 8);
 });
 
-test("memory that cannot be had", () => {
+testWasm("memory that cannot be had", () => {
   const field = mlp({ widths: [2, 512, 2] });
   const { liveBytes } = memoryUsage();
   const y0 = new Float32Array(2 * 16_384).fill(0.1);
@@ -277,7 +277,7 @@ test("tensor files round-trip, and damaged ones are refused", () => {
   thrown("SHAPE", () => saveTensors({ a: { shape: [3], data: new Float32Array(2) } }));
 });
 
-test("a fault inside gives a fresh instance to the next call", async () => {
+testWasm("a fault inside gives a fresh instance to the next call", async () => {
   // A trap as a panic gives it, by way of an allocation that Rust does not expect to fail.
   const lost = mlp({ widths: [2, 4, 2] });
   const solve = vjp(lost, Float32Array.of(1, 0), [0, 1]);

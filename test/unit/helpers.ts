@@ -1,5 +1,13 @@
 import type { ArrayOf, Dtype, GradientMethod, Method } from "symplectic-adjoint";
-import { expect } from "vitest";
+import { engine } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+
+/** Whether the tests run on the addon. */
+export const isNative = engine().kind === "native";
+/** A test of what only WebAssembly has: builds, memory that grows and ends, an instance that a fault takes with it. */
+export const testWasm = test.skipIf(isNative);
+/** The environment of a process that runs on WebAssembly. */
+export const onWasm = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "wasm" };
 
 export const EXACT: GradientMethod[] = ["symplectic", "backprop", "baseline", "aca", "auto"];
 export const METHODS: Method[] = [

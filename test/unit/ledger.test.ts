@@ -1,8 +1,9 @@
 // In a file, and so a process, of its own: memory that other tests have freed would be used again.
 import { memoryUsage, mlp, vjp } from "symplectic-adjoint";
-import { expect, test } from "vitest";
+import { expect } from "vitest";
+import { testWasm } from "./helpers.js";
 
-test("the ledger accounts for the growth of WebAssembly memory", () => {
+testWasm("the ledger accounts for the growth of WebAssembly memory", () => {
   const field = mlp({ widths: [8, 128, 128, 8] });
   const y0 = new Float32Array(8 * 512).fill(0.1);
   const before = memoryUsage();

@@ -1,6 +1,7 @@
 import {
   adam,
   cnf,
+  engine,
   type GradientOptions,
   meanSquaredError,
   memoryUsage,
@@ -11,7 +12,10 @@ import {
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { networkBytes, registerRows, symplecticPeak } from "../memory-formula.mjs";
-import { type EXACT, thrown } from "./helpers.js";
+import { type EXACT, isNative, thrown } from "./helpers.js";
+
+/** What the formula takes of the engine. */
+const machine = { registerBits: engine().registerBits, pointer: isNative ? 8 : 4 };
 
 /** Bytes of a gradient by the symplectic adjoint method, with two steps or more between three times. */
 function peakOf(
@@ -42,10 +46,10 @@ test.each(["float32", "float64"] as const)(
       const widths = [3, width, width, 3];
       // What only the plan knows, from the shortest solve of one trajectory.
       const short = peakOf(widths, 1, dtype, { activation, method: "rk4", steps: 2 });
-      const rows = registerRows({ widths, batch: 1, dtype }, short.workspace);
+      const rows = registerRows({ widths, batch: 1, dtype, ...machine }, short.workspace);
       expect(Number.isInteger(rows), `${rows} rows`).toBe(true);
       const check = (steps: number, batch: number, method: "rk4" | "dopri5") => {
-        const network = { widths, batch, dtype, rows, constants: 1 };
+        const network = { widths, batch, dtype, rows, constants: 1, ...machine };
         const peak = peakOf(widths, batch, dtype, { activation, method, steps });
         expect(peak.tape).toBe(0);
         expect(peak.network).toBe(networkBytes(network, 1));
@@ -101,7 +105,7 @@ test("a flow tapes two numbers for each hidden unit, and two for each feature", 
 test("1e5 steps in one solve", () => {
   const [widths, dtype] = [[2, 8, 2], "float32"] as const;
   const of = (steps: number) => peakOf([...widths], 1, dtype, { activation: "tanh", method: "rk4", steps });
-  const network = { widths: [...widths], batch: 1, dtype, constants: 1 };
+  const network = { widths: [...widths], batch: 1, dtype, constants: 1, ...machine };
   const rows = registerRows(network, of(2).workspace);
   const solve = { steps: 100_000, outputs: 3, stages: 4 };
   expect(of(100_000).total).toBe(symplecticPeak({ ...network, rows }, solve));

@@ -19,7 +19,7 @@ import {
   vjp,
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { numbers, relative } from "./helpers.js";
+import { numbers, relative, testWasm } from "./helpers.js";
 
 let pool: Pool;
 beforeAll(async () => {
@@ -218,7 +218,7 @@ function wrapped(before: string, after = ""): URL {
   return pathToFileURL(file);
 }
 
-test("a worker holds a few fields, however many architectures it has solved", async () => {
+testWasm("a worker holds a few fields, however many architectures it has solved", async () => {
   const log = join(mkdtempSync(join(tmpdir(), "pool-")), "bytes");
   // WebAssembly memory never shrinks: how large it is tells of all that was held at a time.
   const counting = wrapped(
@@ -255,7 +255,7 @@ test("a worker holds a few fields, however many architectures it has solved", as
   expect(Number(readFileSync(log, "utf8"))).toBeLessThan(16 * 2 ** 20);
 });
 
-test("a worker that had a fault inside solves what comes next", async () => {
+testWasm("a worker that had a fault inside solves what comes next", async () => {
   const faulty = wrapped(`let faults = 1;
     const { subarray } = Float32Array.prototype;
     Float32Array.prototype.subarray = function (...range) {

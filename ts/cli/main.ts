@@ -357,7 +357,9 @@ program
   .action(({ json }) => {
     const result = bench();
     if (json) return asJson(result);
-    print(`${result.machine.cpu}, Node ${result.machine.node}, ${result.machine.simd}, one thread, float32\n`);
+    const { kind, simd, registerBits } = result.machine;
+    const build = kind === "native" ? `native, registers of ${registerBits} bits` : simd;
+    print(`${result.machine.cpu}, Node ${result.machine.node}, ${build}, one thread, float32\n`);
     print("case    gradient         ms    peak memory   against backprop");
     for (const { case: name, gradient, ms, bytes, error } of result.results) {
       const cells = [ms.toPrecision(3).padStart(6), `${(bytes / 1024).toFixed(0)} KiB`.padStart(14)];

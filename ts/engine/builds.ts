@@ -2,7 +2,7 @@
 // spans them: half the size of two that are compressed by themselves.
 
 import { decompress } from "fzstd";
-import type { Simd } from "./instance.js";
+import type { Simd } from "./engine.js";
 import { builtinAtOnce } from "./node.js";
 
 // Put in when the package is built: the stream in base64, and where each build begins and ends in what it holds.

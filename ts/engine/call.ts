@@ -1,22 +1,22 @@
 import { isError, SymplecticAdjointError } from "../checks/errors.js";
-import { type Instance, instance } from "./instance.js";
-import { needStack } from "./stack.js";
+import type { Instance } from "./engine.js";
+import { instance } from "./instance.js";
 
 /**
- * Calls into WebAssembly. Errors that Rust reports become `SymplecticAdjointError`; what a custom vector field has thrown
- * reaches the caller unchanged; after a trap the instance is given up.
+ * Calls into the engine. Errors that Rust reports become `SymplecticAdjointError`; what a custom vector field has thrown
+ * reaches the caller unchanged; after a trap in WebAssembly the instance is given up.
  */
-export function call<T>(wasm: Instance, body: () => T): T {
-  needStack();
-  if (!wasm.bindings.ensureReserve()) throw outOfMemory(RESERVE, "a call");
-  wasm.calls++;
+export function call<T>(engine: Instance, body: () => T): T {
+  engine.needStack();
+  if (!engine.bindings.ensureReserve()) throw outOfMemory(RESERVE, "a call");
+  engine.calls++;
   try {
     return body();
   } catch (error) {
-    throw translate(wasm, error);
+    throw translate(engine, error);
   } finally {
-    wasm.calls--;
-    while (wasm.calls === 0 && !wasm.lost && wasm.abandoned.length > 0) wasm.abandoned.pop()?.free();
+    engine.calls--;
+    while (engine.calls === 0 && !engine.lost && engine.abandoned.length > 0) engine.abandoned.pop()?.free();
   }
 }
 
@@ -24,9 +24,9 @@ export function call<T>(wasm: Instance, body: () => T): T {
 const RESERVE = 2 ** 20;
 
 /** Refuses what takes memory in proportion to its size that nobody asks for with care: texts and lists on their way into Rust. */
-export function needRoom(wasm: Instance, bytes: number, purpose: string): void {
-  needStack();
-  if (bytes > RESERVE / 8 && !wasm.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
+export function needRoom(engine: Instance, bytes: number, purpose: string): void {
+  engine.needStack();
+  if (bytes > RESERVE / 8 && !engine.bindings.hasRoom(Math.min(bytes, 2 ** 32 - 1))) throw outOfMemory(bytes, purpose);
 }
 
 function outOfMemory(bytes: number, purpose: string): SymplecticAdjointError {
@@ -35,25 +35,20 @@ function outOfMemory(bytes: number, purpose: string): SymplecticAdjointError {
 }
 
 /** Frees an object of this instance: at once, or when the call that may be using it has returned. */
-export function release(wasm: Instance, object: { free(): void } | undefined): void {
-  if (!object || wasm.lost) return;
-  if (wasm.calls > 0) wasm.abandoned.push(object);
+export function release(engine: Instance, object: { free(): void } | undefined): void {
+  if (!object || engine.lost) return;
+  if (engine.calls > 0) engine.abandoned.push(object);
   else object.free();
 }
 
-function translate(wasm: Instance, error: unknown): unknown {
-  const { thrown } = wasm;
+function translate(engine: Instance, error: unknown): unknown {
+  const { thrown } = engine;
   if (thrown) {
-    wasm.thrown = undefined;
+    engine.thrown = undefined;
     return thrown.value;
   }
   if (error instanceof SymplecticAdjointError) return error;
-  if (isError(error)) {
-    wasm.lost = true;
-    wasm.cut();
-    const message = `a fault inside the package: ${error.message}; its fields are lost, new ones will work`;
-    return new SymplecticAdjointError("INTERNAL", message, {}, { cause: error });
-  }
+  if (isError(error)) return engine.fault(error);
   return fromRust(error);
 }
 
@@ -65,22 +60,22 @@ export function fromRust(error: unknown): SymplecticAdjointError {
 
 /** Bytes in use. */
 export interface MemoryUsage {
-  /** Bytes in buffers of fields, recorded solves and results that are alive. */
+  /** Bytes in buffers of fields, recorded solves and results that are alive; with the native engine, of all threads. */
   liveBytes: number;
-  /** The size of WebAssembly memory in bytes, which never shrinks. */
+  /** The size of WebAssembly memory in bytes, which never shrinks; 0 with the native engine. */
   wasmBytes: number;
 }
 
 /** What the package holds now: a loop that leaks raises `liveBytes`. */
 export function memoryUsage(): MemoryUsage {
-  const wasm = instance();
-  needStack();
-  return { liveBytes: wasm.bindings.liveBytes(), wasmBytes: wasm.memory.buffer.byteLength };
+  const engine = instance();
+  engine.needStack();
+  return { liveBytes: engine.bindings.liveBytes(), wasmBytes: engine.wasmBytes };
 }
 
 /** Refuses to go on inside a custom vector field. */
-export function refuseReentry(wasm: Instance, what: string): void {
-  if (wasm.callbacks === 0) return;
+export function refuseReentry(engine: Instance, what: string): void {
+  if (engine.callbacks === 0) return;
   const message = `${what} inside a custom vector field: only evaluate and vjp of fields may be called there`;
   throw new SymplecticAdjointError("REENTRANT", message);
 }

@@ -20,10 +20,10 @@ const rules = { dtype: fallback(dtypeRule, "float32"), milliseconds: fallback(up
  */
 export function kernelPeak(options: KernelPeakOptions = {}): number {
   const { dtype, milliseconds } = readOptions(options, rules);
-  const wasm = instance();
+  const engine = instance();
   const run = (repeats: number) => {
     const start = performance.now();
-    const flops = call(wasm, () => wasm.bindings.kernelPeak(dtype, repeats));
+    const flops = call(engine, () => engine.bindings.kernelPeak(dtype, repeats));
     const time = performance.now() - start;
     return { time, rate: flops / time / 1e6 };
   };

@@ -2,6 +2,7 @@
 
 interface Process {
   readonly versions?: { readonly node?: string };
+  readonly env?: Readonly<Record<string, string | undefined>>;
   getBuiltinModule?(name: string): unknown;
 }
 
@@ -17,4 +18,21 @@ export function builtinAtOnce<M>(name: string): M | undefined {
 /** The same, imported where that cannot be had: by Node before 20.16. */
 export async function builtin<M>(name: string): Promise<M> {
   return builtinAtOnce<M>(name) ?? (await import(/* webpackIgnore: true */ /* @vite-ignore */ name));
+}
+
+interface Permissions {
+  querySync?(of: { readonly name: string; readonly variable?: string }): { readonly state: string };
+}
+
+/** Whether Deno allows something as it was started, so that it does not stop to ask; true elsewhere. */
+export function isAllowed(name: string, variable?: string): boolean {
+  const { Deno } = globalThis as { Deno?: { permissions?: Permissions } };
+  const query = variable === undefined ? { name } : { name, variable };
+  return (Deno?.permissions?.querySync?.(query).state ?? "granted") === "granted";
+}
+
+/** A variable of the environment, where there is one that may be read. */
+export function environment(name: string): string | undefined {
+  const { process } = globalThis as { process?: Process };
+  return isAllowed("env", name) ? process?.env?.[name] : undefined;
 }

@@ -66,6 +66,6 @@ function unsigned(number: number): number[] {
 }
 
 /** Whether it says that the stack, or memory, is used up: Firefox has an error of its own for it. */
-function isOverflow(error: unknown): boolean {
+export function isOverflow(error: unknown): boolean {
   return isError(error) && ["RangeError", "InternalError"].includes(error.name);
 }

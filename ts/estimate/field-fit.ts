@@ -161,7 +161,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   }
   original.use();
   const made = original.recipe?.options as ProgramOptions;
-  const initialParameters = Float64Array.from(original.parameters);
+  const initialParameters = Float64Array.from(original.copyParameters() as ArrayLike<number>);
   const twin = () =>
     programField({ ...made, initial: initialParameters }, "float64", made.equations) as WasmProgram<"float64">;
   const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
@@ -243,7 +243,7 @@ class FieldModel {
         throw refused("OPTION", "field", expected, "none");
       }
       this.#names = observation.names;
-      this.#initial = field.parameters.slice();
+      this.#initial = field.copyParameters();
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
       this.#solver = { method: methodFor(this.#data), ...given.solver };
@@ -454,7 +454,7 @@ interface Estimated {
 
 /** The parameters of the field: each number of each entry. */
 function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record<string, unknown>>): Estimated[] {
-  const current = field.parameters.slice();
+  const current = field.copyParameters();
   const all = Object.entries(field.entries).flatMap(([entry, { offset, shape }]) => {
     const size = shape.reduce((product, side) => product * side, 1);
     return Array.from({ length: size }, (_, i) => ({

@@ -98,7 +98,7 @@ export function observationOf(field: WasmProgram<"float64">, observe: Observe | 
   const quantities = {
     states: field.states,
     parameters,
-    parameterCount: field.parameters.length,
+    parameterCount: field.parameterCount,
     arguments: field.argumentNames,
     equations: field.equations,
   };
@@ -130,7 +130,7 @@ function tracedOf(
   observe: (inputs: ObservedInputs) => Readonly<Record<string, Operand>>,
 ): [names: string[], traced: Traced] {
   const sizes = { ...field.argumentWidths, [TIME]: 1 };
-  const count = field.parameters.length;
+  const count = field.parameterCount;
   let names: string[] = [];
   const program = programOf({ state: field.stateSize, parameters: count, arguments: sizes }, (graph) => {
     const { [TIME]: t, ...args } = piecesIn(graph, "argument", sizes);

@@ -101,7 +101,7 @@ export class Predictor {
   /** What each trajectory starts from, at some values. */
   #startsAt(values: Float64Array): Starts {
     const { field, data } = this;
-    const parameters = field.parameters.slice();
+    const parameters = field.copyParameters();
     const y0 = data.trajectories.map((trajectory) => trajectory.y0.slice());
     const args = data.trajectories.map((trajectory) =>
       Object.fromEntries(Object.entries(trajectory.arguments).map(([name, numbers]) => [name, numbers.slice()])),

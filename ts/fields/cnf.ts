@@ -5,8 +5,7 @@ import { type ArrayOf, arrayOf, type Dtype } from "../checks/arrays.js";
 import { fix } from "../checks/frozen.js";
 import { anything, argument, fallback, flag, natural, oneOf, options, required } from "../checks/rules.js";
 import { call } from "../engine/call.js";
-import type { Instance } from "../engine/instance.js";
-import { steady } from "../engine/memory.js";
+import type { Instance } from "../engine/engine.js";
 import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
@@ -46,8 +45,8 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   readonly features: number;
   #state: FieldState;
 
-  constructor(wasm: Instance, rust: RustField, network: Field<D>, recipe: Recipe, noiseSeed: number) {
-    super(wasm, rust, network.dtype, rust.stateSize, rust.stateSize, network.layers, recipe);
+  constructor(engine: Instance, rust: RustField, network: Field<D>, recipe: Recipe, noiseSeed: number) {
+    super(engine, rust, network.dtype, rust.stateSize, rust.stateSize, network.layers, recipe);
     this.features = network.stateSize;
     this.#state = { numbers: { noiseSeed }, arrays: {} };
     fix(this, ["features"]);
@@ -70,15 +69,15 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   }
 
   override restore({ numbers, arrays }: FieldState, firstSample = 0): void {
-    const { rust, wasm } = this.use();
+    const { rust, engine } = this.use();
     if (numbers.noiseSeed !== undefined) {
       const noiseSeed = argument("noiseSeed", numbers.noiseSeed, required(natural));
-      call(wasm, () => rust.seedNoise(noiseSeed, firstSample));
+      call(engine, () => rust.seedNoise(noiseSeed, firstSample));
       this.#state = { numbers: { noiseSeed }, arrays: {} };
     }
     if (arrays.noise !== undefined) {
-      const noise = steady(wasm, arrayOf("noise", arrays.noise, this.dtype));
-      call(wasm, () => rust.setNoise(noise));
+      const noise = engine.steady(arrayOf("noise", arrays.noise, this.dtype));
+      call(engine, () => rust.setNoise(noise));
       this.#state = { numbers: {}, arrays: { noise: noise.slice() } };
     }
   }
@@ -108,9 +107,11 @@ function flow(given: unknown): WasmCnf<Dtype> {
   const { trace, noise, kinetic, jacobian } = read;
   const network = networkOf("network", inner as MlpOptions<Dtype>);
   try {
-    const { wasm, field } = network;
-    const rust = call(wasm, () => wasm.bindings.Field.cnf(network.rust, trace, noise, kinetic, jacobian, noiseSeed));
-    return new WasmCnf(wasm, rust, field, { kind: "cnf", network: network.options, options: read }, noiseSeed);
+    const { engine, field } = network;
+    const rust = call(engine, () =>
+      engine.bindings.Field.cnf(network.rust, trace, noise, kinetic, jacobian, noiseSeed),
+    );
+    return new WasmCnf(engine, rust, field, { kind: "cnf", network: network.options, options: read }, noiseSeed);
   } finally {
     network.dispose();
   }

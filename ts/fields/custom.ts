@@ -4,8 +4,8 @@ import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { anything, callable, fallback, isObject, options, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call } from "../engine/call.js";
-import { type Instance, instance } from "../engine/instance.js";
-import { copyOut, steady, view } from "../engine/memory.js";
+import type { Instance } from "../engine/engine.js";
+import { instance } from "../engine/instance.js";
 import { type Field, WasmField } from "./field.js";
 
 /** What a custom vector field is made of. Its functions get copies of their own, and return typed arrays of `dtype`. */
@@ -45,8 +45,8 @@ export interface CustomOptions<D extends Dtype = "float32"> {
  * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` where a function returns something else than it should.
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
-  const { wasm, rust, dtype, stateSize } = customField(options);
-  return new WasmField(wasm, rust, dtype, stateSize, stateSize, []);
+  const { engine, rust, dtype, stateSize } = customField(options);
+  return new WasmField(engine, rust, dtype, stateSize, stateSize, []);
 }
 
 const rules = {
@@ -57,32 +57,32 @@ const rules = {
   vjp: required(callable<CustomOptions<Dtype>["vjp"]>()),
 };
 
-/** The WebAssembly side of a field written in JavaScript. */
+/** The engine's side of a field written in JavaScript. */
 export function customField<D extends Dtype>(given: CustomOptions<D>) {
   const { stateSize: state, parameters, ...read } = options(given, rules);
   const { evaluate, vjp } = read as unknown as CustomOptions<D>;
   const dtype = read.dtype as D;
-  const wasm = instance();
-  const initial = steady(wasm, parameters === undefined ? zeros(dtype, 0) : arrayOf("parameters", parameters, dtype));
+  const engine = instance();
+  const initial = engine.steady(parameters === undefined ? zeros(dtype, 0) : arrayOf("parameters", parameters, dtype));
   const length = initial.length;
   const callbacks = {
     evaluate(t: number, y: number, batch: number, theta: number, target: number): boolean {
-      return guarded(wasm, false, () => {
-        const slope = evaluate(t, copyOut(wasm, dtype, y, batch * state), copyOut(wasm, dtype, theta, length));
-        write(wasm, dtype, "evaluate's result", slope, target, batch * state);
+      return guarded(engine, false, () => {
+        const slope = evaluate(t, engine.read(dtype, y, batch * state), engine.read(dtype, theta, length));
+        write(engine, dtype, "evaluate's result", slope, target, batch * state);
         return true;
       });
     },
     vjp(t: number, y: number, w: number, batch: number, theta: number, target: number, gradient: number) {
-      return guarded(wasm, null, () => {
-        const copy = (pointer: number) => copyOut(wasm, dtype, pointer, batch * state);
-        const pulled = vjp(t, copy(y), copy(w), copyOut(wasm, dtype, theta, length));
+      return guarded(engine, null, () => {
+        const copy = (pointer: number) => engine.read(dtype, pointer, batch * state);
+        const pulled = vjp(t, copy(y), copy(w), engine.read(dtype, theta, length));
         if (!isObject(pulled) || typeof (pulled as { then?: unknown }).then === "function") {
           throw refused("CALLBACK", "vjp's result", "{ y, parameters, t? }, at once", describe(pulled));
         }
-        write(wasm, dtype, "vjp's y", pulled.y, target, batch * state);
+        write(engine, dtype, "vjp's y", pulled.y, target, batch * state);
         if (length > 0 || pulled.parameters !== undefined) {
-          write(wasm, dtype, "vjp's parameters", pulled.parameters, gradient, length);
+          write(engine, dtype, "vjp's parameters", pulled.parameters, gradient, length);
         }
         if (pulled.t !== undefined && typeof pulled.t !== "number") {
           throw refused("CALLBACK", "vjp's t", "a number or nothing", describe(pulled.t));
@@ -91,25 +91,25 @@ export function customField<D extends Dtype>(given: CustomOptions<D>) {
       });
     },
   };
-  const rust = call(wasm, () => wasm.bindings.Field.custom(dtype, state, initial, callbacks));
-  return { wasm, rust, dtype, stateSize: state };
+  const rust = call(engine, () => engine.bindings.Field.custom(dtype, state, initial, callbacks));
+  return { engine, rust, dtype, stateSize: state };
 }
 
 /** Runs a user's function inside a solve: what it throws waits until the solver has returned. */
-function guarded<R>(wasm: Instance, failed: R, body: () => R): R {
-  wasm.callbacks++;
+function guarded<R>(engine: Instance, failed: R, body: () => R): R {
+  engine.callbacks++;
   try {
     return outside(body);
   } catch (value) {
-    wasm.thrown = { value };
+    engine.thrown = { value };
     return failed;
   } finally {
-    wasm.callbacks--;
+    engine.callbacks--;
   }
 }
 
 function write<D extends Dtype>(
-  wasm: Instance,
+  engine: Instance,
   dtype: D,
   what: string,
   result: unknown,
@@ -119,7 +119,7 @@ function write<D extends Dtype>(
   try {
     const numbers = arrayOf(what, result, dtype);
     checkLength(what, numbers, length);
-    view(wasm, dtype, pointer, length).set(numbers);
+    engine.write(dtype, pointer, numbers);
   } catch (error) {
     const { message, argument, expected, given } = error as SymplecticAdjointError;
     const details = { argument: argument ?? what, expected: expected ?? "", given: given ?? "" };

@@ -4,7 +4,7 @@ import type { Field as RustField } from "../../wasm/bindings.js";
 import { type ArrayOf, type Dtype, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { anything, argument, callable, object, options, required } from "../checks/rules.js";
-import type { Instance } from "../engine/instance.js";
+import type { Instance } from "../engine/engine.js";
 import { customField } from "./custom.js";
 import { type Field, WasmField, wasmField } from "./field.js";
 import type { HamiltonianField } from "./hamiltonian.js";
@@ -29,12 +29,12 @@ const rules = {
 class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements HamiltonianField<D> {
   readonly #field: HamiltonianField<D>;
 
-  constructor(wasm: Instance, rust: RustField, field: HamiltonianField<D>) {
-    super(wasm, rust, field.dtype, field.stateSize, field.outputSize, field.layers);
+  constructor(engine: Instance, rust: RustField, field: HamiltonianField<D>) {
+    super(engine, rust, field.dtype, field.stateSize, field.outputSize, field.layers);
     this.#field = field;
   }
 
-  energy(y: ArrayOf<D>, t = 0, parameters: ArrayOf<D> = this.parameters): ArrayOf<D> {
+  energy(y: ArrayOf<D>, t = 0, parameters: ArrayOf<D> = this.copyParameters()): ArrayOf<D> {
     return this.#field.energy(y, t, parameters);
   }
 }
@@ -46,7 +46,8 @@ class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements Hamilto
 export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D> {
-  const { stateSize, outputSize, dtype } = wasmField(field);
+  const own = wasmField(field);
+  const { stateSize, outputSize, dtype } = own;
   if (outputSize !== stateSize) {
     throw refused("OPTION", "field", `as many outputs as inputs, ${stateSize}`, String(outputSize));
   }
@@ -55,10 +56,10 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
   if (B.length === 0 || B.length % stateSize !== 0) {
     throw refused("SHAPE", "B", `[${stateSize}, inputs] numbers, a multiple of ${stateSize}`, String(B.length));
   }
-  const { wasm, rust } = customField<D>({
+  const { engine, rust } = customField<D>({
     stateSize,
     dtype,
-    parameters: field.parameters,
+    parameters: own.copyParameters(),
     evaluate(t, y, parameters) {
       const slope = field.evaluate(t, y, parameters);
       const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize);
@@ -74,8 +75,8 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
       return { y: pulled.y, parameters: pulled.parameters, t: time };
     },
   });
-  if ("energy" in field) return new DrivenHamiltonian(wasm, rust, field as HamiltonianField<D>);
-  return new WasmField(wasm, rust, dtype, stateSize, stateSize, field.layers);
+  if ("energy" in field) return new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>);
+  return new WasmField(engine, rust, dtype, stateSize, stateSize, field.layers);
 }
 
 /** B u, `[batch, state]`. */

@@ -1,4 +1,4 @@
-// What a vector field is, and the one implementation, over WebAssembly.
+// What a vector field is, and the one implementation, over the engine.
 import type { Field as RustField } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
@@ -6,10 +6,8 @@ import { fix, frozen } from "../checks/frozen.js";
 import { anyNumber, argument, type Rules, required } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
-import type { Instance } from "../engine/instance.js";
+import type { Instance } from "../engine/engine.js";
 import { fields } from "../engine/live-objects.js";
-import { copyOut, steady, view } from "../engine/memory.js";
-import { needStack } from "../engine/stack.js";
 import { totalOf, type Widths } from "./packed.js";
 
 /** Where an array lies in the flat parameters, and in their gradient. */
@@ -49,7 +47,7 @@ export interface FieldVjp<D extends Dtype> {
 /** For each argument of a field, by name, a number or a vector for each trajectory, one behind the other. */
 export type ArgumentArrays = Readonly<Record<string, ArrayLike<number>>>;
 
-/** A vector field f(t, y, θ) with its parameters, which live in WebAssembly memory until it is disposed. */
+/** A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. */
 export interface Field<D extends Dtype = Dtype> {
   /** The number type of all arrays that the field takes and gives. */
   readonly dtype: D;
@@ -58,8 +56,8 @@ export interface Field<D extends Dtype = Dtype> {
   /** Features of f(t, y): those of the state, but for a network that is only a part of a vector field. */
   readonly outputSize: number;
   /**
-   * All parameters, flat: a live view of WebAssembly memory. Take it anew after any other call, since memory may grow;
-   * assign an array to set all of them.
+   * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
+   * grow; assign an array to set all of them.
    */
   get parameters(): ArrayOf<D>;
   /** Copies as many finite numbers in. */
@@ -114,13 +112,13 @@ export interface Kind {
 /** A view of a field's parameters keeps the field from being collected. */
 const owners = new WeakMap<object, unknown>();
 
-/** A field whose parameters and functions are in WebAssembly. */
+/** A field whose parameters and functions are the engine's. */
 export class WasmField<D extends Dtype> implements Field<D> {
   #rust: RustField | undefined;
-  readonly #wasm: Instance;
+  readonly #engine: Instance;
 
   constructor(
-    wasm: Instance,
+    engine: Instance,
     rust: RustField,
     readonly dtype: D,
     readonly stateSize: number,
@@ -130,7 +128,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     readonly recipe?: Recipe,
   ) {
     disposable(WasmField.prototype, WasmField.prototype.dispose);
-    this.#wasm = wasm;
+    this.#engine = engine;
     this.#rust = rust;
     fields.add(this, rust.parametersLength * constructors[dtype].BYTES_PER_ELEMENT);
     frozen([layers, recipe]);
@@ -138,55 +136,70 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   get parameters(): ArrayOf<D> {
-    const { rust, wasm } = this.use();
-    needStack();
-    const parameters = view(wasm, this.dtype, rust.parametersPointer, rust.parametersLength);
+    const { rust, engine } = this.use();
+    engine.needStack();
+    const parameters = engine.view(this.dtype, rust, rust.parametersPointer, rust.parametersLength);
     owners.set(parameters, this);
     return parameters;
   }
 
   set parameters(values: ArrayOf<D>) {
     const given = arrayOf("parameters", values, this.dtype);
-    const own = this.parameters;
-    checkLength("parameters", given, own.length);
+    const { rust, engine } = this.use();
+    engine.needStack();
+    checkLength("parameters", given, rust.parametersLength);
     const bad = given.findIndex((value) => !Number.isFinite(value));
     if (bad >= 0) throw refused("NON_FINITE", "parameters", "finite numbers", `${given[bad]} at index ${bad}`);
-    own.set(given);
+    engine.write(this.dtype, rust.parametersPointer, given);
+  }
+
+  /** The number of parameters. */
+  get parameterCount(): number {
+    const { rust, engine } = this.use();
+    engine.needStack();
+    return rust.parametersLength;
+  }
+
+  /** The parameters as an array of the caller's own: with the native engine, a view would keep their memory until it is collected. */
+  copyParameters(): ArrayOf<D> {
+    const { rust, engine } = this.use();
+    engine.needStack();
+    return engine.read(this.dtype, rust.parametersPointer, rust.parametersLength);
   }
 
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D> {
-    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const own = this.packArguments(args, batch);
     // Whoever gives the arguments may have disposed of the field.
     const { rust } = this.use();
-    const result = call(wasm, () => rust.evaluate(time, state, batch, theta, own));
+    const result = call(engine, () => rust.evaluate(time, state, batch, theta, own));
     try {
-      return copyOut(wasm, this.dtype, result.pointer, result.length);
+      return engine.read(this.dtype, result.pointer, result.length);
     } finally {
-      release(wasm, result);
+      release(engine, result);
     }
   }
 
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D> {
-    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const own = this.packArguments(args, batch);
     const { rust } = this.use();
-    const cotangent = steady(wasm, arrayOf("w", w, this.dtype));
+    const cotangent = engine.steady(arrayOf("w", w, this.dtype));
     checkLength("w", cotangent, batch * this.outputSize, `[${batch}, ${this.outputSize}]`);
     // Its own functions may dispose of the field.
-    const [size, result] = call(wasm, () => [
+    const [size, result] = call(engine, () => [
       rust.parametersLength,
       rust.vjp(time, state, cotangent, batch, theta, own),
     ]);
     try {
       return {
-        y: copyOut(wasm, this.dtype, result.y, state.length),
-        parameters: copyOut(wasm, this.dtype, result.parameters, size),
-        arguments: this.copyArguments(wasm, result.arguments, batch),
+        y: engine.read(this.dtype, result.y, state.length),
+        parameters: engine.read(this.dtype, result.parameters, size),
+        arguments: this.copyArguments(engine, result.arguments, batch),
         t: result.t,
       };
     } finally {
-      release(wasm, result);
+      release(engine, result);
     }
   }
 
@@ -202,8 +215,8 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   /** The cotangents of the arguments of a batch, by name, from where they lie. */
-  copyArguments(wasm: Instance, pointer: number, batch: number): Readonly<Record<string, ArrayOf<D>>> {
-    return this.nameArguments(copyOut(wasm, this.dtype, pointer, batch * this.argumentSize));
+  copyArguments(engine: Instance, pointer: number, batch: number): Readonly<Record<string, ArrayOf<D>>> {
+    return this.nameArguments(engine.read(this.dtype, pointer, batch * this.argumentSize));
   }
 
   /** Numbers that each trajectory has beside its state. */
@@ -230,22 +243,22 @@ export class WasmField<D extends Dtype> implements Field<D> {
   restore(_state: FieldState, _firstSample = 0): void {}
 
   /** What the other parts of the package need of a field. */
-  use(): { rust: RustField; wasm: Instance } {
+  use(): { rust: RustField; engine: Instance } {
     if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
     if (!this.#rust) throw new SymplecticAdjointError("DISPOSED", "the field has been disposed");
-    if (this.#wasm.lost) {
+    if (this.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the field was lost by a fault inside the package; make a new one");
     }
-    return { rust: this.#rust, wasm: this.#wasm };
+    return { rust: this.#rust, engine: this.#engine };
   }
 
   dispose(): void {
     if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
-    needStack();
+    this.#engine.needStack();
     const rust = this.#rust;
     this.#rust = undefined;
     fields.remove(this);
-    release(this.#wasm, rust);
+    release(this.#engine, rust);
   }
 
   /** Whether it is one of ours itself, and not a proxy of one or an object made from one. */
@@ -264,16 +277,16 @@ export function wasmField<D extends Dtype>(field: Field<D>, argument = "field"):
   return field as unknown as WasmField<D>;
 }
 
-/** The WebAssembly side of a field. */
+/** The engine's side of a field. */
 export function useField<D extends Dtype>(field: Field<D>, argument = "field") {
   return wasmField(field, argument).use();
 }
 
 /** The arguments of a field's functions, ready to be handed over. */
 export function argumentsOf<D extends Dtype>(field: WasmField<D>, t: unknown, y: unknown, parameters: unknown) {
-  const { rust, wasm } = field.use();
+  const { rust, engine } = field.use();
   const time = argument("t", t, required(anyNumber));
-  const state = steady(wasm, arrayOf("y", y, field.dtype));
-  const theta = parameters === undefined ? undefined : steady(wasm, arrayOf("parameters", parameters, field.dtype));
-  return { rust, wasm, time, state, theta, batch: batchOf("y", state, field.stateSize) };
+  const state = engine.steady(arrayOf("y", y, field.dtype));
+  const theta = parameters === undefined ? undefined : engine.steady(arrayOf("parameters", parameters, field.dtype));
+  return { rust, engine, time, state, theta, batch: batchOf("y", state, field.stateSize) };
 }

@@ -17,7 +17,6 @@ import {
   text,
 } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
-import { copyOut } from "../engine/memory.js";
 import { argumentsOf, type Field, type Kind, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
@@ -56,12 +55,12 @@ export interface HamiltonianField<D extends Dtype = Dtype> extends Field<D> {
 
 class WasmHamiltonian<D extends Dtype> extends WasmField<D> implements HamiltonianField<D> {
   energy(y: ArrayOf<D>, t = 0, parameters?: ArrayOf<D>): ArrayOf<D> {
-    const { rust, wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
-    const result = call(wasm, () => rust.energy(time, state, batch, theta));
+    const { rust, engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const result = call(engine, () => rust.energy(time, state, batch, theta));
     try {
-      return copyOut(wasm, this.dtype, result.pointer, result.length);
+      return engine.read(this.dtype, result.pointer, result.length);
     } finally {
-      release(wasm, result);
+      release(engine, result);
     }
   }
 }
@@ -91,14 +90,16 @@ function system<D extends Dtype>(
 ): WasmHamiltonian<D> {
   const network = networkOf("energy", energy);
   try {
-    const { wasm, field } = network;
-    const rust = call(wasm, () => wasm.bindings.Field.hamiltonian(network.rust, structure, matrix, points, spacing));
+    const { engine, field } = network;
+    const rust = call(engine, () =>
+      engine.bindings.Field.hamiltonian(network.rust, structure, matrix, points, spacing),
+    );
     const recipe = {
       kind: "hamiltonian",
       network: network.options,
       options: { structure, matrix: [...matrix], points, spacing },
     };
-    return new WasmHamiltonian(wasm, rust, field.dtype, rust.stateSize, rust.stateSize, field.layers, recipe);
+    return new WasmHamiltonian(engine, rust, field.dtype, rust.stateSize, rust.stateSize, field.layers, recipe);
   } finally {
     network.dispose();
   }

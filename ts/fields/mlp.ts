@@ -65,12 +65,12 @@ function network(given: unknown): WasmField<Dtype> {
   const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) });
   const { dtype, activation, time, bias } = read;
   const sizes = Uint32Array.from(elements("widths", widths, widthsRule, size));
-  const wasm = instance();
-  needRoom(wasm, LAYER_BYTES * sizes.length, "the layers");
-  const rust = call(wasm, () => wasm.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
+  const engine = instance();
+  needRoom(engine, LAYER_BYTES * sizes.length, "the layers");
+  const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
-  return new WasmField(wasm, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
+  return new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
 }
 
 /** For the registry. */

@@ -30,8 +30,8 @@ import {
   text,
 } from "../checks/rules.js";
 import { call, needRoom } from "../engine/call.js";
-import { type Instance, instance } from "../engine/instance.js";
-import { steady } from "../engine/memory.js";
+import type { Instance } from "../engine/engine.js";
+import { instance } from "../engine/instance.js";
 import type { Node, Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
 import {
@@ -105,8 +105,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
   /** Of value and directional derivative, once it is needed. */
   #tangent: TangentField<D> | undefined;
 
-  constructor(wasm: Instance, rust: RustField, dtype: D, made: ProgramOptions) {
-    super(wasm, rust, dtype, rust.stateSize, rust.outputSize, [], { kind: "program", options: made });
+  constructor(engine: Instance, rust: RustField, dtype: D, made: ProgramOptions) {
+    super(engine, rust, dtype, rust.stateSize, rust.outputSize, [], { kind: "program", options: made });
     this.#widths = made.arguments;
     this.entries = made.entries;
     this.states = made.states;
@@ -174,7 +174,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
 
   /** What the field of value and directional derivative is evaluated at. */
   #tangentsAt(t: unknown, y: unknown, given: unknown, parameters?: ArrayOf<D>, args?: ArgumentArrays) {
-    const { wasm, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
+    const { engine, time, state, theta, batch } = argumentsOf(this, t, y, parameters);
     const read = options(given, tangentRules, "tangents.");
     const { dtype } = this;
     const list = (name: string, values: unknown, length: number, shape?: string): ArrayOf<D> => {
@@ -183,8 +183,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       numbersOf(name, array);
       return array;
     };
-    const point = theta ?? this.parameters;
-    const along = list("tangents.parameters", read.parameters, this.parameters.length);
+    const point = theta ?? this.copyParameters();
+    const along = list("tangents.parameters", read.parameters, this.parameterCount);
     checkLength("parameters", point, along.length);
     const [size, features] = [this.argumentSize, this.stateSize];
     const own = this.packArguments(args, batch) ?? zeros(dtype, 0);
@@ -205,8 +205,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     // Whoever gives these may have disposed of the field.
     const { rust } = this.use();
     this.#tangent ??= new TangentField(
-      wasm,
-      call(wasm, () => rust.tangent()),
+      engine,
+      call(engine, () => rust.tangent()),
       dtype,
     );
     return { field: this.#tangent, time, state, batch, parameters: both, arguments: all as never };
@@ -228,8 +228,8 @@ const tangentRules = {
 
 /** The field of a program's value and directional derivative, whose arguments are packed already. */
 class TangentField<D extends Dtype> extends WasmField<D> {
-  constructor(wasm: Instance, rust: RustField, dtype: D) {
-    super(wasm, rust, dtype, rust.stateSize, rust.outputSize, []);
+  constructor(engine: Instance, rust: RustField, dtype: D) {
+    super(engine, rust, dtype, rust.stateSize, rust.outputSize, []);
   }
 
   override packArguments(given: unknown): ArrayOf<D> {
@@ -259,10 +259,10 @@ export function programField<D extends Dtype>(
 
 function makeField<D extends Dtype>(made: ProgramOptions, dtype: D, parameters: ArrayOf<D>): WasmProgram<D> {
   const program = JSON.stringify(made.program);
-  const wasm = instance();
-  needRoom(wasm, CHARACTER_BYTES * program.length, "the program");
-  const rust = call(wasm, () => wasm.bindings.Field.program(dtype, program, steady(wasm, parameters)));
-  return new WasmProgram(wasm, rust, dtype, made);
+  const engine = instance();
+  needRoom(engine, CHARACTER_BYTES * program.length, "the program");
+  const rust = call(engine, () => engine.bindings.Field.program(dtype, program, engine.steady(parameters)));
+  return new WasmProgram(engine, rust, dtype, made);
 }
 
 const rules = {

@@ -88,7 +88,7 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
   if (optimizer !== undefined) {
     const { recipe, learningRate, steps, state } = useOptimizer(optimizer, field);
     header = { ...header, optimizer: { ...recipe, options: { ...recipe.options, learningRate }, steps } };
-    const size = field.parameters.length;
+    const size = wasmField(field).parameterCount;
     for (const [index, name] of STATES[recipe.kind].entries()) {
       const data = state.slice(index * size, (index + 1) * size);
       // Without momentum there is no velocity.
@@ -114,7 +114,7 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
 
 /** The parameters of a field as named arrays. */
 function arraysOf<D extends Dtype>(field: Field<D>): Map<string, Tensor> {
-  const { parameters } = field;
+  const parameters = wasmField(field).copyParameters();
   return new Map(
     entriesOf(field).map(([name, { offset, shape }]) => [
       name,
@@ -242,7 +242,7 @@ function restoreOptimizer(
   file: TensorFile,
 ): Optimizer {
   argument(`${KEY}.optimizer.options`, saved.options, asFile(object));
-  const size = field.parameters.length;
+  const size = wasmField(field).parameterCount;
   const moving = saved.kind === "adam" || (saved.options.momentum ?? 0) > 0;
   const names = moving ? STATES[saved.kind] : [];
   const state = names.map((name) => numbersOf(name, take(name), field.dtype, [size], file));
@@ -252,7 +252,7 @@ function restoreOptimizer(
     made("optimizer", () => {
       optimizer.steps = saved.steps;
     });
-    optimizer.state.set(joined(field.dtype, state));
+    optimizer.restoreState(joined(field.dtype, state) as ArrayOf<Dtype>);
     return optimizer;
   } catch (error) {
     optimizer.dispose();

@@ -5,7 +5,6 @@ import { frozen } from "../checks/frozen.js";
 import { argument, array, elements, number, type Rule, record, required, text } from "../checks/rules.js";
 import { call, needRoom, release } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { steady } from "../engine/memory.js";
 
 /**
  * A Uint8Array over memory of its own, as a Blob takes it: `Uint8Array<ArrayBuffer>` by another name, as TypeScript before 5.7
@@ -76,18 +75,18 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
   );
   const size = entries.reduce((sum, { data }) => sum + data.byteLength, 0);
   if (size >= LARGEST) throw refused("OPTION", "tensors", "less than 4 GiB in all", `${size} bytes`);
-  const wasm = instance();
+  const engine = instance();
   const names = entries.reduce((sum, { name, sides }) => sum + name.length + 8 * sides.length, 0);
-  needRoom(wasm, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
-  const file = call(wasm, () => new wasm.bindings.TensorFile());
+  needRoom(engine, TEXT_BYTES * texts.reduce((sum, [key, text]) => sum + key.length + text.length, names), "texts");
+  const file = call(engine, () => new engine.bindings.TensorFile());
   try {
-    return call(wasm, () => {
-      for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, steady(wasm, data));
+    return call(engine, () => {
+      for (const { name, dtype, sides, data } of entries) file.add(name, dtype, sides, engine.steady(data));
       for (const [key, text] of texts) file.describe(key, text);
       return file.serialize() as OwnBytes;
     });
   } finally {
-    release(wasm, file);
+    release(engine, file);
   }
 }
 
@@ -100,11 +99,11 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
 export function loadTensors(bytes: Uint8Array): TensorFile {
   const given = bytesOf("bytes", bytes);
   if (given.length >= LARGEST) throw refused("FILE", "bytes", "a file of less than 4 GiB", `${given.length} bytes`);
-  const wasm = instance();
-  needRoom(wasm, TEXT_BYTES * headerSize(given), "the file's header");
-  const file = call(wasm, () => wasm.bindings.TensorFile.parse(steady(wasm, given)));
+  const engine = instance();
+  needRoom(engine, TEXT_BYTES * headerSize(given), "the file's header");
+  const file = call(engine, () => engine.bindings.TensorFile.parse(engine.steady(given)));
   try {
-    return call(wasm, () => {
+    return call(engine, () => {
       const tensors = new Map<string, Tensor>();
       const skipped = new Map<string, SkippedTensor>();
       for (const name of file.names()) {
@@ -117,6 +116,6 @@ export function loadTensors(bytes: Uint8Array): TensorFile {
       return Object.freeze({ tensors, skipped, metadata });
     });
   } finally {
-    release(wasm, file);
+    release(engine, file);
   }
 }

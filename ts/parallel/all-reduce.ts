@@ -1,8 +1,7 @@
 // How the parts of a batch agree on a step: by the sums of all panels, in memory that the workers share.
 
 import type { AllReduce } from "../engine/all-reduce.js";
-import type { Instance } from "../engine/instance.js";
-import { view } from "../engine/memory.js";
+import type { Instance } from "../engine/engine.js";
 import type { Part } from "./protocol.js";
 
 /** Int32 words at the beginning: how many have arrived, how often all have, whether one has failed. */
@@ -38,13 +37,13 @@ export class SharedSums implements AllReduce {
   readonly #words: Int32Array;
   readonly #sums: readonly Float64Array[];
   readonly #part: Part;
-  readonly #wasm: Instance;
+  readonly #engine: Instance;
   #rounds = 0;
 
-  constructor(wasm: Instance, part: Part, sums: SharedArrayBuffer) {
+  constructor(engine: Instance, part: Part, sums: SharedArrayBuffer) {
     this.samples = part.samples;
     this.#part = part;
-    this.#wasm = wasm;
+    this.#engine = engine;
     this.#words = new Int32Array(sums, 0, 3);
     const length = ARRAYS * part.panels;
     this.#sums = [0, 1].map((set) => new Float64Array(sums, HEAD + set * length * 8, length));
@@ -53,14 +52,14 @@ export class SharedSums implements AllReduce {
   /** The sum over all panels, in their order, of which `count` are this part's; undefined if another part has failed. */
   sum(pointer: number, count: number): number | undefined {
     const { panels, first, own } = this.#part;
-    const mine = view(this.#wasm, "float64", pointer, count);
+    const mine = this.#engine.read("float64", pointer, count);
     const all = this.#sums[this.#rounds++ % 2] as Float64Array;
     for (let array = 0; array * own < count; array++) {
       all.set(mine.subarray(array * own, (array + 1) * own), array * panels + first);
     }
     if (!this.#wait()) {
       this.broken = true;
-      this.#wasm.thrown = { value: new Error("another part of the batch has failed") };
+      this.#engine.thrown = { value: new Error("another part of the batch has failed") };
       return undefined;
     }
     let total = 0;

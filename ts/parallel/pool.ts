@@ -1,4 +1,4 @@
-// Several cores: a batch split over workers, each with a WebAssembly instance of its own, that take the same steps.
+// Several cores: a batch split over workers, each with the engine to itself, that take the same steps.
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
@@ -15,7 +15,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
-import { moduleInUse } from "../engine/instance.js";
+import { sourceInUse } from "../engine/instance.js";
 import { poolSolves } from "../engine/live-objects.js";
 import { type Field, type FieldState, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
@@ -114,10 +114,10 @@ export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   const { workers: wanted, workerUrl } = readOptions(options, rules);
   const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
   const workers = wanted ?? (await cores());
-  const { module, simd } = await moduleInUse();
+  const engine = await sourceInUse();
   const pool = new WorkerPool(url);
   try {
-    await pool.start(workers, { kind: "start", module, simd });
+    await pool.start(workers, { kind: "start", engine });
   } catch (error) {
     pool.close();
     throw error;
@@ -282,7 +282,7 @@ class WorkerPool implements Pool {
     if ((settings.gradient ?? "auto") === "auto") {
       settings.memoryBudget = Math.floor((settings.memoryBudget ?? DEFAULT_BUDGET) / parts.length);
     }
-    const parameters = field.parameters.slice() as ArrayOf<Dtype>;
+    const parameters = own.copyParameters() as ArrayOf<Dtype>;
     const states = parts.map((part) => sliceState(state, part, dtype));
     const ids = parts.map(() => ++this.#ids);
     const asked = parts.map((part, index) => {

@@ -2,7 +2,7 @@
 
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
-import type { Simd } from "../engine/instance.js";
+import type { EngineSource } from "../engine/engine.js";
 import type { FieldState, Recipe } from "../fields/field.js";
 import type { GradientOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
@@ -35,7 +35,7 @@ export interface Job {
 }
 
 export type Request =
-  | { readonly kind: "start"; readonly module: WebAssembly.Module; readonly simd: Simd }
+  | { readonly kind: "start"; readonly engine: EngineSource }
   | ({ readonly kind: "odeint" } & Job)
   | ({ readonly kind: "vjp" } & Job)
   | { readonly kind: "pullback"; readonly solve: number; readonly cotangent: ArrayOf<Dtype> }

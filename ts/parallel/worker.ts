@@ -2,7 +2,7 @@
 
 import type { Dtype } from "../checks/arrays.js";
 import { SymplecticAdjointError } from "../checks/errors.js";
-import { init } from "../engine/instance.js";
+import { adopt } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import type { WasmField } from "../fields/field.js";
 import { fieldOf } from "../fields/registry.js";
@@ -33,7 +33,7 @@ function preparedField({ recipe, parameters, state, firstSample }: Job): WasmFie
     unused.dispose();
     fields.delete(other);
   }
-  field.parameters.set(parameters);
+  field.parameters = parameters;
   field.restore(state, firstSample);
   return field;
 }
@@ -44,7 +44,7 @@ function together<R>(job: Job, body: (field: WasmField<Dtype>, allReduce: Shared
   let allReduce: SharedSums | undefined;
   try {
     const field = preparedField(job);
-    allReduce = sums && new SharedSums(field.use().wasm, job.part, sums);
+    allReduce = sums && new SharedSums(field.use().engine, job.part, sums);
     return body(field, allReduce);
   } catch (error) {
     if (sums) abort(sums);
@@ -58,8 +58,8 @@ class OtherPartFailed extends Error {}
 const answers: {
   [K in Request["kind"]]: (request: Extract<Request, { kind: K }>, id: number) => Answers[K] | Promise<Answers[K]>;
 } = {
-  async start({ module, simd }) {
-    await init({ module, simd });
+  async start({ engine }) {
+    await adopt(engine);
     return undefined;
   },
   odeint: (job) => together(job, (field, allReduce) => solve(field, job.y0, job.times, job.options, allReduce)),

@@ -7,10 +7,8 @@ import { argument, callable, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, refuseReentry, release } from "../engine/call.js";
-import type { Instance } from "../engine/instance.js";
+import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
-import { copyOut, steady } from "../engine/memory.js";
-import { needStack } from "../engine/stack.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { type GradientOptions, readOptions } from "./options.js";
 import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
@@ -20,7 +18,7 @@ export class Recording<D extends Dtype> {
   /** What it holds. */
   readonly bytes: number;
   #recorded: Recorded | undefined;
-  readonly #wasm: Instance;
+  readonly #engine: Instance;
   readonly #dtype: D;
   readonly #field: WasmField<D>;
   readonly #parameters: number;
@@ -35,21 +33,21 @@ export class Recording<D extends Dtype> {
   ) {
     const { partial: _, arguments: given, ...settings } = readOptions(options);
     const ends = timesOf(times);
-    const { wasm } = useField(field);
-    refuseReentry(wasm, "a gradient");
-    const start = steady(wasm, arrayOf("y0", y0, field.dtype));
+    const { engine } = useField(field);
+    refuseReentry(engine, "a gradient");
+    const start = engine.steady(arrayOf("y0", y0, field.dtype));
     const batch = batchOf("y0", start, field.stateSize);
     const packed = wasmField(field).packArguments(given, batch);
     // Whoever gives the arguments may have disposed of the field.
     const { rust } = useField(field);
     this.#field = wasmField(field);
-    this.#wasm = wasm;
+    this.#engine = engine;
     this.#dtype = field.dtype;
     this.#shape = [ends.length, batch, field.stateSize];
-    [this.#parameters, this.#recorded, this.bytes] = call(wasm, () => {
-      const [parameters, before] = [rust.parametersLength, wasm.bindings.liveBytes()];
+    [this.#parameters, this.#recorded, this.bytes] = call(engine, () => {
+      const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
       const recorded = rust.record(start, batch, ends, settings, packed, allReduce);
-      return [parameters, recorded, wasm.bindings.liveBytes() - before] as const;
+      return [parameters, recorded, engine.bindings.liveBytes() - before] as const;
     });
   }
 
@@ -64,46 +62,46 @@ export class Recording<D extends Dtype> {
   }
 
   #copy(): Solution<D> {
-    needStack();
+    this.#engine.needStack();
     const { y, stats } = this.#use();
     const [times, batch, state] = this.#shape;
-    const copy = copyOut(this.#wasm, this.#dtype, y, times * batch * state);
+    const copy = this.#engine.read(this.#dtype, y, times * batch * state);
     return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
   }
 
   pullback(cotangent: ArrayOf<D>): Gradient<D> {
-    refuseReentry(this.#wasm, "a gradient");
+    refuseReentry(this.#engine, "a gradient");
     const [times, batch, state] = this.#shape;
-    const w = steady(this.#wasm, arrayOf("cotangent", cotangent, this.#dtype));
+    const w = this.#engine.steady(arrayOf("cotangent", cotangent, this.#dtype));
     checkLength("cotangent", w, times * batch * state, `[${this.#shape.join(", ")}]`);
     const recorded = this.#use();
-    const pulled = call(this.#wasm, () => recorded.pullback(w));
+    const pulled = call(this.#engine, () => recorded.pullback(w));
     try {
       return frozen({
-        y0: copyOut(this.#wasm, this.#dtype, pulled.y0, batch * state),
-        parameters: copyOut(this.#wasm, this.#dtype, pulled.parameters, this.#parameters),
-        arguments: this.#field.copyArguments(this.#wasm, pulled.arguments, batch),
-        times: pulled.times === 0 ? undefined : copyOut(this.#wasm, "float64", pulled.times, times),
+        y0: this.#engine.read(this.#dtype, pulled.y0, batch * state),
+        parameters: this.#engine.read(this.#dtype, pulled.parameters, this.#parameters),
+        arguments: this.#field.copyArguments(this.#engine, pulled.arguments, batch),
+        times: pulled.times === 0 ? undefined : this.#engine.read("float64", pulled.times, times),
         stats: pulled.stats as GradientStats,
       });
     } finally {
-      release(this.#wasm, pulled);
+      release(this.#engine, pulled);
     }
   }
 
   #use(): Recorded {
-    if (!this.#recorded || this.#wasm.lost) {
+    if (!this.#recorded || this.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
     }
     return this.#recorded;
   }
 
   dispose(): void {
-    needStack();
+    this.#engine.needStack();
     const recorded = this.#recorded;
     this.#recorded = undefined;
     solves.remove(this);
-    release(this.#wasm, recorded);
+    release(this.#engine, recorded);
   }
 }
 

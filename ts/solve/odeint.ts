@@ -4,7 +4,6 @@ import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/a
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, fromRust, refuseReentry, release } from "../engine/call.js";
-import { copyOut, steady } from "../engine/memory.js";
 import { type Field, useField, wasmField } from "../fields/field.js";
 import { type OdeintOptions, readOptions } from "./options.js";
 import type { Solution, SolveStats } from "./results.js";
@@ -39,32 +38,32 @@ export function solve<D extends Dtype>(
 ): Solution<D> {
   const { partial, arguments: given, ...settings } = readOptions(options);
   const ends = timesOf(times);
-  const { wasm } = useField(field);
-  refuseReentry(wasm, "odeint");
+  const { engine } = useField(field);
+  refuseReentry(engine, "odeint");
   const { dtype, stateSize } = field;
-  const start = steady(wasm, arrayOf("y0", y0, dtype));
+  const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = wasmField(field).packArguments(given, batch);
   // Whoever gives the arguments may have disposed of the field.
   const { rust } = useField(field);
   let solved: Solved | undefined;
   try {
-    solved = call(wasm, () => rust.odeint(start, batch, ends, settings, packed, allReduce));
+    solved = call(engine, () => rust.odeint(start, batch, ends, settings, packed, allReduce));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> =>
       frozen({
-        y: copyOut(wasm, dtype, y, reached * batch * stateSize),
+        y: engine.read(dtype, y, reached * batch * stateSize),
         shape: [reached, batch, stateSize],
         stats: stats as SolveStats,
       });
     if (solved.error === undefined) return solution();
     const error = fromRust(solved.error);
     if (partial) {
-      const lastState = copyOut(wasm, dtype, solved.lastState, batch * stateSize);
+      const lastState = engine.read(dtype, solved.lastState, batch * stateSize);
       error.partial = { ...solution(), lastState };
     }
     throw error;
   } finally {
-    release(wasm, solved);
+    release(engine, solved);
   }
 }

@@ -18,7 +18,6 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
-import { copyOut, steady } from "../engine/memory.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { lossOf } from "./gradient.js";
 import { type GradientOptions, type OdeintOptions, readOptions } from "./options.js";
@@ -121,18 +120,18 @@ function prepare<D extends Dtype>(
 ) {
   const { partial: _, arguments: args, ...rest } = settings;
   const ends = timesOf(times);
-  const { wasm } = useField(field);
-  refuseReentry(wasm, caller);
+  const { engine } = useField(field);
+  refuseReentry(engine, caller);
   const own = wasmField(field);
   const { dtype, stateSize } = field;
-  const start = steady(wasm, arrayOf("y0", y0, dtype));
+  const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = own.packArguments(args, batch);
   const read = options(given, tangentRules, "tangents.");
   const { directions } = read;
   const list = (name: "y0" | "parameters", length: number, shape: string) => {
     if (read[name] === undefined) return undefined;
-    const numbers = steady(wasm, arrayOf(`tangents.${name}`, read[name], dtype));
+    const numbers = engine.steady(arrayOf(`tangents.${name}`, read[name], dtype));
     checkLength(`tangents.${name}`, numbers, directions * length, `[${directions}, ${shape}]`);
     return numbers;
   };
@@ -149,7 +148,7 @@ function prepare<D extends Dtype>(
   };
   // Whoever gives these may have disposed of the field.
   const { rust } = useField(field);
-  return { rust, wasm, own, start, batch, ends, packed, along, directions, settings: rest };
+  return { rust, engine, own, start, batch, ends, packed, along, directions, settings: rest };
 }
 
 /**
@@ -174,7 +173,7 @@ export function jvp<D extends Dtype>(
   const settings = readOptions(given);
   const {
     rust,
-    wasm,
+    engine,
     start,
     batch,
     ends,
@@ -183,21 +182,21 @@ export function jvp<D extends Dtype>(
     directions,
     settings: solver,
   } = prepare(field, y0, times, tangents, settings, "jvp");
-  const moved = call(wasm, () => rust.jvp(start, batch, ends, directions, along as never, solver, packed));
+  const moved = call(engine, () => rust.jvp(start, batch, ends, directions, along as never, solver, packed));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
     return frozen({
       solution: frozen({
-        y: copyOut(wasm, field.dtype, moved.y, numbers),
+        y: engine.read(field.dtype, moved.y, numbers),
         shape,
         stats: moved.stats as SolveStats,
       }),
-      tangents: copyOut(wasm, field.dtype, moved.tangents, directions * numbers),
+      tangents: engine.read(field.dtype, moved.tangents, directions * numbers),
       shape: [directions, ...shape] as const,
     });
   } finally {
-    release(wasm, moved);
+    release(engine, moved);
   }
 }
 
@@ -329,7 +328,7 @@ export function hessianVectorProduct<D extends Dtype>(
   options(direction, directionRules, "direction.");
   const {
     rust,
-    wasm,
+    engine,
     own,
     start,
     batch,
@@ -340,17 +339,17 @@ export function hessianVectorProduct<D extends Dtype>(
   } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = field.parameters.length;
-  const recorded = call(wasm, () => rust.recordTangent(start, batch, ends, along as never, solver, packed));
+  const recorded = call(engine, () => rust.recordTangent(start, batch, ends, along as never, solver, packed));
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
     const solution = frozen({
-      y: copyOut(wasm, dtype, recorded.y, numbers),
+      y: engine.read(dtype, recorded.y, numbers),
       shape,
       stats: recorded.stats as SolveStats,
     });
-    const tangent = copyOut(wasm, dtype, recorded.tangent, numbers);
+    const tangent = engine.read(dtype, recorded.tangent, numbers);
     const result = outside(() => loss(solution.y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
     const { value, cotangent } = lossOf(result);
     const { curvature } = result;
@@ -359,25 +358,25 @@ export function hessianVectorProduct<D extends Dtype>(
       throw refused("CALLBACK", "loss's result", expected, describe(result));
     }
     const [w, curved] = [
-      steady(wasm, arrayOf("cotangent", cotangent, dtype)),
-      steady(wasm, arrayOf("curvature", curvature, dtype)),
+      engine.steady(arrayOf("cotangent", cotangent, dtype)),
+      engine.steady(arrayOf("curvature", curvature, dtype)),
     ];
     for (const [name, given] of [["cotangent", w] as const, ["curvature", curved] as const]) {
       checkLength(name, given, numbers, `[${shape.join(", ")}]`);
     }
-    const made: Pulled = call(wasm, () => recorded.pullback(w, curved));
+    const made: Pulled = call(engine, () => recorded.pullback(w, curved));
     pulled = made;
     return frozen({
       value,
       solution,
       tangent,
-      y0: copyOut(wasm, dtype, made.y0, batch * stateSize),
-      parameters: copyOut(wasm, dtype, made.parameters, count),
-      arguments: (own as WasmField<D>).copyArguments(wasm, made.arguments, batch),
+      y0: engine.read(dtype, made.y0, batch * stateSize),
+      parameters: engine.read(dtype, made.parameters, count),
+      arguments: (own as WasmField<D>).copyArguments(engine, made.arguments, batch),
       stats: made.stats as GradientStats,
     });
   } finally {
-    release(wasm, pulled);
-    release(wasm, recorded);
+    release(engine, pulled);
+    release(engine, recorded);
   }
 }

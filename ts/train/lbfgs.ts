@@ -12,7 +12,7 @@ import {
   required,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, useField } from "../fields/field.js";
+import { type Field, useField, wasmField } from "../fields/field.js";
 import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient by them, as from `valueAndGrad`. */
@@ -127,7 +127,7 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
     return slopedOf(await value(), field);
   };
 
-  const start = Float64Array.from(field.parameters as ArrayLike<number>);
+  const start = Float64Array.from(wasmField(field).copyParameters() as ArrayLike<number>);
   const first = await compute();
   const bad = first.gradient.findIndex((slope) => !Number.isFinite(slope));
   if (!Number.isFinite(first.value)) throw refused("NON_FINITE", "value's value", "a finite number", `${first.value}`);
@@ -185,6 +185,6 @@ function slopedOf<D extends Dtype>(returned: LbfgsValue<D>, field: Field<D>): Sl
   }
   const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
   const numbers = arrayOf("value's gradient", given, field.dtype);
-  checkLength("value's gradient", numbers, field.parameters.length);
+  checkLength("value's gradient", numbers, wasmField(field).parameterCount);
   return { value, gradient: Float64Array.from(numbers as ArrayLike<number>) };
 }

@@ -13,7 +13,8 @@ import {
 import { describe, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { type Instance, instance } from "../engine/instance.js";
+import type { Instance } from "../engine/engine.js";
+import { instance } from "../engine/instance.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
 import type { Solution } from "../solve/results.js";
@@ -167,7 +168,7 @@ function traced(
   targetSize: number | undefined,
 ): TracedLoss {
   const recorded = new Map<number, Recorded>();
-  const fields = new Map<string, { wasm: Instance; field: WasmProgram<Dtype> }>();
+  const fields = new Map<string, { engine: Instance; field: WasmProgram<Dtype> }>();
 
   /** The program for a number of features. */
   const programFor = (state: number): Recorded => {
@@ -214,12 +215,12 @@ function traced(
 
   const fieldFor = (state: number, dtype: Dtype): WasmProgram<Dtype> => {
     const key = `${dtype} ${state}`;
-    const wasm = instance();
+    const engine = instance();
     const known = fields.get(key);
     // After a fault there is a new instance.
-    if (known?.wasm === wasm) return known.field;
+    if (known?.engine === engine) return known.field;
     const field = programField(programFor(state).program, dtype) as WasmProgram<Dtype>;
-    fields.set(key, { wasm, field });
+    fields.set(key, { engine, field });
     return field;
   };
 

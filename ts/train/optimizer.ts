@@ -14,10 +14,8 @@ import {
 } from "../checks/rules.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
-import type { Instance } from "../engine/instance.js";
+import type { Instance } from "../engine/engine.js";
 import { optimizers } from "../engine/live-objects.js";
-import { steady, view } from "../engine/memory.js";
-import { needStack } from "../engine/stack.js";
 import { type Field, useField } from "../fields/field.js";
 
 interface RateOptions {
@@ -48,13 +46,13 @@ export type OptimizerRecipe =
   | { readonly kind: "adam"; readonly options: Required<AdamOptions> }
   | { readonly kind: "sgd"; readonly options: Required<SgdOptions> };
 
-/** Changes a field's parameters, in place in WebAssembly memory. */
+/** Changes a field's parameters, in place in the engine's memory. */
 export interface Optimizer<D extends Dtype = Dtype> {
   /** The learning rate of the next step; may be set at any time. */
   learningRate: number;
   /** The number of steps taken; set it, with `state`, to go on from a checkpoint. */
   steps: number;
-  /** Moments or velocity: a live view of WebAssembly memory, to be taken anew after any other call. */
+  /** Moments or velocity: a live view of the engine's memory, to be taken anew after any other call. */
   readonly state: ArrayOf<D>;
   /**
    * Takes a step; nothing changes if the gradient is refused.
@@ -72,7 +70,7 @@ const OPTIMIZER = "an optimizer, from adam or sgd";
 
 class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   #rust: RustOptimizer | undefined;
-  readonly #wasm: Instance;
+  readonly #engine: Instance;
   readonly #field: Field<D>;
 
   constructor(
@@ -81,12 +79,12 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
   ) {
     disposable(WasmOptimizer.prototype, WasmOptimizer.prototype.dispose);
-    const { rust, wasm } = useField(field);
-    this.#wasm = wasm;
+    const { rust, engine } = useField(field);
+    this.#engine = engine;
     this.#field = field;
     frozen(recipe);
     fix(this, ["recipe"]);
-    this.#rust = call(wasm, () => make(wasm.bindings, rust));
+    this.#rust = call(engine, () => make(engine.bindings, rust));
     optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
   }
 
@@ -108,33 +106,45 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
   get state(): ArrayOf<D> {
     const rust = this.use();
-    return view(this.#wasm, this.#field.dtype, rust.statePointer, rust.stateLength);
+    return this.#engine.view(this.#field.dtype, rust, rust.statePointer, rust.stateLength);
+  }
+
+  /** The state as an array of the caller's own. */
+  copyState(): ArrayOf<D> {
+    const rust = this.use();
+    return this.#engine.read(this.#field.dtype, rust.statePointer, rust.stateLength);
+  }
+
+  /** Sets the state, of as many numbers. */
+  restoreState(values: ArrayOf<D>): void {
+    this.#engine.write(this.#field.dtype, this.use().statePointer, values);
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
     const rust = this.use();
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
-    const numbers = steady(this.#wasm, arrayOf("gradient", given, this.#field.dtype));
+    const numbers = this.#engine.steady(arrayOf("gradient", given, this.#field.dtype));
     const { rust: field } = useField(this.#field);
-    refuseReentry(this.#wasm, "an optimizer's step");
+    refuseReentry(this.#engine, "an optimizer's step");
     checkLength("gradient", numbers, field.parametersLength);
-    call(this.#wasm, () => rust.step(field, numbers));
+    call(this.#engine, () => rust.step(field, numbers));
   }
 
   use(): RustOptimizer {
     if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
-    needStack();
-    if (!this.#rust || this.#wasm.lost) throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
+    this.#engine.needStack();
+    if (!this.#rust || this.#engine.lost)
+      throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
     return this.#rust;
   }
 
   dispose(): void {
     if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
-    needStack();
+    this.#engine.needStack();
     optimizers.remove(this);
     const rust = this.#rust;
     this.#rust = undefined;
-    release(this.#wasm, rust);
+    release(this.#engine, rust);
   }
 
   /** Whether it is an optimizer itself, and not an object made from one. */
@@ -154,13 +164,14 @@ export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Fi
   if (!WasmOptimizer.isOf(optimizer, field)) {
     throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", describe(optimizer));
   }
-  const { recipe, learningRate, steps, state } = optimizer;
-  return { recipe, learningRate, steps, state };
+  const { recipe, learningRate, steps } = optimizer;
+  return { recipe, learningRate, steps, state: optimizer.copyState() };
 }
 
 /** An optimizer by its recipe. */
-export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): Optimizer<D> {
-  return recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
+export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: OptimizerRecipe): WasmOptimizer<D> {
+  const made = recipe.kind === "adam" ? adam(field, recipe.options) : sgd(field, recipe.options);
+  return made as WasmOptimizer<D>;
 }
 
 const rateRules = (learningRate: number) => ({

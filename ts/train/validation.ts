@@ -14,7 +14,7 @@ import {
   options,
   required,
 } from "../checks/rules.js";
-import type { Field } from "../fields/field.js";
+import { type Field, wasmField } from "../fields/field.js";
 import type { Pool } from "../parallel/pool.js";
 import { lossOf } from "../solve/gradient.js";
 import { odeint } from "../solve/odeint.js";
@@ -92,7 +92,7 @@ export class Validator<D extends Dtype> {
     if (best !== undefined) {
       const { parameters: given, ...read } = options(best, bestRules, "validation.best.");
       const parameters = arrayOf("validation.best.parameters", given, field.dtype).slice() as ArrayOf<D>;
-      checkLength("validation.best.parameters", parameters, field.parameters.length);
+      checkLength("validation.best.parameters", parameters, wasmField(field).parameterCount);
       numbersOf("validation.best.parameters", parameters);
       this.best = { ...read, parameters };
       const judgements = (steps: number) => Math.floor(steps / this.#every);
@@ -114,7 +114,7 @@ export class Validator<D extends Dtype> {
     const validation = await this.#loss();
     const limit = this.best === undefined ? Number.POSITIVE_INFINITY : this.best.validation - this.#gain;
     if (validation < limit) {
-      this.best = frozen({ step, validation, parameters: this.field.parameters.slice() as ArrayOf<D> });
+      this.best = frozen({ step, validation, parameters: wasmField(this.field).copyParameters() });
       this.#failures = 0;
     } else {
       this.#failures++;

@@ -19,7 +19,7 @@ export type Request =
 
 export type Report =
   /** A model has been made; one from a file brings its configuration. */
-  | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd }
+  | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd | undefined }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
   | { kind: "picture"; run: number; picture: Picture }
   | { kind: "estimated"; run: number; estimation: Estimation }

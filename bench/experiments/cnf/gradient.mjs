@@ -2,6 +2,7 @@
 // node gradient.mjs '{ widths, batch, gradient, solver, file, seconds }'. Prints what it took.
 import { readFileSync } from "node:fs";
 import * as api from "../../../dist/index.js";
+import { engineOf } from "../../shared/engine.mjs";
 import { blockOf } from "./block.mjs";
 
 const { widths, batch, gradient, solver, file, seconds } = JSON.parse(process.argv[2]);
@@ -46,7 +47,7 @@ try {
   const rest = times.length > 1 ? times.slice(1) : times;
   const ms = rest.sort((a, b) => a - b)[Math.floor(rest.length / 2)];
   console.log(
-    JSON.stringify({ ...first, ms, gradients: times.length, field: block.parameters.length * 4, build: api.simd() }),
+    JSON.stringify({ ...first, ms, gradients: times.length, field: block.parameters.length * 4, build: engineOf(api) }),
   );
 } catch (error) {
   if (error.code !== "OUT_OF_MEMORY") throw error;

@@ -5,7 +5,7 @@
 
 use ndarray::ArrayView2;
 
-use super::constants::{NOISES, TRACES};
+use super::constants::{NOISES, STRUCTURES, TRACES};
 use super::options::{self, Entries};
 use crate::control::AllReduce;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose};
 use crate::model::cnf::{Cnf, Noise, Trace};
 use crate::model::hamiltonian::{Energy, Hamiltonian, Structure};
-use crate::model::{Architecture, Mlp};
+use crate::model::{Activation, Architecture, Mlp, Time};
 use crate::optimizer::{Optimizer, Rule};
 use crate::program::Program;
 use crate::sensitivity::{self, Jvp, TangentTrajectory};
@@ -236,13 +236,29 @@ pub trait AnyField {
     fn tangent(&self) -> Result<Box<dyn AnyField>>;
 }
 
-/// The kinds of vector field.
+/// The kinds of vector field; each is behind one box.
+#[allow(clippy::large_enum_variant)]
 enum Kind<T: Real, F> {
     Mlp(Mlp<T>),
     Cnf(Cnf<T>),
     Hamiltonian(Hamiltonian<T>),
     Program(ProgramField<T>),
     Custom(Custom<T, F>),
+}
+
+/// The architecture of a network, by names.
+pub fn architecture(widths: Vec<usize>, activation: &str, time: &str, bias: bool) -> Result<Architecture> {
+    let activations = || Activation::ALL.map(Activation::name).join(", ");
+    let times = || Time::ALL.map(Time::name).join(", ");
+    let architecture = Architecture {
+        widths,
+        activation: Activation::named(activation)
+            .ok_or_else(|| Error::option("activation", activations(), activation))?,
+        time: Time::named(time).ok_or_else(|| Error::option("time", times(), time))?,
+        bias,
+    };
+    architecture.check()?;
+    Ok(architecture)
 }
 
 /// A network by its architecture.
@@ -712,6 +728,19 @@ impl<T: Erased> AnyOptimizer for Optimizer<T> {
     fn state(&self) -> Numbers<'_> {
         T::numbers(Optimizer::state(self))
     }
+}
+
+/// The matrix of a system with an energy: by its name, or where it has none as given.
+pub fn structure(name: &str, matrix: &dyn Source) -> Result<Structure> {
+    match STRUCTURES.into_iter().find(|(known, _)| *known == name) {
+        Some((_, structure)) => Ok(structure),
+        None => Ok(Structure::Matrix(copied::<f64>(matrix)?.to_vec())),
+    }
+}
+
+/// An energy of the whole state, or where `points` is positive a density on a grid.
+pub fn energy(points: usize) -> Energy {
+    if points > 0 { Energy::Density { points } } else { Energy::Whole }
 }
 
 /// How noise is drawn, by name.

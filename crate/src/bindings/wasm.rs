@@ -14,13 +14,12 @@ use wasm_bindgen::prelude::*;
 
 use super::handles::{Dtype, Source};
 use super::options::{Entries, Value};
+use super::records::{self, Datum, Record};
 use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result};
 use crate::field::custom::RowField;
-use crate::gradient::GradientStats;
 use crate::kernel::real::Real;
-use crate::memory::{Bytes, Purpose, live_bytes, reserve};
-use crate::solve::Stats;
+use crate::memory::{live_bytes, reserve};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
@@ -66,78 +65,26 @@ fn entries(object: &JsValue) -> Entries {
     pairs.iter().map(entry).collect()
 }
 
-fn set(object: &Object, key: &str, value: impl Into<JsValue>) {
-    // A plain object takes any property.
-    let _ = Reflect::set(object, &key.into(), &value.into());
-}
-
-/// The error as a plain object: `{ code, message, argument?, t?, h?, steps?, evaluations?, bytes? }`.
-fn thrown(error: Error) -> JsValue {
+/// A record as a plain object.
+fn object(record: Record) -> Object {
     let object = Object::new();
-    set(&object, "code", error.code());
-    set(&object, "message", error.to_string());
-    match &error {
-        Error::Shape { argument, expected, given } | Error::Option { argument, expected, given } => {
-            set(&object, "argument", *argument);
-            set(&object, "expected", &**expected);
-            set(&object, "given", &**given);
-        }
-        Error::NonFiniteInput { argument, .. } => set(&object, "argument", *argument),
-        Error::NonFiniteResult { result, .. } => set(&object, "argument", *result),
-        Error::OutOfMemory { bytes, .. } => set(&object, "bytes", *bytes as f64),
-        Error::Budget { given, least } => {
-            set(&object, "argument", "memoryBudget");
-            set(&object, "expected", format!("at least {least} bytes"));
-            set(&object, "given", given.to_string());
-            set(&object, "bytes", *least as f64);
-        }
-        _ => {}
-    }
-    if let Some(progress) = error.progress() {
-        set(&object, "t", progress.t);
-        set(&object, "h", progress.h);
-        set(&object, "steps", progress.steps as f64);
-        set(&object, "evaluations", progress.evaluations as f64);
-    }
-    object.into()
-}
-
-fn bytes_object(bytes: &Bytes) -> Object {
-    let object = Object::new();
-    set(&object, "total", bytes.total() as f64);
-    for purpose in Purpose::ALL {
-        set(&object, purpose.name(), bytes.of(purpose) as f64);
+    for (name, datum) in record {
+        let value = match datum {
+            Datum::Number(number) => number.into(),
+            Datum::Text(text) => text.into(),
+            Datum::Flag(flag) => flag.into(),
+            Datum::List(numbers) => numbers.into_iter().map(JsValue::from).collect::<Array>().into(),
+            Datum::Record(record) => self::object(record).into(),
+        };
+        // A plain object takes any property.
+        let _ = Reflect::set(&object, &name.into(), &value);
     }
     object
 }
 
-fn stats_object((stats, peak): (&Stats, &Bytes)) -> JsValue {
-    let object = Object::new();
-    set(&object, "accepted", stats.accepted as f64);
-    set(&object, "rejected", stats.rejected as f64);
-    set(&object, "evaluations", stats.evaluations as f64);
-    set(&object, "firstStep", stats.first_step);
-    set(&object, "lastStep", stats.last_step);
-    set(&object, "rtol", stats.rtol);
-    set(&object, "rtolClamped", stats.rtol_clamped);
-    set(&object, "peakBytes", bytes_object(peak));
-    object.into()
-}
-
-fn gradient_stats_object(stats: &GradientStats) -> JsValue {
-    let object = Object::new();
-    set(&object, "evaluations", stats.evaluations as f64);
-    set(&object, "vjps", stats.vjps as f64);
-    set(&object, "backwardSteps", stats.backward_steps as f64);
-    let retention = Object::new();
-    set(&retention, "tapes", stats.retention.tapes as f64);
-    set(&retention, "stages", stats.retention.stages as f64);
-    set(&retention, "states", stats.retention.states as f64);
-    set(&retention, "checkpoints", stats.retention.checkpoints as f64);
-    set(&retention, "stepTapes", stats.retention.step_tapes);
-    set(&object, "retention", retention);
-    set(&object, "peakBytes", bytes_object(&stats.peak));
-    object.into()
+/// The error as a plain object.
+fn thrown(error: Error) -> JsValue {
+    object(records::error(&error)).into()
 }
 
 /// Names, defaults and widths, as a JSON object.

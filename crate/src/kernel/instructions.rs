@@ -290,8 +290,15 @@ impl<T: Real> Instruction<T> {
         Self { shape: [outer, inner, 0, 0], spans, ..Self::new(kernel::<T, Sum>(), to, &[a], rows, len) }
     }
 
-    /// The packed matrix of an index, with its rows and depth, times a block `[depth][len]`.
-    pub fn dense((pack, rows, depth): (usize, usize, usize), to: At, x: At, shift: Option<At>, len: usize) -> Self {
+    /// The packed matrix of an index, with its rows and depth, times a block `[depth][len]`; it may be packed for one lane.
+    pub fn dense(
+        (pack, rows, depth): (usize, usize, usize),
+        one_lane: bool,
+        to: At,
+        x: At,
+        shift: Option<At>,
+        len: usize,
+    ) -> Self {
         let operand = |at| Operand { at, uniform: false, broadcast: false };
         let operands = [operand(x), operand(shift.unwrap_or(x))];
         let shifts = if shift.is_some() { rows } else { 0 };
@@ -299,7 +306,7 @@ impl<T: Real> Instruction<T> {
             shape: [pack, usize::from(shift.is_some()), 0, 0],
             spans: [rows * len, depth * len, shifts, 0, 0],
             pack: Some((pack, rows, depth)),
-            scratch: strip_scratch::<T>(depth, len),
+            scratch: if one_lane { 0 } else { strip_scratch::<T>(depth, len) },
             ..Self::new(kernel::<T, Dense>(), to, &operands, 1, len)
         }
     }

@@ -539,13 +539,13 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
                 }
                 for group in (0..2 * R).step_by(len) {
                     let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
-                    for k in 0..len {
-                        square[k] = sums[(group + k) / R][(group + k) % R];
+                    for (k, row) in square[..len].iter_mut().enumerate() {
+                        *row = sums[(group + k) / R][(group + k) % R];
                     }
                     S::Vector::<T>::transpose(&mut square[..len]);
                     let mut total = square[0];
-                    for k in 1..len {
-                        total = total.add(square[k]);
+                    for row in &square[1..len] {
+                        total = total.add(*row);
                     }
                     total.store(line.as_mut_ptr().add(group));
                 }
@@ -699,24 +699,24 @@ unsafe fn transpose<S: Simd, T: Real>(
                 let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
                 // Loops of a length that the compiler knows, so that a square stays in registers.
                 if present == len && count == len {
-                    for i in 0..len {
-                        square[i] = S::Vector::<T>::load(from.add(i * width));
+                    for (i, row) in square[..len].iter_mut().enumerate() {
+                        *row = S::Vector::<T>::load(from.add(i * width));
                     }
                     S::Vector::<T>::transpose(&mut square[..len]);
-                    for i in 0..len {
-                        square[i].store(to.add(i * registers * len));
+                    for (i, row) in square[..len].iter().enumerate() {
+                        row.store(to.add(i * registers * len));
                     }
                     continue;
                 }
-                for i in 0..len {
+                for (i, row) in square[..len].iter_mut().enumerate() {
                     if i < present {
-                        square[i] = load_part(from.add(i * width), count);
+                        *row = load_part(from.add(i * width), count);
                     }
                 }
                 S::Vector::<T>::transpose(&mut square[..len]);
-                for i in 0..len {
+                for (i, row) in square[..len].iter().enumerate() {
                     if i < count {
-                        square[i].store(to.add(i * registers * len));
+                        row.store(to.add(i * registers * len));
                     }
                 }
             }

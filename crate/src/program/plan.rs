@@ -236,8 +236,8 @@ impl<T: Real> Plan<T> {
         let kept = Kept::new(graph, tape, requests);
         let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
         let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
-        let mut uniform = UniformPlan::new(graph, &lives);
         let alone = samples == 1 && graph.nodes.iter().all(|node| node.op.points() == 1);
+        let mut uniform = UniformPlan::new(graph, &lives, alone);
         let register = if alone { 1 } else { vector_len::<T>() };
         // A first round for the rows that the file needs, which do not depend on the width of a block.
         let mut round = |width: usize| -> (Vec<Emitted<T>>, usize, usize) {

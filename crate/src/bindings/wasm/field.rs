@@ -1,15 +1,12 @@
 //! Vector fields.
 
-use js_sys::{Array, Object};
+use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
 use super::results::{FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
-use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, optional, set, shared, thrown};
-use crate::bindings::constants::STRUCTURES;
+use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, object, optional, shared, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
-use crate::error::Error;
-use crate::model::hamiltonian::{Energy, Structure};
-use crate::model::{Activation, Architecture, Time};
+use crate::bindings::records;
 
 /// A vector field with its parameters.
 #[wasm_bindgen]
@@ -22,26 +19,9 @@ pub struct Field {
 impl Field {
     pub fn mlp(dtype: &str, widths: Vec<u32>, activation: &str, time: &str, bias: bool, seed: f64) -> JsResult<Field> {
         let dtype = Dtype::named(dtype).map_err(thrown)?;
-        let named = |argument, names: String, given: &str| thrown(Error::option(argument, names, given));
-        let activations = Activation::ALL.map(Activation::name).join(", ");
-        let architecture = Architecture {
-            widths: widths.into_iter().map(|width| width as usize).collect(),
-            activation: Activation::named(activation).ok_or_else(|| named("activation", activations, activation))?,
-            time: Time::named(time).ok_or_else(|| named("time", Time::ALL.map(Time::name).join(", "), time))?,
-            bias,
-        };
-        architecture.check().map_err(thrown)?;
-        let layers = architecture.entries().into_iter().map(|entries| {
-            let layer = Object::new();
-            for entry in entries {
-                let place = Object::new();
-                set(&place, "offset", entry.offset as f64);
-                set(&place, "shape", entry.shape.iter().map(|&side| JsValue::from(side as f64)).collect::<Array>());
-                set(&layer, entry.name, place);
-            }
-            JsValue::from(layer)
-        });
-        let layers = layers.collect();
+        let widths = widths.into_iter().map(|width| width as usize).collect();
+        let architecture = handles::architecture(widths, activation, time, bias).map_err(thrown)?;
+        let layers = records::layers(&architecture).into_iter().map(|layer| JsValue::from(object(layer))).collect();
         let field = handles::mlp::<Callbacks>(dtype, architecture, seed as u64).map_err(thrown)?;
         Ok(Field { field, layers })
     }
@@ -80,13 +60,8 @@ impl Field {
         points: usize,
         spacing: f64,
     ) -> JsResult<Field> {
-        let named = STRUCTURES.into_iter().find(|(name, _)| *name == structure);
-        let structure = match named {
-            Some((_, structure)) => structure,
-            None => Structure::Matrix(handles::copied::<f64>(&JsSource(matrix)).map_err(thrown)?.to_vec()),
-        };
-        let energy = if points > 0 { Energy::Density { points } } else { Energy::Whole };
-        let field = network.field.hamiltonian(energy, structure, spacing).map_err(thrown)?;
+        let structure = handles::structure(structure, &JsSource(matrix)).map_err(thrown)?;
+        let field = network.field.hamiltonian(handles::energy(points), structure, spacing).map_err(thrown)?;
         Ok(Field { field, layers: network.layers.clone() })
     }
 

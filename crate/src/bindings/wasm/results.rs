@@ -2,10 +2,11 @@
 
 use wasm_bindgen::prelude::*;
 
-use super::{JsResult, JsSource, gradient_stats_object, stats_object, thrown};
+use super::{JsResult, JsSource, object, thrown};
 use crate::bindings::handles::{
     AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
 };
+use crate::bindings::records;
 use crate::error::Error;
 
 /// An array that stays in WASM memory until freed.
@@ -80,7 +81,7 @@ impl Solved {
 
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
-        stats_object(self.solution.stats())
+        object(records::stats(self.solution.stats())).into()
     }
 
     #[wasm_bindgen(getter)]
@@ -102,7 +103,7 @@ impl Recorded {
 
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
-        stats_object(self.0.solution().stats())
+        object(records::stats(self.0.solution().stats())).into()
     }
 
     /// The gradient for ∂L/∂y, `[times, batch, state]`.
@@ -140,7 +141,7 @@ impl Pulled {
 
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
-        gradient_stats_object(self.0.stats())
+        object(records::gradient_stats(self.0.stats())).into()
     }
 }
 
@@ -164,7 +165,7 @@ impl Moved {
     /// Those of the solve, with the peak of all.
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
-        stats_object((self.0.solution().stats().0, self.0.peak()))
+        object(records::stats((self.0.solution().stats().0, self.0.peak()))).into()
     }
 }
 
@@ -187,7 +188,7 @@ impl RecordedTangent {
 
     #[wasm_bindgen(getter)]
     pub fn stats(&self) -> JsValue {
-        stats_object(self.0.solution().stats())
+        object(records::stats(self.0.solution().stats())).into()
     }
 
     /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.

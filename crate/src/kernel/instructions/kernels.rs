@@ -241,8 +241,8 @@ impl<T: Real, F: Function<N>, const N: usize> Body<T> for Apply<F, T, N> {
     unsafe fn at<V: Vector<T>>(&self, at: usize) {
         unsafe {
             let mut x = [V::splat(T::zero()); N];
-            for k in 0..N {
-                x[k] = if self.uniform[k] { V::splat(*self.from[k]) } else { V::load(self.from[k].add(at)) };
+            for (k, x) in x.iter_mut().enumerate() {
+                *x = if self.uniform[k] { V::splat(*self.from[k]) } else { V::load(self.from[k].add(at)) };
             }
             F::call(x).store(self.to.add(at));
         }

@@ -36,8 +36,8 @@ fn with_256<W: Work>(work: W) -> W::Output {
     work.run::<Bits256>()
 }
 
-/// Bits of the registers in use: the widest that the machine has, at most what the environment variable
-/// `SYMPLECTIC_ADJOINT_REGISTERS` says (128, 256 or 512) when they are first asked for.
+/// Bits of the vector registers in use: 128, 256 (AVX2) or 512 (AVX-512), the widest that this machine has. The environment variable
+/// `SYMPLECTIC_ADJOINT_REGISTERS`, read once, limits them; what it says beside those numbers is rounded down.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub fn bits() -> usize {
@@ -72,7 +72,7 @@ pub fn widths() -> Vec<usize> {
     [(128, true), (256, has_256), (512, has_512)].into_iter().filter(|width| width.1).map(|width| width.0).collect()
 }
 
-/// Bits of the registers.
+/// Bits of the vector registers in use: 128 on this target.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub const fn bits() -> usize {

@@ -368,6 +368,10 @@ impl<T: Real> Source<T> for Emitter<'_, '_, T> {
         self.uniform.at(id)
     }
 
+    fn one_lane(&self) -> bool {
+        self.width == 1
+    }
+
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize {
         self.uniform.pack(w, inner, transposed, self.phase)
     }

@@ -12,6 +12,8 @@ pub(super) trait Source<T: Real> {
     fn lanes(&mut self, id: Id, out: &mut Vec<Instruction<T>>) -> At;
     /// A uniform operand.
     fn uniform(&mut self, id: Id) -> At;
+    /// Whether matrices are packed for blocks of one lane.
+    fn one_lane(&self) -> bool;
     /// A packed matrix.
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize;
 }
@@ -70,13 +72,13 @@ pub(super) fn lower<T: Real>(
             let pack = (source.pack(w, depth, false), rows / points, depth);
             let x = source.lanes(x, out);
             let shift = shift.map(|shift| source.uniform(shift));
-            out.push(Instruction::dense(pack, to, x, shift, points * len));
+            out.push(Instruction::dense(pack, source.one_lane(), to, x, shift, points * len));
         }
         Op::DenseTransposed { w, x, points } => {
             let depth = graph.rows(x) / points;
             let pack = (source.pack(w, depth, true), rows / points, depth);
             let x = source.lanes(x, out);
-            out.push(Instruction::dense(pack, to, x, None, points * len));
+            out.push(Instruction::dense(pack, source.one_lane(), to, x, None, points * len));
         }
         Op::MatVec { m, v, points } => {
             let shape = [rows / points, graph.rows(v) / points, points];

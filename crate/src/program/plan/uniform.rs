@@ -12,6 +12,8 @@ use crate::kernel::real::Real;
 /// Uniform values, for all requests together.
 pub(super) struct UniformPlan<'a, T: Real> {
     graph: &'a Graph,
+    /// Whether blocks have one lane.
+    one_lane: bool,
     pub rows: usize,
     places: HashMap<Id, usize>,
     pub constants: Vec<(usize, f64)>,
@@ -25,9 +27,10 @@ pub(super) struct UniformPlan<'a, T: Real> {
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
-    pub fn new(graph: &'a Graph, lives: &[Live]) -> Self {
+    pub fn new(graph: &'a Graph, lives: &[Live], one_lane: bool) -> Self {
         let mut plan = Self {
             graph,
+            one_lane,
             rows: 0,
             places: HashMap::new(),
             constants: vec![],
@@ -161,6 +164,9 @@ impl<T: Real> Source<T> for UniformSource<'_, '_, T> {
     }
     fn uniform(&mut self, id: Id) -> At {
         self.plan.at(id)
+    }
+    fn one_lane(&self) -> bool {
+        self.plan.one_lane
     }
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize {
         self.plan.pack(w, inner, transposed, self.phase)

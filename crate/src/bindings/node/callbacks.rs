@@ -1,0 +1,118 @@
+//! What Rust calls of JavaScript's: custom vector fields, and the sums of parts of a batch.
+
+use std::cell::RefCell;
+
+use napi::bindgen_prelude::{Either3, FnArgs, Function, FunctionRef, JsObjectValue, Null, Object, Undefined};
+use napi::{Env, Result};
+use ndarray::{ArrayView2, ArrayViewMut2};
+
+use super::memory::in_scope;
+use crate::control::{AllReduce, Whole};
+use crate::error;
+use crate::error::Error;
+use crate::field::custom::RowField;
+use crate::kernel::real::Real;
+
+thread_local! {
+    /// What JavaScript has thrown past the facade, on its way through the solver.
+    static THROWN: RefCell<Option<napi::Error>> = const { RefCell::new(None) };
+}
+
+/// What JavaScript has thrown past the facade, which guards its callbacks: that the stack is used up, say.
+pub fn take_thrown() -> Option<napi::Error> {
+    THROWN.take()
+}
+
+fn keep_thrown(error: napi::Error) -> Error {
+    THROWN.set(Some(error));
+    Error::Callback
+}
+
+/// t, y, batch, parameters, dy.
+type Evaluate = FnArgs<(f64, f64, u32, f64, f64)>;
+/// t, y, w, batch, parameters, dy, dparameters.
+type Vjp = FnArgs<(f64, f64, f64, u32, f64, f64, f64)>;
+/// The cotangent of t, undefined where it is not known, null if the user's function failed.
+type Time = Either3<f64, Null, Undefined>;
+
+/// A vector field in JavaScript; y, w, dy, dparameters and parameters are pointers to row-major arrays.
+pub struct Callbacks {
+    env: Env,
+    evaluate: FunctionRef<Evaluate, bool>,
+    vjp: FunctionRef<Vjp, Time>,
+}
+
+impl Callbacks {
+    pub fn new(env: Env, object: &Object<'_>) -> Result<Self> {
+        let evaluate: Function<'_, Evaluate, bool> = object.get_named_property("evaluate")?;
+        let vjp: Function<'_, Vjp, Time> = object.get_named_property("vjp")?;
+        Ok(Self { env, evaluate: evaluate.create_ref()?, vjp: vjp.create_ref()? })
+    }
+}
+
+fn address<T>(pointer: *const T) -> f64 {
+    pointer as usize as f64
+}
+
+impl<T: Real> RowField<T> for Callbacks {
+    fn evaluate(
+        &self,
+        t: f64,
+        y: ArrayView2<'_, T>,
+        parameters: &[T],
+        mut dy: ArrayViewMut2<'_, T>,
+    ) -> error::Result<()> {
+        let (y_at, dy_at) = (address(y.as_ptr()), address(dy.as_mut_ptr()));
+        let args = (t, y_at, y.nrows() as u32, address(parameters.as_ptr()), dy_at);
+        let done = in_scope(self.env, || self.evaluate.borrow_back(&self.env)?.call(args.into()));
+        if done.map_err(keep_thrown)? { Ok(()) } else { Err(Error::Callback) }
+    }
+
+    fn vjp(
+        &self,
+        t: f64,
+        y: ArrayView2<'_, T>,
+        w: ArrayView2<'_, T>,
+        parameters: &[T],
+        mut dy: ArrayViewMut2<'_, T>,
+        dparameters: &mut [T],
+    ) -> error::Result<Option<f64>> {
+        let (y_at, w_at, dy_at) = (address(y.as_ptr()), address(w.as_ptr()), address(dy.as_mut_ptr()));
+        let (parameters, dparameters) = (address(parameters.as_ptr()), address(dparameters.as_mut_ptr()));
+        let args = (t, y_at, w_at, y.nrows() as u32, parameters, dy_at, dparameters);
+        let time = in_scope(self.env, || self.vjp.borrow_back(&self.env)?.call(args.into()));
+        match time.map_err(keep_thrown)? {
+            Either3::A(time) => Ok(Some(time)),
+            Either3::B(Null) => Err(Error::Callback),
+            Either3::C(()) => Ok(None),
+        }
+    }
+}
+
+/// The sums that the parts of a batch form together, in JavaScript.
+struct JsAllReduce {
+    env: Env,
+    samples: usize,
+    /// The sum over all panels, of which this many are at the pointer; undefined if another part has failed.
+    sum: FunctionRef<FnArgs<(f64, u32)>, Option<f64>>,
+}
+
+impl AllReduce for JsAllReduce {
+    fn samples(&self, _own: usize) -> usize {
+        self.samples
+    }
+
+    fn sum(&mut self, sums: &[f64]) -> error::Result<f64> {
+        let args = (address(sums.as_ptr()), sums.len() as u32);
+        let sum = in_scope(self.env, || self.sum.borrow_back(&self.env)?.call(args.into()));
+        sum.map_err(keep_thrown)?.ok_or(Error::Callback)
+    }
+}
+
+/// With whom the steps of a batch are shared, if with anybody.
+pub fn shared(env: Env, all_reduce: Option<Object<'_>>) -> Result<Box<dyn AllReduce>> {
+    let Some(all_reduce) = all_reduce else { return Ok(Box::new(Whole)) };
+    let sum: Function<'_, FnArgs<(f64, u32)>, Option<f64>> = all_reduce.get_named_property("sum")?;
+    let samples: u32 = all_reduce.get_named_property("samples")?;
+    Ok(Box::new(JsAllReduce { env, samples: samples as usize, sum: sum.bind(all_reduce)?.create_ref()? }))
+}

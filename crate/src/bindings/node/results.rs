@@ -1,0 +1,281 @@
+//! What calls return: memory that stays here until freed, read through pointers.
+
+use napi::bindgen_prelude::{Either, Env, Object, Result, Undefined, Unknown};
+use napi_derive::napi;
+
+use super::held::Held;
+use super::memory::{JsSource, address};
+use super::{object, or_undefined, thrown};
+use crate::bindings::handles::{
+    AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
+};
+use crate::bindings::records;
+use crate::error::Error;
+
+/// An array.
+#[napi(js_name = "Numbers")]
+pub struct NumbersHandle(Held<Box<dyn AnyBuffer>>);
+
+impl NumbersHandle {
+    pub fn new(numbers: Box<dyn AnyBuffer>) -> Self {
+        Self(Held::new(numbers))
+    }
+}
+
+#[napi]
+impl NumbersHandle {
+    #[napi(getter, catch_unwind)]
+    pub fn pointer(&self) -> Result<f64> {
+        self.0.read(|buffer| address(&buffer.numbers()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn length(&self) -> Result<u32> {
+        self.0.read(|buffer| buffer.numbers().len() as u32)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// What a field's transpose gives.
+#[napi]
+pub struct FieldPull(Held<Box<dyn AnyFieldVjp>>);
+
+impl FieldPull {
+    pub fn new(pulled: Box<dyn AnyFieldVjp>) -> Self {
+        Self(Held::new(pulled))
+    }
+}
+
+#[napi]
+impl FieldPull {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|pulled| address(&pulled.y()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn parameters(&self) -> Result<f64> {
+        self.0.read(|pulled| address(&pulled.parameters()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn arguments(&self) -> Result<f64> {
+        self.0.read(|pulled| address(&pulled.arguments()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn t(&self) -> Result<Either<f64, Undefined>> {
+        self.0.read(|pulled| or_undefined(pulled.t()))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// A solution, and why it ends early if it does.
+#[napi]
+pub struct Solved(Held<(Box<dyn AnySolution>, Option<Error>)>);
+
+impl Solved {
+    pub fn new(solved: (Box<dyn AnySolution>, Option<Error>)) -> Self {
+        Self(Held::new(solved))
+    }
+}
+
+#[napi]
+impl Solved {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|(solution, _)| address(&solution.y()))
+    }
+
+    /// How many of the times were reached.
+    #[napi(getter, catch_unwind)]
+    pub fn reached(&self) -> Result<u32> {
+        self.0.read(|(solution, _)| solution.reached() as u32)
+    }
+
+    /// A pointer to the last good state of a solve that failed, zero where there is none.
+    #[napi(getter, catch_unwind)]
+    pub fn last_state(&self) -> Result<f64> {
+        self.0.read(|(solution, _)| solution.last_state().map_or(0.0, |state| address(&state)))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|(solution, _)| object(env, records::stats(solution.stats())))?
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn error(&self, env: Env) -> Result<Either<Object<'static>, Undefined>> {
+        let error = self.0.read(|(_, error)| error.as_ref().map(|error| object(env, records::error(error))))?;
+        error.transpose().map(or_undefined)
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// A solve with what its gradients need.
+#[napi]
+pub struct Recorded(Held<Box<dyn AnyTrajectory>>);
+
+impl Recorded {
+    pub fn new(recorded: Box<dyn AnyTrajectory>) -> Self {
+        Self(Held::new(recorded))
+    }
+}
+
+#[napi]
+impl Recorded {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|recorded| address(&recorded.solution().y()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|recorded| object(env, records::stats(recorded.solution().stats())))?
+    }
+
+    /// The gradient for ∂L/∂y, `[times, batch, state]`.
+    #[napi(catch_unwind)]
+    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>) -> Result<Pulled> {
+        let pulled = self.0.change(|recorded| recorded.pullback(&JsSource(&cotangent)))?;
+        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// A gradient.
+#[napi]
+pub struct Pulled(Held<Box<dyn AnyGradient>>);
+
+impl Pulled {
+    fn new(gradient: Box<dyn AnyGradient>) -> Self {
+        Self(Held::new(gradient))
+    }
+}
+
+#[napi]
+impl Pulled {
+    #[napi(getter, catch_unwind, js_name = "y0")]
+    pub fn y0(&self) -> Result<f64> {
+        self.0.read(|gradient| address(&gradient.y0()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn parameters(&self) -> Result<f64> {
+        self.0.read(|gradient| address(&gradient.parameters()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn arguments(&self) -> Result<f64> {
+        self.0.read(|gradient| address(&gradient.arguments()))
+    }
+
+    /// A pointer to the gradient of the times, zero where it is not known.
+    #[napi(getter, catch_unwind)]
+    pub fn times(&self) -> Result<f64> {
+        self.0.read(|gradient| gradient.times().map_or(0.0, |times| times.as_ptr() as usize as f64))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|gradient| object(env, records::gradient_stats(gradient.stats())))?
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// A solution with its derivatives along directions.
+#[napi]
+pub struct Moved(Held<Box<dyn AnyJvp>>);
+
+impl Moved {
+    pub fn new(moved: Box<dyn AnyJvp>) -> Self {
+        Self(Held::new(moved))
+    }
+}
+
+#[napi]
+impl Moved {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|moved| address(&moved.solution().y()))
+    }
+
+    /// `[directions, times, batch, state]`.
+    #[napi(getter, catch_unwind)]
+    pub fn tangents(&self) -> Result<f64> {
+        self.0.read(|moved| address(&moved.tangents()))
+    }
+
+    /// Those of the solve, with the peak of all.
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|moved| object(env, records::stats((moved.solution().stats().0, moved.peak()))))?
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// A solve with its derivative along a direction.
+#[napi]
+pub struct RecordedTangent(Held<Box<dyn AnyTangentTrajectory>>);
+
+impl RecordedTangent {
+    pub fn new(recorded: Box<dyn AnyTangentTrajectory>) -> Self {
+        Self(Held::new(recorded))
+    }
+}
+
+#[napi]
+impl RecordedTangent {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|recorded| address(&recorded.solution().y()))
+    }
+
+    /// `[times, batch, state]`.
+    #[napi(getter, catch_unwind)]
+    pub fn tangent(&self) -> Result<f64> {
+        self.0.read(|recorded| address(&recorded.tangent()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|recorded| object(env, records::stats(recorded.solution().stats())))?
+    }
+
+    /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
+    #[napi(catch_unwind)]
+    pub fn pullback(&self, env: Env, cotangent: Unknown<'_>, curvature: Unknown<'_>) -> Result<Pulled> {
+        let (cotangent, curvature) = (JsSource(&cotangent), JsSource(&curvature));
+        let pulled = self.0.change(|recorded| recorded.pullback(&cotangent, &curvature))?;
+        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}

@@ -1,0 +1,57 @@
+// What the package computes with: the native addon, or WebAssembly. Both have the same bindings.
+import type { Bindings } from "../../wasm/glue.js";
+import type { ArrayOf, Dtype } from "../checks/arrays.js";
+
+/** The WebAssembly builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
+export type Simd = "simd128" | "relaxed";
+
+/** What computes: an addon compiled for the processor, or WebAssembly. */
+export type EngineKind = "native" | "wasm";
+
+/** The engine in use, as `engine()` tells it. */
+export interface Engine {
+  /** `native` where the addon for this platform is installed and the runtime takes it, else `wasm`. */
+  readonly kind: EngineKind;
+  /** Which WebAssembly build; undefined for `native`. */
+  readonly simd: Simd | undefined;
+  /** The width of the registers it computes in: 128 for WebAssembly. */
+  readonly registerBits: number;
+}
+
+/** What has memory that its caller may look into: parameters, or the state of an optimizer. */
+type Owner = object;
+
+/** An engine, ready for calls. */
+export interface Instance extends Engine {
+  readonly bindings: Bindings;
+  /** Where another thread finds the same engine. */
+  readonly source: EngineSource;
+  /** The caller's own copy of numbers at a pointer. */
+  read<D extends Dtype>(dtype: D, pointer: number, length: number): ArrayOf<D>;
+  /** Copies numbers to a pointer. */
+  write<D extends Dtype>(dtype: D, pointer: number, numbers: ArrayOf<D>): void;
+  /** A live view of an owner's numbers; of WebAssembly memory it is valid until that grows, so never kept across a call. */
+  view<D extends Dtype>(dtype: D, owner: Owner, pointer: number, length: number): ArrayOf<D>;
+  /** An array ready to be handed over: one that stays whole while a call makes memory grow. */
+  steady<A extends Float32Array | Float64Array | Uint8Array>(array: A): A;
+  /** Throws the runtime's own error of a recursion without end where the stack has too little room for a call. */
+  needStack(): void;
+  /** The size of WebAssembly memory. */
+  readonly wasmBytes: number;
+  /** What becomes of an error that the engine has thrown itself; it may be lost from then on. */
+  fault(error: Error): unknown;
+  /** Set by a fault: nothing in it can be trusted any more. */
+  lost: boolean;
+  /** How deep calls into the engine, and of those into custom vector fields, are nested. */
+  calls: number;
+  callbacks: number;
+  /** Objects given up while a call was under way, to be freed after it. */
+  readonly abandoned: { free(): void }[];
+  /** What a custom vector field has thrown, on its way through the solver. */
+  thrown: { value: unknown } | undefined;
+}
+
+/** What another thread makes the same engine of. */
+export type EngineSource =
+  | { readonly kind: "wasm"; readonly module: WebAssembly.Module; readonly simd: Simd }
+  | { readonly kind: "native"; readonly path: string };
