@@ -20,7 +20,7 @@ use super::handles::Dtype;
 use super::options::{Entries, Value};
 use super::records::{self, Datum, Record};
 use crate::error::Error;
-use crate::register_bits;
+use crate::kernel::simd::dispatch;
 
 /// The names and values of a plain object.
 fn entries(object: &Object<'_>) -> Result<Entries> {
@@ -87,7 +87,7 @@ pub fn constants() -> String {
 /// The width of the registers that are computed in.
 #[napi(catch_unwind)]
 pub fn register_bits() -> u32 {
-    register_bits() as u32
+    dispatch::bits() as u32
 }
 
 /// Bytes in all buffers of all solves and fields that are alive, in all threads.
