@@ -303,7 +303,9 @@ test("a line says what to try where a fit is no good", () => {
     expect.stringMatching(/birth ended at its upper bound.*--bounds "birth=…", or --fix/),
   ]);
   const astray = advice(years({ start: numbersByName("birth=50") }));
-  expect(astray.filter((line) => /the fit of \w+ is no better than its mean.*--starts 20/.test(line)).length).toBeGreaterThan(0);
+  expect(
+    astray.filter((line) => /the fit of \w+ is no better than its mean.*--starts 20/.test(line)).length,
+  ).toBeGreaterThan(0);
   // A decay that has hardly begun, in scatter.
   const early = task("param k = 0.01\nx' = -k * x\n", "time,x\n0,1\n1,1.1\n2,0.86\n3,1.1\n4,0.96\n");
   expect(advice(early)[0]).toMatch(/^The data hardly determine k: .* Try --fix "k", or look at --profile "k"\.$/);
