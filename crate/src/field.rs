@@ -53,12 +53,14 @@ pub struct Demand<'a, T> {
     /// Directions, whose shapes have been checked: then the state is [x, ẋ_1, ẋ_2, …], and behind these the clocks of the directions in
     /// which times move.
     pub directions: Option<&'a Directions<'a, T>>,
+    /// On how many threads it may compute; no bit depends on it.
+    pub threads: usize,
 }
 
 impl<T> Demand<'_, T> {
-    /// Values, and their transpose if `reverse`.
+    /// Values, and their transpose if `reverse`, on one thread.
     pub fn new(reverse: bool) -> Self {
-        Self { reverse, directions: None }
+        Self { reverse, directions: None, threads: 1 }
     }
 }
 

@@ -45,8 +45,9 @@
 //! | [`field`] | vector fields: [programs](field::program) and [callbacks](field::custom) |
 //! | [`program`] | a field as a graph of operations: differentiated, planned for a batch, run in blocks |
 //! | `layout` | how the numbers of a state lie in memory |
-//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory and the addon the only `unsafe` |
+//! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory, threads and the addon the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; whole cache lines, used again; a reserve for small allocations |
+//! | `threads` | items that do not depend on each other, on several cores |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |
 //!
@@ -130,6 +131,7 @@ pub mod solve;
 mod stepper;
 pub mod tableau;
 pub mod tensors;
+mod threads;
 
 /// The arrays of the public API.
 pub use ndarray;

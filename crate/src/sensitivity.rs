@@ -453,7 +453,7 @@ impl<T: Real> Follower<T> {
         reverse: bool,
     ) -> Result<Self> {
         let Problem { batch, state: features, ref ledger, .. } = *problem;
-        let demand = Demand { reverse, directions: Some(directions) };
+        let demand = Demand { reverse, directions: Some(directions), threads: problem.options.threads };
         let dynamics = field.prepare(field.parameters(), batch, demand, ledger)?;
         let layout = dynamics.layout().clone();
         let state = layout.arrays.iter().sum();

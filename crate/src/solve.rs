@@ -142,7 +142,8 @@ impl<T: Real> Problem<T> {
         let parameters = field.parameters();
         let ledger = Ledger::new();
         ledger.note(Purpose::Network, size_of_val(parameters));
-        let dynamics = field.prepare(parameters, batch, Demand::new(reverse), &ledger)?;
+        let dynamics =
+            field.prepare(parameters, batch, Demand { threads: options.threads, ..Demand::new(reverse) }, &ledger)?;
         let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;

@@ -106,6 +106,7 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "output" => options.output = Some(choice("output", value, &OUTPUTS)?),
         "controller" => options.controller = choice("controller", value, &CONTROLLERS)?,
         "summation" => options.summation = choice("summation", value, &SUMMATIONS)?,
+        "threads" => options.threads = number("threads", value)? as usize,
         "norm" => options.seminorm = choice("norm", value, &NORMS)?,
         "timeGradients" => match value {
             Value::Flag(flag) => options.time_gradients = *flag,

@@ -72,7 +72,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         demand: Demand<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        let Demand { reverse, directions } = demand;
+        let Demand { reverse, directions, .. } = demand;
         if directions.is_some() {
             let expected = "a field that is a program, which has derivatives in forward mode";
             return Err(Error::option("field", expected, "another field"));

@@ -125,9 +125,9 @@ impl<T: Real> ProgramField<T> {
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        let Demand { reverse, directions } = demand;
+        let Demand { reverse, directions, threads } = demand;
         if let Some(directions) = directions {
-            return self.tangent_dynamics(parameters, batch, directions, reverse, rows, ledger);
+            return self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger);
         }
         let Sizes { state, arguments, data, .. } = self.program.sizes;
         check_parameters(&self.program, parameters)?;
@@ -146,7 +146,7 @@ impl<T: Real> ProgramField<T> {
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
         let tape = if reverse { self.derived().tape_rows } else { 0 };
         let rows = ArrayRows { state, arguments, data, value: self.program.outputs(), tape };
-        let mut executor = Executor::new(plan, parameters, ledger)?;
+        let mut executor = Executor::new(plan, parameters, threads, ledger)?;
         executor.settle(rows, &own_arguments, &own_data);
         Ok(Box::new(ProgramDynamics {
             rows,
@@ -180,7 +180,7 @@ impl<T: Real> ProgramField<T> {
         parameters: &[T],
         batch: usize,
         directions: &Directions<'_, T>,
-        reverse: bool,
+        demand: Demand<'_, T>,
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
@@ -210,7 +210,7 @@ impl<T: Real> ProgramField<T> {
         }
         let own = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
         let rows = Rows { arguments: (arguments > 0).then_some(own), ..rows };
-        moving.field.dynamics(&all, batch, Demand::new(reverse), rows, ledger)
+        moving.field.dynamics(&all, batch, Demand { directions: None, ..demand }, rows, ledger)
     }
 }
 

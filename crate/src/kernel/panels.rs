@@ -4,6 +4,8 @@
 //! `[batch, features]` exist only at the public boundary. The last panel is narrower where the batch does not fill it, and its
 //! spare lanes repeat the last sample; they carry no cotangent and no weight in norms.
 
+use std::ops::Range;
+
 use ndarray::{ArrayView2, ArrayViewMut2};
 
 use super::real::{Real, vector_len};
@@ -56,9 +58,19 @@ impl Panels {
         (if self.lanes >= self.full { self.full } else { 0 }, self.lanes % self.full)
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.lanes.div_ceil(self.full)
+    }
+
     pub fn all(&self) -> impl Iterator<Item = Panel> + use<> {
+        self.range(0..self.count())
+    }
+
+    /// Some of them.
+    pub fn range(&self, panels: Range<usize>) -> impl Iterator<Item = Panel> + use<> {
         let Panels { samples, lanes: end, full } = *self;
-        (0..end).step_by(full).map(move |first| Panel {
+        panels.map(move |panel| panel * full).map(move |first| Panel {
             first,
             width: (end - first).min(full),
             samples: (samples - first).min(full),

@@ -11,6 +11,7 @@ use crate::kernel::instructions::{Arrays as Bases, Base, Code};
 use crate::kernel::product::{Order, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
+use crate::threads;
 
 /// Inner products that come with a transpose.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,13 +27,38 @@ pub struct Executor<T: Real> {
     plan: Rc<Plan<T>>,
     uniform: Buffer<T>,
     packs: Vec<Packed<T>>,
-    file: Buffer<T>,
+    /// What each thread works in.
+    workers: Vec<Worker<T>>,
+    /// The sums of the first leaf, and at the end of all.
     sums: Buffer<T>,
-    scratch: Buffer<T>,
+    /// Those of the other leaves.
+    partial: Vec<Partial<T>>,
     /// What a trajectory has for a whole solve.
     steady: Buffer<T>,
     /// The time of the uniform values.
     t: f64,
+}
+
+struct Worker<T> {
+    file: Buffer<T>,
+    scratch: Buffer<T>,
+}
+
+/// Sums of a leaf: those over lanes, and those that go right into the gradient of the parameters.
+struct Partial<T> {
+    sums: Buffer<T>,
+    gradient: Buffer<T>,
+}
+
+/// A leaf in one run.
+struct Leaf<'a, T> {
+    panels: Range<usize>,
+    /// From its first lane on.
+    arrays: Arrays<'a, T>,
+    sums: &'a mut [T],
+    /// ⟨ℓ, f⟩, and the inner products with probes.
+    slope: f64,
+    products: Vec<f64>,
 }
 
 /// The arrays of one run, each with its rows; those that the task does not need are empty.
@@ -56,11 +82,11 @@ pub struct Arrays<'a, T> {
 }
 
 impl<T: Real> Executor<T> {
-    /// At these parameters.
+    /// At these parameters, on so many threads at most.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn new(plan: Rc<Plan<T>>, parameters: &[T], ledger: &Ledger) -> Result<Self> {
+    pub fn new(plan: Rc<Plan<T>>, parameters: &[T], threads: usize, ledger: &Ledger) -> Result<Self> {
         let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows)?;
         for &(row, number) in &plan.uniform.constants {
             uniform[row] = T::of(number);
@@ -89,12 +115,18 @@ impl<T: Real> Executor<T> {
         }
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
+        let worker = |_| Ok(Worker { file: work(plan.file_rows * width)?, scratch: work(plan.scratch)? });
+        let partial = |_| {
+            let gradient = Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)?;
+            Ok(Partial { sums: work(plan.sums)?, gradient })
+        };
+        let sums = plan.gradient > 0 || plan.sums > 0;
         let mut executor = Self {
             uniform,
             packs,
-            file: work(plan.file_rows * width)?,
+            workers: (0..threads.clamp(1, plan.leaves())).map(worker).collect::<Result<_>>()?,
             sums: work(plan.sums)?,
-            scratch: work(plan.scratch)?,
+            partial: (1..if sums { plan.leaves() } else { 1 }).map(partial).collect::<Result<_>>()?,
             steady: work(plan.steady_rows * plan.panels.lanes)?,
             t: f64::NAN,
             plan,
@@ -117,12 +149,13 @@ impl<T: Real> Executor<T> {
             let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
             let mut arrays = Arrays { arguments, data, ..Arrays::default() };
             let lanes = panel.first..panel.first + panel.width;
+            let Worker { file, scratch } = &mut self.workers[0];
             let bases = arrays
                 .bases(rows, panel.first, panel.width)
                 .reading(Base::Uniform, &self.uniform)
-                .writing(Base::File, &mut self.file)
+                .writing(Base::File, file)
                 .writing(Base::Steady, part_mut(&mut self.steady, plan.steady_rows, &lanes));
-            code.run(bases, &self.packs, &mut self.scratch, panel.samples);
+            code.run(bases, &self.packs, scratch, panel.samples);
         }
     }
 
@@ -156,7 +189,7 @@ impl<T: Real> Executor<T> {
 
     fn run_uniform(&mut self, code: &Code<T>) {
         let bases = Bases::none().writing(Base::Uniform, &mut self.uniform);
-        code.run(bases, &self.packs, &mut self.scratch, 0);
+        code.run(bases, &self.packs, &mut self.workers[0].scratch, 0);
     }
 
     /// Runs a task at a time.
@@ -169,6 +202,7 @@ impl<T: Real> Executor<T> {
         let task = &plan.tasks[task];
         if task.phases.len() > 1 {
             self.sums.fill(T::zero());
+            self.partial.iter_mut().for_each(|partial| partial.sums.fill(T::zero()));
         }
         let mut dots = Dots::default();
         for (index, phase) in task.phases.iter().enumerate() {
@@ -181,32 +215,91 @@ impl<T: Real> Executor<T> {
                 let row = |row: usize| self.uniform[output.row + row];
                 add_result(output.target, row, arrays.gradient, &mut dots);
             }
-            if phase.full.is_empty() && phase.rest.is_empty() {
-                continue;
+            if !phase.full.is_empty() || !phase.rest.is_empty() {
+                let products = if index == 0 { task.products } else { None };
+                self.run_blocks(phase, products, rows, &mut arrays, &mut dots);
             }
-            for panel in plan.panels.all() {
-                let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
+        }
+        dots
+    }
+
+    /// Runs all blocks of a phase, leaf by leaf.
+    fn run_blocks(
+        &mut self,
+        phase: &Phase<T>,
+        products: Option<usize>,
+        rows: ArrayRows,
+        arrays: &mut Arrays<'_, T>,
+        dots: &mut Dots,
+    ) {
+        let Self { plan, uniform, packs, workers, sums, partial, steady, .. } = self;
+        let (panels, steady_rows, per_leaf) = (plan.panels, plan.steady_rows, plan.leaf_panels());
+        let (uniform, packs, steady): (&[T], &[Packed<T>], &[T]) = (uniform, packs, steady);
+        let run = |worker: &mut Worker<T>, leaf: &mut Leaf<'_, T>| {
+            let Leaf { panels: range, arrays, sums, slope, products: inner } = leaf;
+            let begin = range.start * panels.full();
+            for panel in panels.range(range.clone()) {
+                let code = if panel.width == panels.full() { &phase.full } else { &phase.rest };
+                let Worker { file, scratch } = worker;
                 let lanes = panel.first..panel.first + panel.width;
                 let bases = arrays
-                    .bases(rows, panel.first, panel.width)
-                    .reading(Base::Uniform, &self.uniform)
-                    .reading(Base::Steady, part(&self.steady, plan.steady_rows, &lanes))
-                    .writing(Base::File, &mut self.file)
-                    .writing(Base::Sums, &mut self.sums);
-                code.run(bases, &self.packs, &mut self.scratch, panel.samples);
-                if let (0, Some(row)) = (index, task.products) {
+                    .bases(rows, panel.first - begin, panel.width)
+                    .reading(Base::Uniform, uniform)
+                    .reading(Base::Steady, part(steady, steady_rows, &lanes))
+                    .writing(Base::File, file)
+                    .writing(Base::Sums, sums);
+                code.run(bases, packs, scratch, panel.samples);
+                if let Some(row) = products {
                     let numbers = panel.width * rows.value;
-                    let value = &self.file[row * panel.width..][..numbers];
+                    let value = &file[row * panel.width..][..numbers];
+                    let own = (panel.first - begin) * rows.value;
+                    *slope += dot(&arrays.cotangent[own..own + numbers], value);
                     let from = panel.first * rows.value;
-                    dots.slope += dot(&arrays.cotangent[from..from + numbers], value);
-                    let probes = arrays.probes.chunks_exact(plan.panels.lanes * rows.value);
-                    for (probe, product) in probes.zip(arrays.products.iter_mut()) {
+                    let probes = arrays.probes.chunks_exact(panels.lanes * rows.value);
+                    for (probe, product) in probes.zip(inner.iter_mut()) {
                         *product += dot(&probe[from..from + numbers], value);
                     }
                 }
             }
+        };
+        let all = 0..panels.count();
+        let leaf = |panels: Range<usize>, arrays, sums, products| Leaf { panels, arrays, sums, slope: 0.0, products };
+        if all.len() <= per_leaf {
+            let inner = vec![0.0; arrays.products.len()];
+            let mut only = leaf(all, arrays.reborrow(), sums, inner);
+            run(&mut workers[0], &mut only);
+            let Leaf { slope, products, .. } = only;
+            dots.slope += slope;
+            arrays.products.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product);
+            return;
         }
-        dots
+        let mut rest = arrays.reborrow();
+        let mut own = Some((&mut **sums, std::mem::take(&mut rest.gradient)));
+        let mut others = partial.iter_mut();
+        let mut leaves = Vec::with_capacity(all.len().div_ceil(per_leaf));
+        for first in all.clone().step_by(per_leaf) {
+            let range = first..(first + per_leaf).min(all.end);
+            let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
+            let mut arrays = rest.split(rows, lanes);
+            let own = own.take().or_else(|| others.next().map(|other| (&mut *other.sums, &mut *other.gradient)));
+            let (sums, gradient) = own.unwrap_or_default();
+            arrays.gradient = gradient;
+            leaves.push(leaf(range, arrays, sums, vec![0.0; rest.products.len()]));
+        }
+        threads::each(workers, &mut leaves, |worker, leaf| run(worker, leaf));
+        // In a binary tree over the leaves, so that parts of a batch that begin at a leaf can form sums of their own.
+        let mut gap = 1;
+        while gap < leaves.len() {
+            for pair in leaves.chunks_mut(2 * gap).filter(|pair| pair.len() > gap) {
+                let (left, right) = pair.split_at_mut(gap);
+                left[0].add(&mut right[0]);
+            }
+            gap *= 2;
+        }
+        dots.slope += leaves[0].slope;
+        let products = std::mem::take(&mut leaves[0].products);
+        drop(leaves);
+        arrays.products.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product);
     }
 
     /// Adds up the lanes of sums, and puts them where they are wanted.
@@ -229,6 +322,23 @@ impl<T: Real> Executor<T> {
                 Destination::Result(target) => add_result(target, sum, gradient, dots),
             }
         }
+    }
+}
+
+impl<T: Real> Leaf<'_, T> {
+    /// Adds the sums of another leaf, which are zero then.
+    fn add(&mut self, other: &mut Self) {
+        add_to(self.sums, other.sums);
+        add_to(self.arrays.gradient, other.arrays.gradient);
+        self.slope += other.slope;
+        self.products.iter_mut().zip(&other.products).for_each(|(sum, product)| *sum += product);
+    }
+}
+
+/// Moves numbers to a sum.
+fn add_to<T: Real>(sum: &mut [T], other: &mut [T]) {
+    for (sum, other) in sum.iter_mut().zip(other) {
+        *sum = *sum + std::mem::replace(other, T::zero());
     }
 }
 
@@ -265,7 +375,38 @@ pub struct ArrayRows {
     pub tape: usize,
 }
 
-impl<T: Real> Arrays<'_, T> {
+impl<'a, T: Real> Arrays<'a, T> {
+    /// The same arrays, for a while.
+    fn reborrow(&mut self) -> Arrays<'_, T> {
+        Arrays {
+            keep: self.keep,
+            value: self.value,
+            state_cotangent: self.state_cotangent,
+            argument_cotangents: self.argument_cotangents,
+            gradient: self.gradient,
+            products: self.products,
+            ..*self
+        }
+    }
+
+    /// Cuts off the first lanes; the gradient is left out, and probes stay whole.
+    fn split(&mut self, rows: ArrayRows, lanes: usize) -> Arrays<'a, T> {
+        Arrays {
+            state: first(&mut self.state, rows.state * lanes),
+            arguments: first(&mut self.arguments, rows.arguments * lanes),
+            data: first(&mut self.data, rows.data * lanes),
+            cotangent: first(&mut self.cotangent, rows.value * lanes),
+            tape: first(&mut self.tape, rows.tape * lanes),
+            keep: first_mut(&mut self.keep, rows.tape * lanes),
+            value: first_mut(&mut self.value, rows.value * lanes),
+            state_cotangent: first_mut(&mut self.state_cotangent, rows.state * lanes),
+            argument_cotangents: first_mut(&mut self.argument_cotangents, rows.arguments * lanes),
+            gradient: &mut [],
+            probes: self.probes,
+            products: &mut [],
+        }
+    }
+
     /// The arrays of a block, from its first lane on.
     fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
         let lanes = first..first + width;
@@ -283,6 +424,21 @@ impl<T: Real> Arrays<'_, T> {
             false => bases.writing(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
         }
     }
+}
+
+/// Cuts off the first numbers of an array, if there is one.
+fn first<'a, T>(array: &mut &'a [T], numbers: usize) -> &'a [T] {
+    let (first, rest) = if array.is_empty() { (*array, *array) } else { array.split_at(numbers) };
+    *array = rest;
+    first
+}
+
+fn first_mut<'a, T>(array: &mut &'a mut [T], numbers: usize) -> &'a mut [T] {
+    let all = std::mem::take(array);
+    let numbers = if all.is_empty() { 0 } else { numbers };
+    let (first, rest) = all.split_at_mut(numbers);
+    *array = rest;
+    first
 }
 
 /// The lanes of a block of an array with so many rows, if there is one.

@@ -115,6 +115,11 @@ impl Kept<'_> {
 #[derive(Debug)]
 pub struct Plan<T: Real> {
     pub panels: Panels,
+    /// Lanes of a *leaf*: its sums are formed by themselves and added to those of other leaves in a tree, so that the bits of a
+    /// gradient do not depend on who works on which leaf.
+    leaf: usize,
+    /// Numbers in the gradient of the parameters, none where it is not asked for.
+    pub gradient: usize,
     pub uniform: Uniform<T>,
     pub packs: Vec<PackPlan>,
     pub tasks: Vec<Task<T>>,
@@ -129,6 +134,16 @@ pub struct Plan<T: Real> {
 }
 
 impl<T: Real> Plan<T> {
+    /// The leaves, by their panels.
+    pub fn leaves(&self) -> usize {
+        self.panels.lanes.div_ceil(self.leaf)
+    }
+
+    /// Panels of a leaf.
+    pub fn leaf_panels(&self) -> usize {
+        self.leaf / self.panels.full()
+    }
+
     /// Whether it is for blocks of one lane.
     pub fn one_lane(&self) -> bool {
         self.panels.full() == 1
@@ -229,6 +244,9 @@ const SCALAR_PANELS: usize = 16;
 /// Cache lines in a row where there are matrices: enough that an outer product over them hides that it reads and writes the
 /// gradient.
 const DENSE_PANELS: usize = 4;
+/// Blocks of a leaf, doubled for each doubling of the parameters beyond a number: a leaf has a gradient of its own.
+const LEAF_BLOCKS: usize = 2;
+const LEAF_PARAMETERS: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples.
@@ -261,6 +279,15 @@ impl<T: Real> Plan<T> {
             _ => panels_in_cache * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
+        let places = requests.iter().flat_map(|request| &request.outputs).filter_map(|output| match output.0 {
+            Target::Parameters(place) => Some(place.end()),
+            _ => None,
+        });
+        let gradient = places.max().unwrap_or(0);
+        // WebAssembly has one thread, and pools split a batch themselves.
+        let one_leaf = single || cfg!(target_arch = "wasm32");
+        let growth = (gradient.div_ceil(LEAF_PARAMETERS)).next_power_of_two();
+        let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * LEAF_BLOCKS * growth };
         let (full_width, rest_width) = panels.widths();
         // The first width that there is, and the other if there are two.
         let widths = [full_width, rest_width].map(|width| (width > 0).then_some(width));
@@ -292,7 +319,7 @@ impl<T: Real> Plan<T> {
         let scratch = codes.chain([&fixed, &timed]).map(Code::scratch).max().unwrap_or(0);
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
         let steady_rows = kept.rows(graph);
-        Self { panels, uniform, packs, tasks, file_rows, sums, scratch, steady_rows }
+        Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, steady_rows }
     }
 }
 

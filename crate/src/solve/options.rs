@@ -85,6 +85,9 @@ pub struct Options {
     /// For the continuous adjoint's integration backward: whether the error of ∂L/∂θ, on which nothing else depends, is left
     /// out of the norm that chooses its steps (Kidger, Chen and Lyons, ICML 2021).
     pub seminorm: bool,
+    /// On how many threads a program is computed, default 1, natively. Blocks of the batch go to whichever thread is free; sums over
+    /// trajectories are formed so that no bit of a solution or gradient depends on the number.
+    pub threads: usize,
 }
 
 impl Options {
@@ -107,6 +110,7 @@ impl Options {
             summation: Summation::Compensated,
             time_gradients: true,
             seminorm: false,
+            threads: 1,
         }
     }
 
@@ -154,6 +158,9 @@ impl Options {
         positive("maxStep", self.max_step)?;
         if self.min_step > self.max_step {
             return Err(Error::option("minStep", format!("at most maxStep, {}", self.max_step), self.min_step));
+        }
+        if self.threads == 0 {
+            return Err(Error::option("threads", "a positive integer", 0));
         }
         if self.max_steps == 0 {
             return Err(Error::option("maxSteps", "a positive integer", 0));

@@ -1,0 +1,103 @@
+//! Any number of threads gives the same bits.
+
+use ndarray::{Array2, Array3};
+use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::model::cnf::{Cnf, Trace};
+use symplectic_adjoint::program::{Builder, concat};
+use symplectic_adjoint::sensitivity::Tangents;
+use symplectic_adjoint::{
+    Activation, Architecture, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, VectorField, jvp, vjp,
+};
+
+fn states<T: Real>(batch: usize, features: usize) -> Array2<T> {
+    Array2::from_shape_fn((batch, features), |(i, k)| T::of(((i * 7 + k * 3) as f64).sin() * 0.5 + 0.6))
+}
+
+/// All numbers of a solve and its gradient, as bits.
+fn bits<T: Real>(field: &dyn VectorField<T>, batch: usize, options: &Options, gradient: &GradientMethod) -> Vec<u64> {
+    let y0 = states::<T>(batch, field.state_size());
+    let mut trajectory = vjp(field, y0.view(), &[0.0, 0.3, 0.45, 1.0], options, gradient).unwrap();
+    let shape = trajectory.solution.y().raw_dim();
+    let w = Array3::from_shape_fn(shape, |(t, i, k)| T::of(((t + 2 * i + 5 * k) as f64).cos()));
+    let pulled = trajectory.pullback(w.view()).unwrap();
+    let mut bits: Vec<u64> = pulled.times.iter().flatten().map(|time| time.to_bits()).collect();
+    bits.extend(trajectory.solution.y().iter().map(|number| number.wide().to_bits()));
+    bits.extend(pulled.y0().iter().map(|number| number.wide().to_bits()));
+    bits.extend(pulled.parameters().iter().map(|number| number.wide().to_bits()));
+    bits.extend(pulled.arguments().iter().map(|number| number.wide().to_bits()));
+    bits
+}
+
+fn network(widths: &[usize]) -> Architecture {
+    Architecture { widths: widths.to_vec(), activation: Activation::Tanh, time: Time::Concat, bias: true }
+}
+
+fn check<T: Real>(field: &dyn VectorField<T>, batch: usize) {
+    let mut options = Options::new(Method::named("dopri5").unwrap());
+    for (steps, output) in [(Steps::Automatic, Output::Interpolate), (Steps::PerInterval(3), Output::Land)] {
+        (options.steps, options.output) = (steps, Some(output));
+        for gradient in [GradientMethod::Symplectic, GradientMethod::Backprop, GradientMethod::Auto { budget: 1 << 22 }]
+        {
+            options.threads = 1;
+            let alone = bits(field, batch, &options, &gradient);
+            for threads in [2, 3, 8] {
+                options.threads = threads;
+                assert!(bits(field, batch, &options, &gradient) == alone, "{threads} threads, {batch} trajectories");
+            }
+        }
+    }
+}
+
+#[test]
+fn networks_and_flows() {
+    for batch in [1, 64, 129, 400] {
+        check(&Mlp::<f32>::new(network(&[3, 20, 3]), 1).unwrap(), batch);
+        check(&Mlp::<f64>::new(network(&[3, 20, 3]), 1).unwrap(), batch);
+    }
+    let network = Mlp::<f64>::new(network(&[3, 12, 3]), 2).unwrap();
+    check(&Cnf::new(network, Trace::Exact, true, false, 0).unwrap(), 300);
+}
+
+/// What is left of a product of a parameter's function and a sum over trajectories, and arguments.
+fn program() -> ProgramField<f64> {
+    let mut model = Builder::new(2);
+    let [hare, lynx] = [model.state(0..1), model.state(1..2)];
+    let [birth, hunt] = [(); 2].map(|()| model.parameter(1));
+    let dose = model.argument(1);
+    let slope = concat(&[&hare * (birth.exp() - hunt.exp() * &lynx), &lynx * (&hare - dose)]);
+    ProgramField::new(model.finish(&slope).unwrap(), &[-0.5, -0.4]).unwrap()
+}
+
+#[test]
+fn programs_with_arguments() {
+    let field = program();
+    for batch in [7, 1000, 2000] {
+        let arguments = Array2::from_shape_fn((batch, 1), |(i, _)| 0.5 + (i as f64).sin() / 4.0);
+        check(&field.with_arguments(arguments.view()).unwrap(), batch);
+    }
+}
+
+#[test]
+fn directions() {
+    let field = Mlp::<f32>::new(network(&[2, 16, 2]), 3).unwrap();
+    let y0 = states::<f32>(400, 2);
+    let along = ndarray::Array3::from_shape_fn((3, 400, 2), |(d, i, k)| ((d + i + k) as f32).cos());
+    let mut options = Options::new(Method::named("tsit5").unwrap());
+    let of = |options: &Options| {
+        let tangents = Tangents { y0: Some(along.view()), ..Tangents::new(3) };
+        let moved = jvp(&field, y0.view(), &[0.0, 1.0], &tangents, options).unwrap();
+        moved.tangents().iter().map(|number| number.to_bits()).collect::<Vec<_>>()
+    };
+    let alone = of(&options);
+    options.threads = 3;
+    assert!(of(&options) == alone);
+}
+
+#[test]
+fn no_threads() {
+    let mut options = Options::new(Method::named("rk4").unwrap());
+    options.threads = 0;
+    let field = Mlp::<f32>::new(network(&[2, 4, 2]), 3).unwrap();
+    let failure = vjp(&field, states(1, 2).view(), &[0.0, 1.0], &options, &GradientMethod::Symplectic);
+    assert_eq!(failure.err().unwrap().code(), "OPTION");
+}
