@@ -154,8 +154,17 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub fn zeroed(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+        Self::of(Lines::zeroed, ledger, purpose, len)
+    }
+
+    /// So many zeros, or what a buffer before had: for what is written before it is read.
+    fn used(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+        Self::of(Lines::used, ledger, purpose, len)
+    }
+
+    fn of(lines: fn(usize) -> Option<Lines>, ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
-        let lines = Lines::zeroed(bytes).ok_or(Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+        let lines = lines(bytes).ok_or(Error::OutOfMemory { bytes, purpose: purpose.name() })?;
         ledger.note(purpose, bytes);
         LIVE.fetch_add(bytes, Relaxed);
         Ok(Self { lines, len, purpose, ledger: ledger.clone(), numbers: PhantomData })
@@ -280,11 +289,11 @@ impl<T: Plain> Chunks<T> {
         Ok(())
     }
 
-    /// Item `index`, zero if it is new; there is room for all up to it from then on.
+    /// Item `index`, to be written if it is new; there is room for all up to it from then on.
     pub fn slot(&mut self, index: usize) -> Result<&mut [T]> {
         while index / self.per_chunk >= self.dropped + self.chunks.len() {
             let items = self.items_of(self.dropped + self.chunks.len());
-            let chunk = Buffer::zeroed(&self.ledger, self.purpose, self.item * items)?;
+            let chunk = Buffer::used(&self.ledger, self.purpose, self.item * items)?;
             fallible(|| self.chunks.try_reserve(1))
                 .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
             self.bytes += size_of_val(&*chunk);

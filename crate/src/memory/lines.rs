@@ -28,9 +28,21 @@ pub struct Lines(Vec<Line>);
 impl Lines {
     /// Zeros; none where memory has run out.
     pub fn zeroed(bytes: usize) -> Option<Self> {
+        Self::new(bytes, true)
+    }
+
+    /// Zeros, or what was there before; none where memory has run out.
+    pub fn used(bytes: usize) -> Option<Self> {
+        Self::new(bytes, false)
+    }
+
+    fn new(bytes: usize, clear: bool) -> Option<Self> {
         let count = bytes.div_ceil(size_of::<Line>());
         let mut lines = spare(count).unwrap_or_default();
-        fallible(|| lines.try_reserve_exact(count)).ok()?;
+        if clear {
+            lines.clear();
+        }
+        fallible(|| lines.try_reserve_exact(count.saturating_sub(lines.len()))).ok()?;
         lines.resize(count, Line([0; 8]));
         Some(Self(lines))
     }
@@ -71,7 +83,7 @@ struct Spare {
 
 /// What is smaller comes from the allocator soon enough.
 #[cfg(not(target_arch = "wasm32"))]
-const LEAST: usize = 16 << 10;
+const LEAST: usize = 2 << 10;
 
 /// How much is kept.
 #[cfg(not(target_arch = "wasm32"))]
@@ -86,9 +98,8 @@ fn spare(lines: usize) -> Option<Vec<Line>> {
     let mut spare = SPARE.lock().ok()?;
     let fits = |vector: &Vec<Line>| vector.capacity() >= lines && vector.capacity() <= lines + lines / 4;
     let index = spare.kept.iter().rposition(fits)?;
-    let mut found = spare.kept.swap_remove(index);
+    let found = spare.kept.swap_remove(index);
     spare.bytes -= found.capacity() * size_of::<Line>();
-    found.clear();
     Some(found)
 }
 
