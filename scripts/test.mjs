@@ -19,6 +19,12 @@ step("WebAssembly build", () => {
 step("native addon", () => run("node", ["scripts/build-native.mjs"]));
 step("format and lint", formatAndLint);
 step("crate", () => run("cargo", ["test"]));
+step("crate, narrower registers", () => {
+  const tests = ["golden", "gradients", "random_programs", "threads"].flatMap((name) => ["--test", name]);
+  for (const bits of ["128", "256"]) {
+    run("cargo", ["test", "--lib", ...tests], { env: { ...process.env, SYMPLECTIC_ADJOINT_REGISTERS: bits } });
+  }
+});
 step("types", types);
 for (const build of ["simd128", "relaxed"]) step(`package, ${build}`, () => vitest({ SIMD: build }));
 const native = { SYMPLECTIC_ADJOINT_ENGINE: "native" };

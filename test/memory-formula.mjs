@@ -6,7 +6,7 @@
  */
 
 /** @param {Network} network */
-function sizes({ widths, batch, dtype, registerBits = 128 }) {
+function sizes({ widths, batch, dtype, registerBits = 128, pointer = 4 }) {
   const size = dtype === "float32" ? 4 : 8;
   const register = registerBits / 8 / size;
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
@@ -16,10 +16,13 @@ function sizes({ widths, batch, dtype, registerBits = 128 }) {
   const whole = (/** @type {number} */ n) => register * Math.ceil(n / register);
   const rows = (/** @type {number} */ n) => (batch === 1 ? whole(n) : n);
   const lanes = batch === 1 ? 1 : whole(batch);
+  // Natively, sums are formed for each two blocks (of up to 2^18 parameters).
+  const leaves = pointer === 8 ? Math.ceil(lanes / (512 / size)) : 1;
   return {
     size,
     register,
     lanes,
+    leaves,
     block: Math.min(lanes, 256 / size),
     parameters: sum((input, output) => output * (input + 1)),
     packed: sum((input, output) => rows(output) * input + rows(input) * output),
@@ -41,11 +44,11 @@ export function networkBytes(network, constants) {
 
 /** Numbers that a sum over lanes and the kernels need beside the register file. @param {Network} network */
 function beside(network) {
-  const { size, register, block, biases, deepest } = sizes(network);
+  const { size, register, block, biases, deepest, leaves } = sizes(network);
   if (network.batch === 1) return 0;
   const strip = deepest > 160 ? 4 * register * deepest : 0;
   const columns = (network.registerBits === 512 ? 256 : 64) / size;
-  return register * biases + Math.max(columns * block, strip);
+  return leaves * register * biases + Math.max(columns * block, strip);
 }
 
 /**
@@ -65,13 +68,14 @@ export function registerRows(network, workspace) {
  * @param {{ steps: number, outputs: number, stages: number }} solve stages: those that the solution depends on
  */
 export function symplecticPeak(network, { steps, outputs, stages }) {
-  const { size, lanes, block, parameters } = sizes(network);
+  const { size, lanes, block, parameters, leaves } = sizes(network);
   const [features] = network.widths;
   const state = size * lanes * features;
   const always =
     networkBytes(network, network.constants) +
     (steps + 2) * state +
     16 * steps +
+    (leaves - 1) * size * parameters +
     (network.pointer ?? 4) * outputs +
     size * outputs * network.batch * features +
     size * (block * network.rows + beside(network));

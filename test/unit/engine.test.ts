@@ -99,6 +99,45 @@ test("both engines give the same within rounding, and the addon's exact gradient
   }
 });
 
+test("any number of threads gives the same bits", () => {
+  const program = `
+    const result = [1, 2, 3].map((threads) => {
+      const field = api.mlp({ widths: [2, 24, 2], seed: 3 });
+      const y0 = Float32Array.from({ length: 2 * 300 }, (_, i) => Math.sin(i));
+      const { solution, pullback } = api.vjp(field, y0, [0, 0.5, 1], { threads });
+      const gradient = pullback(solution.y);
+      const target = solution.y.map((number) => number / 2);
+      const optimizer = api.adam(field, { learningRate: 0.01 });
+      api.valueAndGrad(field, y0, [0, 0.5, 1], (y) => api.meanSquaredError(y, target), { threads });
+      optimizer.step(gradient.parameters);
+      return [solution.y, gradient.parameters, gradient.times, field.parameters].map((array) => [...array]);
+    });`;
+  const [native, wasm] = both(program);
+  for (const result of [native, wasm]) {
+    expect(result[1]).toEqual(result[0]);
+    expect(result[2]).toEqual(result[0]);
+  }
+});
+
+test("registers of any width give the same within rounding", () => {
+  const program = `
+    const field = api.mlp({ widths: [2, 24, 24, 2], seed: 3, dtype: "float64" });
+    const result = [1, 3, 100].flatMap((batch) => {
+      const y0 = Float64Array.from({ length: 2 * batch }, (_, i) => Math.sin(i));
+      const { solution, pullback } = api.vjp(field, y0, [0, 1], { method: "rk4", steps: 10 });
+      return [...solution.y, ...pullback(solution.y).parameters];
+    });
+    console.log(JSON.stringify([api.engine().registerBits, result]));`;
+  const all = [128, 256, 512, 100, 1000].map((bits) => {
+    process.env.SYMPLECTIC_ADJOINT_REGISTERS = String(bits);
+    const [registerBits, numbers] = JSON.parse(run("native", program));
+    expect(registerBits).toBeLessThanOrEqual(Math.max(bits, 128));
+    return numbers as number[];
+  });
+  delete process.env.SYMPLECTIC_ADJOINT_REGISTERS;
+  for (const numbers of all) expect(relative(numbers, all[0] as number[])).toBeLessThan(1e-13);
+});
+
 test("both throw the same errors", () => {
   const program = `
     const field = api.mlp({ widths: [2, 8, 2] });

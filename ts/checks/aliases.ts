@@ -29,6 +29,8 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   qmin: ["minFactor"],
   qmax: ["maxFactor"],
   sensealg: ["gradient"],
+  numthreads: ["threads"],
+  nthreads: ["threads"],
   // PyTorch and optax
   lr: ["learningRate"],
   eps: ["epsilon"],

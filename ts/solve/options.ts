@@ -97,6 +97,12 @@ export interface SolveOptions extends StepOptions {
    * give their derivatives as `gradient.arguments`.
    */
   arguments?: ArgumentArrays;
+  /**
+   * On how many threads the native engine computes; default 1. Blocks of the batch are spread over them, so a batch needs 129
+   * trajectories of a network or more (65 in float64). No bit of a solution or gradient depends on the number. WebAssembly computes
+   * on one: see `parallel`.
+   */
+  threads?: number;
 }
 
 /**
@@ -157,6 +163,7 @@ export const solveRules = {
   ...stepRules,
   output: oneOf(OUTPUTS),
   arguments: record<ArrayLike<number>>(),
+  threads: count,
 } satisfies Record<keyof SolveOptions, unknown>;
 export const gradientRules = {
   ...solveRules,

@@ -17,7 +17,7 @@ pub fn kernel_peak<T: Real>(repeats: usize) -> Result<f64> {
     // As many rows as tiles of any width divide.
     let (rows, depth) = (12, 64);
     let ledger = Ledger::new();
-    let packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth, |_, _| T::one())?;
+    let packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth, &|_, _| T::one())?;
     let width = 4 * vector_len::<T>();
     let h = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, depth * width)?;
     let mut z = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, rows * width)?;

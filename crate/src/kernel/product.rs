@@ -53,7 +53,7 @@ impl<T: Real> Packed<T> {
         order: Order,
         rows: usize,
         depth: usize,
-        entry: impl Fn(usize, usize) -> T,
+        entry: &dyn Fn(usize, usize) -> T,
     ) -> Result<Self> {
         let len = match order {
             Order::Groups(_) => rows * depth,
@@ -70,7 +70,7 @@ impl<T: Real> Packed<T> {
     }
 
     /// Sets all entries.
-    pub fn fill(&mut self, entry: impl Fn(usize, usize) -> T) {
+    pub fn fill(&mut self, entry: &dyn Fn(usize, usize) -> T) {
         let (rows, depth) = (self.rows, self.depth);
         for row in 0..rows {
             let (first, step) = match self.order {
@@ -777,7 +777,7 @@ mod tests {
         let h: Vec<T> = numbers(depth * width, seed + 2);
         let dz: Vec<T> = numbers(rows * width, seed + 3);
         let order = Order::of::<T>(width == 1);
-        let packed = Packed::new(&ledger, order, rows, depth, |row, k| w[row * depth + k]).unwrap();
+        let packed = Packed::new(&ledger, order, rows, depth, &|row, k| w[row * depth + k]).unwrap();
         let tolerance = (depth.max(width) as f64) * T::epsilon().wide();
         let close = |left: T, right: f64| (left.wide() - right).abs() <= tolerance;
 

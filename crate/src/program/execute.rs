@@ -103,14 +103,14 @@ impl<T: Real> Executor<T> {
             let at = |place, row, k| entry(place, rows, depth, transposed, row, k);
             packs.push(match *source {
                 PackSource::Parameters(place) => {
-                    Packed::new(ledger, order, rows, depth, |row, k| parameters[at(place, row, k)])?
+                    Packed::new(ledger, order, rows, depth, &|row, k| parameters[at(place, row, k)])?
                 }
                 PackSource::Constants(ref numbers) => {
                     let place = Place::vector(0, numbers.len());
                     let number = |row, k| T::of(f64::from_bits(numbers[at(place, row, k)]));
-                    Packed::new(ledger, order, rows, depth, number)?
+                    Packed::new(ledger, order, rows, depth, &number)?
                 }
-                PackSource::Uniform(_) => Packed::new(ledger, order, rows, depth, |_, _| T::zero())?,
+                PackSource::Uniform(_) => Packed::new(ledger, order, rows, depth, &|_, _| T::zero())?,
             });
         }
         let width = plan.panels.full().min(plan.panels.lanes);
@@ -182,7 +182,7 @@ impl<T: Real> Executor<T> {
                 let PackPlan { rows, depth, transposed, .. } = *plan;
                 let place = Place::vector(first, rows * depth);
                 let uniform = &self.uniform;
-                pack.fill(|row, k| uniform[entry(place, rows, depth, transposed, row, k)]);
+                pack.fill(&|row, k| uniform[entry(place, rows, depth, transposed, row, k)]);
             }
         }
     }
@@ -264,7 +264,7 @@ impl<T: Real> Executor<T> {
         };
         let all = 0..panels.count();
         let leaf = |panels: Range<usize>, arrays, sums, products| Leaf { panels, arrays, sums, slope: 0.0, products };
-        if all.len() <= per_leaf {
+        if cfg!(target_arch = "wasm32") || all.len() <= per_leaf {
             let inner = vec![0.0; arrays.products.len()];
             let mut only = leaf(all, arrays.reborrow(), sums, inner);
             run(&mut workers[0], &mut only);
