@@ -3,7 +3,7 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "460 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "470 kB"),
   // With tracing, the parser of equations, all losses, and estimation.
   entry("symplectic-adjoint/slim", "slim.js", "80 kB"),
   {
