@@ -2,6 +2,7 @@
 // the native build. Each is a command's beginning, or why it is missing.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { platformOf } from "../../scripts/platforms.mjs";
 import { attempt, root } from "../../scripts/run.mjs";
 import { pin } from "./child.mjs";
 
@@ -85,7 +86,9 @@ export function addonIn(node, { build }) {
   const program = "import('./dist/index.js').then(({ engine }) => console.log(engine().registerBits))";
   const env = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "native" };
   const asked = attempt(node, ["-e", program], { env, cwd: root, shell: false });
-  return asked.status === 0 ? { registerBits: Number(asked.stdout) } : { missing: complaint(asked) };
+  if (asked.status === 0) return { registerBits: Number(asked.stdout) };
+  const built = existsSync(join(root, `native/symplectic-adjoint.${platformOf()}.node`));
+  return { missing: built ? complaint(asked) : "not built here; npm run build:native builds it" };
 }
 
 /** The crate alone. */
