@@ -50,8 +50,9 @@ export function problemTables(results, runtime, created) {
 function earlier(measured, created) {
   const runs = [...new Set(measured.map((result) => result.created))].filter((one) => one && one !== created);
   return runs.map((one) => {
-    const who = measured.filter((result) => result.created === one).map((r) => `${r.contender} (${r.runtime})`);
-    return `Measured on ${one.slice(0, 10)}: ${[...new Set(who)].join(", ")}.`;
+    const then = measured.filter((result) => result.created === one);
+    const who = [...new Set(then.map((r) => `${r.contender} (${r.runtime})`))].join(", ");
+    return `Measured on ${one.slice(0, 10)}${then.length < measured.length ? `: ${who}` : ""}.`;
   });
 }
 

@@ -14,15 +14,16 @@ const everywhere = (goal) => Object.fromEntries(NETWORKS.map((name) => [name, go
 
 /**
  * `wanted` is by case, `kind` says which of ours is meant: `ours`, which is WebAssembly, or `addon`. A target with `bits` is one of
- * machines whose registers have that width. How each is measured follows.
+ * machines whose registers have that width; `theirs` are rivals, of which the fastest counts. How each is measured follows.
  */
 const targets = [
   speed("symplectic against JAX", "symplectic", jax, { small: 1.3, medium: 0.5, large: 0.4 }),
   speed("auto against JAX", "auto", jax, { small: 2.5, medium: 0.85, large: 0.62, single: 2.5 }),
   speed("auto against JAX scan, remat", "auto", ["JAX scan, remat"], { long: 0.7 }),
   speed("auto against torchdiffeq", "auto", torch, { small: 15, medium: 1.5 }),
-  speed("auto against jax-js", "auto", ["jax-js"], { small: 25, medium: 5, large: 3 }),
-  speed("auto against tfjs-wasm", "auto", ["tfjs-wasm"], { small: 30, medium: 10, large: 12 }),
+  // They have no adaptive solver.
+  { ...speed("auto against jax-js", "auto", ["jax-js"], { small: 25, medium: 5, large: 3 }), methods: ["rk4"] },
+  { ...speed("auto against tfjs-wasm", "auto", ["tfjs-wasm"], { small: 30, medium: 10, large: 12 }), methods: ["rk4"] },
   {
     ...speed("addon: auto against JAX", "auto", jax, { small: 3, medium: 2, large: 1.35, single: 5, long: 2 }, "addon"),
     bits: 512,
@@ -84,13 +85,13 @@ const MODEL_GOALS = { 1: 2, 16: 2, 4096: 1 };
 /** Milliseconds from the import to the first gradient, with the addon. */
 const COLD_START = 60;
 
-/** `theirs` are names, of which the fastest counts. */
+/** How many times faster ours is than the fastest of theirs. */
 function speed(what, mine, theirs, wanted, kind = "ours") {
   const reach = ({ all, ours }) => {
     const rivals = all.filter((r) => r.ms && theirs.includes(r.contender) && ["peer", kind].includes(r.kind));
     return timeRatio(fastest(rivals), ours(mine));
   };
-  return { what, wanted, kind, reach };
+  return { what, wanted, kind, theirs, reach };
 }
 
 /**
@@ -120,18 +121,19 @@ export function reached({ results, models = [], coldStart = [], runtime }) {
 }
 
 function networkLines(results, runtime) {
-  return targets.flatMap(({ what, wanted, bits, most = false, kind = "ours", reach }) =>
+  return targets.flatMap(({ what, wanted, bits, methods, theirs, most = false, kind = "ours", reach }) =>
     Object.entries(wanted).flatMap(([name, goal]) => {
-      const methods = [...new Set(results.filter((result) => result.case === name).map(({ method }) => method))];
-      return methods.flatMap((method) => {
+      const found = [...new Set(results.filter((result) => result.case === name).map(({ method }) => method))];
+      return found.flatMap((method) => {
+        if (methods && !methods.includes(method)) return [];
         // In the Node that the peers are compared with.
         const all = results.filter((r) => r.case === name && r.method === method && inNode(r, runtime));
         const same = all.filter((result) => result.kind === kind);
         if (bits && !same.some(({ registerBits }) => registerBits === bits)) return [];
+        // Nor is there a line in a run without ours, or without rivals.
+        if (same.length === 0 || (theirs && !all.some(({ contender }) => theirs.includes(contender)))) return [];
         const ours = (contender) => same.find((result) => result.contender === contender);
-        const value = reach({ all, ours, method });
-        if (value === undefined && !needed(what, kind, method, all)) return [];
-        return [lineOf(what, name, method, goal, value, most)];
+        return [lineOf(what, name, method, goal, reach({ all, ours, method }), most)];
       });
     }),
   );
@@ -171,14 +173,6 @@ function coldLines(starts) {
 function lineOf(what, name, method, goal, value, most = false) {
   const met = value === undefined ? undefined : most ? value <= goal : value >= goal;
   return { what, case: name, method, most, goal, reached: value, met };
-}
-
-/** A target has no line for a method that none of its rivals have, nor in a run without them. */
-function needed(what, kind, method, all) {
-  if (/jax-js|tfjs/.test(what) && method !== "rk4") return false;
-  if (/tuned/.test(what) && method !== "dopri5") return false;
-  if (!all.some((result) => result.kind === kind)) return false;
-  return !/JAX|torch|jax-js|tfjs/.test(what) || all.some(({ kind }) => kind === "peer");
 }
 
 function fastest(results) {
