@@ -187,6 +187,8 @@ export function fitContenders({ node, addon, environments }) {
     { name: "ml-levenberg-marquardt, told", variant: {} },
   ].map((peer) => ({
     ...{ ...peer, kind: "peer", runtime: node.name, missing: fits.missing },
+    // It solves by ours, and is compared with ours by WebAssembly.
+    env: ours[0].env,
     command: fits.missing ? undefined : [...fits.command, script("ml-levenberg-marquardt.mjs"), fits.argument],
   }));
   return [...ours, ...python, ...npm];

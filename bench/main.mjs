@@ -80,7 +80,8 @@ const [runtime, modelRuntime] = ["ours.mjs", "models.mjs"].map((file) => ({
 }));
 
 if (flags.update && flags.fits) refuse("--update goes with gradients: fits are measured together");
-const partial = flags.quick || flags.case !== undefined || without.length > 0;
+const short = flags.quick || flags.case !== undefined;
+const partial = short || without.length > 0;
 if (flags.update && (!partial || flags.quick)) refuse("--update goes with --case or --without, and not in haste");
 const kind = flags.update ? "latest" : partial ? "partial" : flags.peers ? "latest" : "ours";
 const name = flags.fits ? { latest: "fits", partial: "partial-fits", ours: "ours-fits" }[kind] : kind;
@@ -156,7 +157,7 @@ run.coldStart = nodes.flatMap((node) =>
     .filter(({ missing }) => !missing)
     .map((engine) => coldStart(node, engine, flags.quick ? 3 : 9)),
 );
-if (!partial) {
+if (!short) {
   const say = progress("scaling");
   run.scaling = await scaling(api, runtime, effort, say);
   say.done();
