@@ -169,18 +169,20 @@ export function fitContenders({ node, addon, environments }) {
   const command = [node.path, script("fits.mjs")];
   const ours = enginesIn(node, addon).map((engine) => ({ ...engine, name: "leastSquares", command, variant: {} }));
   if (!environments) return ours;
-  const { jax, fits } = environments;
-  const python = ["RK45", "DOP853", "LSODA"]
-    .map((method) => ({ name: `SciPy ${method}`, file: "scipy_fits.py", variant: { method }, compiles: false }))
-    .concat(
-      ["Dopri5", "Tsit5"].map((method) => {
-        return { name: `optimistix, ${method}`, file: "optimistix_fits.py", variant: { method }, compiles: true };
-      }),
-    )
-    .map(({ file, ...peer }) => {
-      const command = jax.missing ? undefined : [...jax.command, script(file)];
-      return { ...peer, kind: "peer", runtime: "Python", command, missing: jax.missing };
-    });
+  const { fits } = environments;
+  const jax = environments.wanted("jax") ? environments.jax : undefined;
+  const python = ({ command, missing }) =>
+    ["RK45", "DOP853", "LSODA"]
+      .map((method) => ({ name: `SciPy ${method}`, file: "scipy_fits.py", variant: { method }, compiles: false }))
+      .concat(
+        ["Dopri5", "Tsit5"].map((method) => {
+          return { name: `optimistix, ${method}`, file: "optimistix_fits.py", variant: { method }, compiles: true };
+        }),
+      )
+      .map(({ file, ...peer }) => {
+        const whole = missing ? undefined : [...command, script(file)];
+        return { ...peer, kind: "peer", runtime: "Python", command: whole, missing };
+      });
   const npm = [
     { name: "ml-levenberg-marquardt", variant: { iterations: 100 } },
     // The least iterations that suffice.
@@ -191,7 +193,7 @@ export function fitContenders({ node, addon, environments }) {
     env: ours[0].env,
     command: fits.missing ? undefined : [...fits.command, script("ml-levenberg-marquardt.mjs"), fits.argument],
   }));
-  return [...ours, ...python, ...npm];
+  return [...ours, ...(jax ? python(jax) : []), ...npm];
 }
 
 /** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */
