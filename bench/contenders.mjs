@@ -1,9 +1,28 @@
-// Who takes part: ours in each Node and natively, and the peers. `gradient` and the rest of a variant go to the contender.
+// Who takes part: ours in each Node by WebAssembly and by the addon, the crate alone, and the peers. `gradient` and the rest of a
+// variant go to the contender.
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
 import { cores } from "./shared/child.mjs";
 import { EVERY_GRADIENT } from "./shared/gradients.mjs";
+
+/**
+ * Our engines. `kind` is what results are found by, and `suffix` tells them apart where a table says what a contender runs in.
+ *
+ * @type {{ kind: string, suffix: string, env: { SYMPLECTIC_ADJOINT_ENGINE: string } }[]}
+ */
+const ENGINES = [
+  { kind: "ours", suffix: "", env: { SYMPLECTIC_ADJOINT_ENGINE: "wasm" } },
+  { kind: "addon", suffix: ", addon", env: { SYMPLECTIC_ADJOINT_ENGINE: "native" } },
+];
+
+/** Our engines in a Node, each with why it is missing, if it is; `addon` undefined: not wanted. */
+export function enginesIn(node, addon) {
+  return ENGINES.filter(({ kind }) => kind === "ours" || addon).map(({ kind, suffix, env }) => ({
+    ...{ kind, env, runtime: `${node.name}${suffix}` },
+    missing: kind === "addon" ? addon.missing : undefined,
+  }));
+}
 
 const script = (name) => join(root, "bench/contenders", name);
 
@@ -19,22 +38,25 @@ const gradients = [
   { name: "backprop", variant: { gradient: "backprop" } },
   { name: "adjoint", variant: { gradient: "adjoint" } },
   { name: "adjoint, tuned", variant: { gradient: "adjoint" }, tune: true, methods: ["dopri5"] },
+  // The same parameter gradient as by a step of Euler, given the cotangent.
+  { name: "field.vjp", variant: { gradient: "field.vjp" }, methods: ["euler"] },
 ];
 /** In a Node that is not the one compared with the peers. */
 const elsewhere = ["symplectic", "auto", "backprop"];
 
 const noSolver = "no adaptive solver there";
+const fixed = ["rk4", "euler"];
 const tooLong = "unrolled, 10,000 steps are a million operations";
 /** @type {{ flags?: string[], [name: string]: any }[]} */
 const peers = [
-  { name: "JAX scan", from: "jax", script: "jax_scan.py", compiles: true, variant: { remat: false }, methods: ["rk4"] },
+  { name: "JAX scan", from: "jax", script: "jax_scan.py", compiles: true, variant: { remat: false }, methods: fixed },
   {
     name: "JAX scan, remat",
     from: "jax",
     script: "jax_scan.py",
     compiles: true,
     variant: { remat: true },
-    methods: ["rk4"],
+    methods: fixed,
   },
   {
     name: "diffrax checkpoints",
@@ -66,40 +88,45 @@ const peers = [
       flags: process.platform === "win32" ? [] : ["--stack-size=7000"],
     },
     { name: "tfjs-wasm", script: "tfjs.mjs" },
-  ].map((peer) => ({ ...peer, from: "node", variant: {}, refuses: { dopri5: noSolver }, skips: { long: tooLong } })),
+  ].map((peer) => ({
+    ...{ ...peer, from: "node", variant: {}, methods: ["rk4", "dopri5"] },
+    ...{ refuses: { dopri5: noSolver }, skips: { long: tooLong } },
+  })),
 ];
 
 /**
  * Everybody, in the order of the tables. `nodes` are `{ name, path }`, the last being the one that JavaScript peers run in as
- * well; `native` and the peers' environments give a command's beginning, or `{ missing: reason }`; undefined: not wanted.
+ * well; `addon`, `native` and the peers' environments give a command's beginning, or `{ missing: reason }`; undefined: not wanted.
  */
-export function contenders({ nodes, native, environments }) {
+export function contenders({ nodes, addon, native, environments }) {
   const main = nodes.at(-1);
+  const usable = Math.min(cores.length, availableParallelism());
   const ours = [main, ...nodes.slice(0, -1)].flatMap((node) =>
-    gradients
-      .filter(({ name }) => node === main || elsewhere.includes(name))
-      .map((gradient) => ({
-        ...gradient,
-        kind: "ours",
-        runtime: node.name,
-        command: [node.path, script("ours.mjs")],
-        missing: gradient.cores > Math.min(cores.length, availableParallelism()) ? "needs two cores" : undefined,
-      })),
+    enginesIn(node, addon).flatMap((engine) =>
+      gradients
+        .filter(({ name }) => node === main || elsewhere.includes(name))
+        .map((gradient) => ({
+          ...gradient,
+          ...engine,
+          command: [node.path, script("ours.mjs")],
+          missing: engine.missing ?? (gradient.cores > usable ? "needs two cores" : undefined),
+        })),
+    ),
   );
   const natives = native
     ? gradients
         .filter(({ name }) => EVERY_GRADIENT.some((gradient) => gradient === name))
         .map((gradient) => ({ ...gradient, kind: "native", runtime: "native", ...native }))
     : [];
-  const theirs = environments
-    ? peers.map((peer) => {
-        const { command, missing, argument } = environments[peer.from];
-        const whole = missing
-          ? undefined
-          : [...command, ...(peer.flags ?? []), script(peer.script), ...(argument ? [argument] : [])];
-        return { ...peer, kind: "peer", runtime: peer.from === "node" ? main.name : "Python", command: whole, missing };
-      })
-    : [];
+  const theirs = peers
+    .filter(({ from }) => environments?.wanted(from))
+    .map((peer) => {
+      const { command, missing, argument } = environments[peer.from];
+      const whole = missing
+        ? undefined
+        : [...command, ...(peer.flags ?? []), script(peer.script), ...(argument ? [argument] : [])];
+      return { ...peer, kind: "peer", runtime: peer.from === "node" ? main.name : "Python", command: whole, missing };
+    });
   return [...ours, ...natives, ...theirs];
 }
 
@@ -107,16 +134,19 @@ export function contenders({ nodes, native, environments }) {
  * Everybody for models, in the order of the tables; see `contenders`. jax-js and TensorFlow.js have no adaptive solver, and
  * SciPy no gradients.
  */
-export function modelContenders({ node, native, environments }) {
+export function modelContenders({ node, addon, native, environments }) {
   const auto = { gradient: "auto", memoryBudget: 2 ** 31 };
-  const ours = [
+  const fields = [
     { name: "program", variant: { ...auto, field: "program" } },
     // The other end of what `auto` chooses from.
     { name: "program, symplectic", variant: { gradient: "symplectic", field: "program" }, tasks: ["gradient"] },
     { name: "custom", variant: { ...auto, field: "custom" } },
-  ].map((one) => ({ ...one, kind: "ours", runtime: node.name, command: [node.path, script("models.mjs")] }));
+  ];
+  const ours = enginesIn(node, addon).flatMap((engine) =>
+    fields.map((field) => ({ ...field, ...engine, command: [node.path, script("models.mjs")] })),
+  );
   const natives = native ? [{ name: "program", kind: "native", runtime: "native", variant: auto, ...native }] : [];
-  const theirs = environments
+  const theirs = environments?.wanted("jax")
     ? [
         { name: "diffrax", script: "diffrax_models.py", compiles: true },
         { name: "SciPy", script: "scipy_models.py", tasks: ["solve"] },
@@ -135,30 +165,35 @@ export function modelContenders({ node, native, environments }) {
 }
 
 /** Everybody for fits, in the order of the tables; see `contenders`. */
-export function fitContenders({ node, environments }) {
-  const ours = { name: "leastSquares", kind: "ours", runtime: node.name, command: [node.path, script("fits.mjs")] };
-  if (!environments) return [{ ...ours, variant: {} }];
-  const { jax, fits } = environments;
-  const python = ["RK45", "DOP853", "LSODA"]
-    .map((method) => ({ name: `SciPy ${method}`, file: "scipy_fits.py", variant: { method }, compiles: false }))
-    .concat(
-      ["Dopri5", "Tsit5"].map((method) => {
-        return { name: `optimistix, ${method}`, file: "optimistix_fits.py", variant: { method }, compiles: true };
-      }),
-    )
-    .map(({ file, ...peer }) => {
-      const command = jax.missing ? undefined : [...jax.command, script(file)];
-      return { ...peer, kind: "peer", runtime: "Python", command, missing: jax.missing };
-    });
+export function fitContenders({ node, addon, environments }) {
+  const command = [node.path, script("fits.mjs")];
+  const ours = enginesIn(node, addon).map((engine) => ({ ...engine, name: "leastSquares", command, variant: {} }));
+  if (!environments) return ours;
+  const { fits } = environments;
+  const jax = environments.wanted("jax") ? environments.jax : undefined;
+  const python = ({ command, missing }) =>
+    ["RK45", "DOP853", "LSODA"]
+      .map((method) => ({ name: `SciPy ${method}`, file: "scipy_fits.py", variant: { method }, compiles: false }))
+      .concat(
+        ["Dopri5", "Tsit5"].map((method) => {
+          return { name: `optimistix, ${method}`, file: "optimistix_fits.py", variant: { method }, compiles: true };
+        }),
+      )
+      .map(({ file, ...peer }) => {
+        const whole = missing ? undefined : [...command, script(file)];
+        return { ...peer, kind: "peer", runtime: "Python", command: whole, missing };
+      });
   const npm = [
     { name: "ml-levenberg-marquardt", variant: { iterations: 100 } },
     // The least iterations that suffice.
     { name: "ml-levenberg-marquardt, told", variant: {} },
   ].map((peer) => ({
     ...{ ...peer, kind: "peer", runtime: node.name, missing: fits.missing },
+    // It solves by ours, and is compared with ours by WebAssembly.
+    env: ours[0].env,
     command: fits.missing ? undefined : [...fits.command, script("ml-levenberg-marquardt.mjs"), fits.argument],
   }));
-  return [{ ...ours, variant: {} }, ...python, ...npm];
+  return [...ours, ...(jax ? python(jax) : []), ...npm];
 }
 
 /** Whether a contender has a place in a problem's table, and if so, why it is skipped, if it is. */

@@ -3,12 +3,15 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../scripts/run.mjs";
 import { fitsReport } from "./fits.mjs";
+import { published } from "./shared/published.mjs";
 import {
   adjointTable,
   choiceTable,
   coldStartTable,
+  enginesTable,
   modelTables,
   problemTables,
+  publishedTable,
   targetsTable,
   where,
 } from "./tables.mjs";
@@ -19,13 +22,18 @@ const CHOICE_CASES = ["medium", "long"];
 
 /** Everything that a run has found, as Markdown. */
 export function report(run) {
-  const { results, coldStart, crossover, runtime } = run;
-  const targets = reached(results, runtime);
+  const { results, coldStart, crossover, runtime, created, earlier = [] } = run;
+  const targets = reached(run);
   const adjoint = adjointTable([...results, ...(crossover ?? [])], runtime);
+  const engines = enginesTable(results, created);
+  const beside = publishedTable(results);
   return [
     where(run),
-    ...problemTables(results, runtime),
-    ...modelTables(run.models ?? [], runtime),
+    ...earlier.map((one) => `What is marked as measured before: ${where(one)}`),
+    ...(engines ? [engines] : []),
+    ...problemTables(results, runtime, created),
+    ...(beside ? [`### ${published.case}: beside ${published.name}`, beside] : []),
+    ...modelTables(run.models ?? [], runtime, created),
     ...(adjoint ? ["### The continuous adjoint against exact gradients, times at equal error", adjoint] : []),
     ...(coldStart.length > 0 ? ["### Cold start", coldStartTable(coldStart)] : []),
     ...(targets.length > 0 ? ["### Targets", targetsTable(targets)] : []),

@@ -7,19 +7,20 @@ import { buildPackage } from "../scripts/build.mjs";
 import { progress } from "../scripts/progress.mjs";
 import { attempt, install, root } from "../scripts/run.mjs";
 import { coldStart } from "./cold.mjs";
-import { contenders, fitContenders, modelContenders } from "./contenders.mjs";
+import { contenders, enginesIn, fitContenders, modelContenders } from "./contenders.mjs";
 import { crossover } from "./crossover.mjs";
 import { report, writeDocs } from "./docs.mjs";
 import { fitsReport, measureFit, withEstimates } from "./fits.mjs";
 import { efforts, gradientErrors, measure } from "./rounds.mjs";
 import { scaling } from "./scaling.mjs";
 import { cores, pinned } from "./shared/child.mjs";
-import { nativeBench, peerEnvironments } from "./shared/environments.mjs";
+import { addonIn, nativeBench, PEERS, peerEnvironments } from "./shared/environments.mjs";
 import { fitProblems, fits } from "./shared/fits.mjs";
 import { modelProblems, models } from "./shared/models.mjs";
 import { cases, describe, problemsOf, writeInputs } from "./shared/problems.mjs";
 import { reached } from "./targets.mjs";
 
+const LEAVABLE = ["addon", "native", ...PEERS];
 const usage = `npm run bench -- [options]
   --peers         also PyTorch, JAX, diffrax, SciPy, jax-js and TensorFlow.js, installed into bench/.peers
   --fits          fits of differential equations instead of gradients; with --peers, by SciPy, optimistix and
@@ -28,8 +29,9 @@ const usage = `npm run bench -- [options]
                   with --fits ${Object.keys(fits).join(", ")}
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
-  --no-native     without the native build
-  --update        with --case: these cases anew in bench/results/latest.json, the others as they were
+  --without NAME  leave out, may be repeated: ${LEAVABLE.join(", ")}; native is the crate alone, and node
+                  jax-js and TensorFlow.js
+  --update        with --case or --without: what is measured anew in bench/results/latest.json, the rest as it was
   --out FILE      where the JSON goes; bench/results unless the run is a partial one
   --write-docs    measure nothing: write what is in bench/results into docs/benchmarks.md and docs/choosing.md, and its plots
   --help`;
@@ -56,24 +58,31 @@ for (const name of names)
   if (!everyName.includes(name)) refuse(`${name}: no such case; there are ${everyName.join(", ")}`);
 const nodes = nodesOf(flags.node ?? []);
 const main = nodes.at(-1);
+const without = flags.without ?? [];
+for (const name of without)
+  if (!LEAVABLE.includes(name)) refuse(`${name}: nothing to leave out; there are ${LEAVABLE.join(", ")}`);
 const effort = efforts[flags.quick ? "quick" : "full"];
 
 buildPackage();
 const api = await import("../dist/index.js");
-const native = flags["no-native"] || flags.fits ? undefined : nativeBench();
-const environments = flags.peers ? peerEnvironments(main.path) : undefined;
+// What prepares problems computes the same wherever the benchmark runs.
+await api.init({ engine: "wasm" });
+const addon = without.includes("addon") ? undefined : addonIn(main.path, { build: !flags.quick });
+const native = without.includes("native") || flags.fits ? undefined : nativeBench();
+const environments = flags.peers ? peerEnvironments(main.path, without) : undefined;
 const networks = names.filter((name) => cases[name]);
 // Peers that nobody asks for are not installed.
-const everybody = networks.length > 0 ? contenders({ nodes, native, environments }) : [];
-const modellers = modelContenders({ node: main, native, environments });
+const everybody = networks.length > 0 ? contenders({ nodes, addon, native, environments }) : [];
+const modellers = modelContenders({ node: main, addon, native, environments });
 const [runtime, modelRuntime] = ["ours.mjs", "models.mjs"].map((file) => ({
   command: [main.path, join(root, "bench/contenders", file)],
+  env: enginesIn(main)[0].env,
 }));
 
 if (flags.update && flags.fits) refuse("--update goes with gradients: fits are measured together");
-if (flags.update && (!flags.case || flags.quick || !flags.peers))
-  refuse("--update goes with --case and --peers, and not in haste");
-const partial = flags.quick || flags.case !== undefined;
+const short = flags.quick || flags.case !== undefined;
+const partial = short || without.length > 0;
+if (flags.update && (!partial || flags.quick)) refuse("--update goes with --case or --without, and not in haste");
 const kind = flags.update ? "latest" : partial ? "partial" : flags.peers ? "latest" : "ours";
 const name = flags.fits ? { latest: "fits", partial: "partial-fits", ours: "ours-fits" }[kind] : kind;
 const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(results, `${name}.json`);
@@ -86,12 +95,14 @@ const run = {
     cores: cpus().length,
     usableCores: cores.length,
     load,
+    registerBits: addon?.registerBits,
     os: `${type()} ${release()} ${process.arch}`,
     memoryBytes: totalmem(),
     pinnedTo: pinned ?? "nothing, for want of taskset",
   },
   effort,
   versions: {},
+  earlier: [],
   fits: [],
   results: [],
   models: [],
@@ -102,7 +113,7 @@ const run = {
 };
 
 if (flags.fits) {
-  const fitters = fitContenders({ node: main, environments });
+  const fitters = fitContenders({ node: main, addon, environments });
   for (const problem of fitProblems(api, names).map((problem) => withEstimates(api, problem))) {
     const say = progress(problem.case);
     run.fits.push(...(await measureFit(problem, fitters, effort, say)));
@@ -115,14 +126,18 @@ if (flags.fits) {
 }
 if (flags.update) {
   const before = JSON.parse(readFileSync(latest, "utf8"));
-  run.results = before.results.filter((result) => !names.includes(result.case));
-  run.models = (before.models ?? []).filter((result) => !names.includes(result.case));
+  if (before.runtime !== main.name)
+    refuse(`--update of a run that compares peers with ${before.runtime}: give its --node`);
+  const dated = (results = []) => results.map((result) => ({ created: before.created, ...result }));
+  Object.assign(run, { results: dated(before.results), models: dated(before.models) });
   Object.assign(run, { scaling: before.scaling, crossover: before.crossover });
+  const { created, quick, machine, versions, earlier = [] } = before;
+  run.earlier = [...earlier, { created, quick, machine, versions }];
 }
 for (const problem of problemsOf(networks).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;
   const say = progress(title);
-  run.results.push(...(await measure(problem, everybody, effort, await gradientErrors(problem, runtime), say)));
+  keep(run.results, await measure(problem, everybody, effort, await gradientErrors(problem, runtime), say));
   say.done();
   // As it goes: a run that is broken off leaves what it had.
   save();
@@ -132,12 +147,17 @@ for (const problem of modelProblems(modelNames, Boolean(flags.quick))) {
   const { case: name, task, batch } = problem;
   const say = progress(`${name}: batch ${batch}, ${task}`);
   const found = await measure(problem, modellers, effort, await gradientErrors(problem, modelRuntime), say);
-  run.models.push(...found.map((result) => ({ ...result, task, batch })));
+  const placed = found.map((result) => ({ ...result, task, batch }));
+  keep(run.models, placed);
   say.done();
   save();
 }
-run.coldStart = nodes.map((node) => coldStart(node, flags.quick ? 3 : 9));
-if (!partial) {
+run.coldStart = nodes.flatMap((node) =>
+  enginesIn(node, addon)
+    .filter(({ missing }) => !missing)
+    .map((engine) => coldStart(node, engine, flags.quick ? 3 : 9)),
+);
+if (!short) {
   const say = progress("scaling");
   run.scaling = await scaling(api, runtime, effort, say);
   say.done();
@@ -148,12 +168,27 @@ console.log(`\n${report(run)}\n`);
 console.log(`Written: ${file}`);
 if (!flags.quick) await plots(file);
 
+/** Puts results in the place of those, of a run before, of the same contenders on the same problem. */
+function keep(results, found) {
+  const identity = ({ case: name, method, task, batch, contender, runtime }) =>
+    [name, method, task, batch, contender, runtime].join();
+  const anew = new Set(found.map(identity));
+  const others = results.filter((result) => !anew.has(identity(result)));
+  const all = [...others, ...found.map((result) => ({ ...result, created: run.created }))];
+  // Before those of the same case that nobody has measured anew.
+  const order = (result) => 2 * everyName.indexOf(result.case) + (result.created === run.created ? 0 : 1);
+  results.splice(0, results.length, ...all.toSorted((a, b) => order(a) - order(b)));
+}
+
 function save() {
+  const everything = [...run.results, ...run.models, ...run.fits];
+  run.earlier = run.earlier.filter(({ created }) => everything.some((result) => result.created === created));
+  const fresh = everything.filter(({ created }) => !run.earlier.some((one) => one.created === created));
   // Those of WebAssembly builds go with the Node.
-  const known = Object.assign({}, ...[...run.results, ...run.models, ...run.fits].map(({ versions }) => versions));
+  const known = Object.assign({}, ...fresh.map(({ versions }) => versions));
   delete known.simd;
   run.versions = { ...known, node: nodes.map(({ version }) => version).join(" and ") };
-  run.targets = reached(run.results, main.name);
+  run.targets = reached(run);
   mkdirSync(join(file, ".."), { recursive: true });
   writeFileSync(file, `${JSON.stringify(run, shortened)}\n`);
 }
@@ -164,8 +199,8 @@ function parse() {
   try {
     return parseArgs({
       options: {
-        ...{ peers: flag, quick: flag, update: flag, fits: flag, help: flag, "no-native": flag, "write-docs": flag },
-        ...{ case: list, node: list },
+        ...{ peers: flag, quick: flag, update: flag, fits: flag, help: flag, "write-docs": flag },
+        ...{ case: list, node: list, without: list },
         out: { type: "string" },
       },
     });

@@ -7,10 +7,11 @@ import { placeLabels } from "./labels.mjs";
 import { METHOD_COLOURS } from "./shared/gradients.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
 import { FONT, sheet } from "./shared/sheet.mjs";
+import { inNode } from "./targets.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
-const COLOURS = { ours: "#c2410c", native: "#7c3aed", peer: "#1d6fd1" };
-const KINDS = { ours: "this package", native: "this package, native", peer: "peers" };
+const COLOURS = { ours: "#c2410c", addon: "#15803d", native: "#7c3aed", peer: "#1d6fd1" };
+const KINDS = { ours: "this package, WebAssembly", addon: "its addon", native: "its crate", peer: "peers" };
 const common = { document, style: { fontFamily: FONT, fontSize: "12px", background: "none", overflow: "visible" } };
 
 /** Writes the plots beside a file of results, and gives their paths. */
@@ -32,7 +33,7 @@ export function writePlots(file) {
 function timeMemory({ results, runtime }) {
   const panels = problemsOf([...new Set(results.map((result) => result.case))]).flatMap((problem) => {
     const here = results.filter((result) => result.case === problem.case && result.method === problem.method);
-    const points = here.filter((r) => r.ms && (r.kind !== "ours" || r.runtime === runtime)).flatMap(pointOf);
+    const points = here.filter((result) => result.ms && inNode(result, runtime)).flatMap(pointOf);
     return points.length > 0 ? [{ title: `${problem.case}: ${describe(problem)}`, svg: scatter(points) }] : [];
   });
   const legend = [
@@ -43,13 +44,14 @@ function timeMemory({ results, runtime }) {
   return sheet("Time and peak memory of one gradient: down and to the left is better", panels, 2, SCATTER, legend);
 }
 
-/** A contender in the plot; natively, only those that differ most, as the rest has the same memory. */
+/** A contender in the plot; but for WebAssembly, of ours only those that differ most, as the rest has the same memory. */
 function pointOf({ contender, kind, ms, countedBytes, growthBytes }) {
-  if (kind === "native" && !["symplectic", "auto", "backprop"].includes(contender)) return [];
+  const other = kind === "native" || kind === "addon";
+  if (other && !["symplectic", "auto", "backprop"].includes(contender)) return [];
   const counted = countedBytes !== undefined && countedBytes !== null;
   const bytes = counted ? countedBytes : growthBytes;
   if (!bytes) return [];
-  const name = kind === "native" ? `${contender}, native` : contender;
+  const name = other ? `${contender}, ${kind}` : contender;
   return [{ name, kind, ms, memory: bytes / 2 ** 20, counted }];
 }
 

@@ -63,7 +63,7 @@ async function prepare(entry, problem, effort, entries, errorsOf) {
   const { contender, result } = entry;
   const variant = { ...contender.variant };
   try {
-    if (contender.tune) variant.tune = tuning(problem, entries);
+    if (contender.tune) variant.tune = tuning(problem, entries, contender.runtime);
     entry.child = start(contender);
     const message = { ...problem, variant, files: { ...problem.files, gradient: gradientFile } };
     const { error, ...known } = await entry.child.ask({ prepare: message }, effort.limitSeconds);
@@ -90,9 +90,9 @@ async function prepare(entry, problem, effort, entries, errorsOf) {
 async function run(entry, effort) {
   const { child, result } = entry;
   try {
-    const { ms, peakGflops } = await child.ask({ run: effort.roundMs }, effort.limitSeconds);
+    const { ms, ...beside } = await child.ask({ run: effort.roundMs }, effort.limitSeconds);
     result.rounds.push(median(ms));
-    if (peakGflops) result.peakGflops = [...(result.peakGflops ?? []), peakGflops];
+    for (const [name, value] of Object.entries(beside)) result[name] = [...(result[name] ?? []), value];
   } catch (error) {
     await fail(entry, error);
   }
@@ -104,10 +104,12 @@ async function fail(entry, error) {
   entry.result.skipped = error.message;
 }
 
-/** What the tuned adjoint is tuned to: the error of the exact gradient. */
-function tuning(problem, entries) {
-  const exact = entries.find(({ result }) => result.contender === "symplectic" && result.kind === "ours").result;
-  if (exact.error === undefined) throw new Error("no exact gradient to be tuned to");
+/** What the tuned adjoint is tuned to: the error of the exact gradient by the same engine. */
+function tuning(problem, entries, runtime) {
+  const exact = entries.find(
+    ({ contender }) => contender.name === "symplectic" && contender.runtime === runtime,
+  )?.result;
+  if (exact?.error === undefined) throw new Error("no exact gradient to be tuned to");
   return { error: exact.error, reference: join(root, `bench/.work/${problem.name}.${problem.method}.f64`) };
 }
 

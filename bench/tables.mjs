@@ -1,8 +1,9 @@
 // Results as tables in Markdown.
 import { describeModel, models } from "./shared/models.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
+import { published, publishedRuns } from "./shared/published.mjs";
 import { digits, spread, table } from "./shared/table.mjs";
-import { peakShare, targetTable, timeRatio } from "./targets.mjs";
+import { peakShare, SAME, targetTable, timeRatio } from "./targets.mjs";
 
 const NONE = "–";
 const HEAD = [
@@ -21,7 +22,7 @@ const HEAD = [
 ];
 
 /** A title and a table for each problem, then what was skipped and why. */
-export function problemTables(results, runtime) {
+export function problemTables(results, runtime, created) {
   const problems = problemsOf([...new Set(results.map((result) => result.case))]);
   return problems.flatMap((problem) => {
     const here = results.filter((result) => result.case === problem.case && result.method === problem.method);
@@ -29,7 +30,10 @@ export function problemTables(results, runtime) {
     if (here.length === 0) return [];
     const base = measured.find((r) => r.contender === "symplectic" && r.kind === "ours" && r.runtime === runtime);
     const rows = measured.map((result) => row(result, base));
-    const notes = measured.filter(({ note }) => note).map((r) => `${r.contender}: ${r.note}.`);
+    const notes = [
+      ...measured.filter(({ note }) => note).map((r) => `${r.contender} (${r.runtime}): ${r.note}.`),
+      ...earlier(measured, created),
+    ];
     const skipped = reasons(here.filter((result) => result.skipped));
     return [
       [
@@ -40,6 +44,60 @@ export function problemTables(results, runtime) {
       ].join("\n\n"),
     ];
   });
+}
+
+/** A note on who was not measured in a run but in one before, if anybody. */
+function earlier(measured, created) {
+  const runs = [...new Set(measured.map((result) => result.created))].filter((one) => one && one !== created);
+  return runs.map((one) => {
+    const then = measured.filter((result) => result.created === one);
+    const who = [...new Set(then.map((r) => `${r.contender} (${r.runtime})`))].join(", ");
+    return `Measured on ${one.slice(0, 10)}${then.length < measured.length ? `: ${who}` : ""}.`;
+  });
+}
+
+/** What of ours computes, in the order of the tables: the width of its registers, and the peak of its micro-kernel. */
+export function enginesTable(results, created) {
+  const fresh = results.filter((result) => result.created === created);
+  const known = fresh.filter(({ registerBits, peakGflops }) => registerBits && peakGflops);
+  const rows = [...new Set(known.map(({ runtime }) => runtime))].map((runtime) => {
+    const here = known.filter((result) => result.runtime === runtime);
+    const peak = spread(here.flatMap(({ peakGflops }) => peakGflops));
+    return [runtime, engineName(here[0]), String(here[0].registerBits), peak];
+  });
+  return rows.length > 0 ? table(["in", "by", "registers, bits", "peak, GFLOP/s"], rows) : undefined;
+}
+
+function engineName({ kind, versions }) {
+  if (kind === "ours") return `WebAssembly, ${versions?.simd ?? NONE}`;
+  return kind === "addon" ? "the addon" : "the crate";
+}
+
+/** A published figure beside ours: the gradient of each engine that is fastest, and the field alone. */
+export function publishedTable(results) {
+  const ours = results.filter((r) => r.case === published.case && r.gflops && r.kind !== "peer");
+  if (ours.length === 0) return undefined;
+  const best = [...new Set(ours.map(({ runtime }) => runtime))].flatMap((runtime) => {
+    const here = ours.filter((result) => result.runtime === runtime);
+    const gradients = here.filter(({ contender }) => SAME.includes(contender)).toSorted((a, b) => b.gflops - a.gflops);
+    return [...gradients.slice(0, 1), ...here.filter(({ contender }) => contender === "field.vjp")];
+  });
+  const theirs = publishedRuns.map(({ cpu, cores, registerBits, gflops }) => [
+    published.name,
+    `${cpu}, ${cores} cores; quoted, not run`,
+    String(registerBits),
+    gflops.toFixed(1),
+    ...publishedRuns.map(() => NONE),
+  ]);
+  const rows = best.map(({ contender, runtime, registerBits, gflops }) => [
+    contender,
+    runtime,
+    String(registerBits ?? NONE),
+    gflops.toFixed(1),
+    ...publishedRuns.map((run) => digits(gflops / run.gflops)),
+  ]);
+  const head = ["gradient", "in", "registers, bits", "GFLOP/s a core"];
+  return table([...head, ...publishedRuns.map((run) => `over its ${run.registerBits} bits`)], [...theirs, ...rows]);
 }
 
 const MODEL_HEAD = [
@@ -56,7 +114,7 @@ const MODEL_HEAD = [
 ];
 
 /** A title and a table for each model, with lines for its batches, then what was skipped and why. */
-export function modelTables(results, runtime) {
+export function modelTables(results, runtime, created) {
   return Object.keys(models).flatMap((name) => {
     const here = results.filter((result) => result.case === name);
     if (here.length === 0) return [];
@@ -68,19 +126,19 @@ export function modelTables(results, runtime) {
       return modelRow(result, program);
     });
     const skipped = reasons(here.filter((result) => result.skipped));
-    const all = [`### ${name}: ${describeModel(name)}`, table(MODEL_HEAD, rows)];
+    const all = [`### ${name}: ${describeModel(name)}`, table(MODEL_HEAD, rows), ...earlier(measured, created)];
     return [[...all, ...(skipped.length > 0 ? [`Skipped: ${skipped.join("; ")}.`] : [])].join("\n\n")];
   });
 }
 
 function modelRow(result, program) {
-  const { task, batch, contender, runtime, rounds, accepted, rejected } = result;
+  const { task, batch, contender, rounds, accepted, rejected } = result;
   const against = program && timeRatio(result, program);
   return [
     task,
     String(batch),
     contender,
-    runtime,
+    place(result),
     spread(rounds),
     digits(1000 * result.msPerStep),
     rejected ? `${accepted} + ${rejected}` : String(accepted),
@@ -102,12 +160,12 @@ export function reasons(results) {
 }
 
 function row(result, base) {
-  const { contender, runtime, rounds, msPerStep, accepted, countedBytes, growthBytes } = result;
+  const { contender, rounds, msPerStep, accepted, countedBytes, growthBytes } = result;
   const share = peakShare(result);
   const against = base && timeRatio(result, base);
   return [
     contender,
-    runtime,
+    place(result),
     spread(rounds),
     digits(msPerStep),
     String(accepted),
@@ -119,6 +177,11 @@ function row(result, base) {
     share ? `${(100 * share).toFixed(0)} %` : NONE,
     against ? digits(against) : NONE,
   ];
+}
+
+/** What a contender runs in, and the width of its registers, if it is ours. */
+function place({ runtime, registerBits }) {
+  return registerBits ? `${runtime}, ${registerBits} bits` : runtime;
 }
 
 function mebibytes(bytes) {
@@ -148,7 +211,7 @@ export function targetsTable(lines) {
 export function coldStartTable(starts) {
   return table(
     ["in", "import to first gradient, ms", "process start to first gradient, ms"],
-    starts.map(({ runtime, ms, sinceStart }) => [runtime, spread(ms), spread(sinceStart)]),
+    starts.map((start) => [place(start), spread(start.ms), spread(start.sinceStart)]),
   );
 }
 

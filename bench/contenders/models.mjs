@@ -38,6 +38,7 @@ await serve(
       countedBytes: (task === "solve" ? stats : result.gradient.stats).peakBytes?.total,
       accepted: stats.accepted,
       rejected: stats.rejected,
+      registerBits: api.engine().registerBits,
       versions: { node: process.versions.node, simd: engineOf(api) },
       gradient: body,
     };

@@ -39,10 +39,10 @@ export function pin([command, ...args], wanted = 1) {
   return ["taskset", "-c", cores.slice(-wanted).join(","), command, ...args];
 }
 
-/** Starts a contender, `{ command, cores? }`. */
-export function start({ command, cores: wanted }) {
+/** Starts a contender, `{ command, cores?, env? }`. */
+export function start({ command, cores: wanted, env: own = {} }) {
   const [file, ...args] = pin(command, wanted);
-  const child = spawn(file, args, { env, stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(file, args, { env: { ...env, ...own }, stdio: ["pipe", "pipe", "pipe"] });
   let [waiting, complaints, ended] = [undefined, "", undefined];
   const gone = new Promise((resolve) => {
     const end = (why) => {

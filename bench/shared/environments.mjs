@@ -2,6 +2,7 @@
 // the native build. Each is a command's beginning, or why it is missing.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { platformOf } from "../../scripts/platforms.mjs";
 import { attempt, root } from "../../scripts/run.mjs";
 import { pin } from "./child.mjs";
 
@@ -16,9 +17,19 @@ const packages = {
   fits: ["ml-levenberg-marquardt"],
 };
 
-/** The peers, set up when they are first asked for where they are not yet; `node` is what the JavaScript ones run in. */
-export function peerEnvironments(node) {
+/** What `--peers` installs for gradients. */
+export const PEERS = ["jax", "torch", "node"];
+
+/**
+ * The peers, set up when they are first asked for where they are not yet; `node` is what the JavaScript ones run in. Those left out
+ * are not wanted.
+ *
+ * @param {string} node
+ * @param {readonly string[]} without
+ */
+export function peerEnvironments(node, without = []) {
   return {
+    wanted: (name) => !without.includes(name),
     get jax() {
       return pythonPackages("jax");
     },
@@ -69,14 +80,23 @@ function once(name, what, body) {
   return undefined;
 }
 
-/** The native contender, built for this very processor. */
+/** The addon in a Node, built first if wanted and Rust is there: the width of its registers, or why it is missing. */
+export function addonIn(node, { build }) {
+  if (build) attempt(process.execPath, [join(root, "scripts/build-native.mjs")]);
+  const program = "import('./dist/index.js').then(({ engine }) => console.log(engine().registerBits))";
+  const env = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "native" };
+  const asked = attempt(node, ["-e", program], { env, cwd: root, shell: false });
+  if (asked.status === 0) return { registerBits: Number(asked.stdout) };
+  const built = existsSync(join(root, `native/symplectic-adjoint.${platformOf()}.node`));
+  return { missing: built ? complaint(asked) : "not built here; npm run build:native builds it" };
+}
+
+/** The crate alone. */
 export function nativeBench() {
   if (attempt("cargo", ["--version"]).status !== 0) return { missing: "no cargo here" };
   console.error("Building the native benchmark …");
-  const env = { ...process.env, RUSTFLAGS: "-C target-cpu=native", CARGO_TARGET_DIR: join(root, "target/native") };
-  const options = { env, maxBuffer: 2 ** 28 };
   const [cargo, ...build] = pin(["cargo", "bench", "--bench", "gradients", "--no-run", "--message-format=json"]);
-  const built = attempt(cargo, build, options);
+  const built = attempt(cargo, build, { maxBuffer: 2 ** 28 });
   if (built.status !== 0) return { missing: `not built: ${complaint(built)}` };
   const messages = built.stdout.split("\n").filter((line) => line.startsWith("{"));
   const { executable } = messages.map((line) => JSON.parse(line)).findLast((message) => message.executable) ?? {};

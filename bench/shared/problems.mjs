@@ -31,7 +31,7 @@ export function problemsOf(names) {
 /** A line about a problem. */
 export function describe({ widths, batch, method, steps, times, rtol }) {
   const outputs = times.length > 2 ? `, ${times.length - 1} outputs` : "";
-  const how = steps ? `${steps} steps` : `rtol ${rtol.toExponential(2)}`;
+  const how = steps ? `${steps} step${steps > 1 ? "s" : ""}` : `rtol ${rtol.toExponential(2)}`;
   return `batch ${batch}, ${widths.join("-")} tanh, ${method}, ${how}${outputs}`;
 }
 
@@ -40,12 +40,12 @@ function flopsOf({ widths, batch }) {
   return 2 * batch * widths.slice(1).reduce((sum, width, i) => sum + width * widths[i], 0);
 }
 
-/**
- * Matrix flops of a gradient that computes nothing twice: once a use forward, twice in reverse. The solution depends on four
- * stages of an rk4 step, on six of dopri5's.
- */
+/** The stages of a step that the solution depends on. */
+export const STAGES = { euler: 1, rk4: 4, dopri5: 6 };
+
+/** Matrix flops of a gradient that computes nothing twice: once a use forward, twice in reverse. */
 export function gradientFlops(problem, accepted) {
-  return 3 * flopsOf(problem) * { rk4: 4, dopri5: 6 }[problem.method] * accepted;
+  return 3 * flopsOf(problem) * STAGES[problem.method] * accepted;
 }
 
 /** Writes the initial parameters and y0 where every contender reads them. */
