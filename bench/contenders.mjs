@@ -33,6 +33,12 @@ const gradients = [
   { name: "auto", variant: { gradient: "auto", memoryBudget: 2 ** 31 } },
   { name: "auto in 1 MiB", variant: { gradient: "auto", memoryBudget: 2 ** 20 }, cases: ["long"] },
   { name: "auto, 2 workers", variant: { gradient: "auto", memoryBudget: 2 ** 31, workers: 2 }, cores: 2 },
+  {
+    name: "auto, 2 threads",
+    variant: { gradient: "auto", memoryBudget: 2 ** 31, threads: 2 },
+    cores: 2,
+    only: "addon",
+  },
   { name: "aca", variant: { gradient: "aca" } },
   { name: "baseline", variant: { gradient: "baseline" } },
   { name: "backprop", variant: { gradient: "backprop" } },
@@ -104,7 +110,7 @@ export function contenders({ nodes, addon, native, environments }) {
   const ours = [main, ...nodes.slice(0, -1)].flatMap((node) =>
     enginesIn(node, addon).flatMap((engine) =>
       gradients
-        .filter(({ name }) => node === main || elsewhere.includes(name))
+        .filter(({ name, only = engine.kind }) => only === engine.kind && (node === main || elsewhere.includes(name)))
         .map((gradient) => ({
           ...gradient,
           ...engine,

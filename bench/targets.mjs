@@ -41,6 +41,13 @@ const targets = [
   })),
   speed("auto against the tuned adjoint", "auto", ["adjoint, tuned"], { small: 1, medium: 1, large: 1, single: 1 }),
   speed("auto on 2 workers against on one", "auto, 2 workers", ["auto"], { medium: 1.8, large: 1.8 }),
+  ...[
+    [["rk4"], { medium: 1.85, large: 1.85 }],
+    [["dopri5"], { medium: 1.6, large: 1.85 }],
+  ].map(([methods, wanted]) => ({
+    ...speed("addon: auto on 2 threads against on one", "auto, 2 threads", ["auto"], wanted, "addon"),
+    methods,
+  })),
   {
     what: "symplectic's time over backprop's",
     wanted: { small: 1.7, medium: 1.7, large: 1.7, single: 1.7, long: 1.7 },
