@@ -24,6 +24,8 @@ let [rows, comparisons]: [Row[], number] = [[], 0];
 
 /** Requests wait until the module is there. */
 const ready = prepare();
+// A failure is told to whoever asks; before the first request nobody does.
+ready.catch(() => {});
 
 addEventListener("message", async ({ data }: MessageEvent<Request>) => {
   try {
