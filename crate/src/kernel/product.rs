@@ -35,6 +35,8 @@ const fn group(bits: usize) -> usize {
     match bits {
         512 => 12,
         256 => 6,
+        // There are 32 of them, where x86 has 16 of that width and WebAssembly is compiled for as many.
+        _ if cfg!(target_arch = "aarch64") => 4,
         _ => 2,
     }
 }
@@ -132,6 +134,20 @@ pub unsafe fn times<S: Simd, T: Real>(
                     lane += len;
                 }
             }
+            _ if group(128) == 4 => {
+                while lane + 4 * len <= width {
+                    block.strip::<S, 4, 1, 4>(lane);
+                    lane += 4 * len;
+                }
+                if lane + 2 * len <= width {
+                    block.strip::<S, 4, 2, 2>(lane);
+                    lane += 2 * len;
+                }
+                while lane + len <= width {
+                    block.strip::<S, 4, 4, 1>(lane);
+                    lane += len;
+                }
+            }
             _ => {
                 while lane + 4 * len <= width {
                     block.strip::<S, 2, 1, 4>(lane);
@@ -203,6 +219,7 @@ impl<T: Real> Block<'_, T> {
             match S::BITS {
                 512 => self.rows_of::<S, 12, 1, 1>(self.scratch, len, lane, count),
                 256 => self.rows_of::<S, 6, 1, 1>(self.scratch, len, lane, count),
+                _ if group(128) == 4 => self.rows_of::<S, 4, 1, 1>(self.scratch, len, lane, count),
                 _ => self.rows_of::<S, 2, 1, 1>(self.scratch, len, lane, count),
             }
         }
@@ -225,18 +242,12 @@ impl<T: Real> Block<'_, T> {
         let mut row = 0;
         unsafe {
             if N > 1 {
-                // The products are what const generics cannot say.
                 while row + N * G <= rows {
-                    match N * G {
-                        24 => self.tile_at::<S, 24, G, V>(row, h, stride, lane, lanes),
-                        12 => self.tile_at::<S, 12, G, V>(row, h, stride, lane, lanes),
-                        8 => self.tile_at::<S, 8, G, V>(row, h, stride, lane, lanes),
-                        _ => self.tile_at::<S, 4, G, V>(row, h, stride, lane, lanes),
-                    }
+                    self.tiles::<S, G, V>(N * G, row, h, stride, lane, lanes);
                     row += N * G;
                 }
                 if N > 2 && row + 2 * G <= rows {
-                    self.tile_at::<S, 4, G, V>(row, h, stride, lane, lanes);
+                    self.tiles::<S, G, V>(2 * G, row, h, stride, lane, lanes);
                     row += 2 * G;
                 }
             }
@@ -258,6 +269,32 @@ impl<T: Real> Block<'_, T> {
                 10 if G > 10 => self.tile_at::<S, 10, 10, V>(row, h, stride, lane, lanes),
                 11 if G > 11 => self.tile_at::<S, 11, 11, V>(row, h, stride, lane, lanes),
                 _ => unreachable!("fewer rows than a group has"),
+            }
+        }
+    }
+
+    /// One tile of several groups: their product is what const generics cannot say.
+    ///
+    /// # Safety
+    /// As [`rows_of`](Self::rows_of).
+    #[inline(always)]
+    unsafe fn tiles<S: Simd, const G: usize, const V: usize>(
+        &self,
+        rows: usize,
+        first: usize,
+        h: *const T,
+        stride: usize,
+        lane: usize,
+        lanes: usize,
+    ) {
+        unsafe {
+            match rows {
+                24 => self.tile_at::<S, 24, G, V>(first, h, stride, lane, lanes),
+                16 => self.tile_at::<S, 16, G, V>(first, h, stride, lane, lanes),
+                12 => self.tile_at::<S, 12, G, V>(first, h, stride, lane, lanes),
+                8 => self.tile_at::<S, 8, G, V>(first, h, stride, lane, lanes),
+                4 => self.tile_at::<S, 4, G, V>(first, h, stride, lane, lanes),
+                _ => unreachable!("two or four groups"),
             }
         }
     }
@@ -485,6 +522,7 @@ pub fn add_outer<S: Simd, T: Real>(
                 (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
                 (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
                 (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
+                (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
                 (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
                 (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
                 _ => outer.all::<S, 8, 1>(gradient, scratch),

@@ -9,13 +9,17 @@ use std::array::from_fn;
 pub struct Array<T, const N: usize, const FUSED: bool>([T; N]);
 
 /// What other targets than those beside this file use.
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "aarch64",
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
 mod target {
     use super::Array;
     use crate::kernel::simd::Registers;
 
     // Without the instruction, `mul_add` would be a call into the C library.
-    const FUSED: bool = cfg!(target_arch = "aarch64");
+    const FUSED: bool = false;
 
     impl Registers for f32 {
         type Register128 = Array<f32, 4, FUSED>;
