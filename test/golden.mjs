@@ -71,8 +71,6 @@ export function runGolden(api, golden, { dtype = "float64", gradient = "symplect
  * @returns {{ errors?: Record<string, number>, steps?: number, unsupported?: string }}
  */
 function runEquations(api, golden, { dtype, gradient }) {
-  for (const key of ["jumps", "events", "times"])
-    if (golden[key]) return { unsupported: key === "times" ? "times of each trajectory" : key };
   if (METHODS.includes(golden.method)) return { unsupported: golden.method };
   /** @param {any} values */
   const array = (values) => (dtype === "float64" ? Float64Array : Float32Array).from(values.flat(2));
@@ -82,13 +80,25 @@ function runEquations(api, golden, { dtype, gradient }) {
   const steps = adaptive ? { rtol: golden.rtol, atol: golden.atol, output: "land" } : { steps: golden.steps };
   const options = { method: golden.method, gradient, ...steps };
   const args = Object.keys(given).length > 0 ? { arguments: given } : {};
-  const solve = api.vjp(field, array(golden.y0), golden.t, { ...options, ...args });
-  const pulled = solve.pullback(array(golden.cotangent));
+  const { jumps, events, times } = golden;
+  // Adaptive steps are each trajectory's own.
+  const own = {
+    ...((adaptive || times) && { batching: "independent" }),
+    ...(jumps && { jumps: [{ times: jumps.times, set: jumps.set }] }),
+    ...(events && { events: [eventOf(events)] }),
+  };
+  const solve = api.vjp(field, array(golden.y0), times ?? golden.t, { ...options, ...args, ...own });
+  const { y, shape } = solve.solution;
+  const w = times ? padded(golden.cotangent, shape, array) : array(golden.cotangent);
+  const eventTimes = events && { times: events.eventCotangent.flat() };
+  const pulled = solve.pullback(w, eventTimes);
+  const rows = times ? ragged(y, shape, times) : y;
   /** @type {Record<string, number>} */
   const errors = {
-    y: relativeError(solve.solution.y, golden.y.flat(2)),
+    y: relativeError(rows, golden.y.flat(2)),
     gradY0: relativeError(pulled.y0, golden.gradY0.flat(2)),
   };
+  if (events) errors.events = relativeError(solve.solution.events.t, events.expected.flat());
   for (const [name, value] of Object.entries(golden.gradParameters)) {
     errors[`d${name}`] = relativeError([pulled.parameters[field.entries[name].offset]], [value]);
   }
@@ -100,6 +110,43 @@ function runEquations(api, golden, { dtype, gradient }) {
   solve.dispose();
   field.dispose();
   return { errors, steps: accepted };
+}
+
+/**
+ * An event as the package takes it.
+ *
+ * @param {{ when: string, direction: string, terminal: boolean, set?: string }} event
+ */
+function eventOf({ when, direction, terminal, set }) {
+  return { when, direction, terminal, ...(set !== undefined && { set }) };
+}
+
+/**
+ * Rows of each trajectory, as many as it has times, as `[times, batch, state]` with zeros behind.
+ *
+ * @param {number[][][]} lists
+ * @param {number[]} shape
+ * @param {(values: any) => any} array
+ */
+function padded(lists, [times, batch, state], array) {
+  const all = array(new Array(times * batch * state).fill(0));
+  for (const [i, list] of lists.entries()) {
+    for (const [k, row] of list.entries()) all.set(row, (k * batch + i) * state);
+  }
+  return all;
+}
+
+/**
+ * The same the other way.
+ *
+ * @param {ArrayLike<number> & { subarray(from: number, to: number): Iterable<number> }} y
+ * @param {number[]} shape
+ * @param {number[][]} times
+ */
+function ragged(y, [, batch, state], times) {
+  return times.flatMap((list, i) =>
+    list.flatMap((_, k) => [...y.subarray((k * batch + i) * state, (k * batch + i + 1) * state)]),
+  );
 }
 
 /**

@@ -50,16 +50,28 @@ export { load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
 export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./parallel/pool.js";
-export { valueAndGrad, vjp } from "./solve/gradient.js";
+export type { ChangeInputs, Event, Jump, JumpGradient, Lists } from "./solve/changes.js";
+export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
+export type {
+  EventCotangents,
+  Events,
+  IndependentGradient,
+  IndependentSolution,
+  Steps,
+  TrajectoryStats,
+} from "./solve/independent.js";
 export { odeint } from "./solve/odeint.js";
 export type {
   AdjointOptions,
+  ControllerCoefficients,
   GradientMethod,
   GradientOptions,
+  Independent,
   Method,
   OdeintOptions,
   SolveOptions,
   StepOptions,
+  Tableau,
 } from "./solve/options.js";
 export type {
   Bytes,

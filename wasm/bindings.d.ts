@@ -2,6 +2,45 @@
 /* eslint-disable */
 
 /**
+ * Trajectories of their own.
+ */
+export class Ensemble {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * Why the `index`-th of those failed.
+     */
+    failure(index: number): any;
+    /**
+     * Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
+     * for.
+     */
+    path(trajectory: number): Float64Array;
+    /**
+     * The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
+     */
+    pullback(cotangent: any, times: any, states: any): Pulled;
+    readonly eventStates: number;
+    readonly eventsLength: number;
+    /**
+     * For each event: trajectory, event, time.
+     */
+    readonly events: number;
+    /**
+     * The trajectories that failed.
+     */
+    readonly failures: Uint32Array;
+    readonly stats: any;
+    /**
+     * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
+     */
+    readonly trajectories: number;
+    readonly yLength: number;
+    readonly y: number;
+}
+
+/**
  * A vector field with its parameters.
  */
 export class Field {
@@ -17,6 +56,11 @@ export class Field {
      * H of each sample at the given parameters, else the field's own.
      */
     energy(t: number, y: any, batch: number, parameters: any): Numbers;
+    /**
+     * Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
+     * their gradients where `keep` is set.
+     */
+    ensemble(y0: any, batch: number, times: any, plan: string, numbers: any, options: any, _arguments: any, keep: boolean): Ensemble;
     /**
      * f(t, y) at the given parameters, else the field's own.
      */
@@ -149,6 +193,10 @@ export class Pulled {
     free(): void;
     [Symbol.dispose](): void;
     readonly arguments: number;
+    /**
+     * ∂L/∂(times and amounts) of jumps.
+     */
+    readonly changes: number;
     readonly parameters: number;
     readonly stats: any;
     /**

@@ -96,6 +96,55 @@ pub enum Error {
     )]
     MaxSteps(Progress),
 
+    /// A trajectory had more events than the limit.
+    #[error(
+        "maxEvents was reached, {limit} events of one trajectory, {progress}; raise maxEvents, or, if the events follow \
+         each other faster and faster, end the trajectory or change what the event does"
+    )]
+    MaxEvents {
+        /// The limit.
+        limit: usize,
+        /// Where the solve stood.
+        progress: Progress,
+    },
+
+    /// Events follow each other faster than the time can resolve.
+    #[error(
+        "events follow each other faster than the time can resolve, after {events} events of one trajectory, {progress}; \
+         end the trajectory with a terminal event, or change what the event does"
+    )]
+    Chattering {
+        /// Events so far.
+        events: usize,
+        /// Where the solve stood.
+        progress: Progress,
+    },
+
+    /// The time of an event is not differentiable: its function touches zero without crossing it.
+    #[error(
+        "event {event} of trajectory {trajectory} at t = {t:?}: its function has no slope there, {slope:e}, so the time \
+         of the event has no derivative"
+    )]
+    Grazing {
+        /// Which of the events.
+        event: usize,
+        /// The trajectory.
+        trajectory: usize,
+        /// When.
+        t: f64,
+        /// The rate of the event's function along the trajectory.
+        slope: f64,
+    },
+
+    /// One of several trajectories failed.
+    #[error("trajectory {trajectory}: {error}")]
+    Trajectory {
+        /// Which.
+        trajectory: usize,
+        /// How.
+        error: Box<Error>,
+    },
+
     /// Memory could not be had.
     #[error("{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory {
@@ -132,6 +181,9 @@ impl Error {
             Error::NonFiniteInput { .. } | Error::NonFiniteResult { .. } | Error::NonFinite(_) => "NON_FINITE",
             Error::StepUnderflow { .. } => "STEP_UNDERFLOW",
             Error::MaxSteps(_) => "MAX_STEPS",
+            Error::MaxEvents { .. } | Error::Chattering { .. } => "MAX_EVENTS",
+            Error::Grazing { .. } => "EVENT_GRAZING",
+            Error::Trajectory { error, .. } => error.code(),
             Error::OutOfMemory { .. } => "OUT_OF_MEMORY",
             Error::File(_) => "FILE",
             Error::Callback => "CALLBACK",
@@ -144,8 +196,15 @@ impl Error {
             Error::NonFinite(progress) | Error::StepUnderflow { progress, .. } | Error::MaxSteps(progress) => {
                 Some(*progress)
             }
+            Error::MaxEvents { progress, .. } | Error::Chattering { progress, .. } => Some(*progress),
+            Error::Trajectory { error, .. } => error.progress(),
             _ => None,
         }
+    }
+
+    /// The same, of one of several trajectories.
+    pub(crate) fn of_trajectory(self, trajectory: usize) -> Self {
+        Error::Trajectory { trajectory, error: Box::new(self) }
     }
 
     /// The same, for an input that is checked piece by piece: the piece begins at that index.

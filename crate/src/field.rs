@@ -5,6 +5,7 @@
 //! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
 
 pub mod custom;
+pub(crate) mod lanes;
 pub mod program;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -15,6 +16,8 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::program::execute::Dots;
+use lanes::OneByOne;
+pub use lanes::{Beside, LanePull, Lanes};
 
 /// A parametrised vector field.
 pub trait VectorField<T: Real> {
@@ -43,6 +46,27 @@ pub trait VectorField<T: Real> {
         demand: Demand<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>>;
+
+    /// The field at these parameters for so many trajectories that have times of their own, side by side.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    #[doc(hidden)]
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        Ok(Box::new(OneByOne::new(self, parameters, width, reverse, ledger)?))
+    }
+
+    /// How many of those it takes at a time; the sum of a gradient over them is formed by itself.
+    #[doc(hidden)]
+    fn leaf(&self) -> usize {
+        T::LANES
+    }
+
+    /// What the trajectories of a batch have beside their states.
+    #[doc(hidden)]
+    fn beside(&self, _batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+        Beside::none(ledger)
+    }
 }
 
 /// What a field is prepared for.

@@ -3,6 +3,7 @@
 pub(crate) mod combine;
 pub(crate) mod functions;
 pub(crate) mod instructions;
+pub(crate) mod lanes;
 pub(crate) mod math;
 pub(crate) mod panels;
 pub mod probe;

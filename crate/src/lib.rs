@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `bindings` | what other languages call: handles with the number type erased, and over them WebAssembly and an addon for Node |
 //! | [`sensitivity`] | derivatives in forward mode, along with the solution; second derivatives |
+//! | [`ensemble`] | trajectories with steps of their own, jumps and events |
 //! | [`gradient`] | the one reverse sweep; what is kept for it: store, record, budget, checkpoints |
 //! | `adjoint` | the continuous adjoint |
 //! | [`solve`] | the one forward loop, fixed and adaptive |
@@ -117,6 +118,7 @@ mod adjoint;
 #[cfg(any(target_arch = "wasm32", feature = "node", test))]
 mod bindings;
 mod control;
+pub mod ensemble;
 pub mod error;
 pub mod field;
 pub mod gradient;

@@ -162,6 +162,7 @@ impl<T: Plain> Buffer<T> {
         Self::of(Lines::used, ledger, purpose, len)
     }
 
+    #[inline(never)]
     fn of(lines: fn(usize) -> Option<Lines>, ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         let bytes = len.saturating_mul(size_of::<T>());
         let lines = lines(bytes).ok_or(Error::OutOfMemory { bytes, purpose: purpose.name() })?;
@@ -195,6 +196,7 @@ impl<T: Plain> DerefMut for Buffer<T> {
 }
 
 impl<T> Drop for Buffer<T> {
+    #[inline(never)]
     fn drop(&mut self) {
         let bytes = self.len * size_of::<T>();
         self.ledger.forget(self.purpose, bytes);

@@ -7,6 +7,7 @@
 //! | `json`          | the form in which programs travel                                                        |
 //! | `differentiate` | reverse and forward mode, from graph to graph                                            |
 //! | `tangents`      | a field of a state with its derivatives along directions                                 |
+//! | `timed`         | a field of a state and its own time                                                      |
 //! | `fuse`          | multiply–adds and other operations in one                                                |
 //! | `derive`        | what a solve and its gradient need of a field: values, transposes, what a tape holds     |
 //! | `plan`          | where each value lies, and which kernel computes it, for one batch                       |
@@ -25,6 +26,7 @@ pub(crate) mod graph;
 mod json;
 pub(crate) mod plan;
 pub(crate) mod tangents;
+mod timed;
 
 pub use build::{Builder, Value, concat};
 use graph::{Graph, Id};

@@ -16,7 +16,9 @@ use crate::stepper::Discard;
 
 pub use options::{Options, Output, Steps, Summation};
 pub use run::Stats;
-pub(crate) use run::{Ended, Recorder, integrate, working_states};
+pub(crate) use run::{
+    Ended, Recorder, control_of, integrate, interval_steps, resolvable, tolerances_of, working_states,
+};
 pub(crate) use swept::Swept;
 pub use swept::{GradientStats, RetentionStats};
 
@@ -133,6 +135,7 @@ impl<T: Real> Problem<T> {
         options.check()?;
         check_times(times)?;
         check_batch("y0", field, y0)?;
+        options.check_features(field.state_size())?;
         if field.output_size() != field.state_size() {
             let expected =
                 format!("a vector field, with as many outputs as the state has features, {}", field.state_size());
@@ -207,7 +210,7 @@ impl<T: Real> Problem<T> {
     }
 }
 
-fn check_times(times: &[f64]) -> Result<()> {
+pub(crate) fn check_times(times: &[f64]) -> Result<()> {
     let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
         return Err(Error::shape("times", "at least one time", 0));
     };

@@ -29,7 +29,7 @@ impl From<&'static Tableau> for Method {
 }
 
 impl Method {
-    /// The method of that name: euler, midpoint, heun, ralston, rk4, rk38, fehlberg2, adaptive_heun, bosh3, dopri5, tsit5 or
+    /// The method of that name: euler, midpoint, heun, ralston, heun3, rk4, rk38, fehlberg2, adaptive_heun, bosh3, dopri5, tsit5 or
     /// dopri8.
     pub fn named(name: &str) -> Option<Self> {
         METHODS.iter().copied().find(|tableau| tableau.name == name).map(Method::RungeKutta)

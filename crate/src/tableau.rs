@@ -17,6 +17,10 @@
 //! here. What can be derived (FSAL, error weights, which stages the solution depends on) is derived, not stated.
 #![allow(clippy::excessive_precision, reason = "coefficients stand as they are printed")]
 
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Error, Result};
+
 /// How a method fills in the solution between its steps.
 #[derive(Debug, Clone, Copy)]
 pub enum Extension {
@@ -56,7 +60,7 @@ pub struct Tableau {
 
 impl PartialEq for Tableau {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
+        (self.name, self.a, self.b, self.b_hat) == (other.name, other.a, other.b, other.b_hat)
     }
 }
 
@@ -64,6 +68,82 @@ impl Tableau {
     /// The method of that name, if there is one.
     pub fn named(name: &str) -> Option<&'static Tableau> {
         METHODS.iter().copied().find(|tableau| tableau.name == name)
+    }
+
+    /// An explicit method of your own, with the cubic Hermite extension between its steps: stage times c, ragged stage weights a (row i has
+    /// i entries), weights b of a solution of that order, and those of an embedded solution one order lower, or none. It is kept for as
+    /// long as the program runs; the same coefficients are kept once.
+    ///
+    /// # Errors
+    /// `Option` for coefficients that contradict each other.
+    pub fn own(c: &[f64], a: &[Vec<f64>], b: &[f64], b_hat: &[f64], order: u32) -> Result<&'static Tableau> {
+        static OWN: Mutex<Vec<&'static Tableau>> = Mutex::new(Vec::new());
+        const MAX_STAGES: usize = 32;
+        let stages = b.len();
+        let refused = |expected: String, given: String| Err(Error::option("method", expected, given));
+        if stages == 0 || stages > MAX_STAGES {
+            return refused(format!("b with 1 to {MAX_STAGES} weights"), format!("{stages}"));
+        }
+        if c.len() != stages || a.len() != stages {
+            let given = format!("{} of c, {} of a", c.len(), a.len());
+            return refused(format!("as many c and rows of a as b has weights, {stages}"), given);
+        }
+        if !b_hat.is_empty() && b_hat.len() != stages {
+            return refused(format!("as many weights bHat as b has, {stages}"), b_hat.len().to_string());
+        }
+        if !c.iter().chain(a.iter().flatten()).chain(b).chain(b_hat).all(|number| number.is_finite()) {
+            return refused("finite coefficients".into(), "others".into());
+        }
+        for (i, row) in a.iter().enumerate() {
+            if row.len() != i {
+                return refused(
+                    format!("{i} entries in row {i} of a, as explicit methods have"),
+                    row.len().to_string(),
+                );
+            }
+            if !near(sum(row), c[i]) {
+                return refused(format!("row {i} of a to sum to c, {:?}", c[i]), format!("{:?}", sum(row)));
+            }
+        }
+        for (name, weights) in [("b", b), ("bHat", b_hat)] {
+            if !weights.is_empty() && !near(sum(weights), 1.0) {
+                return refused(format!("{name} to sum to 1"), format!("{:?}", sum(weights)));
+            }
+        }
+        if order == 0 || order > 20 {
+            return refused("an order from 1 to 20".into(), order.to_string());
+        }
+        let mut kept = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&&'static Tableau| {
+            known.order == order
+                && known.c == c
+                && known.b == b
+                && known.b_hat == b_hat
+                && known.a.iter().zip(a).all(|(known, row)| *known == &row[..])
+        };
+        if let Some(known) = kept.iter().find(same) {
+            return Ok(known);
+        }
+        let leaked = |numbers: &[f64]| -> &'static [f64] { Box::leak(numbers.to_vec().into_boxed_slice()) };
+        let rows: Vec<&'static [f64]> = a.iter().map(|row| leaked(row)).collect();
+        let tableau = Tableau {
+            name: "custom",
+            order,
+            embedded_order: if b_hat.is_empty() { 0 } else { order.saturating_sub(1).max(1) },
+            extension_order: order.min(3),
+            c: leaked(c),
+            a: Box::leak(rows.into_boxed_slice()),
+            b: leaked(b),
+            b_hat: leaked(b_hat),
+            extension: CUBIC,
+        };
+        if tableau.gradient_stages() + usize::from(tableau.fsal()) != stages {
+            let expected = "a last stage that b leaves out to be f at the end of the step, whose row of a is b";
+            return refused(expected.into(), "another".into());
+        }
+        let tableau: &'static Tableau = Box::leak(Box::new(tableau));
+        kept.push(tableau);
+        Ok(tableau)
     }
 
     /// Number of stages s.
@@ -105,17 +185,8 @@ impl Tableau {
     /// Weights b_i(θ) of the continuous extension and their derivatives b_i′(θ), into slices with one entry for each
     /// of the [`gradient_stages`](Self::gradient_stages) and a last one for f(x_{n+1}).
     pub fn extension_weights(&self, theta: f64, weights: &mut [f64], slopes: &mut [f64]) {
-        let last = self.gradient_stages();
-        for i in 0..=last {
-            let coefficients: [f64; MAX_DEGREE] = match self.extension {
-                Extension::Hermite { d } => {
-                    let b = if i < last { self.b[i] } else { 0.0 };
-                    let (first, next) = (f64::from(i == 0), f64::from(i == last));
-                    let d = if d.is_empty() { 0.0 } else { d[i] };
-                    [first, 3.0 * b - 2.0 * first - next + d, first + next - 2.0 * b - 2.0 * d, d, 0.0, 0.0]
-                }
-                Extension::Polynomial(rows) => std::array::from_fn(|power| rows[i].get(power).copied().unwrap_or(0.0)),
-            };
+        for i in 0..=self.gradient_stages() {
+            let coefficients = self.extension_polynomial(i);
             let (mut value, mut derivative) = (0.0, 0.0);
             for (power, coefficient) in coefficients.iter().enumerate().rev() {
                 value = value * theta + coefficient;
@@ -123,6 +194,34 @@ impl Tableau {
             }
             weights[i] = value * theta;
             slopes[i] = derivative;
+        }
+    }
+
+    /// The degree of the continuous extension.
+    pub(crate) fn extension_degree(&self) -> usize {
+        match self.extension {
+            Extension::Hermite { d } => {
+                if d.is_empty() {
+                    3
+                } else {
+                    4
+                }
+            }
+            Extension::Polynomial(rows) => rows.iter().map(|row| row.len()).max().unwrap_or(1),
+        }
+    }
+
+    /// b_i(θ) as the coefficients of θ¹, θ², …
+    pub(crate) fn extension_polynomial(&self, i: usize) -> [f64; MAX_DEGREE] {
+        let last = self.gradient_stages();
+        match self.extension {
+            Extension::Hermite { d } => {
+                let b = if i < last { self.b[i] } else { 0.0 };
+                let (first, next) = (f64::from(i == 0), f64::from(i == last));
+                let d = if d.is_empty() { 0.0 } else { d[i] };
+                [first, 3.0 * b - 2.0 * first - next + d, first + next - 2.0 * b - 2.0 * d, d, 0.0, 0.0]
+            }
+            Extension::Polynomial(rows) => std::array::from_fn(|power| rows[i].get(power).copied().unwrap_or(0.0)),
         }
     }
 
@@ -230,6 +329,20 @@ pub const RALSTON: Tableau = Tableau {
     c: &[0.0, 2.0 / 3.0],
     a: &[&[], &[2.0 / 3.0]],
     b: &[1.0 / 4.0, 3.0 / 4.0],
+    b_hat: &[],
+    extension: CUBIC,
+}
+.checked();
+
+/// Heun (1900): three stages, order 3.
+pub const HEUN3: Tableau = Tableau {
+    name: "heun3",
+    order: 3,
+    embedded_order: 0,
+    extension_order: 3,
+    c: &[0.0, 1.0 / 3.0, 2.0 / 3.0],
+    a: &[&[], &[1.0 / 3.0], &[0.0, 2.0 / 3.0]],
+    b: &[1.0 / 4.0, 0.0, 3.0 / 4.0],
     b_hat: &[],
     extension: CUBIC,
 }
@@ -647,5 +760,18 @@ pub const DOPRI8: Tableau = Tableau {
 .checked();
 
 /// Every method, fixed-step ones first.
-pub const METHODS: [&Tableau; 12] =
-    [&EULER, &MIDPOINT, &HEUN, &RALSTON, &RK4, &RK38, &FEHLBERG2, &ADAPTIVE_HEUN, &BOSH3, &DOPRI5, &TSIT5, &DOPRI8];
+pub const METHODS: [&Tableau; 13] = [
+    &EULER,
+    &MIDPOINT,
+    &HEUN,
+    &RALSTON,
+    &HEUN3,
+    &RK4,
+    &RK38,
+    &FEHLBERG2,
+    &ADAPTIVE_HEUN,
+    &BOSH3,
+    &DOPRI5,
+    &TSIT5,
+    &DOPRI8,
+];

@@ -14,6 +14,10 @@ export type ErrorCode =
   | "MAX_STEPS"
   /** The step size fell below what the time can resolve. */
   | "STEP_UNDERFLOW"
+  /** `maxEvents` was reached. */
+  | "MAX_EVENTS"
+  /** The time of an event has no derivative: its function touches zero without crossing it. */
+  | "EVENT_GRAZING"
   /** WebAssembly memory ran out. */
   | "OUT_OF_MEMORY"
   /** The object was disposed. */
@@ -47,6 +51,8 @@ export interface ErrorDetails {
   steps?: number;
   /** How often a solve evaluated the field before it failed. */
   evaluations?: number;
+  /** The index of the trajectory that failed, where trajectories are solved independently. */
+  trajectory?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   bytes?: number;
   /** The line of a text at fault, from 1. */
@@ -75,6 +81,8 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly steps?: number;
   /** How often a solve evaluated the field before it failed. */
   declare readonly evaluations?: number;
+  /** The index of the trajectory that failed, where trajectories are solved independently. */
+  declare readonly trajectory?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   declare readonly bytes?: number;
   /** The line of a text at fault, from 1. */
@@ -131,7 +139,10 @@ export function isError(value: unknown): value is Error {
 /** Whether it says that a solve could not go on at the values that it was given, as it may at others; of any copy of the package. */
 export function isFailedSolve(value: unknown): value is SymplecticAdjointError {
   const { name, code } = (isError(value) ? value : {}) as Partial<SymplecticAdjointError>;
-  return name === "SymplecticAdjointError" && ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS"].includes(code ?? "");
+  return (
+    name === "SymplecticAdjointError" &&
+    ["NON_FINITE", "STEP_UNDERFLOW", "MAX_STEPS", "MAX_EVENTS"].includes(code ?? "")
+  );
 }
 
 /** What an error says, or whatever else was thrown. */

@@ -216,7 +216,7 @@ ${free.length > 1 ? `<h2>Correlation of the estimates</h2>${figure(correlationSv
 ${profiled(request)}
 ${starts.length > 1 ? `<h2>Starts</h2>${tableOf([["", "cost", "ended by", "at"], ...starts])}` : ""}
 <h2>How it was fitted</h2>
-<p>${count === 1 ? "One trajectory" : `${count} trajectories`}; error ${escaped(options.error)}, loss ${escaped(options.loss)}, ${options.starts} start${options.starts === 1 ? "" : "s"} (seed ${options.seed}); ${escaped(options.solver)} with rtol ${options.rtol}, atol ${options.atol}. Observed: ${escaped(task.mapping.observed.map(({ column, expression }) => (column === expression ? column : `${column} = ${expression}`)).join(", "))}.</p>
+<p>${count === 1 ? "One trajectory" : `${count} trajectories`}; error ${escaped(options.error)}, loss ${escaped(options.loss)}, ${options.starts} start${options.starts === 1 ? "" : "s"} (seed ${options.seed}); ${escaped(String(options.solver))} with rtol ${options.rtol}, atol ${options.atol}. Observed: ${escaped(task.mapping.observed.map(({ column, expression }) => (column === expression ? column : `${column} = ${expression}`)).join(", "))}.</p>
 <pre>${escaped(textWith(text, fitted))}</pre>
 </body>
 </html>

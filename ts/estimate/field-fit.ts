@@ -325,7 +325,8 @@ class FieldModel {
       size += difference ** 2;
       level += value ** 2;
     }
-    const rtol = this.#solver.rtol ?? 0;
+    const given = this.#solver.rtol ?? 0;
+    const rtol = typeof given === "number" ? given : Math.max(...Array.from(given));
     return Math.sqrt(apart) <= DISAGREEMENT * Math.sqrt(size) + 10 * rtol * Math.sqrt(level);
   }
 

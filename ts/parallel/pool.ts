@@ -20,7 +20,7 @@ import { poolSolves } from "../engine/live-objects.js";
 import { type Field, type FieldState, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import { lossOf } from "../solve/gradient.js";
-import { type GradientOptions, isAdaptive, readOptions as readSolve } from "../solve/options.js";
+import { type GradientOptions, isAdaptive, readTogether as readSolve } from "../solve/options.js";
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
@@ -265,7 +265,7 @@ class WorkerPool implements Pool {
     times: ArrayLike<number>,
     options: GradientOptions,
   ): Promise<Kept & { solution: Solution<D> }> {
-    const { arguments: given, ...settings } = readSolve(options);
+    const { arguments: given, ...settings } = readSolve(options, "a pool");
     const own = wasmField(field);
     const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);

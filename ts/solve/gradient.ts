@@ -10,7 +10,15 @@ import { call, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
-import { type GradientOptions, readOptions } from "./options.js";
+import type { Lists } from "./changes.js";
+import {
+  type EventCotangents,
+  type IndependentGradient,
+  type IndependentSolution,
+  isIndependent,
+  Trajectories,
+} from "./independent.js";
+import { forCrate, type GradientOptions, type Independent, readOptions, readTogether } from "./options.js";
 import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
 
 /** A recorded solve in WebAssembly memory. */
@@ -31,7 +39,7 @@ export class Recording<D extends Dtype> {
     options: GradientOptions,
     allReduce?: AllReduce,
   ) {
-    const { partial: _, arguments: given, ...settings } = readOptions(options);
+    const { partial: _, arguments: given, ...settings } = readTogether(options, "this gradient");
     const ends = timesOf(times);
     const { engine } = useField(field);
     refuseReentry(engine, "a gradient");
@@ -46,7 +54,7 @@ export class Recording<D extends Dtype> {
     this.#shape = [ends.length, batch, field.stateSize];
     [this.#parameters, this.#recorded, this.bytes] = call(engine, () => {
       const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
-      const recorded = rust.record(start, batch, ends, settings, packed, allReduce);
+      const recorded = rust.record(start, batch, ends, forCrate(settings), packed, allReduce);
       return [parameters, recorded, engine.bindings.liveBytes() - before] as const;
     });
   }
@@ -69,7 +77,7 @@ export class Recording<D extends Dtype> {
     return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
   }
 
-  pullback(cotangent: ArrayOf<D>): Gradient<D> {
+  pullback(cotangent: ArrayOf<D>, _events?: EventCotangents<D>): Gradient<D> {
     refuseReentry(this.#engine, "a gradient");
     const [times, batch, state] = this.#shape;
     const w = this.#engine.steady(arrayOf("cotangent", cotangent, this.#dtype));
@@ -117,19 +125,47 @@ export class Recording<D extends Dtype> {
 export function vjp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
+  times: Lists,
+  options: GradientOptions & Independent,
+): IndependentVjp<D>;
+export function vjp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  options?: GradientOptions,
+): IndependentVjp<D>;
+export function vjp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
   times: ArrayLike<number>,
+  options?: GradientOptions,
+): Vjp<D>;
+export function vjp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
   options: GradientOptions = {},
 ): Vjp<D> {
-  const recording = new Recording(field, y0, times, options);
+  const recording = recordingOf(field, y0, times, options);
   const solution = recording.solution();
   solves.add(recording, recording.bytes);
   const dispose = () => recording.dispose();
-  const pullback = Object.assign((cotangent: ArrayOf<D>) => recording.pullback(cotangent), { dispose });
+  const pull = (cotangent: ArrayOf<D>, of?: EventCotangents<D>) => recording.pullback(cotangent, of);
+  const pullback = Object.assign(pull, { dispose });
   const result = { solution, pullback, dispose };
   if (typeof Symbol.dispose === "symbol") {
     for (const disposable of [pullback, result]) Object.defineProperty(disposable, Symbol.dispose, { value: dispose });
   }
   return frozen(result) as unknown as Vjp<D>;
+}
+
+/** A solve that is kept for its gradient, of trajectories that take their steps together or each its own. */
+export function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: GradientOptions) {
+  const read = readOptions(options);
+  if (!isIndependent(read, times)) return new Recording(field, y0, times as ArrayLike<number>, read);
+  // As `partial` changes nothing in a gradient.
+  const { partial: _, ...settings } = read;
+  return new Trajectories(field, y0, times, settings, true);
 }
 
 /** What a loss has returned, checked. */
@@ -156,17 +192,69 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
+  times: Lists,
+  loss: IndependentLoss<D>,
+  options: GradientOptions & Independent,
+): { value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> };
+export function valueAndGrad<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  loss: IndependentLoss<D>,
+  options?: GradientOptions,
+): { value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> };
+export function valueAndGrad<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
   times: ArrayLike<number>,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
+  options?: GradientOptions,
+): { value: number; gradient: Gradient<D>; solution: Solution<D> };
+export function valueAndGrad<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  loss: IndependentLoss<D> | ((y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>),
   options: GradientOptions = {},
 ): { value: number; gradient: Gradient<D>; solution: Solution<D> } {
   argument("loss", loss, required(callable()));
-  const recording = new Recording(field, y0, times, options);
+  const recording = recordingOf(field, y0, times, options);
   try {
     const solution = recording.solution();
-    const { value, cotangent } = lossOf(outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])));
-    return { value, gradient: recording.pullback(cotangent), solution };
+    const y = solution.y.slice() as ArrayOf<D>;
+    const own = recording instanceof Trajectories ? [solution as IndependentSolution<D>] : [];
+    const result = outside(() =>
+      (loss as (...inputs: unknown[]) => ReturnType<IndependentLoss<D>>)(y, [...solution.shape], ...own),
+    );
+    const { value, cotangent } = lossOf(result);
+    const events = recording instanceof Trajectories ? outside(() => result.events) : undefined;
+    return { value, gradient: recording.pullback(cotangent, events), solution };
   } finally {
     recording.dispose();
   }
+}
+
+/** A loss of an independent solve: it may depend on the events too. */
+export type IndependentLoss<D extends Dtype> = (
+  y: ArrayOf<D>,
+  shape: Solution<D>["shape"],
+  solution: IndependentSolution<D>,
+) => LossAndCotangent<D> & { readonly events?: EventCotangents<D> };
+
+/** An independent solve with its transpose. */
+export interface IndependentVjp<D extends Dtype = Dtype> {
+  /** The solution, as `odeint` gives it. */
+  readonly solution: IndependentSolution<D>;
+  /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to the gradient. */
+  readonly pullback: {
+    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D>;
+    /** Frees the memory that the gradient would need; a second call does nothing. */
+    dispose(): void;
+    /** The same as `dispose`, for a declaration with `using`. */
+    [Symbol.dispose](): void;
+  };
+  /** Frees the memory that the gradient would need; a second call does nothing. */
+  dispose(): void;
+  /** The same as `dispose`, for a declaration with `using`. */
+  [Symbol.dispose](): void;
 }

@@ -5,7 +5,9 @@ import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, fromRust, refuseReentry, release } from "../engine/call.js";
 import { type Field, useField, wasmField } from "../fields/field.js";
-import { type OdeintOptions, readOptions } from "./options.js";
+import type { Lists } from "./changes.js";
+import { type IndependentSolution, isIndependent, solveIndependent } from "./independent.js";
+import { forCrate, type Independent, type OdeintOptions, readOptions, readTogether } from "./options.js";
 import type { Solution, SolveStats } from "./results.js";
 
 /**
@@ -14,18 +16,39 @@ import type { Solution, SolveStats } from "./results.js";
  *
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`; the batch size is that of its length.
- * @param times - Where the solution is wanted, t0 first.
- * @returns The states at all times, t0 included.
+ * @param times - Where the solution is wanted, t0 first; for trajectories with times of their own a list for each.
+ * @returns The states at all times, t0 included; with events, steps and statistics of each trajectory where they are solved
+ * independently.
  * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
- * `STEP_UNDERFLOW`, `MAX_STEPS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
+ * `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
  */
 export function odeint<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
+  times: Lists,
+  options: OdeintOptions & Independent,
+): IndependentSolution<D>;
+export function odeint<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  options?: OdeintOptions,
+): IndependentSolution<D>;
+export function odeint<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
   times: ArrayLike<number>,
+  options?: OdeintOptions,
+): Solution<D>;
+export function odeint<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
   options: OdeintOptions = {},
 ): Solution<D> {
-  return solve(field, y0, times, options);
+  const read = readOptions(options);
+  if (isIndependent(read, times)) return solveIndependent(field, y0, times, read);
+  return solve(field, y0, times as ArrayLike<number>, read);
 }
 
 /** As `odeint`; for a part of a batch, with the sums that its steps are agreed on by. */
@@ -36,7 +59,7 @@ export function solve<D extends Dtype>(
   options: OdeintOptions,
   allReduce?: AllReduce,
 ): Solution<D> {
-  const { partial, arguments: given, ...settings } = readOptions(options);
+  const { partial, arguments: given, ...settings } = readTogether(options, "this solve");
   const ends = timesOf(times);
   const { engine } = useField(field);
   refuseReentry(engine, "odeint");
@@ -48,7 +71,7 @@ export function solve<D extends Dtype>(
   const { rust } = useField(field);
   let solved: Solved | undefined;
   try {
-    solved = call(engine, () => rust.odeint(start, batch, ends, settings, packed, allReduce));
+    solved = call(engine, () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> =>
       frozen({

@@ -10,12 +10,17 @@ import {
   OUTPUTS,
   SUMMATIONS,
 } from "../../wasm/constants.js";
+import { numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import {
   anything,
+  array,
   count,
+  fallback,
+  finite,
   finitePositive,
   flag,
+  isObject,
   nonNegative,
   number,
   oneOf,
@@ -24,8 +29,12 @@ import {
   type Read,
   type Rules,
   record,
+  required,
+  rule,
 } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import type { ArgumentArrays } from "../fields/field.js";
+import type { Event, Jump } from "./changes.js";
 
 /**
  * An explicit Runge–Kutta method. `euler` to `rk38` take fixed steps; `fehlberg2` to `dopri8` adapt theirs to the tolerances,
@@ -33,20 +42,51 @@ import type { ArgumentArrays } from "../fields/field.js";
  */
 export type Method = (typeof METHODS)[number];
 
+/**
+ * An explicit Runge–Kutta method of your own, by its Butcher tableau. With `bHat` it is adaptive. Between steps it has the cubic Hermite
+ * extension. A last stage whose weight in b is 0 must be f at the end of the step, as of dopri5.
+ */
+export interface Tableau {
+  /** The times of the stages, in units of the step; the first is 0. */
+  c: readonly number[];
+  /** The weights of the stages: row i has i entries, which sum to c[i]. */
+  a: readonly (readonly number[])[];
+  /** The weights of the solution, which sum to 1. */
+  b: readonly number[];
+  /** The weights of an embedded solution, from which the error is estimated; none by default. */
+  bHat?: readonly number[];
+  /** The order of the solution, by which steps follow from errors. */
+  order: number;
+}
+
+/**
+ * The coefficients of a controller of steps (Söderlind, ACM TOMS 29(1), 2003): the next step is
+ * safety · e_n^−(p + i + d) · e_{n−1}^(p + 2d) · e_{n−2}^−d times the one before, all exponents divided by the order of the method;
+ * e are the errors of the last accepted steps. Each is 0 by default.
+ */
+export interface ControllerCoefficients {
+  /** Of the change of the error from one step to the next. */
+  p?: number;
+  /** Of the error itself. */
+  i?: number;
+  /** Of the change of that change. */
+  d?: number;
+}
+
 /** How to take steps, without the choice of output. */
 export interface StepOptions {
-  /** The Runge–Kutta method; default `dopri5`. */
-  method?: Method;
+  /** The Runge–Kutta method, by its name or its tableau; default `dopri5`. */
+  method?: Method | Tableau;
   /**
    * Relative tolerance, default 1e-6, in float32 1.2e-5 (100 ε). In float32 one below 2 ε, 2.4e-7, is raised to that unless
-   * it is 0: see `stats.rtolClamped`.
+   * it is 0: see `stats.rtolClamped`. An array has one for each feature of the state.
    */
-  rtol?: number;
+  rtol?: number | ArrayLike<number>;
   /**
    * Absolute tolerance, default 1e-8. The error of a step is held below atol + rtol · |x|, in the root mean square over all
-   * numbers of the batch.
+   * numbers of the batch. An array has one for each feature of the state.
    */
-  atol?: number;
+  atol?: number | ArrayLike<number>;
   /** Size of the first step tried; chosen by the method's order and tolerances otherwise. */
   firstStep?: number;
   /**
@@ -74,9 +114,10 @@ export interface StepOptions {
   stepSize?: number;
   /**
    * How steps follow from errors: `standard`, or as `torchdiffeq` does (after an accepted step never shorter; a step cut
-   * to land on a time is what the next grows from; the first may be longer than the interval).
+   * to land on a time is what the next grows from; the first may be longer than the interval). `pi` is that of Hairer and Wanner's
+   * DOPRI5, `pid` Söderlind's H312PID, both otherwise as `standard`; or give coefficients of your own.
    */
-  controller?: (typeof CONTROLLERS)[number];
+  controller?: (typeof CONTROLLERS)[number] | ControllerCoefficients;
   /**
    * Which of the sums over steps carry their rounding errors along: those of state, cotangent and parameter gradient
    * (`compensated`, the default), the latter two (`gradient`), or none (`plain`).
@@ -103,7 +144,37 @@ export interface SolveOptions extends StepOptions {
    * on one: see `parallel`.
    */
   threads?: number;
+  /**
+   * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`): then each is bitwise what
+   * a solve of it alone gives, may have times of its own, and jumps and events are possible. `independent` is the default where one of
+   * the options below asks for it, or times are a list for each trajectory.
+   */
+  batching?: "together" | "independent";
+  /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
+  jumps?: readonly Jump[];
+  /** What happens where functions of a trajectory cross zero; of those at the same time the first in the list acts first. None by default. */
+  events?: readonly Event[];
+  /** The most events of one trajectory before the solve throws `MAX_EVENTS`; default 10,000. */
+  maxEvents?: number;
+  /** Whether the solution is kept between its outputs, for `solution.at(t)` and `solution.derivative(t)`; default false. */
+  dense?: boolean;
+  /** Whether the steps are kept, for `solution.steps(trajectory)`; default false. */
+  saveSteps?: boolean;
+  /**
+   * What a trajectory that fails does to an independent solve: it throws (`throw`, the default), of several that with the lowest index; or the
+   * others go on (`mask`), and `solution.failures` tells.
+   */
+  onFailure?: "throw" | "mask";
 }
+
+/** Options that ask for trajectories of their own. */
+export type Independent =
+  | { batching: "independent" }
+  | { jumps: readonly Jump[] }
+  | { events: readonly Event[] }
+  | { dense: true }
+  | { saveSteps: true }
+  | { onFailure: "mask" };
 
 /**
  * How a gradient is computed; all but `adjoint` give bitwise the same. `auto` is the fastest that `memoryBudget` allows; the
@@ -139,10 +210,18 @@ export interface AdjointOptions extends StepOptions {
   norm?: (typeof NORMS)[number];
 }
 
+const tolerance = rule<number | ArrayLike<number>>(
+  `${nonNegative.expected}, or an array of them`,
+  (value) => nonNegative.valid(value) || isObject(value),
+);
+
 const stepRules = {
-  method: oneOf(METHODS),
-  rtol: nonNegative,
-  atol: nonNegative,
+  method: rule<Method | Tableau>(
+    `${METHODS.join(", ")}, or a tableau`,
+    (value) => (METHODS as readonly unknown[]).includes(value) || isObject(value),
+  ),
+  rtol: tolerance,
+  atol: tolerance,
   firstStep: finitePositive,
   minStep: nonNegative,
   maxStep: positive,
@@ -152,7 +231,10 @@ const stepRules = {
   maxFactor: number("a finite number above 1", (value) => value > 1 && value < Number.POSITIVE_INFINITY),
   steps: count,
   stepSize: positive,
-  controller: oneOf(CONTROLLERS),
+  controller: rule<(typeof CONTROLLERS)[number] | ControllerCoefficients>(
+    `${CONTROLLERS.join(", ")}, or coefficients p, i and d`,
+    (value) => (CONTROLLERS as readonly unknown[]).includes(value) || isObject(value),
+  ),
   summation: oneOf(SUMMATIONS),
 } satisfies Record<keyof StepOptions, unknown>;
 
@@ -164,6 +246,13 @@ export const solveRules = {
   output: oneOf(OUTPUTS),
   arguments: record<ArrayLike<number>>(),
   threads: count,
+  batching: oneOf(["together", "independent"]),
+  jumps: array<Jump>("an array of jumps"),
+  events: array<Event>("an array of events"),
+  maxEvents: count,
+  dense: flag,
+  saveSteps: flag,
+  onFailure: oneOf(["throw", "mask"]),
 } satisfies Record<keyof SolveOptions, unknown>;
 export const gradientRules = {
   ...solveRules,
@@ -177,13 +266,61 @@ export const gradientRules = {
 
 /** Whether the steps follow the tolerances. */
 export function isAdaptive({ method = DEFAULT_METHOD, steps, stepSize }: SolveOptions): boolean {
-  return steps === undefined && stepSize === undefined && !(FIXED_METHODS as readonly string[]).includes(method);
+  const estimates =
+    typeof method === "object"
+      ? method.bHat !== undefined && method.bHat.length > 0
+      : !(FIXED_METHODS as readonly string[]).includes(method);
+  return steps === undefined && stepSize === undefined && estimates;
 }
+
+const tableauRules = {
+  c: required(anything<unknown>()),
+  a: required(array<unknown>("an array of arrays of numbers")),
+  b: required(anything<unknown>()),
+  bHat: fallback(anything<unknown>(), []),
+  order: required(count),
+};
+
+/** A plain copy of a tableau. */
+function readTableau(given: object, where: string): Tableau {
+  const { c, a, b, bHat, order } = options(given, tableauRules, where);
+  const list = (name: string, values: unknown) => [...numbersOf(where + name, values)];
+  const rows = outside(() => [...a]).map((row, i) => list(`a[${i}]`, row));
+  return { c: list("c", c), a: rows, b: list("b", b), bHat: list("bHat", bHat), order };
+}
+
+/** A plain copy of tolerances. */
+function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
+  const list = numbersOf(where, given);
+  const bad = list.findIndex((value) => !nonNegative.valid(value));
+  if (bad >= 0) throw refused("OPTION", `${where}[${bad}]`, nonNegative.expected, String(list[bad]));
+  if (list.length === 0) throw refused("SHAPE", where, "at least one number", "none");
+  return list;
+}
+
+/** Options that were read, as the crate takes them: lists and tableaus as text. */
+export function forCrate<T extends object>(options: T): T {
+  const converted = Object.entries(options).map(([name, value]) => {
+    if (name === "adjoint" && isObject(value)) return [name, forCrate(value)];
+    if (name === "method" && isObject(value)) return [name, JSON.stringify(value)];
+    if ((name === "rtol" || name === "atol") && isObject(value))
+      return [name, JSON.stringify([...(value as Float64Array)])];
+    return [name, value];
+  });
+  return Object.fromEntries(converted) as T;
+}
+
+const controllerRules = { p: fallback(finite, 0), i: fallback(finite, 0), d: fallback(finite, 0) };
 
 /** Options of steps, checked one by one and against each other. */
 function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R, where = ""): Read<R> {
   const read = options(given, rules, where);
-  const { rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
+  const { method, controller, rtol, atol, minStep, maxStep, steps, stepSize } = read as StepOptions;
+  const own = read as StepOptions;
+  if (typeof method === "object") own.method = readTableau(method, `${where}method.`);
+  if (typeof controller === "object") own.controller = options(controller, controllerRules, `${where}controller.`);
+  if (typeof rtol === "object") own.rtol = readTolerance(rtol, `${where}rtol`);
+  if (typeof atol === "object") own.atol = readTolerance(atol, `${where}atol`);
   if (steps !== undefined && stepSize !== undefined) {
     throw refused("OPTION", `${where}stepSize`, "no value where steps has one", String(stepSize));
   }
@@ -203,6 +340,18 @@ export function readOptions(given: unknown): OdeintOptions {
   }
   const adjoint = read.adjoint === undefined ? undefined : present(readSteps(read.adjoint, adjointRules, "adjoint."));
   return present({ ...read, adjoint }) as OdeintOptions;
+}
+
+/** The options of a solve whose trajectories take their steps together, which has no others. */
+export function readTogether(given: unknown, what: string): OdeintOptions {
+  const { batching, maxEvents: _, onFailure: __, ...read } = readOptions(given);
+  const { jumps, events, dense, saveSteps, ...rest } = read;
+  const asked = Object.entries({ jumps, events, dense, saveSteps }).find(
+    ([, value]) => value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0),
+  );
+  if (asked) throw refused("OPTION", asked[0], `no value: ${what} solves trajectories together`, "one");
+  if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);
+  return rest;
 }
 
 /** Without the names whose value is undefined. */

@@ -20,7 +20,7 @@ import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { lossOf } from "./gradient.js";
-import { type GradientOptions, type OdeintOptions, readOptions } from "./options.js";
+import { forCrate, type GradientOptions, type OdeintOptions, readTogether } from "./options.js";
 import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
 
 /**
@@ -170,7 +170,7 @@ export function jvp<D extends Dtype>(
   tangents: Tangents<D>,
   given: OdeintOptions = {},
 ): SolutionJvp<D> {
-  const settings = readOptions(given);
+  const settings = readTogether(given, "jvp");
   const {
     rust,
     engine,
@@ -182,7 +182,7 @@ export function jvp<D extends Dtype>(
     directions,
     settings: solver,
   } = prepare(field, y0, times, tangents, settings, "jvp");
-  const moved = call(engine, () => rust.jvp(start, batch, ends, directions, along as never, solver, packed));
+  const moved = call(engine, () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
@@ -270,7 +270,7 @@ export function sensitivities<D extends Dtype>(
   useField(field);
   const { respectTo = RESPECTS, ...rest } = given;
   const wanted = elements("respectTo", respectTo, array("an array of names"), required(oneOf(RESPECTS)));
-  const settings = readOptions(rest);
+  const settings = readTogether(rest, "sensitivities");
   const { dtype, stateSize } = field;
   const widths = Object.entries(wasmField(field).argumentWidths);
   const indices = (count: number) => Array.from({ length: count }, (_, index) => index);
@@ -324,7 +324,7 @@ export function hessianVectorProduct<D extends Dtype>(
   given: GradientOptions = {},
 ): HessianVectorProduct<D> {
   argument("loss", loss, required(callable()));
-  const settings = readOptions(given);
+  const settings = readTogether(given, "hessianVectorProduct");
   options(direction, directionRules, "direction.");
   const {
     rust,
@@ -339,7 +339,7 @@ export function hessianVectorProduct<D extends Dtype>(
   } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = field.parameters.length;
-  const recorded = call(engine, () => rust.recordTangent(start, batch, ends, along as never, solver, packed));
+  const recorded = call(engine, () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed));
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;

@@ -4,6 +4,7 @@ import { nearest } from "../checks/names.js";
 import { argument, array, elements, finite, isObject, record, required, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
+import type { Graph, Program } from "./graph.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
 import { concat, type Operand, type Value } from "./value.js";
 
@@ -134,6 +135,79 @@ export function readObserved(where: string, expressions: readonly string[], name
     return concat(...values);
   });
   return { program, initial: new Float64Array(parameterCount), entries: {}, states, arguments: sizes };
+}
+
+/** The values of names in the program of a text beside a field's equations. */
+function namesIn(graph: Graph, names: Quantities): Map<string, Operand> {
+  const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
+  const features = Object.fromEntries(names.states.map((name) => [name, 1]));
+  return new Map<string, Operand>([
+    ["t", timeIn(graph)],
+    ...Object.entries(piecesIn(graph, "state", features)),
+    ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
+    ...Object.entries(piecesIn(graph, "argument", sizes)),
+  ]);
+}
+
+/** The sizes of such a program. */
+const sizesOf = (names: Quantities) => ({
+  state: names.states.length,
+  parameters: names.parameterCount,
+  arguments: Object.fromEntries(names.arguments.map((name) => [name, 1])),
+});
+
+/** Works out an expression of a text that an option has. */
+function evaluateIn(
+  where: string,
+  line: number,
+  start: number,
+  expression: string,
+  known: Map<string, Operand>,
+): Value {
+  const refuse: Refuse = (at, expected, given) => refusedIn(where, line, start + at, expected, given);
+  const lookup: Lookup = (used, at) => {
+    const value = known.get(used);
+    if (value !== undefined) return value;
+    const meant = nearest(used, [...known.keys()]);
+    const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+    throw refuse(at, `one of ${[...known.keys()].join(", ")}`, `${used}${hint}`);
+  };
+  return evaluate(expression, lookup, refuse);
+}
+
+function refusedIn(where: string, line: number, at: number, expected: string, given: string) {
+  const column = at + 1;
+  const message = `${where}, line ${line}, column ${column}: expected ${expected}; given ${given}`;
+  return new SymplecticAdjointError("OPTION", message, { argument: where, expected, given, line, column });
+}
+
+/** The program of an expression. */
+export function readCondition(where: string, expression: string, names: Quantities): Program {
+  return programOf(sizesOf(names), (graph) => concat(evaluateIn(where, 1, 0, expression, namesIn(graph, names))));
+}
+
+/** The program of a new state: lines `state = expression`, all of the state before; states without a line keep their values. */
+export function readAssignments(where: string, source: string, names: Quantities): Program {
+  const lines = source.split(/\r\n|[\n\r]/).flatMap((whole, index) => {
+    const text = whole.replace(/#.*$/, "");
+    if (text.trim() === "") return [];
+    const line = index + 1;
+    const match = /^\s*([A-Za-z_]\w*)\s*=(?!=)/.exec(text);
+    const [{ length: start } = "", name = ""] = match ?? [];
+    const expected = `state = expression, with one of ${names.states.join(", ")}`;
+    if (!match || !names.states.includes(name)) throw refusedIn(where, line, 0, expected, text.trim().slice(0, 40));
+    return [{ name, line, start, expression: text.slice(start) }];
+  });
+  if (lines.length === 0) throw refused("OPTION", where, "at least one line state = expression", "none");
+  const twice = lines.find(({ name }, i) => lines.findIndex((other) => other.name === name) < i);
+  if (twice) throw refusedIn(where, twice.line, 0, `one line for ${twice.name}`, "another");
+  return programOf(sizesOf(names), (graph) => {
+    const known = namesIn(graph, names);
+    const changed = new Map(
+      lines.map(({ name, line, start, expression }) => [name, evaluateIn(where, line, start, expression, known)]),
+    );
+    return concat(...names.states.map((name) => changed.get(name) ?? (known.get(name) as Value)));
+  });
 }
 
 /** The error of a text, with its line and column from 1. */

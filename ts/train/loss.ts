@@ -369,8 +369,9 @@ function traced(
 
   const made: TracedLoss = Object.assign(compute, {
     of: (data: LossData) =>
+      // Of an independent solve the third argument is its solution.
       (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) =>
-        compute(y, data, shape, tangent)) as LossOfSolution,
+        compute(y, data, shape, isSolution(tangent) ? undefined : tangent)) as LossOfSolution,
     dispose() {
       for (const { field } of fields.values()) field.dispose();
       fields.clear();
@@ -399,6 +400,8 @@ function sizesOf(shape: unknown): Sizes {
   const [times, batch, state] = sides as [number, number, number];
   return { times, batch, state };
 }
+
+const isSolution = (value: unknown) => isObject(value) && "trajectories" in value;
 
 /** The derivative of a loss; `fail` makes the error of one that is not finite. */
 function pull(

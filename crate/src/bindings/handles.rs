@@ -6,8 +6,10 @@
 use ndarray::ArrayView2;
 
 use super::constants::{NOISES, STRUCTURES, TRACES};
+use super::ensembles::{AnyEnsemble, Ensemble, Plan};
 use super::options::{self, Entries};
 use crate::control::AllReduce;
+use crate::ensemble;
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::program::ProgramField;
@@ -197,6 +199,15 @@ pub trait AnyField {
 
     /// A solve that keeps what its gradient method needs.
     fn record(&self, start: Start<'_>, options: Entries, shared: Box<dyn AllReduce>) -> Result<Box<dyn AnyTrajectory>>;
+
+    /// Trajectories of their own, as a plan with its numbers says; kept for their gradients where `keep` is set.
+    fn ensemble(
+        &self,
+        start: Start<'_>,
+        plan: (&str, &dyn Source),
+        options: Entries,
+        keep: bool,
+    ) -> Result<Box<dyn AnyEnsemble>>;
 
     /// The solution with its derivatives along directions.
     fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
@@ -429,6 +440,28 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         self.with(start.arguments, start.batch, |field| {
             let recorded = vjp_shared(field, rows(&y0, start.batch)?, &times, &options, &gradient, shared)?;
             Ok(Box::new(recorded) as Box<dyn AnyTrajectory>)
+        })
+    }
+
+    fn ensemble(
+        &self,
+        start: Start<'_>,
+        (plan, numbers): (&str, &dyn Source),
+        options: Entries,
+        keep: bool,
+    ) -> Result<Box<dyn AnyEnsemble>> {
+        let (options, gradient) = options::read::<T>(options)?;
+        let (y0, times, numbers) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?, copied::<f64>(numbers)?);
+        let Plan { times, changes, extras } = Plan::read(plan, &times, &numbers)?;
+        let y0 = rows(&y0, start.batch)?;
+        self.with(start.arguments, start.batch, |field| {
+            Ok(match keep {
+                true => {
+                    Box::new(Ensemble::kept(ensemble::vjp(field, y0, &times, &options, &changes, extras, &gradient)?))
+                        as Box<dyn AnyEnsemble>
+                }
+                false => Box::new(Ensemble::alone(ensemble::odeint(field, y0, &times, &options, &changes, extras)?)),
+            })
         })
     }
 
@@ -667,6 +700,10 @@ pub trait AnyGradient {
     fn arguments(&self) -> Numbers<'_>;
     fn times(&self) -> Option<&[f64]>;
     fn stats(&self) -> &GradientStats;
+    /// Of each jump ∂L/∂(its times), and behind them ∂L/∂(its amounts).
+    fn changes(&self) -> &[f64] {
+        &[]
+    }
 }
 
 impl<T: Erased> AnyGradient for Gradient<T> {

@@ -7,7 +7,7 @@ use crate::gradient::{DEFAULT_BUDGET, GradientMethod};
 use crate::kernel::real::Real;
 use crate::solve::{Options, Output, Steps, Summation};
 use crate::stepper::Method;
-use crate::tableau::METHODS;
+use crate::tableau::{METHODS, Tableau};
 
 /// The value of an option.
 pub enum Value {
@@ -25,8 +25,12 @@ pub const GRADIENTS: [&str; 6] = ["auto", "symplectic", "backprop", "baseline", 
 
 /// Choices by name.
 pub const OUTPUTS: [(&str, Output); 2] = [("land", Output::Land), ("interpolate", Output::Interpolate)];
-pub const CONTROLLERS: [(&str, Controller); 2] =
-    [("standard", Controller::Standard), ("torchdiffeq", Controller::Torchdiffeq)];
+pub const CONTROLLERS: [(&str, Controller); 4] = [
+    ("standard", Controller::Standard),
+    ("torchdiffeq", Controller::Torchdiffeq),
+    ("pi", Controller::PI),
+    ("pid", Controller::PID),
+];
 pub const SUMMATIONS: [(&str, Summation); 3] =
     [("compensated", Summation::Compensated), ("gradient", Summation::Gradient), ("plain", Summation::Plain)];
 /// Whether the continuous adjoint leaves the error of the parameters' gradient out.
@@ -90,10 +94,13 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "method" => {
             let given = text("method", value)?;
             let names = || METHODS.map(|method| method.name).join(", ");
-            options.method = Method::named(given).ok_or_else(|| Error::option("method", names(), given))?;
+            options.method = match given.starts_with('{') {
+                true => tableau(given)?.into(),
+                false => Method::named(given).ok_or_else(|| Error::option("method", names(), given))?,
+            };
         }
-        "rtol" => options.rtol = number("rtol", value)?,
-        "atol" => options.atol = number("atol", value)?,
+        "rtol" => tolerances("rtol", value, &mut options.rtol, &mut options.tolerances.relative)?,
+        "atol" => tolerances("atol", value, &mut options.atol, &mut options.tolerances.absolute)?,
         "firstStep" => options.first_step = Some(number("firstStep", value)?),
         "minStep" => options.min_step = number("minStep", value)?,
         "maxStep" => options.max_step = number("maxStep", value)?,
@@ -104,7 +111,12 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "steps" => options.steps = Steps::PerInterval(number("steps", value)? as usize),
         "stepSize" => options.steps = Steps::AtMost(number("stepSize", value)?),
         "output" => options.output = Some(choice("output", value, &OUTPUTS)?),
-        "controller" => options.controller = choice("controller", value, &CONTROLLERS)?,
+        "controller" => {
+            options.controller = match value {
+                Value::Object(entries) => pid(entries)?,
+                _ => choice("controller", value, &CONTROLLERS)?,
+            }
+        }
         "summation" => options.summation = choice("summation", value, &SUMMATIONS)?,
         "threads" => options.threads = number("threads", value)? as usize,
         "norm" => options.seminorm = choice("norm", value, &NORMS)?,
@@ -115,6 +127,49 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         _ => return Err(Error::option("options", "known names", name)),
     }
     Ok(())
+}
+
+/// A method by its coefficients, as JSON: `{ "c": [], "a": [[]], "b": [], "bHat": [], "order": 3 }`.
+fn tableau(text: &str) -> Result<&'static Tableau> {
+    let expected = "lists of numbers c, b and bHat, a list of lists a, and an order";
+    let refused = || Error::option("method", expected, "another object");
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|_| refused())?;
+    let list = |value: &serde_json::Value| -> Option<Vec<f64>> {
+        value.as_array()?.iter().map(serde_json::Value::as_f64).collect()
+    };
+    let numbers = |name: &str| list(&json[name]).ok_or_else(refused);
+    let a = json["a"].as_array().and_then(|rows| rows.iter().map(list).collect::<Option<Vec<_>>>());
+    let order = json["order"].as_u64().and_then(|order| u32::try_from(order).ok()).ok_or_else(refused)?;
+    Tableau::own(&numbers("c")?, &a.ok_or_else(refused)?, &numbers("b")?, &numbers("bHat")?, order)
+}
+
+/// A tolerance for all features, or as the text of a JSON list one for each.
+fn tolerances(name: &'static str, value: &Value, all: &mut f64, each: &mut Vec<f64>) -> Result<()> {
+    each.clear();
+    match value {
+        Value::Text(text) => {
+            let list: Option<Vec<f64>> = serde_json::from_str::<serde_json::Value>(text)
+                .ok()
+                .and_then(|list| list.as_array()?.iter().map(serde_json::Value::as_f64).collect());
+            *each = list.ok_or_else(|| Error::option(name, "a number, or a list of numbers", text))?;
+        }
+        _ => *all = number(name, value)?,
+    }
+    Ok(())
+}
+
+/// A controller by its coefficients.
+fn pid(entries: &Entries) -> Result<Controller> {
+    let [mut p, mut i, mut d] = [0.0; 3];
+    for (name, value) in entries {
+        *match name.as_str() {
+            "p" => &mut p,
+            "i" => &mut i,
+            "d" => &mut d,
+            _ => return Err(Error::option("controller", "p, i and d", name)),
+        } = number("controller", value)?;
+    }
+    Ok(Controller::Pid { p, i, d })
 }
 
 fn number(name: &'static str, value: &Value) -> Result<f64> {

@@ -1,5 +1,7 @@
 //! Plain objects that a binding hands out: errors, statistics, the layers of networks.
 
+use super::ensembles::AnyEnsemble;
+use super::handles::Numbers;
 use crate::error::Error;
 use crate::gradient::GradientStats;
 use crate::memory::{Bytes, Purpose};
@@ -61,6 +63,9 @@ pub fn error(error: &Error) -> Record {
         Error::NonFiniteInput { argument, .. } => record.push(("argument", (*argument).into())),
         Error::NonFiniteResult { result, .. } => record.push(("argument", (*result).into())),
         Error::OutOfMemory { bytes, .. } => record.push(("bytes", (*bytes).into())),
+        Error::Trajectory { trajectory, .. } | Error::Grazing { trajectory, .. } => {
+            record.push(("trajectory", (*trajectory).into()));
+        }
         Error::Budget { given, least } => {
             record.push(("argument", "memoryBudget".into()));
             record.push(("expected", Datum::Text(format!("at least {least} bytes"))));
@@ -90,6 +95,32 @@ pub fn stats((stats, peak): (&Stats, &Bytes)) -> Record {
         ("rtolClamped", stats.rtol_clamped.into()),
         ("peakBytes", bytes(peak).into()),
     ]
+}
+
+/// Of an ensemble, the sums over its trajectories.
+pub fn ensemble_stats(ensemble: &dyn AnyEnsemble) -> Record {
+    let all = ensemble.trajectories();
+    let sum = |column: usize| all.chunks_exact(6).map(|numbers| numbers[column]).sum::<f64>();
+    let first = |column: usize| all.get(column).copied().unwrap_or(0.0);
+    let (rtol, clamped) = ensemble.tolerance();
+    vec![
+        ("accepted", sum(0).into()),
+        ("rejected", sum(1).into()),
+        ("evaluations", sum(2).into()),
+        ("firstStep", first(3).into()),
+        ("lastStep", first(4).into()),
+        ("rtol", rtol.into()),
+        ("rtolClamped", clamped.into()),
+        ("peakBytes", bytes(ensemble.peak()).into()),
+    ]
+}
+
+/// Where the parts of a path lie, and how many numbers each has.
+pub fn path(path: Option<(&[f64], Numbers<'_>, Numbers<'_>)>) -> Vec<f64> {
+    path.map_or(vec![], |(t, y, polynomials)| {
+        let parts = [Numbers::Double(t), y, polynomials];
+        parts.iter().flat_map(|numbers| [numbers.pointer() as f64, numbers.len() as f64]).collect()
+    })
 }
 
 /// Of a gradient.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ndarray::ArrayView2;
 
+use super::lanes::{Beside, LanePull, Lanes};
 use super::{Demand, Directions, Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
@@ -13,6 +14,7 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
+use crate::program::graph::Op;
 use crate::program::plan::{Plan, Request, Target};
 use crate::program::tangents::{Direction, Motion, Tangents};
 use crate::program::{Program, Sizes};
@@ -25,14 +27,23 @@ pub struct ProgramField<T: Real> {
     program: Program,
     parameters: Buffer<T>,
     derived: OnceCell<Derived>,
-    /// The plans made last, for solves and for gradients.
-    plans: RefCell<[Option<Rc<Plan<T>>>; 2]>,
+    /// The plans made last, the latest first, for solves or for gradients.
+    plans: RefCell<Vec<(bool, Rc<Plan<T>>)>>,
+    /// The same for trajectories with times of their own.
+    timed: OnceCell<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
     tangents: RefCell<Vec<Rc<Moving<T>>>>,
 }
 
 /// How many fields with derivatives a field keeps: those of some hundred directions, which are followed in parts.
 const KEPT: usize = 16;
+
+/// Cache lines a row of the trajectories that are solved side by side, with matrices and without.
+const DENSE_LEAF: usize = 4;
+const LEAF: usize = 16;
+
+/// How many plans it keeps: those of an ensemble, whose trajectories come to their ends one after the other.
+const PLANS: usize = 16;
 
 /// A field of the state with its derivatives along directions of these kinds.
 #[derive(Debug)]
@@ -54,8 +65,8 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn of(program: Program, parameters: Buffer<T>) -> Self {
-        let (plans, tangents) = (RefCell::new([None, None]), RefCell::default());
-        Self { program, parameters, derived: OnceCell::new(), plans, tangents }
+        let (plans, tangents) = (RefCell::default(), RefCell::default());
+        Self { program, parameters, derived: OnceCell::new(), plans, timed: OnceCell::new(), tangents }
     }
 
     /// What it computes.
@@ -77,12 +88,14 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn plan(&self, batch: usize, reverse: bool) -> Rc<Plan<T>> {
-        let slot = &mut self.plans.borrow_mut()[usize::from(reverse)];
-        match slot {
-            Some(plan) if plan.panels.samples == batch => {}
-            _ => *slot = Some(Rc::new(self.make_plan(batch, reverse))),
+        let mut made = self.plans.borrow_mut();
+        if let Some(place) = made.iter().position(|(kind, plan)| *kind == reverse && plan.panels.samples == batch) {
+            made[..=place].rotate_right(1);
+        } else {
+            made.truncate(PLANS - 1);
+            made.insert(0, (reverse, Rc::new(self.make_plan(batch, reverse))));
         }
-        Rc::clone(slot.as_ref().expect("just made"))
+        Rc::clone(&made[0].1)
     }
 
     fn derived(&self) -> &Derived {
@@ -125,10 +138,20 @@ impl<T: Real> ProgramField<T> {
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
-        let Demand { reverse, directions, threads } = demand;
-        if let Some(directions) = directions {
-            return self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger);
+        match demand.directions {
+            Some(directions) => self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger),
+            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, ledger)?)),
         }
+    }
+
+    fn ready(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        Demand { reverse, threads, .. }: Demand<'_, T>,
+        rows: Rows<'_, T>,
+        ledger: &Ledger,
+    ) -> Result<ProgramDynamics<T>> {
         let Sizes { state, arguments, data, .. } = self.program.sizes;
         check_parameters(&self.program, parameters)?;
         if data > 0 && rows.data.is_none() {
@@ -148,7 +171,7 @@ impl<T: Real> ProgramField<T> {
         let rows = ArrayRows { state, arguments, data, value: self.program.outputs(), tape };
         let mut executor = Executor::new(plan, parameters, threads, ledger)?;
         executor.settle(rows, &own_arguments, &own_data);
-        Ok(Box::new(ProgramDynamics {
+        Ok(ProgramDynamics {
             rows,
             parameters: parameters.len(),
             executor,
@@ -156,7 +179,32 @@ impl<T: Real> ProgramField<T> {
             data: own_data,
             layout,
             uses: Uses::default(),
-        }))
+        })
+    }
+
+    /// Ready for so many trajectories with times of their own.
+    pub(crate) fn timed_lanes(
+        &self,
+        parameters: &[T],
+        width: usize,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<Box<dyn Lanes<T>>> {
+        check_parameters(&self.program, parameters)?;
+        let timed = self.timed.get_or_init(|| {
+            let none = Buffer::zeroed(&Ledger::new(), Purpose::Network, 0).expect("no memory is asked for");
+            Box::new(Self::of(self.program.timed(), none))
+        });
+        let data = Buffer::<T>::zeroed(ledger, Purpose::Workspace, width * self.program.sizes.data)?;
+        let data = ArrayView2::from_shape((width, self.program.sizes.data), &data).expect("a row for each lane");
+        let rows = Rows { data: (self.program.sizes.data > 0).then_some(data), ..Rows::NONE };
+        Ok(Box::new(timed.ready(parameters, width, Demand::new(reverse), rows, ledger)?))
+    }
+
+    /// Trajectories of an ensemble that are solved side by side.
+    pub(crate) fn leaf(&self) -> usize {
+        let dense = self.program.graph.nodes.iter().any(|node| matches!(node.op, Op::Dense { .. }));
+        T::LANES * if dense { DENSE_LEAF } else { LEAF }
     }
 
     /// The program of the state with its derivatives along directions.
@@ -297,6 +345,22 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         }
         self.dynamics(parameters, batch, demand, Rows::NONE, ledger)
     }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn leaf(&self) -> usize {
+        ProgramField::leaf(self)
+    }
+
+    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+        if self.program.arguments() > 0 {
+            let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
+            return Err(Error::shape("arguments", expected, "none"));
+        }
+        Beside::none(ledger)
+    }
 }
 
 /// A [`ProgramField`] for one batch, with its arguments.
@@ -342,6 +406,24 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         }
         let rows = Rows { arguments: Some(self.arguments), ..Rows::NONE };
         self.field.dynamics(parameters, batch, demand, rows, ledger)
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn leaf(&self) -> usize {
+        self.field.leaf()
+    }
+
+    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+        if self.arguments.nrows() != batch {
+            let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
+            return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
+        }
+        let mut arguments = Buffer::zeroed(ledger, Purpose::Workspace, self.arguments.len())?;
+        arguments.iter_mut().zip(self.arguments).for_each(|(to, &from)| *to = from);
+        Ok(Beside { arguments, ..Beside::none(ledger)? })
     }
 }
 
@@ -414,5 +496,46 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
             ..Arrays::default()
         };
         Ok(self.executor.run(task, t, self.rows, arrays))
+    }
+}
+
+impl<T: Real> Lanes<T> for ProgramDynamics<T> {
+    fn width(&self) -> usize {
+        self.layout.panels.lanes
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    fn tape_len(&self) -> usize {
+        Dynamics::tape_len(self)
+    }
+
+    fn settle(&mut self, arguments: &[T], data: &[T]) {
+        self.arguments.copy_from_slice(arguments);
+        self.data.copy_from_slice(data);
+        self.executor.settle(self.rows, &self.arguments, &self.data);
+    }
+
+    fn evaluate(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        Dynamics::evaluate(self, 0.0, x, tape, k)
+    }
+
+    fn pull(&mut self, _active: usize, _t: &[f64], x: &[T], tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+        let task = if tape.is_some() { TRANSPOSE_TAPED } else { TRANSPOSE };
+        let arrays = Arrays {
+            state: x,
+            arguments: &self.arguments,
+            data: &self.data,
+            cotangent: pull.cotangent,
+            tape: tape.unwrap_or_default(),
+            state_cotangent: pull.x,
+            argument_cotangents: pull.arguments,
+            gradient: pull.parameters,
+            ..Arrays::default()
+        };
+        self.executor.run(task, 0.0, self.rows, arrays);
+        Ok(true)
     }
 }

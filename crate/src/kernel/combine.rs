@@ -107,6 +107,7 @@ impl<T: Real, const N: usize> AddPass<'_, T, N> {
 /// `sum += increment`, where `carry` is what earlier additions rounded away.
 ///
 /// The carry is zero throughout under plain summation, so that one loop serves both.
+#[inline(never)]
 pub fn accumulate<T: Real>(compensated: bool, sum: &mut [T], carry: &mut [T], increment: &[T]) {
     for ((sum, carry), &increment) in sum.iter_mut().zip(carry).zip(increment) {
         let corrected = increment - *carry;

@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Demand, Dynamics, VectorField};
+use crate::field::{Beside, Demand, Dynamics, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -200,5 +200,20 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         let noise = self.noise(batch, kind, ledger)?;
         let rows = ArrayView2::from_shape((batch, self.features), &noise).expect("a row for each sample");
         self.field.dynamics(parameters, batch, demand, Rows { data: Some(rows), ..Rows::NONE }, ledger)
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn leaf(&self) -> usize {
+        self.field.leaf()
+    }
+
+    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+        match self.trace {
+            Trace::Hutchinson(kind) => Ok(Beside { data: self.noise(batch, kind, ledger)?, ..Beside::none(ledger)? }),
+            _ => Beside::none(ledger),
+        }
     }
 }

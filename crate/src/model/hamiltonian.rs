@@ -6,7 +6,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Demand, Dynamics, VectorField};
+use crate::field::{self, Demand, Dynamics, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
 use crate::program::differentiate::{of_input, reverse};
@@ -215,5 +215,13 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
         self.field.prepare(parameters, batch, demand, ledger)
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn leaf(&self) -> usize {
+        self.field.leaf()
     }
 }

@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Demand, Dynamics, VectorField};
+use crate::field::{Demand, Dynamics, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -83,5 +83,13 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
         self.field.prepare(parameters, batch, demand, ledger)
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn leaf(&self) -> usize {
+        self.field.leaf()
     }
 }

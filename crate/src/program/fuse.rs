@@ -13,10 +13,11 @@ pub fn fuse(graph: &Graph, roots: &[Id], frozen: usize) -> (Graph, Vec<Option<Id
     for (node, _) in graph.nodes.iter().zip(&live).filter(|(_, live)| **live) {
         node.op.each_operand(|operand| uses[operand] += 1);
     }
+    let timed = graph.timed();
     let mut fused = graph.clone();
     for (id, node) in fused.nodes.iter_mut().enumerate().skip(frozen) {
         if live[id]
-            && let Some(op) = fused_op(graph, id, &uses, frozen)
+            && let Some(op) = fused_op(graph, id, &uses, &timed, frozen)
         {
             node.op = op;
         }
@@ -31,7 +32,7 @@ pub fn fuse(graph: &Graph, roots: &[Id], frozen: usize) -> (Graph, Vec<Option<Id
     (out, to)
 }
 
-fn fused_op(graph: &Graph, id: Id, uses: &[usize], frozen: usize) -> Option<Op> {
+fn fused_op(graph: &Graph, id: Id, uses: &[usize], timed: &[bool], frozen: usize) -> Option<Op> {
     let rows = graph.rows(id);
     // A product that nothing else needs.
     let product = |operand: Id| match graph.nodes[operand].op {
@@ -43,7 +44,7 @@ fn fused_op(graph: &Graph, id: Id, uses: &[usize], frozen: usize) -> Option<Op> 
     match graph.nodes[id].op {
         Op::Binary(Binary::Add, left, right) => [(left, right), (right, left)]
             .into_iter()
-            .find_map(|(product, shift)| shifted(graph, product, shift, uses, frozen))
+            .find_map(|(product, shift)| shifted(graph, product, shift, uses, frozen).filter(|_| !timed[shift]))
             .or_else(|| {
                 of_trajectories_first(graph, left, right)
                     .into_iter()
@@ -63,7 +64,8 @@ fn of_trajectories_first(graph: &Graph, left: Id, right: Id) -> [(Id, Id); 2] {
     if graph.uniform(left) { [(right, left), (left, right)] } else { [(left, right), (right, left)] }
 }
 
-/// A dense layer with a uniform vector added to it, at every point the same.
+/// A dense layer with a uniform vector added to it, at every point the same. One that moves with the time is none: trajectories
+/// with times of their own have it each for itself, and are rounded alike.
 fn shifted(graph: &Graph, product: Id, shift: Id, uses: &[usize], frozen: usize) -> Option<Op> {
     let Op::Dense { w, x, shift: None, points } = graph.nodes[product].op else { return None };
     let shift = match graph.nodes[shift].op {

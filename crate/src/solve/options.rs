@@ -1,6 +1,6 @@
 //! How to solve: the options, and what may be asked of them.
 
-use crate::control::Controller;
+use crate::control::{Controller, Tolerances};
 use crate::error::{Error, Result};
 use crate::stepper::Method;
 
@@ -60,6 +60,8 @@ pub struct Options {
     pub rtol: f64,
     /// Absolute tolerance, default 1e-8.
     pub atol: f64,
+    /// Tolerances of each feature of the state, in place of those for all.
+    pub tolerances: Tolerances,
     /// The size of the first step that is tried, unsigned; chosen by order and tolerances where `None`.
     pub first_step: Option<f64>,
     /// A rejected step that would have to become shorter than this ends the solve; [`Controller::Torchdiffeq`] takes steps of
@@ -99,6 +101,7 @@ impl Options {
             output: None,
             rtol: 1e-6,
             atol: 1e-8,
+            tolerances: Tolerances::default(),
             first_step: None,
             min_step: 0.0,
             max_step: f64::INFINITY,
@@ -134,6 +137,17 @@ impl Options {
         }
     }
 
+    /// Refuses tolerances of other features than a state's.
+    pub(crate) fn check_features(&self, state: usize) -> Result<()> {
+        let Tolerances { relative, absolute } = &self.tolerances;
+        for (argument, each) in [("rtol", relative), ("atol", absolute)] {
+            if !each.is_empty() && each.len() != state {
+                return Err(Error::shape(argument, format!("a number, or {state} of them"), each.len()));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         let positive = |argument, number: f64| match number > 0.0 {
             true => Ok(()),
@@ -145,7 +159,12 @@ impl Options {
         };
         tolerance("rtol", self.rtol)?;
         tolerance("atol", self.atol)?;
-        if self.rtol == 0.0 && self.atol == 0.0 {
+        let Tolerances { relative, absolute } = &self.tolerances;
+        relative.iter().try_for_each(|&number| tolerance("rtol", number))?;
+        absolute.iter().try_for_each(|&number| tolerance("atol", number))?;
+        let features = relative.len().max(absolute.len()).max(1);
+        let zero = |each: &[f64], all: f64, feature: usize| each.get(feature).copied().unwrap_or(all) == 0.0;
+        if (0..features).any(|k| zero(relative, self.rtol, k) && zero(absolute, self.atol, k)) {
             return Err(Error::option("atol", "a positive number where rtol is zero", self.atol));
         }
         if let Some(first) = self.first_step {

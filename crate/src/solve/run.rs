@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use crate::control::{AllReduce, Control, Controller, Norms};
+use crate::control::{AllReduce, Control, Controller, Errors, Norms, Tolerances};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{advance, all_finite, combine};
@@ -63,6 +63,7 @@ struct Run<'a, T: Real> {
     recorder: &'a mut dyn Recorder<T>,
     write: &'a mut dyn FnMut(usize, &[T]),
     norms: Norms<'a>,
+    errors: Errors,
     interpolates: bool,
     stats: Stats,
     x: Buffer<T>,
@@ -88,7 +89,7 @@ const LEAST_RTOL: f64 = 2.0;
 const LEAST_STEP: f64 = 10.0;
 
 /// The shortest step that is proposed from a time.
-fn resolvable(t: f64) -> f64 {
+pub(crate) fn resolvable(t: f64) -> f64 {
     LEAST_STEP * (t.abs().next_up() - t.abs())
 }
 
@@ -113,11 +114,7 @@ pub(crate) fn integrate<T: Real>(
     recorder: &mut dyn Recorder<T>,
     write: &mut dyn FnMut(usize, &[T]),
 ) -> Result<Ended> {
-    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
-    let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
-    let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
-    let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
-    let control = Control { controller, rtol, atol, safety, min_factor, max_factor };
+    let (control, stats) = control_of::<T>(options);
     let len = start.len();
     let layout: Layout = dynamics.layout().clone();
     let stepper = options.method.stepper();
@@ -130,7 +127,8 @@ pub(crate) fn integrate<T: Real>(
         times,
         recorder,
         write,
-        norms: Norms::new(control, &layout, all_reduce)?,
+        norms: Norms::new(control, &tolerances_of::<T>(options), &layout, all_reduce)?,
+        errors: Errors::default(),
         interpolates: options.interpolates(times),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,
@@ -167,6 +165,44 @@ struct Interval {
     steps: usize,
 }
 
+/// How steps are controlled, and statistics that say with which tolerance.
+pub(crate) fn control_of<T: Real>(options: &Options) -> (Control, Stats) {
+    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
+    let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
+    let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
+    let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
+    (Control { controller, rtol, atol, safety, min_factor, max_factor }, stats)
+}
+
+/// The tolerances of each feature, raised to the least that means anything.
+pub(crate) fn tolerances_of<T: Real>(options: &Options) -> Tolerances {
+    let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
+    let Tolerances { relative, absolute } = &options.tolerances;
+    let raised = relative.iter().map(|&rtol| if rtol == 0.0 { 0.0 } else { rtol.max(floor) });
+    Tolerances { relative: raised.collect(), absolute: absolute.clone() }
+}
+
+/// How many equal steps the options ask for between two times.
+pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<usize> {
+    if from == to {
+        return Ok(0);
+    }
+    let steps = match options.steps {
+        Steps::Automatic => 1.0,
+        Steps::PerInterval(steps) => steps as f64,
+        // A hair of slack, so that an interval of ten steps by rounding is not eleven.
+        Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
+    };
+    let shortest = (to - from) / steps;
+    if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
+        let given = format!("{steps} steps between {from:?} and {to:?}");
+        let counted = matches!(options.steps, Steps::PerInterval(_));
+        let argument = if counted { "steps" } else { "stepSize" };
+        return Err(Error::option(argument, "steps that the times can resolve", given));
+    }
+    Ok(steps as usize)
+}
+
 impl<T: Real> Run<'_, T> {
     /// How many intervals fixed steps divide evenly.
     fn intervals(&self) -> usize {
@@ -177,23 +213,7 @@ impl<T: Real> Run<'_, T> {
         let last = self.times[self.times.len() - 1];
         let (from, to) =
             if self.interpolates { (self.times[0], last) } else { (self.times[index], self.times[index + 1]) };
-        if from == to {
-            return Ok(Interval { from, to, steps: 0 });
-        }
-        let steps = match self.options.steps {
-            Steps::Automatic => 1.0,
-            Steps::PerInterval(steps) => steps as f64,
-            // A hair of slack, so that an interval of ten steps by rounding is not eleven.
-            Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
-        };
-        let shortest = (to - from) / steps;
-        if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
-            let given = format!("{steps} steps between {from:?} and {to:?}");
-            let counted = matches!(self.options.steps, Steps::PerInterval(_));
-            let argument = if counted { "steps" } else { "stepSize" };
-            return Err(Error::option(argument, "steps that the times can resolve", given));
-        }
-        Ok(Interval { from, to, steps: steps as usize })
+        Ok(Interval { from, to, steps: interval_steps(self.options, from, to)? })
     }
 
     /// Checks all intervals before the first step is taken.
@@ -261,12 +281,13 @@ impl<T: Real> Run<'_, T> {
             self.stepper.error(span, &mut self.work);
             let error = self.norms.error(finite, &self.work.state, &self.x, &self.next)?;
             let within = error <= 1.0;
-            let wanted = span.h.abs() * self.norms.control.factor(error, within, order);
+            let wanted = span.h.abs() * self.norms.control.factor(error, within, order, self.errors);
             let shortest = torchdiffeq && span.h.abs() <= min_step && !error.is_nan();
             if within || shortest {
                 // A step cut to land says little about the size that the tolerance allows.
                 let uncut = if torchdiffeq { 0.0 } else { proposal };
                 proposal = if lands { wanted.max(uncut) } else { wanted };
+                self.errors.push(error);
                 self.accept(span, lands)?;
                 t = span.end;
             } else {

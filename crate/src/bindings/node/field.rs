@@ -6,7 +6,7 @@ use napi_derive::napi;
 use super::callbacks::{Callbacks, shared};
 use super::held::Held;
 use super::memory::{JsSource, address, optional, view};
-use super::results::{FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
+use super::results::{EnsembleHandle, FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
 use super::{dtype, entries, object, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Point, Start};
 use crate::bindings::records;
@@ -222,6 +222,29 @@ impl Field {
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, shared) = (entries(&options)?, shared(env, all_reduce)?);
         self.call(env, |field| field.record(start, options, shared)).map(Recorded::new)
+    }
+
+    /// Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
+    /// their gradients where `keep` is set.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn ensemble(
+        &self,
+        env: Env,
+        y0: Unknown<'_>,
+        batch: u32,
+        times: Unknown<'_>,
+        plan: String,
+        numbers: Unknown<'_>,
+        options: Object<'_>,
+        arguments: Unknown<'_>,
+        keep: bool,
+    ) -> Result<EnsembleHandle> {
+        let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
+        let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
+        let (options, numbers) = (entries(&options)?, JsSource(&numbers));
+        let solved = self.call(env, |field| field.ensemble(start, (&plan, &numbers), options, keep));
+        solved.map(EnsembleHandle::new)
     }
 
     /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and

@@ -6,6 +6,7 @@ use napi_derive::napi;
 use super::held::Held;
 use super::memory::{JsSource, address};
 use super::{object, or_undefined, thrown};
+use crate::bindings::ensembles::AnyEnsemble;
 use crate::bindings::handles::{
     AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
 };
@@ -159,6 +160,95 @@ impl Recorded {
     }
 }
 
+/// Trajectories of their own.
+#[napi(js_name = "Ensemble")]
+pub struct EnsembleHandle(Held<Box<dyn AnyEnsemble>>);
+
+impl EnsembleHandle {
+    pub fn new(ensemble: Box<dyn AnyEnsemble>) -> Self {
+        Self(Held::new(ensemble))
+    }
+}
+
+#[napi]
+impl EnsembleHandle {
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|ensemble| address(&ensemble.y()))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn y_length(&self) -> Result<f64> {
+        self.0.read(|ensemble| ensemble.y().len() as f64)
+    }
+
+    /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
+    #[napi(getter, catch_unwind)]
+    pub fn trajectories(&self) -> Result<f64> {
+        self.0.read(|ensemble| ensemble.trajectories().as_ptr() as usize as f64)
+    }
+
+    /// For each event: trajectory, event, time.
+    #[napi(getter, catch_unwind)]
+    pub fn events(&self) -> Result<f64> {
+        self.0.read(|ensemble| ensemble.events().as_ptr() as usize as f64)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn events_length(&self) -> Result<f64> {
+        self.0.read(|ensemble| ensemble.events().len() as f64)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn event_states(&self) -> Result<f64> {
+        self.0.read(|ensemble| address(&ensemble.event_states()))
+    }
+
+    /// The trajectories that failed.
+    #[napi(getter, catch_unwind)]
+    pub fn failures(&self) -> Result<Vec<u32>> {
+        self.0.read(|ensemble| ensemble.failures().iter().map(|failure| failure.0 as u32).collect())
+    }
+
+    /// Why the `index`-th of those failed.
+    #[napi(catch_unwind)]
+    pub fn failure(&self, env: Env, index: u32) -> Result<Object<'static>> {
+        let (trajectory, error) = self.0.read(|ensemble| ensemble.failures()[index as usize].clone())?;
+        object(env, records::error(&error.of_trajectory(trajectory)))
+    }
+
+    /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
+    /// for.
+    #[napi(catch_unwind)]
+    pub fn path(&self, trajectory: u32) -> Result<Vec<f64>> {
+        self.0.read(|ensemble| records::path(ensemble.path(trajectory as usize)))
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
+        self.0.read(|ensemble| object(env, records::ensemble_stats(&**ensemble)))?
+    }
+
+    /// The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
+    #[napi(catch_unwind)]
+    pub fn pullback(
+        &self,
+        env: Env,
+        cotangent: Unknown<'_>,
+        times: Unknown<'_>,
+        states: Unknown<'_>,
+    ) -> Result<Pulled> {
+        let (cotangent, times, states) = (JsSource(&cotangent), JsSource(&times), JsSource(&states));
+        let pulled = self.0.change(|ensemble| ensemble.pullback(&cotangent, &times, &states))?;
+        pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
 /// A gradient.
 #[napi]
 pub struct Pulled(Held<Box<dyn AnyGradient>>);
@@ -184,6 +274,12 @@ impl Pulled {
     #[napi(getter, catch_unwind)]
     pub fn arguments(&self) -> Result<f64> {
         self.0.read(|gradient| address(&gradient.arguments()))
+    }
+
+    /// ∂L/∂(times and amounts) of jumps.
+    #[napi(getter, catch_unwind)]
+    pub fn changes(&self) -> Result<f64> {
+        self.0.read(|gradient| gradient.changes().as_ptr() as usize as f64)
     }
 
     /// A pointer to the gradient of the times, zero where it is not known.

@@ -3,7 +3,7 @@
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
-use super::results::{FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
+use super::results::{EnsembleHandle, FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
 use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, object, optional, shared, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
 use crate::bindings::records;
@@ -158,6 +158,26 @@ impl Field {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
+    }
+
+    /// Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
+    /// their gradients where `keep` is set.
+    #[allow(clippy::too_many_arguments)]
+    pub fn ensemble(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        plan: &str,
+        numbers: &JsValue,
+        options: &JsValue,
+        arguments: &JsValue,
+        keep: bool,
+    ) -> JsResult<EnsembleHandle> {
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
+        let solved = self.field.ensemble(start, (plan, &JsSource(numbers)), entries(options), keep);
+        solved.map(EnsembleHandle).map_err(thrown)
     }
 
     /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and

@@ -3,6 +3,7 @@
 use wasm_bindgen::prelude::*;
 
 use super::{JsResult, JsSource, object, thrown};
+use crate::bindings::ensembles::AnyEnsemble;
 use crate::bindings::handles::{
     AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
 };
@@ -112,6 +113,74 @@ impl Recorded {
     }
 }
 
+/// Trajectories of their own.
+#[wasm_bindgen(js_name = Ensemble)]
+pub struct EnsembleHandle(pub(super) Box<dyn AnyEnsemble>);
+
+#[wasm_bindgen(js_class = Ensemble)]
+impl EnsembleHandle {
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.y().pointer()
+    }
+
+    #[wasm_bindgen(getter, js_name = yLength)]
+    pub fn y_length(&self) -> usize {
+        self.0.y().len()
+    }
+
+    /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
+    #[wasm_bindgen(getter)]
+    pub fn trajectories(&self) -> usize {
+        self.0.trajectories().as_ptr() as usize
+    }
+
+    /// For each event: trajectory, event, time.
+    #[wasm_bindgen(getter)]
+    pub fn events(&self) -> usize {
+        self.0.events().as_ptr() as usize
+    }
+
+    #[wasm_bindgen(getter, js_name = eventsLength)]
+    pub fn events_length(&self) -> usize {
+        self.0.events().len()
+    }
+
+    #[wasm_bindgen(getter, js_name = eventStates)]
+    pub fn event_states(&self) -> usize {
+        self.0.event_states().pointer()
+    }
+
+    /// The trajectories that failed.
+    #[wasm_bindgen(getter)]
+    pub fn failures(&self) -> Vec<u32> {
+        self.0.failures().iter().map(|failure| failure.0 as u32).collect()
+    }
+
+    /// Why the `index`-th of those failed.
+    pub fn failure(&self, index: usize) -> JsValue {
+        let (trajectory, error) = self.0.failures()[index].clone();
+        thrown(error.of_trajectory(trajectory))
+    }
+
+    /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
+    /// for.
+    pub fn path(&self, trajectory: usize) -> Vec<f64> {
+        records::path(self.0.path(trajectory))
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn stats(&self) -> JsValue {
+        object(records::ensemble_stats(&*self.0)).into()
+    }
+
+    /// The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
+    pub fn pullback(&mut self, cotangent: &JsValue, times: &JsValue, states: &JsValue) -> JsResult<Pulled> {
+        let pulled = self.0.pullback(&JsSource(cotangent), &JsSource(times), &JsSource(states));
+        pulled.map(Pulled).map_err(thrown)
+    }
+}
+
 /// A gradient.
 #[wasm_bindgen]
 pub struct Pulled(pub(super) Box<dyn AnyGradient>);
@@ -131,6 +200,12 @@ impl Pulled {
     #[wasm_bindgen(getter)]
     pub fn arguments(&self) -> usize {
         self.0.arguments().pointer()
+    }
+
+    /// ∂L/∂(times and amounts) of jumps.
+    #[wasm_bindgen(getter)]
+    pub fn changes(&self) -> usize {
+        self.0.changes().as_ptr() as usize
     }
 
     /// A pointer to the gradient of the times, zero where it is not known.

@@ -1,0 +1,834 @@
+//! The transpose of a leaf's solve: all its trajectories from their last steps to their first, side by side.
+
+use std::ops::Range;
+
+use super::block::{Mixer, Spans, lane, lanes_index, set_lane, width_for};
+use super::clock::End;
+use super::crossing::{Solo, SoloOutput};
+use super::track::{Step, Tail, Tracks, What};
+use super::{Cotangents, Gradient, Problem, order};
+use crate::error::{Error, Result};
+use crate::field::LanePull;
+use crate::kernel::combine::{accumulate, combine_terms};
+use crate::kernel::lanes::{copy_lane, restride};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Purpose};
+use crate::solve::{GradientStats, interval_steps};
+use crate::stepper::Span;
+
+/// What transposes leaves, one after the other.
+pub(super) struct Backward<'w, T> {
+    cotangents: Cotangents<'w, T>,
+    step_tapes: bool,
+    /// Whether cotangents of times are wanted.
+    times: bool,
+    compensated: bool,
+    solo: Solo<T>,
+    width: usize,
+    rows: usize,
+    /// λ, and behind it g_1 … g_s of a step; the carry of λ.
+    lambda: Buffer<T>,
+    carry: Buffer<T>,
+    /// X_1 … X_s with their times, their slopes, their tapes.
+    states: Buffer<T>,
+    slopes: Buffer<T>,
+    tapes: Buffer<T>,
+    cotangent: Buffer<T>,
+    pulled: Buffer<T>,
+    /// f(x_{n+1}), which the extension of a step ends in.
+    next_slope: Buffer<T>,
+    /// Of the lanes: arguments and data, the gradient of the arguments with its carry, and of one step.
+    arguments: Buffer<T>,
+    data: Buffer<T>,
+    argument_sums: [Buffer<T>; 2],
+    argument_step: Buffer<T>,
+    /// ∂L/∂θ of the leaf with its carry, and of one step.
+    sums: [Buffer<T>; 2],
+    step: Buffer<T>,
+    /// Sums of leaves, each with how often it has been doubled.
+    partial: Vec<(u32, Buffer<T>)>,
+    spans: Spans,
+    mixer: Mixer<T>,
+    travellers: Vec<Traveller>,
+    inside: Vec<Inside>,
+    knows_time: bool,
+    /// Whether there was an event.
+    crossed: bool,
+    gradient: Gradient<T>,
+}
+
+/// A trajectory on its way back.
+#[derive(Debug, Clone)]
+struct Traveller {
+    trajectory: usize,
+    /// As one counts in the leaf.
+    own: usize,
+    /// What is left of it.
+    tail: Tail,
+    /// ∂L/∂t of the time that it has reached.
+    time: f64,
+    /// The outputs and events that are left.
+    outputs: usize,
+    events: usize,
+    /// The jump whose time a step ends on.
+    jump: Option<(usize, usize)>,
+    step: Step,
+    /// The derivatives by t_n and h of the step.
+    record: [f64; 2],
+}
+
+/// What happened at the end of a cut step.
+struct Root {
+    /// Whose zero it is.
+    event: Option<usize>,
+    /// Whether anything but where the step was cut depends on its time.
+    counts: bool,
+}
+
+/// An output within a step of a lane, or within the step before.
+struct Inside {
+    slot: usize,
+    output: usize,
+    /// Where its cotangent is.
+    place: usize,
+    theta: f64,
+    /// h b_i(θ) and b_i′(θ), the last of f(x_{n+1}).
+    weights: Vec<f64>,
+    rates: Vec<f64>,
+    /// Whether it lies within the step before.
+    before: bool,
+}
+
+impl<'w, T: Real> Backward<'w, T> {
+    pub fn new(problem: &Problem<T>, cotangents: Cotangents<'w, T>, step_tapes: bool) -> Result<Self> {
+        let ledger = &problem.ledger;
+        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
+        let tape = problem.lanes.last().map_or(0, |lanes| lanes.tape_len());
+        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
+        let whole = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, len);
+        let (parameters, arguments) = (problem.parameters, problem.arguments);
+        let changes = !problem.maps.events.is_empty() || !problem.maps.jumps.is_empty();
+        let work = Purpose::Workspace;
+        Ok(Self {
+            cotangents,
+            step_tapes: step_tapes && tape > 0,
+            times: problem.options.time_gradients || changes,
+            compensated: problem.options.summation.of_gradient(),
+            solo: Solo::new(problem)?,
+            width,
+            rows,
+            lambda: array(Purpose::Stages, rows * (stages + 1))?,
+            carry: array(work, rows)?,
+            states: array(Purpose::Stages, (rows + 1) * stages)?,
+            slopes: array(Purpose::Stages, rows * stages)?,
+            tapes: Buffer::zeroed(ledger, Purpose::Tape, if step_tapes { tape * stages } else { 0 })?,
+            cotangent: array(work, rows)?,
+            pulled: array(work, rows + 1)?,
+            next_slope: array(work, rows)?,
+            arguments: array(work, arguments)?,
+            data: array(work, problem.data)?,
+            argument_sums: [array(Purpose::Gradient, arguments)?, array(Purpose::Gradient, arguments)?],
+            argument_step: array(Purpose::Gradient, arguments)?,
+            sums: [whole(parameters)?, whole(parameters)?],
+            step: whole(parameters)?,
+            partial: vec![],
+            spans: Spans::new(width),
+            mixer: Mixer::new(ledger, stages + 1, width)?,
+            travellers: vec![],
+            inside: vec![],
+            knows_time: true,
+            crossed: false,
+            gradient: Gradient {
+                y0: whole(problem.batch * rows)?,
+                parameters: whole(0)?,
+                arguments: whole(problem.batch * arguments)?,
+                times: problem.options.time_gradients.then(|| vec![0.0; problem.times.len()]),
+                jump_times: problem.maps.jumps.iter().map(|jump| vec![0.0; jump.times.len()]).collect(),
+                amounts: problem.maps.jumps.iter().map(|jump| vec![0.0; jump.amounts.len()]).collect(),
+                stats: GradientStats::default(),
+            },
+        })
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(problem: &Problem<T>) -> usize {
+        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
+        let tape = problem.lanes.last().map_or(0, |lanes| lanes.tape_len());
+        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let (parameters, arguments) = (problem.parameters, problem.arguments);
+        let lanes = rows * (stages + 1) + (rows + 1) * stages + rows * stages + 4 * rows + rows + 1;
+        let lanes = lanes + 4 * arguments + problem.data + stages + 1;
+        let leaves = problem.batch.div_ceil(problem.leaf);
+        let sums = parameters * (4 + leaves.next_power_of_two().ilog2() as usize);
+        let results = problem.batch * (rows + arguments);
+        (lanes * width + tape * stages + sums + results) * size_of::<T>() + Solo::<T>::bytes(problem)
+    }
+
+    /// Transposes a leaf. Its events begin at `first_event`; trajectories that failed are left out.
+    pub fn run(
+        &mut self,
+        problem: &mut Problem<T>,
+        leaf: Range<usize>,
+        tracks: &Tracks<T>,
+        first_event: usize,
+        failed: &[usize],
+    ) -> Result<()> {
+        self.begin(problem, leaf, tracks, first_event, failed)?;
+        loop {
+            self.leave(problem);
+            if self.travellers.is_empty() {
+                break;
+            }
+            self.step_back(problem, tracks)?;
+        }
+        self.end_step();
+        // The leaf's sum joins those of as many leaves, in a binary tree.
+        let mut sum = Buffer::copied(&problem.ledger, Purpose::Gradient, &self.sums[0])?;
+        let mut level = 0;
+        while let Some((_, mut left)) = self.partial.pop_if(|partial| partial.0 == level) {
+            add(&mut left, &sum);
+            (sum, level) = (left, level + 1);
+        }
+        self.partial.push((level, sum));
+        self.sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
+        Ok(())
+    }
+
+    /// The gradient of all leaves.
+    pub fn finish(mut self, problem: &Problem<T>) -> Result<Gradient<T>> {
+        let mut sum: Option<Buffer<T>> = None;
+        while let Some((_, mut left)) = self.partial.pop() {
+            if let Some(right) = sum {
+                add(&mut left, &right);
+            }
+            sum = Some(left);
+        }
+        self.gradient.parameters = match sum {
+            Some(sum) => sum,
+            None => Buffer::zeroed(&problem.ledger, Purpose::Gradient, problem.parameters)?,
+        };
+        if !self.knows_time {
+            // A custom field may not tell its derivative by time.
+            self.gradient.times = None;
+            self.gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
+            if self.crossed {
+                let expected = "one whose vjp tells the derivative by time, which gradients through events need";
+                return Err(Error::option("field", expected, "one that does not"));
+            }
+        }
+        self.gradient.stats.evaluations += self.solo.evaluations;
+        self.gradient.stats.vjps += self.solo.vjps;
+        Ok(self.gradient)
+    }
+
+    fn len(&self) -> usize {
+        self.rows * self.width
+    }
+
+    /// Puts the trajectories into lanes, those with the most steps in front.
+    fn begin(
+        &mut self,
+        problem: &mut Problem<T>,
+        leaf: Range<usize>,
+        tracks: &Tracks<T>,
+        first_event: usize,
+        failed: &[usize],
+    ) -> Result<()> {
+        let mut events = first_event;
+        self.travellers.clear();
+        for (own, trajectory) in leaf.enumerate() {
+            events += tracks.events_of(own);
+            if failed.binary_search(&trajectory).is_err() {
+                self.travellers.push(Traveller {
+                    trajectory,
+                    own,
+                    tail: tracks.tail(own),
+                    time: 0.0,
+                    outputs: tracks.places[own].len(),
+                    events,
+                    jump: None,
+                    step: Step { t: 0.0, h: 0.0, to: 0.0, end: End::Free },
+                    record: [0.0; 2],
+                });
+            }
+        }
+        let keys: Vec<f64> = self.travellers.iter().map(|traveller| -(traveller.tail.steps as f64)).collect();
+        self.travellers = order(&keys).into_iter().map(|index| self.travellers[index].clone()).collect();
+        if self.travellers.is_empty() {
+            return Ok(());
+        }
+        self.width = width_for(problem, self.travellers.len());
+        let (width, len) = (self.width, self.len());
+        self.lambda[..len].fill(T::zero());
+        self.carry[..len].fill(T::zero());
+        self.next_slope[..len].fill(T::zero());
+        self.argument_sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
+        for (slot, traveller) in self.travellers.iter().enumerate() {
+            let (arguments, data) = problem.beside_of(traveller.trajectory);
+            set_lane(&mut self.arguments, width, slot, arguments);
+            set_lane(&mut self.data, width, slot, data);
+        }
+        for slot in 0..self.travellers.len() {
+            let own = self.travellers[slot].own;
+            let end = tracks.ends[own * self.rows..(own + 1) * self.rows].to_vec();
+            self.arrive(problem, tracks, slot, &end, true)?;
+        }
+        self.settle(problem);
+        Ok(())
+    }
+
+    #[inline(never)]
+    /// Gives the field what the lanes have beside their states; spare ones have what the first has.
+    fn settle(&mut self, problem: &mut Problem<T>) {
+        let width = self.width;
+        for slot in self.travellers.len()..width {
+            copy_lane(&mut self.arguments, problem.arguments, width, 0, slot);
+            copy_lane(&mut self.data, problem.data, width, 0, slot);
+        }
+        let (arguments, data) = (problem.arguments * width, problem.data * width);
+        let index = lanes_index(problem, width);
+        problem.lanes[index].settle(&self.arguments[..arguments], &self.data[..data]);
+    }
+
+    /// Readies field, jumps and events for one trajectory.
+    #[inline(never)]
+    fn settle_solo(&mut self, problem: &mut Problem<T>, trajectory: usize) {
+        let (arguments, data) = problem.beside_of(trajectory);
+        let (arguments, data) = (arguments.to_vec(), data.to_vec());
+        self.solo.settle(&arguments, &data, &mut *problem.lanes[0], &mut problem.maps);
+    }
+
+    /// Adds what steps, jumps and events have added to ∂L/∂θ.
+    fn end_step(&mut self) {
+        let [sums, carry] = &mut self.sums;
+        accumulate(self.compensated, sums, carry, &self.step);
+        self.step.fill(T::zero());
+    }
+
+    /// Trajectories that are at their beginnings hand out their gradients. They are the last in the lanes.
+    fn leave(&mut self, problem: &mut Problem<T>) {
+        let (width, rows) = (self.width, self.rows);
+        let before = self.travellers.len();
+        while let Some(traveller) = self.travellers.pop_if(|traveller| traveller.tail.steps == 0) {
+            let (slot, trajectory) = (self.travellers.len(), traveller.trajectory);
+            lane(&self.lambda, width, slot, &mut self.gradient.y0[trajectory * rows..(trajectory + 1) * rows]);
+            let arguments = problem.arguments;
+            let own = &mut self.gradient.arguments[trajectory * arguments..(trajectory + 1) * arguments];
+            lane(&self.argument_sums[0], width, slot, own);
+            if let Some(times) = &mut self.gradient.times {
+                times[problem.times.start(trajectory)] += traveller.time;
+            }
+        }
+        let left = self.travellers.len();
+        if left == before || left == 0 {
+            return;
+        }
+        self.width = width_for(problem, left);
+        let new = self.width;
+        let arguments = problem.arguments;
+        let [sums, sums_carry] = &mut self.argument_sums;
+        for (array, rows) in [
+            (&mut self.lambda, rows),
+            (&mut self.carry, rows),
+            (&mut self.next_slope, rows),
+            (&mut self.arguments, arguments),
+            (&mut self.data, problem.data),
+            (sums, arguments),
+            (sums_carry, arguments),
+        ] {
+            restride(array, rows, (width, new), left);
+        }
+        self.settle(problem);
+    }
+
+    /// Transposes the last step that is left of each trajectory.
+    fn step_back(&mut self, problem: &mut Problem<T>, tracks: &Tracks<T>) -> Result<()> {
+        let (width, len, rows, active) = (self.width, self.len(), self.rows, self.travellers.len());
+        let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
+        let index = lanes_index(problem, width);
+        self.inside.clear();
+        for slot in 0..active {
+            let traveller = &mut self.travellers[slot];
+            let (step, state) = tracks.pop_step(&mut traveller.tail);
+            (traveller.step, traveller.record) = (step, [0.0; 2]);
+            let spans = &mut self.spans;
+            (spans.t[slot], spans.h[slot], spans.end[slot]) = (step.t, step.h, step.to);
+            set_lane(&mut self.states, width, slot, tracks.states.get(state));
+            let Traveller { tail, outputs, .. } = self.travellers[slot];
+            let own = tracks.within(self.travellers[slot].own, outputs, tail.steps);
+            let behind = own.start;
+            self.look_inside(problem, slot, step, own, false);
+            // Those of the step before end in this one's first slope, unless something happens between them.
+            if let Some(before) = tracks.last_step(&tail).filter(|_| !tracks.changes(&tail)) {
+                let outputs = tracks.within(self.travellers[slot].own, behind, tail.steps - 1);
+                self.look_inside(problem, slot, before, outputs, true);
+            }
+        }
+        // Spare lanes go with the first, without a cotangent.
+        for slot in active..width {
+            let spans = &mut self.spans;
+            (spans.t[slot], spans.h[slot], spans.end[slot]) = (spans.t[0], spans.h[0], spans.end[0]);
+            copy_lane(&mut self.states, rows, width, 0, slot);
+            for row in 0..rows {
+                self.lambda[row * width + slot] = T::zero();
+                self.carry[row * width + slot] = T::zero();
+            }
+        }
+        self.stages_again(problem, index)?;
+
+        let lanes = &mut *problem.lanes[index];
+        self.argument_step.fill(T::zero());
+        let timed = len + width;
+        let tape = lanes.tape_len();
+        for i in (0..stages).rev() {
+            // ℓ_i = h (b_i λ + Σ_{j>i} a_ji g_j), and what outputs add.
+            let weights =
+                std::iter::once(tableau.b[i]).chain((0..stages).map(|j| if j > i { tableau.a[j][i] } else { 0.0 }));
+            self.mixer.mix(&mut self.cotangent[..len], None, &self.spans.h[..width], weights, &self.lambda);
+            for inside in self.inside.iter().filter(|inside| !inside.before) {
+                let w = &self.cotangents.y[inside.place..inside.place + rows];
+                add_lane(&mut self.cotangent, width, inside.slot, inside.weights[i], w);
+            }
+            if self.times {
+                let (cotangent, slopes) = (&self.cotangent[..len], &self.slopes[i * len..(i + 1) * len]);
+                for (slot, traveller) in self.travellers.iter_mut().enumerate() {
+                    let at = (0..rows).map(|row| row * width + slot);
+                    let product: f64 = at.map(|at| cotangent[at].wide() * slopes[at].wide()).sum();
+                    traveller.record[1] += product / traveller.step.h;
+                }
+            }
+            // What the step before hands over does not depend on this step's length.
+            for inside in self.inside.iter().filter(|inside| inside.before && i == 0) {
+                let w = &self.cotangents.y[inside.place..inside.place + rows];
+                add_lane(&mut self.cotangent, width, inside.slot, inside.weights[stages], w);
+            }
+            self.spans.stage_times(width, tableau.c[i], &mut self.states[i * timed + len..][..width]);
+            let pull = LanePull {
+                cotangent: &self.cotangent[..len],
+                x: &mut self.pulled[..timed],
+                parameters: &mut self.step,
+                arguments: &mut self.argument_step[..problem.arguments * width],
+            };
+            let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
+            let x = &self.states[i * timed..(i + 1) * timed];
+            self.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
+            self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
+            for (slot, traveller) in self.travellers.iter_mut().enumerate() {
+                let time = self.pulled[len + slot].wide();
+                traveller.record[0] += time;
+                traveller.record[1] += tableau.c[i] * time;
+            }
+        }
+        self.gradient.stats.vjps += stages * active;
+        if !self.step_tapes {
+            self.gradient.stats.evaluations += stages * active;
+        }
+        let [sums, carry] = &mut self.argument_sums;
+        let arguments = problem.arguments * width;
+        accumulate(self.compensated, &mut sums[..arguments], &mut carry[..arguments], &self.argument_step[..arguments]);
+        if self.times {
+            self.output_times(problem, stages);
+        }
+        // λ_n = λ_{n+1} + Σ g_i, and the cotangents of outputs within.
+        let (lambda, g) = self.lambda.split_at_mut(len);
+        let sum = &mut self.cotangent[..len];
+        combine_terms(sum, g[..stages * len].chunks_exact(len).map(|g| (1.0, g)));
+        for inside in self.inside.iter().filter(|inside| !inside.before) {
+            let w = &self.cotangents.y[inside.place..inside.place + rows];
+            add_lane(sum, width, inside.slot, 1.0, w);
+        }
+        accumulate(self.compensated, lambda, &mut self.carry[..len], sum);
+        self.end_step();
+        if self.times {
+            for slot in 0..active {
+                self.chain(problem, slot)?;
+            }
+            self.next_slope[..len].copy_from_slice(&self.slopes[..len]);
+        }
+        let mut x = vec![T::zero(); rows];
+        let mut changed = false;
+        for slot in 0..active {
+            let traveller = &mut self.travellers[slot];
+            traveller.outputs = tracks.within(traveller.own, traveller.outputs, traveller.tail.steps).start;
+            lane(&self.states, width, slot, &mut x);
+            changed |= tracks.changes(&self.travellers[slot].tail);
+            self.arrive(problem, tracks, slot, &x, false)?;
+        }
+        if changed && width == 1 {
+            self.settle(problem);
+        }
+        Ok(())
+    }
+
+    /// X_2 … X_s and what else their transposes need.
+    fn stages_again(&mut self, problem: &mut Problem<T>, index: usize) -> Result<()> {
+        let (width, len, active) = (self.width, self.len(), self.travellers.len());
+        let (tableau, stages, timed) = (problem.tableau, problem.tableau.gradient_stages(), len + width);
+        let lanes = &mut *problem.lanes[index];
+        let tape = lanes.tape_len();
+        for i in 0..stages {
+            let (first, rest) = self.states.split_at_mut(timed);
+            if i > 0 {
+                let weights = tableau.a[i].iter().copied();
+                let state = &mut rest[(i - 1) * timed..][..len];
+                self.mixer.mix(state, Some(&first[..len]), &self.spans.h[..width], weights, &self.slopes);
+            }
+            let state = if i == 0 { first } else { &mut rest[(i - 1) * timed..][..timed] };
+            self.spans.stage_times(width, tableau.c[i], &mut state[len..]);
+            // The last slope serves no other stage.
+            if i + 1 < stages || self.step_tapes || self.times {
+                let kept = self.step_tapes.then(|| &mut self.tapes[i * tape..(i + 1) * tape]);
+                let slope = &mut self.slopes[i * len..(i + 1) * len];
+                lanes.evaluate(active, &self.spans.times, state, kept, slope)?;
+                self.gradient.stats.evaluations += active;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights of outputs within a step.
+    #[inline(never)]
+    fn look_inside(&mut self, problem: &Problem<T>, slot: usize, step: Step, outputs: Range<usize>, before: bool) {
+        let stages = problem.tableau.gradient_stages();
+        let trajectory = self.travellers[slot].trajectory;
+        for output in outputs {
+            let theta = (problem.times.of(trajectory)[output] - step.t) / step.h;
+            let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
+            problem.tableau.extension_weights(theta, &mut weights, &mut rates);
+            weights.iter_mut().for_each(|weight| *weight *= step.h);
+            let place = problem.place(trajectory, output);
+            self.inside.push(Inside { slot, output, place, theta, weights, rates, before });
+        }
+    }
+
+    /// The derivatives by the times of outputs within the steps, and what follows for the steps.
+    fn output_times(&mut self, problem: &Problem<T>, stages: usize) {
+        let (width, rows, len) = (self.width, self.rows, self.len());
+        for inside in self.inside.iter().filter(|inside| !inside.before) {
+            let w = &self.cotangents.y[inside.place..inside.place + rows];
+            let product = |slope: &[T]| -> f64 {
+                w.iter().enumerate().map(|(row, w)| w.wide() * slope[row * width + inside.slot].wide()).sum()
+            };
+            let last = product(&self.next_slope);
+            let rate = (0..stages).map(|stage| inside.rates[stage] * product(&self.slopes[stage * len..])).sum::<f64>()
+                + inside.rates[stages] * last;
+            let traveller = &mut self.travellers[inside.slot];
+            if let Some(times) = &mut self.gradient.times {
+                times[problem.times.start(traveller.trajectory) + inside.output] += rate;
+            }
+            traveller.record[0] -= rate;
+            traveller.record[1] += inside.weights[stages] / traveller.step.h * last - inside.theta * rate;
+        }
+    }
+
+    /// The chain rule from a step's t_n and h to the times that they follow.
+    fn chain(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
+        let traveller = &mut self.travellers[slot];
+        let [t, h] = traveller.record;
+        let end = traveller.time + h;
+        let start = problem.times.start(traveller.trajectory);
+        let times = problem.times.of(traveller.trajectory);
+        match traveller.step.end {
+            End::Free | End::Event => {
+                traveller.time += t;
+                return Ok(());
+            }
+            End::Output(output) => {
+                if let Some(gradient) = &mut self.gradient.times {
+                    gradient[start + output] += end;
+                }
+            }
+            End::Jump => {
+                if let Some((jump, occurrence)) = traveller.jump.take() {
+                    self.gradient.jump_times[jump][occurrence] += end;
+                }
+            }
+            End::Grid { from, step } => {
+                let to = if problem.options.interpolates(times) { times.len() - 1 } else { from + 1 };
+                let fraction = step as f64 / interval_steps(&problem.options, times[from], times[to])? as f64;
+                if let Some(gradient) = &mut self.gradient.times {
+                    gradient[start + from] += end * (1.0 - fraction);
+                    gradient[start + to] += end * fraction;
+                }
+            }
+        }
+        traveller.time = t - h;
+        Ok(())
+    }
+
+    /// Goes back over all that happens at the time that a trajectory has reached: outputs, jumps, events. `x` is the state behind all.
+    fn arrive(&mut self, problem: &mut Problem<T>, tracks: &Tracks<T>, slot: usize, x: &[T], last: bool) -> Result<()> {
+        let rows = self.rows;
+        let Traveller { trajectory, own, mut tail, .. } = self.travellers[slot];
+        let now = tracks.last_step(&tail).map_or(problem.times.of(trajectory)[0], |step| step.to);
+        let mut settled = false;
+        let changes = tracks.changes(&tail);
+        while let Some(output) = self.travellers[slot].outputs.checked_sub(1)
+            && tracks.places[own][output] == 2 * tail.steps
+        {
+            let place = problem.place(trajectory, output);
+            self.add(slot, &self.cotangents.y[place..place + rows]);
+            self.travellers[slot].outputs = output;
+            let times = problem.times.of(trajectory);
+            let repeats = output > 0
+                && tracks.places[own][output - 1] == 2 * tail.steps
+                && times[output - 1] == times[output]
+                && times[output] == now;
+            if repeats && self.gradient.times.is_some() {
+                // A step of no length: y_k = y_{k−1} + (t_k − t_{k−1}) f.
+                self.settle_solo(problem, trajectory);
+                settled = true;
+                let mut k = vec![T::zero(); rows];
+                self.solo.slope(&mut *problem.lanes[0], now, x, &mut k)?;
+                let start = problem.times.start(trajectory);
+                let inner = |w: &[T]| w.iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
+                if problem.options.interpolates(problem.times.of(trajectory)) && !changes {
+                    // A place on the extension of the first step.
+                    let rate = inner(&self.cotangents.y[place..place + rows]);
+                    self.travellers[slot].time -= rate;
+                    if let Some(times) = &mut self.gradient.times {
+                        times[start + output] += rate;
+                    }
+                    continue;
+                }
+                let rate = inner(&self.lambda_of(slot));
+                // Where steps land, what comes after begins at the last of the times, but for what follows a jump.
+                let begins = if changes { 0.0 } else { std::mem::take(&mut self.travellers[slot].time) };
+                if let Some(times) = &mut self.gradient.times {
+                    times[start + output] += rate + begins;
+                    times[start + output - 1] -= rate;
+                }
+            }
+        }
+        let before = match tail.steps {
+            0 => 0..0,
+            steps => tracks.within(own, self.travellers[slot].outputs, steps - 1),
+        };
+        let hands = !before.is_empty() && (changes || last);
+        if changes || hands {
+            self.settle_solo(problem, trajectory);
+            settled = true;
+        }
+        let mut x = x.to_vec();
+        let mut root = None;
+        while let Some(action) = tracks.pop_action(&mut tail) {
+            x.copy_from_slice(tracks.states.get(action.state));
+            self.undo(problem, slot, (action.what, now), &x, &mut root)?;
+        }
+        self.travellers[slot].tail = tail;
+        if hands && let Some(step) = tracks.last_step(&tail) {
+            self.hand_over(problem, slot, step, before, now, &x)?;
+        }
+        if let Some(Root { event: Some(event), counts }) = root {
+            self.cross(problem, tracks, slot, (event, counts), &x)?;
+        }
+        if settled && self.width == 1 {
+            self.settle(problem);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn lambda_of(&self, slot: usize) -> Vec<T> {
+        let mut lambda = vec![T::zero(); self.rows];
+        lane(&self.lambda, self.width, slot, &mut lambda);
+        lambda
+    }
+
+    /// λ += w for a lane.
+    #[inline(never)]
+    fn add(&mut self, slot: usize, w: &[T]) {
+        for (row, w) in w.iter().enumerate() {
+            let at = row * self.width + slot;
+            accumulate(self.compensated, &mut self.lambda[at..=at], &mut self.carry[at..=at], &[*w]);
+        }
+    }
+
+    /// Adds to the gradient of a lane's arguments.
+    #[inline(never)]
+    fn add_arguments(&mut self, slot: usize, arguments: &[T]) {
+        let [sums, carry] = &mut self.argument_sums;
+        for (row, argument) in arguments.iter().enumerate() {
+            let at = row * self.width + slot;
+            accumulate(self.compensated, &mut sums[at..=at], &mut carry[at..=at], &[*argument]);
+        }
+    }
+
+    /// The transpose of a jump or of an event's change of the state, from `x` on.
+    fn undo(
+        &mut self,
+        problem: &mut Problem<T>,
+        slot: usize,
+        (what, t): (What, f64),
+        x: &[T],
+        root: &mut Option<Root>,
+    ) -> Result<()> {
+        let own = problem.arguments;
+        let mut cotangent = self.lambda_of(slot);
+        let (map, amounts) = match what {
+            What::Jump { jump, occurrence } => {
+                self.travellers[slot].jump = Some((jump, occurrence));
+                let map = &mut problem.maps.jumps[jump];
+                let range = occurrence * map.numbers..(occurrence + 1) * map.numbers;
+                (Some(&mut map.set), Some((jump, range.clone(), map.amounts[range].to_vec())))
+            }
+            What::Event { event, root: is_root } => {
+                self.travellers[slot].events -= 1;
+                let event = self.look_at(problem, event, self.travellers[slot].events);
+                let root = root.get_or_insert(Root { event: None, counts: false });
+                root.counts |= event.1;
+                if is_root {
+                    root.event = Some(event.0);
+                }
+                (problem.maps.events[event.0].set.as_mut(), None)
+            }
+        };
+        if let Some(map) = map {
+            let given = amounts.as_ref().map(|amounts| &amounts.2[..]);
+            let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
+            let time = self.solo.pull_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
+            if let Some((jump, range, _)) = amounts {
+                let sums = self.gradient.amounts[jump][range].iter_mut();
+                sums.zip(&arguments[own..]).for_each(|(sum, argument)| *sum += argument.wide());
+            }
+            self.add_arguments(slot, &arguments[..own]);
+            self.travellers[slot].time += time;
+            set_lane(&mut self.lambda, self.width, slot, &cotangent);
+            set_lane(&mut self.carry, self.width, slot, &vec![T::zero(); self.rows]);
+        }
+        if let What::Event { .. } = what {
+            let event = self.travellers[slot].events;
+            if let Some(state) = self.cotangents.event_states.chunks_exact(self.rows).nth(event) {
+                self.add(slot, state);
+            }
+            if let Some(time) = self.cotangents.event_times.get(event) {
+                self.travellers[slot].time += time;
+            }
+        }
+        Ok(())
+    }
+
+    /// An event with whether its time counts: whether it changes the state or the loss depends on it.
+    fn look_at(&self, problem: &Problem<T>, event: usize, occurrence: usize) -> (usize, bool) {
+        let map = &problem.maps.events[event];
+        let states = self.cotangents.event_states.chunks_exact(self.rows).nth(occurrence);
+        let counts = map.set.is_some()
+            || map.terminal.is_some()
+            || self.cotangents.event_times.get(occurrence).is_some_and(|&time| time != 0.0)
+            || states.is_some_and(|state| state.iter().any(|&w| w != T::zero()));
+        (event, counts)
+    }
+
+    /// The last slope f(x) of the step before, as outputs within it need it, where that is no stage of another step.
+    fn hand_over(
+        &mut self,
+        problem: &mut Problem<T>,
+        slot: usize,
+        step: Step,
+        outputs: Range<usize>,
+        t: f64,
+        x: &[T],
+    ) -> Result<()> {
+        let (rows, stages) = (self.rows, problem.tableau.gradient_stages());
+        self.inside.clear();
+        self.look_inside(problem, slot, step, outputs, true);
+        let mut cotangent = vec![T::zero(); rows];
+        for inside in &self.inside {
+            let w = &self.cotangents.y[inside.place..inside.place + rows];
+            add_lane(&mut cotangent, 1, 0, inside.weights[stages], w);
+        }
+        let mut arguments = vec![T::zero(); problem.arguments];
+        let lanes = &mut *problem.lanes[0];
+        let slopes = self.solo.pull_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
+        self.add_arguments(slot, &arguments);
+        self.add(slot, &slopes.x);
+        self.travellers[slot].time += slopes.t;
+        let mut k = vec![T::zero(); rows];
+        self.solo.slope(&mut *problem.lanes[0], t, x, &mut k)?;
+        set_lane(&mut self.next_slope, self.width, slot, &k);
+        Ok(())
+    }
+
+    /// What the time of an event, the zero of its function at the end `x` of the step before, adds: λ += μ g_x, and so on.
+    fn cross(
+        &mut self,
+        problem: &mut Problem<T>,
+        tracks: &Tracks<T>,
+        slot: usize,
+        (event, counts): (usize, bool),
+        x: &[T],
+    ) -> Result<()> {
+        self.crossed |= counts;
+        let traveller = &self.travellers[slot];
+        let (mut tail, tau, trajectory) = (traveller.tail, traveller.time, traveller.trajectory);
+        let within = tracks.within(traveller.own, traveller.outputs, tail.steps - 1);
+        let (step, state) = tracks.pop_step(&mut tail);
+        let end = step.to;
+        let (parameters, own) = (problem.parameters, problem.arguments);
+        let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
+        let when = &mut *problem.maps.events[event].when[0];
+        let g = self.solo.slopes(when, end, x, 1.0, &mut unused.0, &mut unused.1)?;
+        // The derivatives by h of ⟨g_x, x_{n+1}⟩ and ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
+        let lambda = self.lambda_of(slot);
+        let mut k = vec![T::zero(); self.rows];
+        lane(&self.next_slope, self.width, slot, &mut k);
+        self.inside.clear();
+        self.look_inside(problem, slot, step, within, false);
+        let outputs: Vec<_> = self
+            .inside
+            .iter()
+            .map(|inside| SoloOutput {
+                w: &self.cotangents.y[inside.place..inside.place + self.rows],
+                theta: inside.theta,
+                weights: &inside.weights,
+                rates: &inside.rates,
+            })
+            .collect();
+        let lanes = &mut *problem.lanes[0];
+        let span = Span { step: 0, t: step.t, h: step.h, end };
+        let stages = self.solo.stages(problem.tableau, lanes, span, tracks.states.get(state))?;
+        let along_g = self.solo.rate(problem.tableau, lanes, &stages, &g.x, &[], &k)?;
+        let along_w = self.solo.rate(problem.tableau, lanes, &stages, &lambda, &outputs, &k)?;
+        let slope = g.t + along_g.value;
+        let size = along_g.size + g.t.abs();
+        let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
+        let epsilon = T::epsilon().wide();
+        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * step.h.abs() > epsilon * scale;
+        if !crosses && !counts {
+            // Nothing depends on when it was but where the step was cut.
+            return Ok(());
+        }
+        if !crosses {
+            return Err(Error::Grazing { event, trajectory, t: end, slope });
+        }
+        let mu = -(tau + along_w.value) / slope;
+        let mut arguments = vec![T::zero(); own];
+        let when = &mut *problem.maps.events[event].when[0];
+        let added = self.solo.slopes(when, end, x, mu, &mut self.step, &mut arguments)?;
+        self.add_arguments(slot, &arguments);
+        self.add(slot, &added.x);
+        self.travellers[slot].time = tau + mu * g.t;
+        Ok(())
+    }
+}
+
+/// A function that crosses zero slower than this fraction of √ε of the terms of its rate only touches it.
+const GRAZING: f64 = 0.01;
+
+/// Adds a multiple of a state to a lane.
+#[inline(never)]
+fn add_lane<T: Real>(array: &mut [T], width: usize, slot: usize, weight: f64, w: &[T]) {
+    if weight == 0.0 {
+        return;
+    }
+    let weight = T::of(weight);
+    for (row, w) in w.iter().enumerate() {
+        let at = row * width + slot;
+        array[at] = array[at] + weight * *w;
+    }
+}
+
+fn add<T: Real>(left: &mut [T], right: &[T]) {
+    left.iter_mut().zip(right).for_each(|(left, right)| *left = *left + *right);
+}

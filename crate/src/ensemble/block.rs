@@ -1,0 +1,180 @@
+//! Trajectories side by side in the lanes of a block: their states, and one attempt of a step for all of them.
+
+use super::Problem;
+use crate::error::Result;
+use crate::field::Lanes;
+use crate::kernel::lanes::{combine_lanes, scale};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::tableau::Tableau;
+
+/// The steps of all lanes.
+pub(super) struct Spans {
+    pub t: Vec<f64>,
+    pub h: Vec<f64>,
+    pub end: Vec<f64>,
+    /// The times of a stage.
+    pub times: Vec<f64>,
+}
+
+impl Spans {
+    pub fn new(width: usize) -> Self {
+        let zeros = || vec![0.0; width];
+        Self { t: zeros(), h: zeros(), end: zeros(), times: zeros() }
+    }
+
+    /// t_n + c h of each lane, also into the last row of a state.
+    #[inline(never)]
+    pub fn stage_times<T: Real>(&mut self, width: usize, c: f64, row: &mut [T]) {
+        for (lane, row) in row.iter_mut().enumerate().take(width) {
+            let time = if c == 1.0 { self.end[lane] } else { self.t[lane] + c * self.h[lane] };
+            self.times[lane] = time;
+            *row = T::of(time);
+        }
+    }
+}
+
+/// What combinations of slopes work in.
+pub(super) struct Mixer<T> {
+    coefficients: Buffer<T>,
+    used: Vec<usize>,
+}
+
+impl<T: Real> Mixer<T> {
+    pub fn new(ledger: &Ledger, terms: usize, width: usize) -> Result<Self> {
+        Ok(Self {
+            coefficients: Buffer::zeroed(ledger, Purpose::Workspace, terms * width)?,
+            used: Vec::with_capacity(terms),
+        })
+    }
+
+    /// `out = start + Σ h w_j k_j` for each lane; terms of weight zero are left out.
+    #[inline(never)]
+    pub fn mix(
+        &mut self,
+        out: &mut [T],
+        start: Option<&[T]>,
+        h: &[f64],
+        weights: impl Iterator<Item = f64>,
+        terms: &[T],
+    ) {
+        scale(&mut self.coefficients, h, weights, &mut self.used);
+        combine_lanes(out, start, h.len(), &self.coefficients, terms, &self.used);
+    }
+}
+
+/// States of the lanes, and their slopes.
+pub(super) struct Block<T> {
+    pub width: usize,
+    pub active: usize,
+    /// Features of the state.
+    pub rows: usize,
+    /// x, with the time as a last row, and its carry.
+    pub x: Buffer<T>,
+    pub carry: Buffer<T>,
+    pub next: Buffer<T>,
+    pub next_carry: Buffer<T>,
+    /// k_1 … k_s, and behind them f(x_{n+1}).
+    pub slopes: Buffer<T>,
+    /// A stage's state, an increment, an error.
+    pub state: Buffer<T>,
+    pub arguments: Buffer<T>,
+    pub data: Buffer<T>,
+    pub spans: Spans,
+    pub mixer: Mixer<T>,
+}
+
+impl<T: Real> Block<T> {
+    pub fn new(problem: &Problem<T>) -> Result<Self> {
+        let ledger = &problem.ledger;
+        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
+        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
+        Ok(Self {
+            width,
+            active: 0,
+            rows,
+            x: array(Purpose::Workspace, rows + 1)?,
+            carry: array(Purpose::Workspace, rows)?,
+            next: array(Purpose::Workspace, rows + 1)?,
+            next_carry: array(Purpose::Workspace, rows)?,
+            slopes: array(Purpose::Stages, rows * (stages + 1))?,
+            state: array(Purpose::Workspace, rows + 1)?,
+            arguments: array(Purpose::Workspace, problem.arguments)?,
+            data: array(Purpose::Workspace, problem.data)?,
+            spans: Spans::new(width),
+            mixer: Mixer::new(ledger, stages + 1, width)?,
+        })
+    }
+
+    /// Numbers in a state without its time.
+    pub fn len(&self) -> usize {
+        self.rows * self.width
+    }
+
+    /// Evaluates f at x, for all lanes, as the first slope.
+    pub fn first_slopes(&mut self, lanes: &mut dyn Lanes<T>) -> Result<()> {
+        let (len, width) = (self.len(), self.width);
+        let Self { x, slopes, spans, .. } = self;
+        spans.stage_times(width, 0.0, &mut x[len..len + width]);
+        lanes.evaluate(self.active, &spans.times, &x[..len + width], None, &mut slopes[..len])
+    }
+
+    /// Evaluates f at x_{n+1}.
+    pub fn next_slopes(&mut self, lanes: &mut dyn Lanes<T>, stages: usize) -> Result<()> {
+        let (len, width) = (self.len(), self.width);
+        let Self { next, slopes, spans, .. } = self;
+        spans.stage_times(width, 1.0, &mut next[len..len + width]);
+        lanes.evaluate(self.active, &spans.times, &next[..len + width], None, &mut slopes[stages * len..][..len])
+    }
+
+    /// The stages behind the first, and x_{n+1} − x_n into `state`.
+    pub fn attempt(&mut self, tableau: &Tableau, lanes: &mut dyn Lanes<T>) -> Result<()> {
+        let (len, width, stages) = (self.len(), self.width, tableau.gradient_stages());
+        let Self { x, slopes, state, spans, mixer, active, .. } = self;
+        for index in 1..stages {
+            let (before, slope) = slopes.split_at_mut(index * len);
+            let weights = tableau.a[index].iter().copied();
+            mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], weights, before);
+            spans.stage_times(width, tableau.c[index], &mut state[len..len + width]);
+            lanes.evaluate(*active, &spans.times, &state[..len + width], None, &mut slope[..len])?;
+        }
+        let weights = tableau.b[..stages].iter().copied();
+        mixer.mix(&mut state[..len], None, &spans.h[..width], weights, slopes);
+        Ok(())
+    }
+
+    /// The estimate of the error into `state`.
+    pub fn error(&mut self, tableau: &Tableau) {
+        let (len, width) = (self.len(), self.width);
+        let Self { slopes, state, spans, mixer, .. } = self;
+        let weights = tableau.b.iter().zip(tableau.b_hat).map(|(b, b_hat)| b - b_hat);
+        mixer.mix(&mut state[..len], None, &spans.h[..width], weights, slopes);
+    }
+}
+
+/// A lane of an array.
+#[inline(never)]
+pub(super) fn lane<T: Copy>(array: &[T], width: usize, lane: usize, to: &mut [T]) {
+    for (row, to) in to.iter_mut().enumerate() {
+        *to = array[row * width + lane];
+    }
+}
+
+/// Writes a lane of an array.
+#[inline(never)]
+pub(super) fn set_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, from: &[T]) {
+    for (row, from) in from.iter().enumerate() {
+        array[row * width + lane] = *from;
+    }
+}
+
+/// The narrowest block for so many trajectories.
+pub(super) fn width_for<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
+    let mut widths = problem.lanes.iter().map(|lanes| lanes.width());
+    widths.find(|&width| width >= trajectories).expect("the last is wide enough")
+}
+
+pub(super) fn lanes_index<T: Real>(problem: &Problem<T>, width: usize) -> usize {
+    problem.lanes.iter().position(|lanes| lanes.width() == width).expect("one of the widths")
+}

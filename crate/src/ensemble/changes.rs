@@ -1,0 +1,221 @@
+//! What happens to a trajectory between steps: jumps at known times, and events where a function is zero.
+
+use super::lists::Lists;
+use super::order;
+use crate::error::{Error, Result, finite};
+use crate::field::Lanes;
+use crate::field::program::ProgramField;
+use crate::kernel::real::Real;
+use crate::memory::Ledger;
+use crate::program::Program;
+
+/// At known times the state becomes another.
+#[derive(Debug, Clone)]
+pub struct Jump {
+    /// When, a list for all trajectories or one for each, in the order of the trajectory's times. A time after the last output has no
+    /// effect.
+    pub times: Lists,
+    /// The new state, a program of the state before, the time, the field's parameters, and as arguments first the trajectory's and then
+    /// the amounts.
+    pub set: Program,
+    /// Numbers that belong to each time, as many as the program has arguments beyond the field's: those of one time behind those of
+    /// the other, in the order of the lists.
+    pub amounts: Vec<f64>,
+}
+
+/// Which changes of sign count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Direction {
+    /// All.
+    #[default]
+    Both,
+    /// From negative to positive.
+    Rising,
+    /// From positive to negative.
+    Falling,
+}
+
+/// Something happens where a function of the trajectory is zero.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The function, a program of the state, the time, the field's parameters and the trajectory's arguments.
+    pub when: Program,
+    /// Which of its changes of sign count.
+    pub direction: Direction,
+    /// The trajectory ends at the event of this number, counted from 1: from then on it stays as it is.
+    pub terminal: Option<usize>,
+    /// The new state, a program as `when`.
+    pub set: Option<Program>,
+}
+
+/// Jumps and events.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// Of jumps at the same time the one that stands first acts first.
+    pub jumps: Vec<Jump>,
+    /// So it is with events at the same time.
+    pub events: Vec<Event>,
+    /// The most events of one trajectory: one that chatters has no end.
+    pub max_events: usize,
+}
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self { jumps: vec![], events: vec![], max_events: 10_000 }
+    }
+}
+
+/// A jump of a trajectory that is still to come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Due {
+    pub t: f64,
+    pub jump: usize,
+    /// Which of the jump's times.
+    pub occurrence: usize,
+}
+
+/// A jump, ready to be used.
+pub(super) struct JumpMap<T> {
+    pub times: Lists,
+    pub set: Box<dyn Lanes<T>>,
+    pub amounts: Vec<T>,
+    /// Amounts of a time.
+    pub numbers: usize,
+}
+
+/// An event, ready to be used.
+pub(super) struct EventMap<T> {
+    /// By width; of one trajectory it can be transposed in any case, as its rate tells on which side it is.
+    pub when: Vec<Box<dyn Lanes<T>>>,
+    pub direction: Direction,
+    pub terminal: Option<usize>,
+    pub set: Option<Box<dyn Lanes<T>>>,
+}
+
+/// All jumps and events, ready to be used.
+pub(super) struct Maps<T> {
+    pub jumps: Vec<JumpMap<T>>,
+    pub events: Vec<EventMap<T>>,
+    pub max_events: usize,
+}
+
+impl<T: Real> Maps<T> {
+    pub fn new(
+        changes: &Changes,
+        times: &Lists,
+        widths: &[usize],
+        (batch, state, arguments): (usize, usize, usize),
+        parameters: &[T],
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<Self> {
+        let check = |name: &'static str, program: &Program, outputs: usize, arguments: std::ops::RangeFrom<usize>| {
+            let sizes = program.sizes;
+            if sizes.state != state || sizes.data > 0 {
+                return Err(Error::shape(name, format!("a program of a state of {state}"), sizes.state));
+            }
+            if sizes.parameters != parameters.len() {
+                let expected = format!("a program of the field's {} parameters", parameters.len());
+                return Err(Error::shape(name, expected, sizes.parameters));
+            }
+            if !arguments.contains(&sizes.arguments) {
+                let expected = format!("a program of the field's {} arguments", arguments.start);
+                return Err(Error::shape(name, expected, sizes.arguments));
+            }
+            if program.outputs() != outputs {
+                return Err(Error::shape(name, format!("{outputs} numbers"), program.outputs()));
+            }
+            Ok(())
+        };
+        let lanes = |program: &Program, width: usize, reverse: bool| {
+            ProgramField::new(program.clone(), parameters)?.timed_lanes(parameters, width, reverse, ledger)
+        };
+        let jump = |jump: &Jump| {
+            check("jumps.set", &jump.set, state, arguments..)?;
+            if jump.times.count().is_some_and(|count| count != batch) {
+                let given = format!("{} lists", jump.times.count().unwrap_or(0));
+                return Err(Error::shape("jumps.times", format!("a list for each of {batch} trajectories"), given));
+            }
+            for trajectory in 0..batch {
+                check_jump_times(jump.times.of(trajectory), times.of(trajectory))?;
+            }
+            let numbers = jump.set.arguments() - arguments;
+            let expected = jump.times.len() * numbers;
+            if jump.amounts.len() != expected {
+                return Err(Error::shape("jumps.amounts", expected, jump.amounts.len()));
+            }
+            finite("jumps.amounts", jump.amounts.iter().copied())?;
+            Ok(JumpMap {
+                times: jump.times.clone(),
+                set: lanes(&jump.set, 1, reverse)?,
+                amounts: jump.amounts.iter().map(|&amount| T::of(amount)).collect(),
+                numbers,
+            })
+        };
+        let event = |event: &Event| {
+            check("events.when", &event.when, 1, arguments..)?;
+            if let Some(set) = &event.set {
+                check("events.set", set, state, arguments..)?;
+            }
+            for program in [&event.when].into_iter().chain(&event.set) {
+                if program.arguments() != arguments {
+                    let expected = format!("a program of the field's {arguments} arguments");
+                    return Err(Error::shape("events", expected, program.arguments()));
+                }
+            }
+            if event.terminal == Some(0) {
+                return Err(Error::option("events.terminal", "a positive integer", 0));
+            }
+            Ok(EventMap {
+                when: widths
+                    .iter()
+                    .map(|&width| lanes(&event.when, width, reverse || width == 1))
+                    .collect::<Result<_>>()?,
+                direction: event.direction,
+                terminal: event.terminal,
+                set: event.set.as_ref().map(|set| lanes(set, 1, reverse)).transpose()?,
+            })
+        };
+        Ok(Self {
+            jumps: changes.jumps.iter().map(jump).collect::<Result<_>>()?,
+            events: changes.events.iter().map(event).collect::<Result<_>>()?,
+            max_events: changes.max_events,
+        })
+    }
+
+    /// The jumps of a trajectory in the order in which they act, within its times.
+    pub fn due(&self, trajectory: usize, times: &[f64]) -> Vec<Due> {
+        let (first, last) = (times[0], times[times.len() - 1]);
+        let direction = if last < first { -1.0 } else { 1.0 };
+        let mut due: Vec<Due> = Vec::new();
+        for (jump, map) in self.jumps.iter().enumerate() {
+            let start = map.times.start(trajectory);
+            let own = map.times.of(trajectory).iter().enumerate();
+            let acts = |t: f64| (t - first) * direction >= 0.0 && (t - last) * direction <= 0.0;
+            due.extend(own.filter(|(_, t)| acts(**t)).map(|(index, &t)| Due { t, jump, occurrence: start + index }));
+        }
+        // Of those at the same time the first that was declared stays first.
+        let keys: Vec<f64> = due.iter().map(|due| due.t * direction).collect();
+        order(&keys).into_iter().map(|index| due[index]).collect()
+    }
+}
+
+fn check_jump_times(jumps: &[f64], times: &[f64]) -> Result<()> {
+    finite("jumps.times", jumps.iter().copied())?;
+    let (first, last) = (times[0], times[times.len() - 1]);
+    // Of a trajectory that goes nowhere only a jump at its time acts.
+    if first == last {
+        return Ok(());
+    }
+    let direction = if last < first { -1.0 } else { 1.0 };
+    if let Some(early) = jumps.iter().find(|&&t| (t - first) * direction < 0.0) {
+        return Err(Error::option("jumps.times", format!("times from {first:?} on"), format!("{early:?}")));
+    }
+    match jumps.windows(2).find(|pair| (pair[1] - pair[0]) * direction < 0.0) {
+        None => Ok(()),
+        Some(pair) => {
+            let given = format!("{:?} followed by {:?}", pair[0], pair[1]);
+            Err(Error::option("jumps.times", "times in the order of the trajectory's", given))
+        }
+    }
+}

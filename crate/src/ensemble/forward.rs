@@ -1,0 +1,856 @@
+//! The solve of a leaf: rounds in which every trajectory that is not at its end tries a step.
+
+use std::ops::Range;
+
+use super::block::{Block, lane, lanes_index, set_lane, width_for};
+use super::changes::{Due, Maps};
+use super::clock::{Clock, End, Plan, Verdict};
+use super::crossing::{Solo, least_cut, sign};
+use super::track::{Occurrence, Tracks, What};
+use super::{Direction, Problem, Solution};
+use crate::control::{Control, first_step_from, guess_from};
+use crate::error::{Error, Result};
+use crate::kernel::combine::advance;
+use crate::kernel::lanes::{Scaled, copy_lane, finite_lanes, restride, select_lanes};
+use crate::kernel::real::Real;
+use crate::solve::{Stats, control_of, tolerances_of};
+use crate::stepper::Span;
+
+/// What solves leaves, one after the other.
+pub(super) struct Forward<T> {
+    block: Block<T>,
+    solo: Solo<T>,
+    control: Control,
+    /// Of each feature.
+    tolerances: Vec<(f64, f64)>,
+    blank: Stats,
+    clocks: Vec<Clock>,
+    plans: Vec<Option<Plan>>,
+    sums: Vec<f64>,
+    errors: Vec<f64>,
+    finite: Vec<bool>,
+    accepted: Vec<bool>,
+    /// g of each event at x_{n+1}, a row for each.
+    values: Vec<T>,
+    row: Vec<T>,
+    /// Events of each trajectory of the leaf, and the states before them.
+    happened: Vec<Vec<(Occurrence, Vec<T>)>>,
+}
+
+/// Where the results of a leaf go.
+struct Sinks<'a, T> {
+    solution: Option<&'a mut Solution<T>>,
+    tracks: Option<Tracks<T>>,
+    first: usize,
+}
+
+impl<T: Real> Forward<T> {
+    pub fn new(problem: &Problem<T>) -> Result<Self> {
+        let (control, blank) = control_of::<T>(&problem.options);
+        let each = tolerances_of::<T>(&problem.options);
+        let tolerances = (0..problem.state).map(|feature| each.of(&control, feature)).collect();
+        let block = Block::new(problem)?;
+        let width = block.width;
+        Ok(Self {
+            solo: Solo::new(problem)?,
+            control,
+            tolerances,
+            blank,
+            clocks: vec![],
+            plans: vec![None; width],
+            sums: vec![0.0; width],
+            errors: vec![0.0; width],
+            finite: vec![true; width],
+            accepted: vec![false; width],
+            values: vec![T::zero(); width * problem.maps.events.len()],
+            row: vec![T::zero(); problem.state],
+            happened: vec![],
+            block,
+        })
+    }
+
+    /// Solves a leaf.
+    pub fn run(
+        &mut self,
+        problem: &mut Problem<T>,
+        leaf: Range<usize>,
+        solution: Option<&mut Solution<T>>,
+        tracks: Option<Tracks<T>>,
+    ) -> Result<Option<Tracks<T>>> {
+        let mut sinks = Sinks { solution, tracks, first: leaf.start };
+        self.happened = vec![vec![]; leaf.len()];
+        self.begin(problem, leaf.clone(), &mut sinks)?;
+        if problem.options.adaptive() {
+            self.first_steps(problem, &mut sinks)?;
+        }
+        while self.block.active > 0 {
+            self.round(problem, &mut sinks)?;
+        }
+        let Sinks { solution, tracks, .. } = sinks;
+        if let Some(solution) = solution {
+            for (occurrence, state) in self.happened.drain(..).flatten() {
+                solution.events.push(occurrence);
+                solution.event_states.extend(state);
+            }
+        }
+        Ok(tracks)
+    }
+
+    /// Loads the leaf: states at the first times, after the jumps there.
+    fn begin(&mut self, problem: &mut Problem<T>, leaf: Range<usize>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+        let block = &mut self.block;
+        block.width = width_for(problem, leaf.len());
+        block.active = leaf.len();
+        self.clocks.clear();
+        let (width, rows) = (block.width, block.rows);
+        block.carry[..rows * width].fill(T::zero());
+        for (slot, trajectory) in leaf.enumerate() {
+            let times = problem.times.of(trajectory);
+            Clock::check(&problem.options, times)?;
+            let due = problem.maps.due(trajectory, times);
+            self.clocks.push(Clock::new(trajectory, times, due, problem.maps.events.len(), self.blank));
+            set_lane(&mut block.x, width, slot, &problem.y0[trajectory * rows..(trajectory + 1) * rows]);
+            let (arguments, data) = problem.beside_of(trajectory);
+            set_lane(&mut block.arguments, width, slot, arguments);
+            set_lane(&mut block.data, width, slot, data);
+        }
+        for slot in self.clocks.len()..width {
+            copy_lane(&mut block.x, rows, width, 0, slot);
+            copy_lane(&mut block.arguments, problem.arguments, width, 0, slot);
+            copy_lane(&mut block.data, problem.data, width, 0, slot);
+        }
+        for slot in (0..self.clocks.len()).rev() {
+            match self.boundary(problem, slot, None, sinks) {
+                Ok(true) => self.remove(problem, slot, None, sinks)?,
+                Ok(false) => self.first_sides(problem, slot)?,
+                Err(error @ Error::NonFinite(_)) => self.remove(problem, slot, Some(error), sinks)?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.narrow(problem);
+        self.settle(problem);
+        Ok(())
+    }
+
+    /// On which sides the events' functions are at the beginning.
+    fn first_sides(&mut self, problem: &mut Problem<T>, slot: usize) -> Result<()> {
+        if problem.maps.events.is_empty() {
+            return Ok(());
+        }
+        let Self { block, solo, clocks, row, .. } = self;
+        let clock = &mut clocks[slot];
+        let Problem { maps, lanes, .. } = problem;
+        lane(&block.x, block.width, slot, row);
+        let (arguments, data) = slot_beside(block, slot);
+        solo.settle(&arguments, &data, &mut *lanes[0], maps);
+        for (event, side) in maps.events.iter_mut().zip(&mut clock.signs) {
+            *side = solo.side(&mut *lanes[0], event, clock.t, row, None)?.0;
+        }
+        Ok(())
+    }
+
+    /// f at the first times, and the lengths of the first steps.
+    fn first_steps(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+        if self.block.active == 0 {
+            return Ok(());
+        }
+        for clock in &mut self.clocks {
+            clock.stats.evaluations += 1;
+            clock.first_known = true;
+        }
+        self.set_times();
+        let index = lanes_index(problem, self.block.width);
+        self.block.first_slopes(&mut *problem.lanes[index])?;
+        let len = self.block.len();
+        let width = self.block.width;
+        finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
+        for slot in (0..self.block.active).rev().filter(|&slot| !self.finite[slot]).collect::<Vec<_>>() {
+            let failure = Error::NonFinite(self.clocks[slot].progress(0.0));
+            self.remove(problem, slot, Some(failure), sinks)?;
+        }
+        self.refit(problem);
+        let active = self.block.active;
+        if let Some(first) = problem.options.first_step {
+            self.clocks.iter_mut().for_each(|clock| clock.proposal = first);
+        } else if active > 0 {
+            self.choose_first_steps(problem)?;
+        }
+        self.narrow(problem);
+        self.settle(problem);
+        Ok(())
+    }
+
+    /// Hairer, Nørsett and Wanner I, II.4, for each trajectory.
+    fn choose_first_steps(&mut self, problem: &mut Problem<T>) -> Result<()> {
+        let Self { block, sums, clocks, tolerances, .. } = self;
+        let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows as f64);
+        let torchdiffeq = problem.options.controller == crate::control::Controller::Torchdiffeq;
+        let index = lanes_index(problem, width);
+        let norms = |numbers: &[T], less: Option<&[T]>, x: &[T], sums: &mut [f64]| {
+            Scaled { numbers, less, x, y: x, tolerances }.sums(&mut sums[..width]);
+            sums.iter_mut().take(width).for_each(|sum| *sum = (*sum / rows).sqrt());
+        };
+        norms(&block.x[..len], None, &block.x[..len], sums);
+        let states: Vec<f64> = sums[..active].to_vec();
+        norms(&block.slopes[..len], None, &block.x[..len], sums);
+        let slopes: Vec<f64> = sums[..active].to_vec();
+        let mut guesses = Vec::with_capacity(active);
+        for (slot, clock) in clocks.iter_mut().enumerate() {
+            let times = problem.times.of(clock.trajectory);
+            let last = times[times.len() - 1];
+            let (direction, interval) = ((last - times[0]).signum(), (last - clock.t).abs());
+            let limit = if torchdiffeq { f64::INFINITY } else { interval };
+            let mut guess = guess_from(states[slot], slopes[slot]);
+            guess.h = guess.h.min(limit);
+            let end = clock.t + direction * guess.h;
+            let end =
+                if (end - clock.t).abs() > interval && !torchdiffeq { clock.t + direction * interval } else { end };
+            block.spans.h[slot] = direction * guess.h;
+            block.spans.t[slot] = end;
+            guesses.push((guess, limit));
+            clock.stats.evaluations += 1;
+        }
+        let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
+        let (first, rest) = k.split_at_mut(len);
+        mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], std::iter::once(1.0), first);
+        spans.stage_times(width, 0.0, &mut state[len..len + width]);
+        problem.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
+        norms(&rest[..len], Some(first), &x[..len], sums);
+        for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
+            let h = first_step_from(*difference, guess, problem.tableau.order);
+            clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+        }
+        Ok(())
+    }
+
+    /// The times of all lanes to the spans.
+    fn set_times(&mut self) {
+        for (slot, clock) in self.clocks.iter().enumerate() {
+            self.block.spans.t[slot] = clock.t;
+        }
+    }
+
+    fn round(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+        let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
+        // When each takes its step.
+        for slot in (0..self.clocks.len()).rev() {
+            let clock = &mut self.clocks[slot];
+            match clock.plan(&problem.options, problem.times.of(clock.trajectory)) {
+                Ok(plan) => self.plans[slot] = Some(plan),
+                Err(error) => self.remove(problem, slot, Some(error), sinks)?,
+            }
+        }
+        if self.refit(problem) {
+            return Ok(());
+        }
+        for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
+            let span = plan.expect("planned above").span;
+            let spans = &mut self.block.spans;
+            (spans.t[slot], spans.h[slot], spans.end[slot]) = (span.t, span.h, span.end);
+        }
+        let mut index = lanes_index(problem, self.block.width);
+        if self.clocks.iter().any(|clock| !clock.first_known) {
+            self.block.first_slopes(&mut *problem.lanes[index])?;
+            let (len, width) = (self.block.len(), self.block.width);
+            finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
+            let mut failed = false;
+            for slot in (0..self.clocks.len()).rev() {
+                let clock = &mut self.clocks[slot];
+                if !clock.first_known {
+                    clock.stats.evaluations += 1;
+                    clock.first_known = true;
+                    if !self.finite[slot] {
+                        let failure = Error::NonFinite(clock.progress(self.block.spans.h[slot]));
+                        self.remove(problem, slot, Some(failure), sinks)?;
+                        failed = true;
+                    }
+                }
+            }
+            if failed {
+                if self.refit(problem) {
+                    return Ok(());
+                }
+                for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
+                    let span = plan.expect("planned above").span;
+                    let spans = &mut self.block.spans;
+                    (spans.t[slot], spans.h[slot], spans.end[slot]) = (span.t, span.h, span.end);
+                }
+                index = lanes_index(problem, self.block.width);
+            }
+        }
+        let Self { block, clocks, plans, .. } = self;
+        let lanes = &mut *problem.lanes[index];
+        block.attempt(tableau, lanes)?;
+        let (len, width, active) = (block.len(), block.width, block.active);
+        clocks.iter_mut().for_each(|clock| clock.stats.evaluations += stages - 1);
+        let Block { x, carry, next, next_carry, state, .. } = &mut *block;
+        let compensated = problem.options.summation.of_state();
+        advance(compensated, (&x[..len], &carry[..len]), &state[..len], (&mut next[..len], &mut next_carry[..len]));
+        finite_lanes(&next[..len], &mut self.finite[..width]);
+        let mut next_known = false;
+        let adaptive = problem.options.adaptive();
+        if adaptive && tableau.fsal() {
+            block.next_slopes(lanes, stages)?;
+            clocks.iter_mut().for_each(|clock| clock.stats.evaluations += 1);
+            next_known = true;
+        }
+        let mut failures = Vec::new();
+        self.accepted[..width].fill(false);
+        if adaptive {
+            block.error(tableau);
+            let Block { x, next, state, .. } = &*block;
+            let tolerances = &self.tolerances;
+            let scaled = Scaled { numbers: &state[..len], less: None, x: &x[..len], y: &next[..len], tolerances };
+            scaled.sums(&mut self.errors[..width]);
+            for (slot, clock) in clocks.iter_mut().enumerate() {
+                let plan = plans[slot].expect("planned above");
+                let error = match self.finite[slot] {
+                    true => (self.errors[slot] / block.rows as f64).sqrt(),
+                    false => f64::NAN,
+                };
+                let control = &self.control;
+                let verdict = clock.judge(&problem.options, &plan, error, |within, before| {
+                    control.factor(error, within, tableau.order, before)
+                });
+                match verdict {
+                    Verdict::Accepted => self.accepted[slot] = true,
+                    Verdict::Rejected => {}
+                    Verdict::Failed(error) => failures.push((slot, error)),
+                }
+            }
+        } else {
+            for (slot, clock) in clocks.iter().enumerate() {
+                match self.finite[slot] {
+                    true => self.accepted[slot] = true,
+                    false => {
+                        let h = plans[slot].map_or(0.0, |plan| plan.span.h);
+                        failures.push((slot, Error::NonFinite(clock.progress(h))));
+                    }
+                }
+            }
+        }
+        let mut crossed = vec![];
+        if !problem.maps.events.is_empty() && self.accepted[..active].contains(&true) {
+            crossed = self.crossings(problem, index, &mut failures)?;
+        }
+        let interpolates = |problem: &Problem<T>, clock: &Clock, plan: &Plan| {
+            let times = problem.times.of(clock.trajectory);
+            problem.options.interpolates(times) && !within(times, clock.output, plan.span).is_empty()
+        };
+        let dense = problem.extras.dense;
+        let mut wanted = vec![next_known; active];
+        if !next_known {
+            wanted = (0..active)
+                .map(|slot| {
+                    let plan = self.plans[slot].expect("planned above");
+                    self.accepted[slot] && (dense || interpolates(problem, &self.clocks[slot], &plan))
+                })
+                .collect();
+            if wanted.contains(&true) {
+                self.block.next_slopes(&mut *problem.lanes[index], stages)?;
+                finite_lanes(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
+                for (slot, clock) in self.clocks.iter_mut().enumerate().filter(|(slot, _)| wanted[*slot]) {
+                    clock.stats.evaluations += 1;
+                    if !self.finite[slot] {
+                        self.accepted[slot] = false;
+                        let plan = self.plans[slot].expect("planned above");
+                        let progress = crate::error::Progress { t: plan.span.end, ..clock.progress(plan.span.h) };
+                        failures.push((slot, Error::NonFinite(progress)));
+                    }
+                }
+            }
+        }
+        self.take(problem, sinks, &wanted)?;
+        // What happens at the ends of the steps, and who is done.
+        for slot in (0..active).rev() {
+            if let Some((_, error)) = failures.iter().find(|failure| failure.0 == slot) {
+                let error = error.clone();
+                self.remove(problem, slot, Some(error), sinks)?;
+                continue;
+            }
+            if !self.accepted[slot] {
+                continue;
+            }
+            let acting = crossed.iter().find(|crossing: &&Crossed| crossing.slot == slot);
+            match self.boundary(problem, slot, acting, sinks) {
+                Ok(false) => {}
+                Ok(true) => self.remove(problem, slot, None, sinks)?,
+                Err(error @ (Error::MaxEvents { .. } | Error::NonFinite(_))) => {
+                    self.remove(problem, slot, Some(error), sinks)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.refit(problem);
+        Ok(())
+    }
+
+    /// Narrows the block if it may be; whether nobody is left.
+    fn refit(&mut self, problem: &mut Problem<T>) -> bool {
+        if self.block.active == self.clocks.len() {
+            return self.block.active == 0;
+        }
+        self.block.active = self.clocks.len();
+        if self.block.active == 0 {
+            return true;
+        }
+        self.narrow(problem);
+        self.settle(problem);
+        false
+    }
+
+    #[inline(never)]
+    /// Where events lie in the steps that are accepted: cuts those steps.
+    fn crossings(
+        &mut self,
+        problem: &mut Problem<T>,
+        index: usize,
+        failures: &mut Vec<(usize, Error)>,
+    ) -> Result<Vec<Crossed>> {
+        let Self { block, solo, clocks, plans, accepted, values, .. } = self;
+        let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.tableau.gradient_stages());
+        let Problem { maps, lanes, tableau, options, .. } = problem;
+        let len = rows * width;
+        {
+            let Block { next, spans, .. } = &mut *block;
+            spans.stage_times(width, 1.0, &mut next[len..len + width]);
+            for (event, values) in maps.events.iter_mut().zip(values.chunks_exact_mut(width)) {
+                event.when[index].evaluate(active, &spans.times, &next[..len + width], None, values)?;
+            }
+        }
+        let mut crossed = Vec::new();
+        for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
+            let clock = &mut clocks[slot];
+            let far: Vec<f64> = (0..maps.events.len()).map(|event| values[event * width + slot].wide()).collect();
+            let plan = plans[slot].as_mut().expect("planned");
+            if far.iter().any(|g| g.is_nan()) {
+                failures.push((slot, Error::NonFinite(clock.progress(plan.span.h))));
+                accepted[slot] = false;
+                continue;
+            }
+            let crosses = |maps: &Maps<T>, event: usize, near: i8, far: i8| {
+                near != 0
+                    && far != near
+                    && match maps.events[event].direction {
+                        Direction::Both => true,
+                        Direction::Rising => near < 0,
+                        Direction::Falling => near > 0,
+                    }
+            };
+            let leaves = |event: usize| clock.rest[event] == 0.0 || far[event].abs() > clock.rest[event];
+            let hits: Vec<usize> = (0..far.len())
+                .filter(|&event| leaves(event) && crosses(maps, event, clock.signs[event], sign(far[event])))
+                .collect();
+            if hits.is_empty() {
+                for (event, &g) in far.iter().enumerate() {
+                    if g != 0.0 && g.abs() > clock.rest[event] {
+                        (clock.signs[event], clock.rest[event]) = (sign(g), 0.0);
+                    }
+                }
+                continue;
+            }
+            let (arguments, data) = slot_beside(block, slot);
+            solo.settle(&arguments, &data, &mut *lanes[0], maps);
+            lane(&block.x, width, slot, &mut solo.x);
+            lane(&block.carry, width, slot, &mut solo.carry);
+            lane(&block.slopes, width, slot, &mut solo.work.slopes[..rows]);
+            let evaluations = solo.evaluations;
+            let compensated = options.summation.of_state();
+            let mut first: Option<(usize, Span)> = None;
+            let mut ends = vec![];
+            for &event in &hits {
+                let near = clock.signs[event];
+                let when = &mut *maps.events[event].when[0];
+                let span = solo.cut(tableau, &mut *lanes[0], when, (plan.span, near, far[event]), compensated)?;
+                ends.push((event, span.end));
+                let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
+                if earlier {
+                    first = Some((event, span));
+                }
+            }
+            let (root, span) = first.expect("at least one");
+            if hits.len() > 1 {
+                solo.step(tableau, &mut *lanes[0], span, compensated)?;
+            }
+            // Whoever is on its far side there, or has its own zero there up to rounding, acts too.
+            let least = least_cut::<T>(plan.span);
+            if (span.end - span.t).abs() <= 4.0 * least && clock.recent == Some((root, span.t)) {
+                let (limit, progress) = (clock.counts.iter().sum(), clock.progress(span.h));
+                failures.push((slot, Error::Chattering { events: limit, progress }));
+                accepted[slot] = false;
+                continue;
+            }
+            let next = solo.next.to_vec();
+            let mut acting = Vec::new();
+            let mut sides = Vec::new();
+            let mut at_zero = Vec::new();
+            for event in 0..far.len() {
+                let value = solo.value(&mut *maps.events[event].when[0], span.end, &next)?;
+                at_zero.push(value);
+                let g = sign(value);
+                let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
+                let acts =
+                    event == root || close || (hits.contains(&event) && crosses(maps, event, clock.signs[event], g));
+                if acts {
+                    acting.push(event);
+                }
+                sides.push(if acts {
+                    -clock.signs[event]
+                } else if g == 0 {
+                    clock.signs[event]
+                } else {
+                    g
+                });
+            }
+            if span.end != plan.span.end {
+                set_lane(&mut block.next, width, slot, &solo.next);
+                set_lane(&mut block.next_carry, width, slot, &solo.next_carry);
+                for stage in 0..stages {
+                    let slopes = &mut block.slopes[stage * len..(stage + 1) * len];
+                    set_lane(slopes, width, slot, solo.work.slope(stage));
+                }
+                // For outputs within the step.
+                let mut k = vec![T::zero(); rows];
+                solo.slope(&mut *lanes[0], span.end, &next, &mut k)?;
+                set_lane(&mut block.slopes[stages * len..][..len], width, slot, &k);
+                plan.span = span;
+                let spans = &mut block.spans;
+                (spans.h[slot], spans.end[slot]) = (span.h, span.end);
+                block.next[len + slot] = T::of(span.end);
+            }
+            plan.end = End::Event;
+            clock.stats.evaluations += solo.evaluations - evaluations;
+            crossed.push(Crossed { slot, root, acting, sides, values: at_zero });
+        }
+        Ok(crossed)
+    }
+
+    /// Takes the accepted steps: records them, and writes the outputs within. `known` tells of whom f(x_{n+1}) is known.
+    fn take(&mut self, problem: &Problem<T>, sinks: &mut Sinks<'_, T>, known: &[bool]) -> Result<()> {
+        let Self { block, clocks, plans, accepted, row, .. } = self;
+        let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows);
+        let tableau = problem.tableau;
+        let stages = tableau.gradient_stages();
+        let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
+        // Of each power of θ the weights of all slopes.
+        let degree = if problem.extras.dense { tableau.extension_degree() } else { 0 };
+        let polynomials: Vec<f64> = (0..degree)
+            .flat_map(|power| (0..=stages).map(move |stage| tableau.extension_polynomial(stage)[power]))
+            .collect();
+        for slot in (0..active).filter(|&slot| accepted[slot]) {
+            let clock = &mut clocks[slot];
+            let plan = plans[slot].expect("planned");
+            let times = problem.times.of(clock.trajectory);
+            let own = clock.trajectory - sinks.first;
+            if let Some(tracks) = &mut sinks.tracks {
+                tracks.step(own, &plan, &block.x, width, slot)?;
+            }
+            if let Some(solution) = sinks.solution.as_deref_mut()
+                && let Some(path) = solution.paths.get_mut(clock.trajectory)
+            {
+                for row in polynomials.chunks_exact(stages + 1) {
+                    path.polynomials.extend((0..rows).map(|r| {
+                        let slopes = row
+                            .iter()
+                            .enumerate()
+                            .map(|(stage, weight)| weight * block.slopes[stage * len + r * width + slot].wide());
+                        T::of(plan.span.h * slopes.sum::<f64>())
+                    }));
+                }
+                path.t.push(plan.span.end);
+                path.y.extend((0..rows).map(|r| block.next[r * width + slot]));
+            }
+            if problem.options.interpolates(times) {
+                let outputs = within(times, clock.output, plan.span);
+                let due = clock.due.get(clock.jump).is_some_and(|due| due.t == plan.span.end);
+                let changes = due || plan.end == End::Event;
+                for output in outputs {
+                    if times[output] == plan.span.end {
+                        if changes {
+                            break;
+                        }
+                        lane(&block.next, width, slot, row);
+                    } else {
+                        let theta = (times[output] - plan.span.t) / plan.span.h;
+                        tableau.extension_weights(theta, &mut weights, &mut rates);
+                        lane(&block.x, width, slot, row);
+                        for (stage, weight) in weights.iter().enumerate() {
+                            let weight = plan.span.h * weight;
+                            if weight != 0.0 {
+                                let weight = T::of(weight);
+                                for (r, y) in row.iter_mut().enumerate() {
+                                    *y = *y + weight * block.slopes[stage * len + r * width + slot];
+                                }
+                            }
+                        }
+                    }
+                    sinks.write(problem, clock.trajectory, output, row);
+                    if let Some(tracks) = &mut sinks.tracks {
+                        let steps = tracks.tail(own).steps;
+                        tracks.places[own].push(2 * (steps - 1) + 1);
+                    }
+                    clock.output += 1;
+                }
+            }
+            clock.take(&plan);
+            clock.first_known = known[slot] && !matches!(plan.end, End::Event);
+        }
+        let next_known = known.contains(&true);
+        let Block { x, carry, next, next_carry, slopes, .. } = &mut *block;
+        if accepted[..active].iter().all(|&accepted| accepted) {
+            std::mem::swap(x, next);
+            std::mem::swap(carry, next_carry);
+            if next_known {
+                slopes.copy_within(stages * len..(stages + 1) * len, 0);
+            }
+        } else {
+            let chosen = &accepted[..width];
+            select_lanes(chosen, &next[..len], &mut x[..len]);
+            select_lanes(chosen, &next_carry[..len], &mut carry[..len]);
+            if next_known {
+                let (first, rest) = slopes.split_at_mut(stages * len);
+                select_lanes(chosen, &rest[..len], &mut first[..len]);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    /// What happens at a time between steps: events, jumps, then outputs. Whether the trajectory has come to its end.
+    fn boundary(
+        &mut self,
+        problem: &mut Problem<T>,
+        slot: usize,
+        crossed: Option<&Crossed>,
+        sinks: &mut Sinks<'_, T>,
+    ) -> Result<bool> {
+        let Self { block, solo, clocks, happened, row, .. } = self;
+        let clock = &mut clocks[slot];
+        let (width, rows) = (block.width, block.rows);
+        let own = clock.trajectory - sinks.first;
+        let mut terminal = false;
+        let mut changed = false;
+        let due = clock.due.get(clock.jump).is_some_and(|due| due.t == clock.t);
+        if due || crossed.is_some() {
+            let Problem { maps, lanes, .. } = &mut *problem;
+            let (arguments, data) = slot_beside(block, slot);
+            solo.settle(&arguments, &data, &mut *lanes[0], maps);
+            lane(&block.x, width, slot, row);
+            if let Some(Crossed { root, acting, sides, .. }) = crossed {
+                clock.signs.copy_from_slice(sides);
+                clock.recent = Some((*root, clock.t));
+                for &event in acting {
+                    clock.counts[event] += 1;
+                    if clock.counts.iter().sum::<usize>() > maps.max_events {
+                        return Err(Error::MaxEvents { limit: maps.max_events, progress: clock.progress(0.0) });
+                    }
+                    let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
+                    happened[own].push((occurrence, row.clone()));
+                    if let Some(tracks) = &mut sinks.tracks {
+                        tracks.action(own, What::Event { event, root: event == *root }, row)?;
+                    }
+                    if let Some(set) = &mut maps.events[event].set {
+                        let before = row.clone();
+                        solo.map(&mut **set, clock.t, &before, None, row)?;
+                        changed = true;
+                    }
+                    terminal |= maps.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
+                }
+            }
+            while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !terminal)
+                && t == clock.t
+            {
+                if let Some(tracks) = &mut sinks.tracks {
+                    tracks.action(own, What::Jump { jump, occurrence }, row)?;
+                }
+                let map = &mut maps.jumps[jump];
+                let amounts = map.amounts[occurrence * map.numbers..(occurrence + 1) * map.numbers].to_vec();
+                let before = row.clone();
+                solo.map(&mut *map.set, t, &before, Some(&amounts), row)?;
+                changed = true;
+                clock.jump += 1;
+            }
+            if changed {
+                if row.iter().any(|x| !x.is_finite()) {
+                    return Err(Error::NonFinite(clock.progress(0.0)));
+                }
+                set_lane(&mut block.x, width, slot, row);
+                set_lane(&mut block.carry, width, slot, &vec![T::zero(); rows]);
+                clock.first_known = false;
+                if let Some(solution) = sinks.solution.as_deref_mut()
+                    && let Some(path) = solution.paths.get_mut(clock.trajectory)
+                    && !path.t.is_empty()
+                {
+                    path.t.push(clock.t);
+                    path.y.extend_from_slice(row);
+                    path.polynomials.extend(std::iter::repeat_n(
+                        T::zero(),
+                        if problem.extras.dense { problem.tableau.extension_degree() * rows } else { 0 },
+                    ));
+                }
+                let Problem { maps, lanes, .. } = &mut *problem;
+                if clock.stats.accepted > 0 && !terminal {
+                    for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
+                        let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
+                        // Behind a crossing that has happened the side is the other one.
+                        let found = acted.then(|| (crossed.map_or(0.0, |crossed| crossed.values[index]), -*side));
+                        (*side, clock.rest[index]) = solo.side(&mut *lanes[0], event, clock.t, row, found)?;
+                    }
+                }
+            }
+        }
+        if let Some(solution) = sinks.solution.as_deref_mut()
+            && let Some(path) = solution.paths.get_mut(clock.trajectory)
+            && path.t.is_empty()
+        {
+            path.t.push(clock.t);
+            path.y.extend((0..rows).map(|r| block.x[r * width + slot]));
+        }
+        let times = problem.times.of(clock.trajectory);
+        lane(&block.x, width, slot, row);
+        while clock.output < times.len() && (times[clock.output] == clock.t || terminal) {
+            sinks.write(problem, clock.trajectory, clock.output, row);
+            if let Some(tracks) = &mut sinks.tracks {
+                let steps = tracks.tail(own).steps;
+                tracks.places[own].push(2 * steps);
+            }
+            clock.output += 1;
+        }
+        Ok(clock.done(times))
+    }
+
+    #[inline(never)]
+    /// A trajectory leaves its lane, which the last one takes.
+    fn remove(
+        &mut self,
+        problem: &Problem<T>,
+        slot: usize,
+        failure: Option<Error>,
+        sinks: &mut Sinks<'_, T>,
+    ) -> Result<()> {
+        let Self { block, clocks, plans, accepted, row, .. } = self;
+        let clock = clocks.swap_remove(slot);
+        let trajectory = clock.trajectory;
+        let width = block.width;
+        if let Some(solution) = sinks.solution.as_deref_mut() {
+            solution.stats[trajectory] = clock.stats;
+            solution.reached[trajectory] = clock.output;
+        }
+        if let Some(tracks) = &mut sinks.tracks {
+            tracks.end(trajectory - sinks.first, &block.x, width, slot);
+        }
+        if let Some(error) = failure {
+            row.fill(T::nan());
+            for output in clock.output..problem.times.of(trajectory).len() {
+                sinks.write(problem, trajectory, output, row);
+            }
+            if let Some(solution) = sinks.solution.as_deref_mut() {
+                let at = solution.failures.partition_point(|failure| failure.0 < trajectory);
+                solution.failures.insert(at, (trajectory, error));
+            }
+        }
+        let last = clocks.len();
+        if slot != last {
+            plans[slot] = plans[last];
+            accepted[slot] = accepted[last];
+            self.finite[slot] = self.finite[last];
+            for (array, rows) in [
+                (&mut block.x, block.rows),
+                (&mut block.carry, block.rows),
+                (&mut block.slopes, block.rows),
+                (&mut block.arguments, problem.arguments),
+                (&mut block.data, problem.data),
+            ] {
+                copy_lane(array, rows, width, last, slot);
+            }
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    /// Moves lanes together where fewer are left than a narrower block has.
+    fn narrow(&mut self, problem: &Problem<T>) {
+        let block = &mut self.block;
+        block.active = self.clocks.len();
+        let width = width_for(problem, block.active.max(1));
+        if width >= block.width {
+            return;
+        }
+        let old = block.width;
+        for (array, rows) in [
+            (&mut block.x, block.rows),
+            (&mut block.carry, block.rows),
+            (&mut block.slopes, block.rows),
+            (&mut block.arguments, problem.arguments),
+            (&mut block.data, problem.data),
+        ] {
+            restride(array, rows, (old, width), block.active);
+            for slot in block.active..width {
+                copy_lane(array, rows, width, 0, slot);
+            }
+        }
+        block.width = width;
+    }
+
+    #[inline(never)]
+    /// Tells the field what the lanes have beside their states.
+    fn settle(&mut self, problem: &mut Problem<T>) {
+        if self.block.active == 0 {
+            return;
+        }
+        let width = self.block.width;
+        let index = lanes_index(problem, width);
+        let (arguments, data) = (problem.arguments * width, problem.data * width);
+        problem.lanes[index].settle(&self.block.arguments[..arguments], &self.block.data[..data]);
+        for event in &mut problem.maps.events {
+            event.when[index].settle(&self.block.arguments[..arguments], &[]);
+        }
+    }
+}
+
+/// Events at the end of a step.
+struct Crossed {
+    slot: usize,
+    /// Whose zero the end is.
+    root: usize,
+    acting: Vec<usize>,
+    /// The side of each event's function behind it.
+    sides: Vec<i8>,
+    /// What the functions are there.
+    values: Vec<f64>,
+}
+
+impl<T: Real> Sinks<'_, T> {
+    fn write(&mut self, problem: &Problem<T>, trajectory: usize, output: usize, y: &[T]) {
+        if let Some(solution) = self.solution.as_deref_mut() {
+            let place = problem.place(trajectory, output);
+            solution.y[place..place + y.len()].copy_from_slice(y);
+        }
+    }
+}
+
+/// The outputs in (t_n, t_{n+1}] that are not the last.
+pub(super) fn within(times: &[f64], output: usize, span: Span) -> Range<usize> {
+    let reached = |&&t: &&f64| (t - span.end) * span.h.signum() <= 0.0;
+    let end = times.len() - 1;
+    if output >= end {
+        return output..output;
+    }
+    output..output + times[output..end].iter().take_while(reached).count()
+}
+
+/// The arguments and data of a lane.
+fn slot_beside<T: Real>(block: &Block<T>, slot: usize) -> (Vec<T>, Vec<T>) {
+    let lanes = block_lanes(&block.carry, block.rows);
+    let of = |array: &[T]| {
+        let mut own = vec![T::zero(); array.len() / lanes];
+        lane(array, block.width, slot, &mut own);
+        own
+    };
+    (of(&block.arguments), of(&block.data))
+}
+
+/// The most lanes of a block, by one of its arrays.
+fn block_lanes<T>(array: &[T], rows: usize) -> usize {
+    array.len() / rows
+}

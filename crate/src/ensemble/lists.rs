@@ -1,0 +1,62 @@
+//! Lists of numbers, one for all trajectories or one for each.
+
+/// Lists of numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lists {
+    numbers: Vec<f64>,
+    /// Where each list ends; nothing where one list is for all.
+    ends: Option<Vec<usize>>,
+}
+
+impl Lists {
+    /// One list for all trajectories.
+    pub fn shared(numbers: &[f64]) -> Self {
+        Self { numbers: numbers.to_vec(), ends: None }
+    }
+
+    /// A list for each trajectory.
+    pub fn own<'a>(lists: impl IntoIterator<Item = &'a [f64]>) -> Self {
+        let (mut numbers, mut ends) = (Vec::new(), Vec::new());
+        for list in lists {
+            numbers.extend_from_slice(list);
+            ends.push(numbers.len());
+        }
+        Self { numbers, ends: Some(ends) }
+    }
+
+    /// How many lists there are, if not one for all.
+    pub fn count(&self) -> Option<usize> {
+        self.ends.as_ref().map(Vec::len)
+    }
+
+    /// Numbers in all lists.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether there are no numbers.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// The numbers before a trajectory's.
+    pub fn start(&self, trajectory: usize) -> usize {
+        match &self.ends {
+            Some(ends) if trajectory > 0 => ends[trajectory - 1],
+            _ => 0,
+        }
+    }
+
+    /// The list of a trajectory.
+    pub fn of(&self, trajectory: usize) -> &[f64] {
+        match &self.ends {
+            Some(ends) => &self.numbers[self.start(trajectory)..ends[trajectory]],
+            None => &self.numbers,
+        }
+    }
+
+    /// The lists that there are.
+    pub fn each(&self) -> impl Iterator<Item = &[f64]> {
+        (0..self.count().unwrap_or(1)).map(|index| self.of(index))
+    }
+}

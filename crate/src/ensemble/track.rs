@@ -1,0 +1,217 @@
+//! What is kept of a leaf's solve for its gradient: the state before each step, jump and event.
+
+use super::Problem;
+use super::clock::{End, Plan};
+use crate::error::Result;
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, CHUNK_BYTES, Chunks, Purpose};
+
+/// An event that has happened.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Occurrence {
+    /// The trajectory.
+    pub trajectory: usize,
+    /// Which of the events.
+    pub event: usize,
+    /// When.
+    pub t: f64,
+}
+
+/// A step that was taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub t: f64,
+    pub h: f64,
+    /// t_{n+1}, which t + h may miss by rounding.
+    pub to: f64,
+    pub end: End,
+}
+
+/// A change of a state between steps.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Action {
+    /// The number of steps before it.
+    pub steps: usize,
+    pub what: What,
+    /// Where the state before it lies.
+    pub state: usize,
+    /// The change before it of the same trajectory.
+    previous: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Jump {
+        jump: usize,
+        occurrence: usize,
+    },
+    /// `root` where the time is that of this event's zero, not only that of another.
+    Event {
+        event: usize,
+        root: bool,
+    },
+}
+
+const NONE: usize = usize::MAX;
+
+/// A trajectory's steps and changes, from the last to the first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tail {
+    pub steps: usize,
+    step: usize,
+    action: usize,
+}
+
+/// The steps and changes of a leaf's trajectories.
+pub(super) struct Tracks<T> {
+    /// States before steps and changes.
+    pub states: Chunks<T>,
+    /// t, h, t_{n+1}, what that follows in two numbers, where the state lies, the step before.
+    steps: Chunks<f64>,
+    actions: Vec<Action>,
+    /// The last of each trajectory, as one counts from the first of the leaf.
+    tails: Vec<Tail>,
+    /// Where each output lies: twice the number of steps before it, one more within a step; of one trajectory behind the other.
+    pub places: Vec<Vec<usize>>,
+    /// x_N of each trajectory.
+    pub ends: Buffer<T>,
+    state: usize,
+}
+
+impl<T: Real> Tracks<T> {
+    const NUMBERS: usize = 7;
+
+    pub fn new(problem: &Problem<T>, trajectories: usize) -> Result<Self> {
+        let ledger = &problem.ledger;
+        let tail = Tail { steps: 0, step: NONE, action: NONE };
+        Ok(Self {
+            states: Chunks::new(ledger, Purpose::Checkpoints, problem.state, None, CHUNK_BYTES),
+            steps: Chunks::new(ledger, Purpose::Records, Self::NUMBERS, None, CHUNK_BYTES),
+            actions: vec![],
+            tails: vec![tail; trajectories],
+            places: vec![vec![]; trajectories],
+            ends: Buffer::zeroed(ledger, Purpose::Checkpoints, trajectories * problem.state)?,
+            state: problem.state,
+        })
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.states.bytes() + self.steps.bytes() + size_of_val(&*self.ends)
+    }
+
+    /// Keeps a lane's state.
+    #[inline(never)]
+    fn keep(&mut self, x: &[T], width: usize, lane: usize) -> Result<usize> {
+        let index = self.states.count();
+        let to = self.states.slot(index)?;
+        for (row, to) in to.iter_mut().enumerate() {
+            *to = x[row * width + lane];
+        }
+        Ok(index)
+    }
+
+    /// A step from a lane's state.
+    pub fn step(&mut self, trajectory: usize, plan: &Plan, x: &[T], width: usize, lane: usize) -> Result<()> {
+        let state = self.keep(x, width, lane)?;
+        let index = self.steps.count();
+        let (kind, number) = match plan.end {
+            End::Free => (0, 0),
+            End::Output(output) => (1, output),
+            End::Jump => (2, 0),
+            End::Event => (3, 0),
+            End::Grid { from, step } => (4 + step, from),
+        };
+        let tail = &mut self.tails[trajectory];
+        let numbers = [kind, number, state, tail.step].map(|number| number as f64);
+        let [kind, number, state, previous] = numbers;
+        self.steps.push(&[plan.span.t, plan.span.h, plan.span.end, kind, number, state, previous])?;
+        (tail.step, tail.steps) = (index, tail.steps + 1);
+        Ok(())
+    }
+
+    /// A change of a state, which is given as it was before.
+    pub fn action(&mut self, trajectory: usize, what: What, x: &[T]) -> Result<()> {
+        let state = self.keep(x, 1, 0)?;
+        let tail = &mut self.tails[trajectory];
+        self.actions.push(Action { steps: tail.steps, what, state, previous: tail.action });
+        tail.action = self.actions.len() - 1;
+        Ok(())
+    }
+
+    pub fn end(&mut self, trajectory: usize, x: &[T], width: usize, lane: usize) {
+        let to = &mut self.ends[trajectory * self.state..(trajectory + 1) * self.state];
+        for (row, to) in to.iter_mut().enumerate() {
+            *to = x[row * width + lane];
+        }
+    }
+
+    /// Events of all trajectories.
+    pub fn events(&self) -> usize {
+        self.actions.iter().filter(|action| matches!(action.what, What::Event { .. })).count()
+    }
+
+    pub fn tail(&self, trajectory: usize) -> Tail {
+        self.tails[trajectory]
+    }
+
+    #[inline(never)]
+    /// The last step, and where the state before it lies; the tail ends before it then.
+    pub fn pop_step(&self, tail: &mut Tail) -> (Step, usize) {
+        let &[t, h, to, kind, number, state, previous] = self.steps.get(tail.step) else {
+            unreachable!("seven numbers")
+        };
+        let [kind, number, state] = [kind, number, state].map(|number| number as usize);
+        let end = match kind {
+            0 => End::Free,
+            1 => End::Output(number),
+            2 => End::Jump,
+            3 => End::Event,
+            step => End::Grid { from: number, step: step - 4 },
+        };
+        tail.step = previous as usize;
+        tail.steps -= 1;
+        (Step { t, h, to, end }, state)
+    }
+
+    /// Whether a jump or an event comes after all steps.
+    pub fn changes(&self, tail: &Tail) -> bool {
+        self.actions.get(tail.action).is_some_and(|action| action.steps == tail.steps)
+    }
+
+    /// The outputs within a step, of which `end` is behind the last.
+    pub fn within(&self, trajectory: usize, end: usize, step: usize) -> std::ops::Range<usize> {
+        let places = &self.places[trajectory];
+        let mut first = end;
+        while first > 0 && places[first - 1] == 2 * step + 1 {
+            first -= 1;
+        }
+        first..end
+    }
+
+    /// Events of one trajectory.
+    pub fn events_of(&self, trajectory: usize) -> usize {
+        let mut action = self.tails[trajectory].action;
+        let mut events = 0;
+        while let Some(found) = self.actions.get(action) {
+            events += usize::from(matches!(found.what, What::Event { .. }));
+            action = found.previous;
+        }
+        events
+    }
+
+    /// The last step, if there is one.
+    pub fn last_step(&self, tail: &Tail) -> Option<Step> {
+        (tail.steps > 0).then(|| self.pop_step(&mut { *tail }).0)
+    }
+
+    /// The last change, if it comes after all steps; the tail ends before it then.
+    pub fn pop_action(&self, tail: &mut Tail) -> Option<Action> {
+        let action = *self.actions.get(tail.action)?;
+        if action.steps < tail.steps {
+            return None;
+        }
+        tail.action = action.previous;
+        Some(action)
+    }
+}

@@ -1,0 +1,155 @@
+//! Vector fields of trajectories that have times of their own, side by side in the lanes of a block.
+
+use super::{Demand, Dynamics, Pull, VectorField};
+use crate::error::Result;
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+
+/// What trajectories have beside their states, a row each.
+pub struct Beside<T> {
+    /// `[batch, arguments]`.
+    pub arguments: Buffer<T>,
+    /// `[batch, data]`: numbers by which nothing is differentiated.
+    pub data: Buffer<T>,
+}
+
+impl<T: Real> Beside<T> {
+    /// Nothing.
+    ///
+    /// # Errors
+    /// None: no memory is asked for.
+    pub fn none(ledger: &Ledger) -> Result<Self> {
+        let empty = || Buffer::zeroed(ledger, Purpose::Workspace, 0);
+        Ok(Self { arguments: empty()?, data: empty()? })
+    }
+}
+
+/// A vector field ready for trajectories that each have a time. Arrays are `[rows][width]`, a lane for each trajectory; the state x
+/// has the time as its last row. Lanes behind the active ones hold whatever numbers.
+pub trait Lanes<T: Real> {
+    /// The number of lanes.
+    fn width(&self) -> usize;
+
+    /// Numbers in the gradient of the parameters.
+    fn parameters(&self) -> usize;
+
+    /// Numbers in the tape of one use.
+    fn tape_len(&self) -> usize;
+
+    /// What the trajectories have beside their states from now on.
+    fn settle(&mut self, arguments: &[T], data: &[T]);
+
+    /// `k = f(t, x)`, and its tape where one is given.
+    fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
+
+    /// The transpose of f at (t, x), from a kept tape or running f forward again; whether (∂f/∂t)ᵀ ℓ is known. Lanes behind the active
+    /// ones have the state of a trajectory and no cotangent.
+    fn pull(&mut self, active: usize, t: &[f64], x: &[T], tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool>;
+}
+
+/// The operands of a vector–Jacobian product for each lane.
+pub struct LanePull<'a, T> {
+    /// ℓ.
+    pub cotangent: &'a [T],
+    /// Becomes (∂f/∂x)ᵀ ℓ, and in its last row (∂f/∂t)ᵀ ℓ.
+    pub x: &'a mut [T],
+    /// Σ over the lanes of (∂f/∂θ)ᵀ ℓ is added.
+    pub parameters: &'a mut [T],
+    /// (∂f/∂arguments)ᵀ ℓ is added.
+    pub arguments: &'a mut [T],
+}
+
+/// A field that is evaluated for one trajectory after the other.
+pub(super) struct OneByOne<T> {
+    dynamics: Box<dyn Dynamics<T>>,
+    width: usize,
+    state: usize,
+    /// A batch of one: its state, its slope or cotangent, a product.
+    x: Buffer<T>,
+    k: Buffer<T>,
+    dx: Buffer<T>,
+}
+
+impl<T: Real> OneByOne<T> {
+    pub fn new<F: VectorField<T> + ?Sized>(
+        field: &F,
+        parameters: &[T],
+        width: usize,
+        reverse: bool,
+        ledger: &Ledger,
+    ) -> Result<Self> {
+        let dynamics = field.prepare(parameters, 1, Demand::new(reverse), ledger)?;
+        let len = dynamics.layout().size();
+        let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
+        let (x, k, dx) = (state()?, state()?, state()?);
+        Ok(Self { dynamics, width, state: field.state_size(), x, k, dx })
+    }
+}
+
+/// A lane of an array to all lanes of another, or to its first.
+fn take<T: Copy>(from: &[T], width: usize, lane: usize, to: &mut [T], rows: usize) {
+    let lanes = to.len() / rows;
+    for (row, to) in to.chunks_exact_mut(lanes).enumerate() {
+        to.fill(from[row * width + lane]);
+    }
+}
+
+impl<T: Real> Lanes<T> for OneByOne<T> {
+    fn width(&self) -> usize {
+        self.width
+    }
+
+    fn parameters(&self) -> usize {
+        self.dynamics.parameters()
+    }
+
+    fn tape_len(&self) -> usize {
+        0
+    }
+
+    fn settle(&mut self, _arguments: &[T], _data: &[T]) {}
+
+    fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        let Self { dynamics, width, state, x: own, k: slope, .. } = self;
+        let lanes = own.len() / *state;
+        for (lane, &t) in t[..active].iter().enumerate() {
+            take(x, *width, lane, own, *state);
+            dynamics.evaluate(t, own, None, slope)?;
+            for row in 0..*state {
+                k[row * *width + lane] = slope[row * lanes];
+            }
+        }
+        Ok(())
+    }
+
+    fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+        let Self { dynamics, width, state, x: own, k: cotangent, dx } = self;
+        let (lanes, width, state) = (own.len() / *state, *width, *state);
+        pull.x.fill(T::zero());
+        for (lane, &t) in t[..active].iter().enumerate() {
+            take(x, width, lane, own, state);
+            cotangent.fill(T::zero());
+            for row in 0..state {
+                cotangent[row * lanes] = pull.cotangent[row * width + lane];
+            }
+            let dots = dynamics.pull(
+                t,
+                own,
+                None,
+                Pull {
+                    cotangent,
+                    x: dx,
+                    parameters: &mut *pull.parameters,
+                    probes: &[],
+                    products: &mut [],
+                    times: false,
+                },
+            )?;
+            for row in 0..state {
+                pull.x[row * width + lane] = dx[row * lanes];
+            }
+            pull.x[state * width + lane] = T::of(dots.time);
+        }
+        Ok(dynamics.knows_time())
+    }
+}

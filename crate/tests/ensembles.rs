@@ -1,0 +1,379 @@
+//! Trajectories of their own: bitwise what each is alone, with exact gradients through jumps and events.
+
+use ndarray::{Array2, Array3, ArrayView2, array, s};
+use symplectic_adjoint::ensemble::{self, Changes, Cotangents, Direction, Event, Extras, Jump, Lists};
+use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::program::{Builder, Program, Value, concat};
+use symplectic_adjoint::{
+    Activation, Architecture, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, VectorField, vjp,
+};
+
+/// x' = σ (y − x), y' = x (ρ − z) − y + a sin t, z' = x y − β z.
+fn lorenz() -> Program {
+    let mut model = Builder::new(3);
+    let [x, y, z] = [0, 1, 2].map(|row| model.state(row..row + 1));
+    let [sigma, rho, beta] = [(); 3].map(|()| model.parameter(1));
+    let t = model.time();
+    model.finish(&concat(&[sigma * (&y - &x), &x * (rho - &z) - &y + t.sin(), &x * &y - beta * &z])).unwrap()
+}
+
+fn starts<T: Real>(batch: usize) -> Array2<T> {
+    Array2::from_shape_fn((batch, 3), |(i, j)| {
+        T::of(((i * 7 + j * 3) as f64 * 0.37).sin() * (1.0 + (i % 7) as f64 / 5.0))
+    })
+}
+
+fn cases<T: Real>() -> Vec<Options> {
+    let mut all = Vec::new();
+    for method in ["euler", "heun", "rk4", "bosh3", "dopri5", "tsit5", "dopri8"] {
+        let method = Method::named(method).unwrap();
+        for output in [None, Some(Output::Land), Some(Output::Interpolate)] {
+            let tolerance = if T::DTYPE == "float32" { 1e-4 } else { 1e-6 };
+            let options = Options { output, rtol: tolerance, atol: tolerance, ..Options::new(method) };
+            for steps in [Steps::Automatic, Steps::PerInterval(5), Steps::AtMost(0.03)] {
+                all.push(Options { steps, ..options.clone() });
+            }
+        }
+    }
+    all
+}
+
+fn bits<T: Real>(numbers: impl IntoIterator<Item = T>) -> Vec<u64> {
+    numbers.into_iter().map(|number| number.wide().to_bits()).collect()
+}
+
+fn each_alone<T: Real>(field: &dyn VectorField<T>, batch: usize, tolerance: f64) {
+    let y0 = starts::<T>(batch);
+    let times = [0.0, 0.1, 0.25, 0.25, 0.7];
+    let w = Array3::from_shape_fn((times.len(), batch, 3), |(k, i, j)| T::of(((k * 5 + i * 3 + j) as f64).cos()));
+    for options in cases::<T>() {
+        let mut gradients = Vec::new();
+        for method in [
+            GradientMethod::Symplectic,
+            GradientMethod::Aca,
+            GradientMethod::Baseline,
+            GradientMethod::Auto { budget: 1 << 30 },
+        ] {
+            let lists = Lists::shared(&times);
+            let none = Changes::default();
+            let mut all = ensemble::vjp(field, y0.view(), &lists, &options, &none, Extras::default(), &method).unwrap();
+            let cotangents = Cotangents { y: w.as_slice().unwrap(), event_times: &[], event_states: &[] };
+            let gradient = all.pullback(cotangents).unwrap();
+            if let Some((y, y0, parameters, times)) = gradients.first() {
+                assert_eq!(y, &bits(all.solution.y.iter().copied()));
+                assert_eq!(y0, &bits(gradient.y0.iter().copied()), "{options:?}");
+                assert_eq!(parameters, &bits(gradient.parameters.iter().copied()));
+                assert_eq!(times, &gradient.times);
+                continue;
+            }
+            gradients.push((
+                bits(all.solution.y.iter().copied()),
+                bits(gradient.y0.iter().copied()),
+                bits(gradient.parameters.iter().copied()),
+                gradient.times.clone(),
+            ));
+            let y = ArrayView2::from_shape((times.len(), batch * 3), &all.solution.y).unwrap();
+            let mut parameters = vec![0.0; field.parameters().len()];
+            let mut time_gradient = vec![0.0; times.len()];
+            for i in 0..batch {
+                let own = y0.slice(s![i..i + 1, ..]);
+                let mut alone = vjp(field, own, &times, &options, &GradientMethod::Symplectic).unwrap();
+                let theirs = y.slice(s![.., i * 3..i * 3 + 3]);
+                assert_eq!(
+                    bits(theirs.iter().copied()),
+                    bits(alone.solution.y().iter().copied()),
+                    "{} {options:?} {i}",
+                    T::DTYPE
+                );
+                let (ours, solo) = (all.solution.stats[i], alone.solution.stats);
+                assert_eq!((ours, ours.last_step), (solo, solo.last_step));
+                let gradient_alone = alone.pullback(w.slice(s![.., i..i + 1, ..])).unwrap();
+                assert_eq!(
+                    bits(gradient.y0[i * 3..i * 3 + 3].iter().copied()),
+                    bits(gradient_alone.y0().iter().copied()),
+                    "{options:?} {i}"
+                );
+                for (sum, part) in parameters.iter_mut().zip(gradient_alone.parameters()) {
+                    *sum += part.wide();
+                }
+                for (sum, part) in time_gradient.iter_mut().zip(gradient_alone.times.unwrap()) {
+                    *sum += part;
+                }
+            }
+            let size = parameters.iter().fold(1.0, |size: f64, p| size.max(p.abs()));
+            for (ours, sum) in gradient.parameters.iter().zip(&parameters) {
+                assert!((ours.wide() - sum).abs() <= tolerance * size, "{ours} {sum} {options:?}");
+            }
+            let size = time_gradient.iter().fold(1.0, |size: f64, p| size.max(p.abs()));
+            for (ours, sum) in gradient.times.as_ref().unwrap().iter().zip(&time_gradient) {
+                assert!((ours - sum).abs() <= tolerance * 10.0 * size, "{ours} {sum} {options:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn each_trajectory_is_bitwise_what_it_is_alone() {
+    let double = ProgramField::new(lorenz(), &[10.0, 28.0, 8.0 / 3.0]).unwrap();
+    each_alone::<f64>(&double, 1, 1e-12);
+    each_alone::<f64>(&double, 5, 1e-12);
+    each_alone::<f64>(&double, 139, 1e-12);
+    let single = ProgramField::new(lorenz(), &[10.0, 28.0, 8.0 / 3.0]).unwrap();
+    each_alone::<f32>(&single, 21, 1e-4);
+}
+
+#[test]
+fn networks_with_times_of_their_own() {
+    for time in Time::ALL {
+        for bias in [true, false] {
+            let architecture = Architecture { widths: vec![3, 8, 3], activation: Activation::Tanh, time, bias };
+            each_alone::<f64>(&Mlp::new(architecture.clone(), 3).unwrap(), 19, 1e-12);
+            each_alone::<f32>(&Mlp::new(architecture, 3).unwrap(), 33, 1e-4);
+        }
+    }
+}
+
+/// What a program of a state of two and four parameters computes.
+type Build = dyn Fn(&Builder, [Value; 2], [Value; 4]) -> Value;
+
+/// An oscillator with drag and a drive, h'' = −g + a sin(ω t) − c h', which bounces off a floor that moves: at h = f t, v⁺ = −e v.
+fn bouncer() -> (Program, Event) {
+    let mut model = Builder::new(2);
+    let (h, v) = (model.state(0..1), model.state(1..2));
+    let [g, c, e, f] = [(); 4].map(|()| model.parameter(1));
+    let _ = (e, f, h);
+    let a = model.argument(1);
+    let slope = concat(&[v.clone(), a * (model.time() * 3.0).sin() - g - c * v]);
+    let field = model.finish(&slope).unwrap();
+    let program = |build: &Build| {
+        let mut model = Builder::new(2);
+        let state = [model.state(0..1), model.state(1..2)];
+        let parameters = [(); 4].map(|()| model.parameter(1));
+        model.argument(1);
+        let value = build(&model, state, parameters);
+        model.finish(&value).unwrap()
+    };
+    let when = program(&|model, [h, _], [_, _, _, f]| h - f * model.time());
+    let set = program(&|model, [h, v], [_, _, e, _]| concat(&[h, -(e * v) + model.time() * 0.01]));
+    (field, Event { when, direction: Direction::Falling, terminal: None, set: Some(set) })
+}
+
+/// A loss of outputs, event times and event states, and how it depends on everything.
+struct Bounce {
+    options: Options,
+    y0: Array2<f64>,
+    parameters: Vec<f64>,
+    arguments: Array2<f64>,
+    times: Vec<f64>,
+    jump_times: Vec<Vec<f64>>,
+    amounts: Vec<f64>,
+}
+
+impl Bounce {
+    fn changes(&self, terminal: Option<usize>) -> (Program, Changes) {
+        let (field, bounce) = bouncer();
+        let mut kick = Builder::new(2);
+        let (h, v) = (kick.state(0..1), kick.state(1..2));
+        let [g, ..] = [(); 4].map(|()| kick.parameter(1));
+        let [_, amount] = [(); 2].map(|()| kick.argument(1));
+        let kicked = concat(&[h, v + amount * g * kick.time()]);
+        let set = kick.finish(&kicked).unwrap();
+        let jump = Jump {
+            times: Lists::own(self.jump_times.iter().map(|times| &times[..])),
+            set,
+            amounts: self.amounts.clone(),
+        };
+        let mut top = Builder::new(2);
+        let v = top.state(1..2);
+        let [..] = [(); 4].map(|()| top.parameter(1));
+        top.argument(1);
+        let when = top.finish(&v).unwrap();
+        let events =
+            vec![Event { terminal, ..bounce }, Event { when, direction: Direction::Both, terminal: None, set: None }];
+        (field, Changes { jumps: vec![jump], events, ..Changes::default() })
+    }
+
+    fn weights(&self, count: usize, phase: f64) -> Vec<f64> {
+        (0..count).map(|k| (k as f64 * 1.7 + phase).sin()).collect()
+    }
+
+    fn solve(
+        &self,
+        terminal: Option<usize>,
+        method: &GradientMethod,
+    ) -> (f64, ensemble::Gradient<f64>, Vec<(usize, usize, f64)>) {
+        let (program, changes) = self.changes(terminal);
+        let field = ProgramField::new(program, &self.parameters).unwrap();
+        let field = field.with_arguments(self.arguments.view()).unwrap();
+        let lists = Lists::shared(&self.times);
+        let mut solved =
+            ensemble::vjp(&field, self.y0.view(), &lists, &self.options, &changes, Extras::default(), method).unwrap();
+        let solution = &solved.solution;
+        let w = self.weights(solution.y.len(), 0.3);
+        // Weights by trajectory and number, so that they stay what they are.
+        let events = self.weights(solution.events.len(), 1.0);
+        let states = self.weights(solution.event_states.len(), 2.0);
+        let loss = solution.y.iter().zip(&w).map(|(y, w)| y * w).sum::<f64>()
+            + solution.events.iter().zip(&events).map(|(event, w)| event.t * w).sum::<f64>()
+            + solution.event_states.iter().zip(&states).map(|(x, w)| x * w).sum::<f64>();
+        let happened = solution.events.iter().map(|event| (event.trajectory, event.event, event.t)).collect();
+        let gradient = solved.pullback(Cotangents { y: &w, event_times: &events, event_states: &states }).unwrap();
+        (loss, gradient, happened)
+    }
+
+    fn check(mut self, terminal: Option<usize>, tolerance: f64) {
+        let (_, gradient, happened) = self.solve(terminal, &GradientMethod::Symplectic);
+        for method in [GradientMethod::Aca, GradientMethod::Baseline, GradientMethod::Auto { budget: 1 << 30 }] {
+            let (_, other, _) = self.solve(terminal, &method);
+            assert_eq!(&gradient.y0[..], &other.y0[..]);
+            assert_eq!(&gradient.parameters[..], &other.parameters[..]);
+            assert_eq!(&gradient.arguments[..], &other.arguments[..]);
+            assert_eq!((&gradient.times, &gradient.jump_times), (&other.times, &other.jump_times));
+        }
+        assert!(happened.len() > 6, "{happened:?}");
+        let h = 1e-6;
+        let mut compare = |name: &str, ours: f64, change: &dyn Fn(&mut Bounce, f64)| {
+            let mut at = |step: f64| {
+                change(&mut self, step);
+                let (loss, _, again) = self.solve(terminal, &GradientMethod::Symplectic);
+                change(&mut self, -step);
+                assert_eq!(again.len(), happened.len());
+                loss
+            };
+            let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+            assert!((ours - difference).abs() <= tolerance * (1.0 + difference.abs()), "{name}: {ours} {difference}");
+        };
+        for i in 0..3 {
+            for j in 0..2 {
+                compare("y0", gradient.y0[i * 2 + j], &|case, step| case.y0[[i, j]] += step);
+            }
+            compare("arguments", gradient.arguments[i], &|case, step| case.arguments[[i, 0]] += step);
+        }
+        for k in 0..4 {
+            compare("parameters", gradient.parameters[k], &|case, step| case.parameters[k] += step);
+        }
+        for k in 0..gradient.amounts[0].len() {
+            compare("amounts", gradient.amounts[0][k], &|case, step| case.amounts[k] += step);
+        }
+        let mut place = 0;
+        for i in 0..self.jump_times.len() {
+            for k in 0..self.jump_times[i].len() {
+                let ours = gradient.jump_times[0][place];
+                place += 1;
+                let mut at = |step: f64| {
+                    self.jump_times[i][k] += step;
+                    let loss = self.solve(terminal, &GradientMethod::Symplectic).0;
+                    self.jump_times[i][k] -= step;
+                    loss
+                };
+                let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+                assert!(
+                    (ours - difference).abs() <= tolerance * (1.0 + difference.abs()),
+                    "jump times {i} {k}: {ours} {difference}"
+                );
+            }
+        }
+        for k in 0..self.times.len() {
+            let ours = gradient.times.as_ref().unwrap()[k];
+            let mut at = |step: f64| {
+                self.times[k] += step;
+                let (loss, _, again) = self.solve(terminal, &GradientMethod::Symplectic);
+                self.times[k] -= step;
+                assert_eq!(again.len(), happened.len());
+                loss
+            };
+            let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+            assert!(
+                (ours - difference).abs() <= tolerance * (1.0 + difference.abs()),
+                "times {k}: {ours} {difference}"
+            );
+        }
+    }
+}
+
+#[test]
+fn events_and_jumps_are_differentiated_exactly() {
+    for (name, steps) in [
+        ("rk4", Steps::PerInterval(6)),
+        ("rk4", Steps::AtMost(0.1)),
+        ("dopri5", Steps::PerInterval(3)),
+        ("heun", Steps::AtMost(0.0313)),
+    ] {
+        for output in [Output::Land, Output::Interpolate] {
+            for terminal in [None, Some(2)] {
+                let options = Options { steps, output: Some(output), ..Options::new(Method::named(name).unwrap()) };
+                let case = Bounce {
+                    options,
+                    y0: array![[1.0, 0.3], [2.0, -1.0], [0.5, 0.1]],
+                    parameters: vec![9.81, 0.1, 0.8, 0.05],
+                    arguments: array![[1.0], [2.0], [-0.5]],
+                    times: vec![0.0, 0.31, 0.9, 1.17, 2.03],
+                    jump_times: vec![vec![0.2, 1.03], vec![0.95], vec![]],
+                    amounts: vec![0.3, -0.2, 0.15],
+                };
+                case.check(terminal, 1e-8);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_ball_bounces_as_the_formula_says() {
+    // h'' = −g from rest at h_0, v⁺ = −e v: it lands at t_1 = √(2 h_0 / g), and again after 2 e^k t_1.
+    let mut model = Builder::new(2);
+    let v = model.state(1..2);
+    let [g, _] = [(); 2].map(|()| model.parameter(1));
+    let fall = model.finish(&concat(&[v.clone(), -(g.spread(1, 1))])).unwrap();
+    let program = |build: &dyn Fn([Value; 2], Value) -> Value| {
+        let mut model = Builder::new(2);
+        let state = [model.state(0..1), model.state(1..2)];
+        let [_, e] = [(); 2].map(|()| model.parameter(1));
+        let value = build(state, e);
+        model.finish(&value).unwrap()
+    };
+    let when = program(&|[h, _], _| h);
+    let set = program(&|[h, v], e| concat(&[h, -(e * v)]));
+    let (g, e, h0) = (9.81_f64, 0.7, 2.0);
+    for name in ["midpoint", "dopri5", "tsit5", "dopri8"] {
+        let field = ProgramField::new(fall.clone(), &[g, e]).unwrap();
+        let changes = Changes {
+            events: vec![Event {
+                when: when.clone(),
+                direction: Direction::Falling,
+                terminal: None,
+                set: Some(set.clone()),
+            }],
+            ..Changes::default()
+        };
+        let mut options = Options::new(Method::named(name).unwrap());
+        if !options.adaptive() {
+            options.steps = Steps::PerInterval(7);
+        }
+        let y0 = array![[h0, 0.0]];
+        let lists = Lists::shared(&[0.0, 2.0]);
+        let symplectic = GradientMethod::Symplectic;
+        let mut solved =
+            ensemble::vjp(&field, y0.view(), &lists, &options, &changes, Extras::default(), &symplectic).unwrap();
+        let first = (2.0 * h0 / g).sqrt();
+        let times: Vec<f64> = solved.solution.events.iter().map(|event| event.t).collect();
+        let mut expected = vec![first];
+        while expected.last().unwrap() + 2.0 * e.powi(expected.len() as i32) * first < 2.0 {
+            expected.push(expected.last().unwrap() + 2.0 * e.powi(expected.len() as i32) * first);
+        }
+        assert_eq!(times.len(), expected.len());
+        for (time, expected) in times.iter().zip(&expected) {
+            assert!((time - expected).abs() < 1e-13, "{name} {time} {expected}");
+        }
+        // ∂t_2 / ∂(h_0, g, e): t_2 = t_1 (1 + 2 e).
+        let mut weights = vec![0.0; times.len()];
+        weights[1] = 1.0;
+        let y = vec![0.0; 4];
+        let gradient = solved.pullback(Cotangents { y: &y, event_times: &weights, event_states: &[] }).unwrap();
+        let near =
+            |ours: f64, exact: f64| assert!((ours - exact).abs() < 1e-12 * exact.abs().max(1.0), "{ours} {exact}");
+        near(gradient.y0[0], first * (1.0 + 2.0 * e) / (2.0 * h0));
+        near(gradient.parameters[0], -first * (1.0 + 2.0 * e) / (2.0 * g));
+        near(gradient.parameters[1], 2.0 * first);
+        near(gradient.times.unwrap()[0], 1.0);
+    }
+}

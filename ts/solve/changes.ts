@@ -1,0 +1,332 @@
+// What happens to trajectories between steps: jumps at known times, and events.
+import { timesOf } from "../checks/arrays.js";
+import { describe, isRevoked, refused } from "../checks/errors.js";
+import {
+  anything,
+  array,
+  count,
+  elements,
+  fallback,
+  isObject,
+  object,
+  oneOf,
+  options,
+  required,
+  rule,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import type { WasmField } from "../fields/field.js";
+import type { WasmProgram } from "../fields/program.js";
+import { readAssignments, readCondition } from "../trace/equations.js";
+import type { Graph, Program } from "../trace/graph.js";
+import { named, parameterIn, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
+import { concat, type Operand, type Value } from "../trace/value.js";
+
+/** What a jump or an event is computed from, while it is traced. */
+export interface ChangeInputs {
+  /** The time of the jump or event. */
+  readonly t: Value;
+  /** The state just before, a row for each feature: destructure it, or use it as a whole. */
+  readonly state: Value & Iterable<Value> & { readonly [row: number]: Value };
+  /**
+   * The field's parameters by their names, nested as they were given, the arrays of networks as `net.0.weight` has them; of a field
+   * whose parameters have no names one value with all.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
+  readonly parameters: any;
+  /** The trajectory's arguments by their names. */
+  readonly arguments: { readonly [name: string]: Value };
+  /** Of a jump, its amounts by their names. */
+  readonly amounts: { readonly [name: string]: Value };
+}
+
+/** A list of numbers for all trajectories, or one for each. */
+export type Lists = ArrayLike<number> | readonly ArrayLike<number>[];
+
+/** A change of the state at known times, such as a dose. */
+export interface Jump {
+  /**
+   * When the state changes: times for all trajectories, or a list for each, in the order of the solve's times. Steps end on them. At an
+   * output time the solution has the state after the jump. A time after the last output has no effect; one before the first throws.
+   */
+  times: Lists;
+  /**
+   * The new state: a function that is called once and recorded, as `slope` of `vectorField` is, and gives as many rows as the state has
+   * features; or text with a line `state = expression` for each state that changes, such as `depot = depot + dose`.
+   */
+  set: ((inputs: ChangeInputs) => Value | readonly Operand[]) | string;
+  /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
+  amounts?: Readonly<Record<string, Lists>>;
+}
+
+/** Something that happens where a function of the trajectory crosses zero. */
+export interface Event {
+  /** The function, called once and recorded; or text, an expression such as `height - floor`. */
+  when: ((inputs: ChangeInputs) => Value) | string;
+  /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
+  direction?: "both" | "rising" | "falling";
+  /** Whether the trajectory ends there and stays as it is: at the first event, or at the one of this number; default false. */
+  terminal?: boolean | number;
+  /** The new state, as that of a jump; by default the state does not change. */
+  set?: ((inputs: ChangeInputs) => Value | readonly Operand[]) | string;
+}
+
+/** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */
+export interface Changes {
+  readonly jumps: readonly {
+    readonly counts: readonly number[] | null;
+    readonly times: number;
+    readonly amounts: number;
+    readonly set: Program;
+    /** The names of the amounts. */
+    readonly names: readonly string[];
+  }[];
+  readonly events: readonly {
+    readonly when: Program;
+    readonly direction: string;
+    readonly terminal: number | null;
+    readonly set: Program | null;
+  }[];
+  /** Of each jump the times, and behind them the amounts, those of one time behind those of the other. */
+  readonly numbers: Float64Array;
+}
+
+const change = rule<unknown>(
+  "a function, or text",
+  (value) => typeof value === "function" || typeof value === "string",
+);
+
+const jumpRules = {
+  times: required(anything<unknown>()),
+  set: required(change),
+  amounts: fallback(object, {}),
+};
+
+const eventRules = {
+  when: required(change),
+  direction: fallback(oneOf(["both", "rising", "falling"]), "both"),
+  terminal: fallback(
+    rule<boolean | number>(
+      "true, false, or a positive integer",
+      (value) => typeof value === "boolean" || count.valid(value),
+    ),
+    false,
+  ),
+  set: change,
+};
+
+const several = array<object>("an array of objects");
+
+/** Reads the jumps and events of a solve. */
+export function readChanges(
+  field: WasmField<"float32" | "float64">,
+  jumps: unknown,
+  events: unknown,
+  batch: number,
+): Changes {
+  const scope = scopeOf(field);
+  const numbers: number[] = [];
+  const readJumps = elements("jumps", jumps ?? [], several, object).map((given, index) => {
+    const where = `jumps[${index}].`;
+    const read = options(given, jumpRules, where);
+    const { flat, counts } = listsOf(`${where}times`, read.times, batch);
+    const names = outside(() => Object.keys(read.amounts));
+    const columns = names.map((name) => {
+      const own = listsOf(
+        `${where}amounts.${name}`,
+        outside(() => (read.amounts as Record<string, unknown>)[name]),
+        batch,
+      );
+      const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
+      if (same) return own.flat;
+      throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(own));
+    });
+    for (const time of flat) numbers.push(time);
+    for (let i = 0; i < flat.length; i++) for (const column of columns) numbers.push(column[i] as number);
+    const set = setOf(scope, `${where}set`, read.set, names);
+    return { counts, times: flat.length, amounts: flat.length * names.length, set, names };
+  });
+  const readEvents = elements("events", events ?? [], several, object).map((given, index) => {
+    const where = `events[${index}].`;
+    const { when, direction, terminal, set } = options(given, eventRules, where);
+    return {
+      when: whenOf(scope, `${where}when`, when),
+      direction,
+      terminal: terminal === false ? null : terminal === true ? 1 : terminal,
+      set: set === undefined ? null : setOf(scope, `${where}set`, set, []),
+    };
+  });
+  return { jumps: readJumps, events: readEvents, numbers: Float64Array.from(numbers) };
+}
+
+/** Reads lists of numbers: one for all trajectories, or one for each. */
+export function listsOf(where: string, given: unknown, batch: number) {
+  if (!isLists(given)) return { flat: timesOf(given as ArrayLike<number>, where), counts: null };
+  const expected = `an array of numbers, or one for each of ${batch} trajectories`;
+  if (given.length !== batch) throw refused("SHAPE", where, expected, `${given.length} lists`);
+  const lists = Array.from({ length: batch }, (_, i) =>
+    timesOf(outside(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
+  );
+  const flat = new Float64Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    flat.set(list, at);
+    at += list.length;
+  }
+  return { flat, counts: lists.map((list) => list.length) };
+}
+
+/** Whether these are lists, and not numbers. */
+export function isLists(given: unknown): given is readonly unknown[] {
+  return !isRevoked(given) && Array.isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
+}
+
+const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }) =>
+  counts === null ? `${flat.length} for all` : `lists of ${counts.slice(0, 8).join(", ")}`;
+
+/** What the names of a field stand for in its jumps and events. */
+interface Scope {
+  readonly state: number;
+  readonly states: readonly string[];
+  readonly parameters: number;
+  readonly entries: Readonly<Record<string, { readonly offset: number; readonly shape: readonly number[] }>>;
+  readonly arguments: Readonly<Record<string, number>>;
+  readonly equations: string | undefined;
+}
+
+function scopeOf(field: WasmField<"float32" | "float64">): Scope {
+  const { entries = {}, states = [], equations } = field as Partial<WasmProgram<"float64">>;
+  const parameters = field.parameterCount;
+  return { state: field.stateSize, states, parameters, entries, arguments: field.argumentWidths, equations };
+}
+
+/** The program of a new state. */
+function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[]): Program {
+  const widths = { ...scope.arguments, ...Object.fromEntries(amounts.map((name) => [name, 1])) };
+  const known = [...Object.keys(scope.arguments), ...scope.states, ...Object.keys(scope.entries), "t"];
+  const clash = amounts.find((name) => known.includes(name));
+  if (clash !== undefined) {
+    throw refused(
+      "OPTION",
+      where.replace(/set$/, "amounts"),
+      "names that are no state, parameter, argument or t",
+      clash,
+    );
+  }
+  if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts));
+  return traced(scope, widths, amounts, (inputs) => {
+    const result = outside(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
+    return returned(where, result, scope.state, scope.states);
+  });
+}
+
+/** The program of an event's function. */
+function whenOf(scope: Scope, where: string, given: unknown): Program {
+  if (typeof given === "string") return readCondition(where, given, quantities(scope, []));
+  return traced(scope, scope.arguments, [], (inputs) => {
+    const result = outside(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
+    return returned(where, result, 1);
+  });
+}
+
+function traced(
+  { state, parameters, entries, arguments: own }: Scope,
+  widths: Readonly<Record<string, number>>,
+  amounts: readonly string[],
+  body: (inputs: ChangeInputs) => Value,
+): Program {
+  return programOf({ state, parameters, arguments: widths }, (graph) => {
+    const pieces = piecesIn(graph, "argument", widths);
+    const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, pieces[name] as Value]));
+    const inputs = {
+      t: timeIn(graph),
+      state: stateIn(graph, 0, state),
+      parameters: parametersIn(graph, parameters, entries),
+      arguments: named("arguments.", pick(Object.keys(own)), "argument"),
+      amounts: named("amounts.", pick(amounts), "amount"),
+    };
+    return concat(body(named("the inputs of a change: ", inputs, "input") as unknown as ChangeInputs));
+  });
+}
+
+/** Stand-ins for parameters by their names, nested at their dots. */
+function parametersIn(graph: Graph, count: number, entries: Scope["entries"]): unknown {
+  const names = Object.keys(entries);
+  if (names.length === 0) return count === 0 ? {} : parameterIn(graph, 0, count);
+  const root: Record<string, unknown> = {};
+  for (const [name, { offset, shape }] of Object.entries(entries)) {
+    const path = name.split(".");
+    const last = path.pop() as string;
+    let record = root;
+    for (const part of path) {
+      record[part] ??= {};
+      record = record[part] as Record<string, unknown>;
+    }
+    record[last] = parameterIn(
+      graph,
+      offset,
+      shape.reduce((product, side) => product * side, 1),
+    );
+  }
+  return root;
+}
+
+/** The names of a text. */
+function quantities(
+  { state, states, parameters, entries, arguments: own, equations }: Scope,
+  amounts: readonly string[],
+) {
+  if (states.length !== state) {
+    throw refused("OPTION", "set and when", "functions: the states of the field have no names", "text");
+  }
+  const single = Object.entries(entries).filter(([, { shape }]) => shape.length === 0);
+  const names = [...Object.keys(own), ...amounts];
+  const wide = Object.entries(own).find(([, width]) => width !== 1);
+  if (wide)
+    throw refused("OPTION", `arguments.${wide[0]}`, "a number a trajectory, for text", `${describe(wide[1])} numbers`);
+  return {
+    states,
+    parameters: Object.fromEntries(single.map(([name, { offset }]) => [name, offset])),
+    parameterCount: parameters,
+    arguments: names,
+    equations,
+  };
+}
+
+/** The gradients of jumps, from how the crate has them: of each jump its times and amounts, shaped as they were given. */
+export interface JumpGradient {
+  /**
+   * ∂L/∂times, a list for all trajectories or one for each, as given. The derivative by the time of a jump at an output time is that of both
+   * moving together; of several jumps at the same time the first has it. NaN where a custom field does not tell its derivative with
+   * respect to time.
+   */
+  readonly times: Float64Array | readonly Float64Array[];
+  /** ∂L/∂amounts by name, as `times`. */
+  readonly amounts: Readonly<Record<string, Float64Array | readonly Float64Array[]>>;
+}
+
+/** Reads them. */
+export function jumpGradients(changes: Changes, numbers: Float64Array): JumpGradient[] {
+  let at = 0;
+  const split = (flat: Float64Array, counts: readonly number[] | null) => {
+    if (counts === null) return flat;
+    let start = 0;
+    return counts.map((count) => {
+      start += count;
+      return flat.slice(start - count, start);
+    });
+  };
+  return changes.jumps.map(({ counts, times, amounts, names }) => {
+    const own = numbers.slice(at, at + times);
+    const all = numbers.subarray(at + times, at + times + amounts);
+    at += times + amounts;
+    const columns = names.map((name, column) => {
+      const flat = Float64Array.from({ length: times }, (_, i) => all[i * names.length + column] as number);
+      return [name, split(flat, counts)] as const;
+    });
+    return {
+      times: split(own, counts),
+      amounts: Object.fromEntries(columns),
+    };
+  });
+}
