@@ -160,7 +160,7 @@ export function vjp<D extends Dtype>(
 }
 
 /** A solve that is kept for its gradient, of trajectories that take their steps together or each its own. */
-export function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: GradientOptions) {
+function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: GradientOptions) {
   const read = readOptions(options);
   if (!isIndependent(read, times)) return new Recording(field, y0, times as ArrayLike<number>, read);
   // As `partial` changes nothing in a gradient.
