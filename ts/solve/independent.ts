@@ -1,9 +1,9 @@
 // Solves of trajectories that each have their own steps, output times, jumps and events.
 import type { Ensemble } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { anyNumber, anything, argument, natural, options as readRules, required } from "../checks/rules.js";
+import { anything, options as readRules } from "../checks/rules.js";
 import { call, fromRust, refuseReentry, release } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
@@ -17,6 +17,7 @@ import {
   listsOf,
   readChanges,
 } from "./changes.js";
+import { Dense, indexOf, type Path } from "./dense.js";
 import { forCrate, type OdeintOptions } from "./options.js";
 import type { Gradient, GradientStats, Solution, SolveStats } from "./results.js";
 
@@ -96,13 +97,6 @@ export interface EventCotangents<D extends Dtype = Dtype> {
   states?: ArrayOf<D>;
 }
 
-/** The steps of a trajectory with the polynomials between them. */
-interface Path<D extends Dtype> {
-  readonly t: Float64Array;
-  readonly y: ArrayOf<D>;
-  readonly polynomials: ArrayOf<D>;
-}
-
 /** Whether options ask for trajectories of their own. */
 export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   const { batching, jumps, events, dense, saveSteps, onFailure } = options;
@@ -136,8 +130,9 @@ export class Trajectories<D extends Dtype> {
   /** The times, flat, and how many each trajectory has; null where they are shared. */
   readonly #times: Float64Array;
   readonly #counts: readonly number[] | null;
-  /** Where the times of each trajectory begin. */
+  /** Where the times of each trajectory begin, and the most that one has. */
   readonly #starts: readonly number[];
+  readonly #longest: number;
 
   constructor(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: OdeintOptions, keep: boolean) {
     const {
@@ -184,6 +179,7 @@ export class Trajectories<D extends Dtype> {
       before += count;
       return before - count;
     });
+    this.#longest = counts === null ? flat.length : counts.reduce((most, count) => Math.max(most, count), 0);
     [this.#parameters, this.#ensemble, this.bytes] = call(engine, () => {
       const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
       const ensemble = rust.ensemble(start, batch, steady, plan, numbers, forCrate(settings), packed, keep);
@@ -203,18 +199,9 @@ export class Trajectories<D extends Dtype> {
 
   /** The times of a trajectory. */
   #timesOf(trajectory: number): Float64Array {
-    const { start, end } = this.#range(trajectory);
-    return this.#times.subarray(start, end);
-  }
-
-  #range(trajectory: number) {
-    if (this.#counts === null) return { start: 0, end: this.#times.length };
+    if (this.#counts === null) return this.#times;
     const start = this.#starts[trajectory] as number;
-    return { start, end: start + (this.#counts[trajectory] as number) };
-  }
-
-  get #longest(): number {
-    return this.#counts === null ? this.#times.length : this.#counts.reduce((most, count) => Math.max(most, count), 0);
+    return this.#times.subarray(start, start + (this.#counts[trajectory] as number));
   }
 
   #copy(): IndependentSolution<D> {
@@ -223,15 +210,8 @@ export class Trajectories<D extends Dtype> {
     const dtype: D = this.#dtype;
     const [engine, batch, state] = [this.#engine, this.#batch, this.#state];
     const flat = engine.read(dtype, ensemble.y, ensemble.yLength);
-    const numbers = engine.read("float64", ensemble.trajectories, 6 * batch);
-    const column = <A>(
-      make: { from(list: { length: number }, map: (_: unknown, i: number) => number): A },
-      at: number,
-    ) => make.from({ length: batch }, (_, i) => numbers[6 * i + at] as number);
-    const happened = engine.read("float64", ensemble.events, ensemble.eventsLength);
-    const count = happened.length / 3;
-    const pick = <A>(make: { from(list: { length: number }, map: (_: unknown, i: number) => number): A }, at: number) =>
-      make.from({ length: count }, (_, i) => happened[3 * i + at] as number);
+    const numbers = columnsOf(engine.read("float64", ensemble.trajectories, 6 * batch), 6);
+    const happened = columnsOf(engine.read("float64", ensemble.events, ensemble.eventsLength), 3);
     const failures = Array.from(ensemble.failures, (trajectory, i) => ({
       trajectory,
       error: fromRust(ensemble.failure(i)),
@@ -249,28 +229,32 @@ export class Trajectories<D extends Dtype> {
           failures.map(({ trajectory }) => trajectory),
         )
       : undefined;
+    const between = (order: 0 | 1, t: number, trajectory?: number) => {
+      if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
+      return dense.value(t, trajectory, order);
+    };
     return frozen({
       y,
       shape: [this.#longest, batch, state] as const,
       stats: ensemble.stats as SolveStats,
       mask,
       trajectories: {
-        accepted: column(Uint32Array, 0),
-        rejected: column(Uint32Array, 1),
-        evaluations: column(Uint32Array, 2),
-        firstStep: column(Float64Array, 3),
-        lastStep: column(Float64Array, 4),
-        reached: column(Uint32Array, 5),
+        accepted: Uint32Array.from(numbers[0] as number[]),
+        rejected: Uint32Array.from(numbers[1] as number[]),
+        evaluations: Uint32Array.from(numbers[2] as number[]),
+        firstStep: Float64Array.from(numbers[3] as number[]),
+        lastStep: Float64Array.from(numbers[4] as number[]),
+        reached: Uint32Array.from(numbers[5] as number[]),
       },
       events: {
-        trajectory: pick(Uint32Array, 0),
-        event: pick(Uint32Array, 1),
-        t: pick(Float64Array, 2),
-        y: engine.read(dtype, ensemble.eventStates, count * state),
+        trajectory: Uint32Array.from(happened[0] as number[]),
+        event: Uint32Array.from(happened[1] as number[]),
+        t: Float64Array.from(happened[2] as number[]),
+        y: engine.read(dtype, ensemble.eventStates, (happened[0] as number[]).length * state),
       },
       failures,
-      at: (t: number, trajectory?: number) => denseOf(dense).value(t, trajectory, 0),
-      derivative: (t: number, trajectory?: number) => denseOf(dense).value(t, trajectory, 1),
+      at: (t: number, trajectory?: number) => between(0, t, trajectory),
+      derivative: (t: number, trajectory?: number) => between(1, t, trajectory),
       steps: (trajectory: number) => {
         if (!steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
         const { t, y } = steps[indexOf(trajectory, batch)] as Path<D>;
@@ -301,13 +285,11 @@ export class Trajectories<D extends Dtype> {
 
   /** Of each trajectory and row of the padded outputs, where the crate has it. */
   #each(visit: (trajectory: number, output: number, place: { index: number; own: boolean }) => void): void {
-    const longest = this.#longest;
-    let start = 0;
     for (const [trajectory, count] of (this.#counts ?? []).entries()) {
-      for (let output = 0; output < longest; output++) {
+      const start = this.#starts[trajectory] as number;
+      for (let output = 0; output < this.#longest; output++) {
         visit(trajectory, output, { index: start + Math.min(output, count - 1), own: output < count });
       }
-      start += count;
     }
   }
 
@@ -388,94 +370,16 @@ export class Trajectories<D extends Dtype> {
   }
 }
 
+/** The columns of rows of so many numbers. */
+function columnsOf(rows: Float64Array, width: number): number[][] {
+  const column = (at: number) => Array.from({ length: rows.length / width }, (_, i) => rows[i * width + at] as number);
+  return Array.from({ length: width }, (_, at) => column(at));
+}
+
 const eventRules = { times: anything<unknown>(), states: anything<unknown>() };
 
 /** The most events of a trajectory, unless the options say otherwise. */
 const MAX_EVENTS = 10_000;
-
-function denseOf<D extends Dtype>(dense: Dense<D> | undefined): Dense<D> {
-  if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
-  return dense;
-}
-
-function indexOf(trajectory: unknown, batch: number): number {
-  const index = argument("trajectory", trajectory, required(natural));
-  if (index < batch) return index;
-  throw refused("OPTION", "trajectory", `an index below ${batch}`, describe(trajectory));
-}
-
-/** Solutions between steps, by their polynomials. */
-class Dense<D extends Dtype> {
-  readonly #dtype: D;
-  readonly #state: number;
-  readonly #paths: readonly Path<D>[];
-  readonly #times: (trajectory: number) => Float64Array;
-  readonly #failed: ReadonlySet<number>;
-
-  constructor(
-    dtype: D,
-    state: number,
-    paths: readonly Path<D>[],
-    times: (trajectory: number) => Float64Array,
-    failed: readonly number[],
-  ) {
-    [this.#dtype, this.#state, this.#paths, this.#times] = [dtype, state, paths, times];
-    this.#failed = new Set(failed);
-  }
-
-  /** The solution, or its `order`-th derivative, 0 or 1. */
-  value(t: unknown, trajectory: unknown, order: 0 | 1): ArrayOf<D> {
-    const time = argument("t", t, required(anyNumber));
-    const [paths, state] = [this.#paths, this.#state];
-    if (trajectory !== undefined) {
-      const out = zeros(this.#dtype, state);
-      this.#write(time, indexOf(trajectory, paths.length), order, out, 0);
-      return out;
-    }
-    const out = zeros(this.#dtype, paths.length * state);
-    for (let i = 0; i < paths.length; i++) this.#write(time, i, order, out, i * state);
-    return out;
-  }
-
-  #write(time: number, trajectory: number, order: 0 | 1, out: ArrayOf<D>, at: number): void {
-    const { t, y, polynomials } = this.#paths[trajectory] as Path<D>;
-    const [state, steps] = [this.#state, t.length - 1];
-    const times = this.#times(trajectory);
-    const end = t[steps] as number;
-    const [first, final] = [times[0] as number, times[times.length - 1] as number];
-    const direction = final < first ? -1 : 1;
-    // One that failed ends there.
-    const last = this.#failed.has(trajectory) ? end : final;
-    if (!((time - first) * direction >= 0 && (time - last) * direction <= 0)) {
-      throw refused("OPTION", "t", `a time from ${first} to ${last}`, String(time));
-    }
-    if ((time - end) * direction >= 0) {
-      // At the end, or held behind an event that has ended the trajectory.
-      const held = (time - end) * direction > 0;
-      if (order === 0) for (let i = 0; i < state; i++) out[at + i] = y[steps * state + i] as number;
-      if (order === 0 || held || steps === 0) return;
-    }
-    // The last step that begins at the time or before it.
-    let [low, high] = [0, Math.max(steps - 1, 0)];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if (((t[middle] as number) - time) * direction <= 0) low = middle;
-      else high = middle - 1;
-    }
-    while (low > 0 && t[low] === t[low + 1]) low--;
-    const h = (t[low + 1] as number) - (t[low] as number);
-    const theta = h === 0 ? 0 : (time - (t[low] as number)) / h;
-    const degree = polynomials.length / Math.max(steps, 1) / state;
-    for (let i = 0; i < state; i++) {
-      let value = 0;
-      for (let power = degree - 1; power >= 0; power--) {
-        const coefficient = polynomials[(low * degree + power) * state + i] as number;
-        value = value * theta + coefficient * (order === 1 ? power + 1 : 1);
-      }
-      out[at + i] = order === 1 ? (h === 0 ? 0 : value / h) : (y[low * state + i] as number) + value * theta;
-    }
-  }
-}
 
 /** An independent solve alone. */
 export function solveIndependent<D extends Dtype>(
