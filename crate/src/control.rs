@@ -13,7 +13,7 @@ pub trait AllReduce {
 
     /// Adds the sums of all panels, of which these are this part's.
     ///
-    /// # Errors
+    /// # ErrorHistory
     /// When another part has failed.
     fn sum(&mut self, sums: &[f64]) -> Result<f64>;
 }
@@ -61,15 +61,15 @@ impl Controller {
 
 /// The errors of the last two accepted steps, the last one first; 1 before there are any.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Errors([f64; 2]);
+pub struct ErrorHistory([f64; 2]);
 
-impl Default for Errors {
+impl Default for ErrorHistory {
     fn default() -> Self {
         Self([1.0; 2])
     }
 }
 
-impl Errors {
+impl ErrorHistory {
     /// A step with this error was accepted.
     pub fn push(&mut self, error: f64) {
         // One without an error says nothing about the next.
@@ -92,7 +92,7 @@ pub struct Control {
 
 impl Control {
     /// The factor from a step to the next, given the error norm of the first, those of the steps before, and the method's order.
-    pub fn factor(&self, error: f64, accepted: bool, order: u32, before: Errors) -> f64 {
+    pub fn factor(&self, error: f64, accepted: bool, order: u32, before: ErrorHistory) -> f64 {
         let floor = match self.controller {
             Controller::Torchdiffeq if accepted => 1.0,
             _ => self.min_factor,
@@ -104,7 +104,7 @@ impl Control {
         let order = f64::from(order);
         let wanted = match self.controller {
             Controller::Pid { p, i, d } if accepted => {
-                let Errors([last, earlier]) = before;
+                let ErrorHistory([last, earlier]) = before;
                 let power =
                     |error: f64, exponent: f64| if exponent == 0.0 { 1.0 } else { error.powf(exponent / order) };
                 self.safety * power(error, -(p + i + d)) * power(last, p + 2.0 * d) * power(earlier, -d)
@@ -239,18 +239,18 @@ mod tests {
     fn factors_stay_in_bounds_whatever_the_error() {
         for error in [0.0, 1e-30, 0.5, 1.0, 7.0, 1e30, f64::INFINITY, f64::NAN] {
             for accepted in [true, false] {
-                let factor = CONTROL.factor(error, accepted, 5, Errors::default());
+                let factor = CONTROL.factor(error, accepted, 5, ErrorHistory::default());
                 assert!((0.2..=10.0).contains(&factor), "{error}: {factor}");
             }
         }
-        assert_eq!(CONTROL.factor(f64::NAN, false, 5, Errors::default()), 0.2);
+        assert_eq!(CONTROL.factor(f64::NAN, false, 5, ErrorHistory::default()), 0.2);
         let torchdiffeq = Control { controller: Controller::Torchdiffeq, ..CONTROL };
-        assert_eq!(torchdiffeq.factor(0.99, true, 5, Errors::default()), 1.0);
+        assert_eq!(torchdiffeq.factor(0.99, true, 5, ErrorHistory::default()), 1.0);
     }
 
     #[test]
     fn a_controller_with_memory_has_its_published_exponents() {
-        let mut errors = Errors::default();
+        let mut errors = ErrorHistory::default();
         errors.push(0.25);
         errors.push(0.5);
         let with = |controller| Control { controller, safety: 1.0, ..CONTROL };

@@ -10,10 +10,11 @@
 //! | `changes` | what happens to a trajectory between steps: jumps and events |
 //! | `clock` | when a trajectory takes its next step, and where that ends |
 //! | `block` | lanes side by side: states, slopes, one attempt for all |
-//! | `forward` | the solve of a leaf |
-//! | `crossing` | where an event lies in a step |
+//! | `forward`, `first` | the solve of a leaf, and its first steps |
+//! | `crossing` | where events lie in the steps of a block |
+//! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
 //! | `track` | what is kept of a solve: states, steps, jumps and events |
-//! | `backward` | the transpose of a leaf |
+//! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
 //!
 //! # The gradient of parameters
 //!
@@ -36,17 +37,20 @@
 
 mod backward;
 mod block;
+mod boundary;
 mod changes;
 mod clock;
 mod crossing;
+mod first;
 mod forward;
 mod lists;
+mod single;
 mod track;
 
 use ndarray::ArrayView2;
 
 use crate::error::{Error, Result, finite, finite_gradient};
-use crate::field::{Beside, Lanes, VectorField, check_batch};
+use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Bytes, Ledger, Purpose};
@@ -144,7 +148,7 @@ struct Problem<T> {
     /// Features of the state.
     state: usize,
     y0: Buffer<T>,
-    beside: Beside<T>,
+    inputs: TrajectoryInputs<T>,
     arguments: usize,
     data: usize,
     parameters: usize,
@@ -182,7 +186,7 @@ impl<T: Real> Problem<T> {
         times.each().try_for_each(check_times)?;
         let Method::RungeKutta(tableau) = options.method;
         let ledger = Ledger::new();
-        let beside = field.beside(batch, &ledger)?;
+        let inputs = field.inputs(batch, &ledger)?;
         let leaf = field.leaf();
         let parameters = field.parameters();
         let widths = widths::<T>(leaf.min(batch));
@@ -200,8 +204,8 @@ impl<T: Real> Problem<T> {
             state,
             y0: rows,
             arguments,
-            data: beside.data.len() / batch,
-            beside,
+            data: inputs.data.len() / batch,
+            inputs,
             parameters: parameters.len(),
             lanes,
             leaf,
@@ -209,14 +213,6 @@ impl<T: Real> Problem<T> {
             extras,
             ledger,
         })
-    }
-
-    /// The arguments and data of a trajectory.
-    fn beside_of(&self, trajectory: usize) -> (&[T], &[T]) {
-        let row =
-            |all: &'_ Buffer<T>, len: usize| trajectory * len..trajectory * len + if all.is_empty() { 0 } else { len };
-        let Beside { arguments, data } = &self.beside;
-        (&arguments[row(arguments, self.arguments)], &data[row(data, self.data)])
     }
 
     /// The trajectories of each leaf.

@@ -17,7 +17,7 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::program::execute::Dots;
 use lanes::OneByOne;
-pub use lanes::{Beside, LanePull, Lanes};
+pub use lanes::{LanePull, Lanes, TrajectoryInputs};
 
 /// A parametrised vector field.
 pub trait VectorField<T: Real> {
@@ -64,8 +64,8 @@ pub trait VectorField<T: Real> {
 
     /// What the trajectories of a batch have beside their states.
     #[doc(hidden)]
-    fn beside(&self, _batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
-        Beside::none(ledger)
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
+        TrajectoryInputs::none(batch, ledger)
     }
 }
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::block::{Mixer, Spans, lane, lanes_index, set_lane, width_for};
 use super::clock::End;
-use super::crossing::{Solo, SoloOutput};
-use super::track::{Step, Tail, Tracks, What};
+use super::single::Single;
+use super::track::{Step, Tail, Tracks};
 use super::{Cotangents, Gradient, Problem, order};
 use crate::error::{Error, Result};
 use crate::field::LanePull;
@@ -14,89 +14,80 @@ use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::{GradientStats, interval_steps};
-use crate::stepper::Span;
 
 /// What transposes leaves, one after the other.
 pub(super) struct Backward<'w, T> {
-    cotangents: Cotangents<'w, T>,
-    step_tapes: bool,
+    pub(super) cotangents: Cotangents<'w, T>,
+    pub(super) step_tapes: bool,
     /// Whether cotangents of times are wanted.
-    times: bool,
-    compensated: bool,
-    solo: Solo<T>,
-    width: usize,
-    rows: usize,
+    pub(super) times: bool,
+    pub(super) compensated: bool,
+    pub(super) single: Single<T>,
+    pub(super) width: usize,
+    pub(super) rows: usize,
     /// λ, and behind it g_1 … g_s of a step; the carry of λ.
-    lambda: Buffer<T>,
-    carry: Buffer<T>,
+    pub(super) lambda: Buffer<T>,
+    pub(super) carry: Buffer<T>,
     /// X_1 … X_s with their times, their slopes, their tapes.
-    states: Buffer<T>,
-    slopes: Buffer<T>,
-    tapes: Buffer<T>,
-    cotangent: Buffer<T>,
-    pulled: Buffer<T>,
+    pub(super) states: Buffer<T>,
+    pub(super) slopes: Buffer<T>,
+    pub(super) tapes: Buffer<T>,
+    pub(super) cotangent: Buffer<T>,
+    pub(super) pulled: Buffer<T>,
     /// f(x_{n+1}), which the extension of a step ends in.
-    next_slope: Buffer<T>,
+    pub(super) next_slope: Buffer<T>,
     /// Of the lanes: arguments and data, the gradient of the arguments with its carry, and of one step.
-    arguments: Buffer<T>,
-    data: Buffer<T>,
-    argument_sums: [Buffer<T>; 2],
-    argument_step: Buffer<T>,
+    pub(super) arguments: Buffer<T>,
+    pub(super) data: Buffer<T>,
+    pub(super) argument_sums: [Buffer<T>; 2],
+    pub(super) argument_step: Buffer<T>,
     /// ∂L/∂θ of the leaf with its carry, and of one step.
-    sums: [Buffer<T>; 2],
-    step: Buffer<T>,
+    pub(super) sums: [Buffer<T>; 2],
+    pub(super) step: Buffer<T>,
     /// Sums of leaves, each with how often it has been doubled.
-    partial: Vec<(u32, Buffer<T>)>,
-    spans: Spans,
-    mixer: Mixer<T>,
-    travellers: Vec<Traveller>,
-    inside: Vec<Inside>,
-    knows_time: bool,
+    pub(super) partial: Vec<(u32, Buffer<T>)>,
+    pub(super) spans: Spans,
+    pub(super) mixer: Mixer<T>,
+    pub(super) trajectories: Vec<Reverse>,
+    pub(super) inside: Vec<OutputWithin>,
+    pub(super) knows_time: bool,
     /// Whether there was an event.
-    crossed: bool,
-    gradient: Gradient<T>,
+    pub(super) crossed: bool,
+    pub(super) gradient: Gradient<T>,
 }
 
-/// A trajectory on its way back.
+/// A trajectory whose steps are being transposed.
 #[derive(Debug, Clone)]
-struct Traveller {
-    trajectory: usize,
+pub(super) struct Reverse {
+    pub trajectory: usize,
     /// As one counts in the leaf.
-    own: usize,
+    pub own: usize,
     /// What is left of it.
-    tail: Tail,
+    pub tail: Tail,
     /// ∂L/∂t of the time that it has reached.
-    time: f64,
+    pub time: f64,
     /// The outputs and events that are left.
-    outputs: usize,
-    events: usize,
+    pub outputs: usize,
+    pub events: usize,
     /// The jump whose time a step ends on.
-    jump: Option<(usize, usize)>,
-    step: Step,
+    pub jump: Option<(usize, usize)>,
+    pub step: Step,
     /// The derivatives by t_n and h of the step.
-    record: [f64; 2],
-}
-
-/// What happened at the end of a cut step.
-struct Root {
-    /// Whose zero it is.
-    event: Option<usize>,
-    /// Whether anything but where the step was cut depends on its time.
-    counts: bool,
+    pub record: [f64; 2],
 }
 
 /// An output within a step of a lane, or within the step before.
-struct Inside {
-    slot: usize,
-    output: usize,
+pub(super) struct OutputWithin {
+    pub slot: usize,
+    pub output: usize,
     /// Where its cotangent is.
-    place: usize,
-    theta: f64,
+    pub place: usize,
+    pub theta: f64,
     /// h b_i(θ) and b_i′(θ), the last of f(x_{n+1}).
-    weights: Vec<f64>,
-    rates: Vec<f64>,
+    pub weights: Vec<f64>,
+    pub rates: Vec<f64>,
     /// Whether it lies within the step before.
-    before: bool,
+    pub before: bool,
 }
 
 impl<'w, T: Real> Backward<'w, T> {
@@ -115,7 +106,7 @@ impl<'w, T: Real> Backward<'w, T> {
             step_tapes: step_tapes && tape > 0,
             times: problem.options.time_gradients || changes,
             compensated: problem.options.summation.of_gradient(),
-            solo: Solo::new(problem)?,
+            single: Single::new(problem)?,
             width,
             rows,
             lambda: array(Purpose::Stages, rows * (stages + 1))?,
@@ -135,7 +126,7 @@ impl<'w, T: Real> Backward<'w, T> {
             partial: vec![],
             spans: Spans::new(width),
             mixer: Mixer::new(ledger, stages + 1, width)?,
-            travellers: vec![],
+            trajectories: vec![],
             inside: vec![],
             knows_time: true,
             crossed: false,
@@ -162,7 +153,7 @@ impl<'w, T: Real> Backward<'w, T> {
         let leaves = problem.batch.div_ceil(problem.leaf);
         let sums = parameters * (4 + leaves.next_power_of_two().ilog2() as usize);
         let results = problem.batch * (rows + arguments);
-        (lanes * width + tape * stages + sums + results) * size_of::<T>() + Solo::<T>::bytes(problem)
+        (lanes * width + tape * stages + sums + results) * size_of::<T>() + Single::<T>::bytes(problem)
     }
 
     /// Transposes a leaf. Its events begin at `first_event`; trajectories that failed are left out.
@@ -176,8 +167,8 @@ impl<'w, T: Real> Backward<'w, T> {
     ) -> Result<()> {
         self.begin(problem, leaf, tracks, first_event, failed)?;
         loop {
-            self.leave(problem);
-            if self.travellers.is_empty() {
+            self.finish_trajectories(problem);
+            if self.trajectories.is_empty() {
                 break;
             }
             self.step_back(problem, tracks)?;
@@ -217,8 +208,8 @@ impl<'w, T: Real> Backward<'w, T> {
                 return Err(Error::option("field", expected, "one that does not"));
             }
         }
-        self.gradient.stats.evaluations += self.solo.evaluations;
-        self.gradient.stats.vjps += self.solo.vjps;
+        self.gradient.stats.evaluations += self.single.evaluations;
+        self.gradient.stats.vjps += self.single.vjps;
         Ok(self.gradient)
     }
 
@@ -236,11 +227,11 @@ impl<'w, T: Real> Backward<'w, T> {
         failed: &[usize],
     ) -> Result<()> {
         let mut events = first_event;
-        self.travellers.clear();
+        self.trajectories.clear();
         for (own, trajectory) in leaf.enumerate() {
             events += tracks.events_of(own);
             if failed.binary_search(&trajectory).is_err() {
-                self.travellers.push(Traveller {
+                self.trajectories.push(Reverse {
                     trajectory,
                     own,
                     tail: tracks.tail(own),
@@ -253,36 +244,36 @@ impl<'w, T: Real> Backward<'w, T> {
                 });
             }
         }
-        let keys: Vec<f64> = self.travellers.iter().map(|traveller| -(traveller.tail.steps as f64)).collect();
-        self.travellers = order(&keys).into_iter().map(|index| self.travellers[index].clone()).collect();
-        if self.travellers.is_empty() {
+        let keys: Vec<f64> = self.trajectories.iter().map(|reverse| -(reverse.tail.steps as f64)).collect();
+        self.trajectories = order(&keys).into_iter().map(|index| self.trajectories[index].clone()).collect();
+        if self.trajectories.is_empty() {
             return Ok(());
         }
-        self.width = width_for(problem, self.travellers.len());
+        self.width = width_for(problem, self.trajectories.len());
         let (width, len) = (self.width, self.len());
         self.lambda[..len].fill(T::zero());
         self.carry[..len].fill(T::zero());
         self.next_slope[..len].fill(T::zero());
         self.argument_sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
-        for (slot, traveller) in self.travellers.iter().enumerate() {
-            let (arguments, data) = problem.beside_of(traveller.trajectory);
+        for (slot, reverse) in self.trajectories.iter().enumerate() {
+            let (arguments, data) = problem.inputs.of(reverse.trajectory);
             set_lane(&mut self.arguments, width, slot, arguments);
             set_lane(&mut self.data, width, slot, data);
         }
-        for slot in 0..self.travellers.len() {
-            let own = self.travellers[slot].own;
+        for slot in 0..self.trajectories.len() {
+            let own = self.trajectories[slot].own;
             let end = tracks.ends[own * self.rows..(own + 1) * self.rows].to_vec();
-            self.arrive(problem, tracks, slot, &end, true)?;
+            self.reverse_boundary(problem, tracks, slot, &end, true)?;
         }
         self.settle(problem);
         Ok(())
     }
 
-    #[inline(never)]
     /// Gives the field what the lanes have beside their states; spare ones have what the first has.
+    #[inline(never)]
     fn settle(&mut self, problem: &mut Problem<T>) {
         let width = self.width;
-        for slot in self.travellers.len()..width {
+        for slot in self.trajectories.len()..width {
             copy_lane(&mut self.arguments, problem.arguments, width, 0, slot);
             copy_lane(&mut self.data, problem.data, width, 0, slot);
         }
@@ -293,10 +284,9 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// Readies field, jumps and events for one trajectory.
     #[inline(never)]
-    fn settle_solo(&mut self, problem: &mut Problem<T>, trajectory: usize) {
-        let (arguments, data) = problem.beside_of(trajectory);
-        let (arguments, data) = (arguments.to_vec(), data.to_vec());
-        self.solo.settle(&arguments, &data, &mut *problem.lanes[0], &mut problem.maps);
+    pub(super) fn settle_single(&mut self, problem: &mut Problem<T>, trajectory: usize) {
+        let Problem { inputs, lanes, maps, .. } = problem;
+        self.single.settle(inputs.of(trajectory), &mut *lanes[0], maps);
     }
 
     /// Adds what steps, jumps and events have added to ∂L/∂θ.
@@ -307,20 +297,20 @@ impl<'w, T: Real> Backward<'w, T> {
     }
 
     /// Trajectories that are at their beginnings hand out their gradients. They are the last in the lanes.
-    fn leave(&mut self, problem: &mut Problem<T>) {
+    fn finish_trajectories(&mut self, problem: &mut Problem<T>) {
         let (width, rows) = (self.width, self.rows);
-        let before = self.travellers.len();
-        while let Some(traveller) = self.travellers.pop_if(|traveller| traveller.tail.steps == 0) {
-            let (slot, trajectory) = (self.travellers.len(), traveller.trajectory);
+        let before = self.trajectories.len();
+        while let Some(reverse) = self.trajectories.pop_if(|reverse| reverse.tail.steps == 0) {
+            let (slot, trajectory) = (self.trajectories.len(), reverse.trajectory);
             lane(&self.lambda, width, slot, &mut self.gradient.y0[trajectory * rows..(trajectory + 1) * rows]);
             let arguments = problem.arguments;
             let own = &mut self.gradient.arguments[trajectory * arguments..(trajectory + 1) * arguments];
             lane(&self.argument_sums[0], width, slot, own);
             if let Some(times) = &mut self.gradient.times {
-                times[problem.times.start(trajectory)] += traveller.time;
+                times[problem.times.start(trajectory)] += reverse.time;
             }
         }
-        let left = self.travellers.len();
+        let left = self.trajectories.len();
         if left == before || left == 0 {
             return;
         }
@@ -344,25 +334,25 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// Transposes the last step that is left of each trajectory.
     fn step_back(&mut self, problem: &mut Problem<T>, tracks: &Tracks<T>) -> Result<()> {
-        let (width, len, rows, active) = (self.width, self.len(), self.rows, self.travellers.len());
+        let (width, len, rows, active) = (self.width, self.len(), self.rows, self.trajectories.len());
         let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
         let index = lanes_index(problem, width);
         self.inside.clear();
         for slot in 0..active {
-            let traveller = &mut self.travellers[slot];
-            let (step, state) = tracks.pop_step(&mut traveller.tail);
-            (traveller.step, traveller.record) = (step, [0.0; 2]);
+            let reverse = &mut self.trajectories[slot];
+            let (step, state) = tracks.pop_step(&mut reverse.tail);
+            (reverse.step, reverse.record) = (step, [0.0; 2]);
             let spans = &mut self.spans;
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (step.t, step.h, step.to);
             set_lane(&mut self.states, width, slot, tracks.states.get(state));
-            let Traveller { tail, outputs, .. } = self.travellers[slot];
-            let own = tracks.within(self.travellers[slot].own, outputs, tail.steps);
+            let Reverse { tail, outputs, .. } = self.trajectories[slot];
+            let own = tracks.within(self.trajectories[slot].own, outputs, tail.steps);
             let behind = own.start;
-            self.look_inside(problem, slot, step, own, false);
+            self.add_outputs_within(problem, slot, step, own, false);
             // Those of the step before end in this one's first slope, unless something happens between them.
             if let Some(before) = tracks.last_step(&tail).filter(|_| !tracks.changes(&tail)) {
-                let outputs = tracks.within(self.travellers[slot].own, behind, tail.steps - 1);
-                self.look_inside(problem, slot, before, outputs, true);
+                let outputs = tracks.within(self.trajectories[slot].own, behind, tail.steps - 1);
+                self.add_outputs_within(problem, slot, before, outputs, true);
             }
         }
         // Spare lanes go with the first, without a cotangent.
@@ -392,10 +382,10 @@ impl<'w, T: Real> Backward<'w, T> {
             }
             if self.times {
                 let (cotangent, slopes) = (&self.cotangent[..len], &self.slopes[i * len..(i + 1) * len]);
-                for (slot, traveller) in self.travellers.iter_mut().enumerate() {
+                for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                     let at = (0..rows).map(|row| row * width + slot);
                     let product: f64 = at.map(|at| cotangent[at].wide() * slopes[at].wide()).sum();
-                    traveller.record[1] += product / traveller.step.h;
+                    reverse.record[1] += product / reverse.step.h;
                 }
             }
             // What the step before hands over does not depend on this step's length.
@@ -414,10 +404,10 @@ impl<'w, T: Real> Backward<'w, T> {
             let x = &self.states[i * timed..(i + 1) * timed];
             self.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
-            for (slot, traveller) in self.travellers.iter_mut().enumerate() {
+            for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
-                traveller.record[0] += time;
-                traveller.record[1] += tableau.c[i] * time;
+                reverse.record[0] += time;
+                reverse.record[1] += tableau.c[i] * time;
             }
         }
         self.gradient.stats.vjps += stages * active;
@@ -447,23 +437,18 @@ impl<'w, T: Real> Backward<'w, T> {
             self.next_slope[..len].copy_from_slice(&self.slopes[..len]);
         }
         let mut x = vec![T::zero(); rows];
-        let mut changed = false;
         for slot in 0..active {
-            let traveller = &mut self.travellers[slot];
-            traveller.outputs = tracks.within(traveller.own, traveller.outputs, traveller.tail.steps).start;
+            let reverse = &mut self.trajectories[slot];
+            reverse.outputs = tracks.within(reverse.own, reverse.outputs, reverse.tail.steps).start;
             lane(&self.states, width, slot, &mut x);
-            changed |= tracks.changes(&self.travellers[slot].tail);
-            self.arrive(problem, tracks, slot, &x, false)?;
-        }
-        if changed && width == 1 {
-            self.settle(problem);
+            self.reverse_boundary(problem, tracks, slot, &x, false)?;
         }
         Ok(())
     }
 
     /// X_2 … X_s and what else their transposes need.
     fn stages_again(&mut self, problem: &mut Problem<T>, index: usize) -> Result<()> {
-        let (width, len, active) = (self.width, self.len(), self.travellers.len());
+        let (width, len, active) = (self.width, self.len(), self.trajectories.len());
         let (tableau, stages, timed) = (problem.tableau, problem.tableau.gradient_stages(), len + width);
         let lanes = &mut *problem.lanes[index];
         let tape = lanes.tape_len();
@@ -489,16 +474,23 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// The weights of outputs within a step.
     #[inline(never)]
-    fn look_inside(&mut self, problem: &Problem<T>, slot: usize, step: Step, outputs: Range<usize>, before: bool) {
+    pub(super) fn add_outputs_within(
+        &mut self,
+        problem: &Problem<T>,
+        slot: usize,
+        step: Step,
+        outputs: Range<usize>,
+        before: bool,
+    ) {
         let stages = problem.tableau.gradient_stages();
-        let trajectory = self.travellers[slot].trajectory;
+        let trajectory = self.trajectories[slot].trajectory;
         for output in outputs {
             let theta = (problem.times.of(trajectory)[output] - step.t) / step.h;
             let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
             problem.tableau.extension_weights(theta, &mut weights, &mut rates);
             weights.iter_mut().for_each(|weight| *weight *= step.h);
             let place = problem.place(trajectory, output);
-            self.inside.push(Inside { slot, output, place, theta, weights, rates, before });
+            self.inside.push(OutputWithin { slot, output, place, theta, weights, rates, before });
         }
     }
 
@@ -513,25 +505,25 @@ impl<'w, T: Real> Backward<'w, T> {
             let last = product(&self.next_slope);
             let rate = (0..stages).map(|stage| inside.rates[stage] * product(&self.slopes[stage * len..])).sum::<f64>()
                 + inside.rates[stages] * last;
-            let traveller = &mut self.travellers[inside.slot];
+            let reverse = &mut self.trajectories[inside.slot];
             if let Some(times) = &mut self.gradient.times {
-                times[problem.times.start(traveller.trajectory) + inside.output] += rate;
+                times[problem.times.start(reverse.trajectory) + inside.output] += rate;
             }
-            traveller.record[0] -= rate;
-            traveller.record[1] += inside.weights[stages] / traveller.step.h * last - inside.theta * rate;
+            reverse.record[0] -= rate;
+            reverse.record[1] += inside.weights[stages] / reverse.step.h * last - inside.theta * rate;
         }
     }
 
     /// The chain rule from a step's t_n and h to the times that they follow.
     fn chain(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
-        let traveller = &mut self.travellers[slot];
-        let [t, h] = traveller.record;
-        let end = traveller.time + h;
-        let start = problem.times.start(traveller.trajectory);
-        let times = problem.times.of(traveller.trajectory);
-        match traveller.step.end {
+        let reverse = &mut self.trajectories[slot];
+        let [t, h] = reverse.record;
+        let end = reverse.time + h;
+        let start = problem.times.start(reverse.trajectory);
+        let times = problem.times.of(reverse.trajectory);
+        match reverse.step.end {
             End::Free | End::Event => {
-                traveller.time += t;
+                reverse.time += t;
                 return Ok(());
             }
             End::Output(output) => {
@@ -540,7 +532,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 }
             }
             End::Jump => {
-                if let Some((jump, occurrence)) = traveller.jump.take() {
+                if let Some((jump, occurrence)) = reverse.jump.take() {
                     self.gradient.jump_times[jump][occurrence] += end;
                 }
             }
@@ -553,84 +545,12 @@ impl<'w, T: Real> Backward<'w, T> {
                 }
             }
         }
-        traveller.time = t - h;
-        Ok(())
-    }
-
-    /// Goes back over all that happens at the time that a trajectory has reached: outputs, jumps, events. `x` is the state behind all.
-    fn arrive(&mut self, problem: &mut Problem<T>, tracks: &Tracks<T>, slot: usize, x: &[T], last: bool) -> Result<()> {
-        let rows = self.rows;
-        let Traveller { trajectory, own, mut tail, .. } = self.travellers[slot];
-        let now = tracks.last_step(&tail).map_or(problem.times.of(trajectory)[0], |step| step.to);
-        let mut settled = false;
-        let changes = tracks.changes(&tail);
-        while let Some(output) = self.travellers[slot].outputs.checked_sub(1)
-            && tracks.places[own][output] == 2 * tail.steps
-        {
-            let place = problem.place(trajectory, output);
-            self.add(slot, &self.cotangents.y[place..place + rows]);
-            self.travellers[slot].outputs = output;
-            let times = problem.times.of(trajectory);
-            let repeats = output > 0
-                && tracks.places[own][output - 1] == 2 * tail.steps
-                && times[output - 1] == times[output]
-                && times[output] == now;
-            if repeats && self.gradient.times.is_some() {
-                // A step of no length: y_k = y_{k−1} + (t_k − t_{k−1}) f.
-                self.settle_solo(problem, trajectory);
-                settled = true;
-                let mut k = vec![T::zero(); rows];
-                self.solo.slope(&mut *problem.lanes[0], now, x, &mut k)?;
-                let start = problem.times.start(trajectory);
-                let inner = |w: &[T]| w.iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
-                if problem.options.interpolates(problem.times.of(trajectory)) && !changes {
-                    // A place on the extension of the first step.
-                    let rate = inner(&self.cotangents.y[place..place + rows]);
-                    self.travellers[slot].time -= rate;
-                    if let Some(times) = &mut self.gradient.times {
-                        times[start + output] += rate;
-                    }
-                    continue;
-                }
-                let rate = inner(&self.lambda_of(slot));
-                // Where steps land, what comes after begins at the last of the times, but for what follows a jump.
-                let begins = if changes { 0.0 } else { std::mem::take(&mut self.travellers[slot].time) };
-                if let Some(times) = &mut self.gradient.times {
-                    times[start + output] += rate + begins;
-                    times[start + output - 1] -= rate;
-                }
-            }
-        }
-        let before = match tail.steps {
-            0 => 0..0,
-            steps => tracks.within(own, self.travellers[slot].outputs, steps - 1),
-        };
-        let hands = !before.is_empty() && (changes || last);
-        if changes || hands {
-            self.settle_solo(problem, trajectory);
-            settled = true;
-        }
-        let mut x = x.to_vec();
-        let mut root = None;
-        while let Some(action) = tracks.pop_action(&mut tail) {
-            x.copy_from_slice(tracks.states.get(action.state));
-            self.undo(problem, slot, (action.what, now), &x, &mut root)?;
-        }
-        self.travellers[slot].tail = tail;
-        if hands && let Some(step) = tracks.last_step(&tail) {
-            self.hand_over(problem, slot, step, before, now, &x)?;
-        }
-        if let Some(Root { event: Some(event), counts }) = root {
-            self.cross(problem, tracks, slot, (event, counts), &x)?;
-        }
-        if settled && self.width == 1 {
-            self.settle(problem);
-        }
+        reverse.time = t - h;
         Ok(())
     }
 
     #[inline(never)]
-    fn lambda_of(&self, slot: usize) -> Vec<T> {
+    pub(super) fn lambda_of(&self, slot: usize) -> Vec<T> {
         let mut lambda = vec![T::zero(); self.rows];
         lane(&self.lambda, self.width, slot, &mut lambda);
         lambda
@@ -638,7 +558,7 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// λ += w for a lane.
     #[inline(never)]
-    fn add(&mut self, slot: usize, w: &[T]) {
+    pub(super) fn add(&mut self, slot: usize, w: &[T]) {
         for (row, w) in w.iter().enumerate() {
             let at = row * self.width + slot;
             accumulate(self.compensated, &mut self.lambda[at..=at], &mut self.carry[at..=at], &[*w]);
@@ -647,178 +567,18 @@ impl<'w, T: Real> Backward<'w, T> {
 
     /// Adds to the gradient of a lane's arguments.
     #[inline(never)]
-    fn add_arguments(&mut self, slot: usize, arguments: &[T]) {
+    pub(super) fn add_arguments(&mut self, slot: usize, arguments: &[T]) {
         let [sums, carry] = &mut self.argument_sums;
         for (row, argument) in arguments.iter().enumerate() {
             let at = row * self.width + slot;
             accumulate(self.compensated, &mut sums[at..=at], &mut carry[at..=at], &[*argument]);
         }
     }
-
-    /// The transpose of a jump or of an event's change of the state, from `x` on.
-    fn undo(
-        &mut self,
-        problem: &mut Problem<T>,
-        slot: usize,
-        (what, t): (What, f64),
-        x: &[T],
-        root: &mut Option<Root>,
-    ) -> Result<()> {
-        let own = problem.arguments;
-        let mut cotangent = self.lambda_of(slot);
-        let (map, amounts) = match what {
-            What::Jump { jump, occurrence } => {
-                self.travellers[slot].jump = Some((jump, occurrence));
-                let map = &mut problem.maps.jumps[jump];
-                let range = occurrence * map.numbers..(occurrence + 1) * map.numbers;
-                (Some(&mut map.set), Some((jump, range.clone(), map.amounts[range].to_vec())))
-            }
-            What::Event { event, root: is_root } => {
-                self.travellers[slot].events -= 1;
-                let event = self.look_at(problem, event, self.travellers[slot].events);
-                let root = root.get_or_insert(Root { event: None, counts: false });
-                root.counts |= event.1;
-                if is_root {
-                    root.event = Some(event.0);
-                }
-                (problem.maps.events[event.0].set.as_mut(), None)
-            }
-        };
-        if let Some(map) = map {
-            let given = amounts.as_ref().map(|amounts| &amounts.2[..]);
-            let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
-            let time = self.solo.pull_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
-            if let Some((jump, range, _)) = amounts {
-                let sums = self.gradient.amounts[jump][range].iter_mut();
-                sums.zip(&arguments[own..]).for_each(|(sum, argument)| *sum += argument.wide());
-            }
-            self.add_arguments(slot, &arguments[..own]);
-            self.travellers[slot].time += time;
-            set_lane(&mut self.lambda, self.width, slot, &cotangent);
-            set_lane(&mut self.carry, self.width, slot, &vec![T::zero(); self.rows]);
-        }
-        if let What::Event { .. } = what {
-            let event = self.travellers[slot].events;
-            if let Some(state) = self.cotangents.event_states.chunks_exact(self.rows).nth(event) {
-                self.add(slot, state);
-            }
-            if let Some(time) = self.cotangents.event_times.get(event) {
-                self.travellers[slot].time += time;
-            }
-        }
-        Ok(())
-    }
-
-    /// An event with whether its time counts: whether it changes the state or the loss depends on it.
-    fn look_at(&self, problem: &Problem<T>, event: usize, occurrence: usize) -> (usize, bool) {
-        let map = &problem.maps.events[event];
-        let states = self.cotangents.event_states.chunks_exact(self.rows).nth(occurrence);
-        let counts = map.set.is_some()
-            || map.terminal.is_some()
-            || self.cotangents.event_times.get(occurrence).is_some_and(|&time| time != 0.0)
-            || states.is_some_and(|state| state.iter().any(|&w| w != T::zero()));
-        (event, counts)
-    }
-
-    /// The last slope f(x) of the step before, as outputs within it need it, where that is no stage of another step.
-    fn hand_over(
-        &mut self,
-        problem: &mut Problem<T>,
-        slot: usize,
-        step: Step,
-        outputs: Range<usize>,
-        t: f64,
-        x: &[T],
-    ) -> Result<()> {
-        let (rows, stages) = (self.rows, problem.tableau.gradient_stages());
-        self.inside.clear();
-        self.look_inside(problem, slot, step, outputs, true);
-        let mut cotangent = vec![T::zero(); rows];
-        for inside in &self.inside {
-            let w = &self.cotangents.y[inside.place..inside.place + rows];
-            add_lane(&mut cotangent, 1, 0, inside.weights[stages], w);
-        }
-        let mut arguments = vec![T::zero(); problem.arguments];
-        let lanes = &mut *problem.lanes[0];
-        let slopes = self.solo.pull_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
-        self.add_arguments(slot, &arguments);
-        self.add(slot, &slopes.x);
-        self.travellers[slot].time += slopes.t;
-        let mut k = vec![T::zero(); rows];
-        self.solo.slope(&mut *problem.lanes[0], t, x, &mut k)?;
-        set_lane(&mut self.next_slope, self.width, slot, &k);
-        Ok(())
-    }
-
-    /// What the time of an event, the zero of its function at the end `x` of the step before, adds: λ += μ g_x, and so on.
-    fn cross(
-        &mut self,
-        problem: &mut Problem<T>,
-        tracks: &Tracks<T>,
-        slot: usize,
-        (event, counts): (usize, bool),
-        x: &[T],
-    ) -> Result<()> {
-        self.crossed |= counts;
-        let traveller = &self.travellers[slot];
-        let (mut tail, tau, trajectory) = (traveller.tail, traveller.time, traveller.trajectory);
-        let within = tracks.within(traveller.own, traveller.outputs, tail.steps - 1);
-        let (step, state) = tracks.pop_step(&mut tail);
-        let end = step.to;
-        let (parameters, own) = (problem.parameters, problem.arguments);
-        let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
-        let when = &mut *problem.maps.events[event].when[0];
-        let g = self.solo.slopes(when, end, x, 1.0, &mut unused.0, &mut unused.1)?;
-        // The derivatives by h of ⟨g_x, x_{n+1}⟩ and ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
-        let lambda = self.lambda_of(slot);
-        let mut k = vec![T::zero(); self.rows];
-        lane(&self.next_slope, self.width, slot, &mut k);
-        self.inside.clear();
-        self.look_inside(problem, slot, step, within, false);
-        let outputs: Vec<_> = self
-            .inside
-            .iter()
-            .map(|inside| SoloOutput {
-                w: &self.cotangents.y[inside.place..inside.place + self.rows],
-                theta: inside.theta,
-                weights: &inside.weights,
-                rates: &inside.rates,
-            })
-            .collect();
-        let lanes = &mut *problem.lanes[0];
-        let span = Span { step: 0, t: step.t, h: step.h, end };
-        let stages = self.solo.stages(problem.tableau, lanes, span, tracks.states.get(state))?;
-        let along_g = self.solo.rate(problem.tableau, lanes, &stages, &g.x, &[], &k)?;
-        let along_w = self.solo.rate(problem.tableau, lanes, &stages, &lambda, &outputs, &k)?;
-        let slope = g.t + along_g.value;
-        let size = along_g.size + g.t.abs();
-        let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
-        let epsilon = T::epsilon().wide();
-        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * step.h.abs() > epsilon * scale;
-        if !crosses && !counts {
-            // Nothing depends on when it was but where the step was cut.
-            return Ok(());
-        }
-        if !crosses {
-            return Err(Error::Grazing { event, trajectory, t: end, slope });
-        }
-        let mu = -(tau + along_w.value) / slope;
-        let mut arguments = vec![T::zero(); own];
-        let when = &mut *problem.maps.events[event].when[0];
-        let added = self.solo.slopes(when, end, x, mu, &mut self.step, &mut arguments)?;
-        self.add_arguments(slot, &arguments);
-        self.add(slot, &added.x);
-        self.travellers[slot].time = tau + mu * g.t;
-        Ok(())
-    }
 }
-
-/// A function that crosses zero slower than this fraction of √ε of the terms of its rate only touches it.
-const GRAZING: f64 = 0.01;
 
 /// Adds a multiple of a state to a lane.
 #[inline(never)]
-fn add_lane<T: Real>(array: &mut [T], width: usize, slot: usize, weight: f64, w: &[T]) {
+pub(super) fn add_lane<T: Real>(array: &mut [T], width: usize, slot: usize, weight: f64, w: &[T]) {
     if weight == 0.0 {
         return;
     }

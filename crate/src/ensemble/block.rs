@@ -3,7 +3,7 @@
 use super::Problem;
 use crate::error::Result;
 use crate::field::Lanes;
-use crate::kernel::lanes::{combine_lanes, scale};
+use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::tableau::Tableau;
@@ -69,6 +69,8 @@ pub(super) struct Block<T> {
     pub active: usize,
     /// Features of the state.
     pub rows: usize,
+    /// Rows of arguments and data.
+    beside: [usize; 2],
     /// x, with the time as a last row, and its carry.
     pub x: Buffer<T>,
     pub carry: Buffer<T>,
@@ -94,6 +96,7 @@ impl<T: Real> Block<T> {
             width,
             active: 0,
             rows,
+            beside: [problem.arguments, problem.data],
             x: array(Purpose::Workspace, rows + 1)?,
             carry: array(Purpose::Workspace, rows)?,
             next: array(Purpose::Workspace, rows + 1)?,
@@ -105,6 +108,30 @@ impl<T: Real> Block<T> {
             spans: Spans::new(width),
             mixer: Mixer::new(ledger, stages + 1, width)?,
         })
+    }
+
+    /// The arrays of what a lane is between steps, with their rows.
+    fn lane_arrays(&mut self) -> [(&mut Buffer<T>, usize); 5] {
+        let Self { rows, x, carry, slopes, arguments, data, beside: [own, other], .. } = self;
+        [(x, *rows), (carry, *rows), (slopes, *rows), (arguments, *own), (data, *other)]
+    }
+
+    /// Copies one lane onto another.
+    pub fn move_lane(&mut self, from: usize, to: usize) {
+        let width = self.width;
+        for (array, rows) in self.lane_arrays() {
+            copy_lane(array, rows, width, from, to);
+        }
+    }
+
+    /// Moves the active lanes closer together; spare ones get what the first has.
+    pub fn narrow(&mut self, width: usize) {
+        let (old, active) = (self.width, self.active);
+        for (array, rows) in self.lane_arrays() {
+            restride(array, rows, (old, width), active);
+        }
+        self.width = width;
+        (active..width).for_each(|slot| self.move_lane(0, slot));
     }
 
     /// Numbers in a state without its time.

@@ -1,7 +1,7 @@
 //! When a trajectory takes its next step, and where that ends.
 
 use super::changes::Due;
-use crate::control::{Controller, Errors};
+use crate::control::{Controller, ErrorHistory};
 use crate::error::{Error, Progress, Result};
 use crate::solve::{Options, Stats, interval_steps, resolvable};
 use crate::stepper::Span;
@@ -36,7 +36,7 @@ pub(super) struct Clock {
     /// Whether f(t, x) is known.
     pub first_known: bool,
     grid: Grid,
-    errors: Errors,
+    errors: ErrorHistory,
     /// Of each event the side on which its function is: −1, 1, or 0 where it is not known.
     pub signs: Vec<i8>,
     /// How often each has happened.
@@ -86,7 +86,7 @@ impl Clock {
             stats,
             first_known: false,
             grid: Grid::default(),
-            errors: Errors::default(),
+            errors: ErrorHistory::default(),
             signs: vec![0; events],
             counts: vec![0; events],
             rest: vec![0.0; events],
@@ -196,7 +196,7 @@ impl Clock {
         options: &Options,
         plan: &Plan,
         error: f64,
-        factor: impl FnOnce(bool, Errors) -> f64,
+        factor: impl FnOnce(bool, ErrorHistory) -> f64,
     ) -> Verdict {
         let torchdiffeq = options.controller == Controller::Torchdiffeq;
         let h = plan.span.h;

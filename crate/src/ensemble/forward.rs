@@ -3,42 +3,43 @@
 use std::ops::Range;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
-use super::changes::{Due, Maps};
+use super::changes::Due;
 use super::clock::{Clock, End, Plan, Verdict};
-use super::crossing::{Solo, least_cut, sign};
+use super::crossing::Crossed;
+use super::single::Single;
 use super::track::{Occurrence, Tracks, What};
-use super::{Direction, Problem, Solution};
-use crate::control::{Control, first_step_from, guess_from};
+use super::{Problem, Solution};
+use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
-use crate::kernel::lanes::{Scaled, copy_lane, finite_lanes, restride, select_lanes};
+use crate::kernel::lanes::{Scaled, finite_lanes, select_lanes};
 use crate::kernel::real::Real;
 use crate::solve::{Stats, control_of, tolerances_of};
 use crate::stepper::Span;
 
 /// What solves leaves, one after the other.
 pub(super) struct Forward<T> {
-    block: Block<T>,
-    solo: Solo<T>,
+    pub(super) block: Block<T>,
+    pub(super) single: Single<T>,
     control: Control,
     /// Of each feature.
-    tolerances: Vec<(f64, f64)>,
+    pub(super) tolerances: Vec<(f64, f64)>,
     blank: Stats,
-    clocks: Vec<Clock>,
-    plans: Vec<Option<Plan>>,
-    sums: Vec<f64>,
+    pub(super) clocks: Vec<Clock>,
+    pub(super) plans: Vec<Option<Plan>>,
+    pub(super) sums: Vec<f64>,
     errors: Vec<f64>,
-    finite: Vec<bool>,
-    accepted: Vec<bool>,
+    pub(super) finite: Vec<bool>,
+    pub(super) accepted: Vec<bool>,
     /// g of each event at x_{n+1}, a row for each.
-    values: Vec<T>,
+    pub(super) values: Vec<T>,
     row: Vec<T>,
     /// Events of each trajectory of the leaf, and the states before them.
     happened: Vec<Vec<(Occurrence, Vec<T>)>>,
 }
 
 /// Where the results of a leaf go.
-struct Sinks<'a, T> {
+pub(super) struct Sinks<'a, T> {
     solution: Option<&'a mut Solution<T>>,
     tracks: Option<Tracks<T>>,
     first: usize,
@@ -52,7 +53,7 @@ impl<T: Real> Forward<T> {
         let block = Block::new(problem)?;
         let width = block.width;
         Ok(Self {
-            solo: Solo::new(problem)?,
+            single: Single::new(problem)?,
             control,
             tolerances,
             blank,
@@ -110,14 +111,12 @@ impl<T: Real> Forward<T> {
             let due = problem.maps.due(trajectory, times);
             self.clocks.push(Clock::new(trajectory, times, due, problem.maps.events.len(), self.blank));
             set_lane(&mut block.x, width, slot, &problem.y0[trajectory * rows..(trajectory + 1) * rows]);
-            let (arguments, data) = problem.beside_of(trajectory);
+            let (arguments, data) = problem.inputs.of(trajectory);
             set_lane(&mut block.arguments, width, slot, arguments);
             set_lane(&mut block.data, width, slot, data);
         }
         for slot in self.clocks.len()..width {
-            copy_lane(&mut block.x, rows, width, 0, slot);
-            copy_lane(&mut block.arguments, problem.arguments, width, 0, slot);
-            copy_lane(&mut block.data, problem.data, width, 0, slot);
+            block.move_lane(0, slot);
         }
         for slot in (0..self.clocks.len()).rev() {
             match self.boundary(problem, slot, None, sinks) {
@@ -137,99 +136,27 @@ impl<T: Real> Forward<T> {
         if problem.maps.events.is_empty() {
             return Ok(());
         }
-        let Self { block, solo, clocks, row, .. } = self;
+        let Self { block, single, clocks, row, .. } = self;
         let clock = &mut clocks[slot];
-        let Problem { maps, lanes, .. } = problem;
+        let Problem { maps, lanes, inputs, .. } = problem;
         lane(&block.x, block.width, slot, row);
-        let (arguments, data) = slot_beside(block, slot);
-        solo.settle(&arguments, &data, &mut *lanes[0], maps);
+        single.settle(inputs.of(clock.trajectory), &mut *lanes[0], maps);
         for (event, side) in maps.events.iter_mut().zip(&mut clock.signs) {
-            *side = solo.side(&mut *lanes[0], event, clock.t, row, None)?.0;
+            *side = single.side(&mut *lanes[0], event, clock.t, row, None)?.0;
         }
         Ok(())
     }
 
-    /// f at the first times, and the lengths of the first steps.
-    fn first_steps(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
-        if self.block.active == 0 {
-            return Ok(());
-        }
-        for clock in &mut self.clocks {
-            clock.stats.evaluations += 1;
-            clock.first_known = true;
-        }
-        self.set_times();
-        let index = lanes_index(problem, self.block.width);
-        self.block.first_slopes(&mut *problem.lanes[index])?;
-        let len = self.block.len();
-        let width = self.block.width;
-        finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
-        for slot in (0..self.block.active).rev().filter(|&slot| !self.finite[slot]).collect::<Vec<_>>() {
-            let failure = Error::NonFinite(self.clocks[slot].progress(0.0));
-            self.remove(problem, slot, Some(failure), sinks)?;
-        }
-        self.refit(problem);
-        let active = self.block.active;
-        if let Some(first) = problem.options.first_step {
-            self.clocks.iter_mut().for_each(|clock| clock.proposal = first);
-        } else if active > 0 {
-            self.choose_first_steps(problem)?;
-        }
-        self.narrow(problem);
-        self.settle(problem);
-        Ok(())
-    }
-
-    /// Hairer, Nørsett and Wanner I, II.4, for each trajectory.
-    fn choose_first_steps(&mut self, problem: &mut Problem<T>) -> Result<()> {
-        let Self { block, sums, clocks, tolerances, .. } = self;
-        let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows as f64);
-        let torchdiffeq = problem.options.controller == crate::control::Controller::Torchdiffeq;
-        let index = lanes_index(problem, width);
-        let norms = |numbers: &[T], less: Option<&[T]>, x: &[T], sums: &mut [f64]| {
-            Scaled { numbers, less, x, y: x, tolerances }.sums(&mut sums[..width]);
-            sums.iter_mut().take(width).for_each(|sum| *sum = (*sum / rows).sqrt());
-        };
-        norms(&block.x[..len], None, &block.x[..len], sums);
-        let states: Vec<f64> = sums[..active].to_vec();
-        norms(&block.slopes[..len], None, &block.x[..len], sums);
-        let slopes: Vec<f64> = sums[..active].to_vec();
-        let mut guesses = Vec::with_capacity(active);
-        for (slot, clock) in clocks.iter_mut().enumerate() {
-            let times = problem.times.of(clock.trajectory);
-            let last = times[times.len() - 1];
-            let (direction, interval) = ((last - times[0]).signum(), (last - clock.t).abs());
-            let limit = if torchdiffeq { f64::INFINITY } else { interval };
-            let mut guess = guess_from(states[slot], slopes[slot]);
-            guess.h = guess.h.min(limit);
-            let end = clock.t + direction * guess.h;
-            let end =
-                if (end - clock.t).abs() > interval && !torchdiffeq { clock.t + direction * interval } else { end };
-            block.spans.h[slot] = direction * guess.h;
-            block.spans.t[slot] = end;
-            guesses.push((guess, limit));
-            clock.stats.evaluations += 1;
-        }
-        let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
-        let (first, rest) = k.split_at_mut(len);
-        mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], std::iter::once(1.0), first);
-        spans.stage_times(width, 0.0, &mut state[len..len + width]);
-        problem.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
-        norms(&rest[..len], Some(first), &x[..len], sums);
-        for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
-            let h = first_step_from(*difference, guess, problem.tableau.order);
-            clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
-        }
-        Ok(())
-    }
-
-    /// The times of all lanes to the spans.
-    fn set_times(&mut self) {
-        for (slot, clock) in self.clocks.iter().enumerate() {
-            self.block.spans.t[slot] = clock.t;
+    /// The planned steps to the spans.
+    fn set_spans(&mut self) {
+        for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
+            let span = plan.expect("planned above").span;
+            let spans = &mut self.block.spans;
+            (spans.t[slot], spans.h[slot], spans.end[slot]) = (span.t, span.h, span.end);
         }
     }
 
+    /// Every trajectory tries a step.
     fn round(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
         let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
         // When each takes its step.
@@ -243,11 +170,7 @@ impl<T: Real> Forward<T> {
         if self.refit(problem) {
             return Ok(());
         }
-        for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
-            let span = plan.expect("planned above").span;
-            let spans = &mut self.block.spans;
-            (spans.t[slot], spans.h[slot], spans.end[slot]) = (span.t, span.h, span.end);
-        }
+        self.set_spans();
         let mut index = lanes_index(problem, self.block.width);
         if self.clocks.iter().any(|clock| !clock.first_known) {
             self.block.first_slopes(&mut *problem.lanes[index])?;
@@ -270,11 +193,7 @@ impl<T: Real> Forward<T> {
                 if self.refit(problem) {
                     return Ok(());
                 }
-                for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
-                    let span = plan.expect("planned above").span;
-                    let spans = &mut self.block.spans;
-                    (spans.t[slot], spans.h[slot], spans.end[slot]) = (span.t, span.h, span.end);
-                }
+                self.set_spans();
                 index = lanes_index(problem, self.block.width);
             }
         }
@@ -386,7 +305,7 @@ impl<T: Real> Forward<T> {
     }
 
     /// Narrows the block if it may be; whether nobody is left.
-    fn refit(&mut self, problem: &mut Problem<T>) -> bool {
+    pub(super) fn refit(&mut self, problem: &mut Problem<T>) -> bool {
         if self.block.active == self.clocks.len() {
             return self.block.active == 0;
         }
@@ -397,132 +316,6 @@ impl<T: Real> Forward<T> {
         self.narrow(problem);
         self.settle(problem);
         false
-    }
-
-    #[inline(never)]
-    /// Where events lie in the steps that are accepted: cuts those steps.
-    fn crossings(
-        &mut self,
-        problem: &mut Problem<T>,
-        index: usize,
-        failures: &mut Vec<(usize, Error)>,
-    ) -> Result<Vec<Crossed>> {
-        let Self { block, solo, clocks, plans, accepted, values, .. } = self;
-        let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.tableau.gradient_stages());
-        let Problem { maps, lanes, tableau, options, .. } = problem;
-        let len = rows * width;
-        {
-            let Block { next, spans, .. } = &mut *block;
-            spans.stage_times(width, 1.0, &mut next[len..len + width]);
-            for (event, values) in maps.events.iter_mut().zip(values.chunks_exact_mut(width)) {
-                event.when[index].evaluate(active, &spans.times, &next[..len + width], None, values)?;
-            }
-        }
-        let mut crossed = Vec::new();
-        for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
-            let clock = &mut clocks[slot];
-            let far: Vec<f64> = (0..maps.events.len()).map(|event| values[event * width + slot].wide()).collect();
-            let plan = plans[slot].as_mut().expect("planned");
-            if far.iter().any(|g| g.is_nan()) {
-                failures.push((slot, Error::NonFinite(clock.progress(plan.span.h))));
-                accepted[slot] = false;
-                continue;
-            }
-            let crosses = |maps: &Maps<T>, event: usize, near: i8, far: i8| {
-                near != 0
-                    && far != near
-                    && match maps.events[event].direction {
-                        Direction::Both => true,
-                        Direction::Rising => near < 0,
-                        Direction::Falling => near > 0,
-                    }
-            };
-            let leaves = |event: usize| clock.rest[event] == 0.0 || far[event].abs() > clock.rest[event];
-            let hits: Vec<usize> = (0..far.len())
-                .filter(|&event| leaves(event) && crosses(maps, event, clock.signs[event], sign(far[event])))
-                .collect();
-            if hits.is_empty() {
-                for (event, &g) in far.iter().enumerate() {
-                    if g != 0.0 && g.abs() > clock.rest[event] {
-                        (clock.signs[event], clock.rest[event]) = (sign(g), 0.0);
-                    }
-                }
-                continue;
-            }
-            let (arguments, data) = slot_beside(block, slot);
-            solo.settle(&arguments, &data, &mut *lanes[0], maps);
-            lane(&block.x, width, slot, &mut solo.x);
-            lane(&block.carry, width, slot, &mut solo.carry);
-            lane(&block.slopes, width, slot, &mut solo.work.slopes[..rows]);
-            let evaluations = solo.evaluations;
-            let compensated = options.summation.of_state();
-            let mut first: Option<(usize, Span)> = None;
-            let mut ends = vec![];
-            for &event in &hits {
-                let near = clock.signs[event];
-                let when = &mut *maps.events[event].when[0];
-                let span = solo.cut(tableau, &mut *lanes[0], when, (plan.span, near, far[event]), compensated)?;
-                ends.push((event, span.end));
-                let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
-                if earlier {
-                    first = Some((event, span));
-                }
-            }
-            let (root, span) = first.expect("at least one");
-            if hits.len() > 1 {
-                solo.step(tableau, &mut *lanes[0], span, compensated)?;
-            }
-            // Whoever is on its far side there, or has its own zero there up to rounding, acts too.
-            let least = least_cut::<T>(plan.span);
-            if (span.end - span.t).abs() <= 4.0 * least && clock.recent == Some((root, span.t)) {
-                let (limit, progress) = (clock.counts.iter().sum(), clock.progress(span.h));
-                failures.push((slot, Error::Chattering { events: limit, progress }));
-                accepted[slot] = false;
-                continue;
-            }
-            let next = solo.next.to_vec();
-            let mut acting = Vec::new();
-            let mut sides = Vec::new();
-            let mut at_zero = Vec::new();
-            for event in 0..far.len() {
-                let value = solo.value(&mut *maps.events[event].when[0], span.end, &next)?;
-                at_zero.push(value);
-                let g = sign(value);
-                let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
-                let acts =
-                    event == root || close || (hits.contains(&event) && crosses(maps, event, clock.signs[event], g));
-                if acts {
-                    acting.push(event);
-                }
-                sides.push(if acts {
-                    -clock.signs[event]
-                } else if g == 0 {
-                    clock.signs[event]
-                } else {
-                    g
-                });
-            }
-            if span.end != plan.span.end {
-                set_lane(&mut block.next, width, slot, &solo.next);
-                set_lane(&mut block.next_carry, width, slot, &solo.next_carry);
-                for stage in 0..stages {
-                    let slopes = &mut block.slopes[stage * len..(stage + 1) * len];
-                    set_lane(slopes, width, slot, solo.work.slope(stage));
-                }
-                // For outputs within the step.
-                let mut k = vec![T::zero(); rows];
-                solo.slope(&mut *lanes[0], span.end, &next, &mut k)?;
-                set_lane(&mut block.slopes[stages * len..][..len], width, slot, &k);
-                plan.span = span;
-                let spans = &mut block.spans;
-                (spans.h[slot], spans.end[slot]) = (span.h, span.end);
-                block.next[len + slot] = T::of(span.end);
-            }
-            plan.end = End::Event;
-            clock.stats.evaluations += solo.evaluations - evaluations;
-            crossed.push(Crossed { slot, root, acting, sides, values: at_zero });
-        }
-        Ok(crossed)
     }
 
     /// Takes the accepted steps: records them, and writes the outputs within. `known` tells of whom f(x_{n+1}) is known.
@@ -615,8 +408,8 @@ impl<T: Real> Forward<T> {
         Ok(())
     }
 
-    #[inline(never)]
     /// What happens at a time between steps: events, jumps, then outputs. Whether the trajectory has come to its end.
+    #[inline(never)]
     fn boundary(
         &mut self,
         problem: &mut Problem<T>,
@@ -624,7 +417,7 @@ impl<T: Real> Forward<T> {
         crossed: Option<&Crossed>,
         sinks: &mut Sinks<'_, T>,
     ) -> Result<bool> {
-        let Self { block, solo, clocks, happened, row, .. } = self;
+        let Self { block, single, clocks, happened, row, .. } = self;
         let clock = &mut clocks[slot];
         let (width, rows) = (block.width, block.rows);
         let own = clock.trajectory - sinks.first;
@@ -632,9 +425,8 @@ impl<T: Real> Forward<T> {
         let mut changed = false;
         let due = clock.due.get(clock.jump).is_some_and(|due| due.t == clock.t);
         if due || crossed.is_some() {
-            let Problem { maps, lanes, .. } = &mut *problem;
-            let (arguments, data) = slot_beside(block, slot);
-            solo.settle(&arguments, &data, &mut *lanes[0], maps);
+            let Problem { maps, lanes, inputs, .. } = &mut *problem;
+            single.settle(inputs.of(clock.trajectory), &mut *lanes[0], maps);
             lane(&block.x, width, slot, row);
             if let Some(Crossed { root, acting, sides, .. }) = crossed {
                 clock.signs.copy_from_slice(sides);
@@ -651,7 +443,7 @@ impl<T: Real> Forward<T> {
                     }
                     if let Some(set) = &mut maps.events[event].set {
                         let before = row.clone();
-                        solo.map(&mut **set, clock.t, &before, None, row)?;
+                        single.map(&mut **set, clock.t, &before, None, row)?;
                         changed = true;
                     }
                     terminal |= maps.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
@@ -666,7 +458,7 @@ impl<T: Real> Forward<T> {
                 let map = &mut maps.jumps[jump];
                 let amounts = map.amounts[occurrence * map.numbers..(occurrence + 1) * map.numbers].to_vec();
                 let before = row.clone();
-                solo.map(&mut *map.set, t, &before, Some(&amounts), row)?;
+                single.map(&mut *map.set, t, &before, Some(&amounts), row)?;
                 changed = true;
                 clock.jump += 1;
             }
@@ -694,7 +486,7 @@ impl<T: Real> Forward<T> {
                         let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
                         // Behind a crossing that has happened the side is the other one.
                         let found = acted.then(|| (crossed.map_or(0.0, |crossed| crossed.values[index]), -*side));
-                        (*side, clock.rest[index]) = solo.side(&mut *lanes[0], event, clock.t, row, found)?;
+                        (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, clock.t, row, found)?;
                     }
                 }
             }
@@ -719,9 +511,9 @@ impl<T: Real> Forward<T> {
         Ok(clock.done(times))
     }
 
-    #[inline(never)]
     /// A trajectory leaves its lane, which the last one takes.
-    fn remove(
+    #[inline(never)]
+    pub(super) fn remove(
         &mut self,
         problem: &Problem<T>,
         slot: usize,
@@ -754,21 +546,13 @@ impl<T: Real> Forward<T> {
             plans[slot] = plans[last];
             accepted[slot] = accepted[last];
             self.finite[slot] = self.finite[last];
-            for (array, rows) in [
-                (&mut block.x, block.rows),
-                (&mut block.carry, block.rows),
-                (&mut block.slopes, block.rows),
-                (&mut block.arguments, problem.arguments),
-                (&mut block.data, problem.data),
-            ] {
-                copy_lane(array, rows, width, last, slot);
-            }
+            block.move_lane(last, slot);
         }
         Ok(())
     }
 
-    #[inline(never)]
     /// Moves lanes together where fewer are left than a narrower block has.
+    #[inline(never)]
     fn narrow(&mut self, problem: &Problem<T>) {
         let block = &mut self.block;
         block.active = self.clocks.len();
@@ -776,24 +560,11 @@ impl<T: Real> Forward<T> {
         if width >= block.width {
             return;
         }
-        let old = block.width;
-        for (array, rows) in [
-            (&mut block.x, block.rows),
-            (&mut block.carry, block.rows),
-            (&mut block.slopes, block.rows),
-            (&mut block.arguments, problem.arguments),
-            (&mut block.data, problem.data),
-        ] {
-            restride(array, rows, (old, width), block.active);
-            for slot in block.active..width {
-                copy_lane(array, rows, width, 0, slot);
-            }
-        }
-        block.width = width;
+        block.narrow(width);
     }
 
-    #[inline(never)]
     /// Tells the field what the lanes have beside their states.
+    #[inline(never)]
     fn settle(&mut self, problem: &mut Problem<T>) {
         if self.block.active == 0 {
             return;
@@ -806,18 +577,6 @@ impl<T: Real> Forward<T> {
             event.when[index].settle(&self.block.arguments[..arguments], &[]);
         }
     }
-}
-
-/// Events at the end of a step.
-struct Crossed {
-    slot: usize,
-    /// Whose zero the end is.
-    root: usize,
-    acting: Vec<usize>,
-    /// The side of each event's function behind it.
-    sides: Vec<i8>,
-    /// What the functions are there.
-    values: Vec<f64>,
 }
 
 impl<T: Real> Sinks<'_, T> {
@@ -837,20 +596,4 @@ pub(super) fn within(times: &[f64], output: usize, span: Span) -> Range<usize> {
         return output..output;
     }
     output..output + times[output..end].iter().take_while(reached).count()
-}
-
-/// The arguments and data of a lane.
-fn slot_beside<T: Real>(block: &Block<T>, slot: usize) -> (Vec<T>, Vec<T>) {
-    let lanes = block_lanes(&block.carry, block.rows);
-    let of = |array: &[T]| {
-        let mut own = vec![T::zero(); array.len() / lanes];
-        lane(array, block.width, slot, &mut own);
-        own
-    };
-    (of(&block.arguments), of(&block.data))
-}
-
-/// The most lanes of a block, by one of its arrays.
-fn block_lanes<T>(array: &[T], rows: usize) -> usize {
-    array.len() / rows
 }

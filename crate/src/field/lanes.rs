@@ -6,21 +6,32 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// What trajectories have beside their states, a row each.
-pub struct Beside<T> {
+pub struct TrajectoryInputs<T> {
+    /// How many trajectories there are.
+    pub batch: usize,
     /// `[batch, arguments]`.
     pub arguments: Buffer<T>,
     /// `[batch, data]`: numbers by which nothing is differentiated.
     pub data: Buffer<T>,
 }
 
-impl<T: Real> Beside<T> {
+impl<T: Real> TrajectoryInputs<T> {
+    /// Arguments and data of a trajectory.
+    pub fn of(&self, trajectory: usize) -> (&[T], &[T]) {
+        let row = |all: &'_ [T]| {
+            let len = all.len() / self.batch;
+            trajectory * len..(trajectory + 1) * len
+        };
+        (&self.arguments[row(&self.arguments)], &self.data[row(&self.data)])
+    }
+
     /// Nothing.
     ///
     /// # Errors
     /// None: no memory is asked for.
-    pub fn none(ledger: &Ledger) -> Result<Self> {
+    pub fn none(batch: usize, ledger: &Ledger) -> Result<Self> {
         let empty = || Buffer::zeroed(ledger, Purpose::Workspace, 0);
-        Ok(Self { arguments: empty()?, data: empty()? })
+        Ok(Self { batch, arguments: empty()?, data: empty()? })
     }
 }
 

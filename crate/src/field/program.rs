@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ndarray::ArrayView2;
 
-use super::lanes::{Beside, LanePull, Lanes};
+use super::lanes::{LanePull, Lanes, TrajectoryInputs};
 use super::{Demand, Directions, Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::panels::Spare;
@@ -354,12 +354,12 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         ProgramField::leaf(self)
     }
 
-    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         if self.program.arguments() > 0 {
             let expected = format!("[{batch}, {}], by with_arguments", self.program.arguments());
             return Err(Error::shape("arguments", expected, "none"));
         }
-        Beside::none(ledger)
+        TrajectoryInputs::none(batch, ledger)
     }
 }
 
@@ -416,14 +416,14 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         self.field.leaf()
     }
 
-    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         if self.arguments.nrows() != batch {
             let expected = format!("[{batch}, {}], a row for each trajectory", self.argument_size());
             return Err(Error::shape("arguments", expected, format!("{:?}", self.arguments.shape())));
         }
         let mut arguments = Buffer::zeroed(ledger, Purpose::Workspace, self.arguments.len())?;
         arguments.iter_mut().zip(self.arguments).for_each(|(to, &from)| *to = from);
-        Ok(Beside { arguments, ..Beside::none(ledger)? })
+        Ok(TrajectoryInputs { arguments, ..TrajectoryInputs::none(batch, ledger)? })
     }
 }
 

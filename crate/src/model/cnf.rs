@@ -2,7 +2,7 @@
 //! d log p/dt = −tr(∂f/∂x).
 //!
 //! The trace is Σ ⟨v, (∂f/∂x) v⟩ over directions v: all unit vectors, exactly, or one of noise with unit covariance, by which
-//! it is right on average (Hutchinson). Beside log p the state may carry the integrals of ‖f‖² and of Σ ‖(∂f/∂x) v‖², which
+//! it is right on average (Hutchinson). TrajectoryInputs log p the state may carry the integrals of ‖f‖² and of Σ ‖(∂f/∂x) v‖², which
 //! keep flows easy to solve (Finlay et al. 2020).
 
 use ndarray::ArrayView2;
@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Beside, Demand, Dynamics, Lanes, VectorField};
+use crate::field::{Demand, Dynamics, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -210,10 +210,13 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         self.field.leaf()
     }
 
-    fn beside(&self, batch: usize, ledger: &Ledger) -> Result<Beside<T>> {
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         match self.trace {
-            Trace::Hutchinson(kind) => Ok(Beside { data: self.noise(batch, kind, ledger)?, ..Beside::none(ledger)? }),
-            _ => Beside::none(ledger),
+            Trace::Hutchinson(kind) => Ok(TrajectoryInputs {
+                data: self.noise(batch, kind, ledger)?,
+                ..TrajectoryInputs::none(batch, ledger)?
+            }),
+            _ => TrajectoryInputs::none(batch, ledger),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use crate::control::{AllReduce, Control, Controller, Errors, Norms, Tolerances};
+use crate::control::{AllReduce, Control, Controller, ErrorHistory, Norms, Tolerances};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{advance, all_finite, combine};
@@ -63,7 +63,7 @@ struct Run<'a, T: Real> {
     recorder: &'a mut dyn Recorder<T>,
     write: &'a mut dyn FnMut(usize, &[T]),
     norms: Norms<'a>,
-    errors: Errors,
+    errors: ErrorHistory,
     interpolates: bool,
     stats: Stats,
     x: Buffer<T>,
@@ -128,7 +128,7 @@ pub(crate) fn integrate<T: Real>(
         recorder,
         write,
         norms: Norms::new(control, &tolerances_of::<T>(options), &layout, all_reduce)?,
-        errors: Errors::default(),
+        errors: ErrorHistory::default(),
         interpolates: options.interpolates(times),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,

@@ -1,0 +1,249 @@
+//! Going back over what happens between steps: outputs, jumps, events.
+
+use std::ops::Range;
+
+use super::Problem;
+use super::backward::{Backward, Reverse, add_lane};
+use super::block::{lane, set_lane};
+use super::track::{Step, Tracks, What};
+use crate::error::{Error, Result};
+use crate::kernel::real::Real;
+use crate::stepper::Span;
+
+/// What ended a cut step.
+#[derive(Default)]
+struct Root {
+    /// Whose zero it is.
+    event: Option<usize>,
+    /// Whether anything but where the step was cut depends on its time.
+    counts: bool,
+}
+
+impl<T: Real> Backward<'_, T> {
+    /// Goes back over all that happens at the time that a trajectory has reached: outputs, jumps, events. `x` is the state behind all.
+    pub(super) fn reverse_boundary(
+        &mut self,
+        problem: &mut Problem<T>,
+        tracks: &Tracks<T>,
+        slot: usize,
+        x: &[T],
+        last: bool,
+    ) -> Result<()> {
+        let rows = self.rows;
+        let Reverse { trajectory, own, mut tail, .. } = self.trajectories[slot];
+        let now = tracks.last_step(&tail).map_or(problem.times.of(trajectory)[0], |step| step.to);
+        let changes = tracks.changes(&tail);
+        while let Some(output) = self.trajectories[slot].outputs.checked_sub(1)
+            && tracks.places[own][output] == 2 * tail.steps
+        {
+            let place = problem.place(trajectory, output);
+            self.add(slot, &self.cotangents.y[place..place + rows]);
+            self.trajectories[slot].outputs = output;
+            let times = problem.times.of(trajectory);
+            let repeats = output > 0
+                && tracks.places[own][output - 1] == 2 * tail.steps
+                && times[output - 1] == times[output]
+                && times[output] == now;
+            if repeats && self.gradient.times.is_some() {
+                // A step of no length: y_k = y_{k−1} + (t_k − t_{k−1}) f.
+                self.settle_single(problem, trajectory);
+                let mut k = vec![T::zero(); rows];
+                self.single.slope(&mut *problem.lanes[0], now, x, &mut k)?;
+                let start = problem.times.start(trajectory);
+                let inner = |w: &[T]| w.iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
+                if problem.options.interpolates(problem.times.of(trajectory)) && !changes {
+                    // A place on the extension of the first step.
+                    let rate = inner(&self.cotangents.y[place..place + rows]);
+                    self.trajectories[slot].time -= rate;
+                    if let Some(times) = &mut self.gradient.times {
+                        times[start + output] += rate;
+                    }
+                    continue;
+                }
+                let rate = inner(&self.lambda_of(slot));
+                // Where steps land, what comes after begins at the last of the times, but for what follows a jump.
+                let begins = if changes { 0.0 } else { std::mem::take(&mut self.trajectories[slot].time) };
+                if let Some(times) = &mut self.gradient.times {
+                    times[start + output] += rate + begins;
+                    times[start + output - 1] -= rate;
+                }
+            }
+        }
+        let before = match tail.steps {
+            0 => 0..0,
+            steps => tracks.within(own, self.trajectories[slot].outputs, steps - 1),
+        };
+        let hands = !before.is_empty() && (changes || last);
+        if changes || hands {
+            self.settle_single(problem, trajectory);
+        }
+        let mut x = x.to_vec();
+        let mut root = Root::default();
+        while let Some(action) = tracks.pop_action(&mut tail) {
+            x.copy_from_slice(tracks.states.get(action.state));
+            self.reverse_change(problem, slot, (action.what, now), &x, &mut root)?;
+        }
+        self.trajectories[slot].tail = tail;
+        if hands && let Some(step) = tracks.last_step(&tail) {
+            self.pull_last_slope(problem, slot, step, before, now, &x)?;
+        }
+        if let Root { event: Some(event), counts } = root {
+            self.reverse_event(problem, tracks, slot, (event, counts), &x)?;
+        }
+        Ok(())
+    }
+
+    /// The transpose of a jump or of an event's change of the state, from `x` on.
+    fn reverse_change(
+        &mut self,
+        problem: &mut Problem<T>,
+        slot: usize,
+        (what, t): (What, f64),
+        x: &[T],
+        root: &mut Root,
+    ) -> Result<()> {
+        let own = problem.arguments;
+        let mut cotangent = self.lambda_of(slot);
+        let (map, amounts) = match what {
+            What::Jump { jump, occurrence } => {
+                self.trajectories[slot].jump = Some((jump, occurrence));
+                let map = &mut problem.maps.jumps[jump];
+                let range = occurrence * map.numbers..(occurrence + 1) * map.numbers;
+                (Some(&mut map.set), Some((jump, range.clone(), map.amounts[range].to_vec())))
+            }
+            What::Event { event, root: is_root } => {
+                self.trajectories[slot].events -= 1;
+                root.counts |= self.counts(problem, event, self.trajectories[slot].events);
+                if is_root {
+                    root.event = Some(event);
+                }
+                (problem.maps.events[event].set.as_mut(), None)
+            }
+        };
+        if let Some(map) = map {
+            let given = amounts.as_ref().map(|amounts| &amounts.2[..]);
+            let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
+            let time = self.single.pull_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
+            if let Some((jump, range, _)) = amounts {
+                let sums = self.gradient.amounts[jump][range].iter_mut();
+                sums.zip(&arguments[own..]).for_each(|(sum, argument)| *sum += argument.wide());
+            }
+            self.add_arguments(slot, &arguments[..own]);
+            self.trajectories[slot].time += time;
+            set_lane(&mut self.lambda, self.width, slot, &cotangent);
+            set_lane(&mut self.carry, self.width, slot, &vec![T::zero(); self.rows]);
+        }
+        if let What::Event { .. } = what {
+            let event = self.trajectories[slot].events;
+            if let Some(state) = self.cotangents.event_states.chunks_exact(self.rows).nth(event) {
+                self.add(slot, state);
+            }
+            if let Some(time) = self.cotangents.event_times.get(event) {
+                self.trajectories[slot].time += time;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an event's time counts: whether it changes the state or the loss depends on it.
+    fn counts(&self, problem: &Problem<T>, event: usize, occurrence: usize) -> bool {
+        let map = &problem.maps.events[event];
+        let states = self.cotangents.event_states.chunks_exact(self.rows).nth(occurrence);
+        map.set.is_some()
+            || map.terminal.is_some()
+            || self.cotangents.event_times.get(occurrence).is_some_and(|&time| time != 0.0)
+            || states.is_some_and(|state| state.iter().any(|&w| w != T::zero()))
+    }
+
+    /// The last slope f(x) of the step before, as outputs within it need it, where that is no stage of another step.
+    fn pull_last_slope(
+        &mut self,
+        problem: &mut Problem<T>,
+        slot: usize,
+        step: Step,
+        outputs: Range<usize>,
+        t: f64,
+        x: &[T],
+    ) -> Result<()> {
+        let (rows, stages) = (self.rows, problem.tableau.gradient_stages());
+        self.inside.clear();
+        self.add_outputs_within(problem, slot, step, outputs, true);
+        let mut cotangent = vec![T::zero(); rows];
+        for inside in &self.inside {
+            let w = &self.cotangents.y[inside.place..inside.place + rows];
+            add_lane(&mut cotangent, 1, 0, inside.weights[stages], w);
+        }
+        let mut arguments = vec![T::zero(); problem.arguments];
+        let lanes = &mut *problem.lanes[0];
+        let slopes = self.single.pull_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
+        self.add_arguments(slot, &arguments);
+        self.add(slot, &slopes.x);
+        self.trajectories[slot].time += slopes.t;
+        let mut k = vec![T::zero(); rows];
+        self.single.slope(&mut *problem.lanes[0], t, x, &mut k)?;
+        set_lane(&mut self.next_slope, self.width, slot, &k);
+        Ok(())
+    }
+
+    /// What the time of an event, the zero of its function at the end `x` of the step before, adds: λ += μ g_x, and so on.
+    fn reverse_event(
+        &mut self,
+        problem: &mut Problem<T>,
+        tracks: &Tracks<T>,
+        slot: usize,
+        (event, counts): (usize, bool),
+        x: &[T],
+    ) -> Result<()> {
+        self.crossed |= counts;
+        let reverse = &self.trajectories[slot];
+        let (mut tail, tau, trajectory) = (reverse.tail, reverse.time, reverse.trajectory);
+        let within = tracks.within(reverse.own, reverse.outputs, tail.steps - 1);
+        let (step, state) = tracks.pop_step(&mut tail);
+        let end = step.to;
+        let (parameters, own) = (problem.parameters, problem.arguments);
+        let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
+        let when = &mut *problem.maps.events[event].when[0];
+        let g = self.single.slopes(when, end, x, 1.0, &mut unused.0, &mut unused.1)?;
+        // The derivatives by h of ⟨g_x, x_{n+1}⟩ and ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
+        let lambda = self.lambda_of(slot);
+        let mut k = vec![T::zero(); self.rows];
+        lane(&self.next_slope, self.width, slot, &mut k);
+        let times = &problem.times.of(trajectory)[within.clone()];
+        let w: Vec<T> = within
+            .flat_map(|output| {
+                let place = problem.place(trajectory, output);
+                &self.cotangents.y[place..place + self.rows]
+            })
+            .copied()
+            .collect();
+        let lanes = &mut *problem.lanes[0];
+        let x_n = tracks.states.get(state);
+        let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
+        let along_g = self.single.rate(problem.tableau, lanes, from, &g.x, (&[], &[]), &k)?;
+        let along_w = self.single.rate(problem.tableau, lanes, from, &lambda, (times, &w), &k)?;
+        let slope = g.t + along_g;
+        let moved = x.iter().zip(x_n).map(|(x, x_n)| (x.wide() - x_n.wide()) / step.h);
+        let size = g.t.abs() + g.x.iter().zip(moved).map(|(g, rate)| (g.wide() * rate).abs()).sum::<f64>();
+        let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
+        let epsilon = T::epsilon().wide();
+        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * step.h.abs() > epsilon * scale;
+        if !crosses && !counts {
+            // Nothing depends on when it was but where the step was cut.
+            return Ok(());
+        }
+        if !crosses {
+            return Err(Error::Grazing { event, trajectory, t: end, slope });
+        }
+        let mu = -(tau + along_w) / slope;
+        let mut arguments = vec![T::zero(); own];
+        let when = &mut *problem.maps.events[event].when[0];
+        let added = self.single.slopes(when, end, x, mu, &mut self.step, &mut arguments)?;
+        self.add_arguments(slot, &arguments);
+        self.add(slot, &added.x);
+        self.trajectories[slot].time = tau + mu * g.t;
+        Ok(())
+    }
+}
+
+/// A function that crosses zero slower than this fraction of √ε of the terms of its rate only touches it.
+const GRAZING: f64 = 0.01;

@@ -1,0 +1,85 @@
+//! The lengths of first steps, for each trajectory.
+
+use super::Problem;
+use super::block::{Block, lanes_index};
+use super::forward::{Forward, Sinks};
+use crate::control::{Controller, first_step_from, guess_from};
+use crate::error::{Error, Result};
+use crate::kernel::lanes::{Scaled, finite_lanes};
+use crate::kernel::real::Real;
+
+impl<T: Real> Forward<T> {
+    /// f at the first times, and the lengths of the first steps.
+    pub(super) fn first_steps(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+        if self.block.active == 0 {
+            return Ok(());
+        }
+        for clock in &mut self.clocks {
+            clock.stats.evaluations += 1;
+            clock.first_known = true;
+        }
+        for (slot, clock) in self.clocks.iter().enumerate() {
+            self.block.spans.t[slot] = clock.t;
+        }
+        let index = lanes_index(problem, self.block.width);
+        self.block.first_slopes(&mut *problem.lanes[index])?;
+        let len = self.block.len();
+        let width = self.block.width;
+        finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
+        for slot in (0..self.block.active).rev().filter(|&slot| !self.finite[slot]).collect::<Vec<_>>() {
+            let failure = Error::NonFinite(self.clocks[slot].progress(0.0));
+            self.remove(problem, slot, Some(failure), sinks)?;
+        }
+        self.refit(problem);
+        let active = self.block.active;
+        if let Some(first) = problem.options.first_step {
+            self.clocks.iter_mut().for_each(|clock| clock.proposal = first);
+        } else if active > 0 {
+            self.choose_first_steps(problem)?;
+        }
+        Ok(())
+    }
+
+    /// Hairer, Nørsett and Wanner I, II.4, for each trajectory.
+    fn choose_first_steps(&mut self, problem: &mut Problem<T>) -> Result<()> {
+        let Self { block, sums, clocks, tolerances, .. } = self;
+        let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows as f64);
+        let torchdiffeq = problem.options.controller == Controller::Torchdiffeq;
+        let index = lanes_index(problem, width);
+        let norms = |numbers: &[T], less: Option<&[T]>, x: &[T], sums: &mut [f64]| {
+            Scaled { numbers, less, x, y: x, tolerances }.sums(&mut sums[..width]);
+            sums.iter_mut().take(width).for_each(|sum| *sum = (*sum / rows).sqrt());
+        };
+        norms(&block.x[..len], None, &block.x[..len], sums);
+        let states: Vec<f64> = sums[..active].to_vec();
+        norms(&block.slopes[..len], None, &block.x[..len], sums);
+        let slopes: Vec<f64> = sums[..active].to_vec();
+        let mut guesses = Vec::with_capacity(active);
+        for (slot, clock) in clocks.iter_mut().enumerate() {
+            let times = problem.times.of(clock.trajectory);
+            let last = times[times.len() - 1];
+            let (direction, interval) = ((last - times[0]).signum(), (last - clock.t).abs());
+            let limit = if torchdiffeq { f64::INFINITY } else { interval };
+            let mut guess = guess_from(states[slot], slopes[slot]);
+            guess.h = guess.h.min(limit);
+            let end = clock.t + direction * guess.h;
+            let end =
+                if (end - clock.t).abs() > interval && !torchdiffeq { clock.t + direction * interval } else { end };
+            block.spans.h[slot] = direction * guess.h;
+            block.spans.t[slot] = end;
+            guesses.push((guess, limit));
+            clock.stats.evaluations += 1;
+        }
+        let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
+        let (first, rest) = k.split_at_mut(len);
+        mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], std::iter::once(1.0), first);
+        spans.stage_times(width, 0.0, &mut state[len..len + width]);
+        problem.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
+        norms(&rest[..len], Some(first), &x[..len], sums);
+        for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
+            let h = first_step_from(*difference, guess, problem.tableau.order);
+            clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,420 @@
+//! One trajectory by itself: its field, its jumps and events, and where in a step an event's function is zero.
+
+use super::Problem;
+use super::changes::{EventMap, Maps};
+use crate::error::Result;
+use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
+use crate::kernel::combine::advance;
+use crate::kernel::panels::Panels;
+use crate::kernel::real::Real;
+use crate::layout::Layout;
+use crate::memory::{Buffer, Purpose};
+use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
+use crate::tableau::Tableau;
+
+/// One trajectory: what it works in.
+pub(super) struct Single<T> {
+    /// (x, t), and a cotangent of it.
+    xt: Buffer<T>,
+    dxt: Buffer<T>,
+    pub x: Buffer<T>,
+    pub carry: Buffer<T>,
+    pub next: Buffer<T>,
+    pub next_carry: Buffer<T>,
+    pub work: Work<T>,
+    /// Arguments of a map.
+    arguments: Buffer<T>,
+    own: usize,
+    state: usize,
+    layout: Layout,
+    parameters: usize,
+    pub evaluations: usize,
+    pub vjps: usize,
+}
+
+/// The state before and after a step, with their carries.
+pub(super) struct States<'a, T> {
+    pub x: &'a mut [T],
+    pub carry: &'a mut [T],
+    pub next: &'a mut [T],
+    pub next_carry: &'a mut [T],
+}
+
+/// A trajectory's field as the stepper knows it.
+pub(super) struct SingleField<'a, T> {
+    lanes: &'a mut dyn Lanes<T>,
+    xt: &'a mut [T],
+    dxt: &'a mut [T],
+    slope: Vec<T>,
+    layout: &'a Layout,
+    parameters: usize,
+    arguments: usize,
+    evaluations: &'a mut usize,
+    vjps: &'a mut usize,
+}
+
+impl<T: Real> Dynamics<T> for SingleField<'_, T> {
+    fn layout(&self) -> &Layout {
+        self.layout
+    }
+
+    fn parameters(&self) -> usize {
+        self.parameters + self.arguments
+    }
+
+    fn tape_len(&self) -> usize {
+        0
+    }
+
+    fn uses(&self) -> Uses {
+        Uses { evaluations: *self.evaluations, vjps: *self.vjps }
+    }
+
+    fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        *self.evaluations += 1;
+        fill(self.xt, x, t);
+        self.lanes.evaluate(1, &[t], self.xt, None, k)
+    }
+
+    fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
+        *self.vjps += 1;
+        fill(self.xt, x, t);
+        let (parameters, arguments) = pull.parameters.split_at_mut(self.parameters);
+        let own = LanePull { cotangent: pull.cotangent, x: self.dxt, parameters, arguments };
+        self.lanes.pull(1, &[t], self.xt, None, own)?;
+        let len = x.len();
+        pull.x.copy_from_slice(&self.dxt[..len]);
+        if !pull.times {
+            return Ok(Dots::default());
+        }
+        self.slope.resize(len, T::zero());
+        self.lanes.evaluate(1, &[t], self.xt, None, &mut self.slope)?;
+        for (probe, product) in pull.probes.chunks_exact(len).zip(pull.products) {
+            *product += inner(probe, &self.slope);
+        }
+        Ok(Dots { time: self.dxt[len].wide(), slope: inner(pull.cotangent, &self.slope) })
+    }
+}
+
+fn fill<T: Real>(xt: &mut [T], x: &[T], t: f64) {
+    xt[..x.len()].copy_from_slice(x);
+    xt[x.len()] = T::of(t);
+}
+
+/// Keeps the states of the stages of a step.
+struct StageStates<T>(Vec<Vec<T>>);
+
+impl<T: Real> Sink<T> for StageStates<T> {
+    fn stage(&mut self, _stage: Stage, x: &[T]) -> Result<Option<&mut [T]>> {
+        self.0.push(x.to_vec());
+        Ok(None)
+    }
+}
+
+fn inner<T: Real>(left: &[T], right: &[T]) -> f64 {
+    left.iter().zip(right).map(|(left, right)| left.wide() * right.wide()).sum()
+}
+
+/// The derivatives of a function at one place.
+pub(super) struct Slopes<T> {
+    pub x: Vec<T>,
+    pub t: f64,
+}
+
+impl<T: Real> Single<T> {
+    pub fn new(problem: &Problem<T>) -> Result<Self> {
+        let (ledger, state) = (&problem.ledger, problem.state);
+        let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
+        let amounts = problem.maps.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
+        let stages = problem.tableau.gradient_stages();
+        Ok(Self {
+            xt: numbers(state + 1)?,
+            dxt: numbers(state + 1)?,
+            x: numbers(state)?,
+            carry: numbers(state)?,
+            next: numbers(state)?,
+            next_carry: numbers(state)?,
+            work: Work::new(ledger, stages + 1, state)?,
+            arguments: numbers(problem.arguments + amounts)?,
+            own: problem.arguments,
+            state,
+            layout: Layout::of::<T>(Panels::wide::<T>(1, 1), state),
+            parameters: problem.parameters,
+            evaluations: 0,
+            vjps: 0,
+        })
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(problem: &Problem<T>) -> usize {
+        let amounts = problem.maps.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
+        let states = 6 + Work::<T>::states(problem.tableau.gradient_stages() + 1);
+        (states * problem.state + 2 + problem.arguments + amounts) * size_of::<T>()
+    }
+
+    /// Readies field, jumps and events for the trajectory with these arguments and data.
+    pub fn settle(&mut self, (arguments, data): (&[T], &[T]), lanes: &mut dyn Lanes<T>, maps: &mut Maps<T>) {
+        self.arguments[..self.own].copy_from_slice(arguments);
+        lanes.settle(arguments, data);
+        for event in &mut maps.events {
+            event.when[0].settle(arguments, &[]);
+            if let Some(set) = &mut event.set {
+                set.settle(arguments, &[]);
+            }
+        }
+    }
+
+    /// The field as the stepper knows it, and what it works in.
+    pub fn parts<'a>(
+        &'a mut self,
+        lanes: &'a mut dyn Lanes<T>,
+    ) -> (SingleField<'a, T>, &'a mut Work<T>, States<'a, T>) {
+        let Self { xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, .. } = self;
+        let field = SingleField {
+            lanes,
+            xt,
+            dxt,
+            slope: vec![],
+            layout,
+            parameters: *parameters,
+            arguments: *own,
+            evaluations,
+            vjps,
+        };
+        (field, work, States { x, carry, next, next_carry })
+    }
+
+    /// f(t, x).
+    pub fn slope(&mut self, lanes: &mut dyn Lanes<T>, t: f64, x: &[T], k: &mut [T]) -> Result<()> {
+        self.evaluations += 1;
+        fill(&mut self.xt, x, t);
+        lanes.evaluate(1, &[t], &self.xt, None, k)
+    }
+
+    /// g(t, x).
+    pub fn value(&mut self, when: &mut dyn Lanes<T>, t: f64, x: &[T]) -> Result<f64> {
+        fill(&mut self.xt, x, t);
+        let mut value = [T::zero()];
+        when.evaluate(1, &[t], &self.xt, None, &mut value)?;
+        Ok(value[0].wide())
+    }
+
+    /// The derivatives of g, times a weight; those of parameters and arguments are added.
+    pub fn slopes(
+        &mut self,
+        when: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+        weight: f64,
+        parameters: &mut [T],
+        arguments: &mut [T],
+    ) -> Result<Slopes<T>> {
+        fill(&mut self.xt, x, t);
+        let pull = LanePull { cotangent: &[T::of(weight)], x: &mut self.dxt, parameters, arguments };
+        when.pull(1, &[t], &self.xt, None, pull)?;
+        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+    }
+
+    /// The state after an event or, with its amounts, a jump.
+    pub fn map(&mut self, set: &mut dyn Lanes<T>, t: f64, x: &[T], amounts: Option<&[T]>, to: &mut [T]) -> Result<()> {
+        if let Some(amounts) = amounts {
+            let arguments = self.with_amounts(amounts);
+            set.settle(&self.arguments[..arguments], &[]);
+        }
+        fill(&mut self.xt, x, t);
+        set.evaluate(1, &[t], &self.xt, None, to)
+    }
+
+    fn with_amounts(&mut self, amounts: &[T]) -> usize {
+        let arguments = self.own + amounts.len();
+        self.arguments[self.own..arguments].copy_from_slice(amounts);
+        arguments
+    }
+
+    /// The transpose of such a map, for the cotangent of the state after; the derivative with respect to time is told. `arguments` has
+    /// room for the amounts behind the trajectory's own.
+    #[allow(clippy::too_many_arguments)]
+    pub fn pull_map(
+        &mut self,
+        set: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+        amounts: Option<&[T]>,
+        cotangent: &mut [T],
+        parameters: &mut [T],
+        arguments: &mut [T],
+    ) -> Result<f64> {
+        if let Some(amounts) = amounts {
+            let arguments = self.with_amounts(amounts);
+            set.settle(&self.arguments[..arguments], &[]);
+        }
+        fill(&mut self.xt, x, t);
+        let pull = LanePull { cotangent, x: &mut self.dxt, parameters, arguments };
+        set.pull(1, &[t], &self.xt, None, pull)?;
+        cotangent.copy_from_slice(&self.dxt[..self.state]);
+        Ok(self.dxt[self.state].wide())
+    }
+
+    /// Takes the step from `x`, with the first slope known: x_{n+1} with its carry into `next`.
+    pub fn step(
+        &mut self,
+        tableau: &'static Tableau,
+        lanes: &mut dyn Lanes<T>,
+        span: Span,
+        compensated: bool,
+    ) -> Result<()> {
+        let (mut field, work, states) = self.parts(lanes);
+        work.first_known = true;
+        let stepper: &dyn Stepper<T> = tableau;
+        stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
+        let States { x, carry, next, next_carry } = states;
+        advance(compensated, (x, carry), &work.state, (next, next_carry));
+        Ok(())
+    }
+
+    /// The step from t_n that ends on a zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another. Leaves
+    /// that step in `next`.
+    pub fn cut(
+        &mut self,
+        tableau: &'static Tableau,
+        lanes: &mut dyn Lanes<T>,
+        when: &mut dyn Lanes<T>,
+        (span, near, far): (Span, i8, f64),
+        compensated: bool,
+    ) -> Result<Span> {
+        let least = least_cut::<T>(span);
+        let side = f64::from(near);
+        let at = |end: f64| Span { h: end - span.t, end, ..span };
+        // Ends on the near side, and on the far side or the zero itself, with g there, positive on the near side; and what the secant
+        // takes it for, which is less where the other end has moved twice in a row (the Illinois rule).
+        let x = self.x.to_vec();
+        let (mut a, mut ga) = (span.t, side * self.value(when, span.t, &x)?);
+        let (mut b, mut gb) = (span.end, side * far);
+        let (mut weight_a, mut weight_b) = (1.0, 1.0);
+        let mut moved = 0;
+        let mut reached = f64::NAN;
+        let step = least * span.h.signum();
+        for tries in 0.. {
+            if gb == 0.0 || (b - a).abs() <= 2.0 * least {
+                break;
+            }
+            let middle = a + (b - a) / 2.0;
+            let secant = a + (b - a) * (weight_a * ga / (weight_a * ga - weight_b * gb));
+            let mut end = if ga > 0.0 && secant.is_finite() && tries < 40 { secant } else { middle };
+            // At least so far from either end that the zero is soon enclosed.
+            if (end - a).abs() < least {
+                end = a + step;
+            } else if (b - end).abs() < least {
+                end = b - step;
+            }
+            self.step(tableau, lanes, at(end), compensated)?;
+            reached = end;
+            let next = self.next.to_vec();
+            let g = side * self.value(when, end, &next)?;
+            if g > 0.0 {
+                (a, ga, weight_a) = (end, g, 1.0);
+                weight_b = if moved < 0 { weight_b / 2.0 } else { 1.0 };
+                moved = -1;
+            } else {
+                (b, gb, weight_b) = (end, g, 1.0);
+                weight_a = if moved > 0 { weight_a / 2.0 } else { 1.0 };
+                moved = 1;
+            }
+        }
+        // On the far side, so that a crossing is one, and a step always goes on.
+        if reached != b {
+            self.step(tableau, lanes, at(b), compensated)?;
+        }
+        Ok(at(b))
+    }
+
+    /// The transpose of f at (t, x); the parts of parameters and arguments are added.
+    pub fn pull_field(
+        &mut self,
+        lanes: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+        cotangent: &[T],
+        parameters: &mut [T],
+        arguments: &mut [T],
+    ) -> Result<Slopes<T>> {
+        self.vjps += 1;
+        fill(&mut self.xt, x, t);
+        lanes.pull(1, &[t], &self.xt, None, LanePull { cotangent, x: &mut self.dxt, parameters, arguments })?;
+        Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
+    }
+
+    /// The derivative by the step's length of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w; `next` is
+    /// f(x_{n+1}).
+    pub fn rate(
+        &mut self,
+        tableau: &'static Tableau,
+        lanes: &mut dyn Lanes<T>,
+        (span, x): (Span, &[T]),
+        lambda: &[T],
+        (times, w): (&[f64], &[T]),
+        next: &[T],
+    ) -> Result<f64> {
+        let stepper: &dyn Stepper<T> = tableau;
+        let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
+        let (mut field, work, _) = self.parts(lanes);
+        let mut stages = StageStates(vec![]);
+        work.first_known = false;
+        stepper.attempt(&mut field, span, x, Goal::Stages, work, &mut stages)?;
+        let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
+        own.set(stepper, span, times, 0..times.len())?;
+        let last: Vec<f64> = w.chunks_exact(x.len()).map(|w| inner(w, next)).collect();
+        own.add_products(stepper.stages(), &last);
+        let (own, before) = (&mut own, &mut before);
+        let step = Transpose { span, lambda, w, own, before, times: true };
+        let sums = Sums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
+        let record = stepper.transpose(&mut field, step, &|index| (&stages.0[index][..], None), work, sums)?;
+        Ok(record.h)
+    }
+
+    /// The side on which g is at x. Where g is zero, its rate along the trajectory tells to which side it goes; so it is up to rounding
+    /// for the zero of an event that has just been found: there g was the first number, coming from the side that follows. Also how far g
+    /// may move before it counts, for a trajectory that rests on the zero.
+    pub fn side(
+        &mut self,
+        lanes: &mut dyn Lanes<T>,
+        event: &mut EventMap<T>,
+        t: f64,
+        x: &[T],
+        found: Option<(f64, i8)>,
+    ) -> Result<(i8, f64)> {
+        let when = &mut *event.when[0];
+        let g = self.value(when, t, x)?;
+        if g != 0.0 && found.is_none() {
+            return Ok((sign(g), 0.0));
+        }
+        let mut k = vec![T::zero(); self.state];
+        self.slope(lanes, t, x, &mut k)?;
+        let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.own]);
+        let slopes = self.slopes(when, t, x, 1.0, &mut parameters, &mut arguments)?;
+        let rate = slopes.t + inner(&slopes.x, &k);
+        let Some((at_zero, near)) = found else { return Ok((sign(rate), 0.0)) };
+        let size: f64 = slopes.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
+        // If the event has not moved g, it still lies on its zero.
+        let rounding = ROUNDING * T::epsilon().wide() * (size + (slopes.t * t).abs());
+        let width = 2.0 * at_zero.abs() + rounding;
+        if g.abs() > width {
+            return Ok((sign(g), 0.0));
+        }
+        // One that rests on the zero is still where it came from, until it leaves.
+        Ok(if rate == 0.0 { (near, width) } else { (sign(rate), 0.0) })
+    }
+}
+
+/// How much of a zero is rounding, in units of it.
+const ROUNDING: f64 = 16.0;
+
+/// Ends of a cut step that are closer to each other are one.
+pub(super) fn least_cut<T: Real>(span: Span) -> f64 {
+    T::epsilon().wide() * span.h.abs() + 2.0 * (span.end.abs().next_up() - span.end.abs())
+}
+
+/// −1, 0 or 1.
+pub(super) fn sign(number: f64) -> i8 {
+    i8::from(number > 0.0) - i8::from(number < 0.0)
+}
