@@ -203,8 +203,11 @@ test("parameters are live, and their memory stays for as long as a view of it do
     optimizer.dispose();
     field.dispose();
     field = undefined;
-    gc();
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    // What was given up with the field has been finalized.
+    let swept = false;
+    const registry = new FinalizationRegistry(() => { swept = true; });
+    registry.register({});
+    await collect(() => swept);
     const others = Array.from({ length: 20 }, (_, seed) => api.mlp({ widths: [2, 300, 2], seed }));
     const kept = view.every((value) => value === -0.5);
     for (const other of others) other.dispose();
