@@ -1,8 +1,7 @@
 // The figures of docs/benchmarks.md and docs/choosing.md, between their markers, from the results kept beside this file.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { root } from "../scripts/run.mjs";
+import { existsSync, readFileSync } from "node:fs";
 import { fitsReport } from "./fits.mjs";
+import { fill } from "./shared/pages.mjs";
 import { published } from "./shared/published.mjs";
 import {
   adjointTable,
@@ -51,13 +50,4 @@ export function writeDocs(file, fitsFile) {
 function resultsOf(file, command) {
   if (!existsSync(file)) throw new Error(`${file} is not there yet: ${command} makes it`);
   return JSON.parse(readFileSync(file, "utf8"));
-}
-
-function fill(name, figures, what = "figures") {
-  const [begin, end] = [`<!-- ${what}: begin -->`, `<!-- ${what}: end -->`];
-  const page = join(root, name);
-  const [before, rest] = readFileSync(page, "utf8").split(begin);
-  const after = rest?.split(end)[1];
-  if (after === undefined) throw new Error(`${page} has lost its markers ${begin} and ${end}`);
-  writeFileSync(page, `${before}${begin}\n\n${figures}\n\n${end}${after}`);
 }

@@ -7,8 +7,13 @@ import { engineOf } from "./engine.mjs";
 export async function setUp() {
   buildPackage();
   const api = await import("../../dist/index.js");
-  console.log(`${cpus()[0]?.model.trim()}, Node ${process.versions.node}, ${engineOf(api)} build\n`);
+  console.log(`${where(api)}\n`);
   return api;
+}
+
+/** A line about where the package runs. */
+export function where(api) {
+  return `${cpus()[0]?.model.trim()}, Node ${process.versions.node}, ${engineOf(api)} build`;
 }
 
 /** Least, middle and greatest of some numbers. */
