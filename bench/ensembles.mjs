@@ -1,14 +1,27 @@
 // npm run ensembles: what trajectories with their own steps cost: thousands of them together, and one that is stiff among others.
 // dopri5 with rtol 1e-6 and atol 1e-8, float64, value and gradient of Σ y(t1). With a Python that has jax and diffrax, as in
-// `npm run ensembles -- --python PATH`, also the same by jax.vmap(diffeqsolve).
+// `npm run ensembles -- --python PATH`, also the same by jax.vmap(diffeqsolve); --peers installs them. With --write-docs,
+// docs/trajectories.md gets the figures.
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { print, setUp, spread } from "./shared/table.mjs";
+import { pythonPackages } from "./shared/environments.mjs";
+import { fill } from "./shared/pages.mjs";
+import { setUp, spread, table, where } from "./shared/table.mjs";
 
-const { values: flags } = parseArgs({ options: { python: { type: "string" } } });
+const { values: flags } = parseArgs({
+  options: { python: { type: "string" }, peers: { type: "boolean" }, "write-docs": { type: "boolean" } },
+});
+const python = flags.python ?? (flags.peers ? jaxHere() : undefined);
 const api = await setUp();
 const batch = 4096;
+
+/** A Python with jax and diffrax, installed if it has to be. */
+function jaxHere() {
+  const { command, missing } = pythonPackages("jax");
+  if (missing) throw new Error(`no jax: ${missing}`);
+  return command[0];
+}
 
 /** A number from 0 to below 1 that looks random. */
 const noise = (i) => ((Math.imul(i, 2654435761) >>> 0) % 1000) / 1000;
@@ -63,13 +76,13 @@ for (const [name, { text, states, end, arguments: means }] of Object.entries(sys
   }
   field.dispose();
 }
-if (flags.python) {
+if (python) {
   const script = fileURLToPath(new URL("contenders/diffrax_ensembles.py", import.meta.url));
-  for (const { name, solve, gradient } of JSON.parse(execFileSync(flags.python, [script], { encoding: "utf8" }))) {
+  for (const { name, solve, gradient } of JSON.parse(execFileSync(python, [script], { encoding: "utf8" }))) {
     rows.push([name, "jax.vmap(diffeqsolve)", "–", `${spread(solve)} ms`, `${spread(gradient)} ms`]);
   }
 }
-print([`${batch} trajectories`, "by", "steps of each", "solve", "solve and gradient"], rows);
+const figures = table([`${batch} trajectories`, "by", "steps of each", "solve", "solve and gradient"], rows);
 
 // One of 256 a thousand times as stiff as the others.
 const field = api.equations("x' = -k*(x - cos(t))\ny' = x - y", { arguments: ["k"], dtype: "float64" });
@@ -79,7 +92,8 @@ const cost = (k) => {
   return Math.min(...measure(field, y0, [0, 20], { batching: "independent", arguments: { k } }, 12).gradients);
 };
 const [all, without, alone] = [[...mild, 1000], mild, [1000]].map(cost);
-console.log(
-  `\nOne of 256 a thousand times as stiff: ${all.toFixed(1)} ms; without it ${without.toFixed(1)}, alone ${alone.toFixed(1)}: ` +
-    `${(all / (without + alone)).toFixed(2)} times both.`,
-);
+const stiff =
+  `One of 256 trajectories a thousand times as stiff as the others: ${all.toFixed(1)} ms; without it ${without.toFixed(1)} ms, alone ` +
+  `${alone.toFixed(1)} ms. Together that is ${(all / (without + alone)).toFixed(2)} times both.`;
+console.log(`${figures}\n\n${stiff}`);
+if (flags["write-docs"]) fill("docs/trajectories.md", `${figures}\n\n${stiff}\n\n${where(api)}`);
