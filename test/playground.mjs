@@ -119,6 +119,29 @@ function functionsOf() {
     return /a function \((.*?)\)/.exec(error.message)[1].split(", ");
   }
 }
+
+/** Where a ball lands that is thrown from a height of 1 m in still air, by small steps of the midpoint rule. */
+function landingOf({ across, up, bounciness, landing }) {
+  const h = 1e-4;
+  let [x, height, left] = [0, 1, landing];
+  for (;;) {
+    const slow = (u, v, part) => [
+      u - part * 0.02 * Math.hypot(u, v) * u,
+      v - part * (9.81 + 0.02 * Math.hypot(u, v) * v),
+    ];
+    const [u, v] = slow(across, up, h / 2);
+    const [du, dv] = slow(u, v, h).map((value, i) => value - [u, v][i]);
+    const next = height + h * v;
+    if (next < 0) {
+      const part = height / (height - next);
+      x += part * h * u;
+      if (--left === 0) return x;
+      [height, across, up] = [0, 0.9 * (across + part * du), -bounciness * (up + part * dv)];
+    } else {
+      [x, height, across, up] = [x + h * u, next, across + du, up + dv];
+    }
+  }
+}
 const arityOf = (name) => (["atan2", "min", "max"].includes(name) ? ", 1" : "");
 
 const upload = (page, bytes, name = "model.safetensors") =>
@@ -340,7 +363,7 @@ async function run() {
 
   await test("a phone's width holds every task; the density morphs", async () => {
     const phone = await open("", { viewport: { width: 360, height: 740 }, hasTouch: true, reducedMotion: "reduce" });
-    for (const task of ["Spiral", "Lynx and hare", "Pendulum", "Equations", "Two moons"]) {
+    for (const task of ["Spiral", "Lynx and hare", "Pendulum", "Bouncing ball", "Equations", "Two moons"]) {
       await phone.locator("#tasks label", { hasText: task }).click();
       await phone.waitForFunction(() => document.querySelectorAll(".bar").length === 6);
       await passStep(phone, 0);
@@ -368,6 +391,66 @@ async function run() {
     await moment.fill("0.38");
     assert.notDeepEqual(await widths(), before);
     await phone.context().close();
+  });
+
+  await test("a throw is learned through its bounces, to where one clicks", async () => {
+    const thrown = await open("#task=bounce&gusts=0");
+    const lands = (target) =>
+      thrown.waitForFunction((target) => {
+        const told = [...document.querySelectorAll("#figures div")].map(({ textContent }) => textContent);
+        const distance = /^lands at(.*) ± 0\.00 m$/.exec(told.find((text) => text.startsWith("lands at")) ?? "");
+        return distance && Math.abs(Number(distance[1]) - target) < 0.03;
+      }, target);
+    await lands(9);
+    const figure = (term) => thrown.locator("#figures div", { hasText: term }).locator("dd").textContent();
+    // Sixteen balls, each with two landings.
+    assert.equal(await figure("events found"), "32");
+    const plane = thrown.locator("#plane");
+    const { width, height } = await plane.boundingBox();
+    await plane.click({ position: { x: (width * 5.6) / 13.2, y: height / 2 } });
+    await thrown.waitForFunction(() => location.hash.includes("target=5"));
+    const slider = setting(thrown, "target");
+    assert.equal(await slider.inputValue(), "5");
+    await lands(5);
+    // The keyboard aims too, and training goes on from the throw as it is.
+    const step = await stepOf(thrown);
+    await slider.press("ArrowRight");
+    await thrown.waitForFunction(() => location.hash.includes("target=5.1"));
+    await lands(5.1);
+    assert.ok((await stepOf(thrown)) > step);
+    await thrown.click("#toggle");
+    await isRunning(thrown, false);
+    const { parameters } = contents(await download(thrown));
+    const [across, up] = parameters;
+    const found = landingOf({ across, up, bounciness: 0.7, landing: 2 });
+    assert.ok(Math.abs(found - 5.1) < 0.04, `the ball lands at ${found}`);
+    // The ball on its path rests while training does.
+    const still = await settled(thrown, "#plane");
+    await thrown.waitForTimeout(200);
+    assert.equal(await imageOf(thrown, "#plane"), still);
+    const agreements = await thrown.waitForFunction(() => {
+      const rows = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".bar")]);
+      const told = rows.map((row) => [row.dataset.method, row.querySelector(".difference").textContent]);
+      const done = told.every(([method, text]) => method === "symplectic" || text !== "");
+      return rows.length === 6 && done && Object.fromEntries(told);
+    });
+    assert.deepEqual(await agreements.jsonValue(), {
+      symplectic: "",
+      auto: "bitwise equal",
+      aca: "bitwise equal",
+      baseline: "bitwise equal",
+      backprop: "bitwise equal",
+      adjoint: "not with events",
+    });
+    // Other settings change what happens, and not the throw.
+    await set(thrown, "landing", 1);
+    await thrown.waitForFunction(() => document.querySelector("#figures").textContent.endsWith("events found16"));
+    assert.deepEqual(contents(await download(thrown)).parameters, parameters);
+    await set(thrown, "gusts", 4);
+    await thrown.waitForFunction(
+      () => !/lands at[0-9.]+ ± 0\.00 m/.test(document.querySelector("#figures").textContent),
+    );
+    await thrown.context().close();
   });
 
   await test("equations that are typed are fitted to the record", async () => {
@@ -636,7 +719,7 @@ async function run() {
   });
 
   await test("the keyboard reaches and works everything", async () => {
-    for (const task of ["spiral", "equations"]) await reachesAll(task);
+    for (const task of ["spiral", "bounce", "equations"]) await reachesAll(task);
     const keys = await open();
     await passStep(keys, 0);
     await keys.focus("#toggle");

@@ -81,6 +81,7 @@ function total(row: Row | undefined): string {
 function agreement(method: GradientMethod, row: Row | undefined): string {
   if (row?.estimate) return "not tried: too much for a page";
   if (row?.failure?.argument === "memoryBudget") return `needs ${bytes(row.failure.bytes ?? 0)}`;
+  if (row?.failure?.argument === "gradient") return "not with events";
   if (row?.failure) return row.failure.code;
   if (row?.difference === undefined || method === "symplectic") return "";
   if (row.difference === 0) return "bitwise equal";
@@ -92,7 +93,11 @@ function formula(problem: Problem, rows: readonly Row[]): string {
   const of = (method: GradientMethod) => rows.find((row) => row.method === method)?.bytes;
   const [least, all] = [of("symplectic"), of("backprop")];
   if (!least) return "";
-  const { steps, batch, stateSize, parameters } = problem;
+  const { steps, batch, stateSize, parameters, independent } = problem;
+  if (independent) {
+    const each = `${steps} steps of ${batch} trajectories, each with its own, a state of ${stateSize} numbers of 4 bytes. `;
+    return `${each}symplectic keeps a state of each step (measured: ${bytes(least.checkpoints)}), and its time and length (${bytes(least.records)}).`;
+  }
   const numbers = lanes(batch) * stateSize;
   // Where N is not known beforehand, states are kept in chunks.
   const state = `N = ${steps} steps, a state of n = ${grouped(numbers)} numbers of 4 bytes, ${grouped(parameters)} parameter${parameters === 1 ? "" : "s"}. `;

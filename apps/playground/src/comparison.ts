@@ -54,6 +54,7 @@ export class Comparison {
         stateSize: this.#field.stateSize,
         outputs: this.#batch.times.length,
         parameters: gradient.parameters.length,
+        independent: this.learner.task.independent ?? false,
       };
       return {
         method,

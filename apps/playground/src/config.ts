@@ -2,7 +2,7 @@
 import type { Activation, GradientMethod, Method } from "symplectic-adjoint/slim";
 import { numbersByName, shortText } from "./system.js";
 
-export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons" | "equations";
+export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons" | "bounce" | "equations";
 
 export interface Config {
   task: TaskName;
@@ -20,6 +20,11 @@ export interface Config {
   budget: number;
   rate: number;
   seed: number;
+  /** Of the task with balls: where they should land, in metres; at which landing; the speed that a bounce leaves; the wind, in m/s. */
+  target: number;
+  landing: number;
+  bounciness: number;
+  gusts: number;
   /** Of the task of that name: the text, and what it is fitted to. */
   equations: string;
   data: "record" | "samples";
@@ -57,6 +62,13 @@ export const TASKS: Record<TaskName, { title: string; text: string; about: strin
     about: "Shades: the learned density. Dots: noise carried along. Move the slider from noise to data.",
     defaults: { steps: 8 },
   },
+  bounce: {
+    title: "Bouncing ball",
+    text: "A ball is thrown in gusty wind, and bounces. Click where it should land: the gradient goes back through the bounces, each an event at its own time, and finds the throw.",
+    about:
+      "Line: the ball in still air. Faint: the same throw in 15 gusts of wind. Dots: landings, each found as an event. Flag: the target.",
+    defaults: { method: "dopri5", stepping: "tolerance", tolerance: 1e-4 },
+  },
   equations: {
     title: "Equations",
     text: "Type a system of equations, and its parameters are fitted to data: to the lynx and hare record, or to noisy samples of the system itself. Windows grow until they hold all of it. Estimate fits all of it at once, and gives standard errors.",
@@ -77,6 +89,10 @@ const COMMON: Omit<Config, "task"> = {
   budget: 2 ** 19,
   rate: 0.01,
   seed: 1,
+  target: 9,
+  landing: 2,
+  bounciness: 0.7,
+  gusts: 2,
   equations: "hare' = hare * (birth - hunt * lynx)\nlynx' = lynx * (feed * hare - death)",
   data: "record",
   initial: "birth=0.4,hunt=0.02,feed=0.02,death=0.6",
@@ -86,6 +102,8 @@ const COMMON: Omit<Config, "task"> = {
   noise: 0.05,
 };
 
+/** The least and the largest target. */
+export const TARGETS = [2, 12] as const;
 export const FIXED: readonly Method[] = ["euler", "midpoint", "heun", "ralston", "rk4", "rk38"];
 export const GRADIENTS: readonly GradientMethod[] = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
 
@@ -121,7 +139,7 @@ function numberFrom(text: string): number | undefined {
 }
 
 export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
-  task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons", "equations"),
+  task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons", "bounce", "equations"),
   layers: number(1, 4),
   width: number(2, 128),
   activation: oneOf<Activation>("tanh", "softplus", "silu", "gelu", "elu", "relu", "sigmoid", "sin"),
@@ -133,6 +151,10 @@ export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
   budget: number(1, 2 ** 22),
   rate: number(1e-6, 10, false),
   seed: number(0, 2 ** 31 - 1),
+  target: number(...TARGETS, false),
+  landing: number(1, 4),
+  bounciness: number(0.3, 0.9, false),
+  gusts: number(0, 4, false),
   equations: shortText,
   data: oneOf<Config["data"]>("record", "samples"),
   initial: numbersByName,

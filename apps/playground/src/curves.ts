@@ -70,11 +70,12 @@ function update(): void {
     plots.loss?.setData([steps, scene?.loss.logarithmic ? losses.map((loss) => (loss > 0 ? loss : null)) : losses]);
     const { series } = scene ?? {};
     byId<HTMLOutputElement>("series-error").value =
-      series && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
+      series && series.data.length > 0 && fitted ? `rms error ${short(distance(series.data, fitted))}` : "";
     if (!series || !plots.series) return;
-    const empty = series.data.map((): Values => []);
+    const empty = series.names.map((): Values => []);
     const edges = bands ? bands.flatMap(({ upper, lower }) => [upper, lower]) : [...empty, ...empty];
-    plots.series.setData([series.x, ...series.data, ...(fitted ?? empty), ...edges]);
+    const data = series.data.length > 0 ? series.data : empty;
+    plots.series.setData([series.x, ...data, ...(fitted ?? empty), ...edges]);
     byId("series").dataset.bands = String(bands?.length ?? 0);
   });
 }
@@ -149,7 +150,7 @@ function seriesPlot({ x, names, data }: NonNullable<Scene["series"]>): uPlot {
         return { series: [upper, upper + 1], fill: of(i, 22) };
       }),
     },
-    [x, ...data, ...names.flatMap(() => [[], [], []])] as uPlot.AlignedData,
+    [x, ...(data.length > 0 ? data : names.map(() => [])), ...names.flatMap(() => [[], [], []])] as uPlot.AlignedData,
     places.series,
   );
 }

@@ -45,6 +45,7 @@ export function setUp(
 export function show(config: Config): void {
   for (const radio of tasks.querySelectorAll("input")) radio.checked = (radio.value as TaskName) === config.task;
   byId("data-settings").hidden = config.task !== "equations";
+  byId("throw-settings").hidden = config.task !== "bounce";
   for (const control of controls) {
     control.value = String(config[control.name as keyof Config]);
     control.disabled = isIdle(config, control.name as keyof Config);
@@ -55,7 +56,8 @@ export function show(config: Config): void {
 
 /** Whether a setting changes nothing as the others are. */
 function isIdle({ task, data, gradient, method, stepping }: Config, name: keyof Config): boolean {
-  if (task === "equations" && ["layers", "width", "activation"].includes(name)) return true;
+  const network = task !== "equations" && task !== "bounce";
+  if (!network && ["layers", "width", "activation"].includes(name)) return true;
   if (name === "duration" || name === "noise") return data !== "samples";
   if (name === "budget") return gradient !== "auto";
   if (name === "stepping") return FIXED.includes(method);

@@ -73,6 +73,7 @@ export class Learner {
 
   configure(config: Config): void {
     this.config = config;
+    this.task.configure?.(config);
     this.#recent.length = 0;
   }
 

@@ -1,7 +1,7 @@
 // The page: what is configured, what the worker reports, and the controls between.
 import * as bars from "./bars.js";
 import { onSchemeChange, setMethodColours } from "./colours.js";
-import { type Config, changed, defaults, needsNewModel, read, TASKS, write } from "./config.js";
+import { type Config, changed, defaults, needsNewModel, read, TARGETS, TASKS, write } from "./config.js";
 import * as curves from "./curves.js";
 import * as diagram from "./diagram.js";
 import { byId, element } from "./dom.js";
@@ -9,7 +9,7 @@ import * as editor from "./editor.js";
 import * as estimates from "./estimates.js";
 import * as form from "./form.js";
 import { bytes, grouped, milliseconds } from "./format.js";
-import type { Failure, Report, Row, Scene, StepStats } from "./messages.js";
+import type { Failure, Picture, Report, Row, Scene, StepStats } from "./messages.js";
 import * as morph from "./morph.js";
 import { type Action, dismiss, notice } from "./notices.js";
 import * as plane from "./plane.js";
@@ -41,6 +41,11 @@ const file = byId<HTMLInputElement>("file");
 setMethodColours();
 bars.setUp();
 diagram.setUp();
+plane.setUp((x) => {
+  const [least, most] = TARGETS;
+  const next = changed(config, "target", Math.min(most, Math.max(least, x)).toFixed(1));
+  if (typeof next !== "string") configure(next);
+});
 morph.setUp((at) => session.send({ kind: "morph", at }));
 form.setUp(
   () => config,
@@ -142,6 +147,7 @@ function show(): void {
 function showRunning(): void {
   toggle.textContent = running ? "Pause" : "Run";
   document.body.dataset.running = String(running);
+  plane.setRunning(running);
 }
 
 function answer(report: Report): void {
@@ -161,6 +167,7 @@ function answer(report: Report): void {
       morph.show(scene.morphs);
       editor.begin();
       estimates.clear();
+      showFigures(undefined);
       byId("stats").replaceChildren();
       byId("stats").dataset.step = "0";
       byId("build").textContent =
@@ -175,6 +182,7 @@ function answer(report: Report): void {
       plane.setPicture(report.picture);
       curves.setFitted(report.picture.series, report.picture.bands);
       editor.setNow(report.picture.parameters);
+      showFigures(report.picture.figures);
       morph.arrived();
       dismiss("picture");
       break;
@@ -206,6 +214,15 @@ function retentionOf(measured: readonly Row[]) {
   return measured.find(({ method }) => method === "auto")?.retention;
 }
 
+function showFigures(figures: Picture["figures"] = []): void {
+  byId("figures").hidden = figures.length === 0;
+  byId("figures").replaceChildren(...figures.map(termAndValue));
+}
+
+function termAndValue([term, value]: readonly [term: string, value: string]): HTMLElement {
+  return element("div", {}, element("dt", {}, term), element("dd", {}, value));
+}
+
 function showStats(step: number, stats: StepStats): void {
   const figures: [string, string][] = [
     ["training step", grouped(step)],
@@ -215,9 +232,7 @@ function showStats(step: number, stats: StepStats): void {
     ["peak memory", bytes(stats.peak)],
     ...(stats.note ? ([["learning from", stats.note]] as [string, string][]) : []),
   ];
-  byId("stats").replaceChildren(
-    ...figures.map(([term, value]) => element("div", {}, element("dt", {}, term), element("dd", {}, value))),
-  );
+  byId("stats").replaceChildren(...figures.map(termAndValue));
   byId("stats").dataset.step = String(step);
 }
 

@@ -91,6 +91,8 @@ export interface Problem {
   readonly stateSize: number;
   readonly outputs: number;
   readonly parameters: number;
+  /** Whether each trajectory has its own steps, which `steps` counts together. */
+  readonly independent: boolean;
 }
 
 /** A rectangle of the plane: left, right, bottom, top. */
@@ -103,6 +105,10 @@ export interface Scene {
   /** Points [x, y, …] that are learned from. */
   readonly data: Float32Array;
   readonly morphs: boolean;
+  /** Whether the height 0 is the ground, on which a click chooses a target. */
+  readonly ground?: boolean;
+  /** What the plane shows, where it is not data, learned solutions and a vector field. */
+  readonly shows?: string;
   /** Functions of time beside the plane: the data where there are any. */
   readonly series?: { readonly title: string; readonly x: number[]; readonly names: string[]; readonly data: Values[] };
   /** The name of the loss, and whether its logarithm is shown. */
@@ -118,6 +124,10 @@ export interface Picture {
   readonly fieldSide: number;
   /** Solutions, each [x, y, …]. */
   readonly paths: readonly Float32Array[];
+  /** The times, in seconds, of the points of the first: something moves along it. */
+  readonly pathTimes?: Float32Array;
+  /** More solutions, which stand back. */
+  readonly others?: readonly Float32Array[];
   /** Samples [x, y, …]. */
   readonly points?: Float32Array;
   /** An energy or a density on a grid of so many a side, rows from the bottom. */
@@ -127,4 +137,8 @@ export interface Picture {
   readonly bands?: readonly { readonly upper: Values; readonly lower: Values }[];
   /** The parameters of equations, in the order in which the text has them. */
   readonly parameters?: readonly number[];
+  /** Where on the ground something is to land. */
+  readonly target?: number;
+  /** What the picture tells in numbers: a term and its value each. */
+  readonly figures?: readonly (readonly [term: string, value: string])[];
 }

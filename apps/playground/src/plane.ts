@@ -7,20 +7,56 @@ import type { Extent, Picture, Scene } from "./messages.js";
 const canvas = byId<HTMLCanvasElement>("plane");
 const context = canvas.getContext("2d") as CanvasRenderingContext2D;
 
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+/** Seconds that a ball rests before it is thrown again. */
+const REST = 0.6;
+
 let scene: Scene | undefined;
 let picture: Picture | undefined;
+let [running, framed] = [false, false];
 
 new ResizeObserver(draw).observe(canvas);
 
+/** Calls back with the distance along the ground where a scene that has one is clicked. */
+export function setUp(onTarget: (x: number) => void): void {
+  canvas.addEventListener("click", ({ offsetX }) => {
+    if (!scene?.ground) return;
+    const [left, right] = scene.extent;
+    onTarget(left + (offsetX / canvas.clientWidth) * (right - left));
+  });
+}
+
 export function setScene(next: Scene): void {
   [scene, picture] = [next, undefined];
-  canvas.setAttribute("aria-label", `The plane of ${next.axes.join(" and ")}: data, learned solutions, vector field`);
+  const shows = next.shows ?? "data, learned solutions, vector field";
+  canvas.setAttribute("aria-label", `The plane of ${next.axes.join(" and ")}: ${shows}`);
+  canvas.classList.toggle("ground", next.ground === true);
+  draw();
+}
+
+/** What moves along a path does so while training runs. */
+export function setRunning(value: boolean): void {
+  running = value;
   draw();
 }
 
 export function setPicture(next: Picture): void {
   picture = next;
   draw();
+}
+
+function isMoving(): boolean {
+  return running && !still.matches && picture?.pathTimes !== undefined;
+}
+
+/** Draws again with the next frame while something moves. */
+function animate(): void {
+  if (framed || !isMoving()) return;
+  framed = true;
+  requestAnimationFrame(() => {
+    framed = false;
+    draw();
+  });
 }
 
 export function draw(): void {
@@ -34,9 +70,12 @@ export function draw(): void {
   const frame = { extent: scene.extent, width, height };
   if (picture?.levels) drawLevels(picture.levels, frame);
   if (picture) drawField(picture, frame);
+  if (scene.ground) drawGround(frame, picture?.target);
   drawDots(scene.data, frame, colour("soft"), scene.morphs ? 1.1 : 2, scene.morphs && picture?.points ? 0.35 : 0.75);
   if (picture?.points) drawDots(picture.points, frame, colour("symplectic"), 1.6, 0.85);
-  for (const path of picture?.paths ?? []) drawPath(path, frame);
+  for (const path of picture?.others ?? []) drawPath(path, frame, 1, 0.45);
+  for (const path of picture?.paths ?? []) drawPath(path, frame, 2, 1);
+  if (picture?.pathTimes) drawMoving(picture.paths[0] as Float32Array, picture.pathTimes, frame);
   context.fillStyle = colour("soft");
   context.font = "12px system-ui, sans-serif";
   // Names stand out from the arrows by an edge of the background.
@@ -50,6 +89,7 @@ export function draw(): void {
     context.strokeText(text, x, y);
     context.fillText(text, x, y);
   }
+  animate();
 }
 
 interface Frame {
@@ -129,13 +169,49 @@ function drawDots(points: Float32Array, frame: Frame, fill: string, radius: numb
   context.globalAlpha = 1;
 }
 
-function drawPath(path: Float32Array, frame: Frame): void {
+function drawPath(path: Float32Array, frame: Frame, width: number, opacity: number): void {
   context.strokeStyle = colour("symplectic");
-  context.lineWidth = 2;
+  context.lineWidth = width;
+  context.globalAlpha = opacity;
   context.lineJoin = "round";
   context.beginPath();
   for (let i = 0; i < path.length; i += 2) context.lineTo(...place(frame, path[i] as number, path[i + 1] as number));
   context.stroke();
+  context.globalAlpha = 1;
+}
+
+/** A ball where it is by now on its path, which it takes again and again. */
+function drawMoving(path: Float32Array, times: Float32Array, frame: Frame): void {
+  const end = times.at(-1) ?? 0;
+  const now = isMoving() ? (performance.now() / 1000) % (end + REST) : 0;
+  const next = times.findIndex((time) => time >= now);
+  const at = next < 0 ? times.length - 1 : next;
+  drawDots(path.slice(2 * at, 2 * at + 2), frame, colour("ink"), 5, 1);
+}
+
+/** The ground, and a flag on the target. */
+function drawGround(frame: Frame, target: number | undefined): void {
+  const [, level] = place(frame, 0, 0);
+  context.strokeStyle = colour("soft");
+  context.lineWidth = 1.5;
+  context.beginPath();
+  context.moveTo(0, level);
+  context.lineTo(frame.width, level);
+  context.stroke();
+  if (target === undefined) return;
+  const [x, top] = place(frame, target, 1);
+  context.strokeStyle = colour("second");
+  context.fillStyle = colour("second");
+  context.lineWidth = 2;
+  context.beginPath();
+  context.moveTo(x, level);
+  context.lineTo(x, top);
+  context.stroke();
+  context.beginPath();
+  context.moveTo(x, top);
+  context.lineTo(x + 16, top + 6);
+  context.lineTo(x, top + 12);
+  context.fill();
 }
 
 function range(from: number, to: number): number[] {

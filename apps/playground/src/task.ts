@@ -31,6 +31,10 @@ export interface Task {
   readonly scene: Scene;
   /** The unit of each parameter, by which its learning rate is multiplied; 1 by default. */
   readonly scales?: readonly number[];
+  /** Whether trajectories have their own steps. */
+  readonly independent?: boolean;
+  /** Is told what is set, as it changes; what needs a new model is not among the changes. */
+  configure?(config: Config): void;
   makeField(config: Config): Field<"float32">;
   /** The batch of a step, and whether the problem is another one than that of the step before. */
   batch(step: number): Batch;

@@ -1,6 +1,7 @@
 // The tasks by name.
 import type { Config, TaskName } from "./config.js";
 import type { Task } from "./task.js";
+import { bounce } from "./tasks/bounce.js";
 import { equationsTask } from "./tasks/equations.js";
 import { lynxHare } from "./tasks/lynx-hare.js";
 import { pendulum } from "./tasks/pendulum.js";
@@ -12,5 +13,6 @@ export const MAKERS: Record<TaskName, (config: Config) => Task> = {
   "lynx-hare": lynxHare,
   pendulum: ({ seed }) => pendulum(seed),
   "two-moons": ({ seed }) => twoMoons(seed),
+  bounce,
   equations: equationsTask,
 };
