@@ -4,7 +4,9 @@ import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { offBy, problems } from "../bench/shared/detest.mjs";
 import { EXACT, GRADIENTS } from "../bench/shared/gradients.mjs";
+import * as api from "../dist/index.js";
 import { run } from "../scripts/run.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
@@ -84,5 +86,10 @@ for (const name of Object.keys(fits)) {
   const { rounds, firsts, cost, iterations, error } = result;
   assert.ok(rounds.length > 0 && firsts.length > 0 && [...rounds, ...firsts].every((ms) => ms > 0), `${name}: times`);
   assert.ok(cost > 0 && iterations > 0 && error < 1e-5, `${name}: cost ${cost}, off by ${error}`);
+}
+// What controllers are compared on is what the literature has.
+for (const [name, { text }] of Object.entries(problems)) {
+  const off = offBy(api, api.equations(text, { dtype: "float64" }), name);
+  assert.ok(off < 1e-11, `${name} of DETEST: off by ${off}`);
 }
 console.log("The benchmark's figures make sense.");

@@ -5,6 +5,7 @@
 // FORTRAN packages for assessing initial value methods, ACM TOMS 13(1), 1987.
 
 export const END = 20;
+const times = Array.from({ length: END + 1 }, (_, t) => t);
 
 /** States y1, y2 … with a right-hand side for each. */
 const system = (...slopes) => slopes.map((slope, i) => `y${i + 1}' = ${slope}`).join("\n");
@@ -196,3 +197,27 @@ export const problems = {
     },
   },
 };
+
+/** The solution at a tolerance that is smaller than any that is worth measuring. */
+export function precisely(api, field, start, at) {
+  return api.odeint(field, start, at, { method: "dopri8", rtol: 1e-14, atol: 1e-14, maxSteps: 1_000_000 }).y;
+}
+
+/** The largest error of states of some size: the root mean square of |y − exact| / (1 + |exact|). */
+export function distance(y, exact, size) {
+  let largest = 0;
+  for (let at = 0; at < y.length; at += size) {
+    let sum = 0;
+    for (let i = at; i < at + size; i++) sum += ((y[i] - exact[i]) / (1 + Math.abs(exact[i]))) ** 2;
+    largest = Math.max(largest, Math.sqrt(sum / size));
+  }
+  return largest;
+}
+
+/** How far a precise solution of a problem, by its field, is from what is known in closed form, or has been published. */
+export function offBy(api, field, problem) {
+  const { y0, exact, end } = problems[problem];
+  const y = precisely(api, field, Float64Array.from(y0), times);
+  const size = y0.length;
+  return exact ? distance(y, times.flatMap(exact), size) : distance(y.slice(-size), end, size);
+}
