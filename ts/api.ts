@@ -49,7 +49,15 @@ export {
 export { load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
-export { type ParallelOptions, type Pool, type PoolPullback, type PoolVjp, parallel } from "./parallel/pool.js";
+export {
+  type IndependentPoolLoss,
+  type IndependentPoolVjp,
+  type ParallelOptions,
+  type Pool,
+  type PoolPullback,
+  type PoolVjp,
+  parallel,
+} from "./parallel/pool.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists } from "./solve/changes.js";
 export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
 export type {
@@ -95,6 +103,7 @@ export {
   sensitivities,
   type Tangents,
 } from "./solve/sensitivity.js";
+export { restoreSolver, type SavedSolver, type Solver, type SolverOptions, solver } from "./solve/solver.js";
 export { formula } from "./trace/formula.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";

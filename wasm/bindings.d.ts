@@ -71,6 +71,10 @@ export class Field {
      */
     static hamiltonian(network: Field, structure: string, matrix: any, points: number, spacing: number): Field;
     /**
+     * Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
+     */
+    integrator(y0: any, batch: number, t: any, plan: string, options: any, _arguments: any): Integrator;
+    /**
      * The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
      * `times` (a Float64Array), each of all directions, or undefined.
      */
@@ -119,6 +123,10 @@ export class Field {
      */
     readonly layers: Array<any>;
     /**
+     * Trajectories of a leaf of an ensemble.
+     */
+    readonly leaf: number;
+    /**
      * Features of f(t, y).
      */
     readonly outputSize: number;
@@ -137,6 +145,39 @@ export class FieldPull {
     readonly arguments: number;
     readonly parameters: number;
     readonly t: number | undefined;
+    readonly y: number;
+}
+
+/**
+ * Trajectories that are taken on from call to call.
+ */
+export class Integrator {
+    private constructor();
+    free(): void;
+    [Symbol.dispose](): void;
+    /**
+     * To a time, or by one step of each trajectory towards it.
+     */
+    advance(to: number, step: boolean): void;
+    copy(): Integrator;
+    restore(saved: any): void;
+    save(): Float64Array;
+    setArguments(_arguments: any): void;
+    setY(y: any): void;
+    readonly eventStates: number;
+    readonly eventsLength: number;
+    /**
+     * For each event of the last call: trajectory, event, time.
+     */
+    readonly events: number;
+    /**
+     * When each trajectory stands where it does.
+     */
+    readonly t: number;
+    /**
+     * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
+     */
+    readonly trajectories: number;
     readonly y: number;
 }
 
@@ -307,3 +348,8 @@ export function kernelPeak(dtype: string, repeats: number): number;
  * Bytes in all buffers of all solves and fields that are alive.
  */
 export function liveBytes(): number;
+
+/**
+ * Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+ */
+export function watch(callback?: Function | null): void;

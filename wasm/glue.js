@@ -274,6 +274,26 @@ class Field {
         return Field.__wrap(ret[0]);
     }
     /**
+     * Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
+     * @param {any} y0
+     * @param {number} batch
+     * @param {any} t
+     * @param {string} plan
+     * @param {any} options
+     * @param {any} _arguments
+     * @returns {Integrator}
+     */
+    integrator(y0, batch, t, plan, options, _arguments) {
+        const val2 = +batch;
+        const ptr0 = passStringToWasm0(plan, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.field_integrator(this.__wbg_ptr, y0, val2, t, ptr0, len0, options, _arguments);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Integrator.__wrap(ret[0]);
+    }
+    /**
      * The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and
      * `times` (a Float64Array), each of all directions, or undefined.
      * @param {any} y0
@@ -299,6 +319,14 @@ class Field {
     get layers() {
         const ret = wasm.field_layers(this.__wbg_ptr);
         return ret;
+    }
+    /**
+     * Trajectories of a leaf of an ensemble.
+     * @returns {number}
+     */
+    get leaf() {
+        const ret = wasm.field_leaf(this.__wbg_ptr);
+        return ret >>> 0;
     }
     /**
      * @param {string} dtype
@@ -546,6 +574,128 @@ class FieldPull {
     }
 }
 if (Symbol.dispose) FieldPull.prototype[Symbol.dispose] = FieldPull.prototype.free;
+
+/**
+ * Trajectories that are taken on from call to call.
+ */
+class Integrator {
+    static __wrap(ptr) {
+        const obj = Object.create(Integrator.prototype);
+        obj.__wbg_ptr = ptr;
+        IntegratorFinalization.register(obj, obj.__wbg_ptr, obj);
+        return obj;
+    }
+    __destroy_into_raw() {
+        const ptr = this.__wbg_ptr;
+        this.__wbg_ptr = 0;
+        IntegratorFinalization.unregister(this);
+        return ptr;
+    }
+    free() {
+        const ptr = this.__destroy_into_raw();
+        wasm.__wbg_integrator_free(ptr, 0);
+    }
+    /**
+     * To a time, or by one step of each trajectory towards it.
+     * @param {number} to
+     * @param {boolean} step
+     */
+    advance(to, step) {
+        const ret = wasm.integrator_advance(this.__wbg_ptr, to, step);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * @returns {Integrator}
+     */
+    copy() {
+        const ret = wasm.integrator_copy(this.__wbg_ptr);
+        return Integrator.__wrap(ret);
+    }
+    /**
+     * @returns {number}
+     */
+    get eventStates() {
+        const ret = wasm.integrator_eventStates(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get eventsLength() {
+        const ret = wasm.integrator_eventsLength(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * For each event of the last call: trajectory, event, time.
+     * @returns {number}
+     */
+    get events() {
+        const ret = wasm.integrator_events(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @param {any} saved
+     */
+    restore(saved) {
+        const ret = wasm.integrator_restore(this.__wbg_ptr, saved);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * @returns {Float64Array}
+     */
+    save() {
+        const ret = wasm.integrator_save(this.__wbg_ptr);
+        var v1 = getArrayF64FromWasm0(ret[0], ret[1]).slice();
+        wasm.__wbindgen_free(ret[0], ret[1] * 8, 8);
+        return v1;
+    }
+    /**
+     * @param {any} _arguments
+     */
+    setArguments(_arguments) {
+        const ret = wasm.integrator_setArguments(this.__wbg_ptr, _arguments);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * @param {any} y
+     */
+    setY(y) {
+        const ret = wasm.integrator_setY(this.__wbg_ptr, y);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
+    }
+    /**
+     * When each trajectory stands where it does.
+     * @returns {number}
+     */
+    get t() {
+        const ret = wasm.integrator_t(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
+     * @returns {number}
+     */
+    get trajectories() {
+        const ret = wasm.integrator_trajectories(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+    /**
+     * @returns {number}
+     */
+    get y() {
+        const ret = wasm.integrator_y(this.__wbg_ptr);
+        return ret >>> 0;
+    }
+}
+if (Symbol.dispose) Integrator.prototype[Symbol.dispose] = Integrator.prototype.free;
 
 /**
  * A solution with its derivatives along directions.
@@ -1230,10 +1380,22 @@ function liveBytes() {
     const ret = wasm.liveBytes();
     return ret;
 }
+
+/**
+ * Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+ * @param {Function | null} [callback]
+ */
+function watch(callback) {
+    wasm.watch(isLikeNone(callback) ? 0 : addToExternrefTable0(callback));
+}
 function __wbg___wbindgen_boolean_get_4f1baf9a00be3c74(arg0) {
     const v = arg0;
     const ret = typeof(v) === 'boolean' ? v : undefined;
     return isLikeNone(ret) ? 0xFFFFFF : ret ? 1 : 0;
+}
+function __wbg___wbindgen_is_falsy_d864b623500ae65d(arg0) {
+    const ret = !arg0;
+    return ret;
 }
 function __wbg___wbindgen_is_null_c22311b1cc228e3a(arg0) {
     const ret = arg0 === null;
@@ -1264,6 +1426,10 @@ function __wbg_arguments_053c5e68cab03e18(arg0) {
     const ret = arg0.arguments;
     return ret;
 }
+function __wbg_call_a410eb4b59ed5965() { return handleError(function (arg0, arg1, arg2) {
+    const ret = arg0.call(arg1, arg2);
+    return ret;
+}, arguments); }
 function __wbg_entries_7bb1459bd9b5c2b9(arg0) {
     const ret = Object.entries(arg0);
     return ret;
@@ -1381,6 +1547,9 @@ const FieldFinalization = (typeof FinalizationRegistry === 'undefined')
 const FieldPullFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_fieldpull_free(ptr, 1));
+const IntegratorFinalization = (typeof FinalizationRegistry === 'undefined')
+    ? { register: () => {}, unregister: () => {} }
+    : new FinalizationRegistry(ptr => wasm.__wbg_integrator_free(ptr, 1));
 const MovedFinalization = (typeof FinalizationRegistry === 'undefined')
     ? { register: () => {}, unregister: () => {} }
     : new FinalizationRegistry(ptr => wasm.__wbg_moved_free(ptr, 1));
@@ -1591,5 +1760,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Ensemble, Field, FieldPull, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

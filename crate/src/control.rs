@@ -13,7 +13,7 @@ pub trait AllReduce {
 
     /// Adds the sums of all panels, of which these are this part's.
     ///
-    /// # ErrorHistory
+    /// # Errors
     /// When another part has failed.
     fn sum(&mut self, sums: &[f64]) -> Result<f64>;
 }
@@ -70,6 +70,16 @@ impl Default for ErrorHistory {
 }
 
 impl ErrorHistory {
+    /// The errors of the last steps, the latest first.
+    pub fn of(errors: [f64; 2]) -> Self {
+        Self(errors)
+    }
+
+    /// The same.
+    pub fn numbers(&self) -> [f64; 2] {
+        self.0
+    }
+
     /// A step with this error was accepted.
     pub fn push(&mut self, error: f64) {
         // One without an error says nothing about the next.

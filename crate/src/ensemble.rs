@@ -15,13 +15,16 @@
 //! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
 //! | `track` | what is kept of a solve: states, steps, jumps and events |
 //! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
+//! | `integrator` | trajectories that are taken on from call to call |
+//! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
 //!
 //! # The gradient of parameters
 //!
 //! A *leaf* is a run of trajectories that are solved side by side; its length depends on the field and the number type alone. Its
 //! trajectories go backward together from their last steps to their first, those with the most steps in front, and ∂L/∂θ of the leaf
 //! is summed with compensation on the way. Leaves are added up in a binary tree. So the gradient does not depend on who works on which
-//! leaf, nor on what is retained.
+//! leaf, nor on what is retained: threads take leaves as they come, and a part of a batch that begins at a leaf hands out the sums
+//! of the largest subtrees that it has.
 //!
 //! # Events
 //!
@@ -43,9 +46,16 @@ mod clock;
 mod crossing;
 mod first;
 mod forward;
+mod integrator;
 mod lists;
+mod part;
 mod single;
 mod track;
+mod tree;
+
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::ArrayView2;
 
@@ -57,13 +67,17 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose};
 use crate::solve::{GradientStats, Options, RetentionStats, Stats, check_times};
 use crate::stepper::Method;
 use crate::tableau::Tableau;
+use crate::threads;
 use backward::Backward;
-use changes::Maps;
 pub use changes::{Changes, Direction, Event, Jump};
+use changes::{Maps, Rules};
 use forward::Forward;
+pub use integrator::{Advance, Integrator};
 pub use lists::Lists;
+use part::{LeafGradient, Part};
 pub use track::Occurrence;
 use track::Tracks;
+use tree::{Sums, Tree, total};
 
 /// What a solve hands out beside the states at the output times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +88,10 @@ pub struct Extras {
     pub dense: bool,
     /// Whether trajectories go on where another has failed.
     pub mask: bool,
+    /// The trajectories are those from this number on of a larger batch, a multiple of the field's leaf. Then errors count as the whole
+    /// does, and of what a gradient sums over trajectories, `parameters` and derivatives by lists of numbers that are for all, it has
+    /// a sum for each of the largest aligned subtrees of leaves, one behind the other.
+    pub part: Option<usize>,
 }
 
 /// The steps of a trajectory.
@@ -139,7 +157,7 @@ pub struct Gradient<T> {
     pub stats: GradientStats,
 }
 
-/// A checked problem.
+/// A checked problem, which all threads read.
 struct Problem<T> {
     tableau: &'static Tableau,
     options: Options,
@@ -152,15 +170,26 @@ struct Problem<T> {
     arguments: usize,
     data: usize,
     parameters: usize,
-    /// By width; the first is one lane.
-    lanes: Vec<Box<dyn Lanes<T>>>,
+    /// Lanes of the blocks that there are, from one on; numbers in the tape of the widest.
+    widths: Vec<usize>,
+    tape: usize,
     leaf: usize,
-    maps: Maps<T>,
+    rules: Rules<T>,
     extras: Extras,
+    /// Trajectories that have come to their ends.
+    done: AtomicUsize,
     ledger: Ledger,
 }
 
+/// What a thread computes with: the field, the jumps and the events.
+struct Tools<T> {
+    /// By width.
+    lanes: Vec<Box<dyn Lanes<T>>>,
+    maps: Maps<T>,
+}
+
 impl<T: Real> Problem<T> {
+    /// The problem, and the tools of each thread.
     #[allow(clippy::too_many_arguments)]
     fn new(
         field: &dyn VectorField<T>,
@@ -170,7 +199,7 @@ impl<T: Real> Problem<T> {
         changes: &Changes,
         extras: Extras,
         reverse: bool,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<Tools<T>>)> {
         options.check()?;
         check_batch("y0", field, y0)?;
         let (batch, state) = y0.dim();
@@ -184,19 +213,27 @@ impl<T: Real> Problem<T> {
             return Err(Error::shape("times", format!("a list for each of {batch} trajectories"), given));
         }
         times.each().try_for_each(check_times)?;
+        let leaf = field.leaf();
+        if let Some(first) = extras.part.filter(|first| first % leaf != 0) {
+            return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
+        }
         let Method::RungeKutta(tableau) = options.method;
         let ledger = Ledger::new();
         let inputs = field.inputs(batch, &ledger)?;
-        let leaf = field.leaf();
         let parameters = field.parameters();
         let widths = widths::<T>(leaf.min(batch));
-        let lanes = |width: &usize| field.lanes(parameters, *width, reverse, &ledger);
-        let lanes = widths.iter().map(lanes).collect::<Result<Vec<_>>>()?;
+        let arguments = field.argument_size();
+        let rules = Rules::new(changes, times, (batch, state, arguments), parameters.len())?;
+        let most = if field.is_parallel() && !cfg!(target_arch = "wasm32") { options.threads } else { 1 };
+        let tools = |_| {
+            let lanes = widths.iter().map(|&width| field.lanes(parameters, width, reverse, &ledger));
+            let lanes = lanes.collect::<Result<_>>()?;
+            Ok(Tools { lanes, maps: Maps::new(changes, &widths, parameters, reverse, &ledger)? })
+        };
+        let tools: Vec<Tools<T>> = (0..most.min(batch.div_ceil(leaf))).map(tools).collect::<Result<_>>()?;
         let mut rows = Buffer::zeroed(&ledger, Purpose::Workspace, batch * state)?;
         rows.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
-        let arguments = field.argument_size();
-        let maps = Maps::new(changes, times, &widths, (batch, state, arguments), parameters, reverse, &ledger)?;
-        Ok(Self {
+        let problem = Self {
             tableau,
             options: options.clone(),
             times: times.clone(),
@@ -207,18 +244,26 @@ impl<T: Real> Problem<T> {
             data: inputs.data.len() / batch,
             inputs,
             parameters: parameters.len(),
-            lanes,
+            tape: tools[0].lanes.last().map_or(0, |lanes| lanes.tape_len()),
+            widths,
             leaf,
-            maps,
+            rules,
             extras,
+            done: AtomicUsize::new(0),
             ledger,
-        })
+        };
+        Ok((problem, tools))
     }
 
     /// The trajectories of each leaf.
-    fn leaves(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<T> {
+    fn leaves(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let (batch, leaf) = (self.batch, self.leaf);
         (0..batch).step_by(leaf).map(move |first| first..(first + leaf).min(batch))
+    }
+
+    /// Lanes of the widest block.
+    fn width(&self) -> usize {
+        self.widths.last().copied().unwrap_or(1)
     }
 
     /// Where the state at a trajectory's k-th output time begins.
@@ -267,8 +312,8 @@ pub fn odeint<T: Real>(
     changes: &Changes,
     extras: Extras,
 ) -> Result<Solution<T>> {
-    let mut problem = Problem::new(field, y0, times, options, changes, extras, false)?;
-    solve(&mut problem, None)
+    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, false)?;
+    Ok(solve(&problem, &mut tools, None)?.0)
 }
 
 /// An ensemble, solved, with what its gradients need.
@@ -276,10 +321,14 @@ pub struct Trajectories<T> {
     /// The solution.
     pub solution: Solution<T>,
     problem: Problem<T>,
+    tools: Vec<Tools<T>>,
     /// What is kept of each leaf; nothing where leaves are solved again.
     tracks: Option<Vec<Tracks<T>>>,
     /// Whether the uses of a step are taped together.
     step_tapes: bool,
+    budget: Option<usize>,
+    /// Bytes that it takes to solve the largest leaf again.
+    again: usize,
 }
 
 /// Solves as [`odeint`] does, and retains what the gradient method needs.
@@ -305,19 +354,35 @@ pub fn vjp<T: Real>(
             return Err(Error::option("gradient", expected, "adjoint"));
         }
     };
-    let mut problem = Problem::new(field, y0, times, options, changes, extras, true)?;
-    let mut keep = Keep { leaves: keeps.then(Vec::new), budget };
-    let solution = solve(&mut problem, Some(&mut keep))?;
-    Ok(Trajectories { solution, problem, tracks: keep.leaves, step_tapes })
+    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, true)?;
+    let (solution, Kept { tracks, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
+    Ok(Trajectories { solution, problem, tools, tracks, step_tapes, budget, again })
 }
 
-/// What is kept of leaves.
-struct Keep<T> {
-    leaves: Option<Vec<Tracks<T>>>,
+/// What is to be kept of leaves.
+#[derive(Clone, Copy)]
+struct Keep {
+    /// All, as far as the budget goes.
+    all: bool,
     budget: Option<usize>,
 }
 
-fn solve<T: Real>(problem: &mut Problem<T>, mut keep: Option<&mut Keep<T>>) -> Result<Solution<T>> {
+/// What was kept.
+struct Kept<T> {
+    /// Of all leaves, if of any.
+    tracks: Option<Vec<Tracks<T>>>,
+    /// Bytes that it takes to solve the largest leaf again.
+    again: usize,
+}
+
+/// A leaf that is solved.
+struct Leaf<T> {
+    index: usize,
+    trajectories: Range<usize>,
+    outcome: Option<Result<Part<T>>>,
+}
+
+fn solve<T: Real>(problem: &Problem<T>, tools: &mut [Tools<T>], keep: Option<Keep>) -> Result<(Solution<T>, Kept<T>)> {
     let ledger = problem.ledger.clone();
     let (batch, extras) = (problem.batch, problem.extras);
     let mut solution = Solution {
@@ -333,57 +398,171 @@ fn solve<T: Real>(problem: &mut Problem<T>, mut keep: Option<&mut Keep<T>>) -> R
     if extras.steps || extras.dense {
         solution.paths.resize_with(batch, Path::default);
     }
-    let mut forward = Forward::new(problem)?;
-    let mut largest = 0;
-    for leaf in problem.leaves() {
-        if let Some(Keep { leaves, budget: Some(given) }) = keep.as_deref_mut()
-            && largest > 0
-            && ledger.live().total() + Backward::bytes(problem) + largest > *given
-        {
-            // What goes beyond a budget is computed again, leaf by leaf.
-            *leaves = None;
+    let mut leaves: Vec<Leaf<T>> =
+        problem.leaves().enumerate().map(|(index, trajectories)| Leaf { index, trajectories, outcome: None }).collect();
+    let budget = keep.and_then(|keep| keep.budget);
+    let transposing = Backward::bytes(problem, tools.len());
+    let exceeds = |more: usize| budget.is_some_and(|given| ledger.live().total() + transposing + more > given);
+    let mut none = vec![];
+    none.resize_with(leaves.len(), || None);
+    let kept = Mutex::new((keep.is_some_and(|keep| keep.all).then_some(none), 0));
+    let placed = Mutex::new(&mut solution);
+    // Leaves behind one that has failed need not be solved.
+    let last = AtomicUsize::new(usize::MAX);
+    let mut workers = tools.iter_mut().map(|tools| Ok((Forward::new(problem)?, tools))).collect::<Result<Vec<_>>>()?;
+    threads::each(&mut workers, &mut leaves, |(forward, tools), leaf| {
+        if leaf.index > last.load(Ordering::Relaxed) {
+            return;
         }
-        let tracks = match &keep {
-            Some(Keep { leaves: Some(_), .. }) => Some(Tracks::new(problem, leaf.len())?),
-            _ => None,
-        };
-        let tracks = forward.run(problem, leaf, Some(&mut solution), tracks)?;
-        if let (false, Some((trajectory, error))) = (extras.mask, solution.failures.first()) {
-            let error = error.clone();
-            return Err(if batch > 1 { error.of_trajectory(*trajectory) } else { error });
-        }
-        if let Some(Keep { leaves, budget }) = keep.as_deref_mut()
-            && let Some(tracks) = tracks
-        {
-            largest = largest.max(tracks.bytes());
-            let spent = ledger.live().total() + Backward::bytes(problem);
-            if budget.is_some_and(|given| spent > given) {
-                *leaves = None;
-            } else if let Some(all) = leaves {
-                all.push(tracks);
+        let wanted = {
+            let mut kept = kept.lock().expect(UNHARMED);
+            let (tracks, largest) = &mut *kept;
+            if *largest > 0 && exceeds(*largest) {
+                // What goes beyond a budget is computed again, leaf by leaf.
+                *tracks = None;
             }
+            tracks.is_some()
+        };
+        let mut run = || {
+            let mut part = Part::new(problem, leaf.trajectories.clone())?;
+            let tracks = wanted.then(|| Tracks::new(problem, leaf.trajectories.len())).transpose()?;
+            let tracks = forward.run(problem, tools, leaf.trajectories.clone(), Some(&mut part), tracks)?;
+            if let (false, Some((trajectory, error))) = (extras.mask, part.failures.first()) {
+                let first = extras.part.unwrap_or(0);
+                let several = batch > 1 || extras.part.is_some();
+                let error = error.clone();
+                return Err(if several { error.of_trajectory(first + trajectory) } else { error });
+            }
+            if let Some(tracks) = tracks {
+                let mut kept = kept.lock().expect(UNHARMED);
+                let (all, largest) = &mut *kept;
+                *largest = (*largest).max(tracks.bytes());
+                if exceeds(0) {
+                    *all = None;
+                } else if let Some(all) = all {
+                    all[leaf.index] = Some(tracks);
+                }
+            }
+            part.place(problem, &mut placed.lock().expect(UNHARMED));
+            Ok(part)
+        };
+        let outcome = run();
+        if outcome.is_err() {
+            last.fetch_min(leaf.index, Ordering::Relaxed);
         }
+        leaf.outcome = Some(outcome);
+    });
+    let (with, count) = (ledger.live().total(), workers.len());
+    drop(workers);
+    let (tracks, largest) = kept.into_inner().expect(UNHARMED);
+    let again = largest + (with - ledger.live().total()) / count;
+    for leaf in leaves {
+        leaf.outcome.expect("solved, or behind one that has failed")?.append(&mut solution);
     }
     solution.peak = ledger.peak();
-    if let Some(Keep { leaves: None, budget: Some(given) }) = keep.as_deref() {
+    let tracks = tracks.map(|all| all.into_iter().map(|tracks| tracks.expect("kept of all")).collect());
+    if let (None, Some(given)) = (&tracks, budget) {
         // A leaf at a time, with what solves and what transposes it.
-        let least = ledger.live().total() + Backward::bytes(problem) + largest;
-        if least > *given {
-            return Err(Error::Budget { given: *given, least });
+        let least = ledger.live().total() + Backward::bytes(problem, 1) + again;
+        if least > given {
+            return Err(Error::Budget { given, least });
         }
     }
-    Ok(solution)
+    Ok((solution, Kept { tracks, again }))
 }
 
+/// Why a lock can be had.
+const UNHARMED: &str = "no thread fails while it holds the lock";
+
 impl<T: Real> Trajectories<T> {
-    /// The gradient for cotangents of all that a loss depends on. It may be asked for again and again.
+    /// The gradient for cotangents of all that a loss depends on. It may be asked for again and again. Of a part of a batch it has sums as
+    /// [`Extras::part`] tells.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
-        let Self { solution, problem, tracks, step_tapes } = self;
-        let state = problem.state;
+        let (mut gradient, subtrees) = self.subtrees(cotangents)?;
+        let problem = &self.problem;
+        let sums = if problem.extras.part.is_some() { subtrees } else { total(subtrees).into_iter().collect() };
+        let len = problem.parameters;
+        gradient.parameters = Buffer::zeroed(&problem.ledger, Purpose::Gradient, len * sums.len())?;
+        for (index, sums) in sums.iter().enumerate() {
+            gradient.parameters[index * len..(index + 1) * len].copy_from_slice(&sums.parameters);
+        }
+        let mut first = 0;
+        for list in gradient.shared_lists(problem) {
+            let own = first..first + list.len();
+            first = own.end;
+            *list = sums.iter().flat_map(|sums| &sums.shared[own.clone()]).copied().collect();
+        }
+        finite_results(gradient)
+    }
+
+    /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves.
+    fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>)> {
+        self.check(cotangents)?;
+        let Self { solution, problem, tools, tracks, step_tapes, budget, again } = self;
+        let (solution, problem, tracks, step_tapes) = (&*solution, &*problem, tracks.as_deref(), *step_tapes);
+        let ledger = &problem.ledger;
+        let mut most = tools.len();
+        if let (None, Some(given)) = (tracks, *budget) {
+            // Where leaves are solved again, no more of them at a time than there is room for.
+            let each = Backward::bytes(problem, 1) + *again;
+            most = (given.saturating_sub(ledger.live().total()) / each.max(1)).clamp(1, most);
+        }
+        let rows = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, problem.batch * len);
+        let jumps = &problem.rules.jumps;
+        let mut gradient = Gradient {
+            y0: rows(problem.state)?,
+            parameters: rows(0)?,
+            arguments: rows(problem.arguments)?,
+            times: problem.options.time_gradients.then(|| vec![0.0; problem.times.len()]),
+            jump_times: jumps.iter().map(|jump| vec![0.0; jump.times.len()]).collect(),
+            amounts: jumps.iter().map(|jump| vec![0.0; jump.amounts.len()]).collect(),
+            stats: GradientStats::default(),
+        };
+        let worker =
+            |tools| Ok(Transposer { backward: Backward::new(problem, cotangents, step_tapes)?, again: None, tools });
+        let mut workers = tools[..most].iter_mut().map(worker).collect::<Result<Vec<_>>>()?;
+        let mut leaves: Vec<_> = problem.leaves().enumerate().map(|(index, leaf)| (index, leaf, Ok(0))).collect();
+        let failed: Vec<usize> = solution.failures.iter().map(|failure| failure.0).collect();
+        let tree = Tree::new();
+        let placed = Mutex::new(&mut gradient);
+        threads::each(&mut workers, &mut leaves, |worker, (index, leaf, states)| {
+            let first_event = solution.events.partition_point(|event| event.trajectory < leaf.start);
+            let kept = tracks.map(|tracks| &tracks[*index]);
+            let pulled = worker.transpose(problem, leaf.clone(), kept, first_event, &failed);
+            *states = pulled.map(|(own, parameters, states)| {
+                let sums = own.place(problem, parameters, &mut placed.lock().expect(UNHARMED));
+                tree.add(problem.extras.part.unwrap_or(0) / problem.leaf + *index, sums);
+                states
+            });
+        });
+        let mut retention = RetentionStats { step_tapes, ..RetentionStats::default() };
+        for (_, _, states) in leaves {
+            retention.states += states?;
+        }
+        let mut uses = backward::Uses::default();
+        workers.iter().for_each(|worker| uses.add(worker.backward.uses()));
+        drop(workers);
+        gradient.stats = GradientStats { evaluations: uses.evaluations, vjps: uses.vjps, retention, ..gradient.stats };
+        if !uses.knows_time {
+            // A custom field may not tell its derivative by time.
+            gradient.times = None;
+            gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
+            if uses.crossed {
+                let expected = "one whose vjp tells the derivative by time, which gradients through events need";
+                return Err(Error::option("field", expected, "one that does not"));
+            }
+        }
+        gradient.stats.peak = ledger.peak();
+        Ok((gradient, tree.subtrees()))
+    }
+
+    /// Refuses cotangents that are not of this solution.
+    fn check(&self, cotangents: Cotangents<'_, T>) -> Result<()> {
+        let Self { solution, problem, .. } = self;
         let lengths = [
             ("cotangent", cotangents.y.len(), solution.y.len(), false),
             ("eventTimes", cotangents.event_times.len(), solution.events.len(), true),
@@ -400,54 +579,66 @@ impl<T: Real> Trajectories<T> {
         for &(trajectory, _) in &solution.failures {
             for output in 0..problem.times.of(trajectory).len() {
                 let place = problem.place(trajectory, output);
-                if cotangents.y[place..place + state].iter().any(|w| *w != T::zero()) {
+                if cotangents.y[place..place + problem.state].iter().any(|w| *w != T::zero()) {
                     let expected = "zero for a trajectory that failed";
-                    return Err(Error::option(
-                        "cotangent",
-                        expected,
-                        format!("another number for trajectory {trajectory}"),
-                    ));
+                    let number = problem.extras.part.unwrap_or(0) + trajectory;
+                    let given = format!("another number for trajectory {number}");
+                    return Err(Error::option("cotangent", expected, given));
                 }
             }
         }
-        let ledger = problem.ledger.clone();
-        let mut backward = Backward::new(problem, cotangents, *step_tapes)?;
-        let failed: Vec<usize> = solution.failures.iter().map(|failure| failure.0).collect();
-        let mut first_event = 0;
-        let mut forward = None;
-        let mut retention = RetentionStats { step_tapes: *step_tapes, ..RetentionStats::default() };
-        for (index, leaf) in problem.leaves().enumerate() {
-            let mut again;
-            let tracks = match tracks {
-                Some(tracks) => &mut tracks[index],
-                None => {
-                    if forward.is_none() {
-                        forward = Some(Forward::new(problem)?);
-                    }
-                    let tracks = Tracks::new(problem, leaf.len())?;
-                    let forward = forward.as_mut().expect("just made");
-                    again = forward.run(problem, leaf.clone(), None, Some(tracks))?.expect("as asked for");
-                    &mut again
-                }
-            };
-            retention.states += tracks.states.count();
-            let events = tracks.events();
-            backward.run(problem, leaf, tracks, first_event, &failed)?;
-            first_event += events;
-        }
-        let mut gradient = backward.finish(problem)?;
-        gradient.stats.retention = retention;
-        gradient.stats.peak = ledger.peak();
-        finite_gradient("gradient.y0", &gradient.y0)?;
-        finite_gradient("gradient.parameters", &gradient.parameters)?;
-        finite_gradient("gradient.arguments", &gradient.arguments)?;
-        finite_gradient("gradient.times", gradient.times.as_deref().unwrap_or_default())?;
-        for times in gradient.jump_times.iter().filter(|times| times.iter().any(|time| !time.is_nan())) {
-            finite_gradient("gradient.jumps", times)?;
-        }
-        for amounts in &gradient.amounts {
-            finite_gradient("gradient.jumps", amounts)?;
-        }
-        Ok(gradient)
+        Ok(())
     }
+}
+
+/// What transposes leaves in one thread.
+struct Transposer<'a, T> {
+    backward: Backward<'a, T>,
+    /// Solves leaves again of which nothing was kept.
+    again: Option<Forward<T>>,
+    tools: &'a mut Tools<T>,
+}
+
+impl<T: Real> Transposer<'_, T> {
+    /// A leaf's gradient, ∂L/∂θ, and the states that it took.
+    fn transpose(
+        &mut self,
+        problem: &Problem<T>,
+        leaf: Range<usize>,
+        kept: Option<&Tracks<T>>,
+        first_event: usize,
+        failed: &[usize],
+    ) -> Result<(LeafGradient<T>, Buffer<T>, usize)> {
+        let Self { backward, again, tools } = self;
+        let own;
+        let tracks = match kept {
+            Some(tracks) => tracks,
+            None => {
+                let forward = match again {
+                    Some(forward) => forward,
+                    None => again.insert(Forward::new(problem)?),
+                };
+                let tracks = Tracks::new(problem, leaf.len())?;
+                own = forward.run(problem, tools, leaf.clone(), None, Some(tracks))?;
+                own.as_ref().expect("as asked for")
+            }
+        };
+        let (gradient, parameters) = backward.run(problem, tools, leaf, tracks, first_event, failed)?;
+        Ok((gradient, parameters, tracks.states.count()))
+    }
+}
+
+/// Refuses a gradient that has overflowed.
+fn finite_results<T: Real>(gradient: Gradient<T>) -> Result<Gradient<T>> {
+    finite_gradient("gradient.y0", &gradient.y0)?;
+    finite_gradient("gradient.parameters", &gradient.parameters)?;
+    finite_gradient("gradient.arguments", &gradient.arguments)?;
+    finite_gradient("gradient.times", gradient.times.as_deref().unwrap_or_default())?;
+    for times in gradient.jump_times.iter().filter(|times| times.iter().any(|time| !time.is_nan())) {
+        finite_gradient("gradient.jumps", times)?;
+    }
+    for amounts in &gradient.amounts {
+        finite_gradient("gradient.jumps", amounts)?;
+    }
+    Ok(gradient)
 }

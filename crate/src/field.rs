@@ -56,6 +56,12 @@ pub trait VectorField<T: Real> {
         Ok(Box::new(OneByOne::new(self, parameters, width, reverse, ledger)?))
     }
 
+    /// Whether those may be computed on another thread than this.
+    #[doc(hidden)]
+    fn is_parallel(&self) -> bool {
+        false
+    }
+
     /// How many of those it takes at a time; the sum of a gradient over them is formed by itself.
     #[doc(hidden)]
     fn leaf(&self) -> usize {

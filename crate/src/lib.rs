@@ -48,6 +48,7 @@
 //! | `layout` | how the numbers of a state lie in memory |
 //! | `kernel` | registers, matrix products, elementary functions, the instructions of programs: the only SIMD, and but for memory, threads and the addon the only `unsafe` |
 //! | [`memory`] | the ledger of bytes by purpose; whole cache lines, used again; a reserve for small allocations |
+//! | [`progress`] | who is told how far a solve has come |
 //! | `threads` | items that do not depend on each other, on several cores |
 //! | [`tableau`] | Runge–Kutta methods as data that the compiler checks, with their continuous extensions |
 //! | [`error`] | what can go wrong |
@@ -128,6 +129,7 @@ pub mod memory;
 pub mod model;
 pub mod optimizer;
 pub mod program;
+pub mod progress;
 pub mod sensitivity;
 pub mod solve;
 mod stepper;
@@ -147,6 +149,6 @@ pub use kernel::real::Real;
 pub use kernel::simd::dispatch::bits as register_bits;
 pub use model::{Activation, Architecture, Mlp, Time};
 pub use sensitivity::{jvp, sensitivities};
-pub use solve::{Options, Output, Solution, Steps, Summation, odeint, odeint_partial};
+pub use solve::{Options, Output, Solution, Stats, Steps, Summation, odeint, odeint_partial};
 pub use stepper::Method;
 pub use tableau::Tableau;

@@ -1,4 +1,5 @@
 import { isError, SymplecticAdjointError } from "../checks/errors.js";
+import { outside } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
 import { instance } from "./instance.js";
 
@@ -18,6 +19,43 @@ export function call<T>(engine: Instance, body: () => T): T {
     engine.calls--;
     while (engine.calls === 0 && !engine.lost && engine.abandoned.length > 0) engine.abandoned.pop()?.free();
   }
+}
+
+/** A user's progress function is called no more often than after so many milliseconds. */
+const PROGRESS_MS = 50;
+
+/** As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller. */
+export function watched<T>(engine: Instance, progress: ((fraction: number) => void) | undefined, body: () => T): T {
+  if (!progress) return call(engine, body);
+  const tell = (fraction: number): boolean => {
+    engine.callbacks++;
+    try {
+      outside(() => progress(fraction));
+      return true;
+    } catch (value) {
+      engine.thrown = { value };
+      return false;
+    } finally {
+      engine.callbacks--;
+    }
+  };
+  let last = performance.now();
+  const watch = (fraction: number) => {
+    if (performance.now() - last < PROGRESS_MS || fraction >= 1) return true;
+    const goesOn = tell(fraction);
+    last = performance.now();
+    return goesOn;
+  };
+  const result = call(engine, () => {
+    engine.bindings.watch(watch);
+    try {
+      return body();
+    } finally {
+      if (!engine.lost) engine.bindings.watch(undefined);
+    }
+  });
+  outside(() => progress(1));
+  return result;
 }
 
 /** What a call may take without asking: a reserve that Rust keeps. */
@@ -76,6 +114,6 @@ export function memoryUsage(): MemoryUsage {
 /** Refuses to go on inside a custom vector field. */
 export function refuseReentry(engine: Instance, what: string): void {
   if (engine.callbacks === 0) return;
-  const message = `${what} inside a custom vector field: only evaluate and vjp of fields may be called there`;
+  const message = `${what} inside a custom vector field or a progress function: only evaluate and vjp of fields may be called there`;
   throw new SymplecticAdjointError("REENTRANT", message);
 }

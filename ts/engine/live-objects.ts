@@ -53,6 +53,7 @@ export const solves = /* @__PURE__ */ new LiveObjects(
   "recorded solves of vjp",
   `${dispose}, or use valueAndGrad, which keeps none`,
 );
+export const solvers = /* @__PURE__ */ new LiveObjects("solvers", dispose);
 export const poolSolves = /* @__PURE__ */ new LiveObjects(
   "recorded solves of a pool's vjp",
   `${dispose}, or use its valueAndGrad, which keeps none`,

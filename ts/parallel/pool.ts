@@ -9,7 +9,7 @@ import {
   isObject,
   number,
   type Rule,
-  options as readOptions,
+  options as readArguments,
   required,
   rule,
 } from "../checks/rules.js";
@@ -17,12 +17,38 @@ import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { poolSolves } from "../engine/live-objects.js";
-import { type Field, type FieldState, wasmField } from "../fields/field.js";
+import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
-import { lossOf } from "../solve/gradient.js";
-import { type GradientOptions, isAdaptive, readTogether as readSolve } from "../solve/options.js";
+import type { Lists } from "../solve/changes.js";
+import {
+  type EnsembleCotangents,
+  type EnsembleGradient,
+  type EnsembleProblem,
+  type EnsembleResult,
+  EVENT_NUMBERS,
+  readProblem,
+} from "../solve/ensemble.js";
+import { type IndependentLoss, lossOf } from "../solve/gradient.js";
+import {
+  cotangentsOf,
+  type EventCotangents,
+  gradientOf,
+  type IndependentGradient,
+  type IndependentSolution,
+  isIndependent,
+  solutionOf,
+} from "../solve/independent.js";
+import {
+  type GradientOptions,
+  type Independent,
+  isAdaptive,
+  type OdeintOptions,
+  readOptions,
+  readTogether,
+} from "../solve/options.js";
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
+import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
@@ -45,6 +71,20 @@ export interface PoolPullback<D extends Dtype = Dtype> {
   dispose(): void;
 }
 
+/** The transpose, in a pool, of a solve whose trajectories take their own steps. */
+export interface IndependentPoolVjp<D extends Dtype = Dtype> {
+  /** The solution, as `odeint` gives it. */
+  readonly solution: IndependentSolution<D>;
+  /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to a promise of the gradient. */
+  readonly pullback: {
+    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D>>;
+    /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
+    dispose(): void;
+  };
+  /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
+  dispose(): void;
+}
+
 /** A solve in a pool, with its transpose. */
 export interface PoolVjp<D extends Dtype = Dtype> {
   /** The solution, as `odeint` gives it. */
@@ -57,8 +97,9 @@ export interface PoolVjp<D extends Dtype = Dtype> {
 
 /**
  * Workers that share batches. The methods do what the functions of the same names do, and give promises; the calling thread
- * neither waits nor computes. The steps are bitwise those of one core, gradients equal up to the order of summation over
- * samples, and the same in every run with as many workers.
+ * neither waits nor computes. The steps are bitwise those of one core. Where trajectories take their steps together, gradients are equal
+ * up to the order of summation over samples, and the same in every run with as many workers; where each takes its own
+ * (`batching: "independent"`), they are bitwise the same with any number of workers, or none.
  */
 export interface Pool {
   /** The number of workers in the pool. */
@@ -72,10 +113,34 @@ export interface Pool {
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
+    times: Lists,
+    options: GradientOptions & Independent,
+  ): Promise<IndependentSolution<D>>;
+  odeint<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: readonly ArrayLike<number>[],
+    options?: GradientOptions,
+  ): Promise<IndependentSolution<D>>;
+  odeint<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
     times: ArrayLike<number>,
     options?: GradientOptions,
   ): Promise<Solution<D>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
+  vjp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options: GradientOptions & Independent,
+  ): Promise<IndependentPoolVjp<D>>;
+  vjp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: readonly ArrayLike<number>[],
+    options?: GradientOptions,
+  ): Promise<IndependentPoolVjp<D>>;
   vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -89,6 +154,20 @@ export interface Pool {
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
+    times: Lists,
+    loss: IndependentPoolLoss<D>,
+    options: GradientOptions & Independent,
+  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+  valueAndGrad<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: readonly ArrayLike<number>[],
+    loss: IndependentPoolLoss<D>,
+    options?: GradientOptions,
+  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+  valueAndGrad<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
     times: ArrayLike<number>,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
     options?: GradientOptions,
@@ -98,6 +177,11 @@ export interface Pool {
   /** The same as `close`, for a declaration with `using`. */
   [Symbol.dispose](): void;
 }
+
+/** A loss of an independent solve in a pool: it may depend on the events too, and give a promise. */
+export type IndependentPoolLoss<D extends Dtype> = (
+  ...inputs: Parameters<IndependentLoss<D>>
+) => ReturnType<IndependentLoss<D>> | Promise<ReturnType<IndependentLoss<D>>>;
 
 const isUrl = (value: unknown) => typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
 const rules = {
@@ -111,7 +195,7 @@ const rules = {
  * @throws `OPTION`; `WORKER` where a worker cannot be started; `UNSUPPORTED`.
  */
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
-  const { workers: wanted, workerUrl } = readOptions(options, rules);
+  const { workers: wanted, workerUrl } = readArguments(options, rules);
   const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
   const workers = wanted ?? (await cores());
   const engine = await sourceInUse();
@@ -143,6 +227,17 @@ class PartError extends Error {
 interface Kept {
   readonly ids: readonly number[];
   readonly parts: readonly Part[];
+}
+
+/** A solve of trajectories of their own, kept by the workers. */
+interface KeptEnsemble<D extends Dtype> {
+  readonly field: WasmField<D>;
+  readonly problem: EnsembleProblem<D>;
+  readonly leaf: number;
+  readonly ids: readonly number[];
+  readonly cuts: readonly Cut[];
+  readonly results: readonly EnsembleResult<D>[];
+  readonly solution: IndependentSolution<D>;
 }
 
 class WorkerPool implements Pool {
@@ -265,7 +360,7 @@ class WorkerPool implements Pool {
     times: ArrayLike<number>,
     options: GradientOptions,
   ): Promise<Kept & { solution: Solution<D> }> {
-    const { arguments: given, ...settings } = readSolve(options, "a pool");
+    const { arguments: given, progress, ...settings } = readTogether(options, "a pool");
     const own = wasmField(field);
     const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);
@@ -294,7 +389,7 @@ class WorkerPool implements Pool {
       return this.#ask(index, { kind, ...job }, [rows.buffer as ArrayBuffer], part.sums, ids[index]);
     });
     try {
-      const solved = (await this.#all(asked)) as Solution<D>[];
+      const solved = (await this.#all(counted(asked, progress))) as Solution<D>[];
       return { ids, parts, solution: joinSolutions(solved, parts, dtype, [ends.length, batch, stateSize]) };
     } catch (error) {
       if (kind === "vjp") this.#release(ids);
@@ -308,42 +403,136 @@ class WorkerPool implements Pool {
     for (const [index, solve] of ids.entries()) this.#ask(index, { kind: "release", solve }).catch(() => {});
   }
 
+  /** Solves trajectories of their own: each worker as many leaves. */
+  async #solveEnsemble<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options: OdeintOptions,
+    keep: boolean,
+  ): Promise<KeptEnsemble<D>> {
+    const own = wasmField(field);
+    const recipe = recipeOf(field);
+    if (options.partial) throw refused("OPTION", "partial", "no value in a pool", "true");
+    const whole = readProblem(field, y0, times, options);
+    const { leaf } = own.use().rust;
+    const cuts = cutBatch(whole.batch, leaf, this.workers);
+    const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = options;
+    const budget = gradient === "auto" ? { memoryBudget: Math.floor(memoryBudget / cuts.length) } : {};
+    const problem = { ...whole, options: { ...whole.options, ...budget } };
+    const parameters = own.copyParameters() as ArrayOf<Dtype>;
+    const states = cuts.map((cut) => stateOfPart(own.state, whole.batch, cut));
+    const ids = cuts.map(() => ++this.#ids);
+    const asked = cuts.map((cut, index) => {
+      const job = {
+        recipe,
+        state: states[index] as FieldState,
+        firstSample: cut.from,
+        parameters,
+        problem: partOf(problem, cut) as EnsembleProblem,
+        keep,
+      };
+      const transfer = [job.problem.y0.buffer as ArrayBuffer];
+      return this.#ask(index, { kind: "ensemble", ...job }, transfer, undefined, ids[index]);
+    });
+    try {
+      const results = (await this.#all(counted(asked, options.progress))) as EnsembleResult<D>[];
+      const joined = joinResults(problem, cuts, results);
+      const result = { ...joined, stats: { ...joined.stats, workers: cuts.length } };
+      return { field: own, problem, leaf, ids, cuts, results, solution: solutionOf(problem, result) };
+    } catch (error) {
+      if (keep) this.#release(ids);
+      throw summed(error, cuts.length);
+    }
+  }
+
+  /** The transpose of such a solve. */
+  async #transpose<D extends Dtype>(
+    { field, problem, leaf, ids, cuts, results }: KeptEnsemble<D>,
+    cotangent: ArrayOf<D>,
+    events: EventCotangents<D> | undefined,
+  ): Promise<IndependentGradient<D>> {
+    const all = cotangentsOf(problem, cotangent, events);
+    const count = results.reduce((sum, part) => sum + part.events.length, 0) / EVENT_NUMBERS;
+    for (const [name, given, expected] of [
+      ["events.times", all.eventTimes, count],
+      ["events.states", all.eventStates, count * problem.state],
+    ] as const) {
+      if (given.length > 0) checkLength(name, given, expected);
+    }
+    let event = 0;
+    const asked = cuts.map((cut, index) => {
+      const first = event;
+      event += (results[index] as EnsembleResult<D>).events.length / EVENT_NUMBERS;
+      const cotangents = cotangentsOfPart(problem, all, cut, [first, event]) as EnsembleCotangents;
+      const request = { kind: "transpose", solve: ids[index] as number, cotangents } as const;
+      return this.#ask(index, request, [cotangents.y.buffer as ArrayBuffer]);
+    });
+    const parts = (await this.#all(asked)) as EnsembleGradient<D>[];
+    const joined = joinGradients(problem, leaf, cuts, parts);
+    return gradientOf(problem, field, { ...joined, stats: { ...joined.stats, workers: cuts.length } });
+  }
+
   async odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
+    times: Lists,
     options: GradientOptions = {},
-  ): Promise<Solution<D>> {
-    return (await WorkerPool.#own(this).#solve("odeint", field, y0, times, options)).solution;
+  ): Promise<IndependentSolution<D>> {
+    const pool = WorkerPool.#own(this);
+    const read = readOptions(options);
+    if (isIndependent(read, times)) return (await pool.#solveEnsemble(field, y0, times, read, false)).solution;
+    const together = await pool.#solve("odeint", field, y0, times as ArrayLike<number>, read);
+    return together.solution as IndependentSolution<D>;
   }
 
   async vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
+    times: Lists,
     options: GradientOptions = {},
-  ): Promise<PoolVjp<D>> {
-    const { solution, ...kept } = await WorkerPool.#own(this).#solve("vjp", field, y0, times, options);
+  ): Promise<IndependentPoolVjp<D>> {
+    const pool = WorkerPool.#own(this);
+    const read = readOptions(options);
+    if (isIndependent(read, times)) {
+      const { partial: _, ...settings } = read;
+      const kept = await pool.#solveEnsemble(field, y0, times, settings, true);
+      return pool.#handOut(kept, (cotangent, events) => pool.#transpose(kept, cotangent, events));
+    }
+    const kept = await pool.#solve("vjp", field, y0, times as ArrayLike<number>, read);
     const { dtype, stateSize } = field;
-    poolSolves.add(kept, solution.stats.peakBytes.total);
-    this.#registry?.register(kept, kept.ids, kept);
-    let disposed = false;
-    const dispose = () => {
-      if (!disposed) this.#release(kept.ids);
-      disposed = true;
-      poolSolves.remove(kept);
-      this.#registry?.unregister(kept);
-    };
-    const pullback = async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
-      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+    const together = pool.#handOut(kept, async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
       const w = arrayOf("cotangent", cotangent, dtype);
-      checkLength("cotangent", w, solution.y.length, `[${solution.shape.join(", ")}]`);
+      checkLength("cotangent", w, kept.solution.y.length, `[${kept.solution.shape.join(", ")}]`);
       const asked = kept.parts.map((part, index) => {
         const own = slice(w, part, dtype, stateSize) as ArrayOf<Dtype>;
         const request = { kind: "pullback", solve: kept.ids[index] as number, cotangent: own } as const;
-        return this.#ask(index, request, [own.buffer as ArrayBuffer]);
+        return pool.#ask(index, request, [own.buffer as ArrayBuffer]);
       });
-      return addGradients((await this.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
+      return addGradients((await pool.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
+    });
+    return together as IndependentPoolVjp<D>;
+  }
+
+  /** A kept solve as it is handed out, whose workers forget it when it is disposed of or collected. */
+  #handOut<S extends Solution, W extends unknown[], G>(
+    { solution, ids }: { readonly solution: S; readonly ids: readonly number[] },
+    transpose: (...cotangents: W) => Promise<G>,
+  ) {
+    // What the registry watches must not be what it is told.
+    const held = { transpose };
+    poolSolves.add(held, solution.stats.peakBytes.total);
+    this.#registry?.register(held, ids, held);
+    let disposed = false;
+    const dispose = () => {
+      if (!disposed) this.#release(ids);
+      disposed = true;
+      poolSolves.remove(held);
+      this.#registry?.unregister(held);
+    };
+    const pullback = async (...cotangents: W): Promise<G> => {
+      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+      return held.transpose(...cotangents);
     };
     return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
   }
@@ -351,21 +540,34 @@ class WorkerPool implements Pool {
   async valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
-    loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
+    times: Lists,
+    loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
-  ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }> {
+  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
     argument("loss", loss, required(callable()));
-    const { solution, pullback, dispose } = await this.vjp(field, y0, times, options);
+    const own = isIndependent(readOptions(options), times);
+    const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
     try {
-      const { value, cotangent } = lossOf(
-        await outside(() => loss(solution.y.slice() as ArrayOf<D>, [...solution.shape])),
-      );
-      return { value, gradient: await pullback(cotangent), solution };
+      const inputs = [solution.y.slice(), [...solution.shape], ...(own ? [solution] : [])];
+      const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
+      const { value, cotangent } = lossOf(result);
+      const events = own ? outside(() => result.events) : undefined;
+      return { value, gradient: await pullback(cotangent, events), solution };
     } finally {
       dispose();
     }
   }
+}
+
+/** The same answers, of which each that comes is told. */
+function counted<T>(asked: readonly Promise<T>[], progress: ((fraction: number) => void) | undefined): Promise<T>[] {
+  let done = 0;
+  return asked.map(async (answer) => {
+    const value = await answer;
+    done++;
+    if (progress) outside(() => progress(done / asked.length));
+    return value;
+  });
 }
 
 /** A pool of this package: its solves are exact, and its errors typed. */

@@ -4,6 +4,7 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
 import type { EngineSource } from "../engine/engine.js";
 import type { FieldState, Recipe } from "../fields/field.js";
+import type { EnsembleCotangents, EnsembleGradient, EnsembleProblem, EnsembleResult } from "../solve/ensemble.js";
 import type { GradientOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
 
@@ -34,10 +35,24 @@ export interface Job {
   readonly part: Part;
 }
 
+/** A solve of trajectories of their own. */
+export interface EnsembleJob {
+  readonly recipe: Recipe;
+  /** What the field has beside its parameters, for these trajectories, and the number of the first among all. */
+  readonly state: FieldState;
+  readonly firstSample: number;
+  readonly parameters: ArrayOf<Dtype>;
+  readonly problem: EnsembleProblem;
+  /** Whether it is kept for its gradient, under the number of the request. */
+  readonly keep: boolean;
+}
+
 export type Request =
   | { readonly kind: "start"; readonly engine: EngineSource }
   | ({ readonly kind: "odeint" } & Job)
   | ({ readonly kind: "vjp" } & Job)
+  | ({ readonly kind: "ensemble" } & EnsembleJob)
+  | { readonly kind: "transpose"; readonly solve: number; readonly cotangents: EnsembleCotangents }
   | { readonly kind: "pullback"; readonly solve: number; readonly cotangent: ArrayOf<Dtype> }
   | { readonly kind: "release"; readonly solve: number };
 
@@ -46,6 +61,8 @@ export interface Answers {
   start: undefined;
   odeint: Solution;
   vjp: Solution;
+  ensemble: EnsembleResult;
+  transpose: EnsembleGradient;
   pullback: Gradient;
   release: undefined;
 }

@@ -66,7 +66,7 @@ function unite<D extends Dtype>(
   return all;
 }
 
-function addBytes(parts: readonly Bytes[]): Bytes {
+export function addBytes(parts: readonly Bytes[]): Bytes {
   const sum: Record<string, number> = {};
   for (const part of parts) for (const [name, bytes] of Object.entries(part)) sum[name] = (sum[name] ?? 0) + bytes;
   return sum as unknown as Bytes;

@@ -6,10 +6,11 @@ import { adopt } from "../engine/instance.js";
 import { builtin } from "../engine/node.js";
 import type { WasmField } from "../fields/field.js";
 import { fieldOf } from "../fields/registry.js";
+import { EnsembleSolve } from "../solve/ensemble.js";
 import { Recording } from "../solve/gradient.js";
 import { solve } from "../solve/odeint.js";
 import { abort, SharedSums } from "./all-reduce.js";
-import type { Answers, Failure, Job, Reply, Request } from "./protocol.js";
+import type { Answers, EnsembleJob, Failure, Job, Reply, Request } from "./protocol.js";
 
 /** The end of the line to the pool, in whatever runtime. */
 interface Port {
@@ -17,13 +18,14 @@ interface Port {
 }
 
 const solves = new Map<number, Recording<Dtype>>();
+const ensembles = new Map<number, EnsembleSolve<Dtype>>();
 /** Fields by their recipes, the one used last at the end. */
 const fields = new Map<string, WasmField<Dtype>>();
 /** How many of them are kept: more than a model that is solved in turns has blocks, as a rule. */
 const KEPT = 8;
 
 /** The field with these parameters; one is made for each recipe, and freed when as many others have been used since. */
-function preparedField({ recipe, parameters, state, firstSample }: Job): WasmField<Dtype> {
+function preparedField({ recipe, parameters, state, firstSample }: Job | EnsembleJob): WasmField<Dtype> {
   const key = JSON.stringify(recipe);
   const field = fields.get(key) ?? fieldOf(recipe);
   fields.delete(key);
@@ -69,22 +71,33 @@ const answers: {
       solves.set(id, recording);
       return recording.solution();
     }),
-  pullback({ solve, cotangent }) {
-    const recording = solves.get(solve);
-    if (!recording) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
-    return recording.pullback(cotangent);
+  ensemble(job, id) {
+    const solve = new EnsembleSolve(preparedField(job), job.problem, job.keep);
+    const result = solve.result();
+    if (job.keep) ensembles.set(id, solve);
+    else solve.dispose();
+    return result;
   },
+  transpose: ({ solve, cotangents }) => kept(ensembles.get(solve)).pullback(cotangents),
+  pullback: ({ solve, cotangent }) => kept(solves.get(solve)).pullback(cotangent),
   release({ solve }) {
-    solves.get(solve)?.dispose();
-    solves.delete(solve);
+    for (const all of [solves, ensembles]) {
+      all.get(solve)?.dispose();
+      all.delete(solve);
+    }
     return undefined;
   },
 };
 
+function kept<S>(solve: S | undefined): S {
+  if (!solve) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+  return solve;
+}
+
 function failureOf(error: unknown): Failure {
   if (error instanceof SymplecticAdjointError) {
-    const { code, message, argument, expected, given, t, h, steps, evaluations, bytes } = error;
-    const all = { argument, expected, given, t, h, steps, evaluations, bytes };
+    const { code, message, argument, expected, given, t, h, steps, evaluations, trajectory, bytes } = error;
+    const all = { argument, expected, given, t, h, steps, evaluations, trajectory, bytes };
     const details = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
     return { code, message, details, isSecondary: false };
   }

@@ -229,6 +229,24 @@ function whenOf(scope: Scope, where: string, given: unknown): Program {
   });
 }
 
+/** The program of a norm of errors, which stand where the state does; null for the root mean square. */
+export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown): Program | null {
+  if (norm === undefined || norm === "rms") return null;
+  const scope = scopeOf(field);
+  if (typeof norm === "string" && norm !== "max") return readCondition("norm", norm, quantities(scope, []));
+  const take =
+    norm === "max"
+      ? (errors: Iterable<Value>) => [...errors].map((error) => error.abs()).reduce((most, error) => most.max(error))
+      : (norm as (errors: Value) => unknown);
+  return traced(scope, scope.arguments, [], ({ state }) =>
+    returned(
+      "norm",
+      outside(() => take(state)),
+      1,
+    ),
+  );
+}
+
 function traced(
   { state, parameters, entries, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
@@ -277,7 +295,7 @@ function quantities(
   amounts: readonly string[],
 ) {
   if (states.length !== state) {
-    throw refused("OPTION", "set and when", "functions: the states of the field have no names", "text");
+    throw refused("OPTION", "set, when and norm", "functions: the states of the field have no names", "text");
   }
   const single = Object.entries(entries).filter(([, { shape }]) => shape.length === 0);
   const names = [...Object.keys(own), ...amounts];

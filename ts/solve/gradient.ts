@@ -6,7 +6,7 @@ import { frozen } from "../checks/frozen.js";
 import { argument, callable, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, refuseReentry, release } from "../engine/call.js";
+import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
@@ -39,7 +39,7 @@ export class Recording<D extends Dtype> {
     options: GradientOptions,
     allReduce?: AllReduce,
   ) {
-    const { partial: _, arguments: given, ...settings } = readTogether(options, "this gradient");
+    const { partial: _, arguments: given, progress, ...settings } = readTogether(options, "this gradient");
     const ends = timesOf(times);
     const { engine } = useField(field);
     refuseReentry(engine, "a gradient");
@@ -52,7 +52,7 @@ export class Recording<D extends Dtype> {
     this.#engine = engine;
     this.#dtype = field.dtype;
     this.#shape = [ends.length, batch, field.stateSize];
-    [this.#parameters, this.#recorded, this.bytes] = call(engine, () => {
+    [this.#parameters, this.#recorded, this.bytes] = watched(engine, progress, () => {
       const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
       const recorded = rust.record(start, batch, ends, forCrate(settings), packed, allReduce);
       return [parameters, recorded, engine.bindings.liveBytes() - before] as const;

@@ -1,25 +1,25 @@
 // Solves of trajectories that each have their own steps, output times, jumps and events.
-import type { Ensemble } from "../../wasm/bindings.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
-import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
+import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { anything, options as readRules } from "../checks/rules.js";
-import { call, fromRust, refuseReentry, release } from "../engine/call.js";
-import type { Instance } from "../engine/engine.js";
+import { fromRust } from "../engine/call.js";
 import { solves } from "../engine/live-objects.js";
-import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
-import {
-  type Changes,
-  isLists,
-  type JumpGradient,
-  jumpGradients,
-  type Lists,
-  listsOf,
-  readChanges,
-} from "./changes.js";
+import { type Field, type WasmField, wasmField } from "../fields/field.js";
+import { isLists, type JumpGradient, jumpGradients, type Lists } from "./changes.js";
 import { Dense, indexOf, type Path } from "./dense.js";
-import { forCrate, type OdeintOptions } from "./options.js";
-import type { Gradient, GradientStats, Solution, SolveStats } from "./results.js";
+import {
+  type EnsembleCotangents,
+  type EnsembleGradient,
+  type EnsembleProblem,
+  type EnsembleResult,
+  EnsembleSolve,
+  EVENT_NUMBERS,
+  readProblem,
+  TRAJECTORY_NUMBERS,
+} from "./ensemble.js";
+import type { OdeintOptions } from "./options.js";
+import type { Gradient, Solution } from "./results.js";
 
 /** How each trajectory of an independent solve went: a number for each. */
 export interface TrajectoryStats {
@@ -99,13 +99,14 @@ export interface EventCotangents<D extends Dtype = Dtype> {
 
 /** Whether options ask for trajectories of their own. */
 export function isIndependent(options: OdeintOptions, times: unknown): boolean {
-  const { batching, jumps, events, dense, saveSteps, onFailure } = options;
+  const { batching, jumps, events, dense, saveSteps, onFailure, norm } = options;
   const asked = [
     ["jumps", jumps !== undefined && jumps.length > 0],
     ["events", events !== undefined && events.length > 0],
     ["dense", dense === true],
     ["saveSteps", saveSteps === true],
     ['onFailure: "mask"', onFailure === "mask"],
+    ["a norm of its own", norm !== undefined && norm !== "rms"],
     ["times of their own", isLists(times)],
   ].find(([, set]) => set);
   if (batching === "together" && asked) {
@@ -114,260 +115,205 @@ export function isIndependent(options: OdeintOptions, times: unknown): boolean {
   return batching === "independent" || asked !== undefined;
 }
 
-/** A solve of trajectories of their own, in the engine's memory. */
+/** A solve of trajectories of their own that is kept for its gradient. */
 export class Trajectories<D extends Dtype> {
-  /** What it holds. */
-  readonly bytes: number;
-  #ensemble: Ensemble | undefined;
-  readonly #engine: Instance;
-  readonly #dtype: D;
+  readonly #problem: EnsembleProblem<D>;
   readonly #field: WasmField<D>;
-  readonly #parameters: number;
-  readonly #batch: number;
-  readonly #state: number;
-  readonly #changes: Changes;
-  readonly #options: OdeintOptions;
-  /** The times, flat, and how many each trajectory has; null where they are shared. */
-  readonly #times: Float64Array;
-  readonly #counts: readonly number[] | null;
-  /** Where the times of each trajectory begin, and the most that one has. */
-  readonly #starts: readonly number[];
-  readonly #longest: number;
+  readonly #solved: EnsembleSolve<D>;
 
   constructor(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: OdeintOptions, keep: boolean) {
-    const {
-      partial,
-      arguments: given,
-      batching: _,
-      jumps,
-      events,
-      maxEvents = MAX_EVENTS,
-      dense = false,
-      saveSteps = false,
-      onFailure = "throw",
-      ...settings
-    } = options;
-    if (partial) throw refused("OPTION", "partial", 'no value; onFailure: "mask" gives what was reached', "true");
-    const { engine } = useField(field);
-    refuseReentry(engine, keep ? "a gradient" : "odeint");
-    const start = engine.steady(arrayOf("y0", y0, field.dtype));
-    const batch = batchOf("y0", start, field.stateSize);
-    const { flat, counts } = listsOf("times", times, batch);
-    const own = wasmField(field);
-    const packed = own.packArguments(given, batch);
-    this.#changes = readChanges(own, jumps, events, batch);
-    const plan = JSON.stringify({
-      counts,
-      steps: saveSteps,
-      dense,
-      mask: onFailure === "mask",
-      maxEvents,
-      jumps: this.#changes.jumps,
-      events: this.#changes.events,
-    });
-    const numbers = engine.steady(this.#changes.numbers);
-    const steady = engine.steady(flat);
-    // Whoever gives the options may have disposed of the field.
-    const { rust } = useField(field);
-    this.#engine = engine;
-    this.#field = own;
-    this.#dtype = field.dtype;
-    [this.#batch, this.#state] = [batch, field.stateSize];
-    [this.#times, this.#counts, this.#options] = [flat, counts, options];
-    let before = 0;
-    this.#starts = (counts ?? []).map((count) => {
-      before += count;
-      return before - count;
-    });
-    this.#longest = counts === null ? flat.length : counts.reduce((most, count) => Math.max(most, count), 0);
-    [this.#parameters, this.#ensemble, this.bytes] = call(engine, () => {
-      const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
-      const ensemble = rust.ensemble(start, batch, steady, plan, numbers, forCrate(settings), packed, keep);
-      return [parameters, ensemble, engine.bindings.liveBytes() - before] as const;
-    });
+    this.#problem = readProblem(field, y0, times, options);
+    this.#field = wasmField(field);
+    this.#solved = new EnsembleSolve(this.#field, this.#problem, keep, options.progress);
+  }
+
+  /** What it holds. */
+  get bytes(): number {
+    return this.#solved.bytes;
   }
 
   /** The solution; if there is no room for the copy, the solve is given up. */
   solution(): IndependentSolution<D> {
-    try {
-      return this.#copy();
-    } catch (error) {
-      this.dispose();
-      throw error;
-    }
-  }
-
-  /** The times of a trajectory. */
-  #timesOf(trajectory: number): Float64Array {
-    if (this.#counts === null) return this.#times;
-    const start = this.#starts[trajectory] as number;
-    return this.#times.subarray(start, start + (this.#counts[trajectory] as number));
-  }
-
-  #copy(): IndependentSolution<D> {
-    this.#engine.needStack();
-    const ensemble = this.#use();
-    const dtype: D = this.#dtype;
-    const [engine, batch, state] = [this.#engine, this.#batch, this.#state];
-    const flat = engine.read(dtype, ensemble.y, ensemble.yLength);
-    const numbers = columnsOf(engine.read("float64", ensemble.trajectories, 6 * batch), 6);
-    const happened = columnsOf(engine.read("float64", ensemble.events, ensemble.eventsLength), 3);
-    const failures = Array.from(ensemble.failures, (trajectory, i) => ({
-      trajectory,
-      error: fromRust(ensemble.failure(i)),
-    }));
-    const wanted = this.#options.dense || this.#options.saveSteps;
-    const paths = wanted ? Array.from({ length: batch }, (_, i) => this.#path(ensemble.path(i))) : [];
-    const { y, mask } = this.#padded(flat);
-    const steps = this.#options.saveSteps ? paths : undefined;
-    const dense = this.#options.dense
-      ? new Dense(
-          dtype,
-          state,
-          paths,
-          (i) => this.#timesOf(i),
-          failures.map(({ trajectory }) => trajectory),
-        )
-      : undefined;
-    const between = (order: 0 | 1, t: number, trajectory?: number) => {
-      if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
-      return dense.value(t, trajectory, order);
-    };
-    return frozen({
-      y,
-      shape: [this.#longest, batch, state] as const,
-      stats: ensemble.stats as SolveStats,
-      mask,
-      trajectories: {
-        accepted: Uint32Array.from(numbers[0] as number[]),
-        rejected: Uint32Array.from(numbers[1] as number[]),
-        evaluations: Uint32Array.from(numbers[2] as number[]),
-        firstStep: Float64Array.from(numbers[3] as number[]),
-        lastStep: Float64Array.from(numbers[4] as number[]),
-        reached: Uint32Array.from(numbers[5] as number[]),
-      },
-      events: {
-        trajectory: Uint32Array.from(happened[0] as number[]),
-        event: Uint32Array.from(happened[1] as number[]),
-        t: Float64Array.from(happened[2] as number[]),
-        y: engine.read(dtype, ensemble.eventStates, (happened[0] as number[]).length * state),
-      },
-      failures,
-      at: (t: number, trajectory?: number) => between(0, t, trajectory),
-      derivative: (t: number, trajectory?: number) => between(1, t, trajectory),
-      steps: (trajectory: number) => {
-        if (!steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
-        const { t, y } = steps[indexOf(trajectory, batch)] as Path<D>;
-        return { t: t.slice(), y: y.slice() as ArrayOf<D> };
-      },
-    });
-  }
-
-  #path(places: ArrayLike<number>): Path<D> {
-    const part = <E extends Dtype>(dtype: E, index: number) =>
-      this.#engine.read(dtype, places[2 * index] as number, places[2 * index + 1] as number);
-    return { t: part("float64", 0), y: part(this.#dtype, 1), polynomials: part(this.#dtype, 2) };
-  }
-
-  /** Outputs of trajectories with their own times as rows of the most that one has. */
-  #padded(flat: ArrayOf<D>): { y: ArrayOf<D>; mask: Uint8Array | undefined } {
-    if (this.#counts === null) return { y: flat, mask: undefined };
-    const [longest, batch, state] = [this.#longest, this.#batch, this.#state];
-    const y = zeros(this.#dtype, longest * batch * state);
-    const mask = new Uint8Array(longest * batch);
-    this.#each((trajectory, output, place) => {
-      const row = output * batch + trajectory;
-      mask[row] = place.own ? 1 : 0;
-      for (let i = 0; i < state; i++) y[row * state + i] = flat[place.index * state + i] as number;
-    });
-    return { y, mask };
-  }
-
-  /** Of each trajectory and row of the padded outputs, where the crate has it. */
-  #each(visit: (trajectory: number, output: number, place: { index: number; own: boolean }) => void): void {
-    for (const [trajectory, count] of (this.#counts ?? []).entries()) {
-      const start = this.#starts[trajectory] as number;
-      for (let output = 0; output < this.#longest; output++) {
-        visit(trajectory, output, { index: start + Math.min(output, count - 1), own: output < count });
-      }
-    }
+    return solutionOf(this.#problem, this.#solved.result());
   }
 
   pullback(cotangent: ArrayOf<D>, of: EventCotangents<D> = {}): IndependentGradient<D> {
-    const dtype: D = this.#dtype;
-    const [engine, batch, state] = [this.#engine, this.#batch, this.#state];
-    refuseReentry(engine, "a gradient");
-    const given = arrayOf("cotangent", cotangent, dtype);
-    const shape = `[${this.#longest}, ${batch}, ${state}]`;
-    checkLength("cotangent", given, this.#longest * batch * state, shape);
-    const w = engine.steady(this.#counts === null ? given : this.#flattened(given));
-    const events = readRules(of, eventRules, "events.");
-    const times = engine.steady(
-      events.times === undefined ? new Float64Array() : numbersOf("events.times", events.times),
-    );
-    const { states: stated } = events;
-    const states = engine.steady(stated === undefined ? zeros(dtype, 0) : arrayOf("events.states", stated, dtype));
-    const ensemble = this.#use();
-    const pulled = call(engine, () => ensemble.pullback(w, times, states));
-    try {
-      const own = pulled.times === 0 ? undefined : engine.read("float64", pulled.times, this.#times.length);
-      return frozen({
-        y0: engine.read(dtype, pulled.y0, batch * state),
-        parameters: engine.read(dtype, pulled.parameters, this.#parameters),
-        arguments: this.#field.copyArguments(engine, pulled.arguments, batch),
-        times: own && this.#paddedTimes(own),
-        jumps: jumpGradients(this.#changes, engine.read("float64", pulled.changes, this.#changes.numbers.length)),
-        stats: pulled.stats as GradientStats,
-      });
-    } finally {
-      release(engine, pulled);
-    }
-  }
-
-  /** The crate's cotangents from padded ones; those of rows that are nobody's must be zero. */
-  #flattened(padded: ArrayOf<D>): ArrayOf<D> {
-    const [batch, state] = [this.#batch, this.#state];
-    const flat = zeros(this.#dtype, this.#times.length * state);
-    this.#each((trajectory, output, { index, own }) => {
-      for (let i = 0; i < state; i++) {
-        const number = padded[(output * batch + trajectory) * state + i] as number;
-        if (own) flat[index * state + i] = number;
-        else if (number !== 0) {
-          throw refused(
-            "OPTION",
-            "cotangent",
-            "0 where the mask is 0",
-            `${number} at output ${output} of trajectory ${trajectory}`,
-          );
-        }
-      }
-    });
-    return flat;
-  }
-
-  #paddedTimes(flat: Float64Array): Float64Array {
-    if (this.#counts === null) return flat;
-    const padded = new Float64Array(this.#longest * this.#batch);
-    this.#each((trajectory, output, { index, own }) => {
-      if (own) padded[output * this.#batch + trajectory] = flat[index] as number;
-    });
-    return padded;
-  }
-
-  #use(): Ensemble {
-    if (!this.#ensemble || this.#engine.lost) {
-      throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
-    }
-    return this.#ensemble;
+    const pulled = this.#solved.pullback(cotangentsOf(this.#problem, cotangent, of));
+    return gradientOf(this.#problem, this.#field, pulled);
   }
 
   dispose(): void {
-    this.#engine.needStack();
-    const ensemble = this.#ensemble;
-    this.#ensemble = undefined;
     solves.remove(this);
-    release(this.#engine, ensemble);
+    this.#solved.dispose();
   }
+}
+
+/** A solution as it is handed out. */
+export function solutionOf<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  result: EnsembleResult<D>,
+): IndependentSolution<D> {
+  const { batch, state, dtype } = problem;
+  const { paths } = result;
+  const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: fromRust(failure) }));
+  const rows = rowsOf(problem);
+  const { y, mask } = padded(problem, rows, result.y);
+  const failed = failures.map(({ trajectory }) => trajectory);
+  const dense = problem.dense ? new Dense(dtype, state, paths, rows.times, failed) : undefined;
+  const between = (order: 0 | 1, t: number, trajectory?: number) => {
+    if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
+    return dense.value(t, trajectory, order);
+  };
+  return frozen({
+    y,
+    shape: [rows.longest, batch, state] as const,
+    stats: result.stats,
+    mask,
+    trajectories: statsOf(result.trajectories),
+    events: eventsOf(result.events, result.eventStates),
+    failures,
+    at: (t: number, trajectory?: number) => between(0, t, trajectory),
+    derivative: (t: number, trajectory?: number) => between(1, t, trajectory),
+    steps: (trajectory: number) => {
+      if (!problem.steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
+      const { t, y } = paths[indexOf(trajectory, batch)] as Path<D>;
+      return { t: t.slice(), y: y.slice() as ArrayOf<D> };
+    },
+  });
+}
+
+/** How each trajectory went, from six numbers each. */
+export function statsOf(numbers: Float64Array): TrajectoryStats {
+  const columns = columnsOf(numbers, TRAJECTORY_NUMBERS);
+  const [counts, sizes] = [(at: number) => Uint32Array.from(columns[at] ?? []), (at: number) => columns[at] ?? []];
+  return {
+    accepted: counts(0),
+    rejected: counts(1),
+    evaluations: counts(2),
+    firstStep: Float64Array.from(sizes(3)),
+    lastStep: Float64Array.from(sizes(4)),
+    reached: counts(5),
+  };
+}
+
+/** The events, from three numbers each. */
+export function eventsOf<D extends Dtype>(numbers: Float64Array, y: ArrayOf<D>): Events<D> {
+  const columns = columnsOf(numbers, EVENT_NUMBERS);
+  return {
+    trajectory: Uint32Array.from(columns[0] ?? []),
+    event: Uint32Array.from(columns[1] ?? []),
+    t: Float64Array.from(columns[2] ?? []),
+    y,
+  };
+}
+
+/** The outputs of trajectories as rows of the most that one has. */
+interface Rows {
+  readonly longest: number;
+  /** The times of a trajectory. */
+  times(trajectory: number): Float64Array;
+  /** Of each trajectory and row, where the crate has it, and whether it is the trajectory's own; none where the times are shared. */
+  each(visit: (trajectory: number, output: number, index: number, own: boolean) => void): void;
+}
+
+function rowsOf({ times, counts }: EnsembleProblem): Rows {
+  if (counts === null) return { longest: times.length, times: () => times, each: () => {} };
+  const starts: number[] = [];
+  let before = 0;
+  for (const count of counts) {
+    starts.push(before);
+    before += count;
+  }
+  const longest = counts.reduce((most, count) => Math.max(most, count), 0);
+  return {
+    longest,
+    times: (trajectory) => {
+      const start = starts[trajectory] as number;
+      return times.subarray(start, start + (counts[trajectory] as number));
+    },
+    each(visit) {
+      for (const [trajectory, count] of counts.entries()) {
+        const start = starts[trajectory] as number;
+        for (let output = 0; output < longest; output++) {
+          visit(trajectory, output, start + Math.min(output, count - 1), output < count);
+        }
+      }
+    },
+  };
+}
+
+function padded<D extends Dtype>({ dtype, batch, state, counts }: EnsembleProblem<D>, rows: Rows, flat: ArrayOf<D>) {
+  if (counts === null) return { y: flat, mask: undefined };
+  const y = zeros(dtype, rows.longest * batch * state);
+  const mask = new Uint8Array(rows.longest * batch);
+  rows.each((trajectory, output, index, own) => {
+    const row = output * batch + trajectory;
+    mask[row] = own ? 1 : 0;
+    for (let i = 0; i < state; i++) y[row * state + i] = flat[index * state + i] as number;
+  });
+  return { y, mask };
+}
+
+/** What a loss gives, checked, as the crate takes it. */
+export function cotangentsOf<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  cotangent: ArrayOf<D>,
+  of: EventCotangents<D> = {},
+): EnsembleCotangents<D> {
+  const { dtype, batch, state, counts } = problem;
+  const given = arrayOf("cotangent", cotangent, dtype);
+  const rows = rowsOf(problem);
+  checkLength("cotangent", given, rows.longest * batch * state, `[${rows.longest}, ${batch}, ${state}]`);
+  const { times, states } = readRules(of, eventRules, "events.");
+  return {
+    y: counts === null ? given : flattened(problem, rows, given),
+    eventTimes: times === undefined ? new Float64Array() : numbersOf("events.times", times),
+    eventStates: states === undefined ? zeros(dtype, 0) : arrayOf("events.states", states, dtype),
+  };
+}
+
+/** Cotangents without padding; those of rows that are nobody's must be zero. */
+function flattened<D extends Dtype>(problem: EnsembleProblem<D>, rows: Rows, padded: ArrayOf<D>): ArrayOf<D> {
+  const { dtype, batch, state, times } = problem;
+  const flat = zeros(dtype, times.length * state);
+  rows.each((trajectory, output, index, own) => {
+    for (let i = 0; i < state; i++) {
+      const number = padded[(output * batch + trajectory) * state + i] as number;
+      if (own) flat[index * state + i] = number;
+      else if (number !== 0) {
+        const given = `${number} at output ${output} of trajectory ${trajectory}`;
+        throw refused("OPTION", "cotangent", "0 where the mask is 0", given);
+      }
+    }
+  });
+  return flat;
+}
+
+/** A gradient as it is handed out. */
+export function gradientOf<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  field: WasmField<D>,
+  pulled: EnsembleGradient<D>,
+): IndependentGradient<D> {
+  const { y0, parameters, times, changes, stats } = pulled;
+  return frozen({
+    y0,
+    parameters,
+    arguments: field.nameArguments(pulled.arguments),
+    times: times && paddedTimes(problem, times),
+    jumps: jumpGradients(problem.changes, changes),
+    stats,
+  });
+}
+
+function paddedTimes(problem: EnsembleProblem, flat: Float64Array): Float64Array {
+  if (problem.counts === null) return flat;
+  const rows = rowsOf(problem);
+  const padded = new Float64Array(rows.longest * problem.batch);
+  rows.each((trajectory, output, index, own) => {
+    if (own) padded[output * problem.batch + trajectory] = flat[index] as number;
+  });
+  return padded;
 }
 
 /** The columns of rows of so many numbers. */
@@ -377,9 +323,6 @@ function columnsOf(rows: Float64Array, width: number): number[][] {
 }
 
 const eventRules = { times: anything<unknown>(), states: anything<unknown>() };
-
-/** The most events of a trajectory, unless the options say otherwise. */
-const MAX_EVENTS = 10_000;
 
 /** An independent solve alone. */
 export function solveIndependent<D extends Dtype>(

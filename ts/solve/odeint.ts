@@ -3,7 +3,7 @@ import type { Solved } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/arrays.js";
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
-import { call, fromRust, refuseReentry, release } from "../engine/call.js";
+import { fromRust, refuseReentry, release, watched } from "../engine/call.js";
 import { type Field, useField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { type IndependentSolution, isIndependent, solveIndependent } from "./independent.js";
@@ -59,7 +59,7 @@ export function solve<D extends Dtype>(
   options: OdeintOptions,
   allReduce?: AllReduce,
 ): Solution<D> {
-  const { partial, arguments: given, ...settings } = readTogether(options, "this solve");
+  const { partial, arguments: given, progress, ...settings } = readTogether(options, "this solve");
   const ends = timesOf(times);
   const { engine } = useField(field);
   refuseReentry(engine, "odeint");
@@ -71,7 +71,7 @@ export function solve<D extends Dtype>(
   const { rust } = useField(field);
   let solved: Solved | undefined;
   try {
-    solved = call(engine, () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce));
+    solved = watched(engine, progress, () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> =>
       frozen({

@@ -15,6 +15,7 @@ import { refused } from "../checks/errors.js";
 import {
   anything,
   array,
+  callable,
   count,
   fallback,
   finite,
@@ -34,6 +35,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { ArgumentArrays } from "../fields/field.js";
+import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
 
 /**
@@ -140,8 +142,8 @@ export interface SolveOptions extends StepOptions {
   arguments?: ArgumentArrays;
   /**
    * On how many threads the native engine computes; default 1. Blocks of the batch are spread over them, so a batch needs 129
-   * trajectories of a network or more (65 in float64). No bit of a solution or gradient depends on the number. WebAssembly computes
-   * on one: see `parallel`.
+   * trajectories of a network or more (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a network 32
+   * or 64). No bit of a solution or gradient depends on the number. WebAssembly computes on one: see `parallel`.
    */
   threads?: number;
   /**
@@ -165,6 +167,18 @@ export interface SolveOptions extends StepOptions {
    * others go on (`mask`), and `solution.failures` tells.
    */
   onFailure?: "throw" | "mask";
+  /**
+   * The norm of a step's error, which accepts the step where it is at most 1. It is taken of the errors of the features, each divided by
+   * its tolerance `atol + rtol * max(|y before|, |y after|)`: `rms`, the root mean square and the default, `max`, a function that is
+   * called once and recorded, or text such as `max(abs(hare), abs(lynx))`, in which the names of states stand for their errors. All but
+   * `rms` ask for `independent`.
+   */
+  norm?: "rms" | "max" | ((errors: Value & Iterable<Value> & { readonly [row: number]: Value }) => Value) | string;
+  /**
+   * Called now and then, at most every 50 ms, with the part of the times that is solved, and with 1 at the end. What it throws ends
+   * the solve and reaches the caller. In a pool it is called as workers come to their ends.
+   */
+  progress?: (fraction: number) => void;
 }
 
 /** Options that ask for trajectories of their own. */
@@ -253,6 +267,11 @@ export const solveRules = {
   dense: flag,
   saveSteps: flag,
   onFailure: oneOf(["throw", "mask"]),
+  norm: rule<NonNullable<SolveOptions["norm"]>>(
+    "rms, max, a function, or text",
+    (value) => typeof value === "function" || typeof value === "string",
+  ),
+  progress: callable<(fraction: number) => void>(),
 } satisfies Record<keyof SolveOptions, unknown>;
 export const gradientRules = {
   ...solveRules,
@@ -298,9 +317,10 @@ function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
   return list;
 }
 
-/** Options that were read, as the crate takes them: lists and tableaus as text. */
+/** Options that were read, as the crate takes them: lists and tableaus as text, and without functions. */
 export function forCrate<T extends object>(options: T): T {
-  const converted = Object.entries(options).map(([name, value]) => {
+  const data = Object.entries(options).filter(([, value]) => typeof value !== "function");
+  const converted = data.map(([name, value]) => {
     if (name === "adjoint" && isObject(value)) return [name, forCrate(value)];
     if (name === "method" && isObject(value)) return [name, JSON.stringify(value)];
     if ((name === "rtol" || name === "atol") && isObject(value))
@@ -345,8 +365,9 @@ export function readOptions(given: unknown): OdeintOptions {
 /** The options of a solve whose trajectories take their steps together, which has no others. */
 export function readTogether(given: unknown, what: string): OdeintOptions {
   const { batching, maxEvents: _, onFailure: __, ...read } = readOptions(given);
-  const { jumps, events, dense, saveSteps, ...rest } = read;
-  const asked = Object.entries({ jumps, events, dense, saveSteps }).find(
+  const { jumps, events, dense, saveSteps, norm, ...rest } = read;
+  const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
+  const asked = Object.entries(own).find(
     ([, value]) => value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0),
   );
   if (asked) throw refused("OPTION", asked[0], `no value: ${what} solves trajectories together`, "one");

@@ -17,7 +17,7 @@ import {
   size,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { call, refuseReentry, release } from "../engine/call.js";
+import { call, refuseReentry, release, watched } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { lossOf } from "./gradient.js";
 import { forCrate, type GradientOptions, type OdeintOptions, readTogether } from "./options.js";
@@ -182,7 +182,9 @@ export function jvp<D extends Dtype>(
     directions,
     settings: solver,
   } = prepare(field, y0, times, tangents, settings, "jvp");
-  const moved = call(engine, () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed));
+  const moved = watched(engine, solver.progress, () =>
+    rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed),
+  );
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
@@ -339,7 +341,9 @@ export function hessianVectorProduct<D extends Dtype>(
   } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = field.parameters.length;
-  const recorded = call(engine, () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed));
+  const recorded = watched(engine, solver.progress, () =>
+    rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed),
+  );
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;

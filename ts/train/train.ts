@@ -126,9 +126,8 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
     if (!Array.isArray(data)) check("data", batch);
     if (schedule) optimizer.learningRate = rateAt(schedule, optimizer.steps);
     const { learningRate } = optimizer;
-    const compute = pool ? pool.valueAndGrad.bind(pool) : valueAndGrad;
-    const own = optionsFor(settings, batch);
-    const { value, gradient, solution } = await compute(field, batch.y0, batch.times, lossFor(loss, batch), own);
+    const inputs = [field, batch.y0, batch.times, lossFor(loss, batch), optionsFor(settings, batch)] as const;
+    const { value, gradient, solution } = pool ? await pool.valueAndGrad(...inputs) : valueAndGrad(...inputs);
     const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters as ArrayOf<Dtype>);
     optimizer.step(clipNorm !== undefined && gradientNorm > clipNorm ? (scaledTo(clipNorm) as ArrayOf<D>) : gradient);
     step++;

@@ -125,10 +125,10 @@ export class Validator<D extends Dtype> {
   /** The mean over the batches, infinite where a solve does not come to its end or a loss is not finite. */
   async #loss(): Promise<number> {
     let mean = 0;
-    const solve = this.pool ? this.pool.odeint.bind(this.pool) : odeint;
     for (const { batch, part } of this.#data) {
       try {
-        const { y, shape } = await solve(this.field, batch.y0, batch.times, optionsFor(this.#solver, batch));
+        const inputs = [this.field, batch.y0, batch.times, optionsFor(this.#solver, batch)] as const;
+        const { y, shape } = this.pool ? await this.pool.odeint(...inputs) : odeint(...inputs);
         mean += part * lossOf(lossFor(this.loss, batch)(y, shape)).value;
       } catch (error) {
         if (!(error instanceof SymplecticAdjointError) || !DIVERGED.includes(error.code)) throw error;

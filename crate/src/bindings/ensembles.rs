@@ -3,11 +3,15 @@
 use serde_json::Value;
 
 use super::handles::{AnyGradient, Erased, Numbers, Source, copied};
-use crate::ensemble::{Changes, Cotangents, Direction, Event, Extras, Gradient, Jump, Lists, Solution, Trajectories};
+use crate::ensemble::{
+    Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, Lists, Occurrence, Solution,
+    Trajectories,
+};
 use crate::error::{Error, Result};
 use crate::gradient::GradientStats;
 use crate::memory::Bytes;
 use crate::program::Program;
+use crate::solve::Stats;
 
 /// What a solve is asked for beside its field, states, times and options.
 pub struct Plan {
@@ -21,8 +25,8 @@ impl Plan {
     /// Reads a plan:
     ///
     /// ```json
-    /// { "counts": [3, 2] or null, "steps": false, "dense": false, "mask": false, "maxEvents": 10000,
-    ///   "jumps": [{ "counts": [1, 0] or null, "times": 1, "amounts": 2, "set": program }],
+    /// { "counts": [3, 2] or null, "steps": false, "dense": false, "mask": false, "maxEvents": 10000, "part": 0 or null,
+    ///   "norm": program or null, "jumps": [{ "counts": [1, 0] or null, "times": 1, "amounts": 2, "set": program }],
     ///   "events": [{ "when": program, "direction": "both", "terminal": 1 or null, "set": program or null }] }
     /// ```
     ///
@@ -58,10 +62,12 @@ impl Plan {
         });
         let events = events.collect::<Result<_>>()?;
         let flag = |name: &str| plan[name].as_bool().unwrap_or(false);
+        let norm = if plan["norm"].is_null() { None } else { Some(program(&plan["norm"])?) };
+        let part = if plan["part"].is_null() { None } else { Some(count(&plan["part"])?) };
         Ok(Self {
             times: lists(&plan["counts"], times)?,
-            changes: Changes { jumps, events, max_events: count(&plan["maxEvents"])? },
-            extras: Extras { steps: flag("steps"), dense: flag("dense"), mask: flag("mask") },
+            changes: Changes { jumps, events, max_events: count(&plan["maxEvents"])?, norm },
+            extras: Extras { steps: flag("steps"), dense: flag("dense"), mask: flag("mask"), part },
         })
     }
 }
@@ -106,8 +112,10 @@ pub trait AnyEnsemble {
     /// For each event: trajectory, event, time.
     fn events(&self) -> &[f64];
     fn event_states(&self) -> Numbers<'_>;
-    /// Trajectories that failed, and why.
-    fn failures(&self) -> &[(usize, Error)];
+    /// Trajectories that failed.
+    fn failures(&self) -> Vec<u32>;
+    /// Why the `index`-th of those failed.
+    fn failure(&self, index: usize) -> Error;
     /// The times, states and polynomials of a trajectory's steps.
     fn path(&self, trajectory: usize) -> Option<(&[f64], Numbers<'_>, Numbers<'_>)>;
     /// The relative tolerance, and whether it was raised.
@@ -126,6 +134,8 @@ pub struct Ensemble<T> {
     solved: Solved<T>,
     trajectories: Vec<f64>,
     events: Vec<f64>,
+    /// The number of the first trajectory, of a part.
+    first: usize,
 }
 
 enum Solved<T> {
@@ -134,24 +144,21 @@ enum Solved<T> {
 }
 
 impl<T: Erased> Ensemble<T> {
-    pub fn alone(solution: Solution<T>) -> Self {
-        Self::of(Solved::Alone(Box::new(solution)))
+    pub fn alone(solution: Solution<T>, part: Option<usize>) -> Self {
+        Self::of(Solved::Alone(Box::new(solution)), part)
     }
 
-    pub fn kept(trajectories: Trajectories<T>) -> Self {
-        Self::of(Solved::Kept(Box::new(trajectories)))
+    pub fn kept(trajectories: Trajectories<T>, part: Option<usize>) -> Self {
+        Self::of(Solved::Kept(Box::new(trajectories)), part)
     }
 
-    fn of(solved: Solved<T>) -> Self {
-        let mut own = Self { solved, trajectories: vec![], events: vec![] };
+    fn of(solved: Solved<T>, part: Option<usize>) -> Self {
+        let mut own = Self { solved, trajectories: vec![], events: vec![], first: part.unwrap_or(0) };
         let solution = own.solution();
-        let numbers = solution.stats.iter().zip(&solution.reached).flat_map(|(stats, &reached)| {
-            let counts = [stats.accepted, stats.rejected, stats.evaluations].map(|count| count as f64);
-            counts.into_iter().chain([stats.first_step, stats.last_step, reached as f64])
-        });
-        let trajectories = numbers.collect();
-        let events = solution.events.iter().flat_map(|event| [event.trajectory as f64, event.event as f64, event.t]);
-        let events = events.collect();
+        let reached = solution.reached.iter().map(|&reached| reached as f64);
+        let trajectories =
+            solution.stats.iter().zip(reached).flat_map(|(stats, reached)| row(stats, reached)).collect();
+        let events = solution.events.iter().flat_map(event).collect();
         (own.trajectories, own.events) = (trajectories, events);
         own
     }
@@ -181,8 +188,13 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         T::numbers(&self.solution().event_states)
     }
 
-    fn failures(&self) -> &[(usize, Error)] {
-        &self.solution().failures
+    fn failures(&self) -> Vec<u32> {
+        self.solution().failures.iter().map(|failure| failure.0 as u32).collect()
+    }
+
+    fn failure(&self, index: usize) -> Error {
+        let (trajectory, error) = self.solution().failures[index].clone();
+        error.of_trajectory(self.first + trajectory)
     }
 
     fn path(&self, trajectory: usize) -> Option<(&[f64], Numbers<'_>, Numbers<'_>)> {
@@ -213,6 +225,115 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         let changes =
             gradient.jump_times.iter().zip(&gradient.amounts).flat_map(|(times, amounts)| times.iter().chain(amounts));
         Ok(Box::new(Pulled { changes: changes.copied().collect(), gradient }))
+    }
+}
+
+/// The six numbers of a trajectory.
+fn row(stats: &Stats, last: f64) -> [f64; 6] {
+    let [accepted, rejected, evaluations] =
+        [stats.accepted, stats.rejected, stats.evaluations].map(|count| count as f64);
+    [accepted, rejected, evaluations, stats.first_step, stats.last_step, last]
+}
+
+/// The three numbers of an event.
+fn event(event: &Occurrence) -> [f64; 3] {
+    [event.trajectory as f64, event.event as f64, event.t]
+}
+
+/// Trajectories that are taken on from call to call.
+pub trait AnyIntegrator {
+    /// To a time, or by one step of each trajectory towards it.
+    fn advance(&mut self, to: f64, step: bool) -> Result<()>;
+    /// When each trajectory stands where it does.
+    fn t(&self) -> &[f64];
+    fn y(&self) -> Numbers<'_>;
+    /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
+    fn trajectories(&self) -> &[f64];
+    /// For each event of the last call: trajectory, event, time.
+    fn events(&self) -> &[f64];
+    fn event_states(&self) -> Numbers<'_>;
+    fn set_y(&mut self, y: &dyn Source) -> Result<()>;
+    fn set_arguments(&mut self, arguments: &dyn Source) -> Result<()>;
+    fn save(&self) -> Vec<f64>;
+    fn restore(&mut self, saved: &dyn Source) -> Result<()>;
+    fn copy(&self) -> Box<dyn AnyIntegrator>;
+}
+
+/// What a binding keeps of an integrator.
+pub struct Integration<T> {
+    integrator: Integrator<T>,
+    t: Vec<f64>,
+    y: Vec<T>,
+    trajectories: Vec<f64>,
+    events: Vec<f64>,
+}
+
+impl<T: Erased> Integration<T> {
+    pub fn new(integrator: Integrator<T>) -> Self {
+        let mut own = Self { integrator, t: vec![], y: vec![], trajectories: vec![], events: vec![] };
+        own.read();
+        own
+    }
+
+    /// Reads where it stands.
+    fn read(&mut self) {
+        let Self { integrator, t, y, trajectories, events } = self;
+        (*t, *y) = (integrator.t(), integrator.y());
+        let ended = integrator.ended().into_iter().map(|ended| f64::from(u8::from(ended)));
+        *trajectories = integrator.stats().iter().zip(ended).flat_map(|(stats, ended)| row(stats, ended)).collect();
+        *events = integrator.events().iter().flat_map(event).collect();
+    }
+}
+
+impl<T: Erased> AnyIntegrator for Integration<T> {
+    fn advance(&mut self, to: f64, step: bool) -> Result<()> {
+        self.integrator.advance(to, if step { Advance::Step } else { Advance::Whole })?;
+        self.read();
+        Ok(())
+    }
+
+    fn t(&self) -> &[f64] {
+        &self.t
+    }
+
+    fn y(&self) -> Numbers<'_> {
+        T::numbers(&self.y)
+    }
+
+    fn trajectories(&self) -> &[f64] {
+        &self.trajectories
+    }
+
+    fn events(&self) -> &[f64] {
+        &self.events
+    }
+
+    fn event_states(&self) -> Numbers<'_> {
+        T::numbers(self.integrator.event_states())
+    }
+
+    fn set_y(&mut self, y: &dyn Source) -> Result<()> {
+        self.integrator.set_y(&copied::<T>(y)?)?;
+        self.read();
+        Ok(())
+    }
+
+    fn set_arguments(&mut self, arguments: &dyn Source) -> Result<()> {
+        self.integrator.set_arguments(&copied::<T>(arguments)?)
+    }
+
+    fn save(&self) -> Vec<f64> {
+        self.integrator.save()
+    }
+
+    fn restore(&mut self, saved: &dyn Source) -> Result<()> {
+        self.integrator.restore(&copied::<f64>(saved)?)?;
+        self.read();
+        Ok(())
+    }
+
+    fn copy(&self) -> Box<dyn AnyIntegrator> {
+        Box::new(Self::new(self.integrator.clone()))
     }
 }
 

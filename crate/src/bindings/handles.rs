@@ -6,10 +6,10 @@
 use ndarray::ArrayView2;
 
 use super::constants::{NOISES, STRUCTURES, TRACES};
-use super::ensembles::{AnyEnsemble, Ensemble, Plan};
+use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, Integration, Plan};
 use super::options::{self, Entries};
 use crate::control::AllReduce;
-use crate::ensemble;
+use crate::ensemble::{self, Integrator};
 use crate::error::{Error, Result};
 use crate::field::custom::{Custom, RowField};
 use crate::field::program::ProgramField;
@@ -182,6 +182,8 @@ pub trait AnyField {
     fn output_size(&self) -> usize;
     /// Numbers that each trajectory has beside its state.
     fn argument_size(&self) -> usize;
+    /// Trajectories of a leaf of an ensemble.
+    fn leaf(&self) -> usize;
 
     /// f(t, y).
     fn evaluate(&self, at: Point<'_>) -> Result<Box<dyn AnyBuffer>>;
@@ -208,6 +210,9 @@ pub trait AnyField {
         options: Entries,
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>>;
+
+    /// Trajectories that are taken on from call to call; of `start.times` the first is when.
+    fn integrator(&self, start: Start<'_>, plan: &str, options: Entries) -> Result<Box<dyn AnyIntegrator>>;
 
     /// The solution with its derivatives along directions.
     fn jvp(&self, start: Start<'_>, along: Along<'_>, options: Entries) -> Result<Box<dyn AnyJvp>>;
@@ -400,6 +405,10 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         self.field().argument_size()
     }
 
+    fn leaf(&self) -> usize {
+        self.field().leaf()
+    }
+
     fn evaluate(&self, at: Point<'_>) -> Result<Box<dyn AnyBuffer>> {
         let y = copied::<T>(at.y)?;
         self.with(at.arguments, at.batch, |field| {
@@ -455,13 +464,29 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
         let Plan { times, changes, extras } = Plan::read(plan, &times, &numbers)?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
+            let part = extras.part;
             Ok(match keep {
                 true => {
-                    Box::new(Ensemble::kept(ensemble::vjp(field, y0, &times, &options, &changes, extras, &gradient)?))
-                        as Box<dyn AnyEnsemble>
+                    let solved = ensemble::vjp(field, y0, &times, &options, &changes, extras, &gradient)?;
+                    Box::new(Ensemble::kept(solved, part)) as Box<dyn AnyEnsemble>
                 }
-                false => Box::new(Ensemble::alone(ensemble::odeint(field, y0, &times, &options, &changes, extras)?)),
+                false => {
+                    let solved = ensemble::odeint(field, y0, &times, &options, &changes, extras)?;
+                    Box::new(Ensemble::alone(solved, part))
+                }
             })
+        })
+    }
+
+    fn integrator(&self, start: Start<'_>, plan: &str, options: Entries) -> Result<Box<dyn AnyIntegrator>> {
+        let (options, _) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let Plan { changes, .. } = Plan::read(plan, &times, &[])?;
+        let t = times.first().copied().ok_or_else(|| Error::shape("t", "a time", "none"))?;
+        let y0 = rows(&y0, start.batch)?;
+        self.with(start.arguments, start.batch, |field| {
+            let integrator = Integrator::new(field, y0, t, &options, &changes)?;
+            Ok(Box::new(Integration::new(integrator)) as Box<dyn AnyIntegrator>)
         })
     }
 

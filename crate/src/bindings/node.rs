@@ -12,7 +12,7 @@ mod results;
 mod tensors;
 mod training;
 
-use napi::bindgen_prelude::{Either, JsObjectValue, JsValue, Object, Result, Undefined, Unknown};
+use napi::bindgen_prelude::{Either, Function, JsObjectValue, JsValue, Object, Result, Undefined, Unknown};
 use napi::{Env, Status, ValueType};
 use napi_derive::napi;
 
@@ -88,6 +88,13 @@ pub fn constants() -> String {
 #[napi(catch_unwind)]
 pub fn register_bits() -> u32 {
     dispatch::bits() as u32
+}
+
+/// Has solves of this thread tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the
+/// solve.
+#[napi(catch_unwind)]
+pub fn watch(env: Env, callback: Option<Function<'_, f64, bool>>) -> Result<()> {
+    callbacks::watch(env, callback)
 }
 
 /// Bytes in all buffers of all solves and fields that are alive, in all threads.

@@ -8,7 +8,7 @@ mod results;
 mod tensors;
 mod training;
 
-use js_sys::{Array, Float32Array, Float64Array, Object, Reflect};
+use js_sys::{Array, Float32Array, Float64Array, Function, Object, Reflect};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use wasm_bindgen::prelude::*;
 
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::field::custom::RowField;
 use crate::kernel::real::Real;
 use crate::memory::{live_bytes, reserve};
+use crate::progress::{self, Watcher};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
@@ -143,6 +144,17 @@ extern "C" {
         dy: usize,
         dparameters: usize,
     ) -> JsValue;
+}
+
+/// Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+#[wasm_bindgen]
+pub fn watch(callback: Option<Function>) {
+    progress::watch(callback.map(|callback| {
+        Box::new(move |fraction: f64| match callback.call1(&JsValue::NULL, &fraction.into()) {
+            Ok(goes_on) if goes_on.is_truthy() => Ok(()),
+            _ => Err(Error::Callback),
+        }) as Watcher
+    }));
 }
 
 #[wasm_bindgen]

@@ -4,16 +4,17 @@ use std::ops::Range;
 
 use super::block::{Mixer, Spans, lane, lanes_index, set_lane, width_for};
 use super::clock::End;
+use super::part::LeafGradient;
 use super::single::Single;
 use super::track::{Step, Tail, Tracks};
-use super::{Cotangents, Gradient, Problem, order};
-use crate::error::{Error, Result};
+use super::{Cotangents, Problem, Tools, order};
+use crate::error::Result;
 use crate::field::LanePull;
 use crate::kernel::combine::{accumulate, combine_terms};
 use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
-use crate::solve::{GradientStats, interval_steps};
+use crate::solve::interval_steps;
 
 /// What transposes leaves, one after the other.
 pub(super) struct Backward<'w, T> {
@@ -44,16 +45,38 @@ pub(super) struct Backward<'w, T> {
     /// ∂L/∂θ of the leaf with its carry, and of one step.
     pub(super) sums: [Buffer<T>; 2],
     pub(super) step: Buffer<T>,
-    /// Sums of leaves, each with how often it has been doubled.
-    pub(super) partial: Vec<(u32, Buffer<T>)>,
     pub(super) spans: Spans,
     pub(super) mixer: Mixer<T>,
     pub(super) trajectories: Vec<Reverse>,
     pub(super) inside: Vec<OutputWithin>,
-    pub(super) knows_time: bool,
-    /// Whether there was an event.
-    pub(super) crossed: bool,
-    pub(super) gradient: Gradient<T>,
+    pub(super) uses: Uses,
+    pub(super) gradient: LeafGradient<T>,
+}
+
+/// How the field has been used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Uses {
+    pub evaluations: usize,
+    pub vjps: usize,
+    /// Whether it tells its derivative by time.
+    pub knows_time: bool,
+    /// Whether there was an event whose time counts.
+    pub crossed: bool,
+}
+
+impl Default for Uses {
+    fn default() -> Self {
+        Self { evaluations: 0, vjps: 0, knows_time: true, crossed: false }
+    }
+}
+
+impl Uses {
+    pub fn add(&mut self, other: Self) {
+        self.evaluations += other.evaluations;
+        self.vjps += other.vjps;
+        self.knows_time &= other.knows_time;
+        self.crossed |= other.crossed;
+    }
 }
 
 /// A trajectory whose steps are being transposed.
@@ -93,13 +116,12 @@ pub(super) struct OutputWithin {
 impl<'w, T: Real> Backward<'w, T> {
     pub fn new(problem: &Problem<T>, cotangents: Cotangents<'w, T>, step_tapes: bool) -> Result<Self> {
         let ledger = &problem.ledger;
-        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
-        let tape = problem.lanes.last().map_or(0, |lanes| lanes.tape_len());
+        let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
         let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
         let whole = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, len);
         let (parameters, arguments) = (problem.parameters, problem.arguments);
-        let changes = !problem.maps.events.is_empty() || !problem.maps.jumps.is_empty();
+        let changes = !problem.rules.events.is_empty() || !problem.rules.jumps.is_empty();
         let work = Purpose::Workspace;
         Ok(Self {
             cotangents,
@@ -123,94 +145,60 @@ impl<'w, T: Real> Backward<'w, T> {
             argument_step: array(Purpose::Gradient, arguments)?,
             sums: [whole(parameters)?, whole(parameters)?],
             step: whole(parameters)?,
-            partial: vec![],
             spans: Spans::new(width),
             mixer: Mixer::new(ledger, stages + 1, width)?,
             trajectories: vec![],
             inside: vec![],
-            knows_time: true,
-            crossed: false,
-            gradient: Gradient {
-                y0: whole(problem.batch * rows)?,
-                parameters: whole(0)?,
-                arguments: whole(problem.batch * arguments)?,
-                times: problem.options.time_gradients.then(|| vec![0.0; problem.times.len()]),
-                jump_times: problem.maps.jumps.iter().map(|jump| vec![0.0; jump.times.len()]).collect(),
-                amounts: problem.maps.jumps.iter().map(|jump| vec![0.0; jump.amounts.len()]).collect(),
-                stats: GradientStats::default(),
-            },
+            uses: Uses::default(),
+            gradient: LeafGradient::new(problem, 0..0)?,
         })
     }
 
-    /// Bytes that it takes.
-    pub fn bytes(problem: &Problem<T>) -> usize {
-        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
-        let tape = problem.lanes.last().map_or(0, |lanes| lanes.tape_len());
+    /// Bytes that so many of it take with what they hand out.
+    pub fn bytes(problem: &Problem<T>, threads: usize) -> usize {
+        let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
         let (parameters, arguments) = (problem.parameters, problem.arguments);
         let lanes = rows * (stages + 1) + (rows + 1) * stages + rows * stages + 4 * rows + rows + 1;
         let lanes = lanes + 4 * arguments + problem.data + stages + 1;
+        let own = lanes * width + tape * stages + 3 * parameters + problem.leaf * (rows + arguments);
         let leaves = problem.batch.div_ceil(problem.leaf);
-        let sums = parameters * (4 + leaves.next_power_of_two().ilog2() as usize);
+        let tree = parameters * (2 + leaves.next_power_of_two().ilog2() as usize);
         let results = problem.batch * (rows + arguments);
-        (lanes * width + tape * stages + sums + results) * size_of::<T>() + Single::<T>::bytes(problem)
+        (threads * own + tree + results) * size_of::<T>() + threads * Single::<T>::bytes(problem)
     }
 
-    /// Transposes a leaf. Its events begin at `first_event`; trajectories that failed are left out.
+    /// Transposes a leaf: its gradient, and ∂L/∂θ. Its events begin at `first_event`; trajectories that failed are left out.
     pub fn run(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         leaf: Range<usize>,
         tracks: &Tracks<T>,
         first_event: usize,
         failed: &[usize],
-    ) -> Result<()> {
-        self.begin(problem, leaf, tracks, first_event, failed)?;
+    ) -> Result<(LeafGradient<T>, Buffer<T>)> {
+        self.gradient = LeafGradient::new(problem, leaf.clone())?;
+        self.begin(problem, tools, leaf, tracks, first_event, failed)?;
         loop {
-            self.finish_trajectories(problem);
+            self.finish_trajectories(problem, tools);
             if self.trajectories.is_empty() {
                 break;
             }
-            self.step_back(problem, tracks)?;
+            self.step_back(problem, tools, tracks)?;
         }
         self.end_step();
-        // The leaf's sum joins those of as many leaves, in a binary tree.
-        let mut sum = Buffer::copied(&problem.ledger, Purpose::Gradient, &self.sums[0])?;
-        let mut level = 0;
-        while let Some((_, mut left)) = self.partial.pop_if(|partial| partial.0 == level) {
-            add(&mut left, &sum);
-            (sum, level) = (left, level + 1);
-        }
-        self.partial.push((level, sum));
+        let sums = Buffer::copied(&problem.ledger, Purpose::Gradient, &self.sums[0])?;
         self.sums.iter_mut().for_each(|sums| sums.fill(T::zero()));
-        Ok(())
+        Ok((std::mem::replace(&mut self.gradient, LeafGradient::new(problem, 0..0)?), sums))
     }
 
-    /// The gradient of all leaves.
-    pub fn finish(mut self, problem: &Problem<T>) -> Result<Gradient<T>> {
-        let mut sum: Option<Buffer<T>> = None;
-        while let Some((_, mut left)) = self.partial.pop() {
-            if let Some(right) = sum {
-                add(&mut left, &right);
-            }
-            sum = Some(left);
-        }
-        self.gradient.parameters = match sum {
-            Some(sum) => sum,
-            None => Buffer::zeroed(&problem.ledger, Purpose::Gradient, problem.parameters)?,
-        };
-        if !self.knows_time {
-            // A custom field may not tell its derivative by time.
-            self.gradient.times = None;
-            self.gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
-            if self.crossed {
-                let expected = "one whose vjp tells the derivative by time, which gradients through events need";
-                return Err(Error::option("field", expected, "one that does not"));
-            }
-        }
-        self.gradient.stats.evaluations += self.single.evaluations;
-        self.gradient.stats.vjps += self.single.vjps;
-        Ok(self.gradient)
+    /// How it has used the field.
+    pub fn uses(&self) -> Uses {
+        let mut uses = self.uses;
+        uses.evaluations += self.single.evaluations;
+        uses.vjps += self.single.vjps;
+        uses
     }
 
     fn len(&self) -> usize {
@@ -220,7 +208,8 @@ impl<'w, T: Real> Backward<'w, T> {
     /// Puts the trajectories into lanes, those with the most steps in front.
     fn begin(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         leaf: Range<usize>,
         tracks: &Tracks<T>,
         first_event: usize,
@@ -263,15 +252,15 @@ impl<'w, T: Real> Backward<'w, T> {
         for slot in 0..self.trajectories.len() {
             let own = self.trajectories[slot].own;
             let end = tracks.ends[own * self.rows..(own + 1) * self.rows].to_vec();
-            self.reverse_boundary(problem, tracks, slot, &end, true)?;
+            self.reverse_boundary(problem, tools, tracks, slot, &end, true)?;
         }
-        self.settle(problem);
+        self.settle(problem, tools);
         Ok(())
     }
 
     /// Gives the field what the lanes have beside their states; spare ones have what the first has.
     #[inline(never)]
-    fn settle(&mut self, problem: &mut Problem<T>) {
+    fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         let width = self.width;
         for slot in self.trajectories.len()..width {
             copy_lane(&mut self.arguments, problem.arguments, width, 0, slot);
@@ -279,14 +268,13 @@ impl<'w, T: Real> Backward<'w, T> {
         }
         let (arguments, data) = (problem.arguments * width, problem.data * width);
         let index = lanes_index(problem, width);
-        problem.lanes[index].settle(&self.arguments[..arguments], &self.data[..data]);
+        tools.lanes[index].settle(&self.arguments[..arguments], &self.data[..data]);
     }
 
     /// Readies field, jumps and events for one trajectory.
     #[inline(never)]
-    pub(super) fn settle_single(&mut self, problem: &mut Problem<T>, trajectory: usize) {
-        let Problem { inputs, lanes, maps, .. } = problem;
-        self.single.settle(inputs.of(trajectory), &mut *lanes[0], maps);
+    pub(super) fn settle_single(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, trajectory: usize) {
+        self.single.settle(problem.inputs.of(trajectory), tools);
     }
 
     /// Adds what steps, jumps and events have added to ∂L/∂θ.
@@ -297,18 +285,16 @@ impl<'w, T: Real> Backward<'w, T> {
     }
 
     /// Trajectories that are at their beginnings hand out their gradients. They are the last in the lanes.
-    fn finish_trajectories(&mut self, problem: &mut Problem<T>) {
+    fn finish_trajectories(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         let (width, rows) = (self.width, self.rows);
         let before = self.trajectories.len();
         while let Some(reverse) = self.trajectories.pop_if(|reverse| reverse.tail.steps == 0) {
             let (slot, trajectory) = (self.trajectories.len(), reverse.trajectory);
-            lane(&self.lambda, width, slot, &mut self.gradient.y0[trajectory * rows..(trajectory + 1) * rows]);
-            let arguments = problem.arguments;
-            let own = &mut self.gradient.arguments[trajectory * arguments..(trajectory + 1) * arguments];
-            lane(&self.argument_sums[0], width, slot, own);
-            if let Some(times) = &mut self.gradient.times {
-                times[problem.times.start(trajectory)] += reverse.time;
-            }
+            let row = self.gradient.row(trajectory, rows);
+            lane(&self.lambda, width, slot, &mut self.gradient.y0[row]);
+            let row = self.gradient.row(trajectory, problem.arguments);
+            lane(&self.argument_sums[0], width, slot, &mut self.gradient.arguments[row]);
+            self.gradient.times.add(problem.times.start(trajectory), reverse.time);
         }
         let left = self.trajectories.len();
         if left == before || left == 0 {
@@ -329,11 +315,11 @@ impl<'w, T: Real> Backward<'w, T> {
         ] {
             restride(array, rows, (width, new), left);
         }
-        self.settle(problem);
+        self.settle(problem, tools);
     }
 
     /// Transposes the last step that is left of each trajectory.
-    fn step_back(&mut self, problem: &mut Problem<T>, tracks: &Tracks<T>) -> Result<()> {
+    fn step_back(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, tracks: &Tracks<T>) -> Result<()> {
         let (width, len, rows, active) = (self.width, self.len(), self.rows, self.trajectories.len());
         let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
         let index = lanes_index(problem, width);
@@ -365,9 +351,9 @@ impl<'w, T: Real> Backward<'w, T> {
                 self.carry[row * width + slot] = T::zero();
             }
         }
-        self.stages_again(problem, index)?;
+        self.stages_again(problem, tools, index)?;
 
-        let lanes = &mut *problem.lanes[index];
+        let lanes = &mut *tools.lanes[index];
         self.argument_step.fill(T::zero());
         let timed = len + width;
         let tape = lanes.tape_len();
@@ -402,7 +388,7 @@ impl<'w, T: Real> Backward<'w, T> {
             };
             let kept = self.step_tapes.then(|| &self.tapes[i * tape..(i + 1) * tape]);
             let x = &self.states[i * timed..(i + 1) * timed];
-            self.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
+            self.uses.knows_time &= lanes.pull(active, &self.spans.times, x, kept, pull)?;
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
@@ -410,9 +396,9 @@ impl<'w, T: Real> Backward<'w, T> {
                 reverse.record[1] += tableau.c[i] * time;
             }
         }
-        self.gradient.stats.vjps += stages * active;
+        self.uses.vjps += stages * active;
         if !self.step_tapes {
-            self.gradient.stats.evaluations += stages * active;
+            self.uses.evaluations += stages * active;
         }
         let [sums, carry] = &mut self.argument_sums;
         let arguments = problem.arguments * width;
@@ -441,16 +427,16 @@ impl<'w, T: Real> Backward<'w, T> {
             let reverse = &mut self.trajectories[slot];
             reverse.outputs = tracks.within(reverse.own, reverse.outputs, reverse.tail.steps).start;
             lane(&self.states, width, slot, &mut x);
-            self.reverse_boundary(problem, tracks, slot, &x, false)?;
+            self.reverse_boundary(problem, tools, tracks, slot, &x, false)?;
         }
         Ok(())
     }
 
     /// X_2 … X_s and what else their transposes need.
-    fn stages_again(&mut self, problem: &mut Problem<T>, index: usize) -> Result<()> {
+    fn stages_again(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, index: usize) -> Result<()> {
         let (width, len, active) = (self.width, self.len(), self.trajectories.len());
         let (tableau, stages, timed) = (problem.tableau, problem.tableau.gradient_stages(), len + width);
-        let lanes = &mut *problem.lanes[index];
+        let lanes = &mut *tools.lanes[index];
         let tape = lanes.tape_len();
         for i in 0..stages {
             let (first, rest) = self.states.split_at_mut(timed);
@@ -466,7 +452,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 let kept = self.step_tapes.then(|| &mut self.tapes[i * tape..(i + 1) * tape]);
                 let slope = &mut self.slopes[i * len..(i + 1) * len];
                 lanes.evaluate(active, &self.spans.times, state, kept, slope)?;
-                self.gradient.stats.evaluations += active;
+                self.uses.evaluations += active;
             }
         }
         Ok(())
@@ -506,9 +492,7 @@ impl<'w, T: Real> Backward<'w, T> {
             let rate = (0..stages).map(|stage| inside.rates[stage] * product(&self.slopes[stage * len..])).sum::<f64>()
                 + inside.rates[stages] * last;
             let reverse = &mut self.trajectories[inside.slot];
-            if let Some(times) = &mut self.gradient.times {
-                times[problem.times.start(reverse.trajectory) + inside.output] += rate;
-            }
+            self.gradient.times.add(problem.times.start(reverse.trajectory) + inside.output, rate);
             reverse.record[0] -= rate;
             reverse.record[1] += inside.weights[stages] / reverse.step.h * last - inside.theta * rate;
         }
@@ -527,22 +511,18 @@ impl<'w, T: Real> Backward<'w, T> {
                 return Ok(());
             }
             End::Output(output) => {
-                if let Some(gradient) = &mut self.gradient.times {
-                    gradient[start + output] += end;
-                }
+                self.gradient.times.add(start + output, end);
             }
             End::Jump => {
                 if let Some((jump, occurrence)) = reverse.jump.take() {
-                    self.gradient.jump_times[jump][occurrence] += end;
+                    self.gradient.jump_times[jump].add(occurrence, end);
                 }
             }
             End::Grid { from, step } => {
                 let to = if problem.options.interpolates(times) { times.len() - 1 } else { from + 1 };
                 let fraction = step as f64 / interval_steps(&problem.options, times[from], times[to])? as f64;
-                if let Some(gradient) = &mut self.gradient.times {
-                    gradient[start + from] += end * (1.0 - fraction);
-                    gradient[start + to] += end * fraction;
-                }
+                self.gradient.times.add(start + from, end * (1.0 - fraction));
+                self.gradient.times.add(start + to, end * fraction);
             }
         }
         reverse.time = t - h;
@@ -587,8 +567,4 @@ pub(super) fn add_lane<T: Real>(array: &mut [T], width: usize, slot: usize, weig
         let at = row * width + slot;
         array[at] = array[at] + weight * *w;
     }
-}
-
-fn add<T: Real>(left: &mut [T], right: &[T]) {
-    left.iter_mut().zip(right).for_each(|(left, right)| *left = *left + *right);
 }

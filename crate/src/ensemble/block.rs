@@ -89,7 +89,7 @@ pub(super) struct Block<T> {
 impl<T: Real> Block<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let ledger = &problem.ledger;
-        let width = problem.lanes.last().map_or(1, |lanes| lanes.width());
+        let width = problem.width();
         let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
         let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
         Ok(Self {
@@ -198,10 +198,10 @@ pub(super) fn set_lane<T: Copy>(array: &mut [T], width: usize, lane: usize, from
 
 /// The narrowest block for so many trajectories.
 pub(super) fn width_for<T: Real>(problem: &Problem<T>, trajectories: usize) -> usize {
-    let mut widths = problem.lanes.iter().map(|lanes| lanes.width());
+    let mut widths = problem.widths.iter().copied();
     widths.find(|&width| width >= trajectories).expect("the last is wide enough")
 }
 
 pub(super) fn lanes_index<T: Real>(problem: &Problem<T>, width: usize) -> usize {
-    problem.lanes.iter().position(|lanes| lanes.width() == width).expect("one of the widths")
+    problem.widths.iter().position(|&known| known == width).expect("one of the widths")
 }

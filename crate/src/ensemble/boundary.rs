@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use super::Problem;
 use super::backward::{Backward, Reverse, add_lane};
 use super::block::{lane, set_lane};
 use super::track::{Step, Tracks, What};
+use super::{Problem, Tools};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::stepper::Span;
@@ -23,7 +23,8 @@ impl<T: Real> Backward<'_, T> {
     /// Goes back over all that happens at the time that a trajectory has reached: outputs, jumps, events. `x` is the state behind all.
     pub(super) fn reverse_boundary(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         tracks: &Tracks<T>,
         slot: usize,
         x: &[T],
@@ -44,29 +45,25 @@ impl<T: Real> Backward<'_, T> {
                 && tracks.places[own][output - 1] == 2 * tail.steps
                 && times[output - 1] == times[output]
                 && times[output] == now;
-            if repeats && self.gradient.times.is_some() {
+            if repeats && problem.options.time_gradients {
                 // A step of no length: y_k = y_{k−1} + (t_k − t_{k−1}) f.
-                self.settle_single(problem, trajectory);
+                self.settle_single(problem, tools, trajectory);
                 let mut k = vec![T::zero(); rows];
-                self.single.slope(&mut *problem.lanes[0], now, x, &mut k)?;
+                self.single.slope(&mut *tools.lanes[0], now, x, &mut k)?;
                 let start = problem.times.start(trajectory);
                 let inner = |w: &[T]| w.iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
                 if problem.options.interpolates(problem.times.of(trajectory)) && !changes {
                     // A place on the extension of the first step.
                     let rate = inner(&self.cotangents.y[place..place + rows]);
                     self.trajectories[slot].time -= rate;
-                    if let Some(times) = &mut self.gradient.times {
-                        times[start + output] += rate;
-                    }
+                    self.gradient.times.add(start + output, rate);
                     continue;
                 }
                 let rate = inner(&self.lambda_of(slot));
                 // Where steps land, what comes after begins at the last of the times, but for what follows a jump.
                 let begins = if changes { 0.0 } else { std::mem::take(&mut self.trajectories[slot].time) };
-                if let Some(times) = &mut self.gradient.times {
-                    times[start + output] += rate + begins;
-                    times[start + output - 1] -= rate;
-                }
+                self.gradient.times.add(start + output, rate + begins);
+                self.gradient.times.add(start + output - 1, -rate);
             }
         }
         let before = match tail.steps {
@@ -75,20 +72,20 @@ impl<T: Real> Backward<'_, T> {
         };
         let hands = !before.is_empty() && (changes || last);
         if changes || hands {
-            self.settle_single(problem, trajectory);
+            self.settle_single(problem, tools, trajectory);
         }
         let mut x = x.to_vec();
         let mut root = Root::default();
         while let Some(action) = tracks.pop_action(&mut tail) {
             x.copy_from_slice(tracks.states.get(action.state));
-            self.reverse_change(problem, slot, (action.what, now), &x, &mut root)?;
+            self.reverse_change(problem, tools, slot, (action.what, now), &x, &mut root)?;
         }
         self.trajectories[slot].tail = tail;
         if hands && let Some(step) = tracks.last_step(&tail) {
-            self.pull_last_slope(problem, slot, step, before, now, &x)?;
+            self.pull_last_slope(problem, tools, slot, step, before, now, &x)?;
         }
         if let Root { event: Some(event), counts } = root {
-            self.reverse_event(problem, tracks, slot, (event, counts), &x)?;
+            self.reverse_event(problem, tools, tracks, slot, (event, counts), &x)?;
         }
         Ok(())
     }
@@ -96,7 +93,8 @@ impl<T: Real> Backward<'_, T> {
     /// The transpose of a jump or of an event's change of the state, from `x` on.
     fn reverse_change(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         slot: usize,
         (what, t): (What, f64),
         x: &[T],
@@ -107,9 +105,9 @@ impl<T: Real> Backward<'_, T> {
         let (map, amounts) = match what {
             What::Jump { jump, occurrence } => {
                 self.trajectories[slot].jump = Some((jump, occurrence));
-                let map = &mut problem.maps.jumps[jump];
-                let range = occurrence * map.numbers..(occurrence + 1) * map.numbers;
-                (Some(&mut map.set), Some((jump, range.clone(), map.amounts[range].to_vec())))
+                let given = &problem.rules.jumps[jump];
+                let range = occurrence * given.numbers..(occurrence + 1) * given.numbers;
+                (Some(&mut tools.maps.jumps[jump]), Some((jump, range.clone(), given.amounts[range].to_vec())))
             }
             What::Event { event, root: is_root } => {
                 self.trajectories[slot].events -= 1;
@@ -117,7 +115,7 @@ impl<T: Real> Backward<'_, T> {
                 if is_root {
                     root.event = Some(event);
                 }
-                (problem.maps.events[event].set.as_mut(), None)
+                (tools.maps.events[event].set.as_mut(), None)
             }
         };
         if let Some(map) = map {
@@ -125,8 +123,9 @@ impl<T: Real> Backward<'_, T> {
             let mut arguments = vec![T::zero(); own + given.map_or(0, <[T]>::len)];
             let time = self.single.pull_map(&mut **map, t, x, given, &mut cotangent, &mut self.step, &mut arguments)?;
             if let Some((jump, range, _)) = amounts {
-                let sums = self.gradient.amounts[jump][range].iter_mut();
-                sums.zip(&arguments[own..]).for_each(|(sum, argument)| *sum += argument.wide());
+                for (index, argument) in range.zip(&arguments[own..]) {
+                    self.gradient.amounts[jump].add(index, argument.wide());
+                }
             }
             self.add_arguments(slot, &arguments[..own]);
             self.trajectories[slot].time += time;
@@ -147,18 +146,20 @@ impl<T: Real> Backward<'_, T> {
 
     /// Whether an event's time counts: whether it changes the state or the loss depends on it.
     fn counts(&self, problem: &Problem<T>, event: usize, occurrence: usize) -> bool {
-        let map = &problem.maps.events[event];
+        let rule = &problem.rules.events[event];
         let states = self.cotangents.event_states.chunks_exact(self.rows).nth(occurrence);
-        map.set.is_some()
-            || map.terminal.is_some()
+        rule.sets
+            || rule.terminal.is_some()
             || self.cotangents.event_times.get(occurrence).is_some_and(|&time| time != 0.0)
             || states.is_some_and(|state| state.iter().any(|&w| w != T::zero()))
     }
 
     /// The last slope f(x) of the step before, as outputs within it need it, where that is no stage of another step.
+    #[allow(clippy::too_many_arguments)]
     fn pull_last_slope(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         slot: usize,
         step: Step,
         outputs: Range<usize>,
@@ -174,13 +175,13 @@ impl<T: Real> Backward<'_, T> {
             add_lane(&mut cotangent, 1, 0, inside.weights[stages], w);
         }
         let mut arguments = vec![T::zero(); problem.arguments];
-        let lanes = &mut *problem.lanes[0];
+        let lanes = &mut *tools.lanes[0];
         let slopes = self.single.pull_field(lanes, t, x, &cotangent, &mut self.step, &mut arguments)?;
         self.add_arguments(slot, &arguments);
         self.add(slot, &slopes.x);
         self.trajectories[slot].time += slopes.t;
         let mut k = vec![T::zero(); rows];
-        self.single.slope(&mut *problem.lanes[0], t, x, &mut k)?;
+        self.single.slope(&mut *tools.lanes[0], t, x, &mut k)?;
         set_lane(&mut self.next_slope, self.width, slot, &k);
         Ok(())
     }
@@ -188,13 +189,14 @@ impl<T: Real> Backward<'_, T> {
     /// What the time of an event, the zero of its function at the end `x` of the step before, adds: λ += μ g_x, and so on.
     fn reverse_event(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         tracks: &Tracks<T>,
         slot: usize,
         (event, counts): (usize, bool),
         x: &[T],
     ) -> Result<()> {
-        self.crossed |= counts;
+        self.uses.crossed |= counts;
         let reverse = &self.trajectories[slot];
         let (mut tail, tau, trajectory) = (reverse.tail, reverse.time, reverse.trajectory);
         let within = tracks.within(reverse.own, reverse.outputs, tail.steps - 1);
@@ -202,7 +204,7 @@ impl<T: Real> Backward<'_, T> {
         let end = step.to;
         let (parameters, own) = (problem.parameters, problem.arguments);
         let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
-        let when = &mut *problem.maps.events[event].when[0];
+        let when = &mut *tools.maps.events[event].when[0];
         let g = self.single.slopes(when, end, x, 1.0, &mut unused.0, &mut unused.1)?;
         // The derivatives by h of ⟨g_x, x_{n+1}⟩ and ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
         let lambda = self.lambda_of(slot);
@@ -216,7 +218,7 @@ impl<T: Real> Backward<'_, T> {
             })
             .copied()
             .collect();
-        let lanes = &mut *problem.lanes[0];
+        let lanes = &mut *tools.lanes[0];
         let x_n = tracks.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
         let along_g = self.single.rate(problem.tableau, lanes, from, &g.x, (&[], &[]), &k)?;
@@ -232,11 +234,12 @@ impl<T: Real> Backward<'_, T> {
             return Ok(());
         }
         if !crosses {
+            let trajectory = problem.extras.part.unwrap_or(0) + trajectory;
             return Err(Error::Grazing { event, trajectory, t: end, slope });
         }
         let mu = -(tau + along_w) / slope;
         let mut arguments = vec![T::zero(); own];
-        let when = &mut *problem.maps.events[event].when[0];
+        let when = &mut *tools.maps.events[event].when[0];
         let added = self.single.slopes(when, end, x, mu, &mut self.step, &mut arguments)?;
         self.add_arguments(slot, &arguments);
         self.add(slot, &added.x);

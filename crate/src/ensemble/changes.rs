@@ -48,7 +48,7 @@ pub struct Event {
     pub set: Option<Program>,
 }
 
-/// Jumps and events.
+/// Jumps and events, and what else is computed beside the field.
 #[derive(Debug, Clone)]
 pub struct Changes {
     /// Of jumps at the same time the one that stands first acts first.
@@ -57,11 +57,15 @@ pub struct Changes {
     pub events: Vec<Event>,
     /// The most events of one trajectory: one that chatters has no end.
     pub max_events: usize,
+    /// The norm of an error, which accepts a step where it is at most 1: a program as `when`, of the errors of the features, each
+    /// divided by its tolerance atol + rtol max(|x_n|, |x_{n+1}|), in place of the state. By default their root mean square. Of the first
+    /// step's size it decides nothing.
+    pub norm: Option<Program>,
 }
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { jumps: vec![], events: vec![], max_events: 10_000 }
+        Self { jumps: vec![], events: vec![], max_events: 10_000, norm: None }
     }
 }
 
@@ -74,48 +78,82 @@ pub(super) struct Due {
     pub occurrence: usize,
 }
 
-/// A jump, ready to be used.
-pub(super) struct JumpMap<T> {
+/// When a jump acts, and its amounts.
+pub(super) struct JumpInputs<T> {
     pub times: Lists,
-    pub set: Box<dyn Lanes<T>>,
     pub amounts: Vec<T>,
     /// Amounts of a time.
     pub numbers: usize,
 }
 
-/// An event, ready to be used.
-pub(super) struct EventMap<T> {
-    /// By width; of one trajectory it can be transposed in any case, as its rate tells on which side it is.
-    pub when: Vec<Box<dyn Lanes<T>>>,
+/// When an event counts.
+pub(super) struct EventRule {
     pub direction: Direction,
     pub terminal: Option<usize>,
+    /// Whether it changes the state.
+    pub sets: bool,
+}
+
+/// All jumps and events, checked.
+pub(super) struct Rules<T> {
+    pub jumps: Vec<JumpInputs<T>>,
+    pub events: Vec<EventRule>,
+    pub max_events: usize,
+    /// Whether the norm of errors is a program's.
+    pub normed: bool,
+}
+
+/// The functions of all jumps and events, ready to be computed by a thread.
+pub(super) struct Maps<T> {
+    pub jumps: Vec<Box<dyn Lanes<T>>>,
+    pub events: Vec<EventMaps<T>>,
+    /// By width; none where it is the root mean square.
+    pub norm: Vec<Box<dyn Lanes<T>>>,
+}
+
+/// The functions of an event.
+pub(super) struct EventMaps<T> {
+    /// By width; of one trajectory it can be transposed in any case, as its rate tells on which side it is.
+    pub when: Vec<Box<dyn Lanes<T>>>,
     pub set: Option<Box<dyn Lanes<T>>>,
 }
 
-/// All jumps and events, ready to be used.
-pub(super) struct Maps<T> {
-    pub jumps: Vec<JumpMap<T>>,
-    pub events: Vec<EventMap<T>>,
-    pub max_events: usize,
+impl<T: Real> Maps<T> {
+    /// Of changes that have been checked.
+    pub fn new(changes: &Changes, widths: &[usize], parameters: &[T], reverse: bool, ledger: &Ledger) -> Result<Self> {
+        let lanes = |program: &Program, width: usize, reverse: bool| {
+            ProgramField::new(program.clone(), parameters)?.timed_lanes(parameters, width, reverse, ledger)
+        };
+        let event = |event: &Event| {
+            let when = widths.iter().map(|&width| lanes(&event.when, width, reverse || width == 1));
+            Ok(EventMaps {
+                when: when.collect::<Result<_>>()?,
+                set: event.set.as_ref().map(|set| lanes(set, 1, reverse)).transpose()?,
+            })
+        };
+        let norms = changes.norm.iter().flat_map(|norm| widths.iter().map(|&width| lanes(norm, width, false)));
+        Ok(Self {
+            jumps: changes.jumps.iter().map(|jump| lanes(&jump.set, 1, reverse)).collect::<Result<_>>()?,
+            events: changes.events.iter().map(event).collect::<Result<_>>()?,
+            norm: norms.collect::<Result<_>>()?,
+        })
+    }
 }
 
-impl<T: Real> Maps<T> {
+impl<T: Real> Rules<T> {
     pub fn new(
         changes: &Changes,
         times: &Lists,
-        widths: &[usize],
         (batch, state, arguments): (usize, usize, usize),
-        parameters: &[T],
-        reverse: bool,
-        ledger: &Ledger,
+        parameters: usize,
     ) -> Result<Self> {
         let check = |name: &'static str, program: &Program, outputs: usize, arguments: std::ops::RangeFrom<usize>| {
             let sizes = program.sizes;
             if sizes.state != state || sizes.data > 0 {
                 return Err(Error::shape(name, format!("a program of a state of {state}"), sizes.state));
             }
-            if sizes.parameters != parameters.len() {
-                let expected = format!("a program of the field's {} parameters", parameters.len());
+            if sizes.parameters != parameters {
+                let expected = format!("a program of the field's {parameters} parameters");
                 return Err(Error::shape(name, expected, sizes.parameters));
             }
             if !arguments.contains(&sizes.arguments) {
@@ -126,9 +164,6 @@ impl<T: Real> Maps<T> {
                 return Err(Error::shape(name, format!("{outputs} numbers"), program.outputs()));
             }
             Ok(())
-        };
-        let lanes = |program: &Program, width: usize, reverse: bool| {
-            ProgramField::new(program.clone(), parameters)?.timed_lanes(parameters, width, reverse, ledger)
         };
         let jump = |jump: &Jump| {
             check("jumps.set", &jump.set, state, arguments..)?;
@@ -145,12 +180,8 @@ impl<T: Real> Maps<T> {
                 return Err(Error::shape("jumps.amounts", expected, jump.amounts.len()));
             }
             finite("jumps.amounts", jump.amounts.iter().copied())?;
-            Ok(JumpMap {
-                times: jump.times.clone(),
-                set: lanes(&jump.set, 1, reverse)?,
-                amounts: jump.amounts.iter().map(|&amount| T::of(amount)).collect(),
-                numbers,
-            })
+            let amounts = jump.amounts.iter().map(|&amount| T::of(amount)).collect();
+            Ok(JumpInputs { times: jump.times.clone(), amounts, numbers })
         };
         let event = |event: &Event| {
             check("events.when", &event.when, 1, arguments..)?;
@@ -166,20 +197,20 @@ impl<T: Real> Maps<T> {
             if event.terminal == Some(0) {
                 return Err(Error::option("events.terminal", "a positive integer", 0));
             }
-            Ok(EventMap {
-                when: widths
-                    .iter()
-                    .map(|&width| lanes(&event.when, width, reverse || width == 1))
-                    .collect::<Result<_>>()?,
-                direction: event.direction,
-                terminal: event.terminal,
-                set: event.set.as_ref().map(|set| lanes(set, 1, reverse)).transpose()?,
-            })
+            Ok(EventRule { direction: event.direction, terminal: event.terminal, sets: event.set.is_some() })
         };
+        if let Some(norm) = &changes.norm {
+            check("norm", norm, 1, arguments..)?;
+            if norm.arguments() != arguments {
+                let expected = format!("a program of the field's {arguments} arguments");
+                return Err(Error::shape("norm", expected, norm.arguments()));
+            }
+        }
         Ok(Self {
             jumps: changes.jumps.iter().map(jump).collect::<Result<_>>()?,
             events: changes.events.iter().map(event).collect::<Result<_>>()?,
             max_events: changes.max_events,
+            normed: changes.norm.is_some(),
         })
     }
 

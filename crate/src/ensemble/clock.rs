@@ -45,6 +45,10 @@ pub(super) struct Clock {
     pub rest: Vec<f64>,
     /// The last that has happened, and when.
     pub recent: Option<(usize, f64)>,
+    /// Whether an event has ended the trajectory.
+    pub ended: bool,
+    /// Whether the sides of the events' functions have been looked at.
+    pub sides_known: bool,
 }
 
 /// Equal steps between two times.
@@ -91,7 +95,57 @@ impl Clock {
             counts: vec![0; events],
             rest: vec![0.0; events],
             recent: None,
+            ended: false,
+            sides_known: false,
         }
+    }
+
+    /// Goes on from where it stands, to other times.
+    pub fn resume(&mut self, blank: Stats) {
+        (self.output, self.grid, self.stats) = (0, Grid::default(), blank);
+    }
+
+    /// Nothing that was known of the state holds any longer.
+    pub fn forget(&mut self) {
+        (self.first_known, self.sides_known, self.recent) = (false, false, None);
+        self.rest.fill(0.0);
+    }
+
+    /// What it carries from call to call as numbers.
+    pub fn save(&self, numbers: &mut Vec<f64>) {
+        let flag = |flag: bool| f64::from(u8::from(flag));
+        let (event, t) = self.recent.map_or((-1.0, 0.0), |(event, t)| (event as f64, t));
+        numbers.extend([
+            self.t,
+            self.proposal,
+            flag(self.first_known),
+            flag(self.sides_known),
+            flag(self.ended),
+            event,
+            t,
+        ]);
+        numbers.extend(self.errors.numbers());
+        for ((sign, count), rest) in self.signs.iter().zip(&self.counts).zip(&self.rest) {
+            numbers.extend([f64::from(*sign), *count as f64, *rest]);
+        }
+    }
+
+    /// Takes the same; nothing where there are too few.
+    pub fn restore(&mut self, numbers: &mut impl Iterator<Item = f64>) -> Option<()> {
+        self.t = numbers.next()?;
+        self.proposal = numbers.next()?;
+        self.first_known = numbers.next()? != 0.0;
+        self.sides_known = numbers.next()? != 0.0;
+        self.ended = numbers.next()? != 0.0;
+        let (event, t) = (numbers.next()?, numbers.next()?);
+        self.recent = (event >= 0.0).then_some((event as usize, t));
+        self.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
+        for ((sign, count), rest) in self.signs.iter_mut().zip(&mut self.counts).zip(&mut self.rest) {
+            *sign = numbers.next()? as i8;
+            *count = numbers.next()? as usize;
+            *rest = numbers.next()?;
+        }
+        Some(())
     }
 
     pub fn progress(&self, h: f64) -> Progress {

@@ -1,11 +1,11 @@
 //! Where events lie in the steps that a block has just tried.
 
-use super::Problem;
 use super::block::{Block, lane, set_lane};
-use super::changes::{Direction, Maps};
+use super::changes::Direction;
 use super::clock::End;
 use super::forward::Forward;
 use super::single::{least_cut, sign};
+use super::{Problem, Tools};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::stepper::Span;
@@ -27,35 +27,36 @@ impl<T: Real> Forward<T> {
     #[inline(never)]
     pub(super) fn crossings(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         index: usize,
         failures: &mut Vec<(usize, Error)>,
     ) -> Result<Vec<Crossed>> {
         let Self { block, single, clocks, plans, accepted, values, .. } = self;
         let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.tableau.gradient_stages());
-        let Problem { maps, lanes, tableau, options, inputs, .. } = problem;
+        let Problem { rules, tableau, options, inputs, .. } = problem;
         let len = rows * width;
         {
             let Block { next, spans, .. } = &mut *block;
             spans.stage_times(width, 1.0, &mut next[len..len + width]);
-            for (event, values) in maps.events.iter_mut().zip(values.chunks_exact_mut(width)) {
+            for (event, values) in tools.maps.events.iter_mut().zip(values.chunks_exact_mut(width)) {
                 event.when[index].evaluate(active, &spans.times, &next[..len + width], None, values)?;
             }
         }
         let mut crossed = Vec::new();
         for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
             let clock = &mut clocks[slot];
-            let far: Vec<f64> = (0..maps.events.len()).map(|event| values[event * width + slot].wide()).collect();
+            let far: Vec<f64> = (0..rules.events.len()).map(|event| values[event * width + slot].wide()).collect();
             let plan = plans[slot].as_mut().expect("planned");
             if far.iter().any(|g| g.is_nan()) {
                 failures.push((slot, Error::NonFinite(clock.progress(plan.span.h))));
                 accepted[slot] = false;
                 continue;
             }
-            let crosses = |maps: &Maps<T>, event: usize, near: i8, far: i8| {
+            let crosses = |event: usize, near: i8, far: i8| {
                 near != 0
                     && far != near
-                    && match maps.events[event].direction {
+                    && match rules.events[event].direction {
                         Direction::Both => true,
                         Direction::Rising => near < 0,
                         Direction::Falling => near > 0,
@@ -63,7 +64,7 @@ impl<T: Real> Forward<T> {
             };
             let leaves = |event: usize| clock.rest[event] == 0.0 || far[event].abs() > clock.rest[event];
             let hits: Vec<usize> = (0..far.len())
-                .filter(|&event| leaves(event) && crosses(maps, event, clock.signs[event], sign(far[event])))
+                .filter(|&event| leaves(event) && crosses(event, clock.signs[event], sign(far[event])))
                 .collect();
             if hits.is_empty() {
                 for (event, &g) in far.iter().enumerate() {
@@ -73,7 +74,8 @@ impl<T: Real> Forward<T> {
                 }
                 continue;
             }
-            single.settle(inputs.of(clock.trajectory), &mut *lanes[0], maps);
+            single.settle(inputs.of(clock.trajectory), tools);
+            let Tools { maps, lanes } = &mut *tools;
             lane(&block.x, width, slot, &mut single.x);
             lane(&block.carry, width, slot, &mut single.carry);
             lane(&block.slopes, width, slot, &mut single.work.slopes[..rows]);
@@ -112,8 +114,7 @@ impl<T: Real> Forward<T> {
                 at_zero.push(value);
                 let g = sign(value);
                 let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
-                let acts =
-                    event == root || close || (hits.contains(&event) && crosses(maps, event, clock.signs[event], g));
+                let acts = event == root || close || (hits.contains(&event) && crosses(event, clock.signs[event], g));
                 if acts {
                     acting.push(event);
                 }

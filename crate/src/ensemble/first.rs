@@ -1,8 +1,8 @@
 //! The lengths of first steps, for each trajectory.
 
-use super::Problem;
 use super::block::{Block, lanes_index};
 use super::forward::{Forward, Sinks};
+use super::{Problem, Tools};
 use crate::control::{Controller, first_step_from, guess_from};
 use crate::error::{Error, Result};
 use crate::kernel::lanes::{Scaled, finite_lanes};
@@ -10,11 +10,19 @@ use crate::kernel::real::Real;
 
 impl<T: Real> Forward<T> {
     /// f at the first times, and the lengths of the first steps.
-    pub(super) fn first_steps(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+    pub(super) fn first_steps(
+        &mut self,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        sinks: &mut Sinks<'_, T>,
+    ) -> Result<()> {
         if self.block.active == 0 {
             return Ok(());
         }
-        for clock in &mut self.clocks {
+        if self.clocks.iter().all(|clock| clock.proposal > 0.0) {
+            return Ok(());
+        }
+        for clock in self.clocks.iter_mut().filter(|clock| !clock.first_known) {
             clock.stats.evaluations += 1;
             clock.first_known = true;
         }
@@ -22,7 +30,7 @@ impl<T: Real> Forward<T> {
             self.block.spans.t[slot] = clock.t;
         }
         let index = lanes_index(problem, self.block.width);
-        self.block.first_slopes(&mut *problem.lanes[index])?;
+        self.block.first_slopes(&mut *tools.lanes[index])?;
         let len = self.block.len();
         let width = self.block.width;
         finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
@@ -30,18 +38,18 @@ impl<T: Real> Forward<T> {
             let failure = Error::NonFinite(self.clocks[slot].progress(0.0));
             self.remove(problem, slot, Some(failure), sinks)?;
         }
-        self.refit(problem);
+        self.refit(problem, tools);
         let active = self.block.active;
         if let Some(first) = problem.options.first_step {
-            self.clocks.iter_mut().for_each(|clock| clock.proposal = first);
+            self.clocks.iter_mut().filter(|clock| clock.proposal == 0.0).for_each(|clock| clock.proposal = first);
         } else if active > 0 {
-            self.choose_first_steps(problem)?;
+            self.choose_first_steps(problem, tools)?;
         }
         Ok(())
     }
 
     /// Hairer, Nørsett and Wanner I, II.4, for each trajectory.
-    fn choose_first_steps(&mut self, problem: &mut Problem<T>) -> Result<()> {
+    fn choose_first_steps(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) -> Result<()> {
         let Self { block, sums, clocks, tolerances, .. } = self;
         let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows as f64);
         let torchdiffeq = problem.options.controller == Controller::Torchdiffeq;
@@ -68,17 +76,19 @@ impl<T: Real> Forward<T> {
             block.spans.h[slot] = direction * guess.h;
             block.spans.t[slot] = end;
             guesses.push((guess, limit));
-            clock.stats.evaluations += 1;
+            clock.stats.evaluations += usize::from(clock.proposal == 0.0);
         }
         let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
         let (first, rest) = k.split_at_mut(len);
         mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], std::iter::once(1.0), first);
         spans.stage_times(width, 0.0, &mut state[len..len + width]);
-        problem.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
+        tools.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
         norms(&rest[..len], Some(first), &x[..len], sums);
         for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
             let h = first_step_from(*difference, guess, problem.tableau.order);
-            clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+            if clock.proposal == 0.0 {
+                clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+            }
         }
         Ok(())
     }

@@ -1,19 +1,23 @@
 //! The solve of a leaf: rounds in which every trajectory that is not at its end tries a step.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
-use super::changes::Due;
+use super::changes::{Due, JumpInputs};
 use super::clock::{Clock, End, Plan, Verdict};
 use super::crossing::Crossed;
+use super::integrator::{Advance, Standing};
+use super::part::Part;
 use super::single::Single;
 use super::track::{Occurrence, Tracks, What};
-use super::{Problem, Solution};
+use super::{Problem, Tools};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
 use crate::kernel::lanes::{Scaled, finite_lanes, select_lanes};
 use crate::kernel::real::Real;
+use crate::progress;
 use crate::solve::{Stats, control_of, tolerances_of};
 use crate::stepper::Span;
 
@@ -24,24 +28,31 @@ pub(super) struct Forward<T> {
     control: Control,
     /// Of each feature.
     pub(super) tolerances: Vec<(f64, f64)>,
-    blank: Stats,
+    pub(super) blank: Stats,
     pub(super) clocks: Vec<Clock>,
     pub(super) plans: Vec<Option<Plan>>,
     pub(super) sums: Vec<f64>,
     errors: Vec<f64>,
+    /// Errors over their tolerances, with the times as a last row, and their norms, where those are a program's.
+    ratios: Vec<T>,
+    norms: Vec<T>,
     pub(super) finite: Vec<bool>,
     pub(super) accepted: Vec<bool>,
     /// g of each event at x_{n+1}, a row for each.
     pub(super) values: Vec<T>,
     row: Vec<T>,
+    /// Rounds so far.
+    rounds: usize,
     /// Events of each trajectory of the leaf, and the states before them.
     happened: Vec<Vec<(Occurrence, Vec<T>)>>,
 }
 
 /// Where the results of a leaf go.
 pub(super) struct Sinks<'a, T> {
-    solution: Option<&'a mut Solution<T>>,
+    part: Option<&'a mut Part<T>>,
     tracks: Option<Tracks<T>>,
+    /// Where trajectories that are taken on later stand then.
+    standing: Option<&'a mut [Standing<T>]>,
     first: usize,
 }
 
@@ -51,7 +62,7 @@ impl<T: Real> Forward<T> {
         let each = tolerances_of::<T>(&problem.options);
         let tolerances = (0..problem.state).map(|feature| each.of(&control, feature)).collect();
         let block = Block::new(problem)?;
-        let width = block.width;
+        let (width, normed) = (block.width, problem.rules.normed);
         Ok(Self {
             single: Single::new(problem)?,
             control,
@@ -61,10 +72,13 @@ impl<T: Real> Forward<T> {
             plans: vec![None; width],
             sums: vec![0.0; width],
             errors: vec![0.0; width],
+            ratios: vec![T::zero(); if normed { width * (problem.state + 1) } else { 0 }],
+            norms: vec![T::zero(); width],
             finite: vec![true; width],
             accepted: vec![false; width],
-            values: vec![T::zero(); width * problem.maps.events.len()],
+            values: vec![T::zero(); width * problem.rules.events.len()],
             row: vec![T::zero(); problem.state],
+            rounds: 0,
             happened: vec![],
             block,
         })
@@ -73,32 +87,90 @@ impl<T: Real> Forward<T> {
     /// Solves a leaf.
     pub fn run(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         leaf: Range<usize>,
-        solution: Option<&mut Solution<T>>,
+        part: Option<&mut Part<T>>,
         tracks: Option<Tracks<T>>,
     ) -> Result<Option<Tracks<T>>> {
-        let mut sinks = Sinks { solution, tracks, first: leaf.start };
-        self.happened = vec![vec![]; leaf.len()];
-        self.begin(problem, leaf.clone(), &mut sinks)?;
-        if problem.options.adaptive() {
-            self.first_steps(problem, &mut sinks)?;
-        }
+        let mut sinks = Sinks { part, tracks, standing: None, first: leaf.start };
+        self.load(problem, leaf.clone())?;
+        self.begin(problem, tools, &mut sinks)?;
         while self.block.active > 0 {
-            self.round(problem, &mut sinks)?;
-        }
-        let Sinks { solution, tracks, .. } = sinks;
-        if let Some(solution) = solution {
-            for (occurrence, state) in self.happened.drain(..).flatten() {
-                solution.events.push(occurrence);
-                solution.event_states.extend(state);
+            self.round(problem, tools, &mut sinks)?;
+            if sinks.part.is_some() {
+                self.report(problem)?;
             }
         }
-        Ok(tracks)
+        self.hand_out_events(&mut sinks);
+        Ok(sinks.tracks)
     }
 
-    /// Loads the leaf: states at the first times, after the jumps there.
-    fn begin(&mut self, problem: &mut Problem<T>, leaf: Range<usize>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+    /// Takes trajectories on from where they stand, to the last of their times or by one step each.
+    pub fn advance(
+        &mut self,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        standing: &mut [Standing<T>],
+        part: &mut Part<T>,
+        how: Advance,
+    ) -> Result<()> {
+        let first = standing.first().map_or(0, |standing| standing.clock.trajectory);
+        self.load(problem, first..first + standing.len())?;
+        let (block, blank) = (&mut self.block, self.blank);
+        for (slot, Standing { clock, x, carry, slope, .. }) in standing.iter().enumerate() {
+            set_lane(&mut block.x, block.width, slot, x);
+            set_lane(&mut block.carry, block.width, slot, carry);
+            set_lane(&mut block.slopes, block.width, slot, slope);
+            self.clocks[slot] = clock.clone();
+            self.clocks[slot].resume(blank);
+        }
+        for slot in standing.len()..block.width {
+            block.move_lane(0, slot);
+        }
+        let mut sinks = Sinks { part: Some(part), tracks: None, standing: Some(standing), first };
+        self.begin(problem, tools, &mut sinks)?;
+        while self.block.active > 0 {
+            self.round(problem, tools, &mut sinks)?;
+            if how == Advance::Step {
+                for slot in (0..self.clocks.len()).rev() {
+                    if self.clocks[slot].stats.accepted > 0 {
+                        self.remove(problem, slot, None, &mut sinks)?;
+                    }
+                }
+                self.refit(problem, tools);
+            }
+        }
+        self.hand_out_events(&mut sinks);
+        Ok(())
+    }
+
+    /// Tells how far all trajectories have come.
+    fn report(&mut self, problem: &Problem<T>) -> Result<()> {
+        self.rounds += 1;
+        let clocks = &self.clocks;
+        progress::report(self.rounds, || {
+            let part = |clock: &Clock| {
+                let times = problem.times.of(clock.trajectory);
+                progress::fraction(clock.t, times[0], times[times.len() - 1])
+            };
+            let under_way: f64 = clocks.iter().map(part).sum();
+            (problem.done.load(Ordering::Relaxed) as f64 + under_way) / problem.batch as f64
+        })
+    }
+
+    fn hand_out_events(&mut self, sinks: &mut Sinks<'_, T>) {
+        if let Some(part) = sinks.part.as_deref_mut() {
+            for (occurrence, state) in self.happened.drain(..).flatten() {
+                part.events.push(occurrence);
+                part.event_states.extend(state);
+            }
+        }
+    }
+
+    /// Loads a leaf: states at the first times.
+    fn load(&mut self, problem: &Problem<T>, leaf: Range<usize>) -> Result<()> {
+        self.happened = vec![vec![]; leaf.len()];
         let block = &mut self.block;
         block.width = width_for(problem, leaf.len());
         block.active = leaf.len();
@@ -108,8 +180,8 @@ impl<T: Real> Forward<T> {
         for (slot, trajectory) in leaf.enumerate() {
             let times = problem.times.of(trajectory);
             Clock::check(&problem.options, times)?;
-            let due = problem.maps.due(trajectory, times);
-            self.clocks.push(Clock::new(trajectory, times, due, problem.maps.events.len(), self.blank));
+            let due = problem.rules.due(trajectory, times);
+            self.clocks.push(Clock::new(trajectory, times, due, problem.rules.events.len(), self.blank));
             set_lane(&mut block.x, width, slot, &problem.y0[trajectory * rows..(trajectory + 1) * rows]);
             let (arguments, data) = problem.inputs.of(trajectory);
             set_lane(&mut block.arguments, width, slot, arguments);
@@ -118,29 +190,38 @@ impl<T: Real> Forward<T> {
         for slot in self.clocks.len()..width {
             block.move_lane(0, slot);
         }
+        Ok(())
+    }
+
+    /// What happens before the first steps: jumps, outputs; and how long those are.
+    fn begin(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
         for slot in (0..self.clocks.len()).rev() {
-            match self.boundary(problem, slot, None, sinks) {
+            match self.boundary(problem, tools, slot, None, sinks) {
                 Ok(true) => self.remove(problem, slot, None, sinks)?,
-                Ok(false) => self.first_sides(problem, slot)?,
+                Ok(false) => self.first_sides(problem, tools, slot)?,
                 Err(error @ Error::NonFinite(_)) => self.remove(problem, slot, Some(error), sinks)?,
                 Err(error) => return Err(error),
             }
         }
         self.narrow(problem);
-        self.settle(problem);
+        self.settle(problem, tools);
+        if problem.options.adaptive() {
+            self.first_steps(problem, tools, sinks)?;
+        }
         Ok(())
     }
 
     /// On which sides the events' functions are at the beginning.
-    fn first_sides(&mut self, problem: &mut Problem<T>, slot: usize) -> Result<()> {
-        if problem.maps.events.is_empty() {
+    fn first_sides(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, slot: usize) -> Result<()> {
+        if problem.rules.events.is_empty() || self.clocks[slot].sides_known {
             return Ok(());
         }
         let Self { block, single, clocks, row, .. } = self;
         let clock = &mut clocks[slot];
-        let Problem { maps, lanes, inputs, .. } = problem;
+        clock.sides_known = true;
         lane(&block.x, block.width, slot, row);
-        single.settle(inputs.of(clock.trajectory), &mut *lanes[0], maps);
+        single.settle(problem.inputs.of(clock.trajectory), tools);
+        let Tools { maps, lanes } = tools;
         for (event, side) in maps.events.iter_mut().zip(&mut clock.signs) {
             *side = single.side(&mut *lanes[0], event, clock.t, row, None)?.0;
         }
@@ -157,7 +238,7 @@ impl<T: Real> Forward<T> {
     }
 
     /// Every trajectory tries a step.
-    fn round(&mut self, problem: &mut Problem<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
+    fn round(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
         let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
         // When each takes its step.
         for slot in (0..self.clocks.len()).rev() {
@@ -167,13 +248,13 @@ impl<T: Real> Forward<T> {
                 Err(error) => self.remove(problem, slot, Some(error), sinks)?,
             }
         }
-        if self.refit(problem) {
+        if self.refit(problem, tools) {
             return Ok(());
         }
         self.set_spans();
         let mut index = lanes_index(problem, self.block.width);
         if self.clocks.iter().any(|clock| !clock.first_known) {
-            self.block.first_slopes(&mut *problem.lanes[index])?;
+            self.block.first_slopes(&mut *tools.lanes[index])?;
             let (len, width) = (self.block.len(), self.block.width);
             finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
             let mut failed = false;
@@ -190,7 +271,7 @@ impl<T: Real> Forward<T> {
                 }
             }
             if failed {
-                if self.refit(problem) {
+                if self.refit(problem, tools) {
                     return Ok(());
                 }
                 self.set_spans();
@@ -198,7 +279,7 @@ impl<T: Real> Forward<T> {
             }
         }
         let Self { block, clocks, plans, .. } = self;
-        let lanes = &mut *problem.lanes[index];
+        let lanes = &mut *tools.lanes[index];
         block.attempt(tableau, lanes)?;
         let (len, width, active) = (block.len(), block.width, block.active);
         clocks.iter_mut().for_each(|clock| clock.stats.evaluations += stages - 1);
@@ -217,14 +298,29 @@ impl<T: Real> Forward<T> {
         self.accepted[..width].fill(false);
         if adaptive {
             block.error(tableau);
-            let Block { x, next, state, .. } = &*block;
+            let Block { x, next, state, spans, rows, .. } = &mut *block;
             let tolerances = &self.tolerances;
             let scaled = Scaled { numbers: &state[..len], less: None, x: &x[..len], y: &next[..len], tolerances };
-            scaled.sums(&mut self.errors[..width]);
+            match tools.maps.norm.get_mut(index) {
+                None => {
+                    scaled.sums(&mut self.errors[..width]);
+                    self.errors[..width].iter_mut().for_each(|sum| *sum = (*sum / *rows as f64).sqrt());
+                }
+                Some(norm) => {
+                    let ratios = &mut self.ratios[..len + width];
+                    scaled.ratios(width, &mut ratios[..len]);
+                    spans.stage_times(width, 1.0, &mut ratios[len..]);
+                    norm.evaluate(active, &spans.times, ratios, None, &mut self.norms[..width])?;
+                    self.errors[..width]
+                        .iter_mut()
+                        .zip(&self.norms)
+                        .for_each(|(error, norm)| *error = norm.wide().abs());
+                }
+            }
             for (slot, clock) in clocks.iter_mut().enumerate() {
                 let plan = plans[slot].expect("planned above");
                 let error = match self.finite[slot] {
-                    true => (self.errors[slot] / block.rows as f64).sqrt(),
+                    true => self.errors[slot],
                     false => f64::NAN,
                 };
                 let control = &self.control;
@@ -249,8 +345,8 @@ impl<T: Real> Forward<T> {
             }
         }
         let mut crossed = vec![];
-        if !problem.maps.events.is_empty() && self.accepted[..active].contains(&true) {
-            crossed = self.crossings(problem, index, &mut failures)?;
+        if !problem.rules.events.is_empty() && self.accepted[..active].contains(&true) {
+            crossed = self.crossings(problem, tools, index, &mut failures)?;
         }
         let interpolates = |problem: &Problem<T>, clock: &Clock, plan: &Plan| {
             let times = problem.times.of(clock.trajectory);
@@ -266,7 +362,7 @@ impl<T: Real> Forward<T> {
                 })
                 .collect();
             if wanted.contains(&true) {
-                self.block.next_slopes(&mut *problem.lanes[index], stages)?;
+                self.block.next_slopes(&mut *tools.lanes[index], stages)?;
                 finite_lanes(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
                 for (slot, clock) in self.clocks.iter_mut().enumerate().filter(|(slot, _)| wanted[*slot]) {
                     clock.stats.evaluations += 1;
@@ -291,7 +387,7 @@ impl<T: Real> Forward<T> {
                 continue;
             }
             let acting = crossed.iter().find(|crossing: &&Crossed| crossing.slot == slot);
-            match self.boundary(problem, slot, acting, sinks) {
+            match self.boundary(problem, tools, slot, acting, sinks) {
                 Ok(false) => {}
                 Ok(true) => self.remove(problem, slot, None, sinks)?,
                 Err(error @ (Error::MaxEvents { .. } | Error::NonFinite(_))) => {
@@ -300,12 +396,12 @@ impl<T: Real> Forward<T> {
                 Err(error) => return Err(error),
             }
         }
-        self.refit(problem);
+        self.refit(problem, tools);
         Ok(())
     }
 
     /// Narrows the block if it may be; whether nobody is left.
-    pub(super) fn refit(&mut self, problem: &mut Problem<T>) -> bool {
+    pub(super) fn refit(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) -> bool {
         if self.block.active == self.clocks.len() {
             return self.block.active == 0;
         }
@@ -314,7 +410,7 @@ impl<T: Real> Forward<T> {
             return true;
         }
         self.narrow(problem);
-        self.settle(problem);
+        self.settle(problem, tools);
         false
     }
 
@@ -338,8 +434,8 @@ impl<T: Real> Forward<T> {
             if let Some(tracks) = &mut sinks.tracks {
                 tracks.step(own, &plan, &block.x, width, slot)?;
             }
-            if let Some(solution) = sinks.solution.as_deref_mut()
-                && let Some(path) = solution.paths.get_mut(clock.trajectory)
+            if let Some(part) = sinks.part.as_deref_mut()
+                && let Some(path) = part.paths.get_mut(own)
             {
                 for row in polynomials.chunks_exact(stages + 1) {
                     path.polynomials.extend((0..rows).map(|r| {
@@ -412,7 +508,8 @@ impl<T: Real> Forward<T> {
     #[inline(never)]
     fn boundary(
         &mut self,
-        problem: &mut Problem<T>,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
         slot: usize,
         crossed: Option<&Crossed>,
         sinks: &mut Sinks<'_, T>,
@@ -421,20 +518,20 @@ impl<T: Real> Forward<T> {
         let clock = &mut clocks[slot];
         let (width, rows) = (block.width, block.rows);
         let own = clock.trajectory - sinks.first;
-        let mut terminal = false;
+        let mut terminal = clock.ended;
         let mut changed = false;
         let due = clock.due.get(clock.jump).is_some_and(|due| due.t == clock.t);
         if due || crossed.is_some() {
-            let Problem { maps, lanes, inputs, .. } = &mut *problem;
-            single.settle(inputs.of(clock.trajectory), &mut *lanes[0], maps);
+            single.settle(problem.inputs.of(clock.trajectory), tools);
+            let (rules, Tools { maps, lanes }) = (&problem.rules, &mut *tools);
             lane(&block.x, width, slot, row);
             if let Some(Crossed { root, acting, sides, .. }) = crossed {
                 clock.signs.copy_from_slice(sides);
                 clock.recent = Some((*root, clock.t));
                 for &event in acting {
                     clock.counts[event] += 1;
-                    if clock.counts.iter().sum::<usize>() > maps.max_events {
-                        return Err(Error::MaxEvents { limit: maps.max_events, progress: clock.progress(0.0) });
+                    if clock.counts.iter().sum::<usize>() > rules.max_events {
+                        return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
                     }
                     let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
                     happened[own].push((occurrence, row.clone()));
@@ -446,7 +543,7 @@ impl<T: Real> Forward<T> {
                         single.map(&mut **set, clock.t, &before, None, row)?;
                         changed = true;
                     }
-                    terminal |= maps.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
+                    terminal |= rules.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
                 }
             }
             while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !terminal)
@@ -455,10 +552,10 @@ impl<T: Real> Forward<T> {
                 if let Some(tracks) = &mut sinks.tracks {
                     tracks.action(own, What::Jump { jump, occurrence }, row)?;
                 }
-                let map = &mut maps.jumps[jump];
-                let amounts = map.amounts[occurrence * map.numbers..(occurrence + 1) * map.numbers].to_vec();
+                let JumpInputs { amounts, numbers, .. } = &rules.jumps[jump];
+                let amounts = &amounts[occurrence * numbers..(occurrence + 1) * numbers];
                 let before = row.clone();
-                single.map(&mut *map.set, t, &before, Some(&amounts), row)?;
+                single.map(&mut *maps.jumps[jump], t, &before, Some(amounts), row)?;
                 changed = true;
                 clock.jump += 1;
             }
@@ -469,8 +566,8 @@ impl<T: Real> Forward<T> {
                 set_lane(&mut block.x, width, slot, row);
                 set_lane(&mut block.carry, width, slot, &vec![T::zero(); rows]);
                 clock.first_known = false;
-                if let Some(solution) = sinks.solution.as_deref_mut()
-                    && let Some(path) = solution.paths.get_mut(clock.trajectory)
+                if let Some(part) = sinks.part.as_deref_mut()
+                    && let Some(path) = part.paths.get_mut(own)
                     && !path.t.is_empty()
                 {
                     path.t.push(clock.t);
@@ -480,7 +577,6 @@ impl<T: Real> Forward<T> {
                         if problem.extras.dense { problem.tableau.extension_degree() * rows } else { 0 },
                     ));
                 }
-                let Problem { maps, lanes, .. } = &mut *problem;
                 if clock.stats.accepted > 0 && !terminal {
                     for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
                         let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
@@ -491,13 +587,14 @@ impl<T: Real> Forward<T> {
                 }
             }
         }
-        if let Some(solution) = sinks.solution.as_deref_mut()
-            && let Some(path) = solution.paths.get_mut(clock.trajectory)
+        if let Some(part) = sinks.part.as_deref_mut()
+            && let Some(path) = part.paths.get_mut(own)
             && path.t.is_empty()
         {
             path.t.push(clock.t);
             path.y.extend((0..rows).map(|r| block.x[r * width + slot]));
         }
+        clock.ended = terminal;
         let times = problem.times.of(clock.trajectory);
         lane(&block.x, width, slot, row);
         while clock.output < times.len() && (times[clock.output] == clock.t || terminal) {
@@ -524,21 +621,31 @@ impl<T: Real> Forward<T> {
         let clock = clocks.swap_remove(slot);
         let trajectory = clock.trajectory;
         let width = block.width;
-        if let Some(solution) = sinks.solution.as_deref_mut() {
-            solution.stats[trajectory] = clock.stats;
-            solution.reached[trajectory] = clock.output;
+        let own = trajectory - sinks.first;
+        if let Some(part) = sinks.part.as_deref_mut() {
+            problem.done.fetch_add(1, Ordering::Relaxed);
+            part.stats[own] = clock.stats;
+            part.reached[own] = clock.output;
         }
         if let Some(tracks) = &mut sinks.tracks {
-            tracks.end(trajectory - sinks.first, &block.x, width, slot);
+            tracks.end(own, &block.x, width, slot);
+        }
+        if let Some(standing) = sinks.standing.as_deref_mut().filter(|_| failure.is_none()) {
+            let standing = &mut standing[own];
+            lane(&block.x, width, slot, &mut standing.x);
+            lane(&block.carry, width, slot, &mut standing.carry);
+            lane(&block.slopes, width, slot, &mut standing.slope);
+            standing.clock = clock.clone();
+            standing.count();
         }
         if let Some(error) = failure {
             row.fill(T::nan());
             for output in clock.output..problem.times.of(trajectory).len() {
                 sinks.write(problem, trajectory, output, row);
             }
-            if let Some(solution) = sinks.solution.as_deref_mut() {
-                let at = solution.failures.partition_point(|failure| failure.0 < trajectory);
-                solution.failures.insert(at, (trajectory, error));
+            if let Some(part) = sinks.part.as_deref_mut() {
+                let at = part.failures.partition_point(|failure| failure.0 < trajectory);
+                part.failures.insert(at, (trajectory, error));
             }
         }
         let last = clocks.len();
@@ -565,25 +672,27 @@ impl<T: Real> Forward<T> {
 
     /// Tells the field what the lanes have beside their states.
     #[inline(never)]
-    fn settle(&mut self, problem: &mut Problem<T>) {
+    fn settle(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         if self.block.active == 0 {
             return;
         }
         let width = self.block.width;
         let index = lanes_index(problem, width);
         let (arguments, data) = (problem.arguments * width, problem.data * width);
-        problem.lanes[index].settle(&self.block.arguments[..arguments], &self.block.data[..data]);
-        for event in &mut problem.maps.events {
+        tools.lanes[index].settle(&self.block.arguments[..arguments], &self.block.data[..data]);
+        for event in &mut tools.maps.events {
             event.when[index].settle(&self.block.arguments[..arguments], &[]);
+        }
+        if let Some(norm) = tools.maps.norm.get_mut(index) {
+            norm.settle(&self.block.arguments[..arguments], &[]);
         }
     }
 }
 
 impl<T: Real> Sinks<'_, T> {
     fn write(&mut self, problem: &Problem<T>, trajectory: usize, output: usize, y: &[T]) {
-        if let Some(solution) = self.solution.as_deref_mut() {
-            let place = problem.place(trajectory, output);
-            solution.y[place..place + y.len()].copy_from_slice(y);
+        if let Some(part) = self.part.as_deref_mut() {
+            part.write(&problem.times, trajectory, output, y);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Lists of numbers, one for all trajectories or one for each.
 
+use std::ops::Range;
+
 /// Lists of numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lists {
@@ -52,6 +54,14 @@ impl Lists {
         match &self.ends {
             Some(ends) => &self.numbers[self.start(trajectory)..ends[trajectory]],
             None => &self.numbers,
+        }
+    }
+
+    /// Where the numbers of a run of trajectories lie: all, where one list is for all.
+    pub(super) fn range(&self, trajectories: &Range<usize>) -> Range<usize> {
+        match &self.ends {
+            Some(_) => self.start(trajectories.start)..self.start(trajectories.end),
+            None => 0..self.numbers.len(),
         }
     }
 

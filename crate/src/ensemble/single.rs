@@ -1,7 +1,7 @@
 //! One trajectory by itself: its field, its jumps and events, and where in a step an event's function is zero.
 
-use super::Problem;
-use super::changes::{EventMap, Maps};
+use super::changes::EventMaps;
+use super::{Problem, Tools};
 use crate::error::Result;
 use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
 use crate::kernel::combine::advance;
@@ -125,7 +125,7 @@ impl<T: Real> Single<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let (ledger, state) = (&problem.ledger, problem.state);
         let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
-        let amounts = problem.maps.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
+        let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
         let stages = problem.tableau.gradient_stages();
         Ok(Self {
             xt: numbers(state + 1)?,
@@ -147,16 +147,16 @@ impl<T: Real> Single<T> {
 
     /// Bytes that it takes.
     pub fn bytes(problem: &Problem<T>) -> usize {
-        let amounts = problem.maps.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
+        let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
         let states = 6 + Work::<T>::states(problem.tableau.gradient_stages() + 1);
         (states * problem.state + 2 + problem.arguments + amounts) * size_of::<T>()
     }
 
     /// Readies field, jumps and events for the trajectory with these arguments and data.
-    pub fn settle(&mut self, (arguments, data): (&[T], &[T]), lanes: &mut dyn Lanes<T>, maps: &mut Maps<T>) {
+    pub fn settle(&mut self, (arguments, data): (&[T], &[T]), tools: &mut Tools<T>) {
         self.arguments[..self.own].copy_from_slice(arguments);
-        lanes.settle(arguments, data);
-        for event in &mut maps.events {
+        tools.lanes[0].settle(arguments, data);
+        for event in &mut tools.maps.events {
             event.when[0].settle(arguments, &[]);
             if let Some(set) = &mut event.set {
                 set.settle(arguments, &[]);
@@ -282,7 +282,6 @@ impl<T: Real> Single<T> {
         (span, near, far): (Span, i8, f64),
         compensated: bool,
     ) -> Result<Span> {
-        let least = least_cut::<T>(span);
         let side = f64::from(near);
         let at = |end: f64| Span { h: end - span.t, end, ..span };
         // Ends on the near side, and on the far side or the zero itself, with g there, positive on the near side; and what the secant
@@ -293,8 +292,8 @@ impl<T: Real> Single<T> {
         let (mut weight_a, mut weight_b) = (1.0, 1.0);
         let mut moved = 0;
         let mut reached = f64::NAN;
-        let step = least * span.h.signum();
         for tries in 0.. {
+            let least = least_cut::<T>(at(b));
             if gb == 0.0 || (b - a).abs() <= 2.0 * least {
                 break;
             }
@@ -303,9 +302,9 @@ impl<T: Real> Single<T> {
             let mut end = if ga > 0.0 && secant.is_finite() && tries < 40 { secant } else { middle };
             // At least so far from either end that the zero is soon enclosed.
             if (end - a).abs() < least {
-                end = a + step;
+                end = a + least * span.h.signum();
             } else if (b - end).abs() < least {
-                end = b - step;
+                end = b - least * span.h.signum();
             }
             self.step(tableau, lanes, at(end), compensated)?;
             reached = end;
@@ -378,7 +377,7 @@ impl<T: Real> Single<T> {
     pub fn side(
         &mut self,
         lanes: &mut dyn Lanes<T>,
-        event: &mut EventMap<T>,
+        event: &mut EventMaps<T>,
         t: f64,
         x: &[T],
         found: Option<(f64, i8)>,

@@ -146,11 +146,6 @@ impl<T: Real> Tracks<T> {
         }
     }
 
-    /// Events of all trajectories.
-    pub fn events(&self) -> usize {
-        self.actions.iter().filter(|action| matches!(action.what, What::Event { .. })).count()
-    }
-
     pub fn tail(&self, trajectory: usize) -> Tail {
         self.tails[trajectory]
     }

@@ -1,5 +1,7 @@
 //! Vector fields of trajectories that have times of their own, side by side in the lanes of a block.
 
+use send_wrapper::SendWrapper;
+
 use super::{Demand, Dynamics, Pull, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
@@ -37,7 +39,7 @@ impl<T: Real> TrajectoryInputs<T> {
 
 /// A vector field ready for trajectories that each have a time. Arrays are `[rows][width]`, a lane for each trajectory; the state x
 /// has the time as its last row. Lanes behind the active ones hold whatever numbers.
-pub trait Lanes<T: Real> {
+pub trait Lanes<T: Real>: Send {
     /// The number of lanes.
     fn width(&self) -> usize;
 
@@ -72,7 +74,8 @@ pub struct LanePull<'a, T> {
 
 /// A field that is evaluated for one trajectory after the other.
 pub(super) struct OneByOne<T> {
-    dynamics: Box<dyn Dynamics<T>>,
+    /// Of a field that need not bear other threads; nor is it taken to another.
+    dynamics: SendWrapper<Box<dyn Dynamics<T>>>,
     width: usize,
     state: usize,
     /// A batch of one: its state, its slope or cotangent, a product.
@@ -93,7 +96,7 @@ impl<T: Real> OneByOne<T> {
         let len = dynamics.layout().size();
         let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
         let (x, k, dx) = (state()?, state()?, state()?);
-        Ok(Self { dynamics, width, state: field.state_size(), x, k, dx })
+        Ok(Self { dynamics: SendWrapper::new(dynamics), width, state: field.state_size(), x, k, dx })
     }
 }
 

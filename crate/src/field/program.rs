@@ -1,7 +1,7 @@
 //! Vector fields that are programs: models of your own, differentiated by the crate.
 
 use std::cell::{OnceCell, RefCell};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
@@ -28,11 +28,11 @@ pub struct ProgramField<T: Real> {
     parameters: Buffer<T>,
     derived: OnceCell<Derived>,
     /// The plans made last, the latest first, for solves or for gradients.
-    plans: RefCell<Vec<(bool, Rc<Plan<T>>)>>,
+    plans: RefCell<Vec<(bool, Arc<Plan<T>>)>>,
     /// The same for trajectories with times of their own.
     timed: OnceCell<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
-    tangents: RefCell<Vec<Rc<Moving<T>>>>,
+    tangents: RefCell<Vec<Arc<Moving<T>>>>,
 }
 
 /// How many fields with derivatives a field keeps: those of some hundred directions, which are followed in parts.
@@ -87,15 +87,15 @@ impl<T: Real> ProgramField<T> {
         Ok(WithArguments { field: self, arguments })
     }
 
-    fn plan(&self, batch: usize, reverse: bool) -> Rc<Plan<T>> {
+    fn plan(&self, batch: usize, reverse: bool) -> Arc<Plan<T>> {
         let mut made = self.plans.borrow_mut();
         if let Some(place) = made.iter().position(|(kind, plan)| *kind == reverse && plan.panels.samples == batch) {
             made[..=place].rotate_right(1);
         } else {
             made.truncate(PLANS - 1);
-            made.insert(0, (reverse, Rc::new(self.make_plan(batch, reverse))));
+            made.insert(0, (reverse, Arc::new(self.make_plan(batch, reverse))));
         }
-        Rc::clone(&made[0].1)
+        Arc::clone(&made[0].1)
     }
 
     fn derived(&self) -> &Derived {
@@ -208,18 +208,18 @@ impl<T: Real> ProgramField<T> {
     }
 
     /// The program of the state with its derivatives along directions.
-    fn moving(&self, directions: &Directions<'_, T>, batch: usize) -> Result<Rc<Moving<T>>> {
+    fn moving(&self, directions: &Directions<'_, T>, batch: usize) -> Result<Arc<Moving<T>>> {
         let kinds: Vec<_> = (0..directions.count).map(|index| kind(&self.program, directions, index, batch)).collect();
         let mut made = self.tangents.borrow_mut();
         if let Some(place) = made.iter().position(|moving| moving.kinds == kinds) {
             made[..=place].rotate_right(1);
-            return Ok(Rc::clone(&made[0]));
+            return Ok(Arc::clone(&made[0]));
         }
         let tangents = self.program.tangents(&kinds);
         let field = Self::of(tangents.program.clone(), Buffer::zeroed(&Ledger::new(), Purpose::Network, 0)?);
         made.truncate(KEPT - 1);
-        made.insert(0, Rc::new(Moving { kinds, tangents, field }));
-        Ok(Rc::clone(&made[0]))
+        made.insert(0, Arc::new(Moving { kinds, tangents, field }));
+        Ok(Arc::clone(&made[0]))
     }
 
     /// Ready for a batch of states with their derivatives along directions.
@@ -350,6 +350,10 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         self.timed_lanes(parameters, width, reverse, ledger)
     }
 
+    fn is_parallel(&self) -> bool {
+        true
+    }
+
     fn leaf(&self) -> usize {
         ProgramField::leaf(self)
     }
@@ -410,6 +414,10 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
 
     fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
         self.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn is_parallel(&self) -> bool {
+        true
     }
 
     fn leaf(&self) -> usize {

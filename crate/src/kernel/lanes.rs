@@ -109,6 +109,19 @@ impl<T: Real> Scaled<'_, T> {
         sums.fill(0.0);
         dispatch(Squares { scaled: self, sums });
     }
+
+    /// The numbers in their scales, of so many lanes.
+    #[inline(never)]
+    pub fn ratios(self, width: usize, ratios: &mut [T]) {
+        let Self { numbers, less, x, y, tolerances } = self;
+        for (row, &(rtol, atol)) in tolerances.iter().enumerate() {
+            for at in row * width..(row + 1) * width {
+                let number = numbers[at].wide() - less.map_or(0.0, |less| less[at].wide());
+                let scale = atol + rtol * x[at].abs().max(y[at].abs()).wide();
+                ratios[at] = if number == 0.0 { T::zero() } else { T::of(number / scale) };
+            }
+        }
+    }
 }
 
 struct Squares<'a, T> {

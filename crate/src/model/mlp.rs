@@ -89,6 +89,10 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         self.field.timed_lanes(parameters, width, reverse, ledger)
     }
 
+    fn is_parallel(&self) -> bool {
+        true
+    }
+
     fn leaf(&self) -> usize {
         self.field.leaf()
     }

@@ -1,7 +1,7 @@
 //! Runs a plan over the blocks of a batch.
 
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::graph::Place;
 use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
@@ -24,7 +24,7 @@ pub struct Dots {
 
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
-    plan: Rc<Plan<T>>,
+    plan: Arc<Plan<T>>,
     uniform: Buffer<T>,
     packs: Vec<Packed<T>>,
     /// What each thread works in.
@@ -86,7 +86,7 @@ impl<T: Real> Executor<T> {
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn new(plan: Rc<Plan<T>>, parameters: &[T], threads: usize, ledger: &Ledger) -> Result<Self> {
+    pub fn new(plan: Arc<Plan<T>>, parameters: &[T], threads: usize, ledger: &Ledger) -> Result<Self> {
         let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows)?;
         for &(row, number) in &plan.uniform.constants {
             uniform[row] = T::of(number);
@@ -131,7 +131,7 @@ impl<T: Real> Executor<T> {
             t: f64::NAN,
             plan,
         };
-        let plan = Rc::clone(&executor.plan);
+        let plan = Arc::clone(&executor.plan);
         executor.run_uniform(&plan.uniform.fixed);
         executor.pack(When::Once);
         Ok(executor)
@@ -142,7 +142,7 @@ impl<T: Real> Executor<T> {
         if self.plan.steady_rows == 0 {
             return;
         }
-        let plan = Rc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let task = plan.tasks.last().expect("the task of what is kept");
         for panel in plan.panels.all() {
             let phase = &task.phases[0];
@@ -165,7 +165,7 @@ impl<T: Real> Executor<T> {
             return;
         }
         self.t = t;
-        let plan = Rc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         if let Some(row) = plan.uniform.time {
             self.uniform[row] = T::of(t);
         }
@@ -198,7 +198,7 @@ impl<T: Real> Executor<T> {
     /// If an array that the task needs is shorter than its rows ask for.
     pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
         self.set_time(t);
-        let plan = Rc::clone(&self.plan);
+        let plan = Arc::clone(&self.plan);
         let task = &plan.tasks[task];
         if task.phases.len() > 1 {
             self.sums.fill(T::zero());

@@ -4,7 +4,7 @@
 //! constants, the time, what is computed of them alone, and sums over trajectories.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub use crate::kernel::functions::{Binary, Unary};
 
@@ -72,7 +72,7 @@ pub enum Op {
     /// The bits of an f64.
     Constant(u64),
     /// Rows of constants, by their bits.
-    Constants(Rc<[u64]>),
+    Constants(Arc<[u64]>),
     Time,
     Parameter(Place),
     /// Rows of an input, from this one on.

@@ -12,7 +12,7 @@ mod lower;
 mod rows;
 mod uniform;
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::graph::{Graph, Id, Op, Place};
 use crate::kernel::instructions::{Base, Code};
@@ -178,7 +178,7 @@ pub struct PackPlan {
 pub enum PackSource {
     Parameters(Place),
     /// By their bits.
-    Constants(Rc<[u64]>),
+    Constants(Arc<[u64]>),
     /// From this row of the uniform values on.
     Uniform(usize),
 }

@@ -10,6 +10,7 @@ use crate::kernel::combine::{advance, all_finite, combine};
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
+use crate::progress;
 use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Work};
 
 /// How a solve went.
@@ -384,7 +385,8 @@ impl<T: Real> Run<'_, T> {
         if lands {
             self.land();
         }
-        Ok(())
+        let times = self.times;
+        progress::report(self.stats.accepted, || progress::fraction(span.end, times[0], times[times.len() - 1]))
     }
 
     /// Writes the outputs within the step just taken.

@@ -12,6 +12,7 @@ use crate::error;
 use crate::error::Error;
 use crate::field::custom::RowField;
 use crate::kernel::real::Real;
+use crate::progress::{self, Watcher};
 
 thread_local! {
     /// What JavaScript has thrown past the facade, on its way through the solver.
@@ -87,6 +88,18 @@ impl<T: Real> RowField<T> for Callbacks {
             Either3::C(()) => Ok(None),
         }
     }
+}
+
+/// Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
+pub fn watch(env: Env, callback: Option<Function<'_, f64, bool>>) -> Result<()> {
+    let callback = callback.map(|callback| callback.create_ref()).transpose()?;
+    progress::watch(callback.map(|callback| {
+        Box::new(move |fraction: f64| {
+            let goes_on = in_scope(env, || callback.borrow_back(&env)?.call(fraction));
+            if goes_on.map_err(keep_thrown)? { Ok(()) } else { Err(Error::Callback) }
+        }) as Watcher
+    }));
+    Ok(())
 }
 
 /// The sums that the parts of a batch form together, in JavaScript.

@@ -6,7 +6,9 @@ use napi_derive::napi;
 use super::callbacks::{Callbacks, shared};
 use super::held::Held;
 use super::memory::{JsSource, address, optional, view};
-use super::results::{EnsembleHandle, FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
+use super::results::{
+    EnsembleHandle, FieldPull, IntegratorHandle, Moved, NumbersHandle, Recorded, RecordedTangent, Solved,
+};
 use super::{dtype, entries, object, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Point, Start};
 use crate::bindings::records;
@@ -129,6 +131,12 @@ impl Field {
         self.0.read(|field| field.parameters().len() as u32)
     }
 
+    /// Trajectories of a leaf of an ensemble.
+    #[napi(getter, catch_unwind)]
+    pub fn leaf(&self) -> Result<u32> {
+        self.0.read(|field| field.leaf() as u32)
+    }
+
     /// The memory of the parameters, which stays for as long as this is in use, even if the field is freed.
     #[napi(catch_unwind)]
     pub fn memory(&self, env: Env) -> Result<ArrayBuffer<'static>> {
@@ -245,6 +253,25 @@ impl Field {
         let (options, numbers) = (entries(&options)?, JsSource(&numbers));
         let solved = self.call(env, |field| field.ensemble(start, (&plan, &numbers), options, keep));
         solved.map(EnsembleHandle::new)
+    }
+
+    /// Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn integrator(
+        &self,
+        env: Env,
+        y0: Unknown<'_>,
+        batch: u32,
+        t: Unknown<'_>,
+        plan: String,
+        options: Object<'_>,
+        arguments: Unknown<'_>,
+    ) -> Result<IntegratorHandle> {
+        let (y0, t, arguments) = (JsSource(&y0), JsSource(&t), JsSource(&arguments));
+        let start = Start { y0: &y0, batch: batch as usize, times: &t, arguments: optional(&arguments) };
+        let options = entries(&options)?;
+        self.call(env, |field| field.integrator(start, &plan, options)).map(IntegratorHandle::new)
     }
 
     /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and

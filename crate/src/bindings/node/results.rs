@@ -6,7 +6,7 @@ use napi_derive::napi;
 use super::held::Held;
 use super::memory::{JsSource, address};
 use super::{object, or_undefined, thrown};
-use crate::bindings::ensembles::AnyEnsemble;
+use crate::bindings::ensembles::{AnyEnsemble, AnyIntegrator};
 use crate::bindings::handles::{
     AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
 };
@@ -207,14 +207,13 @@ impl EnsembleHandle {
     /// The trajectories that failed.
     #[napi(getter, catch_unwind)]
     pub fn failures(&self) -> Result<Vec<u32>> {
-        self.0.read(|ensemble| ensemble.failures().iter().map(|failure| failure.0 as u32).collect())
+        self.0.read(|ensemble| ensemble.failures())
     }
 
     /// Why the `index`-th of those failed.
     #[napi(catch_unwind)]
     pub fn failure(&self, env: Env, index: u32) -> Result<Object<'static>> {
-        let (trajectory, error) = self.0.read(|ensemble| ensemble.failures()[index as usize].clone())?;
-        object(env, records::error(&error.of_trajectory(trajectory)))
+        object(env, records::error(&self.0.read(|ensemble| ensemble.failure(index as usize))?))
     }
 
     /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
@@ -241,6 +240,91 @@ impl EnsembleHandle {
         let (cotangent, times, states) = (JsSource(&cotangent), JsSource(&times), JsSource(&states));
         let pulled = self.0.change(|ensemble| ensemble.pullback(&cotangent, &times, &states))?;
         pulled.map(Pulled::new).map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn free(&self) {
+        self.0.free();
+    }
+}
+
+/// Trajectories that are taken on from call to call.
+#[napi(js_name = "Integrator")]
+pub struct IntegratorHandle(Held<Box<dyn AnyIntegrator>>);
+
+impl IntegratorHandle {
+    pub fn new(integrator: Box<dyn AnyIntegrator>) -> Self {
+        Self(Held::new(integrator))
+    }
+}
+
+#[napi]
+impl IntegratorHandle {
+    /// To a time, or by one step of each trajectory towards it.
+    #[napi(catch_unwind)]
+    pub fn advance(&self, env: Env, to: f64, step: bool) -> Result<()> {
+        self.0.change(|integrator| integrator.advance(to, step))?.map_err(|error| thrown(env, error))
+    }
+
+    /// When each trajectory stands where it does.
+    #[napi(getter, catch_unwind)]
+    pub fn t(&self) -> Result<f64> {
+        self.0.read(|integrator| integrator.t().as_ptr() as usize as f64)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn y(&self) -> Result<f64> {
+        self.0.read(|integrator| address(&integrator.y()))
+    }
+
+    /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
+    #[napi(getter, catch_unwind)]
+    pub fn trajectories(&self) -> Result<f64> {
+        self.0.read(|integrator| integrator.trajectories().as_ptr() as usize as f64)
+    }
+
+    /// For each event of the last call: trajectory, event, time.
+    #[napi(getter, catch_unwind)]
+    pub fn events(&self) -> Result<f64> {
+        self.0.read(|integrator| integrator.events().as_ptr() as usize as f64)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn events_length(&self) -> Result<f64> {
+        self.0.read(|integrator| integrator.events().len() as f64)
+    }
+
+    #[napi(getter, catch_unwind)]
+    pub fn event_states(&self) -> Result<f64> {
+        self.0.read(|integrator| address(&integrator.event_states()))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_y(&self, env: Env, y: Unknown<'_>) -> Result<()> {
+        let y = JsSource(&y);
+        self.0.change(|integrator| integrator.set_y(&y))?.map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn set_arguments(&self, env: Env, arguments: Unknown<'_>) -> Result<()> {
+        let arguments = JsSource(&arguments);
+        self.0.change(|integrator| integrator.set_arguments(&arguments))?.map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn save(&self) -> Result<Vec<f64>> {
+        self.0.read(|integrator| integrator.save())
+    }
+
+    #[napi(catch_unwind)]
+    pub fn restore(&self, env: Env, saved: Unknown<'_>) -> Result<()> {
+        let saved = JsSource(&saved);
+        self.0.change(|integrator| integrator.restore(&saved))?.map_err(|error| thrown(env, error))
+    }
+
+    #[napi(catch_unwind)]
+    pub fn copy(&self) -> Result<IntegratorHandle> {
+        self.0.read(|integrator| integrator.copy()).map(Self::new)
     }
 
     #[napi(catch_unwind)]

@@ -3,7 +3,9 @@
 use js_sys::Array;
 use wasm_bindgen::prelude::*;
 
-use super::results::{EnsembleHandle, FieldPull, Moved, NumbersHandle, Recorded, RecordedTangent, Solved};
+use super::results::{
+    EnsembleHandle, FieldPull, IntegratorHandle, Moved, NumbersHandle, Recorded, RecordedTangent, Solved,
+};
 use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, object, optional, shared, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
 use crate::bindings::records;
@@ -84,6 +86,12 @@ impl Field {
     #[wasm_bindgen(getter, js_name = parametersLength)]
     pub fn parameters_length(&self) -> usize {
         self.field.parameters().len()
+    }
+
+    /// Trajectories of a leaf of an ensemble.
+    #[wasm_bindgen(getter)]
+    pub fn leaf(&self) -> usize {
+        self.field.leaf()
     }
 
     /// Features of f(t, y).
@@ -178,6 +186,21 @@ impl Field {
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
         let solved = self.field.ensemble(start, (plan, &JsSource(numbers)), entries(options), keep);
         solved.map(EnsembleHandle).map_err(thrown)
+    }
+
+    /// Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
+    pub fn integrator(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        t: &JsValue,
+        plan: &str,
+        options: &JsValue,
+        arguments: &JsValue,
+    ) -> JsResult<IntegratorHandle> {
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(t), arguments: optional(&arguments) };
+        self.field.integrator(start, plan, entries(options)).map(IntegratorHandle).map_err(thrown)
     }
 
     /// The solution with its derivatives along directions: `along` is an object of flat arrays `y0`, `parameters`, `arguments` and

@@ -3,7 +3,7 @@
 use wasm_bindgen::prelude::*;
 
 use super::{JsResult, JsSource, object, thrown};
-use crate::bindings::ensembles::AnyEnsemble;
+use crate::bindings::ensembles::{AnyEnsemble, AnyIntegrator};
 use crate::bindings::handles::{
     AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
 };
@@ -154,13 +154,12 @@ impl EnsembleHandle {
     /// The trajectories that failed.
     #[wasm_bindgen(getter)]
     pub fn failures(&self) -> Vec<u32> {
-        self.0.failures().iter().map(|failure| failure.0 as u32).collect()
+        self.0.failures()
     }
 
     /// Why the `index`-th of those failed.
     pub fn failure(&self, index: usize) -> JsValue {
-        let (trajectory, error) = self.0.failures()[index].clone();
-        thrown(error.of_trajectory(trajectory))
+        thrown(self.0.failure(index))
     }
 
     /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
@@ -178,6 +177,73 @@ impl EnsembleHandle {
     pub fn pullback(&mut self, cotangent: &JsValue, times: &JsValue, states: &JsValue) -> JsResult<Pulled> {
         let pulled = self.0.pullback(&JsSource(cotangent), &JsSource(times), &JsSource(states));
         pulled.map(Pulled).map_err(thrown)
+    }
+}
+
+/// Trajectories that are taken on from call to call.
+#[wasm_bindgen(js_name = Integrator)]
+pub struct IntegratorHandle(pub(super) Box<dyn AnyIntegrator>);
+
+#[wasm_bindgen(js_class = Integrator)]
+impl IntegratorHandle {
+    /// To a time, or by one step of each trajectory towards it.
+    pub fn advance(&mut self, to: f64, step: bool) -> JsResult<()> {
+        self.0.advance(to, step).map_err(thrown)
+    }
+
+    /// When each trajectory stands where it does.
+    #[wasm_bindgen(getter)]
+    pub fn t(&self) -> usize {
+        self.0.t().as_ptr() as usize
+    }
+
+    #[wasm_bindgen(getter)]
+    pub fn y(&self) -> usize {
+        self.0.y().pointer()
+    }
+
+    /// For each trajectory: steps accepted and rejected, evaluations, the first and the last step, 1 where an event has ended it.
+    #[wasm_bindgen(getter)]
+    pub fn trajectories(&self) -> usize {
+        self.0.trajectories().as_ptr() as usize
+    }
+
+    /// For each event of the last call: trajectory, event, time.
+    #[wasm_bindgen(getter)]
+    pub fn events(&self) -> usize {
+        self.0.events().as_ptr() as usize
+    }
+
+    #[wasm_bindgen(getter, js_name = eventsLength)]
+    pub fn events_length(&self) -> usize {
+        self.0.events().len()
+    }
+
+    #[wasm_bindgen(getter, js_name = eventStates)]
+    pub fn event_states(&self) -> usize {
+        self.0.event_states().pointer()
+    }
+
+    #[wasm_bindgen(js_name = setY)]
+    pub fn set_y(&mut self, y: &JsValue) -> JsResult<()> {
+        self.0.set_y(&JsSource(y)).map_err(thrown)
+    }
+
+    #[wasm_bindgen(js_name = setArguments)]
+    pub fn set_arguments(&mut self, arguments: &JsValue) -> JsResult<()> {
+        self.0.set_arguments(&JsSource(arguments)).map_err(thrown)
+    }
+
+    pub fn save(&self) -> Vec<f64> {
+        self.0.save()
+    }
+
+    pub fn restore(&mut self, saved: &JsValue) -> JsResult<()> {
+        self.0.restore(&JsSource(saved)).map_err(thrown)
+    }
+
+    pub fn copy(&self) -> IntegratorHandle {
+        IntegratorHandle(self.0.copy())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Uniform values: where they lie, what computes them, and which matrices are packed.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::super::graph::{Graph, Id, Op, Place};
 use super::lower::{Source, lower};
@@ -133,7 +133,7 @@ impl<'a, T: Real> UniformPlan<'a, T> {
     pub fn pack(&mut self, w: Id, inner: usize, transposed: bool, phase: usize) -> usize {
         let source = match self.graph.nodes[w].op {
             Op::Parameter(place) => PackSource::Parameters(place),
-            Op::Constants(ref numbers) => PackSource::Constants(Rc::clone(numbers)),
+            Op::Constants(ref numbers) => PackSource::Constants(Arc::clone(numbers)),
             _ => PackSource::Uniform(self.place(w)),
         };
         let (timed, len) = (self.timed_nodes[w], self.graph.rows(w));

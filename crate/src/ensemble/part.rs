@@ -1,0 +1,180 @@
+//! What leaves hand out, and how it comes to its place among that of all.
+
+use std::ops::Range;
+
+use super::track::Occurrence;
+use super::tree::Sums;
+use super::{Gradient, Lists, Path, Problem, Solution};
+use crate::error::{Error, Result};
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Purpose};
+use crate::solve::Stats;
+
+/// The solution of a leaf.
+pub(super) struct Part<T> {
+    trajectories: Range<usize>,
+    state: usize,
+    /// As in [`Solution`], of the leaf's trajectories.
+    y: Buffer<T>,
+    pub stats: Vec<Stats>,
+    pub reached: Vec<usize>,
+    pub paths: Vec<Path<T>>,
+    pub failures: Vec<(usize, Error)>,
+    pub events: Vec<Occurrence>,
+    pub event_states: Vec<T>,
+}
+
+impl<T: Real> Part<T> {
+    pub fn new(problem: &Problem<T>, trajectories: Range<usize>) -> Result<Self> {
+        let (count, state) = (trajectories.len(), problem.state);
+        let outputs = match problem.times.count() {
+            None => problem.times.len().saturating_mul(count),
+            Some(_) => problem.times.range(&trajectories).len(),
+        };
+        let mut paths = vec![];
+        if problem.extras.steps || problem.extras.dense {
+            paths.resize_with(count, Path::default);
+        }
+        Ok(Self {
+            trajectories,
+            state,
+            y: Buffer::zeroed(&problem.ledger, Purpose::Output, outputs.saturating_mul(state))?,
+            stats: vec![Stats::default(); count],
+            reached: vec![0; count],
+            paths,
+            failures: vec![],
+            events: vec![],
+            event_states: vec![],
+        })
+    }
+
+    /// Writes an output of a trajectory.
+    pub fn write(&mut self, times: &Lists, trajectory: usize, output: usize, y: &[T]) {
+        let Range { start, end } = self.trajectories;
+        let row = match times.count() {
+            None => output * (end - start) + trajectory - start,
+            Some(_) => times.start(trajectory) - times.start(start) + output,
+        };
+        self.y[row * self.state..][..self.state].copy_from_slice(y);
+    }
+
+    /// Puts outputs, steps and statistics where they belong; what comes in the order of the leaves stays.
+    pub fn place(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) {
+        let Range { start, end } = self.trajectories;
+        let row = match problem.times.count() {
+            None => (end - start) * self.state,
+            Some(_) => self.y.len(),
+        };
+        for (output, from) in self.y.chunks_exact(row.max(1)).enumerate() {
+            let to = problem.place(start, output);
+            solution.y[to..to + row].copy_from_slice(from);
+        }
+        solution.stats[start..end].copy_from_slice(&self.stats);
+        solution.reached[start..end].copy_from_slice(&self.reached);
+        for (path, own) in solution.paths.get_mut(start..end).unwrap_or_default().iter_mut().zip(&mut self.paths) {
+            *path = std::mem::take(own);
+        }
+    }
+
+    /// Appends what comes in the order of the leaves.
+    pub fn append(mut self, solution: &mut Solution<T>) {
+        solution.failures.append(&mut self.failures);
+        solution.events.append(&mut self.events);
+        solution.event_states.append(&mut self.event_states);
+    }
+}
+
+/// The gradient of a leaf.
+pub(super) struct LeafGradient<T> {
+    trajectories: Range<usize>,
+    /// As in [`Gradient`], of the leaf's trajectories.
+    pub y0: Buffer<T>,
+    pub arguments: Buffer<T>,
+    pub times: Derivatives,
+    pub jump_times: Vec<Derivatives>,
+    pub amounts: Vec<Derivatives>,
+}
+
+/// The derivatives by the numbers of a list, or of the lists of a leaf's trajectories.
+pub(super) struct Derivatives {
+    /// Where they lie among those of all trajectories.
+    range: Range<usize>,
+    shared: bool,
+    numbers: Vec<f64>,
+}
+
+impl Derivatives {
+    fn zero(lists: &Lists, trajectories: &Range<usize>, per_number: usize) -> Self {
+        let Range { start, end } = lists.range(trajectories);
+        let range = start * per_number..end * per_number;
+        Self { numbers: vec![0.0; range.len()], range, shared: lists.count().is_none() }
+    }
+
+    /// Adds to that of a number, as one counts among those of all trajectories.
+    pub fn add(&mut self, index: usize, value: f64) {
+        self.numbers[index - self.range.start] += value;
+    }
+
+    /// Puts them where they belong, or among those that are summed.
+    fn place(self, all: &mut [f64], shared: &mut Vec<f64>) {
+        match self.shared {
+            true => shared.extend(self.numbers),
+            false => all[self.range].copy_from_slice(&self.numbers),
+        }
+    }
+}
+
+impl<T: Real> LeafGradient<T> {
+    pub fn new(problem: &Problem<T>, trajectories: Range<usize>) -> Result<Self> {
+        let count = trajectories.len();
+        let rows = |len: usize| Buffer::zeroed(&problem.ledger, Purpose::Gradient, count * len);
+        let jumps = &problem.rules.jumps;
+        Ok(Self {
+            y0: rows(problem.state)?,
+            arguments: rows(problem.arguments)?,
+            times: Derivatives::zero(&problem.times, &trajectories, 1),
+            jump_times: jumps.iter().map(|jump| Derivatives::zero(&jump.times, &trajectories, 1)).collect(),
+            amounts: jumps.iter().map(|jump| Derivatives::zero(&jump.times, &trajectories, jump.numbers)).collect(),
+            trajectories,
+        })
+    }
+
+    /// The row of a trajectory.
+    pub fn row(&self, trajectory: usize, len: usize) -> Range<usize> {
+        let own = trajectory - self.trajectories.start;
+        own * len..(own + 1) * len
+    }
+
+    /// Puts what belongs to single trajectories where it belongs; what is summed over all comes back.
+    pub fn place(self, problem: &Problem<T>, parameters: Buffer<T>, gradient: &mut Gradient<T>) -> Sums<T> {
+        let Range { start, end } = self.trajectories;
+        let (state, arguments) = (problem.state, problem.arguments);
+        gradient.y0[start * state..end * state].copy_from_slice(&self.y0);
+        gradient.arguments[start * arguments..end * arguments].copy_from_slice(&self.arguments);
+        let mut shared = vec![];
+        if let Some(times) = &mut gradient.times {
+            self.times.place(times, &mut shared);
+        }
+        for (own, times) in self.jump_times.into_iter().zip(&mut gradient.jump_times) {
+            own.place(times, &mut shared);
+        }
+        for (own, amounts) in self.amounts.into_iter().zip(&mut gradient.amounts) {
+            own.place(amounts, &mut shared);
+        }
+        Sums { parameters, shared }
+    }
+}
+
+impl<T: Real> Gradient<T> {
+    /// The lists that are for all trajectories, in the order of their derivatives among the sums.
+    pub(super) fn shared_lists<'a>(&'a mut self, problem: &'a Problem<T>) -> impl Iterator<Item = &'a mut Vec<f64>> {
+        let Self { times, jump_times, amounts, .. } = self;
+        let jumps = &problem.rules.jumps;
+        let is_shared = |lists: &Lists| lists.count().is_none();
+        let of_jumps = move |lists: &'a mut Vec<Vec<f64>>| {
+            lists.iter_mut().zip(jumps).filter(move |(_, jump)| is_shared(&jump.times)).map(|(list, _)| list)
+        };
+        let times = times.as_mut().filter(move |_| is_shared(&problem.times));
+        times.into_iter().chain(of_jumps(jump_times)).chain(of_jumps(amounts))
+    }
+}

@@ -1,0 +1,255 @@
+// Solvers that are taken on from call to call, norms of errors, and progress.
+import {
+  custom,
+  equations,
+  type GradientOptions,
+  max,
+  mlp,
+  odeint,
+  parallel,
+  restoreSolver,
+  type SolverOptions,
+  type SymplecticAdjointError,
+  solver,
+  sqrt,
+  square,
+  valueAndGrad,
+  vjp,
+} from "symplectic-adjoint";
+import { describe, expect, test } from "vitest";
+import { numbers } from "./helpers.js";
+
+function refusal(body: () => unknown): SymplecticAdjointError {
+  try {
+    body();
+  } catch (error) {
+    return error as SymplecticAdjointError;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** A pendulum that is pushed. */
+const pendulum = (dtype: "float32" | "float64" = "float64") =>
+  equations("angle' = speed\nspeed' = push - sin(angle) - 0.1 * speed", { arguments: ["push"], dtype });
+
+describe("a solver", () => {
+  const times = [0, 0.3, 0.30001, 1.7, 4];
+
+  test.each<[string, SolverOptions]>([
+    ["dopri5", {}],
+    ["tsit5 with PI control", { method: "tsit5", controller: "pi", rtol: 1e-4 }],
+    ["dopri8", { method: "dopri8", rtol: 1e-9 }],
+    ["rk4 in equal steps", { method: "rk4", steps: 3 }],
+    ["heun3 in steps of a size", { method: "heun3", stepSize: 0.07 }],
+    ["a norm of its own", { norm: "max(abs(angle), abs(speed))" }],
+  ])("%s: the steps of one solve", (_, options) => {
+    for (const dtype of ["float32", "float64"] as const) {
+      const field = pendulum(dtype);
+      const batch = 20;
+      const y0 = numbers(dtype, 2 * batch, 1);
+      const push = numbers(dtype, batch, 2);
+      const events = [{ when: "angle" }];
+      const all = { ...options, events, arguments: { push } };
+      const whole = odeint(field, y0, times, { ...all, batching: "independent", output: "land" });
+      const own = solver(field, y0, 0, all);
+      const found: number[] = [];
+      for (const [k, t] of times.entries()) {
+        own.stepTo(t);
+        expect(own.t).toEqual(new Float64Array(batch).fill(t));
+        expect(own.y).toEqual(whole.y.slice(2 * batch * k, 2 * batch * (k + 1)));
+        found.push(...own.events.t);
+      }
+      expect(found.sort()).toEqual([...whole.events.t].sort());
+      const { reached: _, ...stats } = own.trajectories;
+      const { reached: __, ...expected } = whole.trajectories;
+      expect(stats).toEqual(expected);
+      own.dispose();
+      field.dispose();
+    }
+  });
+
+  test("copies and saved ones go the same way", () => {
+    const field = pendulum();
+    const options = { arguments: { push: [0.3, -0.2] } };
+    const own = solver(field, Float64Array.of(1, 0, -1, 0.5), 0, options);
+    own.stepTo(0.7);
+    const copy = own.copy();
+    const saved = JSON.parse(JSON.stringify(own.save()));
+    const restored = restoreSolver(field, saved, options);
+    own.setArguments({ push: [0.1, 0.2] });
+    own.stepTo(5);
+    for (const other of [copy, restored]) {
+      expect(other.t).toEqual(Float64Array.of(0.7, 0.7));
+      other.setArguments({ push: [0.1, 0.2] });
+      other.stepTo(5);
+      expect(other.y).toEqual(own.y);
+      expect(other.trajectories).toEqual(own.trajectories);
+      other.dispose();
+    }
+    expect(refusal(() => restoreSolver(field, { ...saved, numbers: saved.numbers.slice(1) }, options))).toMatchObject({
+      code: "OPTION",
+      argument: "saved",
+    });
+    expect(refusal(() => restoreSolver(field, { ...saved, state: 3 }, options)).argument).toBe("saved.state");
+    expect(refusal(() => restoreSolver(field, { ...saved, batch: 2 ** 40 }, options)).code).toMatch(
+      /OPTION|SHAPE|OUT_OF/,
+    );
+    expect(refusal(() => copy.y).code).toBe("DISPOSED");
+    own.dispose();
+    field.dispose();
+  });
+
+  test("single steps, other states, failures and the end by an event", () => {
+    const field = equations("x' = x * x", { dtype: "float64" });
+    const own = solver(field, Float64Array.of(0.1, 1), 0, { maxSteps: 300 });
+    let steps = 0;
+    while (own.t.some((t) => t < 0.5)) {
+      const before = own.t;
+      own.step(0.5);
+      steps++;
+      own.t.forEach((t, i) => {
+        expect(t === 0.5 || t > (before[i] as number)).toBe(true);
+      });
+    }
+    expect(Math.max(...own.trajectories.accepted)).toBe(steps);
+    const [t, y] = [own.t, own.y];
+    const error = refusal(() => own.stepTo(2));
+    expect(["STEP_UNDERFLOW", "NON_FINITE", "MAX_STEPS"]).toContain(error.code);
+    expect(error.trajectory).toBe(1);
+    expect([own.t, own.y]).toEqual([t, y]);
+    own.y = Float64Array.of(0.1, 0.2);
+    own.stepTo(2);
+    for (const [i, x] of own.y.entries()) {
+      const start = i ? 0.2 : 0.1;
+      expect(x).toBeCloseTo(start / (1 - 1.5 * start), 6);
+    }
+    own.dispose();
+    const falling = equations("h' = v\nv' = -9.81", { dtype: "float64" });
+    const ball = solver(falling, Float64Array.of(10, 0, 1000, 0), 0, {
+      events: [{ when: "h", direction: "falling", terminal: true }],
+    });
+    ball.stepTo(2);
+    expect(ball.events.trajectory).toEqual(Uint32Array.of(0));
+    expect(ball.t[0]).toBeCloseTo(Math.sqrt(20 / 9.81), 10);
+    expect(ball.trajectories.reached).toEqual(Uint32Array.of(1, 0));
+    const held = ball.y.slice(0, 2);
+    ball.stepTo(5);
+    expect(ball.y.slice(0, 2)).toEqual(held);
+    expect(ball.t[1]).toBe(5);
+    ball.dispose();
+    falling.dispose();
+    field.dispose();
+  });
+
+  test("what it refuses", () => {
+    const field = pendulum();
+    const y0 = Float64Array.of(1, 0);
+    const args = { arguments: { push: [0] } };
+    const refused = (options: object) => refusal(() => solver(field, y0, 0, { ...args, ...options })).argument;
+    expect(refused({ dense: true })).toBe("dense");
+    expect(refused({ jumps: [{ times: [1], set: "angle = 0" }] })).toBe("jumps");
+    expect(refused({ output: "interpolate" })).toBe("output");
+    const own = solver(field, y0, 0, args);
+    expect(refusal(() => own.stepTo(Number.NaN)).code).toMatch(/OPTION|NON_FINITE/);
+    expect(refusal(() => own.stepTo("1" as never)).argument).toBe("t");
+    expect(
+      refusal(() => {
+        own.y = Float64Array.of(1);
+      }).code,
+    ).toBe("SHAPE");
+    expect(refusal(() => own.setArguments({ push: [1, 2] })).code).toBe("SHAPE");
+    own.dispose();
+    field.dispose();
+  });
+});
+
+describe("norms of errors", () => {
+  const field = () => equations("a' = -a\nb' = 50 * (cos(t) - b)", { dtype: "float64" });
+  const solve = (norm: GradientOptions["norm"]) =>
+    odeint(field(), Float64Array.of(1, 0, 2, 1), [0, 1], { batching: "independent", norm }).trajectories;
+
+  test("by name, by function and by text", () => {
+    const rms = solve("rms");
+    expect(solve(undefined)).toEqual(rms);
+    expect(solve((errors) => sqrt(square(errors).sum().div(2)))).toEqual(rms);
+    expect(solve("max(abs(a), abs(b))")).toEqual(solve("max"));
+    expect(solve((errors) => max(errors[0] ?? 0, errors[1] ?? 0))).toBeDefined();
+    expect(solve("max").accepted[0]).toBeGreaterThan(rms.accepted[0] as number);
+    // Only the slow one counts.
+    expect(solve("abs(a)").accepted[0]).toBeLessThan(rms.accepted[0] as number);
+  });
+
+  test("what is refused", () => {
+    expect(refusal(() => solve(((errors: unknown) => errors) as never))).toMatchObject({ argument: "norm's result" });
+    expect(refusal(() => solve("abs(c)")).message).toContain("norm");
+    expect(refusal(() => solve(3 as never)).argument).toBe("norm");
+    const y0 = Float64Array.of(1, 0);
+    expect(refusal(() => odeint(field(), y0, [0, 1], { batching: "together", norm: "max" })).argument).toBe("batching");
+  });
+});
+
+describe("progress", () => {
+  // Slow enough to be asked about, however fast the machine: it waits for the clock.
+  const waiting = () =>
+    custom({
+      stateSize: 1,
+      dtype: "float64",
+      evaluate: (_, y) => {
+        for (const until = performance.now() + 2; performance.now() < until; );
+        return y.map((x) => -x);
+      },
+      vjp: (_, __, w) => ({ y: w.map((x) => -x) }),
+    });
+
+  test.each(["together", "independent"] as const)("%s: fractions rise to 1", (batching) => {
+    const field = waiting();
+    const told: number[] = [];
+    const options = {
+      method: "rk4",
+      steps: 64,
+      batching,
+      progress: (fraction: number) => told.push(fraction),
+    } as const;
+    odeint(field, Float64Array.of(1), [0, 1], options);
+    expect(told.length).toBeGreaterThan(2);
+    expect(told.at(-1)).toBe(1);
+    told.forEach((fraction, i) => {
+      expect(fraction).toBeGreaterThan(i ? (told[i - 1] as number) : 0);
+    });
+    field.dispose();
+  });
+
+  test("what it throws ends the solve, and nothing is lost", () => {
+    const field = waiting();
+    const stop = () => {
+      throw new RangeError("enough");
+    };
+    for (const batching of ["together", "independent"] as const) {
+      const options = { method: "rk4", steps: 64, batching, progress: stop } as const;
+      expect(() => odeint(field, Float64Array.of(1), [0, 1], options)).toThrow(new RangeError("enough"));
+    }
+    const inside = () => odeint(field, Float64Array.of(1), [0, 1], { method: "rk4" });
+    const options = { method: "rk4", steps: 64, progress: inside } as const;
+    expect(refusal(() => odeint(field, Float64Array.of(1), [0, 1], options)).code).toBe("REENTRANT");
+    expect(odeint(field, Float64Array.of(1), [0, 1], { method: "rk4" }).stats.accepted).toBe(1);
+    field.dispose();
+  });
+
+  test("in gradients and pools", async () => {
+    const field = mlp({ widths: [2, 4, 2], seed: 1 });
+    const y0 = numbers("float32", 2 * 200, 1);
+    const told: number[] = [];
+    const progress = (fraction: number) => void told.push(fraction);
+    const loss = (y: Float32Array) => ({ value: 0, cotangent: y });
+    valueAndGrad(field, y0, [0, 1], loss, { progress });
+    vjp(field, y0, [0, 1], { batching: "independent", progress }).dispose();
+    expect(told.filter((fraction) => fraction === 1)).toHaveLength(2);
+    const pool = await parallel({ workers: 2 });
+    told.length = 0;
+    await pool.odeint(field, y0, [0, 1], { batching: "independent", progress });
+    await pool.odeint(field, y0, [0, 1], { method: "rk4", progress });
+    expect(told).toEqual([0.5, 1, 0.5, 1]);
+    pool.close();
+    field.dispose();
+  });
+});

@@ -1,0 +1,297 @@
+// Parts of problems whose trajectories take their own steps, and putting together what comes of them: bitwise what one solve of all
+// gives, as the sums over trajectories are formed in the same binary tree over leaves.
+import { type ArrayOf, type Dtype, zeros } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
+import type { FieldState } from "../fields/field.js";
+import {
+  type EnsembleCotangents,
+  type EnsembleGradient,
+  type EnsembleProblem,
+  type EnsembleResult,
+  EVENT_NUMBERS,
+  type Subtree,
+  subtrees,
+} from "../solve/ensemble.js";
+import { addBytes } from "./shards.js";
+
+/** A run of trajectories that begins at a leaf. */
+export interface Cut {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Cuts a batch into as many parts of whole leaves, at most. */
+export function cutBatch(batch: number, leaf: number, most: number): Cut[] {
+  const leaves = Math.ceil(batch / leaf);
+  const parts = Math.min(most, leaves);
+  const at = (part: number) => Math.min(batch, Math.floor((part * leaves) / parts) * leaf);
+  return Array.from({ length: parts }, (_, part) => ({ from: at(part), to: at(part + 1) }));
+}
+
+/** Where the list of each trajectory begins, by how many numbers each has. */
+const starts = new WeakMap<readonly number[], Float64Array>();
+
+function startsOf(counts: readonly number[]): Float64Array {
+  let own = starts.get(counts);
+  if (!own) {
+    own = new Float64Array(counts.length + 1);
+    for (const [index, count] of counts.entries()) own[index + 1] = (own[index] as number) + count;
+    starts.set(counts, own);
+  }
+  return own;
+}
+
+/** Where the numbers of a run of trajectories lie in lists: all of them, where the lists are for all. */
+function rangeOf(counts: readonly number[] | null, total: number, { from, to }: Cut): [begin: number, end: number] {
+  if (counts === null) return [0, total];
+  const starts = startsOf(counts);
+  return [starts[from] as number, starts[to] as number];
+}
+
+/** The same problem for a run of its trajectories. */
+export function partOf<D extends Dtype>(problem: EnsembleProblem<D>, cut: Cut): EnsembleProblem<D> {
+  const { batch, state, counts, times, changes, arguments: own } = problem;
+  const { from, to } = cut;
+  const rows = (numbers: ArrayOf<D>, width: number) => numbers.slice(from * width, to * width) as ArrayOf<D>;
+  const [begin, end] = rangeOf(counts, times.length, cut);
+  const numbers: Float64Array[] = [];
+  let at = 0;
+  const jumps = changes.jumps.map((jump) => {
+    const [first, last] = rangeOf(jump.counts, jump.times, cut);
+    const [amounts, each] = [at + jump.times, jump.names.length];
+    numbers.push(changes.numbers.subarray(at + first, at + last));
+    numbers.push(changes.numbers.subarray(amounts + first * each, amounts + last * each));
+    at = amounts + jump.amounts;
+    const ownCounts = jump.counts?.slice(from, to) ?? null;
+    return { ...jump, counts: ownCounts, times: last - first, amounts: (last - first) * each };
+  });
+  return {
+    ...problem,
+    batch: to - from,
+    y0: rows(problem.y0, state),
+    arguments: own && rows(own, own.length / batch),
+    times: times.slice(begin, end),
+    counts: counts?.slice(from, to) ?? null,
+    changes: { ...changes, jumps, numbers: concat("float64", numbers) },
+    part: from,
+  };
+}
+
+/** The same cotangents for a run of trajectories, whose events begin and end at these. */
+export function cotangentsOfPart<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  all: EnsembleCotangents<D>,
+  cut: Cut,
+  [firstEvent, endEvent]: readonly [number, number],
+): EnsembleCotangents<D> {
+  const { state, counts, times, batch } = problem;
+  const events = <A extends Float32Array | Float64Array>(numbers: A, width: number) =>
+    numbers.slice(firstEvent * width, endEvent * width) as A;
+  const [begin, end] = rangeOf(counts, times.length, cut);
+  return {
+    y: counts === null ? columns(problem, all.y, batch, cut) : (all.y.slice(begin * state, end * state) as ArrayOf<D>),
+    eventTimes: events(all.eventTimes, 1),
+    eventStates: events(all.eventStates, state),
+  };
+}
+
+/** What a field has beside its parameters, for a run of trajectories. */
+export function stateOfPart({ numbers, arrays }: FieldState, batch: number, { from, to }: Cut): FieldState {
+  const own = Object.entries(arrays).map(([name, values]) => {
+    const size = values.length / batch;
+    if (!Number.isInteger(size)) {
+      throw refused("SHAPE", name, `numbers for a batch of ${batch}`, String(values.length));
+    }
+    return [name, values.slice(from * size, to * size)];
+  });
+  return { numbers, arrays: Object.fromEntries(own) };
+}
+
+/** The rows `[times, batch, state]` of a run of trajectories. */
+function columns<D extends Dtype>(
+  { dtype, state, times }: EnsembleProblem<D>,
+  all: ArrayOf<D>,
+  batch: number,
+  { from, to }: Cut,
+): ArrayOf<D> {
+  const row = (to - from) * state;
+  const own = zeros(dtype, times.length * row);
+  for (let k = 0; k < times.length; k++) {
+    const start = (k * batch + from) * state;
+    own.set(all.subarray(start, start + row) as never, k * row);
+  }
+  return own;
+}
+
+/** Puts the results of parts together, in the order of their trajectories. */
+export function joinResults<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  cuts: readonly Cut[],
+  results: readonly EnsembleResult<D>[],
+): EnsembleResult<D> {
+  const { dtype, batch, state, counts, times } = problem;
+  const starts = cuts.map((cut) => cut.from);
+  const first = (index: number) => starts[index] as number;
+  let y: ArrayOf<D>;
+  if (counts === null) {
+    y = zeros(dtype, times.length * batch * state);
+    for (const [index, part] of results.entries()) {
+      const row = part.y.length / times.length;
+      for (let k = 0; k < times.length; k++) {
+        y.set(part.y.subarray(k * row, (k + 1) * row) as never, (k * batch + first(index)) * state);
+      }
+    }
+  } else y = joined(dtype, results, (part) => part.y);
+  const events = joined("float64", results, (part) => part.events);
+  let at = 0;
+  for (const [index, part] of results.entries()) {
+    for (const end = at + part.events.length; at < end; at += EVENT_NUMBERS) {
+      events[at] = (events[at] as number) + first(index);
+    }
+  }
+  const [{ stats }] = results as [EnsembleResult<D>];
+  const sum = (of: (part: EnsembleResult<D>) => number) => results.reduce((total, part) => total + of(part), 0);
+  return {
+    y,
+    trajectories: joined("float64", results, (part) => part.trajectories),
+    events,
+    eventStates: joined(dtype, results, (part) => part.eventStates),
+    failures: results.flatMap(({ failures }, index) =>
+      failures.map(({ trajectory, failure }) => ({ trajectory: first(index) + trajectory, failure })),
+    ),
+    paths: results.flatMap(({ paths }) => paths),
+    stats: {
+      ...stats,
+      accepted: sum((part) => part.stats.accepted),
+      rejected: sum((part) => part.stats.rejected),
+      evaluations: sum((part) => part.stats.evaluations),
+      peakBytes: addBytes(results.map((part) => part.stats.peakBytes)),
+    },
+  };
+}
+
+/** Puts the gradients of parts together: rows in their order, and sums over trajectories in the tree over their leaves. */
+export function joinGradients<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  leaf: number,
+  cuts: readonly Cut[],
+  gradients: readonly EnsembleGradient<D>[],
+): EnsembleGradient<D> {
+  const { dtype, counts, changes } = problem;
+  const nodes = cuts.map(({ from, to }) => subtrees(from / leaf, Math.ceil((to - from) / leaf)));
+  const of = <E extends Dtype>(kind: E, numbers: (part: EnsembleGradient<D>) => ArrayOf<E>) =>
+    treeSum(
+      kind,
+      nodes,
+      gradients.map((part) => numbers(part)),
+    );
+  const parameters = of(dtype, (part) => part.parameters);
+  const ofTimes = gradients.every((part) => part.times !== undefined)
+    ? counts === null
+      ? of("float64", (part) => part.times as Float64Array)
+      : joined("float64", gradients, (part) => part.times as Float64Array)
+    : undefined;
+  // Of each jump the times and the amounts of each part, as that has read past those before.
+  const places = gradients.map(() => 0);
+  const lists = changes.jumps.flatMap((jump) =>
+    [1, jump.names.length].map((each) => {
+      const parts = gradients.map((part, index) => {
+        const begin = places[index] as number;
+        const [from, to] = rangeOf(jump.counts, jump.times, cuts[index] as Cut);
+        const sums = jump.counts === null ? (nodes[index] as Subtree[]).length : 1;
+        const end = begin + (to - from) * each * sums;
+        places[index] = end;
+        return part.changes.subarray(begin, end);
+      });
+      return jump.counts === null ? treeSum("float64", nodes, parts) : concat("float64", parts);
+    }),
+  );
+  for (const [name, numbers] of [
+    ["parameters", parameters],
+    ["times", ofTimes ?? []],
+  ] as const) {
+    const bad = numbers.findIndex((number) => !Number.isFinite(number));
+    if (bad >= 0) {
+      throw refused("NON_FINITE", `gradient.${name}`, `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
+    }
+  }
+  const [{ stats }] = gradients as [EnsembleGradient<D>];
+  const sum = (of: (part: EnsembleGradient<D>) => number) => gradients.reduce((total, part) => total + of(part), 0);
+  return {
+    y0: joined(dtype, gradients, (part) => part.y0),
+    parameters,
+    arguments: joined(dtype, gradients, (part) => part.arguments),
+    times: ofTimes,
+    changes: concat("float64", lists),
+    stats: {
+      ...stats,
+      evaluations: sum((part) => part.stats.evaluations),
+      vjps: sum((part) => part.stats.vjps),
+      retention: { ...stats.retention, states: sum((part) => part.stats.retention.states) },
+      peakBytes: addBytes(gradients.map((part) => part.stats.peakBytes)),
+    },
+  };
+}
+
+/** A sum over a subtree of leaves. */
+interface Node<D extends Dtype> extends Subtree {
+  readonly numbers: ArrayOf<D>;
+}
+
+/** The sum over all leaves, of parts that each have one for each of their subtrees, one behind the other. */
+function treeSum<D extends Dtype>(
+  dtype: D,
+  subtreesOf: readonly (readonly Subtree[])[],
+  parts: readonly ArrayOf<D>[],
+): ArrayOf<D> {
+  const add = (left: ArrayOf<D>, right: ArrayOf<D>) => {
+    const sum = zeros(dtype, left.length);
+    for (let i = 0; i < sum.length; i++) sum[i] = (left[i] as number) + (right[i] as number);
+    return sum;
+  };
+  const waiting: Node<D>[] = [];
+  for (const [index, part] of parts.entries()) {
+    const own = subtreesOf[index] as readonly Subtree[];
+    const length = part.length / own.length;
+    for (const [place, { first, level }] of own.entries()) {
+      let node: Node<D> = {
+        first,
+        level,
+        numbers: part.subarray(place * length, (place + 1) * length) as ArrayOf<D>,
+      };
+      for (let left = waiting.at(-1); left && isPair(left, node); left = waiting.at(-1)) {
+        waiting.pop();
+        node = { first: left.first, level: node.level + 1, numbers: add(left.numbers, node.numbers) };
+      }
+      waiting.push(node);
+    }
+  }
+  const sums = waiting.map((node) => node.numbers);
+  return sums.reduceRight((right, left) => add(left, right));
+}
+
+/** Whether these are the two halves of a subtree. */
+function isPair(left: Subtree, right: Subtree): boolean {
+  const size = 2 ** left.level;
+  return left.level === right.level && left.first % (2 * size) === 0 && right.first === left.first + size;
+}
+
+function joined<P, D extends Dtype>(dtype: D, parts: readonly P[], of: (part: P) => ArrayOf<D>): ArrayOf<D> {
+  return concat(
+    dtype,
+    parts.map((part) => of(part)),
+  );
+}
+
+function concat<D extends Dtype>(dtype: D, parts: readonly ArrayOf<D>[]): ArrayOf<D> {
+  const all = zeros(
+    dtype,
+    parts.reduce((length, part) => length + part.length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    all.set(part as never, at);
+    at += part.length;
+  }
+  return all;
+}
