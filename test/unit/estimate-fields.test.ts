@@ -108,6 +108,27 @@ describe("theophylline, as SciPy fits it", () => {
     expect(fit.measurements).toHaveLength(132);
   });
 
+  test("with the dose as a jump of each patient", () => {
+    const doses = data.map(({ y0 }) => [y0.gut]);
+    const fit = leastSquares({
+      field: pooled(),
+      data: data.map((patient) => ({ ...patient, y0: { gut: 0, blood: 0 }, t0: 0 })),
+      jumps: [{ times: data.map(() => [0]), set: "gut = gut + dose", amounts: { dose: doses } }],
+      observe,
+      ...TIGHT,
+    });
+    for (const [name, value] of Object.entries(scipy.pooled.estimates)) {
+      expectClose(fit.parameters[name]?.value, value, 1e-6, name);
+      expectClose(fit.parameters[name]?.standardError, scipy.pooled.standardErrors[name] as number, 1e-6, name);
+    }
+    const [curve] = fit.curves({ points: 7 });
+    expect(curve?.y[0]).toBe(0);
+    expect(curve?.standardErrors.slice(1).every((error) => error > 0)).toBe(true);
+    const wrong = () =>
+      leastSquares({ field: pooled(), data, observe, jumps: [{ times: [[0], [0]], set: "gut = 0" }] });
+    expect(wrong).toThrow(expect.objectContaining({ code: "SHAPE", argument: "jumps[0].times" }));
+  });
+
   test.each(["softL1", "huber", "cauchy"] as const)("by the robust loss %s", (loss) => {
     const fit = leastSquares({ field: pooled(), data, observe, loss, lossScale: 0.8, ...TIGHT });
     const expected = scipy.robust[loss] as Found;
@@ -351,5 +372,72 @@ describe("Jacobians", () => {
       const expected = Math.abs((parameters[i] as number) * standardError);
       expect(Math.abs((curve?.standardErrors[i] as number) - expected)).toBeLessThan(1e-8);
     }
+  });
+});
+
+describe("jumps and events", () => {
+  test("repeated doses, as the closed form is fitted", () => {
+    // One compartment: each dose decays by itself.
+    const doses = [
+      { times: [0, 4, 8], amounts: [10, 5, 7] },
+      { times: [1, 6], amounts: [8, 9] },
+    ];
+    const visits = [
+      [0.5, 3, 5, 7.5, 9, 12],
+      [2, 4.5, 5.5, 7, 10],
+    ];
+    const level = (i: number, t: number, ke: number, v: number) => {
+      const { times, amounts } = doses[i] as (typeof doses)[number];
+      return times.reduce(
+        (sum, at, k) => sum + (t < at ? 0 : ((amounts[k] as number) / v) * Math.exp(-ke * (t - at))),
+        0,
+      );
+    };
+    const noise = (i: number, t: number) => 0.05 * Math.sin(17 * t + 5 * i);
+    const y = visits.map((times, i) => times.map((t) => level(i, t, 0.3, 2.5) + noise(i, t)));
+    const field = equations("drug' = -ke * drug", { parameters: { ke: 0.2, v: 2 }, dtype: "float64" });
+    const fit = leastSquares({
+      field,
+      data: visits.map((times, i) => ({ times, y: y[i] as number[], y0: [0], t0: 0 })),
+      observe: "drug / v",
+      jumps: [
+        {
+          times: doses.map(({ times }) => times),
+          set: "drug = drug + dose",
+          amounts: { dose: doses.map(({ amounts }) => amounts) },
+        },
+      ],
+      ...TIGHT,
+    });
+    const closed = leastSquares({
+      residuals: ({ ke, v }) =>
+        visits.flatMap((times, i) => times.map((t, k) => level(i, t, ke, v) - (y[i]?.[k] as number))),
+      parameters: { ke: 0.2, v: 2 },
+    });
+    for (const name of ["ke", "v"] as const) {
+      expectClose(fit.parameters[name]?.value, closed.parameters[name].value, 1e-6, name);
+      expectClose(fit.parameters[name]?.standardError, closed.parameters[name].standardError, 1e-5, name);
+    }
+    field.dispose();
+  });
+
+  test("how much a ball keeps of its speed", () => {
+    const field = equations("h' = v\nv' = -g", { parameters: { g: 9.81, e: 0.7 }, dtype: "float64" });
+    const bounce = { when: "h", direction: "falling", set: "v = -e * v" } as const;
+    const times = Array.from({ length: 40 }, (_, k) => 0.05 * (k + 1));
+    const truth = equations("h' = v\nv' = -g", { parameters: { g: 9.81, e: 0.8 }, dtype: "float64" });
+    const { y } = odeint(truth, Float64Array.of(1, 0), [0, ...times], { events: [bounce], rtol: 1e-10 });
+    const heights = times.map((_, k) => y[2 * (k + 1)] as number);
+    const data = { times, y: heights, y0: { h: 1, v: 0 }, t0: 0 };
+    const fit = leastSquares({
+      field,
+      data,
+      observe: "h",
+      events: [bounce],
+      parameters: { g: { start: 9.81, fixed: true }, e: 0.7 },
+    });
+    expectClose(fit.parameters.e?.value, 0.8, 1e-7, "e");
+    field.dispose();
+    truth.dispose();
   });
 });

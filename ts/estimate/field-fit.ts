@@ -22,6 +22,7 @@ import {
 } from "../checks/rules.js";
 import type { Field } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
+import { readChanges } from "../solve/changes.js";
 import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
@@ -53,6 +54,12 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
   data: Measurements | readonly Measurements[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
   observe?: Observe;
+  /**
+   * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
+   * them, in the order of `data`. The same goes for `events`. With either, each trajectory is solved by itself, and derivatives come from
+   * gradients, a measurement at a time.
+   */
+  jumps?: SolveOptions["jumps"];
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
    * are not named are estimated too, from the values that the field has.
@@ -233,6 +240,9 @@ class FieldModel {
     const { field, observation } = this.#open();
     try {
       this.#data = readData(given.data, field, observation.names, Object.keys(given.individual));
+      // Checked for all trajectories, as each will be solved by itself.
+      const { jumps, events } = given.solver;
+      readChanges(field, jumps, events, this.#data.trajectories.length);
       const numbers = [
         ...fieldParametersOf(field, given.parameters),
         ...initialStatesOf(field, this.#data, given.initial),

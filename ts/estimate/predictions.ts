@@ -1,7 +1,9 @@
 // Predictions of measurements by solves, and their derivatives with respect to what is estimated.
 import { isFailedSolve, type SymplecticAdjointError } from "../checks/errors.js";
 import type { WasmProgram } from "../fields/program.js";
+import { isLists, type Jump, type Lists } from "../solve/changes.js";
 import { vjp } from "../solve/gradient.js";
+import { isIndependent } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
@@ -50,22 +52,30 @@ export class Predictor {
    * than slopes alone, as those solve too.
    */
   #slopesExpected = true;
+  /** Whether each trajectory is solved by itself. */
+  readonly #apart: boolean;
+  private data: Data;
 
   constructor(
     readonly field: WasmProgram<"float64">,
-    private data: Data,
+    data: Data,
     readonly observation: Observation,
     readonly places: readonly Place[],
     readonly options: SolveOptions,
-  ) {}
+  ) {
+    this.#apart = isIndependent(options, data.groups[0]?.times);
+    const several = data.groups.some(({ members }) => members.length > 1);
+    this.data = this.#apart && several ? separated(data) : data;
+  }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
   predict(values: Float64Array, indices: readonly number[] = []): Predictions | undefined {
     const places = indices.map((k) => this.places[k] as Place);
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
-    // A pass along a column costs about two solves, the transpose for a measurement about four.
-    const reverse = forward > 2 * this.data.places.length;
+    // A pass along a column costs about two solves, the transpose for a measurement about four. Trajectories with jumps, events or steps
+    // of their own have the transpose only.
+    const reverse = this.#apart || forward > 2 * this.data.places.length;
     const together = this.#slopesExpected && forward > 0 && !reverse;
     this.#slopesExpected = false;
     // Where derivatives fail, the solution may be there all the same.
@@ -127,10 +137,14 @@ export class Predictor {
       return [name, all];
     });
     const record = Object.fromEntries(own) as Record<string, Float64Array>;
+    const { jumps } = this.options;
     return {
       start,
-      arguments: record,
-      settings: own.length > 0 ? { ...this.options, arguments: record } : this.options,
+      settings: {
+        ...this.options,
+        ...(own.length > 0 && { arguments: record }),
+        ...(jumps && { jumps: jumps.map((jump) => jumpOf(jump, members)) }),
+      },
     };
   }
 
@@ -253,6 +267,15 @@ export class Predictor {
     }
     return jacobian;
   }
+}
+
+/** The same jump, of these trajectories. */
+function jumpOf(jump: Jump, members: readonly number[]): Jump {
+  const own = (lists: Lists): Lists => {
+    return isLists(lists) ? members.map((member) => lists[member] as ArrayLike<number>) : lists;
+  };
+  const amounts = Object.entries(jump.amounts ?? {}).map(([name, lists]) => [name, own(lists)] as const);
+  return { ...jump, times: own(jump.times), amounts: Object.fromEntries(amounts) };
 }
 
 /** One of the points. */
