@@ -65,7 +65,6 @@ use crate::gradient::GradientMethod;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Bytes, Ledger, Purpose};
 use crate::solve::{GradientStats, Options, RetentionStats, Stats, check_times};
-use crate::stepper::Method;
 use crate::tableau::Tableau;
 use crate::threads;
 use backward::Backward;
@@ -217,7 +216,7 @@ impl<T: Real> Problem<T> {
         if let Some(first) = extras.part.filter(|first| first % leaf != 0) {
             return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
         }
-        let Method::RungeKutta(tableau) = options.method;
+        let tableau = options.method.check_runge_kutta("trajectories with steps of their own, jumps or events")?;
         let ledger = Ledger::new();
         let inputs = field.inputs(batch, &ledger)?;
         let parameters = field.parameters();

@@ -140,6 +140,7 @@ pub(crate) fn vjp_shared<T: Real>(
     problem.all_reduce = all_reduce;
     if let GradientMethod::Adjoint(backward) = method {
         backward.check()?;
+        backward.method.check_runge_kutta("the continuous adjoint")?;
         let (solution, failure) = problem.solve(&mut Discard)?;
         return failure.map_or(Ok(()), Err).map(|()| Trajectory {
             solution,

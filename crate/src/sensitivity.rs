@@ -386,6 +386,7 @@ fn traced<T: Real>(
     directions: &Directions<'_, T>,
     options: &Options,
 ) -> Result<(Solution<T>, Problem<T>, Record)> {
+    options.method.check_runge_kutta("derivatives in forward mode")?;
     let mut problem = Problem::new(field, y0, times, options, false)?;
     check(directions, &problem, field.parameters().len())?;
     let mut steps = Steps { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };

@@ -3,10 +3,11 @@
 //! One forward step exists once, `Stepper::attempt`. Solving, computing a step again, running a solve again and passing from
 //! one checkpoint to the next are that function with different sinks, which decide what is kept of a step's stages.
 
+mod leapfrog;
 mod outputs;
 mod runge_kutta;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::Dynamics;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -20,6 +21,10 @@ pub(crate) use outputs::StepOutputs;
 pub enum Method {
     /// An explicit Runge–Kutta method: one of [`METHODS`](crate::tableau::METHODS), or a tableau of your own.
     RungeKutta(&'static Tableau),
+    /// The leapfrog method of Störmer and Verlet, for equations q′ = f(v, t), v′ = g(q, t): the first half of the state's features are
+    /// positions q, the second velocities v. Kick, drift, kick, in fixed steps that end on the output times; symplectic, and of second
+    /// order where f does not depend on q nor g on v.
+    Leapfrog,
 }
 
 impl From<&'static Tableau> for Method {
@@ -29,33 +34,51 @@ impl From<&'static Tableau> for Method {
 }
 
 impl Method {
-    /// The method of that name: euler, midpoint, heun, ralston, heun3, rk4, rk38, fehlberg2, adaptive_heun, bosh3, dopri5, tsit5 or
-    /// dopri8.
+    /// The method of that name: leapfrog, or euler, midpoint, heun, ralston, heun3, rk4, rk38, fehlberg2, adaptive_heun, bosh3, dopri5,
+    /// tsit5 or dopri8.
     pub fn named(name: &str) -> Option<Self> {
-        METHODS.iter().copied().find(|tableau| tableau.name == name).map(Method::RungeKutta)
+        Self::all().find(|method| method.name() == name)
+    }
+
+    /// All methods that have a name.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        METHODS.into_iter().map(Method::RungeKutta).chain([Method::Leapfrog])
     }
 
     /// The name of the method.
     pub fn name(&self) -> &'static str {
-        let Method::RungeKutta(tableau) = self;
-        tableau.name
+        self.tableau().map_or(leapfrog::NAME, |tableau| tableau.name)
+    }
+
+    /// The tableau of a Runge–Kutta method.
+    pub(crate) fn tableau(&self) -> Option<&'static Tableau> {
+        match *self {
+            Method::RungeKutta(tableau) => Some(tableau),
+            Method::Leapfrog => None,
+        }
     }
 
     /// Whether the method estimates its error, and so can choose its steps.
     pub fn adaptive(&self) -> bool {
-        let Method::RungeKutta(tableau) = self;
-        tableau.adaptive()
+        self.tableau().is_some_and(Tableau::adaptive)
     }
 
     /// Whether its extension between steps is nearly as good as the steps, so that outputs are interpolated by default.
     pub(crate) fn interpolates(&self) -> bool {
-        let Method::RungeKutta(tableau) = self;
-        tableau.adaptive() && tableau.fsal()
+        self.tableau().is_some_and(|tableau| tableau.adaptive() && tableau.fsal())
+    }
+
+    /// Refuses what only Runge–Kutta methods can be used for.
+    pub(crate) fn check_runge_kutta(&self, what: &str) -> Result<&'static Tableau> {
+        let expected = || format!("a Runge–Kutta method for {what}");
+        self.tableau().ok_or_else(|| Error::option("method", expected(), self.name()))
     }
 
     pub(crate) fn stepper<T: Real>(&self) -> &'static dyn Stepper<T> {
-        let Method::RungeKutta(tableau) = *self;
-        tableau
+        match *self {
+            Method::RungeKutta(tableau) => tableau,
+            Method::Leapfrog => &leapfrog::Leapfrog,
+        }
     }
 }
 

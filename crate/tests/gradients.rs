@@ -7,10 +7,14 @@ use ndarray::{Array2, Array3};
 use numbers::numbers;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use symplectic_adjoint::VectorField;
 use symplectic_adjoint::field;
+use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::program::{Builder, concat};
 use symplectic_adjoint::tableau::METHODS;
 use symplectic_adjoint::{
-    Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint, vjp,
+    Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint,
+    vjp,
 };
 
 #[derive(Debug, Clone)]
@@ -398,4 +402,134 @@ fn the_bilinear_invariant_is_conserved() {
             assert!((product - products[0]).abs() <= 1e-14 * size.max(1.0), "{}: {products:?}", method.name);
         }
     }
+}
+
+/// Hénon and Heiles's stars, driven by a wave: q′ = v, v′ = −∇V(q) + a sin t.
+fn stars() -> ProgramField<f64> {
+    let mut model = Builder::new(4);
+    let [x, y, u, v] = [0, 1, 2, 3].map(|row| model.state(row..row + 1));
+    let [stiffness, wave] = [(); 2].map(|()| model.parameter(1));
+    let force = concat(&[
+        -(&stiffness * &x) - &x * &y * 2.0 + wave * model.time().sin(),
+        -(&stiffness * &y) - &x * &x + &y * &y,
+    ]);
+    ProgramField::new(model.finish(&concat(&[u, v, force])).unwrap(), &[1.0, 0.02]).unwrap()
+}
+
+fn leapfrog(steps: Steps) -> Options {
+    Options { steps, ..Options::new(Method::named("leapfrog").unwrap()) }
+}
+
+fn starts(batch: usize) -> Array2<f64> {
+    Array2::from_shape_fn((batch, 4), |(i, j)| 0.3 * ((i * 5 + j * 3) as f64 * 0.7).sin())
+}
+
+#[test]
+fn leapfrog_is_of_second_order_reversible_and_symplectic() {
+    let field = stars();
+    let y0 = starts(21);
+    let solve = |steps: usize, times: &[f64], y0: &Array2<f64>| {
+        odeint(&field, y0.view(), times, &leapfrog(Steps::PerInterval(steps))).unwrap().y().to_owned()
+    };
+    let exact = Options { rtol: 1e-12, atol: 1e-12, ..Options::new(Method::named("dopri8").unwrap()) };
+    let exact = odeint(&field, y0.view(), &[0.0, 3.0], &exact).unwrap().y().to_owned();
+    let error =
+        |steps| (&solve(steps, &[0.0, 3.0], &y0) - &exact).iter().fold(0.0, |worst: f64, error| worst.max(error.abs()));
+    let order = (error(100) / error(200)).log2();
+    assert!((order - 2.0).abs() < 0.02, "{order}");
+    let there = solve(50, &[0.0, 3.0], &y0).index_axis(ndarray::Axis(0), 1).to_owned();
+    let back = solve(50, &[3.0, 0.0], &there).index_axis(ndarray::Axis(0), 1).to_owned();
+    assert!((&back - &y0).iter().all(|error| error.abs() < 1e-13));
+    // Jᵀ Ω J = Ω, with J of the gradients of each of the numbers at the end.
+    let mut trajectory =
+        vjp(&field, y0.view(), &[0.0, 3.0], &leapfrog(Steps::PerInterval(20)), &GradientMethod::Symplectic).unwrap();
+    let rows: Vec<_> = (0..4)
+        .map(|feature| {
+            let mut w = Array3::zeros((2, 21, 4));
+            w.slice_mut(ndarray::s![1, .., feature]).fill(1.0);
+            trajectory.pullback(w.view()).unwrap().y0().to_owned()
+        })
+        .collect();
+    for sample in 0..21 {
+        for i in 0..4 {
+            for j in 0..4 {
+                let product: f64 = (0..2)
+                    .map(|q| {
+                        let at = |row: usize, column: usize| rows[row][[sample, column]];
+                        at(q, i) * at(q + 2, j) - at(q + 2, i) * at(q, j)
+                    })
+                    .sum();
+                let omega = f64::from(i8::from(j == i + 2)) - f64::from(i8::from(i == j + 2));
+                assert!((product - omega).abs() < 1e-13, "{product} {omega}");
+            }
+        }
+    }
+}
+
+#[test]
+fn leapfrog_is_differentiated_exactly() {
+    let mut field = stars();
+    let times = [0.1, 0.4, 0.4, 1.3];
+    for batch in [1, 3, 40] {
+        let y0 = starts(batch);
+        for steps in [Steps::Automatic, Steps::PerInterval(4), Steps::AtMost(0.17)] {
+            let options = leapfrog(steps);
+            let w = Array3::from_shape_fn((4, batch, 4), |(k, i, j)| ((k * 7 + i * 3 + j) as f64).cos());
+            let mut first: Option<symplectic_adjoint::Gradient<f64>> = None;
+            for method in [
+                GradientMethod::Symplectic,
+                GradientMethod::Aca,
+                GradientMethod::Baseline,
+                GradientMethod::Backprop,
+                GradientMethod::Auto { budget: 1 << 30 },
+            ] {
+                let gradient = vjp(&field, y0.view(), &times, &options, &method).unwrap().pullback(w.view()).unwrap();
+                if let Some(first) = &first {
+                    assert_eq!(first.y0(), gradient.y0());
+                    assert_eq!((first.parameters(), &first.times), (gradient.parameters(), &gradient.times));
+                } else {
+                    first = Some(gradient);
+                }
+            }
+            let gradient = first.unwrap();
+            let loss = |field: &ProgramField<f64>, y0: &Array2<f64>, times: &[f64]| {
+                (&odeint(field, y0.view(), times, &options).unwrap().y() * &w).sum()
+            };
+            let h = 1e-3;
+            let check = |ours: f64, at: &mut dyn FnMut(f64) -> f64| {
+                let difference = (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h);
+                assert!((ours - difference).abs() < 1e-9 * (1.0 + difference.abs()), "{ours} {difference}");
+            };
+            for k in 0..2 {
+                let own = gradient.parameters()[k];
+                check(own, &mut |step| {
+                    field.parameters_mut()[k] += step;
+                    let loss = loss(&field, &y0, &times);
+                    field.parameters_mut()[k] -= step;
+                    loss
+                });
+            }
+            for k in [0, 3] {
+                check(gradient.times.as_ref().unwrap()[k], &mut |step| {
+                    let mut moved = times;
+                    moved[k] += step;
+                    loss(&field, &y0, &moved)
+                });
+            }
+            check(gradient.y0()[[batch - 1, 1]], &mut |step| {
+                let mut moved = y0.clone();
+                moved[[batch - 1, 1]] += step;
+                loss(&field, &moved, &times)
+            });
+        }
+    }
+    let y0 = starts(2);
+    let refused = |options: &Options, method: &GradientMethod| vjp(&field, y0.view(), &times, options, method).is_err();
+    let interpolated = Options { output: Some(Output::Interpolate), ..leapfrog(Steps::AtMost(0.1)) };
+    assert!(refused(&interpolated, &GradientMethod::Symplectic));
+    let adjoint = GradientMethod::Adjoint(Box::new(leapfrog(Steps::AtMost(0.1))));
+    assert!(refused(&leapfrog(Steps::AtMost(0.1)), &adjoint));
+    let architecture = Architecture { widths: vec![3, 3], activation: Activation::Tanh, time: Time::None, bias: true };
+    let odd = Mlp::<f64>::new(architecture, 1).unwrap();
+    assert!(odeint(&odd, Array2::zeros((1, 3)).view(), &[0.0, 1.0], &leapfrog(Steps::Automatic)).is_err());
 }

@@ -1,5 +1,15 @@
 import * as fc from "fast-check";
-import { type Activation, type GradientOptions, mlp, odeint, vjp } from "symplectic-adjoint";
+import {
+  type Activation,
+  equations,
+  type GradientOptions,
+  mlp,
+  odeint,
+  type SymplecticAdjointError,
+  sensitivities,
+  valueAndGrad,
+  vjp,
+} from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { EXACT, METHODS, numbers, relative } from "./helpers.js";
 
@@ -155,4 +165,47 @@ test.each(activations)("what is not a number goes through %s", (activation) => {
     const y = (dtype === "float32" ? new Float32Array(2 * 20) : new Float64Array(2 * 20)).fill(10);
     expect([...field.evaluate(10, y as never)].every(Number.isNaN)).toBe(true);
   }
+});
+
+describe("leapfrog", () => {
+  const orbit = () => equations("x' = v\nv' = -k * x^3", { parameters: { k: 1.5 }, dtype: "float64" });
+  const y0 = Float64Array.of(0.4, 0.1, -0.3, 0.6);
+  const times = [0, 0.7, 2];
+  const loss = (y: Float64Array) => ({ value: y.reduce((sum, x) => sum + x * x, 0) / 2, cotangent: y });
+
+  test("its gradient is that of the numbers that it computes", () => {
+    const field = orbit();
+    const options = { method: "leapfrog", stepSize: 0.1 } as const;
+    const { gradient } = valueAndGrad(field, y0, times, loss, options);
+    const at = (k: number) => {
+      field.parameters = Float64Array.of(k);
+      return valueAndGrad(field, y0, times, loss, options).value;
+    };
+    const h = 1e-3;
+    const difference = (8 * (at(1.5 + h) - at(1.5 - h)) - (at(1.5 + 2 * h) - at(1.5 - 2 * h))) / (12 * h);
+    expect(Math.abs((gradient.parameters[0] as number) - difference)).toBeLessThan(1e-9);
+    field.dispose();
+  });
+
+  test("what it is not for has a typed error that names the argument", () => {
+    const field = orbit();
+    const refused = (body: () => unknown) => {
+      try {
+        body();
+      } catch (error) {
+        const { code, argument } = error as SymplecticAdjointError;
+        return [code, argument];
+      }
+      throw new Error("nothing was thrown");
+    };
+    const method = "leapfrog";
+    expect(refused(() => odeint(field, y0, times, { method, output: "interpolate" }))).toEqual(["OPTION", "output"]);
+    expect(refused(() => odeint(field, y0, times, { method, batching: "independent" }))).toEqual(["OPTION", "method"]);
+    expect(refused(() => sensitivities(field, y0, times, { method }))).toEqual(["OPTION", "method"]);
+    expect(refused(() => vjp(field, y0, times, { method, gradient: "adjoint" }))).toEqual(["OPTION", "method"]);
+    const odd = equations("x' = -x", { dtype: "float64" });
+    expect(refused(() => odeint(odd, Float64Array.of(1), times, { method }))).toEqual(["SHAPE", "y0"]);
+    odd.dispose();
+    field.dispose();
+  });
 });

@@ -8,7 +8,7 @@ use crate::kernel::real::Real;
 use crate::model::cnf::Noise;
 use crate::model::hamiltonian::Structure;
 use crate::model::{Activation, Time};
-use crate::tableau::METHODS;
+use crate::stepper::Method;
 
 /// Unless an option says otherwise.
 pub const DEFAULT_METHOD: &str = "dopri5";
@@ -29,12 +29,13 @@ fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
 /// All constants as one JSON object, by the names that JavaScript gives them.
 pub fn constants() -> Value {
     let methods = |adaptive| -> Vec<&str> {
-        METHODS.iter().filter(|method| method.adaptive() == adaptive).map(|method| method.name).collect()
+        Method::all().filter(|method| method.adaptive() == adaptive).map(|method| method.name()).collect()
     };
+    let all = [methods(false), methods(true)].concat();
     json!({
         "DTYPES": [f32::DTYPE, f64::DTYPE],
         "LANES": { f32::DTYPE: f32::LANES, f64::DTYPE: f64::LANES },
-        "METHODS": METHODS.map(|method| method.name),
+        "METHODS": all,
         "FIXED_METHODS": methods(false),
         "ADAPTIVE_METHODS": methods(true),
         "DEFAULT_METHOD": DEFAULT_METHOD,
@@ -57,7 +58,6 @@ pub fn constants() -> Value {
 mod tests {
     use super::*;
     use crate::bindings::options::{self, Value as Option};
-    use crate::stepper::Method;
 
     /// The texts of a list.
     fn texts(value: &Value) -> Vec<&str> {

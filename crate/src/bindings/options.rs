@@ -7,7 +7,7 @@ use crate::gradient::{DEFAULT_BUDGET, GradientMethod};
 use crate::kernel::real::Real;
 use crate::solve::{Options, Output, Steps, Summation};
 use crate::stepper::Method;
-use crate::tableau::{METHODS, Tableau};
+use crate::tableau::Tableau;
 
 /// The value of an option.
 pub enum Value {
@@ -93,7 +93,7 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
     match name {
         "method" => {
             let given = text("method", value)?;
-            let names = || METHODS.map(|method| method.name).join(", ");
+            let names = || Method::all().map(|method| method.name()).collect::<Vec<_>>().join(", ");
             options.method = match given.starts_with('{') {
                 true => tableau(given)?.into(),
                 false => Method::named(given).ok_or_else(|| Error::option("method", names(), given))?,

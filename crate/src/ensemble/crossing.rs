@@ -30,6 +30,7 @@ impl<T: Real> Forward<T> {
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         index: usize,
+        next_known: bool,
         failures: &mut Vec<(usize, Error)>,
     ) -> Result<Vec<Crossed>> {
         let Self { block, single, clocks, plans, accepted, values, .. } = self;
@@ -79,6 +80,10 @@ impl<T: Real> Forward<T> {
             lane(&block.x, width, slot, &mut single.x);
             lane(&block.carry, width, slot, &mut single.carry);
             lane(&block.slopes, width, slot, &mut single.work.slopes[..rows]);
+            let mut extension = vec![T::zero(); if next_known { (stages + 1) * rows } else { 0 }];
+            for (stage, slope) in extension.chunks_exact_mut(rows).enumerate() {
+                lane(&block.slopes[stage * len..][..len], width, slot, slope);
+            }
             let evaluations = single.evaluations;
             let compensated = options.summation.of_state();
             let mut first: Option<(usize, Span)> = None;
@@ -86,7 +91,9 @@ impl<T: Real> Forward<T> {
             for &event in &hits {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
-                let span = single.cut(tableau, &mut *lanes[0], when, (plan.span, near, far[event]), compensated)?;
+                let given = (plan.span, near, far[event]);
+                let guess = if next_known { single.guess(tableau, when, given, &extension)? } else { None };
+                let span = single.cut(tableau, &mut *lanes[0], when, given, guess, compensated)?;
                 ends.push((event, span.end));
                 let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
                 if earlier {

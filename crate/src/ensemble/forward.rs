@@ -346,7 +346,7 @@ impl<T: Real> Forward<T> {
         }
         let mut crossed = vec![];
         if !problem.rules.events.is_empty() && self.accepted[..active].contains(&true) {
-            crossed = self.crossings(problem, tools, index, &mut failures)?;
+            crossed = self.crossings(problem, tools, index, next_known, &mut failures)?;
         }
         let interpolates = |problem: &Problem<T>, clock: &Clock, plan: &Plan| {
             let times = problem.times.of(clock.trajectory);

@@ -2,9 +2,9 @@
 
 use super::changes::EventMaps;
 use super::{Problem, Tools};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
-use crate::kernel::combine::advance;
+use crate::kernel::combine::{advance, combine};
 use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
@@ -272,14 +272,60 @@ impl<T: Real> Single<T> {
         Ok(())
     }
 
-    /// The step from t_n that ends on a zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another. Leaves
-    /// that step in `next`.
+    /// Where g is zero on the continuous extension of a step, whose slopes k_1 … k_s, f(x_{n+1}) are `slopes`, and its rate there, positive
+    /// on the near side: a step that ends there ends close to the zero of its own. It takes no evaluation of the field.
+    pub fn guess(
+        &mut self,
+        tableau: &'static Tableau,
+        when: &mut dyn Lanes<T>,
+        (span, near, far): (Span, i8, f64),
+        slopes: &[T],
+    ) -> Result<Option<(f64, f64)>> {
+        let (side, state) = (f64::from(near), self.state);
+        let terms = slopes.len() / state;
+        let (mut weights, mut rates) = (vec![0.0; terms], vec![0.0; terms]);
+        let start = self.x.to_vec();
+        let mut x = start.clone();
+        let mut value = |theta: f64| {
+            tableau.extension_weights(theta, &mut weights, &mut rates);
+            let weighted = weights.iter().map(|weight| span.h * weight).zip(slopes.chunks_exact(state));
+            combine(&mut x, &start, weighted);
+            Ok::<_, Error>(side * self.value(when, span.t + theta * span.h, &x)?)
+        };
+        let (mut a, mut b) = ((0.0, value(0.0)?), (1.0, side * far));
+        let mut moved = 0;
+        for _ in 0..GUESSES {
+            if a.1 <= 0.0 || b.1 >= 0.0 || b.0 - a.0 < GUESS {
+                break;
+            }
+            // The Illinois rule.
+            let theta = a.0 + (b.0 - a.0) * (a.1 / (a.1 - b.1));
+            let g = value(theta)?;
+            if g > 0.0 {
+                a = (theta, g);
+                b.1 = if moved < 0 { b.1 / 2.0 } else { b.1 };
+                moved = -1;
+            } else {
+                b = (theta, g);
+                a.1 = if moved > 0 { a.1 / 2.0 } else { a.1 };
+                moved = 1;
+            }
+        }
+        let theta = if moved < 0 { a.0 } else { b.0 };
+        let (below, above) = ((theta - SLOPE).max(0.0), (theta + SLOPE).min(1.0));
+        let rate = (value(above)? - value(below)?) / ((above - below) * span.h);
+        Ok((moved != 0 && rate * span.h < 0.0).then_some((span.t + theta * span.h, rate)))
+    }
+
+    /// The step from t_n that ends on a zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another. Where the
+    /// zero may be guessed, and the rate of g there, it takes fewer tries. Leaves that step in `next`.
     pub fn cut(
         &mut self,
         tableau: &'static Tableau,
         lanes: &mut dyn Lanes<T>,
         when: &mut dyn Lanes<T>,
         (span, near, far): (Span, i8, f64),
+        guess: Option<(f64, f64)>,
         compensated: bool,
     ) -> Result<Span> {
         let side = f64::from(near);
@@ -292,6 +338,8 @@ impl<T: Real> Single<T> {
         let (mut weight_a, mut weight_b) = (1.0, 1.0);
         let mut moved = 0;
         let mut reached = f64::NAN;
+        // The last two tries.
+        let (mut last, mut before) = (None, None);
         for tries in 0.. {
             let least = least_cut::<T>(at(b));
             if gb == 0.0 || (b - a).abs() <= 2.0 * least {
@@ -299,7 +347,21 @@ impl<T: Real> Single<T> {
             }
             let middle = a + (b - a) / 2.0;
             let secant = a + (b - a) * (weight_a * ga / (weight_a * ga - weight_b * gb));
-            let mut end = if ga > 0.0 && secant.is_finite() && tries < 40 { secant } else { middle };
+            // From tries that come closer, whatever side they are on.
+            let open = match (last, before, guess) {
+                (None, _, Some((end, _))) => end,
+                (Some((end, g)), None, Some((_, rate))) => end - g / rate,
+                (Some((end, g)), Some((other, h)), _) if f64::abs(g) < f64::abs(h) / 4.0 => {
+                    end - g * (end - other) / (g - h)
+                }
+                _ => f64::NAN,
+            };
+            let inside = (open - a) * span.h > 0.0 && (b - open) * span.h > 0.0;
+            let mut end = match tries < 40 {
+                true if inside => open,
+                true if ga > 0.0 && secant.is_finite() => secant,
+                _ => middle,
+            };
             // At least so far from either end that the zero is soon enclosed.
             if (end - a).abs() < least {
                 end = a + least * span.h.signum();
@@ -310,6 +372,7 @@ impl<T: Real> Single<T> {
             reached = end;
             let next = self.next.to_vec();
             let g = side * self.value(when, end, &next)?;
+            (last, before) = (Some((end, g)), last);
             if g > 0.0 {
                 (a, ga, weight_a) = (end, g, 1.0);
                 weight_b = if moved < 0 { weight_b / 2.0 } else { 1.0 };
@@ -404,6 +467,11 @@ impl<T: Real> Single<T> {
         Ok(if rate == 0.0 { (near, width) } else { (sign(rate), 0.0) })
     }
 }
+
+/// How close the zero of an extension is wanted, in parts of the step, in how many tries, and over which part its rate is measured.
+const GUESS: f64 = 1e-12;
+const GUESSES: usize = 30;
+const SLOPE: f64 = 1e-4;
 
 /// How much of a zero is rounding, in units of it.
 const ROUNDING: f64 = 16.0;

@@ -137,8 +137,12 @@ impl Options {
         }
     }
 
-    /// Refuses tolerances of other features than a state's.
+    /// Refuses tolerances of other features than a state's, and states that the method is not for.
     pub(crate) fn check_features(&self, state: usize) -> Result<()> {
+        if self.method == Method::Leapfrog && !state.is_multiple_of(2) {
+            let expected = "an even number of features for leapfrog, positions and as many velocities";
+            return Err(Error::shape("y0", expected, state));
+        }
         let Tolerances { relative, absolute } = &self.tolerances;
         for (argument, each) in [("rtol", relative), ("atol", absolute)] {
             if !each.is_empty() && each.len() != state {
@@ -177,6 +181,9 @@ impl Options {
         positive("maxStep", self.max_step)?;
         if self.min_step > self.max_step {
             return Err(Error::option("minStep", format!("at most maxStep, {}", self.max_step), self.min_step));
+        }
+        if self.method == Method::Leapfrog && self.output == Some(Output::Interpolate) {
+            return Err(Error::option("output", "land, for leapfrog", "interpolate"));
         }
         if self.threads == 0 {
             return Err(Error::option("threads", "a positive integer", 0));
