@@ -125,7 +125,7 @@ export interface Pool {
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
+    times: Lists,
     options?: GradientOptions,
   ): Promise<Solution<D>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
@@ -144,7 +144,7 @@ export interface Pool {
   vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
+    times: Lists,
     options?: GradientOptions,
   ): Promise<PoolVjp<D>>;
   /**
@@ -168,7 +168,7 @@ export interface Pool {
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
-    times: ArrayLike<number>,
+    times: Lists,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
     options?: GradientOptions,
   ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }>;

@@ -128,22 +128,12 @@ export function readChanges(
   const numbers: number[] = [];
   const readJumps = elements("jumps", jumps ?? [], several, object).map((given, index) => {
     const where = `jumps[${index}].`;
-    const read = options(given, jumpRules, where);
-    const { flat, counts } = listsOf(`${where}times`, read.times, batch);
-    const names = outside(() => Object.keys(read.amounts));
-    const columns = names.map((name) => {
-      const own = listsOf(
-        `${where}amounts.${name}`,
-        outside(() => (read.amounts as Record<string, unknown>)[name]),
-        batch,
-      );
-      const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
-      if (same) return own.flat;
-      throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(own));
-    });
+    const { times: flat, counts, amounts, set: own } = readJump(where, given, batch);
+    const names = Object.keys(amounts);
+    const columns = Object.values(amounts);
     for (const time of flat) numbers.push(time);
     for (let i = 0; i < flat.length; i++) for (const column of columns) numbers.push(column[i] as number);
-    const set = setOf(scope, `${where}set`, read.set, names);
+    const set = setOf(scope, `${where}set`, own, names);
     return { counts, times: flat.length, amounts: flat.length * names.length, set, names };
   });
   const readEvents = elements("events", events ?? [], several, object).map((given, index) => {
@@ -159,9 +149,40 @@ export function readChanges(
   return { jumps: readJumps, events: readEvents, numbers: Float64Array.from(numbers) };
 }
 
+/** A jump, read: its lists of numbers one behind the other. */
+export interface ReadJump {
+  readonly times: Float64Array;
+  /** How many times each trajectory has; null where all share them. */
+  readonly counts: readonly number[] | null;
+  /** As the times. */
+  readonly amounts: Readonly<Record<string, Float64Array>>;
+  readonly set: Jump["set"];
+}
+
+/** Reads a jump, but for the program of its `set`. */
+export function readJump(where: string, given: unknown, batch: number): ReadJump {
+  const read = options(given, jumpRules, where);
+  const { flat, counts } = listsOf(`${where}times`, read.times, batch);
+  const names = outside(() => Object.keys(read.amounts));
+  const amounts = names.map((name) => {
+    const own = listsOf(
+      `${where}amounts.${name}`,
+      outside(() => (read.amounts as Record<string, unknown>)[name]),
+      batch,
+    );
+    const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
+    if (same) return [name, own.flat] as const;
+    throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(own));
+  });
+  return { times: flat, counts, amounts: Object.fromEntries(amounts), set: read.set as Jump["set"] };
+}
+
 /** Reads lists of numbers: one for all trajectories, or one for each. */
 export function listsOf(where: string, given: unknown, batch: number) {
-  if (!isLists(given)) return { flat: timesOf(given as ArrayLike<number>, where), counts: null };
+  if (!isLists(given)) {
+    const flat = timesOf(given as ArrayLike<number>, where);
+    return { flat, counts: null, longest: flat.length };
+  }
   const expected = `an array of numbers, or one for each of ${batch} trajectories`;
   if (given.length !== batch) throw refused("SHAPE", where, expected, `${given.length} lists`);
   const lists = Array.from({ length: batch }, (_, i) =>
@@ -173,7 +194,8 @@ export function listsOf(where: string, given: unknown, batch: number) {
     flat.set(list, at);
     at += list.length;
   }
-  return { flat, counts: lists.map((list) => list.length) };
+  const counts = lists.map((list) => list.length);
+  return { flat, counts, longest: counts.reduce((most, count) => Math.max(most, count), 0) };
 }
 
 /** Whether these are lists, and not numbers. */
@@ -181,7 +203,7 @@ export function isLists(given: unknown): given is readonly unknown[] {
   return !isRevoked(given) && Array.isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
 }
 
-const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }) =>
+const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }): string =>
   counts === null ? `${flat.length} for all` : `lists of ${counts.slice(0, 8).join(", ")}`;
 
 /** What the names of a field stand for in its jumps and events. */

@@ -1,19 +1,28 @@
 // Batches, and the losses of them.
-import { type ArrayOf, arrayOf, checkLength, type Dtype, timesOf, weightsOf } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, isObject, object, required, rule } from "../checks/rules.js";
 import type { ArgumentArrays, Field } from "../fields/field.js";
+import { isLists, type Jump, type Lists, listsOf } from "../solve/changes.js";
+import type { EventCotangents, IndependentSolution } from "../solve/independent.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { LossAndCotangent, Solution } from "../solve/results.js";
+import { outputsOf, weightsOfOutputs } from "./mask.js";
 import { meanSquaredError } from "./squared-error.js";
 
-/** Trajectories that share their times. */
+/** Trajectories that are solved side by side. */
 export interface Batch<D extends Dtype = Dtype> {
   /** The states at the first time, `[batch, state]`, row-major. */
   y0: ArrayOf<D>;
-  /** The times of the target, strictly ascending or descending: two or more. */
-  times: ArrayLike<number>;
-  /** What the solution should be, `[times, batch, state]`; that at the first time counts as well. */
+  /**
+   * The times of the target, strictly ascending or descending: two or more for all trajectories, or a list for each. With lists, each
+   * trajectory takes its own steps, as `batching: "independent"` has it.
+   */
+  times: Lists;
+  /**
+   * What the solution should be, `[times, batch, state]`; that at the first time counts as well. Where trajectories have lists of times,
+   * `times` is the length of the longest; what stands behind the last time of another does not count, whatever it is.
+   */
   target: ArrayOf<D>;
   /**
    * The weight of each entry of target, `[times, batch, state]`, or of each state, `[times, batch]`: 1 where it counts and 0 where
@@ -22,6 +31,8 @@ export interface Batch<D extends Dtype = Dtype> {
   mask?: ArrayLike<number>;
   /** Of a field with arguments, those of these trajectories, as in `odeint`; default those among the options of the training. */
   arguments?: ArgumentArrays;
+  /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
+  jumps?: readonly Jump[];
   /** Of a loss with inputs of its own, those of these trajectories: see `loss`. */
   inputs?: Readonly<Record<string, ArrayLike<number>>>;
 }
@@ -29,18 +40,32 @@ export interface Batch<D extends Dtype = Dtype> {
 /**
  * A loss of a batch: `mse`, the mean of the squared differences from the target; one from `loss`, `absoluteLoss`, `huberLoss`,
  * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution,
- * which gives the loss and its cotangent ∂L/∂y.
+ * which gives the loss and its cotangent ∂L/∂y. Of trajectories that are solved independently it gets the whole solution as well, and
+ * may give `events`, the derivatives by times and states of events. Where they have times of their own, the batch that it gets has a
+ * `mask` that is 0 behind the last time of each; there the cotangent must be 0.
  */
 export type Loss<D extends Dtype = Dtype> =
   | "mse"
-  | ((y: ArrayOf<D>, batch: Batch<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>);
+  | ((
+      y: ArrayOf<D>,
+      batch: Batch<D>,
+      shape: Solution<D>["shape"],
+      solution?: IndependentSolution<D>,
+    ) => LossAndCotangent<D> & { readonly events?: EventCotangents<D> });
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
-  return (y: ArrayOf<D>, shape: Solution<D>["shape"]): LossAndCotangent<D> =>
+  const mask = weightsOfOutputs(batch.mask, outputsOf(countsOf(batch.times)));
+  const whole = mask === undefined ? batch : { ...batch, mask };
+  return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) =>
     typeof loss === "function"
-      ? loss(y, batch, shape)
-      : meanSquaredError(y, batch.target, entryMask(batch.mask, shape));
+      ? loss(y, whole, shape, solution)
+      : meanSquaredError(y, batch.target, entryMask(mask, shape));
+}
+
+/** How many times each trajectory has; null where all share them. */
+function countsOf(times: Lists): readonly number[] | null {
+  return isLists(times) ? listsOf("times", times, times.length).counts : null;
 }
 
 /** A mask with a weight for each entry, of one that may have a weight for each state. */
@@ -63,16 +88,24 @@ export const tracedLosses = /* @__PURE__ */ new WeakMap<object, CheckData>();
 export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss: Loss<D>, field: Field<D>): number {
   argument(where, batch, required({ ...object, expected: "a batch { y0, times, target }" }));
   const { dtype, stateSize: state } = field;
-  const mask = batch.mask === undefined ? undefined : weightsOf(`${where}.mask`, batch.mask);
-  const times = timesOf(batch.times, `${where}.times`).length;
   const numbers = arrayOf(`${where}.y0`, batch.y0, dtype).length;
+  const samples = numbers / state;
+  // Without lists, the solve tells what is wrong with y0.
+  const count = isLists(batch.times) ? batchOf(`${where}.y0`, batch.y0, state) : samples;
+  const { counts, longest: times } = listsOf(`${where}.times`, batch.times, count);
   const length = times * numbers;
+  const rows = length / state;
+  const given = batch.mask === undefined ? undefined : weightsOf(`${where}.mask`, batch.mask).weights;
+  if (given && (loss === "mse" || counts !== null) && given.length !== rows) {
+    checkLength(`${where}.mask`, given, length, "[times, batch, state]");
+  }
+  const outputs = outputsOf(counts);
+  const weights = weightsOfOutputs(given, outputs);
+  const mask = weights && weightsOf(`${where}.mask`, weights);
+  const isWhole = mask?.weights.length !== rows;
   if (loss === "mse") {
     const target = arrayOf(`${where}.target`, batch.target, dtype);
     checkLength(`${where}.target`, target, length, "[times, batch, state]");
-    const rows = length / state;
-    const isWhole = mask?.weights.length !== rows;
-    if (mask && isWhole) checkLength(`${where}.mask`, mask.weights, length, "[times, batch, state]");
     const bad = target.findIndex(
       (number, i) => !Number.isFinite(number) && mask?.weights[isWhole ? i : Math.floor(i / state)] !== 0,
     );
@@ -83,14 +116,16 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
     return mask ? mask.sum * (length / mask.weights.length) : length;
   }
   const check = tracedLosses.get(loss);
-  const samples = numbers / state;
   if (check && Number.isInteger(samples)) return check(where, batch, { times, batch: samples, state });
-  return mask?.sum ?? length;
+  if (!mask) return length;
+  // Without a mask of its own, what counts are numbers.
+  return given ? mask.sum : mask.sum * state;
 }
 
 /** The options of a solve of a batch. */
 export function optionsFor<O extends SolveOptions>(options: O, batch: Batch): O {
-  return batch.arguments === undefined ? options : { ...options, arguments: batch.arguments };
+  const { arguments: own, jumps } = batch;
+  return { ...options, ...(own !== undefined && { arguments: own }), ...(jumps !== undefined && { jumps }) };
 }
 
 const isFunction = (value: unknown) => typeof value === "function";

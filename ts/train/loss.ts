@@ -17,10 +17,13 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
+import { isLists, type Lists, listsOf } from "../solve/changes.js";
+import type { IndependentSolution } from "../solve/independent.js";
 import type { Solution } from "../solve/results.js";
 import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { tracedLosses } from "./batch.js";
+import { outputsOf, weightsOfOutputs } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
 export type LossValues<I extends ArgumentSizes = None> = {
@@ -54,11 +57,15 @@ export interface LossData {
   readonly target: ArrayLike<number>;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
-   * anything else; default 1. Where the weight is 0, the target may be NaN.
+   * anything else; default 1. Where the weight is 0, the target may be NaN. Of an independent solve, rows that its `mask` leaves out
+   * do not count in any case.
    */
   readonly mask?: ArrayLike<number>;
-  /** The output times; only for a loss that takes `t`. */
-  readonly times?: ArrayLike<number>;
+  /**
+   * The output times, for a loss that takes `t`. Where they are a list for each trajectory, what stands behind the last time of one
+   * does not count.
+   */
+  readonly times?: Lists;
   /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
   readonly inputs?: Readonly<Record<string, ArrayLike<number>>>;
 }
@@ -225,7 +232,7 @@ function traced(
   };
 
   /** The data, checked, and weights. */
-  const read = (where: string, given: LossData, { times, batch, state }: Sizes) => {
+  const read = (where: string, given: LossData, { times, batch, state }: Sizes, outputs?: Uint8Array) => {
     const rule = required({ ...object, expected: "{ target }" });
     const data = argument(where.slice(0, -1) || "data", given, rule) as LossData;
     const { widths } = programFor(state);
@@ -235,11 +242,17 @@ function traced(
     const shape = `[${times}, ${batch}, ${features}]`;
     const target = listOf(`${where}target`, data.target);
     checkLength(`${where}target`, target, count, shape);
-    const mask = data.mask === undefined ? undefined : weightsOf(`${where}mask`, data.mask).weights;
-    const whole = mask?.length === count;
-    if (mask && !whole && mask.length !== rows) {
-      throw refused("SHAPE", `${where}mask`, `[${times}, ${batch}] or ${shape} numbers`, String(mask.length));
+    const weights = data.mask === undefined ? undefined : weightsOf(`${where}mask`, data.mask).weights;
+    if (weights && weights.length !== count && weights.length !== rows) {
+      throw refused("SHAPE", `${where}mask`, `[${times}, ${batch}] or ${shape} numbers`, String(weights.length));
     }
+    const lists = isLists(data.times) ? listsOf(`${where}times`, data.times, batch) : undefined;
+    if (lists && lists.longest !== times) {
+      throw refused("SHAPE", `${where}times`, `lists of up to ${times} times`, `one of ${lists.longest}`);
+    }
+    const own = weightsOfOutputs(weights, outputs ?? outputsOf(lists?.counts ?? null));
+    const mask = own && weightsOf(`${where}mask`, own).weights;
+    const whole = mask?.length === count;
     const weightAt = (row: number, feature: number) =>
       mask ? (mask[whole ? row * features + feature : row] as number) : 1;
     for (let i = 0; i < count; i++) {
@@ -256,14 +269,16 @@ function traced(
       columns.mask = Float64Array.from({ length: count }, (_, i) => weightAt(Math.floor(i / features), i % features));
     }
     if (widths.t !== undefined) {
-      const ends = timesOf(data.times as ArrayLike<number>, `${where}times`);
-      checkLength(`${where}times`, ends, times);
-      columns.t = Float64Array.from({ length: rows }, (_, row) => ends[Math.floor(row / batch)] as number);
+      const ends = lists?.flat ?? timesOf(data.times as ArrayLike<number>, `${where}times`);
+      if (!lists) checkLength(`${where}times`, ends, times);
+      columns.t = timesOfRows(ends, lists?.counts ?? null, { times, batch, state });
     }
-    const own: unknown = data.inputs ?? {};
-    if (!isObject(own)) throw refused("OPTION", `${where}inputs`, "an object of arrays by their names", describe(own));
+    const further: unknown = data.inputs ?? {};
+    if (!isObject(further)) {
+      throw refused("OPTION", `${where}inputs`, "an object of arrays by their names", describe(further));
+    }
     for (const [name, width] of Object.entries(inputs)) {
-      const values = outside(() => (own as Record<string, unknown>)[name]);
+      const values = outside(() => (further as Record<string, unknown>)[name]);
       const wanted = `${where}inputs.${name}`;
       columns[name] = numbersOf(wanted, values);
       const shape = width === 1 ? `[${times}, ${batch}]` : `[${times}, ${batch}, ${width}]`;
@@ -302,6 +317,7 @@ function traced(
     data: LossData,
     shape: Solution["shape"],
     tangent?: A,
+    solution?: IndependentSolution,
   ) => {
     const dtype = dtypeOf(y);
     const sizes = sizesOf(shape);
@@ -311,7 +327,7 @@ function traced(
     checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
     const infinite = own.findIndex((number) => !Number.isFinite(number));
     if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
-    const { columns, weights } = read("", data, sizes);
+    const { columns, weights } = read("", data, sizes, solution?.mask);
     const { widths } = programFor(state);
     const field = fieldFor(state, dtype);
     const span = isEntrywise ? state : 1;
@@ -367,11 +383,17 @@ function traced(
     return { ...first, curvature };
   };
 
-  const made: TracedLoss = Object.assign(compute, {
+  // Of an independent solve there is the solution too.
+  const last = <A extends Float32Array | Float64Array>(
+    y: A,
+    data: LossData,
+    shape: Solution["shape"],
+    other?: A | IndependentSolution,
+  ) => (isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other));
+  const made: TracedLoss = Object.assign(last, {
     of: (data: LossData) =>
-      // Of an independent solve the third argument is its solution.
-      (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], tangent?: A) =>
-        compute(y, data, shape, isSolution(tangent) ? undefined : tangent)) as LossOfSolution,
+      (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], other?: A) =>
+        last(y, data, shape, other)) as LossOfSolution,
     dispose() {
       for (const { field } of fields.values()) field.dispose();
       fields.clear();
@@ -401,7 +423,20 @@ function sizesOf(shape: unknown): Sizes {
   return { times, batch, state };
 }
 
-const isSolution = (value: unknown) => isObject(value) && "trajectories" in value;
+const isSolution = (value: unknown): value is IndependentSolution => isObject(value) && "trajectories" in value;
+
+/** The time of each row, `[times, batch]`; behind the last of a trajectory it is repeated. */
+function timesOfRows(flat: Float64Array, counts: readonly number[] | null, { times, batch }: Sizes): Float64Array {
+  const rows = Float64Array.from({ length: times * batch }, (_, row) => flat[Math.floor(row / batch)] as number);
+  let start = 0;
+  for (const [trajectory, count] of (counts ?? []).entries()) {
+    for (let output = 0; output < times; output++) {
+      rows[output * batch + trajectory] = flat[start + Math.min(output, count - 1)] as number;
+    }
+    start += count;
+  }
+  return rows;
+}
 
 /** The derivative of a loss; `fail` makes the error of one that is not finite. */
 function pull(

@@ -1,21 +1,24 @@
-// Trajectories as batches: windows of them, shuffled, with irregular times and missing values.
-import { constructors, copyOf, type Dtype, dtypeRule, numbersOf } from "../checks/arrays.js";
+// Trajectories as batches: windows of them, shuffled, with irregular times, missing values and jumps.
+import { type ArrayOf, constructors, copyOf, type Dtype, dtypeRule, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   argument,
   array,
   count,
+  elements,
   fallback,
   flag,
   natural,
   number,
   object,
+  oneOf,
   options as readOptions,
   record,
   required,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { type Jump, type ReadJump, readJump } from "../solve/changes.js";
 import { shuffle, uniforms } from "../trace/random.js";
 import type { Batch } from "./batch.js";
 
@@ -27,12 +30,27 @@ export interface Trajectory {
   values: ArrayLike<number | null | undefined>;
   /** Of a field with arguments, those of this trajectory: for each name a number, or a vector. All trajectories have the same. */
   arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
+  /**
+   * The state at the first time, before jumps; default the values there, which then have to be complete. With it, states may be
+   * known only there: what `values` has at the first time is compared with the solution like the rest.
+   */
+  y0?: ArrayLike<number>;
 }
 
 /** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
   /** The observed trajectories, of one number of features, and all ascending or all descending in time. */
   trajectories: readonly Trajectory[];
+  /**
+   * Whether each trajectory of a batch has times and steps of its own (`independent`), or all are solved over the times at which any of
+   * them was observed, in steps that they share (`together`, the default unless there are `jumps`).
+   */
+  batching?: "together" | "independent";
+  /**
+   * Changes of the state at known times, such as doses, as in `odeint`: lists of times and amounts for all trajectories, or one for
+   * each of `trajectories`. A batch gets those of its windows. Times are those of the trajectories, also where windows are `relative`.
+   */
+  jumps?: readonly Jump[];
   /** The number of windows in a batch; default all of those that can be solved together. */
   batch?: number;
   /** Observations in a window, its first one included; default whole trajectories. A shorter trajectory is one window. */
@@ -40,8 +58,8 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
   /** The number of observations between the starts of windows; default 1. */
   stride?: number;
   /**
-   * Whether times count from the start of each window, so that windows with other starts share a batch. For fields that
-   * do not depend on time; default false.
+   * Whether times count from the start of each window, so that windows with other starts share a batch, which `independent` ones do
+   * in any case. For fields that do not depend on time; default false.
    */
   relative?: boolean;
   /** Whether the order is drawn anew in each epoch; default true. */
@@ -78,6 +96,8 @@ interface Window {
 
 const rules = {
   trajectories: required(array<Trajectory>("an array of { times, values }", 1)),
+  batching: oneOf(["together", "independent"]),
+  jumps: array<Jump>("an array of jumps"),
   batch: count,
   window: number("an integer, 2 or more", (value) => value >= 2 && count.valid(value)),
   stride: fallback(count, 1),
@@ -91,12 +111,24 @@ const upTo = (most: number) =>
   number(`an integer from 0 to ${most}`, (value) => Number.isInteger(value) && value >= 0 && value <= most);
 
 /**
- * Makes trajectories into batches. A batch is solved from one time on, over all times at which any of its windows was observed;
- * those at which a window was not are masked. A window begins where all of the state was observed.
+ * Makes trajectories into batches of windows. A window begins where all of the state was observed, and takes the jumps that follow:
+ * an observation at the time of a jump has the state after it, but for the first one of a trajectory, which has it before.
+ *
+ * With `batching: "independent"` a batch has a list of times for each window. Otherwise it is solved from one time on, over all times
+ * at which any of its windows was observed; those at which a window was not are masked.
+ *
+ * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` for invalid options.
  */
 export function minibatches<D extends Dtype = "float32">(options: MinibatchOptions<D>): Minibatches<D> {
   const read = readOptions(options, rules);
   const { trajectories, window, stride, relative, seed } = read;
+  const jumps = elements("jumps", read.jumps ?? [], array<object>("an array of objects"), object).map((given, index) =>
+    readJump(`jumps[${index}].`, given, trajectories.length),
+  );
+  if (read.batching === "together" && jumps.length > 0) {
+    throw refused("OPTION", "batching", "independent, for jumps", "together");
+  }
+  const isIndependent = jumps.length > 0 || read.batching === "independent";
   const batch = read.batch ?? Number.MAX_SAFE_INTEGER;
   const dtype = read.dtype as D;
   const observed: Observed[] = [];
@@ -111,10 +143,18 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     if (one.sign !== sign) throw refused("OPTION", `${where}.times`, "the direction of the first", "the other");
     checkAlike(`${where}.arguments`, one.arguments, observed[0] as Observed);
   }
-  const windows = windowsOf(observed, window, stride, relative);
+  const changes = jumps.map((jump, index) => jumpsByTrajectory(`jumps[${index}].times`, jump, observed));
+  // A first state that is given, or has a jump, need not count itself.
+  const counts = (member: Window) =>
+    member.start > 0 || !viewOf(observed, changes, member, window, relative).values.every(Number.isNaN);
+  const starts = windowsOf(observed, window, stride, relative)
+    .map((group) => group.filter(counts))
+    .filter((group) => group.length > 0);
+  // Those that share neither times nor steps need no common start.
+  const windows = isIndependent ? (starts.length > 0 ? [starts.flat()] : []) : starts;
   const length = windows.reduce((sum, group) => sum + Math.ceil(group.length / batch), 0);
   if (length === 0) {
-    const expected = "a window that begins where all of the state was observed";
+    const expected = "a window that begins where all of the state is known, with something to compare";
     throw refused("OPTION", "trajectories", expected, "none");
   }
   /** The windows of each batch of an epoch. */
@@ -127,7 +167,10 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     });
     return read.shuffle ? shuffle(batches, uniform) : batches;
   };
-  const made = (members: Window[]) => batchOf(observed, members, window, relative, dtype);
+  const made = (members: Window[]): Batch<D> => {
+    const views = members.map((member) => viewOf(observed, changes, member, window, relative));
+    return isIndependent ? independentBatch(views, jumps, dtype) : unitedBatch(views, sign, dtype);
+  };
   let at: MinibatchState = frozen({ epoch: 0, position: 0 });
   return {
     get length() {
@@ -164,6 +207,8 @@ interface Observed {
   /** 1 where times ascend. */
   readonly sign: number;
   readonly arguments: Readonly<Record<string, Float64Array>>;
+  /** The first state, where it is given. */
+  readonly y0: Float64Array | undefined;
 }
 
 function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
@@ -202,7 +247,12 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   if (!Number.isInteger(state) || state === 0) {
     throw refused("SHAPE", `${where}.values`, `a multiple of the ${times.length} times`, `${values.length} numbers`);
   }
-  return { times, values, state, sign, arguments: argumentsOf(`${where}.arguments`, trajectory.arguments) };
+  const given = trajectory.y0;
+  const y0 = given === undefined ? undefined : numbersOf(`${where}.y0`, given, "DTYPE");
+  if (y0 && y0.length !== state) {
+    throw refused("SHAPE", `${where}.y0`, `${state} numbers, as the state has`, String(y0.length));
+  }
+  return { times, values, state, sign, arguments: argumentsOf(`${where}.arguments`, trajectory.arguments), y0 };
 }
 
 function argumentsOf(where: string, given: unknown): Record<string, Float64Array> {
@@ -231,8 +281,9 @@ function checkAlike(where: string, given: Observed["arguments"], { arguments: fi
 /** The windows that can share a batch: those that begin at the same time. */
 function windowsOf(observed: Observed[], window: number | undefined, stride: number, relative: boolean): Window[][] {
   const groups = new Map<number, Window[]>();
-  for (const [trajectory, { times, values, state }] of observed.entries()) {
-    const whole = (row: number) => !values.subarray(row * state, (row + 1) * state).some(Number.isNaN);
+  for (const [trajectory, { times, values, state, y0 }] of observed.entries()) {
+    const whole = (row: number) =>
+      (row === 0 && y0 !== undefined) || !values.subarray(row * state, (row + 1) * state).some(Number.isNaN);
     // One that is shorter, or whose first states are missing, still gives a window: from its first whole state.
     const last = window === undefined ? 0 : Math.max(0, times.length - window);
     let found = 0;
@@ -249,43 +300,124 @@ function windowsOf(observed: Observed[], window: number | undefined, stride: num
   return [...groups.values()];
 }
 
-function batchOf<D extends Dtype>(
-  observed: Observed[],
-  members: Window[],
+/** The times and amounts of a jump, of one trajectory; of each time the index among all. */
+interface JumpTimes {
+  readonly times: Float64Array;
+  readonly first: number;
+}
+
+/** The times of a jump by trajectories; refuses those that are not in order. */
+function jumpsByTrajectory(where: string, { times, counts }: ReadJump, observed: readonly Observed[]): JumpTimes[] {
+  let start = 0;
+  return observed.map(({ sign }, index) => {
+    const first = counts === null ? 0 : start;
+    const own = times.subarray(first, first + (counts === null ? times.length : (counts[index] as number)));
+    if (counts !== null) start += own.length;
+    const bad = own.findIndex((time, i) => !Number.isFinite(time) || sign * (time - (own[i - 1] ?? time)) < 0);
+    if (bad < 0) return { times: own, first };
+    const place = counts === null ? where : `${where}[${index}]`;
+    const given = bad === 0 ? String(own[0]) : `${own[bad - 1]}, ${own[bad]} at index ${bad}`;
+    throw refused("OPTION", place, "finite times in the order of those of the trajectories", given);
+  });
+}
+
+/** What a window has: times and values, and of each jump the times, with the places of its amounts. */
+interface View {
+  readonly y0: Float64Array;
+  readonly times: Float64Array;
+  readonly values: Float64Array;
+  readonly arguments: Observed["arguments"];
+  readonly jumps: readonly { readonly times: Float64Array; readonly places: readonly number[] }[];
+}
+
+function viewOf(
+  observed: readonly Observed[],
+  changes: readonly (readonly JumpTimes[])[],
+  { trajectory, start }: Window,
   window: number | undefined,
   relative: boolean,
-  dtype: D,
-): Batch<D> {
-  const [{ state, sign }] = observed as [Observed];
-  const views = members.map(({ trajectory, start }) => {
-    const { times, values } = observed[trajectory] as Observed;
-    const end = window === undefined ? times.length : Math.min(times.length, start + window);
-    const origin = relative ? (times[start] as number) : 0;
-    return { times: times.slice(start, end).map((time) => time - origin), values: values.subarray(start * state) };
+): View {
+  const { times, values, state, sign, y0, arguments: own } = observed[trajectory] as Observed;
+  const end = window === undefined ? times.length : Math.min(times.length, start + window);
+  const [begin, last] = [times[start] as number, times[end - 1] as number];
+  const origin = relative ? begin : 0;
+  const from = (time: number) => time - origin;
+  const jumps = changes.map((all) => {
+    const { times: each, first } = all[trajectory] as JumpTimes;
+    const within = (time: number) => {
+      const elapsed = sign * (time - begin);
+      return (start === 0 ? elapsed >= 0 : elapsed > 0) && sign * (last - time) >= 0;
+    };
+    const chosen = [...each.keys()].filter((i) => within(each[i] as number));
+    return {
+      times: Float64Array.from(chosen, (i) => from(each[i] as number)),
+      places: chosen.map((i) => first + i),
+    };
   });
+  const given = start === 0 ? y0 : undefined;
+  const seen = values.slice(start * state, end * state);
+  const first = given ?? seen.slice(0, state);
+  // They are the state before the jump, and the solution has the one after it.
+  if (!given && jumps.some(({ times: [time] }) => time === from(begin))) seen.fill(Number.NaN, 0, state);
+  return { y0: first, times: times.slice(start, end).map(from), values: seen, arguments: own, jumps };
+}
+
+/** Windows with times and steps of their own. */
+function independentBatch<D extends Dtype>(views: readonly View[], jumps: readonly ReadJump[], dtype: D): Batch<D> {
+  const longest = views.reduce((most, { times }) => Math.max(most, times.length), 0);
+  const rows = views.map(({ times }) => Uint32Array.from(times.keys()));
+  const own = jumps.map(({ set, amounts }, index) => {
+    const lists = views.map(({ jumps }) => jumps[index] as View["jumps"][number]);
+    const amountsOf = (all: Float64Array) =>
+      lists.map(({ places }) => Float64Array.from(places, (place) => all[place] as number));
+    return {
+      times: lists.map(({ times }) => times),
+      set,
+      amounts: Object.fromEntries(Object.entries(amounts).map(([name, all]) => [name, amountsOf(all)])),
+    };
+  });
+  const { batch, mask } = placed(views, rows, longest, dtype);
+  // Rows behind the last of a window do not count without a mask.
+  const isWhole = views.every(({ values }) => !values.some(Number.isNaN));
+  const times = views.map(({ times }) => times);
+  return { ...batch, times, ...(!isWhole && { mask }), ...(own.length > 0 && { jumps: own }) };
+}
+
+/** Windows that are solved over the times of all. */
+function unitedBatch<D extends Dtype>(views: readonly View[], sign: number, dtype: D): Batch<D> {
   const { all, places } = united(
     views.map(({ times }) => times),
     sign,
   );
+  const { batch, mask } = placed(views, places, all.length, dtype);
+  return { ...batch, times: Float64Array.from(all), ...(!mask.every((weight) => weight === 1) && { mask }) };
+}
+
+/** What windows begin with and what was observed, each row of a window at its place among those of the batch. */
+function placed<D extends Dtype>(
+  views: readonly View[],
+  places: readonly Uint32Array[],
+  rows: number,
+  dtype: D,
+): { batch: Pick<Batch<D>, "y0" | "target" | "arguments">; mask: Uint8Array } {
+  const state = (views[0] as View).y0.length;
   const size = views.length * state;
-  const array = dtype === "float32" ? Float32Array : Float64Array;
-  const [y0, target] = [new array(size), new array(all.length * size)];
-  const mask = new Uint8Array(all.length * size);
-  for (const [sample, { times, values }] of views.entries()) {
-    y0.set(values.subarray(0, state), sample * state);
-    for (let i = 0; i < times.length; i++) {
-      const row = (places[sample]?.[i] as number) * size + sample * state;
+  const [y0, target]: [ArrayOf<D>, ArrayOf<D>] = [zeros(dtype, size), zeros(dtype, rows * size)];
+  const mask = new Uint8Array(rows * size);
+  for (const [sample, view] of views.entries()) {
+    y0.set(view.y0, sample * state);
+    for (const [i, place] of (places[sample] as Uint32Array).entries()) {
+      const row = place * size + sample * state;
       for (let j = 0; j < state; j++) {
-        const value = values[i * state + j] as number;
+        const value = view.values[i * state + j] as number;
         if (Number.isNaN(value)) continue;
         target[row + j] = value;
         mask[row + j] = 1;
       }
     }
   }
-  const own = argumentsFor(members.map(({ trajectory }) => (observed[trajectory] as Observed).arguments));
-  const batch = { y0, times: Float64Array.from(all), target, ...(own && { arguments: own }) } as unknown as Batch<D>;
-  return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
+  const own = argumentsFor(views.map((view) => view.arguments));
+  return { batch: { y0, target, ...(own && { arguments: own as Batch["arguments"] }) } as Batch<D>, mask };
 }
 
 /** The arguments of trajectories together, by name; undefined where there are none. */

@@ -17,6 +17,7 @@ import {
 import { type Field, wasmField } from "../fields/field.js";
 import type { Pool } from "../parallel/pool.js";
 import { lossOf } from "../solve/gradient.js";
+import type { IndependentSolution } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { type Batch, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
@@ -128,8 +129,10 @@ export class Validator<D extends Dtype> {
     for (const { batch, part } of this.#data) {
       try {
         const inputs = [this.field, batch.y0, batch.times, optionsFor(this.#solver, batch)] as const;
-        const { y, shape } = this.pool ? await this.pool.odeint(...inputs) : odeint(...inputs);
-        mean += part * lossOf(lossFor(this.loss, batch)(y, shape)).value;
+        const solution = this.pool ? await this.pool.odeint(...inputs) : odeint(...inputs);
+        const { y, shape } = solution;
+        const own = "trajectories" in solution ? (solution as IndependentSolution<D>) : undefined;
+        mean += part * lossOf(lossFor(this.loss, batch)(y, shape, own)).value;
       } catch (error) {
         if (!(error instanceof SymplecticAdjointError) || !DIVERGED.includes(error.code)) throw error;
         return Number.POSITIVE_INFINITY;

@@ -1,0 +1,25 @@
+// Which outputs count, where trajectories have times of their own.
+
+/**
+ * Where trajectories have outputs, `[longest, batch]`, of how many times each has: 1, or 0 behind the last. Undefined where all share
+ * their times.
+ */
+export function outputsOf(counts: readonly number[] | null): Uint8Array | undefined {
+  if (counts === null) return undefined;
+  const longest = counts.reduce((most, count) => Math.max(most, count), 0);
+  const outputs = new Uint8Array(longest * counts.length);
+  for (const [trajectory, count] of counts.entries()) {
+    for (let output = 0; output < count; output++) outputs[output * counts.length + trajectory] = 1;
+  }
+  return outputs;
+}
+
+/** Weights of rows, or of the numbers in them, with zeros where there is no output. */
+export function weightsOfOutputs<W extends ArrayLike<number>>(
+  weights: W | undefined,
+  outputs: Uint8Array | undefined,
+): W | Uint8Array | Float64Array | undefined {
+  if (!outputs || !weights) return weights ?? outputs;
+  const width = weights.length / outputs.length;
+  return Float64Array.from(weights, (weight, i) => (outputs[Math.floor(i / width)] ? weight : 0));
+}
