@@ -14,7 +14,7 @@ import {
 import { type Description, type Layout, layoutOf, type Settings } from "./model.js";
 import type { Series } from "./table.js";
 import { equationsField, scaledField, scalesOf } from "./text-model.js";
-import { learned, type Units } from "./units.js";
+import { learned, scaledTimes, type Units } from "./units.js";
 
 /** The same rows with those before them: as they were one lag ago, two lags, and so on, interpolated between rows. */
 export function delayed(series: Series, delays: number, lag: number): Series {
@@ -68,21 +68,33 @@ export function trajectoryOf(series: Series, { settings, units }: Pick<Descripti
     ...clocksAt(series.times[i] as number, settings, units),
     ...scaled(row, units),
   ]);
-  // From the first on: what is left of a date in seconds are the digits that matter.
-  const [first = 0] = series.times;
-  return { times: series.times.map((time) => (time - first) / units.timeScale), values };
+  const times = scaledTimes(series, units.timeScale);
+  if (!series.start) return { times, values };
+  return {
+    times,
+    values,
+    y0: [...clocksAt(series.times[0] as number, settings, units), ...scaled(series.start, units)],
+  };
 }
 
 /** The state that a row of the table, delays included, is the beginning of. */
-export function stateOf(row: readonly number[], time: number, description: Pick<Description, "settings" | "units">) {
-  const { values } = trajectoryOf({ id: "", times: [time], rows: [row] }, description);
-  return Float32Array.from([...values, ...Array<number>(description.settings.extra).fill(0)]);
+export function stateOf(
+  row: readonly number[],
+  time: number,
+  { settings, units }: Pick<Description, "settings" | "units">,
+) {
+  const { extra } = layoutOf(settings, units.mean.length);
+  return Float32Array.from([
+    ...clocksAt(time, settings, units),
+    ...scaled(row, units),
+    ...Array<number>(extra).fill(0),
+  ]);
 }
 
 /** Batches with all of the state: only what is observed counts. */
 export function completed<D extends Dtype>(batch: Batch<D>, { clocks, observed, extra, size }: Layout): Batch<D> {
   if (clocks + extra === 0) return batch;
-  const { y0, target, times } = batch;
+  const { y0, target } = batch;
   const given = clocks + observed;
   const samples = y0.length / given;
   const wide = (from: ArrayLike<number>, rows: number) => {
@@ -91,12 +103,12 @@ export function completed<D extends Dtype>(batch: Batch<D>, { clocks, observed, 
       for (let i = 0; i < given; i++) to[row * size + i] = from[row * given + i] as number;
     return to as typeof y0;
   };
-  const rows = times.length * samples;
+  const rows = target.length / given;
   const mask = new Uint8Array(rows * size);
   for (let row = 0; row < rows; row++) {
     for (let i = clocks; i < given; i++) mask[row * size + i] = batch.mask?.[row * given + i] ?? 1;
   }
-  return { y0: wide(y0, samples), times, target: wide(target, rows), mask };
+  return { ...batch, y0: wide(y0, samples), target: wide(target, rows), mask };
 }
 
 /** Batches of `minibatches`, completed one by one. */
@@ -120,7 +132,7 @@ export function networkOf<D extends Dtype>(settings: Settings, columns: number, 
  * network gives all slopes but those of the clocks; or equations in the units of the model.
  */
 export function fieldOf<D extends Dtype>(network: Field<D>, settings: Settings, units: Units): Field<D> {
-  if (settings.model === "equations") return scaledField(network as ProgramField<D>, units);
+  if (settings.model === "equations") return scaledField(network as ProgramField<D>, units, settings.infused);
   const { timeScale, spread } = units;
   const { stateSize: size, outputSize, dtype } = network;
   const clocks = size - outputSize;

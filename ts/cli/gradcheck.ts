@@ -1,14 +1,17 @@
 // symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
 import { type Batch, type GradientMethod, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
+import { readDosed } from "./dosed-table.js";
 import { completed, delayed, fieldOf, networkOf, trajectoryOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { layoutOf, readModel } from "./model.js";
-import { beginOf, type Format, readTable, type Series } from "./table.js";
+import { infusedOf, jumpsOf } from "./jumps.js";
+import { checkDoses, layoutOf, readModel } from "./model.js";
+import { beginOf, type Format, partOf, type Series } from "./table.js";
 
 export interface GradcheckRequest {
   readonly model: Source;
   readonly data: Source;
+  readonly doses: Source | undefined;
   readonly format: Format;
   readonly steps: number;
   readonly directions: number;
@@ -22,10 +25,14 @@ const TOLERANCE = 1e-6;
 const ROWS = 100;
 const METHODS: readonly GradientMethod[] = ["symplectic", "aca", "baseline", "backprop", "auto"];
 
-export function gradcheck({ model, data, format, steps, directions, trajectories: most }: GradcheckRequest) {
-  const { network: single, description } = readModel(model);
-  const { time, id, state, units, settings } = description;
-  const table = readTable(data, { time, id: id ?? undefined, state, trained: true }, format);
+export function gradcheck({ model, data, doses, format, steps, directions, trajectories: most }: GradcheckRequest) {
+  const { network: single, description: told } = readModel(model);
+  checkDoses(told, doses, true);
+  const { time, id, state, units } = told;
+  const columns = { time, id: id ?? undefined, state, trained: true };
+  const table = readDosed(data, columns, format, told.settings, doses, state);
+  const settings = { ...told.settings, infused: infusedOf(table.series, state) };
+  const description = { ...told, settings };
   const series = table.series.map((own) => delayed(own, settings.delays, units.lag)).filter((own) => beginOf(own) >= 0);
   if (series.length === 0) throw new Failure(`${data.name}: no row without missing values has another after it`);
   const network = networkOf(settings, state.length, "float64");
@@ -33,15 +40,29 @@ export function gradcheck({ model, data, format, steps, directions, trajectories
   const field = fieldOf(network, settings, units);
   const count = Math.min(most, series.length);
   const chosen = Array.from({ length: count }, (_, i) => series[Math.floor((i * series.length) / count)] as Series);
-  const trajectories = chosen.map((own) => {
+  const parts = chosen.map((own) => {
     const begin = beginOf(own);
-    const part = { ...own, times: own.times.slice(begin, begin + ROWS), rows: own.rows.slice(begin, begin + ROWS) };
-    return trajectoryOf(part, description);
+    return partOf(own, begin, begin + ROWS);
   });
-  const [batch] = minibatches({ trajectories, relative: true, shuffle: false, dtype: "float64" }).epoch();
-  const { y0, times, target, mask } = completed(batch as Batch<"float64">, layoutOf(settings, state.length));
+  const batching = "independent";
+  const trajectories = parts.map((part) => trajectoryOf(part, description));
+  const batches = {
+    trajectories,
+    jumps: jumpsOf(parts, description),
+    relative: true,
+    shuffle: false,
+    batching,
+  } as const;
+  const [batch] = minibatches({ ...batches, dtype: "float64" }).epoch();
+  const {
+    y0,
+    times,
+    target,
+    mask,
+    jumps = [],
+  } = completed(batch as Batch<"float64">, layoutOf(settings, state.length));
   // Steps that stay the same as parameters move: differences would see those that follow the error as well.
-  const solver = { method: settings.solver, steps };
+  const solver = { method: settings.solver, steps, jumps };
   const loss = (y: Float64Array) => meanSquaredError(y, target, mask);
   const [first = new Float64Array(), ...others] = METHODS.map(
     (gradient) => valueAndGrad(field, y0, times, loss, { ...solver, gradient }).gradient.parameters,

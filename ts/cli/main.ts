@@ -19,6 +19,7 @@ import {
   times,
 } from "./arguments.js";
 import { bench } from "./bench.js";
+import { DOSE_OPTIONS, regimenOf } from "./dose-options.js";
 import { Failure, failureOf } from "./failure.js";
 import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
@@ -114,6 +115,7 @@ Examples:
   $ symplectic-adjoint train springs.csv --state q,p --model hamiltonian --activation softplus
   $ symplectic-adjoint train tide.csv --state level --delays 3 --period 12.42
   $ symplectic-adjoint train lynx-hare.csv --time year --equations prey.txt
+  $ symplectic-adjoint train nonmem.csv --id ID --time TIME --equations pk.txt --dose-amount AMT --dose-state CMT --mdv MDV --initial "depot=0, DV=0"
 
 Equations are lines such as these; each state is a column, and a # begins a comment:
   param birth = 0.5
@@ -124,22 +126,25 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
   )
   .action(async (data: string, options, command: Command) => {
     const { state, time, id, log, out, resume, json, checkpoint, equations, ...others } = options;
-    const { format, rest } = parted(others);
+    const { format, rest: dosed } = parted(others);
+    const { regimen, told, doses, rest } = regimenOf(dosed);
     const settings = {
       ...rest,
+      ...regimen,
+      infused: [],
       equations: null,
       window: rest.window ?? null,
       lag: rest.lag ?? null,
       period: rest.period ?? null,
-    } as Settings;
+    } as unknown as Settings;
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
-    const given = Object.fromEntries(
-      Object.entries({ ...settings, ...format, state, time, id, log }).filter(([name]) => isGiven(name)),
-    );
+    const named = Object.entries({ ...rest, ...format, state, time, id, log }).filter(([name]) => isGiven(name));
+    const given = { ...Object.fromEntries(named), ...told };
     const columns = { time, id, state, log };
     const request: TrainRequest = {
       data,
       equations,
+      doses,
       out,
       ...columns,
       resume,
@@ -154,6 +159,9 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (json) return asJson(result);
     print(`${result.model}: ${result.parameters} parameters, ${result.state.join(", ")}`);
     for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
+    if (result.unused.length > 0) {
+      process.stderr.write(`not used: doses of ${result.unused.join(", ")}, of which the data has no rows\n`);
+    }
     for (const [name, value] of Object.entries(result.fitted ?? {})) print(`param ${name} = ${value}`);
     print(`mean squared error, in deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
@@ -294,6 +302,7 @@ program
     numbers,
   )
   .option("--times <times>", "from:to:step, of dates in seconds, or a list (default: those of the table)", times)
+  .option("--doses <file>", "a table of doses with the columns of the training; with --at, all are of that trajectory")
   .option("--out <file>", "the predictions; - for standard output, the default")
   .addOption(json())
   .addHelpText(
@@ -301,15 +310,17 @@ program
     `
 Examples:
   $ symplectic-adjoint predict model.safetensors unseen.csv --out predictions.csv
-  $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5`,
+  $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5
+  $ symplectic-adjoint predict pk.safetensors --at 0,0 --times 0:72:1 --doses regimen.csv`,
   )
-  .action(async (model: string, data: string | undefined, { at, times, out, json, ...options }) => {
+  .action(async (model: string, data: string | undefined, { at, times, out, json, doses: dosing, ...options }) => {
     // As for inputs, - is no file.
     const file = out === "-" ? undefined : out;
-    if (file !== undefined) checkOutput(file, [model, data]);
+    if (file !== undefined) checkOutput(file, [model, data, dosing]);
     const { format } = parted(options);
     const sources = await readSources(model, data);
-    const { csv, ...rest } = predict({ ...sources, format, at, times });
+    const doses = dosing === undefined ? undefined : await readSource(dosing);
+    const { csv, ...rest } = predict({ ...sources, doses, format, at, times });
     if (file !== undefined) writeWhole(file, csv);
     const result = { out: file ?? null, ...rest };
     if (json) return asJson(file === undefined ? { ...result, csv } : result);
@@ -331,11 +342,14 @@ program
   .option("--steps <count>", "of the solver in each interval, fixed", count, 4)
   .option("--directions <count>", "along which differences are taken", count, 8)
   .option("--trajectories <count>", "of the table, the first 100 rows of each", count, 16)
+  .option("--doses <file>", "a table of doses, where the model was trained with one")
   .addOption(json())
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
-  .action(async (model: string, data: string, { steps, directions, trajectories, json, ...options }) => {
+  .action(async (model: string, data: string, { steps, directions, trajectories, json, doses: dosing, ...options }) => {
     const sources = await readSources(model, data);
-    const result = gradcheck({ ...sources, format: parted(options).format, steps, directions, trajectories });
+    const doses = dosing === undefined ? undefined : await readSource(dosing);
+    const { format } = parted(options);
+    const result = gradcheck({ ...sources, doses, format, steps, directions, trajectories });
     if (json) asJson(result);
     else {
       print(
@@ -408,6 +422,7 @@ program
   });
 
 for (const command of program.commands) {
+  if (command.name() === "train") for (const option of DOSE_OPTIONS) command.addOption(option);
   // Below those that are needed more often.
   if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
 }

@@ -9,6 +9,7 @@ import {
   type ProgramField,
   save,
 } from "../index.js";
+import type { Regimen } from "./dosed-table.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
@@ -18,7 +19,7 @@ import { CLOCKS, type Clock } from "./time.js";
 import type { Units } from "./units.js";
 
 /** How a model is trained; all that, with the data, decides every bit of it. */
-export interface Settings {
+export interface Settings extends Regimen {
   readonly model: "mlp" | "hamiltonian" | "equations";
   /** The text of the equations, where they are the model; else null. */
   readonly equations: string | null;
@@ -46,6 +47,8 @@ export interface Settings {
   readonly withTime: boolean;
   /** After which time the dependence of f on it repeats itself; null: it has none. */
   readonly period: number | null;
+  /** States that doses go into over a while: the state has the rate of each as well. */
+  readonly infused: readonly string[];
 }
 
 /** What a model file tells beside the field. */
@@ -59,7 +62,13 @@ export interface Description {
   readonly settings: Settings;
   /** What was said of how the table is written. */
   readonly format: Format;
-  readonly data: { readonly sha256: string; readonly trajectories: number; readonly observations: number };
+  readonly data: {
+    readonly sha256: string;
+    /** Of the table of doses, where there is one. */
+    readonly doses?: string;
+    readonly trajectories: number;
+    readonly observations: number;
+  };
   /** Where a training stands that is not finished; null afterwards. JSON has no infinity: a loss of null is that. */
   readonly best: { readonly step: number; readonly validation: number | null } | null;
   readonly finished: { readonly steps: number; readonly loss: number; readonly validation: number | null } | null;
@@ -77,7 +86,7 @@ const BEST = "best.parameters";
 
 /**
  * Where the parts of a state lie: clocks, whose course is known; what is observed, each column now and then so many lags
- * before; dimensions that are zero where a trajectory begins.
+ * before; dimensions that are zero where a trajectory begins, such as rates of infusions.
  */
 export interface Layout {
   readonly clocks: number;
@@ -86,10 +95,23 @@ export interface Layout {
   readonly size: number;
 }
 
-export function layoutOf({ delays, extra, withTime, period }: Settings, columns: number): Layout {
+export function layoutOf({ delays, withTime, period, ...rest }: Settings, columns: number): Layout {
   const clocks = (withTime ? 1 : 0) + (period === null ? 0 : 2);
   const observed = columns * (1 + delays);
+  const extra = rest.extra + rest.infused.length;
   return { clocks, observed, extra, size: clocks + observed + extra };
+}
+
+/** Refuses doses that a model does not know of, and those that are missing. */
+export function checkDoses({ settings }: Description, given: Source | undefined, isTable: boolean): void {
+  const { doses } = settings;
+  if (given && doses === null) throw new Failure("--doses: expected nothing: the model was trained without doses", 2);
+  if (given && isTable && !doses?.apart) {
+    throw new Failure("--doses: expected nothing where the table has doses, as that of the training had", 2);
+  }
+  if (isTable && doses?.apart && !given) {
+    throw new Failure("expected --doses as well: the model was trained with a table of doses", 2);
+  }
 }
 
 /** The bytes of a model, and of a training that is not finished what it goes on from. */
@@ -144,7 +166,10 @@ function bestOf(
 
 function descriptionOf(file: string, text: string, network: Field): Description {
   try {
-    const description = JSON.parse(text) as Description;
+    const told = JSON.parse(text) as Description;
+    // Earlier versions have no equations, and no doses.
+    const none = { equations: null, doses: null, mdv: null, initial: {}, infused: [] };
+    const description = { ...told, settings: { ...none, ...told.settings } };
     if (isSound(description, network)) return description;
   } catch {
     // What cannot be read is as good as what says nothing.
@@ -158,6 +183,9 @@ function isSound(description: Description, network: Field): boolean {
   const { log, mean, scale, timeScale, lag, origin, spread } = units;
   const { model, equations, hidden, activation, solver, steps, batch, seed, window, patience } = settings;
   const { rtol, learningRate, weightDecay, validation, delays, extra, withTime, period } = settings;
+  const { doses, mdv, initial, infused } = settings;
+  const origins = Object.values(initial).map((origin) => ("number" in origin ? origin.number : origin.column));
+  const { apart = false, amount = "", ...named } = doses ?? {};
   const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
   const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
@@ -179,8 +207,12 @@ function isSound(description: Description, network: Field): boolean {
     lag >= 0 &&
     typeof withTime === "boolean" &&
     (model === "mlp" || (model === "hamiltonian" && plain) || (model === "equations" && alone)) &&
-    // Earlier versions have no equations.
-    (model === "equations" ? typeof equations === "string" : (equations ?? null) === null) &&
+    (model === "equations" ? typeof equations === "string" : equations === null) &&
+    typeof apart === "boolean" &&
+    [amount, ...Object.values(named), mdv].every((name) => name === null || typeof name === "string") &&
+    origins.every((origin) => typeof origin === "string" || Number.isFinite(origin)) &&
+    [...Object.keys(initial), ...infused].every((name) => state.includes(name)) &&
+    (doses === null || delays === 0) &&
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&
     (best === null || best.validation === null || Number.isFinite(best.validation)) &&

@@ -1,19 +1,24 @@
 // symplectic-adjoint predict: solutions of a trained model, from the first rows of a table or from a state given.
 import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
+import { readDosed } from "./dosed-table.js";
+import { readDoses } from "./doses.js";
 import { delayed, fieldOf, stateOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
-import { type Description, layoutOf, readModel } from "./model.js";
+import { infusedOf, jumpsOf } from "./jumps.js";
+import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
 import { predictFit } from "./predict-fit.js";
-import { csvOf, type Format, listOf, readTable, type Series } from "./table.js";
+import { csvOf, type Format, listOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
-import { fromUnits } from "./units.js";
+import { fromUnits, scaledTimes } from "./units.js";
 
 export interface PredictRequest {
   readonly model: Source;
   readonly data: Source | undefined;
+  /** A table of doses, where they are in one of their own. */
+  readonly doses: Source | undefined;
   readonly format: Format;
   readonly at: readonly number[] | undefined;
   readonly times: Times | undefined;
@@ -32,15 +37,18 @@ interface Prediction {
 }
 
 export function predict(request: PredictRequest) {
-  if (isFit(request.model)) return predictFit(request);
+  const { times, data, doses } = request;
+  if (isFit(request.model)) {
+    if (doses) throw new Failure("--doses: expected nothing: a fit has no doses", 2);
+    return predictFit(request);
+  }
   const file = readModel(request.model);
-  const { time, id, state, clock, settings, units } = file.description;
-  const model = { description: file.description, field: fieldOf(file.network, settings, units) };
-  const { times } = request;
+  checkDoses(file.description, doses, data !== undefined);
+  const { time, id, state, clock } = file.description;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected each a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
-  const [observed, predictions] = request.data ? fromTable(request, request.data, model) : fromState(request, model);
+  const [observed, predictions] = data ? fromTable(request, data, file) : fromState(request, file);
   const head = id === null ? [time, ...state] : [id, time, ...state];
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [
@@ -57,13 +65,19 @@ export function predict(request: PredictRequest) {
 /** Seven digits, as many as float32 has. */
 const rounded = (value: number) => Number(value.toPrecision(7));
 
-function fromState({ at, times }: PredictRequest, model: Equation): [undefined, Prediction[]] {
-  const { state, settings, units } = model.description;
+/** The model as some doses need it: infusions are states of their own. */
+function equationOf({ network, description: told }: ModelFile, series: readonly Series[]): Equation {
+  const settings = { ...told.settings, infused: infusedOf(series, told.state) };
+  return { description: { ...told, settings }, field: fieldOf(network, settings, told.units) };
+}
+
+function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile): [undefined, Prediction[]] {
+  const { state, settings, units, clock, time } = file.description;
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
   }
   const lags = Array.from({ length: settings.delays }, (_, i) => `${listOf(state)} ${(i + 1) * units.lag} before`);
-  const { observed } = layoutOf(settings, state.length);
+  const observed = state.length * (1 + settings.delays);
   if (at.length !== observed) {
     throw new Failure(
       `--at: expected ${observed} numbers, ${[listOf(state), ...lags].join(", ")}, given ${at.length}`,
@@ -73,28 +87,38 @@ function fromState({ at, times }: PredictRequest, model: Equation): [undefined, 
   const { values } = times;
   if (values.length < 2)
     throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
-  return [undefined, [{ id: "", times: values, rows: solved(model, at, values) }]];
+  const columns = settings.doses && { ...settings.doses, apart: true };
+  const given =
+    doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, { clock, state }).values()] : [];
+  const series = { id: "", times: values, rows: [], start: at, doses: given.flat() };
+  return [undefined, [{ id: "", times: values, rows: solved(equationOf(file, [series]), series, values) }]];
 }
 
-function fromTable({ format, at, times }: PredictRequest, data: Source, model: Equation): [Series[], Prediction[]] {
+function fromTable(
+  { format, at, times, doses }: PredictRequest,
+  data: Source,
+  file: ModelFile,
+): [Series[], Prediction[]] {
   if (at !== undefined) throw new Failure("--at: expected nothing where there is a table", 2);
-  const { time, id, state, settings, units, clock } = model.description;
-  const table = readTable(data, { time, id: id ?? undefined, state, trained: true }, format);
+  const { time, id, state, settings, units, clock } = file.description;
+  const columns = { time, id: id ?? undefined, state, trained: true };
+  const table = readDosed(data, columns, format, settings, doses, state);
   if (table.clock !== clock) {
     throw new Failure(
       `${data.name}: column ${time}: expected each a ${clock}, as in the table of the training, given a ${table.clock}`,
     );
   }
+  const model = equationOf(file, table.series);
   const started = table.series.map((whole) => {
     const own = delayed(whole, settings.delays, units.lag);
-    const first = own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
+    const first = own.start ? 0 : own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
     if (first < 0) {
       const past = settings.delays === 0 ? "" : `, with ${settings.delays} values ${units.lag} before each other,`;
       throw new Failure(
         `${data.name}: the trajectory ${own.id} has no row without missing values${past} to begin from`,
       );
     }
-    return { ...own, times: own.times.slice(first), rows: own.rows.slice(first) };
+    return partOf(own, first);
   });
   const predictions = started.map((own) => {
     const [start] = own.times as [number];
@@ -104,20 +128,24 @@ function fromTable({ format, at, times }: PredictRequest, data: Source, model: E
     }
     const wanted = times?.values ?? own.times;
     const grid = wanted[0] === start ? wanted : [start, ...wanted];
-    const first = own.rows[0] as number[];
-    const rows = grid.length === 1 ? [first.slice(0, state.length)] : solved(model, first, grid);
+    const rows = solved(model, own, grid);
     return { id: own.id, times: wanted, rows: rows.slice(grid.length - wanted.length) };
   });
   return [started, predictions];
 }
 
-/** The columns at some times, from what is observed at the first, in the table's units. */
-function solved({ field, description }: Equation, start: readonly number[], times: readonly number[]): number[][] {
+/** The columns at some times, from the first row of a series, in the table's units. */
+function solved({ field, description }: Equation, series: Series, times: readonly number[]): number[][] {
   const { units, settings, state } = description;
+  const start = series.start ?? (series.rows[0] as readonly number[]);
   const [begin] = times as [number];
-  const relative = times.map((time) => (time - begin) / units.timeScale);
+  const jumps = jumpsOf([series], description);
+  if (times.length === 1 && jumps.length === 0) return [start.slice(0, state.length)];
   const { rtol, solver } = settings;
-  const { y } = odeint(field, stateOf(start, begin, description), relative, { method: solver, rtol, atol: rtol });
+  const own = times === series.times ? series : { times };
+  const y0 = stateOf(start, begin, description);
+  const options = { method: solver, rtol, atol: rtol, jumps };
+  const { y } = odeint(field, y0, scaledTimes(own, units.timeScale), options);
   const { size, clocks } = layoutOf(settings, state.length);
   return times.map((_, i) => fromUnits(y.subarray(i * size + clocks, (i + 1) * size), units));
 }
@@ -125,14 +153,18 @@ function solved({ field, description }: Equation, start: readonly number[], time
 /** The root mean square error of each column, the first rows, which are given, left out. */
 function errorsOf(observed: readonly Series[], predictions: readonly Prediction[], state: readonly string[]) {
   return Object.fromEntries(
-    state.map((name, column) => {
+    state.flatMap((name, column) => {
       const squares = observed.flatMap(({ rows }, i) =>
         rows
           .slice(1)
           .map((row, j) => ((row[column] as number) - (predictions[i]?.rows[j + 1]?.[column] as number)) ** 2),
       );
       const present = squares.filter((square) => !Number.isNaN(square));
-      return [name, Math.sqrt(present.reduce((sum, square) => sum + square, 0) / present.length)];
+      // A state that no column has has no errors.
+      const isHidden = observed.every(({ rows }) => rows.every((row) => Number.isNaN(row[column])));
+      return isHidden
+        ? []
+        : [[name, Math.sqrt(present.reduce((sum, square) => sum + square, 0) / present.length)] as const];
     }),
   );
 }

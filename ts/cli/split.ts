@@ -2,7 +2,7 @@
 import { delayed } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
-import { beginOf, listOf, type Series, type Table } from "./table.js";
+import { beginOf, listOf, partOf, type Series, type Table } from "./table.js";
 
 /** What is learned, what is held out, and the names of what can be neither. */
 export interface Split {
@@ -27,9 +27,11 @@ export function lagOf({ series }: Table, change: number, delays: number): number
 }
 
 /** What is learned and what is held out: whole trajectories where there are three or more, else the end of each. */
-export function splitOf(table: Table, { validation, seed, delays, extra }: Settings, lag: number): Split {
+export function splitOf(table: Table, { validation, seed, delays, extra, infused }: Settings, lag: number): Split {
+  // Dimensions that are known where a trajectory begins, and nowhere else.
+  const isHidden = extra + infused.length > 0;
   const all = table.series.map((own) => delayed(own, delays, lag));
-  const series = all.filter((own) => beginOf(own) >= 0).map((own) => (extra > 0 ? from(own, beginOf(own)) : own));
+  const series = all.filter((own) => beginOf(own) >= 0).map((own) => (isHidden ? partOf(own, beginOf(own)) : own));
   const skipped = all.filter((own) => beginOf(own) < 0).map(({ id }) => id || "the table");
   if (series.length === 0) throw new Failure(`nothing to learn from: ${whyNothing(table, delays, lag)}`);
   if (validation === 0) return { training: series, held: [], skipped };
@@ -49,7 +51,7 @@ export function splitOf(table: Table, { validation, seed, delays, extra }: Setti
   const cuts = series.map(({ times }) =>
     Math.max(2, times.length - Math.max(1, Math.round(validation * times.length))),
   );
-  const training = series.map((own, i) => from(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
+  const training = series.map((own, i) => partOf(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
   if (training.length === 0) {
     throw new Failure("nothing to learn from before what is held out; --validation 0 holds nothing out");
   }
@@ -58,23 +60,17 @@ export function splitOf(table: Table, { validation, seed, delays, extra }: Setti
   const held = series
     .map((own, i) => {
       const last = (cuts[i] as number) - 1;
-      return { ...(extra > 0 ? without(own, last) : from(own, last)), from: own.times[last] as number };
+      const isBound = isHidden || own.start !== undefined;
+      return { ...(isBound ? without(own, last) : partOf(own, last)), from: own.times[last] as number };
     })
     .filter((own) => beginOf(own) >= 0 && own.rows.slice(1).some((row) => row.some((value) => !Number.isNaN(value))));
   return { training, held, skipped };
 }
 
-const from = ({ id, times, rows }: Series, begin: number, end?: number): Series => ({
-  id,
-  times: times.slice(begin, end),
-  rows: rows.slice(begin, end),
-});
-
 /** A series whose rows up to and with that one count as missing, but for the first. */
-const without = ({ id, times, rows }: Series, last: number): Series => ({
-  id,
-  times,
-  rows: rows.map((row, i) => (i === 0 || i > last ? row : row.map(() => Number.NaN))),
+const without = ({ rows, ...own }: Series, last: number): Series => ({
+  ...own,
+  rows: rows.map((row, i) => (i > last || (i === 0 && !own.start) ? row : row.map(() => Number.NaN))),
 });
 
 function whyNothing({ state, series }: Table, delays: number, lag: number): string {

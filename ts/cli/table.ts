@@ -20,6 +20,15 @@ export interface Columns {
   readonly repeated?: boolean;
   /** What to say of a column that is not there; by default that --state names those of the state. */
   readonly hint?: (name: string) => string;
+  /** Further columns that belong to rows, by the options that name them: numbers, and texts. */
+  readonly numbers?: readonly Further[];
+  readonly texts?: readonly Further[];
+}
+
+/** A column beside those of the state, and the option that names it. */
+export interface Further {
+  readonly name: string;
+  readonly option: string;
 }
 
 /** How a table is written, as far as it is told; the rest is seen from the table. */
@@ -39,6 +48,24 @@ export interface Series {
   readonly rows: readonly (readonly number[])[];
   /** The line of each row, where the series was read from a table. */
   readonly lines?: readonly number[];
+  /** Of each row the further numbers, NaN where one is missing, and texts. */
+  readonly numbers?: readonly (readonly number[])[];
+  readonly texts?: readonly (readonly string[])[];
+  /** What changes the state on the way. */
+  readonly doses?: readonly Dose[];
+  /** Whether a row at the time of a dose has the state before it; by default it has that after it. */
+  readonly early?: readonly boolean[];
+  /** The state at the first time, before doses, where it is not what the first row has. */
+  readonly start?: readonly number[];
+}
+
+/** An amount that goes into a state at a time. */
+export interface Dose {
+  readonly time: number;
+  readonly amount: number;
+  readonly state: string;
+  /** How long it takes to go in at a constant rate; 0: it is there at once. */
+  readonly duration: number;
 }
 
 export interface Table {
@@ -83,7 +110,8 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   };
   const time = find(columns.time, "time");
   const id = columns.id === undefined ? -1 : find(columns.id, "id");
-  const state = columns.state ?? statesOf(file, header, rows, [time, id]);
+  const further = [...(columns.numbers ?? []), ...(columns.texts ?? [])].map(({ name, option }) => find(name, option));
+  const state = columns.state ?? statesOf(file, header, rows, [time, id, ...further]);
   const taken = state.find((name) => name === columns.time || name === columns.id);
   if (taken !== undefined) {
     throw new Failure(`--state: expected other columns than those of the time and the trajectory, given ${taken}`, 2);
@@ -91,12 +119,17 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const places = state.map((name) => find(name, "state"));
   if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state beside the time`);
   if (id === 0 && format.comment === undefined) checkComments(file, text, header, delimiter);
-  const numbers = numberReader(file, header, rows, [time, ...places], format, columns);
+  const numeric = further.slice(0, columns.numbers?.length ?? 0);
+  const textual = further.slice(numeric.length);
+  const numbers = numberReader(file, header, rows, [time, ...places, ...numeric], format, columns);
   let clock: Clock | undefined;
-  const series = new Map<string, { id: string; times: number[]; rows: number[][]; lines: number[]; last: string }>();
+  const series = new Map<string, Reading>();
   for (const row of rows) {
     const name = id < 0 ? "" : (row.record[id] as string);
-    const own = series.get(name) ?? { id: name, times: [], rows: [], lines: [], last: "" };
+    const own = series.get(name) ?? {
+      ...{ id: name, times: [], rows: [], lines: [], last: "" },
+      ...{ numbers: [], texts: [] },
+    };
     series.set(name, own);
     const now = numbers.time(row, time);
     const given = (row.record[time] as string).slice(0, 60);
@@ -116,14 +149,42 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     own.times.push(now.value);
     own.rows.push(places.map((place) => numbers.value(row, place)));
     own.lines.push(row.line);
+    own.numbers.push(numeric.map((place) => numbers.value(row, place)));
+    own.texts.push(textual.map((place) => row.record[place] as string));
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
   return { state, clock, series: [...series.values()].map(({ last, ...own }) => own) };
 }
 
+/** A series as it is read. */
+interface Reading {
+  readonly id: string;
+  readonly times: number[];
+  readonly rows: number[][];
+  readonly lines: number[];
+  readonly numbers: number[][];
+  readonly texts: string[][];
+  /** The time of the last row, as it is written. */
+  last: string;
+}
+
 /** The first row from which a solve can begin and be compared with another; -1 where there is none. */
-export function beginOf({ rows }: Series): number {
+export function beginOf({ rows, start }: Series): number {
+  if (start) return rows.length > 1 ? 0 : -1;
   return rows.slice(0, -1).findIndex((row) => !row.some(Number.isNaN));
+}
+
+/** Some rows of a series, one behind the other. */
+export function partOf({ start, ...own }: Series, begin: number, end?: number): Series {
+  return {
+    ...own,
+    times: own.times.slice(begin, end),
+    rows: own.rows.slice(begin, end),
+    ...(own.lines && { lines: own.lines.slice(begin, end) }),
+    ...(own.early && { early: own.early.slice(begin, end) }),
+    // Behind the first row the state is what the rows have.
+    ...(start && begin === 0 && { start }),
+  };
 }
 
 /** Names in a message, quoted as in a table where they have commas; of many the first. */
@@ -278,6 +339,7 @@ function missingColumn(
   if (option === "state" && hint) return `${known}; ${hint(name)}`;
   if (option === "state")
     return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;
+  if (option !== "time" && option !== "id") return `${known}; --${option} names a column`;
   // What is most probably meant.
   const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const example =

@@ -96,8 +96,15 @@ export function scalesOf(text: string): number[] {
   });
 }
 
-/** The same equations of scaled states, by a time and parameters that are scaled as well. */
-export function scaledField<D extends Dtype>(network: ProgramField<D>, units: Units): ProgramField<D> {
+/**
+ * The same equations of scaled states, by a time and parameters that are scaled as well. Behind the states come the rates of those
+ * that are infused, in their units: jumps alone change them.
+ */
+export function scaledField<D extends Dtype>(
+  network: ProgramField<D>,
+  units: Units,
+  infused: readonly string[] = [],
+): ProgramField<D> {
   const { equations: text = "", dtype } = network;
   const lines = linesOf(text);
   const taken = new Set(text.match(/\w+/g));
@@ -111,6 +118,7 @@ export function scaledField<D extends Dtype>(network: ProgramField<D>, units: Un
   const clock = usesTime(text) ? { name: named("clock"), time: named("time") } : undefined;
   const states = lines.flatMap(({ kind, ...line }) => (kind === "slope" && "name" in line ? [line.name] : []));
   const places = new Map(states.map((name, i) => [name, { i, own: named(name) }]));
+  const rates = new Map(infused.map((name) => [name, named(`${name}_rate`)]));
   const parameters = Object.keys(network.entries).map((name) => ({ name, own: named(name) }));
   const scales = scalesOf(text);
   const timed = (expression: string) => (clock ? expression.replace(/\bt\b/g, clock.time) : expression);
@@ -127,13 +135,16 @@ export function scaledField<D extends Dtype>(network: ProgramField<D>, units: Un
       if (line.kind === "definition") return `${line.name} = ${timed(line.expression)}`;
       if (line.kind !== "slope") return "";
       const { i, own } = places.get(line.name) as { i: number; own: string };
-      const factor = `${timeScale / (scale[i] as number)}`;
-      return `${own}' = ${factor} * (${timed(line.expression)})${log[i] ? ` / ${line.name}` : ""}`;
+      const unit = (scale[i] as number) / timeScale;
+      const rate = rates.get(line.name);
+      const slope = `(${timed(line.expression)})${rate === undefined ? "" : ` + ${unit} * ${rate}`}`;
+      return `${own}' = ${timeScale / (scale[i] as number)} * (${slope})${log[i] ? ` / ${line.name}` : ""}`;
     }),
+    ...[...rates.values()].map((rate) => `${rate}' = 0`),
   ];
   const values = network.parameters;
   const initial = parameters.map(({ own }, i) => [own, (values[i] as number) / (scales[i] as number)]);
-  const state = [...(clock ? [clock.name] : []), ...[...places.values()].map(({ own }) => own)];
+  const state = [...(clock ? [clock.name] : []), ...[...places.values()].map(({ own }) => own), ...rates.values()];
   return equations(all.join("\n"), { parameters: Object.fromEntries(initial), state, dtype });
 }
 

@@ -15,15 +15,17 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
+import { type DosedTable, readDosed } from "./dosed-table.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
 import { readSource, type Source } from "./input.js";
+import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, splitOf } from "./split.js";
-import { type Format, listOf, readTable, type Table } from "./table.js";
+import { type Format, listOf, type Series, type Table } from "./table.js";
 import { equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { unitsOf } from "./units.js";
 
@@ -31,6 +33,8 @@ export interface TrainRequest {
   readonly data: string;
   /** A file of equations to train; undefined for a network. */
   readonly equations: string | undefined;
+  /** A table of doses, where they are in one of their own. */
+  readonly doses: string | undefined;
   readonly out: string;
   readonly time: string;
   readonly id: string | undefined;
@@ -58,21 +62,27 @@ const EVERY = 10;
 export async function trainModel(given: TrainRequest) {
   const start = performance.now();
   const { out } = given;
-  checkOutput(out, [given.data, given.equations]);
+  checkOutput(out, [given.data, given.equations, given.doses]);
   const request = await withEquations(given);
   const source = await readSource(request.data);
-  const task = request.resume ? await resumed(request, source) : begun(request, source);
+  const doses = request.doses === undefined ? undefined : await readSource(request.doses);
+  const task = request.resume ? await resumed(request, source, doses) : begun(request, source, doses);
   const { network, description, split } = task;
   const { settings, units } = description;
   const field = fieldOf(network, settings, units);
   const optimizer = optimizerOf(field, network, task.optimizer, settings);
   const layout = layoutOf(settings, description.state.length);
-  const trajectories = split.training.map((series) => trajectoryOf(series, description));
-  const held = split.held.map((series) => trajectoryOf(series, description));
-  // In batches as well: one of all trajectories would be solved over the times of all, which is their number squared.
+  const dataOf = (series: readonly Series[]) => ({
+    trajectories: series.map((own) => trajectoryOf(own, description)),
+    jumps: jumpsOf(series, description),
+  });
+  const { trajectories, jumps } = dataOf(split.training);
   const { batch } = settings;
-  const common = { relative: true, batch } as const;
-  const heldBatches = held.length > 0 ? minibatches({ ...common, trajectories: held }).epoch() : [];
+  // Each trajectory takes its own times and steps. But clocks around a network are functions, which are slow for one at a time.
+  const isOfFunctions = layout.clocks > 0 && settings.model !== "equations";
+  const batching = isOfFunctions && jumps.length === 0 ? "together" : "independent";
+  const common = { relative: true, batch, batching } as const;
+  const heldBatches = split.held.length > 0 ? minibatches({ ...common, ...dataOf(split.held) }).epoch() : [];
   const validation = heldBatches.map((batch) => completed(batch, layout));
   const stages = stagesOf(trajectories, settings);
   const schedule = warmUp(
@@ -96,7 +106,7 @@ export async function trainModel(given: TrainRequest) {
       const done = optimizer.steps - before;
       before += steps;
       if (done >= steps) continue;
-      const options: MinibatchOptions = { ...common, trajectories, window, seed: settings.seed + index };
+      const options: MinibatchOptions = { ...common, trajectories, jumps, window, seed: settings.seed + index };
       // Dimensions that begin at zero do so where a trajectory begins, and nowhere else.
       if (layout.extra > 0) options.stride = 2 ** 30;
       const data = minibatches(options);
@@ -148,6 +158,7 @@ export async function trainModel(given: TrainRequest) {
     ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
     fitted: settings.model === "equations" ? valuesOf(network as ProgramField) : null,
     skipped: split.skipped,
+    unused: task.unused,
     heldOut: split.held.map(({ id, from, times }) => ({ id, from, to: times.at(-1) })),
     stages,
     steps: optimizer.steps,
@@ -185,6 +196,8 @@ interface Task {
   readonly description: Description;
   readonly best: Best<"float32"> | undefined;
   readonly split: Split;
+  /** Trajectories that only the table of doses has. */
+  readonly unused: readonly string[];
 }
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
@@ -220,9 +233,15 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
 const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** Refuses settings that do not go together. */
-function checkSettings({ model, delays, lag, extra, withTime, period }: Settings): void {
+function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: Settings): void {
   if (lag !== null && delays === 0) {
     throw new Failure("--lag: expected --delays as well, of which it is the distance", 2);
+  }
+  if (rest.doses !== null && delays > 0) {
+    throw new Failure("--delays: expected none where there are doses: earlier values do not know of them", 2);
+  }
+  if (model !== "equations" && Object.keys(rest.initial).length > 0) {
+    throw new Failure("--initial: expected --equations as well, whose states it is of", 2);
   }
   if (model === "hamiltonian" && (delays > 0 || extra > 0 || withTime || period !== null)) {
     const expected = "none of --delays, --extra, --with-time and --period: an energy is of positions and momenta alone";
@@ -244,13 +263,33 @@ function checkTable({ model, period }: Settings, { state, series }: Table): void
   }
 }
 
-function begun(request: TrainRequest, source: Source): Task {
-  const { settings, time, id, log, format } = request;
-  checkSettings(settings);
-  const table = readTable(source, { ...request, equations: settings.model === "equations" }, format);
+/** The table of a training; of equations the states are known before. */
+function tableOf(
+  { time, id, state }: Pick<TrainRequest, "time" | "id" | "state">,
+  settings: Settings,
+  format: Format,
+  source: Source,
+  doses: Source | undefined,
+): DosedTable {
+  const isEquations = settings.model === "equations";
+  return readDosed(source, { time, id, state, equations: isEquations }, format, settings, doses, state);
+}
+
+function begun(request: TrainRequest, source: Source, doses: Source | undefined): Task {
+  const { time, id, log, format } = request;
+  checkSettings(request.settings);
+  const table = tableOf(request, request.settings, format, source, doses);
+  const { state, clock, unused } = table;
+  const settings = { ...request.settings, infused: infusedOf(table.series, state) };
+  if (settings.infused.length > 0 && settings.model !== "equations") {
+    throw new Failure("--dose-duration and --dose-rate: expected --equations, whose states take infusions", 2);
+  }
   checkTable(settings, table);
-  const { state, clock } = table;
-  const scaling = { state, time, log, paired: settings.model === "hamiltonian" };
+  const hidden = state.filter((_, i) => table.series.every(({ rows }) => rows.every((row) => Number.isNaN(row[i]))));
+  const unseen = Object.hasOwn(settings, "initial")
+    ? hidden.filter((name) => settings.initial[name] !== undefined)
+    : [];
+  const scaling = { state, time, log, paired: settings.model === "hamiltonian", hidden: unseen };
   const change = () => unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale;
   const lag = settings.delays === 0 ? 0 : (settings.lag ?? lagOf(table, change(), settings.delays));
   const split = splitOf(table, settings, lag);
@@ -259,20 +298,25 @@ function begun(request: TrainRequest, source: Source): Task {
   const { learningRate, weightDecay } = settings;
   const optimizer = adam(network, { learningRate, weightDecay });
   const observations = table.series.reduce((sum, { times }) => sum + times.length, 0);
-  const data = { sha256: hashOf(source), trajectories: table.series.length, observations };
+  const hashes = { sha256: hashOf(source), ...(doses && { doses: hashOf(doses) }) };
+  const data = { ...hashes, trajectories: table.series.length, observations };
   const columns = { time, clock, id: id ?? null, state };
   const description = { ...columns, units, settings, format, data, best: null, finished: null };
-  return { network, optimizer, description, best: undefined, split };
+  return { network, optimizer, description, best: undefined, split, unused };
 }
 
 /** The training that a file has the beginning of: the same data and settings. */
-async function resumed(request: TrainRequest, source: Source): Promise<Task> {
+async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<Task> {
   const { network, optimizer, description, best } = readModel(await readSource(request.out));
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train anew`);
   const { settings, data, time, id, state, units, format } = description;
   const log = state.filter((_, index) => units.log[index]);
   if (data.sha256 !== hashOf(source)) {
     throw new Failure(`${source.name}: not the data that ${request.out} was trained on`);
+  }
+  if (data.doses !== (doses && hashOf(doses))) {
+    if (!doses) throw new Failure("--resume: expected --doses as well, which this training has", 2);
+    throw new Failure(`${doses.name}: not the doses that ${request.out} was trained with`);
   }
   for (const [name, value] of Object.entries(request.given)) {
     const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
@@ -283,8 +327,8 @@ async function resumed(request: TrainRequest, source: Source): Promise<Task> {
       );
     }
   }
-  const table = readTable(source, { time, id: id ?? undefined, state }, format);
-  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag) };
+  const { unused, ...table } = tableOf({ time, id: id ?? undefined, state }, settings, format, source, doses);
+  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag), unused };
 }
 
 /**

@@ -28,14 +28,17 @@ export interface UnitsRequest {
   /** Whether states are positions and then momenta, each with one scale, which keeps a system canonical. */
   readonly paired: boolean;
   readonly lag: number;
+  /** States that no column has. */
+  readonly hidden?: readonly string[];
 }
 
 /** The units of a table. */
-export function unitsOf({ state, time, series, log, paired, lag }: UnitsRequest): Units {
+export function unitsOf({ state, time, series, log, paired, lag, hidden = [] }: UnitsRequest): Units {
   const unknown = log.find((name) => !state.includes(name));
   if (unknown !== undefined) throw new Failure(`--log: no column ${unknown} in the state: ${listOf(state)}`, 2);
   const logs = state.map((name) => log.includes(name));
   const moments = state.map((name, i) => {
+    if (hidden.includes(name)) return { mean: 0, variance: sizeOf(series, name, i) ** 2 };
     const values = series.flatMap(({ rows }) => rows.map((row) => row[i] as number));
     const seen = values.filter((value) => !Number.isNaN(value));
     if (logs[i] && seen.some((value) => value <= 0)) {
@@ -64,14 +67,35 @@ export function unitsOf({ state, time, series, log, paired, lag }: UnitsRequest)
   );
   const units = { log: logs, mean, scale, lag, origin: times.mean, spread: Math.sqrt(times.variance) || 1 };
   const timeScale = timeOfChange(series, units);
-  for (const { times } of series) {
-    const [first = 0] = times;
-    const scaled = times.map((time) => (time - first) / timeScale);
+  for (const own of series) {
+    const { times } = own;
+    const scaled = scaledTimes(own, timeScale);
     const close = scaled.findIndex((time, i) => i > 0 && !(time > (scaled[i - 1] as number)));
     if (close > 0)
       throw new Failure(`the column ${time} cannot be scaled: ${times[close]} is too close to the time before`);
   }
   return { ...units, timeScale };
+}
+
+/** What there is of a state that nobody observes: what goes into it at once, or is there at the beginning; else 1. */
+function sizeOf(series: readonly Series[], name: string, index: number): number {
+  const amounts = series.flatMap(({ doses = [] }) => doses.flatMap((own) => (own.state === name ? [own.amount] : [])));
+  const starts = series.flatMap(({ start }) => (start ? [Math.abs(start[index] as number)] : []));
+  const largest = (values: readonly number[]) => values.reduce((most, value) => Math.max(most, value), 0);
+  return largest(amounts) || largest(starts) || 1;
+}
+
+/** An observation before a dose at the same time comes so much earlier, as a part of the time or of 1: rounding, but in order. */
+const EARLIER = 2 ** -40;
+
+/** The times of a series from the first on, in the model's unit, those before a dose at the same time a little earlier. */
+export function scaledTimes({ times, early }: Pick<Series, "times" | "early">, timeScale: number): number[] {
+  // What is left of a date in seconds are the digits that matter.
+  const [first = 0] = times;
+  return times.map((time, i) => {
+    const scaled = (time - first) / timeScale;
+    return early?.[i] ? scaled - EARLIER * Math.max(1, scaled) : scaled;
+  });
 }
 
 const average = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

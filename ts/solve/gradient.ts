@@ -134,12 +134,7 @@ export function vjp<D extends Dtype>(
   times: readonly ArrayLike<number>[],
   options?: GradientOptions,
 ): IndependentVjp<D>;
-export function vjp<D extends Dtype>(
-  field: Field<D>,
-  y0: ArrayOf<D>,
-  times: ArrayLike<number>,
-  options?: GradientOptions,
-): Vjp<D>;
+export function vjp<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions): Vjp<D>;
 export function vjp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -206,7 +201,7 @@ export function valueAndGrad<D extends Dtype>(
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
   options?: GradientOptions,
 ): { value: number; gradient: Gradient<D>; solution: Solution<D> };

@@ -37,7 +37,7 @@ export function odeint<D extends Dtype>(
 export function odeint<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
   options?: OdeintOptions,
 ): Solution<D>;
 export function odeint<D extends Dtype>(

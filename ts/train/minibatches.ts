@@ -376,11 +376,8 @@ function independentBatch<D extends Dtype>(views: readonly View[], jumps: readon
       amounts: Object.fromEntries(Object.entries(amounts).map(([name, all]) => [name, amountsOf(all)])),
     };
   });
-  const { batch, mask } = placed(views, rows, longest, dtype);
-  // Rows behind the last of a window do not count without a mask.
-  const isWhole = views.every(({ values }) => !values.some(Number.isNaN));
   const times = views.map(({ times }) => times);
-  return { ...batch, times, ...(!isWhole && { mask }), ...(own.length > 0 && { jumps: own }) };
+  return { ...placed(views, rows, longest, dtype), times, ...(own.length > 0 && { jumps: own }) };
 }
 
 /** Windows that are solved over the times of all. */
@@ -389,8 +386,7 @@ function unitedBatch<D extends Dtype>(views: readonly View[], sign: number, dtyp
     views.map(({ times }) => times),
     sign,
   );
-  const { batch, mask } = placed(views, places, all.length, dtype);
-  return { ...batch, times: Float64Array.from(all), ...(!mask.every((weight) => weight === 1) && { mask }) };
+  return { ...placed(views, places, all.length, dtype), times: Float64Array.from(all) };
 }
 
 /** What windows begin with and what was observed, each row of a window at its place among those of the batch. */
@@ -399,7 +395,7 @@ function placed<D extends Dtype>(
   places: readonly Uint32Array[],
   rows: number,
   dtype: D,
-): { batch: Pick<Batch<D>, "y0" | "target" | "arguments">; mask: Uint8Array } {
+): Omit<Batch<D>, "times" | "jumps"> {
   const state = (views[0] as View).y0.length;
   const size = views.length * state;
   const [y0, target]: [ArrayOf<D>, ArrayOf<D>] = [zeros(dtype, size), zeros(dtype, rows * size)];
@@ -417,7 +413,8 @@ function placed<D extends Dtype>(
     }
   }
   const own = argumentsFor(views.map((view) => view.arguments));
-  return { batch: { y0, target, ...(own && { arguments: own as Batch["arguments"] }) } as Batch<D>, mask };
+  const batch = { y0, target, ...(own && { arguments: own }) } as unknown as Batch<D>;
+  return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
 }
 
 /** The arguments of trajectories together, by name; undefined where there are none. */

@@ -1,0 +1,86 @@
+// Options that say where doses and first states are read from.
+import { Option } from "commander";
+import type { Initial, Regimen } from "./dosed-table.js";
+import { Failure } from "./failure.js";
+import { readNumber } from "./number.js";
+import { type Pair, pairs } from "./pairs.js";
+
+/** The options of a command whose table may have doses. */
+export const DOSE_OPTIONS = [
+  new Option("--dose-amount <column>", 'column of amounts: rows with one are doses (of --doses: "amount" by default)'),
+  new Option(
+    "--dose-state <name>",
+    'state that doses go into, or a column that tells (of --doses: "state" by default)',
+  ),
+  new Option("--dose-duration <column>", "column of how long infusions take"),
+  new Option("--dose-rate <column>", "column of the rates of infusions, instead of their durations"),
+  new Option("--dose-repeats <column>", "column of how many more doses follow"),
+  new Option("--dose-interval <column>", "column of the time between those"),
+  new Option("--doses <file>", "a table of doses, if they are not in rows of the data"),
+  new Option("--mdv <column>", "column that is not 0 in rows that are no measurements, as MDV and EVID of NONMEM"),
+  new Option("--initial <list>", "first states: depot=0, central=column (default: the first row)").argParser(
+    (text: string, before: readonly Pair[] | undefined) => pairs(text, before),
+  ),
+];
+
+/** What commander makes of them. */
+interface Given {
+  readonly doses?: string;
+  readonly doseAmount?: string;
+  readonly doseState?: string;
+  readonly doseDuration?: string;
+  readonly doseRate?: string;
+  readonly doseRepeats?: string;
+  readonly doseInterval?: string;
+  readonly mdv?: string;
+  readonly initial?: readonly Pair[];
+}
+
+/** What the options say, and the other options. `told` are settings that were named, to be compared with those of a training. */
+export function regimenOf(options: Record<string, unknown>) {
+  const names = DOSE_OPTIONS.map((option) => option.attributeName());
+  const rest = Object.fromEntries(Object.entries(options).filter(([name]) => !names.includes(name)));
+  const given = options as Given;
+  const regimen: Regimen = { doses: columnsOf(given), mdv: given.mdv ?? null, initial: initialOf(given.initial) };
+  const isColumned = names.some((name) => name.startsWith("dose") && name !== "doses" && options[name] !== undefined);
+  const told = {
+    ...(isColumned && { doses: regimen.doses }),
+    ...(given.mdv !== undefined && { mdv: given.mdv }),
+    ...(given.initial && { initial: regimen.initial }),
+  };
+  return { regimen, told, doses: given.doses, rest };
+}
+
+function columnsOf(given: Given): Regimen["doses"] {
+  const { doses, doseState, doseDuration, doseRate, doseRepeats, doseInterval } = given;
+  const amount = given.doseAmount ?? (doses === undefined ? undefined : "amount");
+  const further = { doseState, doseDuration, doseRate, doseRepeats, doseInterval };
+  if (amount === undefined) {
+    const [name] = Object.entries(further).find(([, column]) => column !== undefined) ?? [];
+    if (name === undefined) return null;
+    const option = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new Failure(`--${option}: expected --dose-amount or --doses as well`, 2);
+  }
+  if (doseDuration !== undefined && doseRate !== undefined) {
+    throw new Failure("--dose-rate: expected nothing where there is --dose-duration", 2);
+  }
+  if ((doseRepeats === undefined) !== (doseInterval === undefined)) {
+    throw new Failure("expected both of --dose-repeats and --dose-interval, or neither", 2);
+  }
+  return {
+    ...{ apart: doses !== undefined, amount, state: doseState ?? null },
+    ...{ duration: doseDuration ?? null, rate: doseRate ?? null },
+    ...{ repeats: doseRepeats ?? null, interval: doseInterval ?? null },
+  };
+}
+
+function initialOf(list: readonly Pair[] = []): Initial {
+  const entries = list.map(({ name, value }) => {
+    if (value === undefined) {
+      throw new Failure(`--initial ${name}: expected a number or a column, such as --initial "${name}=0"`, 2);
+    }
+    const number = readNumber(value);
+    return [name, Number.isNaN(number) ? { column: value } : { number }] as const;
+  });
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,213 @@
+// Tables whose trajectories may have doses, rows that are no observations, and first states that no row has.
+import { byName, type DoseColumns, type DoseRow, doseNumbers, dosesOf, labelOf, readDoses, targetOf } from "./doses.js";
+import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import {
+  type Columns,
+  type Dose,
+  type Format,
+  type Further,
+  headerOf,
+  listOf,
+  readTable,
+  type Series,
+  type Table,
+} from "./table.js";
+import { writeTime } from "./time.js";
+
+/** Where first states come from: the same for all trajectories, or a column of their first rows. */
+export type Initial = Readonly<Record<string, { readonly number: number } | { readonly column: string }>>;
+
+/** What a table has beside observations. */
+export interface Regimen {
+  readonly doses: DoseColumns | null;
+  /** A column that is not 0 in rows that are no observations. */
+  readonly mdv: string | null;
+  readonly initial: Initial;
+}
+
+/** A table with doses, and the names of trajectories that only the table of the doses has. */
+export interface DosedTable extends Table {
+  readonly unused: readonly string[];
+}
+
+/**
+ * Reads a table whose trajectories may have doses, in its own rows or in a table of their own. `states` are those of the model, where
+ * they are known before the table is; those that are no columns have no values, and `initial` tells how they begin.
+ */
+export function readDosed(
+  source: Source,
+  columns: Columns,
+  format: Format,
+  { doses, mdv, initial }: Regimen,
+  apart: Source | undefined,
+  states?: readonly string[],
+): DosedTable {
+  const isInside = doses !== null && !doses.apart;
+  const marks = mdv === null ? [] : [{ name: mdv, option: "mdv" }];
+  const starts = Object.values(initial).flatMap((origin) =>
+    "column" in origin ? [{ name: origin.column, option: "initial" }] : [],
+  );
+  const numbers = [...(isInside ? doseNumbers(doses) : []), ...marks, ...starts];
+  const header = headerOf(source, { time: columns.time, id: columns.id }, format);
+  const observed = states?.filter((state) => header.includes(state) || !Object.hasOwn(initial, state));
+  const label = isInside ? labelOf(doses, header, states) : undefined;
+  const given: Columns = {
+    ...columns,
+    ...(observed && { state: observed }),
+    ...(numbers.length > 0 && { repeated: true, numbers }),
+    ...(label !== undefined && { texts: [{ name: label, option: "dose-state" }] }),
+  };
+  const table = readTable(source, given, format);
+  const all = states ?? table.state;
+  checkInitial(initial, all);
+  const target = isInside ? targetOf(doses, label, all) : undefined;
+  if (isInside) checkAmounts(source.name, doses, table);
+  const own =
+    doses?.apart && apart ? readDoses(apart, columns, format, doses, { clock: table.clock, state: all }) : undefined;
+  const ids = new Set<string | undefined>(table.series.map(({ id }) => id));
+  const unused = [...(own?.keys() ?? [])].filter((id): id is string => id !== undefined && !ids.has(id));
+  if (own && own.size > 0 && unused.length === own.size) {
+    const known = listOf(table.series.map(({ id }) => id));
+    throw new Failure(`${apart?.name}: expected doses of trajectories of the table, ${known}; given ${listOf(unused)}`);
+  }
+  const series = table.series.map((whole) => {
+    const { rows, observations } = separated(whole, numbers, isInside ? doses : null, mdv);
+    const into = isInside && target ? dosesOf(source.name, rows, doses, target) : undefined;
+    const given = into ?? own?.get(whole.id) ?? own?.get(undefined) ?? [];
+    const dosed = withDoses(observations, table.state, all, given);
+    checkTimes(source.name, columns.time, dosed, table);
+    return Object.keys(initial).length === 0
+      ? dosed
+      : started(dosed, { whole, initial, states: all, numbers, file: source.name, columns, table });
+  });
+  return { ...table, state: all, series, unused };
+}
+
+function checkInitial(initial: Initial, states: readonly string[]): void {
+  const other = Object.keys(initial).find((name) => !states.includes(name));
+  if (other === undefined) return;
+  throw new Failure(`--initial: expected states of the equations: ${listOf(states)}; given ${other}`, 2);
+}
+
+/** Refuses tables that have an amount in all rows, as those do that repeat what belongs to a trajectory. */
+function checkAmounts(file: string, { amount }: DoseColumns, { series }: Table): void {
+  const rows = series.flatMap((own) => own.numbers ?? []);
+  const isRepeated = rows.length > series.length && rows.every(([value]) => !Number.isNaN(value) && value !== 0);
+  if (!isRepeated) return;
+  const expected = "amounts in rows where a dose is given, and none, or 0, in the others";
+  throw new Failure(
+    `${file}: column ${amount}: expected ${expected}; given one in every row; --doses reads doses from a table of their own`,
+  );
+}
+
+/** A row that is an observation, and whether a dose at the same time stands above it. */
+interface Observation {
+  readonly time: number;
+  readonly line: number;
+  readonly values: readonly number[];
+  readonly isAfter: boolean;
+}
+
+interface Observations {
+  readonly id: string;
+  readonly rows: readonly Observation[];
+}
+
+/** The rows of a series that are doses, and those that are observations; some are both. */
+function separated(
+  { id, times, rows, lines, numbers, texts }: Series,
+  columns: readonly Further[],
+  doses: DoseColumns | null,
+  mdv: string | null,
+): { rows: DoseRow[]; observations: Observations } {
+  const given: DoseRow[] = [];
+  const observations: Observation[] = [];
+  for (const [i, time] of times.entries()) {
+    const line = lines?.[i] as number;
+    const cells = byName(columns, numbers?.[i] ?? []);
+    // As NONMEM has it, an amount of 0 is none.
+    const amount = (doses && cells[doses.amount]) || 0;
+    const values = rows[i] as readonly number[];
+    const isMarked = mdv !== null && (cells[mdv] || 0) !== 0;
+    if (!isMarked && (amount === 0 || !values.every(Number.isNaN))) {
+      observations.push({ time, line, values, isAfter: given.at(-1)?.time === time });
+    }
+    if (amount !== 0) given.push({ time, line, amount, label: texts?.[i]?.[0] ?? "", numbers: cells });
+  }
+  return { rows: given, observations: { id, rows: observations } };
+}
+
+/** Observations of all states, with doses. */
+function withDoses(
+  { id, rows }: Observations,
+  columns: readonly string[],
+  states: readonly string[],
+  doses: readonly Dose[],
+): Series {
+  const places = states.map((state) => columns.indexOf(state));
+  const dosed = new Set(doses.map(({ time }) => time));
+  return {
+    id,
+    times: rows.map(({ time }) => time),
+    rows: rows.map(({ values }) => places.map((place) => (place < 0 ? Number.NaN : (values[place] as number)))),
+    lines: rows.map(({ line }) => line),
+    ...(doses.length > 0 && { doses, early: rows.map(({ time, isAfter }) => dosed.has(time) && !isAfter) }),
+  };
+}
+
+/** Refuses observations at the same time, which may have a dose between them and nothing else. */
+function checkTimes(file: string, column: string, { times, lines, early }: Series, { clock }: Table): void {
+  const i = times.findIndex((time, row) => {
+    const before = times[row - 1];
+    return before !== undefined && !(time > before) && !(early?.[row - 1] && !early[row]);
+  });
+  if (i < 0) return;
+  const [before, now] = [times[i - 1] as number, times[i] as number].map((time) => writeTime(time, clock));
+  const expected = "times of observations that increase";
+  throw new Failure(`${file}:${lines?.[i]}: column ${column}: expected ${expected}, given ${now} after ${before}`);
+}
+
+/** What first states are read from. */
+interface Start {
+  /** The series with all of its rows. */
+  readonly whole: Series;
+  readonly initial: Initial;
+  readonly states: readonly string[];
+  readonly numbers: readonly Further[];
+  readonly file: string;
+  readonly columns: Columns;
+  readonly table: Table;
+}
+
+/** A series that begins with its first row or dose, where the state is known. */
+function started(series: Series, { whole, initial, states, numbers, file, columns, table }: Start): Series {
+  const { doses, early, rows, times } = series;
+  const begin = Math.min(whole.times[0] as number, doses?.[0]?.time ?? Number.POSITIVE_INFINITY);
+  const isObserved = times[0] === begin;
+  // An observation below a dose at the same time is no state before it.
+  const isBefore = isObserved && (early?.[0] || doses?.[0]?.time !== begin);
+  const start = states.map((state, i) => {
+    const origin = initial[state];
+    if (origin && "number" in origin) return origin.number;
+    const column = origin?.column ?? state;
+    const cells = byName(numbers, whole.numbers?.[0] ?? []);
+    const value = origin ? cells[column] : isBefore ? rows[0]?.[i] : undefined;
+    if (value !== undefined && !Number.isNaN(value)) return value;
+    const hint = origin ? "" : `; --initial "${state}=0" sets it`;
+    const trajectory = columns.id === undefined ? "the table" : `the trajectory ${series.id}`;
+    const where = `${file}:${whole.lines?.[0]}: column ${column}`;
+    const expected = `a number before any dose where ${trajectory} begins, at ${writeTime(begin, table.clock)}`;
+    throw new Failure(`${where}: expected ${expected}, given none${hint}`);
+  });
+  if (isObserved) return { ...series, start };
+  return {
+    ...series,
+    start,
+    times: [begin, ...times],
+    // What is known there is the state, and nothing to compare.
+    rows: [states.map(() => Number.NaN), ...rows],
+    lines: [whole.lines?.[0] as number, ...(series.lines ?? [])],
+    ...(early && { early: [false, ...early] }),
+  };
+}

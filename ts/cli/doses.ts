@@ -1,0 +1,169 @@
+// Doses: which columns tell of them, and what their rows mean.
+import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import {
+  type Columns,
+  type Dose,
+  type Format,
+  type Further,
+  headerOf,
+  listOf,
+  readTable,
+  type Table,
+} from "./table.js";
+
+/** Which columns doses are read from. */
+export interface DoseColumns {
+  /** Whether they are in a table of their own. */
+  readonly apart: boolean;
+  readonly amount: string;
+  /** A state that all doses go into, or a column that tells; null: there is one state only, or the column `state` tells. */
+  readonly state: string | null;
+  /** Of an infusion how long it takes, or its amount in a unit of time. */
+  readonly duration: string | null;
+  readonly rate: string | null;
+  /** How many more doses follow, and how far apart. */
+  readonly repeats: string | null;
+  readonly interval: string | null;
+}
+
+/** A row that has an amount, and what its further cells say. */
+export interface DoseRow {
+  readonly time: number;
+  readonly line: number;
+  readonly amount: number;
+  /** The cell that tells the state, where one does. */
+  readonly label: string;
+  /** By the names of columns. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
+/** The state that a dose goes into: the same for all, or what a cell tells. */
+export type Target = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
+
+/** The columns of doses that have numbers, the amount first. */
+export function doseNumbers({ amount, duration, rate, repeats, interval }: DoseColumns): Further[] {
+  const further = [
+    { name: duration, option: "dose-duration" },
+    { name: rate, option: "dose-rate" },
+    { name: repeats, option: "dose-repeats" },
+    { name: interval, option: "dose-interval" },
+  ];
+  return [
+    { name: amount, option: "dose-amount" },
+    ...further.filter((column): column is Further => column.name !== null),
+  ];
+}
+
+/** The column that tells the state of a dose, if one does. */
+export function labelOf(
+  { state }: DoseColumns,
+  header: readonly string[],
+  states: readonly string[] = [],
+): string | undefined {
+  return state !== null && !states.includes(state) && header.includes(state) ? state : undefined;
+}
+
+/** Where doses go, by the option, or the column that tells. */
+export function targetOf({ state }: DoseColumns, label: string | undefined, states: readonly string[]): Target {
+  if (label !== undefined) return { states, column: label };
+  if (state !== null && states.includes(state)) return { state };
+  const [first] = states;
+  if (state === null && states.length === 1 && first !== undefined) return { state: first };
+  const expected = `the state that doses go into, ${listOf(states)}, or a column with their names or numbers`;
+  throw new Failure(`--dose-state: expected ${expected}${state === null ? "" : `; given ${state}`}`, 2);
+}
+
+/** The doses of rows, in the order of their times. */
+export function dosesOf(file: string, rows: readonly DoseRow[], columns: DoseColumns, target: Target): Dose[] {
+  return rows.flatMap((row) => dosesOfRow(file, row, columns, target)).sort((a, b) => a.time - b.time);
+}
+
+/** More would be a slip of the hand. */
+const MOST_REPEATS = 10_000;
+
+function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target): Dose[] {
+  const { time, amount } = row;
+  const fail = (column: string, expected: string, given: string | number) =>
+    new Failure(`${file}:${row.line}: column ${column}: expected ${expected}, given ${given === "" ? "none" : given}`);
+  const cell = (column: string | null, expected: string, valid: (value: number) => boolean): number => {
+    // A missing one is none.
+    const value = column === null ? 0 : row.numbers[column] || 0;
+    if (column !== null && !valid(value)) throw fail(column, expected, value);
+    return value;
+  };
+  const nonNegative = (column: string | null) => cell(column, "a number, zero or more", (value) => value >= 0);
+  if (!(amount > 0)) throw fail(columns.amount, "an amount, zero or more", amount);
+  const rate = nonNegative(columns.rate);
+  const duration = rate > 0 ? amount / rate : nonNegative(columns.duration);
+  const isCount = (value: number) => Number.isInteger(value) && value >= 0 && value <= MOST_REPEATS;
+  const repeats = cell(columns.repeats, `an integer from 0 to ${MOST_REPEATS}`, isCount);
+  const interval = repeats === 0 ? 0 : cell(columns.interval, "a time between doses, above 0", (value) => value > 0);
+  const state = stateOf(row.label, target);
+  if (state === undefined) {
+    const { states, column } = target as Extract<Target, { column: string }>;
+    throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
+  }
+  return Array.from({ length: 1 + repeats }, (_, i) => ({ time: time + i * interval, amount, state, duration }));
+}
+
+function stateOf(label: string, target: Target): string | undefined {
+  if ("state" in target) return target.state;
+  const { states } = target;
+  if (states.includes(label)) return label;
+  return /^\d+$/.test(label) ? states[Number(label) - 1] : undefined;
+}
+
+/**
+ * Doses from a table of their own, by the names of trajectories; undefined as a name stands for all of them, where the table has no
+ * column that tells them apart. `table` is that of the observations.
+ */
+export function readDoses(
+  source: Source,
+  { time, id, trained = false }: Columns,
+  format: Format,
+  columns: DoseColumns,
+  table: Pick<Table, "clock" | "state">,
+): Map<string | undefined, Dose[]> {
+  const { name: file } = source;
+  const header = headerOf(source, { time }, format);
+  // The column that the option would name.
+  const named = columns.state ?? (header.includes("state") ? "state" : null);
+  const label = labelOf({ ...columns, state: named }, header, table.state);
+  const target = targetOf({ ...columns, state: named }, label, table.state);
+  const isEach = id !== undefined && header.includes(id);
+  const numbers = doseNumbers(columns);
+  const read = readTable(
+    source,
+    {
+      ...{ time, id: isEach ? id : undefined, state: [columns.amount], trained, repeated: true, numbers },
+      ...(label !== undefined && { texts: [{ name: label, option: "dose-state" }] }),
+      hint: () => "--dose-amount names the column of the amounts",
+    },
+    format,
+  );
+  if (read.clock !== table.clock) {
+    const expected = `each a ${table.clock}, as in the table of observations`;
+    throw new Failure(`${file}: column ${time}: expected ${expected}, given a ${read.clock}`);
+  }
+  const all = new Map<string | undefined, Dose[]>();
+  for (const series of read.series) {
+    const rows = series.times.map((time, i): DoseRow => {
+      const values = series.numbers?.[i] ?? [];
+      const [amount = Number.NaN] = values;
+      const line = series.lines?.[i] as number;
+      if (Number.isNaN(amount)) {
+        throw new Failure(`${file}:${line}: column ${columns.amount}: expected an amount, given a missing value`);
+      }
+      return { time, line, amount, label: series.texts?.[i]?.[0] ?? "", numbers: byName(numbers, values) };
+    });
+    const given = rows.filter(({ amount }) => amount !== 0);
+    all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target));
+  }
+  return all;
+}
+
+/** The numbers of a row by the names of their columns. */
+export function byName(columns: readonly Further[], values: readonly number[]): Record<string, number> {
+  return Object.fromEntries(columns.map(({ name }, i) => [name, values[i] as number]));
+}

@@ -1,0 +1,91 @@
+// Doses as jumps of the state that a model solves.
+import { concat, type Jump, type Value } from "../index.js";
+import { type Description, layoutOf } from "./model.js";
+import type { Dose, Series } from "./table.js";
+
+/** A change of a state: when, and by how much. */
+interface Change {
+  readonly time: number;
+  readonly amount: number;
+}
+
+/** The states that doses go into over a while. */
+export function infusedOf(series: readonly Series[], states: readonly string[]): string[] {
+  return states.filter((state) =>
+    series.some(({ doses = [] }) => doses.some((dose) => dose.state === state && dose.duration > 0)),
+  );
+}
+
+/** The doses of series as jumps of their trajectories, whose times count from the first row; none where there are no doses. */
+export function jumpsOf(
+  series: readonly Series[],
+  { state: states, settings, units }: Pick<Description, "state" | "settings" | "units">,
+): Jump[] {
+  const { clocks, observed, size } = layoutOf(settings, states.length);
+  const { log, mean, scale, timeScale } = units;
+  const all = series.map(dosesFrom);
+  return states.flatMap((name, i): Jump[] => {
+    const own = all.map((doses) => doses.filter((dose) => dose.state === name));
+    const unit = scale[i] as number;
+    const atOnce = own.map((doses) => doses.filter(({ duration }) => duration === 0));
+    const overTime = own.map((doses) => doses.filter(({ duration }) => duration > 0));
+    const infusion = clocks + observed + settings.infused.indexOf(name);
+    return [
+      ...jumpOf(atOnce, (dose) => [dose], clocks + i, log[i] ? { mean: mean[i] as number, scale: unit } : unit),
+      ...jumpOf(overTime, ratesOf, infusion, unit / timeScale),
+    ];
+  });
+  /** The jump that adds to a row of the state, if anything does; of one that is learned as a logarithm, to what that is of. */
+  function jumpOf(
+    doses: readonly (readonly Dose[])[],
+    changesOf: (dose: Dose) => Change[],
+    row: number,
+    unit: number | { readonly mean: number; readonly scale: number },
+  ): Jump[] {
+    if (doses.every(({ length }) => length === 0)) return [];
+    const changes = doses.map((own) => own.flatMap(changesOf).sort((a, b) => a.time - b.time));
+    const divisor = typeof unit === "number" ? unit : 1;
+    return [
+      {
+        times: changes.map((own, k) => own.map(({ time }) => (time - firstOf(series[k])) / timeScale)),
+        amounts: { amount: changes.map((own) => own.map(({ amount }) => amount / divisor)) },
+        set: ({ state, amounts }) => {
+          const amount = amounts.amount as Value;
+          const rows = Array.from({ length: size }, (_, i) => state.slice(i, i + 1));
+          const before = state.slice(row, row + 1);
+          const after =
+            typeof unit === "number"
+              ? before.add(amount)
+              : before.mul(unit.scale).add(unit.mean).exp().add(amount).log().sub(unit.mean).div(unit.scale);
+          return concat(...rows.map((value, i) => (i === row ? after : value)));
+        },
+      },
+    ];
+  }
+}
+
+const firstOf = (series: Series | undefined): number => series?.times[0] ?? 0;
+
+/** The doses that act in a series: what went in before its first row is in the state there. */
+function dosesFrom(series: Series): Dose[] {
+  const { doses = [], start, early } = series;
+  const first = firstOf(series);
+  return doses.flatMap((dose) => {
+    const { time, duration, amount } = dose;
+    if (time > first || (time === first && (start || early?.[0]))) return [dose];
+    const rest = time + duration - first;
+    // An infusion that has begun before goes on.
+    return duration > 0 && rest > 0
+      ? [{ ...dose, time: first, duration: rest, amount: (amount * rest) / duration }]
+      : [];
+  });
+}
+
+/** The rate of a dose is on for its duration. */
+function ratesOf({ time, amount, duration }: Dose): Change[] {
+  const rate = amount / duration;
+  return [
+    { time, amount: rate },
+    { time: time + duration, amount: -rate },
+  ];
+}
