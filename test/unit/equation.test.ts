@@ -22,6 +22,7 @@ const settings: Settings = {
   },
   ...{ weightDecay: 0, batch: 64, window: null, seed: 3, validation: 0.2, patience: 0 },
   ...{ delays: 0, lag: null, extra: 0, withTime: false, period: null },
+  ...{ doses: null, mdv: null, initial: {}, infused: [] },
 };
 
 const request = (columns: Record<string, number[]>, more: Partial<UnitsRequest> = {}): UnitsRequest => {

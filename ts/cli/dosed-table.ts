@@ -44,6 +44,12 @@ export function readDosed(
   states?: readonly string[],
 ): DosedTable {
   const isInside = doses !== null && !doses.apart;
+  if (isInside && !states) {
+    throw new Failure(
+      "--dose-amount: expected --state as well, to tell the columns of the state from those of doses",
+      2,
+    );
+  }
   const marks = mdv === null ? [] : [{ name: mdv, option: "mdv" }];
   const starts = Object.values(initial).flatMap((origin) =>
     "column" in origin ? [{ name: origin.column, option: "initial" }] : [],
