@@ -13,7 +13,7 @@ import { fromUnits, unitsOf } from "../../ts/cli/units.js";
 
 const columns: DoseColumns = {
   ...{ apart: false, amount: "AMT", state: null },
-  ...{ duration: null, rate: null, repeats: null, interval: null },
+  ...{ duration: null, rate: null, repeats: null, interval: null, factors: {} },
 };
 const none: Regimen = { doses: null, mdv: null, initial: {} };
 const sourceOf = (name: string, lines: readonly string[]) => ({
@@ -243,8 +243,8 @@ test("options are read together", () => {
 const built = (jumps: readonly object[]) => jumps as readonly Jump[];
 
 /** What is solved in a model's units, of doses and an infusion, at the times of rows. */
-function solvedWith(log: readonly string[]) {
-  const text = "param k = 0.3\nx' = -k * x\nz' = 0";
+function solvedWith(log: readonly string[], factors: Record<string, string>) {
+  const text = "param k = 0.3\nparam V = 5\nx' = -k * x\nz' = 0 * V";
   const lines = [
     "ID,TIME,AMT,D,x,z",
     ...["1,100,,,2,1", "1,101,,,,", "1,102,4,,1.5,", "1,102,,,5.2,", "1,103,6,1.5,,", "1,104,,,6,2", "1,106,,,5,1"],
@@ -253,11 +253,11 @@ function solvedWith(log: readonly string[]) {
   const { series } = read(lines, { doses: { ...columns, state: "x", duration: "D" } }, { states });
   const units = unitsOf({ state: states, time: "TIME", series, log, paired: false, lag: 0 });
   const settings = {
-    ...{ model: "equations", delays: 0, extra: 0, withTime: false, period: null },
-    infused: infusedOf(series, states),
+    ...{ model: "equations", equations: text, delays: 0, extra: 0, withTime: false, period: null },
+    ...{ infused: infusedOf(series, states), doses: { ...columns, factors } },
   } as unknown as Settings;
   const description = { state: states, settings, units };
-  const field = scaledField(equationsField("x.txt", text, "float64"), units, settings.infused);
+  const field = scaledField(equationsField("x.txt", text, "float64"), units, settings.infused, factors);
   expect(field.stateSize).toBe(3);
   const trajectories = series.map((own) => trajectoryOf(own, description));
   const [{ times } = { times: [] }] = trajectories;
@@ -269,18 +269,34 @@ function solvedWith(log: readonly string[]) {
   return { x: times.map((_, i) => fromUnits(y.subarray(3 * i), units)[0] as number), batch };
 }
 
-test.each([[[]], [["x"]]])("doses act on scaled states as on those of the table, with logarithms of %j", (log) => {
-  const { x, batch } = solvedWith(log);
-  const k = 0.3;
-  const decayed = (value: number, time: number) => value * Math.exp(-k * time);
-  const before = decayed(2, 2);
-  const at103 = decayed(before + 4, 1);
-  // At a rate of 4 for 1.5, then nothing.
-  const infused = (start: number, time: number) => decayed(start, time) + (4 / k) * (1 - Math.exp(-k * time));
-  const expected = [2, decayed(2, 1), before, before + 4, infused(at103, 1), decayed(infused(at103, 1.5), 1.5)];
-  for (const [i, value] of expected.entries()) expect(x[i]).toBeCloseTo(value, 8);
-  expect(batch?.jumps).toHaveLength(2);
-});
+test.each([
+  [[], {}, 1],
+  [["x"], {}, 1],
+  [[], { x: "1 / (2 * V)" }, 0.1],
+  [["x"], { x: "1 / V" }, 0.2],
+])(
+  "doses act on scaled states as on those of the table, with logarithms of %j and factors %j",
+  (log, factors, part) => {
+    const { x, batch } = solvedWith(log, factors);
+    const k = 0.3;
+    const decayed = (value: number, time: number) => value * Math.exp(-k * time);
+    const before = decayed(2, 2);
+    const at103 = decayed(before + 4 * part, 1);
+    // At a rate of 4 for 1.5, then nothing.
+    const infused = (start: number, time: number) =>
+      decayed(start, time) + ((4 * part) / k) * (1 - Math.exp(-k * time));
+    const expected = [
+      2,
+      decayed(2, 1),
+      before,
+      before + 4 * part,
+      infused(at103, 1),
+      decayed(infused(at103, 1.5), 1.5),
+    ];
+    for (const [i, value] of expected.entries()) expect(x[i]).toBeCloseTo(value, 8);
+    expect(batch?.jumps).toHaveLength(2);
+  },
+);
 
 test("an infusion that has begun before the first row goes on, and what went in before is in the state", () => {
   const doses = [
@@ -288,11 +304,18 @@ test("an infusion that has begun before the first row goes on, and what went in 
     { time: 0, amount: 8, state: "x", duration: 4 },
   ];
   const units = { log: [false], mean: [0], scale: [1], timeScale: 1, lag: 0, origin: 0, spread: 1 };
-  const settings = { delays: 0, extra: 0, withTime: false, period: null, infused: ["x"] } as unknown as Settings;
+  const settings = {
+    delays: 0,
+    extra: 0,
+    withTime: false,
+    period: null,
+    infused: ["x"],
+    doses: null,
+  } as unknown as Settings;
   const series = [{ id: "", times: [1, 3, 6], rows: [[2], [3], [4]], doses }];
   const jumps = built(jumpsOf(series, { state: ["x"], settings, units }));
   expect(jumps).toHaveLength(1);
-  expect([jumps[0]?.times, jumps[0]?.amounts]).toEqual([[[0, 3]], { amount: [[2, -2]] }]);
+  expect([jumps[0]?.times, jumps[0]?.amounts]).toEqual([[[0, 3]], { amount_of_dose: [[2, -2]] }]);
   const field = equations("x' = rate\nrate' = 0", { dtype: "float64" });
   const { y } = odeint(field, Float64Array.of(2, 0), [0, 2, 5], { jumps });
   expect([y[2], y[4]]).toEqual([expect.closeTo(6, 10), expect.closeTo(8, 10)]);

@@ -10,7 +10,7 @@ export interface Mean {
 
 /** What the mean of each column would have as its error; undefined where there are too few values to tell. */
 export function errorOfMean(
-  batches: readonly Batch<"float32">[],
+  batches: readonly Pick<Batch<"float32">, "y0" | "target" | "mask">[],
   { clocks, observed, size }: Layout,
 ): Mean | undefined {
   const columns = Array.from({ length: observed }, () => [] as number[]);

@@ -12,6 +12,10 @@ export const DOSE_OPTIONS = [
     "--dose-state <name>",
     'state that doses go into, or a column that tells (of --doses: "state" by default)',
   ),
+  new Option(
+    "--dose-factor <list>",
+    "what a dose of 1 adds to a state, by parameters: depot=F, concentration=1/V (default: 1)",
+  ).argParser((text: string, before: readonly Pair[] | undefined) => pairs(text, before)),
   new Option("--dose-duration <column>", "column of how long infusions take"),
   new Option("--dose-rate <column>", "column of the rates of infusions, instead of their durations"),
   new Option("--dose-repeats <column>", "column of how many more doses follow"),
@@ -28,6 +32,7 @@ interface Given {
   readonly doses?: string;
   readonly doseAmount?: string;
   readonly doseState?: string;
+  readonly doseFactor?: readonly Pair[];
   readonly doseDuration?: string;
   readonly doseRate?: string;
   readonly doseRepeats?: string;
@@ -52,9 +57,9 @@ export function regimenOf(options: Record<string, unknown>) {
 }
 
 function columnsOf(given: Given): Regimen["doses"] {
-  const { doses, doseState, doseDuration, doseRate, doseRepeats, doseInterval } = given;
+  const { doses, doseState, doseFactor, doseDuration, doseRate, doseRepeats, doseInterval } = given;
   const amount = given.doseAmount ?? (doses === undefined ? undefined : "amount");
-  const further = { doseState, doseDuration, doseRate, doseRepeats, doseInterval };
+  const further = { doseState, doseFactor, doseDuration, doseRate, doseRepeats, doseInterval };
   if (amount === undefined) {
     const [name] = Object.entries(further).find(([, column]) => column !== undefined) ?? [];
     if (name === undefined) return null;
@@ -71,7 +76,16 @@ function columnsOf(given: Given): Regimen["doses"] {
     ...{ apart: doses !== undefined, amount, state: doseState ?? null },
     ...{ duration: doseDuration ?? null, rate: doseRate ?? null },
     ...{ repeats: doseRepeats ?? null, interval: doseInterval ?? null },
+    factors: factorsOf(doseFactor),
   };
+}
+
+function factorsOf(list: readonly Pair[] = []): Record<string, string> {
+  const entries = list.map(({ name, value }) => {
+    if (value !== undefined) return [name, value] as const;
+    throw new Failure(`--dose-factor ${name}: expected an expression as well, such as "${name} = 1/V"`, 2);
+  });
+  return Object.fromEntries(entries);
 }
 
 function initialOf(list: readonly Pair[] = []): Initial {

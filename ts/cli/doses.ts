@@ -25,6 +25,8 @@ export interface DoseColumns {
   /** How many more doses follow, and how far apart. */
   readonly repeats: string | null;
   readonly interval: string | null;
+  /** By states what a dose of 1 adds to them, an expression of the parameters of equations; default 1. */
+  readonly factors: Readonly<Record<string, string>>;
 }
 
 /** A row that has an amount, and what its further cells say. */

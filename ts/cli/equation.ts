@@ -132,7 +132,8 @@ export function networkOf<D extends Dtype>(settings: Settings, columns: number, 
  * network gives all slopes but those of the clocks; or equations in the units of the model.
  */
 export function fieldOf<D extends Dtype>(network: Field<D>, settings: Settings, units: Units): Field<D> {
-  if (settings.model === "equations") return scaledField(network as ProgramField<D>, units, settings.infused);
+  if (settings.model === "equations")
+    return scaledField(network as ProgramField<D>, units, settings.infused, settings.doses?.factors);
   const { timeScale, spread } = units;
   const { stateSize: size, outputSize, dtype } = network;
   const clocks = size - outputSize;

@@ -2,6 +2,7 @@
 import { concat, type Jump, type Value } from "../index.js";
 import { type Description, layoutOf } from "./model.js";
 import type { Dose, Series } from "./table.js";
+import { scaledDose } from "./text-model.js";
 
 /** A change of a state: when, and by how much. */
 interface Change {
@@ -31,38 +32,52 @@ export function jumpsOf(
     const overTime = own.map((doses) => doses.filter(({ duration }) => duration > 0));
     const infusion = clocks + observed + settings.infused.indexOf(name);
     return [
-      ...jumpOf(atOnce, (dose) => [dose], clocks + i, log[i] ? { mean: mean[i] as number, scale: unit } : unit),
-      ...jumpOf(overTime, ratesOf, infusion, unit / timeScale),
+      ...jumpOf(atOnce, (dose) => [dose], log[i] ? 1 : unit, setOf(name, i)),
+      ...jumpOf(
+        overTime,
+        ratesOf,
+        unit / timeScale,
+        added(infusion, (rate, amount) => rate.add(amount)),
+      ),
     ];
   });
-  /** The jump that adds to a row of the state, if anything does; of one that is learned as a logarithm, to what that is of. */
+  /** The jump of some doses, if there are any; amounts are in a unit. */
   function jumpOf(
     doses: readonly (readonly Dose[])[],
     changesOf: (dose: Dose) => Change[],
-    row: number,
-    unit: number | { readonly mean: number; readonly scale: number },
+    unit: number,
+    set: Jump["set"],
   ): Jump[] {
     if (doses.every(({ length }) => length === 0)) return [];
     const changes = doses.map((own) => own.flatMap(changesOf).sort((a, b) => a.time - b.time));
-    const divisor = typeof unit === "number" ? unit : 1;
-    return [
-      {
-        times: changes.map((own, k) => own.map(({ time }) => (time - firstOf(series[k])) / timeScale)),
-        amounts: { amount: changes.map((own) => own.map(({ amount }) => amount / divisor)) },
-        set: ({ state, amounts }) => {
-          const amount = amounts.amount as Value;
-          const rows = Array.from({ length: size }, (_, i) => state.slice(i, i + 1));
-          const before = state.slice(row, row + 1);
-          const after =
-            typeof unit === "number"
-              ? before.add(amount)
-              : before.mul(unit.scale).add(unit.mean).exp().add(amount).log().sub(unit.mean).div(unit.scale);
-          return concat(...rows.map((value, i) => (i === row ? after : value)));
-        },
-      },
-    ];
+    const times = changes.map((own, k) => own.map(({ time }) => (time - firstOf(series[k])) / timeScale));
+    return [{ times, set, amounts: { [AMOUNT]: changes.map((own) => own.map(({ amount }) => amount / unit)) } }];
+  }
+
+  /** What a dose does to a state; to one that is learned as a logarithm, it does it to what that is of. */
+  function setOf(name: string, i: number): Jump["set"] {
+    const { equations, doses, infused } = settings;
+    const factor = doses?.factors[name];
+    if (factor !== undefined && equations !== null) {
+      return scaledDose(equations, infused, units, { state: name, factor, amount: AMOUNT });
+    }
+    const [middle, unit] = [mean[i] as number, scale[i] as number];
+    return added(clocks + i, (before, amount) =>
+      log[i] ? before.mul(unit).add(middle).exp().add(amount).log().sub(middle).div(unit) : before.add(amount),
+    );
+  }
+
+  /** Changes one row of the state. */
+  function added(row: number, after: (before: Value, amount: Value) => Value): Jump["set"] {
+    return ({ state, amounts }) => {
+      const rows = Array.from({ length: size }, (_, i) => state.slice(i, i + 1));
+      return concat(...rows.map((value, i) => (i === row ? after(value, amounts[AMOUNT] as Value) : value)));
+    };
   }
 }
+
+/** A name that no equations have. */
+const AMOUNT = "amount_of_dose";
 
 const firstOf = (series: Series | undefined): number => series?.times[0] ?? 0;
 

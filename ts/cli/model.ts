@@ -185,7 +185,7 @@ function isSound(description: Description, network: Field): boolean {
   const { rtol, learningRate, weightDecay, validation, delays, extra, withTime, period } = settings;
   const { doses, mdv, initial, infused } = settings;
   const origins = Object.values(initial).map((origin) => ("number" in origin ? origin.number : origin.column));
-  const { apart = false, amount = "", ...named } = doses ?? {};
+  const { apart = false, amount = "", factors = {}, ...named } = doses ?? {};
   const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
   const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
@@ -211,7 +211,8 @@ function isSound(description: Description, network: Field): boolean {
     typeof apart === "boolean" &&
     [amount, ...Object.values(named), mdv].every((name) => name === null || typeof name === "string") &&
     origins.every((origin) => typeof origin === "string" || Number.isFinite(origin)) &&
-    [...Object.keys(initial), ...infused].every((name) => state.includes(name)) &&
+    [...Object.keys(initial), ...Object.keys(factors), ...infused].every((name) => state.includes(name)) &&
+    Object.values(factors).every((factor) => typeof factor === "string") &&
     (doses === null || delays === 0) &&
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&

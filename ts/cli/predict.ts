@@ -18,7 +18,7 @@ export interface PredictRequest {
   readonly model: Source;
   readonly data: Source | undefined;
   /** A table of doses, where they are in one of their own. */
-  readonly doses: Source | undefined;
+  readonly doses?: Source | undefined;
   readonly format: Format;
   readonly at: readonly number[] | undefined;
   readonly times: Times | undefined;

@@ -96,16 +96,18 @@ export function scalesOf(text: string): number[] {
   });
 }
 
-/**
- * The same equations of scaled states, by a time and parameters that are scaled as well. Behind the states come the rates of those
- * that are infused, in their units: jumps alone change them.
- */
-export function scaledField<D extends Dtype>(
-  network: ProgramField<D>,
-  units: Units,
-  infused: readonly string[] = [],
-): ProgramField<D> {
-  const { equations: text = "", dtype } = network;
+/** The names of scaled equations. */
+interface ScaledNames {
+  /** Of the clock and the time that it shows, where the equations depend on that. */
+  readonly clock: { readonly name: string; readonly time: string } | undefined;
+  readonly states: ReadonlyMap<string, string>;
+  /** Of the rates of states that are infused. */
+  readonly rates: ReadonlyMap<string, string>;
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** Names that equations do not have yet, of what is scaled. */
+function scaledNames(text: string, infused: readonly string[]): ScaledNames {
   const lines = linesOf(text);
   const taken = new Set(text.match(/\w+/g));
   const named = (name: string) => {
@@ -114,12 +116,31 @@ export function scaledField<D extends Dtype>(
     taken.add(other);
     return other;
   };
+  const all = (kind: Line["kind"]) =>
+    new Map(lines.flatMap((line) => (line.kind === kind && "name" in line ? [[line.name, named(line.name)]] : [])));
+  return {
+    clock: usesTime(text) ? { name: named("clock"), time: named("time") } : undefined,
+    states: all("slope"),
+    rates: new Map(infused.map((name) => [name, named(`${name}_rate`)])),
+    parameters: all("parameter"),
+  };
+}
+
+/**
+ * The same equations of scaled states, by a time and parameters that are scaled as well. Behind the states come the rates of those
+ * that are infused, in their units, which jumps alone change; `factors` has what a dose of 1 adds to a state, where that is not 1.
+ */
+export function scaledField<D extends Dtype>(
+  network: ProgramField<D>,
+  units: Units,
+  infused: readonly string[] = [],
+  factors: Readonly<Record<string, string>> = {},
+): ProgramField<D> {
+  const { equations: text = "", dtype } = network;
+  const lines = linesOf(text);
+  const { clock, states, rates, parameters } = scaledNames(text, infused);
   const { log, mean, scale, timeScale, origin, spread } = units;
-  const clock = usesTime(text) ? { name: named("clock"), time: named("time") } : undefined;
-  const states = lines.flatMap(({ kind, ...line }) => (kind === "slope" && "name" in line ? [line.name] : []));
-  const places = new Map(states.map((name, i) => [name, { i, own: named(name) }]));
-  const rates = new Map(infused.map((name) => [name, named(`${name}_rate`)]));
-  const parameters = Object.keys(network.entries).map((name) => ({ name, own: named(name) }));
+  const places = new Map([...states].map(([name, own], i) => [name, { i, own }]));
   const scales = scalesOf(text);
   const timed = (expression: string) => (clock ? expression.replace(/\bt\b/g, clock.time) : expression);
   const all = [
@@ -130,22 +151,57 @@ export function scaledField<D extends Dtype>(
       const value = `${mean[i]} + ${scale[i]} * ${own}`;
       return `${name} = ${log[i] ? `exp(${value})` : value}`;
     }),
-    ...parameters.map(({ name, own }, i) => `${name} = ${scales[i]} * ${own}`),
+    ...[...parameters].map(([name, own], i) => `${name} = ${scales[i]} * ${own}`),
     ...lines.map((line) => {
       if (line.kind === "definition") return `${line.name} = ${timed(line.expression)}`;
       if (line.kind !== "slope") return "";
       const { i, own } = places.get(line.name) as { i: number; own: string };
-      const unit = (scale[i] as number) / timeScale;
       const rate = rates.get(line.name);
-      const slope = `(${timed(line.expression)})${rate === undefined ? "" : ` + ${unit} * ${rate}`}`;
-      return `${own}' = ${timeScale / (scale[i] as number)} * (${slope})${log[i] ? ` / ${line.name}` : ""}`;
+      const unit = `${(scale[i] as number) / timeScale} * (${factors[line.name] ?? 1})`;
+      const slope =
+        rate === undefined ? `(${timed(line.expression)})` : `((${timed(line.expression)}) + ${unit} * ${rate})`;
+      return `${own}' = ${timeScale / (scale[i] as number)} * ${slope}${log[i] ? ` / ${line.name}` : ""}`;
     }),
     ...[...rates.values()].map((rate) => `${rate}' = 0`),
   ];
   const values = network.parameters;
-  const initial = parameters.map(({ own }, i) => [own, (values[i] as number) / (scales[i] as number)]);
-  const state = [...(clock ? [clock.name] : []), ...[...places.values()].map(({ own }) => own), ...rates.values()];
+  const initial = [...parameters.values()].map((own, i) => [own, (values[i] as number) / (scales[i] as number)]);
+  const state = [...(clock ? [clock.name] : []), ...states.values(), ...rates.values()];
   return equations(all.join("\n"), { parameters: Object.fromEntries(initial), state, dtype });
+}
+
+/** The line that adds a scaled amount, times a factor of parameters, to a state of scaled equations. */
+export function scaledDose(
+  text: string,
+  infused: readonly string[],
+  { log, mean, scale }: Units,
+  { state, factor, amount }: { readonly state: string; readonly factor: string; readonly amount: string },
+): string {
+  const { states, parameters } = scaledNames(text, infused);
+  const scales = scalesOf(text);
+  const i = [...states.keys()].indexOf(state);
+  const places = new Map([...parameters.keys()].map((name, place) => [name, place]));
+  const own = states.get(state) as string;
+  const inUnits = factor.replace(/[A-Za-z_]\w*/g, (name) => {
+    const place = places.get(name);
+    return place === undefined ? name : `(${scales[place]} * ${parameters.get(name)})`;
+  });
+  if (!log[i]) return `${own} = ${own} + (${inUnits}) * ${amount}`;
+  const before = `exp(${mean[i]} + ${scale[i]} * ${own})`;
+  return `${own} = (log(${before} + (${inUnits}) * ${amount}) - ${mean[i]}) / ${scale[i]}`;
+}
+
+/** Refuses a factor of doses that is no expression of the parameters of equations. */
+export function checkFactor(text: string, state: string, factor: string): void {
+  const names = linesOf(text).flatMap((line) => (line.kind === "parameter" ? [line.name] : []));
+  const values = Object.fromEntries(names.map((name) => [name, 1]));
+  try {
+    equations(`dose' = ${factor}`, { parameters: values, state: ["dose"], arguments: [] }).dispose();
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError)) throw error;
+    const known = names.length === 0 ? "numbers" : `numbers and parameters, ${names.join(", ")}`;
+    throw new Failure(`--dose-factor ${state}: expected an expression of ${known}; given ${factor}`, 2);
+  }
 }
 
 /** The parameters of a field of equations by name. */

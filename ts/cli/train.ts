@@ -26,7 +26,7 @@ import { progressOf } from "./progress.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, splitOf } from "./split.js";
 import { type Format, listOf, type Series, type Table } from "./table.js";
-import { equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
+import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { unitsOf } from "./units.js";
 
 export interface TrainRequest {
@@ -240,6 +240,11 @@ function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }:
   if (rest.doses !== null && delays > 0) {
     throw new Failure("--delays: expected none where there are doses: earlier values do not know of them", 2);
   }
+  const factors = rest.doses?.factors ?? {};
+  if (model !== "equations" && Object.keys(factors).length > 0) {
+    throw new Failure("--dose-factor: expected --equations as well, whose parameters it is of", 2);
+  }
+  for (const [state, factor] of Object.entries(factors)) checkFactor(rest.equations ?? "", state, factor);
   if (model !== "equations" && Object.keys(rest.initial).length > 0) {
     throw new Failure("--initial: expected --equations as well, whose states it is of", 2);
   }
@@ -283,6 +288,10 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const settings = { ...request.settings, infused: infusedOf(table.series, state) };
   if (settings.infused.length > 0 && settings.model !== "equations") {
     throw new Failure("--dose-duration and --dose-rate: expected --equations, whose states take infusions", 2);
+  }
+  const unknown = Object.keys(settings.doses?.factors ?? {}).find((name) => !state.includes(name));
+  if (unknown !== undefined) {
+    throw new Failure(`--dose-factor: expected states of the equations: ${listOf(state)}; given ${unknown}`, 2);
   }
   checkTable(settings, table);
   const hidden = state.filter((_, i) => table.series.every(({ rows }) => rows.every((row) => Number.isNaN(row[i]))));
