@@ -221,7 +221,7 @@ test("valueAndGrad, here and in a pool, takes a loss of data", async () => {
   expect(gradient.parameters[0]).toBeCloseTo((at(0.2 + 1e-6) - at(0.2 - 1e-6)) / 2e-6, 8);
   field.parameters = Float64Array.of(0.2);
   const pool = await parallel({ workers: 2 });
-  const shared = await pool.valueAndGrad(field, y0, times, own.of({ target }), options);
+  const shared = await pool.valueAndGrad(field, y0, times as ArrayLike<number>, own.of({ target }), options);
   expect(shared.value).toBe(value);
   expect(shared.gradient.parameters).toEqual(gradient.parameters);
   pool.close();

@@ -91,24 +91,27 @@ export function stateOf(
   ]);
 }
 
-/** Batches with all of the state: only what is observed counts. */
-export function completed<D extends Dtype>(batch: Batch<D>, { clocks, observed, extra, size }: Layout): Batch<D> {
+/** A batch with all of the state: only what is observed counts. */
+export function completed<B extends Pick<Batch, "y0" | "target" | "mask">>(
+  batch: B,
+  { clocks, observed, extra, size }: Layout,
+): B {
   if (clocks + extra === 0) return batch;
   const { y0, target } = batch;
   const given = clocks + observed;
-  const samples = y0.length / given;
-  const wide = (from: ArrayLike<number>, rows: number) => {
+  const wide = (from: ArrayLike<number>) => {
+    const rows = from.length / given;
     const to = y0 instanceof Float32Array ? new Float32Array(rows * size) : new Float64Array(rows * size);
     for (let row = 0; row < rows; row++)
       for (let i = 0; i < given; i++) to[row * size + i] = from[row * given + i] as number;
-    return to as typeof y0;
+    return to;
   };
   const rows = target.length / given;
   const mask = new Uint8Array(rows * size);
   for (let row = 0; row < rows; row++) {
     for (let i = clocks; i < given; i++) mask[row * size + i] = batch.mask?.[row * given + i] ?? 1;
   }
-  return { ...batch, y0: wide(y0, samples), target: wide(target, rows), mask };
+  return { ...batch, y0: wide(y0), target: wide(target), mask };
 }
 
 /** Batches of `minibatches`, completed one by one. */
