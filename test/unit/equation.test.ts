@@ -143,9 +143,7 @@ test("advice where a model is hardly better than the mean", () => {
   );
   expect(adviceOn(0.9, mean, settings, 2)).toMatch(/no better than .*\nthe columns may not tell/);
   expect(adviceOn(Number.POSITIVE_INFINITY, mean, { ...settings, delays: 1 }, 1)).toMatch(/no better .*\nmore --steps/);
-  expect(
-    errorOfMean([{ ...batch, target: target.subarray(0, 3) }], layoutOf(settings, 1)),
-  ).toBeUndefined();
+  expect(errorOfMean([{ ...batch, target: target.subarray(0, 3) }], layoutOf(settings, 1))).toBeUndefined();
 });
 
 test("equations in scaled units are the same equations", () => {

@@ -167,9 +167,10 @@ function bestOf(
 function descriptionOf(file: string, text: string, network: Field): Description {
   try {
     const told = JSON.parse(text) as Description;
-    // Earlier versions have no equations, and no doses.
-    const none = { equations: null, doses: null, mdv: null, initial: {}, infused: [] };
-    const description = { ...told, settings: { ...none, ...told.settings } };
+    // Earlier versions have no equations, and no doses. The order stays as it is, so that a file that is resumed ends as the same bytes.
+    const none = Object.entries({ equations: null, doses: null, mdv: null, initial: {}, infused: [] });
+    const absent = none.filter(([name]) => !Object.hasOwn(told.settings, name));
+    const description = { ...told, settings: { ...told.settings, ...Object.fromEntries(absent) } };
     if (isSound(description, network)) return description;
   } catch {
     // What cannot be read is as good as what says nothing.
