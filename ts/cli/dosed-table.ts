@@ -43,6 +43,9 @@ export function readDosed(
   apart: Source | undefined,
   states?: readonly string[],
 ): DosedTable {
+  if (doses === null && mdv === null && Object.keys(initial).length === 0) {
+    return { ...readTable(source, { ...columns, ...(states && { state: states }) }, format), unused: [] };
+  }
   const isInside = doses !== null && !doses.apart;
   if (isInside && !states) {
     throw new Failure(

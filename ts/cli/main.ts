@@ -117,7 +117,7 @@ Examples:
   $ symplectic-adjoint train lynx-hare.csv --time year --equations prey.txt
   $ symplectic-adjoint train nonmem.csv --id ID --time TIME --equations pk.txt --dose-amount AMT --dose-state CMT --mdv MDV --initial "depot=0, DV=0"
 
-Equations are lines such as these; each state is a column, and a # begins a comment:
+Equations are lines such as these; each state is a column, or --initial says how it begins, and a # begins a comment:
   param birth = 0.5
   param hunt = 0.03
   hare' = hare * (birth - hunt * lynx)
