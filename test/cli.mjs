@@ -662,6 +662,98 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   await succeed([...clocked, "--out", "clock.safetensors", "--resume", "--json"]);
   assert.deepEqual(bytesOf("clock.safetensors"), bytesOf("clocked.safetensors"));
 
+  // Doses from a table of their own, as the guide shows it.
+  const pharmacy = readFileSync(new URL("../docs/pharmacokinetics.md", import.meta.url), "utf8");
+  const theophylline = fileURLToPath(new URL("../data/theophylline.csv", import.meta.url));
+  const doses = fileURLToPath(new URL("../data/theophylline-doses.csv", import.meta.url));
+  const [, modelShown] = /```text\n(# theophylline\.txt[\s\S]*?)```/.exec(pharmacy);
+  const [, trainShown, fittedShown] = /npx symplectic-adjoint (train [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
+    pharmacy,
+  );
+  const [, regimen, predictShown] = /```text\n(time,amount\n[\s\S]*?)```\n\n```sh\nnpx symplectic-adjoint (.*)\n/.exec(
+    pharmacy,
+  );
+  const wordsOf = (shown) =>
+    [...shown.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => {
+      const files = { "data/theophylline.csv": theophylline, "data/theophylline-doses.csv": doses };
+      return quoted ?? files[word] ?? word;
+    });
+  writeFileSync(file("theophylline.txt"), modelShown);
+  writeFileSync(file("regimen.csv"), regimen);
+  const fittedHere = await succeed(wordsOf(trainShown));
+  // Rounding is that of the build; what is said is not.
+  const withoutNumbers = (text) => text.replace(/\d+\.\d+/g, "#");
+  const numbersIn = (text) => (text.match(/\d+\.\d+/g) ?? []).map(Number);
+  assert.equal(withoutNumbers(fittedHere), withoutNumbers(fittedShown));
+  for (const [i, value] of numbersIn(fittedShown).entries()) {
+    assert.ok(Math.abs(numbersIn(fittedHere)[i] / value - 1) < 0.01, fittedHere);
+  }
+  const hourly = (await succeed(wordsOf(predictShown))).trim().split("\n");
+  assert.equal(hourly[0], "subject,time,gut,concentration");
+  const guts = hourly.slice(1).map((line) => Number(line.split(",")[2]));
+  // 4 at once, and the next dose on top of what is left.
+  assert.ok(Math.abs(guts[0] - 4) < 1e-3 && guts[7] < 0.1 && Math.abs(guts[8] - 4 - guts[7] / Math.E) < 0.01);
+  const dosedFile = ["theophylline.safetensors", theophylline];
+  assert.ok((await json(["gradcheck", ...dosedFile, "--doses", doses])).passed);
+  const { errors: dosedErrors } = await json(["predict", ...dosedFile, "--doses", doses]);
+  assert.deepEqual(Object.keys(dosedErrors), ["concentration"]);
+  assert.ok(dosedErrors.concentration < 1.6);
+
+  // Doses in rows of the table, as NONMEM has them: by mouth and again, and infusions into the blood.
+  const pk = equations(
+    `gut' = -1.2 * gut
+     DV' = 1.2 * gut / 20 + rate / 20 - 0.15 * DV
+     rate' = 0`,
+    { dtype: "float64" },
+  );
+  const records = Array.from({ length: 6 }, (_, k) => {
+    const id = `${k + 1}`;
+    const amount = 80 + 20 * k;
+    const infused = k % 2 === 1;
+    const jumps = [
+      { times: [0, 12], set: "gut = gut + dose", amounts: { dose: [amount, amount] } },
+      { times: infused ? [6, 8] : [], set: "rate = rate + speed", amounts: { speed: infused ? [30, -30] : [] } },
+    ];
+    const visits = [0.5, 2, 5, 9, 12, 13, 16, 23].map((time) => time + (time === 12 ? 0 : uniform()));
+    // At 12 it is measured before the dose.
+    const solved = odeint(pk, new Float64Array(3), [0, ...visits.map((time) => (time === 12 ? time - 1e-9 : time))], {
+      jumps,
+      rtol: 1e-9,
+    }).y;
+    const seen = visits.map((time, i) => ({ time, text: `${id},${time},.,.,.,.,2,0,${solved[3 * i + 4].toFixed(5)}` }));
+    const given = [
+      { time: 0, text: `${id},0,${amount},0,1,12,1,1,0` },
+      ...(infused ? [{ time: 6, text: `${id},6,60,30,0,0,2,1,0` }] : []),
+    ];
+    return [...given, ...seen].sort((a, b) => a.time - b.time).map(({ text }) => text);
+  });
+  writeFileSync(file("nonmem.csv"), `ID,TIME,AMT,RATE,ADDL,II,CMT,MDV,DV\n${records.flat().join("\n")}\n`);
+  const pkText = "param ka = 0.8\nparam ke = 0.1\nparam V = 30\ngut' = -ka * gut\nDV' = ka * gut / V - ke * DV\n";
+  writeFileSync(file("pk.txt"), pkText);
+  const clinical = ["train", "nonmem.csv", "--id", "ID", "--time", "TIME", "--equations", "pk.txt"];
+  const dosing = ["--dose-amount", "AMT", "--dose-state", "CMT", "--mdv", "MDV", "--initial", "gut=0, DV=0"];
+  const more = ["--dose-rate", "RATE", "--dose-repeats", "ADDL", "--dose-interval", "II", "--dose-factor", "DV=1/V"];
+  const pkTrained = await json([...clinical, ...dosing, ...more, "--out", "pk.safetensors"]);
+  for (const [name, value] of Object.entries({ ka: 1.2, ke: 0.15, V: 20 })) {
+    assert.ok(Math.abs(pkTrained.fitted[name] / value - 1) < 0.01, `${name} ${pkTrained.fitted[name]}`);
+  }
+  console.log(`doses as NONMEM has them: ${JSON.stringify(pkTrained.fitted)}`);
+  assert.ok((await json(["gradcheck", "pk.safetensors", "nonmem.csv"])).passed);
+  const { errors: pkErrors, trajectories: pkCount } = await json(["predict", "pk.safetensors", "nonmem.csv"]);
+  assert.ok(pkErrors.DV < 0.02 && pkCount === 6, JSON.stringify(pkErrors));
+  assert.deepEqual((await json(["info", "pk.safetensors"])).training.settings.infused, ["DV"]);
+  const pkCut = await interrupted([...clinical, ...dosing, ...more, "--out", "pkcut.safetensors"], {
+    cwd: folder,
+    signal: "SIGINT",
+    step: 700,
+  });
+  assert.equal(pkCut.code, 130, pkCut.err);
+  const otherDoses = await run([...clinical, ...dosing, "--out", "pkcut.safetensors", "--resume"]);
+  assert.equal(otherDoses.code, 2);
+  assert.match(otherDoses.err, /this training has doses /);
+  await succeed(["train", "nonmem.csv", "--out", "pkcut.safetensors", "--resume", "--json"]);
+  assert.deepEqual(bytesOf("pkcut.safetensors"), bytesOf("pk.safetensors"));
+
   // Dates, semicolons and decimal commas, from the table to the prediction.
   const days = Array.from({ length: 40 }, (_, i) => {
     const day = new Date(Date.UTC(2024, 1, 1 + i)).toISOString().slice(0, 10);
@@ -869,6 +961,20 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       1,
       /no column trajectory; .*the model was trained on a table that has it/,
     ],
+    [[...clinical, "--dose-state", "gut"], 2, /--dose-state: expected --dose-amount or --doses as well/],
+    [[...clinical, "--dose-amount", "AMT"], 1, /no column gut; .*; --initial "gut=0" begins a state that is no column/],
+    [[...clinical, ...dosing.slice(0, 4), "--initial", "gut=0"], 1, /nonmem\.csv:2: column DV: .* --initial "DV=0"/],
+    [
+      [...clinical, ...dosing, "--dose-factor", "DV=1/W"],
+      2,
+      /--dose-factor DV: expected .* parameters, ka, ke, V; given/,
+    ],
+    [[...clinical, ...dosing, "--dose-rate", "CMT", "--dose-repeats", "II"], 2, /--dose-repeats and --dose-interval/],
+    [["train", "nonmem.csv", "--id", "ID", "--time", "TIME", "--dose-amount", "AMT"], 2, /expected --state as well/],
+    [["train", pendulum, "--initial", "angle=0"], 2, /--initial: expected --equations as well/],
+    [["predict", ...dosedFile], 2, /expected --doses as well/],
+    [["predict", "pk.safetensors", "nonmem.csv", "--doses", doses], 2, /--doses: expected nothing where the table has/],
+    [["predict", "whole.safetensors", pendulum, "--doses", doses], 2, /trained without doses/],
     [["predict", "whole.safetensors"], 2, /--at with --times/],
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
     [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],

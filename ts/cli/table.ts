@@ -334,7 +334,10 @@ function missingColumn(
 ): string {
   const known = `no column ${listOf([name])}; there are ${listOf(header)}`;
   if (trained) return `${known}; the model was trained on a table that has it`;
-  if (equations && option === "state") return `${known}; the equations have a state of that name, and each is a column`;
+  if (equations && option === "state") {
+    const rule = "the equations have a state of that name, and each is a column";
+    return `${known}; ${rule}; --initial "${name}=0" begins a state that is no column`;
+  }
   if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
   if (option === "state" && hint) return `${known}; ${hint(name)}`;
   if (option === "state")
