@@ -268,6 +268,7 @@ const CUSTOM = {
   evaluate: (_t, y) => y.map((value) => -value),
   vjp: (_t, _y, w) => ({ y: w.map((value) => -value), parameters: f64(0), t: 0 }),
 };
+const JUMPS = [{ times: [[0.25], [0.5, 1]], set: ({ state }) => state.mul(0.5), amounts: { dose: [[1], [2, 3]] } }];
 const TRAJECTORY = { times: [0, 0.5, 1], values: [1, 0, 0.5, 0.5, Number.NaN, 1] };
 const ENERGY = { energy: { widths: [2, 3, 1], dtype: "float64" }, structure: { J: [0, 1, -1, 0], R: [0, 0, 0, 1] } };
 
@@ -412,7 +413,9 @@ const CALLS = [
   },
   (own) => {
     const options = { batch: 2, window: 2, stride: 1, relative: true, shuffle: true, seed: 1, dtype: "float64" };
-    return api.minibatches(...own.args({ trajectories: [TRAJECTORY, TRAJECTORY], ...options }));
+    const changes = own.chance(0.5) ? { batching: "independent", jumps: JUMPS } : {};
+    const trajectories = [TRAJECTORY, own.chance(0.5) ? TRAJECTORY : { ...TRAJECTORY, y0: [1, 2] }];
+    return api.minibatches(...own.args({ trajectories, ...options, ...changes })).epoch();
   },
   (own) => {
     const data = api.minibatches({ trajectories: [TRAJECTORY] });
@@ -441,7 +444,11 @@ const CALLS = [
 const SLOW = [
   async (own) => {
     const field = own.field();
-    const data = [batchOf(field), batchOf(field)].values();
+    const ownTimes = (batch) =>
+      own.chance(0.3)
+        ? { ...batch, times: Array.from({ length: batch.y0.length / field.stateSize }, () => batch.times) }
+        : batch;
+    const data = [ownTimes(batchOf(field)), ownTimes(batchOf(field))].values();
     const common = { field, optimizer: own.keep(api.adam(field)), data, steps: 2, clipNorm: 1, schedule: () => 0.1 };
     const validation = { data: [batchOf(field)], every: 1, patience: 5, leastGain: 0, restoreBest: true };
     const [options] = own.args({

@@ -126,9 +126,10 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const series = new Map<string, Reading>();
   for (const row of rows) {
     const name = id < 0 ? "" : (row.record[id] as string);
-    const own = series.get(name) ?? {
+    const own: Reading = series.get(name) ?? {
       ...{ id: name, times: [], rows: [], lines: [], last: "" },
-      ...{ numbers: [], texts: [] },
+      ...(numeric.length > 0 && { numbers: [] }),
+      ...(textual.length > 0 && { texts: [] }),
     };
     series.set(name, own);
     const now = numbers.time(row, time);
@@ -149,8 +150,8 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     own.times.push(now.value);
     own.rows.push(places.map((place) => numbers.value(row, place)));
     own.lines.push(row.line);
-    own.numbers.push(numeric.map((place) => numbers.value(row, place)));
-    own.texts.push(textual.map((place) => row.record[place] as string));
+    own.numbers?.push(numeric.map((place) => numbers.value(row, place)));
+    own.texts?.push(textual.map((place) => row.record[place] as string));
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
   return { state, clock, series: [...series.values()].map(({ last, ...own }) => own) };
@@ -162,8 +163,8 @@ interface Reading {
   readonly times: number[];
   readonly rows: number[][];
   readonly lines: number[];
-  readonly numbers: number[][];
-  readonly texts: string[][];
+  readonly numbers?: number[][];
+  readonly texts?: string[][];
   /** The time of the last row, as it is written. */
   last: string;
 }
