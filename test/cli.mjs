@@ -963,7 +963,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     ],
     [[...clinical, "--dose-state", "gut"], 2, /--dose-state: expected --dose-amount or --doses as well/],
     [[...clinical, "--dose-amount", "AMT"], 1, /no column gut; .*; --initial "gut=0" begins a state that is no column/],
-    [[...clinical, ...dosing.slice(0, 4), "--initial", "gut=0"], 1, /nonmem\.csv:2: column DV: .* --initial "DV=0"/],
+    [[...clinical, ...dosing.slice(0, 6), "--initial", "gut=0"], 1, /nonmem\.csv:2: column DV: .* --initial "DV=0"/],
     [
       [...clinical, ...dosing, "--dose-factor", "DV=1/W"],
       2,

@@ -141,12 +141,7 @@ export interface Pool {
     times: readonly ArrayLike<number>[],
     options?: GradientOptions,
   ): Promise<IndependentPoolVjp<D>>;
-  vjp<D extends Dtype>(
-    field: Field<D>,
-    y0: ArrayOf<D>,
-    times: Lists,
-    options?: GradientOptions,
-  ): Promise<PoolVjp<D>>;
+  vjp<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions): Promise<PoolVjp<D>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
