@@ -41,7 +41,7 @@ export interface DoseRow {
 }
 
 /** The state that a dose goes into: the same for all, or what a cell tells. */
-export type Target = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
+type Target = { readonly state: string } | { readonly states: readonly string[]; readonly column: string };
 
 /** The columns of doses that have numbers, the amount first. */
 export function doseNumbers({ amount, duration, rate, repeats, interval }: DoseColumns): Further[] {

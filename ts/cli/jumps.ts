@@ -41,6 +41,7 @@ export function jumpsOf(
       ),
     ];
   });
+
   /** The jump of some doses, if there are any; amounts are in a unit. */
   function jumpOf(
     doses: readonly (readonly Dose[])[],
@@ -76,7 +77,7 @@ export function jumpsOf(
   }
 }
 
-/** A name that no equations have. */
+/** A name that scaled equations do not have: all of theirs end in `_scaled`. */
 const AMOUNT = "amount_of_dose";
 
 const firstOf = (series: Series | undefined): number => series?.times[0] ?? 0;

@@ -295,9 +295,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   }
   checkTable(settings, table);
   const hidden = state.filter((_, i) => table.series.every(({ rows }) => rows.every((row) => Number.isNaN(row[i]))));
-  const unseen = Object.hasOwn(settings, "initial")
-    ? hidden.filter((name) => settings.initial[name] !== undefined)
-    : [];
+  const unseen = hidden.filter((name) => Object.hasOwn(settings.initial, name));
   const scaling = { state, time, log, paired: settings.model === "hamiltonian", hidden: unseen };
   const change = () => unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale;
   const lag = settings.delays === 0 ? 0 : (settings.lag ?? lagOf(table, change(), settings.delays));
