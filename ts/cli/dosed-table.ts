@@ -100,7 +100,7 @@ function checkInitial(initial: Initial, states: readonly string[]): void {
 }
 
 /** Refuses tables that have an amount in all rows, as those do that repeat what belongs to a trajectory. */
-function checkAmounts(file: string, { amount }: DoseColumns, { series }: Table): void {
+export function checkAmounts(file: string, { amount }: DoseColumns, { series }: Table): void {
   const rows = series.flatMap((own) => own.numbers ?? []);
   const isRepeated = rows.length > series.length && rows.every(([value]) => !Number.isNaN(value) && value !== 0);
   if (!isRepeated) return;
@@ -124,7 +124,7 @@ interface Observations {
 }
 
 /** The rows of a series that are doses, and those that are observations; some are both. */
-function separated(
+export function separated(
   { id, times, rows, lines, numbers, texts }: Series,
   columns: readonly Further[],
   doses: DoseColumns | null,

@@ -4,7 +4,7 @@ import { Failure } from "./failure.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
 import type { Source } from "./input.js";
-import type { Format } from "./table.js";
+import type { Dose, Format } from "./table.js";
 import { equationsField } from "./text-model.js";
 import { CLOCKS, type Clock } from "./time.js";
 
@@ -28,6 +28,8 @@ export interface SavedTrajectory {
   readonly end: number;
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
+  /** At the table's times. */
+  readonly doses?: readonly Dose[];
 }
 
 /** What a model file of a fit tells beside the field. */
@@ -84,7 +86,7 @@ export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string,
 /** Trajectories with what was estimated of them. */
 export function trajectoriesOf({ states, members }: Task, values: Values): SavedTrajectory[] {
   const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
-  return members.map(({ name, origin, t0, times, y0, arguments: args }) => ({
+  return members.map(({ name, origin, t0, times, y0, arguments: args, doses }) => ({
     name,
     begin: origin + t0,
     end: origin + (times.at(-1) as number),
@@ -92,6 +94,7 @@ export function trajectoriesOf({ states, members }: Task, values: Values): Saved
     arguments: Object.fromEntries(
       Object.entries(args).map(([argument, value]) => [argument, values[`${argument}[${name}]`] ?? value]),
     ),
+    ...(doses.length > 0 && { doses: doses.map((dose) => ({ ...dose, time: dose.time + origin })) }),
   }));
 }
 
@@ -175,12 +178,13 @@ function isSound(
         Number.isFinite(start),
     ) &&
     trajectories.every(
-      ({ name, begin, end, y0, arguments: own }) =>
+      ({ name, begin, end, y0, arguments: own, doses = [] }) =>
         isText(name) &&
         Number.isFinite(begin) &&
         Number.isFinite(end) &&
         y0.length === states.length &&
         y0.every(Number.isFinite) &&
+        doses.every((dose) => states.includes(dose.state) && [dose.time, dose.amount].every(Number.isFinite)) &&
         names.every((argument) => Number.isFinite(own[argument])),
     ) &&
     isText(settings.solver) &&

@@ -40,7 +40,7 @@ export function runFit({ task, options, profile, curves }: RunRequest, listener:
     const { solver: method, ...settings } = options;
     const result = leastSquares({
       ...{ field, method, ...settings, ...task.options },
-      data: members.map(({ origin: _, ...measurements }) => measurements),
+      data: members.map(({ origin: _, doses: __, ...measurements }) => measurements),
       observe: mapping.observed.map(({ expression }) => expression),
       onIteration: (progress) => listener.iteration(progress),
     });

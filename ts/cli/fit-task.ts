@@ -7,10 +7,11 @@ import {
   SymplecticAdjointError,
 } from "../index.js";
 import { Failure } from "./failure.js";
+import { type Dosing, dosedSeries, dosingColumns, fitJumps, justBefore } from "./fit-doses.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
-import { type Format, headerOf, listOf, readTable, type Series } from "./table.js";
+import { type Dose, type Format, headerOf, listOf, readTable, type Series } from "./table.js";
 import { constantsOf, equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
 import { type Clock, type Time, writeTime } from "./time.js";
 
@@ -54,6 +55,9 @@ export interface TaskRequest {
   readonly logit: readonly string[];
   readonly fix: readonly Pair[];
   readonly format: Format;
+  /** Doses, and the table that has them where they are apart. */
+  readonly regimen?: Dosing;
+  readonly dosing?: Source | undefined;
 }
 
 /** Where a number of each trajectory comes from: it is the same for all, or stands in a column. */
@@ -69,7 +73,7 @@ export interface Observed {
 }
 
 /** How a table becomes measurements, for the fit and for predictions from it. */
-export interface Mapping {
+export interface Mapping extends Dosing {
   readonly time: string;
   readonly id: string | null;
   readonly observed: readonly Observed[];
@@ -92,6 +96,8 @@ interface Member extends Measurements {
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
   readonly origin: number;
+  /** At times like those of the measurements. */
+  readonly doses: readonly Dose[];
 }
 
 /** What is fitted, as plain data. */
@@ -105,7 +111,7 @@ export interface Task {
   /** Trajectories without a measurement that could be compared. */
   readonly skipped: readonly string[];
   /** Options of `leastSquares`. */
-  readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual">;
+  readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual" | "jumps">;
 }
 
 /** Values that an earlier fit found, by the names of its results. */
@@ -142,6 +148,14 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     found,
   });
 
+  const factors = mapping.doses?.factors ?? {};
+  checkFactors(text, states, [...named, ...individual], factors);
+  const jumps = fitJumps(
+    text,
+    states,
+    factors,
+    members.map(({ doses }) => doses),
+  );
   const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
   const fixed = new Map(request.fix.map(({ name, value }) => [name, value]));
   for (const [option, names] of [
@@ -200,8 +214,30 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
         return [name, rest];
       }),
     ),
+    ...(jumps.length > 0 && { jumps }),
   };
   return { text, states, parameters, mapping, clock, members, skipped, options };
+}
+
+/** Refuses factors of doses that are no expressions of what the equations know. */
+function checkFactors(
+  text: string,
+  states: readonly string[],
+  args: readonly string[],
+  factors: Readonly<Record<string, string>>,
+): void {
+  const other = Object.keys(factors).find((name) => !states.includes(name));
+  if (other !== undefined) {
+    throw new Failure(`--dose-factor: expected states of the equations: ${listOf(states)}; given ${other}`, 2);
+  }
+  for (const [column, expression] of Object.entries(factors)) {
+    try {
+      observingField(text, [{ column, expression }], states, args).dispose();
+    } catch (error) {
+      if (!(error instanceof SymplecticAdjointError)) throw error;
+      throw new Failure(`--dose-factor ${column}: expected an expression of parameters; given ${expression}`, 2);
+    }
+  }
 }
 
 /** Where parameters start, initial states with a number of their own too. */
@@ -394,6 +430,7 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
     initial: Object.fromEntries(initial),
     estimated,
     individual: request.individual.map(({ name }) => name),
+    ...request.regimen,
     ...(request.t0 && { t0: request.t0.value }),
   };
 }
@@ -413,6 +450,7 @@ export function readMapped(
   mapping: Mapping,
   data: Source,
   format: Format,
+  states: readonly string[],
   others: readonly string[] = [],
   optional = false,
 ) {
@@ -439,7 +477,8 @@ export function readMapped(
     if (others.includes(name)) return "--weights, --sd and --individual name columns";
     return "--arguments and --initial name columns, or give numbers";
   };
-  return readTable(data, { ...columns, state, repeated: true, hint }, format);
+  const further = dosingColumns(mapping, all, states);
+  return readTable(data, { ...columns, state, repeated: true, hint, ...further }, format);
 }
 
 /** The trajectories of a table. */
@@ -448,17 +487,18 @@ function membersOf(
   text: string,
   states: readonly string[],
   data: Source,
-  { format, t0, weights, sd }: TaskRequest,
+  { format, t0, weights, sd, dosing }: TaskRequest,
   starts: Starts,
 ): Pick<Task, "clock" | "members" | "skipped"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const others = individual.flatMap(([, origin]) => ("column" in origin ? [origin.column] : []));
   const weighing = weights ?? sd;
-  const {
-    clock,
-    series,
-    state: columns,
-  } = readMapped(mapping, data, format, [...others, ...(weighing === undefined ? [] : [weighing])]);
+  const wanted = [...others, ...(weighing === undefined ? [] : [weighing])];
+  const table = readMapped(mapping, data, format, states, wanted);
+  const { clock, state: columns } = table;
+  const measured = mapping.observed.map(({ column }) => column);
+  const known = { time: mapping.time, id: mapping.id ?? undefined };
+  const series = dosedSeries(table, known, mapping, states, measured, { data, dosing, format });
   if (t0 && t0.clock !== clock) {
     throw new Failure(`--t0: expected a ${clock}, as in the table, given a ${t0.clock}`, 2);
   }
@@ -487,11 +527,13 @@ function membersOf(
       return [];
     }
     const origin = absolute ? 0 : begin;
-    const times = own.times.map((time) => time - origin);
+    const times = solvedTimes(own, origin);
+    const from = own.early?.[0] && own.times[0] === begin ? (times[0] as number) : begin - origin;
     const weightOf = (value: number) => (sd === undefined ? value : value ** -2);
     return [
       {
-        ...{ name, times, t0: begin - origin, y: measurements, y0, arguments: Object.fromEntries(pairs), origin },
+        ...{ name, times, t0: from, y: measurements, y0, arguments: Object.fromEntries(pairs), origin },
+        doses: dosesFrom(own, begin, origin),
         ...(weighing !== undefined && { weights: read.weights(weighing, measurements).map(weightOf) }),
       },
     ];
@@ -505,9 +547,29 @@ function membersOf(
   return { clock, members, skipped };
 }
 
-/** Where a trajectory begins. */
-export function beginOf({ times, lines = [] }: Series, { t0, time }: Mapping, clock: Clock, file: string): number {
-  const first = times[0] as number;
+/** The times of rows as they are solved, from an origin: those before a dose at the same time are just before it. */
+export function solvedTimes({ times, early }: Pick<Series, "times" | "early">, origin: number): number[] {
+  return times.map((time, i) => (early?.[i] ? justBefore(time - origin) : time - origin));
+}
+
+/** The doses of a trajectory from its beginning on: what went in before is in the state there. */
+export function dosesFrom({ doses = [] }: Series, begin: number, origin: number): Dose[] {
+  if (doses.some(({ duration }) => duration > 0)) {
+    throw new Failure("--dose-duration and --dose-rate: expected no infusions, which fit does not take yet", 2);
+  }
+  return doses.filter(({ time }) => time >= begin).map((dose) => ({ ...dose, time: dose.time - origin }));
+}
+
+/** Where a trajectory begins: with its first dose, if that comes first and no state is read from the first row. */
+export function beginOf(
+  { times, lines = [], doses = [] }: Series,
+  { t0, time, initial }: Mapping,
+  clock: Clock,
+  file: string,
+): number {
+  const isObserved = Object.values(initial).some((origin) => "first" in origin);
+  const row = times[0] as number;
+  const first = t0 === undefined && !isObserved ? Math.min(row, doses[0]?.time ?? row) : row;
   if (t0 === undefined || first >= t0) return t0 ?? first;
   const given = writeTime(first, clock);
   throw new Failure(

@@ -26,6 +26,8 @@ export interface FitRequest extends TaskRequest {
   readonly data: string;
   /** A file of equations. */
   readonly equations: string;
+  /** A table of doses, where they are in one of their own. */
+  readonly doses?: string | undefined;
   readonly out: string;
   /** Where a report goes; undefined for none. */
   readonly report: string | undefined;
@@ -52,20 +54,21 @@ export type FitOutput = Awaited<ReturnType<typeof fitEquations>>;
 export async function fitEquations(request: FitRequest) {
   const start = performance.now();
   const { out, options } = request;
-  const inputs = [request.data, request.equations];
+  const inputs = [request.data, request.equations, ...(request.doses === undefined ? [] : [request.doses])];
   checkOutput(out, inputs);
   if (request.report !== undefined) {
     checkOutput(request.report, inputs, "--report");
     if (request.report === out) throw new Failure(`--report ${out}: expected another file than --out`, 2);
   }
-  if (inputs.every((file) => ["-", "/dev/stdin"].includes(file))) {
+  if ([request.data, request.equations].every((file) => ["-", "/dev/stdin"].includes(file))) {
     throw new Failure("expected one of the equations and the table on standard input, which can be read only once", 2);
   }
   const found: Found = request.resume ? foundIn(await readSource(out)) : new Map();
   const source = await readSource(request.equations);
   const text = textOf(source);
   const data = await readSource(request.data);
-  const task = taskOf(request, source.name, text, data, found);
+  const dosing = request.doses === undefined ? undefined : await readSource(request.doses);
+  const task = taskOf({ ...request, dosing }, source.name, text, data, found);
   const names = namesOf(task);
   if (request.resume && !names.some((name) => found.has(name))) {
     throw new Failure(`--resume: ${out} has none of ${names.join(", ")}`, 2);

@@ -252,7 +252,9 @@ Ends with status 0 if the fit converged, 3 if not: then the estimates so far are
 Ctrl-C ends the fit after its iteration and does the same (status 130); a second one does not wait for that.`,
   )
   .action(async (data: string, given, command: Command) => {
-    const { format, rest } = parted(given);
+    const { format, rest: dosed } = parted(given);
+    const { regimen, doses, rest: plain } = regimenOf({ ...dosed, initial: undefined });
+    const rest = { ...plain, ...(dosed.initial !== undefined && { initial: dosed.initial }) };
     const all = rest as unknown as FitOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
     const { json, error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol, ...others } = all;
     const options: FitOptions = { error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol };
@@ -268,6 +270,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
       ...{ start: new Map(), bounds: new Map() },
       ...others,
       ...{ data, format, options, profile: others.profile ?? false, progress: !json },
+      ...{ doses, regimen: { doses: regimen.doses, mdv: regimen.mdv } },
     };
     const output = await fitEquations(request);
     const { result, task, advice, profiles, model, report, message, signal } = output;
@@ -422,7 +425,11 @@ program
   });
 
 for (const command of program.commands) {
-  if (command.name() === "train") for (const option of DOSE_OPTIONS) command.addOption(option);
+  const doseOptions = {
+    train: DOSE_OPTIONS,
+    fit: DOSE_OPTIONS.filter((option) => option.attributeName() !== "initial"),
+  };
+  for (const option of doseOptions[command.name() as keyof typeof doseOptions] ?? []) command.addOption(option);
   // Below those that are needed more often.
   if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
 }

@@ -1,25 +1,31 @@
 // Predictions from the estimates of a fit: what was observed, of the trajectories that were fitted or of others.
 import { odeint } from "../index.js";
 import type { Times } from "./arguments.js";
+import { readDoses } from "./doses.js";
 import { Failure } from "./failure.js";
+import { dosedSeries, fitJumps } from "./fit-doses.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
 import {
   beginOf,
   dependsOnTime,
+  dosesFrom,
   type InitialOrigin,
   measurementsOf,
   nameOf,
   observingField,
   readerOf,
   readMapped,
+  solvedTimes,
 } from "./fit-task.js";
 import type { Source } from "./input.js";
-import { csvOf, type Format, listOf } from "./table.js";
+import { csvOf, type Dose, type Format, listOf } from "./table.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
   readonly model: Source;
   readonly data: Source | undefined;
+  /** A table of doses, where they are in one of their own. */
+  readonly doses?: Source | undefined;
   readonly format: Format;
   readonly at: readonly number[] | undefined;
   readonly times: Times | undefined;
@@ -34,6 +40,9 @@ interface Wanted {
   readonly arguments: Readonly<Record<string, number>>;
   /** What was measured, `[times, observed]`, to be compared. */
   readonly measured: readonly number[];
+  readonly doses: readonly Dose[];
+  /** Which times are those of measurements before a dose. */
+  readonly early?: readonly boolean[];
 }
 
 export function predictFit(request: PredictFitRequest) {
@@ -45,17 +54,24 @@ export function predictFit(request: PredictFitRequest) {
   }
 }
 
-function predicted({ data, format, at, times }: PredictFitRequest, file: FitFile) {
+function predicted({ data, doses, format, at, times }: PredictFitRequest, file: FitFile) {
   const { description } = file;
+  if (doses && !description.doses) throw new Failure("--doses: expected nothing: the fit has no doses", 2);
+  if (doses && !at && !(data && description.doses?.apart)) {
+    throw new Failure("--doses: expected --at, or a table without doses of its own, as that of the fit", 2);
+  }
+  if (data && description.doses?.apart && !doses) {
+    throw new Failure("expected --doses as well: the fit has a table of doses", 2);
+  }
   const { clock, observed, time, id } = description;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected each a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
   }
   if (data && at) throw new Failure("--at: expected nothing where there is a table", 2);
   const wanted = data
-    ? ofTable(data, format, times, file)
+    ? ofTable(data, doses, format, times, file)
     : at
-      ? [ofState(at, times, file)]
+      ? [ofState(at, times, doses, format, file)]
       : ofFit(times, description);
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
@@ -92,9 +108,9 @@ function errorOf(
 function ofFit(times: Times | undefined, { trajectories, clock }: FitDescription): Wanted[] {
   if (!times)
     throw new Failure("predict: expected a table, or --times, of the trajectories that were fitted or with --at", 2);
-  return trajectories.map(({ name, begin, y0, arguments: args }) => {
+  return trajectories.map(({ name, begin, y0, arguments: args, doses = [] }) => {
     checkTimes(times, begin, name, clock);
-    return { id: name, begin, times: times.values, y0, arguments: args, measured: [] };
+    return { id: name, begin, times: times.values, y0, arguments: args, measured: [], doses };
   });
 }
 
@@ -103,8 +119,15 @@ function checkTimes(times: Times, begin: number, name: string, clock: FitDescrip
   throw new Failure(`--times: expected none before ${writeTime(begin, clock)}, where the trajectory ${name} begins`, 2);
 }
 
-function ofState(at: readonly number[], times: Times | undefined, { description, field }: FitFile): Wanted {
+function ofState(
+  at: readonly number[],
+  times: Times | undefined,
+  doses: Source | undefined,
+  format: Format,
+  { description, field }: FitFile,
+): Wanted {
   const { states } = field;
+  const { time, clock } = description;
   if (at.length !== states.length) {
     throw new Failure(`--at: expected ${states.length} numbers, ${listOf(states)}, given ${at.length}`, 2);
   }
@@ -119,7 +142,11 @@ function ofState(at: readonly number[], times: Times | undefined, { description,
   if (own !== undefined)
     throw new Failure(`--at: ${own} was estimated for each trajectory; expected a table, or --times alone`, 2);
   const { values } = times;
+  const columns = description.doses && { ...description.doses, apart: true };
+  const known = { clock, state: states };
+  const given = doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, known).values()] : [];
   return {
+    doses: given.flat(),
     id: "",
     begin: values[0] as number,
     times: values,
@@ -130,33 +157,43 @@ function ofState(at: readonly number[], times: Times | undefined, { description,
 }
 
 /** The trajectories of a table; those that were fitted begin as the fit has found. */
-function ofTable(data: Source, format: Format, times: Times | undefined, { description, field }: FitFile): Wanted[] {
+function ofTable(
+  data: Source,
+  dosing: Source | undefined,
+  format: Format,
+  times: Times | undefined,
+  { description, field }: FitFile,
+): Wanted[] {
   const { clock, initial, estimated, individual, trajectories, estimates } = description;
-  const table = readMapped(description, data, { ...description.format, ...format }, [], true);
+  const own = { ...description.format, ...format };
+  const table = readMapped(description, data, own, field.states, [], true);
   if (table.clock !== clock) {
     throw new Failure(
       `${data.name}: column ${description.time}: expected each a ${clock}, as in the table of the fit, given a ${table.clock}`,
     );
   }
-  return table.series.map((series): Wanted => {
+  const measured = description.observed.map(({ column }) => column);
+  const columns = { time: description.time, id: description.id ?? undefined, trained: true };
+  const read = dosedSeries(table, columns, description, field.states, measured, { data, dosing, format: own });
+  return read.map((series): Wanted => {
     const name = nameOf(series, description);
     const begin = beginOf(series, description, clock, data.name);
     const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
-    const read = readerOf(series, table.state, data.name, description);
+    const cells = readerOf(series, table.state, data.name, description);
     const y0 = field.states.map((state, i) => {
-      if (!Object.hasOwn(estimated, state)) return read.initial(state, initial[state] as InitialOrigin, false);
+      if (!Object.hasOwn(estimated, state)) return cells.initial(state, initial[state] as InitialOrigin, false);
       if (fitted) return fitted.y0[i] as number;
       const shared = estimated[state]?.shared ? estimates[`${state}(0)`] : undefined;
       if (shared) return shared.value;
       const origin = initial[state];
       // With --t0, a first row is no initial state.
-      if (origin && !("first" in origin && description.t0 !== undefined)) return read.initial(state, origin, false);
+      if (origin && !("first" in origin && description.t0 !== undefined)) return cells.initial(state, origin, false);
       throw new Failure(
         `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is none of those`,
       );
     });
     const args = [
-      ...Object.entries(description.arguments).map(([name, origin]) => [name, read.constant(origin)] as const),
+      ...Object.entries(description.arguments).map(([name, origin]) => [name, cells.constant(origin)] as const),
       ...individual.map((argument) => {
         const value = fitted?.arguments[argument];
         if (value !== undefined) return [argument, value] as const;
@@ -164,22 +201,39 @@ function ofTable(data: Source, format: Format, times: Times | undefined, { descr
       }),
     ];
     if (times) checkTimes(times, begin, name, clock);
-    const measured = times ? [] : measurementsOf(series, table.state, description);
-    return { id: name, begin, times: times?.values ?? series.times, y0, arguments: Object.fromEntries(args), measured };
+    const seen = times ? [] : measurementsOf(series, table.state, description);
+    return {
+      ...{
+        id: name,
+        begin,
+        times: times?.values ?? series.times,
+        y0,
+        arguments: Object.fromEntries(args),
+        measured: seen,
+      },
+      doses: series.doses ?? [],
+      ...(!times && series.early && { early: series.early }),
+    };
   });
 }
 
 /** What is observed at the times. */
-function solved({ begin, times, y0, arguments: args }: Wanted, { field, description }: FitFile): number[][] {
+function solved(
+  { begin, times, y0, arguments: args, doses, early }: Wanted,
+  { field, description }: FitFile,
+): number[][] {
   const { observed } = description;
   const { equations: text = "", states, argumentNames } = field;
   // As the fit solved it: from 0 on, where the equations do not depend on the time.
   const origin = dependsOnTime(text, observed) ? 0 : begin;
-  const later = times.map((time) => time - origin);
-  const grid = [begin - origin, ...later];
+  const later = solvedTimes({ times, ...(early && { early }) }, origin);
+  const start = Math.min(begin - origin, later[0] ?? begin - origin);
+  const grid = [start, ...later];
+  const own = dosesFrom({ id: "", times, rows: [], doses }, begin, origin);
+  const jumps = fitJumps(text, states, description.doses?.factors ?? {}, [own]);
   const values = Object.fromEntries(argumentNames.map((name) => [name, Float64Array.of(args[name] as number)]));
   const given = argumentNames.length > 0 ? { arguments: values } : {};
-  const { y } = odeint(field, Float64Array.from(y0), grid, { ...solverOf(description), ...given });
+  const { y } = odeint(field, Float64Array.from(y0), grid, { ...solverOf(description), ...given, jumps });
   const observing = observingField(text, observed, states, argumentNames);
   try {
     const parameters = Float64Array.from(field.parameters);

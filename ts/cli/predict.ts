@@ -38,10 +38,7 @@ interface Prediction {
 
 export function predict(request: PredictRequest) {
   const { times, data, doses } = request;
-  if (isFit(request.model)) {
-    if (doses) throw new Failure("--doses: expected nothing: a fit has no doses", 2);
-    return predictFit(request);
-  }
+  if (isFit(request.model)) return predictFit(request);
   const file = readModel(request.model);
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock } = file.description;

@@ -1,0 +1,95 @@
+// Doses of a fit: which rows of a table are doses, and what those do to the states.
+import type { Jump } from "../index.js";
+import { checkAmounts, separated } from "./dosed-table.js";
+import { type DoseColumns, doseNumbers, dosesOf, labelOf, readDoses, targetOf } from "./doses.js";
+import { Failure } from "./failure.js";
+import type { Source } from "./input.js";
+import { type Columns, type Dose, type Format, type Further, listOf, type Series, type Table } from "./table.js";
+
+/** What a fit's table has beside measurements. */
+export interface Dosing {
+  readonly doses?: DoseColumns | null;
+  /** A column that is not 0 in rows that are no measurements. */
+  readonly mdv?: string | null;
+}
+
+/** The columns that are read for doses. */
+export function dosingColumns({ doses, mdv }: Dosing, header: readonly string[], states: readonly string[]) {
+  const inside = doses && !doses.apart ? doses : undefined;
+  const numbers: Further[] = [
+    ...(inside ? doseNumbers(inside) : []),
+    ...(mdv === undefined || mdv === null ? [] : [{ name: mdv, option: "mdv" }]),
+  ];
+  const label = inside && labelOf(inside, header, states);
+  return { numbers, texts: label === undefined ? [] : [{ name: label, option: "dose-state" }] };
+}
+
+/**
+ * The series of a table with their doses, and without the measurements of rows that have none. `measured` are the columns that
+ * are compared.
+ */
+export function dosedSeries(
+  table: Table,
+  columns: Pick<Columns, "time" | "id" | "trained">,
+  { doses = null, mdv = null }: Dosing,
+  states: readonly string[],
+  measured: readonly string[],
+  { data, dosing, format }: { readonly data: Source; readonly dosing: Source | undefined; readonly format: Format },
+): Series[] {
+  if (doses === null && mdv === null) return [...table.series];
+  const inside = doses && !doses.apart ? doses : null;
+  // Columns by their places: all have been read.
+  const { numbers } = dosingColumns({ doses, mdv }, [], states);
+  const label = inside !== null && table.series.some(({ texts }) => texts !== undefined) ? inside.state : null;
+  const target = inside ? targetOf(inside, label ?? undefined, states) : undefined;
+  if (inside) checkAmounts(data.name, inside, table);
+  const apart =
+    doses?.apart && dosing ? readDoses(dosing, columns, format, doses, { ...table, state: states }) : undefined;
+  const ids = table.series.map(({ id }) => id);
+  if (apart && apart.size > 0 && ![...apart.keys()].some((id) => id === undefined || ids.includes(id))) {
+    const given = listOf([...apart.keys()].filter((id) => id !== undefined));
+    throw new Failure(`${dosing?.name}: expected doses of trajectories of the table, ${listOf(ids)}; given ${given}`);
+  }
+  const places = measured.map((column) => table.state.indexOf(column));
+  return table.series.map((series) => {
+    const { rows, observations } = separated(series, numbers, inside, mdv);
+    const into = inside && target ? dosesOf(data.name, rows, inside, target) : undefined;
+    const given = into ?? apart?.get(series.id) ?? apart?.get(undefined) ?? [];
+    const dosed = new Set(given.map(({ time }) => time));
+    const seen = new Map(observations.rows.map((row) => [row.line, row]));
+    const lines = series.lines ?? [];
+    return {
+      ...series,
+      doses: given,
+      rows: series.rows.map((row, i) =>
+        seen.has(lines[i] as number) ? row : row.map((value, place) => (places.includes(place) ? Number.NaN : value)),
+      ),
+      early: series.times.map((time, i) => dosed.has(time) && !seen.get(lines[i] as number)?.isAfter),
+    };
+  });
+}
+
+/** A time just before another, as much as rounding allows. */
+export const justBefore = (time: number): number => time - 2 ** -40 * Math.max(1, Math.abs(time));
+
+/** Doses of trajectories as jumps, whose times are those of the doses. */
+export function fitJumps(
+  text: string,
+  states: readonly string[],
+  factors: Readonly<Record<string, string>>,
+  doses: readonly (readonly Dose[])[],
+): Jump[] {
+  let amount = "amount_of_dose";
+  while (text.includes(amount)) amount += "_";
+  return states.flatMap((state): Jump[] => {
+    const own = doses.map((all) => all.filter((dose) => dose.state === state));
+    if (own.every(({ length }) => length === 0)) return [];
+    return [
+      {
+        times: own.map((all) => all.map(({ time }) => time)),
+        set: `${state} = ${state} + (${factors[state] ?? 1}) * ${amount}`,
+        amounts: { [amount]: own.map((all) => all.map((dose) => dose.amount)) },
+      },
+    ];
+  });
+}
