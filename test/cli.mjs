@@ -699,6 +699,15 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.deepEqual(Object.keys(dosedErrors), ["concentration"]);
   assert.ok(dosedErrors.concentration < 1.6);
 
+  const [, amountsShown] = /```text\n(# amounts\.txt[\s\S]*?)```/.exec(pharmacy);
+  const [, fitShown, estimatesShown] = /npx symplectic-adjoint (fit [\s\S]*?)\n```\n\n```text\n([\s\S]*?)```/.exec(
+    pharmacy,
+  );
+  writeFileSync(file("amounts.txt"), amountsShown);
+  assert.equal(await succeed(wordsOf(fitShown)), estimatesShown);
+  const { errors: fitErrors } = await json(["predict", "fit.safetensors", theophylline, "--doses", doses]);
+  assert.ok(fitErrors.concentration < 1.6);
+
   // Doses in rows of the table, as NONMEM has them: by mouth and again, and infusions into the blood.
   const pk = equations(
     `gut' = -1.2 * gut

@@ -539,7 +539,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     dosing,
     "patient,time,dose,concentration\nanna,0,3,\nanna,1,,1\nanna,2,4,1\n",
     trial,
-    /^data\.csv:4: column dose: .* of the trajectory anna, given 4 after 3; --initial takes the first row, .*repeated doses are not supported/,
+    /^data\.csv:4: column dose: .* of the trajectory anna, given 4 after 3; --initial takes the first row, .*--doses read repeated doses/,
   ],
   [
     "a constant that is no parameter",
@@ -648,4 +648,110 @@ test("numbers have the digits that their errors leave", () => {
       ["bcd", "12", "x"],
     ]),
   ).toEqual(["      a", "bcd   12   x"].map((line) => line));
+});
+
+/** Two people with doses by mouth and into the blood, measured with rate constants 0.9 and 0.2 and a volume of 10. */
+const dosedRows = (() => {
+  const rows = ["id,time,amt,cmt,mdv,concentration"];
+  const truth = equations("depot' = -0.9 * depot\ncentral' = 0.9 * depot - 0.2 * central", { dtype: "float64" });
+  for (const [id, doses] of [
+    ["a", { 1: [0, 12], 2: [20] }],
+    ["b", { 1: [1], 2: [] as number[] }],
+  ] as const) {
+    const records = [
+      ...doses[1].map((time) => ({ time, order: 1, text: `${id},${time},50,1,1,0` })),
+      ...doses[2].map((time) => ({ time, order: 1, text: `${id},${time},30,2,1,0` })),
+    ];
+    const jumps = [
+      { times: doses[1], set: "depot = depot + 50" },
+      { times: doses[2], set: "central = central + 30" },
+    ];
+    const begin = doses[1][0];
+    // At 12 just before the dose, at 20 just after it.
+    const times = [begin, 2, 5, 9, 12 - 1e-12, 15, 20, 26];
+    const { y } = odeint(truth, new Float64Array(2), times, { jumps, rtol: 1e-11, atol: 1e-12 });
+    for (const [i, time] of times.entries()) {
+      if (i === 0) continue;
+      const text = `${id},${Math.round(time)},.,2,0,${(y[2 * i + 1] as number) / 10}`;
+      records.push({ time: Math.round(time), order: Math.round(time) === 20 ? 2 : 0, text });
+    }
+    records.sort((one, other) => one.time - other.time || one.order - other.order);
+    rows.push(...records.map(({ text }) => text));
+  }
+  truth.dispose();
+  return rows;
+})();
+const dosedColumns = {
+  ...{ apart: false, amount: "amt", state: "cmt", duration: null, rate: null, repeats: null, interval: null },
+  factors: {},
+};
+
+test("doses of a table are jumps of a fit, and its predictions have them too", () => {
+  const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=0, central=0") };
+  const regimen = { doses: dosedColumns, mdv: "mdv" };
+  const own = task(dosing, `${dosedRows.join("\n")}\n`, { ...given, regimen });
+  expect(own.options.jumps).toHaveLength(2);
+  const { result } = fitted(own);
+  for (const [name, value] of Object.entries({ ka: 0.9, ke: 0.2, V: 10 })) {
+    expect((result as FitNumbers).parameters[name]?.value).toBeCloseTo(value, 5);
+  }
+  expect(result?.degreesOfFreedom).toBe(14 - 3);
+  // A model where doses are concentrations, half of each: the volume is in the factor.
+  const text =
+    "param ka = 1\nparam ke = 0.1\nparam V = 20\ndepot' = -ka * depot\ncentral' = ka * depot - ke * central\n";
+  const factors = { depot: "1 / V", central: "1 / V" };
+  const other = task(text, `${dosedRows.join("\n")}\n`, {
+    ...{ ...given, observe: pairs("concentration = central") },
+    regimen: { ...regimen, doses: { ...dosedColumns, factors } },
+  });
+  const { result: found } = fitted(other);
+  expect((found as FitNumbers).parameters.V?.value).toBeCloseTo(10, 5);
+  // Predictions, of the table and of the trajectories as they were fitted.
+  const model = saved(own, result as FitNumbers);
+  const table = source(`${dosedRows.join("\n")}\n`);
+  const { errors, rows } = predict({ model, data: table, format: {}, at: undefined, times: undefined });
+  expect(errors?.concentration).toBeLessThan(1e-6);
+  expect(rows).toBe(dosedRows.length - 1);
+  const later = predict({
+    model,
+    data: undefined,
+    format: {},
+    at: undefined,
+    times: { clock: "number", values: [9, 26] },
+  });
+  const lineOf = (csv: string, start: string) =>
+    Number(
+      csv
+        .split("\n")
+        .find((line) => line.startsWith(start))
+        ?.split(",")[2],
+    );
+  const seenAt = (start: string) =>
+    Number(
+      dosedRows
+        .find((line) => line.startsWith(start))
+        ?.split(",")
+        .at(-1),
+    );
+  for (const start of ["a,9,", "a,26,", "b,26,"]) expect(lineOf(later.csv, start)).toBeCloseTo(seenAt(start), 5);
+  const regimenTable = { name: "regimen.csv", bytes: new TextEncoder().encode("time,amt,cmt\n0,50,1\n") };
+  const alone = predict({
+    ...{ model, data: undefined, doses: regimenTable, format: {}, at: [0, 0] },
+    times: { clock: "number", values: [0, 1] },
+  });
+  const exact = ((0.9 / 0.7) * 50 * (Math.exp(-0.2) - Math.exp(-0.9))) / 10;
+  expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(exact, 5);
+});
+
+test.each<[string, Partial<TaskRequest>]>([
+  ["--dose-factor: expected states", { regimen: { doses: { ...dosedColumns, factors: { blood: "1" } } } }],
+  [
+    "--dose-factor central: expected an expression",
+    { regimen: { doses: { ...dosedColumns, factors: { central: "1/W" } } } },
+  ],
+  ["expected no infusions", { regimen: { doses: { ...dosedColumns, duration: "time" } } }],
+  ["column amt: expected a state", { regimen: { doses: { ...dosedColumns, state: "amt" } } }],
+])("doses that do not fit: %s", (message, more) => {
+  const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=0, central=0") };
+  expect(() => task(dosing, `${dosedRows.join("\n")}\n`, { ...given, ...more })).toThrow(message);
 });

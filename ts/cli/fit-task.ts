@@ -661,7 +661,7 @@ export function readerOf(
             : present(column).find(({ value }) => value !== first.value);
         if (!other) return first.value;
         throw new Failure(
-          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; --initial takes the first row, and repeated doses are not supported; leave the cell empty if it says nothing${hint}`,
+          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; --initial takes the first row; leave the cell empty if it says nothing; --dose-amount and --doses read repeated doses${hint}`,
         );
       }
       const { where } = first ?? cells(column)[0] ?? { where: `${file}: column ${column}:` };
