@@ -539,7 +539,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     dosing,
     "patient,time,dose,concentration\nanna,0,3,\nanna,1,,1\nanna,2,4,1\n",
     trial,
-    /^data\.csv:4: column dose: .* of the trajectory anna, given 4 after 3; --initial takes the first row, .*--doses read repeated doses/,
+    /^data\.csv:4: column dose: .* of the trajectory anna, given 4 after 3; --initial takes the first row; .*--doses read repeated doses/,
   ],
   [
     "a constant that is no parameter",
