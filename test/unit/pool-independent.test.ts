@@ -2,7 +2,6 @@
 import {
   type Dtype,
   equations,
-  type GradientOptions,
   type IndependentGradient,
   mlp,
   odeint,
@@ -99,12 +98,7 @@ describe("a pool with independent trajectories", () => {
     const batch = 64 * 5 + 3;
     const y0 = numbers("float32", 3 * batch, 8);
     for (const gradient of ["auto", "symplectic", "aca", "baseline"] as const) {
-      const options: GradientOptions & { batching: "independent" } = {
-        batching: "independent",
-        method: "rk4",
-        steps: 7,
-        gradient,
-      };
+      const options = { batching: "independent", method: "rk4", steps: 7, gradient } as const;
       const loss = (y: Float32Array) => ({ value: y.reduce((sum, x) => sum + x * x, 0) / 2, cotangent: y });
       const alone = valueAndGrad(field, y0, [0, 0.5, 1], loss, options);
       for (const pool of pools) {
