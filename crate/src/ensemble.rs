@@ -260,6 +260,12 @@ impl<T: Real> Problem<T> {
         (0..batch).step_by(leaf).map(move |first| first..(first + leaf).min(batch))
     }
 
+    /// Whether a trajectory goes forward in time, 1, or backward, −1.
+    fn direction(&self, trajectory: usize) -> f64 {
+        let times = self.times.of(trajectory);
+        (times[times.len() - 1] - times[0]).signum()
+    }
+
     /// Lanes of the widest block.
     fn width(&self) -> usize {
         self.widths.last().copied().unwrap_or(1)
@@ -409,14 +415,15 @@ fn solve<T: Real>(problem: &Problem<T>, tools: &mut [Tools<T>], keep: Option<Kee
     // Leaves behind one that has failed need not be solved.
     let last = AtomicUsize::new(usize::MAX);
     let mut workers = tools.iter_mut().map(|tools| Ok((Forward::new(problem)?, tools))).collect::<Result<Vec<_>>>()?;
-    threads::each(&mut workers, &mut leaves, |(forward, tools), leaf| {
+    let count = workers.len();
+    let work = |(forward, tools): &mut (Forward<T>, &mut Tools<T>), leaf: &mut Leaf<T>| {
         if leaf.index > last.load(Ordering::Relaxed) {
             return;
         }
         let wanted = {
             let mut kept = kept.lock().expect(UNHARMED);
             let (tracks, largest) = &mut *kept;
-            if *largest > 0 && exceeds(*largest) {
+            if *largest > 0 && exceeds(*largest * count) {
                 // What goes beyond a budget is computed again, leaf by leaf.
                 *tracks = None;
             }
@@ -450,8 +457,12 @@ fn solve<T: Real>(problem: &Problem<T>, tools: &mut [Tools<T>], keep: Option<Kee
             last.fetch_min(leaf.index, Ordering::Relaxed);
         }
         leaf.outcome = Some(outcome);
-    });
-    let (with, count) = (ledger.live().total(), workers.len());
+    };
+    // The first leaf tells how much each takes, before there are several.
+    let first = if budget.is_some() { 1 } else { 0 };
+    threads::each(&mut workers[..1], &mut leaves[..first], work);
+    threads::each(&mut workers, &mut leaves[first..], work);
+    let with = ledger.live().total();
     drop(workers);
     let (tracks, largest) = kept.into_inner().expect(UNHARMED);
     let again = largest + (with - ledger.live().total()) / count;
@@ -564,8 +575,8 @@ impl<T: Real> Trajectories<T> {
         let Self { solution, problem, .. } = self;
         let lengths = [
             ("cotangent", cotangents.y.len(), solution.y.len(), false),
-            ("eventTimes", cotangents.event_times.len(), solution.events.len(), true),
-            ("eventStates", cotangents.event_states.len(), solution.event_states.len(), true),
+            ("events.times", cotangents.event_times.len(), solution.events.len(), true),
+            ("events.states", cotangents.event_states.len(), solution.event_states.len(), true),
         ];
         for (argument, given, expected, optional) in lengths {
             if given != expected && !(optional && given == 0) {
@@ -573,8 +584,8 @@ impl<T: Real> Trajectories<T> {
             }
         }
         finite("cotangent", cotangents.y.iter().copied())?;
-        finite("eventTimes", cotangents.event_times.iter().copied())?;
-        finite("eventStates", cotangents.event_states.iter().copied())?;
+        finite("events.times", cotangents.event_times.iter().copied())?;
+        finite("events.states", cotangents.event_states.iter().copied())?;
         for &(trajectory, _) in &solution.failures {
             for output in 0..problem.times.of(trajectory).len() {
                 let place = problem.place(trajectory, output);

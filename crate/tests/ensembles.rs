@@ -665,3 +665,96 @@ fn the_norm_of_errors_may_be_a_program() {
     let wide = norm(&|errors| errors.clone());
     assert!(ensemble::odeint(&field, y0.view(), &lists, &options, &wide, Extras::default()).is_err());
 }
+
+/// A ball that falls forward in time, or the same backward.
+fn ball(direction: f64) -> (ProgramField<f64>, Event) {
+    let mut model = Builder::new(2);
+    let v = model.state(1..2);
+    let g = model.parameter(1);
+    let field = model.finish(&concat(&[&v * direction, g * -direction])).unwrap();
+    let program = |build: &dyn Fn(Value, Value) -> Value| {
+        let mut model = Builder::new(2);
+        let (h, v) = (model.state(0..1), model.state(1..2));
+        model.parameter(1);
+        model.finish(&build(h, v)).unwrap()
+    };
+    let bounce = Event {
+        when: program(&|h, _| h),
+        direction: Direction::Both,
+        terminal: None,
+        set: Some(program(&|h, v| concat(&[h, v * -0.8]))),
+    };
+    (ProgramField::new(field, &[9.81]).unwrap(), bounce)
+}
+
+#[test]
+fn events_are_the_same_backward_in_time() {
+    let options = Options::new(Method::named("dopri5").unwrap());
+    for y0 in [array![[1.0, 0.0]], array![[0.0, 5.0]]] {
+        let solve = |direction: f64| {
+            let (field, bounce) = ball(direction);
+            let changes = Changes { events: vec![bounce], ..Changes::default() };
+            let lists = Lists::shared(&[0.0, 1.9 * direction]);
+            ensemble::odeint(&field, y0.view(), &lists, &options, &changes, Extras::default()).unwrap()
+        };
+        let (forward, backward) = (solve(1.0), solve(-1.0));
+        assert!(forward.events.len() >= 2);
+        let times =
+            |solution: &ensemble::Solution<f64>| solution.events.iter().map(|event| event.t.abs()).collect::<Vec<_>>();
+        assert_eq!(times(&forward), times(&backward));
+        assert_eq!(&forward.y[..], &backward.y[..]);
+    }
+}
+
+#[test]
+fn an_integrator_that_stands_on_an_event_goes_on_from_it() {
+    let options = Options { output: Some(Output::Land), ..Options::new(Method::named("dopri5").unwrap()) };
+    let (field, bounce) = ball(1.0);
+    let by_hand = Event { set: None, ..bounce.clone() };
+    let heights = Array2::from_shape_fn((60, 2), |(i, j)| if j == 0 { 0.3 + 0.05 * i as f64 } else { 0.0 });
+    for i in 0..60 {
+        let own = heights.slice(s![i..=i, ..]);
+        let changes = |event: &Event| Changes { events: vec![event.clone()], ..Changes::default() };
+        let mut itself = Integrator::new(&field, own, 0.0, &options, &changes(&bounce)).unwrap();
+        itself.advance(2.0, Advance::Whole).unwrap();
+        // The state assigned anew after each event, as it is or after a bounce of the caller's own.
+        for (event, factor) in [(&bounce, 1.0), (&by_hand, -0.8)] {
+            let mut integrator = Integrator::new(&field, own, 0.0, &options, &changes(event)).unwrap();
+            while integrator.t()[0] < 2.0 {
+                integrator.advance(2.0, Advance::Step).unwrap();
+                if !integrator.events().is_empty() {
+                    let y = integrator.y();
+                    integrator.set_y(&[y[0], factor * y[1]]).unwrap();
+                }
+            }
+            for (ours, theirs) in integrator.y().iter().zip(itself.y()) {
+                assert!((ours - theirs).abs() < 1e-6, "{i}: {ours} {theirs}");
+            }
+        }
+        // Back from where an event was found, to where it came from.
+        let mut back = Integrator::new(&field, own, 0.0, &options, &changes(&by_hand)).unwrap();
+        while back.events().is_empty() {
+            back.advance(2.0, Advance::Step).unwrap();
+        }
+        back.advance(0.0, Advance::Whole).unwrap();
+        assert!(back.events().is_empty() && (back.y()[0] - own[[0, 0]]).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn single_fixed_steps_are_those_of_a_solve() {
+    let field = ProgramField::new(lorenz(), &[10.0, 28.0, 8.0 / 3.0]).unwrap();
+    let y0 = starts::<f64>(3);
+    for steps in [Steps::PerInterval(10), Steps::AtMost(0.033)] {
+        let options = Options { steps, output: Some(Output::Land), ..Options::new(Method::named("rk4").unwrap()) };
+        let lists = Lists::shared(&[0.0, 1.0]);
+        let none = Changes::default();
+        let solved = ensemble::odeint(&field, y0.view(), &lists, &options, &none, Extras::default()).unwrap();
+        let mut integrator = Integrator::new(&field, y0.view(), 0.0, &options, &none).unwrap();
+        while integrator.t()[0] < 1.0 {
+            integrator.advance(1.0, Advance::Step).unwrap();
+        }
+        assert_eq!(bits(integrator.y()), bits(solved.y[9..].iter().copied()));
+        assert_eq!(integrator.stats(), solved.stats);
+    }
+}

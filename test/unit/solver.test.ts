@@ -4,6 +4,7 @@ import {
   equations,
   type GradientOptions,
   max,
+  memoryUsage,
   mlp,
   odeint,
   parallel,
@@ -141,6 +142,51 @@ describe("a solver", () => {
     field.dispose();
   });
 
+  test("an input that changes at an event", () => {
+    const field = equations("h' = v\nv' = -g", { arguments: ["g"], dtype: "float64" });
+    const bounce = { when: "h", direction: "falling", set: "v = -0.8 * v" } as const;
+    const options = { arguments: { g: [9.81] }, events: [bounce] };
+    const plain = solver(field, Float64Array.of(1, 0), 0, options);
+    plain.stepTo(2);
+    const own = solver(field, Float64Array.of(1, 0), 0, options);
+    while ((own.t[0] as number) < 2) {
+      own.step(2);
+      if (own.events.t.length > 0) own.setArguments({ g: [9.81] });
+    }
+    expect(own.y[0]).toBeCloseTo(plain.y[0] as number, 6);
+    for (const other of [own, plain]) other.dispose();
+    field.dispose();
+  });
+
+  test("nobody reaches beyond its memory, nor into it while it computes", () => {
+    let own: ReturnType<typeof solver> | undefined;
+    const seen: unknown[] = [];
+    const field = custom({
+      stateSize: 1,
+      dtype: "float64",
+      evaluate: (_, y) => {
+        for (const reach of [() => own?.save(), () => own?.copy(), () => own?.y, () => own?.stepTo(3)]) {
+          try {
+            if (own) reach();
+          } catch (error) {
+            seen.push((error as SymplecticAdjointError).code);
+          }
+        }
+        return y.map((x) => -x);
+      },
+      vjp: (_, __, w) => ({ y: w.map((x) => -x) }),
+    });
+    own = solver(field, Float64Array.of(1), 0);
+    expect(() => {
+      (own as { batch: number }).batch = 1e5;
+    }).toThrow(TypeError);
+    own.stepTo(1);
+    expect(new Set(seen)).toEqual(new Set(["REENTRANT"]));
+    expect(own.y[0]).toBeCloseTo(Math.exp(-1), 6);
+    own.dispose();
+    field.dispose();
+  });
+
   test("what it refuses", () => {
     const field = pendulum();
     const y0 = Float64Array.of(1, 0);
@@ -232,6 +278,22 @@ describe("progress", () => {
     const options = { method: "rk4", steps: 64, progress: inside } as const;
     expect(refusal(() => odeint(field, Float64Array.of(1), [0, 1], options)).code).toBe("REENTRANT");
     expect(odeint(field, Float64Array.of(1), [0, 1], { method: "rk4" }).stats.accepted).toBe(1);
+    field.dispose();
+  });
+
+  test("what it throws at the end frees the solve", () => {
+    const field = mlp({ widths: [2, 4, 2], seed: 1 });
+    const y0 = numbers("float32", 2000, 1);
+    const stop = () => {
+      throw new RangeError("enough");
+    };
+    const before = memoryUsage().liveBytes;
+    for (const batching of ["together", "independent"] as const) {
+      const options = { batching, progress: stop };
+      expect(() => vjp(field, y0, [0, 1], options)).toThrow("enough");
+      expect(() => odeint(field, y0, [0, 1], options)).toThrow("enough");
+    }
+    expect(memoryUsage().liveBytes).toBe(before);
     field.dispose();
   });
 

@@ -24,8 +24,16 @@ export function call<T>(engine: Instance, body: () => T): T {
 /** A user's progress function is called no more often than after so many milliseconds. */
 const PROGRESS_MS = 50;
 
-/** As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller. */
-export function watched<T>(engine: Instance, progress: ((fraction: number) => void) | undefined, body: () => T): T {
+/**
+ * As `call`, for solves that tell a function how far they have come, from 0 to 1; what it throws ends the solve and reaches the caller, after
+ * `discard` has freed what there was.
+ */
+export function watched<T>(
+  engine: Instance,
+  progress: ((fraction: number) => void) | undefined,
+  body: () => T,
+  discard: (result: T) => void,
+): T {
   if (!progress) return call(engine, body);
   const tell = (fraction: number): boolean => {
     engine.callbacks++;
@@ -54,8 +62,13 @@ export function watched<T>(engine: Instance, progress: ((fraction: number) => vo
       if (!engine.lost) engine.bindings.watch(undefined);
     }
   });
-  outside(() => progress(1));
-  return result;
+  try {
+    outside(() => progress(1));
+    return result;
+  } catch (error) {
+    discard(result);
+    throw error;
+  }
 }
 
 /** What a call may take without asking: a reserve that Rust keeps. */

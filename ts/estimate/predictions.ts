@@ -74,8 +74,8 @@ export class Predictor {
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
     // A pass along a column costs about two solves, the transpose for a measurement about four. Trajectories with jumps, events or steps
-    // of their own have the transpose only.
-    const reverse = this.#apart || forward > 2 * this.data.places.length;
+    // of their own, and leapfrog, have the transpose only.
+    const reverse = this.#apart || this.options.method === "leapfrog" || forward > 2 * this.data.places.length;
     const together = this.#slopesExpected && forward > 0 && !reverse;
     this.#slopesExpected = false;
     // Where derivatives fail, the solution may be there all the same.

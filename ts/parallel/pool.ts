@@ -19,7 +19,7 @@ import { sourceInUse } from "../engine/instance.js";
 import { poolSolves } from "../engine/live-objects.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
-import type { Lists } from "../solve/changes.js";
+import type { Changes, Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -410,6 +410,9 @@ class WorkerPool implements Pool {
     const recipe = recipeOf(field);
     if (options.partial) throw refused("OPTION", "partial", "no value in a pool", "true");
     const whole = readProblem(field, y0, times, options);
+    // By the indices of the whole batch, which a worker does not know.
+    checkFinite("y0", whole.y0);
+    checkAmounts(whole.changes);
     const { leaf } = own.use().rust;
     const cuts = cutBatch(whole.batch, leaf, this.workers);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = options;
@@ -424,7 +427,7 @@ class WorkerPool implements Pool {
         state: states[index] as FieldState,
         firstSample: cut.from,
         parameters,
-        problem: partOf(problem, cut) as EnsembleProblem,
+        problem: (cuts.length > 1 ? partOf(problem, cut) : copyOf(problem)) as EnsembleProblem,
         keep,
       };
       const transfer = [job.problem.y0.buffer as ArrayBuffer];
@@ -432,7 +435,8 @@ class WorkerPool implements Pool {
     });
     try {
       const results = (await this.#all(counted(asked, options.progress))) as EnsembleResult<D>[];
-      const joined = joinResults(problem, cuts, results);
+      const [only] = results as [EnsembleResult<D>];
+      const joined = cuts.length > 1 ? joinResults(problem, cuts, results) : only;
       const result = { ...joined, stats: { ...joined.stats, workers: cuts.length } };
       return { field: own, problem, leaf, ids, cuts, results, solution: solutionOf(problem, result) };
     } catch (error) {
@@ -454,7 +458,9 @@ class WorkerPool implements Pool {
       ["events.states", all.eventStates, count * problem.state],
     ] as const) {
       if (given.length > 0) checkLength(name, given, expected);
+      checkFinite(name, given);
     }
+    checkFinite("cotangent", all.y);
     let event = 0;
     const asked = cuts.map((cut, index) => {
       const first = event;
@@ -464,7 +470,8 @@ class WorkerPool implements Pool {
       return this.#ask(index, request, [cotangents.y.buffer as ArrayBuffer]);
     });
     const parts = (await this.#all(asked)) as EnsembleGradient<D>[];
-    const joined = joinGradients(problem, leaf, cuts, parts);
+    const [only] = parts as [EnsembleGradient<D>];
+    const joined = cuts.length > 1 ? joinGradients(problem, leaf, cuts, parts) : only;
     return gradientOf(problem, field, { ...joined, stats: { ...joined.stats, workers: cuts.length } });
   }
 
@@ -552,6 +559,26 @@ class WorkerPool implements Pool {
       dispose();
     }
   }
+}
+
+/** Refuses numbers that are not finite. */
+function checkFinite(name: string, numbers: ArrayOf<Dtype>): void {
+  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused("NON_FINITE", name, "finite numbers", `${numbers[bad]} at index ${bad}`);
+}
+
+/** Refuses amounts of jumps that are not finite. */
+function checkAmounts({ jumps, numbers }: Changes): void {
+  let at = 0;
+  for (const { times, amounts } of jumps) {
+    checkFinite("jumps.amounts", numbers.subarray(at + times, at + times + amounts));
+    at += times + amounts;
+  }
+}
+
+/** A copy whose states may be handed over. */
+function copyOf<D extends Dtype>(problem: EnsembleProblem<D>): EnsembleProblem<D> {
+  return { ...problem, y0: problem.y0.slice() as ArrayOf<D> };
 }
 
 /** The same answers, of which each that comes is told. */

@@ -158,11 +158,13 @@ export class EnsembleSolve<D extends Dtype> {
     this.#problem = problem;
     this.#arguments = field.argumentSize;
     this.#sums = part === null ? 1 : subtrees(part / rust.leaf, Math.ceil(batch / rust.leaf)).length;
-    [this.#parameters, this.#ensemble, this.bytes] = watched(engine, progress, () => {
+    const solve = () => {
       const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
       const ensemble = rust.ensemble(y0, batch, times, plan, numbers, problem.options, problem.arguments, keep);
       return [parameters, ensemble, engine.bindings.liveBytes() - before] as const;
-    });
+    };
+    const discard = ([, ensemble]: ReturnType<typeof solve>) => release(engine, ensemble);
+    [this.#parameters, this.#ensemble, this.bytes] = watched(engine, progress, solve, discard);
   }
 
   /** What has come of it; if there is no room for the copy, the solve is given up. */

@@ -52,11 +52,13 @@ export class Recording<D extends Dtype> {
     this.#engine = engine;
     this.#dtype = field.dtype;
     this.#shape = [ends.length, batch, field.stateSize];
-    [this.#parameters, this.#recorded, this.bytes] = watched(engine, progress, () => {
+    const record = () => {
       const [parameters, before] = [rust.parametersLength, engine.bindings.liveBytes()];
       const recorded = rust.record(start, batch, ends, forCrate(settings), packed, allReduce);
       return [parameters, recorded, engine.bindings.liveBytes() - before] as const;
-    });
+    };
+    const discard = ([, recorded]: ReturnType<typeof record>) => release(engine, recorded);
+    [this.#parameters, this.#recorded, this.bytes] = watched(engine, progress, record, discard);
   }
 
   /** The solution; if there is no room for the copy, the recording is given up. */

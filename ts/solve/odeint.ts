@@ -71,7 +71,8 @@ export function solve<D extends Dtype>(
   const { rust } = useField(field);
   let solved: Solved | undefined;
   try {
-    solved = watched(engine, progress, () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce));
+    const body = () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce);
+    solved = watched(engine, progress, body, (result) => release(engine, result));
     const { y, reached, stats } = solved;
     const solution = (): Solution<D> =>
       frozen({

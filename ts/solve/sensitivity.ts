@@ -182,9 +182,8 @@ export function jvp<D extends Dtype>(
     directions,
     settings: solver,
   } = prepare(field, y0, times, tangents, settings, "jvp");
-  const moved = watched(engine, solver.progress, () =>
-    rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed),
-  );
+  const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
+  const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
   try {
     const shape = [ends.length, batch, field.stateSize] as const;
     const numbers = shape[0] * shape[1] * shape[2];
@@ -341,9 +340,8 @@ export function hessianVectorProduct<D extends Dtype>(
   } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = field.parameters.length;
-  const recorded = watched(engine, solver.progress, () =>
-    rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed),
-  );
+  const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
+  const recorded = watched(engine, solver.progress, record, (result) => release(engine, result));
   let pulled: Pulled | undefined;
   try {
     const shape = [ends.length, batch, stateSize] as const;

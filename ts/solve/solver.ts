@@ -2,7 +2,7 @@
 import type { Integrator } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { frozen } from "../checks/frozen.js";
+import { fix, frozen } from "../checks/frozen.js";
 import { anyNumber, argument, object, options as readRules, required, rule } from "../checks/rules.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
@@ -19,7 +19,7 @@ export type SolverOptions = Omit<
   "output" | "batching" | "jumps" | "dense" | "saveSteps" | "onFailure" | "progress"
 >;
 
-/** Where a solver stood: plain numbers, which JSON keeps exactly. */
+/** Where a solver stood: plain numbers, which JSON keeps exactly but for the sign of zero. */
 export interface SavedSolver {
   /** What it is. */
   readonly kind: "symplectic-adjoint solver";
@@ -41,7 +41,10 @@ export interface Solver<D extends Dtype = Dtype> {
   readonly batch: number;
   /** When each trajectory stands where it does, `[batch]`: after `stepTo` all at the same time, but for those that an event has ended. */
   readonly t: Float64Array;
-  /** The states, `[batch, state]`, as a copy. Assign others to go on from there; the sizes of steps stay. */
+  /**
+   * The states, `[batch, state]`, as a copy. Assign others to go on from there, those that an event has ended included; the sizes of steps
+   * stay.
+   */
   get y(): ArrayOf<D>;
   set y(states: ArrayOf<D>);
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
@@ -90,7 +93,7 @@ export function solver<D extends Dtype>(
 /**
  * A solver that stands where another was saved.
  *
- * @param field - The field that the other had.
+ * @param field - The field that the other had, with the same parameters.
  * @param saved - What its `save` gave.
  * @param options - The options that the other had.
  * @throws `OPTION` for what was not saved by a solver of such a field, batch and options.
@@ -111,6 +114,9 @@ export function restoreSolver<D extends Dtype>(
     if (given !== expected) throw refused("OPTION", `saved.${name}`, String(expected), describe(given));
   }
   const own = numbersOf("saved.numbers", numbers);
+  if (own.length < batch * stateSize) {
+    throw refused("OPTION", "saved.batch", "as many trajectories as there are numbers for", String(batch));
+  }
   return OwnSolver.start(field, zeros(field.dtype, batch * stateSize), 0, readOptions(options), own);
 }
 
@@ -146,6 +152,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     disposable(OwnSolver.prototype, OwnSolver.prototype.dispose);
     [this.#field, this.#engine, this.#integrator, this.#bytes] = [field, engine, integrator, bytes];
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
+    fix<OwnSolver<D>>(this, ["batch"]);
     solvers.add(this, bytes);
   }
 
@@ -233,7 +240,6 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
 
   #advance(to: number, single: boolean): void {
     const { engine, integrator } = this.#use();
-    refuseReentry(engine, "a solver");
     call(engine, () => integrator.advance(to, single));
   }
 
@@ -261,6 +267,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     if (!this.#integrator || this.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the solver has been disposed");
     }
+    refuseReentry(this.#engine, "a solver");
     return { engine: this.#engine, integrator: this.#integrator };
   }
 

@@ -88,7 +88,8 @@ export function named<T extends object>(where: string, record: T, noun: string):
 
 /** What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. */
 export function returned(name: string, result: unknown, rows?: number, names: readonly string[] = []): Value {
-  const wanted = rows === undefined ? "a value" : `${rows} slope${rows === 1 ? "" : "s"}${eachOf(names)}`;
+  const noun = name === "slope" ? "slope" : "row";
+  const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${eachOf(names)}`;
   const expected = `${wanted}, as a value or a list of values`;
   const argument = `${name}'s result`;
   if (result === undefined)

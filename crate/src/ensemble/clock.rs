@@ -43,8 +43,9 @@ pub(super) struct Clock {
     pub counts: Vec<usize>,
     /// Of a function that rests on its zero how far it may move before it counts.
     pub rest: Vec<f64>,
-    /// The last that has happened, and when.
+    /// The last that has happened, and when; and what all functions were there.
     pub recent: Option<(usize, f64)>,
+    pub residuals: Vec<f64>,
     /// Whether an event has ended the trajectory.
     pub ended: bool,
     /// Whether the sides of the events' functions have been looked at.
@@ -95,20 +96,32 @@ impl Clock {
             counts: vec![0; events],
             rest: vec![0.0; events],
             recent: None,
+            residuals: vec![0.0; events],
             ended: false,
             sides_known: false,
         }
     }
 
-    /// Goes on from where it stands, to other times.
-    pub fn resume(&mut self, blank: Stats) {
-        (self.output, self.grid, self.stats) = (0, Grid::default(), blank);
+    /// Goes on from where it stands, on the way between two times.
+    pub fn resume(&mut self, times: &[f64], is_new: bool, blank: Stats) {
+        self.stats = blank;
+        // The first of the times has been handed out, unless it stands there.
+        self.output = usize::from(self.t != times[0]);
+        if is_new {
+            self.grid = Grid::default();
+        }
     }
 
-    /// Nothing that was known of the state holds any longer.
+    /// Nothing that was known of f and of the events' functions holds any longer.
     pub fn forget(&mut self) {
-        (self.first_known, self.sides_known, self.recent) = (false, false, None);
+        (self.first_known, self.sides_known) = (false, false);
         self.rest.fill(0.0);
+    }
+
+    /// What the function of an event was where it stands, if that is where an event was found, and the side that is known.
+    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
+        let here = self.recent.is_some_and(|(_, t)| t == self.t);
+        here.then(|| (self.residuals[event], self.signs[event]))
     }
 
     /// What it carries from call to call as numbers.
@@ -125,8 +138,9 @@ impl Clock {
             t,
         ]);
         numbers.extend(self.errors.numbers());
-        for ((sign, count), rest) in self.signs.iter().zip(&self.counts).zip(&self.rest) {
-            numbers.extend([f64::from(*sign), *count as f64, *rest]);
+        numbers.extend([self.grid.steps as f64, self.grid.step as f64]);
+        for (event, residual) in self.residuals.iter().enumerate() {
+            numbers.extend([f64::from(self.signs[event]), self.counts[event] as f64, self.rest[event], *residual]);
         }
     }
 
@@ -140,10 +154,12 @@ impl Clock {
         let (event, t) = (numbers.next()?, numbers.next()?);
         self.recent = (event >= 0.0).then_some((event as usize, t));
         self.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
-        for ((sign, count), rest) in self.signs.iter_mut().zip(&mut self.counts).zip(&mut self.rest) {
-            *sign = numbers.next()? as i8;
-            *count = numbers.next()? as usize;
-            *rest = numbers.next()?;
+        self.grid = Grid { from: 0, steps: numbers.next()? as usize, step: numbers.next()? as usize };
+        for (event, residual) in self.residuals.iter_mut().enumerate() {
+            self.signs[event] = numbers.next()? as i8;
+            self.counts[event] = numbers.next()? as usize;
+            self.rest[event] = numbers.next()?;
+            *residual = numbers.next()?;
         }
         Some(())
     }

@@ -118,12 +118,12 @@ impl<T: Real> Forward<T> {
         let first = standing.first().map_or(0, |standing| standing.clock.trajectory);
         self.load(problem, first..first + standing.len())?;
         let (block, blank) = (&mut self.block, self.blank);
-        for (slot, Standing { clock, x, carry, slope, .. }) in standing.iter().enumerate() {
+        for (slot, Standing { clock, x, carry, slope, is_new, .. }) in standing.iter().enumerate() {
             set_lane(&mut block.x, block.width, slot, x);
             set_lane(&mut block.carry, block.width, slot, carry);
             set_lane(&mut block.slopes, block.width, slot, slope);
             self.clocks[slot] = clock.clone();
-            self.clocks[slot].resume(blank);
+            self.clocks[slot].resume(problem.times.of(clock.trajectory), *is_new, blank);
         }
         for slot in standing.len()..block.width {
             block.move_lane(0, slot);
@@ -222,8 +222,10 @@ impl<T: Real> Forward<T> {
         lane(&block.x, block.width, slot, row);
         single.settle(problem.inputs.of(clock.trajectory), tools);
         let Tools { maps, lanes } = tools;
-        for (event, side) in maps.events.iter_mut().zip(&mut clock.signs) {
-            *side = single.side(&mut *lanes[0], event, clock.t, row, None)?.0;
+        let now = (clock.t, problem.direction(clock.trajectory));
+        for (index, event) in maps.events.iter_mut().enumerate() {
+            let found = clock.found(index);
+            (clock.signs[index], clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
         }
         Ok(())
     }
@@ -525,9 +527,10 @@ impl<T: Real> Forward<T> {
             single.settle(problem.inputs.of(clock.trajectory), tools);
             let (rules, Tools { maps, lanes }) = (&problem.rules, &mut *tools);
             lane(&block.x, width, slot, row);
-            if let Some(Crossed { root, acting, sides, .. }) = crossed {
+            if let Some(Crossed { root, acting, sides, values, .. }) = crossed {
                 clock.signs.copy_from_slice(sides);
                 clock.recent = Some((*root, clock.t));
+                clock.residuals.copy_from_slice(values);
                 for &event in acting {
                     clock.counts[event] += 1;
                     if clock.counts.iter().sum::<usize>() > rules.max_events {
@@ -582,7 +585,8 @@ impl<T: Real> Forward<T> {
                         let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
                         // Behind a crossing that has happened the side is the other one.
                         let found = acted.then(|| (crossed.map_or(0.0, |crossed| crossed.values[index]), -*side));
-                        (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, clock.t, row, found)?;
+                        let now = (clock.t, problem.direction(clock.trajectory));
+                        (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
                     }
                 }
             }

@@ -45,6 +45,9 @@ pub(super) struct Standing<T> {
     pub carry: Vec<T>,
     /// f there, where the clock says that it is known.
     pub slope: Vec<T>,
+    /// Where it came from and where it is to go to, and whether it has just been told so.
+    way: [f64; 2],
+    pub is_new: bool,
     /// Of all calls.
     total: Stats,
 }
@@ -95,6 +98,8 @@ impl<T: Real> Integrator<T> {
             x: problem.y0[trajectory * state..(trajectory + 1) * state].to_vec(),
             carry: vec![T::zero(); state],
             slope: vec![T::zero(); state],
+            way: [t, t],
+            is_new: true,
             total: forward.blank,
         });
         Ok(Self {
@@ -119,13 +124,14 @@ impl<T: Real> Integrator<T> {
         let Self { batch, state, leaf, .. } = *self;
         let mut shared = self.shared.lock().expect(UNHARMED);
         let Shared { problem, tools } = &mut *shared;
-        let ends: Vec<[f64; 2]> = self.standing.iter().map(|standing| [standing.clock.t, to]).collect();
-        problem.times = Lists::own(ends.iter().map(|ends| &ends[..]));
+        let ways: Vec<[f64; 2]> = self.standing.iter().map(|standing| standing.way_to(to)).collect();
+        problem.times = Lists::own(ways.iter().map(|way| &way[..]));
         problem.inputs.arguments.copy_from_slice(&self.arguments);
         let mut runs: Vec<Run<T>> = (0..batch)
             .step_by(leaf)
             .map(|first| {
-                let standing = self.standing[first..(first + leaf).min(batch)].to_vec();
+                let mut standing = self.standing[first..(first + leaf).min(batch)].to_vec();
+                standing.iter_mut().for_each(|standing| standing.turn(to));
                 Run { first, standing, outcome: None }
             })
             .collect();
@@ -202,6 +208,10 @@ impl<T: Real> Integrator<T> {
             standing.x.copy_from_slice(y);
             standing.carry.fill(T::zero());
             standing.clock.forget();
+            // One that an event has ended begins anew.
+            if std::mem::take(&mut standing.clock.ended) {
+                standing.clock.counts.fill(0);
+            }
         }
         Ok(())
     }
@@ -224,7 +234,8 @@ impl<T: Real> Integrator<T> {
         let mut numbers = vec![];
         for standing in &self.standing {
             standing.clock.save(&mut numbers);
-            let Standing { x, carry, slope, total, .. } = standing;
+            let Standing { x, carry, slope, way, total, .. } = standing;
+            numbers.extend(way);
             numbers.extend([x, carry, slope].into_iter().flatten().map(|number| number.wide()));
             let counts = [total.accepted, total.rejected, total.evaluations].map(|count| count as f64);
             numbers.extend(counts);
@@ -245,8 +256,11 @@ impl<T: Real> Integrator<T> {
         };
         let mut rest = saved.iter().copied();
         let mut standing = self.standing.clone();
-        for Standing { clock, x, carry, slope, total } in &mut standing {
+        for Standing { clock, x, carry, slope, way, total, .. } in &mut standing {
             clock.restore(&mut rest).ok_or_else(refused)?;
+            for end in way {
+                *end = rest.next().ok_or_else(refused)?;
+            }
             for number in x.iter_mut().chain(carry).chain(slope) {
                 *number = T::of(rest.next().ok_or_else(refused)?);
             }
@@ -268,9 +282,24 @@ impl<T: Real> Integrator<T> {
 }
 
 impl<T: Real> Standing<T> {
+    /// The way to a time: that which it is on, if it was told so before.
+    fn way_to(&self, to: f64) -> [f64; 2] {
+        if self.way[1] == to { self.way } else { [self.clock.t, to] }
+    }
+
+    /// Turns to a time. Where that lies behind, events are on the other side of what has just been found.
+    fn turn(&mut self, to: f64) {
+        let way = self.way_to(to);
+        let turns = (way[1] - way[0]) * (self.way[1] - self.way[0]) < 0.0;
+        self.clock.sides_known &= !turns;
+        self.is_new = way != self.way;
+        self.way = way;
+    }
+
     fn is_finite(&self) -> bool {
         let numbers = self.x.iter().chain(&self.carry).chain(&self.slope);
-        self.clock.t.is_finite() && numbers.into_iter().all(|number| number.is_finite())
+        let ends = self.way.iter().all(|end| end.is_finite());
+        ends && self.clock.t.is_finite() && numbers.into_iter().all(|number| number.is_finite())
     }
 
     /// Adds what a call has taken.

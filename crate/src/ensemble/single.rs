@@ -434,14 +434,15 @@ impl<T: Real> Single<T> {
         Ok(record.h)
     }
 
-    /// The side on which g is at x. Where g is zero, its rate along the trajectory tells to which side it goes; so it is up to rounding
+    /// The side on which g is at x. Where g is zero, its rate along the trajectory, which `direction` tells forward or backward in time,
+    /// says to which side it goes; so it is up to rounding
     /// for the zero of an event that has just been found: there g was the first number, coming from the side that follows. Also how far g
     /// may move before it counts, for a trajectory that rests on the zero.
     pub fn side(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         event: &mut EventMaps<T>,
-        t: f64,
+        (t, direction): (f64, f64),
         x: &[T],
         found: Option<(f64, i8)>,
     ) -> Result<(i8, f64)> {
@@ -454,7 +455,7 @@ impl<T: Real> Single<T> {
         self.slope(lanes, t, x, &mut k)?;
         let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.own]);
         let slopes = self.slopes(when, t, x, 1.0, &mut parameters, &mut arguments)?;
-        let rate = slopes.t + inner(&slopes.x, &k);
+        let rate = (slopes.t + inner(&slopes.x, &k)) * direction;
         let Some((at_zero, near)) = found else { return Ok((sign(rate), 0.0)) };
         let size: f64 = slopes.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
         // If the event has not moved g, it still lies on its zero.
