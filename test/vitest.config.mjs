@@ -2,7 +2,7 @@ import { defineConfig } from "vitest/config";
 
 // The whole suite runs once for each WebAssembly build: SIMD=simd128, or SIMD=relaxed (Node 22 and later have it; Node 20
 // behind a flag); and on the addon with SYMPLECTIC_ADJOINT_ENGINE=native. SUITE=fast leaves out what takes long;
-// SUITE=experiments is what the experiments are made of.
+// SUITE=experiments is what the experiments are made of; SUITE=cluster needs a nats-server, which it fetches.
 const relaxed = process.env.SIMD === "relaxed";
 const suite = process.env.SUITE;
 const engine = process.env.SYMPLECTIC_ADJOINT_ENGINE === "native" ? "native" : "wasm";
@@ -17,7 +17,7 @@ export default defineConfig({
   // Modules of the command line use the package as it is built, as the tests do.
   resolve: { alias: [{ find: /^\.\.\/index\.js$/, replacement: "symplectic-adjoint" }] },
   test: {
-    include: [suite === "experiments" ? "experiments/*.test.ts" : "unit/*.test.ts"],
+    include: [`${suite === "experiments" || suite === "cluster" ? suite : "unit"}/*.test.ts`],
     // Examples are programs of their own, which take the build that they find.
     exclude: [
       ...(relaxed ? ["unit/docs.test.ts"] : []),

@@ -30,6 +30,8 @@ export type ErrorCode =
   | "FILE"
   /** A worker of a pool could not be started, or has died. */
   | "WORKER"
+  /** The servers of a cluster could not be reached, or do not allow what is needed. */
+  | "CONNECTION"
   /** The runtime lacks what the package needs. */
   | "UNSUPPORTED"
   /** A fault of this package. */

@@ -1,0 +1,151 @@
+// The NATS client: optional peers of the package, or those that a caller hands over.
+import type * as JetStream from "@nats-io/jetstream";
+import type * as Kv from "@nats-io/kv";
+import type * as Core from "@nats-io/nats-core";
+import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { anything, fallback, isObject, object, rule } from "../checks/rules.js";
+import { isToken } from "./messages.js";
+import { type Names, namesOf } from "./names.js";
+
+/** Modules of the NATS client for JavaScript, as `import * as core from "@nats-io/nats-core"` gives them. */
+export interface NatsModules {
+  /** `@nats-io/nats-core`, which connects by WebSocket. */
+  readonly core: object;
+  /** `@nats-io/jetstream`. */
+  readonly jetstream: object;
+  /** `@nats-io/kv`. */
+  readonly kv: object;
+  /** `@nats-io/transport-node` or another transport with `connect`: for addresses other than `ws:` and `wss:`. */
+  readonly transport?: object;
+}
+
+/** How to reach the NATS servers. */
+export interface ServerOptions {
+  /**
+   * The addresses of the NATS servers, such as `nats://localhost:4222`; in a browser `wss://…`. Default: this machine, port 4222.
+   */
+  servers?: string | readonly string[];
+  /**
+   * What the names of subjects and streams begin with: letters, digits, `-` and `_`. Clusters with other prefixes do not see each other.
+   * Default `symplectic`.
+   */
+  prefix?: string;
+  /**
+   * Options for the NATS client, passed on as they are: `user` and `pass`, `token`, `authenticator`, `tls`, `inboxPrefix`,
+   * `reconnectTimeWait` and so on.
+   */
+  client?: object;
+  /** The NATS client, where the packages `@nats-io/…` cannot be imported by their names, as in a page without a bundler. */
+  nats?: NatsModules;
+}
+
+/** A connection, and what is done over it. */
+export interface Client {
+  readonly connection: Core.NatsConnection;
+  readonly core: typeof Core;
+  readonly streams: JetStream.JetStreamClient;
+  readonly manager: JetStream.JetStreamManager;
+  readonly jetstream: typeof JetStream;
+  readonly kv: typeof Kv;
+  readonly names: Names;
+  /** The most bytes that a message may have. */
+  readonly most: number;
+}
+
+const isServers = (value: unknown) =>
+  [value].flat().every((one) => typeof one === "string" && one !== "") && [value].flat().length > 0;
+
+export const serverRules = {
+  servers: fallback(rule<string | readonly string[]>("an address or several", isServers), "nats://127.0.0.1:4222"),
+  prefix: fallback(rule<string>("1 to 64 letters, digits, - and _", isToken), "symplectic"),
+  client: fallback(object, {}),
+  nats: anything<NatsModules>(),
+};
+
+/** What the client says of whom it cannot reach. */
+export const unreachable = (servers: readonly string[], cause: unknown) =>
+  new SymplecticAdjointError(
+    "CONNECTION",
+    `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; is a nats-server running there, with JetStream?`,
+    { argument: "servers", given: servers.join(", ") },
+    { cause },
+  );
+
+/** Connects; by WebSocket where the address says so. */
+export async function connectClient(options: ServerOptions & { name: string }): Promise<Client> {
+  const { servers: given, prefix = "symplectic", client, nats, name } = options;
+  const servers = [given ?? "nats://127.0.0.1:4222"].flat();
+  const web = servers.filter((server) => /^wss?:/.test(server));
+  if (web.length > 0 && web.length < servers.length) {
+    throw refused("OPTION", "servers", "either only ws: and wss: addresses, or none", servers.join(", "));
+  }
+  const modules = nats ?? (await peers(web.length > 0));
+  const core = modules.core as typeof Core;
+  const jetstream = modules.jetstream as typeof JetStream;
+  const kv = modules.kv as typeof Kv;
+  const transport = modules.transport as { connect: typeof core.wsconnect } | undefined;
+  const opened = web.length > 0 ? core.wsconnect : transport?.connect;
+  if (!opened) {
+    throw refused(
+      "OPTION",
+      "nats.transport",
+      "@nats-io/transport-node, for addresses that are not ws: or wss:",
+      "none",
+    );
+  }
+  let connection: Core.NatsConnection;
+  try {
+    // It may take its server a while to be there again.
+    const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500, ignoreAuthErrorAbort: true };
+    connection = await opened({ ...lasting, name, ...client, servers });
+  } catch (cause) {
+    throw unreachable(servers, cause);
+  }
+  // What the server has to say comes with each request that fails; here it would only be rethrown.
+  connection.closed().catch(() => {});
+  return {
+    connection,
+    core,
+    jetstream,
+    kv,
+    streams: jetstream.jetstream(connection),
+    // Whether there is JetStream shows when it is used; a worker needs no right to ask.
+    manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
+    names: namesOf(prefix),
+    most: Math.min(connection.info?.max_payload ?? 2 ** 20, 2 ** 20),
+  };
+}
+
+async function peers(web: boolean): Promise<NatsModules> {
+  try {
+    const [core, jetstream, kv, transport] = await Promise.all([
+      import("@nats-io/nats-core"),
+      import("@nats-io/jetstream"),
+      import("@nats-io/kv"),
+      web ? undefined : import("@nats-io/transport-node"),
+    ]);
+    return { core, jetstream, kv, ...(transport && { transport }) };
+  } catch (cause) {
+    const names = `@nats-io/nats-core @nats-io/jetstream @nats-io/kv${web ? "" : " @nats-io/transport-node"}`;
+    throw new SymplecticAdjointError(
+      "UNSUPPORTED",
+      `a cluster needs the NATS client: npm install ${names}; or hand it over as the option nats (${textOf(cause)})`,
+      { argument: "nats" },
+      { cause },
+    );
+  }
+}
+
+/** Listens to a subject. */
+export function listen({ connection }: Client, subject: string, hear: (message: Core.Msg) => void): Core.Subscription {
+  return connection.subscribe(subject, {
+    callback: (error, message) => {
+      if (!error) hear(message);
+    },
+  });
+}
+
+/** Whether an error of the client says that the server does not allow something. */
+export function isForbidden(error: unknown): boolean {
+  return isObject(error) && /permissions violation/i.test(String((error as { message?: unknown }).message));
+}

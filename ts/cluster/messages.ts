@@ -1,0 +1,152 @@
+// What a coordinator and its workers say to each other, and how it is read: whatever is not as it should be is undefined.
+import type { ErrorCode, ErrorDetails } from "../checks/errors.js";
+import { decode, encode } from "./codec.js";
+
+/** Raised when a message means something else than before. It is part of the subjects, so that versions never meet. */
+export const PROTOCOL = 1;
+
+/** Bytes that lie in the store: where, and how many. */
+export interface Value {
+  readonly key: string;
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
+/** A task as a worker gets it. */
+export interface TaskMessage {
+  /** Which task; answers name it. */
+  readonly id: string;
+  /** Whose task, which is where the answer goes. */
+  readonly session: string;
+  /** What the body refers to, in its order. */
+  readonly values: readonly Value[];
+  /** What is to be done; where it is too large for a message, the last of the values. */
+  readonly body: Uint8Array | undefined;
+}
+
+/** What a worker could not do. */
+export interface TaskFailure {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly details: ErrorDetails;
+}
+
+/** A part of an answer. */
+export interface AnswerMessage {
+  readonly id: string;
+  readonly worker: string;
+  /** `done` has the answer, `failed` an error, `missing` tells that values are not in the store. */
+  readonly kind: "done" | "failed" | "missing";
+  /** Which part of how many. */
+  readonly part: number;
+  readonly parts: number;
+  readonly body: Uint8Array;
+}
+
+/** What becomes of an answer: it was taken, the next part may come, it was wrong, nobody waits for it, or all parts are needed again. */
+export type Receipt = "taken" | "next" | "refused" | "unknown" | "again";
+
+/** What a worker tells of itself, again and again. */
+export interface Announcement {
+  readonly worker: string;
+  readonly fingerprint: string;
+  readonly engine: string;
+  readonly version: string;
+  readonly threads: number;
+  /** Tasks that it has in hand. */
+  readonly tasks: readonly string[];
+  /** Tasks that it has done since it began. */
+  readonly done: number;
+  /** Whether it is about to leave. */
+  readonly leaving: boolean;
+}
+
+const isText = (value: unknown, most = 200): value is string => typeof value === "string" && value.length <= most;
+const isCount = (value: unknown, least = 0): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= least;
+/** What may stand between the dots of a subject. */
+export const isToken = (value: unknown): value is string => isText(value, 64) && /^[A-Za-z0-9_-]+$/.test(value);
+
+function parsed(text: unknown): unknown {
+  try {
+    return typeof text === "string" ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const isValue = (value: unknown): value is Value => {
+  const { key, chunks, bytes } = (value ?? {}) as Partial<Value>;
+  return isText(key) && /^[\w-]+\.[\w-]+$/.test(key) && isCount(chunks, 1) && isCount(bytes) && chunks <= bytes + 1;
+};
+
+export function encodeTask({ id, session, values, body }: TaskMessage): Uint8Array {
+  return encode({ id, session, values: JSON.stringify(values), body });
+}
+
+export function readTask(bytes: Uint8Array): TaskMessage | undefined {
+  const { id, session, values: text, body } = decode(bytes) ?? {};
+  const values = parsed(text);
+  if (!isToken(id) || !isToken(session)) return undefined;
+  if (!Array.isArray(values) || values.length > 64 || !values.every(isValue)) return undefined;
+  if (!(body instanceof Uint8Array) && values.length === 0) return undefined;
+  return { id, session, values, body: body instanceof Uint8Array ? body : undefined };
+}
+
+export function encodeAnswer(answer: AnswerMessage): Uint8Array {
+  return encode({ ...answer });
+}
+
+export function readAnswer(bytes: Uint8Array): AnswerMessage | undefined {
+  const { id, worker, kind, part, parts, body } = decode(bytes) ?? {};
+  if (!isToken(id) || !isToken(worker) || !(body instanceof Uint8Array)) return undefined;
+  if (kind !== "done" && kind !== "failed" && kind !== "missing") return undefined;
+  if (!isCount(part) || !isCount(parts, 1) || part >= parts) return undefined;
+  return { id, worker, kind, part, parts, body };
+}
+
+export function encodeFailure({ code, message, details }: TaskFailure): Uint8Array {
+  return encode({ code, message, details: JSON.stringify(details) });
+}
+
+/** What can go wrong in a worker. */
+const CODES: readonly ErrorCode[] = [
+  ...([
+    "SHAPE",
+    "DTYPE",
+    "OPTION",
+    "NON_FINITE",
+    "MAX_STEPS",
+    "STEP_UNDERFLOW",
+    "MAX_EVENTS",
+    "EVENT_GRAZING",
+  ] as const),
+  ...(["OUT_OF_MEMORY", "DISPOSED", "REENTRANT", "CALLBACK", "FILE", "WORKER", "UNSUPPORTED", "INTERNAL"] as const),
+];
+
+/** Names of details, and what each is. */
+const DETAILS: Readonly<Record<string, "string" | "number">> = {
+  ...{ argument: "string", expected: "string", given: "string" },
+  ...{ t: "number", h: "number", steps: "number", evaluations: "number", trajectory: "number", bytes: "number" },
+};
+
+export function readFailure(bytes: Uint8Array): TaskFailure | undefined {
+  const { code, message, details: text } = decode(bytes) ?? {};
+  const details = parsed(text);
+  if (!CODES.includes(code as ErrorCode) || !isText(message, 10_000) || details === null || typeof details !== "object")
+    return undefined;
+  const known = Object.entries(details as object).filter(([name, value]) => typeof value === DETAILS[name]);
+  return { code: code as ErrorCode, message, details: Object.fromEntries(known) };
+}
+
+export function encodeAnnouncement({ tasks, ...rest }: Announcement): Uint8Array {
+  return encode({ ...rest, tasks: tasks.join(" ") });
+}
+
+export function readAnnouncement(bytes: Uint8Array): Announcement | undefined {
+  const { worker, fingerprint, engine, version, threads, tasks, done, leaving } = decode(bytes) ?? {};
+  if (!isToken(worker) || !isToken(fingerprint) || !isText(engine) || !isText(version)) return undefined;
+  if (!isCount(threads, 1) || threads > 4096 || !isText(tasks, 100_000) || !isCount(done)) return undefined;
+  if (typeof leaving !== "boolean") return undefined;
+  return { worker, fingerprint, engine, version, threads, tasks: tasks === "" ? [] : tasks.split(" "), done, leaving };
+}

@@ -1,0 +1,45 @@
+// The subjects, streams and buckets of a cluster, all below one prefix.
+import { PROTOCOL } from "./messages.js";
+
+/** What lies where. */
+export interface Names {
+  /** The work-queue stream of tasks, and its subjects. */
+  readonly stream: string;
+  readonly subjects: string;
+  /** The bucket of values, and the stream behind it. */
+  readonly bucket: string;
+  readonly bucketStream: string;
+  /** Where workers tell of themselves, and are asked to. */
+  readonly announcements: string;
+  readonly hello: string;
+  /** The consumer of a group of workers, and which tasks it gets. */
+  consumer(group: string): string;
+  tasksFor(group: string, session: string): string;
+  announcement(worker: string): string;
+  /** Where a worker takes tasks that follow on one that it has done. */
+  follow(worker: string): string;
+  answers(session: string): string;
+  /** The subject of a key of the bucket. */
+  key(key: string): string;
+}
+
+export function namesOf(prefix: string): Names {
+  const bucket = `${prefix}_values`;
+  return {
+    stream: `${prefix}_tasks`,
+    subjects: `${prefix}.tasks.>`,
+    bucket,
+    bucketStream: `KV_${bucket}`,
+    announcements: `${prefix}.workers.*`,
+    hello: `${prefix}.hello`,
+    consumer: (group) => `v${PROTOCOL}_${group}`,
+    tasksFor: (group, session) => `${prefix}.tasks.v${PROTOCOL}_${group}.${session}`,
+    announcement: (worker) => `${prefix}.workers.${worker}`,
+    follow: (worker) => `${prefix}.follow.${worker}`,
+    answers: (session) => `${prefix}.answers.${session}`,
+    key: (key) => `$KV.${bucket}.${key}`,
+  };
+}
+
+/** The group of tasks that any worker may do, whatever its arithmetic. */
+export const ANY = "any";

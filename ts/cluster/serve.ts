@@ -1,0 +1,290 @@
+// The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
+import type { Consumer, JsMsg } from "@nats-io/jetstream";
+import type { Msg, Subscription } from "@nats-io/nats-core";
+import { SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { type Client, isForbidden, listen } from "./client.js";
+import {
+  type AnswerMessage,
+  encodeAnnouncement,
+  encodeAnswer,
+  encodeFailure,
+  type Receipt,
+  readTask,
+  type TaskFailure,
+  type TaskMessage,
+} from "./messages.js";
+import { ANY } from "./names.js";
+import { ValueCache } from "./store.js";
+
+/** Does a task; what it throws becomes the answer. */
+export type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
+
+/** Thrown by whoever computes: what an earlier task has left here is gone. */
+export class Forgotten extends Error {}
+
+export interface ServeOptions {
+  readonly fingerprint: string;
+  readonly engine: string;
+  readonly version: string;
+  /** Tasks computed at a time. */
+  readonly threads: number;
+  /** The most bytes of values that are kept. */
+  readonly valueBytes: number;
+  readonly compute: Compute;
+  onEvent?(event: WorkerEvent): void;
+}
+
+/** What happens in a worker. */
+export type WorkerEvent =
+  | { readonly kind: "done" | "failed"; readonly ms: number; readonly message: string }
+  | { readonly kind: "refused"; readonly message: string }
+  | { readonly kind: "disconnected" | "connected"; readonly server: string };
+
+/** A worker at work. */
+export interface Served {
+  readonly name: string;
+  /** Settles when the worker has ended; rejects with why, if not by `close`. */
+  readonly ended: Promise<void>;
+  /** Ends after the tasks in hand. */
+  close(): Promise<void>;
+}
+
+/** So long an answer is offered to a coordinator that may be reconnecting. */
+const OFFER_MS = 60_000;
+const ANNOUNCE_MS = 1000;
+const PULL_MS = 5000;
+const MARGIN = 4096;
+
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Lets so many in at a time. */
+function gate(places: number) {
+  const waiting: (() => void)[] = [];
+  let free = places;
+  return async <T>(body: () => Promise<T>): Promise<T> => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await body();
+    } finally {
+      const next = waiting.shift();
+      if (next) next();
+      else free++;
+    }
+  };
+}
+
+export async function serve(client: Client, options: ServeOptions): Promise<Served> {
+  const { connection, core, names } = client;
+  const { fingerprint, engine, version, threads, compute, onEvent = () => {} } = options;
+  const name = core.nuid.next();
+  const values = new ValueCache(client, options.valueBytes);
+  const through = gate(threads);
+  /** Tasks in hand, and how many of each. */
+  const tasks = new Map<string, number>();
+  const subscriptions: Subscription[] = [];
+  let done = 0;
+  let closing = false;
+  /** Wakes those who wait for a queue. */
+  let wake: () => void = () => {};
+  let woken = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+
+  const announce = (leaving = false) => {
+    if (connection.isClosed()) return;
+    const said = {
+      worker: name,
+      fingerprint,
+      engine,
+      version,
+      threads,
+      tasks: [...tasks.keys()].slice(0, 1000),
+      done,
+      leaving,
+    };
+    connection.publish(names.announcement(name), encodeAnnouncement(said));
+  };
+
+  /** Does a task and hands the answer over; whether anybody wanted it. */
+  async function work(task: TaskMessage): Promise<boolean> {
+    tasks.set(task.id, (tasks.get(task.id) ?? 0) + 1);
+    try {
+      const { kind, body } = await answerTo(task);
+      return await offer({ id: task.id, worker: name, kind }, task.session, body);
+    } finally {
+      const others = (tasks.get(task.id) ?? 1) - 1;
+      if (others > 0) tasks.set(task.id, others);
+      else tasks.delete(task.id);
+    }
+  }
+
+  async function answerTo(task: TaskMessage): Promise<Pick<AnswerMessage, "kind" | "body">> {
+    let start = performance.now();
+    try {
+      const all = await Promise.all(task.values.map((value) => values.get(value)));
+      const present = all.filter((bytes) => bytes !== undefined);
+      if (present.length < all.length) return { kind: "missing", body: new Uint8Array() };
+      const body = task.body ?? (present.pop() as Uint8Array);
+      const answer = await through(() => {
+        start = performance.now();
+        return compute(body, present, task.session);
+      });
+      done++;
+      onEvent({ kind: "done", ms: performance.now() - start, message: "" });
+      return { kind: "done", body: answer };
+    } catch (error) {
+      if (error instanceof Forgotten) return { kind: "missing", body: new Uint8Array() };
+      const failure = failureOf(error);
+      onEvent({ kind: "failed", ms: performance.now() - start, message: failure.message });
+      return { kind: "failed", body: encodeFailure(failure) };
+    }
+  }
+
+  /** Hands an answer over, in parts that fit a message. */
+  async function offer(
+    head: Pick<AnswerMessage, "id" | "worker" | "kind">,
+    session: string,
+    body: Uint8Array,
+  ): Promise<boolean> {
+    const size = client.most - MARGIN;
+    const parts = Math.max(1, Math.ceil(body.length / size));
+    const until = performance.now() + OFFER_MS;
+    for (let part = 0; part < parts; ) {
+      const message = encodeAnswer({ ...head, part, parts, body: body.subarray(part * size, (part + 1) * size) });
+      const receipt = await asked(names.answers(session), message);
+      if (receipt === "next") part++;
+      else if (receipt === "again") part = 0;
+      else if (receipt === "refused") {
+        onEvent({ kind: "refused", message: "the coordinator has refused an answer" });
+        return true;
+      } else if (receipt !== undefined) return true;
+      else await delay(250);
+      if (performance.now() > until || connection.isClosed()) return false;
+    }
+    return true;
+  }
+
+  async function asked(subject: string, message: Uint8Array): Promise<Receipt | undefined> {
+    try {
+      return (await connection.request(subject, message, { timeout: 5000 })).string() as Receipt;
+    } catch {
+      // Nobody there, or nobody yet.
+      return undefined;
+    }
+  }
+
+  /** What is not to be left before it has ended. */
+  const held = new Set<Promise<unknown>>();
+  async function hold<T>(working: Promise<T>): Promise<T> {
+    held.add(working);
+    try {
+      return await working;
+    } finally {
+      held.delete(working);
+    }
+  }
+
+  async function take(message: JsMsg, ackMs: number): Promise<void> {
+    const task = readTask(message.data);
+    if (!task) {
+      onEvent({ kind: "refused", message: "a message in the queue is no task" });
+      message.term("no task");
+      return;
+    }
+    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    try {
+      if (await work(task)) message.ack();
+      else message.term("nobody waits for it");
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** Takes tasks of a group, one after the other. */
+  async function pull(group: string): Promise<void> {
+    let consumer: Consumer | undefined;
+    while (!closing && !connection.isClosed()) {
+      try {
+        consumer ??= await client.streams.consumers.get(names.stream, names.consumer(group));
+        const { ack_wait } = (await consumer.info(true)).config;
+        const message = await consumer.next({ expires: PULL_MS });
+        if (message && closing) message.nak();
+        else if (message) await hold(take(message, (ack_wait ?? 5e9) / 1e6));
+      } catch (error) {
+        if (isForbidden(error)) throw error;
+        // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
+        consumer = undefined;
+        await Promise.race([woken, delay(1000)]);
+      }
+    }
+  }
+
+  function follow(message: Msg): void {
+    const task = readTask(message.data);
+    if (!task || closing) {
+      if (!task) onEvent({ kind: "refused", message: "a message is no task" });
+      // Without a word, the coordinator asks another.
+      return;
+    }
+    message.respond("taken");
+    hold(work(task));
+  }
+
+  subscriptions.push(
+    listen(client, names.follow(name), follow),
+    listen(client, names.hello, () => {
+      wake();
+      woken = new Promise((resolve) => {
+        wake = resolve;
+      });
+      announce();
+    }),
+  );
+  await connection.flush();
+  announce();
+  const timer = setInterval(announce, ANNOUNCE_MS);
+  watch(client, onEvent);
+
+  // One more than threads, so that the next task is there when one is done.
+  const loops = [fingerprint, ANY].flatMap((group) => Array.from({ length: threads + 1 }, () => pull(group)));
+  let stopped: Promise<void> | undefined;
+  const stop = () => {
+    stopped ??= (async () => {
+      closing = true;
+      wake();
+      announce(true);
+      while (held.size > 0) await Promise.allSettled(held);
+      clearInterval(timer);
+      for (const subscription of subscriptions) subscription.unsubscribe();
+      // Pulls that still wait end with the connection.
+      await connection.drain().catch(() => {});
+    })();
+    return stopped;
+  };
+  const failed = Promise.all(loops).then(
+    () => undefined,
+    (error) => error,
+  );
+  const ended = Promise.race([failed, connection.closed()]).then(async (error) => {
+    await stop();
+    if (error) throw error;
+  });
+  ended.catch(() => {});
+  return { name, ended, close: stop };
+}
+
+async function watch({ connection }: Client, onEvent: (event: WorkerEvent) => void): Promise<void> {
+  for await (const status of connection.status()) {
+    const server = "server" in status ? String(status.server) : "";
+    if (status.type === "disconnect") onEvent({ kind: "disconnected", server });
+    if (status.type === "reconnect") onEvent({ kind: "connected", server });
+  }
+}
+
+function failureOf(error: unknown): TaskFailure {
+  if (!(error instanceof SymplecticAdjointError)) return { code: "INTERNAL", message: textOf(error), details: {} };
+  const { code, message, argument, expected, given, t, h, steps, evaluations, trajectory, bytes } = error;
+  const all = { argument, expected, given, t, h, steps, evaluations, trajectory, bytes };
+  return { code, message, details: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) };
+}
