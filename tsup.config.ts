@@ -6,16 +6,20 @@ import { defineConfig, type Options } from "tsup";
 /** Of the package; an addon of another one is not taken. */
 const VERSION = JSON.stringify(JSON.parse(readFileSync("package.json", "utf8")).version);
 
-// What runs in the workers of a pool: one script, in which no import is left.
-const worker = buildSync({
-  entryPoints: ["ts/parallel/worker.ts"],
-  bundle: true,
-  minify: true,
-  write: false,
-  format: "iife",
-  target: "es2022",
-  define: { VERSION },
-}).outputFiles[0]?.text as string;
+/** A script that runs in a thread of its own, in which no import is left. */
+const threadOf = (file: string) =>
+  buildSync({
+    entryPoints: [file],
+    bundle: true,
+    minify: true,
+    write: false,
+    format: "iife",
+    target: "es2022",
+    define: { VERSION },
+  }).outputFiles[0]?.text as string;
+// What runs in the workers of a pool, and in those of a cluster.
+const worker = threadOf("ts/parallel/worker.ts");
+const clusterThread = threadOf("ts/cluster/thread.ts");
 
 const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("wasm/simd.wasm")] as const;
 const both = Buffer.concat([relaxed, simd128]);
@@ -29,6 +33,12 @@ const types = (...entries: string[]) => ({
   dts: { only: true, banner: '/// <reference lib="esnext.disposable" />' },
 });
 
+/** The libraries of the command. */
+const CARRIED = [
+  ...["cli-progress", "commander", "csv-parse"],
+  ...["jetstream", "kv", "transport-node"].map((name) => `@nats-io/${name}`),
+];
+
 // The command, with the libraries that it is made with inside: the package itself depends on nothing.
 const command: Options = {
   // The second is the thread in which it fits.
@@ -38,9 +48,11 @@ const command: Options = {
   format: "esm",
   target: "node20",
   platform: "node",
-  external: [/^\.\.\/index\.js$/],
+  external: [/^\.\.\/(index|cluster)\.js$/],
+  // Optional peers of the package, but not of the command.
+  noExternal: [/^@nats-io\//],
   // Some of them are older than modules.
-  onSuccess: async () => writeFileSync("dist/cli/LICENSES.txt", licenses(["cli-progress", "commander", "csv-parse"])),
+  onSuccess: async () => writeFileSync("dist/cli/LICENSES.txt", licenses(CARRIED)),
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
 };
 
@@ -85,7 +97,7 @@ export default defineConfig(async () => {
   await init();
   const stream = Buffer.from(compress(both, 22)).toString("base64");
   const code = {
-    entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts" },
+    entry: { index: "ts/index.ts", slim: "ts/slim.ts", tfjs: "ts/tfjs.ts", cluster: "ts/cluster.ts" },
     format: "esm" as const,
     target: "es2022" as const,
     platform: "neutral" as const,
@@ -100,20 +112,22 @@ export default defineConfig(async () => {
     define: {
       VERSION,
       WORKER_SOURCE: JSON.stringify(worker),
+      CLUSTER_THREAD_SOURCE: JSON.stringify(clusterThread),
       BUILDS: JSON.stringify(stream),
       BUILD_PLACES: JSON.stringify(places),
     },
     onSuccess: async () => {
       // For those who have to serve it themselves, and the slim entry.
       writeFileSync("dist/worker.js", worker);
+      writeFileSync("dist/cluster-worker.js", clusterThread);
       // For resolvers that do not know exports.
-      for (const entry of ["slim", "tfjs"]) {
+      for (const entry of ["slim", "tfjs", "cluster"]) {
         mkdirSync(entry, { recursive: true });
         const places = { main: `../dist/${entry}.js`, types: `../dist/${entry}.d.ts` };
         writeFileSync(`${entry}/package.json`, `${JSON.stringify(places, null, 2)}\n`);
       }
       // Deno takes the types from where the module says they are.
-      for (const entry of ["index", "slim", "tfjs"]) {
+      for (const entry of ["index", "slim", "tfjs", "cluster"]) {
         const code = readFileSync(`dist/${entry}.js`, "utf8");
         writeFileSync(`dist/${entry}.js`, `/* @ts-self-types="./${entry}.d.ts" */\n${code}`);
         const map = JSON.parse(readFileSync(`dist/${entry}.js.map`, "utf8"));
@@ -122,7 +136,8 @@ export default defineConfig(async () => {
       }
       // What is bundled keeps its licence.
       for (const name of ["fzstd", "jsep"]) cpSync(`node_modules/${name}/LICENSE`, `dist/${name}.LICENSE`);
+      cpSync("node_modules/@msgpack/msgpack/LICENSE", "dist/msgpack.LICENSE");
     },
   };
-  return [code, types("index", "slim"), types("tfjs"), command];
+  return [code, types("index", "slim"), types("tfjs"), types("cluster"), command];
 });

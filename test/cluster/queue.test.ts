@@ -1,101 +1,19 @@
-// The queue alone: tasks that mean nothing, over a real nats-server, with workers that die, stall and lie.
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
-import { buildSync } from "esbuild";
-import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { type Client, connectClient } from "../../ts/cluster/client.js";
-import { type ClusterEvent, Coordinator, type Task } from "../../ts/cluster/coordinator.js";
+// The queue alone: tasks that mean nothing, over a real nats-server, with workers that die and stall.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { buildWorker, bytesOf, coordinate, worker as start, task, until } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
-
-const folder = fileURLToPath(new URL("../../node_modules/.cache/cluster/", import.meta.url));
-const script = `${folder}echo.mjs`;
 
 let server: Server;
 beforeAll(async () => {
-  mkdirSync(folder, { recursive: true });
-  buildSync({
-    entryPoints: [fileURLToPath(new URL("echo.mjs", import.meta.url))],
-    ...{ bundle: true, outfile: script, format: "esm", platform: "node", packages: "external" },
-  });
+  buildWorker();
   [server] = (await startServers()) as [Server];
 });
 afterAll(() => server.remove());
 
-const cleanups: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
-});
-
-let prefixes = 0;
-const freshPrefix = () => `t${process.pid}-${++prefixes}`;
-
-interface Own {
-  coordinator: Coordinator;
-  client: Client;
-  events: ClusterEvent[];
-  prefix: string;
-  /** Waits until something is so. */
-  until(what: string, holds: () => boolean): Promise<void>;
-}
-
-async function coordinate({ servers = [server.url], stallMs = 1000, group = "f1", replicas = 1 } = {}): Promise<Own> {
-  const prefix = freshPrefix();
-  const client = await connectClient({ servers, prefix, name: "test", client: { reconnectTimeWait: 100 } });
-  const events: ClusterEvent[] = [];
-  const options = { group, stallMs, replicas, onEvent: (event: ClusterEvent) => void events.push(event) };
-  const coordinator = new Coordinator(client, {
-    ...options,
-    suits: ({ fingerprint }) => group === "any" || fingerprint === group,
-  });
-  await coordinator.start();
-  cleanups.push(async () => {
-    coordinator.end(new Error("over") as never);
-    await client.connection.close();
-  });
-  const until = async (what: string, holds: () => boolean) => {
-    for (let i = 0; !holds(); i++) {
-      if (i > 600) throw new Error(`never: ${what}; ${JSON.stringify(events)}`);
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  };
-  return { coordinator, client, events, prefix, until };
-}
-
-async function worker(options: object): Promise<ChildProcess & { name: string }> {
-  const all = { servers: [server.url], client: { reconnectTimeWait: 100 }, ...options };
-  const child = spawn(process.execPath, [script, JSON.stringify(all)], { stdio: ["ignore", "pipe", "inherit"] });
-  cleanups.push(() => {
-    child.kill("SIGCONT");
-    child.kill("SIGKILL");
-  });
-  const name = await new Promise<string>((resolve, reject) => {
-    child.once("exit", (code) => reject(new Error(`the worker ended with ${code}`)));
-    child.stdout?.setEncoding("utf8").on("data", (text) => {
-      const found = /name (\S+)/.exec(text)?.[1];
-      if (found) resolve(found);
-    });
-  });
-  return Object.assign(child, { name });
-}
-
-const bytesOf = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-const valueOf = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
-interface Answer {
-  number: number;
-  sum: number;
-  process: number;
-  again: boolean;
-}
-const task = (body: object, rest: Partial<Task<Answer>> = {}): Task<Answer> => ({
-  body: () => bytesOf(body),
-  most: 1000,
-  read: valueOf,
-  ...rest,
-});
+const worker = (options: object) => start([server.url], options);
 
 test("each task is done, with values and answers of any size", async () => {
-  const { coordinator, prefix, until } = await coordinate();
+  const { coordinator, prefix } = await coordinate([server.url]);
   await worker({ prefix });
   await worker({ prefix, threads: 2 });
   await until("two workers", () => coordinator.status.workers.length === 2);
@@ -120,7 +38,7 @@ test("each task is done, with values and answers of any size", async () => {
 });
 
 test("a worker killed or stopped in the middle: another does its tasks, and each counts once", async () => {
-  const { coordinator, prefix, until, events } = await coordinate();
+  const { coordinator, prefix, events } = await coordinate([server.url]);
   const victims = [await worker({ prefix }), await worker({ prefix })] as const;
   await until("two workers", () => coordinator.status.workers.length === 2);
   let answers = 0;
@@ -144,7 +62,7 @@ test("a worker killed or stopped in the middle: another does its tasks, and each
 });
 
 test("a worker that leaves ends what it has begun", async () => {
-  const { coordinator, prefix, until, events } = await coordinate({ stallMs: 60_000 });
+  const { coordinator, prefix, events } = await coordinate([server.url], { stallMs: 60_000 });
   const first = await worker({ prefix });
   await until("a worker", () => coordinator.status.workers.length === 1);
   const done = coordinator.submit(task({ number: 1, ms: 1000 }));
@@ -156,7 +74,7 @@ test("a worker that leaves ends what it has begun", async () => {
 });
 
 test("the server is killed and comes back with nothing in memory: work goes on", async () => {
-  const { coordinator, prefix, until, events } = await coordinate();
+  const { coordinator, prefix, events } = await coordinate([server.url]);
   await worker({ prefix });
   await until("a worker", () => coordinator.status.workers.length === 1);
   const value = coordinator.keep(new Uint8Array(1_500_000));
@@ -177,7 +95,7 @@ test("the server is killed and comes back with nothing in memory: work goes on",
 });
 
 test("a task follows its worker, and goes to another if that has forgotten or is gone", async () => {
-  const { coordinator, prefix, until } = await coordinate();
+  const { coordinator, prefix } = await coordinate([server.url]);
   const first = await worker({ prefix });
   await until("a worker", () => coordinator.status.workers.length === 1);
   const { worker: who } = await coordinator.submit(task({ keep: "a" }));
@@ -192,7 +110,7 @@ test("a task follows its worker, and goes to another if that has forgotten or is
 });
 
 test("a failure of one worker is tried elsewhere, and ends after a while", async () => {
-  const { coordinator, prefix, until } = await coordinate();
+  const { coordinator, prefix } = await coordinate([server.url]);
   await worker({ prefix });
   await until("a worker", () => coordinator.status.workers.length === 1);
   const failed = coordinator.submit(task({ error: "no luck" }));
@@ -200,14 +118,44 @@ test("a failure of one worker is tried elsewhere, and ends after a while", async
 });
 
 test("workers of another arithmetic get nothing, unless any will do", async () => {
-  const { coordinator, prefix, until, events } = await coordinate();
+  const { coordinator, prefix, events } = await coordinate([server.url]);
   await worker({ prefix, fingerprint: "f2" });
   await until("it is known", () => coordinator.status.different === 1);
   expect(events).toMatchObject([{ kind: "different", fingerprint: "f2" }]);
   const done = coordinator.submit(task({ number: 3 }));
   const { pid } = await worker({ prefix });
   expect((await done).value.process).toBe(pid);
-  const any = await coordinate({ group: "any" });
+  const any = await coordinate([server.url], { group: "any" });
   await worker({ prefix: any.prefix, fingerprint: "f2" });
   expect((await any.coordinator.submit(task({ number: 3 }))).value.number).toBe(3);
+});
+
+test("two servers, with the queue on both: a coordinator on one, workers on the other, and one server goes and comes", async () => {
+  const pair = (await startServers({ count: 2 })) as [Server, Server];
+  try {
+    const urls = pair.map(({ url }) => url);
+    // JetStream needs a moment to agree on a leader.
+    const { coordinator, prefix } = await coordinate([pair[0].url], {
+      replicas: 2,
+      own: { ignoreClusterUpdates: true },
+    });
+    await start([pair[1].url], { prefix, client: { reconnectTimeWait: 100, ignoreClusterUpdates: true } });
+    await start(urls, { prefix });
+    await until("two workers", () => coordinator.status.workers.length === 2);
+    const value = coordinator.keep(new Uint8Array(1_500_000));
+    let answers = 0;
+    const all = Array.from({ length: 40 }, (_, number) =>
+      coordinator.submit(task({ number, ms: 50 }, { values: [value] })).then((done) => {
+        answers++;
+        return done;
+      }),
+    );
+    await until("some are done", () => answers > 4);
+    await pair[1].restart();
+    const done = await Promise.all(all);
+    expect(done.map(({ value }) => value.number)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+    expect(done.every(({ value }) => value.sum === 1_500_000)).toBe(true);
+  } finally {
+    for (const one of pair) await one.remove();
+  }
 });

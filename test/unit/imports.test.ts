@@ -6,9 +6,10 @@ import { expect, test } from "vitest";
 
 const ORDER = [
   ["cli"],
-  ["tfjs.ts"],
+  ["tfjs.ts", "cluster.ts"],
   ["index.ts", "slim.ts"],
   ["api.ts"],
+  ["cluster"],
   ["files"],
   ["train"],
   ["estimate"],
@@ -60,7 +61,15 @@ test("no file imports itself by way of others", () => {
 });
 
 test("every file of the package is reached from an entry", () => {
-  const entries = ["parallel/worker.ts", "cli/main.ts", "tfjs.ts", "index.ts", "slim.ts"];
+  const entries = [
+    "parallel/worker.ts",
+    "cluster/thread.ts",
+    "cli/main.ts",
+    "tfjs.ts",
+    "cluster.ts",
+    "index.ts",
+    "slim.ts",
+  ];
   const reached = new Set<string>(entries);
   for (const file of reached) for (const target of imports.get(file) ?? []) reached.add(target);
   expect(files.filter((file) => !reached.has(file))).toEqual([]);

@@ -34,6 +34,7 @@ import { predict } from "./predict.js";
 import { SIGNALS } from "./signals.js";
 import type { Format } from "./table.js";
 import { type TrainRequest, trainModel } from "./train.js";
+import { type WorkerRequest, work } from "./worker.js";
 
 const METHODS = ["bosh3", "dopri5", "tsit5", "dopri8", "fehlberg2", "adaptive_heun"];
 const ERRORS = ["additive", "proportional", "combined", "lognormal"];
@@ -364,6 +365,47 @@ program
       print(`symplectic, aca, baseline, backprop, auto: ${result.bitwise ? "bitwise the same" : "not the same"}`);
     }
     if (!result.passed) throw new Failure("the gradient is not right");
+  });
+
+program
+  .command("worker")
+  .summary("work for a cluster")
+  .description(
+    "Works for whoever trains over the same NATS servers, until Ctrl-C: takes shards of batches, and answers with solutions and gradients.",
+  )
+  .option(
+    "--servers <addresses>",
+    "of the NATS servers, with commas between them (default: NATS_URL, else nats://127.0.0.1:4222)",
+    names,
+  )
+  .option("--prefix <name>", "what subjects and streams begin with; as the coordinator has it (default: symplectic)")
+  .option("--threads <count>", "shards computed at a time (default: the number of cores)", count)
+  .option("--memory <MiB>", "for solves whose gradients are still to come (default: 1024)", count)
+  .option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed")
+  .option("--user <name>", "the user")
+  .option("--password <password>", "and the password (default: NATS_PASSWORD)")
+  .option("--token <token>", "a token (default: NATS_TOKEN)")
+  .option("--tls-ca <file>", "certificates that the servers' ones are checked with")
+  .option("--tls-cert <file>", "a certificate of this worker's own")
+  .option("--tls-key <file>", "and its key")
+  .option("--inbox-prefix <subject>", "what subjects of replies begin with, where permissions ask for one of its own")
+  .option("--quiet", "say nothing but errors", false)
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ symplectic-adjoint worker --servers nats://192.168.1.10:4222
+  $ symplectic-adjoint worker --servers tls://nats.example.org --creds worker.creds --threads 4
+
+Ctrl-C ends the shards that have begun, and leaves; a second one does not wait. Whatever is left undone another worker does.`,
+  )
+  .action(async (options) => {
+    const { NATS_URL, NATS_PASSWORD, NATS_TOKEN } = process.env;
+    const servers = options.servers ?? [NATS_URL ?? "nats://127.0.0.1:4222"];
+    const password = options.user === undefined ? undefined : (options.password ?? NATS_PASSWORD);
+    const request: WorkerRequest = { ...options, servers, password, token: options.token ?? NATS_TOKEN };
+    const signal = await work(request);
+    if (signal !== null) process.exitCode = SIGNALS[signal];
   });
 
 program

@@ -149,3 +149,17 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
 export function isForbidden(error: unknown): boolean {
   return isObject(error) && /permissions violation/i.test(String((error as { message?: unknown }).message));
 }
+
+/** The error of what a server has not done; those of this package stay what they are. */
+export function connectionError(cause: unknown): SymplecticAdjointError {
+  if (cause instanceof SymplecticAdjointError) return cause;
+  const hint = isForbidden(cause)
+    ? "the server does not allow it: see docs/cluster.md for the permissions"
+    : "is JetStream enabled there (nats-server -js)?";
+  return new SymplecticAdjointError(
+    "CONNECTION",
+    `the server did not do as asked: ${textOf(cause)}; ${hint}`,
+    {},
+    { cause },
+  );
+}

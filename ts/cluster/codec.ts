@@ -1,12 +1,15 @@
 // Messages as bytes: MessagePack, of flat records only. A decoder that is fed anything else allocates no more than it was sent.
 import { Decoder, Encoder, ExtensionCodec } from "@msgpack/msgpack";
 
-type TypedArray = Uint8Array | Uint32Array | Float32Array | Float64Array;
+export type TypedArray = Uint8Array | Uint32Array | Float32Array | Float64Array;
 
 /** What a message is made of. Nested data goes as JSON in a string. */
 export type Fields = Readonly<Record<string, null | boolean | number | string | TypedArray | undefined>>;
 
 const ARRAYS = [Uint32Array, Float32Array, Float64Array] as const;
+
+export const isTypedArray = (value: unknown): value is TypedArray =>
+  value instanceof Uint8Array || ARRAYS.some((Type) => value instanceof Type);
 
 const extensionCodec = new ExtensionCodec();
 for (const [type, Type] of ARRAYS.entries()) {
@@ -21,7 +24,7 @@ for (const [type, Type] of ARRAYS.entries()) {
 
 const encoder = new Encoder({ extensionCodec, ignoreUndefined: true });
 // An array has as many places as it claims before the first element is read: there are none. The same holds for no other type.
-const decoder = new Decoder({ extensionCodec, maxArrayLength: 0, maxMapLength: 64 });
+const decoder = new Decoder({ extensionCodec, maxArrayLength: 0, maxMapLength: 1024 });
 
 /** The bytes of a record. */
 export function encode(fields: Fields): Uint8Array {

@@ -3,7 +3,7 @@
 import type { KV } from "@nats-io/kv";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, isForbidden, listen } from "./client.js";
+import { type Client, connectionError, isForbidden, listen } from "./client.js";
 import {
   type Announcement,
   type AnswerMessage,
@@ -429,12 +429,14 @@ export class Coordinator {
     const answer = readAnswer(message.data);
     if (!answer) {
       this.#refuse("it is no answer", undefined);
-      return reply("refused");
+      reply("refused");
+      return;
     }
     const pending = this.#pending.get(answer.id);
     if (!pending) {
       this.#counts.duplicates++;
-      return reply("unknown");
+      reply("unknown");
+      return;
     }
     const body = this.#assembled(pending, answer, reply);
     if (!body) return;
@@ -478,7 +480,8 @@ export class Coordinator {
       value = pending.task.read(body);
     } catch (error) {
       this.#wrong(pending, worker, textOf(error));
-      return reply("refused");
+      reply("refused");
+      return;
     }
     this.#pending.delete(pending.id);
     this.#counts.done++;
@@ -492,13 +495,15 @@ export class Coordinator {
     const failure = readFailure(body);
     if (!failure) {
       this.#wrong(pending, worker, "it is no failure");
-      return reply("refused");
+      reply("refused");
+      return;
     }
     const { code, message, details } = failure;
     reply("taken");
-    if (!ELSEWHERE.includes(code)) return this.#fail(pending, new SymplecticAdjointError(code, message, details));
-    pending.failure = `${worker} said: ${message}`;
-    this.#elsewhere(pending, worker, `${code}: ${message}`);
+    if (ELSEWHERE.includes(code)) {
+      pending.failure = `${worker} said: ${message}`;
+      this.#elsewhere(pending, worker, `${code}: ${message}`);
+    } else this.#fail(pending, new SymplecticAdjointError(code, message, details));
   }
 
   /** Values that the store has no longer are put again, unless they have been since the task was sent. */
@@ -531,7 +536,10 @@ export class Coordinator {
 
   /** Gives a task to somebody else: at once if there is somebody, else by the queue, after a while. */
   #elsewhere(pending: Pending, worker: string, reason: string): void {
-    if (++pending.faults > MOST_FAULTS) return this.#giveUp(pending, reason);
+    if (++pending.faults > MOST_FAULTS) {
+      this.#giveUp(pending, reason);
+      return;
+    }
     const others = [...this.#workers.values()].filter((other) => other.suits && other.worker !== worker);
     const other = others[Math.floor(Math.random() * others.length)];
     this.#retried(reason, worker);
@@ -546,7 +554,10 @@ export class Coordinator {
     const said = readAnnouncement(data);
     if (!said || (!this.#workers.has(said.worker) && this.#workers.size >= MOST_WORKERS)) return;
     const { worker, threads, engine, fingerprint } = said;
-    if (said.leaving) return this.#gone(worker, "left");
+    if (said.leaving) {
+      this.#gone(worker, "left");
+      return;
+    }
     const suits = this.#options.suits(said);
     const isNew = !this.#workers.has(worker);
     const now = performance.now();
@@ -624,16 +635,3 @@ export class Coordinator {
 
 /** A stream of that name is there, with other settings. */
 const isTaken = (error: unknown) => (error as { code?: number }).code === 10058;
-
-function connectionError(cause: unknown): SymplecticAdjointError {
-  if (cause instanceof SymplecticAdjointError) return cause;
-  const hint = isForbidden(cause)
-    ? "the server does not allow it: see docs/cluster.md for the permissions"
-    : "is JetStream enabled there (nats-server -js)?";
-  return new SymplecticAdjointError(
-    "CONNECTION",
-    `the server did not do as asked: ${textOf(cause)}; ${hint}`,
-    {},
-    { cause },
-  );
-}

@@ -1,8 +1,8 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, isForbidden, listen } from "./client.js";
+import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import { failureOf } from "./failures.js";
 import {
   type AnswerMessage,
   encodeAnnouncement,
@@ -10,7 +10,6 @@ import {
   encodeFailure,
   type Receipt,
   readTask,
-  type TaskFailure,
   type TaskMessage,
 } from "./messages.js";
 import { ANY } from "./names.js";
@@ -18,9 +17,6 @@ import { ValueCache } from "./store.js";
 
 /** Does a task; what it throws becomes the answer. */
 export type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
-
-/** Thrown by whoever computes: what an earlier task has left here is gone. */
-export class Forgotten extends Error {}
 
 export interface ServeOptions {
   readonly fingerprint: string;
@@ -50,7 +46,10 @@ export interface Served {
 }
 
 /** So long an answer is offered to a coordinator that may be reconnecting. */
-const OFFER_MS = 60_000;
+const OFFER_MS = 20_000;
+/** Answers that are on their way at a time, beside those that are computed. */
+const MOST_HELD = 64;
+const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
 const PULL_MS = 5000;
 const MARGIN = 4096;
@@ -83,6 +82,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   /** Tasks in hand, and how many of each. */
   const tasks = new Map<string, number>();
   const subscriptions: Subscription[] = [];
+  /** Coordinators that nothing was heard of: what they still have in the queue is not worth doing. */
+  const silent = new Set<string>();
   let done = 0;
   let closing = false;
   /** Wakes those who wait for a queue. */
@@ -106,17 +107,23 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     connection.publish(names.announcement(name), encodeAnnouncement(said));
   };
 
-  /** Does a task and hands the answer over; whether anybody wanted it. */
-  async function work(task: TaskMessage): Promise<boolean> {
+  /** Does a task; gives what hands the answer over, and tells whether anybody wanted it. */
+  async function work(task: TaskMessage): Promise<() => Promise<boolean>> {
+    if (silent.has(task.session)) return async () => false;
     tasks.set(task.id, (tasks.get(task.id) ?? 0) + 1);
-    try {
-      const { kind, body } = await answerTo(task);
-      return await offer({ id: task.id, worker: name, kind }, task.session, body);
-    } finally {
-      const others = (tasks.get(task.id) ?? 1) - 1;
-      if (others > 0) tasks.set(task.id, others);
-      else tasks.delete(task.id);
-    }
+    const { kind, body } = await answerTo(task);
+    return async () => {
+      try {
+        const wanted = await offer({ id: task.id, worker: name, kind }, task.session, body);
+        if (silent.size > MOST_SILENT) silent.clear();
+        if (!wanted) silent.add(task.session);
+        return wanted;
+      } finally {
+        const others = (tasks.get(task.id) ?? 1) - 1;
+        if (others > 0) tasks.set(task.id, others);
+        else tasks.delete(task.id);
+      }
+    };
   }
 
   async function answerTo(task: TaskMessage): Promise<Pick<AnswerMessage, "kind" | "body">> {
@@ -134,8 +141,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       onEvent({ kind: "done", ms: performance.now() - start, message: "" });
       return { kind: "done", body: answer };
     } catch (error) {
-      if (error instanceof Forgotten) return { kind: "missing", body: new Uint8Array() };
       const failure = failureOf(error);
+      if (failure === "forgotten") return { kind: "missing", body: new Uint8Array() };
       onEvent({ kind: "failed", ms: performance.now() - start, message: failure.message });
       return { kind: "failed", body: encodeFailure(failure) };
     }
@@ -193,12 +200,14 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       return;
     }
     const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
-    try {
-      if (await work(task)) message.ack();
+    const handOver = await work(task);
+    const acknowledge = async () => {
+      if (await handOver()) message.ack();
       else message.term("nobody waits for it");
-    } finally {
-      clearInterval(alive);
-    }
+    };
+    const handing = hold(acknowledge().finally(() => clearInterval(alive)));
+    // The next task does not wait until this answer has arrived, but answers are not to pile up.
+    if (held.size > MOST_HELD) await handing;
   }
 
   /** Takes tasks of a group, one after the other. */
@@ -228,7 +237,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       return;
     }
     message.respond("taken");
-    hold(work(task));
+    hold(work(task).then((handOver) => handOver()));
   }
 
   subscriptions.push(
@@ -238,6 +247,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       woken = new Promise((resolve) => {
         wake = resolve;
       });
+      // It may be one that was away.
+      silent.clear();
       announce();
     }),
   );
@@ -268,7 +279,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   );
   const ended = Promise.race([failed, connection.closed()]).then(async (error) => {
     await stop();
-    if (error) throw error;
+    if (error) throw connectionError(error);
   });
   ended.catch(() => {});
   return { name, ended, close: stop };
@@ -280,11 +291,4 @@ async function watch({ connection }: Client, onEvent: (event: WorkerEvent) => vo
     if (status.type === "disconnect") onEvent({ kind: "disconnected", server });
     if (status.type === "reconnect") onEvent({ kind: "connected", server });
   }
-}
-
-function failureOf(error: unknown): TaskFailure {
-  if (!(error instanceof SymplecticAdjointError)) return { code: "INTERNAL", message: textOf(error), details: {} };
-  const { code, message, argument, expected, given, t, h, steps, evaluations, trajectory, bytes } = error;
-  const all = { argument, expected, given, t, h, steps, evaluations, trajectory, bytes };
-  return { code, message, details: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) };
 }

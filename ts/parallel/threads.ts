@@ -60,15 +60,19 @@ export async function cores(): Promise<number> {
   return (await builtin<{ availableParallelism(): number }>("node:os")).availableParallelism();
 }
 
-/** Starts a worker: from a URL if given, else from the source that the package carries. */
-export async function startThread(url: string | undefined, listener: Listener): Promise<Thread> {
+/** Starts a worker: from a URL if given, else from a source, that of the pool's worker by default. */
+export async function startThread(
+  url: string | undefined,
+  listener: Listener,
+  source: () => string | URL = carried,
+): Promise<Thread> {
   if (!node && !globals.Worker) {
     const message =
       "this runtime has no Worker, as a service worker and an edge function have none; solve without a pool";
     throw new SymplecticAdjointError("UNSUPPORTED", message);
   }
   try {
-    const worker = url === undefined ? carried() : new URL(url, globals.location?.href);
+    const worker = url === undefined ? source() : new URL(url, globals.location?.href);
     return node ? await startNode(worker, listener) : startWeb(worker, listener);
   } catch (cause) {
     throw notStarted(cause, url);

@@ -1,0 +1,10 @@
+/**
+ * Solves and gradients shared by many machines, over NATS JetStream: workers that come and go, and bits that do not depend on them.
+ *
+ * @module symplectic-adjoint/cluster
+ */
+import "./index.js";
+
+export type { NatsModules, ServerOptions } from "./cluster/client.js";
+export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
+export type { WorkerEvent } from "./cluster/serve.js";

@@ -1,0 +1,87 @@
+// Working for a cluster: in Node, Deno and Bun, or in a browser's tab.
+import { callable, count, finitePositive, options as readOptions, rule } from "../checks/rules.js";
+import { engine, sourceInUse } from "../engine/instance.js";
+import { cores } from "../parallel/threads.js";
+import { connectClient, type ServerOptions, serverRules } from "./client.js";
+import { serve, type WorkerEvent } from "./serve.js";
+import { ComputeThreads } from "./threads.js";
+
+// The version of the package, and the source of thread.ts, put in when the package is built.
+declare const VERSION: string;
+declare const CLUSTER_THREAD_SOURCE: string;
+
+/** How to work for a cluster. */
+export interface JoinOptions extends ServerOptions {
+  /** Shards computed at a time, each in a thread of its own, 1 to 1024; default as many as the machine has cores. */
+  threads?: number;
+  /** Bytes that all threads together may keep of solves whose gradients may come; default 1 GiB. What is beyond is solved again. */
+  memoryBudget?: number;
+  /**
+   * Where the source of the threads is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
+   * `symplectic-adjoint/cluster-worker.js`.
+   */
+  workerUrl?: string | { readonly href: string };
+  /** Called when something happens. */
+  onEvent?: (event: WorkerEvent) => void;
+}
+
+/** A worker of a cluster. */
+export interface ClusterWorker {
+  /** Its name in the events of the cluster. */
+  readonly name: string;
+  /** The arithmetic of its engine: workers with the same one compute the same bits. */
+  readonly fingerprint: string;
+  /** Shards that it computes at a time. */
+  readonly threads: number;
+  /** Settles when the worker has ended; rejects if it was not by `close`. */
+  readonly closed: Promise<void>;
+  /** Ends the shards that have begun, and leaves. */
+  close(): Promise<void>;
+}
+
+const isUrl = (value: unknown) =>
+  typeof (value !== null && typeof value === "object" ? (value as { href?: unknown }).href : value) === "string";
+const joinRules = {
+  ...serverRules,
+  threads: rule<number>("an integer from 1 to 1024", (value) => count.valid(value) && (value as number) <= 1024),
+  memoryBudget: finitePositive,
+  workerUrl: rule<string | { readonly href: string }>("a URL", isUrl),
+  onEvent: callable<(event: WorkerEvent) => void>(),
+};
+
+/**
+ * Works for whoever connects to the same servers, until `close`: takes shards, solves them, and answers.
+ *
+ * @throws `OPTION`; `CONNECTION` where no server is reached; `WORKER` where a thread cannot be started; `UNSUPPORTED` without the
+ * packages `@nats-io/…`.
+ */
+export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
+  const { threads: wanted, memoryBudget = 2 ** 30, workerUrl, onEvent, ...server } = readOptions(options, joinRules);
+  const threads = wanted ?? (await cores());
+  const source = await sourceInUse();
+  const { kind, simd, registerBits } = engine();
+  const url = typeof workerUrl === "object" ? workerUrl.href : workerUrl;
+  const memory = Math.floor(memoryBudget / threads);
+  const computing = new ComputeThreads({ threads, engine: source, memory, source: CLUSTER_THREAD_SOURCE, url });
+  try {
+    const fingerprint = await computing.start();
+    // Replies come to subjects of their own, which permissions can tell from those of coordinators.
+    const own = { inboxPrefix: `_INBOX_${server.prefix}`, ...server.client };
+    const client = await connectClient({ ...server, client: own, name: "symplectic-adjoint worker" });
+    const served = await serve(client, {
+      fingerprint,
+      engine: kind === "native" ? `native, ${registerBits} bits` : (simd as string),
+      version: VERSION,
+      threads,
+      valueBytes: Math.max(2 ** 28, memoryBudget / 4),
+      compute: (body, values, session) => computing.do(body, values, session),
+      ...(onEvent && { onEvent }),
+    });
+    const closed = served.ended.finally(() => computing.end());
+    closed.catch(() => {});
+    return Object.freeze({ name: served.name, fingerprint, threads, closed, close: () => served.close() });
+  } catch (error) {
+    computing.end();
+    throw error;
+  }
+}
