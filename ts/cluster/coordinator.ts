@@ -139,6 +139,9 @@ const MOST_DELIVERIES = 4;
 /** Workers beyond that are not listened to. */
 const MOST_WORKERS = 10_000;
 const TICK_MS = 1000;
+const AGREEING_MS = 30_000;
+/** JetStream's codes of a cluster that has no leader, or too few peers, for now. */
+const NO_LEADER = [10005, 10008, 10009];
 /** Failures that say nothing about the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
 
@@ -173,7 +176,7 @@ export class Coordinator {
   /** Makes what is missing on the server, and asks workers to tell of themselves. */
   async start(): Promise<void> {
     const { connection, names } = this.#client;
-    await this.#ensure();
+    await this.#first();
     this.#subscriptions.push(
       listen(this.#client, names.answers(this.#session), (message) => this.#answered(message)),
       listen(this.#client, names.announcements, ({ data }) => this.#announced(data)),
@@ -275,6 +278,21 @@ export class Coordinator {
   }
 
   // What is on the server.
+
+  /** Servers of a cluster that have just been started take a while to agree on a leader, and say nothing until then. */
+  async #first(): Promise<void> {
+    const until = performance.now() + AGREEING_MS;
+    for (;;) {
+      try {
+        return await this.#ensure();
+      } catch (error) {
+        const { name, code } = ((error as Error).cause ?? {}) as { name?: string; code?: number };
+        const isAgreeing = name === "TimeoutError" || NO_LEADER.includes(code ?? 0);
+        if (!isAgreeing || performance.now() > until) throw error;
+        await delay(500);
+      }
+    }
+  }
 
   async #ensure(): Promise<void> {
     const { manager, names, jetstream } = this.#client;
