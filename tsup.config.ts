@@ -84,7 +84,7 @@ const pure: NonNullable<Options["esbuildPlugins"]>[number] = {
     });
     const rules = readFileSync("ts/checks/rules.ts", "utf8");
     const names = [...rules.matchAll(/@__NO_SIDE_EFFECTS__\nexport function (\w+)/g)].map(([, name]) => name);
-    const call = new RegExp(`(?<![\\w.*])(?<!function )(?=(${names.join("|")})(<[^()]*>)?\\()`, "g");
+    const call = new RegExp(`(?<![\\w.*#])(?<!function )(?=(${names.join("|")})(<[^()]*>)?\\()`, "g");
     onLoad({ filter: /[\\/]ts[\\/].*\.ts$/ }, ({ path }) => {
       const contents = readFileSync(path, "utf8");
       if (!/from ".*\/rules\.js"/.test(contents)) return undefined;

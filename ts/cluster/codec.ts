@@ -17,14 +17,14 @@ for (const [type, Type] of ARRAYS.entries()) {
     type,
     encode: (value) =>
       value instanceof Type ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : null,
-    // Numbers lie anywhere in a message, and an array needs them aligned.
-    decode: (bytes) => new Type(bytes.slice().buffer),
+    // Numbers lie anywhere in a message, and an array needs them aligned. (The slice of a Buffer of Node would be no copy.)
+    decode: (bytes) => new Type(new Uint8Array(bytes).buffer),
   });
 }
 
 const encoder = new Encoder({ extensionCodec, ignoreUndefined: true });
 // An array has as many places as it claims before the first element is read: there are none. The same holds for no other type.
-const decoder = new Decoder({ extensionCodec, maxArrayLength: 0, maxMapLength: 1024 });
+const decoder = new Decoder({ extensionCodec, maxArrayLength: 0 });
 
 /** The bytes of a record. */
 export function encode(fields: Fields): Uint8Array {

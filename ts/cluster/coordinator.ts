@@ -483,7 +483,7 @@ export class Coordinator {
     if (part < parts - 1) {
       if (part === 0 && pending.partial.size >= 16) pending.partial.clear();
       // The message is the client's, and its buffer may be larger.
-      so.parts[part] = body.slice();
+      so.parts[part] = new Uint8Array(body);
       pending.partial.set(worker, so);
       reply("next");
       return undefined;

@@ -592,8 +592,19 @@ function counted<T>(asked: readonly Promise<T>[], progress: ((fraction: number) 
   });
 }
 
+/** Pools that are made elsewhere in this package. */
+const others = /* @__PURE__ */ new WeakSet<Pool>();
+
+/** Has a pool taken for one of this package. */
+export function registerPool(pool: Pool): void {
+  others.add(pool);
+}
+
 /** A pool of this package: its solves are exact, and its errors typed. */
-export const poolRule = rule<Pool>("a pool, from parallel", (value) => WorkerPool.is(value));
+export const poolRule = rule<Pool>(
+  "a pool, from parallel or connect",
+  (value) => WorkerPool.is(value) || others.has(value as Pool),
+);
 
 const OWN = required(poolRule as Rule<WorkerPool | undefined>);
 

@@ -1,0 +1,448 @@
+// A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
+import { type ArrayOf, checkLength, type Dtype } from "../checks/arrays.js";
+import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import {
+  argument,
+  callable,
+  count,
+  fallback,
+  finitePositive,
+  isObject,
+  options as readArguments,
+  required,
+  rule,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { disposable } from "../engine/disposable.js";
+import { poolSolves } from "../engine/live-objects.js";
+import { type Field, type WasmField, wasmField } from "../fields/field.js";
+import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
+import { type IndependentPoolVjp, type Pool, registerPool } from "../parallel/pool.js";
+import type { Lists } from "../solve/changes.js";
+import {
+  type EnsembleCotangents,
+  type EnsembleGradient,
+  type EnsembleProblem,
+  type EnsembleResult,
+  EVENT_NUMBERS,
+  readProblem,
+} from "../solve/ensemble.js";
+import { type IndependentLoss, lossOf } from "../solve/gradient.js";
+import {
+  cotangentsOf,
+  type EventCotangents,
+  gradientOf,
+  type IndependentGradient,
+  type IndependentSolution,
+  solutionOf,
+} from "../solve/independent.js";
+import { type GradientOptions, type OdeintOptions, readOptions } from "../solve/options.js";
+import { readGradient, readResult } from "./answers.js";
+import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
+import { type ClusterEvent, type ClusterStatus, Coordinator, type Stored, type Task } from "./coordinator.js";
+import { type SplitJob, splitJob } from "./job.js";
+import { ANY } from "./names.js";
+import { pack, unpack } from "./pack.js";
+import { fingerprintOf } from "./probe.js";
+import { leavesPerShard, shardsOf } from "./shards.js";
+import { Window } from "./window.js";
+import type { ShardAnswer, ShardTask } from "./work.js";
+
+/** How to have work done by a cluster. */
+export interface ConnectOptions extends ServerOptions {
+  /**
+   * Which workers take part. `same`, the default: those whose engine computes the same bits as the one in use here, so that results do
+   * not depend on who is there. `any`: all of them; results may then differ in the last digits from run to run. Or a fingerprint, as
+   * workers tell it: those alone.
+   */
+  arithmetic?: "same" | "any" | (string & {});
+  /** Seconds without a sign of life after which a worker's shards are given to others; default 5. */
+  stallTimeout?: number;
+  /** NATS servers that keep a copy of the queue, 1 to 5; default 1. With more than one, the queue outlives a server. */
+  replicas?: number;
+  /** Called when something happens: workers come and go, shards are done again, answers are refused. */
+  onEvent?: (event: ClusterEvent) => void;
+}
+
+/** A cluster of workers, used as a pool. */
+export interface Cluster extends Pool {
+  /** Threads of all workers that take part, just now; 0 while there are none, and then solves wait for one. */
+  readonly workers: number;
+  /** How it is doing. */
+  readonly status: ClusterStatus;
+  /** The arithmetic of the workers that take part; `any` if all do. */
+  readonly fingerprint: string;
+  /**
+   * Solves batch after batch, for ensembles that are larger than memory: the solutions come in their order, and only a few batches are
+   * under way at a time.
+   *
+   * @param batches - Initial states `[batch, state]`, as many and as large as you like.
+   */
+  stream<D extends Dtype>(
+    field: Field<D>,
+    batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
+    times: ArrayLike<number>,
+    options?: GradientOptions,
+  ): AsyncGenerator<IndependentSolution<D>, void>;
+  /** Closes the connection and rejects what is under way with `DISPOSED`; workers stay. A second call does nothing. */
+  close(): void;
+}
+
+const isArithmetic = (value: unknown) => value === "same" || value === ANY || /^[0-9a-f]{16}$/.test(String(value));
+const connectRules = {
+  ...serverRules,
+  arithmetic: fallback(rule<string>("same, any or a fingerprint of 16 hexadecimal digits", isArithmetic), "same"),
+  stallTimeout: fallback(finitePositive, 5),
+  replicas: fallback(
+    rule<number>("an integer from 1 to 5", (value) => count.valid(value) && (value as number) <= 5),
+    1,
+  ),
+  onEvent: callable<(event: ClusterEvent) => void>(),
+};
+
+/**
+ * Connects to the NATS servers of a cluster. What it gives is a pool: `odeint`, `vjp` and `valueAndGrad` share a batch among all workers
+ * that have joined, and `train` takes it as its `pool`. Trajectories take steps of their own (`batching: "independent"`), and gradients
+ * have the same bits whoever computes them.
+ *
+ * @throws `OPTION`; `CONNECTION` where no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages `@nats-io/…`.
+ */
+export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
+  const { arithmetic, stallTimeout, replicas, onEvent = () => {}, ...server } = readArguments(options, connectRules);
+  const group = arithmetic === "same" ? fingerprintOf() : arithmetic;
+  const client = await connectClient({ ...server, name: "symplectic-adjoint coordinator" });
+  const cluster = new ClusterPool(client, { group, stallMs: stallTimeout * 1000, replicas, onEvent });
+  try {
+    await cluster.start();
+  } catch (error) {
+    cluster.close();
+    throw error;
+  }
+  return cluster;
+}
+
+/** A batch under way. */
+interface Running<D extends Dtype> {
+  readonly field: WasmField<D>;
+  readonly problem: EnsembleProblem<D>;
+  readonly job: SplitJob;
+  readonly cuts: readonly Cut[];
+  readonly leaf: number;
+  /** The number of the field's parameters. */
+  readonly parameters: number;
+  /** What all shards refer to. */
+  readonly values: readonly Stored[];
+  /** What its speed is remembered by. */
+  readonly kind: string;
+  readonly name: string;
+  /** Who has solved each shard. */
+  readonly owners: string[];
+  forget(): void;
+}
+
+/** One that has been solved, and stays with its workers. */
+interface Solved<D extends Dtype> {
+  readonly running: Running<D>;
+  readonly results: readonly EnsembleResult<D>[];
+  readonly solution: IndependentSolution<D>;
+}
+
+/** Models whose recipes stay in the store, the one used last at the end. */
+const MOST_MODELS = 8;
+/** The most bytes that an answer may have; what it has to have is checked as it is read. */
+const MOST_ANSWER = 2 ** 31;
+
+class ClusterPool implements Cluster {
+  readonly shared = true;
+  readonly fingerprint: string;
+  readonly #client: Client;
+  readonly #coordinator: Coordinator;
+  readonly #window: Window;
+  readonly #models = new Map<string, Stored>();
+  /** Milliseconds that a leaf takes, by kinds of work. */
+  readonly #speeds = new Map<string, number>();
+  #solves = 0;
+  #closed = false;
+
+  constructor(
+    client: Client,
+    {
+      group,
+      onEvent,
+      ...rest
+    }: { group: string; stallMs: number; replicas: number; onEvent(event: ClusterEvent): void },
+  ) {
+    disposable(ClusterPool.prototype, ClusterPool.prototype.close);
+    this.fingerprint = group;
+    this.#client = client;
+    this.#coordinator = new Coordinator(client, {
+      ...rest,
+      group,
+      suits: ({ fingerprint }) => group === ANY || fingerprint === group,
+      onEvent: (event) => {
+        if (event.kind === "joined") this.#window.grown();
+        outside(() => onEvent(event));
+      },
+    });
+    this.#window = new Window(() => this.#coordinator.window);
+    registerPool(this);
+  }
+
+  start(): Promise<void> {
+    return this.#coordinator.start();
+  }
+
+  get workers(): number {
+    return this.#coordinator.status.workers.reduce((sum, { threads }) => sum + threads, 0);
+  }
+
+  get status(): ClusterStatus {
+    return this.#coordinator.status;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const coordinator = this.#coordinator;
+    coordinator.end(new SymplecticAdjointError("DISPOSED", "the cluster has been closed"));
+    coordinator.clear().finally(() => this.#client.connection.close());
+  }
+
+  declare [Symbol.dispose]: () => void;
+
+  /** Reads a batch, cuts it, and puts into the store what all shards share. */
+  #begin<D extends Dtype>(given: Field<D>, y0: ArrayOf<D>, times: Lists, options: OdeintOptions): Running<D> {
+    if (options.batching === "together") throw refused("OPTION", "batching", "independent, in a cluster", "together");
+    if (options.partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
+    const field = wasmField(given);
+    const problem = readProblem(given, y0, times, options);
+    const job = splitJob(field as unknown as WasmField<Dtype>, problem as unknown as EnsembleProblem);
+    const { leaf, parametersLength } = field.use().rust;
+    const model = pack(job.model);
+    const kind = new TextDecoder("latin1").decode(model);
+    const leaves = Math.ceil(problem.batch / leaf);
+    const step = this.#coordinator.keep(pack(job.step));
+    return {
+      field,
+      problem,
+      job,
+      cuts: shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, this.#speeds.get(kind))),
+      leaf,
+      parameters: parametersLength,
+      values: [this.#model(kind, model), step],
+      kind,
+      name: String(++this.#solves),
+      owners: [],
+      forget: () => this.#coordinator.forget(step),
+    };
+  }
+
+  /** What does not change from step to step is sent once. */
+  #model(kind: string, model: Uint8Array): Stored {
+    const stored = this.#models.get(kind) ?? this.#coordinator.keep(model);
+    this.#models.delete(kind);
+    this.#models.set(kind, stored);
+    return stored;
+  }
+
+  /** Lets models go that have not been used for long; none that a task may still ask for. */
+  #tidy(): void {
+    if (this.#coordinator.status.inFlight > 0) return;
+    for (const [kind, stored] of [...this.#models].slice(0, -MOST_MODELS)) {
+      this.#models.delete(kind);
+      this.#coordinator.forget(stored);
+    }
+  }
+
+  /** Has a shard done. */
+  #shard<D extends Dtype, T>(
+    running: Running<D>,
+    index: number,
+    task: () => Omit<ShardTask, "part">,
+    read: (result: unknown) => T,
+  ): Promise<T> {
+    const { job, cuts, values, owners, kind, leaf } = running;
+    const cut = cuts[index] as Cut;
+    return this.#window.run(async () => {
+      const own = task();
+      const owner = own.kind === "pull" ? owners[index] : undefined;
+      const whole: Task<T> = {
+        body: () => pack({ ...own, part: job.shard(cut) }),
+        values,
+        ...(owner !== undefined && { follows: { worker: owner, body: () => pack(own) } }),
+        most: MOST_ANSWER,
+        read: (bytes) => {
+          const { ms, result } = unpack(bytes) as ShardAnswer;
+          const value = read(result);
+          if (own.kind === "solve") this.#measured(kind, ms / Math.ceil((cut.to - cut.from) / leaf));
+          return value;
+        },
+      };
+      const { value, worker } = await this.#coordinator.submit(whole);
+      if (own.kind === "solve") owners[index] = worker;
+      return value;
+    });
+  }
+
+  /** Remembers how long a leaf takes; what a worker says of itself may be wrong. */
+  #measured(kind: string, ms: number): void {
+    if (!(ms > 0 && ms < 1e7)) return;
+    const before = this.#speeds.get(kind);
+    this.#speeds.set(kind, before === undefined ? ms : 0.8 * before + 0.2 * ms);
+    if (this.#speeds.size > 64) this.#speeds.delete(this.#speeds.keys().next().value as string);
+  }
+
+  async #solve<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options: OdeintOptions,
+    keep: boolean,
+  ): Promise<Solved<D>> {
+    const running = this.#begin(field, y0, times, options);
+    const { cuts, problem, name, owners } = running;
+    const { progress } = options;
+    let done = 0;
+    const parts = cuts.map(async (cut, index) => {
+      const task = () => ({ kind: "solve", solve: `${name}.${index}`, keep }) as const;
+      const result = await this.#shard(running, index, task, (result) => readResult(problem, cut, result));
+      done++;
+      if (progress) outside(() => progress(done / cuts.length));
+      return result;
+    });
+    try {
+      const results = await all(parts);
+      const joined = joinResults(problem, cuts, results);
+      const stats = { ...joined.stats, workers: new Set(owners).size };
+      return { running, results, solution: solutionOf(problem, { ...joined, stats }) };
+    } catch (error) {
+      running.forget();
+      throw error;
+    }
+  }
+
+  /** The transpose of a solve; the workers keep it longer if they are to. */
+  async #transpose<D extends Dtype>(
+    { running, results }: Solved<D>,
+    cotangent: ArrayOf<D>,
+    events: EventCotangents<D> | undefined,
+    keep: boolean,
+  ): Promise<IndependentGradient<D>> {
+    const { problem, cuts, name, field, leaf, parameters } = running;
+    const whole = cotangentsOf(problem, cotangent, events);
+    const count = results.reduce((sum, part) => sum + part.events.length, 0) / EVENT_NUMBERS;
+    for (const [name, given, expected] of [
+      ["events.times", whole.eventTimes, count],
+      ["events.states", whole.eventStates, count * problem.state],
+    ] as const) {
+      if (given.length > 0) checkLength(name, given, expected);
+    }
+    let first = 0;
+    const used = new Set<string>();
+    const parts = cuts.map((cut, index): Promise<EnsembleGradient<D>> => {
+      const begin = first;
+      first += (results[index] as EnsembleResult<D>).events.length / EVENT_NUMBERS;
+      const range = [begin, first] as const;
+      used.add(running.owners[index] as string);
+      return this.#shard(
+        running,
+        index,
+        () => {
+          const cotangents = cotangentsOfPart(problem, whole, cut, range) as EnsembleCotangents;
+          return { kind: "pull", solve: `${name}.${index}`, keep, cotangents };
+        },
+        (result) => readGradient(problem, { parameters, leaf }, cut, result),
+      );
+    });
+    const joined = joinGradients(problem, leaf, cuts, await all(parts));
+    return gradientOf(problem, field, { ...joined, stats: { ...joined.stats, workers: used.size } });
+  }
+
+  async odeint<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options: GradientOptions = {},
+  ): Promise<IndependentSolution<D>> {
+    const { running, solution } = await this.#solve(field, y0, times, readOptions(options), false);
+    running.forget();
+    this.#tidy();
+    return solution;
+  }
+
+  async vjp<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options: GradientOptions = {},
+  ): Promise<IndependentPoolVjp<D>> {
+    const solved = await this.#solve(field, y0, times, readOptions(options), true);
+    const { running, solution } = solved;
+    let disposed = false;
+    poolSolves.add(running, solution.stats.peakBytes.total);
+    const dispose = () => {
+      if (disposed) return;
+      disposed = true;
+      poolSolves.remove(running);
+      running.forget();
+      this.#tidy();
+    };
+    const pullback = async (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D>> => {
+      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+      return this.#transpose(solved, cotangent, events, true);
+    };
+    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
+  }
+
+  async valueAndGrad<D extends Dtype>(
+    field: Field<D>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    loss: (...inputs: never[]) => unknown,
+    options: GradientOptions = {},
+  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
+    argument("loss", loss, required(callable()));
+    const solved = await this.#solve(field, y0, times, readOptions(options), true);
+    const { running, solution } = solved;
+    try {
+      const inputs = [solution.y.slice(), [...solution.shape], solution];
+      const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
+      const { value, cotangent } = lossOf(result);
+      const events = outside(() => result.events);
+      return { value, gradient: await this.#transpose(solved, cotangent, events, false), solution };
+    } finally {
+      running.forget();
+      this.#tidy();
+    }
+  }
+
+  async *stream<D extends Dtype>(
+    field: Field<D>,
+    batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
+    times: ArrayLike<number>,
+    options: GradientOptions = {},
+  ): AsyncGenerator<IndependentSolution<D>, void> {
+    if (!isObject(batches) || !(Symbol.iterator in batches || Symbol.asyncIterator in batches)) {
+      throw refused("OPTION", "batches", "an iterable of arrays", describe(batches));
+    }
+    const ahead: Promise<IndependentSolution<D>>[] = [];
+    for await (const y0 of batches) {
+      const next = this.odeint(field, y0, times, options);
+      // It is heard of in its turn.
+      next.catch(() => {});
+      ahead.push(next);
+      // While one is put together, the next is computed; a third is enough where batches are small.
+      if (ahead.length > 2) yield (await ahead.shift()) as IndependentSolution<D>;
+    }
+    for (const next of ahead) yield await next;
+  }
+}
+
+/** All results, or the error of the first that failed, when the others have ended too. */
+async function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  const settled = await Promise.allSettled(promises);
+  const failed = settled.find((result) => result.status === "rejected");
+  if (failed) throw (failed as PromiseRejectedResult).reason;
+  return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
+}
