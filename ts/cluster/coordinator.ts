@@ -166,6 +166,8 @@ export class Coordinator {
   #ended: SymplecticAdjointError | undefined;
   #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
   #looking = false;
+  /** When it last looked around. */
+  #ticked = performance.now();
 
   constructor(client: Client, options: CoordinatorOptions) {
     this.#client = client;
@@ -601,10 +603,20 @@ export class Coordinator {
 
   #tick(): void {
     const now = performance.now();
+    // While a loss was computed here, say, nobody could be heard.
+    if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
+    this.#ticked = now;
     for (const { worker, seen } of this.#workers.values()) {
       if (now - seen > this.#options.stallMs) this.#gone(worker, "lost");
     }
     if (this.#pending.size > 0) this.#look();
+  }
+
+  /** Takes no silence for a sign until now: it was here that nothing could be heard. */
+  #forgive(): void {
+    const now = performance.now();
+    for (const known of this.#workers.values()) known.seen = now;
+    for (const pending of this.#pending.values()) pending.heard = now;
   }
 
   /** Looks into the queue: what is neither there nor with a worker was lost, and what takes one long another may do. */
@@ -644,8 +656,7 @@ export class Coordinator {
       if (status.type !== "reconnect") continue;
       this.#options.onEvent({ kind: "connected", server });
       this.#client.connection.publish(this.#client.names.hello);
-      // Workers that were away as long are not lost.
-      for (const known of this.#workers.values()) known.seen = performance.now();
+      this.#forgive();
       this.#persist(() => this.#restore()).catch((error) => this.end(connectionError(error)));
     }
   }
