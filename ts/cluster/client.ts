@@ -117,12 +117,14 @@ export async function connectClient(options: ServerOptions & { name: string }): 
 }
 
 async function peers(web: boolean): Promise<NatsModules> {
+  // Bundlers for pages must not see this one, which is made of modules that only Node has.
+  const node: string = "@nats-io/transport-node";
   try {
     const [core, jetstream, kv, transport] = await Promise.all([
       import("@nats-io/nats-core"),
       import("@nats-io/jetstream"),
       import("@nats-io/kv"),
-      web ? undefined : import("@nats-io/transport-node"),
+      web ? undefined : import(/* webpackIgnore: true */ /* @vite-ignore */ node),
     ]);
     return { core, jetstream, kv, ...(transport && { transport }) };
   } catch (cause) {
