@@ -222,12 +222,14 @@ class ClusterPool implements Cluster {
     const model = pack(job.model);
     const kind = new TextDecoder("latin1").decode(model);
     const leaves = Math.ceil(problem.batch / leaf);
-    const step = this.#coordinator.keep(pack(job.step));
+    const cuts = shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, this.#speeds.get(kind)));
+    // For the solve, and for its transpose.
+    const step = this.#coordinator.keep(pack(job.step), 2 * cuts.length);
     return {
       field,
       problem,
       job,
-      cuts: shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, this.#speeds.get(kind))),
+      cuts,
       leaf,
       parameters: parametersLength,
       values: [this.#model(kind, model), step],

@@ -19,6 +19,8 @@ import { dropValues, joined, makeStore, putValue } from "./store.js";
 /** A value that tasks refer to: kept here for as long, in case the store loses it. */
 export interface Stored {
   readonly bytes: Uint8Array;
+  /** Whether it goes with each task, since that costs less than to store it. */
+  readonly isSmall: boolean;
 }
 
 /** What is to be done by somebody else. */
@@ -81,6 +83,8 @@ export interface ClusterStatus {
   readonly refused: number;
   /** Right answers that another one had come before. */
   readonly duplicates: number;
+  /** Bytes that were sent to the server and came from it, by this connection. */
+  readonly bytes: { readonly sent: number; readonly received: number };
 }
 
 export interface CoordinatorOptions {
@@ -138,6 +142,8 @@ const MOST_ATTEMPTS = 12;
 const MOST_DELIVERIES = 4;
 /** Workers beyond that are not listened to. */
 const MOST_WORKERS = 10_000;
+/** Values of so many bytes, over all tasks, save a round trip more than they cost. */
+const SMALL_BYTES = 65_536;
 const TICK_MS = 1000;
 const AGREEING_MS = 30_000;
 /** JetStream's codes of a cluster that has no leader, or too few peers, for now. */
@@ -194,6 +200,7 @@ export class Coordinator {
 
   get status(): ClusterStatus {
     const known = [...this.#workers.values()];
+    const { inBytes, outBytes } = this.#client.connection.stats();
     return {
       workers: known
         .filter(({ suits }) => suits)
@@ -201,6 +208,7 @@ export class Coordinator {
       different: known.filter(({ suits }) => !suits).length,
       inFlight: this.#pending.size,
       ...this.#counts,
+      bytes: { sent: outBytes, received: inBytes },
     };
   }
 
@@ -210,9 +218,10 @@ export class Coordinator {
     return Math.max(8, 3 * threads);
   }
 
-  /** Puts a value where tasks can refer to it. */
-  keep(bytes: Uint8Array): Stored {
-    const stored = { bytes };
+  /** Puts a value where so many tasks can refer to it. */
+  keep(bytes: Uint8Array, uses = Number.POSITIVE_INFINITY): Stored {
+    const stored = { bytes, isSmall: bytes.length * uses <= SMALL_BYTES };
+    if (stored.isSmall) return stored;
     const key = `${this.#session}.${++this.#ids}`;
     this.#places.set(stored, { bytes, key, ...this.#put(key, bytes) });
     return stored;
@@ -369,18 +378,20 @@ export class Coordinator {
   // Tasks on their way out.
 
   async #message(pending: Pending, body: Uint8Array): Promise<Uint8Array> {
-    const places = (pending.task.values ?? []).map((stored) => this.#places.get(stored));
-    const values = await Promise.all(places.map((place) => place?.put));
+    const given = pending.task.values ?? [];
+    const values = await Promise.all(
+      given.map((stored) => (stored.isSmall ? stored.bytes : this.#places.get(stored)?.put)),
+    );
     if (values.some((value) => value === undefined)) throw new Error("a value has been forgotten");
     const common = { id: pending.id, session: this.#session };
-    const message = encodeTask({ ...common, values: values as Value[], body });
+    const message = encodeTask({ ...common, values: values as (Value | Uint8Array)[], body });
     if (message.length <= this.#client.most) return message;
     // Removed with the session; a large one is rare beside its values.
     const stored = this.keep(body);
     const place = this.#places.get(stored) as Place;
     const drop = () => this.forget(stored);
     this.#onEnd(pending, drop);
-    return encodeTask({ ...common, values: [...(values as Value[]), await place.put], body: undefined });
+    return encodeTask({ ...common, values: [...(values as (Value | Uint8Array)[]), await place.put], body: undefined });
   }
 
   /** Has something done when a task has ended, however. */

@@ -18,8 +18,8 @@ export interface TaskMessage {
   readonly id: string;
   /** Whose task, which is where the answer goes. */
   readonly session: string;
-  /** What the body refers to, in its order. */
-  readonly values: readonly Value[];
+  /** What the body refers to, in its order: where it lies, or itself, where it is small. */
+  readonly values: readonly (Value | Uint8Array)[];
   /** What is to be done; where it is too large for a message, the last of the values. */
   readonly body: Uint8Array | undefined;
 }
@@ -81,14 +81,18 @@ const isValue = (value: unknown): value is Value => {
 };
 
 export function encodeTask({ id, session, values, body }: TaskMessage): Uint8Array {
-  return encode({ id, session, values: JSON.stringify(values), body });
+  const small = values.flatMap((value, i) => (value instanceof Uint8Array ? [[`value${i}`, value] as const] : []));
+  const places = values.map((value) => (value instanceof Uint8Array ? null : value));
+  return encode({ id, session, values: JSON.stringify(places), ...Object.fromEntries(small), body });
 }
 
 export function readTask(bytes: Uint8Array): TaskMessage | undefined {
-  const { id, session, values: text, body } = decode(bytes) ?? {};
-  const values = parsed(text);
+  const { id, session, values: text, body, ...rest } = decode(bytes) ?? {};
+  const places = parsed(text);
   if (!isToken(id) || !isToken(session)) return undefined;
-  if (!Array.isArray(values) || values.length > 64 || !values.every(isValue)) return undefined;
+  if (!Array.isArray(places) || places.length > 64) return undefined;
+  const values = places.map((place, i) => (place === null ? rest[`value${i}`] : place));
+  if (!values.every((value) => value instanceof Uint8Array || isValue(value))) return undefined;
   if (!(body instanceof Uint8Array) && values.length === 0) return undefined;
   return { id, session, values, body: body instanceof Uint8Array ? body : undefined };
 }

@@ -129,7 +129,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   async function answerTo(task: TaskMessage): Promise<Pick<AnswerMessage, "kind" | "body">> {
     let start = performance.now();
     try {
-      const all = await Promise.all(task.values.map((value) => values.get(value)));
+      const all = await Promise.all(
+        task.values.map((value) => (value instanceof Uint8Array ? value : values.get(value))),
+      );
       const present = all.filter((bytes) => bytes !== undefined);
       if (present.length < all.length) return { kind: "missing", body: new Uint8Array() };
       const body = task.body ?? (present.pop() as Uint8Array);
