@@ -10,7 +10,7 @@ import { root } from "./run.mjs";
  */
 export function stageJsr(folder) {
   const { version, license } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
-  const entries = ["index", "slim", "tfjs"];
+  const entries = ["index", "slim", "tfjs", "cluster"];
   const config = {
     name: "@symplectic-adjoint/symplectic-adjoint",
     version,

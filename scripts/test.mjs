@@ -36,6 +36,7 @@ step("package, native", () => {
 });
 fuzz();
 if (addon) step("fuzzer of calls, native", () => run("node", ["test/fuzz/calls.mjs"], { env: forced }));
+step("cluster", () => vitest({ SIMD: "simd128", SUITE: "cluster" }));
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 step("Deno", () => {
   const args = ["run", "--no-config", "--allow-read", "--allow-env"];

@@ -29,14 +29,16 @@ export const blocks = pages.flatMap((page) => {
   return found;
 });
 
-/** Those that run in Node, named after their page. Some need a framework, which test/packaging has. */
+/** Those that run in Node, named after their page. Some need a framework, which test/packaging has, or a server. */
 export const examples = blocks
   .filter(({ language }) => language === "ts")
   .map((block, index, all) => {
     const place = index - all.findIndex(({ page }) => page === block.page) + 1;
     const [, stem] = block.page.match(/(\w[\w-]*)\.md$/);
     const framework = /from "@(tensorflow|jax-js)\//.test(block.code);
-    return { ...block, name: `${stem.toLowerCase()}-${place}`, framework };
+    // Needs a server: test/cluster/guide.test.ts.
+    const cluster = block.page === "docs/cluster.md";
+    return { ...block, name: `${stem.toLowerCase()}-${place}`, framework, cluster };
   });
 
 /** A folder for examples to run in, inside one from which they find what they import, with the data of the repository. */

@@ -9,8 +9,10 @@ afterAll(() => folder.remove());
 
 const first = examples[0] as (typeof examples)[number];
 const failing = examples.filter(({ page, heading }) => page === "docs/errors.md" && /^[A-Z_]+$/.test(heading));
-// Those with a framework are run by test/packaging/bridges/docs.mjs.
-const others = examples.filter((example) => !example.framework && example !== first && !failing.includes(example));
+// Those with a framework are run by test/packaging/bridges/docs.mjs, those with a server by test/cluster/guide.test.ts.
+const others = examples.filter(
+  (example) => !example.framework && !example.cluster && example !== first && !failing.includes(example),
+);
 
 test("the example of the README learns", async () => {
   const { output, error } = await run(first, folder.path);
