@@ -139,5 +139,7 @@ export default defineConfig(async () => {
       cpSync("node_modules/@msgpack/msgpack/LICENSE", "dist/msgpack.LICENSE");
     },
   };
-  return [code, types("index", "slim"), types("tfjs"), types("cluster"), command];
+  // Of a class there is to be one, or the types of a cluster would not fit those of the default entry.
+  const cluster = { ...types("cluster"), external: [/^\.\.\/index\.js$/] };
+  return [code, types("index", "slim"), types("tfjs"), cluster, command];
 });

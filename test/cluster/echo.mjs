@@ -1,7 +1,7 @@
 // A worker whose tasks mean nothing: for tests of the queue alone. Its body is JSON: how long to take, and what to do.
-import { connectClient } from "../../ts/cluster/client.ts";
-import { Forgotten } from "../../ts/cluster/failures.ts";
-import { serve } from "../../ts/cluster/serve.ts";
+import { connectClient } from "../../ts/cluster/client.js";
+import { Forgotten } from "../../ts/cluster/failures.js";
+import { serve } from "../../ts/cluster/serve.js";
 
 const { servers, prefix, fingerprint = "f1", threads = 1, client } = JSON.parse(process.argv[2] ?? "{}");
 const connected = await connectClient({ servers, prefix, client, name: "echo" });

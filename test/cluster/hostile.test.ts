@@ -189,9 +189,13 @@ test("with the permissions of the guide a worker can work, and nothing else", as
     await expect(attempt(), what).rejects.toThrow(/permissions violation/i);
   }
   for (const subject of [names.answers("*"), "_INBOX.>", names.announcements, ">"]) {
-    const denied = new Promise((resolve) =>
-      connection.subscribe(subject, { callback: (error) => error && resolve(error.message) }),
-    );
+    const denied = new Promise((resolve) => {
+      connection.subscribe(subject, {
+        callback: (error) => {
+          if (error) resolve(error.message);
+        },
+      });
+    });
     expect(await denied, subject).toMatch(/permissions violation/i);
   }
 });

@@ -75,10 +75,14 @@ async function taken(prefix: string, begin: (cluster: Cluster) => Promise<unknow
   const message = await consumer.next({ expires: 10_000 });
   const task = readTask(message?.data as Uint8Array);
   const store = await new kv.Kvm(streams).open(names.bucket);
-  const values = await Promise.all((task?.values ?? []).map(({ key }) => store.get(`${key}.0`)));
+  const bytes = await Promise.all(
+    (task?.values ?? []).map(async (value) =>
+      value instanceof Uint8Array ? value : (await store.get(`${value.key}.0`))?.value,
+    ),
+  );
   const { part, ...rest } = unpack(task?.body as Uint8Array) as Data;
   // The worker puts them together in this order.
-  const parts = [...values.map((value) => unpack(value?.value as Uint8Array)), part] as Data[];
+  const parts = [...bytes.map((value) => unpack(value as Uint8Array)), part] as Data[];
   const problem = Object.assign({}, ...parts.map((part) => part.problem));
   cluster.close();
   await client.connection.close();

@@ -29,7 +29,7 @@ test("each task is done, with values and answers of any size", async () => {
   const large = await coordinator.submit({
     ...task({ ask: "bytes", number: 5_000_000 }),
     most: 5_000_000,
-    read: (bytes) => bytes.length,
+    read: (bytes: Uint8Array) => bytes.length,
   } as never);
   expect(large.value).toBe(5_000_000);
   const { value: padded } = await coordinator.submit(task({ number: 1, padding: "x".repeat(2_500_000) }));

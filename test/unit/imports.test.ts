@@ -7,9 +7,9 @@ import { expect, test } from "vitest";
 const ORDER = [
   ["cli"],
   ["tfjs.ts", "cluster.ts"],
+  ["cluster"],
   ["index.ts", "slim.ts"],
   ["api.ts"],
-  ["cluster"],
   ["files"],
   ["train"],
   ["estimate"],

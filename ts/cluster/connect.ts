@@ -1,5 +1,5 @@
 // A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
-import { type ArrayOf, checkLength, type Dtype } from "../checks/arrays.js";
+import { checkLength } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
@@ -16,9 +16,11 @@ import {
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { poolSolves } from "../engine/live-objects.js";
-import { type Field, type WasmField, wasmField } from "../fields/field.js";
+import { type WasmField, wasmField } from "../fields/field.js";
+// Types that this entry shares with the default one are those of that one.
+import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
-import { type IndependentPoolVjp, type Pool, registerPool } from "../parallel/pool.js";
+import { type IndependentPoolVjp, registerPool } from "../parallel/pool.js";
 import type { Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
@@ -34,10 +36,9 @@ import {
   type EventCotangents,
   gradientOf,
   type IndependentGradient,
-  type IndependentSolution,
   solutionOf,
 } from "../solve/independent.js";
-import { type GradientOptions, type OdeintOptions, readOptions } from "../solve/options.js";
+import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
 import { type ClusterEvent, type ClusterStatus, Coordinator, type Stored, type Task } from "./coordinator.js";
