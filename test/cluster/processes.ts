@@ -5,7 +5,8 @@ import { fileURLToPath } from "node:url";
 import { buildSync } from "esbuild";
 import { afterEach } from "vitest";
 import { type Client, connectClient } from "../../ts/cluster/client.js";
-import { type ClusterEvent, Coordinator, type Task } from "../../ts/cluster/coordinator.js";
+import { Coordinator, type Task } from "../../ts/cluster/coordinator.js";
+import type { ClusterEvent } from "../../ts/cluster/events.js";
 
 const folder = fileURLToPath(new URL("../../node_modules/.cache/cluster/", import.meta.url));
 const script = `${folder}echo.mjs`;

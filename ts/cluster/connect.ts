@@ -41,7 +41,8 @@ import {
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
-import { type ClusterEvent, type ClusterStatus, Coordinator, type Stored, type Task } from "./coordinator.js";
+import { Coordinator, type Stored, type Task } from "./coordinator.js";
+import type { ClusterEvent, ClusterStatus } from "./events.js";
 import { type SplitJob, splitJob } from "./job.js";
 import { ANY } from "./names.js";
 import { pack, unpack } from "./pack.js";
@@ -195,7 +196,7 @@ class ClusterPool implements Cluster {
   }
 
   get workers(): number {
-    return this.#coordinator.status.workers.reduce((sum, { threads }) => sum + threads, 0);
+    return this.#coordinator.threads;
   }
 
   get status(): ClusterStatus {

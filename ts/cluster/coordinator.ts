@@ -4,17 +4,19 @@ import type { KV } from "@nats-io/kv";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import type { ClusterEvent, ClusterStatus } from "./events.js";
 import {
   type Announcement,
   type AnswerMessage,
   encodeTask,
   type Receipt,
-  readAnnouncement,
   readAnswer,
   readFailure,
   type Value,
 } from "./messages.js";
-import { dropValues, joined, makeStore, putValue } from "./store.js";
+import { Roster } from "./roster.js";
+import { dropValues, joined, putValue } from "./store.js";
+import { makeStreams, type StreamOptions } from "./streams.js";
 
 /** A value that tasks refer to: kept here for as long, in case the store loses it. */
 export interface Stored {
@@ -44,56 +46,7 @@ export interface Done<T> {
   readonly worker: string;
 }
 
-/** What happens in a cluster. */
-export type ClusterEvent =
-  /** A worker has come, or has gone: `left` in order, `lost` without a word. */
-  | {
-      readonly kind: "joined" | "left" | "lost";
-      readonly worker: string;
-      readonly threads: number;
-      readonly engine: string;
-    }
-  /** A worker is there that computes other bits, and gets no tasks. */
-  | { readonly kind: "different"; readonly worker: string; readonly engine: string; readonly fingerprint: string }
-  /** A task goes into the queue again. */
-  | { readonly kind: "retry"; readonly reason: string; readonly worker: string | undefined }
-  /** An answer was wrong. */
-  | { readonly kind: "refused"; readonly reason: string; readonly worker: string | undefined }
-  /** The connection to the server was lost, or is there again. */
-  | { readonly kind: "disconnected" | "connected"; readonly server: string };
-
-/** How a cluster is doing. */
-export interface ClusterStatus {
-  /** Workers that get tasks, by name. */
-  readonly workers: readonly {
-    readonly name: string;
-    readonly threads: number;
-    readonly engine: string;
-    readonly done: number;
-  }[];
-  /** Workers that get none, because their arithmetic differs. */
-  readonly different: number;
-  /** Shards that are queued or under way. */
-  readonly inFlight: number;
-  /** Shards done since the connection was made. */
-  readonly done: number;
-  /** Shards that went into the queue again. */
-  readonly retries: number;
-  /** Answers that were wrong. */
-  readonly refused: number;
-  /** Right answers that another one had come before. */
-  readonly duplicates: number;
-  /** Bytes that were sent to the server and came from it, by this connection. */
-  readonly bytes: { readonly sent: number; readonly received: number };
-}
-
-export interface CoordinatorOptions {
-  /** The group that tasks are for. */
-  readonly group: string;
-  /** After so many milliseconds without a sign of life a worker is taken to be lost. */
-  readonly stallMs: number;
-  /** Servers that keep a copy of the queue. */
-  readonly replicas: number;
+export interface CoordinatorOptions extends StreamOptions {
   /** Whether a worker is of the group. */
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;
@@ -129,30 +82,19 @@ interface Place {
   at: number;
 }
 
-interface Known extends Announcement {
-  seen: number;
-  readonly suits: boolean;
-}
-
 /** So often a task is given to others after wrong answers and failures. */
 const MOST_FAULTS = 6;
 /** So often it is put into the queue because nobody has it. */
 const MOST_ATTEMPTS = 12;
-/** Deliveries of one message: the next attempt comes from here, where it is counted. */
-const MOST_DELIVERIES = 4;
-/** Workers beyond that are not listened to. */
-const MOST_WORKERS = 10_000;
 /** Values of so many bytes, over all tasks, save a round trip more than they cost. */
 const SMALL_BYTES = 65_536;
 const TICK_MS = 1000;
+/** Servers of a cluster that have just been started take a while to agree on a leader, and say nothing until then. */
 const AGREEING_MS = 30_000;
-/** JetStream's codes of a cluster that has no leader, or too few peers, for now. */
-const NO_LEADER = [10005, 10008, 10009];
 /** Failures that say nothing about the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
 
 const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const nanos = (ms: number) => ms * 1e6;
 
 export class Coordinator {
   readonly #client: Client;
@@ -160,7 +102,7 @@ export class Coordinator {
   readonly #session: string;
   readonly #pending = new Map<string, Pending>();
   readonly #places = new Map<Stored, Place>();
-  readonly #workers = new Map<string, Known>();
+  readonly #roster: Roster;
   readonly #subscriptions: Subscription[] = [];
   readonly #durations: number[] = [];
   #store: KV | undefined;
@@ -179,12 +121,14 @@ export class Coordinator {
     this.#client = client;
     this.#options = options;
     this.#session = client.core.nuid.next();
+    const { suits, onEvent } = options;
+    this.#roster = new Roster({ suits, onEvent, onGone: (worker) => this.#gone(worker) });
   }
 
   /** Makes what is missing on the server, and asks workers to tell of themselves. */
   async start(): Promise<void> {
     const { connection, names } = this.#client;
-    await this.#first();
+    await this.#ensure(AGREEING_MS);
     this.#subscriptions.push(
       listen(this.#client, names.answers(this.#session), (message) => this.#answered(message)),
       listen(this.#client, names.announcements, ({ data }) => this.#announced(data)),
@@ -199,23 +143,25 @@ export class Coordinator {
   }
 
   get status(): ClusterStatus {
-    const known = [...this.#workers.values()];
     const { inBytes, outBytes } = this.#client.connection.stats();
+    const { suitable, different } = this.#roster;
     return {
-      workers: known
-        .filter(({ suits }) => suits)
-        .map(({ worker, threads, engine, done }) => ({ name: worker, threads, engine, done })),
-      different: known.filter(({ suits }) => !suits).length,
+      workers: suitable.map(({ worker, threads, engine, done }) => ({ name: worker, threads, engine, done })),
+      different,
       inFlight: this.#pending.size,
       ...this.#counts,
       bytes: { sent: outBytes, received: inBytes },
     };
   }
 
+  /** Threads of all workers that take part. */
+  get threads(): number {
+    return this.#roster.suitable.reduce((sum, { threads }) => sum + threads, 0);
+  }
+
   /** Shards that should be under way at a time, so that nobody waits for work. */
   get window(): number {
-    const threads = this.status.workers.reduce((sum, { threads }) => sum + threads, 0);
-    return Math.max(8, 3 * threads);
+    return Math.max(8, 3 * this.threads);
   }
 
   /** Puts a value where so many tasks can refer to it. */
@@ -262,7 +208,7 @@ export class Coordinator {
       };
       this.#pending.set(pending.id, pending);
       const { follows } = task;
-      if (follows && this.#workers.has(follows.worker)) this.#hand(pending, follows.worker, follows.body);
+      if (follows && this.#roster.has(follows.worker)) this.#hand(pending, follows.worker, follows.body);
       else this.#queue(pending);
     });
   }
@@ -290,54 +236,10 @@ export class Coordinator {
 
   // What is on the server.
 
-  /** Servers of a cluster that have just been started take a while to agree on a leader, and say nothing until then. */
-  async #first(): Promise<void> {
-    const until = performance.now() + AGREEING_MS;
-    for (;;) {
-      try {
-        return await this.#ensure();
-      } catch (error) {
-        const { name, code } = ((error as Error).cause ?? {}) as { name?: string; code?: number };
-        const isAgreeing = name === "TimeoutError" || NO_LEADER.includes(code ?? 0);
-        if (!isAgreeing || performance.now() > until) throw error;
-        await delay(500);
-      }
-    }
-  }
-
-  async #ensure(): Promise<void> {
-    const { manager, names, jetstream } = this.#client;
-    const { group, stallMs, replicas } = this.#options;
-    const { RetentionPolicy, StorageType, AckPolicy } = jetstream;
-    try {
-      const stream = await manager.streams
-        .add({
-          name: names.stream,
-          subjects: [names.subjects],
-          retention: RetentionPolicy.Workqueue,
-          storage: StorageType.Memory,
-          num_replicas: replicas,
-          // Tasks of a coordinator that was killed.
-          max_age: nanos(3_600_000),
-          duplicate_window: nanos(120_000),
-        })
-        // Another coordinator has made it otherwise, which does as well.
-        .catch((error) => (isTaken(error) ? manager.streams.info(names.stream) : Promise.reject(error)));
-      await manager.consumers.add(names.stream, {
-        durable_name: names.consumer(group),
-        filter_subject: names.tasksFor(group, "*"),
-        ack_policy: AckPolicy.Explicit,
-        ack_wait: nanos(stallMs),
-        max_deliver: MOST_DELIVERIES,
-        max_ack_pending: 10_000,
-        inactive_threshold: nanos(3_600_000),
-      });
-      this.#store = await makeStore(this.#client, replicas);
-      const values = (await manager.streams.info(names.bucketStream)).created;
-      this.#created = { tasks: stream.created, values };
-    } catch (cause) {
-      throw connectionError(cause);
-    }
+  async #ensure(patience = 0): Promise<void> {
+    const { store, ...created } = await makeStreams(this.#client, this.#options, patience);
+    this.#store = store;
+    this.#created = created;
   }
 
   /** Does something on the server, again and again while the server is away; what it forbids is an error. */
@@ -571,7 +473,7 @@ export class Coordinator {
       this.#giveUp(pending, reason);
       return;
     }
-    const others = [...this.#workers.values()].filter((other) => other.suits && other.worker !== worker);
+    const others = this.#roster.suitable.filter((other) => other.worker !== worker);
     const other = others[Math.floor(Math.random() * others.length)];
     this.#retried(reason, worker);
     if (other) this.#hand(pending, other.worker, pending.task.body);
@@ -582,34 +484,19 @@ export class Coordinator {
   // Workers.
 
   #announced(data: Uint8Array): void {
-    const said = readAnnouncement(data);
-    if (!said || (!this.#workers.has(said.worker) && this.#workers.size >= MOST_WORKERS)) return;
-    const { worker, threads, engine, fingerprint } = said;
-    if (said.leaving) {
-      this.#gone(worker, "left");
-      return;
-    }
-    const suits = this.#options.suits(said);
-    const isNew = !this.#workers.has(worker);
+    const { tasks } = this.#roster.hear(data) ?? { tasks: [] };
     const now = performance.now();
-    this.#workers.set(worker, { ...said, suits, seen: now });
-    for (const id of said.tasks) {
+    for (const id of tasks) {
       const pending = this.#pending.get(id);
       if (pending) pending.heard = now;
     }
-    if (!isNew) return;
-    if (suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
-    else this.#options.onEvent({ kind: "different", worker, engine, fingerprint });
   }
 
-  #gone(worker: string, kind: "left" | "lost"): void {
-    const known = this.#workers.get(worker);
-    if (!known) return;
-    this.#workers.delete(worker);
-    if (known.suits) this.#options.onEvent({ kind, worker, threads: known.threads, engine: known.engine });
-    // What it has from the queue, the queue gives to another.
-    for (const pending of this.#pending.values())
-      if (pending.holder === worker) this.#queue(pending, `a worker ${kind}`);
+  /** What a worker was handed goes into the queue when it is gone; what it has from the queue, the queue gives to another. */
+  #gone(worker: string): void {
+    for (const pending of this.#pending.values()) {
+      if (pending.holder === worker) this.#queue(pending, "its worker is gone");
+    }
   }
 
   #tick(): void {
@@ -617,16 +504,14 @@ export class Coordinator {
     // While a loss was computed here, say, nobody could be heard.
     if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
     this.#ticked = now;
-    for (const { worker, seen } of this.#workers.values()) {
-      if (now - seen > this.#options.stallMs) this.#gone(worker, "lost");
-    }
+    this.#roster.drop(this.#options.stallMs);
     if (this.#pending.size > 0) this.#look();
   }
 
   /** Takes no silence for a sign until now: it was here that nothing could be heard. */
   #forgive(): void {
     const now = performance.now();
-    for (const known of this.#workers.values()) known.seen = now;
+    this.#roster.forgive();
     for (const pending of this.#pending.values()) pending.heard = now;
   }
 
@@ -640,8 +525,7 @@ export class Coordinator {
       if (num_pending > 0) return;
       const now = performance.now();
       const patience = 3 * this.#options.stallMs;
-      const workers = [...this.#workers.values()].filter(({ suits }) => suits);
-      const idle = workers.some(({ threads, tasks }) => tasks.length < threads);
+      const idle = this.#roster.suitable.some(({ threads, tasks }) => tasks.length < threads);
       const usual = this.#durations.reduce((sum, ms) => sum + ms, 0) / Math.max(1, this.#durations.length);
       for (const pending of [...this.#pending.values()]) {
         if (pending.attempt === 0 && pending.holder === undefined) continue;
@@ -672,6 +556,3 @@ export class Coordinator {
     }
   }
 }
-
-/** A stream of that name is there, with other settings. */
-const isTaken = (error: unknown) => (error as { code?: number }).code === 10058;

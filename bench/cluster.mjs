@@ -1,0 +1,122 @@
+// npm run cluster: what a cluster costs on one machine: a gradient over NATS against one of a pool of threads, two workers against one,
+// and what follows for many. Each worker has one thread, and server, coordinator and workers share the cores. With --write-docs,
+// docs/cluster.md gets the figures.
+import { spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { startServers } from "../test/cluster/server.mjs";
+import { fill } from "./shared/pages.mjs";
+import { digits, median, setUp, spread, table, where } from "./shared/table.mjs";
+
+const { values: flags } = parseArgs({ options: { "write-docs": { type: "boolean" } } });
+const api = await setUp();
+const { connect } = await import("../dist/cluster.js");
+const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+const [server] = await startServers();
+
+const CASES = {
+  small: { widths: [2, 16, 2], batch: 64, rounds: 60 },
+  medium: { widths: [2, 64, 64, 2], batch: 4096, rounds: 20 },
+  large: { widths: [8, 128, 128, 8], batch: 2048, rounds: 5 },
+};
+
+/** Value and gradient, some rounds of them, the first ones left out: milliseconds of each, and what it left in the meantime. */
+async function measure({ widths, batch, rounds }, pool, between = () => ({})) {
+  const field = api.mlp({ widths, seed: 1 });
+  const state = widths[0];
+  const y0 = Float32Array.from({ length: batch * state }, (_, i) => Math.sin(i));
+  const loss = (y) => ({ value: 0, cotangent: y });
+  const options = { batching: "independent", rtol: 1e-4, timeGradients: false };
+  const [times, notes] = [[], []];
+  for (let round = rounds < 10 ? -1 : -3; round < rounds; round++) {
+    const before = between();
+    const start = performance.now();
+    await pool.valueAndGrad(field, y0, [0, 1], loss, options);
+    const ms = performance.now() - start;
+    const after = between();
+    if (round < 0) continue;
+    times.push(ms);
+    notes.push(Object.fromEntries(Object.entries(after).map(([name, number]) => [name, number - before[name]])));
+  }
+  field.dispose();
+  const mean = (name) => notes.reduce((sum, note) => sum + note[name], 0) / notes.length;
+  return { times, mean };
+}
+
+/** A cluster of so many workers. */
+async function clusterOf(count) {
+  const prefix = `bench-${process.pid}-${count}`;
+  const args = ["worker", "--servers", server.url, "--prefix", prefix, "--threads", "1", "--quiet"];
+  const workers = Array.from({ length: count }, () =>
+    spawn(process.execPath, [command, ...args], { stdio: "inherit" }),
+  );
+  const cluster = await connect({ servers: server.url, prefix });
+  while (cluster.workers < count) await new Promise((resolve) => setTimeout(resolve, 50));
+  const end = async () => {
+    cluster.close();
+    for (const worker of workers) worker.kill();
+    await Promise.all(workers.map((worker) => new Promise((resolve) => worker.once("exit", resolve))));
+  };
+  return { cluster, end };
+}
+
+const rows = [];
+const found = {};
+for (const [name, one] of Object.entries(CASES)) {
+  const pool = await api.parallel({ workers: 1 });
+  const local = await measure(one, pool);
+  pool.close();
+  const runs = {};
+  for (const count of [1, 2]) {
+    const { cluster, end } = await clusterOf(count);
+    const note = () => {
+      const { bytes, done } = cluster.status;
+      const { user, system } = process.cpuUsage();
+      return { bytes: bytes.sent + bytes.received, shards: done, cpu: (user + system) / 1000 };
+    };
+    runs[count] = await measure(one, cluster, note);
+    await end();
+  }
+  const [alone, both] = [runs[1], runs[2]];
+  found[name] = {
+    local: median(local.times),
+    cpu: both.mean("cpu"),
+    shards: both.mean("shards"),
+    alone: median(alone.times),
+  };
+  rows.push([
+    `${name}: ${one.widths.join("-")}, ${one.batch}`,
+    `${spread(local.times)} ms`,
+    `${spread(alone.times)} ms`,
+    `${spread(both.times)} ms`,
+    (median(alone.times) / median(both.times)).toFixed(2),
+    `${(both.mean("bytes") / 1024).toFixed(0)} KiB`,
+    both.mean("shards").toFixed(0),
+  ]);
+}
+const head = ["network, batch", "a thread", "one worker", "two workers", "one : two", "bytes", "shards"];
+const figures = table(head, rows);
+
+// A model of many workers: they share what a thread computes; the coordinator's own work is done once for all of them, and two rounds of
+// messages are waited for. It breaks where the coordinator is as busy as they are.
+const latency = Math.max(0, found.small.alone - found.small.local);
+const counts = [1, 2, 4, 8, 16, 32, 64];
+const efficiency = Object.entries(found).map(([name, { local, cpu }]) => [
+  name,
+  ...counts.map((count) => {
+    const ms = Math.max(local / count, cpu) + latency;
+    return `${Math.round((100 * local) / (count * ms))} %`;
+  }),
+]);
+const model = table(["workers", ...counts.map(String)], efficiency);
+const explained =
+  `With as many cores as workers, these parts of their time would go into the gradient, by a model of three measured numbers: what a ` +
+  `thread computes, shared by all; the coordinator's own work of ${Object.values(found)
+    .map(({ cpu }) => `${digits(cpu)} ms`)
+    .join(", ")}, of which no worker takes a part; and ${digits(latency)} ms for two rounds of messages.`;
+const text = `${figures}\n\n${explained}\n\n${model}`;
+console.log(text);
+if (flags["write-docs"]) fill("docs/cluster.md", `${text}\n\n${where(api)}, ${availableParallelism()} cores.`);
+await server.remove();
+process.exit();

@@ -1,0 +1,80 @@
+// The workers that a coordinator knows of, by what they tell of themselves.
+import type { ClusterEvent } from "./events.js";
+import { type Announcement, readAnnouncement } from "./messages.js";
+
+/** A worker, and when it was last heard of. */
+export interface Known extends Announcement {
+  seen: number;
+  /** Whether it gets tasks. */
+  readonly suits: boolean;
+}
+
+export interface RosterOptions {
+  suits(worker: Announcement): boolean;
+  onEvent(event: ClusterEvent): void;
+  /** Called when a worker has left, or is lost. */
+  onGone(worker: string): void;
+}
+
+/** Workers beyond that are not listened to. */
+const MOST_WORKERS = 10_000;
+
+export class Roster {
+  readonly #options: RosterOptions;
+  readonly #known = new Map<string, Known>();
+
+  constructor(options: RosterOptions) {
+    this.#options = options;
+  }
+
+  has(worker: string): boolean {
+    return this.#known.has(worker);
+  }
+
+  /** Those that get tasks. */
+  get suitable(): Known[] {
+    return [...this.#known.values()].filter(({ suits }) => suits);
+  }
+
+  /** How many get none. */
+  get different(): number {
+    return this.#known.size - this.suitable.length;
+  }
+
+  /** Hears an announcement; gives what it says, unless it is none. */
+  hear(data: Uint8Array): Announcement | undefined {
+    const said = readAnnouncement(data);
+    if (!said || (!this.#known.has(said.worker) && this.#known.size >= MOST_WORKERS)) return undefined;
+    const { worker, threads, engine, fingerprint } = said;
+    if (said.leaving) {
+      this.#remove(worker, "left");
+      return said;
+    }
+    const suits = this.#options.suits(said);
+    const isNew = !this.#known.has(worker);
+    this.#known.set(worker, { ...said, suits, seen: performance.now() });
+    if (isNew && suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
+    else if (isNew) this.#options.onEvent({ kind: "different", worker, engine, fingerprint });
+    return said;
+  }
+
+  /** Gives up workers of which nothing was heard for so long. */
+  drop(stallMs: number): void {
+    const now = performance.now();
+    for (const { worker, seen } of this.#known.values()) if (now - seen > stallMs) this.#remove(worker, "lost");
+  }
+
+  /** Takes no silence until now for a sign. */
+  forgive(): void {
+    const now = performance.now();
+    for (const known of this.#known.values()) known.seen = now;
+  }
+
+  #remove(worker: string, kind: "left" | "lost"): void {
+    const known = this.#known.get(worker);
+    if (!known) return;
+    this.#known.delete(worker);
+    if (known.suits) this.#options.onEvent({ kind, worker, threads: known.threads, engine: known.engine });
+    this.#options.onGone(worker);
+  }
+}
