@@ -1,4 +1,4 @@
-// npm run test:long: the fuzzers, random programs and simulated fits, for hours instead of seconds.
+// npm run test:long: the fuzzers, random programs, simulated fits and a cluster under fire, for hours instead of seconds.
 import { buildPackage } from "./build.mjs";
 import { vitest } from "./checks.mjs";
 import { fuzz } from "./fuzz.mjs";
@@ -12,5 +12,6 @@ buildPackage();
 step("Rust", () => ensureRust());
 step("crate", () => run("cargo", ["test", "--tests", "--", "--ignored"]));
 step("coverage of intervals", () => vitest({ SIMD: "simd128", LONG: "1" }, "estimate-coverage"));
+step("cluster, struck at random", () => vitest({ SIMD: "simd128", SUITE: "cluster", LONG: "1" }, "chaos"));
 fuzz({ long: true });
 ended("test:long");

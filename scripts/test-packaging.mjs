@@ -88,7 +88,7 @@ step("types", () => {
 step("files", () => run("node", ["test/packaging/files.mjs", project, tarball]));
 step("publint", () => run(tool("publint"), [tarball, "--strict"]));
 step("are the types wrong", () => {
-  const others = ["./simd.wasm", "./relaxed.wasm", "./worker.js"];
+  const others = ["./simd.wasm", "./relaxed.wasm", "./worker.js", "./cluster-worker.js"];
   run(tool("attw"), [tarball, "--profile", "esm-only", "--exclude-entrypoints", ...others]);
 });
 step("knip", () => run(tool("knip"), ["--config", "test/packaging/knip.json"]));

@@ -4,6 +4,11 @@ const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: 
 
 export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "610 kB"),
+  {
+    // A program has the default entry and the NATS client already.
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "110 kB"),
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
+  },
   // With tracing, the parser of equations, all losses, and estimation.
   entry("symplectic-adjoint/slim", "slim.js", "88 kB"),
   {

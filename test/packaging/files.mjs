@@ -14,6 +14,7 @@ for (const file of [
   "wasm/LICENSES.txt",
   "dist/fzstd.LICENSE",
   "dist/jsep.LICENSE",
+  "dist/msgpack.LICENSE",
   "dist/cli/LICENSES.txt",
   "dist/cli/fit-worker.js",
   "LICENSE",
@@ -23,8 +24,9 @@ for (const file of [
 
 let functions = 0;
 const dist = join(folder, "dist");
-// The worker is minified, and carried as a text as well.
-for (const file of readdirSync(dist).filter((name) => name.endsWith(".js") && name !== "worker.js")) {
+// The workers are minified, and carried as texts as well.
+const workers = ["worker.js", "cluster-worker.js"];
+for (const file of readdirSync(dist).filter((name) => name.endsWith(".js") && !workers.includes(name))) {
   const map = new SourceMap(JSON.parse(readFileSync(join(dist, `${file}.map`), "utf8")));
   const { sources, sourcesContent } = map.payload;
   const lines = readFileSync(join(dist, file), "utf8").trimEnd().split("\n");
