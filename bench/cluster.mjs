@@ -71,9 +71,9 @@ for (const [name, one] of Object.entries(CASES)) {
   for (const count of [1, 2]) {
     const { cluster, end } = await clusterOf(count);
     const note = () => {
-      const { bytes, done } = cluster.status;
+      const { bytesSent, bytesReceived, done } = cluster.status;
       const { user, system } = process.cpuUsage();
-      return { bytes: bytes.sent + bytes.received, shards: done, cpu: (user + system) / 1000 };
+      return { bytes: bytesSent + bytesReceived, shards: done, cpu: (user + system) / 1000 };
     };
     runs[count] = await measure(one, cluster, note);
     await end();

@@ -7,6 +7,5 @@ import "./index.js";
 
 export type { NatsModules, ServerOptions } from "./cluster/client.js";
 export { type Cluster, type ConnectOptions, connect } from "./cluster/connect.js";
-export type { ClusterEvent, ClusterStatus } from "./cluster/events.js";
+export type { ClusterEvent, ClusterStatus, WorkerEvent, WorkerStatus } from "./cluster/events.js";
 export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
-export type { WorkerEvent } from "./cluster/serve.js";

@@ -71,12 +71,12 @@ function reporter(quiet: boolean) {
   return (event: WorkerEvent): void => {
     if (event.kind === "done" || event.kind === "failed") {
       done++;
-      busy += event.ms;
+      busy += event.ms ?? 0;
     }
     if (quiet) return;
     clear();
     if (event.kind === "failed") say(`a shard failed: ${event.message}`);
-    else if (event.kind === "refused") say(event.message);
+    else if (event.kind === "refused") say(event.message ?? "");
     else if (event.kind === "disconnected") say(`${event.server} is gone; waiting for it`);
     else if (event.kind === "connected") say(`connected to ${event.server}`);
     const now = performance.now();

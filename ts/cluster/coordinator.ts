@@ -150,7 +150,8 @@ export class Coordinator {
       different,
       inFlight: this.#pending.size,
       ...this.#counts,
-      bytes: { sent: outBytes, received: inBytes },
+      bytesSent: outBytes,
+      bytesReceived: inBytes,
     };
   }
 

@@ -1,44 +1,72 @@
-// What a cluster tells of itself.
+// What clusters and their workers tell of themselves.
 
-/** What happens in a cluster. */
-export type ClusterEvent =
-  /** A worker has come, or has gone: `left` in order, `lost` without a word. */
-  | {
-      readonly kind: "joined" | "left" | "lost";
-      readonly worker: string;
-      readonly threads: number;
-      readonly engine: string;
-    }
-  /** A worker is there that computes other bits, and gets no tasks. */
-  | { readonly kind: "different"; readonly worker: string; readonly engine: string; readonly fingerprint: string }
-  /** A task goes into the queue again. */
-  | { readonly kind: "retry"; readonly reason: string; readonly worker: string | undefined }
-  /** An answer was wrong. */
-  | { readonly kind: "refused"; readonly reason: string; readonly worker: string | undefined }
-  /** The connection to the server was lost, or is there again. */
-  | { readonly kind: "disconnected" | "connected"; readonly server: string };
+/** Something that has happened in a cluster. */
+export interface ClusterEvent {
+  /**
+   * What it is. `joined`: a worker takes part from now on; `left`: it has gone, in order; `lost`: nothing was heard of it for too long;
+   * `different`: a worker is there that gets no shards, because its arithmetic is another one. `retry`: a shard is given to somebody again;
+   * `refused`: an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again.
+   */
+  readonly kind: "joined" | "left" | "lost" | "different" | "retry" | "refused" | "disconnected" | "connected";
+  /** The name of the worker that it is about, where there is one. */
+  readonly worker?: string | undefined;
+  /** Of a worker that joins or goes: shards that it computes at a time. */
+  readonly threads?: number;
+  /** Of a worker that joins, goes or differs: the engine that it computes with, in words. */
+  readonly engine?: string;
+  /** Of a worker that differs: its arithmetic, which `connect({ arithmetic })` takes. */
+  readonly fingerprint?: string;
+  /** Of a retry or a refusal: why. */
+  readonly reason?: string;
+  /** Of a connection: the server. */
+  readonly server?: string;
+}
+
+/** A worker that takes part in a cluster. */
+export interface WorkerStatus {
+  /** Its name, as in events. */
+  readonly name: string;
+  /** Shards that it computes at a time. */
+  readonly threads: number;
+  /** The engine that it computes with, in words. */
+  readonly engine: string;
+  /** Shards that it has done since it was started, for whomever. */
+  readonly done: number;
+}
 
 /** How a cluster is doing. */
 export interface ClusterStatus {
-  /** Workers that get tasks, by name. */
-  readonly workers: readonly {
-    readonly name: string;
-    readonly threads: number;
-    readonly engine: string;
-    readonly done: number;
-  }[];
-  /** Workers that get none, because their arithmetic differs. */
+  /** Workers that take part. */
+  readonly workers: readonly WorkerStatus[];
+  /** The number of workers that get no shards, because their arithmetic differs. */
   readonly different: number;
   /** Shards that are queued or under way. */
   readonly inFlight: number;
   /** Shards done since the connection was made. */
   readonly done: number;
-  /** Shards that went into the queue again. */
+  /** How often a shard was given to somebody again. */
   readonly retries: number;
   /** Answers that were wrong. */
   readonly refused: number;
-  /** Right answers that another one had come before. */
+  /** Answers to shards that had been answered already. */
   readonly duplicates: number;
-  /** Bytes that were sent to the server and came from it, by this connection. */
-  readonly bytes: { readonly sent: number; readonly received: number };
+  /** Bytes sent to the server since the connection was made. */
+  readonly bytesSent: number;
+  /** Bytes received from it. */
+  readonly bytesReceived: number;
+}
+
+/** Something that has happened in a worker. */
+export interface WorkerEvent {
+  /**
+   * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `refused`: a message made no sense, or an answer was not
+   * taken. `disconnected` and `connected`: the connection to the server was lost, or is there again.
+   */
+  readonly kind: "done" | "failed" | "refused" | "disconnected" | "connected";
+  /** Of a shard: how long it took, in milliseconds. */
+  readonly ms?: number;
+  /** Of a failure or a refusal: why. */
+  readonly message?: string;
+  /** Of a connection: the server. */
+  readonly server?: string;
 }

@@ -3,7 +3,8 @@ import { callable, count, finitePositive, options as readOptions, rule } from ".
 import { engine, sourceInUse } from "../engine/instance.js";
 import { cores } from "../parallel/threads.js";
 import { connectClient, type ServerOptions, serverRules } from "./client.js";
-import { serve, type WorkerEvent } from "./serve.js";
+import type { WorkerEvent } from "./events.js";
+import { serve } from "./serve.js";
 import { ComputeThreads } from "./threads.js";
 
 // The version of the package, and the source of thread.ts, put in when the package is built.

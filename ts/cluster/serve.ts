@@ -2,6 +2,7 @@
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
   type AnswerMessage,
@@ -29,12 +30,6 @@ export interface ServeOptions {
   readonly compute: Compute;
   onEvent?(event: WorkerEvent): void;
 }
-
-/** What happens in a worker. */
-export type WorkerEvent =
-  | { readonly kind: "done" | "failed"; readonly ms: number; readonly message: string }
-  | { readonly kind: "refused"; readonly message: string }
-  | { readonly kind: "disconnected" | "connected"; readonly server: string };
 
 /** A worker at work. */
 export interface Served {
@@ -140,7 +135,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         return compute(body, present, task.session);
       });
       done++;
-      onEvent({ kind: "done", ms: performance.now() - start, message: "" });
+      onEvent({ kind: "done", ms: performance.now() - start });
       return { kind: "done", body: answer };
     } catch (error) {
       const failure = failureOf(error);
