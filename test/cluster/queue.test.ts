@@ -1,6 +1,7 @@
 // The queue alone: tasks that mean nothing, over a real nats-server, with workers that die and stall.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { buildWorker, bytesOf, coordinate, worker as start, task, until } from "./processes.js";
+import { buildWorker, bytesOf, cleanups, coordinate, worker as start, task, until } from "./processes.js";
+import { cuttable } from "./proxy.mjs";
 import { type Server, startServers } from "./server.mjs";
 
 let server: Server;
@@ -59,6 +60,32 @@ test("a worker killed or stopped in the middle: another does its tasks, and each
   // It comes back, and what it has to say comes too late.
   await until("it is back", () => coordinator.status.workers.length === 2);
   expect(coordinator.status).toMatchObject({ done: 30, inFlight: 0 });
+});
+
+test("a worker cut off from the network: another does its tasks; when the network is whole again, it works on", async () => {
+  const { coordinator, prefix, events } = await coordinate([server.url]);
+  const network = await cuttable(server.url);
+  cleanups.push(() => network.close());
+  const { name } = await start([network.url], { prefix });
+  await until("a worker", () => coordinator.status.workers.length === 1);
+  let answers = 0;
+  const all = Array.from({ length: 12 }, (_, number) =>
+    coordinator.submit(task({ number, ms: 50 })).then((done) => {
+      answers++;
+      return done;
+    }),
+  );
+  await until("some are done", () => answers > 2);
+  network.cut();
+  await until("it is missed", () => events.some(({ kind }) => kind === "lost"));
+  const other = await worker({ prefix });
+  const done = await Promise.all(all);
+  expect(done.map(({ value }) => value.number)).toEqual(Array.from({ length: 12 }, (_, i) => i));
+  network.heal();
+  other.kill("SIGKILL");
+  await until("it is back", () => coordinator.status.workers.some((known) => known.name === name));
+  expect((await coordinator.submit(task({ number: 7 }))).value.number).toBe(7);
+  expect(coordinator.status).toMatchObject({ done: 13, inFlight: 0, refused: 0 });
 });
 
 test("a worker that leaves ends what it has begun", async () => {
