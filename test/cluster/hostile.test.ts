@@ -55,6 +55,20 @@ test("what is no message is read as none, and allocates nothing that it only cla
   expect(({} as { id?: unknown }).id).toBeUndefined();
 });
 
+test("packed data comes back as it was, and without a prototype of its own", () => {
+  const data = {
+    a: [1, -0, Number.NaN, -Infinity, null, "x"],
+    b: { c: Float64Array.of(1, 2), d: [new Float32Array(3)] },
+  };
+  expect(unpack(pack(data))).toEqual(data);
+  const hostile = encode({ json: '{"__proto__":{"batch":1},"a":2}' });
+  expect(Object.assign({}, unpack(hostile) as object)).toEqual({ a: 2 });
+  const deep = encode({ json: `${'{"a":'.repeat(5000)}1${"}".repeat(5000)}` });
+  for (const wrong of [new Uint8Array(3), encode({}), encode({ json: "{" }), encode({ json: '{"$array":7}' }), deep]) {
+    expect(() => unpack(wrong)).toThrow(Error);
+  }
+});
+
 test("a worker that is sent garbage goes on", async () => {
   const { coordinator, prefix } = await coordinate([server.url]);
   const { name } = await start([server.url], { prefix });

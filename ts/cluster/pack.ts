@@ -37,7 +37,9 @@ export function unpack(bytes: Uint8Array): unknown {
       return array;
     }
     if (Object.hasOwn(value, NUMBER)) return Number((value as Record<string, unknown>)[NUMBER]);
-    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, restored(item, depth + 1)]));
+    // Whoever copies an object would take that name for its prototype.
+    const entries = Object.entries(value).filter(([name]) => name !== "__proto__");
+    return Object.fromEntries(entries.map(([name, item]) => [name, restored(item, depth + 1)]));
   };
   return restored(JSON.parse(fields.json), 0);
 }
