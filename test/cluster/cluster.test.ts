@@ -19,9 +19,9 @@ import {
 } from "symplectic-adjoint";
 import { type Cluster, type ClusterEvent, type ConnectOptions, connect, join } from "symplectic-adjoint/cluster";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { numbers } from "../unit/helpers.js";
+import { numbers, relative } from "../unit/helpers.js";
 import { cleanups, freshPrefix, until } from "./processes.js";
-import { type Server, startServers } from "./server.mjs";
+import { freePort, type Server, startServers } from "./server.mjs";
 
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const trainer = fileURLToPath(new URL("trainer.mjs", import.meta.url));
@@ -240,6 +240,73 @@ test("a worker within this process, in threads of its own", async () => {
   await own.closed;
   await until("it has left", () => events.some(({ kind }) => kind === "left"));
   expect(cluster.workers).toBe(0);
+});
+
+test.each([
+  ["bun", []],
+  ["deno", ["run", "--no-config", "--allow-all"]],
+])("%s works too", async (name, args) => {
+  const { cluster, prefix } = await clusterOf(0, { arithmetic: "any" });
+  const path = fileURLToPath(new URL(`../../node_modules/.bin/${name}`, import.meta.url));
+  const options = ["worker", "--servers", server.url, "--prefix", prefix, "--threads", "2", "--quiet"];
+  const child = spawn(path, [...args, command, ...options], { stdio: ["ignore", "ignore", "inherit"] });
+  cleanups.push(() => child.kill("SIGKILL"));
+  await until("a worker", () => cluster.workers === 2);
+  const field = mlp({ widths: [2, 8, 2], seed: 1 });
+  const y0 = numbers("float32", 2 * 300);
+  const own = valueAndGrad(field, y0, [0, 1], square, independent);
+  const there = await cluster.valueAndGrad(field, y0, [0, 1], square);
+  expect(relative(there.gradient.parameters, own.gradient.parameters)).toBeLessThan(1e-4);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  expect(await ended).toBe(143);
+});
+
+test("the command says what is wrong with it, and waits for a server that is not there yet", async () => {
+  const said = (args: string[]) =>
+    new Promise<[status: number | null, text: string]>((resolve) => {
+      const child = spawn(process.execPath, [command, "worker", "--threads", "1", ...args]);
+      cleanups.push(() => child.kill("SIGKILL"));
+      let text = "";
+      child.stderr.setEncoding("utf8").on("data", (more) => {
+        text += more;
+      });
+      child.once("exit", (status) => resolve([status, text]));
+    });
+  const servers = ["--servers", server.url];
+  const wrong: [string[], number, RegExp][] = [
+    [["--threads", "0"], 2, /threads/],
+    [[...servers, "--creds", "nowhere.creds"], 2, /--creds: nowhere.creds: no such file/],
+    [[...servers, "--tls-cert", "cert.pem"], 2, /--tls-cert: expected --tls-key/],
+    [[...servers, "--prefix", "a b"], 1, /prefix: expected 1 to 64 letters/],
+    [[...servers, "more"], 2, /too many arguments/],
+  ];
+  for (const [args, status, text] of wrong) {
+    const [code, all] = await said(args);
+    expect(all, args.join(" ")).toMatch(text);
+    expect(code, args.join(" ")).toBe(status);
+  }
+  const [guarded] = await startServers({
+    config: "authorization { user: me, password: secret, timeout: 5 }",
+  });
+  cleanups.push(() => guarded?.remove());
+  const refused = await said(["--servers", guarded?.url as string, "--user", "me", "--password", "wrong"]);
+  expect(refused[1]).toMatch(/no connection to nats:.*authorization/i);
+  expect(refused[0]).toBe(1);
+  // Its server comes after it.
+  const port = await freePort();
+  const prefix = freshPrefix();
+  const url = `nats://127.0.0.1:${port}`;
+  const args = [command, "worker", "--servers", url, "--prefix", prefix, "--threads", "1", "--quiet"];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+  cleanups.push(() => child.kill("SIGKILL"));
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  expect(child.exitCode).toBeNull();
+  const [late] = await startServers({ port });
+  cleanups.push(() => late?.remove());
+  const cluster = await connect({ servers: url, prefix });
+  cleanups.push(() => cluster.close());
+  await until("the worker", () => cluster.workers === 1);
 });
 
 test("what fails, and what is asked for wrongly, says so as it does here", async () => {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Client, connectClient } from "../../ts/cluster/client.js";
 import { decode, encode } from "../../ts/cluster/codec.js";
 import { encodeAnnouncement, encodeAnswer, encodeFailure, encodeTask, readTask } from "../../ts/cluster/messages.js";
+import { pack, unpack } from "../../ts/cluster/pack.js";
 import { buildWorker, bytesOf, cleanups, coordinate, worker as start, task, until } from "./processes.js";
 import { type Server, startServers } from "./server.mjs";
 

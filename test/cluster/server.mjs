@@ -64,16 +64,17 @@ export const freePort = () =>
 /**
  * Starts servers of one cluster, with JetStream and WebSocket.
  *
- * @param {{ count?: number, config?: string }} [options] how many; what else is in their configuration, such as users
+ * @param {{ count?: number, config?: string, port?: number }} [options] how many; what else is in their configuration, such as users; the
+ *   port of the first, where it matters
  * @returns {Promise<Server[]>}
  */
-export async function startServers({ count = 1, config = "" } = {}) {
+export async function startServers({ count = 1, config = "", port: wanted } = {}) {
   const path = findServer();
   const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-nats-"));
   const routes = await Promise.all(Array.from({ length: count }, freePort));
   const servers = [];
   for (const [index, route] of routes.entries()) {
-    const [port, web] = [await freePort(), await freePort()];
+    const [port, web] = [(index === 0 && wanted) || (await freePort()), await freePort()];
     const file = join(folder, `${index}.conf`);
     const cluster = `cluster { name: tests, listen: "127.0.0.1:${route}", routes: [${routes
       .filter((other) => other !== route)

@@ -96,7 +96,7 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   let connection: Core.NatsConnection;
   try {
     // It may take its server a while to be there again.
-    const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500, ignoreAuthErrorAbort: true };
+    const lasting = { maxReconnectAttempts: -1, reconnectTimeWait: 500 };
     connection = await opened({ ...lasting, name, ...client, servers });
   } catch (cause) {
     throw unreachable(servers, cause);
