@@ -61,12 +61,17 @@ async function clusterOf(count) {
   return { cluster, end };
 }
 
+async function onThreads(one, workers) {
+  const pool = await api.parallel({ workers });
+  const run = await measure(one, pool);
+  pool.close();
+  return run;
+}
+
 const rows = [];
 const found = {};
 for (const [name, one] of Object.entries(CASES)) {
-  const pool = await api.parallel({ workers: 1 });
-  const local = await measure(one, pool);
-  pool.close();
+  const [local, threads] = [await onThreads(one, 1), await onThreads(one, 2)];
   const runs = {};
   for (const count of [1, 2]) {
     const { cluster, end } = await clusterOf(count);
@@ -88,6 +93,7 @@ for (const [name, one] of Object.entries(CASES)) {
   rows.push([
     `${name}: ${one.widths.join("-")}, ${one.batch}`,
     `${spread(local.times)} ms`,
+    `${spread(threads.times)} ms`,
     `${spread(alone.times)} ms`,
     `${spread(both.times)} ms`,
     (median(alone.times) / median(both.times)).toFixed(2),
@@ -95,7 +101,7 @@ for (const [name, one] of Object.entries(CASES)) {
     both.mean("shards").toFixed(0),
   ]);
 }
-const head = ["network, batch", "a thread", "one worker", "two workers", "one : two", "bytes", "shards"];
+const head = ["network, batch", "a thread", "two threads", "one worker", "two workers", "one : two", "bytes", "shards"];
 const figures = table(head, rows);
 
 // A model of many workers: they share what a thread computes; the coordinator's own work is done once for all of them, and two rounds of

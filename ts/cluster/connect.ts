@@ -152,6 +152,8 @@ interface Solved<D extends Dtype> {
 
 /** Models whose recipes stay in the store, the one used last at the end. */
 const MOST_MODELS = 8;
+/** Batches of a stream that are under way, at most. */
+const MOST_AHEAD = 64;
 /** The most bytes that an answer may have; what it has to have is checked as it is read. */
 const MOST_ANSWER = 2 ** 31;
 
@@ -166,6 +168,11 @@ class ClusterPool implements Cluster {
   readonly #speeds = new Map<string, number>();
   #solves = 0;
   #closed = false;
+  /** Forgets what solves have put into the store that nobody can pull back any more. */
+  readonly #registry =
+    typeof FinalizationRegistry === "function"
+      ? new FinalizationRegistry<() => void>((forget) => this.#closed || forget())
+      : undefined;
 
   constructor(
     client: Client,
@@ -382,19 +389,24 @@ class ClusterPool implements Cluster {
     options: GradientOptions = {},
   ): Promise<IndependentPoolVjp<D>> {
     const solved = await this.#solve(field, y0, times, readOptions(options), true);
-    const { running, solution } = solved;
+    const { solution } = solved;
+    const { forget } = solved.running;
+    // What the registry watches must not be what it is told.
+    const held = { solved };
+    this.#registry?.register(held, forget, held);
     let disposed = false;
-    poolSolves.add(running, solution.stats.peakBytes.total);
+    poolSolves.add(held, solution.stats.peakBytes.total);
     const dispose = () => {
       if (disposed) return;
       disposed = true;
-      poolSolves.remove(running);
-      running.forget();
+      poolSolves.remove(held);
+      this.#registry?.unregister(held);
+      forget();
       this.#tidy();
     };
     const pullback = async (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D>> => {
       if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
-      return this.#transpose(solved, cotangent, events, true);
+      return this.#transpose(held.solved, cotangent, events, true);
     };
     return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
   }
@@ -436,8 +448,9 @@ class ClusterPool implements Cluster {
       // It is heard of in its turn.
       next.catch(() => {});
       ahead.push(next);
-      // While one is put together, the next is computed; a third is enough where batches are small.
-      if (ahead.length > 2) yield (await ahead.shift()) as IndependentSolution<D>;
+      // While one is put together, the next is computed; small batches take more to keep all workers busy.
+      while (ahead.length > (this.#window.isFull ? 1 : MOST_AHEAD))
+        yield (await ahead.shift()) as IndependentSolution<D>;
     }
     for (const next of ahead) yield await next;
   }

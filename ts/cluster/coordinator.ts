@@ -104,7 +104,8 @@ export class Coordinator {
   readonly #places = new Map<Stored, Place>();
   readonly #roster: Roster;
   readonly #subscriptions: Subscription[] = [];
-  readonly #durations: number[] = [];
+  /** Of the last tasks that were done: when, and how long it took. */
+  readonly #last: { readonly at: number; readonly ms: number }[] = [];
   #store: KV | undefined;
   #restoring: Promise<void> | undefined;
   /** When the streams were made, which tells one that was made anew. */
@@ -150,9 +151,16 @@ export class Coordinator {
       different,
       inFlight: this.#pending.size,
       ...this.#counts,
+      shardsPerSecond: this.#rate(),
       bytesSent: outBytes,
       bytesReceived: inBytes,
     };
+  }
+
+  #rate(): number {
+    const [first, last] = [this.#last[0], this.#last.at(-1)];
+    if (!first || !last || last === first || performance.now() - last.at > 10_000) return 0;
+    return (1000 * (this.#last.length - 1)) / Math.max(1, last.at - first.at);
   }
 
   /** Threads of all workers that take part. */
@@ -419,8 +427,9 @@ export class Coordinator {
     }
     this.#pending.delete(pending.id);
     this.#counts.done++;
-    this.#durations.push(performance.now() - pending.since);
-    if (this.#durations.length > 64) this.#durations.shift();
+    const at = performance.now();
+    this.#last.push({ at, ms: at - pending.since });
+    if (this.#last.length > 64) this.#last.shift();
     reply("taken");
     pending.resolve({ value, worker });
   }
@@ -506,7 +515,9 @@ export class Coordinator {
     if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
     this.#ticked = now;
     this.#roster.drop(this.#options.stallMs);
-    if (this.#pending.size > 0) this.#look();
+    if (this.#pending.size === 0) return;
+    this.#options.onEvent({ kind: "progress", status: this.status });
+    this.#look();
   }
 
   /** Takes no silence for a sign until now: it was here that nothing could be heard. */
@@ -527,7 +538,7 @@ export class Coordinator {
       const now = performance.now();
       const patience = 3 * this.#options.stallMs;
       const idle = this.#roster.suitable.some(({ threads, tasks }) => tasks.length < threads);
-      const usual = this.#durations.reduce((sum, ms) => sum + ms, 0) / Math.max(1, this.#durations.length);
+      const usual = this.#last.reduce((sum, { ms }) => sum + ms, 0) / Math.max(1, this.#last.length);
       for (const pending of [...this.#pending.values()]) {
         if (pending.attempt === 0 && pending.holder === undefined) continue;
         if (now - pending.heard > patience) {

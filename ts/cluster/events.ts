@@ -5,9 +5,12 @@ export interface ClusterEvent {
   /**
    * What it is. `joined`: a worker takes part from now on; `left`: it has gone, in order; `lost`: nothing was heard of it for too long;
    * `different`: a worker is there that gets no shards, because its arithmetic is another one. `retry`: a shard is given to somebody again;
-   * `refused`: an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again.
+   * `refused`: an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress`
+   * comes once a second while shards are in flight.
    */
-  readonly kind: "joined" | "left" | "lost" | "different" | "retry" | "refused" | "disconnected" | "connected";
+  readonly kind:
+    | ("joined" | "left" | "lost" | "different")
+    | ("retry" | "refused" | "disconnected" | "connected" | "progress");
   /** The name of the worker that it is about, where there is one. */
   readonly worker?: string | undefined;
   /** Of a worker that joins or goes: shards that it computes at a time. */
@@ -20,6 +23,8 @@ export interface ClusterEvent {
   readonly reason?: string;
   /** Of a connection: the server. */
   readonly server?: string;
+  /** Of progress: how the cluster is doing. */
+  readonly status?: ClusterStatus;
 }
 
 /** A worker that takes part in a cluster. */
@@ -44,6 +49,8 @@ export interface ClusterStatus {
   readonly inFlight: number;
   /** Shards done since the connection was made. */
   readonly done: number;
+  /** Shards done in a second, by the last 64; 0 if none was done in the last 10 seconds. */
+  readonly shardsPerSecond: number;
   /** How often a shard was given to somebody again. */
   readonly retries: number;
   /** Answers that were wrong. */

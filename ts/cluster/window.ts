@@ -9,9 +9,13 @@ export class Window {
     this.#size = size;
   }
 
+  get isFull(): boolean {
+    return this.#under >= this.#size();
+  }
+
   /** Begins something when its turn has come. */
   async run<T>(begin: () => Promise<T>): Promise<T> {
-    if (this.#under >= this.#size()) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    if (this.isFull) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#under++;
     try {
       return await begin();
