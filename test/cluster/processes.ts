@@ -80,9 +80,9 @@ export async function worker(servers: string[], options: object): Promise<ChildP
 }
 
 export const bytesOf = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
-export const parsed = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
+const parsed = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
 
-export interface Answer {
+interface Answer {
   readonly number: number;
   readonly sum: number;
   readonly process: number;

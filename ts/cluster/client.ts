@@ -63,7 +63,7 @@ export const serverRules = {
 };
 
 /** What the client says of whom it cannot reach. */
-export const unreachable = (servers: readonly string[], cause: unknown) =>
+const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
     `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; is a nats-server running there, with JetStream?`,

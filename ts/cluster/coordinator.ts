@@ -40,13 +40,13 @@ export interface Task<T> {
 }
 
 /** A task that has been done. */
-export interface Done<T> {
+interface Done<T> {
   readonly value: T;
   /** Who did it. */
   readonly worker: string;
 }
 
-export interface CoordinatorOptions extends StreamOptions {
+interface CoordinatorOptions extends StreamOptions {
   /** Whether a worker is of the group. */
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;

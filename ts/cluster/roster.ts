@@ -3,13 +3,13 @@ import type { ClusterEvent } from "./events.js";
 import { type Announcement, readAnnouncement } from "./messages.js";
 
 /** A worker, and when it was last heard of. */
-export interface Known extends Announcement {
+interface Known extends Announcement {
   seen: number;
   /** Whether it gets tasks. */
   readonly suits: boolean;
 }
 
-export interface RosterOptions {
+interface RosterOptions {
   suits(worker: Announcement): boolean;
   onEvent(event: ClusterEvent): void;
   /** Called when a worker has left, or is lost. */

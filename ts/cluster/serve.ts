@@ -17,9 +17,9 @@ import { ANY } from "./names.js";
 import { ValueCache } from "./store.js";
 
 /** Does a task; what it throws becomes the answer. */
-export type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
+type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
 
-export interface ServeOptions {
+interface ServeOptions {
   readonly fingerprint: string;
   readonly engine: string;
   readonly version: string;
@@ -32,7 +32,7 @@ export interface ServeOptions {
 }
 
 /** A worker at work. */
-export interface Served {
+interface Served {
   readonly name: string;
   /** Settles when the worker has ended; rejects with why, if not by `close`. */
   readonly ended: Promise<void>;

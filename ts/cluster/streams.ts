@@ -13,7 +13,7 @@ export interface StreamOptions {
 }
 
 /** What was made, or was there; the times at which it was made tell when it is made anew. */
-export interface Streams {
+interface Streams {
   readonly tasks: string;
   readonly values: string;
   readonly store: KV;

@@ -15,7 +15,7 @@ interface Slot {
 /** The most solves of which is remembered where they are. */
 const MOST_SOLVES = 100_000;
 
-export interface ThreadOptions {
+interface ThreadOptions {
   readonly threads: number;
   readonly engine: EngineSource;
   /** Bytes that each thread may keep for gradients to come. */
