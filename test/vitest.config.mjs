@@ -28,6 +28,8 @@ export default defineConfig({
     env: { SYMPLECTIC_ADJOINT_ENGINE: engine },
     setupFiles: ["./setup.ts"],
     pool: "forks",
+    // Those of clusters wait more than they compute.
+    ...(suite === "cluster" && { maxWorkers: 3 }),
     execArgv: ["--expose-gc", ...(relaxed ? flag : [])],
     testTimeout: 600_000,
     // Memory is measured: one file, one process.
