@@ -1,5 +1,6 @@
 /**
- * Solves and gradients shared by many machines, over NATS JetStream: workers that come and go, and bits that do not depend on them.
+ * Solves and gradients shared by many machines, over NATS JetStream: workers that come and go, and bits that do not depend on them; and
+ * sweeps over parameters.
  *
  * @module symplectic-adjoint/cluster
  */
@@ -8,4 +9,16 @@ import "./index.js";
 export type { NatsModules, ServerOptions } from "./cluster/client.js";
 export { type Cluster, type ConnectOptions, connect } from "./cluster/connect.js";
 export type { ClusterEvent, ClusterStatus, WorkerEvent, WorkerStatus } from "./cluster/events.js";
+export type { HalvingOptions } from "./cluster/halving.js";
 export { type ClusterWorker, type JoinOptions, join } from "./cluster/join.js";
+export type { ParameterRange, Parameters, ParameterValue, Sampler, SearchSpace } from "./cluster/space.js";
+export {
+  type SweepEvent,
+  type SweepOptions,
+  type SweepResult,
+  type SweepStatus,
+  sweep,
+  type TrialResult,
+  type TrialRung,
+} from "./cluster/sweep.js";
+export type { Json, Trial, TrialFunction, TrialOutcome } from "./cluster/trials.js";

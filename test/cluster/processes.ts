@@ -9,14 +9,16 @@ import { Coordinator, type Task } from "../../ts/cluster/coordinator.js";
 import type { ClusterEvent } from "../../ts/cluster/events.js";
 
 const folder = fileURLToPath(new URL("../../node_modules/.cache/cluster/", import.meta.url));
-const script = `${folder}echo.mjs`;
 
-/** Makes the script of a worker whose tasks mean nothing. */
-export function buildWorker(): void {
+/** Where the script of that name is, once it is made. */
+export const scriptOf = (script: string) => folder + script;
+
+/** Makes the script of a worker: one whose tasks mean nothing, or another. */
+export function buildWorker(script = "echo.mjs"): void {
   mkdirSync(folder, { recursive: true });
   buildSync({
-    entryPoints: [fileURLToPath(new URL("echo.mjs", import.meta.url))],
-    ...{ bundle: true, outfile: script, format: "esm", platform: "node", packages: "external" },
+    entryPoints: [fileURLToPath(new URL(script, import.meta.url))],
+    ...{ bundle: true, outfile: folder + script, format: "esm", platform: "node", packages: "external" },
   });
 }
 
@@ -62,9 +64,15 @@ export async function coordinate(
 }
 
 /** Starts a worker as a process, and waits until it is there. */
-export async function worker(servers: string[], options: object): Promise<ChildProcess & { name: string }> {
+export async function worker(
+  servers: string[],
+  options: object,
+  script = "echo.mjs",
+): Promise<ChildProcess & { name: string }> {
   const all = { servers, client: { reconnectTimeWait: 100 }, ...options };
-  const child = spawn(process.execPath, [script, JSON.stringify(all)], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [folder + script, JSON.stringify(all)], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   cleanups.push(() => {
     child.kill("SIGCONT");
     child.kill("SIGKILL");

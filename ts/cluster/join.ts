@@ -1,11 +1,14 @@
 // Working for a cluster: in Node, Deno and Bun, or in a browser's tab.
-import { callable, count, finitePositive, options as readOptions, rule } from "../checks/rules.js";
+import { callable, count, finitePositive, isObject, options as readOptions, rule } from "../checks/rules.js";
 import { engine, sourceInUse } from "../engine/instance.js";
 import { cores } from "../parallel/threads.js";
 import { connectClient, type ServerOptions, serverRules } from "./client.js";
 import type { WorkerEvent } from "./events.js";
+import { isToken } from "./messages.js";
 import { serve } from "./serve.js";
+import { serveTrials } from "./serve-trials.js";
 import { ComputeThreads } from "./threads.js";
+import type { TrialFunction } from "./trials.js";
 
 // The version of the package, and the source of thread.ts, put in when the package is built.
 declare const VERSION: string;
@@ -22,6 +25,13 @@ export interface JoinOptions extends ServerOptions {
    * `symplectic-adjoint/cluster-worker.js`.
    */
   workerUrl?: string | { readonly href: string };
+  /**
+   * What this worker does for sweeps: functions by the name that `sweep` calls them by, 1 to 64 letters, digits, - and _. Nothing but
+   * what is here is ever run for a sweep, and no code comes over the network. Default: none.
+   */
+  tasks?: Readonly<Record<string, TrialFunction>>;
+  /** Trials of sweeps that run at a time, 1 to 1024; default `threads`. */
+  trials?: number;
   /** Called when something happens. */
   onEvent?: (event: WorkerEvent) => void;
 }
@@ -42,9 +52,19 @@ export interface ClusterWorker {
 
 const isUrl = (value: unknown) =>
   typeof (value !== null && typeof value === "object" ? (value as { href?: unknown }).href : value) === "string";
+const several = rule<number>("an integer from 1 to 1024", (value) => count.valid(value) && (value as number) <= 1024);
+const isTasks = (value: unknown) =>
+  isObject(value) &&
+  Object.entries(value).every(([name, run]) => isToken(name) && typeof run === "function") &&
+  Object.keys(value).length <= 64;
 const joinRules = {
   ...serverRules,
-  threads: rule<number>("an integer from 1 to 1024", (value) => count.valid(value) && (value as number) <= 1024),
+  threads: several,
+  trials: several,
+  tasks: rule<Readonly<Record<string, TrialFunction>>>(
+    "at most 64 functions by names of 1 to 64 letters, digits, - and _",
+    isTasks,
+  ),
   memoryBudget: finitePositive,
   workerUrl: rule<string | { readonly href: string }>("a URL", isUrl),
   onEvent: callable<(event: WorkerEvent) => void>(),
@@ -57,7 +77,8 @@ const joinRules = {
  * packages `@nats-io/…`.
  */
 export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
-  const { threads: wanted, memoryBudget = 2 ** 30, workerUrl, onEvent, ...server } = readOptions(options, joinRules);
+  const read = readOptions(options, joinRules);
+  const { threads: wanted, memoryBudget = 2 ** 30, workerUrl, tasks, trials, onEvent, ...server } = read;
   const threads = wanted ?? (await cores());
   const source = await sourceInUse();
   const { kind, simd, registerBits } = engine();
@@ -78,9 +99,26 @@ export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {
       compute: (body, values, session) => computing.do(body, values, session),
       ...(onEvent && { onEvent }),
     });
-    const closed = served.ended.finally(() => computing.end());
+    const most = Math.max(2 ** 28, memoryBudget / 4);
+    const known = new Map(Object.entries(tasks ?? {}));
+    const trying =
+      known.size > 0
+        ? serveTrials(client, {
+            ...{ name: served.name, tasks: known, parallel: trials ?? threads, most },
+            onEvent: onEvent ?? (() => {}),
+          })
+        : undefined;
+    const close = async () => {
+      // Trials may take hours: they are given back.
+      await trying?.close();
+      await served.close();
+    };
+    const closed = served.ended.finally(() => {
+      computing.end();
+      trying?.close();
+    });
     closed.catch(() => {});
-    return Object.freeze({ name: served.name, fingerprint, threads, closed, close: () => served.close() });
+    return Object.freeze({ name: served.name, fingerprint, threads, closed, close });
   } catch (error) {
     computing.end();
     throw error;

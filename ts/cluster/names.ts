@@ -21,10 +21,21 @@ export interface Names {
   answers(session: string): string;
   /** The subject of a key of the bucket. */
   key(key: string): string;
+  /** The work-queue stream of trials, its subjects, and the consumer of those of a task. */
+  readonly trialStream: string;
+  readonly trialSubjects: string;
+  trialConsumer(task: string): string;
+  /** The subject of a trial of a sweep; of `*` of all. */
+  trialsFor(task: string, sweep: string, trial: string): string;
+  /** The bucket of sweeps, the stream behind it, and the subject of a key. */
+  readonly sweepBucket: string;
+  readonly sweepBucketStream: string;
+  sweepKey(key: string): string;
 }
 
 export function namesOf(prefix: string): Names {
   const bucket = `${prefix}_values`;
+  const sweepBucket = `${prefix}_sweeps`;
   return {
     stream: `${prefix}_tasks`,
     subjects: `${prefix}.tasks.>`,
@@ -38,6 +49,13 @@ export function namesOf(prefix: string): Names {
     follow: (worker) => `${prefix}.follow.${worker}`,
     answers: (session) => `${prefix}.answers.${session}`,
     key: (key) => `$KV.${bucket}.${key}`,
+    trialStream: `${prefix}_trials`,
+    trialSubjects: `${prefix}.trials.>`,
+    trialConsumer: (task) => `v${PROTOCOL}_${task}`,
+    trialsFor: (task, sweep, trial) => `${prefix}.trials.v${PROTOCOL}_${task}.${sweep}.${trial}`,
+    sweepBucket,
+    sweepBucketStream: `KV_${sweepBucket}`,
+    sweepKey: (key) => `$KV.${sweepBucket}.${key}`,
   };
 }
 

@@ -36,6 +36,11 @@ export async function dropValues({ manager, names }: Client, key: string): Promi
   await manager.streams.purge(names.bucketStream, { filter: names.key(`${key}.>`) });
 }
 
+/** Removes what lies in the bucket of sweeps below a key. */
+export async function dropSweepKeys({ manager, names }: Client, key: string): Promise<void> {
+  await manager.streams.purge(names.sweepBucketStream, { filter: names.sweepKey(`${key}.>`) });
+}
+
 /** Values as a worker has them: those used last are kept, up to so many bytes. */
 export class ValueCache {
   readonly #client: Client;
@@ -79,26 +84,34 @@ export class ValueCache {
     }
   }
 
-  async #fetch({ key, chunks, bytes }: Value): Promise<Uint8Array | undefined> {
-    if (bytes > this.#most || chunks > 1 + bytes) return undefined;
+  async #fetch(value: Value): Promise<Uint8Array | undefined> {
     const { kv, streams, names } = this.#client;
     // Bound without asking for the bucket: a worker may only read from it.
     this.#store ??= new kv.Kvm(streams).open(names.bucket, { bindOnly: true, allow_direct: true });
-    const store = await this.#store;
-    const parts: Uint8Array[] = [];
-    let length = 0;
-    // A few at a time: what was claimed is not yet there.
-    for (let first = 0; first < chunks; first += 8) {
-      const some = Array.from({ length: Math.min(8, chunks - first) }, (_, i) => store.get(`${key}.${first + i}`));
-      for (const entry of await Promise.all(some)) {
-        if (entry === null || entry.operation !== "PUT") return undefined;
-        length += entry.value.length;
-        if (length > bytes) return undefined;
-        parts.push(entry.value);
-      }
-    }
-    return length === bytes ? joined(parts, bytes) : undefined;
+    return fetchValue(await this.#store, value, this.#most);
   }
+}
+
+/** The bytes of a value of at most so many; undefined where it is not there, or another one is. */
+export async function fetchValue(
+  store: KV,
+  { key, chunks, bytes }: Value,
+  most: number,
+): Promise<Uint8Array | undefined> {
+  if (bytes > most || chunks > 1 + bytes) return undefined;
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  // A few at a time: what was claimed is not yet there.
+  for (let first = 0; first < chunks; first += 8) {
+    const some = Array.from({ length: Math.min(8, chunks - first) }, (_, i) => store.get(`${key}.${first + i}`));
+    for (const entry of await Promise.all(some)) {
+      if (entry === null || entry.operation !== "PUT") return undefined;
+      length += entry.value.length;
+      if (length > bytes) return undefined;
+      parts.push(entry.value);
+    }
+  }
+  return length === bytes ? joined(parts, bytes) : undefined;
 }
 
 /** Parts as one. */

@@ -1,0 +1,346 @@
+// Sweeps over a real server: each trial has one result, whoever dies, comes back, or writes nonsense.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { connectClient } from "../../ts/cluster/client.js";
+import { encode } from "../../ts/cluster/codec.js";
+import { type SweepEvent, type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import { encodeReport, readJob } from "../../ts/cluster/trials.js";
+import { uniforms } from "../../ts/trace/random.js";
+import { buildWorker, cleanups, freshPrefix, scriptOf, worker } from "./processes.js";
+import { type Server, startServers } from "./server.mjs";
+
+const LONG = process.env.LONG === "1";
+let server: Server;
+const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-sweep-"));
+
+beforeAll(async () => {
+  buildWorker("trial-worker.mjs");
+  buildWorker("sweep-coordinator.mjs");
+  [server] = (await startServers()) as [Server];
+});
+afterAll(async () => {
+  await server.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const start = (prefix: string, options: object = {}) =>
+  worker([server.url], { prefix, ...options }, "trial-worker.mjs");
+
+function begin(prefix: string, options: Partial<SweepOptions>) {
+  const events: SweepEvent[] = [];
+  const done = sweep({
+    ...{ run: "parabola", space: { x: { min: -3, max: 3 } }, trials: 20 },
+    ...{ servers: server.url, prefix, stallMs: 1000, onEvent: (event) => void events.push(event) },
+    ...options,
+  });
+  done.catch(() => {});
+  return { events, done };
+}
+
+/** What must not depend on who did what. */
+const essence = ({ best, trials }: Awaited<ReturnType<typeof sweep>>) => ({
+  best: best?.trial,
+  trials: trials.map(({ ms: _, rungs, info, ...rest }) => ({ ...rest, rungs: rungs.map(({ value }) => value) })),
+});
+
+async function intruder(prefix: string) {
+  const client = await connectClient({ servers: server.url, prefix, name: "intruder" });
+  cleanups.push(() => client.connection.close());
+  return client;
+}
+
+test("each trial is done once, with its parameters, by whoever is there", async () => {
+  const prefix = freshPrefix();
+  const log = join(folder, "each");
+  const { done, events } = begin(prefix, { files: { data: new Uint8Array(2_000_000) }, settings: { ms: 5 } });
+  await start(prefix, { log, parallel: 2 });
+  await start(prefix, { log });
+  const { best, trials, budgets } = await done;
+  expect(budgets).toEqual([]);
+  expect(trials.map(({ trial }) => trial)).toEqual(Array.from({ length: 20 }, (_, i) => i));
+  for (const { status, value, parameters, rungs, info } of trials) {
+    expect([status, value, rungs.length]).toEqual(["done", ((parameters.x as number) - 1) ** 2 + 1, 1]);
+    expect((info as { file: number }).file).toBe(2_000_000);
+  }
+  expect(best?.value).toBe(Math.min(...trials.map(({ value }) => value)));
+  expect(best?.state).toEqual(new TextEncoder().encode("[1]"));
+  expect(new Set(trials.map(({ info }) => (info as { seed: number }).seed)).size).toBe(20);
+  expect(readFileSync(log, "utf8").trim().split("\n").length).toBe(20);
+  expect(events.filter(({ kind }) => kind === "trial").length).toBe(20);
+});
+
+test("a sweep over workers finds what one in this process finds", async () => {
+  const prefix = freshPrefix();
+  const halving = { least: 1, most: 27, factor: 3 };
+  const { done, events } = begin(prefix, { trials: 30, halving });
+  await start(prefix, { parallel: 3 });
+  const result = await done;
+  expect(result.budgets).toEqual([1, 3, 9, 27]);
+  expect(result.trials.map(({ rungs }) => rungs.length).sort()).toEqual([
+    ...Array(20).fill(1),
+    ...Array(7).fill(2),
+    ...Array(2).fill(3),
+    4,
+  ]);
+  // Each went on from what it had left.
+  expect(result.best?.info).toMatchObject({ before: [1, 3, 9] });
+  expect(new TextDecoder().decode(result.best?.state)).toBe("[1,3,9,27]");
+  expect(events.flatMap((event) => (event.kind === "rung" ? [event.trials] : []))).toEqual([30, 10, 3, 1]);
+  const here = await sweep({
+    run: ({ parameters, budget = 1 }) => ((parameters.x as number) - 1) ** 2 + 1 / budget,
+    ...{ space: { x: { min: -3, max: 3 } }, trials: 30, halving, parallel: 4 },
+  });
+  expect(essence(here)).toEqual(essence(result));
+  // States that nobody needs are gone.
+  const { manager, names } = await intruder(prefix);
+  const { state } = await manager.streams.info(names.sweepBucketStream, {
+    subjects_filter: names.sweepKey("states.>"),
+  });
+  expect(Object.keys(state.subjects ?? {}).length).toBe(1);
+});
+
+test("what throws, is no number, takes too long or kills its workers has failed, and the rest goes on", async () => {
+  const prefix = freshPrefix();
+  const space = { act: ["", "throw", "nan", "hang", "exit"] };
+  const { done } = begin(prefix, {
+    space,
+    trials: undefined,
+    sampler: "grid",
+    timeout: 1500,
+    attempts: 2,
+    stallMs: 500,
+  });
+  let over = false;
+  const keep = (async () => {
+    while (!over) {
+      const child = await start(prefix).catch(() => undefined);
+      if (child && child.exitCode === null) await new Promise((resolve) => child.once("exit", resolve));
+    }
+  })();
+  const { trials, best } = await done;
+  over = true;
+  for (const cleanup of cleanups.splice(0)) await cleanup();
+  await keep;
+  expect(best?.trial).toBe(0);
+  expect(trials.map(({ status }) => status)).toEqual(["done", "failed", "failed", "failed", "failed"]);
+  expect(trials.map(({ message }) => message)).toEqual([
+    undefined,
+    "no trial 1",
+    "its value is NaN",
+    "it has taken more than 1500 ms",
+    "2 workers were lost or left while they ran it",
+  ]);
+});
+
+test("workers are killed at random, and each trial has one result", async () => {
+  const prefix = freshPrefix();
+  const trials = LONG ? 1000 : 80;
+  const log = join(folder, "killed");
+  const { done, events } = begin(prefix, { trials, settings: { ms: 60 }, stallMs: 500, attempts: 50 });
+  let over = false;
+  done.finally(() => {
+    over = true;
+  });
+  const uniform = uniforms(LONG ? Date.now() : 7);
+  const workers = await Promise.all([
+    start(prefix, { log }),
+    start(prefix, { log }),
+    start(prefix, { log, parallel: 2 }),
+  ]);
+  let kills = 0;
+  while (!over) {
+    await Promise.race([new Promise((resolve) => setTimeout(resolve, 200 * uniform())), done]);
+    if (over) break;
+    const victim = Math.floor(workers.length * uniform());
+    workers[victim]?.kill("SIGKILL");
+    kills++;
+    workers[victim] = await start(prefix, { log });
+  }
+  const result = await done;
+  expect(kills).toBeGreaterThan(0);
+  expect(result.trials.length).toBe(trials);
+  expect(result.trials.every(({ status, rungs }) => status === "done" && rungs.length === 1)).toBe(true);
+  const told = events.flatMap((event) => (event.kind === "trial" ? [event.result.trial] : []));
+  expect(told.length).toBe(trials);
+  expect(new Set(told).size).toBe(trials);
+  const { manager, names } = await intruder(prefix);
+  const { state } = await manager.streams.info(names.sweepBucketStream, {
+    subjects_filter: names.sweepKey("results.>"),
+  });
+  expect(Object.values(state.subjects ?? {})).toEqual(Array(trials).fill(1));
+  const queue = await manager.streams.info(names.trialStream);
+  expect(queue.state.messages).toBe(0);
+});
+
+test("a coordinator is killed; workers go on without it, and another one has the whole result", async () => {
+  const prefix = freshPrefix();
+  const halving = { least: 1, most: 9, factor: 3 };
+  const options = { name: "pendulum", trials: 27, halving, settings: { ms: 20 } };
+  const common = { run: "parabola", space: { x: { min: -3, max: 3 } }, servers: server.url, prefix, stallMs: 1000 };
+  await start(prefix);
+  const coordinate = (existing: string) =>
+    spawn(process.execPath, [scriptOf("sweep-coordinator.mjs"), JSON.stringify({ ...common, ...options, existing })]);
+  for (const [existing, least] of [
+    ["error", 5],
+    ["resume", 12],
+    ["resume", 20],
+  ] as const) {
+    const child = coordinate(existing);
+    cleanups.push(() => child.kill("SIGKILL"));
+    let said = "";
+    await new Promise<void>((resolve, reject) => {
+      child.once("exit", (code) => reject(new Error(`it ended with ${code}: ${said}`)));
+      child.stderr.on("data", (text) => (said += text));
+      child.stdout.on("data", (text) => {
+        said += text;
+        const ended = [...said.matchAll(/ended (\d+)/g)].map((match) => Number(match[1]));
+        if (Math.max(0, ...ended) >= least) resolve();
+      });
+    });
+    child.removeAllListeners("exit");
+    child.kill("SIGKILL");
+  }
+  await expect(begin(prefix, options).done).rejects.toMatchObject({ code: "OPTION", argument: "name" });
+  await expect(begin(prefix, { ...options, existing: "resume", seed: 4 }).done).rejects.toMatchObject({
+    argument: "seed",
+  });
+  const { done, events } = begin(prefix, { ...options, existing: "resume" });
+  const result = await done;
+  const resumed = events.find(({ kind }) => kind === "resumed") as Extract<SweepEvent, { kind: "resumed" }>;
+  expect(resumed.status.ended).toBeGreaterThanOrEqual(20);
+  const fresh = await begin(prefix, { ...options, name: "other" }).done;
+  expect(essence(result)).toEqual(essence(fresh));
+  expect(result.best?.state).toEqual(fresh.best?.state);
+  // Once it is finished, it is only read again; and it can be replaced.
+  const again = await begin(prefix, { ...options, existing: "resume" }).done;
+  expect(essence(again)).toEqual(essence(result));
+  const other = await begin(prefix, { ...options, existing: "replace", seed: 9, settings: null }).done;
+  expect(other.trials[0]?.parameters).not.toEqual(result.trials[0]?.parameters);
+});
+
+test("a sweep that its signal stops leaves nothing in the queue, and goes on from its results", async () => {
+  const prefix = freshPrefix();
+  const stop = new AbortController();
+  const reason = new Error("enough");
+  const options = { name: "stopped", trials: 30, settings: { ms: 30 } };
+  await start(prefix);
+  const { done } = begin(prefix, {
+    ...options,
+    signal: stop.signal,
+    onEvent: (event) => void (event.kind === "trial" && event.status.ended === 4 && stop.abort(reason)),
+  });
+  await expect(done).rejects.toBe(reason);
+  const { manager, names } = await intruder(prefix);
+  expect((await manager.streams.info(names.trialStream)).state.messages).toBeLessThanOrEqual(1);
+  const { trials } = await begin(prefix, { ...options, existing: "resume" }).done;
+  expect(trials.every(({ status }) => status === "done")).toBe(true);
+});
+
+test("a server that restarts, with what is on its disk, holds a sweep up and no more", async () => {
+  const prefix = freshPrefix();
+  const { done, events } = begin(prefix, { trials: 40, settings: { ms: 30 }, client: { reconnectTimeWait: 100 } });
+  await start(prefix);
+  await start(prefix);
+  const ended = () => events.filter(({ kind }) => kind === "trial").length;
+  for (const least of [5, 20]) {
+    while (ended() < least) await new Promise((resolve) => setTimeout(resolve, 20));
+    await server.restart();
+  }
+  const { trials } = await done;
+  expect(trials.every(({ status }) => status === "done")).toBe(true);
+  expect(ended()).toBe(40);
+});
+
+test("trials that a server has lost are put in again", async () => {
+  const prefix = freshPrefix();
+  const { done, events } = begin(prefix, { trials: 10, settings: { ms: 5 } });
+  const { manager, names } = await intruder(prefix);
+  while (!events.some((event) => event.kind === "queue" && event.open === 10)) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  await manager.streams.delete(names.trialStream);
+  await start(prefix);
+  expect((await done).trials.every(({ status }) => status === "done")).toBe(true);
+});
+
+test("nonsense among the trials and the results counts for nothing", async () => {
+  const prefix = freshPrefix();
+  const child = await start(prefix);
+  const { done, events } = begin(prefix, { trials: 12, name: "hostile", settings: { ms: 100 } });
+  while (!events.some(({ kind }) => kind === "trial")) await new Promise((resolve) => setTimeout(resolve, 20));
+  const { streams, names, manager, kv } = await intruder(prefix);
+  const store = await new kv.Kvm(streams).open(names.sweepBucket);
+  const { id } = JSON.parse((await store.get("definitions.hostile"))?.string() ?? "{}");
+  const good = { rung: 0, message: undefined, ms: 1, worker: "intruder", info: undefined, state: undefined };
+  const results = {
+    [`results.${id}.99_0`]: encodeReport({ ...good, trial: 99, value: -1 }),
+    [`results.${id}.0_7`]: encodeReport({ ...good, trial: 0, rung: 7, value: -1 }),
+    // The result of one trial under the name of another.
+    [`results.${id}.0_1`]: encodeReport({ ...good, trial: 5, value: -1 }),
+    [`results.${id}.x`]: encodeReport({ ...good, trial: 6, value: -1 }),
+    [`results.${id}.0_2`]: new Uint8Array(1000).fill(0xdd),
+    [`results.${id}.0_3`]: encode({ trial: 0, rung: 3, value: "much", ms: 1, worker: "x" }),
+  };
+  for (const [key, bytes] of Object.entries(results)) await store.put(key, bytes);
+  // One that is there already is not taken twice.
+  const known = events.find((event) => event.kind === "trial");
+  const first = known?.kind === "trial" ? known.result.trial : 0;
+  await store.put(`results.${id}.${first}_0`, encodeReport({ ...good, trial: first, value: -1 }));
+  const jobs = [
+    ...[new Uint8Array(), new Uint8Array(100_000).fill(0x81), Uint8Array.of(0xdd, 0xff, 0xff, 0xff, 0xff)],
+    encode({
+      id,
+      name: "x",
+      task: "parabola",
+      trial: 0,
+      rung: 0,
+      seed: 0,
+      attempts: 1,
+      parameters: '{"x":{}}',
+      shared: "{}",
+    }),
+    encode({
+      id,
+      name: "x",
+      task: "toString",
+      trial: 0,
+      rung: 0,
+      seed: 0,
+      attempts: 1,
+      parameters: "{}",
+      shared: '{"chunks":1,"bytes":4}',
+    }),
+    // Files that are not there, and that would be too many.
+    encode({
+      id: "nobody",
+      name: "x",
+      task: "parabola",
+      trial: 0,
+      rung: 0,
+      seed: 0,
+      attempts: 1,
+      parameters: "{}",
+      shared: '{"chunks":1000000,"bytes":9000000000000}',
+    }),
+  ];
+  for (const [index, bytes] of jobs.entries()) {
+    expect(readJob(bytes)?.parameters.x).toBeUndefined();
+    await streams.publish(names.trialsFor("parabola", "intruder", `${index}`), bytes);
+  }
+  const { trials, best } = await done;
+  expect(trials.length).toBe(12);
+  for (const { status, value, parameters, rungs } of trials) {
+    expect([status, value]).toEqual(["done", ((parameters.x as number) - 1) ** 2 + 1]);
+    expect(rungs[0]?.worker).toBe(child.name);
+  }
+  expect(best?.value).toBeGreaterThan(0);
+  expect(events.filter(({ kind }) => kind === "refused").length).toBeGreaterThanOrEqual(5);
+  expect(child.exitCode).toBe(null);
+  // What was no trial has been taken out.
+  while ((await manager.streams.info(names.trialStream)).state.messages > 0) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+});

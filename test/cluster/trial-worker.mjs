@@ -1,0 +1,37 @@
+// A worker of sweeps alone, whose trials are arithmetic: for tests of the queue of trials.
+import { appendFileSync } from "node:fs";
+import { connectClient } from "../../ts/cluster/client.ts";
+import { serveTrials } from "../../ts/cluster/serve-trials.ts";
+
+const { servers, prefix, parallel = 1, client, log } = JSON.parse(process.argv[2] ?? "{}");
+const connected = await connectClient({ servers, prefix, client, name: "trials" });
+const name = `w${process.pid}`;
+const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+const tasks = new Map([
+  [
+    "parabola",
+    async ({ trial, parameters: { x = 0, ms = 0, act = "" }, budget = 1, state, settings, files, seed }) => {
+      if (log) appendFileSync(log, `${trial} ${budget} ${process.pid}\n`);
+      await delay(Number(ms) + (settings?.ms ?? 0));
+      if (act === "throw") throw new Error(`no trial ${trial}`);
+      if (act === "nan") return Number.NaN;
+      if (act === "exit") process.exit(3);
+      if (act === "hang") await delay(1e6);
+      const before = state ? JSON.parse(new TextDecoder().decode(state)) : [];
+      const own = new TextEncoder().encode(JSON.stringify([...before, budget]));
+      const info = { before, seed, file: files.data ? files.data.length : null };
+      return { value: (x - 1) ** 2 + 1 / budget, state: own, info };
+    },
+  ],
+]);
+const served = serveTrials(connected, {
+  ...{ name, tasks, parallel, most: 2 ** 28 },
+  onEvent: ({ kind, message }) => kind === "refused" && console.log(`refused ${message}`),
+});
+process.on("SIGTERM", async () => {
+  await served.close();
+  await connected.connection.drain();
+  process.exit(0);
+});
+console.log(`name ${name}`);

@@ -1,0 +1,71 @@
+// Successive halving (Jamieson and Talwalkar, 2016): many trials with little, the best of them with more. A rung begins when the one
+// before it has ended, so that which trials go on does not depend on who is fast.
+import { refused } from "../checks/errors.js";
+import { fallback, finitePositive, number, options, required } from "../checks/rules.js";
+
+/** Early stopping by successive halving. */
+export interface HalvingOptions {
+  /** The least budget that says something, such as steps of a training. The first rung has it, or somewhat more. */
+  least: number;
+  /** The budget of the last rung. */
+  most: number;
+  /** One of so many trials goes on to the next rung, which has a budget so many times as large: 2 or more. Default 3. */
+  factor?: number;
+}
+
+/** The rungs of a sweep: budgets that grow, and which part goes on. */
+export interface Rungs {
+  /** Undefined: there is one rung, and no budget. */
+  readonly budgets: readonly (number | undefined)[];
+  readonly factor: number;
+}
+
+const rules = {
+  least: required(finitePositive),
+  most: required(finitePositive),
+  factor: fallback(
+    number("a number from 2 to 100", (value) => value >= 2 && value <= 100),
+    3,
+  ),
+};
+
+export function readHalving(given: unknown): Rungs {
+  if (given === undefined) return { budgets: [undefined], factor: 1 };
+  const { least, most, factor } = options(given, rules, "halving.");
+  if (!(most > least)) throw refused("OPTION", "halving.most", `more than least, which is ${least}`, String(most));
+  if (most / least > 2 ** 40) throw refused("OPTION", "halving.least", "no less than most / 2^40", String(least));
+  const whole = Number.isInteger(least) && Number.isInteger(most);
+  const budgets = [most];
+  for (let budget = most / factor; budget >= least; budget /= factor)
+    budgets.unshift(whole ? Math.round(budget) : budget);
+  return { budgets, factor };
+}
+
+/** How many trials each rung has, at most. */
+export function sizesOf({ budgets, factor }: Rungs, trials: number): number[] {
+  const sizes = [trials];
+  while (sizes.length < budgets.length) sizes.push(Math.max(1, Math.floor((sizes.at(-1) as number) / factor)));
+  return sizes;
+}
+
+/**
+ * The trials of each rung that has begun. `scoreOf` gives what a trial had at a rung, smaller is better: NaN where it failed, undefined
+ * where it has not ended.
+ */
+export function membersOf(
+  rungs: Rungs,
+  trials: number,
+  scoreOf: (trial: number, rung: number) => number | undefined,
+): (readonly number[])[] {
+  const sizes = sizesOf(rungs, trials);
+  const members: number[][] = [Array.from({ length: trials }, (_, trial) => trial)];
+  for (let rung = 0; rung + 1 < sizes.length; rung++) {
+    const ended = (members[rung] as number[]).map((trial) => ({ trial, value: scoreOf(trial, rung) }));
+    if (ended.some(({ value }) => value === undefined)) break;
+    const good = (ended as { trial: number; value: number }[]).filter(({ value }) => !Number.isNaN(value));
+    good.sort((a, b) => a.value - b.value || a.trial - b.trial);
+    if (good.length === 0) break;
+    members.push(good.slice(0, sizes[rung + 1]).map(({ trial }) => trial));
+  }
+  return members;
+}

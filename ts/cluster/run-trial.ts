@@ -1,0 +1,62 @@
+// Runs a trial, wherever that is, and tells what has become of it.
+import { textOf } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
+import { type Json, MOST_INFO, type Report, type Trial, type TrialFunction, type TrialOutcome } from "./trials.js";
+
+/** How a trial ended: with a value, or NaN and why. */
+export type Ended = Pick<Report, "value" | "message" | "ms" | "info"> & { readonly stateBytes: Uint8Array | undefined };
+
+/** Runs a trial; rejects only where `outer` aborts, because the trial is not wanted here any more. */
+export async function runTrial(
+  run: TrialFunction,
+  trial: Omit<Trial, "signal">,
+  timeout: number | undefined,
+  outer: AbortSignal,
+): Promise<Ended> {
+  const start = performance.now();
+  const stop = new AbortController();
+  const failed = (message: string): Ended => {
+    const ms = performance.now() - start;
+    return { value: Number.NaN, message: message || "it failed", ms, info: undefined, stateBytes: undefined };
+  };
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let onAbort = () => {};
+  const stopped = new Promise<Ended>((resolve, reject) => {
+    onAbort = () => {
+      stop.abort(outer.reason);
+      reject(outer.reason);
+    };
+    outer.addEventListener("abort", onAbort);
+    if (timeout === undefined) return;
+    // Timers take no more.
+    timer = setTimeout(
+      () => {
+        stop.abort(new Error("the trial has taken too long"));
+        resolve(failed(`it has taken more than ${timeout} ms`));
+      },
+      Math.min(timeout, 2 ** 31 - 1),
+    );
+  });
+  try {
+    if (outer.aborted) throw outer.reason;
+    const running = (async () => read(await run({ ...trial, signal: stop.signal })))().then(
+      (outcome) => ({ ...outcome, message: undefined, ms: performance.now() - start }),
+      (error) => failed(textOf(error).slice(0, 2000)),
+    );
+    return await Promise.race([stopped, running]);
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener("abort", onAbort);
+    stopped.catch(() => {});
+  }
+}
+
+function read(given: unknown): Pick<Ended, "value" | "info" | "stateBytes"> {
+  const { value, state, info } = (isObject(given) ? given : { value: given }) as Partial<TrialOutcome>;
+  if (typeof value !== "number") throw new Error(`it returned ${typeof value}, and no number or { value }`);
+  if (!Number.isFinite(value)) throw new Error(`its value is ${value}`);
+  if (state !== undefined && !(state instanceof Uint8Array)) throw new Error("its state is no Uint8Array");
+  const text = info === undefined ? undefined : JSON.stringify(info);
+  if (text !== undefined && text.length > MOST_INFO) throw new Error(`its info has more than ${MOST_INFO} characters`);
+  return { value, stateBytes: state, info: text === undefined ? undefined : (JSON.parse(text) as Json) };
+}

@@ -1,0 +1,201 @@
+// The side that does trials: takes them from the queue, runs them, and puts what has become of them where it stays.
+import type { Consumer, JsMsg } from "@nats-io/jetstream";
+import type { KV } from "@nats-io/kv";
+import { textOf } from "../checks/errors.js";
+import { type Client, isForbidden } from "./client.js";
+import { type Ended, runTrial } from "./run-trial.js";
+import type { WorkerEvent } from "./serve.js";
+import { fetchValue, putValue } from "./store.js";
+import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
+
+export interface TrialServeOptions {
+  /** The name of the worker. */
+  readonly name: string;
+  /** What it can do. */
+  readonly tasks: ReadonlyMap<string, TrialFunction>;
+  /** Trials at a time. */
+  readonly parallel: number;
+  /** The most bytes of files, and of a state. */
+  readonly most: number;
+  onEvent(event: WorkerEvent): void;
+}
+
+/** Sweeps whose files are kept. */
+const MOST_SHARED = 4;
+const PULL_MS = 5000;
+/** So long a result is offered to a server that may be away. */
+const OFFER_MS = 120_000;
+
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Serves until `close`, which gives back what has begun: another worker begins it anew. */
+export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
+  const { connection, names, core } = client;
+  const { tasks, name, parallel, most, onEvent } = options;
+  const closing = new AbortController();
+  const shared = new Map<string, Shared>();
+  let opened: Promise<KV> | undefined;
+
+  /** The bucket, bound without asking for it: a worker may only read and write keys. */
+  const bucket = () => {
+    opened ??= new client.kv.Kvm(client.streams).open(names.sweepBucket, { bindOnly: true, allow_direct: true });
+    return opened;
+  };
+
+  async function sharedOf({ id, shared: pieces }: Job): Promise<Shared | undefined> {
+    const known = shared.get(id);
+    if (known) return known;
+    const bytes = await fetchValue(await bucket(), { key: `shared.${id}`, ...pieces }, most);
+    const read = bytes && readShared(bytes);
+    if (!read) return undefined;
+    shared.set(id, read);
+    if (shared.size > MOST_SHARED) shared.delete(shared.keys().next().value as string);
+    return read;
+  }
+
+  async function stateOf({ id, trial, rung, state }: Job): Promise<Uint8Array | undefined> {
+    if (!state) return undefined;
+    const key = `states.${id}.${jobKey({ trial, rung: rung - 1 })}.${state.attempt}`;
+    const bytes = await fetchValue(await bucket(), { key, chunks: state.chunks, bytes: state.bytes }, most);
+    // Copied: it is a view of whatever the client has.
+    return bytes && new Uint8Array(bytes);
+  }
+
+  /** Puts what has become of a job; whoever comes first counts. */
+  async function put(job: Job, { stateBytes, ...ended }: Ended): Promise<void> {
+    const store = await bucket();
+    const key = `${job.id}.${jobKey(job)}`;
+    const attempt = core.nuid.next();
+    const state = stateBytes && (await putValue(client, store, `states.${key}.${attempt}`, stateBytes));
+    const written = state && { chunks: state.chunks, bytes: state.bytes, attempt };
+    const report = { ...ended, trial: job.trial, rung: job.rung, worker: name, state: written };
+    try {
+      await store.create(`results.${key}`, encodeReport(report));
+    } catch (error) {
+      const present = await store.get(`results.${key}`);
+      if (present?.operation !== "PUT") throw error;
+    }
+  }
+
+  /** Does a job and acknowledges it, unless it has been done. */
+  async function take(message: JsMsg): Promise<void> {
+    const job = readJob(message.data);
+    const run = job && tasks.get(job.task);
+    if (!job || !run) {
+      onEvent({ kind: "refused", message: "a message in the queue of trials is no trial" });
+      message.term("no trial");
+      return;
+    }
+    const store = await bucket();
+    if (await store.get(`results.${job.id}.${jobKey(job)}`)) {
+      message.ack();
+      return;
+    }
+    const { deliveryCount } = message.info;
+    const [all, state] = await Promise.all([sharedOf(job), stateOf(job)]);
+    if (!all || (job.state && !state)) {
+      // Not yet with this server, or taken away with its sweep.
+      if (deliveryCount > job.attempts) message.term("its sweep is gone");
+      else message.nak(1000);
+      return;
+    }
+    const ended = deliveryCount > job.attempts ? lostOf(deliveryCount - 1) : await runOf(job, run, all, state);
+    const status = ended.message === undefined ? "done" : "failed";
+    const until = performance.now() + OFFER_MS;
+    for (;;) {
+      try {
+        await put(job, ended);
+        break;
+      } catch (error) {
+        const isOver = closing.signal.aborted || performance.now() > until || connection.isClosed();
+        if (isOver || isForbidden(error)) throw error;
+        await delay(500);
+      }
+    }
+    message.ack();
+    onEvent({ kind: "trial", status, sweep: job.name, trial: job.trial, ms: ended.ms, message: ended.message ?? "" });
+  }
+
+  function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
+    const { name: sweep, trial, parameters, budget, seed } = job;
+    // Bytes of its own: what one trial writes into them no other reads.
+    const files = Object.fromEntries(Object.entries(all.files).map(([file, bytes]) => [file, new Uint8Array(bytes)]));
+    const given = { sweep, trial, parameters, budget, seed, settings: all.settings, files, state };
+    return runTrial(run, given, job.timeout, closing.signal);
+  }
+
+  /** Trials in hand. */
+  const held = new Set<Promise<void>>();
+  function hold(message: JsMsg, ackMs: number): Promise<void> {
+    const holding = keep(message, ackMs).finally(() => held.delete(holding));
+    held.add(holding);
+    return holding;
+  }
+
+  async function keep(message: JsMsg, ackMs: number): Promise<void> {
+    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    try {
+      await take(message);
+    } catch (error) {
+      // Another worker does it; after a while, if it was no wish to leave.
+      message.nak(closing.signal.aborted ? undefined : 1000);
+      if (!closing.signal.aborted) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
+    } finally {
+      clearInterval(alive);
+    }
+  }
+
+  /** Takes one trial after the other, of all tasks in turn. */
+  async function pull(): Promise<void> {
+    const consumers = new Map<string, Consumer>();
+    const expires = Math.max(1000, Math.floor(PULL_MS / tasks.size));
+    while (!closing.signal.aborted && !connection.isClosed()) {
+      let absent = 0;
+      for (const task of tasks.keys()) {
+        if (closing.signal.aborted) return;
+        try {
+          const consumer =
+            consumers.get(task) ?? (await client.streams.consumers.get(names.trialStream, names.trialConsumer(task)));
+          consumers.set(task, consumer);
+          const { ack_wait } = (await consumer.info(true)).config;
+          const message = await consumer.next({ expires });
+          if (message && closing.signal.aborted) message.nak();
+          else if (message) await hold(message, (ack_wait ?? 30e9) / 1e6);
+        } catch (error) {
+          // A worker that may not do trials does the rest.
+          if (isForbidden(error)) throw error;
+          consumers.delete(task);
+          absent++;
+        }
+      }
+      // No sweep has been there yet, or the server is away.
+      if (absent === tasks.size) await Promise.race([delay(1000), aborted(closing.signal)]);
+    }
+  }
+
+  Promise.allSettled(Array.from({ length: parallel }, pull)).then((all) => {
+    const refused = all.find(({ status }) => status === "rejected") as PromiseRejectedResult | undefined;
+    if (refused) onEvent({ kind: "refused", message: `no trials here: ${textOf(refused.reason)}` });
+  });
+  return {
+    async close() {
+      closing.abort(new Error("the worker leaves"));
+      // Pulls that wait for a message end with the connection.
+      await Promise.allSettled(held);
+    },
+  };
+}
+
+const lostOf = (workers: number): Ended => ({
+  value: Number.NaN,
+  message: `${workers} workers were lost or left while they ran it`,
+  ms: 0,
+  info: undefined,
+  stateBytes: undefined,
+});
+
+const aborted = (signal: AbortSignal) =>
+  new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });

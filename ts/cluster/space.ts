@@ -1,0 +1,177 @@
+// What a sweep varies, and the samples that it takes of that: a function of the space, the sampler and the seed alone.
+import { refused } from "../checks/errors.js";
+import { argument, array, elements, fallback, flag, number, oneOf, options, required, rule } from "../checks/rules.js";
+import { uniforms } from "../trace/random.js";
+
+/** A value that a parameter may have. */
+export type ParameterValue = number | string | boolean;
+
+/** A parameter between two bounds. */
+export interface ParameterRange {
+  /** The least value. */
+  min: number;
+  /** The greatest value. */
+  max: number;
+  /**
+   * `log`: its logarithm is uniform, and min must be positive; `linear`: itself. Default: `log` where both bounds are positive and max is
+   * at least ten times min, else `linear`.
+   */
+  scale?: "linear" | "log";
+  /** Whether it is an integer, as both bounds then are. Default false. */
+  integer?: boolean;
+  /** How many values a grid has between the bounds, those included, 2 to 10,000; only for grids, which need it. */
+  points?: number;
+}
+
+/** Parameters by name: the values that each may have, or a range. */
+export type SearchSpace = Readonly<Record<string, readonly ParameterValue[] | ParameterRange>>;
+
+/** How samples of a space are taken. */
+export type Sampler = "quasirandom" | "random" | "grid";
+
+export const SAMPLERS = ["quasirandom", "random", "grid"] as const satisfies readonly Sampler[];
+
+/** A parameter with nothing left to assume. */
+export type Dimension = { readonly name: string } & (
+  | { readonly values: readonly ParameterValue[] }
+  | {
+      readonly min: number;
+      readonly max: number;
+      readonly scale: "linear" | "log";
+      readonly integer: boolean;
+      readonly points: number | undefined;
+    }
+);
+
+/** Trials that one sweep may have. */
+export const MOST_TRIALS = 100_000;
+const MOST_DIMENSIONS = 64;
+
+const isValue = (value: unknown): value is ParameterValue =>
+  (typeof value === "string" && value.length <= 1000) || typeof value === "boolean" || Number.isFinite(value);
+
+const valueRule = rule<ParameterValue>("a finite number, a string or a boolean", isValue);
+const finite = required(number("a finite number", Number.isFinite));
+const rangeRules = {
+  min: finite,
+  max: finite,
+  scale: oneOf(["linear", "log"]),
+  integer: fallback(flag, false),
+  points: number("an integer from 2 to 10,000", (value) => Number.isInteger(value) && value >= 2 && value <= 10_000),
+};
+const spaceRule = required(
+  rule<SearchSpace>(
+    `an object of 1 to ${MOST_DIMENSIONS} parameters: lists of values, or ranges { min, max }`,
+    (value) =>
+      value !== null &&
+      typeof value === "object" &&
+      !(Symbol.iterator in value) &&
+      Object.keys(value).length >= 1 &&
+      Object.keys(value).length <= MOST_DIMENSIONS,
+  ),
+);
+
+/** Reads a space. */
+export function readSpace(given: unknown, sampler: Sampler): Dimension[] {
+  return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
+    const where = `space.${name}`;
+    if (Array.isArray(one)) {
+      return { name, values: elements(where, one, array<ParameterValue>("values, one at least", 1), valueRule) };
+    }
+    const { min, max, scale, integer, points } = options(one, rangeRules, `${where}.`);
+    if (!(max > min)) throw refused("OPTION", `${where}.max`, `more than min, which is ${min}`, String(max));
+    if (scale === "log" && !(min > 0))
+      throw refused("OPTION", `${where}.min`, "a positive number, for a log scale", String(min));
+    if (integer && !(Number.isSafeInteger(min) && Number.isSafeInteger(max))) {
+      throw refused("OPTION", where, "integer bounds, of an integer", `${min} and ${max}`);
+    }
+    if (sampler === "grid" && points === undefined) {
+      throw refused("OPTION", `${where}.points`, "how many values a grid has of it", "undefined");
+    }
+    if (sampler !== "grid" && points !== undefined) {
+      throw refused("OPTION", `${where}.points`, 'nothing, without sampler: "grid"', String(points));
+    }
+    return { name, min, max, scale: scale ?? (min > 0 && max >= 10 * min ? "log" : "linear"), integer, points };
+  });
+}
+
+/** The value of a parameter at a place in [0, 1) of its range. */
+function valueAt(dimension: Dimension, place: number): ParameterValue {
+  if ("values" in dimension) {
+    const { values } = dimension;
+    return values[Math.min(values.length - 1, Math.floor(place * values.length))] as ParameterValue;
+  }
+  const { min, max, scale, integer } = dimension;
+  // Each integer has an interval of its own.
+  const end = integer ? max + 1 : max;
+  const value = scale === "log" ? min * (end / min) ** place : min + place * (end - min);
+  return Math.min(max, Math.max(min, integer ? Math.floor(value) : value));
+}
+
+/** The values that a grid has of a parameter. */
+function gridOf(dimension: Dimension): readonly ParameterValue[] {
+  if ("values" in dimension) return dimension.values;
+  const { min, max, scale, integer, points = 2 } = dimension;
+  const values = Array.from({ length: points }, (_, i) => {
+    // As they were written.
+    if (i === 0 || i === points - 1) return i === 0 ? min : max;
+    const place = i / (points - 1);
+    const value = scale === "log" ? min * (max / min) ** place : min + place * (max - min);
+    return integer ? Math.round(value) : value;
+  });
+  return [...new Set(values)];
+}
+
+/** How many trials a grid has. */
+export const gridSize = (dimensions: readonly Dimension[]) =>
+  dimensions.reduce((product, dimension) => product * gridOf(dimension).length, 1);
+
+/** The parameters of a trial. */
+export type Parameters = Readonly<Record<string, ParameterValue>>;
+
+/** The parameters of so many trials. */
+export function samplesOf(
+  dimensions: readonly Dimension[],
+  sampler: Sampler,
+  seed: number,
+  count: number,
+): Parameters[] {
+  const named = (values: readonly ParameterValue[]) =>
+    Object.fromEntries(dimensions.map(({ name }, i) => [name, values[i] as ParameterValue]));
+  if (sampler === "grid") {
+    const all = dimensions.map(gridOf);
+    return Array.from({ length: count }, (_, index) => {
+      let rest = index;
+      // The last parameter varies first.
+      const values: ParameterValue[] = [];
+      for (const choices of [...all].reverse()) {
+        values.unshift(choices[rest % choices.length] as ParameterValue);
+        rest = Math.floor(rest / choices.length);
+      }
+      return named(values);
+    });
+  }
+  const uniform = uniforms(seed);
+  if (sampler === "random") {
+    return Array.from({ length: count }, () => named(dimensions.map((dimension) => valueAt(dimension, uniform()))));
+  }
+  const steps = generatorOf(dimensions.length);
+  const shifts = dimensions.map(() => uniform());
+  return Array.from({ length: count }, (_, index) =>
+    named(
+      dimensions.map((dimension, i) =>
+        valueAt(dimension, ((shifts[i] as number) + (index + 1) * (steps[i] as number)) % 1),
+      ),
+    ),
+  );
+}
+
+/**
+ * The steps of Roberts' sequence R_d ("The unreasonable effectiveness of quasirandom sequences", 2018): powers of 1/φ_d, where
+ * φ_d^(d+1) = φ_d + 1. Any number of points fills the cube evenly, and any number of dimensions has its own.
+ */
+function generatorOf(dimensions: number): number[] {
+  let root = 1.5;
+  for (let i = 0; i < 64; i++) root = (1 + root) ** (1 / (dimensions + 1));
+  return Array.from({ length: dimensions }, (_, i) => root ** -(i + 1));
+}

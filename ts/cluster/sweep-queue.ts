@@ -1,0 +1,386 @@
+// Where a sweep lies: on NATS servers, where it outlives whoever began it, or in this process. Both do the same for who asks for trials.
+import type { KV } from "@nats-io/kv";
+import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { type Client, connectionError, isForbidden } from "./client.js";
+import { runTrial } from "./run-trial.js";
+import { dropSweepKeys, fetchValue, putValue } from "./store.js";
+import {
+  encodeJob,
+  encodeShared,
+  type Job,
+  jobKey,
+  type Pieces,
+  type Report,
+  readReport,
+  type Shared,
+  type TrialFunction,
+} from "./trials.js";
+
+/** What waits, and who. */
+export interface QueueState {
+  /** Trials of this sweep that wait or run. */
+  readonly open: number;
+  /** Trials that run now, those of other sweeps with the same task as well. */
+  readonly running: number;
+  /** Whether anybody waits for more. */
+  readonly idle: boolean;
+}
+
+export interface QueueListener {
+  /** A report has come; `undefined` is one that cannot be read. */
+  report(report: Report | undefined): void;
+  state(state: QueueState): void;
+  /** Nothing goes on. */
+  fail(error: unknown): void;
+}
+
+/** What a job needs beside what all of a sweep have. */
+export type OwnJob = Pick<Job, "trial" | "rung" | "budget" | "seed" | "parameters" | "state">;
+
+export interface TrialQueue {
+  /** Puts trials in, those that are there already excepted. */
+  put(jobs: readonly OwnJob[]): Promise<void>;
+  /** The state that a trial has left; undefined where it has none any more. */
+  stateOf(report: Report): Promise<Uint8Array | undefined>;
+  /** No one needs that any more. */
+  dropState(report: Report): void;
+  /** Ends; with `empty`, trials that nobody has begun are taken out. */
+  close(empty: boolean): Promise<void>;
+}
+
+/** What is the same for all trials. */
+export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "timeout"> {
+  /** What was asked for, which tells one sweep from another of its name. */
+  readonly definition: string;
+  readonly shared: Shared;
+  readonly existing: "error" | "resume" | "replace";
+  readonly stallMs: number;
+  readonly replicas: number;
+}
+
+/** Sweeps are kept for so long. */
+const LIFETIME_MS = 30 * 86_400_000;
+const LOOK_MS = 2000;
+const nanos = (ms: number) => ms * 1e6;
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+interface Place {
+  readonly id: string;
+  readonly shared: Pieces;
+  readonly definition: string;
+}
+
+/** A sweep on NATS servers. */
+export async function openQueue(client: Client, head: SweepHead, listener: QueueListener): Promise<TrialQueue> {
+  const { streams, manager, names } = client;
+  let store: KV;
+  let place: Place;
+  try {
+    store = await ensure(client, head);
+    place = await placeOf(client, store, head);
+  } catch (error) {
+    throw connectionError(error);
+  }
+  const { id, shared } = place;
+  const common = { id, shared, name: head.name, task: head.task, attempts: head.attempts, timeout: head.timeout };
+  /** What has been put and not been reported. */
+  const open = new Map<string, OwnJob>();
+  const seen = new Set<string>();
+  let ended = false;
+  let stop: () => void = () => {};
+  /** Tells that results have come. */
+  let heard: () => void = () => {};
+  let dropping: Promise<unknown> = Promise.resolve();
+
+  async function publish(job: OwnJob): Promise<void> {
+    const bytes = encodeJob({ ...job, ...common });
+    if (bytes.length > client.most)
+      throw refused("OPTION", "space", "parameters that fit a message", `${bytes.length} bytes`);
+    try {
+      await streams.publish(names.trialsFor(head.task, id, jobKey(job)), bytes, { timeout: 5000 });
+    } catch (error) {
+      // A subject has one message: it waits there, or somebody has it.
+      if (!isThere(error)) throw error;
+    }
+  }
+
+  /** Does something until it is done, while the server may be away. */
+  async function persist<T>(action: () => Promise<T>): Promise<T> {
+    const until = performance.now() + 120_000;
+    for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
+      if (ended) throw new SymplecticAdjointError("DISPOSED", "the sweep has ended");
+      try {
+        return await action();
+      } catch (error) {
+        if (isForbidden(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
+          throw connectionError(error);
+        }
+        await delay(wait);
+        await ensure(client, head).catch(() => {});
+      }
+    }
+  }
+
+  /** Hears of results, those that are there first. */
+  async function watch(): Promise<void> {
+    while (!ended) {
+      try {
+        const entries = await store.watch({ key: `results.${id}.*` });
+        stop = () => entries.stop();
+        if (ended) stop();
+        for await (const { key, operation, value } of entries) {
+          if (ended) return;
+          // A watch that was begun again begins at the beginning.
+          if (operation !== "PUT" || seen.has(key)) continue;
+          seen.add(key);
+          const report = readReport(value);
+          const named = report && key === `results.${id}.${jobKey(report)}` ? report : undefined;
+          if (named) open.delete(jobKey(named));
+          listener.report(named);
+          heard();
+        }
+      } catch (error) {
+        if (ended) return;
+        if (isForbidden(error)) return listener.fail(connectionError(error));
+      }
+      await delay(500);
+    }
+  }
+
+  /** Looks into the queue from time to time: what is neither there nor has a result was lost with its server. */
+  async function look(): Promise<void> {
+    let [missing, results]: [Set<string>, number] = [new Set(), 0];
+    let took = 0;
+    while (!ended) {
+      // A look at very many takes its time.
+      await delay(Math.max(LOOK_MS, 20 * took));
+      if (ended) return;
+      const start = performance.now();
+      try {
+        const subjects_filter = names.trialsFor(head.task, id, "*");
+        const { state } = await manager.streams.info(names.trialStream, { subjects_filter });
+        const { num_ack_pending, num_waiting } = await manager.consumers.info(
+          names.trialStream,
+          names.trialConsumer(head.task),
+        );
+        const there = new Set(Object.keys(state.subjects ?? {}).map((subject) => subject.split(".").at(-1) as string));
+        listener.state({ open: there.size, running: num_ack_pending, idle: num_waiting > 0 });
+        const lost = [...open.values()].filter((job) => !there.has(jobKey(job)));
+        // Twice in a row: the first time, its result may be on its way.
+        const again = lost.filter((job) => missing.has(jobKey(job)));
+        missing = new Set(lost.map(jobKey));
+        const count = await resultCount();
+        // The watch has missed something.
+        if (Math.min(count, results) > seen.size) stop();
+        results = count;
+        for (const job of again) if (open.has(jobKey(job))) await publish(job);
+      } catch (error) {
+        if (isForbidden(error)) return listener.fail(connectionError(error));
+        await ensure(client, head).catch(() => {});
+      }
+      took = performance.now() - start;
+    }
+  }
+
+  async function resultCount(): Promise<number> {
+    const subjects_filter = names.sweepKey(`results.${id}.*`);
+    const { state } = await manager.streams.info(names.sweepBucketStream, { subjects_filter });
+    return Object.keys(state.subjects ?? {}).length;
+  }
+
+  client.connection.closed().then((error) => {
+    const reason = error ? `: ${textOf(error)}` : "";
+    if (!ended)
+      listener.fail(new SymplecticAdjointError("CONNECTION", `the connection to the server has ended${reason}`));
+  });
+  watch();
+  // What there is already is known before anything is put in.
+  const present = await persist(resultCount);
+  await new Promise<void>((resolve) => {
+    heard = () => void (seen.size >= present && resolve());
+    heard();
+  });
+  look();
+  const stateKey = ({ trial, rung, state }: Report) => `states.${id}.${jobKey({ trial, rung })}.${state?.attempt}`;
+  return {
+    async put(jobs) {
+      for (const job of jobs) open.set(jobKey(job), job);
+      // Many at a time, but not all: each waits for the server to have it on its disk.
+      for (let first = 0; first < jobs.length && !ended; first += 256) {
+        const some = jobs.slice(first, first + 256).filter((job) => open.has(jobKey(job)));
+        await Promise.all(some.map((job) => persist(() => publish(job))));
+      }
+    },
+    async stateOf(report) {
+      const { state } = report;
+      if (!state) return undefined;
+      const place = { key: stateKey(report), chunks: state.chunks, bytes: state.bytes };
+      const bytes = await persist(() => fetchValue(store, place, 2 ** 31));
+      return bytes && new Uint8Array(bytes);
+    },
+    dropState(report) {
+      // One after the other: there may be thousands.
+      if (report.state) dropping = dropping.then(() => dropSweepKeys(client, stateKey(report))).catch(() => {});
+    },
+    async close(empty) {
+      ended = true;
+      stop();
+      await dropping;
+      if (!empty) return;
+      await manager.streams
+        .purge(names.trialStream, { filter: names.trialsFor(head.task, id, "*") })
+        .catch((error) => Promise.reject(connectionError(error)));
+    },
+  };
+}
+
+/** Makes what is missing on the server. */
+async function ensure({ manager, streams, jetstream, kv, names }: Client, head: SweepHead): Promise<KV> {
+  const { RetentionPolicy, StorageType, AckPolicy, DiscardPolicy } = jetstream;
+  await manager.streams
+    .add({
+      name: names.trialStream,
+      subjects: [names.trialSubjects],
+      retention: RetentionPolicy.Workqueue,
+      storage: StorageType.File,
+      num_replicas: head.replicas,
+      max_age: nanos(LIFETIME_MS),
+      // Each trial has a subject, on which there is one message at most: nobody can put it in twice.
+      max_msgs_per_subject: 1,
+      discard: DiscardPolicy.New,
+      discard_new_per_subject: true,
+    })
+    // Another sweep has made it otherwise, which does as well.
+    .catch((error) => (codeOf(error) === 10058 ? undefined : Promise.reject(error)));
+  await manager.consumers.add(names.trialStream, {
+    durable_name: names.trialConsumer(head.task),
+    filter_subject: names.trialsFor(head.task, "*", "*"),
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(head.stallMs),
+    // Workers count, and end what has been tried too often.
+    max_deliver: -1,
+    max_ack_pending: 100_000,
+  });
+  return new kv.Kvm(streams).create(names.sweepBucket, {
+    storage: StorageType.File,
+    history: 1,
+    ttl: LIFETIME_MS,
+    replicas: head.replicas,
+    allow_direct: true,
+  });
+}
+
+/** Where the sweep lies that has this name: a new one, or the one that is there. */
+async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Place> {
+  const key = `definitions.${head.name}`;
+  for (;;) {
+    const entry = await store.get(key);
+    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
+    if (present && head.existing === "error") {
+      throw new SymplecticAdjointError(
+        "OPTION",
+        `name: there is a sweep of the name ${head.name} on these servers; go on with it by existing: "resume", or begin anew by existing: "replace"`,
+        { argument: "name", expected: "a new name", given: head.name },
+      );
+    }
+    if (present && head.existing === "resume") {
+      const different = differenceOf(present.definition, head.definition);
+      if (different === undefined) return present;
+      throw new SymplecticAdjointError(
+        "OPTION",
+        `${different}: the sweep ${head.name} was begun with another one; expected the same, or another name`,
+        { argument: different, expected: "what the sweep was begun with" },
+      );
+    }
+    const id = client.core.nuid.next();
+    const { chunks, bytes } = await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
+    const written = new TextEncoder().encode(JSON.stringify(place));
+    if (written.length > client.most - 4096)
+      throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
+    try {
+      if (entry) await store.update(key, written, entry.revision);
+      else await store.create(key, written);
+    } catch (error) {
+      await dropSweepKeys(client, `shared.${id}`);
+      // Another coordinator was faster: its sweep is there now.
+      if (codeOf(error) === 10071 || codeOf(error) === 10164) continue;
+      throw error;
+    }
+    if (present) await forget(client, head.task, present.id);
+    return place;
+  }
+}
+
+/** Takes away all of a sweep that another one has replaced. */
+async function forget(client: Client, task: string, id: string): Promise<void> {
+  const { manager, names } = client;
+  await manager.streams.purge(names.trialStream, { filter: names.trialsFor(task, id, "*") });
+  for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
+}
+
+function readPlace(bytes: Uint8Array): Place | undefined {
+  try {
+    const { id, shared, definition } = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof id === "string" && typeof definition === "string" ? { id, shared, definition } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The name of what differs between two definitions. */
+function differenceOf(before: string, now: string): string | undefined {
+  const [old, own] = [before, now].map((text) => JSON.parse(text) as Record<string, unknown>);
+  return Object.keys({ ...old, ...own }).find((name) => JSON.stringify(old?.[name]) !== JSON.stringify(own?.[name]));
+}
+
+const codeOf = (error: unknown) => (error as { code?: number }).code;
+/** There is a message on that subject. */
+const isThere = (error: unknown) => codeOf(error) === 10077;
+
+/** A sweep in this process: `parallel` trials at a time, by a function. */
+export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
+  const waiting: OwnJob[] = [];
+  const states = new Map<string, Uint8Array>();
+  const closing = new AbortController();
+  let running = 0;
+
+  async function work(job: OwnJob): Promise<void> {
+    const { trial, rung, parameters, budget, seed } = job;
+    const { settings, files: shared } = head.shared;
+    const files = Object.fromEntries(Object.entries(shared).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
+    const state = states.get(jobKey({ trial, rung: rung - 1 }));
+    try {
+      const given = { sweep: head.name, trial, parameters, budget, seed, settings, files, state };
+      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, closing.signal);
+      if (stateBytes) states.set(jobKey(job), new Uint8Array(stateBytes));
+      const pieces = stateBytes && { chunks: 1, bytes: stateBytes.length, attempt: "here" };
+      running--;
+      listener.report({ ...ended, trial, rung, worker: "here", state: pieces });
+    } catch {
+      // The sweep has ended.
+      return;
+    }
+    next();
+  }
+
+  function next(): void {
+    while (!closing.signal.aborted && running < parallel && waiting.length > 0) {
+      running++;
+      work(waiting.shift() as OwnJob);
+    }
+    if (!closing.signal.aborted) listener.state({ open: waiting.length + running, running, idle: running < parallel });
+  }
+
+  return {
+    async put(jobs) {
+      waiting.push(...jobs);
+      next();
+    },
+    stateOf: async (report) => states.get(jobKey(report)),
+    dropState: (report) => void states.delete(jobKey(report)),
+    async close() {
+      closing.abort(new Error("the sweep has ended"));
+    },
+  };
+}

@@ -1,0 +1,185 @@
+// What a sweep and its workers say to each other, and how it is read: whatever is not as it should be is undefined.
+import { decode, encode } from "./codec.js";
+import { isToken } from "./messages.js";
+import type { Parameters, ParameterValue } from "./space.js";
+
+/** Data that a sweep carries as JSON. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
+
+/** What a worker's function is given. */
+export interface Trial {
+  /** The name of the sweep. */
+  readonly sweep: string;
+  /** Which trial of it, from 0. */
+  readonly trial: number;
+  /** Its parameters. */
+  readonly parameters: Parameters;
+  /** With successive halving, the budget of this rung, such as steps; what the trial has had before is part of it. Else undefined. */
+  readonly budget: number | undefined;
+  /** For whatever is random in the trial: another number for each trial, and always the same one. */
+  readonly seed: number;
+  /** The settings of the sweep. */
+  readonly settings: Json;
+  /** The files of the sweep, by name. */
+  readonly files: Readonly<Record<string, Uint8Array>>;
+  /** With successive halving, what the trial gave as its state at the rung before; undefined at the first. */
+  readonly state: Uint8Array | undefined;
+  /** Aborts when the trial is no longer wanted here. */
+  readonly signal: AbortSignal;
+}
+
+/** What a trial has come to. */
+export interface TrialOutcome {
+  /** What is minimized or maximized; a finite number. */
+  readonly value: number;
+  /** Bytes to go on from at the next rung, such as a checkpoint. Those of the best trial are in the result of the sweep. */
+  readonly state?: Uint8Array;
+  /** Whatever else is to be in the results: JSON of at most 100,000 characters. */
+  readonly info?: Json;
+}
+
+/** A trial, as a function of its parameters: gives a value, or more. What it throws becomes the message of a failed trial. */
+export type TrialFunction = (trial: Trial) => number | TrialOutcome | Promise<number | TrialOutcome>;
+
+/** Bytes in the bucket: how many pieces, and their sum. */
+export interface Pieces {
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
+/** One rung of one trial, as it lies in the queue. */
+export interface Job {
+  /** Which sweep: names may be used again, this is not. */
+  readonly id: string;
+  readonly name: string;
+  readonly task: string;
+  readonly trial: number;
+  readonly rung: number;
+  readonly budget: number | undefined;
+  readonly seed: number;
+  readonly parameters: Parameters;
+  /** Settings and files. */
+  readonly shared: Pieces;
+  /** The state of the rung before, and in which attempt it was written. */
+  readonly state: (Pieces & { readonly attempt: string }) | undefined;
+  /** Deliveries after which the trial counts as failed. */
+  readonly attempts: number;
+  /** Milliseconds after which it counts as failed. */
+  readonly timeout: number | undefined;
+}
+
+/** What has become of a job. */
+export interface Report {
+  readonly trial: number;
+  readonly rung: number;
+  /** NaN where it failed. */
+  readonly value: number;
+  /** Why it failed. */
+  readonly message: string | undefined;
+  readonly ms: number;
+  readonly worker: string;
+  readonly info: Json | undefined;
+  readonly state: (Pieces & { readonly attempt: string }) | undefined;
+}
+
+export const jobKey = ({ trial, rung }: { trial: number; rung: number }) => `${trial}_${rung}`;
+
+export const MOST_INFO = 100_000;
+const MOST_MESSAGE = 2000;
+
+const isCount = (value: unknown, least = 0): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= least;
+const isPositive = (value: unknown): value is number => Number.isFinite(value) && (value as number) > 0;
+
+function parsed(text: unknown): unknown {
+  try {
+    return typeof text === "string" ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readPieces(value: unknown): (Pieces & { attempt: string }) | undefined {
+  const { chunks, bytes, attempt = "" } = (value ?? {}) as Record<string, unknown>;
+  if (!isCount(chunks, 1) || !isCount(bytes) || chunks > bytes + 1 || typeof attempt !== "string") return undefined;
+  return { chunks, bytes, attempt };
+}
+
+function readParameters(text: unknown): Parameters | undefined {
+  const value = parsed(text);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return undefined;
+  const isValue = (one: unknown): one is ParameterValue =>
+    ["string", "boolean"].includes(typeof one) || Number.isFinite(one);
+  // Without a prototype that a name could reach.
+  return Object.values(value).every(isValue) ? Object.assign(Object.create(null), value) : undefined;
+}
+
+export function encodeJob({ parameters, shared, state, ...rest }: Job): Uint8Array {
+  const texts = { parameters: JSON.stringify(parameters), shared: JSON.stringify(shared) };
+  return encode({ ...rest, ...texts, state: state && JSON.stringify(state) });
+}
+
+export function readJob(message: Uint8Array): Job | undefined {
+  const fields = decode(message) ?? {};
+  const { id, name, task, trial, rung, budget, seed, attempts, timeout } = fields;
+  if (!isToken(id) || !isToken(name) || !isToken(task) || !isCount(trial) || !isCount(rung)) return undefined;
+  if (!isCount(seed) || !isCount(attempts, 1)) return undefined;
+  if (budget !== undefined && !isPositive(budget)) return undefined;
+  if (timeout !== undefined && !isPositive(timeout)) return undefined;
+  const parameters = readParameters(fields.parameters);
+  const shared = readPieces(parsed(fields.shared));
+  const state = fields.state === undefined ? undefined : readPieces(parsed(fields.state));
+  if (!parameters || !shared) return undefined;
+  if (fields.state !== undefined && !isToken(state?.attempt)) return undefined;
+  return { id, name, task, trial, rung, budget, seed, parameters, shared, state, attempts, timeout };
+}
+
+export function encodeReport({ info, state, message, value, ...rest }: Report): Uint8Array {
+  const texts = { info: info === undefined ? undefined : JSON.stringify(info), state: state && JSON.stringify(state) };
+  return encode({ ...rest, ...texts, value, message: message?.slice(0, MOST_MESSAGE) });
+}
+
+export function readReport(bytes: Uint8Array): Report | undefined {
+  const fields = decode(bytes) ?? {};
+  const { trial, rung, value, message, ms, worker } = fields;
+  if (!isCount(trial) || !isCount(rung) || !isToken(worker) || typeof value !== "number") return undefined;
+  if (typeof ms !== "number" || !(ms >= 0 && ms < 2 ** 53)) return undefined;
+  const failed = typeof message === "string";
+  if (
+    failed ? !Number.isNaN(value) || message.length > MOST_MESSAGE : message !== undefined || !Number.isFinite(value)
+  ) {
+    return undefined;
+  }
+  if (fields.info !== undefined && (typeof fields.info !== "string" || fields.info.length > MOST_INFO))
+    return undefined;
+  const info = parsed(fields.info) as Json | undefined;
+  if (fields.info !== undefined && info === undefined) return undefined;
+  const state = fields.state === undefined ? undefined : readPieces(parsed(fields.state));
+  if (fields.state !== undefined && !isToken(state?.attempt)) return undefined;
+  return { trial, rung, value, message: failed ? message : undefined, ms, worker, info, state };
+}
+
+/** What all trials of a sweep share. */
+export interface Shared {
+  readonly settings: Json;
+  readonly files: Readonly<Record<string, Uint8Array>>;
+}
+
+const FILE = "file ";
+
+export function encodeShared({ settings, files }: Shared): Uint8Array {
+  const named = Object.entries(files).map(([name, bytes]) => [FILE + name, bytes]);
+  return encode({ settings: JSON.stringify(settings), ...Object.fromEntries(named) });
+}
+
+export function readShared(bytes: Uint8Array): Shared | undefined {
+  const { settings: text, ...rest } = decode(bytes) ?? {};
+  const settings = parsed(text) as Json | undefined;
+  if (settings === undefined) return undefined;
+  const files: Record<string, Uint8Array> = Object.create(null);
+  for (const [name, value] of Object.entries(rest)) {
+    if (!name.startsWith(FILE) || !(value instanceof Uint8Array)) return undefined;
+    files[name.slice(FILE.length)] = value;
+  }
+  return { settings, files };
+}
