@@ -41,8 +41,8 @@ const CARRIED = [
 
 // The command, with the libraries that it is made with inside: the package itself depends on nothing.
 const command: Options = {
-  // The second is the thread in which it fits.
-  entry: { "cli/main": "ts/cli/main.ts", "cli/fit-worker": "ts/cli/fit-worker.ts" },
+  // The others are threads: that in which it fits, and those of trials.
+  entry: Object.fromEntries(["main", "fit-worker", "trial-thread"].map((name) => [`cli/${name}`, `ts/cli/${name}.ts`])),
   // A shared part would lie among the modules of the package.
   splitting: false,
   format: "esm",

@@ -18,6 +18,7 @@ export const nonNegative = number("a number, zero or more", (value) => value >= 
 export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);
 export const count = number("a positive integer", (value) => Number.isSafeInteger(value) && value >= 1);
 export const several = number("an integer, two or more", (value) => Number.isSafeInteger(value) && value >= 2);
+export const factor = number("a number from 2 to 100", (value) => value >= 2 && value <= 100);
 export const level = number("a number between 0 and 1", (value) => value > 0 && value < 1);
 export const share = number("a number from 0 to below 1", (value) => value >= 0 && value < 1);
 

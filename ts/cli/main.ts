@@ -7,6 +7,7 @@ import {
   counts,
   delimiter,
   encoding,
+  factor,
   level,
   names,
   natural,
@@ -31,7 +32,11 @@ import type { Settings } from "./model.js";
 import { checkOutput, writeWhole } from "./output.js";
 import { boundsByName, numbersByName, pairs, plainNames } from "./pairs.js";
 import { predict } from "./predict.js";
+import { SERVER_OPTIONS, serversOption } from "./servers.js";
 import { SIGNALS } from "./signals.js";
+import { type SweepRequest, sweepModels } from "./sweep.js";
+import { ranked, rowsOf } from "./sweep-report.js";
+import { optionsFrom } from "./sweep-space.js";
 import type { Format } from "./table.js";
 import { type TrainRequest, trainModel } from "./train.js";
 import { type WorkerRequest, work } from "./worker.js";
@@ -367,28 +372,93 @@ program
     if (!result.passed) throw new Failure("the gradient is not right");
   });
 
+const sweepCommand = program
+  .command("sweep")
+  .summary("train with many settings, and keep the best")
+  .description(
+    "Trains as train does, again and again with other settings, and keeps the model with the least error on what is held out. Without --servers on the cores of this machine.",
+  )
+  .argument("<data>", "a CSV file, or - for standard input")
+  .option("--trials <count>", "how many trainings; a grid has its own number", count)
+  .option("--grid", "all combinations of the values", false)
+  .option("--random", "draw at random; otherwise the values fill their ranges evenly", false)
+  .option("--seed <seed>", "of what is tried, and of every training", natural, 0)
+  .option(
+    "--halving [factor]",
+    "successive halving: one of so many trials goes on with so many times the steps (3)",
+    factor,
+  )
+  .option("--least-steps <count>", "of the first trials, with --halving (default: by the number of trials)", count)
+  .option("--timeout <seconds>", "after which a trial has failed", positive)
+  .option("--parallel <count>", "trials at a time, without --servers (default: the number of cores)", count)
+  .option("--out <file>", "the best model", "model.safetensors")
+  .option("--table <file>", "all trials, as CSV")
+  .option("--report <file>", "a report with plots: a single self-contained HTML page")
+  .addOption(serversOption("none: this machine"))
+  .option("--name <name>", "of the sweep on the servers (default: that of the data)")
+  .option("--resume", "go on with the sweep of that name", false)
+  .option("--replace", "delete the sweep of that name, and begin anew", false)
+  .option("--attempts <count>", "workers lost by a trial before it has failed (default: 5)", count)
+  .addOption(json())
+  .addHelpText(
+    "after",
+    `
+Options of train that are numbers or words take several values: 16,32,64 is a choice, and 1e-3:1e-1 a range, log-uniform where both ends
+are positive and the greater is at least ten times the smaller. With --grid a range says how many values: 1e-3:1e-1:5.
+
+Examples:
+  $ symplectic-adjoint sweep lynx-hare.csv --time year --width 16,32,64 --learning-rate 1e-3:1e-1 --trials 20 --report sweep.html
+  $ symplectic-adjoint sweep pendulum.csv --id trajectory --activation tanh,silu --depth 1:3 --trials 81 --halving
+  $ symplectic-adjoint sweep pendulum.csv --id trajectory --width 16,32,64 --learning-rate 1e-3:1e-1 --trials 200 --servers nats://192.168.1.10:4222
+
+Ctrl-C stops the sweep. With --servers its results are kept, and the same command with --resume goes on; if the command is killed, workers
+go on without it.`,
+  )
+  .action(async (data: string, options, command: Command) => {
+    const given = (names: readonly string[]) =>
+      Object.fromEntries(
+        command.options
+          .filter((option) => names.includes(option.name()) && options[option.attributeName()] !== undefined)
+          .map((option) => [option.name(), options[option.attributeName()]]),
+      );
+    if (options.grid && options.random) throw new Failure("--random: expected no --grid beside it", 2);
+    const { equations, doses, ...fixed } = given(handed.fixed);
+    const { trials, seed, halving, leastSteps, timeout, parallel, out, table, report, name, resume, replace } = options;
+    const request: SweepRequest = {
+      ...{ data, equations, doses, varied: given(handed.varied), fixed },
+      ...{ trials, seed, leastSteps, timeout, parallel, out, table, report, name, resume, replace },
+      sampler: options.grid ? "grid" : options.random ? "random" : "quasirandom",
+      factor: halving === true ? 3 : halving,
+      attempts: options.attempts,
+      servers: options,
+      progress: !options.json,
+    };
+    const result = await sweepModels(request);
+    const { best, budgets, seconds, signal } = result;
+    if (options.json) asJson({ ...result, best: best && { ...best, state: undefined }, model: out });
+    else {
+      for (const line of alignedLines(rowsOf(ranked(result.trials).slice(0, 10), budgets))) print(line);
+      if (result.trials.length > 10) print(`and ${result.trials.length - 10} more`);
+      print(`${out}: the best, trial ${best?.trial}; ${seconds.toFixed(0)} s`);
+    }
+    if (signal !== null) process.exitCode = SIGNALS[signal];
+  });
+
 program
   .command("worker")
   .summary("work for a cluster")
   .description(
     "Works for whoever trains over the same NATS servers, until Ctrl-C: takes shards of batches, and answers with solutions and gradients.",
   )
-  .option(
-    "--servers <addresses>",
-    "of the NATS servers, with commas between them (default: NATS_URL, else nats://127.0.0.1:4222)",
-    names,
-  )
-  .option("--prefix <name>", "what subjects and streams begin with; as the coordinator has it (default: symplectic)")
+  .addOption(serversOption("NATS_URL, else nats://127.0.0.1:4222"))
   .option("--threads <count>", "shards computed at a time (default: the number of cores)", count)
   .option("--memory <MiB>", "for solves whose gradients are still to come (default: 1024)", count)
-  .option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed")
-  .option("--user <name>", "the user")
-  .option("--password <password>", "and the password (default: NATS_PASSWORD)")
-  .option("--token <token>", "a token (default: NATS_TOKEN)")
-  .option("--tls-ca <file>", "certificates that the servers' ones are checked with")
-  .option("--tls-cert <file>", "a certificate of this worker's own")
-  .option("--tls-key <file>", "and its key")
-  .option("--inbox-prefix <subject>", "what subjects of replies begin with, where permissions ask for one of its own")
+  .option("--trials <count>", "trials of sweeps that run at a time (default: as --threads)", count)
+  .option(
+    "--module <file>",
+    "a module whose exported functions sweeps may call by name, beside train; may be given several times",
+    (file: string, before: readonly string[] = []) => [...before, file],
+  )
   .option("--quiet", "say nothing but errors", false)
   .addHelpText(
     "after",
@@ -396,15 +466,13 @@ program
 Examples:
   $ symplectic-adjoint worker --servers nats://192.168.1.10:4222
   $ symplectic-adjoint worker --servers tls://nats.example.org --creds worker.creds --threads 4
+  $ symplectic-adjoint worker --module ./trials.mjs
 
-Ctrl-C ends the shards that have begun, and leaves; a second one does not wait. Whatever is left undone another worker does.`,
+Ctrl-C ends the shards that have begun, gives trials of sweeps back, and leaves; a second one does not wait. Whatever is left undone
+another worker does. No code comes over the network: a sweep can have done what is built in, which is train, and what --module names.`,
   )
   .action(async (options) => {
-    const { NATS_URL, NATS_PASSWORD, NATS_TOKEN } = process.env;
-    const servers = options.servers ?? [NATS_URL ?? "nats://127.0.0.1:4222"];
-    const password = options.user === undefined ? undefined : (options.password ?? NATS_PASSWORD);
-    const request: WorkerRequest = { ...options, servers, password, token: options.token ?? NATS_TOKEN };
-    const signal = await work(request);
+    const signal = await work({ module: [], ...options } as WorkerRequest);
     if (signal !== null) process.exitCode = SIGNALS[signal];
   });
 
@@ -466,12 +534,18 @@ program
     }
   });
 
+// What train takes, sweep takes too.
+const trainCommand = program.commands.find((command) => command.name() === "train") as Command;
+const handed = optionsFrom([...trainCommand.options, ...FORMAT]);
+for (const option of [...handed.options, ...SERVER_OPTIONS]) sweepCommand.addOption(option);
+
 for (const command of program.commands) {
   const doseOptions = {
     train: DOSE_OPTIONS,
     fit: DOSE_OPTIONS.filter((option) => option.attributeName() !== "initial"),
   };
   for (const option of doseOptions[command.name() as keyof typeof doseOptions] ?? []) command.addOption(option);
+  if (command.name() === "worker") for (const option of SERVER_OPTIONS) command.addOption(option);
   // Below those that are needed more often.
   if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
 }

@@ -5,6 +5,7 @@ import { correlationSvg, escaped, type Mark, svgOf } from "./charts.js";
 import { estimateRows, messageOf, type Quality, shown, summaryOf } from "./fit-advice.js";
 import { type FitNumbers, MOST_CURVES } from "./fit-run.js";
 import type { FitOptions, Task } from "./fit-task.js";
+import { COLOURS, colourOf, figure, pageOf, tableOf } from "./page.js";
 import { textWith } from "./text-model.js";
 import { writeTime } from "./time.js";
 
@@ -19,18 +20,6 @@ export interface ReportRequest {
   readonly profiles: readonly Profile[];
   readonly qualities: readonly Quality[];
   readonly advice: readonly string[];
-}
-
-const COLOURS = ["#3b7dd8", "#d9713c", "#3f9b61", "#8a63c9", "#b58a1b", "#c04a7f", "#5f7a8a"];
-const colourOf = (index: number) => COLOURS[index % COLOURS.length] as string;
-
-const figure = (svg: string, caption = "") =>
-  `<figure>${svg}${caption === "" ? "" : `<figcaption>${escaped(caption)}</figcaption>`}</figure>`;
-
-function tableOf([head = [], ...rows]: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[], tag: string) =>
-    `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
-  return `<table><thead>${line(head, "th")}</thead><tbody>${rows.map((row) => line(row, "td")).join("")}</tbody></table>`;
 }
 
 /** The fit of each trajectory, each column by itself. */
@@ -177,32 +166,9 @@ export function reportOf(request: ReportRequest): string {
   ]);
   const free = result.freeNames;
   const fitted = Object.fromEntries(task.parameters.map((name) => [name, result.parameters[name]?.value as number]));
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escaped(`${title}, fitted to ${data}`)}</title>
-<style>
-:root { --page: #fbfaf7; --ink: #22272e; --soft: #6a737d; color-scheme: light dark; }
-@media (prefers-color-scheme: dark) { :root { --page: #16191d; --ink: #e4e7eb; --soft: #98a2ad; } }
-body { margin: 0 auto; max-width: 1020px; padding: 2.5rem 1.5rem; background: var(--page); color: var(--ink);
-  font: 16px/1.55 system-ui, sans-serif; }
-h1 { font-size: 1.7rem; margin: 0 0 .4rem; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .4rem; }
-p, li { max-width: 44rem; margin: .4rem 0; } .soft, figcaption { color: var(--soft); font-size: .9rem; }
-figure { margin: 1rem 0; min-width: 0; } svg { max-width: 100%; height: auto; overflow: visible; font-size: 12px; }
-svg text { fill: currentColor; } .grid { stroke: currentColor; stroke-opacity: .1; } .tick { stroke: currentColor; stroke-opacity: .6; }
-.rule { stroke: currentColor; stroke-opacity: .5; stroke-dasharray: 3 3; } .point { stroke: var(--page); }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 420px), 1fr)); gap: .5rem 1.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin-top: 1rem; display: block; overflow-x: auto; }
-th, td { padding: .35rem .9rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, var(--soft) 30%, transparent); }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; font-size: .9rem; }
-pre { overflow-x: auto; padding: .8rem 1rem; background: color-mix(in srgb, var(--soft) 12%, transparent); font-size: .9rem; }
-.warn { border-left: 3px solid #d9713c; padding-left: .8rem; }
-</style>
-</head>
-<body>
-<h1>${escaped(title)}</h1>
+  return pageOf(
+    `${title}, fitted to ${data}`,
+    `<h1>${escaped(title)}</h1>
 <p>Fitted to ${escaped(data)}: ${escaped(summaryOf(result, options.error))}. ${escaped(messageOf(result))}</p>
 ${advice.map((line) => `<p class="warn">${escaped(line)}</p>`).join("\n")}
 ${skipped.length > 0 ? `<p class="soft">Left out, without a measurement: ${escaped(skipped.join(", "))}.</p>` : ""}
@@ -217,8 +183,6 @@ ${profiled(request)}
 ${starts.length > 1 ? `<h2>Starts</h2>${tableOf([["", "cost", "ended by", "at"], ...starts])}` : ""}
 <h2>How it was fitted</h2>
 <p>${count === 1 ? "One trajectory" : `${count} trajectories`}; error ${escaped(options.error)}, loss ${escaped(options.loss)}, ${options.starts} start${options.starts === 1 ? "" : "s"} (seed ${options.seed}); ${escaped(String(options.solver))} with rtol ${options.rtol}, atol ${options.atol}. Observed: ${escaped(task.mapping.observed.map(({ column, expression }) => (column === expression ? column : `${column} = ${expression}`)).join(", "))}.</p>
-<pre>${escaped(textWith(text, fitted))}</pre>
-</body>
-</html>
-`;
+<pre>${escaped(textWith(text, fitted))}</pre>`,
+  );
 }

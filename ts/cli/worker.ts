@@ -1,59 +1,21 @@
 // A worker of a cluster, until a signal ends it.
-import { readFileSync } from "node:fs";
-import * as jetstream from "@nats-io/jetstream";
-import * as kv from "@nats-io/kv";
-import * as transport from "@nats-io/transport-node";
 import type { WorkerEvent } from "../cluster.js";
-import { Failure, reasonOf } from "./failure.js";
+import { moduleTasks } from "./module-tasks.js";
+import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
+import { trainTrial } from "./train-trial.js";
 
 /** What the command was given. */
-export interface WorkerRequest {
-  servers: string[];
-  prefix?: string;
+export interface WorkerRequest extends ServerRequest {
   threads?: number;
   memory?: number;
-  creds?: string;
-  user?: string;
-  password?: string;
-  token?: string;
-  tlsCa?: string;
-  tlsCert?: string;
-  tlsKey?: string;
-  inboxPrefix?: string;
+  trials?: number;
+  /** Files of modules whose functions sweeps may call. */
+  module: readonly string[];
   quiet: boolean;
 }
 
 const say = (text: string) => void process.stderr.write(`${text}\n`);
-
-function read(name: string, file: string): Uint8Array {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    throw new Failure(`${name}: ${file}: ${reasonOf(error)}`, 2);
-  }
-}
-
-/** What the NATS client is to know beside the address. */
-function clientOptions(request: WorkerRequest): Record<string, unknown> {
-  const { creds, user, password, token, tlsCa, tlsCert, tlsKey, inboxPrefix } = request;
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    throw new Failure("--tls-cert: expected --tls-key beside it, and the other way round", 2);
-  }
-  const authenticator = creds && transport.credsAuthenticator(read("--creds", creds));
-  for (const [name, file] of Object.entries({ "--tls-ca": tlsCa, "--tls-cert": tlsCert, "--tls-key": tlsKey })) {
-    if (file !== undefined) read(name, file);
-  }
-  const files = { caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey };
-  const tls = Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
-  const all = { user, pass: password, token, authenticator, inboxPrefix };
-  return {
-    ...Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)),
-    ...(Object.keys(tls).length > 0 && { tls }),
-    // A worker may be started before its server.
-    waitOnFirstConnect: true,
-  };
-}
 
 /** Tells of a worker on standard error: in a terminal in one line, elsewhere once in a while. */
 function reporter(quiet: boolean) {
@@ -76,7 +38,11 @@ function reporter(quiet: boolean) {
     if (quiet) return;
     clear();
     if (event.kind === "failed") say(`a shard failed: ${event.message}`);
-    else if (event.kind === "refused") say(event.message ?? "");
+    else if (event.kind === "trial") {
+      const { sweep, trial, ms = 0, message } = event;
+      const told = message === undefined ? `done in ${(ms / 1000).toPrecision(3)} s` : `failed: ${message}`;
+      say(`${sweep}: trial ${trial} ${told}`);
+    } else if (event.kind === "refused") say(event.message ?? "");
     else if (event.kind === "disconnected") say(`${event.server} is gone; waiting for it`);
     else if (event.kind === "connected") say(`connected to ${event.server}`);
     const now = performance.now();
@@ -89,21 +55,23 @@ function reporter(quiet: boolean) {
 
 /** Works until a signal comes; gives the signal. */
 export async function work(request: WorkerRequest): Promise<Signal | null> {
-  const { servers, prefix, threads, memory } = request;
+  const { threads, memory, trials } = request;
   const { join } = await import("../cluster.js");
-  const client = clientOptions(request);
-  if (!request.quiet) say(`connecting to ${servers.join(", ")} …`);
+  const tasks = { train: trainTrial, ...(await moduleTasks(request.module)) };
+  // A worker may be started before its server.
+  const server = serverOptions(request, { waitOnFirstConnect: true });
+  if (!request.quiet) say(`connecting to ${server.servers.join(", ")} …`);
   const worker = await join({
-    servers,
-    client,
-    nats: { core: transport, jetstream, kv, transport },
-    ...(prefix !== undefined && { prefix }),
+    ...server,
+    tasks,
+    ...(trials !== undefined && { trials }),
     ...(threads !== undefined && { threads }),
     ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
     onEvent: reporter(request.quiet),
   });
   if (!request.quiet) {
     say(`worker ${worker.name}: ${worker.threads} threads, arithmetic ${worker.fingerprint}`);
+    say(`tasks of sweeps: ${Object.keys(tasks).join(", ")}`);
   }
   let caught: Signal | null = null;
   for (const signal of Object.keys(SIGNALS) as Signal[]) {

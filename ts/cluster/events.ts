@@ -67,12 +67,17 @@ export interface ClusterStatus {
 export interface WorkerEvent {
   /**
    * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `refused`: a message made no sense, or an answer was not
-   * taken. `disconnected` and `connected`: the connection to the server was lost, or is there again.
+   * taken. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection to the server was lost, or
+   * is there again.
    */
-  readonly kind: "done" | "failed" | "refused" | "disconnected" | "connected";
-  /** Of a shard: how long it took, in milliseconds. */
+  readonly kind: "done" | "failed" | "refused" | "trial" | "disconnected" | "connected";
+  /** Of a shard or a trial: how long it took, in milliseconds. */
   readonly ms?: number;
-  /** Of a failure or a refusal: why. */
+  /** Of a trial: the name of its sweep. */
+  readonly sweep?: string;
+  /** Of a trial: which one. */
+  readonly trial?: number;
+  /** Of a failure, a refusal, or a trial that failed: why. */
   readonly message?: string;
   /** Of a connection: the server. */
   readonly server?: string;

@@ -3,8 +3,8 @@ import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import { textOf } from "../checks/errors.js";
 import { type Client, isForbidden } from "./client.js";
+import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
-import type { WorkerEvent } from "./serve.js";
 import { fetchValue, putValue } from "./store.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 
@@ -100,7 +100,6 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       return;
     }
     const ended = deliveryCount > job.attempts ? lostOf(deliveryCount - 1) : await runOf(job, run, all, state);
-    const status = ended.message === undefined ? "done" : "failed";
     const until = performance.now() + OFFER_MS;
     for (;;) {
       try {
@@ -113,7 +112,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       }
     }
     message.ack();
-    onEvent({ kind: "trial", status, sweep: job.name, trial: job.trial, ms: ended.ms, message: ended.message ?? "" });
+    const { ms, message: why } = ended;
+    onEvent({ kind: "trial", sweep: job.name, trial: job.trial, ms, ...(why !== undefined && { message: why }) });
   }
 
   function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {

@@ -1,0 +1,83 @@
+// The servers of a cluster, as commands are given them.
+import { readFileSync } from "node:fs";
+import * as jetstream from "@nats-io/jetstream";
+import * as kv from "@nats-io/kv";
+import * as transport from "@nats-io/transport-node";
+import { Option } from "commander";
+import { names } from "./arguments.js";
+import { Failure, reasonOf } from "./failure.js";
+
+/** What was said of the servers. */
+export interface ServerRequest {
+  servers?: string[];
+  prefix?: string;
+  creds?: string;
+  user?: string;
+  password?: string;
+  token?: string;
+  tlsCa?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  inboxPrefix?: string;
+}
+
+/** The options of commands that connect to a cluster, but for the addresses. */
+export const SERVER_OPTIONS = [
+  new Option("--prefix <name>", "what subjects and streams begin with; the same everywhere (default: symplectic)"),
+  new Option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed"),
+  new Option("--user <name>", "the user"),
+  new Option("--password <password>", "and the password (default: NATS_PASSWORD)"),
+  new Option("--token <token>", "a token (default: NATS_TOKEN)"),
+  new Option("--tls-ca <file>", "certificates that the servers' ones are checked with"),
+  new Option("--tls-cert <file>", "a certificate of your own"),
+  new Option("--tls-key <file>", "and its key"),
+  new Option(
+    "--inbox-prefix <subject>",
+    "what subjects of replies begin with, where permissions ask for one of its own",
+  ),
+];
+
+export const serversOption = (unless: string) =>
+  new Option("--servers <addresses>", `of the NATS servers, with commas between them (default: ${unless})`).argParser(
+    names,
+  );
+
+/** What `join` and `sweep` are to know of the servers. */
+export function serverOptions(request: ServerRequest, own: object = {}) {
+  const { servers = [process.env.NATS_URL ?? "nats://127.0.0.1:4222"], prefix } = request;
+  return {
+    servers,
+    ...(prefix !== undefined && { prefix }),
+    client: { ...clientOptions(request), ...own },
+    nats: { core: transport, jetstream, kv, transport },
+  };
+}
+
+function read(name: string, file: string): Uint8Array {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new Failure(`${name}: ${file}: ${reasonOf(error)}`, 2);
+  }
+}
+
+/** What the NATS client is to know beside the address. */
+function clientOptions(request: ServerRequest): Record<string, unknown> {
+  const { NATS_PASSWORD, NATS_TOKEN } = process.env;
+  const { creds, user, tlsCa, tlsCert, tlsKey, inboxPrefix, token = NATS_TOKEN } = request;
+  const password = user === undefined ? undefined : (request.password ?? NATS_PASSWORD);
+  if ((tlsCert === undefined) !== (tlsKey === undefined)) {
+    throw new Failure("--tls-cert: expected --tls-key beside it, and the other way round", 2);
+  }
+  const authenticator = creds && transport.credsAuthenticator(read("--creds", creds));
+  for (const [name, file] of Object.entries({ "--tls-ca": tlsCa, "--tls-cert": tlsCert, "--tls-key": tlsKey })) {
+    if (file !== undefined) read(name, file);
+  }
+  const files = { caFile: tlsCa, certFile: tlsCert, keyFile: tlsKey };
+  const tls = Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
+  const all = { user, pass: password, token, authenticator, inboxPrefix };
+  return {
+    ...Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)),
+    ...(Object.keys(tls).length > 0 && { tls }),
+  };
+}

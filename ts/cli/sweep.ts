@@ -1,0 +1,300 @@
+// symplectic-adjoint sweep: many trainings, on this machine's cores or on a cluster's workers.
+
+import { availableParallelism } from "node:os";
+import { basename } from "node:path";
+import type {
+  ParameterValue,
+  SearchSpace,
+  SweepEvent,
+  SweepOptions,
+  SweepResult,
+  SweepStatus,
+  TrialResult,
+} from "../cluster.js";
+import { SymplecticAdjointError } from "../index.js";
+import { Failure } from "./failure.js";
+import { readSource } from "./input.js";
+import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { type ServerRequest, serverOptions } from "./servers.js";
+import { SIGNALS, type Signal } from "./signals.js";
+import { csvOfTrials, sweepReport } from "./sweep-report.js";
+import { isRange, type Varied } from "./sweep-space.js";
+import { trainTrial } from "./train-trial.js";
+
+export interface SweepRequest {
+  readonly data: string;
+  readonly equations: string | undefined;
+  readonly doses: string | undefined;
+  /** Options of `train` with several values, or one. */
+  readonly varied: Readonly<Record<string, Varied>>;
+  /** Options of `train` as they were written. */
+  readonly fixed: Readonly<Record<string, string | boolean>>;
+  readonly trials: number | undefined;
+  readonly sampler: "quasirandom" | "random" | "grid";
+  readonly seed: number;
+  /** Of successive halving; undefined: every trial has all its steps. */
+  readonly factor: number | undefined;
+  readonly leastSteps: number | undefined;
+  readonly timeout: number | undefined;
+  readonly attempts: number | undefined;
+  readonly parallel: number | undefined;
+  readonly name: string | undefined;
+  readonly resume: boolean;
+  readonly replace: boolean;
+  readonly out: string;
+  readonly table: string | undefined;
+  readonly report: string | undefined;
+  readonly servers: ServerRequest;
+  readonly progress: boolean;
+}
+
+/** As `train` has it. */
+const STEPS = 1500;
+
+export interface SweepOutput extends SweepResult {
+  readonly signal: Signal | null;
+  readonly seconds: number;
+}
+
+export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
+  const start = performance.now();
+  const { data, equations, doses, out, table, report, fixed } = request;
+  for (const [file, option] of [
+    [out, "--out"],
+    [table, "--table"],
+    [report, "--report"],
+  ] as const) {
+    if (file !== undefined) checkOutput(file, [data, equations, doses], option);
+  }
+  const isRemote = request.servers.servers !== undefined;
+  checkOptions(request, isRemote);
+  const inputs = Object.entries({ data, equations, doses }).filter(([, file]) => file !== undefined);
+  const files: Record<string, Uint8Array> = {};
+  for (const [name, file] of inputs) files[name] = new Uint8Array((await readSource(file as string)).bytes);
+  const constant = Object.entries(request.varied).flatMap(([name, varied]) =>
+    isRange(varied) || varied.length > 1 ? [] : [[name, varied[0] as ParameterValue] as const],
+  );
+  const space = Object.fromEntries(
+    Object.entries(request.varied).filter(([name]) => !constant.some(([own]) => own === name)),
+  );
+  if (Object.keys(space).length === 0) {
+    throw new Failure(
+      "expected an option with several values, such as --learning-rate 1e-3:1e-1 or --width 16,32,64",
+      2,
+    );
+  }
+  const { width, depth, ...own } = Object.fromEntries(constant);
+  const settings = { ...fixed, ...own, seed: request.seed };
+  // What is fixed of a network is a parameter with one value, as the rest of it may vary.
+  for (const [name, value] of Object.entries({ width, depth })) if (value !== undefined) space[name] = [value];
+  await tryOnce(files, { ...settings }, space);
+  const { sweep } = await import("../cluster.js");
+  const interrupt = new AbortController();
+  let caught: Signal | null = null;
+  const onSignal = (signal: Signal) => {
+    // A second one does not wait.
+    if (caught !== null) process.exit(SIGNALS[signal]);
+    caught = signal;
+    interrupt.abort(signal);
+  };
+  for (const signal of Object.keys(SIGNALS)) process.on(signal, onSignal);
+  const name = request.name ?? nameOf(data);
+  const progress = progressOf(request.progress, isRemote);
+  const trials = new Map<number, TrialResult>();
+  let status: SweepStatus | undefined;
+  const options: SweepOptions = {
+    ...{ space: space as SearchSpace, sampler: request.sampler, seed: request.seed, settings, files },
+    ...(request.trials !== undefined && { trials: request.trials }),
+    ...(request.timeout !== undefined && { timeout: 1000 * request.timeout }),
+    ...halvingOf(request, settings),
+    ...{ signal: interrupt.signal },
+    onEvent(event) {
+      if ("status" in event) status = event.status;
+      if (event.kind === "trial") trials.set(event.result.trial, event.result);
+      progress.tell(event);
+    },
+    ...(isRemote
+      ? {
+          ...serverOptions(request.servers),
+          ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
+          ...(request.attempts !== undefined && { attempts: request.attempts }),
+        }
+      : { run: trainTrial, parallel: request.parallel ?? availableParallelism() }),
+  };
+  let result: SweepResult;
+  try {
+    result = await sweep(options);
+  } catch (error) {
+    if (caught === null) throw explained(error, name);
+    const on = isRemote ? "; its results are kept: the same command with --resume goes on" : "";
+    if (!isRemote && trials.size > 0) {
+      // What there is, before it is lost.
+      const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
+      if (table !== undefined) writeWhole(table, csvOfTrials({ name, best: undefined, trials: all, budgets: [] }));
+    }
+    const far = status ? `${status.ended} of ${status.total} runs` : "the beginning";
+    throw new Failure(`stopped after ${far}${on}`, SIGNALS[caught]);
+  } finally {
+    progress.stop();
+    for (const signal of Object.keys(SIGNALS)) process.removeListener(signal, onSignal);
+  }
+  const { best } = result;
+  if (table !== undefined) writeWhole(table, csvOfTrials(result));
+  if (report !== undefined)
+    writeWhole(report, sweepReport(`${basename(data)}: ${result.trials.length} trials`, result));
+  if (!best) {
+    const messages = new Set(result.trials.map(({ message }) => message));
+    throw new Failure(`all ${result.trials.length} trials failed: ${[...messages].slice(0, 3).join("; ")}`);
+  }
+  if (best.state) {
+    const elsewhere = writeSomewhere(out, best.state);
+    if (elsewhere) throw new Failure(`${elsewhere.reason}; the best model is in ${elsewhere.file}`);
+  }
+  return { ...result, signal: caught, seconds: (performance.now() - start) / 1000 };
+}
+
+function checkOptions(request: SweepRequest, isRemote: boolean): void {
+  const { resume, replace, name, attempts, parallel, sampler, trials, fixed, factor, leastSteps, varied } = request;
+  const refuse = (message: string): never => {
+    throw new Failure(message, 2);
+  };
+  if (resume && replace) refuse("--resume: expected no --replace beside it");
+  for (const [option, given] of Object.entries({ resume, replace, name, attempts })) {
+    if (!isRemote && given) refuse(`--${option}: expected --servers as well: without, nothing outlives the command`);
+  }
+  if (isRemote && parallel !== undefined)
+    refuse("--parallel: expected no --servers: each worker has a number of its own");
+  if (sampler !== "grid" && trials === undefined) refuse("--trials: expected how many, or --grid");
+  if (name !== undefined && !/^[\w-]{1,64}$/.test(name)) {
+    refuse(`--name: expected 1 to 64 letters, digits, - and _, given ${name}`);
+  }
+  if (Number(fixed.validation ?? 0.2) === 0)
+    refuse("--validation: expected more than 0: trials are compared by what is held out");
+  const { steps = [] } = varied;
+  if (factor !== undefined && (isRange(steps) || steps.length > 1)) {
+    refuse("--halving: expected one value of --steps, which are what it divides");
+  }
+  if (leastSteps !== undefined && factor === undefined) refuse("--least-steps: expected --halving as well");
+  for (const [option, one] of Object.entries(varied)) {
+    if (!isRange(one)) continue;
+    const hasPoints = "points" in one;
+    if (sampler === "grid" && !hasPoints)
+      refuse(`--${option}: expected how many values a grid has of it, as in ${one.min}:${one.max}:5`);
+    if (sampler !== "grid" && hasPoints) refuse(`--${option}: expected --grid as well, for a number of values`);
+  }
+}
+
+/** Budgets of steps: the last rung has all of them. */
+function halvingOf({ factor, leastSteps, trials }: SweepRequest, settings: Readonly<Record<string, unknown>>) {
+  if (factor === undefined) return {};
+  const most = Number(settings.steps ?? STEPS);
+  // As many rungs as trials can be divided for; but a training of very few steps says nothing.
+  const rungs = Math.floor(Math.log(trials ?? 27) / Math.log(factor) + 1e-9);
+  const least = leastSteps ?? Math.max(most / factor ** rungs, Math.min(50, most / factor));
+  if (least >= most)
+    throw new Failure(`--least-steps: expected fewer than --steps, which is ${most}; given ${least}`, 2);
+  return { halving: { least: Math.ceil(least), most, factor } };
+}
+
+/** One training of one step, here: mistakes in the command and in the table show before trials are handed out. */
+async function tryOnce(
+  files: Readonly<Record<string, Uint8Array>>,
+  settings: SweepOptions["settings"],
+  space: Readonly<Record<string, Varied>>,
+): Promise<void> {
+  const first = Object.entries(space).map(([name, varied]) => [name, isRange(varied) ? varied.min : varied[0]]);
+  const signal = new AbortController().signal;
+  const parameters = { ...Object.fromEntries(first), steps: 10 };
+  try {
+    await trainTrial({
+      ...{
+        sweep: "",
+        trial: 0,
+        parameters,
+        budget: undefined,
+        seed: 0,
+        settings: settings ?? null,
+        files,
+        state: undefined,
+        signal,
+      },
+    });
+  } catch (error) {
+    // A field may go astray with some parameters, and not with others.
+    const message = (error as Error).message;
+    if (!message.startsWith("the field went astray")) throw new Failure(message, 2);
+  }
+}
+
+/** A name that the data have given. */
+function nameOf(data: string): string {
+  const plain = basename(data)
+    .replace(/\.[^.]*$/, "")
+    .replace(/[^\w-]+/g, "-")
+    .slice(0, 64);
+  return /\w/.test(plain) && data !== "-" ? plain : "sweep";
+}
+
+/** Errors of the library in the words of the command. */
+function explained(error: unknown, name: string): unknown {
+  if (!(error instanceof SymplecticAdjointError) || error.code !== "OPTION") return error;
+  if (error.argument === "name") {
+    return new Failure(
+      `there is a sweep of the name ${name} on these servers: --resume goes on with it, --replace begins anew, --name gives this one another name`,
+      2,
+    );
+  }
+  if (error.expected === "what the sweep was begun with") {
+    return new Failure(
+      `--resume: the sweep ${name} was begun with other ${error.argument}; give this one another --name`,
+      2,
+    );
+  }
+  return error;
+}
+
+/** Tells of a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
+function progressOf(visible: boolean, isRemote: boolean) {
+  if (!visible) return { tell: () => {}, stop: () => {} };
+  const { isTTY = false, columns = 80 } = process.stderr;
+  let [running, last, warned, line, shown] = [undefined as number | undefined, -1, false, "", false];
+  const clear = () => {
+    if (shown) process.stderr.write("\r\u001b[K");
+    shown = false;
+  };
+  const say = (text: string) => {
+    clear();
+    process.stderr.write(`${text}\n`);
+  };
+  const draw = () => {
+    if (!isTTY || line === "") return;
+    process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
+    shown = true;
+  };
+  return {
+    tell(event: SweepEvent): void {
+      if (event.kind === "queue") {
+        running = event.running;
+        if (isRemote && !warned && event.open > 0 && event.running === 0 && !event.idle) {
+          warned = true;
+          say("no worker takes trials yet; start some by: symplectic-adjoint worker --servers …");
+        }
+      } else if (event.kind === "rung") say(`  ${event.trials} trials of ${event.budget} steps`);
+      else if (event.kind === "refused") say(`a result does not count: ${event.reason}`);
+      else {
+        const { ended, total, failed, best } = event.status;
+        const values = Object.entries(best?.parameters ?? {}).map(
+          ([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`,
+        );
+        const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
+        const lost = failed > 0 ? `, ${failed} failed` : "";
+        line = `  ${ended} of ${total}${lost}${running === undefined ? "" : `, ${running} running`}${found}`;
+        const part = Math.floor((20 * ended) / total);
+        if (!isTTY && part !== last) say(line);
+        last = part;
+      }
+      draw();
+    },
+    stop: clear,
+  };
+}

@@ -1,0 +1,99 @@
+// The task "train" of sweeps: the command's own training, in a thread of its own.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import type { Trial, TrialOutcome } from "../cluster.js";
+
+/**
+ * Options of `train` that a sweep may set. None of them is a file's name, or says where something is written: what comes over the network
+ * must not.
+ */
+export const TRIAL_OPTIONS: readonly string[] = [
+  ...["state", "time", "id", "log", "model", "delays", "lag", "extra", "with-time", "period", "hidden", "activation"],
+  ...["solver", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
+  ...["dose-amount", "dose-state", "dose-factor", "dose-duration", "dose-rate", "dose-repeats", "dose-interval"],
+  ...["mdv", "initial", "delimiter", "decimal", "comment", "encoding"],
+];
+
+/** Files that a sweep may send, and the options that read them. */
+export const TRIAL_FILES: Readonly<Record<string, string>> = { equations: "equations.txt", doses: "doses.csv" };
+
+/** Runs the command in a thread. */
+export function runCommand(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<{ code: number; out: string; err: string }> {
+  return new Promise((resolve, reject) => {
+    // This very file, as it is built.
+    const thread = new Worker(new URL(import.meta.url), { argv: [...args], stdout: true, stderr: true });
+    let [out, err] = ["", ""];
+    thread.stdout.setEncoding("utf8").on("data", (text) => {
+      out += text;
+    });
+    thread.stderr.setEncoding("utf8").on("data", (text) => {
+      err += text;
+    });
+    const stop = () => void thread.terminate();
+    signal.addEventListener("abort", stop, { once: true });
+    thread.once("error", reject);
+    thread.once("exit", (code) => {
+      signal.removeEventListener("abort", stop);
+      resolve({ code, out, err });
+    });
+    if (signal.aborted) stop();
+  });
+}
+
+/** The options of a training as a sweep has them: the parameters of the trial before the settings of the sweep. */
+function argumentsOf({ parameters, settings, budget }: Trial): string[] {
+  const { width, depth, ...own } = parameters;
+  const all = new Map<string, unknown>(Object.entries({ ...(settings as object), ...own }));
+  if (width !== undefined || depth !== undefined) all.set("hidden", hiddenOf(Number(width ?? 32), Number(depth ?? 2)));
+  if (budget !== undefined) all.set("steps", budget);
+  return [...all].flatMap(([name, value]) => {
+    if (!TRIAL_OPTIONS.includes(name)) throw new Error(`train: no option of a sweep is called ${name}`);
+    return value === false ? [] : [value === true ? `--${name}` : `--${name}=${String(value)}`];
+  });
+}
+
+function hiddenOf(width: number, depth: number): string {
+  const isSize = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
+  if (!isSize(width, 1e6) || !isSize(depth, 1000))
+    throw new Error(`train: no network of width ${width} and depth ${depth}`);
+  return Array(depth).fill(width).join(",");
+}
+
+/** Trains; the value is the mean squared error on what is held out, the state the model file. */
+export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
+  const { files, signal } = trial;
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-trial-"));
+  try {
+    const { data } = files;
+    if (!data) throw new Error("train: expected a file called data");
+    const table = join(folder, "data.csv");
+    writeFileSync(table, data);
+    const given = Object.entries(TRIAL_FILES).flatMap(([name, file]) => {
+      if (!files[name]) return [];
+      writeFileSync(join(folder, file), files[name]);
+      return [`--${name}=${join(folder, file)}`];
+    });
+    const out = join(folder, "model.safetensors");
+    // Nobody goes on from a checkpoint here.
+    const own = ["--out", out, "--checkpoint", "1000000000", "--json"];
+    const {
+      code,
+      out: said,
+      err,
+    } = await runCommand(["train", table, ...argumentsOf(trial), ...given, ...own], signal);
+    if (code !== 0) {
+      const message = err.replaceAll(join(folder, "/"), "").replace(/^error: /, "");
+      throw new Error(message.trim() || `train ended with status ${code}`);
+    }
+    const { validation, steps, bestStep, loss, parameters } = JSON.parse(said);
+    if (validation === null) throw new Error("train: nothing was held out, so there is nothing to compare by");
+    return { value: validation, state: readFileSync(out), info: { steps, bestStep, loss, parameters } };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}

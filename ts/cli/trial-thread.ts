@@ -1,0 +1,26 @@
+// The thread of a trial: calls a function of a worker's own module.
+import { parentPort, workerData } from "node:worker_threads";
+import type { Trial, TrialFunction, TrialOutcome } from "../cluster.js";
+
+export type ThreadReply = { readonly outcome: TrialOutcome } | { readonly message: string };
+
+const exported = import(workerData as string) as Promise<Record<string, TrialFunction>>;
+// It is heard of by the first trial.
+exported.catch(() => {});
+
+parentPort?.on("message", async ({ name, trial }: { name: string; trial: Omit<Trial, "signal"> }) => {
+  let reply: ThreadReply;
+  try {
+    const run = (await exported)[name] as TrialFunction;
+    // A thread that is no longer wanted is ended.
+    const outcome = await run({ ...trial, signal: new AbortController().signal });
+    reply = { outcome: typeof outcome === "object" ? outcome : { value: outcome } };
+  } catch (error) {
+    reply = { message: error instanceof Error ? error.message : String(error) };
+  }
+  try {
+    parentPort?.postMessage(reply);
+  } catch (error) {
+    parentPort?.postMessage({ message: `what it returned cannot leave its thread: ${(error as Error).message}` });
+  }
+});
