@@ -116,6 +116,8 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     ...(isRemote
       ? {
           ...serverOptions(request.servers),
+          // Nothing keeps the worker's own thread from telling that it is alive.
+          stallMs: 10_000,
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
         }

@@ -378,6 +378,8 @@ function drive(
       fail,
     };
     signal?.addEventListener("abort", onAbort, { once: true });
+    // It may have been while the connection was made.
+    if (signal?.aborted) onAbort();
     open(listener).then((opened) => {
       queue = opened;
       if (over) return void opened.close(signal?.aborted ?? false);

@@ -1,0 +1,206 @@
+// What sweeps try, which trials go on, and what they refuse; trials of this process. Those over servers are in test/cluster.
+import { expect, test } from "vitest";
+import { membersOf, readHalving, sizesOf } from "../../ts/cluster/halving.js";
+import { gridSize, readSpace, type Sampler, type SearchSpace, samplesOf } from "../../ts/cluster/space.js";
+import { type SweepEvent, type SweepOptions, sweep } from "../../ts/cluster/sweep.js";
+import { uniforms } from "../../ts/trace/random.js";
+
+const draw = (space: SearchSpace, count: number, sampler: Sampler = "quasirandom", seed = 0) =>
+  samplesOf(readSpace(space, sampler), sampler, seed, count);
+
+test("samples follow from space, sampler and seed, and lie within their bounds", () => {
+  const space: SearchSpace = {
+    rate: { min: 1e-4, max: 1e-1 },
+    width: { min: 3, max: 6, integer: true },
+    depth: { min: 1, max: 100, integer: true },
+    shift: { min: -2, max: 5 },
+    name: ["tanh", "silu", true],
+  };
+  for (const sampler of ["quasirandom", "random"] as const) {
+    const all = draw(space, 4000, sampler, 5);
+    expect(draw(space, 4000, sampler, 5)).toEqual(all);
+    // More trials begin with the same ones.
+    expect(draw(space, 40, sampler, 5)).toEqual(all.slice(0, 40));
+    expect(draw(space, 40, sampler, 6)).not.toEqual(all.slice(0, 40));
+    const shares = (name: string) => {
+      const counts = new Map<unknown, number>();
+      for (const parameters of all) counts.set(parameters[name], (counts.get(parameters[name]) ?? 0) + 1);
+      return counts;
+    };
+    const below = (name: string, bound: number) => all.filter((own) => (own[name] as number) < bound).length / 4000;
+    for (const own of all) {
+      expect(own.rate).toBeGreaterThanOrEqual(1e-4);
+      expect(own.rate).toBeLessThanOrEqual(1e-1);
+      expect(Number.isInteger(own.depth)).toBe(true);
+    }
+    // A range over decades is log-uniform, another one uniform; each integer and choice comes as often as the others.
+    for (const [bound, share] of [
+      [1e-3, 1 / 3],
+      [1e-2, 2 / 3],
+    ] as const)
+      expect(below("rate", bound)).toBeCloseTo(share, 1);
+    expect(below("shift", 1.5)).toBeCloseTo(0.5, 1);
+    expect([...shares("width").keys()].sort()).toEqual([3, 4, 5, 6]);
+    for (const count of shares("width").values()) expect(count / 4000).toBeCloseTo(0.25, 1);
+    for (const count of shares("name").values()) expect(count / 4000).toBeCloseTo(1 / 3, 1);
+    expect(below("depth", 10)).toBeCloseTo(0.5, 1);
+  }
+});
+
+test("the quasirandom sampler fills the space more evenly than a random one", () => {
+  // The star discrepancy over boxes at the origin, at points of a grid.
+  const discrepancy = (points: readonly (readonly number[])[]) => {
+    let most = 0;
+    for (let i = 1; i <= 20; i++) {
+      for (let j = 1; j <= 20; j++) {
+        const inside = points.filter(([u, v]) => (u as number) < i / 20 && (v as number) < j / 20).length;
+        most = Math.max(most, Math.abs(inside / points.length - (i * j) / 400));
+      }
+    }
+    return most;
+  };
+  const space = { u: { min: 0, max: 1 }, v: { min: 0, max: 1 } };
+  const of = (sampler: Sampler, seed: number) =>
+    discrepancy(draw(space, 128, sampler, seed).map(({ u, v }) => [u as number, v as number]));
+  const mean = (sampler: Sampler) =>
+    Array.from({ length: 10 }, (_, seed) => of(sampler, seed)).reduce((a, b) => a + b) / 10;
+  expect(mean("quasirandom")).toBeLessThan(0.5 * mean("random"));
+});
+
+test("a grid has every combination once, the last parameter first", () => {
+  const space: SearchSpace = {
+    width: [16, 32],
+    rate: { min: 1e-3, max: 1e-1, points: 3 },
+    depth: { min: 1, max: 3, integer: true, points: 9 },
+  };
+  const dimensions = readSpace(space, "grid");
+  expect(gridSize(dimensions)).toBe(18);
+  const all = samplesOf(dimensions, "grid", 0, 18);
+  expect(new Set(all.map((one) => JSON.stringify(one))).size).toBe(18);
+  expect(all.slice(0, 4).map(({ rate, depth }) => [rate, depth])).toEqual([
+    [1e-3, 1],
+    [1e-3, 2],
+    [1e-3, 3],
+    [expect.closeTo(1e-2, 12), 1],
+  ]);
+  expect(all.at(-1)).toEqual({ width: 32, rate: 1e-1, depth: 3 });
+});
+
+test("the best of each rung go on, whoever ended first", () => {
+  const rungs = readHalving({ least: 10, most: 300, factor: 3 });
+  expect(rungs.budgets).toEqual([11, 33, 100, 300]);
+  expect(sizesOf(rungs, 100)).toEqual([100, 33, 11, 3]);
+  const uniform = uniforms(3);
+  const values = Array.from({ length: 100 }, () => (uniform() < 0.1 ? Number.NaN : Math.floor(20 * uniform())));
+  const members = membersOf(rungs, 100, (trial) => values[trial]);
+  expect(members.map(({ length }) => length)).toEqual([100, 33, 11, 3]);
+  for (const [rung, own] of members.entries()) {
+    if (rung === 0) continue;
+    const before = members[rung - 1] as readonly number[];
+    const worst = Math.max(...own.map((trial) => values[trial] as number));
+    expect(own.every((trial) => before.includes(trial) && !Number.isNaN(values[trial]))).toBe(true);
+    const better = before.filter((trial) => !own.includes(trial) && (values[trial] as number) < worst);
+    expect(better).toEqual([]);
+  }
+  // Nothing begins before the rung below has ended, and where all have failed, nothing does.
+  expect(membersOf(rungs, 9, (trial) => (trial === 4 ? undefined : trial)).length).toBe(1);
+  expect(membersOf(rungs, 9, () => Number.NaN).length).toBe(1);
+});
+
+test("trials of this process: at most so many at a time, each once", async () => {
+  let [now, most] = [0, 0];
+  const seen: number[] = [];
+  const events: SweepEvent[] = [];
+  const { best, trials, budgets } = await sweep({
+    async run({ trial, parameters: { x } }) {
+      most = Math.max(most, ++now);
+      seen.push(trial);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      now--;
+      if (trial % 5 === 0) throw new Error(`no ${trial}`);
+      return -((x as number) ** 2);
+    },
+    ...{ space: { x: { min: -1, max: 1 } }, trials: 30, parallel: 4, direction: "maximize" },
+    onEvent: (event) => void events.push(event),
+  });
+  expect(most).toBe(4);
+  expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 30 }, (_, i) => i));
+  const good = trials.filter(({ status }) => status === "done");
+  expect(good.length).toBe(24);
+  expect(trials[5]).toMatchObject({ status: "failed", value: Number.NaN, message: "no 5" });
+  expect(best?.value).toBe(Math.max(...good.map(({ value }) => value)));
+  expect(budgets).toEqual([]);
+  const last = events.filter((event) => event.kind === "trial").at(-1);
+  expect(last?.kind === "trial" && last.status).toMatchObject({ ended: 30, total: 30, failed: 6 });
+});
+
+test("a trial that takes too long has failed, and its signal says so", async () => {
+  let reason: unknown;
+  const { trials, best } = await sweep({
+    run: ({ signal }) =>
+      new Promise((_, reject) => {
+        signal.addEventListener("abort", () => {
+          reason = signal.reason;
+          reject(reason);
+        });
+      }),
+    ...{ space: { x: [1] }, sampler: "grid", timeout: 20 },
+  });
+  expect(trials[0]?.message).toBe("it has taken more than 20 ms");
+  expect((reason as Error).message).toContain("too long");
+  expect(best).toBeUndefined();
+});
+
+test("a signal, or an error of yours, ends a sweep", async () => {
+  const options = { run: () => 1, space: { x: [1, 2] }, sampler: "grid" } as const;
+  await expect(sweep({ ...options, signal: AbortSignal.abort("no") })).rejects.toBe("no");
+  const stop = new AbortController();
+  const waiting = sweep({ ...options, run: () => new Promise(() => {}), signal: stop.signal });
+  stop.abort("enough");
+  await expect(waiting).rejects.toBe("enough");
+  const error = new Error("mine");
+  const throwing = () => {
+    throw error;
+  };
+  await expect(sweep({ ...options, onEvent: throwing })).rejects.toBe(error);
+});
+
+test("what cannot be is refused, by name", async () => {
+  const good: SweepOptions = { run: () => 1, space: { x: { min: 1, max: 2 } }, trials: 2 };
+  const wrong: [Partial<Record<keyof SweepOptions, unknown>>, string][] = [
+    [{ run: undefined }, "run"],
+    [{ run: "a task" }, "run"],
+    [{ space: undefined }, "space"],
+    [{ space: {} }, "space"],
+    [{ space: { x: [] } }, "space.x"],
+    [{ space: { x: [Number.NaN] } }, "space.x[0]"],
+    [{ space: { x: { min: 2, max: 1 } } }, "space.x.max"],
+    [{ space: { x: { min: 0, max: 1, scale: "log" } } }, "space.x.min"],
+    [{ space: { x: { min: 0.5, max: 3, integer: true } } }, "space.x"],
+    [{ space: { x: { min: 1, max: 2, points: 3 } } }, "space.x.points"],
+    [{ space: { x: { min: 1, max: 2, step: 3 } } }, "space.x.step"],
+    [{ sampler: "grid" }, "space.x.points"],
+    [{ sampler: "grid", space: { x: [1, 2, 3] } }, "trials"],
+    [{ sampler: "sobol" }, "sampler"],
+    [{ trials: 0 }, "trials"],
+    [{ trials: undefined }, "trials"],
+    [{ halving: { least: 5, most: 5 } }, "halving.most"],
+    [{ halving: { least: 5 } }, "halving.most"],
+    [{ halving: { least: 5, most: 9, factor: 1 } }, "halving.factor"],
+    [{ settings: () => 1 }, "settings"],
+    [{ files: { data: "text" } }, "files"],
+    [{ timeout: 0 }, "timeout"],
+    [{ name: "a.b" }, "name"],
+    [{ name: "mine" }, "name"],
+    [{ servers: "nats://127.0.0.1:1" }, "servers"],
+    [{ run: "task", parallel: 2 }, "parallel"],
+    [{ existing: "keep" }, "existing"],
+    [{ direction: "up" }, "direction"],
+    [{ signal: {} }, "signal"],
+    [{ tries: 3 } as never, "tries"],
+  ];
+  for (const [options, argument] of wrong) {
+    const all = { ...good, ...options } as SweepOptions;
+    await expect(sweep(all), JSON.stringify(options)).rejects.toMatchObject({ code: "OPTION", argument });
+  }
+});
