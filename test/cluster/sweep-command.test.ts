@@ -146,7 +146,7 @@ export const number = 3;
   );
   await work(prefix, "--module", file("trials.mjs"));
   const { trials, best } = await sweep({
-    ...{ run: "parabola", space: { x: [-3, -1, 0, 1, 3] }, sampler: "grid", timeout: 2000 },
+    ...{ run: "parabola", space: { x: [-3, -1, 0, 1, 3] }, sampler: "grid", timeout: 2 },
     ...{ servers: server.url, prefix },
   });
   expect(best?.info).toEqual({ x: 1 });
@@ -155,7 +155,7 @@ export const number = 3;
     undefined,
     "the thread of the trial ended with 4",
     undefined,
-    "it has taken more than 2000 ms",
+    "it has taken more than 2 s",
   ]);
   // Settings that would read or write a file of the worker's machine.
   for (const settings of [

@@ -105,7 +105,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const options: SweepOptions = {
     ...{ space: space as SearchSpace, sampler: request.sampler, seed: request.seed, settings, files },
     ...(request.trials !== undefined && { trials: request.trials }),
-    ...(request.timeout !== undefined && { timeout: 1000 * request.timeout }),
+    ...(request.timeout !== undefined && { timeout: request.timeout }),
     ...halvingOf(request, settings),
     ...{ signal: interrupt.signal },
     onEvent(event) {
@@ -117,7 +117,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
       ? {
           ...serverOptions(request.servers),
           // Nothing keeps the worker's own thread from telling that it is alive.
-          stallMs: 10_000,
+          stallTimeout: 10,
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
         }

@@ -32,7 +32,7 @@ export async function runTrial(
     timer = setTimeout(
       () => {
         stop.abort(new Error("the trial has taken too long"));
-        resolve(failed(`it has taken more than ${timeout} ms`));
+        resolve(failed(`it has taken more than ${timeout / 1000} s`));
       },
       Math.min(timeout, 2 ** 31 - 1),
     );

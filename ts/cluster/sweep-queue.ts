@@ -60,7 +60,7 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 
 /** Sweeps are kept for so long. */
 const LIFETIME_MS = 30 * 86_400_000;
-const LOOK_MS = 2000;
+const MOST_LOOK_MS = 2000;
 const nanos = (ms: number) => ms * 1e6;
 const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -153,7 +153,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
     let took = 0;
     while (!ended) {
       // A look at very many takes its time.
-      await delay(Math.max(LOOK_MS, 20 * took));
+      await delay(Math.max(Math.min(MOST_LOOK_MS, head.stallMs / 2), 20 * took));
       if (ended) return;
       const start = performance.now();
       try {
@@ -169,17 +169,31 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         // Twice in a row: the first time, its result may be on its way.
         const again = lost.filter((job) => missing.has(jobKey(job)));
         missing = new Set(lost.map(jobKey));
+        await keepPlace();
         const count = await resultCount();
         // The watch has missed something.
         if (Math.min(count, results) > seen.size) stop();
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
       } catch (error) {
-        if (isForbidden(error)) return listener.fail(connectionError(error));
+        if (isForbidden(error) || error instanceof SymplecticAdjointError) return listener.fail(connectionError(error));
         await ensure(client, head).catch(() => {});
       }
       took = performance.now() - start;
     }
+  }
+
+  /** What workers need is put again where a server has lost it; a sweep that another one has replaced ends. */
+  async function keepPlace(): Promise<void> {
+    const key = `definitions.${head.name}`;
+    const entry = await store.get(key);
+    const present = entry?.operation === "PUT" ? readPlace(entry.value) : undefined;
+    if (present && present.id !== id) {
+      throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
+    }
+    if (present) return;
+    await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    await store.put(key, encodePlace(place));
   }
 
   async function resultCount(): Promise<number> {
@@ -295,7 +309,7 @@ async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Plac
     const id = client.core.nuid.next();
     const { chunks, bytes } = await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
     const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
-    const written = new TextEncoder().encode(JSON.stringify(place));
+    const written = encodePlace(place);
     if (written.length > client.most - 4096)
       throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
     try {
@@ -318,6 +332,8 @@ async function forget(client: Client, task: string, id: string): Promise<void> {
   await manager.streams.purge(names.trialStream, { filter: names.trialsFor(task, id, "*") });
   for (const kind of ["results", "states", "shared"]) await dropSweepKeys(client, `${kind}.${id}`);
 }
+
+const encodePlace = (place: Place) => new TextEncoder().encode(JSON.stringify(place));
 
 function readPlace(bytes: Uint8Array): Place | undefined {
   try {

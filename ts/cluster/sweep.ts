@@ -65,7 +65,7 @@ export interface SweepOptions extends ServerOptions {
   settings?: Json;
   /** Whatever files all trials need, by name; together at most 256 MiB. */
   files?: Readonly<Record<string, Uint8Array>>;
-  /** Milliseconds after which a trial has failed; default: never. Only what heeds its `signal` then stops. */
+  /** Seconds after which a trial has failed; default: never. A function that does not heed its `signal` goes on in vain. */
   timeout?: number;
   /** So often a trial is given to workers that are lost or leave before it counts as failed; default 5. */
   attempts?: number;
@@ -78,9 +78,9 @@ export interface SweepOptions extends ServerOptions {
   existing?: "error" | "resume" | "replace";
   /** Of a function: how many trials run at a time; default 1. */
   parallel?: number;
-  /** Milliseconds without a sign of life after which a worker's trial is given to another; default 30,000. */
-  stallMs?: number;
-  /** Servers that keep a copy, of those in a cluster, 1 to 5; default 1. */
+  /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
+  stallTimeout?: number;
+  /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
   replicas?: number;
   /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` goes on. */
   signal?: AbortSignal;
@@ -195,9 +195,9 @@ const rules = together(serverRules, {
   name: rule<string>("1 to 64 letters, digits, - and _", isToken),
   existing: fallback(oneOf(["error", "resume", "replace"]), "error"),
   parallel: fallback(count, 1),
-  stallMs: fallback(
-    number("a number from 100", (value) => value >= 100 && value < 2 ** 31),
-    30_000,
+  stallTimeout: fallback(
+    number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
+    30,
   ),
   replicas: fallback(
     number("an integer from 1 to 5", (value) => [1, 2, 3, 4, 5].includes(value)),
@@ -221,7 +221,7 @@ const rules = together(serverRules, {
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const given = readOptions(options, rules);
-  const { run, seed, sampler, signal, direction, servers, prefix, client: own, nats, replicas, stallMs } = given;
+  const { run, seed, sampler, signal, direction, servers, prefix, client: own, nats, replicas, stallTimeout } = given;
   const dimensions = readSpace(given.space, sampler);
   const rungs = readHalving(given.halving);
   const trials = trialsOf(given, dimensions);
@@ -244,8 +244,8 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   const head: SweepHead = {
     name: given.name ?? `sweep-${randomName()}`,
     task: typeof run === "string" ? run : "here",
-    ...{ attempts: given.attempts, timeout: given.timeout, existing: given.existing },
-    ...{ definition, shared, stallMs, replicas },
+    ...{ attempts: given.attempts, timeout: given.timeout && 1000 * given.timeout, existing: given.existing },
+    ...{ definition, shared, replicas, stallMs: 1000 * stallTimeout },
   };
   const plan: Plan = { parameters, rungs, sign: direction === "minimize" ? 1 : -1, seed, onEvent: given.onEvent };
   if (typeof run === "function") {
