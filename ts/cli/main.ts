@@ -534,11 +534,6 @@ program
     }
   });
 
-// What train takes, sweep takes too.
-const trainCommand = program.commands.find((command) => command.name() === "train") as Command;
-const handed = optionsFrom([...trainCommand.options, ...FORMAT]);
-for (const option of [...handed.options, ...SERVER_OPTIONS]) sweepCommand.addOption(option);
-
 for (const command of program.commands) {
   const doseOptions = {
     train: DOSE_OPTIONS,
@@ -549,6 +544,11 @@ for (const command of program.commands) {
   // Below those that are needed more often.
   if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
 }
+
+// What train takes, sweep takes too.
+const trainCommand = program.commands.find((command) => command.name() === "train") as Command;
+const handed = optionsFrom(trainCommand.options);
+for (const option of [...handed.options, ...SERVER_OPTIONS]) sweepCommand.addOption(option);
 
 // Whoever reads may have read enough, such as head, or the terminal may be gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -117,7 +117,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
       ? {
           ...serverOptions(request.servers),
           // Nothing keeps the worker's own thread from telling that it is alive.
-          stallTimeout: 10,
+          stallTimeout: 5,
           ...{ run: "train", name, existing: request.resume ? "resume" : request.replace ? "replace" : "error" },
           ...(request.attempts !== undefined && { attempts: request.attempts }),
         }
@@ -252,7 +252,7 @@ function explained(error: unknown, name: string): unknown {
       2,
     );
   }
-  return error;
+  return new Failure(error.message, 2);
 }
 
 /** Tells of a sweep on standard error: one line in a terminal, elsewhere a line for each twentieth of the runs. */
