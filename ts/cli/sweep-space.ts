@@ -38,12 +38,17 @@ export function optionsFrom(train: readonly Option[]): { options: Option[]; vari
   const handed = train.filter((option) => !OWN.includes(option.name()));
   const options = handed.map((option) => {
     const { description, defaultValue } = option;
-    const told = description.includes("(default:") || defaultValue === undefined || typeof defaultValue === "boolean";
-    const text = told ? description : `${description} (default: ${String(defaultValue)})`;
-    const choices = option.argChoices ? ` (${option.argChoices.join(", ")})` : "";
+    const { argChoices: choices = [] } = option;
+    const isTold =
+      description.includes("(default:") || typeof defaultValue === "boolean" || String(defaultValue ?? "") === "";
+    const facts = [
+      ...(choices.length > 0 ? [`choices: ${choices.join(", ")}`] : []),
+      ...(isTold ? [] : [`default: ${String(defaultValue)}`]),
+    ];
+    const text = [description, facts.length > 0 ? `(${facts.join("; ")})` : ""].join(" ").trim();
     const check = (value: string) => option.parseArg?.(value, undefined as never);
     const kind = VARIED[option.name()];
-    const own = new Option(option.flags, `${text}${choices}`.trim());
+    const own = new Option(option.flags, text);
     if (option.isBoolean()) return own;
     return kind === undefined ? own.argParser(checked(check)) : own.argParser(variedOf(kind, check));
   });
