@@ -72,6 +72,15 @@ test("mistakes end it before anything is trained", async () => {
     [["--rtol", "0:1", "--trials", "5"], /positive number/],
     [["--activation", "tanh,relu", "--trials", "5"], /choices/],
     [["--width", "4,8"], /--trials: expected how many/],
+    [["--width", "4,8", "--steps", "5,50", "--trials", "4"], /--steps: expected 10 or more/],
+    [
+      ["--width", "4,8", "--trials", "9", "--steps", "50", "--halving", "--least-steps", "20"],
+      /--least-steps: expected from 10/,
+    ],
+    [
+      ["--width", "4,8", "--trials", "9", "--steps", "20", "--halving"],
+      /--least-steps: expected from 10.*given --steps 20/,
+    ],
     [["--width", "4:8", "--grid"], /--width: expected how many values a grid has/],
     [["--width", "4,8", "--grid", "--trials", "3"], /expected nothing with a grid, or the 2 that it has/],
     [["--width", "4:8:2", "--trials", "3"], /--width: expected --grid/],
@@ -95,7 +104,9 @@ test("workers are killed and the command is stopped: the same one with --resume 
     ...SMALL,
     ...VARIED,
     "--trials",
-    "9",
+    "6",
+    "--steps",
+    "30",
     "--halving",
     "--least-steps",
     "10",
@@ -124,6 +135,8 @@ test("workers are killed and the command is stopped: the same one with --resume 
   const essence = (all: typeof trials) =>
     all.map(({ trial, parameters, status, value }: Record<string, unknown>) => ({ trial, parameters, status, value }));
   expect(essence(trials)).toEqual(essence(alone.trials));
+  expect(alone.budgets).toEqual([10, 30]);
+  expect(trials.filter(({ status }: { status: string }) => status === "done").length).toBe(2);
   expect(best.trial).toBe(alone.best.trial);
   expect(readFileSync(file("together.safetensors"))).toEqual(readFileSync(file("alone.safetensors")));
 });
@@ -155,12 +168,13 @@ export const number = 3;
     "it has taken more than 2 s",
   ]);
   // Settings that would read or write a file of the worker's machine.
-  for (const settings of [
+  const harmful: Record<string, string>[] = [
     { out: "/tmp/x" },
     { equations: "/etc/passwd" },
     { "time=x --out": "/tmp/x" },
     { doses: "/etc/passwd" },
-  ]) {
+  ];
+  for (const settings of harmful) {
     const { trials } = await sweep({
       ...{ run: "train", space: { width: [4] }, sampler: "grid", settings, files: { data: readFileSync(pendulum) } },
       ...{ servers: server.url, prefix },

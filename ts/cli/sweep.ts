@@ -50,6 +50,8 @@ export interface SweepRequest {
 
 /** As `train` has it. */
 const STEPS = 1500;
+/** `train` measures the error on what is held out every ten steps. */
+const LEAST_STEPS = 10;
 
 export interface SweepOutput extends SweepResult {
   readonly signal: Signal | null;
@@ -173,6 +175,9 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   if (Number(fixed.validation ?? 0.2) === 0)
     refuse("--validation: expected more than 0: trials are compared by what is held out");
   const { steps = [] } = varied;
+  if ((isRange(steps) ? steps.min : Math.min(...steps.map(Number))) < LEAST_STEPS) {
+    refuse(`--steps: expected ${LEAST_STEPS} or more: before, no error is measured`);
+  }
   if (factor !== undefined && (isRange(steps) || steps.length > 1)) {
     refuse("--halving: expected one value of --steps, which are what it divides");
   }
@@ -193,12 +198,14 @@ function halvingOf({ factor, leastSteps, trials }: SweepRequest, settings: Reado
   // As many rungs as trials can be divided for; but a training of very few steps says nothing.
   const rungs = Math.floor(Math.log(trials ?? 27) / Math.log(factor) + 1e-9);
   const least = leastSteps ?? Math.max(most / factor ** rungs, Math.min(50, most / factor));
-  if (least >= most)
-    throw new Failure(`--least-steps: expected fewer than --steps, which is ${most}; given ${least}`, 2);
-  return { halving: { least: Math.ceil(least), most, factor } };
+  if (least < LEAST_STEPS || least * factor > most) {
+    const expected = `from ${LEAST_STEPS}, at which the error is measured first, to --steps / ${factor}, which is ${Math.floor(most / factor)}`;
+    throw new Failure(`--least-steps: expected ${expected}; given ${leastSteps ?? `--steps ${most}`}`, 2);
+  }
+  return { halving: { least: Math.floor(least), most, factor } };
 }
 
-/** One training of one step, here: mistakes in the command and in the table show before trials are handed out. */
+/** One training of few steps, here: mistakes in the command and in the table show before trials are handed out. */
 async function tryOnce(
   files: Readonly<Record<string, Uint8Array>>,
   settings: SweepOptions["settings"],
@@ -206,7 +213,7 @@ async function tryOnce(
 ): Promise<void> {
   const first = Object.entries(space).map(([name, varied]) => [name, isRange(varied) ? varied.min : varied[0]]);
   const signal = new AbortController().signal;
-  const parameters = { ...Object.fromEntries(first), steps: 10 };
+  const parameters = { ...Object.fromEntries(first), steps: LEAST_STEPS };
   try {
     await trainTrial({
       ...{

@@ -91,7 +91,7 @@ export async function trainTrial(trial: Trial): Promise<TrialOutcome> {
       throw new Error(message.trim() || `train ended with status ${code}`);
     }
     const { validation, steps, bestStep, loss, parameters } = JSON.parse(said);
-    if (validation === null) throw new Error("train: nothing was held out, so there is nothing to compare by");
+    if (validation === null) throw new Error("train: no error was measured: too few steps, or nothing held out");
     return { value: validation, state: readFileSync(out), info: { steps, bestStep, loss, parameters } };
   } finally {
     rmSync(folder, { recursive: true, force: true });

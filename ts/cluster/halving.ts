@@ -5,7 +5,7 @@ import { fallback, finitePositive, number, options, required } from "../checks/r
 
 /** Early stopping by successive halving. */
 export interface HalvingOptions {
-  /** The least budget that says something, such as steps of a training. The first rung has it, or somewhat more. */
+  /** The least budget that says something, such as steps of a training. The first rung has it, or somewhat more. At most `most / factor`. */
   least: number;
   /** The budget of the last rung. */
   most: number;
@@ -32,7 +32,9 @@ const rules = {
 export function readHalving(given: unknown): Rungs {
   if (given === undefined) return { budgets: [undefined], factor: 1 };
   const { least, most, factor } = options(given, rules, "halving.");
-  if (!(most > least)) throw refused("OPTION", "halving.most", `more than least, which is ${least}`, String(most));
+  // Otherwise there would be one rung alone.
+  if (most < factor * least)
+    throw refused("OPTION", "halving.least", `most / factor, or less: ${most / factor}`, String(least));
   if (most / least > 2 ** 40) throw refused("OPTION", "halving.least", "no less than most / 2^40", String(least));
   const whole = Number.isInteger(least) && Number.isInteger(most);
   const budgets = [most];
