@@ -307,6 +307,11 @@ test("the command says what is wrong with it, and waits for a server that is not
   const cluster = await connect({ servers: url, prefix });
   cleanups.push(() => cluster.close());
   await until("the worker", () => cluster.workers === 1);
+  // And goes before it: then a signal still ends the worker.
+  await late?.stop();
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGTERM");
+  expect(await ended).toBe(143);
 });
 
 test("what fails, and what is asked for wrongly, says so as it does here", async () => {

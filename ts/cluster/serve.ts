@@ -47,6 +47,7 @@ const MOST_HELD = 64;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
 const PULL_MS = 5000;
+const LEAVE_MS = 1000;
 const MARGIN = 4096;
 
 const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -265,8 +266,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       while (held.size > 0) await Promise.allSettled(held);
       clearInterval(timer);
       for (const subscription of subscriptions) subscription.unsubscribe();
-      // Pulls that still wait end with the connection.
-      await connection.drain().catch(() => {});
+      // Pulls that still wait end with the connection; without a server there is nobody to take leave of.
+      await Promise.race([connection.drain().catch(() => {}), delay(LEAVE_MS)]);
+      await connection.close().catch(() => {});
     })();
     return stopped;
   };
