@@ -12,7 +12,7 @@ let server: Server;
 let guarded: Server;
 const guide = readFileSync(new URL("../../docs/cluster.md", import.meta.url), "utf8");
 /** The configuration that the guide shows. */
-const permissions = /```conf\n(authorization[\s\S]*?)```/.exec(guide)?.[1] as string;
+const permissions = /```nginx\n(authorization[\s\S]*?)```/.exec(guide)?.[1] as string;
 
 beforeAll(async () => {
   buildWorker();

@@ -104,6 +104,7 @@ export interface TrialRung {
 export interface TrialResult {
   /** Which one, from 0. */
   readonly trial: number;
+  /** The values that it tried, by name. */
   readonly parameters: Parameters;
   /**
    * `done`: it had the whole budget; `stopped`: others were better at a rung; `failed`: see the message; `open`: it has not ended at the
@@ -124,6 +125,7 @@ export interface TrialResult {
 
 /** What a sweep has found. */
 export interface SweepResult {
+  /** The name of the sweep. */
   readonly name: string;
   /** The best of the trials that are done; undefined where all have failed. */
   readonly best: (TrialResult & { readonly state: Uint8Array | undefined }) | undefined;
@@ -139,6 +141,7 @@ export interface SweepStatus {
   readonly ended: number;
   /** Runs that there will be. */
   readonly total: number;
+  /** Runs that have failed. */
   readonly failed: number;
   /** The best trial of the highest rung that any has ended; undefined before. */
   readonly best: TrialResult | undefined;
@@ -146,16 +149,46 @@ export interface SweepStatus {
 
 /** What happens in a sweep. */
 export type SweepEvent =
-  /** There are results of the sweep already. */
-  | { readonly kind: "resumed"; readonly status: SweepStatus }
-  /** A trial has ended, at one rung. */
-  | { readonly kind: "trial"; readonly result: TrialResult; readonly status: SweepStatus }
-  /** A rung begins, with so many trials. */
-  | { readonly kind: "rung"; readonly rung: number; readonly budget: number | undefined; readonly trials: number }
-  /** From time to time: trials in the queue, those of its task that run, and whether workers wait for more. */
-  | { readonly kind: "queue"; readonly open: number; readonly running: number; readonly idle: boolean }
-  /** A result was no result, and does not count. */
-  | { readonly kind: "refused"; readonly reason: string };
+  | {
+      /** There are results of the sweep already. */
+      readonly kind: "resumed";
+      /** How far it is. */
+      readonly status: SweepStatus;
+    }
+  | {
+      /** A trial has ended, at one rung. */
+      readonly kind: "trial";
+      /** The trial, with what it found. */
+      readonly result: TrialResult;
+      /** How far the sweep is. */
+      readonly status: SweepStatus;
+    }
+  | {
+      /** A rung begins. */
+      readonly kind: "rung";
+      /** Which one, from 0. */
+      readonly rung: number;
+      /** The budget of its trials; undefined without successive halving. */
+      readonly budget: number | undefined;
+      /** How many trials it has. */
+      readonly trials: number;
+    }
+  | {
+      /** From time to time: how the queue is. */
+      readonly kind: "queue";
+      /** Trials that wait in it. */
+      readonly open: number;
+      /** Trials of its task that run. */
+      readonly running: number;
+      /** Whether workers wait for more. */
+      readonly idle: boolean;
+    }
+  | {
+      /** A result was no result, and does not count. */
+      readonly kind: "refused";
+      /** Why. */
+      readonly reason: string;
+    };
 
 const MOST_BYTES = 2 ** 28;
 const isJson = (value: unknown) => {

@@ -116,12 +116,14 @@ export interface Pool {
     times: Lists,
     options: GradientOptions & Independent,
   ): Promise<IndependentSolution<D>>;
+  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions,
   ): Promise<IndependentSolution<D>>;
+  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
   odeint<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -135,12 +137,14 @@ export interface Pool {
     times: Lists,
     options: GradientOptions & Independent,
   ): Promise<IndependentPoolVjp<D>>;
+  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions,
   ): Promise<IndependentPoolVjp<D>>;
+  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions): Promise<PoolVjp<D>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
@@ -153,6 +157,10 @@ export interface Pool {
     loss: IndependentPoolLoss<D>,
     options: GradientOptions & Independent,
   ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+  /**
+   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
+   * give a promise.
+   */
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,
@@ -160,6 +168,10 @@ export interface Pool {
     loss: IndependentPoolLoss<D>,
     options?: GradientOptions,
   ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+  /**
+   * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
+   * give a promise.
+   */
   valueAndGrad<D extends Dtype>(
     field: Field<D>,
     y0: ArrayOf<D>,

@@ -46,6 +46,7 @@ export interface Solver<D extends Dtype = Dtype> {
    * stay.
    */
   get y(): ArrayOf<D>;
+  /** Moves the trajectories to other states, `[batch, state]`. */
   set y(states: ArrayOf<D>);
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
   readonly trajectories: TrajectoryStats;
