@@ -87,9 +87,11 @@ test("what does not run in Node is marked so", () => {
   const languages = new Set(blocks.map(({ language }) => language));
   expect([...languages].sort()).toEqual([
     "html",
+    "js browser",
     "js cloudflare",
     "js jest-setup",
     "json",
+    "nginx",
     "python",
     "rust",
     "sh",
