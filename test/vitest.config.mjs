@@ -29,9 +29,10 @@ export default defineConfig({
     setupFiles: ["./setup.ts"],
     pool: "forks",
     // Those of clusters wait more than they compute.
-    ...(suite === "cluster" && { maxWorkers: 3 }),
+    ...(suite === "cluster" && { maxWorkers: 3, globalSetup: ["./cluster/fetch.mjs"] }),
     execArgv: ["--expose-gc", ...(relaxed ? flag : [])],
     testTimeout: 600_000,
+    hookTimeout: 600_000,
     // Memory is measured: one file, one process.
     isolate: true,
   },

@@ -10,7 +10,7 @@ const VERSION = "2.15";
 const cache = fileURLToPath(new URL("../../node_modules/.cache/nats-server/", import.meta.url));
 
 /** The path of a nats-server, which is fetched the first time. */
-function findServer() {
+export function findServer() {
   const given = process.env.NATS_SERVER;
   if (given) {
     if (existsSync(given)) return given;
