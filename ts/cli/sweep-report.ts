@@ -8,7 +8,7 @@ import { csvOf } from "./table.js";
 const colour = COLOURS[0] as string;
 
 /** The parameters that differ between trials. */
-export const namesOf = (trials: readonly TrialResult[]) => Object.keys(trials[0]?.parameters ?? {});
+const namesOf = (trials: readonly TrialResult[]) => Object.keys(trials[0]?.parameters ?? {});
 
 /** How far a trial has come: a trial with a greater budget says more. */
 const depthOf = ({ status, rungs }: TrialResult) => rungs.length - (status === "failed" ? 1 : 0);

@@ -9,7 +9,7 @@ import type { Trial, TrialOutcome } from "../cluster.js";
  * Options of `train` that a sweep may set. None of them is a file's name, or says where something is written: what comes over the network
  * must not.
  */
-export const TRIAL_OPTIONS: readonly string[] = [
+const TRIAL_OPTIONS: readonly string[] = [
   ...["state", "time", "id", "log", "model", "delays", "lag", "extra", "with-time", "period", "hidden", "activation"],
   ...["solver", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
   ...["dose-amount", "dose-state", "dose-factor", "dose-duration", "dose-rate", "dose-repeats", "dose-interval"],
@@ -17,13 +17,10 @@ export const TRIAL_OPTIONS: readonly string[] = [
 ];
 
 /** Files that a sweep may send, and the options that read them. */
-export const TRIAL_FILES: Readonly<Record<string, string>> = { equations: "equations.txt", doses: "doses.csv" };
+const TRIAL_FILES: Readonly<Record<string, string>> = { equations: "equations.txt", doses: "doses.csv" };
 
 /** Runs the command in a thread. */
-export function runCommand(
-  args: readonly string[],
-  signal: AbortSignal,
-): Promise<{ code: number; out: string; err: string }> {
+function runCommand(args: readonly string[], signal: AbortSignal): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve, reject) => {
     // This very file, as it is built.
     const thread = new Worker(new URL(import.meta.url), { argv: [...args], stdout: true, stderr: true });

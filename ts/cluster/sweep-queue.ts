@@ -17,7 +17,7 @@ import {
 } from "./trials.js";
 
 /** What waits, and who. */
-export interface QueueState {
+interface QueueState {
   /** Trials of this sweep that wait or run. */
   readonly open: number;
   /** Trials that run now, those of other sweeps with the same task as well. */
