@@ -22,7 +22,7 @@ import {
 } from "../checks/rules.js";
 import type { Field } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
-import { readChanges } from "../solve/changes.js";
+import { type Jump, readChanges } from "../solve/changes.js";
 import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
@@ -59,7 +59,7 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
    * them, in the order of `data`. The same goes for `events`. With either, each trajectory is solved by itself, and derivatives come from
    * gradients, a measurement at a time.
    */
-  jumps?: SolveOptions["jumps"];
+  jumps?: readonly Jump[];
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
    * are not named are estimated too, from the values that the field has.
