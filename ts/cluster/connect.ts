@@ -1,7 +1,5 @@
 // A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
-import { checkLength } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { frozen } from "../checks/frozen.js";
 import {
   argument,
   callable,
@@ -15,11 +13,11 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
-import { poolSolves } from "../engine/live-objects.js";
 import { type WasmField, wasmField } from "../fields/field.js";
 // Types that this entry shares with the default one are those of that one.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
+import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
 import { type IndependentPoolVjp, registerPool } from "../parallel/pool.js";
 import type { Lists } from "../solve/changes.js";
 import {
@@ -27,17 +25,9 @@ import {
   type EnsembleGradient,
   type EnsembleProblem,
   type EnsembleResult,
-  EVENT_NUMBERS,
   readProblem,
 } from "../solve/ensemble.js";
-import { type IndependentLoss, lossOf } from "../solve/gradient.js";
-import {
-  cotangentsOf,
-  type EventCotangents,
-  gradientOf,
-  type IndependentGradient,
-  solutionOf,
-} from "../solve/independent.js";
+import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf } from "../solve/independent.js";
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
@@ -168,11 +158,12 @@ class ClusterPool implements Cluster {
   readonly #speeds = new Map<string, number>();
   #solves = 0;
   #closed = false;
-  /** Forgets what solves have put into the store that nobody can pull back any more. */
-  readonly #registry =
-    typeof FinalizationRegistry === "function"
-      ? new FinalizationRegistry<() => void>((forget) => this.#closed || forget())
-      : undefined;
+  /** What solves have put into the store. */
+  readonly #kept = new KeptSolves<() => void>((forget) => {
+    if (this.#closed) return;
+    forget();
+    this.#tidy();
+  });
 
   constructor(
     client: Client,
@@ -341,26 +332,20 @@ class ClusterPool implements Cluster {
     keep: boolean,
   ): Promise<IndependentGradient<D>> {
     const { problem, cuts, name, field, leaf, parameters } = running;
-    const whole = cotangentsOf(problem, cotangent, events);
-    const count = results.reduce((sum, part) => sum + part.events.length, 0) / EVENT_NUMBERS;
-    for (const [name, given, expected] of [
-      ["events.times", whole.eventTimes, count],
-      ["events.states", whole.eventStates, count * problem.state],
-    ] as const) {
-      if (given.length > 0) checkLength(name, given, expected);
-    }
-    let first = 0;
+    const { whole, ranges } = readCotangents(problem, results, cotangent, events);
     const used = new Set<string>();
     const parts = cuts.map((cut, index): Promise<EnsembleGradient<D>> => {
-      const begin = first;
-      first += (results[index] as EnsembleResult<D>).events.length / EVENT_NUMBERS;
-      const range = [begin, first] as const;
       used.add(running.owners[index] as string);
       return this.#shard(
         running,
         index,
         () => {
-          const cotangents = cotangentsOfPart(problem, whole, cut, range) as EnsembleCotangents;
+          const cotangents = cotangentsOfPart(
+            problem,
+            whole,
+            cut,
+            ranges[index] as [number, number],
+          ) as EnsembleCotangents;
           return { kind: "pull", solve: `${name}.${index}`, keep, cotangents };
         },
         (result) => readGradient(problem, { parameters, leaf }, cut, result),
@@ -389,26 +374,10 @@ class ClusterPool implements Cluster {
     options: GradientOptions = {},
   ): Promise<IndependentPoolVjp<D>> {
     const solved = await this.#solve(field, y0, times, readOptions(options), true);
-    const { solution } = solved;
-    const { forget } = solved.running;
-    // What the registry watches must not be what it is told.
-    const held = { solved };
-    this.#registry?.register(held, forget, held);
-    let disposed = false;
-    poolSolves.add(held, solution.stats.peakBytes.total);
-    const dispose = () => {
-      if (disposed) return;
-      disposed = true;
-      poolSolves.remove(held);
-      this.#registry?.unregister(held);
-      forget();
-      this.#tidy();
-    };
-    const pullback = async (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D>> => {
-      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
-      return this.#transpose(held.solved, cotangent, events, true);
-    };
-    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
+    const { solution, running } = solved;
+    return this.#kept.handOut(solution, running.forget, (cotangent: ArrayOf<D>, events?: EventCotangents<D>) =>
+      this.#transpose(solved, cotangent, events, true),
+    );
   }
 
   async valueAndGrad<D extends Dtype>(
@@ -422,10 +391,7 @@ class ClusterPool implements Cluster {
     const solved = await this.#solve(field, y0, times, readOptions(options), true);
     const { running, solution } = solved;
     try {
-      const inputs = [solution.y.slice(), [...solution.shape], solution];
-      const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
-      const { value, cotangent } = lossOf(result);
-      const events = outside(() => result.events);
+      const { value, cotangent, events } = await lossIn<D>(loss, solution, true);
       return { value, gradient: await this.#transpose(solved, cotangent, events, false), solution };
     } finally {
       running.forget();

@@ -2,21 +2,11 @@
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { fix, frozen } from "../checks/frozen.js";
-import {
-  argument,
-  callable,
-  isObject,
-  number,
-  type Rule,
-  options as readArguments,
-  required,
-  rule,
-} from "../checks/rules.js";
+import { fix } from "../checks/frozen.js";
+import { argument, callable, isObject, number, options as readArguments, required, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
-import { poolSolves } from "../engine/live-objects.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import type { Changes, Lists } from "../solve/changes.js";
@@ -25,12 +15,10 @@ import {
   type EnsembleGradient,
   type EnsembleProblem,
   type EnsembleResult,
-  EVENT_NUMBERS,
   readProblem,
 } from "../solve/ensemble.js";
-import { type IndependentLoss, lossOf } from "../solve/gradient.js";
+import type { IndependentLoss } from "../solve/gradient.js";
 import {
-  cotangentsOf,
   type EventCotangents,
   gradientOf,
   type IndependentGradient,
@@ -49,6 +37,7 @@ import {
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
+import { checkFinite, KeptSolves, lossIn, readCotangents } from "./kept.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
@@ -255,11 +244,7 @@ class WorkerPool implements Pool {
   #ids = 0;
   /** Why nothing can be asked any more. */
   #ended: SymplecticAdjointError | undefined;
-  /** Has the workers forget solves that nobody can pull back any more. */
-  readonly #registry =
-    typeof FinalizationRegistry === "function"
-      ? new FinalizationRegistry<readonly number[]>((ids) => this.#release(ids))
-      : undefined;
+  readonly #kept = new KeptSolves<readonly number[]>((ids) => this.#release(ids));
 
   constructor(url: string | undefined) {
     disposable(WorkerPool.prototype, WorkerPool.prototype.close);
@@ -463,21 +448,9 @@ class WorkerPool implements Pool {
     cotangent: ArrayOf<D>,
     events: EventCotangents<D> | undefined,
   ): Promise<IndependentGradient<D>> {
-    const all = cotangentsOf(problem, cotangent, events);
-    const count = results.reduce((sum, part) => sum + part.events.length, 0) / EVENT_NUMBERS;
-    for (const [name, given, expected] of [
-      ["events.times", all.eventTimes, count],
-      ["events.states", all.eventStates, count * problem.state],
-    ] as const) {
-      if (given.length > 0) checkLength(name, given, expected);
-      checkFinite(name, given);
-    }
-    checkFinite("cotangent", all.y);
-    let event = 0;
+    const { whole, ranges } = readCotangents(problem, results, cotangent, events);
     const asked = cuts.map((cut, index) => {
-      const first = event;
-      event += (results[index] as EnsembleResult<D>).events.length / EVENT_NUMBERS;
-      const cotangents = cotangentsOfPart(problem, all, cut, [first, event]) as EnsembleCotangents;
+      const cotangents = cotangentsOfPart(problem, whole, cut, ranges[index] as [number, number]) as EnsembleCotangents;
       const request = { kind: "transpose", solve: ids[index] as number, cotangents } as const;
       return this.#ask(index, request, [cotangents.y.buffer as ArrayBuffer]);
     });
@@ -511,44 +484,28 @@ class WorkerPool implements Pool {
     if (isIndependent(read, times)) {
       const { partial: _, ...settings } = read;
       const kept = await pool.#solveEnsemble(field, y0, times, settings, true);
-      return pool.#handOut(kept, (cotangent, events) => pool.#transpose(kept, cotangent, events));
+      const { solution, ids } = kept;
+      return pool.#kept.handOut(solution, ids, (cotangent: ArrayOf<D>, events?: EventCotangents<D>) =>
+        pool.#transpose(kept, cotangent, events),
+      );
     }
     const kept = await pool.#solve("vjp", field, y0, times as ArrayLike<number>, read);
     const { dtype, stateSize } = field;
-    const together = pool.#handOut(kept, async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
-      const w = arrayOf("cotangent", cotangent, dtype);
-      checkLength("cotangent", w, kept.solution.y.length, `[${kept.solution.shape.join(", ")}]`);
-      const asked = kept.parts.map((part, index) => {
-        const own = slice(w, part, dtype, stateSize) as ArrayOf<Dtype>;
-        const request = { kind: "pullback", solve: kept.ids[index] as number, cotangent: own } as const;
-        return pool.#ask(index, request, [own.buffer as ArrayBuffer]);
-      });
-      return addGradients((await pool.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
-    });
+    const together = pool.#kept.handOut(
+      kept.solution,
+      kept.ids,
+      async (cotangent: ArrayOf<D>): Promise<Gradient<D>> => {
+        const w = arrayOf("cotangent", cotangent, dtype);
+        checkLength("cotangent", w, kept.solution.y.length, `[${kept.solution.shape.join(", ")}]`);
+        const asked = kept.parts.map((part, index) => {
+          const own = slice(w, part, dtype, stateSize) as ArrayOf<Dtype>;
+          const request = { kind: "pullback", solve: kept.ids[index] as number, cotangent: own } as const;
+          return pool.#ask(index, request, [own.buffer as ArrayBuffer]);
+        });
+        return addGradients((await pool.#all(asked)) as Gradient<D>[], kept.parts, dtype, stateSize);
+      },
+    );
     return together as IndependentPoolVjp<D>;
-  }
-
-  /** A kept solve as it is handed out, whose workers forget it when it is disposed of or collected. */
-  #handOut<S extends Solution, W extends unknown[], G>(
-    { solution, ids }: { readonly solution: S; readonly ids: readonly number[] },
-    transpose: (...cotangents: W) => Promise<G>,
-  ) {
-    // What the registry watches must not be what it is told.
-    const held = { transpose };
-    poolSolves.add(held, solution.stats.peakBytes.total);
-    this.#registry?.register(held, ids, held);
-    let disposed = false;
-    const dispose = () => {
-      if (!disposed) this.#release(ids);
-      disposed = true;
-      poolSolves.remove(held);
-      this.#registry?.unregister(held);
-    };
-    const pullback = async (...cotangents: W): Promise<G> => {
-      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
-      return held.transpose(...cotangents);
-    };
-    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
   }
 
   async valueAndGrad<D extends Dtype>(
@@ -562,21 +519,12 @@ class WorkerPool implements Pool {
     const own = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
     try {
-      const inputs = [solution.y.slice(), [...solution.shape], ...(own ? [solution] : [])];
-      const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
-      const { value, cotangent } = lossOf(result);
-      const events = own ? outside(() => result.events) : undefined;
+      const { value, cotangent, events } = await lossIn<D>(loss, solution, own);
       return { value, gradient: await pullback(cotangent, events), solution };
     } finally {
       dispose();
     }
   }
-}
-
-/** Refuses numbers that are not finite. */
-function checkFinite(name: string, numbers: ArrayOf<Dtype>): void {
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw refused("NON_FINITE", name, "finite numbers", `${numbers[bad]} at index ${bad}`);
 }
 
 /** Refuses amounts of jumps that are not finite. */
@@ -618,7 +566,7 @@ export const poolRule = rule<Pool>(
   (value) => WorkerPool.is(value) || others.has(value as Pool),
 );
 
-const OWN = required(poolRule as Rule<WorkerPool | undefined>);
+const OWN = required(rule<WorkerPool>("a pool, from parallel", (value) => WorkerPool.is(value)));
 
 function workerDied(reason: unknown): SymplecticAdjointError {
   return new SymplecticAdjointError(

@@ -1,0 +1,92 @@
+// What pools and clusters do alike with a solve that others keep: they check what a loss gives, hand the solve out, and differentiate a loss.
+import { type ArrayOf, checkLength, type Dtype } from "../checks/arrays.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
+import { outside } from "../checks/user-code.js";
+import { poolSolves } from "../engine/live-objects.js";
+import {
+  type EnsembleCotangents,
+  type EnsembleProblem,
+  type EnsembleResult,
+  EVENT_NUMBERS,
+} from "../solve/ensemble.js";
+import { type IndependentLoss, lossOf } from "../solve/gradient.js";
+import { cotangentsOf, type EventCotangents } from "../solve/independent.js";
+import type { LossAndCotangent, Solution } from "../solve/results.js";
+
+/** Refuses numbers that are not finite, by the indices of the whole batch, which whoever solves a part does not know. */
+export function checkFinite(name: string, numbers: ArrayOf<Dtype>): void {
+  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  if (bad >= 0) throw refused("NON_FINITE", name, "finite numbers", `${numbers[bad]} at index ${bad}`);
+}
+
+/** The cotangents of a solve, checked, and where the events of each of its parts begin and end. */
+export function readCotangents<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  results: readonly EnsembleResult<D>[],
+  cotangent: ArrayOf<D>,
+  events: EventCotangents<D> | undefined,
+): { whole: EnsembleCotangents<D>; ranges: (readonly [begin: number, end: number])[] } {
+  const whole = cotangentsOf(problem, cotangent, events);
+  let count = 0;
+  const ranges = results.map((part) => {
+    const begin = count;
+    count += part.events.length / EVENT_NUMBERS;
+    return [begin, count] as const;
+  });
+  for (const [name, given, expected] of [
+    ["events.times", whole.eventTimes, count],
+    ["events.states", whole.eventStates, count * problem.state],
+  ] as const) {
+    if (given.length > 0) checkLength(name, given, expected);
+    checkFinite(name, given);
+  }
+  checkFinite("cotangent", whole.y);
+  return { whole, ranges };
+}
+
+/** Solves that others keep: they forget those that are disposed of or collected. */
+export class KeptSolves<K> {
+  readonly #registry: FinalizationRegistry<K> | undefined;
+
+  constructor(readonly forget: (kept: K) => void) {
+    this.#registry = typeof FinalizationRegistry === "function" ? new FinalizationRegistry(forget) : undefined;
+  }
+
+  /** A solve as it is handed out, with its transpose. */
+  handOut<S extends Solution, W extends unknown[], G>(
+    solution: S,
+    kept: K,
+    transpose: (...cotangents: W) => Promise<G>,
+  ) {
+    // What the registry watches must not be what it is told.
+    const held = { transpose };
+    poolSolves.add(held, solution.stats.peakBytes.total);
+    this.#registry?.register(held, kept, held);
+    let disposed = false;
+    const dispose = () => {
+      if (disposed) return;
+      disposed = true;
+      poolSolves.remove(held);
+      this.#registry?.unregister(held);
+      this.forget(kept);
+    };
+    const pullback = async (...cotangents: W): Promise<G> => {
+      if (disposed) throw new SymplecticAdjointError("DISPOSED", "the recorded solve has been disposed");
+      return held.transpose(...cotangents);
+    };
+    return frozen({ solution, pullback: Object.assign(pullback, { dispose }), dispose });
+  }
+}
+
+/** Calls the loss of a solve, which may give a promise; one whose trajectories take their own steps may depend on the events. */
+export async function lossIn<D extends Dtype>(
+  loss: (...inputs: never[]) => unknown,
+  solution: Solution<D>,
+  isIndependent: boolean,
+): Promise<LossAndCotangent<D> & { readonly events: EventCotangents<D> | undefined }> {
+  const inputs = [solution.y.slice(), [...solution.shape], ...(isIndependent ? [solution] : [])];
+  const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
+  const read = lossOf(result);
+  return { ...read, events: isIndependent ? outside(() => result.events) : undefined };
+}
