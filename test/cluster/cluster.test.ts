@@ -178,8 +178,11 @@ test("the server killed in the middle of a training: the same losses", async () 
     for await (const { loss } of train({ ...options, ...(pool && { pool }) })) {
       all.push(loss);
       if (pool && all.length === 5) await server.restart();
-      // While a step is under way.
-      if (pool && all.length === 8) setTimeout(() => server.restart(), 5);
+      // While the next step is under way.
+      if (pool && all.length === 8) {
+        const strike = () => void (pool.status.inFlight > 0 ? server.restart() : setImmediate(strike));
+        setImmediate(strike);
+      }
     }
     return all;
   };

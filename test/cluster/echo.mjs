@@ -14,6 +14,7 @@ const served = await serve(connected, {
   valueBytes: 2 ** 28,
   async compute(body, values) {
     const { ms = 0, ask, number = 0, error, exit, keep, from } = JSON.parse(new TextDecoder().decode(body));
+    console.log(`begun ${number}`);
     await new Promise((resolve) => setTimeout(resolve, ms));
     if (exit) process.exit(3);
     if (error) throw new Error(error);

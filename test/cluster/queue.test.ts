@@ -92,9 +92,11 @@ test("a worker that leaves ends what it has begun", async () => {
   const { coordinator, prefix, events } = await coordinate([server.url], { stallMs: 60_000 });
   const first = await worker({ prefix });
   await until("a worker", () => coordinator.status.workers.length === 1);
+  const begun = new Promise<void>((resolve) => {
+    first.stdout?.on("data", (text) => String(text).includes("begun 1") && resolve());
+  });
   const done = coordinator.submit(task({ number: 1, ms: 1000 }));
-  await until("it is at it", () => coordinator.status.inFlight === 1);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await begun;
   first.kill("SIGTERM");
   expect((await done).value.number).toBe(1);
   await until("it has left", () => events.some(({ kind }) => kind === "left"));
