@@ -1,6 +1,8 @@
 // Solves and gradients over a cluster of processes: the bits of one machine, whatever happens to workers, servers and coordinators.
+
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join as joinPath } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -301,9 +303,16 @@ test("the command says what is wrong with it, and waits for a server that is not
   const prefix = freshPrefix();
   const url = `nats://127.0.0.1:${port}`;
   const args = [command, "worker", "--servers", url, "--prefix", prefix, "--threads", "1", "--quiet"];
+  // Somebody else, who hears it knock, and turns it away.
+  const knocked = new Promise<void>((resolve) => {
+    const door = createServer((socket) => {
+      socket.destroy();
+      door.close(() => resolve());
+    }).listen(port, "127.0.0.1");
+  });
   const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
   cleanups.push(() => child.kill("SIGKILL"));
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  await knocked;
   expect(child.exitCode).toBeNull();
   const [late] = await startServers({ port });
   cleanups.push(() => late?.remove());
