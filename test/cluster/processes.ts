@@ -11,14 +11,14 @@ import type { ClusterEvent } from "../../ts/cluster/events.js";
 const folder = fileURLToPath(new URL("../../node_modules/.cache/cluster/", import.meta.url));
 
 /** Where the script of that name is, once it is made. */
-export const scriptOf = (script: string) => folder + script;
+export const scriptOf = (script: string) => folder + script.replace(/\.ts$/, ".mjs");
 
 /** Makes the script of a worker: one whose tasks mean nothing, or another. */
 export function buildWorker(script = "echo.mjs"): void {
   mkdirSync(folder, { recursive: true });
   buildSync({
     entryPoints: [fileURLToPath(new URL(script, import.meta.url))],
-    ...{ bundle: true, outfile: folder + script, format: "esm", platform: "node", packages: "external" },
+    ...{ bundle: true, outfile: scriptOf(script), format: "esm", platform: "node", packages: "external" },
   });
 }
 
@@ -70,7 +70,7 @@ export async function worker(
   script = "echo.mjs",
 ): Promise<ChildProcess & { name: string }> {
   const all = { servers, client: { reconnectTimeWait: 100 }, ...options };
-  const child = spawn(process.execPath, [folder + script, JSON.stringify(all)], {
+  const child = spawn(process.execPath, [scriptOf(script), JSON.stringify(all)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   cleanups.push(() => {

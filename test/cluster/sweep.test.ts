@@ -21,8 +21,8 @@ const permissions = /```nginx\n(authorization[\s\S]*?)```/.exec(guide)?.[1] as s
 const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-sweep-"));
 
 beforeAll(async () => {
-  buildWorker("trial-worker.mjs");
-  buildWorker("sweep-coordinator.mjs");
+  buildWorker("trial-worker.ts");
+  buildWorker("sweep-coordinator.ts");
   [server] = (await startServers()) as [Server];
   [guarded] = (await startServers({ config: permissions })) as [Server];
 });
@@ -32,8 +32,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const start = (prefix: string, options: object = {}) =>
-  worker([server.url], { prefix, ...options }, "trial-worker.mjs");
+const start = (prefix: string, options: object = {}) => worker([server.url], { prefix, ...options }, "trial-worker.ts");
 
 function begin(prefix: string, options: Partial<SweepOptions>) {
   const events: SweepEvent[] = [];
@@ -188,7 +187,7 @@ test("a coordinator is killed; workers go on without it, and another one has the
   const common = { run: "parabola", space: { x: { min: -3, max: 3 } }, servers: server.url, prefix, stallTimeout: 1 };
   await start(prefix);
   const coordinate = (existing: string) =>
-    spawn(process.execPath, [scriptOf("sweep-coordinator.mjs"), JSON.stringify({ ...common, ...options, existing })]);
+    spawn(process.execPath, [scriptOf("sweep-coordinator.ts"), JSON.stringify({ ...common, ...options, existing })]);
   for (const [existing, least] of [
     ["error", 5],
     ["resume", 12],
@@ -363,7 +362,7 @@ test("nonsense among the trials and the results counts for nothing", async () =>
 test("with the permissions of the guide a worker can do trials, and nothing else", async () => {
   const own = { user: "worker", pass: "change-me", inboxPrefix: "_INBOX_symplectic" };
   const servers = guarded.url;
-  await worker([servers], { prefix: "symplectic", client: own }, "trial-worker.mjs");
+  await worker([servers], { prefix: "symplectic", client: own }, "trial-worker.ts");
   const { best } = await begin("symplectic", {
     ...{ servers, client: { user: "coordinator", pass: "change-me-too" }, name: "guarded" },
     ...{ trials: 9, halving: { least: 1, most: 9 }, files: { data: new Uint8Array(1_500_000) } },

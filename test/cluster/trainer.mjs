@@ -12,9 +12,9 @@ const target = Float32Array.from({ length: 4 * batch }, (_, i) => ((i * 29) % 64
 const data = [{ y0, times: [0, 1], target }];
 const pool = servers ? await connect({ servers, prefix, stallTimeout: 1 }) : undefined;
 const left = steps - optimizer.steps;
-const options = { field, optimizer, data, steps: left, batching: "independent" };
 if (left > 0) {
-  for await (const { loss } of train({ ...options, ...(pool && { pool }) })) {
+  const options = { field, optimizer, data, steps: left, ...(pool && { pool }) };
+  for await (const { loss } of train({ ...options, batching: "independent" })) {
     writeFileSync(`${out}.new`, save(field, { optimizer }));
     renameSync(`${out}.new`, out);
     console.log(`step ${optimizer.steps}: ${loss}`);

@@ -1,5 +1,5 @@
 // A coordinator of a sweep that can be killed: tells how far it is.
-import { sweep } from "../../ts/cluster/sweep.ts";
+import { sweep } from "../../ts/cluster/sweep.js";
 
 await sweep({
   ...JSON.parse(process.argv[2] ?? "{}"),

@@ -1,19 +1,20 @@
 // A worker of sweeps alone, whose trials are arithmetic: for tests of the queue of trials.
 import { appendFileSync } from "node:fs";
-import { connectClient } from "../../ts/cluster/client.ts";
-import { serveTrials } from "../../ts/cluster/serve-trials.ts";
+import { connectClient } from "../../ts/cluster/client.js";
+import { serveTrials } from "../../ts/cluster/serve-trials.js";
+import type { TrialFunction } from "../../ts/cluster/trials.js";
 
 const { servers, prefix, parallel = 1, client, log } = JSON.parse(process.argv[2] ?? "{}");
 const connected = await connectClient({ servers, prefix, client, name: "trials" });
 const name = `w${process.pid}`;
-const delay = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-const tasks = new Map([
+const tasks = new Map<string, TrialFunction>([
   [
     "parabola",
     async ({ trial, parameters: { x = 0, ms = 0, act = "" }, budget = 1, state, settings, files, seed }) => {
       if (log) appendFileSync(log, `${trial} ${budget} ${process.pid}\n`);
-      await delay(Number(ms) + (settings?.ms ?? 0));
+      await delay(Number(ms) + Number((settings as { ms?: number })?.ms ?? 0));
       if (act === "throw") throw new Error(`no trial ${trial}`);
       if (act === "nan") return Number.NaN;
       if (act === "exit") process.exit(3);
@@ -21,7 +22,7 @@ const tasks = new Map([
       const before = state ? JSON.parse(new TextDecoder().decode(state)) : [];
       const own = new TextEncoder().encode(JSON.stringify([...before, budget]));
       const info = { before, seed, file: files.data ? files.data.length : null };
-      return { value: (x - 1) ** 2 + 1 / budget, state: own, info };
+      return { value: (Number(x) - 1) ** 2 + 1 / budget, state: own, info };
     },
   ],
 ]);
