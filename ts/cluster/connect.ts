@@ -31,12 +31,13 @@ import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf 
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
-import { Coordinator, type Stored, type Task } from "./coordinator.js";
+import { Coordinator, type Task } from "./coordinator.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import { type SplitJob, splitJob } from "./job.js";
 import { ANY } from "./names.js";
 import { pack, unpack } from "./pack.js";
 import { fingerprintOf } from "./probe.js";
+import type { Stored } from "./server-side.js";
 import { leavesPerShard, shardsOf } from "./shards.js";
 import { Window } from "./window.js";
 import type { ShardAnswer, ShardTask } from "./work.js";

@@ -1,9 +1,9 @@
 // The side that has work to be done: puts tasks into the queue, and takes answers. Who does a task, and again when a worker dies, is
 // JetStream's to decide; here is only what it cannot know: that an answer is wrong, or that a queue has gone with its server.
-import type { KV } from "@nats-io/kv";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import { Assembly } from "./assembly.js";
+import { type Client, connectionError, listen } from "./client.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import {
   type Announcement,
@@ -12,18 +12,10 @@ import {
   type Receipt,
   readAnswer,
   readFailure,
-  type Value,
 } from "./messages.js";
 import { Roster } from "./roster.js";
-import { dropValues, joined, putValue } from "./store.js";
-import { makeStreams, type StreamOptions } from "./streams.js";
-
-/** A value that tasks refer to: kept here for as long, in case the store loses it. */
-export interface Stored {
-  readonly bytes: Uint8Array;
-  /** Whether it goes with each task, since that costs less than to store it. */
-  readonly isSmall: boolean;
-}
+import { ServerSide, type Stored } from "./server-side.js";
+import type { StreamOptions } from "./streams.js";
 
 /** What is to be done by somebody else. */
 export interface Task<T> {
@@ -70,46 +62,28 @@ interface Pending {
   faults: number;
   /** A second worker has been asked, because the first is slow. */
   hedged: boolean;
-  /** Answers that have come in part, by worker. */
-  readonly partial: Map<string, { readonly parts: Uint8Array[]; length: number }>;
-}
-
-interface Place {
-  readonly bytes: Uint8Array;
-  readonly key: string;
-  put: Promise<Value>;
-  /** When it was put last. */
-  at: number;
+  /** Answers that have come in part. */
+  readonly assembly: Assembly;
 }
 
 /** So often a task is given to others after wrong answers and failures. */
 const MOST_FAULTS = 6;
 /** So often it is put into the queue because nobody has it. */
 const MOST_ATTEMPTS = 12;
-/** Values of so many bytes, over all tasks, save a round trip more than they cost. */
-const SMALL_BYTES = 65_536;
 const TICK_MS = 1000;
-/** Servers of a cluster that have just been started take a while to agree on a leader, and say nothing until then. */
-const AGREEING_MS = 30_000;
 /** Failures that say nothing about the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
-
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Coordinator {
   readonly #client: Client;
   readonly #options: CoordinatorOptions;
   readonly #session: string;
   readonly #pending = new Map<string, Pending>();
-  readonly #places = new Map<Stored, Place>();
   readonly #roster: Roster;
+  readonly #server: ServerSide;
   readonly #subscriptions: Subscription[] = [];
   /** Of the last tasks that were done: when, and how long it took. */
   readonly #last: { readonly at: number; readonly ms: number }[] = [];
-  #store: KV | undefined;
-  #restoring: Promise<void> | undefined;
-  /** When the streams were made, which tells one that was made anew. */
-  #created = { tasks: "", values: "" };
   #timer: ReturnType<typeof setInterval> | undefined;
   #ids = 0;
   #ended: SymplecticAdjointError | undefined;
@@ -123,13 +97,21 @@ export class Coordinator {
     this.#options = options;
     this.#session = client.core.nuid.next();
     const { suits, onEvent } = options;
+    this.#server = new ServerSide(client, {
+      ...options,
+      session: this.#session,
+      onQueueLost: () => {
+        for (const pending of this.#pending.values())
+          if (pending.attempt > 0) this.#queue(pending, "the queue was lost");
+      },
+    });
     this.#roster = new Roster({ suits, onEvent, onGone: (worker) => this.#gone(worker) });
   }
 
   /** Makes what is missing on the server, and asks workers to tell of themselves. */
   async start(): Promise<void> {
     const { connection, names } = this.#client;
-    await this.#ensure(AGREEING_MS);
+    await this.#server.start();
     this.#subscriptions.push(
       listen(this.#client, names.answers(this.#session), (message) => this.#answered(message)),
       listen(this.#client, names.announcements, ({ data }) => this.#announced(data)),
@@ -174,26 +156,13 @@ export class Coordinator {
   }
 
   /** Puts a value where so many tasks can refer to it. */
-  keep(bytes: Uint8Array, uses = Number.POSITIVE_INFINITY): Stored {
-    const stored = { bytes, isSmall: bytes.length * uses <= SMALL_BYTES };
-    if (stored.isSmall) return stored;
-    const key = `${this.#session}.${++this.#ids}`;
-    this.#places.set(stored, { bytes, key, ...this.#put(key, bytes) });
-    return stored;
-  }
-
-  #put(key: string, bytes: Uint8Array): { put: Promise<Value>; at: number } {
-    const put = this.#persist(() => putValue(this.#client, this.#store as KV, key, bytes));
-    // Whoever needs it will see.
-    put.catch(() => {});
-    return { put, at: performance.now() };
+  keep(bytes: Uint8Array, uses?: number): Stored {
+    return this.#server.keep(bytes, uses);
   }
 
   /** No task refers to it any more. */
   forget(stored: Stored): void {
-    const place = this.#places.get(stored);
-    this.#places.delete(stored);
-    if (place && !this.#ended) place.put.then(() => dropValues(this.#client, place.key)).catch(() => {});
+    this.#server.forget(stored);
   }
 
   /** Has a task done. */
@@ -213,7 +182,7 @@ export class Coordinator {
         failure: undefined,
         faults: 0,
         hedged: false,
-        partial: new Map(),
+        assembly: new Assembly(),
       };
       this.#pending.set(pending.id, pending);
       const { follows } = task;
@@ -230,79 +199,25 @@ export class Coordinator {
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
-    this.#places.clear();
+    this.#server.end(error);
   }
 
   /** Takes from the server what is of this session. */
-  async clear(): Promise<void> {
-    const { manager, names } = this.#client;
-    const tasks = names.tasksFor(this.#options.group, this.#session);
-    await Promise.allSettled([
-      manager.streams.purge(names.stream, { filter: tasks }),
-      dropValues(this.#client, this.#session),
-    ]);
-  }
-
-  // What is on the server.
-
-  async #ensure(patience = 0): Promise<void> {
-    const { store, ...created } = await makeStreams(this.#client, this.#options, patience);
-    this.#store = store;
-    this.#created = created;
-  }
-
-  /** Does something on the server, again and again while the server is away; what it forbids is an error. */
-  async #persist<T>(action: () => Promise<T>): Promise<T> {
-    const until = performance.now() + 120_000;
-    for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
-      if (this.#ended) throw this.#ended;
-      try {
-        return await action();
-      } catch (error) {
-        if (isForbidden(error) || performance.now() > until) throw connectionError(error);
-        await delay(wait);
-        await this.#restore().catch(() => {});
-      }
-    }
-  }
-
-  /** Makes anew what a server has lost, as memory is when it restarts, and fills it. */
-  #restore(): Promise<void> {
-    this.#restoring ??= this.#fill().finally(() => {
-      this.#restoring = undefined;
-    });
-    return this.#restoring;
-  }
-
-  async #fill(): Promise<void> {
-    const before = this.#created;
-    await this.#ensure();
-    const now = this.#created;
-    if (now.values !== before.values) {
-      for (const place of this.#places.values()) Object.assign(place, this.#put(place.key, place.bytes));
-    }
-    if (now.tasks !== before.tasks) {
-      for (const pending of this.#pending.values()) if (pending.attempt > 0) this.#queue(pending, "the queue was lost");
-    }
+  clear(): Promise<void> {
+    return this.#server.clear();
   }
 
   // Tasks on their way out.
 
   async #message(pending: Pending, body: Uint8Array): Promise<Uint8Array> {
-    const given = pending.task.values ?? [];
-    const values = await Promise.all(
-      given.map((stored) => (stored.isSmall ? stored.bytes : this.#places.get(stored)?.put)),
-    );
-    if (values.some((value) => value === undefined)) throw new Error("a value has been forgotten");
+    const values = await this.#server.refer(pending.task.values ?? []);
     const common = { id: pending.id, session: this.#session };
-    const message = encodeTask({ ...common, values: values as (Value | Uint8Array)[], body });
+    const message = encodeTask({ ...common, values, body });
     if (message.length <= this.#client.most) return message;
     // Removed with the session; a large one is rare beside its values.
     const stored = this.keep(body);
-    const place = this.#places.get(stored) as Place;
-    const drop = () => this.forget(stored);
-    this.#onEnd(pending, drop);
-    return encodeTask({ ...common, values: [...(values as (Value | Uint8Array)[]), await place.put], body: undefined });
+    this.#onEnd(pending, () => this.forget(stored));
+    return encodeTask({ ...common, values: [...values, ...(await this.#server.refer([stored]))], body: undefined });
   }
 
   /** Has something done when a task has ended, however. */
@@ -327,7 +242,7 @@ export class Coordinator {
     const msgID = `${pending.id}.${pending.attempt}`;
     try {
       const message = await this.#message(pending, pending.task.body());
-      await this.#persist(async () => {
+      await this.#server.persist(async () => {
         if (!this.#pending.has(pending.id)) return;
         await streams.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID, timeout: 5000 });
         pending.heard = performance.now();
@@ -389,31 +304,14 @@ export class Coordinator {
 
   /** The whole answer, when its last part has come. */
   #assembled(pending: Pending, answer: AnswerMessage, reply: (receipt: Receipt) => void): Uint8Array | undefined {
-    const { worker, part, parts, body } = answer;
+    const { worker } = answer;
     const most = pending.task.most + 65_536;
-    const so = part === 0 ? { parts: [] as Uint8Array[], length: 0 } : pending.partial.get(worker);
-    if (!so || so.parts.length !== part) {
-      reply("again");
-      return undefined;
-    }
-    if (so.length + body.length > most) {
-      this.#wrong(pending, worker, `it has more than ${most} bytes`);
-      reply("refused");
-      return undefined;
-    }
-    so.parts.push(body);
-    so.length += body.length;
-    pending.heard = performance.now();
-    if (part < parts - 1) {
-      if (part === 0 && pending.partial.size >= 16) pending.partial.clear();
-      // The message is the client's, and its buffer may be larger.
-      so.parts[part] = new Uint8Array(body);
-      pending.partial.set(worker, so);
-      reply("next");
-      return undefined;
-    }
-    pending.partial.delete(worker);
-    return joined(so.parts, so.length);
+    const whole = pending.assembly.add(worker, answer, most);
+    if (typeof whole !== "string") return whole;
+    if (whole === "large") this.#wrong(pending, worker, `it has more than ${most} bytes`);
+    if (whole === "next") pending.heard = performance.now();
+    reply(whole === "large" ? "refused" : whole);
+    return undefined;
   }
 
   #done(pending: Pending, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
@@ -452,10 +350,7 @@ export class Coordinator {
   /** Values that the store has no longer are put again, unless they have been since the task was sent. */
   #missing(pending: Pending, reply: (receipt: Receipt) => void): void {
     reply("taken");
-    for (const stored of pending.task.values ?? []) {
-      const place = this.#places.get(stored);
-      if (place && place.at < pending.heard - 1000) Object.assign(place, this.#put(place.key, place.bytes));
-    }
+    this.#server.putAgain(pending.task.values ?? [], pending.heard - 1000);
     // What a worker has forgotten of an earlier task is no fault.
     if (pending.holder !== undefined) {
       this.#queue(pending, "the solve was not kept");
@@ -549,7 +444,7 @@ export class Coordinator {
         }
       }
     } catch {
-      await this.#restore().catch(() => {});
+      await this.#server.restore().catch(() => {});
     } finally {
       this.#looking = false;
     }
@@ -564,7 +459,7 @@ export class Coordinator {
       this.#options.onEvent({ kind: "connected", server });
       this.#client.connection.publish(this.#client.names.hello);
       this.#forgive();
-      this.#persist(() => this.#restore()).catch((error) => this.end(connectionError(error)));
+      this.#server.persist(() => this.#server.restore()).catch((error) => this.end(connectionError(error)));
     }
   }
 }
