@@ -63,7 +63,7 @@ use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::{Real, vector_len};
-use crate::memory::{Buffer, Bytes, Ledger, Purpose};
+use crate::memory::{Buffer, Bytes, Ledger, List, Purpose};
 use crate::solve::{GradientStats, Options, RetentionStats, Stats, check_times};
 use crate::tableau::Tableau;
 use crate::threads;
@@ -94,15 +94,22 @@ pub struct Extras {
 }
 
 /// The steps of a trajectory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Path<T> {
     /// t_0 … t_N; where a jump or an event changes the state, its time stands twice.
-    pub t: Vec<f64>,
+    pub t: List<f64>,
     /// The states then, one behind the other.
-    pub y: Vec<T>,
+    pub y: List<T>,
     /// Between each time and the next the solution as a polynomial in θ = (t − t_n) / h: the coefficients of θ¹, θ², …, each a state;
     /// the constant one is `y`.
-    pub polynomials: Vec<T>,
+    pub polynomials: List<T>,
+}
+
+impl<T> Path<T> {
+    fn new(ledger: &Ledger) -> Self {
+        let output = Purpose::Output;
+        Self { t: List::new(ledger, output), y: List::new(ledger, output), polynomials: List::new(ledger, output) }
+    }
 }
 
 /// The solution of an ensemble.
@@ -117,9 +124,9 @@ pub struct Solution<T> {
     /// Why trajectories failed, by index.
     pub failures: Vec<(usize, Error)>,
     /// The events, trajectory by trajectory in the order of their times.
-    pub events: Vec<Occurrence>,
+    pub events: List<Occurrence>,
     /// The states there before the event has changed them.
-    pub event_states: Vec<T>,
+    pub event_states: List<T>,
     /// The steps, where they were asked for.
     pub paths: Vec<Path<T>>,
     /// Peak memory of the solve.
@@ -395,13 +402,13 @@ fn solve<T: Real>(problem: &Problem<T>, tools: &mut [Tools<T>], keep: Option<Kee
         stats: vec![Stats::default(); batch],
         reached: vec![0; batch],
         failures: vec![],
-        events: vec![],
-        event_states: vec![],
+        events: List::new(&ledger, Purpose::Output),
+        event_states: List::new(&ledger, Purpose::Output),
         paths: vec![],
         peak: Bytes::default(),
     };
     if extras.steps || extras.dense {
-        solution.paths.resize_with(batch, Path::default);
+        solution.paths.resize_with(batch, || Path::new(&ledger));
     }
     let mut leaves: Vec<Leaf<T>> =
         problem.leaves().enumerate().map(|(index, trajectories)| Leaf { index, trajectories, outcome: None }).collect();
@@ -467,7 +474,7 @@ fn solve<T: Real>(problem: &Problem<T>, tools: &mut [Tools<T>], keep: Option<Kee
     let (tracks, largest) = kept.into_inner().expect(UNHARMED);
     let again = largest + (with - ledger.live().total()) / count;
     for leaf in leaves {
-        leaf.outcome.expect("solved, or behind one that has failed")?.append(&mut solution);
+        leaf.outcome.expect("solved, or behind one that has failed")?.append(&mut solution)?;
     }
     solution.peak = ledger.peak();
     let tracks = tracks.map(|all| all.into_iter().map(|tracks| tracks.expect("kept of all")).collect());
@@ -586,15 +593,22 @@ impl<T: Real> Trajectories<T> {
         finite("cotangent", cotangents.y.iter().copied())?;
         finite("events.times", cotangents.event_times.iter().copied())?;
         finite("events.states", cotangents.event_states.iter().copied())?;
+        let state = problem.state;
         for &(trajectory, _) in &solution.failures {
-            for output in 0..problem.times.of(trajectory).len() {
-                let place = problem.place(trajectory, output);
-                if cotangents.y[place..place + problem.state].iter().any(|w| *w != T::zero()) {
-                    let expected = "zero for a trajectory that failed";
-                    let number = problem.extras.part.unwrap_or(0) + trajectory;
-                    let given = format!("another number for trajectory {number}");
-                    return Err(Error::option("cotangent", expected, given));
-                }
+            let mut places = (0..problem.times.of(trajectory).len()).map(|output| problem.place(trajectory, output));
+            let first = solution.events.partition_point(|event| event.trajectory < trajectory);
+            let count = solution.events[first..].iter().take_while(|event| event.trajectory == trajectory).count();
+            let times = cotangents.event_times.get(first..first + count).unwrap_or_default();
+            let states = cotangents.event_states.get(first * state..(first + count) * state).unwrap_or_default();
+            let moved = [
+                ("cotangent", places.any(|place| cotangents.y[place..place + state].iter().any(|w| *w != T::zero()))),
+                ("events.times", times.iter().any(|&w| w != 0.0)),
+                ("events.states", states.iter().any(|w| *w != T::zero())),
+            ];
+            if let Some((argument, _)) = moved.into_iter().find(|(_, moved)| *moved) {
+                let number = problem.extras.part.unwrap_or(0) + trajectory;
+                let given = format!("another number for trajectory {number}");
+                return Err(Error::option(argument, "zero for a trajectory that failed", given));
             }
         }
         Ok(())

@@ -67,6 +67,18 @@ pub enum Error {
     )]
     NonFinite(Progress),
 
+    /// The function of an event is not a number on the way.
+    #[error(
+        "events[{event}].when is not a number {progress}; write a function that is defined on both sides of the event, or \
+         bound the step by maxStep"
+    )]
+    EventNonFinite {
+        /// Which of the events.
+        event: usize,
+        /// Where the solve stood.
+        progress: Progress,
+    },
+
     /// A result would not be finite.
     #[error("{result}: not finite, {given} at index {index}; {remedy}")]
     NonFiniteResult {
@@ -178,7 +190,8 @@ impl Error {
         match self {
             Error::Shape { .. } => "SHAPE",
             Error::Option { .. } | Error::Budget { .. } => "OPTION",
-            Error::NonFiniteInput { .. } | Error::NonFiniteResult { .. } | Error::NonFinite(_) => "NON_FINITE",
+            Error::NonFiniteInput { .. } | Error::NonFiniteResult { .. } => "NON_FINITE",
+            Error::NonFinite(_) | Error::EventNonFinite { .. } => "NON_FINITE",
             Error::StepUnderflow { .. } => "STEP_UNDERFLOW",
             Error::MaxSteps(_) => "MAX_STEPS",
             Error::MaxEvents { .. } | Error::Chattering { .. } => "MAX_EVENTS",
@@ -196,7 +209,9 @@ impl Error {
             Error::NonFinite(progress) | Error::StepUnderflow { progress, .. } | Error::MaxSteps(progress) => {
                 Some(*progress)
             }
-            Error::MaxEvents { progress, .. } | Error::Chattering { progress, .. } => Some(*progress),
+            Error::MaxEvents { progress, .. }
+            | Error::Chattering { progress, .. }
+            | Error::EventNonFinite { progress, .. } => Some(*progress),
             Error::Trajectory { error, .. } => error.progress(),
             _ => None,
         }

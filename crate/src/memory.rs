@@ -227,6 +227,72 @@ pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) ->
         .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })
 }
 
+/// A growing list, counted in a ledger by what it has allocated until it is dropped: for what is too short for [`Chunks`].
+#[derive(Debug)]
+pub struct List<T> {
+    items: Vec<T>,
+    bytes: usize,
+    purpose: Purpose,
+    ledger: Ledger,
+}
+
+impl<T> List<T> {
+    /// An empty list.
+    pub(crate) fn new(ledger: &Ledger, purpose: Purpose) -> Self {
+        Self { items: Vec::new(), bytes: 0, purpose, ledger: ledger.clone() }
+    }
+
+    /// Bytes that it has allocated.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends an item.
+    #[inline(never)]
+    pub(crate) fn push(&mut self, item: T) -> Result<()> {
+        self.reserve(1)?;
+        self.items.push(item);
+        Ok(())
+    }
+
+    /// Appends items.
+    pub(crate) fn extend(&mut self, items: impl ExactSizeIterator<Item = T>) -> Result<()> {
+        self.reserve(items.len())?;
+        self.items.extend(items);
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn reserve(&mut self, more: usize) -> Result<()> {
+        if self.items.capacity() - self.items.len() >= more {
+            return Ok(());
+        }
+        let Self { items, purpose, .. } = self;
+        let bytes = (items.len() + more).saturating_mul(size_of::<T>());
+        fallible(|| items.try_reserve(more).or_else(|_| items.try_reserve_exact(more)))
+            .map_err(|_| Error::OutOfMemory { bytes, purpose: purpose.name() })?;
+        let now = self.items.capacity() * size_of::<T>();
+        self.ledger.note(self.purpose, now - self.bytes);
+        LIVE.fetch_add(now - self.bytes, Relaxed);
+        self.bytes = now;
+        Ok(())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<T> Drop for List<T> {
+    fn drop(&mut self) {
+        self.ledger.forget(self.purpose, self.bytes);
+        LIVE.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
 /// A growing sequence of items of equal length, in chunks: it never moves what it holds, nor holds twice what it needs, and
 /// can give up its beginning.
 #[derive(Debug)]

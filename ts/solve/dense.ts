@@ -1,7 +1,7 @@
 // Solutions between the steps of trajectories.
-import { type ArrayOf, type Dtype, zeros } from "../checks/arrays.js";
+import { type ArrayOf, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anyNumber, argument, natural, required } from "../checks/rules.js";
+import { anyNumber, argument, isObject, natural, required } from "../checks/rules.js";
 
 /** The steps of a trajectory with the polynomials between them. */
 export interface Path<D extends Dtype> {
@@ -37,17 +37,16 @@ export class Dense<D extends Dtype> {
     this.#failed = new Set(failed);
   }
 
-  /** The solution, or its `order`-th derivative, 0 or 1. */
+  /** The solution at a time or at each of a list, or its `order`-th derivative, 0 or 1. */
   value(t: unknown, trajectory: unknown, order: 0 | 1): ArrayOf<D> {
-    const time = argument("t", t, required(anyNumber));
+    const times = isObject(t) ? numbersOf("t", t) : [argument("t", t, required(anyNumber))];
     const [paths, state] = [this.#paths, this.#state];
-    if (trajectory !== undefined) {
-      const out = zeros(this.#dtype, state);
-      this.#write(time, indexOf(trajectory, paths.length), order, out, 0);
-      return out;
+    const first = trajectory === undefined ? 0 : indexOf(trajectory, paths.length);
+    const count = trajectory === undefined ? paths.length : 1;
+    const out = zeros(this.#dtype, times.length * count * state);
+    for (const [k, time] of times.entries()) {
+      for (let i = 0; i < count; i++) this.#write(time, first + i, order, out, (k * count + i) * state);
     }
-    const out = zeros(this.#dtype, paths.length * state);
-    for (let i = 0; i < paths.length; i++) this.#write(time, i, order, out, i * state);
     return out;
   }
 
@@ -63,11 +62,14 @@ export class Dense<D extends Dtype> {
     if (!((time - first) * direction >= 0 && (time - last) * direction <= 0)) {
       throw refused("OPTION", "t", `a time from ${first} to ${last}`, String(time));
     }
+    if (order === 1 && steps === 0) {
+      throw refused("OPTION", "t", "a time of a trajectory that took a step", `one at ${first}, where it took none`);
+    }
     if ((time - end) * direction >= 0) {
       // At the end, or held behind an event that has ended the trajectory.
       const held = (time - end) * direction > 0;
       if (order === 0) for (let i = 0; i < state; i++) out[at + i] = y[steps * state + i] as number;
-      if (order === 0 || held || steps === 0) return;
+      if (order === 0 || held) return;
     }
     // The last step that begins at the time or before it.
     let [low, high] = [0, Math.max(steps - 1, 0)];

@@ -71,14 +71,20 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
   readonly failures: readonly { readonly trajectory: number; readonly error: SymplecticAdjointError }[];
   /**
-   * The states at a time `[batch, state]`, or of one trajectory `[state]`, by the method's continuous extension; with the option `dense`.
-   * At the time of a jump or event it is the state after it.
+   * The states at a time, `[batch, state]`, or of one trajectory, `[state]`, by the method's continuous extension; with the option
+   * `dense`. At the time of a jump or event it is the state after it. For a list of times the states of one time stand behind those of
+   * the other: `[times, batch, state]` or `[times, state]`.
    *
    * @throws `OPTION` without `dense`, or for a time that a trajectory does not reach.
    */
-  at(t: number, trajectory?: number): ArrayOf<D>;
-  /** The time derivatives of the same. */
-  derivative(t: number, trajectory?: number): ArrayOf<D>;
+  at(t: number | ArrayLike<number>, trajectory?: number): ArrayOf<D>;
+  /**
+   * The time derivatives of the states at a time or at each of a list, by the derivative of the continuous extension, in the shapes of
+   * `at`; with the option `dense`. They are 0 where an event has ended a trajectory and it stays as it is.
+   *
+   * @throws `OPTION` as `at`, and for a trajectory that took no step.
+   */
+  derivative(t: number | ArrayLike<number>, trajectory?: number): ArrayOf<D>;
   /** The steps of a trajectory; with the option `saveSteps`. */
   steps(trajectory: number): Steps<D>;
 }
@@ -160,7 +166,7 @@ export function solutionOf<D extends Dtype>(
   const { y, mask } = padded(problem, rows, result.y);
   const failed = failures.map(({ trajectory }) => trajectory);
   const dense = problem.dense ? new Dense(dtype, state, paths, rows.times, failed) : undefined;
-  const between = (order: 0 | 1, t: number, trajectory?: number) => {
+  const between = (order: 0 | 1, t: number | ArrayLike<number>, trajectory?: number) => {
     if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
     return dense.value(t, trajectory, order);
   };
@@ -172,8 +178,8 @@ export function solutionOf<D extends Dtype>(
     trajectories: statsOf(result.trajectories),
     events: eventsOf(result.events, result.eventStates),
     failures,
-    at: (t: number, trajectory?: number) => between(0, t, trajectory),
-    derivative: (t: number, trajectory?: number) => between(1, t, trajectory),
+    at: (t: number | ArrayLike<number>, trajectory?: number) => between(0, t, trajectory),
+    derivative: (t: number | ArrayLike<number>, trajectory?: number) => between(1, t, trajectory),
     steps: (trajectory: number) => {
       if (!problem.steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
       const { t, y } = paths[indexOf(trajectory, batch)] as Path<D>;

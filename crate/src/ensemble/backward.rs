@@ -159,7 +159,7 @@ impl<'w, T: Real> Backward<'w, T> {
         let (width, tape) = (problem.width(), problem.tape);
         let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
         let (parameters, arguments) = (problem.parameters, problem.arguments);
-        let lanes = rows * (stages + 1) + (rows + 1) * stages + rows * stages + 4 * rows + rows + 1;
+        let lanes = rows * (stages + 1) + (rows + 1) * stages + rows * stages + 3 * rows + rows + 1;
         let lanes = lanes + 4 * arguments + problem.data + stages + 1;
         let own = lanes * width + tape * stages + 3 * parameters + problem.leaf * (rows + arguments);
         let leaves = problem.batch.div_ceil(problem.leaf);

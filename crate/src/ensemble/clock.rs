@@ -79,6 +79,9 @@ pub(super) enum Verdict {
     Failed(Error),
 }
 
+/// How much shorter a step is tried again where something is not a number.
+const SHORTER: f64 = 0.25;
+
 impl Clock {
     pub fn new(trajectory: usize, times: &[f64], due: Vec<Due>, events: usize, stats: Stats) -> Self {
         Self {
@@ -161,7 +164,17 @@ impl Clock {
             self.rest[event] = numbers.next()?;
             *residual = numbers.next()?;
         }
-        Some(())
+        let steps = self.grid.step <= self.grid.steps;
+        let signs = self.signs.iter().all(|sign| (-1..=1).contains(sign));
+        let known = self.recent.is_none_or(|(event, _)| event < self.residuals.len());
+        let finite = self.residuals.iter().chain(&self.rest).all(|number| number.is_finite());
+        (steps && signs && known && finite && self.proposal.is_finite() && self.proposal >= 0.0).then_some(())
+    }
+
+    /// Whether it may stand as it does on the way between two times.
+    pub fn fits(&self, options: &Options, [from, to]: [f64; 2]) -> bool {
+        let Grid { steps, .. } = self.grid;
+        options.adaptive() || steps == 0 || interval_steps(options, from, to).is_ok_and(|expected| expected == steps)
     }
 
     pub fn progress(&self, h: f64) -> Progress {
@@ -289,6 +302,16 @@ impl Clock {
         let progress = self.progress(h.signum() * self.proposal);
         let underflow = Error::StepUnderflow { progress, minimum: options.min_step };
         Verdict::Failed(if error.is_nan() { Error::NonFinite(progress) } else { underflow })
+    }
+
+    /// Goes back over an adaptive step that was accepted, as something is not a number at its end; whether a shorter one may be tried.
+    pub fn shorten(&mut self, options: &Options, plan: &Plan) -> bool {
+        if !options.adaptive() {
+            return false;
+        }
+        self.stats.rejected += 1;
+        self.proposal = SHORTER * plan.span.h.abs();
+        self.proposal > plan.least.max(options.min_step)
     }
 
     /// Takes a step.

@@ -2,7 +2,7 @@
 
 use super::block::{Block, lane, set_lane};
 use super::changes::Direction;
-use super::clock::End;
+use super::clock::{Clock, End, Plan};
 use super::forward::Forward;
 use super::single::{least_cut, sign};
 use super::{Problem, Tools};
@@ -16,7 +16,8 @@ pub(super) struct Crossed {
     /// Whose zero the end is.
     pub root: usize,
     pub acting: Vec<usize>,
-    /// The side of each event's function behind it.
+    /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
+    pub nears: Vec<i8>,
     pub sides: Vec<i8>,
     /// What the functions are there.
     pub values: Vec<f64>,
@@ -45,13 +46,20 @@ impl<T: Real> Forward<T> {
             }
         }
         let mut crossed = Vec::new();
+        let (mut failed, mut chattering) = (vec![], vec![]);
+        // A step may end where an event's function is not defined any more, behind the event.
+        let mut shorten = |event: usize, slot: usize, clock: &mut Clock, plan: &Plan| {
+            if !clock.shorten(options, plan) {
+                failed.push((slot, Error::EventNonFinite { event, progress: clock.progress(plan.span.h) }));
+            }
+        };
         for slot in (0..active).filter(|&slot| accepted[slot]).collect::<Vec<_>>() {
             let clock = &mut clocks[slot];
             let far: Vec<f64> = (0..rules.events.len()).map(|event| values[event * width + slot].wide()).collect();
             let plan = plans[slot].as_mut().expect("planned");
-            if far.iter().any(|g| g.is_nan()) {
-                failures.push((slot, Error::NonFinite(clock.progress(plan.span.h))));
+            if let Some(event) = far.iter().position(|g| g.is_nan()) {
                 accepted[slot] = false;
+                shorten(event, slot, clock, plan);
                 continue;
             }
             let crosses = |event: usize, near: i8, far: i8| {
@@ -88,17 +96,27 @@ impl<T: Real> Forward<T> {
             let compensated = options.summation.of_state();
             let mut first: Option<(usize, Span)> = None;
             let mut ends = vec![];
+            let mut undefined = None;
             for &event in &hits {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
                 let given = (plan.span, near, far[event]);
                 let guess = if next_known { single.guess(tableau, when, given, &extension)? } else { None };
-                let span = single.cut(tableau, &mut *lanes[0], when, given, guess, compensated)?;
+                let Some(span) = single.cut(tableau, &mut *lanes[0], when, given, guess, compensated)? else {
+                    undefined = Some(event);
+                    break;
+                };
                 ends.push((event, span.end));
                 let earlier = first.is_none_or(|(_, known)| (span.end - known.end) * span.h.signum() < 0.0);
                 if earlier {
                     first = Some((event, span));
                 }
+            }
+            if let Some(event) = undefined {
+                accepted[slot] = false;
+                clock.stats.evaluations += single.evaluations - evaluations;
+                shorten(event, slot, clock, plan);
+                continue;
             }
             let (root, span) = first.expect("at least one");
             if hits.len() > 1 {
@@ -108,11 +126,12 @@ impl<T: Real> Forward<T> {
             let least = least_cut::<T>(plan.span);
             if (span.end - span.t).abs() <= 4.0 * least && clock.recent == Some((root, span.t)) {
                 let (limit, progress) = (clock.counts.iter().sum(), clock.progress(span.h));
-                failures.push((slot, Error::Chattering { events: limit, progress }));
+                chattering.push((slot, Error::Chattering { events: limit, progress }));
                 accepted[slot] = false;
                 continue;
             }
             let next = single.next.to_vec();
+            let nears = clock.signs.clone();
             let mut acting = Vec::new();
             let mut sides = Vec::new();
             let mut at_zero = Vec::new();
@@ -125,12 +144,13 @@ impl<T: Real> Forward<T> {
                 if acts {
                     acting.push(event);
                 }
-                sides.push(if acts {
-                    -clock.signs[event]
-                } else if g == 0 {
-                    clock.signs[event]
-                } else {
-                    g
+                sides.push(match acts {
+                    // Behind a zero the next step tells the side, which may be the one before. What is still in front of its zero lies
+                    // there up to rounding.
+                    true if g == nears[event] => -g,
+                    true => g,
+                    false if g == 0 => nears[event],
+                    false => g,
                 });
             }
             if span.end != plan.span.end {
@@ -151,8 +171,10 @@ impl<T: Real> Forward<T> {
             }
             plan.end = End::Event;
             clock.stats.evaluations += single.evaluations - evaluations;
-            crossed.push(Crossed { slot, root, acting, sides, values: at_zero });
+            crossed.push(Crossed { slot, root, acting, nears, sides, values: at_zero });
         }
+        failures.extend(failed);
+        failures.extend(chattering);
         Ok(crossed)
     }
 }

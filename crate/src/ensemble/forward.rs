@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
 use crate::kernel::lanes::{Scaled, finite_lanes, select_lanes};
 use crate::kernel::real::Real;
+use crate::memory::{List, Purpose};
 use crate::progress;
 use crate::solve::{Stats, control_of, tolerances_of};
 use crate::stepper::Span;
@@ -43,8 +44,14 @@ pub(super) struct Forward<T> {
     row: Vec<T>,
     /// Rounds so far.
     rounds: usize,
-    /// Events of each trajectory of the leaf, and the states before them.
-    happened: Vec<Vec<(Occurrence, Vec<T>)>>,
+    /// Events of each trajectory of the leaf.
+    happened: Vec<Happened<T>>,
+}
+
+/// Events of a trajectory, and the states before them, one behind the other.
+struct Happened<T> {
+    events: List<Occurrence>,
+    states: List<T>,
 }
 
 /// Where the results of a leaf go.
@@ -102,7 +109,7 @@ impl<T: Real> Forward<T> {
                 self.report(problem)?;
             }
         }
-        self.hand_out_events(&mut sinks);
+        self.hand_out_events(&mut sinks)?;
         Ok(sinks.tracks)
     }
 
@@ -141,8 +148,7 @@ impl<T: Real> Forward<T> {
                 self.refit(problem, tools);
             }
         }
-        self.hand_out_events(&mut sinks);
-        Ok(())
+        self.hand_out_events(&mut sinks)
     }
 
     /// Tells how far all trajectories have come.
@@ -159,18 +165,21 @@ impl<T: Real> Forward<T> {
         })
     }
 
-    fn hand_out_events(&mut self, sinks: &mut Sinks<'_, T>) {
+    fn hand_out_events(&mut self, sinks: &mut Sinks<'_, T>) -> Result<()> {
         if let Some(part) = sinks.part.as_deref_mut() {
-            for (occurrence, state) in self.happened.drain(..).flatten() {
-                part.events.push(occurrence);
-                part.event_states.extend(state);
+            for Happened { events, states } in self.happened.drain(..) {
+                part.events.extend(events.iter().copied())?;
+                part.event_states.extend(states.iter().copied())?;
             }
         }
+        Ok(())
     }
 
     /// Loads a leaf: states at the first times.
     fn load(&mut self, problem: &Problem<T>, leaf: Range<usize>) -> Result<()> {
-        self.happened = vec![vec![]; leaf.len()];
+        let (ledger, purpose) = (&problem.ledger, Purpose::Output);
+        let none = |_| Happened { events: List::new(ledger, purpose), states: List::new(ledger, purpose) };
+        self.happened = leaf.clone().map(none).collect();
         let block = &mut self.block;
         block.width = width_for(problem, leaf.len());
         block.active = leaf.len();
@@ -446,10 +455,10 @@ impl<T: Real> Forward<T> {
                             .enumerate()
                             .map(|(stage, weight)| weight * block.slopes[stage * len + r * width + slot].wide());
                         T::of(plan.span.h * slopes.sum::<f64>())
-                    }));
+                    }))?;
                 }
-                path.t.push(plan.span.end);
-                path.y.extend((0..rows).map(|r| block.next[r * width + slot]));
+                path.t.push(plan.span.end)?;
+                path.y.extend((0..rows).map(|r| block.next[r * width + slot]))?;
             }
             if problem.options.interpolates(times) {
                 let outputs = within(times, clock.output, plan.span);
@@ -478,7 +487,7 @@ impl<T: Real> Forward<T> {
                     sinks.write(problem, clock.trajectory, output, row);
                     if let Some(tracks) = &mut sinks.tracks {
                         let steps = tracks.tail(own).steps;
-                        tracks.places[own].push(2 * (steps - 1) + 1);
+                        tracks.places[own].push(2 * (steps - 1) + 1)?;
                     }
                     clock.output += 1;
                 }
@@ -537,7 +546,8 @@ impl<T: Real> Forward<T> {
                         return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
                     }
                     let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
-                    happened[own].push((occurrence, row.clone()));
+                    happened[own].events.push(occurrence)?;
+                    happened[own].states.extend(row.iter().copied())?;
                     if let Some(tracks) = &mut sinks.tracks {
                         tracks.action(own, What::Event { event, root: event == *root }, row)?;
                     }
@@ -573,18 +583,18 @@ impl<T: Real> Forward<T> {
                     && let Some(path) = part.paths.get_mut(own)
                     && !path.t.is_empty()
                 {
-                    path.t.push(clock.t);
-                    path.y.extend_from_slice(row);
+                    path.t.push(clock.t)?;
+                    path.y.extend(row.iter().copied())?;
                     path.polynomials.extend(std::iter::repeat_n(
                         T::zero(),
                         if problem.extras.dense { problem.tableau.extension_degree() * rows } else { 0 },
-                    ));
+                    ))?;
                 }
                 if clock.stats.accepted > 0 && !terminal {
                     for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
                         let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
                         // Behind a crossing that has happened the side is the other one.
-                        let found = acted.then(|| (crossed.map_or(0.0, |crossed| crossed.values[index]), -*side));
+                        let found = crossed.filter(|_| acted).map(|crossed| (crossed.values[index], crossed.nears[index]));
                         let now = (clock.t, problem.direction(clock.trajectory));
                         (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
                     }
@@ -595,8 +605,8 @@ impl<T: Real> Forward<T> {
             && let Some(path) = part.paths.get_mut(own)
             && path.t.is_empty()
         {
-            path.t.push(clock.t);
-            path.y.extend((0..rows).map(|r| block.x[r * width + slot]));
+            path.t.push(clock.t)?;
+            path.y.extend((0..rows).map(|r| block.x[r * width + slot]))?;
         }
         clock.ended = terminal;
         let times = problem.times.of(clock.trajectory);
@@ -605,7 +615,7 @@ impl<T: Real> Forward<T> {
             sinks.write(problem, clock.trajectory, clock.output, row);
             if let Some(tracks) = &mut sinks.tracks {
                 let steps = tracks.tail(own).steps;
-                tracks.places[own].push(2 * steps);
+                tracks.places[own].push(2 * steps)?;
             }
             clock.output += 1;
         }

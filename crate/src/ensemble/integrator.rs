@@ -149,14 +149,14 @@ impl<T: Real> Integrator<T> {
         drop(workers);
         let (mut standing, mut events, mut event_states) = (vec![], vec![], vec![]);
         for run in runs {
-            let mut part = run.outcome.expect("each was tried")?;
+            let part = run.outcome.expect("each was tried")?;
             if let Some((trajectory, error)) = part.failures.first() {
                 let error = error.clone();
                 return Err(if batch > 1 { error.of_trajectory(*trajectory) } else { error });
             }
             standing.extend(run.standing);
-            events.append(&mut part.events);
-            event_states.append(&mut part.event_states);
+            events.extend_from_slice(&part.events);
+            event_states.extend_from_slice(&part.event_states);
         }
         debug_assert_eq!(event_states.len(), events.len() * state);
         (self.standing, self.events, self.event_states) = (standing, events, event_states);
@@ -272,9 +272,12 @@ impl<T: Real> Integrator<T> {
         }
         let arguments: Vec<T> = rest.by_ref().take(self.arguments.len()).map(T::of).collect();
         let finite = standing.iter().all(Standing::is_finite) && arguments.iter().all(|number| number.is_finite());
-        if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite {
+        let shared = self.shared.lock().expect(UNHARMED);
+        let fits = |standing: &Standing<T>| standing.clock.fits(&shared.problem.options, standing.way);
+        if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite || !standing.iter().all(fits) {
             return Err(refused());
         }
+        drop(shared);
         (self.standing, self.arguments) = (standing, arguments);
         (self.events, self.event_states) = (vec![], vec![]);
         Ok(())

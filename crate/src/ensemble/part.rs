@@ -7,7 +7,7 @@ use super::tree::Sums;
 use super::{Gradient, Lists, Path, Problem, Solution};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Purpose};
+use crate::memory::{Buffer, List, Purpose};
 use crate::solve::Stats;
 
 /// The solution of a leaf.
@@ -20,8 +20,8 @@ pub(super) struct Part<T> {
     pub reached: Vec<usize>,
     pub paths: Vec<Path<T>>,
     pub failures: Vec<(usize, Error)>,
-    pub events: Vec<Occurrence>,
-    pub event_states: Vec<T>,
+    pub events: List<Occurrence>,
+    pub event_states: List<T>,
 }
 
 impl<T: Real> Part<T> {
@@ -33,7 +33,7 @@ impl<T: Real> Part<T> {
         };
         let mut paths = vec![];
         if problem.extras.steps || problem.extras.dense {
-            paths.resize_with(count, Path::default);
+            paths.resize_with(count, || Path::new(&problem.ledger));
         }
         Ok(Self {
             trajectories,
@@ -43,8 +43,8 @@ impl<T: Real> Part<T> {
             reached: vec![0; count],
             paths,
             failures: vec![],
-            events: vec![],
-            event_states: vec![],
+            events: List::new(&problem.ledger, Purpose::Output),
+            event_states: List::new(&problem.ledger, Purpose::Output),
         })
     }
 
@@ -72,15 +72,15 @@ impl<T: Real> Part<T> {
         solution.stats[start..end].copy_from_slice(&self.stats);
         solution.reached[start..end].copy_from_slice(&self.reached);
         for (path, own) in solution.paths.get_mut(start..end).unwrap_or_default().iter_mut().zip(&mut self.paths) {
-            *path = std::mem::take(own);
+            std::mem::swap(path, own);
         }
     }
 
     /// Appends what comes in the order of the leaves.
-    pub fn append(mut self, solution: &mut Solution<T>) {
+    pub fn append(mut self, solution: &mut Solution<T>) -> Result<()> {
         solution.failures.append(&mut self.failures);
-        solution.events.append(&mut self.events);
-        solution.event_states.append(&mut self.event_states);
+        solution.events.extend(self.events.iter().copied())?;
+        solution.event_states.extend(self.event_states.iter().copied())
     }
 }
 

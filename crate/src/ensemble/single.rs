@@ -317,8 +317,9 @@ impl<T: Real> Single<T> {
         Ok((moved != 0 && rate * span.h < 0.0).then_some((span.t + theta * span.h, rate)))
     }
 
-    /// The step from t_n that ends on a zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another. Where the
-    /// zero may be guessed, and the rate of g there, it takes fewer tries. Leaves that step in `next`.
+    /// The step from t_n that ends on the first zero of g: `near` is the side of g at t_n, and `far` is g at the end of `span`, on another
+    /// or zero. Where the zero may be guessed, and the rate of g there, it takes fewer tries. Leaves that step in `next`; nothing
+    /// comes back where g is not a number on the way.
     pub fn cut(
         &mut self,
         tableau: &'static Tableau,
@@ -327,7 +328,7 @@ impl<T: Real> Single<T> {
         (span, near, far): (Span, i8, f64),
         guess: Option<(f64, f64)>,
         compensated: bool,
-    ) -> Result<Span> {
+    ) -> Result<Option<Span>> {
         let side = f64::from(near);
         let at = |end: f64| Span { h: end - span.t, end, ..span };
         // Ends on the near side, and on the far side or the zero itself, with g there, positive on the near side; and what the secant
@@ -338,12 +339,26 @@ impl<T: Real> Single<T> {
         let (mut weight_a, mut weight_b) = (1.0, 1.0);
         let mut moved = 0;
         let mut reached = f64::NAN;
+        // Whether g rests on zero before b.
+        let mut rests = None;
         // The last two tries.
         let (mut last, mut before) = (None, None);
         for tries in 0.. {
             let least = least_cut::<T>(at(b));
-            if gb == 0.0 || (b - a).abs() <= 2.0 * least {
+            if (b - a).abs() <= 2.0 * least {
                 break;
+            }
+            if gb == 0.0 && rests.is_none() {
+                // What is zero only there changes there.
+                if reached != b {
+                    self.step(tableau, lanes, at(b), compensated)?;
+                    reached = b;
+                }
+                let next = self.next.to_vec();
+                if self.rate_of_change(lanes, when, b, &next)?.0 != 0.0 {
+                    break;
+                }
+                rests = Some(b);
             }
             let middle = a + (b - a) / 2.0;
             let secant = a + (b - a) * (weight_a * ga / (weight_a * ga - weight_b * gb));
@@ -358,6 +373,8 @@ impl<T: Real> Single<T> {
             };
             let inside = (open - a) * span.h > 0.0 && (b - open) * span.h > 0.0;
             let mut end = match tries < 40 {
+                // First just before b; what is zero there too has no slope that leads to where that begins.
+                _ if gb == 0.0 => if rests == Some(b) { b } else { middle },
                 true if inside => open,
                 true if ga > 0.0 && secant.is_finite() => secant,
                 _ => middle,
@@ -372,6 +389,9 @@ impl<T: Real> Single<T> {
             reached = end;
             let next = self.next.to_vec();
             let g = side * self.value(when, end, &next)?;
+            if g.is_nan() {
+                return Ok(None);
+            }
             (last, before) = (Some((end, g)), last);
             if g > 0.0 {
                 (a, ga, weight_a) = (end, g, 1.0);
@@ -387,7 +407,7 @@ impl<T: Real> Single<T> {
         if reached != b {
             self.step(tableau, lanes, at(b), compensated)?;
         }
-        Ok(at(b))
+        Ok(Some(at(b)))
     }
 
     /// The transpose of f at (t, x); the parts of parameters and arguments are added.
@@ -434,6 +454,21 @@ impl<T: Real> Single<T> {
         Ok(record.h)
     }
 
+    /// dg/dt along the trajectory at (t, x), and the derivatives of g that it is made of.
+    fn rate_of_change(
+        &mut self,
+        lanes: &mut dyn Lanes<T>,
+        when: &mut dyn Lanes<T>,
+        t: f64,
+        x: &[T],
+    ) -> Result<(f64, Slopes<T>)> {
+        let mut k = vec![T::zero(); self.state];
+        self.slope(lanes, t, x, &mut k)?;
+        let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.own]);
+        let slopes = self.slopes(when, t, x, 1.0, &mut parameters, &mut arguments)?;
+        Ok((slopes.t + inner(&slopes.x, &k), slopes))
+    }
+
     /// The side on which g is at x. Where g is zero, its rate along the trajectory, which `direction` tells forward or backward in time,
     /// says to which side it goes; so it is up to rounding
     /// for the zero of an event that has just been found: there g was the first number, coming from the side that follows. Also how far g
@@ -451,11 +486,8 @@ impl<T: Real> Single<T> {
         if g != 0.0 && found.is_none() {
             return Ok((sign(g), 0.0));
         }
-        let mut k = vec![T::zero(); self.state];
-        self.slope(lanes, t, x, &mut k)?;
-        let (mut parameters, mut arguments) = (vec![T::zero(); self.parameters], vec![T::zero(); self.own]);
-        let slopes = self.slopes(when, t, x, 1.0, &mut parameters, &mut arguments)?;
-        let rate = (slopes.t + inner(&slopes.x, &k)) * direction;
+        let (rate, slopes) = self.rate_of_change(lanes, when, t, x)?;
+        let rate = rate * direction;
         let Some((at_zero, near)) = found else { return Ok((sign(rate), 0.0)) };
         let size: f64 = slopes.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
         // If the event has not moved g, it still lies on its zero.

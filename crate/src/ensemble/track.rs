@@ -4,7 +4,7 @@ use super::Problem;
 use super::clock::{End, Plan};
 use crate::error::Result;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, CHUNK_BYTES, Chunks, Purpose};
+use crate::memory::{Buffer, CHUNK_BYTES, Chunks, List, Purpose};
 
 /// An event that has happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,11 +68,11 @@ pub(super) struct Tracks<T> {
     pub states: Chunks<T>,
     /// t, h, t_{n+1}, what that follows in two numbers, where the state lies, the step before.
     steps: Chunks<f64>,
-    actions: Vec<Action>,
+    actions: List<Action>,
     /// The last of each trajectory, as one counts from the first of the leaf.
     tails: Vec<Tail>,
     /// Where each output lies: twice the number of steps before it, one more within a step; of one trajectory behind the other.
-    pub places: Vec<Vec<usize>>,
+    pub places: Vec<List<usize>>,
     /// x_N of each trajectory.
     pub ends: Buffer<T>,
     state: usize,
@@ -87,9 +87,9 @@ impl<T: Real> Tracks<T> {
         Ok(Self {
             states: Chunks::new(ledger, Purpose::Checkpoints, problem.state, None, CHUNK_BYTES),
             steps: Chunks::new(ledger, Purpose::Records, Self::NUMBERS, None, CHUNK_BYTES),
-            actions: vec![],
+            actions: List::new(ledger, Purpose::Records),
             tails: vec![tail; trajectories],
-            places: vec![vec![]; trajectories],
+            places: (0..trajectories).map(|_| List::new(ledger, Purpose::Records)).collect(),
             ends: Buffer::zeroed(ledger, Purpose::Checkpoints, trajectories * problem.state)?,
             state: problem.state,
         })
@@ -97,7 +97,8 @@ impl<T: Real> Tracks<T> {
 
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
-        self.states.bytes() + self.steps.bytes() + size_of_val(&*self.ends)
+        let lists = self.actions.bytes() + self.places.iter().map(List::bytes).sum::<usize>();
+        self.states.bytes() + self.steps.bytes() + size_of_val(&*self.ends) + lists
     }
 
     /// Keeps a lane's state.
@@ -134,7 +135,7 @@ impl<T: Real> Tracks<T> {
     pub fn action(&mut self, trajectory: usize, what: What, x: &[T]) -> Result<()> {
         let state = self.keep(x, 1, 0)?;
         let tail = &mut self.tails[trajectory];
-        self.actions.push(Action { steps: tail.steps, what, state, previous: tail.action });
+        self.actions.push(Action { steps: tail.steps, what, state, previous: tail.action })?;
         tail.action = self.actions.len() - 1;
         Ok(())
     }

@@ -1,0 +1,168 @@
+import { equations, odeint, restoreSolver, SymplecticAdjointError, solver, vjp } from "symplectic-adjoint";
+import { expect, test } from "vitest";
+import { thrown } from "./helpers.js";
+
+const clock = () => equations("x' = 1", { dtype: "float64" });
+const at0 = Float64Array.of(0);
+const fixed = { method: "rk4", steps: 20 } as const;
+
+/** The times of the events of x' = 1 from 0 at t = 0 to 2. */
+function timesOf(when: string, options: object = {}): number[] {
+  using field = clock();
+  return [...odeint(field, at0, [0, 2], { events: [{ when }], ...options }).events.t];
+}
+
+test("a function that touches zero at the end of a step is seen once, and the solve goes on", () => {
+  for (const when of ["(x - 1)^2", "abs(x - 1)", "(t - 1)^2", "-abs(t - 1)"]) {
+    // The first step ends on x = t = 1; those of other methods may miss it by rounding.
+    expect(timesOf(when, { method: "euler", steps: 2 }), when).toEqual([1]);
+    for (const options of [fixed, { method: "rk4", stepSize: 0.25 }, {}]) {
+      expect(timesOf(when, options).length, when).toBeLessThanOrEqual(1);
+    }
+  }
+});
+
+test("the time of a touch is not differentiable, and a gradient says so", () => {
+  using field = clock();
+  const { solution, pullback } = vjp(field, at0, [0, 2], {
+    events: [{ when: "(t - 1)^2" }],
+    ...{ method: "euler", steps: 2 },
+  });
+  expect([...solution.events.t]).toEqual([1]);
+  thrown("EVENT_GRAZING", () => pullback(Float64Array.of(0, 0), { times: [1] }));
+  // Where nothing depends on the time, there is a gradient.
+  expect([...pullback(Float64Array.of(0, 1)).y0]).toEqual([1]);
+});
+
+test("a function that becomes zero and stays there has one event, where that begins", () => {
+  const whens = ["min(x - 1, 0)", "max(1 - x, 0)", "x < 1 ? 1 : 0", "x < 1 ? -3 : 0"];
+  for (const when of whens) {
+    for (const options of [{}, fixed, { maxStep: 0.3 }, { method: "rk4", stepSize: 0.125 }]) {
+      const times = timesOf(when, options);
+      expect(times, when).toHaveLength(1);
+      expect(times[0], when).toBeCloseTo(1, 13);
+      const ended = timesOf(when, { ...options, events: [{ when, terminal: true }] });
+      expect(ended[0], when).toBeCloseTo(1, 13);
+    }
+  }
+});
+
+test("a state that comes to rest on the zero has one event, and another when it has left and returns", () => {
+  using resting = equations("x' = x > 0 ? -1 : 0", { dtype: "float64" });
+  for (const options of [fixed, { method: "rk4", steps: 7 }] as const) {
+    const { events } = odeint(resting, Float64Array.of(1), [0, 2], { events: [{ when: "max(x, 0)" }], ...options });
+    expect(events.t).toHaveLength(1);
+  }
+  // It rests from t = 1 to 2, is lifted, falls again.
+  using falling = equations("x' = t < 3 ? -1 : 1", { dtype: "float64" });
+  const { events } = odeint(falling, Float64Array.of(1), [0, 8], {
+    events: [{ when: "max(x, 0)" }],
+    ...{ method: "rk4", steps: 64 },
+  });
+  // Down at 1; up again at 5, which is a way out and no crossing.
+  expect([...events.t]).toHaveLength(1);
+  expect(events.t[0]).toBeCloseTo(1, 13);
+});
+
+test("a crossing that ends exactly on the zero is one, with every direction and map", () => {
+  using field = clock();
+  const cases: [string, string, number][] = [
+    ["x - 1", "both", 1],
+    ["x - 1", "rising", 1],
+    ["x - 1", "falling", 0],
+    ["1 - x", "falling", 1],
+    ["1 - x", "rising", 0],
+  ];
+  for (const [when, direction, count] of cases) {
+    for (const steps of [2, 4, 20]) {
+      const options = { method: "rk4", steps, events: [{ when, direction }] } as const;
+      const { events } = odeint(field, at0, [0, 2], options as never);
+      expect(events.t, `${when} ${direction}`).toHaveLength(count);
+    }
+  }
+  // Back to 0 at each of them: a sawtooth.
+  const { events, y } = odeint(field, at0, [0, 3.5], {
+    events: [{ when: "x - 1", set: "x = 0" }],
+    ...{ method: "rk4", stepSize: 0.25 },
+  });
+  expect(events.t).toHaveLength(3);
+  for (const [i, t] of events.t.entries()) expect(t).toBeCloseTo(i + 1, 13);
+  expect(y[1]).toBeCloseTo(0.5, 13);
+});
+
+test("a step behind which the function is not defined is shortened, or the error names the function", () => {
+  using field = equations("x' = -1", { dtype: "float64" });
+  const events = [{ when: "sqrt(x) - 0.1", terminal: true }];
+  const { events: found } = odeint(field, Float64Array.of(1), [0, 2], { events });
+  expect(found.t[0]).toBeCloseTo(0.99, 12);
+  const solve = (options: object) => () => odeint(field, Float64Array.of(1), [0, 2], options);
+  expect(thrown("NON_FINITE", solve({ events, method: "rk4", steps: 1 })).message).toContain("events[0].when");
+  // Where it is defined nowhere behind, shorter steps do not help.
+  const never = thrown("NON_FINITE", solve({ events: [{ when: "sqrt(x) + 1" }] }));
+  expect(never.message).toContain("events[0].when");
+});
+
+test("what failed takes no cotangents of its events either", () => {
+  using ball = equations("h' = v\nv' = -9.81", { dtype: "float64" });
+  const { solution, pullback } = vjp(ball, Float64Array.of(1, 0, 1, 0), [0, 0.6], {
+    ...{ batching: "independent", onFailure: "mask", maxEvents: 1, method: "rk4", steps: 7 },
+    events: [{ when: "h", direction: "falling", set: "v = -0.1 * v" }],
+  } as const);
+  expect(solution.failures.map(({ trajectory }) => trajectory)).toEqual([0, 1]);
+  const none = new Float64Array(8);
+  expect(thrown("OPTION", () => pullback(none, { times: [0, 1] })).message).toContain("trajectory 1");
+  const states = Float64Array.of(0, 1, 0, 0);
+  expect(thrown("OPTION", () => pullback(none, { states })).message).toContain("trajectory 0");
+  expect([...pullback(none, { times: [0, 0] }).y0]).toEqual([0, 0, 0, 0]);
+});
+
+test("a dense solution takes lists of times, and tells no rate where there was no step", () => {
+  using field = equations("x' = v\nv' = -x", { dtype: "float64" });
+  const y0 = Float64Array.of(0, 1, 1, 0);
+  const dense = odeint(field, y0, [0, 3], { batching: "independent", dense: true });
+  const times = [2.5, 0.1, 3, 0];
+  for (const read of [dense.at, dense.derivative]) {
+    expect([...read(times)]).toEqual(times.flatMap((t) => [...read(t)]));
+    expect([...read(Float64Array.from(times), 1)]).toEqual(times.flatMap((t) => [...read(t, 1)]));
+  }
+  thrown("OPTION", () => dense.at([1, 4]));
+  thrown("OPTION", () => dense.at("1" as never));
+  const still = odeint(field, y0, [1], { batching: "independent", dense: true });
+  expect([...still.at(1)]).toEqual([...y0]);
+  thrown("OPTION", () => still.derivative(1));
+});
+
+test("what was saved of a solver is checked: a number that was changed is refused, or the solve ends all the same", () => {
+  using field = clock();
+  for (const options of [{ method: "rk4", stepSize: 0.1 }, {}] as const) {
+    const events = [{ when: "x - 0.5" }];
+    const original = solver(field, at0, 0, { ...options, events });
+    for (let i = 0; i < 2; i++) original.step(1);
+    const saved = original.save();
+    for (let index = 0; index < saved.numbers.length; index++) {
+      for (const number of [Number.NaN, Number.POSITIVE_INFINITY, -1, 0.5, 7, 1e300]) {
+        const numbers = [...saved.numbers];
+        numbers[index] = number;
+        try {
+          const restored = restoreSolver(field, { ...saved, numbers }, { ...options, events });
+          restored.stepTo(1);
+          restored.dispose();
+        } catch (error) {
+          expect(error).toBeInstanceOf(SymplecticAdjointError);
+        }
+      }
+    }
+    original.dispose();
+  }
+});
+
+test("steps and dense solutions are counted, and memory that cannot be had is an error", () => {
+  using field = equations("x' = 10 * (y - x)\ny' = x * (28 - z) - y\nz' = x * y - 8 / 3 * z", { dtype: "float64" });
+  const y0 = Float64Array.of(1, 1, 1);
+  const options = { method: "rk4", steps: 10_000, batching: "independent" } as const;
+  const bytes = (more: object) => odeint(field, y0, [0, 10], { ...options, ...more }).stats.peakBytes.total;
+  const plain = bytes({});
+  // Times and states; and polynomials of the third degree.
+  expect(bytes({ saveSteps: true }) - plain).toBeGreaterThanOrEqual(10_001 * 8 * (1 + 3));
+  expect(bytes({ dense: true }) - plain).toBeGreaterThanOrEqual(10_001 * 8 * (1 + 3) + 10_000 * 8 * 3 * 3);
+});
