@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { startServers } from "../test/cluster/server.mjs";
 import { fill } from "./shared/pages.mjs";
+import { cases } from "./shared/problems.mjs";
 import { digits, median, setUp, spread, table, where } from "./shared/table.mjs";
 
 const { values: flags } = parseArgs({ options: { "write-docs": { type: "boolean" } } });
@@ -15,10 +16,14 @@ const { connect } = await import("../dist/cluster.js");
 const command = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 const [server] = await startServers();
 
+/** Trajectories of a leaf, of networks in float32: LANES × DENSE_LEAF in the crate. */
+const LEAF = 64;
+
+// Small and large are the networks and batches of docs/benchmarks.md; its medium one is too small to be shared.
 const CASES = {
-  small: { widths: [2, 16, 2], batch: 64, rounds: 60 },
-  medium: { widths: [2, 64, 64, 2], batch: 4096, rounds: 20 },
-  large: { widths: [8, 128, 128, 8], batch: 2048, rounds: 5 },
+  small: { ...cases.small, rounds: 60 },
+  medium: { ...cases.medium, batch: 4096, rounds: 20 },
+  large: { ...cases.large, rounds: 12 },
 };
 
 /** Value and gradient, some rounds of them, the first ones left out: milliseconds of each, and what it left in the meantime. */
@@ -88,6 +93,7 @@ for (const [name, one] of Object.entries(CASES)) {
     local: median(local.times),
     cpu: both.mean("cpu"),
     shards: both.mean("shards"),
+    leaves: Math.ceil(one.batch / LEAF),
     alone: median(alone.times),
   };
   rows.push([
@@ -104,23 +110,26 @@ for (const [name, one] of Object.entries(CASES)) {
 const head = ["network, batch", "a thread", "two threads", "one worker", "two workers", "one : two", "bytes", "shards"];
 const figures = table(head, rows);
 
-// A model of many workers: they share what a thread computes; the coordinator's own work is done once for all of them, and two rounds of
-// messages are waited for. It breaks where the coordinator is as busy as they are.
+// A model of many workers, with as many cores: each has a shard of each round, as long as there are leaves; what a thread computes is shared
+// among them, the coordinator's work grows with the shards, and two rounds of messages are waited for. It breaks where the coordinator
+// is as busy as the workers, or where there are more workers than leaves.
 const latency = Math.max(0, found.small.alone - found.small.local);
 const counts = [1, 2, 4, 8, 16, 32, 64];
-const efficiency = Object.entries(found).map(([name, { local, cpu }]) => [
+const efficiency = Object.entries(found).map(([name, { local, cpu, shards, leaves }]) => [
   name,
+  leaves,
   ...counts.map((count) => {
-    const ms = Math.max(local / count, cpu) + latency;
-    return `${Math.round((100 * local) / (count * ms))} %`;
+    const computed = (local * Math.ceil(leaves / count)) / leaves;
+    const coordinated = (cpu / shards) * 2 * Math.min(count, leaves);
+    return `${Math.round((100 * local) / (count * (Math.max(computed, coordinated) + latency)))} %`;
   }),
 ]);
-const model = table(["workers", ...counts.map(String)], efficiency);
+const model = table(["workers", "leaves", ...counts.map(String)], efficiency);
+const costs = Object.values(found).map(({ cpu, shards }) => `${digits(cpu / shards)} ms`);
 const explained =
-  `With as many cores as workers, these parts of their time would go into the gradient, by a model of three measured numbers: what a ` +
-  `thread computes, shared by all; the coordinator's own work of ${Object.values(found)
-    .map(({ cpu }) => `${digits(cpu)} ms`)
-    .join(", ")}, of which no worker takes a part; and ${digits(latency)} ms for two rounds of messages.`;
+  `What follows for more workers, each with a core of its own: the part of their time that goes into the gradient. It is a model of three ` +
+  `measured numbers: what a thread computes, in as many equal parts as there are leaves; the coordinator's own work for a shard, ` +
+  `${costs.join(", ")}, of which no worker takes a part; and ${digits(latency)} ms for two rounds of messages.`;
 const text = `${figures}\n\n${explained}\n\n${model}`;
 console.log(text);
 if (flags["write-docs"]) fill("docs/cluster.md", `${text}\n\n${where(api)}, ${availableParallelism()} cores.`);

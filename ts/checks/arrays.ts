@@ -132,6 +132,15 @@ export function numbersOf(argument: string, values: unknown, code: ErrorCode = "
   });
 }
 
+/** The index of the first number that is not finite, or −1: as `findIndex`, many times as fast. */
+export function firstNotFinite(numbers: ArrayLike<number>): number {
+  for (let i = 0; i < numbers.length; i++) {
+    const number = numbers[i] as number;
+    if (number - number !== 0) return i;
+  }
+  return -1;
+}
+
 /** A plain copy of weights, and their sum, which is positive. */
 export function weightsOf(argument: string, values: unknown): { weights: Float64Array; sum: number } {
   const weights = copyOf(argument, values, ["DTYPE", "an array of numbers"], (weight, i) => {

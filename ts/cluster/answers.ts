@@ -1,5 +1,5 @@
 // Answers of workers, which are not trusted: what is not as it has to be is refused.
-import { type ArrayOf, constructors, type Dtype } from "../checks/arrays.js";
+import { type ArrayOf, constructors, type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { describe } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import type { Cut } from "../parallel/ensembles.js";
@@ -20,7 +20,7 @@ function check(holds: boolean, name: string, given: unknown): void {
 function numbers<D extends Dtype>(name: string, given: unknown, dtype: D, length: number, finite = true): ArrayOf<D> {
   const isOf = given instanceof constructors[dtype] && (given as ArrayOf<D>).length === length;
   if (!isOf) throw new Error(`${name} is ${describe(given)}, not ${length} numbers of ${dtype}`);
-  const bad = finite ? (given as Float64Array).findIndex((value) => !Number.isFinite(value)) : -1;
+  const bad = finite ? firstNotFinite(given as Float64Array) : -1;
   if (bad >= 0) throw new Error(`${name} has ${(given as Float64Array)[bad]} at index ${bad}`);
   return given as ArrayOf<D>;
 }

@@ -1,4 +1,5 @@
 // A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
+import { constructors } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   argument,
@@ -223,7 +224,8 @@ class ClusterPool implements Cluster {
     const model = pack(job.model);
     const kind = new TextDecoder("latin1").decode(model);
     const leaves = Math.ceil(problem.batch / leaf);
-    const cuts = shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, this.#speeds.get(kind)));
+    const bytes = parametersLength * constructors[problem.dtype].BYTES_PER_ELEMENT;
+    const cuts = shardsOf(problem.batch, leaf, leavesPerShard(leaves, this.workers, bytes, this.#speeds.get(kind)));
     // For the solve, and for its transpose.
     const step = this.#coordinator.keep(pack(job.step), 2 * cuts.length);
     return {

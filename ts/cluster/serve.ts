@@ -103,26 +103,24 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     connection.publish(names.announcement(name), encodeAnnouncement(said));
   };
 
-  /** Does a task; gives what hands the answer over, and tells whether anybody wanted it. */
-  async function work(task: TaskMessage): Promise<() => Promise<boolean>> {
-    if (silent.has(task.session)) return async () => false;
+  /** Does a task and hands the answer over; `begun` is called when it is computed. Tells whether anybody wanted it. */
+  async function work(task: TaskMessage, begun?: () => void): Promise<boolean> {
+    if (silent.has(task.session)) return false;
     tasks.set(task.id, (tasks.get(task.id) ?? 0) + 1);
-    const { kind, body } = await answerTo(task);
-    return async () => {
-      try {
-        const wanted = await offer({ id: task.id, worker: name, kind }, task.session, body);
-        if (silent.size > MOST_SILENT) silent.clear();
-        if (!wanted) silent.add(task.session);
-        return wanted;
-      } finally {
-        const others = (tasks.get(task.id) ?? 1) - 1;
-        if (others > 0) tasks.set(task.id, others);
-        else tasks.delete(task.id);
-      }
-    };
+    try {
+      const { kind, body } = await answerTo(task, begun);
+      const wanted = await offer({ id: task.id, worker: name, kind }, task.session, body);
+      if (silent.size > MOST_SILENT) silent.clear();
+      if (!wanted) silent.add(task.session);
+      return wanted;
+    } finally {
+      const others = (tasks.get(task.id) ?? 1) - 1;
+      if (others > 0) tasks.set(task.id, others);
+      else tasks.delete(task.id);
+    }
   }
 
-  async function answerTo(task: TaskMessage): Promise<Pick<AnswerMessage, "kind" | "body">> {
+  async function answerTo(task: TaskMessage, begun?: () => void): Promise<Pick<AnswerMessage, "kind" | "body">> {
     let start = performance.now();
     try {
       const all = await Promise.all(
@@ -133,6 +131,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const body = task.body ?? (present.pop() as Uint8Array);
       const answer = await through(() => {
         start = performance.now();
+        begun?.();
         return compute(body, present, task.session);
       });
       done++;
@@ -190,7 +189,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     }
   }
 
-  async function take(message: JsMsg, ackMs: number): Promise<void> {
+  async function take(message: JsMsg, ackMs: number, begun: () => void): Promise<void> {
     const task = readTask(message.data);
     if (!task) {
       onEvent({ kind: "refused", message: "a message in the queue is no task" });
@@ -198,17 +197,22 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       return;
     }
     const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
-    const handOver = await work(task);
-    const acknowledge = async () => {
-      if (await handOver()) message.ack();
+    try {
+      if (await work(task, begun)) message.ack();
       else message.term("nobody waits for it");
-    };
-    const handing = hold(acknowledge().finally(() => clearInterval(alive)));
-    // The next task does not wait until this answer has arrived, but answers are not to pile up.
-    if (held.size > MOST_HELD) await handing;
+    } finally {
+      clearInterval(alive);
+    }
   }
 
-  /** Takes tasks of a group, one after the other. */
+  /** Settles when a task is computed, which is when the next one may be asked for: so that it is there when this one is done. */
+  function begin(message: JsMsg, ackMs: number): Promise<void> {
+    return new Promise((begun, reject) => {
+      hold(take(message, ackMs, begun)).then(begun, reject);
+    });
+  }
+
+  /** Takes tasks of a group, one after the other. While it has none, it asks for one, so that idle workers get one each. */
   async function pull(group: string): Promise<void> {
     let consumer: Consumer | undefined;
     while (!closing && !connection.isClosed()) {
@@ -217,7 +221,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         const { ack_wait } = (await consumer.info(true)).config;
         const message = await consumer.next({ expires: PULL_MS });
         if (message && closing) message.nak();
-        else if (message) await hold(take(message, (ack_wait ?? 5e9) / 1e6));
+        else if (message) await begin(message, (ack_wait ?? 5e9) / 1e6);
+        // Answers that nobody takes are not to pile up.
+        while (held.size > MOST_HELD) await Promise.race(held);
       } catch (error) {
         if (isForbidden(error)) throw error;
         // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
@@ -235,7 +241,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       return;
     }
     message.respond("taken");
-    hold(work(task).then((handOver) => handOver()));
+    hold(work(task));
   }
 
   subscriptions.push(
@@ -255,8 +261,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const timer = setInterval(announce, ANNOUNCE_MS);
   watch(client, onEvent);
 
-  // One more than threads, so that the next task is there when one is done.
-  const loops = [fingerprint, ANY].flatMap((group) => Array.from({ length: threads + 1 }, () => pull(group)));
+  const loops = [fingerprint, ANY].flatMap((group) => Array.from({ length: threads }, () => pull(group)));
   let stopped: Promise<void> | undefined;
   const stop = () => {
     stopped ??= (async () => {

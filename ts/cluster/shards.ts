@@ -4,15 +4,23 @@ import type { Cut } from "../parallel/ensembles.js";
 
 /** A shard takes about so long, where the speed is known: many times what a message costs, and short enough to be done again. */
 const SHARD_MS = 200;
-/** Shards that each thread gets, at least, so that all end at about the same time. */
+/** Shards that each thread gets, so that all end at about the same time: unless they would take too little beside their messages. */
 const PER_THREAD = 3;
+/** So long a shard should take at least, and so long for each byte of its gradient. */
+const LEAST_MS = 20;
+const LEAST_MS_PER_BYTE = 30e-6;
 
 const powerBelow = (number: number) => 2 ** Math.floor(Math.log2(Math.max(1, number)));
 
-/** How many leaves a shard should have: a power of two. */
-export function leavesPerShard(leaves: number, threads: number, msPerLeaf: number | undefined): number {
-  const fair = powerBelow(leaves / (PER_THREAD * Math.max(1, threads)));
-  return msPerLeaf === undefined ? fair : Math.min(fair, powerBelow(SHARD_MS / msPerLeaf));
+/** How many leaves a shard should have, a power of two: for a gradient of so many bytes, and if known for so many milliseconds of a leaf. */
+export function leavesPerShard(leaves: number, threads: number, bytes: number, msPerLeaf: number | undefined): number {
+  const share = leaves / Math.max(1, threads);
+  if (msPerLeaf === undefined) return powerBelow(share / PER_THREAD);
+  const each = Math.min(
+    Math.max(1, Math.floor((share * msPerLeaf) / (LEAST_MS + LEAST_MS_PER_BYTE * bytes))),
+    PER_THREAD,
+  );
+  return Math.min(powerBelow(share / each), powerBelow(SHARD_MS / msPerLeaf));
 }
 
 /** A batch in shards of so many leaves, each at a multiple of them. */

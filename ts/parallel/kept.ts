@@ -1,5 +1,5 @@
 // What pools and clusters do alike with a solve that others keep: they check what a loss gives, hand the solve out, and differentiate a loss.
-import { type ArrayOf, checkLength, type Dtype } from "../checks/arrays.js";
+import { type ArrayOf, checkLength, type Dtype, firstNotFinite } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { outside } from "../checks/user-code.js";
@@ -16,7 +16,7 @@ import type { LossAndCotangent, Solution } from "../solve/results.js";
 
 /** Refuses numbers that are not finite, by the indices of the whole batch, which whoever solves a part does not know. */
 export function checkFinite(name: string, numbers: ArrayOf<Dtype>): void {
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
+  const bad = firstNotFinite(numbers);
   if (bad >= 0) throw refused("NON_FINITE", name, "finite numbers", `${numbers[bad]} at index ${bad}`);
 }
 

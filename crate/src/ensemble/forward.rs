@@ -594,7 +594,8 @@ impl<T: Real> Forward<T> {
                     for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
                         let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
                         // Behind a crossing that has happened the side is the other one.
-                        let found = crossed.filter(|_| acted).map(|crossed| (crossed.values[index], crossed.nears[index]));
+                        let found =
+                            crossed.filter(|_| acted).map(|crossed| (crossed.values[index], crossed.nears[index]));
                         let now = (clock.t, problem.direction(clock.trajectory));
                         (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
                     }

@@ -374,7 +374,13 @@ impl<T: Real> Single<T> {
             let inside = (open - a) * span.h > 0.0 && (b - open) * span.h > 0.0;
             let mut end = match tries < 40 {
                 // First just before b; what is zero there too has no slope that leads to where that begins.
-                _ if gb == 0.0 => if rests == Some(b) { b } else { middle },
+                _ if gb == 0.0 => {
+                    if rests == Some(b) {
+                        b
+                    } else {
+                        middle
+                    }
+                }
                 true if inside => open,
                 true if ga > 0.0 && secant.is_finite() => secant,
                 _ => middle,
