@@ -27,6 +27,7 @@ const usage = `npm run bench -- [options]
                   ml-levenberg-marquardt too
   --case NAME     this case alone, may be repeated: ${[...Object.keys(cases), ...Object.keys(models)].join(", ")};
                   with --fits ${Object.keys(fits).join(", ")}
+  --brief         fewer and shorter rounds: half the time
   --quick         few and short rounds, no scaling: to see that it works
   --node PATH     also in this Node, may be repeated; peers are compared with the last one
   --without NAME  leave out, may be repeated: ${LEAVABLE.join(", ")}; native is the crate alone, and node
@@ -61,7 +62,7 @@ const main = nodes.at(-1);
 const without = flags.without ?? [];
 for (const name of without)
   if (!LEAVABLE.includes(name)) refuse(`${name}: nothing to leave out; there are ${LEAVABLE.join(", ")}`);
-const effort = efforts[flags.quick ? "quick" : "full"];
+const effort = efforts[flags.quick ? "quick" : flags.brief ? "brief" : "full"];
 
 buildPackage();
 const api = await import("../dist/index.js");
@@ -199,7 +200,7 @@ function parse() {
   try {
     return parseArgs({
       options: {
-        ...{ peers: flag, quick: flag, update: flag, fits: flag, help: flag, "write-docs": flag },
+        ...{ peers: flag, quick: flag, brief: flag, update: flag, fits: flag, help: flag, "write-docs": flag },
         ...{ case: list, node: list, without: list },
         out: { type: "string" },
       },
