@@ -174,7 +174,8 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     refuseReentry(engine, "a solver");
     const problem = readProblem(field, y0, [t], options);
     const { batch, norm, maxEvents, changes } = problem;
-    const plan = JSON.stringify({ counts: null, norm, maxEvents, jumps: [], events: changes.events });
+    const nothing = { counts: null, steps: false, dense: false, mask: false, part: null, jumps: [] };
+    const plan = JSON.stringify({ ...nothing, norm, maxEvents, events: changes.events });
     const start = engine.steady(problem.y0);
     // Whoever gives the options may have disposed of the field.
     const { rust } = useField(field);

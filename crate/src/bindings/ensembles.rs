@@ -26,13 +26,15 @@ impl Plan {
     ///
     /// ```json
     /// { "counts": [3, 2] or null, "steps": false, "dense": false, "mask": false, "maxEvents": 10000, "part": 0 or null,
-    ///   "norm": program or null, "jumps": [{ "counts": [1, 0] or null, "times": 1, "amounts": 2, "set": program }],
+    ///   "norm": program or null,
+    ///   "jumps": [{ "counts": [1, 0] or null, "times": 1, "amounts": 2, "names": ["dose", "rate"], "set": program }],
     ///   "events": [{ "when": program, "direction": "both", "terminal": 1 or null, "set": program or null }] }
     /// ```
     ///
-    /// `times` and `amounts` say how many numbers of `numbers` are a jump's times and amounts.
+    /// `times` and `amounts` say how many numbers of `numbers` are a jump's times and amounts; their names are not looked at.
     pub fn read(text: &str, times: &[f64], numbers: &[f64]) -> Result<Self> {
         let plan: Value = serde_json::from_str(text).map_err(|error| refused("JSON", error.to_string()))?;
+        known(&plan, &["counts", "steps", "dense", "mask", "maxEvents", "part", "norm", "jumps", "events"])?;
         let mut rest = numbers;
         let mut take = |count: usize| {
             let (taken, left) = rest.split_at_checked(count).ok_or_else(|| refused("as many numbers", count))?;
@@ -40,6 +42,7 @@ impl Plan {
             Ok::<_, Error>(taken)
         };
         let jumps = list(&plan["jumps"])?.iter().map(|jump| {
+            known(jump, &["counts", "times", "amounts", "names", "set"])?;
             let times = take(count(&jump["times"])?)?;
             Ok(Jump {
                 times: lists(&jump["counts"], times)?,
@@ -49,31 +52,42 @@ impl Plan {
         });
         let jumps = jumps.collect::<Result<_>>()?;
         let events = list(&plan["events"])?.iter().map(|event| {
+            known(event, &["when", "direction", "terminal", "set"])?;
             Ok(Event {
                 when: program(&event["when"])?,
                 direction: match event["direction"].as_str() {
                     Some("rising") => Direction::Rising,
                     Some("falling") => Direction::Falling,
-                    _ => Direction::Both,
+                    Some("both") => Direction::Both,
+                    _ => return Err(refused("both, rising or falling", &event["direction"])),
                 },
                 terminal: if event["terminal"].is_null() { None } else { Some(count(&event["terminal"])?) },
                 set: if event["set"].is_null() { None } else { Some(program(&event["set"])?) },
             })
         });
         let events = events.collect::<Result<_>>()?;
-        let flag = |name: &str| plan[name].as_bool().unwrap_or(false);
+        let flag = |name: &str| plan[name].as_bool().ok_or_else(|| refused("true or false", &plan[name]));
         let norm = if plan["norm"].is_null() { None } else { Some(program(&plan["norm"])?) };
         let part = if plan["part"].is_null() { None } else { Some(count(&plan["part"])?) };
         Ok(Self {
             times: lists(&plan["counts"], times)?,
             changes: Changes { jumps, events, max_events: count(&plan["maxEvents"])?, norm },
-            extras: Extras { steps: flag("steps"), dense: flag("dense"), mask: flag("mask"), part },
+            extras: Extras { steps: flag("steps")?, dense: flag("dense")?, mask: flag("mask")?, part },
         })
     }
 }
 
 fn refused(expected: &str, given: impl std::fmt::Display) -> Error {
     Error::option("plan", expected, given)
+}
+
+/// Refuses what is no object, or has other names in it.
+fn known(value: &Value, names: &[&str]) -> Result<()> {
+    let object = value.as_object().ok_or_else(|| refused("an object", value))?;
+    match object.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => Err(refused(&names.join(", "), name)),
+        None => Ok(()),
+    }
 }
 
 fn list(value: &Value) -> Result<&[Value]> {

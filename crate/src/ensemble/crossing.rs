@@ -135,21 +135,21 @@ impl<T: Real> Forward<T> {
             let mut acting = Vec::new();
             let mut sides = Vec::new();
             let mut at_zero = Vec::new();
-            for event in 0..far.len() {
+            for (event, &near) in nears.iter().enumerate() {
                 let value = single.value(&mut *maps.events[event].when[0], span.end, &next)?;
                 at_zero.push(value);
                 let g = sign(value);
                 let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
-                let acts = event == root || close || (hits.contains(&event) && crosses(event, clock.signs[event], g));
+                let acts = event == root || close || (hits.contains(&event) && crosses(event, near, g));
                 if acts {
                     acting.push(event);
                 }
                 sides.push(match acts {
                     // Behind a zero the next step tells the side, which may be the one before. What is still in front of its zero lies
                     // there up to rounding.
-                    true if g == nears[event] => -g,
+                    true if g == near => -g,
                     true => g,
-                    false if g == 0 => nears[event],
+                    false if g == 0 => near,
                     false => g,
                 });
             }
