@@ -464,7 +464,7 @@ fn events_and_jumps_are_differentiated_exactly() {
                     jump_times: vec![vec![0.2, 1.03], vec![0.95], vec![]],
                     amounts: vec![0.3, -0.2, 0.15],
                 };
-                case.check(terminal, 1e-9);
+                case.check(terminal, 5e-9);
             }
         }
     }
