@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import * as Plot from "@observablehq/plot";
 import { parseHTML } from "linkedom";
 import { placeLabels } from "./labels.mjs";
-import { METHOD_COLOURS } from "./shared/gradients.mjs";
+import { GRADIENT_COLOURS } from "./shared/gradients.mjs";
 import { describe, problemsOf } from "./shared/problems.mjs";
 import { FONT, sheet } from "./shared/sheet.mjs";
 import { inNode } from "./targets.mjs";
@@ -118,7 +118,7 @@ function growth({ scaling }) {
       return { title: "", svg: curves(here, quantity, label, name) };
     }),
   );
-  const present = Object.entries(METHOD_COLOURS).filter(([method]) =>
+  const present = Object.entries(GRADIENT_COLOURS).filter(([method]) =>
     points.some(({ gradient }) => gradient === method),
   );
   const legend = present.map(([text, colour]) => ({ text, colour, filled: true }));
@@ -138,7 +138,7 @@ function curves(points, quantity, label, name) {
     marginBottom: bottom,
     x: { type: "log", label: `${name} →`, ticks: 5, tickFormat: "~s", labelOffset: 38 },
     y: { type: "log", label, grid: true, ticks: 5, tickFormat: "~g", labelAnchor: "top" },
-    color: { domain: Object.keys(METHOD_COLOURS), range: Object.values(METHOD_COLOURS) },
+    color: { domain: Object.keys(GRADIENT_COLOURS), range: Object.values(GRADIENT_COLOURS) },
     marks: [
       Plot.frame({ stroke: "#ccc" }),
       // Dashed and on top: its memory is that of backprop.

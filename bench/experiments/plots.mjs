@@ -2,7 +2,7 @@
 import * as Plot from "@observablehq/plot";
 import { encode } from "fast-png";
 import { parseHTML } from "linkedom";
-import { METHOD_COLOURS } from "../shared/gradients.mjs";
+import { GRADIENT_COLOURS } from "../shared/gradients.mjs";
 import { FONT, sheet } from "../shared/sheet.mjs";
 
 const { document } = parseHTML("<!doctype html><html><body></body></html>");
@@ -74,8 +74,8 @@ function axis({ label, log = false, domain, format, ticks = 5 }) {
 
 function coloursOf(series) {
   let next = 0;
-  const methods = series.every((name) => name.split(" ")[0] in METHOD_COLOURS);
-  return series.map((name) => (methods ? METHOD_COLOURS[name.split(" ")[0]] : COLOURS[next++ % COLOURS.length]));
+  const methods = series.every((name) => name.split(" ")[0] in GRADIENT_COLOURS);
+  return series.map((name) => (methods ? GRADIENT_COLOURS[name.split(" ")[0]] : COLOURS[next++ % COLOURS.length]));
 }
 
 /**

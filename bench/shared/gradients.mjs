@@ -1,12 +1,8 @@
-// The gradient methods, in the order of tables and plots, each with its colour.
+// The gradients that the crate has, in the order of tables and plots, each with its colour.
+import { GRADIENTS as KNOWN } from "../../wasm/constants.js";
 
-/** Those that give the same gradient, each with its own memory. */
-export const EXACT = /** @type {const} */ (["symplectic", "aca", "baseline", "backprop"]);
-/** All but `auto`, which is one of them or between. */
-export const GRADIENTS = /** @type {const} */ ([...EXACT, "adjoint"]);
-export const EVERY_GRADIENT = /** @type {const} */ (["auto", ...GRADIENTS]);
-
-export const METHOD_COLOURS = {
+/** @type {Record<(typeof KNOWN)[number], string>} */
+export const GRADIENT_COLOURS = {
   symplectic: "#c2410c",
   auto: "#be185d",
   aca: "#a16207",
@@ -14,3 +10,12 @@ export const METHOD_COLOURS = {
   backprop: "#1d6fd1",
   adjoint: "#7c3aed",
 };
+
+const order = Object.keys(GRADIENT_COLOURS);
+const sorted = [...KNOWN].sort((one, other) => order.indexOf(one) - order.indexOf(other));
+
+/** All but `auto`, which is one of them or between. */
+export const GRADIENTS = sorted.filter((gradient) => gradient !== "auto");
+/** Those that give the same gradient, each with its own memory. */
+export const EXACT = GRADIENTS.filter((gradient) => gradient !== "adjoint");
+export const EVERY_GRADIENT = /** @type {const} */ (["auto", ...GRADIENTS]);

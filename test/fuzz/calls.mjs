@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { runInNewContext } from "node:vm";
 import * as typed from "../../dist/index.js";
+import { GRADIENTS, METHODS } from "../../wasm/constants.js";
 import { fuzz } from "./common.mjs";
 
 /** The package to a caller without types. @type {any} */
@@ -104,10 +105,10 @@ class Case {
     return {
       // A solve ends soon, whatever the rest.
       maxSteps: 50,
-      ...(chance(0.5) && { method: pick(["rk4", "dopri5", "bosh3", "dopri8", "euler"]) }),
+      ...(chance(0.5) && { method: pick(METHODS) }),
       ...(chance(0.3) && { steps: 2 }),
       ...(chance(0.3) && { rtol: 1e-3, atol: 1e-3 }),
-      ...(chance(0.3) && { gradient: pick(["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"]) }),
+      ...(chance(0.3) && { gradient: pick(GRADIENTS) }),
       ...(chance(0.1) && { memoryBudget: 1e5 }),
       ...(chance(0.1) && { adjoint: { rtol: 1e-3, norm: "seminorm" } }),
       ...(chance(0.1) && { timeGradients: chance(0.5) }),

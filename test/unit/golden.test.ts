@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import * as api from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { runGolden, tolerance } from "../golden.mjs";
+import { EXACT } from "./helpers.js";
 
 const folder = new URL("../golden/", import.meta.url);
 const cases = readdirSync(folder)
@@ -9,7 +10,7 @@ const cases = readdirSync(folder)
   .map((file) => JSON.parse(readFileSync(new URL(file, folder), "utf8")));
 
 describe.each(["float64", "float32"] as const)("golden cases in %s", (dtype) => {
-  test.each(["symplectic", "backprop", "baseline", "aca", "auto"] as const)("by %s", (gradient) => {
+  test.each(EXACT)("by %s", (gradient) => {
     expect(cases).toHaveLength(23);
     for (const golden of cases) {
       const { errors } = runGolden(api, golden, { dtype, gradient });
@@ -28,7 +29,7 @@ const equations = readdirSync(models)
 
 // In float32 the worst is 3.8e-6, the gradient of gravity of the saturated pendulum, which nearly cancels: no case is excepted.
 describe.each(["float64", "float32"] as const)("golden cases of equations in %s", (dtype) => {
-  test.each(["symplectic", "backprop", "baseline", "aca", "auto"] as const)("by %s", (gradient) => {
+  test.each(EXACT)("by %s", (gradient) => {
     expect(equations).toHaveLength(21);
     for (const golden of equations) {
       const { errors = {} } = runGolden(api, golden, { dtype, gradient });

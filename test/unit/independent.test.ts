@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { equations, odeint, valueAndGrad, vectorField, vjp } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
+import { EXACT } from "./helpers.js";
 
 const folder = new URL("../golden-models/", import.meta.url);
 
@@ -58,7 +59,7 @@ describe("golden cases", () => {
   test("there are some", () => expect(cases.length).toBeGreaterThanOrEqual(12));
 
   for (const one of cases) {
-    test.each(["auto", "symplectic", "aca", "baseline", "backprop"] as const)(`${one.name}, %s`, (gradient) => {
+    test.each(EXACT)(`${one.name}, %s`, (gradient) => {
       const args = one.arguments;
       const field = equations(one.equations, {
         parameters: one.parameters,

@@ -1,6 +1,7 @@
 import { custom, driven, hamiltonian, memoryUsage, mlp, odeint, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { EXACT, METHODS, numbers, relative, thrown } from "./helpers.js";
+import { METHODS } from "../../wasm/constants.js";
+import { EXACT, numbers, relative, thrown } from "./helpers.js";
 
 const energy = { widths: [2, 8, 1], dtype: "float64", seed: 3 } as const;
 const structure = { J: [0, 1, -1, 0], R: [0, 0, 0, 0.2] };

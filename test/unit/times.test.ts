@@ -1,7 +1,8 @@
 // Times: repeated, alone, far from zero; their gradients, and doing without them.
 import { custom, type GradientOptions, mlp, odeint, vjp } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
-import { EXACT, METHODS, numbers, relative, thrown } from "./helpers.js";
+import { GRADIENTS, METHODS } from "../../wasm/constants.js";
+import { EXACT, numbers, relative, thrown } from "./helpers.js";
 
 const field = mlp({ widths: [2, 8, 2], dtype: "float64", time: "concat", seed: 3 });
 const y0 = numbers("float64", 2 * 3, 5);
@@ -64,7 +65,7 @@ describe.each(SOLVES)("%j", (options) => {
 
 test("one time alone, and times that are all the same, take no step", () => {
   for (const times of [[2], [2, 2, 2]]) {
-    for (const gradient of [...EXACT, "adjoint"] as const) {
+    for (const gradient of GRADIENTS) {
       const { solution, pullback } = vjp(field, y0, times, { gradient });
       expect(solution.y).toEqual(Float64Array.from(times.flatMap(() => [...y0])));
       expect(solution.stats.accepted).toBe(0);
@@ -172,7 +173,7 @@ test("float32 is held to tolerances that it can meet", () => {
 test("gradients of times can be declined, and then cost nothing", () => {
   const times = [0, 0.5, 1];
   const w = Float64Array.of(0.1, 1, 1);
-  for (const gradient of [...EXACT, "adjoint"] as const) {
+  for (const gradient of GRADIENTS) {
     const run = (knowsTime: boolean, timeGradients?: boolean) => {
       const { field, count } = relaxation(1, knowsTime);
       const options = {

@@ -1,12 +1,12 @@
-// Colours of the page as the canvas needs them, and those of the methods.
+// Colours of the page as the canvas needs them, and those of the gradients.
 import type { GradientMethod } from "symplectic-adjoint/slim";
-import { METHOD_COLOURS } from "../../../bench/shared/gradients.mjs";
+import { GRADIENT_COLOURS } from "../../../bench/shared/gradients.mjs";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** Sets --symplectic and so on, lighter on a dark page. */
-export function setMethodColours(): void {
-  for (const [method, colour] of Object.entries(METHOD_COLOURS)) {
+export function setGradientColours(): void {
+  for (const [method, colour] of Object.entries(GRADIENT_COLOURS)) {
     const shown = dark.matches ? `color-mix(in oklab, ${colour} 68%, white)` : colour;
     document.documentElement.style.setProperty(`--${method}`, shown);
   }

@@ -1,5 +1,6 @@
 // One gradient by each method, at the present parameters and batch: what it takes, by the package's own ledger.
 import type { Field, GradientMethod } from "symplectic-adjoint/slim";
+import { GRADIENTS } from "./config.js";
 import { failureOf } from "./failure.js";
 import type { Learner } from "./learner.js";
 import type { Problem, Row } from "./messages.js";
@@ -8,15 +9,15 @@ import type { Batch, Result } from "./task.js";
 
 /** A method that would take more is told of by an estimate. */
 const MOST = 2 ** 29;
-/** The estimate of those that tape all rests on `aca`, which tapes one step. */
-const ORDER: readonly GradientMethod[] = ["symplectic", "aca", "auto", "baseline", "backprop", "adjoint"];
+/** Differences are from the first; the estimate of those that tape all rests on `aca`, which tapes one step. */
+const FIRST: readonly GradientMethod[] = ["symplectic", "aca"];
 /** The shortest time of several is told: of six, of three where those are slow, of two that are very slow. */
 const [SLOW, VERY_SLOW] = [20, 200];
 
 export class Comparison {
   readonly #field: Field<"float32">;
   readonly #batch: Batch;
-  readonly #left = [...ORDER];
+  readonly #left = [...FIRST, ...GRADIENTS.filter((gradient) => !FIRST.includes(gradient))];
   readonly #config;
   readonly rows: Row[] = [];
   problem: Problem | undefined;

@@ -1,5 +1,7 @@
 // What a visitor can set, as one flat record: checked alike from the form, the address and a model file.
 import type { Activation, GradientMethod, Method } from "symplectic-adjoint/slim";
+import { EVERY_GRADIENT } from "../../../bench/shared/gradients.mjs";
+import { ACTIVATIONS, FIXED_METHODS, METHODS } from "../../../wasm/constants.js";
 import { numbersByName, shortText } from "./system.js";
 
 export type TaskName = "spiral" | "lynx-hare" | "pendulum" | "two-moons" | "bounce" | "equations";
@@ -104,8 +106,16 @@ const COMMON: Omit<Config, "task"> = {
 
 /** The least and the largest target. */
 export const TARGETS = [2, 12] as const;
-export const FIXED: readonly Method[] = ["euler", "midpoint", "heun", "ralston", "rk4", "rk38"];
-export const GRADIENTS: readonly GradientMethod[] = ["symplectic", "auto", "aca", "baseline", "backprop", "adjoint"];
+/** The first is what the others are compared with. */
+export const GRADIENTS: readonly GradientMethod[] = [
+  "symplectic",
+  ...EVERY_GRADIENT.filter((gradient) => gradient !== "symplectic"),
+];
+
+/** Whether a method has no error estimate, and so takes fixed steps. */
+export function isFixed(method: Method): boolean {
+  return (FIXED_METHODS as readonly Method[]).includes(method);
+}
 
 export function defaults(task: TaskName): Config {
   return { task, ...COMMON, ...TASKS[task].defaults };
@@ -138,12 +148,15 @@ function numberFrom(text: string): number | undefined {
   return text.trim() === "" ? undefined : Number(text);
 }
 
+/** With identity a network would be linear. */
+const NONLINEAR = ACTIVATIONS.filter((activation) => activation !== "identity");
+
 export const RULES: { readonly [Name in keyof Config]: Rule<Config[Name]> } = {
   task: oneOf<TaskName>("spiral", "lynx-hare", "pendulum", "two-moons", "bounce", "equations"),
   layers: number(1, 4),
   width: number(2, 128),
-  activation: oneOf<Activation>("tanh", "softplus", "silu", "gelu", "elu", "relu", "sigmoid", "sin"),
-  method: oneOf<Method>(...FIXED, "fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"),
+  activation: oneOf<Activation>(...NONLINEAR),
+  method: oneOf<Method>(...METHODS),
   stepping: oneOf<Config["stepping"]>("fixed", "tolerance"),
   steps: number(1, 64),
   tolerance: oneOf(1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
@@ -176,7 +189,7 @@ export function changed(config: Config, name: keyof Config, text: string): Confi
 
 /** A method that has no error estimate takes fixed steps. */
 function coherent(config: Config): Config {
-  return FIXED.includes(config.method) ? { ...config, stepping: "fixed" } : config;
+  return isFixed(config.method) ? { ...config, stepping: "fixed" } : config;
 }
 
 /** A record of texts, each checked: those that are not valid are left out and told of. */

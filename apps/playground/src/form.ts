@@ -1,5 +1,5 @@
 // The settings as controls: each change is checked by the rule of its name.
-import { type Config, changed, FIXED, RULES, TASKS, type TaskName } from "./config.js";
+import { type Config, changed, isFixed, RULES, TASKS, type TaskName } from "./config.js";
 import { byId, element } from "./dom.js";
 
 type Control = HTMLInputElement | HTMLSelectElement;
@@ -60,7 +60,7 @@ function isIdle({ task, data, gradient, method, stepping }: Config, name: keyof 
   if (!network && ["layers", "width", "activation"].includes(name)) return true;
   if (name === "duration" || name === "noise") return data !== "samples";
   if (name === "budget") return gradient !== "auto";
-  if (name === "stepping") return FIXED.includes(method);
+  if (name === "stepping") return isFixed(method);
   if (name === "steps") return stepping !== "fixed";
   return name === "tolerance" && stepping !== "tolerance";
 }

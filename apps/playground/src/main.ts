@@ -1,6 +1,6 @@
 // The page: what is configured, what the worker reports, and the controls between.
 import * as bars from "./bars.js";
-import { onSchemeChange, setMethodColours } from "./colours.js";
+import { onSchemeChange, setGradientColours } from "./colours.js";
 import { type Config, changed, defaults, needsNewModel, read, TARGETS, TASKS, write } from "./config.js";
 import * as curves from "./curves.js";
 import * as diagram from "./diagram.js";
@@ -38,7 +38,7 @@ const session = new Session(answer, (message) => {
 const toggle = byId("toggle");
 const file = byId<HTMLInputElement>("file");
 
-setMethodColours();
+setGradientColours();
 bars.setUp();
 diagram.setUp();
 plane.setUp((x) => {
@@ -68,7 +68,7 @@ estimates.setUp(() => {
   return true;
 });
 onSchemeChange(() => {
-  setMethodColours();
+  setGradientColours();
   if (scene) curves.setScene(scene);
   plane.draw();
 });
