@@ -23,7 +23,7 @@ function jaxHere() {
   return command[0];
 }
 
-/** A number from 0 to below 1 that looks random. */
+/** A number from 0 to below 1 that looks random: one that the Python beside it computes as well. */
 const noise = (i) => ((Math.imul(i, 2654435761) >>> 0) % 1000) / 1000;
 
 const systems = {

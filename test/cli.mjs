@@ -15,6 +15,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { uniforms } from "../bench/shared/random.mjs";
 import { adam, custom, equations, load, odeint, save, vectorField } from "../dist/index.js";
 import { interrupted, start, stepFrom } from "./command.mjs";
 
@@ -32,12 +33,7 @@ async function succeed(args) {
 
 const json = async (args) => JSON.parse(await succeed([...args, "--json"]));
 
-/** Numbers in [0, 1), always the same. */
-let state = 12345;
-function uniform() {
-  state = (state * 48271) % 2147483647;
-  return state / 2147483647;
-}
+const uniform = uniforms(12345);
 
 /** FitzHugh and Nagumo's neuron at irregular times through noise, some values missing: `count` trajectories. */
 function neurons(count, length) {

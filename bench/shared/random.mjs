@@ -10,13 +10,6 @@ const { code } = transformSync(readFileSync(join(root, "ts/trace/random.ts"), "u
 });
 
 /** @type {typeof import("../../ts/trace/random.js")} */
-export const { uniforms, normals, shuffle } = await import(`data:text/javascript,${encodeURIComponent(code)}`);
-
-/**
- * Standard normal numbers (Box and Muller) from a stream of uniform ones.
- *
- * @param {() => number} uniform
- */
-export function normalsOf(uniform) {
-  return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-}
+export const { uniforms, normals, normalsOf, shuffle } = await import(
+  `data:text/javascript,${encodeURIComponent(code)}`
+);

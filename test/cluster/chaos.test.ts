@@ -4,21 +4,13 @@ import { fileURLToPath } from "node:url";
 import { mlp, valueAndGrad } from "symplectic-adjoint";
 import { connect } from "symplectic-adjoint/cluster";
 import { expect, test } from "vitest";
+import { uniforms } from "../../ts/trace/random.js";
 import { numbers } from "../unit/helpers.js";
 import { cleanups, freshPrefix } from "./processes.js";
 import { startServers } from "./server.mjs";
 
 const command = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 const ROUNDS = process.env.LONG ? 150 : 6;
-
-/** Numbers from 0 to below 1, the same in every run. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 const square = (y: Float32Array) => ({ value: y.reduce((sum, value) => sum + value * value, 0), cotangent: y });
 
@@ -37,7 +29,7 @@ test(`${ROUNDS} gradients`, async () => {
   };
   for (let i = 0; i < 2; i++) start();
 
-  const next = random(7);
+  const next = uniforms(7);
   /** Something that happens to a worker or the server. */
   const strike = async () => {
     const victim = workers[Math.floor(next() * workers.length)] as ChildProcess;

@@ -1,5 +1,6 @@
 import { type ArrayOf, type Dtype, engine, mlp, odeint, type SymplecticAdjointError } from "symplectic-adjoint";
 import { expect, test } from "vitest";
+import { uniforms } from "../../ts/trace/random.js";
 import { GRADIENTS, METHODS } from "../../wasm/constants.js";
 
 /** Whether the tests run on the addon. */
@@ -30,13 +31,9 @@ export const RUNGE_KUTTA = METHODS.filter((method) => {
 
 /** Numbers in ±1, the same for the same seed. */
 export function numbers<D extends Dtype>(dtype: D, length: number, seed = 1): ArrayOf<D> {
-  let state = (seed * 2654435761) >>> 0;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  };
+  const uniform = uniforms(seed);
   const array = dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
-  return array.map(next) as ArrayOf<D>;
+  return array.map(() => 2 * uniform() - 1) as ArrayOf<D>;
 }
 
 /** The error that a call throws, checked for its code. */

@@ -1,6 +1,7 @@
 // symplectic-adjoint gradcheck: the gradient of a trained model on data against finite differences, in float64.
 import { GRADIENTS } from "../../wasm/constants.js";
 import { type Batch, meanSquaredError, minibatches, odeint, valueAndGrad } from "../index.js";
+import { uniforms } from "../trace/random.js";
 import { readDosed } from "./dosed-table.js";
 import { completed, delayed, fieldOf, networkOf, trajectoryOf } from "./equation.js";
 import { Failure } from "./failure.js";
@@ -101,11 +102,8 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   };
 }
 
-/** A direction of length 1 with signs from a linear congruence. */
+/** A direction of length 1 with random signs. */
 function signs(length: number, seed: number): Float64Array {
-  let state = Math.imul(seed, 2654435761) >>> 0;
-  return Float64Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state >= 2 ** 31 ? 1 : -1) / Math.sqrt(length);
-  });
+  const uniform = uniforms(seed);
+  return Float64Array.from({ length }, () => (uniform() < 0.5 ? -1 : 1) / Math.sqrt(length));
 }

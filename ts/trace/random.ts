@@ -13,9 +13,13 @@ export function uniforms(seed: number): () => number {
   };
 }
 
-/** A stream of standard normal numbers (Box and Muller). */
+/** A stream of standard normal numbers. */
 export function normals(seed: number): () => number {
-  const uniform = uniforms(seed);
+  return normalsOf(uniforms(seed));
+}
+
+/** The same from a stream of uniform numbers, two for each (Box and Muller). */
+export function normalsOf(uniform: () => number): () => number {
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 

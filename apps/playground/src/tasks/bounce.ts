@@ -1,9 +1,9 @@
 // A ball that is thrown in gusty wind, and bounces: the throw is learned through the bounces, so that a landing is where it should be.
 // The throw is a jump at the start, so its speeds are parameters; each landing is an event, and the last one ends the flight.
 import { type Events, equations, type Field, odeint, type SolveOptions, valueAndGrad } from "symplectic-adjoint/slim";
+import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Picture } from "../messages.js";
-import { normal, uniform } from "../random.js";
 import { range, type Task } from "../task.js";
 
 /** The first ball flies in still air, the others in wind. */
@@ -34,8 +34,8 @@ const LAST = SIZE * BALLS * (times.length - 1);
 
 export function bounce(given: Config): Task {
   let config = given;
-  const random = uniform(given.seed);
-  const gusts = range(BALLS).map((ball) => (ball === 0 ? 0 : normal(random)));
+  const normal = normals(given.seed);
+  const gusts = range(BALLS).map((ball) => (ball === 0 ? 0 : normal()));
 
   /** What happens on the way, as it is set now. */
   function happenings(): SolveOptions {

@@ -11,9 +11,9 @@ import {
   SymplecticAdjointError,
   valueAndGrad,
 } from "symplectic-adjoint/slim";
+import { normals } from "../../../../ts/trace/random.js";
 import type { Config } from "../config.js";
 import type { Extent, Picture, Values } from "../messages.js";
-import { normal, uniform } from "../random.js";
 import { type System, systemOf } from "../system.js";
 import { type Batch, gridOf, range, solved, type Task } from "../task.js";
 import { rows, years } from "./lynx-hare.js";
@@ -202,10 +202,10 @@ function dataOf(config: Config, system: System): Data {
     const y = sampled(field, start, times);
     const size = states.length;
     const spread = states.map((_, i) => config.noise * deviation(feature(y, size, i)));
-    const random = uniform(config.seed);
+    const normal = normals(config.seed);
     const values = y.map((value, i) =>
       // Where they begin is known.
-      i < size ? value : value + (spread[i % size] as number) * normal(random),
+      i < size ? value : value + (spread[i % size] as number) * normal(),
     );
     return { title: "", times, origin: 0, values, startMeasured: false };
   } finally {

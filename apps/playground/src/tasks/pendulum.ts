@@ -1,6 +1,6 @@
 // A pendulum, q' = p and p' = −sin q, learned as the energy that drives it.
 import { custom, type HamiltonianField, hamiltonian, odeint } from "symplectic-adjoint/slim";
-import { uniform } from "../random.js";
+import { uniforms } from "../../../../ts/trace/random.js";
 import { column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
 
 const [BATCH, INTERVALS, SPACING, SIDE, LEVELS, LONG] = [32, 8, 0.5, 20, 48, 20];
@@ -20,7 +20,7 @@ function truth() {
 }
 
 export function pendulum(seed: number): Task {
-  const random = uniform(seed);
+  const random = uniforms(seed);
   const starts: number[] = [];
   while (starts.length < 2 * BATCH) {
     const [q, p] = [5.2 * (random() - 0.5), 3.6 * (random() - 0.5)];

@@ -1,7 +1,7 @@
 // dx/dt = A x³ (Chen et al. 2018): one orbit, learned from short pieces of it.
 import { custom, type Field, mlp, odeint } from "symplectic-adjoint/slim";
+import { uniforms } from "../../../../ts/trace/random.js";
 import type { Values } from "../messages.js";
-import { uniform } from "../random.js";
 import { type Batch, column, gridOf, range, solved, squaredError, type Task, widths } from "../task.js";
 
 const [POINTS, DURATION, LENGTH, BATCH, SIDE, FINE] = [201, 10, 11, 64, 20, 4];
@@ -40,7 +40,7 @@ export function spiral(seed: number): Task {
     makeField: (config) =>
       mlp({ widths: widths(config, 2), activation: config.activation, seed: config.seed, dtype: "float32" }),
     batch(step): Batch {
-      const random = uniform(seed * 1_000_003 + step);
+      const random = uniforms(seed * 1_000_003 + step);
       const starts = range(BATCH).map(() => Math.floor(random() * (POINTS + 1 - LENGTH)));
       const at = (offset: number) => starts.flatMap((start) => [...data.subarray(2 * (start + offset)).slice(0, 2)]);
       const window = times.slice(0, LENGTH);

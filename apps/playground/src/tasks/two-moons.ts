@@ -1,26 +1,26 @@
 // Two half moons as a density: a flow from the data at time 0 to a standard normal distribution at time 1.
 import { type CnfField, cnf, type Field, flow, odeint } from "symplectic-adjoint/slim";
-import { normal, uniform } from "../random.js";
+import { normals, normalsOf, uniforms } from "../../../../ts/trace/random.js";
 import { gridOf, type Task, widths } from "../task.js";
 
 const [BATCH, SIDE, LEVELS, SAMPLES] = [256, 20, 56, 400];
 const extent = [-3, 3, -3, 3] as const;
 
 function moons(seed: number, count: number): Float32Array {
-  const random = uniform(seed);
+  const uniform = uniforms(seed);
+  const normal = normalsOf(uniform);
   const points = new Float32Array(2 * count);
   for (let i = 0; i < count; i++) {
-    const [angle, upper] = [Math.PI * random(), i % 2 === 0];
+    const [angle, upper] = [Math.PI * uniform(), i % 2 === 0];
     const [x, y] = upper ? [Math.cos(angle), Math.sin(angle)] : [1 - Math.cos(angle), 0.5 - Math.sin(angle)];
-    points[2 * i] = 1.6 * (x - 0.5) + 0.1 * normal(random);
-    points[2 * i + 1] = 1.6 * (y - 0.25) + 0.1 * normal(random);
+    points[2 * i] = 1.6 * (x - 0.5) + 0.1 * normal();
+    points[2 * i + 1] = 1.6 * (y - 0.25) + 0.1 * normal();
   }
   return points;
 }
 
 export function twoMoons(seed: number): Task {
-  const noise = uniform(seed + 7);
-  const z = Float32Array.from({ length: 2 * SAMPLES }, () => normal(noise));
+  const z = Float32Array.from({ length: 2 * SAMPLES }, normals(seed + 7));
   const [grid, levels] = [gridOf(extent, SIDE), gridOf(extent, LEVELS)];
   return {
     scene: {
