@@ -24,7 +24,7 @@ function kindOf(value: unknown): string | undefined {
   return tagOf?.call(value) as string | undefined;
 }
 
-/** The number type of a typed array; that of anything else, float32, is refused when it is read. */
+/** The number type of a typed array; float32 of anything else, which is refused when it is read. */
 export function dtypeOf(value: unknown): Dtype {
   return kindOf(value) === "Float64Array" ? "float64" : "float32";
 }
@@ -45,10 +45,20 @@ function plain<A>(
   }
 }
 
-/** A plain array over the same memory as any typed array of that number type. */
-export function arrayOf<D extends Dtype>(argument: string, value: unknown, dtype: D): ArrayOf<D> {
+/** A plain array over the same memory as any typed array of that number type, which is that of a field unless `reason` says otherwise. */
+export function arrayOf<D extends Dtype>(
+  argument: string,
+  value: unknown,
+  dtype: D,
+  reason = `, for a ${dtype} field`,
+): ArrayOf<D> {
   const TypedArray = constructors[dtype] as unknown as new (...of: [ArrayBuffer, number, number]) => ArrayOf<D>;
-  return plain(argument, value, TypedArray, `a ${TypedArray.name}, for a ${dtype} field`);
+  return plain(argument, value, TypedArray, `a ${TypedArray.name}${reason}`);
+}
+
+/** A plain array over the same memory as a typed array of either number type. */
+export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
+  return arrayOf(argument, value, dtypeOf(value), " or a Float64Array");
 }
 
 /** The same of bytes. */

@@ -1,5 +1,6 @@
 // What of a solution is measured: states, or functions of state, parameters, arguments and time.
 import { describe, refused } from "../checks/errors.js";
+import { array, elements, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
@@ -68,27 +69,25 @@ export interface Observation {
 export const statesOf = ({ states, stateSize }: WasmProgram<"float64">): readonly string[] =>
   states.length > 0 ? states : Array.from({ length: stateSize }, (_, i) => `y[${i}]`);
 
+const expected = "names of states, expressions of them, or a function";
+const listRule = array<string>(expected, 1);
+const nameRule = rule<string>(expected, (value) => typeof value === "string" && value.trim() !== "");
+
 /** Reads what is observed of a field; all states by default. */
 export function observationOf(field: WasmProgram<"float64">, observe: Observe | undefined): Observation {
   const states = statesOf(field);
   if (typeof observe === "function") return observed(field, ...tracedOf(field, observe));
   const list = observe ?? states;
-  const names = typeof list === "string" ? split(list) : Array.isArray(list) ? outside(() => [...list]) : [];
-  const expected = "names of states, expressions of them, or a function";
-  if (names.length === 0) throw refused("OPTION", "observe", expected, describe(observe));
-  for (const [i, name] of names.entries()) {
-    if (typeof name !== "string" || name.trim() === "")
-      throw refused("OPTION", `observe[${i}]`, expected, describe(name));
-  }
-  const features = (names as string[]).map((name) => states.indexOf(name.trim()));
-  if (features.every((feature) => feature >= 0)) return selection(names as string[], features, field.stateSize);
+  const names = elements("observe", typeof list === "string" ? split(list) : list, listRule, nameRule);
+  const features = names.map((name) => states.indexOf(name.trim()));
+  if (features.every((feature) => feature >= 0)) return selection(names, features, field.stateSize);
   const parameters = Object.fromEntries(
     Object.entries(field.entries)
       .filter(([, { shape }]) => shape.length === 0)
       .map(([name, { offset }]) => [name, offset]),
   );
   // `name = expression` says what an expression is to be called.
-  const parts = (names as string[]).map((text) => {
+  const parts = names.map((text) => {
     const [, name, rest] = /^\s*([A-Za-z_]\w*)\s*=(?!=)(.*)$/s.exec(text) ?? [];
     return { name: name ?? text.trim(), expression: rest ?? text };
   });

@@ -85,9 +85,10 @@ export function readData(
   free: readonly string[],
 ): Data {
   const expected = "measurements { times, y, y0 } of a trajectory, or an array of them";
+  const one = rule<object>("measurements { times, y, y0 } of a trajectory", isObject);
   if (!isObject(given)) throw refused("OPTION", "data", expected, describe(given));
   const several = Array.isArray(given);
-  const list = several ? elements("data", given, array(expected, 1), required(anything<unknown>())) : [given];
+  const list = several ? elements("data", given, array(expected, 1), one) : [given];
   const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
   const found: { trajectory: number; t: number; values: [observed: number, y: number, weight: number][] }[] = [];
   const starts: number[] = [];

@@ -1,5 +1,5 @@
 // Files of named arrays, in the safetensors format.
-import { arrayOf, bytesOf, dtypeOf } from "../checks/arrays.js";
+import { bytesOf, dtypeOf, floatsOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { argument, array, elements, number, type Rule, record, required, text } from "../checks/rules.js";
@@ -68,7 +68,7 @@ export function saveTensors(tensors: Record<string, Tensor>, metadata: Record<st
     const { shape, data } = argument(`tensors.${name}`, tensor, named) as unknown as Tensor;
     const dtype = dtypeOf(data);
     const sides = Uint32Array.from(elements(`tensors.${name}.shape`, shape, shapeRule, sideRule));
-    return { name, dtype, sides, data: arrayOf(`tensors.${name}.data`, data, dtype) };
+    return { name, dtype, sides, data: floatsOf(`tensors.${name}.data`, data) };
   });
   const texts = Object.entries(argument("metadata", metadata, named)).map(
     ([key, value]) => [key, argument(`metadata.${key}`, value, required(text))] as const,

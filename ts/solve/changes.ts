@@ -1,19 +1,7 @@
 // What happens to trajectories between steps: jumps at known times, and events.
 import { timesOf } from "../checks/arrays.js";
 import { describe, isRevoked, refused } from "../checks/errors.js";
-import {
-  anything,
-  array,
-  count,
-  elements,
-  fallback,
-  isObject,
-  object,
-  oneOf,
-  options,
-  required,
-  rule,
-} from "../checks/rules.js";
+import { array, count, elements, fallback, isObject, object, oneOf, options, required, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
@@ -97,7 +85,7 @@ const change = rule<unknown>(
 );
 
 const jumpRules = {
-  times: required(anything<unknown>()),
+  times: required(rule<object>("an array of numbers, or one for each trajectory", isObject)),
   set: required(change),
   amounts: fallback(object, {}),
 };

@@ -17,6 +17,7 @@ import {
   array,
   callable,
   count,
+  elements,
   fallback,
   finite,
   finitePositive,
@@ -39,8 +40,9 @@ import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
 
 /**
- * An explicit Runge–Kutta method. `euler` to `rk38` take fixed steps; `fehlberg2` to `dopri8` adapt theirs to the tolerances,
- * unless `steps` or `stepSize` fixes them.
+ * A method, by its name. All are explicit Runge–Kutta methods but `leapfrog`, that of Störmer and Verlet for equations of motion: the
+ * first half of a state's features are positions, the second half their velocities. `euler` to `leapfrog` take fixed steps;
+ * `fehlberg2` to `dopri8` adapt theirs to the tolerances, unless `steps` or `stepSize` fixes them.
  */
 export type Method = (typeof METHODS)[number];
 
@@ -77,7 +79,7 @@ export interface ControllerCoefficients {
 
 /** How to take steps, without the choice of output. */
 export interface StepOptions {
-  /** The Runge–Kutta method, by its name or its tableau; default `dopri5`. */
+  /** The method: its name, or the tableau of a Runge–Kutta method of your own; default `dopri5`. `leapfrog` is for positions and velocities. */
   method?: Method | Tableau;
   /**
    * Relative tolerance, default 1e-6, in float32 1.2e-5 (100 ε). In float32 one below 2 ε, 2.4e-7, is raised to that unless
@@ -292,20 +294,31 @@ export function isAdaptive({ method = DEFAULT_METHOD, steps, stepSize }: SolveOp
   return steps === undefined && stepSize === undefined && estimates;
 }
 
+const rowRule = rule<ArrayLike<number>>("an array of numbers", isObject);
 const tableauRules = {
-  c: required(anything<unknown>()),
-  a: required(array<unknown>("an array of arrays of numbers")),
-  b: required(anything<unknown>()),
-  bHat: fallback(anything<unknown>(), []),
+  c: required(rowRule),
+  a: required(array<ArrayLike<number>>("an array of arrays of numbers")),
+  b: required(rowRule),
+  bHat: fallback(rowRule, []),
   order: required(count),
 };
+/** The crate takes no more stages. */
+const MAX_STAGES = 32;
 
-/** A plain copy of a tableau. */
+/** A plain copy of a tableau. What is too long is refused before anything of it is read. */
 function readTableau(given: object, where: string): Tableau {
   const { c, a, b, bHat, order } = options(given, tableauRules, where);
-  const list = (name: string, values: unknown) => [...numbersOf(where + name, values)];
-  const rows = outside(() => [...a]).map((row, i) => list(`a[${i}]`, row));
-  return { c: list("c", c), a: rows, b: list("b", b), bHat: list("bHat", bHat), order };
+  const bounded = <L extends ArrayLike<unknown>>(name: string, values: L, of: string): L => {
+    const length = outside(() => values.length);
+    if (!(length > MAX_STAGES)) return values;
+    throw refused("OPTION", where + name, `at most ${MAX_STAGES} ${of}, one for each stage`, String(length));
+  };
+  const list = (name: string, values: ArrayLike<number>) => [
+    ...numbersOf(where + name, bounded(name, values, "numbers")),
+  ];
+  const rows = elements(`${where}a`, bounded("a", a, "rows"), tableauRules.a, rowRule);
+  const weights = rows.map((row, i) => list(`a[${i}]`, row));
+  return { c: list("c", c), a: weights, b: list("b", b), bHat: list("bHat", bHat), order };
 }
 
 /** A plain copy of tolerances. */

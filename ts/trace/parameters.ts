@@ -128,12 +128,14 @@ function arrayOf(where: string, value: unknown, depth: number): { shape: number[
   // A length may be a lie: what is missing is found at once.
   const hole = outside(() => !(value.length - 1 in value));
   if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, as before it", "undefined");
-  const rows = outside(() => [...value]).map((row, i) => {
+  const rows: { shape: number[]; flat: Float64Array }[] = [];
+  for (let i = 0; i < value.length; i++) {
+    const row = outside(() => value[i]);
     const inner = `${where}[${i}]`;
     if (!Array.isArray(row) && !ArrayBuffer.isView(row))
       throw refused("SHAPE", inner, "an array, as before it", describe(row));
-    return arrayOf(inner, row, depth + 1);
-  });
+    rows.push(arrayOf(inner, row, depth + 1));
+  }
   const first = rows[0]?.shape as number[];
   const other = rows.findIndex(({ shape }) => shape.join() !== first.join());
   if (other >= 0) {

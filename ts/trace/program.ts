@@ -102,12 +102,21 @@ export function returned(name: string, result: unknown, rows?: number, names: re
   // A length may be a lie: what is missing is found at once.
   const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
   if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)}, not all there`);
-  const parts = list ? outside(() => [...result]) : [result];
-  if (parts.length === 0) throw refused("SHAPE", argument, expected, describe(result));
-  const values = parts.map((part, i) => lifted(list ? `${argument}[${i}]` : argument, part));
+  if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
+  const values = list ? liftedAll(argument, result) : [lifted(argument, result)];
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
   return concat(...(values as Operand[]));
+}
+
+/** The elements of a list as values, one after the other: the first that is missing or none ends it. */
+function liftedAll(argument: string, list: readonly unknown[]): Value[] {
+  const values: Value[] = [];
+  for (let i = 0; i < list.length; i++) {
+    const part = outside(() => list[i]);
+    values.push(lifted(`${argument}[${i}]`, part));
+  }
+  return values;
 }
 
 /** For a message: the names that results are for. */

@@ -5,6 +5,7 @@ import {
   copyOf,
   type Dtype,
   dtypeOf,
+  floatsOf,
   numbersOf,
   timesOf,
   weightsOf,
@@ -323,7 +324,7 @@ function traced(
     const sizes = sizesOf(shape);
     const { times, batch, state } = sizes;
     const rows = times * batch;
-    const own = arrayOf("y", y, dtype);
+    const own = floatsOf("y", y);
     checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
     const infinite = own.findIndex((number) => !Number.isFinite(number));
     if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
@@ -375,7 +376,7 @@ function traced(
     const failed = (given: string, index: number) => fail("derivative", given, Math.floor(index / total));
     const first = { value: sum / weights.sum, cotangent: byState(() => pull(field, all, cotangent, failed)) };
     if (tangent === undefined) return first;
-    const moving = arrayOf("tangent", tangent, dtype);
+    const moving = arrayOf("tangent", tangent, dtype, ", as y is");
     checkLength("tangent", moving, rows * state, `[${shape.join(", ")}]`);
     const still = Object.entries(widths).map(([name, width]) => [name, zeros(dtype, rows * width)]);
     const along = sideBySide(dtype, counted, widths, { ...Object.fromEntries(still), y: moving });

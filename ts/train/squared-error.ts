@@ -1,5 +1,5 @@
 // The mean of squared differences.
-import { arrayOf, checkLength, dtypeOf, weightsOf, zeros } from "../checks/arrays.js";
+import { arrayOf, checkLength, dtypeOf, floatsOf, weightsOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 
 /**
@@ -15,8 +15,9 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   target: A,
   mask?: ArrayLike<number>,
 ): { value: number; cotangent: A } {
+  const given = floatsOf("y", y);
   const dtype = dtypeOf(y);
-  const [given, wanted] = [arrayOf("y", y, dtype), arrayOf("target", target, dtype)];
+  const wanted = arrayOf("target", target, dtype, ", as y is");
   checkLength("target", wanted, given.length);
   if (given.length === 0) throw refused("SHAPE", "y", "at least one number", "none");
   const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
