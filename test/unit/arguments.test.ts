@@ -1,5 +1,6 @@
 // Invalid arguments of every kind: each throws a SymplecticAdjointError that names the argument, what was expected and what was
 // given, and costs no more than it takes to say so.
+import { runInNewContext } from "node:vm";
 import {
   adam,
   type CnfField,
@@ -7,6 +8,7 @@ import {
   cosineDecay,
   custom,
   driven,
+  equations,
   exponentialDecay,
   type Field,
   fit,
@@ -31,6 +33,7 @@ import {
   sgd,
   train,
   valueAndGrad,
+  vectorField,
   vjp,
   warmUp,
 } from "symplectic-adjoint";
@@ -93,7 +96,7 @@ const OPTIONS: Call[] = [
   ["options", (value) => exponentialDecay(1, value)],
   ["options", (value) => cosineDecay(1, value)],
   ["options", (value) => minibatches(value)],
-  ["options", (value) => train(value).next()],
+  ["options", (value) => train(value)],
   ["options", (value) => fit(value)],
   ["validation", (value) => fit({ ...training, validation: value })],
   ["signal", (value) => fit({ ...training, signal: value })],
@@ -191,6 +194,29 @@ test("options that are no object", () =>
     revoked: () => revoked({}),
   }));
 
+test("options that inherit, and lists", () =>
+  refuseAll(
+    OPTIONS.filter(([argument]) => ["options", "adjoint", "validation"].includes(argument as string)),
+    {
+      "from a field": () => Object.create(field),
+      "from options": () => Object.create({ seed: 1 }),
+      "from those without a prototype": () => Object.create(Object.create(null)),
+      list: () => [],
+      map: () => new Map(),
+      "of a class": () => new (class Options {})(),
+      array: () => new Float32Array(2),
+    },
+  ));
+
+test("options without a prototype, and of another realm", () => {
+  const { y } = odeint(field, y0, times, { rtol: 1e-3 });
+  const bare = Object.assign(Object.create(null), { rtol: 1e-3 });
+  for (const options of [bare, runInNewContext("({ rtol: 1e-3 })"), Object.freeze({ rtol: 1e-3 })]) {
+    expect(odeint(field, y0, times, options).y).toEqual(y);
+    expect(odeint(field, y0, times, new Proxy(options, {})).y).toEqual(y);
+  }
+});
+
 test("fields that are none, or made from one", () =>
   refuseAll(FIELDS, {
     undefined: () => undefined,
@@ -271,6 +297,26 @@ test("lists that are no more than a length", async () => {
   await refusal("blocks[0]", () => flow({ blocks: new Array(2 ** 32 - 1) }));
   await refusal("data[0]", () => fit({ ...training, data: new Array(2 ** 32 - 1) }));
   await refusal("widths", () => mlp({ widths: { length: 2 ** 40 } as never }));
+  const tableau = { c: [0], a: [[]], b: [1], order: 1 };
+  const long = (...first: unknown[]): never => Object.assign(first, { length: 2 ** 27 }) as never;
+  const solve = (changed: object) => odeint(field, y0, times, { method: { ...tableau, ...changed } });
+  expect((await refusal("method.a", () => solve({ a: long([]) }))).given).toBe(String(2 ** 27));
+  for (const name of ["c", "b", "bHat"]) await refusal(`method.${name}`, () => solve({ [name]: long(0) }));
+  await refusal("method.a[1]", () => solve({ c: [0, 1], a: [[], long(1)], b: [0.5, 0.5] }));
+  await refusal("method.a[0]", () => solve({ a: new Array(1) }));
+  await refusal("method.b", () => solve({ b: new Float64Array(33) }));
+  const data = { times: [1], y: [1, 0], y0: [1, 0] };
+  const system = equations("x' = -x \n v' = x", { dtype: "float64" });
+  await refusal("observe[1]", () => leastSquares({ field: system, data, observe: long("x") }));
+  const { expected } = await refusal("data[1]", () => leastSquares({ field: system, data: long(data) }));
+  expect(expected).toMatch(/times, y, y0/);
+  const own = (slope: unknown) => () => vectorField({ state: 1, slope: () => slope as never });
+  const last = Object.assign(long(1) as unknown[], { [2 ** 27 - 1]: 1 });
+  await refusal("slope's result[1]", own(last));
+  const rows = Object.assign(long([1]) as unknown[], { [2 ** 27 - 1]: [1] });
+  await refusal("parameters.rows[1]", () =>
+    vectorField({ state: 1, parameters: { rows: rows as number[][] }, slope: ({ state }) => state }),
+  );
 });
 
 test("methods called on an object made from another", async () => {
@@ -310,6 +356,13 @@ test("files that are none, transferred, or beyond 4 GiB", async () => {
   const half = new Float32Array(large.buffer, 0, 2 ** 29);
   const tensor = { shape: [2 ** 29], data: half };
   await refusal("tensors", () => saveTensors({ a: tensor, b: tensor }));
+});
+
+test("what is expected of arrays without a field names none", async () => {
+  const expected = async (call: (value: never) => unknown) => (await refusal(/./, () => call(null as never))).expected;
+  expect(await expected((value) => meanSquaredError(value, value))).toBe("a Float32Array or a Float64Array");
+  expect(await expected((value) => meanSquaredError(y0, value))).toBe("a Float32Array, as y is");
+  expect(await expected((value) => odeint(field, value, times))).toBe("a Float32Array, for a float32 field");
 });
 
 test("each option is read once", () => {

@@ -312,7 +312,7 @@ test("data that do not fit are refused, before a training takes a step", async (
   const field = custom({ stateSize: 1, dtype: "float64", evaluate: (_, y) => y, vjp: (_t, _y, w) => ({ y: w }) });
   const optimizer = adam(field);
   const batch = { y0: Float64Array.of(1), times: [0, 1], target: new Float64Array(2) };
-  const training = (changed: object, losses: unknown = absoluteLoss()) =>
+  const training = async (changed: object, losses: unknown = absoluteLoss()) =>
     train({ field, optimizer, data: [batch, { ...batch, ...changed }], steps: 1, loss: losses as TracedLoss }).next();
   await expect(training({ target: new Float64Array(3) })).rejects.toThrow(
     "data[1].target: expected 2 numbers [2, 1, 1], given 3",

@@ -337,7 +337,7 @@ test("what does not fit is refused before a step", async () => {
   };
   const refused = (own: object, more: object = {}) =>
     ({ field, optimizer, data: [{ ...batch, ...own }], steps: 1, ...more }) as TrainOptions<"float64">;
-  const next = (options: TrainOptions<"float64">) => train(options).next();
+  const next = async (options: TrainOptions<"float64">) => train(options).next();
   expect((await rejected("SHAPE", next(refused({ times: [[0, 1]] })))).message).toContain("data[0].times");
   expect((await rejected("SHAPE", next(refused({ target: new Float64Array(4) })))).message).toContain("data[0].target");
   expect((await rejected("SHAPE", next(refused({ mask: [1, 1, 1] })))).message).toContain("data[0].mask");

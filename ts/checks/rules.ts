@@ -120,7 +120,9 @@ export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value));
 }
 
-/** Reads an object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names. */
+/**
+ * Reads a plain object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names.
+ */
 export function options<R extends Rules>(given: unknown, rules: R, where = ""): Read<R> {
   checkNames(given, Object.keys(rules), where);
   const values = outside(() => Object.keys(rules).map((name) => (given as Record<string, unknown>)[name]));
@@ -128,9 +130,21 @@ export function options<R extends Rules>(given: unknown, rules: R, where = ""): 
   return Object.fromEntries(read) as Read<R>;
 }
 
-/** Refuses what is no object, and unknown names. */
+/** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype === null || prototype === Object.prototype) return true;
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
+}
+
+/** Refuses what is no plain object, and unknown names. */
 function checkNames(given: unknown, names: readonly string[], where: string): void {
-  argument(where.slice(0, -1) || "options", given, required(object));
+  const whole = where.slice(0, -1) || "options";
+  const record = argument(whole, given, required(object));
+  if (!outside(() => isPlain(record))) {
+    const kind = Array.isArray(record) ? describe(record) : "an object with a prototype of its own";
+    throw refused("OPTION", whole, "a plain object", kind);
+  }
   for (const name of outside(() => Object.keys(given as object))) {
     if (names.includes(name)) continue;
     const meant = meantBy(name, names);

@@ -98,9 +98,10 @@ const rules = together(solverRules, {
  * so that a page stays alive and a signal arrives.
  *
  * @returns A generator of the steps, each of which is taken when you ask for it.
- * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` for invalid options, before the first step; as `valueAndGrad` on the way.
+ * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
+ * `valueAndGrad` does.
  */
-export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
+export function train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
   const read = readRules(options, rules);
   const {
     field,
@@ -118,33 +119,38 @@ export async function* train<D extends Dtype>(options: TrainOptions<D>): AsyncGe
   useField(field);
   useOptimizer(optimizer, field);
   const validator = validation && new Validator(field, validation, loss, settings, pool, optimizer.steps);
-  let step = 0;
-  let rested = performance.now();
   const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field);
-  for await (const batch of batches(data, wanted, check)) {
-    signal?.throwIfAborted();
-    if (!Array.isArray(data)) check("data", batch);
-    if (schedule) optimizer.learningRate = rateAt(schedule, optimizer.steps);
-    const { learningRate } = optimizer;
-    const inputs = [field, batch.y0, batch.times, lossFor(loss, batch), optionsFor(settings, batch)] as const;
-    const { value, gradient, solution } = pool ? await pool.valueAndGrad(...inputs) : valueAndGrad(...inputs);
-    const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters as ArrayOf<Dtype>);
-    optimizer.step(clipNorm !== undefined && gradientNorm > clipNorm ? (scaledTo(clipNorm) as ArrayOf<D>) : gradient);
-    step++;
-    const judged = validator?.due(optimizer.steps) ? await validator.judge(optimizer.steps) : undefined;
-    const stopped = validator?.exhausted ?? false;
-    const known = {
-      ...(judged !== undefined && { validation: judged }),
-      ...(validator?.best && { best: validator.best }),
-    };
-    yield Object.freeze({ step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped });
-    if (step === wanted || stopped) break;
-    if (performance.now() - rested > 12) {
-      await new Promise((resolve) => setTimeout(resolve));
-      rested = performance.now();
+  const all = batches(data, wanted, check);
+  return steps();
+
+  async function* steps(): AsyncGenerator<TrainStep<D>, void> {
+    let step = 0;
+    let rested = performance.now();
+    for await (const batch of all) {
+      signal?.throwIfAborted();
+      if (!Array.isArray(data)) check("data", batch);
+      if (schedule) optimizer.learningRate = rateAt(schedule, optimizer.steps);
+      const { learningRate } = optimizer;
+      const inputs = [field, batch.y0, batch.times, lossFor(loss, batch), optionsFor(settings, batch)] as const;
+      const { value, gradient, solution } = pool ? await pool.valueAndGrad(...inputs) : valueAndGrad(...inputs);
+      const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters as ArrayOf<Dtype>);
+      optimizer.step(clipNorm !== undefined && gradientNorm > clipNorm ? (scaledTo(clipNorm) as ArrayOf<D>) : gradient);
+      step++;
+      const judged = validator?.due(optimizer.steps) ? await validator.judge(optimizer.steps) : undefined;
+      const stopped = validator?.exhausted ?? false;
+      const known = {
+        ...(judged !== undefined && { validation: judged }),
+        ...(validator?.best && { best: validator.best }),
+      };
+      yield Object.freeze({ step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped });
+      if (step === wanted || stopped) break;
+      if (performance.now() - rested > 12) {
+        await new Promise((resolve) => setTimeout(resolve));
+        rested = performance.now();
+      }
     }
+    validator?.restore();
   }
-  validator?.restore();
 }
 
 /** The options of `train`, and what to call after each step. */
