@@ -21,7 +21,7 @@ export default [
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "30 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "31 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];

@@ -38,7 +38,7 @@ import {
   warmUp,
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ALIASES } from "../../ts/checks/aliases.js";
+import { ALIASES, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
 
 const field = mlp({ widths: [2, 4, 2] });
 const density: CnfField<"float32"> = cnf({ network: { widths: [2, 4, 2] } });
@@ -408,6 +408,68 @@ test.for(Object.entries(ALIASES))("%s is taken for another name", async ([alias,
   expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
 });
 
+test.for(Object.entries(INSTEAD))("%s has a hint at what does it instead", async ([name, hint]) => {
+  const errors = ["solve", "adam"].map((call) => refusal(name, () => NAMED[call]?.({ [name]: 1 })));
+  const messages = (await Promise.all(errors)).map(({ message }) => message);
+  expect(messages.join("\n")).toContain(`; ${hint}. The options are `);
+});
+
+/** Functions with an option that is one of several names. */
+const VALUED: Record<string, (value: never) => unknown> = {
+  method: (method) => odeint(field, y0, times, { method }),
+  gradient: (gradient) => vjp(field, y0, times, { gradient }),
+  controller: (controller) => odeint(field, y0, times, { controller }),
+  output: (output) => odeint(field, y0, times, { output }),
+  batching: (batching) => odeint(field, y0, times, { batching }),
+  activation: (activation) => mlp({ widths: [2, 2], activation }),
+  dtype: (dtype) => mlp({ widths: [2, 2], dtype }),
+  loss: (loss) => leastSquares({ field: {} as never, data: {} as never, loss }),
+};
+
+test.for(Object.entries(VALUES))("the value %s is taken for another one", async ([alias, meant]) => {
+  const messages: string[] = [];
+  for (const call of Object.values(VALUED)) {
+    messages.push((await refusal(/./, () => call(alias as never))).message);
+  }
+  expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
+});
+
+test.for([
+  ["method", "Dopri5", "dopri5"],
+  ["method", "Tsit5()", "tsit5"],
+  ["method", "RK45", "dopri5"],
+  ["method", "dorpi5", "dopri5"],
+  ["method", "adaptive-heun", "adaptive_heun"],
+  ["method", "radau", undefined],
+  ["method", "x".repeat(10_000), undefined],
+  ["gradient", "Adjoint", "adjoint"],
+  ["gradient", "simplectic", "symplectic"],
+  ["controller", "PID", "pid"],
+  ["output", "interpolated", "interpolate"],
+  ["batching", "independant", "independent"],
+  ["activation", "ReLU", "relu"],
+  ["dtype", "Float64", "float64"],
+  ["loss", "soft_l1", "softL1"],
+] as const)("%s: %s is taken for %s", async ([option, value, meant]) => {
+  const { message, given } = await refusal(option, () => VALUED[option]?.(value as never));
+  expect(/did you mean (.*)\?/.exec(message)?.[1]).toBe(meant);
+  expect(given).not.toContain("did you mean");
+});
+
+test.for([
+  ["solve", "rtoll", "rtol"],
+  ["solve", "ouptut", "output"],
+  ["solve", "gradients", "gradient"],
+  ["adam", "lerningRate", "learningRate"],
+  ["mlp", "activations", "activation"],
+  ["train", "shedule", "schedule"],
+  ["estimation", "observed", "observe"],
+  ["solve", "colour", undefined],
+] as const)("%s: the option %s is taken for %s", async ([call, name, meant]) => {
+  const { message } = await refusal(name, () => NAMED[call]?.({ [name]: 1 }));
+  expect(/did you mean (.*)\?/.exec(message)?.[1]).toBe(meant);
+});
+
 test.for([
   ...([
     ["min_step", "minStep"],
@@ -427,6 +489,10 @@ test.for([
     ["solver", "method"],
     ["RTOL", "rtol"],
     ["dtmax", "maxStep"],
+    ["gamma", "safety"],
+    ["event_fn", "events"],
+    ["pcoeff", "controller"],
+    ["args", "arguments"],
   ] as const),
 ])("%s is %s in a solve", async ([name, meant]) => {
   const error = await refusal(name, () => odeint(field, y0, times, { [name]: 1 }));

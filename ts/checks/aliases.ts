@@ -5,6 +5,8 @@
 export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   // torchdiffeq
   solver: ["method"],
+  eventfn: ["events"],
+  interp: ["output"],
   maxnumsteps: ["maxSteps"],
   ifactor: ["maxFactor"],
   dfactor: ["minFactor"],
@@ -12,6 +14,9 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   adjointmethod: ["adjoint"],
   adjointrtol: ["adjoint"],
   adjointatol: ["adjoint"],
+  jumpt: ["jumps"],
+  stept: ["jumps"],
+  gridpoints: ["jumps"],
   // diffrax
   dt0: ["firstStep"],
   dtmin: ["minStep"],
@@ -19,10 +24,15 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   factormin: ["minFactor"],
   factormax: ["maxFactor"],
   stepsizecontroller: ["controller"],
+  pcoeff: ["controller"],
+  icoeff: ["controller"],
+  dcoeff: ["controller"],
+  throw: ["onFailure"],
   jumpts: ["jumps"],
   stepts: ["jumps"],
   event: ["events"],
   // SciPy's solve_ivp
+  args: ["arguments"],
   denseoutput: ["dense"],
   // SciML
   alg: ["method"],
@@ -33,7 +43,6 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   abstol: ["atol"],
   dt: ["stepSize"],
   maxiters: ["maxSteps", "maxIterations"],
-  gamma: ["safety"],
   qmin: ["minFactor"],
   qmax: ["maxFactor"],
   sensealg: ["gradient"],
@@ -51,10 +60,13 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   lrscheduler: ["schedule"],
   batchsize: ["batch"],
   decayrate: ["factor"],
+  // That of SciML is the safety factor of steps.
+  gamma: ["factor", "safety"],
   transitionsteps: ["steps"],
   decaysteps: ["steps"],
   tmax: ["steps"],
   endvalue: ["least"],
+  alpha: ["least"],
   etamin: ["least"],
   epochs: ["steps"],
   mindelta: ["leastGain"],
@@ -86,4 +98,58 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   absolutesigma: ["error"],
   y0: ["data"],
   times: ["data"],
+};
+
+/** The same for what is no option here: what does it instead. */
+export const INSTEAD: Readonly<Record<string, string>> = {
+  // torchdiffeq
+  options: "they stand beside the other options, not in a record of their own",
+  adjointparams: "gradients are with respect to all parameters of the field",
+  // diffrax
+  saveat: "outputs are at the argument times; the options dense and saveSteps keep more of a solution",
+  t0: "the argument times begins with it",
+  t1: "the argument times ends with it",
+  // SciPy's solve_ivp
+  tspan: "the argument times begins and ends with them",
+  teval: "outputs are at the argument times",
+  args: "the field has its parameters, in field.parameters",
+  jac: "derivatives are exact, and nobody has to write them",
+  // PyTorch and optax
+  initvalue: "the first argument is the rate that a schedule begins with",
+  warmupsteps: "the function warmUp(steps, then) makes such a schedule",
+  patience: "it belongs to validation: { data, patience }",
+};
+
+/** What values of options are called elsewhere, in small letters without signs, and what they are called here. */
+export const VALUES: Readonly<Record<string, readonly string[]>> = {
+  // Methods: of SciPy, MATLAB, R and SciML.
+  rk45: ["dopri5"],
+  ode45: ["dopri5"],
+  dp5: ["dopri5"],
+  rk23: ["bosh3"],
+  ode23: ["bosh3"],
+  bs3: ["bosh3"],
+  dop853: ["dopri8"],
+  dp8: ["dopri8"],
+  verlet: ["leapfrog"],
+  velocityverlet: ["leapfrog"],
+  verletleapfrog: ["leapfrog"],
+  // Gradients: of diffrax and SciML.
+  recursivecheckpointadjoint: ["auto"],
+  directadjoint: ["backprop"],
+  backsolveadjoint: ["adjoint"],
+  interpolatingadjoint: ["adjoint"],
+  quadratureadjoint: ["adjoint"],
+  // Controllers, number types and activations.
+  picontroller: ["pi"],
+  pidcontroller: ["standard"],
+  double: ["float64"],
+  f64: ["float64"],
+  float: ["float32"],
+  single: ["float32"],
+  f32: ["float32"],
+  swish: ["silu"],
+  logistic: ["sigmoid"],
+  linear: ["identity"],
+  none: ["identity"],
 };

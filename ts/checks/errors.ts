@@ -111,9 +111,15 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   }
 }
 
-/** The error of an argument: names it, what was expected and what was given. */
-export function refused(code: ErrorCode, argument: string, expected: string, given: string): SymplecticAdjointError {
-  const message = `${argument}: expected ${expected}, given ${given}`;
+/** The error of an argument: names it, what was expected and what was given, with a hint if there is one. */
+export function refused(
+  code: ErrorCode,
+  argument: string,
+  expected: string,
+  given: string,
+  hint = "",
+): SymplecticAdjointError {
+  const message = `${argument}: expected ${expected}, given ${given}${hint}`;
   return new SymplecticAdjointError(code, message, { argument, expected, given });
 }
 

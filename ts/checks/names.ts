@@ -18,6 +18,20 @@ export function unknownName(
   return new SymplecticAdjointError(code, message, { argument: where + given, expected, given });
 }
 
+/** A name in small letters, without signs: spellings of the same name have it in common. */
+export const plainName = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+
+/** The known name that another spelling or an alias stands for; aliases have plain names. */
+export function meantBy(
+  name: string,
+  known: readonly string[],
+  aliases: Readonly<Record<string, readonly string[]>>,
+): string | undefined {
+  const plain = plainName(name);
+  const alias = Object.hasOwn(aliases, plain) ? aliases[plain] : undefined;
+  return known.find((one) => plainName(one) === plain) ?? alias?.find((one) => known.includes(one));
+}
+
 /** The known name that differs least from one that is not, if it differs little. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   if (name.length > 60) return undefined;

@@ -1,7 +1,8 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
-import { ALIASES } from "./aliases.js";
+import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
 import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { meantBy, nearest, plainName } from "./names.js";
 import { outside } from "./user-code.js";
 
 /** What a value must be; reading gives a `T`. */
@@ -11,6 +12,8 @@ export interface Rule<T> {
   readonly valid: (value: unknown) => boolean;
   /** Of the error; `OPTION` unless it says otherwise. */
   readonly code?: ErrorCode;
+  /** The strings among the values, from which one that is none may be mistaken. */
+  readonly names?: readonly string[];
   /** Whether undefined is an error. */
   readonly required?: boolean;
   /** What undefined becomes. */
@@ -91,11 +94,19 @@ export function anything<T>() {
 
 /** One of these strings. */
 // @__NO_SIDE_EFFECTS__
-export function oneOf<const T extends string>(names: readonly T[]) {
-  return rule<T>(
-    names.join(", "),
-    (value) => typeof value === "string" && (names as readonly string[]).includes(value),
-  );
+export function oneOf<const T extends string>(names: readonly T[]): Rule<T | undefined> {
+  return oneOfOr<T>(names, names.join(", "), () => false);
+}
+
+/** One of these strings, or another value that is valid. */
+// @__NO_SIDE_EFFECTS__
+export function oneOfOr<T>(
+  names: readonly (T & string)[],
+  expected: string,
+  valid: (value: unknown) => boolean,
+): Rule<T | undefined> {
+  const isName = (value: unknown) => typeof value === "string" && (names as readonly string[]).includes(value);
+  return { expected, names, valid: (value) => isName(value) || valid(value) };
 }
 
 /** A function; `expected` says of what. */
@@ -117,8 +128,13 @@ export function withMethod<T extends object>(expected: string, name: keyof T & s
 export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   if (value === undefined && !rule.required) return rule.fallback as T;
   if (value !== undefined && !isRevoked(value) && rule.valid(value)) return value as T;
-  throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value));
+  const meant = typeof value === "string" && rule.names ? valueMeantBy(value, rule.names) : undefined;
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
+  throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value), hint);
 }
+
+const valueMeantBy = (value: string, names: readonly string[]) =>
+  meantBy(value, names, VALUES) ?? nearest(value, names);
 
 /**
  * Reads a plain object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names.
@@ -147,19 +163,19 @@ function checkNames(given: unknown, names: readonly string[], where: string): vo
   }
   for (const name of outside(() => Object.keys(given as object))) {
     if (names.includes(name)) continue;
-    const meant = meantBy(name, names);
-    const hint = meant === undefined ? "the" : `did you mean ${meant}? The`;
     const expected = names.join(", ");
-    const message = `${where}${name}: there is no option of that name; ${hint} options are ${expected}`;
+    const message = `${where}${name}: there is no option of that name; ${hintAt(name, names)} options are ${expected}`;
     throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
   }
 }
 
-/** The option that a name of another library, or of another spelling, stands for. */
-function meantBy(name: string, names: readonly string[]): string | undefined {
-  const plain = (text: string) => text.replaceAll(/[_-]/g, "").toLowerCase();
-  const alias = Object.hasOwn(ALIASES, plain(name)) ? ALIASES[plain(name)] : undefined;
-  return names.find((known) => plain(known) === plain(name)) ?? alias?.find((known) => names.includes(known));
+/** What may be meant by a name that no option has, or does instead of it. */
+function hintAt(name: string, names: readonly string[]): string {
+  const plain = plainName(name);
+  const meant = meantBy(name, names, ALIASES);
+  if (meant === undefined && Object.hasOwn(INSTEAD, plain)) return `${INSTEAD[plain]}. The`;
+  const near = meant ?? nearest(name, names);
+  return near === undefined ? "the" : `did you mean ${near}? The`;
 }
 
 /** An array of at least so many elements. */

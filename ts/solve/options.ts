@@ -26,6 +26,7 @@ import {
   nonNegative,
   number,
   oneOf,
+  oneOfOr,
   options,
   positive,
   type Read,
@@ -232,10 +233,7 @@ const tolerance = rule<number | ArrayLike<number>>(
 );
 
 const stepRules = {
-  method: rule<Method | Tableau>(
-    `${METHODS.join(", ")}, or a tableau`,
-    (value) => (METHODS as readonly unknown[]).includes(value) || isObject(value),
-  ),
+  method: oneOfOr<Method | Tableau>(METHODS, `${METHODS.join(", ")}, or a tableau`, isObject),
   rtol: tolerance,
   atol: tolerance,
   firstStep: finitePositive,
@@ -247,9 +245,10 @@ const stepRules = {
   maxFactor: number("a finite number above 1", (value) => value > 1 && value < Number.POSITIVE_INFINITY),
   steps: count,
   stepSize: positive,
-  controller: rule<(typeof CONTROLLERS)[number] | ControllerCoefficients>(
+  controller: oneOfOr<(typeof CONTROLLERS)[number] | ControllerCoefficients>(
+    CONTROLLERS,
     `${CONTROLLERS.join(", ")}, or coefficients p, i and d`,
-    (value) => (CONTROLLERS as readonly unknown[]).includes(value) || isObject(value),
+    isObject,
   ),
   summation: oneOf(SUMMATIONS),
 } satisfies Record<keyof StepOptions, unknown>;
