@@ -1,4 +1,6 @@
 // What `npm test` and `npm run check` have in common.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
 import { bin, root, run } from "./run.mjs";
@@ -20,6 +22,16 @@ export function types() {
     const seen = join(root, "node_modules/.cache/types", `${project.replaceAll("/", "-")}.tsbuildinfo`);
     run(bin("tsc"), ["-p", project, "--incremental", "--tsBuildInfoFile", seen]);
   }
+}
+
+/** The test of imports in the crate, by itself: it reads sources alone, and cargo would build the whole crate once more for it. */
+export function importRule() {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+  const program = join(folder, "modules");
+  const env = { ...process.env, CARGO_MANIFEST_DIR: join(root, "crate") };
+  run("rustc", ["--edition", "2024", "--test", "crate/tests/modules.rs", "-o", program], { env });
+  run(program, ["--quiet"]);
+  rmSync(folder, { recursive: true });
 }
 
 /**
