@@ -109,7 +109,7 @@ export function fromRust(error: unknown): SymplecticAdjointError {
   return new SymplecticAdjointError(code, message, details);
 }
 
-/** Bytes in use. */
+/** The memory that the package holds at the moment, in bytes. */
 export interface MemoryUsage {
   /** Bytes in buffers of fields, recorded solves and results that are alive; with the native engine, of all threads. */
   liveBytes: number;

@@ -12,9 +12,12 @@ export type EngineKind = "native" | "wasm";
 export interface Engine {
   /** `native` where the addon for this platform is installed and the runtime takes it, else `wasm`. */
   readonly kind: EngineKind;
-  /** Which WebAssembly build; undefined for `native`. */
+  /** The WebAssembly build in use, `simd128` or `relaxed`; undefined with the native engine. */
   readonly simd: Simd | undefined;
-  /** The width of the registers it computes in: 128 for WebAssembly. */
+  /**
+   * The width in bits of the processor's registers that the engine computes in: 128 with WebAssembly, 128 to 512 with the native
+   * engine.
+   */
   readonly registerBits: number;
 }
 

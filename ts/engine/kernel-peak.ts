@@ -3,7 +3,7 @@ import { fallback, number, options as readOptions } from "../checks/rules.js";
 import { call } from "./call.js";
 import { instance } from "./instance.js";
 
-/** What to measure. */
+/** Options of `kernelPeak`: in which number type to measure, and for how long. */
 export interface KernelPeakOptions {
   /** The number type to compute in; default `float32`. */
   dtype?: Dtype;

@@ -88,19 +88,19 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
 
 /** A measurement with its prediction. */
 export interface Residual {
-  /** The index of the trajectory. */
+  /** The index of the trajectory in `data`, from 0. */
   readonly trajectory: number;
   /** The name of the trajectory. */
   readonly name: string;
-  /** The time. */
+  /** The time of the measurement. */
   readonly time: number;
-  /** What was observed: an index of `observed`. */
+  /** Which quantity was measured: an index into `observed` of the result. */
   readonly observed: number;
-  /** The measurement. */
+  /** The measured value. */
   readonly y: number;
-  /** The prediction. */
+  /** The value that the fitted model predicts for the measurement. */
   readonly prediction: number;
-  /** Prediction minus measurement; of their logarithms if `error` is lognormal. */
+  /** Prediction minus measurement; the difference of their logarithms if `error` is lognormal. */
   readonly residual: number;
 }
 
@@ -108,23 +108,23 @@ export interface Residual {
 export interface Curve {
   /** The name of the trajectory. */
   readonly name: string;
-  /** The times. */
+  /** The times of the curve: evenly spaced, from the trajectory's `t0` to its last measurement. */
   readonly times: Float64Array;
-  /** The predictions, `[times, observed]`. */
+  /** The predictions at `times`, `[times, observed]`, row-major. */
   readonly y: Float64Array;
-  /** Their standard errors, from those of the estimates (delta method), `[times, observed]`. */
+  /** The standard errors of the predictions, from those of the estimates (delta method): `[times, observed]`, row-major. */
   readonly standardErrors: Float64Array;
 }
 
-/** Where to compute curves. */
+/** Options of `curves`: at how many times the fitted curves are computed. */
 export interface CurveOptions {
-  /** The number of times, 2 or more; default 100. */
+  /** The number of times of each curve, 2 or more; default 100. */
   points?: number;
 }
 
 /** What the fit of a field gives. */
 export interface FieldFitResult extends FitResult {
-  /** The names of what was observed. */
+  /** The names of the quantities that were measured, as the option `observe` has them. */
   readonly observed: readonly string[];
   /** Each measurement with its prediction, in the order of the data; missing ones are left out. */
   readonly measurements: readonly Residual[];

@@ -21,18 +21,18 @@ import { TRANSFORMS, type TransformName } from "./transforms.js";
 export interface ParameterOptions {
   /** The value to start from, in the units of the parameter. */
   start: number;
-  /** The least value; default none. */
+  /** The lower bound of the parameter, in its units; none by default. */
   lower?: number;
-  /** The greatest value; default none. */
+  /** The upper bound of the parameter, in its units; none by default. */
   upper?: number;
   /**
-   * The scale on which it is estimated: `log` for a positive one, `logit` for one between two bounds. Default `identity`. Steps and
-   * intervals are symmetric there, so it helps where a value may be wrong by a factor.
+   * The scale on which the parameter is estimated: `log` for a positive one, `logit` for one between two bounds; default
+   * `identity`. Steps and intervals are symmetric there, so it helps where a value may be wrong by a factor.
    */
   transform?: TransformName;
-  /** How far the value may be moved at once, about, in its units; default by how much the residuals change with it. */
+  /** About how far the parameter may be moved in one step, in its units; default by how much the residuals change with it. */
   scale?: number;
-  /** Whether it stays at `start`; default false. */
+  /** Whether the parameter is held at `start` and not estimated; default false. */
   fixed?: boolean;
 }
 

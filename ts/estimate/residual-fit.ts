@@ -19,17 +19,20 @@ import type { FitResult } from "./results.js";
 import { LOSSES, type LossName, robust } from "./robust.js";
 import { type FitSettings, fitRules } from "./settings.js";
 
-/** What a function of residuals returns. */
+/** What a function of residuals returns: the residuals, or also their derivatives. */
 export type Residuals =
   | ArrayLike<number>
   | {
       /** The residuals, as many at each call. */
       residuals: ArrayLike<number>;
-      /** Their derivatives, `[residuals, parameters]`, row-major, by all parameters in their order; or a function that computes them. */
+      /**
+       * The derivatives of the residuals with respect to all parameters in their order, `[residuals, parameters]`, row-major; or a
+       * function that computes them.
+       */
       jacobian: ArrayLike<number> | (() => ArrayLike<number>);
     };
 
-/** What to fit, and how. */
+/** Options of `leastSquares` for residuals that you compute: the residuals, their parameters, and how to fit these. */
 export interface ResidualFitOptions<Name extends string = string> extends FitSettings<Name> {
   /**
    * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation

@@ -5,9 +5,9 @@ export type { Reason as FitReason } from "./levenberg-marquardt.js";
 
 /** The estimate of one parameter. */
 export interface Estimate {
-  /** Its name. */
+  /** The name of the parameter. */
   readonly name: string;
-  /** The estimate. */
+  /** The estimated value of the parameter, in its own units. */
   readonly value: number;
   /**
    * The standard error: 0 for a parameter that was fixed, Infinity for one that the data do not determine, NaN for one at a bound and
@@ -19,23 +19,23 @@ export interface Estimate {
    * over its width; `profile` gives one that does not assume so.
    */
   readonly interval: readonly [lower: number, upper: number];
-  /** The value that the fit started from: of several starts, your own. */
+  /** The value of the parameter that the fit started from: of several starts, your own. */
   readonly start: number;
-  /** Whether it was fixed, and not estimated. */
+  /** Whether the parameter was held at its start and not estimated. */
   readonly fixed: boolean;
-  /** The bound that the estimate is at; undefined where it is between them. */
+  /** The bound that the estimate lies at; undefined where it lies between its bounds. */
   readonly atBound?: "lower" | "upper";
 }
 
 /** Where one of several starts led. */
 export interface StartResult {
-  /** The values that it started from, of all parameters in their order. */
+  /** The values of all parameters that the fit started from, in their order. */
   readonly start: Float64Array;
-  /** Where it ended; the start itself where it failed. */
+  /** The values of all parameters where the fit from this start ended, in their order; those it started from if it failed. */
   readonly values: Float64Array;
-  /** The cost there; infinite where it failed. */
+  /** The cost where the fit from this start ended; infinite if it failed. */
   readonly cost: number;
-  /** Why it ended; `failed` where the residuals could not be computed at the start. */
+  /** Why the fit from this start ended; `failed` if the residuals could not be computed at the start. */
   readonly reason: Reason | "failed";
 }
 
@@ -49,17 +49,17 @@ export interface ProfileOptions {
 
 /** A profile of the cost: a parameter is fixed at values around its estimate, and the others are fitted again. */
 export interface Profile {
-  /** The name of the parameter. */
+  /** The name of the parameter that is profiled. */
   readonly name: string;
   /** The confidence level of the interval. */
   readonly level: number;
-  /** The values at which it was fixed, ascending; the estimate is among them. */
+  /** The values at which the parameter was fixed, ascending; the estimate is among them. */
   readonly values: Float64Array;
-  /** The least cost at each. */
+  /** The least cost with the parameter fixed at each of `values`. */
   readonly costs: Float64Array;
-  /** The values of all parameters there, `[values, parameters]`, row-major. */
+  /** The values of all parameters with the parameter fixed at each of `values`: `[values, parameters]`, row-major. */
   readonly parameters: Float64Array;
-  /** The cost at which the interval ends. */
+  /** The cost at which the confidence interval ends. */
   readonly limit: number;
   /**
    * The confidence interval: where the least cost is below the limit. An end is undefined if the cost stays below the limit as far as
@@ -79,11 +79,11 @@ export interface FitResult<Name extends string = string> {
   /** The names of the parameters that were neither fixed nor ended at a bound: rows and columns of `covariance`. */
   readonly freeNames: readonly Name[];
   /**
-   * The covariance of their estimates, `[free, free]`, row-major: for least squares s² (JᵀJ)⁻¹, for likelihoods the inverse of the
-   * expected information, for robust losses the sandwich of Huber and White.
+   * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, for
+   * likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White.
    */
   readonly covariance: Float64Array;
-  /** The correlation of their estimates, `[free, free]`, row-major. */
+  /** The correlation of the estimates, `[free, free]`, row-major, in the order of `freeNames`. */
   readonly correlation: Float64Array;
   /**
    * Prediction minus measurement (of logarithms if `error` is lognormal), or what your function returned; not multiplied by weights.
@@ -99,9 +99,12 @@ export interface FitResult<Name extends string = string> {
   readonly logLikelihood: number;
   /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters and, for least squares, the variance. */
   readonly aic: number;
-  /** The Bayesian information criterion, k ln n − 2 ln L. */
+  /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;
-  /** The least cost: half the sum of the squares, or what the loss or the error model makes of it. */
+  /**
+   * The cost of the estimates, the least that was found: half the weighted sum of squared residuals, or what the loss or the error
+   * model makes of them.
+   */
   readonly cost: number;
   /**
    * The condition number of the Jacobian, its columns scaled to the same length: how much better some combinations of parameters are
@@ -111,19 +114,19 @@ export interface FitResult<Name extends string = string> {
   readonly conditionNumber: number;
   /** What you should know before you use the estimates, and what to try; a sentence or two each. */
   readonly warnings: readonly string[];
-  /** Why the fit ended. */
+  /** Why the fit ended, as a name for programs. */
   readonly reason: Reason;
-  /** The same in words. */
+  /** Why the fit ended, in words. */
   readonly message: string;
-  /** Whether it ended at a minimum, by one of the tolerances. */
+  /** Whether the fit ended at a minimum, by one of its tolerances. */
   readonly converged: boolean;
-  /** Iterations of the best start: Jacobians that led to a step. */
+  /** The number of iterations of the best start: Jacobians that led to a step. */
   readonly iterations: number;
   /** How often the residuals were computed, over all starts, differences for Jacobians not counted. */
   readonly evaluations: number;
   /** How often the Jacobian was computed, over all starts. */
   readonly jacobians: number;
-  /** Where the starts led, from the least cost up. */
+  /** Where each of the starts led, from the least cost up. */
   readonly starts: readonly StartResult[];
   /**
    * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the

@@ -3,17 +3,20 @@ import { callable, count, fallback, natural, nonNegative, number, type Read, wit
 
 /** How far a fit has come. */
 export interface FitProgress<Name extends string = string> {
-  /** Which start it is, from 0: your own. */
+  /** The index of the start that is under way; 0 is your own. */
   readonly start: number;
-  /** The number of the iteration of that start, from 1. */
+  /** The number of the iteration, from 1; each start counts its own. */
   readonly iteration: number;
-  /** The parameters after it, by name. */
+  /** The values of all parameters after the iteration, by name. */
   readonly parameters: Readonly<Record<Name, number>>;
-  /** Their cost. */
+  /** The cost of the parameters after the iteration. */
   readonly cost: number;
   /** How often this start has computed the residuals so far. */
   readonly evaluations: number;
-  /** How far from a minimum it was before: the largest |cosine| of the angles between the residuals and the Jacobian's columns. */
+  /**
+   * How far from a minimum the fit was before the iteration: the largest |cosine| of the angles between the residuals and the
+   * Jacobian's columns.
+   */
   readonly gradient: number;
 }
 
@@ -21,7 +24,7 @@ export interface FitProgress<Name extends string = string> {
 export interface FitSettings<Name extends string = string> {
   /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. Default 1. */
   starts?: number;
-  /** The seed of the other starts; default 0. */
+  /** The seed by which the starts other than your own are drawn, an integer, zero or more; default 0. */
   seed?: number;
   /** The confidence level of intervals, between 0 and 1; default 0.95. */
   level?: number;

@@ -18,7 +18,10 @@ export interface CnfOptions<D extends Dtype = "float32"> {
    * (`hutchinson`), which is right on average.
    */
   trace?: (typeof TRACES)[number];
-  /** The noise, one vector for each sample, held fixed over a solve: default `rademacher`, ±1. */
+  /**
+   * The noise of `trace: "hutchinson"`, one vector for each sample, held fixed over a solve: `rademacher`, ±1, the default, or
+   * `gaussian`.
+   */
   noise?: (typeof NOISES)[number];
   /** The seed of the noise, an integer, zero or more; default 0. `seedNoise` draws other noise later. */
   noiseSeed?: number;

@@ -19,8 +19,8 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
   evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;
   /**
-   * Its transpose, for w shaped as y; `parameters` may be left out where there are none, and without `t` = (∂f/∂t)ᵀ w
-   * there are no gradients of times.
+   * The derivatives of `evaluate`, transposed and multiplied by w, which is shaped as y. `parameters` may be left out where there
+   * are none; without `t` there are no gradients of times.
    */
   vjp(
     t: number,

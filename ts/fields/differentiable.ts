@@ -48,20 +48,20 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> 
   readonly entries: Readonly<Record<string, Entry>>;
   /** All parameters, flat: a live view, as that of a field. */
   get parameters(): ArrayOf<D>;
-  /** Copies as many finite numbers in. */
+  /** Sets all parameters: copies an array of as many finite numbers in. */
   set parameters(values: ArrayOf<D>);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
   readonly field: ProgramField<D>;
-  /** The outputs, `[batch, outputs]`. */
+  /** The outputs of the function for a batch of inputs, `[batch, outputs]`, row-major. */
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D>;
   /** The transpose of the derivative, for a cotangent w `[batch, outputs]`. */
   vjp(
     inputs: InputArrays<I, D>,
     w: ArrayOf<D>,
   ): {
-    /** Shaped as the inputs. */
+    /** The derivatives with respect to the inputs, by name, shaped as the inputs. */
     inputs: { -readonly [Name in keyof I]: ArrayOf<D> };
-    /** Summed over the batch. */
+    /** The derivative with respect to the parameters, summed over the batch. */
     parameters: ArrayOf<D>;
   };
   /**
@@ -80,12 +80,12 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> 
     tangents: Partial<InputArrays<I, D>>,
     parameterTangents?: ArrayOf<D>,
   ): {
-    /** Shaped as the inputs. */
+    /** The part of the product that belongs to the inputs, by name, shaped as the inputs. */
     inputs: { -readonly [Name in keyof I]: ArrayOf<D> };
-    /** Summed over the batch. */
+    /** The part of the product that belongs to the parameters, summed over the batch. */
     parameters: ArrayOf<D>;
   };
-  /** Frees its memory; a second call does nothing. */
+  /** Frees the memory of the function; a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;

@@ -18,29 +18,33 @@ export interface Entry {
   readonly shape: readonly number[];
 }
 
-/** The arrays of a layer. */
+/** Where the arrays of a layer lie in `field.parameters`. */
 export interface Layer {
-  /** `[out, in]`; with `concat` `[out, 1 + in]`, time first. */
+  /**
+   * The weight matrix, `[out, in]`, row-major; of a network with `time: "concat"` `[out, 1 + in]`, the column of the time first.
+   */
   readonly weight: Entry;
-  /** `[out]`, unless the network has no biases. */
+  /** The bias, `[out]`; undefined where the network has no biases. */
   readonly bias?: Entry;
-  /** `[out]`, with `concatsquash`: what t is multiplied by inside the gate. */
+  /** What the time is multiplied by inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
   readonly gateWeight?: Entry;
-  /** `[out]`, with `concatsquash`: what is added to it there. */
+  /** What is added to gateWeight · t inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
   readonly gateBias?: Entry;
-  /** `[out]`, with `concatsquash`: what t is multiplied by and added to the output. */
+  /** What the time is multiplied by and then added to the layer's output, `[out]`; for networks with `time: "concatsquash"`. */
   readonly hyperBias?: Entry;
 }
 
-/** What the transpose of a field gives. */
+/** What `field.vjp` gives: the derivatives of f(t, y, θ), transposed and multiplied by a cotangent w. */
 export interface FieldVjp<D extends Dtype> {
-  /** (∂f/∂y)ᵀ w, `[batch, state]`. */
+  /** (∂f/∂y)ᵀ w, the derivative with respect to the state, `[batch, state]`. */
   y: ArrayOf<D>;
-  /** (∂f/∂θ)ᵀ w. */
+  /** (∂f/∂θ)ᵀ w, the derivative with respect to the parameters, summed over the batch; of the layout of `field.parameters`. */
   parameters: ArrayOf<D>;
-  /** (∂f/∂a)ᵀ w for each argument a, by name, shaped as given; empty for a field without arguments. */
+  /** (∂f/∂a)ᵀ w for each argument a, by name, shaped as the arguments were given; empty for a field without arguments. */
   arguments: Readonly<Record<string, ArrayOf<D>>>;
-  /** (∂f/∂t)ᵀ w; undefined where a custom field does not tell it. */
+  /**
+   * (∂f/∂t)ᵀ w, the derivative with respect to the time, summed over the batch; undefined where a custom field does not tell it.
+   */
   t: number | undefined;
 }
 
@@ -53,14 +57,14 @@ export interface Field<D extends Dtype = Dtype> {
   readonly dtype: D;
   /** The number of features of the state. */
   readonly stateSize: number;
-  /** Features of f(t, y): those of the state, but for a network that is only a part of a vector field. */
+  /** The number of features of f(t, y): that of the state, but for a network that is only a part of a vector field. */
   readonly outputSize: number;
   /**
    * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
    * grow; assign an array to set all of them.
    */
   get parameters(): ArrayOf<D>;
-  /** Copies as many finite numbers in. */
+  /** Sets all parameters: copies an array of as many finite numbers in. */
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty where the field is no network. */
   readonly layers: readonly Layer[];

@@ -23,8 +23,8 @@ import { type MlpOptions, networkOf } from "./mlp.js";
 /** What a system driven by an energy is made of. */
 export interface HamiltonianOptions<D extends Dtype = "float32"> {
   /**
-   * H: an mlp with one output, whose parameters are copied, or the options of one. Of the whole state; or, with `points`, a
-   * density: its inputs are a point of the grid and its neighbours, an odd number, and H = spacing · Σ h.
+   * The energy H of the whole state: an mlp with one output, whose parameters are copied, or the options of one. With `points` it
+   * is a density h: its inputs are a point of the grid and its neighbours, an odd number, and H = spacing · Σ h.
    */
   energy: MlpOptions<D> | Field<D>;
   /**
@@ -36,9 +36,9 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
     | (typeof STRUCTURES)[number]
     | ArrayLike<number>
     | {
-        /** `[state, state]`, antisymmetric. */
+        /** The matrix J, `[state, state]`, row-major; antisymmetric. */
         J: ArrayLike<number>;
-        /** `[state, state]`, symmetric; nonnegative where the system is to dissipate. */
+        /** The matrix R, `[state, state]`, row-major; symmetric, and positive semidefinite if the system is to dissipate. */
         R: ArrayLike<number>;
       };
   /** Points of a periodic grid, for an energy that is a density. */

@@ -66,13 +66,13 @@ export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
 
 /** The direction of a directional derivative; what is left out does not move. */
 export interface FieldTangents<D extends Dtype = Dtype> {
-  /** ẏ, `[batch, state]`. */
+  /** ẏ, the direction in the state, `[batch, state]`; zero by default. */
   y?: ArrayOf<D>;
-  /** ṫ. */
+  /** ṫ, the direction in the time, a number; zero by default. */
   t?: number;
-  /** θ̇, of the length and the layout of `field.parameters`. */
+  /** θ̇, the direction in the parameters, of the length and the layout of `field.parameters`; zero by default. */
   parameters?: ArrayOf<D>;
-  /** ȧ of all arguments, by name, shaped as they are. */
+  /** ȧ, the direction in all arguments, by name, shaped as the arguments are; zero by default. */
   arguments?: ArgumentArrays;
 }
 

@@ -23,7 +23,7 @@ import { type ProgramField, programField } from "./program.js";
 
 /** What a slope is computed from, while it is traced. */
 export interface SlopeInputs<S, P, A> {
-  /** The time. */
+  /** The time at which the slope is taken. */
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
   readonly state: S extends readonly unknown[] ? Vector<S> : Value;

@@ -42,7 +42,7 @@ import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js"
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
 
-/** How a pool is made. */
+/** Options of `parallel`: how many workers, and where their source is. */
 export interface ParallelOptions {
   /** The number of workers, 1 to 1024; default as many as the machine has cores. */
   workers?: number;

@@ -24,7 +24,7 @@ export interface ChangeInputs {
   readonly parameters: any;
   /** The trajectory's arguments by their names. */
   readonly arguments: { readonly [name: string]: Value };
-  /** Of a jump, its amounts by their names. */
+  /** The amounts of a jump by their names; an event has none. */
   readonly amounts: { readonly [name: string]: Value };
 }
 
@@ -49,13 +49,16 @@ export interface Jump {
 
 /** Something that happens where a function of the trajectory crosses zero. */
 export interface Event {
-  /** The function, called once and recorded; or text, an expression such as `height - floor`. */
+  /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
   when: ((inputs: ChangeInputs) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
   direction?: "both" | "rising" | "falling";
-  /** Whether the trajectory ends there and stays as it is: at the first event, or at the one of this number; default false. */
+  /**
+   * Whether an event ends the trajectory, which then stays as it is: true for the first event, or the number of the event that
+   * does, from 1; default false.
+   */
   terminal?: boolean | number;
-  /** The new state, as that of a jump; by default the state does not change. */
+  /** The state after the event, as `set` of a jump gives it; by default the state does not change. */
   set?: ((inputs: ChangeInputs) => Value | readonly Operand[]) | string;
 }
 
@@ -321,7 +324,7 @@ function quantities(
   };
 }
 
-/** The gradients of jumps, from how the crate has them: of each jump its times and amounts, shaped as they were given. */
+/** The gradient of a loss with respect to a jump: to its times and amounts, shaped as they were given. */
 export interface JumpGradient {
   /**
    * ∂L/∂times, a list for all trajectories or one for each, as given. The derivative by the time of a jump at an output time is that of both
@@ -329,7 +332,7 @@ export interface JumpGradient {
    * respect to time.
    */
   readonly times: Float64Array | readonly Float64Array[];
-  /** ∂L/∂amounts by name, as `times`. */
+  /** ∂L/∂amounts by name, each a list for all trajectories or one for each, as given. */
   readonly amounts: Readonly<Record<string, Float64Array | readonly Float64Array[]>>;
 }
 

@@ -70,15 +70,17 @@ export interface Tableau {
  * e are the errors of the last accepted steps. Each is 0 by default.
  */
 export interface ControllerCoefficients {
-  /** Of the change of the error from one step to the next. */
+  /**
+   * The proportional coefficient: how much the next step answers to the change of the error from one step to the next; default 0.
+   */
   p?: number;
-  /** Of the error itself. */
+  /** The integral coefficient: how much the next step answers to the error of the last one; default 0. */
   i?: number;
-  /** Of the change of that change. */
+  /** The derivative coefficient: how much the next step answers to the change of that change, over three steps; default 0. */
   d?: number;
 }
 
-/** How to take steps, without the choice of output. */
+/** Options of steps: the method, tolerances, the sizes of steps, and their controller. */
 export interface StepOptions {
   /** The method: its name, or the tableau of a Runge–Kutta method of your own; default `dopri5`. `leapfrog` is for positions and velocities. */
   method?: Method | Tableau;
@@ -92,7 +94,7 @@ export interface StepOptions {
    * numbers of the batch. An array has one for each feature of the state.
    */
   atol?: number | ArrayLike<number>;
-  /** Size of the first step tried; chosen by the method's order and tolerances otherwise. */
+  /** The size of the first step tried, in units of time; by default it follows from the method's order and the tolerances. */
   firstStep?: number;
   /**
    * The shortest step, in units of time; default 0. A rejected step that would have to be shorter ends the solve with
@@ -104,11 +106,11 @@ export interface StepOptions {
   maxStep?: number;
   /** The most steps tried, rejected ones included, before the solve throws `MAX_STEPS`; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;
-  /** The next step as a part of the longest that should just be accepted; default 0.9. */
+  /** The safety factor: the next step as a part of the longest that should just be accepted, above 0 and at most 1; default 0.9. */
   safety?: number;
-  /** The least that a step may be, as a part of the one before; default 0.2. */
+  /** The least that a step may be, as a part of the one before, between 0 and 1; default 0.2. */
   minFactor?: number;
-  /** The most that a step may be, as a multiple of the one before; default 10. */
+  /** The most that a step may be, as a multiple of the one before, above 1; default 10. */
   maxFactor?: number;
   /**
    * Fixed steps, so many in each interval of `times`. A method that is not adaptive takes one in each, however long,
@@ -130,7 +132,7 @@ export interface StepOptions {
   summation?: (typeof SUMMATIONS)[number];
 }
 
-/** How to solve. */
+/** Options of a solve: how to take steps, and what the solution is to have. */
 export interface SolveOptions extends StepOptions {
   /**
    * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
@@ -139,8 +141,8 @@ export interface SolveOptions extends StepOptions {
    */
   output?: (typeof OUTPUTS)[number];
   /**
-   * Of a field with arguments, the values: for each name a number for each trajectory, or a vector, `[batch, length]`. Gradients
-   * give their derivatives as `gradient.arguments`.
+   * The arguments of the trajectories, for a field with arguments: for each name a number for each trajectory, or a vector,
+   * `[batch, length]`. Gradients give their derivatives as `gradient.arguments`.
    */
   arguments?: ArgumentArrays;
   /**
@@ -200,7 +202,7 @@ export type Independent =
  */
 export type GradientMethod = (typeof GRADIENTS)[number];
 
-/** How to solve, and which gradient. */
+/** Options of a solve and its gradient. */
 export interface GradientOptions extends SolveOptions {
   /** How the gradient is computed; default `auto`. */
   gradient?: GradientMethod;
@@ -218,11 +220,12 @@ export interface GradientOptions extends SolveOptions {
   adjoint?: AdjointOptions;
 }
 
-/** How the continuous adjoint integrates backward. */
+/** Options of the continuous adjoint: how it integrates backward. What is not given is as in the solve. */
 export interface AdjointOptions extends StepOptions {
   /**
-   * Which errors choose its steps: those of the state, its adjoint and ∂L/∂θ (`full`, the default), or all but that of ∂L/∂θ
-   * (`seminorm`; Kidger, Chen and Lyons, ICML 2021), on which nothing else depends: fewer steps, and no bound on its error.
+   * Which errors choose the steps of the continuous adjoint: those of the state, its adjoint and ∂L/∂θ (`full`, the default), or
+   * all but that of ∂L/∂θ (`seminorm`; Kidger, Chen and Lyons, ICML 2021), on which nothing else depends: fewer steps, and no
+   * bound on its error.
    */
   norm?: (typeof NORMS)[number];
 }

@@ -4,23 +4,23 @@ import type { ArrayOf, Dtype } from "../checks/arrays.js";
 export interface Bytes {
   /** All bytes at the peak: the sum of the other entries. */
   readonly total: number;
-  /** Parameters, and copies of them packed for the kernels. */
+  /** Bytes of the field's parameters, and of copies of them packed for the kernels. */
   readonly network: number;
-  /** The gradient of the parameters, its carry, and the sum over one step. */
+  /** Bytes of the gradient of the parameters, of the rounding errors that it carries along, and of the sum over one step. */
   readonly gradient: number;
-  /** Step states kept over the solve. */
+  /** Bytes of the states at the beginning of steps, and of stage states, that are kept over the solve. */
   readonly checkpoints: number;
-  /** The time and size of every step, 16 bytes each, and the step of every output. */
+  /** Bytes that say when steps were: the time and size of each, 16 bytes, and the step of every output. */
   readonly records: number;
-  /** Stage states and slopes of one step. */
+  /** Bytes of the stage states and slopes of one step. */
   readonly stages: number;
-  /** Activations kept for the reverse of the network. */
+  /** Bytes of what evaluations of the field keep for its transpose, such as activations. */
   readonly tape: number;
-  /** The solution at the output times. */
+  /** Bytes of the solution at the output times. */
   readonly output: number;
-  /** ∂L/∂y at the output times. */
+  /** Bytes of ∂L/∂y at the output times. */
   readonly cotangent: number;
-  /** Running sums with their carries, and scratch of the kernels. */
+  /** Bytes of running sums with the rounding errors that they carry along, and of scratch for the kernels. */
   readonly workspace: number;
 }
 
@@ -40,7 +40,7 @@ export interface SolveStats {
   readonly rtol: number;
   /** Whether the solve raised `rtol` to the least that means anything in float32, 2 ε. */
   readonly rtolClamped: boolean;
-  /** Memory at its peak, by purpose. */
+  /** Bytes by purpose at the peak of the solve. */
   readonly peakBytes: Bytes;
   /** The number of workers of a pool that shared the batch; `peakBytes` is their sum. */
   readonly workers?: number;
@@ -52,7 +52,7 @@ export interface Solution<D extends Dtype = Dtype> {
   readonly y: ArrayOf<D>;
   /** The shape of y: how many times, samples of the batch, and features of the state. */
   readonly shape: readonly [times: number, batch: number, state: number];
-  /** How the solve went. */
+  /** How the solve went: its steps, evaluations and memory. */
   readonly stats: SolveStats;
 }
 

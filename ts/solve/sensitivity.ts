@@ -29,13 +29,18 @@ import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./re
 export interface Tangents<D extends Dtype = Dtype> {
   /** How many directions there are; default 1. */
   directions?: number;
-  /** ẏ0, `[directions, batch, state]`. */
+  /** ẏ0, the directions in the initial states, `[directions, batch, state]`; zero by default. */
   y0?: ArrayOf<D>;
-  /** θ̇, `[directions, parameters]`, each of the layout of `field.parameters`. */
+  /**
+   * θ̇, the directions in the parameters, `[directions, parameters]`, each of the layout of `field.parameters`; zero by default.
+   */
   parameters?: ArrayOf<D>;
-  /** ȧ of all arguments by name, `[directions, batch]`, or `[directions, batch, length]` of a vector. */
+  /**
+   * ȧ, the directions in all arguments, by name: `[directions, batch]`, or `[directions, batch, length]` of a vector; zero by
+   * default.
+   */
   arguments?: ArgumentArrays;
-  /** ṫ of the output times, `[directions, times]`. */
+  /** ṫ, the directions in the output times, `[directions, times]`; zero by default. */
   times?: ArrayLike<number>;
 }
 
@@ -43,7 +48,7 @@ export interface Tangents<D extends Dtype = Dtype> {
 export interface SolutionJvp<D extends Dtype = Dtype> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** ẏ along each direction, `[directions, times, batch, state]`. */
+  /** ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. */
   readonly tangents: ArrayOf<D>;
   /** The shape of `tangents`. */
   readonly shape: readonly [directions: number, times: number, batch: number, state: number];
@@ -72,19 +77,19 @@ export interface SensitivityOptions extends OdeintOptions {
 
 /** The Hessian of a loss times one direction. */
 export interface HessianVectorProduct<D extends Dtype = Dtype> {
-  /** The loss. */
+  /** The value of the loss. */
   readonly value: number;
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** ẏ along the direction, `[times, batch, state]`. */
+  /** ẏ, the derivative of the solution along the direction, `[times, batch, state]`. */
   readonly tangent: ArrayOf<D>;
   /** The part of the product that belongs to y0, `[batch, state]`. */
   readonly y0: ArrayOf<D>;
-  /** The part that belongs to the parameters, of the layout of `field.parameters`. */
+  /** The part of the product that belongs to the parameters, of the layout of `field.parameters`. */
   readonly parameters: ArrayOf<D>;
-  /** The part that belongs to the arguments, by name, shaped as they are. */
+  /** The part of the product that belongs to the arguments, by name, shaped as the arguments are. */
   readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
-  /** What it took: evaluations, memory. */
+  /** What the product took: evaluations of the field, and memory. */
   readonly stats: GradientStats;
 }
 

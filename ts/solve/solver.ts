@@ -21,17 +21,17 @@ export type SolverOptions = Omit<
 
 /** Where a solver stood: plain numbers, which JSON keeps exactly but for the sign of zero. */
 export interface SavedSolver {
-  /** What it is. */
+  /** What the object is: always this text. */
   readonly kind: "symplectic-adjoint solver";
-  /** Of this form. */
+  /** The version of the format of the object: always 1. */
   readonly version: 1;
   /** The number type of the field. */
   readonly dtype: Dtype;
-  /** Trajectories. */
+  /** The number of trajectories. */
   readonly batch: number;
-  /** Features of the state. */
+  /** The number of features of the state. */
   readonly state: number;
-  /** All that goes from one step to the next. */
+  /** All numbers that the solver needs to go on: the times and states of trajectories, the sizes of their steps, and so on. */
   readonly numbers: readonly number[];
 }
 
@@ -39,7 +39,7 @@ export interface SavedSolver {
 export interface Solver<D extends Dtype = Dtype> {
   /** The number of trajectories. */
   readonly batch: number;
-  /** When each trajectory stands where it does, `[batch]`: after `stepTo` all at the same time, but for those that an event has ended. */
+  /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all but those that an event has ended. */
   readonly t: Float64Array;
   /**
    * The states, `[batch, state]`, as a copy. Assign others to go on from there, those that an event has ended included; the sizes of steps
@@ -50,7 +50,7 @@ export interface Solver<D extends Dtype = Dtype> {
   set y(states: ArrayOf<D>);
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
   readonly trajectories: TrajectoryStats;
-  /** The events of the last call. */
+  /** The events of the last call of `stepTo` or `step`. */
   readonly events: Events<D>;
   /** Gives the field other arguments from now on, such as the input of a controller. */
   setArguments(values: ArgumentArrays): void;
@@ -65,9 +65,12 @@ export interface Solver<D extends Dtype = Dtype> {
   step(towards: number): void;
   /** Another solver that stands at the same place and goes its own way. */
   copy(): Solver<D>;
-  /** Where it stands, for `restoreSolver`: with the same field and options the steps go on bitwise as they would here. */
+  /**
+   * Where the solver stands, as plain data for `restoreSolver`: with the same field and options the steps go on bitwise as they
+   * would here.
+   */
   save(): SavedSolver;
-  /** Frees its memory; a second call does nothing. */
+  /** Frees the memory of the solver; a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
   [Symbol.dispose](): void;

@@ -13,11 +13,11 @@ interface ModuleArray {
 
 /** A layer, or several: give it as a parameter, and call it in the traced function, as in `parameters.net(state)`. */
 export class Module {
-  /** Its arrays; `he` tells that relu, elu, silu or gelu follows. */
+  /** The arrays of the module; `he` tells that relu, elu, silu or gelu follows. */
   readonly arrays: (he: boolean) => readonly ModuleArray[];
-  /** What it makes of a value, with its arrays by their names. */
+  /** What the module makes of a value, with its arrays by their names. */
   readonly apply: (x: Value, array: (name: string) => Value) => Value;
-  /** Whether it is relu, elu, silu or gelu, or begins with one. */
+  /** Whether the module is relu, elu, silu or gelu, or begins with one. */
   readonly he: boolean;
 
   /** Modules come from the functions of `nn`. */
@@ -41,9 +41,9 @@ function activation(
   );
 }
 
-/** What a linear layer may be told. */
+/** Options of `nn.linear`. */
 export interface LinearOptions {
-  /** Whether it adds a bias; default true. */
+  /** Whether the layer adds a bias; default true. */
   bias?: boolean;
 }
 

@@ -330,7 +330,7 @@ export class Value {
 export class Condition {
   readonly #graph: Graph;
   readonly #node: readonly [string, number, number];
-  /** The number of rows. */
+  /** The number of rows of the condition. */
   readonly length: number;
 
   /** Conditions come from `less`, `lessEqual`, `greater` and `greaterEqual`. */

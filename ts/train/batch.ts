@@ -29,11 +29,14 @@ export interface Batch<D extends Dtype = Dtype> {
    * not, or any finite number, zero or more; default 1.
    */
   mask?: ArrayLike<number>;
-  /** Of a field with arguments, those of these trajectories, as in `odeint`; default those among the options of the training. */
+  /**
+   * The arguments of these trajectories, for a field with arguments, as in `odeint`; default those among the options of the
+   * training.
+   */
   arguments?: ArgumentArrays;
   /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
   jumps?: readonly Jump[];
-  /** Of a loss with inputs of its own, those of these trajectories: see `loss`. */
+  /** The further inputs for these trajectories, for a loss that has some: see `loss`. */
   inputs?: Readonly<Record<string, ArrayLike<number>>>;
 }
 

@@ -61,7 +61,7 @@ export interface Flow<D extends Dtype = Dtype> {
   readonly features: number;
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
-  /** So many samples `[count, features]`, the same for the same seed. */
+  /** Draws `count` samples, `[count, features]`, row-major; the same for the same seed, an integer, zero or more, by default 0. */
   sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
   /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
   valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;

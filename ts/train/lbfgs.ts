@@ -17,9 +17,12 @@ import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
 /** A loss at the field's parameters, and its gradient by them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
-  /** The loss. */
+  /** The value of the loss at the field's current parameters. */
   readonly value: number;
-  /** Its gradient by the parameters, or an object with it as `parameters`. */
+  /**
+   * The gradient of the loss with respect to the parameters, of the layout of `field.parameters`, or an object with it as
+   * `parameters`.
+   */
   readonly gradient: ArrayOf<D> | { readonly parameters: ArrayOf<D> };
 }
 
@@ -27,15 +30,15 @@ export interface LbfgsValue<D extends Dtype = Dtype> {
 export interface LbfgsProgress {
   /** The number of the iteration, from 1. */
   readonly iteration: number;
-  /** The loss after it. */
+  /** The loss after the iteration. */
   readonly value: number;
-  /** The l2 norm of the gradient after it. */
+  /** The l2 norm of the gradient after the iteration. */
   readonly gradientNorm: number;
-  /** How often the loss was computed so far. */
+  /** How often the loss was computed so far, over all iterations. */
   readonly evaluations: number;
 }
 
-/** What to minimise, and when to stop. */
+/** Options of `lbfgs`: what to minimise, and when to stop. */
 export interface LbfgsOptions<D extends Dtype = Dtype> {
   /** The field to train; its parameters change in place. */
   field: Field<D>;
@@ -82,7 +85,7 @@ export interface LbfgsResult {
   readonly iterations: number;
   /** How often the loss was computed. */
   readonly evaluations: number;
-  /** Why it ended. */
+  /** Why the training ended. */
   readonly reason: LbfgsReason;
 }
 

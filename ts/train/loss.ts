@@ -30,18 +30,18 @@ import { outputsOf, weightsOfOutputs } from "./mask.js";
 export type LossValues<I extends ArgumentSizes = None> = {
   /** The state of the solution, a row for each feature. */
   readonly y: Value;
-  /** What it should be: as many rows as the state has, or as the option `target` says. */
+  /** What the solution should be: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
-   * The weight of each feature of the target, as many rows; ones where no mask is given. The target is 0 where it is 0. A loss that
-   * takes this weighs its features itself.
+   * The weight of each feature of the target, as many rows; ones where no mask is given. Where the weight is 0, the target is 0 as
+   * well. A loss that takes this weighs its features itself.
    */
   readonly mask: Value;
-  /** The output time. */
+  /** The output time at which the loss is taken. */
   readonly t: Value;
 } & { readonly [Name in keyof I]: Value };
 
-/** What a traced loss may be told. */
+/** Options of `loss`: further inputs, and the size of the target. */
 export interface LossOptions<I extends ArgumentSizes = None> {
   /**
    * Further inputs by their names: `"scalar"` for one number for each trajectory at each output time, or how many numbers. They are
@@ -91,7 +91,7 @@ export interface TracedLoss {
    * `hessianVectorProduct`.
    */
   of(data: LossData): LossOfSolution;
-  /** Frees the memory of its programs; they are made again when it is used. A second call does nothing. */
+  /** Frees the memory of the loss, whose programs are made again if you use it; a second call does nothing. */
   dispose(): void;
 }
 
@@ -103,7 +103,7 @@ export interface LossOfSolution {
     shape: Solution["shape"],
     tangent?: undefined,
   ): { value: number; cotangent: A };
-  /** The same with `curvature`, the derivative of the cotangent along a tangent ẏ shaped as y: (∂²L/∂y²) ẏ. */
+  /** The loss, its cotangent ∂L/∂y, and its `curvature`: the derivative of the cotangent along a tangent ẏ shaped as y, (∂²L/∂y²) ẏ. */
   <A extends Float32Array | Float64Array>(
     y: A,
     shape: Solution["shape"],

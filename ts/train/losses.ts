@@ -23,7 +23,7 @@ export function absoluteLoss(): TracedLoss {
   return entrywise(({ y, target }) => y.sub(target).abs());
 }
 
-/** What the Huber loss may be told. */
+/** Options of `huberLoss`. */
 export interface HuberOptions {
   /** The difference from which on the loss is linear, in the units of the state; default 1. */
   delta?: number;
@@ -45,7 +45,7 @@ export function huberLoss(given: HuberOptions = {}): TracedLoss {
   });
 }
 
-/** What the Gaussian likelihood may be told. */
+/** Options of `gaussianLoss`. */
 export interface GaussianOptions {
   /** The standard deviation of the observations, or a list of one for each feature, in the units of the state; default 1. */
   scale?: number | readonly number[];
@@ -76,7 +76,7 @@ export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   });
 }
 
-/** What the Poisson likelihood may be told. */
+/** Options of `poissonLoss`. */
 export interface PoissonOptions {
   /** Whether the solution is the logarithm of the mean count, and not the mean count itself; default false. */
   log?: boolean;

@@ -28,7 +28,10 @@ export interface Trajectory {
   times: ArrayLike<number>;
   /** The observations, `[times, state]`, row-major; NaN, null or undefined where there is none. */
   values: ArrayLike<number | null | undefined>;
-  /** Of a field with arguments, those of this trajectory: for each name a number, or a vector. All trajectories have the same. */
+  /**
+   * The arguments of this trajectory, for a field with arguments: for each name a number, or a vector. All trajectories have the
+   * same names.
+   */
   arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
   /**
    * The state at the first time, before jumps; default the values there, which then have to be complete. With it, states may be
@@ -64,7 +67,7 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
   relative?: boolean;
   /** Whether the order is drawn anew in each epoch; default true. */
   shuffle?: boolean;
-  /** The seed of the order; default 0. */
+  /** The seed by which the order of batches is drawn, an integer, zero or more; default 0. */
   seed?: number;
   /** The number type of the batches; default `float32`. */
   dtype?: D;
@@ -82,7 +85,7 @@ export interface MinibatchState {
 export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>> {
   /** The number of batches in an epoch. */
   readonly length: number;
-  /** What is given next; set it to go on from there. Iterators that follow share it. */
+  /** Which batch is given next, by its epoch and position. Set it to go on from there; all iterators share it. */
   state: MinibatchState;
   /** The batches of one epoch, as `state` does not count them: for validation, say. */
   epoch(epoch?: number): Batch<D>[];

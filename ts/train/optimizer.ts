@@ -19,9 +19,9 @@ import { optimizers } from "../engine/live-objects.js";
 import { type Field, useField } from "../fields/field.js";
 
 interface RateOptions {
-  /** The learning rate; may be changed between steps by `optimizer.learningRate`. */
+  /** The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. It may be changed between steps by `optimizer.learningRate`. */
   learningRate?: number;
-  /** Decoupled: each step first shrinks the parameters by learningRate · weightDecay. Default 0. */
+  /** Decoupled weight decay: each step first shrinks the parameters by learningRate · weightDecay of themselves. Default 0. */
   weightDecay?: number;
 }
 
@@ -31,13 +31,13 @@ export interface AdamOptions extends RateOptions {
   beta1?: number;
   /** Decay of the mean of the squared gradients, from 0 to below 1; default 0.999. */
   beta2?: number;
-  /** Added to the root of that mean, against division by zero; default 1e-8. */
+  /** Added to the root of the mean of the squared gradients, against division by zero; default 1e-8. */
   epsilon?: number;
 }
 
 /** Stochastic gradient descent. Default learning rate 1e-2. */
 export interface SgdOptions extends RateOptions {
-  /** velocity = momentum · velocity + gradient; default 0. */
+  /** The part of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
   momentum?: number;
 }
 
@@ -52,7 +52,10 @@ export interface Optimizer<D extends Dtype = Dtype> {
   learningRate: number;
   /** The number of steps taken; set it, with `state`, to go on from a checkpoint. */
   steps: number;
-  /** Moments or velocity: a live view of the engine's memory, to be taken anew after any other call. */
+  /**
+   * What the optimizer remembers, the moments of `adam` or the velocity of `sgd`: a live view of the engine's memory, to be taken
+   * anew after any other call.
+   */
   readonly state: ArrayOf<D>;
   /**
    * Takes a step; nothing changes if the gradient is refused.

@@ -27,7 +27,7 @@ import { type Best, type Validation, Validator } from "./validation.js";
 export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   /** The field to train; its parameters change in place. */
   field: Field<D>;
-  /** The optimizer that changes them: from `adam` or `sgd`, made for this field. */
+  /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
   /** The batches, one a step; an array is repeated until `steps` are done. */
   data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
@@ -62,13 +62,13 @@ export interface TrainStep<D extends Dtype = Dtype> {
   readonly gradient: Gradient<D>;
   /** The l2 norm of the gradient of all parameters, before clipping; infinite beyond what a number holds. */
   readonly gradientNorm: number;
-  /** The learning rate of the step. */
+  /** The learning rate by which the step was taken. */
   readonly learningRate: number;
   /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;
   /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails or it is not finite. */
   readonly validation?: number;
-  /** The best so far by the validation data; undefined while no loss was finite. */
+  /** The parameters that have done best on the validation data so far; undefined while no loss was finite. */
   readonly best?: Best<D>;
   /** Whether this is the last step because patience has run out. */
   readonly stopped: boolean;
@@ -159,9 +159,9 @@ export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
   onStep?: (step: TrainStep<D>) => unknown;
 }
 
-/** How a training went. */
+/** How a training went: its losses, and why it ended. */
 export interface History<D extends Dtype = Dtype> {
-  /** The loss of each step, before it. */
+  /** The loss of the batch of each step, before the step. */
   readonly losses: number[];
   /** Each loss of the validation data, in the order of training. */
   readonly validations: {
@@ -170,13 +170,13 @@ export interface History<D extends Dtype = Dtype> {
     /** The loss of the validation data. */
     readonly validation: number;
   }[];
-  /** The best of them; undefined where none was finite. */
+  /** The parameters that did best on the validation data; undefined where no loss was finite or there is no validation. */
   readonly best: Best<D> | undefined;
-  /** Why it ended: all steps or data were used, patience ran out, or `onStep` gave false. */
+  /** Why the training ended: all steps or data were used, patience ran out, or `onStep` gave false. */
   readonly ended: "done" | "patience" | "callback";
 }
 
-/** Trains to the end, as `train` does, which it is a loop over. */
+/** Trains a field to the end: a loop over `train`, with its options. */
 export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<History<D>> {
   const { onStep, ...rest } = readRules(options, { ...rules, onStep: callable<FitOptions<D>["onStep"]>() });
   const losses: number[] = [];

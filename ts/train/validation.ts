@@ -34,7 +34,7 @@ export interface Validation<D extends Dtype = Dtype> {
   leastGain?: number;
   /** Whether to set the field to the best parameters when training ends by itself; default true. */
   restoreBest?: boolean;
-  /** The best so far of a training that this one resumes. */
+  /** The best parameters so far of the training that this one resumes, as `best` of its steps has them; none by default. */
   best?: Best<D> | undefined;
 }
 
@@ -44,7 +44,7 @@ export interface Best<D extends Dtype = Dtype> {
   readonly step: number;
   /** The loss of the validation data with these parameters. */
   readonly validation: number;
-  /** A copy of the field's parameters then. */
+  /** A copy of the field's parameters when the loss was best. */
   readonly parameters: ArrayOf<D>;
 }
 
