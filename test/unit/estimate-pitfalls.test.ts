@@ -24,8 +24,11 @@ test("stiff equations: where the derivatives of the solution are useless, anothe
   const fit = leastSquares(given);
   expect(fit.parameters.k1?.value).toBeCloseTo(0.04, 6);
   expect(fit.warnings.join()).not.toContain("stiff");
+  expect(fit).toMatchObject({ method: "dopri5", converged: true });
   field.parameters = Float64Array.of(0.05);
-  expect(leastSquares({ ...given, method: "dopri8" }).warnings[0]).toMatch(/stiff for dopri8/);
+  const useless = leastSquares({ ...given, method: "dopri8" });
+  expect(useless).toMatchObject({ method: "dopri8", converged: false, reason: "derivatives" });
+  expect(useless.warnings).toEqual([expect.stringMatching(/^Not converged: .*stiff for dopri8/)]);
   truth.dispose();
   field.dispose();
 });
@@ -38,6 +41,39 @@ test("a trajectory that blows up after its last measurement does not end the fit
   expect(fit.parameters.k?.value).toBeCloseTo(1, 8);
   expect(fit.curves({ points: 2 }).map(({ times }) => times[1])).toEqual([0.9, 5]);
   field.dispose();
+});
+
+test("where a solution has no derivative, the advice is about its start", () => {
+  const field = equations("y' = k * sqrt(y)", { parameters: { k: 1 }, dtype: "float64" });
+  const times = [1, 2, 3];
+  const own = thrown("NON_FINITE", () => leastSquares({ field, data: { t0: 0, times, y: [0.2, 1, 2.2], y0: [0] } }));
+  expect(own.message).toMatch(
+    /^parameters: from the starting values k = 1, the model is solved, .* sqrt\(y\) at y0 = 0/,
+  );
+  expect(own.message).toMatch(/Start y0 elsewhere/);
+  field.dispose();
+});
+
+test("starts that failed are told, with why, and of few others nothing is concluded", () => {
+  const field = equations("y' = k * y^2", { parameters: { k: 0.1 }, dtype: "float64" });
+  const times = [1, 2, 3, 4];
+  const data = { t0: 0, times, y: times.map((t) => 1 / (1 - 0.12 * t)), y0: [1] };
+  const fit = leastSquares({ field, data, starts: 6, parameters: { k: { start: 0.1, lower: 0, upper: 50 } } });
+  const failed = fit.starts.filter(({ reason }) => reason === "failed");
+  expect(failed.length).toBeGreaterThan(2);
+  for (const { failure } of failed) expect(failure).toMatch(/step size fell below/);
+  const text = `${failed.length} of 6 starts failed: ${failed[0]?.failure}. Set bounds`;
+  expect(fit.warnings).toEqual([expect.stringContaining(text)]);
+  field.dispose();
+});
+
+test("parameters that are confounded in several ways are named once", () => {
+  const residuals = ({ a, b, c }: Readonly<Record<"a" | "b" | "c", number>>) =>
+    [1, 2, 3, 4].map((t, i) => a * b * c * t - t + 0.1 * (-1) ** i);
+  const fit = leastSquares({ residuals, parameters: { a: 1, b: 1.1, c: 0.9 } });
+  expect(fit.warnings).toEqual([
+    "The data cannot distinguish a, b and c: 2 combinations of them can change without changing the fit. Fix 2 of them, or measure something else that depends on them.",
+  ]);
 });
 
 describe("differences in place of a Jacobian", () => {

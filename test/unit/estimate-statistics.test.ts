@@ -85,7 +85,7 @@ test("what the data do not tell is named", () => {
   const rows = [1, 2, 3, 4, 5].flatMap((t) => [1, t, 2 * t, 0, t * t]);
   const { inverse, conditionNumber, ineffective, confounded } = informationOf(Float64Array.from(rows), 5);
   expect(ineffective).toEqual([3]);
-  expect(confounded).toEqual([[1, 2]]);
+  expect(confounded).toEqual([{ parameters: [1, 2], combinations: 1 }]);
   expect(conditionNumber).toBe(NORMAL);
   const variances = [0, 1, 2, 3, 4].map((i) => inverse[6 * i] as number);
   expect(variances.map(Number.isFinite)).toEqual([true, false, false, false, true]);
@@ -100,7 +100,19 @@ test("what the data do not tell is named", () => {
   ] as const)
     expect((inverse[(i + i) * 5 + 2 * j] as number) / (known[3 * i + j] as number)).toBeCloseTo(1, 10);
   // More parameters than data.
-  expect(informationOf(Float64Array.of(1, 1), 2)).toMatchObject({ confounded: [[0, 1]], ineffective: [] });
+  expect(informationOf(Float64Array.of(1, 1), 2)).toMatchObject({
+    confounded: [{ parameters: [0, 1], combinations: 1 }],
+    ineffective: [],
+  });
+  // Two products of two, mixed by whatever basis the null space has; and one of three.
+  const two = [1, 1, 0, 0, 0, 0, 2, 2, 1, 1, 2, 2, 0, 0, 3, 3];
+  expect(informationOf(Float64Array.from(two), 4).confounded).toEqual([
+    { parameters: [0, 1], combinations: 1 },
+    { parameters: [2, 3], combinations: 1 },
+  ]);
+  expect(informationOf(Float64Array.of(1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4), 3).confounded).toEqual([
+    { parameters: [0, 1, 2], combinations: 2 },
+  ]);
   expect(informationOf(new Float64Array(0), 0)).toMatchObject({ conditionNumber: 1, confounded: [] });
 });
 

@@ -8,6 +8,7 @@ import {
   adviceOnFit,
   alignedLines,
   estimateRows,
+  isReliable,
   messageOf,
   qualitiesOf,
   shown,
@@ -312,7 +313,41 @@ test("a line says what to try where a fit is no good", () => {
   const blowing = task("param k = 0.1\nx' = k * x^2\n", "time,x\n0,1\n1,1.2\n2,1.6\n3,2\n4,2.9\n", {
     bounds: boundsByName("k=0:5"),
   });
-  expect(advice(blowing, { starts: 4 }).join("\n")).toMatch(/ of 4 starts failed, as their solves did: try --bounds/);
+  expect(advice(blowing, { starts: 4 }).join("\n")).toMatch(/\d of 4 starts failed: .*: try --bounds/);
+});
+
+test("without --solver a fit of stiff equations takes another method; with it, it has not converged", () => {
+  const robertson = `param k1 = 0.04
+param k2 = 3e7
+param k3 = 1e4
+a' = -k1 * a + k3 * b * c
+b' = k1 * a - k3 * b * c - k2 * b^2
+c' = k2 * b^2
+`;
+  const data = "time,a,b,c\n0,1,0,0\n.4,.985,3.4e-5,.0148\n4,.9055,2.2e-5,.0945\n40,.716,9.2e-6,.284\n";
+  const own = task(robertson, data);
+  const { result } = fitted(own, { solver: undefined });
+  expect(result).toMatchObject({ method: "dopri5", converged: true });
+  expect(result.parameters.k1?.value).toBeCloseTo(0.04009, 5);
+  expect(isReliable(result)).toBe(true);
+  const { result: useless } = fitted(own, { solver: "dopri8" });
+  expect(isReliable(useless)).toBe(false);
+  expect(messageOf(useless)).toMatch(/^Not converged after \d+ iterations?: the derivatives of the solution/);
+  expect(adviceOnFit(useless, [])).toEqual([expect.stringMatching(/stiff for dopri8.*try --solver dopri5/)]);
+});
+
+test("estimates that the data do not determine are no success", () => {
+  const own = task(
+    "param k = 1\nparam m = 1\nparam n = 1\nx' = -k * m * n * x\n",
+    "time,x\n0,1\n1,.6\n2,.38\n3,.21\n4,.14\n5,.07\n",
+  );
+  const { result } = fitted(own);
+  expect(result.converged).toBe(true);
+  expect(isReliable(result)).toBe(false);
+  expect(messageOf(result)).toMatch(/^Stopped after \d+ iterations, .*; the data do not determine k, m, n\.$/);
+  expect(adviceOnFit(result, [])).toEqual([
+    expect.stringMatching(/cannot distinguish k, m and n: 2 combinations .* Try --fix "k, m"\.$/),
+  ]);
 });
 
 test("a start from which nothing can be solved is told, with one advice", () => {

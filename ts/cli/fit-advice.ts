@@ -2,6 +2,7 @@
 import type { Profile } from "../index.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, Observed } from "./fit-task.js";
+import { listOf } from "./table.js";
 
 /** How well each column is fitted. */
 export interface Quality {
@@ -29,14 +30,29 @@ export function qualitiesOf({ measurements }: FitNumbers, observed: readonly Obs
   });
 }
 
+/** What is estimated, but not determined by the data: it has no finite error. */
+const undeterminedOf = ({ parameters }: FitNumbers) =>
+  Object.values(parameters).flatMap(({ name, standardError }) =>
+    standardError === Number.POSITIVE_INFINITY ? [name] : [],
+  );
+
+/** Whether a fit came to estimates that can be relied on. */
+export const isReliable = (result: FitNumbers) => result.converged && undeterminedOf(result).length === 0;
+
 /** Why a fit ended, in the words of the command. */
-export function messageOf({ reason, message, iterations, starts }: FitNumbers, signal?: string): string {
+export function messageOf(result: FitNumbers, signal?: string): string {
+  const { reason, message, iterations, starts } = result;
   const after = `after ${iterations} iteration${iterations === 1 ? "" : "s"}`;
   if (reason === "iterations") return `Not converged ${after}.`;
   if (reason === "callback") return `Stopped ${after}, not converged.`;
   if (reason === "stuck") return `Not converged ${after}: no step along the computed derivatives lowers the cost.`;
+  if (reason === "derivatives")
+    return `Not converged ${after}: the derivatives of the solution differ from its differences.`;
   if (signal !== undefined)
     return `Stopped by ${signal}; the best of ${starts.length} starts so far converged ${after}.`;
+  const undetermined = undeterminedOf(result);
+  if (undetermined.length > 0)
+    return `Stopped ${after}, where the cost falls no further; the data do not determine ${listOf(undetermined)}.`;
   // No option of the command has that name.
   return message.replace("Converged:", `Converged ${after}:`).replace("costTolerance", "its tolerance");
 }
@@ -44,7 +60,7 @@ export function messageOf({ reason, message, iterations, starts }: FitNumbers, s
 /** Warnings that name parameters. */
 const NAMED = [
   /^The predictions do not depend on (.*?) near/,
-  /^The data cannot distinguish (.*?): they/,
+  /^The data cannot distinguish (.*?): (?:they|(\d+) combinations)/,
   /^The estimates of (.*?) are almost perfectly correlated/,
   /^Some combination of (.*?) is poorly determined/,
   /^The data hardly determine (.*?): it/,
@@ -57,10 +73,9 @@ export function adviceOnFit(
   qualities: readonly Quality[],
   profiles: readonly Profile[] = [],
 ): string[] {
-  const { parameters, reason, warnings, starts, converged } = result;
-  const own = Object.values(parameters);
+  const { reason, warnings, starts, converged, method } = result;
   const isParameter = (name: string) => !/\(0\)|\[|^error\./.test(name);
-  const unknown = own.filter(({ standardError }) => standardError === Number.POSITIVE_INFINITY).map(({ name }) => name);
+  const unknown = undeterminedOf(result);
   const lines: string[] = [];
   if (reason === "iterations")
     lines.push(
@@ -72,6 +87,10 @@ export function adviceOnFit(
     lines.push(
       "not converged: no step along the computed derivatives lowers the cost: try --rtol 1e-12 --atol 1e-14, another --start, or --bounds for a parameter that runs off to infinity",
     );
+  if (reason === "derivatives")
+    lines.push(
+      `not converged: the equations are probably stiff for ${method}, so that the derivatives of the solution are wrong, and the estimates and their errors cannot be relied on: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
+    );
   // The reason is told already, in options of the command.
   const others = converged ? warnings : warnings.slice(1);
   for (const warning of others) {
@@ -80,20 +99,19 @@ export function adviceOnFit(
       lines.push(`${warning} Try --bounds "${bounded[1]?.replace(/\[.*\]$/, "")}=…", or --fix.`);
       continue;
     }
-    const named = NAMED.map((pattern) => pattern.exec(warning)?.[1]).find((names) => names !== undefined);
+    const [, named, several] = NAMED.map((pattern) => pattern.exec(warning)).find((found) => found !== null) ?? [];
     const told = named?.split(/, | and /) ?? [];
-    const [first] = told.filter(isParameter);
-    if (/starts ended at the least cost/.test(warning))
+    const parameters = told.filter(isParameter);
+    const [first] = parameters;
+    const failed = /^(\d+ of \d+ starts failed: .*?)\. Set bounds/s.exec(warning);
+    if (failed) {
+      lines.push(`${failed[1]}: try --bounds that keep to where the equations make sense, or --log`);
+    } else if (/starts ended at the least cost/.test(warning))
       lines.push(warning.replace(/ Try more starts.*/, ` Try --starts ${10 * starts.length}, or narrower --bounds.`));
     else if (first === undefined) lines.push(warning);
-    else if (unknown.includes(first)) lines.push(`${warning} Try --fix "${first}".`);
+    else if (unknown.includes(first))
+      lines.push(`${warning} Try --fix "${parameters.slice(0, Number(several ?? 1)).join(", ")}".`);
     else lines.push(`${warning} Try --fix "${first}", or look at --profile "${told.join(", ")}".`);
-  }
-  const failed = starts.filter((start) => start.reason === "failed").length;
-  if (failed > 0) {
-    lines.push(
-      `${failed} of ${starts.length} starts failed, as their solves did: try --bounds that keep to where the equations make sense, or --log`,
-    );
   }
   for (const { column, error, errorOfMean, measurements } of qualities) {
     if (measurements < 3 || !(error >= 0.8 * errorOfMean)) continue;

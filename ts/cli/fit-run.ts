@@ -37,9 +37,10 @@ export function runFit({ task, options, profile, curves }: RunRequest, listener:
   const args = [...Object.keys(mapping.arguments), ...mapping.individual];
   const field = equations(text, { arguments: args, dtype: "float64" });
   try {
-    const { solver: method, ...settings } = options;
+    const { solver, ...settings } = options;
     const result = leastSquares({
-      ...{ field, method, ...settings, ...task.options },
+      ...{ field, ...settings, ...task.options },
+      ...(solver !== undefined && { method: solver }),
       data: members.map(({ origin: _, doses: __, ...measurements }) => measurements),
       observe: mapping.observed.map(({ expression }) => expression),
       onIteration: (progress) => listener.iteration(progress),

@@ -24,7 +24,8 @@ export interface FitOptions {
   readonly seed: number;
   readonly level: number;
   readonly maxIterations: number;
-  readonly solver: NonNullable<FieldFitOptions["method"]>;
+  /** By default what `leastSquares` takes: dopri8, and dopri5 for many times or where derivatives by dopri8 are useless. */
+  readonly solver?: NonNullable<FieldFitOptions["method"]> | undefined;
   readonly rtol: number;
   readonly atol: number;
 }

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { Failure } from "./failure.js";
-import { adviceOnFit, messageOf, qualitiesOf } from "./fit-advice.js";
+import { adviceOnFit, isReliable, messageOf, qualitiesOf } from "./fit-advice.js";
 import {
   estimatesOf,
   type FitDescription,
@@ -88,9 +88,12 @@ export async function fitEquations(request: FitRequest) {
     ? Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]))
     : { ...valuesOf(task), ...best?.parameters };
   const qualities = result ? qualitiesOf(result, task.mapping.observed) : [];
+  const converged = result !== undefined && isReliable(result);
+  // What the solves were by, also where that was left to us.
+  const settings = { ...options, solver: result?.method ?? options.solver ?? "dopri8" } as const;
   const description: FitDescription = {
     ...task.mapping,
-    ...{ clock: task.clock, format: request.format, settings: options },
+    ...{ clock: task.clock, format: request.format, settings },
     estimates: result ? estimatesOf(result) : unfinished(task, values),
     freeNames: result ? result.freeNames : null,
     covariance: result ? Array.from(result.covariance, (value) => (Number.isFinite(value) ? value : null)) : null,
@@ -99,7 +102,7 @@ export async function fitEquations(request: FitRequest) {
       ...{ measurements: result?.measurements.length ?? null, degreesOfFreedom: result?.degreesOfFreedom ?? null },
       ...{ standardDeviation: result?.standardDeviation ?? null, logLikelihood: result?.logLikelihood ?? null },
       ...{ aic: result?.aic ?? null, bic: result?.bic ?? null, cost: result?.cost ?? best?.cost ?? null },
-      ...{ converged: result?.converged ?? false, reason: result?.reason ?? "stopped" },
+      ...{ converged, reason: result?.reason ?? "stopped" },
     },
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
@@ -109,7 +112,17 @@ export async function fitEquations(request: FitRequest) {
     const { curves } = outcome;
     writeWhole(
       request.report,
-      reportOf({ title: source.name, data: data.name, task, options, result, curves, profiles, qualities, advice }),
+      reportOf({
+        title: source.name,
+        data: data.name,
+        task,
+        options: settings,
+        result,
+        curves,
+        profiles,
+        qualities,
+        advice,
+      }),
     );
   }
   if (!result) {
@@ -124,6 +137,7 @@ export async function fitEquations(request: FitRequest) {
     report: request.report ?? null,
     task,
     result,
+    converged,
     qualities,
     profiles,
     advice,
@@ -142,7 +156,7 @@ export function jsonOf({ task, result, profiles, ...rest }: FitOutput) {
   return {
     ...rest,
     ...numbers,
-    message: rest.message,
+    ...{ message: rest.message, converged: rest.converged },
     parameters,
     covariance: plain(result.covariance),
     correlation: plain(result.correlation),
@@ -245,6 +259,8 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
 
 /** A failure of the fit, with options to try. */
 function withAdvice(message: string, code: string | undefined): string {
+  const underived = /^parameters: (.*) Start y0 elsewhere, (.*)$/s.exec(message);
+  if (underived) return `${underived[1]}\ntry another --initial, or --estimate with --bounds`;
   if (code !== "NON_FINITE" || !message.startsWith("parameters: the model cannot be solved")) return message;
   const told = message.replace(/^parameters: /, "").replace(/\. Start from other values, or set bounds\.$/, "");
   return `${told}\ntry --start "name=value" nearer to what you expect (of the right sign and size), or --initial for the states`;

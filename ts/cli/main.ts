@@ -230,7 +230,10 @@ program
   .option("--level <level>", "the confidence level of intervals", level, 0.95)
   .option("--max-iterations <count>", "maximum number of iterations from each starting point", count, 200)
   .addOption(
-    new Option("--solver <method>", "method that solves the equations").choices(ADAPTIVE_METHODS).default("dopri8"),
+    new Option(
+      "--solver <method>",
+      "method that solves the equations (default: dopri8, or dopri5 for many times or equations that are somewhat stiff)",
+    ).choices(ADAPTIVE_METHODS),
   )
   .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
   .option("--atol <tolerance>", "absolute tolerance of the solver", positive, 1e-12)
@@ -257,7 +260,8 @@ Equations are lines such as these; a # begins a comment:
   param hunt = 0.03
   hare' = hare * (birth - hunt * lynx)
 
-Ends with status 0 if the fit converged, 3 if not: then the estimates so far are in --out, and --resume goes on from them.
+Ends with status 0 if the fit converged, 3 if not or if the data do not determine all that is estimated: then the estimates so far are in
+--out, and --resume goes on from them.
 Ctrl-C ends the fit after its iteration and does the same (status 130); a second one does not wait for that.`,
   )
   .action(async (data: string, given, command: Command) => {
@@ -297,7 +301,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
     for (const id of task.skipped) process.stderr.write(`left out: ${id}, where there is nothing to compare\n`);
     for (const line of advice) process.stderr.write(`warning: ${line}\n`);
     if (signal !== null) process.exitCode = SIGNALS[signal];
-    else if (!result.converged) process.exitCode = 3;
+    else if (!output.converged) process.exitCode = 3;
   });
 
 program

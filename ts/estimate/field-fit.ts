@@ -36,6 +36,7 @@ import type { FitResult } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
 import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
+import { MESSAGES } from "./warnings.js";
 
 /** An initial state, or an argument of single trajectories, to be estimated. */
 export interface InitialOptions extends Partial<ParameterOptions> {
@@ -126,6 +127,8 @@ export interface CurveOptions {
 export interface FieldFitResult extends FitResult {
   /** The names of the quantities that were measured, as the option `observe` has them. */
   readonly observed: readonly string[];
+  /** The method of the solves. */
+  readonly method: Method;
   /** Each measurement with its prediction, in the order of the data; missing ones are left out. */
   readonly measurements: readonly Residual[];
   /** The fitted curve of each trajectory from its `t0` to its last measurement, with standard errors. */
@@ -174,8 +177,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
   const model = new FieldModel(twin, own);
   return model.using(() => {
-    const fitted = model.fit(settings);
-    const result = { ...fitted.result, warnings: [...fitted.warnings, ...fitted.result.warnings] };
+    const result = model.fit(settings);
     original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
     return frozen({ ...result, ...model.told(result), profile });
@@ -184,6 +186,10 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
 
 /** By which part values are moved to see whether derivatives agree with differences, and by which part they may disagree. */
 const [DIFFERENCE, DISAGREEMENT] = [1e-4, 0.1];
+
+/** What to do where a solution has no derivative. */
+const WITHOUT_DERIVATIVE =
+  "the model is solved, but its derivatives are not finite: there is none, as of sqrt(y) at y0 = 0, or they overflow. Start y0 elsewhere, estimate it within bounds, or write the equations so that they have a derivative there.";
 
 /** More times than these, and it pays to interpolate: dopri8 steps to each time. */
 const MANY_TIMES = 200;
@@ -279,24 +285,26 @@ class FieldModel {
       const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
       return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
     };
-    return observationModel({ parameters: this.#parameters, y, weights, errorModel: error, loss, lossScale, predict });
+    const own = { parameters: this.#parameters, y, weights, errorModel: error, loss, lossScale, predict };
+    return { ...observationModel(own), withoutDerivative: WITHOUT_DERIVATIVE };
   }
 
   /**
    * Fits. Where the derivatives of the solution turn out to be useless, as they may be of stiff equations, it tries a method with
    * shorter steps, if the choice of that was left to us.
    */
-  fit(settings: ReadSettings): { result: FitResult; warnings: string[] } {
+  fit(settings: ReadSettings): FitResult {
     const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
     let result = fitModel(this.observed, settings);
-    if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
+    if (result.reason === "callback" || this.#derivativesAgree(result.values)) return result;
     if (mayChange) {
       this.#useMethod("dopri5");
       result = fitModel(this.observed, settings);
-      if (this.#derivativesAgree(result.values)) return { result, warnings: [] };
+      if (result.reason === "callback" || this.#derivativesAgree(result.values)) return result;
     }
-    const warning = `The derivatives of the solution differ from its differences: the equations are probably stiff for ${this.#solver.method}, and the estimates and their errors cannot be relied on. Try another method, or output: "interpolate".`;
-    return { result, warnings: [warning] };
+    const message = MESSAGES.derivatives.replace("the method", String(this.#solver.method));
+    // What the others say rests on the same derivatives.
+    return { ...result, reason: "derivatives", message, converged: false, warnings: [message] };
   }
 
   #useMethod(method: Method): void {
@@ -412,7 +420,7 @@ class FieldModel {
       const { points } = options(given, { points: fallback(pointsRule, 100) });
       return this.using(() => this.#data.trajectories.map((_, index) => this.#curve(result, index, points)));
     };
-    return { observed: this.#names, measurements, curves };
+    return { observed: this.#names, method: this.#solver.method as Method, measurements, curves };
   }
 
   /** The curve of a trajectory. */

@@ -4,7 +4,7 @@ import type { Minimum } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
 import type { FitResult, StartResult } from "./results.js";
-import { Scaled } from "./scaled.js";
+import { NO_JACOBIAN, Scaled } from "./scaled.js";
 import type { ReadSettings } from "./settings.js";
 import { resultOf } from "./summary.js";
 
@@ -24,7 +24,8 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
   for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
     const found = scaled.minimize(start, scaled.lower, scaled.upper, k);
     const [values, cost] = [scaled.valuesAt(found?.x ?? start), found?.evaluation.cost ?? Number.POSITIVE_INFINITY];
-    ends.push({ start: scaled.valuesAt(start), values, cost, reason: found?.reason ?? "failed" });
+    const end = found ? { reason: found.reason } : { reason: "failed" as const, failure: reasonOf(scaled.failure) };
+    ends.push({ start: scaled.valuesAt(start), values, cost, ...end });
     // If your own fails, you want to know; of the others some may.
     if (!found && k === 0) throw unusable(model, scaled.failure);
     if (found && !(best && best.evaluation.cost <= cost)) best = found;
@@ -34,10 +35,15 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
   return resultOf<Name>(scaled, best as Minimum<ModelEvaluation>, ends);
 }
 
-function unusable({ parameters }: FitModel, failure: string): SymplecticAdjointError {
+/** Of a solve, what failed, without what it says to try where there is no fit. */
+const reasonOf = (failure: string) =>
+  failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
+
+function unusable({ parameters, withoutDerivative }: FitModel, failure: string): SymplecticAdjointError {
   const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
-  // Of a solve, what failed, without what it says to try where there is no fit.
-  const reason = failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
-  const message = `parameters: the model cannot be solved from the starting values ${given}: ${reason}. Start from other values, or set bounds.`;
+  const message =
+    failure === NO_JACOBIAN && withoutDerivative !== undefined
+      ? `parameters: from the starting values ${given}, ${withoutDerivative}`
+      : `parameters: the model cannot be solved from the starting values ${given}: ${reasonOf(failure)}. Start from other values, or set bounds.`;
   return new SymplecticAdjointError("NON_FINITE", message, { argument: "parameters", given });
 }

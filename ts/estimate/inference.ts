@@ -42,7 +42,7 @@ export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minim
   const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
   const inverse = (curvature && curvatureInverse(own, n, curvature)) ?? information.inverse;
   const internal = {
-    leastSquares: () => inverse.map((value) => value * variance),
+    leastSquares: () => inverse.map((value) => (value === Number.POSITIVE_INFINITY ? value : value * variance)),
     likelihood: () => inverse,
     // With the usual correction for the parameters that the residuals were fitted with.
     robust: () =>

@@ -66,7 +66,9 @@ export type Reason =
   /** `onIteration` gave false. */
   | "callback"
   /** The cost does not fall where its derivatives say that it does: they are wrong, or the residuals are noisy. */
-  | "stuck";
+  | "stuck"
+  /** The derivatives of the solution are not those of its values, as they may be of stiff equations: nothing can be relied on. */
+  | "derivatives";
 
 /** Whether it means that a minimum was found. */
 export const isConverged = (reason: Reason) => reason === "gradient" || reason === "cost" || reason === "step";

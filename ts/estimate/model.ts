@@ -28,4 +28,6 @@ export interface FitModel {
   evaluate(values: Float64Array): ModelEvaluation | string;
   /** How exact Jacobians are: singular values below this part of the largest are noise. Default 1e-10. */
   readonly jacobianError?: number;
+  /** What to say where the residuals of the start can be computed, but not their Jacobian. */
+  readonly withoutDerivative?: string;
 }

@@ -37,6 +37,8 @@ export interface StartResult {
   readonly cost: number;
   /** Why the fit from this start ended; `failed` if the residuals could not be computed at the start. */
   readonly reason: Reason | "failed";
+  /** Why it failed, if it did. */
+  readonly failure?: string;
 }
 
 /** How to profile a parameter. */

@@ -6,6 +6,9 @@ import type { ModelParameter } from "./parameters.js";
 import type { ReadSettings } from "./settings.js";
 import { type Transform, transformOf } from "./transforms.js";
 
+/** Why nothing can be done where the residuals can be computed. */
+export const NO_JACOBIAN = "the Jacobian is not finite";
+
 /** A model as the minimiser sees it: by those of its parameters that are estimated, each on the scale of its transform. */
 export class Scaled {
   readonly estimated: readonly ModelParameter[];
@@ -92,7 +95,7 @@ export class Scaled {
     const slopes = x.map((value, i) => this.slope(i, value));
     const jacobian = () => {
       const natural = evaluation.jacobian();
-      if (!natural?.every(Number.isFinite)) this.failure = "the Jacobian is not finite";
+      if (!natural?.every(Number.isFinite)) this.failure = NO_JACOBIAN;
       return natural?.map((value, k) => value * (slopes[k % slopes.length] as number));
     };
     return { ...evaluation, jacobian };

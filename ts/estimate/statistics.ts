@@ -9,12 +9,47 @@ export interface Information {
   readonly conditionNumber: number;
   /** Parameters on which nothing depends. */
   readonly ineffective: readonly number[];
-  /** Parameters of which only combinations are told, a list for each combination that is not. */
-  readonly confounded: readonly (readonly number[])[];
+  /** Parameters of which only combinations are told, together those that are not told apart. */
+  readonly confounded: readonly Confounded[];
 }
 
-/** The least part of a combination that a parameter has to have for it to be named. */
+/** Parameters that can change together without changing anything. */
+export interface Confounded {
+  readonly parameters: readonly number[];
+  /** In how many ways they can. */
+  readonly combinations: number;
+}
+
+/** The least part of a combination, beside the one with most of it, that a parameter has to have for it to be named. */
 const NAMED = 0.1;
+
+/**
+ * The groups that vectors in a null space fall into. Those vectors are any basis of it; the projection onto it is not, and shows which
+ * parameters have to do with one another.
+ */
+function groupsOf(vectors: readonly Float64Array[], effective: readonly number[]): Confounded[] {
+  const projection = effective.map((_, i) =>
+    effective.map((_, j) => vectors.reduce((sum, v) => sum + (v[i] as number) * (v[j] as number), 0)),
+  );
+  const least = NAMED ** 2 * projection.reduce((most, row, i) => Math.max(most, row[i] as number), 0);
+  const open = new Set([...effective.keys()].filter((i) => (projection[i]?.[i] as number) > least));
+  const groups: Confounded[] = [];
+  for (const first of open) {
+    const group = [first];
+    open.delete(first);
+    for (const i of group) {
+      for (const j of open) {
+        if (!(Math.abs(projection[i]?.[j] as number) > least)) continue;
+        group.push(j);
+        open.delete(j);
+      }
+    }
+    const combinations = Math.round(group.reduce((sum, i) => sum + (projection[i]?.[i] as number), 0));
+    const parameters = group.sort((a, b) => a - b).map((i) => effective[i] as number);
+    groups.push({ parameters, combinations: Math.max(1, combinations) });
+  }
+  return groups;
+}
 
 /**
  * @param jacobian - `[residuals, parameters]`, row-major.
@@ -30,14 +65,11 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
   const isKnown = (sigma: number) => sigma > Math.max(tolerance, EPSILON * parameters) * largest;
 
   const inverse = new Float64Array(parameters ** 2);
-  const confounded: number[][] = [];
-  const unknown = new Set<number>();
+  const vanishing: Float64Array[] = [];
   for (const [k, sigma] of singularValues.entries()) {
     const v = right[k] as Float64Array;
     if (!isKnown(sigma)) {
-      const involved = effective.filter((_, i) => Math.abs(v[i] as number) > NAMED);
-      confounded.push(involved);
-      for (const i of involved) unknown.add(i);
+      vanishing.push(v);
       continue;
     }
     for (const [p, i] of effective.entries())
@@ -47,8 +79,9 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
           (inverse[i * parameters + j] as number) + part / (lengths[i] as number) / (lengths[j] as number);
       }
   }
+  const confounded = groupsOf(vanishing, effective);
   const ineffective = lengths.flatMap((length, i) => (length > 0 ? [] : [i]));
-  for (const i of [...unknown, ...ineffective])
+  for (const i of [...confounded.flatMap((group) => group.parameters), ...ineffective])
     for (let j = 0; j < parameters; j++) {
       const value = i === j ? Number.POSITIVE_INFINITY : Number.NaN;
       inverse[i * parameters + j] = value;

@@ -15,6 +15,8 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
   callback: "Not converged: onIteration ended the fit.",
   stuck:
     "Not converged: no step along the computed derivatives lowers the cost. If you supply a Jacobian, check it; otherwise tighten rtol and atol, or check for a parameter that runs off to infinity.",
+  derivatives:
+    'Not converged: the derivatives of the solution differ from its differences. The equations are probably stiff for the method, and the estimates and their errors cannot be relied on. Try another method, or output: "interpolate".',
 };
 
 /** From here on, a warning says so. */
@@ -49,19 +51,21 @@ export function warningsOf(
     warnings.push(`The predictions do not depend on ${names([i])} near this estimate. Fix it, or start elsewhere.`);
   }
   // A network has many combinations that the data cannot distinguish.
-  for (const group of confounded.length > MANY ? [] : confounded) {
+  const total = confounded.reduce((sum, { combinations }) => sum + combinations, 0);
+  const involved = confounded.flatMap(({ parameters }) => parameters).sort((a, b) => a - b);
+  for (const { parameters, combinations } of total > MANY ? [] : confounded) {
+    const how = combinations === 1 ? "they can change together" : `${combinations} combinations of them can change`;
     warnings.push(
-      `The data cannot distinguish ${names(group)}: they can change together without changing the fit. Fix one of them, or measure something else that depends on them.`,
+      `The data cannot distinguish ${names(parameters)}: ${how} without changing the fit. Fix ${combinations === 1 ? "one" : combinations} of them, or measure something else that depends on them.`,
     );
   }
-  if (confounded.length > MANY) {
-    const involved = [...new Set(confounded.flat())].sort((a, b) => a - b);
+  if (total > MANY) {
     warnings.push(
-      `The data cannot distinguish ${confounded.length} combinations of ${names(involved)}: those can change without changing the fit, and have no standard errors. Fix those you are not interested in, or measure more.`,
+      `The data cannot distinguish ${total} combinations of ${names(involved)}: those can change without changing the fit, and have no standard errors. Fix those you are not interested in, or measure more.`,
     );
   }
   // What a stronger warning names already.
-  const told = new Set([...ineffective, ...confounded.flat()]);
+  const told = new Set([...ineffective, ...involved]);
   if (told.size === 0) {
     const pairs = free.flatMap((_, i) => free.slice(i + 1).map((_, j) => [i, i + 1 + j] as const));
     const correlationOf = ([i, j]: readonly [number, number]) => correlation[i * free.length + j] as number;
@@ -98,8 +102,14 @@ export function warningsOf(
     // Of residuals that are only rounding, the costs differ as they like.
     return end.cost <= cost + 1e-6 * Math.abs(cost) || (starts[0] as StartResult).values.every(isNear);
   };
+  const failed = starts.filter((end) => end.reason === "failed");
+  if (failed.length > 0) {
+    warnings.push(
+      `${failed.length} of ${starts.length} starts failed: ${failed[0]?.failure}. Set bounds that keep to where the model can be computed, or a log transform.`,
+    );
+  }
   const same = starts.filter(isSame).length;
-  if (starts.length >= FEW_STARTS && same === 1) {
+  if (starts.length - failed.length >= FEW_STARTS && same === 1) {
     warnings.push(
       `Only one of ${starts.length} starts ended at the least cost, so that there may be a lower one. Try more starts, or narrower bounds.`,
     );
