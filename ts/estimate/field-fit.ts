@@ -25,6 +25,7 @@ import { type ProgramField, type ProgramOptions, programField, WasmProgram } fro
 import { type Jump, readChanges } from "../solve/changes.js";
 import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
+import { liftedField } from "./ensembles.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
@@ -57,8 +58,8 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
   observe?: Observe;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
-   * them, in the order of `data`. The same goes for `events`. With either, each trajectory is solved by itself, and derivatives come from
-   * gradients, a measurement at a time.
+   * them, in the order of `data`. The same goes for `events`. With either, each trajectory takes its own steps, and derivatives come from
+   * gradients, for one measurement of every trajectory at a time.
    */
   jumps?: readonly Jump[];
   /**
@@ -223,6 +224,8 @@ interface Used {
   readonly observation: Observation;
   /** Of the measurements. */
   predictor?: Predictor;
+  /** See `liftedField`: undefined before it is needed, null where it cannot be. */
+  lift?: WasmProgram<"float64"> | null;
 }
 
 /** A field, its measurements and an error model, as what is fitted. */
@@ -361,6 +364,7 @@ class FieldModel {
   }
 
   close(): void {
+    this.#used?.lift?.dispose();
     this.#used?.observation.dispose();
     this.#used?.field.dispose();
     this.#used = undefined;
@@ -381,8 +385,12 @@ class FieldModel {
   }
 
   #predictor(data: Data): Predictor {
-    const { field, observation } = this.#used as Used;
-    return new Predictor(field, data, observation, this.#places, this.#solver);
+    const used = this.#used as Used;
+    const lift = () => {
+      if (used.lift === undefined) used.lift = liftedField(used.field) ?? null;
+      return used.lift ?? undefined;
+    };
+    return new Predictor(used.field, data, used.observation, this.#places, this.#solver, lift);
   }
 
   #checkPositive(): void {

@@ -7,6 +7,7 @@ import { isIndependent } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
+import { type EnsembleStarts, Ensembles } from "./ensembles.js";
 import type { Observation, Points } from "./observe.js";
 import { type Data, type Group, separated } from "./trajectories.js";
 
@@ -54,6 +55,8 @@ export class Predictor {
   #slopesExpected = true;
   /** Whether each trajectory is solved by itself. */
   readonly #apart: boolean;
+  /** All of them as one, if they are. */
+  readonly #ensembles: Ensembles | undefined;
   private data: Data;
 
   constructor(
@@ -62,10 +65,22 @@ export class Predictor {
     readonly observation: Observation,
     readonly places: readonly Place[],
     readonly options: SolveOptions,
+    /** The field with its parameters as arguments, if that can be. */
+    lift: () => WasmProgram<"float64"> | undefined,
   ) {
     this.#apart = isIndependent(options, data.groups[0]?.times);
     const several = data.groups.some(({ members }) => members.length > 1);
     this.data = this.#apart && several ? separated(data) : data;
+    this.#ensembles = this.#apart ? this.#ensemblesOf(lift()) : undefined;
+  }
+
+  #ensemblesOf(lift: WasmProgram<"float64"> | undefined): Ensembles | undefined {
+    const { groups } = this.data;
+    const members = groups.flatMap((group) => group.members);
+    const { jumps } = this.options;
+    const settings = { ...this.options, ...(jumps && { jumps: jumps.map((jump) => jumpOf(jump, members)) }) };
+    const times = groups.map((group) => group.times);
+    return lift && Ensembles.of(this.field, lift, times, settings);
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
@@ -93,7 +108,10 @@ export class Predictor {
       this.#slopesExpected = true;
       if (forward === 0) return new Float64Array();
       this.field.parameters = solved.at.parameters;
-      return this.#tried(() => (reverse ? this.#reverse(solved, places) : this.#forward(solved, places, columns)));
+      return this.#tried(() => {
+        if (this.#ensembles) return this.#transposed(solved, places, this.#ensembles);
+        return reverse ? this.#reverse(solved, places) : this.#forward(solved, places, columns);
+      });
     };
     return { f: solved.f, slopes };
   }
@@ -160,7 +178,10 @@ export class Predictor {
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
     const tangents = columns && this.#tangents(at, columns);
+    const ensembles = this.#ensembles;
+    const all = ensembles?.solve(this.#ensembleStarts(at));
     const solutions = data.groups.map((group, index) => {
+      if (ensembles && all) return all.subarray(ensembles.place(index, 0) * stateSize);
       if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution.y;
       const { start, settings } = this.#together(group, at);
       return odeint(field, start, group.times, settings).y;
@@ -207,7 +228,7 @@ export class Predictor {
       const states = new Float64Array(points.count * stateSize);
       const args = place.kind === "argument" ? still() : undefined;
       for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
-        if (place.kind !== "parameter" && place.trajectory !== undefined && place.trajectory !== trajectory) continue;
+        if (!belongs(place, trajectory)) continue;
         const { tangents, shape } = moved[group] as (typeof moved)[number];
         const [, times, members] = shape;
         const from = ((direction * times + time) * members + member) * stateSize;
@@ -222,6 +243,97 @@ export class Predictor {
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
       const column = this.#gathered(observation.tangent(points, at.parameters, along));
       for (const [i, slope] of column.entries()) jacobian[i * places.length + k] = slope;
+    }
+    return jacobian;
+  }
+
+  /** What the trajectories of the ensemble start from. */
+  #ensembleStarts({ parameters, y0, args }: Starts): EnsembleStarts {
+    const members = this.data.groups.map((group) => group.members[0] as number);
+    const names = Object.keys(this.field.argumentWidths);
+    return {
+      parameters,
+      y0: members.map((member) => y0[member] as Float64Array),
+      args: members.map((member) => Float64Array.from(names.flatMap((name) => [...(args[member]?.[name] ?? [])]))),
+    };
+  }
+
+  /** By the transpose, a measurement of each trajectory at a time: their derivatives are apart, as no parameter is shared. */
+  #transposed(solved: Solved, places: readonly Place[], ensembles: Ensembles): Float64Array {
+    const { field, data, observation } = this;
+    const { at, points } = solved;
+    const { stateSize, argumentSize, argumentWidths } = field;
+    const observed = observation.names.length;
+    const jacobian = this.#direct(solved, places);
+    const offsets = offsetsOf(argumentWidths);
+    const width = argumentSize + at.parameters.length;
+    const columns = places.map((place) => {
+      if (place.kind === "initial") return place.feature;
+      return place.kind === "parameter" ? argumentSize + place.index : (offsets[place.name] as number) + place.index;
+    });
+    const indices = new Map(data.places.map((place, i) => [place.row * observed + place.observed, i]));
+    const rounds = roundsOf(data);
+    ensembles.withPullback(this.#ensembleStarts(at), (pull) => {
+      for (let o = 0; o < observed; o++) {
+        const w = new Float64Array(points.count * observed);
+        for (let row = 0; row < points.count; row++) if (indices.has(row * observed + o)) w[row * observed + o] = 1;
+        const { states } = observation.pull(points, at.parameters, w);
+        for (const round of rounds) {
+          const rows = round.filter((row) => indices.has(row * observed + o));
+          if (rows.length === 0) continue;
+          const cotangent = new Float64Array(ensembles.outputs * stateSize);
+          for (const row of rows) {
+            const { group, time } = data.rows[row] as Data["rows"][number];
+            const own = states.subarray(row * stateSize, (row + 1) * stateSize);
+            cotangent.set(own, ensembles.place(group, time) * stateSize);
+          }
+          const slopes = pull(cotangent);
+          for (const row of rows) {
+            const { group, trajectory } = data.rows[row] as Data["rows"][number];
+            const first = (indices.get(row * observed + o) as number) * places.length;
+            for (const [k, place] of places.entries()) {
+              if (!belongs(place, trajectory)) continue;
+              const [from, size] = place.kind === "initial" ? [slopes.y0, stateSize] : [slopes.arguments, width];
+              jacobian[first + k] =
+                (jacobian[first + k] as number) + (from[group * size + (columns[k] as number)] as number);
+            }
+          }
+        }
+      }
+    });
+    return jacobian;
+  }
+
+  /** What observed functions depend on parameters and arguments themselves. */
+  #direct({ at, points }: Solved, places: readonly Place[]): Float64Array {
+    const { field, data, observation } = this;
+    const jacobian = new Float64Array(data.places.length * places.length);
+    const states = new Float64Array(points.count * field.stateSize);
+    // Arguments of the same name move in all trajectories at once.
+    const known = new Map<string, Float64Array>();
+    for (const [k, place] of places.entries()) {
+      if (place.kind === "initial") continue;
+      const key = `${place.kind === "argument" ? place.name : ""} ${place.index}`;
+      let column = known.get(key);
+      if (!column) {
+        const parameters = new Float64Array(at.parameters.length);
+        const moved = Object.fromEntries(
+          Object.entries(field.argumentWidths).map(([name, width]) => [name, new Float64Array(points.count * width)]),
+        );
+        if (place.kind === "parameter") parameters[place.index] = 1;
+        else {
+          const own = moved[place.name] as Float64Array;
+          const width = own.length / points.count;
+          for (let row = 0; row < points.count; row++) own[row * width + place.index] = 1;
+        }
+        const along = { states, arguments: moved, parameters };
+        column = this.#gathered(observation.tangent(points, at.parameters, along));
+        known.set(key, column);
+      }
+      for (const [i, { row }] of data.places.entries()) {
+        if (!belongs(place, data.rows[row]?.trajectory as number)) continue;
+        jacobian[i * places.length + k] = column[i] as number;
+      }
     }
     return jacobian;
   }
@@ -247,9 +359,7 @@ export class Predictor {
           cotangent.set(direct.states, (time * group.members.length + member) * stateSize);
           const gradient = recorded.pullback(cotangent);
           for (const [k, place] of places.entries()) {
-            const other =
-              place.kind !== "parameter" && place.trajectory !== undefined && place.trajectory !== trajectory;
-            if (other) continue;
+            if (!belongs(place, trajectory)) continue;
             const numberOf = () => {
               if (place.kind === "parameter")
                 return (gradient.parameters[place.index] as number) + (direct.parameters[place.index] as number);
@@ -267,6 +377,33 @@ export class Predictor {
     }
     return jacobian;
   }
+}
+
+/** Whether what is estimated matters to a trajectory. */
+const belongs = (place: Place, trajectory: number) =>
+  place.kind === "parameter" || place.trajectory === undefined || place.trajectory === trajectory;
+
+/** Where each argument begins among all. */
+function offsetsOf(widths: Readonly<Record<string, number>>): Record<string, number> {
+  let before = 0;
+  const offsets = Object.entries(widths).map(([name, width]) => {
+    before += width;
+    return [name, before - width] as const;
+  });
+  return Object.fromEntries(offsets);
+}
+
+/** The first rows of all trajectories, the second ones, and so on. */
+function roundsOf({ rows, groups }: Data): number[][] {
+  const rounds: number[][] = [];
+  const counts = new Uint32Array(groups.length);
+  for (const [row, { group }] of rows.entries()) {
+    const round = counts[group] as number;
+    rounds[round] ??= [];
+    rounds[round].push(row);
+    counts[group] = round + 1;
+  }
+  return rounds;
 }
 
 /** The same jump, of these trajectories. */
