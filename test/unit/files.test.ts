@@ -10,6 +10,7 @@ import {
   type CnfField,
   cnf,
   custom,
+  equations,
   type Field,
   hamiltonian,
   load,
@@ -18,6 +19,7 @@ import {
   memoryUsage,
   mlp,
   odeint,
+  type ProgramField,
   save,
   saveTensors,
   sgd,
@@ -56,6 +58,54 @@ test.each(fields)("%s: saved and loaded, it is bitwise the same", (_, make) => {
   expect(() => load(save(field), { dtype: field.dtype })).not.toThrow();
   thrown("FILE", () => load(save(field), { dtype: field.dtype === "float32" ? "float64" : "float32" }));
 });
+
+test("equations that say another thing than the program are refused; the order of its operations does not matter", () => {
+  const text = `param a = 2
+twice = 2 * k
+x' = twice * y - a * w # of weight
+y' = x < 0 ? -x : sqrt(y + t)`;
+  const field = equations(text, { parameters: { k: 1.5 }, arguments: ["w"], state: ["y", "x"], dtype: "float64" });
+  const bytes = save(field);
+  const { metadata, tensors } = loadTensors(bytes);
+  type Options = { program: { nodes: (string | number)[][]; result: number }; equations: string; states: string[] };
+  const changed = (change: (options: Options) => void) => {
+    const header = JSON.parse(metadata.get(KEY) as string) as { field: { options: Options } };
+    change(header.field.options);
+    return saveTensors(Object.fromEntries(tensors), { [KEY]: JSON.stringify(header) });
+  };
+  const loaded = load(changed(() => {}));
+  expect((loaded.field as ProgramField).equations).toBe(text);
+  loaded.field.dispose();
+  // Operations that nobody uses, and others behind them.
+  const shifted = changed(({ program }) => {
+    program.nodes = [["time"], ["exp", 0], ...program.nodes.map((node) => moved(node, 2))];
+    program.result += 2;
+  });
+  load(shifted).field.dispose();
+  const held = memoryUsage();
+  const mistakes: ((options: Options) => void)[] = [
+    (options) => (options.equations = text.replace("2 * k", "3 * k")),
+    (options) => (options.equations = text.replace("x < 0", "x <= 0")),
+    (options) => (options.equations = text.replace("param a = 2", "param a = 2\nparam b = 2")),
+    (options) => (options.equations = text.replace("a * w", "k * w")),
+    (options) => (options.equations = text.replace("sqrt(", "sqrt((")),
+    (options) => (options.equations = "nothing of the kind"),
+    (options) => options.states.reverse(),
+  ];
+  for (const mistake of mistakes) {
+    expect(thrown("FILE", () => load(changed(mistake))).message).toMatch(/^the file's field: equations/);
+  }
+  expect(memoryUsage()).toEqual(held);
+  field.dispose();
+});
+
+/** A node whose operands have moved. */
+function moved(node: readonly (string | number)[], by: number): (string | number)[] {
+  const [name, ...rest] = node;
+  if (["constant", "time", "parameter", "state", "argument"].includes(name as string)) return [...node];
+  const own = name === "slice" ? 1 : rest.length;
+  return [name as string, ...rest.map((part, i) => (typeof part === "number" && i < own ? part + by : part))];
+}
 
 test("noise of one's own goes with a flow", () => {
   const flow = cnf({ network, trace: "hutchinson", noise: "gaussian" });

@@ -32,7 +32,8 @@ import {
 import { call, needRoom } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
-import type { Node, Program } from "../trace/graph.js";
+import { readEquations } from "../trace/equations.js";
+import { areSame, type Node, type Program } from "../trace/graph.js";
 import type { Traced } from "../trace/program.js";
 import {
   type ArgumentArrays,
@@ -321,6 +322,21 @@ export function readProgram(given: object): ProgramOptions {
     dtype: read.dtype,
     ...(equations !== undefined && { equations }),
   };
+}
+
+/** Refuses a field whose equations say another thing than its program. */
+export function checkEquations(field: WasmField<Dtype>): void {
+  const { program, entries, states, arguments: sizes, equations } = (field.recipe?.options ?? {}) as ProgramOptions;
+  if (!(field instanceof WasmProgram) || equations === undefined) return;
+  const parameters = Object.fromEntries(Object.keys(entries).map((name) => [name, 0]));
+  const read = readEquations(equations, { parameters, arguments: Object.keys(sizes), states });
+  const placed = (all: Readonly<Record<string, Entry>>) =>
+    Object.entries(all).map(([name, { offset, shape }]) => `${name} ${offset} ${shape.join()}`);
+  const isSame =
+    areSame(read.program, program) &&
+    placed(read.entries).sort().join() === placed(entries).sort().join() &&
+    Object.values(sizes).every((width) => width === 1);
+  if (!isSame) throw refused("OPTION", "equations", "those of the program", "others");
 }
 
 /** For the registry. */

@@ -13,6 +13,7 @@ import {
   required,
 } from "../checks/rules.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
+import { checkEquations } from "../fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
 import { checkNumbers, collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
@@ -170,6 +171,7 @@ function savedModel(file: TensorFile, text: string, options: LoadOptions): Model
   const field = made("field", () => fieldOf(header.field));
   let optimizer: Optimizer | undefined;
   try {
+    made("field", () => checkEquations(field));
     field.parameters = parameters as ArrayOf<Dtype>;
     restoreState(field, header as unknown as Record<string, number>, take);
     if (header.optimizer !== undefined) optimizer = restoreOptimizer(field, header.optimizer, take, file);

@@ -95,6 +95,27 @@ export function needed(nodes: readonly Node[], result: number): Node[] {
   return kept;
 }
 
+/** Whether programs compute the same by the same operations, in whatever order those are written. */
+export function areSame(a: Program, b: Program): boolean {
+  const sizes = ({ state, parameters, arguments: own }: Program) => [state, parameters, own].join();
+  if (sizes(a) !== sizes(b)) return false;
+  // By their operations and those of their operands, nodes have the same number in both.
+  const known = new Map<string, number>();
+  const numberOf = ({ nodes, result }: Program) => {
+    const numbers: number[] = [];
+    for (const node of nodes) {
+      const [first, end] = operandPlaces(node);
+      const operands = node.slice(first, end).map((operand) => numbers[operand as number]);
+      const key = [...node.slice(0, first), ...operands, ...node.slice(end)].join();
+      const number = known.get(key) ?? known.size;
+      known.set(key, number);
+      numbers.push(number);
+    }
+    return numbers[result];
+  };
+  return numberOf(a) === numberOf(b);
+}
+
 let active: Graph | undefined;
 
 /** Runs a function that writes into a new graph; it may trace another one meanwhile. */
