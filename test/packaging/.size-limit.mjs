@@ -10,9 +10,9 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "88 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "92 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "57 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "60 kB"),
     import: "{ equations, leastSquares }",
   },
   {
