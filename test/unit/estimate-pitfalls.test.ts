@@ -1,5 +1,5 @@
 // What has gone wrong in fits, or easily could: stiff equations, neighbours that blow up, names that are taken, numbers near 0.
-import { equations, leastSquares, memoryUsage, odeint, vectorField } from "symplectic-adjoint";
+import { equations, leastSquares, memoryUsage, nn, odeint, vectorField } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { normals } from "../../ts/trace/random.js";
 import { thrown } from "./helpers.js";
@@ -74,6 +74,23 @@ test("parameters that are confounded in several ways are named once", () => {
   expect(fit.warnings).toEqual([
     "The data cannot distinguish a, b and c: 2 combinations of them can change without changing the fit. Fix 2 of them, or measure something else that depends on them.",
   ]);
+});
+
+test("with more weights than measurements a fit ends where the residuals vanish", () => {
+  const field = vectorField({
+    state: ["x", "v"],
+    dtype: "float64",
+    seed: 1,
+    parameters: { net: nn.sequential(nn.linear(2, 6), nn.tanh, nn.linear(6, 2)) },
+    slope: ({ state, parameters: { net } }) => net(state),
+  });
+  const times = [0.4, 0.8, 1.2, 1.6, 2];
+  const y = times.flatMap((t) => [Math.cos(t), -Math.sin(t)]);
+  const fit = leastSquares({ field, data: { t0: 0, times, y, y0: [1, 0] } });
+  expect(fit).toMatchObject({ reason: "residuals", converged: true });
+  expect(fit.iterations).toBeLessThan(100);
+  expect(fit.cost).toBeLessThan(0.5 * 5 * 1e-10 ** 2);
+  field.dispose();
 });
 
 describe("differences in place of a Jacobian", () => {

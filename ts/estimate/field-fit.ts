@@ -23,7 +23,7 @@ import {
 import type { Field } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { type Jump, readChanges } from "../solve/changes.js";
-import { type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
+import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
 import { liftedField } from "./ensembles.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
@@ -188,6 +188,9 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
 /** By which part values are moved to see whether derivatives agree with differences, and by which part they may disagree. */
 const [DIFFERENCE, DISAGREEMENT] = [1e-4, 0.1];
 
+/** Predictions are never more exact than the first, and never taken for less exact than the second, whatever the tolerance. */
+const [ROUNDING, EXACT] = [4e-15, 1e-10];
+
 /** What to do where a solution has no derivative. */
 const WITHOUT_DERIVATIVE =
   "the model is solved, but its derivatives are not finite: there is none, as of sqrt(y) at y0 = 0, or they overflow. Start y0 elsewhere, estimate it within bounds, or write the equations so that they have a derivative there.";
@@ -288,7 +291,16 @@ class FieldModel {
       const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
       return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
     };
-    const own = { parameters: this.#parameters, y, weights, errorModel: error, loss, lossScale, predict };
+    const own = {
+      parameters: this.#parameters,
+      y,
+      weights,
+      errorModel: error,
+      loss,
+      lossScale,
+      predict,
+      predictionError: this.#predictionError(),
+    };
     return { ...observationModel(own), withoutDerivative: WITHOUT_DERIVATIVE };
   }
 
@@ -308,6 +320,13 @@ class FieldModel {
     const message = MESSAGES.derivatives.replace("the method", String(this.#solver.method));
     // What the others say rests on the same derivatives.
     return { ...result, reason: "derivatives", message, converged: false, warnings: [message] };
+  }
+
+  /** How exact predictions are at best: by the tolerance of steps, or to rounding. */
+  #predictionError(): number {
+    const { rtol } = this.#solver;
+    const given = isAdaptive(this.#solver) && typeof rtol === "number" ? rtol : 0;
+    return Math.min(Math.max(given, ROUNDING), EXACT);
   }
 
   #useMethod(method: Method): void {

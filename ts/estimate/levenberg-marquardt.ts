@@ -49,11 +49,13 @@ export interface MinimizeOptions extends Bounds {
   readonly stepTolerance: number;
   /** Stop where the cosines of `Progress` are smaller. */
   readonly gradientTolerance: number;
+  /** Residuals of this length are only what is left of inexact predictions. */
+  readonly residualError?: number | undefined;
   /** Called after each iteration; false ends it. */
   readonly onIteration?: ((progress: Progress) => unknown) | undefined;
 }
 
-/** Why a fit ended; after the first three it has converged. */
+/** Why a fit ended; after the first four it has converged. */
 export type Reason =
   /** The gradient vanishes: the residuals are orthogonal to all that the parameters can change. */
   | "gradient"
@@ -61,6 +63,8 @@ export type Reason =
   | "cost"
   /** Steps no longer change the parameters. */
   | "step"
+  /** The residuals vanish: beside the data, they are no more than what the solver's tolerance leaves. */
+  | "residuals"
   /** `maxIterations` was reached. */
   | "iterations"
   /** `onIteration` gave false. */
@@ -71,7 +75,7 @@ export type Reason =
   | "derivatives";
 
 /** Whether it means that a minimum was found. */
-export const isConverged = (reason: Reason) => reason === "gradient" || reason === "cost" || reason === "step";
+export const isConverged = (reason: Reason) => ["gradient", "cost", "step", "residuals"].includes(reason);
 
 /** Where it stopped. */
 export interface Minimum<E extends Evaluation = Evaluation> {
@@ -107,7 +111,15 @@ export function minimize<E extends Evaluation>(
   start: Float64Array,
   options: MinimizeOptions,
 ): Minimum<E> | undefined {
-  const { maxIterations, costTolerance, stepTolerance, gradientTolerance, scale, onIteration } = options;
+  const {
+    maxIterations,
+    costTolerance,
+    stepTolerance,
+    gradientTolerance,
+    residualError = 0,
+    scale,
+    onIteration,
+  } = options;
   let [evaluations, jacobians, iterations] = [0, 0, 0];
   const evaluate = (x: Float64Array) => {
     evaluations++;
@@ -138,6 +150,7 @@ export function minimize<E extends Evaluation>(
     const cosine = cosineOf(point, linear.free);
     if (cosine <= gradientTolerance || point.residual < VANISHING) reason = "gradient";
     else if (linear.offset ** 2 <= costTolerance) reason = "cost";
+    else if (point.residual <= residualError) reason = "residuals";
     if (reason !== "iterations" || iterations === maxIterations) break;
     const found = successfulStep(linear, cosine);
     if (typeof found === "string") {

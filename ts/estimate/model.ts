@@ -28,6 +28,8 @@ export interface FitModel {
   evaluate(values: Float64Array): ModelEvaluation | string;
   /** How exact Jacobians are: singular values below this part of the largest are noise. Default 1e-10. */
   readonly jacobianError?: number;
+  /** The length of residuals that are no more than the errors of predictions; default 0. */
+  readonly residualError?: number;
   /** What to say where the residuals of the start can be computed, but not their Jacobian. */
   readonly withoutDerivative?: string;
 }

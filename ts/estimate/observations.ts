@@ -26,6 +26,8 @@ export interface Observations {
   readonly lossScale?: number;
   /** At the values of `parameters`; a text says why nothing can be predicted there. */
   predict(values: Float64Array): Prediction | string;
+  /** How exact predictions are, relative to the measurements; default 0. */
+  readonly predictionError?: number;
   /** Of the Jacobians: see `FitModel`. */
   readonly jacobianError?: number;
 }
@@ -40,7 +42,7 @@ export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
  * scale of its logarithm.
  */
 export function observationModel(observations: Observations): FitModel {
-  const { parameters, weights, loss = "linear", lossScale = 1, jacobianError } = observations;
+  const { parameters, weights, loss = "linear", lossScale = 1, jacobianError, predictionError = 0 } = observations;
   const model = ERROR_MODELS[observations.errorModel];
   const present = presentOf(observations.y, weights);
   const pick = (of: Float64Array) => Float64Array.from(present, (i) => of[i] as number);
@@ -83,8 +85,16 @@ export function observationModel(observations: Observations): FitModel {
     parameters: [...parameters, ...tailOf()],
     kind,
     evaluate,
+    // Of a likelihood, residuals are in units of deviations that are estimated.
+    ...(kind !== "likelihood" && { residualError: predictionError * sizeOfData() }),
     ...(jacobianError !== undefined && { jacobianError }),
   };
+
+  /** The length of the measurements, or of errors of logarithms that are relative. */
+  function sizeOfData(): number {
+    const size = (value: number) => (observations.errorModel === "lognormal" ? 1 : value);
+    return Math.sqrt(y.reduce((sum, value, i) => sum + (own?.[i] ?? 1) * size(value) ** 2, 0));
+  }
 
   /** Where the error model's own parameters start: from the residuals there. */
   function tailOf(): ModelParameter[] {

@@ -118,6 +118,7 @@ export class Scaled {
       costTolerance,
       stepTolerance,
       gradientTolerance,
+      residualError: this.model.residualError,
       onIteration: onIteration && start !== undefined ? report : undefined,
     });
     this.evaluations += found?.evaluations ?? 1;

@@ -10,6 +10,7 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
   gradient: "Converged: the gradient vanishes.",
   cost: "Converged: the relative change of the cost is below costTolerance.",
   step: "Converged: steps no longer change the parameters.",
+  residuals: "Converged: the residuals vanish, to the accuracy of the predictions.",
   iterations:
     "Not converged: maxIterations was reached. Raise it, start closer, or give parameters a transform or a scale.",
   callback: "Not converged: onIteration ended the fit.",
