@@ -280,6 +280,42 @@ test("fixed, bounded and found parameters start where they should", () => {
   expect(estimateRows(result, 0.95)[4]).toEqual(["death", "0.9", "", "", "", "fixed"]);
 });
 
+test("initial states and arguments may be expressions of columns", () => {
+  const data = `id,time,concentration,dose,weight,a-b
+1,0,,4,80,3
+1,1,5,,,
+2,0,,5,70,4
+2,1,6,5,70,4
+`;
+  const { members, mapping } = task(dosing, data, {
+    id: "id",
+    observe: pairs("concentration"),
+    initial: pairs("depot=dose * weight, central=max(dose, 2) / 2"),
+    arguments: pairs("V=weight^2 / 100, ka=a-b"),
+  });
+  expect(mapping.initial).toEqual({
+    depot: { expression: "dose * weight" },
+    central: { expression: "max(dose, 2) / 2" },
+  });
+  // A column of that name is meant.
+  expect(mapping.arguments.ka).toEqual({ column: "a-b" });
+  expect(members.map(({ y0 }) => y0)).toEqual([
+    [320, 2],
+    [350, 2.5],
+  ]);
+  expect(members.map(({ arguments: { V, ka } }) => [V, ka])).toEqual([
+    [64, 3],
+    [49, 4],
+  ]);
+  const refused = (initial: string) =>
+    refusal(() => task(dosing, data, { id: "id", observe: pairs("concentration"), initial: pairs(initial) }));
+  expect(refused("depot=dose*height, central=0")).toMatch(/height.*--initial name columns, expressions of columns/);
+  expect(refused("depot=dose*, central=0")).toMatch(/dose\*/);
+  expect(refused("depot=log(-dose), central=0")).toMatch(
+    /data\.csv:2: log\(-dose\): expected a finite number, .*given NaN/,
+  );
+});
+
 test("a fit that is ended has the estimates of its last iteration", () => {
   const { result, said, profiles } = fitted(years(), {}, true, 2);
   expect([result.reason, result.converged, said.length, profiles.length]).toEqual(["callback", false, 2, 0]);

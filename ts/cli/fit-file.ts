@@ -1,5 +1,6 @@
 // Model files of fits: the equations with their estimates, how sure those are, and how a table becomes measurements.
 import { load, loadTensors, type Method, type ProgramField, save } from "../index.js";
+import { isExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
@@ -140,8 +141,9 @@ function isOrigin(origin: InitialOrigin | Origin): boolean {
   const values = Object.values(origin);
   return (
     values.length === 1 &&
+    (!("expression" in origin) || (isText(origin.expression) && isExpression(origin.expression))) &&
     (("number" in origin && Number.isFinite(origin.number)) ||
-      (("column" in origin || "first" in origin) && isText(values[0])))
+      (("column" in origin || "first" in origin || "expression" in origin) && isText(values[0])))
   );
 }
 

@@ -6,6 +6,7 @@ import {
   type ParameterOptions,
   SymplecticAdjointError,
 } from "../index.js";
+import { columnsIn, isExpression, valueOfExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
 import { type Dosing, dosedSeries, dosingColumns, fitJumps, justBefore } from "./fit-doses.js";
 import type { Source } from "./input.js";
@@ -40,7 +41,7 @@ export interface TaskRequest {
   readonly arguments: readonly Pair[];
   /** Arguments that are estimated for each trajectory. */
   readonly individual: readonly Pair[];
-  /** Initial states: a number or a column. */
+  /** Initial states: a number, a column or an expression of columns. */
   readonly initial: readonly Pair[];
   /** Initial states that are estimated, as `hare(0)` or `hare`, perhaps with a start; for each trajectory, or for all together. */
   readonly estimate: readonly Pair[];
@@ -61,8 +62,8 @@ export interface TaskRequest {
   readonly dosing?: Source | undefined;
 }
 
-/** Where a number of each trajectory comes from: it is the same for all, or stands in a column. */
-export type Origin = { readonly number: number } | { readonly column: string };
+/** Where a number of each trajectory comes from: it is the same for all, stands in a column, or is computed from columns. */
+export type Origin = { readonly number: number } | { readonly column: string } | { readonly expression: string };
 
 /** Where an initial state comes from: besides, it may be the first measurement of its own column. */
 export type InitialOrigin = Origin | { readonly first: string };
@@ -141,9 +142,9 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     throw new Failure("--sd: expected nothing where there are --weights, which are 1/sd²", 2);
   }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
-  const mapping = mappingOf(request, observed, states);
+  const mapping = mappingOf(request, observed, states, header);
   const { clock, members, skipped } = membersOf(mapping, text, states, data, request, {
-    individual: (name) => startOf(request, name, values.get(name)),
+    individual: (name) => startOf(request, name, values.get(name), header),
     isGiven: (name) => request.start.has(name),
     initial: (state) => request.start.get(`${state}(0)`),
     found,
@@ -310,11 +311,11 @@ function checkUsed(texts: readonly string[], names: readonly string[]): void {
 }
 
 /** Where the estimate of an argument of single trajectories starts. */
-function startOf(request: TaskRequest, name: string, parameter: number | undefined): Origin {
+function startOf(request: TaskRequest, name: string, parameter: number | undefined, header: readonly string[]): Origin {
   const own = request.start.get(name);
   const value = request.individual.find((pair) => pair.name === name)?.value;
   if (own !== undefined) return { number: own };
-  if (value !== undefined) return originOf(value);
+  if (value !== undefined) return originOf(value, header);
   if (parameter !== undefined) return { number: parameter };
   throw new Failure(
     `--individual ${name}: expected a value to start from, such as "${name}=1", or a line param ${name} = 1`,
@@ -322,9 +323,18 @@ function startOf(request: TaskRequest, name: string, parameter: number | undefin
   );
 }
 
-const originOf = (text: string): Origin => {
+/** What an option gives of each trajectory. A column may have any name, also one that looks like an expression. */
+function originOf(text: string, header: readonly string[]): Origin {
   const number = readNumber(text);
-  return Number.isNaN(number) ? { column: text } : { number };
+  if (!Number.isNaN(number)) return { number };
+  const isColumn = header.includes(text) || /^\w+$/.test(text) || !isExpression(text);
+  return isColumn ? { column: text } : { expression: text };
+}
+
+/** The columns that it needs. */
+const columnsOf = (origin: Origin): readonly string[] => {
+  if ("column" in origin) return [origin.column];
+  return "expression" in origin ? columnsIn(origin.expression) : [];
 };
 
 function observedOf(request: TaskRequest, header: readonly string[], states: readonly string[]): Observed[] {
@@ -392,7 +402,12 @@ function checkObserved(
 }
 
 /** How the table is to be read. */
-function mappingOf(request: TaskRequest, observed: readonly Observed[], states: readonly string[]): Mapping {
+function mappingOf(
+  request: TaskRequest,
+  observed: readonly Observed[],
+  states: readonly string[],
+  header: readonly string[],
+): Mapping {
   const state = (option: string, name: string) => {
     const [, own = name] = /^(.*)\(0\)$/.exec(name) ?? [];
     if (states.includes(own)) return own;
@@ -404,7 +419,7 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
   ]);
   const initial = new Map<string, InitialOrigin>();
   for (const { name, value } of request.initial) {
-    initial.set(state("initial", name), originOf(value ?? name));
+    initial.set(state("initial", name), originOf(value ?? name, header));
   }
   for (const name of states) {
     if (initial.has(name)) continue;
@@ -427,7 +442,7 @@ function mappingOf(request: TaskRequest, observed: readonly Observed[], states: 
     time: request.time,
     id: request.id ?? null,
     observed,
-    arguments: Object.fromEntries(request.arguments.map(({ name, value }) => [name, originOf(value ?? name)])),
+    arguments: Object.fromEntries(request.arguments.map(({ name, value }) => [name, originOf(value ?? name, header)])),
     initial: Object.fromEntries(initial),
     estimated,
     individual: request.individual.map(({ name }) => name),
@@ -456,10 +471,9 @@ export function readMapped(
   optional = false,
 ) {
   const { time, id, observed, arguments: args, initial } = mapping;
-  const columnOf = (origin: InitialOrigin) => ("column" in origin ? [origin.column] : []);
   const needed = [
-    ...Object.values(args).flatMap(columnOf),
-    ...Object.values(initial).flatMap((origin) => ("first" in origin ? [origin.first] : columnOf(origin))),
+    ...Object.values(args).flatMap(columnsOf),
+    ...Object.values(initial).flatMap((origin) => ("first" in origin ? [origin.first] : columnsOf(origin))),
     ...others,
   ];
   const columns = { time, id: id ?? undefined };
@@ -476,7 +490,7 @@ export function readMapped(
       return `the left side of --observe is a column: ${observing(close, own.expression)}`;
     }
     if (others.includes(name)) return "--weights, --sd and --individual name columns";
-    return "--arguments and --initial name columns, or give numbers";
+    return "--arguments and --initial name columns, expressions of columns, or numbers";
   };
   const further = dosingColumns(mapping, all, states);
   return readTable(data, { ...columns, state, repeated: true, hint, ...further }, format);
@@ -492,7 +506,7 @@ function membersOf(
   starts: Starts,
 ): Pick<Task, "clock" | "members" | "skipped"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
-  const others = individual.flatMap(([, origin]) => ("column" in origin ? [origin.column] : []));
+  const others = individual.flatMap(([, origin]) => columnsOf(origin));
   const weighing = weights ?? sd;
   const wanted = [...others, ...(weighing === undefined ? [] : [weighing])];
   const table = readMapped(mapping, data, format, states, wanted);
@@ -626,6 +640,11 @@ export function readerOf(
     }));
   };
   const present = (column: string) => cells(column).filter(({ value }) => !Number.isNaN(value));
+  const computed = (expression: string, of: (column: string) => number) => {
+    const value = valueOfExpression(expression, of);
+    if (Number.isFinite(value)) return value;
+    throw new Failure(`${file}:${lines[0] ?? "?"}: ${expression}: expected a finite number${whose} given ${value}`);
+  };
   return {
     /** What is positive in all rows with measurements, `[rows, observed]`; 1 in others. */
     weights(column: string, measurements: readonly number[]): number[] {
@@ -641,6 +660,7 @@ export function readerOf(
     /** A number that is the same in all rows that have one. */
     constant(origin: Origin): number {
       if ("number" in origin) return origin.number;
+      if ("expression" in origin) return computed(origin.expression, (column) => this.constant({ column }));
       const [first, ...others] = present(origin.column);
       if (!first)
         throw new Failure(`${cells(origin.column)[0]?.where} expected a number in some row${whose} given none`);
@@ -653,6 +673,8 @@ export function readerOf(
     /** An initial state; of one that is estimated, what it starts from. */
     initial(state: string, origin: InitialOrigin, isEstimated: boolean): number {
       if ("number" in origin) return origin.number;
+      if ("expression" in origin)
+        return computed(origin.expression, (column) => this.initial(state, { column }, isEstimated));
       const column = "first" in origin ? origin.first : origin.column;
       const [first] = "first" in origin && !isEstimated ? cells(column) : present(column);
       if (first && !Number.isNaN(first.value)) {

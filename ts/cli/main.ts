@@ -203,7 +203,7 @@ program
   )
   .option(
     "--initial <list>",
-    "initial states: hare=30, depot=column (default: the first row of the state's column)",
+    "initial states: hare=30, depot=column, depot=dose*weight (default: the first row of the state's column)",
     pairs,
   )
   .option("--estimate <list>", "initial states to estimate for each trajectory: hare(0), hare(0)=30", pairs)
@@ -532,7 +532,8 @@ program
       }
       print(`fit: ${JSON.stringify(fit)}`);
     }
-    if (field) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
+    // Equations tell it all.
+    if (field && !field.equations) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
     if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
     for (const [name, value] of Object.entries(result.training ?? {})) {
       // The equations stand above.

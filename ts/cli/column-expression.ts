@@ -1,0 +1,42 @@
+// Expressions of columns, such as `dose * weight`, by the grammar of equations.
+import { equations, SymplecticAdjointError } from "../index.js";
+
+/** The names that an expression uses, but for functions. */
+export function columnsIn(expression: string): string[] {
+  const names: readonly string[] = expression.match(/(?<![\w.])[A-Za-z_]\w*(?!\w|\s*\()/g) ?? [];
+  return [...new Set(names)];
+}
+
+/** The field whose slope is the expression; undefined where it cannot be read. */
+function fieldOf(expression: string) {
+  const columns = columnsIn(expression);
+  let name = "value";
+  while (columns.includes(name)) name += "_";
+  // On another line there could be anything.
+  if (/[#\n\r]/.test(expression)) return undefined;
+  try {
+    return equations(`${name}' = ${expression}`, { arguments: columns, dtype: "float64" });
+  } catch (error) {
+    if (error instanceof SymplecticAdjointError && error.code === "OPTION") return undefined;
+    throw error;
+  }
+}
+
+/** Whether a text is an expression of names and numbers. */
+export function isExpression(text: string): boolean {
+  const field = fieldOf(text);
+  field?.dispose();
+  return field !== undefined;
+}
+
+/** The value of an expression of columns. */
+export function valueOfExpression(expression: string, of: (column: string) => number): number {
+  const columns = columnsIn(expression);
+  const values = Object.fromEntries(columns.map((column) => [column, Float64Array.of(of(column))]));
+  const field = fieldOf(expression);
+  try {
+    return field?.evaluate(0, Float64Array.of(0), undefined, values)[0] ?? Number.NaN;
+  } finally {
+    field?.dispose();
+  }
+}
