@@ -9,6 +9,7 @@ import {
   huberLoss,
   jvp,
   loss,
+  meanSquaredError,
   mlp,
   odeint,
   sensitivities,
@@ -176,7 +177,11 @@ describe("hessianVectorProduct", () => {
   const along = { y0: numbers(6, 1), parameters: numbers(3, 2), arguments: { push: numbers(3, 3) } };
   const options = { method: "dopri5", steps: 4, gradient: "auto" } as const;
 
+  // Some count more than others, and some not at all.
+  const weights = target.map((_, i) => i % 4);
+  const ofSquares = () => (y: Float64Array) => meanSquaredError(y, target, weights);
   test.each([
+    ["the mean squared error", { of: ofSquares, dispose: () => {} }],
     ["Huber's loss", huberLoss({ delta: 0.5 })],
     ["one of several features together", loss(({ y, target }) => y.sub(target).square().sum().exp().mul(0.1))],
   ])("is the difference of gradients of %s", (_, made) => {

@@ -95,8 +95,8 @@ export interface HessianVectorProduct<D extends Dtype = Dtype> {
 
 /** What a loss gives for y and ẏ `[times, batch, state]`. */
 export interface LossWithCurvature<D extends Dtype> extends LossAndCotangent<D> {
-  /** (∂²L/∂y²) ẏ, the derivative of the cotangent along ẏ, shaped as y. */
-  readonly curvature: ArrayOf<D>;
+  /** (∂²L/∂y²) ẏ, the derivative of the cotangent along ẏ, shaped as y; or a function of ẏ that returns it. */
+  readonly curvature: ArrayOf<D> | ((tangent: ArrayOf<D>) => ArrayOf<D>);
 }
 
 const tangentRules = {
@@ -315,7 +315,7 @@ export function sensitivities<D extends Dtype>(
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
- * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`. Or a function of y, their shape and ẏ, both
+ * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`, or `(y) => meanSquaredError(y, target)`. Or a function of y, their shape and ẏ, both
  * `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
@@ -359,7 +359,8 @@ export function hessianVectorProduct<D extends Dtype>(
     const tangent = engine.read(dtype, recorded.tangent, numbers);
     const result = outside(() => loss(solution.y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
     const { value, cotangent } = lossOf(result);
-    const { curvature } = result;
+    const { curvature: given } = result;
+    const curvature = typeof given === "function" ? outside(() => given(tangent.slice() as ArrayOf<D>)) : given;
     if (curvature === undefined) {
       const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
       throw refused("CALLBACK", "loss's result", expected, describe(result));

@@ -6,7 +6,8 @@ import { refused, type SymplecticAdjointError } from "../checks/errors.js";
  * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
  * the weighted mean.
  *
- * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss.
+ * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss; and for `hessianVectorProduct` `curvature(ẏ)`,
+ * the derivative of the cotangent along ẏ.
  * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
  * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.
  */
@@ -14,7 +15,7 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   y: A,
   target: A,
   mask?: ArrayLike<number>,
-): { value: number; cotangent: A } {
+): { value: number; cotangent: A; curvature: (tangent: A) => A } {
   const given = floatsOf("y", y);
   const dtype = dtypeOf(y);
   const wanted = arrayOf("target", target, dtype, ", as y is");
@@ -34,7 +35,17 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
     cotangent[i] = 2 * part * difference;
     if (!Number.isFinite(value) || !Number.isFinite(cotangent[i])) throw notFinite(given, wanted, i);
   }
-  return { value, cotangent: cotangent as A };
+  const curvature = (tangent: A) => {
+    const along = arrayOf("tangent", tangent, dtype);
+    checkLength("tangent", along, given.length);
+    return along.map((dy, i) => {
+      const weight = weights ? (weights[i] as number) : 1;
+      return weight === 0 ? 0 : (2 * weight * dy) / sum;
+    }) as A;
+  };
+  const result = { value, cotangent: cotangent as A, curvature };
+  // Whoever spreads the result to change it makes another loss, whose curvature this is not.
+  return Object.defineProperty(result, "curvature", { enumerable: false });
 }
 
 /** Why a mean of squares is not finite at an index. */
