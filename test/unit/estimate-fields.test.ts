@@ -90,13 +90,16 @@ describe("theophylline, as SciPy fits it", () => {
       name: String(subject),
       times: own.map(([, , , time]) => time),
       y: own.map(([, , , , concentration]) => concentration),
-      y0: { gut: own[0]?.[2] as number, blood: 0 },
+      y0: { gut: 1, blood: 0 },
+      arguments: { weight: own[0]?.[1] as number, dose: own[0]?.[2] as number },
     };
   });
-  const slopes = "gut' = -absorption * gut \n blood' = absorption * gut - clearance / volume * blood";
+  // The part of the dose that is still in the gut, and mg in the blood.
+  const slopes = "gut' = -absorption * gut \n blood' = absorption * gut * dose * weight - clearance / volume * blood";
   const start = { absorption: 1, clearance: 0.05, volume: 0.5 };
-  const pooled = () => equations(slopes, { parameters: start, dtype: "float64" });
-  const observe = "blood / volume";
+  const own = ["dose", "weight"];
+  const pooled = () => equations(slopes, { parameters: start, arguments: own, dtype: "float64" });
+  const observe = "blood / (volume * weight)";
 
   test("with the parameters of all patients the same", () => {
     const fit = leastSquares({ field: pooled(), data, observe, ...TIGHT });
@@ -109,11 +112,11 @@ describe("theophylline, as SciPy fits it", () => {
   });
 
   test("with the dose as a jump of each patient", () => {
-    const doses = data.map(({ y0 }) => [y0.gut]);
+    const taken = data.map(({ arguments: { dose } }) => [dose]);
     const fit = leastSquares({
       field: pooled(),
       data: data.map((patient) => ({ ...patient, y0: { gut: 0, blood: 0 }, t0: 0 })),
-      jumps: [{ times: data.map(() => [0]), set: "gut = gut + dose", amounts: { dose: doses } }],
+      jumps: [{ times: data.map(() => [0]), set: "gut = gut + taken / dose", amounts: { taken } }],
       observe,
       ...TIGHT,
     });
@@ -139,8 +142,8 @@ describe("theophylline, as SciPy fits it", () => {
   });
 
   test("each patient by themselves, in one fit and in twelve", () => {
-    const own = equations(slopes, { arguments: Object.keys(start), dtype: "float64" });
-    const together = leastSquares({ field: own, data, observe, individual: start, ...TIGHT });
+    const field = equations(slopes, { arguments: [...own, ...Object.keys(start)], dtype: "float64" });
+    const together = leastSquares({ field, data, observe, individual: start, ...TIGHT });
     let squares = 0;
     for (const patient of data) {
       const expected = scipy.patients[patient.name] as Found;
@@ -161,18 +164,19 @@ describe("theophylline, as SciPy fits it", () => {
   test("individual parameters beside shared ones, from data simulated so", () => {
     const mixed = equations(slopes, {
       parameters: { absorption: 1.5, volume: 0.5 },
-      arguments: ["clearance"],
+      arguments: [...own, "clearance"],
       dtype: "float64",
     });
     const clearances = [0.03, 0.04, 0.06];
     const times = [0, 0.5, 1, 2, 5, 9, 24];
     const simulated = clearances.map((clearance, k) => {
-      const y0 = { gut: 4 + k, blood: 0 };
-      const { y } = odeint(mixed, Float64Array.of(y0.gut, 0), times, {
+      const [dose, weight] = [4 + k, 80 - 10 * k];
+      const { y } = odeint(mixed, Float64Array.of(1, 0), times, {
         ...TIGHT,
-        arguments: { clearance: [clearance] },
+        arguments: { dose: [dose], weight: [weight], clearance: [clearance] },
       });
-      return { times, y0, y: times.map((_, i) => (y[2 * i + 1] as number) / 0.5) };
+      const concentrations = times.map((_, i) => (y[2 * i + 1] as number) / (0.5 * weight));
+      return { times, y0: { gut: 1, blood: 0 }, arguments: { dose, weight }, y: concentrations };
     });
     mixed.parameters = Float64Array.of(1, 0.4);
     const fit = leastSquares({ field: mixed, data: simulated, observe, individual: { clearance: 0.05 }, ...TIGHT });
