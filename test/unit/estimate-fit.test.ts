@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { type ParameterOptions, SymplecticAdjointError } from "symplectic-adjoint";
+import { type FitProgress, type ParameterOptions, SymplecticAdjointError } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { leastSquares } from "../../ts/estimate/least-squares.js";
 import { startsOf } from "../../ts/estimate/multi-start.js";
@@ -394,11 +394,18 @@ test("options are checked before anything is computed", () => {
 });
 
 test("progress, and ends before the end", () => {
-  const seen: object[] = [];
+  const seen: FitProgress[] = [];
   const fit = decayFit({ onIteration: (progress) => void seen.push(progress) });
   expect(seen).toHaveLength(fit.iterations);
   const first = { start: 0, iteration: 1, parameters: { a: expect.any(Number), k: expect.any(Number) } };
   expect(seen[0]).toMatchObject(first);
+  // Errors settle as the estimates do; the last digits of both come after the last iteration.
+  for (const { name, standardError, interval } of Object.values(fit.parameters)) {
+    const errors = seen.map(({ standardErrors }) => standardErrors[name] as number);
+    expect(errors.every((error) => error > 0)).toBe(true);
+    expect((errors.at(-1) as number) / standardError).toBeCloseTo(1, 4);
+    expect((seen.at(-1)?.intervals[name]?.[1] as number) / interval[1]).toBeCloseTo(1, 5);
+  }
   const ended = decayFit({ onIteration: ({ iteration }) => iteration < 2, starts: 3 });
   expect(ended).toMatchObject({ reason: "callback", converged: false, iterations: 2 });
   expect(ended.starts).toHaveLength(1);

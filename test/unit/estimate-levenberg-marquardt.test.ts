@@ -186,7 +186,7 @@ test("it counts, reports, and ends where it is told to", () => {
       return rosenbrock.evaluate(x);
     },
   };
-  const found = solve(counted, [-1.2, 1], { onIteration: ({ cost }) => void seen.push(cost) });
+  const found = solve(counted, [-1.2, 1], { onIteration: ({ evaluation: { cost } }) => void seen.push(cost) });
   expect(seen).toEqual(seen.toSorted((a, b) => b - a));
   expect(found?.iterations).toBe(seen.length);
   expect(found?.evaluations).toBe(computed);

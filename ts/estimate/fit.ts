@@ -1,12 +1,14 @@
 // A fit of any model: from its starts to the result.
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
-import type { Minimum } from "./levenberg-marquardt.js";
+import { outside } from "../checks/user-code.js";
+import { inferenceFrom } from "./inference.js";
+import type { Minimum, Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
-import type { FitResult, StartResult } from "./results.js";
+import type { Estimate, FitResult, StartResult } from "./results.js";
 import { NO_JACOBIAN, Scaled } from "./scaled.js";
-import type { ReadSettings } from "./settings.js";
-import { resultOf } from "./summary.js";
+import type { FitProgress, ReadSettings } from "./settings.js";
+import { estimatesOf, resultOf } from "./summary.js";
 
 /**
  * Fits a model.
@@ -22,7 +24,10 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
   let best: Minimum<ModelEvaluation> | undefined;
   const ends: StartResult[] = [];
   for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
-    const found = scaled.minimize(start, scaled.lower, scaled.upper, k);
+    const { onIteration } = settings;
+    const report =
+      onIteration && ((now: Progress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
+    const found = scaled.minimize(start, scaled.lower, scaled.upper, report);
     const [values, cost] = [scaled.valuesAt(found?.x ?? start), found?.evaluation.cost ?? Number.POSITIVE_INFINITY];
     const end = found ? { reason: found.reason } : { reason: "failed" as const, failure: reasonOf(scaled.failure) };
     ends.push({ start: scaled.valuesAt(start), values, cost, ...end });
@@ -33,6 +38,23 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
   }
   ends.sort((a, b) => a.cost - b.cost);
   return resultOf<Name>(scaled, best as Minimum<ModelEvaluation>, ends);
+}
+
+/** How far a start has come: the Jacobian is there, so its estimates have errors. */
+function progressOf(
+  scaled: Scaled,
+  start: number,
+  { x, evaluation, jacobian, ...rest }: Progress<ModelEvaluation>,
+): FitProgress {
+  const estimates = estimatesOf(scaled, x, inferenceFrom(scaled, { x, evaluation, jacobian }));
+  const each = <T>(of: (estimate: Estimate) => T) =>
+    Object.fromEntries(Object.entries(estimates).map(([name, estimate]) => [name, of(estimate)]));
+  return {
+    ...{ start, ...rest, cost: evaluation.cost },
+    parameters: each(({ value }) => value),
+    standardErrors: each(({ standardError }) => standardError),
+    intervals: each(({ interval }) => interval),
+  };
 }
 
 /** Of a solve, what failed, without what it says to try where there is no fit. */

@@ -28,7 +28,10 @@ export interface Inference {
 }
 
 /** What a minimum tells of them. */
-export function inferenceFrom(scaled: Scaled, { x, jacobian, evaluation }: Minimum<ModelEvaluation>): Inference {
+export function inferenceFrom(
+  scaled: Scaled,
+  { x, jacobian, evaluation }: Pick<Minimum<ModelEvaluation>, "x" | "jacobian" | "evaluation">,
+): Inference {
   const { model, estimated, lower, upper } = scaled;
   const { differences, residuals, squares, curvature } = evaluation;
   const bounds = estimated.map((_, i) => (x[i] === lower[i] ? "lower" : x[i] === upper[i] ? "upper" : undefined));

@@ -25,13 +25,14 @@ import { aheadOf, bent, type Trial, trialStep } from "./trust-region.js";
 export type { Evaluation, Problem } from "./problem.js";
 
 /** How far the minimiser has come. */
-export interface Progress {
+export interface Progress<E extends Evaluation = Evaluation> {
   /** The number of the iteration, from 1: one Jacobian and a step that lowers the cost. */
   readonly iteration: number;
   /** The variables after it. */
   readonly x: Float64Array;
-  /** Their cost. */
-  readonly cost: number;
+  /** What was computed there. */
+  readonly evaluation: E;
+  readonly jacobian: Float64Array;
   /** How often the cost was computed so far. */
   readonly evaluations: number;
   /** The largest |cosine| of the angles between the residuals and the columns of the Jacobian before the step. */
@@ -39,7 +40,7 @@ export interface Progress {
 }
 
 /** When to stop, and where to look. */
-export interface MinimizeOptions extends Bounds {
+export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Bounds {
   /** How far each variable is to be moved at once, about; the columns of the Jacobian tell otherwise. */
   readonly scale?: Float64Array | undefined;
   readonly maxIterations: number;
@@ -52,7 +53,7 @@ export interface MinimizeOptions extends Bounds {
   /** Residuals of this length are only what is left of inexact predictions. */
   readonly residualError?: number | undefined;
   /** Called after each iteration; false ends it. */
-  readonly onIteration?: ((progress: Progress) => unknown) | undefined;
+  readonly onIteration?: ((progress: Progress<E>) => unknown) | undefined;
 }
 
 /** Why a fit ended; after the first four it has converged. */
@@ -109,7 +110,7 @@ const STRAIGHT = 10;
 export function minimize<E extends Evaluation>(
   problem: Problem<E>,
   start: Float64Array,
-  options: MinimizeOptions,
+  options: MinimizeOptions<E>,
 ): Minimum<E> | undefined {
   const {
     maxIterations,
@@ -160,8 +161,9 @@ export function minimize<E extends Evaluation>(
     point = found.next;
     iterations++;
     if (!scale) scaling = scaling.map((d, i) => Math.max(d, found.next.lengths[i] as number));
-    const [x, { cost }] = [point.x.slice(), point.evaluation];
-    const goesOn = onIteration?.({ iteration: iterations, x, cost, evaluations, gradient: cosine }) !== false;
+    const { evaluation, jacobian } = point;
+    const progress = { iteration: iterations, x: point.x.slice(), evaluation, jacobian, evaluations, gradient: cosine };
+    const goesOn = onIteration?.(progress) !== false;
     if (!goesOn) reason = "callback";
     else if (found.isSmall) reason = "step";
   }

@@ -1,5 +1,4 @@
 // A model on the scales of its parameters.
-import { outside } from "../checks/user-code.js";
 import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -78,11 +77,6 @@ export class Scaled {
     });
   }
 
-  /** Values by name. */
-  named(values: Float64Array): Record<string, number> {
-    return Object.fromEntries(this.model.parameters.map(({ name }, i) => [name, values[i] as number]));
-  }
-
   evaluate(x: Float64Array): ModelEvaluation | undefined {
     this.settings.signal?.throwIfAborted();
     const values = this.valuesAt(x);
@@ -105,11 +99,9 @@ export class Scaled {
     x: Float64Array,
     lower: Float64Array,
     upper: Float64Array,
-    start?: number,
+    onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
   ): Minimum<ModelEvaluation> | undefined {
-    const { onIteration, maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;
-    const report = ({ x, ...progress }: Progress) =>
-      outside(() => onIteration?.({ start: start as number, ...progress, parameters: this.named(this.valuesAt(x)) }));
+    const { maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;
     const found = minimize(this, x, {
       lower,
       upper,
@@ -119,7 +111,7 @@ export class Scaled {
       stepTolerance,
       gradientTolerance,
       residualError: this.model.residualError,
-      onIteration: onIteration && start !== undefined ? report : undefined,
+      onIteration,
     });
     this.evaluations += found?.evaluations ?? 1;
     this.jacobians += found?.jacobians ?? 0;

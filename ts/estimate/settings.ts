@@ -9,6 +9,10 @@ export interface FitProgress<Name extends string = string> {
   readonly iteration: number;
   /** The values of all parameters after the iteration, by name. */
   readonly parameters: Readonly<Record<Name, number>>;
+  /** The standard errors of the parameters, as the result would have them if the fit ended here: they settle as the parameters do. */
+  readonly standardErrors: Readonly<Record<Name, number>>;
+  /** The confidence intervals of the parameters, as the result would have them if the fit ended here. */
+  readonly intervals: Readonly<Record<Name, readonly [lower: number, upper: number]>>;
   /** The cost of the parameters after the iteration. */
   readonly cost: number;
   /** How often this start has computed the residuals so far. */

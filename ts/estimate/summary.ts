@@ -11,7 +11,8 @@ import type { Scaled } from "./scaled.js";
 import { levelRule } from "./settings.js";
 import { MESSAGES, warningsOf } from "./warnings.js";
 
-function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
+/** The estimates, with what is known of them. */
+export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
   const { free, bounds, internal, covariance, reach } = inference;
   const { level } = scaled.settings;
   const estimates = scaled.model.parameters.map(({ name, start, fixed }): Estimate => {

@@ -1,4 +1,4 @@
-// Estimates of parameters as they settle, and at the end their errors, why it ended, and warnings.
+// Estimates of parameters and their errors as they settle; at the end why it ended, and warnings.
 import type { Config } from "./config.js";
 import { byId, element } from "./dom.js";
 import { estimated } from "./format.js";

@@ -76,12 +76,12 @@ export interface Estimation {
   readonly ending?: { readonly message: string; readonly warnings: readonly string[] };
 }
 
-/** One parameter; its errors come at the end. */
+/** One parameter, with errors where they are known. */
 interface EstimateRow {
   readonly name: string;
   readonly value: number;
-  readonly standardError?: number;
-  readonly interval?: readonly [lower: number, upper: number];
+  readonly standardError?: number | undefined;
+  readonly interval?: readonly [lower: number, upper: number] | undefined;
 }
 
 /** What was measured. */

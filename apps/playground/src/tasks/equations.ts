@@ -126,8 +126,10 @@ export function equationsTask(config: Config): Task {
         initial: Object.fromEntries(states.map((name) => [name, startMeasured])),
         error: startMeasured ? "lognormal" : "additive",
         maxSteps: options.maxSteps,
-        onIteration({ iteration, parameters: now }) {
-          const estimates = Object.entries(now).map(([name, value]) => ({ name, value }));
+        onIteration({ iteration, parameters: now, standardErrors, intervals }) {
+          const estimates = Object.entries(now).map(([name, value]) => {
+            return { name, value, standardError: standardErrors[name], interval: intervals[name] };
+          });
           report({ iteration, estimates }, () => {
             field.parameters = Float32Array.from(parameters, (name) => now[name] as number);
             const start = Float32Array.from(states, (name, i) => now[`${name}(0)`] ?? (values[i] as number));
