@@ -401,6 +401,34 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.match(afterwards.out, /\nStopped /);
   assert.ok((await json(["info", "stopped.st"])).fit.estimates.birth.value > 0);
   assert.ok((await json([...estimating, "--resume", "--out", "stopped.st"])).converged);
+  // Estimates that nobody can rely on are no success: two that go together, and stiff equations by a method that is no good for them.
+  writeFileSync(file("twice.txt"), "param a = 1\nparam b = 0.9\nx' = -a * b * x\n");
+  writeFileSync(file("decaying.csv"), "time,x\n0,1\n1,0.7\n2,0.4\n3,0.3\n4,0.2\n");
+  const undetermined = ["fit", "decaying.csv", "--equations", "twice.txt", "--out", "twice.st"];
+  const untold = await run(undetermined);
+  assert.equal(untold.code, 3, untold.err);
+  assert.match(untold.out, /^a .* ∞ .*\n[\s\S]*the data do not determine a, b\.\n/m);
+  assert.doesNotMatch(untold.out, /Converged/);
+  assert.equal(untold.err.match(/warning: The data cannot distinguish/g)?.length, 1);
+  assert.equal(JSON.parse((await run([...undetermined, "--json"])).out).converged, false);
+  assert.equal((await json([...undetermined, "--fix", "b"])).converged, true);
+  writeFileSync(
+    file("robertson.txt"),
+    "param k1 = 0.04\na' = -k1*a + 1e4*b*c\nb' = k1*a - 1e4*b*c - 3e7*b^2\nc' = 3e7*b^2\n",
+  );
+  writeFileSync(
+    file("robertson.csv"),
+    "time,a,b,c\n0,1,0,0\n.4,.985,3.4e-5,.0148\n4,.9055,2.2e-5,.0945\n40,.716,9.2e-6,.284\n",
+  );
+  const stiff = ["fit", "robertson.csv", "--equations", "robertson.txt", "--out", "robertson.st"];
+  const switched = await json(stiff);
+  assert.equal(switched.method, "dopri5");
+  assert.ok(Math.abs(switched.parameters.k1.value - 0.04) < 2e-4);
+  assert.match(await succeed(["predict", "robertson.st", "robertson.csv"]), /^time,a,b,c\n/);
+  const useless = await run([...stiff, "--solver", "dopri8"]);
+  assert.equal(useless.code, 3, useless.err);
+  assert.match(useless.err, /warning: not converged: the equations are probably stiff for dopri8.* --solver dopri5/);
+  assert.doesNotMatch(useless.err, /output:/);
   // Whole trajectories from a pipe: a dose, a rate for each patient, errors in proportion.
   const pharmacokinetics =
     "param ka = 1\nparam ke = 0.1\nparam V = 20\ndepot' = -ka * depot\ncentral' = ka * depot - ke * central\n";

@@ -23,6 +23,7 @@ import {
 import type { Field } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { type Jump, readChanges } from "../solve/changes.js";
+import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
 import { liftedField } from "./ensembles.js";
@@ -445,44 +446,63 @@ class FieldModel {
     });
     const curves = (given: CurveOptions = {}) => {
       const { points } = options(given, { points: fallback(pointsRule, 100) });
-      return this.using(() => this.#data.trajectories.map((_, index) => this.#curve(result, index, points)));
+      const all = this.#data.trajectories.map((_, index) => index);
+      return this.using(() => {
+        // Those that take their own steps are solved and differentiated together; where one cannot be, each is alone.
+        const together = isIndependent(this.#solver, undefined) ? this.#curves(result, all, points, true) : undefined;
+        return together ?? all.flatMap((index) => this.#curves(result, [index], points, false) as Curve[]);
+      });
     };
     return { observed: this.#names, method: this.#solver.method as Method, measurements, curves };
   }
 
-  /** The curve of a trajectory. */
-  #curve(result: FitResult, index: number, points: number): Curve {
-    const own = this.#data.rows.filter(({ trajectory }) => trajectory === index);
-    const group = this.#data.groups.find(({ members }) => members.includes(index));
-    const from = group?.times[0] as number;
-    const to = own.at(-1)?.t ?? from;
-    const times = Float64Array.from({ length: points }, (_, i) => {
-      return i + 1 === points ? to : from + ((to - from) * i) / (points - 1);
+  /** The curves of trajectories; if they have to be whole, undefined where one of them has no standard errors. */
+  #curves(result: FitResult, indices: readonly number[], points: number, whole: boolean): Curve[] | undefined {
+    const groups = indices.map((index) => {
+      const own = this.#data.rows.filter(({ trajectory }) => trajectory === index);
+      const from = this.#data.groups.find(({ members }) => members.includes(index))?.times[0] as number;
+      const to = own.at(-1)?.t ?? from;
+      const times = Float64Array.from({ length: points }, (_, i) => {
+        return i + 1 === points ? to : from + ((to - from) * i) / (points - 1);
+      });
+      return { times, members: [index] };
     });
-    const rows = Array.from(times, (t, time) => ({ trajectory: index, t, group: 0, member: 0, time }));
+    const rows = groups.flatMap(({ times, members: [trajectory] }, group) =>
+      Array.from(times, (t, time) => ({ trajectory: trajectory as number, t, group, member: 0, time })),
+    );
+    const width = this.#names.length;
     const places = rows.flatMap((_, row) => this.#names.map((_, observed) => ({ row, observed })));
     const y = new Float64Array(places.length);
-    const data = { ...this.#data, groups: [{ times, members: [index] }], rows, places, y, weights: undefined };
+    const data = { ...this.#data, groups, rows, places, y, weights: undefined };
     // The free parameters of the model, with their places among all that are free.
     const names = result.freeNames.map((name) => this.#parameters.findIndex((parameter) => parameter.name === name));
     const kept = names.flatMap((k, i) => (k >= 0 ? [{ k, i }] : []));
     const values = result.values.subarray(0, this.#places.length);
-    const indices = kept.map(({ k }) => k);
-    const predictions = this.#predictor(data).predict(values, indices) as Predictions;
-    const slopes = predictions.slopes() ?? new Float64Array(y.length * kept.length).fill(Number.NaN);
+    const predictions = this.#predictor(data).predict(
+      values,
+      kept.map(({ k }) => k),
+    );
+    const slopes = predictions?.slopes();
+    if (whole && !slopes) return undefined;
+    const { f } = predictions as Predictions;
+    const slopesOf = (row: number) =>
+      slopes?.subarray(row * kept.length, (row + 1) * kept.length) ?? new Float64Array(kept.length).fill(Number.NaN);
     const standardErrors = y.map((_, row) => {
+      const own = slopesOf(row);
+      // What a curve does not depend on may well be unknown; of the others, each trajectory has few of its own.
+      const moving = kept.flatMap(({ i }, a) => (own[a] === 0 ? [] : [[own[a] as number, i] as const]));
       let variance = 0;
-      for (const [a, { i }] of kept.entries()) {
-        for (const [b, { i: j }] of kept.entries()) {
-          const product = (slopes[row * kept.length + a] as number) * (slopes[row * kept.length + b] as number);
-          // What a curve does not depend on may well be unknown.
-          if (product !== 0) variance += product * (result.covariance[i * names.length + j] as number);
-        }
+      for (const [slope, i] of moving) {
+        for (const [other, j] of moving)
+          variance += slope * other * (result.covariance[i * names.length + j] as number);
       }
       return Math.sqrt(variance);
     });
-    const { name } = this.#data.trajectories[index] as Data["trajectories"][number];
-    return frozen({ name, times, y: predictions.f, standardErrors });
+    return groups.map(({ times, members: [index] }, k) => {
+      const part = (all: Float64Array) => all.slice(k * points * width, (k + 1) * points * width);
+      const { name } = this.#data.trajectories[index as number] as Data["trajectories"][number];
+      return frozen({ name, times, y: part(f), standardErrors: part(standardErrors) });
+    });
   }
 }
 

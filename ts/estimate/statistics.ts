@@ -14,7 +14,7 @@ export interface Information {
 }
 
 /** Parameters that can change together without changing anything. */
-export interface Confounded {
+interface Confounded {
   readonly parameters: readonly number[];
   /** In how many ways they can. */
   readonly combinations: number;
