@@ -97,6 +97,20 @@ test("an event that a parameter changes: a ball that bounces", () => {
   field.dispose();
 });
 
+test("an event beside a measurement is no sign of stiffness", () => {
+  const events = [{ when: "h", direction: "falling" as const, set: "h = 0\nv = -0.8 * v" }];
+  const field = equations("h' = v\nv' = -g", { parameters: { g: 9.81 }, dtype: "float64" });
+  // The speed, a few microseconds behind the landing: a part of 1e-4 of g moves that over the measurement.
+  const times = [0.2, Math.sqrt(2 / 9.81) + 6e-6, 0.6];
+  const { y } = odeint(field, Float64Array.of(1, 0), [0, ...times], { events, rtol: 1e-10, atol: 1e-12 });
+  const speeds = times.map((_, j) => y[2 * (j + 1) + 1] as number);
+  field.parameters = Float64Array.of(9.81 * (1 + 1e-6));
+  const fit = leastSquares({ field, data: { t0: 0, times, y: speeds, y0: [1, 0] }, observe: "v", events });
+  expect(fit).toMatchObject({ converged: true, warnings: [] });
+  expect(fit.parameters.g?.value).toBeCloseTo(9.81, 8);
+  field.dispose();
+});
+
 test("a network with jumps, whose parameters all trajectories share", () => {
   const make = () =>
     vectorField({

@@ -186,8 +186,11 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   });
 }
 
-/** By which part values are moved to see whether derivatives agree with differences, and by which part they may disagree. */
-const [DIFFERENCE, DISAGREEMENT] = [1e-4, 0.1];
+/**
+ * By which parts values are moved to see whether derivatives agree with differences, and by which part they may disagree. The first may
+ * take a measurement over an event, where the second need not; but that is for exact solutions.
+ */
+const [DIFFERENCES, DISAGREEMENT] = [[1e-4, 1e-6] as const, 0.1];
 
 /** Predictions are never more exact than the first, and never taken for less exact than the second, whatever the tolerance. */
 const [ROUNDING, EXACT] = [4e-15, 1e-10];
@@ -342,33 +345,43 @@ class FieldModel {
   #derivativesAgree(values: Float64Array): boolean {
     const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
     if (free.length === 0) return true;
+    const predictor = this.#predictor(this.#data);
+    const own = values.subarray(0, this.#places.length);
+    const middle = predictor.predict(own, free);
+    const slopes = middle?.slopes();
+    // What cannot be solved is told elsewhere.
+    if (!middle || !slopes) return middle === undefined;
+    const given = this.#solver.rtol ?? 0;
+    const rtol = typeof given === "number" ? given : Math.max(...Array.from(given));
+    const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
+    const level = length(middle.f);
+    const agrees = (part: number) => {
+      const step = this.#stepBy(part, values, free);
+      const at = (side: number) => predictor.predict(own.map((value, k) => value + side * (step[k] as number)));
+      const [above, below] = [at(1), at(-1)];
+      // It may not be solvable there, which says nothing of the derivatives here.
+      if (!above || !below) return undefined;
+      const differences = above.f.map((value, i) => (value - (below.f[i] as number)) / 2);
+      const apart = differences.map((difference, i) =>
+        free.reduce((sum, k, j) => sum - (slopes[i * free.length + j] as number) * (step[k] as number), difference),
+      );
+      return length(apart) <= DISAGREEMENT * length(differences) + 10 * rtol * level;
+    };
+    const seen = DIFFERENCES.filter((part, i) => i === 0 || rtol <= 1e-3 * part).map(agrees);
+    return !seen.includes(false) || seen.includes(true);
+  }
+
+  /** A step of all that is estimated by a part of itself, in directions that do not cancel. */
+  #stepBy(part: number, values: Float64Array, free: readonly number[]): Float64Array {
     const step = new Float64Array(this.#places.length);
     const sign = uniforms(1);
     for (const k of free) {
       const { start, lower, upper } = this.#parameters[k] as ModelParameter;
       const value = values[k] as number;
-      const by = DIFFERENCE * (Math.abs(value) || Math.abs(start)) * (sign() < 0.5 ? -1 : 1);
+      const by = part * (Math.abs(value) || Math.abs(start)) * (sign() < 0.5 ? -1 : 1);
       if (value - Math.abs(by) > lower && value + Math.abs(by) < upper) step[k] = by;
     }
-    const predictor = this.#predictor(this.#data);
-    const own = values.subarray(0, step.length);
-    const at = (side: number) => predictor.predict(own.map((value, k) => value + side * (step[k] as number)));
-    const [middle, above, below] = [predictor.predict(own, free), at(1), at(-1)];
-    const slopes = middle?.slopes();
-    // What cannot be solved is told elsewhere.
-    if (!middle || !above || !below || !slopes) return middle === undefined;
-    let [apart, size, level] = [0, 0, 0];
-    for (const [i, value] of middle.f.entries()) {
-      const difference = ((above.f[i] as number) - (below.f[i] as number)) / 2;
-      let slope = 0;
-      for (const [j, k] of free.entries()) slope += (slopes[i * free.length + j] as number) * (step[k] as number);
-      apart += (slope - difference) ** 2;
-      size += difference ** 2;
-      level += value ** 2;
-    }
-    const given = this.#solver.rtol ?? 0;
-    const rtol = typeof given === "number" ? given : Math.max(...Array.from(given));
-    return Math.sqrt(apart) <= DISAGREEMENT * Math.sqrt(size) + 10 * rtol * Math.sqrt(level);
+    return step;
   }
 
   /** Makes the field, and what is observed of it; until it is closed, it is there. */
