@@ -133,8 +133,13 @@ export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value), hint);
 }
 
-const valueMeantBy = (value: string, names: readonly string[]) =>
-  meantBy(value, names, VALUES) ?? nearest(value, names);
+/** The value that another one stands for; names with other numbers, as float16 beside float32, are meant to differ. */
+function valueMeantBy(value: string, names: readonly string[]): string | undefined {
+  const digits = (text: string) => text.replaceAll(/\D/g, "");
+  const near = nearest(value, names);
+  const differ = near !== undefined && digits(value) !== "" && digits(value) !== digits(near);
+  return meantBy(value, names, VALUES) ?? (differ ? undefined : near);
+}
 
 /**
  * Reads a plain object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names.
