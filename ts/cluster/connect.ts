@@ -55,7 +55,7 @@ export interface ConnectOptions extends ServerOptions {
   stallTimeout?: number;
   /** NATS servers that keep a copy of the queue, 1 to 5; default 1. With more than one, the queue outlives a server. */
   replicas?: number;
-  /** Called when something happens: workers come and go, shards are done again, answers are refused. */
+  /** Called when workers come and go, shards are done again or answers are refused; see `ClusterEvent`. */
   onEvent?: (event: ClusterEvent) => void;
 }
 
@@ -63,7 +63,7 @@ export interface ConnectOptions extends ServerOptions {
 export interface Cluster extends Pool {
   /** Threads of all workers that take part, just now; 0 while there are none, and then solves wait for one. */
   readonly workers: number;
-  /** How it is doing. */
+  /** How the cluster is doing: its workers, what is under way, and how much has been done. */
   readonly status: ClusterStatus;
   /** The arithmetic of the workers that take part; `any` if all do. */
   readonly fingerprint: string;

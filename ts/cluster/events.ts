@@ -13,53 +13,53 @@ export interface ClusterEvent {
     | ("retry" | "refused" | "disconnected" | "connected" | "progress");
   /** The name of the worker that it is about, where there is one. */
   readonly worker?: string | undefined;
-  /** Of a worker that joins or goes: shards that it computes at a time. */
+  /** How many shards the worker computes at a time; with `joined`, `left` and `lost`. */
   readonly threads?: number;
-  /** Of a worker that joins, goes or differs: the engine that it computes with, in words. */
+  /** The engine that the worker computes with, in words; with `joined`, `left`, `lost` and `different`. */
   readonly engine?: string;
-  /** Of a worker that differs: its arithmetic, which `connect({ arithmetic })` takes. */
+  /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
-  /** Of a retry or a refusal: why. */
+  /** Why a shard is given to somebody again, or why an answer was refused; with `retry` and `refused`. */
   readonly reason?: string;
-  /** Of a connection: the server. */
+  /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;
-  /** Of progress: how the cluster is doing. */
+  /** How the cluster is doing; with `progress`. */
   readonly status?: ClusterStatus;
 }
 
 /** A worker that takes part in a cluster. */
 export interface WorkerStatus {
-  /** Its name, as in events. */
+  /** The name of the worker, as in events. */
   readonly name: string;
-  /** Shards that it computes at a time. */
+  /** How many shards the worker computes at a time. */
   readonly threads: number;
-  /** The engine that it computes with, in words. */
+  /** The engine that the worker computes with, in words. */
   readonly engine: string;
-  /** Shards that it has done since it was started, for whomever. */
+  /** How many shards the worker has done since it was started, for this cluster and others. */
   readonly done: number;
 }
 
 /** How a cluster is doing. */
 export interface ClusterStatus {
-  /** Workers that take part. */
+  /** The workers that take part. */
   readonly workers: readonly WorkerStatus[];
   /** The number of workers that get no shards, because their arithmetic differs. */
   readonly different: number;
-  /** Shards that are queued or under way. */
+  /** How many shards are queued or under way. */
   readonly inFlight: number;
-  /** Shards done since the connection was made. */
+  /** How many shards were done since the connection was made. */
   readonly done: number;
-  /** Shards done in a second, by the last 64; 0 if none was done in the last 10 seconds. */
+  /** Shards done per second, measured over the last 64; 0 if none was done in the last 10 seconds. */
   readonly shardsPerSecond: number;
   /** How often a shard was given to somebody again. */
   readonly retries: number;
-  /** Answers that were wrong. */
+  /** How many answers of workers were wrong and refused. */
   readonly refused: number;
-  /** Answers to shards that had been answered already. */
+  /** How many answers came to shards that had been answered already. */
   readonly duplicates: number;
   /** Bytes sent to the server since the connection was made. */
   readonly bytesSent: number;
-  /** Bytes received from it. */
+  /** Bytes received from the server since the connection was made. */
   readonly bytesReceived: number;
 }
 
@@ -71,14 +71,14 @@ export interface WorkerEvent {
    * is there again.
    */
   readonly kind: "done" | "failed" | "refused" | "trial" | "disconnected" | "connected";
-  /** Of a shard or a trial: how long it took, in milliseconds. */
+  /** How long the shard or the trial took, in milliseconds; with `done`, `failed` and `trial`. */
   readonly ms?: number;
-  /** Of a trial: the name of its sweep. */
+  /** The name of the sweep; with `trial`. */
   readonly sweep?: string;
-  /** Of a trial: which one. */
+  /** The number of the trial within its sweep, from 0; with `trial`. */
   readonly trial?: number;
-  /** Of a failure, a refusal, or a trial that failed: why. */
+  /** Why a shard or a trial failed, or what was refused. */
   readonly message?: string;
-  /** Of a connection: the server. */
+  /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;
 }

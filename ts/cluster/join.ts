@@ -32,17 +32,17 @@ export interface JoinOptions extends ServerOptions {
   tasks?: Readonly<Record<string, TrialFunction>>;
   /** Trials of sweeps that run at a time, 1 to 1024; default `threads`. */
   trials?: number;
-  /** Called when something happens. */
+  /** Called when a shard or a trial is done, or the connection is lost; see `WorkerEvent`. */
   onEvent?: (event: WorkerEvent) => void;
 }
 
 /** A worker of a cluster. */
 export interface ClusterWorker {
-  /** Its name in the events of the cluster. */
+  /** The name of the worker in the events of the cluster. */
   readonly name: string;
-  /** The arithmetic of its engine: workers with the same one compute the same bits. */
+  /** The fingerprint of the worker's arithmetic: workers with the same one compute the same bits. */
   readonly fingerprint: string;
-  /** Shards that it computes at a time. */
+  /** How many shards the worker computes at a time. */
   readonly threads: number;
   /** Settles when the worker has ended; rejects if it was not by `close`. */
   readonly closed: Promise<void>;

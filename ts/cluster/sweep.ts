@@ -55,15 +55,15 @@ export interface SweepOptions extends ServerOptions {
    * independently; `grid` takes all combinations.
    */
   sampler?: Sampler;
-  /** Of the sampler, and of each trial's own seed; default 0. */
+  /** The seed of the sampler, and of each trial's own seed; default 0. */
   seed?: number;
   /** Whether small values are good or large ones; default `minimize`. */
   direction?: "minimize" | "maximize";
   /** Early stopping by successive halving; by default every trial runs to its end. */
   halving?: HalvingOptions;
-  /** Whatever all trials need to know, as JSON. */
+  /** Settings that all trials are given, as JSON; default none. */
   settings?: Json;
-  /** Whatever files all trials need, by name; together at most 256 MiB. */
+  /** Files that all trials are given, by name; together at most 256 MiB. Default none. */
   files?: Readonly<Record<string, Uint8Array>>;
   /** Seconds after which a trial has failed; default: never. A function that does not heed its `signal` goes on in vain. */
   timeout?: number;
@@ -76,7 +76,7 @@ export interface SweepOptions extends ServerOptions {
    * on, and `replace` deletes it.
    */
   existing?: "error" | "resume" | "replace";
-  /** Of a function: how many trials run at a time; default 1. */
+  /** How many trials run at a time, where `run` is a function; default 1. */
   parallel?: number;
   /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
   stallTimeout?: number;
@@ -84,42 +84,42 @@ export interface SweepOptions extends ServerOptions {
   replicas?: number;
   /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` goes on. */
   signal?: AbortSignal;
-  /** Called when something happens. */
+  /** Called when a trial ends, a rung begins and so on; see `SweepEvent`. */
   onEvent?: (event: SweepEvent) => void;
 }
 
 /** One rung of a trial; without successive halving there is one. */
 export interface TrialRung {
-  /** The budget that it had; undefined without successive halving. */
+  /** The budget that the trial had at this rung; undefined without successive halving. */
   readonly budget: number | undefined;
-  /** What came of it; NaN where it failed. */
+  /** The value that the trial gave at this rung; NaN where it failed. */
   readonly value: number;
-  /** Milliseconds that it ran. */
+  /** How long the trial ran at this rung, in milliseconds. */
   readonly ms: number;
-  /** The worker that ran it; `here` in this process. */
+  /** The name of the worker that ran the trial; `here` where that was this process. */
   readonly worker: string;
 }
 
 /** What has become of a trial. */
 export interface TrialResult {
-  /** Which one, from 0. */
+  /** The number of the trial, from 0. */
   readonly trial: number;
-  /** The values that it tried, by name. */
+  /** The values of the parameters that the trial had, by name. */
   readonly parameters: Parameters;
   /**
    * `done`: it had the whole budget; `stopped`: others were better at a rung; `failed`: see the message; `open`: it has not ended at the
    * rung where it is.
    */
   readonly status: "done" | "stopped" | "failed" | "open";
-  /** Its value at the last rung that it has ended; NaN where it failed or has ended none. */
+  /** The value of the trial at the last rung that it has ended; NaN where it failed or has ended none. */
   readonly value: number;
-  /** Milliseconds that it ran, over all rungs. */
+  /** How long the trial ran, over all rungs, in milliseconds. */
   readonly ms: number;
-  /** The rungs that it has ended, the first first. */
+  /** The rungs that the trial has ended, in their order. */
   readonly rungs: readonly TrialRung[];
-  /** Why it failed. */
+  /** Why the trial failed; undefined unless it did. */
   readonly message: string | undefined;
-  /** What it told beside its value, at the last rung. */
+  /** What the trial gave as `info` beside its value, at the last rung that it has ended. */
   readonly info: Json | undefined;
 }
 
@@ -129,7 +129,7 @@ export interface SweepResult {
   readonly name: string;
   /** The best of the trials that are done; undefined where all have failed. */
   readonly best: (TrialResult & { readonly state: Uint8Array | undefined }) | undefined;
-  /** All trials, in the order of their numbers. */
+  /** All trials of the sweep, in the order of their numbers. */
   readonly trials: readonly TrialResult[];
   /** The budgets of the rungs; empty without successive halving. */
   readonly budgets: readonly number[];
@@ -137,11 +137,11 @@ export interface SweepResult {
 
 /** How far a sweep is. */
 export interface SweepStatus {
-  /** Runs of trials that have ended, one for each rung. */
+  /** How many runs of trials have ended; a trial has a run for each rung. */
   readonly ended: number;
-  /** Runs that there will be. */
+  /** How many runs of trials there will be. */
   readonly total: number;
-  /** Runs that have failed. */
+  /** How many runs of trials have failed. */
   readonly failed: number;
   /** The best trial of the highest rung that any has ended; undefined before. */
   readonly best: TrialResult | undefined;
@@ -152,11 +152,11 @@ export type SweepEvent =
   | {
       /** There are results of the sweep already. */
       readonly kind: "resumed";
-      /** How far it is. */
+      /** How far the sweep is. */
       readonly status: SweepStatus;
     }
   | {
-      /** A trial has ended, at one rung. */
+      /** A run of a trial has ended. */
       readonly kind: "trial";
       /** The trial, with what it found. */
       readonly result: TrialResult;
@@ -166,27 +166,27 @@ export type SweepEvent =
   | {
       /** A rung begins. */
       readonly kind: "rung";
-      /** Which one, from 0. */
+      /** The number of the rung, from 0. */
       readonly rung: number;
       /** The budget of its trials; undefined without successive halving. */
       readonly budget: number | undefined;
-      /** How many trials it has. */
+      /** How many trials run at this rung. */
       readonly trials: number;
     }
   | {
-      /** From time to time: how the queue is. */
+      /** Told from time to time: what is in the queue. */
       readonly kind: "queue";
-      /** Trials that wait in it. */
+      /** How many runs of trials wait in the queue. */
       readonly open: number;
-      /** Trials of its task that run. */
+      /** How many runs of trials are under way. */
       readonly running: number;
-      /** Whether workers wait for more. */
+      /** Whether workers wait for trials. */
       readonly idle: boolean;
     }
   | {
-      /** A result was no result, and does not count. */
+      /** What a worker gave was no result of a trial, and does not count. */
       readonly kind: "refused";
-      /** Why. */
+      /** Why the result was refused. */
       readonly reason: string;
     };
 

@@ -10,17 +10,17 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export interface Trial {
   /** The name of the sweep. */
   readonly sweep: string;
-  /** Which trial of it, from 0. */
+  /** The number of the trial within the sweep, from 0. */
   readonly trial: number;
-  /** Its parameters. */
+  /** The values of the parameters that this trial is to try, by name. */
   readonly parameters: Parameters;
   /** With successive halving, the budget of this rung, such as steps; what the trial has had before is part of it. Else undefined. */
   readonly budget: number | undefined;
   /** For whatever is random in the trial: another number for each trial, and always the same one. */
   readonly seed: number;
-  /** The settings of the sweep. */
+  /** The settings that the sweep gives to all trials. */
   readonly settings: Json;
-  /** The files of the sweep, by name. */
+  /** The files that the sweep gives to all trials, by name. */
   readonly files: Readonly<Record<string, Uint8Array>>;
   /** With successive halving, what the trial gave as its state at the rung before; undefined at the first. */
   readonly state: Uint8Array | undefined;

@@ -23,37 +23,37 @@ import type { Gradient, Solution } from "./results.js";
 
 /** How each trajectory of an independent solve went: a number for each. */
 export interface TrajectoryStats {
-  /** Steps taken. */
+  /** How many steps each trajectory took. */
   readonly accepted: Uint32Array;
-  /** Steps tried and found too inexact. */
+  /** How many steps of each trajectory were tried and found too inexact. */
   readonly rejected: Uint32Array;
-  /** Uses of the vector field. */
+  /** How often the vector field was evaluated for each trajectory. */
   readonly evaluations: Uint32Array;
-  /** The size of the first accepted step, negative where the times run backward. */
+  /** The size of each trajectory's first accepted step; negative where the times run backward. */
   readonly firstStep: Float64Array;
-  /** The size of the last accepted step. */
+  /** The size of each trajectory's last accepted step; negative where the times run backward. */
   readonly lastStep: Float64Array;
-  /** How many of its output times it reached: all, unless it failed. */
+  /** How many of its output times each trajectory reached: all, unless it failed. */
   readonly reached: Uint32Array;
 }
 
 /** The events of a solve, trajectory by trajectory in the order of their times; a number or a row for each. */
 export interface Events<D extends Dtype = Dtype> {
-  /** The trajectory. */
+  /** The trajectory of each event, counted from 0. */
   readonly trajectory: Uint32Array;
-  /** Which of the option `events`, counted from 0. */
+  /** Which of the option `events` each one is, counted from 0. */
   readonly event: Uint32Array;
-  /** The time. */
+  /** The time of each event. */
   readonly t: Float64Array;
-  /** The state just before the event changes it, `[events, state]`. */
+  /** The state just before each event changes it, `[events, state]`. */
   readonly y: ArrayOf<D>;
 }
 
 /** The steps of one trajectory. */
 export interface Steps<D extends Dtype = Dtype> {
-  /** t_0 … t_N; where a jump or an event changes the state, its time stands twice. */
+  /** The times of the steps' ends, t_0 … t_N; where a jump or an event changes the state, its time stands twice. */
   readonly t: Float64Array;
-  /** The states then, `[steps + 1, state]`. */
+  /** The states at these times, `[steps + 1, state]`. */
   readonly y: ArrayOf<D>;
 }
 
@@ -64,9 +64,9 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
    * one has; behind the last of the others `y` repeats it, and the mask is 0. Undefined where the times are shared.
    */
   readonly mask: Uint8Array | undefined;
-  /** How each trajectory went; `stats` has their sums. */
+  /** How many steps and evaluations each trajectory took; `stats` has their sums. */
   readonly trajectories: TrajectoryStats;
-  /** What happened by the option `events`. */
+  /** The events that have happened, by the option `events`. */
   readonly events: Events<D>;
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
   readonly failures: readonly { readonly trajectory: number; readonly error: SymplecticAdjointError }[];
