@@ -90,6 +90,7 @@ const file = flags.out ? resolve(process.env.INIT_CWD ?? ".", flags.out) : join(
 const run = {
   created: new Date().toISOString(),
   quick: flags.quick,
+  brief: flags.brief,
   runtime: main.name,
   machine: {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
@@ -132,8 +133,8 @@ if (flags.update) {
   const dated = (results = []) => results.map((result) => ({ created: before.created, ...result }));
   Object.assign(run, { results: dated(before.results), models: dated(before.models) });
   Object.assign(run, { scaling: before.scaling, crossover: before.crossover });
-  const { created, quick, machine, versions, earlier = [] } = before;
-  run.earlier = [...earlier, { created, quick, machine, versions }];
+  const { created, quick, brief, machine, versions, earlier = [] } = before;
+  run.earlier = [...earlier, { created, quick, brief, machine, versions }];
 }
 for (const problem of problemsOf(networks).map((problem) => writeInputs(api, problem))) {
   const title = `${problem.case}: ${describe(problem)}`;

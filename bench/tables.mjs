@@ -216,9 +216,13 @@ export function coldStartTable(starts) {
 }
 
 /** A line about where a run was. */
-export function where({ machine, versions, created, quick }) {
+export function where({ machine, versions, created, quick, brief }) {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
-  const haste = quick ? " Measured in haste (`--quick`)." : "";
+  const haste = quick
+    ? " Measured in haste (`--quick`)."
+    : brief
+      ? " Measured in few and short rounds (`--brief`)."
+      : "";
   const load = machine.load >= 0.5 ? `, load ${machine.load.toFixed(1)} at the start` : "";
   return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
 }
