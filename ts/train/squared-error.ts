@@ -15,7 +15,12 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   y: A,
   target: A,
   mask?: ArrayLike<number>,
-): { value: number; cotangent: A; curvature: (tangent: A) => A } {
+): {
+  value: number;
+  cotangent: A;
+  /** The derivative of the cotangent along a change of y, shaped as y: what `hessianVectorProduct` asks of a loss. */
+  curvature: (tangent: A) => A;
+} {
   const given = floatsOf("y", y);
   const dtype = dtypeOf(y);
   const wanted = arrayOf("target", target, dtype, ", as y is");
