@@ -117,7 +117,7 @@ const latency = Math.max(0, found.small.alone - found.small.local);
 const counts = [1, 2, 4, 8, 16, 32, 64];
 const efficiency = Object.entries(found).map(([name, { local, cpu, shards, leaves }]) => [
   name,
-  leaves,
+  String(leaves),
   ...counts.map((count) => {
     const computed = (local * Math.ceil(leaves / count)) / leaves;
     const coordinated = (cpu / shards) * 2 * Math.min(count, leaves);
