@@ -169,7 +169,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         }
       }
       // No sweep has been there yet, or the server is away.
-      if (absent === tasks.size) await Promise.race([delay(1000), aborted(closing.signal)]);
+      if (absent === tasks.size) await pause(1000, closing.signal);
     }
   }
 
@@ -194,8 +194,16 @@ const lostOf = (workers: number): Ended => ({
   stateBytes: undefined,
 });
 
-const aborted = (signal: AbortSignal) =>
-  new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
+/** Waits for a while, or until the signal; leaves nothing behind on it. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
+    if (signal.aborted) end();
   });
+}

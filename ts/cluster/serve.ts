@@ -82,11 +82,21 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const silent = new Set<string>();
   let done = 0;
   let closing = false;
-  /** Wakes those who wait for a queue. */
-  let wake: () => void = () => {};
-  let woken = new Promise<void>((resolve) => {
-    wake = resolve;
-  });
+  /** Ends the pauses of those who wait for a queue. */
+  const pauses = new Set<() => void>();
+  const wake = () => {
+    for (const end of pauses) end();
+  };
+  const pause = (ms: number) =>
+    new Promise<void>((resolve) => {
+      const end = () => {
+        clearTimeout(timer);
+        pauses.delete(end);
+        resolve();
+      };
+      const timer = setTimeout(end, ms);
+      pauses.add(end);
+    });
 
   const announce = (leaving = false) => {
     if (connection.isClosed()) return;
@@ -228,7 +238,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         if (isForbidden(error)) throw error;
         // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
         consumer = undefined;
-        await Promise.race([woken, delay(1000)]);
+        await pause(1000);
       }
     }
   }
@@ -248,9 +258,6 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     listen(client, names.follow(name), follow),
     listen(client, names.hello, () => {
       wake();
-      woken = new Promise((resolve) => {
-        wake = resolve;
-      });
       // It may be one that was away.
       silent.clear();
       announce();
