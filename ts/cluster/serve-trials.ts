@@ -7,6 +7,7 @@ import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { fetchValue, putValue } from "./store.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
+import { delay, Pauses } from "./wait.js";
 
 export interface TrialServeOptions {
   /** The name of the worker. */
@@ -26,13 +27,13 @@ const PULL_MS = 5000;
 /** So long a result is offered to a server that may be away. */
 const OFFER_MS = 120_000;
 
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** Serves until `close`, which gives back what has begun: another worker begins it anew. */
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
   const { connection, names, core } = client;
   const { tasks, name, parallel, most, onEvent } = options;
   const closing = new AbortController();
+  /** Of those who wait for a queue. */
+  const pauses = new Pauses();
   const shared = new Map<string, Shared>();
   let opened: Promise<KV> | undefined;
 
@@ -169,7 +170,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         }
       }
       // No sweep has been there yet, or the server is away.
-      if (absent === tasks.size) await pause(1000, closing.signal);
+      if (absent === tasks.size && !closing.signal.aborted) await pauses.pause(1000);
     }
   }
 
@@ -180,6 +181,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   return {
     async close() {
       closing.abort(new Error("the worker leaves"));
+      pauses.end();
       // Pulls that wait for a message end with the connection.
       await Promise.allSettled(held);
     },
@@ -193,17 +195,3 @@ const lostOf = (workers: number): Ended => ({
   info: undefined,
   stateBytes: undefined,
 });
-
-/** Waits for a while, or until the signal; leaves nothing behind on it. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
-  });
-}

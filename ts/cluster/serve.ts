@@ -15,6 +15,7 @@ import {
 } from "./messages.js";
 import { ANY } from "./names.js";
 import { ValueCache } from "./store.js";
+import { delay, Pauses } from "./wait.js";
 
 /** Does a task; what it throws becomes the answer. */
 type Compute = (body: Uint8Array, values: readonly Uint8Array[], session: string) => Promise<Uint8Array>;
@@ -50,8 +51,6 @@ const PULL_MS = 5000;
 const LEAVE_MS = 1000;
 const MARGIN = 4096;
 
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** Lets so many in at a time. */
 function gate(places: number) {
   const waiting: (() => void)[] = [];
@@ -82,21 +81,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const silent = new Set<string>();
   let done = 0;
   let closing = false;
-  /** Ends the pauses of those who wait for a queue. */
-  const pauses = new Set<() => void>();
-  const wake = () => {
-    for (const end of pauses) end();
-  };
-  const pause = (ms: number) =>
-    new Promise<void>((resolve) => {
-      const end = () => {
-        clearTimeout(timer);
-        pauses.delete(end);
-        resolve();
-      };
-      const timer = setTimeout(end, ms);
-      pauses.add(end);
-    });
+  /** Of those who wait for a queue. */
+  const pauses = new Pauses();
 
   const announce = (leaving = false) => {
     if (connection.isClosed()) return;
@@ -238,7 +224,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         if (isForbidden(error)) throw error;
         // No coordinator has been there yet, or the server has forgotten; a coordinator says hello.
         consumer = undefined;
-        await pause(1000);
+        await pauses.pause(1000);
       }
     }
   }
@@ -257,7 +243,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   subscriptions.push(
     listen(client, names.follow(name), follow),
     listen(client, names.hello, () => {
-      wake();
+      pauses.end();
       // It may be one that was away.
       silent.clear();
       announce();
@@ -273,7 +259,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   const stop = () => {
     stopped ??= (async () => {
       closing = true;
-      wake();
+      pauses.end();
       announce(true);
       while (held.size > 0) await Promise.allSettled(held);
       clearInterval(timer);

@@ -5,6 +5,7 @@ import { type Client, connectionError, isForbidden } from "./client.js";
 import type { Value } from "./messages.js";
 import { dropValues, putValue } from "./store.js";
 import { makeStreams, type StreamOptions } from "./streams.js";
+import { delay } from "./wait.js";
 
 /** A value that tasks refer to: kept here for as long, in case the store loses it. */
 export interface Stored {
@@ -33,8 +34,6 @@ const SMALL_BYTES = 65_536;
 const AGREEING_MS = 30_000;
 /** So long something is tried again while the server is away. */
 const PERSIST_MS = 120_000;
-
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class ServerSide {
   readonly #client: Client;

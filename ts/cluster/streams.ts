@@ -2,6 +2,7 @@
 import type { KV } from "@nats-io/kv";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
+import { delay } from "./wait.js";
 
 export interface StreamOptions {
   /** The group of workers that tasks are for. */
@@ -39,7 +40,7 @@ export async function makeStreams(client: Client, options: StreamOptions, patien
       const { name, code } = error as { name?: string; code?: number };
       const isAgreeing = name === "TimeoutError" || NO_LEADER.includes(code ?? 0);
       if (!isAgreeing || performance.now() > until) throw connectionError(error);
-      await new Promise((resolve) => setTimeout(resolve, 500));
+      await delay(500);
     }
   }
 }

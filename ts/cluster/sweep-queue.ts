@@ -15,6 +15,7 @@ import {
   type Shared,
   type TrialFunction,
 } from "./trials.js";
+import { delay } from "./wait.js";
 
 /** What waits, and who. */
 interface QueueState {
@@ -62,8 +63,6 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
 const nanos = (ms: number) => ms * 1e6;
-const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
 interface Place {
   readonly id: string;
   readonly shared: Pieces;
