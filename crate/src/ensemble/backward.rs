@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::Cotangents;
 use super::block::{Mixer, Spans, lane, lanes_index, set_lane, width_for};
 use super::clock::End;
 use super::part::LeafGradient;
+use super::problem::{Problem, Tools, order};
 use super::single::Single;
 use super::track::{Step, Tail, Tracks};
-use super::{Cotangents, Problem, Tools, order};
 use crate::error::Result;
 use crate::field::LanePull;
 use crate::kernel::combine::{accumulate, combine_terms};

@@ -1,6 +1,6 @@
 //! Trajectories side by side in the lanes of a block: their states, and one attempt of a step for all of them.
 
-use super::Problem;
+use super::problem::Problem;
 use crate::error::Result;
 use crate::field::Lanes;
 use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::backward::{Backward, Reverse, add_lane};
 use super::block::{lane, set_lane};
+use super::problem::{Problem, Tools};
 use super::track::{Step, Tracks, What};
-use super::{Problem, Tools};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::stepper::Span;

@@ -1,7 +1,7 @@
 //! What happens to a trajectory between steps: jumps at known times, and events where a function is zero.
 
 use super::lists::Lists;
-use super::order;
+use super::problem::order;
 use crate::error::{Error, Result, finite};
 use crate::field::Lanes;
 use crate::field::program::ProgramField;

@@ -2,7 +2,7 @@
 
 use super::block::{Block, lanes_index};
 use super::forward::{Forward, Sinks};
-use super::{Problem, Tools};
+use super::problem::{Problem, Tools};
 use crate::control::{Controller, first_step_from, guess_from};
 use crate::error::{Error, Result};
 use crate::kernel::lanes::{Scaled, finite_lanes};

@@ -6,8 +6,10 @@ use ndarray::ArrayView2;
 
 use super::clock::Clock;
 use super::forward::Forward;
+use super::leaves::UNHARMED;
 use super::part::Part;
-use super::{Changes, Extras, Lists, Occurrence, Problem, Tools, UNHARMED};
+use super::problem::{Problem, Tools};
+use super::{Changes, Extras, Lists, Occurrence};
 use crate::error::{Error, Result, finite};
 use crate::field::VectorField;
 use crate::kernel::real::Real;

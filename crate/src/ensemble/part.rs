@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::problem::Problem;
 use super::track::Occurrence;
 use super::tree::Sums;
-use super::{Gradient, Lists, Path, Problem, Solution};
+use super::{Gradient, Lists, Path, Solution};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, List, Purpose};

@@ -1,7 +1,7 @@
 //! One trajectory by itself: its field, its jumps and events, and where in a step an event's function is zero.
 
 use super::changes::EventMaps;
-use super::{Problem, Tools};
+use super::problem::{Problem, Tools};
 use crate::error::{Error, Result};
 use crate::field::{Dots, Dynamics, LanePull, Lanes, Pull, Uses};
 use crate::kernel::combine::{advance, combine};

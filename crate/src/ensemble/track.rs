@@ -1,7 +1,7 @@
 //! What is kept of a leaf's solve for its gradient: the state before each step, jump and event.
 
-use super::Problem;
 use super::clock::{End, Plan};
+use super::problem::Problem;
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, CHUNK_BYTES, Chunks, List, Purpose};

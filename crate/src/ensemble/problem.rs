@@ -1,0 +1,163 @@
+//! A checked problem, and what threads compute with.
+
+use std::ops::Range;
+use std::sync::atomic::AtomicUsize;
+
+use ndarray::ArrayView2;
+
+use super::changes::{Changes, Maps, Rules};
+use super::{Extras, Lists};
+use crate::error::{Error, Result};
+use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
+use crate::kernel::real::{Real, vector_len};
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::solve::{Options, check_times};
+use crate::tableau::Tableau;
+
+/// A checked problem, which all threads read.
+pub(super) struct Problem<T> {
+    pub tableau: &'static Tableau,
+    pub options: Options,
+    pub times: Lists,
+    pub batch: usize,
+    /// Features of the state.
+    pub state: usize,
+    pub y0: Buffer<T>,
+    pub inputs: TrajectoryInputs<T>,
+    pub arguments: usize,
+    pub data: usize,
+    pub parameters: usize,
+    /// Lanes of the blocks that there are, from one on; numbers in the tape of the widest.
+    pub widths: Vec<usize>,
+    pub tape: usize,
+    pub leaf: usize,
+    pub rules: Rules<T>,
+    pub extras: Extras,
+    /// Trajectories that have come to their ends.
+    pub done: AtomicUsize,
+    pub ledger: Ledger,
+}
+
+/// What a thread computes with: the field, the jumps and the events.
+pub(super) struct Tools<T> {
+    /// By width.
+    pub lanes: Vec<Box<dyn Lanes<T>>>,
+    pub maps: Maps<T>,
+}
+
+impl<T: Real> Problem<T> {
+    /// The problem, and the tools of each thread.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        field: &dyn VectorField<T>,
+        y0: ArrayView2<'_, T>,
+        times: &Lists,
+        options: &Options,
+        changes: &Changes,
+        extras: Extras,
+        reverse: bool,
+    ) -> Result<(Self, Vec<Tools<T>>)> {
+        options.check()?;
+        check_batch("y0", field, y0)?;
+        let (batch, state) = y0.dim();
+        options.check_features(state)?;
+        if field.output_size() != state {
+            let expected = format!("a vector field, with as many outputs as the state has features, {state}");
+            return Err(Error::option("field", expected, format!("{} outputs", field.output_size())));
+        }
+        if times.count().is_some_and(|count| count != batch) {
+            let given = format!("{} lists", times.count().unwrap_or(0));
+            return Err(Error::shape("times", format!("a list for each of {batch} trajectories"), given));
+        }
+        times.each().try_for_each(check_times)?;
+        let leaf = field.leaf();
+        if let Some(first) = extras.part.filter(|first| first % leaf != 0) {
+            return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
+        }
+        let tableau = options.method.check_runge_kutta("trajectories with steps of their own, jumps or events")?;
+        let ledger = Ledger::new();
+        let inputs = field.inputs(batch, &ledger)?;
+        let parameters = field.parameters();
+        let widths = widths::<T>(leaf.min(batch));
+        let arguments = field.argument_size();
+        let rules = Rules::new(changes, times, (batch, state, arguments), parameters.len())?;
+        let most = if field.is_parallel() && !cfg!(target_arch = "wasm32") { options.threads } else { 1 };
+        let tools = |_| {
+            let lanes = widths.iter().map(|&width| field.lanes(parameters, width, reverse, &ledger));
+            let lanes = lanes.collect::<Result<_>>()?;
+            Ok(Tools { lanes, maps: Maps::new(changes, &widths, parameters, reverse, &ledger)? })
+        };
+        let tools: Vec<Tools<T>> = (0..most.min(batch.div_ceil(leaf))).map(tools).collect::<Result<_>>()?;
+        let mut rows = Buffer::zeroed(&ledger, Purpose::Workspace, batch * state)?;
+        rows.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
+        let problem = Self {
+            tableau,
+            options: options.clone(),
+            times: times.clone(),
+            batch,
+            state,
+            y0: rows,
+            arguments,
+            data: inputs.data.len() / batch,
+            inputs,
+            parameters: parameters.len(),
+            tape: tools[0].lanes.last().map_or(0, |lanes| lanes.tape_len()),
+            widths,
+            leaf,
+            rules,
+            extras,
+            done: AtomicUsize::new(0),
+            ledger,
+        };
+        Ok((problem, tools))
+    }
+
+    /// The trajectories of each leaf.
+    pub fn leaves(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let (batch, leaf) = (self.batch, self.leaf);
+        (0..batch).step_by(leaf).map(move |first| first..(first + leaf).min(batch))
+    }
+
+    /// Whether a trajectory goes forward in time, 1, or backward, −1.
+    pub fn direction(&self, trajectory: usize) -> f64 {
+        let times = self.times.of(trajectory);
+        (times[times.len() - 1] - times[0]).signum()
+    }
+
+    /// Lanes of the widest block.
+    pub fn width(&self) -> usize {
+        self.widths.last().copied().unwrap_or(1)
+    }
+
+    /// Where the state at a trajectory's k-th output time begins.
+    pub fn place(&self, trajectory: usize, output: usize) -> usize {
+        match self.times.count() {
+            None => (output * self.batch + trajectory) * self.state,
+            Some(_) => (self.times.start(trajectory) + output) * self.state,
+        }
+    }
+
+    /// Numbers in all outputs.
+    pub fn outputs(&self) -> usize {
+        let lists = if self.times.count().is_none() { self.batch } else { 1 };
+        self.times.len().saturating_mul(lists).saturating_mul(self.state)
+    }
+}
+
+/// The order of items by ascending keys; of equal ones the first stays first.
+pub(super) fn order(keys: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
+    order
+}
+
+/// The widths of blocks for so many trajectories: one lane, a register, and doubled from there.
+fn widths<T: Real>(most: usize) -> Vec<usize> {
+    let mut widths = vec![1];
+    if most > 1 {
+        let doubled = std::iter::successors(Some(vector_len::<T>()), |width| (*width < most).then_some(2 * width));
+        widths.extend(doubled);
+    }
+    widths.dedup();
+    widths
+}
