@@ -17,6 +17,7 @@
 //! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
 //! | `problem` | a checked problem, and what threads compute with |
 //! | `leaves`, `trajectories` | the solve of all leaves, and its gradients |
+//! | `continuous` | the continuous adjoint |
 //! | `integrator` | trajectories that are taken on from call to call |
 //! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
 //!
@@ -45,6 +46,7 @@ mod block;
 mod boundary;
 mod changes;
 mod clock;
+mod continuous;
 mod crossing;
 mod first;
 mod forward;

@@ -145,4 +145,25 @@ describe("a pool with independent trajectories", () => {
     alone.dispose();
     field.dispose();
   });
+
+  test("the continuous adjoint: every bit of one thread", async () => {
+    const batch = 900;
+    const field = patients();
+    const { times, scale } = ensemble(batch);
+    const y0 = numbers("float64", 2 * batch, 7).map((x) => 0.5 + Math.abs(x));
+    const options = { batching: "independent", gradient: "adjoint", arguments: { scale } } as const;
+    const alone = vjp(field, y0, times, options);
+    const w = numbers("float64", alone.solution.y.length, 8);
+    alone.solution.mask?.forEach((own, row) => {
+      if (!own) w.fill(0, 2 * row, 2 * row + 2);
+    });
+    const expected = alone.pullback(w);
+    expect(expected.stats.backwardSteps).toBeGreaterThan(batch);
+    for (const pool of pools) {
+      const shared = await pool.vjp(field, y0, times, options);
+      const gradient = await shared.pullback(w);
+      expect(everything(gradient)).toEqual(everything(expected));
+      expect(gradient.stats.backwardSteps).toBe(expected.stats.backwardSteps);
+    }
+  });
 });

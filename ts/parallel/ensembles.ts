@@ -227,6 +227,7 @@ export function joinGradients<D extends Dtype>(
       ...stats,
       evaluations: sum((part) => part.stats.evaluations),
       vjps: sum((part) => part.stats.vjps),
+      backwardSteps: sum((part) => part.stats.backwardSteps),
       retention: { ...stats.retention, states: sum((part) => part.stats.retention.states) },
       peakBytes: addBytes(gradients.map((part) => part.stats.peakBytes)),
     },

@@ -225,7 +225,7 @@ export interface AdjointOptions extends StepOptions {
   /**
    * Which errors choose the steps of the continuous adjoint: those of the state, its adjoint and ∂L/∂θ (`full`, the default), or
    * all but that of ∂L/∂θ (`seminorm`; Kidger, Chen and Lyons, ICML 2021), on which nothing else depends: fewer steps, and no
-   * bound on its error.
+   * bound on its error. With `batching: "independent"` it is always the seminorm: ∂L/∂θ is one sum for all trajectories.
    */
   norm?: (typeof NORMS)[number];
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
 use super::changes::{Due, JumpInputs};
 use super::clock::{Clock, End, Plan, Verdict};
+use super::continuous::Quadrature;
 use super::crossing::Crossed;
 use super::integrator::{Advance, Standing};
 use super::part::Part;
@@ -46,6 +47,8 @@ pub(super) struct Forward<T> {
     rounds: usize,
     /// Events of each trajectory of the leaf.
     happened: Vec<Happened<T>>,
+    /// Where the continuous adjoint integrates (x, λ): what accepted steps add to its integrals.
+    pub(super) quadrature: Option<Quadrature<T>>,
 }
 
 /// Events of a trajectory, and the states before them, one behind the other.
@@ -87,6 +90,7 @@ impl<T: Real> Forward<T> {
             row: vec![T::zero(); problem.state],
             rounds: 0,
             happened: vec![],
+            quadrature: None,
             block,
         })
     }
@@ -200,6 +204,16 @@ impl<T: Real> Forward<T> {
             block.move_lane(0, slot);
         }
         Ok(())
+    }
+
+    /// f at the first times into the first slopes of the lanes, a leaf's trajectories in their order.
+    pub fn slopes_at_start(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, leaf: Range<usize>) -> Result<()> {
+        self.load(problem, leaf)?;
+        self.settle(problem, tools);
+        for (t, clock) in self.block.spans.t.iter_mut().zip(&self.clocks) {
+            *t = clock.t;
+        }
+        self.block.first_slopes(&mut *tools.lanes[lanes_index(problem, self.block.width)])
     }
 
     /// What happens before the first steps: jumps, outputs; and how long those are.
@@ -385,6 +399,11 @@ impl<T: Real> Forward<T> {
                     }
                 }
             }
+        }
+        if let Some(quadrature) = &mut self.quadrature {
+            let trajectories = self.clocks.iter().map(|clock| clock.trajectory);
+            let (accepted, lanes) = (&self.accepted[..width], &mut *tools.lanes[index]);
+            quadrature.add(problem, &mut self.block, lanes, accepted, trajectories)?;
         }
         self.take(problem, sinks, &wanted)?;
         // What happens at the ends of the steps, and who is done.

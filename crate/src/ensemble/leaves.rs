@@ -91,10 +91,7 @@ pub(super) fn solve<T: Real>(
             let tracks = wanted.then(|| Tracks::new(problem, leaf.trajectories.len())).transpose()?;
             let tracks = forward.run(problem, tools, leaf.trajectories.clone(), Some(&mut part), tracks)?;
             if let (false, Some((trajectory, error))) = (extras.mask, part.failures.first()) {
-                let first = extras.part.unwrap_or(0);
-                let several = batch > 1 || extras.part.is_some();
-                let error = error.clone();
-                return Err(if several { error.of_trajectory(first + trajectory) } else { error });
+                return Err(problem.of_trajectory(*trajectory, error.clone()));
             }
             if let Some(tracks) = tracks {
                 let mut kept = kept.lock().expect(UNHARMED);

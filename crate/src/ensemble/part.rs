@@ -49,14 +49,25 @@ impl<T: Real> Part<T> {
         })
     }
 
-    /// Writes an output of a trajectory.
-    pub fn write(&mut self, times: &Lists, trajectory: usize, output: usize, y: &[T]) {
+    /// Where an output of a trajectory lies.
+    fn place_of(&self, times: &Lists, trajectory: usize, output: usize) -> Range<usize> {
         let Range { start, end } = self.trajectories;
         let row = match times.count() {
             None => output * (end - start) + trajectory - start,
             Some(_) => times.start(trajectory) - times.start(start) + output,
         };
-        self.y[row * self.state..][..self.state].copy_from_slice(y);
+        row * self.state..(row + 1) * self.state
+    }
+
+    /// Writes an output of a trajectory.
+    pub fn write(&mut self, times: &Lists, trajectory: usize, output: usize, y: &[T]) {
+        let place = self.place_of(times, trajectory, output);
+        self.y[place].copy_from_slice(y);
+    }
+
+    /// An output of a trajectory.
+    pub fn output(&self, times: &Lists, trajectory: usize, output: usize) -> &[T] {
+        &self.y[self.place_of(times, trajectory, output)]
     }
 
     /// Puts outputs, steps and statistics where they belong; what comes in the order of the leaves stays.

@@ -47,8 +47,22 @@ pub(super) struct Tools<T> {
 
 impl<T: Real> Problem<T> {
     /// The problem, and the tools of each thread.
-    #[allow(clippy::too_many_arguments)]
     pub fn new(
+        field: &dyn VectorField<T>,
+        y0: ArrayView2<'_, T>,
+        times: &Lists,
+        options: &Options,
+        changes: &Changes,
+        extras: Extras,
+        reverse: bool,
+    ) -> Result<(Self, Vec<Tools<T>>)> {
+        Self::within(&Ledger::new(), field, y0, times, options, changes, extras, reverse)
+    }
+
+    /// As [`new`](Self::new), its memory counted with what a ledger has.
+    #[allow(clippy::too_many_arguments)]
+    pub fn within(
+        ledger: &Ledger,
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,
         times: &Lists,
@@ -75,20 +89,19 @@ impl<T: Real> Problem<T> {
             return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
         }
         let tableau = options.method.check_runge_kutta("trajectories with steps of their own, jumps or events")?;
-        let ledger = Ledger::new();
-        let inputs = field.inputs(batch, &ledger)?;
+        let inputs = field.inputs(batch, ledger)?;
         let parameters = field.parameters();
         let widths = widths::<T>(leaf.min(batch));
         let arguments = field.argument_size();
         let rules = Rules::new(changes, times, (batch, state, arguments), parameters.len())?;
         let most = if field.is_parallel() && !cfg!(target_arch = "wasm32") { options.threads } else { 1 };
         let tools = |_| {
-            let lanes = widths.iter().map(|&width| field.lanes(parameters, width, reverse, &ledger));
+            let lanes = widths.iter().map(|&width| field.lanes(parameters, width, reverse, ledger));
             let lanes = lanes.collect::<Result<_>>()?;
-            Ok(Tools { lanes, maps: Maps::new(changes, &widths, parameters, reverse, &ledger)? })
+            Ok(Tools { lanes, maps: Maps::new(changes, &widths, parameters, reverse, ledger)? })
         };
         let tools: Vec<Tools<T>> = (0..most.min(batch.div_ceil(leaf))).map(tools).collect::<Result<_>>()?;
-        let mut rows = Buffer::zeroed(&ledger, Purpose::Workspace, batch * state)?;
+        let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
         rows.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
         let problem = Self {
             tableau,
@@ -107,7 +120,7 @@ impl<T: Real> Problem<T> {
             rules,
             extras,
             done: AtomicUsize::new(0),
-            ledger,
+            ledger: ledger.clone(),
         };
         Ok((problem, tools))
     }
@@ -116,6 +129,14 @@ impl<T: Real> Problem<T> {
     pub fn leaves(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let (batch, leaf) = (self.batch, self.leaf);
         (0..batch).step_by(leaf).map(move |first| first..(first + leaf).min(batch))
+    }
+
+    /// An error of a trajectory, which names it where there are several.
+    pub fn of_trajectory(&self, trajectory: usize, error: Error) -> Error {
+        match (self.batch, self.extras.part) {
+            (1, None) => error,
+            (_, part) => error.of_trajectory(part.unwrap_or(0) + trajectory),
+        }
     }
 
     /// Whether a trajectory goes forward in time, 1, or backward, −1.

@@ -7,6 +7,7 @@ use ndarray::ArrayView2;
 
 use super::backward::{Backward, Uses};
 use super::changes::Changes;
+use super::continuous::Continuous;
 use super::forward::Forward;
 use super::leaves::{Keep, Kept, UNHARMED, solve};
 use super::part::LeafGradient;
@@ -19,7 +20,7 @@ use crate::field::VectorField;
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
-use crate::solve::{GradientStats, Options, RetentionStats};
+use crate::solve::{GradientStats, Options};
 use crate::threads;
 
 /// An ensemble, solved, with what its gradients need.
@@ -27,6 +28,19 @@ pub struct Trajectories<T> {
     /// The solution.
     pub solution: Solution<T>,
     problem: Problem<T>,
+    mode: Mode<T>,
+}
+
+/// How gradients are had.
+enum Mode<T> {
+    /// By the transpose of the steps that were taken.
+    Discrete(Discrete<T>),
+    /// By an integration backward, on each thread.
+    Continuous(Vec<Continuous<T>>),
+}
+
+/// What the transpose of a solve takes.
+struct Discrete<T> {
     tools: Vec<Tools<T>>,
     /// What is kept of each leaf; nothing where leaves are solved again.
     tracks: Option<Vec<Tracks<T>>>,
@@ -37,10 +51,10 @@ pub struct Trajectories<T> {
     again: usize,
 }
 
-/// Solves as [`odeint`] does, and retains what the gradient method needs.
+/// Solves as [`odeint`](super::odeint) does, and retains what the gradient method needs.
 ///
 /// # Errors
-/// As `odeint`; `Option` for the continuous adjoint, `Budget` where a budget is too small.
+/// As `odeint`; `Option` for the continuous adjoint of jumps and events, `Budget` where a budget is too small.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -55,14 +69,34 @@ pub fn vjp<T: Real>(
         GradientMethod::Aca | GradientMethod::Backprop => (true, true, None),
         GradientMethod::Baseline => (false, true, None),
         GradientMethod::Auto { budget } => (true, true, Some(*budget)),
-        GradientMethod::Adjoint(_) => {
-            let expected = "a gradient other than adjoint where trajectories have their own steps, jumps or events";
-            return Err(Error::option("gradient", expected, "adjoint"));
+        GradientMethod::Adjoint(backward) => {
+            return continuous(field, y0, times, options, changes, extras, backward);
         }
     };
     let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, true)?;
     let (solution, Kept { tracks, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
-    Ok(Trajectories { solution, problem, tools, tracks, step_tapes, budget, again })
+    Ok(Trajectories { solution, problem, mode: Mode::Discrete(Discrete { tools, tracks, step_tapes, budget, again }) })
+}
+
+/// As [`vjp`], for the continuous adjoint with these options.
+fn continuous<T: Real>(
+    field: &dyn VectorField<T>,
+    y0: ArrayView2<'_, T>,
+    times: &Lists,
+    options: &Options,
+    changes: &Changes,
+    extras: Extras,
+    backward: &Options,
+) -> Result<Trajectories<T>> {
+    backward.check()?;
+    if !changes.jumps.is_empty() || !changes.events.is_empty() {
+        let expected = "an exact gradient where jumps or events change a trajectory";
+        return Err(Error::option("gradient", expected, "adjoint"));
+    }
+    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, false)?;
+    let solution = solve(&problem, &mut tools, None)?.0;
+    let workers = tools.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
+    Ok(Trajectories { solution, problem, mode: Mode::Continuous(workers) })
 }
 
 impl<T: Real> Trajectories<T> {
@@ -93,15 +127,15 @@ impl<T: Real> Trajectories<T> {
     /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves.
     fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>)> {
         self.check(cotangents)?;
-        let Self { solution, problem, tools, tracks, step_tapes, budget, again } = self;
-        let (solution, problem, tracks, step_tapes) = (&*solution, &*problem, tracks.as_deref(), *step_tapes);
+        let Self { solution, problem, mode } = self;
+        let (solution, problem) = (&*solution, &*problem);
         let ledger = &problem.ledger;
-        let mut most = tools.len();
-        if let (None, Some(given)) = (tracks, *budget) {
-            // Where leaves are solved again, no more of them at a time than there is room for.
-            let each = Backward::bytes(problem, 1) + *again;
-            most = (given.saturating_sub(ledger.live().total()) / each.max(1)).clamp(1, most);
-        }
+        let mut workers = match mode {
+            Mode::Discrete(discrete) => discrete.workers(problem, cotangents)?,
+            Mode::Continuous(each) => {
+                each.iter_mut().map(|continuous| Worker::Continuous(continuous, cotangents)).collect()
+            }
+        };
         let rows = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, problem.batch * len);
         let jumps = &problem.rules.jumps;
         let mut gradient = Gradient {
@@ -113,31 +147,32 @@ impl<T: Real> Trajectories<T> {
             amounts: jumps.iter().map(|jump| vec![0.0; jump.amounts.len()]).collect(),
             stats: GradientStats::default(),
         };
-        let worker =
-            |tools| Ok(Transposer { backward: Backward::new(problem, cotangents, step_tapes)?, again: None, tools });
-        let mut workers = tools[..most].iter_mut().map(worker).collect::<Result<Vec<_>>>()?;
         let mut leaves: Vec<_> = problem.leaves().enumerate().map(|(index, leaf)| (index, leaf, Ok(0))).collect();
         let failed: Vec<usize> = solution.failures.iter().map(|failure| failure.0).collect();
         let tree = Tree::new();
         let placed = Mutex::new(&mut gradient);
         threads::each(&mut workers, &mut leaves, |worker, (index, leaf, states)| {
-            let first_event = solution.events.partition_point(|event| event.trajectory < leaf.start);
-            let kept = tracks.map(|tracks| &tracks[*index]);
-            let pulled = worker.transpose(problem, leaf.clone(), kept, first_event, &failed);
+            let pulled = worker.run(problem, solution, *index, leaf.clone(), &failed);
             *states = pulled.map(|(own, parameters, states)| {
                 let sums = own.place(problem, parameters, &mut placed.lock().expect(UNHARMED));
                 tree.add(problem.extras.part.unwrap_or(0) / problem.leaf + *index, sums);
                 states
             });
         });
-        let mut retention = RetentionStats { step_tapes, ..RetentionStats::default() };
+        let mut states_kept = 0;
         for (_, _, states) in leaves {
-            retention.states += states?;
+            states_kept += states?;
         }
         let mut uses = Uses::default();
-        workers.iter().for_each(|worker| uses.add(worker.backward.uses()));
+        for worker in &mut workers {
+            let (own, backward_steps) = worker.uses();
+            uses.add(own);
+            gradient.stats.backward_steps += backward_steps;
+        }
         drop(workers);
-        gradient.stats = GradientStats { evaluations: uses.evaluations, vjps: uses.vjps, retention, ..gradient.stats };
+        let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
+        (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
+        retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
         if !uses.knows_time {
             // A custom field may not tell its derivative by time.
             gradient.times = None;
@@ -189,28 +224,80 @@ impl<T: Real> Trajectories<T> {
     }
 }
 
-/// What transposes leaves in one thread.
+impl<T: Real> Discrete<T> {
+    /// What transposes leaves on each thread, on no more of them than there is room for where leaves are solved again.
+    fn workers<'a>(&'a mut self, problem: &'a Problem<T>, cotangents: Cotangents<'a, T>) -> Result<Vec<Worker<'a, T>>> {
+        let Self { tools, tracks, step_tapes, budget, again } = self;
+        let mut most = tools.len();
+        if let (None, Some(given)) = (&tracks, *budget) {
+            let each = Backward::bytes(problem, 1) + *again;
+            most = (given.saturating_sub(problem.ledger.live().total()) / each.max(1)).clamp(1, most);
+        }
+        let worker = |tools| {
+            let backward = Backward::new(problem, cotangents, *step_tapes)?;
+            Ok(Worker::Discrete(Box::new(Transposer { backward, tracks: tracks.as_deref(), again: None, tools })))
+        };
+        tools[..most].iter_mut().map(worker).collect()
+    }
+}
+
+/// What takes leaves backward on one thread.
+enum Worker<'a, T> {
+    Discrete(Box<Transposer<'a, T>>),
+    Continuous(&'a mut Continuous<T>, Cotangents<'a, T>),
+}
+
+impl<T: Real> Worker<'_, T> {
+    /// A leaf's gradient, ∂L/∂θ, and the states that were kept of it.
+    fn run(
+        &mut self,
+        problem: &Problem<T>,
+        solution: &Solution<T>,
+        index: usize,
+        leaf: Range<usize>,
+        failed: &[usize],
+    ) -> Result<(LeafGradient<T>, Buffer<T>, usize)> {
+        match self {
+            Worker::Discrete(transposer) => transposer.run(problem, solution, index, leaf, failed),
+            Worker::Continuous(continuous, cotangents) => {
+                let (gradient, parameters) = continuous.run(problem, solution, *cotangents, leaf, failed)?;
+                Ok((gradient, parameters, 0))
+            }
+        }
+    }
+
+    /// How it has used the field in this gradient, and the steps that it has taken backward.
+    fn uses(&mut self) -> (Uses, usize) {
+        match self {
+            Worker::Discrete(transposer) => (transposer.backward.uses(), 0),
+            Worker::Continuous(continuous, _) => continuous.take_uses(),
+        }
+    }
+}
+
+/// What transposes leaves.
 struct Transposer<'a, T> {
     backward: Backward<'a, T>,
-    /// Solves leaves again of which nothing was kept.
+    /// What was kept of each leaf, if anything was; else what solves leaves again.
+    tracks: Option<&'a [Tracks<T>]>,
     again: Option<Forward<T>>,
     tools: &'a mut Tools<T>,
 }
 
 impl<T: Real> Transposer<'_, T> {
-    /// A leaf's gradient, ∂L/∂θ, and the states that it took.
-    fn transpose(
+    fn run(
         &mut self,
         problem: &Problem<T>,
+        solution: &Solution<T>,
+        index: usize,
         leaf: Range<usize>,
-        kept: Option<&Tracks<T>>,
-        first_event: usize,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>, usize)> {
-        let Self { backward, again, tools } = self;
+        let Self { backward, tracks, again, tools } = self;
+        let first_event = solution.events.partition_point(|event| event.trajectory < leaf.start);
         let own;
-        let tracks = match kept {
-            Some(tracks) => tracks,
+        let tracks = match tracks {
+            Some(tracks) => &tracks[index],
             None => {
                 let forward = match again {
                     Some(forward) => forward,

@@ -1,0 +1,376 @@
+//! The continuous adjoint of trajectories with their own steps: from each output time back to the one before, each trajectory
+//! integrates
+//!
+//! ```text
+//! dx/dt = f,   dλ/dt = −(∂f/∂x)ᵀ λ
+//! ```
+//!
+//! by steps of its own. The error of ∂L/∂θ is left out of the norm that chooses them (the seminorm of Kidger, Chen and Lyons, ICML
+//! 2021): it is one sum for all trajectories, and no other unknown depends on it. So it need not be integrated beside them: each step
+//! that is accepted adds −h Σ b_i (∂f/∂θ)ᵀ λ_i, and a step that is rejected adds nothing.
+
+use std::ops::Range;
+
+use ndarray::Array2;
+
+use super::backward::Uses;
+use super::block::{Block, lane};
+use super::changes::Changes;
+use super::forward::Forward;
+use super::part::{LeafGradient, Part};
+use super::problem::{Problem, Tools};
+use super::{Cotangents, Extras, Lists, Solution};
+use crate::error::Result;
+use crate::field::{Demand, Dynamics, LanePull, Lanes, TrajectoryInputs, VectorField};
+use crate::kernel::combine::accumulate;
+use crate::kernel::lanes::copy_lane;
+use crate::kernel::real::Real;
+use crate::memory::{Buffer, Ledger, Purpose};
+use crate::solve::{Options, Output};
+
+/// What integrates leaves backward, one after the other.
+pub(super) struct Continuous<T> {
+    /// Of (x, λ), as many trajectories as a leaf has.
+    problem: Problem<T>,
+    tools: Tools<T>,
+    integrator: Forward<T>,
+    evaluations: usize,
+    vjps: usize,
+    steps: usize,
+}
+
+impl<T: Real> Continuous<T> {
+    /// For the leaves of a problem, with the options of the integration backward.
+    pub fn new(field: &dyn VectorField<T>, forward: &Problem<T>, options: &Options) -> Result<Self> {
+        let augmented = Augmented { field, data: forward.data };
+        let mut options = Options { output: Some(Output::Land), threads: 1, ..options.clone() };
+        // λ has the tolerances of x.
+        for each in [&mut options.tolerances.relative, &mut options.tolerances.absolute] {
+            each.extend_from_within(..);
+        }
+        let leaf = forward.leaf.min(forward.batch);
+        let start = Array2::zeros((leaf, 2 * forward.state));
+        let (changes, extras) = (Changes::default(), Extras::default());
+        let ledger = &forward.ledger;
+        let (problem, mut tools) = Problem::within(
+            ledger,
+            &augmented,
+            start.view(),
+            &Lists::shared(&[0.0]),
+            &options,
+            &changes,
+            extras,
+            true,
+        )?;
+        let (tools, integrator) = (tools.pop().expect("of one thread"), Forward::new(&problem)?);
+        Ok(Self { problem, tools, integrator, evaluations: 0, vjps: 0, steps: 0 })
+    }
+
+    /// How the field was used since it was last asked, and the steps taken.
+    pub fn take_uses(&mut self) -> (Uses, usize) {
+        let [evaluations, vjps, steps] = [&mut self.evaluations, &mut self.vjps, &mut self.steps].map(std::mem::take);
+        (Uses { evaluations, vjps, ..Uses::default() }, steps)
+    }
+
+    /// Integrates a leaf backward: its gradient, and ∂L/∂θ. Trajectories that failed are left out.
+    pub fn run(
+        &mut self,
+        forward: &Problem<T>,
+        solution: &Solution<T>,
+        cotangents: Cotangents<'_, T>,
+        leaf: Range<usize>,
+        failed: &[usize],
+    ) -> Result<(LeafGradient<T>, Buffer<T>)> {
+        let Self { problem, tools, integrator, evaluations, vjps, steps } = self;
+        let (n, ledger) = (forward.state, &forward.ledger);
+        let mut gradient = LeafGradient::new(forward, leaf.clone())?;
+        problem.y0.fill(T::zero());
+        for (own, trajectory) in leaf.clone().enumerate() {
+            let (arguments, data) = forward.inputs.of(trajectory);
+            problem.inputs.arguments[own * arguments.len()..][..arguments.len()].copy_from_slice(arguments);
+            problem.inputs.data[own * data.len()..][..data.len()].copy_from_slice(data);
+        }
+        integrator.quadrature = Some(Quadrature::new(problem)?);
+        // What is left of each trajectory: the output that it stands at, counted from its first.
+        let outputs = |trajectory: usize| match failed.binary_search(&trajectory) {
+            Ok(_) => 0,
+            Err(_) => forward.times.of(trajectory).len(),
+        };
+        let mut left: Vec<usize> = leaf.clone().map(outputs).collect();
+        while left.iter().any(|&left| left > 0) {
+            for (own, trajectory) in leaf.clone().enumerate().filter(|(own, _)| left[*own] > 0) {
+                let place = forward.place(trajectory, left[own] - 1);
+                let (x, lambda) = problem.y0[own * 2 * n..][..2 * n].split_at_mut(n);
+                x.copy_from_slice(&solution.y[place..place + n]);
+                let w = &cotangents.y[place..place + n];
+                lambda.iter_mut().zip(w).for_each(|(lambda, &w)| *lambda = *lambda + w);
+            }
+            let interval = |(left, trajectory): (&usize, usize)| {
+                let times = forward.times.of(trajectory);
+                [times[left.saturating_sub(1)], times[left.saturating_sub(2)]]
+            };
+            let intervals: Vec<[f64; 2]> = left.iter().zip(leaf.clone()).map(interval).collect();
+            problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
+            if forward.options.time_gradients {
+                // ⟨w_j, f(t_j, y_j)⟩, and −⟨λ_0 − w_0, f(t_0, y_0)⟩ at the start.
+                let mut slope = vec![T::zero(); 2 * n];
+                integrator.slopes_at_start(problem, tools, 0..leaf.len())?;
+                for (own, trajectory) in leaf.clone().enumerate().filter(|(own, _)| left[*own] > 0) {
+                    let output = left[own] - 1;
+                    let place = forward.place(trajectory, output);
+                    let (w, lambda) = (&cotangents.y[place..place + n], &problem.y0[own * 2 * n + n..][..n]);
+                    lane(&integrator.block.slopes, integrator.block.width, own, &mut slope);
+                    let product = |w: &[T]| w.iter().zip(&slope).map(|(w, slope)| w.wide() * slope.wide()).sum::<f64>();
+                    let rate = if output == 0 { product(w) - product(lambda) } else { product(w) };
+                    gradient.times.add(forward.times.start(trajectory) + output, rate);
+                    *evaluations += 1;
+                }
+            }
+            let mut part = Part::new(problem, 0..leaf.len())?;
+            integrator.run(problem, tools, 0..leaf.len(), Some(&mut part), None)?;
+            if let Some((own, error)) = part.failures.first() {
+                return Err(forward.of_trajectory(leaf.start + own, error.clone()));
+            }
+            for (own, left) in left.iter_mut().enumerate() {
+                let end = part.output(&problem.times, own, 1);
+                problem.y0[own * 2 * n..][..2 * n].copy_from_slice(end);
+                *left = left.saturating_sub(1);
+                let stats = &part.stats[own];
+                *steps += stats.accepted;
+                *evaluations += stats.evaluations;
+                *vjps += stats.evaluations;
+            }
+        }
+        let Some(Quadrature { sums: [sums, _], argument_sums: [arguments, _], uses, .. }) =
+            integrator.quadrature.take()
+        else {
+            unreachable!("given above")
+        };
+        *evaluations += uses;
+        *vjps += uses;
+        for (own, trajectory) in leaf.enumerate() {
+            let row = gradient.row(trajectory, n);
+            gradient.y0[row].copy_from_slice(&problem.y0[own * 2 * n + n..][..n]);
+        }
+        let own = gradient.arguments.len();
+        gradient.arguments.copy_from_slice(&arguments[..own]);
+        Ok((gradient, Buffer::copied(ledger, Purpose::Gradient, &sums)?))
+    }
+}
+
+/// The system of x and λ.
+struct Augmented<'a, T> {
+    field: &'a dyn VectorField<T>,
+    /// Numbers of each trajectory by which nothing is differentiated.
+    data: usize,
+}
+
+impl<T: Real> VectorField<T> for Augmented<'_, T> {
+    fn state_size(&self) -> usize {
+        2 * self.field.state_size()
+    }
+
+    fn argument_size(&self) -> usize {
+        self.field.argument_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        self.field.parameters()
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        unimplemented!("the field itself has them to be changed")
+    }
+
+    fn prepare(&self, _: &[T], _: usize, _: Demand<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        unimplemented!("each trajectory takes its own steps")
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, _reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        let inner = self.field.lanes(parameters, width, true, ledger)?;
+        let (n, work) = (self.field.state_size(), Purpose::Workspace);
+        Ok(Box::new(AugmentedLanes {
+            x: Buffer::zeroed(ledger, work, (n + 1) * width)?,
+            pulled: Buffer::zeroed(ledger, work, (n + 1) * width)?,
+            tape: Buffer::zeroed(ledger, Purpose::Tape, inner.tape_len())?,
+            parameters: Buffer::zeroed(ledger, work, inner.parameters())?,
+            arguments: Buffer::zeroed(ledger, work, self.argument_size() * width)?,
+            inner,
+        }))
+    }
+
+    fn leaf(&self) -> usize {
+        self.field.leaf()
+    }
+
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
+        let rows = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, batch * len);
+        Ok(TrajectoryInputs { batch, arguments: rows(self.argument_size())?, data: rows(self.data)? })
+    }
+}
+
+/// The system of x and λ for trajectories side by side: `[x, λ]`, and behind it the time.
+struct AugmentedLanes<T> {
+    inner: Box<dyn Lanes<T>>,
+    /// x with the time as its last row, and what becomes of it.
+    x: Buffer<T>,
+    pulled: Buffer<T>,
+    tape: Buffer<T>,
+    /// What the transpose adds by parameters and arguments, which is taken of accepted steps alone.
+    parameters: Buffer<T>,
+    arguments: Buffer<T>,
+}
+
+impl<T: Real> AugmentedLanes<T> {
+    /// Numbers in x without its time.
+    fn len(&self) -> usize {
+        self.x.len() - self.inner.width()
+    }
+
+    fn take_x(&mut self, state: &[T]) {
+        let len = self.len();
+        self.x[..len].copy_from_slice(&state[..len]);
+        self.x[len..].copy_from_slice(&state[2 * len..]);
+    }
+}
+
+impl<T: Real> Lanes<T> for AugmentedLanes<T> {
+    fn width(&self) -> usize {
+        self.inner.width()
+    }
+
+    fn parameters(&self) -> usize {
+        self.inner.parameters()
+    }
+
+    fn tape_len(&self) -> usize {
+        0
+    }
+
+    fn settle(&mut self, arguments: &[T], data: &[T]) {
+        self.inner.settle(arguments, data);
+    }
+
+    fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.take_x(x);
+        let len = self.len();
+        let Self { inner, x: own, pulled, tape, parameters, arguments } = self;
+        let (slope, lambda_slope) = k[..2 * len].split_at_mut(len);
+        inner.evaluate(active, t, own, Some(&mut *tape), slope)?;
+        let kept = (!tape.is_empty()).then_some(&**tape);
+        inner.pull(active, t, own, kept, LanePull { cotangent: &x[len..2 * len], x: pulled, parameters, arguments })?;
+        lambda_slope.iter_mut().zip(&**pulled).for_each(|(slope, &pulled)| *slope = -pulled);
+        Ok(())
+    }
+
+    /// The transpose for cotangents of dx/dt alone, behind which λ has no part: that of f.
+    fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
+        self.take_x(x);
+        let len = self.len();
+        debug_assert!(pull.cotangent[len..2 * len].iter().all(|w| *w == T::zero()), "second derivatives");
+        let Self { inner, x: own, pulled, .. } = self;
+        let LanePull { cotangent, x, parameters, arguments } = pull;
+        let known = inner.pull(
+            active,
+            t,
+            own,
+            None,
+            LanePull { cotangent: &cotangent[..len], x: pulled, parameters, arguments },
+        )?;
+        x[..len].copy_from_slice(&pulled[..len]);
+        x[len..2 * len].fill(T::zero());
+        x[2 * len..].copy_from_slice(&pulled[len..]);
+        Ok(known)
+    }
+}
+
+/// The integral of −(∂f/∂θ)ᵀ λ over the accepted steps of a leaf, and that by the arguments of each trajectory.
+pub(super) struct Quadrature<T> {
+    /// A stage's (x, λ) with the time, a cotangent of its slope, what is pulled.
+    state: Buffer<T>,
+    cotangent: Buffer<T>,
+    pulled: Buffer<T>,
+    /// ∂L/∂θ with its carry, and of the steps of one round.
+    sums: [Buffer<T>; 2],
+    step: Buffer<T>,
+    /// `[trajectories, arguments]` with its carry, and of the lanes of one round.
+    argument_sums: [Buffer<T>; 2],
+    argument_step: Buffer<T>,
+    compensated: bool,
+    /// Uses of the field's transpose, each with one forward.
+    uses: usize,
+}
+
+impl<T: Real> Quadrature<T> {
+    fn new(problem: &Problem<T>) -> Result<Self> {
+        let (ledger, width) = (&problem.ledger, problem.width());
+        let rows = |rows: usize| Buffer::zeroed(ledger, Purpose::Workspace, rows * width);
+        let sums = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, len);
+        let (parameters, arguments) = (problem.parameters, problem.arguments);
+        Ok(Self {
+            state: rows(problem.state + 1)?,
+            cotangent: rows(problem.state)?,
+            pulled: rows(problem.state + 1)?,
+            sums: [sums(parameters)?, sums(parameters)?],
+            step: sums(parameters)?,
+            argument_sums: [sums(problem.batch * arguments)?, sums(problem.batch * arguments)?],
+            argument_step: rows(arguments)?,
+            compensated: problem.options.summation.of_gradient(),
+            uses: 0,
+        })
+    }
+
+    /// Adds what the accepted ones of the lanes' steps contribute; `trajectories` are those in the lanes.
+    pub fn add(
+        &mut self,
+        problem: &Problem<T>,
+        block: &mut Block<T>,
+        lanes: &mut dyn Lanes<T>,
+        accepted: &[bool],
+        trajectories: impl Iterator<Item = usize>,
+    ) -> Result<()> {
+        let Some(first) = accepted.iter().position(|&accepted| accepted) else { return Ok(()) };
+        let (len, width, rows) = (block.len(), block.width, block.rows);
+        let Block { x, slopes, spans, mixer, active, .. } = block;
+        let tableau = problem.tableau;
+        for (stage, &b) in tableau.b.iter().take(tableau.gradient_stages()).enumerate().filter(|(_, b)| **b != 0.0) {
+            let weights = tableau.a[stage].iter().copied();
+            mixer.mix(&mut self.state[..len], Some(&x[..len]), &spans.h[..width], weights, slopes);
+            spans.stage_times(width, tableau.c[stage], &mut self.state[len..len + width]);
+            for (slot, &accepted) in accepted.iter().enumerate() {
+                let weight = T::of(-spans.h[slot] * b);
+                for row in 0..rows / 2 {
+                    let at = row * width + slot;
+                    self.cotangent[at] = if accepted { weight * self.state[len / 2 + at] } else { T::zero() };
+                }
+                // A lane that adds nothing has the state of one that does: its own need not be a number.
+                if !accepted {
+                    copy_lane(&mut self.state, rows + 1, width, first, slot);
+                    spans.times[slot] = spans.times[first];
+                }
+            }
+            self.cotangent[len / 2..len].fill(T::zero());
+            let pull = LanePull {
+                cotangent: &self.cotangent[..len],
+                x: &mut self.pulled[..len + width],
+                parameters: &mut self.step,
+                arguments: &mut self.argument_step[..problem.arguments * width],
+            };
+            lanes.pull(*active, &spans.times, &self.state[..len + width], None, pull)?;
+            self.uses += accepted.iter().filter(|&&accepted| accepted).count();
+        }
+        let [sums, carry] = &mut self.sums;
+        accumulate(self.compensated, sums, carry, &self.step);
+        self.step.fill(T::zero());
+        let own = problem.arguments;
+        let mut row = vec![T::zero(); own];
+        for (slot, trajectory) in trajectories.enumerate().filter(|(slot, _)| accepted[*slot]) {
+            lane(&self.argument_step, width, slot, &mut row);
+            let [sums, carry] = &mut self.argument_sums;
+            let range = trajectory * own..(trajectory + 1) * own;
+            accumulate(self.compensated, &mut sums[range.clone()], &mut carry[range], &row);
+        }
+        self.argument_step.fill(T::zero());
+        Ok(())
+    }
+}
