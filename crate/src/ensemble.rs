@@ -18,6 +18,7 @@
 //! | `problem` | a checked problem, and what threads compute with |
 //! | `leaves`, `trajectories` | the solve of all leaves, and its gradients |
 //! | `continuous` | the continuous adjoint |
+//! | `along` | derivatives along directions, in forward mode |
 //! | `integrator` | trajectories that are taken on from call to call |
 //! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
 //!
@@ -41,6 +42,7 @@
 //!
 //! and the step is transposed with w + μ g_x, while θ̄ += μ g_θ and t̄_n += τ + μ g_t. That is exact for the numbers computed.
 
+mod along;
 mod backward;
 mod block;
 mod boundary;
@@ -67,6 +69,7 @@ use crate::field::VectorField;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, List, Purpose};
 use crate::solve::{GradientStats, Options, Stats};
+pub use along::{odeint_along, vjp_along};
 pub use changes::{Changes, Direction, Event, Jump};
 pub use integrator::{Advance, Integrator};
 use leaves::solve;

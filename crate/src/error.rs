@@ -274,6 +274,22 @@ pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> 
     }
 }
 
+/// Refuses derivatives along directions that are not finite.
+pub(crate) fn finite_tangents<T: Float>(tangents: &[T]) -> Result<()> {
+    match tangents.iter().position(|number| !number.is_finite()) {
+        Some(index) => {
+            let remedy = match tangents[index].is_nan() {
+                true => {
+                    "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, or scale it"
+                }
+                false => "it overflows: scale the direction, shorten the times, or use float64",
+            };
+            Err(Error::NonFiniteResult { result: "tangents", given: wide(tangents[index]), index, remedy })
+        }
+        None => Ok(()),
+    }
+}
+
 fn wide<T: Float>(number: T) -> f64 {
     number.to_f64().unwrap_or(f64::NAN)
 }

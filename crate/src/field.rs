@@ -10,6 +10,8 @@ pub mod program;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
+use num_traits::Float;
+
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
@@ -60,6 +62,12 @@ pub trait VectorField<T: Real> {
     #[doc(hidden)]
     fn is_parallel(&self) -> bool {
         false
+    }
+
+    /// The program that it is, if it is one: what computes it, but for arguments and data of a batch.
+    #[doc(hidden)]
+    fn program_field(&self) -> Option<&program::ProgramField<T>> {
+        None
     }
 
     /// How many of those it takes at a time; the sum of a gradient over them is formed by itself.
@@ -116,6 +124,48 @@ impl<T> Directions<'_, T> {
             let len = all.len() / self.count;
             &all[index * len..(index + 1) * len]
         })
+    }
+
+    /// Refuses what does not fit a solve of so many trajectories, features, parameters, arguments and times.
+    pub(crate) fn check(&self, [batch, state, parameters, arguments, times]: [usize; 5]) -> Result<()>
+    where
+        T: Real,
+    {
+        fn numbers<N: Float>(argument: &'static str, given: Option<&[N]>, expected: usize) -> Result<()> {
+            match given {
+                Some(given) if given.len() != expected => Err(Error::shape(argument, expected, given.len())),
+                Some(given) => finite(argument, given.iter().copied()),
+                None => Ok(()),
+            }
+        }
+        let count = self.count;
+        if count == 0 {
+            return Err(Error::option("tangents", "at least one direction", 0));
+        }
+        numbers("tangents.y0", self.y0, count * batch * state)?;
+        numbers("tangents.parameters", self.parameters, count * parameters)?;
+        numbers("tangents.arguments", self.arguments, count * batch * arguments)?;
+        numbers("tangents.times", self.times, count * times)
+    }
+
+    /// Some of the directions, from the first on.
+    pub(crate) fn part(&self, first: usize, count: usize) -> Self {
+        fn of<N>(all: Option<&[N]>, (first, count, total): (usize, usize, usize)) -> Option<&[N]> {
+            all.map(|all| &all[all.len() / total * first..][..all.len() / total * count])
+        }
+        let place = (first, count, self.count);
+        Self {
+            count,
+            y0: of(self.y0, place),
+            parameters: of(self.parameters, place),
+            arguments: of(self.arguments, place),
+            times: of(self.times, place),
+        }
+    }
+
+    /// How many are followed together: the more, the fewer passes, and the longer the program.
+    pub(crate) fn at_once(state: usize) -> usize {
+        (256 / state).clamp(1, 64)
     }
 
     /// Whether times move in a direction.

@@ -13,9 +13,8 @@ mod retrace;
 use ndarray::{
     Array, Array2, Array3, Array4, ArrayView, ArrayView2, ArrayView3, ArrayView4, Axis, CowArray, Dimension, s,
 };
-use num_traits::Float;
 
-use crate::error::{Error, Result, finite};
+use crate::error::{Error, Result, finite, finite_tangents};
 use crate::field::{Demand, Directions, VectorField};
 use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Trajectory};
@@ -160,10 +159,9 @@ pub(crate) fn jvp_along<T: Real>(
     let (batch, state) = (problem.batch, problem.state);
     let slice = times.len() * batch * state;
     let mut moved = Buffer::zeroed(&problem.ledger, Purpose::Output, slice.saturating_mul(directions.count))?;
-    // The more are followed together, the fewer passes, and the longer the program.
-    let at_once = (256 / state).clamp(1, 64);
+    let at_once = Directions::<T>::at_once(state);
     for first in (0..directions.count).step_by(at_once) {
-        let some = part(directions, first, at_once.min(directions.count - first));
+        let some = directions.part(first, at_once.min(directions.count - first));
         let mut follower = Follower::new(field, y0, &problem, &some, false)?;
         let all = retrace(&mut follower.problem, &record, &mut follower.clocks, &mut Discard)?;
         for (index, to) in moved[first * slice..].chunks_exact_mut(slice).take(some.count).enumerate() {
@@ -235,36 +233,6 @@ pub fn sensitivities<T: Real>(
 fn copy_columns<T: Copy>(from: &[T], columns: usize, first: usize, to: &mut [T], wanted: usize) {
     for (from, to) in from.chunks_exact(columns).zip(to.chunks_exact_mut(wanted)) {
         to.copy_from_slice(&from[first..first + wanted]);
-    }
-}
-
-/// Some of the directions.
-fn part<'a, T>(directions: &Directions<'a, T>, first: usize, count: usize) -> Directions<'a, T> {
-    fn of<N>(all: Option<&[N]>, (first, count, total): (usize, usize, usize)) -> Option<&[N]> {
-        all.map(|all| &all[all.len() / total * first..][..all.len() / total * count])
-    }
-    let place = (first, count, directions.count);
-    Directions {
-        count,
-        y0: of(directions.y0, place),
-        parameters: of(directions.parameters, place),
-        arguments: of(directions.arguments, place),
-        times: of(directions.times, place),
-    }
-}
-
-fn finite_tangents<T: Real>(tangents: &[T]) -> Result<()> {
-    match tangents.iter().position(|number| !number.is_finite()) {
-        Some(index) => {
-            let remedy = match tangents[index].is_nan() {
-                true => {
-                    "there is no derivative, as of a root at 0, or it overflows on the way: start elsewhere, or scale it"
-                }
-                false => "it overflows: scale the direction, shorten the times, or use float64",
-            };
-            Err(Error::NonFiniteResult { result: "tangents", given: tangents[index].wide(), index, remedy })
-        }
-        None => Ok(()),
     }
 }
 
@@ -388,28 +356,11 @@ fn traced<T: Real>(
 ) -> Result<(Solution<T>, Problem<T>, Record)> {
     options.method.check_runge_kutta("derivatives in forward mode")?;
     let mut problem = Problem::new(field, y0, times, options, false)?;
-    check(directions, &problem, field.parameters().len())?;
+    let (parameters, outputs) = (field.parameters().len(), problem.times.len());
+    directions.check([problem.batch, problem.state, parameters, problem.arguments, outputs])?;
     let mut steps = Steps { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };
     let (solution, failure) = problem.solve(&mut steps)?;
     failure.map_or(Ok((solution, problem, steps.record)), Err)
-}
-
-fn check<T: Real>(directions: &Directions<'_, T>, problem: &Problem<T>, parameters: usize) -> Result<()> {
-    let Directions { count, y0, parameters: own, arguments, times } = *directions;
-    if count == 0 {
-        return Err(Error::option("tangents", "at least one direction", 0));
-    }
-    fn numbers<N: Float>(argument: &'static str, given: Option<&[N]>, expected: usize) -> Result<()> {
-        match given {
-            Some(given) if given.len() != expected => Err(Error::shape(argument, expected, given.len())),
-            Some(given) => finite(argument, given.iter().copied()),
-            None => Ok(()),
-        }
-    }
-    numbers("tangents.y0", y0, count * problem.batch * problem.state)?;
-    numbers("tangents.parameters", own, count * parameters)?;
-    numbers("tangents.arguments", arguments, count * problem.batch * problem.arguments)?;
-    numbers("tangents.times", times, count * problem.times.len())
 }
 
 /// Records the steps of a solve, and nothing else of it.

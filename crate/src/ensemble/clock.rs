@@ -1,6 +1,7 @@
 //! When a trajectory takes its next step, and where that ends.
 
 use super::changes::Due;
+use super::track::Step;
 use crate::control::{Controller, ErrorHistory};
 use crate::error::{Error, Progress, Result};
 use crate::solve::{Options, Stats, interval_steps, resolvable};
@@ -192,8 +193,12 @@ impl Clock {
         }
     }
 
-    /// The next step; not to be called where the last time has been reached.
-    pub fn plan(&mut self, options: &Options, times: &[f64]) -> Result<Plan> {
+    /// The next step, or the next of those that are taken again; not to be called where the last time has been reached.
+    pub fn plan(&mut self, options: &Options, times: &[f64], again: Option<&[Step]>) -> Result<Plan> {
+        if let Some(steps) = again {
+            let (step, Step { t, h, to, end }) = (self.stats.accepted, steps[self.stats.accepted]);
+            return Ok(Plan { span: Span { step, t, h, end: to }, end, lands: false, least: 0.0, grid: None });
+        }
         if options.adaptive() { self.adaptive(options, times) } else { self.fixed(options, times) }
     }
 

@@ -16,7 +16,7 @@ use super::track::{Occurrence, Tracks, What};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
-use crate::kernel::lanes::{Scaled, finite_lanes, select_lanes};
+use crate::kernel::lanes::{Scaled, select_lanes};
 use crate::kernel::real::Real;
 use crate::memory::{List, Purpose};
 use crate::progress;
@@ -268,7 +268,8 @@ impl<T: Real> Forward<T> {
         // When each takes its step.
         for slot in (0..self.clocks.len()).rev() {
             let clock = &mut self.clocks[slot];
-            match clock.plan(&problem.options, problem.times.of(clock.trajectory)) {
+            let again = problem.again.as_ref().map(|steps| &steps[clock.trajectory][..]);
+            match clock.plan(&problem.options, problem.times.of(clock.trajectory), again) {
                 Ok(plan) => self.plans[slot] = Some(plan),
                 Err(error) => self.remove(problem, slot, Some(error), sinks)?,
             }
@@ -281,7 +282,7 @@ impl<T: Real> Forward<T> {
         if self.clocks.iter().any(|clock| !clock.first_known) {
             self.block.first_slopes(&mut *tools.lanes[index])?;
             let (len, width) = (self.block.len(), self.block.width);
-            finite_lanes(&self.block.slopes[..len], &mut self.finite[..width]);
+            problem.finite(&self.block.slopes[..len], &mut self.finite[..width]);
             let mut failed = false;
             for slot in (0..self.clocks.len()).rev() {
                 let clock = &mut self.clocks[slot];
@@ -311,7 +312,7 @@ impl<T: Real> Forward<T> {
         let Block { x, carry, next, next_carry, state, .. } = &mut *block;
         let compensated = problem.options.summation.of_state();
         advance(compensated, (&x[..len], &carry[..len]), &state[..len], (&mut next[..len], &mut next_carry[..len]));
-        finite_lanes(&next[..len], &mut self.finite[..width]);
+        problem.finite(&next[..len], &mut self.finite[..width]);
         let mut next_known = false;
         let adaptive = problem.options.adaptive();
         if adaptive && tableau.fsal() {
@@ -388,7 +389,7 @@ impl<T: Real> Forward<T> {
                 .collect();
             if wanted.contains(&true) {
                 self.block.next_slopes(&mut *tools.lanes[index], stages)?;
-                finite_lanes(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
+                problem.finite(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
                 for (slot, clock) in self.clocks.iter_mut().enumerate().filter(|(slot, _)| wanted[*slot]) {
                     clock.stats.evaluations += 1;
                     if !self.finite[slot] {

@@ -6,11 +6,13 @@ use std::sync::atomic::AtomicUsize;
 use ndarray::ArrayView2;
 
 use super::changes::{Changes, Maps, Rules};
+use super::track::Step;
 use super::{Extras, Lists};
 use crate::error::{Error, Result};
 use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
+use crate::kernel::lanes::finite_lanes;
 use crate::kernel::real::{Real, vector_len};
-use crate::memory::{Buffer, Ledger, Purpose};
+use crate::memory::{Buffer, Ledger, List, Purpose};
 use crate::solve::{Options, check_times};
 use crate::tableau::Tableau;
 
@@ -33,6 +35,8 @@ pub(super) struct Problem<T> {
     pub leaf: usize,
     pub rules: Rules<T>,
     pub extras: Extras,
+    /// The steps of each trajectory, where they are taken again with derivatives beside the state.
+    pub again: Option<Vec<List<Step>>>,
     /// Trajectories that have come to their ends.
     pub done: AtomicUsize,
     pub ledger: Ledger,
@@ -119,6 +123,7 @@ impl<T: Real> Problem<T> {
             leaf,
             rules,
             extras,
+            again: None,
             done: AtomicUsize::new(0),
             ledger: ledger.clone(),
         };
@@ -136,6 +141,14 @@ impl<T: Real> Problem<T> {
         match (self.batch, self.extras.part) {
             (1, None) => error,
             (_, part) => error.of_trajectory(part.unwrap_or(0) + trajectory),
+        }
+    }
+
+    /// Which lanes hold numbers. Derivatives beside a state need not: whoever asks for them looks at them in the end.
+    pub fn finite(&self, numbers: &[T], finite: &mut [bool]) {
+        match self.again {
+            None => finite_lanes(numbers, finite),
+            Some(_) => finite.fill(true),
         }
     }
 

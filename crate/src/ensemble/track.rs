@@ -175,6 +175,14 @@ impl<T: Real> Tracks<T> {
         self.actions.get(tail.action).is_some_and(|action| action.steps == tail.steps)
     }
 
+    /// The steps of a trajectory, from its first to its last.
+    pub fn steps(&self, trajectory: usize) -> Vec<Step> {
+        let mut tail = self.tail(trajectory);
+        let mut steps: Vec<Step> = (0..tail.steps).map(|_| self.pop_step(&mut tail).0).collect();
+        steps.reverse();
+        steps
+    }
+
     /// The outputs within a step, of which `end` is behind the last.
     pub fn within(&self, trajectory: usize, end: usize, step: usize) -> std::ops::Range<usize> {
         let places = &self.places[trajectory];

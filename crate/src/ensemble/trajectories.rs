@@ -64,18 +64,11 @@ pub fn vjp<T: Real>(
     extras: Extras,
     method: &GradientMethod,
 ) -> Result<Trajectories<T>> {
-    let (keeps, step_tapes, budget) = match method {
-        GradientMethod::Symplectic => (true, false, None),
-        GradientMethod::Aca | GradientMethod::Backprop => (true, true, None),
-        GradientMethod::Baseline => (false, true, None),
-        GradientMethod::Auto { budget } => (true, true, Some(*budget)),
-        GradientMethod::Adjoint(backward) => {
-            return continuous(field, y0, times, options, changes, extras, backward);
-        }
-    };
-    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, true)?;
-    let (solution, Kept { tracks, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
-    Ok(Trajectories { solution, problem, mode: Mode::Discrete(Discrete { tools, tracks, step_tapes, budget, again }) })
+    if let GradientMethod::Adjoint(backward) = method {
+        return continuous(field, y0, times, options, changes, extras, backward);
+    }
+    let (problem, tools) = Problem::new(field, y0, times, options, changes, extras, true)?;
+    Trajectories::record(problem, tools, method)
 }
 
 /// As [`vjp`], for the continuous adjoint with these options.
@@ -100,6 +93,18 @@ fn continuous<T: Real>(
 }
 
 impl<T: Real> Trajectories<T> {
+    /// Solves a problem, and retains what an exact gradient needs.
+    pub(super) fn record(problem: Problem<T>, mut tools: Vec<Tools<T>>, method: &GradientMethod) -> Result<Self> {
+        let (keeps, step_tapes, budget) = match method {
+            GradientMethod::Aca | GradientMethod::Backprop => (true, true, None),
+            GradientMethod::Baseline => (false, true, None),
+            GradientMethod::Auto { budget } => (true, true, Some(*budget)),
+            _ => (true, false, None),
+        };
+        let (solution, Kept { tracks, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
+        Ok(Self { solution, problem, mode: Mode::Discrete(Discrete { tools, tracks, step_tapes, budget, again }) })
+    }
+
     /// The gradient for cotangents of all that a loss depends on. It may be asked for again and again. Of a part of a batch it has sums as
     /// [`Extras::part`] tells.
     ///

@@ -53,6 +53,15 @@ struct Moving<T: Real> {
     field: ProgramField<T>,
 }
 
+/// The same with the numbers of a batch.
+struct Moved<T: Real> {
+    moving: Arc<Moving<T>>,
+    /// [θ, θ̇ of each direction].
+    parameters: Buffer<T>,
+    /// `[batch, …]`, a row [a, ȧ of each direction].
+    arguments: Buffer<T>,
+}
+
 impl<T: Real> ProgramField<T> {
     /// A field with these initial parameters.
     ///
@@ -232,6 +241,23 @@ impl<T: Real> ProgramField<T> {
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
+        let Moved { moving, parameters, arguments } =
+            self.moved(parameters, batch, directions, rows.arguments, ledger)?;
+        let columns = moving.tangents.program.sizes.arguments;
+        let own = ArrayView2::from_shape((batch, columns), &arguments).expect("a row for each trajectory");
+        let rows = Rows { arguments: (columns > 0).then_some(own), ..rows };
+        moving.field.dynamics(&parameters, batch, Demand { directions: None, ..demand }, rows, ledger)
+    }
+
+    /// The program of a batch of states with their derivatives along directions, and its numbers.
+    fn moved(
+        &self,
+        parameters: &[T],
+        batch: usize,
+        directions: &Directions<'_, T>,
+        given_arguments: Option<ArrayView2<'_, T>>,
+        ledger: &Ledger,
+    ) -> Result<Moved<T>> {
         check_parameters(&self.program, parameters)?;
         let moving = self.moving(directions, batch)?;
         let Tangents { program, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
@@ -245,7 +271,7 @@ impl<T: Real> ProgramField<T> {
                 row[start..start + columns].iter_mut().for_each(|to| *to = given.next().unwrap_or(*to));
             }
         };
-        if let Some(given) = rows.arguments {
+        if let Some(given) = given_arguments {
             put(0, &mut given.iter().copied());
         }
         for index in 0..directions.count {
@@ -256,9 +282,68 @@ impl<T: Real> ProgramField<T> {
                 put(start, &mut given.iter().copied());
             }
         }
-        let own = ArrayView2::from_shape((batch, arguments), &own).expect("a row for each trajectory");
-        let rows = Rows { arguments: (arguments > 0).then_some(own), ..rows };
-        moving.field.dynamics(&all, batch, Demand { directions: None, ..demand }, rows, ledger)
+        Ok(Moved { moving, parameters: all, arguments: own })
+    }
+
+    /// The field of states with their derivatives along directions, for trajectories that have these inputs, in leaves of so many.
+    pub(crate) fn along(
+        &self,
+        directions: &Directions<'_, T>,
+        inputs: &TrajectoryInputs<T>,
+        leaf: usize,
+        ledger: &Ledger,
+    ) -> Result<MovingField<T>> {
+        let batch = inputs.batch;
+        let columns = self.program.arguments();
+        let given = ArrayView2::from_shape((batch, columns), &inputs.arguments).expect("a row for each trajectory");
+        let moved = self.moved(&self.parameters, batch, directions, (columns > 0).then_some(given), ledger)?;
+        Ok(MovingField { moved, data: Buffer::copied(ledger, Purpose::Workspace, &inputs.data)?, leaf })
+    }
+}
+
+/// A field of states [x, ẋ_1, ẋ_2, …] for trajectories that take their own steps.
+pub(crate) struct MovingField<T: Real> {
+    moved: Moved<T>,
+    data: Buffer<T>,
+    leaf: usize,
+}
+
+impl<T: Real> VectorField<T> for MovingField<T> {
+    fn state_size(&self) -> usize {
+        self.moved.moving.field.state_size()
+    }
+
+    fn argument_size(&self) -> usize {
+        self.moved.moving.field.argument_size()
+    }
+
+    fn parameters(&self) -> &[T] {
+        &self.moved.parameters
+    }
+
+    fn parameters_mut(&mut self) -> &mut [T] {
+        &mut self.moved.parameters
+    }
+
+    fn prepare(&self, _: &[T], _: usize, _: Demand<'_, T>, _: &Ledger) -> Result<Box<dyn Dynamics<T>>> {
+        unimplemented!("its trajectories take their own steps")
+    }
+
+    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
+        self.moved.moving.field.timed_lanes(parameters, width, reverse, ledger)
+    }
+
+    fn is_parallel(&self) -> bool {
+        true
+    }
+
+    fn leaf(&self) -> usize {
+        self.leaf
+    }
+
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
+        let copy = |numbers: &[T]| Buffer::copied(ledger, Purpose::Workspace, numbers);
+        Ok(TrajectoryInputs { batch, arguments: copy(&self.moved.arguments)?, data: copy(&self.data)? })
     }
 }
 
@@ -354,6 +439,10 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         true
     }
 
+    fn program_field(&self) -> Option<&ProgramField<T>> {
+        Some(self)
+    }
+
     fn leaf(&self) -> usize {
         ProgramField::leaf(self)
     }
@@ -418,6 +507,10 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
 
     fn is_parallel(&self) -> bool {
         true
+    }
+
+    fn program_field(&self) -> Option<&ProgramField<T>> {
+        Some(self.field)
     }
 
     fn leaf(&self) -> usize {

@@ -225,6 +225,10 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         true
     }
 
+    fn program_field(&self) -> Option<&ProgramField<T>> {
+        Some(&self.field)
+    }
+
     fn leaf(&self) -> usize {
         self.field.leaf()
     }

@@ -93,6 +93,10 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         true
     }
 
+    fn program_field(&self) -> Option<&ProgramField<T>> {
+        Some(&self.field)
+    }
+
     fn leaf(&self) -> usize {
         self.field.leaf()
     }
