@@ -69,7 +69,7 @@ use crate::field::VectorField;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, List, Purpose};
 use crate::solve::{GradientStats, Options, Stats};
-pub use along::{odeint_along, vjp_along};
+pub use along::{TrajectoriesAlong, odeint_along, vjp_along};
 pub use changes::{Changes, Direction, Event, Jump};
 pub use integrator::{Advance, Integrator};
 use leaves::solve;

@@ -140,7 +140,7 @@ mod threads;
 /// The arrays of the public API.
 pub use ndarray;
 
-pub use control::Controller;
+pub use control::{Controller, Tolerances};
 pub use error::{Error, Result};
 pub use field::VectorField;
 pub use gradient::{Gradient, GradientMethod, Trajectory, vjp};

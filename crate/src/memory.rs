@@ -247,6 +247,11 @@ impl<T> List<T> {
         self.bytes
     }
 
+    /// Bytes of a list to which so many items were appended, one after the other.
+    pub(crate) fn bytes_of(items: usize) -> usize {
+        if items == 0 { 0 } else { items.next_power_of_two().max(4) * size_of::<T>() }
+    }
+
     /// Appends an item.
     #[inline(never)]
     pub(crate) fn push(&mut self, item: T) -> Result<()> {
@@ -328,6 +333,11 @@ impl<T: Plain> Chunks<T> {
             purpose,
             ledger: ledger.clone(),
         }
+    }
+
+    /// Bytes allocated for so many items.
+    pub fn bytes_of(&self, items: usize) -> usize {
+        (0..items.div_ceil(self.per_chunk)).map(|chunk| self.items_of(chunk) * self.item * size_of::<T>()).sum()
     }
 
     /// Items, those given up included.

@@ -13,8 +13,8 @@ use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::progress::watch;
 use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
 use symplectic_adjoint::{
-    Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, VectorField,
-    odeint, vjp,
+    Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, Tolerances,
+    VectorField, odeint, vjp,
 };
 
 /// x' = σ (y − x), y' = x (ρ − z) − y + a sin t, z' = x y − β z.
@@ -1160,7 +1160,7 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
                         ensemble::vjp_along(&own, y0.view(), &times, &options, &rates.directions(1), method).unwrap();
                     assert_eq!(bits(recorded.solution.y.iter().copied()), bits(moved.y.iter().copied()));
                     let w = both(&recorded.solution.y);
-                    recorded.pullback(Cotangents { y: &w, event_times: &[], event_states: &[] }).unwrap()
+                    recorded.pullback(&w).unwrap()
                 })
                 .collect();
         for gradient in &gradients[1..] {
@@ -1201,13 +1201,15 @@ fn derivatives_of_a_trajectory_are_bitwise_what_they_are_alone() {
             }
             let y = together.solution.y().to_owned();
             let product = together.pullback(y.view(), theirs.view()).unwrap();
-            // The first rows are the product's, behind them lies the gradient by ẏ0.
-            let ours = &gradients[0].y0[6 * i..6 * i + 3];
+            let ours = &gradients[0].y0[3 * i..3 * i + 3];
             (0..3).for_each(|k| close(ours[k], product.y0()[[0, k]], size(ours)));
+            let ours = gradients[0].arguments[i];
+            close(ours, product.arguments()[[0, 0]], ours.wide().abs());
             for (sum, part) in sums.iter_mut().zip(product.parameters()) {
                 *sum += part.wide();
             }
         }
+        assert_eq!(gradients[0].parameters.len(), 2);
         for (ours, sum) in gradients[0].parameters.iter().zip(&sums) {
             assert!((ours.wide() - sum).abs() <= rounding * (batch as f64 + sum.abs()), "{ours} {sum}");
         }
@@ -1240,4 +1242,115 @@ fn directions_are_refused_where_they_cannot_be_followed() {
     assert_eq!(named(Directions { times: Some(&[0.0, 1.0]), ..good }), "tangents.times");
     assert_eq!(named(Directions { y0: Some(&rates.y0[1..]), ..good }), "tangents.y0");
     assert_eq!(named(Directions { count: 0, ..good }), "tangents");
+}
+
+#[test]
+fn a_bounce_is_no_event_of_the_other_direction() {
+    fn check<T: Real>(options: &Options) {
+        let model = Builder::new(2);
+        let v = model.state(1..2);
+        let fall = concat(&[v, model.constant(-9.81)]);
+        let field = ProgramField::<T>::new(model.finish(&fall).unwrap(), &[]).unwrap();
+        // The height above a floor, as one may write it.
+        let height = |floor: f64, scale: f64| {
+            let when = Builder::new(2);
+            let height = when.state(0..1) - when.constant(floor);
+            when.finish(&(scale * height)).unwrap()
+        };
+        let bounce = || {
+            let set = Builder::new(2);
+            let state = concat(&[set.state(0..1), -0.8 * set.state(1..2)]);
+            set.finish(&state).unwrap()
+        };
+        let y0 = Array2::from_shape_fn((200, 2), |(i, feature)| {
+            T::of(if feature == 0 { 1.0 + 1e-3 * i as f64 } else { 0.0 })
+        });
+        for floor in [0.0, 0.1, 1.0 / 3.0] {
+            for (scale, direction) in [(1.0, Direction::Rising), (-1.0, Direction::Falling), (3.7, Direction::Rising)] {
+                let falls = Event {
+                    when: height(floor, 1.0),
+                    direction: Direction::Falling,
+                    terminal: None,
+                    set: Some(bounce()),
+                };
+                let ends = Event { when: height(floor, scale), direction, terminal: Some(1), set: None };
+                let changes = Changes { events: vec![falls, ends], ..Changes::default() };
+                let times = Lists::shared(&[0.0, 0.7]);
+                let extras = Extras::default();
+                let solution = ensemble::odeint(&field, y0.view(), &times, options, &changes, extras).unwrap();
+                let wrong = solution.events.iter().filter(|event| event.event == 1).count();
+                assert_eq!(wrong, 0, "{} {:?} floor {floor}, scale {scale}", T::DTYPE, options.method);
+                assert_eq!(solution.events.len(), 200);
+            }
+        }
+    }
+    for (method, steps) in [("dopri5", Steps::Automatic), ("rk4", Steps::AtMost(0.05)), ("bosh3", Steps::Automatic)] {
+        let options = Options { steps, ..Options::new(Method::named(method).unwrap()) };
+        check::<f64>(&options);
+        check::<f32>(&options);
+    }
+}
+
+#[test]
+fn tolerances_of_features_are_told_by_the_least() {
+    let field = ProgramField::<f32>::new(lorenz(), &[10.0, 28.0, 8.0 / 3.0]).unwrap();
+    let told = |relative: Vec<f64>| {
+        let method = Method::named("dopri5").unwrap();
+        let tolerances = Tolerances { relative, absolute: vec![] };
+        let options = Options { atol: 1e-3, tolerances, ..Options::new(method) };
+        let alone = odeint(&field, starts::<f32>(1).view(), &[0.0, 0.1], &options).unwrap().stats;
+        let times = Lists::shared(&[0.0, 0.1]);
+        let (none, extras) = (Changes::default(), Extras::default());
+        let own = ensemble::odeint(&field, starts(1).view(), &times, &options, &none, extras).unwrap().stats[0];
+        assert_eq!((alone.rtol, alone.rtol_clamped), (own.rtol, own.rtol_clamped));
+        (own.rtol, own.rtol_clamped)
+    };
+    let least = 2.0 * f64::from(f32::EPSILON);
+    assert_eq!(told(vec![1e-2, 1e-3, 1e-2]), (1e-3, false));
+    assert_eq!(told(vec![1e-2, 1e-9, 1e-2]), (least, true));
+    assert_eq!(told(vec![]), (1e-6, false));
+}
+
+#[test]
+fn budgets_hold_to_the_byte() {
+    // x″ = −a x: some thousand trajectories of very different lengths, with jumps and events.
+    let mut model = Builder::new(2);
+    let (x, v, a) = (model.state(0..1), model.state(1..2), model.argument(1));
+    let field = ProgramField::<f64>::new(model.finish(&concat(&[v, -(a * x)])).unwrap(), &[]).unwrap();
+    let batch = 5 * field.leaf() + 9;
+    let y0 = Array2::from_shape_fn((batch, 2), |(i, k)| ((3 * i + k) as f64).sin());
+    let arguments = Array2::from_shape_fn((batch, 1), |(i, _)| 1.0 + i as f64 / batch as f64 * 30.0);
+    let own = field.with_arguments(arguments.view()).unwrap();
+    let times = Lists::shared(&[0.0, 4.0, 9.0]);
+    let options = Options::new(Method::named("dopri5").unwrap());
+    let event = |set: bool| {
+        let mut when = Builder::new(2);
+        when.argument(1);
+        let x = when.state(0..1);
+        let mut map = Builder::new(2);
+        map.argument(1);
+        let slower = concat(&[map.state(0..1), 0.95 * map.state(1..2)]);
+        let set = set.then(|| map.finish(&slower).unwrap());
+        Event { when: when.finish(&x).unwrap(), direction: Direction::Both, terminal: None, set }
+    };
+    for changes in [
+        Changes::default(),
+        Changes { events: vec![event(false)], ..Changes::default() },
+        Changes { events: vec![event(true)], ..Changes::default() },
+    ] {
+        let gradient = |budget: usize| {
+            let method = GradientMethod::Auto { budget };
+            let mut all = ensemble::vjp(&own, y0.view(), &times, &options, &changes, Extras::default(), &method)?;
+            let w = all.solution.y.to_vec();
+            all.pullback(Cotangents { y: &w, event_times: &[], event_states: &[] })
+        };
+        let Err(Error::Budget { least, .. }) = gradient(1) else { panic!("one byte is too little") };
+        let free = gradient(1 << 30).unwrap();
+        for budget in [least, least + least / 5, 3 * least] {
+            let bound = gradient(budget).unwrap();
+            let peak = bound.stats.peak.total();
+            assert!(peak <= budget, "{peak} bytes at the peak, {budget} allowed");
+            assert_eq!(gradient_bits(&bound), gradient_bits(&free));
+        }
+    }
 }

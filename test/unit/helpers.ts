@@ -56,3 +56,13 @@ export function relative(a: ArrayLike<number>, b: ArrayLike<number>): number {
   }
   return Math.sqrt(difference / size);
 }
+
+/** The error that a call throws. */
+export function refusal(body: () => unknown) {
+  try {
+    body();
+  } catch (error) {
+    return error as { code: string; argument?: string; message: string; trajectory?: number };
+  }
+  throw new Error("nothing was refused");
+}

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { equations, odeint, valueAndGrad, vectorField, vjp } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
-import { EXACT } from "./helpers.js";
+import { EXACT, refusal } from "./helpers.js";
 
 const folder = new URL("../golden-models/", import.meta.url);
 
@@ -137,15 +137,6 @@ const ball = () =>
   equations("height' = velocity\nvelocity' = -g", { parameters: { g: 9.81, bounce: 0.7 }, dtype: "float64" });
 
 /** The refusal of a call. */
-function refusal(body: () => unknown) {
-  try {
-    body();
-  } catch (error) {
-    return error as { code: string; argument?: string; message: string; trajectory?: number };
-  }
-  throw new Error("nothing was refused");
-}
-
 test("each trajectory is what it is alone, in whatever company", () => {
   for (const dtype of ["float64", "float32"] as const) {
     const field = prey(dtype);

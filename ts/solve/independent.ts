@@ -222,7 +222,7 @@ interface Rows {
   each(visit: (trajectory: number, output: number, index: number, own: boolean) => void): void;
 }
 
-function rowsOf({ times, counts }: EnsembleProblem): Rows {
+export function rowsOf({ times, counts }: EnsembleProblem): Rows {
   if (counts === null) return { longest: times.length, times: () => times, each: () => {} };
   const starts: number[] = [];
   let before = 0;
@@ -248,7 +248,12 @@ function rowsOf({ times, counts }: EnsembleProblem): Rows {
   };
 }
 
-function padded<D extends Dtype>({ dtype, batch, state, counts }: EnsembleProblem<D>, rows: Rows, flat: ArrayOf<D>) {
+/** Outputs with rows of the most that a trajectory has, and which of them are its own. */
+export function padded<D extends Dtype>(
+  { dtype, batch, state, counts }: EnsembleProblem<D>,
+  rows: Rows,
+  flat: ArrayOf<D>,
+) {
   if (counts === null) return { y: flat, mask: undefined };
   const y = zeros(dtype, rows.longest * batch * state);
   const mask = new Uint8Array(rows.longest * batch);
@@ -266,21 +271,27 @@ export function cotangentsOf<D extends Dtype>(
   cotangent: ArrayOf<D>,
   of: EventCotangents<D> = {},
 ): EnsembleCotangents<D> {
-  const { dtype, batch, state, counts } = problem;
+  const { dtype, batch, state } = problem;
   const given = arrayOf("cotangent", cotangent, dtype);
   const rows = rowsOf(problem);
   checkLength("cotangent", given, rows.longest * batch * state, `[${rows.longest}, ${batch}, ${state}]`);
   const { times, states } = readRules(of, eventRules, "events.");
   return {
-    y: counts === null ? given : flattened(problem, rows, given),
+    y: flattened(problem, rows, given),
     eventTimes: times === undefined ? new Float64Array() : numbersOf("events.times", times),
     eventStates: states === undefined ? zeros(dtype, 0) : arrayOf("events.states", states, dtype),
   };
 }
 
-/** Cotangents without padding; those of rows that are nobody's must be zero. */
-function flattened<D extends Dtype>(problem: EnsembleProblem<D>, rows: Rows, padded: ArrayOf<D>): ArrayOf<D> {
-  const { dtype, batch, state, times } = problem;
+/** Cotangents, by their names, without padding; those of rows that are nobody's must be zero. */
+export function flattened<D extends Dtype>(
+  problem: EnsembleProblem<D>,
+  rows: Rows,
+  padded: ArrayOf<D>,
+  name = "cotangent",
+): ArrayOf<D> {
+  const { dtype, batch, state, times, counts } = problem;
+  if (counts === null) return padded;
   const flat = zeros(dtype, times.length * state);
   rows.each((trajectory, output, index, own) => {
     for (let i = 0; i < state; i++) {
@@ -288,7 +299,7 @@ function flattened<D extends Dtype>(problem: EnsembleProblem<D>, rows: Rows, pad
       if (own) flat[index * state + i] = number;
       else if (number !== 0) {
         const given = `${number} at output ${output} of trajectory ${trajectory}`;
-        throw refused("OPTION", "cotangent", "0 where the mask is 0", given);
+        throw refused("OPTION", name, "0 where the mask is 0", given);
       }
     }
   });

@@ -19,8 +19,18 @@ import {
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import { EnsembleAlong, readAlong } from "./along.js";
+import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
-import { forCrate, type GradientOptions, type OdeintOptions, readTogether } from "./options.js";
+import { type IndependentSolution, isIndependent } from "./independent.js";
+import {
+  forCrate,
+  type GradientOptions,
+  type Independent,
+  type OdeintOptions,
+  readOptions,
+  readTogether,
+} from "./options.js";
 import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
 
 /**
@@ -45,19 +55,22 @@ export interface Tangents<D extends Dtype = Dtype> {
 }
 
 /** A solution with its derivatives along directions. */
-export interface SolutionJvp<D extends Dtype = Dtype> {
+export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
   /** The solution, as `odeint` gives it. */
-  readonly solution: Solution<D>;
-  /** ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. */
+  readonly solution: S;
+  /**
+   * ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. Where trajectories have
+   * their own times, what is behind the last of one repeats it, as in the solution.
+   */
   readonly tangents: ArrayOf<D>;
   /** The shape of `tangents`. */
   readonly shape: readonly [directions: number, times: number, batch: number, state: number];
 }
 
 /** The derivatives of a solution with respect to what its solve starts from. */
-export interface Sensitivities<D extends Dtype = Dtype> {
+export interface Sensitivities<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
   /** The solution, as `odeint` gives it. */
-  readonly solution: Solution<D>;
+  readonly solution: S;
   /**
    * ∂y/∂y0, each trajectory's with respect to its own initial state, `[times, batch, state, state]`: `[times, batch, i, j]` is
    * ∂y_i/∂y0_j.
@@ -76,11 +89,11 @@ export interface SensitivityOptions extends OdeintOptions {
 }
 
 /** The Hessian of a loss times one direction. */
-export interface HessianVectorProduct<D extends Dtype = Dtype> {
+export interface HessianVectorProduct<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
   /** The value of the loss. */
   readonly value: number;
   /** The solution, as `odeint` gives it. */
-  readonly solution: Solution<D>;
+  readonly solution: S;
   /** ẏ, the derivative of the solution along the direction, `[times, batch, state]`. */
   readonly tangent: ArrayOf<D>;
   /** The part of the product that belongs to y0, `[batch, state]`. */
@@ -132,6 +145,29 @@ function prepare<D extends Dtype>(
   const start = engine.steady(arrayOf("y0", y0, dtype));
   const batch = batchOf("y0", start, stateSize);
   const packed = own.packArguments(args, batch);
+  const { directions, along, rates } = readTangents(field, given, batch);
+  if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
+  // Whoever gives these may have disposed of the field.
+  const { rust } = useField(field);
+  return {
+    rust,
+    engine,
+    own,
+    start,
+    batch,
+    ends,
+    packed,
+    along: { ...along, times: rates },
+    directions,
+    settings: rest,
+  };
+}
+
+/** Directions, checked, flat; those of the times apart, whose length depends on the solve. */
+function readTangents<D extends Dtype>(field: Field<D>, given: unknown, batch: number) {
+  const { engine } = useField(field);
+  const own = wasmField(field);
+  const { dtype, stateSize } = field;
   const read = options(given, tangentRules, "tangents.");
   const { directions } = read;
   const list = (name: "y0" | "parameters", length: number, shape: string) => {
@@ -140,20 +176,36 @@ function prepare<D extends Dtype>(
     checkLength(`tangents.${name}`, numbers, directions * length, `[${directions}, ${shape}]`);
     return numbers;
   };
-  const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
-  if (rates) checkLength("tangents.times", rates, directions * ends.length, `[${directions}, ${ends.length}]`);
   const along = {
     y0: list("y0", batch * stateSize, `${batch}, ${stateSize}`),
     parameters: list("parameters", field.parameters.length, String(field.parameters.length)),
     arguments:
       read.arguments === undefined
         ? undefined
-        : own.packArguments(read.arguments, directions * batch, "tangents.arguments"),
-    times: rates,
+        : (own.packArguments(read.arguments, directions * batch, "tangents.arguments") as ArrayOf<D>),
   };
-  // Whoever gives these may have disposed of the field.
-  const { rust } = useField(field);
-  return { rust, engine, own, start, batch, ends, packed, along, directions, settings: rest };
+  const rates = read.times === undefined ? undefined : timesOf(read.times, "tangents.times");
+  return { directions, along, rates };
+}
+
+/** A solve of trajectories of their own along directions. */
+function solveAlong<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  given: unknown,
+  settings: OdeintOptions,
+  { keep, caller }: { keep: boolean; caller: string },
+) {
+  const problem = readAlong(field, y0, times, settings, caller);
+  const { directions, along, rates } = readTangents(field, given, problem.batch);
+  if (rates) {
+    throw refused("OPTION", "tangents.times", "no value where trajectories take their own steps", "rates of times");
+  }
+  const { progress } = settings;
+  const solve = { keep, caller, ...(progress && { progress }) };
+  const solved = new EnsembleAlong(field, problem, directions, { ...along, times: undefined }, solve);
+  return { problem, directions, solved };
 }
 
 /**
@@ -163,18 +215,50 @@ function prepare<D extends Dtype>(
  *
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
  * @param tangents - The directions.
- * @param given - Options of the solver, as for `odeint`.
- * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program.
+ * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
+ * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, for jumps and
+ * events, and for directions in the times of trajectories that take their own steps.
  */
 export function jvp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
+  tangents: Tangents<D>,
+  given: OdeintOptions & Independent,
+): SolutionJvp<D, IndependentSolution<D>>;
+export function jvp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  tangents: Tangents<D>,
+  given?: OdeintOptions,
+): SolutionJvp<D, IndependentSolution<D>>;
+export function jvp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  tangents: Tangents<D>,
+  given?: OdeintOptions,
+): SolutionJvp<D>;
+export function jvp<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
   tangents: Tangents<D>,
   given: OdeintOptions = {},
 ): SolutionJvp<D> {
+  const read = readOptions(given);
+  if (isIndependent(read, times)) {
+    const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller: "jvp" });
+    try {
+      const { solution, tangents: moved } = solved.result();
+      return frozen({ solution, tangents: moved, shape: [directions, ...solution.shape] as const });
+    } finally {
+      solved.dispose();
+    }
+  }
   const settings = readTogether(given, "jvp");
   const {
     rust,
@@ -186,7 +270,7 @@ export function jvp<D extends Dtype>(
     along,
     directions,
     settings: solver,
-  } = prepare(field, y0, times, tangents, settings, "jvp");
+  } = prepare(field, y0, times as ArrayLike<number>, tangents, settings, "jvp");
   const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
   const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
   try {
@@ -220,7 +304,7 @@ export interface Columns {
 export function jvpOfColumns<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
   columns: Columns,
   settings: OdeintOptions,
 ): SolutionJvp<D> {
@@ -262,21 +346,38 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  *
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param times - In ascending or descending order, t0 first; they may be repeated.
- * @param given - Options of the solver, as for `odeint`, and `respectTo`.
+ * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
+ * @param given - Options of the solver, as for `jvp`, and `respectTo`.
  * @throws As `jvp`.
  */
 export function sensitivities<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
+  given: SensitivityOptions & Independent,
+): Sensitivities<D, IndependentSolution<D>>;
+export function sensitivities<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  given?: SensitivityOptions,
+): Sensitivities<D, IndependentSolution<D>>;
+export function sensitivities<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  given?: SensitivityOptions,
+): Sensitivities<D>;
+export function sensitivities<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
   given: SensitivityOptions = {},
 ): Sensitivities<D> {
   argument("options", given, required(object));
   useField(field);
   const { respectTo = RESPECTS, ...rest } = given;
   const wanted = elements("respectTo", respectTo, array("an array of names"), required(oneOf(RESPECTS)));
-  const settings = readTogether(rest, "sensitivities");
   const { dtype, stateSize } = field;
   const widths = Object.entries(wasmField(field).argumentWidths);
   const indices = (count: number) => Array.from({ length: count }, (_, index) => index);
@@ -289,7 +390,7 @@ export function sensitivities<D extends Dtype>(
   };
   const none = columns.parameters.length + columns.y0.length + columns.arguments.length === 0;
   if (none) throw refused("OPTION", "respectTo", "something that the field has", JSON.stringify(wanted));
-  const { solution, tangents, shape } = jvpOfColumns(field, y0, times, columns, settings);
+  const { solution, tangents, shape } = jvpOfColumns(field, y0, times, columns, rest);
   const [directions, outputs, batch] = shape;
   const rows = outputs * batch * stateSize;
   let direction = 0;
@@ -324,14 +425,40 @@ export function sensitivities<D extends Dtype>(
 export function hessianVectorProduct<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
-  times: ArrayLike<number>,
+  times: Lists,
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  direction: Omit<Tangents<D>, "directions" | "times">,
+  given: GradientOptions & Independent,
+): HessianVectorProduct<D, IndependentSolution<D>>;
+export function hessianVectorProduct<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: readonly ArrayLike<number>[],
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  direction: Omit<Tangents<D>, "directions" | "times">,
+  given?: GradientOptions,
+): HessianVectorProduct<D, IndependentSolution<D>>;
+export function hessianVectorProduct<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  direction: Omit<Tangents<D>, "directions" | "times">,
+  given?: GradientOptions,
+): HessianVectorProduct<D>;
+export function hessianVectorProduct<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D>, "directions" | "times">,
   given: GradientOptions = {},
 ): HessianVectorProduct<D> {
   argument("loss", loss, required(callable()));
-  const settings = readTogether(given, "hessianVectorProduct");
+  const read = readOptions(given);
   options(direction, directionRules, "direction.");
+  if (isIndependent(read, times)) return independentProduct(field, y0, times, loss, direction, read);
+  const settings = readTogether(given, "hessianVectorProduct");
   const {
     rust,
     engine,
@@ -342,7 +469,7 @@ export function hessianVectorProduct<D extends Dtype>(
     packed,
     along,
     settings: solver,
-  } = prepare(field, y0, times, direction, settings, "hessianVectorProduct");
+  } = prepare(field, y0, times as ArrayLike<number>, direction, settings, "hessianVectorProduct");
   const { dtype, stateSize } = field;
   const count = field.parameters.length;
   const record = () => rust.recordTangent(start, batch, ends, along as never, forCrate(solver), packed);
@@ -357,21 +484,8 @@ export function hessianVectorProduct<D extends Dtype>(
       stats: recorded.stats as SolveStats,
     });
     const tangent = engine.read(dtype, recorded.tangent, numbers);
-    const result = outside(() => loss(solution.y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
-    const { value, cotangent } = lossOf(result);
-    const { curvature: given } = result;
-    const curvature = typeof given === "function" ? outside(() => given(tangent.slice() as ArrayOf<D>)) : given;
-    if (curvature === undefined) {
-      const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
-      throw refused("CALLBACK", "loss's result", expected, describe(result));
-    }
-    const [w, curved] = [
-      engine.steady(arrayOf("cotangent", cotangent, dtype)),
-      engine.steady(arrayOf("curvature", curvature, dtype)),
-    ];
-    for (const [name, given] of [["cotangent", w] as const, ["curvature", curved] as const]) {
-      checkLength(name, given, numbers, `[${shape.join(", ")}]`);
-    }
+    const { value, cotangent, curvature } = secondOrder(dtype, loss, solution, tangent);
+    const [w, curved] = [engine.steady(cotangent), engine.steady(curvature)];
     const made: Pulled = call(engine, () => recorded.pullback(w, curved));
     pulled = made;
     return frozen({
@@ -386,5 +500,47 @@ export function hessianVectorProduct<D extends Dtype>(
   } finally {
     release(engine, pulled);
     release(engine, recorded);
+  }
+}
+
+/** What a loss gives for y and ẏ, checked. */
+function secondOrder<D extends Dtype>(
+  dtype: D,
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  { y, shape }: Solution<D>,
+  tangent: ArrayOf<D>,
+) {
+  const result = outside(() => loss(y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
+  const { value, cotangent } = lossOf(result);
+  const { curvature: given } = result;
+  const curvature = typeof given === "function" ? outside(() => given(tangent.slice() as ArrayOf<D>)) : given;
+  if (curvature === undefined) {
+    const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
+    throw refused("CALLBACK", "loss's result", expected, describe(result));
+  }
+  const checked = (name: string, numbers: ArrayOf<D>) => {
+    const array = arrayOf(name, numbers, dtype);
+    checkLength(name, array, y.length, `[${shape.join(", ")}]`);
+    return array;
+  };
+  return { value, cotangent: checked("cotangent", cotangent), curvature: checked("curvature", curvature) };
+}
+
+/** `hessianVectorProduct` of trajectories of their own. */
+function independentProduct<D extends Dtype>(
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
+  direction: Omit<Tangents<D>, "directions" | "times">,
+  settings: OdeintOptions,
+): HessianVectorProduct<D, IndependentSolution<D>> {
+  const { solved } = solveAlong(field, y0, times, direction, settings, { keep: true, caller: "hessianVectorProduct" });
+  try {
+    const { solution, tangents: tangent } = solved.result();
+    const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent);
+    return frozen({ value, solution, tangent, ...solved.pullback(cotangent, curvature) });
+  } finally {
+    solved.dispose();
   }
 }

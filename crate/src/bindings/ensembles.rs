@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::handles::{AnyGradient, Erased, Numbers, Source, copied};
 use crate::ensemble::{
     Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, Lists, Occurrence, Solution,
-    Trajectories,
+    Trajectories, TrajectoriesAlong,
 };
 use crate::error::{Error, Result};
 use crate::gradient::GradientStats;
@@ -74,6 +74,18 @@ impl Plan {
             changes: Changes { jumps, events, max_events: count(&plan["maxEvents"])?, norm },
             extras: Extras { steps: flag("steps")?, dense: flag("dense")?, mask: flag("mask")?, part },
         })
+    }
+}
+
+impl Plan {
+    /// The times, of a plan that has nothing else.
+    pub fn alone(self) -> Result<Lists> {
+        let Self { times, changes, extras } = self;
+        let Changes { jumps, events, norm, .. } = &changes;
+        if !jumps.is_empty() || !events.is_empty() || norm.is_some() || extras != Extras::default() {
+            return Err(refused("times alone, for derivatives along directions", "more"));
+        }
+        Ok(times)
     }
 }
 
@@ -155,6 +167,7 @@ pub struct Ensemble<T> {
 enum Solved<T> {
     Alone(Box<Solution<T>>),
     Kept(Box<Trajectories<T>>),
+    Along(Box<TrajectoriesAlong<T>>),
 }
 
 impl<T: Erased> Ensemble<T> {
@@ -164,6 +177,10 @@ impl<T: Erased> Ensemble<T> {
 
     pub fn kept(trajectories: Trajectories<T>, part: Option<usize>) -> Self {
         Self::of(Solved::Kept(Box::new(trajectories)), part)
+    }
+
+    pub fn along(trajectories: TrajectoriesAlong<T>) -> Self {
+        Self::of(Solved::Along(Box::new(trajectories)), None)
     }
 
     fn of(solved: Solved<T>, part: Option<usize>) -> Self {
@@ -181,6 +198,7 @@ impl<T: Erased> Ensemble<T> {
         match &self.solved {
             Solved::Alone(solution) => solution,
             Solved::Kept(trajectories) => &trajectories.solution,
+            Solved::Along(trajectories) => &trajectories.solution,
         }
     }
 }
@@ -230,12 +248,15 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         event_times: &dyn Source,
         event_states: &dyn Source,
     ) -> Result<Box<dyn AnyGradient>> {
-        let Solved::Kept(trajectories) = &mut self.solved else {
-            return Err(Error::option("solve", "one that was kept for its gradient", "another"));
-        };
         let (y, states) = (copied::<T>(cotangent)?, copied::<T>(event_states)?);
         let times = copied::<f64>(event_times)?;
-        let gradient = trajectories.pullback(Cotangents { y: &y, event_times: &times, event_states: &states })?;
+        let gradient = match &mut self.solved {
+            Solved::Kept(trajectories) => {
+                trajectories.pullback(Cotangents { y: &y, event_times: &times, event_states: &states })?
+            }
+            Solved::Along(trajectories) => trajectories.pullback(&y)?,
+            Solved::Alone(_) => return Err(Error::option("solve", "one that was kept for its gradient", "another")),
+        };
         let changes =
             gradient.jump_times.iter().zip(&gradient.amounts).flat_map(|(times, amounts)| times.iter().chain(amounts));
         Ok(Box::new(Pulled { changes: changes.copied().collect(), gradient }))

@@ -211,6 +211,17 @@ pub trait AnyField {
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>>;
 
+    /// Trajectories of their own with their derivatives along directions, in place of a state [x, ẋ_1, …]; of a plan the times count. Kept
+    /// for second derivatives, of one direction, where `keep` is set.
+    fn ensemble_along(
+        &self,
+        start: Start<'_>,
+        plan: &str,
+        along: Along<'_>,
+        options: Entries,
+        keep: bool,
+    ) -> Result<Box<dyn AnyEnsemble>>;
+
     /// Trajectories that are taken on from call to call; of `start.times` the first is when.
     fn integrator(&self, start: Start<'_>, plan: &str, options: Entries) -> Result<Box<dyn AnyIntegrator>>;
 
@@ -474,6 +485,34 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
                     let solved = ensemble::odeint(field, y0, &times, &options, &changes, extras)?;
                     Box::new(Ensemble::alone(solved, part))
                 }
+            })
+        })
+    }
+
+    fn ensemble_along(
+        &self,
+        start: Start<'_>,
+        plan: &str,
+        along: Along<'_>,
+        options: Entries,
+        keep: bool,
+    ) -> Result<Box<dyn AnyEnsemble>> {
+        let (options, gradient) = options::read::<T>(options)?;
+        let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
+        let times = Plan::read(plan, &times, &[])?.alone()?;
+        let y0 = rows(&y0, start.batch)?;
+        self.with(start.arguments, start.batch, |field| {
+            with_directions(&along, |directions| {
+                Ok(match keep {
+                    true => {
+                        let solved = ensemble::vjp_along(field, y0, &times, &options, directions, &gradient)?;
+                        Box::new(Ensemble::along(solved)) as Box<dyn AnyEnsemble>
+                    }
+                    false => {
+                        let solved = ensemble::odeint_along(field, y0, &times, &options, directions)?;
+                        Box::new(Ensemble::alone(solved, None))
+                    }
+                })
             })
         })
     }

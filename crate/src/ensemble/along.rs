@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, s};
 
 use super::leaves::{Keep, Kept, solve};
 use super::problem::{Problem, Tools};
-use super::{Changes, Extras, Lists, Solution, Trajectories};
+use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Trajectories};
 use crate::error::{Error, Result, finite_tangents};
 use crate::field::{Directions, VectorField};
 use crate::gradient::GradientMethod;
@@ -54,9 +54,17 @@ pub fn odeint_along<T: Real>(
     Ok(Solution { y, peak, ..solution })
 }
 
-/// The same along one direction, retaining what the gradient method needs: for the cotangents [∂²L/∂y² ẏ, ∂L/∂y] of [y, ẏ] that a loss of
-/// y has, the gradient by [y0, ẏ0] and by what comes first among parameters and arguments is that of ⟨∂L/∂(y0, θ, a), direction⟩: the
-/// product of the loss's second derivatives with the direction.
+/// An ensemble with its derivatives along one direction, solved, with what products with second derivatives need.
+pub struct TrajectoriesAlong<T> {
+    /// That of [`odeint_along`], bitwise.
+    pub solution: Solution<T>,
+    both: Trajectories<T>,
+    state: usize,
+    parameters: usize,
+    arguments: usize,
+}
+
+/// Solves as [`odeint_along`] does along one direction, and retains what the gradient method needs.
 ///
 /// # Errors
 /// As [`odeint_along`] and [`vjp`](super::vjp); `Option` for several directions and for the continuous adjoint.
@@ -67,7 +75,7 @@ pub fn vjp_along<T: Real>(
     options: &Options,
     direction: &Directions<'_, T>,
     method: &GradientMethod,
-) -> Result<Trajectories<T>> {
+) -> Result<TrajectoriesAlong<T>> {
     if direction.count != 1 {
         return Err(Error::option("direction", "one direction", direction.count));
     }
@@ -78,14 +86,40 @@ pub fn vjp_along<T: Real>(
     let Traced { problem, solution, steps } = Traced::new(field, y0, times, &options, direction)?;
     let (mut moving, tools) = moving(field, y0, &problem, direction, true)?;
     moving.again = Some(steps);
-    let mut both = Trajectories::record(moving, tools, method)?;
-    let n = problem.state;
-    for (to, from) in both.solution.y.chunks_exact_mut(2 * n).zip(solution.y.chunks_exact(n)) {
+    let (parameters, arguments, n) = (problem.parameters, problem.arguments, problem.state);
+    let both = Trajectories::record(moving, tools, method)?;
+    let mut y = Buffer::copied(&problem.ledger, Purpose::Output, &both.solution.y)?;
+    for (to, from) in y.chunks_exact_mut(2 * n).zip(solution.y.chunks_exact(n)) {
         to[..n].copy_from_slice(from);
         finite_tangents(&to[n..])?;
     }
-    both.solution.stats = solution.stats;
-    Ok(both)
+    let solution = Solution { y, peak: problem.ledger.peak(), ..solution };
+    Ok(TrajectoriesAlong { solution, both, state: n, parameters, arguments })
+}
+
+impl<T: Real> TrajectoriesAlong<T> {
+    /// The product of a loss's second derivatives in y0, parameters and arguments with the direction, from rows
+    /// [(∂²L/∂y²) ẏ, ∂L/∂y], laid out as those of the solution.
+    ///
+    /// # Errors
+    /// As [`Trajectories::pullback`].
+    pub fn pullback(&mut self, cotangents: &[T]) -> Result<Gradient<T>> {
+        let Self { both, state, parameters, arguments, .. } = self;
+        let product = both.pullback(Cotangents { y: cotangents, event_times: &[], event_states: &[] })?;
+        // What belongs to the rates comes behind, in each row.
+        let ledger = both.ledger();
+        let batch = product.y0.len() / (2 * *state);
+        let leading = |rows: &[T], wanted: usize| {
+            let mut own = Buffer::zeroed(&ledger, Purpose::Gradient, batch * wanted)?;
+            for (to, from) in own.chunks_exact_mut(wanted.max(1)).zip(rows.chunks_exact((rows.len() / batch).max(1))) {
+                to.copy_from_slice(&from[..wanted]);
+            }
+            Ok(own)
+        };
+        let (y0, own_arguments) = (leading(&product.y0, *state)?, leading(&product.arguments, *arguments)?);
+        let own_parameters = Buffer::copied(&ledger, Purpose::Gradient, &product.parameters[..*parameters])?;
+        Ok(Gradient { y0, parameters: own_parameters, arguments: own_arguments, ..product })
+    }
 }
 
 /// A solve without derivatives.

@@ -19,8 +19,15 @@ pub(super) struct Crossed {
     /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
     pub nears: Vec<i8>,
     pub sides: Vec<i8>,
-    /// What the functions are there.
-    pub values: Vec<f64>,
+    /// What the functions are there, of those that have their zeros there.
+    pub zeros: Vec<Option<f64>>,
+}
+
+impl Crossed {
+    /// Of an event whose function has its zero there: what that is, and the side before.
+    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
+        self.zeros[event].map(|value| (value, self.nears[event]))
+    }
 }
 
 impl<T: Real> Forward<T> {
@@ -130,27 +137,38 @@ impl<T: Real> Forward<T> {
                 accepted[slot] = false;
                 continue;
             }
-            let next = single.next.to_vec();
+            let [before, next] = [single.x.to_vec(), single.next.to_vec()];
             let nears = clock.signs.clone();
             let mut acting = Vec::new();
             let mut sides = Vec::new();
-            let mut at_zero = Vec::new();
+            let mut zeros = Vec::new();
             for (event, &near) in nears.iter().enumerate() {
                 let value = single.value(&mut *maps.events[event].when[0], span.end, &next)?;
-                at_zero.push(value);
                 let g = sign(value);
                 let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
                 let acts = event == root || close || (hits.contains(&event) && crosses(event, near, g));
                 if acts {
                     acting.push(event);
                 }
+                // One whose direction does not count this way through its zero stands on it all the same.
+                let mut at_zero = acts;
+                let mut behind = g;
+                if !acts && near != 0 && !crosses(event, near, -near) {
+                    let (when, now) = (&mut *maps.events[event].when[0], (span.end, 4.0 * least));
+                    let (stands, rate) = single.at_zero(&mut *lanes[0], when, now, [&before, &next], value)?;
+                    at_zero = stands;
+                    if stands && rate != 0.0 {
+                        behind = sign(rate * span.h);
+                    }
+                }
+                zeros.push(at_zero.then_some(value));
                 sides.push(match acts {
                     // Behind a zero the next step tells the side, which may be the one before. What is still in front of its zero lies
                     // there up to rounding.
                     true if g == near => -g,
                     true => g,
-                    false if g == 0 => near,
-                    false => g,
+                    false if behind == 0 => near,
+                    false => behind,
                 });
             }
             if span.end != plan.span.end {
@@ -171,7 +189,7 @@ impl<T: Real> Forward<T> {
             }
             plan.end = End::Event;
             clock.stats.evaluations += single.evaluations - evaluations;
-            crossed.push(Crossed { slot, root, acting, nears, sides, values: at_zero });
+            crossed.push(Crossed { slot, root, acting, nears, sides, zeros });
         }
         failures.extend(failed);
         failures.extend(chattering);

@@ -109,7 +109,7 @@ impl<T: Real> Forward<T> {
         self.begin(problem, tools, &mut sinks)?;
         while self.block.active > 0 {
             self.round(problem, tools, &mut sinks)?;
-            if sinks.part.is_some() {
+            if sinks.part.is_some() && problem.again.is_none() {
                 self.report(problem)?;
             }
         }
@@ -556,18 +556,22 @@ impl<T: Real> Forward<T> {
             single.settle(problem.inputs.of(clock.trajectory), tools);
             let (rules, Tools { maps, lanes }) = (&problem.rules, &mut *tools);
             lane(&block.x, width, slot, row);
-            if let Some(Crossed { root, acting, sides, values, .. }) = crossed {
+            if let Some(Crossed { root, acting, sides, zeros, .. }) = crossed {
                 clock.signs.copy_from_slice(sides);
                 clock.recent = Some((*root, clock.t));
-                clock.residuals.copy_from_slice(values);
+                for (residual, zero) in clock.residuals.iter_mut().zip(zeros) {
+                    *residual = zero.unwrap_or(0.0);
+                }
                 for &event in acting {
                     clock.counts[event] += 1;
                     if clock.counts.iter().sum::<usize>() > rules.max_events {
                         return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
                     }
                     let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
-                    happened[own].events.push(occurrence)?;
-                    happened[own].states.extend(row.iter().copied())?;
+                    if sinks.part.is_some() {
+                        happened[own].events.push(occurrence)?;
+                        happened[own].states.extend(row.iter().copied())?;
+                    }
                     if let Some(tracks) = &mut sinks.tracks {
                         tracks.action(own, What::Event { event, root: event == *root }, row)?;
                     }
@@ -612,10 +616,8 @@ impl<T: Real> Forward<T> {
                 }
                 if clock.stats.accepted > 0 && !terminal {
                     for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
-                        let acted = crossed.is_some_and(|crossed| crossed.acting.contains(&index));
                         // Behind a crossing that has happened the side is the other one.
-                        let found =
-                            crossed.filter(|_| acted).map(|crossed| (crossed.values[index], crossed.nears[index]));
+                        let found = crossed.and_then(|crossed| crossed.found(index));
                         let now = (clock.t, problem.direction(clock.trajectory));
                         (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
                     }

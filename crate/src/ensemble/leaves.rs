@@ -93,16 +93,21 @@ pub(super) fn solve<T: Real>(
             if let (false, Some((trajectory, error))) = (extras.mask, part.failures.first()) {
                 return Err(problem.of_trajectory(*trajectory, error.clone()));
             }
-            if let Some(tracks) = tracks {
-                let mut kept = kept.lock().expect(UNHARMED);
-                let (all, largest) = &mut *kept;
-                *largest = (*largest).max(tracks.bytes());
-                if exceeds(0) {
-                    *all = None;
-                } else if let Some(all) = all {
-                    all[leaf.index] = Some(tracks);
-                }
+            let bytes = match &tracks {
+                Some(tracks) => tracks.bytes(),
+                // They are written when the leaf is solved again.
+                None if budget.is_some() => Tracks::bytes_of(problem, part.counts(problem))?,
+                None => 0,
+            };
+            let mut guard = kept.lock().expect(UNHARMED);
+            let (all, largest) = &mut *guard;
+            *largest = (*largest).max(bytes);
+            if exceeds(0) {
+                *all = None;
+            } else if let (Some(all), Some(tracks)) = (all, tracks) {
+                all[leaf.index] = Some(tracks);
             }
+            drop(guard);
             part.place(problem, &mut placed.lock().expect(UNHARMED));
             Ok(part)
         };

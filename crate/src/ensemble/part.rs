@@ -70,6 +70,16 @@ impl<T: Real> Part<T> {
         &self.y[self.place_of(times, trajectory, output)]
     }
 
+    /// Of each trajectory how many steps, changes at most, and outputs it has.
+    pub fn counts(&self, problem: &Problem<T>) -> impl ExactSizeIterator<Item = [usize; 3]> {
+        let events = |trajectory: usize| self.events.iter().filter(|event| event.trajectory == trajectory).count();
+        self.trajectories.clone().zip(&self.stats).map(move |(trajectory, stats)| {
+            let times = problem.times.of(trajectory);
+            let jumps = problem.rules.due(trajectory, times).len();
+            [stats.accepted, events(trajectory) + jumps, times.len()]
+        })
+    }
+
     /// Puts outputs, steps and statistics where they belong; what comes in the order of the leaves stays.
     pub fn place(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) {
         let Range { start, end } = self.trajectories;

@@ -475,6 +475,20 @@ impl<T: Real> Single<T> {
         Ok((slopes.t + inner(&slopes.x, &k), slopes))
     }
 
+    /// Whether g, which is that number at the end x of a step, has its zero there up to rounding, of the states or of a time that is known
+    /// to `least`; and its rate along the trajectory.
+    pub fn at_zero(
+        &mut self,
+        lanes: &mut dyn Lanes<T>,
+        when: &mut dyn Lanes<T>,
+        (t, least): (f64, f64),
+        [before, x]: [&[T]; 2],
+        g: f64,
+    ) -> Result<(bool, f64)> {
+        let (rate, slopes) = self.rate_of_change(lanes, when, t, x)?;
+        Ok((g.abs() <= least * rate.abs() + slopes.rounding(t, x) + slopes.rounding(t, before), rate))
+    }
+
     /// The side on which g is at x. Where g is zero, its rate along the trajectory, which `direction` tells forward or backward in time,
     /// says to which side it goes; so it is up to rounding
     /// for the zero of an event that has just been found: there g was the first number, coming from the side that follows. Also how far g
@@ -495,15 +509,21 @@ impl<T: Real> Single<T> {
         let (rate, slopes) = self.rate_of_change(lanes, when, t, x)?;
         let rate = rate * direction;
         let Some((at_zero, near)) = found else { return Ok((sign(rate), 0.0)) };
-        let size: f64 = slopes.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
         // If the event has not moved g, it still lies on its zero.
-        let rounding = ROUNDING * T::epsilon().wide() * (size + (slopes.t * t).abs());
-        let width = 2.0 * at_zero.abs() + rounding;
+        let width = 2.0 * at_zero.abs() + slopes.rounding(t, x);
         if g.abs() > width {
             return Ok((sign(g), 0.0));
         }
         // One that rests on the zero is still where it came from, until it leaves.
         Ok(if rate == 0.0 { (near, width) } else { (sign(rate), 0.0) })
+    }
+}
+
+impl<T: Real> Slopes<T> {
+    /// How much of g is rounding.
+    fn rounding(&self, t: f64, x: &[T]) -> f64 {
+        let size: f64 = self.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
+        ROUNDING * T::epsilon().wide() * (size + (self.t * t).abs())
     }
 }
 

@@ -101,6 +101,20 @@ impl<T: Real> Tracks<T> {
         self.states.bytes() + self.steps.bytes() + size_of_val(&*self.ends) + lists
     }
 
+    /// Bytes that those of a leaf take whose trajectories have so many steps, changes and outputs each.
+    pub fn bytes_of(problem: &Problem<T>, counts: impl ExactSizeIterator<Item = [usize; 3]>) -> Result<usize> {
+        let trajectories = counts.len();
+        let empty = Self::new(problem, 0)?;
+        let (mut steps, mut changes, mut places) = (0, 0, 0);
+        for [own_steps, own_changes, outputs] in counts {
+            steps += own_steps;
+            changes += own_changes;
+            places += List::<usize>::bytes_of(outputs);
+        }
+        let states = empty.states.bytes_of(steps + changes) + trajectories * problem.state * size_of::<T>();
+        Ok(states + empty.steps.bytes_of(steps) + List::<Action>::bytes_of(changes) + places)
+    }
+
     /// Keeps a lane's state.
     #[inline(never)]
     fn keep(&mut self, x: &[T], width: usize, lane: usize) -> Result<usize> {

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, finite, finite_gradient};
 use crate::field::VectorField;
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Purpose};
+use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{GradientStats, Options};
 use crate::threads;
 
@@ -93,6 +93,11 @@ fn continuous<T: Real>(
 }
 
 impl<T: Real> Trajectories<T> {
+    /// Where its memory is counted.
+    pub(super) fn ledger(&self) -> Ledger {
+        self.problem.ledger.clone()
+    }
+
     /// Solves a problem, and retains what an exact gradient needs.
     pub(super) fn record(problem: Problem<T>, mut tools: Vec<Tools<T>>, method: &GradientMethod) -> Result<Self> {
         let (keeps, step_tapes, budget) = match method {

@@ -26,7 +26,7 @@ pub struct Stats {
     pub first_step: f64,
     /// Size of the last accepted step, signed as the times run.
     pub last_step: f64,
-    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0.
+    /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. Where features have tolerances of their own, the least.
     pub rtol: f64,
     /// Whether it is not the one that was asked for.
     pub rtol_clamped: bool,
@@ -170,7 +170,12 @@ struct Interval {
 pub(crate) fn control_of<T: Real>(options: &Options) -> (Control, Stats) {
     let floor = if T::DTYPE == "float32" { LEAST_RTOL * T::epsilon().wide() } else { 0.0 };
     let rtol = if options.rtol == 0.0 { 0.0 } else { options.rtol.max(floor) };
-    let stats = Stats { rtol, rtol_clamped: options.adaptive() && rtol != options.rtol, ..Stats::default() };
+    // Of tolerances of each feature, the least that is in use.
+    let given = &options.tolerances.relative;
+    let used = tolerances_of::<T>(options).relative;
+    let least = used.iter().copied().reduce(f64::min).unwrap_or(rtol);
+    let raised = if given.is_empty() { rtol != options.rtol } else { *given != used };
+    let stats = Stats { rtol: least, rtol_clamped: options.adaptive() && raised, ..Stats::default() };
     let Options { controller, atol, safety, min_factor, max_factor, .. } = *options;
     (Control { controller, rtol, atol, safety, min_factor, max_factor }, stats)
 }

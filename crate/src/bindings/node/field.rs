@@ -255,6 +255,32 @@ impl Field {
         solved.map(EnsembleHandle::new)
     }
 
+    /// Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+    /// second derivatives where `keep` is set.
+    #[napi(catch_unwind)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn ensemble_along(
+        &self,
+        env: Env,
+        y0: Unknown<'_>,
+        batch: u32,
+        times: Unknown<'_>,
+        plan: String,
+        directions: u32,
+        along: Object<'_>,
+        options: Object<'_>,
+        arguments: Unknown<'_>,
+        keep: bool,
+    ) -> Result<EnsembleHandle> {
+        let (y0, times, arguments) = (JsSource(&y0), JsSource(&times), JsSource(&arguments));
+        let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
+        let (options, along) = (entries(&options)?, Directions::of(&along)?);
+        let solved = along.with(directions as usize, |along| {
+            self.call(env, |field| field.ensemble_along(start, &plan, along, options, keep))
+        });
+        solved.map(EnsembleHandle::new)
+    }
+
     /// Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]

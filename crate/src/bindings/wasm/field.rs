@@ -188,6 +188,28 @@ impl Field {
         solved.map(EnsembleHandle).map_err(thrown)
     }
 
+    /// Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+    /// second derivatives where `keep` is set.
+    #[wasm_bindgen(js_name = ensembleAlong)]
+    #[allow(clippy::too_many_arguments)]
+    pub fn ensemble_along(
+        &self,
+        y0: &JsValue,
+        batch: usize,
+        times: &JsValue,
+        plan: &str,
+        directions: usize,
+        along: &JsAlong,
+        options: &JsValue,
+        arguments: &JsValue,
+        keep: bool,
+    ) -> JsResult<EnsembleHandle> {
+        let arguments = JsSource(arguments);
+        let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
+        let solve = |along: Along<'_>| self.field.ensemble_along(start, plan, along, entries(options), keep);
+        with_along(directions, along, solve).map(EnsembleHandle)
+    }
+
     /// Trajectories that are taken on from call to call, by a plan as those of `ensemble`, without jumps.
     pub fn integrator(
         &self,
