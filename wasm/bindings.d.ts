@@ -57,6 +57,11 @@ export class Field {
      */
     energy(t: number, y: any, batch: number, parameters: any): Numbers;
     /**
+     * Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+     * second derivatives where `keep` is set.
+     */
+    ensembleAlong(y0: any, batch: number, times: any, plan: string, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
+    /**
      * Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
      * their gradients where `keep` is set.
      */

@@ -212,6 +212,32 @@ class Field {
         return Numbers.__wrap(ret[0]);
     }
     /**
+     * Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
+     * second derivatives where `keep` is set.
+     * @param {any} y0
+     * @param {number} batch
+     * @param {any} times
+     * @param {string} plan
+     * @param {number} directions
+     * @param {any} along
+     * @param {any} options
+     * @param {any} _arguments
+     * @param {boolean} keep
+     * @returns {Ensemble}
+     */
+    ensembleAlong(y0, batch, times, plan, directions, along, options, _arguments, keep) {
+        const val2 = +batch;
+        const val3 = +directions;
+        const val4 = +keep;
+        const ptr0 = passStringToWasm0(plan, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.field_ensembleAlong(this.__wbg_ptr, y0, val2, times, ptr0, len0, val3, along, options, _arguments, val4);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Ensemble.__wrap(ret[0]);
+    }
+    /**
      * Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
      * their gradients where `keep` is set.
      * @param {any} y0

@@ -37,7 +37,9 @@ pub(super) struct Clock {
     /// Whether f(t, x) is known.
     pub first_known: bool,
     grid: Grid,
+    /// The errors of the last steps, and what they were before the last was accepted.
     errors: ErrorHistory,
+    earlier: ErrorHistory,
     /// Of each event the side on which its function is: −1, 1, or 0 where it is not known.
     pub signs: Vec<i8>,
     /// How often each has happened.
@@ -96,6 +98,7 @@ impl Clock {
             first_known: false,
             grid: Grid::default(),
             errors: ErrorHistory::default(),
+            earlier: ErrorHistory::default(),
             signs: vec![0; events],
             counts: vec![0; events],
             rest: vec![0.0; events],
@@ -295,6 +298,7 @@ impl Clock {
             // A step cut to land says little about the size that the tolerance allows.
             let uncut = if torchdiffeq { 0.0 } else { self.proposal };
             self.proposal = if plan.lands { wanted.max(uncut) } else { wanted };
+            self.earlier = self.errors;
             self.errors.push(error);
             return Verdict::Accepted;
         }
@@ -315,6 +319,7 @@ impl Clock {
             return false;
         }
         self.stats.rejected += 1;
+        self.errors = self.earlier;
         self.proposal = SHORTER * plan.span.h.abs();
         self.proposal > plan.least.max(options.min_step)
     }
