@@ -176,6 +176,6 @@ pub fn odeint<T: Real>(
     changes: &Changes,
     extras: Extras,
 ) -> Result<Solution<T>> {
-    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, false)?;
+    let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
     Ok(solve(&problem, &mut tools, None)?.0)
 }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, finite_tangents};
 use crate::field::{Directions, VectorField};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, List, Purpose};
+use crate::memory::{Buffer, Ledger, List, Purpose};
 use crate::solve::{Options, Output, Steps};
 
 /// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters and arguments: in
@@ -139,7 +139,7 @@ impl<T: Real> Traced<T> {
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
         let (problem, mut tools) =
-            Problem::new(field, y0, times, options, &Changes::default(), Extras::default(), false)?;
+            Problem::new(&Ledger::new(), field, y0, times, options, &Changes::default(), Extras::default(), false)?;
         directions.check([problem.batch, problem.state, problem.parameters, problem.arguments, times.len()])?;
         if directions.times.is_some() {
             let expected = "none where trajectories take their own steps";
@@ -185,5 +185,5 @@ fn moving<T: Real>(
     let steps = Steps::AtMost(f64::INFINITY);
     let options = Options { steps, output: Some(output), tolerances: Default::default(), ..options.clone() };
     let (changes, extras) = (Changes::default(), Extras::default());
-    Problem::within(ledger, &moving, start.view(), &problem.times, &options, &changes, extras, reverse)
+    Problem::new(ledger, &moving, start.view(), &problem.times, &options, &changes, extras, reverse)
 }

@@ -52,16 +52,8 @@ impl<T: Real> Continuous<T> {
         let start = Array2::zeros((leaf, 2 * forward.state));
         let (changes, extras) = (Changes::default(), Extras::default());
         let ledger = &forward.ledger;
-        let (problem, mut tools) = Problem::within(
-            ledger,
-            &augmented,
-            start.view(),
-            &Lists::shared(&[0.0]),
-            &options,
-            &changes,
-            extras,
-            true,
-        )?;
+        let (problem, mut tools) =
+            Problem::new(ledger, &augmented, start.view(), &Lists::shared(&[0.0]), &options, &changes, extras, true)?;
         let (tools, integrator) = (tools.pop().expect("of one thread"), Forward::new(&problem)?);
         Ok(Self { problem, tools, integrator, evaluations: 0, vjps: 0, steps: 0 })
     }

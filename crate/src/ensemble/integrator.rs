@@ -92,7 +92,8 @@ impl<T: Real> Integrator<T> {
         }
         let options = Options { output: Some(Output::Land), ..options.clone() };
         let times = Lists::shared(&[t]);
-        let (problem, tools) = Problem::new(field, y0, &times, &options, changes, Extras::default(), false)?;
+        let (problem, tools) =
+            Problem::new(&Ledger::new(), field, y0, &times, &options, changes, Extras::default(), false)?;
         let (batch, state, leaf, events) = (problem.batch, problem.state, problem.leaf, problem.rules.events.len());
         let forward = Forward::new(&problem)?;
         let standing = (0..batch).map(|trajectory| Standing {

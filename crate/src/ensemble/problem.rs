@@ -50,22 +50,9 @@ pub(super) struct Tools<T> {
 }
 
 impl<T: Real> Problem<T> {
-    /// The problem, and the tools of each thread.
-    pub fn new(
-        field: &dyn VectorField<T>,
-        y0: ArrayView2<'_, T>,
-        times: &Lists,
-        options: &Options,
-        changes: &Changes,
-        extras: Extras,
-        reverse: bool,
-    ) -> Result<(Self, Vec<Tools<T>>)> {
-        Self::within(&Ledger::new(), field, y0, times, options, changes, extras, reverse)
-    }
-
-    /// As [`new`](Self::new), its memory counted with what a ledger has.
+    /// The problem, whose memory is counted in a ledger, and the tools of each thread.
     #[allow(clippy::too_many_arguments)]
-    pub fn within(
+    pub fn new(
         ledger: &Ledger,
         field: &dyn VectorField<T>,
         y0: ArrayView2<'_, T>,

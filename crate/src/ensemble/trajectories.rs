@@ -67,7 +67,7 @@ pub fn vjp<T: Real>(
     if let GradientMethod::Adjoint(backward) = method {
         return continuous(field, y0, times, options, changes, extras, backward);
     }
-    let (problem, tools) = Problem::new(field, y0, times, options, changes, extras, true)?;
+    let (problem, tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, true)?;
     Trajectories::record(problem, tools, method)
 }
 
@@ -86,7 +86,7 @@ fn continuous<T: Real>(
         let expected = "an exact gradient where jumps or events change a trajectory";
         return Err(Error::option("gradient", expected, "adjoint"));
     }
-    let (problem, mut tools) = Problem::new(field, y0, times, options, changes, extras, false)?;
+    let (problem, mut tools) = Problem::new(&Ledger::new(), field, y0, times, options, changes, extras, false)?;
     let solution = solve(&problem, &mut tools, None)?.0;
     let workers = tools.iter().map(|_| Continuous::new(field, &problem, backward)).collect::<Result<_>>()?;
     Ok(Trajectories { solution, problem, mode: Mode::Continuous(workers) })
