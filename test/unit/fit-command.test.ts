@@ -814,13 +814,79 @@ test("doses of a table are jumps of a fit, and its predictions have them too", (
   expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(exact, 5);
 });
 
+test("a fit takes infusions, overlapping ones too, and so do its predictions", () => {
+  // What is in the blood of amounts that go in at a constant rate, of which a part of 0.8 arrives.
+  const [ke, V, bioavailable] = [0.3, 12, 0.8];
+  const infused = (t: number, begin: number, duration: number, amount: number) => {
+    const [since, after] = [Math.max(0, t - begin), Math.max(0, t - begin - duration)];
+    return ((bioavailable * amount) / duration / ke) * (Math.exp(-ke * after) - Math.exp(-ke * since));
+  };
+  const regimens = [
+    {
+      id: 1,
+      doses: [
+        [0, 2, 100],
+        [1, 4, 60],
+      ],
+    },
+    { id: 2, doses: [[0.5, 1, 80]] },
+  ] as const;
+  const rows = ["id,time,amt,dur,concentration"];
+  for (const { id, doses } of regimens) {
+    const lines: [number, string][] = doses.map(([t, duration, amount]) => [t, `${id},${t},${amount},${duration},`]);
+    for (const t of [0.25, 1.5, 3, 4.5, 6, 9]) {
+      const blood = doses.reduce((sum, [begin, duration, amount]) => sum + infused(t, begin, duration, amount), 0);
+      lines.push([t, `${id},${t},,,${blood / V}`]);
+    }
+    lines.sort(([a], [b]) => a - b);
+    rows.push(...lines.map(([, line]) => line));
+  }
+  const text = "param ke = 0.1\nparam V = 20\nconcentration = blood / V\nblood' = -ke * blood # leaves\n";
+  const columns = { ...dosedColumns, state: null, duration: "dur", factors: { blood: "0.8" } };
+  const own = task(text, `${rows.join("\n")}\n`, {
+    ...{ id: "id", observe: pairs("concentration"), initial: pairs("blood=0") },
+    regimen: { doses: columns },
+  });
+  expect(own.infused).toEqual(["blood"]);
+  const { result } = fitted(own);
+  expect((result as FitNumbers).parameters.ke?.value).toBeCloseTo(ke, 6);
+  expect((result as FitNumbers).parameters.V?.value).toBeCloseTo(V, 5);
+  const model = saved(own, result as FitNumbers);
+  const { errors } = predict({
+    model,
+    data: source(`${rows.join("\n")}\n`),
+    format: {},
+    at: undefined,
+    times: undefined,
+  });
+  expect(errors?.concentration).toBeLessThan(1e-6);
+  // Of the trajectories as they were fitted, at other times: behind the end of both infusions.
+  const later = predict({
+    ...{ model, data: undefined, format: {}, at: undefined },
+    times: { clock: "number", values: [1, 12] },
+  });
+  const exact = (infused(12, 0, 2, 100) + infused(12, 1, 4, 60)) / V;
+  expect(Number(later.csv.trim().split("\n")[2]?.split(",").at(-1))).toBeCloseTo(exact, 6);
+  // And from a state, with a table of doses, of which one has begun before.
+  const doses = source("time,amt,dur\n-1,40,2\n");
+  const alone = predict({
+    model,
+    data: undefined,
+    doses,
+    format: {},
+    at: [5],
+    times: { clock: "number", values: [0, 3] },
+  });
+  const rest = (5 * Math.exp(-ke * 3) + infused(3, 0, 1, 20)) / V;
+  expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(rest, 6);
+});
+
 test.each<[string, Partial<TaskRequest>]>([
   ["--dose-factor: expected states", { regimen: { doses: { ...dosedColumns, factors: { blood: "1" } } } }],
   [
     "--dose-factor central: expected an expression",
     { regimen: { doses: { ...dosedColumns, factors: { central: "1/W" } } } },
   ],
-  ["expected no infusions", { regimen: { doses: { ...dosedColumns, duration: "time" } } }],
   ["column amt: expected a state", { regimen: { doses: { ...dosedColumns, state: "amt" } } }],
 ])("doses that do not fit: %s", (message, more) => {
   const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=0, central=0") };

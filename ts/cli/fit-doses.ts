@@ -4,7 +4,9 @@ import { checkAmounts, separated } from "./dosed-table.js";
 import { type DoseColumns, doseNumbers, dosesOf, labelOf, readDoses, targetOf } from "./doses.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
+import { type Change, changesOf } from "./jumps.js";
 import { type Columns, type Dose, type Format, type Further, listOf, type Series, type Table } from "./table.js";
+import { ratesOf } from "./text-model.js";
 
 /** What a fit's table has beside measurements. */
 export interface Dosing {
@@ -72,7 +74,14 @@ export function dosedSeries(
 /** A time just before another, as much as rounding allows. */
 export const justBefore = (time: number): number => time - 2 ** -40 * Math.max(1, Math.abs(time));
 
-/** Doses of trajectories as jumps, whose times are those of the doses. */
+/** The states that some of these doses go into over a while, in the order of the equations. */
+export const infusedBy = (doses: readonly (readonly Dose[])[], states: readonly string[]): string[] =>
+  states.filter((state) => doses.some((own) => own.some((dose) => dose.state === state && dose.duration > 0)));
+
+/**
+ * Doses of trajectories as jumps, whose times are those of the doses: at once into the states, or of rates into those of infusions, as
+ * `infusedText` has them.
+ */
 export function fitJumps(
   text: string,
   states: readonly string[],
@@ -81,15 +90,22 @@ export function fitJumps(
 ): Jump[] {
   let amount = "amount_of_dose";
   while (text.includes(amount)) amount += "_";
-  return states.flatMap((state): Jump[] => {
-    const own = doses.map((all) => all.filter((dose) => dose.state === state));
-    if (own.every(({ length }) => length === 0)) return [];
+  const rates = ratesOf(text, infusedBy(doses, states));
+  const jumpOf = (changes: readonly (readonly Change[])[], name: string, factor: string | number): Jump[] => {
+    if (changes.every(({ length }) => length === 0)) return [];
+    const sorted = changes.map((own) => [...own].sort((a, b) => a.time - b.time));
     return [
       {
-        times: own.map((all) => all.map(({ time }) => time)),
-        set: `${state} = ${state} + (${factors[state] ?? 1}) * ${amount}`,
-        amounts: { [amount]: own.map((all) => all.map((dose) => dose.amount)) },
+        times: sorted.map((own) => own.map(({ time }) => time)),
+        set: `${name} = ${name} + (${factor}) * ${amount}`,
+        amounts: { [amount]: sorted.map((own) => own.map((change) => change.amount)) },
       },
     ];
+  };
+  return states.flatMap((state): Jump[] => {
+    const own = doses.map((all) => all.filter((dose) => dose.state === state));
+    const atOnce = own.map((all) => all.filter(({ duration }) => duration === 0));
+    const overTime = own.map((all) => all.filter(({ duration }) => duration > 0).flatMap(changesOf));
+    return [...jumpOf(atOnce, state, factors[state] ?? 1), ...jumpOf(overTime, rates.get(state) as string, 1)];
   });
 }

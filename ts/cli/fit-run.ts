@@ -1,6 +1,7 @@
 // A fit itself: plain data in, plain data out, so that it can run in a worker.
 import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
 import type { FitOptions, Task } from "./fit-task.js";
+import { infusedText } from "./text-model.js";
 
 /** What a fit tells, but for what it can compute besides. */
 export type FitNumbers = Omit<FieldFitResult, "profile" | "curves">;
@@ -33,15 +34,17 @@ export const MOST_CURVES = 60;
 
 /** Fits. */
 export function runFit({ task, options, profile, curves }: RunRequest, listener: Listener): void {
-  const { text, members, mapping } = task;
+  const { text, infused, members, mapping } = task;
   const args = [...Object.keys(mapping.arguments), ...mapping.individual];
-  const field = equations(text, { arguments: args, dtype: "float64" });
+  const solved = infusedText(text, infused, mapping.doses?.factors ?? {});
+  const rates = infused.map(() => 0);
+  const field = equations(solved, { arguments: args, dtype: "float64" });
   try {
     const { solver, ...settings } = options;
     const result = leastSquares({
       ...{ field, ...settings, ...task.options },
       ...(solver !== undefined && { method: solver }),
-      data: members.map(({ origin: _, doses: __, ...measurements }) => measurements),
+      data: members.map(({ origin: _, doses: __, y0, ...rest }) => ({ ...rest, y0: [...y0, ...rates] })),
       observe: mapping.observed.map(({ expression }) => expression),
       onIteration: (progress) => listener.iteration(progress),
     });

@@ -8,7 +8,7 @@ import {
 } from "../index.js";
 import { columnsIn, isExpression, valueOfExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
-import { type Dosing, dosedSeries, dosingColumns, fitJumps, justBefore } from "./fit-doses.js";
+import { type Dosing, dosedSeries, dosingColumns, fitJumps, infusedBy, justBefore } from "./fit-doses.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
@@ -106,6 +106,8 @@ interface Member extends Measurements {
 export interface Task {
   readonly text: string;
   readonly states: readonly string[];
+  /** The states that infusions go into. */
+  readonly infused: readonly string[];
   readonly parameters: readonly string[];
   readonly mapping: Mapping;
   readonly clock: Clock;
@@ -152,12 +154,8 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
 
   const factors = mapping.doses?.factors ?? {};
   checkFactors(text, states, [...named, ...individual], factors);
-  const jumps = fitJumps(
-    text,
-    states,
-    factors,
-    members.map(({ doses }) => doses),
-  );
+  const doses = members.map((member) => member.doses);
+  const jumps = fitJumps(text, states, factors, doses);
   const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
   const fixed = new Map(request.fix.map(({ name, value }) => [name, value]));
   for (const [option, names] of [
@@ -218,7 +216,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     ),
     ...(jumps.length > 0 && { jumps }),
   };
-  return { text, states, parameters, mapping, clock, members, skipped, options };
+  return { text, states, infused: infusedBy(doses, states), parameters, mapping, clock, members, skipped, options };
 }
 
 /** Refuses factors of doses that are no expressions of what the equations know. */
@@ -567,12 +565,14 @@ export function solvedTimes({ times, early }: Pick<Series, "times" | "early">, o
   return times.map((time, i) => (early?.[i] ? justBefore(time - origin) : time - origin));
 }
 
-/** The doses of a trajectory from its beginning on: what went in before is in the state there. */
+/** The doses of a trajectory from its beginning on: what went in before is in the state there, and of an infusion the rest goes in. */
 export function dosesFrom({ doses = [] }: Series, begin: number, origin: number): Dose[] {
-  if (doses.some(({ duration }) => duration > 0)) {
-    throw new Failure("--dose-duration and --dose-rate: expected no infusions, which fit does not take yet", 2);
-  }
-  return doses.filter(({ time }) => time >= begin).map((dose) => ({ ...dose, time: dose.time - origin }));
+  return doses.flatMap((dose) => {
+    const { time, duration, amount } = dose;
+    if (time >= begin) return [{ ...dose, time: time - origin }];
+    const rest = time + duration - begin;
+    return rest > 0 ? [{ ...dose, time: begin - origin, duration: rest, amount: (amount * rest) / duration }] : [];
+  });
 }
 
 /** Where a trajectory begins: with its first dose, if that comes first and no state is read from the first row. */

@@ -5,7 +5,7 @@ import type { Dose, Series } from "./table.js";
 import { scaledDose } from "./text-model.js";
 
 /** A change of a state: when, and by how much. */
-interface Change {
+export interface Change {
   readonly time: number;
   readonly amount: number;
 }
@@ -35,7 +35,7 @@ export function jumpsOf(
       ...jumpOf(atOnce, (dose) => [dose], log[i] ? 1 : unit, setOf(name, i)),
       ...jumpOf(
         overTime,
-        ratesOf,
+        changesOf,
         unit / timeScale,
         added(infusion, (rate, amount) => rate.add(amount)),
       ),
@@ -97,8 +97,8 @@ function dosesFrom(series: Series): Dose[] {
   });
 }
 
-/** The rate of a dose is on for its duration. */
-function ratesOf({ time, amount, duration }: Dose): Change[] {
+/** The rate of an infusion is on for its duration. */
+export function changesOf({ time, amount, duration }: Dose): Change[] {
   const rate = amount / duration;
   return [
     { time, amount: rate },

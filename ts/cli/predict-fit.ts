@@ -3,7 +3,7 @@ import { odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { readDoses } from "./doses.js";
 import { Failure } from "./failure.js";
-import { dosedSeries, fitJumps } from "./fit-doses.js";
+import { dosedSeries, fitJumps, infusedBy } from "./fit-doses.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
 import {
   beginOf,
@@ -19,6 +19,7 @@ import {
 } from "./fit-task.js";
 import type { Source } from "./input.js";
 import { csvOf, type Dose, type Format, listOf } from "./table.js";
+import { equationsField, infusedText } from "./text-model.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
@@ -230,19 +231,38 @@ function solved(
   const start = Math.min(begin - origin, later[0] ?? begin - origin);
   const grid = [start, ...later];
   const own = dosesFrom({ id: "", times, rows: [], doses }, begin, origin);
-  const jumps = fitJumps(text, states, description.doses?.factors ?? {}, [own]);
+  const factors = description.doses?.factors ?? {};
+  const [jumps, infused] = [fitJumps(text, states, factors, [own]), infusedBy([own], states)];
   const values = Object.fromEntries(argumentNames.map((name) => [name, Float64Array.of(args[name] as number)]));
   const given = argumentNames.length > 0 ? { arguments: values } : {};
-  const { y } = odeint(field, Float64Array.from(y0), grid, { ...solverOf(description), ...given, jumps });
+  const [whole, rates] = [infusedField(field, infused, factors), infused.map(() => 0)];
+  const options = { ...solverOf(description), ...given, jumps };
+  const { y } = odeint(whole, Float64Array.from([...y0, ...rates]), grid, options);
+  if (whole !== field) whole.dispose();
   const observing = observingField(text, observed, states, argumentNames);
   try {
     const parameters = Float64Array.from(field.parameters);
     const [size, none] = [states.length, Array<number>(observed.length).fill(0)];
+    const width = size + rates.length;
     return later.map((t, i) => {
-      const state = Float64Array.from([...y.subarray((i + 1) * size, (i + 2) * size), ...none]);
+      const begins = (i + 1) * width;
+      const state = Float64Array.from([...y.subarray(begins, begins + size), ...none]);
       return Array.from(observing.evaluate(t, state, parameters, values).subarray(size));
     });
   } finally {
     observing.dispose();
   }
+}
+
+/** The field with the rates of infusions into states behind these. */
+function infusedField(
+  field: FitFile["field"],
+  infused: readonly string[],
+  factors: Readonly<Record<string, string>>,
+): FitFile["field"] {
+  if (infused.length === 0) return field;
+  const text = infusedText(field.equations ?? "", infused, factors);
+  const whole = equationsField("equations", text, "float64", field.argumentNames);
+  whole.parameters = field.parameters.slice();
+  return whole;
 }

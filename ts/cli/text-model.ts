@@ -71,6 +71,36 @@ export function observingText(text: string, observed: readonly { name: string; e
   return [...lines, ...observed.map(({ name, expression }) => `${name}' = ${expression}`)].join("\n");
 }
 
+/** Names for the rates of infusions into states, which equations do not have yet. */
+export function ratesOf(text: string, infused: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(
+    infused.map((name) => {
+      let rate = `rate_into_${name}`;
+      while (text.includes(rate)) rate += "_";
+      return [name, rate];
+    }),
+  );
+}
+
+/**
+ * Equations in which rates that jumps alone change flow into states: more states, behind the others. `factors` has what an amount of 1
+ * adds to a state, where that is not 1.
+ */
+export function infusedText(
+  text: string,
+  infused: readonly string[],
+  factors: Readonly<Record<string, string>>,
+): string {
+  const rates = ratesOf(text, infused);
+  const lines = text.split(LINES).map((whole) => {
+    const line = lineOf(whole);
+    const rate = line.kind === "slope" ? rates.get(line.name) : undefined;
+    if (line.kind !== "slope" || rate === undefined) return whole;
+    return `${line.name}' = (${line.expression}) + (${factors[line.name] ?? 1}) * ${rate}`;
+  });
+  return [...lines, ...Array.from(rates.values(), (rate) => `${rate}' = 0`)].join("\n");
+}
+
 /** Names that stand for a number alone, with that as it is written. */
 export function constantsOf(text: string): [name: string, value: string][] {
   return linesOf(text).flatMap((line) => {
