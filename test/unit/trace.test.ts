@@ -1,6 +1,7 @@
 // Traced functions: what each operation means, and what is said where one cannot be recorded.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
+import type { SymplecticAdjointError } from "../../ts/checks/errors.js";
 import { init } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
@@ -32,6 +33,9 @@ function computed(of: (u: Value, v: Value, s: Value, t: Value) => Value | readon
   });
   return interpret(traced.program, { state: [...u, ...v, 0.25] });
 }
+
+/** A message without the place in this file that it ends with. */
+const withoutPlace = (message: string) => message.replace(/ \(at trace\.test\.ts:\d+:\d+\)$/, "");
 
 const close = (given: number[], expected: number[]) => {
   expect(given).toHaveLength(expected.length);
@@ -212,7 +216,7 @@ test("formula", () => {
     ),
     u.map((x) => x + 1),
   );
-  const message = (of: (u: Value, v: Value) => Value) => thrown("CALLBACK", () => computed(of)).message;
+  const message = (of: (u: Value, v: Value) => Value) => withoutPlace(thrown("CALLBACK", () => computed(of)).message);
   expect(message((u) => formula`${u} * (2 -`)).toBe(
     'formula "$1 * (2 -)", character 10: expected a value after -; given )'
       .replace("-)", "-")
@@ -232,7 +236,7 @@ test("formula", () => {
   expect(message(() => (formula as unknown as (text: string) => Value)("2"))).toBe(
     "formula: expected a tagged template, formula`…`, given string",
   );
-  expect(thrown("SHAPE", () => computed((u) => formula`${u} + ${u.slice(1)}`)).message).toBe(
+  expect(withoutPlace(thrown("SHAPE", () => computed((u) => formula`${u} + ${u.slice(1)}`)).message)).toBe(
     "add's operands: expected as many rows, or one row that counts for all, given 3 rows and 2 rows",
   );
   expect(thrown("CALLBACK", () => formula`1 + 2`).message).toMatch(/only while a function is traced/);
@@ -372,9 +376,9 @@ test("networks begin as Glorot and He say, by their seed", () => {
 
 /** The error of a slope of two states, with parameters a (of two rows) and net, and argument w. */
 // biome-ignore lint/suspicious/noExplicitAny: what is tested is what types would refuse.
-function failing(code: string, slope: (inputs: any) => unknown): string {
+function failing(code: string, slope: (inputs: any) => unknown): SymplecticAdjointError {
   const parameters = { alpha: 1, pair: [1, 2], net: nn.linear(2, 2) };
-  return thrown(code, () => trace({ state: ["x", "y"], parameters, arguments: { w: "scalar" }, slope })).message;
+  return thrown(code, () => trace({ state: ["x", "y"], parameters, arguments: { w: "scalar" }, slope }));
 }
 
 const other: { value?: Value } = {};
@@ -641,9 +645,23 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
 ];
 
 test.each(misuses)("%s is refused", (_, slope, code, message) => {
-  const given = failing(code, slope);
+  const error = failing(code, slope);
+  const given = withoutPlace(error.message);
   if (typeof message === "string") expect(given).toBe(message);
   else expect(given).toMatch(message);
+});
+
+test("what is refused while a slope runs has the place of it, one below the other here", () => {
+  const places = misuses.flatMap(([name, slope, code]) => {
+    const { message, file, line, column } = failing(code, slope);
+    // That is noticed when it has returned.
+    if (message.startsWith("slope's result")) return [];
+    return [{ name, file: file?.replace(/^.*\//, ""), line, column, said: message.endsWith(`.ts:${line}:${column})`) }];
+  });
+  expect(places.length).toBeGreaterThan(30);
+  expect(places.filter(({ file, said }) => file !== "trace.test.ts" || !said)).toEqual([]);
+  const lines = places.map(({ line }) => line as number);
+  expect(lines).toEqual([...new Set(lines)].sort((a, b) => a - b));
 });
 
 test("what a slope throws comes through, and values live no longer than it", () => {
@@ -737,7 +755,7 @@ test("options are checked", () => {
     parameters: { net: wide },
     slope: ({ state, parameters }: never) => (parameters as { net: (x: Value) => Value }).net(state),
   };
-  expect(message("SHAPE", slopeOf)).toBe("nn.residual's module: expected 1 outputs, as inputs, given 2");
+  expect(withoutPlace(message("SHAPE", slopeOf))).toBe("nn.residual's module: expected 1 outputs, as inputs, given 2");
 });
 
 test("arguments are packed by name, and taken apart again", () => {
@@ -927,7 +945,8 @@ test("a comparison that chooses nothing is refused, since an if would always tak
     if (state.less(0) as any) return state.neg();
     return state;
   };
-  expect(thrown("CALLBACK", () => vectorField({ state: 1, slope: slope as never })).message).toBe(
+  const { message } = thrown("CALLBACK", () => vectorField({ state: 1, slope: slope as never }));
+  expect(withoutPlace(message)).toBe(
     "a comparison: expected a use in where(condition, a, b), which chooses row by row, given one without: in an if, it would always count as true",
   );
 });

@@ -57,7 +57,9 @@ export interface ErrorDetails {
   trajectory?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   bytes?: number;
-  /** The line of a text at fault, from 1. */
+  /** The file of your function at fault, as the runtime names it, where a function that is recorded did what it must not. */
+  file?: string;
+  /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
   line?: number;
   /** The column of that line, from 1. */
   column?: number;
@@ -87,7 +89,9 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly trajectory?: number;
   /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
   declare readonly bytes?: number;
-  /** The line of a text at fault, from 1. */
+  /** The file of your function at fault, as the runtime names it, where a function that is recorded did what it must not. */
+  declare readonly file?: string;
+  /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
   declare readonly line?: number;
   /** The column of that line, from 1. */
   declare readonly column?: number;
@@ -105,6 +109,9 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
     super(message, options);
+    // JavaScriptCore has put those of this constructor there.
+    Reflect.deleteProperty(this, "line");
+    Reflect.deleteProperty(this, "column");
     this.code = code;
     Object.assign(this, details);
     fix(this, ["name", "code", ...(Object.keys(details) as (keyof ErrorDetails)[])]);

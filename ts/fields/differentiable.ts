@@ -5,6 +5,7 @@ import { anything, argument, callable, fallback, natural, options, record, requi
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
+import { tracing } from "../trace/place.js";
 import { named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
 import type { Entry } from "./field.js";
@@ -213,7 +214,7 @@ export function traceFunction(given: unknown) {
     };
     return returned(
       "apply",
-      outside(() => apply(named("apply's ", all, "argument") as never)),
+      tracing(() => apply(named("apply's ", all, "argument") as never)),
     );
   });
   return { traced: { program, initial, entries, states: [], arguments: {} }, widths, dtype };

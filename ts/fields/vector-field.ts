@@ -17,6 +17,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
+import { tracing } from "../trace/place.js";
 import { named, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
 import type { Operand, Value, Vector } from "../trace/value.js";
 import { type ProgramField, programField } from "./program.js";
@@ -109,7 +110,7 @@ export function trace(given: unknown) {
       parameters: standIns(graph),
       arguments: named("arguments.", piecesIn(graph, "argument", widths), "argument"),
     };
-    const result = outside(() => slope(named("slope's ", inputs, "input") as never));
+    const result = tracing(() => slope(named("slope's ", inputs, "input") as never));
     return returned("slope", result, features, states);
   });
   return { traced: { program, initial, entries, states, arguments: widths }, dtype };

@@ -7,6 +7,7 @@ import type { WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import { readAssignments, readCondition } from "../trace/equations.js";
 import type { Graph, Program } from "../trace/graph.js";
+import { tracing } from "../trace/place.js";
 import { named, parameterIn, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
 import { concat, type Operand, type Value } from "../trace/value.js";
 
@@ -228,7 +229,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
   }
   if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts));
   return traced(scope, widths, amounts, (inputs) => {
-    const result = outside(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
+    const result = tracing(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
     return returned(where, result, scope.state, scope.states);
   });
 }
@@ -237,7 +238,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
 function whenOf(scope: Scope, where: string, given: unknown): Program {
   if (typeof given === "string") return readCondition(where, given, quantities(scope, []));
   return traced(scope, scope.arguments, [], (inputs) => {
-    const result = outside(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
+    const result = tracing(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
     return returned(where, result, 1);
   });
 }
@@ -254,7 +255,7 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
   return traced(scope, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
-      outside(() => take(state)),
+      tracing(() => take(state)),
       1,
     ),
   );

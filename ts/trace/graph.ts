@@ -1,5 +1,5 @@
 // Programs, and the graph that one is written into while a function is traced.
-import { SymplecticAdjointError } from "../checks/errors.js";
+import { type ErrorDetails, SymplecticAdjointError } from "../checks/errors.js";
 
 /** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
 export type Node = readonly (string | number)[];
@@ -22,8 +22,10 @@ export interface Program {
 
 /** The operations of a program in the making. The same operation of the same operands is one node. */
 export class Graph {
-  /** Comparisons by which nothing was chosen so far. */
-  readonly unused = new Set<object>();
+  /** Comparisons by which nothing was chosen so far, each with an error made there. */
+  readonly unused = new Map<object, Error>();
+  /** Where the first of those was made that are left in the end, as far as that can be told. */
+  unusedAt: Required<Pick<ErrorDetails, "file" | "line" | "column">> | undefined;
   readonly nodes: Node[] = [];
   /** How many rows each node has. */
   readonly rows: number[] = [];

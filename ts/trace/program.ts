@@ -3,6 +3,7 @@ import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
 import { type Graph, needed, type Program, withGraph } from "./graph.js";
+import { placed } from "./place.js";
 import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
 
 /** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
@@ -39,7 +40,8 @@ export function programOf(sizes: Sizes, body: (graph: Graph) => Value): Program 
     const value = body(graph);
     if (graph.unused.size > 0) {
       const expected = "a use in where(condition, a, b), which chooses row by row";
-      throw refused("CALLBACK", "a comparison", expected, "one without: in an if, it would always count as true");
+      const given = "one without: in an if, it would always count as true";
+      throw placed(refused("CALLBACK", "a comparison", expected, given), graph.unusedAt);
     }
     const nodes = needed(graph.nodes, Value.indexIn(graph, value) as number);
     const { state, parameters, arguments: all } = sizes;

@@ -490,7 +490,7 @@ function binary(name: string, a: Value, other: Operand): Value {
 function compared(name: string, a: Value, b: Value): Condition {
   const graph = activeGraph();
   const condition = new Condition(graph, [name, indexOf(name, a), indexOf(name, b)], common(name, a, b));
-  graph.unused.add(condition);
+  graph.unused.set(condition, new Error());
   return condition;
 }
 

@@ -21,6 +21,7 @@ import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.j
 import { isLists, type Lists, listsOf } from "../solve/changes.js";
 import type { IndependentSolution } from "../solve/independent.js";
 import type { Solution } from "../solve/results.js";
+import { tracing } from "../trace/place.js";
 import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { tracedLosses } from "./batch.js";
@@ -204,7 +205,7 @@ function traced(
       }
       const result = returned(
         "loss",
-        outside(() => apply(named("loss's ", values, "input"))),
+        tracing(() => apply(named("loss's ", values, "input"))),
       );
       if (!isEntrywise && result.length !== 1) {
         throw refused("SHAPE", "loss's result", "one number, such as the mean() of rows", `${result.length} rows`);

@@ -1,0 +1,92 @@
+// Where in the user's source a traced function went wrong, by the stack of the error.
+import { type ErrorDetails, SymplecticAdjointError } from "../checks/errors.js";
+import { fix } from "../checks/frozen.js";
+import { outside } from "../checks/user-code.js";
+import { activeGraph } from "./graph.js";
+
+/** A place in a source file, as the runtime tells it: both numbers from 1. */
+type SourcePlace = Required<Pick<ErrorDetails, "file" | "line" | "column">>;
+
+interface Frame extends SourcePlace {
+  /** The name of the function; empty where it has none. */
+  readonly name: string;
+}
+
+/** `at name (file:line:column)`, as V8 writes it; code that was evaluated has where that was done before its own place. */
+const V8 = /^\s*at (?:(.*?) \((?:eval at .*, )?(.+):(\d+):(\d+)\)|(?:async )?(.+):(\d+):(\d+))$/;
+/** `name@file:line:column`, as SpiderMonkey and JavaScriptCore write it. */
+const OTHERS = /^(?:([^@:]*)@)?(.+):(\d+):(\d+)$/;
+/** Files of the runtime itself. */
+const RUNTIME = /^(?:(?:node|ext|deno|bun|internal):|native$)/;
+
+/** The frames of a stack that have a place, the innermost first. */
+export function framesOf(stack: unknown): Frame[] {
+  const lines = typeof stack === "string" ? stack.split("\n") : [];
+  // Only V8 has the message before its frames.
+  const pattern = lines.some((line) => V8.test(line)) ? V8 : OTHERS;
+  return lines.flatMap((text) => {
+    const [, name = "", ...place] = pattern.exec(text) ?? [];
+    const [file, line, column] = place.filter((part) => part !== undefined);
+    return file === undefined ? [] : [{ name, file, line: Number(line), column: Number(column) }];
+  });
+}
+
+/** A file without the query that servers of development put behind it. */
+const plain = (file: string) => file.replace(/[?#].*$/, "");
+
+/** A test of whether a file belongs to this package, by one that does: its sources, or the modules in one folder. */
+function ownFiles(own: string): (file: string) => boolean {
+  const folder = (file: string) => plain(file).replace(/[^\\/]*$/, "");
+  const [, sources] = /^(.*[\\/])trace[\\/]place\.ts$/.exec(plain(own)) ?? [];
+  return sources === undefined ? (file) => folder(file) === folder(own) : (file) => file.startsWith(sources);
+}
+
+/**
+ * The user's own frame in a stack, as far as one can be told: the innermost between this package's operations and where it called
+ * the traced function. `here` is the stack of that caller. In a bundle that holds the user's code as well, there is none to be told.
+ */
+export function placeIn(stack: unknown, here: unknown): SourcePlace | undefined {
+  const [caller] = framesOf(here);
+  if (!caller) return undefined;
+  const isOwn = ownFiles(caller.file);
+  const frames = framesOf(stack);
+  const end = frames.findIndex(({ name, file }) => name === caller.name && file === caller.file);
+  const users = frames
+    .slice(0, end < 0 ? frames.length : end)
+    .filter(({ file }) => !isOwn(file) && !RUNTIME.test(file));
+  // Rather in the user's own code than in a library of theirs.
+  const found = users.find(({ file }) => !/[\\/]node_modules[\\/]/.test(file)) ?? users[0];
+  return found && { file: found.file, line: found.line, column: found.column };
+}
+
+/** The last part of a path or an address. */
+function nameOf(file: string): string {
+  if (file.startsWith("data:")) return "data:…";
+  return plain(file).replace(/^.*[\\/](?=.)/, "");
+}
+
+/** An error that says a place as well, where there is one. */
+export function placed(error: SymplecticAdjointError, place: SourcePlace | undefined): SymplecticAdjointError {
+  if (!place) return error;
+  const before = error.message;
+  error.message = `${before} (at ${nameOf(place.file)}:${place.line}:${place.column})`;
+  // V8 has written the message into the stack.
+  if (typeof error.stack === "string") error.stack = error.stack.replace(before, () => error.message);
+  fix(Object.assign(error, place), ["file", "line", "column"]);
+  return error;
+}
+
+/** Runs a function that is traced. An error of this package that is thrown in it says where. */
+export function tracing<T>(body: () => T): T {
+  try {
+    const result = outside(body);
+    const graph = activeGraph();
+    // A function with such a comparison is refused, but where it was called from is known here.
+    const [made] = graph.unused.values();
+    if (made) graph.unusedAt = placeIn(made.stack, new Error().stack);
+    return result;
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError) || error.line !== undefined) throw error;
+    throw placed(error, placeIn(error.stack, new Error().stack));
+  }
+}
