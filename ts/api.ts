@@ -41,6 +41,7 @@ export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./f
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
 export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
+  type ArgumentNames,
   type ArgumentSizes,
   type SlopeInputs,
   type VectorFieldOptions,

@@ -73,11 +73,11 @@ export interface Cluster extends Pool {
    *
    * @param batches - Initial states `[batch, state]`, as many and as large as you like.
    */
-  stream<D extends Dtype>(
-    field: Field<D>,
+  stream<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
     times: ArrayLike<number>,
-    options?: GradientOptions,
+    options?: GradientOptions<A>,
   ): AsyncGenerator<IndependentSolution<D>, void>;
   /** Closes the connection and rejects what is under way with `DISPOSED`; workers stay. A second call does nothing. */
   close(): void;

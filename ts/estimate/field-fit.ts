@@ -50,19 +50,21 @@ export interface InitialOptions extends Partial<ParameterOptions> {
  * What to fit to measurements, and how. Solves are by `dopri8`, or `dopri5` where there are more than 200 times, with `rtol` 1e-10 and
  * `atol` 1e-12, unless you say otherwise.
  */
-export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, Omit<SolveOptions, "arguments"> {
+export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string>
+  extends FitSettings,
+    Omit<SolveOptions<A>, "arguments"> {
   /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates. */
-  field: ProgramField<D>;
+  field: ProgramField<D, A>;
   /** The measurements of a trajectory, or of several. */
-  data: Measurements | readonly Measurements[];
+  data: Measurements<A> | readonly Measurements<A>[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
-  observe?: Observe;
+  observe?: Observe<A>;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
    * them, in the order of `data`. The same goes for `events`. With either, each trajectory takes its own steps, and derivatives come from
    * gradients, for one measurement of every trajectory at a time.
    */
-  jumps?: readonly Jump[];
+  jumps?: readonly Jump<A>[];
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
    * are not named are estimated too, from the values that the field has.
@@ -77,7 +79,7 @@ export interface FieldFitOptions<D extends Dtype = Dtype> extends FitSettings, O
    * Arguments to be estimated for each trajectory, by name: the value to start from, or bounds and so on. Named `weight[name]` in the
    * result.
    */
-  individual?: Readonly<Record<string, number | Partial<ParameterOptions>>>;
+  individual?: { readonly [Name in A]?: number | Partial<ParameterOptions> };
   /**
    * How measurements scatter around predictions; default `additive`. The standard deviations of `proportional` (b) and `combined` (a, b)
    * are estimated too, as `error.a` and `error.b`.

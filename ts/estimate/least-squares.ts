@@ -16,7 +16,7 @@ import type { FitResult } from "./results.js";
  * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; `NON_FINITE` where
  * the solve fails at the start.
  */
-export function leastSquares<D extends Dtype>(options: FieldFitOptions<D>): FieldFitResult;
+export function leastSquares<D extends Dtype, A extends string>(options: FieldFitOptions<D, A>): FieldFitResult;
 /**
  * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
  * Levenberg–Marquardt with a trust region, as in MINPACK.

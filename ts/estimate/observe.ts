@@ -10,7 +10,7 @@ import { named, parameterIn, piecesIn, programOf, returned, stateIn, type Traced
 import type { Operand, Value, Vector } from "../trace/value.js";
 
 /** What an observed function is computed from, while it is traced. */
-export interface ObservedInputs {
+export interface ObservedInputs<A extends string = string> {
   /** The time of the measurement. */
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
@@ -18,14 +18,17 @@ export interface ObservedInputs {
   /** The parameters by the names of `field.entries`; names with dots are records within records. */
   readonly parameters: Readonly<Record<string, Value>>;
   /** The trajectory's arguments by their names. */
-  readonly arguments: Readonly<Record<string, Value>>;
+  readonly arguments: Readonly<Record<A, Value>>;
 }
 
 /**
  * What is measured: names of states or expressions of states, parameters, arguments, `t` and what the field's equations define, such as
  * `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
  */
-export type Observe = string | readonly string[] | ((inputs: ObservedInputs) => Readonly<Record<string, Operand>>);
+export type Observe<A extends string = string> =
+  | string
+  | readonly string[]
+  | ((inputs: ObservedInputs<A>) => Readonly<Record<string, Operand>>);
 
 /** Points at which something is observed. */
 export interface Points {

@@ -6,7 +6,7 @@ import { anything, array, elements, finite, isObject, options, required, rule, t
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
-export interface Measurements {
+export interface Measurements<A extends string = string> {
   /** The times of the measurements, in ascending order from `t0` on. */
   readonly times: ArrayLike<number>;
   /** What was measured, `[times, observed]`; NaN where a value is missing. */
@@ -19,7 +19,7 @@ export interface Measurements {
   /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none where they are all `individual`. */
-  readonly arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
+  readonly arguments?: { readonly [Name in A]?: number | ArrayLike<number> };
   /**
    * How much measurements count, `[times]` or `[times, observed]`; finite and zero or more, default 1. Variance = s²/weight, so use
    * 1/σ². Weight 0 leaves a measurement out.

@@ -6,11 +6,11 @@ import { type ProgramField, programField } from "./program.js";
 import { namesOf } from "./vector-field.js";
 
 /** What equations need beside their text. */
-export interface EquationsOptions<D extends Dtype = "float32"> {
+export interface EquationsOptions<D extends Dtype = "float32", A extends string = string> {
   /** The initial parameters by their names, beside those that the text has a line for, or instead of their values; none by default. */
   parameters?: Readonly<Record<string, number>>;
   /** The names of what each trajectory has of its own, a number each, given with a solve; none by default. */
-  arguments?: readonly string[] | Readonly<Record<string, "scalar">>;
+  arguments?: readonly A[] | Readonly<Record<A, "scalar">>;
   /** The states in the order in which arrays have them; by default that of their equations. */
   state?: readonly string[];
   /** The number type of the parameters and of all arrays; default `float32`. */
@@ -33,9 +33,12 @@ const rules = {
  * @returns A field with the parameters; its state has a feature for each equation. Dispose of it when done.
  * @throws `OPTION` with `line` and `column` for a text that cannot be read; `OUT_OF_MEMORY`.
  */
-export function equations<D extends Dtype = "float32">(text: string, given: EquationsOptions<D> = {}): ProgramField<D> {
+export function equations<D extends Dtype = "float32", A extends string = string>(
+  text: string,
+  given: EquationsOptions<D, A> = {},
+): ProgramField<D, A> {
   const { traced, dtype } = readText(text, given);
-  return programField(traced, dtype as D, text);
+  return programField(traced, dtype as D, text) as unknown as ProgramField<D, A>;
 }
 
 /** The program of equations. */

@@ -35,13 +35,14 @@ export interface Layer {
 }
 
 /** What `field.vjp` gives: the derivatives of f(t, y, θ), transposed and multiplied by a cotangent w. */
-export interface FieldVjp<D extends Dtype> {
+export interface FieldVjp<D extends Dtype, A extends string = string> {
   /** (∂f/∂y)ᵀ w, the derivative with respect to the state, `[batch, state]`. */
   y: ArrayOf<D>;
   /** (∂f/∂θ)ᵀ w, the derivative with respect to the parameters, summed over the batch; of the layout of `field.parameters`. */
   parameters: ArrayOf<D>;
   /** (∂f/∂a)ᵀ w for each argument a, by name, shaped as the arguments were given; empty for a field without arguments. */
-  arguments: Readonly<Record<string, ArrayOf<D>>>;
+  // Conditional, so that names are not inferred from it: of fields that know theirs and fields that do not, together, none would be left.
+  arguments: [A] extends [infer Names extends string] ? { readonly [Name in Names]: ArrayOf<D> } : never;
   /**
    * (∂f/∂t)ᵀ w, the derivative with respect to the time, summed over the batch; undefined where a custom field does not tell it.
    */
@@ -49,16 +50,21 @@ export interface FieldVjp<D extends Dtype> {
 }
 
 /** For each argument of a field, by name, a number or a vector for each trajectory, one behind the other. */
-export type ArgumentArrays = Readonly<Record<string, ArrayLike<number>>>;
+export type ArgumentArrays<A extends string = string> = Readonly<Record<A, ArrayLike<number>>>;
 
-/** A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. */
-export interface Field<D extends Dtype = Dtype> {
+/**
+ * A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. `A` are the names of its
+ * arguments; `string` where they are not known, or there are none.
+ */
+export interface Field<D extends Dtype = Dtype, A extends string = string> {
   /** The number type of all arrays that the field takes and gives. */
   readonly dtype: D;
   /** The number of features of the state. */
   readonly stateSize: number;
   /** The number of features of f(t, y): that of the state, but for a network that is only a part of a vector field. */
   readonly outputSize: number;
+  /** The names of the arguments, of which each trajectory has its own; empty where the field has none. */
+  readonly argumentNames: readonly A[];
   /**
    * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
    * grow; assign an array to set all of them.
@@ -72,9 +78,9 @@ export interface Field<D extends Dtype = Dtype> {
    * f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. A field with arguments needs
    * those of each sample.
    */
-  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): ArrayOf<D>;
+  evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays<A>): ArrayOf<D>;
   /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y); otherwise as `evaluate`. */
-  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): FieldVjp<D>;
+  vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays<A>): FieldVjp<D, A>;
   /** Frees the field's memory; what was recorded with it stays valid, and a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
@@ -103,6 +109,7 @@ export interface StateNames {
   readonly arrays: Readonly<Record<string, number>>;
 }
 
+const NO_NAMES: readonly string[] = Object.freeze([]);
 const NONE = { numbers: [], arrays: {} };
 
 /** A kind of field, as the registry has it. */
@@ -226,6 +233,10 @@ export class WasmField<D extends Dtype> implements Field<D> {
   /** Numbers that each trajectory has beside its state. */
   get argumentSize(): number {
     return totalOf(this.argumentWidths);
+  }
+
+  get argumentNames(): readonly string[] {
+    return NO_NAMES;
   }
 
   /** How many numbers a trajectory has of each argument. */

@@ -47,13 +47,11 @@ import {
 import { packed, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
-export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
+export interface ProgramField<D extends Dtype = Dtype, A extends string = string> extends Field<D, A> {
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
   readonly entries: Readonly<Record<string, Entry>>;
   /** The names of the state's features; empty where only their number was given. */
   readonly states: readonly string[];
-  /** The names of the arguments, of which each trajectory has its own. */
-  readonly argumentNames: readonly string[];
   /** The text that the field was made of; undefined for a traced function. */
   readonly equations?: string;
   /**
@@ -62,11 +60,17 @@ export interface ProgramField<D extends Dtype = Dtype> extends Field<D> {
    *
    * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `OUT_OF_MEMORY`.
    */
-  jvp(t: number, y: ArrayOf<D>, tangents: FieldTangents<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays): Jvp<D>;
+  jvp(
+    t: number,
+    y: ArrayOf<D>,
+    tangents: FieldTangents<D, A>,
+    parameters?: ArrayOf<D>,
+    args?: ArgumentArrays<A>,
+  ): Jvp<D>;
 }
 
 /** The direction of a directional derivative; what is left out does not move. */
-export interface FieldTangents<D extends Dtype = Dtype> {
+export interface FieldTangents<D extends Dtype = Dtype, A extends string = string> {
   /** ẏ, the direction in the state, `[batch, state]`; zero by default. */
   y?: ArrayOf<D>;
   /** ṫ, the direction in the time, a number; zero by default. */
@@ -74,7 +78,7 @@ export interface FieldTangents<D extends Dtype = Dtype> {
   /** θ̇, the direction in the parameters, of the length and the layout of `field.parameters`; zero by default. */
   parameters?: ArrayOf<D>;
   /** ȧ, the direction in all arguments, by name, shaped as the arguments are; zero by default. */
-  arguments?: ArgumentArrays;
+  arguments?: ArgumentArrays<A>;
 }
 
 /** A value with its directional derivative. */
@@ -100,9 +104,9 @@ export interface ProgramOptions {
 export class WasmProgram<D extends Dtype> extends WasmField<D> implements ProgramField<D> {
   readonly entries: Readonly<Record<string, Entry>>;
   readonly states: readonly string[];
-  readonly argumentNames: readonly string[];
   declare readonly equations?: string;
   readonly #widths: Widths;
+  readonly #names: readonly string[];
   /** Of value and directional derivative, once it is needed. */
   #tangent: TangentField<D> | undefined;
 
@@ -111,8 +115,8 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     this.#widths = made.arguments;
     this.entries = made.entries;
     this.states = made.states;
-    this.argumentNames = frozen(Object.keys(made.arguments));
-    fix(this, ["entries", "states", "argumentNames"]);
+    this.#names = frozen(Object.keys(made.arguments));
+    fix(this, ["entries", "states"]);
     if (made.equations !== undefined) {
       this.equations = made.equations;
       fix(this, ["equations"]);
@@ -129,6 +133,10 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
 
   override nameArguments(numbers: ArrayOf<D>): Record<string, ArrayOf<D>> {
     return unpacked(this.#widths, numbers, this.dtype);
+  }
+
+  override get argumentNames(): readonly string[] {
+    return this.#names;
   }
 
   override get argumentWidths(): Widths {

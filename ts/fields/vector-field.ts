@@ -37,6 +37,9 @@ export interface SlopeInputs<S, P, A> {
 /** Sizes of arguments by their names: `"scalar"` for one number a trajectory, or how many numbers. */
 export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
 
+/** The names of a field's arguments, by their sizes; `string` where it has none. */
+export type ArgumentNames<A extends ArgumentSizes> = [keyof A] extends [never] ? string : keyof A & string;
+
 /** What a vector field is made of. */
 export interface VectorFieldOptions<
   S extends readonly string[] | number,
@@ -88,7 +91,7 @@ export function vectorField<
   const P extends Parameters = None,
   const A extends ArgumentSizes = None,
   D extends Dtype = "float32",
->(given: VectorFieldOptions<S, P, A, D>): ProgramField<D> {
+>(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>> {
   const { traced, dtype } = trace(given);
   return programField(traced, dtype as D);
 }

@@ -54,19 +54,19 @@ export interface ParallelOptions {
 }
 
 /** The transpose of a solve in a pool. */
-export interface PoolPullback<D extends Dtype = Dtype> {
-  (cotangent: ArrayOf<D>): Promise<Gradient<D>>;
+export interface PoolPullback<D extends Dtype = Dtype, A extends string = string> {
+  (cotangent: ArrayOf<D>): Promise<Gradient<D, A>>;
   /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
 }
 
 /** The transpose, in a pool, of a solve whose trajectories take their own steps. */
-export interface IndependentPoolVjp<D extends Dtype = Dtype> {
+export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: IndependentSolution<D>;
   /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to a promise of the gradient. */
   readonly pullback: {
-    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D>>;
+    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D, A>>;
     /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
     dispose(): void;
   };
@@ -75,11 +75,11 @@ export interface IndependentPoolVjp<D extends Dtype = Dtype> {
 }
 
 /** A solve in a pool, with its transpose. */
-export interface PoolVjp<D extends Dtype = Dtype> {
+export interface PoolVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
   /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to a promise of the gradient. */
-  readonly pullback: PoolPullback<D>;
+  readonly pullback: PoolPullback<D, A>;
   /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
 }
@@ -99,75 +99,80 @@ export interface Pool {
    */
   readonly shared: boolean;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype>(
-    field: Field<D>,
+  odeint<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
-    options: GradientOptions & Independent,
+    options: GradientOptions<A> & Independent<A>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype>(
-    field: Field<D>,
+  odeint<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
-    options?: GradientOptions,
+    options?: GradientOptions<A>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype>(
-    field: Field<D>,
+  odeint<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
-    options?: GradientOptions,
+    options?: GradientOptions<A>,
   ): Promise<Solution<D>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype>(
-    field: Field<D>,
+  vjp<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
-    options: GradientOptions & Independent,
-  ): Promise<IndependentPoolVjp<D>>;
+    options: GradientOptions<A> & Independent<A>,
+  ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype>(
-    field: Field<D>,
+  vjp<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
-    options?: GradientOptions,
-  ): Promise<IndependentPoolVjp<D>>;
+    options?: GradientOptions<A>,
+  ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions): Promise<PoolVjp<D>>;
+  vjp<D extends Dtype, A extends string>(
+    field: Field<D, A>,
+    y0: ArrayOf<D>,
+    times: Lists,
+    options?: GradientOptions<A>,
+  ): Promise<PoolVjp<D, A>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype>(
-    field: Field<D>,
+  valueAndGrad<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: IndependentPoolLoss<D>,
-    options: GradientOptions & Independent,
-  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+    options: GradientOptions<A> & Independent<A>,
+  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype>(
-    field: Field<D>,
+  valueAndGrad<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     loss: IndependentPoolLoss<D>,
-    options?: GradientOptions,
-  ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }>;
+    options?: GradientOptions<A>,
+  ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype>(
-    field: Field<D>,
+  valueAndGrad<D extends Dtype, A extends string>(
+    field: Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
-    options?: GradientOptions,
-  ): Promise<{ value: number; gradient: Gradient<D>; solution: Solution<D> }>;
+    options?: GradientOptions<A>,
+  ): Promise<{ value: number; gradient: Gradient<D, A>; solution: Solution<D> }>;
   /** Ends the workers and rejects what is under way with `DISPOSED`; a second call does nothing. */
   close(): void;
   /** The same as `close`, for a declaration with `using`. */

@@ -12,7 +12,7 @@ import { named, parameterIn, piecesIn, programOf, returned, stateIn, timeIn } fr
 import { concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
-export interface ChangeInputs {
+export interface ChangeInputs<A extends string = string> {
   /** The time of the jump or event. */
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
@@ -24,7 +24,7 @@ export interface ChangeInputs {
   // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
   readonly parameters: any;
   /** The trajectory's arguments by their names. */
-  readonly arguments: { readonly [name: string]: Value };
+  readonly arguments: { readonly [Name in A]: Value };
   /** The amounts of a jump by their names; an event has none. */
   readonly amounts: { readonly [name: string]: Value };
 }
@@ -33,7 +33,7 @@ export interface ChangeInputs {
 export type Lists = ArrayLike<number> | readonly ArrayLike<number>[];
 
 /** A change of the state at known times, such as a dose. */
-export interface Jump {
+export interface Jump<A extends string = string> {
   /**
    * When the state changes: times for all trajectories, or a list for each, in the order of the solve's times. Steps end on them. At an
    * output time the solution has the state after the jump. A time after the last output has no effect; one before the first throws.
@@ -43,15 +43,15 @@ export interface Jump {
    * The new state: a function that is called once and recorded, as `slope` of `vectorField` is, and gives as many rows as the state has
    * features; or text with a line `state = expression` for each state that changes, such as `depot = depot + dose`.
    */
-  set: ((inputs: ChangeInputs) => Value | readonly Operand[]) | string;
+  set: ((inputs: ChangeInputs<A>) => Value | readonly Operand[]) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
   amounts?: Readonly<Record<string, Lists>>;
 }
 
 /** Something that happens where a function of the trajectory crosses zero. */
-export interface Event {
+export interface Event<A extends string = string> {
   /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
-  when: ((inputs: ChangeInputs) => Value) | string;
+  when: ((inputs: ChangeInputs<A>) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
   direction?: "both" | "rising" | "falling";
   /**
@@ -60,7 +60,7 @@ export interface Event {
    */
   terminal?: boolean | number;
   /** The state after the event, as `set` of a jump gives it; by default the state does not change. */
-  set?: ((inputs: ChangeInputs) => Value | readonly Operand[]) | string;
+  set?: ((inputs: ChangeInputs<A>) => Value | readonly Operand[]) | string;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */

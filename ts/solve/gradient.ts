@@ -124,19 +124,24 @@ export class Recording<D extends Dtype> {
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @throws As `odeint`.
  */
-export function vjp<D extends Dtype>(
-  field: Field<D>,
+export function vjp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  options: GradientOptions & Independent,
-): IndependentVjp<D>;
-export function vjp<D extends Dtype>(
-  field: Field<D>,
+  options: GradientOptions<A> & Independent<A>,
+): IndependentVjp<D, A>;
+export function vjp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  options?: GradientOptions,
-): IndependentVjp<D>;
-export function vjp<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions): Vjp<D>;
+  options?: GradientOptions<A>,
+): IndependentVjp<D, A>;
+export function vjp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  options?: GradientOptions<A>,
+): Vjp<D, A>;
 export function vjp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -186,27 +191,27 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
  * `REENTRANT` for a loss that calls itself without end; what the loss throws.
  */
-export function valueAndGrad<D extends Dtype>(
-  field: Field<D>,
+export function valueAndGrad<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: IndependentLoss<D>,
-  options: GradientOptions & Independent,
-): { value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype>(
-  field: Field<D>,
+  options: GradientOptions<A> & Independent<A>,
+): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
+export function valueAndGrad<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: IndependentLoss<D>,
-  options?: GradientOptions,
-): { value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype>(
-  field: Field<D>,
+  options?: GradientOptions<A>,
+): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
+export function valueAndGrad<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
-  options?: GradientOptions,
-): { value: number; gradient: Gradient<D>; solution: Solution<D> };
+  options?: GradientOptions<A>,
+): { value: number; gradient: Gradient<D, A>; solution: Solution<D> };
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -239,12 +244,12 @@ export type IndependentLoss<D extends Dtype> = (
 ) => LossAndCotangent<D> & { readonly events?: EventCotangents<D> };
 
 /** An independent solve with its transpose. */
-export interface IndependentVjp<D extends Dtype = Dtype> {
+export interface IndependentVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: IndependentSolution<D>;
   /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to the gradient. */
   readonly pullback: {
-    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D>;
+    (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D, A>;
     /** Frees the memory that the gradient would need; a second call does nothing. */
     dispose(): void;
     /** The same as `dispose`, for a declaration with `using`. */

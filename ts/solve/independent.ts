@@ -90,7 +90,7 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
 }
 
 /** The gradient of an independent solve. */
-export interface IndependentGradient<D extends Dtype = Dtype> extends Gradient<D> {
+export interface IndependentGradient<D extends Dtype = Dtype, A extends string = string> extends Gradient<D, A> {
   /** Of each of the option `jumps`, the derivatives by its times and amounts, shaped as they were given. */
   readonly jumps: readonly JumpGradient[];
 }

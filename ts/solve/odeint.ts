@@ -22,23 +22,23 @@ import type { Solution, SolveStats } from "./results.js";
  * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
  * `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
  */
-export function odeint<D extends Dtype>(
-  field: Field<D>,
+export function odeint<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  options: OdeintOptions & Independent,
+  options: OdeintOptions<A> & Independent<A>,
 ): IndependentSolution<D>;
-export function odeint<D extends Dtype>(
-  field: Field<D>,
+export function odeint<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  options?: OdeintOptions,
+  options?: OdeintOptions<A>,
 ): IndependentSolution<D>;
-export function odeint<D extends Dtype>(
-  field: Field<D>,
+export function odeint<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  options?: OdeintOptions,
+  options?: OdeintOptions<A>,
 ): Solution<D>;
 export function odeint<D extends Dtype>(
   field: Field<D>,

@@ -133,7 +133,7 @@ export interface StepOptions {
 }
 
 /** Options of a solve: how to take steps, and what the solution is to have. */
-export interface SolveOptions extends StepOptions {
+export interface SolveOptions<A extends string = string> extends StepOptions {
   /**
    * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
    * (`interpolate`). Default: interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. Steps that
@@ -144,7 +144,7 @@ export interface SolveOptions extends StepOptions {
    * The arguments of the trajectories, for a field with arguments: for each name a number for each trajectory, or a vector,
    * `[batch, length]`. Gradients give their derivatives as `gradient.arguments`.
    */
-  arguments?: ArgumentArrays;
+  arguments?: ArgumentArrays<A>;
   /**
    * On how many threads the native engine computes; default 1. Blocks of the batch are spread over them, so a batch needs 129
    * trajectories of a network or more (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a network 32
@@ -158,9 +158,9 @@ export interface SolveOptions extends StepOptions {
    */
   batching?: "together" | "independent";
   /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
-  jumps?: readonly Jump[];
+  jumps?: readonly Jump<A>[];
   /** What happens where functions of a trajectory cross zero; of those at the same time the first in the list acts first. None by default. */
-  events?: readonly Event[];
+  events?: readonly Event<A>[];
   /** The most events of one trajectory before the solve throws `MAX_EVENTS`; default 10,000. */
   maxEvents?: number;
   /** Whether the solution is kept between its outputs, for `solution.at(t)` and `solution.derivative(t)`; default false. */
@@ -187,10 +187,10 @@ export interface SolveOptions extends StepOptions {
 }
 
 /** Options that ask for trajectories of their own. */
-export type Independent =
+export type Independent<A extends string = string> =
   | { batching: "independent" }
-  | { jumps: readonly Jump[] }
-  | { events: readonly Event[] }
+  | { jumps: readonly Jump<A>[] }
+  | { events: readonly Event<A>[] }
   | { dense: true }
   | { saveSteps: true }
   | { onFailure: "mask" };
@@ -203,7 +203,7 @@ export type Independent =
 export type GradientMethod = (typeof GRADIENTS)[number];
 
 /** Options of a solve and its gradient. */
-export interface GradientOptions extends SolveOptions {
+export interface GradientOptions<A extends string = string> extends SolveOptions<A> {
   /** How the gradient is computed; default `auto`. */
   gradient?: GradientMethod;
   /**
@@ -396,7 +396,7 @@ function present<T extends object>(record: T): Partial<T> {
 }
 
 /** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */
-export interface OdeintOptions extends GradientOptions {
+export interface OdeintOptions<A extends string = string> extends GradientOptions<A> {
   /**
    * Whether the error of a solve that fails on the way has the solution so far as `partial`: a `Solution` of the times that
    * were reached, and `lastState`, the last good state `[batch, state]` at the error's `t`.

@@ -87,7 +87,7 @@ export interface GradientStats {
 }
 
 /** The gradient of a loss. */
-export interface Gradient<D extends Dtype = Dtype> {
+export interface Gradient<D extends Dtype = Dtype, A extends string = string> {
   /** ∂L/∂y0, the derivative with respect to the initial states, `[batch, state]`. */
   readonly y0: ArrayOf<D>;
   /** ∂L/∂θ, of the length and the layout of `field.parameters`. */
@@ -96,7 +96,7 @@ export interface Gradient<D extends Dtype = Dtype> {
    * ∂L/∂a for each argument a of the field, by name, with a number or a vector for each trajectory, as given; empty for a field
    * without arguments.
    */
-  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+  readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
   /**
    * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
    * they are. That of a time that repeats the one before is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined where a custom
@@ -108,9 +108,9 @@ export interface Gradient<D extends Dtype = Dtype> {
 }
 
 /** The transpose of a solve; it may be called again and again, and holds memory until disposed. */
-export interface Pullback<D extends Dtype = Dtype> {
+export interface Pullback<D extends Dtype = Dtype, A extends string = string> {
   /** The gradient, for ∂L/∂y `[times, batch, state]`, at the parameters that the solve was made with. */
-  (cotangent: ArrayOf<D>): Gradient<D>;
+  (cotangent: ArrayOf<D>): Gradient<D, A>;
   /** Frees the memory that the gradient would need; a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */
@@ -118,11 +118,11 @@ export interface Pullback<D extends Dtype = Dtype> {
 }
 
 /** A solve with its transpose. */
-export interface Vjp<D extends Dtype = Dtype> {
+export interface Vjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
   /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to the gradient. */
-  readonly pullback: Pullback<D>;
+  readonly pullback: Pullback<D, A>;
   /** Frees the memory that the gradient would need; a second call does nothing. */
   dispose(): void;
   /** The same as `dispose`, for a declaration with `using`. */

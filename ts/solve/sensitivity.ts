@@ -36,7 +36,7 @@ import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./re
 /**
  * Directions to differentiate along: ẏ0, θ̇, ȧ and ṫ, the rates of change of the inputs. An input that is left out is held constant.
  */
-export interface Tangents<D extends Dtype = Dtype> {
+export interface Tangents<D extends Dtype = Dtype, A extends string = string> {
   /** How many directions there are; default 1. */
   directions?: number;
   /** ẏ0, the directions in the initial states, `[directions, batch, state]`; zero by default. */
@@ -49,7 +49,7 @@ export interface Tangents<D extends Dtype = Dtype> {
    * ȧ, the directions in all arguments, by name: `[directions, batch]`, or `[directions, batch, length]` of a vector; zero by
    * default.
    */
-  arguments?: ArgumentArrays;
+  arguments?: ArgumentArrays<A>;
   /** ṫ, the directions in the output times, `[directions, times]`; zero by default. */
   times?: ArrayLike<number>;
 }
@@ -68,7 +68,11 @@ export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = So
 }
 
 /** The derivatives of a solution with respect to what its solve starts from. */
-export interface Sensitivities<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
+export interface Sensitivities<
+  D extends Dtype = Dtype,
+  S extends Solution<D> = Solution<D>,
+  A extends string = string,
+> {
   /** The solution, as `odeint` gives it. */
   readonly solution: S;
   /**
@@ -79,17 +83,21 @@ export interface Sensitivities<D extends Dtype = Dtype, S extends Solution<D> = 
   /** ∂y/∂θ, `[times, batch, state, parameters]`. */
   readonly parameters: ArrayOf<D>;
   /** ∂y/∂a for each argument a by name, each trajectory's with respect to its own: `[times, batch, state, length]`. */
-  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+  readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
 }
 
 /** How to solve, and what the derivatives are with respect to. */
-export interface SensitivityOptions extends OdeintOptions {
+export interface SensitivityOptions<A extends string = string> extends OdeintOptions<A> {
   /** What to differentiate with respect to; all by default. What is left out is an empty array in the result. */
   respectTo?: readonly ("y0" | "parameters" | "arguments")[];
 }
 
 /** The Hessian of a loss times one direction. */
-export interface HessianVectorProduct<D extends Dtype = Dtype, S extends Solution<D> = Solution<D>> {
+export interface HessianVectorProduct<
+  D extends Dtype = Dtype,
+  S extends Solution<D> = Solution<D>,
+  A extends string = string,
+> {
   /** The value of the loss. */
   readonly value: number;
   /** The solution, as `odeint` gives it. */
@@ -101,7 +109,7 @@ export interface HessianVectorProduct<D extends Dtype = Dtype, S extends Solutio
   /** The part of the product that belongs to the parameters, of the layout of `field.parameters`. */
   readonly parameters: ArrayOf<D>;
   /** The part of the product that belongs to the arguments, by name, shaped as the arguments are. */
-  readonly arguments: Readonly<Record<string, ArrayOf<D>>>;
+  readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
   /** What the product took: evaluations of the field, and memory. */
   readonly stats: GradientStats;
 }
@@ -221,26 +229,26 @@ function solveAlong<D extends Dtype>(
  * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, for jumps and
  * events, and for directions in the times of trajectories that take their own steps.
  */
-export function jvp<D extends Dtype>(
-  field: Field<D>,
+export function jvp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  tangents: Tangents<D>,
-  given: OdeintOptions & Independent,
+  tangents: Tangents<D, A>,
+  given: OdeintOptions<A> & Independent<A>,
 ): SolutionJvp<D, IndependentSolution<D>>;
-export function jvp<D extends Dtype>(
-  field: Field<D>,
+export function jvp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  tangents: Tangents<D>,
-  given?: OdeintOptions,
+  tangents: Tangents<D, A>,
+  given?: OdeintOptions<A>,
 ): SolutionJvp<D, IndependentSolution<D>>;
-export function jvp<D extends Dtype>(
-  field: Field<D>,
+export function jvp<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  tangents: Tangents<D>,
-  given?: OdeintOptions,
+  tangents: Tangents<D, A>,
+  given?: OdeintOptions<A>,
 ): SolutionJvp<D>;
 export function jvp<D extends Dtype>(
   field: Field<D>,
@@ -350,24 +358,24 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  * @param given - Options of the solver, as for `jvp`, and `respectTo`.
  * @throws As `jvp`.
  */
-export function sensitivities<D extends Dtype>(
-  field: Field<D>,
+export function sensitivities<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  given: SensitivityOptions & Independent,
-): Sensitivities<D, IndependentSolution<D>>;
-export function sensitivities<D extends Dtype>(
-  field: Field<D>,
+  given: SensitivityOptions<A> & Independent<A>,
+): Sensitivities<D, IndependentSolution<D>, A>;
+export function sensitivities<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  given?: SensitivityOptions,
-): Sensitivities<D, IndependentSolution<D>>;
-export function sensitivities<D extends Dtype>(
-  field: Field<D>,
+  given?: SensitivityOptions<A>,
+): Sensitivities<D, IndependentSolution<D>, A>;
+export function sensitivities<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
-  given?: SensitivityOptions,
-): Sensitivities<D>;
+  given?: SensitivityOptions<A>,
+): Sensitivities<D, Solution<D>, A>;
 export function sensitivities<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -422,30 +430,30 @@ export function sensitivities<D extends Dtype>(
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
  * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, and for `gradient: "adjoint"`, which is not exact.
  */
-export function hessianVectorProduct<D extends Dtype>(
-  field: Field<D>,
+export function hessianVectorProduct<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
-  direction: Omit<Tangents<D>, "directions" | "times">,
-  given: GradientOptions & Independent,
-): HessianVectorProduct<D, IndependentSolution<D>>;
-export function hessianVectorProduct<D extends Dtype>(
-  field: Field<D>,
+  direction: Omit<Tangents<D, A>, "directions" | "times">,
+  given: GradientOptions<A> & Independent<A>,
+): HessianVectorProduct<D, IndependentSolution<D>, A>;
+export function hessianVectorProduct<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
-  direction: Omit<Tangents<D>, "directions" | "times">,
-  given?: GradientOptions,
-): HessianVectorProduct<D, IndependentSolution<D>>;
-export function hessianVectorProduct<D extends Dtype>(
-  field: Field<D>,
+  direction: Omit<Tangents<D, A>, "directions" | "times">,
+  given?: GradientOptions<A>,
+): HessianVectorProduct<D, IndependentSolution<D>, A>;
+export function hessianVectorProduct<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
-  direction: Omit<Tangents<D>, "directions" | "times">,
-  given?: GradientOptions,
-): HessianVectorProduct<D>;
+  direction: Omit<Tangents<D, A>, "directions" | "times">,
+  given?: GradientOptions<A>,
+): HessianVectorProduct<D, Solution<D>, A>;
 export function hessianVectorProduct<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

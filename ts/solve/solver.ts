@@ -14,8 +14,8 @@ import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independ
 import { type OdeintOptions, readOptions, type SolveOptions } from "./options.js";
 
 /** How a solver takes its steps: as `odeint`, but for what belongs to outputs and to whole solves. */
-export type SolverOptions = Omit<
-  SolveOptions,
+export type SolverOptions<A extends string = string> = Omit<
+  SolveOptions<A>,
   "output" | "batching" | "jumps" | "dense" | "saveSteps" | "onFailure" | "progress"
 >;
 
@@ -36,7 +36,7 @@ export interface SavedSolver {
 }
 
 /** A solve that is taken on from call to call, each trajectory by its own steps. */
-export interface Solver<D extends Dtype = Dtype> {
+export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** The number of trajectories. */
   readonly batch: number;
   /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all but those that an event has ended. */
@@ -53,7 +53,7 @@ export interface Solver<D extends Dtype = Dtype> {
   /** The events of the last call of `stepTo` or `step`. */
   readonly events: Events<D>;
   /** Gives the field other arguments from now on, such as the input of a controller. */
-  setArguments(values: ArgumentArrays): void;
+  setArguments(values: ArgumentArrays<A>): void;
   /**
    * Takes steps to a time, which all trajectories land on: bitwise those of an `odeint` with `output: "land"` that has the times of all calls as
    * its `times`. The time may lie before the present one. Where a trajectory fails, all stay where they were.
@@ -64,7 +64,7 @@ export interface Solver<D extends Dtype = Dtype> {
   /** Takes one step of each trajectory towards a time, and none beyond it; otherwise as `stepTo`. */
   step(towards: number): void;
   /** Another solver that stands at the same place and goes its own way. */
-  copy(): Solver<D>;
+  copy(): Solver<D, A>;
   /**
    * Where the solver stands, as plain data for `restoreSolver`: with the same field and options the steps go on bitwise as they
    * would here.
@@ -85,12 +85,12 @@ export interface Solver<D extends Dtype = Dtype> {
  * @param t - When the trajectories stand there.
  * @throws As `odeint`.
  */
-export function solver<D extends Dtype>(
-  field: Field<D>,
+export function solver<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   y0: ArrayOf<D>,
   t: number,
-  options: SolverOptions = {},
-): Solver<D> {
+  options: SolverOptions<A> = {},
+): Solver<D, A> {
   return OwnSolver.start(field, y0, argument("t", t, required(anyNumber)), readOptions(options));
 }
 
@@ -102,11 +102,11 @@ export function solver<D extends Dtype>(
  * @param options - The options that the other had.
  * @throws `OPTION` for what was not saved by a solver of such a field, batch and options.
  */
-export function restoreSolver<D extends Dtype>(
-  field: Field<D>,
+export function restoreSolver<D extends Dtype, A extends string>(
+  field: Field<D, A>,
   saved: SavedSolver,
-  options: SolverOptions = {},
-): Solver<D> {
+  options: SolverOptions<A> = {},
+): Solver<D, A> {
   const { kind, version, dtype, batch, state, numbers } = readRules(saved, savedRules, "saved.");
   const { stateSize } = wasmField(field);
   for (const [name, given, expected] of [

@@ -11,7 +11,7 @@ import { outputsOf, weightsOfOutputs } from "./mask.js";
 import { meanSquaredError } from "./squared-error.js";
 
 /** Trajectories that are solved side by side. */
-export interface Batch<D extends Dtype = Dtype> {
+export interface Batch<D extends Dtype = Dtype, A extends string = string> {
   /** The states at the first time, `[batch, state]`, row-major. */
   y0: ArrayOf<D>;
   /**
@@ -33,9 +33,9 @@ export interface Batch<D extends Dtype = Dtype> {
    * The arguments of these trajectories, for a field with arguments, as in `odeint`; default those among the options of the
    * training.
    */
-  arguments?: ArgumentArrays;
+  arguments?: ArgumentArrays<A>;
   /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
-  jumps?: readonly Jump[];
+  jumps?: readonly Jump<A>[];
   /** The further inputs for these trajectories, for a loss that has some: see `loss`. */
   inputs?: Readonly<Record<string, ArrayLike<number>>>;
 }

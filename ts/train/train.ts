@@ -24,13 +24,13 @@ import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
 /** What to train, by what, and how to solve. */
-export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
+export interface TrainOptions<D extends Dtype = Dtype, A extends string = string> extends GradientOptions<A> {
   /** The field to train; its parameters change in place. */
-  field: Field<D>;
+  field: Field<D, A>;
   /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
   /** The batches, one a step; an array is repeated until `steps` are done. */
-  data: readonly Batch<D>[] | Iterable<Batch<D>> | AsyncIterable<Batch<D>>;
+  data: readonly Batch<D, A>[] | Iterable<Batch<D, A>> | AsyncIterable<Batch<D, A>>;
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D>;
   /** The number of training steps; default as many as there are batches. An array of data needs it. */
@@ -49,17 +49,17 @@ export interface TrainOptions<D extends Dtype = Dtype> extends GradientOptions {
   /** The largest norm of the gradient of all parameters: a longer gradient is scaled down to it. */
   clipNorm?: number;
   /** Data to judge the field by now and then; it may end the training. */
-  validation?: Validation<D>;
+  validation?: Validation<D, A>;
 }
 
 /** A step of the training that has been taken. */
-export interface TrainStep<D extends Dtype = Dtype> {
+export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   /** The number of the step, from 1. */
   readonly step: number;
   /** The loss of the batch, before the step. */
   readonly loss: number;
   /** The gradient of the loss, before clipping. */
-  readonly gradient: Gradient<D>;
+  readonly gradient: Gradient<D, A>;
   /** The l2 norm of the gradient of all parameters, before clipping; infinite beyond what a number holds. */
   readonly gradientNorm: number;
   /** The learning rate by which the step was taken. */
@@ -101,7 +101,9 @@ const rules = together(solverRules, {
  * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
  * `valueAndGrad` does.
  */
-export function train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator<TrainStep<D>, void> {
+export function train<D extends Dtype, A extends string>(
+  options: TrainOptions<D, A>,
+): AsyncGenerator<TrainStep<D, A>, void> {
   const read = readRules(options, rules);
   const {
     field,
@@ -154,9 +156,9 @@ export function train<D extends Dtype>(options: TrainOptions<D>): AsyncGenerator
 }
 
 /** The options of `train`, and what to call after each step. */
-export interface FitOptions<D extends Dtype = Dtype> extends TrainOptions<D> {
+export interface FitOptions<D extends Dtype = Dtype, A extends string = string> extends TrainOptions<D, A> {
   /** Called after each step; may be async. Training ends where it gives false. */
-  onStep?: (step: TrainStep<D>) => unknown;
+  onStep?: (step: TrainStep<D, A>) => unknown;
 }
 
 /** How a training went: its losses, and why it ended. */
@@ -177,7 +179,7 @@ export interface History<D extends Dtype = Dtype> {
 }
 
 /** Trains a field to the end: a loop over `train`, with its options. */
-export async function fit<D extends Dtype>(options: FitOptions<D>): Promise<History<D>> {
+export async function fit<D extends Dtype, A extends string>(options: FitOptions<D, A>): Promise<History<D>> {
   const { onStep, ...rest } = readRules(options, { ...rules, onStep: callable<FitOptions<D>["onStep"]>() });
   const losses: number[] = [];
   const validations: { step: number; validation: number }[] = [];

@@ -23,9 +23,9 @@ import { type GradientOptions, type SolveOptions, solveRules } from "../solve/op
 import { type Batch, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
 
 /** How a training is judged by data that it does not see. */
-export interface Validation<D extends Dtype = Dtype> {
+export interface Validation<D extends Dtype = Dtype, A extends string = string> {
   /** Batches to judge the field by: the loss is the mean over all their entries. */
-  data: readonly Batch<D>[];
+  data: readonly Batch<D, A>[];
   /** The number of the optimizer's steps between judgements; default 1. */
   every?: number;
   /** The number of judgements in a row without a better loss after which training ends; default never. */
