@@ -87,6 +87,8 @@ for (const name of Object.keys(fits)) {
   assert.ok(rounds.length > 0 && firsts.length > 0 && [...rounds, ...firsts].every((ms) => ms > 0), `${name}: times`);
   assert.ok(cost > 0 && iterations > 0 && error < 1e-5, `${name}: cost ${cost}, off by ${error}`);
 }
+run("node", ["bench/tracing.mjs", "--rounds", "1", "--processes", "1"], { stdio: "ignore" });
+
 // What controllers are compared on is what the literature has.
 for (const [name, { text }] of Object.entries(problems)) {
   const off = offBy(api, api.equations(text, { dtype: "float64" }), name);
