@@ -2,7 +2,7 @@
 import { run } from "./run.mjs";
 import { step } from "./steps.mjs";
 
-const LONG = { calls: 1_000_000, files: 1_000_000, tables: 1_000_000, kills: 200, memory: 1000 };
+const LONG = { calls: 1_000_000, files: 1_000_000, programs: 1_000_000, tables: 1_000_000, kills: 200, memory: 1000 };
 
 export function fuzz({ long = false } = {}) {
   for (const [name, cases] of Object.entries(LONG)) {

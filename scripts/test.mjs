@@ -35,7 +35,9 @@ step("package, native", () => {
   else console.log("The native addon could not be built here: not tried");
 });
 fuzz();
-if (addon) step("fuzzer of calls, native", () => run("node", ["test/fuzz/calls.mjs"], { env: forced }));
+for (const name of addon ? ["calls", "programs"] : []) {
+  step(`fuzzer of ${name}, native`, () => run("node", [`test/fuzz/${name}.mjs`], { env: forced }));
+}
 step("cluster", () => vitest({ SIMD: "simd128", SUITE: "cluster" }));
 step("Chromium", () => run("node", ["test/platform/browser.mjs"]));
 step("Deno", () => {

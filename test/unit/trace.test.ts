@@ -864,6 +864,12 @@ test("recipes of others are checked", () => {
   expect(message({ program: { ...program, inputs: 1 } })).toMatch(/^program\.inputs: there is no option of that name/);
   expect(message({ entries: [] })).toMatch(/^entries: expected a plain object/);
   expect(message({ states: [1] })).toMatch(/^states\[0\]: expected a string/);
+  expect(message({ arguments: { w: 1 } })).toBe(
+    "arguments: expected 0 numbers in all, as the program has arguments, given 1",
+  );
+  expect(message({ states: ["x", "y"] })).toBe(
+    "states: expected as many names as the program has states, 1, or none, given 2",
+  );
   expect(message({ arguments: { w: 0.5 } })).toMatch(/^arguments\.w: expected a positive integer/);
   expect(message({ dtype: undefined })).toMatch(/^dtype: expected float32, float64/);
   expect(message({ equations: 1 })).toMatch(/^equations: expected a string/);

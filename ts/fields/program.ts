@@ -44,7 +44,7 @@ import {
   type Recipe,
   WasmField,
 } from "./field.js";
-import { packed, unpacked, type Widths } from "./packed.js";
+import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
 export interface ProgramField<D extends Dtype = Dtype, A extends string = string> extends Field<D, A> {
@@ -321,11 +321,21 @@ export function readProgram(given: object): ProgramOptions {
     name,
     argument(`arguments.${name}`, width, required(size)),
   ]);
+  const own = totalOf(Object.fromEntries(widths));
+  if (own !== program.arguments) {
+    const expected = `${program.arguments} numbers in all, as the program has arguments`;
+    throw refused("OPTION", "arguments", expected, String(own));
+  }
+  const names = elements("states", states, rules.states, text);
+  if (names.length > 0 && names.length !== program.state) {
+    const expected = `as many names as the program has states, ${program.state}, or none`;
+    throw refused("OPTION", "states", expected, String(names.length));
+  }
   // In the order of the field that it was written by, so that the same model gives the same file.
   return {
     program,
     entries: Object.fromEntries(places),
-    states: elements("states", states, rules.states, text),
+    states: names,
     arguments: Object.fromEntries(widths),
     dtype: read.dtype,
     ...(equations !== undefined && { equations }),
