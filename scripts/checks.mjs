@@ -5,8 +5,14 @@ import { join } from "node:path";
 import { buildPackage } from "./build.mjs";
 import { bin, root, run } from "./run.mjs";
 
-/** Every file is in one of them, but for those of test/packaging, which `npm run test:packaging` checks. */
-const PROJECTS = [".", "ts/cli", "scripts", "apps", "test", "test/tsconfig.programs.json", "bench", "apps/playground"];
+/**
+ * Every file is in one of them, but for the two in test/packaging/bridges that need the types of TensorFlow.js: `npm run test:packaging`
+ * checks those, and all of test/packaging by the types of the packages that are installed there.
+ */
+const PROJECTS = [
+  ...[".", "ts/cli", "scripts", "apps", "apps/playground", "bench"],
+  ...["test", "test/tsconfig.programs.json", "test/packaging/tsconfig.check.json"],
+];
 
 export function formatAndLint() {
   run(bin("biome"), ["ci", "--error-on-warnings"]);
