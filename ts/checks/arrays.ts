@@ -151,6 +151,27 @@ export function firstNotFinite(numbers: ArrayLike<number>): number {
   return -1;
 }
 
+/** Refuses numbers of which one is not finite. */
+export function checkFinite(
+  argument: string,
+  numbers: ArrayLike<number>,
+  code: ErrorCode = "NON_FINITE",
+  expected = "finite numbers",
+): void {
+  const bad = firstNotFinite(numbers);
+  if (bad >= 0) throw refused(code, argument, expected, `${numbers[bad]} at index ${bad}`);
+}
+
+/** Refuses a list of nothing; `one` is what it should have. */
+export function checkSome(
+  argument: string,
+  list: { readonly length: number },
+  one: string,
+  code: ErrorCode = "SHAPE",
+): void {
+  if (list.length === 0) throw refused(code, argument, `at least one ${one}`, "none");
+}
+
 /** A plain copy of weights, and their sum, which is positive. */
 export function weightsOf(argument: string, values: unknown): { weights: Float64Array; sum: number } {
   const weights = copyOf(argument, values, ["DTYPE", "an array of numbers"], (weight, i) => {

@@ -62,6 +62,8 @@ export function number(expected: string, valid: (value: number) => boolean) {
 /** A number, NaN and infinities included. */
 export const anyNumber = number("a number", () => true);
 export const finite = number("a finite number", Number.isFinite);
+/** The same of what was computed, or has been given as data. */
+export const finiteValue: Rule<number | undefined> = { ...finite, code: "NON_FINITE" };
 export const positive = number("a positive number", (value) => value > 0);
 export const finitePositive = number("a finite positive number", (value) => value > 0 && value < INFINITE);
 export const nonNegative = number("a finite number, zero or more", (value) => value >= 0 && value < INFINITE);

@@ -1,6 +1,6 @@
 // A cluster as a pool: solves and gradients of batches whose shards are done by whoever is there.
 import { constructors } from "../checks/arrays.js";
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   argument,
   callable,
@@ -83,6 +83,10 @@ export interface Cluster extends Pool {
   close(): void;
 }
 
+const batchesRule = rule<object>(
+  "an iterable of arrays",
+  (value) => isObject(value) && (Symbol.iterator in value || Symbol.asyncIterator in value),
+);
 const isArithmetic = (value: unknown) => value === "same" || value === ANY || /^[0-9a-f]{16}$/.test(String(value));
 const connectRules = {
   ...serverRules,
@@ -408,9 +412,7 @@ class ClusterPool implements Cluster {
     times: ArrayLike<number>,
     options: GradientOptions = {},
   ): AsyncGenerator<IndependentSolution<D>, void> {
-    if (!isObject(batches) || !(Symbol.iterator in batches || Symbol.asyncIterator in batches)) {
-      throw refused("OPTION", "batches", "an iterable of arrays", describe(batches));
-    }
+    argument("batches", batches, required(batchesRule));
     const ahead: Promise<IndependentSolution<D>>[] = [];
     for await (const y0 of batches) {
       const next = this.odeint(field, y0, times, options);

@@ -1,6 +1,6 @@
 // Which engine computes: chosen once, and instantiated anew after a fault.
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { anything, oneOf, options as readOptions } from "../checks/rules.js";
+import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { anything, argument, oneOf, options as readOptions } from "../checks/rules.js";
 import type { Engine, EngineKind, EngineSource, Instance, Simd } from "./engine.js";
 import { type Attempt, openAddon } from "./native.js";
 import { environment } from "./node.js";
@@ -84,9 +84,7 @@ function choose(given: EngineKind | undefined): Instance | undefined {
 const VARIABLE = "SYMPLECTIC_ADJOINT_ENGINE";
 
 function fromEnvironment(): EngineKind | undefined {
-  const value = environment(VARIABLE) || undefined;
-  if (value === undefined || kindRule.valid(value)) return value as EngineKind | undefined;
-  throw refused("OPTION", VARIABLE, kindRule.expected, describe(value));
+  return argument<EngineKind | undefined>(VARIABLE, environment(VARIABLE) || undefined, kindRule);
 }
 
 /** The engine, made by `init` or on first use, and anew after a fault. */

@@ -1,4 +1,5 @@
 // The parameters of a fit, as they are given.
+import { checkSome } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import {
   anything,
@@ -61,7 +62,7 @@ const rules = {
 export function readParameters(given: unknown, where = "parameters"): ModelParameter[] {
   const all = argument(where, given, required(record<unknown>()));
   const entries = outside(() => Object.entries(all));
-  if (entries.length === 0) throw refused("OPTION", where, "at least one parameter", "none");
+  checkSome(where, entries, "parameter", "OPTION");
   return entries.map(([name, value]) => readParameter(name, value, `${where}.${name}`));
 }
 

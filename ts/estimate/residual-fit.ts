@@ -1,5 +1,5 @@
 // Least squares for residuals that the user computes.
-import { copyOf } from "../checks/arrays.js";
+import { checkLength, checkSome, copyOf } from "../checks/arrays.js";
 import { describe, isFailedSolve, refused } from "../checks/errors.js";
 import {
   callable,
@@ -94,7 +94,7 @@ function residualModel(
       const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
       count ??= numbers.length;
-      if (numbers.length === 0) throw refused("SHAPE", "residuals' result", "at least one residual", "none");
+      checkSome("residuals' result", numbers, "residual");
       if (numbers.length !== count) {
         throw refused("SHAPE", "residuals' result", `${count} numbers, as before`, String(numbers.length));
       }
@@ -113,10 +113,7 @@ function residualModel(
       const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;
       const all = numbersOf("residuals' jacobian", given);
       const width = parameters.length;
-      if (all.length !== rows * width) {
-        const expected = `${rows * width} numbers [${rows}, ${width}]`;
-        throw refused("SHAPE", "residuals' jacobian", expected, String(all.length));
-      }
+      checkLength("residuals' jacobian", all, rows * width, `[${rows}, ${width}]`);
       return Float64Array.from({ length: rows * estimated.length }, (_, k) => {
         const [i, j] = [Math.floor(k / estimated.length), estimated[k % estimated.length] as number];
         return all[i * width + j] as number;

@@ -1,8 +1,20 @@
 // Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
-import { copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
+import { checkLength, checkSome, copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
-import { anything, array, elements, finite, isObject, options, required, rule, text } from "../checks/rules.js";
+import {
+  anything,
+  argument,
+  array,
+  elements,
+  finite,
+  isObject,
+  object,
+  options,
+  required,
+  rule,
+  text,
+} from "../checks/rules.js";
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
@@ -86,7 +98,7 @@ export function readData(
 ): Data {
   const expected = "measurements { times, y, y0 } of a trajectory, or an array of them";
   const one = rule<object>("measurements { times, y, y0 } of a trajectory", isObject);
-  if (!isObject(given)) throw refused("OPTION", "data", expected, describe(given));
+  argument("data", given, required({ ...object, expected }));
   const several = Array.isArray(given);
   const list = several ? elements("data", given, array(expected, 1), one) : [given];
   const [trajectories, y, weights]: [Trajectory[], number[], number[]] = [[], [], []];
@@ -97,7 +109,7 @@ export function readData(
     const where = several ? `data[${index}].` : "data.";
     const read = options(one, rules, where);
     const times = timesOf(read.times, `${where}times`);
-    if (times.length === 0) throw refused("SHAPE", `${where}times`, "at least one time", "none");
+    checkSome(`${where}times`, times, "time");
     const t0 = read.t0 ?? (times[0] as number);
     for (const [i, t] of times.entries()) {
       const least = i === 0 ? t0 : (times[i - 1] as number);
@@ -108,9 +120,7 @@ export function readData(
     if (!Number.isFinite(times.at(-1))) throw refused("NON_FINITE", `${where}times`, "finite times", "Infinity");
     const shape = `[${times.length}, ${width}], of ${observed.join(", ")} at each time`;
     const values = withMissing(`${where}y`, read.y);
-    if (values.length !== times.length * width) {
-      throw refused("SHAPE", `${where}y`, `${times.length * width} numbers ${shape}`, String(values.length));
-    }
+    checkLength(`${where}y`, values, times.length * width, shape);
     const own = read.weights === undefined ? undefined : weightsOf(`${where}weights`, read.weights).weights;
     if (own && own.length !== times.length && own.length !== values.length) {
       throw refused("SHAPE", `${where}weights`, `[${times.length}] or ${shape} numbers`, String(own.length));
@@ -235,8 +245,7 @@ function argumentsOf(
     if (list === undefined)
       throw refused("OPTION", `${where}.${name}`, `${width === 1 ? "a number" : `${width} numbers`}`, "undefined");
     const numbers = numbersOf(`${where}.${name}`, list);
-    if (numbers.length !== width)
-      throw refused("SHAPE", `${where}.${name}`, `${width} numbers`, String(numbers.length));
+    checkLength(`${where}.${name}`, numbers, width);
     return [name, numbers];
   });
   return Object.fromEntries(read);

@@ -1,7 +1,7 @@
 // Vector fields written in JavaScript.
 import { type ArrayOf, arrayOf, checkLength, type Dtype, dtypeRule, zeros } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
-import { anything, callable, fallback, isObject, options, required, size } from "../checks/rules.js";
+import { anything, argument, callable, fallback, isObject, options, required, rule, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
@@ -57,6 +57,8 @@ const rules = {
   vjp: required(callable<CustomOptions<Dtype>["vjp"]>()),
 };
 
+const timeRule = rule<number>("a number or nothing", (value) => typeof value === "number", "CALLBACK");
+
 /** The engine's side of a field written in JavaScript. */
 export function customField<D extends Dtype>(given: CustomOptions<D>) {
   const { stateSize: state, parameters, ...read } = options(given, rules);
@@ -84,10 +86,7 @@ export function customField<D extends Dtype>(given: CustomOptions<D>) {
         if (length > 0 || pulled.parameters !== undefined) {
           write(engine, dtype, "vjp's parameters", pulled.parameters, gradient, length);
         }
-        if (pulled.t !== undefined && typeof pulled.t !== "number") {
-          throw refused("CALLBACK", "vjp's t", "a number or nothing", describe(pulled.t));
-        }
-        return pulled.t;
+        return argument("vjp's t", pulled.t, timeRule);
       });
     },
   };

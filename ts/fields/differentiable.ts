@@ -1,5 +1,14 @@
 // Functions of arrays with parameters, such as encoders, with their derivatives.
-import { type ArrayOf, arrayOf, checkLength, type Dtype, dtypeRule, numbersOf, zeros } from "../checks/arrays.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  checkLength,
+  checkSome,
+  type Dtype,
+  dtypeRule,
+  numbersOf,
+  zeros,
+} from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -204,7 +213,7 @@ export function traceFunction(given: unknown) {
   const widths = Object.fromEntries(
     outside(() => Object.entries(read.inputs)).map(([name, shape]) => [name, widthOf(`inputs.${name}`, shape)]),
   );
-  if (Object.keys(widths).length === 0) throw refused("OPTION", "inputs", "at least one input", "none");
+  checkSome("inputs", Object.keys(widths), "input", "OPTION");
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
   const sizes = { state: totalOf(widths), parameters: initial.length, arguments: {} };
   const program = programOf(sizes, (graph) => {

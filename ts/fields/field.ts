@@ -1,9 +1,17 @@
 // What a vector field is, and the one implementation, over the engine.
 import type { Field as RustField } from "../../wasm/bindings.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  batchOf,
+  checkFinite,
+  checkLength,
+  constructors,
+  type Dtype,
+} from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { anyNumber, argument, type Rules, required } from "../checks/rules.js";
+import { anyNumber, argument, type Rules, required, rule } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -159,8 +167,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
     const { rust, engine } = this.use();
     engine.needStack();
     checkLength("parameters", given, rust.parametersLength);
-    const bad = given.findIndex((value) => !Number.isFinite(value));
-    if (bad >= 0) throw refused("NON_FINITE", "parameters", "finite numbers", `${given[bad]} at index ${bad}`);
+    checkFinite("parameters", given);
     engine.write(this.dtype, rust.parametersPointer, given);
   }
 
@@ -259,7 +266,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
 
   /** What the other parts of the package need of a field. */
   use(): { rust: RustField; engine: Instance } {
-    if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
+    argument("this", this, fieldRule);
     if (!this.#rust) throw new SymplecticAdjointError("DISPOSED", "the field has been disposed");
     if (this.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the field was lost by a fault inside the package; make a new one");
@@ -268,7 +275,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   }
 
   dispose(): void {
-    if (!WasmField.is(this)) throw refused("OPTION", "this", FIELD, describe(this));
+    argument("this", this, fieldRule);
     this.#engine.needStack();
     const rust = this.#rust;
     this.#rust = undefined;
@@ -284,12 +291,15 @@ export class WasmField<D extends Dtype> implements Field<D> {
   declare [Symbol.dispose]: () => void;
 }
 
-const FIELD = "a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations";
+const fieldRule = required(
+  rule<unknown>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
+    WasmField.is(value),
+  ),
+);
 
 /** A field of this package, as the other parts of it know one; anything else is refused. */
-export function wasmField<D extends Dtype>(field: Field<D>, argument = "field"): WasmField<D> {
-  if (!WasmField.is(field)) throw refused("OPTION", argument, FIELD, describe(field));
-  return field as unknown as WasmField<D>;
+export function wasmField<D extends Dtype>(field: Field<D>, name = "field"): WasmField<D> {
+  return argument(name, field, fieldRule) as unknown as WasmField<D>;
 }
 
 /** The engine's side of a field. */

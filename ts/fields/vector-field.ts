@@ -9,6 +9,7 @@ import {
   elements,
   fallback,
   natural,
+  oneOfOr,
   options,
   record,
   required,
@@ -135,7 +136,12 @@ const nameRule = rule<string>("a name", (name) => typeof name === "string" && na
 
 /** Reads how many numbers a name has for a trajectory. */
 export function widthOf(where: string, given: unknown): number {
-  if (given === "scalar") return 1;
-  if (size.valid(given)) return given as number;
-  throw refused("OPTION", where, '"scalar", or a positive number of numbers a trajectory', describe(given));
+  const read = argument(where, given, required(widthRule));
+  return read === "scalar" ? 1 : read;
 }
+
+const widthRule = oneOfOr<"scalar" | number>(
+  ["scalar"],
+  '"scalar", or a positive number of numbers a trajectory',
+  size.valid,
+);

@@ -1,6 +1,6 @@
 // The arrays of a field in a file.
-import { type Dtype, dtypeOf } from "../checks/arrays.js";
-import { type ErrorCode, refused } from "../checks/errors.js";
+import { checkFinite, type Dtype, dtypeOf } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
 import { elements, size } from "../checks/rules.js";
 import { type Entry, type Field, type Layer, type Recipe, wasmField } from "../fields/field.js";
 import { type MlpOptions, widthsRule } from "../fields/mlp.js";
@@ -88,14 +88,8 @@ export function numbersOf(
   }
   const given = `${dtypeOf(tensor.data)} [${tensor.shape.join(", ")}]`;
   if (given !== expected) throw refused("FILE", name, expected, given);
-  checkNumbers("FILE", name, tensor.data);
+  checkFinite(name, tensor.data, "FILE");
   return tensor.data;
-}
-
-/** Refuses numbers that no model has, in what is read and in what is to be written. */
-export function checkNumbers(code: ErrorCode, name: string, numbers: Float32Array | Float64Array): void {
-  const bad = numbers.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw refused(code, name, "finite numbers", `${numbers[bad]} at index ${bad}`);
 }
 
 export function joined(dtype: Dtype, parts: readonly ArrayLike<number>[]): Float32Array | Float64Array {

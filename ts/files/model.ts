@@ -1,5 +1,5 @@
 // Model files: a field and its optimizer as safetensors, the arrays named as PyTorch names those of an nn.Sequential.
-import { type ArrayOf, type Dtype, dtypeRule } from "../checks/arrays.js";
+import { type ArrayOf, checkFinite, type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, type ErrorCode, refused, SymplecticAdjointError } from "../checks/errors.js";
 import {
   anything,
@@ -16,7 +16,7 @@ import { type Field, type WasmField, wasmField } from "../fields/field.js";
 import { checkEquations } from "../fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
-import { checkNumbers, collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
+import { collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
 import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
@@ -98,7 +98,7 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
       arrays.set(name, { shape: [size], data });
     }
   }
-  for (const [name, { data }] of arrays) checkNumbers("NON_FINITE", name, data);
+  for (const [name, { data }] of arrays) checkFinite(name, data);
   checkSquares("OPTION", arrays.get(SQUARES)?.data);
   for (const [name, tensor] of Object.entries(tensors)) {
     // The names of a state are taken whether or not there is any.

@@ -1,6 +1,6 @@
 // Parts of problems whose trajectories take their own steps, and putting together what comes of them: bitwise what one solve of all
 // gives, as the sums over trajectories are formed in the same binary tree over leaves.
-import { type ArrayOf, type Dtype, firstNotFinite, zeros } from "../checks/arrays.js";
+import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import type { FieldState } from "../fields/field.js";
 import {
@@ -210,10 +210,7 @@ export function joinGradients<D extends Dtype>(
     ["parameters", parameters],
     ["times", ofTimes ?? []],
   ] as const) {
-    const bad = firstNotFinite(numbers);
-    if (bad >= 0) {
-      throw refused("NON_FINITE", `gradient.${name}`, `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
-    }
+    checkFinite(`gradient.${name}`, numbers, "NON_FINITE", `a finite ${dtype}`);
   }
   const [{ stats }] = gradients as [EnsembleGradient<D>];
   const sum = (of: (part: EnsembleGradient<D>) => number) => gradients.reduce((total, part) => total + of(part), 0);

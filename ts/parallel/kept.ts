@@ -1,6 +1,6 @@
 // What pools and clusters do alike with a solve that others keep: they check what a loss gives, hand the solve out, and differentiate a loss.
-import { type ArrayOf, checkLength, type Dtype, firstNotFinite } from "../checks/arrays.js";
-import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { type ArrayOf, checkFinite, checkLength, type Dtype } from "../checks/arrays.js";
+import { SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { outside } from "../checks/user-code.js";
 import { poolSolves } from "../engine/live-objects.js";
@@ -13,12 +13,6 @@ import {
 import { type IndependentLoss, lossOf } from "../solve/gradient.js";
 import { cotangentsOf, type EventCotangents } from "../solve/independent.js";
 import type { LossAndCotangent, Solution } from "../solve/results.js";
-
-/** Refuses numbers that are not finite, by the indices of the whole batch, which whoever solves a part does not know. */
-export function checkFinite(name: string, numbers: ArrayOf<Dtype>): void {
-  const bad = firstNotFinite(numbers);
-  if (bad >= 0) throw refused("NON_FINITE", name, "finite numbers", `${numbers[bad]} at index ${bad}`);
-}
 
 /** The cotangents of a solve, checked, and where the events of each of its parts begin and end. */
 export function readCotangents<D extends Dtype>(
@@ -39,6 +33,7 @@ export function readCotangents<D extends Dtype>(
     ["events.states", whole.eventStates, count * problem.state],
   ] as const) {
     if (given.length > 0) checkLength(name, given, expected);
+    // By the indices of the whole batch, which whoever solves a part does not know.
     checkFinite(name, given);
   }
   checkFinite("cotangent", whole.y);

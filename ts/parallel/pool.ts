@@ -1,6 +1,6 @@
 // Several cores: a batch split over workers, each with the engine to itself, that take the same steps.
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
-import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, batchOf, checkFinite, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
 import { argument, callable, isObject, number, options as readArguments, required, rule } from "../checks/rules.js";
@@ -37,7 +37,7 @@ import {
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
-import { checkFinite, KeptSolves, lossIn, readCotangents } from "./kept.js";
+import { KeptSolves, lossIn, readCotangents } from "./kept.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";

@@ -1,6 +1,6 @@
 // Splitting batches into parts, and putting together what comes of them.
 import { LANES } from "../../wasm/constants.js";
-import { type ArrayOf, type Dtype, firstNotFinite, zeros } from "../checks/arrays.js";
+import { type ArrayOf, checkFinite, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import type { FieldState } from "../fields/field.js";
@@ -111,8 +111,7 @@ export function addGradients<D extends Dtype>(
     times: times && new Float64Array(times.length).map((_, i) => sum(i, (part) => part.times)),
   };
   for (const numbers of [sums.parameters, sums.times ?? []]) {
-    const bad = firstNotFinite(numbers);
-    if (bad >= 0) throw refused("NON_FINITE", "gradient", `a finite ${dtype}`, `${numbers[bad]} at index ${bad}`);
+    checkFinite("gradient", numbers, "NON_FINITE", `a finite ${dtype}`);
   }
   const args = Object.keys(pulled[0]?.arguments ?? {}).map((name) => {
     const pieces = pulled.map((part) => part.arguments[name] as ArrayOf<D>);

@@ -1,7 +1,7 @@
 // Solutions between the steps of trajectories.
 import { type ArrayOf, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
-import { anyNumber, argument, isObject, natural, required } from "../checks/rules.js";
+import { refused } from "../checks/errors.js";
+import { anyNumber, argument, isObject, natural, number, required } from "../checks/rules.js";
 
 /** The steps of a trajectory with the polynomials between them. */
 export interface Path<D extends Dtype> {
@@ -14,8 +14,7 @@ export interface Path<D extends Dtype> {
 /** The index of a trajectory, checked. */
 export function indexOf(trajectory: unknown, batch: number): number {
   const index = argument("trajectory", trajectory, required(natural));
-  if (index < batch) return index;
-  throw refused("OPTION", "trajectory", `an index below ${batch}`, describe(trajectory));
+  return argument("trajectory", index, required(number(`an index below ${batch}`, (value) => value < batch)));
 }
 
 /** Solutions between steps, by their polynomials. */

@@ -10,7 +10,7 @@ import {
   OUTPUTS,
   SUMMATIONS,
 } from "../../wasm/constants.js";
-import { numbersOf } from "../checks/arrays.js";
+import { checkSome, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import {
   anything,
@@ -328,7 +328,7 @@ function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
   const list = numbersOf(where, given);
   const bad = list.findIndex((value) => !nonNegative.valid(value));
   if (bad >= 0) throw refused("OPTION", `${where}[${bad}]`, nonNegative.expected, String(list[bad]));
-  if (list.length === 0) throw refused("SHAPE", where, "at least one number", "none");
+  checkSome(where, list, "number");
   return list;
 }
 

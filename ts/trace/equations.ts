@@ -1,7 +1,8 @@
 // Systems of differential equations as text.
+import { checkSome } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
-import { argument, array, elements, finite, isObject, record, required, text } from "../checks/rules.js";
+import { argument, array, elements, finite, isObject, record, required, rule, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
@@ -198,7 +199,7 @@ export function readAssignments(where: string, source: string, names: Quantities
     if (!match || !names.states.includes(name)) throw refusedIn(where, line, 0, expected, text.trim().slice(0, 40));
     return [{ name, line, start, expression: text.slice(start) }];
   });
-  if (lines.length === 0) throw refused("OPTION", where, "at least one line state = expression", "none");
+  checkSome(where, lines, "line state = expression", "OPTION");
   const twice = lines.find(({ name }, i) => lines.findIndex((other) => other.name === name) < i);
   if (twice) throw refusedIn(where, twice.line, 0, `one line for ${twice.name}`, "another");
   return programOf(sizesOf(names), (graph) => {
@@ -375,6 +376,8 @@ export function readNumbers(where: string, given: unknown): Record<string, numbe
   );
 }
 
+const scalarRule = rule<"scalar">('"scalar", for one number a trajectory', (value) => value === "scalar");
+
 /** Reads a list of names, or a record of which each says "scalar". */
 export function readNames(where: string, given: unknown): string[] {
   const list = Array.isArray(given);
@@ -384,8 +387,7 @@ export function readNames(where: string, given: unknown): string[] {
   if (list) return elements(where, given, array<string>("names"), text);
   const entries = outside(() => Object.entries(given).map(([name, size]): [string, unknown] => [`.${name}`, size]));
   return entries.map(([place, value]) => {
-    if (value !== "scalar")
-      throw refused("OPTION", where + place, '"scalar", for one number a trajectory', describe(value));
+    argument(where + place, value, required(scalarRule));
     return place.slice(1);
   });
 }

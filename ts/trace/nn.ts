@@ -1,4 +1,5 @@
 // Layers of networks, to be parameters of a traced function.
+import { checkSome } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, fallback, flag, options, required, size } from "../checks/rules.js";
 import { activeGraph, type Node } from "./graph.js";
@@ -101,7 +102,7 @@ function residual(module: Module): Module {
 }
 
 function sequential(...modules: Module[]): Module {
-  if (modules.length === 0) throw refused("OPTION", "modules", "at least one module", "none");
+  checkSome("modules", modules, "module", "OPTION");
   const all = modules.map((module, i) => moduleOf(`modules[${i}]`, module));
   return new Module(
     (he) =>

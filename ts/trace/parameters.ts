@@ -1,7 +1,7 @@
 // The parameters of a traced function: numbers, arrays and networks by names, nested as the user likes.
-import { numbersOf } from "../checks/arrays.js";
+import { checkSome, numbersOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
 import { Module } from "./nn.js";
@@ -64,7 +64,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
   const read = (where: string, value: unknown, depth: number): Make => {
     const name = where.slice("parameters.".length);
     if (typeof value === "number") {
-      if (!Number.isFinite(value)) throw refused("NON_FINITE", where, "a finite number", String(value));
+      argument(where, value, required(finiteValue));
       const offset = place(name, [], [value]);
       return (graph) => parameterIn(graph, offset, 1);
     }
@@ -120,7 +120,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
 function arrayOf(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
   if (depth > MAX_DEPTH) throw refused("OPTION", where, "arrays that are nested less deeply", describe(value));
   const list = value as ArrayLike<unknown>;
-  if (list.length === 0) throw refused("SHAPE", where, "at least one number", "none");
+  checkSome(where, list, "number");
   if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
     const flat = numbersOf(where, value);
     return { shape: [flat.length], flat };

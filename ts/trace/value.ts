@@ -1,4 +1,5 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
+import { checkSome } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
@@ -508,7 +509,7 @@ function rows(value: Value, start: number, length: number): Value {
 
 /** The rows of the values, one value after the other: at least one. */
 export function concat(...operands: Operand[]): Value {
-  if (operands.length === 0) throw refused("CALLBACK", "concat", "at least one value", "none");
+  checkSome("concat", operands, "value", "CALLBACK");
   const values = operands.map((operand) => lifted("concat", operand));
   if (values.length === 1) return values[0] as Value;
   const length = values.reduce((sum, value) => sum + value.length, 0);

@@ -1,11 +1,13 @@
 // Training by L-BFGS, for losses that are smooth and of all data at once.
-import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, checkFinite, checkLength, constructors, type Dtype } from "../checks/arrays.js";
 import { describe, isFailedSolve, refused } from "../checks/errors.js";
 import {
   anything,
+  argument,
   callable,
   count,
   fallback,
+  finiteValue,
   isObject,
   nonNegative,
   options as readOptions,
@@ -132,11 +134,8 @@ export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<
 
   const start = Float64Array.from(wasmField(field).copyParameters() as ArrayLike<number>);
   const first = await compute();
-  const bad = first.gradient.findIndex((slope) => !Number.isFinite(slope));
-  if (!Number.isFinite(first.value)) throw refused("NON_FINITE", "value's value", "a finite number", `${first.value}`);
-  if (bad >= 0) {
-    throw refused("NON_FINITE", "value's gradient", "finite numbers", `${first.gradient[bad]} at index ${bad}`);
-  }
+  argument("value's value", first.value, required(finiteValue));
+  checkFinite("value's gradient", first.gradient);
   let best: { x: Float64Array; value: number } = { x: start, value: first.value };
   let rested = performance.now();
   const evaluate = async (x: Float64Array) => {

@@ -1,6 +1,7 @@
 // Losses that are traced: written as a formula, differentiated by the package.
 import {
   arrayOf,
+  checkFinite,
   checkLength,
   copyOf,
   type Dtype,
@@ -113,6 +114,7 @@ export interface LossOfSolution {
 }
 
 const rules = { inputs: fallback(record<unknown>(), {}), target: size };
+const inputsRule = { ...object, expected: "an object of arrays by their names" };
 const OWN = ["y", "target", "mask", "t"];
 
 /**
@@ -275,10 +277,7 @@ function traced(
       if (!lists) checkLength(`${where}times`, ends, times);
       columns.t = timesOfRows(ends, lists?.counts ?? null, { times, batch, state });
     }
-    const further: unknown = data.inputs ?? {};
-    if (!isObject(further)) {
-      throw refused("OPTION", `${where}inputs`, "an object of arrays by their names", describe(further));
-    }
+    const further = argument(`${where}inputs`, data.inputs ?? {}, required(inputsRule));
     for (const [name, width] of Object.entries(inputs)) {
       const values = outside(() => (further as Record<string, unknown>)[name]);
       const wanted = `${where}inputs.${name}`;
@@ -327,8 +326,7 @@ function traced(
     const rows = times * batch;
     const own = floatsOf("y", y);
     checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
-    const infinite = own.findIndex((number) => !Number.isFinite(number));
-    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
+    checkFinite("y", own);
     const { columns, weights } = read("", data, sizes, solution?.mask);
     const { widths } = programFor(state);
     const field = fieldFor(state, dtype);

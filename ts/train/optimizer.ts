@@ -11,6 +11,7 @@ import {
   nonNegative,
   options as readOptions,
   required,
+  rule,
 } from "../checks/rules.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
@@ -69,7 +70,7 @@ export interface Optimizer<D extends Dtype = Dtype> {
   [Symbol.dispose](): void;
 }
 
-const OPTIMIZER = "an optimizer, from adam or sgd";
+const optimizerRule = required(rule<unknown>("an optimizer, from adam or sgd", (value) => WasmOptimizer.is(value)));
 
 class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   #rust: RustOptimizer | undefined;
@@ -134,7 +135,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   use(): RustOptimizer {
-    if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
+    argument("this", this, optimizerRule);
     this.#engine.needStack();
     if (!this.#rust || this.#engine.lost)
       throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
@@ -142,7 +143,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   dispose(): void {
-    if (!WasmOptimizer.is(this)) throw refused("OPTION", "this", OPTIMIZER, describe(this));
+    argument("this", this, optimizerRule);
     this.#engine.needStack();
     optimizers.remove(this);
     const rust = this.#rust;

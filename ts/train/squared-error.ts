@@ -1,5 +1,5 @@
 // The mean of squared differences.
-import { arrayOf, checkLength, dtypeOf, floatsOf, weightsOf, zeros } from "../checks/arrays.js";
+import { arrayOf, checkLength, checkSome, dtypeOf, floatsOf, weightsOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
 
 /**
@@ -25,7 +25,7 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   const dtype = dtypeOf(y);
   const wanted = arrayOf("target", target, dtype, ", as y is");
   checkLength("target", wanted, given.length);
-  if (given.length === 0) throw refused("SHAPE", "y", "at least one number", "none");
+  checkSome("y", given, "number");
   const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
   if (weights) checkLength("mask", weights, given.length);
   const cotangent = zeros(dtype, given.length);
