@@ -10,18 +10,18 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "92 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "93 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "60 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "61 kB"),
     import: "{ equations, leastSquares }",
   },
   {
-    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "35 kB"),
+    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "36 kB"),
     import: "{ equations, valueAndGrad }",
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "31 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "32 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];
