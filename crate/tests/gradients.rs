@@ -1,10 +1,7 @@
 //! Properties of the gradients: bitwise equal to each other whatever is retained, and equal to differences of a naive
 //! solver that takes the same steps.
 
-mod numbers;
-
 use ndarray::{Array2, Array3};
-use numbers::numbers;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use symplectic_adjoint::VectorField;
@@ -16,6 +13,8 @@ use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint,
     vjp,
 };
+
+use crate::numbers::numbers;
 
 #[derive(Debug, Clone)]
 struct Setting {

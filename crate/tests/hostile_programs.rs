@@ -1,17 +1,17 @@
 //! Programs from files that somebody has damaged or made to hurt: refused with an error, or else run and differentiated like others,
 //! in time and memory that the limits on nodes, operands and rows bound.
 
-mod random;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::Array2;
-use random::{Genes, array, numbers, program};
 use serde_json::{Value, json};
 use symplectic_adjoint::Error;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp};
 use symplectic_adjoint::program::Program;
+
+use crate::numbers::numbers;
+use crate::random::{Genes, array, program};
 
 /// Random choices of one case.
 struct Random(u64);

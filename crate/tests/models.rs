@@ -1,10 +1,7 @@
 //! Flows and energies: their transposes against differences, their gradients bitwise the same whatever is retained, samples
 //! independent of each other, and the identities that they are made for.
 
-mod numbers;
-
 use ndarray::{Array2, Array3, s};
-use numbers::numbers;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use symplectic_adjoint::field;
@@ -14,6 +11,8 @@ use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Mlp, Options, Output, Real, Steps, Tableau, Time, VectorField,
     odeint, vjp,
 };
+
+use crate::numbers::numbers;
 
 #[derive(Debug, Clone)]
 enum Kind {

@@ -1,13 +1,12 @@
 //! Fields that are programs: values, gradients, and what never reaches a gradient.
 
-mod numbers;
-
 use ndarray::{Array2, Array3, s};
-use numbers::numbers;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp as field_vjp};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::{GradientMethod, Method, Options, Real, VectorField, odeint, vjp};
+
+use crate::numbers::numbers;
 
 fn rows(batch: usize, columns: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_vec((batch, columns), numbers(batch * columns, seed)).unwrap()

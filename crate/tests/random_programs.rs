@@ -1,20 +1,20 @@
 //! Properties of random programs of every operation: values as a plain interpreter has them, derivatives as differences have them,
 //! to third order, and the same bits whatever is retained and whoever else is in the batch.
 
-mod random;
-
 use std::collections::BTreeMap;
 
 use ndarray::{Array2, Array3, Axis, concatenate, s};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use random::interpreter::{Interpreter, Point};
-use random::{Genes, array, numbers, program};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp as field_vjp};
 use symplectic_adjoint::program::Program;
 use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::{Error, GradientMethod, Method, Options, Output, Real, Steps, jvp, odeint, vjp};
+
+use crate::numbers::numbers;
+use crate::random::interpreter::{Interpreter, Point};
+use crate::random::{Genes, array, program};
 
 fn genes(most: usize) -> impl Strategy<Value = Vec<u32>> {
     proptest::collection::vec(any::<u32>(), 1..most)

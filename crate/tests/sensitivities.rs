@@ -1,9 +1,6 @@
 //! Forward sensitivities: the transpose of gradients, whatever the steps; second derivatives against differences of gradients.
 
-mod numbers;
-
 use ndarray::{Array1, Array2, Array3, ArrayD, IxDyn, s};
-use numbers::numbers;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::model::cnf::{Cnf, Noise, Trace};
 use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
@@ -13,6 +10,8 @@ use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Steps, Time, VectorField, jvp,
     odeint, sensitivities, vjp,
 };
+
+use crate::numbers::numbers;
 
 fn array(shape: &[usize], seed: u64) -> ArrayD<f64> {
     ArrayD::from_shape_vec(IxDyn(shape), numbers(shape.iter().product(), seed)).unwrap()

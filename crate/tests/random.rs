@@ -1,14 +1,11 @@
 //! Random programs, and a plain interpreter of programs to compare with.
 
-#![allow(dead_code, reason = "each test uses a part")]
-
 pub mod interpreter;
-#[path = "../numbers/mod.rs"]
-mod numbers;
 
 use ndarray::Array2;
-pub use numbers::numbers;
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
+
+use crate::numbers::numbers;
 
 pub fn array(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_vec((rows, columns), numbers(rows * columns, seed)).unwrap()
