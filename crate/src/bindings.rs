@@ -2,8 +2,6 @@
 
 mod constants;
 #[cfg(any(target_arch = "wasm32", feature = "node"))]
-mod ensembles;
-#[cfg(any(target_arch = "wasm32", feature = "node"))]
 mod handles;
 #[cfg(all(feature = "node", not(target_arch = "wasm32")))]
 mod node;

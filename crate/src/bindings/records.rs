@@ -1,7 +1,6 @@
 //! Plain objects that a binding hands out: errors, statistics, the layers of networks.
 
-use super::ensembles::AnyEnsemble;
-use super::handles::Numbers;
+use super::handles::{AnyEnsemble, Numbers};
 use crate::error::Error;
 use crate::gradient::GradientStats;
 use crate::memory::{Bytes, Purpose};

@@ -232,8 +232,8 @@ impl Field {
         self.call(env, |field| field.record(start, options, shared)).map(Recorded::new)
     }
 
-    /// Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
-    /// their gradients where `keep` is set.
+    /// Trajectories with steps of their own. `plan` is JSON, which `Plan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]
     pub fn ensemble(

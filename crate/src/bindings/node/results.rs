@@ -6,9 +6,9 @@ use napi_derive::napi;
 use super::held::Held;
 use super::memory::{JsSource, address};
 use super::{object, or_undefined, thrown};
-use crate::bindings::ensembles::{AnyEnsemble, AnyIntegrator};
 use crate::bindings::handles::{
-    AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
+    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
+    AnyTrajectory,
 };
 use crate::bindings::records;
 use crate::error::Error;

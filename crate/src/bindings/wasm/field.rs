@@ -168,8 +168,8 @@ impl Field {
         self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
     }
 
-    /// Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
-    /// their gradients where `keep` is set.
+    /// Trajectories with steps of their own. `plan` is JSON, which `Plan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[allow(clippy::too_many_arguments)]
     pub fn ensemble(
         &self,

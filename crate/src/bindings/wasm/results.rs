@@ -3,9 +3,9 @@
 use wasm_bindgen::prelude::*;
 
 use super::{JsResult, JsSource, object, thrown};
-use crate::bindings::ensembles::{AnyEnsemble, AnyIntegrator};
 use crate::bindings::handles::{
-    AnyBuffer, AnyFieldVjp, AnyGradient, AnyJvp, AnySolution, AnyTangentTrajectory, AnyTrajectory,
+    AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
+    AnyTrajectory,
 };
 use crate::bindings::records;
 use crate::error::Error;

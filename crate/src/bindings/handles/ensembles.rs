@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::handles::{AnyGradient, Erased, Numbers, Source, copied};
+use super::numbers::{Erased, Numbers, Source, copied};
+use super::results::AnyGradient;
 use crate::ensemble::{
     Advance, Changes, Cotangents, Direction, Event, Extras, Gradient, Integrator, Jump, Lists, Occurrence, Solution,
     Trajectories, TrajectoriesAlong,
