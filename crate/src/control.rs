@@ -31,23 +31,23 @@ impl AllReduce for Whole {
     }
 }
 
-/// How the size of a step follows from the error of the one before.
+/// How the size of a step follows from the error of the step before.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Controller {
-    /// Grows and shrinks freely between the bounds; a step that was cut to land on a time does not cut the next one, and
-    /// the first is no longer than the interval.
+    /// The step grows and shrinks freely between the bounds. A step that was cut to land on a time does not shorten the next one,
+    /// and the first step is no longer than the interval. The default.
     Standard,
-    /// torchdiffeq's: after an accepted step the next is never shorter, a step that was cut to land is what the next
-    /// grows from, and the first may be longer than the interval.
+    /// As torchdiffeq does it: after an accepted step the next is never shorter, a step that was cut to land on a time is what the
+    /// next grows from, and the first may be longer than the interval.
     Torchdiffeq,
-    /// As `Standard`, with the errors of the last accepted steps (Söderlind, ACM TOMS 29(1), 2003): the next step is e_n^−(p + i + d)
-    /// e_{n−1}^(p + 2d) e_{n−2}^−d times the one before, all exponents divided by the order of the method.
+    /// As `Standard`, but from the errors e of the last three accepted steps (Söderlind, ACM TOMS 29(1), 2003): the next step is
+    /// e_n^−(p + i + d) e_{n−1}^(p + 2d) e_{n−2}^−d times the one before, all exponents divided by the order of the method.
     Pid {
-        /// Of the change of the error.
+        /// The proportional coefficient, of the change of the error.
         p: f64,
-        /// Of the error itself.
+        /// The integral coefficient, of the error itself.
         i: f64,
-        /// Of the change of its change.
+        /// The derivative coefficient, of the change of that change.
         d: f64,
     },
 }
@@ -125,19 +125,20 @@ impl Control {
     }
 }
 
-/// Tolerances of each feature of a state, where they differ.
+/// Tolerances for each feature of the state, where one for all does not do. Empty lists, the default, leave it to
+/// [`Options::rtol`](crate::Options::rtol) and [`Options::atol`](crate::Options::atol).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tolerances {
-    /// Relative ones, one for each feature; none where one serves all.
+    /// Relative tolerances, as many as the state has features; or empty, and `rtol` holds for all.
     pub relative: Vec<f64>,
-    /// Absolute ones.
+    /// Absolute tolerances, as many as the state has features; or empty, and `atol` holds for all.
     pub absolute: Vec<f64>,
 }
 
 impl Tolerances {
     /// Relative and absolute tolerance of a feature; a state of several arrays, such as one with its derivatives, has them over and over.
     #[inline(always)]
-    pub fn of(&self, control: &Control, feature: usize) -> (f64, f64) {
+    pub(crate) fn of(&self, control: &Control, feature: usize) -> (f64, f64) {
         let of = |each: &[f64], all: f64| if each.is_empty() { all } else { each[feature % each.len()] };
         (of(&self.relative, control.rtol), of(&self.absolute, control.atol))
     }

@@ -1,10 +1,11 @@
-//! Vector fields f(t, x, θ), and what a solver needs of one.
+//! Vector fields f(t, y, θ): [programs](program), which the crate differentiates, and [callbacks](custom) with a transpose of your
+//! own. The networks and systems of [`model`](crate::model) are programs.
 //!
-//! A [`VectorField`] owns parameters; [`prepare`](VectorField::prepare) makes of them a [`Dynamics`] for one batch: a
-//! snapshot of the parameters, packed for the kernels, with all the scratch that evaluating and transposing takes. So a
-//! gradient is that of the parameters at the time of the solve, whatever happens to the field in between.
+//! A solve takes a snapshot of a field's parameters. So a gradient is that of the parameters at the time of the solve, whatever
+//! happens to the field in between.
 
 pub mod custom;
+mod dynamics;
 pub(crate) mod lanes;
 pub mod program;
 
@@ -15,32 +16,43 @@ use num_traits::Float;
 use crate::error::{Error, Result, finite, finite_gradient};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
-use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-pub use crate::program::execute::Dots;
+pub(crate) use crate::program::execute::Dots;
+pub(crate) use dynamics::{Demand, Dynamics, Pull, Uses};
 use lanes::OneByOne;
-pub use lanes::{LanePull, Lanes, TrajectoryInputs};
+pub(crate) use lanes::{LanePull, Lanes, TrajectoryInputs};
 
-/// A parametrised vector field.
+/// A vector field f(t, y, θ) with its parameters θ, as every solve takes one.
+///
+/// The crate implements it, you do not: for a field of your own, build a program ([`ProgramField`](program::ProgramField)) or write a
+/// [`RowField`](custom::RowField). The methods that this page does not show prepare a field for a batch; their types cannot be
+/// named outside the crate.
 pub trait VectorField<T: Real> {
-    /// Features of the state.
+    /// Features of the state y.
     fn state_size(&self) -> usize;
-    /// Features of f(t, x): those of the state, but for a network that is only a part of a vector field.
+    /// Features of f(t, y): as many as the state has, except for a network that is only a part of a vector field.
     fn output_size(&self) -> usize {
         self.state_size()
     }
-    /// Numbers that each trajectory has beside its state, and by which a gradient is given too.
+    /// Arguments of each trajectory: numbers of its own beside the state, such as a dose. Gradients have their derivatives too.
     fn argument_size(&self) -> usize {
         0
     }
-    /// All parameters, flat.
+    /// All parameters, flat. What the order means is with each kind of field.
     fn parameters(&self) -> &[T];
-    /// The same, to be changed.
+    /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
     fn parameters_mut(&mut self) -> &mut [T];
+    /// Trajectories that an [`ensemble`](crate::ensemble) takes together, called a leaf. Their sum in a gradient is formed by itself,
+    /// so a [part](crate::ensemble::Extras::part) of a batch begins at a multiple of it.
+    fn leaf(&self) -> usize {
+        T::LANES
+    }
+
     /// The field at these parameters for a batch.
     ///
     /// # Errors
     /// `Option` for directions of a field that is no program.
+    #[doc(hidden)]
     fn prepare(
         &self,
         parameters: &[T],
@@ -70,35 +82,10 @@ pub trait VectorField<T: Real> {
         None
     }
 
-    /// How many of those it takes at a time; the sum of a gradient over them is formed by itself.
-    #[doc(hidden)]
-    fn leaf(&self) -> usize {
-        T::LANES
-    }
-
     /// What the trajectories of a batch have beside their states.
     #[doc(hidden)]
     fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
         TrajectoryInputs::none(batch, ledger)
-    }
-}
-
-/// What a field is prepared for.
-#[derive(Debug, Clone, Copy)]
-pub struct Demand<'a, T> {
-    /// Whether it will be transposed.
-    pub reverse: bool,
-    /// Directions, whose shapes have been checked: then the state is [x, ẋ_1, ẋ_2, …], and behind these the clocks of the directions in
-    /// which times move.
-    pub directions: Option<&'a Directions<'a, T>>,
-    /// On how many threads it may compute; no bit depends on it.
-    pub threads: usize,
-}
-
-impl<T> Demand<'_, T> {
-    /// Values, and their transpose if `reverse`, on one thread.
-    pub fn new(reverse: bool) -> Self {
-        Self { reverse, directions: None, threads: 1 }
     }
 }
 
@@ -172,63 +159,6 @@ impl<T> Directions<'_, T> {
     pub(crate) fn moves_times(&self, index: usize) -> bool {
         self.of(self.times, index).is_some_and(|rates| rates.iter().any(|&rate| rate != 0.0))
     }
-}
-
-/// A vector field ready for one batch. States, slopes and cotangents are flat, as the layout has them.
-pub trait Dynamics<T: Real> {
-    /// How its states lie in memory.
-    fn layout(&self) -> &Layout;
-
-    /// Numbers in the gradient that [`pull`](Self::pull) adds to: one for each parameter, and behind them those of the arguments,
-    /// as the layout has them.
-    fn parameters(&self) -> usize;
-
-    /// Numbers that each trajectory has beside its state.
-    fn arguments(&self) -> usize {
-        0
-    }
-
-    /// Numbers in the tape of one use.
-    fn tape_len(&self) -> usize;
-
-    /// How often the field has been used so far.
-    fn uses(&self) -> Uses;
-
-    /// Whether (∂f/∂t)ᵀ ℓ is known; a field of the user's may turn out not to tell it.
-    fn knows_time(&self) -> bool {
-        true
-    }
-
-    /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pull`](Self::pull) needs; k is bitwise the same.
-    fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
-
-    /// The transpose of f at (t, x), from a kept tape, or running f forward again, which gives bitwise the same.
-    fn pull(&mut self, t: f64, x: &[T], tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots>;
-}
-
-/// The operands of one vector–Jacobian product.
-pub struct Pull<'a, T> {
-    /// ℓ, the cotangent of the slope.
-    pub cotangent: &'a [T],
-    /// Becomes (∂f/∂x)ᵀ ℓ.
-    pub x: &'a mut [T],
-    /// (∂f/∂θ)ᵀ ℓ is added, and behind it that of the arguments.
-    pub parameters: &'a mut [T],
-    /// Directions w whose products ⟨w, f⟩ are wanted, one behind the other.
-    pub probes: &'a [T],
-    /// ⟨w, f⟩ is added for each.
-    pub products: &'a mut [f64],
-    /// Whether ⟨ℓ, f⟩ and the products are wanted.
-    pub times: bool,
-}
-
-/// Uses of a field: evaluations forward, and of the transpose.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Uses {
-    /// Evaluations of f.
-    pub evaluations: usize,
-    /// Evaluations of its transpose.
-    pub vjps: usize,
 }
 
 /// f(t, y) for a batch `[batch, state]`, row-major, at parameters that need not be the field's own.

@@ -224,7 +224,7 @@ impl<T: Real> Trajectory<T> {
     }
 
     /// As [`pullback`](Self::pullback), asking for the rows `[batch, state]` of one output after the other.
-    pub fn pullback_from(&mut self, read: &mut dyn FnMut(usize, &mut [T]) -> Result<()>) -> Result<Gradient<T>> {
+    pub(crate) fn pullback_from(&mut self, read: &mut dyn FnMut(usize, &mut [T]) -> Result<()>) -> Result<Gradient<T>> {
         let Self { solution, problem, kept } = self;
         let ledger = problem.ledger.clone();
         let panels = problem.dynamics.layout().panels;

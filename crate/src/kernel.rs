@@ -1,6 +1,8 @@
-//! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. The only SIMD, and but for the memory of buffers the only `unsafe`.
+//! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. All SIMD is
+//! here, and all `unsafe` code but for memory, threads and the addon.
 
 pub(crate) mod combine;
+pub(crate) mod elementary;
 pub(crate) mod functions;
 pub(crate) mod instructions;
 pub(crate) mod lanes;

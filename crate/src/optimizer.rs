@@ -1,38 +1,39 @@
-//! Optimizers, in place on flat parameters.
+//! Adam and gradient descent. They change flat parameters in place.
 
 use crate::error::{Error, Result, finite};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// A rule that turns gradients into steps.
+/// How a step follows from a gradient.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rule {
-    /// Kingma and Ba (2015), with decoupled weight decay (Loshchilov and Hutter 2019).
+    /// Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW; Loshchilov and Hutter 2019).
     Adam {
-        /// How much of the first moment is kept from step to step, from 0 to below 1.
+        /// How much of the first moment a step keeps, from 0 to below 1; usually 0.9.
         beta1: f64,
-        /// How much of the second moment is kept.
+        /// How much of the second moment a step keeps, from 0 to below 1; usually 0.999.
         beta2: f64,
-        /// What is added to the root of the second moment.
+        /// Added to the root of the second moment, zero or more; usually 1e-8.
         epsilon: f64,
     },
-    /// Heavy-ball momentum: velocity = momentum · velocity + gradient. Weight decay is decoupled here too.
+    /// Gradient descent with heavy-ball momentum: velocity = momentum · velocity + gradient, and parameters −= learning_rate ·
+    /// velocity. Weight decay is decoupled here too.
     Sgd {
-        /// How much of the velocity is kept from step to step, from 0 to below 1.
+        /// How much of the velocity a step keeps, from 0 to below 1; 0 is plain gradient descent.
         momentum: f64,
     },
 }
 
-/// A rule with its state.
+/// An optimizer of a field's parameters: a rule, and what it remembers of the steps before.
 #[derive(Debug)]
 pub struct Optimizer<T> {
     /// How a step follows from a gradient.
     pub rule: Rule,
-    /// The size of the next step.
+    /// The learning rate of the next step. You may change it between steps.
     pub learning_rate: f64,
-    /// Each step first shrinks the parameters by learning_rate · weight_decay.
+    /// Each step first multiplies the parameters by 1 − learning_rate · weight_decay.
     pub weight_decay: f64,
-    /// Steps taken.
+    /// How many steps have been taken. Adam corrects its moments by it.
     pub steps: u64,
     /// Adam's first moments and then its second; the velocity of momentum.
     state: Buffer<T>,
@@ -40,6 +41,8 @@ pub struct Optimizer<T> {
 }
 
 impl<T: Real> Optimizer<T> {
+    /// An optimizer for this number of parameters.
+    ///
     /// # Errors
     /// `Option` for rates out of range, `OutOfMemory`.
     pub fn new(rule: Rule, learning_rate: f64, weight_decay: f64, parameters: usize) -> Result<Self> {
@@ -65,17 +68,18 @@ impl<T: Real> Optimizer<T> {
         Ok(Self { rule, learning_rate, weight_decay, steps: 0, state, parameters })
     }
 
-    /// What a checkpoint has to keep beside [`steps`](Self::steps).
+    /// What a checkpoint has to keep besides [`steps`](Self::steps): Adam's first moments followed by its second, or the velocity; empty
+    /// without momentum.
     pub fn state(&self) -> &[T] {
         &self.state
     }
 
-    /// The same, to be restored from a checkpoint.
+    /// The same, to restore it from a checkpoint.
     pub fn state_mut(&mut self) -> &mut [T] {
         &mut self.state
     }
 
-    /// Takes a step; on an error nothing has changed.
+    /// Takes a step, which changes the parameters in place. If it fails, nothing has changed.
     ///
     /// # Errors
     /// `Shape` and `NonFiniteInput` for the gradient; `NonFiniteResult` where the step would write a parameter or a moment that

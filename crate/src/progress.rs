@@ -1,25 +1,26 @@
-//! Who is told how far a solve has come.
+//! How far a solve has come, for a progress bar or to stop it.
 
 use std::cell::RefCell;
 
 use crate::error::Result;
 
-/// Told the part of a solve's times that lies behind it, from 0 to 1; an error of its own ends the solve.
+/// Called with the fraction of its times that a solve has behind it, from 0 to 1. If it returns an error, the solve ends with that
+/// error.
 pub type Watcher = Box<dyn FnMut(f64) -> Result<()>>;
 
-/// So many steps, or rounds of steps, pass between two calls.
+/// Steps, or rounds of steps, between two calls.
 const EVERY: usize = 16;
 
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
 }
 
-/// Has solves of this thread tell `watcher` how far they have come, now and then; whoever was told before is given back.
+/// Sets the watcher that solves on this thread call every few steps, or none, and returns the one that was set before.
 pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
     WATCHER.replace(watcher)
 }
 
-/// Tells it, if the `step`-th step is one of those after which somebody is told.
+/// Calls the watcher, if it is due at the `step`-th step.
 pub(crate) fn report(step: usize, fraction: impl FnOnce() -> f64) -> Result<()> {
     if !step.is_multiple_of(EVERY) {
         return Ok(());

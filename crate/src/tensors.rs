@@ -8,18 +8,18 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 
-/// Arrays by name, with a text for each key of metadata, both in the order of their names.
+/// What a safetensors file holds: arrays by name, and metadata, a text by key.
 #[derive(Debug, Default)]
 pub struct Tensors {
     arrays: BTreeMap<String, Tensor>,
-    /// A text for each key.
+    /// The metadata, in the order of its keys.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// An array, whose name is with those who hold it. Of other types than float32 and float64 there are no numbers.
+/// An array of a file. You can read its numbers if it is float32 or float64; of other types you learn the type and the shape.
 #[derive(Debug)]
 pub struct Tensor {
-    /// Its sides, row-major; none for a single number.
+    /// The lengths of its dimensions, row-major; empty for a single number.
     pub shape: Vec<usize>,
     dtype: Dtype,
     bytes: Vec<u8>,
@@ -60,7 +60,7 @@ fn from_brain(bits: u16) -> f32 {
 }
 
 impl Tensor {
-    /// The name of its number type in the public API, or where the API has no such type what the format calls it.
+    /// The name of its number type: float32, float64, or what the format calls another type.
     pub fn dtype(&self) -> String {
         match self.dtype {
             Dtype::F32 => f32::DTYPE.into(),
@@ -69,10 +69,10 @@ impl Tensor {
         }
     }
 
-    /// Its numbers, of just that type.
+    /// A copy of its numbers.
     ///
     /// # Errors
-    /// `File` where it has another type.
+    /// `File` if it has another number type than T, `OutOfMemory`.
     pub fn numbers<T: Real>(&self) -> Result<Vec<T>> {
         if self.dtype != dtype::<T>() {
             return Err(Error::File(format!("expected {}, given {}", T::DTYPE, self.dtype())));
@@ -87,7 +87,10 @@ impl Tensor {
 }
 
 impl Tensors {
-    /// Adds an array; its length must be that of its shape.
+    /// Adds an array, row-major.
+    ///
+    /// # Errors
+    /// `Shape` if there are not as many numbers as the shape says, `Option` for a name that is taken, `OutOfMemory`.
     pub fn add<T: Real>(&mut self, name: &str, shape: &[usize], numbers: &[T]) -> Result<()> {
         if shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side)) != Some(numbers.len()) {
             return Err(Error::shape("tensors", format!("{name}: numbers for the shape {shape:?}"), numbers.len()));
@@ -117,17 +120,23 @@ impl Tensors {
         }
     }
 
-    /// The names of all arrays.
+    /// The names of all arrays, in order.
     pub fn names(&self) -> impl Iterator<Item = &String> {
         self.arrays.keys()
     }
 
     /// The array of that name.
+    ///
+    /// # Errors
+    /// `File` if there is none.
     pub fn get(&self, name: &str) -> Result<&Tensor> {
         self.arrays.get(name).ok_or_else(|| Error::File(format!("the file has no tensor named {name}")))
     }
 
-    /// The file: the same bytes for the same arrays and texts.
+    /// The bytes of the file, the same for the same arrays and metadata.
+    ///
+    /// # Errors
+    /// `Option` for more than 100 MB of names and metadata, `OutOfMemory`.
     pub fn serialize(&self) -> Result<Vec<u8>> {
         let file = |error: safetensors::SafeTensorError| Error::File(error.to_string());
         let views = self.arrays.iter().map(|(name, tensor)| {
@@ -158,7 +167,10 @@ impl Tensors {
         Ok(bytes)
     }
 
-    /// Reads a file: float16 and bfloat16 become float32; of integers and the like only the type and the shape are read.
+    /// Reads the bytes of a file. float16 and bfloat16 become float32; of integers and the like only type and shape are read.
+    ///
+    /// # Errors
+    /// `File` for what is not a safetensors file, `OutOfMemory`.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let file = |error: safetensors::SafeTensorError| Error::File(format!("not a safetensors file: {error}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(file)?;

@@ -6,7 +6,8 @@
 
 #![allow(dead_code, reason = "some are for programs alone, which are to come")]
 
-use super::real::{Rational, Real};
+use super::elementary::{Elementary, Rational};
+use super::real::Real;
 use super::simd::{MOST, Vector};
 
 /// 1/1!, 1/2!, …: coefficients of the series of e^r − 1.
@@ -34,7 +35,7 @@ fn polynomial<T: Real, V: Vector<T>>(coefficients: &[T], x: V) -> V {
     value
 }
 
-/// (n + [`Real::ROUND`], e^r − 1) with x + rest = n ln 2 + r, |r| ≤ ½ ln 2.
+/// (n + [`Elementary::ROUND`], e^r − 1) with x + rest = n ln 2 + r, |r| ≤ ½ ln 2.
 #[inline(always)]
 fn exp_parts<T: Real, V: Vector<T>>(x: V, rest: Option<V>) -> (V, V) {
     let shifted = x.mul_add(V::splat(T::LOG2_E), V::splat(T::ROUND));
@@ -399,7 +400,7 @@ fn sin_cos_far<T: Real, V: Vector<T>>(x: V, (sin, cos): (V, V)) -> (V, V) {
     }
     for ((&x, sine), cosine) in numbers[..V::LEN].iter().zip(&mut sines).zip(&mut cosines) {
         if x.abs() > T::of(SIN_LIMIT) {
-            (*sine, *cosine) = Real::sin_cos(x);
+            (*sine, *cosine) = Elementary::sin_cos(x);
         }
     }
     // SAFETY: as above.

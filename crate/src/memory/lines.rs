@@ -118,7 +118,8 @@ impl Drop for Lines {
     }
 }
 
-/// Gives memory that is kept for what is asked for next back to the system.
+/// Gives back to the system what the crate keeps of freed memory, at most 256 MiB, to use it again. In WebAssembly, where nothing is
+/// kept, it does nothing.
 pub fn release() {
     #[cfg(not(target_arch = "wasm32"))]
     if let Ok(mut spare) = SPARE.lock() {

@@ -187,7 +187,7 @@ impl Layer {
 
 impl Architecture {
     /// Refuses what is not a network.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if self.widths.len() < 2 || self.widths.contains(&0) {
             let expected = "at least two positive integers, input first";
             return Err(Error::option("widths", expected, format!("{:?}", self.widths)));
@@ -259,7 +259,7 @@ impl Architecture {
 
     /// Seeded initial parameters, uniform in ±limit: for weights √(6 / (fan_in + fan_out)) (Glorot and Bengio 2010), or
     /// √(6 / fan_in) (He et al. 2015) before relu, elu, silu and gelu; 1 for gateWeight and hyperBias; 0 for biases.
-    pub fn initial<T: Real>(&self, seed: u64) -> Result<Buffer<T>> {
+    pub(crate) fn initial<T: Real>(&self, seed: u64) -> Result<Buffer<T>> {
         let mut parameters = Buffer::zeroed(&Ledger::new(), Purpose::Network, self.parameters())?;
         let mut random = Pcg64Mcg::seed_from_u64(seed);
         let layers = self.entries();

@@ -2,7 +2,7 @@
 //! d log p/dt = −tr(∂f/∂x).
 //!
 //! The trace is Σ ⟨v, (∂f/∂x) v⟩ over directions v: all unit vectors, exactly, or one of noise with unit covariance, by which
-//! it is right on average (Hutchinson). TrajectoryInputs log p the state may carry the integrals of ‖f‖² and of Σ ‖(∂f/∂x) v‖², which
+//! it is right on average (Hutchinson). Besides log p, the state may carry the integrals of ‖f‖² and of Σ ‖(∂f/∂x) v‖², which
 //! keep flows easy to solve (Finlay et al. 2020).
 
 use ndarray::ArrayView2;

@@ -9,7 +9,7 @@ use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
 use crate::program::{Program, Sizes};
 
-/// A network with its parameters.
+/// A neural ODE: dy/dt = f(y, t), where f is a multilayer perceptron.
 #[derive(Debug)]
 pub struct Mlp<T: Real> {
     architecture: Architecture,
@@ -17,10 +17,12 @@ pub struct Mlp<T: Real> {
 }
 
 impl<T: Real> Mlp<T> {
-    /// A network with [initial](Architecture::initial) parameters.
+    /// A network with random initial parameters, the same for the same seed. Weights are uniform in ±√(6 / (fan_in + fan_out)) (Glorot
+    /// and Bengio 2010), or in ±√(6 / fan_in) (He et al. 2015) before relu, elu, silu and gelu; gateWeight and hyperBias are uniform in
+    /// ±1, biases are 0.
     ///
     /// # Errors
-    /// `Option` for what is not a network, `OutOfMemory`.
+    /// `Option` for fewer than two widths or a width of 0, `OutOfMemory`.
     pub fn new(architecture: Architecture, seed: u64) -> Result<Self> {
         architecture.check()?;
         let parameters = architecture.initial(seed)?;
@@ -33,7 +35,7 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture, field })
     }
 
-    /// Another one just like it.
+    /// A copy, with the parameters as they are now.
     ///
     /// # Errors
     /// `OutOfMemory`.
@@ -42,12 +44,12 @@ impl<T: Real> Mlp<T> {
         Ok(Self { architecture: self.architecture.clone(), field })
     }
 
-    /// What it is, but for the values of its parameters.
+    /// Its architecture: all but the values of its parameters.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
-    /// All parameters, flat, as [`Architecture::entries`] lists them.
+    /// All parameters, flat, in the order of [`Architecture::entries`].
     pub fn parameters(&self) -> &[T] {
         self.field.parameters()
     }
