@@ -1,4 +1,4 @@
-//! What can go wrong, with the data a program needs and the remedy a person needs.
+//! What can go wrong. Each error has the data that a program needs, and its message says what to do.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use num_traits::Float;
 pub struct Progress {
     /// Time of the last accepted state.
     pub t: f64,
-    /// The step that was tried from there, signed.
+    /// The step that was tried from there, negative where times descend.
     pub h: f64,
     /// Accepted steps so far.
     pub steps: usize,
@@ -24,7 +24,7 @@ impl fmt::Display for Progress {
     }
 }
 
-/// The error of every fallible function of this crate.
+/// The error of every fallible function of this crate. Invalid input fails before any work starts.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
     /// An array has the wrong length or shape.
@@ -56,18 +56,18 @@ pub enum Error {
         argument: &'static str,
         /// The first number that is not finite.
         given: f64,
-        /// Where it stands.
+        /// Its index in the flat array.
         index: usize,
     },
 
-    /// The vector field or the state is not finite on the way.
+    /// The vector field or the state became infinite or NaN during a solve.
     #[error(
         "the vector field or the state is not finite {0}; check the field there, start from smaller parameters, or \
          scale the data"
     )]
     NonFinite(Progress),
 
-    /// The function of an event is not a number on the way.
+    /// The function of an event became NaN during a solve.
     #[error(
         "events[{event}].when is not a number {progress}; write a function that is defined on both sides of the event, or \
          bound the step by maxStep"
@@ -79,29 +79,29 @@ pub enum Error {
         progress: Progress,
     },
 
-    /// A result would not be finite.
+    /// A result overflows, or is NaN.
     #[error("{result}: not finite, {given} at index {index}; {remedy}")]
     NonFiniteResult {
         /// The result that would not be finite.
         result: &'static str,
         /// The first number of it that is not.
         given: f64,
-        /// Where it stands.
+        /// Its index in the flat array.
         index: usize,
-        /// What can be done.
+        /// What you can do about it.
         remedy: &'static str,
     },
 
-    /// `minimum` is the least step that was allowed, zero where only the time's own resolution ends it.
+    /// A step would have to be shorter than is allowed, or than the floating-point time can resolve.
     #[error("{}", underflow(.progress, *.minimum))]
     StepUnderflow {
         /// Where the solve stood.
         progress: Progress,
-        /// The least step that was allowed.
+        /// The shortest step allowed, [`Options::min_step`](crate::Options::min_step); 0 if there was no bound.
         minimum: f64,
     },
 
-    /// The bound on the number of steps was reached.
+    /// A solve tried more steps than [`Options::max_steps`](crate::Options::max_steps).
     #[error(
         "maxSteps was reached {0}; raise maxSteps, loosen rtol and atol, or, if the steps stay small on a smooth \
          solution, the problem is stiff and an explicit method the wrong tool"
@@ -157,12 +157,12 @@ pub enum Error {
         error: Box<Error>,
     },
 
-    /// Memory could not be had.
+    /// Memory ran out.
     #[error("{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory {
-        /// How many bytes could not be had.
+        /// How many bytes were asked for.
         bytes: usize,
-        /// What they were for.
+        /// What they were for, such as "tape".
         purpose: &'static str,
     },
 
@@ -171,21 +171,21 @@ pub enum Error {
     Budget {
         /// The budget, in bytes.
         given: usize,
-        /// The least that would do.
+        /// The least that would be enough, in bytes.
         least: usize,
     },
 
-    /// A file is damaged, or not what was expected; the text says what and where.
+    /// A file is damaged, or not what was expected. The text says what and where.
     #[error("{0}")]
     File(String),
 
-    /// A vector field written by the user failed; the user's own error stays with the caller.
+    /// A custom vector field failed. In JavaScript, its own error is thrown in place of this one.
     #[error("the custom vector field failed")]
     Callback,
 }
 
 impl Error {
-    /// The stable name of the kind of error, the same in every language.
+    /// The stable name of the kind of error, such as `"MAX_STEPS"`, the same in Rust and JavaScript.
     pub fn code(&self) -> &'static str {
         match self {
             Error::Shape { .. } => "SHAPE",
@@ -203,7 +203,7 @@ impl Error {
         }
     }
 
-    /// Where a solve stood, if one was under way.
+    /// Where the solve stood, if it failed on the way.
     pub fn progress(&self) -> Option<Progress> {
         match self {
             Error::NonFinite(progress) | Error::StepUnderflow { progress, .. } | Error::MaxSteps(progress) => {

@@ -89,18 +89,18 @@ pub trait VectorField<T: Real> {
     }
 }
 
-/// Directions along which a solve's inputs move, flat and one behind the other; what is not given stands still.
+/// Directions along which a solve's inputs move: arrays are flat, row-major. What is `None` stands still.
 #[derive(Debug, Clone, Copy)]
 pub struct Directions<'a, T> {
-    /// How many there are.
+    /// How many directions there are, at least one.
     pub count: usize,
-    /// ẏ0 `[directions, batch, state]`.
+    /// Tangents ẏ0 of the initial states, `[directions, batch, state]`.
     pub y0: Option<&'a [T]>,
-    /// θ̇ `[directions, parameters]`.
+    /// Tangents θ̇ of the parameters, `[directions, parameters]`.
     pub parameters: Option<&'a [T]>,
-    /// ȧ `[directions, batch, arguments]`.
+    /// Tangents ȧ of the arguments, `[directions, batch, arguments]`.
     pub arguments: Option<&'a [T]>,
-    /// How the output times move, `[directions, times]`.
+    /// Tangents of the output times, `[directions, times]`.
     pub times: Option<&'a [f64]>,
 }
 
@@ -161,10 +161,11 @@ impl<T> Directions<'_, T> {
     }
 }
 
-/// f(t, y) for a batch `[batch, state]`, row-major, at parameters that need not be the field's own.
+/// Evaluates f(t, y) for a batch `y` `[batch, state]`, at parameters that need not be the field's own. The result is `[batch, outputs]`,
+/// row-major.
 ///
 /// # Errors
-/// `Shape` and `NonFiniteInput` for y and parameters, `OutOfMemory`, and what the field itself gives.
+/// `Shape` and `NonFiniteInput` for y and parameters, `OutOfMemory`, and errors of a custom field.
 pub fn evaluate<T: Real>(
     field: &dyn VectorField<T>,
     parameters: &[T],
@@ -179,22 +180,22 @@ pub fn evaluate<T: Real>(
     prepared.rows(&slope, field.output_size())
 }
 
-/// The transpose of a field at (t, y).
+/// The vector–Jacobian product of a field at (t, y) with a cotangent w, from [`vjp`].
 pub struct FieldVjp<T> {
     /// (∂f/∂y)ᵀ w `[batch, state]`, row-major.
     pub y: Buffer<T>,
-    /// (∂f/∂θ)ᵀ w.
+    /// (∂f/∂θ)ᵀ w, summed over the batch.
     pub parameters: Buffer<T>,
     /// (∂f/∂arguments)ᵀ w `[batch, arguments]`, row-major.
     pub arguments: Buffer<T>,
-    /// (∂f/∂t)ᵀ w, where the field tells it.
+    /// (∂f/∂t)ᵀ w, summed over the batch; `None` if a custom field does not return it.
     pub t: Option<f64>,
 }
 
-/// The vector–Jacobian product of a field, `w` as y.
+/// The vector–Jacobian product of a field at (t, y) with a cotangent `w` `[batch, outputs]` of f(t, y).
 ///
 /// # Errors
-/// As [`evaluate`]; `NonFiniteResult` where the product is not finite.
+/// As [`evaluate`]; `Shape` and `NonFiniteInput` for `w`, `NonFiniteResult` where the product is not finite.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     parameters: &[T],

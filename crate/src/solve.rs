@@ -22,14 +22,14 @@ pub(crate) use run::{
 pub(crate) use swept::Swept;
 pub use swept::{GradientStats, RetentionStats};
 
-/// The solution at the output times.
+/// The solution of a batch at the output times.
 #[derive(Debug)]
 pub struct Solution<T> {
     y: Buffer<T>,
     shape: [usize; 3],
     /// How the solve went.
     pub stats: Stats,
-    /// Peak memory of the solve.
+    /// Peak memory of the solve, in bytes by purpose.
     pub peak: Bytes,
 }
 
@@ -39,7 +39,7 @@ impl<T: Real> Solution<T> {
         Self { y, shape, stats, peak }
     }
 
-    /// `[times, batch, state]`; for a solve that failed on the way, the times that were reached.
+    /// The states `[times, batch, state]`. If the solve failed on the way, of the times that it reached.
     pub fn y(&self) -> ArrayView3<'_, T> {
         let [times, batch, state] = self.shape;
         ArrayView3::from_shape(self.shape, &self.y[..times * batch * state]).expect("as long as its shape says")
@@ -54,8 +54,8 @@ impl<T: Real> Solution<T> {
         &self.y[..self.shape.iter().product()]
     }
 
-    /// Of a solve that failed on the way, the last good state `[batch, state]`: that at [`Progress::t`](crate::error::Progress)
-    /// of its error.
+    /// If the solve failed on the way, the last good state `[batch, state]`, at the time [`Progress::t`](crate::error::Progress) of its
+    /// error.
     pub fn last_state(&self) -> Option<ArrayView2<'_, T>> {
         let [times, batch, state] = self.shape;
         let rest = &self.y[times * batch * state..];
@@ -64,12 +64,12 @@ impl<T: Real> Solution<T> {
     }
 }
 
-/// Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`. The times ascend or descend; where one is repeated, so is
-/// the state.
+/// Solves dy/dt = f(t, y) from `y0` `[batch, state]` at `times[0]`, for the states at all `times`. Times ascend or descend; one that is
+/// repeated has the same state again.
 ///
 /// # Errors
-/// `Shape`, `Option`, `NonFiniteInput` before anything is computed; `NonFinite`, `StepUnderflow`, `MaxSteps` on the way;
-/// `OutOfMemory`.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, before any work starts; `NonFinite`, `StepUnderflow` and `MaxSteps` on the
+/// way; `OutOfMemory`.
 pub fn odeint<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -82,10 +82,10 @@ pub fn odeint<T: Real>(
     }
 }
 
-/// As [`odeint`], but a solve that fails on the way gives the times that it reached, with the error.
+/// Solves as [`odeint`] does, but if the solve fails on the way, returns the states at the times that it reached, along with the error.
 ///
 /// # Errors
-/// Those that are found before anything is computed.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`.
 pub fn odeint_partial<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,

@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// How a method fills in the solution between its steps.
+/// How a method computes the solution within a step, from its stages.
 #[derive(Debug, Clone, Copy)]
 pub enum Extension {
     /// The cubic Hermite interpolant of (x_n, k_1) and (x_{n+1}, f(x_{n+1})), plus θ²(1−θ)² Σ d_i k_i.
@@ -44,17 +44,17 @@ pub struct Tableau {
     pub order: u32,
     /// Order of the embedded solution (weights b̂); 0 where there is none.
     pub embedded_order: u32,
-    /// The error of outputs between steps falls as h to this power, over a fixed interval.
+    /// Order of the continuous extension: over a fixed interval, the error of outputs within steps falls as h to this power.
     pub extension_order: u32,
-    /// Stage times, in units of the step.
+    /// Stage times c, in units of the step.
     pub c: &'static [f64],
-    /// Stage weights, ragged: row i has i entries, so that the first is empty.
+    /// Stage weights a, ragged: row i has i entries, so the first is empty.
     pub a: &'static [&'static [f64]],
-    /// Weights of the solution.
+    /// Weights b of the solution.
     pub b: &'static [f64],
-    /// Weights of the embedded solution; empty for a method without one.
+    /// Weights b̂ of the embedded solution; empty for a method without one, which takes fixed steps.
     pub b_hat: &'static [f64],
-    /// How the solution between steps is had.
+    /// How the solution within a step is computed.
     pub extension: Extension,
 }
 
@@ -65,14 +65,14 @@ impl PartialEq for Tableau {
 }
 
 impl Tableau {
-    /// The method of that name, if there is one.
+    /// The method of [`METHODS`] with that name, if there is one.
     pub fn named(name: &str) -> Option<&'static Tableau> {
         METHODS.iter().copied().find(|tableau| tableau.name == name)
     }
 
-    /// An explicit method of your own, with the cubic Hermite extension between its steps: stage times c, ragged stage weights a (row i has
-    /// i entries), weights b of a solution of that order, and those of an embedded solution one order lower, or none. It is kept for as
-    /// long as the program runs; the same coefficients are kept once.
+    /// An explicit method whose coefficients are known only when the program runs: stage times c, ragged stage weights a (row i has i
+    /// entries), weights b of a solution of this order, and weights b̂ of an embedded solution one order lower, or none. Outputs within
+    /// steps are those of the cubic Hermite interpolant. The tableau is never freed; equal coefficients give the same one.
     ///
     /// # Errors
     /// `Option` for coefficients that contradict each other.
@@ -151,7 +151,7 @@ impl Tableau {
         self.b.len()
     }
 
-    /// Whether the method estimates its error and so can choose its steps.
+    /// Whether the method has an embedded solution, and so can estimate its error and adapt its steps.
     pub const fn adaptive(&self) -> bool {
         !self.b_hat.is_empty()
     }
@@ -225,8 +225,10 @@ impl Tableau {
         }
     }
 
-    /// The same tableau, or a panic where it contradicts itself: in a constant, an error of the compiler. Every tableau has to pass
-    /// here before it is used.
+    /// Checks a tableau. Use it in a constant: then one that contradicts itself does not compile. `examples/own_method.rs` shows how.
+    ///
+    /// # Panics
+    /// If the tableau contradicts itself.
     pub const fn checked(self) -> Tableau {
         let stages = self.b.len();
         assert!(self.c.len() == stages && self.a.len() == stages, "one row of a and one c for each b");

@@ -1,4 +1,4 @@
-//! Vector fields written by the user, on row-major arrays of the whole batch.
+//! Vector fields behind two callbacks: f and its transpose, for what cannot be a program.
 
 use std::rc::Rc;
 
@@ -12,13 +12,20 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// What a user writes: a vector field and its transpose, `[batch, state]` in and out.
+/// A vector field that you write, along with its vector–Jacobian product. Both work on the whole batch: y, w and dy are
+/// `[batch, state]`. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T> {
-    /// `dy = f(t, y, θ)`.
+    /// Writes f(t, y, θ) to `dy`.
+    ///
+    /// # Errors
+    /// Any error of yours; the solve ends with it.
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], dy: ArrayViewMut2<'_, T>) -> Result<()>;
 
-    /// `dy = (∂f/∂y)ᵀ w`, `dparameters = (∂f/∂θ)ᵀ w`; returns (∂f/∂t)ᵀ w, or `None` where it is not known, and then
-    /// gradients of times are not either.
+    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Returns (∂f/∂t)ᵀ w, summed over the batch, or
+    /// `None` if you do not know it; then gradients have no derivatives with respect to times.
+    ///
+    /// # Errors
+    /// Any error of yours; the gradient ends with it.
     fn vjp(
         &self,
         t: f64,
@@ -30,7 +37,7 @@ pub trait RowField<T> {
     ) -> Result<Option<f64>>;
 }
 
-/// A [`RowField`] with its parameters.
+/// A vector field from a [`RowField`] and its parameters.
 pub struct Custom<T, F> {
     state_size: usize,
     parameters: Buffer<T>,
@@ -38,7 +45,7 @@ pub struct Custom<T, F> {
 }
 
 impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
-    /// A field for states of so many features, with its initial parameters.
+    /// A field of states with `state_size` features, with its initial parameters.
     ///
     /// # Errors
     /// `Option` for a state of no features, `NonFiniteInput` for the parameters, `OutOfMemory`.

@@ -8,7 +8,7 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::graph::{Binary, Graph, Id, Place, Unary};
 
-/// What follows every layer but the last.
+/// The activation of every layer but the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// tanh z
@@ -21,11 +21,11 @@ pub enum Activation {
     Relu,
     /// 1 / (1 + e^−z)
     Sigmoid,
-    /// z Φ(z), exact by erf.
+    /// z Φ(z), with the exact normal distribution function Φ.
     Gelu,
     /// sin z
     Sin,
-    /// With α = 1.
+    /// z for z > 0, e^z − 1 else.
     Elu,
     /// z
     Identity,
@@ -60,7 +60,7 @@ impl Activation {
         }
     }
 
-    /// The activation of that name.
+    /// The activation with that name in the public API, if there is one.
     pub fn named(name: &str) -> Option<Activation> {
         Self::ALL.into_iter().find(|activation| activation.name() == name)
     }
@@ -87,14 +87,14 @@ impl Activation {
 pub enum Time {
     /// Not at all.
     None,
-    /// Before the first column of every layer's input.
+    /// As one more input of every layer, the first.
     Concat,
     /// A layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t (FFJORD, Grathwohl et al. 2019).
     ConcatSquash,
 }
 
 impl Time {
-    /// Every kind.
+    /// All of them.
     pub const ALL: [Time; 3] = [Time::None, Time::Concat, Time::ConcatSquash];
 
     /// Its name in the public API.
@@ -106,33 +106,33 @@ impl Time {
         }
     }
 
-    /// The kind of that name.
+    /// The one with that name in the public API, if there is one.
     pub fn named(name: &str) -> Option<Time> {
         Self::ALL.into_iter().find(|time| time.name() == name)
     }
 }
 
-/// What a network is, but for the values of its parameters.
+/// The architecture of a multilayer perceptron: all but the values of its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
-    /// Features of the input, of every hidden layer, and of the output.
+    /// Features of the input, of every hidden layer, and of the output: at least two positive numbers.
     pub widths: Vec<usize>,
-    /// Follows every layer but the last.
+    /// The activation of every layer but the last.
     pub activation: Activation,
-    /// How the time enters.
+    /// How the time enters the network.
     pub time: Time,
     /// Whether layers have biases.
     pub bias: bool,
 }
 
-/// A parameter array of a layer: its name, where it begins in the flat parameters, its shape.
+/// An array of a layer's parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// weight, bias, gateWeight, gateBias or hyperBias.
+    /// Its name: weight, bias, gateWeight, gateBias or hyperBias.
     pub name: &'static str,
     /// The index of its first number in the flat parameters.
     pub offset: usize,
-    /// Its sides, row-major.
+    /// Its shape, row-major: `[outputs, inputs]` of a weight, with the time as one more input under `Concat`; else `[outputs]`.
     pub shape: Vec<usize>,
 }
 
@@ -241,7 +241,7 @@ impl Architecture {
         self.entries().iter().flatten().map(|entry| entry.shape.iter().product::<usize>()).sum()
     }
 
-    /// The arrays of every layer, in the order of the flat parameters.
+    /// The arrays of each layer, in the order in which the flat parameters hold them.
     pub fn entries(&self) -> Vec<Vec<Entry>> {
         self.layers()
             .iter()

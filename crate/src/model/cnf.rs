@@ -20,41 +20,41 @@ use crate::program::differentiate::forward;
 use crate::program::graph::{Graph, Id, Input, Op};
 use crate::program::{Program, Sizes};
 
-/// The directions by which the trace is taken.
+/// How the trace of the Jacobian is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Trace {
-    /// By as many directions as there are features.
+    /// Exactly, with one directional derivative for each feature.
     Exact,
-    /// By one direction of noise for each sample (Hutchinson 1989), right on average.
+    /// An unbiased estimate from one random direction for each trajectory (Hutchinson 1989), the same throughout a solve.
     Hutchinson(Noise),
 }
 
-/// The distribution of the noise.
+/// The distribution of random directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Noise {
-    /// ±1.
+    /// ±1, each with probability ½.
     Rademacher,
     /// Standard normal numbers.
     Gaussian,
 }
 
-/// A flow with the parameters of its network.
+/// A continuous normalizing flow: the vector field of [x, log p], whose parameters are its network's.
 #[derive(Debug)]
 pub struct Cnf<T: Real> {
     field: ProgramField<T>,
     features: usize,
     trace: Trace,
-    /// Of the noise, which each sample of a batch has for itself.
+    /// The seed of the noise. Each trajectory of a batch has noise of its own, which its index decides.
     pub seed: u64,
-    /// The index in the whole batch of this part's first sample.
+    /// The index that the first trajectory has for its noise: not 0 where a batch is a part of a larger one.
     pub first_sample: usize,
     /// Noise of the caller's, `[batch, features]`, in place of the seed's.
     noise: Option<Buffer<T>>,
 }
 
 impl<T: Real> Cnf<T> {
-    /// A flow with the parameters of a network. The state carries the integrals of ‖f‖² if it is `kinetic`, and of Σ ‖(∂f/∂x) v‖² if
-    /// it is to have that of the `jacobian`.
+    /// A flow dx/dt = f(x, t) with a network as f. If `kinetic` is set, the state carries the integral of ‖f‖² too, and with `jacobian`
+    /// that of Σ ‖(∂f/∂x) v‖² behind it, both for regularization.
     ///
     /// # Errors
     /// `Option` where the network does not have as many outputs as inputs.

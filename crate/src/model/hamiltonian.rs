@@ -1,4 +1,5 @@
-//! Systems driven by an energy: f = G ∇H(x), with H a network and G what tells conservative from dissipative.
+//! Systems driven by an energy: f = G ∇H(x), where a network gives H, and the matrix G decides whether the system conserves or
+//! dissipates it.
 
 use ndarray::ArrayView2;
 
@@ -13,33 +14,33 @@ use crate::program::differentiate::{of_input, reverse};
 use crate::program::graph::{Graph, Id, Input, Op};
 use crate::program::{Program, Sizes};
 
-/// The matrix G.
+/// The matrix G of dx/dt = G ∇H.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Structure {
-    /// [[0, I], [−I, 0]]: the state is [q, p].
+    /// [[0, I], [−I, 0]]: Hamilton's equations, of the state [q, p].
     Canonical,
-    /// The periodic central difference (x_{i+1} − x_{i−1}) / 2Δ, as for the KdV equation.
+    /// The periodic central difference (x_{i+1} − x_{i−1}) / 2Δ, as for the Korteweg–de Vries equation.
     Dx,
     /// The periodic second difference (x_{i+1} − 2x_i + x_{i−1}) / Δ², as for the Cahn–Hilliard equation.
     Laplacian,
-    /// `[state, state]`, row-major: J − R of a port-Hamiltonian system, for one.
+    /// Any matrix `[state, state]`, row-major, such as J − R of a port-Hamiltonian system.
     Matrix(Vec<f64>),
 }
 
-/// What the network is given.
+/// What the network computes the energy of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Energy {
-    /// The whole state: H is the network.
+    /// The whole state: H is the network's output.
     Whole,
-    /// At every point of a periodic grid of so many the state there and at its neighbours: H = Δ Σ h, and ∇H is the
-    /// functional derivative, that of the sum by Δ.
+    /// A field on a periodic grid: at every point, the network computes a density h from the state there and at its neighbours. H = Δ Σ h
+    /// with the spacing Δ, and ∇H is the functional derivative, that of Σ h.
     Density {
-        /// Points of the grid.
+        /// Points of the grid, and so features of the state.
         points: usize,
     },
 }
 
-/// A system with the parameters of its energy.
+/// The vector field f = G ∇H(x), whose energy H is a network; its parameters are the network's.
 #[derive(Debug)]
 pub struct Hamiltonian<T: Real> {
     field: ProgramField<T>,
@@ -48,10 +49,12 @@ pub struct Hamiltonian<T: Real> {
 }
 
 impl<T: Real> Hamiltonian<T> {
-    /// A system with the parameters of a network.
+    /// A system with a network, which has one output, as its energy. `spacing` is the distance Δ between points of the grid, which
+    /// [`Energy::Density`], [`Structure::Dx`] and [`Structure::Laplacian`] use.
     ///
     /// # Errors
-    /// `Option` where network, energy and structure do not fit each other.
+    /// `Option` if network, energy and structure do not fit each other, or the spacing is not positive; `Shape` for a matrix of another
+    /// size.
     pub fn new(network: Mlp<T>, energy: Energy, structure: Structure, spacing: f64) -> Result<Self> {
         let widths = &network.architecture().widths;
         let (inputs, outputs) = (widths[0], widths[widths.len() - 1]);
@@ -92,7 +95,7 @@ impl<T: Real> Hamiltonian<T> {
         Ok(Self { field: make(Wanted::Slope)?, energy: make(Wanted::Energy)? })
     }
 
-    /// H of each sample of a batch `[batch, state]`, row-major.
+    /// The energy H of each trajectory of a batch `[batch, state]`, at these parameters and this time.
     ///
     /// # Errors
     /// As [`evaluate`](field::evaluate).

@@ -7,29 +7,31 @@ use crate::stepper::Method;
 /// Which steps to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Steps {
-    /// As the tolerances ask, for a method that estimates its error; else one for each interval between times.
+    /// Adaptive steps, as the tolerances ask, for a method that estimates its error; else one step for each interval between times.
     Automatic,
-    /// So many equal ones for each interval between times.
+    /// This many equal steps in each interval between times.
     PerInterval(usize),
-    /// Equal ones no longer than this, in each interval; over all times together where outputs are interpolated.
+    /// Equal steps no longer than this, in units of time: in each interval, or, where outputs are interpolated, from the first time to
+    /// the last.
     AtMost(f64),
 }
 
-/// How the solution comes to be known at the output times.
+/// How the solution at the output times is obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Steps end on them.
+    /// Steps are cut to end on them.
     Land,
-    /// By the continuous extension of the step that they lie in.
+    /// From the continuous extension of the step in which a time lies; steps are chosen without regard to the times.
     Interpolate,
 }
 
-/// Which sums that run over many steps carry their rounding error along (Kahan, CACM 8(1), 1965).
+/// Which sums over the steps are compensated: they carry along what rounding has taken from them (Kahan, CACM 8(1), 1965), so that
+/// errors do not grow with the number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Summation {
     /// All: the state, λ and ∂L/∂θ.
     Compensated,
-    /// λ and ∂L/∂θ only, so that the solve is rounded as by other solvers.
+    /// Those of the gradient only, λ and ∂L/∂θ: the solve rounds as other solvers do.
     Gradient,
     /// None.
     Plain,
@@ -47,53 +49,53 @@ impl Summation {
     }
 }
 
-/// How to solve.
+/// How to solve. [`Options::new`] has the defaults; change what you need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// The method of integration.
     pub method: Method,
-    /// Which steps to take.
+    /// Which steps to take; default [`Steps::Automatic`].
     pub steps: Steps,
-    /// How outputs are had; where `None`, interpolated by adaptive bosh3, dopri5 and tsit5, landed on by all others.
+    /// How outputs are obtained. By default (`None`), adaptive bosh3, dopri5 and tsit5 interpolate, and all other methods land.
     pub output: Option<Output>,
-    /// Relative tolerance, default 1e-6; in float32 at least 2 ε unless it is 0.
+    /// The relative tolerance of the error of a step, default 1e-6; in float32 at least 2 ε, unless it is 0.
     pub rtol: f64,
-    /// Absolute tolerance, default 1e-8.
+    /// The absolute tolerance of the error of a step, default 1e-8. It may be 0 if `rtol` is not.
     pub atol: f64,
-    /// Tolerances of each feature of the state, in place of those for all.
+    /// Tolerances for each feature of the state, in place of `rtol` and `atol`; none by default.
     pub tolerances: Tolerances,
-    /// The size of the first step that is tried, unsigned; chosen by order and tolerances where `None`.
+    /// The size of the first step, unsigned; by default (`None`) chosen by the order of the method and the tolerances.
     pub first_step: Option<f64>,
-    /// A rejected step that would have to become shorter than this ends the solve; [`Controller::Torchdiffeq`] takes steps of
-    /// this length whatever their error.
+    /// The shortest step, unsigned; default 0. If a step would have to be shorter, the solve fails with `StepUnderflow`;
+    /// [`Controller::Torchdiffeq`] takes steps of this length instead, whatever their error.
     pub min_step: f64,
     /// The longest step, unsigned; default infinite.
     pub max_step: f64,
-    /// Steps tried, rejected ones included.
+    /// The most steps that are tried, rejected ones included; default 100,000. Beyond, the solve fails with `MaxSteps`.
     pub max_steps: usize,
-    /// The next step is this fraction of the one that would just be accepted; default 0.9.
+    /// The next step is this fraction of the step whose error would be just within the tolerances; default 0.9, at most 1.
     pub safety: f64,
     /// A step is at least this many times as long as the one before; default 0.2.
     pub min_factor: f64,
     /// A step is at most this many times as long as the one before; default 10.
     pub max_factor: f64,
-    /// How steps follow from errors.
+    /// How the size of a step follows from errors; default [`Controller::Standard`].
     pub controller: Controller,
-    /// Which sums over the steps are compensated.
+    /// Which sums over the steps are compensated; by default all.
     pub summation: Summation,
-    /// Whether gradients include those of the times. Without them, fewer products are computed, and a custom field is not
-    /// evaluated again for them.
+    /// Whether gradients include those with respect to the times; by default they do. Without them, fewer products are computed, and a
+    /// custom field is evaluated less often.
     pub time_gradients: bool,
-    /// For the continuous adjoint's integration backward: whether the error of ∂L/∂θ, on which nothing else depends, is left
-    /// out of the norm that chooses its steps (Kidger, Chen and Lyons, ICML 2021).
+    /// For the options of [`GradientMethod::Adjoint`](crate::GradientMethod::Adjoint): whether the norm that chooses the steps leaves out
+    /// the error of ∂L/∂θ, on which nothing else depends (Kidger, Chen and Lyons, ICML 2021). By default it does not.
     pub seminorm: bool,
-    /// On how many threads a program is computed, default 1, natively. Blocks of the batch go to whichever thread is free; sums over
-    /// trajectories are formed so that no bit of a solution or gradient depends on the number.
+    /// How many threads compute a program, natively; default 1. Blocks of the batch go to whichever thread is free, and sums over
+    /// trajectories are formed so that no bit of a solution or a gradient depends on the number of threads.
     pub threads: usize,
 }
 
 impl Options {
-    /// The defaults for a method: tolerances 1e-6 and 1e-8, no bounds on the step but 100,000 tries.
+    /// The defaults for a method: rtol 1e-6, atol 1e-8, at most 100,000 steps of any size.
     pub fn new(method: impl Into<Method>) -> Self {
         Self {
             method: method.into(),
@@ -117,7 +119,7 @@ impl Options {
         }
     }
 
-    /// Whether the steps follow the tolerances.
+    /// Whether steps adapt to the tolerances: with [`Steps::Automatic`], if the method estimates its error.
     pub fn adaptive(&self) -> bool {
         self.steps == Steps::Automatic && self.method.adaptive()
     }

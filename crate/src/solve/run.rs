@@ -13,22 +13,22 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::progress;
 use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Work};
 
-/// How a solve went.
+/// How a solve went: its steps, and what they took.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
-    /// Steps taken.
+    /// Steps that were accepted.
     pub accepted: usize,
-    /// Steps tried and found too inexact.
+    /// Steps that were rejected, since their error was above the tolerances.
     pub rejected: usize,
-    /// Uses of the vector field.
+    /// Evaluations of the vector field, each of the whole batch.
     pub evaluations: usize,
-    /// Sizes of accepted steps, signed as the times run.
+    /// The size of the first accepted step, negative where times descend.
     pub first_step: f64,
-    /// Size of the last accepted step, signed as the times run.
+    /// The size of the last accepted step, negative where times descend.
     pub last_step: f64,
     /// The relative tolerance that was used: in float32 at least 2 ε, unless it is 0. Where features have tolerances of their own, the least.
     pub rtol: f64,
-    /// Whether it is not the one that was asked for.
+    /// Whether that is more than was asked for.
     pub rtol_clamped: bool,
 }
 

@@ -2,34 +2,33 @@
 
 use crate::memory::{Buffer, Bytes};
 
-/// What a gradient took, the solve not included.
+/// What computing a gradient took, without the solve before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct GradientStats {
-    /// Uses of the vector field forward.
+    /// Evaluations of the vector field.
     pub evaluations: usize,
-    /// Uses of its transpose.
+    /// Vector–Jacobian products of the vector field.
     pub vjps: usize,
-    /// Steps of the backward integration (the continuous adjoint only).
+    /// Steps of the integration backward, of the continuous adjoint; else 0.
     pub backward_steps: usize,
-    /// What the solve has kept.
+    /// What the solve has retained for its gradients.
     pub retention: RetentionStats,
-    /// Peak memory of solve and gradients together.
+    /// Peak memory of the solve and its gradients together, by purpose.
     pub peak: Bytes,
 }
 
-/// What the solve has retained: of how many steps the tapes, of how many more the stage states, of how many more x_n alone;
-/// or of how many states at most, where it had to be fewer than there are steps.
+/// What a solve has retained of its steps. Each step counts once, under the most that is retained of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RetentionStats {
-    /// Steps with all their tapes.
+    /// Steps with the tapes of all their stages.
     pub tapes: usize,
-    /// Steps with their stage states.
+    /// Steps with their stage states, but no tapes.
     pub stages: usize,
-    /// Steps with x_n alone.
+    /// Steps with the state x_n at their beginning alone.
     pub states: usize,
-    /// Room for states and carries in place of a state a step.
+    /// Where there is no room for a state of each step: how many checkpoints there is room for, from which steps are taken again.
     pub checkpoints: usize,
-    /// Whether a step of which only x_n is known is taped as a whole while it is transposed.
+    /// Whether all stages of a step are taped together when the gradient takes it again, not one after the other.
     pub step_tapes: bool,
 }
 
