@@ -1,5 +1,5 @@
-//! Gradients of solves: the exact ones, which differ only in what the solve retains and what the way back computes again,
-//! and the continuous adjoint.
+//! Gradients of solves: the exact ones, which differ only in what the solve retains and what the sweep backward computes again, and the
+//! continuous adjoint.
 
 mod budget;
 mod checkpoints;
@@ -20,34 +20,34 @@ use crate::memory::{Buffer, Ledger, Purpose};
 pub use crate::solve::{GradientStats, RetentionStats};
 use crate::solve::{Options, Problem, Recorder, Solution, working_states};
 use crate::stepper::Discard;
-use budget::{Plan, Recomputed, Sizes};
+use budget::{Footprint, Recomputed, RetentionPlan};
 use recording::{Recording, Retention, permanent_bytes};
 use sweep::{sweep, working_bytes};
 
-/// How a gradient is computed.
+/// How a gradient is computed: what the solve retains for it, and what is computed again. All but `Adjoint` give the same bits.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GradientMethod {
-    /// Whatever is fastest within a budget of so many bytes for the solve and its gradients together: tapes, stage states,
-    /// or x_n for each step, or fewer checkpoints with steps taken again. The gradient is bitwise that of the methods below,
-    /// but for the last.
+    /// Whatever is fastest within a memory budget: it retains tapes, stage states or the state x_n of each step, or fewer checkpoints
+    /// from which steps are taken again. The default.
     Auto {
-        /// In bytes.
+        /// Bytes for the solve and its gradients together; default [`DEFAULT_BUDGET`].
         budget: usize,
     },
-    /// The symplectic adjoint method: the x_n are retained, a step's stages recomputed, one use taped at a time.
+    /// The symplectic adjoint method (Matsubara, Miyatake and Yaguchi 2021): the x_n are retained, the stages of a step are computed
+    /// again, and one evaluation is taped at a time.
     Symplectic,
-    /// The tapes of all uses are retained.
+    /// Backpropagation through the solver: the tapes of all evaluations are retained.
     Backprop,
-    /// Only x_0 is retained; the sweep starts with the whole solve again, taping all of it.
+    /// Only x_0 is retained; the gradient runs the whole solve again and tapes all of it.
     Baseline,
-    /// Adaptive checkpoint adjoint (Zhuang et al. 2020): the x_n are retained, a step's tapes recomputed together.
+    /// The adaptive checkpoint adjoint (Zhuang et al. 2020): the x_n are retained, and the tapes of a step are computed again together.
     Aca,
-    /// The continuous adjoint (Chen et al. 2018): (x, λ, ∂L/∂θ) is integrated backward with these options. Its gradient is
-    /// not that of the numbers computed.
+    /// The continuous adjoint (Chen et al. 2018): (x, λ, ∂L/∂θ) is integrated backward with these options. Its gradient is not that of
+    /// the numbers computed, but that of the exact solution up to the tolerances.
     Adjoint(Box<Options>),
 }
 
-/// What [`GradientMethod::Auto`] may use unless told otherwise: 512 MiB.
+/// The budget of the default [`GradientMethod`]: 512 MiB.
 pub const DEFAULT_BUDGET: usize = 512 << 20;
 
 impl Default for GradientMethod {
@@ -56,15 +56,15 @@ impl Default for GradientMethod {
     }
 }
 
-/// A solve, with what its gradients need. It keeps the parameters of its time.
+/// A recorded solve: the solution, and what its gradients need. It has a copy of the parameters as they were.
 pub struct Trajectory<T> {
     /// The solution at the output times.
     pub solution: Solution<T>,
     problem: Problem<T>,
-    kept: Kept<T>,
+    kept: Retained<T>,
 }
 
-enum Kept<T> {
+enum Retained<T> {
     Discrete(Box<Recording<T>>),
     Continuous(Box<Options>),
 }
@@ -75,9 +75,10 @@ pub struct Gradient<T> {
     batch: usize,
     parameters: Buffer<T>,
     arguments: Buffer<T>,
-    /// ∂L/∂times; `None` where a field does not tell its derivative with respect to time, or the options decline it.
+    /// ∂L/∂t of each output time; `None` if a custom field does not return its derivative with respect to time, or
+    /// [`Options::time_gradients`] is off.
     pub times: Option<Vec<f64>>,
-    /// What it took.
+    /// What computing it took.
     pub stats: GradientStats,
 }
 
@@ -88,7 +89,7 @@ impl<T: Real> Gradient<T> {
         ArrayView2::from_shape(shape, &self.y0).expect("as long as its shape says")
     }
 
-    /// ∂L/∂θ, flat as the field's parameters.
+    /// ∂L/∂θ, flat, in the order of the field's parameters.
     pub fn parameters(&self) -> &[T] {
         &self.parameters
     }
@@ -106,17 +107,17 @@ impl<T: Real> Gradient<T> {
         Ok(Self { y0, parameters, arguments: own_arguments, ..self })
     }
 
-    /// ∂L/∂arguments `[batch, arguments]`, with no columns where the field has none.
+    /// ∂L/∂arguments `[batch, arguments]`; no columns if the field has no arguments.
     pub fn arguments(&self) -> ArrayView2<'_, T> {
         let shape = (self.batch, self.arguments.len() / self.batch);
         ArrayView2::from_shape(shape, &self.arguments).expect("as long as its shape says")
     }
 }
 
-/// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs.
+/// Solves as [`odeint`](crate::odeint) does, and retains what the gradient method needs for [`Trajectory::pullback`].
 ///
 /// # Errors
-/// As `odeint`; `Budget` where a budget is too small.
+/// As `odeint`; `Budget` if a budget is too small for any way.
 pub fn vjp<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -145,7 +146,7 @@ pub(crate) fn vjp_shared<T: Real>(
         return failure.map_or(Ok(()), Err).map(|()| Trajectory {
             solution,
             problem,
-            kept: Kept::Continuous(backward.clone()),
+            kept: Retained::Continuous(backward.clone()),
         });
     }
     Trajectory::record(problem, method, |problem, recorder| {
@@ -155,14 +156,14 @@ pub(crate) fn vjp_shared<T: Real>(
 }
 
 /// What a budget has to go by: the bytes that solve and sweep say they take.
-fn sizes<T: Real>(problem: &Problem<T>) -> Sizes {
+fn sizes<T: Real>(problem: &Problem<T>) -> Footprint {
     let Problem { dynamics, options, times, start, ledger, batch, state, .. } = problem;
     let number = size_of::<T>();
     let (stages, bytes) = (options.method.stepper::<T>().stages(), start.len() * number);
     let solution = (batch * state * number).saturating_mul(times.len());
     let cotangents = bytes.saturating_mul(times.len());
     let sweep = |recomputed| working_bytes(recomputed, stages, bytes, dynamics.parameters() * number);
-    Sizes {
+    Footprint {
         state: bytes,
         tape: dynamics.tape_len() * number,
         stages,
@@ -183,28 +184,28 @@ impl<T: Real> Trajectory<T> {
     ) -> Result<Self> {
         let retention = match method {
             GradientMethod::Auto { budget } => Retention::Budget(*budget),
-            GradientMethod::Backprop => Retention::Fixed(Plan::TAPES),
-            GradientMethod::Baseline => Retention::Fixed(Plan::REPLAY),
-            GradientMethod::Aca => Retention::Fixed(Plan::STEP_TAPES),
-            _ => Retention::Fixed(Plan::STATES),
+            GradientMethod::Backprop => Retention::Fixed(RetentionPlan::TAPES),
+            GradientMethod::Baseline => Retention::Fixed(RetentionPlan::REPLAY),
+            GradientMethod::Aca => Retention::Fixed(RetentionPlan::STEP_TAPES),
+            _ => Retention::Fixed(RetentionPlan::STATES),
         };
         let mut recording = Box::new(Recording::new(&retention, &problem, sizes(&problem))?);
         let solution = solve(&mut problem, &mut *recording)?;
-        Ok(Self { solution, problem, kept: Kept::Discrete(recording) })
+        Ok(Self { solution, problem, kept: Retained::Discrete(recording) })
     }
 
-    /// The accepted steps (t_n, h_n), h signed; none where only the continuous adjoint is wanted.
+    /// The accepted steps as (t_n, h_n), h negative where times descend. The continuous adjoint records none.
     pub fn steps(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
         let recording = match &self.kept {
-            Kept::Discrete(recording) => Some(recording),
-            Kept::Continuous(_) => None,
+            Retained::Discrete(recording) => Some(recording),
+            Retained::Continuous(_) => None,
         };
         recording
             .into_iter()
             .flat_map(|recording| (0..recording.record.count()).map(move |step| recording.record.step(step)))
     }
 
-    /// The gradient for a cotangent ∂L/∂y `[times, batch, state]`. It may be asked for again and again.
+    /// The gradient of a loss L of the solution, from its cotangent ∂L/∂y `[times, batch, state]`. You may call it any number of times.
     ///
     /// # Errors
     /// `Shape`, `NonFiniteInput` for the cotangent; `NonFiniteResult` where the gradient overflows or a field's own transpose is
@@ -241,8 +242,8 @@ impl<T: Real> Trajectory<T> {
         drop(rows);
         let before = problem.dynamics.uses();
         let swept = match kept {
-            Kept::Discrete(recording) => sweep(recording, problem, &w)?,
-            Kept::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
+            Retained::Discrete(recording) => sweep(recording, problem, &w)?,
+            Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
         let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
         let rows = ArrayViewMut2::from_shape((problem.batch, problem.state), &mut y0).expect("one slice");
@@ -256,7 +257,7 @@ impl<T: Real> Trajectory<T> {
             _ => Buffer::copied(&ledger, Purpose::Gradient, &swept.parameters[..arguments_at])?,
         };
         // The continuous adjoint's gradient of the times takes f alone.
-        let known = matches!(kept, Kept::Continuous(_)) || problem.dynamics.knows_time();
+        let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.knows_time();
         let times = (known && problem.options.time_gradients).then_some(swept.times);
         finite_gradient("gradient.y0", &y0)?;
         finite_gradient("gradient.parameters", &parameters)?;
@@ -274,8 +275,8 @@ impl<T: Real> Trajectory<T> {
                 vjps: after.vjps - before.vjps,
                 backward_steps: swept.backward_steps,
                 retention: match kept {
-                    Kept::Discrete(recording) => recording.stats(),
-                    Kept::Continuous(_) => RetentionStats::default(),
+                    Retained::Discrete(recording) => recording.stats(),
+                    Retained::Continuous(_) => RetentionStats::default(),
                 },
                 peak: ledger.peak(),
             },

@@ -51,13 +51,13 @@ impl Layout {
                 let first = start + panel.range(features).start;
                 (0..panel.samples).step_by(self.group).map(move |lane| {
                     let samples = (panel.samples - lane).min(self.group);
-                    Rows { first: first + lane, width: panel.width, samples, rows: features }
+                    Strided { first: first + lane, width: panel.width, samples, rows: features }
                 })
             })
         });
-        let plain = Rows { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };
+        let plain = Strided { first: self.size() - self.plain, width: 0, samples: self.plain, rows: 1 };
         arrays.chain((self.plain > 0 && self.plain_counts).then_some(plain)).map(
-            |Rows { first, width, samples, rows }| {
+            |Strided { first, width, samples, rows }| {
                 (0..rows).map(move |row| first + row * width..first + row * width + samples)
             },
         )
@@ -65,7 +65,7 @@ impl Layout {
 }
 
 /// Rows of the same length at equal distances.
-struct Rows {
+struct Strided {
     first: usize,
     width: usize,
     samples: usize,

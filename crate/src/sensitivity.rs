@@ -358,24 +358,24 @@ fn traced<T: Real>(
     let mut problem = Problem::new(field, y0, times, options, false)?;
     let (parameters, outputs) = (field.parameters().len(), problem.times.len());
     directions.check([problem.batch, problem.state, parameters, problem.arguments, outputs])?;
-    let mut steps = Steps { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };
+    let mut steps = StepRecorder { record: Record::new(&problem.ledger, times.len())?, ledger: problem.ledger.clone() };
     let (solution, failure) = problem.solve(&mut steps)?;
     failure.map_or(Ok((solution, problem, steps.record)), Err)
 }
 
 /// Records the steps of a solve, and nothing else of it.
-struct Steps {
+struct StepRecorder {
     record: Record,
     ledger: Ledger,
 }
 
-impl<T> Sink<T> for Steps {
+impl<T> Sink<T> for StepRecorder {
     fn stage(&mut self, _stage: Stage, _x: &[T]) -> Result<Option<&mut [T]>> {
         Ok(None)
     }
 }
 
-impl<T: Real> Recorder<T> for Steps {
+impl<T: Real> Recorder<T> for StepRecorder {
     fn expect(&mut self, steps: usize) -> Result<()> {
         self.record.expect(&self.ledger, steps);
         Ok(())

@@ -15,15 +15,15 @@ use crate::tableau::{METHODS, Tableau};
 
 pub(crate) use outputs::StepOutputs;
 
-/// A method of integration.
+/// A method of integration, as [`Options`](crate::Options) take one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Method {
     /// An explicit Runge–Kutta method: one of [`METHODS`](crate::tableau::METHODS), or a tableau of your own.
     RungeKutta(&'static Tableau),
-    /// The leapfrog method of Störmer and Verlet, for equations q′ = f(v, t), v′ = g(q, t): the first half of the state's features are
-    /// positions q, the second velocities v. Kick, drift, kick, in fixed steps that end on the output times; symplectic, and of second
-    /// order where f does not depend on q nor g on v.
+    /// The leapfrog method (Störmer–Verlet) for q′ = f(v, t), v′ = g(q, t): the first half of the state's features are positions q, the
+    /// second half velocities v. It takes fixed steps (kick, drift, kick) that end on the output times. It is symplectic, and of order 2
+    /// if f does not depend on q, nor g on v.
     Leapfrog,
 }
 
@@ -34,8 +34,8 @@ impl From<&'static Tableau> for Method {
 }
 
 impl Method {
-    /// The method of that name: leapfrog, or euler, midpoint, heun, ralston, heun3, rk4, rk38, fehlberg2, adaptive_heun, bosh3, dopri5,
-    /// tsit5 or dopri8.
+    /// The method with this name, if there is one: with fixed steps euler, midpoint, heun, ralston, heun3, rk4, rk38 or leapfrog, adaptive
+    /// fehlberg2, adaptive_heun, bosh3, dopri5, tsit5 or dopri8.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|method| method.name() == name)
     }
@@ -45,7 +45,7 @@ impl Method {
         METHODS.into_iter().map(Method::RungeKutta).chain([Method::Leapfrog])
     }
 
-    /// The name of the method.
+    /// The name of the method; "custom" for one from [`Tableau::own`].
     pub fn name(&self) -> &'static str {
         self.tableau().map_or(leapfrog::NAME, |tableau| tableau.name)
     }
@@ -58,7 +58,7 @@ impl Method {
         }
     }
 
-    /// Whether the method estimates its error, and so can choose its steps.
+    /// Whether the method estimates its error, and so can adapt its steps.
     pub fn adaptive(&self) -> bool {
         self.tableau().is_some_and(Tableau::adaptive)
     }
@@ -197,14 +197,14 @@ pub(crate) trait Stepper<T: Real> {
         &self,
         dynamics: &mut dyn Dynamics<T>,
         step: Transpose<'_, T>,
-        stage: &dyn Fn(usize) -> Kept<'k, T>,
+        stage: &dyn Fn(usize) -> KeptStage<'k, T>,
         work: &mut Work<T>,
         sums: Sums<'_, T>,
     ) -> Result<RecordGradient>;
 }
 
 /// The state of a stage and, if kept, its tape.
-pub(crate) type Kept<'a, T> = (&'a [T], Option<&'a [T]>);
+pub(crate) type KeptStage<'a, T> = (&'a [T], Option<&'a [T]>);
 
 /// One step, ready to be transposed.
 pub(crate) struct Transpose<'a, T> {

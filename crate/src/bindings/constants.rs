@@ -57,7 +57,7 @@ pub fn constants() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bindings::options::{self, Value as Option};
+    use crate::bindings::options::{self, OptionValue};
 
     /// The texts of a list.
     fn texts(value: &Value) -> Vec<&str> {
@@ -77,7 +77,7 @@ mod tests {
         ];
         for (option, list) in lists {
             for name in texts(&constants[list]) {
-                options::read::<f64>(vec![(option.into(), Option::Text(name.into()))]).unwrap();
+                options::read::<f64>(vec![(option.into(), OptionValue::Text(name.into()))]).unwrap();
             }
         }
         assert!(texts(&constants["ACTIVATIONS"]).into_iter().all(|name| Activation::named(name).is_some()));

@@ -17,7 +17,7 @@ use napi::{Env, Status, ValueType};
 use napi_derive::napi;
 
 use super::handles::Dtype;
-use super::options::{Entries, Value};
+use super::options::{Entries, OptionValue};
 use super::records::{self, Datum, Record};
 use crate::error::Error;
 use crate::kernel::simd::dispatch;
@@ -27,10 +27,10 @@ fn entries(object: &Object<'_>) -> Result<Entries> {
     let entry = |name: String| {
         let value: Unknown<'_> = object.get_named_property(&name)?;
         let value = match value.get_type()? {
-            ValueType::Number => Value::Number(value.coerce_to_number()?.get_double()?),
-            ValueType::String => Value::Text(value.coerce_to_string()?.into_utf8()?.into_owned()?),
-            ValueType::Boolean => Value::Flag(value.coerce_to_bool()?),
-            _ => Value::Object(entries(&value.coerce_to_object()?)?),
+            ValueType::Number => OptionValue::Number(value.coerce_to_number()?.get_double()?),
+            ValueType::String => OptionValue::Text(value.coerce_to_string()?.into_utf8()?.into_owned()?),
+            ValueType::Boolean => OptionValue::Flag(value.coerce_to_bool()?),
+            _ => OptionValue::Object(entries(&value.coerce_to_object()?)?),
         };
         Ok((name, value))
     };

@@ -10,7 +10,7 @@ use crate::stepper::Method;
 use crate::tableau::Tableau;
 
 /// The value of an option.
-pub enum Value {
+pub enum OptionValue {
     Number(f64),
     Text(String),
     Flag(bool),
@@ -18,7 +18,7 @@ pub enum Value {
 }
 
 /// Names and values.
-pub type Entries = Vec<(String, Value)>;
+pub type Entries = Vec<(String, OptionValue)>;
 
 /// The gradients by name.
 pub const GRADIENTS: [&str; 6] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
@@ -70,11 +70,11 @@ pub fn read<T: Real>(entries: Entries) -> Result<(Options, GradientMethod)> {
 }
 
 /// The options of the continuous adjoint: the solve's own, but for what is given.
-fn backward(solve: &Options, given: Option<Value>) -> Result<Options> {
+fn backward(solve: &Options, given: Option<OptionValue>) -> Result<Options> {
     let mut options = solve.clone();
     match given {
         None => {}
-        Some(Value::Object(entries)) => {
+        Some(OptionValue::Object(entries)) => {
             if entries.iter().any(|(name, _)| name == "steps" || name == "stepSize") {
                 options.steps = Steps::Automatic;
             }
@@ -89,7 +89,7 @@ fn set_all(options: &mut Options, entries: Entries) -> Result<()> {
     entries.into_iter().try_for_each(|(name, value)| set(options, &name, &value))
 }
 
-fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
+fn set(options: &mut Options, name: &str, value: &OptionValue) -> Result<()> {
     match name {
         "method" => {
             let given = text("method", value)?;
@@ -113,7 +113,7 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "output" => options.output = Some(choice("output", value, &OUTPUTS)?),
         "controller" => {
             options.controller = match value {
-                Value::Object(entries) => pid(entries)?,
+                OptionValue::Object(entries) => pid(entries)?,
                 _ => choice("controller", value, &CONTROLLERS)?,
             }
         }
@@ -121,7 +121,7 @@ fn set(options: &mut Options, name: &str, value: &Value) -> Result<()> {
         "threads" => options.threads = number("threads", value)? as usize,
         "norm" => options.seminorm = choice("norm", value, &NORMS)?,
         "timeGradients" => match value {
-            Value::Flag(flag) => options.time_gradients = *flag,
+            OptionValue::Flag(flag) => options.time_gradients = *flag,
             _ => return Err(Error::option("timeGradients", "true or false", "something else")),
         },
         _ => return Err(Error::option("options", "known names", name)),
@@ -144,10 +144,10 @@ fn tableau(text: &str) -> Result<&'static Tableau> {
 }
 
 /// A tolerance for all features, or as the text of a JSON list one for each.
-fn tolerances(name: &'static str, value: &Value, all: &mut f64, each: &mut Vec<f64>) -> Result<()> {
+fn tolerances(name: &'static str, value: &OptionValue, all: &mut f64, each: &mut Vec<f64>) -> Result<()> {
     each.clear();
     match value {
-        Value::Text(text) => {
+        OptionValue::Text(text) => {
             let list: Option<Vec<f64>> = serde_json::from_str::<serde_json::Value>(text)
                 .ok()
                 .and_then(|list| list.as_array()?.iter().map(serde_json::Value::as_f64).collect());
@@ -172,21 +172,21 @@ fn pid(entries: &Entries) -> Result<Controller> {
     Ok(Controller::Pid { p, i, d })
 }
 
-fn number(name: &'static str, value: &Value) -> Result<f64> {
+fn number(name: &'static str, value: &OptionValue) -> Result<f64> {
     match value {
-        Value::Number(number) => Ok(*number),
+        OptionValue::Number(number) => Ok(*number),
         _ => Err(Error::option(name, "a number", "something else")),
     }
 }
 
-fn text<'a>(name: &'static str, value: &'a Value) -> Result<&'a str> {
+fn text<'a>(name: &'static str, value: &'a OptionValue) -> Result<&'a str> {
     match value {
-        Value::Text(text) => Ok(text),
+        OptionValue::Text(text) => Ok(text),
         _ => Err(Error::option(name, "a text", "something else")),
     }
 }
 
-fn choice<C: Copy>(name: &'static str, value: &Value, choices: &[(&str, C)]) -> Result<C> {
+fn choice<C: Copy>(name: &'static str, value: &OptionValue, choices: &[(&str, C)]) -> Result<C> {
     let given = text(name, value)?;
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let found = choices.iter().find(|(name, _)| *name == given);
@@ -197,31 +197,32 @@ fn choice<C: Copy>(name: &'static str, value: &Value, choices: &[(&str, C)]) -> 
 mod tests {
     use super::*;
 
-    fn one(name: &str, value: Value) -> Result<(Options, GradientMethod)> {
+    fn one(name: &str, value: OptionValue) -> Result<(Options, GradientMethod)> {
         read::<f32>(vec![(name.into(), value)])
     }
 
     #[test]
     fn what_is_not_known_is_an_error() {
-        assert_eq!(one("rtoll", Value::Number(1.0)).unwrap_err().code(), "OPTION");
-        assert_eq!(one("rtol", Value::Text("1".into())).unwrap_err().code(), "OPTION");
-        assert_eq!(one("method", Value::Text("rk5".into())).unwrap_err().code(), "OPTION");
-        assert_eq!(one("output", Value::Text("dense".into())).unwrap_err().code(), "OPTION");
-        let adjoint = vec![("gradient".into(), Value::Text("adjoint".into())), ("adjoint".into(), Value::Flag(true))];
+        assert_eq!(one("rtoll", OptionValue::Number(1.0)).unwrap_err().code(), "OPTION");
+        assert_eq!(one("rtol", OptionValue::Text("1".into())).unwrap_err().code(), "OPTION");
+        assert_eq!(one("method", OptionValue::Text("rk5".into())).unwrap_err().code(), "OPTION");
+        assert_eq!(one("output", OptionValue::Text("dense".into())).unwrap_err().code(), "OPTION");
+        let adjoint =
+            vec![("gradient".into(), OptionValue::Text("adjoint".into())), ("adjoint".into(), OptionValue::Flag(true))];
         assert_eq!(read::<f64>(adjoint).unwrap_err().code(), "OPTION");
     }
 
     #[test]
     fn the_adjoint_has_the_options_of_the_solve_but_for_its_own() {
-        let own = Value::Object(vec![
-            ("rtol".into(), Value::Number(1e-3)),
-            ("stepSize".into(), Value::Number(0.5)),
-            ("norm".into(), Value::Text("seminorm".into())),
+        let own = OptionValue::Object(vec![
+            ("rtol".into(), OptionValue::Number(1e-3)),
+            ("stepSize".into(), OptionValue::Number(0.5)),
+            ("norm".into(), OptionValue::Text("seminorm".into())),
         ]);
         let entries = vec![
-            ("steps".into(), Value::Number(3.0)),
-            ("atol".into(), Value::Number(1e-4)),
-            ("gradient".into(), Value::Text("adjoint".into())),
+            ("steps".into(), OptionValue::Number(3.0)),
+            ("atol".into(), OptionValue::Number(1e-4)),
+            ("gradient".into(), OptionValue::Text("adjoint".into())),
             ("adjoint".into(), own),
         ];
         let (solve, gradient) = read::<f64>(entries).unwrap();

@@ -13,7 +13,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 use wasm_bindgen::prelude::*;
 
 use super::handles::{Dtype, Source};
-use super::options::{Entries, Value};
+use super::options::{Entries, OptionValue};
 use super::records::{self, Datum, Record};
 use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result};
@@ -56,10 +56,10 @@ fn entries(object: &JsValue) -> Entries {
         let pair: Array = pair.unchecked_into();
         let value = pair.get(1);
         let value = match (value.as_f64(), value.as_string(), value.as_bool()) {
-            (Some(number), ..) => Value::Number(number),
-            (_, Some(text), _) => Value::Text(text),
-            (.., Some(flag)) => Value::Flag(flag),
-            _ => Value::Object(entries(&value)),
+            (Some(number), ..) => OptionValue::Number(number),
+            (_, Some(text), _) => OptionValue::Text(text),
+            (.., Some(flag)) => OptionValue::Flag(flag),
+            _ => OptionValue::Object(entries(&value)),
         };
         (pair.get(0).as_string().unwrap_or_default(), value)
     };

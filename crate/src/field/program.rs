@@ -16,12 +16,13 @@ use crate::program::derive::{Derived, derive};
 use crate::program::execute::{ArrayRows, Arrays, Executor};
 use crate::program::graph::Op;
 use crate::program::plan::{Plan, Request, Target};
-use crate::program::tangents::{Direction, Motion, Tangents};
+use crate::program::tangents::{DirectionKind, Motion, TangentProgram};
 use crate::program::{Program, Sizes};
 
-/// A [`Program`] with its parameters.
+/// A vector field from a [`Program`] and its parameters, which the crate differentiates.
 ///
-/// Where trajectories have arguments, [`with_arguments`](Self::with_arguments) gives the vector field for a batch.
+/// If the program has arguments, solve with the field that [`with_arguments`](Self::with_arguments) returns for a batch.
+/// `examples/own_field.rs` is a complete program.
 #[derive(Debug)]
 pub struct ProgramField<T: Real> {
     program: Program,
@@ -48,8 +49,8 @@ const PLANS: usize = 16;
 /// A field of the state with its derivatives along directions of these kinds.
 #[derive(Debug)]
 struct Moving<T: Real> {
-    kinds: Vec<Direction>,
-    tangents: Tangents,
+    kinds: Vec<DirectionKind>,
+    tangents: TangentProgram,
     field: ProgramField<T>,
 }
 
@@ -63,7 +64,7 @@ struct Moved<T: Real> {
 }
 
 impl<T: Real> ProgramField<T> {
-    /// A field with these initial parameters.
+    /// A field with these initial parameters, flat, in the order in which the program takes them.
     ///
     /// # Errors
     /// `Shape` for another number of parameters than the program's, `NonFiniteInput`, `OutOfMemory`.
@@ -78,12 +79,12 @@ impl<T: Real> ProgramField<T> {
         Self { program, parameters, derived: OnceCell::new(), plans, timed: OnceCell::new(), tangents }
     }
 
-    /// What it computes.
+    /// The program that it computes.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// The field of a batch whose trajectories have these arguments `[batch, arguments]`.
+    /// The vector field for a batch whose trajectories have these arguments `[batch, arguments]`.
     ///
     /// # Errors
     /// `Shape` for other columns than the program's arguments, `NonFiniteInput`.
@@ -260,7 +261,7 @@ impl<T: Real> ProgramField<T> {
     ) -> Result<Moved<T>> {
         check_parameters(&self.program, parameters)?;
         let moving = self.moving(directions, batch)?;
-        let Tangents { program, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
+        let TangentProgram { program, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
         let arguments = program.sizes.arguments;
         let mut all = Buffer::zeroed(ledger, Purpose::Workspace, program.sizes.parameters)?;
         all[..parameters.len()].copy_from_slice(parameters);
@@ -348,7 +349,7 @@ impl<T: Real> VectorField<T> for MovingField<T> {
 }
 
 /// What moves along one of the directions.
-fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize, batch: usize) -> Direction {
+fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize, batch: usize) -> DirectionKind {
     let motion = |numbers: &mut dyn Iterator<Item = T>, single: bool| {
         let (mut still, mut unit) = (true, single);
         numbers.for_each(|number| {
@@ -375,7 +376,7 @@ fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize
             None => Motion::Still,
         });
     let times = directions.moves_times(index);
-    Direction { parameters: parameters.collect(), arguments: arguments.collect(), times }
+    DirectionKind { parameters: parameters.collect(), arguments: arguments.collect(), times }
 }
 
 /// What the trajectories of a batch have beside their states, a row each.
@@ -456,7 +457,7 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
     }
 }
 
-/// A [`ProgramField`] for one batch, with its arguments.
+/// A [`ProgramField`] for one batch, with its arguments; from [`ProgramField::with_arguments`].
 #[derive(Debug, Clone, Copy)]
 pub struct WithArguments<'a, T: Real> {
     field: &'a ProgramField<T>,

@@ -5,7 +5,7 @@
 
 /// What a solve retains of its steps: of the older ones less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(super) struct RetentionPlan {
     pub states: States,
     /// The first step whose stage states are retained, and the first whose tapes are as well.
     pub stages_from: usize,
@@ -31,12 +31,12 @@ impl Recomputed {
     pub const ALL: [Recomputed; 3] = [Recomputed::Nothing, Recomputed::Stages, Recomputed::Steps];
 }
 
-impl Plan {
-    pub const TAPES: Plan =
-        Plan { states: States::All, stages_from: 0, tapes_from: 0, step_tapes: false, replay: false };
-    pub const STATES: Plan = Plan { stages_from: NEVER, tapes_from: NEVER, ..Plan::TAPES };
-    pub const STEP_TAPES: Plan = Plan { step_tapes: true, ..Plan::STATES };
-    pub const REPLAY: Plan = Plan { states: States::Some(0), replay: true, ..Plan::STATES };
+impl RetentionPlan {
+    pub const TAPES: RetentionPlan =
+        RetentionPlan { states: States::All, stages_from: 0, tapes_from: 0, step_tapes: false, replay: false };
+    pub const STATES: RetentionPlan = RetentionPlan { stages_from: NEVER, tapes_from: NEVER, ..RetentionPlan::TAPES };
+    pub const STEP_TAPES: RetentionPlan = RetentionPlan { step_tapes: true, ..RetentionPlan::STATES };
+    pub const REPLAY: RetentionPlan = RetentionPlan { states: States::Some(0), replay: true, ..RetentionPlan::STATES };
 
     /// What a sweep has to recompute.
     pub fn recomputed(&self) -> Recomputed {
@@ -60,7 +60,7 @@ pub(super) enum Recomputed {
 
 /// The sizes that memory follows from, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct Footprint {
     /// Of a state, and of the tape of one use.
     pub state: usize,
     pub tape: usize,
@@ -79,7 +79,7 @@ pub(super) const RECORD: usize = 16;
 /// Chunks where the number of steps is not known: so small that a small budget is not wasted.
 pub(super) const SMALL_CHUNK: usize = 64 * RECORD;
 
-impl Sizes {
+impl Footprint {
     /// What cannot be done without, whatever is retained.
     fn needed(&self, recomputed: Recomputed) -> usize {
         self.permanent.saturating_add(self.forward.max(self.backward[recomputed as usize]))
@@ -105,33 +105,40 @@ impl Sizes {
     }
 
     /// The cheapest plan for so many steps that fits, at most `limit` in what it retains; `Err` is the least budget that does.
-    pub fn plan(&self, budget: usize, steps: usize, records: usize, limit: Plan) -> Result<Plan, usize> {
+    pub fn plan(
+        &self,
+        budget: usize,
+        steps: usize,
+        records: usize,
+        limit: RetentionPlan,
+    ) -> Result<RetentionPlan, usize> {
         let rest = |recomputed, bytes: usize| self.left(budget, recomputed)?.checked_sub(records.saturating_add(bytes));
         let states = steps.saturating_mul(self.state);
         let (extras, tapes) = ((self.stages - 1) * self.state, self.step_tapes());
         let all = states.saturating_add(steps.saturating_mul(extras.saturating_add(tapes)));
         if limit.tapes_from == 0 && rest(Recomputed::Nothing, all).is_some() {
-            return Ok(Plan::TAPES);
+            return Ok(RetentionPlan::TAPES);
         }
         if let Some(rest) = rest(Recomputed::Stages, states) {
             // With bytes enough for one of each, the states of a step cost less for what they save than its tapes.
             let staged = times(rest, extras).min(steps - limit.stages_from.min(steps));
             let taped = if staged == steps { times(rest - staged * extras, tapes) } else { 0 };
             let taped = taped.min(steps - limit.tapes_from.min(steps));
-            let single = Plan { stages_from: steps - staged, tapes_from: steps - taped, ..Plan::STATES };
+            let single =
+                RetentionPlan { stages_from: steps - staged, tapes_from: steps - taped, ..RetentionPlan::STATES };
             let together = rest.checked_sub(self.step_tapes()).map(|rest| {
                 let taped = times(rest, extras.saturating_add(tapes)).min(steps - limit.tapes_from.min(steps));
-                Plan { stages_from: steps - taped, tapes_from: steps - taped, ..Plan::STEP_TAPES }
+                RetentionPlan { stages_from: steps - taped, tapes_from: steps - taped, ..RetentionPlan::STEP_TAPES }
             });
             let cheaper = together.filter(|plan| self.uses(plan, steps) < self.uses(&single, steps));
             return Ok(cheaper.unwrap_or(single));
         }
         let units = rest(Recomputed::Steps, 0).ok_or(self.least(steps, records))? / self.state;
-        Ok(Plan { states: States::Some(units), ..Plan::STATES })
+        Ok(RetentionPlan { states: States::Some(units), ..RetentionPlan::STATES })
     }
 
     /// Uses of the network that a plan with all x_n takes.
-    fn uses(&self, plan: &Plan, steps: usize) -> u64 {
+    fn uses(&self, plan: &RetentionPlan, steps: usize) -> u64 {
         let [all, taped, staged, stages] =
             [steps, plan.tapes_from, plan.stages_from, self.stages].map(|count| count as u64);
         let bare = if plan.step_tapes { 4 * stages } else { 5 * stages - 1 };
@@ -148,24 +155,24 @@ fn times(bytes: usize, item: usize) -> usize {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes =
-        Sizes { state: 100, tape: 1000, stages: 4, permanent: 777, forward: 1000, backward: [1050, 1450, 1650] };
+    const SIZES: Footprint =
+        Footprint { state: 100, tape: 1000, stages: 4, permanent: 777, forward: 1000, backward: [1050, 1450, 1650] };
 
     #[test]
     fn more_memory_never_costs_more() {
         let (steps, records) = (20, 20 * RECORD);
         let least = SIZES.least(steps, records);
-        assert_eq!(SIZES.plan(least - 1, steps, records, Plan::TAPES), Err(least));
+        assert_eq!(SIZES.plan(least - 1, steps, records, RetentionPlan::TAPES), Err(least));
         let mut before = u64::MAX;
         let mut seen = Vec::new();
         for budget in least..least + 120_000 {
-            let plan = SIZES.plan(budget, steps, records, Plan::TAPES).unwrap();
+            let plan = SIZES.plan(budget, steps, records, RetentionPlan::TAPES).unwrap();
             let kind = (plan.states == States::All, plan.step_tapes, plan.tapes_from.min(1), plan.stages_from.min(1));
             if seen.last() != Some(&kind) {
                 seen.push(kind);
             }
             if plan.states == States::All {
-                let uses = SIZES.uses(&Plan { stages_from: plan.stages_from.min(steps), ..plan }, steps);
+                let uses = SIZES.uses(&RetentionPlan { stages_from: plan.stages_from.min(steps), ..plan }, steps);
                 assert!(uses <= before, "{budget}: {plan:?}");
                 before = uses;
             }

@@ -105,7 +105,7 @@ impl<T: Real> Checkpoints<T> {
 
     /// Places a checkpoint on the way to step `end`, if this is where one belongs. `next` is where the next one does: `None`
     /// is nowhere.
-    pub fn place(&mut self, step: usize, next: Option<Place>, x: &[T], carry: &[T]) -> Result<bool> {
+    pub fn place(&mut self, step: usize, next: Option<Placement>, x: &[T], carry: &[T]) -> Result<bool> {
         match next {
             Some(place) if place.step == step => {
                 self.put(step, 0, x, place.carried.then_some(carry))?;
@@ -157,7 +157,7 @@ impl<T: Real> Checkpoints<T> {
 
 /// Where a checkpoint belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Placement {
     pub step: usize,
     /// With its carry, to take steps from.
     pub carried: bool,
@@ -165,19 +165,19 @@ pub(super) struct Place {
 
 /// The next place for a checkpoint when the steps `from .. end` are to be transposed, x at `from` is known and x at `known`
 /// (`end`, or the step before, whose state is at hand when it is reached) needs no place; with memory for so many states.
-pub(super) fn next_place(from: usize, known: usize, end: usize, spare: usize) -> Option<Place> {
+pub(super) fn next_place(from: usize, known: usize, end: usize, spare: usize) -> Option<Placement> {
     let between = known.saturating_sub(from + 1);
     if between == 0 || spare == 0 {
         return None;
     }
     if between <= spare {
-        return Some(Place { step: from + 1, carried: false });
+        return Some(Placement { step: from + 1, carried: false });
     }
     if spare == 1 {
-        return Some(Place { step: known - 1, carried: false });
+        return Some(Placement { step: known - 1, carried: false });
     }
     let step = from + split(end - from, spare / 2 + 1);
-    (step < known).then_some(Place { step, carried: true })
+    (step < known).then_some(Placement { step, carried: true })
 }
 
 /// How far the next of `checkpoints` (the one at the beginning included, at least 2) goes into `steps` (at least 2) so that the

@@ -1,7 +1,7 @@
 //! The recording of a solve: as much of its steps as the gradient's plan or a memory budget asks for.
 
-use super::budget::{NEVER, Plan, RECORD, Recomputed, SMALL_CHUNK, Sizes, States};
-use super::checkpoints::{Checkpoints, Place, next_place};
+use super::budget::{Footprint, NEVER, RECORD, Recomputed, RetentionPlan, SMALL_CHUNK, States};
+use super::checkpoints::{Checkpoints, Placement, next_place};
 use super::record::Record;
 use super::store::Store;
 use crate::error::{Error, Result};
@@ -17,14 +17,14 @@ pub(super) fn permanent_bytes(outputs: usize, state: usize) -> usize {
 
 /// What a gradient retains.
 pub(super) enum Retention {
-    Fixed(Plan),
+    Fixed(RetentionPlan),
     /// As much as makes it fastest within so many bytes.
     Budget(usize),
 }
 
 /// A solve, recorded.
 pub(super) struct Recording<T> {
-    pub plan: Plan,
+    pub plan: RetentionPlan,
     /// Stages of a step.
     stages: usize,
     pub tape_len: usize,
@@ -40,14 +40,14 @@ pub(super) struct Recording<T> {
     steps: usize,
     expected: Option<usize>,
     /// Where the next checkpoint belongs, if that is known.
-    next: Option<Place>,
+    next: Option<Placement>,
     ledger: Ledger,
 }
 
 /// A bound on the bytes of a solve and its gradients together.
 struct Budget {
     bytes: usize,
-    sizes: Sizes,
+    sizes: Footprint,
     /// Nothing is retained any more: the steps are counted, to tell what would do.
     exceeded: bool,
     /// There was less memory than the budget: what was planned cannot be.
@@ -73,7 +73,7 @@ impl<T: Real> Sink<T> for Recording<T> {
 impl<T: Real> Recorder<T> for Recording<T> {
     fn expect(&mut self, steps: usize) -> Result<()> {
         if let Some(Budget { bytes, sizes, .. }) = &self.budget {
-            let plan = sizes.plan(*bytes, steps, steps.saturating_mul(RECORD), Plan::TAPES);
+            let plan = sizes.plan(*bytes, steps, steps.saturating_mul(RECORD), RetentionPlan::TAPES);
             self.plan = plan.map_err(|least| Error::Budget { given: *bytes, least })?;
         }
         self.expected = Some(steps);
@@ -145,7 +145,7 @@ impl<T: Real> Recorder<T> for Recording<T> {
 
 impl<T: Real> Recording<T> {
     /// `sizes` is what a budget has to go by.
-    pub fn new(retention: &Retention, problem: &Problem<T>, sizes: Sizes) -> Result<Self> {
+    pub fn new(retention: &Retention, problem: &Problem<T>, sizes: Footprint) -> Result<Self> {
         let Problem { dynamics, times, start, ledger, .. } = problem;
         let (stages, len, tape_len) = (sizes.stages, start.len(), dynamics.tape_len());
         let record = Record::new(ledger, times.len())?;
@@ -153,7 +153,7 @@ impl<T: Real> Recording<T> {
         let (plan, budget) = match retention {
             Retention::Fixed(plan) => (*plan, None),
             Retention::Budget(bytes) => {
-                (Plan::TAPES, Some(Budget { bytes: *bytes, sizes, exceeded: false, short: false }))
+                (RetentionPlan::TAPES, Some(Budget { bytes: *bytes, sizes, exceeded: false, short: false }))
             }
         };
         Ok(Self {
@@ -247,7 +247,7 @@ impl<T: Real> Recording<T> {
     }
 
     /// Once the number of steps is known: perhaps less should be kept, so that steps can be taped as a whole.
-    fn settle(&mut self, budget: usize, sizes: Sizes) {
+    fn settle(&mut self, budget: usize, sizes: Footprint) {
         if let States::Some(_) = self.plan.states {
             let left = sizes.left(budget, Recomputed::Steps).unwrap_or(0);
             self.plan.states = States::Some(left.saturating_sub(self.record.bytes()) / sizes.state);

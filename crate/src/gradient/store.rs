@@ -1,10 +1,10 @@
 //! What is kept of the steps of a solve: their states, their stage states, their tapes.
 
-use super::budget::{NEVER, Plan, SMALL_CHUNK};
+use super::budget::{NEVER, RetentionPlan, SMALL_CHUNK};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{CHUNK_BYTES, Chunks, Ledger, Purpose};
-use crate::stepper::{Kept, Sink, Stage};
+use crate::stepper::{KeptStage, Sink, Stage};
 
 /// The states x_n, the states of stages, and tapes: of the last steps all, of earlier ones less.
 pub(super) struct Store<T> {
@@ -23,7 +23,14 @@ pub(super) struct Store<T> {
 
 impl<T: Real> Store<T> {
     /// For so many steps, if that is known.
-    pub fn new(ledger: &Ledger, stages: usize, len: usize, tape_len: usize, plan: Plan, steps: Option<usize>) -> Self {
+    pub fn new(
+        ledger: &Ledger,
+        stages: usize,
+        len: usize,
+        tape_len: usize,
+        plan: RetentionPlan,
+        steps: Option<usize>,
+    ) -> Self {
         let chunks = |purpose, item, uses: usize, from: usize| {
             let expected = steps.map(|steps| steps.saturating_sub(from) * uses);
             Chunks::new(ledger, purpose, item, expected, if steps.is_some() { CHUNK_BYTES } else { SMALL_CHUNK })
@@ -84,7 +91,7 @@ impl<T: Real> Store<T> {
     }
 
     /// X_i and its tape, where those are kept.
-    pub fn stage(&self, step: usize, stage: usize) -> Kept<'_, T> {
+    pub fn stage(&self, step: usize, stage: usize) -> KeptStage<'_, T> {
         let x = self.extra(step, stage).map_or_else(|| self.states.get(step), |index| self.extras.get(index));
         (x, self.tape(step, stage).map(|index| self.tapes.get(index)))
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::budget::{Plan, Recomputed, States};
+use super::budget::{Recomputed, RetentionPlan, States};
 use super::checkpoints::{Checkpoints, next_place};
 use super::recording::Recording;
 use super::store::Store;
@@ -15,7 +15,7 @@ use crate::kernel::combine::{accumulate, combine_terms, dot};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem, Swept};
-use crate::stepper::{Discard, Goal, Kept, RecordGradient, Sink, Stage, StepOutputs, Sums, Transpose, Work};
+use crate::stepper::{Discard, Goal, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Sums, Transpose, Work};
 
 /// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
 pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize, parameters: usize) -> usize {
@@ -194,7 +194,7 @@ fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result
     let Problem { dynamics, options, times, ledger, start, .. } = problem;
     let stepper = options.method.stepper();
     let (stages, len, steps) = (stepper.stages(), recording.len, recording.record.count());
-    let mut store = Store::new(ledger, stages, len, recording.tape_len, Plan::TAPES, Some(steps));
+    let mut store = Store::new(ledger, stages, len, recording.tape_len, RetentionPlan::TAPES, Some(steps));
     let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;
     let mut carry = Buffer::zeroed(ledger, Purpose::Workspace, len)?;
     let mut work = Work::new(ledger, stages, len)?;
@@ -222,7 +222,7 @@ impl<'a, T: Real> Trail<'a, T> {
 
     fn new(
         ledger: &Ledger,
-        plan: Plan,
+        plan: RetentionPlan,
         recomputed: Recomputed,
         checkpoints: &'a mut Checkpoints<T>,
         start: &'a [T],
@@ -276,7 +276,7 @@ impl<T: Real> StageStates<T> {
     }
 
     /// X_i, and its tape if there is one.
-    fn get(&self, index: usize) -> Kept<'_, T> {
+    fn get(&self, index: usize) -> KeptStage<'_, T> {
         let tape = (self.tape_len > 0).then(|| &self.tapes[index * self.tape_len..(index + 1) * self.tape_len]);
         (&self.states[index * self.len..(index + 1) * self.len], tape)
     }

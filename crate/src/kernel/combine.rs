@@ -1,7 +1,7 @@
 //! Loops over states: combinations, compensated sums, inner products. Each is one pass over memory.
 
 use super::real::Real;
-use super::simd::dispatch::{Work, dispatch};
+use super::simd::dispatch::{WithSimd, dispatch};
 use super::simd::{MOST, Several, Simd, Vector, len_of};
 
 /// Terms that one pass adds up in registers.
@@ -69,7 +69,7 @@ struct AddPass<'a, T, const N: usize> {
     terms: [(T, &'a [T]); N],
 }
 
-impl<T: Real, const N: usize> Work for AddPass<'_, T, N> {
+impl<T: Real, const N: usize> WithSimd for AddPass<'_, T, N> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
@@ -138,7 +138,7 @@ struct Advance<'a, T> {
     next_carry: &'a mut [T],
 }
 
-impl<T: Real> Work for Advance<'_, T> {
+impl<T: Real> WithSimd for Advance<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd>(self) -> bool {
@@ -178,7 +178,7 @@ pub fn all_finite<T: Real>(numbers: &[T]) -> bool {
 
 struct AllFinite<'a, T>(&'a [T]);
 
-impl<T: Real> Work for AllFinite<'_, T> {
+impl<T: Real> WithSimd for AllFinite<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd>(self) -> bool {
@@ -204,7 +204,7 @@ pub fn dot<T: Real>(left: &[T], right: &[T]) -> f64 {
 
 struct Dot<'a, T>(&'a [T], &'a [T]);
 
-impl<T: Real> Work for Dot<'_, T> {
+impl<T: Real> WithSimd for Dot<'_, T> {
     type Output = f64;
     #[inline(always)]
     fn run<S: Simd>(self) -> f64 {

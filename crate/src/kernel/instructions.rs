@@ -107,14 +107,14 @@ impl<T> Context<'_, T> {
 
 /// The arrays of a block, by base.
 #[derive(Debug)]
-pub struct Arrays<'a, T> {
+pub struct Bases<'a, T> {
     pointers: [*mut T; BASES],
     lengths: [usize; BASES],
     writable: [bool; BASES],
     borrowed: PhantomData<&'a mut T>,
 }
 
-impl<'a, T> Arrays<'a, T> {
+impl<'a, T> Bases<'a, T> {
     /// Without any.
     pub fn none() -> Self {
         let pointer = std::ptr::NonNull::dangling().as_ptr();
@@ -182,7 +182,7 @@ impl<T: Real> Code<T> {
     ///
     /// # Panics
     /// If an array or a pack is missing or too small.
-    pub fn run(&self, arrays: Arrays<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
+    pub fn run(&self, arrays: Bases<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
         for &(base, numbers, writes) in &self.needs {
             let base = base as usize;
             assert!(numbers <= arrays.lengths[base] && (arrays.writable[base] || !writes), "an array is too short");

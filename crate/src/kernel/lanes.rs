@@ -2,7 +2,7 @@
 //! one for each lane, in the same order of the same operations. Arrays are `[rows][width]`.
 
 use super::real::Real;
-use super::simd::dispatch::{Work, dispatch};
+use super::simd::dispatch::{WithSimd, dispatch};
 use super::simd::{Simd, Vector, len_of};
 
 /// Writes `h_l w_j` for each weight that is not zero, a row of `width` behind the other, and tells which weights those are.
@@ -45,7 +45,7 @@ struct Combine<'a, T> {
     used: &'a [usize],
 }
 
-impl<T: Real> Work for Combine<'_, T> {
+impl<T: Real> WithSimd for Combine<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self) {
@@ -129,7 +129,7 @@ struct Squares<'a, T> {
     sums: &'a mut [f64],
 }
 
-impl<T: Real> Work for Squares<'_, T> {
+impl<T: Real> WithSimd for Squares<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {

@@ -1,15 +1,16 @@
-//! How fast the micro-kernel is when nothing holds it up: the measure of everything built on it.
+//! How fast the matrix product is when nothing holds it up: the measure of everything built on it.
 
 use std::hint::black_box;
 
 use super::product::{Order, Packed, times};
 use super::real::{Real, vector_len};
 use super::simd::Simd;
-use super::simd::dispatch::{Work, dispatch};
+use super::simd::dispatch::{WithSimd, dispatch};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// Runs the widest tile on operands in the first-level cache, and returns the floating-point operations done.
+/// Runs the kernel of the matrix product `repeats` times on operands in the first-level cache, and returns how many floating-point
+/// operations that were. Divided by the time that the call takes, it is the most that this machine reaches on one thread.
 ///
 /// # Errors
 /// `OutOfMemory`.
@@ -33,7 +34,7 @@ struct Probe<'a, T> {
     repeats: usize,
 }
 
-impl<T: Real> Work for Probe<'_, T> {
+impl<T: Real> WithSimd for Probe<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {

@@ -110,7 +110,7 @@ pub unsafe fn times<S: Simd, T: Real>(
         return unsafe { columns_times::<S, T>(packed, start, h, z) };
     }
     assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
-    let block = Block { packed, start, width, h, z, scratch };
+    let block = Operands { packed, start, width, h, z, scratch };
     let mut lane = 0;
     unsafe {
         match S::BITS {
@@ -170,7 +170,7 @@ pub unsafe fn times<S: Simd, T: Real>(
 }
 
 /// The operands of a product.
-struct Block<'a, T> {
+struct Operands<'a, T> {
     packed: &'a Packed<T>,
     start: *const T,
     width: usize,
@@ -179,7 +179,7 @@ struct Block<'a, T> {
     scratch: *mut T,
 }
 
-impl<T: Real> Block<'_, T> {
+impl<T: Real> Operands<'_, T> {
     /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
     ///
     /// # Safety
@@ -514,7 +514,7 @@ pub fn add_outer<S: Simd, T: Real>(
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
         let registers = width.div_ceil(len).next_power_of_two();
-        let outer = Outer { lanes, rows, dz, first, width, stride };
+        let outer = OuterStrip { lanes, rows, dz, first, width, stride };
         // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
         unsafe {
             transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
@@ -639,7 +639,7 @@ unsafe fn add_scaled_at<T: Real, V: Vector<T>>(dz: T, h: *const T, gradient: *mu
 }
 
 /// The outer product of all rows with one strip of columns.
-struct Outer<'a, T> {
+struct OuterStrip<'a, T> {
     lanes: usize,
     rows: usize,
     dz: &'a [T],
@@ -649,7 +649,7 @@ struct Outer<'a, T> {
     stride: usize,
 }
 
-impl<T: Real> Outer<'_, T> {
+impl<T: Real> OuterStrip<'_, T> {
     /// Tiles of R rows, and of fewer for those left.
     ///
     /// # Safety
@@ -778,7 +778,7 @@ unsafe fn load_part<T: Real, V: Vector<T>>(from: *const T, count: usize) -> V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::simd::dispatch::Work;
+    use crate::kernel::simd::dispatch::WithSimd;
     use proptest::prelude::*;
 
     fn numbers<T: Real>(len: usize, seed: u64) -> Vec<T> {
@@ -799,7 +799,7 @@ mod tests {
         seed: u64,
     }
 
-    impl Work for Check {
+    impl WithSimd for Check {
         type Output = ();
         fn run<S: Simd>(self) {
             let Check { rows, depth, width, seed } = self;

@@ -72,10 +72,10 @@ fn spare(_lines: usize) -> Option<Vec<Line>> {
 
 /// Lines that were given back.
 #[cfg(not(target_arch = "wasm32"))]
-static SPARE: Mutex<Spare> = Mutex::new(Spare { bytes: 0, kept: Vec::new() });
+static SPARE: Mutex<SpareLines> = Mutex::new(SpareLines { bytes: 0, kept: Vec::new() });
 
 #[cfg(not(target_arch = "wasm32"))]
-struct Spare {
+struct SpareLines {
     bytes: usize,
     /// The latest last.
     kept: Vec<Vec<Line>>,

@@ -7,7 +7,7 @@ use super::graph::Place;
 use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
-use crate::kernel::instructions::{Arrays as Bases, Base, Code};
+use crate::kernel::instructions::{Base, Bases, Code};
 use crate::kernel::product::{Order, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -28,7 +28,7 @@ pub struct Executor<T: Real> {
     uniform: Buffer<T>,
     packs: Vec<Packed<T>>,
     /// What each thread works in.
-    workers: Vec<Worker<T>>,
+    workers: Vec<Scratch<T>>,
     /// The sums of the first leaf, and at the end of all.
     sums: Buffer<T>,
     /// Those of the other leaves.
@@ -39,7 +39,7 @@ pub struct Executor<T: Real> {
     t: f64,
 }
 
-struct Worker<T> {
+struct Scratch<T> {
     file: Buffer<T>,
     scratch: Buffer<T>,
 }
@@ -115,7 +115,7 @@ impl<T: Real> Executor<T> {
         }
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
-        let worker = |_| Ok(Worker { file: work(plan.file_rows * width)?, scratch: work(plan.scratch)? });
+        let worker = |_| Ok(Scratch { file: work(plan.file_rows * width)?, scratch: work(plan.scratch)? });
         let partial = |_| {
             let gradient = Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)?;
             Ok(Partial { sums: work(plan.sums)?, gradient })
@@ -149,7 +149,7 @@ impl<T: Real> Executor<T> {
             let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
             let mut arrays = Arrays { arguments, data, ..Arrays::default() };
             let lanes = panel.first..panel.first + panel.width;
-            let Worker { file, scratch } = &mut self.workers[0];
+            let Scratch { file, scratch } = &mut self.workers[0];
             let bases = arrays
                 .bases(rows, panel.first, panel.width)
                 .reading(Base::Uniform, &self.uniform)
@@ -235,12 +235,12 @@ impl<T: Real> Executor<T> {
         let Self { plan, uniform, packs, workers, sums, partial, steady, .. } = self;
         let (panels, steady_rows, per_leaf) = (plan.panels, plan.steady_rows, plan.leaf_panels());
         let (uniform, packs, steady): (&[T], &[Packed<T>], &[T]) = (uniform, packs, steady);
-        let run = |worker: &mut Worker<T>, leaf: &mut Leaf<'_, T>| {
+        let run = |worker: &mut Scratch<T>, leaf: &mut Leaf<'_, T>| {
             let Leaf { panels: range, arrays, sums, slope, products: inner } = leaf;
             let begin = range.start * panels.full();
             for panel in panels.range(range.clone()) {
                 let code = if panel.width == panels.full() { &phase.full } else { &phase.rest };
-                let Worker { file, scratch } = worker;
+                let Scratch { file, scratch } = worker;
                 let lanes = panel.first..panel.first + panel.width;
                 let bases = arrays
                     .bases(rows, panel.first - begin, panel.width)

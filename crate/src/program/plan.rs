@@ -49,14 +49,14 @@ pub struct Request {
 }
 
 /// Values that need not be computed: those on a tape, and those that are kept for a whole solve, with their first rows.
-struct Kept<'a> {
+struct Known<'a> {
     tape: &'a [(Id, usize)],
     steady: Vec<(Id, usize)>,
 }
 
-impl Kept<'_> {
+impl Known<'_> {
     /// With those that other values or results need.
-    fn new<'a>(graph: &Graph, tape: &'a [(Id, usize)], requests: &[Request]) -> Kept<'a> {
+    fn new<'a>(graph: &Graph, tape: &'a [(Id, usize)], requests: &[Request]) -> Known<'a> {
         let steady = graph.steady();
         let roots = requests.iter().flat_map(|request| request.outputs.iter().map(|output| output.1));
         let roots: Vec<Id> = roots.chain(tape.iter().map(|entry| entry.0)).collect();
@@ -71,7 +71,7 @@ impl Kept<'_> {
             rows += graph.rows(id);
             (id, rows - graph.rows(id))
         });
-        Kept { tape, steady: steady.collect() }
+        Known { tape, steady: steady.collect() }
     }
 
     /// The request that computes what is kept for a whole solve.
@@ -251,7 +251,7 @@ const LEAF_PARAMETERS: usize = 1 << 18;
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples.
     pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize) -> Self {
-        let kept = Kept::new(graph, tape, requests);
+        let kept = Known::new(graph, tape, requests);
         let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
         let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
         let alone = samples == 1 && graph.nodes.iter().all(|node| node.op.points() == 1);
@@ -331,7 +331,7 @@ struct Live {
 }
 
 impl Live {
-    fn new(graph: &Graph, kept: &Kept<'_>, request: &Request) -> Self {
+    fn new(graph: &Graph, kept: &Known<'_>, request: &Request) -> Self {
         let mut live = vec![false; graph.nodes.len()];
         request.outputs.iter().for_each(|output| live[output.1] = true);
         kept.tape.iter().for_each(|&(id, _)| live[id] |= request.keeps);

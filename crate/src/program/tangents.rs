@@ -16,7 +16,7 @@ pub enum Motion {
 
 /// What moves along one direction, beside the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Direction {
+pub struct DirectionKind {
     /// As [`Program::places`].
     pub parameters: Vec<Motion>,
     /// As [`Program::argument_rows`].
@@ -27,7 +27,7 @@ pub struct Direction {
 
 /// The field of a state with its tangents, and where its numbers lie.
 #[derive(Debug)]
-pub struct Tangents {
+pub struct TangentProgram {
     /// Its state is [x, ẋ of each direction, and (τ, σ) of each along which times move]: dẋ/dt = (∂f/∂x) ẋ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ +
     /// (∂f/∂t) τ + σ f, dτ/dt = σ. So τ is how fast the time itself moves, and σ by which part a step grows.
     pub program: Program,
@@ -81,7 +81,7 @@ impl Program {
     }
 
     /// The field of the state with its tangents along these directions.
-    pub(crate) fn tangents(&self, directions: &[Direction]) -> Tangents {
+    pub(crate) fn tangents(&self, directions: &[DirectionKind]) -> TangentProgram {
         let (source, value) = &self.source;
         let Sizes { state, parameters, arguments, data } = self.sizes;
         let (places, argument_rows) = (self.places(), self.argument_rows());
@@ -150,7 +150,7 @@ impl Program {
         }
         let both = graph.concat(slopes);
         let program = Program::of(graph, both, next);
-        Tangents { program, parameters: own_parameters, arguments: own_arguments }
+        TangentProgram { program, parameters: own_parameters, arguments: own_arguments }
     }
 
     /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.

@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::{Goal, Kept, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
+use super::{Goal, KeptStage, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::combine::{combine, combine_terms};
@@ -118,7 +118,7 @@ impl<T: Real> Stepper<T> for Leapfrog {
         &self,
         dynamics: &mut dyn Dynamics<T>,
         step: Transpose<'_, T>,
-        stage: &dyn Fn(usize) -> Kept<'k, T>,
+        stage: &dyn Fn(usize) -> KeptStage<'k, T>,
         work: &mut Work<T>,
         sums: Sums<'_, T>,
     ) -> Result<RecordGradient> {

@@ -15,7 +15,7 @@
 //! Outputs between steps, y(t_n + θh) = x_n + h Σ b_i(θ) k_i with cotangent w, enter the same recurrence: λ_n += w and
 //! ℓ_i += h b_i(θ) w. The extension's last slope is f(x_{n+1}), the next step's k_1, so its part goes to ℓ_1 there.
 
-use super::{Goal, Kept, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
+use super::{Goal, KeptStage, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::combine::{combine, combine_terms};
@@ -85,7 +85,7 @@ impl<T: Real> Stepper<T> for Tableau {
         &self,
         dynamics: &mut dyn Dynamics<T>,
         step: Transpose<'_, T>,
-        stage: &dyn Fn(usize) -> Kept<'k, T>,
+        stage: &dyn Fn(usize) -> KeptStage<'k, T>,
         work: &mut Work<T>,
         sums: Sums<'_, T>,
     ) -> Result<RecordGradient> {

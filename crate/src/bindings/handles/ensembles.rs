@@ -15,14 +15,14 @@ use crate::program::Program;
 use crate::solve::Stats;
 
 /// What a solve is asked for beside its field, states, times and options.
-pub struct Plan {
+pub struct EnsemblePlan {
     /// The times of each trajectory, or of all.
     pub times: Lists,
     pub changes: Changes,
     pub extras: Extras,
 }
 
-impl Plan {
+impl EnsemblePlan {
     /// Reads a plan:
     ///
     /// ```json
@@ -78,7 +78,7 @@ impl Plan {
     }
 }
 
-impl Plan {
+impl EnsemblePlan {
     /// The times, of a plan that has nothing else.
     pub fn alone(self) -> Result<Lists> {
         let Self { times, changes, extras } = self;
@@ -260,7 +260,7 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         };
         let changes =
             gradient.jump_times.iter().zip(&gradient.amounts).flat_map(|(times, amounts)| times.iter().chain(amounts));
-        Ok(Box::new(Pulled { changes: changes.copied().collect(), gradient }))
+        Ok(Box::new(EnsembleGradient { changes: changes.copied().collect(), gradient }))
     }
 }
 
@@ -374,12 +374,12 @@ impl<T: Erased> AnyIntegrator for Integration<T> {
 }
 
 /// The gradient of an ensemble.
-struct Pulled<T> {
+struct EnsembleGradient<T> {
     gradient: Gradient<T>,
     changes: Vec<f64>,
 }
 
-impl<T: Erased> AnyGradient for Pulled<T> {
+impl<T: Erased> AnyGradient for EnsembleGradient<T> {
     fn y0(&self) -> Numbers<'_> {
         T::numbers(&self.gradient.y0)
     }

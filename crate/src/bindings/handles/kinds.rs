@@ -2,7 +2,7 @@
 
 use ndarray::ArrayView2;
 
-use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, Integration, Plan};
+use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, EnsemblePlan, Integration};
 use super::field::{AnyField, Point, Start};
 use super::numbers::{AnyBuffer, Dtype, Erased, Numbers, NumbersMut, Source, copied, rows};
 use super::optimizer::AnyOptimizer;
@@ -220,7 +220,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     ) -> Result<Box<dyn AnyEnsemble>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times, numbers) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?, copied::<f64>(numbers)?);
-        let Plan { times, changes, extras } = Plan::read(plan, &times, &numbers)?;
+        let EnsemblePlan { times, changes, extras } = EnsemblePlan::read(plan, &times, &numbers)?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
             let part = extras.part;
@@ -247,7 +247,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     ) -> Result<Box<dyn AnyEnsemble>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
-        let times = Plan::read(plan, &times, &[])?.alone()?;
+        let times = EnsemblePlan::read(plan, &times, &[])?.alone()?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
             with_directions(&along, |directions| {
@@ -268,7 +268,7 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     fn integrator(&self, start: Start<'_>, plan: &str, options: Entries) -> Result<Box<dyn AnyIntegrator>> {
         let (options, _) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
-        let Plan { changes, .. } = Plan::read(plan, &times, &[])?;
+        let EnsemblePlan { changes, .. } = EnsemblePlan::read(plan, &times, &[])?;
         let t = times.first().copied().ok_or_else(|| Error::shape("t", "a time", "none"))?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {

@@ -232,7 +232,7 @@ impl Field {
         self.call(env, |field| field.record(start, options, shared)).map(Recorded::new)
     }
 
-    /// Trajectories with steps of their own. `plan` is JSON, which `Plan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
     /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[napi(catch_unwind)]
     #[allow(clippy::too_many_arguments)]

@@ -13,13 +13,13 @@ use crate::bindings::handles::{Numbers, Source};
 pub struct JsSource<'a>(pub &'a Unknown<'a>);
 
 /// Where a typed array lies, and how many elements of which kind it has.
-struct Place {
+struct RawArray {
     data: *mut u8,
     len: usize,
     kind: sys::napi_typedarray_type,
 }
 
-impl Place {
+impl RawArray {
     fn of(array: &Unknown<'_>) -> Self {
         let array = array.value();
         let (mut data, mut len, mut kind) = (ptr::null_mut(), 0, -1);
@@ -53,22 +53,22 @@ impl Place {
 
 impl Source for JsSource<'_> {
     fn len(&self) -> usize {
-        Place::of(self.0).len
+        RawArray::of(self.0).len
     }
 
     fn copy_f32(&self, start: usize, to: &mut [f32]) {
-        Place::of(self.0).copy(sys::TypedarrayType::float32_array, start, to);
+        RawArray::of(self.0).copy(sys::TypedarrayType::float32_array, start, to);
     }
 
     fn copy_f64(&self, start: usize, to: &mut [f64]) {
-        Place::of(self.0).copy(sys::TypedarrayType::float64_array, start, to);
+        RawArray::of(self.0).copy(sys::TypedarrayType::float64_array, start, to);
     }
 }
 
 impl JsSource<'_> {
     /// Copies the bytes of a Uint8Array.
     pub fn copy_bytes(&self, to: &mut [u8]) {
-        Place::of(self.0).copy(sys::TypedarrayType::uint8_array, 0, to);
+        RawArray::of(self.0).copy(sys::TypedarrayType::uint8_array, 0, to);
     }
 }
 
@@ -86,7 +86,7 @@ pub fn address(numbers: &Numbers<'_>) -> f64 {
 /// Fills a typed array from where a result lies, which is to hold as many numbers.
 #[napi(catch_unwind)]
 pub fn read(pointer: f64, target: Unknown<'_>) {
-    let place = Place::of(&target);
+    let place = RawArray::of(&target);
     if place.len > 0 {
         // SAFETY: the facade asks for what lies there, and has not freed it.
         unsafe { ptr::copy_nonoverlapping(pointer as usize as *const u8, place.data, place.bytes()) }
@@ -96,7 +96,7 @@ pub fn read(pointer: f64, target: Unknown<'_>) {
 /// Copies a typed array to where as many numbers are expected.
 #[napi(catch_unwind)]
 pub fn write(pointer: f64, numbers: Unknown<'_>) {
-    let place = Place::of(&numbers);
+    let place = RawArray::of(&numbers);
     if place.len > 0 {
         // SAFETY: as above; the array may be a view of the same numbers.
         unsafe { ptr::copy(place.data, pointer as usize as *mut u8, place.bytes()) }

@@ -168,7 +168,7 @@ impl Field {
         self.field.record(start, entries(options), shared(all_reduce)).map(Recorded).map_err(thrown)
     }
 
-    /// Trajectories with steps of their own. `plan` is JSON, which `Plan::read` in `bindings/handles/ensembles.rs` documents, and
+    /// Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
     /// `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
     #[allow(clippy::too_many_arguments)]
     pub fn ensemble(

@@ -15,14 +15,14 @@ use super::{Context, Instruction};
 pub type Kernel<T> = unsafe fn(&Instruction<T>, &Context<T>);
 
 /// What a kernel does, with registers of any width.
-pub trait Task<T: Real> {
+pub trait KernelBody<T: Real> {
     /// # Safety
     /// Every place lies within its base, as [`Code::run`](super::Code::run) has checked, and what is written may be.
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>);
 }
 
 /// The kernel of a task, for the registers in use.
-pub fn kernel<T: Real, K: Task<T>>() -> Kernel<T> {
+pub fn kernel<T: Real, K: KernelBody<T>>() -> Kernel<T> {
     #[cfg(target_arch = "x86_64")]
     match dispatch::bits() {
         512 => return with_512::<T, K>,
@@ -32,19 +32,19 @@ pub fn kernel<T: Real, K: Task<T>>() -> Kernel<T> {
     with_128::<T, K>
 }
 
-unsafe fn with_128<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+unsafe fn with_128<T: Real, K: KernelBody<T>>(i: &Instruction<T>, c: &Context<T>) {
     unsafe { K::run::<Bits128>(i, c) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn with_256<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+unsafe fn with_256<T: Real, K: KernelBody<T>>(i: &Instruction<T>, c: &Context<T>) {
     unsafe { K::run::<Bits256>(i, c) }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-unsafe fn with_512<T: Real, K: Task<T>>(i: &Instruction<T>, c: &Context<T>) {
+unsafe fn with_512<T: Real, K: KernelBody<T>>(i: &Instruction<T>, c: &Context<T>) {
     unsafe { K::run::<Bits512>(i, c) }
 }
 
@@ -262,7 +262,7 @@ unsafe fn apply<S: Simd, T: Real, F: Function<N>, const N: usize>(
 /// F row by row; bit k of UNIFORM says whether operand k is one number a row.
 pub struct Map<F, const N: usize, const UNIFORM: u8>(PhantomData<F>);
 
-impl<T: Real, F: Function<N>, const N: usize, const UNIFORM: u8> Task<T> for Map<F, N, UNIFORM> {
+impl<T: Real, F: Function<N>, const N: usize, const UNIFORM: u8> KernelBody<T> for Map<F, N, UNIFORM> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let mut uniform = [false; N];
@@ -276,7 +276,7 @@ impl<T: Real, F: Function<N>, const N: usize, const UNIFORM: u8> Task<T> for Map
 /// `then` where a < b, or a ≤ b, else `otherwise`, row by row.
 pub struct Select<const OR_EQUAL: bool>;
 
-impl<T: Real, const OR_EQUAL: bool> Task<T> for Select<OR_EQUAL> {
+impl<T: Real, const OR_EQUAL: bool> KernelBody<T> for Select<OR_EQUAL> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         unsafe { rows::<S, T, Choose<OR_EQUAL>, 4>(i, c, i.uniform) }
@@ -308,7 +308,7 @@ unsafe fn rows<S: Simd, T: Real, F: Function<N>, const N: usize>(
 /// Functions that cost much more than a load: what does not fill a register is computed in one that is filled up.
 pub struct Costly<F>(PhantomData<F>);
 
-impl<T: Real, F: Function<1>> Task<T> for Costly<F> {
+impl<T: Real, F: Function<1>> KernelBody<T> for Costly<F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
@@ -356,7 +356,7 @@ const WITHIN_FOUR: bool = cfg!(target_arch = "wasm32");
 /// As [`Costly`], of two numbers.
 pub struct Costly2<F>(PhantomData<F>);
 
-impl<T: Real, F: Function<2>> Task<T> for Costly2<F> {
+impl<T: Real, F: Function<2>> KernelBody<T> for Costly2<F> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (a, b, to) = (c.at(i.from[0]), c.at(i.from[1]), c.at(i.to));
@@ -384,7 +384,7 @@ impl<T: Real, F: Function<2>> Task<T> for Costly2<F> {
 /// `[n]` to `[outer][n][inner]`.
 pub struct Spread<const UNIFORM: bool>;
 
-impl<T: Real, const UNIFORM: bool> Task<T> for Spread<UNIFORM> {
+impl<T: Real, const UNIFORM: bool> KernelBody<T> for Spread<UNIFORM> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (a, mut to) = (c.at(i.from[0]), c.at(i.to));
@@ -449,7 +449,7 @@ impl<T: Real, A: Fn(usize) -> *const T, B: Fn(usize) -> *const T> Body<T> for Do
 /// `[outer][n][inner]` to `[n]`.
 pub struct Sum;
 
-impl<T: Real> Task<T> for Sum {
+impl<T: Real> KernelBody<T> for Sum {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (from, to) = (c.at(i.from[0]).cast_const(), c.at(i.to));
@@ -466,7 +466,7 @@ impl<T: Real> Task<T> for Sum {
 /// A packed matrix times a block.
 pub struct Dense;
 
-impl<T: Real> Task<T> for Dense {
+impl<T: Real> KernelBody<T> for Dense {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let [pack, shifted, ..] = i.shape;
@@ -478,7 +478,7 @@ impl<T: Real> Task<T> for Dense {
 /// A matrix per trajectory times vectors.
 pub struct MatVec;
 
-impl<T: Real> Task<T> for MatVec {
+impl<T: Real> KernelBody<T> for MatVec {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let ([rows, columns, points, _], len) = (i.shape, i.len);
@@ -498,7 +498,7 @@ impl<T: Real> Task<T> for MatVec {
 /// Its transpose times vectors.
 pub struct MatVecTransposed;
 
-impl<T: Real> Task<T> for MatVecTransposed {
+impl<T: Real> KernelBody<T> for MatVecTransposed {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let ([rows, columns, points, _], len) = (i.shape, i.len);
@@ -518,7 +518,7 @@ impl<T: Real> Task<T> for MatVecTransposed {
 /// Σ over points of outer products, per trajectory.
 pub struct Outer;
 
-impl<T: Real> Task<T> for Outer {
+impl<T: Real> KernelBody<T> for Outer {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let ([rows, columns, points, _], len) = (i.shape, i.len);
@@ -538,7 +538,7 @@ impl<T: Real> Task<T> for Outer {
 /// Adds the sums of a's rows, or of a·b's, over the lanes that are samples to registers.
 pub struct SumLanes<const PRODUCT: bool>;
 
-impl<T: Real, const PRODUCT: bool> Task<T> for SumLanes<PRODUCT> {
+impl<T: Real, const PRODUCT: bool> KernelBody<T> for SumLanes<PRODUCT> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let register = len_of::<S, T>();
@@ -582,7 +582,7 @@ impl<T: Real, const PRODUCT: bool> Task<T> for SumLanes<PRODUCT> {
 /// Adds Σ a bᵀ over lanes to a matrix.
 pub struct OuterLanes;
 
-impl<T: Real> Task<T> for OuterLanes {
+impl<T: Real> KernelBody<T> for OuterLanes {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let ([rows, columns, stride, _], len) = (i.shape, i.len);
@@ -600,7 +600,7 @@ impl<T: Real> Task<T> for OuterLanes {
 /// Adds a, or a·b, number by number.
 pub struct Accumulate<const PRODUCT: bool>;
 
-impl<T: Real, const PRODUCT: bool> Task<T> for Accumulate<PRODUCT> {
+impl<T: Real, const PRODUCT: bool> KernelBody<T> for Accumulate<PRODUCT> {
     #[inline(always)]
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let (a, b, to) = (c.at(i.from[0]).cast_const(), c.at(i.from[1]).cast_const(), c.at(i.to));

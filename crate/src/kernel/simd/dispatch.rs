@@ -5,7 +5,7 @@ use super::{Bits128, Simd};
 use super::{Bits256, Bits512};
 
 /// Something written once for registers of any width.
-pub trait Work {
+pub trait WithSimd {
     type Output;
     /// Inlined, with all that it calls, into code that may use the registers.
     fn run<S: Simd>(self) -> Self::Output;
@@ -13,7 +13,7 @@ pub trait Work {
 
 /// Runs it with the registers in use.
 #[inline(always)]
-pub fn dispatch<W: Work>(work: W) -> W::Output {
+pub fn dispatch<W: WithSimd>(work: W) -> W::Output {
     #[cfg(target_arch = "x86_64")]
     match bits() {
         // SAFETY: the machine has the instructions.
@@ -26,18 +26,18 @@ pub fn dispatch<W: Work>(work: W) -> W::Output {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-fn with_512<W: Work>(work: W) -> W::Output {
+fn with_512<W: WithSimd>(work: W) -> W::Output {
     work.run::<Bits512>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn with_256<W: Work>(work: W) -> W::Output {
+fn with_256<W: WithSimd>(work: W) -> W::Output {
     work.run::<Bits256>()
 }
 
-/// Bits of the vector registers in use: 128, 256 (AVX2) or 512 (AVX-512), the widest that this machine has. The environment variable
-/// `SYMPLECTIC_ADJOINT_REGISTERS`, read once, limits them; what it says beside those numbers is rounded down.
+/// The width of the vector registers in use, in bits: 128, 256 (AVX2) or 512 (AVX-512), the widest that this machine has. You can limit
+/// it by the environment variable `SYMPLECTIC_ADJOINT_REGISTERS`, a number of bits, which is read once.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub fn bits() -> usize {
@@ -72,7 +72,7 @@ pub fn widths() -> Vec<usize> {
     [(128, true), (256, has_256), (512, has_512)].into_iter().filter(|width| width.1).map(|width| width.0).collect()
 }
 
-/// Bits of the vector registers in use: 128 on this target.
+/// The width of the vector registers in use, in bits: 128 on this target.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub const fn bits() -> usize {

@@ -39,7 +39,7 @@ pub fn reverse(graph: &mut Graph, seeds: &[(Id, Id)], wanted: &dyn Fn(&Op) -> bo
             continue;
         }
         let cotangent = gather(graph, graph.rows(id), &own);
-        let mut node = Node { graph, id, cotangent, active: &active, guards: &guards, parts: &mut parts };
+        let mut node = NodePullback { graph, id, cotangent, active: &active, guards: &guards, parts: &mut parts };
         node.pull();
     }
     leaves.reverse();
@@ -60,7 +60,7 @@ pub fn of_input(graph: &mut Graph, leaves: &[(Id, Vec<Id>)], input: Input, rows:
 }
 
 /// A node whose cotangent is known.
-struct Node<'a> {
+struct NodePullback<'a> {
     graph: &'a mut Graph,
     id: Id,
     cotangent: Id,
@@ -69,7 +69,7 @@ struct Node<'a> {
     parts: &'a mut Vec<Vec<(usize, Id)>>,
 }
 
-impl Node<'_> {
+impl NodePullback<'_> {
     /// The clauses by which what goes to an operand has to be selected.
     fn clauses(&mut self, edge: &Edge) -> Vec<Clause> {
         let mut all = self.guards[self.id].clone();

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::super::differentiate::elementwise;
 use super::super::graph::{Graph, Id, Input, Op};
-use super::lower::{Source, lower};
-use super::rows::Rows;
+use super::lower::{OperandSource, lower};
+use super::rows::RowAllocator;
 use super::uniform::UniformPlan;
-use super::{Destination, Home, Kept, Live, Reduction, Request, Target, UniformOutput};
+use super::{Destination, Home, Known, Live, Reduction, Request, Target, UniformOutput};
 use crate::kernel::instructions::{At, Base, Instruction, Operand};
 use crate::kernel::real::{Real, vector_len};
 
@@ -43,7 +43,7 @@ pub(super) struct Emitter<'e, 'a, T: Real> {
     storage: Vec<Storage>,
     /// The row of the file of values that are there.
     rows: HashMap<Id, usize>,
-    file: Rows,
+    file: RowAllocator,
     /// Rows for one instruction only.
     temporary: Vec<(usize, usize)>,
     /// How often each value is used by another, or is a result.
@@ -54,7 +54,7 @@ pub(super) struct Emitter<'e, 'a, T: Real> {
 impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     pub fn emit(
         graph: &'a Graph,
-        kept: &Kept<'_>,
+        kept: &Known<'_>,
         live: &Live,
         request: &Request,
         uniform: &'e mut UniformPlan<'a, T>,
@@ -70,7 +70,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
             uniform,
             storage,
             rows: HashMap::new(),
-            file: Rows::default(),
+            file: RowAllocator::default(),
             temporary: vec![],
             uses,
             phase: 0,
@@ -78,7 +78,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         emitter.all(kept, live, request)
     }
 
-    fn all(&mut self, kept: &Kept<'_>, live: &Live, request: &Request) -> Emitted<T> {
+    fn all(&mut self, kept: &Known<'_>, live: &Live, request: &Request) -> Emitted<T> {
         let graph = self.graph;
         let nodes = graph.nodes.len();
         // Sums over lanes are formed in the phase before the one in which they are known.
@@ -151,7 +151,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// After which place in the order the storage of a value is no longer needed.
-    fn last_uses(&self, order: &[Id], request: &Request, kept: &Kept<'_>) -> HashMap<usize, Vec<Id>> {
+    fn last_uses(&self, order: &[Id], request: &Request, kept: &Known<'_>) -> HashMap<usize, Vec<Id>> {
         let mut last: HashMap<Id, usize> = HashMap::new();
         for (position, &id) in order.iter().enumerate() {
             last.insert(self.root(id), position);
@@ -297,7 +297,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// Copies of results that do not lie where they are wanted.
-    fn last_copies(&mut self, kept: &Kept<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
+    fn last_copies(&mut self, kept: &Known<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
         for (id, (base, row)) in kept.written(request) {
             let to = At { base, offset: row * self.width };
             let rows = self.graph.rows(id);
@@ -337,7 +337,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 }
 
-impl<T: Real> Source<T> for Emitter<'_, '_, T> {
+impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         let own = self.graph.rows(id);
         match self.graph.uniform(id) {
@@ -378,7 +378,7 @@ impl<T: Real> Source<T> for Emitter<'_, '_, T> {
 }
 
 /// Where each value is stored: results where they are wanted, parts within what they are joined to, slices within their sources.
-pub(super) fn storages(graph: &Graph, kept: &Kept<'_>, live: &Live, request: &Request) -> Vec<Storage> {
+pub(super) fn storages(graph: &Graph, kept: &Known<'_>, live: &Live, request: &Request) -> Vec<Storage> {
     let mut storage = vec![Storage::Own; graph.nodes.len()];
     let mut placed = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate() {

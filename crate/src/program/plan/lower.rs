@@ -5,7 +5,7 @@ use crate::kernel::instructions::{At, Contraction, Instruction, Operand};
 use crate::kernel::real::Real;
 
 /// Where the operands of an instruction come from.
-pub(super) trait Source<T: Real> {
+pub(super) trait OperandSource<T: Real> {
     /// An operand of something that works row by row.
     fn operand(&mut self, id: Id, rows: usize) -> Operand;
     /// An operand as rows of all lanes, computed for this instruction if it is uniform.
@@ -25,7 +25,7 @@ pub(super) fn lower<T: Real>(
     to: At,
     rows: usize,
     len: usize,
-    source: &mut dyn Source<T>,
+    source: &mut dyn OperandSource<T>,
     out: &mut Vec<Instruction<T>>,
 ) {
     let moved = |rows: usize| At { base: to.base, offset: to.offset + rows * len };

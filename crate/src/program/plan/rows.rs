@@ -2,13 +2,13 @@
 
 /// Rows of the file, given out and taken back.
 #[derive(Default)]
-pub(super) struct Rows {
+pub(super) struct RowAllocator {
     /// Free ranges, in order: where they begin and end.
     free: Vec<(usize, usize)>,
     pub most: usize,
 }
 
-impl Rows {
+impl RowAllocator {
     pub fn take(&mut self, rows: usize) -> usize {
         if let Some(index) = self.free.iter().position(|&(from, to)| to - from >= rows) {
             let (from, to) = self.free[index];

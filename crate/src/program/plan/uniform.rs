@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::graph::{Graph, Id, Op, Place};
-use super::lower::{Source, lower};
+use super::lower::{OperandSource, lower};
 use super::{Live, PackPlan, PackSource, When};
 use crate::kernel::instructions::{At, Base, Contraction, Instruction, Operand};
 use crate::kernel::real::Real;
@@ -155,7 +155,7 @@ pub(super) struct UniformSource<'p, 'a, T: Real> {
     phase: usize,
 }
 
-impl<T: Real> Source<T> for UniformSource<'_, '_, T> {
+impl<T: Real> OperandSource<T> for UniformSource<'_, '_, T> {
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         Operand::of_one_lane(self.plan.at(id), self.plan.graph.rows(id), rows)
     }
