@@ -62,8 +62,8 @@ export class Field {
      */
     ensembleAlong(y0: any, batch: number, times: any, plan: string, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
     /**
-     * Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
-     * their gradients where `keep` is set.
+     * Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+     * `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
      */
     ensemble(y0: any, batch: number, times: any, plan: string, numbers: any, options: any, _arguments: any, keep: boolean): Ensemble;
     /**

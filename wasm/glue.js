@@ -238,8 +238,8 @@ class Field {
         return Ensemble.__wrap(ret[0]);
     }
     /**
-     * Trajectories of their own: `plan` is JSON, as `bindings::ensembles::Plan` reads it, with `numbers`, a Float64Array; kept for
-     * their gradients where `keep` is set.
+     * Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
+     * `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.
      * @param {any} y0
      * @param {number} batch
      * @param {any} times
