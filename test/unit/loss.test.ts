@@ -8,6 +8,7 @@ import {
   exp,
   fit,
   gaussianLoss,
+  hessianVectorProduct,
   huberLoss,
   type LossData,
   loss,
@@ -401,4 +402,48 @@ test("a training with a traced loss does not grow", async () => {
   expect(await run()).toBe(await run());
   own.dispose();
   for (const made of [field, optimizer]) made.dispose();
+});
+
+describe("a loss of given data", () => {
+  const field = equations("x' = -x", { dtype: "float64" });
+  const y0 = Float64Array.of(1, 2);
+
+  test("is asked for where the loss itself is handed over", async () => {
+    const own = loss(({ y, target }) => y.sub(target).square().sum());
+    const calls = [
+      () => valueAndGrad(field, y0, [0, 1], own as never),
+      () => hessianVectorProduct(field, y0, [0, 1], own as never, { y0 }),
+    ];
+    for (const call of calls) expect(thrown("OPTION", call).message).toContain("write myLoss.of({ target: … })");
+    const pool = await parallel({ workers: 1 });
+    await expect(pool.valueAndGrad(field, y0, [0, 1], own as never)).rejects.toThrow("write myLoss.of");
+    pool.close();
+  });
+
+  test("needs a target only if the loss takes it", () => {
+    const own = loss(({ y }) => y.square().sum());
+    const { value } = valueAndGrad(field, y0, [0, 1], own.of());
+    expect(value).toBe(valueAndGrad(field, y0, [0, 1], own.of({ target: new Float64Array(4) })).value);
+    expect(valueAndGrad(field, y0, [0, 1], own.of({ mask: [1, 0, 1, 0] })).value).toBeLessThan(value);
+    const wants = loss(({ y, target }) => y.sub(target).square().sum());
+    expect(thrown("DTYPE", () => valueAndGrad(field, y0, [0, 1], wants.of())).argument).toBe("target");
+  });
+
+  test("takes the times of the solve", async () => {
+    const own = loss(({ y, t }) => y.sum().mul(t));
+    for (const times of [
+      [0, 1, 3],
+      [
+        [0, 1, 3],
+        [0, 2],
+      ],
+    ]) {
+      const { value, solution } = valueAndGrad(field, y0, times as number[], own.of());
+      expect(value).toBe(valueAndGrad(field, y0, times as number[], own.of({ times })).value);
+      const pool = await parallel({ workers: 1 });
+      expect((await pool.valueAndGrad(field, y0, times as number[], own.of())).value).toBe(value);
+      pool.close();
+      expect(thrown("SHAPE", () => own(solution.y.slice(), {}, solution.shape)).argument).toBe("times");
+    }
+  });
 });

@@ -30,6 +30,7 @@ import {
 } from "../solve/ensemble.js";
 import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf } from "../solve/independent.js";
 import { type OdeintOptions, readOptions } from "../solve/options.js";
+import { checkLoss } from "../solve/outputs.js";
 import { readGradient, readResult } from "./answers.js";
 import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
 import { Coordinator, type Task } from "./coordinator.js";
@@ -394,11 +395,11 @@ class ClusterPool implements Cluster {
     loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
   ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
-    argument("loss", loss, required(callable()));
+    checkLoss(loss);
     const solved = await this.#solve(field, y0, times, readOptions(options), true);
     const { running, solution } = solved;
     try {
-      const { value, cotangent, events } = await lossIn<D>(loss, solution, true);
+      const { value, cotangent, events } = await lossIn<D>(loss, solution, times, true);
       return { value, gradient: await this.#transpose(solved, cotangent, events, false), solution };
     } finally {
       running.forget();

@@ -52,7 +52,7 @@ export interface InitialOptions extends Partial<ParameterOptions> {
  */
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string>
   extends FitSettings,
-    Omit<SolveOptions<A>, "arguments"> {
+    Omit<SolveOptions<A>, "arguments" | "onFailure"> {
   /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates. */
   field: ProgramField<D, A>;
   /** The measurements of a trajectory, or of several. */
@@ -162,6 +162,9 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const solving = solverRules();
   const all = options(given, together(together(rules, fitRules), solving));
   const solver = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 }, solving));
+  if (solver.onFailure === "mask") {
+    throw refused("OPTION", "onFailure", "throw: a fit needs a prediction for every measurement", "mask");
+  }
   const { field, data, observe, error, loss, lossScale, ...read } = present(all, together(rules, fitRules)) as Read<
     typeof rules & typeof fitRules
   >;

@@ -4,14 +4,16 @@ import { SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { outside } from "../checks/user-code.js";
 import { poolSolves } from "../engine/live-objects.js";
+import type { Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
   type EnsembleProblem,
   type EnsembleResult,
   EVENT_NUMBERS,
 } from "../solve/ensemble.js";
-import { type IndependentLoss, lossOf } from "../solve/gradient.js";
+import { eventCotangentsOf, type IndependentLoss, lossOf } from "../solve/gradient.js";
 import { cotangentsOf, type EventCotangents } from "../solve/independent.js";
+import { outputsForLoss } from "../solve/outputs.js";
 import type { LossAndCotangent, Solution } from "../solve/results.js";
 
 /** The cotangents of a solve, checked, and where the events of each of its parts begin and end. */
@@ -78,10 +80,11 @@ export class KeptSolves<K> {
 export async function lossIn<D extends Dtype>(
   loss: (...inputs: never[]) => unknown,
   solution: Solution<D>,
+  times: Lists,
   isIndependent: boolean,
 ): Promise<LossAndCotangent<D> & { readonly events: EventCotangents<D> | undefined }> {
-  const inputs = [solution.y.slice(), [...solution.shape], ...(isIndependent ? [solution] : [])];
+  const inputs = [outputsForLoss(solution, times), [...solution.shape], ...(isIndependent ? [solution] : [])];
   const result = (await outside(() => loss(...(inputs as never[])))) as ReturnType<IndependentLoss<D>>;
   const read = lossOf(result);
-  return { ...read, events: isIndependent ? outside(() => result.events) : undefined };
+  return { ...read, events: isIndependent ? eventCotangentsOf<D>(result) : undefined };
 }

@@ -3,7 +3,7 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkFinite, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
-import { argument, callable, isObject, number, options as readArguments, required, rule } from "../checks/rules.js";
+import { argument, isObject, number, options as readArguments, required, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
@@ -34,6 +34,7 @@ import {
   readOptions,
   readTogether,
 } from "../solve/options.js";
+import { checkLoss } from "../solve/outputs.js";
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
@@ -520,11 +521,11 @@ class WorkerPool implements Pool {
     loss: (...inputs: never[]) => unknown,
     options: GradientOptions = {},
   ): Promise<{ value: number; gradient: IndependentGradient<D>; solution: IndependentSolution<D> }> {
-    argument("loss", loss, required(callable()));
+    checkLoss(loss);
     const own = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
     try {
-      const { value, cotangent, events } = await lossIn<D>(loss, solution, own);
+      const { value, cotangent, events } = await lossIn<D>(loss, solution, times, own);
       return { value, gradient: await pullback(cotangent, events), solution };
     } finally {
       dispose();

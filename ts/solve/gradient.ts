@@ -3,7 +3,7 @@ import type { Recorded } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { argument, callable, isObject, required } from "../checks/rules.js";
+import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
@@ -19,6 +19,7 @@ import {
   Trajectories,
 } from "./independent.js";
 import { forCrate, type GradientOptions, type Independent, readOptions, readTogether } from "./options.js";
+import { checkLoss, outputsForLoss } from "./outputs.js";
 import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
 
 /** A recorded solve in WebAssembly memory. */
@@ -180,6 +181,11 @@ export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCot
   return { value, cotangent };
 }
 
+/** The cotangents of events that a loss has returned. */
+export function eventCotangentsOf<D extends Dtype>(result: object): EventCotangents<D> | undefined {
+  return outside(() => (result as { readonly events?: EventCotangents<D> }).events);
+}
+
 /**
  * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
  *
@@ -219,29 +225,30 @@ export function valueAndGrad<D extends Dtype>(
   loss: IndependentLoss<D> | ((y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>),
   options: GradientOptions = {},
 ): { value: number; gradient: Gradient<D>; solution: Solution<D> } {
-  argument("loss", loss, required(callable()));
+  checkLoss(loss);
   const recording = recordingOf(field, y0, times, options);
   try {
     const solution = recording.solution();
-    const y = solution.y.slice() as ArrayOf<D>;
+    const y = outputsForLoss(solution, times);
     const own = recording instanceof Trajectories ? [solution as IndependentSolution<D>] : [];
     const result = outside(() =>
       (loss as (...inputs: unknown[]) => ReturnType<IndependentLoss<D>>)(y, [...solution.shape], ...own),
     );
     const { value, cotangent } = lossOf(result);
-    const events = recording instanceof Trajectories ? outside(() => result.events) : undefined;
+    const events = recording instanceof Trajectories ? eventCotangentsOf<D>(result) : undefined;
     return { value, gradient: recording.pullback(cotangent, events), solution };
   } finally {
     recording.dispose();
   }
 }
 
+// Written as a union, since for a function that leaves a property out, an overload with that property would not be chosen.
 /** A loss of an independent solve: it may depend on the events too. */
 export type IndependentLoss<D extends Dtype> = (
   y: ArrayOf<D>,
   shape: Solution<D>["shape"],
   solution: IndependentSolution<D>,
-) => LossAndCotangent<D> & { readonly events?: EventCotangents<D> };
+) => LossAndCotangent<D> | (LossAndCotangent<D> & { readonly events?: EventCotangents<D> });
 
 /** An independent solve with its transpose. */
 export interface IndependentVjp<D extends Dtype = Dtype, A extends string = string> {

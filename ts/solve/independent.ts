@@ -19,6 +19,7 @@ import {
   TRAJECTORY_NUMBERS,
 } from "./ensemble.js";
 import type { OdeintOptions } from "./options.js";
+import { tellOutputs } from "./outputs.js";
 import type { Gradient, Solution } from "./results.js";
 
 /** How each trajectory of an independent solve went: a number for each. */
@@ -60,8 +61,10 @@ export interface Steps<D extends Dtype = Dtype> {
 /** The solution of an independent solve. */
 export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D> {
   /**
-   * 1 where `y` has an output of the trajectory, `[times, batch]`. Where trajectories have their own times, `times` is the most that
-   * one has; behind the last of the others `y` repeats it, and the mask is 0. Undefined where the times are shared.
+   * 1 where `y` has an output that a loss may depend on, `[times, batch]`, and 0 elsewhere. Where trajectories have their own times,
+   * `times` is the most that one has; behind the last of the others `y` repeats it, and the mask is 0. With `onFailure: "mask"` it is 0
+   * for all outputs of a trajectory that failed, those that it reached included: `trajectories.reached` counts these. The losses of this
+   * package leave out what the mask does. Undefined where the times are shared and no trajectory failed.
    */
   readonly mask: Uint8Array | undefined;
   /** How many steps and evaluations each trajectory took; `stats` has their sums. */
@@ -163,8 +166,9 @@ export function solutionOf<D extends Dtype>(
   const { paths } = result;
   const failures = result.failures.map(({ trajectory, failure }) => ({ trajectory, error: fromRust(failure) }));
   const rows = rowsOf(problem);
-  const { y, mask } = padded(problem, rows, result.y);
   const failed = failures.map(({ trajectory }) => trajectory);
+  const { y, mask } = padded(problem, rows, result.y, failed);
+  if (mask) tellOutputs(y, { mask, failure: failures[0]?.error });
   const dense = problem.dense ? new Dense(dtype, state, paths, rows.times, failed) : undefined;
   const between = (order: 0 | 1, t: number | ArrayLike<number>, trajectory?: number) => {
     if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
@@ -248,20 +252,24 @@ export function rowsOf({ times, counts }: EnsembleProblem): Rows {
   };
 }
 
-/** Outputs with rows of the most that a trajectory has, and which of them are its own. */
+/** Outputs with rows of the most that a trajectory has, and which of them a loss may depend on. */
 export function padded<D extends Dtype>(
   { dtype, batch, state, counts }: EnsembleProblem<D>,
   rows: Rows,
   flat: ArrayOf<D>,
+  failed: readonly number[] = [],
 ) {
-  if (counts === null) return { y: flat, mask: undefined };
-  const y = zeros(dtype, rows.longest * batch * state);
-  const mask = new Uint8Array(rows.longest * batch);
+  if (counts === null && failed.length === 0) return { y: flat, mask: undefined };
+  const mask = new Uint8Array(rows.longest * batch).fill(1);
+  const y = counts === null ? flat : zeros(dtype, rows.longest * batch * state);
   rows.each((trajectory, output, index, own) => {
     const row = output * batch + trajectory;
     mask[row] = own ? 1 : 0;
     for (let i = 0; i < state; i++) y[row * state + i] = flat[index * state + i] as number;
   });
+  for (const trajectory of failed) {
+    for (let output = 0; output < rows.longest; output++) mask[output * batch + trajectory] = 0;
+  }
   return { y, mask };
 }
 

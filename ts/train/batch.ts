@@ -7,7 +7,7 @@ import { isLists, type Jump, type Lists, listsOf } from "../solve/changes.js";
 import type { EventCotangents, IndependentSolution } from "../solve/independent.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { LossAndCotangent, Solution } from "../solve/results.js";
-import { outputsOf, weightsOfOutputs } from "./mask.js";
+import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
 import { meanSquaredError } from "./squared-error.js";
 
 /** Trajectories that are solved side by side. */
@@ -44,8 +44,9 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
  * A loss of a batch: `mse`, the mean of the squared differences from the target; one from `loss`, `absoluteLoss`, `huberLoss`,
  * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution,
  * which gives the loss and its cotangent ∂L/∂y. Of trajectories that are solved independently it gets the whole solution as well, and
- * may give `events`, the derivatives by times and states of events. Where they have times of their own, the batch that it gets has a
- * `mask` that is 0 behind the last time of each; there the cotangent must be 0.
+ * may give `events`, the derivatives by times and states of events. Where they have times of their own, or one failed with
+ * `onFailure: "mask"`, the batch that it gets has a `mask` that is 0 behind the last time of each and for those that failed; there the
+ * cotangent must be 0.
  */
 export type Loss<D extends Dtype = Dtype> =
   | "mse"
@@ -54,16 +55,18 @@ export type Loss<D extends Dtype = Dtype> =
       batch: Batch<D>,
       shape: Solution<D>["shape"],
       solution?: IndependentSolution<D>,
-    ) => LossAndCotangent<D> & { readonly events?: EventCotangents<D> });
+    ) => LossAndCotangent<D> | (LossAndCotangent<D> & { readonly events?: EventCotangents<D> }));
 
 /** A loss as a function of the solution alone. */
 export function lossFor<D extends Dtype>(loss: Loss<D>, batch: Batch<D>) {
-  const mask = weightsOfOutputs(batch.mask, outputsOf(countsOf(batch.times)));
-  const whole = mask === undefined ? batch : { ...batch, mask };
-  return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) =>
-    typeof loss === "function"
-      ? loss(y, whole, shape, solution)
+  const own = outputsOf(countsOf(batch.times));
+  return (y: ArrayOf<D>, shape: Solution<D>["shape"], solution?: IndependentSolution<D>) => {
+    const mask = weightsOfOutputs(batch.mask, solution?.mask ?? own);
+    needOutputs(mask, solution?.failures[0]?.error);
+    return typeof loss === "function"
+      ? loss(y, mask === undefined ? batch : { ...batch, mask }, shape, solution)
       : meanSquaredError(y, batch.target, entryMask(mask, shape));
+  };
 }
 
 /** How many times each trajectory has; null where all share them. */

@@ -1,7 +1,6 @@
 // Losses that are traced: written as a formula, differentiated by the package.
 import {
   arrayOf,
-  checkFinite,
   checkLength,
   copyOf,
   type Dtype,
@@ -21,12 +20,13 @@ import { programField, type WasmProgram } from "../fields/program.js";
 import { type ArgumentSizes, type None, widthOf } from "../fields/vector-field.js";
 import { isLists, type Lists, listsOf } from "../solve/changes.js";
 import type { IndependentSolution } from "../solve/independent.js";
+import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs.js";
 import type { Solution } from "../solve/results.js";
 import { tracing } from "../trace/place.js";
 import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { tracedLosses } from "./batch.js";
-import { outputsOf, weightsOfOutputs } from "./mask.js";
+import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
 export type LossValues<I extends ArgumentSizes = None> = {
@@ -56,8 +56,8 @@ export interface LossOptions<I extends ArgumentSizes = None> {
 
 /** The data of a loss: a batch of `train` is one. */
 export interface LossData {
-  /** What the solution should be, `[times, batch, features]`. */
-  readonly target: ArrayLike<number>;
+  /** What the solution should be, `[times, batch, features]`; may be left out for a loss that does not take it. */
+  readonly target?: ArrayLike<number>;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
    * anything else; default 1. Where the weight is 0, the target may be NaN. Of an independent solve, rows that its `mask` leaves out
@@ -65,8 +65,8 @@ export interface LossData {
    */
   readonly mask?: ArrayLike<number>;
   /**
-   * The output times, for a loss that takes `t`. Where they are a list for each trajectory, what stands behind the last time of one
-   * does not count.
+   * The output times, for a loss that takes `t`; default those of the solve, where the loss is called by `valueAndGrad`. Where they are
+   * a list for each trajectory, what stands behind the last time of one does not count.
    */
   readonly times?: Lists;
   /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
@@ -92,7 +92,7 @@ export interface TracedLoss {
    * The loss of these data as a function of the solution alone: what `valueAndGrad` takes, here and in pools, and
    * `hessianVectorProduct`.
    */
-  of(data: LossData): LossOfSolution;
+  of(data?: LossData): LossOfSolution;
   /** Frees the memory of the loss, whose programs are made again if you use it; a second call does nothing. */
   dispose(): void;
 }
@@ -236,25 +236,30 @@ function traced(
   };
 
   /** The data, checked, and weights. */
-  const read = (where: string, given: LossData, { times, batch, state }: Sizes, outputs?: Uint8Array) => {
+  const read = (where: string, all: LossData, { times, batch, state }: Sizes, solved: Outputs = {}) => {
     const rule = required({ ...object, expected: "{ target }" });
-    const data = argument(where.slice(0, -1) || "data", given, rule) as LossData;
+    const data = argument(where.slice(0, -1) || "data", all, rule) as LossData;
     const { widths } = programFor(state);
     const rows = times * batch;
     const features = targetSize ?? state;
     const count = rows * features;
     const shape = `[${times}, ${batch}, ${features}]`;
-    const target = listOf(`${where}target`, data.target);
+    const target =
+      data.target === undefined && widths.target === undefined
+        ? new Float64Array(count)
+        : listOf(`${where}target`, data.target);
     checkLength(`${where}target`, target, count, shape);
     const weights = data.mask === undefined ? undefined : weightsOf(`${where}mask`, data.mask).weights;
     if (weights && weights.length !== count && weights.length !== rows) {
       throw refused("SHAPE", `${where}mask`, `[${times}, ${batch}] or ${shape} numbers`, String(weights.length));
     }
-    const lists = isLists(data.times) ? listsOf(`${where}times`, data.times, batch) : undefined;
+    const given = data.times ?? solved.times;
+    const lists = isLists(given) ? listsOf(`${where}times`, given, batch) : undefined;
     if (lists && lists.longest !== times) {
       throw refused("SHAPE", `${where}times`, `lists of up to ${times} times`, `one of ${lists.longest}`);
     }
-    const own = weightsOfOutputs(weights, outputs ?? outputsOf(lists?.counts ?? null));
+    const own = weightsOfOutputs(weights, solved.mask ?? outputsOf(lists?.counts ?? null));
+    needOutputs(own, solved.failure);
     const mask = own && weightsOf(`${where}mask`, own).weights;
     const whole = mask?.length === count;
     const weightAt = (row: number, feature: number) =>
@@ -273,7 +278,9 @@ function traced(
       columns.mask = Float64Array.from({ length: count }, (_, i) => weightAt(Math.floor(i / features), i % features));
     }
     if (widths.t !== undefined) {
-      const ends = lists?.flat ?? timesOf(data.times as ArrayLike<number>, `${where}times`);
+      if (given === undefined)
+        throw refused("SHAPE", `${where}times`, "the output times: the loss takes t", "undefined");
+      const ends = lists?.flat ?? timesOf(given as ArrayLike<number>, `${where}times`);
       if (!lists) checkLength(`${where}times`, ends, times);
       columns.t = timesOfRows(ends, lists?.counts ?? null, { times, batch, state });
     }
@@ -326,8 +333,13 @@ function traced(
     const rows = times * batch;
     const own = floatsOf("y", y);
     checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
-    checkFinite("y", own);
-    const { columns, weights } = read("", data, sizes, solution?.mask);
+    const solved = { ...outputsIn(y), ...(solution && { mask: solution.mask, failure: solution.failures[0]?.error }) };
+    const { columns, weights } = read("", data, sizes, solved);
+    // What is no output of the solve may be NaN.
+    const infinite = own.findIndex(
+      (number, i) => !Number.isFinite(number) && solved.mask?.[Math.floor(i / state)] !== 0,
+    );
+    if (infinite >= 0) throw refused("NON_FINITE", "y", "finite numbers", `${own[infinite]} at index ${infinite}`);
     const { widths } = programFor(state);
     const field = fieldFor(state, dtype);
     const span = isEntrywise ? state : 1;
@@ -389,9 +401,13 @@ function traced(
     data: LossData,
     shape: Solution["shape"],
     other?: A | IndependentSolution,
-  ) => (isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other));
+  ) => {
+    // As it would be called for a solution alone.
+    if (Array.isArray(data)) throw withoutData();
+    return isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other);
+  };
   const made: TracedLoss = Object.assign(last, {
-    of: (data: LossData) =>
+    of: (data: LossData = {}) =>
       (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], other?: A) =>
         last(y, data, shape, other)) as LossOfSolution,
     dispose() {
@@ -399,6 +415,7 @@ function traced(
       fields.clear();
     },
   });
+  needData.add(made);
   tracedLosses.set(made, (where, data, sizes) => {
     const { weights } = read(`${where}.`, data, sizes);
     return weights.sum;

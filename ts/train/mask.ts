@@ -1,4 +1,5 @@
-// Which outputs count, where trajectories have times of their own.
+// Which outputs count, where trajectories have times of their own or have failed.
+import type { SymplecticAdjointError } from "../checks/errors.js";
 
 /**
  * Where trajectories have outputs, `[longest, batch]`, of how many times each has: 1, or 0 behind the last. Undefined where all share
@@ -22,4 +23,9 @@ export function weightsOfOutputs<W extends ArrayLike<number>>(
   if (!outputs || !weights) return weights ?? outputs;
   const width = weights.length / outputs.length;
   return Float64Array.from(weights, (weight, i) => (outputs[Math.floor(i / width)] ? weight : 0));
+}
+
+/** Refuses weights of a solution that leave nothing, where that is so because trajectories failed: with the error of the first. */
+export function needOutputs(weights: ArrayLike<number> | undefined, failure: SymplecticAdjointError | undefined): void {
+  if (failure && weights && !Array.from(weights).some((weight) => weight !== 0)) throw failure;
 }

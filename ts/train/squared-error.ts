@@ -1,10 +1,13 @@
 // The mean of squared differences.
 import { arrayOf, checkLength, checkSome, dtypeOf, floatsOf, weightsOf, zeros } from "../checks/arrays.js";
 import { refused, type SymplecticAdjointError } from "../checks/errors.js";
+import { outputsIn } from "../solve/outputs.js";
+import { needOutputs } from "./mask.js";
 
 /**
  * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
- * the weighted mean.
+ * the weighted mean. What the `mask` of an independent solution leaves out does not count in any case, if `y` is the array that the solve
+ * or `valueAndGrad` has given.
  *
  * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss; and for `hessianVectorProduct` `curvature(ẏ)`,
  * the derivative of the cotangent along ẏ.
@@ -26,8 +29,7 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   const wanted = arrayOf("target", target, dtype, ", as y is");
   checkLength("target", wanted, given.length);
   checkSome("y", given, "number");
-  const { weights, sum } = mask === undefined ? { weights: undefined, sum: given.length } : weightsOf("mask", mask);
-  if (weights) checkLength("mask", weights, given.length);
+  const { weights, sum } = weightsIn(y, given.length, mask);
   const cotangent = zeros(dtype, given.length);
   let value = 0;
   for (let i = 0; i < given.length; i++) {
@@ -51,6 +53,20 @@ export function meanSquaredError<A extends Float32Array | Float64Array>(
   const result = { value, cotangent: cotangent as A, curvature };
   // Whoever spreads the result to change it makes another loss, whose curvature this is not.
   return Object.defineProperty(result, "curvature", { enumerable: false });
+}
+
+/** The weights of so many numbers, without those that are no outputs of the solve that y is the solution of. */
+function weightsIn(y: object, length: number, mask: ArrayLike<number> | undefined) {
+  const own = mask === undefined ? undefined : weightsOf("mask", mask).weights;
+  if (own) checkLength("mask", own, length);
+  const { mask: outputs, failure } = outputsIn(y);
+  if (!own && !outputs) return { weights: undefined, sum: length };
+  const width = outputs ? length / outputs.length : 1;
+  const weights = outputs
+    ? Float64Array.from({ length }, (_, i) => (outputs[Math.floor(i / width)] ? (own?.[i] ?? 1) : 0))
+    : own;
+  needOutputs(weights, failure);
+  return weightsOf("mask", weights);
 }
 
 /** Why a mean of squares is not finite at an index. */
