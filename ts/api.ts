@@ -73,6 +73,7 @@ export { odeint } from "./solve/odeint.js";
 export type {
   AdjointOptions,
   ControllerCoefficients,
+  ErrorNorm,
   GradientMethod,
   GradientOptions,
   Independent,

@@ -315,8 +315,8 @@ test("what is wrong is refused, and says where", () => {
   const y0 = Float64Array.of(1, 0, 2, 0);
   const cases: [object, string][] = [
     [{ jumps: [{ times: [0.5] }] }, "jumps[0].set"],
-    [{ jumps: [{ times: [-1], set: "height = 1" }] }, "jumps.times"],
-    [{ jumps: [{ times: [0.5, 0.2], set: "height = 1" }] }, "jumps.times"],
+    [{ jumps: [{ times: [-1], set: "height = 1" }] }, "jumps[0].times"],
+    [{ jumps: [{ times: [0.5, 0.2], set: "height = 1" }] }, "jumps[0].times"],
     [{ jumps: [{ times: [[0.5]], set: "height = 1" }] }, "jumps[0].times"],
     [{ jumps: [{ times: [0.5], set: "width = 1" }] }, "jumps[0].set"],
     [{ jumps: [{ times: [0.5], set: "height = a" }] }, "jumps[0].set"],

@@ -20,7 +20,7 @@ import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool 
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
 import { KeptSolves, lossIn, readCotangents } from "../parallel/kept.js";
 import { type IndependentPoolVjp, registerPool } from "../parallel/pool.js";
-import type { Lists } from "../solve/changes.js";
+import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -224,6 +224,7 @@ class ClusterPool implements Cluster {
     if (options.partial) throw refused("OPTION", "partial", "no value in a cluster", "true");
     const field = wasmField(given);
     const problem = readProblem(given, y0, times, options);
+    checkLists(problem);
     const job = splitJob(field as unknown as WasmField<Dtype>, problem as unknown as EnsembleProblem);
     const { leaf, parametersLength } = field.use().rust;
     const model = pack(job.model);

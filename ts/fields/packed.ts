@@ -45,6 +45,10 @@ export function packed<D extends Dtype>(
     const values = outside(() => (given as Record<string, unknown>)[name]);
     if (values === undefined)
       throw refused("OPTION", `${where}.${name}`, `${shapeText(width, rows)} numbers`, "undefined");
+    if (outside(() => Array.isArray(values) && isObject(values[0]))) {
+      const expected = `one flat array ${shapeText(width, rows)}, as flat() makes of rows`;
+      throw refused("SHAPE", `${where}.${name}`, expected, "an array of arrays");
+    }
     const numbers = numbersOf(`${where}.${name}`, values);
     rows ??= numbers.length / width;
     if (!Number.isInteger(rows) || rows === 0 || numbers.length !== rows * width) {

@@ -9,7 +9,7 @@ import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
 import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
-import type { Changes, Lists } from "../solve/changes.js";
+import { checkLists, type Lists } from "../solve/changes.js";
 import {
   type EnsembleCotangents,
   type EnsembleGradient,
@@ -415,7 +415,7 @@ class WorkerPool implements Pool {
     const whole = readProblem(field, y0, times, options);
     // By the indices of the whole batch, which a worker does not know.
     checkFinite("y0", whole.y0);
-    checkAmounts(whole.changes);
+    checkLists(whole);
     const { leaf } = own.use().rust;
     const cuts = cutBatch(whole.batch, leaf, this.workers);
     const { gradient = "auto", memoryBudget = DEFAULT_BUDGET } = options;
@@ -530,15 +530,6 @@ class WorkerPool implements Pool {
     } finally {
       dispose();
     }
-  }
-}
-
-/** Refuses amounts of jumps that are not finite. */
-function checkAmounts({ jumps, numbers }: Changes): void {
-  let at = 0;
-  for (const { times, amounts } of jumps) {
-    checkFinite("jumps.amounts", numbers.subarray(at + times, at + times + amounts));
-    at += times + amounts;
   }
 }
 

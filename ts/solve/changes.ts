@@ -1,5 +1,5 @@
 // What happens to trajectories between steps: jumps at known times, and events.
-import { timesOf } from "../checks/arrays.js";
+import { firstNotFinite, timesOf } from "../checks/arrays.js";
 import { describe, isRevoked, refused } from "../checks/errors.js";
 import { array, count, elements, fallback, isObject, object, oneOf, options, required, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -164,6 +164,11 @@ export function readJump(where: string, given: unknown, batch: number): ReadJump
     );
     const same = own.flat.length === flat.length && own.counts?.join() === counts?.join();
     if (same) return [name, own.flat] as const;
+    const odd = counts && own.counts ? counts.findIndex((count, i) => count !== own.counts[i]) : -1;
+    if (odd >= 0) {
+      const expected = `${counts?.[odd]} numbers, as ${where}times[${odd}] has times`;
+      throw refused("SHAPE", `${where}amounts.${name}[${odd}]`, expected, String(own.counts?.[odd]));
+    }
     throw refused("SHAPE", `${where}amounts.${name}`, "as many numbers as times", shapeOf(own));
   });
   return { times: flat, counts, amounts: Object.fromEntries(amounts), set: read.set as Jump["set"] };
@@ -188,6 +193,88 @@ export function listsOf(where: string, given: unknown, batch: number) {
   }
   const counts = lists.map((list) => list.length);
   return { flat, counts, longest: counts.reduce((most, count) => Math.max(most, count), 0) };
+}
+
+/** What is known of the times and jumps of trajectories. */
+interface Timed {
+  readonly batch: number;
+  readonly times: Float64Array;
+  readonly counts: readonly number[] | null;
+  readonly changes: Changes;
+}
+
+/** Refuses times and amounts that no solve can have, with the trajectory and the jump whose they are, of which the crate does not tell. */
+export function checkLists({ batch, times, counts, changes }: Timed): void {
+  const own = eachOf("times", times, counts, batch);
+  if (counts) for (const { where, list } of own) checkTimes(where, list);
+  let at = 0;
+  for (const [index, jump] of changes.jumps.entries()) {
+    const { counts: jumpCounts, names } = jump;
+    const where = `jumps[${index}]`;
+    const flat = changes.numbers.subarray(at, at + jump.times);
+    const amounts = changes.numbers.subarray(at + jump.times, at + jump.times + jump.amounts);
+    at += jump.times + jump.amounts;
+    const lists = eachOf(`${where}.times`, flat, jumpCounts, batch);
+    // Shared lists are alike for all trajectories.
+    const several = counts !== null || jumpCounts !== null;
+    for (let trajectory = 0; trajectory < (several ? batch : 1); trajectory++) {
+      const { where: name, list } = lists[jumpCounts ? trajectory : 0] as Own;
+      checkJumps(name, list, (own[counts ? trajectory : 0] as Own).list, counts ? `times[${trajectory}]` : "times");
+    }
+    for (const [column, name] of names.entries()) {
+      const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);
+      for (const { where: place, list } of eachOf(`${where}.amounts.${name}`, numbers, jumpCounts, batch)) {
+        checkNumbers(place, list);
+      }
+    }
+  }
+}
+
+/** A list of numbers, and what it is called. */
+interface Own {
+  readonly where: string;
+  readonly list: Float64Array;
+}
+
+function eachOf(where: string, flat: Float64Array, counts: readonly number[] | null, batch: number): Own[] {
+  if (counts === null) return [{ where, list: flat }];
+  let end = 0;
+  return Array.from({ length: batch }, (_, i) => {
+    end += counts[i] as number;
+    return { where: `${where}[${i}]`, list: flat.subarray(end - (counts[i] as number), end) };
+  });
+}
+
+function checkNumbers(where: string, list: Float64Array): void {
+  const bad = firstNotFinite(list);
+  if (bad >= 0) throw refused("NON_FINITE", where, "finite numbers", `${list[bad]} at index ${bad}`);
+}
+
+function checkTimes(where: string, list: Float64Array): void {
+  if (list.length === 0) throw refused("SHAPE", where, "at least one time", "none");
+  checkNumbers(where, list);
+  const forward = (list.at(-1) as number) > (list[0] as number);
+  const bad = list.findIndex((t, i) => i > 0 && t !== list[i - 1] && t > (list[i - 1] as number) !== forward);
+  if (bad < 0) return;
+  const expected = "times in ascending or descending order (a time may be repeated)";
+  throw refused("OPTION", where, expected, `${list[bad - 1]} followed by ${list[bad]} at index ${bad - 1}`);
+}
+
+function checkJumps(where: string, list: Float64Array, times: Float64Array, whose: string): void {
+  checkNumbers(where, list);
+  const [first, last] = [times[0], times.at(-1)];
+  // The crate tells what is wrong with these; and of a trajectory that goes nowhere only a jump at its time acts.
+  if (first === undefined || last === undefined || !(first < last || first > last)) return;
+  const direction = last < first ? -1 : 1;
+  const early = list.findIndex((t) => (t - first) * direction < 0);
+  if (early >= 0) {
+    const given = `${list[early]} at index ${early}`;
+    throw refused("OPTION", where, `times from the first of ${whose}, ${first}, on`, given);
+  }
+  const bad = list.findIndex((t, i) => i > 0 && (t - (list[i - 1] as number)) * direction < 0);
+  if (bad < 0) return;
+  const given = `${list[bad - 1]} followed by ${list[bad]} at index ${bad - 1}`;
+  throw refused("OPTION", where, `times in the order of ${whose}`, given);
 }
 
 /** Whether these are lists, and not numbers. */
@@ -247,7 +334,16 @@ function whenOf(scope: Scope, where: string, given: unknown): Program {
 export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown): Program | null {
   if (norm === undefined || norm === "rms") return null;
   const scope = scopeOf(field);
-  if (typeof norm === "string" && norm !== "max") return readCondition("norm", norm, quantities(scope, []));
+  if (typeof norm === "string" && norm !== "max") {
+    const names = [...scope.states, ...Object.keys(scope.arguments), ...Object.keys(scope.entries), "t"];
+    if (/^\s*[A-Za-z_]\w*\s*$/.test(norm) && !names.includes(norm.trim())) {
+      const [first = "x", second = first] = scope.states;
+      const of = first === second ? `abs(${first})` : `max(abs(${first}), abs(${second}))`;
+      const expected = `rms, max, a function of the errors, or text such as ${of}`;
+      throw refused("OPTION", "norm", expected, describe(norm));
+    }
+    return readCondition("norm", norm, quantities(scope, []));
+  }
   const take =
     norm === "max"
       ? (errors: Iterable<Value>) => [...errors].map((error) => error.abs()).reduce((most, error) => most.max(error))
@@ -255,10 +351,24 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
   return traced(scope, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
-      tracing(() => take(state)),
+      tracing(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
       1,
     ),
   );
+}
+
+/** A vector that refuses to be taken for an object of such names. */
+function onlyRows(errors: Value, names: readonly string[]): Value {
+  for (const name of names) {
+    if (name in errors) continue;
+    const get = () => {
+      const expected =
+        "a function of one vector, the error of each feature in units of its tolerance, as ([a, b]) => a.abs().max(b.abs())";
+      throw refused("CALLBACK", "norm", expected, `one that takes ${name}`);
+    };
+    Object.defineProperty(errors, name, { get });
+  }
+  return errors;
 }
 
 function traced(

@@ -6,7 +6,7 @@ import { anything, options as readRules } from "../checks/rules.js";
 import { fromRust } from "../engine/call.js";
 import { solves } from "../engine/live-objects.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
-import { isLists, type JumpGradient, jumpGradients, type Lists } from "./changes.js";
+import { checkLists, isLists, type JumpGradient, jumpGradients, type Lists } from "./changes.js";
 import { Dense, indexOf, type Path } from "./dense.js";
 import {
   type EnsembleCotangents,
@@ -78,7 +78,9 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
    * `dense`. At the time of a jump or event it is the state after it. For a list of times the states of one time stand behind those of
    * the other: `[times, batch, state]` or `[times, state]`.
    *
-   * @throws `OPTION` without `dense`, or for a time that a trajectory does not reach.
+   * Behind a terminal event, up to the last output time, it is the state that the event has left.
+   *
+   * @throws `OPTION` without `dense`, for a time before the first output or behind the last, or that a trajectory failed to reach.
    */
   at(t: number | ArrayLike<number>, trajectory?: number): ArrayOf<D>;
   /**
@@ -132,6 +134,7 @@ export class Trajectories<D extends Dtype> {
 
   constructor(field: Field<D>, y0: ArrayOf<D>, times: Lists, options: OdeintOptions, keep: boolean) {
     this.#problem = readProblem(field, y0, times, options);
+    checkLists(this.#problem);
     this.#field = wasmField(field);
     this.#solved = new EnsembleSolve(this.#field, this.#problem, keep, options.progress);
   }

@@ -67,14 +67,14 @@ export interface Tableau {
 /**
  * The coefficients of a controller of steps (Söderlind, ACM TOMS 29(1), 2003): the next step is
  * safety · e_n^−(p + i + d) · e_{n−1}^(p + 2d) · e_{n−2}^−d times the one before, all exponents divided by the order of the method;
- * e are the errors of the last accepted steps. Each is 0 by default.
+ * e are the errors of the last accepted steps. By default i is 1 and the others are 0, which is `standard`.
  */
 export interface ControllerCoefficients {
   /**
    * The proportional coefficient: how much the next step answers to the change of the error from one step to the next; default 0.
    */
   p?: number;
-  /** The integral coefficient: how much the next step answers to the error of the last one; default 0. */
+  /** The integral coefficient, above 0: how much the next step answers to the error of the last one; default 1. */
   i?: number;
   /** The derivative coefficient: how much the next step answers to the change of that change, over three steps; default 0. */
   d?: number;
@@ -132,6 +132,9 @@ export interface StepOptions {
   summation?: (typeof SUMMATIONS)[number];
 }
 
+/** A norm of a step's error: of the error of each feature, in units of its tolerance, one number, which is at most 1 where it will do. */
+export type ErrorNorm = (errors: Value & Iterable<Value> & { readonly [row: number]: Value }) => Value;
+
 /** Options of a solve: how to take steps, and what the solution is to have. */
 export interface SolveOptions<A extends string = string> extends StepOptions {
   /**
@@ -154,7 +157,8 @@ export interface SolveOptions<A extends string = string> extends StepOptions {
   /**
    * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`): then each is bitwise what
    * a solve of it alone gives, may have times of its own, and jumps and events are possible. `independent` is the default where one of
-   * the options below asks for it, or times are a list for each trajectory.
+   * the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or times are a list for
+   * each trajectory.
    */
   batching?: "together" | "independent";
   /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
@@ -176,12 +180,14 @@ export interface SolveOptions<A extends string = string> extends StepOptions {
    * The norm of a step's error, which accepts the step where it is at most 1. It is taken of the errors of the features, each divided by
    * its tolerance `atol + rtol * max(|y before|, |y after|)`: `rms`, the root mean square and the default, `max`, a function that is
    * called once and recorded, or text such as `max(abs(hare), abs(lynx))`, in which the names of states stand for their errors. All but
-   * `rms` ask for `independent`.
+   * `rms` ask for `independent`. A function gets one value with a row for each feature, as in
+   * `([hare, lynx]) => max(hare.abs(), lynx.abs())`, and returns one number.
    */
-  norm?: "rms" | "max" | ((errors: Value & Iterable<Value> & { readonly [row: number]: Value }) => Value) | string;
+  norm?: "rms" | "max" | ErrorNorm | (string & {});
   /**
    * Called now and then, at most every 50 ms, with the part of the times that is solved, and with 1 at the end. What it throws ends
-   * the solve and reaches the caller. In a pool it is called as workers come to their ends.
+   * the solve and reaches the caller. It may not solve anything itself (`REENTRANT`): only `evaluate` and `vjp` of fields may be called in
+   * it. In a pool it is called as workers come to their ends.
    */
   progress?: (fraction: number) => void;
 }
@@ -193,7 +199,9 @@ export type Independent<A extends string = string> =
   | { events: readonly Event<A>[] }
   | { dense: true }
   | { saveSteps: true }
-  | { onFailure: "mask" };
+  | { onFailure: "mask" }
+  // Of texts only those that are no name: rms is one too.
+  | { norm: "max" | ErrorNorm | `${string}(${string}` };
 
 /**
  * How a gradient is computed; all but `adjoint` give bitwise the same. `auto` is the fastest that `memoryBudget` allows; the
@@ -345,7 +353,17 @@ export function forCrate<T extends object>(options: T): T {
   return Object.fromEntries(converted) as T;
 }
 
-const controllerRules = { p: fallback(finite, 0), i: fallback(finite, 0), d: fallback(finite, 0) };
+const controllerRules = {
+  p: fallback(finite, 0),
+  i: fallback(
+    number(
+      "a positive number, since without it steps never come back to the size that their errors ask for",
+      (value) => value > 0 && value < Number.POSITIVE_INFINITY,
+    ),
+    1,
+  ),
+  d: fallback(finite, 0),
+};
 
 /** Options of steps, checked one by one and against each other. */
 function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R, where = ""): Read<R> {

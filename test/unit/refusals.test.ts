@@ -1,0 +1,209 @@
+// What is wrong in lists, norms and controllers is refused before anything is computed, with the place where it is.
+import { equations, type OdeintOptions, odeint, parallel, valueAndGrad, vectorField, vjp } from "symplectic-adjoint";
+import { describe, expect, test } from "vitest";
+import { thrown } from "./helpers.js";
+
+const field = equations("x' = v \n v' = -x", { dtype: "float64" });
+const y0 = Float64Array.of(1, 0, 2, 0);
+const message = (code: string, times: unknown, options: object = {}) =>
+  thrown(code, () => odeint(field, y0, times as number[], options)).message;
+
+describe("lists say whose they are", () => {
+  const set = "x = x + q";
+  const q = [
+    [1, 1],
+    [1, 1],
+  ];
+  const own = [
+    [0.2, 0.3],
+    [0.2, 0.3],
+  ];
+  test.each([
+    [
+      "OPTION",
+      [
+        [0, 1],
+        [0, 2, 1],
+      ],
+      {},
+      "times[1]: expected times in ascending or descending order (a time may be repeated), given 2 followed by 1 at index 1",
+    ],
+    [
+      "NON_FINITE",
+      [
+        [0, 1],
+        [0, Number.NaN],
+      ],
+      {},
+      "times[1]: expected finite numbers, given NaN at index 1",
+    ],
+    ["SHAPE", [[0, 1], []], {}, "times[1]: expected at least one time, given none"],
+    [
+      "OPTION",
+      [0, 1],
+      {
+        jumps: [
+          { times: [0.5], set: "x = 0" },
+          {
+            times: [
+              [0.2, 0.3],
+              [0.3, 0.2],
+            ],
+            set: "x = 0",
+          },
+        ],
+      },
+      "jumps[1].times[1]: expected times in the order of times, given 0.3 followed by 0.2 at index 0",
+    ],
+    [
+      "OPTION",
+      [
+        [0, 1],
+        [1, 0],
+      ],
+      { jumps: [{ times: [0.2, 0.3], set: "x = 0" }] },
+      "jumps[0].times: expected times in the order of times[1], given 0.2 followed by 0.3 at index 0",
+    ],
+    [
+      "OPTION",
+      [0, 1],
+      { jumps: [{ times: [-1], set: "x = 0" }] },
+      "jumps[0].times: expected times from the first of times, 0, on, given -1 at index 0",
+    ],
+    [
+      "NON_FINITE",
+      [0, 1],
+      { jumps: [{ times: [[0.2], [Number.NaN]], set: "x = 0" }] },
+      "jumps[0].times[1]: expected finite numbers, given NaN at index 0",
+    ],
+    [
+      "NON_FINITE",
+      [0, 1],
+      { jumps: [{ times: own, set, amounts: { q: [q[0], [1, Number.NaN]] } }] },
+      "jumps[0].amounts.q[1]: expected finite numbers, given NaN at index 1",
+    ],
+    [
+      "SHAPE",
+      [0, 1],
+      { jumps: [{ times: own, set, amounts: { q: [q[0], [1]] } }] },
+      "jumps[0].amounts.q[1]: expected 2 numbers, as jumps[0].times[1] has times, given 1",
+    ],
+  ])("%s %#", async (code, times, options, expected) => {
+    expect(message(code, times, options)).toBe(expected);
+    const pool = await parallel({ workers: 1 });
+    await expect(pool.odeint(field, y0, times as number[], options as OdeintOptions)).rejects.toThrow(expected);
+    pool.close();
+  });
+
+  test("what a trajectory that goes nowhere has is not refused", () => {
+    const { y } = odeint(field, y0, [[0], [0, 1]], { jumps: [{ times: [0], set: "x = 3" }] });
+    expect([y[0], y[2]]).toEqual([3, 3]);
+  });
+});
+
+describe("norms", () => {
+  test("of other names are refused", () => {
+    const expected = "norm: expected rms, max, a function of the errors, or text such as max(abs(x), abs(v)), given";
+    for (const norm of ["l2", "inf", "RMS"])
+      expect(message("OPTION", [0, 1], { norm })).toContain(`${expected} "${norm}"`);
+  });
+
+  test("that are taken for functions of an object are refused", () => {
+    const wrong = [
+      ({ state: [x] }: never) => x,
+      ({ x }: { x: { abs(): never } }) => x.abs(),
+      ({ errors }: { errors: never[] }) => errors[0],
+    ];
+    for (const norm of wrong) {
+      expect(message("CALLBACK", [0, 1], { norm })).toContain("a function of one vector, the error of each feature");
+    }
+    const max = odeint(field, y0, [0, 1], { norm: "max" });
+    expect(
+      odeint(field, y0, [0, 1], {
+        norm: ([x, v]) =>
+          (x as never as { abs(): { max(b: unknown): never } }).abs().max((v as never as { abs(): never }).abs()),
+      }).y,
+    ).toEqual(max.y);
+  });
+});
+
+describe("coefficients of a controller", () => {
+  test("are those of diffrax where they are not given", () => {
+    const steps = (controller: OdeintOptions["controller"]) => odeint(field, y0, [0, 20], { controller, rtol: 1e-6 }).y;
+    expect(steps({})).toEqual(steps("standard"));
+    expect(steps({ p: 0.2 })).toEqual(steps({ p: 0.2, i: 1, d: 0 }));
+  });
+
+  test.each([0, -1, Number.POSITIVE_INFINITY])("i = %s is refused with the reason", (i) => {
+    expect(message("OPTION", [0, 1], { controller: { p: 0.4, i } })).toContain(
+      "controller.i: expected a positive number, since without it steps never come back to the size that their errors ask for",
+    );
+  });
+});
+
+test("arguments are flat", () => {
+  const driven = vectorField({
+    state: 1,
+    arguments: { u: 2, w: "scalar" },
+    dtype: "float64",
+    slope: ({ state, arguments: { u, w } }) => state.mul(u.sum()).mul(w),
+  });
+  const solve = (own: object) => () => odeint(driven, Float64Array.of(1, 2), [0, 1], { arguments: own as never });
+  const [u, w] = [
+    [1, 2, 3, 4],
+    [1, 2],
+  ];
+  expect(solve({ u, w })).not.toThrow();
+  expect(
+    thrown(
+      "SHAPE",
+      solve({
+        u: [
+          [1, 2],
+          [3, 4],
+        ],
+        w,
+      }),
+    ).message,
+  ).toBe("arguments.u: expected one flat array [2, 2], as flat() makes of rows, given an array of arrays");
+  expect(thrown("SHAPE", solve({ u, w: [[1], [2]] })).message).toContain("one flat array [2]");
+  driven.dispose();
+});
+
+test.each([
+  ["ln(x)", "log(x) for the natural logarithm"],
+  ["pow(x, 2)", "a ^ b for a power"],
+  ["if(x < 1, x, v)", "a < b ? x : y for a choice"],
+  ["log10(x)", "log(x) / log(10)"],
+  [".5 * x", "a digit before the point: 0.5"],
+  ["x + .25", "a digit before the point: 0.25"],
+])("%s says what to write instead", (text, expected) => {
+  expect(thrown("OPTION", () => equations(`x' = ${text} \n v' = 0`)).message).toContain(expected);
+});
+
+describe("progress", () => {
+  test.each([
+    ["odeint", (progress: () => void) => odeint(field, y0, [0, 1], { progress })],
+    ["an independent odeint", (progress: () => void) => odeint(field, y0, [0, 1], { progress, dense: true })],
+    ["vjp", (progress: () => void) => vjp(field, y0, [0, 1], { progress })],
+    [
+      "valueAndGrad",
+      (progress: () => void) => valueAndGrad(field, y0, [0, 1], (y) => ({ value: 0, cotangent: y }), { progress }),
+    ],
+  ])("that solves is refused however short a solve is: %s", (_, solve) => {
+    let calls = 0;
+    const error = thrown("REENTRANT", () =>
+      solve(() => {
+        calls++;
+        odeint(field, y0, [0, 1]);
+      }),
+    );
+    expect(error.message).toContain("progress function");
+    expect(calls).toBe(1);
+  });
+
+  test("may evaluate fields", () => {
+    const progress = () => void field.evaluate(0, y0);
+    expect(() => odeint(field, y0, [0, 1], { progress })).not.toThrow();
+  });
+});
