@@ -255,7 +255,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = 2^+k", [1, 8], "a value after ^, without a sign +", "+"],
   ["x' = 2*x'", [1, 9], "no derivatives in an expression: name what is needed twice, and use the name", "x'"],
   // numbers
-  ["x' = .5", [1, 6], "a name without a dot, or a number such as 0.5", '".5"'],
+  ["x' = .5", [1, 6], "a digit before the point: 0.5", ".5"],
   ["x' = 5.", [1, 6], "a number such as 2, 0.5 or 1e-3", "5."],
   ["x' = 1.2.3", [1, 6], "a number such as 2, 0.5 or 1e-3", "1.2.3"],
   ["x' = 0x10", [1, 6], "a number such as 2, 0.5 or 1e-3", "0x10"],

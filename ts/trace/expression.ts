@@ -121,6 +121,27 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^[−–]/, "- for a minus"],
 ];
 
+/** Functions of other languages, and what is written here instead. */
+const CALLS: Readonly<Record<string, string>> = {
+  ln: "log(x) for the natural logarithm",
+  log2: "log(x) / log(2)",
+  log10: "log(x) / log(10)",
+  pow: "a ^ b for a power",
+  power: "a ^ b for a power",
+  square: "x^2",
+  sqr: "x^2",
+  cbrt: "x^(1/3)",
+  if: "a < b ? x : y for a choice",
+  ifelse: "a < b ? x : y for a choice",
+  where: "a < b ? x : y for a choice",
+  piecewise: "a < b ? x : y for a choice",
+  fabs: "abs(x)",
+  arcsin: "asin(x)",
+  arccos: "acos(x)",
+  arctan: "atan(x)",
+  arctan2: "atan2(y, x)",
+};
+
 /** Refuses a text that is not of the grammar, but for the meaning of its names. */
 function scan(text: string, refuse: Refuse): void {
   /** What is open: a parenthesis, a call, or a choice that waits for its colon. */
@@ -140,6 +161,8 @@ function scan(text: string, refuse: Refuse): void {
     if (!value && rest.startsWith("'")) {
       throw refuse(start, "no derivatives in an expression: name what is needed twice, and use the name", `${before}'`);
     }
+    const point = value ? /^\.\d+/.exec(rest) : null;
+    if (point) throw refuse(start, `a digit before the point: 0${point[0]}`, point[0]);
     const instead = INSTEAD.find(([pattern]) => pattern.test(rest));
     if (instead && !/^[A-Za-z]/.test(rest)) {
       throw refuse(start, instead[1], quoted(rest));
@@ -299,6 +322,10 @@ function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
       return where(condition, value(part.consequent), value(part.alternate));
     }
     case "CallExpression":
+      // Before its arguments, which may be of the other language too.
+      if (part.callee.type === "Identifier" && Object.hasOwn(CALLS, part.callee.name)) {
+        throw refuse(part.at, CALLS[part.callee.name] as string, `${part.callee.name}(`);
+      }
       return called(part.callee, part.at, part.arguments.map(value), refuse);
   }
 }
