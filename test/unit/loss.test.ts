@@ -295,7 +295,9 @@ test("data that do not fit are refused, before a training takes a step", async (
   expect(message("OPTION", { mask: new Float64Array(rows * S).fill(1).with(4, 0) })).toBe(
     "mask: expected one weight for all features of a trajectory at a time, or a loss that takes mask, given 1, 0, 1 from index 3",
   );
-  expect(message("SHAPE", { times: undefined })).toBe("times: expected an array of numbers, given undefined");
+  expect(message("SHAPE", { times: undefined })).toBe(
+    "times: expected the output times: the loss takes t, given undefined",
+  );
   expect(message("SHAPE", { times: [0, 1] })).toBe("times: expected 4 numbers, given 2");
   expect(message("OPTION", { inputs: undefined })).toBe("inputs.noise: expected an array of numbers, given undefined");
   expect(message("OPTION", { inputs: 3 })).toBe("inputs: expected an object of arrays by their names, given 3");

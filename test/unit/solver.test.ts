@@ -69,6 +69,24 @@ describe("a solver", () => {
     }
   });
 
+  test("with a first step of a given length, wherever the first stop is", () => {
+    const field = equations("x' = v \n v' = -x", { dtype: "float64" });
+    const y0 = Float64Array.of(1, 0);
+    const difference = (first: number, options: object) => {
+      const own = solver(field, y0, 0, options);
+      for (const t of [first, 3]) own.stepTo(t);
+      const whole = odeint(field, y0, [0, first, 3], { ...options, batching: "independent", output: "land" });
+      const [x] = own.y;
+      own.dispose();
+      return Math.abs((x as number) - (whole.y[4] as number));
+    };
+    // Before the first step that would be chosen, the solver cannot know how far it is to go.
+    expect(difference(1e-6, {})).toBeGreaterThan(0);
+    expect(difference(0.5, {})).toBe(0);
+    for (const first of [0.5, 1e-6]) expect(difference(first, { firstStep: 0.01 })).toBe(0);
+    field.dispose();
+  });
+
   test("copies and saved ones go the same way", () => {
     const field = pendulum();
     const options = { arguments: { push: [0.3, -0.2] } };
@@ -196,8 +214,10 @@ describe("a solver", () => {
     expect(refused({ jumps: [{ times: [1], set: "angle = 0" }] })).toBe("jumps");
     expect(refused({ output: "interpolate" })).toBe("output");
     const own = solver(field, y0, 0, args);
-    expect(refusal(() => own.stepTo(Number.NaN)).code).toMatch(/OPTION|NON_FINITE/);
-    expect(refusal(() => own.stepTo("1" as never)).argument).toBe("t");
+    for (const t of [Number.NaN, Number.POSITIVE_INFINITY, "1", undefined]) {
+      expect(refusal(() => own.stepTo(t as never)).argument).toBe("t");
+      expect(refusal(() => own.step(t as never)).argument).toBe("towards");
+    }
     expect(
       refusal(() => {
         own.y = Float64Array.of(1);

@@ -35,14 +35,11 @@ export function watched<T>(
   discard: (result: T) => void,
 ): T {
   if (!progress) return call(engine, body);
-  const tell = (fraction: number): boolean => {
+  // What may not be called on the way is refused at the end too, or it would depend on the speed of the machine.
+  const tell = (fraction: number): void => {
     engine.callbacks++;
     try {
       outside(() => progress(fraction));
-      return true;
-    } catch (value) {
-      engine.thrown = { value };
-      return false;
     } finally {
       engine.callbacks--;
     }
@@ -50,9 +47,15 @@ export function watched<T>(
   let last = performance.now();
   const watch = (fraction: number) => {
     if (performance.now() - last < PROGRESS_MS || fraction >= 1) return true;
-    const goesOn = tell(fraction);
-    last = performance.now();
-    return goesOn;
+    try {
+      tell(fraction);
+      return true;
+    } catch (value) {
+      engine.thrown = { value };
+      return false;
+    } finally {
+      last = performance.now();
+    }
   };
   const result = call(engine, () => {
     engine.bindings.watch(watch);
@@ -63,7 +66,7 @@ export function watched<T>(
     }
   });
   try {
-    outside(() => progress(1));
+    tell(1);
     return result;
   } catch (error) {
     discard(result);

@@ -42,8 +42,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all but those that an event has ended. */
   readonly t: Float64Array;
   /**
-   * The states, `[batch, state]`, as a copy. Assign others to go on from there, those that an event has ended included; the sizes of steps
-   * stay.
+   * The states, `[batch, state]`: a new copy each time, so that to change a number of it changes nothing here. Assign other states to go on
+   * from there, those that an event has ended included; the sizes of steps stay.
    */
   get y(): ArrayOf<D>;
   /** Moves the trajectories to other states, `[batch, state]`. */
@@ -55,9 +55,12 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** Gives the field other arguments from now on, such as the input of a controller. */
   setArguments(values: ArgumentArrays<A>): void;
   /**
-   * Takes steps to a time, which all trajectories land on: bitwise those of an `odeint` with `output: "land"` that has the times of all calls as
-   * its `times`. The time may lie before the present one. Where a trajectory fails, all stay where they were.
+   * Takes steps to a time, which all trajectories land on. They are bitwise those of an `odeint` with `output: "land"` that has the times of
+   * all calls as its `times`, provided that the first step ends before the first of them: the length of the first step depends on how far
+   * the solve is to go. With the option `firstStep` it does not. The time may lie before the present one. Where a trajectory fails, all
+   * stay where they were.
    *
+   * @param t - A finite time.
    * @throws As `odeint`.
    */
   stepTo(t: number): void;
@@ -80,7 +83,7 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
  * Starts a solve that you take on yourself, as control loops, games and simulations with inputs do: `stepTo(t)` advances it.
  * Gradients are those of `vjp`; a solver has none.
  *
- * @param field - The vector field, with its parameters as they are now; changing them later changes nothing here.
+ * @param field - The vector field, with its parameters as they are now: changing them later changes nothing here, nor in copies.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param t - When the trajectories stand there.
  * @throws As `odeint`.
@@ -137,6 +140,13 @@ const savedRules = {
   state: required(anyValue),
   numbers: required(object),
 };
+
+/** A time to go to. */
+function timeOf(name: string, given: number): number {
+  const time = argument(name, given, required(anyNumber));
+  if (!Number.isFinite(time)) throw refused("NON_FINITE", name, "a finite time", String(time));
+  return time;
+}
 
 class OwnSolver<D extends Dtype> implements Solver<D> {
   #integrator: Integrator | undefined;
@@ -236,11 +246,11 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   }
 
   stepTo(t: number): void {
-    this.#advance(argument("t", t, required(anyNumber)), false);
+    this.#advance(timeOf("t", t), false);
   }
 
   step(towards: number): void {
-    this.#advance(argument("towards", towards, required(anyNumber)), true);
+    this.#advance(timeOf("towards", towards), true);
   }
 
   #advance(to: number, single: boolean): void {
