@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { equations, leastSquares, nn, odeint, sensitivities, type Value, vectorField } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { normals } from "../../ts/trace/random.js";
+import { thrown } from "./helpers.js";
 
 const text = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
 const TIGHT = { method: "dopri8", rtol: 1e-11, atol: 1e-12 } as const;
@@ -444,4 +445,43 @@ describe("jumps and events", () => {
     field.dispose();
     truth.dispose();
   });
+});
+
+test("a standard deviation that vanishes is told by what it means", () => {
+  const times = Array.from({ length: 10 }, (_, i) => i + 1);
+  const exact = times.map((t) => 10 * Math.exp(-0.3 * t));
+  const warnings = (y: number[], error: "combined" | "proportional") =>
+    leastSquares({
+      field: equations("y' = -rate * y", { parameters: { rate: 0.5 } }),
+      data: { times, y, y0: [10], t0: 0 },
+      error,
+    }).warnings;
+  const wave = times.map((t) => Math.sin(37 * (t - 1)));
+  expect(
+    warnings(
+      exact.map((value, i) => value + 0.3 * (wave[i] as number)),
+      "combined",
+    ),
+  ).toEqual([
+    'error.b vanishes: the measurements show no errors that grow with the prediction. Fit with error: "additive".',
+  ]);
+  expect(
+    warnings(
+      exact.map((value, i) => value * (1 + 0.1 * (wave[i] as number))),
+      "combined",
+    ),
+  ).toEqual([
+    expect.stringMatching(/^error\.a vanishes: .* Fit with error: "proportional", if predictions are positive\.$/),
+  ]);
+  const none = "the predictions meet the measurements to rounding, and the likelihood has no maximum.";
+  expect(warnings(exact, "combined")[0]).toContain(`error.a and error.b vanish: ${none}`);
+  expect(warnings(exact, "proportional")[0]).toContain(`error.b vanishes: ${none}`);
+});
+
+test("a solve that fails at the start has its code", () => {
+  const field = equations("y' = -rate * y", { parameters: { rate: 0.5 } });
+  const data = { times: [1, 2], y: [1, 2], y0: [10], t0: 0 };
+  const error = thrown("MAX_STEPS", () => leastSquares({ field, data, maxSteps: 2 }));
+  expect(error.message).toContain("from the starting values rate = 0.5: maxSteps was reached");
+  field.dispose();
 });

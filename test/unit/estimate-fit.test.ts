@@ -139,14 +139,54 @@ test("what the data do not tell is said", () => {
   const fit = leastSquares<"a" | "b" | "unused">({ residuals, parameters: { a: 1, b: 1, unused: 1 } });
   expect(fit.converged).toBe(true);
   expect(fit.values[0]).toBeCloseTo(fit.values[1] ?? 0, 6);
+  // Of three parameters the data determine one combination: as the rank that R's lm counts.
+  expect(fit.degreesOfFreedom).toBe(2);
   expect(fit.warnings).toEqual([
-    "There are 3 measurements for 3 parameters, so no standard errors can be computed. Fix some, or measure more.",
     "The predictions do not depend on unused near this estimate. Fix it, or start elsewhere.",
     "The data cannot distinguish a and b: they can change together without changing the fit. Fix one of them, or measure something else that depends on them.",
   ]);
   const { a } = leastSquares({ residuals, parameters: { a: 1, b: 1 } }).parameters;
   expect(a.standardError).toBe(Number.POSITIVE_INFINITY);
   expect(a.interval).toEqual([Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY]);
+});
+
+test("a parameter without influence takes nothing from the others", () => {
+  const line = (extra: object) =>
+    leastSquares({
+      residuals: ({ a, b }: Readonly<Record<string, number>>) =>
+        [1.1, 1.9, 3.2, 3.9].map((y, t) => (a as number) + (b as number) * t - y),
+      parameters: { a: 0, b: 1, ...extra },
+    });
+  const [without, fit] = [line({}), line({ unused: 3 })];
+  for (const key of ["degreesOfFreedom", "standardDeviation", "aic", "bic"] as const)
+    expect(fit[key]).toBe(without[key]);
+  for (const name of ["a", "b"] as const) {
+    expect(fit.parameters[name]?.standardError).toBeCloseTo(without.parameters[name]?.standardError as number, 12);
+    expect(fit.parameters[name]?.interval[0]).toBeCloseTo(without.parameters[name]?.interval[0] as number, 10);
+  }
+  expect(fit.parameters.unused?.standardError).toBe(Number.POSITIVE_INFINITY);
+  // Too few data say nothing, however many parameters there are.
+  const few = leastSquares({
+    residuals: ({ a, b }: Readonly<Record<"a" | "b", number>>) => [a + b - 1, a - b],
+    parameters: { a: 1, b: 1 },
+  });
+  expect([few.degreesOfFreedom, few.parameters.a.standardError]).toEqual([0, Number.NaN]);
+});
+
+test("robust standard errors have the factor n/(n - p)", () => {
+  const y = [1.1, 1.9, 3.2, 3.9, 5.3];
+  const fit = leastSquares({
+    residuals: ({ a }: Readonly<Record<"a", number>>) => y.map((value, t) => a * (t + 1) - value),
+    parameters: { a: 1 },
+    loss: "huber",
+    lossScale: 100,
+  });
+  // Within the scale, Huber's loss is the square, and the sandwich Σ x²r² / (Σ x²)².
+  const [squares, scores] = y.reduce(
+    ([all, part], value, t) => [all + (t + 1) ** 2, part + ((t + 1) * (fit.parameters.a.value * (t + 1) - value)) ** 2],
+    [0, 0],
+  );
+  expect(fit.parameters.a.standardError).toBeCloseTo(Math.sqrt((5 / 4) * scores) / squares, 10);
 });
 
 test("what is hardly told is said", () => {
@@ -332,11 +372,22 @@ test("where residuals cannot be computed, the fit goes on elsewhere", () => {
   const unsolved = () => {
     throw new SymplecticAdjointError("MAX_STEPS", "maxSteps was reached at t = 3");
   };
-  expect(message(unsolved)).toMatch(/k = 1, m = 2: maxSteps was reached at t = 3\. Start from/);
+  expect(message(unsolved, "MAX_STEPS")).toMatch(/k = 1, m = 2: maxSteps was reached at t = 3\. Start from/);
   expect(message(() => ({ residuals: [1, 2], jacobian: [1, 2, 3, Number.NaN] }))).toMatch(/the Jacobian is not finite/);
   expect(message(() => 1, "CALLBACK")).toBe(
     "residuals' result: expected an array of numbers, or { residuals, jacobian }, given 1",
   );
+  expect(message(() => Float32Array.of(1, 2), "DTYPE")).toBe(
+    "residuals' result: expected numbers in float64, such as a Float64Array, or { residuals, jacobian }: differences of numbers in float32 are mostly rounding, given Float32Array of length 2",
+  );
+  const single = leastSquares({
+    residuals: ({ k }: Readonly<Record<"k", number>>) => ({
+      residuals: Float32Array.of(k - 1, 2 * k - 2),
+      jacobian: Float32Array.of(1, 2),
+    }),
+    parameters: { k: 3 },
+  });
+  expect(single.parameters.k.value).toBeCloseTo(1, 6);
   expect(message(() => ["1"], "CALLBACK")).toBe('residuals\' result: expected a number at index 0, given "1"');
   expect(message(() => [], "SHAPE")).toBe("residuals' result: expected at least one residual, given none");
   expect(message(() => ({ residuals: [1, 2], jacobian: [1] }), "SHAPE")).toBe(

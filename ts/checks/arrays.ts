@@ -56,6 +56,9 @@ export function arrayOf<D extends Dtype>(
   return plain(argument, value, TypedArray, `a ${TypedArray.name}${reason}`);
 }
 
+/** Whether it is a typed array of a number type. */
+export const isFloats = (value: unknown, dtype: Dtype) => kindOf(value) === constructors[dtype].name;
+
 /** A plain array over the same memory as a typed array of either number type. */
 export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
   return arrayOf(argument, value, dtypeOf(value), " or a Float64Array");

@@ -246,7 +246,7 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
         } else if (message.kind === "result") result = message.result;
         else if (message.kind === "curves") curves = message.curves;
         else if (message.kind === "profile") profiles.push(message.profile);
-        else reject(new Failure(withAdvice(message.message, message.code)));
+        else reject(new Failure(withAdvice(message.message)));
       });
       worker.on("error", reject);
       worker.on("exit", () => resolve());
@@ -258,10 +258,10 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
 }
 
 /** A failure of the fit, with options to try. */
-function withAdvice(message: string, code: string | undefined): string {
+function withAdvice(message: string): string {
   const underived = /^parameters: (.*) Start y0 elsewhere, (.*)$/s.exec(message);
   if (underived) return `${underived[1]}\ntry another --initial, or --estimate with --bounds`;
-  if (code !== "NON_FINITE" || !message.startsWith("parameters: the model cannot be solved")) return message;
+  if (!message.startsWith("parameters: the model cannot be solved")) return message;
   const told = message.replace(/^parameters: /, "").replace(/\. Start from other values, or set bounds\.$/, "");
   return `${told}\ntry --start "name=value" nearer to what you expect (of the right sign and size), or --initial for the states`;
 }

@@ -1,6 +1,6 @@
 // Fits of differential equations to measurements.
 import { constructors, type Dtype } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, type ErrorCode, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { unknownName } from "../checks/names.js";
 import {
@@ -291,12 +291,17 @@ class FieldModel {
     const { error, loss, lossScale } = this.#given;
     const { y, weights } = this.#data;
     const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
+    let failureCode: ErrorCode | undefined;
     const predict = (values: Float64Array) => {
+      failureCode = undefined;
       const used = this.#used as Used;
       used.predictor ??= this.#predictor(this.#data);
       const { predictor } = used;
       const predictions = predictor.predict(values, free);
-      if (!predictions) return `the solve fails: ${predictor.failure?.message}`;
+      if (!predictions) {
+        failureCode = predictor.failure?.code;
+        return `the solve fails: ${predictor.failure?.message}`;
+      }
       const bad = predictions.f.findIndex((value) => !Number.isFinite(value));
       return bad >= 0 ? `a prediction is ${predictions.f[bad]}` : predictions;
     };
@@ -310,7 +315,13 @@ class FieldModel {
       predict,
       predictionError: this.#predictionError(),
     };
-    return { ...observationModel(own), withoutDerivative: WITHOUT_DERIVATIVE };
+    return {
+      ...observationModel(own),
+      withoutDerivative: WITHOUT_DERIVATIVE,
+      get failureCode() {
+        return failureCode;
+      },
+    };
   }
 
   /**

@@ -13,7 +13,7 @@ import { estimatesOf, resultOf } from "./summary.js";
 /**
  * Fits a model.
  *
- * @throws `NON_FINITE` where nothing can be computed at its start; as the model does.
+ * @throws `NON_FINITE` where nothing can be computed at its start, or the code of a solve that fails there; as the model does.
  */
 export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): FitResult<Name> {
   for (const [i, { name }] of model.parameters.entries()) {
@@ -61,11 +61,11 @@ function progressOf(
 const reasonOf = (failure: string) =>
   failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
 
-function unusable({ parameters, withoutDerivative }: FitModel, failure: string): SymplecticAdjointError {
+function unusable({ parameters, withoutDerivative, failureCode }: FitModel, failure: string): SymplecticAdjointError {
   const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
   const message =
     failure === NO_JACOBIAN && withoutDerivative !== undefined
       ? `parameters: from the starting values ${given}, ${withoutDerivative}`
       : `parameters: the model cannot be solved from the starting values ${given}: ${reasonOf(failure)}. Start from other values, or set bounds.`;
-  return new SymplecticAdjointError("NON_FINITE", message, { argument: "parameters", given });
+  return new SymplecticAdjointError(failureCode ?? "NON_FINITE", message, { argument: "parameters", given });
 }

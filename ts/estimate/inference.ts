@@ -41,7 +41,8 @@ export function inferenceFrom(
     return jacobian[Math.floor(k / n) * columns + (free[k % n] as number)] as number;
   });
   const information = informationOf(own, n, model.jacobianError);
-  const degreesOfFreedom = data - n;
+  // A parameter that the data do not determine has not been fitted to them.
+  const degreesOfFreedom = data - information.rank;
   const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
   const inverse = (curvature && curvatureInverse(own, n, curvature)) ?? information.inverse;
   const internal = {

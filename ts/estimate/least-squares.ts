@@ -13,8 +13,8 @@ import type { FitResult } from "./results.js";
  * solution, by forward sensitivities with step sizes held fixed. The field's parameters become the estimates.
  *
  * @returns The estimates with their standard errors, the measurements with their predictions, and how the fit went.
- * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; `NON_FINITE` where
- * the solve fails at the start.
+ * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; where the
+ * solve fails at the start, the code of that: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
 export function leastSquares<D extends Dtype, A extends string>(options: FieldFitOptions<D, A>): FieldFitResult;
 /**
@@ -23,7 +23,8 @@ export function leastSquares<D extends Dtype, A extends string>(options: FieldFi
  *
  * @returns The estimates with their standard errors, and how the fit went.
  * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
- * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
+ * start, or the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` for what `residuals` must not return. What it throws
+ * comes through as it is, but for a failed solve.
  */
 export function leastSquares<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name>;
 export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {

@@ -1,4 +1,5 @@
 // A model to be fitted, as every fit sees it: models differ in how the residuals at some values come about.
+import type { ErrorCode } from "../checks/errors.js";
 import type { Evaluation } from "./levenberg-marquardt.js";
 import type { ModelParameter } from "./parameters.js";
 
@@ -26,6 +27,8 @@ export interface FitModel {
   readonly kind: "leastSquares" | "robust" | "likelihood";
   /** At the values of all parameters; a text says why nothing can be computed there. */
   evaluate(values: Float64Array): ModelEvaluation | string;
+  /** The code of the error that the last evaluation failed by, if it was one. */
+  readonly failureCode?: ErrorCode | undefined;
   /** How exact Jacobians are: singular values below this part of the largest are noise. Default 1e-10. */
   readonly jacobianError?: number;
   /** The length of residuals that are no more than the errors of predictions; default 0. */

@@ -1,6 +1,6 @@
 // Least squares for residuals that the user computes.
-import { checkLength, checkSome, copyOf } from "../checks/arrays.js";
-import { describe, isFailedSolve, refused } from "../checks/errors.js";
+import { checkLength, checkSome, copyOf, isFloats } from "../checks/arrays.js";
+import { describe, type ErrorCode, isFailedSolve, refused } from "../checks/errors.js";
 import {
   callable,
   fallback,
@@ -37,7 +37,8 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
   /**
    * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation
    * if these differ. Where they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes
-   * a shorter step. Without a Jacobian it is computed by central differences: two more calls for each parameter.
+   * a shorter step. Without a Jacobian it is computed by central differences: two more calls for each parameter. These need numbers in
+   * float64: a Float32Array is refused then.
    */
   residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
@@ -61,7 +62,7 @@ const rules = together(fitRules, {
  *
  * @returns The estimates with their standard errors, and how the fit went.
  * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
- * start; `CALLBACK` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
+ * start, or the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
  */
 export function fitResiduals<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name> {
   const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);
@@ -84,15 +85,22 @@ function residualModel(
   const estimated = parameters.flatMap(({ fixed }, i) => (fixed ? [] : [i]));
   let count: number | undefined;
   let hasJacobian = true;
+  let failureCode: ErrorCode | undefined;
 
   /** Residuals, and their Jacobian by all parameters if it came with them; a text where they cannot be computed. */
   const compute = (values: Float64Array) => {
     const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
+    failureCode = undefined;
     try {
       const returned = outside(() => residuals(named));
       const isRecord = isObject(returned) && !("length" in returned);
       const { residuals: plain, jacobian } = isRecord ? outside(() => ({ ...returned })) : { residuals: returned };
       const numbers = numbersOf("residuals' result", plain);
+      if (jacobian === undefined && isFloats(plain, "float32")) {
+        const expected =
+          "numbers in float64, such as a Float64Array, or { residuals, jacobian }: differences of numbers in float32 are mostly rounding";
+        throw refused("DTYPE", "residuals' result", expected, describe(plain));
+      }
       count ??= numbers.length;
       checkSome("residuals' result", numbers, "residual");
       if (numbers.length !== count) {
@@ -102,8 +110,9 @@ function residualModel(
       if (bad >= 0) return `the residual at index ${bad} is ${numbers[bad]}`;
       return { numbers, jacobian };
     } catch (error) {
-      if (isFailedSolve(error)) return error.message;
-      throw error;
+      if (!isFailedSolve(error)) throw error;
+      failureCode = error.code;
+      return error.message;
     }
   };
 
@@ -151,6 +160,9 @@ function residualModel(
 
   return {
     parameters,
+    get failureCode() {
+      return failureCode;
+    },
     kind: loss === "linear" ? "leastSquares" : "robust",
     get jacobianError() {
       return hasJacobian ? 1e-10 : DIFFERENCES_ERROR;

@@ -93,13 +93,16 @@ export interface FitResult<Name extends string = string> {
   readonly residuals: Float64Array;
   /** The sum of the squares of the residuals, each times its weight. */
   readonly residualSumOfSquares: number;
-  /** The number of residuals less that of the free parameters. */
+  /**
+   * The number of residuals less that of the free parameters; of those that the data do not determine, only as many count as
+   * combinations of them are determined.
+   */
   readonly degreesOfFreedom: number;
   /** s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). */
   readonly standardDeviation: number;
   /** The maximised log-likelihood; NaN for a robust loss, which has no likelihood. */
   readonly logLikelihood: number;
-  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters and, for least squares, the variance. */
+  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the variance. */
   readonly aic: number;
   /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;

@@ -7,6 +7,8 @@ export interface Information {
   readonly inverse: Float64Array;
   /** The largest singular value of the Jacobian over the least, after its columns were scaled to the same length. */
   readonly conditionNumber: number;
+  /** How many combinations of parameters are told: all parameters, where each is. */
+  readonly rank: number;
   /** Parameters on which nothing depends. */
   readonly ineffective: readonly number[];
   /** Parameters of which only combinations are told, together those that are not told apart. */
@@ -88,7 +90,8 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
       inverse[j * parameters + i] = value;
     }
   const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
-  return { inverse, conditionNumber, ineffective, confounded };
+  const rank = singularValues.filter(isKnown).length;
+  return { inverse, conditionNumber, rank, ineffective, confounded };
 }
 
 /**

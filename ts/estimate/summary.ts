@@ -97,9 +97,8 @@ export function resultOf<Name extends string>(
   const { x, evaluation, reason, iterations } = minimum;
   const { cost, differences, logLikelihood } = evaluation;
   const inference = inferenceFrom(scaled, minimum);
-  const { free, freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data } =
-    inference;
-  const counted = free.length + (scaled.model.kind === "leastSquares" ? 1 : 0);
+  const { freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data } = inference;
+  const counted = information.rank + (scaled.model.kind === "leastSquares" ? 1 : 0);
   return frozen({
     parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
     values: scaled.valuesAt(x),

@@ -31,6 +31,13 @@ const SMALL_IN_BOUNDS = 0.1;
 /** Of fewer starts, one alone at the least cost says nothing. */
 const FEW_STARTS = 4;
 
+/** What it means that a deviation of an error model is 0, beside another one. */
+const VANISHED = {
+  "error.a":
+    'the measurements show no errors but those that grow with the prediction. Fit with error: "proportional", if predictions are positive.',
+  "error.b": 'the measurements show no errors that grow with the prediction. Fit with error: "additive".',
+} as const;
+
 export function warningsOf(
   scaled: Scaled,
   { x, reason, evaluation: { cost } }: Minimum,
@@ -92,8 +99,19 @@ export function warningsOf(
       if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
     }
   }
+  // The bounds of an error model are its own.
+  const deviations = scaled.model.kind === "likelihood" ? Object.keys(VANISHED) : [];
+  const own = estimated.filter(({ name }) => deviations.includes(name)).map(({ name }) => name);
+  const vanished = own.filter((name) => bounds[estimated.findIndex((other) => other.name === name)] === "lower");
+  if (vanished.length > 0) {
+    warnings.push(
+      vanished.length === own.length
+        ? `${listed(vanished)} vanish${own.length > 1 ? "" : "es"}: the predictions meet the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
+        : `${vanished[0]} vanishes: ${VANISHED[vanished[0] as keyof typeof VANISHED]}`,
+    );
+  }
   for (const [i, { name }] of estimated.entries()) {
-    if (bounds[i] === undefined) continue;
+    if (bounds[i] === undefined || vanished.includes(name)) continue;
     warnings.push(
       `${name} ended at its ${bounds[i]} bound; the standard errors of the others treat it as fixed there. Widen the bound if it was only a guess.`,
     );
