@@ -559,7 +559,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   writeFileSync(file("traced.safetensors"), save(traced));
   assert.match(
     await succeed(["info", "traced.safetensors"]),
-    /: program, 1 parameters, .*\n.*\narchitecture: .*"operations":3/,
+    /: program, 1 parameter, .*\n.*\narchitecture: .*"operations":3/,
   );
   const beside = equations("x' = -k * x", { parameters: { k: 2 } });
   writeFileSync(file("beside.safetensors"), save(beside));

@@ -137,7 +137,8 @@ test.each<[(text: string) => unknown, string, RegExp]>([
   [numbersByName, "a", /birth=0.5; given a/],
   [numbersByName, "a=0x10", /given a=0x10/],
   [boundsByName, "a=1", /Expected name=lower:upper, such as birth=0:1 or birth=0: \(no upper bound\); given a=1/],
-  [boundsByName, "a=2:1", /given a=2:1/],
+  [boundsByName, "a=2:1", /Expected a lower bound below the upper one; given a=2:1/],
+  [boundsByName, "a=1:1", /Expected a lower bound below the upper one; given a=1:1/],
   [boundsByName, "a=1:2:3", /given a=1:2:3/],
 ])("%o refuses %s", (read, text, message) => {
   expect(refusal(() => read(text))).toMatch(message);

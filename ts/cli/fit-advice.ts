@@ -2,6 +2,7 @@
 import type { Profile } from "../index.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, Observed } from "./fit-task.js";
+import { counted } from "./number.js";
 import { listOf } from "./table.js";
 
 /** How well each column is fitted. */
@@ -183,7 +184,6 @@ export function estimateRows({ parameters }: FitNumbers, level: number): string[
 export function summaryOf(result: FitNumbers, error: FitOptions["error"]): string {
   const { standardDeviation, degreesOfFreedom, aic, bic, conditionNumber, measurements, parameters } = result;
   const free = Object.values(parameters).filter(({ fixed }) => !fixed).length;
-  const counted = (count: number, one: string, several = `${one}s`) => `${count} ${count === 1 ? one : several}`;
   // Where errors grow with the prediction, residuals have no standard error in common.
   const hasOne = error === "additive" || error === "lognormal";
   const parts = [

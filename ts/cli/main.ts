@@ -30,6 +30,7 @@ import { gradcheck } from "./gradcheck.js";
 import { info } from "./info.js";
 import { readSource, readSources } from "./input.js";
 import type { Settings } from "./model.js";
+import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
 import { boundsByName, numbersByName, pairs, plainNames } from "./pairs.js";
 import { predict } from "./predict.js";
@@ -164,7 +165,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     const result = await trainModel(request);
     if (result.advice !== null) process.stderr.write(`${result.advice}\n`);
     if (json) return asJson(result);
-    print(`${result.model}: ${result.parameters} parameters, ${result.state.join(", ")}`);
+    print(`${result.model}: ${counted(result.parameters, "parameter")}, ${result.state.join(", ")}`);
     for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
     if (result.unused.length > 0) {
       process.stderr.write(`not used: doses of ${result.unused.join(", ")}, of which the data has no rows\n`);
@@ -369,10 +370,10 @@ program
     if (json) asJson(result);
     else {
       print(
-        `${result.parameters} parameters, ${result.trajectories} trajectories, gradient of norm ${result.gradient.toPrecision(4)}`,
+        `${counted(result.parameters, "parameter")}, ${counted(result.trajectories, "trajectory", "trajectories")}, gradient of norm ${result.gradient.toPrecision(4)}`,
       );
       print(
-        `against central differences along ${directions} directions: relative error ${result.error.toExponential(1)}`,
+        `against central differences along ${counted(directions, "direction")}: relative error ${result.error.toExponential(1)}`,
       );
       print(`symplectic, aca, baseline, backprop, auto: ${result.bitwise ? "bitwise the same" : "not the same"}`);
     }
@@ -515,7 +516,7 @@ program
     const { field } = result;
     if (field) {
       const { kind, dtype, stateSize, parameters } = field;
-      print(`${result.model}: ${kind}, ${parameters} parameters, ${dtype}, state of ${stateSize}`);
+      print(`${result.model}: ${kind}, ${counted(parameters, "parameter")}, ${dtype}, state of ${stateSize}`);
     } else {
       print(
         `${result.model}: arrays without an architecture, such as a state_dict; load(bytes, { activation }) reads one`,
@@ -525,7 +526,9 @@ program
     if (field?.equations) print(field.equations.replace(/^/gm, "  "));
     if (result.fit) {
       const { estimates, trajectories, fit, observed } = result.fit;
-      print(`fitted to ${observed.map(({ column }) => column).join(", ")} of ${trajectories.length} trajectories`);
+      print(
+        `fitted to ${observed.map(({ column }) => column).join(", ")} of ${counted(trajectories.length, "trajectory", "trajectories")}`,
+      );
       for (const [name, { value, standardError, fixed }] of Object.entries(estimates)) {
         const error = standardError === null ? "of unknown error" : `± ${shown(standardError, standardError)}`;
         print(`  ${name} ${shown(value, standardError)} ${fixed ? "(fixed)" : error}`);
@@ -534,7 +537,7 @@ program
     }
     // Equations tell it all.
     if (field && !field.equations) print(`architecture: ${JSON.stringify(field.network ?? field.options)}`);
-    if (result.optimizer) print(`an optimizer after ${result.optimizer.steps} steps`);
+    if (result.optimizer) print(`an optimizer after ${counted(result.optimizer.steps, "step")}`);
     for (const [name, value] of Object.entries(result.training ?? {})) {
       // The equations stand above.
       const { equations: _, ...shown } = (name === "settings" ? value : {}) as { equations?: string };

@@ -87,12 +87,15 @@ export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> =
   return byName(
     text,
     before,
-    (value) => {
+    (value, name) => {
       const [lower = "", upper = "", ...others] = value.split(":").map((part) => part.trim());
       const bounds = {
         lower: lower === "" ? Number.NEGATIVE_INFINITY : readNumber(lower),
         upper: upper === "" ? Number.POSITIVE_INFINITY : readNumber(upper),
       };
+      if (others.length === 0 && bounds.lower >= bounds.upper) {
+        throw new InvalidArgumentError(`Expected a lower bound below the upper one; given ${name}=${value}.`);
+      }
       return value.includes(":") && others.length === 0 && bounds.lower < bounds.upper ? bounds : undefined;
     },
     "name=lower:upper, such as birth=0:1 or birth=0: (no upper bound)",
@@ -102,7 +105,7 @@ export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> =
 function byName<V>(
   text: string,
   before: ReadonlyMap<string, V>,
-  read: (value: string) => V | undefined,
+  read: (value: string, name: string) => V | undefined,
   expected: string,
 ) {
   const all = new Map(before);
@@ -111,7 +114,7 @@ function byName<V>(
     [...before.keys()].map((name) => ({ name, value: undefined })),
   )) {
     if (before.has(name)) continue;
-    const given = value === undefined ? undefined : read(value);
+    const given = value === undefined ? undefined : read(value, name);
     if (given === undefined)
       throw new InvalidArgumentError(`Expected ${expected}; given ${name}${value === undefined ? "" : `=${value}`}.`);
     all.set(name, given);
