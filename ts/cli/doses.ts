@@ -169,3 +169,18 @@ export function readDoses(
 export function byName(columns: readonly Further[], values: readonly number[]): Record<string, number> {
   return Object.fromEntries(columns.map(({ name }, i) => [name, values[i] as number]));
 }
+
+/** A change of a state: when, and by how much. */
+export interface Change {
+  readonly time: number;
+  readonly amount: number;
+}
+
+/** The rate of an infusion is on for its duration. */
+export function changesOf({ time, amount, duration }: Dose): Change[] {
+  const rate = amount / duration;
+  return [
+    { time, amount: rate },
+    { time: time + duration, amount: -rate },
+  ];
+}

@@ -1,10 +1,18 @@
 // Doses of a fit: which rows of a table are doses, and what those do to the states.
 import type { Jump } from "../index.js";
 import { checkAmounts, separated } from "./dosed-table.js";
-import { type DoseColumns, doseNumbers, dosesOf, labelOf, readDoses, targetOf } from "./doses.js";
+import {
+  type Change,
+  changesOf,
+  type DoseColumns,
+  doseNumbers,
+  dosesOf,
+  labelOf,
+  readDoses,
+  targetOf,
+} from "./doses.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { type Change, changesOf } from "./jumps.js";
 import { type Columns, type Dose, type Format, type Further, listOf, type Series, type Table } from "./table.js";
 import { ratesOf } from "./text-model.js";
 

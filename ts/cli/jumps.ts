@@ -1,14 +1,9 @@
 // Doses as jumps of the state that a model solves.
 import { concat, type Jump, type Value } from "../index.js";
+import { type Change, changesOf } from "./doses.js";
 import { type Description, layoutOf } from "./model.js";
 import type { Dose, Series } from "./table.js";
 import { scaledDose } from "./text-model.js";
-
-/** A change of a state: when, and by how much. */
-export interface Change {
-  readonly time: number;
-  readonly amount: number;
-}
 
 /** The states that doses go into over a while. */
 export function infusedOf(series: readonly Series[], states: readonly string[]): string[] {
@@ -95,13 +90,4 @@ function dosesFrom(series: Series): Dose[] {
       ? [{ ...dose, time: first, duration: rest, amount: (amount * rest) / duration }]
       : [];
   });
-}
-
-/** The rate of an infusion is on for its duration. */
-export function changesOf({ time, amount, duration }: Dose): Change[] {
-  const rate = amount / duration;
-  return [
-    { time, amount: rate },
-    { time: time + duration, amount: -rate },
-  ];
 }

@@ -5,7 +5,7 @@ import { refused } from "../checks/errors.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, wasmField } from "../fields/field.js";
-import type { Lists } from "./changes.js";
+import { checkLists, type Lists } from "./changes.js";
 import { type EnsembleProblem, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
@@ -41,6 +41,7 @@ export function readAlong<D extends Dtype>(
   for (const [name, set] of Object.entries(given)) {
     if (set) throw refused("OPTION", name, `no value: ${caller} does not take it`, "one");
   }
+  checkLists(problem);
   return problem;
 }
 

@@ -7,7 +7,6 @@ import {
   anything,
   argument,
   array,
-  callable,
   elements,
   fallback,
   object,
@@ -31,6 +30,7 @@ import {
   readOptions,
   readTogether,
 } from "./options.js";
+import { checkLoss, outputsForLoss } from "./outputs.js";
 import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
 
 /**
@@ -462,7 +462,7 @@ export function hessianVectorProduct<D extends Dtype>(
   direction: Omit<Tangents<D>, "directions" | "times">,
   given: GradientOptions = {},
 ): HessianVectorProduct<D> {
-  argument("loss", loss, required(callable()));
+  checkLoss(loss);
   const read = readOptions(given);
   options(direction, directionRules, "direction.");
   if (isIndependent(read, times)) return independentProduct(field, y0, times, loss, direction, read);
@@ -492,7 +492,7 @@ export function hessianVectorProduct<D extends Dtype>(
       stats: recorded.stats as SolveStats,
     });
     const tangent = engine.read(dtype, recorded.tangent, numbers);
-    const { value, cotangent, curvature } = secondOrder(dtype, loss, solution, tangent);
+    const { value, cotangent, curvature } = secondOrder(dtype, loss, solution, tangent, times);
     const [w, curved] = [engine.steady(cotangent), engine.steady(curvature)];
     const made: Pulled = call(engine, () => recorded.pullback(w, curved));
     pulled = made;
@@ -515,13 +515,16 @@ export function hessianVectorProduct<D extends Dtype>(
 function secondOrder<D extends Dtype>(
   dtype: D,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
-  { y, shape }: Solution<D>,
+  solution: Solution<D>,
   tangent: ArrayOf<D>,
+  times: Lists,
 ) {
-  const result = outside(() => loss(y.slice() as ArrayOf<D>, [...shape], tangent.slice() as ArrayOf<D>));
+  const { y, shape } = solution;
+  const given = outputsForLoss(solution, times);
+  const result = outside(() => loss(given, [...shape], tangent.slice() as ArrayOf<D>));
   const { value, cotangent } = lossOf(result);
-  const { curvature: given } = result;
-  const curvature = typeof given === "function" ? outside(() => given(tangent.slice() as ArrayOf<D>)) : given;
+  const { curvature: second } = result;
+  const curvature = typeof second === "function" ? outside(() => second(tangent.slice() as ArrayOf<D>)) : second;
   if (curvature === undefined) {
     const expected = "{ value, cotangent, curvature }, the last being (∂²L/∂y²) ẏ";
     throw refused("CALLBACK", "loss's result", expected, describe(result));
@@ -546,7 +549,7 @@ function independentProduct<D extends Dtype>(
   const { solved } = solveAlong(field, y0, times, direction, settings, { keep: true, caller: "hessianVectorProduct" });
   try {
     const { solution, tangents: tangent } = solved.result();
-    const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent);
+    const { value, cotangent, curvature } = secondOrder(field.dtype, loss, solution, tangent, times);
     return frozen({ value, solution, tangent, ...solved.pullback(cotangent, curvature) });
   } finally {
     solved.dispose();
