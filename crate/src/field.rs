@@ -1,5 +1,5 @@
 //! Vector fields f(t, y, θ): [programs](program), which the crate differentiates, and [callbacks](custom) with a transpose of your
-//! own. The networks and systems of [`model`](crate::model) are programs.
+//! own. The networks and systems of [`model`](super::model) are programs.
 //!
 //! A solve takes a snapshot of a field's parameters. So a gradient is that of the parameters at the time of the solve, whatever
 //! happens to the field in between.
