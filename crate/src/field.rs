@@ -42,8 +42,8 @@ pub trait VectorField<T: Real> {
     fn parameters(&self) -> &[T];
     /// All parameters, flat, to be changed. Solves that were recorded before keep the parameters that they had.
     fn parameters_mut(&mut self) -> &mut [T];
-    /// Trajectories that an [`ensemble`](crate::ensemble) takes together, called a leaf. Their sum in a gradient is formed by itself,
-    /// so a [part](crate::ensemble::Extras::part) of a batch begins at a multiple of it.
+    /// Trajectories that an [`ensemble`](super::ensemble) takes together, called a leaf. Their sum in a gradient is formed by itself,
+    /// so a [part](super::ensemble::Extras::part) of a batch begins at a multiple of it.
     fn leaf(&self) -> usize {
         T::LANES
     }
