@@ -24,7 +24,7 @@ step("crate, narrower registers", () => {
   for (const bits of ["128", "256"]) {
     const env = { ...process.env, SYMPLECTIC_ADJOINT_REGISTERS: bits };
     run("cargo", ["test", "--lib"], { env });
-    run("cargo", ["test", "--test", "main", ...modules], { env });
+    run("cargo", ["test", "--test", "main", "--", ...modules], { env });
   }
 });
 step("types", types);
