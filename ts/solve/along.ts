@@ -4,7 +4,7 @@ import { type ArrayOf, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
-import { type Field, useField, wasmField } from "../fields/field.js";
+import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
 import { type EnsembleProblem, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
@@ -48,7 +48,8 @@ export function readAlong<D extends Dtype>(
 /** A solve with its derivatives in the engine's memory. */
 export class EnsembleAlong<D extends Dtype> {
   readonly #engine: Instance;
-  readonly #field: Field<D>;
+  readonly #field: WasmField<D>;
+  readonly #parameters: number;
   readonly #problem: EnsembleProblem<D>;
   readonly #directions: number;
   readonly #ensemble: Ensemble;
@@ -70,7 +71,9 @@ export class EnsembleAlong<D extends Dtype> {
     const solve = () =>
       rust.ensembleAlong(y0, batch, times, plan, directions, along as never, options, problem.arguments, keep);
     this.#engine = engine;
-    this.#field = field;
+    this.#field = wasmField(field);
+    // A loss may dispose of the field.
+    this.#parameters = field.parameters.length;
     this.#problem = problem;
     this.#directions = directions;
     this.#ensemble = watched(engine, progress, solve, (ensemble) => release(engine, ensemble));
@@ -123,11 +126,10 @@ export class EnsembleAlong<D extends Dtype> {
     const [given, none] = [engine.steady(both), engine.steady(zeros(dtype, 0))];
     const pulled = call(engine, () => ensemble.pullback(given, engine.steady(new Float64Array()), none));
     try {
-      const own = wasmField(this.#field);
       return {
         y0: engine.read(dtype, pulled.y0, batch * state),
-        parameters: engine.read(dtype, pulled.parameters, this.#field.parameters.length),
-        arguments: own.copyArguments(engine, pulled.arguments, batch) as Readonly<Record<string, ArrayOf<D>>>,
+        parameters: engine.read(dtype, pulled.parameters, this.#parameters),
+        arguments: this.#field.copyArguments(engine, pulled.arguments, batch) as Readonly<Record<string, ArrayOf<D>>>,
         stats: pulled.stats as GradientStats,
       };
     } finally {
