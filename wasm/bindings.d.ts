@@ -21,6 +21,7 @@ export class Ensemble {
      * The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
      */
     pullback(cotangent: any, times: any, states: any): Pulled;
+    stats(numbers: Float64Array): void;
     readonly eventStates: number;
     readonly eventsLength: number;
     /**
@@ -31,7 +32,6 @@ export class Ensemble {
      * The trajectories that failed.
      */
     readonly failures: Uint32Array;
-    readonly stats: any;
     /**
      * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
      */
@@ -196,7 +196,7 @@ export class Moved {
     /**
      * Those of the solve, with the peak of all.
      */
-    readonly stats: any;
+    stats(numbers: Float64Array): void;
     /**
      * `[directions, times, batch, state]`.
      */
@@ -238,13 +238,13 @@ export class Pulled {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
+    stats(numbers: Float64Array): void;
     readonly arguments: number;
     /**
      * ∂L/∂(times and amounts) of jumps.
      */
     readonly changes: number;
     readonly parameters: number;
-    readonly stats: any;
     /**
      * A pointer to the gradient of the times, zero where it is not known.
      */
@@ -263,7 +263,7 @@ export class Recorded {
      * The gradient for ∂L/∂y, `[times, batch, state]`.
      */
     pullback(cotangent: any): Pulled;
-    readonly stats: any;
+    stats(numbers: Float64Array): void;
     readonly y: number;
 }
 
@@ -278,7 +278,7 @@ export class RecordedTangent {
      * The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
      */
     pullback(cotangent: any, curvature: any): Pulled;
-    readonly stats: any;
+    stats(numbers: Float64Array): void;
     /**
      * `[times, batch, state]`.
      */
@@ -293,6 +293,7 @@ export class Solved {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
+    stats(numbers: Float64Array): void;
     readonly error: any;
     /**
      * A pointer to the last good state of a solve that failed, zero where there is none.
@@ -302,7 +303,6 @@ export class Solved {
      * How many of the times were reached.
      */
     readonly reached: number;
-    readonly stats: any;
     readonly y: number;
 }
 

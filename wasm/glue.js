@@ -88,11 +88,10 @@ class Ensemble {
         return Pulled.__wrap(ret[0]);
     }
     /**
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.ensemble_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.ensemble_stats(this.__wbg_ptr, numbers);
     }
     /**
      * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
@@ -745,11 +744,10 @@ class Moved {
     }
     /**
      * Those of the solve, with the peak of all.
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.moved_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.moved_stats(this.__wbg_ptr, numbers);
     }
     /**
      * `[directions, times, batch, state]`.
@@ -955,11 +953,10 @@ class Pulled {
         return ret >>> 0;
     }
     /**
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.pulled_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.pulled_stats(this.__wbg_ptr, numbers);
     }
     /**
      * A pointer to the gradient of the times, zero where it is not known.
@@ -1012,11 +1009,10 @@ class Recorded {
         return Pulled.__wrap(ret[0]);
     }
     /**
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.recorded_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.recorded_stats(this.__wbg_ptr, numbers);
     }
     /**
      * @returns {number}
@@ -1062,11 +1058,10 @@ class RecordedTangent {
         return Pulled.__wrap(ret[0]);
     }
     /**
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.recordedtangent_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.recordedtangent_stats(this.__wbg_ptr, numbers);
     }
     /**
      * `[times, batch, state]`.
@@ -1130,11 +1125,10 @@ class Solved {
         return ret >>> 0;
     }
     /**
-     * @returns {any}
+     * @param {Float64Array} numbers
      */
-    get stats() {
-        const ret = wasm.solved_stats(this.__wbg_ptr);
-        return ret;
+    stats(numbers) {
+        wasm.solved_stats(this.__wbg_ptr, numbers);
     }
     /**
      * @returns {number}
@@ -1521,6 +1515,9 @@ function __wbg_set_2793479888329cb6() { return handleError(function (arg0, arg1,
     const ret = Reflect.set(arg0, arg1, arg2);
     return ret;
 }, arguments); }
+function __wbg_set_59dc36dce85e2698(arg0, arg1, arg2) {
+    arg0.set(getArrayF64FromWasm0(arg1, arg2));
+}
 function __wbg_subarray_7343a34544ab34ea(arg0, arg1, arg2) {
     const ret = arg0.subarray(arg1 >>> 0, arg2 >>> 0);
     return ret;
@@ -1786,5 +1783,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_set_59dc36dce85e2698, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

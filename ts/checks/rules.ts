@@ -82,6 +82,7 @@ export const text = rule<string>("a string", (value) => typeof value === "string
 export const isObject = (value: unknown): value is object =>
   value !== null && typeof value === "object" && !isRevoked(value);
 export const object = rule<object>("an object", isObject);
+const requiredObject = required(object);
 /** An object with names and values, and no Map or array, which would seem to be empty. */
 // @__NO_SIDE_EFFECTS__
 export function record<T>() {
@@ -143,14 +144,30 @@ function valueMeantBy(value: string, names: readonly string[]): string | undefin
   return meantBy(value, names, VALUES) ?? (differ ? undefined : near);
 }
 
+/** The names of rules that undefined is an error of, or has a default for. */
+const namesToFill = new WeakMap<Rules, readonly string[]>();
+
 /**
- * Reads a plain object of options: refuses unknown names, and reads and checks each property once. `where` stands before the names.
+ * Reads a plain object of options: refuses unknown names, and reads and checks each property once. What is not given, and has no
+ * default, is left out. `where` stands before the names.
  */
 export function options<R extends Rules>(given: unknown, rules: R, where = ""): Read<R> {
-  checkNames(given, Object.keys(rules), where);
-  const values = outside(() => Object.keys(rules).map((name) => (given as Record<string, unknown>)[name]));
-  const read = Object.entries(rules).map(([name, rule], index) => [name, argument(where + name, values[index], rule)]);
-  return Object.fromEntries(read) as Read<R>;
+  const names = namesIn(given, rules, where);
+  const values = outside(() => names.map((name) => (given as Record<string, unknown>)[name]));
+  const read: Record<string, unknown> = {};
+  for (const [index, name] of names.entries()) {
+    const value = argument(where + name, values[index], rules[name] as Rule<unknown>);
+    if (value !== undefined) read[name] = value;
+  }
+  let rest = namesToFill.get(rules);
+  if (rest === undefined) {
+    rest = Object.keys(rules).filter((name) => rules[name]?.required || rules[name]?.fallback !== undefined);
+    namesToFill.set(rules, rest);
+  }
+  for (const name of rest) {
+    if (!Object.hasOwn(read, name)) read[name] = argument(where + name, undefined, rules[name] as Rule<unknown>);
+  }
+  return read as Read<R>;
 }
 
 /** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */
@@ -160,20 +177,23 @@ function isPlain(value: object): boolean {
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
 }
 
-/** Refuses what is no plain object, and unknown names. */
-function checkNames(given: unknown, names: readonly string[], where: string): void {
+/** The names that a plain object has; refuses anything else, and unknown names. */
+function namesIn(given: unknown, rules: Rules, where: string): string[] {
   const whole = where.slice(0, -1) || "options";
-  const record = argument(whole, given, required(object));
+  const record = argument(whole, given, requiredObject) as object;
   if (!outside(() => isPlain(record))) {
     const kind = Array.isArray(record) ? describe(record) : "an object with a prototype of its own";
     throw refused("OPTION", whole, "a plain object", kind);
   }
-  for (const name of outside(() => Object.keys(given as object))) {
-    if (names.includes(name)) continue;
-    const expected = names.join(", ");
-    const message = `${where}${name}: there is no option of that name; ${hintAt(name, names)} options are ${expected}`;
+  const names = outside(() => Object.keys(record));
+  for (const name of names) {
+    if (Object.hasOwn(rules, name)) continue;
+    const known = Object.keys(rules);
+    const expected = known.join(", ");
+    const message = `${where}${name}: there is no option of that name; ${hintAt(name, known)} options are ${expected}`;
     throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
   }
+  return names;
 }
 
 /** What may be meant by a name that no option has, or does instead of it. */

@@ -32,7 +32,7 @@ import {
   isAdaptive,
   type OdeintOptions,
   readOptions,
-  readTogether,
+  withoutIndependent,
 } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
@@ -358,7 +358,7 @@ class WorkerPool implements Pool {
     times: ArrayLike<number>,
     options: GradientOptions,
   ): Promise<Kept & { solution: Solution<D> }> {
-    const { arguments: given, progress, ...settings } = readTogether(options, "a pool");
+    const { arguments: given, progress, ...settings } = withoutIndependent(options, "a pool");
     const own = wasmField(field);
     const { dtype, stateSize, state, argumentSize } = own;
     const recipe = recipeOf(field);

@@ -9,7 +9,7 @@ import { checkLists, type Lists } from "./changes.js";
 import { type EnsembleProblem, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
-import type { GradientStats, SolveStats } from "./results.js";
+import { gradientStats, solveStats } from "./stats.js";
 
 /** Directions, flat, as the crate takes them. */
 export interface Along<D extends Dtype = Dtype> {
@@ -100,7 +100,7 @@ export class EnsembleAlong<D extends Dtype> {
       eventStates: zeros(dtype, 0),
       failures: [],
       paths: [],
-      stats: ensemble.stats as SolveStats,
+      stats: solveStats(ensemble),
     });
     const rows = rowsOf(problem);
     const tangents = zeros(dtype, this.#directions * solution.y.length);
@@ -130,7 +130,7 @@ export class EnsembleAlong<D extends Dtype> {
         y0: engine.read(dtype, pulled.y0, batch * state),
         parameters: engine.read(dtype, pulled.parameters, this.#parameters),
         arguments: this.#field.copyArguments(engine, pulled.arguments, batch) as Readonly<Record<string, ArrayOf<D>>>,
-        stats: pulled.stats as GradientStats,
+        stats: gradientStats(pulled),
       };
     } finally {
       release(engine, pulled);

@@ -10,6 +10,7 @@ import { type Changes, type Lists, listsOf, readChanges, readNorm } from "./chan
 import type { Path } from "./dense.js";
 import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
+import { gradientStats, solveStats } from "./stats.js";
 
 /** The most events of a trajectory, unless the options say otherwise. */
 const MAX_EVENTS = 10_000;
@@ -189,7 +190,7 @@ export class EnsembleSolve<D extends Dtype> {
       eventStates: engine.read(dtype, ensemble.eventStates, (events.length / EVENT_NUMBERS) * state),
       failures: Array.from(ensemble.failures, (trajectory, i) => ({ trajectory, failure: ensemble.failure(i) })),
       paths: dense || steps ? Array.from({ length: batch }, (_, i) => this.#path(ensemble.path(i))) : [],
-      stats: ensemble.stats as SolveStats,
+      stats: solveStats(ensemble),
     };
   }
 
@@ -222,7 +223,7 @@ export class EnsembleSolve<D extends Dtype> {
           pulled.changes,
           ofChanges.reduce((all, own) => all + own, 0),
         ),
-        stats: pulled.stats as GradientStats,
+        stats: gradientStats(pulled),
       };
     } finally {
       release(engine, pulled);

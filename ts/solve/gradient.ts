@@ -18,9 +18,10 @@ import {
   isIndependent,
   Trajectories,
 } from "./independent.js";
-import { forCrate, type GradientOptions, type Independent, readOptions, readTogether } from "./options.js";
+import { forCrate, type GradientOptions, type Independent, readOptions, withoutIndependent } from "./options.js";
 import { checkLoss, outputsForLoss } from "./outputs.js";
-import type { Gradient, GradientStats, LossAndCotangent, Solution, SolveStats, Vjp } from "./results.js";
+import type { Gradient, LossAndCotangent, Solution, Vjp } from "./results.js";
+import { gradientStats, solveStats } from "./stats.js";
 
 /** A recorded solve in WebAssembly memory. */
 export class Recording<D extends Dtype> {
@@ -40,7 +41,7 @@ export class Recording<D extends Dtype> {
     options: GradientOptions,
     allReduce?: AllReduce,
   ) {
-    const { partial: _, arguments: given, progress, ...settings } = readTogether(options, "this gradient");
+    const { partial: _, arguments: given, progress, ...settings } = withoutIndependent(options, "this gradient");
     const ends = timesOf(times);
     const { engine } = useField(field);
     refuseReentry(engine, "a gradient");
@@ -74,10 +75,10 @@ export class Recording<D extends Dtype> {
 
   #copy(): Solution<D> {
     this.#engine.needStack();
-    const { y, stats } = this.#use();
+    const recorded = this.#use();
     const [times, batch, state] = this.#shape;
-    const copy = this.#engine.read(this.#dtype, y, times * batch * state);
-    return frozen({ y: copy, shape: [times, batch, state], stats: stats as SolveStats });
+    const y = this.#engine.read(this.#dtype, recorded.y, times * batch * state);
+    return frozen({ y, shape: [times, batch, state], stats: solveStats(recorded) });
   }
 
   pullback(cotangent: ArrayOf<D>, _events?: EventCotangents<D>): Gradient<D> {
@@ -93,7 +94,7 @@ export class Recording<D extends Dtype> {
         parameters: this.#engine.read(this.#dtype, pulled.parameters, this.#parameters),
         arguments: this.#field.copyArguments(this.#engine, pulled.arguments, batch),
         times: pulled.times === 0 ? undefined : this.#engine.read("float64", pulled.times, times),
-        stats: pulled.stats as GradientStats,
+        stats: gradientStats(pulled),
       });
     } finally {
       release(this.#engine, pulled);

@@ -7,8 +7,9 @@ import { fromRust, refuseReentry, release, watched } from "../engine/call.js";
 import { type Field, useField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { type IndependentSolution, isIndependent, solveIndependent } from "./independent.js";
-import { forCrate, type Independent, type OdeintOptions, readOptions, readTogether } from "./options.js";
-import type { Solution, SolveStats } from "./results.js";
+import { forCrate, type Independent, type OdeintOptions, readOptions, withoutIndependent } from "./options.js";
+import type { Solution } from "./results.js";
+import { solveStats } from "./stats.js";
 
 /**
  * Solves dx/dt = f(t, x) from `y0` `[batch, state]` at `times[0]`. The times are finite and in ascending or descending order;
@@ -51,7 +52,7 @@ export function odeint<D extends Dtype>(
   return solve(field, y0, times as ArrayLike<number>, read);
 }
 
-/** As `odeint`; for a part of a batch, with the sums that its steps are agreed on by. */
+/** As `odeint`, by options that were read; for a part of a batch, with the sums that its steps are agreed on by. */
 export function solve<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -59,7 +60,7 @@ export function solve<D extends Dtype>(
   options: OdeintOptions,
   allReduce?: AllReduce,
 ): Solution<D> {
-  const { partial, arguments: given, progress, ...settings } = readTogether(options, "this solve");
+  const { partial, arguments: given, progress, ...settings } = withoutIndependent(options, "this solve");
   const ends = timesOf(times);
   const { engine } = useField(field);
   refuseReentry(engine, "odeint");
@@ -73,15 +74,15 @@ export function solve<D extends Dtype>(
   try {
     const body = () => rust.odeint(start, batch, ends, forCrate(settings), packed, allReduce);
     solved = watched(engine, progress, body, (result) => release(engine, result));
-    const { y, reached, stats } = solved;
-    const solution = (): Solution<D> =>
-      frozen({
-        y: engine.read(dtype, y, reached * batch * stateSize),
-        shape: [reached, batch, stateSize],
-        stats: stats as SolveStats,
-      });
-    if (solved.error === undefined) return solution();
-    const error = fromRust(solved.error);
+    const made = solved;
+    const solution = (): Solution<D> => {
+      const reached = made.reached;
+      const y = engine.read(dtype, made.y, reached * batch * stateSize);
+      return frozen({ y, shape: [reached, batch, stateSize], stats: solveStats(made) });
+    };
+    const failure = made.error;
+    if (failure === undefined) return solution();
+    const error = fromRust(failure);
     if (partial) {
       const lastState = engine.read(dtype, solved.lastState, batch * stateSize);
       error.partial = { ...solution(), lastState };

@@ -342,15 +342,16 @@ function readTolerance(given: ArrayLike<number>, where: string): Float64Array {
 
 /** Options that were read, as the crate takes them: lists and tableaus as text, and without functions. */
 export function forCrate<T extends object>(options: T): T {
-  const data = Object.entries(options).filter(([, value]) => typeof value !== "function");
-  const converted = data.map(([name, value]) => {
-    if (name === "adjoint" && isObject(value)) return [name, forCrate(value)];
-    if (name === "method" && isObject(value)) return [name, JSON.stringify(value)];
-    if ((name === "rtol" || name === "atol") && isObject(value))
-      return [name, JSON.stringify([...(value as Float64Array)])];
-    return [name, value];
-  });
-  return Object.fromEntries(converted) as T;
+  const converted: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    if (typeof value === "function") continue;
+    if (name === "adjoint" && isObject(value)) converted[name] = forCrate(value);
+    else if (name === "method" && isObject(value)) converted[name] = JSON.stringify(value);
+    else if ((name === "rtol" || name === "atol") && isObject(value)) {
+      converted[name] = JSON.stringify([...(value as Float64Array)]);
+    } else converted[name] = value;
+  }
+  return converted as T;
 }
 
 const controllerRules = {
@@ -386,31 +387,25 @@ function readSteps<R extends typeof stepRules & Rules>(given: unknown, rules: R,
 
 /** The options of a solve or a gradient, checked and read once; those that are not given are left out. */
 export function readOptions(given: unknown): OdeintOptions {
-  const read = readSteps(given, gradientRules);
+  const read = readSteps(given, gradientRules) as OdeintOptions;
   const { memoryBudget, gradient = DEFAULT_GRADIENT } = read;
   if (memoryBudget !== undefined && gradient !== "auto") {
     throw refused("OPTION", "memoryBudget", `no value where gradient is ${gradient}`, String(memoryBudget));
   }
-  const adjoint = read.adjoint === undefined ? undefined : present(readSteps(read.adjoint, adjointRules, "adjoint."));
-  return present({ ...read, adjoint }) as OdeintOptions;
+  if (read.adjoint !== undefined) read.adjoint = readSteps(read.adjoint, adjointRules, "adjoint.");
+  return read;
 }
 
-/** The options of a solve whose trajectories take their steps together, which has no others. */
-export function readTogether(given: unknown, what: string): OdeintOptions {
-  const { batching, maxEvents: _, onFailure: __, ...read } = readOptions(given);
-  const { jumps, events, dense, saveSteps, norm, ...rest } = read;
+/** Those, read before, that a solve has whose trajectories take their steps together; refuses the others. */
+export function withoutIndependent(read: OdeintOptions, what: string): OdeintOptions {
+  const { batching, maxEvents: _, onFailure: __, jumps, events, dense, saveSteps, norm, ...rest } = read;
   const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
-  const asked = Object.entries(own).find(
-    ([, value]) => value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0),
-  );
-  if (asked) throw refused("OPTION", asked[0], `no value: ${what} solves trajectories together`, "one");
+  for (const [name, value] of Object.entries(own)) {
+    if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
+    throw refused("OPTION", name, `no value: ${what} solves trajectories together`, "one");
+  }
   if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);
   return rest;
-}
-
-/** Without the names whose value is undefined. */
-function present<T extends object>(record: T): Partial<T> {
-  return Object.fromEntries(Object.entries(record).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 /** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */

@@ -28,10 +28,11 @@ import {
   type Independent,
   type OdeintOptions,
   readOptions,
-  readTogether,
+  withoutIndependent,
 } from "./options.js";
 import { checkLoss, outputsForLoss } from "./outputs.js";
-import type { GradientStats, LossAndCotangent, Solution, SolveStats } from "./results.js";
+import type { GradientStats, LossAndCotangent, Solution } from "./results.js";
+import { gradientStats, solveStats } from "./stats.js";
 
 /**
  * Directions to differentiate along: ẏ0, θ̇, ȧ and ṫ, the rates of change of the inputs. An input that is left out is held constant.
@@ -267,7 +268,7 @@ export function jvp<D extends Dtype>(
       solved.dispose();
     }
   }
-  const settings = readTogether(given, "jvp");
+  const settings = withoutIndependent(read, "jvp");
   const {
     rust,
     engine,
@@ -288,7 +289,7 @@ export function jvp<D extends Dtype>(
       solution: frozen({
         y: engine.read(field.dtype, moved.y, numbers),
         shape,
-        stats: moved.stats as SolveStats,
+        stats: solveStats(moved),
       }),
       tangents: engine.read(field.dtype, moved.tangents, directions * numbers),
       shape: [directions, ...shape] as const,
@@ -466,7 +467,7 @@ export function hessianVectorProduct<D extends Dtype>(
   const read = readOptions(given);
   options(direction, directionRules, "direction.");
   if (isIndependent(read, times)) return independentProduct(field, y0, times, loss, direction, read);
-  const settings = readTogether(given, "hessianVectorProduct");
+  const settings = withoutIndependent(read, "hessianVectorProduct");
   const {
     rust,
     engine,
@@ -489,7 +490,7 @@ export function hessianVectorProduct<D extends Dtype>(
     const solution = frozen({
       y: engine.read(dtype, recorded.y, numbers),
       shape,
-      stats: recorded.stats as SolveStats,
+      stats: solveStats(recorded),
     });
     const tangent = engine.read(dtype, recorded.tangent, numbers);
     const { value, cotangent, curvature } = secondOrder(dtype, loss, solution, tangent, times);
@@ -503,7 +504,7 @@ export function hessianVectorProduct<D extends Dtype>(
       y0: engine.read(dtype, made.y0, batch * stateSize),
       parameters: engine.read(dtype, made.parameters, count),
       arguments: (own as WasmField<D>).copyArguments(engine, made.arguments, batch),
-      stats: made.stats as GradientStats,
+      stats: gradientStats(made),
     });
   } finally {
     release(engine, pulled);

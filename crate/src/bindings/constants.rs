@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::options::{CONTROLLERS, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
 use crate::gradient::DEFAULT_BUDGET;
 use crate::kernel::real::Real;
+use crate::memory::Purpose;
 use crate::model::cnf::Noise;
 use crate::model::hamiltonian::Structure;
 use crate::model::{Activation, Time};
@@ -21,6 +22,21 @@ pub const NOISES: [(&str, Noise); 2] = [("rademacher", Noise::Rademacher), ("gau
 /// The named matrices of a system with an energy.
 pub const STRUCTURES: [(&str, Structure); 3] =
     [("canonical", Structure::Canonical), ("dx", Structure::Dx), ("laplacian", Structure::Laplacian)];
+
+/// The statistics of a solve, in the order in which a binding hands them out; bytes follow.
+pub const SOLVE_STATS: [&str; 7] =
+    ["accepted", "rejected", "evaluations", "firstStep", "lastStep", "rtol", "rtolClamped"];
+
+/// Those of a gradient; what is retained follows, and bytes.
+pub const GRADIENT_STATS: [&str; 3] = ["evaluations", "vjps", "backwardSteps"];
+
+/// What a gradient retains of a solve.
+pub const RETENTION: [&str; 5] = ["tapes", "stages", "states", "checkpoints", "stepTapes"];
+
+/// The sums of bytes: of all purposes, and of each.
+fn byte_names() -> Vec<&'static str> {
+    std::iter::once("total").chain(Purpose::ALL.map(Purpose::name)).collect()
+}
 
 fn names<T>(table: &[(&'static str, T)]) -> Vec<&'static str> {
     table.iter().map(|(name, _)| *name).collect()
@@ -51,6 +67,10 @@ pub fn constants() -> Value {
         "TRACES": TRACES,
         "NOISES": names(&NOISES),
         "STRUCTURES": names(&STRUCTURES),
+        "SOLVE_STATS": SOLVE_STATS,
+        "GRADIENT_STATS": GRADIENT_STATS,
+        "RETENTION": RETENTION,
+        "BYTES": byte_names(),
     })
 }
 

@@ -44,7 +44,6 @@ fn object(env: Env, record: Record) -> Result<Object<'static>> {
         match datum {
             Datum::Number(number) => object.set_named_property(name, number)?,
             Datum::Text(text) => object.set_named_property(name, text)?,
-            Datum::Flag(flag) => object.set_named_property(name, flag)?,
             Datum::List(numbers) => object.set_named_property(name, numbers)?,
             Datum::Record(record) => object.set_named_property(name, self::object(env, record)?)?,
         }

@@ -1,4 +1,4 @@
-//! Plain objects that a binding hands out: errors, statistics, the layers of networks.
+//! What a binding hands out: errors and the layers of networks as plain objects, statistics as numbers.
 
 use super::handles::{AnyEnsemble, Numbers};
 use crate::error::Error;
@@ -15,7 +15,6 @@ pub type Record = Vec<(&'static str, Datum)>;
 pub enum Datum {
     Number(f64),
     Text(String),
-    Flag(bool),
     List(Vec<f64>),
     Record(Record),
 }
@@ -35,12 +34,6 @@ impl From<usize> for Datum {
 impl From<&str> for Datum {
     fn from(text: &str) -> Self {
         Datum::Text(text.into())
-    }
-}
-
-impl From<bool> for Datum {
-    fn from(flag: bool) -> Self {
-        Datum::Flag(flag)
     }
 }
 
@@ -82,36 +75,22 @@ pub fn error(error: &Error) -> Record {
     record
 }
 
-/// Of a solve.
-pub fn stats((stats, peak): (&Stats, &Bytes)) -> Record {
-    vec![
-        ("accepted", stats.accepted.into()),
-        ("rejected", stats.rejected.into()),
-        ("evaluations", stats.evaluations.into()),
-        ("firstStep", stats.first_step.into()),
-        ("lastStep", stats.last_step.into()),
-        ("rtol", stats.rtol.into()),
-        ("rtolClamped", stats.rtol_clamped.into()),
-        ("peakBytes", bytes(peak).into()),
-    ]
+/// Of a solve, by the order of [`SOLVE_STATS`](super::constants::SOLVE_STATS): as one array, since each property of an object costs a call
+/// into JavaScript.
+pub fn stats((stats, peak): (&Stats, &Bytes)) -> Vec<f64> {
+    let counts = [stats.accepted, stats.rejected, stats.evaluations].map(|count| count as f64);
+    let steps = [stats.first_step, stats.last_step, stats.rtol, f64::from(u8::from(stats.rtol_clamped))];
+    counts.into_iter().chain(steps).chain(bytes(peak)).collect()
 }
 
-/// Of an ensemble, the sums over its trajectories.
-pub fn ensemble_stats(ensemble: &dyn AnyEnsemble) -> Record {
+/// Of an ensemble, the sums over its trajectories, in the same order.
+pub fn ensemble_stats(ensemble: &dyn AnyEnsemble) -> Vec<f64> {
     let all = ensemble.trajectories();
     let sum = |column: usize| all.chunks_exact(6).map(|numbers| numbers[column]).sum::<f64>();
     let first = |column: usize| all.get(column).copied().unwrap_or(0.0);
     let (rtol, clamped) = ensemble.tolerance();
-    vec![
-        ("accepted", sum(0).into()),
-        ("rejected", sum(1).into()),
-        ("evaluations", sum(2).into()),
-        ("firstStep", first(3).into()),
-        ("lastStep", first(4).into()),
-        ("rtol", rtol.into()),
-        ("rtolClamped", clamped.into()),
-        ("peakBytes", bytes(ensemble.peak()).into()),
-    ]
+    let steps = [sum(0), sum(1), sum(2), first(3), first(4), rtol, f64::from(u8::from(clamped))];
+    steps.into_iter().chain(bytes(ensemble.peak())).collect()
 }
 
 /// Where the parts of a path lie, and how many numbers each has.
@@ -122,27 +101,16 @@ pub fn path(path: Option<(&[f64], Numbers<'_>, Numbers<'_>)>) -> Vec<f64> {
     })
 }
 
-/// Of a gradient.
-pub fn gradient_stats(stats: &GradientStats) -> Record {
-    let retention: Record = vec![
-        ("tapes", stats.retention.tapes.into()),
-        ("stages", stats.retention.stages.into()),
-        ("states", stats.retention.states.into()),
-        ("checkpoints", stats.retention.checkpoints.into()),
-        ("stepTapes", stats.retention.step_tapes.into()),
-    ];
-    vec![
-        ("evaluations", stats.evaluations.into()),
-        ("vjps", stats.vjps.into()),
-        ("backwardSteps", stats.backward_steps.into()),
-        ("retention", retention.into()),
-        ("peakBytes", bytes(&stats.peak).into()),
-    ]
+/// Of a gradient, by the order of [`GRADIENT_STATS`](super::constants::GRADIENT_STATS).
+pub fn gradient_stats(stats: &GradientStats) -> Vec<f64> {
+    let kept = &stats.retention;
+    let counts = [stats.evaluations, stats.vjps, stats.backward_steps];
+    let retained = [kept.tapes, kept.stages, kept.states, kept.checkpoints, usize::from(kept.step_tapes)];
+    counts.into_iter().chain(retained).map(|count| count as f64).chain(bytes(&stats.peak)).collect()
 }
 
-fn bytes(bytes: &Bytes) -> Record {
-    let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.name(), bytes.of(purpose).into()));
-    [("total", bytes.total().into())].into_iter().chain(purposes).collect()
+fn bytes(bytes: &Bytes) -> impl Iterator<Item = f64> {
+    std::iter::once(bytes.total()).chain(Purpose::ALL.map(|purpose| bytes.of(purpose))).map(|bytes| bytes as f64)
 }
 
 /// For each layer of a network `{ weight: { offset, shape }, … }`.

@@ -73,7 +73,6 @@ fn object(record: Record) -> Object {
         let value = match datum {
             Datum::Number(number) => number.into(),
             Datum::Text(text) => text.into(),
-            Datum::Flag(flag) => flag.into(),
             Datum::List(numbers) => numbers.into_iter().map(JsValue::from).collect::<Array>().into(),
             Datum::Record(record) => self::object(record).into(),
         };

@@ -107,13 +107,50 @@ impl<T: Real, const N: usize> AddPass<'_, T, N> {
 /// `sum += increment`, where `carry` is what earlier additions rounded away.
 ///
 /// The carry is zero throughout under plain summation, so that one loop serves both.
-#[inline(never)]
 pub fn accumulate<T: Real>(compensated: bool, sum: &mut [T], carry: &mut [T], increment: &[T]) {
-    for ((sum, carry), &increment) in sum.iter_mut().zip(carry).zip(increment) {
-        let corrected = increment - *carry;
-        let next = *sum + corrected;
-        *carry = if compensated { (next - *sum) - corrected } else { T::zero() };
-        *sum = next;
+    assert!(sum.len() == carry.len() && sum.len() == increment.len());
+    dispatch(Accumulate { compensated, sum, carry, increment });
+}
+
+struct Accumulate<'a, T> {
+    compensated: bool,
+    sum: &'a mut [T],
+    carry: &'a mut [T],
+    increment: &'a [T],
+}
+
+impl<T: Real> WithSimd for Accumulate<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self) {
+        let (len, register) = (self.sum.len(), len_of::<S, T>());
+        let mut at = 0;
+        // SAFETY: all are `len` numbers long.
+        unsafe {
+            while at + register <= len {
+                self.at::<S::Vector<T>>(at);
+                at += register;
+            }
+            while at < len {
+                self.at::<S::One<T>>(at);
+                at += 1;
+            }
+        }
+    }
+}
+
+impl<T: Real> Accumulate<'_, T> {
+    #[inline(always)]
+    unsafe fn at<V: Vector<T>>(&mut self, at: usize) {
+        unsafe {
+            let (sum, carry) = (self.sum.as_mut_ptr().add(at), self.carry.as_mut_ptr().add(at));
+            let before = V::load(sum);
+            let corrected = V::load(self.increment.as_ptr().add(at)).sub(V::load(carry));
+            let after = before.add(corrected);
+            let lost = if self.compensated { after.sub(before).sub(corrected) } else { V::splat(T::zero()) };
+            lost.store(carry);
+            after.store(sum);
+        }
     }
 }
 

@@ -90,7 +90,7 @@ pub struct Instruction<T: Real> {
 
 /// What a block's instructions work on.
 struct Context<'a, T> {
-    bases: [*mut T; BASES],
+    bases: &'a [*mut T; BASES],
     packs: &'a [Packed<T>],
     scratch: *mut T,
     scratch_len: usize,
@@ -121,19 +121,19 @@ impl<'a, T> Bases<'a, T> {
         Self { pointers: [pointer; BASES], lengths: [0; BASES], writable: [false; BASES], borrowed: PhantomData }
     }
 
-    /// With an array that is only read.
-    pub fn reading(mut self, base: Base, numbers: &'a [T]) -> Self {
+    /// Adds an array that is only read.
+    #[inline(always)]
+    pub fn read(&mut self, base: Base, numbers: &'a [T]) {
         self.pointers[base as usize] = numbers.as_ptr().cast_mut();
         self.lengths[base as usize] = numbers.len();
-        self
     }
 
-    /// With an array that may be written.
-    pub fn writing(mut self, base: Base, numbers: &'a mut [T]) -> Self {
+    /// Adds an array that may be written.
+    #[inline(always)]
+    pub fn write(&mut self, base: Base, numbers: &'a mut [T]) {
         self.pointers[base as usize] = numbers.as_mut_ptr();
         self.lengths[base as usize] = numbers.len();
         self.writable[base as usize] = true;
-        self
     }
 }
 
@@ -182,7 +182,7 @@ impl<T: Real> Code<T> {
     ///
     /// # Panics
     /// If an array or a pack is missing or too small.
-    pub fn run(&self, arrays: Bases<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
+    pub fn run(&self, arrays: &Bases<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
         for &(base, numbers, writes) in &self.needs {
             let base = base as usize;
             assert!(numbers <= arrays.lengths[base] && (arrays.writable[base] || !writes), "an array is too short");
@@ -191,7 +191,7 @@ impl<T: Real> Code<T> {
         let fits = |(need, pack): (&Option<_>, &Packed<T>)| need.is_none_or(|need| need == pack.shape());
         assert!(self.packs.iter().zip(packs).all(fits), "a pack has another shape");
         let context = Context {
-            bases: arrays.pointers,
+            bases: &arrays.pointers,
             packs,
             scratch: scratch.as_mut_ptr(),
             scratch_len: scratch.len(),

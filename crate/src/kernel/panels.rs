@@ -80,16 +80,18 @@ impl Panels {
     /// Copies rows `[samples, features]` into panels; spare lanes repeat the last sample, or are zero.
     pub fn pack<T: Real>(&self, rows: ArrayView2<'_, T>, panels: &mut [T], spare: Spare) {
         let features = rows.ncols();
+        let rows = rows.as_standard_layout();
+        let given = rows.as_slice().expect("rows one behind the other");
         for panel in self.all() {
             let numbers = &mut panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact_mut(panel.width).enumerate() {
-                for (lane, number) in row.iter_mut().enumerate() {
-                    let sample = panel.first + lane.min(panel.samples - 1);
-                    *number = match spare {
-                        Spare::Zero if lane >= panel.samples => T::zero(),
-                        _ => rows[[sample, feature]],
-                    };
-                }
+                let (own, others) = row.split_at_mut(panel.samples);
+                let column = &given[panel.first * features + feature..];
+                own.iter_mut().enumerate().for_each(|(lane, number)| *number = column[lane * features]);
+                others.fill(match spare {
+                    Spare::Zero => T::zero(),
+                    Spare::Repeat => own[panel.samples - 1],
+                });
             }
         }
     }
@@ -100,8 +102,13 @@ impl Panels {
         for panel in self.all() {
             let numbers = &panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact(panel.width).enumerate() {
-                for (lane, &number) in row[..panel.samples].iter().enumerate() {
-                    rows[[panel.first + lane, feature]] = number;
+                let row = row[..panel.samples].iter().enumerate();
+                match rows.as_slice_mut() {
+                    Some(rows) => {
+                        let column = &mut rows[panel.first * features + feature..];
+                        row.for_each(|(lane, &number)| column[lane * features] = number);
+                    }
+                    None => row.for_each(|(lane, &number)| rows[[panel.first + lane, feature]] = number),
                 }
             }
         }

@@ -488,11 +488,8 @@ pub fn add_outer<S: Simd, T: Real>(
     assert!(rows == 0 || columns == 0 || gradient.len() >= (rows - 1) * stride + columns);
     let len = len_of::<S, T>();
     if lanes == 1 {
-        for (row, &dz) in dz.iter().enumerate() {
-            // SAFETY: the lengths are asserted above.
-            unsafe { add_scaled::<S, T>(columns, dz, h.as_ptr(), gradient.as_mut_ptr().add(row * stride)) }
-        }
-        return;
+        // SAFETY: the lengths are asserted above.
+        return unsafe { add_one_lane::<S, T>(dz, h, gradient, stride) };
     }
     // Operations a lane: of inner products with their sums over a register, and of the tiles with the transposition.
     let (inner, tiled) = (2 * rows * columns / len, columns.div_ceil(len) * (rows + 6));
@@ -613,29 +610,61 @@ pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
     lanes.next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits / 8 / size_of::<T>()
 }
 
-/// `gradient[column] += dz h[column]`, rounded as a sum over lanes is.
+/// [`add_outer`] for one lane: `gradient[row, column] += dz[row] h[column]`, rounded as a sum over lanes is.
 ///
 /// # Safety
-/// Both have so many numbers.
+/// As [`add_outer`] asserts.
 #[inline(always)]
-unsafe fn add_scaled<S: Simd, T: Real>(columns: usize, dz: T, h: *const T, gradient: *mut T) {
-    let len = len_of::<S, T>();
-    let mut at = 0;
+unsafe fn add_one_lane<S: Simd, T: Real>(dz: &[T], h: &[T], gradient: &mut [T], stride: usize) {
+    let (columns, len) = (h.len(), len_of::<S, T>());
+    let mut first = 0;
     unsafe {
-        while at + len <= columns {
-            add_scaled_at::<T, S::Vector<T>>(dz, h.add(at), gradient.add(at));
-            at += len;
+        while first + 4 * len <= columns {
+            add_one_lane_at::<T, S::Vector<T>, 4>(dz, h, gradient, stride, first);
+            first += 4 * len;
         }
-        while at < columns {
-            add_scaled_at::<T, S::One<T>>(dz, h.add(at), gradient.add(at));
-            at += 1;
+        while first + len <= columns {
+            add_one_lane_at::<T, S::Vector<T>, 1>(dz, h, gradient, stride, first);
+            first += len;
+        }
+        while first + 2 <= columns {
+            add_one_lane_at::<T, S::One<T>, 2>(dz, h, gradient, stride, first);
+            first += 2;
+        }
+        if first < columns {
+            add_one_lane_at::<T, S::One<T>, 1>(dz, h, gradient, stride, first);
         }
     }
 }
 
+/// Of all rows, N vectors of columns from one on, which stay in registers.
+///
+/// # Safety
+/// As [`add_outer`] asserts, of which there are so many columns.
 #[inline(always)]
-unsafe fn add_scaled_at<T: Real, V: Vector<T>>(dz: T, h: *const T, gradient: *mut T) {
-    unsafe { V::load(gradient).add(V::splat(dz).mul_add(V::load(h), V::splat(T::zero()))).store(gradient) }
+unsafe fn add_one_lane_at<T: Real, V: Vector<T>, const N: usize>(
+    dz: &[T],
+    h: &[T],
+    gradient: &mut [T],
+    stride: usize,
+    first: usize,
+) {
+    let zero = V::splat(T::zero());
+    let mut right = [zero; N];
+    unsafe {
+        for (n, right) in right.iter_mut().enumerate() {
+            *right = V::load(h.as_ptr().add(first + n * V::LEN));
+        }
+        let mut to = gradient.as_mut_ptr().add(first);
+        for &dz in dz {
+            let left = V::splat(dz);
+            for (n, right) in right.iter().enumerate() {
+                let at = to.add(n * V::LEN);
+                V::load(at).add(left.mul_add(*right, zero)).store(at);
+            }
+            to = to.wrapping_add(stride);
+        }
+    }
 }
 
 /// The outer product of all rows with one strip of columns.

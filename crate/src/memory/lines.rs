@@ -39,11 +39,14 @@ impl Lines {
     fn new(bytes: usize, clear: bool) -> Option<Self> {
         let count = bytes.div_ceil(size_of::<Line>());
         let mut lines = spare(count).unwrap_or_default();
-        if clear {
-            lines.clear();
+        let ready = if clear { 0 } else { lines.len().min(count) };
+        lines.truncate(ready);
+        fallible(|| lines.try_reserve_exact(count - ready)).ok()?;
+        // SAFETY: there is room for them, and zeros are lines. (`resize` would write them one by one.)
+        unsafe {
+            lines.as_mut_ptr().add(ready).write_bytes(0, count - ready);
+            lines.set_len(count);
         }
-        fallible(|| lines.try_reserve_exact(count.saturating_sub(lines.len()))).ok()?;
-        lines.resize(count, Line([0; 8]));
         Some(Self(lines))
     }
 

@@ -25,6 +25,11 @@ pub struct Dots {
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
     plan: Arc<Plan<T>>,
+    memory: Memory<T>,
+}
+
+/// What a plan works on.
+struct Memory<T: Real> {
     uniform: Buffer<T>,
     packs: Vec<Packed<T>>,
     /// What each thread works in.
@@ -121,7 +126,7 @@ impl<T: Real> Executor<T> {
             Ok(Partial { sums: work(plan.sums)?, gradient })
         };
         let sums = plan.gradient > 0 || plan.sums > 0;
-        let mut executor = Self {
+        let mut memory = Memory {
             uniform,
             packs,
             workers: (0..threads.clamp(1, plan.leaves())).map(worker).collect::<Result<_>>()?,
@@ -129,53 +134,82 @@ impl<T: Real> Executor<T> {
             partial: (1..if sums { plan.leaves() } else { 1 }).map(partial).collect::<Result<_>>()?,
             steady: work(plan.steady_rows * plan.panels.lanes)?,
             t: f64::NAN,
-            plan,
         };
-        let plan = Arc::clone(&executor.plan);
-        executor.run_uniform(&plan.uniform.fixed);
-        executor.pack(When::Once);
-        Ok(executor)
+        memory.run_uniform(&plan.uniform.fixed);
+        memory.pack(&plan, When::Once);
+        Ok(Self { plan, memory })
     }
 
     /// Computes what trajectories with these arguments and data have for a whole solve.
     pub fn settle(&mut self, rows: ArrayRows, arguments: &[T], data: &[T]) {
-        if self.plan.steady_rows == 0 {
+        let Self { plan, memory } = self;
+        if plan.steady_rows == 0 {
             return;
         }
-        let plan = Arc::clone(&self.plan);
         let task = plan.tasks.last().expect("the task of what is kept");
         for panel in plan.panels.all() {
             let phase = &task.phases[0];
             let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
             let mut arrays = Arrays { arguments, data, ..Arrays::default() };
             let lanes = panel.first..panel.first + panel.width;
-            let Scratch { file, scratch } = &mut self.workers[0];
-            let bases = arrays
-                .bases(rows, panel.first, panel.width)
-                .reading(Base::Uniform, &self.uniform)
-                .writing(Base::File, file)
-                .writing(Base::Steady, part_mut(&mut self.steady, plan.steady_rows, &lanes));
-            code.run(bases, &self.packs, scratch, panel.samples);
+            let Scratch { file, scratch } = &mut memory.workers[0];
+            let mut bases = arrays.bases(rows, panel.first, panel.width);
+            bases.read(Base::Uniform, &memory.uniform);
+            bases.write(Base::File, file);
+            bases.write(Base::Steady, part_mut(&mut memory.steady, plan.steady_rows, &lanes));
+            code.run(&bases, &memory.packs, scratch, panel.samples);
         }
     }
 
+    /// Runs a task at a time.
+    ///
+    /// # Panics
+    /// If an array that the task needs is shorter than its rows ask for.
+    pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
+        let Self { plan, memory } = self;
+        memory.set_time(plan, t);
+        let task = &plan.tasks[task];
+        if task.phases.len() > 1 {
+            memory.sums.fill(T::zero());
+            memory.partial.iter_mut().for_each(|partial| partial.sums.fill(T::zero()));
+        }
+        let mut dots = Dots::default();
+        for (index, phase) in task.phases.iter().enumerate() {
+            if index > 0 {
+                memory.reduce(phase, arrays.gradient, &mut dots);
+                memory.run_uniform(&phase.uniform);
+                memory.pack(plan, When::After(index));
+            }
+            for output in &phase.outputs {
+                let row = |row: usize| memory.uniform[output.row + row];
+                add_result(output.target, row, arrays.gradient, &mut dots);
+            }
+            if !phase.full.is_empty() || !phase.rest.is_empty() {
+                let products = if index == 0 { task.products } else { None };
+                memory.run_blocks(plan, phase, products, rows, &mut arrays, &mut dots);
+            }
+        }
+        dots
+    }
+}
+
+impl<T: Real> Memory<T> {
     /// Computes the uniform values at a time.
-    fn set_time(&mut self, t: f64) {
-        if self.t.to_bits() == t.to_bits() || (self.plan.uniform.time.is_none() && !self.t.is_nan()) {
+    fn set_time(&mut self, plan: &Plan<T>, t: f64) {
+        if self.t.to_bits() == t.to_bits() || (plan.uniform.time.is_none() && !self.t.is_nan()) {
             return;
         }
         self.t = t;
-        let plan = Arc::clone(&self.plan);
         if let Some(row) = plan.uniform.time {
             self.uniform[row] = T::of(t);
         }
         self.run_uniform(&plan.uniform.timed);
-        self.pack(When::WithTime);
+        self.pack(plan, When::WithTime);
     }
 
     /// Packs again the matrices that are known only now.
-    fn pack(&mut self, now: When) {
-        for (pack, plan) in self.packs.iter_mut().zip(&self.plan.packs) {
+    fn pack(&mut self, plan: &Plan<T>, now: When) {
+        for (pack, plan) in self.packs.iter_mut().zip(&plan.packs) {
             if let PackSource::Uniform(first) = plan.source
                 && plan.when == now
             {
@@ -188,51 +222,25 @@ impl<T: Real> Executor<T> {
     }
 
     fn run_uniform(&mut self, code: &Code<T>) {
-        let bases = Bases::none().writing(Base::Uniform, &mut self.uniform);
-        code.run(bases, &self.packs, &mut self.workers[0].scratch, 0);
-    }
-
-    /// Runs a task at a time.
-    ///
-    /// # Panics
-    /// If an array that the task needs is shorter than its rows ask for.
-    pub fn run(&mut self, task: usize, t: f64, rows: ArrayRows, mut arrays: Arrays<'_, T>) -> Dots {
-        self.set_time(t);
-        let plan = Arc::clone(&self.plan);
-        let task = &plan.tasks[task];
-        if task.phases.len() > 1 {
-            self.sums.fill(T::zero());
-            self.partial.iter_mut().for_each(|partial| partial.sums.fill(T::zero()));
+        if code.is_empty() {
+            return;
         }
-        let mut dots = Dots::default();
-        for (index, phase) in task.phases.iter().enumerate() {
-            if index > 0 {
-                self.reduce(phase, arrays.gradient, &mut dots);
-                self.run_uniform(&phase.uniform);
-                self.pack(When::After(index));
-            }
-            for output in &phase.outputs {
-                let row = |row: usize| self.uniform[output.row + row];
-                add_result(output.target, row, arrays.gradient, &mut dots);
-            }
-            if !phase.full.is_empty() || !phase.rest.is_empty() {
-                let products = if index == 0 { task.products } else { None };
-                self.run_blocks(phase, products, rows, &mut arrays, &mut dots);
-            }
-        }
-        dots
+        let mut bases = Bases::none();
+        bases.write(Base::Uniform, &mut self.uniform);
+        code.run(&bases, &self.packs, &mut self.workers[0].scratch, 0);
     }
 
     /// Runs all blocks of a phase, leaf by leaf.
     fn run_blocks(
         &mut self,
+        plan: &Plan<T>,
         phase: &Phase<T>,
         products: Option<usize>,
         rows: ArrayRows,
         arrays: &mut Arrays<'_, T>,
         dots: &mut Dots,
     ) {
-        let Self { plan, uniform, packs, workers, sums, partial, steady, .. } = self;
+        let Self { uniform, packs, workers, sums, partial, steady, .. } = self;
         let (panels, steady_rows, per_leaf) = (plan.panels, plan.steady_rows, plan.leaf_panels());
         let (uniform, packs, steady): (&[T], &[Packed<T>], &[T]) = (uniform, packs, steady);
         let run = |worker: &mut Scratch<T>, leaf: &mut Leaf<'_, T>| {
@@ -242,13 +250,12 @@ impl<T: Real> Executor<T> {
                 let code = if panel.width == panels.full() { &phase.full } else { &phase.rest };
                 let Scratch { file, scratch } = worker;
                 let lanes = panel.first..panel.first + panel.width;
-                let bases = arrays
-                    .bases(rows, panel.first - begin, panel.width)
-                    .reading(Base::Uniform, uniform)
-                    .reading(Base::Steady, part(steady, steady_rows, &lanes))
-                    .writing(Base::File, file)
-                    .writing(Base::Sums, sums);
-                code.run(bases, packs, scratch, panel.samples);
+                let mut bases = arrays.bases(rows, panel.first - begin, panel.width);
+                bases.read(Base::Uniform, uniform);
+                bases.read(Base::Steady, part(steady, steady_rows, &lanes));
+                bases.write(Base::File, file);
+                bases.write(Base::Sums, sums);
+                code.run(&bases, packs, scratch, panel.samples);
                 if let Some(row) = products {
                     let numbers = panel.width * rows.value;
                     let value = &file[row * panel.width..][..numbers];
@@ -408,21 +415,23 @@ impl<'a, T: Real> Arrays<'a, T> {
     }
 
     /// The arrays of a block, from its first lane on.
+    #[inline(always)]
     fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
         let lanes = first..first + width;
-        let bases = Bases::none()
-            .reading(Base::State, part(self.state, rows.state, &lanes))
-            .reading(Base::Arguments, part(self.arguments, rows.arguments, &lanes))
-            .reading(Base::Data, part(self.data, rows.data, &lanes))
-            .reading(Base::Cotangent, part(self.cotangent, rows.value, &lanes))
-            .writing(Base::Value, part_mut(self.value, rows.value, &lanes))
-            .writing(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes))
-            .writing(Base::ArgumentCotangents, part_mut(self.argument_cotangents, rows.arguments, &lanes))
-            .writing(Base::Gradient, self.gradient);
+        let mut bases = Bases::none();
+        bases.read(Base::State, part(self.state, rows.state, &lanes));
+        bases.read(Base::Arguments, part(self.arguments, rows.arguments, &lanes));
+        bases.read(Base::Data, part(self.data, rows.data, &lanes));
+        bases.read(Base::Cotangent, part(self.cotangent, rows.value, &lanes));
+        bases.write(Base::Value, part_mut(self.value, rows.value, &lanes));
+        bases.write(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes));
+        bases.write(Base::ArgumentCotangents, part_mut(self.argument_cotangents, rows.arguments, &lanes));
+        bases.write(Base::Gradient, self.gradient);
         match self.keep.is_empty() {
-            true => bases.reading(Base::Tape, part(self.tape, rows.tape, &lanes)),
-            false => bases.writing(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
+            true => bases.read(Base::Tape, part(self.tape, rows.tape, &lanes)),
+            false => bases.write(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
         }
+        bases
     }
 }
 

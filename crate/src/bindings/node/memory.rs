@@ -93,6 +93,17 @@ pub fn read(pointer: f64, target: Unknown<'_>) {
     }
 }
 
+/// Fills a Float64Array.
+///
+/// # Panics
+/// If it has another length.
+pub fn fill(target: &Unknown<'_>, numbers: &[f64]) {
+    let place = RawArray::of(target);
+    assert!(place.kind == sys::TypedarrayType::float64_array && place.len == numbers.len(), "as many numbers");
+    // SAFETY: it has as many elements of this type, and JavaScript does not run meanwhile.
+    unsafe { ptr::copy_nonoverlapping(numbers.as_ptr(), place.data.cast(), numbers.len()) }
+}
+
 /// Copies a typed array to where as many numbers are expected.
 #[napi(catch_unwind)]
 pub fn write(pointer: f64, numbers: Unknown<'_>) {

@@ -4,7 +4,7 @@ use napi::bindgen_prelude::{Either, Env, Object, Result, Undefined, Unknown};
 use napi_derive::napi;
 
 use super::held::Held;
-use super::memory::{JsSource, address};
+use super::memory::{JsSource, address, fill};
 use super::{object, or_undefined, thrown};
 use crate::bindings::handles::{
     AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
@@ -108,9 +108,9 @@ impl Solved {
         self.0.read(|(solution, _)| solution.last_state().map_or(0.0, |state| address(&state)))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|(solution, _)| object(env, records::stats(solution.stats())))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|(solution, _)| fill(&numbers, &records::stats(solution.stats())))
     }
 
     #[napi(getter, catch_unwind)]
@@ -142,9 +142,9 @@ impl Recorded {
         self.0.read(|recorded| address(&recorded.solution().y()))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|recorded| object(env, records::stats(recorded.solution().stats())))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|recorded| fill(&numbers, &records::stats(recorded.solution().stats())))
     }
 
     /// The gradient for ∂L/∂y, `[times, batch, state]`.
@@ -223,9 +223,9 @@ impl EnsembleHandle {
         self.0.read(|ensemble| records::path(ensemble.path(trajectory as usize)))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|ensemble| object(env, records::ensemble_stats(&**ensemble)))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|ensemble| fill(&numbers, &records::ensemble_stats(&**ensemble)))
     }
 
     /// The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
@@ -372,9 +372,9 @@ impl Pulled {
         self.0.read(|gradient| gradient.times().map_or(0.0, |times| times.as_ptr() as usize as f64))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|gradient| object(env, records::gradient_stats(gradient.stats())))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|gradient| fill(&numbers, &records::gradient_stats(gradient.stats())))
     }
 
     #[napi(catch_unwind)]
@@ -407,9 +407,9 @@ impl Moved {
     }
 
     /// Those of the solve, with the peak of all.
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|moved| object(env, records::stats((moved.solution().stats().0, moved.peak()))))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|moved| fill(&numbers, &records::stats((moved.solution().stats().0, moved.peak()))))
     }
 
     #[napi(catch_unwind)]
@@ -441,9 +441,9 @@ impl RecordedTangent {
         self.0.read(|recorded| address(&recorded.tangent()))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn stats(&self, env: Env) -> Result<Object<'static>> {
-        self.0.read(|recorded| object(env, records::stats(recorded.solution().stats())))?
+    #[napi(catch_unwind)]
+    pub fn stats(&self, numbers: Unknown<'_>) -> Result<()> {
+        self.0.read(|recorded| fill(&numbers, &records::stats(recorded.solution().stats())))
     }
 
     /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.

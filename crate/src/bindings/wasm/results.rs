@@ -1,8 +1,9 @@
 //! What calls return: handles of memory that stays here until freed, read through pointers.
 
+use js_sys::Float64Array;
 use wasm_bindgen::prelude::*;
 
-use super::{JsResult, JsSource, object, thrown};
+use super::{JsResult, JsSource, thrown};
 use crate::bindings::handles::{
     AnyBuffer, AnyEnsemble, AnyFieldVjp, AnyGradient, AnyIntegrator, AnyJvp, AnySolution, AnyTangentTrajectory,
     AnyTrajectory,
@@ -80,9 +81,8 @@ impl Solved {
         self.solution.last_state().map_or(0, |state| state.pointer())
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::stats(self.solution.stats())).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::stats(self.solution.stats()));
     }
 
     #[wasm_bindgen(getter)]
@@ -102,9 +102,8 @@ impl Recorded {
         self.0.solution().y().pointer()
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::stats(self.0.solution().stats())).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::stats(self.0.solution().stats()));
     }
 
     /// The gradient for ∂L/∂y, `[times, batch, state]`.
@@ -168,9 +167,8 @@ impl EnsembleHandle {
         records::path(self.0.path(trajectory))
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::ensemble_stats(&*self.0)).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::ensemble_stats(&*self.0));
     }
 
     /// The gradient for ∂L/∂y and, if not empty, ∂L/∂(event times), a Float64Array, and ∂L/∂(event states).
@@ -280,9 +278,8 @@ impl Pulled {
         self.0.times().map_or(0, |times| times.as_ptr() as usize)
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::gradient_stats(self.0.stats())).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::gradient_stats(self.0.stats()));
     }
 }
 
@@ -304,9 +301,8 @@ impl Moved {
     }
 
     /// Those of the solve, with the peak of all.
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::stats((self.0.solution().stats().0, self.0.peak()))).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::stats((self.0.solution().stats().0, self.0.peak())));
     }
 }
 
@@ -327,9 +323,8 @@ impl RecordedTangent {
         self.0.tangent().pointer()
     }
 
-    #[wasm_bindgen(getter)]
-    pub fn stats(&self) -> JsValue {
-        object(records::stats(self.0.solution().stats())).into()
+    pub fn stats(&self, numbers: &Float64Array) {
+        numbers.copy_from(&records::stats(self.0.solution().stats()));
     }
 
     /// The product of a loss's second derivatives with the direction, from ∂L/∂y and (∂²L/∂y²) ẏ, `[times, batch, state]`.
