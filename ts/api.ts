@@ -43,7 +43,9 @@ export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
   type ArgumentNames,
   type ArgumentSizes,
+  type NamesIn,
   type SlopeInputs,
+  type SlopesByName,
   type VectorFieldOptions,
   vectorField,
 } from "./fields/vector-field.js";
@@ -59,7 +61,7 @@ export {
   type PoolVjp,
   parallel,
 } from "./parallel/pool.js";
-export type { ChangeInputs, Event, Jump, JumpGradient, Lists } from "./solve/changes.js";
+export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
 export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
 export type {
   EventCotangents,

@@ -72,6 +72,20 @@ vectorField({
   slope: ({ state: [x, v] }) => [x.add(v)],
 });
 vectorField({
+  state: ["x", "v"],
+  slope: ({ states: { x, v } }) => ({ x: v, v: x.neg() }),
+});
+vectorField({
+  state: ["x", "v"],
+  // @ts-expect-error the slope of v is missing
+  slope: ({ states: { x } }) => ({ x }),
+});
+vectorField({
+  state: ["x", "v"],
+  // @ts-expect-error there is no state y
+  slope: ({ states: { x, y } }) => ({ x, v: y }),
+});
+vectorField({
   state: 1,
   // @ts-expect-error a value is no number
   slope: ({ state }) => Math.sin(state),

@@ -231,10 +231,8 @@ test("functions and text mean the same", () => {
     jumps: [
       {
         times: [0.3],
-        set: ({ state, amounts }) => [
-          state[0] as never,
-          (state[1] as never as typeof amounts.kick)?.add(amounts.kick as never) as never,
-        ],
+        // What it leaves out stays as it is.
+        set: ({ states, amounts }) => ({ velocity: states.velocity?.add(amounts.kick as never) as never }),
         amounts: { kick: [0.5] },
       },
     ],

@@ -270,6 +270,25 @@ test("the example of a vector field", () => {
   ]);
 });
 
+test("states and slopes by their names", () => {
+  const parameters = { growth: 1, decay: 0.5 };
+  const named = trace({
+    state: ["prey", "predator"],
+    parameters,
+    // biome-ignore lint/suspicious/noExplicitAny: the options are read as a user's.
+    slope: ({ states: { prey, predator }, parameters: { growth, decay } }: any) => ({
+      predator: predator.mul(prey.sub(decay)),
+      prey: prey.mul(growth.sub(predator)),
+    }),
+  });
+  const state = [2, 3];
+  expect(interpret(named.traced.program, { state, parameters: [1, 0.5] })).toEqual([2 * (1 - 3), 3 * (2 - 0.5)]);
+  // A name that values have too is that of the row here, and the value's own member there.
+  const slope = ({ state, states }: { state: Value; states: { length: Value } }) => [state.sum(), states.length];
+  const odd = trace({ state: ["sum", "length"], slope });
+  expect(interpret(odd.traced.program, { state })).toEqual([5, 3]);
+});
+
 test("parameters of any nesting, and arguments", () => {
   const { traced } = trace({
     state: 2,
@@ -558,7 +577,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "all inputs returned",
     (given) => given,
     "CALLBACK",
-    /given an object of inputs; take one by its name: t, state, parameters, arguments$/,
+    /given an object of inputs; take one by its name: t, state, states, parameters, arguments$/,
   ],
   [
     "a value of another function",
@@ -583,27 +602,39 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "no return",
     () => undefined,
     "CALLBACK",
-    "slope's result: expected 2 slopes (one for each of x, y), as a value or a list of values, given undefined, as of a function without a return",
+    "slope's result: expected 2 slopes (one for each of x, y), as a value, a list of values or an object of them, given undefined, as of a function without a return",
   ],
   [
     "an async function",
     async ({ state }) => state,
     "CALLBACK",
-    "slope's result: expected 2 slopes (one for each of x, y), as a value or a list of values, at once, given a Promise: is it an async function?",
+    "slope's result: expected 2 slopes (one for each of x, y), as a value, a list of values or an object of them, at once, given a Promise: is it an async function?",
   ],
   [
     "too many slopes",
     ({ state: [x, y] }) => [x, y, x],
     "SHAPE",
-    "slope's result: expected 2 slopes (one for each of x, y), as a value or a list of values, given 3",
+    "slope's result: expected 2 slopes (one for each of x, y), as a value, a list of values or an object of them, given 3",
   ],
   ["too few slopes", ({ state }) => state.sum(), "SHAPE", /given 1$/],
   ["no slopes", () => [], "SHAPE", /given Array of length 0$/],
   [
-    "an object",
-    ({ state: [x, y] }) => ({ x, y }),
+    "an object with another name",
+    ({ state: [x, y] }) => ({ x, z: y }),
     "CALLBACK",
-    /^slope's result: expected 2 slopes .*given a value of kind Object$/,
+    /^slope's result: z: there is no state of that name/,
+  ],
+  [
+    "an object without one",
+    ({ state: [x] }) => ({ x }),
+    "CALLBACK",
+    /^slope's result\.y: expected a value .*undefined/,
+  ],
+  [
+    "rows by name",
+    ({ state, states: { x } }) => ({ x, y: state }),
+    "SHAPE",
+    "slope's result.y: expected one row, given 2",
   ],
   [
     "a condition returned",
@@ -638,9 +669,27 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
   ],
   [
     "an unknown input",
-    ({ states }) => states,
+    ({ parameter }) => parameter,
     "CALLBACK",
-    "slope's states: there is no input of that name; did you mean state? The names are t, state, parameters, arguments",
+    "slope's parameter: there is no input of that name; did you mean parameters? The names are t, state, states, parameters, arguments",
+  ],
+  [
+    "a state among inputs",
+    ({ x }) => x,
+    "CALLBACK",
+    "slope's x: there is no input of that name; did you mean states.x? The names are t, state, states, parameters, arguments",
+  ],
+  [
+    "a parameter among inputs",
+    ({ alpha }) => alpha,
+    "CALLBACK",
+    "slope's alpha: there is no input of that name; did you mean parameters.alpha? The names are t, state, states, parameters, arguments",
+  ],
+  [
+    "a name of a state's row",
+    ({ state }) => state.x,
+    "CALLBACK",
+    /^state\.x: expected states\.x, or const \[x, y\] = state/,
   ],
 ];
 

@@ -8,10 +8,10 @@ export function unknownName(
   known: readonly string[],
   noun: string,
   code: ErrorCode = "OPTION",
+  meant: string | undefined = nearest(name, known),
 ): SymplecticAdjointError {
   const given = name.length > 60 ? `${name.slice(0, 60)}…` : name;
   const expected = known.length > 0 ? known.join(", ") : `no ${noun}`;
-  const meant = nearest(name, known);
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
   const names = known.length > 0 ? `the names are ${expected}` : "there are none";
   const message = `${where}${given}: there is no ${noun} of that name${hint}${hint ? ` T${names.slice(1)}` : `; ${names}`}`;

@@ -171,7 +171,7 @@ export function options<R extends Rules>(given: unknown, rules: R, where = ""): 
 }
 
 /** Whether it is a plain object of any realm, or one without a prototype; another might hide names among those that it inherits. */
-function isPlain(value: object): boolean {
+export function isPlain(value: object): boolean {
   const prototype = Object.getPrototypeOf(value);
   if (prototype === null || prototype === Object.prototype) return true;
   return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");

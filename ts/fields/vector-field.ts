@@ -19,7 +19,7 @@ import {
 import { outside } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { tracing } from "../trace/place.js";
-import { named, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
+import { named, parameterNames, piecesIn, programOf, returned, stateIn, statesIn, timeIn } from "../trace/program.js";
 import type { Operand, Value, Vector } from "../trace/value.js";
 import { type ProgramField, programField } from "./program.js";
 
@@ -29,11 +29,19 @@ export interface SlopeInputs<S, P, A> {
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
   readonly state: S extends readonly unknown[] ? Vector<S> : Value;
+  /** The features of the state by their names, where it has some. */
+  readonly states: { readonly [Name in NamesIn<S>]: Value };
   /** The parameters by their names: a value for a number or an array, a function for a network. */
   readonly parameters: Traceable<P>;
   /** The trajectory's arguments by their names. */
   readonly arguments: { readonly [Name in keyof A]: Value };
 }
+
+/** The names of features; none where there is only a number of them. */
+export type NamesIn<S> = S extends readonly (infer Name extends string)[] ? Name : never;
+
+/** A slope for each name; none where there is only a number of features. */
+export type SlopesByName<S> = [NamesIn<S>] extends [never] ? never : { readonly [Name in NamesIn<S>]: Operand };
 
 /** Sizes of arguments by their names: `"scalar"` for one number a trajectory, or how many numbers. */
 export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
@@ -58,10 +66,11 @@ export interface VectorFieldOptions<
   /** What each trajectory has of its own beside its state, given with a solve; none by default. */
   arguments?: A;
   /**
-   * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value or a
-   * list. It is called once, now, and recorded: a choice that depends on values is `where`, as an `if` takes one branch for ever.
+   * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value, as a
+   * list, or as an object with one for each name. It is called once, now, and recorded: a choice that depends on values is `where`, as
+   * an `if` takes one branch for ever.
    */
-  slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[];
+  slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[] | SlopesByName<NoInfer<S>>;
   /** The number type of the parameters and of all arrays; default `float32`. */
   dtype?: D;
   /** The seed of the networks' parameters, an integer, zero or more; default 0. */
@@ -108,13 +117,16 @@ export function trace(given: unknown) {
   const { entries, initial, standIns } = readParameters(read.parameters, seed);
   const sizes = { state: features, parameters: initial.length, arguments: widths };
   const program = programOf(sizes, (graph) => {
+    const whole = stateIn(graph, 0, features);
     const inputs = {
       t: timeIn(graph),
-      state: stateIn(graph, 0, features),
+      state: whole,
+      states: statesIn(whole, states),
       parameters: standIns(graph),
       arguments: named("arguments.", piecesIn(graph, "argument", widths), "argument"),
     };
-    const result = tracing(() => slope(named("slope's ", inputs, "input") as never));
+    const elsewhere = { states, parameters: parameterNames(entries), arguments: Object.keys(widths) };
+    const result = tracing(() => slope(named("slope's ", inputs, "input", elsewhere) as never));
     return returned("slope", result, features, states);
   });
   return { traced: { program, initial, entries, states, arguments: widths }, dtype };

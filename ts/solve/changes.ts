@@ -8,7 +8,17 @@ import type { WasmProgram } from "../fields/program.js";
 import { readAssignments, readCondition } from "../trace/equations.js";
 import type { Graph, Program } from "../trace/graph.js";
 import { tracing } from "../trace/place.js";
-import { named, parameterIn, piecesIn, programOf, returned, stateIn, timeIn } from "../trace/program.js";
+import {
+  named,
+  parameterIn,
+  parameterNames,
+  piecesIn,
+  programOf,
+  returned,
+  stateIn,
+  statesIn,
+  timeIn,
+} from "../trace/program.js";
 import { concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
@@ -17,6 +27,8 @@ export interface ChangeInputs<A extends string = string> {
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
   readonly state: Value & Iterable<Value> & { readonly [row: number]: Value };
+  /** The features of the state just before by their names, where they have some. */
+  readonly states: { readonly [name: string]: Value };
   /**
    * The field's parameters by their names, nested as they were given, the arrays of networks as `net.0.weight` has them; of a field
    * whose parameters have no names one value with all.
@@ -28,6 +40,9 @@ export interface ChangeInputs<A extends string = string> {
   /** The amounts of a jump by their names; an event has none. */
   readonly amounts: { readonly [name: string]: Value };
 }
+
+/** A new state: all rows, or by their names those that change. */
+export type NewState = Value | readonly Operand[] | { readonly [name: string]: Operand };
 
 /** A list of numbers for all trajectories, or one for each. */
 export type Lists = ArrayLike<number> | readonly ArrayLike<number>[];
@@ -41,9 +56,10 @@ export interface Jump<A extends string = string> {
   times: Lists;
   /**
    * The new state: a function that is called once and recorded, as `slope` of `vectorField` is, and gives as many rows as the state has
-   * features; or text with a line `state = expression` for each state that changes, such as `depot = depot + dose`.
+   * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as
+   * `depot = depot + dose`.
    */
-  set: ((inputs: ChangeInputs<A>) => Value | readonly Operand[]) | string;
+  set: ((inputs: ChangeInputs<A>) => NewState) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
   amounts?: Readonly<Record<string, Lists>>;
 }
@@ -60,7 +76,7 @@ export interface Event<A extends string = string> {
    */
   terminal?: boolean | number;
   /** The state after the event, as `set` of a jump gives it; by default the state does not change. */
-  set?: ((inputs: ChangeInputs<A>) => Value | readonly Operand[]) | string;
+  set?: ((inputs: ChangeInputs<A>) => NewState) | string;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */
@@ -317,7 +333,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
   if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts));
   return traced(scope, widths, amounts, (inputs) => {
     const result = tracing(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
-    return returned(where, result, scope.state, scope.states);
+    return returned(where, result, scope.state, scope.states, inputs.state);
   });
 }
 
@@ -348,7 +364,8 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
     norm === "max"
       ? (errors: Iterable<Value>) => [...errors].map((error) => error.abs()).reduce((most, error) => most.max(error))
       : (norm as (errors: Value) => unknown);
-  return traced(scope, scope.arguments, [], ({ state }) =>
+  // Names stand for errors here: of all features at once, as the function takes them.
+  return traced({ ...scope, states: [] }, scope.arguments, [], ({ state }) =>
     returned(
       "norm",
       tracing(() => take(onlyRows(state, [...scope.states, "state", "parameters", "arguments", "errors"]))),
@@ -372,7 +389,7 @@ function onlyRows(errors: Value, names: readonly string[]): Value {
 }
 
 function traced(
-  { state, parameters, entries, arguments: own }: Scope,
+  { state, states, parameters, entries, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
   body: (inputs: ChangeInputs) => Value,
@@ -380,14 +397,22 @@ function traced(
   return programOf({ state, parameters, arguments: widths }, (graph) => {
     const pieces = piecesIn(graph, "argument", widths);
     const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, pieces[name] as Value]));
+    const whole = stateIn(graph, 0, state);
     const inputs = {
       t: timeIn(graph),
-      state: stateIn(graph, 0, state),
+      state: whole,
+      states: statesIn(whole, states),
       parameters: parametersIn(graph, parameters, entries),
       arguments: named("arguments.", pick(Object.keys(own)), "argument"),
       amounts: named("amounts.", pick(amounts), "amount"),
     };
-    return concat(body(named("the inputs of a change: ", inputs, "input") as unknown as ChangeInputs));
+    const elsewhere = {
+      states,
+      parameters: parameterNames(entries),
+      arguments: Object.keys(own),
+      amounts,
+    };
+    return concat(body(named("the inputs of a change: ", inputs, "input", elsewhere) as unknown as ChangeInputs));
   });
 }
 

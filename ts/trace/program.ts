@@ -1,6 +1,7 @@
 // What comes of tracing: a program with the names and initial values of its parameters.
 import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
+import { isObject, isPlain } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Graph, needed, type Program, withGraph } from "./graph.js";
 import { placed } from "./place.js";
@@ -75,25 +76,61 @@ export function piecesIn(
   return Object.fromEntries(pieces);
 }
 
-/** A record that refuses names that it has not, and says which it has. `noun` is what they name. */
-export function named<T extends object>(where: string, record: T, noun: string): T {
+/** The first parts of the names of parameters: those of the objects in which they were given. */
+export const parameterNames = (entries: Readonly<Record<string, unknown>>): string[] =>
+  Object.keys(entries).map((name) => name.split(".", 1)[0] as string);
+
+/** The rows of a state by the names of its features, each taken when it is asked for. */
+export function statesIn(state: Value, names: readonly string[]): Readonly<Record<string, Value>> {
+  const record: Record<string, Value> = {};
+  for (const [row, name] of names.entries()) {
+    Object.defineProperty(record, name, { enumerable: true, get: () => state.at(row) });
+    if (name in state) continue;
+    const get = () => {
+      throw refused("CALLBACK", `state.${name}`, `states.${name}, or const [${names.join(", ")}] = state`, "a name");
+    };
+    Object.defineProperty(state, name, { get });
+  }
+  return named("states.", record, "state");
+}
+
+/** Where names stand that someone may look for in another record: what to write for each. */
+type Elsewhere = Readonly<Record<string, readonly string[]>>;
+
+/**
+ * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
+ * beside them that has them.
+ */
+export function named<T extends object>(where: string, record: T, noun: string, elsewhere: Elsewhere = {}): T {
   const names = Object.keys(record);
   const proxy = new Proxy(record, {
     get(target, name) {
       if (typeof name === "symbol" || Object.hasOwn(target, name)) return Reflect.get(target, name);
-      throw unknownName(where, name, names, noun, "CALLBACK");
+      const other = Object.keys(elsewhere).find((other) => elsewhere[other]?.includes(name));
+      throw unknownName(where, name, names, noun, "CALLBACK", other && `${other}.${name}`);
     },
   });
   records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
   return proxy;
 }
 
-/** What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. */
-export function returned(name: string, result: unknown, rows?: number, names: readonly string[] = []): Value {
+/**
+ * What a traced function returned, as one value of so many rows; of any number of them where `rows` is undefined. With names of the
+ * rows it may be an object of one value for each; `unchanged` has the rows that it may leave out.
+ */
+export function returned(
+  name: string,
+  result: unknown,
+  rows?: number,
+  names: readonly string[] = [],
+  unchanged?: Value,
+): Value {
   const noun = name === "slope" ? "slope" : "row";
   const wanted = rows === undefined ? "a value" : `${rows} ${noun}${rows === 1 ? "" : "s"}${eachOf(names)}`;
-  const expected = `${wanted}, as a value or a list of values`;
+  const forms = names.length > 0 ? "a value, a list of values or an object of them" : "a value or a list of values";
+  const expected = `${wanted}, as ${forms}`;
   const argument = `${name}'s result`;
+  if (names.length > 0 && isRecord(result)) return byName(argument, result, names, unchanged);
   if (result === undefined)
     throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
@@ -109,6 +146,31 @@ export function returned(name: string, result: unknown, rows?: number, names: re
   const length = values.reduce((sum, value) => sum + value.length, 0);
   if (rows !== undefined && length !== rows) throw refused("SHAPE", argument, expected, String(length));
   return concat(...(values as Operand[]));
+}
+
+/** A plain object, of values by their names. */
+function isRecord(result: unknown): result is Readonly<Record<string, unknown>> {
+  return isObject(result) && !records.has(result) && outside(() => isPlain(result));
+}
+
+/** An object of values by the names of rows, as one value. */
+function byName(
+  argument: string,
+  result: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+  unchanged: Value | undefined,
+): Value {
+  for (const name of outside(() => Object.keys(result))) {
+    if (!names.includes(name)) throw unknownName(`${argument}: `, name, names, "state", "CALLBACK");
+  }
+  const values = names.map((name, row) => {
+    const part = outside(() => result[name]);
+    if (part === undefined && unchanged && !Object.hasOwn(result, name)) return unchanged.at(row);
+    const value = lifted(`${argument}.${name}`, part);
+    if (value.length !== 1) throw refused("SHAPE", `${argument}.${name}`, "one row", String(value.length));
+    return value;
+  });
+  return concat(...values);
 }
 
 /** The elements of a list as values, one after the other: the first that is missing or none ends it. */
