@@ -8,6 +8,7 @@ use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Base, Bases, Code};
+use crate::kernel::panels::Panel;
 use crate::kernel::product::{Order, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -61,9 +62,54 @@ struct Leaf<'a, T> {
     /// From its first lane on.
     arrays: Arrays<'a, T>,
     sums: &'a mut [T],
-    /// ⟨ℓ, f⟩, and the inner products with probes.
+    /// ⟨ℓ, f⟩.
     slope: f64,
-    products: Vec<f64>,
+}
+
+/// What the blocks of a phase have in common.
+struct Blocks<'a, T: Real> {
+    plan: &'a Plan<T>,
+    phase: &'a Phase<T>,
+    /// The row of f in the register file, where inner products with it are wanted.
+    products: Option<usize>,
+    rows: ArrayRows,
+    uniform: &'a [T],
+    packs: &'a [Packed<T>],
+    steady: &'a [T],
+}
+
+impl<T: Real> Blocks<'_, T> {
+    /// Runs one, given arrays that begin at some lane.
+    fn run(
+        &self,
+        panel: Panel,
+        begin: usize,
+        worker: &mut Scratch<T>,
+        arrays: &mut Arrays<'_, T>,
+        sums: &mut [T],
+        slope: &mut f64,
+    ) {
+        let (plan, phase, rows) = (self.plan, self.phase, self.rows);
+        let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
+        let Scratch { file, scratch } = worker;
+        let lanes = panel.first..panel.first + panel.width;
+        let mut bases = arrays.bases(rows, panel.first - begin, panel.width);
+        bases.read(Base::Uniform, self.uniform);
+        bases.read(Base::Steady, part(self.steady, plan.steady_rows, &lanes));
+        bases.write(Base::File, file);
+        bases.write(Base::Sums, sums);
+        code.run(&bases, self.packs, scratch, panel.samples);
+        let Some(row) = self.products else { return };
+        let numbers = panel.width * rows.value;
+        let value = &file[row * panel.width..][..numbers];
+        let own = (panel.first - begin) * rows.value;
+        *slope += dot(&arrays.cotangent[own..own + numbers], value);
+        let from = panel.first * rows.value;
+        let probes = arrays.probes.chunks_exact(plan.panels.lanes * rows.value);
+        for (probe, product) in probes.zip(arrays.products.iter_mut()) {
+            *product += dot(&probe[from..from + numbers], value);
+        }
+    }
 }
 
 /// The arrays of one run, each with its rows; those that the task does not need are empty.
@@ -241,59 +287,39 @@ impl<T: Real> Memory<T> {
         dots: &mut Dots,
     ) {
         let Self { uniform, packs, workers, sums, partial, steady, .. } = self;
-        let (panels, steady_rows, per_leaf) = (plan.panels, plan.steady_rows, plan.leaf_panels());
-        let (uniform, packs, steady): (&[T], &[Packed<T>], &[T]) = (uniform, packs, steady);
-        let run = |worker: &mut Scratch<T>, leaf: &mut Leaf<'_, T>| {
-            let Leaf { panels: range, arrays, sums, slope, products: inner } = leaf;
-            let begin = range.start * panels.full();
-            for panel in panels.range(range.clone()) {
-                let code = if panel.width == panels.full() { &phase.full } else { &phase.rest };
-                let Scratch { file, scratch } = worker;
-                let lanes = panel.first..panel.first + panel.width;
-                let mut bases = arrays.bases(rows, panel.first - begin, panel.width);
-                bases.read(Base::Uniform, uniform);
-                bases.read(Base::Steady, part(steady, steady_rows, &lanes));
-                bases.write(Base::File, file);
-                bases.write(Base::Sums, sums);
-                code.run(&bases, packs, scratch, panel.samples);
-                if let Some(row) = products {
-                    let numbers = panel.width * rows.value;
-                    let value = &file[row * panel.width..][..numbers];
-                    let own = (panel.first - begin) * rows.value;
-                    *slope += dot(&arrays.cotangent[own..own + numbers], value);
-                    let from = panel.first * rows.value;
-                    let probes = arrays.probes.chunks_exact(panels.lanes * rows.value);
-                    for (probe, product) in probes.zip(inner.iter_mut()) {
-                        *product += dot(&probe[from..from + numbers], value);
-                    }
-                }
+        let (panels, per_leaf) = (plan.panels, plan.leaf_panels());
+        let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
+        let all = panels.count();
+        if cfg!(target_arch = "wasm32") || all <= per_leaf {
+            for panel in panels.all() {
+                blocks.run(panel, 0, &mut workers[0], arrays, sums, &mut dots.slope);
             }
-        };
-        let all = 0..panels.count();
-        let leaf = |panels: Range<usize>, arrays, sums, products| Leaf { panels, arrays, sums, slope: 0.0, products };
-        if cfg!(target_arch = "wasm32") || all.len() <= per_leaf {
-            let inner = vec![0.0; arrays.products.len()];
-            let mut only = leaf(all, arrays.reborrow(), sums, inner);
-            run(&mut workers[0], &mut only);
-            let Leaf { slope, products, .. } = only;
-            dots.slope += slope;
-            arrays.products.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product);
             return;
         }
+        let inner = arrays.products.len();
+        let mut products = vec![0.0; all.div_ceil(per_leaf) * inner];
+        let mut own_products = products.chunks_exact_mut(inner.max(1));
         let mut rest = arrays.reborrow();
         let mut own = Some((&mut **sums, std::mem::take(&mut rest.gradient)));
         let mut others = partial.iter_mut();
-        let mut leaves = Vec::with_capacity(all.len().div_ceil(per_leaf));
-        for first in all.clone().step_by(per_leaf) {
-            let range = first..(first + per_leaf).min(all.end);
+        let mut leaves = Vec::with_capacity(all.div_ceil(per_leaf));
+        for first in (0..all).step_by(per_leaf) {
+            let range = first..(first + per_leaf).min(all);
             let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
             let mut arrays = rest.split(rows, lanes);
             let own = own.take().or_else(|| others.next().map(|other| (&mut *other.sums, &mut *other.gradient)));
             let (sums, gradient) = own.unwrap_or_default();
             arrays.gradient = gradient;
-            leaves.push(leaf(range, arrays, sums, vec![0.0; rest.products.len()]));
+            arrays.products = own_products.next().unwrap_or_default();
+            leaves.push(Leaf { panels: range, arrays, sums, slope: 0.0 });
         }
-        threads::each(workers, &mut leaves, |worker, leaf| run(worker, leaf));
+        threads::each(workers, &mut leaves, |worker, leaf| {
+            let Leaf { panels: range, arrays, sums, slope } = leaf;
+            let begin = range.start * panels.full();
+            for panel in panels.range(range.clone()) {
+                blocks.run(panel, begin, worker, arrays, sums, slope);
+            }
+        });
         // In a binary tree over the leaves, so that parts of a batch that begin at a leaf can form sums of their own.
         let mut gap = 1;
         while gap < leaves.len() {
@@ -304,7 +330,6 @@ impl<T: Real> Memory<T> {
             gap *= 2;
         }
         dots.slope += leaves[0].slope;
-        let products = std::mem::take(&mut leaves[0].products);
         drop(leaves);
         arrays.products.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product);
     }
@@ -338,7 +363,7 @@ impl<T: Real> Leaf<'_, T> {
         add_to(self.sums, other.sums);
         add_to(self.arrays.gradient, other.arrays.gradient);
         self.slope += other.slope;
-        self.products.iter_mut().zip(&other.products).for_each(|(sum, product)| *sum += product);
+        self.arrays.products.iter_mut().zip(&*other.arrays.products).for_each(|(sum, product)| *sum += product);
     }
 }
 
