@@ -9,6 +9,7 @@ use symplectic_adjoint::ensemble::{
 };
 use symplectic_adjoint::field::Directions;
 use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::progress::watch;
 use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
@@ -279,6 +280,92 @@ fn networks_with_times_of_their_own() {
             each_alone::<f32>(&Mlp::new(architecture, 3).unwrap(), 33, 1e-4);
         }
     }
+}
+
+/// Some trajectories of an ensemble against solves of each alone: its states, its initial state's gradient, and its derivatives along
+/// a direction if it has some.
+fn some_alone<T: Real>(field: &dyn VectorField<T>, batch: usize, directions: bool) {
+    let state = field.state_size();
+    let what = format!("{} states, {batch} trajectories, {}", state, T::DTYPE);
+    let start = |i: usize, k: usize| T::of(1.0 + ((i * 5 + k * 3) as f64 * 0.37).sin());
+    let y0 = Array2::from_shape_fn((batch, state), |(i, k)| start(i, k));
+    let times = Lists::shared(&[0.0, 0.02, 0.05]);
+    let tolerance = if T::DTYPE == "float32" { 1e-4 } else { 1e-6 };
+    let options = Options { rtol: tolerance, atol: tolerance, ..Options::new(Method::named("bosh3").unwrap()) };
+    let gradient = |y0: ArrayView2<'_, T>| {
+        let (none, method) = (Changes::default(), GradientMethod::Symplectic);
+        let mut all = ensemble::vjp(field, y0, &times, &options, &none, Extras::default(), &method).unwrap();
+        let y = all.solution.y.to_vec();
+        let gradient = all.pullback(Cotangents { y: &y, event_times: &[], event_states: &[] }).unwrap();
+        (y, gradient.y0.to_vec())
+    };
+    let along = |y0: ArrayView2<'_, T>| {
+        let rates = vec![T::of(0.5); y0.len()];
+        let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };
+        ensemble::odeint_along(field, y0, &times, &options, &directions).unwrap().y.to_vec()
+    };
+    let (y, gradient_all) = gradient(y0.view());
+    let moved = directions.then(|| along(y0.view()));
+    // The row of a trajectory at each time.
+    let rows = |all: &[T], width: usize, i: usize| -> Vec<u64> {
+        all.chunks_exact(batch * width).flat_map(|at| bits(at[i * width..][..width].iter().copied())).collect()
+    };
+    for i in [0, batch / 3, batch / 2, batch - 1] {
+        let own = y0.slice(s![i..i + 1, ..]);
+        let (y_alone, gradient_alone) = gradient(own);
+        assert_eq!(rows(&y, state, i), bits(y_alone.iter().copied()), "{what}: {i}");
+        let ours = gradient_all[i * state..][..state].iter().copied();
+        assert_eq!(bits(ours), bits(gradient_alone.iter().copied()), "{what}: {i}");
+        if let Some(moved) = &moved {
+            assert_eq!(rows(moved, 2 * state, i), bits(along(own)), "{what}: {i}");
+        }
+        // And by steps that would be taken together.
+        let together = odeint(field, own, &[0.0, 0.02, 0.05], &options).unwrap();
+        assert_eq!(bits(y_alone.iter().copied()), bits(together.y().iter().copied()), "{what}: {i}");
+    }
+}
+
+#[test]
+fn programs_of_many_rows_have_blocks_as_wide_as_others() {
+    fn check<T: Real>() {
+        for state in [4, 12, 24, 40, 70] {
+            let mut model = Builder::new(state);
+            let (x, t) = (model.state(0..state), model.time());
+            let forcing = model.parameter(1) + t.sin();
+            let slope = (x.roll(-1) - x.roll(2)) * x.roll(1) - &x + forcing;
+            let field = ProgramField::<T>::new(model.finish(&slope).unwrap(), &[T::of(8.0)]).unwrap();
+            for batch in [9, 70, field.leaf() + 3] {
+                some_alone(&field, batch, true);
+            }
+        }
+        // One state, and many values on the way.
+        let mut model = Builder::new(1);
+        let (x, rate) = (model.state(0..1), model.parameter(1));
+        let terms: Vec<Value> = (1..90).map(|k| (&x * f64::from(k) / 40.0 + &rate).sin()).collect();
+        let product = terms.iter().fold(x.cos(), |sum, term| sum * 0.9 + term * terms[7].exp());
+        let field = ProgramField::<T>::new(model.finish(&(product * 0.01)).unwrap(), &[T::of(0.3)]).unwrap();
+        some_alone(&field, field.leaf(), true);
+    }
+    check::<f64>();
+    check::<f32>();
+}
+
+#[test]
+fn grids_with_times_of_their_own() {
+    fn check<T: Real>() {
+        for structure in [Structure::Dx, Structure::Laplacian] {
+            let architecture =
+                Architecture { widths: vec![3, 8, 1], activation: Activation::Tanh, time: Time::None, bias: true };
+            let network = Mlp::<T>::new(architecture, 3).unwrap();
+            let energy = Energy::Density { points: 17 };
+            let field = Hamiltonian::new(network, energy, structure, 0.5).unwrap();
+            for batch in [1, 2, 19] {
+                some_alone(&field, batch, false);
+            }
+        }
+    }
+    check::<f64>();
+    check::<f32>();
 }
 
 /// What a program of a state of two and four parameters computes.

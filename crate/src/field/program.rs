@@ -28,8 +28,8 @@ pub struct ProgramField<T: Real> {
     program: Program,
     parameters: Buffer<T>,
     derived: OnceCell<Derived>,
-    /// The plans made last, the latest first, for solves or for gradients.
-    plans: RefCell<Vec<(bool, Arc<Plan<T>>)>>,
+    /// The plans made last, the latest first, for solves or for gradients, in several blocks or in one.
+    plans: RefCell<Vec<((bool, bool), Arc<Plan<T>>)>>,
     /// The same for trajectories with times of their own.
     timed: OnceCell<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
@@ -97,13 +97,14 @@ impl<T: Real> ProgramField<T> {
         Ok(WithArguments { field: self, arguments })
     }
 
-    fn plan(&self, batch: usize, reverse: bool) -> Arc<Plan<T>> {
+    fn plan(&self, batch: usize, reverse: bool, one_block: bool) -> Arc<Plan<T>> {
         let mut made = self.plans.borrow_mut();
-        if let Some(place) = made.iter().position(|(kind, plan)| *kind == reverse && plan.panels.samples == batch) {
+        let kind = (reverse, one_block);
+        if let Some(place) = made.iter().position(|(other, plan)| *other == kind && plan.panels.samples == batch) {
             made[..=place].rotate_right(1);
         } else {
             made.truncate(PLANS - 1);
-            made.insert(0, (reverse, Arc::new(self.make_plan(batch, reverse))));
+            made.insert(0, (kind, Arc::new(self.make_plan(batch, reverse, one_block))));
         }
         Arc::clone(&made[0].1)
     }
@@ -113,11 +114,11 @@ impl<T: Real> ProgramField<T> {
         self.derived.get_or_init(|| derive(graph, *value, sizes.state, sizes.arguments))
     }
 
-    fn make_plan(&self, batch: usize, reverse: bool) -> Plan<T> {
+    fn make_plan(&self, batch: usize, reverse: bool, one_block: bool) -> Plan<T> {
         let Program { graph, value, .. } = &self.program;
         if !reverse {
             let request = Request { outputs: vec![(Target::Value, *value)], ..Request::default() };
-            return Plan::new(graph, &[], &[request], batch);
+            return Plan::new(graph, &[], &[request], batch, one_block);
         }
         let Derived { graph, value, state, arguments, parameters, time, tape, .. } = self.derived();
         let forward = Request { outputs: vec![(Target::Value, *value)], ..Request::default() };
@@ -136,7 +137,7 @@ impl<T: Real> ProgramField<T> {
             with_times.clone(),
             Request { taped: true, ..with_times },
         ];
-        Plan::new(graph, tape, &requests, batch)
+        Plan::new(graph, tape, &requests, batch, one_block)
     }
 
     /// Ready for a batch with these arguments and data.
@@ -150,7 +151,7 @@ impl<T: Real> ProgramField<T> {
     ) -> Result<Box<dyn Dynamics<T>>> {
         match demand.directions {
             Some(directions) => self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger),
-            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, ledger)?)),
+            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, false, ledger)?)),
         }
     }
 
@@ -160,6 +161,7 @@ impl<T: Real> ProgramField<T> {
         batch: usize,
         Demand { reverse, threads, .. }: Demand<'_, T>,
         rows: Rows<'_, T>,
+        one_block: bool,
         ledger: &Ledger,
     ) -> Result<ProgramDynamics<T>> {
         let Sizes { state, arguments, data, .. } = self.program.sizes;
@@ -167,7 +169,7 @@ impl<T: Real> ProgramField<T> {
         if data > 0 && rows.data.is_none() {
             return Err(Error::shape("data", format!("[{batch}, {data}], which only a flow has"), "none"));
         }
-        let plan = self.plan(batch, reverse);
+        let plan = self.plan(batch, reverse, one_block);
         let layout = Layout::of::<T>(plan.panels, state);
         let packed = |rows: Option<ArrayView2<'_, T>>, columns: usize| {
             let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
@@ -208,7 +210,11 @@ impl<T: Real> ProgramField<T> {
         let data = Buffer::<T>::zeroed(ledger, Purpose::Workspace, width * self.program.sizes.data)?;
         let data = ArrayView2::from_shape((width, self.program.sizes.data), &data).expect("a row for each lane");
         let rows = Rows { data: (self.program.sizes.data > 0).then_some(data), ..Rows::NONE };
-        Ok(Box::new(timed.ready(parameters, width, Demand::new(reverse), rows, ledger)?))
+        let ready = timed.ready(parameters, width, Demand::new(reverse), rows, true, ledger)?;
+        // Their arrays are `[rows][width]`, which several blocks would read as something else.
+        let panels = ready.layout.panels;
+        assert!(panels.lanes == width && panels.count() == 1, "one block of {width} lanes");
+        Ok(Box::new(ready))
     }
 
     /// Trajectories of an ensemble that are solved side by side.

@@ -293,7 +293,7 @@ impl<T: Real> Instruction<T> {
     /// The packed matrix of an index, with its rows and depth, times a block `[depth][len]`; it may be packed for one lane.
     pub fn dense(
         (pack, rows, depth): (usize, usize, usize),
-        one_lane: bool,
+        by_columns: bool,
         to: At,
         x: At,
         shift: Option<At>,
@@ -306,7 +306,7 @@ impl<T: Real> Instruction<T> {
             shape: [pack, usize::from(shift.is_some()), 0, 0],
             spans: [rows * len, depth * len, shifts, 0, 0],
             pack: Some((pack, rows, depth)),
-            scratch: if one_lane { 0 } else { strip_scratch::<T>(depth, len) },
+            scratch: if by_columns { 0 } else { strip_scratch::<T>(depth, len) },
             ..Self::new(kernel::<T, Dense>(), to, &operands, 1, len)
         }
     }

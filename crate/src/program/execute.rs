@@ -147,7 +147,7 @@ impl<T: Real> Executor<T> {
                 uniform[first + row] = parameters[index];
             }
         }
-        let order = Order::of::<T>(plan.one_lane());
+        let order = Order::of::<T>(plan.by_columns);
         let mut packs = Vec::with_capacity(plan.packs.len());
         for pack in &plan.packs {
             let PackPlan { ref source, rows, depth, transposed, .. } = *pack;

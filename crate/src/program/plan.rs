@@ -131,6 +131,8 @@ pub struct Plan<T: Real> {
     pub scratch: usize,
     /// Rows of what is kept for a whole solve; the last task computes them.
     pub steady_rows: usize,
+    /// Whether matrices are packed by columns, for blocks of one lane.
+    pub by_columns: bool,
 }
 
 impl<T: Real> Plan<T> {
@@ -142,11 +144,6 @@ impl<T: Real> Plan<T> {
     /// Panels of a leaf.
     pub fn leaf_panels(&self) -> usize {
         self.leaf / self.panels.full()
-    }
-
-    /// Whether it is for blocks of one lane.
-    pub fn one_lane(&self) -> bool {
-        self.panels.full() == 1
     }
 }
 
@@ -249,13 +246,15 @@ const LEAF_BLOCKS: usize = 2;
 const LEAF_PARAMETERS: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
-    /// The plan of some requests of one graph, for so many samples.
-    pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize) -> Self {
+    /// The plan of some requests of one graph, for so many samples: in blocks as wide as they are fast, or all in one block.
+    pub fn new(graph: &Graph, tape: &[(Id, usize)], requests: &[Request], samples: usize, one_block: bool) -> Self {
         let kept = Known::new(graph, tape, requests);
         let requests: Vec<Request> = requests.iter().cloned().chain([kept.request()]).collect();
         let lives: Vec<Live> = requests.iter().map(|request| Live::new(graph, &kept, request)).collect();
-        let alone = samples == 1 && graph.nodes.iter().all(|node| node.op.points() == 1);
-        let mut uniform = UniformPlan::new(graph, &lives, alone);
+        let alone = samples == 1;
+        // A matrix that is taken at several points meets as many columns.
+        let by_columns = alone && graph.nodes.iter().all(|node| node.op.points() == 1);
+        let mut uniform = UniformPlan::new(graph, &lives, by_columns);
         let register = if alone { 1 } else { vector_len::<T>() };
         // A first round for the rows that the file needs, which do not depend on the width of a block.
         let mut round = |width: usize| -> (Vec<Emitted<T>>, usize, usize) {
@@ -274,6 +273,7 @@ impl<T: Real> Plan<T> {
         let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).clamp(1, SCALAR_PANELS);
         let width = match (single, dense) {
             _ if alone => 1,
+            _ if one_block => samples.next_multiple_of(T::LANES),
             (true, _) => samples.next_multiple_of(T::LANES),
             (_, true) => DENSE_PANELS * T::LANES,
             _ => panels_in_cache * T::LANES,
@@ -285,7 +285,7 @@ impl<T: Real> Plan<T> {
         });
         let gradient = places.max().unwrap_or(0);
         // WebAssembly has one thread, and pools split a batch themselves.
-        let one_leaf = single || cfg!(target_arch = "wasm32");
+        let one_leaf = single || one_block || cfg!(target_arch = "wasm32");
         let growth = (gradient.div_ceil(LEAF_PARAMETERS)).next_power_of_two();
         let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * LEAF_BLOCKS * growth };
         let (full_width, rest_width) = panels.widths();
@@ -319,7 +319,7 @@ impl<T: Real> Plan<T> {
         let scratch = codes.chain([&fixed, &timed]).map(Code::scratch).max().unwrap_or(0);
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
         let steady_rows = kept.rows(graph);
-        Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, steady_rows }
+        Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, steady_rows, by_columns }
     }
 }
 

@@ -368,8 +368,8 @@ impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
         self.uniform.at(id)
     }
 
-    fn one_lane(&self) -> bool {
-        self.width == 1
+    fn by_columns(&self) -> bool {
+        self.uniform.by_columns
     }
 
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize {

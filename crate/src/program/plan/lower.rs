@@ -13,7 +13,7 @@ pub(super) trait OperandSource<T: Real> {
     /// A uniform operand.
     fn uniform(&mut self, id: Id) -> At;
     /// Whether matrices are packed for blocks of one lane.
-    fn one_lane(&self) -> bool;
+    fn by_columns(&self) -> bool;
     /// A packed matrix.
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize;
 }
@@ -72,13 +72,13 @@ pub(super) fn lower<T: Real>(
             let pack = (source.pack(w, depth, false), rows / points, depth);
             let x = source.lanes(x, out);
             let shift = shift.map(|shift| source.uniform(shift));
-            out.push(Instruction::dense(pack, source.one_lane(), to, x, shift, points * len));
+            out.push(Instruction::dense(pack, source.by_columns(), to, x, shift, points * len));
         }
         Op::DenseTransposed { w, x, points } => {
             let depth = graph.rows(x) / points;
             let pack = (source.pack(w, depth, true), rows / points, depth);
             let x = source.lanes(x, out);
-            out.push(Instruction::dense(pack, source.one_lane(), to, x, None, points * len));
+            out.push(Instruction::dense(pack, source.by_columns(), to, x, None, points * len));
         }
         Op::MatVec { m, v, points } => {
             let shape = [rows / points, graph.rows(v) / points, points];

@@ -12,8 +12,8 @@ use crate::kernel::real::Real;
 /// Uniform values, for all requests together.
 pub(super) struct UniformPlan<'a, T: Real> {
     graph: &'a Graph,
-    /// Whether blocks have one lane.
-    one_lane: bool,
+    /// Whether matrices are packed by columns.
+    pub by_columns: bool,
     pub rows: usize,
     places: HashMap<Id, usize>,
     pub constants: Vec<(usize, f64)>,
@@ -27,10 +27,10 @@ pub(super) struct UniformPlan<'a, T: Real> {
 }
 
 impl<'a, T: Real> UniformPlan<'a, T> {
-    pub fn new(graph: &'a Graph, lives: &[Live], one_lane: bool) -> Self {
+    pub fn new(graph: &'a Graph, lives: &[Live], by_columns: bool) -> Self {
         let mut plan = Self {
             graph,
-            one_lane,
+            by_columns,
             rows: 0,
             places: HashMap::new(),
             constants: vec![],
@@ -165,8 +165,8 @@ impl<T: Real> OperandSource<T> for UniformSource<'_, '_, T> {
     fn uniform(&mut self, id: Id) -> At {
         self.plan.at(id)
     }
-    fn one_lane(&self) -> bool {
-        self.plan.one_lane
+    fn by_columns(&self) -> bool {
+        self.plan.by_columns
     }
     fn pack(&mut self, w: Id, inner: usize, transposed: bool) -> usize {
         self.plan.pack(w, inner, transposed, self.phase)
