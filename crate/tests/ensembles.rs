@@ -1441,3 +1441,32 @@ fn budgets_hold_to_the_byte() {
         }
     }
 }
+
+#[test]
+fn budgets_count_the_outputs_of_leaves() {
+    // Few steps between many outputs, which a leaf holds until they are among those of all.
+    let architecture =
+        Architecture { widths: vec![16, 1, 16], activation: Activation::Tanh, time: Time::None, bias: true };
+    let field = Mlp::<f64>::new(architecture, 1).unwrap();
+    let batch = 6 * VectorField::leaf(&field) + 5;
+    let y0 = Array2::from_shape_fn((batch, 16), |(i, k)| ((3 * i + k) as f64).sin());
+    for outputs in [2, 4, 9] {
+        let times: Vec<f64> = (0..outputs).map(f64::from).collect();
+        for threads in [1, 2] {
+            let options =
+                Options { steps: Steps::PerInterval(1), threads, ..Options::new(Method::named("heun3").unwrap()) };
+            let gradient = |budget: usize| {
+                let (method, times) = (GradientMethod::Auto { budget }, Lists::shared(&times));
+                let none = Changes::default();
+                let mut all = ensemble::vjp(&field, y0.view(), &times, &options, &none, Extras::default(), &method)?;
+                let w = all.solution.y.to_vec();
+                all.pullback(Cotangents { y: &w, event_times: &[], event_states: &[] })
+            };
+            let Err(Error::Budget { least, .. }) = gradient(1) else { panic!("one byte is too little") };
+            for budget in [least, least + least / 5, 2 * least] {
+                let peak = gradient(budget).unwrap().stats.peak.total();
+                assert!(peak <= budget, "{outputs} outputs, {threads} threads: {peak} bytes, {budget} allowed");
+            }
+        }
+    }
+}

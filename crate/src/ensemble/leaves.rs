@@ -101,14 +101,14 @@ pub(super) fn solve<T: Real>(
             };
             let mut guard = kept.lock().expect(UNHARMED);
             let (all, largest) = &mut *guard;
-            *largest = (*largest).max(bytes);
+            *largest = (*largest).max(bytes + part.bytes());
             if exceeds(0) {
                 *all = None;
             } else if let (Some(all), Some(tracks)) = (all, tracks) {
                 all[leaf.index] = Some(tracks);
             }
             drop(guard);
-            part.place(problem, &mut placed.lock().expect(UNHARMED));
+            part.place(problem, &mut placed.lock().expect(UNHARMED))?;
             Ok(part)
         };
         let outcome = run();

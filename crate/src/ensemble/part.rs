@@ -80,14 +80,20 @@ impl<T: Real> Part<T> {
         })
     }
 
-    /// Puts outputs, steps and statistics where they belong; what comes in the order of the leaves stays.
-    pub fn place(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) {
+    /// Bytes of its outputs.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.y)
+    }
+
+    /// Puts outputs, steps and statistics where they belong, and gives them up; what comes in the order of the leaves stays.
+    pub fn place(&mut self, problem: &Problem<T>, solution: &mut Solution<T>) -> Result<()> {
         let Range { start, end } = self.trajectories;
+        let y = std::mem::replace(&mut self.y, Buffer::zeroed(&problem.ledger, Purpose::Output, 0)?);
         let row = match problem.times.count() {
             None => (end - start) * self.state,
-            Some(_) => self.y.len(),
+            Some(_) => y.len(),
         };
-        for (output, from) in self.y.chunks_exact(row.max(1)).enumerate() {
+        for (output, from) in y.chunks_exact(row.max(1)).enumerate() {
             let to = problem.place(start, output);
             solution.y[to..to + row].copy_from_slice(from);
         }
@@ -96,6 +102,7 @@ impl<T: Real> Part<T> {
         for (path, own) in solution.paths.get_mut(start..end).unwrap_or_default().iter_mut().zip(&mut self.paths) {
             std::mem::swap(path, own);
         }
+        Ok(())
     }
 
     /// Appends what comes in the order of the leaves.

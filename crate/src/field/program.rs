@@ -28,8 +28,8 @@ pub struct ProgramField<T: Real> {
     program: Program,
     parameters: Buffer<T>,
     derived: OnceCell<Derived>,
-    /// The plans made last, the latest first, for solves or for gradients, in several blocks or in one.
-    plans: RefCell<Vec<((bool, bool), Arc<Plan<T>>)>>,
+    /// The plans made last, the latest first.
+    plans: RefCell<Vec<(PlanKind, Arc<Plan<T>>)>>,
     /// The same for trajectories with times of their own.
     timed: OnceCell<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
@@ -42,6 +42,9 @@ const KEPT: usize = 16;
 /// Cache lines a row of the trajectories that are solved side by side, with matrices and without.
 const DENSE_LEAF: usize = 4;
 const LEAF: usize = 16;
+
+/// Whether a plan is for gradients, and whether it has one block.
+type PlanKind = (bool, bool);
 
 /// How many plans it keeps: those of an ensemble, whose trajectories come to their ends one after the other.
 const PLANS: usize = 16;
