@@ -3,7 +3,7 @@ import { equations, type Jump, minibatches, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { DOSE_OPTIONS, regimenOf } from "../../ts/cli/dose-options.js";
 import { type Regimen, readDosed } from "../../ts/cli/dosed-table.js";
-import type { DoseColumns } from "../../ts/cli/doses.js";
+import { type DoseColumns, notesOn } from "../../ts/cli/doses.js";
 import { trajectoryOf } from "../../ts/cli/equation.js";
 import { infusedOf, jumpsOf } from "../../ts/cli/jumps.js";
 import type { Settings } from "../../ts/cli/model.js";
@@ -62,8 +62,8 @@ const nonmem: Regimen = {
 };
 
 test("a table as NONMEM has it: doses and observations in rows of their own", () => {
-  const { state, series, unused } = read(NONMEM, nonmem, { states: STATES });
-  expect([state, unused]).toEqual([STATES, []]);
+  const { state, series, unmatched } = read(NONMEM, nonmem, { states: STATES });
+  expect([state, unmatched]).toEqual([STATES, { unused: [], undosed: [] }]);
   const [first, second] = series;
   const dose = (time: number, amount: number, state: string, duration = 0): Dose => ({ time, amount, state, duration });
   const repeated = [0, 12, 24].map((time) => dose(time, 100, "depot"));
@@ -86,16 +86,32 @@ test("a table of doses of its own, by trajectories or for all of them", () => {
   const data = ["ID,TIME,depot,DV", "a,0,0,1", "a,2,1,2", "b,1,0,1", "b,2,1,1"];
   const doses = { ...columns, apart: true, amount: "amount" };
   const apart = ["ID,TIME,amount,state", "a,1,4,2", "c,0,1,DV", "a,2,5,depot"];
-  const { series, unused } = read(data, { doses }, { states: STATES, apart });
+  const { series, unmatched } = read(data, { doses }, { states: STATES, apart });
   expect(series[0]?.doses).toEqual([
     { time: 1, amount: 4, state: "DV", duration: 0 },
     { time: 2, amount: 5, state: "depot", duration: 0 },
   ]);
   expect(series[0]?.early).toEqual([false, true]);
   expect(series[1]?.doses).toBeUndefined();
-  expect(unused).toEqual(["c"]);
+  expect(unmatched).toEqual({ unused: ["c"], undosed: ["b"] });
+  expect(notesOn(unmatched)).toEqual([
+    "not used: doses of c, of which the data has no rows",
+    "without doses: b, of which the table of doses has no rows",
+  ]);
+  // A row of no amount says that there is no dose.
+  const told = read(data, { doses }, { states: STATES, apart: [...apart, "b,0,0,DV"] });
+  expect([told.unmatched.undosed, told.series[1]?.doses]).toEqual([[], undefined]);
   const all = read(data, { doses: { ...doses, state: "DV" } }, { states: STATES, apart: ["TIME,amount", "1.5,7"] });
   for (const { doses } of all.series) expect(doses).toEqual([{ time: 1.5, amount: 7, state: "DV", duration: 0 }]);
+  expect(notesOn(all.unmatched)).toEqual([]);
+  // One for all may have any column that is used, and those without a name that commas at the ends of lines make.
+  const each = { ...doses, rate: "RATE", repeats: "ADDL", interval: "II" };
+  const schedule = ["TIME,amount,state,RATE,ADDL,II,", "1.5,7,DV,0,1,2,"];
+  const { series: both } = read(data, { doses: each }, { states: STATES, apart: schedule });
+  expect(both.map(({ doses }) => doses?.map(({ time }) => time))).toEqual([
+    [1.5, 3.5],
+    [1.5, 3.5],
+  ]);
   // Columns of a network's state are whatever else there is.
   const network = read(
     ["ID,TIME,x,y", "1,0,1,2", "1,2,2,3"],
@@ -202,6 +218,20 @@ test.each<[string, string, readonly string[], Partial<Regimen>, { states?: reado
     ["ID,TIME,x", "1,0,2", "1,1,3"],
     { doses: { ...columns, apart: true, amount: "amount" } },
     { apart: ["ID,TIME,amount", "7,1,2"] },
+  ],
+  [
+    "doses of who knows whom",
+    "doses.csv: no column ID, which tells trajectories apart, but a column that nothing uses: subject; if one tells whose the doses are, call it ID; if all trajectories have all doses, leave it out",
+    ["ID,TIME,x", "1,0,2", "1,1,3"],
+    { doses: { ...columns, apart: true, amount: "amount" } },
+    { apart: ["subject,TIME,amount", "1,1,2"] },
+  ],
+  [
+    "doses with several columns that nothing uses",
+    "but columns that nothing uses: subject, note; if one tells whose the doses are, call it ID; if all trajectories have all doses, leave them out",
+    ["ID,TIME,x", "1,0,2", "1,1,3"],
+    { doses: { ...columns, apart: true, amount: "amount" } },
+    { apart: ["subject,TIME,amount,note", "1,1,2,late"] },
   ],
   [
     "a missing amount",

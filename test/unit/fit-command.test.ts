@@ -16,7 +16,8 @@ import {
 } from "../../ts/cli/fit-advice.js";
 import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } from "../../ts/cli/fit-file.js";
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
-import { type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
+import { checkMeasurements, type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
+import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
 import { boundsByName, numbersByName, pairs, plainNames } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
@@ -163,8 +164,8 @@ test("first rows are starts, and no measurements", () => {
   expect(years({ estimate: pairs("hare(0)=33, lynx=5") }).members[0]?.y0).toEqual([33, 5]);
   // One that is given beside the table says nothing of the first row.
   expect(years({ initial: pairs("hare=31") }).members[0]?.y.slice(0, 1)).toEqual([30]);
-  // Without t in the equations, each trajectory begins at 0.
-  expect([member.times[0], member.origin]).toEqual([0, 1900]);
+  // Without t in the equations, the solve of each trajectory begins at 0.
+  expect([member.times[0], member.origin]).toEqual([1900, 1900]);
   const timed = task(prey.replace("birth -", "birth * cos(0 * t) -"), lynx, { time: "year", observe: both });
   expect([timed.members[0]?.times[0], timed.members[0]?.origin]).toEqual([1900, 0]);
 });
@@ -179,7 +180,7 @@ test("initial states may be of a time before the first row", () => {
     const { result, curves } = fitted(own);
     expect(result.measurements.length).toBe(3);
     expect(result.parameters.k?.value).toBeCloseTo(0.3, 8);
-    expect((curves[0]?.times[0] as number) + (own.members[0]?.origin as number)).toBe(10);
+    expect(curves[0]?.times[0]).toBe(10);
     const model = saved(own, result);
     const common = { model, format: {}, at: undefined };
     const { csv, errors } = predict({ ...common, data: source(table), times: undefined });
@@ -441,6 +442,169 @@ test("predictions are those of the fit", () => {
   );
 });
 
+/** Two people with doses at first rows and between, y0 and k of their own, and measurements before and after doses. */
+const decaying = "param k = 0.1\ny' = -k * y\n";
+const doseRows = ["id,time,amount", "1,10,0.5", "1,13,2", "2,0,0.5", "2,4,3"];
+const decayRows = ["id,time,y", "1,10,10", "1,11,8", "1,13,6.5", "1,14,4.1", "2,0,12", "2,1,11", "2,3,9.2", "2,5,7.6"];
+/** The same in one table, with first measurements below the doses. */
+const mixedRows = [
+  ...["id,time,amount,y", "1,10,0.5,", "1,10,,10", "1,11,,8", "1,13,,6.5", "1,13,2,", "1,14,,4.1"],
+  ...["2,0,0.5,", "2,0,,12", "2,1,,11", "2,3,,9.2", "2,4,3,", "2,5,,7.6"],
+];
+const decayTable = (lines: readonly string[]) => `${lines.join("\n")}\n`;
+const intoY = { duration: null, rate: null, repeats: null, interval: null, state: "y", factors: {} };
+const dosesOfDecay = (apart: boolean): Partial<TaskRequest> => ({
+  id: "id",
+  ...(apart && { dosing: { name: "doses.csv", bytes: new TextEncoder().encode(decayTable(doseRows)) } }),
+  regimen: { doses: { ...intoY, apart, amount: "amount" } },
+});
+
+test.each<[string, boolean, Partial<TaskRequest>, string]>([
+  ["estimated initial states", true, { estimate: pairs("y(0)=7") }, decaying],
+  ["initial states of all", true, { shared: pairs("y(0)=7") }, decaying],
+  ["parameters of their own", true, { individual: pairs("k") }, decaying],
+  [
+    "absolute times",
+    true,
+    { estimate: pairs("y(0)=7"), individual: pairs("k") },
+    decaying.replace("-k", "-k*cos(0*t)"),
+  ],
+  ["doses above first measurements", false, { estimate: pairs("y(0)=7") }, decaying],
+  ["doses above, and parameters of their own", false, { initial: pairs("y=12"), individual: pairs("k") }, decaying],
+])("predictions are those of the fit where trajectories begin with a dose: %s", (_, apart, more, text) => {
+  const rows = apart ? decayRows : mixedRows;
+  const own = task(text, decayTable(rows), { ...dosesOfDecay(apart), ...more });
+  const { result, curves } = fitted(own);
+  const times = rows.slice(1).map((row) => Number(row.split(",")[1]));
+  const compared = rows.slice(1).flatMap((row, i) => (row.endsWith(",") ? [] : [times[i] as number]));
+  // Without an estimate the first row is where the solve begins.
+  const isStart = apart && more.individual !== undefined && more.estimate === undefined;
+  const measured = result.measurements.map(({ time }) => time);
+  expect(measured).toEqual(isStart ? compared.filter((time) => time !== 10 && time !== 0) : compared);
+  expect(curves.map((curve) => [curve.times[0], curve.times.at(-1)])).toEqual([
+    [10, 14],
+    [0, 5],
+  ]);
+  const model = saved(own, result);
+  const { field, description } = readFit(model);
+  field.dispose();
+  expect(description.trajectories.map(({ begin, end }) => [begin, end])).toEqual([
+    [10, 14],
+    [0, 5],
+  ]);
+  expect(description.trajectories.flatMap(({ doses = [] }) => doses.map(({ time }) => time))).toEqual([10, 13, 0, 4]);
+  const doses = apart ? { doses: source(decayTable(doseRows)) } : {};
+  const given = { model, data: source(decayTable(rows)), ...doses, format: {}, at: undefined, times: undefined };
+  const { csv, unused, undosed } = predict(given);
+  expect([unused, undosed]).toEqual([[], []]);
+  const lines = csv.trim().split("\n").slice(1);
+  expect(lines.map((line) => Number(line.split(",")[1]))).toEqual(times);
+  const predicted = lines.flatMap((line, i) => {
+    const isMeasured = !(rows[i + 1] as string).endsWith(",");
+    const isFirst = isStart && (times[i] === 10 || times[i] === 0);
+    return isMeasured && !isFirst ? [Number(line.split(",")[2])] : [];
+  });
+  expect(predicted.length).toBe(result.measurements.length);
+  for (const [i, { prediction }] of result.measurements.entries()) expect(predicted[i]).toBeCloseTo(prediction, 8);
+  // Without the table, a time of a dose has the state after it.
+  const clock = { clock: "number", values: [10, 11] } as const;
+  const alone = predict({ model, data: undefined, format: {}, at: undefined, times: clock }).csv.split("\n");
+  const begin = description.trajectories[0]?.y0[0] as number;
+  expect(Number(alone[1]?.split(",")[2])).toBeCloseTo(begin + 0.5, 8);
+});
+
+test("a first row whose state a fit estimates is compared with what was before the dose, with --t0 too", () => {
+  const t0 = { clock: "number", value: 0 } as const;
+  const lines = mixedRows.filter((line) => !line.startsWith("1,"));
+  const text = decayTable(lines);
+  const [own, timed] = [undefined, t0].map((t0) => {
+    return task(decaying, text, { ...dosesOfDecay(false), estimate: pairs("y(0)=7"), ...(t0 && { t0 }) });
+  }) as [Task, Task];
+  const [one, other] = [fitted(own).result, fitted(timed).result];
+  expect(other.parameters["y(0)"]?.value).toBeCloseTo(one.parameters["y(0)"]?.value as number, 8);
+  const given = { data: source(text), format: {}, at: undefined, times: undefined };
+  const predictions = [saved(own, one), saved(timed, other)].map((model) => predict({ ...given, model }).csv);
+  expect(predictions[1]).toBe(predictions[0]);
+  const [, before, after] = (predictions[0] as string).split("\n").map((line) => Number(line.split(",")[2]));
+  expect(before).toBeCloseTo(one.parameters["y(0)"]?.value as number, 8);
+  expect((after as number) - (before as number)).toBeCloseTo(0.5, 8);
+  // Of somebody else the first state is missing, and no option of predict sets it.
+  const stranger = text.replace(/^2,/gm, "7,");
+  const refused = refusal(() => predict({ ...given, model: saved(own, one), data: source(stranger) }));
+  expect(refused).toMatch(
+    /^data\.csv:2: column y: expected the initial value of y in the first row, of the trajectory 7, given a missing value$/,
+  );
+});
+
+test("a dose below a measurement that is after another dose at the same time leaves times in order", () => {
+  const rows = ["id,time,amount,y", "1,0,,3", "1,1,2,", "1,1,,4.5", "1,1,1,", "1,2,,4"];
+  const own = task(decaying, decayTable(rows), dosesOfDecay(false));
+  expect(own.members[0]?.early).toEqual([false, true, false, false, false]);
+  expect(fitted(own).result.measurements.map(({ time }) => time)).toEqual([1, 2]);
+});
+
+test("failures of solves tell times of the table", () => {
+  const timings = [
+    { t0: 10, times: [10, 12], early: [true, false], origin: 10 },
+    { t0: 10, times: [11], origin: 10 },
+  ];
+  const message = (t: number) => `the step size is too small at t = ${t}, step 1e-17`;
+  const { t0 } = solveTimes(timings[0] as (typeof timings)[number]);
+  expect(t0).toBeLessThan(0);
+  expect(byTableTimes(message(t0), timings, "number")).toBe(message(10));
+  expect(byTableTimes(message(1.5), timings, "number")).toBe(message(11.5));
+  const apart = [...timings, { t0: 20, times: [20, 21], origin: 20 }];
+  for (const [t, told] of [
+    [t0, 0],
+    [1.5, 1.5],
+  ] as const) {
+    expect(byTableTimes(message(t), apart, "number")).toBe(
+      `the step size is too small ${told} after a trajectory begins, step 1e-17`,
+    );
+  }
+  // What a fit and its predictions say.
+  const blow = "param k = 9\ny' = k * y^2\n";
+  const late = "time,y\n100,10\n101,8\n";
+  const tame = task(blow.replace("9", "0.001"), "time,y\n100,1\n101,1.001\n102,1.002\n");
+  const model = saved(tame, fitted(tame).result);
+  const above = { model, data: source(late.replace("100,10", "100,1e6")), format: {}, at: undefined, times: undefined };
+  expect(refusal(() => predict(above))).toMatch(/at t = 100\.00/);
+});
+
+test.each(["lognormal", "proportional"] as const)(
+  "a measurement that %s errors do not have is refused by its line",
+  (error) => {
+    const rows = decayRows.map((row) => (row === "2,1,11" ? "2,1,0" : row));
+    const own = task(decaying, decayTable(rows), { ...dosesOfDecay(true), estimate: pairs("y(0)=7") });
+    expect(refusal(() => checkMeasurements(own, error, "data.csv"))).toMatch(
+      new RegExp(
+        `^data\\.csv:7: column y: expected measurements above 0, as --error is ${error}, given 0 of the trajectory 2; `,
+      ),
+    );
+    checkMeasurements(own, "additive", "data.csv");
+    checkMeasurements(task(decaying, decayTable(decayRows), dosesOfDecay(true)), error, "data.csv");
+  },
+);
+
+test("doses and trajectories that have no match are told", () => {
+  const dosing = (lines: readonly string[]) => ({
+    name: "doses.csv",
+    bytes: new TextEncoder().encode(decayTable(lines)),
+  });
+  const given = { ...dosesOfDecay(true), estimate: pairs("y(0)=7") };
+  const with9 = doseRows.map((line) => line.replace(/^2,/, "9,"));
+  const own = task(decaying, decayTable(decayRows), { ...given, dosing: dosing(with9) });
+  expect(own.unmatched).toEqual({ unused: ["9"], undosed: ["2"] });
+  const model = saved(own, fitted(own).result);
+  const common = { model, data: source(decayTable(decayRows)), format: {}, at: undefined, times: undefined };
+  expect(predict({ ...common, doses: dosing(with9) })).toMatchObject(own.unmatched);
+  const misnamed = dosing(doseRows.map((line) => line.replace("id", "subject")));
+  const message =
+    /^doses\.csv: no column id, which tells trajectories apart, but a column that nothing uses: subject; /;
+  expect(refusal(() => task(decaying, decayTable(decayRows), { ...given, dosing: misnamed }))).toMatch(message);
+  expect(refusal(() => predict({ ...common, doses: misnamed }))).toMatch(message);
+});
+
 test("files whose words were changed are refused", () => {
   const own = years();
   const { result } = fitted(own);
@@ -653,7 +817,7 @@ test("a table may repeat times, and leave trajectories without measurements", ()
   expect(own.skipped).toEqual(["b"]);
   expect(own.members.map(({ name, times }) => [name, ...times])).toEqual([
     ["a", 0, 1, 1],
-    ["c", 0, 1, 2],
+    ["c", 5, 6, 7],
   ]);
   expect(fitted(own).result.measurements.length).toBe(3);
 });

@@ -1,5 +1,16 @@
 // Tables whose trajectories may have doses, rows that are no observations, and first states that no row has.
-import { byName, type DoseColumns, type DoseRow, doseNumbers, dosesOf, labelOf, readDoses, targetOf } from "./doses.js";
+import {
+  ALL_MATCHED,
+  byName,
+  type DoseColumns,
+  type DoseRow,
+  doseNumbers,
+  dosesApart,
+  dosesOf,
+  labelOf,
+  targetOf,
+  type Unmatched,
+} from "./doses.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
@@ -26,9 +37,9 @@ export interface Regimen {
   readonly initial: Initial;
 }
 
-/** A table with doses, and the names of trajectories that only the table of the doses has. */
+/** A table with doses. */
 export interface DosedTable extends Table {
-  readonly unused: readonly string[];
+  readonly unmatched: Unmatched;
 }
 
 /**
@@ -44,7 +55,7 @@ export function readDosed(
   states?: readonly string[],
 ): DosedTable {
   if (doses === null && mdv === null && Object.keys(initial).length === 0) {
-    return { ...readTable(source, { ...columns, ...(states && { state: states }) }, format), unused: [] };
+    return { ...readTable(source, { ...columns, ...(states && { state: states }) }, format), unmatched: ALL_MATCHED };
   }
   const isInside = doses !== null && !doses.apart;
   if (isInside && !states) {
@@ -72,25 +83,18 @@ export function readDosed(
   checkInitial(initial, all);
   const target = isInside ? targetOf(doses, label, all) : undefined;
   if (isInside) checkAmounts(source.name, doses, table);
-  const own =
-    doses?.apart && apart ? readDoses(apart, columns, format, doses, { clock: table.clock, state: all }) : undefined;
-  const ids = new Set<string | undefined>(table.series.map(({ id }) => id));
-  const unused = [...(own?.keys() ?? [])].filter((id): id is string => id !== undefined && !ids.has(id));
-  if (own && own.size > 0 && unused.length === own.size) {
-    const known = listOf(table.series.map(({ id }) => id));
-    throw new Failure(`${apart?.name}: expected doses of trajectories of the table, ${known}; given ${listOf(unused)}`);
-  }
+  const own = doses?.apart && apart ? dosesApart(apart, columns, format, doses, { ...table, state: all }) : undefined;
   const series = table.series.map((whole) => {
     const { rows, observations } = separated(whole, numbers, isInside ? doses : null, mdv);
     const into = isInside && target ? dosesOf(source.name, rows, doses, target) : undefined;
-    const given = into ?? own?.get(whole.id) ?? own?.get(undefined) ?? [];
+    const given = into ?? own?.of(whole.id) ?? [];
     const dosed = withDoses(observations, table.state, all, given);
     checkTimes(source.name, columns.time, dosed, table);
     return Object.keys(initial).length === 0
       ? dosed
       : started(dosed, { whole, initial, states: all, numbers, file: source.name, columns, table });
   });
-  return { ...table, state: all, series, unused };
+  return { ...table, state: all, series, unmatched: own?.unmatched ?? ALL_MATCHED };
 }
 
 function checkInitial(initial: Initial, states: readonly string[]): void {

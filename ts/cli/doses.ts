@@ -135,6 +135,14 @@ export function readDoses(
   const target = targetOf({ ...columns, state: named }, label, table.state);
   const isEach = id !== undefined && header.includes(id);
   const numbers = doseNumbers(columns);
+  if (id !== undefined && !isEach) {
+    const used = [time, label, ...numbers.map(({ name }) => name)];
+    checkShared(
+      file,
+      id,
+      header.filter((name) => !used.includes(name)),
+    );
+  }
   const read = readTable(
     source,
     {
@@ -163,6 +171,57 @@ export function readDoses(
     all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target));
   }
   return all;
+}
+
+/** Trajectories that only one of the tables has: that of the doses, or that of the observations. */
+export interface Unmatched {
+  /** Their doses are not used. */
+  readonly unused: readonly string[];
+  /** They have no doses, and others do. */
+  readonly undosed: readonly string[];
+}
+
+export const ALL_MATCHED: Unmatched = { unused: [], undosed: [] };
+
+/** What a user should know of these. */
+export function notesOn({ unused, undosed }: Unmatched): string[] {
+  return [
+    ...(unused.length > 0 ? [`not used: doses of ${listOf(unused)}, of which the data has no rows`] : []),
+    ...(undosed.length > 0 ? [`without doses: ${listOf(undosed)}, of which the table of doses has no rows`] : []),
+  ];
+}
+
+/** Doses of the trajectories of a table from a table of their own, and which trajectories only one of the two has. */
+export function dosesApart(
+  source: Source,
+  columns: Columns,
+  format: Format,
+  doses: DoseColumns,
+  table: Table,
+): { of(id: string): readonly Dose[] | undefined; unmatched: Unmatched } {
+  const own = readDoses(source, columns, format, doses, table);
+  const shared = own.get(undefined);
+  if (shared) return { of: () => shared, unmatched: ALL_MATCHED };
+  const ids = table.series.map(({ id }) => id);
+  const given = [...own.keys()].filter((id) => id !== undefined);
+  const unused = given.filter((id) => !ids.includes(id));
+  if (unused.length === given.length) {
+    const expected = `doses of trajectories of the table, ${listOf(ids)}`;
+    throw new Failure(`${source.name}: expected ${expected}; given ${listOf(unused)}`);
+  }
+  return { of: (id) => own.get(id), unmatched: { unused, undosed: ids.filter((id) => !own.has(id)) } };
+}
+
+/** Refuses doses that may be of single trajectories, by a column of another name: all trajectories would have all of them. */
+function checkShared(file: string, id: string, idle: readonly string[]): void {
+  // A comma at the end of each line, and pandas, make columns without a name.
+  const named = idle.filter((name) => !/^(unnamed: \d+)?$/i.test(name));
+  if (named.length === 0) return;
+  const [what, them] =
+    named.length === 1 ? ["a column that nothing uses", "it"] : ["columns that nothing uses", "them"];
+  throw new Failure(
+    `${file}: no column ${listOf([id])}, which tells trajectories apart, but ${what}: ${listOf(named)}; if one tells whose the doses are, call it ${listOf([id])}; if all trajectories have all doses, leave ${them} out`,
+  );
 }
 
 /** The numbers of a row by the names of their columns. */

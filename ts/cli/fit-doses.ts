@@ -2,18 +2,19 @@
 import type { Jump } from "../index.js";
 import { checkAmounts, separated } from "./dosed-table.js";
 import {
+  ALL_MATCHED,
   type Change,
   changesOf,
   type DoseColumns,
   doseNumbers,
+  dosesApart,
   dosesOf,
   labelOf,
-  readDoses,
   targetOf,
+  type Unmatched,
 } from "./doses.js";
-import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { type Columns, type Dose, type Format, type Further, listOf, type Series, type Table } from "./table.js";
+import type { Columns, Dose, Format, Further, Series, Table } from "./table.js";
 import { ratesOf } from "./text-model.js";
 
 /** What a fit's table has beside measurements. */
@@ -45,8 +46,8 @@ export function dosedSeries(
   states: readonly string[],
   measured: readonly string[],
   { data, dosing, format }: { readonly data: Source; readonly dosing: Source | undefined; readonly format: Format },
-): Series[] {
-  if (doses === null && mdv === null) return [...table.series];
+): { series: readonly Series[]; unmatched: Unmatched } {
+  if (doses === null && mdv === null) return { series: table.series, unmatched: ALL_MATCHED };
   const inside = doses && !doses.apart ? doses : null;
   // Columns by their places: all have been read.
   const { numbers } = dosingColumns({ doses, mdv }, [], states);
@@ -54,17 +55,12 @@ export function dosedSeries(
   const target = inside ? targetOf(inside, label ?? undefined, states) : undefined;
   if (inside) checkAmounts(data.name, inside, table);
   const apart =
-    doses?.apart && dosing ? readDoses(dosing, columns, format, doses, { ...table, state: states }) : undefined;
-  const ids = table.series.map(({ id }) => id);
-  if (apart && apart.size > 0 && ![...apart.keys()].some((id) => id === undefined || ids.includes(id))) {
-    const given = listOf([...apart.keys()].filter((id) => id !== undefined));
-    throw new Failure(`${dosing?.name}: expected doses of trajectories of the table, ${listOf(ids)}; given ${given}`);
-  }
+    doses?.apart && dosing ? dosesApart(dosing, columns, format, doses, { ...table, state: states }) : undefined;
   const places = measured.map((column) => table.state.indexOf(column));
-  return table.series.map((series) => {
+  const series = table.series.map((series): Series => {
     const { rows, observations } = separated(series, numbers, inside, mdv);
     const into = inside && target ? dosesOf(data.name, rows, inside, target) : undefined;
-    const given = into ?? apart?.get(series.id) ?? apart?.get(undefined) ?? [];
+    const given = into ?? apart?.of(series.id) ?? [];
     const dosed = new Set(given.map(({ time }) => time));
     const seen = new Map(observations.rows.map((row) => [row.line, row]));
     const lines = series.lines ?? [];
@@ -74,20 +70,29 @@ export function dosedSeries(
       rows: series.rows.map((row, i) =>
         seen.has(lines[i] as number) ? row : row.map((value, place) => (places.includes(place) ? Number.NaN : value)),
       ),
-      early: series.times.map((time, i) => dosed.has(time) && !seen.get(lines[i] as number)?.isAfter),
+      early: earlyRows(series.times, dosed, (i) => seen.get(lines[i] as number)?.isAfter ?? false),
     };
   });
+  return { series, unmatched: apart?.unmatched ?? ALL_MATCHED };
 }
 
-/** A time just before another, as much as rounding allows. */
-export const justBefore = (time: number): number => time - 2 ** -40 * Math.max(1, Math.abs(time));
+/** Which rows have the state before a dose at the same time: those above all of its rows. */
+function earlyRows(times: readonly number[], dosed: ReadonlySet<number>, isAfter: (row: number) => boolean): boolean[] {
+  const early: boolean[] = [];
+  for (const [i, time] of times.entries()) {
+    // Behind a row that has the state after it, no other can have that before it.
+    const isLate = times[i - 1] === time && early[i - 1] === false;
+    early.push(dosed.has(time) && !isLate && !isAfter(i));
+  }
+  return early;
+}
 
 /** The states that some of these doses go into over a while, in the order of the equations. */
 export const infusedBy = (doses: readonly (readonly Dose[])[], states: readonly string[]): string[] =>
   states.filter((state) => doses.some((own) => own.some((dose) => dose.state === state && dose.duration > 0)));
 
 /**
- * Doses of trajectories as jumps, whose times are those of the doses: at once into the states, or of rates into those of infusions, as
+ * Doses of trajectories, at the times of their solves, as jumps: at once into the states, or of rates into those of infusions, as
  * `infusedText` has them.
  */
 export function fitJumps(

@@ -87,15 +87,15 @@ export function estimatesOf({ parameters }: FitNumbers): Readonly<Record<string,
 /** Trajectories with what was estimated of them. */
 export function trajectoriesOf({ states, members }: Task, values: Values): SavedTrajectory[] {
   const initial = (state: string, name: string) => values[`${state}(0)[${name}]`] ?? values[`${state}(0)`];
-  return members.map(({ name, origin, t0, times, y0, arguments: args, doses }) => ({
+  return members.map(({ name, t0, times, y0, arguments: args, doses }) => ({
     name,
-    begin: origin + t0,
-    end: origin + (times.at(-1) as number),
+    begin: t0,
+    end: times.at(-1) as number,
     y0: states.map((state, i) => initial(state, name) ?? (y0[i] as number)),
     arguments: Object.fromEntries(
       Object.entries(args).map(([argument, value]) => [argument, values[`${argument}[${name}]`] ?? value]),
     ),
-    ...(doses.length > 0 && { doses: doses.map((dose) => ({ ...dose, time: dose.time + origin })) }),
+    ...(doses.length > 0 && { doses }),
   }));
 }
 

@@ -1,14 +1,10 @@
 // What a fit is of: equations, a table, and what the options say of both, checked before anything is computed.
-import {
-  equations,
-  type FieldFitOptions,
-  type Measurements,
-  type ParameterOptions,
-  SymplecticAdjointError,
-} from "../index.js";
+import { equations, type FieldFitOptions, type ParameterOptions, SymplecticAdjointError } from "../index.js";
 import { columnsIn, isExpression, valueOfExpression } from "./column-expression.js";
+import type { Unmatched } from "./doses.js";
 import { Failure } from "./failure.js";
-import { type Dosing, dosedSeries, dosingColumns, fitJumps, infusedBy, justBefore } from "./fit-doses.js";
+import { type Dosing, dosedSeries, dosingColumns, fitJumps, infusedBy } from "./fit-doses.js";
+import { solveDoses, type Timing } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
@@ -46,7 +42,7 @@ export interface TaskRequest {
   /** Initial states that are estimated, as `hare(0)` or `hare`, perhaps with a start; for each trajectory, or for all together. */
   readonly estimate: readonly Pair[];
   readonly shared: readonly Pair[];
-  /** The time of the initial states; by default that of the first row, which is then no measurement. */
+  /** The time of the initial states; by default that of the first row, where what is taken for one is no measurement. */
   readonly t0?: Time | undefined;
   /** How much rows count: a column of weights, or one of standard deviations. */
   readonly weights?: string | undefined;
@@ -89,16 +85,16 @@ export interface Mapping extends Dosing {
   readonly t0?: number;
 }
 
-/** A trajectory as it is solved; the times are relative to `origin` where the equations do not depend on the time. */
-interface Member extends Measurements {
+/** A trajectory, at the times of its table; its solve counts them from where it begins, if the equations do not depend on the time. */
+interface Member extends Timing {
   readonly name: string;
-  readonly times: readonly number[];
-  readonly t0: number;
+  /** The line of each time. */
+  readonly lines: readonly number[];
+  /** What was measured, `[times, observed]`. */
   readonly y: readonly number[];
+  readonly weights?: readonly number[];
   readonly y0: readonly number[];
   readonly arguments: Readonly<Record<string, number>>;
-  readonly origin: number;
-  /** At times like those of the measurements. */
   readonly doses: readonly Dose[];
 }
 
@@ -114,6 +110,7 @@ export interface Task {
   readonly members: readonly Member[];
   /** Trajectories without a measurement that could be compared. */
   readonly skipped: readonly string[];
+  readonly unmatched: Unmatched;
   /** Options of `leastSquares`. */
   readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual" | "jumps">;
 }
@@ -145,7 +142,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
   const mapping = mappingOf(request, observed, states, header);
-  const { clock, members, skipped } = membersOf(mapping, text, states, data, request, {
+  const { clock, members, skipped, unmatched } = membersOf(mapping, text, states, data, request, {
     individual: (name) => startOf(request, name, values.get(name), header),
     isGiven: (name) => request.start.has(name),
     initial: (state) => request.start.get(`${state}(0)`),
@@ -154,7 +151,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
 
   const factors = mapping.doses?.factors ?? {};
   checkFactors(text, states, [...named, ...individual], factors);
-  const doses = members.map((member) => member.doses);
+  const doses = members.map((member) => solveDoses(member.doses, member.origin));
   const jumps = fitJumps(text, states, factors, doses);
   const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
   const fixed = new Map(request.fix.map(({ name, value }) => [name, value]));
@@ -216,7 +213,25 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     ),
     ...(jumps.length > 0 && { jumps }),
   };
-  return { text, states, infused: infusedBy(doses, states), parameters, mapping, clock, members, skipped, options };
+  const infused = infusedBy(doses, states);
+  return { text, states, infused, parameters, mapping, clock, members, skipped, unmatched, options };
+}
+
+/** Refuses measurements that an error model does not have. */
+export function checkMeasurements({ mapping, members }: Task, error: FitOptions["error"], file: string): void {
+  if (error !== "lognormal" && error !== "proportional") return;
+  const { observed, id } = mapping;
+  for (const { name, lines, y } of members) {
+    const place = y.findIndex((value) => value <= 0);
+    if (place < 0) continue;
+    const { column } = observed[place % observed.length] as Observed;
+    const where = `${file}:${lines[Math.floor(place / observed.length)] ?? "?"}: column ${column}`;
+    const whose = id === null ? "" : ` of the trajectory ${name}`;
+    const hint = "leave the cell empty if it says nothing; --error additive and combined take it";
+    throw new Failure(
+      `${where}: expected measurements above 0, as --error is ${error}, given ${y[place]}${whose}; ${hint}`,
+    );
+  }
 }
 
 /** Refuses factors of doses that are no expressions of what the equations know. */
@@ -502,7 +517,7 @@ function membersOf(
   data: Source,
   { format, t0, weights, sd, dosing }: TaskRequest,
   starts: Starts,
-): Pick<Task, "clock" | "members" | "skipped"> {
+): Pick<Task, "clock" | "members" | "skipped" | "unmatched"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const others = individual.flatMap(([, origin]) => columnsOf(origin));
   const weighing = weights ?? sd;
@@ -511,7 +526,7 @@ function membersOf(
   const { clock, state: columns } = table;
   const measured = mapping.observed.map(({ column }) => column);
   const known = { time: mapping.time, id: mapping.id ?? undefined };
-  const series = dosedSeries(table, known, mapping, states, measured, { data, dosing, format });
+  const { series, unmatched } = dosedSeries(table, known, mapping, states, measured, { data, dosing, format });
   if (t0 && t0.clock !== clock) {
     throw new Failure(`--t0: expected a ${clock}, as in the table, given a ${t0.clock}`, 2);
   }
@@ -540,13 +555,11 @@ function membersOf(
       return [];
     }
     const origin = absolute ? 0 : begin;
-    const times = solvedTimes(own, origin);
-    const from = own.early?.[0] && own.times[0] === begin ? (times[0] as number) : begin - origin;
     const weightOf = (value: number) => (sd === undefined ? value : value ** -2);
     return [
       {
-        ...{ name, times, t0: from, y: measurements, y0, arguments: Object.fromEntries(pairs), origin },
-        doses: dosesFrom(own, begin, origin),
+        ...{ name, t0: begin, times: own.times, early: own.early, lines: own.lines ?? [], origin },
+        ...{ y: measurements, y0, arguments: Object.fromEntries(pairs), doses: dosesFrom(own, begin) },
         ...(weighing !== undefined && { weights: read.weights(weighing, measurements).map(weightOf) }),
       },
     ];
@@ -557,21 +570,16 @@ function membersOf(
       `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
     );
   }
-  return { clock, members, skipped };
-}
-
-/** The times of rows as they are solved, from an origin: those before a dose at the same time are just before it. */
-export function solvedTimes({ times, early }: Pick<Series, "times" | "early">, origin: number): number[] {
-  return times.map((time, i) => (early?.[i] ? justBefore(time - origin) : time - origin));
+  return { clock, members, skipped, unmatched };
 }
 
 /** The doses of a trajectory from its beginning on: what went in before is in the state there, and of an infusion the rest goes in. */
-export function dosesFrom({ doses = [] }: Series, begin: number, origin: number): Dose[] {
+export function dosesFrom({ doses = [] }: Pick<Series, "doses">, begin: number): Dose[] {
   return doses.flatMap((dose) => {
     const { time, duration, amount } = dose;
-    if (time >= begin) return [{ ...dose, time: time - origin }];
+    if (time >= begin) return [dose];
     const rest = time + duration - begin;
-    return rest > 0 ? [{ ...dose, time: begin - origin, duration: rest, amount: (amount * rest) / duration }] : [];
+    return rest > 0 ? [{ ...dose, time: begin, duration: rest, amount: (amount * rest) / duration }] : [];
   });
 }
 
@@ -621,17 +629,19 @@ export function measurementsOf(
   );
 }
 
-/** Reads numbers that a trajectory has once. */
+/** Reads numbers that a trajectory has once. `fitted`: by a mapping that no option changes any more. */
 export function readerOf(
   { id, rows, lines = [] }: Series,
   columns: readonly string[],
   file: string,
   { id: idColumn, observed }: Mapping,
+  fitted = false,
 ) {
   // What is measured changes from row to row, whatever it starts from.
   const measured = observed.map(({ column }) => column);
   const whose = idColumn === null ? "" : `, of the trajectory ${id},`;
-  const hint = idColumn === null ? "; --id names the column of the trajectory, where there are several" : "";
+  const hintOf = (text: string) => (fitted ? "" : `; ${text}`);
+  const hint = idColumn === null ? hintOf("--id names the column of the trajectory, where there are several") : "";
   const cells = (column: string) => {
     const place = columns.indexOf(column);
     return rows.map((row, i) => ({
@@ -684,12 +694,12 @@ export function readerOf(
             : present(column).find(({ value }) => value !== first.value);
         if (!other) return first.value;
         throw new Failure(
-          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; --initial takes the first row; leave the cell empty if it says nothing; --dose-amount and --doses read repeated doses${hint}`,
+          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; ${fitted ? "" : "--initial takes the first row; "}leave the cell empty if it says nothing${hintOf("--dose-amount and --doses read repeated doses")}${hint}`,
         );
       }
       const { where } = first ?? cells(column)[0] ?? { where: `${file}: column ${column}:` };
       throw new Failure(
-        `${where} expected the initial value of ${state} in the first row${whose} given a missing value; --initial "${state}=…" sets it, --estimate "${state}(0)" estimates it`,
+        `${where} expected the initial value of ${state} in the first row${whose} given a missing value${hintOf(`--initial "${state}=…" sets it, --estimate "${state}(0)" estimates it`)}`,
       );
     },
   };

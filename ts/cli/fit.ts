@@ -13,7 +13,8 @@ import {
   type Values,
 } from "./fit-file.js";
 import type { FitNumbers, RunRequest } from "./fit-run.js";
-import { type FitOptions, type Found, type Task, type TaskRequest, taskOf } from "./fit-task.js";
+import { checkMeasurements, type FitOptions, type Found, type Task, type TaskRequest, taskOf } from "./fit-task.js";
+import { byTableTimes } from "./fit-times.js";
 import type { Message, WorkerRequest } from "./fit-worker.js";
 import { readSource } from "./input.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
@@ -69,6 +70,7 @@ export async function fitEquations(request: FitRequest) {
   const data = await readSource(request.data);
   const dosing = request.doses === undefined ? undefined : await readSource(request.doses);
   const task = taskOf({ ...request, dosing }, source.name, text, data, found);
+  checkMeasurements(task, options.error, data.name);
   const names = namesOf(task);
   if (request.resume && !names.some((name) => found.has(name))) {
     throw new Failure(`--resume: ${out} has none of ${names.join(", ")}`, 2);
@@ -162,15 +164,11 @@ export function jsonOf({ task, result, profiles, ...rest }: FitOutput) {
     correlation: plain(result.correlation),
     trajectories: task.members.map(({ name }) => name),
     skipped: task.skipped,
+    ...task.unmatched,
     observed: task.mapping.observed,
-    measurements: measurements.map(({ trajectory, time, observed, ...one }) => ({
-      ...{ trajectory: one.name, column: task.mapping.observed[observed]?.column },
-      ...{
-        time: time + (task.members[trajectory]?.origin ?? 0),
-        y: one.y,
-        prediction: one.prediction,
-        residual: one.residual,
-      },
+    measurements: measurements.map(({ name, time, observed, y, prediction, residual }) => ({
+      ...{ trajectory: name, column: task.mapping.observed[observed]?.column },
+      ...{ time, y, prediction, residual },
     })),
     starts: starts.map(({ start, values, cost, reason }) => ({
       start: named(start),
@@ -246,7 +244,7 @@ async function run(request: RunRequest, onIteration: (progress: FitProgress) => 
         } else if (message.kind === "result") result = message.result;
         else if (message.kind === "curves") curves = message.curves;
         else if (message.kind === "profile") profiles.push(message.profile);
-        else reject(new Failure(withAdvice(message.message)));
+        else reject(new Failure(withAdvice(byTableTimes(message.message, request.task.members, request.task.clock))));
       });
       worker.on("error", reject);
       worker.on("exit", () => resolve());

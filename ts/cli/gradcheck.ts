@@ -98,6 +98,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
     error,
     tolerance: TOLERANCE,
     bitwise,
+    ...table.unmatched,
     passed: bitwise && error < TOLERANCE,
   };
 }

@@ -22,6 +22,7 @@ import {
 } from "./arguments.js";
 import { bench } from "./bench.js";
 import { DOSE_OPTIONS, regimenOf } from "./dose-options.js";
+import { notesOn } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
 import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
@@ -167,9 +168,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (json) return asJson(result);
     print(`${result.model}: ${counted(result.parameters, "parameter")}, ${result.state.join(", ")}`);
     for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
-    if (result.unused.length > 0) {
-      process.stderr.write(`not used: doses of ${result.unused.join(", ")}, of which the data has no rows\n`);
-    }
+    for (const line of notesOn(result)) process.stderr.write(`${line}\n`);
     for (const [name, value] of Object.entries(result.fitted ?? {})) print(`param ${name} = ${value}`);
     print(`mean squared error, in deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
@@ -192,7 +191,7 @@ program
   .option("--id <column>", "column of the trajectory, where there are several")
   .option(
     "--t0 <time>",
-    "time of the initial states (default: each trajectory's first row, which is then not fitted)",
+    "time of the initial states (default: each trajectory's first row, where a measurement that is taken for one is not fitted)",
     time,
   )
   .option("--weights <column>", "weights of the rows: the variance of a measurement is divided by its weight")
@@ -300,6 +299,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
       print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);
     }
     for (const id of task.skipped) process.stderr.write(`left out: ${id}, where there is nothing to compare\n`);
+    for (const line of notesOn(task.unmatched)) process.stderr.write(`${line}\n`);
     for (const line of advice) process.stderr.write(`warning: ${line}\n`);
     if (signal !== null) process.exitCode = SIGNALS[signal];
     else if (!output.converged) process.exitCode = 3;
@@ -338,6 +338,7 @@ Examples:
     const sources = await readSources(model, data);
     const doses = dosing === undefined ? undefined : await readSource(dosing);
     const { csv, ...rest } = predict({ ...sources, doses, format, at, times });
+    for (const line of notesOn(rest)) process.stderr.write(`${line}\n`);
     if (file !== undefined) writeWhole(file, csv);
     const result = { out: file ?? null, ...rest };
     if (json) return asJson(file === undefined ? { ...result, csv } : result);
@@ -367,6 +368,7 @@ program
     const doses = dosing === undefined ? undefined : await readSource(dosing);
     const { format } = parted(options);
     const result = gradcheck({ ...sources, doses, format, steps, directions, trajectories });
+    for (const line of notesOn(result)) process.stderr.write(`${line}\n`);
     if (json) asJson(result);
     else {
       print(

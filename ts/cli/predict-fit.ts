@@ -1,8 +1,8 @@
 // Predictions from the estimates of a fit: what was observed, of the trajectories that were fitted or of others.
 import { odeint } from "../index.js";
 import type { Times } from "./arguments.js";
-import { readDoses } from "./doses.js";
-import { Failure } from "./failure.js";
+import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
+import { Failure, failureOf } from "./failure.js";
 import { dosedSeries, fitJumps, infusedBy } from "./fit-doses.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
 import {
@@ -15,8 +15,8 @@ import {
   observingField,
   readerOf,
   readMapped,
-  solvedTimes,
 } from "./fit-task.js";
+import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { csvOf, type Dose, type Format, listOf } from "./table.js";
 import { equationsField, infusedText } from "./text-model.js";
@@ -43,7 +43,7 @@ interface Wanted {
   readonly measured: readonly number[];
   readonly doses: readonly Dose[];
   /** Which times are those of measurements before a dose. */
-  readonly early?: readonly boolean[];
+  readonly early?: readonly boolean[] | undefined;
 }
 
 export function predictFit(request: PredictFitRequest) {
@@ -69,11 +69,12 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
     throw new Failure(`--times: expected each a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
   }
   if (data && at) throw new Failure("--at: expected nothing where there is a table", 2);
-  const wanted = data
+  const { wanted, unmatched } = data
     ? ofTable(data, doses, format, times, file)
-    : at
-      ? [ofState(at, times, doses, format, file)]
-      : ofFit(times, description);
+    : {
+        wanted: at ? [ofState(at, times, doses, format, file)] : ofFit(times, description),
+        unmatched: ALL_MATCHED,
+      };
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
   const lines = wanted.flatMap(({ id: own, times }, k) =>
@@ -88,7 +89,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
       ? Object.fromEntries(columns.map((column, o) => [column, errorOf(wanted, rows, o, columns.length)]))
       : null;
   const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines);
-  return { csv, rows: lines.length, trajectories: wanted.length, errors };
+  return { csv, rows: lines.length, trajectories: wanted.length, errors, ...unmatched };
 }
 
 /** The root mean square error of a column; NaN where it has no measurement. */
@@ -164,7 +165,7 @@ function ofTable(
   format: Format,
   times: Times | undefined,
   { description, field }: FitFile,
-): Wanted[] {
+): { wanted: Wanted[]; unmatched: Unmatched } {
   const { clock, initial, estimated, individual, trajectories, estimates } = description;
   const own = { ...description.format, ...format };
   const table = readMapped(description, data, own, field.states, [], true);
@@ -175,12 +176,16 @@ function ofTable(
   }
   const measured = description.observed.map(({ column }) => column);
   const columns = { time: description.time, id: description.id ?? undefined, trained: true };
-  const read = dosedSeries(table, columns, description, field.states, measured, { data, dosing, format: own });
-  return read.map((series): Wanted => {
+  const { series: read, unmatched } = dosedSeries(table, columns, description, field.states, measured, {
+    data,
+    dosing,
+    format: own,
+  });
+  const wanted = read.map((series): Wanted => {
     const name = nameOf(series, description);
     const begin = beginOf(series, description, clock, data.name);
     const fitted: SavedTrajectory | undefined = trajectories.find((one) => one.name === name && one.begin === begin);
-    const cells = readerOf(series, table.state, data.name, description);
+    const cells = readerOf(series, table.state, data.name, description, true);
     const y0 = field.states.map((state, i) => {
       if (!Object.hasOwn(estimated, state)) return cells.initial(state, initial[state] as InitialOrigin, false);
       if (fitted) return fitted.y0[i] as number;
@@ -213,32 +218,41 @@ function ofTable(
         measured: seen,
       },
       doses: series.doses ?? [],
-      ...(!times && series.early && { early: series.early }),
+      ...(!times && { early: series.early }),
     };
   });
+  return { wanted, unmatched };
 }
 
 /** What is observed at the times. */
 function solved(
-  { begin, times, y0, arguments: args, doses, early }: Wanted,
+  { id, begin, times, y0, arguments: args, doses, early }: Wanted,
   { field, description }: FitFile,
 ): number[][] {
-  const { observed } = description;
+  const { observed, clock } = description;
   const { equations: text = "", states, argumentNames } = field;
   // As the fit solved it: from 0 on, where the equations do not depend on the time.
   const origin = dependsOnTime(text, observed) ? 0 : begin;
-  const later = solvedTimes({ times, ...(early && { early }) }, origin);
-  const start = Math.min(begin - origin, later[0] ?? begin - origin);
-  const grid = [start, ...later];
-  const own = dosesFrom({ id: "", times, rows: [], doses }, begin, origin);
+  const timing = { t0: begin, times, early, origin };
+  const { t0, times: later } = solveTimes(timing);
+  const own = solveDoses(dosesFrom({ doses }, begin), origin);
   const factors = description.doses?.factors ?? {};
   const [jumps, infused] = [fitJumps(text, states, factors, [own]), infusedBy([own], states)];
   const values = Object.fromEntries(argumentNames.map((name) => [name, Float64Array.of(args[name] as number)]));
   const given = argumentNames.length > 0 ? { arguments: values } : {};
   const [whole, rates] = [infusedField(field, infused, factors), infused.map(() => 0)];
   const options = { ...solverOf(description), ...given, jumps };
-  const { y } = odeint(whole, Float64Array.from([...y0, ...rates]), grid, options);
-  if (whole !== field) whole.dispose();
+  let y: Float64Array;
+  try {
+    ({ y } = odeint(whole, Float64Array.from([...y0, ...rates]), [t0, ...later], options));
+  } catch (error) {
+    const failure = failureOf(error);
+    if (!(failure instanceof Failure)) throw error;
+    const whose = id === "" || description.id === null ? "" : `the trajectory ${id}: `;
+    throw new Failure(`${whose}${byTableTimes(failure.message, [timing], clock)}`);
+  } finally {
+    if (whole !== field) whole.dispose();
+  }
   const observing = observingField(text, observed, states, argumentNames);
   try {
     const parameters = Float64Array.from(field.parameters);

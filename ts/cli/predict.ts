@@ -2,7 +2,7 @@
 import { type Field, odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { readDosed } from "./dosed-table.js";
-import { readDoses } from "./doses.js";
+import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
 import { delayed, fieldOf, stateOf } from "./equation.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
@@ -36,6 +36,13 @@ interface Prediction {
   readonly rows: readonly (readonly number[])[];
 }
 
+/** Predictions, and what they can be compared with. */
+interface Solved {
+  readonly observed: readonly Series[] | undefined;
+  readonly predictions: readonly Prediction[];
+  readonly unmatched: Unmatched;
+}
+
 export function predict(request: PredictRequest) {
   const { times, data, doses } = request;
   if (isFit(request.model)) return predictFit(request);
@@ -45,7 +52,7 @@ export function predict(request: PredictRequest) {
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected each a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
-  const [observed, predictions] = data ? fromTable(request, data, file) : fromState(request, file);
+  const { observed, predictions, unmatched } = data ? fromTable(request, data, file) : fromState(request, file);
   const head = id === null ? [time, ...state] : [id, time, ...state];
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [
@@ -56,7 +63,7 @@ export function predict(request: PredictRequest) {
   );
   const csv = csvOf(head, rows);
   const errors = observed && !times ? errorsOf(observed, predictions, state) : null;
-  return { csv, rows: rows.length, trajectories: predictions.length, errors };
+  return { csv, rows: rows.length, trajectories: predictions.length, errors, ...unmatched };
 }
 
 /** Seven digits, as many as float32 has. */
@@ -68,7 +75,7 @@ function equationOf({ network, description: told }: ModelFile, series: readonly 
   return { description: { ...told, settings }, field: fieldOf(network, settings, told.units) };
 }
 
-function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile): [undefined, Prediction[]] {
+function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile): Solved {
   const { state, settings, units, clock, time } = file.description;
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
@@ -88,14 +95,11 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
   const given =
     doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, { clock, state }).values()] : [];
   const series = { id: "", times: values, rows: [], start: at, doses: given.flat() };
-  return [undefined, [{ id: "", times: values, rows: solved(equationOf(file, [series]), series, values) }]];
+  const rows = solved(equationOf(file, [series]), series, values);
+  return { observed: undefined, predictions: [{ id: "", times: values, rows }], unmatched: ALL_MATCHED };
 }
 
-function fromTable(
-  { format, at, times, doses }: PredictRequest,
-  data: Source,
-  file: ModelFile,
-): [Series[], Prediction[]] {
+function fromTable({ format, at, times, doses }: PredictRequest, data: Source, file: ModelFile): Solved {
   if (at !== undefined) throw new Failure("--at: expected nothing where there is a table", 2);
   const { time, id, state, settings, units, clock } = file.description;
   const columns = { time, id: id ?? undefined, state, trained: true };
@@ -128,7 +132,7 @@ function fromTable(
     const rows = solved(model, own, grid);
     return { id: own.id, times: wanted, rows: rows.slice(grid.length - wanted.length) };
   });
-  return [started, predictions];
+  return { observed: started, predictions, unmatched: table.unmatched };
 }
 
 /** The columns at some times, from the first row of a series, in the table's units. */

@@ -32,11 +32,11 @@ function fits({ task, options, result, curves }: ReportRequest): string {
   const width = mapping.observed.length;
   const wide = members.length * width === 1;
   const plots = curves.flatMap((curve, index) => {
-    const { origin, name } = members[index] as (typeof members)[number];
-    const times = curve.times.map((time) => time + origin);
+    const { name } = members[index] as (typeof members)[number];
+    const { times } = curve;
     return mapping.observed.map(({ column }, o) => {
-      const y = times.map((_, i) => curve.y[i * width + o] as number);
-      const error = times.map((_, i) => reach * (curve.standardErrors[i * width + o] as number));
+      const y = Array.from(times, (_, i) => curve.y[i * width + o] as number);
+      const error = Array.from(times, (_, i) => reach * (curve.standardErrors[i * width + o] as number));
       const own = result.measurements.filter((one) => one.trajectory === index && one.observed === o);
       const colour = colourOf(o);
       const marks: Mark[] = [
@@ -49,9 +49,9 @@ function fits({ task, options, result, curves }: ReportRequest): string {
         },
         { kind: "line", x: times, y, colour },
         {
-          ...{ kind: "points", x: own.map(({ time }) => time + origin), y: own.map((one) => one.y), colour },
+          ...{ kind: "points", x: own.map(({ time }) => time), y: own.map((one) => one.y), colour },
           titles: own.map(
-            (one) => `${writeTime(one.time + origin, clock)}: ${shown(one.y)}, predicted ${shown(one.prediction)}`,
+            (one) => `${writeTime(one.time, clock)}: ${shown(one.y)}, predicted ${shown(one.prediction)}`,
           ),
         },
       ];
@@ -87,7 +87,7 @@ function residuals({ task, result, options }: ReportRequest): string {
   const plots = mapping.observed.flatMap(({ column }, o) => {
     const own = result.measurements.filter((one) => one.observed === o);
     if (own.length === 0) return [];
-    const times = own.map(({ trajectory, time }) => time + (members[trajectory]?.origin ?? 0));
+    const times = own.map(({ time }) => time);
     const titles = own.map(
       (one) => `${members.length > 1 ? `${one.name}, ` : ""}${shown(one.y)}, predicted ${shown(one.prediction)}`,
     );

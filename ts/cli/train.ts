@@ -16,6 +16,7 @@ import {
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
 import { type DosedTable, readDosed } from "./dosed-table.js";
+import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
 import { readSource, type Source } from "./input.js";
@@ -158,7 +159,7 @@ export async function trainModel(given: TrainRequest) {
     ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
     fitted: settings.model === "equations" ? valuesOf(network as ProgramField) : null,
     skipped: split.skipped,
-    unused: task.unused,
+    ...task.unmatched,
     heldOut: split.held.map(({ id, from, times }) => ({ id, from, to: times.at(-1) })),
     stages,
     steps: optimizer.steps,
@@ -196,8 +197,7 @@ interface Task {
   readonly description: Description;
   readonly best: Best<"float32"> | undefined;
   readonly split: Split;
-  /** Trajectories that only the table of doses has. */
-  readonly unused: readonly string[];
+  readonly unmatched: Unmatched;
 }
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
@@ -284,7 +284,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const { time, id, log, format } = request;
   checkSettings(request.settings);
   const table = tableOf(request, request.settings, format, source, doses);
-  const { state, clock, unused } = table;
+  const { state, clock, unmatched } = table;
   const settings = { ...request.settings, infused: infusedOf(table.series, state) };
   if (settings.infused.length > 0 && settings.model !== "equations") {
     throw new Failure("--dose-duration and --dose-rate: expected --equations, whose states take infusions", 2);
@@ -309,7 +309,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const data = { ...hashes, trajectories: table.series.length, observations };
   const columns = { time, clock, id: id ?? null, state };
   const description = { ...columns, units, settings, format, data, best: null, finished: null };
-  return { network, optimizer, description, best: undefined, split, unused };
+  return { network, optimizer, description, best: undefined, split, unmatched };
 }
 
 /** The training that a file has the beginning of: the same data and settings. */
@@ -334,8 +334,8 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
       );
     }
   }
-  const { unused, ...table } = tableOf({ time, id: id ?? undefined, state }, settings, format, source, doses);
-  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag), unused };
+  const { unmatched, ...table } = tableOf({ time, id: id ?? undefined, state }, settings, format, source, doses);
+  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag), unmatched };
 }
 
 /**
