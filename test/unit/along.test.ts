@@ -172,5 +172,7 @@ describe("trajectories that take their own steps", () => {
       const error = refusal(() => jvp(field, Float64Array.of(1, 1), [0, 1], along, { ...own, ...more }));
       expect(error.argument, argument).toBe(argument);
     }
+    const error = refusal(() => sensitivities(field, Float64Array.of(1, 1), [0, 1], { ...own, dense: true }));
+    expect(error.message).toContain("sensitivities does not take it");
   });
 });

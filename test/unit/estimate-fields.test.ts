@@ -131,6 +131,26 @@ describe("theophylline, as SciPy fits it", () => {
     const wrong = () =>
       leastSquares({ field: pooled(), data, observe, jumps: [{ times: [[0], [0]], set: "gut = 0" }] });
     expect(wrong).toThrow(expect.objectContaining({ code: "SHAPE", argument: "jumps[0].times" }));
+    // What no solve can have is told by the patient, before any start is blamed.
+    const dosed = (times: number[], amounts: number[]) => () =>
+      leastSquares({
+        field: pooled(),
+        data,
+        observe,
+        jumps: [
+          {
+            times: data.map((_, i) => (i === 3 ? times : [1])),
+            set: "gut = gut + taken / dose",
+            amounts: { taken: data.map((_, i) => (i === 3 ? amounts : [1])) },
+          },
+        ],
+      });
+    const refused = (code: string, argument: string) => expect.objectContaining({ code, argument });
+    expect(dosed([1], [Number.NaN])).toThrow(refused("NON_FINITE", "jumps[0].amounts.taken[3]"));
+    expect(dosed([Number.NaN], [1])).toThrow(refused("NON_FINITE", "jumps[0].times[3]"));
+    expect(dosed([2, 1], [1, 1])).toThrow(refused("OPTION", "jumps[0].times[3]"));
+    expect(dosed([-5], [1])).toThrow(refused("OPTION", "jumps[0].times[3]"));
+    expect(dosed([-5], [1])).toThrow(/times from the first of data\[3\]\.times, /);
   });
 
   test.each(["softL1", "huber", "cauchy"] as const)("by the robust loss %s", (loss) => {

@@ -33,6 +33,33 @@ test("stiff equations: where the derivatives of the solution are useless, anothe
   field.dispose();
 });
 
+test("where equations switch by a comparison, a fit that suffers from it says so, and one by an event does not", () => {
+  // x' = −k1 x above a threshold, −k2 x below it.
+  const times = [0.5, 1, 1.5, 2, 3, 4, 5, 6];
+  const switching = Math.log(10 / 4);
+  const y = times.map(
+    (t, i) => (t < switching ? 10 * Math.exp(-t) : 4 * Math.exp(-0.3 * (t - switching))) + 0.01 * (-1) ** i,
+  );
+  const data = { t0: 0, times, y, y0: [10] };
+  const rates = { k1: 0.9, k2: 0.35, threshold: 4.2 };
+  const fixedSteps = { method: "rk4", stepSize: 0.01 } as const;
+  const chosen = equations("x' = x > threshold ? -k1 * x : -k2 * x", { parameters: rates, dtype: "float64" });
+  const blind = leastSquares({ field: chosen, data, observe: "x", ...fixedSteps });
+  expect(blind.warnings.some((warning) => /choose by a comparison/.test(warning))).toBe(true);
+  const event = equations("x' = -(k2 + (k1 - k2) * high) * x \n high' = 0", { parameters: rates, dtype: "float64" });
+  const seen = leastSquares({
+    field: event,
+    data: { ...data, y0: [10, 1] },
+    observe: "x",
+    events: [{ when: "x - threshold", direction: "falling", set: "high = 0" }],
+  });
+  expect(seen.converged).toBe(true);
+  expect(seen.warnings).toEqual([]);
+  expect(seen.parameters.threshold?.value).toBeCloseTo(4, 1);
+  chosen.dispose();
+  event.dispose();
+});
+
 test("a trajectory that blows up after its last measurement does not end the fit of another", () => {
   const field = equations("y' = k * y^2", { parameters: { k: 0.99 }, dtype: "float64" });
   const short = { t0: 0, times: [0.2, 0.5, 0.9], y: [1.25, 2, 10], y0: [1] };

@@ -1,6 +1,6 @@
 // Trajectories of their own: golden cases, bitwise equality, events, dense solutions.
 import { readdirSync, readFileSync } from "node:fs";
-import { equations, odeint, valueAndGrad, vectorField, vjp } from "symplectic-adjoint";
+import { equations, hamiltonian, odeint, roll, valueAndGrad, vectorField, vjp } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { EXACT, refusal } from "./helpers.js";
 
@@ -497,5 +497,40 @@ test("a budget holds, or says what it should be", () => {
   expect(gradient.y0).toEqual(expected.y0);
   expect(gradient.stats.peakBytes.total).toBeLessThanOrEqual(bytes * 1.05);
   tight.dispose();
+  field.dispose();
+});
+
+test("programs of many rows are what they are alone", () => {
+  const field = vectorField({
+    state: 40,
+    dtype: "float64",
+    parameters: { forcing: 8 },
+    slope: ({ state: x, parameters: { forcing } }) => roll(x, -1).sub(roll(x, 2)).mul(roll(x, 1)).sub(x).add(forcing),
+  });
+  const batch = 100;
+  const y0 = Float64Array.from({ length: 40 * batch }, (_, i) => 8 + Math.sin(i));
+  const own = { batching: "independent" as const };
+  const { solution, pullback } = vjp(field, y0, [0, 0.2], own);
+  const { y0: gradient } = pullback(solution.y);
+  expect(solution.y).toEqual(odeint(field, y0, [0, 0.2], own).y);
+  for (const i of [0, 1, 64, 99]) {
+    const alone = vjp(field, y0.slice(40 * i, 40 * (i + 1)), [0, 0.2]);
+    expect(solution.y.slice(40 * (batch + i), 40 * (batch + i + 1))).toEqual(alone.solution.y.slice(40));
+    expect(gradient.slice(40 * i, 40 * (i + 1))).toEqual(alone.pullback(alone.solution.y).y0);
+    alone.pullback.dispose();
+  }
+  pullback.dispose();
+  field.dispose();
+});
+
+test("a grid may be one trajectory", () => {
+  const field = hamiltonian({
+    energy: { widths: [3, 8, 1], dtype: "float64" },
+    structure: "dx",
+    points: 16,
+    spacing: 0.5,
+  });
+  const y0 = Float64Array.from({ length: 16 }, (_, i) => Math.sin(i));
+  expect(odeint(field, y0, [0, 1], { batching: "independent" }).y).toEqual(odeint(field, y0, [0, 1]).y);
   field.dispose();
 });

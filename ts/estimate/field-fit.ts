@@ -20,9 +20,9 @@ import {
   rule,
   together,
 } from "../checks/rules.js";
-import type { Field } from "../fields/field.js";
+import type { Field, Recipe } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
-import { type Jump, readChanges } from "../solve/changes.js";
+import { checkLists, type Jump, readChanges } from "../solve/changes.js";
 import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
@@ -240,6 +240,14 @@ interface Used {
   lift?: WasmProgram<"float64"> | null;
 }
 
+/** Of each trajectory its t0 and its last time. */
+function spansOf({ trajectories, groups, rows }: Data) {
+  const spans = trajectories.map((): [number, number] => [0, 0]);
+  for (const { members, times } of groups) for (const i of members) spans[i] = [times[0] as number, times[0] as number];
+  for (const { trajectory, t } of rows) (spans[trajectory] as [number, number])[1] = t;
+  return { batch: trajectories.length, times: Float64Array.from(spans.flat()), counts: spans.map(() => 2) };
+}
+
 /** A field, its measurements and an error model, as what is fitted. */
 class FieldModel {
   readonly observed: FitModel;
@@ -253,6 +261,7 @@ class FieldModel {
   readonly #parameters: readonly ModelParameter[];
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
+  readonly #switches: boolean;
   #solver: SolveOptions;
 
   constructor(made: () => WasmProgram<"float64">, given: Given) {
@@ -263,7 +272,8 @@ class FieldModel {
       this.#data = readData(given.data, field, observation.names, Object.keys(given.individual));
       // Checked for all trajectories, as each will be solved by itself.
       const { jumps, events } = given.solver;
-      readChanges(field, jumps, events, this.#data.trajectories.length);
+      const changes = readChanges(field, jumps, events, this.#data.trajectories.length);
+      checkLists({ ...spansOf(this.#data), changes, nameOf: (i) => `data[${i}].times` });
       const numbers = [
         ...fieldParametersOf(field, given.parameters),
         ...initialStatesOf(field, this.#data, given.initial),
@@ -275,6 +285,8 @@ class FieldModel {
       }
       this.#names = observation.names;
       this.#initial = field.copyParameters();
+      const { program } = (field.recipe as Recipe).options as ProgramOptions;
+      this.#switches = program.nodes.some(([operation]) => operation === "select");
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
       this.#solver = { method: methodFor(this.#data), ...given.solver };
@@ -318,6 +330,7 @@ class FieldModel {
     return {
       ...observationModel(own),
       withoutDerivative: WITHOUT_DERIVATIVE,
+      switches: this.#switches,
       get failureCode() {
         return failureCode;
       },

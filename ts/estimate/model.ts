@@ -35,4 +35,6 @@ export interface FitModel {
   readonly residualError?: number;
   /** What to say where the residuals of the start can be computed, but not their Jacobian. */
   readonly withoutDerivative?: string;
+  /** Whether the model chooses by comparisons, so that it may switch where its parameters say. */
+  readonly switches?: boolean;
 }

@@ -58,6 +58,11 @@ export function warningsOf(
   for (const i of ineffective) {
     warnings.push(`The predictions do not depend on ${names([i])} near this estimate. Fix it, or start elsewhere.`);
   }
+  if (scaled.model.switches && (reason === "derivatives" || ineffective.length > 0)) {
+    warnings.push(
+      "The equations choose by a comparison. Derivatives do not see that the time of a switch moves with a parameter or a state; they do if the switch is an event, by `events`.",
+    );
+  }
   // A network has many combinations that the data cannot distinguish.
   const total = confounded.reduce((sum, { combinations }) => sum + combinations, 0);
   const involved = confounded.flatMap(({ parameters }) => parameters).sort((a, b) => a - b);

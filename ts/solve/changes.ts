@@ -217,10 +217,12 @@ interface Timed {
   readonly times: Float64Array;
   readonly counts: readonly number[] | null;
   readonly changes: Changes;
+  /** What the times of a trajectory are called; `times[i]` by default. */
+  readonly nameOf?: (trajectory: number) => string;
 }
 
 /** Refuses times and amounts that no solve can have, with the trajectory and the jump whose they are, of which the crate does not tell. */
-export function checkLists({ batch, times, counts, changes }: Timed): void {
+export function checkLists({ batch, times, counts, changes, nameOf = (i) => `times[${i}]` }: Timed): void {
   const own = eachOf("times", times, counts, batch);
   if (counts) for (const { where, list } of own) checkTimes(where, list);
   let at = 0;
@@ -235,7 +237,7 @@ export function checkLists({ batch, times, counts, changes }: Timed): void {
     const several = counts !== null || jumpCounts !== null;
     for (let trajectory = 0; trajectory < (several ? batch : 1); trajectory++) {
       const { where: name, list } = lists[jumpCounts ? trajectory : 0] as Own;
-      checkJumps(name, list, (own[counts ? trajectory : 0] as Own).list, counts ? `times[${trajectory}]` : "times");
+      checkJumps(name, list, (own[counts ? trajectory : 0] as Own).list, counts ? nameOf(trajectory) : "times");
     }
     for (const [column, name] of names.entries()) {
       const numbers = flat.map((_, i) => amounts[i * names.length + column] as number);

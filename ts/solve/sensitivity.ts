@@ -227,8 +227,8 @@ function solveAlong<D extends Dtype>(
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
  * @param tangents - The directions.
  * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
- * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, for jumps and
- * events, and for directions in the times of trajectories that take their own steps.
+ * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, for `jumps`,
+ * `events`, `norm`, `dense`, `saveSteps` and `onFailure: "mask"`, and for directions in the times of trajectories that take their own steps.
  */
 export function jvp<D extends Dtype, A extends string>(
   field: Field<D, A>,
@@ -258,9 +258,21 @@ export function jvp<D extends Dtype>(
   tangents: Tangents<D>,
   given: OdeintOptions = {},
 ): SolutionJvp<D> {
+  return jvpFor("jvp", field, y0, times, tangents, given);
+}
+
+/** As `jvp`, called by some function. */
+function jvpFor<D extends Dtype>(
+  caller: string,
+  field: Field<D>,
+  y0: ArrayOf<D>,
+  times: Lists,
+  tangents: Tangents<D>,
+  given: OdeintOptions,
+): SolutionJvp<D> {
   const read = readOptions(given);
   if (isIndependent(read, times)) {
-    const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller: "jvp" });
+    const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
     try {
       const { solution, tangents: moved } = solved.result();
       return frozen({ solution, tangents: moved, shape: [directions, ...solution.shape] as const });
@@ -268,7 +280,7 @@ export function jvp<D extends Dtype>(
       solved.dispose();
     }
   }
-  const settings = withoutIndependent(read, "jvp");
+  const settings = withoutIndependent(read, caller);
   const {
     rust,
     engine,
@@ -279,7 +291,7 @@ export function jvp<D extends Dtype>(
     along,
     directions,
     settings: solver,
-  } = prepare(field, y0, times as ArrayLike<number>, tangents, settings, "jvp");
+  } = prepare(field, y0, times as ArrayLike<number>, tangents, settings, caller);
   const move = () => rust.jvp(start, batch, ends, directions, along as never, forCrate(solver), packed);
   const moved = watched(engine, solver.progress, move, (result) => release(engine, result));
   try {
@@ -344,7 +356,7 @@ export function jvpOfColumns<D extends Dtype>(
     ...(columns.y0.length > 0 && { y0: starts }),
     ...(columns.arguments.length > 0 && { arguments: args as ArgumentArrays }),
   };
-  return jvp(field, y0, times, tangents, settings);
+  return jvpFor("sensitivities", field, y0, times, tangents, settings);
 }
 
 const RESPECTS = ["y0", "parameters", "arguments"] as const;
