@@ -7,10 +7,6 @@ interface Measured {
   stats(numbers: Float64Array): void;
 }
 
-// Read again before the next call.
-const ofSolve = new Float64Array(SOLVE_STATS.length + BYTES.length);
-const ofGradient = new Float64Array(GRADIENT_STATS.length + RETENTION.length + BYTES.length);
-
 function named(names: readonly string[], numbers: Float64Array, first: number): Record<string, number> {
   const record: Record<string, number> = {};
   for (let i = 0; i < names.length; i++) record[names[i] as string] = numbers[first + i] as number;
@@ -19,19 +15,21 @@ function named(names: readonly string[], numbers: Float64Array, first: number): 
 
 /** How a solve went. */
 export function solveStats(solved: Measured): SolveStats {
-  solved.stats(ofSolve);
-  const stats = named(SOLVE_STATS, ofSolve, 0) as unknown as Omit<SolveStats, "rtolClamped" | "peakBytes">;
-  const rtolClamped = ofSolve[SOLVE_STATS.indexOf("rtolClamped")] === 1;
-  const peakBytes = named(BYTES, ofSolve, SOLVE_STATS.length) as unknown as Bytes;
+  const numbers = new Float64Array(SOLVE_STATS.length + BYTES.length);
+  solved.stats(numbers);
+  const stats = named(SOLVE_STATS, numbers, 0) as unknown as Omit<SolveStats, "rtolClamped" | "peakBytes">;
+  const rtolClamped = numbers[SOLVE_STATS.indexOf("rtolClamped")] === 1;
+  const peakBytes = named(BYTES, numbers, SOLVE_STATS.length) as unknown as Bytes;
   return { ...stats, rtolClamped, peakBytes };
 }
 
 /** What a gradient took. */
 export function gradientStats(pulled: Measured): GradientStats {
-  pulled.stats(ofGradient);
-  const stats = named(GRADIENT_STATS, ofGradient, 0) as unknown as Omit<GradientStats, "retention" | "peakBytes">;
-  const kept = named(RETENTION, ofGradient, GRADIENT_STATS.length) as unknown as Omit<Retention, "stepTapes">;
-  const stepTapes = ofGradient[GRADIENT_STATS.length + RETENTION.indexOf("stepTapes")] === 1;
-  const peakBytes = named(BYTES, ofGradient, GRADIENT_STATS.length + RETENTION.length) as unknown as Bytes;
+  const numbers = new Float64Array(GRADIENT_STATS.length + RETENTION.length + BYTES.length);
+  pulled.stats(numbers);
+  const stats = named(GRADIENT_STATS, numbers, 0) as unknown as Omit<GradientStats, "retention" | "peakBytes">;
+  const kept = named(RETENTION, numbers, GRADIENT_STATS.length) as unknown as Omit<Retention, "stepTapes">;
+  const stepTapes = numbers[GRADIENT_STATS.length + RETENTION.indexOf("stepTapes")] === 1;
+  const peakBytes = named(BYTES, numbers, GRADIENT_STATS.length + RETENTION.length) as unknown as Bytes;
   return { ...stats, retention: { ...kept, stepTapes }, peakBytes };
 }
