@@ -144,8 +144,23 @@ function valueMeantBy(value: string, names: readonly string[]): string | undefin
   return meantBy(value, names, VALUES) ?? (differ ? undefined : near);
 }
 
-/** The names of rules that undefined is an error of, or has a default for. */
-const namesToFill = new WeakMap<Rules, readonly string[]>();
+/** Names of rules: all, and those that undefined is an error of, or has a default for. */
+interface RuleNames {
+  readonly all: ReadonlySet<string>;
+  readonly toFill: readonly string[];
+}
+
+const known = new WeakMap<Rules, RuleNames>();
+
+function namesOf(rules: Rules): RuleNames {
+  const names = known.get(rules);
+  if (names) return names;
+  const all = Object.keys(rules);
+  const toFill = all.filter((name) => rules[name]?.required || rules[name]?.fallback !== undefined);
+  const made = { all: new Set(all), toFill };
+  known.set(rules, made);
+  return made;
+}
 
 /**
  * Reads a plain object of options: refuses unknown names, and reads and checks each property once. What is not given, and has no
@@ -159,13 +174,8 @@ export function options<R extends Rules>(given: unknown, rules: R, where = ""): 
     const value = argument(where + name, values[index], rules[name] as Rule<unknown>);
     if (value !== undefined) read[name] = value;
   }
-  let rest = namesToFill.get(rules);
-  if (rest === undefined) {
-    rest = Object.keys(rules).filter((name) => rules[name]?.required || rules[name]?.fallback !== undefined);
-    namesToFill.set(rules, rest);
-  }
-  for (const name of rest) {
-    if (!Object.hasOwn(read, name)) read[name] = argument(where + name, undefined, rules[name] as Rule<unknown>);
+  for (const name of namesOf(rules).toFill) {
+    if (read[name] === undefined) read[name] = argument(where + name, undefined, rules[name] as Rule<unknown>);
   }
   return read as Read<R>;
 }
@@ -187,10 +197,10 @@ function namesIn(given: unknown, rules: Rules, where: string): string[] {
   }
   const names = outside(() => Object.keys(record));
   for (const name of names) {
-    if (Object.hasOwn(rules, name)) continue;
-    const known = Object.keys(rules);
-    const expected = known.join(", ");
-    const message = `${where}${name}: there is no option of that name; ${hintAt(name, known)} options are ${expected}`;
+    if (namesOf(rules).all.has(name)) continue;
+    const all = Object.keys(rules);
+    const expected = all.join(", ");
+    const message = `${where}${name}: there is no option of that name; ${hintAt(name, all)} options are ${expected}`;
     throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
   }
   return names;
