@@ -70,7 +70,7 @@ export interface VectorFieldOptions<
    * list, or as an object with one for each name. It is called once, now, and recorded: a choice that depends on values is `where`, as
    * an `if` takes one branch for ever.
    */
-  slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[] | SlopesByName<NoInfer<S>>;
+  slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[] | SlopesByName<S>;
   /** The number type of the parameters and of all arrays; default `float32`. */
   dtype?: D;
   /** The seed of the networks' parameters, an integer, zero or more; default 0. */
