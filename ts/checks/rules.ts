@@ -144,7 +144,7 @@ function valueMeantBy(value: string, names: readonly string[]): string | undefin
   return meantBy(value, names, VALUES) ?? (differ ? undefined : near);
 }
 
-/** Names of rules: all, and those that undefined is an error of, or has a default for. */
+/** Names of rules: all, and those that are required or have a default. */
 interface RuleNames {
   readonly all: ReadonlySet<string>;
   readonly toFill: readonly string[];

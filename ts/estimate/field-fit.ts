@@ -240,6 +240,12 @@ interface Used {
   lift?: WasmProgram<"float64"> | null;
 }
 
+/** Whether the program of a field chooses by comparisons. */
+function choosesIn(field: WasmProgram<"float64">): boolean {
+  const { program } = (field.recipe as Recipe).options as ProgramOptions;
+  return program.nodes.some(([operation]) => operation === "select");
+}
+
 /** Of each trajectory its t0 and its last time. */
 function spansOf({ trajectories, groups, rows }: Data) {
   const spans = trajectories.map((): [number, number] => [0, 0]);
@@ -261,7 +267,6 @@ class FieldModel {
   readonly #parameters: readonly ModelParameter[];
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
-  readonly #switches: boolean;
   #solver: SolveOptions;
 
   constructor(made: () => WasmProgram<"float64">, given: Given) {
@@ -285,8 +290,6 @@ class FieldModel {
       }
       this.#names = observation.names;
       this.#initial = field.copyParameters();
-      const { program } = (field.recipe as Recipe).options as ProgramOptions;
-      this.#switches = program.nodes.some(([operation]) => operation === "select");
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
       this.#solver = { method: methodFor(this.#data), ...given.solver };
@@ -330,7 +333,7 @@ class FieldModel {
     return {
       ...observationModel(own),
       withoutDerivative: WITHOUT_DERIVATIVE,
-      switches: this.#switches,
+      switches: choosesIn((this.#used as Used).field),
       get failureCode() {
         return failureCode;
       },

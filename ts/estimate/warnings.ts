@@ -60,7 +60,7 @@ export function warningsOf(
   }
   if (scaled.model.switches && (reason === "derivatives" || ineffective.length > 0)) {
     warnings.push(
-      "The equations choose by a comparison. Derivatives do not see that the time of a switch moves with a parameter or a state; they do if the switch is an event, by `events`.",
+      "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).",
     );
   }
   // A network has many combinations that the data cannot distinguish.
