@@ -39,6 +39,7 @@ import {
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { ALIASES, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
+import { collectGarbage } from "./helpers.js";
 
 const field = mlp({ widths: [2, 4, 2] });
 const density: CnfField<"float32"> = cnf({ network: { widths: [2, 4, 2] } });
@@ -378,6 +379,7 @@ test("each option is read once", () => {
 });
 
 test("nothing is left of what was refused", async () => {
+  await collectGarbage();
   const before = memoryUsage().liveBytes;
   await refuseAll(
     [...OPTIONS, ...FIELDS].filter(([, call]) => !String(call).includes("pool")),

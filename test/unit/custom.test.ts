@@ -1,7 +1,7 @@
 import { adam, custom, type Field, type Method, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { GRADIENTS, METHODS } from "../../wasm/constants.js";
-import { EXACT, numbers, RUNGE_KUTTA, relative, thrown } from "./helpers.js";
+import { collectGarbage, EXACT, numbers, RUNGE_KUTTA, relative, thrown } from "./helpers.js";
 
 /** A pendulum with friction: y = (angle, velocity), θ = (g / l, friction). */
 function pendulum(hooks: { evaluate?: () => unknown; vjp?: () => unknown; noTime?: boolean } = {}): Field<"float64"> {
@@ -157,7 +157,8 @@ test("a solve, a gradient or a step inside is refused, evaluate and vjp are not"
   expect(recorded.pullback(new Float64Array(12)).y0).toHaveLength(6);
 });
 
-test("what is disposed inside is freed when the call returns", () => {
+test("what is disposed inside is freed when the call returns", async () => {
+  await collectGarbage();
   const { liveBytes } = memoryUsage();
   const other = mlp({ widths: [2, 4, 2] });
   const dying: { dispose(): void }[] = [];

@@ -2,7 +2,7 @@
 import { equations, leastSquares, memoryUsage, nn, odeint, vectorField } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { normals } from "../../ts/trace/random.js";
-import { thrown } from "./helpers.js";
+import { collectGarbage, thrown } from "./helpers.js";
 
 const decay = () => equations("y' = -k * y", { parameters: { k: 1 }, dtype: "float64" });
 const data = { t0: 0, times: [1, 2, 3], y: [0.5, 0.2, 0.1], y0: [1] };
@@ -206,7 +206,8 @@ test("weights count in the sum of squares whatever the loss and the error model"
   field.dispose();
 });
 
-test("curves within a profile, changed results, and no field left behind", () => {
+test("curves within a profile, changed results, and no field left behind", async () => {
+  await collectGarbage();
   const field = decay();
   const before = memoryUsage().liveBytes;
   let calls = 0;

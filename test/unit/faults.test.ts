@@ -11,7 +11,7 @@ import {
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { ADAPTIVE_METHODS } from "../../wasm/constants.js";
-import { EXACT, testWasm, thrown } from "./helpers.js";
+import { collectGarbage, EXACT, testWasm, thrown } from "./helpers.js";
 
 /** A scalar field from a function of t and y. */
 function scalar(f: (t: number, y: number) => number): Field<"float64"> {
@@ -237,7 +237,8 @@ test("reversed time retraces", () => {
   expect(back.y[5]).toBeCloseTo(0, 8);
 });
 
-testWasm("memory that cannot be had", () => {
+testWasm("memory that cannot be had", async () => {
+  await collectGarbage();
   const field = mlp({ widths: [2, 512, 2] });
   const { liveBytes } = memoryUsage();
   const y0 = new Float32Array(2 * 16_384).fill(0.1);

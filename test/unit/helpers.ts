@@ -1,4 +1,12 @@
-import { type ArrayOf, type Dtype, engine, mlp, odeint, type SymplecticAdjointError } from "symplectic-adjoint";
+import {
+  type ArrayOf,
+  type Dtype,
+  engine,
+  memoryUsage,
+  mlp,
+  odeint,
+  type SymplecticAdjointError,
+} from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { uniforms } from "../../ts/trace/random.js";
 import { GRADIENTS, METHODS } from "../../wasm/constants.js";
@@ -9,6 +17,22 @@ export const isNative = engine().kind === "native";
 export const testWasm = test.skipIf(isNative);
 /** The environment of a process that runs on WebAssembly. */
 export const onWasm = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "wasm" };
+
+/**
+ * Frees what earlier tests left undisposed. Natively the collector does so at any moment, even within a call: without this,
+ * a difference of `liveBytes` may count theirs.
+ */
+export async function collectGarbage(): Promise<void> {
+  const collect = (globalThis as unknown as { gc(): void }).gc;
+  let before: number;
+  do {
+    before = memoryUsage().liveBytes;
+    for (let round = 0; round < 3; round++) {
+      collect();
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+  } while (memoryUsage().liveBytes !== before);
+}
 
 /** The gradients that agree bitwise: all but the continuous adjoint. */
 export const EXACT = GRADIENTS.filter((gradient) => gradient !== "adjoint");

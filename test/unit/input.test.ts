@@ -1,7 +1,7 @@
 import { custom, driven, hamiltonian, memoryUsage, mlp, odeint, vjp } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { METHODS } from "../../wasm/constants.js";
-import { EXACT, numbers, relative, thrown } from "./helpers.js";
+import { collectGarbage, EXACT, numbers, relative, thrown } from "./helpers.js";
 
 const energy = { widths: [2, 8, 1], dtype: "float64", seed: 3 } as const;
 const structure = { J: [0, 1, -1, 0], R: [0, 0, 0, 0.2] };
@@ -96,7 +96,8 @@ test("the energy grows by what the input does, and is that of its own parameters
   expect("energy" in driven(mlp({ widths: [2, 2] }), { B: [0, 1], u: () => [1] })).toBe(false);
 });
 
-test("disposing frees its memory, and after the field's it is an error", () => {
+test("disposing frees its memory, and after the field's it is an error", async () => {
+  await collectGarbage();
   const { liveBytes } = memoryUsage();
   const inner = hamiltonian({ energy, structure });
   const field = driven(inner, { B, u });

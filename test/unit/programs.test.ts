@@ -26,7 +26,7 @@ import {
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Program } from "../../ts/trace/graph.js";
-import { EXACT, numbers, relative, thrown } from "./helpers.js";
+import { collectGarbage, EXACT, numbers, relative, thrown } from "./helpers.js";
 import { interpret } from "./interpreter.js";
 
 /** The program of a field, as it travels. */
@@ -424,7 +424,8 @@ describe("pools", () => {
   });
 });
 
-test("directions are checked", () => {
+test("directions are checked", async () => {
+  await collectGarbage();
   const field = equations("x' = k * weight", { parameters: { k: 2 }, arguments: ["weight"] });
   const [y, weight] = [Float32Array.of(1, 2), [3, 4]];
   const message = (code: string, tangents: unknown, given: ArgumentArrays | undefined = { weight }) =>

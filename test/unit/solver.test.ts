@@ -18,7 +18,7 @@ import {
   vjp,
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
-import { numbers } from "./helpers.js";
+import { collectGarbage, numbers } from "./helpers.js";
 
 function refusal(body: () => unknown): SymplecticAdjointError {
   try {
@@ -301,7 +301,8 @@ describe("progress", () => {
     field.dispose();
   });
 
-  test("what it throws at the end frees the solve", () => {
+  test("what it throws at the end frees the solve", async () => {
+    await collectGarbage();
     const field = mlp({ widths: [2, 4, 2], seed: 1 });
     const y0 = numbers("float32", 2000, 1);
     const stop = () => {

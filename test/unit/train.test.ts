@@ -1,6 +1,6 @@
 import { adam, type Batch, fit, memoryUsage, mlp, sgd, train } from "symplectic-adjoint";
 import { expect, test } from "vitest";
-import { numbers, thrown } from "./helpers.js";
+import { collectGarbage, numbers, thrown } from "./helpers.js";
 
 /** Turns by the angle t. */
 const batch = (): Batch<"float32"> => {
@@ -38,6 +38,7 @@ test("data may be any iterable, the loss any function", async () => {
 });
 
 test("a signal ends it between steps, with nothing half done", async () => {
+  await collectGarbage();
   const field = mlp({ widths: [2, 4, 2] });
   const optimizer = adam(field);
   const controller = new AbortController();
