@@ -61,6 +61,7 @@ export {
   type PoolVjp,
   parallel,
 } from "./parallel/pool.js";
+export type { EventTangents } from "./solve/along.js";
 export type { ChangeInputs, Event, Jump, JumpGradient, Lists, NewState } from "./solve/changes.js";
 export { type IndependentLoss, type IndependentVjp, valueAndGrad, vjp } from "./solve/gradient.js";
 export type {
@@ -99,6 +100,7 @@ export type {
 export {
   type HessianVectorProduct,
   hessianVectorProduct,
+  type IndependentSolutionJvp,
   jvp,
   type LossWithCurvature,
   type Sensitivities,

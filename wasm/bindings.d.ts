@@ -60,7 +60,7 @@ export class Field {
      * Trajectories of their own with their derivatives along directions, as `jvp` takes them, in place of a state [x, ẋ_1, …]; kept for
      * second derivatives where `keep` is set.
      */
-    ensembleAlong(y0: any, batch: number, times: any, plan: string, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
+    ensembleAlong(y0: any, batch: number, times: any, plan: string, numbers: any, directions: number, along: any, options: any, _arguments: any, keep: boolean): Ensemble;
     /**
      * Trajectories with steps of their own. `plan` is JSON, which `EnsemblePlan::read` in `bindings/handles/ensembles.rs` documents, and
      * `numbers` a Float64Array. Where `keep` is set, what their gradients need is kept.

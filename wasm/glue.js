@@ -217,6 +217,7 @@ class Field {
      * @param {number} batch
      * @param {any} times
      * @param {string} plan
+     * @param {any} numbers
      * @param {number} directions
      * @param {any} along
      * @param {any} options
@@ -224,13 +225,13 @@ class Field {
      * @param {boolean} keep
      * @returns {Ensemble}
      */
-    ensembleAlong(y0, batch, times, plan, directions, along, options, _arguments, keep) {
+    ensembleAlong(y0, batch, times, plan, numbers, directions, along, options, _arguments, keep) {
         const val2 = +batch;
         const val3 = +directions;
         const val4 = +keep;
         const ptr0 = passStringToWasm0(plan, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
         const len0 = WASM_VECTOR_LEN;
-        const ret = wasm.field_ensembleAlong(this.__wbg_ptr, y0, val2, times, ptr0, len0, val3, along, options, _arguments, val4);
+        const ret = wasm.field_ensembleAlong(this.__wbg_ptr, y0, val2, times, ptr0, len0, numbers, val3, along, options, _arguments, val4);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }

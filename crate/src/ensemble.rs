@@ -18,7 +18,7 @@
 //! | `problem` | a checked problem, and what threads compute with |
 //! | `leaves`, `trajectories` | the solve of all leaves, and its gradients |
 //! | `continuous` | the continuous adjoint |
-//! | `along` | derivatives along directions, in forward mode |
+//! | `along`, `replay` | derivatives along directions, in forward mode: steps and events are taken again |
 //! | `integrator` | trajectories that are taken on from call to call |
 //! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
 //!
@@ -57,6 +57,7 @@ mod leaves;
 mod lists;
 mod part;
 mod problem;
+mod replay;
 mod single;
 mod track;
 mod trajectories;

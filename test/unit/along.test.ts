@@ -159,13 +159,10 @@ describe("trajectories that take their own steps", () => {
     const one = { y0: new Float64Array(2), parameters: Float64Array.of(1, 0) };
     const own = { batching: "independent", arguments: { hunger: [0.4] } } as const;
     const cases: [object, object, string][] = [
-      [one, { jumps: [{ times: [0.5], set: "hare = hare + 1" }] }, "jumps"],
-      [one, { events: [{ when: "hare - 1" }] }, "events"],
       [one, { dense: true }, "dense"],
       [one, { saveSteps: true }, "saveSteps"],
-      [one, { norm: "max" }, "norm"],
       [one, { onFailure: "mask" }, "onFailure"],
-      [{ times: [0, 1] }, {}, "tangents.times"],
+      [{ times: [0] }, {}, "tangents.times"],
       [{ y0: new Float64Array(3) }, {}, "tangents.y0"],
     ];
     for (const [along, more, argument] of cases) {
@@ -174,5 +171,152 @@ describe("trajectories that take their own steps", () => {
     }
     const error = refusal(() => sensitivities(field, Float64Array.of(1, 1), [0, 1], { ...own, dense: true }));
     expect(error.message).toContain("sensitivities does not take it");
+    const events = [{ when: "hare - 1" }];
+    const loss = (y: Float64Array) => meanSquaredError(y, y);
+    const product = () =>
+      hessianVectorProduct(field, Float64Array.of(1, 1), [0, 1], loss, one, { arguments: own.arguments, events });
+    expect(refusal(product).argument).toBe("events");
+  });
+
+  test("the rates of times are padded as the solution is", () => {
+    const field = prey("float64");
+    const rates = numbers("float64", 3 * batch, 11);
+    const moved = jvp(field, y0, times, { times: rates }, options);
+    const { solution, pullback } = vjp(field, y0, times, { ...options, timeGradients: true });
+    const w = numbers("float64", solution.y.length, 12);
+    solution.mask?.forEach((own, row) => {
+      if (!own) w.fill(0, 2 * row, 2 * row + 2);
+    });
+    const reverse = dot(pullback(w).times as Float64Array, rates);
+    expect(Math.abs(dot(w, moved.tangents) - reverse)).toBeLessThan(1e-10 * (1 + Math.abs(reverse)));
+    expect(refusal(() => jvp(field, y0, times, { times: rates.slice(1) }, options)).argument).toBe("tangents.times");
+  });
+});
+
+describe("jumps and events", () => {
+  const ball = <D extends Dtype>(dtype: D) =>
+    equations("height' = velocity\nvelocity' = -gravity - drag * velocity", {
+      parameters: { gravity: 9.81, bounce: 0.8, kick: 0.3 },
+      arguments: ["drag"],
+      dtype,
+    });
+  const balls = 70;
+  const start = Float64Array.from({ length: 2 * balls }, (_, k) => (k % 2 ? 0.02 * k - 1 : 1 + 0.01 * k));
+  const drag = Float64Array.from({ length: balls }, (_, i) => 0.05 + 0.001 * i);
+  const settings = {
+    arguments: { drag },
+    events: [
+      { when: "height", direction: "falling", set: "velocity = -bounce * velocity" },
+      { when: "velocity", direction: "falling" },
+    ],
+    jumps: [
+      {
+        times: Array.from({ length: balls }, (_, i) => [0.5 + 0.003 * i, 1.2].slice(i % 2)),
+        set: "velocity = velocity + kick * amount",
+        amounts: { amount: Array.from({ length: balls }, (_, i) => [1, -0.5].slice(i % 2)) },
+      },
+    ],
+    norm: "max",
+  } as const;
+  const directions = 2;
+
+  test("jvp is the transpose of the gradient, of event times and states too", () => {
+    const field = ball("float64");
+    const tangents = {
+      directions,
+      y0: numbers("float64", directions * 2 * balls, 1),
+      parameters: numbers("float64", directions * 3, 2),
+      arguments: { drag: numbers("float64", directions * balls, 3) },
+    };
+    for (const output of ["interpolate", "land"] as const) {
+      const own = { ...settings, output };
+      const moved = jvp(field, start, [0, 0.4, 1, 2], tangents, own);
+      const { solution, pullback } = vjp(field, start, [0, 0.4, 1, 2], own);
+      expect(moved.solution.y).toEqual(solution.y);
+      expect(moved.solution.events).toEqual(solution.events);
+      const count = solution.events.t.length;
+      expect(count).toBeGreaterThan(2 * balls);
+      const [w, times, states] = [solution.y.length, count, 2 * count].map((n, k) => numbers("float64", n, 4 + k)) as [
+        Float64Array,
+        Float64Array,
+        Float64Array,
+      ];
+      const gradient = pullback(w, { times, states });
+      for (let k = 0; k < directions; k++) {
+        const part = (all: Float64Array) =>
+          all.subarray((k * all.length) / directions, ((k + 1) * all.length) / directions);
+        const { t, y } = moved.events;
+        const forward = dot(w, part(moved.tangents)) + dot(times, part(t)) + dot(states, part(y));
+        const reverse =
+          dot(gradient.y0, part(tangents.y0)) +
+          dot(gradient.parameters, part(tangents.parameters)) +
+          dot(gradient.arguments.drag as Float64Array, part(tangents.arguments.drag));
+        expect(Math.abs(forward - reverse)).toBeLessThan(1e-10 * (1 + Math.abs(reverse)));
+      }
+    }
+  });
+
+  test("bitwise what each is alone, in both number types", () => {
+    for (const dtype of ["float64", "float32"] as const) {
+      const own = dtype === "float64" ? Float64Array : Float32Array;
+      const field = ball(dtype);
+      const tangents = { parameters: own.of(0.1, 1, -0.3) };
+      const of = (members: readonly number[]) => {
+        const y0 = own.from(members.flatMap((i) => [...start.subarray(2 * i, 2 * i + 2)]));
+        const pick = <T>(list: ArrayLike<T>) => members.map((i) => list[i] as T);
+        const [{ times, set, amounts }] = settings.jumps;
+        const jumps = [{ set, times: pick(times), amounts: { amount: pick(amounts.amount) } }];
+        return jvp(field, y0, [0, 1, 2], tangents, { ...settings, jumps, arguments: { drag: own.from(pick(drag)) } });
+      };
+      const all = of(Array.from({ length: balls }, (_, i) => i));
+      for (const i of [0, 33, 69]) {
+        const solo = of([i]);
+        for (let output = 0; output < 3; output++) {
+          const row = (output * balls + i) * 2;
+          expect(all.tangents.slice(row, row + 2)).toEqual(solo.tangents.slice(2 * output, 2 * output + 2));
+        }
+        const ours = [...all.events.t].filter((_, k) => all.solution.events.trajectory[k] === i);
+        expect(ours).toEqual([...solo.events.t]);
+      }
+    }
+  });
+
+  test("the bounce of a ball as the formula says", () => {
+    const field = ball("float64");
+    const { solution, events } = jvp(
+      field,
+      Float64Array.of(1, 0),
+      [0, 2],
+      { directions: 2, y0: Float64Array.of(1, 0, 0, 0), parameters: Float64Array.of(0, 0, 0, 0, 1, 0) },
+      { arguments: { drag: [0] }, events: [settings.events[0]] },
+    );
+    const fall = Math.sqrt(2 / 9.81);
+    // The n-th landing is at fall (1 + 2 bounce + … + 2 bounce^(n−1)).
+    for (const [n, t] of solution.events.t.entries()) {
+      expect(events.t[n]).toBeCloseTo(t / 2, 10);
+      let rate = 0;
+      for (let k = 1; k <= n; k++) rate += 2 * fall * k * 0.8 ** (k - 1);
+      expect(events.t[solution.events.t.length + n]).toBeCloseTo(rate, 9);
+    }
+  });
+
+  test("a terminal event holds the derivatives, and one that only grazes is refused", () => {
+    const field = equations("x' = v\nv' = -a", { parameters: { a: 2 }, dtype: "float64" });
+    const along = { parameters: Float64Array.of(1) };
+    const end = { when: "x", direction: "falling", terminal: true } as const;
+    // x = 1 − a t²/2 is 0 at t = √(2/a), where v = −√(2a): dt/da = −t/(2a), dv/da = −1/√(2a).
+    const held = jvp(field, Float64Array.of(1, 0), [0, 2, 3], along, { events: [end] });
+    expect(held.events.t[0]).toBeCloseTo(-1 / 4, 12);
+    for (const output of [1, 2]) {
+      expect(held.tangents[2 * output]).toBeCloseTo(0, 12);
+      expect(held.tangents[2 * output + 1]).toBeCloseTo(-1 / 2, 12);
+    }
+    // (t − 1)² touches 0 on the end of a step.
+    const grazes = { method: "rk4", steps: 4, events: [{ when: "(t - 1)^2", terminal: true }] } as const;
+    expect(refusal(() => jvp(field, Float64Array.of(1, 0), [0, 2], along, grazes)).code).toBe("EVENT_GRAZING");
+    const told = jvp(field, Float64Array.of(1, 0), [0, 2], along, { ...grazes, events: [{ when: "(t - 1)^2" }] });
+    expect(told.solution.events.t).toEqual(Float64Array.of(1));
+    expect(told.events.t).toEqual(Float64Array.of(Number.NaN));
+    expect(told.tangents[2]).toBeCloseTo(-2, 10);
   });
 });

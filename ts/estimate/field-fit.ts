@@ -26,7 +26,6 @@ import { checkLists, type Jump, readChanges } from "../solve/changes.js";
 import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
-import { liftedField } from "./ensembles.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
@@ -161,7 +160,9 @@ const solverRules = () => {
 export function fitField(given: FieldFitOptions): FieldFitResult {
   const solving = solverRules();
   const all = options(given, together(together(rules, fitRules), solving));
-  const solver = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 }, solving));
+  const tolerances = { rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 };
+  // A fit has no use for what a solution may have besides.
+  const { dense: _, saveSteps: __, ...solver } = readOptions(present({ ...all, ...tolerances }, solving));
   if (solver.onFailure === "mask") {
     throw refused("OPTION", "onFailure", "throw: a fit needs a prediction for every measurement", "mask");
   }
@@ -236,8 +237,6 @@ interface Used {
   readonly observation: Observation;
   /** Of the measurements. */
   predictor?: Predictor;
-  /** See `liftedField`: undefined before it is needed, null where it cannot be. */
-  lift?: WasmProgram<"float64"> | null;
 }
 
 /** Whether the program of a field chooses by comparisons. */
@@ -429,7 +428,6 @@ class FieldModel {
   }
 
   close(): void {
-    this.#used?.lift?.dispose();
     this.#used?.observation.dispose();
     this.#used?.field.dispose();
     this.#used = undefined;
@@ -451,11 +449,7 @@ class FieldModel {
 
   #predictor(data: Data): Predictor {
     const used = this.#used as Used;
-    const lift = () => {
-      if (used.lift === undefined) used.lift = liftedField(used.field) ?? null;
-      return used.lift ?? undefined;
-    };
-    return new Predictor(used.field, data, used.observation, this.#places, this.#solver, lift);
+    return new Predictor(used.field, data, used.observation, this.#places, this.#solver);
   }
 
   #checkPositive(): void {

@@ -7,9 +7,8 @@ import { isIndependent } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
-import { type EnsembleStarts, Ensembles } from "./ensembles.js";
 import type { Observation, Points } from "./observe.js";
-import { type Data, type Group, separated } from "./trajectories.js";
+import { type Data, separated } from "./trajectories.js";
 
 /** What an estimated number is in the model. */
 export type Place =
@@ -35,12 +34,18 @@ interface Starts {
   readonly args: readonly Readonly<Record<string, Float64Array>>[];
 }
 
-/** Solves of all groups, with what is observed of them. */
+/** Trajectories that are solved in one call. */
+interface Batch {
+  readonly members: readonly number[];
+  readonly times: Lists;
+}
+
+/** All solves, with what is observed of them. */
 interface Solved {
   readonly at: Starts;
   readonly points: Points;
   readonly f: Float64Array;
-  /** Of each group, its derivatives along the columns, if they were computed at once. */
+  /** Of each batch, its derivatives along the columns, if they were computed at once. */
   readonly tangents: readonly SolutionJvp<"float64">[] | undefined;
 }
 
@@ -53,10 +58,10 @@ export class Predictor {
    * than slopes alone, as those solve too.
    */
   #slopesExpected = true;
-  /** Whether each trajectory is solved by itself. */
+  /** Whether each trajectory takes its own steps. */
   readonly #apart: boolean;
-  /** All of them as one, if they are. */
-  readonly #ensembles: Ensembles | undefined;
+  /** Whether derivatives are the transpose's. */
+  readonly #reverse: boolean;
   private data: Data;
 
   constructor(
@@ -65,22 +70,32 @@ export class Predictor {
     readonly observation: Observation,
     readonly places: readonly Place[],
     readonly options: SolveOptions,
-    /** The field with its parameters as arguments, if that can be. */
-    lift: () => WasmProgram<"float64"> | undefined,
   ) {
     this.#apart = isIndependent(options, data.groups[0]?.times);
     const several = data.groups.some(({ members }) => members.length > 1);
     this.data = this.#apart && several ? separated(data) : data;
-    this.#ensembles = this.#apart ? this.#ensemblesOf(lift()) : undefined;
+    // A pass along a column costs about two solves, the transpose for a measurement about four. Leapfrog has the transpose only.
+    const columns = columnsOf(places);
+    const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
+    this.#reverse = options.method === "leapfrog" || forward > 2 * data.places.length;
   }
 
-  #ensemblesOf(lift: WasmProgram<"float64"> | undefined): Ensembles | undefined {
+  /** Whether all trajectories, each with its own times, are solved in one call. */
+  get #atOnce(): boolean {
+    return this.#apart && !this.#reverse;
+  }
+
+  get #batches(): readonly Batch[] {
     const { groups } = this.data;
-    const members = groups.flatMap((group) => group.members);
-    const { jumps } = this.options;
-    const settings = { ...this.options, ...(jumps && { jumps: jumps.map((jump) => jumpOf(jump, members)) }) };
-    const times = groups.map((group) => group.times);
-    return lift && Ensembles.of(this.field, lift, times, settings);
+    if (!this.#atOnce) return groups;
+    return [{ members: groups.flatMap(({ members }) => members), times: groups.map(({ times }) => times) }];
+  }
+
+  /** The batch in which a row is solved, and its place `[times, members]` there. */
+  #placeOf({ group, member, time }: Data["rows"][number]): readonly [batch: number, place: number] {
+    const { groups } = this.data;
+    if (this.#atOnce) return [0, time * groups.length + group];
+    return [group, time * (groups[group]?.members.length as number) + member];
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
@@ -88,10 +103,7 @@ export class Predictor {
     const places = indices.map((k) => this.places[k] as Place);
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
-    // A pass along a column costs about two solves, the transpose for a measurement about four. Trajectories with jumps, events or steps
-    // of their own, and leapfrog, have the transpose only.
-    const reverse = this.#apart || this.options.method === "leapfrog" || forward > 2 * this.data.places.length;
-    const together = this.#slopesExpected && forward > 0 && !reverse;
+    const together = this.#slopesExpected && forward > 0 && !this.#reverse;
     this.#slopesExpected = false;
     // Where derivatives fail, the solution may be there all the same.
     const attempt = () =>
@@ -109,8 +121,7 @@ export class Predictor {
       if (forward === 0) return new Float64Array();
       this.field.parameters = solved.at.parameters;
       return this.#tried(() => {
-        if (this.#ensembles) return this.#transposed(solved, places, this.#ensembles);
-        return reverse ? this.#reverse(solved, places) : this.#forward(solved, places, columns);
+        return this.#reverse ? this.#backward(solved, places) : this.#forward(solved, places, columns);
       });
     };
     return { f: solved.f, slopes };
@@ -144,8 +155,8 @@ export class Predictor {
     return { parameters, y0, args };
   }
 
-  /** A group's initial states and arguments, `[members, …]`. */
-  #together({ members }: Group, { y0, args }: Starts) {
+  /** The initial states and options of some trajectories, `[members, …]`. */
+  #together({ members }: Batch, { y0, args }: Starts) {
     const { stateSize, argumentWidths } = this.field;
     const start = new Float64Array(members.length * stateSize);
     for (const [i, member] of members.entries()) start.set(y0[member] as Float64Array, i * stateSize);
@@ -178,19 +189,16 @@ export class Predictor {
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
     const tangents = columns && this.#tangents(at, columns);
-    const ensembles = this.#ensembles;
-    const all = ensembles?.solve(this.#ensembleStarts(at));
-    const solutions = data.groups.map((group, index) => {
-      if (ensembles && all) return all.subarray(ensembles.place(index, 0) * stateSize);
+    const solutions = this.#batches.map((batch, index) => {
       if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution.y;
-      const { start, settings } = this.#together(group, at);
-      return odeint(field, start, group.times, settings).y;
+      const { start, settings } = this.#together(batch, at);
+      return odeint(field, start, batch.times, settings).y;
     });
-    for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
-      const members = (data.groups[group] as Group).members.length;
-      const from = (time * members + member) * stateSize;
-      const solution = solutions[group] as Float64Array;
-      for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = solution[from + i] as number;
+    for (const [row, own] of data.rows.entries()) {
+      const [batch, place] = this.#placeOf(own);
+      const solution = solutions[batch] as Float64Array;
+      states.set(solution.subarray(place * stateSize, (place + 1) * stateSize), row * stateSize);
+      const { trajectory } = own;
       for (const [name, width] of Object.entries(argumentWidths)) {
         (args[name] as Float64Array).set(at.args[trajectory]?.[name] as Float64Array, row * width);
       }
@@ -199,11 +207,11 @@ export class Predictor {
     return { at, points, f: this.#gathered(observation.evaluate(points, at.parameters)), tangents };
   }
 
-  /** The solution of each group with its derivatives. */
+  /** The solution of each batch with its derivatives. */
   #tangents(at: Starts, columns: Columns): SolutionJvp<"float64">[] {
-    return this.data.groups.map((group) => {
-      const { start, settings } = this.#together(group, at);
-      return jvpOfColumns(this.field, start, group.times, columns, settings);
+    return this.#batches.map((batch) => {
+      const { start, settings } = this.#together(batch, at);
+      return jvpOfColumns(this.field, start, batch.times, columns, settings);
     });
   }
 
@@ -227,12 +235,12 @@ export class Predictor {
       const direction = directionOf(columns, place);
       const states = new Float64Array(points.count * stateSize);
       const args = place.kind === "argument" ? still() : undefined;
-      for (const [row, { trajectory, group, member, time }] of data.rows.entries()) {
-        if (!belongs(place, trajectory)) continue;
-        const { tangents, shape } = moved[group] as (typeof moved)[number];
-        const [, times, members] = shape;
-        const from = ((direction * times + time) * members + member) * stateSize;
-        for (let i = 0; i < stateSize; i++) states[row * stateSize + i] = tangents[from + i] as number;
+      for (const [row, own] of data.rows.entries()) {
+        if (!belongs(place, own.trajectory)) continue;
+        const [batch, at] = this.#placeOf(own);
+        const { tangents, shape } = moved[batch] as (typeof moved)[number];
+        const from = (direction * shape[1] * shape[2] + at) * stateSize;
+        states.set(tangents.subarray(from, from + stateSize), row * stateSize);
         if (place.kind === "argument") {
           const width = argumentWidths[place.name] as number;
           (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
@@ -247,99 +255,8 @@ export class Predictor {
     return jacobian;
   }
 
-  /** What the trajectories of the ensemble start from. */
-  #ensembleStarts({ parameters, y0, args }: Starts): EnsembleStarts {
-    const members = this.data.groups.map((group) => group.members[0] as number);
-    const names = Object.keys(this.field.argumentWidths);
-    return {
-      parameters,
-      y0: members.map((member) => y0[member] as Float64Array),
-      args: members.map((member) => Float64Array.from(names.flatMap((name) => [...(args[member]?.[name] ?? [])]))),
-    };
-  }
-
-  /** By the transpose, a measurement of each trajectory at a time: their derivatives are apart, as no parameter is shared. */
-  #transposed(solved: Solved, places: readonly Place[], ensembles: Ensembles): Float64Array {
-    const { field, data, observation } = this;
-    const { at, points } = solved;
-    const { stateSize, argumentSize, argumentWidths } = field;
-    const observed = observation.names.length;
-    const jacobian = this.#direct(solved, places);
-    const offsets = offsetsOf(argumentWidths);
-    const width = argumentSize + at.parameters.length;
-    const columns = places.map((place) => {
-      if (place.kind === "initial") return place.feature;
-      return place.kind === "parameter" ? argumentSize + place.index : (offsets[place.name] as number) + place.index;
-    });
-    const indices = new Map(data.places.map((place, i) => [place.row * observed + place.observed, i]));
-    const rounds = roundsOf(data);
-    ensembles.withPullback(this.#ensembleStarts(at), (pull) => {
-      for (let o = 0; o < observed; o++) {
-        const w = new Float64Array(points.count * observed);
-        for (let row = 0; row < points.count; row++) if (indices.has(row * observed + o)) w[row * observed + o] = 1;
-        const { states } = observation.pull(points, at.parameters, w);
-        for (const round of rounds) {
-          const rows = round.filter((row) => indices.has(row * observed + o));
-          if (rows.length === 0) continue;
-          const cotangent = new Float64Array(ensembles.outputs * stateSize);
-          for (const row of rows) {
-            const { group, time } = data.rows[row] as Data["rows"][number];
-            const own = states.subarray(row * stateSize, (row + 1) * stateSize);
-            cotangent.set(own, ensembles.place(group, time) * stateSize);
-          }
-          const slopes = pull(cotangent);
-          for (const row of rows) {
-            const { group, trajectory } = data.rows[row] as Data["rows"][number];
-            const first = (indices.get(row * observed + o) as number) * places.length;
-            for (const [k, place] of places.entries()) {
-              if (!belongs(place, trajectory)) continue;
-              const [from, size] = place.kind === "initial" ? [slopes.y0, stateSize] : [slopes.arguments, width];
-              jacobian[first + k] =
-                (jacobian[first + k] as number) + (from[group * size + (columns[k] as number)] as number);
-            }
-          }
-        }
-      }
-    });
-    return jacobian;
-  }
-
-  /** What observed functions depend on parameters and arguments themselves. */
-  #direct({ at, points }: Solved, places: readonly Place[]): Float64Array {
-    const { field, data, observation } = this;
-    const jacobian = new Float64Array(data.places.length * places.length);
-    const states = new Float64Array(points.count * field.stateSize);
-    // Arguments of the same name move in all trajectories at once.
-    const known = new Map<string, Float64Array>();
-    for (const [k, place] of places.entries()) {
-      if (place.kind === "initial") continue;
-      const key = `${place.kind === "argument" ? place.name : ""} ${place.index}`;
-      let column = known.get(key);
-      if (!column) {
-        const parameters = new Float64Array(at.parameters.length);
-        const moved = Object.fromEntries(
-          Object.entries(field.argumentWidths).map(([name, width]) => [name, new Float64Array(points.count * width)]),
-        );
-        if (place.kind === "parameter") parameters[place.index] = 1;
-        else {
-          const own = moved[place.name] as Float64Array;
-          const width = own.length / points.count;
-          for (let row = 0; row < points.count; row++) own[row * width + place.index] = 1;
-        }
-        const along = { states, arguments: moved, parameters };
-        column = this.#gathered(observation.tangent(points, at.parameters, along));
-        known.set(key, column);
-      }
-      for (const [i, { row }] of data.places.entries()) {
-        if (!belongs(place, data.rows[row]?.trajectory as number)) continue;
-        jacobian[i * places.length + k] = column[i] as number;
-      }
-    }
-    return jacobian;
-  }
-
   /** By the transpose, a measurement at a time. */
-  #reverse({ at, points }: Solved, places: readonly Place[]): Float64Array {
+  #backward({ at, points }: Solved, places: readonly Place[]): Float64Array {
     const { field, data, observation } = this;
     const { stateSize, argumentWidths } = field;
     const width = observation.names.length;
@@ -382,29 +299,6 @@ export class Predictor {
 /** Whether what is estimated matters to a trajectory. */
 const belongs = (place: Place, trajectory: number) =>
   place.kind === "parameter" || place.trajectory === undefined || place.trajectory === trajectory;
-
-/** Where each argument begins among all. */
-function offsetsOf(widths: Readonly<Record<string, number>>): Record<string, number> {
-  let before = 0;
-  const offsets = Object.entries(widths).map(([name, width]) => {
-    before += width;
-    return [name, before - width] as const;
-  });
-  return Object.fromEntries(offsets);
-}
-
-/** The first rows of all trajectories, the second ones, and so on. */
-function roundsOf({ rows, groups }: Data): number[][] {
-  const rounds: number[][] = [];
-  const counts = new Uint32Array(groups.length);
-  for (const [row, { group }] of rows.entries()) {
-    const round = counts[group] as number;
-    rounds[round] ??= [];
-    rounds[round].push(row);
-    counts[group] = round + 1;
-  }
-  return rounds;
-}
 
 /** The same jump, of these trajectories. */
 function jumpOf(jump: Jump, members: readonly number[]): Jump {

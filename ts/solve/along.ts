@@ -1,12 +1,13 @@
 // Trajectories of their own with their derivatives along directions.
 import type { Ensemble } from "../../wasm/bindings.js";
-import { type ArrayOf, type Dtype, zeros } from "../checks/arrays.js";
+import { type ArrayOf, checkLength, type Dtype, zeros } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
+import { frozen } from "../checks/frozen.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
 import { checkLists, type Lists } from "./changes.js";
-import { type EnsembleProblem, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
+import { type EnsembleProblem, EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { flattened, type IndependentSolution, padded, rowsOf, solutionOf } from "./independent.js";
 import type { OdeintOptions } from "./options.js";
 import { gradientStats, solveStats } from "./stats.js";
@@ -16,10 +17,18 @@ export interface Along<D extends Dtype = Dtype> {
   readonly y0: ArrayOf<D> | undefined;
   readonly parameters: ArrayOf<D> | undefined;
   readonly arguments: ArrayOf<D> | undefined;
-  readonly times: undefined;
+  readonly times: Float64Array | undefined;
 }
 
-/** What is to be solved; jumps, events and the rest of what a solve may have besides are refused. */
+/** The derivatives of events along directions, in the order of the solution's events. */
+export interface EventTangents<D extends Dtype = Dtype> {
+  /** ṫ, the derivative of the time of each event: `[directions, events]`. */
+  readonly t: Float64Array;
+  /** The derivative of the state just before each event changes it: `[directions, events, state]`. */
+  readonly y: ArrayOf<D>;
+}
+
+/** What is to be solved; what a solution may have besides is refused. */
 export function readAlong<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -29,20 +38,30 @@ export function readAlong<D extends Dtype>(
 ): EnsembleProblem<D> {
   const { partial: _, ...settings } = options;
   const problem = readProblem(field, y0, times, settings);
-  const { changes, norm, dense, steps, mask } = problem;
-  const given = {
-    jumps: changes.jumps.length > 0,
-    events: changes.events.length > 0,
-    norm: norm !== null,
-    dense,
-    saveSteps: steps,
-    onFailure: mask,
-  };
+  const { dense, steps, mask } = problem;
+  const given = { dense, saveSteps: steps, onFailure: mask };
   for (const [name, set] of Object.entries(given)) {
     if (set) throw refused("OPTION", name, `no value: ${caller} does not take it`, "one");
   }
   checkLists(problem);
   return problem;
+}
+
+/** The rates of output times, flat, of so many directions; `[directions, times, batch]` where trajectories have their own. */
+export function ratesOf(problem: EnsembleProblem, directions: number, given: Float64Array): Float64Array {
+  const { times, counts, batch } = problem;
+  const rows = rowsOf(problem);
+  const [length, shape] = counts === null ? [times.length, ""] : [rows.longest * batch, `, ${batch}`];
+  checkLength("tangents.times", given, directions * length, `[${directions}, ${rows.longest}${shape}]`);
+  if (counts === null) return given;
+  const flat = new Float64Array(directions * times.length);
+  rows.each((trajectory, output, index, own) => {
+    if (!own) return;
+    for (let k = 0; k < directions; k++) {
+      flat[k * times.length + index] = given[k * length + output * batch + trajectory] as number;
+    }
+  });
+  return flat;
 }
 
 /** A solve with its derivatives in the engine's memory. */
@@ -64,12 +83,13 @@ export class EnsembleAlong<D extends Dtype> {
   ) {
     const { engine, rust } = useField(field);
     refuseReentry(engine, caller);
-    const { counts, maxEvents, batch, options } = problem;
-    const none = { steps: false, dense: false, mask: false, part: null, norm: null, jumps: [], events: [] };
-    const plan = JSON.stringify({ counts, maxEvents, ...none });
-    const [y0, times] = [engine.steady(problem.y0), engine.steady(problem.times)];
+    const { counts, maxEvents, batch, options, norm, changes } = problem;
+    const { jumps, events } = changes;
+    const none = { steps: false, dense: false, mask: false, part: null };
+    const plan = JSON.stringify({ counts, maxEvents, norm, jumps, events, ...none });
+    const [y0, times, numbers] = [problem.y0, problem.times, changes.numbers].map((array) => engine.steady(array));
     const solve = () =>
-      rust.ensembleAlong(y0, batch, times, plan, directions, along as never, options, problem.arguments, keep);
+      rust.ensembleAlong(y0, batch, times, plan, numbers, directions, along as never, options, problem.arguments, keep);
     this.#engine = engine;
     this.#field = wasmField(field);
     // A loss may dispose of the field.
@@ -79,36 +99,45 @@ export class EnsembleAlong<D extends Dtype> {
     this.#ensemble = watched(engine, progress, solve, (ensemble) => release(engine, ensemble));
   }
 
-  /** The solution, and its derivatives `[directions, times, batch, state]`, padded as the solution is. */
-  result(): { solution: IndependentSolution<D>; tangents: ArrayOf<D> } {
+  /** The solution and its derivatives, those of `y` `[directions, times, batch, state]`, padded as the solution is. */
+  result(): { solution: IndependentSolution<D>; tangents: ArrayOf<D>; eventTangents: EventTangents<D> } {
     this.#engine.needStack();
     const [engine, ensemble, problem] = [this.#engine, this.#ensemble, this.#problem];
     const { dtype, batch, state } = problem;
-    const all = engine.read(dtype, ensemble.y, ensemble.yLength);
-    const width = state * (1 + this.#directions);
-    const count = all.length / width;
-    const columns = (first: number): ArrayOf<D> => {
-      const own = zeros(dtype, count * state);
-      for (let row = 0; row < count; row++)
-        own.set(all.subarray(row * width + first, row * width + first + state) as never, row * state);
+    const directions = this.#directions;
+    const columns = (all: ArrayOf<D>, width: number, first: number, count = state): ArrayOf<D> => {
+      const rows = all.length / width;
+      const own = zeros(dtype, rows * count);
+      for (let row = 0; row < rows; row++) {
+        own.set(all.subarray(row * width + first, row * width + first + count) as never, row * count);
+      }
       return own;
     };
+    const all = engine.read(dtype, ensemble.y, ensemble.yLength);
+    const width = state * (1 + directions);
+    // Behind a state with its derivatives stand those of the event's time.
+    const [events, eventWidth] = [ensemble.eventsLength / EVENT_NUMBERS, width + directions];
+    const eventStates = engine.read(dtype, ensemble.eventStates, events * eventWidth);
     const solution = solutionOf(problem, {
-      y: columns(0),
+      y: columns(all, width, 0),
       trajectories: engine.read("float64", ensemble.trajectories, TRAJECTORY_NUMBERS * batch),
-      events: new Float64Array(),
-      eventStates: zeros(dtype, 0),
+      events: engine.read("float64", ensemble.events, EVENT_NUMBERS * events),
+      eventStates: columns(eventStates, eventWidth, 0),
       failures: [],
       paths: [],
       stats: solveStats(ensemble),
     });
     const rows = rowsOf(problem);
-    const tangents = zeros(dtype, this.#directions * solution.y.length);
-    for (let direction = 0; direction < this.#directions; direction++) {
-      const { y } = padded(problem, rows, columns((1 + direction) * state));
-      tangents.set(y as never, direction * y.length);
+    const tangents = zeros(dtype, directions * solution.y.length);
+    const eventTangents = { t: new Float64Array(directions * events), y: zeros(dtype, directions * events * state) };
+    for (let k = 0; k < directions; k++) {
+      const first = (1 + k) * state;
+      const { y } = padded(problem, rows, columns(all, width, first));
+      tangents.set(y as never, k * y.length);
+      eventTangents.y.set(columns(eventStates, eventWidth, first) as never, k * events * state);
+      eventTangents.t.set(columns(eventStates, eventWidth, width + k, 1), k * events);
     }
-    return { solution, tangents };
+    return { solution, tangents, eventTangents: frozen(eventTangents) };
   }
 
   /** The product of a loss's second derivatives with the direction, from its cotangent and curvature, padded as the solution is. */

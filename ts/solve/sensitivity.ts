@@ -18,7 +18,7 @@ import {
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
-import { EnsembleAlong, readAlong } from "./along.js";
+import { EnsembleAlong, type EventTangents, ratesOf, readAlong } from "./along.js";
 import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
 import { type IndependentSolution, isIndependent } from "./independent.js";
@@ -51,7 +51,10 @@ export interface Tangents<D extends Dtype = Dtype, A extends string = string> {
    * default.
    */
   arguments?: ArgumentArrays<A>;
-  /** ṫ, the directions in the output times, `[directions, times]`; zero by default. */
+  /**
+   * ṫ, the directions in the output times, `[directions, times]`; where trajectories have their own, `[directions, times, batch]`, padded
+   * as the solution is. Zero by default. The times of jumps are held constant.
+   */
   times?: ArrayLike<number>;
 }
 
@@ -66,6 +69,15 @@ export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = So
   readonly tangents: ArrayOf<D>;
   /** The shape of `tangents`. */
   readonly shape: readonly [directions: number, times: number, batch: number, state: number];
+}
+
+/** A solution of trajectories of their own with its derivatives along directions. */
+export interface IndependentSolutionJvp<D extends Dtype = Dtype> extends SolutionJvp<D, IndependentSolution<D>> {
+  /**
+   * The derivatives of the events along each direction, in the order of `solution.events`. Of the time it is NaN where an event
+   * changes nothing and its function only touches its zero.
+   */
+  readonly events: EventTangents<D>;
 }
 
 /** The derivatives of a solution with respect to what its solve starts from. */
@@ -208,12 +220,13 @@ function solveAlong<D extends Dtype>(
 ) {
   const problem = readAlong(field, y0, times, settings, caller);
   const { directions, along, rates } = readTangents(field, given, problem.batch);
-  if (rates) {
-    throw refused("OPTION", "tangents.times", "no value where trajectories take their own steps", "rates of times");
+  if (keep && problem.changes.events.length > 0) {
+    throw refused("OPTION", "events", `no value: ${caller} does not take it`, "one");
   }
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };
-  const solved = new EnsembleAlong(field, problem, directions, { ...along, times: undefined }, solve);
+  const moved = { ...along, times: rates && ratesOf(problem, directions, rates) };
+  const solved = new EnsembleAlong(field, problem, directions, moved, solve);
   return { problem, directions, solved };
 }
 
@@ -227,8 +240,9 @@ function solveAlong<D extends Dtype>(
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
  * @param tangents - The directions.
  * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
- * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, for `jumps`,
- * `events`, `norm`, `dense`, `saveSteps` and `onFailure: "mask"`, and for directions in the times of trajectories that take their own steps.
+ * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, and for `dense`,
+ * `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only touches
+ * its zero.
  */
 export function jvp<D extends Dtype, A extends string>(
   field: Field<D, A>,
@@ -236,14 +250,14 @@ export function jvp<D extends Dtype, A extends string>(
   times: Lists,
   tangents: Tangents<D, A>,
   given: OdeintOptions<A> & Independent<A>,
-): SolutionJvp<D, IndependentSolution<D>>;
+): IndependentSolutionJvp<D>;
 export function jvp<D extends Dtype, A extends string>(
   field: Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   tangents: Tangents<D, A>,
   given?: OdeintOptions<A>,
-): SolutionJvp<D, IndependentSolution<D>>;
+): IndependentSolutionJvp<D>;
 export function jvp<D extends Dtype, A extends string>(
   field: Field<D, A>,
   y0: ArrayOf<D>,
@@ -274,8 +288,14 @@ function jvpFor<D extends Dtype>(
   if (isIndependent(read, times)) {
     const { directions, solved } = solveAlong(field, y0, times, tangents, read, { keep: false, caller });
     try {
-      const { solution, tangents: moved } = solved.result();
-      return frozen({ solution, tangents: moved, shape: [directions, ...solution.shape] as const });
+      const { solution, tangents: moved, eventTangents: events } = solved.result();
+      const result: IndependentSolutionJvp<D> = {
+        solution,
+        tangents: moved,
+        shape: [directions, ...solution.shape] as const,
+        events,
+      };
+      return frozen(result);
     } finally {
       solved.dispose();
     }
@@ -441,7 +461,8 @@ export function sensitivities<D extends Dtype>(
  * `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
- * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, and for `gradient: "adjoint"`, which is not exact.
+ * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is not
+ * exact.
  */
 export function hessianVectorProduct<D extends Dtype, A extends string>(
   field: Field<D, A>,

@@ -1,57 +1,88 @@
 //! Forward mode: trajectories with their derivatives along directions.
 //!
-//! A solve without derivatives comes first and tells its steps. Then [x, ẋ_1, ẋ_2, …] of each trajectory is taken through these. So the
-//! derivatives are those of the numbers computed, whatever chose the steps, and those do not move.
+//! A solve without derivatives comes first and tells its steps. Then [x, ẋ_1, ẋ_2, …] of each trajectory is taken through these, and
+//! through its jumps and events ([`replay`](super::replay)). So the derivatives are those of the numbers computed, whatever chose the
+//! steps; those move only with the times on which they end.
+
+use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, s};
 
+use super::changes::{EventMaps, Maps, Rules};
 use super::leaves::{Keep, Kept, solve};
 use super::problem::{Problem, Tools};
+use super::replay::{Course, Replay};
+use super::single::Single;
 use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Trajectories};
 use crate::error::{Error, Result, finite_tangents};
-use crate::field::{Directions, VectorField};
+use crate::field::program::{Beside, ProgramField, map_along};
+use crate::field::{Directions, Lanes, VectorField};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, List, Purpose};
+use crate::program::Program;
+use crate::program::tangents::CLOCK;
 use crate::solve::{Options, Output, Steps};
 
-/// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters and arguments: in
-/// place of a state, the solution has [y, ẏ_1, ẏ_2, …] of n (1 + directions) numbers. Its y and statistics are bitwise those of
-/// `odeint`; the sizes of steps stay as they are.
+/// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters, arguments and
+/// output times: in place of a state, the solution has [y, ẏ_1, ẏ_2, …] of n (1 + directions) numbers, and for each event the same with the
+/// rates of its time, ṫ_1, ṫ_2, …, behind: NaN where an event changes nothing and its function only touches its zero. Its y and statistics are bitwise those of `odeint`; the sizes of steps stay as they are.
+/// Directions in times are as long as all lists of times together.
 ///
 /// # Errors
-/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` where times move, and for a field that is no program;
-/// `NonFiniteResult` where a derivative overflows.
+/// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program; `Grazing` where the time of an
+/// event counts that has no derivative; `NonFiniteResult` where a derivative overflows.
 pub fn odeint_along<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &Lists,
     options: &Options,
+    changes: &Changes,
     directions: &Directions<'_, T>,
 ) -> Result<Solution<T>> {
-    let Traced { problem, solution, steps } = Traced::new(field, y0, times, options, directions)?;
-    let n = problem.state;
-    let features = n * (1 + directions.count);
-    let rows = solution.y.len() / n;
-    let mut y = Buffer::zeroed(&problem.ledger, Purpose::Output, rows.saturating_mul(features))?;
-    for (to, from) in y.chunks_exact_mut(features).zip(solution.y.chunks_exact(n)) {
-        to[..n].copy_from_slice(from);
-    }
+    let Traced { problem, solution, courses } = Traced::new(field, y0, times, options, changes, directions)?;
+    let (n, total) = (problem.state, directions.count);
+    let (features, of_event) = (n * (1 + total), n * (1 + total) + total);
+    let events = solution.events.len();
+    let room =
+        |rows: usize, features: usize| Buffer::zeroed(&problem.ledger, Purpose::Output, rows.saturating_mul(features));
+    let mut y = room(solution.y.len() / n, features)?;
+    let mut states = room(events, of_event)?;
+    copy_rows((&mut y, features, 0), (&solution.y, n, 0), n);
+    copy_rows((&mut states, of_event, 0), (&solution.event_states, n, 0), n);
     let at_once = Directions::<T>::at_once(n);
-    let mut steps = Some(steps);
-    for first in (0..directions.count).step_by(at_once) {
-        let count = at_once.min(directions.count - first);
-        let (mut moving, mut tools) = moving(field, y0, &problem, &directions.part(first, count), false)?;
-        moving.again = steps.take();
+    for first in (0..total).step_by(at_once) {
+        let count = at_once.min(total - first);
+        let directions = directions.part(first, count);
+        let (moving, mut tools) = moving((field, y0), &problem, changes, (&directions, first), &courses, false)?;
         let moved = solve(&moving, &mut tools, None)?.0;
-        steps = moving.again.take();
-        for (to, from) in y.chunks_exact_mut(features).zip(moved.y.chunks_exact(n * (1 + count))) {
-            to[n * (1 + first)..][..n * count].copy_from_slice(&from[n..]);
-            finite_tangents(&from[n..])?;
+        let width = moving.state;
+        copy_rows((&mut y, features, n * (1 + first)), (&moved.y, width, n), n * count);
+        copy_rows((&mut states, of_event, n * (1 + first)), (&moved.event_states, width, n), n * count);
+        // Behind the derivatives of the state lies the clock of each direction, the rate of the time and that of the step.
+        for direction in (0..count).take_while(|_| events > 0) {
+            let from = (&*moved.event_states, width, n * (1 + count) + CLOCK * direction);
+            copy_rows((&mut states, of_event, features + first + direction), from, 1);
         }
     }
+    finite_tangents(&y)?;
+    finite_tangents(&states)?;
+    let known = courses.iter().flat_map(Course::times_are_known);
+    for (row, _) in states.chunks_exact_mut(of_event).zip(known).filter(|(_, known)| !known) {
+        row[features..].fill(T::nan());
+    }
+    let mut event_states = List::new(&problem.ledger, Purpose::Output);
+    event_states.extend(states.iter().copied())?;
     let peak = problem.ledger.peak();
-    Ok(Solution { y, peak, ..solution })
+    Ok(Solution { y, event_states, peak, ..solution })
+}
+
+/// Copies some numbers of each row of a matrix into rows of another, which is given with its columns and the first that is written.
+fn copy_rows<T: Copy>((to, width, first): (&mut [T], usize, usize), from: (&[T], usize, usize), count: usize) {
+    let (from, from_width, from_first) = from;
+    for (to, from) in to.chunks_exact_mut(width).zip(from.chunks_exact(from_width)) {
+        to[first..][..count].copy_from_slice(&from[from_first..][..count]);
+    }
 }
 
 /// An ensemble with its derivatives along one direction, solved, with what products with second derivatives need.
@@ -67,12 +98,14 @@ pub struct TrajectoriesAlong<T> {
 /// Solves as [`odeint_along`] does along one direction, and retains what the gradient method needs.
 ///
 /// # Errors
-/// As [`odeint_along`] and [`vjp`](super::vjp); `Option` for several directions and for the continuous adjoint.
+/// As [`odeint_along`] and [`vjp`](super::vjp); `Option` for several directions, where times move, for events, whose times do, and for the
+/// continuous adjoint.
 pub fn vjp_along<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
     times: &Lists,
     options: &Options,
+    changes: &Changes,
     direction: &Directions<'_, T>,
     method: &GradientMethod,
 ) -> Result<TrajectoriesAlong<T>> {
@@ -82,10 +115,15 @@ pub fn vjp_along<T: Real>(
     if let GradientMethod::Adjoint(_) = method {
         return Err(Error::option("gradient", "an exact gradient", "adjoint"));
     }
+    if direction.times.is_some() {
+        return Err(Error::option("direction.times", "none for second derivatives", "rates of times"));
+    }
+    if !changes.events.is_empty() {
+        return Err(Error::option("events", "none for second derivatives", changes.events.len()));
+    }
     let options = Options { time_gradients: false, ..options.clone() };
-    let Traced { problem, solution, steps } = Traced::new(field, y0, times, &options, direction)?;
-    let (mut moving, tools) = moving(field, y0, &problem, direction, true)?;
-    moving.again = Some(steps);
+    let Traced { problem, solution, courses } = Traced::new(field, y0, times, &options, changes, direction)?;
+    let (moving, tools) = moving((field, y0), &problem, changes, (direction, 0), &courses, true)?;
     let (parameters, arguments, n) = (problem.parameters, problem.arguments, problem.state);
     let both = Trajectories::record(moving, tools, method)?;
     let mut y = Buffer::copied(&problem.ledger, Purpose::Output, &both.solution.y)?;
@@ -127,7 +165,7 @@ struct Traced<T> {
     problem: Problem<T>,
     solution: Solution<T>,
     /// Of each trajectory.
-    steps: Vec<List<super::track::Step>>,
+    courses: Arc<[Course<T>]>,
 }
 
 impl<T: Real> Traced<T> {
@@ -136,42 +174,44 @@ impl<T: Real> Traced<T> {
         y0: ArrayView2<'_, T>,
         times: &Lists,
         options: &Options,
+        changes: &Changes,
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
+        // What the times of events depend on, their functions and the steps before tell by their transposes.
+        let reverse = !changes.events.is_empty();
         let (problem, mut tools) =
-            Problem::new(&Ledger::new(), field, y0, times, options, &Changes::default(), Extras::default(), false)?;
+            Problem::new(&Ledger::new(), field, y0, times, options, changes, Extras::default(), reverse)?;
         directions.check([problem.batch, problem.state, problem.parameters, problem.arguments, times.len()])?;
-        if directions.times.is_some() {
-            let expected = "none where trajectories take their own steps";
-            return Err(Error::option("tangents.times", expected, "rates of times"));
-        }
         let keep = Keep { all: true, budget: None };
         let (solution, Kept { tracks, .. }) = solve(&problem, &mut tools, Some(keep))?;
-        let mut steps = Vec::with_capacity(problem.batch);
+        let mut single = Single::new(&problem)?;
+        let mut courses = Vec::with_capacity(problem.batch);
         for (tracks, leaf) in tracks.expect("all are kept").into_iter().zip(problem.leaves()) {
-            for own in 0..leaf.len() {
-                let mut list = List::new(&problem.ledger, Purpose::Records);
-                list.extend(tracks.steps(own).into_iter())?;
-                steps.push(list);
+            for (own, trajectory) in leaf.enumerate() {
+                let place = (trajectory, own);
+                courses.push(Course::new(&problem, &mut tools[0], &mut single, &tracks, place, directions)?);
             }
         }
-        Ok(Self { problem, solution, steps })
+        Ok(Self { problem, solution, courses: courses.into() })
     }
 }
 
-/// The problem of [x, ẋ_1, ẋ_2, …], whose steps are still to be given.
+/// The problem of [x, ẋ_1, ẋ_2, …], along a part of the directions that begins at the given one.
 fn moving<T: Real>(
-    field: &dyn VectorField<T>,
-    y0: ArrayView2<'_, T>,
+    (field, y0): (&dyn VectorField<T>, ArrayView2<'_, T>),
     problem: &Problem<T>,
-    directions: &Directions<'_, T>,
+    changes: &Changes,
+    (directions, first): (&Directions<'_, T>, usize),
+    courses: &Arc<[Course<T>]>,
     reverse: bool,
 ) -> Result<(Problem<T>, Vec<Tools<T>>)> {
-    let Problem { batch, state, leaf, ref ledger, ref inputs, ref options, .. } = *problem;
+    let Problem { batch, state, leaf, ref ledger, ref inputs, ref options, ref rules, .. } = *problem;
     let Some(program) = field.program_field() else {
         return Err(Error::option("field", "a field that is a program", "another field"));
     };
-    let moving = program.along(directions, inputs, leaf, ledger)?;
+    let events = !changes.events.is_empty();
+    let beside = Beside { maps: events || !changes.jumps.is_empty(), clocks: events };
+    let moving = program.along(directions, inputs, leaf, beside, ledger)?;
     let mut start = Array2::zeros((batch, moving.state_size()));
     start.slice_mut(s![.., ..state]).assign(&y0);
     for index in 0..directions.count {
@@ -184,6 +224,23 @@ fn moving<T: Real>(
     let output = if options.interpolates(&[0.0, 1.0]) { Output::Interpolate } else { Output::Land };
     let steps = Steps::AtMost(f64::INFINITY);
     let options = Options { steps, output: Some(output), tolerances: Default::default(), ..options.clone() };
-    let (changes, extras) = (Changes::default(), Extras::default());
-    Problem::new(ledger, &moving, start.view(), &problem.times, &options, &changes, extras, reverse)
+    let (none, extras) = (Changes::default(), Extras::default());
+    let (mut again, mut tools) =
+        Problem::new(ledger, &moving, start.view(), &problem.times, &options, &none, extras, reverse)?;
+    for tools in &mut tools {
+        let lanes = |map: &Program, amounts: usize| -> Result<Box<dyn Lanes<T>>> {
+            let map = map_along(map, directions, batch, amounts, beside);
+            ProgramField::new(map, moving.parameters())?.timed_lanes(moving.parameters(), 1, reverse, ledger)
+        };
+        let jumps = changes.jumps.iter().zip(&rules.jumps).map(|(jump, given)| lanes(&jump.set, given.numbers));
+        let events = changes.events.iter().map(|event| {
+            let set = event.set.as_ref().map(|set| lanes(set, 0)).transpose()?;
+            Ok(EventMaps { when: vec![], set })
+        });
+        tools.maps =
+            Maps { jumps: jumps.collect::<Result<_>>()?, events: events.collect::<Result<_>>()?, norm: vec![] };
+    }
+    again.rules = Rules { normed: false, ..rules.clone() };
+    again.again = Some(Replay::new(Arc::clone(courses), problem, &moving, directions, first));
+    Ok((again, tools))
 }

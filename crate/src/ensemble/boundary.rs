@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::backward::{Backward, Reverse, add_lane};
 use super::block::{lane, set_lane};
 use super::problem::{Problem, Tools};
+use super::single::Zero;
 use super::track::{Step, Tracks, What};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
@@ -204,9 +205,6 @@ impl<T: Real> Backward<'_, T> {
         let end = step.to;
         let (parameters, own) = (problem.parameters, problem.arguments);
         let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
-        let when = &mut *tools.maps.events[event].when[0];
-        let g = self.single.slopes(when, end, x, 1.0, &mut unused.0, &mut unused.1)?;
-        // The derivatives by h of ⟨g_x, x_{n+1}⟩ and ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
         let lambda = self.lambda_of(slot);
         let mut k = vec![T::zero(); self.rows];
         lane(&self.next_slope, self.width, slot, &mut k);
@@ -218,17 +216,14 @@ impl<T: Real> Backward<'_, T> {
             })
             .copied()
             .collect();
-        let lanes = &mut *tools.lanes[0];
+        let Tools { maps, lanes } = &mut *tools;
+        let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
         let x_n = tracks.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
-        let along_g = self.single.rate(problem.tableau, lanes, from, &g.x, (&[], &[]), &k)?;
+        let Zero { g, slope, crosses } =
+            self.single.zero(problem.tableau, lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
+        // The derivative by h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
         let along_w = self.single.rate(problem.tableau, lanes, from, &lambda, (times, &w), &k)?;
-        let slope = g.t + along_g;
-        let moved = x.iter().zip(x_n).map(|(x, x_n)| (x.wide() - x_n.wide()) / step.h);
-        let size = g.t.abs() + g.x.iter().zip(moved).map(|(g, rate)| (g.wide() * rate).abs()).sum::<f64>();
-        let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
-        let epsilon = T::epsilon().wide();
-        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * step.h.abs() > epsilon * scale;
         if !crosses && !counts {
             // Nothing depends on when it was but where the step was cut.
             return Ok(());
@@ -247,6 +242,3 @@ impl<T: Real> Backward<'_, T> {
         Ok(())
     }
 }
-
-/// A function that crosses zero slower than this fraction of √ε of the terms of its rate only touches it.
-const GRAZING: f64 = 0.01;

@@ -79,6 +79,7 @@ pub(super) struct Due {
 }
 
 /// When a jump acts, and its amounts.
+#[derive(Clone)]
 pub(super) struct JumpInputs<T> {
     pub times: Lists,
     pub amounts: Vec<T>,
@@ -87,6 +88,7 @@ pub(super) struct JumpInputs<T> {
 }
 
 /// When an event counts.
+#[derive(Clone)]
 pub(super) struct EventRule {
     pub direction: Direction,
     pub terminal: Option<usize>,
@@ -95,6 +97,7 @@ pub(super) struct EventRule {
 }
 
 /// All jumps and events, checked.
+#[derive(Clone)]
 pub(super) struct Rules<T> {
     pub jumps: Vec<JumpInputs<T>>,
     pub events: Vec<EventRule>,

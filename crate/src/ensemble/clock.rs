@@ -53,6 +53,9 @@ pub(super) struct Clock {
     pub ended: bool,
     /// Whether the sides of the events' functions have been looked at.
     pub sides_known: bool,
+    /// Where times move along directions, the rates of t, and of the end of the next step.
+    pub tau: Vec<f64>,
+    pub next_tau: Vec<f64>,
 }
 
 /// Equal steps between two times.
@@ -106,6 +109,8 @@ impl Clock {
             residuals: vec![0.0; events],
             ended: false,
             sides_known: false,
+            tau: vec![],
+            next_tau: vec![],
         }
     }
 
@@ -332,6 +337,7 @@ impl Clock {
         self.stats.last_step = plan.span.h;
         self.stats.accepted += 1;
         self.t = plan.span.end;
+        self.tau.clone_from(&self.next_tau);
         if plan.grid == Some(plan.span.end) {
             self.grid.step += 1;
         }

@@ -194,7 +194,11 @@ impl<T: Real> Forward<T> {
             let times = problem.times.of(trajectory);
             Clock::check(&problem.options, times)?;
             let due = problem.rules.due(trajectory, times);
-            self.clocks.push(Clock::new(trajectory, times, due, problem.rules.events.len(), self.blank));
+            let mut clock = Clock::new(trajectory, times, due, problem.rules.events.len(), self.blank);
+            if let Some(replay) = &problem.again {
+                clock.tau = replay.first_rates(problem.times.start(trajectory));
+            }
+            self.clocks.push(clock);
             set_lane(&mut block.x, width, slot, &problem.y0[trajectory * rows..(trajectory + 1) * rows]);
             let (arguments, data) = problem.inputs.of(trajectory);
             set_lane(&mut block.arguments, width, slot, arguments);
@@ -236,7 +240,7 @@ impl<T: Real> Forward<T> {
 
     /// On which sides the events' functions are at the beginning.
     fn first_sides(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, slot: usize) -> Result<()> {
-        if problem.rules.events.is_empty() || self.clocks[slot].sides_known {
+        if problem.rules.events.is_empty() || problem.again.is_some() || self.clocks[slot].sides_known {
             return Ok(());
         }
         let Self { block, single, clocks, row, .. } = self;
@@ -262,13 +266,26 @@ impl<T: Real> Forward<T> {
         }
     }
 
+    /// Where times move along directions, so do the steps that are taken again.
+    fn set_clocks(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) -> Result<()> {
+        let Some(replay) = problem.again.as_ref().filter(|replay| replay.moves()) else { return Ok(()) };
+        let Self { block, single, clocks, plans, .. } = self;
+        for (slot, (clock, plan)) in clocks.iter_mut().zip(&*plans).enumerate() {
+            let plan = plan.as_ref().expect("planned");
+            replay.set(problem, tools, single, (&mut *block, slot), (&mut *clock, plan))?;
+            // It is of another length than the step before.
+            clock.first_known = false;
+        }
+        Ok(())
+    }
+
     /// Every trajectory tries a step.
     fn round(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
         let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
         // When each takes its step.
         for slot in (0..self.clocks.len()).rev() {
             let clock = &mut self.clocks[slot];
-            let again = problem.again.as_ref().map(|steps| &steps[clock.trajectory][..]);
+            let again = problem.again.as_ref().map(|replay| &replay.courses[clock.trajectory].steps[..]);
             match clock.plan(&problem.options, problem.times.of(clock.trajectory), again) {
                 Ok(plan) => self.plans[slot] = Some(plan),
                 Err(error) => self.remove(problem, slot, Some(error), sinks)?,
@@ -278,6 +295,7 @@ impl<T: Real> Forward<T> {
             return Ok(());
         }
         self.set_spans();
+        self.set_clocks(problem, tools)?;
         let mut index = lanes_index(problem, self.block.width);
         if self.clocks.iter().any(|clock| !clock.first_known) {
             self.block.first_slopes(&mut *tools.lanes[index])?;
@@ -371,7 +389,8 @@ impl<T: Real> Forward<T> {
             }
         }
         let mut crossed = vec![];
-        if !problem.rules.events.is_empty() && self.accepted[..active].contains(&true) {
+        let looks = !problem.rules.events.is_empty() && problem.again.is_none();
+        if looks && self.accepted[..active].contains(&true) {
             crossed = self.crossings(problem, tools, index, next_known, &mut failures)?;
         }
         let interpolates = |problem: &Problem<T>, clock: &Clock, plan: &Plan| {
@@ -452,6 +471,7 @@ impl<T: Real> Forward<T> {
         let tableau = problem.tableau;
         let stages = tableau.gradient_stages();
         let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
+        let mut moved = vec![T::zero(); rows];
         // Of each power of θ the weights of all slopes.
         let degree = if problem.extras.dense { tableau.extension_degree() } else { 0 };
         let polynomials: Vec<f64> = (0..degree)
@@ -485,14 +505,14 @@ impl<T: Real> Forward<T> {
                 let due = clock.due.get(clock.jump).is_some_and(|due| due.t == plan.span.end);
                 let changes = due || plan.end == End::Event;
                 for output in outputs {
+                    let theta = (times[output] - plan.span.t) / plan.span.h;
+                    tableau.extension_weights(theta, &mut weights, &mut rates);
                     if times[output] == plan.span.end {
                         if changes {
                             break;
                         }
                         lane(&block.next, width, slot, row);
                     } else {
-                        let theta = (times[output] - plan.span.t) / plan.span.h;
-                        tableau.extension_weights(theta, &mut weights, &mut rates);
                         lane(&block.x, width, slot, row);
                         for (stage, weight) in weights.iter().enumerate() {
                             let weight = plan.span.h * weight;
@@ -503,6 +523,19 @@ impl<T: Real> Forward<T> {
                                 }
                             }
                         }
+                    }
+                    if let Some(replay) = problem.again.as_ref().filter(|replay| replay.moves()) {
+                        let slope = |(stage, rate): (usize, &f64), r: usize| {
+                            rate * block.slopes[stage * len + r * width + slot].wide()
+                        };
+                        for (r, moved) in moved.iter_mut().enumerate() {
+                            *moved = T::of(rates.iter().enumerate().map(|term| slope(term, r)).sum());
+                        }
+                        let (start, Clock { tau, next_tau, .. }) = (problem.times.start(clock.trajectory), &*clock);
+                        let by = |index: usize| {
+                            replay.rate(index, start + output) - tau[index] - theta * (next_tau[index] - tau[index])
+                        };
+                        replay.add(by, &moved, row);
                     }
                     sinks.write(problem, clock.trajectory, output, row);
                     if let Some(tracks) = &mut sinks.tracks {
@@ -552,36 +585,45 @@ impl<T: Real> Forward<T> {
         let mut terminal = clock.ended;
         let mut changed = false;
         let due = clock.due.get(clock.jump).is_some_and(|due| due.t == clock.t);
-        if due || crossed.is_some() {
+        let acting: Vec<usize> = match &problem.again {
+            Some(replay) => replay.courses[clock.trajectory].events_after(clock.stats.accepted).collect(),
+            None => crossed.map_or_else(Vec::new, |crossed| crossed.acting.clone()),
+        };
+        let acts = due || !acting.is_empty();
+        if acts {
             single.settle(problem.inputs.of(clock.trajectory), tools);
             let (rules, Tools { maps, lanes }) = (&problem.rules, &mut *tools);
             lane(&block.x, width, slot, row);
-            if let Some(Crossed { root, acting, sides, zeros, .. }) = crossed {
+            if let Some(replay) = &problem.again {
+                replay.stand(clock, row);
+            }
+            if let Some(Crossed { root, sides, zeros, .. }) = crossed {
                 clock.signs.copy_from_slice(sides);
                 clock.recent = Some((*root, clock.t));
                 for (residual, zero) in clock.residuals.iter_mut().zip(zeros) {
                     *residual = zero.unwrap_or(0.0);
                 }
-                for &event in acting {
-                    clock.counts[event] += 1;
-                    if clock.counts.iter().sum::<usize>() > rules.max_events {
-                        return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
-                    }
-                    let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
-                    if sinks.part.is_some() {
-                        happened[own].events.push(occurrence)?;
-                        happened[own].states.extend(row.iter().copied())?;
-                    }
-                    if let Some(tracks) = &mut sinks.tracks {
-                        tracks.action(own, What::Event { event, root: event == *root }, row)?;
-                    }
-                    if let Some(set) = &mut maps.events[event].set {
-                        let before = row.clone();
-                        single.map(&mut **set, clock.t, &before, None, row)?;
-                        changed = true;
-                    }
-                    terminal |= rules.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
+            }
+            for event in acting {
+                clock.counts[event] += 1;
+                if clock.counts.iter().sum::<usize>() > rules.max_events {
+                    return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
                 }
+                let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
+                if sinks.part.is_some() {
+                    happened[own].events.push(occurrence)?;
+                    happened[own].states.extend(row.iter().copied())?;
+                }
+                if let Some(tracks) = &mut sinks.tracks {
+                    let root = crossed.is_some_and(|crossed| crossed.root == event);
+                    tracks.action(own, What::Event { event, root }, row)?;
+                }
+                if let Some(set) = &mut maps.events[event].set {
+                    let before = row.clone();
+                    single.map(&mut **set, clock.t, &before, None, row)?;
+                    changed = true;
+                }
+                terminal |= rules.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
             }
             while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !terminal)
                 && t == clock.t
@@ -597,7 +639,7 @@ impl<T: Real> Forward<T> {
                 clock.jump += 1;
             }
             if changed {
-                if row.iter().any(|x| !x.is_finite()) {
+                if problem.again.is_none() && row.iter().any(|x| !x.is_finite()) {
                     return Err(Error::NonFinite(clock.progress(0.0)));
                 }
                 set_lane(&mut block.x, width, slot, row);
@@ -614,7 +656,7 @@ impl<T: Real> Forward<T> {
                         if problem.extras.dense { problem.tableau.extension_degree() * rows } else { 0 },
                     ))?;
                 }
-                if clock.stats.accepted > 0 && !terminal {
+                if clock.stats.accepted > 0 && !terminal && problem.again.is_none() {
                     for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
                         // Behind a crossing that has happened the side is the other one.
                         let found = crossed.and_then(|crossed| crossed.found(index));
@@ -634,7 +676,26 @@ impl<T: Real> Forward<T> {
         clock.ended = terminal;
         let times = problem.times.of(clock.trajectory);
         lane(&block.x, width, slot, row);
+        let first = clock.output;
         while clock.output < times.len() && (times[clock.output] == clock.t || terminal) {
+            if let Some(replay) = problem.again.as_ref().filter(|replay| replay.moves())
+                && clock.output > first
+                && times[clock.output - 1] == times[clock.output]
+                && !terminal
+            {
+                // Between a time and its repetition lies a step of no length.
+                let mut k = vec![T::zero(); rows];
+                single.settle(problem.inputs.of(clock.trajectory), tools);
+                single.slope(&mut *tools.lanes[0], clock.t, row, &mut k)?;
+                let output = problem.times.start(clock.trajectory) + clock.output;
+                replay.add(|index| replay.rate(index, output) - replay.rate(index, output - 1), &k, row);
+                if !acts && !problem.options.interpolates(times) {
+                    for (index, tau) in clock.tau.iter_mut().enumerate() {
+                        *tau = replay.rate(index, output);
+                    }
+                    set_lane(&mut block.x, width, slot, row);
+                }
+            }
             sinks.write(problem, clock.trajectory, clock.output, row);
             if let Some(tracks) = &mut sinks.tracks {
                 let steps = tracks.tail(own).steps;
@@ -718,7 +779,9 @@ impl<T: Real> Forward<T> {
         let (arguments, data) = (problem.arguments * width, problem.data * width);
         tools.lanes[index].settle(&self.block.arguments[..arguments], &self.block.data[..data]);
         for event in &mut tools.maps.events {
-            event.when[index].settle(&self.block.arguments[..arguments], &[]);
+            if let Some(when) = event.when.get_mut(index) {
+                when.settle(&self.block.arguments[..arguments], &[]);
+            }
         }
         if let Some(norm) = tools.maps.norm.get_mut(index) {
             norm.settle(&self.block.arguments[..arguments], &[]);

@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicUsize;
 use ndarray::ArrayView2;
 
 use super::changes::{Changes, Maps, Rules};
-use super::track::Step;
+use super::replay::Replay;
 use super::{Extras, Lists};
 use crate::error::{Error, Result};
 use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
 use crate::kernel::lanes::finite_lanes;
 use crate::kernel::real::{Real, vector_len};
-use crate::memory::{Buffer, Ledger, List, Purpose};
+use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, check_times};
 use crate::tableau::Tableau;
 
@@ -35,8 +35,8 @@ pub(super) struct Problem<T> {
     pub leaf: usize,
     pub rules: Rules<T>,
     pub extras: Extras,
-    /// The steps of each trajectory, where they are taken again with derivatives beside the state.
-    pub again: Option<Vec<List<Step>>>,
+    /// What is taken again, where there are derivatives beside the state.
+    pub again: Option<Replay<T>>,
     /// Trajectories that have come to their ends.
     pub done: AtomicUsize,
     pub ledger: Ledger,

@@ -121,6 +121,19 @@ pub(super) struct Slopes<T> {
     pub t: f64,
 }
 
+/// The zero of an event's function g at the end of a step.
+pub(super) struct Zero<T> {
+    /// The derivatives of g there.
+    pub g: Slopes<T>,
+    /// The derivative of g(t_{n+1}, x_{n+1}) by the step's length.
+    pub slope: f64,
+    /// Whether g crosses its zero; else it only touches it, and the time of the event has no derivative.
+    pub crosses: bool,
+}
+
+/// A function that crosses zero slower than this fraction of √ε of the terms of its rate only touches it.
+const GRAZING: f64 = 0.01;
+
 impl<T: Real> Single<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let (ledger, state) = (&problem.ledger, problem.state);
@@ -157,7 +170,9 @@ impl<T: Real> Single<T> {
         self.arguments[..self.own].copy_from_slice(arguments);
         tools.lanes[0].settle(arguments, data);
         for event in &mut tools.maps.events {
-            event.when[0].settle(arguments, &[]);
+            if let Some(when) = event.when.first_mut() {
+                when.settle(arguments, &[]);
+            }
             if let Some(set) = &mut event.set {
                 set.settle(arguments, &[]);
             }
@@ -458,6 +473,27 @@ impl<T: Real> Single<T> {
         let sums = Sums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
         let record = stepper.transpose(&mut field, step, &|index| (&stages.0[index][..], None), work, sums)?;
         Ok(record.h)
+    }
+
+    /// How the zero of an event's function g at the end `x` of a step depends on what the step starts from. What g adds to the derivatives
+    /// of parameters and arguments is added to these.
+    pub fn zero(
+        &mut self,
+        tableau: &'static Tableau,
+        lanes: &mut dyn Lanes<T>,
+        when: &mut dyn Lanes<T>,
+        (span, x_n): (Span, &[T]),
+        x: &[T],
+        (parameters, arguments): (&mut [T], &mut [T]),
+    ) -> Result<Zero<T>> {
+        let g = self.slopes(when, span.end, x, 1.0, parameters, arguments)?;
+        let slope = g.t + self.rate(tableau, lanes, (span, x_n), &g.x, (&[], &[]), &[])?;
+        let moved = x.iter().zip(x_n).map(|(x, x_n)| (x.wide() - x_n.wide()) / span.h);
+        let size = g.t.abs() + g.x.iter().zip(moved).map(|(g, rate)| (g.wide() * rate).abs()).sum::<f64>();
+        let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
+        let epsilon = T::epsilon().wide();
+        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * span.h.abs() > epsilon * scale;
+        Ok(Zero { g, slope, crosses })
     }
 
     /// dg/dt along the trajectory at (t, x), and the derivatives of g that it is made of.

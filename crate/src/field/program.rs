@@ -227,14 +227,14 @@ impl<T: Real> ProgramField<T> {
     }
 
     /// The program of the state with its derivatives along directions.
-    fn moving(&self, directions: &Directions<'_, T>, batch: usize) -> Result<Arc<Moving<T>>> {
-        let kinds: Vec<_> = (0..directions.count).map(|index| kind(&self.program, directions, index, batch)).collect();
+    fn moving(&self, directions: &Directions<'_, T>, batch: usize, beside: Beside) -> Result<Arc<Moving<T>>> {
+        let kinds = kinds(&self.program, directions, batch, 0, beside);
         let mut made = self.tangents.borrow_mut();
         if let Some(place) = made.iter().position(|moving| moving.kinds == kinds) {
             made[..=place].rotate_right(1);
             return Ok(Arc::clone(&made[0]));
         }
-        let tangents = self.program.tangents(&kinds);
+        let tangents = self.program.tangents(&kinds, 0);
         let field = Self::of(tangents.program.clone(), Buffer::zeroed(&Ledger::new(), Purpose::Network, 0)?);
         made.truncate(KEPT - 1);
         made.insert(0, Arc::new(Moving { kinds, tangents, field }));
@@ -251,8 +251,9 @@ impl<T: Real> ProgramField<T> {
         rows: Rows<'_, T>,
         ledger: &Ledger,
     ) -> Result<Box<dyn Dynamics<T>>> {
+        let moving = self.moving(directions, batch, Beside::default())?;
         let Moved { moving, parameters, arguments } =
-            self.moved(parameters, batch, directions, rows.arguments, ledger)?;
+            self.moved(moving, parameters, batch, directions, rows.arguments, ledger)?;
         let columns = moving.tangents.program.sizes.arguments;
         let own = ArrayView2::from_shape((batch, columns), &arguments).expect("a row for each trajectory");
         let rows = Rows { arguments: (columns > 0).then_some(own), ..rows };
@@ -262,6 +263,7 @@ impl<T: Real> ProgramField<T> {
     /// The program of a batch of states with their derivatives along directions, and its numbers.
     fn moved(
         &self,
+        moving: Arc<Moving<T>>,
         parameters: &[T],
         batch: usize,
         directions: &Directions<'_, T>,
@@ -269,8 +271,7 @@ impl<T: Real> ProgramField<T> {
         ledger: &Ledger,
     ) -> Result<Moved<T>> {
         check_parameters(&self.program, parameters)?;
-        let moving = self.moving(directions, batch)?;
-        let TangentProgram { program, parameters: own_parameters, arguments: own_arguments } = &moving.tangents;
+        let TangentProgram { program, parameters: own_parameters, arguments: own_arguments, .. } = &moving.tangents;
         let arguments = program.sizes.arguments;
         let mut all = Buffer::zeroed(ledger, Purpose::Workspace, program.sizes.parameters)?;
         all[..parameters.len()].copy_from_slice(parameters);
@@ -301,12 +302,14 @@ impl<T: Real> ProgramField<T> {
         directions: &Directions<'_, T>,
         inputs: &TrajectoryInputs<T>,
         leaf: usize,
+        beside: Beside,
         ledger: &Ledger,
     ) -> Result<MovingField<T>> {
         let batch = inputs.batch;
         let columns = self.program.arguments();
         let given = ArrayView2::from_shape((batch, columns), &inputs.arguments).expect("a row for each trajectory");
-        let moved = self.moved(&self.parameters, batch, directions, (columns > 0).then_some(given), ledger)?;
+        let moving = self.moving(directions, batch, beside)?;
+        let moved = self.moved(moving, &self.parameters, batch, directions, (columns > 0).then_some(given), ledger)?;
         Ok(MovingField { moved, data: Buffer::copied(ledger, Purpose::Workspace, &inputs.data)?, leaf })
     }
 }
@@ -316,6 +319,13 @@ pub(crate) struct MovingField<T: Real> {
     moved: Moved<T>,
     data: Buffer<T>,
     leaf: usize,
+}
+
+impl<T: Real> MovingField<T> {
+    /// Where τ and σ of each direction lie in the state, if its times move.
+    pub fn clocks(&self) -> &[Option<usize>] {
+        &self.moved.moving.tangents.clocks
+    }
 }
 
 impl<T: Real> VectorField<T> for MovingField<T> {
@@ -357,8 +367,51 @@ impl<T: Real> VectorField<T> for MovingField<T> {
     }
 }
 
-/// What moves along one of the directions.
-fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize, batch: usize) -> DirectionKind {
+/// What else is differentiated along the same directions as a field.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Beside {
+    /// Jumps and events, whose programs read the same parameters and arguments.
+    pub maps: bool,
+    /// Times that follow from the state, along every direction.
+    pub clocks: bool,
+}
+
+/// The program of a jump or an event's change of the state, for a state with its derivatives along directions, as [`ProgramField::along`]
+/// has them.
+pub(crate) fn map_along<T: Real>(
+    map: &Program,
+    directions: &Directions<'_, T>,
+    batch: usize,
+    amounts: usize,
+    beside: Beside,
+) -> Program {
+    map.tangents(&kinds(map, directions, batch, amounts, beside), amounts).program
+}
+
+/// What moves along each of the directions. The last arguments, the `amounts` of a jump, do not.
+fn kinds<T: Real>(
+    program: &Program,
+    directions: &Directions<'_, T>,
+    batch: usize,
+    amounts: usize,
+    beside: Beside,
+) -> Vec<DirectionKind> {
+    let own = program.arguments() - amounts;
+    let kind = |index| DirectionKind {
+        times: beside.clocks || directions.moves_times(index),
+        places: [directions.parameters, directions.arguments].map(|given| beside.maps && given.is_some()),
+        ..kind(program, directions, index, (batch, own))
+    };
+    (0..directions.count).map(kind).collect()
+}
+
+/// What moves along one of the directions, of trajectories that have so many arguments.
+fn kind<T: Real>(
+    program: &Program,
+    directions: &Directions<'_, T>,
+    index: usize,
+    (batch, columns): (usize, usize),
+) -> DirectionKind {
     let motion = |numbers: &mut dyn Iterator<Item = T>, single: bool| {
         let (mut still, mut unit) = (true, single);
         numbers.for_each(|number| {
@@ -375,17 +428,16 @@ fn kind<T: Real>(program: &Program, directions: &Directions<'_, T>, index: usize
         Some(given) => motion(&mut place.indices().map(|at| given[at]), place.len() == 1),
         None => Motion::Still,
     });
-    let columns = program.arguments();
     let arguments =
         program.argument_rows().into_iter().map(|(row, rows)| match directions.of(directions.arguments, index) {
-            Some(given) => {
+            Some(given) if row < columns => {
                 let samples = (0..batch).map(|sample| &given[sample * columns + row..][..rows]);
                 motion(&mut samples.flatten().copied(), rows == 1)
             }
-            None => Motion::Still,
+            _ => Motion::Still,
         });
-    let times = directions.moves_times(index);
-    DirectionKind { parameters: parameters.collect(), arguments: arguments.collect(), times }
+    let (parameters, arguments) = (parameters.collect(), arguments.collect());
+    DirectionKind { parameters, arguments, times: false, places: [false; 2] }
 }
 
 /// What the trajectories of a batch have beside their states, a row each.

@@ -251,6 +251,20 @@ impl Graph {
         self.nodes[id].rows
     }
 
+    /// The same graph for arguments that have `room` more numbers before this row.
+    pub fn with_room(&self, before: usize, room: usize) -> Self {
+        let mut moved = Self::default();
+        for Node { op, rows, .. } in &self.nodes {
+            let op = match *op {
+                Op::Load(Input::Argument, row) if row >= before => Op::Load(Input::Argument, row + room),
+                ref op => op.clone(),
+            };
+            // Nodes are different from each other, so each keeps its place.
+            moved.push(op, *rows);
+        }
+        moved
+    }
+
     pub fn uniform(&self, id: Id) -> bool {
         self.nodes[id].uniform
     }

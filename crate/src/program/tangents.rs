@@ -23,6 +23,8 @@ pub struct DirectionKind {
     pub arguments: Vec<Motion>,
     /// Whether the times do.
     pub times: bool,
+    /// Whether θ̇ and ȧ have their places, read or not, so that several programs agree on them.
+    pub places: [bool; 2],
 }
 
 /// The field of a state with its tangents, and where its numbers lie.
@@ -35,6 +37,8 @@ pub struct TangentProgram {
     pub parameters: Vec<Option<usize>>,
     /// Where ȧ of a direction begins in its arguments, which begin with a.
     pub arguments: Vec<Option<usize>>,
+    /// Where (τ, σ) of a direction lie in its state.
+    pub clocks: Vec<Option<usize>>,
 }
 
 /// Numbers of a clock: τ and σ.
@@ -80,21 +84,29 @@ impl Program {
             .collect()
     }
 
-    /// The field of the state with its tangents along these directions.
-    pub(crate) fn tangents(&self, directions: &[DirectionKind]) -> TangentProgram {
+    /// The field of the state with its tangents along these directions. The last arguments, so many `amounts` of a jump, do not move, and
+    /// remain the last.
+    pub(crate) fn tangents(&self, directions: &[DirectionKind], amounts: usize) -> TangentProgram {
         let (source, value) = &self.source;
-        let Sizes { state, parameters, arguments, data } = self.sizes;
+        let Sizes { state, parameters, arguments: all, data } = self.sizes;
+        let arguments = all - amounts;
         let (places, argument_rows) = (self.places(), self.argument_rows());
-        let mut graph = source.clone();
         let mut next = Sizes { state: state * (1 + directions.len()), parameters, arguments, data };
         let take =
             |end: &mut usize, wanted: bool, numbers: usize| wanted.then(|| std::mem::replace(end, *end + numbers));
         let given = |motions: &[Motion]| motions.contains(&Motion::Given);
         let clocks: Vec<_> = directions.iter().map(|along| take(&mut next.state, along.times, CLOCK)).collect();
-        let own_parameters: Vec<_> =
-            directions.iter().map(|along| take(&mut next.parameters, given(&along.parameters), parameters)).collect();
-        let own_arguments: Vec<_> =
-            directions.iter().map(|along| take(&mut next.arguments, given(&along.arguments), arguments)).collect();
+        let own_parameters: Vec<_> = directions
+            .iter()
+            .map(|along| take(&mut next.parameters, along.places[0] || given(&along.parameters), parameters))
+            .collect();
+        let own_arguments: Vec<_> = directions
+            .iter()
+            .map(|along| take(&mut next.arguments, along.places[1] || given(&along.arguments), arguments))
+            .collect();
+        let room = next.arguments - arguments;
+        next.arguments += amounts;
+        let mut graph = if amounts > 0 { source.with_room(arguments, room) } else { source.clone() };
         let columns = self.columns(&mut graph, directions.len());
         let mut slopes = vec![*value];
         for (index, along) in directions.iter().enumerate() {
@@ -106,6 +118,8 @@ impl Program {
                     Op::Load(Input::State, row) => {
                         columns.is_none().then(|| graph.load(Input::State, (1 + index) * state + row, rows))
                     }
+                    // An amount.
+                    Op::Load(Input::Argument, row) if row >= arguments => None,
                     Op::Load(Input::Argument, row) => {
                         let load =
                             argument_rows.iter().position(|&known| known == (row, rows)).expect("one of its own");
@@ -150,7 +164,7 @@ impl Program {
         }
         let both = graph.concat(slopes);
         let program = Program::of(graph, both, next);
-        TangentProgram { program, parameters: own_parameters, arguments: own_arguments }
+        TangentProgram { program, parameters: own_parameters, arguments: own_arguments, clocks }
     }
 
     /// The columns of ∂f/∂x, where for so many directions it is cheaper to have the matrix once and multiply by it.

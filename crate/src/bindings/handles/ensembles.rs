@@ -79,14 +79,12 @@ impl EnsemblePlan {
 }
 
 impl EnsemblePlan {
-    /// The times, of a plan that has nothing else.
-    pub fn alone(self) -> Result<Lists> {
-        let Self { times, changes, extras } = self;
-        let Changes { jumps, events, norm, .. } = &changes;
-        if !jumps.is_empty() || !events.is_empty() || norm.is_some() || extras != Extras::default() {
-            return Err(refused("times alone, for derivatives along directions", "more"));
+    /// The times, the jumps and the events, of a plan that has no extras.
+    pub fn without_extras(self) -> Result<(Lists, Changes)> {
+        if self.extras != Extras::default() {
+            return Err(refused("no extras, for derivatives along directions", "some"));
         }
-        Ok(times)
+        Ok((self.times, self.changes))
     }
 }
 

@@ -72,12 +72,12 @@ pub trait AnyField {
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>>;
 
-    /// Trajectories of their own with their derivatives along directions, in place of a state [x, ẋ_1, …]; of a plan the times count. Kept
-    /// for second derivatives, of one direction, where `keep` is set.
+    /// Trajectories of their own with their derivatives along directions, in place of a state [x, ẋ_1, …]; a plan has no
+    /// extras. Kept for second derivatives, of one direction, where `keep` is set.
     fn ensemble_along(
         &self,
         start: Start<'_>,
-        plan: &str,
+        plan: (&str, &dyn Source),
         along: Along<'_>,
         options: Entries,
         keep: bool,

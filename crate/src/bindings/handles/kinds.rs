@@ -240,24 +240,25 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
     fn ensemble_along(
         &self,
         start: Start<'_>,
-        plan: &str,
+        (plan, numbers): (&str, &dyn Source),
         along: Along<'_>,
         options: Entries,
         keep: bool,
     ) -> Result<Box<dyn AnyEnsemble>> {
         let (options, gradient) = options::read::<T>(options)?;
         let (y0, times) = (copied::<T>(start.y0)?, copied::<f64>(start.times)?);
-        let times = EnsemblePlan::read(plan, &times, &[])?.alone()?;
+        let numbers = copied::<f64>(numbers)?;
+        let (times, changes) = EnsemblePlan::read(plan, &times, &numbers)?.without_extras()?;
         let y0 = rows(&y0, start.batch)?;
         self.with(start.arguments, start.batch, |field| {
             with_directions(&along, |directions| {
                 Ok(match keep {
                     true => {
-                        let solved = ensemble::vjp_along(field, y0, &times, &options, directions, &gradient)?;
+                        let solved = ensemble::vjp_along(field, y0, &times, &options, &changes, directions, &gradient)?;
                         Box::new(Ensemble::along(solved)) as Box<dyn AnyEnsemble>
                     }
                     false => {
-                        let solved = ensemble::odeint_along(field, y0, &times, &options, directions)?;
+                        let solved = ensemble::odeint_along(field, y0, &times, &options, &changes, directions)?;
                         Box::new(Ensemble::alone(solved, None))
                     }
                 })

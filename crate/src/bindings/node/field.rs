@@ -266,6 +266,7 @@ impl Field {
         batch: u32,
         times: Unknown<'_>,
         plan: String,
+        numbers: Unknown<'_>,
         directions: u32,
         along: Object<'_>,
         options: Object<'_>,
@@ -276,7 +277,7 @@ impl Field {
         let start = Start { y0: &y0, batch: batch as usize, times: &times, arguments: optional(&arguments) };
         let (options, along) = (entries(&options)?, Directions::of(&along)?);
         let solved = along.with(directions as usize, |along| {
-            self.call(env, |field| field.ensemble_along(start, &plan, along, options, keep))
+            self.call(env, |field| field.ensemble_along(start, (&plan, &JsSource(&numbers)), along, options, keep))
         });
         solved.map(EnsembleHandle::new)
     }

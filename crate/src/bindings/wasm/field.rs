@@ -198,6 +198,7 @@ impl Field {
         batch: usize,
         times: &JsValue,
         plan: &str,
+        numbers: &JsValue,
         directions: usize,
         along: &JsAlong,
         options: &JsValue,
@@ -206,7 +207,9 @@ impl Field {
     ) -> JsResult<EnsembleHandle> {
         let arguments = JsSource(arguments);
         let start = Start { y0: &JsSource(y0), batch, times: &JsSource(times), arguments: optional(&arguments) };
-        let solve = |along: Along<'_>| self.field.ensemble_along(start, plan, along, entries(options), keep);
+        let solve = |along: Along<'_>| {
+            self.field.ensemble_along(start, (plan, &JsSource(numbers)), along, entries(options), keep)
+        };
         with_along(directions, along, solve).map(EnsembleHandle)
     }
 

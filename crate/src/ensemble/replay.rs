@@ -1,0 +1,296 @@
+//! A solve that is taken again, step by step and event by event, with derivatives beside the state.
+//!
+//! Where times move, so do steps: along a direction, t_n moves at a rate τ and h at a rate σ h. Of a step that ends on an output or a jump, σ
+//! follows from the rate of that time. Of one that ends on an event it follows from g(t_{n+1}, x_{n+1}) = 0: with the derivatives ẋ of
+//! x_{n+1} for a step of constant length, (g_t + ⟨g_x, ∂x_{n+1}/∂h⟩) σ h = −(g_t τ + ⟨g_x, ẋ⟩ + ⟨g_θ, θ̇⟩ + ⟨g_a, ȧ⟩).
+
+use std::sync::Arc;
+
+use super::block::{Block, lane};
+use super::clock::{Clock, End, Plan};
+use super::problem::{Problem, Tools};
+use super::single::{Single, Zero};
+use super::track::{Step, Tracks, What};
+use crate::error::{Error, Result};
+use crate::field::Directions;
+use crate::field::program::MovingField;
+use crate::kernel::real::Real;
+use crate::memory::{List, Purpose};
+use crate::solve::{Options, interval_steps};
+use crate::stepper::Span;
+
+/// The steps and events of a trajectory.
+pub(super) struct Course<T> {
+    pub steps: List<Step>,
+    /// The number of steps before each event, and which it is.
+    pub events: Vec<(usize, usize)>,
+    /// By the number of steps before.
+    zeros: Vec<EventTime<T>>,
+}
+
+/// On what the time of an event depends.
+struct EventTime<T> {
+    /// The number of steps up to it.
+    steps: usize,
+    /// g_t, g_x, and the derivative of g by the step's length.
+    t: f64,
+    x: Vec<T>,
+    slope: f64,
+    /// ⟨g_θ, θ̇⟩ + ⟨g_a, ȧ⟩ of each direction.
+    inputs: Vec<f64>,
+}
+
+/// What is taken again.
+pub(super) struct Replay<T> {
+    /// Of each trajectory.
+    pub courses: Arc<[Course<T>]>,
+    /// Features of the state alone.
+    features: usize,
+    /// The directions along which times move.
+    clocks: Vec<MovingTimes>,
+    /// Of the solve without derivatives.
+    options: Options,
+}
+
+/// How times move along a direction.
+struct MovingTimes {
+    /// Among those that are followed now, and among all.
+    direction: usize,
+    of_all: usize,
+    /// Where τ and σ lie in the state.
+    row: usize,
+    /// The rates of all output times; none where they stand still.
+    outputs: Option<Vec<f64>>,
+}
+
+impl<T: Real> Course<T> {
+    /// Of a trajectory that was tracked as the `own`-th of its leaf.
+    pub fn new(
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        single: &mut Single<T>,
+        tracks: &Tracks<T>,
+        (trajectory, own): (usize, usize),
+        directions: &Directions<'_, T>,
+    ) -> Result<Self> {
+        let mut steps = List::new(&problem.ledger, Purpose::Records);
+        steps.extend(tracks.steps(own).into_iter())?;
+        let (mut events, mut zeros) = (vec![], vec![]);
+        let mut tail = tracks.tail(own);
+        if !problem.rules.events.is_empty() {
+            single.settle(problem.inputs.of(trajectory), tools);
+            loop {
+                while let Some(action) = tracks.pop_action(&mut tail) {
+                    let What::Event { event, root } = action.what else { continue };
+                    events.push((tail.steps, event));
+                    if root {
+                        let x = tracks.states.get(action.state);
+                        let (step, state) = tracks.pop_step(&mut { tail });
+                        let from = (step, tracks.states.get(state));
+                        let place = (trajectory, tail.steps, event);
+                        zeros.extend(EventTime::new(problem, tools, single, from, x, place, directions)?);
+                    }
+                }
+                if tail.steps == 0 {
+                    break;
+                }
+                tracks.pop_step(&mut tail);
+            }
+        }
+        events.reverse();
+        zeros.reverse();
+        Ok(Self { steps, events, zeros })
+    }
+
+    /// The events after so many steps.
+    pub fn events_after(&self, steps: usize) -> impl Iterator<Item = usize> {
+        let first = self.events.partition_point(|event| event.0 < steps);
+        self.events[first..].iter().take_while(move |event| event.0 == steps).map(|event| event.1)
+    }
+
+    /// Whether the time of each event has a derivative.
+    pub fn times_are_known(&self) -> impl Iterator<Item = bool> {
+        self.events.iter().map(|event| self.zero_after(event.0).is_some())
+    }
+
+    fn zero_after(&self, steps: usize) -> Option<&EventTime<T>> {
+        let at = self.zeros.partition_point(|zero| zero.steps < steps);
+        self.zeros.get(at).filter(|zero| zero.steps == steps)
+    }
+}
+
+impl<T: Real> EventTime<T> {
+    /// Nothing, where the function only touches its zero and nothing depends on when.
+    fn new(
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        single: &mut Single<T>,
+        (step, x_n): (Step, &[T]),
+        x: &[T],
+        (trajectory, steps, event): (usize, usize, usize),
+        directions: &Directions<'_, T>,
+    ) -> Result<Option<Self>> {
+        let (mut parameters, mut arguments) = (vec![T::zero(); problem.parameters], vec![T::zero(); problem.arguments]);
+        let span = Span { step: 0, t: step.t, h: step.h, end: step.to };
+        let Tools { maps, lanes } = tools;
+        let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
+        let Zero { g, slope, crosses } =
+            single.zero(problem.tableau, lanes, when, (span, x_n), x, (&mut parameters, &mut arguments))?;
+        if !crosses {
+            let rule = &problem.rules.events[event];
+            if rule.sets || rule.terminal.is_some() {
+                return Err(Error::Grazing { event, trajectory, t: step.to, slope });
+            }
+            return Ok(None);
+        }
+        let own = trajectory * problem.arguments..(trajectory + 1) * problem.arguments;
+        let inner = |g: &[T], along: &[T]| g.iter().zip(along).map(|(g, rate)| g.wide() * rate.wide()).sum::<f64>();
+        let along = |index| {
+            let of_parameters =
+                directions.of(directions.parameters, index).map_or(0.0, |rates| inner(&parameters, rates));
+            let of_arguments =
+                directions.of(directions.arguments, index).map_or(0.0, |rates| inner(&arguments, &rates[own.clone()]));
+            of_parameters + of_arguments
+        };
+        let inputs = (0..directions.count).map(along).collect();
+        Ok(Some(Self { steps, t: g.t, x: g.x, slope, inputs }))
+    }
+}
+
+impl<T: Real> Replay<T> {
+    /// Of a part of the directions, from the `first` on.
+    pub fn new(
+        courses: Arc<[Course<T>]>,
+        problem: &Problem<T>,
+        moving: &MovingField<T>,
+        directions: &Directions<'_, T>,
+        first: usize,
+    ) -> Self {
+        let clocks = moving.clocks().iter().enumerate().filter_map(|(direction, row)| {
+            let outputs = directions.of(directions.times, direction).map(<[f64]>::to_vec);
+            row.map(|row| MovingTimes { direction, of_all: first + direction, row, outputs })
+        });
+        let clocks = clocks.collect();
+        Self { courses, features: problem.state, clocks, options: problem.options.clone() }
+    }
+
+    /// Whether times move.
+    pub fn moves(&self) -> bool {
+        !self.clocks.is_empty()
+    }
+
+    /// The rates of a trajectory's first time.
+    pub fn first_rates(&self, first: usize) -> Vec<f64> {
+        self.clocks.iter().map(|clock| clock.of(first)).collect()
+    }
+
+    /// Sets τ in a state between steps, and no σ.
+    pub fn stand(&self, clock: &Clock, x: &mut [T]) {
+        for (moving, tau) in self.clocks.iter().zip(&clock.tau) {
+            (x[moving.row], x[moving.row + 1]) = (T::of(*tau), T::zero());
+        }
+    }
+
+    /// Sets τ and σ for the next step of a lane.
+    pub fn set(
+        &self,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        single: &mut Single<T>,
+        (block, slot): (&mut Block<T>, usize),
+        (clock, plan): (&mut Clock, &Plan),
+    ) -> Result<()> {
+        let width = block.width;
+        let mut set = |row: usize, number: f64| {
+            block.x[row * width + slot] = T::of(number);
+            block.carry[row * width + slot] = T::zero();
+        };
+        for (moving, tau) in self.clocks.iter().zip(&clock.tau) {
+            set(moving.row, *tau);
+            set(moving.row + 1, 0.0);
+        }
+        clock.next_tau.clone_from(&clock.tau);
+        match plan.end {
+            End::Free => {}
+            End::Jump => clock.next_tau.fill(0.0),
+            End::Event => self.event(problem, tools, single, (block, slot), (clock, plan))?,
+            End::Output(_) | End::Grid { .. } => {
+                for (moving, next) in self.clocks.iter().zip(&mut clock.next_tau) {
+                    *next = moving.end(problem, &self.options, clock.trajectory, plan.end)?;
+                }
+            }
+        }
+        for (index, moving) in self.clocks.iter().enumerate() {
+            let sigma = (clock.next_tau[index] - clock.tau[index]) / plan.span.h;
+            block.x[(moving.row + 1) * width + slot] = T::of(sigma);
+        }
+        Ok(())
+    }
+
+    /// How the end of a step that ends on an event moves, from a step of constant length.
+    fn event(
+        &self,
+        problem: &Problem<T>,
+        tools: &mut Tools<T>,
+        single: &mut Single<T>,
+        (block, slot): (&Block<T>, usize),
+        (clock, plan): (&mut Clock, &Plan),
+    ) -> Result<()> {
+        let Some(zero) = self.courses[clock.trajectory].zero_after(clock.stats.accepted + 1) else { return Ok(()) };
+        let (width, span) = (block.width, plan.span);
+        single.settle(problem.inputs.of(clock.trajectory), tools);
+        lane(&block.x, width, slot, &mut single.x);
+        lane(&block.carry, width, slot, &mut single.carry);
+        let lanes = &mut *tools.lanes[0];
+        let x = single.x.to_vec();
+        let mut k = vec![T::zero(); x.len()];
+        single.slope(lanes, span.t, &x, &mut k)?;
+        single.work.slopes[..k.len()].copy_from_slice(&k);
+        single.step(problem.tableau, lanes, span, problem.options.summation.of_state())?;
+        for (index, moving) in self.clocks.iter().enumerate() {
+            let rates = &single.next[(1 + moving.direction) * self.features..][..self.features];
+            let of_state: f64 = zero.x.iter().zip(rates).map(|(g, rate)| g.wide() * rate.wide()).sum();
+            let constant = zero.t * clock.tau[index] + of_state + zero.inputs[moving.of_all];
+            clock.next_tau[index] -= constant / zero.slope;
+        }
+        Ok(())
+    }
+
+    /// How an output time moves along the `index`-th of the directions along which times do.
+    pub fn rate(&self, index: usize, output: usize) -> f64 {
+        self.clocks[index].of(output)
+    }
+
+    /// ẏ += by · y′ along each direction in which times move, for a state whose time moves by so much beside what it follows.
+    pub fn add(&self, by: impl Fn(usize) -> f64, rate: &[T], y: &mut [T]) {
+        for (index, moving) in self.clocks.iter().enumerate() {
+            let by = by(index);
+            if by != 0.0 {
+                let own = &mut y[(1 + moving.direction) * self.features..][..self.features];
+                own.iter_mut().zip(rate).for_each(|(y, rate)| *y = *y + T::of(by) * *rate);
+            }
+        }
+    }
+}
+
+impl MovingTimes {
+    /// The rate of an output time, as one counts over all lists.
+    fn of(&self, output: usize) -> f64 {
+        self.outputs.as_ref().map_or(0.0, |rates| rates[output])
+    }
+
+    /// The rate of the end of a step on an output, or on one of the equal steps between two.
+    fn end<T: Real>(&self, problem: &Problem<T>, options: &Options, trajectory: usize, end: End) -> Result<f64> {
+        let start = problem.times.start(trajectory);
+        Ok(match end {
+            End::Output(output) => self.of(start + output),
+            End::Grid { from, step } => {
+                let times = problem.times.of(trajectory);
+                let to = if options.interpolates(times) { times.len() - 1 } else { from + 1 };
+                let fraction = step as f64 / interval_steps(options, times[from], times[to])? as f64;
+                self.of(start + from) * (1.0 - fraction) + self.of(start + to) * fraction
+            }
+            _ => 0.0,
+        })
+    }
+}
