@@ -10,8 +10,8 @@
 //! | `changes` | what happens to a trajectory between steps: jumps and events |
 //! | `clock` | when a trajectory takes its next step, and where that ends |
 //! | `block` | lanes side by side: states, slopes, one attempt for all |
-//! | `forward`, `first` | the solve of a leaf, and its first steps |
-//! | `crossing` | where events lie in the steps of a block |
+//! | `forward`, `first`, `between` | the solve of a leaf: rounds of steps, the first steps, what happens between them |
+//! | `crossing`, `dips` | where events lie in the steps of a block |
 //! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
 //! | `track` | what is kept of a solve: states, steps, jumps and events |
 //! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
@@ -44,12 +44,14 @@
 
 mod along;
 mod backward;
+mod between;
 mod block;
 mod boundary;
 mod changes;
 mod clock;
 mod continuous;
 mod crossing;
+mod dips;
 mod first;
 mod forward;
 mod integrator;

@@ -6,6 +6,7 @@
 mod leapfrog;
 mod outputs;
 mod runge_kutta;
+mod scheme;
 
 use crate::error::{Error, Result};
 use crate::field::Dynamics;
@@ -14,6 +15,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::tableau::{METHODS, Tableau};
 
 pub(crate) use outputs::StepOutputs;
+pub(crate) use scheme::{Scheme, Weights};
 
 /// A method of integration, as [`Options`](crate::Options) take one.
 #[derive(Debug, Clone, Copy, PartialEq)]

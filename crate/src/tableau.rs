@@ -215,12 +215,7 @@ impl Tableau {
     pub(crate) fn extension_polynomial(&self, i: usize) -> [f64; MAX_DEGREE] {
         let last = self.gradient_stages();
         match self.extension {
-            Extension::Hermite { d } => {
-                let b = if i < last { self.b[i] } else { 0.0 };
-                let (first, next) = (f64::from(i == 0), f64::from(i == last));
-                let d = if d.is_empty() { 0.0 } else { d[i] };
-                [first, 3.0 * b - 2.0 * first - next + d, first + next - 2.0 * b - 2.0 * d, d, 0.0, 0.0]
-            }
+            Extension::Hermite { d } => hermite(&self.b[..last], i, if d.is_empty() { 0.0 } else { d[i] }),
             Extension::Polynomial(rows) => std::array::from_fn(|power| rows[i].get(power).copied().unwrap_or(0.0)),
         }
     }
@@ -262,7 +257,15 @@ impl Tableau {
 }
 
 /// Highest degree in θ of a continuous extension.
-const MAX_DEGREE: usize = 6;
+pub(crate) const MAX_DEGREE: usize = 6;
+
+/// b_i(θ) of the cubic Hermite interpolant of a step with these weights, as the coefficients of θ¹, θ², …; behind the last stage comes
+/// f(x_{n+1}). With d a term d θ² (1 − θ)² is added.
+pub(crate) fn hermite(b: &[f64], i: usize, d: f64) -> [f64; MAX_DEGREE] {
+    let (first, next) = (f64::from(i == 0), f64::from(i == b.len()));
+    let b = b.get(i).copied().unwrap_or(0.0);
+    [first, 3.0 * b - 2.0 * first - next + d, first + next - 2.0 * b - 2.0 * d, d, 0.0, 0.0]
+}
 
 const fn sum(row: &[f64]) -> f64 {
     let (mut total, mut i) = (0.0, 0);

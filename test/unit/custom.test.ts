@@ -1,4 +1,17 @@
-import { adam, custom, type Field, type Method, memoryUsage, mlp, odeint, valueAndGrad, vjp } from "symplectic-adjoint";
+import {
+  adam,
+  type ChangeInputs,
+  custom,
+  type Field,
+  type IndependentGradient,
+  type Method,
+  memoryUsage,
+  mlp,
+  odeint,
+  type Value,
+  valueAndGrad,
+  vjp,
+} from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { GRADIENTS, METHODS } from "../../wasm/constants.js";
 import { collectGarbage, EXACT, numbers, RUNGE_KUTTA, relative, thrown } from "./helpers.js";
@@ -40,6 +53,38 @@ const y0 = Float64Array.of(1, 0, -0.5, 0.7, 0.2, -1);
 const times = [0, 0.4, 1.1, 2];
 const outputOf = (method: Method) => (RUNGE_KUTTA.includes(method) ? ("interpolate" as const) : ("land" as const));
 const w = numbers("float64", 24);
+
+test("without a derivative by time there is none by the times of jumps, and all others stay", () => {
+  const set = ({ state, amounts }: ChangeInputs) => [
+    state.at(0).mul(amounts.scale as Value),
+    state.at(1).add(amounts.kick as Value),
+  ];
+  const shared = { times: [0.3, 1.2], set, amounts: { scale: [0.9, 1.1], kick: [0.2, -0.1] } };
+  const each = <T>(list: T) => [list, list, list];
+  const own = { times: each(shared.times), set, amounts: { scale: each([0.9, 1.1]), kick: each([0.2, -0.1]) } };
+  for (const jumps of [[shared], [own], [own, shared]]) {
+    for (const ends of [times, each(times)]) {
+      for (const timeGradients of [true, false]) {
+        const [told, untold] = [false, true].map((noTime) => {
+          const solve = vjp(pendulum({ noTime }), y0, ends as number[], { jumps, timeGradients });
+          const gradient = solve.pullback(w);
+          solve.dispose();
+          return gradient;
+        }) as [IndependentGradient<"float64">, IndependentGradient<"float64">];
+        expect(untold.times).toBeUndefined();
+        for (const [index, jump] of untold.jumps.entries()) {
+          expect(jump.amounts).toEqual(told.jumps[index]?.amounts);
+          const lists = (
+            jump === untold.jumps.at(-1) && jumps.at(-1) === shared ? [jump.times] : jump.times
+          ) as Float64Array[];
+          for (const list of lists) expect([...list]).toEqual([...list].fill(Number.NaN));
+        }
+        expect(untold.y0).toEqual(told.y0);
+        expect(untold.parameters).toEqual(told.parameters);
+      }
+    }
+  }
+});
 
 test("exact gradients agree bitwise, and with differences, times included", () => {
   for (const method of METHODS) {

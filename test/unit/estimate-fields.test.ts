@@ -505,3 +505,24 @@ test("a solve that fails at the start has its code", () => {
   expect(error.message).toContain("from the starting values rate = 0.5: maxSteps was reached");
   field.dispose();
 });
+
+test("text may stand beside a vector argument, which it cannot name", () => {
+  const field = vectorField({
+    state: ["x"],
+    parameters: { rate: 0.5 },
+    arguments: { forcing: 2 },
+    slope: ({ states, parameters: { rate }, arguments: { forcing } }) => [
+      rate.mul(states.x).neg().add(forcing.at(0)).sub(forcing.at(1)),
+    ],
+    dtype: "float64",
+  });
+  const forcing = [0.3, 0.1];
+  const times = [0, 1, 2, 4];
+  const { y } = odeint(field, Float64Array.of(3), times, { arguments: { forcing }, rtol: 1e-12, atol: 1e-12 });
+  field.parameters = Float64Array.of(0.2);
+  const data = { times, y: y.map((x) => 2 * x + 1), y0: [3], arguments: { forcing } };
+  const fit = leastSquares({ field, data, observe: "double = 2 * x + 1" });
+  expect(fit.parameters.rate?.value).toBeCloseTo(0.5, 8);
+  const named = () => leastSquares({ field, data, observe: "x + forcing" });
+  expect(named).toThrow(/forcing/);
+});

@@ -50,9 +50,11 @@ test("the objective's gradient is that of its differences, regularisers included
     }
   }
   const one = flow({ blocks: [cnf({ network: network(2), jacobian: true })] });
-  const plain = one.valueAndGrad(x, { ...options, kineticWeight: 5 });
+  const plain = one.valueAndGrad(x, { ...options, kineticWeight: 0 });
   expect(plain.value).toBeGreaterThan(plain.negativeLogDensity);
-  expect(one.valueAndGrad(x, { ...options, jacobianWeight: 0 }).value).toBe(plain.negativeLogDensity);
+  expect(one.valueAndGrad(x, { method: "rk4", steps: 8 }).value).toBe(plain.negativeLogDensity);
+  // A term that the blocks do not integrate.
+  expect(thrown("OPTION", () => one.valueAndGrad(x, options)).message).toMatch(/^kineticWeight: expected 0.*given 0.3/);
 });
 
 test("it learns two clusters, on one core and on two alike", async () => {
@@ -86,6 +88,11 @@ test("what is no flow is refused", () => {
   thrown("OPTION", () => flow({ blocks: [block, cnf({ network: network(3) })] }));
   thrown("OPTION", () => flow({ blocks: [mlp({ widths: [2, 2], dtype: "float64" }) as unknown as typeof block] }));
   thrown("OPTION", () => flow({ blocks: [block], time: 0 }));
+  const [kinetic, jacobian] = (["kinetic", "jacobian"] as const).map((name) =>
+    cnf({ network: network(2), [name]: true }),
+  );
+  const mixed = thrown("OPTION", () => flow({ blocks: [kinetic as typeof block, jacobian as typeof block] }));
+  expect(mixed.message).toMatch(/^blocks\[1\]: expected the regularisers of the first, kinetic, given jacobian/);
   const density = flow({ blocks: [block] });
   thrown("SHAPE", () => density.logDensity(new Float64Array(3)));
   thrown("DTYPE", () => density.logDensity(new Float32Array(2) as never));

@@ -1,5 +1,5 @@
 // Times: repeated, alone, far from zero; their gradients, and doing without them.
-import { custom, type GradientOptions, mlp, odeint, vjp } from "symplectic-adjoint";
+import { custom, equations, type GradientOptions, mlp, odeint, vjp } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { GRADIENTS, METHODS } from "../../wasm/constants.js";
 import { EXACT, numbers, relative, thrown } from "./helpers.js";
@@ -247,4 +247,16 @@ test("a solve that fails has its last good state", () => {
     odeint(relaxation(Number.NaN).field, start, [0, 1], { partial: true }),
   );
   expect(partial).toMatchObject({ lastState: start, shape: [1, 1, 1] });
+});
+
+test("fixed steps are no longer than maxStep, unless they are counted", () => {
+  const decay = equations("x' = -x", { dtype: "float64" });
+  const y0 = Float64Array.of(1);
+  const at = (options: object) => odeint(decay, y0, [0, 1, 10], { method: "rk4", ...options });
+  expect(at({ maxStep: 0.1 })).toEqual(at({ stepSize: 0.1 }));
+  expect(at({ maxStep: 0.1 }).stats.accepted).toBe(100);
+  expect(at({ maxStep: 100 })).toEqual(at({ steps: 1 }));
+  expect(at({ maxStep: 0.1, steps: 2 })).toEqual(at({ steps: 2 }));
+  expect(at({ maxStep: 0.1, batching: "independent" }).y).toEqual(at({ maxStep: 0.1 }).y);
+  expect(thrown("OPTION", () => at({ maxStep: 1e-17 })).message).toMatch(/^maxStep: expected steps that the times can/);
 });

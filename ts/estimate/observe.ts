@@ -102,7 +102,8 @@ export function observationOf(field: WasmProgram<"float64">, observe: Observe | 
     states: field.states,
     parameters,
     parameterCount: field.parameterCount,
-    arguments: field.argumentNames,
+    // Text has names for numbers alone.
+    arguments: field.argumentNames.filter((name) => field.argumentWidths[name] === 1),
     equations: field.equations,
   };
   const expressions = parts.map(({ expression }) => expression);
@@ -209,18 +210,19 @@ function observed(field: WasmProgram<"float64">, names: readonly string[], trace
     program.dispose();
     throw refused("SHAPE", "observe's result", "one number for each name", given);
   }
-  const argumentsAt = (at: Points) => ({ ...at.arguments, [TIME]: at.times });
+  const own = Object.entries(field.argumentWidths).filter(([name]) => Object.hasOwn(traced.arguments, name));
+  const argumentsAt = (at: Points) => {
+    const given = own.map(([name]) => [name, at.arguments[name] as Float64Array]);
+    return { ...Object.fromEntries(given), [TIME]: at.times };
+  };
   return {
     names,
     evaluate: (at, parameters) => program.evaluate(0, at.states, parameters, argumentsAt(at)),
     tangent(at, parameters, along) {
-      const still = Object.entries(field.argumentWidths).map(([name, size]) => [
-        name,
-        new Float64Array(at.count * size),
-      ]);
-      const moving = { ...Object.fromEntries(still), ...along.arguments, [TIME]: new Float64Array(at.count) };
-      const own = along.parameters ? { parameters: along.parameters } : {};
-      const tangents = { y: along.states, arguments: moving, ...own };
+      const moving = own.map(([name, size]) => [name, along.arguments?.[name] ?? new Float64Array(at.count * size)]);
+      const args = { ...Object.fromEntries(moving), [TIME]: new Float64Array(at.count) };
+      const { states: y, parameters: rates } = along;
+      const tangents = { y, arguments: args, ...(rates && { parameters: rates }) };
       return program.jvp(0, at.states, tangents, parameters, argumentsAt(at)).tangent;
     },
     pull(at, parameters, w) {

@@ -102,7 +102,10 @@ export interface StepOptions {
    * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
    */
   minStep?: number;
-  /** The longest step, in units of time; unbounded by default. Bounds what a step may pass over, such as a short pulse. */
+  /**
+   * The longest step, in units of time; unbounded by default. Bounds what a step may pass over, such as a short pulse. A method with fixed
+   * steps takes equal ones no longer than this, unless `steps` or `stepSize` says how many.
+   */
   maxStep?: number;
   /** The most steps tried, rejected ones included, before the solve throws `MAX_STEPS`; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;
@@ -114,7 +117,7 @@ export interface StepOptions {
   maxFactor?: number;
   /**
    * Fixed steps, so many in each interval of `times`. A method that is not adaptive takes one in each, however long,
-   * unless `steps` or `stepSize` says otherwise.
+   * unless `steps`, `stepSize` or `maxStep` says otherwise.
    */
   steps?: number;
   /** Fixed steps, equal and no longer than this: in each interval, or over all of it where outputs are interpolated. */

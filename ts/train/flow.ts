@@ -37,9 +37,9 @@ export interface FlowOptions<D extends Dtype = Dtype> {
 
 /** How to solve and which gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
-  /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0 (Finlay et al. 2020). */
+  /** Weight of the mean of ∫ ‖f‖² dt, of blocks with `kinetic`; default 0, which is all that others take (Finlay et al. 2020). */
   kineticWeight?: number;
-  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0. */
+  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, of blocks with `jacobian`; default 0, which is all that others take. */
   jacobianWeight?: number;
 }
 
@@ -103,6 +103,10 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
     const alike =
       block.features === first.features && block.stateSize === first.stateSize && block.dtype === first.dtype;
     if (!alike) throw refused("OPTION", name, "a flow of the same state as the first", describe(block));
+    const terms = [first, block].map((flow) => regularisersOf(flow).join(" and ") || "none");
+    if (terms[0] !== terms[1]) {
+      throw refused("OPTION", name, `the regularisers of the first, ${terms[0]}`, terms[1] as string);
+    }
   }
   return new BlockFlow(blocks, time);
 }
@@ -142,7 +146,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
 
   valueAndGrad(x: ArrayOf<D>, options: FlowGradientOptions = {}): FlowGradient<D> {
     own(this);
-    const { weights, settings } = split(options);
+    const { weights, settings } = split(this.blocks, options);
     const steps = this.#gradient(x, weights, (block, state) => vjp(block, state, this.#times, settings));
     let step = steps.next();
     while (!step.done) step = steps.next(step.value);
@@ -152,7 +156,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   async valueAndGradIn(pool: Pool, x: ArrayOf<D>, options: FlowGradientOptions = {}): Promise<FlowGradient<D>> {
     own(this);
     argument("pool", pool, required(poolRule));
-    const { weights, settings } = split(options);
+    const { weights, settings } = split(this.blocks, options);
     const steps = this.#gradient(x, weights, (block, state) => pool.vjp(block, state, this.#times, settings));
     let step = steps.next();
     try {
@@ -238,9 +242,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
   #objective(state: ArrayOf<D>, weights: Weights) {
     const [first] = this.blocks as [CnfField<D>];
     const { stateSize } = first;
-    const carried = wasmField(first).recipe?.options as { kinetic: boolean; jacobian: boolean };
-    // In the order of the state.
-    const extras = (["kinetic", "jacobian"] as const).filter((name) => carried[name]).map((name) => weights[name]);
+    const extras = regularisersOf(first).map((name) => weights[name]);
     const batch = state.length / stateSize;
     const densities = this.#densities(state);
     let negativeLogDensity = 0;
@@ -265,11 +267,22 @@ const flowRule = required(rule<BlockFlow<Dtype>>("a flow, from flow", (value) =>
 /** Refuses an object that was made from a flow. */
 const own = (flow: unknown) => argument("this", flow, flowRule);
 
-/** The weights of the regularisers, and the options of the solve. */
-function split(options: FlowGradientOptions) {
+/** The regularisers that a block integrates, in the order of its state. */
+function regularisersOf(block: CnfField<Dtype>) {
+  const carried = wasmField(block).recipe?.options as { kinetic: boolean; jacobian: boolean };
+  return (["kinetic", "jacobian"] as const).filter((name) => carried[name]);
+}
+
+/** The weights of the regularisers that blocks have, and the options of the solve. */
+function split([first]: readonly CnfField<Dtype>[], options: FlowGradientOptions) {
   const { kineticWeight, jacobianWeight, ...given } = readOptions(options, { ...weightRules, ...gradientRules });
   const { timeGradients = false } = given;
   const weights: Weights = { kinetic: kineticWeight, jacobian: jacobianWeight };
+  const carried = regularisersOf(first as CnfField<Dtype>);
+  for (const name of ["kinetic", "jacobian"] as const) {
+    if (weights[name] === 0 || carried.includes(name)) continue;
+    throw refused("OPTION", `${name}Weight`, `0, as the blocks have no ${name}: true`, String(weights[name]));
+  }
   return { weights, settings: readSolve({ ...given, timeGradients }) as GradientOptions };
 }
 

@@ -177,6 +177,7 @@ impl<T: Real> Traced<T> {
         changes: &Changes,
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
+        options.method.check_runge_kutta("derivatives in forward mode")?;
         // What the times of events depend on, their functions and the steps before tell by their transposes.
         let reverse = !changes.events.is_empty();
         let (problem, mut tools) =

@@ -16,6 +16,7 @@ use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::interval_steps;
+use crate::stepper::Weights;
 
 /// What transposes leaves, one after the other.
 pub(super) struct Backward<'w, T> {
@@ -118,7 +119,7 @@ impl<'w, T: Real> Backward<'w, T> {
     pub fn new(problem: &Problem<T>, cotangents: Cotangents<'w, T>, step_tapes: bool) -> Result<Self> {
         let ledger = &problem.ledger;
         let (width, tape) = (problem.width(), problem.tape);
-        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let (rows, stages) = (problem.state, problem.scheme.stages);
         let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
         let whole = |len: usize| Buffer::zeroed(ledger, Purpose::Gradient, len);
         let (parameters, arguments) = (problem.parameters, problem.arguments);
@@ -158,7 +159,7 @@ impl<'w, T: Real> Backward<'w, T> {
     /// Bytes that so many of it take with what they hand out.
     pub fn bytes(problem: &Problem<T>, threads: usize) -> usize {
         let (width, tape) = (problem.width(), problem.tape);
-        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let (rows, stages) = (problem.state, problem.scheme.stages);
         let (parameters, arguments) = (problem.parameters, problem.arguments);
         let lanes = rows * (stages + 1) + (rows + 1) * stages + rows * stages + 3 * rows + rows + 1;
         let lanes = lanes + 4 * arguments + problem.data + stages + 1;
@@ -322,7 +323,7 @@ impl<'w, T: Real> Backward<'w, T> {
     /// Transposes the last step that is left of each trajectory.
     fn step_back(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, tracks: &Tracks<T>) -> Result<()> {
         let (width, len, rows, active) = (self.width, self.len(), self.rows, self.trajectories.len());
-        let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
+        let (scheme, stages) = (&problem.scheme, problem.scheme.stages);
         let index = lanes_index(problem, width);
         self.inside.clear();
         for slot in 0..active {
@@ -360,9 +361,11 @@ impl<'w, T: Real> Backward<'w, T> {
         let tape = lanes.tape_len();
         for i in (0..stages).rev() {
             // ℓ_i = h (b_i λ + Σ_{j>i} a_ji g_j), and what outputs add.
-            let weights =
-                std::iter::once(tableau.b[i]).chain((0..stages).map(|j| if j > i { tableau.a[j][i] } else { 0.0 }));
-            self.mixer.mix(&mut self.cotangent[..len], None, &self.spans.h[..width], weights, &self.lambda);
+            let weights = |part: &Weights| {
+                let (a, b) = (part.a, part.b[i]);
+                std::iter::once(b).chain((0..stages).map(move |j| if j > i { a[j][i] } else { 0.0 }))
+            };
+            self.mixer.mix(&mut self.cotangent[..len], None, &self.spans.h[..width], (scheme, weights), &self.lambda);
             for inside in self.inside.iter().filter(|inside| !inside.before) {
                 let w = &self.cotangents.y[inside.place..inside.place + rows];
                 add_lane(&mut self.cotangent, width, inside.slot, inside.weights[i], w);
@@ -380,7 +383,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 let w = &self.cotangents.y[inside.place..inside.place + rows];
                 add_lane(&mut self.cotangent, width, inside.slot, inside.weights[stages], w);
             }
-            self.spans.stage_times(width, tableau.c[i], &mut self.states[i * timed + len..][..width]);
+            self.spans.stage_times(width, scheme.c[i], &mut self.states[i * timed + len..][..width]);
             let pull = LanePull {
                 cotangent: &self.cotangent[..len],
                 x: &mut self.pulled[..timed],
@@ -394,7 +397,7 @@ impl<'w, T: Real> Backward<'w, T> {
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
                 reverse.record[0] += time;
-                reverse.record[1] += tableau.c[i] * time;
+                reverse.record[1] += scheme.c[i] * time;
             }
         }
         self.uses.vjps += stages * active;
@@ -436,18 +439,18 @@ impl<'w, T: Real> Backward<'w, T> {
     /// X_2 … X_s and what else their transposes need.
     fn stages_again(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, index: usize) -> Result<()> {
         let (width, len, active) = (self.width, self.len(), self.trajectories.len());
-        let (tableau, stages, timed) = (problem.tableau, problem.tableau.gradient_stages(), len + width);
+        let (scheme, stages, timed) = (&problem.scheme, problem.scheme.stages, len + width);
         let lanes = &mut *tools.lanes[index];
         let tape = lanes.tape_len();
         for i in 0..stages {
             let (first, rest) = self.states.split_at_mut(timed);
             if i > 0 {
-                let weights = tableau.a[i].iter().copied();
+                let weights = |part: &Weights| part.a[i].iter().copied();
                 let state = &mut rest[(i - 1) * timed..][..len];
-                self.mixer.mix(state, Some(&first[..len]), &self.spans.h[..width], weights, &self.slopes);
+                self.mixer.mix(state, Some(&first[..len]), &self.spans.h[..width], (scheme, weights), &self.slopes);
             }
             let state = if i == 0 { first } else { &mut rest[(i - 1) * timed..][..timed] };
-            self.spans.stage_times(width, tableau.c[i], &mut state[len..]);
+            self.spans.stage_times(width, scheme.c[i], &mut state[len..]);
             // The last slope serves no other stage.
             if i + 1 < stages || self.step_tapes || self.times {
                 let kept = self.step_tapes.then(|| &mut self.tapes[i * tape..(i + 1) * tape]);
@@ -469,12 +472,12 @@ impl<'w, T: Real> Backward<'w, T> {
         outputs: Range<usize>,
         before: bool,
     ) {
-        let stages = problem.tableau.gradient_stages();
+        let stages = problem.scheme.stages;
         let trajectory = self.trajectories[slot].trajectory;
         for output in outputs {
             let theta = (problem.times.of(trajectory)[output] - step.t) / step.h;
             let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
-            problem.tableau.extension_weights(theta, &mut weights, &mut rates);
+            problem.scheme.extension_weights(theta, &mut weights, &mut rates);
             weights.iter_mut().for_each(|weight| *weight *= step.h);
             let place = problem.place(trajectory, output);
             self.inside.push(OutputWithin { slot, output, place, theta, weights, rates, before });

@@ -6,7 +6,7 @@ use crate::field::Lanes;
 use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::tableau::Tableau;
+use crate::stepper::{Scheme, Weights};
 
 /// The steps of all lanes.
 pub(super) struct Spans {
@@ -48,18 +48,24 @@ impl<T: Real> Mixer<T> {
         })
     }
 
-    /// `out = start + Σ h w_j k_j` for each lane; terms of weight zero are left out.
+    /// `out = start + Σ h w_j k_j` for each lane, with the weights of each part of the features; terms of weight zero are left out.
     #[inline(never)]
-    pub fn mix(
+    pub fn mix<'s, W: Iterator<Item = f64>>(
         &mut self,
         out: &mut [T],
         start: Option<&[T]>,
         h: &[f64],
-        weights: impl Iterator<Item = f64>,
+        (scheme, weights): (&'s Scheme, impl Fn(&'s Weights) -> W),
         terms: &[T],
     ) {
-        scale(&mut self.coefficients, h, weights, &mut self.used);
-        combine_lanes(out, start, h.len(), &self.coefficients, terms, &self.used);
+        let (stride, width) = (out.len(), h.len());
+        for part in &scheme.parts {
+            let own = part.rows.start * width..part.rows.end * width;
+            scale(&mut self.coefficients, h, weights(part), &mut self.used);
+            let start = start.map(|start| &start[own.clone()]);
+            let terms = (&terms[own.start..], stride);
+            combine_lanes(&mut out[own], start, width, &self.coefficients, terms, &self.used);
+        }
     }
 }
 
@@ -69,6 +75,7 @@ pub(super) struct Block<T> {
     pub active: usize,
     /// Features of the state.
     pub rows: usize,
+    stages: usize,
     /// Rows of arguments and data.
     beside: [usize; 2],
     /// x, with the time as a last row, and its carry.
@@ -90,12 +97,13 @@ impl<T: Real> Block<T> {
     pub fn new(problem: &Problem<T>) -> Result<Self> {
         let ledger = &problem.ledger;
         let width = problem.width();
-        let (rows, stages) = (problem.state, problem.tableau.gradient_stages());
+        let (rows, stages) = (problem.state, problem.scheme.stages);
         let array = |purpose, rows: usize| Buffer::zeroed(ledger, purpose, rows * width);
         Ok(Self {
             width,
             active: 0,
             rows,
+            stages,
             beside: [problem.arguments, problem.data],
             x: array(Purpose::Workspace, rows + 1)?,
             carry: array(Purpose::Workspace, rows)?,
@@ -148,35 +156,34 @@ impl<T: Real> Block<T> {
     }
 
     /// Evaluates f at x_{n+1}.
-    pub fn next_slopes(&mut self, lanes: &mut dyn Lanes<T>, stages: usize) -> Result<()> {
-        let (len, width) = (self.len(), self.width);
+    pub fn next_slopes(&mut self, lanes: &mut dyn Lanes<T>) -> Result<()> {
+        let (len, width, stages) = (self.len(), self.width, self.stages);
         let Self { next, slopes, spans, .. } = self;
         spans.stage_times(width, 1.0, &mut next[len..len + width]);
         lanes.evaluate(self.active, &spans.times, &next[..len + width], None, &mut slopes[stages * len..][..len])
     }
 
     /// The stages behind the first, and x_{n+1} − x_n into `state`.
-    pub fn attempt(&mut self, tableau: &Tableau, lanes: &mut dyn Lanes<T>) -> Result<()> {
-        let (len, width, stages) = (self.len(), self.width, tableau.gradient_stages());
+    pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
+        let (len, width, stages) = (self.len(), self.width, scheme.stages);
         let Self { x, slopes, state, spans, mixer, active, .. } = self;
         for index in 1..stages {
             let (before, slope) = slopes.split_at_mut(index * len);
-            let weights = tableau.a[index].iter().copied();
-            mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], weights, before);
-            spans.stage_times(width, tableau.c[index], &mut state[len..len + width]);
+            let weights = |part: &Weights| part.a[index].iter().copied();
+            mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], (scheme, weights), before);
+            spans.stage_times(width, scheme.c[index], &mut state[len..len + width]);
             lanes.evaluate(*active, &spans.times, &state[..len + width], None, &mut slope[..len])?;
         }
-        let weights = tableau.b[..stages].iter().copied();
-        mixer.mix(&mut state[..len], None, &spans.h[..width], weights, slopes);
+        let weights = |part: &Weights| part.b[..stages].iter().copied();
+        mixer.mix(&mut state[..len], None, &spans.h[..width], (scheme, weights), slopes);
         Ok(())
     }
 
     /// The estimate of the error into `state`.
-    pub fn error(&mut self, tableau: &Tableau) {
+    pub fn error(&mut self, scheme: &Scheme) {
         let (len, width) = (self.len(), self.width);
         let Self { slopes, state, spans, mixer, .. } = self;
-        let weights = tableau.b.iter().zip(tableau.b_hat).map(|(b, b_hat)| b - b_hat);
-        mixer.mix(&mut state[..len], None, &spans.h[..width], weights, slopes);
+        mixer.mix(&mut state[..len], None, &spans.h[..width], (scheme, |_| scheme.error()), slopes);
     }
 }
 

@@ -167,7 +167,7 @@ impl<T: Real> Backward<'_, T> {
         t: f64,
         x: &[T],
     ) -> Result<()> {
-        let (rows, stages) = (self.rows, problem.tableau.gradient_stages());
+        let (rows, stages) = (self.rows, problem.scheme.stages);
         self.inside.clear();
         self.add_outputs_within(problem, slot, step, outputs, true);
         let mut cotangent = vec![T::zero(); rows];
@@ -220,10 +220,9 @@ impl<T: Real> Backward<'_, T> {
         let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
         let x_n = tracks.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
-        let Zero { g, slope, crosses } =
-            self.single.zero(problem.tableau, lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
+        let Zero { g, slope, crosses } = self.single.zero(lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
         // The derivative by h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
-        let along_w = self.single.rate(problem.tableau, lanes, from, &lambda, (times, &w), &k)?;
+        let along_w = self.single.rate(lanes, from, &lambda, (times, &w), &k)?;
         if !crosses && !counts {
             // Nothing depends on when it was but where the step was cut.
             return Ok(());

@@ -27,6 +27,7 @@ use crate::kernel::lanes::copy_lane;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, Output};
+use crate::stepper::Weights;
 
 /// What integrates leaves backward, one after the other.
 pub(super) struct Continuous<T> {
@@ -324,11 +325,13 @@ impl<T: Real> Quadrature<T> {
         let Some(first) = accepted.iter().position(|&accepted| accepted) else { return Ok(()) };
         let (len, width, rows) = (block.len(), block.width, block.rows);
         let Block { x, slopes, spans, mixer, active, .. } = block;
-        let tableau = problem.tableau;
-        for (stage, &b) in tableau.b.iter().take(tableau.gradient_stages()).enumerate().filter(|(_, b)| **b != 0.0) {
-            let weights = tableau.a[stage].iter().copied();
-            mixer.mix(&mut self.state[..len], Some(&x[..len]), &spans.h[..width], weights, slopes);
-            spans.stage_times(width, tableau.c[stage], &mut self.state[len..len + width]);
+        let scheme = &problem.scheme;
+        // The adjoint has a Runge–Kutta method, with the same weights for all features.
+        let b = scheme.parts[0].b[..scheme.stages].iter().enumerate();
+        for (stage, &b) in b.filter(|(_, b)| **b != 0.0) {
+            let weights = |part: &Weights| part.a[stage].iter().copied();
+            mixer.mix(&mut self.state[..len], Some(&x[..len]), &spans.h[..width], (scheme, weights), slopes);
+            spans.stage_times(width, scheme.c[stage], &mut self.state[len..len + width]);
             for (slot, &accepted) in accepted.iter().enumerate() {
                 let weight = T::of(-spans.h[slot] * b);
                 for row in 0..rows / 2 {

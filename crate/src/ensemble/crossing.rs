@@ -1,12 +1,14 @@
 //! Where events lie in the steps that a block has just tried.
 
 use super::block::{Block, lane, set_lane};
-use super::changes::Direction;
+use super::changes::{Direction, EventMaps};
 use super::clock::{Clock, End, Plan};
+use super::dips::Within;
 use super::forward::Forward;
 use super::problem::{Problem, Tools};
-use super::single::{least_cut, sign};
+use super::single::{Single, least_cut, sign};
 use crate::error::{Error, Result};
+use crate::field::Lanes;
 use crate::kernel::real::Real;
 use crate::stepper::Span;
 
@@ -42,8 +44,8 @@ impl<T: Real> Forward<T> {
         failures: &mut Vec<(usize, Error)>,
     ) -> Result<Vec<Crossed>> {
         let Self { block, single, clocks, plans, accepted, values, .. } = self;
-        let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.tableau.gradient_stages());
-        let Problem { rules, tableau, options, inputs, .. } = problem;
+        let (width, active, rows, stages) = (block.width, block.active, block.rows, problem.scheme.stages);
+        let Problem { rules, scheme, options, inputs, .. } = problem;
         let len = rows * width;
         {
             let Block { next, spans, .. } = &mut *block;
@@ -52,6 +54,8 @@ impl<T: Real> Forward<T> {
                 event.when[index].evaluate(active, &spans.times, &next[..len + width], None, values)?;
             }
         }
+        // An extension that is known tells of functions that cross zero and come back.
+        let within = next_known.then(|| Within::new(block, scheme, &mut tools.maps.events, index)).transpose()?;
         let mut crossed = Vec::new();
         let (mut failed, mut chattering) = (vec![], vec![]);
         // A step may end where an event's function is not defined any more, behind the event.
@@ -79,15 +83,27 @@ impl<T: Real> Forward<T> {
                     }
             };
             let leaves = |event: usize| clock.rest[event] == 0.0 || far[event].abs() > clock.rest[event];
-            let hits: Vec<usize> = (0..far.len())
+            // Events whose functions are on another side at the end of a step, which is this one or a shorter one.
+            let mut hits: Vec<(usize, Span, f64)> = (0..far.len())
                 .filter(|&event| leaves(event) && crosses(event, clock.signs[event], sign(far[event])))
+                .map(|event| (event, plan.span, far[event]))
                 .collect();
-            if hits.is_empty() {
-                for (event, &g) in far.iter().enumerate() {
+            let dips: Vec<(usize, f64)> = (0..far.len())
+                .filter(|&event| clock.signs[event] != 0 && hits.iter().all(|hit| hit.0 != event))
+                .filter_map(|event| {
+                    let (near, rest) = (clock.signs[event], clock.rest[event]);
+                    Some((event, within.as_ref()?.dip(event, slot, near, far[event], rest)?))
+                })
+                .collect();
+            let take_sides = |clock: &mut Clock, values: &[f64]| {
+                for (event, &g) in values.iter().enumerate() {
                     if g != 0.0 && g.abs() > clock.rest[event] {
                         (clock.signs[event], clock.rest[event]) = (sign(g), 0.0);
                     }
                 }
+            };
+            if hits.is_empty() && dips.is_empty() {
+                take_sides(clock, &far);
                 continue;
             }
             single.settle(inputs.of(clock.trajectory), tools);
@@ -101,15 +117,39 @@ impl<T: Real> Forward<T> {
             }
             let evaluations = single.evaluations;
             let compensated = options.summation.of_state();
+            // The first place where a function turns that counts on its way back: there the step is to end.
+            let mut turn: Option<Span> = None;
+            for (event, theta) in dips {
+                let near = clock.signs[event];
+                let end = plan.span.t + theta * plan.span.h;
+                let span = Span { h: end - plan.span.t, end, ..plan.span };
+                single.step(&mut *lanes[0], span, compensated)?;
+                let next = single.next.to_vec();
+                let g = single.value(&mut *maps.events[event].when[0], end, &next)?;
+                if sign(g) != -near || g.abs() <= clock.rest[event] {
+                    continue;
+                }
+                if crosses(event, near, -near) {
+                    hits.push((event, span, g));
+                } else if turn.is_none_or(|known| span.h.abs() < known.h.abs()) {
+                    turn = Some(span);
+                }
+            }
+            if hits.is_empty() && turn.is_none() {
+                clock.stats.evaluations += single.evaluations - evaluations;
+                take_sides(clock, &far);
+                continue;
+            }
             let mut first: Option<(usize, Span)> = None;
             let mut ends = vec![];
             let mut undefined = None;
-            for &event in &hits {
+            for &(event, span, far) in &hits {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
-                let given = (plan.span, near, far[event]);
-                let guess = if next_known { single.guess(tableau, when, given, &extension)? } else { None };
-                let Some(span) = single.cut(tableau, &mut *lanes[0], when, given, guess, compensated)? else {
+                let given = (span, near, far);
+                let whole = next_known && span.end == plan.span.end;
+                let guess = if whole { single.guess(scheme, when, given, &extension)? } else { None };
+                let Some(span) = single.cut(&mut *lanes[0], when, given, guess, compensated)? else {
                     undefined = Some(event);
                     break;
                 };
@@ -125,10 +165,20 @@ impl<T: Real> Forward<T> {
                 shorten(event, slot, clock, plan);
                 continue;
             }
-            let (root, span) = first.expect("at least one");
-            if hits.len() > 1 {
-                single.step(tableau, &mut *lanes[0], span, compensated)?;
+            let span = first.map_or_else(|| turn.expect("one of both"), |(_, span)| span);
+            if let Some(turn) = turn.filter(|turn| first.is_none() || turn.h.abs() < span.h.abs()) {
+                single.step(&mut *lanes[0], turn, compensated)?;
+                let next = single.next.to_vec();
+                let value = |event: &mut EventMaps<T>| single.value(&mut *event.when[0], turn.end, &next);
+                let values = maps.events.iter_mut().map(value).collect::<Result<Vec<f64>>>()?;
+                take_sides(clock, &values);
+                take_shorter(block, slot, single, &mut *lanes[0], turn)?;
+                (plan.span, plan.end) = (turn, End::Free);
+                clock.stats.evaluations += single.evaluations - evaluations;
+                continue;
             }
+            let (root, span) = first.expect("no turn comes before it");
+            single.step(&mut *lanes[0], span, compensated)?;
             // Whoever is on its far side there, or has its own zero there up to rounding, acts too.
             let least = least_cut::<T>(plan.span);
             if (span.end - span.t).abs() <= 4.0 * least && clock.recent == Some((root, span.t)) {
@@ -146,7 +196,8 @@ impl<T: Real> Forward<T> {
                 let value = single.value(&mut *maps.events[event].when[0], span.end, &next)?;
                 let g = sign(value);
                 let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
-                let acts = event == root || close || (hits.contains(&event) && crosses(event, near, g));
+                let hit = hits.iter().find(|hit| hit.0 == event);
+                let acts = event == root || close || (hit.is_some() && crosses(event, near, g));
                 if acts {
                     acting.push(event);
                 }
@@ -163,29 +214,18 @@ impl<T: Real> Forward<T> {
                 }
                 zeros.push(at_zero.then_some(value));
                 sides.push(match acts {
-                    // Behind a zero the next step tells the side, which may be the one before. What is still in front of its zero lies
-                    // there up to rounding.
+                    // What is still in front of its zero lies there up to rounding. On the zero itself the side is the one that it goes to,
+                    // if that has been seen; else the next step tells, which may find it on the one before.
                     true if g == near => -g,
+                    true if g == 0 && hit.is_some_and(|hit| sign(hit.2) == -near) => -near,
                     true => g,
                     false if behind == 0 => near,
                     false => behind,
                 });
             }
             if span.end != plan.span.end {
-                set_lane(&mut block.next, width, slot, &single.next);
-                set_lane(&mut block.next_carry, width, slot, &single.next_carry);
-                for stage in 0..stages {
-                    let slopes = &mut block.slopes[stage * len..(stage + 1) * len];
-                    set_lane(slopes, width, slot, single.work.slope(stage));
-                }
-                // For outputs within the step.
-                let mut k = vec![T::zero(); rows];
-                single.slope(&mut *lanes[0], span.end, &next, &mut k)?;
-                set_lane(&mut block.slopes[stages * len..][..len], width, slot, &k);
+                take_shorter(block, slot, single, &mut *lanes[0], span)?;
                 plan.span = span;
-                let spans = &mut block.spans;
-                (spans.h[slot], spans.end[slot]) = (span.h, span.end);
-                block.next[len + slot] = T::of(span.end);
             }
             plan.end = End::Event;
             clock.stats.evaluations += single.evaluations - evaluations;
@@ -195,4 +235,29 @@ impl<T: Real> Forward<T> {
         failures.extend(chattering);
         Ok(crossed)
     }
+}
+
+/// Puts the step that a trajectory has taken by itself in the place of the longer one of its lane.
+fn take_shorter<T: Real>(
+    block: &mut Block<T>,
+    slot: usize,
+    single: &mut Single<T>,
+    lanes: &mut dyn Lanes<T>,
+    span: Span,
+) -> Result<()> {
+    let (len, width, stages) = (block.len(), block.width, single.stages());
+    set_lane(&mut block.next, width, slot, &single.next);
+    set_lane(&mut block.next_carry, width, slot, &single.next_carry);
+    for stage in 0..stages {
+        set_lane(&mut block.slopes[stage * len..(stage + 1) * len], width, slot, single.work.slope(stage));
+    }
+    // For outputs within the step.
+    let next = single.next.to_vec();
+    let mut k = vec![T::zero(); block.rows];
+    single.slope(lanes, span.end, &next, &mut k)?;
+    set_lane(&mut block.slopes[stages * len..][..len], width, slot, &k);
+    let spans = &mut block.spans;
+    (spans.h[slot], spans.end[slot]) = (span.h, span.end);
+    block.next[len + slot] = T::of(span.end);
+    Ok(())
 }

@@ -7,6 +7,7 @@ use crate::control::{Controller, first_step_from, guess_from};
 use crate::error::{Error, Result};
 use crate::kernel::lanes::{Scaled, finite_lanes};
 use crate::kernel::real::Real;
+use crate::stepper::Weights;
 
 impl<T: Real> Forward<T> {
     /// f at the first times, and the lengths of the first steps.
@@ -80,12 +81,13 @@ impl<T: Real> Forward<T> {
         }
         let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
         let (first, rest) = k.split_at_mut(len);
-        mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], std::iter::once(1.0), first);
+        let weights = |_: &Weights| std::iter::once(1.0);
+        mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], (&problem.scheme, weights), first);
         spans.stage_times(width, 0.0, &mut state[len..len + width]);
         tools.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
         norms(&rest[..len], Some(first), &x[..len], sums);
         for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
-            let h = first_step_from(*difference, guess, problem.tableau.order);
+            let h = first_step_from(*difference, guess, problem.scheme.order());
             if clock.proposal == 0.0 {
                 clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
             }

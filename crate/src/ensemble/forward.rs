@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
-use super::changes::{Due, JumpInputs};
 use super::clock::{Clock, End, Plan, Verdict};
 use super::continuous::Quadrature;
 use super::crossing::Crossed;
@@ -12,7 +11,7 @@ use super::integrator::{Advance, Standing};
 use super::part::Part;
 use super::problem::{Problem, Tools};
 use super::single::Single;
-use super::track::{Occurrence, Tracks, What};
+use super::track::{Occurrence, Tracks};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
@@ -21,7 +20,7 @@ use crate::kernel::real::Real;
 use crate::memory::{List, Purpose};
 use crate::progress;
 use crate::solve::{Stats, control_of, tolerances_of};
-use crate::stepper::Span;
+use crate::stepper::{Span, Weights};
 
 /// What solves leaves, one after the other.
 pub(super) struct Forward<T> {
@@ -42,28 +41,28 @@ pub(super) struct Forward<T> {
     pub(super) accepted: Vec<bool>,
     /// g of each event at x_{n+1}, a row for each.
     pub(super) values: Vec<T>,
-    row: Vec<T>,
+    pub(super) row: Vec<T>,
     /// Rounds so far.
     rounds: usize,
     /// Events of each trajectory of the leaf.
-    happened: Vec<Happened<T>>,
+    pub(super) happened: Vec<Happened<T>>,
     /// Where the continuous adjoint integrates (x, λ): what accepted steps add to its integrals.
     pub(super) quadrature: Option<Quadrature<T>>,
 }
 
 /// Events of a trajectory, and the states before them, one behind the other.
-struct Happened<T> {
-    events: List<Occurrence>,
-    states: List<T>,
+pub(super) struct Happened<T> {
+    pub events: List<Occurrence>,
+    pub states: List<T>,
 }
 
 /// Where the results of a leaf go.
 pub(super) struct Sinks<'a, T> {
-    part: Option<&'a mut Part<T>>,
-    tracks: Option<Tracks<T>>,
+    pub part: Option<&'a mut Part<T>>,
+    pub tracks: Option<Tracks<T>>,
     /// Where trajectories that are taken on later stand then.
     standing: Option<&'a mut [Standing<T>]>,
-    first: usize,
+    pub first: usize,
 }
 
 impl<T: Real> Forward<T> {
@@ -238,25 +237,6 @@ impl<T: Real> Forward<T> {
         Ok(())
     }
 
-    /// On which sides the events' functions are at the beginning.
-    fn first_sides(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, slot: usize) -> Result<()> {
-        if problem.rules.events.is_empty() || problem.again.is_some() || self.clocks[slot].sides_known {
-            return Ok(());
-        }
-        let Self { block, single, clocks, row, .. } = self;
-        let clock = &mut clocks[slot];
-        clock.sides_known = true;
-        lane(&block.x, block.width, slot, row);
-        single.settle(problem.inputs.of(clock.trajectory), tools);
-        let Tools { maps, lanes } = tools;
-        let now = (clock.t, problem.direction(clock.trajectory));
-        for (index, event) in maps.events.iter_mut().enumerate() {
-            let found = clock.found(index);
-            (clock.signs[index], clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
-        }
-        Ok(())
-    }
-
     /// The planned steps to the spans.
     fn set_spans(&mut self) {
         for (slot, plan) in self.plans.iter().take(self.block.active).enumerate() {
@@ -281,7 +261,7 @@ impl<T: Real> Forward<T> {
 
     /// Every trajectory tries a step.
     fn round(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, sinks: &mut Sinks<'_, T>) -> Result<()> {
-        let (tableau, stages) = (problem.tableau, problem.tableau.gradient_stages());
+        let (scheme, stages) = (&problem.scheme, problem.scheme.stages);
         // When each takes its step.
         for slot in (0..self.clocks.len()).rev() {
             let clock = &mut self.clocks[slot];
@@ -324,7 +304,7 @@ impl<T: Real> Forward<T> {
         }
         let Self { block, clocks, plans, .. } = self;
         let lanes = &mut *tools.lanes[index];
-        block.attempt(tableau, lanes)?;
+        block.attempt(scheme, lanes)?;
         let (len, width, active) = (block.len(), block.width, block.active);
         clocks.iter_mut().for_each(|clock| clock.stats.evaluations += stages - 1);
         let Block { x, carry, next, next_carry, state, .. } = &mut *block;
@@ -333,15 +313,15 @@ impl<T: Real> Forward<T> {
         problem.finite(&next[..len], &mut self.finite[..width]);
         let mut next_known = false;
         let adaptive = problem.options.adaptive();
-        if adaptive && tableau.fsal() {
-            block.next_slopes(lanes, stages)?;
+        if adaptive && scheme.fsal() {
+            block.next_slopes(lanes)?;
             clocks.iter_mut().for_each(|clock| clock.stats.evaluations += 1);
             next_known = true;
         }
         let mut failures = Vec::new();
         self.accepted[..width].fill(false);
         if adaptive {
-            block.error(tableau);
+            block.error(scheme);
             let Block { x, next, state, spans, rows, .. } = &mut *block;
             let tolerances = &self.tolerances;
             let scaled = Scaled { numbers: &state[..len], less: None, x: &x[..len], y: &next[..len], tolerances };
@@ -369,7 +349,7 @@ impl<T: Real> Forward<T> {
                 };
                 let control = &self.control;
                 let verdict = clock.judge(&problem.options, &plan, error, |within, before| {
-                    control.factor(error, within, tableau.order, before)
+                    control.factor(error, within, scheme.order(), before)
                 });
                 match verdict {
                     Verdict::Accepted => self.accepted[slot] = true,
@@ -388,35 +368,45 @@ impl<T: Real> Forward<T> {
                 }
             }
         }
+        // Of whom f(x_{n+1}) is known.
+        let mut known = vec![next_known; active];
         let mut crossed = vec![];
         let looks = !problem.rules.events.is_empty() && problem.again.is_none();
         if looks && self.accepted[..active].contains(&true) {
-            crossed = self.crossings(problem, tools, index, next_known, &mut failures)?;
+            if adaptive && !next_known {
+                // The extension, which shows events within the steps, takes it; so does the next step.
+                known = self.accepted[..active].to_vec();
+                self.slopes_at_ends(tools, index, &known)?;
+            }
+            crossed = self.crossings(problem, tools, index, adaptive, &mut failures)?;
         }
-        let interpolates = |problem: &Problem<T>, clock: &Clock, plan: &Plan| {
-            let times = problem.times.of(clock.trajectory);
-            problem.options.interpolates(times) && !within(times, clock.output, plan.span).is_empty()
-        };
-        let dense = problem.extras.dense;
-        let mut wanted = vec![next_known; active];
         if !next_known {
-            wanted = (0..active)
-                .map(|slot| {
-                    let plan = self.plans[slot].expect("planned above");
-                    self.accepted[slot] && (dense || interpolates(problem, &self.clocks[slot], &plan))
-                })
-                .collect();
-            if wanted.contains(&true) {
-                self.block.next_slopes(&mut *tools.lanes[index], stages)?;
+            let dense = problem.extras.dense;
+            let needs = |slot: usize| {
+                let (plan, clock) = (self.plans[slot].expect("planned above"), &self.clocks[slot]);
+                let times = problem.times.of(clock.trajectory);
+                let interpolates =
+                    problem.options.interpolates(times) && !within(times, clock.output, plan.span).is_empty();
+                self.accepted[slot] && (dense || interpolates)
+            };
+            let needed: Vec<bool> = (0..active).map(needs).collect();
+            if !known.contains(&true) && needed.contains(&true) {
+                known.clone_from(&needed);
+                self.slopes_at_ends(tools, index, &known)?;
+            }
+            if known.contains(&true) {
                 problem.finite(&self.block.slopes[stages * len..][..len], &mut self.finite[..width]);
-                for (slot, clock) in self.clocks.iter_mut().enumerate().filter(|(slot, _)| wanted[*slot]) {
-                    clock.stats.evaluations += 1;
-                    if !self.finite[slot] {
-                        self.accepted[slot] = false;
-                        let plan = self.plans[slot].expect("planned above");
-                        let progress = crate::error::Progress { t: plan.span.end, ..clock.progress(plan.span.h) };
-                        failures.push((slot, Error::NonFinite(progress)));
-                    }
+            }
+            for slot in 0..active {
+                if !known[slot] || self.finite[slot] {
+                    continue;
+                }
+                known[slot] = false;
+                if needed[slot] {
+                    self.accepted[slot] = false;
+                    let (span, clock) = (self.plans[slot].expect("planned above").span, &self.clocks[slot]);
+                    let progress = crate::error::Progress { t: span.end, ..clock.progress(span.h) };
+                    failures.push((slot, Error::NonFinite(progress)));
                 }
             }
         }
@@ -425,7 +415,7 @@ impl<T: Real> Forward<T> {
             let (accepted, lanes) = (&self.accepted[..width], &mut *tools.lanes[index]);
             quadrature.add(problem, &mut self.block, lanes, accepted, trajectories)?;
         }
-        self.take(problem, sinks, &wanted)?;
+        self.take(problem, sinks, &known)?;
         // What happens at the ends of the steps, and who is done.
         for slot in (0..active).rev() {
             if let Some((_, error)) = failures.iter().find(|failure| failure.0 == slot) {
@@ -450,6 +440,15 @@ impl<T: Real> Forward<T> {
         Ok(())
     }
 
+    /// f at the ends of the steps that the block has tried, for these trajectories.
+    fn slopes_at_ends(&mut self, tools: &mut Tools<T>, index: usize, wanted: &[bool]) -> Result<()> {
+        self.block.next_slopes(&mut *tools.lanes[index])?;
+        for (clock, _) in self.clocks.iter_mut().zip(wanted).filter(|(_, wanted)| **wanted) {
+            clock.stats.evaluations += 1;
+        }
+        Ok(())
+    }
+
     /// Narrows the block if it may be; whether nobody is left.
     pub(super) fn refit(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) -> bool {
         if self.block.active == self.clocks.len() {
@@ -468,14 +467,17 @@ impl<T: Real> Forward<T> {
     fn take(&mut self, problem: &Problem<T>, sinks: &mut Sinks<'_, T>, known: &[bool]) -> Result<()> {
         let Self { block, clocks, plans, accepted, row, .. } = self;
         let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows);
-        let tableau = problem.tableau;
-        let stages = tableau.gradient_stages();
+        let scheme = &problem.scheme;
+        let stages = scheme.stages;
         let (mut weights, mut rates) = (vec![0.0; stages + 1], vec![0.0; stages + 1]);
         let mut moved = vec![T::zero(); rows];
-        // Of each power of θ the weights of all slopes.
-        let degree = if problem.extras.dense { tableau.extension_degree() } else { 0 };
-        let polynomials: Vec<f64> = (0..degree)
-            .flat_map(|power| (0..=stages).map(move |stage| tableau.extension_polynomial(stage)[power]))
+        // Of each power of θ and part of the features the weights of all slopes.
+        let degree = if problem.extras.dense { scheme.extension_degree() } else { 0 };
+        let powers = (0..degree).flat_map(|power| scheme.parts.iter().map(move |part| (power, part)));
+        let polynomials: Vec<(&Weights, Vec<f64>)> = powers
+            .map(|(power, part)| {
+                (part, (0..=stages).map(|stage| scheme.extension_polynomial(part, stage)[power]).collect())
+            })
             .collect();
         for slot in (0..active).filter(|&slot| accepted[slot]) {
             let clock = &mut clocks[slot];
@@ -488,9 +490,9 @@ impl<T: Real> Forward<T> {
             if let Some(part) = sinks.part.as_deref_mut()
                 && let Some(path) = part.paths.get_mut(own)
             {
-                for row in polynomials.chunks_exact(stages + 1) {
-                    path.polynomials.extend((0..rows).map(|r| {
-                        let slopes = row
+                for (part, weights) in &polynomials {
+                    path.polynomials.extend(part.rows.clone().map(|r| {
+                        let slopes = weights
                             .iter()
                             .enumerate()
                             .map(|(stage, weight)| weight * block.slopes[stage * len + r * width + slot].wide());
@@ -506,7 +508,7 @@ impl<T: Real> Forward<T> {
                 let changes = due || plan.end == End::Event;
                 for output in outputs {
                     let theta = (times[output] - plan.span.t) / plan.span.h;
-                    tableau.extension_weights(theta, &mut weights, &mut rates);
+                    scheme.extension_weights(theta, &mut weights, &mut rates);
                     if times[output] == plan.span.end {
                         if changes {
                             break;
@@ -566,144 +568,6 @@ impl<T: Real> Forward<T> {
             }
         }
         Ok(())
-    }
-
-    /// What happens at a time between steps: events, jumps, then outputs. Whether the trajectory has come to its end.
-    #[inline(never)]
-    fn boundary(
-        &mut self,
-        problem: &Problem<T>,
-        tools: &mut Tools<T>,
-        slot: usize,
-        crossed: Option<&Crossed>,
-        sinks: &mut Sinks<'_, T>,
-    ) -> Result<bool> {
-        let Self { block, single, clocks, happened, row, .. } = self;
-        let clock = &mut clocks[slot];
-        let (width, rows) = (block.width, block.rows);
-        let own = clock.trajectory - sinks.first;
-        let mut terminal = clock.ended;
-        let mut changed = false;
-        let due = clock.due.get(clock.jump).is_some_and(|due| due.t == clock.t);
-        let acting: Vec<usize> = match &problem.again {
-            Some(replay) => replay.courses[clock.trajectory].events_after(clock.stats.accepted).collect(),
-            None => crossed.map_or_else(Vec::new, |crossed| crossed.acting.clone()),
-        };
-        let acts = due || !acting.is_empty();
-        if acts {
-            single.settle(problem.inputs.of(clock.trajectory), tools);
-            let (rules, Tools { maps, lanes }) = (&problem.rules, &mut *tools);
-            lane(&block.x, width, slot, row);
-            if let Some(replay) = &problem.again {
-                replay.stand(clock, row);
-            }
-            if let Some(Crossed { root, sides, zeros, .. }) = crossed {
-                clock.signs.copy_from_slice(sides);
-                clock.recent = Some((*root, clock.t));
-                for (residual, zero) in clock.residuals.iter_mut().zip(zeros) {
-                    *residual = zero.unwrap_or(0.0);
-                }
-            }
-            for event in acting {
-                clock.counts[event] += 1;
-                if clock.counts.iter().sum::<usize>() > rules.max_events {
-                    return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
-                }
-                let occurrence = Occurrence { trajectory: clock.trajectory, event, t: clock.t };
-                if sinks.part.is_some() {
-                    happened[own].events.push(occurrence)?;
-                    happened[own].states.extend(row.iter().copied())?;
-                }
-                if let Some(tracks) = &mut sinks.tracks {
-                    let root = crossed.is_some_and(|crossed| crossed.root == event);
-                    tracks.action(own, What::Event { event, root }, row)?;
-                }
-                if let Some(set) = &mut maps.events[event].set {
-                    let before = row.clone();
-                    single.map(&mut **set, clock.t, &before, None, row)?;
-                    changed = true;
-                }
-                terminal |= rules.events[event].terminal.is_some_and(|count| clock.counts[event] >= count);
-            }
-            while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !terminal)
-                && t == clock.t
-            {
-                if let Some(tracks) = &mut sinks.tracks {
-                    tracks.action(own, What::Jump { jump, occurrence }, row)?;
-                }
-                let JumpInputs { amounts, numbers, .. } = &rules.jumps[jump];
-                let amounts = &amounts[occurrence * numbers..(occurrence + 1) * numbers];
-                let before = row.clone();
-                single.map(&mut *maps.jumps[jump], t, &before, Some(amounts), row)?;
-                changed = true;
-                clock.jump += 1;
-            }
-            if changed {
-                if problem.again.is_none() && row.iter().any(|x| !x.is_finite()) {
-                    return Err(Error::NonFinite(clock.progress(0.0)));
-                }
-                set_lane(&mut block.x, width, slot, row);
-                set_lane(&mut block.carry, width, slot, &vec![T::zero(); rows]);
-                clock.first_known = false;
-                if let Some(part) = sinks.part.as_deref_mut()
-                    && let Some(path) = part.paths.get_mut(own)
-                    && !path.t.is_empty()
-                {
-                    path.t.push(clock.t)?;
-                    path.y.extend(row.iter().copied())?;
-                    path.polynomials.extend(std::iter::repeat_n(
-                        T::zero(),
-                        if problem.extras.dense { problem.tableau.extension_degree() * rows } else { 0 },
-                    ))?;
-                }
-                if clock.stats.accepted > 0 && !terminal && problem.again.is_none() {
-                    for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
-                        // Behind a crossing that has happened the side is the other one.
-                        let found = crossed.and_then(|crossed| crossed.found(index));
-                        let now = (clock.t, problem.direction(clock.trajectory));
-                        (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
-                    }
-                }
-            }
-        }
-        if let Some(part) = sinks.part.as_deref_mut()
-            && let Some(path) = part.paths.get_mut(own)
-            && path.t.is_empty()
-        {
-            path.t.push(clock.t)?;
-            path.y.extend((0..rows).map(|r| block.x[r * width + slot]))?;
-        }
-        clock.ended = terminal;
-        let times = problem.times.of(clock.trajectory);
-        lane(&block.x, width, slot, row);
-        let first = clock.output;
-        while clock.output < times.len() && (times[clock.output] == clock.t || terminal) {
-            if let Some(replay) = problem.again.as_ref().filter(|replay| replay.moves())
-                && clock.output > first
-                && times[clock.output - 1] == times[clock.output]
-                && !terminal
-            {
-                // Between a time and its repetition lies a step of no length.
-                let mut k = vec![T::zero(); rows];
-                single.settle(problem.inputs.of(clock.trajectory), tools);
-                single.slope(&mut *tools.lanes[0], clock.t, row, &mut k)?;
-                let output = problem.times.start(clock.trajectory) + clock.output;
-                replay.add(|index| replay.rate(index, output) - replay.rate(index, output - 1), &k, row);
-                if !acts && !problem.options.interpolates(times) {
-                    for (index, tau) in clock.tau.iter_mut().enumerate() {
-                        *tau = replay.rate(index, output);
-                    }
-                    set_lane(&mut block.x, width, slot, row);
-                }
-            }
-            sinks.write(problem, clock.trajectory, clock.output, row);
-            if let Some(tracks) = &mut sinks.tracks {
-                let steps = tracks.tail(own).steps;
-                tracks.places[own].push(2 * steps)?;
-            }
-            clock.output += 1;
-        }
-        Ok(clock.done(times))
     }
 
     /// A trajectory leaves its lane, which the last one takes.
@@ -790,7 +654,7 @@ impl<T: Real> Forward<T> {
 }
 
 impl<T: Real> Sinks<'_, T> {
-    fn write(&mut self, problem: &Problem<T>, trajectory: usize, output: usize, y: &[T]) {
+    pub fn write(&mut self, problem: &Problem<T>, trajectory: usize, output: usize, y: &[T]) {
         if let Some(part) = self.part.as_deref_mut() {
             part.write(&problem.times, trajectory, output, y);
         }

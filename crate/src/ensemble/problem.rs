@@ -14,11 +14,11 @@ use crate::kernel::lanes::finite_lanes;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, check_times};
-use crate::tableau::Tableau;
+use crate::stepper::Scheme;
 
 /// A checked problem, which all threads read.
 pub(super) struct Problem<T> {
-    pub tableau: &'static Tableau,
+    pub scheme: Scheme,
     pub options: Options,
     pub times: Lists,
     pub batch: usize,
@@ -79,7 +79,6 @@ impl<T: Real> Problem<T> {
         if let Some(first) = extras.part.filter(|first| first % leaf != 0) {
             return Err(Error::option("part", format!("a multiple of {leaf} trajectories"), first));
         }
-        let tableau = options.method.check_runge_kutta("trajectories with steps of their own, jumps or events")?;
         let inputs = field.inputs(batch, ledger)?;
         let parameters = field.parameters();
         let widths = widths::<T>(leaf.min(batch));
@@ -95,7 +94,7 @@ impl<T: Real> Problem<T> {
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;
         rows.iter_mut().zip(y0).for_each(|(to, &from)| *to = from);
         let problem = Self {
-            tableau,
+            scheme: Scheme::new(options.method, state),
             options: options.clone(),
             times: times.clone(),
             batch,

@@ -134,8 +134,7 @@ impl<T: Real> EventTime<T> {
         let span = Span { step: 0, t: step.t, h: step.h, end: step.to };
         let Tools { maps, lanes } = tools;
         let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
-        let Zero { g, slope, crosses } =
-            single.zero(problem.tableau, lanes, when, (span, x_n), x, (&mut parameters, &mut arguments))?;
+        let Zero { g, slope, crosses } = single.zero(lanes, when, (span, x_n), x, (&mut parameters, &mut arguments))?;
         if !crosses {
             let rule = &problem.rules.events[event];
             if rule.sets || rule.terminal.is_some() {
@@ -246,7 +245,7 @@ impl<T: Real> Replay<T> {
         let mut k = vec![T::zero(); x.len()];
         single.slope(lanes, span.t, &x, &mut k)?;
         single.work.slopes[..k.len()].copy_from_slice(&k);
-        single.step(problem.tableau, lanes, span, problem.options.summation.of_state())?;
+        single.step(lanes, span, problem.options.summation.of_state())?;
         for (index, moving) in self.clocks.iter().enumerate() {
             let rates = &single.next[(1 + moving.direction) * self.features..][..self.features];
             let of_state: f64 = zero.x.iter().zip(rates).map(|(g, rate)| g.wide() * rate.wide()).sum();

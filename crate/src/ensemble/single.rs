@@ -9,11 +9,11 @@ use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::stepper::{Discard, Goal, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
-use crate::tableau::Tableau;
+use crate::stepper::{Discard, Goal, Method, Scheme, Sink, Span, Stage, StepOutputs, Sums, Transpose, Work};
 
 /// One trajectory: what it works in.
 pub(super) struct Single<T> {
+    method: Method,
     /// (x, t), and a cotangent of it.
     xt: Buffer<T>,
     dxt: Buffer<T>,
@@ -139,8 +139,9 @@ impl<T: Real> Single<T> {
         let (ledger, state) = (&problem.ledger, problem.state);
         let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
         let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
-        let stages = problem.tableau.gradient_stages();
+        let stages = problem.scheme.stages;
         Ok(Self {
+            method: problem.options.method,
             xt: numbers(state + 1)?,
             dxt: numbers(state + 1)?,
             x: numbers(state)?,
@@ -161,8 +162,13 @@ impl<T: Real> Single<T> {
     /// Bytes that it takes.
     pub fn bytes(problem: &Problem<T>) -> usize {
         let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
-        let states = 6 + Work::<T>::states(problem.tableau.gradient_stages() + 1);
+        let states = 6 + Work::<T>::states(problem.scheme.stages + 1);
         (states * problem.state + 2 + problem.arguments + amounts) * size_of::<T>()
+    }
+
+    /// The stages of a step.
+    pub fn stages(&self) -> usize {
+        self.method.stepper::<T>().stages()
     }
 
     /// Readies field, jumps and events for the trajectory with these arguments and data.
@@ -271,16 +277,10 @@ impl<T: Real> Single<T> {
     }
 
     /// Takes the step from `x`, with the first slope known: x_{n+1} with its carry into `next`.
-    pub fn step(
-        &mut self,
-        tableau: &'static Tableau,
-        lanes: &mut dyn Lanes<T>,
-        span: Span,
-        compensated: bool,
-    ) -> Result<()> {
+    pub fn step(&mut self, lanes: &mut dyn Lanes<T>, span: Span, compensated: bool) -> Result<()> {
+        let stepper = self.method.stepper::<T>();
         let (mut field, work, states) = self.parts(lanes);
         work.first_known = true;
-        let stepper: &dyn Stepper<T> = tableau;
         stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
         let States { x, carry, next, next_carry } = states;
         advance(compensated, (x, carry), &work.state, (next, next_carry));
@@ -291,7 +291,7 @@ impl<T: Real> Single<T> {
     /// on the near side: a step that ends there ends close to the zero of its own. It takes no evaluation of the field.
     pub fn guess(
         &mut self,
-        tableau: &'static Tableau,
+        scheme: &Scheme,
         when: &mut dyn Lanes<T>,
         (span, near, far): (Span, i8, f64),
         slopes: &[T],
@@ -302,7 +302,7 @@ impl<T: Real> Single<T> {
         let start = self.x.to_vec();
         let mut x = start.clone();
         let mut value = |theta: f64| {
-            tableau.extension_weights(theta, &mut weights, &mut rates);
+            scheme.extension_weights(theta, &mut weights, &mut rates);
             let weighted = weights.iter().map(|weight| span.h * weight).zip(slopes.chunks_exact(state));
             combine(&mut x, &start, weighted);
             Ok::<_, Error>(side * self.value(when, span.t + theta * span.h, &x)?)
@@ -337,7 +337,6 @@ impl<T: Real> Single<T> {
     /// comes back where g is not a number on the way.
     pub fn cut(
         &mut self,
-        tableau: &'static Tableau,
         lanes: &mut dyn Lanes<T>,
         when: &mut dyn Lanes<T>,
         (span, near, far): (Span, i8, f64),
@@ -366,7 +365,7 @@ impl<T: Real> Single<T> {
             if gb == 0.0 && rests.is_none() {
                 // What is zero only there changes there.
                 if reached != b {
-                    self.step(tableau, lanes, at(b), compensated)?;
+                    self.step(lanes, at(b), compensated)?;
                     reached = b;
                 }
                 let next = self.next.to_vec();
@@ -406,7 +405,7 @@ impl<T: Real> Single<T> {
             } else if (b - end).abs() < least {
                 end = b - least * span.h.signum();
             }
-            self.step(tableau, lanes, at(end), compensated)?;
+            self.step(lanes, at(end), compensated)?;
             reached = end;
             let next = self.next.to_vec();
             let g = side * self.value(when, end, &next)?;
@@ -426,7 +425,7 @@ impl<T: Real> Single<T> {
         }
         // On the far side, so that a crossing is one, and a step always goes on.
         if reached != b {
-            self.step(tableau, lanes, at(b), compensated)?;
+            self.step(lanes, at(b), compensated)?;
         }
         Ok(Some(at(b)))
     }
@@ -451,14 +450,13 @@ impl<T: Real> Single<T> {
     /// f(x_{n+1}).
     pub fn rate(
         &mut self,
-        tableau: &'static Tableau,
         lanes: &mut dyn Lanes<T>,
         (span, x): (Span, &[T]),
         lambda: &[T],
         (times, w): (&[f64], &[T]),
         next: &[T],
     ) -> Result<f64> {
-        let stepper: &dyn Stepper<T> = tableau;
+        let stepper = self.method.stepper::<T>();
         let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
         let (mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
@@ -479,7 +477,6 @@ impl<T: Real> Single<T> {
     /// of parameters and arguments is added to these.
     pub fn zero(
         &mut self,
-        tableau: &'static Tableau,
         lanes: &mut dyn Lanes<T>,
         when: &mut dyn Lanes<T>,
         (span, x_n): (Span, &[T]),
@@ -487,7 +484,7 @@ impl<T: Real> Single<T> {
         (parameters, arguments): (&mut [T], &mut [T]),
     ) -> Result<Zero<T>> {
         let g = self.slopes(when, span.end, x, 1.0, parameters, arguments)?;
-        let slope = g.t + self.rate(tableau, lanes, (span, x_n), &g.x, (&[], &[]), &[])?;
+        let slope = g.t + self.rate(lanes, (span, x_n), &g.x, (&[], &[]), &[])?;
         let moved = x.iter().zip(x_n).map(|(x, x_n)| (x.wide() - x_n.wide()) / span.h);
         let size = g.t.abs() + g.x.iter().zip(moved).map(|(g, rate)| (g.wide() * rate).abs()).sum::<f64>();
         let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();

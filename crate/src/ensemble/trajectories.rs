@@ -82,6 +82,7 @@ fn continuous<T: Real>(
     backward: &Options,
 ) -> Result<Trajectories<T>> {
     backward.check()?;
+    backward.method.check_runge_kutta("the continuous adjoint")?;
     if !changes.jumps.is_empty() || !changes.events.is_empty() {
         let expected = "an exact gradient where jumps or events change a trajectory";
         return Err(Error::option("gradient", expected, "adjoint"));
@@ -117,7 +118,7 @@ impl<T: Real> Trajectories<T> {
     /// `Shape`, `NonFiniteInput` for the cotangents, `Option` for one of a trajectory that failed; `Grazing` for an event whose time is
     /// not differentiable; `NonFiniteResult` where the gradient overflows; `OutOfMemory`.
     pub fn pullback(&mut self, cotangents: Cotangents<'_, T>) -> Result<Gradient<T>> {
-        let (mut gradient, subtrees) = self.subtrees(cotangents)?;
+        let (mut gradient, subtrees, knows_time) = self.subtrees(cotangents)?;
         let problem = &self.problem;
         let sums = if problem.extras.part.is_some() { subtrees } else { total(subtrees).into_iter().collect() };
         let len = problem.parameters;
@@ -131,11 +132,17 @@ impl<T: Real> Trajectories<T> {
             first = own.end;
             *list = sums.iter().flat_map(|sums| &sums.shared[own.clone()]).copied().collect();
         }
+        if !knows_time {
+            // A custom field may not tell its derivative by time. Until here its place among the sums counts.
+            gradient.times = None;
+            gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
+        }
         finite_results(gradient)
     }
 
-    /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves.
-    fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>)> {
+    /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves; and whether
+    /// derivatives by times are known.
+    fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>, bool)> {
         self.check(cotangents)?;
         let Self { solution, problem, mode } = self;
         let (solution, problem) = (&*solution, &*problem);
@@ -183,17 +190,12 @@ impl<T: Real> Trajectories<T> {
         let GradientStats { evaluations, vjps, retention, .. } = &mut gradient.stats;
         (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
-        if !uses.knows_time {
-            // A custom field may not tell its derivative by time.
-            gradient.times = None;
-            gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
-            if uses.crossed {
-                let expected = "one whose vjp tells the derivative by time, which gradients through events need";
-                return Err(Error::option("field", expected, "one that does not"));
-            }
+        if !uses.knows_time && uses.crossed {
+            let expected = "one whose vjp tells the derivative by time, which gradients through events need";
+            return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();
-        Ok((gradient, tree.subtrees()))
+        Ok((gradient, tree.subtrees(), uses.knows_time))
     }
 
     /// Refuses cotangents that are not of this solution.

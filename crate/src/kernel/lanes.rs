@@ -16,23 +16,23 @@ pub fn scale<T: Real>(out: &mut [T], h: &[f64], weights: impl Iterator<Item = f6
     }
 }
 
-/// `out = start + Σ c_j k_j`, or without a start the sum alone; c_j is a row of coefficients, and k_j the `used[j]`-th state
-/// of `terms`.
+/// `out = start + Σ c_j k_j`, or without a start the sum alone; c_j is a row of coefficients, and k_j the first numbers of the
+/// `used[j]`-th of `terms`, which are `stride` apart.
 pub fn combine_lanes<T: Real>(
     out: &mut [T],
     start: Option<&[T]>,
     width: usize,
     coefficients: &[T],
-    terms: &[T],
+    (terms, stride): (&[T], usize),
     used: &[usize],
 ) {
     let len = out.len();
     assert!(start.is_none_or(|start| start.len() >= len) && coefficients.len() >= used.len() * width);
-    assert!(used.iter().all(|&term| (term + 1) * len <= terms.len()) && len.is_multiple_of(width));
+    assert!(used.iter().all(|&term| term * stride + len <= terms.len()) && len.is_multiple_of(width));
     match (used.is_empty(), start) {
         (true, Some(start)) => out.copy_from_slice(&start[..len]),
         (true, None) => out.fill(T::zero()),
-        _ => dispatch(Combine { out, start, width, coefficients, terms, used }),
+        _ => dispatch(Combine { out, start, width, coefficients, terms, stride, used }),
     }
 }
 
@@ -42,6 +42,7 @@ struct Combine<'a, T> {
     width: usize,
     coefficients: &'a [T],
     terms: &'a [T],
+    stride: usize,
     used: &'a [usize],
 }
 
@@ -69,7 +70,7 @@ impl<T: Real> Combine<'_, T> {
     unsafe fn term<V: Vector<T>>(&self, index: usize, row: usize, lane: usize) -> V {
         unsafe {
             let coefficient = V::load(self.coefficients.as_ptr().add(index * self.width + lane));
-            let term = *self.used.get_unchecked(index) * self.out.len() + row + lane;
+            let term = *self.used.get_unchecked(index) * self.stride + row + lane;
             coefficient.mul(V::load(self.terms.as_ptr().add(term)))
         }
     }

@@ -7,7 +7,8 @@ use crate::stepper::Method;
 /// Which steps to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Steps {
-    /// Adaptive steps, as the tolerances ask, for a method that estimates its error; else one step for each interval between times.
+    /// Adaptive steps, as the tolerances ask, for a method that estimates its error; else one step for each interval between times, or
+    /// equal ones no longer than [`Options::max_step`].
     Automatic,
     /// This many equal steps in each interval between times.
     PerInterval(usize),
@@ -69,7 +70,7 @@ pub struct Options {
     /// The shortest step, unsigned; default 0. If a step would have to be shorter, the solve fails with `StepUnderflow`;
     /// [`Controller::Torchdiffeq`] takes steps of this length instead, whatever their error.
     pub min_step: f64,
-    /// The longest step, unsigned; default infinite.
+    /// The longest step, unsigned; default infinite. Of a method with fixed steps, [`Steps::Automatic`] takes equal ones no longer than this.
     pub max_step: f64,
     /// The most steps that are tried, rejected ones included; default 100,000. Beyond, the solve fails with `MaxSteps`.
     pub max_steps: usize,
@@ -169,9 +170,11 @@ impl Options {
         relative.iter().try_for_each(|&number| tolerance("rtol", number))?;
         absolute.iter().try_for_each(|&number| tolerance("atol", number))?;
         let features = relative.len().max(absolute.len()).max(1);
-        let zero = |each: &[f64], all: f64, feature: usize| each.get(feature).copied().unwrap_or(all) == 0.0;
-        if (0..features).any(|k| zero(relative, self.rtol, k) && zero(absolute, self.atol, k)) {
-            return Err(Error::option("atol", "a positive number where rtol is zero", self.atol));
+        let of = |each: &[f64], all: f64, feature: usize| each.get(feature).copied().unwrap_or(all);
+        if let Some(k) = (0..features).find(|&k| of(relative, self.rtol, k) == 0.0 && of(absolute, self.atol, k) == 0.0)
+        {
+            let given = if features > 1 { format!("0 for feature {k}") } else { "0".into() };
+            return Err(Error::option("atol", "a positive number where rtol is zero", given));
         }
         if let Some(first) = self.first_step {
             positive("firstStep", first)?;

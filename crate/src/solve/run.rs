@@ -193,17 +193,21 @@ pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<us
     if from == to {
         return Ok(0);
     }
+    // A hair of slack, so that an interval of ten steps by rounding is not eleven.
+    let at_most = |h: f64| ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0);
     let steps = match options.steps {
-        Steps::Automatic => 1.0,
+        Steps::Automatic => at_most(options.max_step),
         Steps::PerInterval(steps) => steps as f64,
-        // A hair of slack, so that an interval of ten steps by rounding is not eleven.
-        Steps::AtMost(h) => ((to - from).abs() / h * (1.0 - 1e-12)).ceil().max(1.0),
+        Steps::AtMost(h) => at_most(h),
     };
     let shortest = (to - from) / steps;
     if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
         let given = format!("{steps} steps between {from:?} and {to:?}");
-        let counted = matches!(options.steps, Steps::PerInterval(_));
-        let argument = if counted { "steps" } else { "stepSize" };
+        let argument = match options.steps {
+            Steps::Automatic => "maxStep",
+            Steps::PerInterval(_) => "steps",
+            Steps::AtMost(_) => "stepSize",
+        };
         return Err(Error::option(argument, "steps that the times can resolve", given));
     }
     Ok(steps as usize)

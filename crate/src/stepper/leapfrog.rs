@@ -12,7 +12,7 @@
 
 use std::ops::Range;
 
-use super::{Goal, KeptStage, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Work};
+use super::{Goal, KeptStage, RecordGradient, Sink, Span, Stage, Stepper, Sums, Transpose, Weights, Work};
 use crate::error::Result;
 use crate::field::{Dynamics, Pull};
 use crate::kernel::combine::{combine, combine_terms};
@@ -25,26 +25,28 @@ pub(super) const NAME: &str = "leapfrog";
 /// Kick, drift, kick.
 pub(crate) struct Leapfrog;
 
-const STAGES: usize = 3;
+pub(super) const STAGES: usize = 3;
 /// The times of the stages.
-const C: [f64; STAGES] = [0.0, 0.5, 1.0];
+pub(super) const C: [f64; STAGES] = [0.0, 0.5, 1.0];
 
-/// The weights of one half of the features.
-struct Half {
-    a: [[f64; STAGES]; STAGES],
-    b: [f64; STAGES],
+/// Positions and velocities of a state of so many features.
+pub(super) fn parts(features: usize) -> [Weights; 2] {
+    let middle = features / 2;
+    [
+        Weights { rows: 0..middle, a: &[&[], &[0.0], &[0.0, 1.0]], b: &[0.0, 1.0, 0.0] },
+        Weights { rows: middle..features, a: &[&[], &[0.5], &[0.5, 0.0]], b: &[0.5, 0.0, 0.5] },
+    ]
 }
 
-const POSITIONS: Half = Half { a: [[0.0; 3], [0.0; 3], [0.0, 1.0, 0.0]], b: [0.0, 1.0, 0.0] };
-const VELOCITIES: Half = Half { a: [[0.0; 3], [0.5, 0.0, 0.0], [0.5, 0.0, 0.0]], b: [0.5, 0.0, 0.5] };
-
 /// Where positions and velocities lie in a state: by turns, a panel after the other.
-fn halves(layout: &Layout) -> impl Iterator<Item = (Range<usize>, &'static Half)> + '_ {
+fn halves<'l>(layout: &'l Layout, parts: &'l [Weights; 2]) -> impl Iterator<Item = (Range<usize>, &'l Weights)> {
     let features = layout.arrays[0];
     layout.panels.all().flat_map(move |panel| {
-        let Range { start, end } = panel.range(features);
-        let middle = start + features / 2 * panel.width;
-        [(start..middle, &POSITIONS), (middle..end, &VELOCITIES)]
+        let start = panel.range(features).start;
+        parts.iter().map(move |part| {
+            let Range { start: first, end } = part.rows;
+            (start + first * panel.width..start + end * panel.width, part)
+        })
     })
 }
 
@@ -75,6 +77,7 @@ impl<T: Real> Stepper<T> for Leapfrog {
         sink: &mut dyn Sink<T>,
     ) -> Result<()> {
         let (len, layout) = (x.len(), dynamics.layout().clone());
+        let parts = parts(layout.arrays[0]);
         for index in usize::from(work.first_known)..STAGES {
             let (before, slope) = work.slopes.split_at_mut(index * len);
             let stage = Stage { step: span.step, index, t: stage_time(span, index) };
@@ -82,7 +85,7 @@ impl<T: Real> Stepper<T> for Leapfrog {
             let state = match index {
                 0 => x,
                 _ => {
-                    for (own, half) in halves(&layout) {
+                    for (own, half) in halves(&layout, &parts) {
                         let weights = half.a[index].iter().map(|a| span.h * a);
                         let terms = weights.zip(before.chunks_exact(len).map(|slope| &slope[own.clone()]));
                         combine(&mut work.state[own.clone()], &x[own.clone()], terms);
@@ -97,7 +100,7 @@ impl<T: Real> Stepper<T> for Leapfrog {
             }
         }
         if goal == Goal::Increment {
-            for (own, half) in halves(&layout) {
+            for (own, half) in halves(&layout, &parts) {
                 let weights = half.b.iter().map(|b| span.h * b);
                 let terms = weights.zip(work.slopes.chunks_exact(len).map(|slope| &slope[own.clone()]));
                 combine_terms(&mut work.state[own.clone()], terms);
@@ -124,12 +127,13 @@ impl<T: Real> Stepper<T> for Leapfrog {
     ) -> Result<RecordGradient> {
         let Transpose { span, lambda, times, .. } = step;
         let (len, layout, h) = (lambda.len(), dynamics.layout().clone(), span.h);
+        let parts = parts(layout.arrays[0]);
         let (g, cotangent) = (&mut work.slopes[..STAGES * len], &mut *work.state);
         let mut record = RecordGradient::default();
         for i in (0..STAGES).rev() {
             let (earlier, later) = g.split_at_mut((i + 1) * len);
             // ℓ_i = h (b_i λ + Σ_{j>i} a_ji g_j), with the weights of each half.
-            for (own, half) in halves(&layout) {
+            for (own, half) in halves(&layout, &parts) {
                 let first = std::iter::once((h * half.b[i], &lambda[own.clone()]));
                 let later = later.chunks_exact(len).map(|g| &g[own.clone()]);
                 let terms = (i + 1..STAGES).map(|j| h * half.a[j][i]).zip(later);

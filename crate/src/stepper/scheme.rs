@@ -1,0 +1,79 @@
+//! A method's weights, for each part of a state's features.
+//!
+//! A Runge–Kutta method has the same weights for all features. A partitioned one, such as leapfrog, has weights of its own for each part,
+//! with common stage times.
+
+use std::ops::Range;
+
+use super::{Method, leapfrog};
+use crate::tableau::{MAX_DEGREE, Tableau, hermite};
+
+/// The weights of some of the features.
+#[derive(Debug, Clone)]
+pub(crate) struct Weights {
+    pub rows: Range<usize>,
+    /// Row i has the weights of the stages before stage i.
+    pub a: &'static [&'static [f64]],
+    pub b: &'static [f64],
+}
+
+/// The weights of a method.
+#[derive(Debug, Clone)]
+pub(crate) struct Scheme {
+    pub stages: usize,
+    pub c: &'static [f64],
+    /// All features, in their order.
+    pub parts: Vec<Weights>,
+    /// Of a Runge–Kutta method.
+    tableau: Option<&'static Tableau>,
+}
+
+impl Scheme {
+    /// Of a state of so many features.
+    pub fn new(method: Method, features: usize) -> Self {
+        let Method::RungeKutta(tableau) = method else {
+            let parts = leapfrog::parts(features).to_vec();
+            return Self { stages: leapfrog::STAGES, c: &leapfrog::C, parts, tableau: None };
+        };
+        let all = Weights { rows: 0..features, a: tableau.a, b: tableau.b };
+        Self { stages: tableau.gradient_stages(), c: tableau.c, parts: vec![all], tableau: Some(tableau) }
+    }
+
+    fn runge_kutta(&self) -> &'static Tableau {
+        self.tableau.expect("a Runge–Kutta method, which alone adapts steps and interpolates outputs")
+    }
+
+    /// The order of an adaptive method.
+    pub fn order(&self) -> u32 {
+        self.runge_kutta().order
+    }
+
+    /// Whether the last stage of a step is the first of the next one.
+    pub fn fsal(&self) -> bool {
+        self.tableau.is_some_and(Tableau::fsal)
+    }
+
+    /// The weights of the estimate of an adaptive method's error.
+    pub fn error(&self) -> impl Iterator<Item = f64> {
+        let Tableau { b, b_hat, .. } = *self.runge_kutta();
+        b.iter().zip(b_hat).map(|(b, b_hat)| b - b_hat)
+    }
+
+    /// b_i(θ) of the continuous extension and b_i′(θ), the last of f(x_{n+1}), of a method that interpolates outputs.
+    pub fn extension_weights(&self, theta: f64, weights: &mut [f64], rates: &mut [f64]) {
+        self.runge_kutta().extension_weights(theta, weights, rates);
+    }
+
+    /// The degree of the continuous extension.
+    pub fn extension_degree(&self) -> usize {
+        self.tableau.map_or(3, Tableau::extension_degree)
+    }
+
+    /// b_i(θ) of a part as the coefficients of θ¹, θ², …; of leapfrog those of the cubic Hermite interpolant.
+    pub fn extension_polynomial(&self, part: &Weights, i: usize) -> [f64; MAX_DEGREE] {
+        match self.tableau {
+            Some(tableau) => tableau.extension_polynomial(i),
+            None => hermite(part.b, i, 0.0),
+        }
+    }
+}
