@@ -32,13 +32,14 @@ import {
   saveTensors,
   sgd,
   train,
+  type Value,
   valueAndGrad,
   vectorField,
   vjp,
   warmUp,
 } from "symplectic-adjoint";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { ALIASES, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
+import { ALIASES, IMPLICIT, INSTEAD, VALUES } from "../../ts/checks/aliases.js";
 import { collectGarbage } from "./helpers.js";
 
 const field = mlp({ widths: [2, 4, 2] });
@@ -388,6 +389,9 @@ test("nothing is left of what was refused", async () => {
   expect(memoryUsage().liveBytes).toBe(before);
 });
 
+const decay = equations("x' = -k * x", { parameters: { k: 1 } });
+const decayed = { times: [1, 2], y: [0.4, 0.1], y0: [1], t0: 0 };
+
 /** What a name is taken for by functions that have an option of the name that is meant. */
 const NAMED: Record<string, (options: object) => unknown> = {
   solve: (options) => odeint(field, y0, times, options),
@@ -399,12 +403,15 @@ const NAMED: Record<string, (options: object) => unknown> = {
   exponential: (options) => exponentialDecay(1, { factor: 1, ...options }),
   minibatches: (options) => minibatches({ trajectories: [{ times, values: [1, 2] }], ...options }),
   estimation: (options) => leastSquares({ field, data: {}, ...options } as never),
+  bounds: (options) => leastSquares({ field: decay, data: decayed, parameters: { k: options } } as never),
+  field: (options) => vectorField({ state: 1, slope: ({ state }: { state: Value }) => state, ...options } as never),
+  event: (options) => odeint(decay, Float32Array.of(1), times, { events: [{ when: "x", ...options }] }),
 };
 
 test.for(Object.entries(ALIASES))("%s is taken for another name", async ([alias, meant]) => {
   const messages: string[] = [];
   for (const call of Object.values(NAMED)) {
-    const error = await refusal(/./, () => call({ [alias]: 1 }));
+    const error = await refusal(/./, () => call({ [alias]: null }));
     messages.push(error.message);
   }
   expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
@@ -436,6 +443,64 @@ test.for(Object.entries(VALUES))("the value %s is taken for another one", async 
   expect(messages.join("\n")).toMatch(new RegExp(`did you mean (${meant.join("|")})\\?`));
 });
 
+test.for(IMPLICIT)("%s is known to be implicit", async (method) => {
+  const { message, given } = await refusal("method", () => odeint(field, y0, times, { method: method as never }));
+  expect(message).toMatch(
+    /; all methods here are explicit: take dopri5, the default, if the problem is not very stiff$/,
+  );
+  expect(given).toBe(JSON.stringify(method));
+});
+
+test.for(["BDF", "LSODA", "Radau", "Kvaerno5()", "Rodas5", "implicit_adams", "AutoTsit5(Rosenbrock23())"])(
+  "%s is, however it is written",
+  async (method) => {
+    const { message } = await refusal("method", () => odeint(field, y0, times, { method: method as never }));
+    expect(message).toMatch(/all methods here are explicit/);
+  },
+);
+
+test("a number for the direction of an event", async () => {
+  const meant = async (direction: unknown) => {
+    const event = { when: "x", direction: direction as never };
+    const call = () => odeint(decay, Float32Array.of(1), times, { events: [event] });
+    const { message } = await refusal("events[0].direction", call);
+    return message.replace("events[0].direction: expected one of both, rising, falling, given ", "");
+  };
+  expect(await meant(-1)).toBe("-1; did you mean falling?");
+  expect(await meant(1)).toBe("1; did you mean rising?");
+  expect(await meant(0)).toBe("0; did you mean both?");
+  expect(await meant(2)).toBe("2");
+});
+
+test("numbers and lists where typed arrays are wanted: what to write", async () => {
+  const given = async (y0: unknown, of: Field = field as Field) =>
+    (await refusal("y0", () => odeint(of, y0 as never, times))).message.replace(/^.*, given /, "");
+  const double = mlp({ widths: [2, 2], dtype: "float64" }) as Field;
+  expect(await given([1, 0])).toBe("Array of length 2; write Float32Array.of(…), or Float32Array.from(list)");
+  expect(await given([1, 0], double)).toBe("Array of length 2; write Float64Array.of(…), or Float64Array.from(list)");
+  expect(await given([[1, 0]])).toBe("Array of length 1; write Float32Array.from(rows.flat())");
+  expect(await given(1)).toBe("1; write Float32Array.of(1)");
+  expect(await given(y0, double)).toBe("Float32Array of length 2; write Float64Array.from(…)");
+  expect(await given({ x: 1 })).toBe("a value of kind Object");
+  expect((await refusal("bytes", () => load([1] as never))).message).not.toContain("write");
+});
+
+test("dates as times", async () => {
+  const dates = [new Date(0), new Date(1000)] as never;
+  expect((await refusal("times", () => odeint(field, y0, dates))).message).toBe(
+    "times: expected an array of numbers, given dates",
+  );
+  const trajectories = [{ times: dates, values: [1, 2] }];
+  expect((await refusal("trajectories[0].times", () => minibatches({ trajectories }))).given).toMatch(/a date/);
+});
+
+test("an optimizer of another field", async () => {
+  const other = mlp({ widths: [2, 4, 2] });
+  expect((await refusal("optimizer", () => fit({ ...training, field: other }))).given).toBe(
+    "one made for another field",
+  );
+});
+
 test.for([
   ["method", "Dopri5", "dopri5"],
   ["method", "Tsit5()", "tsit5"],
@@ -444,6 +509,7 @@ test.for([
   ["method", "adaptive-heun", "adaptive_heun"],
   ["method", "dopri", "dopri5"],
   ["method", "radau", undefined],
+  ["method", "Vern9()", "dopri8"],
   ["method", "rk9", undefined],
   ["dtype", "float16", undefined],
   ["method", "x".repeat(10_000), undefined],

@@ -295,7 +295,7 @@ test("the profile of BoxBOD, and of what the data do not tell", () => {
   expect(open.profile("k").interval[1]).toBeUndefined();
   expect(open.profile("k").interval[0]).toBeGreaterThan(0.1);
   expect(thrown("OPTION", () => fit.profile("b3" as "b1")).message).toBe(
-    "name: expected a parameter that is estimated: b1, b2, given b3",
+    "name: expected an estimated parameter, b1 or b2, given b3",
   );
   expect(thrown("OPTION", () => fit.profile("b1", { level: 95 })).message).toMatch(/^level: expected a number between/);
 });
@@ -438,7 +438,7 @@ test("options are checked before anything is computed", () => {
     /^parameters\.a\.start: expected a number inside the bounds, 0 and 1/,
   );
   expect(ofA({ start: 1, scale: 0 })).toBe("parameters.a.scale: expected a finite positive number, given 0");
-  expect(message({ loss: "l1" })).toBe('loss: expected linear, softL1, huber, cauchy, given "l1"');
+  expect(message({ loss: "l1" })).toBe('loss: expected one of linear, softL1, huber, cauchy, given "l1"');
   expect(message({ level: 1 })).toBe("level: expected a number between 0 and 1, given 1");
   expect(message({ starts: 0 })).toBe("starts: expected a positive integer, given 0");
   expect(message({ start: 0 })).toMatch(/^start: there is no option of that name/);

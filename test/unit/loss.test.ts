@@ -336,7 +336,7 @@ test("functions that are no losses are refused", () => {
   expect(message("OPTION", 1)).toBe("loss: expected a function, given 1");
   expect(message("OPTION", () => 0, { input: {} })).toMatch(/^input: there is no option of that name/);
   expect(message("OPTION", () => 0, { inputs: { y: 1 } })).toBe(
-    "inputs.y: expected another name than y, target, mask, t, given y",
+    "inputs.y: expected another name than y, target, mask or t, given y",
   );
   expect(message("OPTION", () => 0, { inputs: { noise: 0 } })).toMatch(
     /^inputs\.noise: expected "scalar", or a positive/,

@@ -1,6 +1,8 @@
 // What is wrong in lists, norms and controllers is refused before anything is computed, with the place where it is.
 import {
   equations,
+  leastSquares,
+  loss,
   type OdeintOptions,
   odeint,
   parallel,
@@ -184,6 +186,86 @@ test.each([
   ["x + .25", "a digit before the point: 0.25"],
 ])("%s says what to write instead", (text, expected) => {
   expect(thrown("OPTION", () => equations(`x' = ${text} \n v' = 0`)).message).toContain(expected);
+});
+
+test.each([
+  ["x = 0", 3, "=", "x"],
+  ["x == 0.0", 3, "==", "x"],
+  ["x - v > 0", 7, ">", "x - v"],
+  ["x >= 2", 3, ">=", "x - 2"],
+  ["x < v + 1", 3, "<", "x - (v + 1)"],
+  ["x != v", 3, "!=", "x - v"],
+])("an event when %s is told which function crosses zero", (when, column, sign, crossing) => {
+  const falling = equations("x' = v \n v' = -1");
+  const error = thrown("OPTION", () => odeint(falling, Float32Array.of(1, 0), [0, 1], { events: [{ when }] }));
+  expect(error.message).toBe(
+    `events[0].when, line 1, column ${column}: expected the function that crosses zero, ${crossing}; given ${sign}`,
+  );
+  expect([error.argument, error.given, error.column]).toEqual(["events[0].when", sign, column]);
+  falling.dispose();
+});
+
+test("a comparison within a choice is a part of the function that crosses zero", () => {
+  const falling = equations("x' = v \n v' = -1", { dtype: "float64" });
+  const events = [{ when: "v < 0 ? x : 1" }];
+  expect(odeint(falling, Float64Array.of(1, 0), [0, 3], { events }).events?.t[0]).toBeCloseTo(Math.SQRT2, 10);
+  falling.dispose();
+});
+
+test("functions of jumps, events and losses that take their inputs one by one, or for a list", () => {
+  const falling = equations("x' = v \n v' = -1");
+  const solve = (options: object) => () => odeint(falling, Float32Array.of(1, 0), [0, 1], options as never);
+  const one = "expected a function of one object, ({ t, state, … }) => …, given ";
+  const two = (_: unknown, y: number[]) => y;
+  expect(thrown("CALLBACK", solve({ events: [{ when: two }] })).message).toBe(
+    `events[0].when: ${one}one of 2 arguments`,
+  );
+  expect(thrown("CALLBACK", solve({ events: [{ when: "x", set: two }] })).message).toBe(
+    `events[0].set: ${one}one of 2 arguments`,
+  );
+  expect(thrown("CALLBACK", solve({ jumps: [{ times: [0.5], set: two }] })).message).toBe(
+    `jumps[0].set: ${one}one of 2 arguments`,
+  );
+  expect(thrown("CALLBACK", solve({ events: [{ when: (y: number[]) => y[0] }] })).message).toContain(
+    `events[0].when: ${one}one that takes a list`,
+  );
+  expect(thrown("CALLBACK", solve({ events: [{ when: ({ height }: never) => height }] })).message).toContain(
+    "events[0].when's height: there is no input of that name; the names are t, state, states, parameters",
+  );
+  expect(thrown("CALLBACK", () => loss(((y: Value, target: Value) => y.sub(target)) as never)).message).toBe(
+    "loss: expected a function of one object, ({ y, target, … }) => …, given one of 2 arguments",
+  );
+  falling.dispose();
+});
+
+test("a name that a jump has no amount for may be one", () => {
+  const falling = equations("x' = -x", { parameters: { k: 1 } });
+  const jumps = [{ times: [0.5], set: "x = x + dose" }];
+  const error = thrown("OPTION", () => odeint(falling, Float32Array.of(1), [0, 1], { jumps }));
+  expect(error.message).toBe(
+    "jumps[0].set, line 1, column 9: expected one of t, x, k, or a name in amounts; given dose",
+  );
+  const events = [{ when: "x - 1", set: "x = x + dose" }];
+  expect(thrown("OPTION", () => odeint(falling, Float32Array.of(1), [0, 1], { events })).expected).toBe(
+    "one of t, x, k",
+  );
+  falling.dispose();
+});
+
+test("what belongs to measurements, to bounds and to jumps in estimation", () => {
+  const decay = equations("x' = -k * x", { parameters: { k: 1 } });
+  const data = { times: [1, 2], y: [0.4, 0.1], y0: [1], t0: 0 };
+  const message = (options: object) =>
+    thrown("OPTION", () => leastSquares({ field: decay, data, ...options } as never)).message;
+  expect(message({ sigma: 0.1 })).toContain("; weights of the measurements, 1 / sigma^2, belong to data");
+  expect(message({ parameters: { k: { min: 0 } } })).toContain(
+    "parameters.k.min: there is no option of that name; did you mean lower?",
+  );
+  expect(message({ parameters: { k: { max: 9 } } })).toContain("did you mean upper?");
+  expect(message({ data: [{ ...data, jumps: [] }] })).toMatch(
+    /^data\[0\]\.jumps: there is no option of that name; jumps stand beside data, with a list of times for each trajectory/,
+  );
+  decay.dispose();
 });
 
 describe("progress", () => {

@@ -416,20 +416,25 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "Math.sin",
     ({ state: [x, y] }) => [Math.sin(x), y],
     "CALLBACK",
-    "a traced value has no number yet, since the function runs once, to record what it computes: expected operations that are traced: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice; given a number wanted of it, as by Math.sin(x), x * 2, or x < 1 in an if",
+    "a traced value has no number yet, as the function runs once, to record what it computes: expected operations that can be recorded: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice; given its use as a number, as in Math.sin(x), x * 2, or an if (x < 1)",
   ],
   ["a product", ({ state: [x, y] }) => [x * 2, y], "CALLBACK", /write x\.sin\(\) or sin\(x\), x\.mul\(2\)/],
   [
     "a sum",
     ({ state: [x, y] }) => [x + 1, y],
     "CALLBACK",
-    /write x\.add\(1\) or add\(x, 1\).*; given x \+ 1 or x == 1$/,
+    /write x\.add\(1\) or add\(x, 1\).*; given its use in x \+ 1 or x == 1$/,
   ],
   // biome-ignore lint/suspicious/noDoubleEquals: what is tested.
   ["an equality", ({ state: [x, y] }) => (x == 1 ? [x, y] : [y, x]), "CALLBACK", /where\(…\) for a choice/],
   ["a template string", ({ state: [x] }) => [`${x}`, x], "CALLBACK", /write formula`\$\{x\} \* 2` for a formula/],
   ["an if", ({ state: [x, y] }) => (x > 0 ? [x, y] : [y, x]), "CALLBACK", /where\(x\.less\(1\), a, b\) for a choice/],
-  ["a key", ({ state: [x, y] }) => [{ a: 1 }[x as string], y], "CALLBACK", /a text wanted of it/],
+  [
+    "a key",
+    ({ state: [x, y] }) => [{ a: 1 }[x as string], y],
+    "CALLBACK",
+    /its use as text, in a template string or as a key/,
+  ],
   ["a condition that is read", ({ state: [x, y] }) => [x.less(1) * 2, y], "CALLBACK", /where\(condition, a, b\)/],
   [
     "a condition as a value",
@@ -691,6 +696,28 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "CALLBACK",
     /^state\.x: expected states\.x, or const \[x, y\] = state/,
   ],
+  [
+    "the inputs as a list, by an index",
+    (y) => [y[1], y[0]],
+    "CALLBACK",
+    "slope: expected a function of one object, ({ t, state, … }) => …, given one that takes a list",
+  ],
+  [
+    "the inputs as a list, destructured",
+    (inputs) => {
+      const [x, y] = inputs;
+      return [y, x];
+    },
+    "CALLBACK",
+    /^slope: .*, given one that takes a list$/,
+  ],
+  ["the inputs as a value", (y) => y.sin(), "CALLBACK", /^slope: .*, given one that takes a value$/],
+  [
+    "parameters as a list",
+    ({ parameters: [a] }) => [a, a],
+    "CALLBACK",
+    /^parameters: expected names, .*, given a list$/,
+  ],
 ];
 
 test.each(misuses)("%s is refused", (_, slope, code, message) => {
@@ -711,6 +738,24 @@ test("what is refused while a slope runs has the place of it, one below the othe
   expect(places.filter(({ file, said }) => file !== "trace.test.ts" || !said)).toEqual([]);
   const lines = places.map(({ line }) => line as number);
   expect(lines).toEqual([...new Set(lines)].sort((a, b) => a - b));
+});
+
+test("a function that takes its inputs one by one is refused before it is called", () => {
+  const called = () => {
+    throw new Error("called");
+  };
+  const two = (_: never, __: never) => called();
+  const expected = (inputs: string) =>
+    `expected a function of one object, ({ ${inputs} }) => …, given one of 2 arguments`;
+  const message = (call: () => unknown) => thrown("CALLBACK", call).message;
+  expect(message(() => trace({ state: 2, slope: two }))).toBe(`slope: ${expected("t, state, …")}`);
+  expect(message(() => traceFunction({ inputs: { x: 1 }, apply: two }))).toBe(
+    `apply: ${expected("inputs, parameters")}`,
+  );
+  // A second argument with a default is the caller's own affair.
+  expect(
+    trace({ state: 1, slope: ({ state }: { state: Value }, by = 2) => state.mul(by) }).traced.program,
+  ).toBeDefined();
 });
 
 test("what a slope throws comes through, and values live no longer than it", () => {
@@ -753,7 +798,7 @@ test("options are checked", () => {
   );
   expect(trace({ state: 2 ** 30, slope }).traced.program.state).toBe(2 ** 30);
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
-  expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32, float64, given "float16"');
+  expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32 or float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(
     'arguments.w: expected "scalar", or a positive number of numbers a trajectory, given 0',
   );
@@ -920,7 +965,7 @@ test("recipes of others are checked", () => {
     "states: expected as many names as the program has states, 1, or none, given 2",
   );
   expect(message({ arguments: { w: 0.5 } })).toMatch(/^arguments\.w: expected a positive integer/);
-  expect(message({ dtype: undefined })).toMatch(/^dtype: expected float32, float64/);
+  expect(message({ dtype: undefined })).toMatch(/^dtype: expected float32 or float64/);
   expect(message({ equations: 1 })).toMatch(/^equations: expected a string/);
   expect(message({ layers: [] })).toMatch(/^layers: there is no option of that name/);
 });

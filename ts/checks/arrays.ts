@@ -29,6 +29,15 @@ export function dtypeOf(value: unknown): Dtype {
   return kindOf(value) === "Float64Array" ? "float64" : "float32";
 }
 
+/** What to write for an array of that class instead of another one, or of numbers. */
+function arrayInstead(name: string, value: unknown): string {
+  if (typeof value === "number") return `; write ${name}.of(${value})`;
+  if (kindOf(value) !== undefined) return `; write ${name}.from(…)`;
+  if (isRevoked(value) || !Array.isArray(value)) return "";
+  const isNested = outside(() => Array.isArray(value[0]));
+  return isNested ? `; write ${name}.from(rows.flat())` : `; write ${name}.of(…), or ${name}.from(list)`;
+}
+
 /** A plain array over the same memory as a typed array of that class; anything else is refused. */
 function plain<A>(
   argument: string,
@@ -36,7 +45,12 @@ function plain<A>(
   TypedArray: new (buffer: ArrayBuffer, offset: number, length: number) => A,
   expected: string,
 ): A {
-  if (kindOf(value) !== TypedArray.name) throw refused("DTYPE", argument, expected, describe(value));
+  const kind = kindOf(value);
+  if (kind !== TypedArray.name) {
+    // Bytes are never written by hand.
+    const isFloat = TypedArray.name !== "Uint8Array";
+    throw refused("DTYPE", argument, expected, describe(value), isFloat ? arrayInstead(TypedArray.name, value) : "");
+  }
   const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
   try {
     return new TypedArray(buffer as ArrayBuffer, offset as number, length as number);

@@ -175,6 +175,7 @@ export function describe(value: unknown): string {
   if (value === null || typeof value !== "object") return String(value);
   try {
     const kind = classOf(value);
+    if (kind === "Date") return "a date";
     const { length } = value as { length?: unknown };
     return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
   } catch {

@@ -14,6 +14,8 @@ export interface Rule<T> {
   readonly code?: ErrorCode;
   /** The strings among the values, from which one that is none may be mistaken. */
   readonly names?: readonly string[];
+  /** What may be meant by a value that is none, or does instead of it. */
+  readonly hint?: (value: unknown) => string | undefined;
   /** Whether undefined is an error. */
   readonly required?: boolean;
   /** What undefined becomes. */
@@ -38,6 +40,12 @@ export function rule<T>(expected: string, valid: (value: unknown) => boolean, co
 // @__NO_SIDE_EFFECTS__
 export function required<T>(rule: Rule<T>): Rule<Value<T>> {
   return { ...(rule as Rule<Value<T>>), required: true };
+}
+
+/** The same, with hints for values that others may take for valid. */
+// @__NO_SIDE_EFFECTS__
+export function hinted<T>(rule: Rule<T>, hint: (value: unknown) => string | undefined): Rule<T> {
+  return { ...rule, hint };
 }
 
 /** The same, with a default. */
@@ -95,10 +103,15 @@ export function anything<T>() {
   return rule<T>("a value", () => true);
 }
 
+/** Names to choose from, for a message. */
+export function choiceOf(names: readonly string[]): string {
+  return names.length < 3 ? names.join(" or ") : `one of ${names.join(", ")}`;
+}
+
 /** One of these strings. */
 // @__NO_SIDE_EFFECTS__
 export function oneOf<const T extends string>(names: readonly T[]): Rule<T | undefined> {
-  return oneOfOr<T>(names, names.join(", "), () => false);
+  return oneOfOr<T>(names, choiceOf(names), () => false);
 }
 
 /** One of these strings, or another value that is valid. */
@@ -132,8 +145,8 @@ export function argument<T>(name: string, value: unknown, rule: Rule<T>): T {
   if (value === undefined && !rule.required) return rule.fallback as T;
   if (value !== undefined && !isRevoked(value) && rule.valid(value)) return value as T;
   const meant = typeof value === "string" && rule.names ? valueMeantBy(value, rule.names) : undefined;
-  const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-  throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value), hint);
+  const hint = meant === undefined ? rule.hint?.(value) : `did you mean ${meant}?`;
+  throw refused(rule.code ?? "OPTION", name, rule.expected, describe(value), hint && `; ${hint}`);
 }
 
 /** The value that another one stands for; names with other numbers, as float16 beside float32, are meant to differ. */

@@ -5,8 +5,16 @@ import { outside } from "../checks/user-code.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
 import type { Graph } from "../trace/graph.js";
-import { tracing } from "../trace/place.js";
-import { named, parameterIn, piecesIn, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import {
+  callTraced,
+  named,
+  parameterIn,
+  piecesIn,
+  programOf,
+  returned,
+  stateIn,
+  type Traced,
+} from "../trace/program.js";
 import type { Operand, Value, Vector } from "../trace/value.js";
 
 /** What an observed function is computed from, while it is traced. */
@@ -144,7 +152,7 @@ function tracedOf(
       parameters: parametersOf(graph, field),
       arguments: named("arguments.", args, "argument"),
     };
-    const result = tracing(() => observe(named("observe's ", inputs, "input") as never));
+    const result = callTraced("observe", observe, inputs);
     if (result === null || typeof result !== "object" || Symbol.iterator in result) {
       const expected = "values by their names, as in { concentration: central.div(volume) }";
       throw refused("CALLBACK", "observe's result", expected, describe(result));

@@ -1,7 +1,7 @@
 // From a minimum to what a fit tells.
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { count, fallback, options as readOptions } from "../checks/rules.js";
+import { choiceOf, count, fallback, options as readOptions } from "../checks/rules.js";
 import { type Inference, inferenceFrom } from "./inference.js";
 import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
@@ -46,7 +46,7 @@ function profile(
   const { model, estimated, lower, upper } = scaled;
   const names = estimated.map((parameter) => parameter.name);
   const index = names.indexOf(name);
-  if (index < 0) throw refused("OPTION", "name", `a parameter that is estimated: ${names.join(", ")}`, String(name));
+  if (index < 0) throw refused("OPTION", "name", `an estimated parameter, ${choiceOf(names)}`, String(name));
   const at = free.indexOf(index);
   const varianceIn = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
   const own = varianceIn(internal);

@@ -234,8 +234,7 @@ function argumentsOf(
   const record = (isObject(given) ? given : {}) as Record<string, unknown>;
   for (const name of Object.keys(record)) {
     if (!Object.hasOwn(widths, name)) {
-      const known = Object.keys(widths).join(", ") || "none: the field has no arguments";
-      throw refused("OPTION", `${where}.${name}`, known, name);
+      throw unknownName(`${where}.`, name, Object.keys(widths), "argument");
     }
   }
   const read = Object.entries(widths).map(([name, width]): [string, Float64Array] => {

@@ -14,8 +14,7 @@ import { anything, argument, callable, fallback, natural, options, record, requi
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
-import { tracing } from "../trace/place.js";
-import { named, piecesIn, programOf, returned } from "../trace/program.js";
+import { callTraced, named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
 import type { Entry } from "./field.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
@@ -221,10 +220,7 @@ export function traceFunction(given: unknown) {
       inputs: named("inputs.", piecesIn(graph, "state", widths), "input"),
       parameters: standIns(graph),
     };
-    return returned(
-      "apply",
-      tracing(() => apply(named("apply's ", all, "argument") as never)),
-    );
+    return returned("apply", callTraced("apply", apply, all));
   });
   return { traced: { program, initial, entries, states: [], arguments: {} }, widths, dtype };
 }

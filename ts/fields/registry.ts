@@ -1,7 +1,7 @@
 // The kinds of field that are data: what model files, pools and their workers make fields of.
 import type { Dtype } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { argument, isObject, object, options, required } from "../checks/rules.js";
+import { argument, choiceOf, isObject, object, options, required } from "../checks/rules.js";
 import { cnfKind } from "./cnf.js";
 import type { Field, Kind, Recipe, WasmField } from "./field.js";
 import { wasmField } from "./field.js";
@@ -39,7 +39,12 @@ export function readRecipe(name: string, given: unknown): Recipe {
   const kind = isObject(given) ? (given as Recipe).kind : undefined;
   const rules = typeof kind === "string" && Object.hasOwn(KINDS, kind) ? KINDS[kind]?.rules : undefined;
   if (!rules)
-    throw refused("OPTION", name, `{ kind: ${Object.keys(KINDS).join(", ")} }, with options`, describe(given));
+    throw refused(
+      "OPTION",
+      name,
+      `{ kind, options }, with a kind that is ${choiceOf(Object.keys(KINDS))}`,
+      describe(given),
+    );
   const recipe = given as Recipe & { kind: string };
   const own = argument(`${name}.options`, recipe.options, required(object));
   if (kind === "program") return { kind, options: readProgram(own) };

@@ -18,8 +18,17 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
-import { tracing } from "../trace/place.js";
-import { named, parameterNames, piecesIn, programOf, returned, stateIn, statesIn, timeIn } from "../trace/program.js";
+import {
+  callTraced,
+  named,
+  parameterNames,
+  piecesIn,
+  programOf,
+  returned,
+  stateIn,
+  statesIn,
+  timeIn,
+} from "../trace/program.js";
 import type { Operand, Value, Vector } from "../trace/value.js";
 import { type ProgramField, programField } from "./program.js";
 
@@ -126,8 +135,7 @@ export function trace(given: unknown) {
       arguments: named("arguments.", piecesIn(graph, "argument", widths), "argument"),
     };
     const elsewhere = { states, parameters: parameterNames(entries), arguments: Object.keys(widths) };
-    const result = tracing(() => slope(named("slope's ", inputs, "input", elsewhere) as never));
-    return returned("slope", result, features, states);
+    return returned("slope", callTraced("slope", slope, inputs, elsewhere), features, states);
   });
   return { traced: { program, initial, entries, states, arguments: widths }, dtype };
 }

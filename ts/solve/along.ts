@@ -41,7 +41,7 @@ export function readAlong<D extends Dtype>(
   const { dense, steps, mask } = problem;
   const given = { dense, saveSteps: steps, onFailure: mask };
   for (const [name, set] of Object.entries(given)) {
-    if (set) throw refused("OPTION", name, `no value: ${caller} does not take it`, "one");
+    if (set) throw refused("OPTION", name, `no value, as ${caller} does not take this option`, "one");
   }
   checkLists(problem);
   return problem;

@@ -1,14 +1,27 @@
 // What happens to trajectories between steps: jumps at known times, and events.
 import { firstNotFinite, timesOf } from "../checks/arrays.js";
-import { describe, isRevoked, refused } from "../checks/errors.js";
-import { array, count, elements, fallback, isObject, object, oneOf, options, required, rule } from "../checks/rules.js";
+import { classOf, describe, isRevoked, refused } from "../checks/errors.js";
+import {
+  array,
+  count,
+  elements,
+  fallback,
+  hinted,
+  isObject,
+  object,
+  oneOf,
+  options,
+  required,
+  rule,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
-import { readAssignments, readCondition } from "../trace/equations.js";
+import { checkCrossing, readAssignments, readCondition } from "../trace/equations.js";
 import type { Graph, Program } from "../trace/graph.js";
 import { tracing } from "../trace/place.js";
 import {
+  callTraced,
   named,
   parameterIn,
   parameterNames,
@@ -110,9 +123,19 @@ const jumpRules = {
   amounts: fallback(object, {}),
 };
 
+/** The direction that SciPy has a number for. */
+function directionMeant(given: unknown): string | undefined {
+  const meant = new Map<unknown, string>([
+    [-1, "falling"],
+    [1, "rising"],
+    [0, "both"],
+  ]).get(given);
+  return meant && `did you mean ${meant}?`;
+}
+
 const eventRules = {
   when: required(change),
-  direction: fallback(oneOf(["both", "rising", "falling"]), "both"),
+  direction: fallback(hinted(oneOf(["both", "rising", "falling"]), directionMeant), "both"),
   terminal: fallback(
     rule<boolean | number>(
       "true, false, or a positive integer",
@@ -141,7 +164,7 @@ export function readChanges(
     const columns = Object.values(amounts);
     for (const time of flat) numbers.push(time);
     for (let i = 0; i < flat.length; i++) for (const column of columns) numbers.push(column[i] as number);
-    const set = setOf(scope, `${where}set`, own, names);
+    const set = setOf(scope, `${where}set`, own, names, ", or a name in amounts");
     return { counts, times: flat.length, amounts: flat.length * names.length, set, names };
   });
   const readEvents = elements("events", events ?? [], several, object).map((given, index) => {
@@ -197,6 +220,7 @@ export function listsOf(where: string, given: unknown, batch: number) {
     return { flat, counts: null, longest: flat.length };
   }
   const expected = `an array of numbers, or one for each of ${batch} trajectories`;
+  if (outside(() => classOf(given[0])) === "Date") throw refused("SHAPE", where, "an array of numbers", "dates");
   if (given.length !== batch) throw refused("SHAPE", where, expected, `${given.length} lists`);
   const lists = Array.from({ length: batch }, (_, i) =>
     timesOf(outside(() => given[i]) as ArrayLike<number>, `${where}[${i}]`),
@@ -320,7 +344,7 @@ function scopeOf(field: WasmField<"float32" | "float64">): Scope {
 }
 
 /** The program of a new state. */
-function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[]): Program {
+function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
   const widths = { ...scope.arguments, ...Object.fromEntries(amounts.map((name) => [name, 1])) };
   const known = [...Object.keys(scope.arguments), ...scope.states, ...Object.keys(scope.entries), "t"];
   const clash = amounts.find((name) => known.includes(name));
@@ -332,20 +356,21 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
       clash,
     );
   }
-  if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts));
-  return traced(scope, widths, amounts, (inputs) => {
-    const result = tracing(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
-    return returned(where, result, scope.state, scope.states, inputs.state);
-  });
+  if (typeof given === "string") return readAssignments(where, given, quantities(scope, amounts), remedy);
+  return traced(scope, widths, amounts, (inputs, elsewhere) =>
+    returned(where, callTraced(where, given, inputs, elsewhere), scope.state, scope.states, inputs.state),
+  );
 }
 
 /** The program of an event's function. */
 function whenOf(scope: Scope, where: string, given: unknown): Program {
-  if (typeof given === "string") return readCondition(where, given, quantities(scope, []));
-  return traced(scope, scope.arguments, [], (inputs) => {
-    const result = tracing(() => (given as (inputs: ChangeInputs) => unknown)(inputs));
-    return returned(where, result, 1);
-  });
+  if (typeof given === "string") {
+    checkCrossing(where, given);
+    return readCondition(where, given, quantities(scope, []));
+  }
+  return traced(scope, scope.arguments, [], (inputs, elsewhere) =>
+    returned(where, callTraced(where, given, inputs, elsewhere), 1),
+  );
 }
 
 /** The program of a norm of errors, which stand where the state does; null for the root mean square. */
@@ -394,7 +419,7 @@ function traced(
   { state, states, parameters, entries, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
-  body: (inputs: ChangeInputs) => Value,
+  body: (inputs: ChangeInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
 ): Program {
   return programOf({ state, parameters, arguments: widths }, (graph) => {
     const pieces = piecesIn(graph, "argument", widths);
@@ -414,7 +439,7 @@ function traced(
       arguments: Object.keys(own),
       amounts,
     };
-    return concat(body(named("the inputs of a change: ", inputs, "input", elsewhere) as unknown as ChangeInputs));
+    return concat(body(inputs as unknown as ChangeInputs, elsewhere));
   });
 }
 

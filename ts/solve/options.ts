@@ -10,18 +10,22 @@ import {
   OUTPUTS,
   SUMMATIONS,
 } from "../../wasm/constants.js";
+import { IMPLICIT } from "../checks/aliases.js";
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
+import { plainName } from "../checks/names.js";
 import {
   anything,
   array,
   callable,
+  choiceOf,
   count,
   elements,
   fallback,
   finite,
   finitePositive,
   flag,
+  hinted,
   isObject,
   nonNegative,
   number,
@@ -246,8 +250,14 @@ const tolerance = rule<number | ArrayLike<number>>(
   (value) => nonNegative.valid(value) || isObject(value),
 );
 
+/** What to take instead of a method for stiff problems. */
+function explicitInstead(method: unknown): string | undefined {
+  if (typeof method !== "string" || !IMPLICIT.includes(plainName(method))) return undefined;
+  return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
+}
+
 const stepRules = {
-  method: oneOfOr<Method | Tableau>(METHODS, `${METHODS.join(", ")}, or a tableau`, isObject),
+  method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), explicitInstead),
   rtol: tolerance,
   atol: tolerance,
   firstStep: finitePositive,
@@ -261,7 +271,7 @@ const stepRules = {
   stepSize: positive,
   controller: oneOfOr<(typeof CONTROLLERS)[number] | ControllerCoefficients>(
     CONTROLLERS,
-    `${CONTROLLERS.join(", ")}, or coefficients p, i and d`,
+    `${choiceOf(CONTROLLERS)}, or coefficients p, i and d`,
     isObject,
   ),
   summation: oneOf(SUMMATIONS),
@@ -405,7 +415,7 @@ export function withoutIndependent(read: OdeintOptions, what: string): OdeintOpt
   const own = { jumps, events, dense, saveSteps, norm: norm === "rms" ? undefined : norm };
   for (const [name, value] of Object.entries(own)) {
     if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) continue;
-    throw refused("OPTION", name, `no value: ${what} solves trajectories together`, "one");
+    throw refused("OPTION", name, `no value, as ${what} solves trajectories together`, "one");
   }
   if (batching === "independent") throw refused("OPTION", "batching", `together, for ${what}`, batching);
   return rest;

@@ -221,7 +221,7 @@ function solveAlong<D extends Dtype>(
   const problem = readAlong(field, y0, times, settings, caller);
   const { directions, along, rates } = readTangents(field, given, problem.batch);
   if (keep && problem.changes.events.length > 0) {
-    throw refused("OPTION", "events", `no value: ${caller} does not take it`, "one");
+    throw refused("OPTION", "events", `no value, as ${caller} does not take this option`, "one");
   }
   const { progress } = settings;
   const solve = { keep, caller, ...(progress && { progress }) };

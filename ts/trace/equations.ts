@@ -90,6 +90,13 @@ export interface Quantities {
   readonly equations?: string | undefined;
 }
 
+/** The lines of a field's text that define something. */
+function statementsOf({ equations = "" }: Quantities): Statement[] {
+  return equations
+    .split(/\r\n|[\n\r]/)
+    .flatMap((line, index) => (initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1)));
+}
+
 /** The time, among the arguments of `readObserved`. */
 export const TIME = "t";
 
@@ -104,12 +111,8 @@ export function readObserved(where: string, expressions: readonly string[], name
       ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", sizes)),
     ]);
-    const lines = names.equations?.split(/\r\n|[\n\r]/) ?? [];
-    const statements = lines.flatMap((line, index) =>
-      initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1),
-    );
     define(
-      statements.filter(({ derivative }) => !derivative),
+      statementsOf(names).filter(({ derivative }) => !derivative),
       known,
     );
     const values = expressions.map((expression, index) => {
@@ -157,11 +160,18 @@ const sizesOf = (names: Quantities) => ({
   arguments: Object.fromEntries(names.arguments.map((name) => [name, 1])),
 });
 
+/** An expression of a text that an option has, and where in it. */
+interface Place {
+  readonly where: string;
+  readonly line: number;
+  readonly start: number;
+  /** What else a name could be that is not known. */
+  readonly remedy?: string;
+}
+
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
-  where: string,
-  line: number,
-  start: number,
+  { where, line, start, remedy = "" }: Place,
   expression: string,
   known: Map<string, Operand>,
 ): Value {
@@ -171,7 +181,7 @@ function evaluateIn(
     if (value !== undefined) return value;
     const meant = nearest(used, [...known.keys()]);
     const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
-    throw refuse(at, `one of ${[...known.keys()].join(", ")}`, `${used}${hint}`);
+    throw refuse(at, `one of ${[...known.keys()].join(", ")}${remedy}`, `${used}${hint}`);
   };
   return evaluate(expression, lookup, refuse);
 }
@@ -182,13 +192,31 @@ function refusedIn(where: string, line: number, at: number, expected: string, gi
   return new SymplecticAdjointError("OPTION", message, { argument: where, expected, given, line, column });
 }
 
-/** The program of an expression. */
-export function readCondition(where: string, expression: string, names: Quantities): Program {
-  return programOf(sizesOf(names), (graph) => concat(evaluateIn(where, 1, 0, expression, namesIn(graph, names))));
+/** An equation or a comparison that is no part of a choice. */
+const COMPARISON = /^([^=<>!?]+?)\s*([=!]==?|=|[<>]=?)\s*([^=<>!?]+)$/;
+
+/** Refuses an equation or a comparison where an expression is to cross zero. */
+export function checkCrossing(where: string, expression: string): void {
+  const [, left = "", sign = "", right = ""] = COMPARISON.exec(expression.trim()) ?? [];
+  if (sign === "") return;
+  const other = right.trim();
+  const minus = /^[\w.]+$/.test(other) ? other : `(${other})`;
+  const crossing = Number(other) === 0 ? left.trim() : `${left.trim()} - ${minus}`;
+  throw refusedIn(where, 1, expression.indexOf(sign), `the function that crosses zero, ${crossing}`, sign);
 }
 
-/** The program of a new state: lines `state = expression`, all of the state before; states without a line keep their values. */
-export function readAssignments(where: string, source: string, names: Quantities): Program {
+/** The program of an expression. */
+export function readCondition(where: string, expression: string, names: Quantities): Program {
+  return programOf(sizesOf(names), (graph) =>
+    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names))),
+  );
+}
+
+/**
+ * The program of a new state: lines `state = expression`, all of the state before; states without a line keep their values. `remedy` is
+ * what a name that is not known could be.
+ */
+export function readAssignments(where: string, source: string, names: Quantities, remedy = ""): Program {
   const lines = source.split(/\r\n|[\n\r]/).flatMap((whole, index) => {
     const text = whole.replace(/#.*$/, "");
     if (text.trim() === "") return [];
@@ -205,7 +233,10 @@ export function readAssignments(where: string, source: string, names: Quantities
   return programOf(sizesOf(names), (graph) => {
     const known = namesIn(graph, names);
     const changed = new Map(
-      lines.map(({ name, line, start, expression }) => [name, evaluateIn(where, line, start, expression, known)]),
+      lines.map(({ name, line, start, expression }) => [
+        name,
+        evaluateIn({ where, line, start, remedy }, expression, known),
+      ]),
     );
     return concat(...names.states.map((name) => changed.get(name) ?? (known.get(name) as Value)));
   });

@@ -118,7 +118,8 @@ function sequential(...modules: Module[]): Module {
 function moduleOf(name: string, module: unknown): Module {
   if (module instanceof Module) return module;
   const call = typeof module === "function" ? "; is it to be called, as nn.linear(2, 32)?" : "";
-  throw refused("OPTION", name, "a module, from the functions of nn", describe(module) + call);
+  const list = Array.isArray(module) ? "; give the modules one by one, without a list" : "";
+  throw refused("OPTION", name, "a module, from the functions of nn", describe(module), call + list);
 }
 
 /** An input of so many rows. */

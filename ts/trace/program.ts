@@ -1,10 +1,10 @@
 // What comes of tracing: a program with the names and initial values of its parameters.
-import { describe, refused } from "../checks/errors.js";
+import { describe, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject, isPlain } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type Graph, needed, type Program, withGraph } from "./graph.js";
-import { placed } from "./place.js";
+import { placed, tracing } from "./place.js";
 import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
 
 /** A parameter array: where it lies in the flat parameters, and the length of each axis, none for a number. */
@@ -99,19 +99,64 @@ type Elsewhere = Readonly<Record<string, readonly string[]>>;
 
 /**
  * A record that refuses names that it has not, and says which it has. `noun` is what they name; `elsewhere` are names by the record
- * beside them that has them.
+ * beside them that has them; `misused` gives the error of a name that tells of another mistake.
  */
-export function named<T extends object>(where: string, record: T, noun: string, elsewhere: Elsewhere = {}): T {
+export function named<T extends object>(
+  where: string,
+  record: T,
+  noun: string,
+  elsewhere: Elsewhere = {},
+  misused: (name: string | symbol) => SymplecticAdjointError | undefined = () => undefined,
+): T {
   const names = Object.keys(record);
   const proxy = new Proxy(record, {
     get(target, name) {
-      if (typeof name === "symbol" || Object.hasOwn(target, name)) return Reflect.get(target, name);
-      const other = Object.keys(elsewhere).find((other) => elsewhere[other]?.includes(name));
+      if (typeof name === "string" && Object.hasOwn(target, name)) return Reflect.get(target, name);
+      const other = Object.keys(elsewhere).find((other) => elsewhere[other]?.includes(name as string));
+      const error = other === undefined ? misused(name) : undefined;
+      if (error) throw error;
+      if (name === Symbol.iterator) {
+        const expected = names.length > 0 ? `names, as in { ${names.join(", ")} }` : `no ${noun}`;
+        throw refused("CALLBACK", where.slice(0, -1), expected, "a list");
+      }
+      if (typeof name === "symbol") return Reflect.get(target, name);
       throw unknownName(where, name, names, noun, "CALLBACK", other && `${other}.${name}`);
     },
   });
   records.set(proxy, `an object of ${noun}s; take one by its name: ${names.join(", ")}`);
   return proxy;
+}
+
+/** The error of a function that takes something else than one object of inputs. */
+function takesOne(name: string, inputs: readonly string[], given: string): SymplecticAdjointError {
+  const some = inputs.length > 2 ? `${inputs.slice(0, 2).join(", ")}, …` : inputs.join(", ");
+  return refused("CALLBACK", name, `a function of one object, ({ ${some} }) => …`, given);
+}
+
+/** Refuses a function that takes its inputs one by one. `inputs` are their names. */
+export function checkTakesOne(name: string, apply: unknown, inputs: readonly string[]): void {
+  const { length } = apply as { readonly length: unknown };
+  if (typeof length === "number" && length > 1) throw takesOne(name, inputs, `one of ${length} arguments`);
+}
+
+/** What a function takes its inputs for that asks them for such a name; undefined where it may have misspelled one of theirs. */
+function takenFor(name: string | symbol): string | undefined {
+  if (name === Symbol.iterator) return "a list";
+  if (typeof name === "symbol") return undefined;
+  if (/^\d+$/.test(name)) return "a list";
+  return Object.hasOwn(Value.prototype, name) ? "a value" : undefined;
+}
+
+/** What a function that is traced returns for its inputs, which it takes as one object; `elsewhere` as in `named`. */
+export function callTraced(name: string, apply: unknown, inputs: object, elsewhere: Elsewhere = {}): unknown {
+  const names = Object.keys(inputs);
+  checkTakesOne(name, apply, names);
+  const misused = (other: string | symbol) => {
+    const taken = takenFor(other);
+    return taken === undefined ? undefined : takesOne(name, names, `one that takes ${taken}`);
+  };
+  const one = named(`${name}'s `, inputs, "input", elsewhere, misused);
+  return tracing(() => (apply as (inputs: object) => unknown)(one));
 }
 
 /**

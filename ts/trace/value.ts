@@ -362,18 +362,21 @@ export class Condition {
 function unreadable(hint: string): SymplecticAdjointError {
   const instead: Record<string, [given: string, expected: string]> = {
     number: [
-      "a number wanted of it, as by Math.sin(x), x * 2, or x < 1 in an if",
-      "operations that are traced: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice",
+      "its use as a number, as in Math.sin(x), x * 2, or an if (x < 1)",
+      "operations that can be recorded: write x.sin() or sin(x), x.mul(2), and where(x.less(1), a, b) for a choice",
     ],
     string: [
-      "a text wanted of it, as by a template string or by x as a key",
-      `operations that are traced: write formula\`\${x} * 2\` for a formula`,
+      "its use as text, in a template string or as a key",
+      `operations that can be recorded: write formula\`\${x} * 2\` for a formula`,
     ],
-    default: ["x + 1 or x == 1", "operations that are traced: write x.add(1) or add(x, 1), and where(…) for a choice"],
+    default: [
+      "its use in x + 1 or x == 1",
+      "operations that can be recorded: write x.add(1) or add(x, 1), and where(…) for a choice",
+    ],
   };
   const [given, expected] = instead[hint] ?? (instead.default as [string, string]);
   const details = { argument: "a traced value", expected, given };
-  const message = `a traced value has no number yet, since the function runs once, to record what it computes: expected ${expected}; given ${given}`;
+  const message = `a traced value has no number yet, as the function runs once, to record what it computes: expected ${expected}; given ${given}`;
   return new SymplecticAdjointError("CALLBACK", message, details);
 }
 

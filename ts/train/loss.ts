@@ -22,8 +22,7 @@ import { isLists, type Lists, listsOf } from "../solve/changes.js";
 import type { IndependentSolution } from "../solve/independent.js";
 import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs.js";
 import type { Solution } from "../solve/results.js";
-import { tracing } from "../trace/place.js";
-import { named, programOf, returned, stateIn, type Traced } from "../trace/program.js";
+import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
 import { tracedLosses } from "./batch.js";
 import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
@@ -127,7 +126,7 @@ const OWN = ["y", "target", "mask", "t"];
  * trajectory at a time: then the function has to take `mask`, and to weigh the features itself; it is averaged over the times and
  * trajectories of which anything counts.
  *
- * @throws `OPTION`. When it is used: `CALLBACK` where the function does what cannot be recorded, or returns no value; `SHAPE` where it
+ * @throws `OPTION`; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` where the function does what cannot be recorded, or returns no value; `SHAPE` where it
  * returns more than one number.
  */
 export function loss<const I extends ArgumentSizes = None>(
@@ -138,10 +137,17 @@ export function loss<const I extends ArgumentSizes = None>(
   const { inputs, target } = options(given, rules);
   const widths = Object.fromEntries(
     outside(() => Object.entries(inputs)).map(([name, width]) => {
-      if (OWN.includes(name)) throw refused("OPTION", `inputs.${name}`, `another name than ${OWN.join(", ")}`, name);
+      if (OWN.includes(name))
+        throw refused(
+          "OPTION",
+          `inputs.${name}`,
+          `another name than ${OWN.slice(0, -1).join(", ")} or ${OWN.at(-1)}`,
+          name,
+        );
       return [name, widthOf(`inputs.${name}`, width)];
     }),
   );
+  checkTakesOne("loss", apply, [...OWN, ...Object.keys(widths)]);
   return traced(apply as (values: object) => unknown, false, widths, target);
 }
 
@@ -205,10 +211,7 @@ function traced(
         };
         Object.defineProperty(values, name, { get, enumerable: true, configurable: true });
       }
-      const result = returned(
-        "loss",
-        tracing(() => apply(named("loss's ", values, "input"))),
-      );
+      const result = returned("loss", callTraced("loss", apply, values));
       if (!isEntrywise && result.length !== 1) {
         throw refused("SHAPE", "loss's result", "one number, such as the mean() of rows", `${result.length} rows`);
       }

@@ -166,7 +166,8 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 /** What a file has to keep of an optimizer of a field. */
 export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
   if (!WasmOptimizer.isOf(optimizer, field)) {
-    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", describe(optimizer));
+    const given = WasmOptimizer.is(optimizer) ? "one made for another field" : describe(optimizer);
+    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", given);
   }
   const { recipe, learningRate, steps } = optimizer;
   return { recipe, learningRate, steps, state: optimizer.copyState() };
