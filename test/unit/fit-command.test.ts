@@ -309,6 +309,15 @@ test("initial states and arguments may be expressions of columns", () => {
     [64, 3],
     [49, 4],
   ]);
+  const angle = (table: string) =>
+    task(dosing, table, {
+      id: "id",
+      observe: pairs("concentration"),
+      initial: pairs("depot=dose * pi, central=0"),
+      arguments: pairs("V=1, ka=1"),
+    }).members.map(({ y0 }) => y0[0]);
+  expect(angle(data)).toEqual([4 * Math.PI, 5 * Math.PI]);
+  expect(angle(data.replace("a-b", "pi"))).toEqual([12, 20]);
   const refused = (initial: string) =>
     refusal(() => task(dosing, data, { id: "id", observe: pairs("concentration"), initial: pairs(initial) }));
   expect(refused("depot=dose*height, central=0")).toMatch(/height.*--initial name columns, expressions of columns/);
@@ -798,7 +807,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     { fix: pairs("k") },
     /^nothing to estimate; --fix holds all parameters: k$/,
   ],
-  ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected parameters/],
+  ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected one of the parameters birth, /],
   [
     "a stranger to estimate",
     prey,

@@ -40,7 +40,7 @@ const EVERYTHING = `
   u = asin(x/2) + acos(y/2) + atan(x) + sinh(x) + cosh(y) + tanh(x*y) + atan2(a, y + 2)
   v = sigmoid(x) - softplus(y) + relu(x + 2) + min(x, 2) + max(y, -2) + sign(a)
   w = a^2 + a^-x + 2^y + (x < 2 ? x^3 : log(x)) + (y >= 3 ? 1 / (y - y) : -x^2)
-  x' = 0.1 * (s - k*u) + weight * sin(t)
+  x' = .1 * (s - k*u) + weight * sin(pi*t/3)
   y' = -0.1 * (v - w / k) - y * dose / (weight + 3)
 `;
 
@@ -324,6 +324,34 @@ describe.each(cases)("$name", ({ widths, make }) => {
       for (const made of [field, again, optimizer, own]) made?.dispose();
     }
   });
+});
+
+test("pi is a constant of the derivatives, of files, and of texts beside the equations", () => {
+  // x(t) = amplitude (1 − cos 2πt) / 2π
+  const field = equations("x' = amplitude * sin(2*pi*t)", { parameters: { amplitude: 3 }, dtype: "float64" });
+  const options = { method: "dopri8", rtol: 1e-12, atol: 1e-12 } as const;
+  const { value, gradient } = valueAndGrad(
+    field,
+    Float64Array.of(0),
+    [0, 0.25],
+    (y) => ({ value: y[1] as number, cotangent: Float64Array.of(0, 1) }),
+    options,
+  );
+  expect(value).toBeCloseTo(3 / (2 * Math.PI), 10);
+  expect(gradient.parameters[0]).toBeCloseTo(1 / (2 * Math.PI), 10);
+  const { field: read } = load(save(field));
+  expect((read as ProgramField).equations).toBe(field.equations);
+  expect(Object.keys((read as ProgramField).entries)).toEqual(["amplitude"]);
+  expect(read.evaluate(0.25, Float64Array.of(0))).toEqual(field.evaluate(0.25, Float64Array.of(0)));
+  const jumps = [{ times: [0.1], set: "x = pi" }];
+  expect(odeint(field, Float64Array.of(0), [0, 0.1], { jumps }).y[1]).toBe(Math.PI);
+  // Equations that define the name mean their own.
+  const own = equations("pi = 3 \n x' = pi", { dtype: "float64" });
+  const refused = () => odeint(own, Float64Array.of(0), [0, 1], { jumps });
+  expect(thrown("OPTION", refused).message).toBe(
+    "jumps[0].set, line 1, column 5: expected one of t, x, or a name in amounts; given pi",
+  );
+  for (const made of [field, read, own]) made.dispose();
 });
 
 test("arguments are checked wherever they are taken", () => {

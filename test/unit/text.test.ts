@@ -87,6 +87,16 @@ test.each([
   ["((a))", a],
   ["\ta\t+  b ", a + b],
   ["a+b#a comment", a + b],
+  // numbers without a digit before the point
+  [".5", 0.5],
+  ["-.25*a", -0.25 * a],
+  ["a*.5e1 - .125", a * 5 - 0.125],
+  ["max(.5,a^.5)", Math.sqrt(a)],
+  ["a<.5 ? .1 : .2", 0.2],
+  // the number π
+  ["pi", Math.PI],
+  ["sin(2*pi*t)", Math.sin(6 * Math.PI)],
+  ["-pi^2/pi", -Math.PI],
   // functions of two
   ["atan2(a, b)", Math.atan2(a, b)],
   ["min(a, b)", b],
@@ -122,6 +132,21 @@ test("names are of any letters and digits, and none of JavaScript's is special",
   expect(interpret(traced.program, { state: [0], parameters: traced.initial })).toEqual([2 ** names.length - 1]);
 });
 
+test("pi is the number, unless a parameter, an argument, a state or a line has that name", () => {
+  const slope = (text: string, given: object, values: Parameters<typeof interpret>[1]) =>
+    interpret(readText(text, given).traced.program, values);
+  expect(slope("x' = pi", { parameters: { pi: 3 } }, { state: [0], parameters: [3] })).toEqual([3]);
+  expect(slope("param pi = 3\nx' = pi", {}, { state: [0], parameters: [3] })).toEqual([3]);
+  expect(slope("x' = pi", { arguments: ["pi"] }, { state: [0], arguments: [4] })).toEqual([4]);
+  expect(slope("x' = 2*pi\npi' = x", {}, { state: [1, 5] })).toEqual([10, 1]);
+  expect(slope("pi = 6\nx' = pi", {}, { state: [0] })).toEqual([6]);
+  // A definition below does not count yet, and the constant would be another one.
+  expect(thrown("OPTION", () => readText("x' = pi\npi = 3", {})).message).toContain(
+    "pi, which is defined below, on line 2",
+  );
+  expect(thrown("OPTION", () => readText("x' = 2*Pi", {})).message).toContain("given Pi; did you mean pi?");
+});
+
 test("arguments, parameters and entries have their places", () => {
   const given = { parameters: { p: 1, q: 2 }, arguments: ["weight", "dose"] };
   const { traced } = readText("x' = p*weight - q*dose", given);
@@ -154,8 +179,8 @@ const { expression } = fc.letrec<{ expression: Piece }>((tie) => {
   const inner = tie("expression");
   const within = ({ text, level }: Piece, least: number) => (level < least ? `(${text})` : text);
   const leaf = fc
-    .constantFrom("a", "b", "c", "d", "x", "y", "t", "2", "0.5", "1e-1")
-    .map((text) => ({ text, meaning: text, level: 5 }));
+    .constantFrom("a", "b", "c", "d", "x", "y", "t", "pi", "2", "0.5", ".25", "1e-1")
+    .map((text) => ({ text, meaning: text === "pi" ? "Math.PI" : text, level: 5 }));
   const infix = (operators: string[], level: number, right = false) =>
     fc
       .tuple(inner, fc.constantFrom(...operators), inner, fc.constantFrom("", " "))
@@ -255,7 +280,11 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = 2^+k", [1, 8], "a value after ^, without a sign +", "+"],
   ["x' = 2*x'", [1, 9], "no derivatives in an expression: name what is needed twice, and use the name", "x'"],
   // numbers
-  ["x' = .5", [1, 6], "a digit before the point: 0.5", ".5"],
+  ["x' = ..5", [1, 6], "a name without a dot, or a number such as 0.5", '"..5"'],
+  ["x' = .5.2", [1, 6], "a number such as 2, 0.5 or 1e-3", ".5.2"],
+  ["x' = .5k", [1, 6], "a number such as 2, 0.5 or 1e-3; * for a product, as in 2*x", ".5k"],
+  ["x' = k.5", [1, 7], "a name without a dot, or a number such as 0.5", '".5"'],
+  ["x' = .", [1, 6], "a name without a dot, or a number such as 0.5", '"."'],
   ["x' = 5.", [1, 6], "a number such as 2, 0.5 or 1e-3", "5."],
   ["x' = 1.2.3", [1, 6], "a number such as 2, 0.5 or 1e-3", "1.2.3"],
   ["x' = 0x10", [1, 6], "a number such as 2, 0.5 or 1e-3", "0x10"],
@@ -319,6 +348,13 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
     `a function (${[...functions, "atan2", "min", "max"].join(", ")}), or an operator before (`,
     "sine(; did you mean sin?",
   ],
+  // Euler's number
+  ["x' = e^(-t)", [1, 6], "exp(-t) for a power of Euler's number", "e^(-t)"],
+  ["x' = 2 * e ^ -t", [1, 10], "exp(-t) for a power of Euler's number", "e ^ -t"],
+  ["x' = 1 - e^k", [1, 10], "exp(k) for a power of Euler's number", "e^k"],
+  ["x' = e^(k*(1+t))", [1, 6], "exp(x) for a power of Euler's number", "e^"],
+  ["x' = e^x^2", [1, 6], "exp(x) for a power of Euler's number", "e^"],
+  ["x' = 1\ny' = 2*e", [2, 8], names("e"), "e"],
   // names
   ["x' = 1\n\ny' = kk", [3, 6], names("kk"), "kk; did you mean k?"],
   ["x' = 1\ny' = 2*speed", [2, 8], names("speed"), "speed"],

@@ -216,7 +216,14 @@ test("formula", () => {
     ),
     u.map((x) => x + 1),
   );
+  close(
+    computed((u) => formula`sin(pi * ${u}) + .5`),
+    u.map((x) => Math.sin(Math.PI * x) + 0.5),
+  );
   const message = (of: (u: Value, v: Value) => Value) => withoutPlace(thrown("CALLBACK", () => computed(of)).message);
+  expect(message((u) => formula`e^(-${u})`)).toBe(
+    'formula "e^(-$1)", character 1: expected exp(-$1) for a power of Euler\'s number; given e^(-$1)',
+  );
   expect(message((u) => formula`${u} * (2 -`)).toBe(
     'formula "$1 * (2 -)", character 10: expected a value after -; given )'
       .replace("-)", "-")

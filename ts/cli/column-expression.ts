@@ -1,15 +1,14 @@
 // Expressions of columns, such as `dose * weight`, by the grammar of equations.
 import { equations, SymplecticAdjointError } from "../index.js";
 
-/** The names that an expression uses, but for functions. */
-export function columnsIn(expression: string): string[] {
+/** The names that an expression uses, but for functions, and for pi in a table without a column of that name. */
+export function columnsIn(expression: string, header: readonly string[]): string[] {
   const names: readonly string[] = expression.match(/(?<![\w.])[A-Za-z_]\w*(?!\w|\s*\()/g) ?? [];
-  return [...new Set(names)];
+  return [...new Set(names)].filter((name) => name !== "pi" || header.includes(name));
 }
 
 /** The field whose slope is the expression; undefined where it cannot be read. */
-function fieldOf(expression: string) {
-  const columns = columnsIn(expression);
+function fieldOf(expression: string, columns: readonly string[]) {
   let name = "value";
   while (columns.includes(name)) name += "_";
   // On another line there could be anything.
@@ -24,16 +23,20 @@ function fieldOf(expression: string) {
 
 /** Whether a text is an expression of names and numbers. */
 export function isExpression(text: string): boolean {
-  const field = fieldOf(text);
+  const field = fieldOf(text, columnsIn(text, []));
   field?.dispose();
   return field !== undefined;
 }
 
-/** The value of an expression of columns. */
-export function valueOfExpression(expression: string, of: (column: string) => number): number {
-  const columns = columnsIn(expression);
+/** The value of an expression of a table's columns. */
+export function valueOfExpression(
+  expression: string,
+  header: readonly string[],
+  of: (column: string) => number,
+): number {
+  const columns = columnsIn(expression, header);
   const values = Object.fromEntries(columns.map((column) => [column, Float64Array.of(of(column))]));
-  const field = fieldOf(expression);
+  const field = fieldOf(expression, columns);
   try {
     return field?.evaluate(0, Float64Array.of(0), undefined, values)[0] ?? Number.NaN;
   } finally {

@@ -165,12 +165,12 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
       if (free.includes(name)) continue;
       const state = states.find((state) => name === `${state}(0)`);
       const hint = state === undefined ? "" : `; --estimate "${name}" estimates it, --initial "${state}=30" sets it`;
-      throw new Failure(`--${option}: expected what is estimated: ${listOf(free)}; given ${name}${hint}`, 2);
+      throw new Failure(`--${option}: expected an estimate, one of ${listOf(free)}; given ${name}${hint}`, 2);
     }
   }
   for (const name of fixed.keys()) {
     if (parameters.includes(name)) continue;
-    throw new Failure(`--fix: expected parameters of the equations: ${listOf(parameters)}; given ${name}`, 2);
+    throw new Failure(`--fix: expected one of the parameters ${listOf(parameters)}; given ${name}`, 2);
   }
   if (free.every((name) => fixed.has(name))) throw new Failure(nothingToEstimate(text, parameters), 2);
   const optionsOf = (name: string) => {
@@ -345,9 +345,9 @@ function originOf(text: string, header: readonly string[]): Origin {
 }
 
 /** The columns that it needs. */
-const columnsOf = (origin: Origin): readonly string[] => {
+const columnsOf = (origin: Origin, header: readonly string[]): readonly string[] => {
   if ("column" in origin) return [origin.column];
-  return "expression" in origin ? columnsIn(origin.expression) : [];
+  return "expression" in origin ? columnsIn(origin.expression, header) : [];
 };
 
 function observedOf(request: TaskRequest, header: readonly string[], states: readonly string[]): Observed[] {
@@ -484,14 +484,14 @@ export function readMapped(
   optional = false,
 ) {
   const { time, id, observed, arguments: args, initial } = mapping;
-  const needed = [
-    ...Object.values(args).flatMap(columnsOf),
-    ...Object.values(initial).flatMap((origin) => ("first" in origin ? [origin.first] : columnsOf(origin))),
-    ...others,
-  ];
   const columns = { time, id: id ?? undefined };
   const measured = observed.map(({ column }) => column);
   const all = headerOf(data, columns, format);
+  const needed = [
+    ...Object.values(args).flatMap((origin) => columnsOf(origin, all)),
+    ...Object.values(initial).flatMap((origin) => ("first" in origin ? [origin.first] : columnsOf(origin, all))),
+    ...others,
+  ];
   const header = optional ? all : measured;
   const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
   const hint = (name: string) => {
@@ -519,7 +519,8 @@ function membersOf(
   starts: Starts,
 ): Pick<Task, "clock" | "members" | "skipped" | "unmatched"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
-  const others = individual.flatMap(([, origin]) => columnsOf(origin));
+  const header = headerOf(data, { time: mapping.time, id: mapping.id ?? undefined }, format);
+  const others = individual.flatMap(([, origin]) => columnsOf(origin, header));
   const weighing = weights ?? sd;
   const wanted = [...others, ...(weighing === undefined ? [] : [weighing])];
   const table = readMapped(mapping, data, format, states, wanted);
@@ -651,7 +652,7 @@ export function readerOf(
   };
   const present = (column: string) => cells(column).filter(({ value }) => !Number.isNaN(value));
   const computed = (expression: string, of: (column: string) => number) => {
-    const value = valueOfExpression(expression, of);
+    const value = valueOfExpression(expression, columns, of);
     if (Number.isFinite(value)) return value;
     throw new Failure(`${file}:${lines[0] ?? "?"}: ${expression}: expected a finite number${whose} given ${value}`);
   };

@@ -4,7 +4,7 @@ import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
 import { argument, array, elements, finite, isObject, record, required, rule, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { arity, evaluate, type Lookup, type Refuse } from "./expression.js";
+import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
 import { concat, type Operand, type Value } from "./value.js";
@@ -67,8 +67,11 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
     const { name, derivative, expression, line, start } = statement;
     const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
     const lookup: Lookup = (used, at) => {
-      const value = known.get(used);
+      const value = known.get(used) ?? (defines(statements, used) ? undefined : constantOf(used));
       if (value !== undefined) return value;
+      if (!defines(statements, used)) {
+        checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
+      }
       throw unknown(used, statement, statements, [...known.keys()], (expected, given) => refuse(at, expected, given));
     };
     const value = evaluate(expression, lookup, refuse);
@@ -77,6 +80,9 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
   }
   return slopes;
 }
+
+/** Whether a line is about that name. */
+const defines = (statements: readonly Statement[], used: string) => statements.some(({ name }) => name === used);
 
 /** What expressions of a field's quantities may name. */
 export interface Quantities {
@@ -128,8 +134,9 @@ export function readObserved(where: string, expressions: readonly string[], name
         });
       };
       const lookup: Lookup = (used, at) => {
-        const value = known.get(used);
+        const value = known.get(used) ?? constantOf(used);
         if (value !== undefined) return value;
+        checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
         const meant = nearest(used, [...known.keys()]);
         const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
         throw refuse(at, `one of ${[...known.keys()].join(", ")}`, `${used}${hint}`);
@@ -174,11 +181,14 @@ function evaluateIn(
   { where, line, start, remedy = "" }: Place,
   expression: string,
   known: Map<string, Operand>,
+  names: Quantities,
 ): Value {
+  const own = statementsOf(names);
   const refuse: Refuse = (at, expected, given) => refusedIn(where, line, start + at, expected, given);
   const lookup: Lookup = (used, at) => {
-    const value = known.get(used);
+    const value = known.get(used) ?? (defines(own, used) ? undefined : constantOf(used));
     if (value !== undefined) return value;
+    checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
     const meant = nearest(used, [...known.keys()]);
     const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
     throw refuse(at, `one of ${[...known.keys()].join(", ")}${remedy}`, `${used}${hint}`);
@@ -208,7 +218,7 @@ export function checkCrossing(where: string, expression: string): void {
 /** The program of an expression. */
 export function readCondition(where: string, expression: string, names: Quantities): Program {
   return programOf(sizesOf(names), (graph) =>
-    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names))),
+    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names), names)),
   );
 }
 
@@ -235,7 +245,7 @@ export function readAssignments(where: string, source: string, names: Quantities
     const changed = new Map(
       lines.map(({ name, line, start, expression }) => [
         name,
-        evaluateIn({ where, line, start, remedy }, expression, known),
+        evaluateIn({ where, line, start, remedy }, expression, known, names),
       ]),
     );
     return concat(...names.states.map((name) => changed.get(name) ?? (known.get(name) as Value)));
@@ -382,7 +392,8 @@ function unknown(
     return refuse(`definitions without a circle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
   }
   if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
-  const meant = nearest(name, known);
+  const constant = name.toLowerCase();
+  const meant = nearest(name, known) ?? (constantOf(constant) === undefined ? undefined : constant);
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
   const value = `a line param ${name} = 1 (or parameters.${name}) with its initial value`;
   const remedy = `or ${value}, or a line ${name} = expression above`;

@@ -70,6 +70,20 @@ const UNARY: Readonly<Record<string, Unary>> = {
 };
 const BINARY: Readonly<Record<string, Binary>> = { atan2, min, max };
 
+/** Names that stand for numbers where nothing else has them. */
+const CONSTANTS: Readonly<Record<string, number>> = { pi: Math.PI };
+
+/** The number that a name stands for where nothing else has it. */
+export const constantOf = (name: string) => (Object.hasOwn(CONSTANTS, name) ? CONSTANTS[name] : undefined);
+
+/** Refuses a power of Euler's number, which has no name, where a text has one at a place: what to write for it. */
+export function checkExponential(text: string, at: number, refuse: (expected: string, given: string) => Error): void {
+  const rest = text.slice(at);
+  if (!/^e\s*\^/.test(rest)) return;
+  const [power = "e^", inner, name] = /^e\s*\^\s*(?:\(([^()]*)\)|(-?[\w.]+))(?!\s*[\w.^(])/.exec(rest) ?? [];
+  throw refuse(`exp(${inner ?? name ?? "x"}) for a power of Euler's number`, power);
+}
+
 /** How many arguments a function has that an expression may call; 0 for any other name. */
 export const arity = (name: string) => (Object.hasOwn(UNARY, name) ? 1 : Object.hasOwn(BINARY, name) ? 2 : 0);
 
@@ -102,7 +116,7 @@ export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
 
 /** A number, a name or a sign of the grammar. `$` begins the names that `formula` gives to its values. */
 const TOKEN = / *(?:((?:\d|\.\d)(?:[eE][+-]?\d|[\w.])*)|([$A-Za-z_]\w*)|(<=|>=|[-+*/^<>?:(),]))/y;
-const NUMBER = /^(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$/;
+const NUMBER = /^(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 
 /** What other languages write, and what is written here instead. */
 const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
@@ -161,9 +175,8 @@ function scan(text: string, refuse: Refuse): void {
     if (!value && rest.startsWith("'")) {
       throw refuse(start, "no derivatives in an expression: name what is needed twice, and use the name", `${before}'`);
     }
-    const point = value ? /^\.\d+/.exec(rest) : null;
-    if (point) throw refuse(start, `a digit before the point: 0${point[0]}`, point[0]);
-    const instead = INSTEAD.find(([pattern]) => pattern.test(rest));
+    const isNumber = value && /^\.\d/.test(rest);
+    const instead = isNumber ? undefined : INSTEAD.find(([pattern]) => pattern.test(rest));
     if (instead && !/^[A-Za-z]/.test(rest)) {
       throw refuse(start, instead[1], quoted(rest));
     }
@@ -266,7 +279,7 @@ function configure(): new (text: string) => Parser {
     if (parser.char === "-") {
       parser.index++;
       env.node = { type: "UnaryExpression", operator: "-", argument: gobblePower(parser) };
-    } else if (/\d/.test(parser.char)) {
+    } else if (/[\d.]/.test(parser.char)) {
       // jsep runs no hook after numbers.
       env.node = parser.gobbleNumericLiteral() as jsep.Expression;
     }

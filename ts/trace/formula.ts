@@ -1,13 +1,13 @@
 // Formulas inside a traced function.
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
-import { evaluate } from "./expression.js";
+import { checkExponential, constantOf, evaluate } from "./expression.js";
 import { activeGraph } from "./graph.js";
 import { lifted, type Operand, type Value } from "./value.js";
 
 /**
  * A formula inside a traced function: formula`${hare} * (${birth} - ${hunt} * ${lynx})`. The values and numbers go into
- * `${…}`; the text between them has numbers, + - * / ^, parentheses, choices `a < b ? x : y`, and the functions of `equations`.
+ * `${…}`; the text between them has numbers, `pi`, + - * / ^, parentheses, choices `a < b ? x : y`, and the functions of `equations`.
  *
  * @returns The value of the formula, row by row.
  * @throws `CALLBACK` for a text that is no formula, with the place in it, and outside a traced function; `SHAPE`.
@@ -34,7 +34,9 @@ export function formula(text: TemplateStringsArray, ...values: Operand[]): Value
     whole,
     (name, at) => {
       const operand = /^\$\d+$/.test(name) ? operands[Number(name.slice(1)) - 1] : undefined;
-      if (operand !== undefined) return operand;
+      const constant = operand ?? constantOf(name);
+      if (constant !== undefined) return constant;
+      checkExponential(whole, at, (expected, given) => refuse(at, expected, given));
       throw refuse(at, `values as \${${name}}`, name);
     },
     refuse,
