@@ -39,6 +39,7 @@ export { type EquationsOptions, equations } from "./fields/equations.js";
 export type { ArgumentArrays, Entry, Field, FieldVjp, Layer } from "./fields/field.js";
 export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
+export type { ParameterValues } from "./fields/named-parameters.js";
 export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
   type ArgumentNames,

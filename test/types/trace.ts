@@ -54,6 +54,28 @@ const hybrid: ProgramField<"float64"> = vectorField({
 const names: readonly string[] = hybrid.argumentNames;
 hybrid.entries[names[0] as string]?.shape.length;
 
+// Parameters are set by an array or by name, and read as an array.
+prey.parameters = { birth: 0.4, hunt: [0.03, 0.02] };
+prey.parameters = new Float32Array(4);
+const flat: Float32Array = prey.parameters;
+hybrid.parameters = {
+  net: { 0: { weight: new Float64Array(64) } },
+  nested: {
+    deep: {
+      matrix: [
+        [1, 2],
+        [3, 4],
+      ],
+    },
+  },
+};
+// @ts-expect-error a list of numbers is neither
+prey.parameters = [...flat];
+// @ts-expect-error an array of the other number type
+prey.parameters = new Float64Array(4);
+// @ts-expect-error text is no number
+prey.parameters = { birth: "0.4" };
+
 vectorField({
   state: ["x"],
   parameters: { rate: 1 },

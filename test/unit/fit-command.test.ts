@@ -807,7 +807,13 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     { fix: pairs("k") },
     /^nothing to estimate; --fix holds all parameters: k$/,
   ],
-  ["a fixed state", prey, "time,hare,lynx\n0,1,2\n1,0,3\n", { fix: pairs("hare(0)") }, /--fix: expected one of the parameters birth, /],
+  [
+    "a fixed state",
+    prey,
+    "time,hare,lynx\n0,1,2\n1,0,3\n",
+    { fix: pairs("hare(0)") },
+    /--fix: expected one of the parameters birth, /,
+  ],
   [
     "a stranger to estimate",
     prey,

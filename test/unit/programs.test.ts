@@ -354,6 +354,136 @@ test("pi is a constant of the derivatives, of files, and of texts beside the equ
   for (const made of [field, read, own]) made.dispose();
 });
 
+describe("parameters by name", () => {
+  const make = <D extends Dtype>(dtype: D) =>
+    vectorField({
+      state: 2,
+      dtype,
+      parameters: {
+        rate: 1,
+        pair: [2, 3],
+        matrix: [
+          [4, 5, 6],
+          [7, 8, 9],
+        ],
+        net: nn.sequential(nn.linear(2, 1), nn.tanh, nn.linear(1, 2)),
+        inner: { scale: 10, deep: { list: new Float32Array([11, 12]) } },
+      },
+      slope: ({ state, parameters: { net } }) => net(state),
+    });
+
+  test.each(["float32", "float64"] as const)("set those that are named, and no others: %s", (dtype) => {
+    const field = make(dtype) as ProgramField;
+    const before = field.parameters.slice();
+    const { entries } = field;
+    const expected = (changes: Record<string, number[]>) => {
+      const all = before.slice();
+      for (const [name, values] of Object.entries(changes)) all.set(values, entries[name]?.offset);
+      return all;
+    };
+    const sets: [given: ProgramField["parameters"] | object, changes: Record<string, number[]>][] = [
+      [{}, {}],
+      [{ rate: -1.5 }, { rate: [-1.5] }],
+      [
+        { pair: [1, 2], inner: { scale: 3 } },
+        { pair: [1, 2], "inner.scale": [3] },
+      ],
+      [{ pair: Float64Array.of(0.5, 0.25) }, { pair: [0.5, 0.25] }],
+      [{ matrix: [[1, 2, 3], Float32Array.of(4, 5, 6)] }, { matrix: [1, 2, 3, 4, 5, 6] }],
+      [{ matrix: [1, 2, 3, 4, 5, 6] }, { matrix: [1, 2, 3, 4, 5, 6] }],
+      [{ inner: { deep: { list: [1, 2] } } }, { "inner.deep.list": [1, 2] }],
+      [
+        { "inner.deep": { list: [1, 2] }, "inner.scale": 4 },
+        { "inner.deep.list": [1, 2], "inner.scale": [4] },
+      ],
+      [{ net: { 0: { weight: [[1, 2]] }, 2: { bias: [3, 4] } } }, { "net.0.weight": [1, 2], "net.2.bias": [3, 4] }],
+      [{ "net.2.weight": [[1], [2]] }, { "net.2.weight": [1, 2] }],
+      [Object.assign(Object.create(null), { rate: 7 }), { rate: [7] }],
+    ];
+    for (const [given, changes] of sets) {
+      field.parameters = before;
+      field.parameters = given as never;
+      expect(field.parameters).toEqual(expected(changes));
+      expect(field.parameters).toBeInstanceOf(before.constructor);
+    }
+    field.dispose();
+    expect(() => {
+      field.parameters = { rate: 1 };
+    }).toThrow("the field has been disposed");
+  });
+
+  test.each([
+    [{ rat: 1 }, "OPTION", "parameters.rat: there is no parameter of that name; did you mean rate?"],
+    [
+      { inner: { scal: 1 } },
+      "OPTION",
+      "parameters.inner.scal: there is no parameter of that name; did you mean scale?",
+    ],
+    [{ net: { 1: { weight: [1] } } }, "OPTION", "parameters.net.1: there is no parameter of that name"],
+    [{ net: 1 }, "OPTION", "parameters.net: expected an object of parameters by their names, given 1"],
+    [{ rate: "1" }, "OPTION", 'parameters.rate: expected a finite number, given "1"'],
+    [{ rate: undefined }, "OPTION", "parameters.rate: expected a finite number, given undefined"],
+    [{ rate: [1] }, "OPTION", "parameters.rate: expected a finite number, given Array of length 1"],
+    [{ rate: Number.NaN }, "NON_FINITE", "parameters.rate: expected a finite number, given NaN"],
+    [{ rate: 1e39 }, "NON_FINITE", "parameters.rate: expected numbers that are finite in float32, given 1e+39"],
+    [{ pair: 1 }, "SHAPE", "parameters.pair: expected 2 numbers, given 1"],
+    [{ pair: [1] }, "SHAPE", "parameters.pair: expected 2 numbers, given [1]"],
+    [{ pair: [[1, 2]] }, "SHAPE", "parameters.pair: expected 2 numbers, given [1, 2]"],
+    [{ pair: [1, Number.NaN] }, "NON_FINITE", "parameters.pair: expected finite numbers, given NaN at index 1"],
+    [{ matrix: [1, 2, 3] }, "SHAPE", "parameters.matrix: expected numbers [2, 3], or 6 flat, given [3]"],
+    [
+      {
+        matrix: [
+          [1, 2],
+          [3, 4],
+          [5, 6],
+        ],
+      },
+      "SHAPE",
+      "parameters.matrix: expected numbers [2, 3], or 6 flat, given [3, 2]",
+    ],
+    [{ "inner.scale": 1, inner: { scale: 2 } }, "OPTION", "parameters.inner.scale: expected one value, given two"],
+  ])("are refused, and nothing changes: %j", (given, code, expected) => {
+    const field = make("float32");
+    const before = field.parameters.slice();
+    // What is right changes nothing either.
+    const error = thrown(code, () => {
+      field.parameters = { "inner.deep.list": [0, 0], ...given } as never;
+    });
+    expect(error.message.startsWith(expected), error.message).toBe(true);
+    expect(field.parameters).toEqual(before);
+    field.dispose();
+  });
+
+  test("are for plain objects: what else is no array is refused as before", () => {
+    const field = make("float32");
+    for (const value of [null, 1, [1], new Map(), new ArrayBuffer(8), new Float64Array(field.parameters.length)]) {
+      thrown("DTYPE", () => {
+        field.parameters = value as never;
+      });
+    }
+    thrown("SHAPE", () => {
+      field.parameters = new Float32Array(1);
+    });
+    field.dispose();
+  });
+
+  test("set those of equations that were loaded, and of a function of arrays", () => {
+    const own = equations("x' = -rate * x + level", { parameters: { rate: 1, level: 2 }, dtype: "float64" });
+    const read = load(save(own)).field as ProgramField<"float64">;
+    read.parameters = { level: 5 };
+    expect(read.parameters).toEqual(Float64Array.of(1, 5));
+    const encoder = differentiable({
+      inputs: { x: 1 },
+      parameters: { scale: 2, shift: 1 },
+      apply: ({ inputs: { x }, parameters: { scale, shift } }) => x.mul(scale).add(shift),
+    });
+    encoder.parameters = { shift: -1 };
+    expect(encoder.evaluate({ x: Float32Array.of(3) })).toEqual(Float32Array.of(5));
+    for (const made of [own, read, encoder]) made.dispose();
+  });
+});
+
 test("arguments are checked wherever they are taken", () => {
   const field = equations("x' = k * weight - dose", { parameters: { k: 2 }, arguments: ["weight", "dose"] });
   const y = Float32Array.of(0, 1);

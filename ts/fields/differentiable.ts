@@ -17,6 +17,7 @@ import { type Parameters, readParameters, type Traceable } from "../trace/parame
 import { callTraced, named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
 import type { Entry } from "./field.js";
+import type { ParameterValues } from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
 import type { None } from "./vector-field.js";
@@ -57,8 +58,8 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> 
   readonly entries: Readonly<Record<string, Entry>>;
   /** All parameters, flat: a live view, as that of a field. */
   get parameters(): ArrayOf<D>;
-  /** Sets all parameters: copies an array of as many finite numbers in. */
-  set parameters(values: ArrayOf<D>);
+  /** Sets parameters by name, or all of them by an array, as those of a field of `vectorField`. */
+  set parameters(values: ArrayOf<D> | ParameterValues);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
   readonly field: ProgramField<D>;
   /** The outputs of the function for a batch of inputs, `[batch, outputs]`, row-major. */
@@ -150,7 +151,7 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     return this.#field.parameters;
   }
 
-  set parameters(values: ArrayOf<D>) {
+  set parameters(values: ArrayOf<D> | ParameterValues) {
     this.#field.parameters = values;
   }
 

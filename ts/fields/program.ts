@@ -44,10 +44,23 @@ import {
   type Recipe,
   WasmField,
 } from "./field.js";
+import { isNamed, type ParameterValues, readNamed } from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
 export interface ProgramField<D extends Dtype = Dtype, A extends string = string> extends Field<D, A> {
+  /**
+   * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
+   * grow. `entries` tells where each name lies in it.
+   */
+  get parameters(): ArrayOf<D>;
+  /**
+   * Sets parameters by name, `field.parameters = { birth: 0.5 }`, where those that are left out keep their numbers, or all of them by an
+   * array of as many. Nothing changes if a name, a shape or a number is refused.
+   *
+   * @throws `OPTION` for a name that there is not, `SHAPE`, `DTYPE`, `NON_FINITE`, `DISPOSED`.
+   */
+  set parameters(values: ArrayOf<D> | ParameterValues);
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
   readonly entries: Readonly<Record<string, Entry>>;
   /** The names of the state's features; empty where only their number was given. */
@@ -121,6 +134,21 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       this.equations = made.equations;
       fix(this, ["equations"]);
     }
+  }
+
+  override get parameters(): ArrayOf<D> {
+    return super.parameters;
+  }
+
+  override set parameters(values: ArrayOf<D> | ParameterValues) {
+    if (!isNamed(values)) {
+      super.parameters = values as ArrayOf<D>;
+      return;
+    }
+    const parts = readNamed(values, this.entries, this.dtype);
+    const all = this.copyParameters();
+    for (const { offset, numbers } of parts) all.set(numbers, offset);
+    super.parameters = all;
   }
 
   /** `[batch, total]`, in the order of their declaration. */

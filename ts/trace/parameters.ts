@@ -117,7 +117,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
 }
 
 /** The numbers of an array of arrays, which are to be as long as each other. */
-function arrayOf(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
+export function arrayOf(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
   if (depth > MAX_DEPTH) throw refused("OPTION", where, "arrays that are nested less deeply", describe(value));
   const list = value as ArrayLike<unknown>;
   checkSome(where, list, "number");

@@ -1,0 +1,75 @@
+// Parameters by their names, for the flat ones.
+import { type Dtype, firstNotFinite } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { unknownName } from "../checks/names.js";
+import { argument, finite, finiteValue, isObject, isPlain, required } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
+import { arrayOf, type NestedNumbers } from "../trace/parameters.js";
+import type { Entry } from "./field.js";
+
+/**
+ * Numbers for parameters, by name: a number for a number, an array for an array, nested as it was given or flat, and objects of these
+ * where the parameters are nested. A network's arrays are named as in `field.entries`: `{ "net.0.weight": weight }` and
+ * `{ net: { 0: { weight } } }` are the same. Names that are left out keep their numbers.
+ */
+export type ParameterValues = {
+  readonly [name: string]: number | Float32Array | Float64Array | NestedNumbers | ParameterValues;
+};
+
+/** Numbers, and where they belong. */
+interface Part {
+  readonly offset: number;
+  readonly numbers: ArrayLike<number>;
+}
+
+/** Whether it is an object of parameters by name, and no array of all. */
+export const isNamed = (given: unknown): given is ParameterValues => isObject(given) && outside(() => isPlain(given));
+
+/** Reads parameters by name, all of which are checked. */
+export function readNamed(given: ParameterValues, entries: Readonly<Record<string, Entry>>, dtype: Dtype): Part[] {
+  const read = new Map<string, Part>();
+  const names = Object.keys(entries);
+  const take = (prefix: string, values: object) => {
+    for (const [key, value] of outside(() => Object.entries(values))) {
+      const name = prefix + key;
+      const where = `parameters.${name}`;
+      const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
+      if (entry) {
+        if (read.has(name)) throw refused("OPTION", where, "one value", "two");
+        read.set(name, { offset: entry.offset, numbers: numbersFor(where, value, entry, dtype) });
+      } else if (names.some((other) => other.startsWith(`${name}.`))) {
+        if (!isNamed(value)) throw refused("OPTION", where, "an object of parameters by their names", describe(value));
+        take(`${name}.`, value);
+      } else {
+        const own = names.filter((other) => other.startsWith(prefix)).map((other) => other.slice(prefix.length));
+        const known = [...new Set(own.map((other) => other.split(".", 1)[0] as string))];
+        throw unknownName(`parameters.${prefix}`, key, known, "parameter");
+      }
+    }
+  };
+  take("", given);
+  return [...read.values()];
+}
+
+/** The numbers of a parameter. */
+function numbersFor(where: string, value: unknown, { shape }: Entry, dtype: Dtype): ArrayLike<number> {
+  const flat = shape.length === 0 ? [numberFor(where, value)] : arrayFor(where, value, shape);
+  const bad = dtype === "float32" ? firstNotFinite(Float32Array.from(flat)) : -1;
+  if (bad >= 0) throw refused("NON_FINITE", where, `numbers that are finite in ${dtype}`, String(flat[bad]));
+  return flat;
+}
+
+const numberFor = (where: string, value: unknown) =>
+  argument(where, value, required(typeof value === "number" ? finiteValue : finite));
+
+/** The numbers of an array, nested as its shape says or flat. */
+function arrayFor(where: string, value: unknown, shape: readonly number[]): Float64Array {
+  const size = shape.reduce((product, side) => product * side, 1);
+  const expected = shape.length === 1 ? `${size} numbers` : `numbers [${shape.join(", ")}], or ${size} flat`;
+  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw refused("SHAPE", where, expected, describe(value));
+  const given = arrayOf(where, value, 0);
+  const isFlat = given.shape.length === 1 && given.flat.length === size;
+  if (!isFlat && given.shape.join() !== shape.join())
+    throw refused("SHAPE", where, expected, `[${given.shape.join(", ")}]`);
+  return given.flat;
+}
