@@ -57,7 +57,7 @@ export interface FieldVjp<D extends Dtype, A extends string = string> {
   t: number | undefined;
 }
 
-/** For each argument of a field, by name, a number or a vector for each trajectory, one behind the other. */
+/** For each argument of a field, by name, a number or a vector for each trajectory, one after the other. */
 export type ArgumentArrays<A extends string = string> = Readonly<Record<A, ArrayLike<number>>>;
 
 /**

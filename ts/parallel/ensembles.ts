@@ -236,7 +236,7 @@ interface Node<D extends Dtype> extends Subtree {
   readonly numbers: ArrayOf<D>;
 }
 
-/** The sum over all leaves, of parts that each have one for each of their subtrees, one behind the other. */
+/** The sum over all leaves, of parts that each have one for each of their subtrees, one after the other. */
 function treeSum<D extends Dtype>(
   dtype: D,
   subtreesOf: readonly (readonly Subtree[])[],

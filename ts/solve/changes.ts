@@ -108,7 +108,7 @@ export interface Changes {
     readonly terminal: number | null;
     readonly set: Program | null;
   }[];
-  /** Of each jump the times, and behind them the amounts, those of one time behind those of the other. */
+  /** Of each jump the times, and after them the amounts, those of one time after those of another. */
   readonly numbers: Float64Array;
 }
 
@@ -180,7 +180,7 @@ export function readChanges(
   return { jumps: readJumps, events: readEvents, numbers: Float64Array.from(numbers) };
 }
 
-/** A jump, read: its lists of numbers one behind the other. */
+/** A jump, read: its lists of numbers one after the other. */
 export interface ReadJump {
   readonly times: Float64Array;
   /** How many times each trajectory has; null where all share them. */

@@ -65,7 +65,7 @@ export class Dense<D extends Dtype> {
       throw refused("OPTION", "t", "a time of a trajectory that took a step", `one at ${first}, where it took none`);
     }
     if ((time - end) * direction >= 0) {
-      // At the end, or held behind an event that has ended the trajectory.
+      // At the end, or held after an event that has ended the trajectory.
       const held = (time - end) * direction > 0;
       if (order === 0) for (let i = 0; i < state; i++) out[at + i] = y[steps * state + i] as number;
       if (order === 0 || held) return;

@@ -48,7 +48,7 @@ export interface EnsembleProblem<D extends Dtype = Dtype> {
 
 /** What comes of a solve. */
 export interface EnsembleResult<D extends Dtype = Dtype> {
-  /** `[times, batch, state]` where the times are shared, else the outputs of one trajectory behind those of the other. */
+  /** `[times, batch, state]` where the times are shared, else those of one trajectory after those of another. */
   readonly y: ArrayOf<D>;
   /** For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached. */
   readonly trajectories: Float64Array;
@@ -79,7 +79,7 @@ export interface EnsembleGradient<D extends Dtype = Dtype> {
   readonly arguments: ArrayOf<D>;
   /** As the times, where it is wanted and known. */
   readonly times: Float64Array | undefined;
-  /** Of each jump the derivatives by its times, and behind them by its amounts. */
+  /** Of each jump the derivatives by its times, and after them by its amounts. */
   readonly changes: Float64Array;
   readonly stats: GradientStats;
 }

@@ -62,7 +62,7 @@ export interface Steps<D extends Dtype = Dtype> {
 export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D> {
   /**
    * 1 where `y` has an output that a loss may depend on, `[times, batch]`, and 0 elsewhere. Where trajectories have their own times,
-   * `times` is the most that one has; behind the last of the others `y` repeats it, and the mask is 0. With `onFailure: "mask"` it is 0
+   * `times` is the most that one has; after the last of the others `y` repeats it, and the mask is 0. With `onFailure: "mask"` it is 0
    * for all outputs of a trajectory that failed, those that it reached included: `trajectories.reached` counts these. The losses of this
    * package leave out what the mask does. Undefined where the times are shared and no trajectory failed.
    */
@@ -75,12 +75,12 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
   readonly failures: readonly { readonly trajectory: number; readonly error: SymplecticAdjointError }[];
   /**
    * The states at a time, `[batch, state]`, or of one trajectory, `[state]`, by the method's continuous extension; with the option
-   * `dense`. At the time of a jump or event it is the state after it. For a list of times the states of one time stand behind those of
-   * the other: `[times, batch, state]` or `[times, state]`.
+   * `dense`. At the time of a jump or event it is the state after it. For a list of times it is `[times, batch, state]` or
+   * `[times, state]`.
    *
-   * Behind a terminal event, up to the last output time, it is the state that the event has left.
+   * After a terminal event, up to the last output time, it is the state that the event has left.
    *
-   * @throws `OPTION` without `dense`, for a time before the first output or behind the last, or that a trajectory failed to reach.
+   * @throws `OPTION` without `dense`, for a time before the first output or after the last, or that a trajectory failed to reach.
    */
   at(t: number | ArrayLike<number>, trajectory?: number): ArrayOf<D>;
   /**

@@ -64,7 +64,7 @@ export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = So
   readonly solution: S;
   /**
    * ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. Where trajectories have
-   * their own times, what is behind the last of one repeats it, as in the solution.
+   * their own times, what is after the last of one repeats it, as in the solution.
    */
   readonly tangents: ArrayOf<D>;
   /** The shape of `tangents`. */

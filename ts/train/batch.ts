@@ -21,7 +21,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
   times: Lists;
   /**
    * What the solution should be, `[times, batch, state]`; that at the first time counts as well. Where trajectories have lists of times,
-   * `times` is the length of the longest; what stands behind the last time of another does not count, whatever it is.
+   * `times` is the length of the longest; what stands after the last time of another does not count, whatever it is.
    */
   target: ArrayOf<D>;
   /**
@@ -45,7 +45,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
  * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution,
  * which gives the loss and its cotangent ∂L/∂y. Of trajectories that are solved independently it gets the whole solution as well, and
  * may give `events`, the derivatives by times and states of events. Where they have times of their own, or one failed with
- * `onFailure: "mask"`, the batch that it gets has a `mask` that is 0 behind the last time of each and for those that failed; there the
+ * `onFailure: "mask"`, the batch that it gets has a `mask` that is 0 after the last time of each and for those that failed; there the
  * cotangent must be 0.
  */
 export type Loss<D extends Dtype = Dtype> =

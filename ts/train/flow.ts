@@ -1,4 +1,4 @@
-// Densities by continuous normalizing flows: blocks one behind the other, the FFJORD objective, log densities and samples.
+// Densities by continuous normalizing flows: blocks one after the other, the FFJORD objective, log densities and samples.
 import { type ArrayOf, arrayOf, batchOf, type Dtype, zeros } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";

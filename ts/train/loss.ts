@@ -65,7 +65,7 @@ export interface LossData {
   readonly mask?: ArrayLike<number>;
   /**
    * The output times, for a loss that takes `t`; default those of the solve, where the loss is called by `valueAndGrad`. Where they are
-   * a list for each trajectory, what stands behind the last time of one does not count.
+   * a list for each trajectory, what stands after the last time of one does not count.
    */
   readonly times?: Lists;
   /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
@@ -445,7 +445,7 @@ function sizesOf(shape: unknown): Sizes {
 
 const isSolution = (value: unknown): value is IndependentSolution => isObject(value) && "trajectories" in value;
 
-/** The time of each row, `[times, batch]`; behind the last of a trajectory it is repeated. */
+/** The time of each row, `[times, batch]`; after the last of a trajectory it is repeated. */
 function timesOfRows(flat: Float64Array, counts: readonly number[] | null, { times, batch }: Sizes): Float64Array {
   const rows = Float64Array.from({ length: times * batch }, (_, row) => flat[Math.floor(row / batch)] as number);
   let start = 0;

@@ -2,7 +2,7 @@
 import type { SymplecticAdjointError } from "../checks/errors.js";
 
 /**
- * Where trajectories have outputs, `[longest, batch]`, of how many times each has: 1, or 0 behind the last. Undefined where all share
+ * Where trajectories have outputs, `[longest, batch]`, of how many times each has: 1, or 0 after the last. Undefined where all share
  * their times.
  */
 export function outputsOf(counts: readonly number[] | null): Uint8Array | undefined {
