@@ -262,7 +262,7 @@ test("what belongs to measurements, to bounds and to jumps in estimation", () =>
   );
   expect(message({ parameters: { k: { max: 9 } } })).toContain("did you mean upper?");
   expect(message({ data: [{ ...data, jumps: [] }] })).toMatch(
-    /^data\[0\]\.jumps: there is no option of that name; jumps stand beside data, with a list of times for each trajectory/,
+    /^data\[0\]\.jumps: there is no option of that name; they stand beside data, with a list of times for each trajectory/,
   );
   decay.dispose();
 });

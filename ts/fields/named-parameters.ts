@@ -4,7 +4,7 @@ import { describe, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { argument, finite, finiteValue, isObject, isPlain, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { arrayOf, type NestedNumbers } from "../trace/parameters.js";
+import { type NestedNumbers, nestedNumbers } from "../trace/nested.js";
 import type { Entry } from "./field.js";
 
 /**
@@ -67,7 +67,7 @@ function arrayFor(where: string, value: unknown, shape: readonly number[]): Floa
   const size = shape.reduce((product, side) => product * side, 1);
   const expected = shape.length === 1 ? `${size} numbers` : `numbers [${shape.join(", ")}], or ${size} flat`;
   if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw refused("SHAPE", where, expected, describe(value));
-  const given = arrayOf(where, value, 0);
+  const given = nestedNumbers(where, value, 0);
   const isFlat = given.shape.length === 1 && given.flat.length === size;
   if (!isFlat && given.shape.join() !== shape.join())
     throw refused("SHAPE", where, expected, `[${given.shape.join(", ")}]`);

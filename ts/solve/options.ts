@@ -252,7 +252,7 @@ const tolerance = rule<number | ArrayLike<number>>(
 
 /** What to take instead of a method for stiff problems. */
 function explicitInstead(method: unknown): string | undefined {
-  if (typeof method !== "string" || !IMPLICIT.includes(plainName(method))) return undefined;
+  if (typeof method !== "string" || !IMPLICIT.some((name) => plainName(method).startsWith(name))) return undefined;
   return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
 }
 

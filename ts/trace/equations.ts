@@ -176,6 +176,10 @@ interface Place {
   readonly remedy?: string;
 }
 
+/** Whether a field's text has a line for a name, in fewer words than reading it takes. */
+const isDefinedIn = ({ equations = "" }: Quantities, name: string) =>
+  new RegExp(`^\\s*${name}\\s*=`, "m").test(equations);
+
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
   { where, line, start, remedy = "" }: Place,
@@ -183,10 +187,9 @@ function evaluateIn(
   known: Map<string, Operand>,
   names: Quantities,
 ): Value {
-  const own = statementsOf(names);
   const refuse: Refuse = (at, expected, given) => refusedIn(where, line, start + at, expected, given);
   const lookup: Lookup = (used, at) => {
-    const value = known.get(used) ?? (defines(own, used) ? undefined : constantOf(used));
+    const value = known.get(used) ?? (isDefinedIn(names, used) ? undefined : constantOf(used));
     if (value !== undefined) return value;
     checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
     const meant = nearest(used, [...known.keys()]);

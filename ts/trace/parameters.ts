@@ -1,9 +1,9 @@
 // The parameters of a traced function: numbers, arrays and networks by names, nested as the user likes.
-import { checkSome, numbersOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
+import { MAX_DEPTH, type NestedNumbers, nestedNumbers } from "./nested.js";
 import { Module } from "./nn.js";
 import { named, type Place, parameterIn } from "./program.js";
 import { uniforms } from "./random.js";
@@ -18,9 +18,6 @@ export type Parameter =
   | readonly NestedNumbers[]
   | Module
   | { readonly [name: string]: Parameter };
-
-/** Arrays of numbers within arrays. */
-export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 
 /** Parameters by their names. */
 export type Parameters = { readonly [name: string]: Parameter };
@@ -45,9 +42,6 @@ export interface ReadParameters {
   readonly initial: Float64Array;
   standIns(graph: Graph): object;
 }
-
-/** Names within names end there. */
-const MAX_DEPTH = 32;
 
 /** Reads parameters; networks draw theirs by the seed. */
 export function readParameters(given: unknown, seed: number): ReadParameters {
@@ -81,7 +75,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
         });
     }
     if (Array.isArray(value) || ArrayBuffer.isView(value)) {
-      const { shape, flat } = arrayOf(where, value, depth);
+      const { shape, flat } = nestedNumbers(where, value, depth);
       const offset = place(name, shape, flat);
       return (graph) => parameterIn(graph, offset, flat.length);
     }
@@ -114,39 +108,4 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
     initial: Float64Array.from(numbers),
     standIns: (graph) => make(graph) as object,
   };
-}
-
-/** The numbers of an array of arrays, which are to be as long as each other. */
-export function arrayOf(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
-  if (depth > MAX_DEPTH) throw refused("OPTION", where, "arrays that are nested less deeply", describe(value));
-  const list = value as ArrayLike<unknown>;
-  checkSome(where, list, "number");
-  if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
-    const flat = numbersOf(where, value);
-    return { shape: [flat.length], flat };
-  }
-  // A length may be a lie: what is missing is found at once.
-  const hole = outside(() => !(value.length - 1 in value));
-  if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, as before it", "undefined");
-  const rows: { shape: number[]; flat: Float64Array }[] = [];
-  for (let i = 0; i < value.length; i++) {
-    const row = outside(() => value[i]);
-    const inner = `${where}[${i}]`;
-    if (!Array.isArray(row) && !ArrayBuffer.isView(row))
-      throw refused("SHAPE", inner, "an array, as before it", describe(row));
-    rows.push(arrayOf(inner, row, depth + 1));
-  }
-  const first = rows[0]?.shape as number[];
-  const other = rows.findIndex(({ shape }) => shape.join() !== first.join());
-  if (other >= 0) {
-    throw refused(
-      "SHAPE",
-      `${where}[${other}]`,
-      `[${first.join(", ")}] numbers, as before it`,
-      `[${rows[other]?.shape.join(", ")}]`,
-    );
-  }
-  const flat = new Float64Array(rows.reduce((sum, row) => sum + row.flat.length, 0));
-  for (const [i, row] of rows.entries()) flat.set(row.flat, i * row.flat.length);
-  return { shape: [rows.length, ...first], flat };
 }

@@ -1,0 +1,45 @@
+// Arrays of numbers within arrays: the elements of a matrix by its rows, say.
+import { checkSome, numbersOf } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
+import { outside } from "../checks/user-code.js";
+
+/** Arrays of numbers within arrays. */
+export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
+
+/** Arrays within arrays, and names within names, end there. */
+export const MAX_DEPTH = 32;
+
+/** The numbers of an array of arrays, which are to be as long as each other. */
+export function nestedNumbers(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
+  if (depth > MAX_DEPTH) throw refused("OPTION", where, "arrays that are nested less deeply", describe(value));
+  const list = value as ArrayLike<unknown>;
+  checkSome(where, list, "number");
+  if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
+    const flat = numbersOf(where, value);
+    return { shape: [flat.length], flat };
+  }
+  // A length may be a lie: what is missing is found at once.
+  const hole = outside(() => !(value.length - 1 in value));
+  if (hole) throw refused("SHAPE", `${where}[${value.length - 1}]`, "an array, as before it", "undefined");
+  const rows: { shape: number[]; flat: Float64Array }[] = [];
+  for (let i = 0; i < value.length; i++) {
+    const row = outside(() => value[i]);
+    const inner = `${where}[${i}]`;
+    if (!Array.isArray(row) && !ArrayBuffer.isView(row))
+      throw refused("SHAPE", inner, "an array, as before it", describe(row));
+    rows.push(nestedNumbers(inner, row, depth + 1));
+  }
+  const first = rows[0]?.shape as number[];
+  const other = rows.findIndex(({ shape }) => shape.join() !== first.join());
+  if (other >= 0) {
+    throw refused(
+      "SHAPE",
+      `${where}[${other}]`,
+      `[${first.join(", ")}] numbers, as before it`,
+      `[${rows[other]?.shape.join(", ")}]`,
+    );
+  }
+  const flat = new Float64Array(rows.reduce((sum, row) => sum + row.flat.length, 0));
+  for (const [i, row] of rows.entries()) flat.set(row.flat, i * row.flat.length);
+  return { shape: [rows.length, ...first], flat };
+}
