@@ -170,7 +170,7 @@ describe("trajectories that take their own steps", () => {
       expect(error.argument, argument).toBe(argument);
     }
     const error = refusal(() => sensitivities(field, Float64Array.of(1, 1), [0, 1], { ...own, dense: true }));
-    expect(error.message).toContain("sensitivities does not take it");
+    expect(error.message).toContain("sensitivities does not take this option");
     const events = [{ when: "hare - 1" }];
     const loss = (y: Float64Array) => meanSquaredError(y, y);
     const product = () =>

@@ -240,7 +240,7 @@ test("what people write who come from elsewhere", () => {
     expect(thrown("OPTION", () => leastSquares({ field, data, ...given } as never)).message).toMatch(message);
   wrong({ p0: { k: 1 } }, /did you mean parameters\?/);
   wrong({ ftol: 1e-8 }, /did you mean costTolerance\?/);
-  wrong({ sigma: [1, 1, 1] }, /did you mean data\?/);
+  wrong({ sigma: [1, 1, 1] }, /weights of the measurements, 1 \/ sigma\^2, belong to data/);
   wrong({ individual: { k: 1 } }, /expected an argument: list k in the option arguments of the field/);
   wrong({ data: { ...data, y0: undefined } }, /data\.y0: expected the state at t0/);
   const rows = { ...data, y: [[0.5], [0.2], [0.1]] };

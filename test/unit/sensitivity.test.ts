@@ -143,7 +143,7 @@ describe("sensitivities", () => {
     for (const [i, slope] of some.parameters.entries()) expect(slope).toBeCloseTo(all.parameters[i] as number, 13);
     expect([some.y0.length, some.arguments.a?.length]).toEqual([0, 0]);
     expect(() => sensitivities(field, starts, [0, 1], { ...options, respectTo: ["times" as never] })).toThrow(
-      /respectTo\[0\]: expected y0, parameters, arguments/,
+      /respectTo\[0\]: expected one of y0, parameters, arguments/,
     );
     field.dispose();
   });
