@@ -3,25 +3,25 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "645 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "656 kB"),
   {
     // A program has the default entry and the NATS client already.
-    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "115 kB"),
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "120 kB"),
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "96 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "97 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "64 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "65 kB"),
     import: "{ equations, leastSquares }",
   },
   {
-    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "38 kB"),
+    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "40 kB"),
     import: "{ equations, valueAndGrad }",
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "34 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "35 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];
