@@ -41,7 +41,7 @@ export interface Progress<E extends Evaluation = Evaluation> {
 
 /** When to stop, and where to look. */
 export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Bounds {
-  /** How far each variable is to be moved at once, about; the columns of the Jacobian tell otherwise. */
+  /** The sizes of changes that matter; of the trust region only their ratios. The columns of the Jacobian tell otherwise. */
   readonly scale?: Float64Array | undefined;
   readonly maxIterations: number;
   /** Stop where the linearised problem promises a smaller fall, relative to ‖r‖²/2. */

@@ -31,7 +31,12 @@ export interface ParameterOptions {
    * `identity`. Steps and intervals are symmetric there, so it helps where a value may be wrong by a factor.
    */
   transform?: TransformName;
-  /** About how far the parameter may be moved in one step, in its units; default by how much the residuals change with it. */
+  /**
+   * The size of a change of the parameter that matters, in its units, as SciPy's `x_scale`. Steps are looked for in a region that is as
+   * wide along each parameter as its scale: only the ratios of scales matter there. If one parameter has a scale, those without take the
+   * size of their `start` (with `log`, a factor e). If none has, the columns of the Jacobian set the widths, as in MINPACK. Where a
+   * bound is missing, several `starts` spread around `start` by this much.
+   */
   scale?: number;
   /** Whether the parameter is held at `start` and not estimated; default false. */
   fixed?: boolean;
