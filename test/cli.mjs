@@ -337,6 +337,13 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     "fit.st",
   ]);
   assert.ok(estimated.converged && estimated.degreesOfFreedom === 36 && estimated.warnings.length === 0);
+  assert.deepEqual(estimated.notes, []);
+  // First rows that are taken as exact are told: in the text, as JSON and in the report.
+  const exactly = await run([...estimating, "--out", "exact.st", "--report", "exact.html"]);
+  const exact = /hare\(0\), lynx\(0\) are taken from the first row as exact\. .*--estimate .*hare\(0\), lynx\(0\)/;
+  assert.match(exactly.out, new RegExp(`^note: ${exact.source}`, "m"));
+  assert.match(readFileSync(file("exact.html"), "utf8"), new RegExp(`<p>Note: ${exact.source}`));
+  assert.match((await json([...estimating, "--out", "exact.st"])).notes.join(), exact);
   for (const [name, value] of Object.entries({ birth: 0.55, hunt: 0.028, feed: 0.026, death: 0.84 })) {
     const { value: own, standardError } = estimated.parameters[name];
     assert.ok(

@@ -81,6 +81,75 @@ test("where a solution has no derivative, the advice is about its start", () => 
   field.dispose();
 });
 
+test("a fit that is hardly better than a constant says so, and what to try; one that is good does not", () => {
+  const field = equations("x' = a*x - b*x*y \n y' = -c*y + d*x*y", {
+    parameters: { a: 1.5, b: 1, c: 3, d: 1 },
+    dtype: "float64",
+  });
+  const times = Array.from({ length: 51 }, (_, i) => 0.2 * i);
+  const normal = normals(1);
+  const y = odeint(field, Float64Array.of(1, 1), times).y.map((value) => value + 0.1 * normal());
+  const data = { times, y, y0: { x: 1, y: 1 } };
+  const far = Float64Array.of(1.2, 0.8, 2.8, 0.8);
+  const fitOf = (more: object) => {
+    field.parameters = far;
+    return leastSquares({ field, data, ...more });
+  };
+  const quality = (name: string) =>
+    `The fit of ${name} is hardly better than its mean: its error is \\d\\.\\d+, that of the mean \\d\\.\\d+ \\(root mean squares\\)\\.`;
+  const remedy = ' There may be a better minimum: try starts: 20 with bounds, transform: "log" for positive rates, or ';
+  const poor = fitOf({});
+  expect(poor.converged).toBe(true);
+  expect(poor.warnings).toEqual([
+    expect.stringMatching(new RegExp(`^${quality("x")}$`)),
+    expect.stringMatching(new RegExp(`^${quality("y")}${remedy}`)),
+  ]);
+  // At a bound, it is not the bound that is to blame.
+  const within = {
+    a: { lower: 0, upper: 3 },
+    b: { lower: 0, upper: 3 },
+    c: { lower: 0, upper: 5 },
+    d: { lower: 0, upper: 3 },
+  };
+  const bounded = fitOf({ parameters: within });
+  expect(bounded.parameters.a).toMatchObject({ atBound: "upper" });
+  expect(bounded.warnings.at(-1)).toMatch(
+    /^a ended at its upper bound; .* try starts: 20 before you widen the bound\.$/,
+  );
+  // What it says helps.
+  const logs = Object.fromEntries(["a", "b", "c", "d"].map((name) => [name, { transform: "log" }]));
+  for (const good of [fitOf({ parameters: logs }), fitOf({ parameters: within, starts: 20 })]) {
+    expect(good.warnings.filter((warning) => /better than|bound;/.test(warning))).toEqual([]);
+    expect(good.standardDeviation).toBeLessThan(0.12);
+  }
+  field.dispose();
+});
+
+test("the quality of a fit is that on the scale of its errors: of logarithms, by weights, beside outliers", () => {
+  const times = [1, 2, 3, 4, 5, 6];
+  const good = times.map((t, i) => Math.exp(-0.5 * t) * (1 + 0.02 * (-1) ** i));
+  const told = (y: readonly number[], more: object = {}, weights = y.map(() => 1)) => {
+    const field = decay();
+    const { warnings } = leastSquares({ field, data: { t0: 0, times, y, y0: [1], weights }, ...more });
+    field.dispose();
+    return warnings.filter((warning) => /better than/.test(warning));
+  };
+  expect(told(good, { error: "lognormal" })).toEqual([]);
+  expect(told([3, 0.3, 3, 0.3, 3, 0.3], { error: "lognormal" })).toEqual([
+    expect.stringMatching(/^The fit of y is hardly better than its mean/),
+  ]);
+  // One outlier is all of the squares, and nothing to a robust loss, or without weight.
+  const slip = good.with(4, 40);
+  expect(told(slip)).toHaveLength(1);
+  expect(told(slip, { loss: "cauchy", lossScale: 0.01 })).toEqual([]);
+  expect(told(slip, {}, [1, 1, 1, 1, 0, 1])).toEqual([]);
+  // Constants that are met are no poor fit, and two measurements say nothing.
+  const still = equations("y' = -k * (y - 1)", { parameters: { k: 1 }, dtype: "float64" });
+  const level = { t0: 0, times, y: times.map(() => 1), y0: [1] };
+  expect(leastSquares({ field: still, data: level }).warnings.join()).not.toMatch(/better than/);
+  still.dispose();
+});
+
 test("starts that failed are told, with why, and of few others nothing is concluded", () => {
   const field = equations("y' = k * y^2", { parameters: { k: 0.1 }, dtype: "float64" });
   const times = [1, 2, 3, 4];

@@ -31,6 +31,17 @@ export function qualitiesOf({ measurements }: FitNumbers, observed: readonly Obs
   });
 }
 
+/** What the numbers rest on without saying so: initial states that were measured, but are taken as exact. A line each. */
+export function notesOnFit(result: FitNumbers, exact: readonly string[]): string[] {
+  // Without standard errors there is nothing that could be too small.
+  if (exact.length === 0 || result.degreesOfFreedom <= 0 || result.freeNames.length === 0) return [];
+  const [are, they] = exact.length === 1 ? ["is", "it has"] : ["are", "they have"];
+  const names = exact.map((state) => `${state}(0)`);
+  return [
+    `${listOf(names)} ${are} taken from the first row as exact. If ${they} an error there, the standard errors and intervals above are too small; --estimate "${names.join(", ")}" estimates ${exact.length === 1 ? "it" : "them"} too`,
+  ];
+}
+
 /** What is estimated, but not determined by the data: it has no finite error. */
 const undeterminedOf = ({ parameters }: FitNumbers) =>
   Object.values(parameters).flatMap(({ name, standardError }) =>
@@ -71,7 +82,7 @@ const NAMED = [
 /** What the user should know, with options to try; a line each. */
 export function adviceOnFit(
   result: FitNumbers,
-  qualities: readonly Quality[],
+  observed: readonly Observed[],
   profiles: readonly Profile[] = [],
 ): string[] {
   const { reason, warnings, starts, converged, method } = result;
@@ -95,9 +106,23 @@ export function adviceOnFit(
   // The reason is told already, in options of the command.
   const others = converged ? warnings : warnings.slice(1);
   for (const warning of others) {
-    const bounded = /^(.*) ended at its (lower|upper) bound/.exec(warning);
+    const bounded = /^(.*) ended at its (?:lower|upper) bound/.exec(warning);
     if (bounded) {
-      lines.push(`${warning} Try --bounds "${bounded[1]?.replace(/\[.*\]$/, "")}=…", or --fix.`);
+      const bounds = `--bounds "${bounded[1]?.replace(/\[.*\]$/, "")}=…", or --fix`;
+      const [told, isPoor] = warning.split(" As the fit is poor, ");
+      const starts = `As the fit is poor, try --starts 20 before ${bounds}.`;
+      lines.push(isPoor === undefined ? `${warning} Try ${bounds}.` : `${told} ${starts}`);
+      continue;
+    }
+    const poor = /^The fit of (.*?) (is \w+ better than its \w+: its error is .*?\))\.( There| None|$)/s.exec(warning);
+    if (poor) {
+      const [, name, how, remedy] = poor;
+      const column = observed[result.observed.indexOf(name as string)]?.column ?? name;
+      const options =
+        remedy === " None"
+          ? `; none of ${starts.length} starts found a better minimum: try other --bounds or other equations`
+          : "; try --starts 20 with --bounds, --log for positive rates, another --start, or other equations";
+      lines.push(`the fit of ${column} ${how}${remedy === "" ? "" : options}`);
       continue;
     }
     const [, named, several] = NAMED.map((pattern) => pattern.exec(warning)).find((found) => found !== null) ?? [];
@@ -113,14 +138,6 @@ export function adviceOnFit(
     else if (unknown.includes(first))
       lines.push(`${warning} Try --fix "${parameters.slice(0, Number(several ?? 1)).join(", ")}".`);
     else lines.push(`${warning} Try --fix "${first}", or look at --profile "${told.join(", ")}".`);
-  }
-  for (const { column, error, errorOfMean, measurements } of qualities) {
-    if (measurements < 3 || !(error >= 0.8 * errorOfMean)) continue;
-    const errors = `its error is ${error.toPrecision(3)}, that of the mean ${errorOfMean.toPrecision(3)}`;
-    const better = error < errorOfMean ? "hardly better" : "no better";
-    lines.push(
-      `the fit of ${column} is ${better} than its mean: ${errors}; try --starts 20 with --bounds, another --start, or other equations`,
-    );
   }
   for (const { name, interval, improved } of profiles) {
     if (improved)

@@ -108,6 +108,8 @@ export interface Task {
   readonly mapping: Mapping;
   readonly clock: Clock;
   readonly members: readonly Member[];
+  /** Initial states that are measurements, but are taken as exact. */
+  readonly exact: readonly string[];
   /** Trajectories without a measurement that could be compared. */
   readonly skipped: readonly string[];
   readonly unmatched: Unmatched;
@@ -142,7 +144,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
   const mapping = mappingOf(request, observed, states, header);
-  const { clock, members, skipped, unmatched } = membersOf(mapping, text, states, data, request, {
+  const { clock, members, exact, skipped, unmatched } = membersOf(mapping, text, states, data, request, {
     individual: (name) => startOf(request, name, values.get(name), header),
     isGiven: (name) => request.start.has(name),
     initial: (state) => request.start.get(`${state}(0)`),
@@ -214,7 +216,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     ...(jumps.length > 0 && { jumps }),
   };
   const infused = infusedBy(doses, states);
-  return { text, states, infused, parameters, mapping, clock, members, skipped, unmatched, options };
+  return { text, states, infused, parameters, mapping, clock, members, exact, skipped, unmatched, options };
 }
 
 /** Refuses measurements that an error model does not have. */
@@ -517,7 +519,7 @@ function membersOf(
   data: Source,
   { format, t0, weights, sd, dosing }: TaskRequest,
   starts: Starts,
-): Pick<Task, "clock" | "members" | "skipped" | "unmatched"> {
+): Pick<Task, "clock" | "members" | "exact" | "skipped" | "unmatched"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const header = headerOf(data, { time: mapping.time, id: mapping.id ?? undefined }, format);
   const others = individual.flatMap(([, origin]) => columnsOf(origin, header));
@@ -571,7 +573,30 @@ function membersOf(
       `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
     );
   }
-  return { clock, members, skipped, unmatched };
+  return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched };
+}
+
+/**
+ * Initial states that are read from a column that is measured in later rows too, and so with an error, as the others are. One that is
+ * there only once may be known, as a dose is.
+ */
+function exactOf(
+  { observed, initial, estimated }: Mapping,
+  states: readonly string[],
+  members: readonly Member[],
+): string[] {
+  const measuredLater = (column: string) => {
+    const o = observed.findIndex((own) => own.column === column);
+    return (
+      o >= 0 &&
+      members.some(({ y }) => y.some((v, k) => k >= observed.length && k % observed.length === o && !Number.isNaN(v)))
+    );
+  };
+  return states.filter((state) => {
+    const origin = Object.hasOwn(estimated, state) ? undefined : initial[state];
+    if (origin === undefined) return false;
+    return ("first" in origin ? [origin.first] : columnsOf(origin)).some(measuredLater);
+  });
 }
 
 /** The doses of a trajectory from its beginning on: what went in before is in the state there, and of an infusion the rest goes in. */

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { Failure } from "./failure.js";
-import { adviceOnFit, isReliable, messageOf, qualitiesOf } from "./fit-advice.js";
+import { adviceOnFit, isReliable, messageOf, notesOnFit, qualitiesOf } from "./fit-advice.js";
 import {
   estimatesOf,
   type FitDescription,
@@ -109,7 +109,8 @@ export async function fitEquations(request: FitRequest) {
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
-  const advice = result ? adviceOnFit(result, qualities, profiles) : [];
+  const notes = result ? notesOnFit(result, task.exact) : [];
+  const advice = result ? adviceOnFit(result, task.mapping.observed, profiles) : [];
   if (request.report !== undefined && result) {
     const { curves } = outcome;
     writeWhole(
@@ -124,6 +125,7 @@ export async function fitEquations(request: FitRequest) {
         profiles,
         qualities,
         advice,
+        notes,
       }),
     );
   }
@@ -143,6 +145,7 @@ export async function fitEquations(request: FitRequest) {
     qualities,
     profiles,
     advice,
+    notes,
     message: messageOf(result, signal),
     signal: signal ?? null,
     seconds: (performance.now() - start) / 1000,

@@ -286,7 +286,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
       ...{ doses, regimen: { doses: regimen.doses, mdv: regimen.mdv } },
     };
     const output = await fitEquations(request);
-    const { result, task, advice, profiles, model, report, message, signal } = output;
+    const { result, task, advice, notes, profiles, model, report, message, signal } = output;
     if (json) asJson(jsonOf(output));
     else {
       for (const line of alignedLines(estimateRows(result, options.level))) print(line);
@@ -294,6 +294,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
         print(
           `profile of ${name}: ${interval.map((end) => shown(end, result.parameters[name]?.standardError)).join(" to ")}`,
         );
+      for (const line of notes) print(`note: ${line}`);
       print(summaryOf(result, error));
       print(message);
       print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);

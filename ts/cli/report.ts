@@ -20,6 +20,7 @@ export interface ReportRequest {
   readonly profiles: readonly Profile[];
   readonly qualities: readonly Quality[];
   readonly advice: readonly string[];
+  readonly notes: readonly string[];
 }
 
 /** The fit of each trajectory, each column by itself. */
@@ -146,7 +147,7 @@ function profiled({ profiles, result, options }: ReportRequest): string {
 
 /** The page. */
 export function reportOf(request: ReportRequest): string {
-  const { title, data, task, options, result, qualities, advice } = request;
+  const { title, data, task, options, result, qualities, advice, notes } = request;
   const { skipped, text } = task;
   const count = task.members.length;
   const quality = [
@@ -173,6 +174,7 @@ export function reportOf(request: ReportRequest): string {
 ${advice.map((line) => `<p class="warn">${escaped(line)}</p>`).join("\n")}
 ${skipped.length > 0 ? `<p class="soft">Left out, without a measurement: ${escaped(skipped.join(", "))}.</p>` : ""}
 ${tableOf(estimateRows(result, options.level))}
+${notes.map((line) => `<p>Note: ${escaped(line)}.</p>`).join("\n")}
 <h2>The fit</h2>
 ${tableOf(quality)}
 ${fits(request)}

@@ -37,7 +37,7 @@ import type { FitResult } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
 import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
-import { MESSAGES } from "./warnings.js";
+import { isOfPoorFit, MESSAGES } from "./warnings.js";
 
 /** An initial state, or an argument of single trajectories, to be estimated. */
 export interface InitialOptions extends Partial<ParameterOptions> {
@@ -323,6 +323,7 @@ class FieldModel {
       parameters: this.#parameters,
       y,
       weights,
+      quantities: { names: this.#names, which: this.#data.places.map(({ observed }) => observed) },
       errorModel: error,
       loss,
       lossScale,
@@ -353,8 +354,9 @@ class FieldModel {
       if (result.reason === "callback" || this.#derivativesAgree(result.values)) return result;
     }
     const message = MESSAGES.derivatives.replace("the method", String(this.#solver.method));
-    // What the others say rests on the same derivatives.
-    return { ...result, reason: "derivatives", message, converged: false, warnings: [message] };
+    // What the others say, but for how well it fits, rests on the same derivatives.
+    const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
+    return { ...result, reason: "derivatives", message, converged: false, warnings };
   }
 
   /** How exact predictions are at best: by the tolerance of steps, or to rounding. */

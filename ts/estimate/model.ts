@@ -17,6 +17,18 @@ export interface ModelEvaluation extends Evaluation {
   readonly logLikelihood: number;
 }
 
+/** What was measured, datum by datum: what a fit is compared with. */
+export interface Measured {
+  /** The names of the quantities. */
+  readonly names: readonly string[];
+  /** Of each datum, which of the quantities it is of. */
+  readonly which: readonly number[];
+  /** The data, on the scale of `differences`. */
+  readonly y: Float64Array;
+  /** How much each counts; default 1. */
+  readonly weights?: Float64Array | undefined;
+}
+
 /** What is fitted. */
 export interface FitModel {
   readonly parameters: readonly ModelParameter[];
@@ -37,4 +49,6 @@ export interface FitModel {
   readonly withoutDerivative?: string;
   /** Whether the model chooses by comparisons, so that it may switch where its parameters say. */
   readonly switches?: boolean;
+  /** The data, in the order of `differences`; undefined where only residuals are known. */
+  readonly measured?: Measured | undefined;
 }

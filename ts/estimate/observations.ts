@@ -19,6 +19,8 @@ export interface Observations {
   readonly y: Float64Array;
   /** How much each counts: its variance is divided by it. Those with 0 are left out. Default 1. */
   readonly weights?: Float64Array | undefined;
+  /** The names of the quantities that were measured, and of each measurement which of them it is; default: not told. */
+  readonly quantities?: { readonly names: readonly string[]; readonly which: readonly number[] } | undefined;
   readonly errorModel: ErrorModelName;
   /** For the error models that are least squares. */
   readonly loss?: LossName;
@@ -43,6 +45,7 @@ export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
  */
 export function observationModel(observations: Observations): FitModel {
   const { parameters, weights, loss = "linear", lossScale = 1, jacobianError, predictionError = 0 } = observations;
+  const { quantities } = observations;
   const model = ERROR_MODELS[observations.errorModel];
   const present = presentOf(observations.y, weights);
   const pick = (of: Float64Array) => Float64Array.from(present, (i) => of[i] as number);
@@ -88,6 +91,12 @@ export function observationModel(observations: Observations): FitModel {
     // Of a likelihood, residuals are in units of deviations that are estimated.
     ...(kind !== "likelihood" && { residualError: predictionError * sizeOfData() }),
     ...(jacobianError !== undefined && { jacobianError }),
+    measured: quantities && {
+      names: quantities.names,
+      which: present.map((i) => quantities.which[i] as number),
+      y: observations.errorModel === "lognormal" ? y.map(Math.log) : y,
+      weights: own,
+    },
   };
 
   /** The length of the measurements, or of errors of logarithms that are relative. */

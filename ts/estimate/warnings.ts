@@ -1,6 +1,7 @@
 // What a user should know before using the estimates, and what to try.
 import type { Inference } from "./inference.js";
 import { isConverged, type Minimum, type Reason } from "./levenberg-marquardt.js";
+import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import type { StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
@@ -30,6 +31,10 @@ const [VAGUE_LOGARITHM, VAGUE_LOGIT] = [1, 0.8];
 const SMALL_IN_BOUNDS = 0.1;
 /** Of fewer starts, one alone at the least cost says nothing. */
 const FEW_STARTS = 4;
+/** From this part of the errors of the mean on, a fit is hardly better than it. Below so many data, that says nothing. */
+const [HARDLY_BETTER, FEW_DATA] = [0.8, 3];
+/** Errors below this part of the data are no poor fit, however constant the data are. */
+const NEGLIGIBLE = 1e-6;
 
 /** What it means that a deviation of an error model is 0, beside another one. */
 const VANISHED = {
@@ -40,11 +45,12 @@ const VANISHED = {
 
 export function warningsOf(
   scaled: Scaled,
-  { x, reason, evaluation: { cost } }: Minimum,
+  { x, reason, evaluation }: Minimum<ModelEvaluation>,
   inference: Inference,
   starts: readonly StartResult[],
 ): string[] {
-  const { estimated } = scaled;
+  const { estimated, model } = scaled;
+  const { cost } = evaluation;
   const { free, freeNames, bounds, data, degreesOfFreedom, information, correlation } = inference;
   const warnings: string[] = [];
   const names = (indices: readonly number[]) => listed(indices.map((i) => freeNames[i] as string));
@@ -58,7 +64,7 @@ export function warningsOf(
   for (const i of ineffective) {
     warnings.push(`The predictions do not depend on ${names([i])} near this estimate. Fix it, or start elsewhere.`);
   }
-  if (scaled.model.switches && (reason === "derivatives" || ineffective.length > 0)) {
+  if (model.switches && (reason === "derivatives" || ineffective.length > 0)) {
     warnings.push(
       "The equations choose by a comparison. If the time of the switch depends on a parameter or a state, the derivatives miss that. Write the switch as an event instead (`events`).",
     );
@@ -104,8 +110,16 @@ export function warningsOf(
       if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
     }
   }
+  const poor = poorlyFitted(model, evaluation.differences);
+  for (const [i, { name, isBetter, error, errorOfCenter, isRobust }] of poor.entries()) {
+    const [center, kind] = isRobust ? ["median", "medians"] : ["mean", "root mean squares"];
+    const errors = `its error is ${error.toPrecision(3)}, that of the ${center} ${errorOfCenter.toPrecision(3)} (${kind})`;
+    // What helps one helps all.
+    const remedy = i === poor.length - 1 ? ` ${remedyFor(starts.length)}` : "";
+    warnings.push(`The fit of ${name} is ${isBetter ? "hardly" : "no"} better than its ${center}: ${errors}.${remedy}`);
+  }
   // The bounds of an error model are its own.
-  const deviations = scaled.model.kind === "likelihood" ? Object.keys(VANISHED) : [];
+  const deviations = model.kind === "likelihood" ? Object.keys(VANISHED) : [];
   const own = estimated.filter(({ name }) => deviations.includes(name)).map(({ name }) => name);
   const vanished = own.filter((name) => bounds[estimated.findIndex((other) => other.name === name)] === "lower");
   if (vanished.length > 0) {
@@ -117,8 +131,12 @@ export function warningsOf(
   }
   for (const [i, { name }] of estimated.entries()) {
     if (bounds[i] === undefined || vanished.includes(name)) continue;
+    const advice =
+      poor.length > 0 && starts.length < FEW_STARTS
+        ? "As the fit is poor, try starts: 20 before you widen the bound."
+        : "Widen the bound if it was only a guess.";
     warnings.push(
-      `${name} ended at its ${bounds[i]} bound; the standard errors of the others treat it as fixed there. Widen the bound if it was only a guess.`,
+      `${name} ended at its ${bounds[i]} bound; the standard errors of the others treat it as fixed there. ${advice}`,
     );
   }
   const isSame = (end: StartResult) => {
@@ -140,6 +158,39 @@ export function warningsOf(
   }
   return warnings;
 }
+
+/** Whether a warning says that a quantity is hardly fitted. */
+export const isOfPoorFit = (warning: string) => /^The fit of .* better than its (mean|median)/s.test(warning);
+
+/** The quantities that their mean fits as well, or almost so; of a robust loss their median, by what outliers do not move. */
+function poorlyFitted({ measured, kind }: FitModel, differences: Float64Array) {
+  if (!measured) return [];
+  const { names, which, y, weights } = measured;
+  return names.flatMap((name, quantity) => {
+    const own = which.flatMap((one, i) => (one === quantity ? [i] : []));
+    if (own.length < FEW_DATA) return [];
+    const middle = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1] as number;
+    const weightOf = (i: number) => weights?.[i] ?? 1;
+    const total = own.reduce((sum, i) => sum + weightOf(i), 0);
+    const mean = own.reduce((sum, i) => sum + weightOf(i) * (y[i] as number), 0) / total;
+    const isRobust = kind === "robust";
+    const center = isRobust ? middle(own.map((i) => y[i] as number)) : mean;
+    const sizeOf = (value: (i: number) => number) =>
+      isRobust
+        ? middle(own.map((i) => Math.abs(value(i))))
+        : Math.sqrt(own.reduce((sum, i) => sum + weightOf(i) * value(i) ** 2, 0) / total);
+    const error = sizeOf((i) => differences[i] as number);
+    const errorOfCenter = sizeOf((i) => (y[i] as number) - center);
+    if (!(error >= HARDLY_BETTER * errorOfCenter && error > NEGLIGIBLE * sizeOf((i) => y[i] as number))) return [];
+    return [{ name, isBetter: error < errorOfCenter, error, errorOfCenter, isRobust }];
+  });
+}
+
+/** What to try where a fit is poor. */
+const remedyFor = (starts: number) =>
+  starts < FEW_STARTS
+    ? 'There may be a better minimum: try starts: 20 with bounds, transform: "log" for positive rates, or another start. If that does not help, the equations do not describe the data.'
+    : `None of ${starts} starts found a better minimum: other bounds or other equations may.`;
 
 /**
  * Whether a parameter is hardly determined: by its standard error, or as its interval covers the range between its bounds. Where
