@@ -162,10 +162,12 @@ export interface SolveOptions<A extends string = string> extends StepOptions {
    */
   threads?: number;
   /**
-   * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`): then each is bitwise what
-   * a solve of it alone gives, may have times of its own, and jumps and events are possible. `independent` is the default where one of
-   * the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or times are a list for
-   * each trajectory.
+   * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`). Together they are one system:
+   * the error is the root mean square over the whole batch, so a hard trajectory among n easy ones is solved with an error up to about √n
+   * times as large. Take `independent` where trajectories differ much, as in ensembles and with `arguments`: the tolerances hold for each
+   * alone, each is bitwise what a solve of it alone gives, it may have times of its own, and jumps and events are possible. It is the
+   * default where one of the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or
+   * times are a list for each trajectory.
    */
   batching?: "together" | "independent";
   /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
