@@ -391,6 +391,38 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   );
   const shownArgs = shownWords.map((word) => (word === "data/lynx-hare.csv" ? lynx : word));
   assert.equal(await succeed(shownArgs), outputShown);
+  // Of fit and train, neither writes over the model of the other.
+  mkdirSync(file("defaults"));
+  const inDefaults = async (args) => {
+    const { code, err } = await run(args, { cwd: file("defaults") });
+    assert.equal(code, 0, err);
+  };
+  writeFileSync(file("defaults/fit.txt"), fitPrey);
+  await inDefaults(estimating);
+  await inDefaults(["train", lynx, "--time", "year", "--steps", "20"]);
+  assert.deepEqual(readdirSync(file("defaults")).sort(), ["fit.safetensors", "fit.txt", "model.safetensors"]);
+  // A column that only counts the rows is learned, but told.
+  const counted = readFileSync(lynx, "utf8")
+    .trim()
+    .split("\n")
+    .map((line, i) => `${line},${i === 0 ? "sample" : i}`);
+  writeFileSync(file("counted.csv"), `${counted.join("\n")}\n`);
+  const brief5 = ["train", "counted.csv", "--time", "year", "--steps", "20", "--out", "counted.st"];
+  const leaves =
+    "sample only counts the rows, but is learned as a part of the state; --state hare_thousands,lynx_thousands leaves it out";
+  assert.match((await run(brief5)).err, new RegExp(`^note: ${leaves}$`, "m"));
+  assert.deepEqual((await json(brief5)).notes, [leaves]);
+  assert.deepEqual((await json([...brief5, "--state", "hare_thousands,lynx_thousands"])).notes, []);
+  // Predictions are written as the table is: with a semicolon and a decimal comma, say.
+  const german = (text) => text.replaceAll(",", ";").replaceAll(".", ",");
+  writeFileSync(file("semicolons.csv"), german(readFileSync(lynx, "utf8")));
+  for (const model of ["fit.st", "defaults/model.safetensors"]) {
+    const plain = await succeed(["predict", model, lynx]);
+    assert.equal(await succeed(["predict", model, "semicolons.csv"]), german(plain));
+  }
+  // What is given is predicted as it is given.
+  const given = await succeed(["predict", "defaults/model.safetensors", "--at", "30.123,0", "--times", "1900:1901:1"]);
+  assert.match(given, /^year,hare_thousands,lynx_thousands\n1900,30\.123,0\n1901,/);
   // Cut short, and gone on from: the same estimates.
   const brief4 = await run([...estimating, ...starts, "--max-iterations", "3", "--out", "short.st"]);
   assert.equal(brief4.code, 3, brief4.err);
@@ -807,7 +839,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   const daily = await succeed([...forecast, "2024-02-01:2024-02-04:86400"]);
   assert.match(daily, /^Datum,Wert\n2024-02-01,1\n2024-02-02,0\.\d+\n2024-02-03,0\.\d+\n2024-02-04,/);
   assert.match(await succeed([...forecast, "2024-02-01,2024-02-01T12:00:00"]), /\n2024-02-01T12:00:00,0\.\d+\n$/);
-  assert.match(await succeed(["predict", "days.safetensors", "days.csv"]), /\n2024-03-11,0\.\d+\n$/);
+  assert.match(await succeed(["predict", "days.safetensors", "days.csv"]), /\n2024-03-11;0,\d+\n$/);
 
   // More trajectories and more parameters than a call can have arguments.
   const brief = Array.from({ length: 200_000 }, (_, id) => `${id},0,${id % 7}\n${id},1,${id % 5}`);
@@ -994,6 +1026,14 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],
     [["train", pendulum], 1, /expected times that increase.*--id/],
+    [
+      ["train", pendulum, "--lr", "0.1"],
+      2,
+      /unknown option '--lr'\n\(Did you mean --learning-rate\?\)\n\(see --help\)/,
+    ],
+    [["train", pendulum, "--epochs=9"], 2, /unknown option '--epochs=9'\n\(Did you mean --steps\?\)/],
+    [["train", pendulum, "--learningrate", "0.1"], 2, /\(Did you mean --learning-rate\?\)/],
+    [["predict", "whole.safetensors", "--epochs", "9"], 2, /unknown option '--epochs'\n\(see --help\)/],
     [["train", pendulum, "--id", "trajectory", "--resume"], 1, /model\.safetensors: no such file/],
     [["predict", "broken.safetensors", pendulum], 1, /safetensors file/],
     [

@@ -204,6 +204,28 @@ test("initial states that were measured, but are taken as exact, are told with t
   expect(fixed.exact).toEqual(["lynx"]);
 });
 
+test("a column by another name than its state is offered as that", () => {
+  const text = "param k = 1\nposition' = v\nv' = -k * position\n";
+  const refused = (header: string, more: Partial<TaskRequest> = {}) =>
+    refusal(() => task(text, `${header}\n0,1,0\n1,0.5,-0.8\n`, more));
+  expect(refused('time,"position, m",v')).toMatch(
+    /^the state position has no initial value, because no column measures it; --observe '"position, m" = position, v' says that "position, m" is it; --initial "position=0"/,
+  );
+  expect(refused("time,where,v")).toContain('--observe "where = position, v" says that where is it;');
+  expect(refused("time,Position,V")).toMatch(/which column is what: --observe "Position = position, V = v"$/);
+  expect(refused("time,p,q")).toMatch(/--observe "column = expression"$/);
+  // What something else uses is not it, and of several that nothing uses, none is chosen.
+  for (const [header, more] of [
+    ["time,w,v", { weights: "w" }],
+    ["time,w,v", { observe: pairs("v") }],
+    ["time,w,v", { arguments: pairs("k=w") }],
+  ] as const) {
+    expect(refused(header, more)).toMatch(/because no column measures it; --initial/);
+  }
+  const wide = "time,a,b,v\n0,1,2,0\n1,2,3,0.5\n";
+  expect(refusal(() => task(text, wide))).toMatch(/because no column measures it; --initial/);
+});
+
 test("intervals hold the truth as often as they say where the first row is estimated, and less often where it is exact", () => {
   const text = "param k = 1\nx' = -k * x\n";
   const normal = normals(3);

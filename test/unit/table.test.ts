@@ -1,7 +1,7 @@
 // Tables as they come: what is plain is read, and for the rest a line says which option reads it.
 import { expect, test } from "vitest";
 import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
-import { type Columns, type Format, listOf, readTable } from "../../ts/cli/table.js";
+import { type Columns, csvOf, type Format, listOf, readTable } from "../../ts/cli/table.js";
 import { readTime, writeTime } from "../../ts/cli/time.js";
 
 const encoded = (text: string) => new TextEncoder().encode(text);
@@ -208,6 +208,53 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [/t\.csv:\d: Quote Not Closed/, 'time,x\n0,"1\n'],
 ])("%s", (message, text, columns, format) => {
   expect(refusal(text, columns, format)).toMatch(message);
+});
+
+test("times that are not in order are refused, with what to do about it", () => {
+  const sort = "sort the rows by time; --id names the column of the trajectory, where there are several";
+  expect(refusal("time,x\n1,1\n3,2\n2,3\n")).toBe(
+    `t.csv:4: column time: expected times that increase, given 2 after 3; ${sort}`,
+  );
+  // From the beginning again, it is more probably another trajectory.
+  expect(refusal("time,x\n1,1\n3,2\n1,3\n")).toMatch(/; --id names .* several; of one, sort the rows by time$/);
+  expect(refusal("time,x,run\n1,1,a\n3,2,a\n2,3,a\n", { id: "run" })).toMatch(
+    /; sort the rows of each trajectory by time$/,
+  );
+  expect(refusal("time,x\n1,1\n3,2\n2,3\n", { trained: true, state: ["x"] })).toMatch(/; sort the rows by time$/);
+});
+
+test("a row that is there twice is read once; of two that differ at the same time, none is chosen", () => {
+  expect(rowsOf("time,x\n0,1.5\n0,1.5\n1,2.25\n1,2.25\n1,2.25\n")).toEqual(two);
+  // What is not read does not matter.
+  expect(rowsOf("time,x,by\n0,1.5,me\n0,1.5,you\n1,2.25,me\n", { state: ["x"] })).toEqual(two);
+  const differ = "time,x\n0,1\n1,2\n1,3\n";
+  expect(refusal(differ)).toBe(
+    "t.csv:4: column time: expected each time in one row, given 1 as in line 3, with other values; keep one of the two, or their mean; if they are of several trajectories, --id names the column that tells which",
+  );
+  expect(refusal(differ, { trained: true, state: ["x"] })).toMatch(/or their mean$/);
+  expect(rowsOf(differ, { repeated: true })).toHaveLength(3);
+});
+
+test("a table is written as another one is", () => {
+  const again = (text: string, format: Format = {}) => {
+    const { dialect, series, state } = read(text, {}, format);
+    const rows = series.flatMap(({ times, rows }) => times.map((time, i) => [time, ...(rows[i] ?? [])]));
+    return csvOf(["time", ...state], rows, dialect);
+  };
+  for (const text of [
+    "time,x\n0,1.5\n",
+    "time;x\n0;1,5\n",
+    "time;x\n0;1.5\n",
+    "time\tx\n0\t1,5\n",
+    "time|x\n0|1.5\n",
+  ]) {
+    expect(again(text)).toBe(text);
+  }
+  // Spaces may be in names, and a comma cannot stand for two things.
+  expect(again("time x\n0 1.5\n")).toBe("time,x\n0,1.5\n");
+  expect(again('time,x\n0,"1,5"\n')).toBe("time;x\n0;1,5\n");
+  expect(again('time;"x; mm"\n0;1,5\n')).toBe('time;"x; mm"\n0;1,5\n');
+  expect(csvOf(["a, b"], [["c.d"], [1.5]], { delimiter: ";", decimal: "," })).toBe("a, b\nc.d\n1,5\n");
 });
 
 test("what an option says is heeded", () => {

@@ -356,18 +356,25 @@ function observedOf(request: TaskRequest, header: readonly string[], states: rea
   if (request.observe) return request.observe.map(({ name, value }) => ({ column: name, expression: value ?? name }));
   const columns = states.filter((state) => header.includes(state) && state !== request.time && state !== request.id);
   if (columns.length > 0) return columns.map((column) => ({ column, expression: column }));
+  const alike = states.flatMap((expression) => {
+    const column = likeName(expression, header);
+    return column === undefined ? [] : [{ column, expression }];
+  });
+  const example = alike.length > 0 ? observing(...alike) : '--observe "column = expression"';
   throw new Failure(
-    `no column is named as a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column is what: --observe "column = expression"`,
+    `no column is named as a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column is what: ${example}`,
     2,
   );
 }
 
-/** An option that says which expression predicts a column, as it is to be written. */
-function observing(column: string, expression: string): string {
-  const isQuoted = /[,="()[\]]/.test(column);
-  return isQuoted
-    ? `--observe '"${column.replaceAll('"', '""')}" = ${expression}'`
-    : `--observe "${column} = ${expression}"`;
+/** An option that says which expressions predict columns, as it is to be written. */
+function observing(...all: readonly Observed[]): string {
+  const isQuoted = all.some(({ column }) => /[,="()[\]]/.test(column));
+  const parts = all.map(({ column, expression }) => {
+    const name = /[,="()[\]]/.test(column) ? `"${column.replaceAll('"', '""')}"` : column;
+    return name === expression ? name : `${name} = ${expression}`;
+  });
+  return isQuoted ? `--observe '${parts.join(", ")}'` : `--observe "${parts.join(", ")}"`;
 }
 
 /** A field whose last slopes are what is observed, of states that stand still. */
@@ -407,13 +414,43 @@ function checkObserved(
     const names = expected?.replace(/(^|, )observed_\d+_*(?=,|$)/g, "");
     const swapped =
       header.includes(own.expression) && !header.includes(own.column)
-        ? `; the left side is a column: ${observing(own.expression, own.column)}`
+        ? `; the left side is a column: ${observing({ column: own.expression, expression: own.column })}`
         : "";
     throw new Failure(
       `--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}${swapped}`,
       2,
     );
   }
+}
+
+/** The column that probably is a state by another name: one that nothing uses, best of all one that has the name in it. */
+function otherName(
+  state: string,
+  { time, id, arguments: args, initial, individual, weights, sd, regimen }: TaskRequest,
+  observed: readonly Observed[],
+  header: readonly string[],
+): string | undefined {
+  const values = [...args, ...initial, ...individual].flatMap(({ name, value }) => [name, value]);
+  const doses = Object.values(regimen?.doses ?? {});
+  const used = new Set<unknown>([
+    ...[time, id, weights, sd, regimen?.mdv],
+    ...values,
+    ...doses,
+    ...observed.map(({ column }) => column),
+  ]);
+  const rest = header.filter((column) => !used.has(column));
+  return likeName(state, rest) ?? (rest.length === 1 ? rest[0] : undefined);
+}
+
+/** A column that has a name among its words, in small letters or large ones. */
+function likeName(name: string, columns: readonly string[]): string | undefined {
+  const small = name.toLowerCase();
+  return columns.find((column) =>
+    column
+      .toLowerCase()
+      .split(/[^\p{L}\p{N}]+/u)
+      .includes(small),
+  );
 }
 
 /** How the table is to be read. */
@@ -447,10 +484,13 @@ function mappingOf(
     }
     if (own) initial.set(name, { first: own.column });
     else if (!(Object.hasOwn(estimated, name) && request.start.has(`${name}(0)`))) {
-      throw new Failure(
-        `the state ${name} has no initial value, as no column is observed to be it; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)=1" estimates it, from 1 on`,
-        2,
-      );
+      const sets = `--initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)=1" estimates it, from 1 on`;
+      const other = request.observe ? undefined : otherName(name, request, observed, header);
+      const renamed =
+        other === undefined
+          ? ""
+          : `${observing({ column: other, expression: name }, ...observed)} says that ${listOf([other])} is it; `;
+      throw new Failure(`the state ${name} has no initial value, because no column measures it; ${renamed}${sets}`, 2);
     }
   }
   return {
@@ -502,7 +542,7 @@ export function readMapped(
       // What is most probably meant: a column that begins like it, or else any that is not taken.
       const rest = all.filter((column) => column !== time && column !== id && !measured.includes(column));
       const close = rest.find((column) => column.toLowerCase().startsWith(name.toLowerCase())) ?? rest[0] ?? "column";
-      return `the left side of --observe is a column: ${observing(close, own.expression)}`;
+      return `the left side of --observe is a column: ${observing({ column: close, expression: own.expression })}`;
     }
     if (others.includes(name)) return "--weights, --sd and --individual name columns";
     return "--arguments and --initial name columns, expressions of columns, or numbers";

@@ -30,6 +30,7 @@ import type { FitOptions } from "./fit-task.js";
 import { gradcheck } from "./gradcheck.js";
 import { info } from "./info.js";
 import { readSource, readSources } from "./input.js";
+import { meantBy } from "./known-options.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
@@ -52,7 +53,17 @@ const ACTIVATIONS = ALL_ACTIVATIONS.filter((name) => name !== "relu" && name !==
 const program = new Command("symplectic-adjoint")
   .description("Differential equations from tables of observations: neural ODEs trained, parameters estimated.")
   .version(version)
-  .showHelpAfterError("(--help tells more)")
+  .showHelpAfterError("(see --help)")
+  .configureOutput({
+    outputError(text, write) {
+      const given = /unknown option '([^']*)'/.exec(text)?.[1];
+      const command = program.commands.find((command) => process.argv.slice(2).includes(command.name()));
+      const known = command?.options.flatMap(({ long }) => (long ? [long] : [])) ?? [];
+      const meant = given === undefined ? undefined : meantBy(given, known);
+      // Of what is spelled alike, commander knows.
+      write(meant === undefined ? text : `${text.split("\n")[0]}\n(Did you mean ${meant}?)\n`);
+    },
+  })
   .exitOverride();
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -64,10 +75,10 @@ const READERS = ["train", "fit", "predict", "gradcheck"];
 
 /** How a table is written, where that cannot be seen from it. */
 const FORMAT = [
-  new Option("--delimiter <character>", "what stands between columns: tab, space, ; (default: by the table)").argParser(
+  new Option("--delimiter <character>", "the character between columns, or tab or space (default: detected)").argParser(
     delimiter,
   ),
-  new Option("--decimal <character>", "the decimal point (default: by the table)").choices([".", ","]),
+  new Option("--decimal <character>", "the decimal point (default: detected)").choices([".", ","]),
   new Option("--comment <character>", 'prefix of comment lines; "" for none (default: #)'),
   new Option("--encoding <name>", "such as windows-1252 (default: UTF-8, UTF-16 by its byte order mark)").argParser(
     encoding,
@@ -94,26 +105,26 @@ program
   .option("--log <columns>", "columns that are positive, learned as logarithms", names, [])
   .addOption(new Option("--model <kind>", "what f is").choices(["mlp", "hamiltonian"]).default("mlp"))
   .option("--equations <file>", "f as text, of columns and of parameters with initial values, which are fitted")
-  .option("--delays <count>", "earlier values of each column that are in the state as well", natural, 0)
-  .option("--lag <time>", "how long before each other they are (default: by the data)", positive)
-  .option("--extra <count>", "dimensions that nobody observes, zero where a trajectory begins", natural, 0)
+  .option("--delays <count>", "how many earlier values of each column to add to the state", natural, 0)
+  .option("--lag <time>", "the time between them (default: chosen from the data)", positive)
+  .option("--extra <count>", "hidden dimensions to add to the state, zero at the start of each trajectory", natural, 0)
   .option("--with-time", "f depends on the time", false)
-  .option("--period <time>", "f depends on the time, again and again after so long; of dates in seconds", positive)
+  .option("--period <time>", "f depends on the time, with this period; in seconds if times are dates", positive)
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>").choices(ACTIVATIONS).default("tanh"))
   .addOption(new Option("--solver <method>").choices(ADAPTIVE_METHODS).default("dopri5"))
-  .option("--rtol <tolerance>", "of the solver", positive, 1e-4)
-  .option("--steps <count>", "of the training", count, 1500)
-  .option("--learning-rate <rate>", "the highest; warmed up, then along a cosine", positive, 1e-2)
-  .option("--weight-decay <rate>", "decoupled", nonNegative, 0)
+  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-4)
+  .option("--steps <count>", "training steps", count, 1500)
+  .option("--learning-rate <rate>", "the peak learning rate: warmed up, then lowered along a cosine", positive, 1e-2)
+  .option("--weight-decay <rate>", "decoupled weight decay, as in AdamW", nonNegative, 0)
   .option("--batch <count>", "windows in a batch", count, 64)
-  .option("--window <count>", "observations in the longest windows (default: by the data)", several)
-  .option("--seed <seed>", "of the weights, the order and what is held out", natural, 0)
-  .option("--validation <share>", "held out: trajectories, or of fewer than three the end", share, 0.2)
-  .option("--patience <count>", "validations without a better one that end it; 0: never", natural, 0)
+  .option("--window <count>", "observations in the longest windows (default: chosen from the data)", several)
+  .option("--seed <seed>", "seed for the weights, the order of windows and what is held out", natural, 0)
+  .option("--validation <share>", "share held out: whole trajectories, or the ends of fewer than three", share, 0.2)
+  .option("--patience <count>", "stop after this many validations without a better one; 0: never", natural, 0)
   .option("--out <file>", "the model", "model.safetensors")
-  .option("--checkpoint <seconds>", "between checkpoints in --out", nonNegative, 30)
-  .option("--resume", "go on with the training that --out has the beginning of", false)
+  .option("--checkpoint <seconds>", "seconds between checkpoints in --out", nonNegative, 30)
+  .option("--resume", "go on with the unfinished training in --out", false)
   .addOption(json())
   .addHelpText(
     "after",
@@ -242,7 +253,7 @@ program
     "profile these parameters, or all; their intervals do not assume a linear model",
     plainNames,
   )
-  .option("--out <file>", "the model with the estimates", "model.safetensors")
+  .option("--out <file>", "the model with the estimates", "fit.safetensors")
   .option("--report <file>", "a report: a single self-contained HTML page")
   .option("--resume", "start from the estimates in --out", false)
   .addOption(json())
@@ -316,10 +327,14 @@ program
   .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option(
     "--at <numbers>",
-    "the state at the first of --times, with delays those of one lag before after it, and so on",
+    "the state at the first of --times; with delays, then that of one lag earlier, and so on",
     numbers,
   )
-  .option("--times <times>", "from:to:step, of dates in seconds, or a list (default: those of the table)", times)
+  .option(
+    "--times <times>",
+    "from:to:step, the step in seconds if times are dates, or a list (default: those of the table)",
+    times,
+  )
   .option("--doses <file>", "a table of doses with the columns of the training; with --at, all are of that trajectory")
   .option("--out <file>", "the predictions; - for standard output, the default")
   .addOption(json())
@@ -358,9 +373,9 @@ program
   )
   .argument("<model>", "a model file of train")
   .argument("<data>", "a CSV file with the columns that the model was trained on, or - for standard input")
-  .option("--steps <count>", "of the solver in each interval, fixed", count, 4)
-  .option("--directions <count>", "along which differences are taken", count, 8)
-  .option("--trajectories <count>", "of the table, the first 100 rows of each", count, 16)
+  .option("--steps <count>", "fixed steps of the solver in each interval", count, 4)
+  .option("--directions <count>", "number of directions along which differences are taken", count, 8)
+  .option("--trajectories <count>", "how many trajectories of the table to use, the first 100 rows of each", count, 16)
   .option("--doses <file>", "a table of doses, where the model was trained with one")
   .addOption(json())
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
@@ -390,26 +405,30 @@ const sweepCommand = program
     "Trains as train does, again and again with other settings, and keeps the model with the least error on what is held out. Without --servers on the cores of this machine.",
   )
   .argument("<data>", "a CSV file, or - for standard input")
-  .option("--trials <count>", "how many trainings; a grid has its own number", count)
+  .option("--trials <count>", "number of trainings; a grid sets its own", count)
   .option("--grid", "all combinations of the values", false)
   .option("--random", "draw at random; otherwise the values fill their ranges evenly", false)
-  .option("--seed <seed>", "of what is tried, and of every training", natural, 0)
+  .option("--seed <seed>", "seed for what is tried, and for every training", natural, 0)
   .option(
     "--halving [factor]",
-    "successive halving: one of so many trials goes on with so many times the steps (3)",
+    "successive halving: one trial in this many goes on, with this many times the steps (3)",
     factor,
   )
-  .option("--least-steps <count>", "of the first trials, with --halving (default: by the number of trials)", count)
-  .option("--timeout <seconds>", "after which a trial has failed", positive)
+  .option(
+    "--least-steps <count>",
+    "steps of the first trials, with --halving (default: set by the number of trials)",
+    count,
+  )
+  .option("--timeout <seconds>", "seconds after which a trial has failed", positive)
   .option("--parallel <count>", "trials at a time, without --servers (default: the number of cores)", count)
   .option("--out <file>", "the best model", "model.safetensors")
   .option("--table <file>", "all trials, as CSV")
   .option("--report <file>", "a report with plots: a single self-contained HTML page")
   .addOption(serversOption("none: this machine"))
-  .option("--name <name>", "of the sweep on the servers (default: that of the data)")
+  .option("--name <name>", "name of the sweep on the servers (default: that of the data)")
   .option("--resume", "go on with the sweep of that name", false)
   .option("--replace", "delete the sweep of that name, and begin anew", false)
-  .option("--attempts <count>", "workers lost by a trial before it has failed (default: 5)", count)
+  .option("--attempts <count>", "how many workers a trial may lose before it has failed (default: 5)", count)
   .addOption(json())
   .addHelpText(
     "after",

@@ -18,7 +18,7 @@ import {
 } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
-import { csvOf, type Dose, type Format, listOf } from "./table.js";
+import { csvOf, type Dialect, type Dose, type Format, listOf } from "./table.js";
 import { equationsField, infusedText } from "./text-model.js";
 import { writeTime } from "./time.js";
 
@@ -69,11 +69,12 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
     throw new Failure(`--times: expected each a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
   }
   if (data && at) throw new Failure("--at: expected nothing where there is a table", 2);
-  const { wanted, unmatched } = data
+  const { wanted, unmatched, dialect } = data
     ? ofTable(data, doses, format, times, file)
     : {
         wanted: at ? [ofState(at, times, doses, format, file)] : ofFit(times, description),
         unmatched: ALL_MATCHED,
+        dialect: undefined,
       };
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
@@ -88,7 +89,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
     data && !times
       ? Object.fromEntries(columns.map((column, o) => [column, errorOf(wanted, rows, o, columns.length)]))
       : null;
-  const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines);
+  const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines, dialect);
   return { csv, rows: lines.length, trajectories: wanted.length, errors, ...unmatched };
 }
 
@@ -165,7 +166,7 @@ function ofTable(
   format: Format,
   times: Times | undefined,
   { description, field }: FitFile,
-): { wanted: Wanted[]; unmatched: Unmatched } {
+): { wanted: Wanted[]; unmatched: Unmatched; dialect: Dialect } {
   const { clock, initial, estimated, individual, trajectories, estimates } = description;
   const own = { ...description.format, ...format };
   const table = readMapped(description, data, own, field.states, [], true);
@@ -221,7 +222,7 @@ function ofTable(
       ...(!times && { early: series.early }),
     };
   });
-  return { wanted, unmatched };
+  return { wanted, unmatched, dialect: table.dialect };
 }
 
 /** What is observed at the times. */

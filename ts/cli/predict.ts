@@ -10,7 +10,7 @@ import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
 import { predictFit } from "./predict-fit.js";
-import { csvOf, type Format, listOf, partOf, type Series } from "./table.js";
+import { csvOf, type Dialect, type Format, listOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits, scaledTimes } from "./units.js";
 
@@ -41,6 +41,8 @@ interface Solved {
   readonly observed: readonly Series[] | undefined;
   readonly predictions: readonly Prediction[];
   readonly unmatched: Unmatched;
+  /** How the table is written, which predictions are like. */
+  readonly dialect?: Dialect;
 }
 
 export function predict(request: PredictRequest) {
@@ -52,7 +54,9 @@ export function predict(request: PredictRequest) {
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected each a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
-  const { observed, predictions, unmatched } = data ? fromTable(request, data, file) : fromState(request, file);
+  const { observed, predictions, unmatched, dialect } = data
+    ? fromTable(request, data, file)
+    : fromState(request, file);
   const head = id === null ? [time, ...state] : [id, time, ...state];
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [
@@ -61,7 +65,7 @@ export function predict(request: PredictRequest) {
       ...row.map(rounded),
     ]),
   );
-  const csv = csvOf(head, rows);
+  const csv = csvOf(head, rows, dialect);
   const errors = observed && !times ? errorsOf(observed, predictions, state) : null;
   return { csv, rows: rows.length, trajectories: predictions.length, errors, ...unmatched };
 }
@@ -132,7 +136,7 @@ function fromTable({ format, at, times, doses }: PredictRequest, data: Source, f
     const rows = solved(model, own, grid);
     return { id: own.id, times: wanted, rows: rows.slice(grid.length - wanted.length) };
   });
-  return { observed: started, predictions, unmatched: table.unmatched };
+  return { observed: started, predictions, unmatched: table.unmatched, dialect: table.dialect };
 }
 
 /** The columns at some times, from the first row of a series, in the table's units. */
@@ -148,7 +152,11 @@ function solved({ field, description }: Equation, series: Series, times: readonl
   const options = { method: solver, rtol, atol: rtol, jumps };
   const { y } = odeint(field, y0, scaledTimes(own, units.timeScale), options);
   const { size, clocks } = layoutOf(settings, state.length);
-  return times.map((_, i) => fromUnits(y.subarray(i * size + clocks, (i + 1) * size), units));
+  // A state that is given, and not changed at once, is not to be rounded.
+  const isGiven = !series.doses?.some(({ time }) => time <= begin);
+  return times.map((_, i) =>
+    i === 0 && isGiven ? start.slice(0, state.length) : fromUnits(y.subarray(i * size + clocks, (i + 1) * size), units),
+  );
 }
 
 /** The root mean square error of each column, the first rows, which are given, left out. */

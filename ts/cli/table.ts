@@ -68,8 +68,15 @@ export interface Dose {
   readonly duration: number;
 }
 
+/** What stands between the cells of a table, and for the decimal point in them. */
+export interface Dialect {
+  readonly delimiter: string;
+  readonly decimal: string;
+}
+
 export interface Table {
   readonly state: readonly string[];
+  readonly dialect: Dialect;
   /** How the times are written. */
   readonly clock: Clock;
   readonly series: readonly Series[];
@@ -127,7 +134,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   for (const row of rows) {
     const name = id < 0 ? "" : (row.record[id] as string);
     const own: Reading = series.get(name) ?? {
-      ...{ id: name, times: [], rows: [], lines: [], last: "" },
+      ...{ id: name, times: [], rows: [], lines: [], last: [] },
       ...(numeric.length > 0 && { numbers: [] }),
       ...(textual.length > 0 && { texts: [] }),
     };
@@ -140,13 +147,17 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
       throw new Failure(`${where} expected a ${clock}, as above, given ${given}, a ${now.clock}`);
     }
     const before = own.times.at(-1);
-    const isOrdered = before === undefined || now.value > before || (columns.repeated && now.value === before);
-    if (!isOrdered) {
-      const hint =
-        id < 0 && !columns.trained ? "; --id names the column of the trajectory, where there are several" : "";
-      throw new Failure(`${where} expected times that increase, given ${given} after ${own.last}${hint}`);
+    if (before !== undefined && now.value === before && !columns.repeated) {
+      // What is there twice says no more than what is there once.
+      if ([...places, ...further].every((index) => row.record[index] === own.last[index])) continue;
+      throw new Failure(`${where} ${twice(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
     }
-    own.last = given;
+    if (before !== undefined && now.value < before) {
+      const goesBack = `expected times that increase, given ${given} after ${own.last[time]?.slice(0, 60)}`;
+      const isNew = id < 0 && !columns.trained && now.value <= (own.times[0] as number);
+      throw new Failure(`${where} ${goesBack}; ${orderHint(id >= 0, columns.trained ?? false, isNew)}`);
+    }
+    own.last = row.record;
     own.times.push(now.value);
     own.rows.push(places.map((place) => numbers.value(row, place)));
     own.lines.push(row.line);
@@ -154,7 +165,8 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     own.texts?.push(textual.map((place) => row.record[place] as string));
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
-  return { state, clock, series: [...series.values()].map(({ last, ...own }) => own) };
+  const dialect = { delimiter, decimal: numbers.decimal };
+  return { state, dialect, clock, series: [...series.values()].map(({ last, ...own }) => own) };
 }
 
 /** A series as it is read. */
@@ -165,8 +177,22 @@ interface Reading {
   readonly lines: number[];
   readonly numbers?: number[][];
   readonly texts?: string[][];
-  /** The time of the last row, as it is written. */
-  last: string;
+  /** The cells of the last row, as they are written. */
+  last: readonly string[];
+}
+
+/** Why a time that another row of the trajectory has is refused, and what to do. */
+function twice(given: string, line: number, mayBeSeveral: boolean): string {
+  const hint = mayBeSeveral ? "; if they are of several trajectories, --id names the column that tells which" : "";
+  return `expected each time in one row, given ${given} as in line ${line}, with other values; keep one of the two, or their mean${hint}`;
+}
+
+/** What to do where times go back: of a new trajectory, or of rows that are not sorted. */
+function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
+  if (hasId) return "sort the rows of each trajectory by time";
+  if (isTrained) return "sort the rows by time";
+  const several = "--id names the column of the trajectory, where there are several";
+  return isNew ? `${several}; of one, sort the rows by time` : `sort the rows by time; ${several}`;
 }
 
 /** The first row from which a solve can begin and be compared with another; -1 where there is none. */
@@ -190,7 +216,7 @@ export function partOf({ start, ...own }: Series, begin: number, end?: number): 
 
 /** Names in a message, quoted as in a table where they have commas; of many the first. */
 export function listOf(names: readonly string[]): string {
-  const some = names.slice(0, 20).map((name) => cellOf(name, /[",\s]|^$/));
+  const some = names.slice(0, 20).map((name) => quoted(name, /[",\s]|^$/.test(name)));
   return names.length > some.length ? `${some.join(", ")} and ${names.length - some.length} more` : some.join(", ");
 }
 
@@ -374,6 +400,7 @@ function numberReader(
     throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
   };
   return {
+    decimal,
     value(row: Row, index: number): number {
       const cell = row.record[index] as string;
       if (isMissing(cell)) return Number.NaN;
@@ -419,9 +446,20 @@ function decimalOf(
   );
 }
 
-/** Rows as a CSV text. */
-export function csvOf(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  return [header, ...rows].map((row) => `${row.map((cell) => cellOf(String(cell))).join(",")}\n`).join("");
+/** Rows as a CSV text, or as a table with a decimal comma, such as spreadsheets write it, has them. */
+export function csvOf(
+  header: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+  { delimiter, decimal }: Dialect = { delimiter: ",", decimal: "." },
+): string {
+  // Spaces are in names too, and a comma cannot be both.
+  const isUsable = delimiter !== " " && delimiter !== decimal;
+  const between = isUsable ? delimiter : decimal === "," ? ";" : ",";
+  const textOf = (cell: string | number) =>
+    typeof cell === "number"
+      ? String(cell).replace(".", decimal)
+      : quoted(cell, /["\n\r]/.test(cell) || cell.includes(between));
+  return [header, ...rows].map((row) => `${row.map(textOf).join(between)}\n`).join("");
 }
 
-const cellOf = (text: string, special = /[",\n\r]/) => (special.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+const quoted = (text: string, isSpecial: boolean) => (isSpecial ? `"${text.replaceAll('"', '""')}"` : text);

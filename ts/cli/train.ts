@@ -68,7 +68,8 @@ export async function trainModel(given: TrainRequest) {
   const source = await readSource(request.data);
   const doses = request.doses === undefined ? undefined : await readSource(request.doses);
   const task = request.resume ? await resumed(request, source, doses) : begun(request, source, doses);
-  const { network, description, split } = task;
+  const { network, description, split, notes } = task;
+  if (request.progress) for (const line of notes) process.stderr.write(`note: ${line}\n`);
   const { settings, units } = description;
   const field = fieldOf(network, settings, units);
   const optimizer = optimizerOf(field, network, task.optimizer, settings);
@@ -158,6 +159,7 @@ export async function trainModel(given: TrainRequest) {
     model: out,
     ...{ parameters: network.parameters.length, state: description.state, trajectories: description.data.trajectories },
     fitted: settings.model === "equations" ? valuesOf(network as ProgramField) : null,
+    notes,
     skipped: split.skipped,
     ...task.unmatched,
     heldOut: split.held.map(({ id, from, times }) => ({ id, from, to: times.at(-1) })),
@@ -198,6 +200,8 @@ interface Task {
   readonly best: Best<"float32"> | undefined;
   readonly split: Split;
   readonly unmatched: Unmatched;
+  /** What the user should know before anything is learned. */
+  readonly notes: readonly string[];
 }
 
 const hashOf = ({ bytes }: Source) => createHash("sha256").update(bytes).digest("hex");
@@ -280,6 +284,27 @@ function tableOf(
   return readDosed(source, { time, id, state, equations: isEquations }, format, settings, doses, state);
 }
 
+/** Tells of columns that only count the rows, which say nothing of a state. */
+function notesOnIndices({ state, series }: Table): string[] {
+  const isIndex = (column: number) =>
+    series.every(({ rows }) =>
+      rows.every((row, i) => {
+        const value = row[column] as number;
+        return Number.isInteger(value) && (i === 0 || value === (rows[i - 1]?.[column] as number) + 1);
+      }),
+    ) && series.some(({ rows }) => rows.length > 2);
+  const indices = state.filter((_, column) => isIndex(column));
+  const others = state.filter((name) => !indices.includes(name));
+  if (indices.length === 0 || others.length === 0) return [];
+  const [counts, it] =
+    indices.length === 1 ? ["only counts the rows, but is", "it"] : ["only count the rows, but are", "them"];
+  const told = `${listOf(indices)} ${counts} learned as a part of the state`;
+  const names = others.map((name) => (/[",\s]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name)).join(",");
+  const quote = names.includes('"') ? "'" : "";
+  const how = others.length > 20 ? "--state lists the others" : `--state ${quote}${names}${quote} leaves ${it} out`;
+  return [`${told}; ${how}`];
+}
+
 function begun(request: TrainRequest, source: Source, doses: Source | undefined): Task {
   const { time, id, log, format } = request;
   checkSettings(request.settings);
@@ -309,7 +334,8 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const data = { ...hashes, trajectories: table.series.length, observations };
   const columns = { time, clock, id: id ?? null, state };
   const description = { ...columns, units, settings, format, data, best: null, finished: null };
-  return { network, optimizer, description, best: undefined, split, unmatched };
+  const notes = request.state === undefined ? notesOnIndices(table) : [];
+  return { network, optimizer, description, best: undefined, split, unmatched, notes };
 }
 
 /** The training that a file has the beginning of: the same data and settings. */
@@ -335,7 +361,7 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
     }
   }
   const { unmatched, ...table } = tableOf({ time, id: id ?? undefined, state }, settings, format, source, doses);
-  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag), unmatched };
+  return { network, optimizer, description, best, split: splitOf(table, settings, units.lag), unmatched, notes: [] };
 }
 
 /**
