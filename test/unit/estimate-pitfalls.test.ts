@@ -81,6 +81,53 @@ test("where a solution has no derivative, the advice is about its start", () => 
   field.dispose();
 });
 
+test("where an event passes a measurement, a fit says so, and does not blame stiffness", () => {
+  const ball = equations("height' = velocity \n velocity' = -gravity", {
+    parameters: { gravity: 9.81, bounce: 0.8 },
+    dtype: "float64",
+  });
+  const times = Array.from({ length: 40 }, (_, i) => i / 20);
+  const events = [{ when: "height", direction: "falling", set: "velocity = -bounce * velocity" }] as const;
+  const normal = normals(1);
+  const y = odeint(ball, Float64Array.of(1, 0), times, { events }).y.map((value) => value + 0.003 * normal());
+  const heights = y.filter((_, i) => i % 2 === 0);
+  const fitOf = (gravity: number, bounce: number, what: "height" | "both") =>
+    leastSquares({
+      field: ball,
+      ...(what === "height"
+        ? { data: { times, y: heights, y0: [1, 0] }, observe: "height" }
+        : { data: { times, y, y0: [1, 0] } }),
+      ...{ parameters: { gravity, bounce }, events, updateField: false },
+    });
+  // What is continuous is fitted from all of them, without a word.
+  for (const [gravity, bounce] of [
+    [9, 0.7],
+    [9.5, 0.78],
+  ] as const) {
+    const good = fitOf(gravity, bounce, "height");
+    expect(good.warnings).toEqual([]);
+    expect(good.parameters.bounce?.value).toBeCloseTo(0.8, 2);
+  }
+  const stuck = fitOf(9, 0.7, "both");
+  expect(stuck).toMatchObject({ converged: false, reason: "derivatives" });
+  expect(stuck.message).toMatch(/Probably an event passes a measurement, .*continuous across the event/);
+  expect(stuck.message).not.toMatch(/The equations are probably stiff/);
+  // It ends at a jump, as if it were a minimum.
+  const ended = fitOf(9.5, 0.78, "both");
+  expect(ended.converged).toBe(true);
+  expect(ended.warnings.at(-1)).toMatch(
+    /^An event passes the measurement of velocity at t = 1\.7 if the estimates change by a standard error: the prediction jumps there, by about \d/,
+  );
+  // From the truth both are fitted, and no event is near.
+  const right = fitOf(9.81, 0.8, "both");
+  expect(right.warnings).toEqual([]);
+  // The field keeps what it had.
+  expect([...ball.parameters]).toEqual([9.81, 0.8]);
+  leastSquares({ field: ball, data: { times, y: heights, y0: [1, 0] }, observe: "height", events });
+  expect([...ball.parameters]).not.toEqual([9.81, 0.8]);
+  ball.dispose();
+});
+
 test("a fit that is hardly better than a constant says so, and what to try; one that is good does not", () => {
   const field = equations("x' = a*x - b*x*y \n y' = -c*y + d*x*y", {
     parameters: { a: 1.5, b: 1, c: 3, d: 1 },

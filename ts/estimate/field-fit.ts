@@ -27,6 +27,7 @@ import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
+import { passedByEvent } from "./event-jumps.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
@@ -37,7 +38,7 @@ import type { FitResult } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
 import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
-import { isOfPoorFit, MESSAGES } from "./warnings.js";
+import { isOfPoorFit, uselessDerivatives } from "./warnings.js";
 
 /** An initial state, or an argument of single trajectories, to be estimated. */
 export interface InitialOptions extends Partial<ParameterOptions> {
@@ -52,8 +53,10 @@ export interface InitialOptions extends Partial<ParameterOptions> {
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string>
   extends FitSettings,
     Omit<SolveOptions<A>, "arguments" | "onFailure"> {
-  /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates. */
+  /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates, unless `updateField` is false. */
   field: ProgramField<D, A>;
+  /** Whether the parameters of the field become the estimates; with false they stay where the fit started. Default true. */
+  updateField?: boolean;
   /** The measurements of a trajectory, or of several. */
   data: Measurements<A> | readonly Measurements<A>[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
@@ -141,6 +144,7 @@ export interface FieldFitResult extends FitResult {
 const rules = {
   field: required(rule<Field>("a field, from equations or vectorField", () => true)),
   data: required(rule<unknown>("measurements { times, y, y0 } of a trajectory, or an array of them", () => true)),
+  updateField: fallback(flag, true),
   observe: anything<Observe>(),
   parameters: fallback(record<unknown>(), {}),
   initial: fallback(record<unknown>(), {}),
@@ -169,7 +173,7 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const { field, data, observe, error, loss, lossScale, ...read } = present(all, together(rules, fitRules)) as Read<
     typeof rules & typeof fitRules
   >;
-  const { parameters, initial, individual, ...settings } = read;
+  const { parameters, initial, individual, updateField, ...settings } = read;
   if (loss !== "linear" && ERROR_MODELS[error].names.length > 0) {
     throw refused("OPTION", "loss", `linear, with error: "${error}"`, loss);
   }
@@ -186,7 +190,9 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const model = new FieldModel(twin, own);
   return model.using(() => {
     const result = model.fit(settings);
-    original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
+    if (updateField) {
+      original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
+    }
     const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
     return frozen({ ...result, ...model.told(result), profile });
   });
@@ -267,6 +273,8 @@ class FieldModel {
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
   #solver: SolveOptions;
+  /** Whether an event changes a state, or ends a trajectory. */
+  readonly #changesAtEvents: boolean;
 
   constructor(made: () => WasmProgram<"float64">, given: Given) {
     this.#made = made;
@@ -277,6 +285,7 @@ class FieldModel {
       // Checked for all trajectories, as each will be solved by itself.
       const { jumps, events } = given.solver;
       const changes = readChanges(field, jumps, events, this.#data.trajectories.length);
+      this.#changesAtEvents = changes.events.some(({ set, terminal }) => set !== null || terminal !== null);
       checkLists({ ...spansOf(this.#data), changes, nameOf: (i) => `data[${i}].times` });
       const numbers = [
         ...fieldParametersOf(field, given.parameters),
@@ -346,17 +355,27 @@ class FieldModel {
    */
   fit(settings: ReadSettings): FitResult {
     const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
+    const isSound = () => result.reason === "callback" || this.#derivativesAgree(result.values);
     let result = fitModel(this.observed, settings);
-    if (result.reason === "callback" || this.#derivativesAgree(result.values)) return result;
+    if (isSound()) return this.#withEvents(result);
     if (mayChange) {
       this.#useMethod("dopri5");
       result = fitModel(this.observed, settings);
-      if (result.reason === "callback" || this.#derivativesAgree(result.values)) return result;
+      if (isSound()) return this.#withEvents(result);
     }
-    const message = MESSAGES.derivatives.replace("the method", String(this.#solver.method));
+    const message = uselessDerivatives(String(this.#solver.method), this.#changesAtEvents);
     // What the others say, but for how well it fits, rests on the same derivatives.
     const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
     return { ...result, reason: "derivatives", message, converged: false, warnings };
+  }
+
+  /** With a warning where an event passes a measurement, within a standard error of the estimates. */
+  #withEvents(result: FitResult): FitResult {
+    if (!this.#changesAtEvents || !result.converged) return result;
+    const predictor = this.#predictor(this.#data);
+    const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
+    const warning = passedByEvent(given, result);
+    return warning === undefined ? result : { ...result, warnings: [...result.warnings, warning] };
   }
 
   /** How exact predictions are at best: by the tolerance of steps, or to rounding. */

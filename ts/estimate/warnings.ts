@@ -21,6 +21,16 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
     'Not converged: the derivatives of the solution differ from its differences. The equations are probably stiff for the method, and the estimates and their errors cannot be relied on. Try another method, or output: "interpolate".',
 };
 
+/** What helps where an event passes a measurement. */
+export const AT_EVENTS =
+  "Observe what is continuous across the event, such as the height of a ball that bounces and not its velocity";
+
+/** Why derivatives are useless: where events change the state, they are the cause that is likely. */
+export const uselessDerivatives = (method: string, changesAtEvents: boolean) =>
+  changesAtEvents
+    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors cannot be relied on. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
+    : MESSAGES.derivatives.replace("the method", method);
+
 /** From here on, a warning says so. */
 const [ILL_CONDITIONED, CORRELATED] = [1e6, 0.999];
 /** So many combinations that are not told are listed one by one. */
