@@ -111,8 +111,10 @@ program
   .option("--with-time", "f depends on the time", false)
   .option("--period <time>", "f depends on the time, with this period; in seconds if times are dates", positive)
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
-  .addOption(new Option("--activation <name>").choices(ACTIVATIONS).default("tanh"))
-  .addOption(new Option("--solver <method>").choices(ADAPTIVE_METHODS).default("dopri5"))
+  .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
+  .addOption(
+    new Option("--solver <method>", "method that solves the equation").choices(ADAPTIVE_METHODS).default("dopri5"),
+  )
   .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-4)
   .option("--steps <count>", "training steps", count, 1500)
   .option("--learning-rate <rate>", "the peak learning rate: warmed up, then lowered along a cosine", positive, 1e-2)
