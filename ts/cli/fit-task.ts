@@ -613,7 +613,7 @@ function membersOf(
       `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
     );
   }
-  return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched };
+  return { clock, members, exact: exactOf(mapping, states, members, header), skipped, unmatched };
 }
 
 /**
@@ -624,6 +624,7 @@ function exactOf(
   { observed, initial, estimated }: Mapping,
   states: readonly string[],
   members: readonly Member[],
+  header: readonly string[],
 ): string[] {
   const measuredLater = (column: string) => {
     const o = observed.findIndex((own) => own.column === column);
@@ -635,7 +636,7 @@ function exactOf(
   return states.filter((state) => {
     const origin = Object.hasOwn(estimated, state) ? undefined : initial[state];
     if (origin === undefined) return false;
-    return ("first" in origin ? [origin.first] : columnsOf(origin)).some(measuredLater);
+    return ("first" in origin ? [origin.first] : columnsOf(origin, header)).some(measuredLater);
   });
 }
 
