@@ -613,7 +613,7 @@ function membersOf(
       `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
     );
   }
-  return { clock, members, exact: exactOf(mapping, states, members, header), skipped, unmatched };
+  return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched };
 }
 
 /**
@@ -624,7 +624,6 @@ function exactOf(
   { observed, initial, estimated }: Mapping,
   states: readonly string[],
   members: readonly Member[],
-  header: readonly string[],
 ): string[] {
   const measuredLater = (column: string) => {
     const o = observed.findIndex((own) => own.column === column);
@@ -636,7 +635,8 @@ function exactOf(
   return states.filter((state) => {
     const origin = Object.hasOwn(estimated, state) ? undefined : initial[state];
     if (origin === undefined) return false;
-    return ("first" in origin ? [origin.first] : columnsOf(origin, header)).some(measuredLater);
+    const measured = observed.map(({ column }) => column);
+    return ("first" in origin ? [origin.first] : columnsOf(origin, measured)).some(measuredLater);
   });
 }
 
