@@ -18,7 +18,7 @@ export interface ModelEvaluation extends Evaluation {
 }
 
 /** What was measured, datum by datum: what a fit is compared with. */
-export interface Measured {
+interface Measured {
   /** The names of the quantities. */
   readonly names: readonly string[];
   /** Of each datum, which of the quantities it is of. */

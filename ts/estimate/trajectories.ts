@@ -49,7 +49,7 @@ interface Trajectory {
 }
 
 /** Trajectories that begin at the same time, and are solved together. */
-export interface Group {
+interface Group {
   /** t0, and all times at which any of them was measured. */
   readonly times: Float64Array;
   /** Indices of its trajectories. */
