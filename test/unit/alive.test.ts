@@ -4,11 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { adam, memoryUsage, mlp, parallel, valueAndGrad, vjp } from "symplectic-adjoint";
 import { afterEach, beforeEach, expect, type Mock, test, vi } from "vitest";
-import { collectGarbage } from "./helpers.js";
-
-const collect = (globalThis as unknown as { gc(): void }).gc;
-/** Has the event loop take its turn, and finalizers with it. */
-const turn = () => new Promise((resolve) => setTimeout(resolve));
+import { collect, collectGarbage, turn } from "./helpers.js";
 
 let warn: Mock<(text: string) => void>;
 beforeEach(() => {

@@ -31,6 +31,26 @@ const dot = (a: ArrayLike<number>, b: ArrayLike<number>) => {
   return sum;
 };
 
+/** The part of numbers that belongs to one of so many directions. */
+const of = (all: Float64Array, direction: number, directions: number) =>
+  all.subarray((direction * all.length) / directions, ((direction + 1) * all.length) / directions);
+
+/** ⟨gradient, direction⟩, for one of several directions. */
+function along(gradient: Parts, tangents: Parts, direction: number, directions: number): number {
+  const inner = (a: Float64Array, b: Float64Array) => dot(a, of(b, direction, directions));
+  const names = Object.keys(tangents.arguments);
+  return names.reduce(
+    (sum, name) => sum + inner(gradient.arguments[name] as Float64Array, tangents.arguments[name] as Float64Array),
+    inner(gradient.y0, tangents.y0) + inner(gradient.parameters, tangents.parameters),
+  );
+}
+
+interface Parts {
+  readonly y0: Float64Array;
+  readonly parameters: Float64Array;
+  readonly arguments: Readonly<Record<string, Float64Array>>;
+}
+
 describe("trajectories that take their own steps", () => {
   const directions = 2;
   const tangents = {
@@ -54,13 +74,8 @@ describe("trajectories that take their own steps", () => {
     });
     const gradient = pullback(w);
     for (let k = 0; k < directions; k++) {
-      const part = (all: Float64Array) =>
-        all.subarray((k * all.length) / directions, ((k + 1) * all.length) / directions);
-      const forward = dot(w, part(moved.tangents));
-      const reverse =
-        dot(gradient.y0, part(tangents.y0)) +
-        dot(gradient.parameters, part(tangents.parameters)) +
-        dot(gradient.arguments.hunger as Float64Array, part(tangents.arguments.hunger));
+      const forward = dot(w, of(moved.tangents, k, directions));
+      const reverse = along(gradient, tangents, k, directions);
       expect(Math.abs(forward - reverse)).toBeLessThan(1e-10 * (1 + Math.abs(reverse)));
     }
   });
@@ -165,8 +180,8 @@ describe("trajectories that take their own steps", () => {
       [{ times: [0] }, {}, "tangents.times"],
       [{ y0: new Float64Array(3) }, {}, "tangents.y0"],
     ];
-    for (const [along, more, argument] of cases) {
-      const error = refusal(() => jvp(field, Float64Array.of(1, 1), [0, 1], along, { ...own, ...more }));
+    for (const [towards, more, argument] of cases) {
+      const error = refusal(() => jvp(field, Float64Array.of(1, 1), [0, 1], towards, { ...own, ...more }));
       expect(error.argument, argument).toBe(argument);
     }
     const error = refusal(() => sensitivities(field, Float64Array.of(1, 1), [0, 1], { ...own, dense: true }));
@@ -243,14 +258,13 @@ describe("jumps and events", () => {
       ];
       const gradient = pullback(w, { times, states });
       for (let k = 0; k < directions; k++) {
-        const part = (all: Float64Array) =>
-          all.subarray((k * all.length) / directions, ((k + 1) * all.length) / directions);
-        const { t, y } = moved.events;
-        const forward = dot(w, part(moved.tangents)) + dot(times, part(t)) + dot(states, part(y));
-        const reverse =
-          dot(gradient.y0, part(tangents.y0)) +
-          dot(gradient.parameters, part(tangents.parameters)) +
-          dot(gradient.arguments.drag as Float64Array, part(tangents.arguments.drag));
+        const pairs = [
+          [w, moved.tangents],
+          [times, moved.events.t],
+          [states, moved.events.y],
+        ] as const;
+        const forward = pairs.reduce((sum, [cotangent, rates]) => sum + dot(cotangent, of(rates, k, directions)), 0);
+        const reverse = along(gradient, tangents, k, directions);
         expect(Math.abs(forward - reverse)).toBeLessThan(1e-10 * (1 + Math.abs(reverse)));
       }
     }

@@ -18,18 +18,22 @@ export const testWasm = test.skipIf(isNative);
 /** The environment of a process that runs on WebAssembly. */
 export const onWasm = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "wasm" };
 
+/** Collects garbage: finalizers run when the event loop has its turn. */
+export const collect = (globalThis as unknown as { gc(): void }).gc;
+/** Has the event loop take its turn, and finalizers with it. */
+export const turn = () => new Promise((resolve) => setImmediate(resolve));
+
 /**
  * Frees what earlier tests left undisposed. Natively the collector does so at any moment, even within a call: without this,
  * a difference of `liveBytes` may count theirs.
  */
 export async function collectGarbage(): Promise<void> {
-  const collect = (globalThis as unknown as { gc(): void }).gc;
   let before: number;
   do {
     before = memoryUsage().liveBytes;
     for (let round = 0; round < 3; round++) {
       collect();
-      await new Promise((resolve) => setTimeout(resolve));
+      await turn();
     }
   } while (memoryUsage().liveBytes !== before);
 }
