@@ -26,8 +26,9 @@ use crate::solve::{Options, Output, Steps};
 
 /// Solves an ensemble as [`odeint`](super::odeint) does, and follows its derivatives along directions in y0, parameters, arguments and
 /// output times: in place of a state, the solution has [y, ẏ_1, ẏ_2, …] of n (1 + directions) numbers, and for each event the same with the
-/// rates of its time, ṫ_1, ṫ_2, …, behind: NaN where an event changes nothing and its function only touches its zero. Its y and statistics are bitwise those of `odeint`; the sizes of steps stay as they are.
-/// Directions in times are as long as all lists of times together.
+/// rates of its time, ṫ_1, ṫ_2, …, behind: NaN where an event changes nothing and its function only touches its zero. Its y and
+/// statistics are bitwise those of `odeint`; the sizes of steps stay as they are. Directions in times are as long as all lists of times
+/// together.
 ///
 /// # Errors
 /// As `odeint`; `Shape` and `NonFiniteInput` for the directions; `Option` for a field that is no program; `Grazing` where the time of an

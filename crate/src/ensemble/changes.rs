@@ -35,6 +35,18 @@ pub enum Direction {
     Falling,
 }
 
+impl Direction {
+    /// Whether a function that goes from one side, −1 or 1, to another or to zero crosses in a direction that counts.
+    pub(super) fn counts(self, near: i8, far: i8) -> bool {
+        let counts = match self {
+            Direction::Both => true,
+            Direction::Rising => near < 0,
+            Direction::Falling => near > 0,
+        };
+        near != 0 && far != near && counts
+    }
+}
+
 /// Something happens where a function of the trajectory is zero.
 #[derive(Debug, Clone)]
 pub struct Event {

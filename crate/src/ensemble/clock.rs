@@ -130,6 +130,15 @@ impl Clock {
         self.rest.fill(0.0);
     }
 
+    /// Takes the sides on which the events' functions are, for those that are not at rest on their zeros.
+    pub fn take_sides(&mut self, values: &[f64]) {
+        for (event, &g) in values.iter().enumerate() {
+            if g != 0.0 && g.abs() > self.rest[event] {
+                (self.signs[event], self.rest[event]) = (if g < 0.0 { -1 } else { 1 }, 0.0);
+            }
+        }
+    }
+
     /// What the function of an event was where it stands, if that is where an event was found, and the side that is known.
     pub fn found(&self, event: usize) -> Option<(f64, i8)> {
         let here = self.recent.is_some_and(|(_, t)| t == self.t);

@@ -1,7 +1,7 @@
 //! Where events lie in the steps that a block has just tried.
 
 use super::block::{Block, lane, set_lane};
-use super::changes::{Direction, EventMaps};
+use super::changes::EventMaps;
 use super::clock::{Clock, End, Plan};
 use super::dips::Within;
 use super::forward::Forward;
@@ -23,6 +23,13 @@ pub(super) struct Crossed {
     pub sides: Vec<i8>,
     /// What the functions are there, of those that have their zeros there.
     pub zeros: Vec<Option<f64>>,
+}
+
+/// An event whose function is on another side, `far`, at the end of a step, which is the one tried or a shorter one.
+struct Hit {
+    event: usize,
+    span: Span,
+    far: f64,
 }
 
 impl Crossed {
@@ -73,37 +80,21 @@ impl<T: Real> Forward<T> {
                 shorten(event, slot, clock, plan);
                 continue;
             }
-            let crosses = |event: usize, near: i8, far: i8| {
-                near != 0
-                    && far != near
-                    && match rules.events[event].direction {
-                        Direction::Both => true,
-                        Direction::Rising => near < 0,
-                        Direction::Falling => near > 0,
-                    }
-            };
+            let crosses = |event: usize, near: i8, far: i8| rules.events[event].direction.counts(near, far);
             let leaves = |event: usize| clock.rest[event] == 0.0 || far[event].abs() > clock.rest[event];
-            // Events whose functions are on another side at the end of a step, which is this one or a shorter one.
-            let mut hits: Vec<(usize, Span, f64)> = (0..far.len())
+            let mut hits: Vec<Hit> = (0..far.len())
                 .filter(|&event| leaves(event) && crosses(event, clock.signs[event], sign(far[event])))
-                .map(|event| (event, plan.span, far[event]))
+                .map(|event| Hit { event, span: plan.span, far: far[event] })
                 .collect();
             let dips: Vec<(usize, f64)> = (0..far.len())
-                .filter(|&event| clock.signs[event] != 0 && hits.iter().all(|hit| hit.0 != event))
+                .filter(|&event| clock.signs[event] != 0 && hits.iter().all(|hit| hit.event != event))
                 .filter_map(|event| {
                     let (near, rest) = (clock.signs[event], clock.rest[event]);
                     Some((event, within.as_ref()?.dip(event, slot, near, far[event], rest)?))
                 })
                 .collect();
-            let take_sides = |clock: &mut Clock, values: &[f64]| {
-                for (event, &g) in values.iter().enumerate() {
-                    if g != 0.0 && g.abs() > clock.rest[event] {
-                        (clock.signs[event], clock.rest[event]) = (sign(g), 0.0);
-                    }
-                }
-            };
             if hits.is_empty() && dips.is_empty() {
-                take_sides(clock, &far);
+                clock.take_sides(&far);
                 continue;
             }
             single.settle(inputs.of(clock.trajectory), tools);
@@ -130,20 +121,20 @@ impl<T: Real> Forward<T> {
                     continue;
                 }
                 if crosses(event, near, -near) {
-                    hits.push((event, span, g));
+                    hits.push(Hit { event, span, far: g });
                 } else if turn.is_none_or(|known| span.h.abs() < known.h.abs()) {
                     turn = Some(span);
                 }
             }
             if hits.is_empty() && turn.is_none() {
                 clock.stats.evaluations += single.evaluations - evaluations;
-                take_sides(clock, &far);
+                clock.take_sides(&far);
                 continue;
             }
             let mut first: Option<(usize, Span)> = None;
             let mut ends = vec![];
             let mut undefined = None;
-            for &(event, span, far) in &hits {
+            for &Hit { event, span, far } in &hits {
                 let near = clock.signs[event];
                 let when = &mut *maps.events[event].when[0];
                 let given = (span, near, far);
@@ -171,15 +162,16 @@ impl<T: Real> Forward<T> {
                 let next = single.next.to_vec();
                 let value = |event: &mut EventMaps<T>| single.value(&mut *event.when[0], turn.end, &next);
                 let values = maps.events.iter_mut().map(value).collect::<Result<Vec<f64>>>()?;
-                take_sides(clock, &values);
+                clock.take_sides(&values);
                 take_shorter(block, slot, single, &mut *lanes[0], turn)?;
                 (plan.span, plan.end) = (turn, End::Free);
                 clock.stats.evaluations += single.evaluations - evaluations;
                 continue;
             }
             let (root, span) = first.expect("no turn comes before it");
-            single.step(&mut *lanes[0], span, compensated)?;
-            // Whoever is on its far side there, or has its own zero there up to rounding, acts too.
+            if hits.len() > 1 {
+                single.step(&mut *lanes[0], span, compensated)?;
+            }
             let least = least_cut::<T>(plan.span);
             if (span.end - span.t).abs() <= 4.0 * least && clock.recent == Some((root, span.t)) {
                 let (limit, progress) = (clock.counts.iter().sum(), clock.progress(span.h));
@@ -187,54 +179,67 @@ impl<T: Real> Forward<T> {
                 accepted[slot] = false;
                 continue;
             }
-            let [before, next] = [single.x.to_vec(), single.next.to_vec()];
-            let nears = clock.signs.clone();
-            let mut acting = Vec::new();
-            let mut sides = Vec::new();
-            let mut zeros = Vec::new();
-            for (event, &near) in nears.iter().enumerate() {
-                let value = single.value(&mut *maps.events[event].when[0], span.end, &next)?;
-                let g = sign(value);
-                let close = ends.iter().any(|&(hit, end)| hit == event && (end - span.end).abs() <= 4.0 * least);
-                let hit = hits.iter().find(|hit| hit.0 == event);
-                let acts = event == root || close || (hit.is_some() && crosses(event, near, g));
-                if acts {
-                    acting.push(event);
-                }
-                // One whose direction does not count this way through its zero stands on it all the same.
-                let mut at_zero = acts;
-                let mut behind = g;
-                if !acts && near != 0 && !crosses(event, near, -near) {
-                    let (when, now) = (&mut *maps.events[event].when[0], (span.end, 4.0 * least));
-                    let (stands, rate) = single.at_zero(&mut *lanes[0], when, now, [&before, &next], value)?;
-                    at_zero = stands;
-                    if stands && rate != 0.0 {
-                        behind = sign(rate * span.h);
-                    }
-                }
-                zeros.push(at_zero.then_some(value));
-                sides.push(match acts {
-                    // What is still in front of its zero lies there up to rounding. On the zero itself the side is the one that it goes to,
-                    // if that has been seen; else the next step tells, which may find it on the one before.
-                    true if g == near => -g,
-                    true if g == 0 && hit.is_some_and(|hit| sign(hit.2) == -near) => -near,
-                    true => g,
-                    false if behind == 0 => near,
-                    false => behind,
-                });
-            }
+            crossed.push(acting_at(problem, tools, single, clock, (slot, root, span.end), (&hits, &ends, least))?);
             if span.end != plan.span.end {
-                take_shorter(block, slot, single, &mut *lanes[0], span)?;
+                take_shorter(block, slot, single, &mut *tools.lanes[0], span)?;
                 plan.span = span;
             }
             plan.end = End::Event;
             clock.stats.evaluations += single.evaluations - evaluations;
-            crossed.push(Crossed { slot, root, acting, nears, sides, zeros });
         }
         failures.extend(failed);
         failures.extend(chattering);
         Ok(crossed)
     }
+}
+
+/// Who acts at the end of the step that a trajectory has taken by itself, where an event has its zero: whoever is on its far side there, or
+/// has its own zero there up to rounding.
+fn acting_at<T: Real>(
+    problem: &Problem<T>,
+    tools: &mut Tools<T>,
+    single: &mut Single<T>,
+    clock: &Clock,
+    (slot, root, end): (usize, usize, f64),
+    (hits, ends, least): (&[Hit], &[(usize, f64)], f64),
+) -> Result<Crossed> {
+    let Tools { maps, lanes } = tools;
+    let crosses = |event: usize, near: i8, far: i8| problem.rules.events[event].direction.counts(near, far);
+    let [before, next] = [single.x.to_vec(), single.next.to_vec()];
+    let nears = clock.signs.clone();
+    let direction = problem.direction(clock.trajectory);
+    let (mut acting, mut sides, mut zeros) = (vec![], vec![], vec![]);
+    for (event, &near) in nears.iter().enumerate() {
+        let when = &mut *maps.events[event].when[0];
+        let value = single.value(when, end, &next)?;
+        let g = sign(value);
+        let close = ends.iter().any(|&(hit, other)| hit == event && (other - end).abs() <= 4.0 * least);
+        let hit = hits.iter().find(|hit| hit.event == event);
+        let acts = event == root || close || (hit.is_some() && crosses(event, near, g));
+        if acts {
+            acting.push(event);
+        }
+        // One whose direction does not count this way through its zero stands on it all the same.
+        let (mut at_zero, mut behind) = (acts, g);
+        if !acts && near != 0 && !crosses(event, near, -near) {
+            let (stands, rate) = single.at_zero(&mut *lanes[0], when, (end, 4.0 * least), [&before, &next], value)?;
+            at_zero = stands;
+            if stands && rate != 0.0 {
+                behind = sign(rate * direction);
+            }
+        }
+        zeros.push(at_zero.then_some(value));
+        sides.push(match acts {
+            // What is still in front of its zero lies there up to rounding. On the zero itself the side is the one that it goes to, if that
+            // has been seen; else the next step tells, which may find it on the one before.
+            true if g == near => -g,
+            true if g == 0 && hit.is_some_and(|hit| sign(hit.far) == -near) => -near,
+            true => g,
+            false if behind == 0 => near,
+            false => behind,
+        });
+    }
+    Ok(Crossed { slot, root, acting, nears, sides, zeros })
 }
 
 /// Puts the step that a trajectory has taken by itself in the place of the longer one of its lane.
