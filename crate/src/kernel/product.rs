@@ -5,6 +5,8 @@
 //! whose block is one lane wide, the registers go over the rows of W instead. Either way an output adds its products in the same
 //! order, so that its bits are the same.
 
+use std::ops::Range;
+
 use super::real::Real;
 use super::simd::{MOST, Register, Simd, Vector, dispatch, len_of};
 use crate::error::Result;
@@ -110,68 +112,19 @@ pub unsafe fn times<S: Simd, T: Real>(
         return unsafe { columns_times::<S, T>(packed, start, h, z) };
     }
     assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
-    let block = Operands { packed, start, width, h, z, scratch };
-    let mut lane = 0;
-    unsafe {
-        match S::BITS {
-            512 => {
-                while lane + 2 * len <= width {
-                    block.strip::<S, 12, 1, 2>(lane);
-                    lane += 2 * len;
-                }
-                if lane + len <= width {
-                    block.strip::<S, 12, 2, 1>(lane);
-                    lane += len;
-                }
-            }
-            256 => {
-                while lane + 2 * len <= width {
-                    block.strip::<S, 6, 1, 2>(lane);
-                    lane += 2 * len;
-                }
-                if lane + len <= width {
-                    block.strip::<S, 6, 2, 1>(lane);
-                    lane += len;
-                }
-            }
-            _ if group(128) == 4 => {
-                while lane + 4 * len <= width {
-                    block.strip::<S, 4, 1, 4>(lane);
-                    lane += 4 * len;
-                }
-                if lane + 2 * len <= width {
-                    block.strip::<S, 4, 2, 2>(lane);
-                    lane += 2 * len;
-                }
-                while lane + len <= width {
-                    block.strip::<S, 4, 4, 1>(lane);
-                    lane += len;
-                }
-            }
-            _ => {
-                while lane + 4 * len <= width {
-                    block.strip::<S, 2, 1, 4>(lane);
-                    lane += 4 * len;
-                }
-                if lane + 2 * len <= width {
-                    block.strip::<S, 2, 2, 2>(lane);
-                    lane += 2 * len;
-                }
-                while lane + len <= width {
-                    block.strip::<S, 2, 4, 1>(lane);
-                    lane += len;
-                }
-            }
-        }
-        if lane < width {
-            block.last_lanes::<S>(lane);
-        }
+    let pieces = packed.depth.div_ceil(PIECE).max(1);
+    let piece = packed.depth.div_ceil(pieces);
+    for at in 0..pieces {
+        let columns = at * piece..((at + 1) * piece).min(packed.depth);
+        unsafe { Operands { packed, columns, start, width, h, z, scratch }.all_lanes::<S>() };
     }
 }
 
 /// The operands of a product.
 struct Operands<'a, T> {
     packed: &'a Packed<T>,
+    /// The columns of the matrix that are taken now. Those before them are in `z` already.
+    columns: Range<usize>,
     start: *const T,
     width: usize,
     h: *const T,
@@ -180,18 +133,83 @@ struct Operands<'a, T> {
 }
 
 impl<T: Real> Operands<'_, T> {
+    /// All lanes, a strip at a time.
+    ///
+    /// # Safety
+    /// As [`times`].
+    #[inline(always)]
+    unsafe fn all_lanes<S: Simd>(&self) {
+        let len = len_of::<S, T>();
+        let mut lane = 0;
+        unsafe {
+            match S::BITS {
+                512 => {
+                    while lane + 2 * len <= self.width {
+                        self.strip::<S, 12, 1, 2>(lane);
+                        lane += 2 * len;
+                    }
+                    if lane + len <= self.width {
+                        self.strip::<S, 12, 2, 1>(lane);
+                        lane += len;
+                    }
+                }
+                256 => {
+                    while lane + 2 * len <= self.width {
+                        self.strip::<S, 6, 1, 2>(lane);
+                        lane += 2 * len;
+                    }
+                    if lane + len <= self.width {
+                        self.strip::<S, 6, 2, 1>(lane);
+                        lane += len;
+                    }
+                }
+                _ if group(128) == 4 => {
+                    while lane + 4 * len <= self.width {
+                        self.strip::<S, 4, 1, 4>(lane);
+                        lane += 4 * len;
+                    }
+                    if lane + 2 * len <= self.width {
+                        self.strip::<S, 4, 2, 2>(lane);
+                        lane += 2 * len;
+                    }
+                    while lane + len <= self.width {
+                        self.strip::<S, 4, 4, 1>(lane);
+                        lane += len;
+                    }
+                }
+                _ => {
+                    while lane + 4 * len <= self.width {
+                        self.strip::<S, 2, 1, 4>(lane);
+                        lane += 4 * len;
+                    }
+                    if lane + 2 * len <= self.width {
+                        self.strip::<S, 2, 2, 2>(lane);
+                        lane += 2 * len;
+                    }
+                    while lane + len <= self.width {
+                        self.strip::<S, 2, 4, 1>(lane);
+                        lane += len;
+                    }
+                }
+            }
+            if lane < self.width {
+                self.last_lanes::<S>(lane);
+            }
+        }
+    }
+
     /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
     ///
     /// # Safety
     /// As [`times`].
     #[inline(always)]
     unsafe fn strip<S: Simd, const G: usize, const N: usize, const V: usize>(&self, lane: usize) {
-        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
+        let (len, columns) = (len_of::<S, T>(), &self.columns);
         let strip = V * len;
-        let (mut h, mut stride) = (unsafe { self.h.add(lane) }, self.width);
         unsafe {
-            if depth > DEEP && self.width > strip {
-                for k in 0..depth {
+            let (mut h, mut stride) = (self.h.add(columns.start * self.width + lane), self.width);
+            if self.packed.depth > DEEP && self.width > strip {
+                for k in 0..columns.len() {
                     for v in 0..V {
                         let register = S::Vector::<T>::load(h.add(k * self.width + v * len));
                         register.store(self.scratch.add(k * strip + v * len));
@@ -209,12 +227,12 @@ impl<T: Real> Operands<'_, T> {
     /// As [`times`].
     #[inline(always)]
     unsafe fn last_lanes<S: Simd>(&self, lane: usize) {
-        let (len, depth, count) = (len_of::<S, T>(), self.packed.depth, self.width - lane);
+        let (len, count) = (len_of::<S, T>(), self.width - lane);
         unsafe {
-            for k in 0..depth {
+            for (k, column) in self.columns.clone().enumerate() {
                 let target = self.scratch.add(k * len);
                 S::Vector::<T>::splat(T::zero()).store(target);
-                std::ptr::copy_nonoverlapping(self.h.add(k * self.width + lane), target, count);
+                std::ptr::copy_nonoverlapping(self.h.add(column * self.width + lane), target, count);
             }
             match S::BITS {
                 512 => self.rows_of::<S, 12, 1, 1>(self.scratch, len, lane, count),
@@ -312,21 +330,34 @@ impl<T: Real> Operands<'_, T> {
         lane: usize,
         lanes: usize,
     ) {
-        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
+        let (len, depth, columns) = (len_of::<S, T>(), self.packed.depth, &self.columns);
         let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
         unsafe {
-            if !self.start.is_null() {
+            let z = self.z.add(first * self.width + lane);
+            if columns.start > 0 {
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let z = z.add(r * self.width);
+                    if lanes < V * len {
+                        sums[0] = load_part(z, lanes);
+                    } else {
+                        for (v, sum) in sums.iter_mut().enumerate() {
+                            *sum = S::Vector::<T>::load(z.add(v * len));
+                        }
+                    }
+                }
+            } else if !self.start.is_null() {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     *sums = [S::Vector::<T>::splat(*self.start.add(first + r)); V];
                 }
             }
-            let mut rows = [self.packed.numbers.as_ptr().add(first * depth); G];
+            // Rows that are left, fewer than a group, lie closer together.
+            let mut rows = [self.packed.numbers.as_ptr().add(first * depth + columns.start * G); G];
             for (g, row) in rows.iter_mut().enumerate() {
                 *row = row.add(g);
             }
-            tile::<S, T, R, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
+            tile::<S, T, R, G, V>(&mut sums, columns.len(), (rows, G * depth, G), h, stride);
             for (r, row) in sums.iter().enumerate() {
-                let z = self.z.add((first + r) * self.width + lane);
+                let z = z.add(r * self.width);
                 if lanes < V * len {
                     store_part(&row[..1], lanes, z);
                 } else {
@@ -342,11 +373,14 @@ impl<T: Real> Operands<'_, T> {
 /// Columns of a deeper product lie too far apart to be read in place: they would share sets of the cache.
 const DEEP: usize = 160;
 
+/// The most columns of a matrix that are taken at a time: what they meet of a strip of `h` stays in the first-level cache.
+const PIECE: usize = 256;
+
 /// Numbers of scratch for [`times`] of that depth, on a block of that width.
 pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
     let register = dispatch::bits() / 8 / size_of::<T>();
     match depth > DEEP {
-        true => depth * 4 * register,
+        true => depth.min(PIECE) * 4 * register,
         false if width.is_multiple_of(register) => 0,
         false => depth * register,
     }
@@ -511,18 +545,21 @@ pub fn add_outer<S: Simd, T: Real>(
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
         let registers = width.div_ceil(len).next_power_of_two();
-        let outer = OuterStrip { lanes, rows, dz, first, width, stride };
-        // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
-        unsafe {
-            transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
-            match (S::BITS, registers) {
-                (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
-                (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
-                (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
-                (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
-                (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
-                (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
-                _ => outer.all::<S, 8, 1>(gradient, scratch),
+        for lane in (0..lanes).step_by(PIECE_LINES * T::LANES) {
+            let piece = lane..(lane + PIECE_LINES * T::LANES).min(lanes);
+            let outer = OuterStrip { lanes, piece, rows, dz, first, width, stride };
+            // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
+            unsafe {
+                outer.transpose::<S>(registers, (columns, h), scratch);
+                match (S::BITS, registers) {
+                    (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
+                    (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
+                    (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
+                    (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
+                    (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
+                    (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
+                    _ => outer.all::<S, 8, 1>(gradient, scratch),
+                }
             }
         }
         first += width;
@@ -595,6 +632,9 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     }
 }
 
+/// The most cache lines of lanes that an outer product takes at a time: enough to hide that each time the gradient is read and written.
+const PIECE_LINES: usize = 4;
+
 /// The most registers of columns that an outer product takes together.
 const fn strip_registers(bits: usize) -> usize {
     if bits == 256 { 2 } else { 4 }
@@ -607,7 +647,9 @@ pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
         return 0;
     }
     // Whole registers are transposed.
-    lanes.next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits / 8 / size_of::<T>()
+    lanes.min(PIECE_LINES * T::LANES).next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits
+        / 8
+        / size_of::<T>()
 }
 
 /// [`add_outer`] for one lane: `gradient[row, column] += dz[row] h[column]`, rounded as a sum over lanes is.
@@ -670,6 +712,8 @@ unsafe fn add_one_lane_at<T: Real, V: Vector<T>, const N: usize>(
 /// The outer product of all rows with one strip of columns.
 struct OuterStrip<'a, T> {
     lanes: usize,
+    /// The lanes that are taken now.
+    piece: Range<usize>,
     rows: usize,
     dz: &'a [T],
     /// The strip's first column, and how many there are.
@@ -679,6 +723,49 @@ struct OuterStrip<'a, T> {
 }
 
 impl<T: Real> OuterStrip<'_, T> {
+    /// The strip's columns of the piece as `[lane][registers]`, zero where there are fewer features.
+    ///
+    /// # Safety
+    /// As [`add_outer`] asserts; `transposed` holds so many registers for every lane of the piece, filled up to a multiple of a register.
+    #[inline(always)]
+    unsafe fn transpose<S: Simd>(&self, registers: usize, (features, h): (usize, &[T]), transposed: &mut [T]) {
+        let (len, width, first) = (len_of::<S, T>(), self.piece.len(), self.first);
+        debug_assert!(transposed.len() >= width.next_multiple_of(len) * registers * len);
+        for v in 0..registers {
+            let present = features.saturating_sub(first + v * len).min(len);
+            for lane in (0..width).step_by(len) {
+                let count = (width - lane).min(len);
+                let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+                unsafe {
+                    let from = h.as_ptr().add((first + v * len) * self.lanes + self.piece.start + lane);
+                    let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
+                    // Loops of a length that the compiler knows, so that a square stays in registers.
+                    if present == len && count == len {
+                        for (i, row) in square[..len].iter_mut().enumerate() {
+                            *row = S::Vector::<T>::load(from.add(i * self.lanes));
+                        }
+                        S::Vector::<T>::transpose(&mut square[..len]);
+                        for (i, row) in square[..len].iter().enumerate() {
+                            row.store(to.add(i * registers * len));
+                        }
+                        continue;
+                    }
+                    for (i, row) in square[..len].iter_mut().enumerate() {
+                        if i < present {
+                            *row = load_part(from.add(i * self.lanes), count);
+                        }
+                    }
+                    S::Vector::<T>::transpose(&mut square[..len]);
+                    for (i, row) in square[..len].iter().enumerate() {
+                        if i < count {
+                            row.store(to.add(i * registers * len));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     /// Tiles of R rows, and of fewer for those left.
     ///
     /// # Safety
@@ -714,9 +801,9 @@ impl<T: Real> OuterStrip<'_, T> {
             unsafe {
                 let mut rows = [self.dz.as_ptr().add(row * self.lanes); R];
                 for (r, row) in rows.iter_mut().enumerate() {
-                    *row = row.add(r * self.lanes);
+                    *row = row.add(r * self.lanes + self.piece.start);
                 }
-                tile::<S, T, R, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
+                tile::<S, T, R, R, V>(&mut sums, self.piece.len(), (rows, 0, 1), transposed.as_ptr(), V * len);
             }
             for (r, sums) in sums.iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;
@@ -739,55 +826,6 @@ impl<T: Real> OuterStrip<'_, T> {
             row += R;
         }
         row
-    }
-}
-
-/// Features `first ..` of a block as `[lane][registers]`, zero where there are fewer features.
-///
-/// # Safety
-/// `transposed` holds so many registers for every lane of the block, filled up to a multiple of a register.
-#[inline(always)]
-unsafe fn transpose<S: Simd, T: Real>(
-    width: usize,
-    registers: usize,
-    (features, h): (usize, &[T]),
-    first: usize,
-    transposed: &mut [T],
-) {
-    let len = len_of::<S, T>();
-    debug_assert!(transposed.len() >= width.next_multiple_of(len) * registers * len);
-    for v in 0..registers {
-        let present = features.saturating_sub(first + v * len).min(len);
-        for lane in (0..width).step_by(len) {
-            let count = (width - lane).min(len);
-            let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
-            unsafe {
-                let from = h.as_ptr().add((first + v * len) * width + lane);
-                let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
-                // Loops of a length that the compiler knows, so that a square stays in registers.
-                if present == len && count == len {
-                    for (i, row) in square[..len].iter_mut().enumerate() {
-                        *row = S::Vector::<T>::load(from.add(i * width));
-                    }
-                    S::Vector::<T>::transpose(&mut square[..len]);
-                    for (i, row) in square[..len].iter().enumerate() {
-                        row.store(to.add(i * registers * len));
-                    }
-                    continue;
-                }
-                for (i, row) in square[..len].iter_mut().enumerate() {
-                    if i < present {
-                        *row = load_part(from.add(i * width), count);
-                    }
-                }
-                S::Vector::<T>::transpose(&mut square[..len]);
-                for (i, row) in square[..len].iter().enumerate() {
-                    if i < count {
-                        row.store(to.add(i * registers * len));
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -241,9 +241,11 @@ const SCALAR_PANELS: usize = 16;
 /// Cache lines in a row where there are matrices: enough that an outer product over them hides that it reads and writes the
 /// gradient.
 const DENSE_PANELS: usize = 4;
-/// Blocks of a leaf, doubled for each doubling of the parameters beyond a number: a leaf has a gradient of its own.
+/// Blocks of a leaf, doubled for each doubling of the parameters beyond [`LARGE`]: a leaf has a gradient of its own.
 const LEAF_BLOCKS: usize = 2;
-const LEAF_PARAMETERS: usize = 1 << 18;
+/// Numbers that are more than the cache of a core holds beside a gradient of as many. They are read once a block, so blocks are twice
+/// as wide where a matrix is larger.
+const LARGE: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
     /// The plan of some requests of one graph, for so many samples: in blocks as wide as they are fast, or all in one block.
@@ -269,13 +271,18 @@ impl<T: Real> Plan<T> {
         };
         let (first, file_rows, sums) = round(register);
         let single = first.iter().any(|emitted| emitted.phases.iter().skip(1).any(|phase| !phase.block.is_empty()));
-        let dense = graph.nodes.iter().any(|node| matches!(node.op, Op::Dense { .. }));
+        let matrices = graph.nodes.iter().filter_map(|node| match node.op {
+            Op::Dense { w, .. } => Some(graph.rows(w)),
+            _ => None,
+        });
+        let largest = matrices.max();
         let panels_in_cache = (CACHE_ROWS / file_rows.max(1)).clamp(1, SCALAR_PANELS);
-        let width = match (single, dense) {
+        let width = match (single, largest) {
             _ if alone => 1,
             _ if one_block => samples.next_multiple_of(T::LANES),
             (true, _) => samples.next_multiple_of(T::LANES),
-            (_, true) => DENSE_PANELS * T::LANES,
+            (_, Some(matrix)) if matrix > LARGE => 2 * DENSE_PANELS * T::LANES,
+            (_, Some(_)) => DENSE_PANELS * T::LANES,
             _ => panels_in_cache * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
@@ -286,8 +293,9 @@ impl<T: Real> Plan<T> {
         let gradient = places.max().unwrap_or(0);
         // WebAssembly has one thread, and pools split a batch themselves.
         let one_leaf = single || one_block || cfg!(target_arch = "wasm32");
-        let growth = (gradient.div_ceil(LEAF_PARAMETERS)).next_power_of_two();
-        let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * LEAF_BLOCKS * growth };
+        let growth = (gradient.div_ceil(LARGE)).next_power_of_two();
+        let per_leaf = if largest > Some(LARGE) { LEAF_BLOCKS / 2 } else { LEAF_BLOCKS };
+        let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * per_leaf * growth };
         let (full_width, rest_width) = panels.widths();
         // The first width that there is, and the other if there are two.
         let widths = [full_width, rest_width].map(|width| (width > 0).then_some(width));
