@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ndarray::ArrayView2;
 use num_traits::Float;
 
 /// Where a solve stood when it failed.
@@ -20,7 +21,9 @@ pub struct Progress {
 impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Progress { t, h, steps, evaluations } = self;
-        write!(f, "at t = {t:?}, step {h:e}, after {steps} accepted steps and {evaluations} evaluations")
+        let s = |count: usize| if count == 1 { "" } else { "s" };
+        write!(f, "at t = {}, step {}, after {steps} accepted step{} and ", plain(*t), plain(*h), s(*steps))?;
+        write!(f, "{evaluations} evaluation{}", s(*evaluations))
     }
 }
 
@@ -158,7 +161,7 @@ pub enum Error {
     },
 
     /// Memory ran out.
-    #[error("{bytes} bytes could not be had for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
+    #[error("could not allocate {bytes} bytes for {purpose}; use a smaller batch or fewer steps, or gradient \"auto\"")]
     OutOfMemory {
         /// How many bytes were asked for.
         bytes: usize,
@@ -179,9 +182,14 @@ pub enum Error {
     #[error("{0}")]
     File(String),
 
-    /// A custom vector field failed. In JavaScript, its own error is thrown in place of this one.
-    #[error("the custom vector field failed")]
+    /// A function of yours failed: a custom vector field, or what watches a solve. In JavaScript, its own error is thrown in place of this
+    /// one.
+    #[error("a function that was called during the solve failed")]
     Callback,
+
+    /// An error of your own, for what you return from a `RowField` or a `Watcher`.
+    #[error("{0}")]
+    Other(String),
 }
 
 impl Error {
@@ -199,7 +207,7 @@ impl Error {
             Error::Trajectory { error, .. } => error.code(),
             Error::OutOfMemory { .. } => "OUT_OF_MEMORY",
             Error::File(_) => "FILE",
-            Error::Callback => "CALLBACK",
+            Error::Callback | Error::Other(_) => "CALLBACK",
         }
     }
 
@@ -241,6 +249,15 @@ impl Error {
     }
 }
 
+/// A number as people write it.
+fn plain(number: f64) -> String {
+    let mut text = format!("{number:?}");
+    if text.ends_with(".0") {
+        text.truncate(text.len() - 2);
+    }
+    text
+}
+
 fn underflow(progress: &Progress, minimum: f64) -> String {
     if progress.h.abs() < minimum {
         let remedy = "lower minStep, or loosen rtol and atol";
@@ -256,16 +273,29 @@ fn underflow(progress: &Progress, minimum: f64) -> String {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Refuses numbers that are not finite, naming the first.
-pub(crate) fn finite<T: Float>(argument: &'static str, numbers: impl IntoIterator<Item = T>) -> Result<()> {
-    match numbers.into_iter().enumerate().find(|(_, number)| !number.is_finite()) {
-        Some((index, number)) => Err(Error::NonFiniteInput { argument, given: wide(number), index }),
+pub(crate) fn finite<T: Float>(argument: &'static str, numbers: &[T]) -> Result<()> {
+    match first_not_finite(numbers) {
+        Some(index) => Err(Error::NonFiniteInput { argument, given: wide(numbers[index]), index }),
         None => Ok(()),
     }
 }
 
+/// As [`finite`], of rows that need not lie one behind the other.
+pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_, T>) -> Result<()> {
+    finite(argument, rows.as_standard_layout().as_slice().expect("rows one behind the other"))
+}
+
+/// The first number that is not finite. It looks at many at a time, as nearly always all are.
+fn first_not_finite<T: Float>(numbers: &[T]) -> Option<usize> {
+    const MANY: usize = 64;
+    let bad = |numbers: &[T]| !numbers.iter().fold(true, |all, number| all & number.is_finite());
+    let many = numbers.chunks(MANY).position(bad)?;
+    numbers[many * MANY..].iter().position(|number| !number.is_finite()).map(|index| many * MANY + index)
+}
+
 /// Refuses to hand out a part of a gradient that is not finite, naming the first such number.
 pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> Result<()> {
-    match numbers.iter().position(|number| !number.is_finite()) {
+    match first_not_finite(numbers) {
         Some(index) => {
             let remedy = "it overflows, or the field's own vjp is not finite: scale the loss, or use float64";
             Err(Error::NonFiniteResult { result, given: wide(numbers[index]), index, remedy })
@@ -276,7 +306,7 @@ pub(crate) fn finite_gradient<T: Float>(result: &'static str, numbers: &[T]) -> 
 
 /// Refuses derivatives along directions that are not finite.
 pub(crate) fn finite_tangents<T: Float>(tangents: &[T]) -> Result<()> {
-    match tangents.iter().position(|number| !number.is_finite()) {
+    match first_not_finite(tangents) {
         Some(index) => {
             let remedy = match tangents[index].is_nan() {
                 true => {

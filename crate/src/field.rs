@@ -13,7 +13,7 @@ use ndarray::{ArrayView2, ArrayViewMut2};
 
 use num_traits::Float;
 
-use crate::error::{Error, Result, finite, finite_gradient};
+use crate::error::{Error, Result, finite, finite_gradient, finite_rows};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -89,6 +89,9 @@ pub trait VectorField<T: Real> {
     }
 }
 
+/// More numbers than any memory holds.
+const MOST_NUMBERS: usize = isize::MAX as usize / 64;
+
 /// Directions along which a solve's inputs move: arrays are flat, row-major. What is `None` stands still.
 #[derive(Debug, Clone, Copy)]
 pub struct Directions<'a, T> {
@@ -121,7 +124,7 @@ impl<T> Directions<'_, T> {
         fn numbers<N: Float>(argument: &'static str, given: Option<&[N]>, expected: usize) -> Result<()> {
             match given {
                 Some(given) if given.len() != expected => Err(Error::shape(argument, expected, given.len())),
-                Some(given) => finite(argument, given.iter().copied()),
+                Some(given) => finite(argument, given),
                 None => Ok(()),
             }
         }
@@ -129,10 +132,15 @@ impl<T> Directions<'_, T> {
         if count == 0 {
             return Err(Error::option("tangents", "at least one direction", 0));
         }
-        numbers("tangents.y0", self.y0, count * batch * state)?;
-        numbers("tangents.parameters", self.parameters, count * parameters)?;
-        numbers("tangents.arguments", self.arguments, count * batch * arguments)?;
-        numbers("tangents.times", self.times, count * times)
+        // Solutions along more of them could not be addressed.
+        if batch.saturating_mul(state).saturating_mul(times).checked_mul(count).is_none_or(|all| all > MOST_NUMBERS) {
+            return Err(Error::option("tangents", "a number of directions that memory can hold", count));
+        }
+        let each = |numbers: usize| count.saturating_mul(numbers);
+        numbers("tangents.y0", self.y0, each(batch * state))?;
+        numbers("tangents.parameters", self.parameters, each(parameters))?;
+        numbers("tangents.arguments", self.arguments, each(batch * arguments))?;
+        numbers("tangents.times", self.times, each(times))
     }
 
     /// Some of the directions, from the first on.
@@ -207,11 +215,11 @@ pub fn vjp<T: Real>(
     if w.shape() != expected {
         return Err(Error::shape("w", format!("{expected:?}, as f(t, y)"), format!("{:?}", w.shape())));
     }
-    finite("w", w.iter().copied())?;
+    finite_rows("w", w)?;
     let mut prepared = Prepared::new(field, parameters, t, y, true)?;
     let Prepared { dynamics, x, ledger, .. } = &mut prepared;
     let lanes = dynamics.layout().panels.lanes;
-    let mut cotangent = Buffer::zeroed(ledger, Purpose::Cotangent, lanes * field.output_size())?;
+    let mut cotangent = Buffer::used(ledger, Purpose::Cotangent, lanes * field.output_size())?;
     dynamics.layout().panels.pack(w, &mut cotangent, Spare::Zero);
     let mut dx = Buffer::zeroed(ledger, Purpose::Workspace, x.len())?;
     let mut gradient = Buffer::zeroed(ledger, Purpose::Gradient, dynamics.parameters())?;
@@ -245,17 +253,17 @@ struct Prepared<T> {
 impl<T: Real> Prepared<T> {
     fn new(field: &dyn VectorField<T>, parameters: &[T], t: f64, y: ArrayView2<'_, T>, reverse: bool) -> Result<Self> {
         check_batch("y", field, y)?;
-        finite("t", [t])?;
+        finite("t", &[t])?;
         let ledger = Ledger::new();
         let dynamics = field.prepare(parameters, y.nrows(), Demand::new(reverse), &ledger)?;
-        let mut x = Buffer::zeroed(&ledger, Purpose::Workspace, dynamics.layout().size())?;
+        let mut x = Buffer::used(&ledger, Purpose::Workspace, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y, &mut x, Spare::Repeat);
         Ok(Self { dynamics, x, ledger })
     }
 
     fn rows(&self, numbers: &[T], features: usize) -> Result<Buffer<T>> {
         let panels = self.dynamics.layout().panels;
-        let mut rows = Buffer::zeroed(&self.ledger, Purpose::Output, panels.samples * features)?;
+        let mut rows = Buffer::used(&self.ledger, Purpose::Output, panels.samples * features)?;
         let view = ArrayViewMut2::from_shape((panels.samples, features), &mut rows).expect("one batch");
         panels.unpack(numbers, view);
         Ok(rows)
@@ -273,5 +281,5 @@ pub(crate) fn check_batch<T: Real>(
         let expected = format!("[batch, {}] with batch at least 1", field.state_size());
         return Err(Error::shape(argument, expected, format!("[{batch}, {state}]")));
     }
-    finite(argument, y.iter().copied())
+    finite_rows(argument, y)
 }

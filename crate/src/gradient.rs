@@ -141,6 +141,7 @@ pub(crate) fn vjp_shared<T: Real>(
     problem.all_reduce = all_reduce;
     if let GradientMethod::Adjoint(backward) = method {
         backward.check()?;
+        backward.check_features(problem.state)?;
         backward.method.check_runge_kutta("the continuous adjoint")?;
         let (solution, failure) = problem.solve(&mut Discard)?;
         return failure.map_or(Ok(()), Err).map(|()| Trajectory {
@@ -215,11 +216,9 @@ impl<T: Real> Trajectory<T> {
         if cotangent.shape() != expected {
             return Err(Error::shape("cotangent", format!("{expected:?}"), format!("{:?}", cotangent.shape())));
         }
-        let state = self.problem.state;
         self.pullback_from(&mut |output, rows| {
             let slice = cotangent.slice(s![output, .., ..]);
-            rows.iter_mut().zip(slice).for_each(|(row, &number)| *row = number);
-            debug_assert_eq!(slice.ncols(), state);
+            ArrayViewMut2::from_shape(slice.dim(), rows).expect("one slice").assign(&slice);
             Ok(())
         })
     }
@@ -231,11 +230,11 @@ impl<T: Real> Trajectory<T> {
         let panels = problem.dynamics.layout().panels;
         let (len, outputs) = (problem.start.len(), problem.times.len());
         let slice = problem.batch * problem.state;
-        let mut w = Buffer::zeroed(&ledger, Purpose::Cotangent, outputs * len)?;
-        let mut rows = Buffer::zeroed(&ledger, Purpose::Cotangent, slice)?;
+        let mut w = Buffer::used(&ledger, Purpose::Cotangent, outputs * len)?;
+        let mut rows = Buffer::used(&ledger, Purpose::Cotangent, slice)?;
         for (output, w) in w.chunks_exact_mut(len).enumerate() {
             read(output, &mut rows)?;
-            finite("cotangent", rows.iter().copied()).map_err(|error| error.moved(output * slice))?;
+            finite("cotangent", &rows).map_err(|error| error.moved(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
             panels.pack(rows, w, Spare::Zero);
         }
@@ -245,11 +244,11 @@ impl<T: Real> Trajectory<T> {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
-        let mut y0 = Buffer::zeroed(&ledger, Purpose::Gradient, slice)?;
+        let mut y0 = Buffer::used(&ledger, Purpose::Gradient, slice)?;
         let rows = ArrayViewMut2::from_shape((problem.batch, problem.state), &mut y0).expect("one slice");
         panels.unpack(&swept.lambda, rows);
         let arguments_at = swept.parameters.len() - panels.lanes * problem.arguments;
-        let mut arguments = Buffer::zeroed(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
+        let mut arguments = Buffer::used(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
         let rows = ArrayViewMut2::from_shape((problem.batch, problem.arguments), &mut arguments).expect("one slice");
         panels.unpack(&swept.parameters[arguments_at..], rows);
         let parameters = match problem.arguments {

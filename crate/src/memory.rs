@@ -49,8 +49,11 @@ impl<T: Plain> Buffer<T> {
         Self::of(Lines::zeroed, ledger, purpose, len)
     }
 
-    /// So many zeros, or what a buffer before had: for what is written before it is read.
-    fn used(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
+    /// So many zeros, or what a buffer before had: for what is written before it is read. Tests find NaN there.
+    ///
+    /// # Errors
+    /// `OutOfMemory`.
+    pub(crate) fn used(ledger: &Ledger, purpose: Purpose, len: usize) -> Result<Self> {
         Self::of(Lines::used, ledger, purpose, len)
     }
 
@@ -68,7 +71,7 @@ impl<T: Plain> Buffer<T> {
     /// # Errors
     /// `OutOfMemory`.
     pub(crate) fn copied(ledger: &Ledger, purpose: Purpose, numbers: &[T]) -> Result<Self> {
-        let mut buffer = Self::zeroed(ledger, purpose, numbers.len())?;
+        let mut buffer = Self::used(ledger, purpose, numbers.len())?;
         buffer.copy_from_slice(numbers);
         Ok(buffer)
     }

@@ -27,11 +27,10 @@ pub enum Rule {
 /// An optimizer of a field's parameters: a rule, and what it remembers of the steps before.
 #[derive(Debug)]
 pub struct Optimizer<T> {
-    /// How a step follows from a gradient.
-    pub rule: Rule,
-    /// The learning rate of the next step. You may change it between steps.
+    rule: Rule,
+    /// The learning rate of the next step, zero or more. You may change it between steps.
     pub learning_rate: f64,
-    /// Each step first multiplies the parameters by 1 − learning_rate · weight_decay.
+    /// Each step first multiplies the parameters by 1 − learning_rate · weight_decay. Zero or more.
     pub weight_decay: f64,
     /// How many steps have been taken. Adam corrects its moments by it.
     pub steps: u64,
@@ -46,12 +45,7 @@ impl<T: Real> Optimizer<T> {
     /// # Errors
     /// `Option` for rates out of range, `OutOfMemory`.
     pub fn new(rule: Rule, learning_rate: f64, weight_decay: f64, parameters: usize) -> Result<Self> {
-        let within = |argument, number: f64, end: f64| match number >= 0.0 && number < end {
-            true => Ok(()),
-            false => Err(Error::option(argument, format!("a number from 0 to below {end}"), number)),
-        };
-        within("learningRate", learning_rate, f64::INFINITY)?;
-        within("weightDecay", weight_decay, f64::INFINITY)?;
+        check_rates(learning_rate, weight_decay)?;
         let moments = match rule {
             Rule::Adam { beta1, beta2, epsilon } => {
                 within("beta1", beta1, 1.0)?;
@@ -64,8 +58,13 @@ impl<T: Real> Optimizer<T> {
                 usize::from(momentum > 0.0)
             }
         };
-        let state = Buffer::zeroed(&Ledger::new(), Purpose::Workspace, moments * parameters)?;
+        let state = Buffer::zeroed(&Ledger::new(), Purpose::Workspace, parameters.saturating_mul(moments))?;
         Ok(Self { rule, learning_rate, weight_decay, steps: 0, state, parameters })
+    }
+
+    /// How a step follows from a gradient.
+    pub fn rule(&self) -> Rule {
+        self.rule
     }
 
     /// What a checkpoint has to keep besides [`steps`](Self::steps): Adam's first moments followed by its second, or the velocity; empty
@@ -82,14 +81,18 @@ impl<T: Real> Optimizer<T> {
     /// Takes a step, which changes the parameters in place. If it fails, nothing has changed.
     ///
     /// # Errors
-    /// `Shape` and `NonFiniteInput` for the gradient; `NonFiniteResult` where the step would write a parameter or a moment that
+    /// `Option` for a rate out of range, `Shape` for parameters or a gradient of another length, `NonFiniteInput` for the gradient;
+    /// `NonFiniteResult` where the step would write a parameter or a moment that
     /// is not finite.
     pub fn step(&mut self, parameters: &mut [T], gradient: &[T]) -> Result<()> {
-        if gradient.len() != self.parameters || parameters.len() != self.parameters {
-            return Err(Error::shape("gradient", self.parameters, gradient.len()));
+        check_rates(self.learning_rate, self.weight_decay)?;
+        for (argument, given) in [("parameters", parameters.len()), ("gradient", gradient.len())] {
+            if given != self.parameters {
+                return Err(Error::shape(argument, self.parameters, given));
+            }
         }
-        finite("gradient", gradient.iter().copied())?;
-        let steps = self.steps + 1;
+        finite("gradient", gradient)?;
+        let steps = self.steps.saturating_add(1);
         let decay = T::of(1.0 - self.learning_rate * self.weight_decay);
         match self.rule {
             Rule::Adam { beta1, beta2, epsilon } => {
@@ -139,6 +142,18 @@ impl<T: Real> Optimizer<T> {
         }
         self.steps = steps;
         Ok(())
+    }
+}
+
+fn check_rates(learning_rate: f64, weight_decay: f64) -> Result<()> {
+    within("learningRate", learning_rate, f64::INFINITY)?;
+    within("weightDecay", weight_decay, f64::INFINITY)
+}
+
+fn within(argument: &'static str, number: f64, end: f64) -> Result<()> {
+    match number >= 0.0 && number < end {
+        true => Ok(()),
+        false => Err(Error::option(argument, format!("a number from 0 to below {end}"), number)),
     }
 }
 

@@ -333,8 +333,8 @@ impl<T: Real> TangentTrajectory<T> {
         let both = self.both.pullback_from(&mut |output, rows| {
             read(output, &mut cotangents, &mut curvatures);
             let place = |error: Error| error.moved(output * batch * state);
-            finite("cotangent", cotangents.iter().copied()).map_err(place)?;
-            finite("curvature", curvatures.iter().copied()).map_err(place)?;
+            finite("cotangent", &cotangents).map_err(place)?;
+            finite("curvature", &curvatures).map_err(place)?;
             let pairs = cotangents.chunks_exact(state).zip(curvatures.chunks_exact(state));
             for (row, (cotangent, curvature)) in rows.chunks_exact_mut(2 * state).zip(pairs) {
                 row[..state].copy_from_slice(curvature);

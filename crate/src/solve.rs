@@ -85,7 +85,7 @@ pub fn odeint<T: Real>(
 /// Solves as [`odeint`] does, but if the solve fails on the way, returns the states at the times that it reached, along with the error.
 ///
 /// # Errors
-/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`.
+/// `Shape`, `Option` and `NonFiniteInput` for invalid input, `OutOfMemory`; `Callback` where a function of yours failed with it.
 pub fn odeint_partial<T: Real>(
     field: &dyn VectorField<T>,
     y0: ArrayView2<'_, T>,
@@ -147,7 +147,7 @@ impl<T: Real> Problem<T> {
         ledger.note(Purpose::Network, size_of_val(parameters));
         let dynamics =
             field.prepare(parameters, batch, Demand { threads: options.threads, ..Demand::new(reverse) }, &ledger)?;
-        let mut start = Buffer::zeroed(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
+        let mut start = Buffer::used(&ledger, Purpose::Checkpoints, dynamics.layout().size())?;
         dynamics.layout().panels.pack(y0, &mut start, Spare::Repeat);
         let mut kept = filled(Purpose::Records, times.len(), 0.0)?;
         kept.copy_from_slice(times);
@@ -214,7 +214,7 @@ pub(crate) fn check_times(times: &[f64]) -> Result<()> {
     let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
         return Err(Error::shape("times", "at least one time", 0));
     };
-    finite("times", times.iter().copied())?;
+    finite("times", times)?;
     if !(last - first).is_finite() {
         let expected = "times whose difference is a number";
         return Err(Error::option("times", expected, format!("{first:e} to {last:e}")));

@@ -67,7 +67,8 @@ impl Method {
 
     /// Whether its extension between steps is nearly as good as the steps, so that outputs are interpolated by default.
     pub(crate) fn interpolates(&self) -> bool {
-        self.tableau().is_some_and(|tableau| tableau.adaptive() && tableau.fsal())
+        self.tableau()
+            .is_some_and(|tableau| tableau.adaptive() && tableau.fsal() && tableau.extension_order + 1 >= tableau.order)
     }
 
     /// Refuses what only Runge–Kutta methods can be used for.
@@ -141,8 +142,8 @@ impl<T: Real> Work<T> {
     /// For so many slopes of `len` numbers.
     pub fn new(ledger: &Ledger, slopes: usize, len: usize) -> Result<Self> {
         Ok(Self {
-            slopes: Buffer::zeroed(ledger, Purpose::Stages, slopes * len)?,
-            state: Buffer::zeroed(ledger, Purpose::Workspace, len)?,
+            slopes: Buffer::used(ledger, Purpose::Stages, slopes * len)?,
+            state: Buffer::used(ledger, Purpose::Workspace, len)?,
             first_known: false,
         })
     }

@@ -194,7 +194,7 @@ impl<T: Real> Rules<T> {
             if jump.amounts.len() != expected {
                 return Err(Error::shape("jumps.amounts", expected, jump.amounts.len()));
             }
-            finite("jumps.amounts", jump.amounts.iter().copied())?;
+            finite("jumps.amounts", &jump.amounts)?;
             let amounts = jump.amounts.iter().map(|&amount| T::of(amount)).collect();
             Ok(JumpInputs { times: jump.times.clone(), amounts, numbers })
         };
@@ -247,7 +247,7 @@ impl<T: Real> Rules<T> {
 }
 
 fn check_jump_times(jumps: &[f64], times: &[f64]) -> Result<()> {
-    finite("jumps.times", jumps.iter().copied())?;
+    finite("jumps.times", jumps)?;
     let (first, last) = (times[0], times[times.len() - 1]);
     // Of a trajectory that goes nowhere only a jump at its time acts.
     if first == last {

@@ -82,7 +82,7 @@ impl<T: Real> Integrator<T> {
         options: &Options,
         changes: &Changes,
     ) -> Result<Self> {
-        finite("t", [t])?;
+        finite("t", &[t])?;
         if !changes.jumps.is_empty() {
             let expected = "none: change the state between the steps";
             return Err(Error::option("jumps", expected, format!("{}", changes.jumps.len())));
@@ -123,7 +123,7 @@ impl<T: Real> Integrator<T> {
     /// # Errors
     /// As [`odeint`](super::odeint), of several trajectories that fail the first by index.
     pub fn advance(&mut self, to: f64, how: Advance) -> Result<()> {
-        finite("to", [to])?;
+        finite("to", &[to])?;
         let Self { batch, state, leaf, .. } = *self;
         let mut shared = self.shared.lock().expect(UNHARMED);
         let Shared { problem, tools } = &mut *shared;
@@ -346,5 +346,5 @@ fn check_rows<T: Real>(name: &'static str, numbers: &[T], batch: usize, width: u
     if numbers.len() != batch * width {
         return Err(Error::shape(name, format!("[{batch}, {width}], {} numbers", batch * width), numbers.len()));
     }
-    finite(name, numbers.iter().copied())
+    finite(name, numbers)
 }

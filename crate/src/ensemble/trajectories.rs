@@ -82,6 +82,7 @@ fn continuous<T: Real>(
     backward: &Options,
 ) -> Result<Trajectories<T>> {
     backward.check()?;
+    backward.check_features(field.state_size())?;
     backward.method.check_runge_kutta("the continuous adjoint")?;
     if !changes.jumps.is_empty() || !changes.events.is_empty() {
         let expected = "an exact gradient where jumps or events change a trajectory";
@@ -211,9 +212,9 @@ impl<T: Real> Trajectories<T> {
                 return Err(Error::shape(argument, expected, given));
             }
         }
-        finite("cotangent", cotangents.y.iter().copied())?;
-        finite("events.times", cotangents.event_times.iter().copied())?;
-        finite("events.states", cotangents.event_states.iter().copied())?;
+        finite("cotangent", cotangents.y)?;
+        finite("events.times", cotangents.event_times)?;
+        finite("events.states", cotangents.event_states)?;
         let state = problem.state;
         for &(trajectory, _) in &solution.failures {
             let mut places = (0..problem.times.of(trajectory).len()).map(|output| problem.place(trajectory, output));

@@ -15,17 +15,18 @@ use crate::memory::{Buffer, Ledger, Purpose};
 /// A vector field that you write, along with its vector–Jacobian product. Both work on the whole batch: y, w and dy are
 /// `[batch, state]`. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T> {
-    /// Writes f(t, y, θ) to `dy`.
+    /// Writes f(t, y, θ) to `dy`, all of it: what it holds before is left from other calls.
     ///
     /// # Errors
-    /// Any error of yours; the solve ends with it.
+    /// Any error of yours, such as [`Error::Other`]; the solve ends with it.
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], dy: ArrayViewMut2<'_, T>) -> Result<()>;
 
-    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Returns (∂f/∂t)ᵀ w, summed over the batch, or
+    /// Writes (∂f/∂y)ᵀ w to `dy` and (∂f/∂θ)ᵀ w, summed over the batch, to `dparameters`. Assign all of `dy`, which holds what is left from
+    /// other calls; `dparameters` is zero, so that you may add to it. Returns (∂f/∂t)ᵀ w, summed over the batch, or
     /// `None` if you do not know it; then gradients have no derivatives with respect to times.
     ///
     /// # Errors
-    /// Any error of yours; the gradient ends with it.
+    /// Any error of yours, such as [`Error::Other`]; the gradient ends with it.
     fn vjp(
         &self,
         t: f64,
@@ -53,7 +54,7 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         if state_size == 0 {
             return Err(Error::option("stateSize", "a positive integer", 0));
         }
-        finite("parameters", parameters.iter().copied())?;
+        finite("parameters", parameters)?;
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
         Ok(Self { state_size, parameters, field: Rc::new(field) })
     }
@@ -87,7 +88,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         if parameters.len() != self.parameters.len() {
             return Err(Error::shape("parameters", self.parameters.len(), parameters.len()));
         }
-        finite("parameters", parameters.iter().copied())?;
+        finite("parameters", parameters)?;
         let layout = Layout::batch::<T>(batch, self.state_size);
         let rows =
             |wanted: bool| Buffer::zeroed(ledger, Purpose::Workspace, if wanted { batch * self.state_size } else { 0 });

@@ -7,7 +7,7 @@ use ndarray::ArrayView2;
 
 use super::lanes::{LanePull, Lanes, TrajectoryInputs};
 use super::{Demand, Directions, Dots, Dynamics, Pull, Uses, VectorField};
-use crate::error::{Error, Result, finite};
+use crate::error::{Error, Result, finite, finite_rows};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
@@ -96,7 +96,7 @@ impl<T: Real> ProgramField<T> {
             let expected = format!("[batch, {}]", self.program.arguments());
             return Err(Error::shape("arguments", expected, format!("{:?}", arguments.shape())));
         }
-        finite("arguments", arguments.iter().copied())?;
+        finite_rows("arguments", arguments)?;
         Ok(WithArguments { field: self, arguments })
     }
 
@@ -175,10 +175,11 @@ impl<T: Real> ProgramField<T> {
         let plan = self.plan(batch, reverse, one_block);
         let layout = Layout::of::<T>(plan.panels, state);
         let packed = |rows: Option<ArrayView2<'_, T>>, columns: usize| {
-            let mut packed = Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
-            if let Some(rows) = rows {
-                plan.panels.pack(rows, &mut packed, Spare::Repeat);
-            }
+            let Some(rows) = rows else {
+                return Buffer::zeroed(ledger, Purpose::Workspace, plan.panels.lanes * columns);
+            };
+            let mut packed = Buffer::used(ledger, Purpose::Workspace, plan.panels.lanes * columns)?;
+            plan.panels.pack(rows, &mut packed, Spare::Repeat);
             Ok(packed)
         };
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
@@ -385,7 +386,8 @@ pub(crate) fn map_along<T: Real>(
     amounts: usize,
     beside: Beside,
 ) -> Program {
-    map.tangents(&kinds(map, directions, batch, amounts, beside), amounts).program
+    let map = map.parted(map.arguments() - amounts);
+    map.tangents(&kinds(&map, directions, batch, amounts, beside), amounts).program
 }
 
 /// What moves along each of the directions. The last arguments, the `amounts` of a jump, do not.
@@ -455,7 +457,7 @@ fn check_parameters<T: Real>(program: &Program, parameters: &[T]) -> Result<()> 
     if parameters.len() != program.parameters() {
         return Err(Error::shape("parameters", program.parameters(), parameters.len()));
     }
-    finite("parameters", parameters.iter().copied())
+    finite("parameters", parameters)
 }
 
 impl<T: Real> VectorField<T> for ProgramField<T> {

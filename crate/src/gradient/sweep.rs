@@ -269,9 +269,9 @@ impl<T: Real> StageStates<T> {
         let stages = if recomputed == Recomputed::Nothing { 0 } else { Self::states(stages) };
         Ok(Self {
             len,
-            states: Buffer::zeroed(ledger, Purpose::Stages, stages * len)?,
+            states: Buffer::used(ledger, Purpose::Stages, stages * len)?,
             tape_len,
-            tapes: Buffer::zeroed(ledger, Purpose::Tape, stages * tape_len)?,
+            tapes: Buffer::used(ledger, Purpose::Tape, stages * tape_len)?,
         })
     }
 

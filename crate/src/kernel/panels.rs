@@ -86,8 +86,8 @@ impl Panels {
             let numbers = &mut panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact_mut(panel.width).enumerate() {
                 let (own, others) = row.split_at_mut(panel.samples);
-                let column = &given[panel.first * features + feature..];
-                own.iter_mut().enumerate().for_each(|(lane, number)| *number = column[lane * features]);
+                let column = given[panel.first * features + feature..].iter().step_by(features);
+                own.iter_mut().zip(column).for_each(|(number, &given)| *number = given);
                 others.fill(match spare {
                     Spare::Zero => T::zero(),
                     Spare::Repeat => own[panel.samples - 1],
@@ -102,13 +102,15 @@ impl Panels {
         for panel in self.all() {
             let numbers = &panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact(panel.width).enumerate() {
-                let row = row[..panel.samples].iter().enumerate();
+                let row = &row[..panel.samples];
                 match rows.as_slice_mut() {
                     Some(rows) => {
-                        let column = &mut rows[panel.first * features + feature..];
-                        row.for_each(|(lane, &number)| column[lane * features] = number);
+                        let column = rows[panel.first * features + feature..].iter_mut().step_by(features);
+                        column.zip(row).for_each(|(to, &number)| *to = number);
                     }
-                    None => row.for_each(|(lane, &number)| rows[[panel.first + lane, feature]] = number),
+                    None => {
+                        row.iter().enumerate().for_each(|(lane, &number)| rows[[panel.first + lane, feature]] = number)
+                    }
                 }
             }
         }

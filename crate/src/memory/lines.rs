@@ -41,10 +41,12 @@ impl Lines {
         let mut lines = spare(count).unwrap_or_default();
         let ready = if clear { 0 } else { lines.len().min(count) };
         lines.truncate(ready);
+        // What reads it would show.
+        let filling = if clear || cfg!(not(debug_assertions)) { 0 } else { u8::MAX };
         fallible(|| lines.try_reserve_exact(count - ready)).ok()?;
-        // SAFETY: there is room for them, and zeros are lines. (`resize` would write them one by one.)
+        // SAFETY: there is room for them, and any bytes are lines. (`resize` would write them one by one.)
         unsafe {
-            lines.as_mut_ptr().add(ready).write_bytes(0, count - ready);
+            lines.as_mut_ptr().add(ready).write_bytes(filling, count - ready);
             lines.set_len(count);
         }
         Some(Self(lines))

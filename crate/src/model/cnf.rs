@@ -86,7 +86,7 @@ impl<T: Real> Cnf<T> {
             let expected = format!("[batch, {}] numbers", self.features);
             return Err(Error::shape("noise", expected, noise.len()));
         }
-        finite("noise", noise.iter().copied())?;
+        finite("noise", noise)?;
         self.noise = Some(Buffer::copied(&Ledger::new(), Purpose::Network, noise)?);
         Ok(())
     }

@@ -86,7 +86,7 @@ impl<T: Real> Hamiltonian<T> {
                     let expected = format!("[{state}, {state}] numbers");
                     return Err(Error::shape("structure", expected, matrix.len()));
                 }
-                finite("structure", matrix.iter().copied())?;
+                finite("structure", matrix)?;
             }
             _ => {}
         }

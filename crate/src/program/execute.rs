@@ -166,7 +166,8 @@ impl<T: Real> Executor<T> {
         }
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
-        let worker = |_| Ok(Scratch { file: work(plan.file_rows * width)?, scratch: work(plan.scratch)? });
+        let scratch = |len: usize| Buffer::used(ledger, Purpose::Workspace, len);
+        let worker = |_| Ok(Scratch { file: scratch(plan.file_rows * width)?, scratch: scratch(plan.scratch)? });
         let partial = |_| {
             let gradient = Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)?;
             Ok(Partial { sums: work(plan.sums)?, gradient })
