@@ -35,16 +35,18 @@ pub enum Extension {
     Polynomial(&'static [&'static [f64]]),
 }
 
-/// An explicit Runge–Kutta method.
+/// An explicit Runge–Kutta method. Write one of your own as a constant with [`checked`](Self::checked), or make it with
+/// [`own`](Self::own) where its coefficients are known only when the program runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Tableau {
-    /// Its name in the public API.
+    /// Its name in the public API; `"custom"` for one from [`own`](Self::own).
     pub name: &'static str,
-    /// Order of the solution that is propagated (weights b).
+    /// Order of the solution that is propagated (weights b), from 1 to 20. The choice of steps goes by it.
     pub order: u32,
-    /// Order of the embedded solution (weights b̂); 0 where there is none.
+    /// Order of the embedded solution (weights b̂); 0 where there is none. For information.
     pub embedded_order: u32,
-    /// Order of the continuous extension: over a fixed interval, the error of outputs within steps falls as h to this power.
+    /// Order of the continuous extension: over a fixed interval, the error of outputs within steps falls as h to this power. Outputs are
+    /// interpolated by default only where it is at most one below the order of the method.
     pub extension_order: u32,
     /// Stage times c, in units of the step.
     pub c: &'static [f64],
@@ -110,8 +112,8 @@ impl Tableau {
                 return refused(format!("{name} to sum to 1"), format!("{:?}", sum(weights)));
             }
         }
-        if order == 0 || order > 20 {
-            return refused("an order from 1 to 20".into(), order.to_string());
+        if order == 0 || order > MAX_ORDER {
+            return refused(format!("an order from 1 to {MAX_ORDER}"), order.to_string());
         }
         let mut kept = OWN.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |known: &&&'static Tableau| {
@@ -221,40 +223,74 @@ impl Tableau {
     }
 
     /// Checks a tableau. Use it in a constant: then one that contradicts itself does not compile. `examples/own_method.rs` shows how.
+    /// Solves check it too, and refuse it.
     ///
     /// # Panics
     /// If the tableau contradicts itself.
     pub const fn checked(self) -> Tableau {
+        match self.contradiction() {
+            None => self,
+            Some(expected) => panic!("{}", expected),
+        }
+    }
+
+    /// What a tableau that contradicts itself would have to have.
+    pub(crate) const fn contradiction(&self) -> Option<&'static str> {
         let stages = self.b.len();
-        assert!(self.c.len() == stages && self.a.len() == stages, "one row of a and one c for each b");
-        assert!(self.b_hat.is_empty() || self.b_hat.len() == stages, "b̂ as long as b");
+        if stages == 0 || self.c.len() != stages || self.a.len() != stages {
+            return Some("one row of a and one c for each b");
+        }
+        if !self.b_hat.is_empty() && self.b_hat.len() != stages {
+            return Some("b̂ as long as b");
+        }
+        if self.order == 0 || self.order > MAX_ORDER {
+            return Some("an order from 1 to 20");
+        }
         let mut i = 0;
         while i < stages {
-            assert!(self.a[i].len() == i, "row i of a has i entries");
-            assert!(near(sum(self.a[i]), self.c[i]), "rows of a sum to c");
+            if self.a[i].len() != i {
+                return Some("i entries in row i of a");
+            }
+            if !near(sum(self.a[i]), self.c[i]) {
+                return Some("rows of a that sum to c");
+            }
             i += 1;
         }
-        assert!(near(sum(self.b), 1.0), "b sums to 1");
-        assert!(self.b_hat.is_empty() || near(sum(self.b_hat), 1.0), "b̂ sums to 1");
-        assert!(self.gradient_stages() + self.fsal() as usize == stages, "a stage that b leaves out is the next first");
+        if !near(sum(self.b), 1.0) || !(self.b_hat.is_empty() || near(sum(self.b_hat), 1.0)) {
+            return Some("b and b̂ that sum to 1");
+        }
+        if self.gradient_stages() + self.fsal() as usize != stages {
+            return Some("a stage that b leaves out to be the first of the next step");
+        }
         match self.extension {
             Extension::Hermite { d } => {
-                assert!(d.is_empty() || d.len() == self.gradient_stages() + 1, "a d for each slope")
+                if !d.is_empty() && (d.len() != self.gradient_stages() + 1 || !sum(d).is_finite()) {
+                    return Some("a finite d for each slope");
+                }
             }
             Extension::Polynomial(rows) => {
-                assert!(rows.len() == self.gradient_stages() + 1, "a row for each slope");
+                if rows.len() != self.gradient_stages() + 1 {
+                    return Some("a row of the extension for each slope");
+                }
                 let mut i = 0;
                 while i < rows.len() {
-                    assert!(rows[i].len() <= MAX_DEGREE, "degree at most MAX_DEGREE");
+                    if rows[i].len() > MAX_DEGREE {
+                        return Some("an extension of degree 6 at most");
+                    }
                     let b = if i + 1 < rows.len() { self.b[i] } else { 0.0 };
-                    assert!((sum(rows[i]) - b).abs() < 1e-11, "b(1) = b");
+                    if !((sum(rows[i]) - b).abs() < 1e-11) {
+                        return Some("rows of the extension that sum to b");
+                    }
                     i += 1;
                 }
             }
         }
-        self
+        None
     }
 }
+
+/// The highest order of a method.
+const MAX_ORDER: u32 = 20;
 
 /// Highest degree in θ of a continuous extension.
 pub(crate) const MAX_DEGREE: usize = 6;

@@ -14,5 +14,6 @@ mod program_cases;
 mod programs;
 mod random;
 mod random_programs;
+mod refusals;
 mod sensitivities;
 mod threads;

@@ -4,7 +4,7 @@
 use ndarray::{Array2, Array3, array};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::field::{evaluate, vjp as field_vjp};
-use symplectic_adjoint::program::{Builder, Program, concat};
+use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::{GradientMethod, Method, Options, Steps, VectorField, odeint, vjp};
 
 struct Pulled {
@@ -462,6 +462,28 @@ fn the_side_not_taken_of_extremes() {
     let x = model.state(0..1);
     let program = model.finish(&(1.0 / x.abs()).min(&(&x * 2.0))).unwrap();
     finite_at(&program, &[], &[(0.0, 2.0)]);
+    // The logarithm of 0 is −∞, where relu is 0.
+    let model = Builder::new(1);
+    let x = model.state(0..1);
+    let program = model.finish(&x.log().relu()).unwrap();
+    finite_at(&program, &[], &[(0.0, 0.0), (2.0, 0.5)]);
+}
+
+#[test]
+fn extremes_of_nan_are_nan() {
+    let cap = 0.5;
+    let functions: [fn(&Value, &Value) -> Value; 2] = [|a, b| a.min(b), |a, b| a.max(b)];
+    for function in functions {
+        for swapped in [false, true] {
+            let mut model = Builder::new(1);
+            let (limit, root) = (model.parameter(1), model.state(0..1).sqrt());
+            let value = if swapped { function(&root, &limit) } else { function(&limit, &root) };
+            let field = ProgramField::<f64>::new(model.finish(&value).unwrap(), &[cap]).unwrap();
+            let y = array![[-1.0], [4.0]];
+            let value = evaluate(&field, &[cap], 0.0, y.view()).unwrap();
+            assert!(value[0].is_nan() && value[1].is_finite(), "{value:?}");
+        }
+    }
 }
 
 #[test]

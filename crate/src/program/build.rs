@@ -39,6 +39,9 @@ struct Shared {
     error: Option<Error>,
 }
 
+/// The most rows of a value, and the most parameters.
+const MOST_ROWS: usize = 1 << 27;
+
 /// A value of a program: rows of numbers for each trajectory. Operators work row by row, on values with as many rows or with one.
 ///
 /// Shapes that do not fit are reported by [`Builder::finish`].
@@ -63,6 +66,12 @@ impl Builder {
         self.value(id)
     }
 
+    /// The end of the next so many numbers of a kind, which begin there.
+    fn end_of(&self, kind: &str, begin: usize, rows: usize) -> std::result::Result<usize, Value> {
+        let end = begin.checked_add(rows).filter(|&end| rows > 0 && end <= MOST_ROWS);
+        end.ok_or_else(|| self.fail(format!("one {kind} or more, and {MOST_ROWS} in all at most"), rows))
+    }
+
     fn fail(&self, expected: impl std::fmt::Display, given: impl std::fmt::Display) -> Value {
         fail(&self.shared, expected, given)
     }
@@ -80,28 +89,31 @@ impl Builder {
         self.push(Graph::time)
     }
 
-    /// A number that stays as it is.
+    /// A number that stays as it is. It must be finite.
     pub fn constant(&self, number: f64) -> Value {
+        if !number.is_finite() {
+            return self.fail("finite constants", number);
+        }
         self.push(|graph| graph.constant(number))
     }
 
     /// The next so many parameters, as a value of so many rows.
     pub fn parameter(&mut self, rows: usize) -> Value {
-        if rows == 0 {
-            return self.fail("one parameter or more", rows);
-        }
         let offset = self.parameters;
-        self.parameters += rows;
+        self.parameters = match self.end_of("parameter", offset, rows) {
+            Ok(end) => end,
+            Err(failed) => return failed,
+        };
         self.push(|graph| graph.parameter(Place::vector(offset, rows)))
     }
 
     /// The next so many arguments: numbers that each trajectory has beside its state.
     pub fn argument(&mut self, rows: usize) -> Value {
-        if rows == 0 {
-            return self.fail("one argument or more", rows);
-        }
         let row = self.arguments;
-        self.arguments += rows;
+        self.arguments = match self.end_of("argument", row, rows) {
+            Ok(end) => end,
+            Err(failed) => return failed,
+        };
         self.push(|graph| graph.load(Input::Argument, row, rows))
     }
 
@@ -145,6 +157,10 @@ impl Value {
 
     fn push(&self, make: impl FnOnce(&mut Graph) -> Id) -> Value {
         let id = make(&mut self.shared.borrow_mut().graph);
+        let rows = self.shared.borrow().graph.rows(id);
+        if rows > MOST_ROWS {
+            return fail(&self.shared, format!("a value of {MOST_ROWS} rows at most"), rows);
+        }
         Value { shared: Rc::clone(&self.shared), id }
     }
 
@@ -169,6 +185,9 @@ impl Value {
 
     /// A number beside this value.
     fn number(&self, number: f64) -> Value {
+        if !number.is_finite() {
+            return fail(&self.shared, "finite constants", number);
+        }
         self.push(|graph| graph.constant(number))
     }
 
@@ -297,7 +316,7 @@ impl Value {
     }
     /// One of its rows.
     pub fn row(&self, row: usize) -> Value {
-        self.slice(row..row + 1)
+        self.slice(row..row.saturating_add(1))
     }
     /// The sum of all rows.
     pub fn sum(&self) -> Value {
@@ -306,8 +325,9 @@ impl Value {
     /// `[n]` to `[outer][n][inner]`: copies of rows.
     pub fn spread(&self, outer: usize, inner: usize) -> Value {
         let rows = outer.checked_mul(inner).and_then(|copies| copies.checked_mul(self.rows()));
-        if rows.is_none_or(|rows| rows == 0) {
-            return fail(&self.shared, "one copy or more", format!("{outer} × {inner}"));
+        if rows.is_none_or(|rows| rows == 0 || rows > MOST_ROWS) {
+            let expected = format!("one copy or more, and {MOST_ROWS} rows at most");
+            return fail(&self.shared, expected, format!("{outer} × {inner}"));
         }
         self.push(|graph| graph.spread(self.id, outer, inner))
     }
@@ -322,7 +342,7 @@ impl Value {
     /// Its rows moved on by so many, those at the end to the front.
     pub fn roll(&self, shift: isize) -> Value {
         let rows = self.rows();
-        let at = (-shift).rem_euclid(rows as isize) as usize;
+        let at = (rows - shift.rem_euclid(rows as isize) as usize) % rows;
         if at == 0 {
             return self.clone();
         }
@@ -354,7 +374,7 @@ impl Value {
             && points > 0
             && rows.is_multiple_of(points)
             && numbers.is_multiple_of(rows / points);
-        match fits {
+        match fits && (numbers / (rows / points)).saturating_mul(points) <= MOST_ROWS {
             true => self.push(|graph| make(graph, self.id, v.id, points)),
             false => {
                 let expected = format!("a matrix with a multiple of the vector's {rows} rows, at {points} points");
@@ -366,6 +386,10 @@ impl Value {
     pub fn outer(&self, other: &Value) -> Value {
         if !Rc::ptr_eq(&self.shared, &other.shared) {
             return fail(&self.shared, "values of one builder", "one of another");
+        }
+        if self.rows().saturating_mul(other.rows()) > MOST_ROWS {
+            let given = format!("{} × {}", self.rows(), other.rows());
+            return fail(&self.shared, format!("an outer product of {MOST_ROWS} rows at most"), given);
         }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }

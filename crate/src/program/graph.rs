@@ -265,6 +265,28 @@ impl Graph {
         moved
     }
 
+    /// The same graph for a value, whose loads of arguments lie wholly before a row or from there on.
+    pub fn parted(&self, value: Id, at: usize) -> (Self, Id) {
+        let mut parted = Self::default();
+        let mut places: Vec<Id> = Vec::with_capacity(self.nodes.len());
+        for Node { op, rows, .. } in &self.nodes {
+            let place = match *op {
+                Op::Load(Input::Argument, row) if row < at && at < row + rows => {
+                    let before = parted.load(Input::Argument, row, at - row);
+                    let behind = parted.load(Input::Argument, at, row + rows - at);
+                    // As it stands: `concat` would join them again.
+                    parted.push(Op::Concat(vec![before, behind]), *rows)
+                }
+                ref op => {
+                    let moved = op.with_operands(|operand| places[operand]);
+                    parted.push(moved, *rows)
+                }
+            };
+            places.push(place);
+        }
+        (parted, places[value])
+    }
+
     pub fn uniform(&self, id: Id) -> bool {
         self.nodes[id].uniform
     }

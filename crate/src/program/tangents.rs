@@ -84,6 +84,13 @@ impl Program {
             .collect()
     }
 
+    /// The same, no load of whose arguments has rows on both sides of one: the arguments of a trajectory and the amounts of a jump.
+    pub(crate) fn parted(&self, at: usize) -> Self {
+        let (source, value) = &self.source;
+        let (source, value) = source.parted(*value, at);
+        Self::of(source, value, self.sizes)
+    }
+
     /// The field of the state with its tangents along these directions. The last arguments, so many `amounts` of a jump, do not move, and
     /// remain the last.
     pub(crate) fn tangents(&self, directions: &[DirectionKind], amounts: usize) -> TangentProgram {

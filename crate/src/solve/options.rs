@@ -3,6 +3,7 @@
 use crate::control::{Controller, Tolerances};
 use crate::error::{Error, Result};
 use crate::stepper::Method;
+use crate::tableau::Tableau;
 
 /// Which steps to take.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -57,7 +58,8 @@ pub struct Options {
     pub method: Method,
     /// Which steps to take; default [`Steps::Automatic`].
     pub steps: Steps,
-    /// How outputs are obtained. By default (`None`), adaptive bosh3, dopri5 and tsit5 interpolate, and all other methods land.
+    /// How outputs are obtained. By default (`None`), adaptive bosh3, dopri5 and tsit5 interpolate, and so does a method of your own that
+    /// is first same as last and whose extension is at most one order below it. All others land.
     pub output: Option<Output>,
     /// The relative tolerance of the error of a step, default 1e-6; in float32 at least 2 ε, unless it is 0.
     pub rtol: f64,
@@ -96,7 +98,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a method: rtol 1e-6, atol 1e-8, at most 100,000 steps of any size.
+    /// The defaults for a method: rtol 1e-6, atol 1e-8, at most 100,000 steps of any size. A method without an error estimate, such as rk4,
+    /// takes one step from each output time to the next: set [`steps`](Self::steps) or [`max_step`](Self::max_step).
     pub fn new(method: impl Into<Method>) -> Self {
         Self {
             method: method.into(),
@@ -156,6 +159,9 @@ impl Options {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
+        if let Some(expected) = self.method.tableau().and_then(Tableau::contradiction) {
+            return Err(Error::option("method", format!("a tableau with {expected}"), self.method.name()));
+        }
         let positive = |argument, number: f64| match number > 0.0 {
             true => Ok(()),
             false => Err(Error::option(argument, "a positive number", number)),
@@ -200,7 +206,15 @@ impl Options {
             true => Ok(()),
             false => Err(Error::option(argument, format!("a number between {low} and {high}"), number)),
         };
-        between("safety", self.safety, 0.0, 1.0 + f64::EPSILON)?;
+        if !(self.safety > 0.0 && self.safety <= 1.0) {
+            return Err(Error::option("safety", "a number above 0, and at most 1", self.safety));
+        }
+        if let Controller::Pid { p, i, d } = self.controller
+            && ![p, i, d].iter().all(|number| number.is_finite())
+        {
+            let given = format!("p {p}, i {i}, d {d}");
+            return Err(Error::option("controller", "finite coefficients", given));
+        }
         between("minFactor", self.min_factor, 0.0, 1.0)?;
         between("maxFactor", self.max_factor, 1.0, f64::INFINITY)?;
         match self.steps {

@@ -202,7 +202,7 @@ pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<us
     };
     let shortest = (to - from) / steps;
     if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
-        let given = format!("{steps} steps between {from:?} and {to:?}");
+        let given = format!("{steps:e} steps between {from:?} and {to:?}");
         let argument = match options.steps {
             Steps::Automatic => "maxStep",
             Steps::PerInterval(_) => "steps",

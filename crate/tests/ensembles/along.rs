@@ -237,3 +237,37 @@ fn directions_are_refused_where_they_cannot_be_followed() {
     assert_eq!(named(Directions { y0: Some(&rates.y0[1..]), ..good }), "tangents.y0");
     assert_eq!(named(Directions { count: 0, ..good }), "tangents");
 }
+
+#[test]
+fn a_jump_may_take_arguments_and_amounts_as_one_value() {
+    let mut model = Builder::new(2);
+    let (x, rate) = (model.state(0..2), model.argument(1));
+    let field = ProgramField::<f64>::new(model.finish(&-(rate * x)).unwrap(), &[]).unwrap();
+    let options = Options { rtol: 1e-10, atol: 1e-10, ..Options::new(Method::named("dopri5").unwrap()) };
+    let times = Lists::shared(&[0.0, 1.0]);
+    let pulses: [fn(&mut Builder) -> Value; 2] = [
+        |model| {
+            let (rate, dose) = (model.argument(1), model.argument(1));
+            concat(&[rate, dose])
+        },
+        |model| model.argument(2),
+    ];
+    let slopes = pulses.map(|pulse| {
+        let mut model = Builder::new(2);
+        let after = pulse(&mut model);
+        let jump = Jump { times: Lists::shared(&[0.5]), set: model.finish(&after).unwrap(), amounts: vec![3.0] };
+        let changes = Changes { jumps: vec![jump], ..Changes::default() };
+        let arguments = array![[0.7]];
+        let own = field.with_arguments(arguments.view()).unwrap();
+        let directions = Directions { count: 1, y0: None, parameters: None, arguments: Some(&[1.0]), times: None };
+        let start = array![[1.0, 1.0]];
+        let along = ensemble::odeint_along(&own, start.view(), &times, &options, &changes, &directions).unwrap();
+        along.y[6..].to_vec()
+    });
+    // (a, 3) e^{−a/2} at the end, by a.
+    let decay = (-0.35_f64).exp();
+    for slope in slopes {
+        let [_, _, first, second] = slope[..] else { panic!("{slope:?}") };
+        assert!((first - decay * (1.0 - 0.35)).abs() < 1e-6 && (second + 1.5 * decay).abs() < 1e-6, "{slope:?}");
+    }
+}

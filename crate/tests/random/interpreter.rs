@@ -68,7 +68,11 @@ fn evaluate(node: &[Value], values: &[Vec<f64>], at: &Point, sides: &mut Vec<boo
                     "atan2" => libm::atan2(a, b),
                     _ => {
                         sides.push(a < b);
-                        if name == "min" { a.min(b) } else { a.max(b) }
+                        match name {
+                            _ if a.is_nan() || b.is_nan() => f64::NAN,
+                            "min" => a.min(b),
+                            _ => a.max(b),
+                        }
                     }
                 }
             })

@@ -172,8 +172,9 @@ functions! { 2:
     Sub(a, b) = a.sub(b);
     Mul(a, b) = a.mul(b);
     Div(a, b) = a.div(b);
-    Min(a, b) = a.at_most(b);
-    Max(a, b) = a.at_least(b);
+    // NaN where either is NaN.
+    Min(a, b) = b.select_equal(b, a.at_most(b), b);
+    Max(a, b) = b.select_equal(b, a.at_least(b), b);
     Pow(a, b) = math::pow(a, b);
     Atan2(a, b) = math::atan2(a, b);
 }

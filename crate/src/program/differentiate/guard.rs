@@ -25,6 +25,8 @@ pub(super) fn edges(graph: &Graph, id: Id) -> Vec<Edge> {
         |operand, compare, a, b, holds| Edge { clause: Some((Condition { compare, a, b }, holds)), ..edge(operand) };
     match graph.nodes[id].op {
         Op::Unary(Unary::Sign, _) => vec![],
+        // Where its value is its operand.
+        Op::Unary(Unary::Relu, a) => vec![when(a, Compare::LessEqual, id, a, true)],
         Op::Select(condition, then, otherwise) => vec![
             Edge { clause: Some((condition, true)), ..edge(then) },
             Edge { clause: Some((condition, false)), ..edge(otherwise) },
