@@ -13,6 +13,7 @@
 //! | `forward`, `first`, `between` | the solve of a leaf: rounds of steps, the first steps, what happens between them |
 //! | `crossing`, `dips` | where events lie in the steps of a block |
 //! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
+//! | `path` | the steps of a trajectory, and the solution between them |
 //! | `track` | what is kept of a solve: states, steps, jumps and events |
 //! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
 //! | `problem` | a checked problem, and what threads compute with |
@@ -58,6 +59,7 @@ mod integrator;
 mod leaves;
 mod lists;
 mod part;
+mod path;
 mod problem;
 mod replay;
 mod single;
@@ -70,13 +72,14 @@ use ndarray::ArrayView2;
 use crate::error::{Error, Result};
 use crate::field::VectorField;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Bytes, Ledger, List, Purpose};
+use crate::memory::{Buffer, Bytes, Ledger, List};
 use crate::solve::{GradientStats, Options, Stats};
 pub use along::{TrajectoriesAlong, odeint_along, vjp_along};
 pub use changes::{Changes, Direction, Event, Jump};
 pub use integrator::{Advance, Integrator};
 use leaves::solve;
 pub use lists::Lists;
+pub use path::Path;
 use problem::Problem;
 pub use track::Occurrence;
 pub use trajectories::{Trajectories, vjp};
@@ -86,7 +89,7 @@ pub use trajectories::{Trajectories, vjp};
 pub struct Extras {
     /// The times and states of all steps.
     pub steps: bool,
-    /// The solution between the steps.
+    /// The solution between the steps, along with their times and states.
     pub dense: bool,
     /// Whether trajectories go on where another has failed.
     pub mask: bool,
@@ -96,29 +99,11 @@ pub struct Extras {
     pub part: Option<usize>,
 }
 
-/// The steps of a trajectory.
-#[derive(Debug)]
-pub struct Path<T> {
-    /// t_0 … t_N; where a jump or an event changes the state, its time stands twice.
-    pub t: List<f64>,
-    /// The states then, one behind the other.
-    pub y: List<T>,
-    /// Between each time and the next the solution as a polynomial in θ = (t − t_n) / h: the coefficients of θ¹, θ², …, each a state;
-    /// the constant one is `y`.
-    pub polynomials: List<T>,
-}
-
-impl<T> Path<T> {
-    fn new(ledger: &Ledger) -> Self {
-        let output = Purpose::Output;
-        Self { t: List::new(ledger, output), y: List::new(ledger, output), polynomials: List::new(ledger, output) }
-    }
-}
-
 /// The solution of an ensemble.
 #[derive(Debug)]
 pub struct Solution<T> {
-    /// At the output times: `[times, batch, state]` where they are shared, else those of one trajectory behind the other's.
+    /// At the output times: `[times, batch, state]` where they are shared, else those of one trajectory behind the other's. NaN where a
+    /// trajectory that failed did not get.
     pub y: Buffer<T>,
     /// How each trajectory went.
     pub stats: Vec<Stats>,
@@ -128,7 +113,8 @@ pub struct Solution<T> {
     pub failures: Vec<(usize, Error)>,
     /// The events, trajectory by trajectory in the order of their times.
     pub events: List<Occurrence>,
-    /// The states there before the event has changed them.
+    /// The states there before the event has changed them, one behind the other. From [`odeint_along`] each comes with its derivatives
+    /// along the directions, and behind them the derivatives of the event's time, one for each direction.
     pub event_states: List<T>,
     /// The steps, where they were asked for.
     pub paths: Vec<Path<T>>,
@@ -167,6 +153,40 @@ pub struct Gradient<T> {
 }
 
 /// Solves an ensemble.
+///
+/// ```
+/// # use symplectic_adjoint::ensemble::{self, Changes, Direction, Event, Extras, Lists};
+/// # use symplectic_adjoint::field::program::ProgramField;
+/// # use symplectic_adjoint::ndarray::array;
+/// # use symplectic_adjoint::program::{Builder, concat};
+/// # use symplectic_adjoint::{Method, Options};
+/// # fn main() -> symplectic_adjoint::Result<()> {
+/// // Balls that fall and bounce: height' = velocity, velocity' = −9.81.
+/// let mut model = Builder::new(2);
+/// let velocity = model.state(1..2);
+/// let slope = concat(&[velocity, model.constant(-9.81)]);
+/// let field = ProgramField::<f64>::new(model.finish(&slope)?, &[])?;
+/// // Where the height is zero, the velocity is turned round.
+/// let model = Builder::new(2);
+/// let height = model.state(0..1);
+/// let when = model.finish(&height)?;
+/// let model = Builder::new(2);
+/// let after = concat(&[model.state(0..1), model.state(1..2) * -0.8]);
+/// let set = Some(model.finish(&after)?);
+/// let bounce = Event { when, direction: Direction::Falling, terminal: None, set };
+/// let changes = Changes { events: vec![bounce], ..Changes::default() };
+///
+/// let options = Options::new(Method::named("dopri5").expect("a known method"));
+/// let extras = Extras { dense: true, ..Extras::default() };
+/// let starts = array![[1.0, 0.0], [2.0, 0.0]];
+/// let solution = ensemble::odeint(&field, starts.view(), &Lists::shared(&[0.0, 1.0]), &options, &changes, extras)?;
+/// let first = &solution.events[0];
+/// assert!((first.t - f64::sqrt(2.0 / 9.81)).abs() < 1e-12);
+/// let height = solution.paths[0].at(0.2).expect("a time on the way")[0];
+/// assert!((height - (1.0 - 9.81 * 0.02)).abs() < 1e-12);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 /// As [`odeint`](crate::odeint); of trajectories that fail the first by index, unless `extras.mask` is set. `Option` and `Shape` for

@@ -170,7 +170,7 @@ impl<T> Directions<'_, T> {
 }
 
 /// Evaluates f(t, y) for a batch `y` `[batch, state]`, at parameters that need not be the field's own. The result is `[batch, outputs]`,
-/// row-major.
+/// row-major. Where the field overflows or is not defined, it has infinities and NaN, which [`vjp`] refuses.
 ///
 /// # Errors
 /// `Shape` and `NonFiniteInput` for y and parameters, `OutOfMemory`, and errors of a custom field.
@@ -189,6 +189,7 @@ pub fn evaluate<T: Real>(
 }
 
 /// The vector–Jacobian product of a field at (t, y) with a cotangent w, from [`vjp`].
+#[derive(Debug)]
 pub struct FieldVjp<T> {
     /// (∂f/∂y)ᵀ w `[batch, state]`, row-major.
     pub y: Buffer<T>,

@@ -8,6 +8,8 @@ mod recording;
 mod store;
 mod sweep;
 
+use std::fmt;
+
 use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
 
 use crate::adjoint;
@@ -64,12 +66,19 @@ pub struct Trajectory<T> {
     kept: Retained<T>,
 }
 
+impl<T: Real> fmt::Debug for Trajectory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trajectory").field("solution", &self.solution).finish_non_exhaustive()
+    }
+}
+
 enum Retained<T> {
     Discrete(Box<Recording<T>>),
     Continuous(Box<Options>),
 }
 
 /// The gradient of a loss with respect to everything that a solve starts from.
+#[derive(Debug)]
 pub struct Gradient<T> {
     y0: Buffer<T>,
     batch: usize,

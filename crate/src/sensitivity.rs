@@ -10,6 +10,8 @@
 
 mod retrace;
 
+use std::fmt;
+
 use ndarray::{
     Array, Array2, Array3, Array4, ArrayView, ArrayView2, ArrayView3, ArrayView4, Axis, CowArray, Dimension, s,
 };
@@ -247,6 +249,12 @@ pub struct TangentTrajectory<T> {
     both: Trajectory<T>,
     parameters: usize,
     arguments: usize,
+}
+
+impl<T: Real> fmt::Debug for TangentTrajectory<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TangentTrajectory").field("solution", &self.solution).finish_non_exhaustive()
+    }
 }
 
 impl<T: Real> TangentTrajectory<T> {

@@ -278,7 +278,8 @@ impl Tableau {
                         return Some("an extension of degree 6 at most");
                     }
                     let b = if i + 1 < rows.len() { self.b[i] } else { 0.0 };
-                    if !((sum(rows[i]) - b).abs() < 1e-11) {
+                    let ends = (sum(rows[i]) - b).abs() < 1e-11;
+                    if !ends {
                         return Some("rows of the extension that sum to b");
                     }
                     i += 1;

@@ -243,15 +243,12 @@ fn leapfrog_takes_times_of_its_own_and_events() {
     let solved = ensemble::odeint(&own, circle.view(), &times, &options, &changes, extras).unwrap();
     let period = solved.events[0].t;
     assert!((period - 2.0 * std::f64::consts::PI).abs() < 1e-3, "{period}");
-    let (path, t) = (&solved.paths[0], 1.234f64);
-    let step = path.t.iter().take_while(|&&begin| begin <= t).count() - 1;
-    let theta = (t - path.t[step]) / (path.t[step + 1] - path.t[step]);
-    let degree = path.polynomials.len() / (4 * (path.t.len() - 1));
-    for (row, circle) in [t.cos(), t.sin(), -t.sin(), t.cos()].into_iter().enumerate() {
-        let term = |power: usize| path.polynomials[(step * degree + power) * 4 + row] * theta.powi(power as i32 + 1);
-        let ours = path.y[4 * step + row] + (0..degree).map(term).sum::<f64>();
+    let t = 1.234f64;
+    let ours = solved.paths[0].at(t).unwrap();
+    for (ours, circle) in ours.into_iter().zip([t.cos(), t.sin(), -t.sin(), t.cos()]) {
         assert!((ours - circle).abs() < 1e-4, "{ours} {circle}");
     }
+    assert!(solved.paths[0].at(-0.1).is_none() && solved.paths[0].at(10.1).is_none());
     // What needs an extension of higher order, or the derivatives of the stages forward, is refused.
     let rates = [0.0; 4];
     let directions = Directions { count: 1, y0: Some(&rates), parameters: None, arguments: None, times: None };

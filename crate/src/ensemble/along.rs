@@ -4,6 +4,7 @@
 //! through its jumps and events ([`replay`](super::replay)). So the derivatives are those of the numbers computed, whatever chose the
 //! steps; those move only with the times on which they end.
 
+use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView2, s};
@@ -94,6 +95,12 @@ pub struct TrajectoriesAlong<T> {
     state: usize,
     parameters: usize,
     arguments: usize,
+}
+
+impl<T: Real> fmt::Debug for TrajectoriesAlong<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrajectoriesAlong").field("solution", &self.solution).finish_non_exhaustive()
+    }
 }
 
 /// Solves as [`odeint_along`] does along one direction, and retains what the gradient method needs.

@@ -12,8 +12,9 @@ use crate::program::Program;
 /// At known times the state becomes another.
 #[derive(Debug, Clone)]
 pub struct Jump {
-    /// When, a list for all trajectories or one for each, in the order of the trajectory's times. A time after the last output has no
-    /// effect.
+    /// When, a list for all trajectories or one for each, in the order of the trajectory's times. An output at such a time has the state
+    /// after the jump, also at the first and the last time. A time after the last output has no effect, and one before the first is
+    /// refused.
     pub times: Lists,
     /// The new state, a program of the state before, the time, the field's parameters, and as arguments first the trajectory's and then
     /// the amounts.
@@ -50,11 +51,15 @@ impl Direction {
 /// Something happens where a function of the trajectory is zero.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The function, a program of the state, the time, the field's parameters and the trajectory's arguments.
+    /// The function, a program of the state, the time, the field's parameters and the trajectory's arguments. The event is where it
+    /// crosses zero; a zero at the first time is none. Methods with fixed steps look at it at the ends of steps alone, others in a few
+    /// places between them: what crosses back within a step may be missed, unless [`Options::max_step`](crate::Options::max_step) is
+    /// short enough.
     pub when: Program,
-    /// Which of its changes of sign count.
+    /// Which of its changes of sign count, in the direction of the solve, also where times descend.
     pub direction: Direction,
-    /// The trajectory ends at the event of this number, counted from 1: from then on it stays as it is.
+    /// The trajectory ends at the event of this number, counted from 1. Outputs after it repeat the state there, after `set` if there is
+    /// one.
     pub terminal: Option<usize>,
     /// The new state, a program as `when`.
     pub set: Option<Program>,

@@ -1,5 +1,6 @@
 //! A solve that is taken on step by step.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use ndarray::ArrayView2;
@@ -31,6 +32,12 @@ pub struct Integrator<T> {
     state: usize,
     leaf: usize,
     ledger: Ledger,
+}
+
+impl<T: Real> fmt::Debug for Integrator<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Integrator").field("standing", &self.standing).finish_non_exhaustive()
+    }
 }
 
 /// What copies of an integrator share.
@@ -118,7 +125,8 @@ impl<T: Real> Integrator<T> {
         })
     }
 
-    /// Takes steps towards a time, each trajectory its own. Where one fails, all stay where they were.
+    /// Takes steps towards a time, each trajectory its own. Where one fails, all stay where they were. The limit
+    /// [`Options::max_steps`](crate::Options::max_steps) is for each call.
     ///
     /// # Errors
     /// As [`odeint`](super::odeint), of several trajectories that fail the first by index.

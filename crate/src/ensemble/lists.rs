@@ -42,6 +42,9 @@ impl Lists {
     }
 
     /// The numbers before a trajectory's.
+    ///
+    /// # Panics
+    /// If there are lists, but none before that trajectory's.
     pub fn start(&self, trajectory: usize) -> usize {
         match &self.ends {
             Some(ends) if trajectory > 0 => ends[trajectory - 1],
@@ -50,6 +53,9 @@ impl Lists {
     }
 
     /// The list of a trajectory.
+    ///
+    /// # Panics
+    /// If there are lists, but none for that trajectory.
     pub fn of(&self, trajectory: usize) -> &[f64] {
         match &self.ends {
             Some(ends) => &self.numbers[self.start(trajectory)..ends[trajectory]],

@@ -1,5 +1,6 @@
 //! An ensemble that was solved, and its gradients.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -31,7 +32,13 @@ pub struct Trajectories<T> {
     mode: Mode<T>,
 }
 
-/// How gradients are had.
+impl<T: Real> fmt::Debug for Trajectories<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trajectories").field("solution", &self.solution).finish_non_exhaustive()
+    }
+}
+
+/// How gradients are formed.
 enum Mode<T> {
     /// By the transpose of the steps that were taken.
     Discrete(Discrete<T>),

@@ -1,5 +1,6 @@
 //! Vector fields behind two callbacks: f and its transpose, for what cannot be a program.
 
+use std::fmt;
 use std::rc::Rc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -43,6 +44,13 @@ pub struct Custom<T, F> {
     state_size: usize,
     parameters: Buffer<T>,
     field: Rc<F>,
+}
+
+impl<T: Real, F> fmt::Debug for Custom<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state_size, parameters, .. } = self;
+        f.debug_struct("Custom").field("state_size", state_size).field("parameters", parameters).finish_non_exhaustive()
+    }
 }
 
 impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {

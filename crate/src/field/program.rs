@@ -23,6 +23,9 @@ use crate::program::{Program, Sizes};
 ///
 /// If the program has arguments, solve with the field that [`with_arguments`](Self::with_arguments) returns for a batch.
 /// `examples/own_field.rs` is a complete program.
+///
+/// It keeps plans of its solves, and so is not shared between threads: make a field in each from a clone of the program, or let a solve
+/// take [`Options::threads`](crate::Options::threads).
 #[derive(Debug)]
 pub struct ProgramField<T: Real> {
     program: Program,
