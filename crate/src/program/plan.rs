@@ -238,13 +238,14 @@ pub struct UniformOutput {
 /// Rows of cache lines that a block should have, to stay in the cache, and the most cache lines in a row.
 const CACHE_ROWS: usize = 1024;
 const SCALAR_PANELS: usize = 16;
-/// Cache lines in a row where there are matrices: enough that an outer product over them hides that it reads and writes the
-/// gradient.
-const DENSE_PANELS: usize = 4;
-/// Blocks of a leaf, doubled for each doubling of the parameters beyond [`LARGE`]: a leaf has a gradient of its own.
-const LEAF_BLOCKS: usize = 2;
-/// Numbers that are more than the cache of a core holds beside a gradient of as many. They are read once a block, so blocks are twice
-/// as wide where a matrix is larger.
+/// Blocks of a leaf of these; of others one.
+const SCALAR_BLOCKS: usize = 2;
+/// Cache lines in a row where there are matrices: enough that products hide that each block reads the matrices, and reads and writes
+/// their gradient.
+const DENSE_PANELS: usize = 8;
+/// The same where a matrix is large, and comes from further away.
+const LARGE_PANELS: usize = 16;
+/// Numbers that are more than the cache of a core holds beside a gradient of as many.
 const LARGE: usize = 1 << 18;
 
 impl<T: Real> Plan<T> {
@@ -281,7 +282,7 @@ impl<T: Real> Plan<T> {
             _ if alone => 1,
             _ if one_block => samples.next_multiple_of(T::LANES),
             (true, _) => samples.next_multiple_of(T::LANES),
-            (_, Some(matrix)) if matrix > LARGE => 2 * DENSE_PANELS * T::LANES,
+            (_, Some(matrix)) if matrix > LARGE => LARGE_PANELS * T::LANES,
             (_, Some(_)) => DENSE_PANELS * T::LANES,
             _ => panels_in_cache * T::LANES,
         };
@@ -291,11 +292,15 @@ impl<T: Real> Plan<T> {
             _ => None,
         });
         let gradient = places.max().unwrap_or(0);
-        // WebAssembly has one thread, and pools split a batch themselves.
+        // WebAssembly has one thread, and pools split a batch themselves. A leaf has a gradient of its own, so it is longer where there are
+        // more parameters.
         let one_leaf = single || one_block || cfg!(target_arch = "wasm32");
         let growth = (gradient.div_ceil(LARGE)).next_power_of_two();
-        let per_leaf = if largest > Some(LARGE) { LEAF_BLOCKS / 2 } else { LEAF_BLOCKS };
-        let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * per_leaf * growth };
+        let blocks = match largest {
+            None => SCALAR_BLOCKS * growth,
+            Some(_) => (DENSE_PANELS * T::LANES * growth).div_ceil(width),
+        };
+        let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * blocks };
         let (full_width, rest_width) = panels.widths();
         // The first width that there is, and the other if there are two.
         let widths = [full_width, rest_width].map(|width| (width > 0).then_some(width));

@@ -1,7 +1,5 @@
 //! dW += dZ·Hᵀ, summed over lanes.
 
-use std::ops::Range;
-
 use super::{group, load_part, store_part, tile};
 use crate::kernel::real::Real;
 use crate::kernel::simd::{MOST, Register, Simd, Vector, dispatch, len_of};
@@ -46,21 +44,18 @@ pub fn add_outer<S: Simd, T: Real>(
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
         let registers = width.div_ceil(len).next_power_of_two();
-        for lane in (0..lanes).step_by(PIECE_LINES * T::LANES) {
-            let piece = lane..(lane + PIECE_LINES * T::LANES).min(lanes);
-            let outer = OuterStrip { lanes, piece, rows, dz, first, width, stride };
-            // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
-            unsafe {
-                outer.transpose::<S>(registers, (columns, h), scratch);
-                match (S::BITS, registers) {
-                    (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
-                    (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
-                    (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
-                    (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
-                    (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
-                    (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
-                    _ => outer.all::<S, 8, 1>(gradient, scratch),
-                }
+        let outer = OuterStrip { lanes, rows, dz, first, width, stride };
+        // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
+        unsafe {
+            transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
+            match (S::BITS, registers) {
+                (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
+                (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
+                (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
+                (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
+                (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
+                (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
+                _ => outer.all::<S, 8, 1>(gradient, scratch),
             }
         }
         first += width;
@@ -133,9 +128,6 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     }
 }
 
-/// The most cache lines of lanes that an outer product takes at a time: enough to hide that each time the gradient is read and written.
-const PIECE_LINES: usize = 4;
-
 /// The most registers of columns that an outer product takes together.
 const fn strip_registers(bits: usize) -> usize {
     if bits == 256 { 2 } else { 4 }
@@ -148,9 +140,7 @@ pub fn outer_scratch<T: Real>(lanes: usize) -> usize {
         return 0;
     }
     // Whole registers are transposed.
-    lanes.min(PIECE_LINES * T::LANES).next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits
-        / 8
-        / size_of::<T>()
+    lanes.next_multiple_of(bits / 8 / size_of::<T>()) * strip_registers(bits) * bits / 8 / size_of::<T>()
 }
 
 /// [`add_outer`] for one lane: `gradient[row, column] += dz[row] h[column]`, rounded as a sum over lanes is.
@@ -213,8 +203,6 @@ unsafe fn add_one_lane_at<T: Real, V: Vector<T>, const N: usize>(
 /// The outer product of all rows with one strip of columns.
 struct OuterStrip<'a, T> {
     lanes: usize,
-    /// The lanes that are taken now.
-    piece: Range<usize>,
     rows: usize,
     dz: &'a [T],
     /// The strip's first column, and how many there are.
@@ -224,49 +212,6 @@ struct OuterStrip<'a, T> {
 }
 
 impl<T: Real> OuterStrip<'_, T> {
-    /// The strip's columns of the piece as `[lane][registers]`, zero where there are fewer features.
-    ///
-    /// # Safety
-    /// As [`add_outer`] asserts; `transposed` holds so many registers for every lane of the piece, filled up to a multiple of a register.
-    #[inline(always)]
-    unsafe fn transpose<S: Simd>(&self, registers: usize, (features, h): (usize, &[T]), transposed: &mut [T]) {
-        let (len, width, first) = (len_of::<S, T>(), self.piece.len(), self.first);
-        debug_assert!(transposed.len() >= width.next_multiple_of(len) * registers * len);
-        for v in 0..registers {
-            let present = features.saturating_sub(first + v * len).min(len);
-            for lane in (0..width).step_by(len) {
-                let count = (width - lane).min(len);
-                let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
-                unsafe {
-                    let from = h.as_ptr().add((first + v * len) * self.lanes + self.piece.start + lane);
-                    let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
-                    // Loops of a length that the compiler knows, so that a square stays in registers.
-                    if present == len && count == len {
-                        for (i, row) in square[..len].iter_mut().enumerate() {
-                            *row = S::Vector::<T>::load(from.add(i * self.lanes));
-                        }
-                        S::Vector::<T>::transpose(&mut square[..len]);
-                        for (i, row) in square[..len].iter().enumerate() {
-                            row.store(to.add(i * registers * len));
-                        }
-                        continue;
-                    }
-                    for (i, row) in square[..len].iter_mut().enumerate() {
-                        if i < present {
-                            *row = load_part(from.add(i * self.lanes), count);
-                        }
-                    }
-                    S::Vector::<T>::transpose(&mut square[..len]);
-                    for (i, row) in square[..len].iter().enumerate() {
-                        if i < count {
-                            row.store(to.add(i * registers * len));
-                        }
-                    }
-                }
-            }
-        }
-    }
-
     /// Tiles of R rows, and of fewer for those left.
     ///
     /// # Safety
@@ -302,9 +247,9 @@ impl<T: Real> OuterStrip<'_, T> {
             unsafe {
                 let mut rows = [self.dz.as_ptr().add(row * self.lanes); R];
                 for (r, row) in rows.iter_mut().enumerate() {
-                    *row = row.add(r * self.lanes + self.piece.start);
+                    *row = row.add(r * self.lanes);
                 }
-                tile::<S, T, R, R, V>(&mut sums, self.piece.len(), (rows, 0, 1), transposed.as_ptr(), V * len);
+                tile::<S, T, R, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
             }
             for (r, sums) in sums.iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;
@@ -327,5 +272,54 @@ impl<T: Real> OuterStrip<'_, T> {
             row += R;
         }
         row
+    }
+}
+
+/// Features `first ..` of a block as `[lane][registers]`, zero where there are fewer features.
+///
+/// # Safety
+/// `transposed` holds so many registers for every lane of the block, filled up to a multiple of a register.
+#[inline(always)]
+unsafe fn transpose<S: Simd, T: Real>(
+    width: usize,
+    registers: usize,
+    (features, h): (usize, &[T]),
+    first: usize,
+    transposed: &mut [T],
+) {
+    let len = len_of::<S, T>();
+    debug_assert!(transposed.len() >= width.next_multiple_of(len) * registers * len);
+    for v in 0..registers {
+        let present = features.saturating_sub(first + v * len).min(len);
+        for lane in (0..width).step_by(len) {
+            let count = (width - lane).min(len);
+            let mut square = [S::Vector::<T>::splat(T::zero()); MOST];
+            unsafe {
+                let from = h.as_ptr().add((first + v * len) * width + lane);
+                let to = transposed.as_mut_ptr().add((lane * registers + v) * len);
+                // Loops of a length that the compiler knows, so that a square stays in registers.
+                if present == len && count == len {
+                    for (i, row) in square[..len].iter_mut().enumerate() {
+                        *row = S::Vector::<T>::load(from.add(i * width));
+                    }
+                    S::Vector::<T>::transpose(&mut square[..len]);
+                    for (i, row) in square[..len].iter().enumerate() {
+                        row.store(to.add(i * registers * len));
+                    }
+                    continue;
+                }
+                for (i, row) in square[..len].iter_mut().enumerate() {
+                    if i < present {
+                        *row = load_part(from.add(i * width), count);
+                    }
+                }
+                S::Vector::<T>::transpose(&mut square[..len]);
+                for (i, row) in square[..len].iter().enumerate() {
+                    if i < count {
+                        row.store(to.add(i * registers * len));
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! Z = W·H, by tiles over strips of lanes, and for one trajectory alone by columns.
 
-use std::ops::Range;
-
 use super::{Order, Packed, group, load_part, store_part, tile};
 use crate::kernel::real::Real;
 use crate::kernel::simd::{Simd, Vector, dispatch, len_of};
@@ -27,19 +25,68 @@ pub unsafe fn times<S: Simd, T: Real>(
         return unsafe { columns_times::<S, T>(packed, start, h, z) };
     }
     assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
-    let pieces = packed.depth.div_ceil(PIECE).max(1);
-    let piece = packed.depth.div_ceil(pieces);
-    for at in 0..pieces {
-        let columns = at * piece..((at + 1) * piece).min(packed.depth);
-        unsafe { Operands { packed, columns, start, width, h, z, scratch }.all_lanes::<S>() };
+    let block = Operands { packed, start, width, h, z, scratch };
+    let mut lane = 0;
+    unsafe {
+        match S::BITS {
+            512 => {
+                while lane + 2 * len <= width {
+                    block.strip::<S, 12, 1, 2>(lane);
+                    lane += 2 * len;
+                }
+                if lane + len <= width {
+                    block.strip::<S, 12, 2, 1>(lane);
+                    lane += len;
+                }
+            }
+            256 => {
+                while lane + 2 * len <= width {
+                    block.strip::<S, 6, 1, 2>(lane);
+                    lane += 2 * len;
+                }
+                if lane + len <= width {
+                    block.strip::<S, 6, 2, 1>(lane);
+                    lane += len;
+                }
+            }
+            _ if group(128) == 4 => {
+                while lane + 4 * len <= width {
+                    block.strip::<S, 4, 1, 4>(lane);
+                    lane += 4 * len;
+                }
+                if lane + 2 * len <= width {
+                    block.strip::<S, 4, 2, 2>(lane);
+                    lane += 2 * len;
+                }
+                while lane + len <= width {
+                    block.strip::<S, 4, 4, 1>(lane);
+                    lane += len;
+                }
+            }
+            _ => {
+                while lane + 4 * len <= width {
+                    block.strip::<S, 2, 1, 4>(lane);
+                    lane += 4 * len;
+                }
+                if lane + 2 * len <= width {
+                    block.strip::<S, 2, 2, 2>(lane);
+                    lane += 2 * len;
+                }
+                while lane + len <= width {
+                    block.strip::<S, 2, 4, 1>(lane);
+                    lane += len;
+                }
+            }
+        }
+        if lane < width {
+            block.last_lanes::<S>(lane);
+        }
     }
 }
 
 /// The operands of a product.
 struct Operands<'a, T> {
     packed: &'a Packed<T>,
-    /// The columns of the matrix that are taken now. Those before them are in `z` already.
-    columns: Range<usize>,
     start: *const T,
     width: usize,
     h: *const T,
@@ -48,83 +95,18 @@ struct Operands<'a, T> {
 }
 
 impl<T: Real> Operands<'_, T> {
-    /// All lanes, a strip at a time.
-    ///
-    /// # Safety
-    /// As [`times`].
-    #[inline(always)]
-    unsafe fn all_lanes<S: Simd>(&self) {
-        let len = len_of::<S, T>();
-        let mut lane = 0;
-        unsafe {
-            match S::BITS {
-                512 => {
-                    while lane + 2 * len <= self.width {
-                        self.strip::<S, 12, 1, 2>(lane);
-                        lane += 2 * len;
-                    }
-                    if lane + len <= self.width {
-                        self.strip::<S, 12, 2, 1>(lane);
-                        lane += len;
-                    }
-                }
-                256 => {
-                    while lane + 2 * len <= self.width {
-                        self.strip::<S, 6, 1, 2>(lane);
-                        lane += 2 * len;
-                    }
-                    if lane + len <= self.width {
-                        self.strip::<S, 6, 2, 1>(lane);
-                        lane += len;
-                    }
-                }
-                _ if group(128) == 4 => {
-                    while lane + 4 * len <= self.width {
-                        self.strip::<S, 4, 1, 4>(lane);
-                        lane += 4 * len;
-                    }
-                    if lane + 2 * len <= self.width {
-                        self.strip::<S, 4, 2, 2>(lane);
-                        lane += 2 * len;
-                    }
-                    while lane + len <= self.width {
-                        self.strip::<S, 4, 4, 1>(lane);
-                        lane += len;
-                    }
-                }
-                _ => {
-                    while lane + 4 * len <= self.width {
-                        self.strip::<S, 2, 1, 4>(lane);
-                        lane += 4 * len;
-                    }
-                    if lane + 2 * len <= self.width {
-                        self.strip::<S, 2, 2, 2>(lane);
-                        lane += 2 * len;
-                    }
-                    while lane + len <= self.width {
-                        self.strip::<S, 2, 4, 1>(lane);
-                        lane += len;
-                    }
-                }
-            }
-            if lane < self.width {
-                self.last_lanes::<S>(lane);
-            }
-        }
-    }
-
     /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
     ///
     /// # Safety
     /// As [`times`].
     #[inline(always)]
     unsafe fn strip<S: Simd, const G: usize, const N: usize, const V: usize>(&self, lane: usize) {
-        let (len, columns) = (len_of::<S, T>(), &self.columns);
+        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
         let strip = V * len;
+        let (mut h, mut stride) = (unsafe { self.h.add(lane) }, self.width);
         unsafe {
-            let (mut h, mut stride) = (self.h.add(columns.start * self.width + lane), self.width);
-            if self.packed.depth > DEEP && self.width > strip {
-                for k in 0..columns.len() {
+            if depth > DEEP && self.width > strip {
+                for k in 0..depth {
                     for v in 0..V {
                         let register = S::Vector::<T>::load(h.add(k * self.width + v * len));
                         register.store(self.scratch.add(k * strip + v * len));
@@ -142,12 +124,12 @@ impl<T: Real> Operands<'_, T> {
     /// As [`times`].
     #[inline(always)]
     unsafe fn last_lanes<S: Simd>(&self, lane: usize) {
-        let (len, count) = (len_of::<S, T>(), self.width - lane);
+        let (len, depth, count) = (len_of::<S, T>(), self.packed.depth, self.width - lane);
         unsafe {
-            for (k, column) in self.columns.clone().enumerate() {
+            for k in 0..depth {
                 let target = self.scratch.add(k * len);
                 S::Vector::<T>::splat(T::zero()).store(target);
-                std::ptr::copy_nonoverlapping(self.h.add(column * self.width + lane), target, count);
+                std::ptr::copy_nonoverlapping(self.h.add(k * self.width + lane), target, count);
             }
             match S::BITS {
                 512 => self.rows_of::<S, 12, 1, 1>(self.scratch, len, lane, count),
@@ -245,34 +227,21 @@ impl<T: Real> Operands<'_, T> {
         lane: usize,
         lanes: usize,
     ) {
-        let (len, depth, columns) = (len_of::<S, T>(), self.packed.depth, &self.columns);
+        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
         let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
         unsafe {
-            let z = self.z.add(first * self.width + lane);
-            if columns.start > 0 {
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let z = z.add(r * self.width);
-                    if lanes < V * len {
-                        sums[0] = load_part(z, lanes);
-                    } else {
-                        for (v, sum) in sums.iter_mut().enumerate() {
-                            *sum = S::Vector::<T>::load(z.add(v * len));
-                        }
-                    }
-                }
-            } else if !self.start.is_null() {
+            if !self.start.is_null() {
                 for (r, sums) in sums.iter_mut().enumerate() {
                     *sums = [S::Vector::<T>::splat(*self.start.add(first + r)); V];
                 }
             }
-            // Rows that are left, fewer than a group, lie closer together.
-            let mut rows = [self.packed.numbers.as_ptr().add(first * depth + columns.start * G); G];
+            let mut rows = [self.packed.numbers.as_ptr().add(first * depth); G];
             for (g, row) in rows.iter_mut().enumerate() {
                 *row = row.add(g);
             }
-            tile::<S, T, R, G, V>(&mut sums, columns.len(), (rows, G * depth, G), h, stride);
+            tile::<S, T, R, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
             for (r, row) in sums.iter().enumerate() {
-                let z = z.add(r * self.width);
+                let z = self.z.add((first + r) * self.width + lane);
                 if lanes < V * len {
                     store_part(&row[..1], lanes, z);
                 } else {
@@ -288,14 +257,11 @@ impl<T: Real> Operands<'_, T> {
 /// Columns of a deeper product lie too far apart to be read in place: they would share sets of the cache.
 const DEEP: usize = 160;
 
-/// The most columns of a matrix that are taken at a time: what they meet of a strip of `h` stays in the first-level cache.
-const PIECE: usize = 256;
-
 /// Numbers of scratch for [`times`] of that depth, on a block of that width.
 pub fn strip_scratch<T: Real>(depth: usize, width: usize) -> usize {
     let register = dispatch::bits() / 8 / size_of::<T>();
     match depth > DEEP {
-        true => depth.min(PIECE) * 4 * register,
+        true => depth * 4 * register,
         false if width.is_multiple_of(register) => 0,
         false => depth * register,
     }
