@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, Array3};
 use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::memory::Purpose;
 use symplectic_adjoint::model::cnf::{Cnf, Trace};
 use symplectic_adjoint::program::{Builder, concat};
 use symplectic_adjoint::sensitivity::Tangents;
@@ -100,4 +101,28 @@ fn no_threads() {
     let field = Mlp::<f32>::new(network(&[2, 4, 2]), 3).unwrap();
     let failure = vjp(&field, states(1, 2).view(), &[0.0, 1.0], &options, &GradientMethod::Symplectic);
     assert_eq!(failure.err().unwrap().code(), "OPTION");
+}
+
+#[test]
+fn many_leaves_take_a_few_sums() {
+    let field = Mlp::<f32>::new(network(&[3, 40, 40, 3]), 1).unwrap();
+    let bytes = size_of_val(field.parameters());
+    let mut options = Options { steps: Steps::PerInterval(1), ..Options::new(Method::named("rk4").unwrap()) };
+    let batch = 4_300;
+    let y0 = states::<f32>(batch, 3);
+    let mut alone = None;
+    for threads in [1, 2, 3] {
+        options.threads = threads;
+        let mut recorded = vjp(&field, y0.view(), &[0.0, 0.1], &options, &GradientMethod::Symplectic).unwrap();
+        let w = Array3::from_shape_fn((2, batch, 3), |(t, i, k)| ((t + 2 * i + 5 * k) as f32).cos());
+        let gradient = recorded.pullback(w.view()).unwrap();
+        let bits: Vec<u32> = gradient.parameters().iter().map(|number| number.to_bits()).collect();
+        assert!(*alone.get_or_insert_with(|| bits.clone()) == bits, "{threads} threads");
+        // ∂L/∂θ with its carry and that of a step; for 34 leaves the first run's, and one for each level. Threads share runs.
+        let rows = batch * 3 * size_of::<f32>();
+        let sums = if threads == 1 { 6 } else { 16 * threads + 2 * threads };
+        let most = (3 + sums) * bytes + rows;
+        let taken = gradient.stats.peak.of(Purpose::Gradient);
+        assert!(taken <= most, "{taken} bytes and not {most} on {threads} threads");
+    }
 }

@@ -1,6 +1,8 @@
 //! Runs a plan over the blocks of a batch.
 
-use std::ops::Range;
+mod arrays;
+mod leaves;
+
 use std::sync::Arc;
 
 use super::graph::Place;
@@ -13,6 +15,9 @@ use crate::kernel::product::{Order, Packed};
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::threads;
+pub use arrays::{ArrayRows, Arrays};
+use arrays::{part, part_mut};
+use leaves::{Partial, Run, Sum, run_leaves, total};
 
 /// Inner products that come with a transpose.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,10 +39,12 @@ struct Memory<T: Real> {
     uniform: Buffer<T>,
     packs: Vec<Packed<T>>,
     /// What each thread works in.
-    workers: Vec<Scratch<T>>,
-    /// The sums of the first leaf, and at the end of all.
+    workers: Vec<Worker<T>>,
+    /// Leaves that a thread takes in one go.
+    run_leaves: usize,
+    /// The sums of the first run of leaves, and at the end of all.
     sums: Buffer<T>,
-    /// Those of the other leaves.
+    /// Those of the other runs.
     partial: Vec<Partial<T>>,
     /// What a trajectory has for a whole solve.
     steady: Buffer<T>,
@@ -50,20 +57,10 @@ struct Scratch<T> {
     scratch: Buffer<T>,
 }
 
-/// Sums of a leaf: those over lanes, and those that go right into the gradient of the parameters.
-struct Partial<T> {
-    sums: Buffer<T>,
-    gradient: Buffer<T>,
-}
-
-/// A leaf in one run.
-struct Leaf<'a, T> {
-    panels: Range<usize>,
-    /// From its first lane on.
-    arrays: Arrays<'a, T>,
-    sums: &'a mut [T],
-    /// ⟨ℓ, f⟩.
-    slope: f64,
+/// A thread's, with sums of leaves that wait for their neighbours.
+struct Worker<T> {
+    scratch: Scratch<T>,
+    waiting: Vec<Partial<T>>,
 }
 
 /// What the blocks of a phase have in common.
@@ -112,26 +109,6 @@ impl<T: Real> Blocks<'_, T> {
     }
 }
 
-/// The arrays of one run, each with its rows; those that the task does not need are empty.
-#[derive(Default)]
-pub struct Arrays<'a, T> {
-    pub state: &'a [T],
-    pub arguments: &'a [T],
-    pub data: &'a [T],
-    pub cotangent: &'a [T],
-    /// Read.
-    pub tape: &'a [T],
-    /// Written.
-    pub keep: &'a mut [T],
-    pub value: &'a mut [T],
-    pub state_cotangent: &'a mut [T],
-    pub argument_cotangents: &'a mut [T],
-    pub gradient: &'a mut [T],
-    /// Directions, each as long as f, and their inner products with it.
-    pub probes: &'a [T],
-    pub products: &'a mut [f64],
-}
-
 impl<T: Real> Executor<T> {
     /// At these parameters, on so many threads at most.
     ///
@@ -167,18 +144,22 @@ impl<T: Real> Executor<T> {
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
         let scratch = |len: usize| Buffer::used(ledger, Purpose::Workspace, len);
-        let worker = |_| Ok(Scratch { file: scratch(plan.file_rows * width)?, scratch: scratch(plan.scratch)? });
-        let partial = |_| {
-            let gradient = Buffer::zeroed(ledger, Purpose::Gradient, plan.gradient)?;
-            Ok(Partial { sums: work(plan.sums)?, gradient })
-        };
+        let (leaves, threads) = (plan.leaves(), threads.clamp(1, plan.leaves()));
+        let run_leaves = run_leaves(leaves, threads);
+        let partial = |_: usize| Partial::new(&plan, ledger);
         let sums = plan.gradient > 0 || plan.sums > 0;
+        let worker = |_| {
+            let scratch = Scratch { file: scratch(plan.file_rows * width)?, scratch: scratch(plan.scratch)? };
+            let waiting = if sums { run_leaves.ilog2() as usize } else { 0 };
+            Ok(Worker { scratch, waiting: (0..waiting).map(partial).collect::<Result<_>>()? })
+        };
         let mut memory = Memory {
             uniform,
             packs,
-            workers: (0..threads.clamp(1, plan.leaves())).map(worker).collect::<Result<_>>()?,
+            workers: (0..threads).map(worker).collect::<Result<_>>()?,
+            run_leaves,
             sums: work(plan.sums)?,
-            partial: (1..if sums { plan.leaves() } else { 1 }).map(partial).collect::<Result<_>>()?,
+            partial: (1..if sums { leaves.div_ceil(run_leaves) } else { 1 }).map(partial).collect::<Result<_>>()?,
             steady: work(plan.steady_rows * plan.panels.lanes)?,
             t: f64::NAN,
         };
@@ -199,7 +180,7 @@ impl<T: Real> Executor<T> {
             let code = if panel.width == plan.panels.full() { &phase.full } else { &phase.rest };
             let mut arrays = Arrays { arguments, data, ..Arrays::default() };
             let lanes = panel.first..panel.first + panel.width;
-            let Scratch { file, scratch } = &mut memory.workers[0];
+            let Scratch { file, scratch } = &mut memory.workers[0].scratch;
             let mut bases = arrays.bases(rows, panel.first, panel.width);
             bases.read(Base::Uniform, &memory.uniform);
             bases.write(Base::File, file);
@@ -218,7 +199,6 @@ impl<T: Real> Executor<T> {
         let task = &plan.tasks[task];
         if task.phases.len() > 1 {
             memory.sums.fill(T::zero());
-            memory.partial.iter_mut().for_each(|partial| partial.sums.fill(T::zero()));
         }
         let mut dots = Dots::default();
         for (index, phase) in task.phases.iter().enumerate() {
@@ -274,7 +254,7 @@ impl<T: Real> Memory<T> {
         }
         let mut bases = Bases::none();
         bases.write(Base::Uniform, &mut self.uniform);
-        code.run(&bases, &self.packs, &mut self.workers[0].scratch, 0);
+        code.run(&bases, &self.packs, &mut self.workers[0].scratch.scratch, 0);
     }
 
     /// Runs all blocks of a phase, leaf by leaf.
@@ -287,52 +267,34 @@ impl<T: Real> Memory<T> {
         arrays: &mut Arrays<'_, T>,
         dots: &mut Dots,
     ) {
-        let Self { uniform, packs, workers, sums, partial, steady, .. } = self;
-        let (panels, per_leaf) = (plan.panels, plan.leaf_panels());
+        let Self { uniform, packs, workers, run_leaves, sums, partial, steady, .. } = self;
+        let panels = plan.panels;
         let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
-        let all = panels.count();
-        if cfg!(target_arch = "wasm32") || all <= per_leaf {
+        if cfg!(target_arch = "wasm32") || plan.leaves() == 1 {
             for panel in panels.all() {
-                blocks.run(panel, 0, &mut workers[0], arrays, sums, &mut dots.slope);
+                blocks.run(panel, 0, &mut workers[0].scratch, arrays, sums, &mut dots.slope);
             }
             return;
         }
-        let inner = arrays.products.len();
-        let mut products = vec![0.0; all.div_ceil(per_leaf) * inner];
-        let mut own_products = products.chunks_exact_mut(inner.max(1));
         let mut rest = arrays.reborrow();
-        let mut own = Some((&mut **sums, std::mem::take(&mut rest.gradient)));
-        let mut others = partial.iter_mut();
-        let mut leaves = Vec::with_capacity(all.div_ceil(per_leaf));
-        for first in (0..all).step_by(per_leaf) {
-            let range = first..(first + per_leaf).min(all);
-            let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
-            let mut arrays = rest.split(rows, lanes);
-            let own = own.take().or_else(|| others.next().map(|other| (&mut *other.sums, &mut *other.gradient)));
-            let (sums, gradient) = own.unwrap_or_default();
-            arrays.gradient = gradient;
-            arrays.products = own_products.next().unwrap_or_default();
-            leaves.push(Leaf { panels: range, arrays, sums, slope: 0.0 });
-        }
-        threads::each(workers, &mut leaves, |worker, leaf| {
-            let Leaf { panels: range, arrays, sums, slope } = leaf;
-            let begin = range.start * panels.full();
-            for panel in panels.range(range.clone()) {
-                blocks.run(panel, begin, worker, arrays, sums, slope);
-            }
-        });
-        // In a binary tree over the leaves, so that parts of a batch that begin at a leaf can form sums of their own.
-        let mut gap = 1;
-        while gap < leaves.len() {
-            for pair in leaves.chunks_mut(2 * gap).filter(|pair| pair.len() > gap) {
-                let (left, right) = pair.split_at_mut(gap);
-                left[0].add(&mut right[0]);
-            }
-            gap *= 2;
-        }
-        dots.slope += leaves[0].slope;
-        drop(leaves);
-        arrays.products.iter_mut().zip(&products).for_each(|(sum, product)| *sum += product);
+        let inner = std::mem::take(&mut rest.products);
+        let own = Sum { sums, gradient: std::mem::take(&mut rest.gradient), ..Sum::none(inner.len()) };
+        let others = partial.iter_mut().map(|partial| partial.sum(inner.len()));
+        let mut sums = std::iter::once(own).chain(others);
+        let per_run = *run_leaves * plan.leaf_panels();
+        let mut runs: Vec<Run<'_, T>> = (0..panels.count())
+            .step_by(per_run)
+            .map(|first| {
+                let range = first..(first + per_run).min(panels.count());
+                let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
+                let sum = sums.next().unwrap_or_else(|| Sum::none(inner.len()));
+                Run { panels: range, arrays: rest.split(rows, lanes), sum }
+            })
+            .collect();
+        threads::each(workers, &mut runs, |worker, run| run.add_leaves(&blocks, worker));
+        let total = total(&mut runs);
+        dots.slope += total.slope;
+        inner.iter_mut().zip(&total.products).for_each(|(sum, product)| *sum += product);
     }
 
     /// Adds up the lanes of sums, and puts them where they are wanted.
@@ -358,23 +320,6 @@ impl<T: Real> Memory<T> {
     }
 }
 
-impl<T: Real> Leaf<'_, T> {
-    /// Adds the sums of another leaf, which are zero then.
-    fn add(&mut self, other: &mut Self) {
-        add_to(self.sums, other.sums);
-        add_to(self.arrays.gradient, other.arrays.gradient);
-        self.slope += other.slope;
-        self.arrays.products.iter_mut().zip(&*other.arrays.products).for_each(|(sum, product)| *sum += product);
-    }
-}
-
-/// Moves numbers to a sum.
-fn add_to<T: Real>(sum: &mut [T], other: &mut [T]) {
-    for (sum, other) in sum.iter_mut().zip(other) {
-        *sum = *sum + std::mem::replace(other, T::zero());
-    }
-}
-
 /// Adds rows to a result.
 fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut [T], dots: &mut Dots) {
     match target {
@@ -396,91 +341,4 @@ fn entry(place: Place, rows: usize, depth: usize, transposed: bool, row: usize, 
         1 => place.offset + row * columns + column,
         _ => place.offset + row * place.stride + column,
     }
-}
-
-/// Rows of the arrays of a run.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ArrayRows {
-    pub state: usize,
-    pub arguments: usize,
-    pub data: usize,
-    pub value: usize,
-    pub tape: usize,
-}
-
-impl<'a, T: Real> Arrays<'a, T> {
-    /// The same arrays, for a while.
-    fn reborrow(&mut self) -> Arrays<'_, T> {
-        Arrays {
-            keep: self.keep,
-            value: self.value,
-            state_cotangent: self.state_cotangent,
-            argument_cotangents: self.argument_cotangents,
-            gradient: self.gradient,
-            products: self.products,
-            ..*self
-        }
-    }
-
-    /// Cuts off the first lanes; the gradient is left out, and probes stay whole.
-    fn split(&mut self, rows: ArrayRows, lanes: usize) -> Arrays<'a, T> {
-        Arrays {
-            state: first(&mut self.state, rows.state * lanes),
-            arguments: first(&mut self.arguments, rows.arguments * lanes),
-            data: first(&mut self.data, rows.data * lanes),
-            cotangent: first(&mut self.cotangent, rows.value * lanes),
-            tape: first(&mut self.tape, rows.tape * lanes),
-            keep: first_mut(&mut self.keep, rows.tape * lanes),
-            value: first_mut(&mut self.value, rows.value * lanes),
-            state_cotangent: first_mut(&mut self.state_cotangent, rows.state * lanes),
-            argument_cotangents: first_mut(&mut self.argument_cotangents, rows.arguments * lanes),
-            gradient: &mut [],
-            probes: self.probes,
-            products: &mut [],
-        }
-    }
-
-    /// The arrays of a block, from its first lane on.
-    #[inline(always)]
-    fn bases(&mut self, rows: ArrayRows, first: usize, width: usize) -> Bases<'_, T> {
-        let lanes = first..first + width;
-        let mut bases = Bases::none();
-        bases.read(Base::State, part(self.state, rows.state, &lanes));
-        bases.read(Base::Arguments, part(self.arguments, rows.arguments, &lanes));
-        bases.read(Base::Data, part(self.data, rows.data, &lanes));
-        bases.read(Base::Cotangent, part(self.cotangent, rows.value, &lanes));
-        bases.write(Base::Value, part_mut(self.value, rows.value, &lanes));
-        bases.write(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes));
-        bases.write(Base::ArgumentCotangents, part_mut(self.argument_cotangents, rows.arguments, &lanes));
-        bases.write(Base::Gradient, self.gradient);
-        match self.keep.is_empty() {
-            true => bases.read(Base::Tape, part(self.tape, rows.tape, &lanes)),
-            false => bases.write(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
-        }
-        bases
-    }
-}
-
-/// Cuts off the first numbers of an array, if there is one.
-fn first<'a, T>(array: &mut &'a [T], numbers: usize) -> &'a [T] {
-    let (first, rest) = if array.is_empty() { (*array, *array) } else { array.split_at(numbers) };
-    *array = rest;
-    first
-}
-
-fn first_mut<'a, T>(array: &mut &'a mut [T], numbers: usize) -> &'a mut [T] {
-    let all = std::mem::take(array);
-    let numbers = if all.is_empty() { 0 } else { numbers };
-    let (first, rest) = all.split_at_mut(numbers);
-    *array = rest;
-    first
-}
-
-/// The lanes of a block of an array with so many rows, if there is one.
-fn part<'a, T>(array: &'a [T], rows: usize, lanes: &Range<usize>) -> &'a [T] {
-    if array.is_empty() { array } else { &array[rows * lanes.start..rows * lanes.end] }
-}
-
-fn part_mut<'a, T>(array: &'a mut [T], rows: usize, lanes: &Range<usize>) -> &'a mut [T] {
-    if array.is_empty() { array } else { &mut array[rows * lanes.start..rows * lanes.end] }
 }

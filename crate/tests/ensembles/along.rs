@@ -267,7 +267,7 @@ fn a_jump_may_take_arguments_and_amounts_as_one_value() {
     // (a, 3) e^{−a/2} at the end, by a.
     let decay = (-0.35_f64).exp();
     for slope in slopes {
-        let [_, _, first, second] = slope[..] else { panic!("{slope:?}") };
+        let [first, second] = slope[..] else { panic!("{slope:?}") };
         assert!((first - decay * (1.0 - 0.35)).abs() < 1e-6 && (second + 1.5 * decay).abs() < 1e-6, "{slope:?}");
     }
 }
