@@ -54,9 +54,8 @@ impl<T: Real> Sum<'_, T> {
 
     /// Adds that of the leaves behind, which is zero then.
     fn add(&mut self, other: &mut Self) {
-        let pairs = [(&mut *self.sums, &mut *other.sums), (&mut *self.gradient, &mut *other.gradient)];
-        for (sum, other) in pairs.into_iter().flat_map(|(sum, other)| sum.iter_mut().zip(other)) {
-            *sum = *sum + std::mem::replace(other, T::zero());
+        for (sum, other) in [(&mut *self.sums, &mut *other.sums), (&mut *self.gradient, &mut *other.gradient)] {
+            sum.iter_mut().zip(other).for_each(|(sum, other)| *sum = *sum + std::mem::replace(other, T::zero()));
         }
         self.slope += std::mem::take(&mut other.slope);
         for (sum, other) in self.products.iter_mut().zip(&mut other.products) {
