@@ -51,7 +51,7 @@ pub(crate) struct Sizes {
     pub parameters: usize,
     /// Numbers that each trajectory has beside its state.
     pub arguments: usize,
-    /// Numbers that each trajectory has by which nothing is differentiated.
+    /// Numbers of each trajectory that are held constant in every derivative.
     pub data: usize,
 }
 

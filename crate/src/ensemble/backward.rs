@@ -60,7 +60,7 @@ pub(super) struct Backward<'w, T> {
 pub(super) struct Uses {
     pub evaluations: usize,
     pub vjps: usize,
-    /// Whether it tells its derivative by time.
+    /// Whether it tells its derivative with respect to time.
     pub knows_time: bool,
     /// Whether there was an event whose time counts.
     pub crossed: bool,
@@ -97,7 +97,7 @@ pub(super) struct Reverse {
     /// The jump whose time a step ends on.
     pub jump: Option<(usize, usize)>,
     pub step: Step,
-    /// The derivatives by t_n and h of the step.
+    /// The derivatives with respect to t_n and h of the step.
     pub record: [f64; 2],
 }
 
@@ -484,7 +484,7 @@ impl<'w, T: Real> Backward<'w, T> {
         }
     }
 
-    /// The derivatives by the times of outputs within the steps, and what follows for the steps.
+    /// The derivatives with respect to the times of outputs within the steps, and what follows for the steps.
     fn output_times(&mut self, problem: &Problem<T>, stages: usize) {
         let (width, rows, len) = (self.width, self.rows, self.len());
         for inside in self.inside.iter().filter(|inside| !inside.before) {

@@ -221,7 +221,7 @@ impl<T: Real> Backward<'_, T> {
         let x_n = tracks.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
         let Zero { g, slope, crosses } = self.single.zero(lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
-        // The derivative by h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
+        // The derivative with respect to h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
         let along_w = self.single.rate(lanes, from, &lambda, (times, &w), &k)?;
         if !crosses && !counts {
             // Nothing depends on when it was but where the step was cut.

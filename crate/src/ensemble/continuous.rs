@@ -154,7 +154,7 @@ impl<T: Real> Continuous<T> {
 /// The system of x and λ.
 struct Augmented<'a, T> {
     field: &'a dyn VectorField<T>,
-    /// Numbers of each trajectory by which nothing is differentiated.
+    /// Numbers of each trajectory that are held constant in every derivative.
     data: usize,
 }
 

@@ -140,5 +140,5 @@ pub(super) fn solve<T: Real>(
     Ok((solution, Kept { tracks, again }))
 }
 
-/// Why a lock can be had.
+/// Why a lock is never poisoned.
 pub(super) const UNHARMED: &str = "no thread fails while it holds the lock";

@@ -124,7 +124,7 @@ pub(super) struct LeafGradient<T> {
     pub amounts: Vec<Derivatives>,
 }
 
-/// The derivatives by the numbers of a list, or of the lists of a leaf's trajectories.
+/// The derivatives with respect to the numbers of a list, or of the lists of a leaf's trajectories.
 pub(super) struct Derivatives {
     /// Where they lie among those of all trajectories.
     range: Range<usize>,

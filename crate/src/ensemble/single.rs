@@ -446,7 +446,7 @@ impl<T: Real> Single<T> {
         Ok(Slopes { x: self.dxt[..self.state].to_vec(), t: self.dxt[self.state].wide() })
     }
 
-    /// The derivative by the step's length of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w; `next` is
+    /// The derivative with respect to the step's length of ⟨λ, x_{n+1}⟩, and of outputs at times within the step with their cotangents w; `next` is
     /// f(x_{n+1}).
     pub fn rate(
         &mut self,

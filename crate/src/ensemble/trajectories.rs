@@ -141,7 +141,7 @@ impl<T: Real> Trajectories<T> {
             *list = sums.iter().flat_map(|sums| &sums.shared[own.clone()]).copied().collect();
         }
         if !knows_time {
-            // A custom field may not tell its derivative by time. Until here its place among the sums counts.
+            // A custom field may not tell its derivative with respect to time. Until here its place among the sums counts.
             gradient.times = None;
             gradient.jump_times.iter_mut().for_each(|times| times.fill(f64::NAN));
         }
@@ -149,7 +149,7 @@ impl<T: Real> Trajectories<T> {
     }
 
     /// The gradient without what is summed over trajectories, and that for each of the largest aligned subtrees of leaves; and whether
-    /// derivatives by times are known.
+    /// derivatives with respect to times are known.
     fn subtrees(&mut self, cotangents: Cotangents<'_, T>) -> Result<(Gradient<T>, Vec<Sums<T>>, bool)> {
         self.check(cotangents)?;
         let Self { solution, problem, mode } = self;
@@ -199,7 +199,8 @@ impl<T: Real> Trajectories<T> {
         (*evaluations, *vjps, retention.states) = (uses.evaluations, uses.vjps, states_kept);
         retention.step_tapes = matches!(mode, Mode::Discrete(Discrete { step_tapes: true, .. }));
         if !uses.knows_time && uses.crossed {
-            let expected = "one whose vjp tells the derivative by time, which gradients through events need";
+            let expected =
+                "one whose vjp tells the derivative with respect to time, which gradients through events need";
             return Err(Error::option("field", expected, "one that does not"));
         }
         gradient.stats.peak = ledger.peak();

@@ -10,7 +10,7 @@ use crate::memory::Buffer;
 pub(super) struct Sums<T> {
     /// ∂L/∂θ.
     pub parameters: Buffer<T>,
-    /// The derivatives by lists of numbers that are for all trajectories.
+    /// The derivatives with respect to lists of numbers that are for all trajectories.
     pub shared: Vec<f64>,
 }
 

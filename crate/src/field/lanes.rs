@@ -13,7 +13,7 @@ pub struct TrajectoryInputs<T> {
     pub batch: usize,
     /// `[batch, arguments]`.
     pub arguments: Buffer<T>,
-    /// `[batch, data]`: numbers by which nothing is differentiated.
+    /// `[batch, data]`: numbers that are held constant in every derivative.
     pub data: Buffer<T>,
 }
 

@@ -31,7 +31,7 @@ pub struct Condition {
 pub enum Input {
     State,
     Argument,
-    /// Numbers by which nothing is differentiated, such as noise.
+    /// Numbers that are held constant in every derivative, such as noise.
     Data,
     /// The cotangent of the result.
     Cotangent,
