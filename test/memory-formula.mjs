@@ -12,18 +12,19 @@ function sizes({ widths, batch, dtype, registerBits = 128, pointer = 4 }) {
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
   /** @param {(input: number, output: number) => number} of */
   const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
-  // Blocks of four cache lines; the last one is as wide as it must be, and one trajectory alone has one lane.
+  // Blocks of eight cache lines; the last one is as wide as it must be, and one trajectory alone has one lane.
   const whole = (/** @type {number} */ n) => register * Math.ceil(n / register);
   const rows = (/** @type {number} */ n) => (batch === 1 ? whole(n) : n);
   const lanes = batch === 1 ? 1 : whole(batch);
-  // Natively, sums are formed for each two blocks (of up to 2^18 parameters).
-  const leaves = pointer === 8 ? Math.ceil(lanes / (512 / size)) : 1;
+  const block = Math.min(lanes, 512 / size);
+  // Natively, each block (of up to 2^18 parameters) is a leaf, and a thread has a sum for each level of their tree.
+  const sums = pointer === 8 ? 1 + Math.ceil(Math.log2(Math.ceil(lanes / block))) : 1;
   return {
     size,
     register,
     lanes,
-    leaves,
-    block: Math.min(lanes, 256 / size),
+    sums,
+    block,
     parameters: sum((input, output) => output * (input + 1)),
     packed: sum((input, output) => rows(output) * input + rows(input) * output),
     biases: sum((_, output) => output),
@@ -44,11 +45,11 @@ export function networkBytes(network, constants) {
 
 /** Numbers that a sum over lanes and the kernels need beside the register file. @param {Network} network */
 function beside(network) {
-  const { size, register, block, biases, deepest, leaves } = sizes(network);
+  const { size, register, block, biases, deepest, sums } = sizes(network);
   if (network.batch === 1) return 0;
   const strip = deepest > 160 ? 4 * register * deepest : 0;
   const columns = (network.registerBits === 512 ? 256 : 64) / size;
-  return leaves * register * biases + Math.max(columns * block, strip);
+  return sums * register * biases + Math.max(columns * block, strip);
 }
 
 /**
@@ -68,14 +69,14 @@ export function registerRows(network, workspace) {
  * @param {{ steps: number, outputs: number, stages: number }} solve stages: those that the solution depends on
  */
 export function symplecticPeak(network, { steps, outputs, stages }) {
-  const { size, lanes, block, parameters, leaves } = sizes(network);
+  const { size, lanes, block, parameters, sums } = sizes(network);
   const [features] = network.widths;
   const state = size * lanes * features;
   const always =
     networkBytes(network, network.constants) +
     (steps + 2) * state +
     16 * steps +
-    (leaves - 1) * size * parameters +
+    (sums - 1) * size * parameters +
     (network.pointer ?? 4) * outputs +
     size * outputs * network.batch * features +
     size * (block * network.rows + beside(network));
