@@ -103,7 +103,7 @@ impl<T: Real> Cnf<T> {
         let mut noise = Buffer::zeroed(ledger, Purpose::Workspace, batch * features)?;
         for (sample, row) in noise.chunks_exact_mut(features).enumerate() {
             // A stream for each sample: the parts of a batch on several cores draw what the whole would.
-            let stream = (self.first_sample + sample) as u64;
+            let stream = self.first_sample.wrapping_add(sample) as u64;
             let mut random = Pcg64Mcg::seed_from_u64(self.seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             for number in row {
                 *number = T::of(match kind {

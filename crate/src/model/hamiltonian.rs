@@ -67,7 +67,7 @@ impl<T: Real> Hamiltonian<T> {
         let state = match energy {
             Energy::Whole => inputs,
             Energy::Density { points } => {
-                if inputs % 2 == 0 || inputs > points {
+                if inputs % 2 == 0 || inputs > points || points > MOST_POINTS {
                     let expected = "an odd number of inputs, a point and its neighbours, no more than there are points";
                     return Err(Error::option("energy", expected, format!("{inputs} inputs, {points} points")));
                 }
@@ -82,7 +82,7 @@ impl<T: Real> Hamiltonian<T> {
                 return Err(Error::option("structure", "a grid of three points or more for dx and laplacian", state));
             }
             Structure::Matrix(matrix) => {
-                if matrix.len() != state * state {
+                if Some(matrix.len()) != state.checked_mul(state) {
                     let expected = format!("[{state}, {state}] numbers");
                     return Err(Error::shape("structure", expected, matrix.len()));
                 }
@@ -103,6 +103,9 @@ impl<T: Real> Hamiltonian<T> {
         field::evaluate(&self.energy, parameters, t, y)
     }
 }
+
+/// More points than any batch has memory for.
+const MOST_POINTS: usize = 1 << 24;
 
 /// What a program of the energy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
