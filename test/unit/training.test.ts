@@ -176,7 +176,13 @@ test("the best that a training goes on with is checked, and its own", async () =
 test("a callback ends a training", async () => {
   const field = mlp({ widths: [2, 4, 2] });
   const data = minibatches({ trajectories: [turning(regular, 0)] });
-  const { losses, ended } = await fit({ field, optimizer: adam(field), data, onStep: ({ step }) => step < 3 });
+  const { losses, ended } = await fit({
+    field,
+    optimizer: adam(field),
+    data,
+    steps: Number.POSITIVE_INFINITY,
+    onStep: ({ step }) => step < 3,
+  });
   expect([losses.length, ended]).toEqual([3, "callback"]);
 });
 
@@ -208,6 +214,7 @@ test("irregular times are united, and what is missing is masked", () => {
   const [batch] = minibatches({ trajectories, shuffle: false, dtype: "float64" }).epoch();
   expect(batch).toEqual({
     y0: Float64Array.of(1, 2, 7, 8),
+    stateSize: 2,
     times: Float64Array.of(0, 1, 2, 3),
     target: Float64Array.of(1, 2, 7, 8, 0, 4, 0, 0, 0, 0, 9, 10, 5, 6, 11, 12),
     mask: Uint8Array.of(1, 1, 1, 1, 0, 1, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1),
@@ -360,4 +367,48 @@ test("bad data is refused by name", () => {
   thrown("OPTION", () => {
     data.state = { epoch: 0, position: 9 };
   });
+});
+
+test("trajectories of another width than the field are refused before the first step", async () => {
+  // Three windows of two features have as many numbers as two of three.
+  const data = minibatches({ trajectories: [0, 1, 2].map((start) => turning(regular, start)) });
+  const field = mlp({ widths: [3, 8, 3] });
+  const optimizer = adam(field);
+  const before = field.parameters.slice();
+  const expected = {
+    code: "SHAPE",
+    message: /y0: expected states of 3 features, as the field has, given states of 2$/,
+  };
+  await expect(fit({ field, optimizer, data, steps: 3 })).rejects.toMatchObject({
+    ...expected,
+    message: expect.stringMatching(expected.message),
+  });
+  const right = { y0: Float32Array.of(1, 0, 0), times: [0, 1], target: new Float32Array(6) };
+  const [narrow] = data.epoch() as [Batch<"float32">];
+  expect(narrow.stateSize).toBe(2);
+  for (const [where, wrong] of [
+    ["data[1]", { data: [right, narrow] }],
+    ["validation.data[0]", { data: [right], validation: { data: [narrow] } }],
+  ] as const) {
+    const error = thrown("SHAPE", () => train({ field, optimizer, steps: 3, ...wrong }));
+    expect(error.message).toMatch(expected.message);
+    expect(error.argument).toBe(`${where}.y0`);
+  }
+  expect([...field.parameters]).toEqual([...before]);
+  expect(optimizer.steps).toBe(0);
+});
+
+test("without a number of steps, training takes one epoch of minibatches", async () => {
+  const trajectories = [turning(regular, 0), turning(regular, 1)];
+  const data = minibatches({ trajectories, window: 4, relative: true, batch: 8 });
+  expect(data.length).toBeGreaterThan(2);
+  const field = mlp({ widths: [2, 4, 2] });
+  const optimizer = adam(field);
+  const { losses, ended } = await fit({ field, optimizer, data });
+  expect([losses.length, ended]).toEqual([data.length, "done"]);
+  let last = 0;
+  for await (const { step } of train({ field, optimizer, data })) last = step;
+  expect([last, optimizer.steps]).toEqual([data.length, 2 * data.length]);
+  // The next training begins with the next epoch.
+  expect(data.state).toEqual({ epoch: 1, position: data.length });
 });

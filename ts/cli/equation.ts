@@ -92,7 +92,7 @@ export function stateOf(
 }
 
 /** A batch with all of the state: only what is observed counts. */
-export function completed<B extends Pick<Batch, "y0" | "target" | "mask">>(
+export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | "mask">>(
   batch: B,
   { clocks, observed, extra, size }: Layout,
 ): B {
@@ -111,7 +111,7 @@ export function completed<B extends Pick<Batch, "y0" | "target" | "mask">>(
   for (let row = 0; row < rows; row++) {
     for (let i = clocks; i < given; i++) mask[row * size + i] = batch.mask?.[row * given + i] ?? 1;
   }
-  return { ...batch, y0: wide(y0), target: wide(target), mask };
+  return { ...batch, y0: wide(y0), stateSize: size, target: wide(target), mask };
 }
 
 /** Batches of `minibatches`, completed one by one. */

@@ -1,7 +1,7 @@
 // Batches, and the losses of them.
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { argument, isObject, object, required, rule } from "../checks/rules.js";
+import { argument, count, isObject, object, required, rule } from "../checks/rules.js";
 import type { ArgumentArrays, Field } from "../fields/field.js";
 import { isLists, type Jump, type Lists, listsOf } from "../solve/changes.js";
 import type { EventCotangents, IndependentSolution } from "../solve/independent.js";
@@ -14,6 +14,11 @@ import { meanSquaredError } from "./squared-error.js";
 export interface Batch<D extends Dtype = Dtype, A extends string = string> {
   /** The states at the first time, `[batch, state]`, row-major. */
   y0: ArrayOf<D>;
+  /**
+   * The number of features of the state, which has to be that of the field: without it, states of 2 features would pass for fewer states of
+   * 3. `minibatches` gives it.
+   */
+  stateSize?: number;
   /**
    * The times of the target, strictly ascending or descending: two or more for all trajectories, or a list for each. With lists, each
    * trajectory takes its own steps, as `batching: "independent"` has it.
@@ -94,6 +99,10 @@ export const tracedLosses = /* @__PURE__ */ new WeakMap<object, CheckData>();
 export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss: Loss<D>, field: Field<D>): number {
   argument(where, batch, required({ ...object, expected: "a batch { y0, times, target }" }));
   const { dtype, stateSize: state } = field;
+  if (batch.stateSize !== undefined && batch.stateSize !== state) {
+    const given = `states of ${typeof batch.stateSize === "number" ? batch.stateSize : describe(batch.stateSize)}`;
+    throw refused("SHAPE", `${where}.y0`, `states of ${state} features, as the field has`, given);
+  }
   const numbers = arrayOf(`${where}.y0`, batch.y0, dtype).length;
   const samples = numbers / state;
   // Without lists, the solve tells what is wrong with y0.
@@ -143,18 +152,24 @@ const iterable = rule<object>("an array or an iterable of batches", (value) => {
   return isFunction(later) || isFunction(now);
 });
 
-/** The data as an iterable; an array, whose batches are checked at once, again and again for so many steps. */
+/**
+ * The data as an iterable, and how many steps to take; undefined for as many as there are batches. The batches of an array are checked
+ * at once, and given again and again. What tells its length, as `minibatches` does, may have no end.
+ */
 export function batches<B>(
   data: readonly B[] | Iterable<B> | AsyncIterable<B>,
   steps: number | undefined,
   check: (where: string, batch: B) => void,
-) {
+): { readonly all: Iterable<B> | AsyncIterable<B>; readonly steps: number | undefined } {
   const given = argument("data", data, required(iterable)) as Iterable<B> & AsyncIterable<B>;
-  if (!Array.isArray(given)) return given;
+  if (!Array.isArray(given)) {
+    const { length } = given as { readonly length?: unknown };
+    return { all: given, steps: steps ?? (count.valid(length) ? (length as number) : undefined) };
+  }
   if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
   if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
   for (const [index, batch] of given.entries()) check(`data[${index}]`, batch);
-  return repeated<B>([...given]);
+  return { all: repeated<B>([...given]), steps };
 }
 
 function* repeated<B>(batches: readonly B[]): Generator<B> {

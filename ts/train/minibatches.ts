@@ -416,7 +416,7 @@ function placed<D extends Dtype>(
     }
   }
   const own = argumentsFor(views.map((view) => view.arguments));
-  const batch = { y0, target, ...(own && { arguments: own }) } as unknown as Batch<D>;
+  const batch = { y0, stateSize: state, target, ...(own && { arguments: own }) } as unknown as Batch<D>;
   return mask.every((weight) => weight === 1) ? batch : { ...batch, mask };
 }
 

@@ -33,7 +33,10 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   data: readonly Batch<D, A>[] | Iterable<Batch<D, A>> | AsyncIterable<Batch<D, A>>;
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D>;
-  /** The number of training steps; default as many as there are batches. An array of data needs it. */
+  /**
+   * The number of training steps; default one epoch of `minibatches`, or as many as another iterable has batches. An array of data needs
+   * it, and so does an iterable without an end. `Infinity` goes on until patience runs out, or you end it.
+   */
   steps?: number;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
   signal?: {
@@ -122,7 +125,7 @@ export function train<D extends Dtype, A extends string>(
   useOptimizer(optimizer, field);
   const validator = validation && new Validator(field, validation, loss, settings, pool, optimizer.steps);
   const check = (where: string, batch: Batch<D>) => void checkBatch(where, batch, loss, field);
-  const all = batches(data, wanted, check);
+  const { all, steps: last } = batches(data, wanted, check);
   return steps();
 
   async function* steps(): AsyncGenerator<TrainStep<D>, void> {
@@ -145,7 +148,7 @@ export function train<D extends Dtype, A extends string>(
         ...(validator?.best && { best: validator.best }),
       };
       yield Object.freeze({ step, loss: value, gradient, gradientNorm, learningRate, solution, ...known, stopped });
-      if (step === wanted || stopped) break;
+      if (step === last || stopped) break;
       if (performance.now() - rested > 12) {
         await new Promise((resolve) => setTimeout(resolve));
         rested = performance.now();
