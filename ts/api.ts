@@ -115,7 +115,7 @@ export { formula } from "./trace/formula.js";
 export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
-export type { Parameter, Parameters, Traceable } from "./trace/parameters.js";
+export type { ModuleParts, Parameter, Parameters, Traceable, TracedModule } from "./trace/parameters.js";
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";

@@ -1,4 +1,17 @@
-import { equations, odeint, restoreSolver, SymplecticAdjointError, solver, vjp } from "symplectic-adjoint";
+import {
+  type ChangeInputs,
+  equations,
+  load,
+  nn,
+  odeint,
+  restoreSolver,
+  SymplecticAdjointError,
+  save,
+  solver,
+  type Value,
+  vectorField,
+  vjp,
+} from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { thrown } from "./helpers.js";
 
@@ -165,4 +178,88 @@ test("steps and dense solutions are counted, and memory that cannot be had is an
   // Times and states; and polynomials of the third degree.
   expect(bytes({ saveSteps: true }) - plain).toBeGreaterThanOrEqual(10_001 * 8 * (1 + 3));
   expect(bytes({ dense: true }) - plain).toBeGreaterThanOrEqual(10_001 * 8 * (1 + 3) + 10_000 * 8 * 3 * 3);
+});
+
+/** A field that falls, with a network of its state that is positive above 1, and two for jumps. */
+function withNetworks() {
+  const field = vectorField({
+    state: 1,
+    dtype: "float64",
+    parameters: {
+      rate: 1,
+      nets: { ev: nn.sequential(nn.linear(1, 1)), to: nn.linear(1, 1) },
+    },
+    slope: ({ state, parameters: { rate, nets } }) => state.mul(rate.neg()).add(nets.ev(state).mul(0)),
+  });
+  field.parameters = { nets: { ev: { 0: { weight: [[1]], bias: [-1] } }, to: { weight: [[0.5]], bias: [3] } } };
+  return field;
+}
+
+test("events and jumps call the networks of a field as its slope does, with exact gradients", () => {
+  using field = withNetworks();
+  const options = {
+    rtol: 1e-10,
+    atol: 1e-10,
+    events: [
+      {
+        when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev(state),
+        set: ({ state, parameters: { nets } }: ChangeInputs) => nets.to(state),
+        terminal: 2,
+      },
+    ],
+    jumps: [{ times: [0.5], set: ({ state, parameters: { nets } }: ChangeInputs) => nets.to(state).sub(1) }],
+  };
+  // 2 falls for 0.5, is set to half of it and 2, and falls to 1, from where it is set to 3.5, and falls to 1 once more.
+  const [first, second] = [Math.exp(-0.5) + 2, 3.5];
+  const solution = odeint(field, Float64Array.of(2), [0, 4], options);
+  const [at, next] = solution.events.t as unknown as [number, number];
+  expect(at).toBeCloseTo(0.5 + Math.log(first), 8);
+  expect(next).toBeCloseTo(at + Math.log(second), 8);
+  // By their arrays it is the same program.
+  const byArrays = {
+    ...options,
+    events: [
+      {
+        ...options.events[0],
+        when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev[0].weight.matvec(state).add(nets.ev[0].bias),
+      },
+    ],
+  };
+  expect([...odeint(field, Float64Array.of(2), [0, 4], byArrays as never).y]).toEqual([...solution.y]);
+  const loss = () => {
+    const { solution: own, pullback } = vjp(field, Float64Array.of(2), [0, 1.2], { ...options });
+    return { value: own.y[1] as number, gradient: pullback(Float64Array.of(0, 1)).parameters };
+  };
+  const { gradient } = loss();
+  const own = field.parameters.slice();
+  for (const i of own.keys()) {
+    const moved = (by: number) => {
+      field.parameters = own.map((value, j) => (i === j ? value + by : value));
+      return loss().value;
+    };
+    const difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+    field.parameters = own;
+    expect(gradient[i], `${i}`).toBeCloseTo(difference, 5);
+  }
+});
+
+test("an event that misspells a parameter, or calls a network from a file, is told so", () => {
+  using field = withNetworks();
+  const message = (of: typeof field, when: (inputs: ChangeInputs) => Value) =>
+    thrown("CALLBACK", () => odeint(of, Float64Array.of(2), [0, 1], { events: [{ when }] })).message;
+  expect(message(field, ({ parameters }) => parameters.rat)).toMatch(
+    /^parameters\.rat: there is no parameter of that name; did you mean rate\? The names are rate, nets/,
+  );
+  expect(message(field, ({ parameters: { nets } }) => nets.eve)).toMatch(
+    /^parameters\.nets\.eve: there is no parameter/,
+  );
+  const loaded = load(save(field)).field as typeof field;
+  expect(message(loaded, ({ parameters }) => parameters.rat)).toMatch(/^parameters\.rat: there is no parameter/);
+  expect(message(loaded, ({ state, parameters: { nets } }) => nets.ev(state))).toMatch(
+    /^parameters\.nets\.ev: expected its arrays by their names, 0: the file of a field has no layers to call, given a call/,
+  );
+  const { events } = odeint(loaded, Float64Array.of(2), [0, 1], {
+    events: [{ when: ({ state, parameters: { nets } }: ChangeInputs) => nets.ev[0].weight.mul(state).sub(1) }],
+  });
+  expect(events.t[0]).toBeCloseTo(Math.log(2), 3);
 });

@@ -204,6 +204,15 @@ test.each([
   falling.dispose();
 });
 
+test("a traced event that compares is told to return what crosses zero, and where it stands", () => {
+  using field = equations("height' = speed\n speed' = -9.81", { dtype: "float64" });
+  const events = [{ when: (({ states: { height } }: never) => (height as Value).less(0)) as never }];
+  const error = thrown("CALLBACK", () => odeint(field, Float64Array.of(1, 0), [0, 2], { events }));
+  expect(error.message).toMatch(
+    /^events\[0\]\.when's result: expected the function that crosses zero, h for h\.less\(0\), or a\.sub\(b\) for a\.less\(b\), given a condition \(at refusals\.test\.ts:\d+:\d+\)$/,
+  );
+});
+
 test("a comparison within a choice is a part of the function that crosses zero", () => {
   const falling = equations("x' = v \n v' = -1", { dtype: "float64" });
   const events = [{ when: "v < 0 ? x : 1" }];

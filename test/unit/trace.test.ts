@@ -465,7 +465,19 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "nothing",
     ({ state: [x, y] }) => [x.add(), y],
     "CALLBACK",
-    "add's argument: expected a value or a number, given undefined",
+    "add's argument: expected a value or a number, given undefined, as past the end of a list: the state has 2 rows",
+  ],
+  [
+    "a row too far by its index",
+    ({ state }) => [state[2].mul(2), state[0]],
+    "CALLBACK",
+    "value[2]: expected a row from 0 to 1, as the value has 2 rows, given 2",
+  ],
+  [
+    "a row too far by destructuring",
+    ({ state: [x, , z] }) => [x, z],
+    "CALLBACK",
+    "slope's result[1]: expected a value or a number, given undefined, as past the end of a list: the state has 2 rows",
   ],
   [
     "a list",

@@ -184,8 +184,13 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   original.use();
   const made = original.recipe?.options as ProgramOptions;
   const initialParameters = Float64Array.from(original.copyParameters() as ArrayLike<number>);
+  const standIns = original.standIns && { standIns: original.standIns };
   const twin = () =>
-    programField({ ...made, initial: initialParameters }, "float64", made.equations) as WasmProgram<"float64">;
+    programField(
+      { ...made, ...standIns, initial: initialParameters },
+      "float64",
+      made.equations,
+    ) as WasmProgram<"float64">;
   const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
   const model = new FieldModel(twin, own);
   return model.using(() => {

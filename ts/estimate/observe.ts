@@ -4,11 +4,10 @@ import { array, elements, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
-import type { Graph } from "../trace/graph.js";
 import {
   callTraced,
   named,
-  parameterIn,
+  parametersIn,
   piecesIn,
   programOf,
   returned,
@@ -23,8 +22,12 @@ export interface ObservedInputs<A extends string = string> {
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
   readonly state: Vector<readonly string[]>;
-  /** The parameters by the names of `field.entries`; names with dots are records within records. */
-  readonly parameters: Readonly<Record<string, Value>>;
+  /**
+   * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
+   * `net[0].weight`. Of a field from a file there are only the arrays.
+   */
+  // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
+  readonly parameters: any;
   /** The trajectory's arguments by their names. */
   readonly arguments: Readonly<Record<A, Value>>;
 }
@@ -149,7 +152,7 @@ function tracedOf(
     const inputs = {
       t: t as Value,
       state: stateIn(graph, 0, field.stateSize),
-      parameters: parametersOf(graph, field),
+      parameters: field.standIns?.(graph) ?? parametersIn(graph, field.entries),
       arguments: named("arguments.", args, "argument"),
     };
     const result = callTraced("observe", observe, inputs);
@@ -163,22 +166,6 @@ function tracedOf(
   });
   const traced = { program, initial: new Float64Array(count), entries: {}, states: [], arguments: sizes };
   return [names, traced];
-}
-
-/** What stands for a field's parameters, by name. */
-function parametersOf(graph: Graph, field: WasmProgram<"float64">): object {
-  const all: Record<string, unknown> = Object.create(null);
-  for (const [name, { offset, shape }] of Object.entries(field.entries)) {
-    const path = name.split(".");
-    let record = all;
-    for (const key of path.slice(0, -1)) {
-      record[key] ??= Object.create(null);
-      record = record[key] as Record<string, unknown>;
-    }
-    const size = shape.reduce((product, side) => product * side, 1);
-    record[path.at(-1) as string] = parameterIn(graph, offset, size);
-  }
-  return named("parameters.", all, "parameter");
 }
 
 /** States as they are. */

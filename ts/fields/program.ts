@@ -34,7 +34,7 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { readEquations } from "../trace/equations.js";
 import { areSame, type Node, type Program } from "../trace/graph.js";
-import type { Traced } from "../trace/program.js";
+import type { StandIns, Traced } from "../trace/program.js";
 import {
   type ArgumentArrays,
   argumentsOf,
@@ -123,13 +123,20 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
   /** Of value and directional derivative, once it is needed. */
   #tangent: TangentField<D> | undefined;
 
-  constructor(engine: Instance, rust: RustField, dtype: D, made: ProgramOptions) {
+  constructor(
+    engine: Instance,
+    rust: RustField,
+    dtype: D,
+    made: ProgramOptions,
+    /** What stands for its parameters in jumps and the like; undefined where no more is known of them than their arrays. */
+    readonly standIns?: StandIns,
+  ) {
     super(engine, rust, dtype, rust.stateSize, rust.outputSize, [], { kind: "program", options: made });
     this.#widths = made.arguments;
     this.entries = made.entries;
     this.states = made.states;
     this.#names = frozen(Object.keys(made.arguments));
-    fix(this, ["entries", "states"]);
+    fix(this, ["entries", "states", "standIns"]);
     if (made.equations !== undefined) {
       this.equations = made.equations;
       fix(this, ["equations"]);
@@ -279,7 +286,7 @@ const CHARACTER_BYTES = 64;
 
 /** The field of a program, with these parameters. */
 export function programField<D extends Dtype>(
-  { initial, ...made }: Traced,
+  { initial, standIns, ...made }: Traced,
   dtype: D,
   equations?: string,
 ): WasmProgram<D> {
@@ -291,15 +298,20 @@ export function programField<D extends Dtype>(
       .find((name) => (made.entries[name] as Entry).offset <= bad);
     throw refused("NON_FINITE", `parameters.${name}`, `numbers that are finite in ${dtype}`, String(initial[bad]));
   }
-  return makeField({ ...made, dtype, ...(equations !== undefined && { equations }) }, dtype, parameters);
+  return makeField({ ...made, dtype, ...(equations !== undefined && { equations }) }, dtype, parameters, standIns);
 }
 
-function makeField<D extends Dtype>(made: ProgramOptions, dtype: D, parameters: ArrayOf<D>): WasmProgram<D> {
+function makeField<D extends Dtype>(
+  made: ProgramOptions,
+  dtype: D,
+  parameters: ArrayOf<D>,
+  standIns?: StandIns,
+): WasmProgram<D> {
   const program = JSON.stringify(made.program);
   const engine = instance();
   needRoom(engine, CHARACTER_BYTES * program.length, "the program");
   const rust = call(engine, () => engine.bindings.Field.program(dtype, program, engine.steady(parameters)));
-  return new WasmProgram(engine, rust, dtype, made);
+  return new WasmProgram(engine, rust, dtype, made, standIns);
 }
 
 const rules = {

@@ -137,7 +137,7 @@ export function trace(given: unknown) {
     const elsewhere = { states, parameters: parameterNames(entries), arguments: Object.keys(widths) };
     return returned("slope", callTraced("slope", slope, inputs, elsewhere), features, states);
   });
-  return { traced: { program, initial, entries, states, arguments: widths }, dtype };
+  return { traced: { program, initial, entries, states, arguments: widths, standIns }, dtype };
 }
 
 /** Reads names, which differ. */

@@ -18,21 +18,23 @@ import { outside } from "../checks/user-code.js";
 import type { WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, readAssignments, readCondition } from "../trace/equations.js";
-import type { Graph, Program } from "../trace/graph.js";
-import { tracing } from "../trace/place.js";
+import { activeGraph, type Program } from "../trace/graph.js";
+import { placed, tracing } from "../trace/place.js";
 import {
   callTraced,
   named,
   parameterIn,
   parameterNames,
+  parametersIn,
   piecesIn,
   programOf,
   returned,
+  type StandIns,
   stateIn,
   statesIn,
   timeIn,
 } from "../trace/program.js";
-import { concat, type Operand, type Value } from "../trace/value.js";
+import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
 export interface ChangeInputs<A extends string = string> {
@@ -43,8 +45,8 @@ export interface ChangeInputs<A extends string = string> {
   /** The features of the state just before by their names, where they have some. */
   readonly states: { readonly [name: string]: Value };
   /**
-   * The field's parameters by their names, nested as they were given, the arrays of networks as `net.0.weight` has them; of a field
-   * whose parameters have no names one value with all.
+   * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
+   * `net[0].weight`. Of a field from a file there are only the arrays; of one whose parameters have no names there is one value with all.
    */
   // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
   readonly parameters: any;
@@ -333,14 +335,15 @@ interface Scope {
   readonly states: readonly string[];
   readonly parameters: number;
   readonly entries: Readonly<Record<string, { readonly offset: number; readonly shape: readonly number[] }>>;
+  readonly standIns: StandIns | undefined;
   readonly arguments: Readonly<Record<string, number>>;
   readonly equations: string | undefined;
 }
 
 function scopeOf(field: WasmField<"float32" | "float64">): Scope {
-  const { entries = {}, states = [], equations } = field as Partial<WasmProgram<"float64">>;
+  const { entries = {}, states = [], standIns, equations } = field as Partial<WasmProgram<"float64">>;
   const parameters = field.parameterCount;
-  return { state: field.stateSize, states, parameters, entries, arguments: field.argumentWidths, equations };
+  return { state: field.stateSize, states, parameters, entries, standIns, arguments: field.argumentWidths, equations };
 }
 
 /** The program of a new state. */
@@ -368,9 +371,12 @@ function whenOf(scope: Scope, where: string, given: unknown): Program {
     checkCrossing(where, given);
     return readCondition(where, given, quantities(scope, []));
   }
-  return traced(scope, scope.arguments, [], (inputs, elsewhere) =>
-    returned(where, callTraced(where, given, inputs, elsewhere), 1),
-  );
+  return traced(scope, scope.arguments, [], (inputs, elsewhere) => {
+    const result = callTraced(where, given, inputs, elsewhere);
+    if (!Condition.is(result)) return returned(where, result, 1);
+    const expected = "the function that crosses zero, h for h.less(0), or a.sub(b) for a.less(b)";
+    throw placed(refused("CALLBACK", `${where}'s result`, expected, "a condition"), activeGraph().unusedAt);
+  });
 }
 
 /** The program of a norm of errors, which stand where the state does; null for the root mean square. */
@@ -416,11 +422,12 @@ function onlyRows(errors: Value, names: readonly string[]): Value {
 }
 
 function traced(
-  { state, states, parameters, entries, arguments: own }: Scope,
+  { state, states, parameters, entries, standIns, arguments: own }: Scope,
   widths: Readonly<Record<string, number>>,
   amounts: readonly string[],
   body: (inputs: ChangeInputs, elsewhere: Readonly<Record<string, readonly string[]>>) => Value,
 ): Program {
+  const isNamed = parameters === 0 || Object.keys(entries).length > 0;
   return programOf({ state, parameters, arguments: widths }, (graph) => {
     const pieces = piecesIn(graph, "argument", widths);
     const pick = (names: readonly string[]) => Object.fromEntries(names.map((name) => [name, pieces[name] as Value]));
@@ -429,7 +436,7 @@ function traced(
       t: timeIn(graph),
       state: whole,
       states: statesIn(whole, states),
-      parameters: parametersIn(graph, parameters, entries),
+      parameters: isNamed ? (standIns?.(graph) ?? parametersIn(graph, entries)) : parameterIn(graph, 0, parameters),
       arguments: named("arguments.", pick(Object.keys(own)), "argument"),
       amounts: named("amounts.", pick(amounts), "amount"),
     };
@@ -441,28 +448,6 @@ function traced(
     };
     return concat(body(inputs as unknown as ChangeInputs, elsewhere));
   });
-}
-
-/** Stand-ins for parameters by their names, nested at their dots. */
-function parametersIn(graph: Graph, count: number, entries: Scope["entries"]): unknown {
-  const names = Object.keys(entries);
-  if (names.length === 0) return count === 0 ? {} : parameterIn(graph, 0, count);
-  const root: Record<string, unknown> = {};
-  for (const [name, { offset, shape }] of Object.entries(entries)) {
-    const path = name.split(".");
-    const last = path.pop() as string;
-    let record = root;
-    for (const part of path) {
-      record[part] ??= {};
-      record = record[part] as Record<string, unknown>;
-    }
-    record[last] = parameterIn(
-      graph,
-      offset,
-      shape.reduce((product, side) => product * side, 1),
-    );
-  }
-  return root;
 }
 
 /** The names of a text. */

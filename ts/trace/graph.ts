@@ -26,6 +26,8 @@ export class Graph {
   readonly unused = new Map<object, Error>();
   /** Where the first of those was made that are left in the end, as far as that can be told. */
   unusedAt: Required<Pick<ErrorDetails, "file" | "line" | "column">> | undefined;
+  /** How many rows the state has that the function was given, for messages. */
+  stateRows: number | undefined;
   readonly nodes: Node[] = [];
   /** How many rows each node has. */
   readonly rows: number[] = [];

@@ -5,7 +5,7 @@ import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
 import { MAX_DEPTH, type NestedNumbers, nestedNumbers } from "./nested.js";
 import { Module } from "./nn.js";
-import { named, type Place, parameterIn } from "./program.js";
+import { arrayIn, named, type Place, parameterIn, type StandIns } from "./program.js";
 import { uniforms } from "./random.js";
 import type { Value, Vector } from "./value.js";
 
@@ -22,6 +22,22 @@ export type Parameter =
 /** Parameters by their names. */
 export type Parameters = { readonly [name: string]: Parameter };
 
+/** What stands for a network in a traced function: call it with a value. Its arrays are in it, as `net[0].weight`. */
+export interface TracedModule extends ModuleParts {
+  /** What the network makes of a value. */
+  (x: Value): Value;
+}
+
+/** The arrays of a network, by the parts of their names. */
+export interface ModuleParts {
+  /** The part of that place in `nn.sequential`. */
+  readonly [place: number]: ModuleParts;
+  /** The weight of a layer, row-major. */
+  readonly weight: Value;
+  /** The bias of a layer, where it has one. */
+  readonly bias: Value;
+}
+
 /**
  * What stands for parameters in a traced function: a value for a number or an array, a function of a value for a network, and a
  * record of these for a record. The rows of a matrix lie one after the other in one value.
@@ -29,7 +45,7 @@ export type Parameters = { readonly [name: string]: Parameter };
 export type Traceable<P> = P extends number | Float32Array | Float64Array
   ? Value
   : P extends Module
-    ? (x: Value) => Value
+    ? TracedModule
     : P extends readonly number[]
       ? Vector<P>
       : P extends readonly unknown[]
@@ -40,7 +56,21 @@ export type Traceable<P> = P extends number | Float32Array | Float64Array
 export interface ReadParameters {
   readonly entries: Readonly<Record<string, Place>>;
   readonly initial: Float64Array;
-  standIns(graph: Graph): object;
+  readonly standIns: StandIns;
+}
+
+/** A function with arrays in it, at the dots of their names, each made when it is asked for. */
+function withArrays<F extends object>(apply: F, names: readonly string[], array: (name: string) => Value): F {
+  for (const name of names) {
+    const path = name.split(".");
+    let part: object = apply;
+    for (const key of path.slice(0, -1)) {
+      if (!Object.hasOwn(part, key)) Object.defineProperty(part, key, { value: {} });
+      part = part[key as never];
+    }
+    Object.defineProperty(part, path.at(-1) as string, { get: () => array(name) });
+  }
+  return apply;
 }
 
 /** Reads parameters; networks draw theirs by the seed. */
@@ -64,15 +94,11 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
     }
     if (value instanceof Module) {
       for (const { name: own, shape, initial } of value.arrays(false)) place(`${name}.${own}`, shape, initial(random));
-      return (graph) => (x: Value) =>
-        value.apply(x, (own) => {
-          const { offset, shape } = entries.get(`${name}.${own}`) as Place;
-          return parameterIn(
-            graph,
-            offset,
-            shape.reduce((product, side) => product * side, 1),
-          );
-        });
+      const arrays = value.arrays(false).map((array) => array.name);
+      return (graph) => {
+        const array = (own: string) => arrayIn(graph, entries.get(`${name}.${own}`) as Place);
+        return withArrays((x: Value) => value.apply(x, array), arrays, array);
+      };
     }
     if (Array.isArray(value) || ArrayBuffer.isView(value)) {
       const { shape, flat } = nestedNumbers(where, value, depth);

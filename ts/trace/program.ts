@@ -3,7 +3,7 @@ import { describe, refused, type SymplecticAdjointError } from "../checks/errors
 import { unknownName } from "../checks/names.js";
 import { isObject, isPlain } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import { type Graph, needed, type Program, withGraph } from "./graph.js";
+import { activeGraph, type Graph, needed, type Program, withGraph } from "./graph.js";
 import { placed, tracing } from "./place.js";
 import { concat, given, isPromise, lifted, type Operand, records, Value } from "./value.js";
 
@@ -24,7 +24,12 @@ export interface Traced {
   readonly states: readonly string[];
   /** How many numbers each argument has for a trajectory, by name, in their order. */
   readonly arguments: Readonly<Record<string, number>>;
+  /** What stands for its parameters in other functions, where that is more than their arrays. */
+  readonly standIns?: StandIns;
 }
+
+/** Makes what stands for the parameters of a field in a function that is traced. */
+export type StandIns = (graph: Graph) => object;
 
 /** The sizes of a program's inputs. */
 interface Sizes {
@@ -76,12 +81,55 @@ export function piecesIn(
   return Object.fromEntries(pieces);
 }
 
+/** The value of a parameter array. */
+export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
+  parameterIn(
+    graph,
+    offset,
+    shape.reduce((product, side) => product * side, 1),
+  );
+
+/**
+ * What stands for a field's parameters in another function than its own: arrays by their names, nested at their dots. Of a field from a
+ * file no more than these are known.
+ */
+export function parametersIn(graph: Graph, entries: Readonly<Record<string, Place>>): object {
+  const root: Record<string, unknown> = {};
+  for (const [name, place] of Object.entries(entries)) {
+    const path = name.split(".");
+    let record = root;
+    for (const part of path.slice(0, -1)) {
+      record[part] ??= {};
+      record = record[part] as Record<string, unknown>;
+    }
+    record[path.at(-1) as string] = arrayIn(graph, place);
+  }
+  return closed("parameters", root);
+}
+
+/** Records within records, all of which refuse names that they have not, and those within to be called as networks. */
+function closed(where: string, record: Record<string, unknown>): object {
+  const parts = Object.entries(record).map(([name, part]) => [
+    name,
+    Value.is(part) ? part : closed(`${where}.${name}`, part as Record<string, unknown>),
+  ]);
+  if (where === "parameters") return named(`${where}.`, Object.fromEntries(parts), "parameter");
+  const uncalled = () => {
+    const expected = `its arrays by their names, ${Object.keys(record).join(", ")}: the file of a field has no layers to call`;
+    throw refused("CALLBACK", where, expected, "a call");
+  };
+  // Functions have these names too.
+  for (const name of ["name", "length"]) Reflect.deleteProperty(uncalled, name);
+  return named(`${where}.`, Object.assign(uncalled, Object.fromEntries(parts)), "parameter");
+}
+
 /** The first parts of the names of parameters: those of the objects in which they were given. */
 export const parameterNames = (entries: Readonly<Record<string, unknown>>): string[] =>
   Object.keys(entries).map((name) => name.split(".", 1)[0] as string);
 
 /** The rows of a state by the names of its features, each taken when it is asked for. */
 export function statesIn(state: Value, names: readonly string[]): Readonly<Record<string, Value>> {
+  activeGraph().stateRows = state.length;
   const record: Record<string, Value> = {};
   for (const [row, name] of names.entries()) {
     Object.defineProperty(record, name, { enumerable: true, get: () => state.at(row) });

@@ -384,6 +384,7 @@ function unreadable(hint: string): SymplecticAdjointError {
 let indexed = 0;
 /** More rows take time and memory that nobody expects of a size; `at` reads them. */
 const MOST_INDEXED = 2 ** 16;
+const MARGIN = 64;
 
 /** The methods of arrays that change them, which a value has not. */
 const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
@@ -404,10 +405,13 @@ function likeArrays(length: number): void {
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
   }
-  for (const end = Math.min(length, MOST_INDEXED); indexed < end; indexed++) {
+  // Those that are a little too far are refused, and not undefined.
+  for (const end = Math.min(length + MARGIN, MOST_INDEXED); indexed < end; indexed++) {
     const row = indexed;
     const get = function (this: Value) {
-      return this.at(row);
+      if (row < this.length) return this.at(row);
+      const expected = `a row from 0 to ${this.length - 1}, as the value has ${rowsText(this)}`;
+      throw refused("CALLBACK", `value[${row}]`, expected, String(row));
     };
     Object.defineProperty(prototype, row, { get, configurable: true });
   }
@@ -456,6 +460,11 @@ export function given(operand: unknown): string {
   if (record !== undefined) return record;
   if (Condition.is(operand)) return "a condition; write where(condition, 1, 0) for a number of it";
   if (isPromise(operand)) return "a Promise; a traced function cannot wait";
+  // An index past the end of a vector does so, and destructuring.
+  const { stateRows } = activeGraph();
+  if (operand === undefined && stateRows !== undefined) {
+    return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
+  }
   if (typeof operand === "function") return "a function; is it to be called?";
   if (Array.isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
   return describe(operand);
