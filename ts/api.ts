@@ -50,7 +50,7 @@ export {
   type VectorFieldOptions,
   vectorField,
 } from "./fields/vector-field.js";
-export { load, type Model, type SaveOptions, save } from "./files/model.js";
+export { type LoadedField, load, type Model, type SaveOptions, save } from "./files/model.js";
 export { type LoadOptions, loadStateDict } from "./files/state-dict.js";
 export { loadTensors, type SkippedTensor, saveTensors, type Tensor, type TensorFile } from "./files/tensors.js";
 export {

@@ -1,5 +1,6 @@
 // Solvers that are taken on from call to call, norms of errors, and progress.
 import {
+  type ChangeInputs,
   custom,
   equations,
   type GradientOptions,
@@ -14,6 +15,7 @@ import {
   solver,
   sqrt,
   square,
+  type Value,
   valueAndGrad,
   vjp,
 } from "symplectic-adjoint";
@@ -116,6 +118,78 @@ describe("a solver", () => {
     expect(refusal(() => copy.y).code).toBe("DISPOSED");
     own.dispose();
     field.dispose();
+  });
+
+  test("a restored solver has the options and arguments that it was saved with, and refuses others", () => {
+    const field = pendulum();
+    const limits = { when: "angle - 2", direction: "rising" } as const;
+    const options = {
+      method: "tsit5",
+      rtol: [1e-3, 1e-4],
+      atol: 1e-5,
+      maxStep: Number.POSITIVE_INFINITY,
+      controller: { p: 0.3, i: 0.7 },
+      norm: "max(abs(angle), abs(speed))",
+      events: [limits],
+      maxEvents: 7,
+    } as const;
+    const own = solver(field, Float64Array.of(1, 0, 0.5, 0.1), 0, { ...options, arguments: { push: [0.1, 0.2] } });
+    own.stepTo(0.7);
+    own.setArguments({ push: [0.3, -0.1] });
+    const saved = JSON.parse(JSON.stringify(own.save()));
+    own.stepTo(5);
+    for (const given of [{}, options, { threads: 2 }, { events: [limits] }]) {
+      const restored = restoreSolver(field, saved, given);
+      expect(restored.save()).toEqual(saved);
+      restored.stepTo(5);
+      expect(restored.y).toEqual(own.y);
+      expect(restored.trajectories).toEqual(own.trajectories);
+      restored.dispose();
+    }
+    for (const [name, other] of Object.entries({
+      method: "dopri5",
+      rtol: 1e-9,
+      atol: 1e-4,
+      maxStep: 0.1,
+      stepSize: 0.1,
+      maxSteps: 10,
+      controller: "pi",
+      summation: "plain",
+      norm: "rms",
+      events: [{ ...limits, direction: "falling" }],
+      maxEvents: 8,
+    })) {
+      const error = refusal(() => restoreSolver(field, saved, { [name]: other }));
+      expect([error.code, error.argument], error.message).toEqual(["OPTION", name]);
+    }
+    expect(refusal(() => restoreSolver(field, saved, { rtol: 1e-9 })).message).toBe(
+      "rtol: expected [0.001,0.0001], as the saved solver has, given 1e-9",
+    );
+    own.dispose();
+    // Functions are not plain data: they are given again, and compute the same.
+    const traced = {
+      events: [{ when: ({ state: [angle] }: ChangeInputs) => (angle as Value).sub(2), direction: "rising" as const }],
+      norm: ([angle]: Iterable<Value>) => (angle as Value).abs(),
+    };
+    const other = solver(field, Float64Array.of(1, 0), 0, { ...traced, arguments: { push: [0] } });
+    other.stepTo(1);
+    const again = JSON.parse(JSON.stringify(other.save()));
+    other.stepTo(3);
+    const restored = restoreSolver(field, again, traced);
+    restored.stepTo(3);
+    expect(restored.y).toEqual(other.y);
+    for (const [name, wrong] of [
+      ["events", {}],
+      ["norm", { events: traced.events }],
+      ["norm", { ...traced, norm: "rms" }],
+      ["events", { ...traced, events: [{ ...traced.events[0], direction: "falling" }] }],
+      ["events", { ...traced, events: [{ when: "speed", direction: "rising" }] }],
+    ] as const) {
+      expect(refusal(() => restoreSolver(field, again, wrong as never)).argument).toBe(name);
+    }
+    // The same in text computes the same.
+    restoreSolver(field, again, { events: [limits], norm: "abs(angle)" }).dispose();
+    for (const one of [other, restored, field]) one.dispose();
   });
 
   test("single steps, other states, failures and the end by an event", () => {

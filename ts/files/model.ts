@@ -12,8 +12,10 @@ import {
   record,
   required,
 } from "../checks/rules.js";
+import type { CnfField } from "../fields/cnf.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
-import { checkEquations } from "../fields/program.js";
+import type { HamiltonianField } from "../fields/hamiltonian.js";
+import { checkEquations, type ProgramField } from "../fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
 import { collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
@@ -30,10 +32,16 @@ export interface SaveOptions<D extends Dtype = Dtype> {
   tensors?: Record<string, Tensor>;
 }
 
+/** A field from a file; `"entries" in field` tells that it is a `ProgramField`, `"energy" in field` a `HamiltonianField`, and `"features" in field` a `CnfField`. */
+export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | HamiltonianField<D> | CnfField<D>;
+
 /** What a model file holds. */
 export interface Model<D extends Dtype = Dtype> {
-  /** A new field, which is yours to dispose of. */
-  readonly field: Field<D>;
+  /**
+   * A new field, which is yours to dispose of. What it has beside other fields is known once you have asked for it:
+   * `if ("entries" in field) field.parameters = { birth: 0.4 }`.
+   */
+  readonly field: LoadedField<D>;
   /**
    * The optimizer that was saved with the field, ready to go on; undefined where there was none. Yours to dispose of.
    */

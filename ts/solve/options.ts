@@ -258,7 +258,7 @@ function explicitInstead(method: unknown): string | undefined {
   return "all methods here are explicit: take dopri5, the default, if the problem is not very stiff";
 }
 
-const stepRules = {
+export const stepRules = {
   method: hinted(oneOfOr<Method | Tableau>(METHODS, `${choiceOf(METHODS)}, or a tableau`, isObject), explicitInstead),
   rtol: tolerance,
   atol: tolerance,

@@ -1,17 +1,19 @@
 // Solves that are taken on from call to call.
 import type { Integrator } from "../../wasm/bindings.js";
-import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
+import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype, numbersOf, zeros } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { anyNumber, argument, object, options as readRules, required, rule } from "../checks/rules.js";
+import { anyNumber, argument, array, isObject, object, options as readRules, required, rule } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { solvers } from "../engine/live-objects.js";
 import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import type { Event } from "./changes.js";
 import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
-import { type OdeintOptions, readOptions, type SolveOptions } from "./options.js";
+import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
 /** How a solver takes its steps: as `odeint`, but for what belongs to outputs and to whole solves. */
 export type SolverOptions<A extends string = string> = Omit<
@@ -33,6 +35,15 @@ export interface SavedSolver {
   readonly state: number;
   /** All numbers that the solver needs to go on: the times and states of trajectories, the sizes of their steps, and so on. */
   readonly numbers: readonly number[];
+  /** The options by which it takes its steps, as far as they are plain data: what was not given is not there. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** What its events and its norm compute: functions have to be given again, and are to compute the same. */
+  readonly programs: {
+    /** The events, in their order. */
+    readonly events: readonly object[];
+    /** The norm of a step's error; null for the root mean square. */
+    readonly norm: object | null;
+  };
 }
 
 /** A solve that is taken on from call to call, each trajectory by its own steps. */
@@ -40,14 +51,14 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** The number of trajectories. */
   readonly batch: number;
   /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all but those that an event has ended. */
-  readonly t: Float64Array;
+  readonly t: Readonly<Float64Array>;
   /**
-   * The states, `[batch, state]`: a new copy each time, so that to change a number of it changes nothing here. Assign other states to go on
-   * from there, those that an event has ended included; the sizes of steps stay.
+   * The states, `[batch, state]`: a new copy each time, so its numbers are read-only. To move the trajectories, those that an event has
+   * ended included, assign all states: `const y = solver.y.slice(); y[0] = 1; solver.y = y`. The sizes of steps stay.
    */
-  get y(): ArrayOf<D>;
-  /** Moves the trajectories to other states, `[batch, state]`. */
-  set y(states: ArrayOf<D>);
+  get y(): Readonly<ArrayOf<D>>;
+  /** Moves the trajectories to other states, `[batch, state]`, which are copied in. */
+  set y(states: Readonly<ArrayOf<D>>);
   /** How each trajectory has gone since the beginning; `reached` is 1 for one that an event has ended, else 0. */
   readonly trajectories: TrajectoryStats;
   /** The events of the last call of `stepTo` or `step`. */
@@ -69,8 +80,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** Another solver that stands at the same place and goes its own way. */
   copy(): Solver<D, A>;
   /**
-   * Where the solver stands, as plain data for `restoreSolver`: with the same field and options the steps go on bitwise as they
-   * would here.
+   * Where the solver stands, and by which options, as plain data for `restoreSolver`: with the same field the steps go on bitwise as
+   * they would here.
    */
   save(): SavedSolver;
   /** Frees the memory of the solver; a second call does nothing. */
@@ -98,20 +109,23 @@ export function solver<D extends Dtype, A extends string>(
 }
 
 /**
- * A solver that stands where another was saved.
+ * A solver that stands where another was saved, with its options and arguments.
  *
  * @param field - The field that the other had, with the same parameters.
  * @param saved - What its `save` gave.
- * @param options - The options that the other had.
- * @throws `OPTION` for what was not saved by a solver of such a field, batch and options.
+ * @param options - Options that are functions, of `events` and `norm`, as the other had them; `threads` as you like. Others may be given
+ * again, as they were.
+ * @throws `OPTION` for what was not saved by a solver of such a field and batch, and for an option that is not the one it was saved with.
  */
 export function restoreSolver<D extends Dtype, A extends string>(
   field: Field<D, A>,
   saved: SavedSolver,
   options: SolverOptions<A> = {},
 ): Solver<D, A> {
-  const { kind, version, dtype, batch, state, numbers } = readRules(saved, savedRules, "saved.");
-  const { stateSize } = wasmField(field);
+  const read = readRules(saved, savedRules, "saved.");
+  const { kind, version, dtype, batch, state, numbers } = read;
+  const own = wasmField(field);
+  const { stateSize, argumentSize } = own;
   for (const [name, given, expected] of [
     ["kind", kind, KIND],
     ["version", version, VERSION],
@@ -120,11 +134,81 @@ export function restoreSolver<D extends Dtype, A extends string>(
   ] as const) {
     if (given !== expected) throw refused("OPTION", `saved.${name}`, String(expected), describe(given));
   }
-  const own = numbersOf("saved.numbers", numbers);
-  if (own.length < batch * stateSize) {
+  const all = numbersOf("saved.numbers", numbers);
+  if (all.length < batch * (stateSize + argumentSize)) {
     throw refused("OPTION", "saved.batch", "as many trajectories as there are numbers for", String(batch));
   }
-  return OwnSolver.start(field, zeros(field.dtype, batch * stateSize), 0, readOptions(options), own);
+  const before = readOptions(read.options);
+  for (const name of Object.keys(before)) {
+    if (!(DECIDING as readonly string[]).includes(name))
+      throw refused("OPTION", `saved.options.${name}`, "no value", "one");
+  }
+  const merged = readOptions({ ...before, ...readOptions(options) });
+  if (argumentSize > 0 && merged.arguments === undefined) {
+    // They are the last of all numbers.
+    const last = all.subarray(all.length - batch * argumentSize);
+    merged.arguments = own.nameArguments(new constructors[field.dtype](last) as ArrayOf<D>);
+  }
+  const programs = readRules(read.programs, programsRules, "saved.programs.");
+  return OwnSolver.start(field, zeros(field.dtype, batch * stateSize), 0, merged, {
+    numbers: all,
+    options: plainOptions(before),
+    programs,
+  });
+}
+
+const DECIDING = [...(Object.keys(stepRules) as (keyof typeof stepRules)[]), "events", "maxEvents", "norm"] as const;
+
+/** The options that decide about steps, as far as they are plain data, as JSON keeps them. */
+function plainOptions(read: OdeintOptions): Record<string, unknown> {
+  const plain: Record<string, unknown> = {};
+  for (const name of DECIDING) {
+    const value = name === "events" ? textsOf(read.events) : read[name];
+    // What is infinite is no bound.
+    if (value === undefined || value === Number.POSITIVE_INFINITY || typeof value === "function") continue;
+    plain[name] = ArrayBuffer.isView(value) ? [...(value as Float64Array)] : value;
+  }
+  return JSON.parse(JSON.stringify(plain));
+}
+
+/** Events without functions; undefined where they have some. */
+function textsOf(events: SolveOptions["events"] = []): object[] | undefined {
+  const texts = outside(() =>
+    events.map((event) => {
+      const { when, direction, terminal, set } = (isObject(event) ? event : {}) as Partial<Event>;
+      return { when, direction, terminal, set };
+    }),
+  );
+  const isText = (part: unknown) => part === undefined || ["string", "number", "boolean"].includes(typeof part);
+  return texts.length > 0 && texts.every((event) => Object.values(event).every(isText)) ? texts : undefined;
+}
+
+const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b);
+
+/** What a solver was saved with. */
+interface Saved {
+  readonly numbers: Float64Array;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly programs: Readonly<Record<string, unknown>>;
+}
+
+/** Refuses options that differ from those of a saved solver. */
+function checkSame(given: OdeintOptions, how: Pick<SavedSolver, "options" | "programs">, saved: Saved): void {
+  for (const name of DECIDING) {
+    const [own, before] = [how.options[name], saved.options[name]];
+    if (name === "events" || name === "norm") {
+      // Whether text or functions: what they compute.
+      if (same(how.programs[name], saved.programs[name])) continue;
+      const expected = "that of the saved solver, given again where it has functions";
+      throw refused("OPTION", name, expected, given[name] === undefined ? "none" : "another");
+    }
+    if (same(own, before)) continue;
+    const expected =
+      before === undefined
+        ? "no value, as the saved solver has none"
+        : `${JSON.stringify(before)}, as the saved solver has`;
+    throw refused("OPTION", name, expected, JSON.stringify(own));
+  }
 }
 
 const KIND = "symplectic-adjoint solver";
@@ -139,7 +223,10 @@ const savedRules = {
   ),
   state: required(anyValue),
   numbers: required(object),
+  options: required(object),
+  programs: required(object),
 };
+const programsRules = { events: required(array<object>("an array of events")), norm: anyValue };
 
 /** A time to go to. */
 function timeOf(name: string, given: number): number {
@@ -162,11 +249,13 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     integrator: Integrator,
     readonly batch: number,
     bytes: number,
+    /** Of a saved solver. */
+    readonly how: Pick<SavedSolver, "options" | "programs">,
   ) {
     disposable(OwnSolver.prototype, OwnSolver.prototype.dispose);
     [this.#field, this.#engine, this.#integrator, this.#bytes] = [field, engine, integrator, bytes];
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
-    fix<OwnSolver<D>>(this, ["batch"]);
+    fix<OwnSolver<D>>(this, ["batch", "how"]);
     solvers.add(this, bytes);
   }
 
@@ -175,7 +264,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     y0: ArrayOf<D>,
     t: number,
     options: OdeintOptions,
-    saved?: Float64Array,
+    saved?: Saved,
   ): OwnSolver<D> {
     const { jumps, dense, saveSteps, onFailure, partial, output, progress } = options;
     for (const [name, given] of Object.entries({ jumps, dense, saveSteps, onFailure, partial, output, progress })) {
@@ -187,6 +276,8 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     refuseReentry(engine, "a solver");
     const problem = readProblem(field, y0, [t], options);
     const { batch, norm, maxEvents, changes } = problem;
+    const how = frozen({ options: plainOptions(options), programs: { events: changes.events, norm } });
+    if (saved) checkSame(options, how, saved);
     const nothing = { counts: null, steps: false, dense: false, mask: false, part: null, jumps: [] };
     const plan = JSON.stringify({ ...nothing, norm, maxEvents, events: changes.events });
     const start = engine.steady(problem.y0);
@@ -197,10 +288,10 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
       const made = rust.integrator(start, batch, problem.times, plan, problem.options, problem.arguments);
       return [made, engine.bindings.liveBytes() - before] as const;
     });
-    const solver = new OwnSolver(own, engine, integrator, batch, bytes);
+    const solver = new OwnSolver(own, engine, integrator, batch, bytes, how);
     if (saved) {
       try {
-        call(engine, () => integrator.restore(saved));
+        call(engine, () => integrator.restore(saved.numbers));
       } catch (error) {
         solver.dispose();
         throw error;
@@ -214,12 +305,12 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     return engine.read("float64", integrator.t, this.batch);
   }
 
-  get y(): ArrayOf<D> {
+  get y(): Readonly<ArrayOf<D>> {
     const { engine, integrator } = this.#use();
     return engine.read(this.#dtype, integrator.y, this.batch * this.#state);
   }
 
-  set y(states: ArrayOf<D>) {
+  set y(states: Readonly<ArrayOf<D>>) {
     const { engine, integrator } = this.#use();
     const given = engine.steady(arrayOf("y", states, this.#dtype));
     checkLength("y", given, this.batch * this.#state, `[${this.batch}, ${this.#state}]`);
@@ -261,7 +352,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   copy(): Solver<D> {
     const { engine, integrator } = this.#use();
     const copy = call(engine, () => integrator.copy());
-    return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes);
+    return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes, this.how);
   }
 
   save(): SavedSolver {
@@ -274,6 +365,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
       batch: this.batch,
       state: this.#state,
       numbers: Array.from(numbers),
+      ...this.how,
     });
   }
 
