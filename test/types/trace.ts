@@ -156,7 +156,7 @@ loss(({ y, weight }) => y.mul(weight).sum());
 // @ts-expect-error a loss returns a value
 loss(() => {});
 
-const scalar = differentiable({ inputs: { x: 2, z: 1 }, apply: ({ inputs: { x, z } }) => x.dot(x).mul(z) });
+const scalar = differentiable({ inputs: { x: 2, z: "scalar" }, apply: ({ inputs: { x, z } }) => x.dot(x).mul(z) });
 const { tangent }: { tangent: Float32Array } = scalar.jvp({ x: y, z: y }, { x: y });
 const second: Float32Array = scalar.hessianProduct({ x: y, z: y }, { z: tangent }).inputs.x;
 // @ts-expect-error there is no input of that name

@@ -326,6 +326,9 @@ test("data that do not fit are refused, before a training takes a step", async (
   await expect(training({}, own)).rejects.toThrow(
     "data[0].inputs.noise: expected an array of numbers, given undefined",
   );
+  await expect(training({}, absoluteLoss().of({ target: batch.target }))).rejects.toThrow(
+    "loss: expected the loss itself, which takes the data of each batch, given one with data; leave out .of(…)",
+  );
   await expect(training({}, "mae")).rejects.toThrow('loss: expected mse or a function, given "mae"');
   expect(optimizer.steps).toBe(0);
 });

@@ -1,17 +1,22 @@
 // What is wrong in lists, norms and controllers is refused before anything is computed, with the place where it is.
 import {
+  driven,
   equations,
+  hamiltonian,
   leastSquares,
   loss,
+  mlp,
   type OdeintOptions,
   odeint,
   parallel,
+  save,
   type Value,
   valueAndGrad,
   vectorField,
   vjp,
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
+import { sentence } from "../../apps/playground/src/format.js";
 import { thrown } from "./helpers.js";
 
 const field = equations("x' = v \n v' = -x", { dtype: "float64" });
@@ -301,4 +306,20 @@ describe("progress", () => {
     const progress = () => void field.evaluate(0, y0);
     expect(() => odeint(field, y0, [0, 1], { progress })).not.toThrow();
   });
+});
+
+test("a driven field is called what it is where it cannot be saved", () => {
+  const energy = { widths: [2, 4, 1] };
+  for (const inside of [hamiltonian({ energy, structure: "canonical" }), mlp({ widths: [2, 2] })]) {
+    using inner = inside;
+    using field = driven(inner, { B: [0, 1], u: () => [1] });
+    expect(thrown("OPTION", () => save(field)).message).toMatch(
+      /given a driven field, whose input is a function that stays here$/,
+    );
+  }
+});
+
+test("the playground ends an error with one mark", () => {
+  expect(sentence("there is no function sine; did you mean sin?")).toBe("there is no function sine; did you mean sin?");
+  expect(sentence("expected a number, given x")).toBe("expected a number, given x.");
 });

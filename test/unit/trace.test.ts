@@ -1025,7 +1025,7 @@ test("model files hold the program and its arrays by name", () => {
 
 test("differentiable functions take inputs by name", () => {
   const { traced, widths, dtype } = traceFunction({
-    inputs: { x: [2, 2], y: 1 },
+    inputs: { x: [2, 2], y: "scalar" },
     parameters: { net: nn.linear(4, 3) },
     dtype: "float64",
     // biome-ignore lint/suspicious/noExplicitAny: the options are read as a user's.
@@ -1054,7 +1054,7 @@ test("differentiable functions take inputs by name", () => {
   const message = (given: object) => thrown("OPTION", () => traceFunction({ apply: () => 0, ...given })).message;
   expect(message({ inputs: {} })).toBe("inputs: expected at least one input, given none");
   expect(message({ inputs: { x: [2, 0] } })).toBe(
-    "inputs.x: expected a positive number of features, or the length of each axis, given Array of length 2",
+    'inputs.x: expected "scalar", a positive number of features, or the length of each axis, given Array of length 2',
   );
 });
 

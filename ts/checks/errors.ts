@@ -107,7 +107,7 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
     readonly stats: object;
   };
 
-  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: { readonly cause?: unknown }) {
     super(message, options);
     // JavaScriptCore has put those of this constructor there.
     Reflect.deleteProperty(this, "line");

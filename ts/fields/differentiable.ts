@@ -22,12 +22,12 @@ import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
 import type { None } from "./vector-field.js";
 
-/** Shapes of inputs for one sample, by their names: a number of features, or the length of each axis. */
-export type InputShapes = { readonly [name: string]: number | readonly number[] };
+/** Shapes of inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
+export type InputShapes = { readonly [name: string]: "scalar" | number | readonly number[] };
 
 /** What a differentiable function is made of. */
 export interface DifferentiableOptions<I extends InputShapes, P extends Parameters, D extends Dtype> {
-  /** The shapes of the inputs for one sample, by their names: a number of features, or the length of each axis. */
+  /** The shapes of the inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
   inputs: I;
   /** The initial parameters by their names, as in `vectorField`; none by default. */
   parameters?: P;
@@ -228,6 +228,7 @@ export function traceFunction(given: unknown) {
 
 /** How many numbers a sample of an input has. */
 function widthOf(where: string, shape: unknown): number {
+  if (shape === "scalar") return 1;
   // Nothing has more axes, but a length may be a lie.
   const sides = Array.isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
   const width =
@@ -235,5 +236,10 @@ function widthOf(where: string, shape: unknown): number {
       ? (sides as number[]).reduce((product, side) => product * side, 1)
       : 0;
   if (size.valid(width)) return width;
-  throw refused("OPTION", where, "a positive number of features, or the length of each axis", describe(shape));
+  throw refused(
+    "OPTION",
+    where,
+    '"scalar", a positive number of features, or the length of each axis',
+    describe(shape),
+  );
 }

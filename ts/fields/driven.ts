@@ -25,8 +25,15 @@ const rules = {
   du: callable<NonNullable<InputOptions["du"]>>("a function of t"),
 };
 
+/** A field with an input. */
+class Driven<D extends Dtype> extends WasmField<D> {
+  override get unsavable(): string {
+    return "a driven field, whose input is a function that stays here";
+  }
+}
+
 /** A field with an input that keeps its energy, at parameters of its own. */
-class DrivenHamiltonian<D extends Dtype> extends WasmField<D> implements HamiltonianField<D> {
+class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements HamiltonianField<D> {
   readonly #field: HamiltonianField<D>;
 
   constructor(engine: Instance, rust: RustField, field: HamiltonianField<D>) {
@@ -76,7 +83,7 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
     },
   });
   if ("energy" in field) return new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>);
-  return new WasmField(engine, rust, dtype, stateSize, stateSize, field.layers);
+  return new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
 }
 
 /** B u, `[batch, state]`. */

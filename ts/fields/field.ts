@@ -237,6 +237,11 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return this.nameArguments(engine.read(this.dtype, pointer, batch * this.argumentSize));
   }
 
+  /** Why it has no recipe. */
+  get unsavable(): string {
+    return "a custom field, whose functions stay here";
+  }
+
   /** Numbers that each trajectory has beside its state. */
   get argumentSize(): number {
     return totalOf(this.argumentWidths);

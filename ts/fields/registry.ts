@@ -19,14 +19,9 @@ const KINDS: Readonly<Record<string, Kind>> = {
 
 /** The recipe of a field; a custom one, whose functions cannot leave this thread, is refused. */
 export function recipeOf<D extends Dtype>(field: Field<D>): Recipe {
-  const { recipe } = wasmField(field);
+  const { recipe, unsavable } = wasmField(field);
   if (recipe) return recipe;
-  throw refused(
-    "OPTION",
-    "field",
-    "a field from mlp, cnf, hamiltonian, vectorField, equations",
-    "a custom field, whose functions stay here",
-  );
+  throw refused("OPTION", "field", "a field from mlp, cnf, hamiltonian, vectorField, equations", unsavable);
 }
 
 /** A field by its recipe, with initial parameters. */

@@ -92,6 +92,9 @@ type CheckData = (
   sizes: { readonly times: number; readonly batch: number; readonly state: number },
 ) => number;
 
+/** Losses of given data, as `of` makes them. */
+export const lossesOfData = /* @__PURE__ */ new WeakSet<object>();
+
 /** The losses that were traced. */
 export const tracedLosses = /* @__PURE__ */ new WeakMap<object, CheckData>();
 

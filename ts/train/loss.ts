@@ -24,7 +24,7 @@ import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs
 import type { Solution } from "../solve/results.js";
 import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
-import { tracedLosses } from "./batch.js";
+import { lossesOfData, tracedLosses } from "./batch.js";
 import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
@@ -410,9 +410,12 @@ function traced(
     return isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other);
   };
   const made: TracedLoss = Object.assign(last, {
-    of: (data: LossData = {}) =>
-      (<A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], other?: A) =>
-        last(y, data, shape, other)) as LossOfSolution,
+    of(data: LossData = {}) {
+      const own = <A extends Float32Array | Float64Array>(y: A, shape: Solution["shape"], other?: A) =>
+        last(y, data, shape, other);
+      lossesOfData.add(own);
+      return own as LossOfSolution;
+    },
     dispose() {
       for (const { field } of fields.values()) field.dispose();
       fields.clear();

@@ -1,5 +1,6 @@
 // Training: a gradient and a step of the optimizer for each batch.
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
+import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   anything,
@@ -18,7 +19,7 @@ import { type Pool, poolRule } from "../parallel/pool.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
-import { type Batch, batches, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
+import { type Batch, batches, checkBatch, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
 import { type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
@@ -118,6 +119,14 @@ export function train<D extends Dtype, A extends string>(
   } = read as unknown as Omit<TrainOptions<D>, "loss"> & {
     loss: Loss<D>;
   };
+  if (lossesOfData.has(loss as object)) {
+    throw refused(
+      "OPTION",
+      "loss",
+      "the loss itself, which takes the data of each batch",
+      "one with data; leave out .of(…)",
+    );
+  }
   const { signal, pool, solverSteps, schedule, clipNorm, validation, ...solver } = rest;
   const { timeGradients = false } = solver;
   const settings = readOptions({ ...solver, timeGradients, steps: solverSteps });

@@ -1,7 +1,7 @@
 // The equations as text, and their numbers: a text counts once the worker has read it, and until then the one before does.
 import { type Config, changed } from "./config.js";
 import { byId, element, shape } from "./dom.js";
-import { short } from "./format.js";
+import { sentence, short } from "./format.js";
 import type { Failure } from "./messages.js";
 import { type System, systemOf, written } from "./system.js";
 
@@ -83,7 +83,7 @@ export function refuse(failure: Failure): void {
   const { during, line, column, code } = failure;
   const plain = failure.message.replace(/^(?:equations(?:, line \d+, column \d+)?|parameters): /, "");
   const where = line === undefined ? "" : `line ${line}, column ${column}: `;
-  const whole = `${where}${plain}${code === "OPTION" ? "" : ` (${code})`}.`;
+  const whole = sentence(`${where}${plain}${code === "OPTION" ? "" : ` (${code})`}`);
   message.textContent = whole.charAt(0).toUpperCase() + whole.slice(1);
   problem.hidden = false;
   // Of estimates that fail, the text is not to blame.

@@ -25,3 +25,8 @@ export function short(value: number): string {
   if (value === 0) return "0";
   return Math.abs(value) < 1e-3 || Math.abs(value) >= 1e5 ? value.toExponential(2) : value.toPrecision(3);
 }
+
+/** A text that ends as a sentence does; one that is a question is one already. */
+export function sentence(text: string): string {
+  return /[.?!]$/.test(text) ? text : `${text}.`;
+}

@@ -8,7 +8,7 @@ import { byId, element } from "./dom.js";
 import * as editor from "./editor.js";
 import * as estimates from "./estimates.js";
 import * as form from "./form.js";
-import { bytes, grouped, milliseconds } from "./format.js";
+import { bytes, grouped, milliseconds, sentence } from "./format.js";
 import type { Failure, Picture, Report, Row, Scene, StepStats } from "./messages.js";
 import * as morph from "./morph.js";
 import { type Action, dismiss, notice } from "./notices.js";
@@ -33,7 +33,7 @@ const session = new Session(answer, (message) => {
   running = false;
   showRunning();
   estimates.stop();
-  notice("worker", `The worker has stopped: ${message}.`, [{ text: "Start again", run: () => begin(true) }]);
+  notice("worker", sentence(`The worker has stopped: ${message}`), [{ text: "Start again", run: () => begin(true) }]);
 });
 const toggle = byId("toggle");
 const file = byId<HTMLInputElement>("file");
@@ -283,7 +283,7 @@ function showFailure(failure: Failure): void {
   }
   if (during === "load") running = false;
   showRunning();
-  notice(during, `${WHAT[during]} (${code}): ${message}.`, actions, during !== "picture");
+  notice(during, sentence(`${WHAT[during]} (${code}): ${message}`), actions, during !== "picture");
 }
 
 function download(name: string, contents: Uint8Array<ArrayBuffer>): void {
