@@ -36,10 +36,16 @@ export {
 } from "./fields/differentiable.js";
 export { driven, type InputOptions } from "./fields/driven.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
-export type { ArgumentArrays, Entry, Field, FieldVjp, Layer } from "./fields/field.js";
+export type { ArgumentArrays, Entry, Field, FieldNames, FieldVjp, Layer } from "./fields/field.js";
 export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
-export type { ParameterValues } from "./fields/named-parameters.js";
+export type {
+  EntryNames,
+  EntryNamesOf,
+  ParameterValueOf,
+  ParameterValues,
+  ParameterValuesOf,
+} from "./fields/named-parameters.js";
 export type { FieldTangents, Jvp, ProgramField } from "./fields/program.js";
 export {
   type ArgumentNames,
@@ -115,7 +121,7 @@ export { formula } from "./trace/formula.js";
 export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";
-export type { ModuleParts, Parameter, Parameters, Traceable, TracedModule } from "./trace/parameters.js";
+export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
 export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";

@@ -14,7 +14,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
-import { type WasmField, wasmField } from "../fields/field.js";
+import { type FieldNames, type WasmField, wasmField } from "../fields/field.js";
 // Types that this entry shares with the default one are those of that one.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
@@ -74,11 +74,11 @@ export interface Cluster extends Pool {
    *
    * @param batches - Initial states `[batch, state]`, as many and as large as you like.
    */
-  stream<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  stream<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
     times: ArrayLike<number>,
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): AsyncGenerator<IndependentSolution<D>, void>;
   /** Closes the connection and rejects what is under way with `DISPOSED`; workers stay. A second call does nothing. */
   close(): void;
@@ -408,16 +408,16 @@ class ClusterPool implements Cluster {
     }
   }
 
-  async *stream<D extends Dtype>(
-    field: Field<D>,
+  async *stream<D extends Dtype, A extends string, N extends FieldNames>(
+    field: Field<D, A, N>,
     batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
     times: ArrayLike<number>,
-    options: GradientOptions = {},
+    options: GradientOptions<A, N> = {},
   ): AsyncGenerator<IndependentSolution<D>, void> {
     argument("batches", batches, required(batchesRule));
     const ahead: Promise<IndependentSolution<D>>[] = [];
     for await (const y0 of batches) {
-      const next = this.odeint(field, y0, times, options);
+      const next = this.odeint(field, y0, times, options as never);
       // It is heard of in its turn.
       next.catch(() => {});
       ahead.push(next);

@@ -20,7 +20,7 @@ import {
   rule,
   together,
 } from "../checks/rules.js";
-import type { Field, Recipe } from "../fields/field.js";
+import type { Field, FieldNames, Recipe } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { checkLists, type Jump, readChanges } from "../solve/changes.js";
 import { isIndependent } from "../solve/independent.js";
@@ -50,23 +50,23 @@ export interface InitialOptions extends Partial<ParameterOptions> {
  * What to fit to measurements, and how. Solves are by `dopri8`, or `dopri5` where there are more than 200 times, with `rtol` 1e-10 and
  * `atol` 1e-12, unless you say otherwise.
  */
-export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string>
+export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends FitSettings,
-    Omit<SolveOptions<A>, "arguments" | "onFailure"> {
+    Omit<SolveOptions<A, N>, "arguments" | "onFailure"> {
   /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates, unless `updateField` is false. */
-  field: ProgramField<D, A>;
+  field: ProgramField<D, A, N>;
   /** Whether the parameters of the field become the estimates; with false they stay where the fit started. Default true. */
   updateField?: boolean;
   /** The measurements of a trajectory, or of several. */
   data: Measurements<A> | readonly Measurements<A>[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
-  observe?: Observe<A>;
+  observe?: Observe<A, N>;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
    * them, in the order of `data`. The same goes for `events`. With either, each trajectory takes its own steps, and derivatives come from
    * gradients, for one measurement of every trajectory at a time.
    */
-  jumps?: readonly Jump<A>[];
+  jumps?: readonly Jump<A, N>[];
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
    * are not named are estimated too, from the values that the field has.

@@ -3,6 +3,7 @@
 import type { Dtype } from "../checks/arrays.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import type { FieldNames } from "../fields/field.js";
 import { type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
 import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
@@ -16,7 +17,9 @@ import type { FitResult } from "./results.js";
  * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; where the
  * solve fails at the start, the code of that: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
-export function leastSquares<D extends Dtype, A extends string>(options: FieldFitOptions<D, A>): FieldFitResult;
+export function leastSquares<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  options: FieldFitOptions<D, A, N>,
+): FieldFitResult;
 /**
  * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
  * Levenberg–Marquardt with a trust region, as in MINPACK.

@@ -2,8 +2,10 @@
 import { describe, refused } from "../checks/errors.js";
 import { array, elements, rule } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import type { FieldNames } from "../fields/field.js";
 import { programField, type WasmProgram } from "../fields/program.js";
 import { readObserved, TIME } from "../trace/equations.js";
+import type { TraceableOf } from "../trace/parameters.js";
 import {
   callTraced,
   named,
@@ -17,7 +19,7 @@ import {
 import type { Operand, Value, Vector } from "../trace/value.js";
 
 /** What an observed function is computed from, while it is traced. */
-export interface ObservedInputs<A extends string = string> {
+export interface ObservedInputs<A extends string = string, N extends FieldNames = FieldNames> {
   /** The time of the measurement. */
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
@@ -26,8 +28,7 @@ export interface ObservedInputs<A extends string = string> {
    * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
    * `net[0].weight`. Of a field from a file there are only the arrays.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
-  readonly parameters: any;
+  readonly parameters: TraceableOf<N["parameters"]>;
   /** The trajectory's arguments by their names. */
   readonly arguments: Readonly<Record<A, Value>>;
 }
@@ -36,10 +37,10 @@ export interface ObservedInputs<A extends string = string> {
  * What is measured: names of states or expressions of states, parameters, arguments, `t` and what the field's equations define, such as
  * `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
  */
-export type Observe<A extends string = string> =
+export type Observe<A extends string = string, N extends FieldNames = FieldNames> =
   | string
   | readonly string[]
-  | ((inputs: ObservedInputs<A>) => Readonly<Record<string, Operand>>);
+  | ((inputs: ObservedInputs<A, N>) => Readonly<Record<string, Operand>>);
 
 /** Points at which something is observed. */
 export interface Points {

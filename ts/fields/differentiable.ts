@@ -16,8 +16,8 @@ import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { callTraced, named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
-import type { Entry } from "./field.js";
-import type { ParameterValues } from "./named-parameters.js";
+import type { Entry, FieldNames } from "./field.js";
+import type { EntryNames, ParameterValues, ParameterValuesOf } from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
 import type { None } from "./vector-field.js";
@@ -49,19 +49,19 @@ export interface DifferentiableOptions<I extends InputShapes, P extends Paramete
 export type InputArrays<I extends InputShapes, D extends Dtype> = { readonly [Name in keyof I]: ArrayOf<D> };
 
 /** A function of arrays, and its derivatives. */
-export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype> {
+export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, P = FieldNames["parameters"]> {
   /** The number type of all arrays. */
   readonly dtype: D;
   /** The number of outputs for a sample. */
   readonly outputSize: number;
   /** Where each parameter array lies in `parameters`, by its name. */
-  readonly entries: Readonly<Record<string, Entry>>;
+  readonly entries: { readonly [Name in EntryNames<P>]: Entry };
   /** All parameters, flat: a live view, as that of a field. */
   get parameters(): ArrayOf<D>;
   /** Sets parameters by name, or all of them by an array, as those of a field of `vectorField`. */
-  set parameters(values: ArrayOf<D> | ParameterValues);
+  set parameters(values: ArrayOf<D> | ParameterValuesOf<P>);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
-  readonly field: ProgramField<D>;
+  readonly field: ProgramField<D, string, { states: never; parameters: P }>;
   /** The outputs of the function for a batch of inputs, `[batch, outputs]`, row-major. */
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D>;
   /** The transpose of the derivative, for a cotangent w `[batch, outputs]`. */
@@ -120,9 +120,9 @@ export function differentiable<
   const I extends InputShapes,
   const P extends Parameters = None,
   D extends Dtype = "float32",
->(given: DifferentiableOptions<I, P, D>): Differentiable<I, D> {
+>(given: DifferentiableOptions<I, P, D>): Differentiable<I, D, P> {
   const { traced, widths, dtype } = traceFunction(given);
-  return new Program<I, D>(programField(traced, dtype as D), widths);
+  return new Program<I, D>(programField(traced, dtype as D), widths) as never;
 }
 
 class Program<I extends InputShapes, D extends Dtype> implements Differentiable<I, D> {
@@ -155,8 +155,8 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     this.#field.parameters = values;
   }
 
-  get field(): ProgramField<D> {
-    return this.#field;
+  get field(): Differentiable<I, D>["field"] {
+    return this.#field as never;
   }
 
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D> {

@@ -60,11 +60,22 @@ export interface FieldVjp<D extends Dtype, A extends string = string> {
 /** For each argument of a field, by name, a number or a vector for each trajectory, one after the other. */
 export type ArgumentArrays<A extends string = string> = Readonly<Record<A, ArrayLike<number>>>;
 
+/** What the type of a field knows of its state and its parameters. */
+export interface FieldNames {
+  /** The names of the state's features; none where there is only a number of them. */
+  readonly states: string;
+  /** The parameters by their names, as `vectorField` was given them. */
+  // biome-ignore lint/suspicious/noExplicitAny: whatever they are.
+  readonly parameters: any;
+}
+
 /**
  * A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. `A` are the names of its
- * arguments; `string` where they are not known, or there are none.
+ * arguments; `string` where they are not known, or there are none. `N` is what else is known of names.
  */
-export interface Field<D extends Dtype = Dtype, A extends string = string> {
+export interface Field<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames> {
+  /** For types alone: there is no such property. */
+  readonly "~names"?: N;
   /** The number type of all arrays that the field takes and gives. */
   readonly dtype: D;
   /** The number of features of the state. */

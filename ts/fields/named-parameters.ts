@@ -5,6 +5,7 @@ import { unknownName } from "../checks/names.js";
 import { argument, finite, finiteValue, isObject, isPlain, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { type NestedNumbers, nestedNumbers } from "../trace/nested.js";
+import type { Module } from "../trace/nn.js";
 import type { Entry } from "./field.js";
 
 /**
@@ -15,6 +16,34 @@ import type { Entry } from "./field.js";
 export type ParameterValues = {
   readonly [name: string]: number | Float32Array | Float64Array | NestedNumbers | ParameterValues;
 };
+
+/** The same for parameters that are known: those that are left out keep their numbers. */
+export type ParameterValuesOf<P> = unknown extends P
+  ? ParameterValues
+  : { readonly [Name in keyof P]?: ParameterValueOf<P[Name]> } & {
+      readonly [dotted: `${string}.${string}`]: number | Float32Array | Float64Array | NestedNumbers;
+    };
+
+/** What may be given for a parameter. */
+export type ParameterValueOf<P> = P extends number
+  ? number
+  : P extends Float32Array | Float64Array | readonly unknown[]
+    ? Float32Array | Float64Array | NestedNumbers
+    : P extends Module
+      ? ParameterValues
+      : ParameterValuesOf<P>;
+
+/** The names of the arrays of parameters: `birth`, or `net.0.weight`. */
+export type EntryNames<P> = unknown extends P
+  ? string
+  : { readonly [Name in keyof P & string]: EntryNamesOf<Name, P[Name]> }[keyof P & string];
+
+/** Those of one parameter. */
+export type EntryNamesOf<Name extends string, P> = P extends number | Float32Array | Float64Array | readonly unknown[]
+  ? Name
+  : P extends Module
+    ? `${Name}.${string}`
+    : `${Name}.${EntryNames<P>}`;
 
 /** Numbers, and where they belong. */
 interface Part {

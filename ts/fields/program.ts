@@ -40,15 +40,23 @@ import {
   argumentsOf,
   type Entry,
   type Field,
+  type FieldNames,
   type Kind,
   type Recipe,
   WasmField,
 } from "./field.js";
-import { isNamed, type ParameterValues, readNamed } from "./named-parameters.js";
+import {
+  type EntryNames,
+  isNamed,
+  type ParameterValues,
+  type ParameterValuesOf,
+  readNamed,
+} from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 
 /** A vector field made by `vectorField` or `equations`. */
-export interface ProgramField<D extends Dtype = Dtype, A extends string = string> extends Field<D, A> {
+export interface ProgramField<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
+  extends Field<D, A, N> {
   /**
    * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
    * grow. `entries` tells where each name lies in it.
@@ -60,9 +68,9 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
    *
    * @throws `OPTION` for a name that there is not, `SHAPE`, `DTYPE`, `NON_FINITE`, `DISPOSED`.
    */
-  set parameters(values: ArrayOf<D> | ParameterValues);
+  set parameters(values: ArrayOf<D> | ParameterValuesOf<N["parameters"]>);
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
-  readonly entries: Readonly<Record<string, Entry>>;
+  readonly entries: { readonly [Name in EntryNames<N["parameters"]>]: Entry };
   /** The names of the state's features; empty where only their number was given. */
   readonly states: readonly string[];
   /** The text that the field was made of; undefined for a traced function. */

@@ -110,9 +110,9 @@ export function vectorField<
   const P extends Parameters = None,
   const A extends ArgumentSizes = None,
   D extends Dtype = "float32",
->(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>> {
+>(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>, { states: NamesIn<S>; parameters: P }> {
   const { traced, dtype } = trace(given);
-  return programField(traced, dtype as D);
+  return programField(traced, dtype as D) as never;
 }
 
 /** The program of a vector field's options. */

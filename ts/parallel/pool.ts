@@ -7,7 +7,7 @@ import { argument, isObject, number, options as readArguments, required, rule } 
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
-import { type Field, type FieldState, type WasmField, wasmField } from "../fields/field.js";
+import { type Field, type FieldNames, type FieldState, type WasmField, wasmField } from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
@@ -100,79 +100,79 @@ export interface Pool {
    */
   readonly shared: boolean;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
-    options: GradientOptions<A> & Independent<A>,
+    options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
-  odeint<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<Solution<D>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
-    options: GradientOptions<A> & Independent<A>,
+    options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<PoolVjp<D, A>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: IndependentPoolLoss<D>,
-    options: GradientOptions<A> & Independent<A>,
+    options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     loss: IndependentPoolLoss<D>,
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * give a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string>(
-    field: Field<D, A>,
+  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+    field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
-    options?: GradientOptions<A>,
+    options?: GradientOptions<A, N>,
   ): Promise<{ value: number; gradient: Gradient<D, A>; solution: Solution<D> }>;
   /** Ends the workers and rejects what is under way with `DISPOSED`; a second call does nothing. */
   close(): void;

@@ -15,10 +15,11 @@ import {
   rule,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import type { WasmField } from "../fields/field.js";
+import type { FieldNames, WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
 import { checkCrossing, readAssignments, readCondition } from "../trace/equations.js";
 import { activeGraph, type Program } from "../trace/graph.js";
+import type { TraceableOf } from "../trace/parameters.js";
 import { placed, tracing } from "../trace/place.js";
 import {
   callTraced,
@@ -37,19 +38,18 @@ import {
 import { Condition, concat, type Operand, type Value } from "../trace/value.js";
 
 /** What a jump or an event is computed from, while it is traced. */
-export interface ChangeInputs<A extends string = string> {
+export interface ChangeInputs<A extends string = string, N extends FieldNames = FieldNames> {
   /** The time of the jump or event. */
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
   readonly state: Value & Iterable<Value> & { readonly [row: number]: Value };
   /** The features of the state just before by their names, where they have some. */
-  readonly states: { readonly [name: string]: Value };
+  readonly states: { readonly [Name in N["states"]]: Value };
   /**
    * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
    * `net[0].weight`. Of a field from a file there are only the arrays; of one whose parameters have no names there is one value with all.
    */
-  // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
-  readonly parameters: any;
+  readonly parameters: TraceableOf<N["parameters"]>;
   /** The trajectory's arguments by their names. */
   readonly arguments: { readonly [Name in A]: Value };
   /** The amounts of a jump by their names; an event has none. */
@@ -57,13 +57,16 @@ export interface ChangeInputs<A extends string = string> {
 }
 
 /** A new state: all rows, or by their names those that change. */
-export type NewState = Value | readonly Operand[] | { readonly [name: string]: Operand };
+export type NewState<S extends string = string> =
+  | Value
+  | readonly Operand[]
+  | ([S] extends [never] ? { readonly [name: string]: Operand } : { readonly [Name in S]?: Operand });
 
 /** A list of numbers for all trajectories, or one for each. */
 export type Lists = ArrayLike<number> | readonly ArrayLike<number>[];
 
 /** A change of the state at known times, such as a dose. */
-export interface Jump<A extends string = string> {
+export interface Jump<A extends string = string, N extends FieldNames = FieldNames> {
   /**
    * When the state changes: times for all trajectories, or a list for each, in the order of the solve's times. Steps end on them. At an
    * output time the solution has the state after the jump. A time after the last output has no effect; one before the first throws.
@@ -74,15 +77,15 @@ export interface Jump<A extends string = string> {
    * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as
    * `depot = depot + dose`.
    */
-  set: ((inputs: ChangeInputs<A>) => NewState) | string;
+  set: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
   amounts?: Readonly<Record<string, Lists>>;
 }
 
 /** Something that happens where a function of the trajectory crosses zero. */
-export interface Event<A extends string = string> {
+export interface Event<A extends string = string, N extends FieldNames = FieldNames> {
   /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
-  when: ((inputs: ChangeInputs<A>) => Value) | string;
+  when: ((inputs: ChangeInputs<A, N>) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
   direction?: "both" | "rising" | "falling";
   /**
@@ -91,7 +94,7 @@ export interface Event<A extends string = string> {
    */
   terminal?: boolean | number;
   /** The state after the event, as `set` of a jump gives it; by default the state does not change. */
-  set?: ((inputs: ChangeInputs<A>) => NewState) | string;
+  set?: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */

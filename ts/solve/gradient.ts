@@ -9,7 +9,7 @@ import type { AllReduce } from "../engine/all-reduce.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
-import { type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import { type Field, type FieldNames, useField, type WasmField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import {
   type EventCotangents,
@@ -126,23 +126,23 @@ export class Recording<D extends Dtype> {
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  * @throws As `odeint`.
  */
-export function vjp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
-  options: GradientOptions<A> & Independent<A>,
+  options: GradientOptions<A, N> & Independent<A, N>,
 ): IndependentVjp<D, A>;
-export function vjp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  options?: GradientOptions<A>,
+  options?: GradientOptions<A, N>,
 ): IndependentVjp<D, A>;
-export function vjp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
-  options?: GradientOptions<A>,
+  options?: GradientOptions<A, N>,
 ): Vjp<D, A>;
 export function vjp<D extends Dtype>(
   field: Field<D>,
@@ -198,26 +198,26 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
  * `REENTRANT` for a loss that calls itself without end; what the loss throws.
  */
-export function valueAndGrad<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: IndependentLoss<D>,
-  options: GradientOptions<A> & Independent<A>,
+  options: GradientOptions<A, N> & Independent<A, N>,
 ): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: IndependentLoss<D>,
-  options?: GradientOptions<A>,
+  options?: GradientOptions<A, N>,
 ): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,
-  options?: GradientOptions<A>,
+  options?: GradientOptions<A, N>,
 ): { value: number; gradient: Gradient<D, A>; solution: Solution<D> };
 export function valueAndGrad<D extends Dtype>(
   field: Field<D>,

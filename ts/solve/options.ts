@@ -40,7 +40,7 @@ import {
   rule,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import type { ArgumentArrays } from "../fields/field.js";
+import type { ArgumentArrays, FieldNames } from "../fields/field.js";
 import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
 
@@ -143,7 +143,7 @@ export interface StepOptions {
 export type ErrorNorm = (errors: Value & Iterable<Value> & { readonly [row: number]: Value }) => Value;
 
 /** Options of a solve: how to take steps, and what the solution is to have. */
-export interface SolveOptions<A extends string = string> extends StepOptions {
+export interface SolveOptions<A extends string = string, N extends FieldNames = FieldNames> extends StepOptions {
   /**
    * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
    * (`interpolate`). Default: interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. Steps that
@@ -171,9 +171,9 @@ export interface SolveOptions<A extends string = string> extends StepOptions {
    */
   batching?: "together" | "independent";
   /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
-  jumps?: readonly Jump<A>[];
+  jumps?: readonly Jump<A, N>[];
   /** What happens where functions of a trajectory cross zero; of those at the same time the first in the list acts first. None by default. */
-  events?: readonly Event<A>[];
+  events?: readonly Event<A, N>[];
   /** The most events of one trajectory before the solve throws `MAX_EVENTS`; default 10,000. */
   maxEvents?: number;
   /** Whether the solution is kept between its outputs, for `solution.at(t)` and `solution.derivative(t)`; default false. */
@@ -202,10 +202,10 @@ export interface SolveOptions<A extends string = string> extends StepOptions {
 }
 
 /** Options that ask for trajectories of their own. */
-export type Independent<A extends string = string> =
+export type Independent<A extends string = string, N extends FieldNames = FieldNames> =
   | { batching: "independent" }
-  | { jumps: readonly Jump<A>[] }
-  | { events: readonly Event<A>[] }
+  | { jumps: readonly Jump<A, N>[] }
+  | { events: readonly Event<A, N>[] }
   | { dense: true }
   | { saveSteps: true }
   | { onFailure: "mask" }
@@ -220,7 +220,8 @@ export type Independent<A extends string = string> =
 export type GradientMethod = (typeof GRADIENTS)[number];
 
 /** Options of a solve and its gradient. */
-export interface GradientOptions<A extends string = string> extends SolveOptions<A> {
+export interface GradientOptions<A extends string = string, N extends FieldNames = FieldNames>
+  extends SolveOptions<A, N> {
   /** How the gradient is computed; default `auto`. */
   gradient?: GradientMethod;
   /**
@@ -424,7 +425,8 @@ export function withoutIndependent(read: OdeintOptions, what: string): OdeintOpt
 }
 
 /** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */
-export interface OdeintOptions<A extends string = string> extends GradientOptions<A> {
+export interface OdeintOptions<A extends string = string, N extends FieldNames = FieldNames>
+  extends GradientOptions<A, N> {
   /**
    * Whether the error of a solve that fails on the way has the solution so far as `partial`: a `Solution` of the times that
    * were reached, and `lastState`, the last good state `[batch, state]` at the error's `t`.

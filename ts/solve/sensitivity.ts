@@ -17,7 +17,14 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
-import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import {
+  type ArgumentArrays,
+  type Field,
+  type FieldNames,
+  useField,
+  type WasmField,
+  wasmField,
+} from "../fields/field.js";
 import { EnsembleAlong, type EventTangents, ratesOf, readAlong } from "./along.js";
 import type { Lists } from "./changes.js";
 import { lossOf } from "./gradient.js";
@@ -100,7 +107,8 @@ export interface Sensitivities<
 }
 
 /** How to solve, and what the derivatives are with respect to. */
-export interface SensitivityOptions<A extends string = string> extends OdeintOptions<A> {
+export interface SensitivityOptions<A extends string = string, N extends FieldNames = FieldNames>
+  extends OdeintOptions<A, N> {
   /** What to differentiate with respect to; all by default. What is left out is an empty array in the result. */
   respectTo?: readonly ("y0" | "parameters" | "arguments")[];
 }
@@ -244,26 +252,26 @@ function solveAlong<D extends Dtype>(
  * `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only touches
  * its zero.
  */
-export function jvp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   tangents: Tangents<D, A>,
-  given: OdeintOptions<A> & Independent<A>,
+  given: OdeintOptions<A, N> & Independent<A, N>,
 ): IndependentSolutionJvp<D>;
-export function jvp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   tangents: Tangents<D, A>,
-  given?: OdeintOptions<A>,
+  given?: OdeintOptions<A, N>,
 ): IndependentSolutionJvp<D>;
-export function jvp<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   tangents: Tangents<D, A>,
-  given?: OdeintOptions<A>,
+  given?: OdeintOptions<A, N>,
 ): SolutionJvp<D>;
 export function jvp<D extends Dtype>(
   field: Field<D>,
@@ -391,23 +399,23 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  * @param given - Options of the solver, as for `jvp`, and `respectTo`.
  * @throws As `jvp`.
  */
-export function sensitivities<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
-  given: SensitivityOptions<A> & Independent<A>,
+  given: SensitivityOptions<A, N> & Independent<A, N>,
 ): Sensitivities<D, IndependentSolution<D>, A>;
-export function sensitivities<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
-  given?: SensitivityOptions<A>,
+  given?: SensitivityOptions<A, N>,
 ): Sensitivities<D, IndependentSolution<D>, A>;
-export function sensitivities<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
-  given?: SensitivityOptions<A>,
+  given?: SensitivityOptions<A, N>,
 ): Sensitivities<D, Solution<D>, A>;
 export function sensitivities<D extends Dtype>(
   field: Field<D>,
@@ -464,29 +472,29 @@ export function sensitivities<D extends Dtype>(
  * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is not
  * exact.
  */
-export function hessianVectorProduct<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D, A>, "directions" | "times">,
-  given: GradientOptions<A> & Independent<A>,
+  given: GradientOptions<A, N> & Independent<A, N>,
 ): HessianVectorProduct<D, IndependentSolution<D>, A>;
-export function hessianVectorProduct<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D, A>, "directions" | "times">,
-  given?: GradientOptions<A>,
+  given?: GradientOptions<A, N>,
 ): HessianVectorProduct<D, IndependentSolution<D>, A>;
-export function hessianVectorProduct<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D, A>, "directions" | "times">,
-  given?: GradientOptions<A>,
+  given?: GradientOptions<A, N>,
 ): HessianVectorProduct<D, Solution<D>, A>;
 export function hessianVectorProduct<D extends Dtype>(
   field: Field<D>,

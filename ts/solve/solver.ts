@@ -9,15 +9,22 @@ import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
 import { solvers } from "../engine/live-objects.js";
-import { type ArgumentArrays, type Field, useField, type WasmField, wasmField } from "../fields/field.js";
+import {
+  type ArgumentArrays,
+  type Field,
+  type FieldNames,
+  useField,
+  type WasmField,
+  wasmField,
+} from "../fields/field.js";
 import type { Event } from "./changes.js";
 import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
 /** How a solver takes its steps: as `odeint`, but for what belongs to outputs and to whole solves. */
-export type SolverOptions<A extends string = string> = Omit<
-  SolveOptions<A>,
+export type SolverOptions<A extends string = string, N extends FieldNames = FieldNames> = Omit<
+  SolveOptions<A, N>,
   "output" | "batching" | "jumps" | "dense" | "saveSteps" | "onFailure" | "progress"
 >;
 
@@ -99,11 +106,11 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
  * @param t - When the trajectories stand there.
  * @throws As `odeint`.
  */
-export function solver<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function solver<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   y0: ArrayOf<D>,
   t: number,
-  options: SolverOptions<A> = {},
+  options: SolverOptions<A, N> = {},
 ): Solver<D, A> {
   return OwnSolver.start(field, y0, argument("t", t, required(anyNumber)), readOptions(options));
 }
@@ -117,10 +124,10 @@ export function solver<D extends Dtype, A extends string>(
  * again, as they were.
  * @throws `OPTION` for what was not saved by a solver of such a field and batch, and for an option that is not the one it was saved with.
  */
-export function restoreSolver<D extends Dtype, A extends string>(
-  field: Field<D, A>,
+export function restoreSolver<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  field: Field<D, A, N>,
   saved: SavedSolver,
-  options: SolverOptions<A> = {},
+  options: SolverOptions<A, N> = {},
 ): Solver<D, A> {
   const read = readRules(saved, savedRules, "saved.");
   const { kind, version, dtype, batch, state, numbers } = read;

@@ -52,6 +52,10 @@ export type Traceable<P> = P extends number | Float32Array | Float64Array
         ? Value
         : { readonly [Name in keyof P]: Traceable<P[Name]> };
 
+/** The same for the parameters of a field, of which not all may be known. */
+// biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
+export type TraceableOf<P> = unknown extends P ? any : Traceable<P>;
+
 /** Parameters that were read: their places, their initial numbers, and how to make what stands for them. */
 export interface ReadParameters {
   readonly entries: Readonly<Record<string, Place>>;

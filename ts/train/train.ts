@@ -14,7 +14,7 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
-import { type Field, useField } from "../fields/field.js";
+import { type Field, type FieldNames, useField } from "../fields/field.js";
 import { type Pool, poolRule } from "../parallel/pool.js";
 import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
@@ -25,9 +25,10 @@ import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
 /** What to train, by what, and how to solve. */
-export interface TrainOptions<D extends Dtype = Dtype, A extends string = string> extends GradientOptions<A> {
+export interface TrainOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
+  extends GradientOptions<A, N> {
   /** The field to train; its parameters change in place. */
-  field: Field<D, A>;
+  field: Field<D, A, N>;
   /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
   /** The batches, one a step; an array is repeated until `steps` are done. */
@@ -105,8 +106,8 @@ const rules = together(solverRules, {
  * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
  * `valueAndGrad` does.
  */
-export function train<D extends Dtype, A extends string>(
-  options: TrainOptions<D, A>,
+export function train<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  options: TrainOptions<D, A, N>,
 ): AsyncGenerator<TrainStep<D, A>, void> {
   const read = readRules(options, rules);
   const {
@@ -168,7 +169,8 @@ export function train<D extends Dtype, A extends string>(
 }
 
 /** The options of `train`, and what to call after each step. */
-export interface FitOptions<D extends Dtype = Dtype, A extends string = string> extends TrainOptions<D, A> {
+export interface FitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
+  extends TrainOptions<D, A, N> {
   /** Called after each step; may be async. Training ends where it gives false. */
   onStep?: (step: TrainStep<D, A>) => unknown;
 }
@@ -191,7 +193,9 @@ export interface History<D extends Dtype = Dtype> {
 }
 
 /** Trains a field to the end: a loop over `train`, with its options. */
-export async function fit<D extends Dtype, A extends string>(options: FitOptions<D, A>): Promise<History<D>> {
+export async function fit<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
+  options: FitOptions<D, A, N>,
+): Promise<History<D>> {
   const { onStep, ...rest } = readRules(options, { ...rules, onStep: callable<FitOptions<D>["onStep"]>() });
   const losses: number[] = [];
   const validations: { step: number; validation: number }[] = [];
