@@ -255,7 +255,24 @@ test("a text is read, or refused with its place", () => {
 const wrong: [text: string, place: [line: number, column: number], expected: string, given: string][] = [
   // what the grammar has not
   ["x' = k ** 2", [1, 8], "^ for a power", '"**"'],
-  ["x' = k % 2", [1, 8], "+, -, *, / or ^", '"%"'],
+  [
+    "x' = k % 2",
+    [1, 8],
+    "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+    '"%"',
+  ],
+  [
+    "x' = floor(k)",
+    [1, 6],
+    "a choice a < b ? x : y, or a state that jumps or events set: there are no functions in steps",
+    "floor(",
+  ],
+  [
+    "x' = mod(t, 2)",
+    [1, 6],
+    "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
+    "mod(",
+  ],
   ["x' = k && 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"&&"'],
   ["x' = k || 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"||"'],
   ["x' = !k", [1, 6], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"!k"'],

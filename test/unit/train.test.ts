@@ -1,4 +1,4 @@
-import { adam, type Batch, fit, memoryUsage, mlp, sgd, train } from "symplectic-adjoint";
+import { adam, type Batch, fit, memoryUsage, mlp, sgd, train, vectorField } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { collectGarbage, numbers, thrown } from "./helpers.js";
 
@@ -149,4 +149,26 @@ test("an optimizer of another field is refused before anything is computed", asy
   }
   expect(taken).toBe(0);
   expect([field, other].map(({ parameters }) => parameters)).toEqual(before);
+});
+
+test("adam without a first average is RMSprop, but for the bias of the first steps", () => {
+  const field = vectorField({ state: 1, parameters: { w: [1, -2] }, dtype: "float64", slope: ({ state }) => state });
+  const [learningRate, alpha, epsilon] = [0.01, 0.99, 1e-8];
+  const optimizer = adam(field, { learningRate, beta1: 0, beta2: alpha, epsilon });
+  const [parameters, squares] = [
+    [1, -2],
+    [0, 0],
+  ];
+  for (let step = 1; step <= 20; step++) {
+    const gradient = numbers("float64", 2, step);
+    optimizer.step(gradient);
+    for (const [i, g] of gradient.entries()) {
+      squares[i] = alpha * (squares[i] as number) + (1 - alpha) * g * g;
+      const unbiased = (squares[i] as number) / (1 - alpha ** step);
+      parameters[i] = (parameters[i] as number) - (learningRate * g) / (Math.sqrt(unbiased) + epsilon);
+    }
+  }
+  for (const [i, value] of parameters.entries()) expect(field.parameters[i]).toBeCloseTo(value, 12);
+  const given = { field, optimizer: "RMSprop", data: [] };
+  expect(thrown("OPTION", () => train(given as never)).message).toMatch(/given "RMSprop"; adam\(field, \{ beta1: 0/);
 });

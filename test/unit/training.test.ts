@@ -377,7 +377,7 @@ test("trajectories of another width than the field are refused before the first 
   const before = field.parameters.slice();
   const expected = {
     code: "SHAPE",
-    message: /y0: expected states of 3 features, as the field has, given states of 2$/,
+    message: /y0: expected states of 3 features, as the field has, given states of 2, by its stateSize$/,
   };
   await expect(fit({ field, optimizer, data, steps: 3 })).rejects.toMatchObject({
     ...expected,

@@ -124,7 +124,7 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^(?:&&|\|\||!(?!=)|&|\|)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
   [/^[=!]==?/, "<, >, <= or >=, which a choice compares by"],
   [/^=/, "one statement on a line"],
-  [/^%/, "+, -, *, / or ^"],
+  [/^%/, "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
   [/^["'`]/, "names and numbers, without quotation marks"],
   [/^\[/, "a name for each number: there are no arrays"],
   [/^\./, "a name without a dot, or a number such as 0.5"],
@@ -134,6 +134,9 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^[×·⋅]/, "* for a product"],
   [/^[−–]/, "- for a minus"],
 ];
+
+/** A function in steps has no derivative where it jumps, and steps of a solver pass over it. */
+const STEPS = "a choice a < b ? x : y, or a state that jumps or events set: there are no functions in steps";
 
 /** Functions of other languages, and what is written here instead. */
 const CALLS: Readonly<Record<string, string>> = {
@@ -150,6 +153,11 @@ const CALLS: Readonly<Record<string, string>> = {
   where: "a < b ? x : y for a choice",
   piecewise: "a < b ? x : y for a choice",
   fabs: "abs(x)",
+  floor: STEPS,
+  ceil: STEPS,
+  round: STEPS,
+  trunc: STEPS,
+  mod: "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
   arcsin: "asin(x)",
   arccos: "acos(x)",
   arctan: "atan(x)",

@@ -103,7 +103,7 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
   argument(where, batch, required({ ...object, expected: "a batch { y0, times, target }" }));
   const { dtype, stateSize: state } = field;
   if (batch.stateSize !== undefined && batch.stateSize !== state) {
-    const given = `states of ${typeof batch.stateSize === "number" ? batch.stateSize : describe(batch.stateSize)}`;
+    const given = `states of ${describe(batch.stateSize)}, by its stateSize`;
     throw refused("SHAPE", `${where}.y0`, `states of ${state} features, as the field has`, given);
   }
   const numbers = arrayOf(`${where}.y0`, batch.y0, dtype).length;

@@ -2,6 +2,7 @@ import type { Optimizer as RustOptimizer } from "../../wasm/bindings.js";
 import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
+import { plainName } from "../checks/names.js";
 import {
   argument,
   fallback,
@@ -167,7 +168,10 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
   if (!WasmOptimizer.isOf(optimizer, field)) {
     const given = WasmOptimizer.is(optimizer) ? "one made for another field" : describe(optimizer);
-    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", given);
+    const name: unknown = optimizer;
+    const isRmsprop = typeof name === "string" && plainName(name) === "rmsprop";
+    const hint = isRmsprop ? "; adam(field, { beta1: 0, beta2: 0.99 }) does what RMSprop does" : "";
+    throw refused("OPTION", "optimizer", "an optimizer of the field, from adam or sgd", given, hint);
   }
   const { recipe, learningRate, steps } = optimizer;
   return { recipe, learningRate, steps, state: optimizer.copyState() };
