@@ -526,3 +526,21 @@ test("text may stand beside a vector argument, which it cannot name", () => {
   const named = () => leastSquares({ field, data, observe: "x + forcing" });
   expect(named).toThrow(/forcing/);
 });
+
+test("what is observed may be a network of the field", () => {
+  using field = vectorField({
+    state: 1,
+    parameters: { rate: 1, out: nn.sequential(nn.linear(1, 1)) },
+    slope: ({ state, parameters: { rate } }) => state.mul(rate).neg(),
+  });
+  field.parameters = { out: { 0: { weight: [2], bias: [1] } } };
+  const times = [0.5, 1, 2, 3];
+  const fit = leastSquares({
+    field,
+    data: { t0: 0, times, y: times.map((t) => 2 * Math.exp(-0.7 * t) + 1), y0: [1] },
+    observe: ({ state, parameters: { out } }) => ({ seen: out(state) }),
+    parameters: { "out.0.weight[0]": { fixed: true }, "out.0.bias[0]": { fixed: true } },
+  });
+  expect(fit.freeNames).toEqual(["rate"]);
+  expectClose(fit.parameters.rate?.value, 0.7, 1e-6);
+});

@@ -249,6 +249,8 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   readonly #dtype: D;
   readonly #state: number;
   readonly #bytes: number;
+  /** What it saves of how it takes its steps. */
+  readonly #how: Pick<SavedSolver, "options" | "programs">;
 
   private constructor(
     field: WasmField<D>,
@@ -256,13 +258,13 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     integrator: Integrator,
     readonly batch: number,
     bytes: number,
-    /** Of a saved solver. */
-    readonly how: Pick<SavedSolver, "options" | "programs">,
+    how: Pick<SavedSolver, "options" | "programs">,
   ) {
     disposable(OwnSolver.prototype, OwnSolver.prototype.dispose);
     [this.#field, this.#engine, this.#integrator, this.#bytes] = [field, engine, integrator, bytes];
+    this.#how = how;
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
-    fix<OwnSolver<D>>(this, ["batch", "how"]);
+    fix<OwnSolver<D>>(this, ["batch"]);
     solvers.add(this, bytes);
   }
 
@@ -359,7 +361,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   copy(): Solver<D> {
     const { engine, integrator } = this.#use();
     const copy = call(engine, () => integrator.copy());
-    return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes, this.how);
+    return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes, this.#how);
   }
 
   save(): SavedSolver {
@@ -372,7 +374,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
       batch: this.batch,
       state: this.#state,
       numbers: Array.from(numbers),
-      ...this.how,
+      ...this.#how,
     });
   }
 
