@@ -12,11 +12,11 @@ function sizes({ widths, batch, dtype, registerBits = 128, pointer = 4 }) {
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
   /** @param {(input: number, output: number) => number} of */
   const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
-  // Blocks of eight cache lines; the last one is as wide as it must be, and one trajectory alone has one lane.
+  // Blocks of four cache lines, natively of eight; the last one is as wide as it must be, and one trajectory alone has one lane.
   const whole = (/** @type {number} */ n) => register * Math.ceil(n / register);
   const rows = (/** @type {number} */ n) => (batch === 1 ? whole(n) : n);
   const lanes = batch === 1 ? 1 : whole(batch);
-  const block = Math.min(lanes, 512 / size);
+  const block = Math.min(lanes, (pointer === 8 ? 512 : 256) / size);
   // Natively, each block (of up to 2^18 parameters) is a leaf, and a thread has a sum for each level of their tree.
   const sums = pointer === 8 ? 1 + Math.ceil(Math.log2(Math.ceil(lanes / block))) : 1;
   return {

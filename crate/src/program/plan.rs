@@ -241,10 +241,10 @@ const SCALAR_PANELS: usize = 16;
 /// Blocks of a leaf of these; of others one.
 const SCALAR_BLOCKS: usize = 2;
 /// Cache lines in a row where there are matrices: enough that products hide that each block reads the matrices, and reads and writes
-/// their gradient.
-const DENSE_PANELS: usize = 8;
+/// their gradient. Products of WebAssembly take longer, so that fewer do.
+const DENSE_PANELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
 /// The same where a matrix is large, and comes from further away.
-const LARGE_PANELS: usize = 16;
+const LARGE_PANELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 16 };
 /// Numbers that are more than the cache of a core holds beside a gradient of as many.
 const LARGE: usize = 1 << 18;
 
