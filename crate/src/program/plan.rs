@@ -240,11 +240,11 @@ const CACHE_ROWS: usize = 1024;
 const SCALAR_PANELS: usize = 16;
 /// Blocks of a leaf of these; of others one.
 const SCALAR_BLOCKS: usize = 2;
-/// Cache lines in a row where there are matrices: enough that products hide that each block reads the matrices, and reads and writes
-/// their gradient. Products of WebAssembly take longer, so that fewer do.
-const DENSE_PANELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 8 };
-/// The same where a matrix is large, and comes from further away.
-const LARGE_PANELS: usize = if cfg!(target_arch = "wasm32") { 4 } else { 16 };
+/// The least cache lines in a row where there are matrices, and in a leaf.
+const DENSE_PANELS: usize = 4;
+const DENSE_LEAF: usize = 8;
+/// Rows of a register file that stays in the cache with twice as many.
+const FEW_ROWS: usize = 256;
 /// Numbers that are more than the cache of a core holds beside a gradient of as many.
 const LARGE: usize = 1 << 18;
 
@@ -282,8 +282,7 @@ impl<T: Real> Plan<T> {
             _ if alone => 1,
             _ if one_block => samples.next_multiple_of(T::LANES),
             (true, _) => samples.next_multiple_of(T::LANES),
-            (_, Some(matrix)) if matrix > LARGE => LARGE_PANELS * T::LANES,
-            (_, Some(_)) => DENSE_PANELS * T::LANES,
+            (_, Some(matrix)) => dense_panels(matrix, file_rows) * T::LANES,
             _ => panels_in_cache * T::LANES,
         };
         let panels = Panels::wide::<T>(samples, width);
@@ -298,7 +297,7 @@ impl<T: Real> Plan<T> {
         let growth = (gradient.div_ceil(LARGE)).next_power_of_two();
         let blocks = match largest {
             None => SCALAR_BLOCKS * growth,
-            Some(_) => (DENSE_PANELS * T::LANES * growth).div_ceil(width),
+            Some(_) => (DENSE_LEAF * T::LANES * growth).div_ceil(width),
         };
         let leaf = if one_leaf { samples.next_multiple_of(width) } else { width * blocks };
         let (full_width, rest_width) = panels.widths();
@@ -333,6 +332,17 @@ impl<T: Real> Plan<T> {
         let uniform = Uniform { rows, constants, parameters, time, fixed, timed };
         let steady_rows = kept.rows(graph);
         Self { panels, leaf, gradient, uniform, packs, tasks, file_rows, sums, scratch, steady_rows, by_columns }
+    }
+}
+
+/// Cache lines in a row of a block, given the largest matrix and the rows of the register file. Each block reads the matrices, and reads
+/// and writes their gradient: the wider it is, the better its products hide that. In WebAssembly they take so long that they always do.
+fn dense_panels(matrix: usize, file_rows: usize) -> usize {
+    match matrix {
+        _ if cfg!(target_arch = "wasm32") => DENSE_PANELS,
+        _ if matrix > LARGE => 4 * DENSE_PANELS,
+        _ if matrix > LARGE / 4 || file_rows <= FEW_ROWS => 2 * DENSE_PANELS,
+        _ => DENSE_PANELS,
     }
 }
 
