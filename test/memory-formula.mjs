@@ -1,24 +1,27 @@
 // Peak bytes of a gradient by the symplectic adjoint method with a fixed number of steps, as docs/memory.md derives them.
 
 /**
- * @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64", registerBits?: number, pointer?: number }} Network an
- *   mlp without time and with bias; the width of the engine's registers and the bytes of a pointer, those of WebAssembly by default
+ * @typedef {{ widths: number[], batch: number, dtype: "float32" | "float64", rows?: number, registerBits?: number, pointer?: number }}
+ *   Network an mlp without time and with bias; rows of the register file; the width of the engine's registers and the bytes of a pointer,
+ *   those of WebAssembly by default
  */
 
 /** @param {Network} network */
-function sizes({ widths, batch, dtype, registerBits = 128, pointer = 4 }) {
+function sizes({ widths, batch, dtype, rows: file = 0, registerBits = 128, pointer = 4 }) {
   const size = dtype === "float32" ? 4 : 8;
   const register = registerBits / 8 / size;
   const pairs = widths.slice(1).map((output, i) => /** @type {[number, number]} */ ([widths[i], output]));
   /** @param {(input: number, output: number) => number} of */
   const sum = (of) => pairs.reduce((total, [input, output]) => total + of(input, output), 0);
-  // Blocks of four cache lines, natively of eight; the last one is as wide as it must be, and one trajectory alone has one lane.
+  // Blocks of four cache lines, natively of eight where they have few rows or matrices are not small; the last one is as wide as it must be, and one trajectory alone has one lane.
   const whole = (/** @type {number} */ n) => register * Math.ceil(n / register);
   const rows = (/** @type {number} */ n) => (batch === 1 ? whole(n) : n);
   const lanes = batch === 1 ? 1 : whole(batch);
-  const block = Math.min(lanes, (pointer === 8 ? 512 : 256) / size);
-  // Natively, each block (of up to 2^18 parameters) is a leaf, and a thread has a sum for each level of their tree.
-  const sums = pointer === 8 ? 1 + Math.ceil(Math.log2(Math.ceil(lanes / block))) : 1;
+  const isNative = pointer === 8;
+  const isWide = isNative && (file <= 256 || pairs.some(([input, output]) => input * output > 2 ** 16));
+  const block = Math.min(lanes, (isWide ? 512 : 256) / size);
+  // Natively, eight cache lines (of up to 2^18 parameters) are a leaf, and a thread has a sum for each level of their tree.
+  const sums = isNative ? 1 + Math.ceil(Math.log2(Math.ceil(lanes / (512 / size)))) : 1;
   return {
     size,
     register,
