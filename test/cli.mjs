@@ -1035,7 +1035,13 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", pendulum, "--learningrate", "0.1"], 2, /\(Did you mean --learning-rate\?\)/],
     [["predict", "whole.safetensors", "--epochs", "9"], 2, /unknown option '--epochs'\n\(see --help\)/],
     [["train", pendulum, "--id", "trajectory", "--resume"], 1, /model\.safetensors: no such file/],
-    [["predict", "broken.safetensors", pendulum], 1, /safetensors file/],
+    [["predict", "broken.safetensors", pendulum], 1, /broken\.safetensors: not a safetensors file/],
+    [
+      ["predict", pendulum, "whole.safetensors"],
+      2,
+      /expected the model first, then the table: whole\.safetensors is a/,
+    ],
+    [["predict", pendulum, pendulum], 1, /pendulum\.csv: not a safetensors file: .*; it looks like text/],
     [
       ["predict", "whole.safetensors", "back.csv"],
       1,
@@ -1058,7 +1064,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["predict", "whole.safetensors"], 2, /--at with --times/],
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
     [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],
-    [["info", "bad.csv"], 1, /safetensors file/],
+    [["info", "bad.csv"], 1, /bad\.csv: not a safetensors file: .*; it looks like text/],
   ];
   for (const [args, code, message] of mistakes) {
     const { code: given, err, out } = await run(args);
@@ -1066,6 +1072,9 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     assert.match(err + out, message);
     assert.doesNotMatch(err, /\n\s+at /);
   }
+  const help = await succeed(["train", "--help"]);
+  assert.match(help, /default: 32,32\)/, "a default as one types it");
+  assert.doesNotMatch(help, /default: (\[\]|false|")/, "no default that says nothing");
   for (const args of [["--help"], ["train", "--help"], ["fit", "--help"], ["--version"]])
     assert.ok((await succeed(args)).length > 4);
 

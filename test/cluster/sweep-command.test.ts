@@ -64,14 +64,26 @@ test("the best model of a sweep is the one that train makes of its settings", as
   expect(readFileSync(file("sweep.html"), "utf8")).toContain("log10 learning-rate");
 });
 
+test("progress counts the trials that run", async () => {
+  const { code, err } = await run(["sweep", pendulum, ...SMALL, "--width", "4,8,16", "--grid", "--parallel", "2"]);
+  const counts = [...err.matchAll(/^ {2}(\d of \d)(, \d running)? {3}best/gm)].map(
+    ([, ended, runs = ""]) => ended + runs,
+  );
+  expect([code, counts]).toEqual([0, ["1 of 3, 2 running", "2 of 3, 1 running", "3 of 3"]]);
+});
+
 test("mistakes end it before anything is trained", async () => {
   const mistakes: [string[], RegExp][] = [
     [["--trials", "5"], /expected an option with several values/],
     [["--width", "4,x", "--trials", "5"], /positive integer/],
-    [["--width", "8:4", "--trials", "5"], /Expected from:to/],
+    [["--width", "8:4", "--trials", "5"], /Expected a range from the smaller to the larger number, such as 4:8/],
+    [["--width", "4:x", "--trials", "5"], /Expected from:to/],
+    [["--learning-rate", "0.01-0.1", "--trials", "5"], /the range is written 0.01:0.1/],
+    [["--learning-rate", "fast", "--trials", "5"], /Expected a positive number, a list such as .*, or a range/],
+    [["--hidden", "16,32", "--trials", "5"], /takes --width and --depth instead/],
     [["--rtol", "0:1", "--trials", "5"], /positive number/],
     [["--activation", "tanh,relu", "--trials", "5"], /choices/],
-    [["--width", "4,8"], /--trials: expected how many/],
+    [["--width", "4,8"], /--trials: expected the number of trials, or pass --grid/],
     [["--width", "4,8", "--steps", "5,50", "--trials", "4"], /--steps: expected 10 or more/],
     [
       ["--width", "4,8", "--trials", "9", "--steps", "50", "--halving", "--least-steps", "20"],
@@ -81,7 +93,7 @@ test("mistakes end it before anything is trained", async () => {
       ["--width", "4,8", "--trials", "9", "--steps", "20", "--halving"],
       /--least-steps: expected from 10.*given --steps 20/,
     ],
-    [["--width", "4:8", "--grid"], /--width: expected how many values a grid has/],
+    [["--width", "4:8", "--grid"], /--width: with --grid, a range needs a number of values, as in 4:8:5/],
     [["--width", "4,8", "--grid", "--trials", "3"], /expected nothing with a grid, or the 2 that it has/],
     [["--width", "4:8:2", "--trials", "3"], /--width: expected --grid/],
     [["--width", "4,8", "--trials", "3", "--resume"], /--resume: expected --servers/],
@@ -123,9 +135,9 @@ test("workers are killed and the command is stopped: the same one with --resume 
   const { code, err } = await first.done;
   expect([code, err]).toEqual([130, expect.stringContaining("the same command with --resume goes on")]);
   const again = await run([...remote, "--out", "together.safetensors"]);
-  expect([again.code, again.err]).toEqual([2, expect.stringContaining("there is a sweep of the name pendulum")]);
+  expect([again.code, again.err]).toEqual([2, expect.stringContaining("there is already a sweep named pendulum")]);
   const other = await run([...remote, "--resume", "--seed", "5"]);
-  expect([other.code, other.err]).toEqual([2, expect.stringContaining("was begun with other seed")]);
+  expect([other.code, other.err]).toEqual([2, expect.stringContaining("was started with --seed 0, not 5")]);
   const [one] = await Promise.all([work(prefix), work(prefix)]);
   const second = start([...remote, "--resume", "--out", "together.safetensors", "--json"], { cwd: folder });
   one?.kill("SIGTERM");

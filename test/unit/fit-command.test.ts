@@ -729,6 +729,13 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     /no column lynx; there are time, hare; the left side of --observe is a column: --observe "column = lynx"$/,
   ],
   [
+    "a column that is misspelled",
+    prey,
+    "time,hares,lynx\n0,1,2\n1,2,3\n",
+    { observe: pairs("haers = hare") },
+    /^data\.csv:1: no column haers; there are time, hares, lynx; did you mean hares\? The left side .* --observe "hares = hare"$/,
+  ],
+  [
     "a column by another name",
     "param k = 1\ny' = k\n",
     "time,OD 600\n0,1\n1,2\n",

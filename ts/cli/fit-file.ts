@@ -4,7 +4,7 @@ import { isExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
-import type { Source } from "./input.js";
+import { fromModel, type Source } from "./input.js";
 import type { Dose, Format } from "./table.js";
 import { equationsField } from "./text-model.js";
 import { CLOCKS, type Clock } from "./time.js";
@@ -112,11 +112,12 @@ export function fitBytes(task: Task, values: Values, description: FitDescription
 }
 
 /** Whether a model file is one of a fit. */
-export const isFit = ({ bytes }: Source) => loadTensors(bytes).metadata.has(KEY);
+export const isFit = (source: Source) => fromModel(source, () => loadTensors(source.bytes)).metadata.has(KEY);
 
 /** Reads a model file of a fit. The field is the caller's to dispose of. */
-export function readFit({ name: file, bytes }: Source): FitFile {
-  const { field, optimizer, metadata } = load(bytes, { dtype: "float64" });
+export function readFit(source: Source): FitFile {
+  const { name: file, bytes } = source;
+  const { field, optimizer, metadata } = fromModel(source, () => load(bytes, { dtype: "float64" }));
   optimizer?.dispose();
   const text = metadata.get(KEY);
   try {

@@ -1,4 +1,5 @@
 // What a fit is of: equations, a table, and what the options say of both, checked before anything is computed.
+import { nearest } from "../checks/names.js";
 import { equations, type FieldFitOptions, type ParameterOptions, SymplecticAdjointError } from "../index.js";
 import { columnsIn, isExpression, valueOfExpression } from "./column-expression.js";
 import type { Unmatched } from "./doses.js";
@@ -8,7 +9,7 @@ import { solveDoses, type Timing } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Pair } from "./pairs.js";
-import { type Dose, type Format, headerOf, listOf, readTable, type Series } from "./table.js";
+import { checkColumns, type Dose, type Format, headerOf, listOf, readTable, type Series } from "./table.js";
 import { constantsOf, equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
 import { type Clock, type Time, writeTime } from "./time.js";
 
@@ -139,6 +140,8 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   const header = headerOf(data, known, request.format);
   const observed = observedOf(request, header, states);
   checkObserved(text, observed, states, header, [...named, ...individual]);
+  const state = observed.map(({ column }) => column);
+  checkColumns(data, { ...known, state, hint: observeHint(observed, known, header) }, request.format);
   if (request.weights !== undefined && request.sd !== undefined) {
     throw new Failure("--sd: expected nothing where there are --weights, which are 1/sd²", 2);
   }
@@ -516,6 +519,23 @@ interface Starts {
   readonly found: Found;
 }
 
+/** What to write instead of a column that is observed, but is not there. */
+function observeHint(
+  observed: readonly Observed[],
+  { time, id }: Pick<Mapping, "time"> & { readonly id: string | undefined },
+  header: readonly string[],
+) {
+  return (name: string) => {
+    const expression = observed.find(({ column }) => column === name)?.expression ?? "expression";
+    // What is most probably meant: a column that is spelled like it or begins like it, or else any that is not taken.
+    const taken = [time, id, ...observed.map(({ column }) => column)];
+    const rest = header.filter((column) => !taken.includes(column));
+    const begins = rest.find((column) => column.toLowerCase().startsWith(name.toLowerCase()));
+    const close = nearest(name, rest) ?? begins ?? rest[0] ?? "column";
+    return `the left side of --observe is a column: ${observing({ column: close, expression })}`;
+  };
+}
+
 /** A table by the columns of a mapping. */
 export function readMapped(
   mapping: Mapping,
@@ -537,13 +557,7 @@ export function readMapped(
   const header = optional ? all : measured;
   const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
   const hint = (name: string) => {
-    const own = observed.find(({ column }) => column === name);
-    if (own) {
-      // What is most probably meant: a column that begins like it, or else any that is not taken.
-      const rest = all.filter((column) => column !== time && column !== id && !measured.includes(column));
-      const close = rest.find((column) => column.toLowerCase().startsWith(name.toLowerCase())) ?? rest[0] ?? "column";
-      return `the left side of --observe is a column: ${observing({ column: close, expression: own.expression })}`;
-    }
+    if (measured.includes(name)) return observeHint(observed, columns, all)(name);
     if (others.includes(name)) return "--weights, --sd and --individual name columns";
     return "--arguments and --initial name columns, expressions of columns, or numbers";
   };

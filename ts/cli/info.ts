@@ -2,11 +2,12 @@
 import { type Field, load, loadTensors, type ProgramField } from "../index.js";
 import { Failure } from "./failure.js";
 import { type FitDescription, isFit, readFit } from "./fit-file.js";
-import type { Source } from "./input.js";
+import { fromModel, type Source } from "./input.js";
 import { textWithValues } from "./text-model.js";
 
-export function info({ name: model, bytes }: Source) {
-  const file = loadTensors(bytes);
+export function info(source: Source) {
+  const { name: model, bytes } = source;
+  const file = fromModel(source, () => loadTensors(bytes));
   const tensors = [
     ...[...file.tensors].map(([name, { shape, data }]) => ({
       name,
@@ -18,7 +19,7 @@ export function info({ name: model, bytes }: Source) {
   tensors.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   const architecture = file.metadata.get("symplectic-adjoint");
   if (architecture === undefined) return { model, tensors, field: null, optimizer: null, training: null, fit: null };
-  const { field, optimizer, metadata } = load(bytes);
+  const { field, optimizer, metadata } = fromModel(source, () => load(bytes));
   const { dtype, stateSize, parameters } = field;
   const text = metadata.get("symplectic-adjoint.training");
   return {
@@ -27,7 +28,7 @@ export function info({ name: model, bytes }: Source) {
     field: { dtype, stateSize, parameters: parameters.length, ...described(field, JSON.parse(architecture).field) },
     optimizer: optimizer ? { steps: optimizer.steps, learningRate: optimizer.learningRate } : null,
     training: text === undefined ? null : trainingOf(model, text),
-    fit: isFit({ name: model, bytes }) ? fitOf({ name: model, bytes }) : null,
+    fit: isFit(source) ? fitOf(source) : null,
   };
 }
 

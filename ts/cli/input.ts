@@ -1,5 +1,6 @@
 // What the command reads, once: files, pipes, and with `-` standard input.
 import { readFile } from "node:fs/promises";
+import { SymplecticAdjointError } from "../index.js";
 import { Failure, reasonOf } from "./failure.js";
 
 /** Bytes, and what messages call them. */
@@ -29,7 +30,30 @@ export async function readSources<T extends string | undefined>(
     throw new Failure("expected one of the model and the table on standard input, which can be read only once", 2);
   }
   const sources = { model: await readSource(model), data: data === undefined ? undefined : await readSource(data) };
+  if (sources.data && isModel(sources.data) && !isModel(sources.model)) {
+    throw new Failure(`expected the model first, then the table: ${sources.data.name} is a model`, 2);
+  }
   return sources as { model: Source; data: T extends string ? Source : undefined };
+}
+
+/** Whether bytes begin as a model file does: with the length of a header, and the brace that opens it. */
+function isModel({ bytes }: Source): boolean {
+  if (bytes.length < 9) return false;
+  const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
+  return length < bytes.length && bytes[8] === 0x7b;
+}
+
+/** Reads a model file by `read`; where that cannot be, the error names the file, and says so if it looks like a table. */
+export function fromModel<T>({ name, bytes }: Source, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SymplecticAdjointError) || error.code !== "FILE") throw error;
+    // The length that a model file begins with has zeros in it.
+    const isText = bytes.length > 0 && bytes.subarray(0, 8).every((byte) => byte >= 9);
+    const hint = isText ? "; it looks like text, such as a table" : "";
+    throw new Failure(`${name}: ${error.message}${hint}`);
+  }
 }
 
 async function standardInput(): Promise<Uint8Array> {

@@ -28,6 +28,7 @@ import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
 import type { FitOptions } from "./fit-task.js";
 import { gradcheck } from "./gradcheck.js";
+import { described } from "./help.js";
 import { info } from "./info.js";
 import { readSource, readSources } from "./input.js";
 import { meantBy } from "./known-options.js";
@@ -54,6 +55,7 @@ const program = new Command("symplectic-adjoint")
   .description("Differential equations from tables of observations: neural ODEs trained, parameters estimated.")
   .version(version)
   .showHelpAfterError("(see --help)")
+  .configureHelp({ optionDescription: described })
   .configureOutput({
     outputError(text, write) {
       const given = /unknown option '([^']*)'/.exec(text)?.[1];

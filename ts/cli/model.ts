@@ -12,7 +12,7 @@ import {
 import type { Regimen } from "./dosed-table.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
-import type { Source } from "./input.js";
+import { fromModel, type Source } from "./input.js";
 import type { Format } from "./table.js";
 import { usesTime } from "./text-model.js";
 import { CLOCKS, type Clock } from "./time.js";
@@ -135,7 +135,7 @@ export function readModel(source: Source): ModelFile {
   const { name: file, bytes } = source;
   if (isFit(source))
     throw new Failure(`${file}: estimates of fit, which predict and info read; this command reads models of train`);
-  const { field: network, optimizer, metadata, tensors } = load(bytes, { dtype: "float32" });
+  const { field: network, optimizer, metadata, tensors } = fromModel(source, () => load(bytes, { dtype: "float32" }));
   try {
     const text = metadata.get(KEY);
     if (text === undefined)

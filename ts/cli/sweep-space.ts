@@ -2,6 +2,7 @@
 import { InvalidArgumentError, Option } from "commander";
 import type { ParameterRange, ParameterValue } from "../cluster.js";
 import { count } from "./arguments.js";
+import { described } from "./help.js";
 import { readNumber } from "./number.js";
 
 /** One value, several, or a range. */
@@ -9,8 +10,11 @@ export type Varied = readonly ParameterValue[] | ParameterRange;
 
 export const isRange = (varied: Varied): varied is ParameterRange => "min" in varied;
 
+/** What the values of an option are. */
+type Kind = "integer" | "number" | "word";
+
 /** Options of `train` that a sweep may vary: integers, other numbers, words. */
-const VARIED: Readonly<Record<string, "integer" | "number" | "word">> = {
+const VARIED: Readonly<Record<string, Kind>> = {
   ...{
     steps: "integer",
     batch: "integer",
@@ -29,6 +33,11 @@ const NETWORK = [
   new Option("--depth <values>", "number of hidden layers (default: 2)").argParser(variedOf("integer", count)),
 ];
 
+/** What `train` has instead of the width and the depth: a list of widths would be one value, and several as well. */
+const HIDDEN = new Option("--hidden <widths>").hideHelp().argParser(() => {
+  throw new InvalidArgumentError("A sweep takes --width and --depth instead, such as --width 16,32 --depth 1:3.");
+});
+
 /** Options of `train` that `sweep` has no use for, has itself, or has instead of them. */
 const OWN = ["hidden", "out", "checkpoint", "resume", "json", "seed"];
 
@@ -37,24 +46,15 @@ export function optionsFrom(train: readonly Option[]): { options: Option[]; vari
   const names = (options: readonly Option[]) => options.map((option) => option.name());
   const handed = train.filter((option) => !OWN.includes(option.name()));
   const options = handed.map((option) => {
-    const { description, defaultValue } = option;
-    const { argChoices: choices = [] } = option;
-    const isTold =
-      description.includes("(default:") || typeof defaultValue === "boolean" || String(defaultValue ?? "") === "";
-    const facts = [
-      ...(choices.length > 0 ? [`choices: ${choices.join(", ")}`] : []),
-      ...(isTold ? [] : [`default: ${String(defaultValue)}`]),
-    ];
-    const text = [description, facts.length > 0 ? `(${facts.join("; ")})` : ""].join(" ").trim();
     const check = (value: string) => option.parseArg?.(value, undefined as never);
     const kind = VARIED[option.name()];
-    const own = new Option(option.flags, text);
+    const own = new Option(option.flags, described(option));
     if (option.isBoolean()) return own;
     return kind === undefined ? own.argParser(checked(check)) : own.argParser(variedOf(kind, check));
   });
   const isVaried = (name: string) => Object.hasOwn(VARIED, name);
   return {
-    options: [...NETWORK, ...options],
+    options: [...NETWORK, HIDDEN, ...options],
     varied: names([...NETWORK, ...handed.filter((option) => isVaried(option.name()))]),
     fixed: names(handed.filter((option) => !isVaried(option.name()))),
   };
@@ -68,28 +68,52 @@ function checked(check: (text: string) => unknown) {
   };
 }
 
+/** How several values are written. */
+const SEVERAL = {
+  integer: "a list such as 16,32,64, or a range such as 16:64",
+  number: "a list such as 0.01,0.1, or a range such as 0.01:0.1",
+};
+
 /** `16,32,64` are choices, `1e-4:1e-1` is a range, and `1e-4:1e-1:5` one with so many values in a grid. */
-function variedOf(kind: "integer" | "number" | "word", check: (text: string) => unknown) {
+function variedOf(kind: Kind, check: (text: string) => unknown) {
   return (text: string): Varied => {
-    const parts = kind === "word" ? [] : text.split(":");
-    if (parts.length > 1) return rangeOf(text, parts, kind === "integer", check);
+    if (kind !== "word" && text.includes(":")) return rangeOf(text, kind, check);
     return text.split(",").map((part) => {
-      check(part.trim());
-      return kind === "word" ? part.trim() : readNumber(part.trim());
+      if (kind === "word") {
+        check(part.trim());
+        return part.trim();
+      }
+      orSeveral(kind, text, () => check(part.trim()));
+      return readNumber(part.trim());
     });
   };
 }
 
-function rangeOf(
-  text: string,
-  parts: readonly string[],
-  integer: boolean,
-  check: (text: string) => unknown,
-): ParameterRange {
-  const [min = Number.NaN, max = Number.NaN, points] = parts.map((part) => readNumber(part.trim()));
-  if (!(min < max) || parts.length > 3 || (points !== undefined && !(Number.isInteger(points) && points >= 2))) {
-    throw new InvalidArgumentError(`Expected from:to, such as 1e-4:1e-1, or from:to:count for a grid; given ${text}.`);
+/** Does something; an error that `train` has for a number says how several are written, too. */
+function orSeveral(kind: "integer" | "number", text: string, action: () => void): void {
+  try {
+    action();
+  } catch (error) {
+    if (!(error instanceof InvalidArgumentError)) throw error;
+    const [, from, to] = /^(.*[^e])-(.*)$/i.exec(text) ?? [];
+    const isRange = [from, to].every((end) => end !== undefined && !Number.isNaN(readNumber(end.trim())));
+    const hint = isRange ? `; the range is written ${from?.trim()}:${to?.trim()}` : `, ${SEVERAL[kind]}`;
+    throw new InvalidArgumentError(`${error.message.replace(/\.$/, "")}${hint}.`);
   }
-  for (const part of parts.slice(0, 2)) check(part.trim());
-  return { min, max, ...(integer && { integer }), ...(points !== undefined && { points }) };
+}
+
+function rangeOf(text: string, kind: "integer" | "number", check: (text: string) => unknown): ParameterRange {
+  const parts = text.split(":");
+  const [min = Number.NaN, max = Number.NaN, points] = parts.map((part) => readNumber(part.trim()));
+  const isCount = points === undefined || (Number.isInteger(points) && points >= 2);
+  if (Number.isNaN(min) || Number.isNaN(max) || parts.length > 3 || !isCount) {
+    throw new InvalidArgumentError("Expected from:to, such as 1e-4:1e-1, or from:to:count for a grid.");
+  }
+  if (!(min < max)) {
+    const swapped = [parts[1], parts[0], ...parts.slice(2)].join(":");
+    const hint = max < min ? `, such as ${swapped}` : "";
+    throw new InvalidArgumentError(`Expected a range from the smaller to the larger number${hint}.`);
+  }
+  for (const part of parts.slice(0, 2)) orSeveral(kind, text, () => check(part.trim()));
+  return { min, max, ...(kind === "integer" && { integer: true }), ...(points !== undefined && { points }) };
 }

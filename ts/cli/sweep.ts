@@ -168,7 +168,7 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   }
   if (isRemote && parallel !== undefined)
     refuse("--parallel: expected no --servers: each worker has a number of its own");
-  if (sampler !== "grid" && trials === undefined) refuse("--trials: expected how many, or --grid");
+  if (sampler !== "grid" && trials === undefined) refuse("--trials: expected the number of trials, or pass --grid");
   if (name !== undefined && !/^[\w-]{1,64}$/.test(name)) {
     refuse(`--name: expected 1 to 64 letters, digits, - and _, given ${name}`);
   }
@@ -186,8 +186,9 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
     if (!isRange(one)) continue;
     const hasPoints = "points" in one;
     if (sampler === "grid" && !hasPoints)
-      refuse(`--${option}: expected how many values a grid has of it, as in ${one.min}:${one.max}:5`);
-    if (sampler !== "grid" && hasPoints) refuse(`--${option}: expected --grid as well, for a number of values`);
+      refuse(`--${option}: with --grid, a range needs a number of values, as in ${one.min}:${one.max}:5`);
+    if (sampler !== "grid" && hasPoints)
+      refuse(`--${option}: expected --grid as well: only there, a range has a number of values`);
   }
 }
 
@@ -244,20 +245,30 @@ function nameOf(data: string): string {
   return /\w/.test(plain) && data !== "-" ? plain : "sweep";
 }
 
+/** How a sweep was started, where it was not as it is now, in the words of the command. */
+function differenceIn(argument: string, before: string, now: string): string {
+  const [, kind, part = argument] = /^(space|settings|files)\.(.*)$/.exec(argument) ?? [];
+  if (kind === "files" && part === "data") return "with other data";
+  if (part === "space") return "with the same parameters in another order";
+  if (part === "sampler") return `with the sampler ${before}, not ${now}`;
+  if (before === "nothing") return `without --${part}`;
+  if (now === "nothing") return `with --${part}`;
+  return before === now ? `with another --${part}` : `with --${part} ${before}, not ${now}`;
+}
+
 /** Errors of the library in the words of the command. */
 function explained(error: unknown, name: string): unknown {
   if (!(error instanceof SymplecticAdjointError) || error.code !== "OPTION") return error;
   if (error.argument === "name") {
     return new Failure(
-      `there is a sweep of the name ${name} on these servers: --resume goes on with it, --replace begins anew, --name gives this one another name`,
+      `there is already a sweep named ${name} on these servers: --resume continues it, --replace starts over, --name gives this one another name`,
       2,
     );
   }
-  if (error.expected === "what the sweep was begun with") {
-    return new Failure(
-      `--resume: the sweep ${name} was begun with other ${error.argument}; give this one another --name`,
-      2,
-    );
+  const [, before] = /^(.*), which the sweep was started with$/s.exec(error.expected ?? "") ?? [];
+  if (before !== undefined) {
+    const difference = differenceIn(error.argument ?? "", before, error.given ?? "");
+    return new Failure(`--resume: the sweep ${name} was started ${difference}; give this one another --name`, 2);
   }
   return new Failure(error.message, 2);
 }
@@ -266,7 +277,10 @@ function explained(error: unknown, name: string): unknown {
 function progressOf(visible: boolean, isRemote: boolean) {
   if (!visible) return { tell: () => {}, stop: () => {} };
   const { isTTY = false, columns = 80 } = process.stderr;
-  let [running, last, warned, line, shown] = [undefined as number | undefined, -1, false, "", false];
+  let status: SweepStatus | undefined;
+  // Trials that waited or ran at the last look, those that have ended since left out; and of them those that ran.
+  let [open, running] = [0, 0];
+  let [last, warned, due, shown] = [-1, false, false, false];
   const clear = () => {
     if (shown) process.stderr.write("\r\u001b[K");
     shown = false;
@@ -275,35 +289,54 @@ function progressOf(visible: boolean, isRemote: boolean) {
     clear();
     process.stderr.write(`${text}\n`);
   };
-  const draw = () => {
-    if (!isTTY || line === "") return;
-    process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
-    shown = true;
+  const show = () => {
+    if (!status) return;
+    const line = lineOf(status, Math.min(running, open));
+    if (isTTY) {
+      process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
+      shown = true;
+    } else if (due) say(line);
+    due = false;
   };
   return {
     tell(event: SweepEvent): void {
       if (event.kind === "queue") {
-        running = event.running;
-        if (isRemote && !warned && event.open > 0 && event.running === 0 && !event.idle) {
+        ({ open, running } = event);
+        if (isRemote && !warned && open > 0 && running === 0 && !event.idle) {
           warned = true;
-          say("no worker takes trials yet; start some by: symplectic-adjoint worker --servers …");
+          say("no worker takes trials yet; start some with: symplectic-adjoint worker --servers …");
         }
-      } else if (event.kind === "rung") say(`  ${event.trials} trials of ${event.budget} steps`);
-      else if (event.kind === "refused") say(`a result does not count: ${event.reason}`);
+      } else if (event.kind === "rung") {
+        // The rung before has ended.
+        open = 0;
+        show();
+        open = event.trials;
+        say(`  ${event.trials} trials of ${event.budget} steps`);
+      } else if (event.kind === "refused") say(`a result does not count: ${event.reason}`);
       else {
-        const { ended, total, failed, best } = event.status;
-        const values = Object.entries(best?.parameters ?? {}).map(
-          ([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`,
-        );
-        const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
-        const lost = failed > 0 ? `, ${failed} failed` : "";
-        line = `  ${ended} of ${total}${lost}${running === undefined ? "" : `, ${running} running`}${found}`;
-        const part = Math.floor((20 * ended) / total);
-        if (!isTTY && part !== last) say(line);
+        ({ status } = event);
+        if (event.kind === "trial") open = Math.max(0, open - 1);
+        const part = Math.floor((20 * status.ended) / status.total);
+        due ||= part !== last;
         last = part;
+        // Here, the queue tells at once what runs instead.
+        if (!isRemote && event.kind === "trial") return;
       }
-      draw();
+      show();
     },
-    stop: clear,
+    stop(): void {
+      open = 0;
+      if (!isTTY) show();
+      clear();
+    },
   };
+}
+
+function lineOf({ ended, total, failed, best }: SweepStatus, running: number): string {
+  const values = Object.entries(best?.parameters ?? {}).map(
+    ([name, value]) => `${name} ${typeof value === "number" ? Number(value.toPrecision(3)) : value}`,
+  );
+  const found = best ? `   best ${best.value.toPrecision(3)}: ${values.join(", ")}` : "";
+  const lost = failed > 0 ? `, ${failed} failed` : "";
+  return `  ${ended} of ${total}${lost}${running === 0 ? "" : `, ${running} running`}${found}`;
 }

@@ -1,5 +1,6 @@
 // Tables of observations: CSV files, with the place of whatever is wrong in them.
 import { CsvError, type Options, parse } from "csv-parse/sync";
+import { nearest } from "../checks/names.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
@@ -103,18 +104,17 @@ export function headerOf(source: Source, columns: Columns, format: Format = {}):
   return cellsOfTable(source, columns, format).header.record;
 }
 
+/** Refuses columns of the state that a table does not have. */
+export function checkColumns(source: Source, columns: Columns, format: Format = {}): void {
+  const { header } = cellsOfTable(source, columns, format);
+  for (const name of columns.state ?? []) placeOf(source.name, header, name, "state", columns);
+}
+
 /** Reads a table with a header. Empty cells, `NA`, `NaN`, `null`, `None`, `N/A` and a lone point are missing values. */
 export function readTable(source: Source, columns: Columns, format: Format = {}): Table {
   const { name: file } = source;
   const { text, delimiter, header, rows } = cellsOfTable(source, columns, format);
-  const find = (name: string, option: string) => {
-    const index = header.record.indexOf(name);
-    if (index < 0) throw new Failure(`${file}:${header.line}: ${missingColumn(name, option, header.record, columns)}`);
-    if (header.record.lastIndexOf(name) > index) {
-      throw new Failure(`${file}:${header.line}: there are two columns ${listOf([name])}`);
-    }
-    return index;
-  };
+  const find = (name: string, option: string) => placeOf(file, header, name, option, columns);
   const time = find(columns.time, "time");
   const id = columns.id === undefined ? -1 : find(columns.id, "id");
   const further = [...(columns.numbers ?? []), ...(columns.texts ?? [])].map(({ name, option }) => find(name, option));
@@ -353,6 +353,14 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
   });
 }
 
+/** The place of a column that an option names. */
+function placeOf(file: string, { record, line }: Row, name: string, option: string, columns: Columns): number {
+  const index = record.indexOf(name);
+  if (index < 0) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
+  if (record.lastIndexOf(name) > index) throw new Failure(`${file}:${line}: there are two columns ${listOf([name])}`);
+  return index;
+}
+
 function missingColumn(
   name: string,
   option: string,
@@ -366,12 +374,18 @@ function missingColumn(
     return `${known}; ${rule}; --initial "${name}=0" begins a state that is no column`;
   }
   if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
-  if (option === "state" && hint) return `${known}; ${hint(name)}`;
+  // What is most probably meant.
+  const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
+  const meant = option === "time" && close !== undefined ? undefined : nearest(name, header);
+  const more = option === "state" ? hint?.(name) : undefined;
+  if (meant !== undefined) {
+    const rest = more === undefined ? "" : ` ${more.charAt(0).toUpperCase()}${more.slice(1)}`;
+    return `${known}; did you mean ${listOf([meant])}?${rest}`;
+  }
+  if (more !== undefined) return `${known}; ${more}`;
   if (option === "state")
     return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;
   if (option !== "time" && option !== "id") return `${known}; --${option} names a column`;
-  // What is most probably meant.
-  const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const example =
     option === "time" && close !== undefined
       ? `, such as --time ${/^\w+$/.test(close) ? close : JSON.stringify(close)}`

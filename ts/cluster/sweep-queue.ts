@@ -3,6 +3,7 @@ import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { type Client, connectionError, isForbidden } from "./client.js";
 import { runTrial } from "./run-trial.js";
+import type { Dimension } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
 import {
   encodeJob,
@@ -292,17 +293,18 @@ async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Plac
     if (present && head.existing === "error") {
       throw new SymplecticAdjointError(
         "OPTION",
-        `name: there is a sweep of the name ${head.name} on these servers; go on with it by existing: "resume", or begin anew by existing: "replace"`,
+        `name: there is already a sweep named ${head.name} on these servers; existing: "resume" continues it, existing: "replace" starts over`,
         { argument: "name", expected: "a new name", given: head.name },
       );
     }
     if (present && head.existing === "resume") {
-      const different = differenceOf(present.definition, head.definition);
-      if (different === undefined) return present;
+      const difference = differenceOf(present.definition, head.definition);
+      if (!difference) return present;
+      const { argument, before, now } = difference;
       throw new SymplecticAdjointError(
         "OPTION",
-        `${different}: the sweep ${head.name} was begun with another one; expected the same, or another name`,
-        { argument: different, expected: "what the sweep was begun with" },
+        `${argument}: expected ${before}, which the sweep ${head.name} was started with, given ${now}; another sweep needs another name`,
+        { argument, expected: `${before}, which the sweep was started with`, given: now },
       );
     }
     const id = client.core.nuid.next();
@@ -343,10 +345,45 @@ function readPlace(bytes: Uint8Array): Place | undefined {
   }
 }
 
-/** The name of what differs between two definitions. */
-function differenceOf(before: string, now: string): string | undefined {
-  const [old, own] = [before, now].map((text) => JSON.parse(text) as Record<string, unknown>);
-  return Object.keys({ ...old, ...own }).find((name) => JSON.stringify(old?.[name]) !== JSON.stringify(own?.[name]));
+/** The first option that differs between two definitions, and what it is in each. */
+function differenceOf(before: string, now: string): { argument: string; before: string; now: string } | undefined {
+  const [old, own] = [before, now].map(partsOf) as [Record<string, unknown>, Record<string, unknown>];
+  const differs = (name: string) => JSON.stringify(old[name]) !== JSON.stringify(own[name]);
+  const argument = Object.keys({ ...old, ...own }).find(differs);
+  if (argument === undefined) return undefined;
+  const [first, second] = [worded(old[argument]), worded(own[argument])];
+  if (first !== second) return { argument, before: first, now: second };
+  return { argument, before: JSON.stringify(old[argument]), now: JSON.stringify(own[argument]) };
+}
+
+/** The parts of a definition by the names of the options: of the space, the settings and the files one for each of theirs. */
+function partsOf(definition: string): Record<string, unknown> {
+  const { space, settings, files, ...rest } = JSON.parse(definition) as Record<string, unknown>;
+  const named = (prefix: string, entries: readonly (readonly [string, unknown])[]) =>
+    Object.fromEntries(entries.map(([name, value]) => [`${prefix}.${name}`, value]));
+  const dimensions = space as readonly Dimension[];
+  const isRecord = settings !== null && typeof settings === "object" && !Array.isArray(settings);
+  return {
+    ...rest,
+    ...named(
+      "space",
+      dimensions.map(({ name, ...own }) => [name, own] as const),
+    ),
+    space: dimensions.map(({ name }) => name),
+    ...(isRecord ? named("settings", Object.entries(settings)) : { settings }),
+    ...named("files", Object.entries(files as object)),
+  };
+}
+
+/** What an option is, as a message says it. */
+function worded(value: unknown): string {
+  if (value === undefined || value === null) return "nothing";
+  if (typeof value !== "object") return String(value);
+  if (Array.isArray(value)) return value.join(", ");
+  const { values, min, max, points } = value as Record<string, unknown>;
+  if (Array.isArray(values)) return values.join(",");
+  if (min !== undefined) return [min, max, ...(points === undefined ? [] : [points])].join(":");
+  return JSON.stringify(value).slice(0, 100);
 }
 
 const codeOf = (error: unknown) => (error as { code?: number }).code;
