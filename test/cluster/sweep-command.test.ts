@@ -39,7 +39,7 @@ async function work(prefix: string, ...args: string[]) {
     child.once("exit", (code) => reject(new Error(`the worker ended with ${code}: ${said}`)));
     child.stderr.setEncoding("utf8").on("data", (text) => {
       said += text;
-      if (said.includes("tasks of sweeps")) resolve();
+      if (said.includes("sweep tasks")) resolve();
     });
   });
   child.removeAllListeners("exit");

@@ -71,7 +71,7 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
   });
   if (!request.quiet) {
     say(`worker ${worker.name}: ${worker.threads} threads, arithmetic ${worker.fingerprint}`);
-    say(`tasks of sweeps: ${Object.keys(tasks).join(", ")}`);
+    say(`sweep tasks: ${Object.keys(tasks).join(", ")}`);
   }
   let caught: Signal | null = null;
   for (const signal of Object.keys(SIGNALS) as Signal[]) {
@@ -79,7 +79,7 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
       // A second one does not wait.
       if (caught !== null) process.exit(SIGNALS[signal]);
       caught = signal;
-      if (!request.quiet) say("ending the shards that have begun …");
+      if (!request.quiet) say("finishing the shards in progress …");
       worker.close();
     });
   }
