@@ -127,9 +127,9 @@ const efficiency = Object.entries(found).map(([name, { local, cpu, shards, leave
 const model = table(["workers", "leaves", ...counts.map(String)], efficiency);
 const costs = Object.values(found).map(({ cpu, shards }) => `${digits(cpu / shards)} ms`);
 const explained =
-  `What follows for more workers, each with a core of its own: the part of their time that goes into the gradient. It is a model of three ` +
+  `What follows for more workers, each with its own core: the share of their time spent on the gradient. It is a model of three ` +
   `measured numbers: what a thread computes, in as many equal parts as there are leaves; the coordinator's own work for a shard, ` +
-  `${costs.join(", ")}, of which no worker takes a part; and ${digits(latency)} ms for two rounds of messages.`;
+  `${costs.join(", ")}, which no worker shares; and ${digits(latency)} ms for two rounds of messages.`;
 const text = `${figures}\n\n${explained}\n\n${model}`;
 console.log(text);
 if (flags["write-docs"]) fill("docs/cluster.md", `${text}\n\n${where(api)}, ${availableParallelism()} cores.`);

@@ -105,7 +105,7 @@ export function zeros<D extends Dtype>(dtype: D, length: number): ArrayOf<D> {
     return new constructors[dtype](length) as ArrayOf<D>;
   } catch (cause) {
     const bytes = length * constructors[dtype].BYTES_PER_ELEMENT;
-    const message = `${bytes} bytes could not be had for an array of ${length} numbers`;
+    const message = `could not allocate ${bytes} bytes for an array of ${length} numbers`;
     throw new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes }, { cause });
   }
 }

@@ -84,7 +84,7 @@ export function needRoom(engine: Instance, bytes: number, purpose: string): void
 }
 
 function outOfMemory(bytes: number, purpose: string): SymplecticAdjointError {
-  const message = `${bytes} bytes could not be had for ${purpose}; dispose of fields, optimizers and recorded solves`;
+  const message = `could not allocate ${bytes} bytes for ${purpose}; dispose of fields, optimizers and recorded solves`;
   return new SymplecticAdjointError("OUT_OF_MEMORY", message, { bytes });
 }
 
