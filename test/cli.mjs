@@ -878,7 +878,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   ]) {
     const { code, err } = await run(args);
     assert.equal(code, 2, `${args.join(" ")}\n${err}`);
-    assert.match(err, /expected another file than .*, which is read/);
+    assert.match(err, /expected a different file from .*, which is an input/);
   }
   assert.deepEqual(readFileSync(file("precious.csv")), readFileSync(pendulum));
   assert.deepEqual(readFileSync(file("whole.safetensors")), whole);
@@ -972,13 +972,13 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", "bad.csv", "--steps", "0"], 2, /positive integer/],
     [["train", "bad.csv", "--solver", "rk9"], 2, /dopri5/],
     [["train", "bad.csv"], 1, /bad\.csv:3: column x: expected a number, given "two"/],
-    [["train", "back.csv"], 1, /back\.csv:4: column time: expected times that increase, given 1 after 2/],
+    [["train", "back.csv"], 1, /back\.csv:4: column time: expected increasing times, given 1 after 2/],
     [["train", "ragged.csv"], 1, /ragged\.csv:3/],
     [["train", "twice.csv"], 1, /twice\.csv:1: there are two columns x/],
     [["train", pendulum, "--state", "angle,time"], 2, /--state: .* given time/],
     [["train", pendulum, "--id", "trajectory", "--window", "1"], 2, /two or more/],
     [["train", pendulum, "--id", "trajectory", "--out", "no/model.safetensors"], 1, /there is no folder no/],
-    [["train", pendulum, "--id", "trajectory", "--out", "."], 1, /is no file/],
+    [["train", pendulum, "--id", "trajectory", "--out", "."], 1, /is not a regular file/],
     [["predict", "whole.safetensors", pendulum, "--out", "no/where.csv"], 1, /there is no folder no/],
     [["train", "missing.csv"], 1, /missing\.csv: no such file/],
     [["train", "."], 1, /^error: \.: is a folder\n$/],
@@ -1021,11 +1021,15 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", pendulum, "--equations", "prey.txt", "--model", "mlp"], 2, /given --model/],
     [["train", "-", "--equations", "-"], 2, /one of the equations and the table on standard input/],
     [["train", pendulum, "--equations", "latin.txt"], 1, /latin\.txt: is not text in UTF-8/],
-    [["train", pendulum, "--equations", "prey.txt", "--out", "prey.txt"], 2, /expected another file than prey\.txt/],
-    [["predict", "whole.safetensors", pendulum, "--times", "2024-01-01,2024-01-02"], 2, /expected each a number/],
+    [
+      ["train", pendulum, "--equations", "prey.txt", "--out", "prey.txt"],
+      2,
+      /expected a different file from prey\.txt/,
+    ],
+    [["predict", "whole.safetensors", pendulum, "--times", "2024-01-01,2024-01-02"], 2, /expected a number/],
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],
-    [["train", pendulum], 1, /expected times that increase.*--id/],
+    [["train", pendulum], 1, /expected increasing times.*--id/],
     [
       ["train", pendulum, "--lr", "0.1"],
       2,
@@ -1048,7 +1052,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       /no column trajectory; .*the model was trained on a table that has it/,
     ],
     [[...clinical, "--dose-state", "gut"], 2, /--dose-state: expected --dose-amount or --doses as well/],
-    [[...clinical, "--dose-amount", "AMT"], 1, /no column gut; .*; --initial "gut=0" begins a state that is no column/],
+    [
+      [...clinical, "--dose-amount", "AMT"],
+      1,
+      /no column gut; .*; --initial "gut=0" starts a state that is not a column/,
+    ],
     [[...clinical, ...dosing.slice(0, 6), "--initial", "gut=0"], 1, /nonmem\.csv:2: column DV: .* --initial "DV=0"/],
     [
       [...clinical, ...dosing, "--dose-factor", "DV=1/W"],
@@ -1059,7 +1067,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", "nonmem.csv", "--id", "ID", "--time", "TIME", "--dose-amount", "AMT"], 2, /expected --state as well/],
     [["train", pendulum, "--initial", "angle=0"], 2, /--initial: expected --equations as well/],
     [["predict", ...dosedFile], 2, /expected --doses as well/],
-    [["predict", "pk.safetensors", "nonmem.csv", "--doses", doses], 2, /--doses: expected nothing where the table has/],
+    [["predict", "pk.safetensors", "nonmem.csv", "--doses", doses], 2, /--doses: expected the doses in the table/],
     [["predict", "whole.safetensors", pendulum, "--doses", doses], 2, /trained without doses/],
     [["predict", "whole.safetensors"], 2, /--at with --times/],
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],

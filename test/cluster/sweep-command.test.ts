@@ -133,7 +133,7 @@ test("workers are killed and the command is stopped: the same one with --resume 
   victim.kill("SIGKILL");
   first.child.kill("SIGINT");
   const { code, err } = await first.done;
-  expect([code, err]).toEqual([130, expect.stringContaining("the same command with --resume goes on")]);
+  expect([code, err]).toEqual([130, expect.stringContaining("the same command with --resume continues")]);
   const again = await run([...remote, "--out", "together.safetensors"]);
   expect([again.code, again.err]).toEqual([2, expect.stringContaining("there is already a sweep named pendulum")]);
   const other = await run([...remote, "--resume", "--seed", "5"]);

@@ -30,7 +30,7 @@ async function onDisk(disk, whole, spare) {
     await said(stepFrom(80));
     fill(filler);
     const noted = await said(
-      (text) => text.match(/no checkpoint could be written to .*: the disk is full; the training goes on/)?.[0],
+      (text) => text.match(/no checkpoint could be written to .*: the disk is full; the training continues/)?.[0],
     );
     const { steps, finished } = standOf(out);
     const { code, err } = await done;
@@ -68,7 +68,10 @@ async function underLimit(folder, whole) {
   const before = readdirSync(folder);
   const first = await start([...training, "--out", out, "--checkpoint", "0"], limited).done;
   assert.equal(first.code, 1, first.err);
-  assert.match(first.err, /no checkpoint could be written to .*larger than a file may be here; the training goes on/);
+  assert.match(
+    first.err,
+    /no checkpoint could be written to .*exceed the largest file size here; the training continues/,
+  );
   assert.match(first.err, /what has been learned is lost:\n.*could not be written: it would be larger/);
   assert.deepEqual(readdirSync(folder), before, "nothing is left of what could not be written");
   writeFileSync(out, whole);

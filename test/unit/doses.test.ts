@@ -95,8 +95,8 @@ test("a table of doses of its own, by trajectories or for all of them", () => {
   expect(series[1]?.doses).toBeUndefined();
   expect(unmatched).toEqual({ unused: ["c"], undosed: ["b"] });
   expect(notesOn(unmatched)).toEqual([
-    "not used: doses of c, of which the data has no rows",
-    "without doses: b, of which the table of doses has no rows",
+    "not used: doses of c (no rows in the data)",
+    "without doses: b (no rows in the table of doses)",
   ]);
   // A row of no amount says that there is no dose.
   const told = read(data, { doses }, { states: STATES, apart: [...apart, "b,0,0,DV"] });
@@ -179,14 +179,14 @@ test.each<[string, string, readonly string[], Partial<Regimen>, { states?: reado
   ],
   [
     "an amount in every row",
-    "data.csv: column AMT: expected amounts in rows where a dose is given, and none, or 0, in the others; given one in every row",
+    "data.csv: column AMT: expected an amount in rows with a dose, and none, or 0, in the others; given one in every row",
     ["ID,TIME,AMT,x", "1,0,4,1", "1,1,4,2", "1,2,4,2"],
     { doses: columns },
     { states: ["x"] },
   ],
   [
     "observations at the same time",
-    "data.csv:4: column TIME: expected times of observations that increase, given 1 after 1",
+    "data.csv:4: column TIME: expected increasing times of observations, given 1 after 1",
     ["ID,TIME,AMT,x", "1,0,2,1", "1,1,,2", "1,1,,2", "1,2,,3"],
     { doses: columns },
     { states: ["x"] },
@@ -221,14 +221,14 @@ test.each<[string, string, readonly string[], Partial<Regimen>, { states?: reado
   ],
   [
     "doses of who knows whom",
-    "doses.csv: no column ID, which tells trajectories apart, but a column that nothing uses: subject; if one tells whose the doses are, call it ID; if all trajectories have all doses, leave it out",
+    "doses.csv: no column ID, which tells trajectories apart, but a column that nothing uses: subject; if one says whose the doses are, call it ID; if all trajectories have all doses, leave it out",
     ["ID,TIME,x", "1,0,2", "1,1,3"],
     { doses: { ...columns, apart: true, amount: "amount" } },
     { apart: ["subject,TIME,amount", "1,1,2"] },
   ],
   [
     "doses with several columns that nothing uses",
-    "but columns that nothing uses: subject, note; if one tells whose the doses are, call it ID; if all trajectories have all doses, leave them out",
+    "but columns that nothing uses: subject, note; if one says whose the doses are, call it ID; if all trajectories have all doses, leave them out",
     ["ID,TIME,x", "1,0,2", "1,1,3"],
     { doses: { ...columns, apart: true, amount: "amount" } },
     { apart: ["subject,TIME,amount,note", "1,1,2,late"] },
@@ -242,7 +242,7 @@ test.each<[string, string, readonly string[], Partial<Regimen>, { states?: reado
   ],
   [
     "dates where there are numbers",
-    "doses.csv: column TIME: expected each a number, as in the table of observations, given a date",
+    "doses.csv: column TIME: expected a number in each row, as in the table of observations, given a date",
     ["ID,TIME,x", "1,0,2", "1,1,3"],
     { doses: { ...columns, apart: true, amount: "amount" } },
     { apart: ["ID,TIME,amount", "1,2024-01-01,2"] },
@@ -261,7 +261,7 @@ test("options are read together", () => {
   expect(regimenOf({ doses: "d.csv" }).told).toEqual({});
   for (const [given, message] of [
     [{ doseState: "depot" }, "--dose-state: expected --dose-amount or --doses as well"],
-    [{ doseAmount: "AMT", doseRate: "R", doseDuration: "D" }, "--dose-rate: expected nothing"],
+    [{ doseAmount: "AMT", doseRate: "R", doseDuration: "D" }, "--dose-rate: cannot be combined"],
     [{ doseAmount: "AMT", doseRepeats: "R" }, "expected both of --dose-repeats and --dose-interval"],
     [{ initial: [{ name: "x", value: undefined }] }, "--initial x: expected a number or a column"],
   ] as const) {

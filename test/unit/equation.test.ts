@@ -141,7 +141,7 @@ test("advice where a model is hardly better than the mean", () => {
   expect(adviceOn(0.5, mean, settings, 1)).toMatch(
     /hardly better than the mean .*0\.625, that of the mean 1\.00\ndx\/dt/,
   );
-  expect(adviceOn(0.9, mean, settings, 2)).toMatch(/no better than .*\nthe columns may not tell/);
+  expect(adviceOn(0.9, mean, settings, 2)).toMatch(/no better than .*\nthe columns may not determine/);
   expect(adviceOn(Number.POSITIVE_INFINITY, mean, { ...settings, delays: 1 }, 1)).toMatch(/no better .*\nmore --steps/);
   expect(errorOfMean([{ ...batch, target: target.subarray(0, 3) }], layoutOf(settings, 1))).toBeUndefined();
 });

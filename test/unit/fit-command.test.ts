@@ -134,7 +134,7 @@ test.each<[(text: string) => unknown, string, RegExp]>([
   [pairs, "a,,b", /Given: nothing/],
   [pairs, "a=", /Given: a=/],
   [pairs, "=2", /Given: =2/],
-  [pairs, 'a, "b', /a second "/],
+  [pairs, 'a, "b', /a closing "/],
   [pairs, "a, a=2", /given a twice/],
   [plainNames, "a=2", /names alone, given a=2/],
   [numbersByName, "a", /birth=0.5; given a/],
@@ -209,10 +209,10 @@ test("a column by another name than its state is offered as that", () => {
   const refused = (header: string, more: Partial<TaskRequest> = {}) =>
     refusal(() => task(text, `${header}\n0,1,0\n1,0.5,-0.8\n`, more));
   expect(refused('time,"position, m",v')).toMatch(
-    /^the state position has no initial value, because no column measures it; --observe '"position, m" = position, v' says that "position, m" is it; --initial "position=0"/,
+    /^the state position has no initial value, because no column measures it; --observe '"position, m" = position, v' says that "position, m" measures it; --initial "position=0"/,
   );
-  expect(refused("time,where,v")).toContain('--observe "where = position, v" says that where is it;');
-  expect(refused("time,Position,V")).toMatch(/which column is what: --observe "Position = position, V = v"$/);
+  expect(refused("time,where,v")).toContain('--observe "where = position, v" says that where measures it;');
+  expect(refused("time,Position,V")).toMatch(/which column measures what: --observe "Position = position, V = v"$/);
   expect(refused("time,p,q")).toMatch(/--observe "column = expression"$/);
   // What something else uses is not it, and of several that nothing uses, none is chosen.
   for (const [header, more] of [
@@ -298,7 +298,7 @@ test("rows count by their weights", () => {
     [{ weights: "w" }, "1,0", /^data\.csv:6: column w: .* given 0$/],
     [{ sd: "sd" }, "-1,1", /^data\.csv:6: column sd: .* given -1$/],
     [{ sd: "s" }, "1,1", /no column s; there are time, x, sd, w; --weights, --sd and --individual name columns$/],
-    [{ sd: "sd", weights: "w" }, "1,1", /^--sd: expected nothing where there are --weights/],
+    [{ sd: "sd", weights: "w" }, "1,1", /^--sd: cannot be combined with --weights/],
   ] as const)
     expect(refusal(() => task(line, rows(cells), { ...own, ...more }))).toMatch(message);
   // A first row that is fitted needs one.
@@ -525,7 +525,7 @@ test("predictions are those of the fit", () => {
   );
   const stranger = patients.replaceAll('"ben"', '"bea"');
   expect(refusal(() => predict({ ...common, data: source(stranger), times: undefined }))).toMatch(
-    /bea is none of those/,
+    /bea is not one of them/,
   );
 });
 
@@ -711,7 +711,7 @@ test("files whose words were changed are refused", () => {
   ];
   for (const change of changes) {
     const bytes = fitBytes(own, values, { ...description, ...change } as FitDescription);
-    expect(refusal(() => readFit({ name: "m", bytes }))).toBe("m: what it tells of its fit cannot be read");
+    expect(refusal(() => readFit({ name: "m", bytes }))).toBe("m: its description of the fit cannot be read");
   }
   const { field } = readFit({ name: "m", bytes: fitBytes(own, values, description) });
   expect([...field.parameters]).toEqual(Object.values(values));
@@ -770,7 +770,7 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     { shared: pairs("hare(0)=many") },
     /--shared hare\(0\): expected a number to start from, given many/,
   ],
-  ["a time that goes back", prey, "time,hare,lynx\n1,1,2\n0,1,3\n", {}, /data\.csv:3: .*times that increase.*--id/],
+  ["a time that goes back", prey, "time,hare,lynx\n1,1,2\n0,1,3\n", {}, /data\.csv:3: .*increasing times.*--id/],
   [
     "no first value",
     prey,

@@ -167,7 +167,7 @@ test("a column of dates, and of two kinds of time", () => {
   expect(refusal("time,x\n2024-01-31,1\n2024-01-31T12:00Z,2\n")).toMatch(
     /expected a date, as above, given .*, a date with offset/,
   );
-  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toMatch(/expected times that increase, given 01:00 after 23:00; --id/);
+  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toMatch(/expected increasing times, given 01:00 after 23:00; --id/);
 });
 
 test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
@@ -187,20 +187,20 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [/t\.csv:1: expected a header .*, given numbers alone/, "0,1\n1,2\n"],
   [/t\.csv:3: column x: expected a number, given "a"; --state names the columns of the state/, "time,x\n0,1\n1,a\n"],
   [/t\.csv:3: column x: expected a number, given "a"$/, "time,x\n0,1\n1,a\n", { state: ["x"] }],
-  [/t\.csv:3: column y: expected a number, given "1,5"; --decimal "," takes/, 'time,x,y\n0,1.5,2\n1,2,"1,5"\n'],
+  [/t\.csv:3: column y: expected a number, given "1,5"; --decimal "," reads/, 'time,x,y\n0,1.5,2\n1,2,"1,5"\n'],
   [
-    /t\.csv:2: column x: 1,234: may be a decimal comma or one between thousands; --decimal/,
+    /t\.csv:2: column x: 1,234: may have a decimal comma or a thousands separator; --decimal/,
     "time;x\n0;1,234\n1;2,500\n",
   ],
   [/t\.csv:3: expected 2 cells, as in the header, given 1/, "time,x\n0,1\n1\n"],
   [/t\.csv:3: expected 2 cells, as in the header, given 3/, "time,x\n0,1\n1,2,3\n"],
   [
-    /t\.csv:3: #a,1,2: may be a row or a comment; --comment "" takes it for a row/,
+    /t\.csv:3: #a,1,2: may be a row or a comment; --comment "" reads it as a row/,
     "run,time,x\nb,0,1\n#a,1,2\n",
     { id: "run" },
   ],
   [/is not text in utf-8; --encoding/, Buffer.from("time,Größe\n0,1\n", "latin1")],
-  [/has zeros in it.*--encoding utf-16le/, Buffer.from("time,x\n0,1\n", "utf16le")],
+  [/contains zero bytes.*--encoding utf-16le/, Buffer.from("time,x\n0,1\n", "utf16le")],
   [/is compressed; gunzip/, Uint8Array.of(0x1f, 0x8b, 8, 0)],
   [/is empty; expected a header/, ""],
   [/is empty; expected a header/, "# only this\n,,,\n"],
@@ -211,12 +211,12 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
 });
 
 test("times that are not in order are refused, with what to do about it", () => {
-  const sort = "sort the rows by time; --id names the column of the trajectory, where there are several";
+  const sort = "sort the rows by time; --id names the column of the trajectory, if there are several";
   expect(refusal("time,x\n1,1\n3,2\n2,3\n")).toBe(
-    `t.csv:4: column time: expected times that increase, given 2 after 3; ${sort}`,
+    `t.csv:4: column time: expected increasing times, given 2 after 3; ${sort}`,
   );
   // From the beginning again, it is more probably another trajectory.
-  expect(refusal("time,x\n1,1\n3,2\n1,3\n")).toMatch(/; --id names .* several; of one, sort the rows by time$/);
+  expect(refusal("time,x\n1,1\n3,2\n1,3\n")).toMatch(/; --id names .* several; if there is one, sort the rows by time$/);
   expect(refusal("time,x,run\n1,1,a\n3,2,a\n2,3,a\n", { id: "run" })).toMatch(
     /; sort the rows of each trajectory by time$/,
   );
@@ -229,7 +229,7 @@ test("a row that is there twice is read once; of two that differ at the same tim
   expect(rowsOf("time,x,by\n0,1.5,me\n0,1.5,you\n1,2.25,me\n", { state: ["x"] })).toEqual(two);
   const differ = "time,x\n0,1\n1,2\n1,3\n";
   expect(refusal(differ)).toBe(
-    "t.csv:4: column time: expected each time in one row, given 1 as in line 3, with other values; keep one of the two, or their mean; if they are of several trajectories, --id names the column that tells which",
+    "t.csv:4: column time: expected each time in only one row, given 1 again after line 3, with other values; keep one of the two, or their mean; if they belong to several trajectories, --id names the column that tells which",
   );
   expect(refusal(differ, { trained: true, state: ["x"] })).toMatch(/or their mean$/);
   expect(rowsOf(differ, { repeated: true })).toHaveLength(3);

@@ -46,20 +46,19 @@ export function adviceOn(
   if (own < error / 2) return null;
   const better = own < error ? "hardly better" : "no better";
   const errors = `its error there is ${own.toPrecision(3)}, that of the mean ${error.toPrecision(3)}`;
-  return `the model is ${better} than the mean of what is held out: ${errors}\n${remedyFor(settings, columns)}`;
+  return `the model is ${better} than the mean of the held-out data: ${errors}\n${remedyFor(settings, columns)}`;
 }
 
 function remedyFor({ model, delays, extra, withTime, period }: Settings, columns: number): string {
   if (model === "equations") return "other initial values of the parameters, more --steps, or other equations may fit";
-  if (model === "hamiltonian")
-    return "an energy is conserved; --model mlp is free of that, and may be damped or driven";
+  if (model === "hamiltonian") return "a conserved energy may be wrong here; --model mlp can be damped or driven";
   if (delays + extra > 0 || withTime || period !== null) {
     return "more --steps, wider --hidden layers, another --lag, more --delays or another --seed may help";
   }
   const cause =
     columns === 1
-      ? "dx/dt = f(x) of one column cannot oscillate, as it goes one way at each x"
-      : "the columns may not tell what comes next, which dx/dt = f(x) needs";
+      ? "dx/dt = f(x) of one column cannot oscillate, as it can go only one way at each x"
+      : "the columns may not determine what comes next, as dx/dt = f(x) requires";
   const remedies = [
     "--delays 2 (earlier values in the state)",
     "--extra 1 (a hidden dimension, where trajectories begin at rest)",

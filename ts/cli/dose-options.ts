@@ -7,21 +7,21 @@ import { type Pair, pairs } from "./pairs.js";
 
 /** The options of a command whose table may have doses. */
 export const DOSE_OPTIONS = [
-  new Option("--dose-amount <column>", 'column of amounts: rows with one are doses (of --doses: "amount" by default)'),
+  new Option("--dose-amount <column>", 'column of amounts: rows with one are doses (in --doses, "amount" by default)'),
   new Option(
     "--dose-state <name>",
-    'state that doses go into, or a column that tells (of --doses: "state" by default)',
+    'state that doses go into, or a column that names it (in --doses, "state" by default)',
   ),
   new Option(
     "--dose-factor <list>",
-    "what a dose of 1 adds to a state, by parameters: depot=F, concentration=1/V (default: 1)",
+    "what a dose of 1 adds to a state, in terms of parameters: depot=F, concentration=1/V (default: 1)",
   ).argParser((text: string, before: readonly Pair[] | undefined) => pairs(text, before)),
-  new Option("--dose-duration <column>", "column of how long infusions take"),
+  new Option("--dose-duration <column>", "column of the durations of infusions"),
   new Option("--dose-rate <column>", "column of the rates of infusions, instead of their durations"),
-  new Option("--dose-repeats <column>", "column of how many more doses follow"),
-  new Option("--dose-interval <column>", "column of the time between those"),
-  new Option("--doses <file>", "a table of doses, if they are not in rows of the data"),
-  new Option("--mdv <column>", "column that is not 0 in rows that are no measurements, as MDV and EVID of NONMEM"),
+  new Option("--dose-repeats <column>", "column of the number of further doses"),
+  new Option("--dose-interval <column>", "column of the time between these"),
+  new Option("--doses <file>", "a table of doses, if they are not among the rows of the data"),
+  new Option("--mdv <column>", "column that is not 0 in rows without measurements, like MDV and EVID in NONMEM"),
   new Option("--initial <list>", "first states: depot=0, central=column (default: the first row)").argParser(
     (text: string, before: readonly Pair[] | undefined) => pairs(text, before),
   ),
@@ -67,7 +67,7 @@ function columnsOf(given: Given): Regimen["doses"] {
     throw new Failure(`--${option}: expected --dose-amount or --doses as well`, 2);
   }
   if (doseDuration !== undefined && doseRate !== undefined) {
-    throw new Failure("--dose-rate: expected nothing where there is --dose-duration", 2);
+    throw new Failure("--dose-rate: cannot be combined with --dose-duration", 2);
   }
   if ((doseRepeats === undefined) !== (doseInterval === undefined)) {
     throw new Failure("expected both of --dose-repeats and --dose-interval, or neither", 2);

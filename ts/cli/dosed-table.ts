@@ -108,9 +108,9 @@ export function checkAmounts(file: string, { amount }: DoseColumns, { series }: 
   const rows = series.flatMap((own) => own.numbers ?? []);
   const isRepeated = rows.length > series.length && rows.every(([value]) => !Number.isNaN(value) && value !== 0);
   if (!isRepeated) return;
-  const expected = "amounts in rows where a dose is given, and none, or 0, in the others";
+  const expected = "an amount in rows with a dose, and none, or 0, in the others";
   throw new Failure(
-    `${file}: column ${amount}: expected ${expected}; given one in every row; --doses reads doses from a table of their own`,
+    `${file}: column ${amount}: expected ${expected}; given one in every row; --doses reads doses from a separate table`,
   );
 }
 
@@ -177,7 +177,7 @@ function checkTimes(file: string, column: string, { times, lines, early }: Serie
   });
   if (i < 0) return;
   const [before, now] = [times[i - 1] as number, times[i] as number].map((time) => writeTime(time, clock));
-  const expected = "times of observations that increase";
+  const expected = "increasing times of observations";
   throw new Failure(`${file}:${lines?.[i]}: column ${column}: expected ${expected}, given ${now} after ${before}`);
 }
 

@@ -153,7 +153,7 @@ export function readDoses(
     format,
   );
   if (read.clock !== table.clock) {
-    const expected = `each a ${table.clock}, as in the table of observations`;
+    const expected = `a ${table.clock} in each row, as in the table of observations`;
     throw new Failure(`${file}: column ${time}: expected ${expected}, given a ${read.clock}`);
   }
   const all = new Map<string | undefined, Dose[]>();
@@ -186,8 +186,8 @@ export const ALL_MATCHED: Unmatched = { unused: [], undosed: [] };
 /** What a user should know of these. */
 export function notesOn({ unused, undosed }: Unmatched): string[] {
   return [
-    ...(unused.length > 0 ? [`not used: doses of ${listOf(unused)}, of which the data has no rows`] : []),
-    ...(undosed.length > 0 ? [`without doses: ${listOf(undosed)}, of which the table of doses has no rows`] : []),
+    ...(unused.length > 0 ? [`not used: doses of ${listOf(unused)} (no rows in the data)`] : []),
+    ...(undosed.length > 0 ? [`without doses: ${listOf(undosed)} (no rows in the table of doses)`] : []),
   ];
 }
 
@@ -220,7 +220,7 @@ function checkShared(file: string, id: string, idle: readonly string[]): void {
   const [what, them] =
     named.length === 1 ? ["a column that nothing uses", "it"] : ["columns that nothing uses", "them"];
   throw new Failure(
-    `${file}: no column ${listOf([id])}, which tells trajectories apart, but ${what}: ${listOf(named)}; if one tells whose the doses are, call it ${listOf([id])}; if all trajectories have all doses, leave ${them} out`,
+    `${file}: no column ${listOf([id])}, which tells trajectories apart, but ${what}: ${listOf(named)}; if one says whose the doses are, call it ${listOf([id])}; if all trajectories have all doses, leave ${them} out`,
   );
 }
 

@@ -14,17 +14,17 @@ export class Failure extends Error {
 /** What the system says of files, in words. */
 const REASONS: Record<string, string> = {
   ENOENT: "no such file",
-  ENOTDIR: "a part of its path is no folder",
+  ENOTDIR: "a part of its path is not a folder",
   EACCES: "not allowed",
   EPERM: "not allowed",
   EISDIR: "is a folder",
-  ELOOP: "its links lead around in a circle",
+  ELOOP: "its links form a circle",
   ENAMETOOLONG: "its name is too long",
   ENOSPC: "the disk is full",
   EDQUOT: "the quota is used up",
-  EFBIG: "it would be larger than a file may be here",
+  EFBIG: "it would exceed the largest file size here",
   EROFS: "the disk is read-only",
-  ENXIO: "there is nothing that can be read",
+  ENXIO: "there is nothing to read",
 };
 
 /** Why a file could not be read or written. */

@@ -64,7 +64,7 @@ export function messageOf(result: FitNumbers, signal?: string): string {
     return `Stopped by ${signal}; the best of ${starts.length} starts so far converged ${after}.`;
   const undetermined = undeterminedOf(result);
   if (undetermined.length > 0)
-    return `Stopped ${after}, where the cost falls no further; the data do not determine ${listOf(undetermined)}.`;
+    return `Stopped ${after}, where the cost stopped falling; the data do not determine ${listOf(undetermined)}.`;
   // No option of the command has that name.
   return message.replace("Converged:", `Converged ${after}:`).replace("costTolerance", "its tolerance");
 }
@@ -91,17 +91,17 @@ export function adviceOnFit(
   const lines: string[] = [];
   if (reason === "iterations")
     lines.push(
-      "not converged: try --resume (which goes on from here), --max-iterations 1000, another --start, or --log for rates",
+      "not converged: try --resume (which continues from here), --max-iterations 1000, another --start, or --log for rates",
     );
   if (reason === "callback")
-    lines.push("stopped before it converged: the same command with --resume goes on from these estimates");
+    lines.push("stopped before it converged: the same command with --resume continues from these estimates");
   if (reason === "stuck")
     lines.push(
       "not converged: no step along the computed derivatives lowers the cost: try --rtol 1e-12 --atol 1e-14, another --start, or --bounds for a parameter that runs off to infinity",
     );
   if (reason === "derivatives")
     lines.push(
-      `not converged: the equations are probably stiff for ${method}, so that the derivatives of the solution are wrong, and the estimates and their errors cannot be relied on: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
+      `not converged: the equations are probably stiff for ${method}, so the derivatives of the solution are wrong, and the estimates and their errors are unreliable: try ${method === "dopri5" ? "--solver bosh3" : "--solver dopri5"}, or other units of time`,
     );
   // The reason is told already, in options of the command.
   const others = converged ? warnings : warnings.slice(1);
@@ -131,7 +131,7 @@ export function adviceOnFit(
     const [first] = parameters;
     const failed = /^(\d+ of \d+ starts failed: .*?)\. Set bounds/s.exec(warning);
     if (failed) {
-      lines.push(`${failed[1]}: try --bounds that keep to where the equations make sense, or --log`);
+      lines.push(`${failed[1]}: try --bounds within which the equations make sense, or --log`);
     } else if (/starts ended at the least cost/.test(warning))
       lines.push(warning.replace(/ Try more starts.*/, ` Try --starts ${10 * starts.length}, or narrower --bounds.`));
     else if (first === undefined) lines.push(warning);
@@ -141,11 +141,13 @@ export function adviceOnFit(
   }
   for (const { name, interval, improved } of profiles) {
     if (improved)
-      lines.push(`the profile of ${name} came to a lower cost than the fit: try --starts 20, or --start nearer there`);
+      lines.push(
+        `the profile of ${name} reached a lower cost than the fit: try --starts 20, or a --start nearer to it`,
+      );
     const open = (["below", "above"] as const).filter((_, i) => interval[i] === undefined);
     if (open.length > 0)
       lines.push(
-        `the profile of ${name} does not end ${open.join(" or ")}: the data do not tell how far it can go; try --fix, or --bounds`,
+        `the profile of ${name} does not end ${open.join(" or ")}: the data set no limit there; try --fix, or --bounds`,
       );
   }
   return lines;

@@ -128,7 +128,7 @@ export function readFit(source: Source): FitFile {
   }
   field.dispose();
   throw new Failure(
-    text === undefined ? `${file}: not fitted by this command` : `${file}: what it tells of its fit cannot be read`,
+    text === undefined ? `${file}: not fitted by this command` : `${file}: its description of the fit cannot be read`,
   );
 }
 

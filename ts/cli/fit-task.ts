@@ -127,7 +127,8 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   const individual = request.individual.map(({ name }) => name);
   const named = request.arguments.map(({ name }) => name);
   const both = individual.find((name) => named.includes(name));
-  if (both !== undefined) throw new Failure(`--individual: expected no arguments of --arguments, given ${both}`, 2);
+  if (both !== undefined)
+    throw new Failure(`--individual: expected parameters that are not in --arguments, given ${both}`, 2);
   // A parameter that is named as an argument is one: its value is the start.
   const { text, values } = withoutParameters(whole, [...named, ...individual]);
   const field = fieldOf(file, text, [...named, ...individual]);
@@ -143,7 +144,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   const state = observed.map(({ column }) => column);
   checkColumns(data, { ...known, state, hint: observeHint(observed, known, header) }, request.format);
   if (request.weights !== undefined && request.sd !== undefined) {
-    throw new Failure("--sd: expected nothing where there are --weights, which are 1/sd²", 2);
+    throw new Failure("--sd: cannot be combined with --weights, which are 1/sd²", 2);
   }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
   const mapping = mappingOf(request, observed, states, header);
@@ -232,7 +233,7 @@ export function checkMeasurements({ mapping, members }: Task, error: FitOptions[
     const { column } = observed[place % observed.length] as Observed;
     const where = `${file}:${lines[Math.floor(place / observed.length)] ?? "?"}: column ${column}`;
     const whose = id === null ? "" : ` of the trajectory ${name}`;
-    const hint = "leave the cell empty if it says nothing; --error additive and combined take it";
+    const hint = "leave the cell empty if it is missing; --error additive and combined accept it";
     throw new Failure(
       `${where}: expected measurements above 0, as --error is ${error}, given ${y[place]}${whose}; ${hint}`,
     );
@@ -365,7 +366,7 @@ function observedOf(request: TaskRequest, header: readonly string[], states: rea
   });
   const example = alike.length > 0 ? observing(...alike) : '--observe "column = expression"';
   throw new Failure(
-    `no column is named as a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column is what: ${example}`,
+    `no column has the name of a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column measures what: ${example}`,
     2,
   );
 }
@@ -481,18 +482,18 @@ function mappingOf(
     const own = observed.find(({ expression }) => expression === name);
     if (own && request.t0 && !Object.hasOwn(estimated, name)) {
       throw new Failure(
-        `--t0: expected the initial value of ${name} as well, as the first row is a measurement then; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)" estimates it`,
+        `--t0: expected the initial value of ${name} as well, because the first row is then a measurement; --initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)" estimates it`,
         2,
       );
     }
     if (own) initial.set(name, { first: own.column });
     else if (!(Object.hasOwn(estimated, name) && request.start.has(`${name}(0)`))) {
-      const sets = `--initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)=1" estimates it, from 1 on`;
+      const sets = `--initial "${name}=0" or "${name}=column" sets it, --estimate "${name}(0)=1" estimates it, starting from 1`;
       const other = request.observe ? undefined : otherName(name, request, observed, header);
       const renamed =
         other === undefined
           ? ""
-          : `${observing({ column: other, expression: name }, ...observed)} says that ${listOf([other])} is it; `;
+          : `${observing({ column: other, expression: name }, ...observed)} says that ${listOf([other])} measures it; `;
       throw new Failure(`the state ${name} has no initial value, because no column measures it; ${renamed}${sets}`, 2);
     }
   }
@@ -722,7 +723,7 @@ export function readerOf(
   const measured = observed.map(({ column }) => column);
   const whose = idColumn === null ? "" : `, of the trajectory ${id},`;
   const hintOf = (text: string) => (fitted ? "" : `; ${text}`);
-  const hint = idColumn === null ? hintOf("--id names the column of the trajectory, where there are several") : "";
+  const hint = idColumn === null ? hintOf("--id names the column of the trajectory, if there are several") : "";
   const cells = (column: string) => {
     const place = columns.indexOf(column);
     return rows.map((row, i) => ({
@@ -775,7 +776,7 @@ export function readerOf(
             : present(column).find(({ value }) => value !== first.value);
         if (!other) return first.value;
         throw new Failure(
-          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; ${fitted ? "" : "--initial takes the first row; "}leave the cell empty if it says nothing${hintOf("--dose-amount and --doses read repeated doses")}${hint}`,
+          `${other.where} expected no other number than in the first row${whose} given ${other.value} after ${first.value}; ${fitted ? "" : "--initial takes the first row; "}leave the cell empty if it is missing${hintOf("--dose-amount and --doses read repeated doses")}${hint}`,
         );
       }
       const { where } = first ?? cells(column)[0] ?? { where: `${file}: column ${column}:` };

@@ -59,10 +59,10 @@ export async function fitEquations(request: FitRequest) {
   checkOutput(out, inputs);
   if (request.report !== undefined) {
     checkOutput(request.report, inputs, "--report");
-    if (request.report === out) throw new Failure(`--report ${out}: expected another file than --out`, 2);
+    if (request.report === out) throw new Failure(`--report ${out}: expected a different file from --out`, 2);
   }
   if ([request.data, request.equations].every((file) => ["-", "/dev/stdin"].includes(file))) {
-    throw new Failure("expected one of the equations and the table on standard input, which can be read only once", 2);
+    throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
   const found: Found = request.resume ? foundIn(await readSource(out)) : new Map();
   const source = await readSource(request.equations);
@@ -132,7 +132,7 @@ export async function fitEquations(request: FitRequest) {
   if (!result) {
     const told = Object.entries(values).map(([name, value]) => `${name} ${value.toPrecision(6)}`);
     throw new Failure(
-      `stopped within iteration ${(best?.iteration as number) + 1}: ${out} has the estimates before it, without errors: ${told.join(", ")}; go on by the same command with --resume`,
+      `stopped within iteration ${(best?.iteration as number) + 1}: ${out} has the estimates before it, without errors: ${told.join(", ")}; continue with the same command and --resume`,
       SIGNALS[signal as Signal],
     );
   }

@@ -37,7 +37,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   const settings = { ...told.settings, infused: infusedOf(table.series, state) };
   const description = { ...told, settings };
   const series = table.series.map((own) => delayed(own, settings.delays, units.lag)).filter((own) => beginOf(own) >= 0);
-  if (series.length === 0) throw new Failure(`${data.name}: no row without missing values has another after it`);
+  if (series.length === 0) throw new Failure(`${data.name}: no complete row is followed by another`);
   const network = networkOf(settings, state.length, "float64");
   network.parameters = Float64Array.from(single.parameters);
   const field = fieldOf(network, settings, units);

@@ -62,6 +62,6 @@ function trainingOf(model: string, text: string): Record<string, unknown> {
   try {
     return { ...JSON.parse(text) };
   } catch {
-    throw new Failure(`${model}: what it tells of its training cannot be read`);
+    throw new Failure(`${model}: its description of the training cannot be read`);
   }
 }

@@ -27,7 +27,7 @@ export async function readSources<T extends string | undefined>(
   data: T,
 ): Promise<{ model: Source; data: T extends string ? Source : undefined }> {
   if (isStandardInput(model) && data !== undefined && isStandardInput(data)) {
-    throw new Failure("expected one of the model and the table on standard input, which can be read only once", 2);
+    throw new Failure("only one of the model and the table can come from standard input", 2);
   }
   const sources = { model: await readSource(model), data: data === undefined ? undefined : await readSource(data) };
   if (sources.data && isModel(sources.data) && !isModel(sources.model)) {

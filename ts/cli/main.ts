@@ -52,7 +52,7 @@ const LOSSES = ["linear", "softL1", "huber", "cauchy"];
 const ACTIVATIONS = ALL_ACTIVATIONS.filter((name) => name !== "relu" && name !== "identity");
 
 const program = new Command("symplectic-adjoint")
-  .description("Differential equations from tables of observations: neural ODEs trained, parameters estimated.")
+  .description("Differential equations from tables of observations: trains neural ODEs and estimates parameters.")
   .version(version)
   .showHelpAfterError("(see --help)")
   .configureHelp({ optionDescription: described })
@@ -98,15 +98,18 @@ program
   .command("train")
   .summary("learn dx/dt = f(x) from a table")
   .description(
-    "Learns dx/dt = f(x) from a table with a header, and a row for each observation; empty cells are missing values.",
+    "Learns dx/dt = f(x) from a table with a header and a row for each observation. Empty cells are missing values.",
   )
   .argument("<data>", "a CSV file, or - for standard input")
-  .option("--state <columns>", "columns of the state; a name with a comma in quotes (default: all others)", names)
+  .option("--state <columns>", "columns of the state; quote a name that has a comma (default: all others)", names)
   .option("--time <column>", "column of the time", "time")
-  .option("--id <column>", "column of the trajectory, where there are several")
-  .option("--log <columns>", "columns that are positive, learned as logarithms", names, [])
+  .option("--id <column>", "column of the trajectory, if there are several")
+  .option("--log <columns>", "positive columns, learned as logarithms", names, [])
   .addOption(new Option("--model <kind>", "what f is").choices(["mlp", "hamiltonian"]).default("mlp"))
-  .option("--equations <file>", "f as text, of columns and of parameters with initial values, which are fitted")
+  .option(
+    "--equations <file>",
+    "f as text, in terms of columns and of parameters, which are fitted from their initial values",
+  )
   .option("--delays <count>", "how many earlier values of each column to add to the state", natural, 0)
   .option("--lag <time>", "the time between them (default: chosen from the data)", positive)
   .option("--extra <count>", "hidden dimensions to add to the state, zero at the start of each trajectory", natural, 0)
@@ -123,12 +126,17 @@ program
   .option("--weight-decay <rate>", "decoupled weight decay, as in AdamW", nonNegative, 0)
   .option("--batch <count>", "windows in a batch", count, 64)
   .option("--window <count>", "observations in the longest windows (default: chosen from the data)", several)
-  .option("--seed <seed>", "seed for the weights, the order of windows and what is held out", natural, 0)
-  .option("--validation <share>", "share held out: whole trajectories, or the ends of fewer than three", share, 0.2)
-  .option("--patience <count>", "stop after this many validations without a better one; 0: never", natural, 0)
+  .option("--seed <seed>", "seed for the weights, the order of windows and the choice of held-out data", natural, 0)
+  .option(
+    "--validation <share>",
+    "share held out: whole trajectories, or with fewer than three the end of each",
+    share,
+    0.2,
+  )
+  .option("--patience <count>", "stop after this many validations without improvement; 0: never", natural, 0)
   .option("--out <file>", "the model", "model.safetensors")
   .option("--checkpoint <seconds>", "seconds between checkpoints in --out", nonNegative, 30)
-  .option("--resume", "go on with the unfinished training in --out", false)
+  .option("--resume", "continue the unfinished training in --out", false)
   .addOption(json())
   .addHelpText(
     "after",
@@ -141,12 +149,12 @@ Examples:
   $ symplectic-adjoint train lynx-hare.csv --time year --equations prey.txt
   $ symplectic-adjoint train nonmem.csv --id ID --time TIME --equations pk.txt --dose-amount AMT --dose-state CMT --mdv MDV --initial "depot=0, DV=0"
 
-Equations are lines such as these; each state is a column, or --initial says how it begins, and a # begins a comment:
+Equations look like this; each state is a column, or --initial says how it begins, and a # begins a comment:
   param birth = 0.5
   param hunt = 0.03
   hare' = hare * (birth - hunt * lynx)
 
-Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume goes on to bitwise the same model.`,
+Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --resume continues to bitwise the same model.`,
   )
   .action(async (data: string, options, command: Command) => {
     const { state, time, id, log, out, resume, json, checkpoint, equations, ...others } = options;
@@ -182,10 +190,11 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
     if (result.advice !== null) process.stderr.write(`${result.advice}\n`);
     if (json) return asJson(result);
     print(`${result.model}: ${counted(result.parameters, "parameter")}, ${result.state.join(", ")}`);
-    for (const id of result.skipped) process.stderr.write(`left out: ${id}, where no whole row has another after it\n`);
+    for (const id of result.skipped)
+      process.stderr.write(`left out: ${id}, where no complete row is followed by another\n`);
     for (const line of notesOn(result)) process.stderr.write(`${line}\n`);
     for (const [name, value] of Object.entries(result.fitted ?? {})) print(`param ${name} = ${value}`);
-    print(`mean squared error, in deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
+    print(`mean squared error, in standard deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
   });
 
@@ -196,17 +205,20 @@ program
     "Fits the parameters of equations to measurements in a table, by least squares or maximum likelihood: estimates with standard errors, confidence intervals and diagnostics.",
   )
   .argument("<data>", "a CSV file, or - for standard input")
-  .requiredOption("--equations <file>", "the model as text, of states and of parameters with values to start from")
+  .requiredOption(
+    "--equations <file>",
+    "the model as text, with its states, and its parameters with their starting values",
+  )
   .option(
     "--observe <list>",
-    "columns, each with the expression that predicts it where that is not its name (default: the states that are columns)",
+    "columns, each with the expression that predicts it if that is not its name (default: the states that are columns)",
     pairs,
   )
   .option("--time <column>", "column of the time", "time")
-  .option("--id <column>", "column of the trajectory, where there are several")
+  .option("--id <column>", "column of the trajectory, if there are several")
   .option(
     "--t0 <time>",
-    "time of the initial states (default: each trajectory's first row, where a measurement that is taken for one is not fitted)",
+    "time of the initial states (default: each trajectory's first row, where a measurement taken as an initial state is not fitted)",
     time,
   )
   .option("--weights <column>", "weights of the rows: the variance of a measurement is divided by its weight")
@@ -224,30 +236,26 @@ program
   .option("--estimate <list>", "initial states to estimate for each trajectory: hare(0), hare(0)=30", pairs)
   .option("--shared <list>", "initial states to estimate, the same in all trajectories: hare(0), hare(0)=30", pairs)
   .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs)
-  .option(
-    "--start <list>",
-    "values to start from: birth=0.5, hare(0)=30 (default: those of the equations)",
-    numbersByName,
-  )
+  .option("--start <list>", "starting values: birth=0.5, hare(0)=30 (default: those of the equations)", numbersByName)
   .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName)
   .option("--log <names>", "positive parameters, estimated on a log scale", plainNames)
   .option("--logit <names>", "parameters estimated on a logit scale between their bounds", plainNames)
   .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs)
   .addOption(new Option("--error <model>", "error model of the measurements").choices(ERRORS).default("additive"))
   .addOption(
-    new Option("--loss <name>", "loss function; others than linear are robust to outliers")
+    new Option("--loss <name>", "loss function; all but linear are robust to outliers")
       .choices(LOSSES)
       .default("linear"),
   )
   .option("--loss-scale <size>", "residuals larger than this are down-weighted by a robust loss", positive, 1)
   .option("--starts <count>", "number of starting points: your own, and random ones within the bounds", count, 1)
   .option("--seed <seed>", "seed for the random starting points", natural, 0)
-  .option("--level <level>", "the confidence level of intervals", level, 0.95)
+  .option("--level <level>", "confidence level of the intervals", level, 0.95)
   .option("--max-iterations <count>", "maximum number of iterations from each starting point", count, 200)
   .addOption(
     new Option(
       "--solver <method>",
-      "method that solves the equations (default: dopri8, or dopri5 for many times or equations that are somewhat stiff)",
+      "method that solves the equations (default: dopri8, or dopri5 for many times or somewhat stiff equations)",
     ).choices(ADAPTIVE_METHODS),
   )
   .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
@@ -270,14 +278,14 @@ Examples:
   $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --observe "concentration = central / V" --initial "depot=dose, central=0" --log "ka, ke, V" --error proportional
   $ symplectic-adjoint fit doses.csv --id patient --equations pk.txt --individual ke --starts 10 --bounds "ka=0:5, ke=0:1" --profile
 
-Equations are lines such as these; a # begins a comment:
+Equations look like this; a # begins a comment:
   param birth = 0.5
   param hunt = 0.03
   hare' = hare * (birth - hunt * lynx)
 
-Ends with status 0 if the fit converged, 3 if not or if the data do not determine all that is estimated: then the estimates so far are in
---out, and --resume goes on from them.
-Ctrl-C ends the fit after its iteration and does the same (status 130); a second one does not wait for that.`,
+The status is 0 if the fit converged, and 3 if it did not or if the data do not determine every estimate: then the estimates so far are in
+--out, and --resume continues from them.
+Ctrl-C stops the fit after the current iteration and does the same (status 130); press it again to stop at once.`,
   )
   .action(async (data: string, given, command: Command) => {
     const { format, rest: dosed } = parted(given);
@@ -314,7 +322,7 @@ Ctrl-C ends the fit after its iteration and does the same (status 130); a second
       print(message);
       print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);
     }
-    for (const id of task.skipped) process.stderr.write(`left out: ${id}, where there is nothing to compare\n`);
+    for (const id of task.skipped) process.stderr.write(`left out: ${id}, which has nothing to compare\n`);
     for (const line of notesOn(task.unmatched)) process.stderr.write(`${line}\n`);
     for (const line of advice) process.stderr.write(`warning: ${line}\n`);
     if (signal !== null) process.exitCode = SIGNALS[signal];
@@ -325,13 +333,13 @@ program
   .command("predict")
   .summary("solve a model's equation")
   .description(
-    "Solves a model's equation from the first row of each trajectory of a table, or from a state given; of a fit, from the initial states that it estimated.",
+    "Solves a model's equation from the first row of each trajectory of a table, or from a given state. A model of fit starts from the initial states that it estimated.",
   )
   .argument("<model>", "a model file of train or fit")
   .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option(
     "--at <numbers>",
-    "the state at the first of --times; with delays, then that of one lag earlier, and so on",
+    "the state at the first of --times; with delays, followed by that one lag earlier, and so on",
     numbers,
   )
   .option(
@@ -339,7 +347,10 @@ program
     "from:to:step, the step in seconds if times are dates, or a list (default: those of the table)",
     times,
   )
-  .option("--doses <file>", "a table of doses with the columns of the training; with --at, all are of that trajectory")
+  .option(
+    "--doses <file>",
+    "a table of doses with the columns of the training; with --at, all doses go to that trajectory",
+  )
   .option("--out <file>", "the predictions; - for standard output, the default")
   .addOption(json())
   .addHelpText(
@@ -378,9 +389,9 @@ program
   .argument("<model>", "a model file of train")
   .argument("<data>", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option("--steps <count>", "fixed steps of the solver in each interval", count, 4)
-  .option("--directions <count>", "number of directions along which differences are taken", count, 8)
-  .option("--trajectories <count>", "how many trajectories of the table to use, the first 100 rows of each", count, 16)
-  .option("--doses <file>", "a table of doses, where the model was trained with one")
+  .option("--directions <count>", "number of directions in which differences are taken", count, 8)
+  .option("--trajectories <count>", "number of trajectories of the table to use, the first 100 rows of each", count, 16)
+  .option("--doses <file>", "a table of doses, if the model was trained with one")
   .addOption(json())
   .addHelpText("after", "\nExample:\n  $ symplectic-adjoint gradcheck model.safetensors data.csv")
   .action(async (model: string, data: string, { steps, directions, trajectories, json, doses: dosing, ...options }) => {
@@ -399,23 +410,23 @@ program
       );
       print(`symplectic, aca, baseline, backprop, auto: ${result.bitwise ? "bitwise the same" : "not the same"}`);
     }
-    if (!result.passed) throw new Failure("the gradient is not right");
+    if (!result.passed) throw new Failure("the gradient is wrong");
   });
 
 const sweepCommand = program
   .command("sweep")
-  .summary("train with many settings, and keep the best")
+  .summary("train with many settings and keep the best")
   .description(
-    "Trains as train does, again and again with other settings, and keeps the model with the least error on what is held out. Without --servers on the cores of this machine.",
+    "Runs train with many different settings and keeps the model with the smallest error on the held-out data. Without --servers, it uses this machine's cores.",
   )
   .argument("<data>", "a CSV file, or - for standard input")
   .option("--trials <count>", "number of trainings; a grid sets its own", count)
   .option("--grid", "all combinations of the values", false)
-  .option("--random", "draw at random; otherwise the values fill their ranges evenly", false)
-  .option("--seed <seed>", "seed for what is tried, and for every training", natural, 0)
+  .option("--random", "draw values at random; otherwise they fill their ranges evenly", false)
+  .option("--seed <seed>", "seed for the choice of trials, and for every training", natural, 0)
   .option(
     "--halving [factor]",
-    "successive halving: one trial in this many goes on, with this many times the steps (3)",
+    "successive halving: one trial in this many continues, with this many times the steps (default: 3)",
     factor,
   )
   .option(
@@ -423,30 +434,34 @@ const sweepCommand = program
     "steps of the first trials, with --halving (default: set by the number of trials)",
     count,
   )
-  .option("--timeout <seconds>", "seconds after which a trial has failed", positive)
+  .option("--timeout <seconds>", "seconds after which a trial counts as failed", positive)
   .option("--parallel <count>", "trials at a time, without --servers (default: the number of cores)", count)
   .option("--out <file>", "the best model", "model.safetensors")
   .option("--table <file>", "all trials, as CSV")
   .option("--report <file>", "a report with plots: a single self-contained HTML page")
   .addOption(serversOption("none: this machine"))
   .option("--name <name>", "name of the sweep on the servers (default: that of the data)")
-  .option("--resume", "go on with the sweep of that name", false)
-  .option("--replace", "delete the sweep of that name, and begin anew", false)
-  .option("--attempts <count>", "how many workers a trial may lose before it has failed (default: 5)", count)
+  .option("--resume", "continue the sweep of that name", false)
+  .option("--replace", "delete the sweep of that name and start over", false)
+  .option(
+    "--attempts <count>",
+    "number of workers that a trial may lose before it counts as failed (default: 5)",
+    count,
+  )
   .addOption(json())
   .addHelpText(
     "after",
     `
-Options of train that are numbers or words take several values: 16,32,64 is a choice, and 1e-3:1e-1 a range, log-uniform where both ends
-are positive and the greater is at least ten times the smaller. With --grid a range says how many values: 1e-3:1e-1:5.
+Options of train that are numbers or words take several values: 16,32,64 is a choice, and 1e-3:1e-1 a range, log-uniform if both ends
+are positive and the larger is at least ten times the smaller. With --grid, a range needs a number of values: 1e-3:1e-1:5.
 
 Examples:
   $ symplectic-adjoint sweep lynx-hare.csv --time year --width 16,32,64 --learning-rate 1e-3:1e-1 --trials 20 --report sweep.html
   $ symplectic-adjoint sweep pendulum.csv --id trajectory --activation tanh,silu --depth 1:3 --trials 81 --halving
   $ symplectic-adjoint sweep pendulum.csv --id trajectory --width 16,32,64 --learning-rate 1e-3:1e-1 --trials 200 --servers nats://192.168.1.10:4222
 
-Ctrl-C stops the sweep. With --servers its results are kept, and the same command with --resume goes on; if the command is killed, workers
-go on without it.`,
+Ctrl-C stops the sweep. With --servers its results are kept, and the same command with --resume continues; if the command is killed,
+workers go on without it.`,
   )
   .action(async (data: string, options, command: Command) => {
     const given = (names: readonly string[]) =>
@@ -455,7 +470,7 @@ go on without it.`,
           .filter((option) => names.includes(option.name()) && options[option.attributeName()] !== undefined)
           .map((option) => [option.name(), options[option.attributeName()]]),
       );
-    if (options.grid && options.random) throw new Failure("--random: expected no --grid beside it", 2);
+    if (options.grid && options.random) throw new Failure("--random: cannot be combined with --grid", 2);
     const { equations, doses, ...fixed } = given(handed.fixed);
     const { trials, seed, halving, leastSteps, timeout, parallel, out, table, report, name, resume, replace } = options;
     const request: SweepRequest = {
@@ -482,18 +497,18 @@ program
   .command("worker")
   .summary("work for a cluster")
   .description(
-    "Works for whoever trains over the same NATS servers, until Ctrl-C: takes shards of batches, and answers with solutions and gradients.",
+    "Works for anyone who trains over the same NATS servers, until Ctrl-C: takes shards of batches and returns solutions and gradients.",
   )
   .addOption(serversOption("NATS_URL, else nats://127.0.0.1:4222"))
   .option("--threads <count>", "shards computed at a time (default: the number of cores)", count)
-  .option("--memory <MiB>", "for solves whose gradients are still to come (default: 1024)", count)
-  .option("--trials <count>", "trials of sweeps that run at a time (default: as --threads)", count)
+  .option("--memory <MiB>", "memory for solves that await their gradients (default: 1024)", count)
+  .option("--trials <count>", "trials of sweeps run at a time (default: as --threads)", count)
   .option(
     "--module <file>",
-    "a module whose exported functions sweeps may call by name, beside train; may be given several times",
+    "a module whose exported functions sweeps may call by name, besides train; may be repeated",
     (file: string, before: readonly string[] = []) => [...before, file],
   )
-  .option("--quiet", "say nothing but errors", false)
+  .option("--quiet", "print errors only", false)
   .addHelpText(
     "after",
     `
@@ -502,8 +517,9 @@ Examples:
   $ symplectic-adjoint worker --servers tls://nats.example.org --creds worker.creds --threads 4
   $ symplectic-adjoint worker --module ./trials.mjs
 
-Ctrl-C ends the shards that have begun, gives trials of sweeps back, and leaves; a second one does not wait. Whatever is left undone
-another worker does. No code comes over the network: a sweep can have done what is built in, which is train, and what --module names.`,
+Ctrl-C finishes the shards in progress, gives trials of sweeps back, and leaves; press it again to leave at once. Other workers take over
+whatever is unfinished. No code comes over the network: a sweep can run only the built-in task, train, and the functions that --module
+exports.`,
   )
   .action(async (options) => {
     const signal = await work({ module: [], ...options } as WorkerRequest);
@@ -513,7 +529,7 @@ another worker does. No code comes over the network: a sweep can have done what 
 program
   .command("bench")
   .summary("time the gradient methods here")
-  .description("Times each gradient on small cases, on this machine, and shows the memory that it takes.")
+  .description("Times each gradient on small cases on this machine, and shows its memory.")
   .addOption(json())
   .action(({ json }) => {
     const result = bench();
@@ -532,8 +548,8 @@ program
 
 program
   .command("info")
-  .summary("tell what a model file holds")
-  .description("Tells what a model file holds.")
+  .summary("show what a model file contains")
+  .description("Shows what a model file contains.")
   .argument("<model>", "a model file")
   .addOption(json())
   .action(async (model: string, { json }) => {

@@ -105,9 +105,9 @@ export function layoutOf({ delays, withTime, period, ...rest }: Settings, column
 /** Refuses doses that a model does not know of, and those that are missing. */
 export function checkDoses({ settings }: Description, given: Source | undefined, isTable: boolean): void {
   const { doses } = settings;
-  if (given && doses === null) throw new Failure("--doses: expected nothing: the model was trained without doses", 2);
+  if (given && doses === null) throw new Failure("--doses: the model was trained without doses", 2);
   if (given && isTable && !doses?.apart) {
-    throw new Failure("--doses: expected nothing where the table has doses, as that of the training had", 2);
+    throw new Failure("--doses: expected the doses in the table, as in the training", 2);
   }
   if (isTable && doses?.apart && !given) {
     throw new Failure("expected --doses as well: the model was trained with a table of doses", 2);
@@ -134,12 +134,12 @@ export function modelBytes(
 export function readModel(source: Source): ModelFile {
   const { name: file, bytes } = source;
   if (isFit(source))
-    throw new Failure(`${file}: estimates of fit, which predict and info read; this command reads models of train`);
+    throw new Failure(`${file}: a model of fit, which predict and info read; this command reads models of train`);
   const { field: network, optimizer, metadata, tensors } = fromModel(source, () => load(bytes, { dtype: "float32" }));
   try {
     const text = metadata.get(KEY);
     if (text === undefined)
-      throw new Failure(`${file}: not trained by this command, which keeps columns and units with it`);
+      throw new Failure(`${file}: not trained by this command, which saves columns and units with the model`);
     const description = descriptionOf(file, text, network);
     return { network, optimizer, description, best: bestOf(file, description, network, tensors.get(BEST)?.data) };
   } catch (error) {

@@ -25,7 +25,7 @@ export async function moduleTasks(files: readonly string[]): Promise<Record<stri
     const idle: Worker[] = [];
     for (const name of names) {
       if (name === "train" || Object.hasOwn(tasks, name)) {
-        throw new Failure(`--module ${file}: there is another task of the name ${name}`, 2);
+        throw new Failure(`--module ${file}: there is already a task named ${name}`, 2);
       }
       if (!/^[\w-]{1,64}$/.test(name)) {
         throw new Failure(`--module ${file}: expected names of letters, digits, - and _, given ${name}`, 2);

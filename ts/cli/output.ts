@@ -26,17 +26,17 @@ export function checkOutput(out: string, inputs: readonly (string | undefined)[]
   const folder = isFolder(dirname(out)) ? dirname(linked(out)) : dirname(out);
   if (!isFolder(folder)) throw new Failure(`${option} ${out}: there is no folder ${folder}`);
   const present = statSync(out, { bigint: true, throwIfNoEntry: false });
-  if (present && !present.isFile()) throw new Failure(`${option} ${out}: is no file`);
+  if (present && !present.isFile()) throw new Failure(`${option} ${out}: is not a regular file`);
   try {
     accessSync(folder, constants.W_OK);
   } catch (error) {
-    throw new Failure(`${option} ${out}: nothing can be written to the folder ${folder}: ${reasonOf(error)}`);
+    throw new Failure(`${option} ${out}: cannot write to the folder ${folder}: ${reasonOf(error)}`);
   }
   for (const input of inputs) {
     // By what the names stand for: links and other spellings of a path are the same file.
     const read = input === undefined ? undefined : statSync(input, { bigint: true, throwIfNoEntry: false });
     if (read && read.ino === present?.ino && read.dev === present.dev) {
-      throw new Failure(`${option} ${out}: expected another file than ${input}, which is read`, 2);
+      throw new Failure(`${option} ${out}: expected a different file from ${input}, which is an input`, 2);
     }
   }
 }
@@ -49,7 +49,7 @@ function linked(file: string): string {
     if (!lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink()) return path;
     path = resolve(dirname(path), readlinkSync(path));
   }
-  throw new Failure(`${file}: its links lead around in a circle`);
+  throw new Failure(`${file}: its links form a circle`);
 }
 
 /**
@@ -107,12 +107,12 @@ export function writeSomewhere(out: string, content: Uint8Array): { file: string
     try {
       folder = mkdtempSync(join(place, "symplectic-adjoint-"));
     } catch (error) {
-      failures.push(`nothing can be written to ${place}: ${reasonOf(error)}`);
+      failures.push(`cannot write to ${place}: ${reasonOf(error)}`);
       continue;
     }
     const file = join(folder, basename(out));
     if (attempt(file)) return { file, reason: failures[0] as string };
     rmSync(folder, { recursive: true, force: true });
   }
-  throw new Failure(`what has been learned is lost:\n${failures.join("\n")}`);
+  throw new Failure(`what was learned is lost:\n${failures.join("\n")}`);
 }

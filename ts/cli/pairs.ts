@@ -25,7 +25,7 @@ function split(text: string, isSeparator: (at: number) => boolean): string[] {
     if (!quoted && depth === 0 && isSeparator(at)) parts.push("");
     else parts[parts.length - 1] += character;
   }
-  if (quoted) throw new InvalidArgumentError('Expected a second " where a name in quotes ends.');
+  if (quoted) throw new InvalidArgumentError('Expected a closing " after a quoted name.');
   return parts.map((part) => part.trim());
 }
 

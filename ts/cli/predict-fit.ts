@@ -57,18 +57,18 @@ export function predictFit(request: PredictFitRequest) {
 
 function predicted({ data, doses, format, at, times }: PredictFitRequest, file: FitFile) {
   const { description } = file;
-  if (doses && !description.doses) throw new Failure("--doses: expected nothing: the fit has no doses", 2);
+  if (doses && !description.doses) throw new Failure("--doses: the fit has no doses", 2);
   if (doses && !at && !(data && description.doses?.apart)) {
-    throw new Failure("--doses: expected --at, or a table without doses of its own, as that of the fit", 2);
+    throw new Failure("--doses: expected --at, or the doses in the table, as in the fit", 2);
   }
   if (data && description.doses?.apart && !doses) {
     throw new Failure("expected --doses as well: the fit has a table of doses", 2);
   }
   const { clock, observed, time, id } = description;
   if (times && times.clock !== clock) {
-    throw new Failure(`--times: expected each a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
+    throw new Failure(`--times: expected a ${clock}, as in the table of the fit, given a ${times.clock}`, 2);
   }
-  if (data && at) throw new Failure("--at: expected nothing where there is a table", 2);
+  if (data && at) throw new Failure("--at: cannot be combined with a table", 2);
   const { wanted, unmatched, dialect } = data
     ? ofTable(data, doses, format, times, file)
     : {
@@ -110,7 +110,10 @@ function errorOf(
 /** The trajectories of the fit itself. */
 function ofFit(times: Times | undefined, { trajectories, clock }: FitDescription): Wanted[] {
   if (!times)
-    throw new Failure("predict: expected a table, or --times, of the trajectories that were fitted or with --at", 2);
+    throw new Failure(
+      "predict: expected a table, or --times alone for the fitted trajectories, or --at with --times",
+      2,
+    );
   return trajectories.map(({ name, begin, y0, arguments: args, doses = [] }) => {
     checkTimes(times, begin, name, clock);
     return { id: name, begin, times: times.values, y0, arguments: args, measured: [], doses };
@@ -135,11 +138,11 @@ function ofState(
     throw new Failure(`--at: expected ${states.length} numbers, ${listOf(states)}, given ${at.length}`, 2);
   }
   if (!times || times.values.length < 2) {
-    throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
+    throw new Failure("--times: expected at least two times, starting with that of --at", 2);
   }
   const args = Object.entries(description.arguments).map(([name, origin]) => {
     if ("number" in origin) return [name, origin.number] as const;
-    throw new Failure(`--at: the argument ${name} of the equations is a column; expected a table that has it`, 2);
+    throw new Failure(`--at: the equations take the argument ${name} from a column; expected a table that has it`, 2);
   });
   const [own] = description.individual;
   if (own !== undefined)
@@ -172,7 +175,7 @@ function ofTable(
   const table = readMapped(description, data, own, field.states, [], true);
   if (table.clock !== clock) {
     throw new Failure(
-      `${data.name}: column ${description.time}: expected each a ${clock}, as in the table of the fit, given a ${table.clock}`,
+      `${data.name}: column ${description.time}: expected a ${clock}, as in the table of the fit, given a ${table.clock}`,
     );
   }
   const measured = description.observed.map(({ column }) => column);
@@ -196,7 +199,7 @@ function ofTable(
       // With --t0, a first row is no initial state.
       if (origin && !("first" in origin && description.t0 !== undefined)) return cells.initial(state, origin, false);
       throw new Failure(
-        `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is none of those`,
+        `${data.name}: the initial value of ${state} was estimated for each trajectory, and ${name} is not one of them`,
       );
     });
     const args = [
@@ -204,7 +207,9 @@ function ofTable(
       ...individual.map((argument) => {
         const value = fitted?.arguments[argument];
         if (value !== undefined) return [argument, value] as const;
-        throw new Failure(`${data.name}: ${argument} was estimated for each trajectory, and ${name} is none of those`);
+        throw new Failure(
+          `${data.name}: ${argument} was estimated for each trajectory, and ${name} is not one of them`,
+        );
       }),
     ];
     if (times) checkTimes(times, begin, name, clock);

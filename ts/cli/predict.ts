@@ -52,7 +52,7 @@ export function predict(request: PredictRequest) {
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock } = file.description;
   if (times && times.clock !== clock) {
-    throw new Failure(`--times: expected each a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
+    throw new Failure(`--times: expected a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
   const { observed, predictions, unmatched, dialect } = data
     ? fromTable(request, data, file)
@@ -84,7 +84,7 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
   }
-  const lags = Array.from({ length: settings.delays }, (_, i) => `${listOf(state)} ${(i + 1) * units.lag} before`);
+  const lags = Array.from({ length: settings.delays }, (_, i) => `${listOf(state)} ${(i + 1) * units.lag} earlier`);
   const observed = state.length * (1 + settings.delays);
   if (at.length !== observed) {
     throw new Failure(
@@ -93,8 +93,7 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
     );
   }
   const { values } = times;
-  if (values.length < 2)
-    throw new Failure("--times: expected two times or more, of which the first is that of --at", 2);
+  if (values.length < 2) throw new Failure("--times: expected at least two times, starting with that of --at", 2);
   const columns = settings.doses && { ...settings.doses, apart: true };
   const given =
     doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, { clock, state }).values()] : [];
@@ -104,13 +103,13 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
 }
 
 function fromTable({ format, at, times, doses }: PredictRequest, data: Source, file: ModelFile): Solved {
-  if (at !== undefined) throw new Failure("--at: expected nothing where there is a table", 2);
+  if (at !== undefined) throw new Failure("--at: cannot be combined with a table", 2);
   const { time, id, state, settings, units, clock } = file.description;
   const columns = { time, id: id ?? undefined, state, trained: true };
   const table = readDosed(data, columns, format, settings, doses, state);
   if (table.clock !== clock) {
     throw new Failure(
-      `${data.name}: column ${time}: expected each a ${clock}, as in the table of the training, given a ${table.clock}`,
+      `${data.name}: column ${time}: expected a ${clock}, as in the table of the training, given a ${table.clock}`,
     );
   }
   const model = equationOf(file, table.series);
@@ -118,7 +117,7 @@ function fromTable({ format, at, times, doses }: PredictRequest, data: Source, f
     const own = delayed(whole, settings.delays, units.lag);
     const first = own.start ? 0 : own.rows.findIndex((row) => row.every((value) => !Number.isNaN(value)));
     if (first < 0) {
-      const past = settings.delays === 0 ? "" : `, with ${settings.delays} values ${units.lag} before each other,`;
+      const past = settings.delays === 0 ? "" : `, and ${settings.delays} earlier values ${units.lag} apart,`;
       throw new Failure(
         `${data.name}: the trajectory ${own.id} has no row without missing values${past} to begin from`,
       );

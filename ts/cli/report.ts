@@ -126,7 +126,7 @@ function profiled({ profiles, result, options }: ReportRequest): string {
   const plots = profiles.map(({ name, values, costs, limit, interval }) => {
     const { value, standardError, interval: linear } = result.parameters[name] as FitNumbers["parameters"][string];
     const [low, high, from, to] = [...interval, ...linear].map((end) => shown(end, standardError));
-    const told = `${low} to ${high}; by the standard error ${from} to ${to}`;
+    const told = `${low} to ${high}; from the standard error ${from} to ${to}`;
     // Beyond the limit the curve may be steep, and would squeeze the rest.
     const most = result.cost + 1.6 * (limit - result.cost);
     const marks: Mark[] = [

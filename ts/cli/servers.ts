@@ -23,24 +23,22 @@ export interface ServerRequest {
 
 /** The options of commands that connect to a cluster, but for the addresses. */
 export const SERVER_OPTIONS = [
-  new Option("--prefix <name>", "what subjects and streams begin with; the same everywhere (default: symplectic)"),
+  new Option("--prefix <name>", "prefix of subjects and streams; the same everywhere (default: symplectic)"),
   new Option("--creds <file>", "credentials for the servers: a .creds file with a JWT and a seed"),
   new Option("--user <name>", "the user"),
   new Option("--password <password>", "and the password (default: NATS_PASSWORD)"),
   new Option("--token <token>", "a token (default: NATS_TOKEN)"),
-  new Option("--tls-ca <file>", "certificates that the servers' ones are checked with"),
-  new Option("--tls-cert <file>", "a certificate of your own"),
+  new Option("--tls-ca <file>", "CA certificates to check the servers' certificates against"),
+  new Option("--tls-cert <file>", "your own certificate"),
   new Option("--tls-key <file>", "and its key"),
-  new Option(
-    "--inbox-prefix <subject>",
-    "what subjects of replies begin with, where permissions ask for one of its own",
-  ),
+  new Option("--inbox-prefix <subject>", "prefix of reply subjects, if permissions require a specific one"),
 ];
 
 export const serversOption = (unless: string) =>
-  new Option("--servers <addresses>", `of the NATS servers, with commas between them (default: ${unless})`).argParser(
-    names,
-  );
+  new Option(
+    "--servers <addresses>",
+    `addresses of the NATS servers, separated by commas (default: ${unless})`,
+  ).argParser(names);
 
 /** What `join` and `sweep` are to know of the servers. */
 export function serverOptions(request: ServerRequest, own: object = {}) {
@@ -67,7 +65,7 @@ function clientOptions(request: ServerRequest): Record<string, unknown> {
   const { creds, user, tlsCa, tlsCert, tlsKey, inboxPrefix, token = NATS_TOKEN } = request;
   const password = user === undefined ? undefined : (request.password ?? NATS_PASSWORD);
   if ((tlsCert === undefined) !== (tlsKey === undefined)) {
-    throw new Failure("--tls-cert: expected --tls-key beside it, and the other way round", 2);
+    throw new Failure("--tls-cert and --tls-key: expected both or neither", 2);
   }
   const authenticator = creds && transport.credsAuthenticator(read("--creds", creds));
   for (const [name, file] of Object.entries({ "--tls-ca": tlsCa, "--tls-cert": tlsCert, "--tls-key": tlsKey })) {

@@ -53,7 +53,7 @@ export function splitOf(table: Table, { validation, seed, delays, extra, infused
   );
   const training = series.map((own, i) => partOf(own, 0, cuts[i])).filter((own) => beginOf(own) >= 0);
   if (training.length === 0) {
-    throw new Failure("nothing to learn from before what is held out; --validation 0 holds nothing out");
+    throw new Failure("nothing to learn from before the held-out data; --validation 0 holds nothing out");
   }
   // What is held out is predicted from the last row learned, or the first whole one after it; or, where there are dimensions
   // that are known at the beginning only, from there, what has been learned left out.
@@ -74,13 +74,12 @@ const without = ({ rows, ...own }: Series, last: number): Series => ({
 });
 
 function whyNothing({ state, series }: Table, delays: number, lag: number): string {
-  const whole = "no row without missing values has another after it";
-  if (delays > 0)
-    return `${whole}, ${delays} times ${lag} after the first; fewer --delays, or a shorter --lag, need less`;
+  const whole = "no complete row is followed by another";
+  if (delays > 0) return `${whole}, ${delays} times ${lag} after the first; use fewer --delays or a shorter --lag`;
   const rows = series.flatMap((own) => own.rows);
   const counts = state.map((_, i) => rows.reduce((count, row) => count + (Number.isNaN(row[i]) ? 0 : 1), 0));
   const most = counts.reduce((most, count) => Math.max(most, count), 0);
   const seen = state.map((name, i) => `${listOf([name])} in ${counts[i]}`).join(", ");
   if (state.length === 1 || most === 0) return whole;
-  return `${whole}: of ${rows.length} rows there is ${seen}; --state names columns that are observed together`;
+  return `${whole}: of ${rows.length} rows, there is ${seen}; --state names columns that are observed together`;
 }

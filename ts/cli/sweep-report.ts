@@ -119,7 +119,7 @@ export function sweepReport(title: string, { best, trials, budgets }: SweepResul
     `<h1>${escaped(title)}</h1>
 <p>${escaped(`${trials.length} trials: ${counts.join(", ")}. ${found}`)}</p>
 ${halving}
-${good.length > 0 ? figure(overall, "Points: mean squared error on what is held out, in deviations, of each trial. Line: the least so far, of those that are done.") : ""}
+${good.length > 0 ? figure(overall, "Points: mean squared error of each trial on the held-out data, in standard deviations. Line: the smallest so far, of those that are done.") : ""}
 <h2>By parameter</h2>
 <div class="pair">${plots.join("")}</div>
 <h2>Trials</h2>

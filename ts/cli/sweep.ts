@@ -130,7 +130,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     result = await sweep(options);
   } catch (error) {
     if (caught === null) throw explained(error, name);
-    const on = isRemote ? "; its results are kept: the same command with --resume goes on" : "";
+    const on = isRemote ? "; its results are kept: the same command with --resume continues" : "";
     if (!isRemote && trials.size > 0) {
       // What there is, before it is lost.
       const all = [...trials.values()].sort((a, b) => a.trial - b.trial);
@@ -162,24 +162,24 @@ function checkOptions(request: SweepRequest, isRemote: boolean): void {
   const refuse = (message: string): never => {
     throw new Failure(message, 2);
   };
-  if (resume && replace) refuse("--resume: expected no --replace beside it");
+  if (resume && replace) refuse("--resume: cannot be combined with --replace");
   for (const [option, given] of Object.entries({ resume, replace, name, attempts })) {
-    if (!isRemote && given) refuse(`--${option}: expected --servers as well: without, nothing outlives the command`);
+    if (!isRemote && given) refuse(`--${option}: expected --servers as well: without it, nothing outlives the command`);
   }
   if (isRemote && parallel !== undefined)
-    refuse("--parallel: expected no --servers: each worker has a number of its own");
+    refuse("--parallel: cannot be combined with --servers: each worker sets its own number");
   if (sampler !== "grid" && trials === undefined) refuse("--trials: expected the number of trials, or pass --grid");
   if (name !== undefined && !/^[\w-]{1,64}$/.test(name)) {
     refuse(`--name: expected 1 to 64 letters, digits, - and _, given ${name}`);
   }
   if (Number(fixed.validation ?? 0.2) === 0)
-    refuse("--validation: expected more than 0: trials are compared by what is held out");
+    refuse("--validation: expected more than 0: trials are compared on the held-out data");
   const { steps = [] } = varied;
   if ((isRange(steps) ? steps.min : Math.min(...steps.map(Number))) < LEAST_STEPS) {
-    refuse(`--steps: expected ${LEAST_STEPS} or more: before, no error is measured`);
+    refuse(`--steps: expected ${LEAST_STEPS} or more: the error is first measured then`);
   }
   if (factor !== undefined && (isRange(steps) || steps.length > 1)) {
-    refuse("--halving: expected one value of --steps, which are what it divides");
+    refuse("--halving: expected one value of --steps, because halving divides it");
   }
   if (leastSteps !== undefined && factor === undefined) refuse("--least-steps: expected --halving as well");
   for (const [option, one] of Object.entries(varied)) {
@@ -200,7 +200,7 @@ function halvingOf({ factor, leastSteps, trials }: SweepRequest, settings: Reado
   const rungs = Math.floor(Math.log(trials ?? 27) / Math.log(factor) + 1e-9);
   const least = leastSteps ?? Math.max(most / factor ** rungs, Math.min(50, most / factor));
   if (least < LEAST_STEPS || least * factor > most) {
-    const expected = `from ${LEAST_STEPS}, at which the error is measured first, to --steps / ${factor}, which is ${Math.floor(most / factor)}`;
+    const expected = `from ${LEAST_STEPS}, when the error is first measured, to --steps / ${factor}, which is ${Math.floor(most / factor)}`;
     throw new Failure(`--least-steps: expected ${expected}; given ${leastSteps ?? `--steps ${most}`}`, 2);
   }
   return { halving: { least: Math.floor(least), most, factor } };
@@ -312,7 +312,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
         show();
         open = event.trials;
         say(`  ${event.trials} trials of ${event.budget} steps`);
-      } else if (event.kind === "refused") say(`a result does not count: ${event.reason}`);
+      } else if (event.kind === "refused") say(`rejected a result: ${event.reason}`);
       else {
         ({ status } = event);
         if (event.kind === "trial") open = Math.max(0, open - 1);

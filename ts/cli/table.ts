@@ -121,10 +121,10 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const state = columns.state ?? statesOf(file, header, rows, [time, id, ...further]);
   const taken = state.find((name) => name === columns.time || name === columns.id);
   if (taken !== undefined) {
-    throw new Failure(`--state: expected other columns than those of the time and the trajectory, given ${taken}`, 2);
+    throw new Failure(`--state: expected columns other than those of the time and the trajectory, given ${taken}`, 2);
   }
   const places = state.map((name) => find(name, "state"));
-  if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state beside the time`);
+  if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state besides the time`);
   if (id === 0 && format.comment === undefined) checkComments(file, text, header, delimiter);
   const numeric = further.slice(0, columns.numbers?.length ?? 0);
   const textual = further.slice(numeric.length);
@@ -153,7 +153,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
       throw new Failure(`${where} ${twice(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
     }
     if (before !== undefined && now.value < before) {
-      const goesBack = `expected times that increase, given ${given} after ${own.last[time]?.slice(0, 60)}`;
+      const goesBack = `expected increasing times, given ${given} after ${own.last[time]?.slice(0, 60)}`;
       const isNew = id < 0 && !columns.trained && now.value <= (own.times[0] as number);
       throw new Failure(`${where} ${goesBack}; ${orderHint(id >= 0, columns.trained ?? false, isNew)}`);
     }
@@ -183,16 +183,16 @@ interface Reading {
 
 /** Why a time that another row of the trajectory has is refused, and what to do. */
 function twice(given: string, line: number, mayBeSeveral: boolean): string {
-  const hint = mayBeSeveral ? "; if they are of several trajectories, --id names the column that tells which" : "";
-  return `expected each time in one row, given ${given} as in line ${line}, with other values; keep one of the two, or their mean${hint}`;
+  const hint = mayBeSeveral ? "; if they belong to several trajectories, --id names the column that tells which" : "";
+  return `expected each time in only one row, given ${given} again after line ${line}, with other values; keep one of the two, or their mean${hint}`;
 }
 
 /** What to do where times go back: of a new trajectory, or of rows that are not sorted. */
 function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
   if (hasId) return "sort the rows of each trajectory by time";
   if (isTrained) return "sort the rows by time";
-  const several = "--id names the column of the trajectory, where there are several";
-  return isNew ? `${several}; of one, sort the rows by time` : `sort the rows by time; ${several}`;
+  const several = "--id names the column of the trajectory, if there are several";
+  return isNew ? `${several}; if there is one, sort the rows by time` : `sort the rows by time; ${several}`;
 }
 
 /** The first row from which a solve can begin and be compared with another; -1 where there is none. */
@@ -232,12 +232,12 @@ function textOf({ name, bytes }: Source, encoding: string | undefined): string {
     text = new TextDecoder(encoding ?? mark, { fatal: true }).decode(bytes);
   } catch {
     throw new Failure(
-      `${name}: is not text in ${encoding ?? mark}; --encoding tells what it is in, such as windows-1252`,
+      `${name}: is not text in ${encoding ?? mark}; --encoding names its encoding, such as windows-1252`,
     );
   }
   if (text.includes("\0")) {
     throw new Failure(
-      `${name}: has zeros in it, as no text does; --encoding utf-16le reads UTF-16 without a byte order mark`,
+      `${name}: contains zero bytes, which text does not; --encoding utf-16le reads UTF-16 without a byte order mark`,
     );
   }
   return text;
@@ -336,7 +336,7 @@ function checkComments(file: string, text: string, header: Row, delimiter: strin
   for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
     if (index < header.line || !line.trim().startsWith("#")) continue;
     if (cellsOf(line, delimiter)?.length !== header.record.length) continue;
-    const message = `${line.trim().slice(0, 60)}: may be a row or a comment; --comment "" takes it for a row, --comment "#" for a comment`;
+    const message = `${line.trim().slice(0, 60)}: may be a row or a comment; --comment "" reads it as a row, --comment "#" as a comment`;
     throw new Failure(`${file}:${index + 1}: ${message}`);
   }
 }
@@ -349,7 +349,7 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
     const cells = rows.map(({ record }) => record[index] as string);
     // What a comma at the end of each line makes, and the index that pandas writes first.
     if (cells.every((cell) => cell === "") || (index === 0 && cells.every((cell) => /^\d+$/.test(cell)))) return false;
-    throw new Failure(`${file}:${header.line}: a column without a name; --state names those that are meant`);
+    throw new Failure(`${file}:${header.line}: a column without a name; --state names the columns to use`);
   });
 }
 
@@ -371,9 +371,9 @@ function missingColumn(
   if (trained) return `${known}; the model was trained on a table that has it`;
   if (equations && option === "state") {
     const rule = "the equations have a state of that name, and each is a column";
-    return `${known}; ${rule}; --initial "${name}=0" begins a state that is no column`;
+    return `${known}; ${rule}; --initial "${name}=0" starts a state that is not a column`;
   }
-  if (header.length === 1) return `${known}; --delimiter tells what stands between the columns`;
+  if (header.length === 1) return `${known}; --delimiter sets the character between columns`;
   // What is most probably meant.
   const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const meant = option === "time" && close !== undefined ? undefined : nearest(name, header);
@@ -384,7 +384,7 @@ function missingColumn(
   }
   if (more !== undefined) return `${known}; ${more}`;
   if (option === "state")
-    return `${known}; --state names those of the state, a name with a comma in quotes: --state '"a, b",c'`;
+    return `${known}; --state names the columns of the state; quote a name that has a comma: --state '"a, b",c'`;
   if (option !== "time" && option !== "id") return `${known}; --${option} names a column`;
   const example =
     option === "time" && close !== undefined
@@ -408,7 +408,7 @@ function numberReader(
   const refused = (row: Row, index: number, expected: string) => {
     const cell = row.record[index] as string;
     const comma = Number.isFinite(numberBy(other, cell))
-      ? `; --decimal "${other}" takes ${other} for the decimal point`
+      ? `; --decimal "${other}" reads ${other} as the decimal point`
       : "";
     const hint = columns.state || columns.trained || comma ? comma : "; --state names the columns of the state";
     throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
@@ -423,7 +423,7 @@ function numberReader(
     },
     time(row: Row, index: number) {
       const cell = row.record[index] as string;
-      if (isMissing(cell)) throw new Failure(`${place(row, index)} expected times that increase, given a missing time`);
+      if (isMissing(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
       const value = numberBy(decimal, cell);
       if (!Number.isNaN(value)) return { clock: "number" as const, value };
       const time = readTime(cell);
@@ -456,7 +456,7 @@ function decimalOf(
   if (comma !== undefined) return ",";
   if (grouped === undefined) return ".";
   throw new Failure(
-    `${grouped}: may be a decimal comma or one between thousands; --decimal "," says that it is the former`,
+    `${grouped}: may have a decimal comma or a thousands separator; --decimal "," says that it is decimal`,
   );
 }
 

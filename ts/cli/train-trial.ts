@@ -49,7 +49,7 @@ function argumentsOf({ parameters, settings, budget }: Trial): string[] {
   if (width !== undefined || depth !== undefined) all.set("hidden", hiddenOf(Number(width ?? 32), Number(depth ?? 2)));
   if (budget !== undefined) all.set("steps", budget);
   return [...all].flatMap(([name, value]) => {
-    if (!TRIAL_OPTIONS.includes(name)) throw new Error(`train: no option of a sweep is called ${name}`);
+    if (!TRIAL_OPTIONS.includes(name)) throw new Error(`train: a sweep has no option named ${name}`);
     return value === false ? [] : [value === true ? `--${name}` : `--${name}=${String(value)}`];
   });
 }

@@ -142,7 +142,7 @@ export async function trainModel(given: TrainRequest) {
     if (signal !== undefined && error === signal) {
       const elsewhere = writeSomewhere(out, stand());
       const place = elsewhere ? ` and --out ${elsewhere.file}: ${elsewhere.reason}` : "";
-      const message = `stopped at step ${optimizer.steps}; go on by the same command with --resume${place}`;
+      const message = `stopped at step ${optimizer.steps}; continue with the same command and --resume${place}`;
       throw new Failure(message, SIGNALS[signal]);
     }
     const astray =
@@ -184,7 +184,7 @@ function checkpoints(out: string, every: number, note: (text: string) => void) {
       writeWhole(out, bytes);
     } catch (error) {
       const reason = reasonOf(error);
-      if (reason !== told) note(`no checkpoint could be written to ${out}: ${reason}; the training goes on`);
+      if (reason !== told) note(`no checkpoint could be written to ${out}: ${reason}; the training continues`);
       told = reason;
     }
     last = performance.now();
@@ -219,7 +219,7 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
     throw new Failure(`--equations: expected none of ${options.join(", ")}, given ${optionOf(other)}`, 2);
   }
   if (file === request.data && ["-", "/dev/stdin"].includes(file)) {
-    throw new Failure("expected one of the equations and the table on standard input, which can be read only once", 2);
+    throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
   const source = await readSource(file);
   const text = textOf(source);
@@ -239,21 +239,22 @@ const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${l
 /** Refuses settings that do not go together. */
 function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: Settings): void {
   if (lag !== null && delays === 0) {
-    throw new Failure("--lag: expected --delays as well, of which it is the distance", 2);
+    throw new Failure("--lag: expected --delays as well, because it is the time between them", 2);
   }
   if (rest.doses !== null && delays > 0) {
-    throw new Failure("--delays: expected none where there are doses: earlier values do not know of them", 2);
+    throw new Failure("--delays: cannot be combined with doses, which earlier values do not include", 2);
   }
   const factors = rest.doses?.factors ?? {};
   if (model !== "equations" && Object.keys(factors).length > 0) {
-    throw new Failure("--dose-factor: expected --equations as well, whose parameters it is of", 2);
+    throw new Failure("--dose-factor: expected --equations as well, because it is in terms of their parameters", 2);
   }
   for (const [state, factor] of Object.entries(factors)) checkFactor(rest.equations ?? "", state, factor);
   if (model !== "equations" && Object.keys(rest.initial).length > 0) {
-    throw new Failure("--initial: expected --equations as well, whose states it is of", 2);
+    throw new Failure("--initial: expected --equations as well, because it sets their states", 2);
   }
   if (model === "hamiltonian" && (delays > 0 || extra > 0 || withTime || period !== null)) {
-    const expected = "none of --delays, --extra, --with-time and --period: an energy is of positions and momenta alone";
+    const expected =
+      "none of --delays, --extra, --with-time and --period: an energy depends on positions and momenta alone";
     throw new Failure(`--model hamiltonian: expected ${expected}`, 2);
   }
 }
@@ -268,7 +269,7 @@ function checkTable({ model, period }: Settings, { state, series }: Table): void
     0,
   );
   if (period !== null && latest / period > 2 ** 40) {
-    throw new Failure(`--period: expected one in which times up to ${latest} have a phase, given ${period}`, 2);
+    throw new Failure(`--period: expected one for which times up to ${latest} have a phase, given ${period}`, 2);
   }
 }
 
@@ -341,7 +342,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
 /** The training that a file has the beginning of: the same data and settings. */
 async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<Task> {
   const { network, optimizer, description, best } = readModel(await readSource(request.out));
-  if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train anew`);
+  if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train again`);
   const { settings, data, time, id, state, units, format } = description;
   const log = state.filter((_, index) => units.log[index]);
   if (data.sha256 !== hashOf(source)) {

@@ -21,6 +21,6 @@ parentPort?.on("message", async ({ name, trial }: { name: string; trial: Omit<Tr
   try {
     parentPort?.postMessage(reply);
   } catch (error) {
-    parentPort?.postMessage({ message: `what it returned cannot leave its thread: ${(error as Error).message}` });
+    parentPort?.postMessage({ message: `its result cannot leave the thread: ${(error as Error).message}` });
   }
 });

@@ -112,8 +112,8 @@ function momentsOf(name: string, values: readonly number[]): { mean: number; var
   const size = Math.max(Math.abs(least), Math.abs(most));
   const cannot = `the column ${name} cannot be scaled:`;
   if (!Number.isFinite(variance)) {
-    const remedy = "use another unit, or leave such values empty where they stand for missing ones";
-    throw new Failure(`${cannot} its values, as large as ${size}, have squares beyond the greatest number; ${remedy}`);
+    const remedy = "use another unit, or leave such values empty if they stand for missing ones";
+    throw new Failure(`${cannot} its values, as large as ${size}, have squares beyond the largest number; ${remedy}`);
   }
   if (!(variance > (4 * Number.EPSILON * size) ** 2 && variance > Number.MIN_VALUE / Number.EPSILON)) {
     throw new Failure(
