@@ -147,7 +147,7 @@ try {
     const args = [...short, "--out", "parts.safetensors", ...(checkpoint ? ["--resume"] : [])];
     const stopped = await interrupted(args, { cwd: folder, signal, step, before });
     assert.equal(stopped.code, status, stopped.err);
-    stops.push(Number(stopped.err.match(/stopped at step (\d+); go on by the same command with --resume/)[1]));
+    stops.push(Number(stopped.err.match(/stopped at step (\d+); continue with the same command and --resume/)[1]));
   }
   assert.ok(stops.every((step, i) => step > (stops[i - 1] ?? 0) && step < 800));
   const other = await run([...short, "--out", "parts.safetensors", "--resume", "--batch", "8"]);
@@ -196,7 +196,7 @@ try {
   if (process.platform !== "win32") {
     const { code, err } = await run(predicting, { shell: 'ulimit -f 2; exec "$@"' });
     assert.equal(code, 1, err);
-    assert.match(err, /error: .*it would be larger than a file may be here\n$/);
+    assert.match(err, /error: .*it would exceed the largest file size here\n$/);
     assert.equal(readFileSync(file("results/predictions.csv"), "utf8"), "precious\n");
     symlinkSync("predictions.csv", file("results/link.csv"));
     symlinkSync("model.safetensors", file("results/new.safetensors"));

@@ -94,7 +94,7 @@ test("mistakes end it before anything is trained", async () => {
       /--least-steps: expected from 10.*given --steps 20/,
     ],
     [["--width", "4:8", "--grid"], /--width: with --grid, a range needs a number of values, as in 4:8:5/],
-    [["--width", "4,8", "--grid", "--trials", "3"], /expected nothing with a grid, or the 2 that it has/],
+    [["--width", "4,8", "--grid", "--trials", "3"], /expected no value with a grid, or its 2 trials/],
     [["--width", "4:8:2", "--trials", "3"], /--width: expected --grid/],
     [["--width", "4,8", "--trials", "3", "--resume"], /--resume: expected --servers/],
     [["--width", "4,8", "--trials", "3", "--validation", "0"], /--validation/],
@@ -177,7 +177,7 @@ export const number = 3;
     undefined,
     "the thread of the trial ended with 4",
     undefined,
-    "it has taken more than 2 s",
+    "it took more than 2 s",
   ]);
   // Settings that would read or write a file of the worker's machine.
   const harmful: Record<string, string>[] = [

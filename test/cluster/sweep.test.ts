@@ -135,7 +135,7 @@ test("what throws, is no number, takes too long or kills its workers has failed,
     undefined,
     "no trial 1",
     "its value is NaN",
-    "it has taken more than 1.5 s",
+    "it took more than 1.5 s",
     "2 workers were lost or left while they ran it",
   ]);
 });

@@ -31,11 +31,11 @@ await esbuild({
 const ALLOWING = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *";
 const FORBIDDING = "script-src 'self'";
 const right = /page: 8 golden gradients, relaxed, pool right; worker: 8 golden gradients, relaxed$/;
-const refused = /UNSUPPORTED: [^|]*'wasm-unsafe-eval' in script-src/.source;
+const refused = /UNSUPPORTED: [^|]*'wasm-unsafe-eval' in the script-src/.source;
 const slim = [
   /^slim: 8 golden gradients, simd128, pool right/,
   /FILE: \S+missing.wasm answered 404[^|]*/,
-  /FILE: \S+page is no WebAssembly module: it begins with "<!doctype html>"/,
+  /FILE: \S+page is not a WebAssembly module: it begins with "<!doctype html>"/,
   /FILE: http:\/\/127.0.0.1:9\/simd.wasm could not be read[^|]*$/,
 ];
 

@@ -15,7 +15,7 @@ if (process.platform !== "linux" || process.arch !== "x64") {
 }
 
 const advice = /^UNSUPPORTED: .*on the main thread.*; await init\(\) before the first use/;
-const lacking = /^UNSUPPORTED: this runtime has no WebAssembly with SIMD and reference types, as Chrome 96/;
+const lacking = /^UNSUPPORTED: this runtime has no WebAssembly with SIMD and reference types, which Chrome 96/;
 const after = (build) => [
   ...[advice, /^nothing thrown$/, new RegExp(`^8 golden gradients, ${build}, pool right$`)],
   ...[/^INTERNAL$/, advice, new RegExp(`^8 golden gradients, ${build}$`)],

@@ -493,7 +493,7 @@ test("a standard deviation that vanishes is told by what it means", () => {
   ).toEqual([
     expect.stringMatching(/^error\.a vanishes: .* Fit with error: "proportional", if predictions are positive\.$/),
   ]);
-  const none = "the predictions meet the measurements to rounding, and the likelihood has no maximum.";
+  const none = "the predictions match the measurements to rounding, and the likelihood has no maximum.";
   expect(warnings(exact, "combined")[0]).toContain(`error.a and error.b vanish: ${none}`);
   expect(warnings(exact, "proportional")[0]).toContain(`error.b vanishes: ${none}`);
 });

@@ -342,7 +342,7 @@ test("functions that are no losses are refused", () => {
     "inputs.y: expected another name than y, target, mask or t, given y",
   );
   expect(message("OPTION", () => 0, { inputs: { noise: 0 } })).toMatch(
-    /^inputs\.noise: expected "scalar", or a positive/,
+    /^inputs\.noise: expected "scalar", or how many/,
   );
   expect(message("OPTION", () => 0, { target: 0.5 })).toBe("target: expected a positive integer, given 0.5");
   expect(message("SHAPE", ({ y, target }: never) => (y as never as { sub(x: unknown): unknown }).sub(target))).toBe(

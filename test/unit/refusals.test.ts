@@ -148,7 +148,7 @@ describe("coefficients of a controller", () => {
 
   test.each([0, -1, Number.POSITIVE_INFINITY])("i = %s is refused with the reason", (i) => {
     expect(message("OPTION", [0, 1], { controller: { p: 0.4, i } })).toContain(
-      "controller.i: expected a positive number, since without it steps never come back to the size that their errors ask for",
+      "controller.i: expected a positive number, since without it steps never return to the size that their errors call for",
     );
   });
 });
@@ -276,7 +276,7 @@ test("what belongs to measurements, to bounds and to jumps in estimation", () =>
   );
   expect(message({ parameters: { k: { max: 9 } } })).toContain("did you mean upper?");
   expect(message({ data: [{ ...data, jumps: [] }] })).toMatch(
-    /^data\[0\]\.jumps: there is no option of that name; they stand beside data, with a list of times for each trajectory/,
+    /^data\[0\]\.jumps: there is no option of that name; they go next to data, with a list of times for each trajectory/,
   );
   decay.dispose();
 });

@@ -216,7 +216,9 @@ test("times that are not in order are refused, with what to do about it", () => 
     `t.csv:4: column time: expected increasing times, given 2 after 3; ${sort}`,
   );
   // From the beginning again, it is more probably another trajectory.
-  expect(refusal("time,x\n1,1\n3,2\n1,3\n")).toMatch(/; --id names .* several; if there is one, sort the rows by time$/);
+  expect(refusal("time,x\n1,1\n3,2\n1,3\n")).toMatch(
+    /; --id names .* several; if there is one, sort the rows by time$/,
+  );
   expect(refusal("time,x,run\n1,1,a\n3,2,a\n2,3,a\n", { id: "run" })).toMatch(
     /; sort the rows of each trajectory by time$/,
   );

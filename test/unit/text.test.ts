@@ -276,10 +276,10 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = k && 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"&&"'],
   ["x' = k || 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"||"'],
   ["x' = !k", [1, 6], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"!k"'],
-  ["x' = k == 2 ? 1 : 0", [1, 8], "<, >, <= or >=, which a choice compares by", '"=="'],
-  ["x' = k != 2 ? 1 : 0", [1, 8], "<, >, <= or >=, which a choice compares by", '"!="'],
-  ["x' = k = 2", [1, 8], "one statement on a line", '"="'],
-  ["x' = k; y' = k", [1, 7], "one statement on a line, without semicolons", '";"'],
+  ["x' = k == 2 ? 1 : 0", [1, 8], "<, >, <= or >= to compare with", '"=="'],
+  ["x' = k != 2 ? 1 : 0", [1, 8], "<, >, <= or >= to compare with", '"!="'],
+  ["x' = k = 2", [1, 8], "one statement per line", '"="'],
+  ["x' = k; y' = k", [1, 7], "one statement per line, without semicolons", '";"'],
   ['x\' = "k"', [1, 6], "names and numbers, without quotation marks", '"\\"k\\""'],
   ["x' = [k, 2]", [1, 6], "a name for each number: there are no arrays", '"[k,"'],
   ["x' = k[0]", [1, 7], "a name for each number: there are no arrays", '"[0]"'],
@@ -339,8 +339,8 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = k ? 1 : 0", [1, 6], "a comparison before ?, as in a < b ? x : y", "none"],
   ["x' = k + 1 ? 1 : 0", [1, 6], "a comparison before ?, as in a < b ? x : y", "none"],
   ["x' = (k < 1 ? 1 : 2) ? 1 : 0", [1, 6], "a comparison before ?, as in a < b ? x : y", "none"],
-  ["x' = k < 2 ? 1", [1, 15], "a colon, and what is chosen otherwise", "the end"],
-  ["x' = (k < 2 ? 1)", [1, 16], "a colon, and what is chosen otherwise", ")"],
+  ["x' = k < 2 ? 1", [1, 15], "a colon and the other choice", "the end"],
+  ["x' = (k < 2 ? 1)", [1, 16], "a colon and the other choice", ")"],
   ["x' = k : 2", [1, 8], "a condition and a question mark before a colon", ":"],
   ["x' = (k < 2 ? 1 : 2 : 3)", [1, 21], "a condition and a question mark before a colon", ":"],
   // functions
@@ -377,7 +377,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   ["x' = 1\ny' = 2*speed", [2, 8], names("speed"), "speed"],
   ["x' = flow\nflow = 1", [1, 6], "a name that is defined above", "flow, which is defined below, on line 2"],
   ["x' = 1\nflow = 2*flow", [2, 10], "flow without flow in its own definition", "flow"],
-  ["x' = 1\np = q\nq = r\nr = p + 1", [2, 5], "definitions without a circle: p needs q, which needs p (line 3)", "q"],
+  ["x' = 1\np = q\nq = r\nr = p + 1", [2, 5], "definitions without a cycle: p needs q, which needs p (line 3)", "q"],
   ["x' = 1\nx' = 2", [2, 1], "one equation for x; it has one on line 1", "another"],
   ["x' = 1\nx = 2", [2, 1], "one equation for x; it has one on line 1", "another"],
   ["p = 1\n p = 2\nx' = p", [2, 2], "one equation for p; it has one on line 1", "another"],
@@ -477,7 +477,7 @@ test("what is given beside the text is checked", () => {
     'arguments: expected names, as in ["weight"] or { weight: "scalar" }, given "w"',
   );
   expect(message("x' = 1", { arguments: { w: 3 } })).toBe(
-    'arguments.w: expected "scalar", for one number a trajectory, given 3',
+    'arguments.w: expected "scalar", for one number per trajectory, given 3',
   );
   expect(message("x' = 1", { arguments: [3] })).toBe("arguments[0]: expected a string, given 3");
   expect(message("x' = 1", { params: {} })).toMatch(/^params: there is no option of that name/);

@@ -819,7 +819,7 @@ test("options are checked", () => {
   expect(message("OPTION", { slope: 1 })).toBe("slope: expected a function, given 1");
   expect(message("OPTION", { dtype: "float16" })).toBe('dtype: expected float32 or float64, given "float16"');
   expect(message("OPTION", { arguments: { w: 0 } })).toBe(
-    'arguments.w: expected "scalar", or a positive number of numbers a trajectory, given 0',
+    'arguments.w: expected "scalar", or how many numbers per trajectory, at least one, given 0',
   );
   expect(message("OPTION", { arguments: ["w"] })).toBe("arguments: expected a plain object, given Array of length 1");
   expect(message("OPTION", { params: {} })).toMatch(/^params: there is no option of that name/);
@@ -849,10 +849,10 @@ test("options are checked", () => {
   expect(parameters("SHAPE", { a: [[1], 2] })).toBe("parameters.a[1]: expected an array, as before it, given 2");
   const endless: { a?: unknown } = {};
   endless.a = endless;
-  expect(parameters("OPTION", endless)).toMatch(/expected objects that are nested less deeply/);
+  expect(parameters("OPTION", endless)).toMatch(/expected less deeply nested objects/);
   const list: unknown[] = [];
   list.push(list);
-  expect(parameters("OPTION", { list })).toMatch(/expected arrays that are nested less deeply/);
+  expect(parameters("OPTION", { list })).toMatch(/expected less deeply nested arrays/);
   const modules = (body: () => unknown) => thrown("OPTION", body).message;
   expect(modules(() => nn.linear(0, 1))).toBe("inputs: expected a positive integer, given 0");
   expect(modules(() => nn.linear(1, 1, { biases: true } as object))).toMatch(

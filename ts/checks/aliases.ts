@@ -114,7 +114,7 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
 /** The same for what is no option here: what does it instead. */
 export const INSTEAD: Readonly<Record<string, string>> = {
   // torchdiffeq
-  options: "they stand beside the other options, not in a record of their own",
+  options: "they go next to the other options, not in a separate object",
   adjointparams: "gradients are with respect to all parameters of the field",
   // diffrax
   saveat: "outputs are at the argument times; the options dense and saveSteps keep more of a solution",
@@ -125,7 +125,7 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   teval: "outputs are at the argument times",
   args: "the field has its parameters, in field.parameters",
   p: "the field has its parameters, in field.parameters",
-  jac: "derivatives are exact, and nobody has to write them",
+  jac: "derivatives are exact, and you need not write them",
   // SciML
   adaptive: "steps follow the tolerances, unless steps or stepSize fixes them",
   saveidxs: "outputs have all features of the state",
@@ -138,10 +138,10 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   // What stands at another place
   terminal: "it is an option of an event: events: [{ when, terminal: true }]",
   direction: "it is an option of an event: events: [{ when, direction }]",
-  jumps: "they stand beside data, with a list of times for each trajectory",
+  jumps: "they go next to data, with a list of times for each trajectory",
   learningrate: "it is an option of the optimizer, adam(field, { learningRate }); schedule changes it",
   // PyTorch and optax
-  initvalue: "the first argument is the rate that a schedule begins with",
+  initvalue: "the first argument is the initial rate of a schedule",
   warmupsteps: "the function warmUp(steps, then) makes such a schedule",
   patience: "it belongs to validation: { data, patience }",
 };

@@ -205,7 +205,7 @@ function namesIn(given: unknown, rules: Rules, where: string): string[] {
   const whole = where.slice(0, -1) || "options";
   const record = argument(whole, given, requiredObject) as object;
   if (!outside(() => isPlain(record))) {
-    const kind = Array.isArray(record) ? describe(record) : "an object with a prototype of its own";
+    const kind = Array.isArray(record) ? describe(record) : "an object with its own prototype";
     throw refused("OPTION", whole, "a plain object", kind);
   }
   const names = outside(() => Object.keys(record));

@@ -132,7 +132,7 @@ export function adviceOnFit(
     const failed = /^(\d+ of \d+ starts failed: .*?)\. Set bounds/s.exec(warning);
     if (failed) {
       lines.push(`${failed[1]}: try --bounds within which the equations make sense, or --log`);
-    } else if (/starts ended at the least cost/.test(warning))
+    } else if (/starts ended at the lowest cost/.test(warning))
       lines.push(warning.replace(/ Try more starts.*/, ` Try --starts ${10 * starts.length}, or narrower --bounds.`));
     else if (first === undefined) lines.push(warning);
     else if (unknown.includes(first))

@@ -131,7 +131,7 @@ async function peers(web: boolean): Promise<NatsModules> {
     const names = `@nats-io/nats-core @nats-io/jetstream @nats-io/kv${web ? "" : " @nats-io/transport-node"}`;
     throw new SymplecticAdjointError(
       "UNSUPPORTED",
-      `a cluster needs the NATS client: npm install ${names}; or hand it over as the option nats (${textOf(cause)})`,
+      `a cluster needs the NATS client: npm install ${names}; or pass it as the option nats (${textOf(cause)})`,
       { argument: "nats" },
       { cause },
     );
@@ -160,7 +160,7 @@ export function connectionError(cause: unknown): SymplecticAdjointError {
     : "is JetStream enabled there (nats-server -js)?";
   return new SymplecticAdjointError(
     "CONNECTION",
-    `the server did not do as asked: ${textOf(cause)}; ${hint}`,
+    `the server rejected a request: ${textOf(cause)}; ${hint}`,
     {},
     { cause },
   );

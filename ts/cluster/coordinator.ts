@@ -285,7 +285,7 @@ export class Coordinator {
     const reply = (receipt: Receipt) => void message.respond(receipt);
     const answer = readAnswer(message.data);
     if (!answer) {
-      this.#refuse("it is no answer", undefined);
+      this.#refuse("it is not an answer", undefined);
       reply("refused");
       return;
     }
@@ -335,7 +335,7 @@ export class Coordinator {
   #failed(pending: Pending, worker: string, body: Uint8Array, reply: (receipt: Receipt) => void): void {
     const failure = readFailure(body);
     if (!failure) {
-      this.#wrong(pending, worker, "it is no failure");
+      this.#wrong(pending, worker, "it is not a failure");
       reply("refused");
       return;
     }

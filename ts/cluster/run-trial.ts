@@ -31,8 +31,8 @@ export async function runTrial(
     // Timers take no more.
     timer = setTimeout(
       () => {
-        stop.abort(new Error("the trial has taken too long"));
-        resolve(failed(`it has taken more than ${timeout / 1000} s`));
+        stop.abort(new Error("the trial took too long"));
+        resolve(failed(`it took more than ${timeout / 1000} s`));
       },
       Math.min(timeout, 2 ** 31 - 1),
     );
@@ -53,9 +53,9 @@ export async function runTrial(
 
 function read(given: unknown): Pick<Ended, "value" | "info" | "stateBytes"> {
   const { value, state, info } = (isObject(given) ? given : { value: given }) as Partial<TrialOutcome>;
-  if (typeof value !== "number") throw new Error(`it returned ${typeof value}, and no number or { value }`);
+  if (typeof value !== "number") throw new Error(`it returned ${typeof value}, not a number or { value }`);
   if (!Number.isFinite(value)) throw new Error(`its value is ${value}`);
-  if (state !== undefined && !(state instanceof Uint8Array)) throw new Error("its state is no Uint8Array");
+  if (state !== undefined && !(state instanceof Uint8Array)) throw new Error("its state is not a Uint8Array");
   const text = info === undefined ? undefined : JSON.stringify(info);
   if (text !== undefined && text.length > MOST_INFO) throw new Error(`its info has more than ${MOST_INFO} characters`);
   return { value, stateBytes: state, info: text === undefined ? undefined : (JSON.parse(text) as Json) };

@@ -83,7 +83,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const job = readJob(message.data);
     const run = job && tasks.get(job.task);
     if (!job || !run) {
-      onEvent({ kind: "refused", message: "a message in the queue of trials is no trial" });
+      onEvent({ kind: "refused", message: "a message in the queue of trials is not a trial" });
       message.term("no trial");
       return;
     }

@@ -156,7 +156,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       if (receipt === "next") part++;
       else if (receipt === "again") part = 0;
       else if (receipt === "refused") {
-        onEvent({ kind: "refused", message: "the coordinator has refused an answer" });
+        onEvent({ kind: "refused", message: "the coordinator rejected an answer" });
         return true;
       } else if (receipt !== undefined) return true;
       else await delay(250);
@@ -188,7 +188,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   async function take(message: JsMsg, ackMs: number, begun: () => void): Promise<void> {
     const task = readTask(message.data);
     if (!task) {
-      onEvent({ kind: "refused", message: "a message in the queue is no task" });
+      onEvent({ kind: "refused", message: "a message in the queue is not a task" });
       message.term("no task");
       return;
     }
@@ -232,7 +232,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   function follow(message: Msg): void {
     const task = readTask(message.data);
     if (!task || closing) {
-      if (!task) onEvent({ kind: "refused", message: "a message is no task" });
+      if (!task) onEvent({ kind: "refused", message: "a message is not a task" });
       // Without a word, the coordinator asks another.
       return;
     }

@@ -76,20 +76,20 @@ export function readSpace(given: unknown, sampler: Sampler): Dimension[] {
   return Object.entries(argument("space", given, spaceRule)).map(([name, one]) => {
     const where = `space.${name}`;
     if (Array.isArray(one)) {
-      return { name, values: elements(where, one, array<ParameterValue>("values, one at least", 1), valueRule) };
+      return { name, values: elements(where, one, array<ParameterValue>("at least one value", 1), valueRule) };
     }
     const { min, max, scale, integer, points } = options(one, rangeRules, `${where}.`);
-    if (!(max > min)) throw refused("OPTION", `${where}.max`, `more than min, which is ${min}`, String(max));
+    if (!(max > min)) throw refused("OPTION", `${where}.max`, `a number above min, ${min}`, String(max));
     if (scale === "log" && !(min > 0))
       throw refused("OPTION", `${where}.min`, "a positive number, for a log scale", String(min));
     if (integer && !(Number.isSafeInteger(min) && Number.isSafeInteger(max))) {
-      throw refused("OPTION", where, "integer bounds, of an integer", `${min} and ${max}`);
+      throw refused("OPTION", where, "integer bounds, since integer is true", `${min} and ${max}`);
     }
     if (sampler === "grid" && points === undefined) {
-      throw refused("OPTION", `${where}.points`, "how many values a grid has of it", "undefined");
+      throw refused("OPTION", `${where}.points`, "a number of values, which a grid needs", "undefined");
     }
     if (sampler !== "grid" && points !== undefined) {
-      throw refused("OPTION", `${where}.points`, 'nothing, without sampler: "grid"', String(points));
+      throw refused("OPTION", `${where}.points`, 'no value without sampler: "grid"', String(points));
     }
     return { name, min, max, scale: scale ?? (min > 0 && max >= 10 * min ? "log" : "linear"), integer, points };
   });

@@ -261,11 +261,11 @@ export async function sweep(options: SweepOptions): Promise<SweepResult> {
   if (typeof run === "function") {
     for (const name of ["servers", "nats", "name", "replicas"] as const) {
       if (options[name] !== undefined) {
-        throw refused("OPTION", name, "nothing, where run is a function of this process", "a value");
+        throw refused("OPTION", name, "no value, since run is a function in this process", "a value");
       }
     }
   } else if (options.parallel !== undefined) {
-    throw refused("OPTION", "parallel", "nothing, where workers run the trials", String(options.parallel));
+    throw refused("OPTION", "parallel", "no value, since workers run the trials", String(options.parallel));
   }
   signal?.throwIfAborted();
   const parameters = samplesOf(dimensions, sampler, seed, trials);
@@ -309,7 +309,7 @@ function trialsOf(
   const size = gridSize(dimensions);
   if (size > MOST_TRIALS) throw refused("OPTION", "space", `a grid of at most ${MOST_TRIALS} trials`, `one of ${size}`);
   if (trials !== undefined && trials !== size) {
-    throw refused("OPTION", "trials", `nothing with a grid, or the ${size} that it has`, String(trials));
+    throw refused("OPTION", "trials", `no value with a grid, or its ${size} trials`, String(trials));
   }
   return size;
 }

@@ -52,7 +52,7 @@ export async function init(options: InitOptions = {}): Promise<void> {
   const { engine, simd, module } = readOptions(options, rules);
   const isWasm = simd !== undefined || module !== undefined;
   if (isWasm && engine === "native") {
-    throw refused("OPTION", "engine", "wasm, which simd and module are about, or nothing", "native");
+    throw refused("OPTION", "engine", "wasm or no value, since simd and module are for WebAssembly", "native");
   }
   const wanted = isWasm ? "wasm" : engine;
   /** Whether there is nothing to be done; another engine or build than the one in use is refused. */

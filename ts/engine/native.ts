@@ -113,7 +113,7 @@ function started(exports: unknown, path: string): Instance {
   // What it makes is of the realm that it was loaded in; in another one, as runners of tests have them, nothing would fit.
   if (!(addon instanceof Object)) throw new Error("this realm is not the one in which addons are loaded");
   const version = addon.version?.();
-  if (version !== VERSION) throw new Error(`its version is ${version}, and that of the package ${VERSION}`);
+  if (version !== VERSION) throw new Error(`its version is ${version}, but that of the package is ${VERSION}`);
   addon.ensureViews();
   // Node and Bun never move memory of an addon's to another thread; Deno is to be told. (Node 24 would not survive it at its end.)
   const threads = "Deno" in globalThis ? builtinAtOnce<Threads>("node:worker_threads") : undefined;

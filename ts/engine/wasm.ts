@@ -49,10 +49,7 @@ export async function prepareWasm(
   const known = source === undefined && compiled?.simd === simd ? compiled.module : undefined;
   const module = known ?? (await compile(source === undefined ? bytesOf(simd) : await source));
   if (!WebAssembly.Module.exports(module).some(({ name }) => name === "__wbindgen_start")) {
-    throw new SymplecticAdjointError(
-      "FILE",
-      'module is another module than "symplectic-adjoint/simd.wasm" or relaxed.wasm',
-    );
+    throw new SymplecticAdjointError("FILE", 'module is neither "symplectic-adjoint/simd.wasm" nor relaxed.wasm');
   }
   const made = { module, simd };
   const instance = await instantiate(made);
@@ -74,7 +71,7 @@ async function compile(source: unknown): Promise<WebAssembly.Module> {
   const bytes = await read(source);
   if (![0, 97, 115, 109].every((byte, i) => bytes[i] === byte)) {
     const name = urlOf(source) ?? "module";
-    throw new SymplecticAdjointError("FILE", `${name} is no WebAssembly module: it begins with ${start(bytes)}`);
+    throw new SymplecticAdjointError("FILE", `${name} is not a WebAssembly module: it begins with ${start(bytes)}`);
   }
   try {
     // Not compileStreaming: a server may not send the MIME type that it insists on.
@@ -146,13 +143,13 @@ const NEEDED = ["TextDecoder", "TextEncoder"];
 function ensureSupport(simd: Simd): void {
   const missing = NEEDED.find((name) => !(name in globalThis));
   if (missing !== undefined) {
-    const message = `this runtime has no ${missing}; where it is Node with a page simulated, as by jsdom in Jest, set globalThis.${missing} to that of node:util before the first use`;
+    const message = `this runtime has no ${missing}; if it is Node simulating a page, as with jsdom in Jest, set globalThis.${missing} to the one from node:util before the first use`;
     throw new SymplecticAdjointError("UNSUPPORTED", message);
   }
   if (supports(simd)) return;
   const what = {
-    simd128: "WebAssembly with SIMD and reference types, as Chrome 96, Firefox 92, Safari 16.4 and Node 20 have it",
-    relaxed: "WebAssembly with relaxed SIMD; the build simd128 runs in more of them",
+    simd128: "WebAssembly with SIMD and reference types, which Chrome 96, Firefox 92, Safari 16.4 and Node 20 have",
+    relaxed: "WebAssembly with relaxed SIMD; the build simd128 runs in more runtimes",
   };
   throw new SymplecticAdjointError("UNSUPPORTED", `this runtime has no ${what[simd]}`);
 }
@@ -175,7 +172,7 @@ function failure(what: "compiled" | "instantiated", cause: unknown): SymplecticA
   const hints: [sign: RegExp, hint: string][] = [
     [
       /unsafe-eval|Content Security Policy|CSP|Code generation/i,
-      "; a page allows it by 'wasm-unsafe-eval' in script-src of its Content-Security-Policy, and where no bytes are " +
+      "; a page allows it with 'wasm-unsafe-eval' in the script-src of its Content-Security-Policy; where no bytes are " +
         "compiled at all, as in Cloudflare Workers and other edge runtimes, init of symplectic-adjoint/slim takes an " +
         "imported module",
     ],

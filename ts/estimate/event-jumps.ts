@@ -80,5 +80,5 @@ export function passedByEvent(
   const whose = trajectories.length > 1 ? ` of trajectory ${trajectories[trajectory]?.name}` : "";
   const others = jumps.size > 1 ? `, and ${jumps.size - 1} more,` : "";
   const size = Math.abs(jump).toPrecision(2);
-  return `An event passes the measurement of ${names[observed]} at t = ${Number(t.toPrecision(6))}${whose}${others} if the estimates change by a standard error: the prediction jumps there, by about ${size}. Neither derivatives nor standard errors know of that, and the fit may have ended at the jump. ${AT_EVENTS}, or leave the measurement out (NaN).`;
+  return `An event passes the measurement of ${names[observed]} at t = ${Number(t.toPrecision(6))}${whose}${others} if the estimates change by a standard error: the prediction jumps there, by about ${size}. Neither derivatives nor standard errors account for that, and the fit may have ended at the jump. ${AT_EVENTS}, or leave the measurement out (NaN).`;
 }

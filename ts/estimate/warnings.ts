@@ -18,17 +18,17 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
   stuck:
     "Not converged: no step along the computed derivatives lowers the cost. If you supply a Jacobian, check it; otherwise tighten rtol and atol, or check for a parameter that runs off to infinity.",
   derivatives:
-    'Not converged: the derivatives of the solution differ from its differences. The equations are probably stiff for the method, and the estimates and their errors cannot be relied on. Try another method, or output: "interpolate".',
+    'Not converged: the derivatives of the solution differ from its differences. The equations are probably stiff for the method, and the estimates and their errors are unreliable. Try another method, or output: "interpolate".',
 };
 
 /** What helps where an event passes a measurement. */
 export const AT_EVENTS =
-  "Observe what is continuous across the event, such as the height of a ball that bounces and not its velocity";
+  "Observe something continuous across the event, such as the height of a bouncing ball and not its velocity";
 
 /** Why derivatives are useless: where events change the state, they are the cause that is likely. */
 export const uselessDerivatives = (method: string, changesAtEvents: boolean) =>
   changesAtEvents
-    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors cannot be relied on. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
+    ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
     : MESSAGES.derivatives.replace("the method", method);
 
 /** From here on, a warning says so. */
@@ -135,7 +135,7 @@ export function warningsOf(
   if (vanished.length > 0) {
     warnings.push(
       vanished.length === own.length
-        ? `${listed(vanished)} vanish${own.length > 1 ? "" : "es"}: the predictions meet the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
+        ? `${listed(vanished)} vanish${own.length > 1 ? "" : "es"}: the predictions match the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
         : `${vanished[0]} vanishes: ${VANISHED[vanished[0] as keyof typeof VANISHED]}`,
     );
   }
@@ -157,13 +157,13 @@ export function warningsOf(
   const failed = starts.filter((end) => end.reason === "failed");
   if (failed.length > 0) {
     warnings.push(
-      `${failed.length} of ${starts.length} starts failed: ${failed[0]?.failure}. Set bounds that keep to where the model can be computed, or a log transform.`,
+      `${failed.length} of ${starts.length} starts failed: ${failed[0]?.failure}. Set bounds within which the model can be computed, or a log transform.`,
     );
   }
   const same = starts.filter(isSame).length;
   if (starts.length - failed.length >= FEW_STARTS && same === 1) {
     warnings.push(
-      `Only one of ${starts.length} starts ended at the least cost, so that there may be a lower one. Try more starts, or narrower bounds.`,
+      `Only one of ${starts.length} starts ended at the lowest cost, so there may be a lower one. Try more starts, or narrower bounds.`,
     );
   }
   return warnings;

@@ -52,7 +52,7 @@ export type NamesIn<S> = S extends readonly (infer Name extends string)[] ? Name
 /** A slope for each name; none where there is only a number of features. */
 export type SlopesByName<S> = [NamesIn<S>] extends [never] ? never : { readonly [Name in NamesIn<S>]: Operand };
 
-/** Sizes of arguments by their names: `"scalar"` for one number a trajectory, or how many numbers. */
+/** Sizes of arguments by their names: `"scalar"` for one number per trajectory, or how many numbers. */
 export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
 
 /** The names of a field's arguments, by their sizes; `string` where it has none. */
@@ -162,6 +162,6 @@ export function widthOf(where: string, given: unknown): number {
 
 const widthRule = oneOfOr<"scalar" | number>(
   ["scalar"],
-  '"scalar", or a positive number of numbers a trajectory',
+  '"scalar", or how many numbers per trajectory, at least one',
   size.valid,
 );

@@ -164,7 +164,7 @@ function networkModel(file: TensorFile, options: LoadOptions): Model {
 /** A file of `save`. */
 function savedModel(file: TensorFile, text: string, options: LoadOptions): Model {
   for (const name of ["activation", "time", "prefix"] as const) {
-    const expected = "no value, for a file that tells its architecture";
+    const expected = "no value, since the file has its architecture";
     if (options[name] !== undefined) throw refused("OPTION", name, expected, describe(options[name]));
   }
   const header = headerOf(text);

@@ -36,7 +36,7 @@ export const networkRules = { activation: oneOf(ACTIVATIONS), time: oneOf(TIMES)
 export function networkFrom(file: TensorFile, options: LoadOptions): { field: Field; rest: Map<string, Tensor> } {
   const { activation, time: given } = options;
   if (activation === undefined) {
-    throw refused("OPTION", "activation", "that of the network, which the file does not tell", "undefined");
+    throw refused("OPTION", "activation", "the network's activation, which the file does not record", "undefined");
   }
   const { layers, rest } = layersOf(file, options.prefix);
   const columns = given === "concat" ? 1 : 0;
@@ -115,7 +115,7 @@ function layersOf(file: TensorFile, prefix: string | undefined): { layers: Named
       throw refused("FILE", name, "float32, float64, float16 or bfloat16", String(file.skipped.get(name)?.dtype));
     }
     if (!known) {
-      throw refused("FILE", name, "names such as 0.weight and 0.bias, or a prefix to tell which are meant", name);
+      throw refused("FILE", name, "names such as 0.weight and 0.bias, or a prefix that selects them", name);
     }
     const start = name.slice(0, name.length - suffix.length);
     const own = arrays.get(start) ?? new Map<string, NamedTensor>();
@@ -158,7 +158,7 @@ function inOrder(layers: readonly NamedLayer[], columns: number): readonly Named
   if (layers.length <= 100) extend([]);
   const [only] = found;
   if (only && found.length === 1 && tries >= 0) return only;
-  const expected = "numbers or shapes that tell the order of the layers; loadStateDict has it from its field";
+  const expected = "numbers or shapes that give the order of the layers; loadStateDict takes it from its field";
   throw refused("FILE", "bytes", expected, listed(layers));
 }
 

@@ -67,8 +67,7 @@ export async function startThread(
   source: () => string | URL = carried,
 ): Promise<Thread> {
   if (!node && !globals.Worker) {
-    const message =
-      "this runtime has no Worker, as a service worker and an edge function have none; solve without a pool";
+    const message = "this runtime has no Worker, as in service workers and edge functions; solve without a pool";
     throw new SymplecticAdjointError("UNSUPPORTED", message);
   }
   try {
@@ -84,7 +83,7 @@ export function notStarted(cause: unknown, url: string | undefined): SymplecticA
   const text = textOf(cause ?? "no reason given");
   const hint =
     url === undefined
-      ? "where a Content-Security-Policy forbids workers from blob:, or a bundler has left the slim entry's worker behind, serve symplectic-adjoint/worker.js and give its address as workerUrl"
+      ? "if a Content-Security-Policy forbids workers from blob:, or the bundler left out the slim entry's worker, serve symplectic-adjoint/worker.js and pass its address as workerUrl"
       : `is the package's worker.js at ${url}?`;
   return new SymplecticAdjointError("WORKER", `a worker could not be started: ${text}; ${hint}`, {}, { cause });
 }

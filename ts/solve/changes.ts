@@ -358,7 +358,7 @@ function setOf(scope: Scope, where: string, given: unknown, amounts: readonly st
     throw refused(
       "OPTION",
       where.replace(/set$/, "amounts"),
-      "names that are no state, parameter, argument or t",
+      "names other than those of states, parameters, arguments and t",
       clash,
     );
   }
@@ -465,7 +465,12 @@ function quantities(
   const names = [...Object.keys(own), ...amounts];
   const wide = Object.entries(own).find(([, width]) => width !== 1);
   if (wide)
-    throw refused("OPTION", `arguments.${wide[0]}`, "a number a trajectory, for text", `${describe(wide[1])} numbers`);
+    throw refused(
+      "OPTION",
+      `arguments.${wide[0]}`,
+      "one number per trajectory, for text",
+      `${describe(wide[1])} numbers`,
+    );
   return {
     states,
     parameters: Object.fromEntries(single.map(([name, { offset }]) => [name, offset])),

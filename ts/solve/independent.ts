@@ -117,8 +117,8 @@ export function isIndependent(options: OdeintOptions, times: unknown): boolean {
     ["dense", dense === true],
     ["saveSteps", saveSteps === true],
     ['onFailure: "mask"', onFailure === "mask"],
-    ["a norm of its own", norm !== undefined && norm !== "rms"],
-    ["times of their own", isLists(times)],
+    ["a norm other than rms", norm !== undefined && norm !== "rms"],
+    ["times for each trajectory", isLists(times)],
   ].find(([, set]) => set);
   if (batching === "together" && asked) {
     throw refused("OPTION", "batching", `independent, for ${asked[0]}`, "together");

@@ -374,7 +374,7 @@ const controllerRules = {
   p: fallback(finite, 0),
   i: fallback(
     number(
-      "a positive number, since without it steps never come back to the size that their errors ask for",
+      "a positive number, since without it steps never return to the size that their errors call for",
       (value) => value > 0 && value < Number.POSITIVE_INFINITY,
     ),
     1,

@@ -392,7 +392,7 @@ function unknown(
   const later = statements.find((other) => other.name === name);
   if (later && name === own && !derivative) return refuse(`${own} without ${own} in its own definition`, name);
   if (later && !derivative && needs(later.name, own, statements, new Set())) {
-    return refuse(`definitions without a circle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
+    return refuse(`definitions without a cycle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
   }
   if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
   const constant = name.toLowerCase();
@@ -421,7 +421,7 @@ export function readNumbers(where: string, given: unknown): Record<string, numbe
   );
 }
 
-const scalarRule = rule<"scalar">('"scalar", for one number a trajectory', (value) => value === "scalar");
+const scalarRule = rule<"scalar">('"scalar", for one number per trajectory', (value) => value === "scalar");
 
 /** Reads a list of names, or a record of which each says "scalar". */
 export function readNames(where: string, given: unknown): string[] {

@@ -128,7 +128,7 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^["'`]/, "names and numbers, without quotation marks"],
   [/^\[/, "a name for each number: there are no arrays"],
   [/^\./, "a name without a dot, or a number such as 0.5"],
-  [/^;/, "one statement on a line, without semicolons"],
+  [/^;/, "one statement per line, without semicolons"],
   [/^[{}]/, "parentheses"],
   [/^\p{L}/u, "names of the letters A to Z and a to z, digits and _"],
   [/^[×·⋅]/, "* for a product"],
@@ -207,7 +207,7 @@ function scan(text: string, refuse: Refuse): void {
       throw refuse(start, token === "+" ? `${expected}, without a sign +` : expected, token);
     } else if (token === ")" || token === ",") {
       const last = open.at(-1);
-      if (last?.sign === "?") throw refuse(start, "a colon, and what is chosen otherwise", token);
+      if (last?.sign === "?") throw refuse(start, "a colon and the other choice", token);
       if (token === "," && last?.sign !== "call")
         throw refuse(start, "a comma between arguments of a function only", token);
       if (!last) throw refuse(start, "no parenthesis that was not opened", token);
@@ -225,7 +225,7 @@ function scan(text: string, refuse: Refuse): void {
   const end = text.trimEnd().length;
   if (value) throw refuse(end, before === "" ? "an expression" : `a value after ${before}`, "the end");
   const last = open.at(-1);
-  if (last?.sign === "?") throw refuse(end, "a colon, and what is chosen otherwise", "the end");
+  if (last?.sign === "?") throw refuse(end, "a colon and the other choice", "the end");
   if (last) throw refuse(last.at, "a closing parenthesis for this one", "none");
 }
 

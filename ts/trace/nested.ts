@@ -11,7 +11,7 @@ export const MAX_DEPTH = 32;
 
 /** The numbers of an array of arrays, which are to be as long as each other. */
 export function nestedNumbers(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
-  if (depth > MAX_DEPTH) throw refused("OPTION", where, "arrays that are nested less deeply", describe(value));
+  if (depth > MAX_DEPTH) throw refused("OPTION", where, "less deeply nested arrays", describe(value));
   const list = value as ArrayLike<unknown>;
   checkSome(where, list, "number");
   if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {

@@ -111,12 +111,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
     }
     const expected = "a number, an array of numbers, a module of nn, or an object of these";
     if (!isObject(value) || Symbol.iterator in value || depth > MAX_DEPTH) {
-      throw refused(
-        "OPTION",
-        where,
-        depth > MAX_DEPTH ? "objects that are nested less deeply" : expected,
-        describe(value),
-      );
+      throw refused("OPTION", where, depth > MAX_DEPTH ? "less deeply nested objects" : expected, describe(value));
     }
     const parts = outside(() => Object.entries(value)).map(([key, part]): [string, Make] => {
       if (key === "" || key.includes("."))

@@ -217,7 +217,7 @@ interface Observed {
 function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
   argument(where, trajectory, required({ ...object, expected: "{ times, values }" }));
   const times = numbersOf(`${where}.times`, trajectory.times, "DTYPE");
-  if (times.length < 2) throw refused("SHAPE", `${where}.times`, "two times or more", String(times.length));
+  if (times.length < 2) throw refused("SHAPE", `${where}.times`, "at least two times", String(times.length));
   const [first, second] = times as unknown as [number, number];
   const sign = Math.sign(second - first);
   const origin = relative ? first : 0;
