@@ -68,7 +68,7 @@ export type Reason =
   | "residuals"
   /** `maxIterations` was reached. */
   | "iterations"
-  /** `onIteration` gave false. */
+  /** `onIteration` returned false. */
   | "callback"
   /** The cost does not fall where its derivatives say that it does: they are wrong, or the residuals are noisy. */
   | "stuck"

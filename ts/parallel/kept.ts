@@ -76,7 +76,7 @@ export class KeptSolves<K> {
   }
 }
 
-/** Calls the loss of a solve, which may give a promise; one whose trajectories take their own steps may depend on the events. */
+/** Calls the loss of a solve, which may return a promise; one whose trajectories take their own steps may depend on the events. */
 export async function lossIn<D extends Dtype>(
   loss: (...inputs: never[]) => unknown,
   solution: Solution<D>,

@@ -143,7 +143,7 @@ export interface Pool {
   ): Promise<PoolVjp<D, A>>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * give a promise.
+   * return a promise.
    */
   valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
@@ -154,7 +154,7 @@ export interface Pool {
   ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * give a promise.
+   * return a promise.
    */
   valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
@@ -165,7 +165,7 @@ export interface Pool {
   ): Promise<{ value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> }>;
   /**
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
-   * give a promise.
+   * return a promise.
    */
   valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
@@ -180,7 +180,7 @@ export interface Pool {
   [Symbol.dispose](): void;
 }
 
-/** A loss of an independent solve in a pool: it may depend on the events too, and give a promise. */
+/** A loss of an independent solve in a pool: it may depend on the events too, and return a promise. */
 export type IndependentPoolLoss<D extends Dtype> = (
   ...inputs: Parameters<IndependentLoss<D>>
 ) => ReturnType<IndependentLoss<D>> | Promise<ReturnType<IndependentLoss<D>>>;

@@ -79,7 +79,7 @@ export interface EnsembleGradient<D extends Dtype = Dtype> {
   readonly arguments: ArrayOf<D>;
   /** As the times, where it is wanted and known. */
   readonly times: Float64Array | undefined;
-  /** Of each jump the derivatives by its times, and after them by its amounts. */
+  /** Of each jump the derivatives with respect to its times, and after them to its amounts. */
   readonly changes: Float64Array;
   readonly stats: GradientStats;
 }

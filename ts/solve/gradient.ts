@@ -193,7 +193,7 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
- * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; gives L and ∂L/∂y.
+ * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; returns L and ∂L/∂y.
  * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
  * `REENTRANT` for a loss that calls itself without end; what the loss throws.
@@ -255,7 +255,7 @@ export type IndependentLoss<D extends Dtype> = (
 export interface IndependentVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: IndependentSolution<D>;
-  /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to the gradient. */
+  /** The transpose of the solve: from ∂L/∂y, and from the cotangents of events if the loss depends on them, to the gradient. */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D, A>;
     /** Frees the memory that the gradient would need; a second call does nothing. */

@@ -26,7 +26,7 @@ import type { Gradient, Solution } from "./results.js";
 export interface TrajectoryStats {
   /** How many steps each trajectory took. */
   readonly accepted: Uint32Array;
-  /** How many steps of each trajectory were tried and found too inexact. */
+  /** How many steps of each trajectory were too inexact and were retried. */
   readonly rejected: Uint32Array;
   /** How often the vector field was evaluated for each trajectory. */
   readonly evaluations: Uint32Array;
@@ -52,7 +52,7 @@ export interface Events<D extends Dtype = Dtype> {
 
 /** The steps of one trajectory. */
 export interface Steps<D extends Dtype = Dtype> {
-  /** The times of the steps' ends, t_0 … t_N; where a jump or an event changes the state, its time stands twice. */
+  /** The times of the steps' ends, t_0 … t_N; where a jump or an event changes the state, its time appears twice. */
   readonly t: Float64Array;
   /** The states at these times, `[steps + 1, state]`. */
   readonly y: ArrayOf<D>;
@@ -61,30 +61,30 @@ export interface Steps<D extends Dtype = Dtype> {
 /** The solution of an independent solve. */
 export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D> {
   /**
-   * 1 where `y` has an output that a loss may depend on, `[times, batch]`, and 0 elsewhere. Where trajectories have their own times,
-   * `times` is the most that one has; after the last of the others `y` repeats it, and the mask is 0. With `onFailure: "mask"` it is 0
-   * for all outputs of a trajectory that failed, those that it reached included: `trajectories.reached` counts these. The losses of this
-   * package leave out what the mask does. Undefined where the times are shared and no trajectory failed.
+   * 1 where `y` has an output that a loss may depend on, `[times, batch]`, and 0 elsewhere. If trajectories have their own times, `times`
+   * is the length of the longest list; after the last time of a shorter one, `y` repeats its last state and the mask is 0. With
+   * `onFailure: "mask"` it is 0 for all outputs of a trajectory that failed, those that it reached included: `trajectories.reached`
+   * counts these. The losses of this package skip masked outputs. Undefined if the times are shared and no trajectory failed.
    */
   readonly mask: Uint8Array | undefined;
   /** How many steps and evaluations each trajectory took; `stats` has their sums. */
   readonly trajectories: TrajectoryStats;
-  /** The events that have happened, by the option `events`. */
+  /** The events that happened, of the option `events`. */
   readonly events: Events<D>;
   /** With `onFailure: "mask"` the trajectories that failed, in their order; their outputs from there on are NaN. */
   readonly failures: readonly { readonly trajectory: number; readonly error: SymplecticAdjointError }[];
   /**
-   * The states at a time, `[batch, state]`, or of one trajectory, `[state]`, by the method's continuous extension; with the option
-   * `dense`. At the time of a jump or event it is the state after it. For a list of times it is `[times, batch, state]` or
-   * `[times, state]`.
+   * The states at a time, `[batch, state]`, or of one trajectory, `[state]`, from the method's continuous extension; with the option
+   * `dense`. At the time of a jump or event it is the state after it. For a list of times it is `[times, batch, state]` or `[times,
+   * state]`.
    *
-   * After a terminal event, up to the last output time, it is the state that the event has left.
+   * After a terminal event, up to the last output time, it is the state that the event left.
    *
    * @throws `OPTION` without `dense`, for a time before the first output or after the last, or that a trajectory failed to reach.
    */
   at(t: number | ArrayLike<number>, trajectory?: number): ArrayOf<D>;
   /**
-   * The time derivatives of the states at a time or at each of a list, by the derivative of the continuous extension, in the shapes of
+   * The time derivatives of the states at a time or at each of a list, from the derivative of the continuous extension, in the shapes of
    * `at`; with the option `dense`. They are 0 where an event has ended a trajectory and it stays as it is.
    *
    * @throws `OPTION` as `at`, and for a trajectory that took no step.
@@ -96,7 +96,7 @@ export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D
 
 /** The gradient of an independent solve. */
 export interface IndependentGradient<D extends Dtype = Dtype, A extends string = string> extends Gradient<D, A> {
-  /** Of each of the option `jumps`, the derivatives by its times and amounts, shaped as they were given. */
+  /** For each jump of the option `jumps`, the derivatives with respect to its times and amounts, shaped as they were given. */
   readonly jumps: readonly JumpGradient[];
 }
 

@@ -17,11 +17,10 @@ import { solveStats } from "./stats.js";
  *
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`; the batch size is that of its length.
- * @param times - Where the solution is wanted, t0 first; for trajectories with times of their own a list for each.
- * @returns The states at all times, t0 included; with events, steps and statistics of each trajectory where they are solved
- * independently.
+ * @param times - Where the solution is wanted, t0 first; or a list for each trajectory.
+ * @returns The states at all times, t0 included; with events, steps and statistics of each trajectory if they are solved independently.
  * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
- * `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS` with the place where the solve stood; `OUT_OF_MEMORY`; what a custom field throws.
+ * `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS` with the place that the solve had reached; `OUT_OF_MEMORY`; what a custom field throws.
  */
 export function odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   field: Field<D, A, N>,

@@ -45,15 +45,15 @@ import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
 
 /**
- * A method, by its name. All are explicit Runge–Kutta methods but `leapfrog`, that of Störmer and Verlet for equations of motion: the
- * first half of a state's features are positions, the second half their velocities. `euler` to `leapfrog` take fixed steps;
+ * A method, by its name. All are explicit Runge–Kutta methods except `leapfrog`, the method of Störmer and Verlet for equations of
+ * motion: the first half of a state's features are positions, the second half their velocities. `euler` to `leapfrog` take fixed steps;
  * `fehlberg2` to `dopri8` adapt theirs to the tolerances, unless `steps` or `stepSize` fixes them.
  */
 export type Method = (typeof METHODS)[number];
 
 /**
  * An explicit Runge–Kutta method of your own, by its Butcher tableau. With `bHat` it is adaptive. Between steps it has the cubic Hermite
- * extension. A last stage whose weight in b is 0 must be f at the end of the step, as of dopri5.
+ * extension. A last stage whose weight in b is 0 must be f at the end of the step, as for dopri5.
  */
 export interface Tableau {
   /** The times of the stages, in units of the step; the first is 0. */
@@ -64,7 +64,7 @@ export interface Tableau {
   b: readonly number[];
   /** The weights of an embedded solution, from which the error is estimated; none by default. */
   bHat?: readonly number[];
-  /** The order of the solution, by which steps follow from errors. */
+  /** The order of the solution, which tells how steps follow from errors. */
   order: number;
 }
 
@@ -74,13 +74,11 @@ export interface Tableau {
  * e are the errors of the last accepted steps. By default i is 1 and the others are 0, which is `standard`.
  */
 export interface ControllerCoefficients {
-  /**
-   * The proportional coefficient: how much the next step answers to the change of the error from one step to the next; default 0.
-   */
+  /** The proportional coefficient: how much the next step responds to the change of the error from one step to the next; default 0. */
   p?: number;
-  /** The integral coefficient, above 0: how much the next step answers to the error of the last one; default 1. */
+  /** The integral coefficient, above 0: how much the next step responds to the error of the last one; default 1. */
   i?: number;
-  /** The derivative coefficient: how much the next step answers to the change of that change, over three steps; default 0. */
+  /** The derivative coefficient: how much the next step responds to the change of that change, over three steps; default 0. */
   d?: number;
 }
 
@@ -89,8 +87,8 @@ export interface StepOptions {
   /** The method: its name, or the tableau of a Runge–Kutta method of your own; default `dopri5`. `leapfrog` is for positions and velocities. */
   method?: Method | Tableau;
   /**
-   * Relative tolerance, default 1e-6, in float32 1.2e-5 (100 ε). In float32 one below 2 ε, 2.4e-7, is raised to that unless
-   * it is 0: see `stats.rtolClamped`. An array has one for each feature of the state.
+   * Relative tolerance, default 1e-6, in float32 1.2e-5 (100 ε). In float32, anything below 2 ε, 2.4e-7, is raised to that unless it is
+   * 0: see `stats.rtolClamped`. An array has one for each feature of the state.
    */
   rtol?: number | ArrayLike<number>;
   /**
@@ -107,20 +105,20 @@ export interface StepOptions {
    */
   minStep?: number;
   /**
-   * The longest step, in units of time; unbounded by default. Bounds what a step may pass over, such as a short pulse. A method with fixed
-   * steps takes equal ones no longer than this, unless `steps` or `stepSize` says how many.
+   * The longest step, in units of time; unbounded by default. Keeps a step from passing over something short, such as a pulse. A method
+   * with fixed steps takes equal ones no longer than this, unless `steps` or `stepSize` says how many.
    */
   maxStep?: number;
   /** The most steps tried, rejected ones included, before the solve throws `MAX_STEPS`; default 100,000. Fixed steps are not bounded. */
   maxSteps?: number;
-  /** The safety factor: the next step as a part of the longest that should just be accepted, above 0 and at most 1; default 0.9. */
+  /** The safety factor: the next step as a fraction of the longest that should just be accepted, above 0 and at most 1; default 0.9. */
   safety?: number;
-  /** The least that a step may be, as a part of the one before, between 0 and 1; default 0.2. */
+  /** The smallest allowed ratio of a step to the one before, between 0 and 1; default 0.2. */
   minFactor?: number;
-  /** The most that a step may be, as a multiple of the one before, above 1; default 10. */
+  /** The largest allowed ratio of a step to the one before, above 1; default 10. */
   maxFactor?: number;
   /**
-   * Fixed steps, so many in each interval of `times`. A method that is not adaptive takes one in each, however long,
+   * Fixed steps, this many in each interval of `times`. A method that is not adaptive takes one in each, however long,
    * unless `steps`, `stepSize` or `maxStep` says otherwise.
    */
   steps?: number;
@@ -139,15 +137,18 @@ export interface StepOptions {
   summation?: (typeof SUMMATIONS)[number];
 }
 
-/** A norm of a step's error: of the error of each feature, in units of its tolerance, one number, which is at most 1 where it will do. */
+/**
+ * A norm of a step's error: one number from the errors of the features, each in units of its tolerance. The step is accepted if it is at
+ * most 1.
+ */
 export type ErrorNorm = (errors: Value & Iterable<Value> & { readonly [row: number]: Value }) => Value;
 
 /** Options of a solve: how to take steps, and what the solution is to have. */
 export interface SolveOptions<A extends string = string, N extends FieldNames = FieldNames> extends StepOptions {
   /**
-   * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension
-   * (`interpolate`). Default: interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. Steps that
-   * are counted by the interval land in any case.
+   * Whether steps end on the output times (`land`), or those are filled in by the method's continuous extension (`interpolate`). Default:
+   * interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. With `steps`, which counts them in each interval,
+   * they always land.
    */
   output?: (typeof OUTPUTS)[number];
   /**
@@ -156,17 +157,17 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    */
   arguments?: ArgumentArrays<A>;
   /**
-   * On how many threads the native engine computes; default 1. Blocks of the batch are spread over them, so a batch needs 129
-   * trajectories of a network or more (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a network 32
-   * or 64). No bit of a solution or gradient depends on the number. WebAssembly computes on one: see `parallel`.
+   * The number of threads on which the native engine computes; default 1. Blocks of the batch are spread over them, so using more than
+   * one takes at least 129 trajectories of a network (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a
+   * network 32 or 64). No bit of a solution or gradient depends on the number. WebAssembly computes on one: see `parallel`.
    */
   threads?: number;
   /**
-   * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`). Together they are one system:
-   * the error is the root mean square over the whole batch, so a hard trajectory among n easy ones is solved with an error up to about √n
-   * times as large. Take `independent` where trajectories differ much, as in ensembles and with `arguments`: the tolerances hold for each
-   * alone, each is bitwise what a solve of it alone gives, it may have times of its own, and jumps and events are possible. It is the
-   * default where one of the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or
+   * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`). Together they are one
+   * system: the error is the root mean square over the whole batch, so a hard trajectory among n easy ones is solved with an error up to
+   * about √n times as large. Use `independent` if trajectories differ a lot, as in ensembles and with `arguments`: the tolerances hold
+   * for each, each is bitwise what it is when solved alone, it may have its own times, and jumps and events are possible. It is the
+   * default if one of the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or
    * times are a list for each trajectory.
    */
   batching?: "together" | "independent";
@@ -181,12 +182,12 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
   /** Whether the steps are kept, for `solution.steps(trajectory)`; default false. */
   saveSteps?: boolean;
   /**
-   * What a trajectory that fails does to an independent solve: it throws (`throw`, the default), of several that with the lowest index; or the
-   * others go on (`mask`), and `solution.failures` tells.
+   * What happens if a trajectory of an independent solve fails: the solve throws (`throw`, the default), for the one with the lowest
+   * index if several fail; or the others go on (`mask`), and `solution.failures` lists those that failed.
    */
   onFailure?: "throw" | "mask";
   /**
-   * The norm of a step's error, which accepts the step where it is at most 1. It is taken of the errors of the features, each divided by
+   * The norm of a step's error; the step is accepted if it is at most 1. It takes the errors of the features, each divided by
    * its tolerance `atol + rtol * max(|y before|, |y after|)`: `rms`, the root mean square and the default, `max`, a function that is
    * called once and recorded, or text such as `max(abs(hare), abs(lynx))`, in which the names of states stand for their errors. All but
    * `rms` ask for `independent`. A function gets one value with a row for each feature, as in
@@ -194,9 +195,9 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    */
   norm?: "rms" | "max" | ErrorNorm | (string & {});
   /**
-   * Called now and then, at most every 50 ms, with the part of the times that is solved, and with 1 at the end. What it throws ends
-   * the solve and reaches the caller. It may not solve anything itself (`REENTRANT`): only `evaluate` and `vjp` of fields may be called in
-   * it. In a pool it is called as workers come to their ends.
+   * Called now and then, at most every 50 ms, with the fraction of the times that is solved, and with 1 at the end. Whatever it throws
+   * ends the solve and reaches the caller. It may not solve anything itself (`REENTRANT`): only `evaluate` and `vjp` of fields may be
+   * called in it. In a pool it is called as workers finish.
    */
   progress?: (fraction: number) => void;
 }
@@ -226,7 +227,7 @@ export interface GradientOptions<A extends string = string, N extends FieldNames
   gradient?: GradientMethod;
   /**
    * Bytes that a solve and its gradients may take together, as `stats.peakBytes.total` counts them; for `auto`. Default
-   * 512 MiB. One that cannot do is refused with the least that would, as the error's `bytes`.
+   * 512 MiB. A budget that is too small throws, with the smallest that would do as the error's `bytes`.
    */
   memoryBudget?: number;
   /**
@@ -234,11 +235,11 @@ export interface GradientOptions<A extends string = string, N extends FieldNames
    * fewer products, and a custom field whose `vjp` gives `t` is not evaluated once more for each vjp.
    */
   timeGradients?: boolean;
-  /** How the continuous adjoint integrates backward; what is not given is as in the solve. */
+  /** How the continuous adjoint integrates backward; options left out are as in the solve. */
   adjoint?: AdjointOptions;
 }
 
-/** Options of the continuous adjoint: how it integrates backward. What is not given is as in the solve. */
+/** Options of the continuous adjoint: how it integrates backward. Options left out are as in the solve. */
 export interface AdjointOptions extends StepOptions {
   /**
    * Which errors choose the steps of the continuous adjoint: those of the state, its adjoint and ∂L/∂θ (`full`, the default), or

@@ -14,7 +14,7 @@ export interface Bytes {
   readonly records: number;
   /** Bytes of the stage states and slopes of one step. */
   readonly stages: number;
-  /** Bytes of what evaluations of the field keep for its transpose, such as activations. */
+  /** Bytes that evaluations of the field keep for its transpose, such as activations. */
   readonly tape: number;
   /** Bytes of the solution at the output times. */
   readonly output: number;
@@ -28,7 +28,7 @@ export interface Bytes {
 export interface SolveStats {
   /** The number of steps taken. */
   readonly accepted: number;
-  /** The number of steps tried and found too inexact, each tried again shorter; 0 with fixed steps. */
+  /** The number of steps that were too inexact and were retried with a shorter one; 0 with fixed steps. */
   readonly rejected: number;
   /** How often the solve evaluated the vector field. */
   readonly evaluations: number;
@@ -64,7 +64,7 @@ export interface Retention {
   readonly stages: number;
   /** The number of steps of which only the state at their beginning is kept. */
   readonly states: number;
-  /** How many states are kept where there was no room for one a step: the others are computed again. 0 otherwise. */
+  /** How many states are kept if there was no room for one per step: the others are computed again. 0 otherwise. */
   readonly checkpoints: number;
   /** Whether a step of which only the state is kept is taped as a whole while it is transposed. */
   readonly stepTapes: boolean;
@@ -76,7 +76,7 @@ export interface GradientStats {
   readonly evaluations: number;
   /** How often the gradient evaluated the transpose of the vector field. */
   readonly vjps: number;
-  /** The number of steps of the backward integration; 0 but for the continuous adjoint. */
+  /** The number of steps of the backward integration; 0 except for the continuous adjoint. */
   readonly backwardSteps: number;
   /** What the solve kept for the gradient. */
   readonly retention: Retention;
@@ -98,9 +98,9 @@ export interface Gradient<D extends Dtype = Dtype, A extends string = string> {
    */
   readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
   /**
-   * ∂L/∂times: how the loss changes as the times move and the steps with them, sizes that an error has chosen staying as
-   * they are. That of a time that repeats the one before is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined where a custom
-   * field does not tell its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
+   * ∂L/∂times: how the loss changes as the times move and the steps with them, with step sizes that were chosen by an error held fixed.
+   * For a time that repeats the one before, it is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined if a custom field does not give
+   * its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
    */
   readonly times: Float64Array | undefined;
   /** What the gradient took: evaluations, steps, memory. */

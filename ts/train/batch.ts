@@ -49,7 +49,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
  * A loss of a batch: `mse`, the mean of the squared differences from the target; one from `loss`, `absoluteLoss`, `huberLoss`,
  * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution,
  * which gives the loss and its cotangent ∂L/∂y. Of trajectories that are solved independently it gets the whole solution as well, and
- * may give `events`, the derivatives by times and states of events. Where they have times of their own, or one failed with
+ * may return `events`, the derivatives with respect to times and states of events. Where they have times of their own, or one failed with
  * `onFailure: "mask"`, the batch that it gets has a `mask` that is 0 after the last time of each and for those that failed; there the
  * cotangent must be 0.
  */

@@ -74,7 +74,7 @@ export type LbfgsReason =
   | "cost"
   /** `maxIterations` was reached. */
   | "iterations"
-  /** `onIteration` gave false. */
+  /** `onIteration` returned false. */
   | "callback"
   /** No step lowers the loss: it is down to rounding, or the gradient is wrong. */
   | "stuck";

@@ -31,7 +31,7 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   field: Field<D, A, N>;
   /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
-  /** The batches, one a step; an array is repeated until `steps` are done. */
+  /** The batches, one per step; an array is repeated until `steps` are done. */
   data: readonly Batch<D, A>[] | Iterable<Batch<D, A>> | AsyncIterable<Batch<D, A>>;
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D>;
@@ -188,7 +188,7 @@ export interface History<D extends Dtype = Dtype> {
   }[];
   /** The parameters that did best on the validation data; undefined where no loss was finite or there is no validation. */
   readonly best: Best<D> | undefined;
-  /** Why the training ended: all steps or data were used, patience ran out, or `onStep` gave false. */
+  /** Why the training ended: all steps or data were used, patience ran out, or `onStep` returned false. */
   readonly ended: "done" | "patience" | "callback";
 }
 
