@@ -542,7 +542,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [wrong("doses.csv", ...observing, "--profile", "kE"), 2, /--profile: expected some of ka, ke, V; given kE/],
     [wrong("doses.csv", ...observing, "--resume"), 1, /wrong\.st: no such file/],
     [wrong("doses.csv", "--initial", "depot=dose"), 2, /--observe "column = expression"/],
-    [wrong("doses.csv", ...observing, "--report", "doses.csv"), 2, /--report doses\.csv: expected another file/],
+    [wrong("doses.csv", ...observing, "--report", "doses.csv"), 2, /--report doses\.csv: expected a different file/],
     [wrong("doses.csv", ...observing, "--level", "95"), 2, /between 0 and 1/],
     [
       ["fit", "blow.csv", "--equations", "blow.txt"],

@@ -9,7 +9,7 @@ import { type Names, namesOf } from "./names.js";
 
 /** Modules of the NATS client for JavaScript, as `import * as core from "@nats-io/nats-core"` gives them. */
 export interface NatsModules {
-  /** `@nats-io/nats-core`, which connects by WebSocket. */
+  /** `@nats-io/nats-core`, which connects over WebSocket. */
   readonly core: object;
   /** `@nats-io/jetstream`. */
   readonly jetstream: object;
@@ -26,8 +26,8 @@ export interface ServerOptions {
    */
   servers?: string | readonly string[];
   /**
-   * What the names of subjects and streams begin with: letters, digits, `-` and `_`. Clusters with other prefixes do not see each other.
-   * Default `symplectic`.
+   * The prefix of subjects and streams: letters, digits, `-` and `_`. Clusters with different prefixes do not see each other. Default
+   * `symplectic`.
    */
   prefix?: string;
   /**
@@ -35,7 +35,7 @@ export interface ServerOptions {
    * `reconnectTimeWait` and so on.
    */
   client?: object;
-  /** The NATS client, where the packages `@nats-io/…` cannot be imported by their names, as in a page without a bundler. */
+  /** The NATS client, if the packages `@nats-io/…` cannot be imported by name, as in a page without a bundler. */
   nats?: NatsModules;
 }
 

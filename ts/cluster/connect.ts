@@ -44,33 +44,33 @@ import { leavesPerShard, shardsOf } from "./shards.js";
 import { Window } from "./window.js";
 import type { ShardAnswer, ShardTask } from "./work.js";
 
-/** How to have work done by a cluster. */
+/** Options of `connect`: which workers take part, and what happens when some fail. */
 export interface ConnectOptions extends ServerOptions {
   /**
    * Which workers take part. `same`, the default: those whose engine computes the same bits as the one in use here, so that results do
-   * not depend on who is there. `any`: all of them; results may then differ in the last digits from run to run. Or a fingerprint, as
-   * workers tell it: those alone.
+   * not depend on which workers there are. `any`: all of them; results may then differ in the last digits from run to run. Or a
+   * fingerprint, as workers report it: only those with that one.
    */
   arithmetic?: "same" | "any" | (string & {});
   /** Seconds without a sign of life after which a worker's shards are given to others; default 5. */
   stallTimeout?: number;
   /** NATS servers that keep a copy of the queue, 1 to 5; default 1. With more than one, the queue outlives a server. */
   replicas?: number;
-  /** Called when workers come and go, shards are done again or answers are refused; see `ClusterEvent`. */
+  /** Called when workers come and go, shards are retried or answers are rejected; see `ClusterEvent`. */
   onEvent?: (event: ClusterEvent) => void;
 }
 
 /** A cluster of workers, used as a pool. */
 export interface Cluster extends Pool {
-  /** Threads of all workers that take part, just now; 0 while there are none, and then solves wait for one. */
+  /** The current number of threads of all workers that take part; 0 while there are none, and then solves wait for one. */
   readonly workers: number;
   /** How the cluster is doing: its workers, what is under way, and how much has been done. */
   readonly status: ClusterStatus;
   /** The arithmetic of the workers that take part; `any` if all do. */
   readonly fingerprint: string;
   /**
-   * Solves batch after batch, for ensembles that are larger than memory: the solutions come in their order, and only a few batches are
-   * under way at a time.
+   * Solves batch after batch, for ensembles that are larger than memory: the solutions come in the same order, and only a few batches are
+   * in progress at a time.
    *
    * @param batches - Initial states `[batch, state]`, as many and as large as you like.
    */
@@ -80,7 +80,7 @@ export interface Cluster extends Pool {
     times: ArrayLike<number>,
     options?: GradientOptions<A, N>,
   ): AsyncGenerator<IndependentSolution<D>, void>;
-  /** Closes the connection and rejects what is under way with `DISPOSED`; workers stay. A second call does nothing. */
+  /** Closes the connection and rejects pending calls with `DISPOSED`; workers stay. A second call does nothing. */
   close(): void;
 }
 
@@ -101,11 +101,11 @@ const connectRules = {
 };
 
 /**
- * Connects to the NATS servers of a cluster. What it gives is a pool: `odeint`, `vjp` and `valueAndGrad` share a batch among all workers
- * that have joined, and `train` takes it as its `pool`. Trajectories take steps of their own (`batching: "independent"`), and gradients
- * have the same bits whoever computes them.
+ * Connects to the NATS servers of a cluster. The result is a pool: `odeint`, `vjp` and `valueAndGrad` share a batch among all workers
+ * that have joined, and `train` takes it as its `pool`. Trajectories take their own steps (`batching: "independent"`), and gradients have
+ * the same bits whoever computes them.
  *
- * @throws `OPTION`; `CONNECTION` where no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages `@nats-io/…`.
+ * @throws `OPTION`; `CONNECTION` if no server is reached, or it has no JetStream; `UNSUPPORTED` without the packages `@nats-io/…`.
  */
 export async function connect(options: ConnectOptions = {}): Promise<Cluster> {
   const { arithmetic, stallTimeout, replicas, onEvent = () => {}, ...server } = readArguments(options, connectRules);

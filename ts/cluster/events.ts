@@ -3,15 +3,15 @@
 /** Something that has happened in a cluster. */
 export interface ClusterEvent {
   /**
-   * What it is. `joined`: a worker takes part from now on; `left`: it has gone, in order; `lost`: nothing was heard of it for too long;
-   * `different`: a worker is there that gets no shards, because its arithmetic is another one. `retry`: a shard is given to somebody again;
-   * `refused`: an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress`
-   * comes once a second while shards are in flight.
+   * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
+   * long; `different`: there is a worker that gets no shards, because its arithmetic differs. `retry`: a shard is tried again; `refused`:
+   * an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress` comes once
+   * a second while shards are in flight.
    */
   readonly kind:
     | ("joined" | "left" | "lost" | "different")
     | ("retry" | "refused" | "disconnected" | "connected" | "progress");
-  /** The name of the worker that it is about, where there is one. */
+  /** The name of the worker concerned, if there is one. */
   readonly worker?: string | undefined;
   /** How many shards the worker computes at a time; with `joined`, `left` and `lost`. */
   readonly threads?: number;
@@ -19,7 +19,7 @@ export interface ClusterEvent {
   readonly engine?: string;
   /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
-  /** Why a shard is given to somebody again, or why an answer was refused; with `retry` and `refused`. */
+  /** Why a shard is tried again, or why an answer was rejected; with `retry` and `refused`. */
   readonly reason?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;
@@ -45,17 +45,17 @@ export interface ClusterStatus {
   readonly workers: readonly WorkerStatus[];
   /** The number of workers that get no shards, because their arithmetic differs. */
   readonly different: number;
-  /** How many shards are queued or under way. */
+  /** How many shards are queued or in progress. */
   readonly inFlight: number;
   /** How many shards were done since the connection was made. */
   readonly done: number;
   /** Shards done per second, measured over the last 64; 0 if none was done in the last 10 seconds. */
   readonly shardsPerSecond: number;
-  /** How often a shard was given to somebody again. */
+  /** How often a shard was tried again. */
   readonly retries: number;
-  /** How many answers of workers were wrong and refused. */
+  /** How many answers of workers were wrong and rejected. */
   readonly refused: number;
-  /** How many answers came to shards that had been answered already. */
+  /** How many answers came for shards that already had one. */
   readonly duplicates: number;
   /** Bytes sent to the server since the connection was made. */
   readonly bytesSent: number;
@@ -66,9 +66,9 @@ export interface ClusterStatus {
 /** Something that has happened in a worker. */
 export interface WorkerEvent {
   /**
-   * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `refused`: a message made no sense, or an answer was not
-   * taken. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection to the server was lost, or
-   * is there again.
+   * What it is. `done`: a shard was solved or transposed; `failed`: that was not possible; `refused`: a message made no sense, or an
+   * answer was rejected. `trial`: a trial of a sweep has ended, at one rung. `disconnected` and `connected`: the connection to the server
+   * was lost, or is there again.
    */
   readonly kind: "done" | "failed" | "refused" | "trial" | "disconnected" | "connected";
   /** How long the shard or the trial took, in milliseconds; with `done`, `failed` and `trial`. */

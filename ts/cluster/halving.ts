@@ -5,11 +5,14 @@ import { fallback, finitePositive, number, options, required } from "../checks/r
 
 /** Early stopping by successive halving. */
 export interface HalvingOptions {
-  /** The least budget that says something, such as steps of a training. The first rung has it, or somewhat more. At most `most / factor`. */
+  /**
+   * The smallest budget that is informative, such as steps of a training. The first rung has it, or somewhat more. At most `most /
+   * factor`.
+   */
   least: number;
   /** The budget of the last rung. */
   most: number;
-  /** One of so many trials goes on to the next rung, which has a budget so many times as large: 2 or more. Default 3. */
+  /** One in this many trials continues to the next rung, whose budget is this many times as large: 2 or more. Default 3. */
   factor?: number;
 }
 

@@ -14,11 +14,11 @@ import type { TrialFunction } from "./trials.js";
 declare const VERSION: string;
 declare const CLUSTER_THREAD_SOURCE: string;
 
-/** How to work for a cluster. */
+/** Options of a worker: threads, memory, and tasks for sweeps. */
 export interface JoinOptions extends ServerOptions {
-  /** Shards computed at a time, each in a thread of its own, 1 to 1024; default as many as the machine has cores. */
+  /** Shards computed at a time, each in its own thread, 1 to 1024; default: the number of cores. */
   threads?: number;
-  /** Bytes that all threads together may keep of solves whose gradients may come; default 1 GiB. What is beyond is solved again. */
+  /** Bytes that all threads together may keep for solves whose gradients may follow; default 1 GiB. Solves beyond that are repeated. */
   memoryBudget?: number;
   /**
    * Where the source of the threads is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
@@ -26,8 +26,8 @@ export interface JoinOptions extends ServerOptions {
    */
   workerUrl?: string | { readonly href: string };
   /**
-   * What this worker does for sweeps: functions by the name that `sweep` calls them by, 1 to 64 letters, digits, - and _. Nothing but
-   * what is here is ever run for a sweep, and no code comes over the network. Default: none.
+   * The functions that sweeps may run on this worker, by the names that `sweep` uses: 1 to 64 letters, digits, - and _. Nothing else is
+   * ever run for a sweep, and no code comes over the network. Default: none.
    */
   tasks?: Readonly<Record<string, TrialFunction>>;
   /** Trials of sweeps that run at a time, 1 to 1024; default `threads`. */
@@ -44,9 +44,9 @@ export interface ClusterWorker {
   readonly fingerprint: string;
   /** How many shards the worker computes at a time. */
   readonly threads: number;
-  /** Settles when the worker has ended; rejects if it was not by `close`. */
+  /** Settles when the worker has ended; rejects if it did not end by `close`. */
   readonly closed: Promise<void>;
-  /** Ends the shards that have begun, and leaves. */
+  /** Finishes the shards in progress, and leaves. */
   close(): Promise<void>;
 }
 
@@ -71,9 +71,9 @@ const joinRules = {
 };
 
 /**
- * Works for whoever connects to the same servers, until `close`: takes shards, solves them, and answers.
+ * Works for anyone who connects to the same servers, until `close`: takes shards, solves them, and answers.
  *
- * @throws `OPTION`; `CONNECTION` where no server is reached; `WORKER` where a thread cannot be started; `UNSUPPORTED` without the
+ * @throws `OPTION`; `CONNECTION` if no server is reached; `WORKER` if a thread cannot be started; `UNSUPPORTED` without the
  * packages `@nats-io/…`.
  */
 export async function join(options: JoinOptions = {}): Promise<ClusterWorker> {

@@ -8,18 +8,18 @@ export type ParameterValue = number | string | boolean;
 
 /** A parameter between two bounds. */
 export interface ParameterRange {
-  /** The least value. */
+  /** The smallest value. */
   min: number;
-  /** The greatest value. */
+  /** The largest value. */
   max: number;
   /**
-   * `log`: its logarithm is uniform, and min must be positive; `linear`: itself. Default: `log` where both bounds are positive and max is
-   * at least ten times min, else `linear`.
+   * `log`: its logarithm is uniform, and min must be positive; `linear`: itself. Default: `log` if both bounds are positive and max is at
+   * least ten times min, else `linear`.
    */
   scale?: "linear" | "log";
-  /** Whether it is an integer, as both bounds then are. Default false. */
+  /** Whether it is an integer; then both bounds must be. Default false. */
   integer?: boolean;
-  /** How many values a grid has between the bounds, those included, 2 to 10,000; only for grids, which need it. */
+  /** The number of values in a grid, both bounds included, 2 to 10,000; required for grids, and only for them. */
   points?: number;
 }
 

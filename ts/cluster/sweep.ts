@@ -42,47 +42,47 @@ import { type Json, jobKey, type Report, type TrialFunction } from "./trials.js"
 /** What to try, how often, and where. */
 export interface SweepOptions extends ServerOptions {
   /**
-   * What a trial is: the name of a task that workers offer (see `tasks` of `join`, and `--module` of the command), whose trials go over
-   * NATS; or a function, whose trials run in this process.
+   * What a trial runs: the name of a task that workers offer (see `tasks` of `join`, and `--module` of the command), with trials sent
+   * over NATS; or a function, with trials in this process.
    */
   run: string | TrialFunction;
   /** The parameters, by name: a list of values, or a range such as `{ min: 1e-4, max: 1e-1 }`. */
   space: SearchSpace;
-  /** How many trials, 1 to 100,000. A grid has its own number, and needs none. */
+  /** The number of trials, 1 to 100,000. A grid sets its own. */
   trials?: number;
   /**
-   * How parameters are chosen: `quasirandom` (the default) fills the space evenly, by Roberts' sequence; `random` draws each
+   * How parameters are chosen: `quasirandom` (the default) fills the space evenly, with Roberts' sequence; `random` draws each
    * independently; `grid` takes all combinations.
    */
   sampler?: Sampler;
   /** The seed of the sampler, and of each trial's own seed; default 0. */
   seed?: number;
-  /** Whether small values are good or large ones; default `minimize`. */
+  /** Whether small or large values are better; default `minimize`. */
   direction?: "minimize" | "maximize";
   /** Early stopping by successive halving; by default every trial runs to its end. */
   halving?: HalvingOptions;
-  /** Settings that all trials are given, as JSON; default none. */
+  /** Settings for all trials, as JSON; default none. */
   settings?: Json;
-  /** Files that all trials are given, by name; together at most 256 MiB. Default none. */
+  /** Files for all trials, by name; together at most 256 MiB. Default none. */
   files?: Readonly<Record<string, Uint8Array>>;
-  /** Seconds after which a trial has failed; default: never. A function that does not heed its `signal` goes on in vain. */
+  /** Seconds after which a trial counts as failed; default: never. A function that ignores its `signal` keeps running in vain. */
   timeout?: number;
-  /** So often a trial is given to workers that are lost or leave before it counts as failed; default 5. */
+  /** How many workers may be lost or leave during a trial before it counts as failed; default 5. */
   attempts?: number;
-  /** By which name the sweep is found again on the servers: 1 to 64 letters, digits, - and _. Default: one that nobody has. */
+  /** The name by which the sweep is found again on the servers: 1 to 64 letters, digits, - and _. Default: an unused one. */
   name?: string;
   /**
-   * Where there is a sweep of that name: `error` (the default) throws, `resume` goes on with it, if it has the same space, trials and so
-   * on, and `replace` deletes it.
+   * What to do if there is already a sweep of that name: `error` (the default) throws, `resume` continues it, if it has the same space,
+   * trials and so on, and `replace` deletes it.
    */
   existing?: "error" | "resume" | "replace";
-  /** How many trials run at a time, where `run` is a function; default 1. */
+  /** How many trials run at a time, if `run` is a function; default 1. */
   parallel?: number;
   /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
   stallTimeout?: number;
   /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
   replicas?: number;
-  /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` goes on. */
+  /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` continues it. */
   signal?: AbortSignal;
   /** Called when a trial ends, a rung begins and so on; see `SweepEvent`. */
   onEvent?: (event: SweepEvent) => void;
@@ -92,15 +92,15 @@ export interface SweepOptions extends ServerOptions {
 export interface TrialRung {
   /** The budget that the trial had at this rung; undefined without successive halving. */
   readonly budget: number | undefined;
-  /** The value that the trial gave at this rung; NaN where it failed. */
+  /** The value that the trial returned at this rung; NaN if it failed. */
   readonly value: number;
   /** How long the trial ran at this rung, in milliseconds. */
   readonly ms: number;
-  /** The name of the worker that ran the trial; `here` where that was this process. */
+  /** The name of the worker that ran the trial; `here` if that was this process. */
   readonly worker: string;
 }
 
-/** What has become of a trial. */
+/** The result of a trial. */
 export interface TrialResult {
   /** The number of the trial, from 0. */
   readonly trial: number;
@@ -111,7 +111,7 @@ export interface TrialResult {
    * rung where it is.
    */
   readonly status: "done" | "stopped" | "failed" | "open";
-  /** The value of the trial at the last rung that it has ended; NaN where it failed or has ended none. */
+  /** The value of the trial at the last rung that it has ended; NaN if it failed or has ended none. */
   readonly value: number;
   /** How long the trial ran, over all rungs, in milliseconds. */
   readonly ms: number;
@@ -119,15 +119,15 @@ export interface TrialResult {
   readonly rungs: readonly TrialRung[];
   /** Why the trial failed; undefined unless it did. */
   readonly message: string | undefined;
-  /** What the trial gave as `info` beside its value, at the last rung that it has ended. */
+  /** The `info` that the trial returned with its value, at the last rung that it has ended. */
   readonly info: Json | undefined;
 }
 
-/** What a sweep has found. */
+/** The result of a sweep. */
 export interface SweepResult {
   /** The name of the sweep. */
   readonly name: string;
-  /** The best of the trials that are done; undefined where all have failed. */
+  /** The best of the trials that are done; undefined if all have failed. */
   readonly best: (TrialResult & { readonly state: Uint8Array | undefined }) | undefined;
   /** All trials of the sweep, in the order of their numbers. */
   readonly trials: readonly TrialResult[];
@@ -174,7 +174,7 @@ export type SweepEvent =
       readonly trials: number;
     }
   | {
-      /** Told from time to time: what is in the queue. */
+      /** The state of the queue, from time to time. */
       readonly kind: "queue";
       /** How many runs of trials wait in the queue. */
       readonly open: number;
@@ -184,9 +184,9 @@ export type SweepEvent =
       readonly idle: boolean;
     }
   | {
-      /** What a worker gave was no result of a trial, and does not count. */
+      /** A worker returned something that is not a result of a trial; it does not count. */
       readonly kind: "refused";
-      /** Why the result was refused. */
+      /** Why the result was rejected. */
       readonly reason: string;
     };
 
@@ -243,13 +243,13 @@ const rules = together(serverRules, {
 /**
  * Tries parameters: many trials of one function, on workers that come and go, or in this process.
  *
- * Over NATS, trials wait in a work queue on the servers' disks, and what comes of them goes to a key–value store. However often a worker is
- * lost or a message comes twice, each trial has one result. Workers need nobody to watch: whoever began the sweep may go away, and come
- * back with `existing: "resume"`. A trial that throws has failed, and the sweep goes on.
+ * Over NATS, trials wait in a work queue on the servers' disks, and their results go to a key–value store. However often a worker is lost
+ * or a message arrives twice, each trial has one result. Workers need no supervision: the process that started the sweep may go away, and
+ * come back with `existing: "resume"`. A trial that throws counts as failed, and the sweep goes on.
  *
- * Which parameters are tried and which trials go on follows from the options and the values alone, not from who is fast.
+ * Which parameters are tried and which trials continue depends on the options and the values alone, not on which worker is fast.
  *
- * @throws `OPTION`; `CONNECTION` where no server is reached, or what is needed is not allowed there; `UNSUPPORTED` without the packages
+ * @throws `OPTION`; `CONNECTION` if no server is reached, or it does not allow what is needed; `UNSUPPORTED` without the packages
  * `@nats-io/…`; the signal's reason.
  */
 export async function sweep(options: SweepOptions): Promise<SweepResult> {

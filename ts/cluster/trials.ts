@@ -14,31 +14,31 @@ export interface Trial {
   readonly trial: number;
   /** The values of the parameters that this trial is to try, by name. */
   readonly parameters: Parameters;
-  /** With successive halving, the budget of this rung, such as steps; what the trial has had before is part of it. Else undefined. */
+  /** With successive halving, the budget of this rung, such as steps; it includes what the trial has used before. Otherwise undefined. */
   readonly budget: number | undefined;
-  /** For whatever is random in the trial: another number for each trial, and always the same one. */
+  /** The seed for anything random in the trial: different for each trial, and always the same for one. */
   readonly seed: number;
   /** The settings that the sweep gives to all trials. */
   readonly settings: Json;
   /** The files that the sweep gives to all trials, by name. */
   readonly files: Readonly<Record<string, Uint8Array>>;
-  /** With successive halving, what the trial gave as its state at the rung before; undefined at the first. */
+  /** With successive halving, the state that the trial returned at the rung before; undefined at the first. */
   readonly state: Uint8Array | undefined;
   /** Aborts when the trial is no longer wanted here. */
   readonly signal: AbortSignal;
 }
 
-/** What a trial has come to. */
+/** The result of a trial. */
 export interface TrialOutcome {
-  /** What is minimized or maximized; a finite number. */
+  /** The number to minimize or maximize; finite. */
   readonly value: number;
-  /** Bytes to go on from at the next rung, such as a checkpoint. Those of the best trial are in the result of the sweep. */
+  /** Bytes to continue from at the next rung, such as a checkpoint. Those of the best trial are in the result of the sweep. */
   readonly state?: Uint8Array;
-  /** Whatever else is to be in the results: JSON of at most 100,000 characters. */
+  /** Anything else for the results: JSON of at most 100,000 characters. */
   readonly info?: Json;
 }
 
-/** A trial, as a function of its parameters: gives a value, or more. What it throws becomes the message of a failed trial. */
+/** A trial, as a function of its parameters: returns a value, or more. What it throws becomes the message of a failed trial. */
 export type TrialFunction = (trial: Trial) => number | TrialOutcome | Promise<number | TrialOutcome>;
 
 /** Bytes in the bucket: how many pieces, and their sum. */

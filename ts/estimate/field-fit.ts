@@ -47,8 +47,8 @@ export interface InitialOptions extends Partial<ParameterOptions> {
 }
 
 /**
- * What to fit to measurements, and how. Solves are by `dopri8`, or `dopri5` where there are more than 200 times, with `rtol` 1e-10 and
- * `atol` 1e-12, unless you say otherwise.
+ * What to fit to measurements, and how. The default method is `dopri8`, or `dopri5` for more than 200 times, with `rtol` 1e-10 and `atol`
+ * 1e-12.
  */
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends FitSettings,
@@ -69,12 +69,12 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
   jumps?: readonly Jump<A, N>[];
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
-   * are not named are estimated too, from the values that the field has.
+   * are not named are estimated too, starting from the field's values.
    */
   parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>>;
   /**
    * Initial states to be estimated, by the names of the states: true, the value to start from, or bounds and so on. By default each
-   * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` where each of several trajectories has its own.
+   * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` if each of several trajectories has its own.
    */
   initial?: Readonly<Record<string, boolean | number | InitialOptions>>;
   /**
@@ -129,9 +129,9 @@ export interface CurveOptions {
   points?: number;
 }
 
-/** What the fit of a field gives. */
+/** The result of the fit of a field. */
 export interface FieldFitResult extends FitResult {
-  /** The names of the quantities that were measured, as the option `observe` has them. */
+  /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
   /** The method of the solves. */
   readonly method: Method;

@@ -11,11 +11,11 @@ import type { FitResult } from "./results.js";
 /**
  * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates, their
  * uncertainties, and diagnostics. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are those of the
- * solution, by forward sensitivities with step sizes held fixed. The field's parameters become the estimates.
+ * solution, from forward sensitivities with step sizes held fixed. The field's parameters become the estimates.
  *
  * @returns The estimates with their standard errors, the measurements with their predictions, and how the fit went.
- * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; where the
- * solve fails at the start, the code of that: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
+ * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; if the solve fails
+ *   at the start, its code: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
 export function leastSquares<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   options: FieldFitOptions<D, A, N>,
@@ -25,9 +25,9 @@ export function leastSquares<D extends Dtype, A extends string, N extends FieldN
  * Levenberg–Marquardt with a trust region, as in MINPACK.
  *
  * @returns The estimates with their standard errors, and how the fit went.
- * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
- * start, or the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` for what `residuals` must not return. What it throws
- * comes through as it is, but for a failed solve.
+ * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the start, or
+ *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
+ *   you unchanged, except a failed solve.
  */
 export function leastSquares<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name>;
 export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {

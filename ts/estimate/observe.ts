@@ -34,8 +34,8 @@ export interface ObservedInputs<A extends string = string, N extends FieldNames 
 }
 
 /**
- * What is measured: names of states or expressions of states, parameters, arguments, `t` and what the field's equations define, such as
- * `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
+ * What is measured: names of states or expressions of states, parameters, arguments, `t` and names that the field's equations define,
+ * such as `["hare", "log(lynx)"]`; or a function, traced as the slope of `vectorField`, which returns values by their names.
  */
 export type Observe<A extends string = string, N extends FieldNames = FieldNames> =
   | string

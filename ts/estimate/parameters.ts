@@ -28,7 +28,7 @@ export interface ParameterOptions {
   upper?: number;
   /**
    * The scale on which the parameter is estimated: `log` for a positive one, `logit` for one between two bounds; default
-   * `identity`. Steps and intervals are symmetric there, so it helps where a value may be wrong by a factor.
+   * `identity`. Steps and intervals are symmetric there, so it helps if a value may be wrong by a factor.
    */
   transform?: TransformName;
   /**

@@ -35,10 +35,10 @@ export type Residuals =
 /** Options of `leastSquares` for residuals that you compute: the residuals, their parameters, and how to fit these. */
 export interface ResidualFitOptions<Name extends string = string> extends FitSettings<Name> {
   /**
-   * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation
-   * if these differ. Where they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes
-   * a shorter step. Without a Jacobian it is computed by central differences: two more calls for each parameter. These need numbers in
-   * float64: a Float32Array is refused then.
+   * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation if
+   * these differ. If they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes a shorter
+   * step. Without a Jacobian it is computed by central differences: two more calls for each parameter. These need numbers in float64, so
+   * a Float32Array throws.
    */
   residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
@@ -61,8 +61,9 @@ const rules = together(fitRules, {
  * region, as in MINPACK.
  *
  * @returns The estimates with their standard errors, and how the fit went.
- * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the
- * start, or the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` for what `residuals` must not return. What it throws comes through as it is, but for a failed solve.
+ * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the start, or
+ *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
+ *   you unchanged, except a failed solve.
  */
 export function fitResiduals<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name> {
   const { residuals, parameters: given, loss, lossScale, ...settings } = readOptions(options, rules);

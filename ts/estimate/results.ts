@@ -10,20 +10,20 @@ export interface Estimate {
   /** The estimated value of the parameter, in its own units. */
   readonly value: number;
   /**
-   * The standard error: 0 for a parameter that was fixed, Infinity for one that the data do not determine, NaN for one at a bound and
-   * where there are no more data than parameters.
+   * The standard error: 0 for a parameter that was fixed, Infinity for one that the data do not determine, NaN for one at a bound, and if
+   * there are no more data than parameters.
    */
   readonly standardError: number;
   /**
-   * The confidence interval, symmetric on the scale of the parameter's `transform`. It holds as far as the model is almost linear
-   * over its width; `profile` gives one that does not assume so.
+   * The confidence interval, symmetric on the scale of the parameter's `transform`. It is valid if the model is almost linear over its
+   * width; `profile` does not assume that.
    */
   readonly interval: readonly [lower: number, upper: number];
-  /** The value of the parameter that the fit started from: of several starts, your own. */
+  /** The value of the parameter that the fit started from; with several starts, your own. */
   readonly start: number;
   /** Whether the parameter was held at its start and not estimated. */
   readonly fixed: boolean;
-  /** The bound that the estimate lies at; undefined where it lies between its bounds. */
+  /** The bound at which the estimate lies; undefined if it lies between its bounds. */
   readonly atBound?: "lower" | "upper";
 }
 
@@ -43,7 +43,7 @@ export interface StartResult {
 
 /** How to profile a parameter. */
 export interface ProfileOptions {
-  /** The confidence level of the interval, between 0 and 1; default that of the fit. */
+  /** The confidence level of the interval, between 0 and 1; default: that of the fit. */
   level?: number;
   /** The greatest number of values on each side of the estimate; default 30. */
   maxPoints?: number;
@@ -107,8 +107,8 @@ export interface FitResult<Name extends string = string> {
   /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;
   /**
-   * The cost of the estimates, the least that was found: half the weighted sum of squared residuals, or what the loss or the error
-   * model makes of them.
+   * The cost of the estimates, the least that was found: half the weighted sum of squared residuals, or the cost that the loss or the
+   * error model defines.
    */
   readonly cost: number;
   /**
@@ -123,7 +123,7 @@ export interface FitResult<Name extends string = string> {
   readonly reason: Reason;
   /** Why the fit ended, in words. */
   readonly message: string;
-  /** Whether the fit ended at a minimum, by one of its tolerances. */
+  /** Whether the fit ended at a minimum, according to one of its tolerances. */
   readonly converged: boolean;
   /** The number of iterations of the best start: Jacobians that led to a step. */
   readonly iterations: number;
@@ -137,7 +137,7 @@ export interface FitResult<Name extends string = string> {
    * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the
    * model is linear, as those of `parameters` do.
    *
-   * @throws `OPTION` for a name that is none, or of a parameter that is fixed; as the fit on the way.
+   * @throws `OPTION` for an unknown name, or that of a fixed parameter; otherwise as the fit.
    */
   profile(name: Name, options?: ProfileOptions): Profile;
 }

@@ -3,15 +3,15 @@ import { callable, count, fallback, natural, nonNegative, number, type Read, wit
 
 /** How far a fit has come. */
 export interface FitProgress<Name extends string = string> {
-  /** The index of the start that is under way; 0 is your own. */
+  /** The index of the current start; 0 is your own. */
   readonly start: number;
   /** The number of the iteration, from 1; each start counts its own. */
   readonly iteration: number;
   /** The values of all parameters after the iteration, by name. */
   readonly parameters: Readonly<Record<Name, number>>;
-  /** The standard errors of the parameters, as the result would have them if the fit ended here: they settle as the parameters do. */
+  /** The standard errors of the parameters, as in the result if the fit ended here: they settle as the parameters do. */
   readonly standardErrors: Readonly<Record<Name, number>>;
-  /** The confidence intervals of the parameters, as the result would have them if the fit ended here. */
+  /** The confidence intervals of the parameters, as in the result if the fit ended here. */
   readonly intervals: Readonly<Record<Name, readonly [lower: number, upper: number]>>;
   /** The cost of the parameters after the iteration. */
   readonly cost: number;
@@ -28,7 +28,7 @@ export interface FitProgress<Name extends string = string> {
 export interface FitSettings<Name extends string = string> {
   /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. Default 1. */
   starts?: number;
-  /** The seed by which the starts other than your own are drawn, an integer, zero or more; default 0. */
+  /** The seed for drawing the starts other than your own, an integer, zero or more; default 0. */
   seed?: number;
   /** The confidence level of intervals, between 0 and 1; default 0.95. */
   level?: number;

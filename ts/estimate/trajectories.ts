@@ -24,13 +24,13 @@ export interface Measurements<A extends string = string> {
   /** What was measured, `[times, observed]`; NaN where a value is missing. */
   readonly y: ArrayLike<number>;
   /**
-   * The state at `t0`, in the order of `field.states`, or by their names. Of states whose initial value is estimated it is the start;
+   * The state at `t0`, in the order of `field.states`, or by their names. For a state whose initial value is estimated, it is the start;
    * NaN leaves that to the option `initial`. If `y0` is the first measurement, leave that out of `y`, or estimate it.
    */
   readonly y0: ArrayLike<number> | Readonly<Record<string, number>>;
   /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
-  /** The trajectory's arguments by name: a number, or an array of numbers; none where they are all `individual`. */
+  /** The trajectory's arguments by name: a number, or an array of numbers; none if they are all `individual`. */
   readonly arguments?: { readonly [Name in A]?: number | ArrayLike<number> };
   /**
    * How much measurements count, `[times]` or `[times, observed]`; finite and zero or more, default 1. Variance = s²/weight, so use

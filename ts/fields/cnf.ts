@@ -14,7 +14,7 @@ export interface CnfOptions<D extends Dtype = "float32"> {
   /** f(t, x): an mlp, whose parameters are copied, or the options of one; as many outputs as inputs. */
   network: MlpOptions<D> | Field<D>;
   /**
-   * How d log p/dt = −tr(∂f/∂x) is had: `exact` (default), by as many directions as there are features, or by one of noise
+   * How d log p/dt = −tr(∂f/∂x) is computed: `exact` (default), with one direction per feature, or with one direction of noise
    * (`hutchinson`), which is right on average.
    */
   trace?: (typeof TRACES)[number];
@@ -27,10 +27,7 @@ export interface CnfOptions<D extends Dtype = "float32"> {
   noiseSeed?: number;
   /** Whether the state carries ∫ ‖f‖² dt after log p (Finlay et al. 2020); default false. */
   kinetic?: boolean;
-  /**
-   * Whether the state carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, by the same directions as the trace; default
-   * false.
-   */
+  /** Whether the state carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, with the same directions as the trace; default false. */
   jacobian?: boolean;
 }
 

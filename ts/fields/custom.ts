@@ -8,7 +8,7 @@ import type { Instance } from "../engine/engine.js";
 import { instance } from "../engine/instance.js";
 import { type Field, WasmField } from "./field.js";
 
-/** What a custom vector field is made of. Its functions get copies of their own, and return typed arrays of `dtype`. */
+/** What a custom vector field is made of. Its functions get their own copies, and return typed arrays of `dtype`. */
 export interface CustomOptions<D extends Dtype = "float32"> {
   /** The number of features of the state. */
   stateSize: number;
@@ -19,8 +19,8 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
   evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;
   /**
-   * The derivatives of `evaluate`, transposed and multiplied by w, which is shaped as y. `parameters` may be left out where there
-   * are none; without `t` there are no gradients of times.
+   * The derivatives of `evaluate`, transposed and multiplied by w, which is shaped as y. Leave `parameters` out if there are none;
+   * without `t` there are no gradients with respect to times.
    */
   vjp(
     t: number,
@@ -38,11 +38,11 @@ export interface CustomOptions<D extends Dtype = "float32"> {
 }
 
 /**
- * Makes a vector field of functions written in JavaScript. They are called during solves, on the calling thread, and may call
+ * Makes a vector field from functions written in JavaScript. They are called during solves, on the calling thread, and may call
  * `evaluate` and `vjp` of other fields.
  *
  * @returns A field with a copy of the parameters; dispose of it when done.
- * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` where a function returns something else than it should.
+ * @throws `OPTION`, `DTYPE`, `NON_FINITE`; in a solve `CALLBACK` if a function returns the wrong thing.
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   const { engine, rust, dtype, stateSize } = customField(options);

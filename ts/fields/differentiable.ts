@@ -76,14 +76,13 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   };
   /**
    * The outputs and their derivative along a direction, both `[batch, outputs]`. Inputs that are left out of `tangents` do not move,
-   * nor do the parameters where `parameterTangents`, of their length and layout, is not given.
+   * nor do the parameters unless `parameterTangents`, of their length and layout, is given.
    */
   jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D>;
   /**
-   * Of a function of one output, the product of its matrix of second derivatives, in all inputs and parameters, with a direction,
-   * given as in `jvp`.
+   * For a function with one output, the product of its Hessian, in all inputs and parameters, with a direction, given as in `jvp`.
    *
-   * @throws `OPTION` for a function of several outputs; as `jvp`.
+   * @throws `OPTION` for a function with several outputs; otherwise as `jvp`.
    */
   hessianProduct(
     inputs: InputArrays<I, D>,

@@ -11,11 +11,11 @@ import type { HamiltonianField } from "./hamiltonian.js";
 
 /** An input, and where it acts. */
 export interface InputOptions {
-  /** The matrix B by which the input acts on the state, `[state, inputs]`, row-major. */
+  /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major. */
   B: ArrayLike<number>;
   /** The input u(t): `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
-  /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients of times. */
+  /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients with respect to times. */
   du?: (t: number) => ArrayLike<number>;
 }
 
@@ -47,8 +47,8 @@ class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements Hamiltonia
 }
 
 /**
- * A field with an input: f(t, y, θ) + B u(t). Of a Hamiltonian field it is the port-Hamiltonian system
- * (J − R) ∇H + B u. Its parameters are copied once; the field itself is used as long as this one is, and disposed of after it.
+ * A field with an input: f(t, y, θ) + B u(t). With a Hamiltonian field, it is the port-Hamiltonian system (J − R) ∇H + B u. Its
+ * parameters are copied once; the field itself is used as long as this one is, and disposed of after it.
  */
 export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;

@@ -5,11 +5,11 @@ import { readEquations, readNames, readNumbers } from "../trace/equations.js";
 import { type ProgramField, programField } from "./program.js";
 import { namesOf } from "./vector-field.js";
 
-/** What equations need beside their text. */
+/** What equations need besides their text. */
 export interface EquationsOptions<D extends Dtype = "float32", A extends string = string> {
-  /** The initial parameters by their names, beside those that the text has a line for, or instead of their values; none by default. */
+  /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
   parameters?: Readonly<Record<string, number>>;
-  /** The names of what each trajectory has of its own, a number each, given with a solve; none by default. */
+  /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
   arguments?: readonly A[] | Readonly<Record<A, "scalar">>;
   /** The states in the order in which arrays have them; by default that of their equations. */
   state?: readonly string[];
@@ -25,10 +25,10 @@ const rules = {
 };
 
 /**
- * Makes a vector field of equations, one on a line: `hare' = hare * (birth - hunt * lynx)`. A line without the apostrophe names
- * an expression for the lines below, and `param birth = 0.5` is a parameter with its initial value. `t` is the time and `pi` the
- * number π, unless you define that name; `#` begins a comment. There are + - * / ^, choices `a < b ? x : y`, and exp, log, log1p, expm1, sqrt, abs, sin, cos, tan, asin, acos, atan,
- * atan2, sinh, cosh, tanh, sigmoid, softplus, relu, min, max and sign.
+ * Makes a vector field from equations, one per line: `hare' = hare * (birth - hunt * lynx)`. A line without the apostrophe names an
+ * expression for the lines below, and `param birth = 0.5` is a parameter with its initial value. `t` is the time and `pi` the number π,
+ * unless you define that name; `#` begins a comment. There are + - * / ^, choices `a < b ? x : y`, and exp, log, log1p, expm1, sqrt, abs,
+ * sin, cos, tan, asin, acos, atan, atan2, sinh, cosh, tanh, sigmoid, softplus, relu, min, max and sign.
  *
  * @returns A field with the parameters; its state has a feature for each equation. Dispose of it when done.
  * @throws `OPTION` with `line` and `column` for a text that cannot be read; `OUT_OF_MEMORY`.

@@ -28,11 +28,9 @@ export interface Entry {
 
 /** Where the arrays of a layer lie in `field.parameters`. */
 export interface Layer {
-  /**
-   * The weight matrix, `[out, in]`, row-major; of a network with `time: "concat"` `[out, 1 + in]`, the column of the time first.
-   */
+  /** The weight matrix, `[out, in]`, row-major; with `time: "concat"`, `[out, 1 + in]` with the column of the time first. */
   readonly weight: Entry;
-  /** The bias, `[out]`; undefined where the network has no biases. */
+  /** The bias, `[out]`; undefined if the network has no biases. */
   readonly bias?: Entry;
   /** What the time is multiplied by inside the gate, `[out]`; for networks with `time: "concatsquash"`. */
   readonly gateWeight?: Entry;
@@ -51,9 +49,7 @@ export interface FieldVjp<D extends Dtype, A extends string = string> {
   /** (∂f/∂a)ᵀ w for each argument a, by name, shaped as the arguments were given; empty for a field without arguments. */
   // Conditional, so that names are not inferred from it: of fields that know theirs and fields that do not, together, none would be left.
   arguments: [A] extends [infer Names extends string] ? { readonly [Name in Names]: ArrayOf<D> } : never;
-  /**
-   * (∂f/∂t)ᵀ w, the derivative with respect to the time, summed over the batch; undefined where a custom field does not tell it.
-   */
+  /** (∂f/∂t)ᵀ w, the derivative with respect to the time, summed over the batch; undefined if a custom field does not give it. */
   t: number | undefined;
 }
 
@@ -80,21 +76,21 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   readonly dtype: D;
   /** The number of features of the state. */
   readonly stateSize: number;
-  /** The number of features of f(t, y): that of the state, but for a network that is only a part of a vector field. */
+  /** The number of features of f(t, y): that of the state, except for a network that is only a part of a vector field. */
   readonly outputSize: number;
-  /** The names of the arguments, of which each trajectory has its own; empty where the field has none. */
+  /** The names of the arguments, of which each trajectory has its own; empty if the field has none. */
   readonly argumentNames: readonly A[];
   /**
-   * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
-   * grow; assign an array to set all of them.
+   * All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow;
+   * assign an array to set all of them.
    */
   get parameters(): ArrayOf<D>;
-  /** Sets all parameters: copies an array of as many finite numbers in. */
+  /** Sets all parameters: copies an array of that many finite numbers in. */
   set parameters(values: ArrayOf<D>);
-  /** Where each layer's arrays lie in `parameters`; empty where the field is no network. */
+  /** Where each layer's arrays lie in `parameters`; empty if the field is not a network. */
   readonly layers: readonly Layer[];
   /**
-   * f(t, y) for y `[batch, state]`, row-major; at other parameters than the field's own if given. A field with arguments needs
+   * f(t, y) for y `[batch, state]`, row-major; with parameters other than the field's own if given. A field with arguments needs
    * those of each sample.
    */
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays<A>): ArrayOf<D>;

@@ -72,7 +72,7 @@ export interface VectorFieldOptions<
    * these. None by default.
    */
   parameters?: P;
-  /** What each trajectory has of its own beside its state, given with a solve; none by default. */
+  /** The arguments: values that differ between trajectories, given with a solve; none by default. */
   arguments?: A;
   /**
    * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value, as a

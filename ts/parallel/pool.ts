@@ -45,7 +45,7 @@ import { cores, notStarted, startThread, type Thread } from "./threads.js";
 
 /** Options of `parallel`: how many workers, and where their source is. */
 export interface ParallelOptions {
-  /** The number of workers, 1 to 1024; default as many as the machine has cores. */
+  /** The number of workers, 1 to 1024; default: the number of cores. */
   workers?: number;
   /**
    * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
@@ -86,17 +86,17 @@ export interface PoolVjp<D extends Dtype = Dtype, A extends string = string> {
 }
 
 /**
- * Workers that share batches. The methods do what the functions of the same names do, and give promises; the calling thread
- * neither waits nor computes. The steps are bitwise those of one core. Where trajectories take their steps together, gradients are equal
- * up to the order of summation over samples, and the same in every run with as many workers; where each takes its own
- * (`batching: "independent"`), they are bitwise the same with any number of workers, or none.
+ * Workers that share batches. The methods do the same as the functions of the same names, and return promises; the calling thread neither
+ * waits nor computes. The steps are bitwise those of one core. If trajectories take their steps together, gradients are equal up to the
+ * order of summation over samples, and the same in every run with the same number of workers; if each takes its own (`batching:
+ * "independent"`), they are bitwise the same with any number of workers, or none.
  */
 export interface Pool {
   /** The number of workers in the pool. */
   readonly workers: number;
   /**
    * Whether workers can agree on the steps of an adaptive solve. They need SharedArrayBuffer, which a page has if it is
-   * cross-origin isolated; else only solves with fixed steps are shared, and the others left to one worker.
+   * cross-origin isolated; without it, only solves with fixed steps are shared, and the others run on one worker.
    */
   readonly shared: boolean;
   /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
@@ -174,7 +174,7 @@ export interface Pool {
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,
     options?: GradientOptions<A, N>,
   ): Promise<{ value: number; gradient: Gradient<D, A>; solution: Solution<D> }>;
-  /** Ends the workers and rejects what is under way with `DISPOSED`; a second call does nothing. */
+  /** Ends the workers and rejects pending calls with `DISPOSED`; a second call does nothing. */
   close(): void;
   /** The same as `close`, for a declaration with `using`. */
   [Symbol.dispose](): void;
@@ -194,7 +194,7 @@ const rules = {
 /**
  * Starts workers that share batches.
  *
- * @throws `OPTION`; `WORKER` where a worker cannot be started; `UNSUPPORTED`.
+ * @throws `OPTION`; `WORKER` if a worker cannot be started; `UNSUPPORTED`.
  */
 export async function parallel(options: ParallelOptions = {}): Promise<Pool> {
   const { workers: wanted, workerUrl } = readArguments(options, rules);

@@ -73,9 +73,9 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
    */
   times: Lists;
   /**
-   * The new state: a function that is called once and recorded, as `slope` of `vectorField` is, and gives as many rows as the state has
-   * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as
-   * `depot = depot + dose`.
+   * The new state: a function that is called once and recorded, as `slope` of `vectorField` is, and returns as many rows as the state has
+   * features, or an object with the features that change; or text with a line `state = expression` for each of those, such as `depot =
+   * depot + dose`.
    */
   set: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
@@ -483,9 +483,9 @@ function quantities(
 /** The gradient of a loss with respect to a jump: to its times and amounts, shaped as they were given. */
 export interface JumpGradient {
   /**
-   * ∂L/∂times, a list for all trajectories or one for each, as given. The derivative by the time of a jump at an output time is that of both
-   * moving together; of several jumps at the same time the first has it. NaN where a custom field does not tell its derivative with
-   * respect to time.
+   * ∂L/∂times, a list for all trajectories or one for each, as given. The derivative with respect to the time of a jump at an output time
+   * is that of both moving together; of several jumps at the same time, the first has it. NaN if a custom field does not give its
+   * derivative with respect to time.
    */
   readonly times: Float64Array | readonly Float64Array[];
   /** ∂L/∂amounts by name, each a list for all trajectories or one for each, as given. */

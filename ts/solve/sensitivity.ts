@@ -71,23 +71,23 @@ export interface SolutionJvp<D extends Dtype = Dtype, S extends Solution<D> = So
   readonly solution: S;
   /**
    * ẏ, the derivative of the solution along each direction: `[directions, times, batch, state]`, row-major. Where trajectories have
-   * their own times, what is after the last of one repeats it, as in the solution.
+   * their own times, rows after the last time of one repeat its last row, as in the solution.
    */
   readonly tangents: ArrayOf<D>;
   /** The shape of `tangents`. */
   readonly shape: readonly [directions: number, times: number, batch: number, state: number];
 }
 
-/** A solution of trajectories of their own with its derivatives along directions. */
+/** A solution of independent trajectories with its derivatives along directions. */
 export interface IndependentSolutionJvp<D extends Dtype = Dtype> extends SolutionJvp<D, IndependentSolution<D>> {
   /**
-   * The derivatives of the events along each direction, in the order of `solution.events`. Of the time it is NaN where an event
-   * changes nothing and its function only touches its zero.
+   * The derivatives of the events along each direction, in the order of `solution.events`. That of the time is NaN if an event changes
+   * nothing and its function only touches zero.
    */
   readonly events: EventTangents<D>;
 }
 
-/** The derivatives of a solution with respect to what its solve starts from. */
+/** The derivatives of a solution with respect to the inputs of its solve. */
 export interface Sensitivities<
   D extends Dtype = Dtype,
   S extends Solution<D> = Solution<D>,
@@ -248,9 +248,9 @@ function solveAlong<D extends Dtype>(
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
  * @param tangents - The directions.
  * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
- * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is no program, and for `dense`,
- * `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only touches
- * its zero.
+ * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is not a program, and for `dense`,
+ *   `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only
+ *   touches zero.
  */
 export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   field: Field<D, A, N>,
@@ -459,18 +459,18 @@ export function sensitivities<D extends Dtype>(
 }
 
 /**
- * Hessian of the loss times one direction, without forming the Hessian: by initial states, parameters and arguments (reverse over
- * forward). Exact for the numbers computed, with adaptive step sizes held fixed.
+ * Hessian of the loss times one direction, without forming the Hessian: with respect to initial states, parameters and arguments (reverse
+ * over forward). Exact for the numbers computed, with adaptive step sizes held fixed.
  *
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
- * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`, or `(y) => meanSquaredError(y, target)`. Or a function of y, their shape and ẏ, both
- * `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
+ * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`, or `(y) => meanSquaredError(y, target)`. Or a function of y, their
+ *   shape and ẏ, both `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
- * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is not
- * exact.
+ * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is
+ *   not exact.
  */
 export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
   field: Field<D, A, N>,

@@ -28,7 +28,7 @@ export type SolverOptions<A extends string = string, N extends FieldNames = Fiel
   "output" | "batching" | "jumps" | "dense" | "saveSteps" | "onFailure" | "progress"
 >;
 
-/** Where a solver stood: plain numbers, which JSON keeps exactly but for the sign of zero. */
+/** The state of a solver as plain numbers, which JSON keeps exactly except for the sign of zero. */
 export interface SavedSolver {
   /** What the object is: always this text. */
   readonly kind: "symplectic-adjoint solver";
@@ -40,7 +40,7 @@ export interface SavedSolver {
   readonly batch: number;
   /** The number of features of the state. */
   readonly state: number;
-  /** All numbers that the solver needs to go on: the times and states of trajectories, the sizes of their steps, and so on. */
+  /** All numbers that the solver needs to continue: the times and states of trajectories, the sizes of their steps, and so on. */
   readonly numbers: readonly number[];
   /** The options by which it takes its steps, as far as they are plain data: what was not given is not there. */
   readonly options: Readonly<Record<string, unknown>>;
@@ -53,7 +53,7 @@ export interface SavedSolver {
   };
 }
 
-/** A solve that is taken on from call to call, each trajectory by its own steps. */
+/** A solve that is advanced call by call, with separate steps for each trajectory. */
 export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** The number of trajectories. */
   readonly batch: number;
@@ -73,9 +73,9 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** Gives the field other arguments from now on, such as the input of a controller. */
   setArguments(values: ArgumentArrays<A>): void;
   /**
-   * Takes steps to a time, which all trajectories land on. They are bitwise those of an `odeint` with `output: "land"` that has the times of
-   * all calls as its `times`, provided that the first step ends before the first of them: the length of the first step depends on how far
-   * the solve is to go. With the option `firstStep` it does not. The time may lie before the present one. Where a trajectory fails, all
+   * Takes steps to a time, on which all trajectories land. They are bitwise those of an `odeint` with `output: "land"` that has the times
+   * of all calls as its `times`, provided that the first step ends before the first of them: the length of the first step depends on how
+   * far the solve is to go. With the option `firstStep` it does not. The time may lie before the current one. If a trajectory fails, all
    * stay where they were.
    *
    * @param t - A finite time.
@@ -84,7 +84,7 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   stepTo(t: number): void;
   /** Takes one step of each trajectory towards a time, and none beyond it; otherwise as `stepTo`. */
   step(towards: number): void;
-  /** Another solver that stands at the same place and goes its own way. */
+  /** An independent copy of the solver. */
   copy(): Solver<D, A>;
   /**
    * Where the solver stands, and by which options, as plain data for `restoreSolver`: with the same field the steps go on bitwise as
@@ -98,12 +98,12 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
 }
 
 /**
- * Starts a solve that you take on yourself, as control loops, games and simulations with inputs do: `stepTo(t)` advances it.
+ * Starts a solve that you advance yourself with `stepTo(t)`: for control loops, games and simulations with inputs.
  * Gradients are those of `vjp`; a solver has none.
  *
- * @param field - The vector field, with its parameters as they are now: changing them later changes nothing here, nor in copies.
+ * @param field - The vector field, with its parameters as they are now: changing them later has no effect on the solver or its copies.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param t - When the trajectories stand there.
+ * @param t - The time of `y0`.
  * @throws As `odeint`.
  */
 export function solver<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(

@@ -529,10 +529,10 @@ export function concat(...operands: Operand[]): Value {
 }
 
 /**
- * `then` where the condition holds, else `otherwise`, row by row. Both are computed; what is not chosen has no effect on the
- * result or on its derivatives.
+ * `then` where the condition holds, else `otherwise`, row by row. Both are computed; the one not chosen has no effect on the result or
+ * its derivatives.
  *
- * @throws `CALLBACK` for what is no comparison, such as `x < 1`; `SHAPE` for numbers of rows that differ.
+ * @throws `CALLBACK` for anything but a comparison, such as `x < 1`; `SHAPE` for different numbers of rows.
  */
 export function where(condition: Condition, then: Operand, otherwise: Operand): Value {
   if (!Condition.is(condition)) {

@@ -21,12 +21,12 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
   stateSize?: number;
   /**
    * The times of the target, strictly ascending or descending: two or more for all trajectories, or a list for each. With lists, each
-   * trajectory takes its own steps, as `batching: "independent"` has it.
+   * trajectory takes its own steps, as with `batching: "independent"`.
    */
   times: Lists;
   /**
-   * What the solution should be, `[times, batch, state]`; that at the first time counts as well. Where trajectories have lists of times,
-   * `times` is the length of the longest; what stands after the last time of another does not count, whatever it is.
+   * What the solution should be, `[times, batch, state]`; the first time counts as well. If trajectories have lists of times, `times` is
+   * the length of the longest; values after the last time of a shorter one do not count.
    */
   target: ArrayOf<D>;
   /**
@@ -47,11 +47,11 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
 
 /**
  * A loss of a batch: `mse`, the mean of the squared differences from the target; one from `loss`, `absoluteLoss`, `huberLoss`,
- * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution,
- * which gives the loss and its cotangent ∂L/∂y. Of trajectories that are solved independently it gets the whole solution as well, and
- * may return `events`, the derivatives with respect to times and states of events. Where they have times of their own, or one failed with
- * `onFailure: "mask"`, the batch that it gets has a `mask` that is 0 after the last time of each and for those that failed; there the
- * cotangent must be 0.
+ * `gaussianLoss` or `poissonLoss`; or a function of the solution `[times, batch, state]`, the batch and the shape of the solution, which
+ * returns the loss and its cotangent ∂L/∂y. If trajectories are solved independently, it gets the whole solution as well, and may return
+ * `events`, the derivatives with respect to times and states of events. If they have their own times, or one failed with `onFailure:
+ * "mask"`, the batch that it gets has a `mask` that is 0 after the last time of each and for those that failed; there the cotangent must
+ * be 0.
  */
 export type Loss<D extends Dtype = Dtype> =
   | "mse"

@@ -37,9 +37,9 @@ export interface FlowOptions<D extends Dtype = Dtype> {
 
 /** How to solve and which gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
-  /** Weight of the mean of ∫ ‖f‖² dt, of blocks with `kinetic`; default 0, which is all that others take (Finlay et al. 2020). */
+  /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0, the only value for other blocks (Finlay et al. 2020). */
   kineticWeight?: number;
-  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, of blocks with `jacobian`; default 0, which is all that others take. */
+  /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0, the only value for other blocks. */
   jacobianWeight?: number;
 }
 
@@ -53,7 +53,7 @@ export interface FlowGradient<D extends Dtype = Dtype> {
   readonly gradients: readonly Gradient<D>[];
 }
 
-/** A density: that of data which the blocks take to a standard normal distribution. */
+/** A density: that of data which the blocks map to a standard normal distribution. */
 export interface Flow<D extends Dtype = Dtype> {
   /** The blocks of the flow: make an optimizer for each. */
   readonly blocks: readonly CnfField<D>[];
@@ -88,7 +88,7 @@ const rules = { blocks: anything<unknown>(), time: fallback(finitePositive, 1) }
 const weightRules = { kineticWeight: fallback(nonNegative, 0), jacobianWeight: fallback(nonNegative, 0) };
 
 /**
- * Makes a density of flows.
+ * Makes a density from flows.
  *
  * @throws `OPTION`; its methods as `odeint` and `vjp`.
  */

@@ -17,7 +17,7 @@ import {
 import { type Field, useField, wasmField } from "../fields/field.js";
 import { quasiNewton, type Sloped } from "./quasi-newton.js";
 
-/** A loss at the field's parameters, and its gradient by them, as from `valueAndGrad`. */
+/** A loss at the field's parameters, and its gradient with respect to them, as from `valueAndGrad`. */
 export interface LbfgsValue<D extends Dtype = Dtype> {
   /** The value of the loss at the field's current parameters. */
   readonly value: number;
@@ -81,7 +81,7 @@ export type LbfgsReason =
 
 /** How a training by `lbfgs` went. */
 export interface LbfgsResult {
-  /** The least loss, that of the field's parameters as they are left. */
+  /** The smallest loss, which is that of the field's final parameters. */
   readonly value: number;
   /** The number of iterations, each with a step that lowered the loss. */
   readonly iterations: number;
@@ -113,9 +113,9 @@ const PRECISION = {
  * full-data gradient, where `adam` and `sgd` take batches; in return it converges in far fewer evaluations, and has no learning rate.
  * Yields to the event loop between iterations.
  *
- * @returns How it went. The field's parameters are left at the least loss that was found, also where it throws.
- * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE`
- * for what `value` must not return. What it throws comes through as it is, but for a failed solve after the start.
+ * @returns How it went. The field's parameters end up at the smallest loss that was found, even if it throws.
+ * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE` if
+ *   `value` returns the wrong thing. What it throws reaches you unchanged, except a failed solve after the start.
  */
 export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<LbfgsResult> {
   const read = readOptions(options, rules);

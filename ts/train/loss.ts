@@ -34,7 +34,7 @@ export type LossValues<I extends ArgumentSizes = None> = {
   /** What the solution should be: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
-   * The weight of each feature of the target, as many rows; ones where no mask is given. Where the weight is 0, the target is 0 as
+   * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, the target is 0 as
    * well. A loss that takes this weighs its features itself.
    */
   readonly mask: Value;
@@ -59,13 +59,13 @@ export interface LossData {
   readonly target?: ArrayLike<number>;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
-   * anything else; default 1. Where the weight is 0, the target may be NaN. Of an independent solve, rows that its `mask` leaves out
-   * do not count in any case.
+   * anything else; default 1. Where the weight is 0, the target may be NaN. For an independent solve, rows that its `mask` leaves out
+   * never count.
    */
   readonly mask?: ArrayLike<number>;
   /**
-   * The output times, for a loss that takes `t`; default those of the solve, where the loss is called by `valueAndGrad`. Where they are
-   * a list for each trajectory, what stands after the last time of one does not count.
+   * The output times, for a loss that takes `t`; default those of the solve, where the loss is called by `valueAndGrad`. If they are a
+   * list for each trajectory, values after the last time of one do not count.
    */
   readonly times?: Lists;
   /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
@@ -74,13 +74,13 @@ export interface LossData {
 
 /**
  * A loss with its derivative, from `loss`, `absoluteLoss`, `huberLoss`, `gaussianLoss` or `poissonLoss`: for `train` and `fit` as
- * their option `loss`, for `valueAndGrad` by way of `of`.
+ * their option `loss`, for `valueAndGrad` through `of`.
  */
 export interface TracedLoss {
   /**
    * The loss of a solution y `[times, batch, state]`, and its cotangent.
    *
-   * @throws `SHAPE`, `DTYPE`, `OPTION` for data that do not fit; `NON_FINITE` where the loss is not finite.
+   * @throws `SHAPE`, `DTYPE`, `OPTION` for data that do not fit; `NON_FINITE` if the loss is not finite.
    */
   <A extends Float32Array | Float64Array>(
     y: A,
@@ -92,7 +92,7 @@ export interface TracedLoss {
    * `hessianVectorProduct`.
    */
   of(data?: LossData): LossOfSolution;
-  /** Frees the memory of the loss, whose programs are made again if you use it; a second call does nothing. */
+  /** Frees the memory of the loss. Its programs are made again if you use it; a second call does nothing. */
   dispose(): void;
 }
 
@@ -117,17 +117,17 @@ const inputsRule = { ...object, expected: "an object of arrays by their names" }
 const OWN = ["y", "target", "mask", "t"];
 
 /**
- * Makes a loss of a function of one trajectory at one output time, which returns one number:
- * `loss(({ y, target }) => y.sub(target).abs().min(1).square().mean())`. The loss of a batch is the mean of it over all output times
- * and trajectories, the first time included, weighted by the mask where there is one. The function is called once for each number of
- * features, when it is first used, and recorded; derivatives are worked out from the record.
+ * Makes a loss from a function of one trajectory at one output time that returns one number: `loss(({ y, target }) =>
+ * y.sub(target).abs().min(1).square().mean())`. The loss of a batch is its mean over all output times and trajectories, the first time
+ * included, weighted by the mask if there is one. The function is called once for each number of features, when it is first used, and
+ * recorded; derivatives are worked out from the record.
  *
- * A mask `[times, batch]` has the weights of the mean. One of `[times, batch, features]` may leave out a part of the features of a
- * trajectory at a time: then the function has to take `mask`, and to weigh the features itself; it is averaged over the times and
+ * A mask `[times, batch]` has the weights of the mean. A mask `[times, batch, features]` may leave out some of the features of a
+ * trajectory at a time: then the function has to take `mask` and weigh the features itself; it is averaged over the times and
  * trajectories of which anything counts.
  *
- * @throws `OPTION`; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` where the function does what cannot be recorded, or returns no value; `SHAPE` where it
- * returns more than one number.
+ * @throws `OPTION`; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function does something that
+ *   cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.
  */
 export function loss<const I extends ArgumentSizes = None>(
   apply: (values: LossValues<I>) => Value,

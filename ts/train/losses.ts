@@ -17,7 +17,7 @@ import { entrywise, type TracedLoss } from "./loss.js";
 /**
  * The mean of the absolute differences from the target, over all entries that count; its derivative is 0 where there is none.
  *
- * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
+ * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
  */
 export function absoluteLoss(): TracedLoss {
   return entrywise(({ y, target }) => y.sub(target).abs());
@@ -25,15 +25,15 @@ export function absoluteLoss(): TracedLoss {
 
 /** Options of `huberLoss`. */
 export interface HuberOptions {
-  /** The difference from which on the loss is linear, in the units of the state; default 1. */
+  /** The difference beyond which the loss is linear, in the units of the state; default 1. */
   delta?: number;
 }
 
 /**
- * The mean over all entries of half the squared difference d, d²/2, and where |d| exceeds delta of delta (|d| − delta/2): what is
- * far out pulls no more than delta (Huber 1964).
+ * The mean over all entries of half the squared difference d, d²/2, or delta (|d| − delta/2) where |d| exceeds delta: the pull of an
+ * outlier is bounded by delta (Huber 1964).
  *
- * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
+ * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
  * @throws `OPTION`.
  */
 export function huberLoss(given: HuberOptions = {}): TracedLoss {
@@ -55,8 +55,8 @@ export interface GaussianOptions {
  * The negative log-likelihood of observations with normal noise around the solution: the mean over all entries of
  * d²/(2 scale²) + log(scale √(2π)), in nats, of the differences d from the target.
  *
- * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`.
- * @throws `OPTION`; `SHAPE` when it is used, where there is not a scale for each feature.
+ * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
+ * @throws `OPTION`; `SHAPE` when it is used, if there is not one scale for each feature.
  */
 export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   const { scale } = options(given, { scale: fallback(anything<number | readonly number[]>(), 1) });
@@ -84,10 +84,10 @@ export interface PoissonOptions {
 
 /**
  * The negative log-likelihood of counts whose mean is the solution: the mean over all entries of y − target log(y), or with `log` of
- * exp(y) − target y, in nats. What depends on the counts alone, log(target!), is left out.
+ * exp(y) − target y, in nats. The term that depends on the counts alone, log(target!), is left out.
  *
- * @returns A loss for `train`, `fit` and, by way of `of`, `valueAndGrad`. It throws `NON_FINITE` where a mean is not positive that
- * counts are observed of.
+ * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`. It throws `NON_FINITE` if a mean with observed counts is not
+ *   positive.
  * @throws `OPTION`.
  */
 export function poissonLoss(given: PoissonOptions = {}): TracedLoss {

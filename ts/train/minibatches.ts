@@ -26,7 +26,7 @@ import type { Batch } from "./batch.js";
 export interface Trajectory {
   /** The times of the observations: two or more, ascending, or all trajectories descending. */
   times: ArrayLike<number>;
-  /** The observations, `[times, state]`, row-major; NaN, null or undefined where there is none. */
+  /** The observations, `[times, state]`, row-major; NaN, null or undefined for missing ones. */
   values: ArrayLike<number | null | undefined>;
   /**
    * The arguments of this trajectory, for a field with arguments: for each name a number, or a vector. All trajectories have the
@@ -34,24 +34,24 @@ export interface Trajectory {
    */
   arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
   /**
-   * The state at the first time, before jumps; default the values there, which then have to be complete. With it, states may be
-   * known only there: what `values` has at the first time is compared with the solution like the rest.
+   * The state at the first time, before jumps; default the values there, which then have to be complete. With it, the whole state need be
+   * known only there: `values` at the first time are compared with the solution like the rest.
    */
   y0?: ArrayLike<number>;
 }
 
 /** How trajectories become batches. */
 export interface MinibatchOptions<D extends Dtype = "float32"> {
-  /** The observed trajectories, of one number of features, and all ascending or all descending in time. */
+  /** The observed trajectories, with the same number of features, and all ascending or all descending in time. */
   trajectories: readonly Trajectory[];
   /**
-   * Whether each trajectory of a batch has times and steps of its own (`independent`), or all are solved over the times at which any of
-   * them was observed, in steps that they share (`together`, the default unless there are `jumps`).
+   * Whether each trajectory of a batch has its own times and steps (`independent`), or all are solved over the times at which any of them
+   * was observed, in shared steps (`together`, the default unless there are `jumps`).
    */
   batching?: "together" | "independent";
   /**
    * Changes of the state at known times, such as doses, as in `odeint`: lists of times and amounts for all trajectories, or one for
-   * each of `trajectories`. A batch gets those of its windows. Times are those of the trajectories, also where windows are `relative`.
+   * each of `trajectories`. A batch gets those of its windows. Times are those of the trajectories, even if windows are `relative`.
    */
   jumps?: readonly Jump[];
   /** The number of windows in a batch; default all of those that can be solved together. */
@@ -61,13 +61,13 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
   /** The number of observations between the starts of windows; default 1. */
   stride?: number;
   /**
-   * Whether times count from the start of each window, so that windows with other starts share a batch, which `independent` ones do
-   * in any case. For fields that do not depend on time; default false.
+   * Whether times count from the start of each window, so that windows with different starts can share a batch, as `independent` ones
+   * always can. For fields that do not depend on time; default false.
    */
   relative?: boolean;
-  /** Whether the order is drawn anew in each epoch; default true. */
+  /** Whether the order is shuffled in each epoch; default true. */
   shuffle?: boolean;
-  /** The seed by which the order of batches is drawn, an integer, zero or more; default 0. */
+  /** The seed for the order of batches, an integer, zero or more; default 0. */
   seed?: number;
   /** The number type of the batches; default `float32`. */
   dtype?: D;
@@ -77,7 +77,7 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
 export interface MinibatchState {
   /** The number of the epoch, from 0. */
   readonly epoch: number;
-  /** The number of batches of this epoch that have been given. */
+  /** The number of batches of this epoch that have been used. */
   readonly position: number;
 }
 
@@ -85,9 +85,9 @@ export interface MinibatchState {
 export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>> {
   /** The number of batches in an epoch. */
   readonly length: number;
-  /** Which batch is given next, by its epoch and position. Set it to go on from there; all iterators share it. */
+  /** The epoch and position of the next batch. Set it to continue from there; all iterators share it. */
   state: MinibatchState;
-  /** The batches of one epoch, as `state` does not count them: for validation, say. */
+  /** The batches of one epoch, without moving `state`: for validation, say. */
   epoch(epoch?: number): Batch<D>[];
 }
 
@@ -115,10 +115,10 @@ const upTo = (most: number) =>
 
 /**
  * Makes trajectories into batches of windows. A window begins where all of the state was observed, and takes the jumps that follow:
- * an observation at the time of a jump has the state after it, but for the first one of a trajectory, which has it before.
+ * an observation at the time of a jump is the state after it, except the first one of a trajectory, which is the state before.
  *
- * With `batching: "independent"` a batch has a list of times for each window. Otherwise it is solved from one time on, over all times
- * at which any of its windows was observed; those at which a window was not are masked.
+ * With `batching: "independent"` a batch has a list of times for each window. Otherwise its windows start at the same time and are solved
+ * over all times at which any of them was observed; those at which a window was not are masked.
  *
  * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` for invalid options.
  */

@@ -21,9 +21,9 @@ import { optimizers } from "../engine/live-objects.js";
 import { type Field, useField } from "../fields/field.js";
 
 interface RateOptions {
-  /** The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. It may be changed between steps by `optimizer.learningRate`. */
+  /** The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Set `optimizer.learningRate` to change it between steps. */
   learningRate?: number;
-  /** Decoupled weight decay: each step first shrinks the parameters by learningRate · weightDecay of themselves. Default 0. */
+  /** Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. */
   weightDecay?: number;
 }
 
@@ -39,7 +39,7 @@ export interface AdamOptions extends RateOptions {
 
 /** Stochastic gradient descent. Default learning rate 1e-2. */
 export interface SgdOptions extends RateOptions {
-  /** The part of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
+  /** The fraction of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
   momentum?: number;
 }
 
@@ -52,15 +52,15 @@ export type OptimizerRecipe =
 export interface Optimizer<D extends Dtype = Dtype> {
   /** The learning rate of the next step; may be set at any time. */
   learningRate: number;
-  /** The number of steps taken; set it, with `state`, to go on from a checkpoint. */
+  /** The number of steps taken; set it, with `state`, to continue from a checkpoint. */
   steps: number;
   /**
-   * What the optimizer remembers, the moments of `adam` or the velocity of `sgd`: a live view of the engine's memory, to be taken
-   * anew after any other call.
+   * What the optimizer remembers, the moments of `adam` or the velocity of `sgd`: a live view of the engine's memory: read it again after
+   * any other call.
    */
   readonly state: ArrayOf<D>;
   /**
-   * Takes a step; nothing changes if the gradient is refused.
+   * Takes a step; nothing changes if the gradient is rejected.
    *
    * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
    */
@@ -210,7 +210,7 @@ export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}
 }
 
 /**
- * Makes an optimizer by gradient descent with momentum, for a field's parameters.
+ * Makes a gradient-descent optimizer with momentum for a field's parameters.
  *
  * @returns The optimizer; dispose of it when done.
  * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.

@@ -11,12 +11,12 @@ import {
   required,
 } from "../checks/rules.js";
 
-/** The learning rate of the step that follows so many others: a finite number, zero or more. */
+/** The learning rate of a step, from the number of steps before it: a finite number, zero or more. */
 export type Schedule = (steps: number) => number;
 
 /** How fast a rate decays. */
 export interface ExponentialDecayOptions {
-  /** What the rate is multiplied by over `steps` steps, smoothly. */
+  /** The factor by which the rate falls over `steps` steps, smoothly. */
   factor: number;
   /** Over how many steps the rate is multiplied by `factor`; default 1. */
   steps?: number;
@@ -64,7 +64,7 @@ export function cosineDecay(rate: number, options: CosineDecayOptions): Schedule
 }
 
 /**
- * A schedule that rises linearly over the first `steps` steps to what `then` begins with, and then follows it.
+ * A schedule that rises linearly over the first `steps` steps to the initial rate of `then`, and then follows it.
  *
  * @param then - A learning rate, or a schedule of the steps after the first `steps`.
  * @throws `OPTION`.

@@ -5,11 +5,11 @@ import { outputsIn } from "../solve/outputs.js";
 import { needOutputs } from "./mask.js";
 
 /**
- * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights),
- * the weighted mean. What the `mask` of an independent solution leaves out does not count in any case, if `y` is the array that the solve
- * or `valueAndGrad` has given.
+ * The mean of the squared differences, and its cotangent; with a mask (1 where an entry counts, 0 where not, or weights), the weighted
+ * mean. Outputs that the `mask` of an independent solution leaves out never count, if `y` is the very array that the solve or
+ * `valueAndGrad` returned.
  *
- * @returns `value` and `cotangent`, shaped as y: what `valueAndGrad` asks of a loss; and for `hessianVectorProduct` `curvature(ẏ)`,
+ * @returns `value` and `cotangent`, shaped as y: as `valueAndGrad` needs them; and for `hessianVectorProduct` `curvature(ẏ)`,
  * the derivative of the cotangent along ẏ.
  * @throws `SHAPE`, `DTYPE`; `OPTION` for a mask with a weight that is negative or not finite, or without any positive one;
  * `NON_FINITE` where a number that counts is not finite, or the mean is too large for one.

@@ -53,7 +53,7 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   schedule?: Schedule;
   /** The largest norm of the gradient of all parameters: a longer gradient is scaled down to it. */
   clipNorm?: number;
-  /** Data to judge the field by now and then; it may end the training. */
+  /** Data on which the field is evaluated now and then; this may end the training. */
   validation?: Validation<D, A>;
 }
 
@@ -65,13 +65,13 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   readonly loss: number;
   /** The gradient of the loss, before clipping. */
   readonly gradient: Gradient<D, A>;
-  /** The l2 norm of the gradient of all parameters, before clipping; infinite beyond what a number holds. */
+  /** The l2 norm of the gradient of all parameters, before clipping; infinite if it overflows. */
   readonly gradientNorm: number;
-  /** The learning rate by which the step was taken. */
+  /** The learning rate of the step. */
   readonly learningRate: number;
   /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;
-  /** The loss of the validation data after the step, where it was time for that; infinite where a solve fails or it is not finite. */
+  /** The loss of the validation data after the step, if it was due; infinite if a solve fails or it is not finite. */
   readonly validation?: number;
   /** The parameters that have done best on the validation data so far; undefined while no loss was finite. */
   readonly best?: Best<D>;
@@ -99,8 +99,8 @@ const rules = together(solverRules, {
 });
 
 /**
- * Trains a field: for each batch one gradient and one step of the optimizer. Other tasks get their turn between steps,
- * so that a page stays alive and a signal arrives.
+ * Trains a field: for each batch one gradient and one step of the optimizer. Other tasks get their turn between steps, so a page stays
+ * responsive and a signal arrives.
  *
  * @returns A generator of the steps, each of which is taken when you ask for it.
  * @throws `OPTION`, `SHAPE`, `DTYPE` and `NON_FINITE` at once, for invalid options and batches of an array; the generator throws as
@@ -186,7 +186,7 @@ export interface History<D extends Dtype = Dtype> {
     /** The loss of the validation data. */
     readonly validation: number;
   }[];
-  /** The parameters that did best on the validation data; undefined where no loss was finite or there is no validation. */
+  /** The parameters that did best on the validation data; undefined if no loss was finite or there is no validation. */
   readonly best: Best<D> | undefined;
   /** Why the training ended: all steps or data were used, patience ran out, or `onStep` returned false. */
   readonly ended: "done" | "patience" | "callback";

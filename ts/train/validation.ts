@@ -1,4 +1,4 @@
-// How a training is judged by data that it does not see.
+// How a training is evaluated on data that it does not see.
 import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf } from "../checks/arrays.js";
 import { type ErrorCode, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
@@ -22,19 +22,19 @@ import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { type Batch, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
 
-/** How a training is judged by data that it does not see. */
+/** How a training is evaluated on data that it does not see. */
 export interface Validation<D extends Dtype = Dtype, A extends string = string> {
-  /** Batches to judge the field by: the loss is the mean over all their entries. */
+  /** Batches on which the field is evaluated: the loss is the mean over all their entries. */
   data: readonly Batch<D, A>[];
-  /** The number of the optimizer's steps between judgements; default 1. */
+  /** The number of the optimizer's steps between evaluations; default 1. */
   every?: number;
-  /** The number of judgements in a row without a better loss after which training ends; default never. */
+  /** The number of evaluations in a row without a better loss after which training ends; default: never. */
   patience?: number;
   /** How much less than the best so far a loss must be to count as better; default 0. */
   leastGain?: number;
   /** Whether to set the field to the best parameters when training ends by itself; default true. */
   restoreBest?: boolean;
-  /** The best parameters so far of the training that this one resumes, as `best` of its steps has them; none by default. */
+  /** The best parameters so far of the training that this one resumes, as in `best` of its steps; none by default. */
   best?: Best<D> | undefined;
 }
 
