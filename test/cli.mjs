@@ -550,7 +550,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       /the model cannot be solved from the starting values k = 2: .*\ntry --start/,
     ],
     [["fit", "-", "--equations", "-"], 2, /one of the equations and the table/],
-    [["gradcheck", "fit.st", lynx], 1, /estimates of fit, which predict and info read/],
+    [["gradcheck", "fit.st", lynx], 1, /a model of fit, which predict and info read/],
     [[...estimating, "--resume", "--out", "whole.safetensors"], 1, /a model in float64|not fitted by this command/],
   ];
   for (const [args, code, message] of fitMistakes) {
@@ -983,11 +983,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", "missing.csv"], 1, /missing\.csv: no such file/],
     [["train", "."], 1, /^error: \.: is a folder\n$/],
     [["train", "folder"], 1, /folder: is a folder/],
-    [["train", "bad.csv/x"], 1, /a part of its path is no folder/],
+    [["train", "bad.csv/x"], 1, /a part of its path is not a folder/],
     [["predict", "folder", pendulum], 1, /folder: is a folder/],
     [["gradcheck", "whole.safetensors", "folder"], 1, /folder: is a folder/],
     [["info", "folder"], 1, /folder: is a folder/],
-    [["predict", "-", "-"], 2, /one of the model and the table on standard input/],
+    [["predict", "-", "-"], 2, /only one of the model and the table can come/],
     [["train", pendulum, "--out", "bad.csv/model.safetensors"], 1, /there is no folder bad\.csv/],
     [["train", "huge.csv"], 1, /the column x cannot be scaled: its values, as large as 2e\+300, have squares beyond/],
     [
@@ -996,13 +996,17 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       /the column x cannot be scaled: its values, from 1e-300 to 2e-300, differ by too little/,
     ],
     [["train", "long.csv"], 1, /the column time cannot be scaled/],
-    [["train", "apart.csv"], 1, /of 4 rows there is x in 2, y in 2; --state names columns that are observed together/],
+    [["train", "apart.csv"], 1, /of 4 rows, there is x in 2, y in 2; --state names columns that are observed together/],
     [["train", "upper.csv"], 1, /no column time; there are Time, x; --time names .*, such as --time Time/],
     [["train", pendulum, "--steps", "0x10"], 2, /positive integer/],
     [["train", pendulum, "--steps", "1_0"], 2, /positive integer/],
     [["train", pendulum, "--encoding", "runes"], 2, /name of an encoding/],
     [["train", pendulum, "--decimal", "x"], 2, /Allowed choices are \., ,/],
-    [["train", pendulum, "--id", "trajectory", "--period", "1e-300"], 2, /--period: expected one in which times up to/],
+    [
+      ["train", pendulum, "--id", "trajectory", "--period", "1e-300"],
+      2,
+      /--period: expected one for which times up to/,
+    ],
     [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
@@ -1019,7 +1023,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       /--equations: expected none of --model, .*, given --with-time/,
     ],
     [["train", pendulum, "--equations", "prey.txt", "--model", "mlp"], 2, /given --model/],
-    [["train", "-", "--equations", "-"], 2, /one of the equations and the table on standard input/],
+    [["train", "-", "--equations", "-"], 2, /only one of the equations and the table can come/],
     [["train", pendulum, "--equations", "latin.txt"], 1, /latin\.txt: is not text in UTF-8/],
     [
       ["train", pendulum, "--equations", "prey.txt", "--out", "prey.txt"],
@@ -1071,7 +1075,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["predict", "whole.safetensors", pendulum, "--doses", doses], 2, /trained without doses/],
     [["predict", "whole.safetensors"], 2, /--at with --times/],
     [["predict", "whole.safetensors", "--at", "1", "--times", "0:1:0.5"], 2, /angle, velocity/],
-    [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increase/],
+    [["predict", "whole.safetensors", "--at", "1,2", "--times", "1,0"], 2, /increasing/],
     [["info", "bad.csv"], 1, /bad\.csv: not a safetensors file: .*; it looks like text/],
   ];
   for (const [args, code, message] of mistakes) {

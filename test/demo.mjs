@@ -47,6 +47,6 @@ const stopped = await demo([], /step [1-9]\d* of/);
 assert.equal(stopped.code, 130, stopped.output);
 const resumed = await demo(["--resume"]);
 assert.equal(resumed.code, 0, resumed.output);
-assert.match(resumed.output, /Going on from step [1-9]/);
+assert.match(resumed.output, /Continuing from step [1-9]/);
 assert.deepEqual(parameters(), end);
 console.log(`demo: ${stopped.output.match(/Stopped at step \d+/)[0]}, resumed to bitwise the same model`);

@@ -460,7 +460,7 @@ async function run() {
     await typed.click("#toggle");
     await isRunning(typed, false);
     // A prey that is bounded: a parameter more, named as it is typed.
-    const text = typed.getByRole("textbox", { name: "Equations, one on a line" });
+    const text = typed.getByRole("textbox", { name: "Equations, one per line" });
     await text.fill("");
     await text.pressSequentially(
       "room = 1 - hare / most # of the prey\nhare' = hare * (birth * room - hunt * lynx)\nlynx' = lynx * (feed * hare - death)",

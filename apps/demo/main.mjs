@@ -40,7 +40,7 @@ if (unknown.length > 0) {
 }
 
 const { field, optimizer, losses } = resuming ? resumed() : begun();
-if (resuming) console.log(`Going on from step ${losses.length} of ${total}.`);
+if (resuming) console.log(`Continuing from step ${losses.length} of ${total}.`);
 
 if (!resuming) keepUnfinished();
 
@@ -62,7 +62,7 @@ try {
   if (!interrupt.signal.aborted) throw error;
   bar.stop();
   write(checkpoint, { field, optimizer, losses });
-  console.log(`\nStopped at step ${losses.length}. Go on by: npm run demo -- --resume`);
+  console.log(`\nStopped at step ${losses.length}. Continue with: npm run demo -- --resume`);
   process.exit(130);
 }
 bar.stop();
@@ -71,11 +71,11 @@ write(checkpoint, { field, optimizer, losses });
 const whole = windows(states.length);
 // Where training begins: at its end the gradient is nearly zero, and so says nothing of relative errors.
 const table = compare(mlp(architecture), architecture, whole, solver);
-console.log("\nThe first gradient of the mean squared error over all 21 years, by each method:\n");
+console.log("\nThe first gradient of the mean squared error over all 21 years, with each method:\n");
 for (const line of lines(table)) console.log(`  ${line}`);
 console.log("\n  error: relative, against backpropagation in float64; memory, ms, evaluations: float32");
 console.log(
-  "  The problem is small: what the methods keep drifts apart with steps, stages and batch (npm run methods).",
+  "  The problem is small: the memory of the methods drifts apart with more steps, stages and samples (npm run methods).",
 );
 
 const fine = Array.from({ length: 401 }, (_, i) => i / 20);
@@ -122,5 +122,5 @@ function keepUnfinished() {
   if (steps === undefined || steps >= total) return;
   const kept = checkpoint.replace(/(\.\w+)$/, `-step-${steps}$1`);
   renameSync(checkpoint, kept);
-  console.log(`Starting anew. The unfinished model is kept as ${shown(kept)}.`);
+  console.log(`Starting over. The unfinished model is kept as ${shown(kept)}.`);
 }

@@ -264,7 +264,7 @@ ${figure(lossPlot(results), "The loss, over windows that grow to the whole recor
 <p>The gradient of the mean squared error over all 21 years, at the parameters that training begins with. The four exact methods give the
 same numbers bit for bit and differ in what they keep; the continuous adjoint gives others.</p>
 ${methodsTable(table)}
-<p class="soft">Errors: relative, against backpropagation in float64. Memory by the ledger, time (median of 20) and counts: float32.</p>
+<p class="soft">Errors: relative, against backpropagation in float64. Memory from the ledger, time (median of 20) and counts: float32.</p>
 <div class="pair">
 ${figure(bars(table, kib), "Peak memory of solve and gradient.")}
 ${figure(errorPlot(table), `Error against backpropagation in float64: <b class="hare">points float64</b>, <b class="lynx">rings float32</b>; at the left edge, none at all.`)}

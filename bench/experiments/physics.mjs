@@ -141,7 +141,7 @@ function spaceTime(name, title, times, truth, models) {
       side: 190,
       panels,
     }),
-    caption: "A solution that none has seen, foretold from its first snapshot, and below the error.",
+    caption: "An unseen solution, predicted from its first snapshot; below, the error.",
   };
 }
 

@@ -82,7 +82,7 @@ function agreement(method: GradientMethod, row: Row | undefined): string {
   if (row?.estimate) return "not tried: too much for a page";
   if (row?.failure?.argument === "memoryBudget") return `needs ${bytes(row.failure.bytes ?? 0)}`;
   if (row?.failure?.argument === "gradient") return "not with events";
-  if (row?.failure?.argument === "method") return "not by this solver";
+  if (row?.failure?.argument === "method") return "not with this solver";
   if (row?.failure) return row.failure.code;
   if (row?.difference === undefined || method === "symplectic") return "";
   if (row.difference === 0) return "bitwise equal";

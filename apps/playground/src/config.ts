@@ -54,13 +54,13 @@ export const TASKS: Record<TaskName, { title: string; text: string; about: strin
   },
   pendulum: {
     title: "Pendulum",
-    text: "The network is an energy H(q, p), and the motion is that of Hamilton’s equations, so that H is conserved whatever it has learned.",
+    text: "The network is an energy H(q, p), and the motion is that of Hamilton’s equations, so H is conserved whatever the network has learned.",
     about: "Dots: swings seen for 4 s. Lines: learned swings, over the contours of the learned energy.",
     defaults: { rate: 0.005 },
   },
   "two-moons": {
     title: "Two moons",
-    text: "A continuous normalizing flow carries noise to data. Its density is exact, and is made as high as can be on two half moons.",
+    text: "A continuous normalizing flow carries noise to data. Its density is exact, and training raises it on two half moons.",
     about: "Shades: the learned density. Dots: noise carried along. Move the slider from noise to data.",
     defaults: { steps: 8 },
   },

@@ -11,7 +11,7 @@ const TAPE = 6;
 const [PITCH, SLOT] = [58, 12];
 
 const TEXTS: Record<GradientMethod, string> = {
-  symplectic: "a state a step; then one tape",
+  symplectic: "a state per step; then one tape",
   auto: "as much as the budget allows",
   aca: "a state a step; then a step’s tapes",
   baseline: "x₀; then every tape",

@@ -226,7 +226,7 @@ function termAndValue([term, value]: readonly [term: string, value: string]): HT
 function showStats(step: number, stats: StepStats): void {
   const figures: [string, string][] = [
     ["training step", grouped(step)],
-    ["time a gradient", milliseconds(stats.milliseconds)],
+    ["time per gradient", milliseconds(stats.milliseconds)],
     ["solver steps", grouped(stats.accepted) + (stats.rejected > 0 ? ` + ${grouped(stats.rejected)} rejected` : "")],
     ["evaluations, transposes", `${grouped(stats.evaluations)}, ${grouped(stats.vjps)}`],
     ["peak memory", bytes(stats.peak)],
@@ -238,7 +238,7 @@ function showStats(step: number, stats: StepStats): void {
 
 const WHAT: Record<Failure["during"], string> = {
   training: "Training has stopped",
-  picture: "What has been learned could not be drawn",
+  picture: "The result could not be drawn",
   start: "The model could not be made",
   load: "The file was not loaded",
   save: "The model was not saved",

@@ -16,7 +16,7 @@ export function loadModel(file: Uint8Array): Model {
   const { field, metadata } = load(file, { dtype: "float32" });
   const parameters = field.parameters.slice();
   field.dispose();
-  if (!metadata.has("task")) throw refused("it does not say of which task");
+  if (!metadata.has("task")) throw refused("it does not say which task it belongs to");
   const { config, problems } = read([...metadata].filter(([name]) => NAMES.includes(name as keyof Config)));
   if (problems.length > 0) throw refused(problems.join("; "));
   return { config, parameters };

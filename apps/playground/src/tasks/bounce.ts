@@ -56,7 +56,7 @@ export function bounce(given: Config): Task {
       data: start.slice(X, HEIGHT + 1),
       morphs: false,
       ground: true,
-      series: { title: "height of the ball in still air, m by s", x: shown, names: ["height"], data: [] },
+      series: { title: "height of the ball in still air, m over s", x: shown, names: ["height"], data: [] },
       loss: { name: "squared miss, m², and effort", logarithmic: true },
     },
     independent: true,

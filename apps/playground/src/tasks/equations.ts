@@ -79,7 +79,7 @@ export function equationsTask(config: Config): Task {
           return fine.map((_, j) => (j % FINE === 0 ? (data[j / FINE] ?? null) : null));
         }),
       },
-      loss: { name: "mean squared error, in deviations", logarithmic: true },
+      loss: { name: "mean squared error, in standard deviations", logarithmic: true },
     },
     scales: system.initial.map((value) => Math.abs(value) || 1),
     makeField: ({ equations: text }) =>
