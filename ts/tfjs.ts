@@ -20,8 +20,8 @@ interface TensorLike {
 }
 
 /**
- * What is used of TensorFlow.js: `tf`, as `import * as tf from "@tensorflow/tfjs"` gives it, of whatever version and
- * backend. It is handed over, and not imported, so that there is never a second one. Without `layers` there is no layer.
+ * The part of TensorFlow.js that is used: `tf`, as `import * as tf from "@tensorflow/tfjs"` gives it, of whatever version and
+ * backend. You pass it, and the package does not import it, so there is never a second copy. Without `layers` there is no layer.
  */
 export interface TensorFlow {
   /** `tf.tensor`. */
@@ -63,16 +63,16 @@ export interface NeuralOdeOptions extends Omit<MlpOptions<"float32">, "dtype"> {
 
 /** Options of a solve and its gradient, as `odeint` and `vjp` take them, with arguments that may be tensors. */
 export interface TensorOptions<Tensor> extends Omit<GradientOptions, "arguments"> {
-  /** Of a field with arguments, the values by name: tensors `[batch]` or `[batch, length]`, or lists of numbers. */
+  /** For a field with arguments, the values by name: tensors `[batch]` or `[batch, length]`, or lists of numbers. */
   arguments?: Readonly<Record<string, ArrayLike<number> | Tensor>>;
 }
 
-/** What TensorFlow.js gains. */
+/** What `bridge` adds to TensorFlow.js. */
 export interface Bridge<TF extends TensorFlow> {
   /**
-   * The solution `[times, batch, state]` from y0 `[batch, state]` with these parameters `[field.parameters.length]`, which
-   * take the place of the field's own. Differentiable with respect to both and to the arguments that are tensors, once. Holds
-   * nothing between the solve and its gradient, which solves again, to bitwise the same.
+   * The solution `[times, batch, state]` from y0 `[batch, state]` with these parameters `[field.parameters.length]`, which take the place
+   * of the field's own. Differentiable with respect to both and to the arguments that are tensors, once. Holds nothing between the solve
+   * and its gradient, which solves again with bitwise the same result.
    */
   odeint(
     field: Field<"float32">,
@@ -81,7 +81,7 @@ export interface Bridge<TF extends TensorFlow> {
     times: readonly number[],
     options?: TensorOptions<TensorOf<TF>>,
   ): TensorOf<TF>;
-  /** A layer, which models are saved and loaded with as well. Its one weight is `parameters`, all those of the mlp. */
+  /** A layer, with which models can be saved and loaded too. Its one weight is `parameters`, all those of the mlp. */
   neuralODE(options: NeuralOdeOptions): LayerOf<TF>;
 }
 

@@ -24,7 +24,7 @@ export type ErrorCode =
   | "DISPOSED"
   /** A solve or a gradient was started inside a custom vector field, or calls are nested more than 32 deep. */
   | "REENTRANT"
-  /** A function of yours, such as a vector field, a loss or a schedule, did or returned what it must not. */
+  /** One of your functions, such as a vector field, a loss or a schedule, did or returned something that it must not. */
   | "CALLBACK"
   /** A file is damaged, or not what was expected. */
   | "FILE"
@@ -37,7 +37,7 @@ export type ErrorCode =
   /** A fault of this package. */
   | "INTERNAL";
 
-/** What a program may want to know of an error. */
+/** What a program may want to know about an error. */
 export interface ErrorDetails {
   /** The name of the argument or option at fault. */
   argument?: string;
@@ -45,7 +45,7 @@ export interface ErrorDetails {
   expected?: string;
   /** What was given instead, in short. */
   given?: string;
-  /** The time of the last accepted step, where a solve failed. */
+  /** The time of the last accepted step, if a solve failed. */
   t?: number;
   /** The size of the step that failed, negative where time runs backward. */
   h?: number;
@@ -53,11 +53,11 @@ export interface ErrorDetails {
   steps?: number;
   /** How often a solve evaluated the field before it failed. */
   evaluations?: number;
-  /** The index of the trajectory that failed, where trajectories are solved independently. */
+  /** The index of the trajectory that failed, if trajectories are solved independently. */
   trajectory?: number;
-  /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
+  /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   bytes?: number;
-  /** The file of your function at fault, as the runtime names it, where a function that is recorded did what it must not. */
+  /** The file of your function at fault, as the runtime names it, if a recorded function did something that it must not. */
   file?: string;
   /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
   line?: number;
@@ -65,9 +65,9 @@ export interface ErrorDetails {
   column?: number;
 }
 
-/** The error of every function of this package; what a custom field or a loss throws comes through as it is. */
+/** The error of every function of this package; whatever a custom field or a loss throws reaches you unchanged. */
 export class SymplecticAdjointError extends Error implements ErrorDetails {
-  /** The name of the class, to tell it by where there are several copies of the package. */
+  /** The name of the class, for recognising it among several copies of the package. */
   override readonly name = "SymplecticAdjointError";
   /** What kind of error it is. */
   readonly code: ErrorCode;
@@ -77,7 +77,7 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly expected?: string;
   /** What was given instead, in short. */
   declare readonly given?: string;
-  /** The time of the last accepted step, where a solve failed. */
+  /** The time of the last accepted step, if a solve failed. */
   declare readonly t?: number;
   /** The size of the step that failed, negative where time runs backward. */
   declare readonly h?: number;
@@ -85,11 +85,11 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly steps?: number;
   /** How often a solve evaluated the field before it failed. */
   declare readonly evaluations?: number;
-  /** The index of the trajectory that failed, where trajectories are solved independently. */
+  /** The index of the trajectory that failed, if trajectories are solved independently. */
   declare readonly trajectory?: number;
-  /** The number of bytes that could not be allocated; of a `memoryBudget` that is too small, the least that would do. */
+  /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   declare readonly bytes?: number;
-  /** The file of your function at fault, as the runtime names it, where a function that is recorded did what it must not. */
+  /** The file of your function at fault, as the runtime names it, if a recorded function did something that it must not. */
   declare readonly file?: string;
   /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
   declare readonly line?: number;

@@ -10,12 +10,12 @@ export type EngineKind = "native" | "wasm";
 
 /** The engine in use, as `engine()` tells it. */
 export interface Engine {
-  /** `native` where the addon for this platform is installed and the runtime takes it, else `wasm`. */
+  /** `native` if the addon for this platform is installed and the runtime accepts it, else `wasm`. */
   readonly kind: EngineKind;
   /** The WebAssembly build in use, `simd128` or `relaxed`; undefined with the native engine. */
   readonly simd: Simd | undefined;
   /**
-   * The width in bits of the processor's registers that the engine computes in: 128 with WebAssembly, 128 to 512 with the native
+   * The width in bits of the processor's registers that the engine uses: 128 with WebAssembly, 128 to 512 with the native
    * engine.
    */
   readonly registerBits: number;

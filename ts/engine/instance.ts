@@ -6,16 +6,16 @@ import { type Attempt, openAddon } from "./native.js";
 import { environment } from "./node.js";
 import { instantiateWasm, type Prepared, prepareWasm, type WasmSource } from "./wasm.js";
 
-/** Which engine, and of WebAssembly which build, and from where. */
+/** Which engine to use, and for WebAssembly which build and module. */
 export interface InitOptions {
   /**
-   * The engine; default the native addon where it is installed and the runtime takes it, else WebAssembly. The environment
-   * variable `SYMPLECTIC_ADJOINT_ENGINE` does the same where nothing is given here.
+   * The engine; default: the native addon if it is installed and the runtime accepts it, else WebAssembly. The environment
+   * variable `SYMPLECTIC_ADJOINT_ENGINE` does the same if nothing is given here.
    */
   engine?: EngineKind;
-  /** The module of the WebAssembly build, where the runtime should not use the one inlined in the package. */
+  /** The module of the WebAssembly build, if the runtime should not use the one inlined in the package. */
   module?: WasmSource | Promise<WasmSource>;
-  /** Which WebAssembly build to use; else relaxed SIMD where the runtime has it. With `module`, which build that is. */
+  /** Which WebAssembly build to use; default: relaxed SIMD if the runtime has it. With `module`, which build that is. */
   simd?: Simd;
 }
 
@@ -40,13 +40,12 @@ export function carryNative(load: () => Attempt): void {
 }
 
 /**
- * Chooses the engine, or compiles and instantiates WebAssembly asynchronously, brings a module of your own, or forces a build.
- * Optional: without it the default entry takes the native addon where it is installed, else instantiates its inlined module on
- * first use, which Chrome before 115 allows in workers only. The `slim` entry has none and needs it. With `module` or `simd`,
- * WebAssembly is meant.
+ * Chooses the engine, or compiles and instantiates WebAssembly asynchronously, brings a module of your own, or forces a build. Optional:
+ * without it, the default entry takes the native addon if it is installed, or else instantiates its inlined module on first use, which
+ * Chrome before 115 allows in workers only. The `slim` entry has no module and needs `init`. `module` and `simd` imply WebAssembly.
  *
- * @throws `OPTION` after the first use with another engine or build; `FILE` where `module` cannot be read or is something else;
- * `UNSUPPORTED` where the runtime cannot run it, or a Content-Security-Policy forbids it.
+ * @throws `OPTION` after the first use with another engine or build; `FILE` if `module` cannot be read or is something else;
+ *   `UNSUPPORTED` if the runtime cannot run it, or a Content-Security-Policy forbids it.
  */
 export async function init(options: InitOptions = {}): Promise<void> {
   const { engine, simd, module } = readOptions(options, rules);

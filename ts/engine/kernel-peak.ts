@@ -15,8 +15,8 @@ const upToAMinute = number("a positive number, at most 60000", (value) => value 
 const rules = { dtype: fallback(dtypeRule, "float32"), milliseconds: fallback(upToAMinute, 50) };
 
 /**
- * What the innermost loop of the matrix products reaches on this machine, on operands in the first cache, in GFLOP/s on one
- * core: the limit by which to judge a solve. A multiply–add counts as two.
+ * The speed of the innermost loop of matrix products on this machine, with operands in the first-level cache, in GFLOP/s on one core: the
+ * limit to compare a solve with. A multiply–add counts as two.
  */
 export function kernelPeak(options: KernelPeakOptions = {}): number {
   const { dtype, milliseconds } = readOptions(options, rules);

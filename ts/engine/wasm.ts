@@ -9,8 +9,8 @@ import { builtin } from "./node.js";
 import { needStack } from "./stack.js";
 
 /**
- * What can be instantiated: a WebAssembly.Module (as bundlers and workers import one), the bytes of one, a Response with
- * them, or a URL to fetch or, where it begins with `file:`, to read.
+ * What can be instantiated: a WebAssembly.Module (as bundlers and workers import one), the bytes of one, a Response with them, or a URL
+ * to fetch, or to read if it begins with `file:`.
  */
 export type WasmSource = object | string;
 

@@ -91,7 +91,9 @@ function likelihood(
   names: readonly ("a" | "b")[],
   start: (scatter: { absolute: number; relative: number }) => number[],
 ): ErrorModel {
-  /** The parts of V, times the weight, which are the derivatives by the logarithms, halved; and half that by f. */
+  /**
+   * The parts of V, times the weight, which are the derivatives with respect to the logarithms, halved; and half that with respect to f.
+   */
   const parts = (f: number, sds: Readonly<Record<"a" | "b", number>>) => {
     const [constant, factor] = [sds.a ** 2, sds.b ** 2];
     return { a: constant, b: factor * f * f, slope: factor * f };

@@ -5,7 +5,7 @@ import type { ModelParameter } from "./parameters.js";
 
 /** Working residuals at some values of the parameters, and what they were made of. */
 export interface ModelEvaluation extends Evaluation {
-  /** `[residuals, estimated parameters]`: derivatives by those that are not fixed, and not on the scale of a transform. */
+  /** `[residuals, estimated parameters]`: derivatives with respect to those that are not fixed, and not on the scale of a transform. */
   jacobian(): Float64Array | undefined;
   /** One for each datum, as a plot of them shows. */
   readonly differences: Float64Array;

@@ -8,7 +8,7 @@ import { type LossName, robust } from "./robust.js";
 interface Prediction {
   /** f, one for each measurement, missing ones too. */
   readonly f: Float64Array;
-  /** ∂f/∂p, `[measurements, estimated parameters]`, row-major: by those that are not fixed. */
+  /** ∂f/∂p, `[measurements, estimated parameters]`, row-major: with respect to those that are not fixed. */
   slopes(): Float64Array | undefined;
 }
 

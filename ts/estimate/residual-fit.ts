@@ -88,7 +88,7 @@ function residualModel(
   let hasJacobian = true;
   let failureCode: ErrorCode | undefined;
 
-  /** Residuals, and their Jacobian by all parameters if it came with them; a text where they cannot be computed. */
+  /** Residuals, and their Jacobian with respect to all parameters if it came with them; a text where they cannot be computed. */
   const compute = (values: Float64Array) => {
     const named = Object.fromEntries(parameters.map(({ name }, i) => [name, values[i] as number]));
     failureCode = undefined;
@@ -117,7 +117,7 @@ function residualModel(
     }
   };
 
-  /** The given Jacobian, by the parameters that are estimated. */
+  /** The given Jacobian, with respect to the parameters that are estimated. */
   const select = (jacobian: unknown, rows: number): Float64Array | undefined => {
     try {
       const given = typeof jacobian === "function" ? outside(() => jacobian()) : jacobian;

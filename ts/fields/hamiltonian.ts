@@ -49,7 +49,7 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
 
 /** A system driven by an energy. */
 export interface HamiltonianField<D extends Dtype = Dtype> extends Field<D> {
-  /** H of each state of `[batch, state]`, or of all of `[times, batch, state]`: its drift is that along a solution. */
+  /** H of each state of `[batch, state]`, or of all of `[times, batch, state]`: its change along a solution is the drift. */
   energy(y: ArrayOf<D>, t?: number, parameters?: ArrayOf<D>): ArrayOf<D>;
 }
 

@@ -8,7 +8,7 @@ import { instance } from "../engine/instance.js";
 import { type Field, type Kind, type Layer, WasmField, wasmField } from "./field.js";
 
 /**
- * The function after every layer of an mlp but the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
+ * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
  * linear network.
  */
 export type Activation = (typeof ACTIVATIONS)[number];
@@ -20,7 +20,7 @@ export interface MlpOptions<D extends Dtype = "float32"> {
    * as inputs.
    */
   widths: readonly number[];
-  /** The function after every layer but the last; default `tanh`. */
+  /** The function after every layer except the last; default `tanh`. */
   activation?: Activation;
   /**
    * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
@@ -54,8 +54,8 @@ const architecture = {
 /**
  * Makes a multilayer perceptron: layers W x + b, each but the last followed by the activation.
  *
- * @returns A field with parameters drawn by `seed`; dispose of it when done.
- * @throws `OPTION`; `OUT_OF_MEMORY`; `UNSUPPORTED` where the runtime cannot run WebAssembly.
+ * @returns A field with parameters drawn with `seed`; dispose of it when done.
+ * @throws `OPTION`; `OUT_OF_MEMORY`; `UNSUPPORTED` if the runtime cannot run WebAssembly.
  */
 export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<D> {
   return network(options) as WasmField<Dtype> as WasmField<D>;

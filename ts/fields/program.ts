@@ -58,25 +58,25 @@ import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 export interface ProgramField<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends Field<D, A, N> {
   /**
-   * All parameters, flat: a live view of the engine's memory. Take it anew after any other call, since WebAssembly memory may
-   * grow. `entries` tells where each name lies in it.
+   * All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow.
+   * `entries` tells where each name lies in it.
    */
   get parameters(): ArrayOf<D>;
   /**
-   * Sets parameters by name, `field.parameters = { birth: 0.5 }`, where those that are left out keep their numbers, or all of them by an
-   * array of as many. Nothing changes if a name, a shape or a number is refused.
+   * Sets parameters by name, `field.parameters = { birth: 0.5 }`, which leaves the others unchanged, or all of them with an array of that
+   * length. Nothing changes if a name, a shape or a number is rejected.
    *
-   * @throws `OPTION` for a name that there is not, `SHAPE`, `DTYPE`, `NON_FINITE`, `DISPOSED`.
+   * @throws `OPTION` for an unknown name, `SHAPE`, `DTYPE`, `NON_FINITE`, `DISPOSED`.
    */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<N["parameters"]>);
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
   readonly entries: { readonly [Name in EntryNames<N["parameters"]>]: Entry };
   /** The names of the state's features; empty where only their number was given. */
   readonly states: readonly string[];
-  /** The text that the field was made of; undefined for a traced function. */
+  /** The text that the field was made from; undefined for a traced function. */
   readonly equations?: string;
   /**
-   * f(t, y) and its directional derivative, (∂f/∂y) ẏ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ + (∂f/∂t) ṫ, both `[batch, state]`; for the rest as
+   * f(t, y) and its directional derivative, (∂f/∂y) ẏ + (∂f/∂θ) θ̇ + (∂f/∂a) ȧ + (∂f/∂t) ṫ, both `[batch, state]`; otherwise as
    * `evaluate`.
    *
    * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `OUT_OF_MEMORY`.
@@ -90,7 +90,7 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
   ): Jvp<D>;
 }
 
-/** The direction of a directional derivative; what is left out does not move. */
+/** The direction of a directional derivative; inputs left out do not move. */
 export interface FieldTangents<D extends Dtype = Dtype, A extends string = string> {
   /** ẏ, the direction in the state, `[batch, state]`; zero by default. */
   y?: ArrayOf<D>;

@@ -38,7 +38,7 @@ export interface SlopeInputs<S, P, A> {
   readonly t: Value;
   /** The state, a row for each feature: destructure it, or use it as a whole. */
   readonly state: S extends readonly unknown[] ? Vector<S> : Value;
-  /** The features of the state by their names, where it has some. */
+  /** The features of the state by their names, if it has any. */
   readonly states: { readonly [Name in NamesIn<S>]: Value };
   /** The parameters by their names: a value for a number or an array, a function for a network. */
   readonly parameters: Traceable<P>;
@@ -75,9 +75,9 @@ export interface VectorFieldOptions<
   /** The arguments: values that differ between trajectories, given with a solve; none by default. */
   arguments?: A;
   /**
-   * The time derivative of the state, of values that stand for numbers: as many rows as the state has features, as a value, as a
-   * list, or as an object with one for each name. It is called once, now, and recorded: a choice that depends on values is `where`, as
-   * an `if` takes one branch for ever.
+   * The time derivative of the state, computed from values that stand for numbers: as many rows as the state has features, as a value, a
+   * list, or an object with one for each name. It is called once, now, and recorded: a choice that depends on values is `where`, because
+   * an `if` would always take the same branch.
    */
   slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[] | SlopesByName<S>;
   /** The number type of the parameters and of all arrays; default `float32`. */
@@ -99,10 +99,10 @@ const rules = {
 };
 
 /**
- * Makes a vector field of a function, which is called once and recorded. Derivatives are worked out from the record.
+ * Makes a vector field from a function, which is called once and recorded. Derivatives are worked out from the record.
  *
  * @returns A field with the initial parameters; dispose of it when done.
- * @throws `OPTION`; `CALLBACK` where the function does what cannot be recorded, or returns something else than values; `SHAPE`;
+ * @throws `OPTION`; `CALLBACK` if the function does something that cannot be recorded, or returns anything but values; `SHAPE`;
  * `NON_FINITE`; `OUT_OF_MEMORY`.
  */
 export function vectorField<

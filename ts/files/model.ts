@@ -22,13 +22,13 @@ import { collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from ".
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
 import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 
-/** What goes into a model file beside the field. */
+/** What goes into a model file besides the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
-  /** An optimizer of the field: training then goes on from the file as if it had not stopped. */
+  /** An optimizer of the field: training can then continue from the file as if it had never stopped. */
   optimizer?: Optimizer<D>;
   /** Strings of your own, by key, for the file's metadata. */
   metadata?: Record<string, string>;
-  /** Arrays of your own, by name, to be saved beside the model's. */
+  /** Arrays of your own, by name, to be saved with the model's. */
   tensors?: Record<string, Tensor>;
 }
 
@@ -78,11 +78,11 @@ const SQUARES = STATES.adam[1];
 
 /**
  * A field, and its optimizer, as a file: safetensors, with the architecture in its metadata. The arrays are called `0.weight`
- * `[out, in]`, `0.bias`, `2.weight` and so on, as by PyTorch in an nn.Sequential of Linear layers and activations; gates of
+ * `[out, in]`, `0.bias`, `2.weight` and so on, as PyTorch names them in an nn.Sequential of Linear layers and activations; gates of
  * `concatsquash` are `0.gate_weight`, `0.gate_bias` and `0.hyper_bias`. The same model gives the same bytes.
  *
  * @throws `OPTION` for a custom field, whose functions no file can hold; `NON_FINITE` for parameters, noise or moments of the
- * optimizer that are not finite, which `load` would refuse.
+ * optimizer that are not finite, which `load` would reject.
  */
 export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
   const { optimizer, metadata, tensors } = readOptions(options, saveRules);
@@ -133,11 +133,10 @@ function arraysOf<D extends Dtype>(field: Field<D>): Map<string, Tensor> {
 }
 
 /**
- * Reads what `save` has written; or a network of Linear layers saved elsewhere, such as a `state_dict` of PyTorch, with its
- * `activation`. Its layers may have any names, such as `0.weight` of an nn.Sequential or `fc1.weight`: numbers tell their
- * order, and where there are none the shapes, if they fit in one order only. A layer with time first (`concat`) and gates are
- * called as `save` calls them. float16 and bfloat16 become float32; integers and booleans that the network has no use for,
- * such as `num_batches_tracked`, are passed over.
+ * Reads what `save` has written; or a network of Linear layers saved elsewhere, such as a `state_dict` of PyTorch, with its `activation`.
+ * Its layers may have any names, such as `0.weight` of an nn.Sequential or `fc1.weight`: numbers give their order, or without numbers the
+ * shapes, if they fit in only one order. A layer with time first (`concat`) and gates are named as `save` names them. float16 and
+ * bfloat16 become float32; integers and booleans that the network does not use, such as `num_batches_tracked`, are ignored.
  *
  * @throws `FILE` for a file that is damaged or holds no such model; nothing is left in memory then.
  */

@@ -9,7 +9,7 @@ import { recipeOf } from "../fields/registry.js";
 import { collect, entriesOf, joined, KEY, numbersOf, SUFFIXES, wantedByNetwork } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
-/** What `load` has to know of a file that it was not told by `save`, and what you expect of it. */
+/** What `load` cannot find in a file that was not written by `save`, and what you expect of the file. */
 export interface LoadOptions<D extends Dtype = Dtype> {
   /** The number type that you expect: a file of another one throws `FILE`. */
   dtype?: D;
@@ -17,14 +17,11 @@ export interface LoadOptions<D extends Dtype = Dtype> {
    * The activation of a network that was saved elsewhere, such as a `state_dict` of PyTorch, which does not name it.
    */
   activation?: Activation;
-  /**
-   * How the time enters a network that was saved elsewhere; default `concatsquash` where the file has gates, else
-   * `none`.
-   */
+  /** How the time enters a network that was saved elsewhere; default `concatsquash` if the file has gates, else `none`. */
   time?: MlpOptions["time"] & string;
   /**
-   * What the names of the network's arrays begin with, in a file saved elsewhere: `net.` for `net.0.weight`. Needed where a
-   * file holds several networks, or arrays that are none of the network's.
+   * The prefix of the names of the network's arrays, in a file saved elsewhere: `net.` for `net.0.weight`. Needed if a file holds several
+   * networks, or arrays that do not belong to the network.
    */
   prefix?: string;
 }
@@ -170,9 +167,9 @@ function checkParents(layers: readonly NamedLayer[]): void {
 }
 
 /**
- * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths, whose layers
- * are found by the numbers in their names, or else by their shapes. A field of `vectorField` or `equations` takes the arrays
- * that are called as its `entries`, after the prefix if there is one.
+ * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths, whose layers are found by
+ * the numbers in their names, or else by their shapes. A field of `vectorField` or `equations` takes the arrays whose names are those of
+ * its `entries`, after the prefix if there is one.
  *
  * @throws `FILE` for a file that is damaged or of another network; the field is as it was then.
  */

@@ -140,20 +140,20 @@ export const nn = {
    * The layer W x + b, with `weight` `[outputs, inputs]` and `bias` `[outputs]`. Weights are drawn uniformly from
    * ±√(6 / (inputs + outputs)) (Glorot), or ±√(6 / inputs) (He) before relu, elu, silu and gelu; biases are zero.
    *
-   * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `inputs`.
+   * @throws `OPTION`; `SHAPE` if it is applied to a number of rows other than `inputs`.
    */
   linear,
   /**
-   * Features less their mean, over their standard deviation, times `weight` `[features]`, plus `bias` `[features]`, which begin as
+   * Features minus their mean, divided by their standard deviation, times `weight` `[features]`, plus `bias` `[features]`, which start at
    * 1 and 0 (Ba et al. 2016). The variance is that of all features, plus 1e-5.
    *
-   * @throws `OPTION`; `SHAPE` where it is applied to another number of rows than `features`.
+   * @throws `OPTION`; `SHAPE` if it is applied to a number of rows other than `features`.
    */
   layerNorm,
   /**
    * x + module(x), for a module with as many outputs as inputs (He et al. 2016).
    *
-   * @throws `OPTION`; `SHAPE` where it is applied and the module gives another number of rows.
+   * @throws `OPTION`; `SHAPE` if it is applied and the module returns a different number of rows.
    */
   residual,
   /**

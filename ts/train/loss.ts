@@ -374,7 +374,7 @@ function traced(
       }
     }
     const total = all.length / counted.length;
-    // Of derivatives by all that the rows have, those by y.
+    // Of derivatives with respect to everything in the rows, those with respect to y.
     const byState = (derivatives: () => Float32Array | Float64Array) => {
       const result = zeros(dtype, rows * state);
       if (widths.y === undefined) return result as A;
