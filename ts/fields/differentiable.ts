@@ -58,7 +58,7 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   readonly entries: { readonly [Name in EntryNames<P>]: Entry };
   /** All parameters, flat: a live view, as that of a field. */
   get parameters(): ArrayOf<D>;
-  /** Sets parameters by name, or all of them by an array, as those of a field of `vectorField`. */
+  /** Sets parameters by name, or all of them with an array, as for a field from `vectorField`. */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<P>);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
   readonly field: ProgramField<D, string, { states: never; parameters: P }>;

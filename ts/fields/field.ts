@@ -72,7 +72,7 @@ export interface FieldNames {
 export interface Field<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames> {
   /** For types alone: there is no such property. */
   readonly "~names"?: N;
-  /** The number type of all arrays that the field takes and gives. */
+  /** The number type of all arrays that the field takes and returns. */
   readonly dtype: D;
   /** The number of features of the state. */
   readonly stateSize: number;

@@ -42,9 +42,7 @@ export interface Model<D extends Dtype = Dtype> {
    * `if ("entries" in field) field.parameters = { birth: 0.4 }`.
    */
   readonly field: LoadedField<D>;
-  /**
-   * The optimizer that was saved with the field, ready to go on; undefined where there was none. Yours to dispose of.
-   */
+  /** The optimizer that was saved with the field, ready to continue; undefined if there was none. Yours to dispose of. */
   readonly optimizer: Optimizer<D> | undefined;
   /** The strings of the file's metadata other than the model's, by key. */
   readonly metadata: ReadonlyMap<string, string>;

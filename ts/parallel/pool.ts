@@ -99,42 +99,42 @@ export interface Pool {
    * cross-origin isolated; without it, only solves with fixed steps are shared, and the others run on one worker.
    */
   readonly shared: boolean;
-  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
+  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
   odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
     options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentSolution<D>>;
-  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
+  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
   odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions<A, N>,
   ): Promise<IndependentSolution<D>>;
-  /** Solves as the function `odeint` does, without the option `partial`, and gives a promise of the solution. */
+  /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
   odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
     options?: GradientOptions<A, N>,
   ): Promise<Solution<D>>;
-  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
+  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: Lists,
     options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
-  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
+  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
-  /** Solves as the function `vjp` does; what it gives holds memory in the workers until you dispose of it. */
+  /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
   vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
     field: Field<D, A, N>,
     y0: ArrayOf<D>,

@@ -43,7 +43,7 @@ export interface ChangeInputs<A extends string = string, N extends FieldNames = 
   readonly t: Value;
   /** The state just before, a row for each feature: destructure it, or use it as a whole. */
   readonly state: Value & Iterable<Value> & { readonly [row: number]: Value };
-  /** The features of the state just before by their names, where they have some. */
+  /** The features of the state just before by their names, if they have any. */
   readonly states: { readonly [Name in N["states"]]: Value };
   /**
    * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
@@ -93,7 +93,7 @@ export interface Event<A extends string = string, N extends FieldNames = FieldNa
    * does, from 1; default false.
    */
   terminal?: boolean | number;
-  /** The state after the event, as `set` of a jump gives it; by default the state does not change. */
+  /** The state after the event, as in `set` of a jump; by default the state does not change. */
   set?: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
 }
 

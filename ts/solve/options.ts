@@ -171,9 +171,14 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    * times are a list for each trajectory.
    */
   batching?: "together" | "independent";
-  /** Changes of the state at known times, such as doses; of those at the same time the first in the list acts first. None by default. */
+  /**
+   * Changes of the state at known times, such as doses; of changes at the same time the first in the list acts first. None by default.
+   */
   jumps?: readonly Jump<A, N>[];
-  /** What happens where functions of a trajectory cross zero; of those at the same time the first in the list acts first. None by default. */
+  /**
+   * What happens where functions of a trajectory cross zero; of events at the same time the first in the list acts first. None by
+   * default.
+   */
   events?: readonly Event<A, N>[];
   /** The most events of one trajectory before the solve throws `MAX_EVENTS`; default 10,000. */
   maxEvents?: number;

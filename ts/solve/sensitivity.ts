@@ -109,7 +109,7 @@ export interface Sensitivities<
 /** How to solve, and what the derivatives are with respect to. */
 export interface SensitivityOptions<A extends string = string, N extends FieldNames = FieldNames>
   extends OdeintOptions<A, N> {
-  /** What to differentiate with respect to; all by default. What is left out is an empty array in the result. */
+  /** What to differentiate with respect to; all by default. Anything left out is an empty array in the result. */
   respectTo?: readonly ("y0" | "parameters" | "arguments")[];
 }
 

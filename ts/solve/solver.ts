@@ -22,7 +22,7 @@ import { EVENT_NUMBERS, readProblem, TRAJECTORY_NUMBERS } from "./ensemble.js";
 import { type Events, eventsOf, statsOf, type TrajectoryStats } from "./independent.js";
 import { type OdeintOptions, readOptions, type SolveOptions, stepRules } from "./options.js";
 
-/** How a solver takes its steps: as `odeint`, but for what belongs to outputs and to whole solves. */
+/** How a solver takes its steps: the options of `odeint` except those for outputs and whole solves. */
 export type SolverOptions<A extends string = string, N extends FieldNames = FieldNames> = Omit<
   SolveOptions<A, N>,
   "output" | "batching" | "jumps" | "dense" | "saveSteps" | "onFailure" | "progress"
@@ -57,7 +57,7 @@ export interface SavedSolver {
 export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** The number of trajectories. */
   readonly batch: number;
-  /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all but those that an event has ended. */
+  /** The time that each trajectory has reached, `[batch]`: after `stepTo` the same for all except those that an event has ended. */
   readonly t: Readonly<Float64Array>;
   /**
    * The states, `[batch, state]`: a new copy each time, so its numbers are read-only. To move the trajectories, those that an event has
@@ -119,7 +119,7 @@ export function solver<D extends Dtype, A extends string, N extends FieldNames =
  * A solver that stands where another was saved, with its options and arguments.
  *
  * @param field - The field that the other had, with the same parameters.
- * @param saved - What its `save` gave.
+ * @param saved - The result of its `save`.
  * @param options - Options that are functions, of `events` and `norm`, as the other had them; `threads` as you like. Others may be given
  * again, as they were.
  * @throws `OPTION` for what was not saved by a solver of such a field and batch, and for an option that is not the one it was saved with.
@@ -143,7 +143,7 @@ export function restoreSolver<D extends Dtype, A extends string, N extends Field
   }
   const all = numbersOf("saved.numbers", numbers);
   if (all.length < batch * (stateSize + argumentSize)) {
-    throw refused("OPTION", "saved.batch", "as many trajectories as there are numbers for", String(batch));
+    throw refused("OPTION", "saved.batch", "the number of trajectories that its arrays have", String(batch));
   }
   const before = readOptions(read.options);
   for (const name of Object.keys(before)) {

@@ -122,8 +122,8 @@ const NUMBER = /^(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^\*\*/, "^ for a power"],
   [/^(?:&&|\|\||!(?!=)|&|\|)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
-  [/^[=!]==?/, "<, >, <= or >=, which a choice compares by"],
-  [/^=/, "one statement on a line"],
+  [/^[=!]==?/, "<, >, <= or >= to compare with"],
+  [/^=/, "one statement per line"],
   [/^%/, "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
   [/^["'`]/, "names and numbers, without quotation marks"],
   [/^\[/, "a name for each number: there are no arrays"],

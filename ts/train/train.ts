@@ -24,7 +24,7 @@ import { type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
-/** What to train, by what, and how to solve. */
+/** What to train, with which optimizer and data, and how to solve. */
 export interface TrainOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends GradientOptions<A, N> {
   /** The field to train; its parameters change in place. */
@@ -171,7 +171,7 @@ export function train<D extends Dtype, A extends string, N extends FieldNames = 
 /** The options of `train`, and what to call after each step. */
 export interface FitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends TrainOptions<D, A, N> {
-  /** Called after each step; may be async. Training ends where it gives false. */
+  /** Called after each step; may be async. Training ends if it returns false. */
   onStep?: (step: TrainStep<D, A>) => unknown;
 }
 
