@@ -465,3 +465,60 @@ test("progress, and ends before the end", () => {
   const controller = new AbortController();
   expect(() => decayFit({ signal: controller.signal, onIteration: () => controller.abort() })).toThrow(/abort/);
 });
+
+/** One compartment with absorption: the same curves with ka and ke exchanged. */
+const absorbed = (t: number, { ka, ke, V }: Readonly<Record<"ka" | "ke" | "V", number>>) =>
+  ((8 * ka) / (ka - ke) / V) * (Math.exp(-ke * t) - Math.exp(-ka * t));
+
+test("a profile ends at the limit, and not in a minimum that only its steps led to", () => {
+  const taken = [0.35, 1.25, 1.72, 2.41, 3.37, 4.02];
+  const y = [1.51, 4.07, 2.59, 2.24, 1.85, 2.21];
+  const fit = leastSquares({
+    residuals: (values) => taken.map((t, i) => absorbed(t, values) - (y[i] as number)),
+    parameters: { ka: 1.3, ke: 0.27, V: 1.6 },
+    level: 0.9,
+  });
+  const { interval, values, costs, limit } = fit.profile("ka");
+  // By SciPy from many starts.
+  expect(interval[0]).toBeCloseTo(-0.089506, 6);
+  expect(costs[values.indexOf(interval[0] as number)]).toBeCloseTo(limit, 6);
+  expect(interval[1]).toBeUndefined();
+  expect(fit.profile("ke").interval[0]).toBeCloseTo(interval[0] as number, 6);
+});
+
+test("where a profile ends, the cost is at the limit, and no fit from the estimates or from beside it finds a lower one", () => {
+  const t = Array.from({ length: 8 }, (_, i) => 0.25 + (5.75 * i) / 7);
+  const names = ["a", "k", "b", "l"] as const;
+  for (let seed = 0; seed < 12; seed++) {
+    const normal = normals(seed);
+    const y = t.map((t) => 3 * Math.exp(-1.5 * t) + 1.5 * Math.exp(-0.25 * t) + 0.1 * normal());
+    const residuals = ({ a, k, b, l }: Readonly<Record<(typeof names)[number], number>>) =>
+      t.map((t, i) => a * Math.exp(-k * t) + b * Math.exp(-l * t) - (y[i] as number));
+    const fit = leastSquares({ residuals, parameters: { a: 3, k: 1.5, b: 1.5, l: 0.25 } });
+    for (const [j, name] of names.entries()) {
+      const { interval, values, costs, parameters, limit } = fit.profile(name);
+      const rise = limit - fit.cost;
+      for (const end of interval) {
+        if (end === undefined) continue;
+        expect(Math.abs((costs[values.indexOf(end)] as number) - limit)).toBeLessThan(1e-6 * rise);
+        const [place, middle] = [values.indexOf(end), values.indexOf(fit.parameters[name].value)];
+        for (const i of [middle, place + Math.sign(middle - place)]) {
+          const start = parameters.slice(i * names.length, (i + 1) * names.length);
+          start[j] = end;
+          const own = names.map((other, k) => [other, { start: start[k], fixed: other === name }]);
+          const { cost } = leastSquares({ residuals, parameters: Object.fromEntries(own) });
+          expect(cost).toBeGreaterThan(limit - 1e-3 * rise);
+        }
+      }
+    }
+  }
+});
+
+test("a cost that jumps over the limit sets no end to an interval", () => {
+  const residuals = ({ k }: Readonly<Record<"k", number>>) =>
+    [1, 2, 3].map((x) => x * (k < 1.5 ? k - 1 : 9) + 0.1 * x * x);
+  const { interval, limit, costs } = leastSquares({ residuals, parameters: { k: 1 } }).profile("k", { level: 0.999 });
+  expect(interval[0]).toBeLessThan(1);
+  expect(interval[1]).toBeUndefined();
+  expect(costs.at(-1)).toBeLessThan(limit);
+});

@@ -364,3 +364,29 @@ test("what people write who come from elsewhere", () => {
   expect(leastSquares({ field, data, initial: { "y(0)": true } }).freeNames).toEqual(["k", "y(0)"]);
   field.dispose();
 });
+
+test("a profile ends though equations become stiff on its way, and where the closed form has it", () => {
+  let calls = 0;
+  const field = equations("gut' = -ka * gut\nblood' = ka * gut - ke * blood", {
+    parameters: { ka: 1.3, ke: 0.27, V: 1.6 },
+    dtype: "float64",
+  });
+  const fit = leastSquares({
+    field,
+    data: {
+      times: [0.35, 1.25, 1.72, 2.41, 3.37, 4.02],
+      y: [1.51, 4.07, 2.59, 2.24, 1.85, 2.21],
+      y0: [8, 0],
+      t0: 0,
+    },
+    observe: "blood / V",
+    level: 0.9,
+    signal: { throwIfAborted: () => void calls++ },
+  });
+  calls = 0;
+  const { interval } = fit.profile("ka");
+  expect(interval[0]).toBeCloseTo(-0.089506, 6);
+  expect(interval[1]).toBeUndefined();
+  expect(calls).toBeLessThan(5000);
+  field.dispose();
+});

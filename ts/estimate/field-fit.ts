@@ -198,8 +198,9 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
-    const profile: FitResult["profile"] = (name, options) => model.using(() => result.profile(name, options));
-    return frozen({ ...result, ...model.told(result), profile });
+    const told = model.told(result);
+    const profile: FitResult["profile"] = (name, options) => model.profiling(() => result.profile(name, options));
+    return frozen({ ...result, ...told, profile });
   });
 }
 
@@ -211,6 +212,9 @@ const [DIFFERENCES, DISAGREEMENT] = [[1e-4, 1e-6] as const, 0.1];
 
 /** Predictions are never more exact than the first, and never taken for less exact than the second, whatever the tolerance. */
 const [ROUNDING, EXACT] = [4e-15, 1e-10];
+
+/** A profile solves with so many times the steps that the estimates need, or with so many at least. */
+const [LONGER, FEW_STEPS] = [50, 2000];
 
 /** What to do where a solution has no derivative. */
 const WITHOUT_DERIVATIVE =
@@ -278,6 +282,8 @@ class FieldModel {
   readonly #places: readonly Place[];
   readonly #initial: Float64Array;
   #solver: SolveOptions;
+  /** How many steps the longest solve takes at the estimates. */
+  #steps = 0;
   /** Whether an event changes a state, or ends a trajectory. */
   readonly #changesAtEvents: boolean;
 
@@ -391,7 +397,11 @@ class FieldModel {
   }
 
   #useMethod(method: Method): void {
-    this.#solver = { ...this.#solver, method };
+    this.#useSolver({ ...this.#solver, method });
+  }
+
+  #useSolver(solver: SolveOptions): void {
+    this.#solver = solver;
     if (this.#used) delete this.#used.predictor;
   }
 
@@ -473,6 +483,27 @@ class FieldModel {
     }
   }
 
+  /**
+   * Runs a profile. Far from the estimates equations may become as stiff as they like, and every solve takes as long as it may; what takes
+   * so much longer than at the estimates counts as what cannot be solved.
+   */
+  profiling<R>(body: () => R): R {
+    const { maxSteps = Number.POSITIVE_INFINITY, ...solver } = this.#solver;
+    const own = { ...solver, maxSteps: Math.min(maxSteps, Math.max(FEW_STEPS, LONGER * this.#steps)) };
+    return this.using(() => this.#solvingBy(own, body));
+  }
+
+  /** Runs with these options of solves. */
+  #solvingBy<R>(solver: SolveOptions, body: () => R): R {
+    const before = this.#solver;
+    this.#useSolver(solver);
+    try {
+      return body();
+    } finally {
+      this.#useSolver(before);
+    }
+  }
+
   #predictor(data: Data): Predictor {
     const used = this.#used as Used;
     return new Predictor(used.field, data, used.observation, this.#places, this.#solver);
@@ -502,7 +533,9 @@ class FieldModel {
     // Copies, which nobody changes.
     const result = { ...given, values: given.values.slice(), covariance: given.covariance.slice() };
     const values = result.values.subarray(0, this.#places.length);
-    const { f } = this.#predictor(this.#data).predict(values) as Predictions;
+    const predictor = this.#predictor(this.#data);
+    const { f } = predictor.predict(values) as Predictions;
+    this.#steps = predictor.steps;
     const measurements = this.#data.places.map(({ row, observed }, i) => {
       const { trajectory, t } = this.#data.rows[row] as Data["rows"][number];
       const { name } = this.#data.trajectories[trajectory] as Data["trajectories"][number];

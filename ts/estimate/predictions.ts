@@ -3,9 +3,10 @@ import { isFailedSolve, type SymplecticAdjointError } from "../checks/errors.js"
 import type { WasmProgram } from "../fields/program.js";
 import { isLists, type Jump, type Lists } from "../solve/changes.js";
 import { vjp } from "../solve/gradient.js";
-import { isIndependent } from "../solve/independent.js";
+import { type IndependentSolution, isIndependent } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
+import type { Solution } from "../solve/results.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
 import type { Observation, Points } from "./observe.js";
 import { type Data, separated } from "./trajectories.js";
@@ -53,6 +54,8 @@ interface Solved {
 export class Predictor {
   /** Why the last prediction failed. */
   failure: SymplecticAdjointError | undefined;
+  /** The most steps, those tried in vain too, that a solve of the last prediction took. */
+  steps = 0;
   /**
    * Whether the slopes of the last prediction were asked for, and so those of the next are likely to be. Together they cost little more
    * than slopes alone, as those solve too.
@@ -189,11 +192,13 @@ export class Predictor {
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
     const tangents = columns && this.#tangents(at, columns);
-    const solutions = this.#batches.map((batch, index) => {
-      if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution.y;
+    const solved = this.#batches.map((batch, index) => {
+      if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution;
       const { start, settings } = this.#together(batch, at);
-      return odeint(field, start, batch.times, settings).y;
+      return odeint(field, start, batch.times, settings);
     });
+    this.steps = solved.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
+    const solutions = solved.map(({ y }) => y);
     for (const [row, own] of data.rows.entries()) {
       const [batch, place] = this.#placeOf(own);
       const solution = solutions[batch] as Float64Array;
@@ -322,6 +327,13 @@ function pointOf(points: Points, row: number, states: number, widths: Readonly<R
     times: part(points.times, 1),
     arguments: Object.fromEntries(args),
   };
+}
+
+/** The steps of a solve, those tried in vain too; of trajectories that take their own, those of the one with the most. */
+function longestOf(solution: Solution<"float64"> | IndependentSolution<"float64">): number {
+  if (!("trajectories" in solution)) return solution.stats.accepted + solution.stats.rejected;
+  const { accepted, rejected } = solution.trajectories;
+  return accepted.reduce((most, steps, i) => Math.max(most, steps + (rejected[i] as number)), 0);
 }
 
 /** The columns along which a solve is differentiated: what belongs to single trajectories moves in all at once. */

@@ -19,26 +19,54 @@ export interface ProfileProblem {
   /** How far it ends from the minimum, about. */
   readonly width: number;
   readonly maxPoints: number;
-  /** The least cost with the variable where it is in `start`; undefined where that cannot be computed. */
-  minimize(start: Float64Array): ProfilePoint | undefined;
+  /** Where else to look for the others, once the interval seems to end. */
+  readonly elsewhere: readonly Float64Array[];
+  /** A minimum near `start` with the variable where it is there; undefined where that cannot be computed. */
+  minimize(start: Float64Array, maxIterations: number): ProfilePoint | undefined;
 }
 
 /** So many values, about, lie between the minimum and the end of the interval. */
 const STEPS = 6;
 /** How close the cost comes to the limit at the end of the interval, relative to its rise; on the scale of the root. */
 const PRECISION = 1e-7;
+/** A cost that rises so many times as much as it should from one value to the next may be that of another minimum. */
+const JUMP = 2;
+/** Costs so close, on the scale of the root, are of one minimum. */
+const SAME = 1e-6;
+/** Where values so close, relative to themselves, have costs on both sides of the limit, the cost jumps. */
+const CLOSE = 1e-12;
+/** So many iterations a fit takes that follows a minimum, and so many one that looks for another: what takes more leads nowhere. */
+const [LONG, BRIEF] = [60, 30];
+/** So many values are tried that cannot be computed, so many of them between two that can, and so many until the limit is found. */
+const [FAILURES, GAPS, TRIALS] = [8, 3, 60];
 
 /** Points of the profile, ascending, with where it crosses the limit. */
 export function profileOf(problem: ProfileProblem) {
   const { minimum, index } = problem;
-  const [down, up] = [half(problem, -1), half(problem, 1)];
-  const points = [...down.points.reverse(), minimum, ...up.points].sort(
+  const first = half(problem, -1);
+  const up = half(problem, 1, first);
+  // What was found on the other side may be of another minimum.
+  const down = first.isLeast(thirdsOf(up)) ? first : half(problem, -1, up);
+  const points = [...down.points, minimum, ...up.points].sort(
     (a, b) => (a.x[index] as number) - (b.x[index] as number),
   );
   return { points, interval: [down.end, up.end] as const };
 }
 
-function half(problem: ProfileProblem, direction: -1 | 1) {
+/** One side of a profile. */
+interface Half {
+  /** From the minimum outwards. */
+  readonly points: readonly ProfilePoint[];
+  readonly end: number | undefined;
+  /** Whether no fit from one of these has a lower cost where it ends. */
+  isLeast(starts: readonly Float64Array[]): boolean;
+}
+
+/** Some points of one side: in the midst of it, and the last. */
+const thirdsOf = ({ points }: Half) =>
+  [1, 2, 3].flatMap((part) => points[Math.ceil((part * points.length) / 3) - 1]?.x ?? []);
+
+function half(problem: ProfileProblem, direction: -1 | 1, other?: Half): Half {
   const { minimum, index, limit, width, maxPoints } = problem;
   const bound = direction < 0 ? problem.lower : problem.upper;
   const of = ({ x }: ProfilePoint) => x[index] as number;
@@ -47,69 +75,115 @@ function half(problem: ProfileProblem, direction: -1 | 1) {
     const part = (cost - minimum.cost) / (limit - minimum.cost);
     return Math.sign(part) * Math.sqrt(Math.abs(part));
   };
-  /** Fits the others from where the last two points lead. */
-  const at = (value: number, from: ProfilePoint, before?: ProfilePoint) => {
-    const ahead = before ? (value - of(from)) / (of(from) - of(before)) : 0;
-    const start = from.x.map((x, i) => x + Math.max(-1, Math.min(2, ahead)) * (x - (before?.x[i] ?? x)));
-    const guess = problem.minimize(replaced(start, index, value));
-    return guess ?? (before ? problem.minimize(replaced(from.x, index, value)) : undefined);
+  /** Fits the others, from where they are elsewhere. */
+  const at = (value: number, start: Float64Array, iterations = LONG) =>
+    problem.minimize(replaced(start, index, value), iterations);
+  /** Where the line through two points leads. */
+  const ahead = (value: number, from: ProfilePoint, before: ProfilePoint | undefined) => {
+    if (!before) return from.x;
+    const part = Math.max(-1, Math.min(2, (value - of(from)) / (of(from) - of(before))));
+    return from.x.map((x, i) => x + part * (x - (before.x[i] as number)));
   };
 
+  /** A point, or one of a lower cost at the same value that a start leads to. */
+  const leastAt = (point: ProfilePoint, starts: readonly Float64Array[]) =>
+    starts.map((start) => at(of(point), start, BRIEF)).reduce(lower, point) as ProfilePoint;
+
+  const elsewhere = [...problem.elsewhere, ...(other ? thirdsOf(other) : [])];
   const points: ProfilePoint[] = [];
   let [last, before]: (ProfilePoint | undefined)[] = [minimum, undefined];
   let [step, failures, flat] = [width / STEPS, 0, 0];
-  while (points.length < maxPoints && failures < 8) {
+  while (points.length < maxPoints && failures < FAILURES) {
     const from = last as ProfilePoint;
     const target = of(from) + direction * step;
     const isBound = direction * (target - bound) >= 0;
     const value = isBound ? bound : target;
     if (value === of(from) || !Number.isFinite(value)) break;
-    const point = at(value, from, before);
+    let point = at(value, ahead(value, from, before));
+    // The line may lead to a minimum that is not the least.
+    if (before && !(point && height(point) < Math.min(1, height(from) + JUMP / STEPS)))
+      point = lower(point, at(value, from.x));
     if (!point) {
       failures++;
       step /= 4;
       continue;
     }
-    points.push(point);
-    if (height(point) >= 1) {
-      const end = crossing(from, point);
-      if (end !== point) points.push(end);
-      return { points, end: of(end) };
+    if (height(point) >= 1 - PRECISION) {
+      const end = Math.abs(height(point) - 1) <= PRECISION ? point : crossing(from, before, point);
+      if (!end) break;
+      const best = leastAt(end, elsewhere);
+      points.push(best);
+      if (height(best) < 1 - SAME) {
+        // It goes on from the lower minimum.
+        step = Math.abs(of(end) - of(minimum)) / STEPS;
+        [last, before] = [best, undefined];
+        continue;
+      }
+      // What is beyond, by the minimum that the end is of.
+      if (end !== point) points.push(lower(point, at(value, end.x)) as ProfilePoint);
+      return { points, end: of(end), isLeast: (starts) => height(leastAt(end, starts)) >= 1 - SAME };
     }
+    points.push(point);
     const rise = height(point) - height(from);
     // Far out where the cost rises no more, there is nothing to look for.
-    flat = rise < 1e-3 / STEPS ? flat + 1 : 0;
+    flat = Math.abs(rise) < 1e-3 / STEPS ? flat + 1 : 0;
     if (isBound || flat === 5) break;
-    step *= Math.max(0.3, Math.min(3, 1 / STEPS / Math.max(rise, 1e-9)));
+    step *= Math.max(0.3, Math.min(3, 1 / STEPS / Math.max(Math.abs(rise), 1e-9)));
     [last, before] = [point, from];
   }
-  return { points, end: undefined };
+  return { points, end: undefined, isLeast: () => true };
 
-  /** The point at the limit between one below and one above it: by the false position of Illinois (Dowell and Jarratt 1971). */
-  function crossing(below: ProfilePoint, above: ProfilePoint): ProfilePoint {
-    let [low, high] = [
-      { value: of(below), excess: height(below) - 1 },
-      { value: of(above), excess: height(above) - 1 },
-    ];
-    let [nearest, side] = [above, 0];
-    for (let i = 0; i < 20 && Math.abs(height(nearest) - 1) > PRECISION; i++) {
-      const value = (low.value * high.excess - high.value * low.excess) / (high.excess - low.excess);
-      const point = at(value, nearest);
-      if (!point) break;
+  /**
+   * The point at the limit between one below and one above it, by the false position of Illinois (Dowell and Jarratt 1971). Those two
+   * may be of different minima: until they are of one, each value is reached from both. Undefined where the cost jumps over the limit,
+   * or what is between cannot be computed.
+   */
+  function crossing(
+    below: ProfilePoint,
+    before: ProfilePoint | undefined,
+    above: ProfilePoint,
+  ): ProfilePoint | undefined {
+    let [low, high, previous] = [below, above, before];
+    let [lowExcess, highExcess, side, failed] = [height(below) - 1, height(above) - 1, 0, 0];
+    /** Whether the least cost between them is reached from below, and whether that above is of the same minimum. */
+    let [isLow, isOne] = [false, false];
+    for (let i = 0; i < TRIALS && failed <= GAPS; i++) {
+      const [a, b] = [of(low), of(high)];
+      const middle = 0.5 * (a + b);
+      // Of two minima, the costs tell nothing of where they are between.
+      const isSmooth = failed === 0 && (i === 0 || (isOne && i % 3 < 2));
+      const value = isSmooth ? (a * highExcess - b * lowExcess) / (highExcess - lowExcess) : middle;
+      if (!(Math.abs(b - a) > CLOSE * Math.abs(middle) && (value - a) * (b - value) > 0)) return undefined;
+      const first = at(value, ahead(value, low, previous));
+      const second = isLow ? undefined : at(value, high.x);
+      const isFirst = first !== undefined && !(second && height(second) < height(first) - SAME);
+      const point = isFirst ? first : second;
+      if (!point) {
+        failed++;
+        continue;
+      }
       const excess = height(point) - 1;
-      if (Math.abs(excess) < Math.abs(height(nearest) - 1)) nearest = point;
-      if (excess < 0) {
-        low = { value, excess };
-        if (side < 0) high = { ...high, excess: high.excess / 2 };
-        side = -1;
-      } else {
-        high = { value, excess };
-        if (side > 0) low = { ...low, excess: low.excess / 2 };
+      if (Math.abs(excess) <= PRECISION) return point;
+      const isAbove = excess > 0;
+      failed = 0;
+      isLow ||= isFirst || !isAbove;
+      isOne ||= isFirst && isAbove;
+      if (isAbove) {
+        [high, highExcess] = [point, excess];
+        if (side > 0) lowExcess /= 2;
         side = 1;
+      } else {
+        [previous, low, lowExcess] = [isFirst ? low : undefined, point, excess];
+        if (side < 0) highExcess /= 2;
+        side = -1;
       }
     }
-    return nearest;
+    return undefined;
   }
+}
+
+function lower(a: ProfilePoint | undefined, b: ProfilePoint | undefined): ProfilePoint | undefined {
+  return a && b ? (b.cost < a.cost ? b : a) : (a ?? b);
 }
 
 function replaced(x: Float64Array, index: number, value: number): Float64Array {

@@ -57,15 +57,19 @@ export interface Profile {
   readonly level: number;
   /** The values at which the parameter was fixed, ascending; the estimate is among them. */
   readonly values: Float64Array;
-  /** The least cost with the parameter fixed at each of `values`. */
+  /**
+   * The least cost that was found with the parameter fixed at each of `values`. The others are fitted from where they were at the value
+   * before; where the cost is at the limit or jumps, from elsewhere too.
+   */
   readonly costs: Float64Array;
   /** The values of all parameters with the parameter fixed at each of `values`: `[values, parameters]`, row-major. */
   readonly parameters: Float64Array;
   /** The cost at which the confidence interval ends. */
   readonly limit: number;
   /**
-   * The confidence interval: where the least cost is below the limit. An end is undefined if the cost stays below the limit as far as
-   * the profile looked: up to a bound, or as far as `maxPoints` reach.
+   * The confidence interval: where the least cost is below the limit, at which it ends. An end is undefined if the cost stays below the
+   * limit as far as the profile looked: up to a bound, as far as `maxPoints` reach, until the cost rises no more, or as far as it can be
+   * computed. It is undefined too if the cost jumps over the limit.
    */
   readonly interval: readonly [lower: number | undefined, upper: number | undefined];
   /** Values of all parameters with a lower cost than that of the fit, if any were found: fit again from there. */
@@ -135,7 +139,8 @@ export interface FitResult<Name extends string = string> {
   readonly starts: readonly StartResult[];
   /**
    * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the
-   * model is linear, as those of `parameters` do.
+   * model is linear, as those of `parameters` do. Of differential equations, a solve that takes 50 times the steps of one at the
+   * estimates, and more than 2,000, counts as one that fails: far from the estimates, equations may become stiff.
    *
    * @throws `OPTION` for an unknown name, or that of a fixed parameter; otherwise as the fit.
    */

@@ -95,18 +95,20 @@ export class Scaled {
     return { ...evaluation, jacobian };
   }
 
+  /** Minimises within bounds, in so many iterations at most, and no more than the settings allow. */
   minimize(
     x: Float64Array,
     lower: Float64Array,
     upper: Float64Array,
     onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
+    most = Number.POSITIVE_INFINITY,
   ): Minimum<ModelEvaluation> | undefined {
     const { maxIterations, costTolerance, stepTolerance, gradientTolerance } = this.settings;
     const found = minimize(this, x, {
       lower,
       upper,
       scale: this.#scales,
-      maxIterations,
+      maxIterations: Math.min(maxIterations, most),
       costTolerance,
       stepTolerance,
       gradientTolerance,

@@ -5,6 +5,7 @@ import { choiceOf, count, fallback, options as readOptions } from "../checks/rul
 import { type Inference, inferenceFrom } from "./inference.js";
 import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
+import { startsOf } from "./multi-start.js";
 import { profileOf } from "./profile.js";
 import type { Estimate, FitResult, Profile, ProfileOptions, StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
@@ -33,6 +34,8 @@ export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inferenc
   return Object.fromEntries(estimates.map((estimate) => [estimate.name, estimate]));
 }
 
+/** From so many places a profile looks for a lower cost before it ends an interval. */
+const ELSEWHERE = 5;
 const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 
 function profile(
@@ -57,6 +60,7 @@ function profile(
   const [least, most, value] = [lower[index] as number, upper[index] as number, x[index] as number];
   const width = reach(level) * Math.sqrt(own);
   const somewhat = 0.1 * (most - least < Number.POSITIVE_INFINITY ? most - least : Math.abs(value) || 1);
+  const around = scaled.ranges.map((range, i) => ({ ...range, start: x[i] as number }));
   const fixedAt = (bounds: Float64Array, start: Float64Array) =>
     bounds.map((bound, i) => (i === index ? (start[i] as number) : bound));
   const { points, interval } = profileOf({
@@ -67,8 +71,10 @@ function profile(
     limit,
     width: width > 0 && width < Number.POSITIVE_INFINITY ? width : somewhat,
     maxPoints,
-    minimize(start) {
-      const found = scaled.minimize(start, fixedAt(lower, start), fixedAt(upper, start));
+    // From the estimates themselves, and from around them.
+    elsewhere: estimated.length > 1 ? startsOf(around, ELSEWHERE, scaled.settings.seed) : [],
+    minimize(start, iterations) {
+      const found = scaled.minimize(start, fixedAt(lower, start), fixedAt(upper, start), undefined, iterations);
       return found && { x: found.x, cost: found.evaluation.cost };
     },
   });
