@@ -522,3 +522,27 @@ test("a cost that jumps over the limit sets no end to an interval", () => {
   expect(interval[1]).toBeUndefined();
   expect(costs.at(-1)).toBeLessThan(limit);
 });
+
+test.each(["linear", "softL1", "huber", "cauchy"] as const)(
+  "with %s loss, what the data do not tell leaves the errors of the others as they are with it fixed",
+  (loss) => {
+    const y = [1.1, 2.9, 5.2, 6.8, 9.1, 11.3, 12.8, 15.1];
+    type Line = Readonly<Record<"a" | "b" | "c", number>>;
+    const errorsOf = (line: (x: number, values: Line) => number, isFixed: boolean) => {
+      const residuals = (values: Line) => y.map((value, x) => line(x, values) - value);
+      const parameters = { a: 1, b: 2, c: { start: 0.5, fixed: isFixed } };
+      const fit = leastSquares({ residuals, parameters, loss, lossScale: 0.2 });
+      return Object.values(fit.parameters).map(({ standardError }) => standardError);
+    };
+    for (const [line, known] of [
+      [(x: number, { a, b }: Line) => a + b * x, [true, true, false]],
+      [(x: number, { a, b, c }: Line) => a + (b + c) * x, [true, false, false]],
+    ] as const) {
+      const [open, fixed] = [errorsOf(line, false), errorsOf(line, true)];
+      for (const [i, isKnown] of known.entries()) {
+        if (isKnown) expect((open[i] as number) / (fixed[i] as number)).toBeCloseTo(1, 6);
+        else expect(open[i]).toBe(Number.POSITIVE_INFINITY);
+      }
+    }
+  },
+);

@@ -390,3 +390,22 @@ test("a profile ends though equations become stiff on its way, and where the clo
   expect(calls).toBeLessThan(5000);
   field.dispose();
 });
+
+test.each(["linear", "softL1"] as const)(
+  "with %s loss, a curve has its errors though only a combination of its parameters is known",
+  (loss) => {
+    const field = equations("y' = -(k + c) * y\nz' = -c * z", { parameters: { k: 0.3, c: 0.2 }, dtype: "float64" });
+    const curveOf = (c: object, observe: string | string[]) => {
+      const measured = { times: [1, 2, 3, 4], y: [0.6, 0.35, 0.23, 0.13], y0: [1, 1], t0: 0 };
+      const y = Array.isArray(observe) ? measured.y.flatMap((value) => [value, Number.NaN]) : measured.y;
+      const given = { field, data: { ...measured, y }, observe, loss, lossScale: 0.01, updateField: false };
+      return leastSquares({ ...given, parameters: { c } }).curves({ points: 5 })[0]?.standardErrors as Float64Array;
+    };
+    const [open, fixed] = [curveOf({}, "y"), curveOf({ fixed: true }, "y")];
+    for (const [i, error] of fixed.entries()) expect(open[i]).toBeCloseTo(error, 8);
+    // What was never measured and depends on one of them alone is not known, but for its start.
+    const unknown = curveOf({}, ["y", "z"]).filter((_, i) => i % 2 === 1);
+    expect([...unknown]).toEqual([0, ...new Array(4).fill(Number.POSITIVE_INFINITY)]);
+    field.dispose();
+  },
+);

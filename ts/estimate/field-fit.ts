@@ -34,7 +34,7 @@ import { observationModel } from "./observations.js";
 import { type Observation, type Observe, observationOf, statesOf } from "./observe.js";
 import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
 import { type Place, type Predictions, Predictor } from "./predictions.js";
-import type { FitResult } from "./results.js";
+import type { FitResult, Fitted } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
 import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
@@ -119,7 +119,8 @@ export interface Curve {
   readonly times: Float64Array;
   /** The predictions at `times`, `[times, observed]`, row-major. */
   readonly y: Float64Array;
-  /** The standard errors of the predictions, from those of the estimates (delta method): `[times, observed]`, row-major. */
+  /** The standard errors of the predictions, from those of the estimates (delta method): `[times, observed]`, row-major;
+   * Infinity where a prediction depends on what the data do not determine. */
   readonly standardErrors: Float64Array;
 }
 
@@ -194,11 +195,12 @@ export function fitField(given: FieldFitOptions): FieldFitResult {
   const own = { data, observe, error, loss, lossScale, solver, parameters, initial, individual };
   const model = new FieldModel(twin, own);
   return model.using(() => {
-    const result = model.fit(settings);
+    const fitted = model.fit(settings);
+    const { varianceOf: _, ...result } = fitted;
     if (updateField) {
       original.parameters = new constructors[original.dtype as Dtype](model.fieldParameters(result.values)) as never;
     }
-    const told = model.told(result);
+    const told = model.told(fitted);
     const profile: FitResult["profile"] = (name, options) => model.profiling(() => result.profile(name, options));
     return frozen({ ...result, ...told, profile });
   });
@@ -364,7 +366,7 @@ class FieldModel {
    * Fits. Where the derivatives of the solution turn out to be useless, as they may be of stiff equations, it tries a method with
    * shorter steps, if the choice of that was left to us.
    */
-  fit(settings: ReadSettings): FitResult {
+  fit(settings: ReadSettings): Fitted {
     const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
     const isSound = () => result.reason === "callback" || this.#derivativesAgree(result.values);
     let result = fitModel(this.observed, settings);
@@ -381,7 +383,7 @@ class FieldModel {
   }
 
   /** With a warning where an event passes a measurement, within a standard error of the estimates. */
-  #withEvents(result: FitResult): FitResult {
+  #withEvents(result: Fitted): Fitted {
     if (!this.#changesAtEvents || !result.converged) return result;
     const predictor = this.#predictor(this.#data);
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
@@ -529,9 +531,9 @@ class FieldModel {
   }
 
   /** What a result tells of measurements and curves. */
-  told(given: FitResult) {
+  told(given: Fitted) {
     // Copies, which nobody changes.
-    const result = { ...given, values: given.values.slice(), covariance: given.covariance.slice() };
+    const result = { ...given, values: given.values.slice() };
     const values = result.values.subarray(0, this.#places.length);
     const predictor = this.#predictor(this.#data);
     const { f } = predictor.predict(values) as Predictions;
@@ -555,7 +557,7 @@ class FieldModel {
   }
 
   /** The curves of trajectories; if they have to be whole, undefined where one of them has no standard errors. */
-  #curves(result: FitResult, indices: readonly number[], points: number, whole: boolean): Curve[] | undefined {
+  #curves(result: Fitted, indices: readonly number[], points: number, whole: boolean): Curve[] | undefined {
     const groups = indices.map((index) => {
       const own = this.#data.rows.filter(({ trajectory }) => trajectory === index);
       const from = this.#data.groups.find(({ members }) => members.includes(index))?.times[0] as number;
@@ -587,14 +589,9 @@ class FieldModel {
       slopes?.subarray(row * kept.length, (row + 1) * kept.length) ?? new Float64Array(kept.length).fill(Number.NaN);
     const standardErrors = y.map((_, row) => {
       const own = slopesOf(row);
-      // What a curve does not depend on may well be unknown; of the others, each trajectory has few of its own.
-      const moving = kept.flatMap(({ i }, a) => (own[a] === 0 ? [] : [[own[a] as number, i] as const]));
-      let variance = 0;
-      for (const [slope, i] of moving) {
-        for (const [other, j] of moving)
-          variance += slope * other * (result.covariance[i * names.length + j] as number);
-      }
-      return Math.sqrt(variance);
+      const all = new Float64Array(names.length);
+      for (const [a, { i }] of kept.entries()) all[i] = own[a] as number;
+      return Math.sqrt(result.varianceOf(all));
     });
     return groups.map(({ times, members: [index] }, k) => {
       const part = (all: Float64Array) => all.slice(k * points * width, (k + 1) * points * width);

@@ -5,7 +5,7 @@ import { inferenceFrom } from "./inference.js";
 import type { Minimum, Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
-import type { Estimate, FitResult, StartResult } from "./results.js";
+import type { Estimate, Fitted, StartResult } from "./results.js";
 import { NO_JACOBIAN, Scaled } from "./scaled.js";
 import type { FitProgress, ReadSettings } from "./settings.js";
 import { estimatesOf, resultOf } from "./summary.js";
@@ -15,7 +15,7 @@ import { estimatesOf, resultOf } from "./summary.js";
  *
  * @throws `NON_FINITE` where nothing can be computed at its start, or the code of a solve that fails there; as the model does.
  */
-export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): FitResult<Name> {
+export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): Fitted<Name> {
   for (const [i, { name }] of model.parameters.entries()) {
     if (model.parameters.findIndex((other) => other.name === name) === i) continue;
     throw refused("OPTION", "parameters", "names that differ", `${name} twice: give one of the two another name`);

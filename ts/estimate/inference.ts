@@ -2,7 +2,17 @@
 import type { Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import type { Scaled } from "./scaled.js";
-import { correlationOf, curvatureInverse, type Information, informationOf, quantile, sandwich } from "./statistics.js";
+import {
+  correlationOf,
+  curvatureInverse,
+  type Information,
+  informationOf,
+  isTold,
+  masked,
+  pseudoInverse,
+  quantile,
+  sandwich,
+} from "./statistics.js";
 
 /** What is known of the parameters that were neither fixed nor ended at a bound: the free ones. */
 export interface Inference {
@@ -23,6 +33,11 @@ export interface Inference {
   readonly internal: Float64Array;
   readonly covariance: Float64Array;
   readonly correlation: Float64Array;
+  /**
+   * The variance of a prediction, by the derivatives that it has by the free ones: infinite, where it depends on what the data do not
+   * tell.
+   */
+  varianceOf(slopes: Float64Array): number;
   /** How many standard errors an interval reaches. */
   reach(level: number): number;
 }
@@ -44,20 +59,34 @@ export function inferenceFrom(
   // A parameter that the data do not determine has not been fitted to them.
   const degreesOfFreedom = data - information.rank;
   const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
-  const inverse = (curvature && curvatureInverse(own, n, curvature)) ?? information.inverse;
-  const internal = {
-    leastSquares: () => inverse.map((value) => (value === Number.POSITIVE_INFINITY ? value : value * variance)),
-    likelihood: () => inverse,
+  const whole = (curvature && curvatureInverse(own, information, curvature)) ?? pseudoInverse(information, n);
+  const told = {
+    leastSquares: () => whole.map((value) => value * variance),
+    likelihood: () => whole,
     // With the usual correction for the parameters that the residuals were fitted with.
     robust: () =>
-      sandwich(inverse, own, residuals).map((value) =>
+      sandwich(whole, own, residuals).map((value) =>
         degreesOfFreedom > 0 ? (value * data) / degreesOfFreedom : Number.NaN,
       ),
   }[model.kind]();
+  const { unknown } = information;
+  const [inverse, internal] = [masked(whole, unknown), masked(told, unknown)];
   const slopes = free.map((i) => scaled.slope(i, x[i] as number));
   const covariance = internal.map(
     (value, k) => value * (slopes[Math.floor(k / n)] as number) * (slopes[k % n] as number),
   );
+  const varianceOf = (given: Float64Array) => {
+    const combination = given.map((slope, i) => (slope === 0 ? 0 : slope * (slopes[i] as number)));
+    if (combination.some(Number.isNaN)) return Number.NaN;
+    if (information.rank < n && !isTold(information, own, combination)) return Number.POSITIVE_INFINITY;
+    // Of very many, a prediction depends on few.
+    const moving = free.flatMap((_, i) => (combination[i] === 0 ? [] : [i]));
+    let sum = 0;
+    for (const i of moving)
+      for (const j of moving)
+        sum += (combination[i] as number) * (combination[j] as number) * (told[i * n + j] as number);
+    return sum;
+  };
   const reach = (level: number) => {
     if (model.kind === "likelihood") return quantile(level);
     return degreesOfFreedom > 0 ? quantile(level, degreesOfFreedom) : Number.NaN;
@@ -65,5 +94,17 @@ export function inferenceFrom(
   const freeNames = free.map((i) => estimated[i]?.name as string);
   const correlation = correlationOf(covariance);
   const counts = { data, degreesOfFreedom, squares, variance };
-  return { free, freeNames, bounds, ...counts, information, inverse, internal, covariance, correlation, reach };
+  return {
+    free,
+    freeNames,
+    bounds,
+    ...counts,
+    information,
+    inverse,
+    internal,
+    covariance,
+    correlation,
+    varianceOf,
+    reach,
+  };
 }

@@ -146,3 +146,9 @@ export interface FitResult<Name extends string = string> {
    */
   profile(name: Name, options?: ProfileOptions): Profile;
 }
+
+/** A result with what its curves need. */
+export interface Fitted<Name extends string = string> extends FitResult<Name> {
+  /** See `Inference`. */
+  varianceOf(slopes: Float64Array): number;
+}

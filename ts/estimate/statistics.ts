@@ -1,10 +1,17 @@
 // How well the data tell the parameters: covariances, what cannot be told at all, and quantiles for intervals.
-import { type Columns, columnsOf, EPSILON, norm, svd, transposeTimes } from "./linear.js";
+import { axpy, type Columns, columnsOf, dot, EPSILON, norm, svd, times, transposeTimes } from "./linear.js";
 
 /** What a Jacobian says of the parameters at a minimum. */
 export interface Information {
   /** (JᵀJ)⁻¹, `[parameters, parameters]`. The variance of a parameter that is not identified is infinite, its covariances NaN. */
   readonly inverse: Float64Array;
+  /**
+   * Directions of the parameters in which the residuals change, each by 1 and independently of the others: all, where each parameter is
+   * told. The sum of their outer products is a pseudo-inverse of JᵀJ, which has the variances of whatever the data do tell.
+   */
+  readonly told: Columns;
+  /** The parameters that are not identified. */
+  readonly unknown: readonly number[];
   /** The largest singular value of the Jacobian over the least, after its columns were scaled to the same length. */
   readonly conditionNumber: number;
   /** How many combinations of parameters are told: all parameters, where each is. */
@@ -24,6 +31,8 @@ interface Confounded {
 
 /** The least part of a combination, beside the one with most of it, that a parameter has to have for it to be named. */
 const NAMED = 0.1;
+/** What is left of a combination that the data tell, relative to it: the errors of Jacobians. */
+const SMALL = 1e-5;
 
 /**
  * The groups that vectors in a null space fall into. Those vectors are any basis of it; the projection onto it is not, and shows which
@@ -66,39 +75,69 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
   const [largest, least] = [singularValues[0] ?? 0, singularValues.at(-1) ?? 0];
   const isKnown = (sigma: number) => sigma > Math.max(tolerance, EPSILON * parameters) * largest;
 
-  const inverse = new Float64Array(parameters ** 2);
-  const vanishing: Float64Array[] = [];
-  for (const [k, sigma] of singularValues.entries()) {
-    const v = right[k] as Float64Array;
-    if (!isKnown(sigma)) {
-      vanishing.push(v);
-      continue;
-    }
+  const vanishing = right.filter((_, k) => !isKnown(singularValues[k] as number));
+  const told = right.slice(0, right.length - vanishing.length).map((v, k) => {
+    const direction = new Float64Array(parameters);
     for (const [p, i] of effective.entries())
-      for (const [q, j] of effective.entries()) {
-        const part = ((v[p] as number) / sigma) * ((v[q] as number) / sigma);
-        inverse[i * parameters + j] =
-          (inverse[i * parameters + j] as number) + part / (lengths[i] as number) / (lengths[j] as number);
-      }
-  }
+      direction[i] = (v[p] as number) / (singularValues[k] as number) / (lengths[i] as number);
+    return direction;
+  });
   const confounded = groupsOf(vanishing, effective);
   const ineffective = lengths.flatMap((length, i) => (length > 0 ? [] : [i]));
-  for (const i of [...confounded.flatMap((group) => group.parameters), ...ineffective])
-    for (let j = 0; j < parameters; j++) {
-      const value = i === j ? Number.POSITIVE_INFINITY : Number.NaN;
-      inverse[i * parameters + j] = value;
-      inverse[j * parameters + i] = value;
-    }
+  const unknown = [...confounded.flatMap((group) => group.parameters), ...ineffective];
+  const inverse = masked(along(told, identity(told.length), parameters), unknown);
   const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
-  const rank = singularValues.filter(isKnown).length;
-  return { inverse, conditionNumber, rank, ineffective, confounded };
+  return { inverse, told, unknown, rank: told.length, conditionNumber, ineffective, confounded };
+}
+
+const identity = (n: number) => new Float64Array(n * n).map((_, k) => (k % (n + 1) === 0 ? 1 : 0));
+
+/** B M Bᵀ, for the columns of B. */
+function along(columns: Columns, matrix: Float64Array, n: number): Float64Array {
+  const rows = columnsOf(matrix, columns.length).map((column) => times(columns, column, n));
+  const product = new Float64Array(n * n);
+  for (const [k, row] of rows.entries()) {
+    const column = columns[k] as Float64Array;
+    for (let i = 0; i < n; i++) axpy(row[i] as number, column, product.subarray(i * n, (i + 1) * n));
+  }
+  return product;
+}
+
+/** The pseudo-inverse of JᵀJ. */
+export const pseudoInverse = ({ told }: Information, n: number): Float64Array => along(told, identity(told.length), n);
+
+/** A covariance matrix in which the variances of unknown parameters are infinite, and their covariances NaN. */
+export function masked(covariance: Float64Array, unknown: readonly number[]): Float64Array {
+  const n = Math.sqrt(covariance.length);
+  const copy = covariance.slice();
+  for (const i of unknown)
+    for (let j = 0; j < n; j++) {
+      const value = i === j ? Number.POSITIVE_INFINITY : Number.NaN;
+      copy[i * n + j] = value;
+      copy[j * n + i] = value;
+    }
+  return copy;
+}
+
+/** Whether the data tell a combination of the parameters: whether it changes only as the residuals do. */
+export function isTold({ told }: Information, jacobian: Float64Array, combination: Float64Array): boolean {
+  const lengths = columnsOf(jacobian, combination.length).map(norm);
+  const scaled = combination.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
+  if (!scaled.every(Number.isFinite)) return false;
+  const rest = scaled.slice();
+  // Each direction, in units of the lengths, is a right singular vector over its singular value.
+  for (const direction of told) {
+    const unit = direction.map((part, i) => part * (lengths[i] as number));
+    axpy(-dot(unit, scaled) / dot(unit, unit), unit, rest);
+  }
+  return norm(rest) <= SMALL * norm(scaled);
 }
 
 /**
  * The covariance of estimates that minimise a cost which is no likelihood, such as that of a robust loss: H⁻¹ (Σ gᵢgᵢᵀ) H⁻¹ with
  * the gradients gᵢ of the residuals' parts of the cost (Huber 1967; White 1980).
  *
- * @param inverse - H⁻¹ = (JᵀJ)⁻¹.
+ * @param inverse - H⁻¹ = (JᵀJ)⁻¹, or a pseudo-inverse.
  */
 export function sandwich(inverse: Float64Array, jacobian: Float64Array, residuals: Float64Array): Float64Array {
   const n = Math.sqrt(inverse.length);
@@ -108,19 +147,22 @@ export function sandwich(inverse: Float64Array, jacobian: Float64Array, residual
   const half = meat.map((column) => transposeTimes(bread, column));
   const whole = Array.from({ length: n }, (_, i) => Float64Array.from(half, (column) => column[i] as number));
   const product = whole.map((row) => transposeTimes(bread, row));
-  return Float64Array.from(
-    product.flatMap((row, i) =>
-      [...row].map((value, j) => (i === j && Number.isNaN(value) ? Number.POSITIVE_INFINITY : value)),
-    ),
-  );
+  return Float64Array.from(product.flatMap((row) => [...row]));
 }
 
 /**
  * The inverse of a cost's curvature, Σ cᵢ jᵢjᵢᵀ over the rows of a Jacobian `[residuals, parameters]` with the parts c by which they
- * count; undefined where it is not positive definite.
+ * count, along what the data tell; undefined where it is not positive definite.
  */
-export function curvatureInverse(jacobian: Float64Array, n: number, parts: Float64Array): Float64Array | undefined {
-  const columns = columnsOf(jacobian, n);
+export function curvatureInverse(
+  jacobian: Float64Array,
+  { told }: Information,
+  parts: Float64Array,
+): Float64Array | undefined {
+  const parameters = told[0]?.length ?? 0;
+  const slopes = columnsOf(jacobian, parameters);
+  const columns = told.map((direction) => times(slopes, direction));
+  const n = columns.length;
   const weighted = columns.map((column) => column.map((slope, i) => slope * (parts[i % parts.length] as number)));
   const rows = weighted.map((column) => transposeTimes(columns, column));
   // Cholesky's factor L, and by it each column of the inverse.
@@ -149,7 +191,7 @@ export function curvatureInverse(jacobian: Float64Array, n: number, parts: Float
       inverse[i * n + c] = sum / at(i, i);
     }
   }
-  return inverse;
+  return along(told, inverse, parameters);
 }
 
 /** Correlations of a covariance matrix; NaN for what has no finite variance. */

@@ -7,7 +7,7 @@ import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
 import { profileOf } from "./profile.js";
-import type { Estimate, FitResult, Profile, ProfileOptions, StartResult } from "./results.js";
+import type { Estimate, Fitted, Profile, ProfileOptions, StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
 import { levelRule } from "./settings.js";
 import { MESSAGES, warningsOf } from "./warnings.js";
@@ -99,11 +99,12 @@ export function resultOf<Name extends string>(
   scaled: Scaled,
   minimum: Minimum<ModelEvaluation>,
   starts: readonly StartResult[],
-): FitResult<Name> {
+): Fitted<Name> {
   const { x, evaluation, reason, iterations } = minimum;
   const { cost, differences, logLikelihood } = evaluation;
   const inference = inferenceFrom(scaled, minimum);
-  const { freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data } = inference;
+  const { freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data, varianceOf } =
+    inference;
   const counted = information.rank + (scaled.model.kind === "leastSquares" ? 1 : 0);
   return frozen({
     parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
@@ -111,6 +112,7 @@ export function resultOf<Name extends string>(
     freeNames: freeNames as Name[],
     covariance,
     correlation,
+    varianceOf,
     residuals: differences,
     residualSumOfSquares: squares,
     degreesOfFreedom,
