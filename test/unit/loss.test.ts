@@ -453,3 +453,33 @@ describe("a loss of given data", () => {
     }
   });
 });
+
+test("entries that do not count need no derivative, nor a value", async () => {
+  const own = poissonLoss();
+  const mask = Float64Array.from({ length: rows * S }, (_, i) => (i % 3 === 1 ? 0 : 1 + (i % 2)));
+  const spoiled = y.map((value, i) => (mask[i] === 0 ? -(i % 2) : value));
+  const seen = counts.map((count, i) => (mask[i] === 0 ? 2 : count));
+  const missing = seen.map((count, i) => (mask[i] === 0 ? Number.NaN : count));
+  const tangent = numbers("float64", rows * S, 6);
+  const wanted = own.of({ target: missing, mask })(y, shape, tangent);
+  expect(own.of({ target: seen, mask })(spoiled, shape, tangent)).toEqual(wanted);
+  for (const i of mask.keys()) if (mask[i] === 0) expect([wanted.cotangent[i], wanted.curvature[i]]).toEqual([0, 0]);
+  // In float32 and in solves, here and in pools.
+  const field = equations("a' = -k * a\nb' = 0 * a", { parameters: { k: 0.3 } });
+  const y0 = Float32Array.of(5, 0);
+  const given = own.of({ target: [5, 2, 3, 2, 2, 2], mask: [1, 0, 1, 0, 1, 0] });
+  const sizes = [0, 1, 2].map((t) => 5 * Math.exp(-0.3 * t));
+  const [first, second, third] = sizes as [number, number, number];
+  const value = (first - 5 * Math.log(first) + second - 3 * Math.log(second) + third - 2 * Math.log(third)) / 3;
+  const slope = (3 - second + 2 * (2 - third)) / 3;
+  const alone = valueAndGrad(field, y0, [0, 1, 2], given);
+  expect(alone.value).toBeCloseTo(value, 3);
+  expect(alone.gradient.parameters[0]).toBeCloseTo(slope, 3);
+  const pool = await parallel({ workers: 2 });
+  const twice = own.of({ target: [5, 2, 5, 2, 3, 2, 3, 2, 2, 2, 2, 2], mask: [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0] });
+  const shared = await pool.valueAndGrad(field, Float32Array.of(5, 0, 5, 0), [0, 1, 2], twice);
+  expect(shared.gradient.parameters[0]).toBeCloseTo(slope, 3);
+  pool.close();
+  field.dispose();
+  own.dispose();
+});

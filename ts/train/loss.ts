@@ -34,8 +34,9 @@ export type LossValues<I extends ArgumentSizes = None> = {
   /** What the solution should be: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
-   * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, the target is 0 as
-   * well. A loss that takes this weighs its features itself.
+   * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, a target that was NaN is
+   * 0. A loss that takes this weighs its features itself. If its value or derivative may not be finite at a feature that does not
+   * count, as that of `y.log()`, put a number in its place first: `where(mask.greater(0), y, 1).log()`.
    */
   readonly mask: Value;
   /** The output time at which the loss is taken. */
@@ -359,7 +360,13 @@ function traced(
       const where = `at time ${Math.floor(row / batch)} of trajectory ${row % batch}, from 0`;
       return refused("NON_FINITE", `loss's ${what}`, "a finite number", `${given} ${where}`);
     };
-    const all = sideBySide(dtype, counted, widths, { ...columns, y: own });
+    const given = { ...columns, y: own };
+    const all = sideBySide(
+      dtype,
+      counted,
+      widths,
+      isEntrywise && weights.each ? withoutLeftOut(given, counted, weightOf, state) : given,
+    );
     const each = field.evaluate(0, all);
     const cotangent = zeros(dtype, each.length);
     let sum = 0;
@@ -474,6 +481,28 @@ function pull(
     const [, given, index] = /(NaN|-?inf) at index (\d+)/.exec(isError(error) ? error.message : "") ?? [];
     throw given !== undefined && index !== undefined ? fail(given, Number(index)) : error;
   }
+}
+
+/**
+ * The values of an entrywise loss, with those of an entry that counts in place of those that do not: whose derivative need not be finite,
+ * and would not vanish by a weight of 0.
+ */
+function withoutLeftOut<C extends Readonly<Record<string, ArrayLike<number>>>>(
+  columns: C,
+  rows: readonly number[],
+  weightOf: (row: number, i: number) => number,
+  state: number,
+): Record<string, ArrayLike<number>> {
+  const entries = Array.from({ length: state }, (_, i) => i);
+  const copies = Object.entries(columns).map(([name, values]) => [name, Float64Array.from(values)] as const);
+  for (const row of rows) {
+    const counts = entries.find((i) => weightOf(row, i) > 0) as number;
+    for (const i of entries) {
+      if (weightOf(row, i) > 0) continue;
+      for (const [, values] of copies) values[row * state + i] = values[row * state + counts] as number;
+    }
+  }
+  return Object.fromEntries(copies);
 }
 
 /** Some rows of columns side by side, `[rows, total]`. */
