@@ -123,7 +123,8 @@ export class Recording<D extends Dtype> {
  *
  * @param field - f, with its parameters as they are now; changing them later changes nothing here.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
- * @param times - In ascending or descending order, t0 first; they may be repeated.
+ * @param times - In ascending or descending order, t0 first; they may be repeated. A float32 field sees them rounded to
+ *   float32: measure time from a near origin, or use float64.
  * @throws As `odeint`.
  */
 export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
@@ -193,6 +194,7 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
+ *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; returns L and ∂L/∂y.
  * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;

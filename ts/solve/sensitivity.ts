@@ -246,6 +246,7 @@ function solveAlong<D extends Dtype>(
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
+ *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param tangents - The directions.
  * @param given - Options of the solver, as for `odeint`; with `batching: "independent"` each trajectory takes its own steps.
  * @throws As `odeint`; `SHAPE`, `DTYPE` and `NON_FINITE` for the directions; `OPTION` for a field that is not a program, and for `dense`,
@@ -396,6 +397,7 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated. Or a list of times for each trajectory.
+ *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param given - Options of the solver, as for `jvp`, and `respectTo`.
  * @throws As `jvp`.
  */
@@ -465,6 +467,7 @@ export function sensitivities<D extends Dtype>(
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
+ *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param loss - Pass `myLoss.of({ … })`, where `myLoss = loss(…)`, or `(y) => meanSquaredError(y, target)`. Or a function of y, their
  *   shape and ẏ, both `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
