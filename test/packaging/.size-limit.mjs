@@ -6,7 +6,7 @@ export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "675 kB"),
   {
     // A program has the default entry and the NATS client already.
-    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "120 kB"),
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "122 kB"),
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
@@ -16,12 +16,12 @@ export default [
     import: "{ equations, leastSquares }",
   },
   {
-    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "40 kB"),
+    ...entry("equations and valueAndGrad from symplectic-adjoint/slim", "slim.js", "41 kB"),
     import: "{ equations, valueAndGrad }",
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "35 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "36 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];
