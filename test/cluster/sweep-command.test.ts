@@ -191,7 +191,7 @@ export const number = 3;
       ...{ run: "train", space: { width: [4] }, sampler: "grid", settings, files: { data: readFileSync(pendulum) } },
       ...{ servers: server.url, prefix },
     });
-    expect(trials[0]?.message).toMatch(/no option of a sweep is called/);
+    expect(trials[0]?.message).toMatch(/a sweep has no option named/);
   }
   const wrong = await run(["worker", "--servers", server.url, "--module", "nowhere.mjs"]);
   expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("--module nowhere.mjs")]);
