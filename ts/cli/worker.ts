@@ -61,7 +61,19 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
   // A worker may be started before its server.
   const server = serverOptions(request, { waitOnFirstConnect: true });
   if (!request.quiet) say(`connecting to ${server.servers.join(", ")} …`);
-  const worker = await join({
+  // A signal may come while it waits for its server.
+  let caught: Signal | null = null;
+  let worker: Awaited<ReturnType<typeof join>> | undefined;
+  for (const signal of Object.keys(SIGNALS) as Signal[]) {
+    process.on(signal, () => {
+      // A second one does not wait.
+      if (caught !== null || !worker) process.exit(SIGNALS[signal]);
+      caught = signal;
+      if (!request.quiet) say("finishing the shards in progress …");
+      worker.close();
+    });
+  }
+  worker = await join({
     ...server,
     tasks,
     ...(trials !== undefined && { trials }),
@@ -72,16 +84,6 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
   if (!request.quiet) {
     say(`worker ${worker.name}: ${worker.threads} threads, arithmetic ${worker.fingerprint}`);
     say(`sweep tasks: ${Object.keys(tasks).join(", ")}`);
-  }
-  let caught: Signal | null = null;
-  for (const signal of Object.keys(SIGNALS) as Signal[]) {
-    process.on(signal, () => {
-      // A second one does not wait.
-      if (caught !== null) process.exit(SIGNALS[signal]);
-      caught = signal;
-      if (!request.quiet) say("finishing the shards in progress …");
-      worker.close();
-    });
   }
   await worker.closed;
   return caught;
