@@ -16,7 +16,7 @@ import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
 import { callTraced, named, piecesIn, programOf, returned } from "../trace/program.js";
 import type { Operand, Value } from "../trace/value.js";
-import type { Entry, FieldNames } from "./field.js";
+import type { Entry, FieldNames, NamesOf } from "./field.js";
 import type { EntryNames, ParameterValues, ParameterValuesOf } from "./named-parameters.js";
 import { packed, totalOf, unpacked, type Widths } from "./packed.js";
 import { type Jvp, type ProgramField, programField, type WasmProgram } from "./program.js";
@@ -61,7 +61,7 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   /** Sets parameters by name, or all of them with an array, as for a field from `vectorField`. */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<P>);
   /** The same function as a field, whose state is all inputs side by side: for optimizers. */
-  readonly field: ProgramField<D, string, { states: never; parameters: P }>;
+  readonly field: ProgramField<D, string, NamesOf<never, P>>;
   /** The outputs of the function for a batch of inputs, `[batch, outputs]`, row-major. */
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D>;
   /** The transpose of the derivative, for a cotangent w `[batch, outputs]`. */

@@ -65,6 +65,12 @@ export interface FieldNames {
   readonly parameters: any;
 }
 
+/** The names of one field: of its state's features, and its parameters. */
+export interface NamesOf<S extends string, P> extends FieldNames {
+  readonly states: S;
+  readonly parameters: P;
+}
+
 /**
  * A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. `A` are the names of its
  * arguments; `string` where they are not known, or there are none. `N` is what else is known of names.

@@ -30,6 +30,7 @@ import {
   timeIn,
 } from "../trace/program.js";
 import type { Operand, Value, Vector } from "../trace/value.js";
+import type { NamesOf } from "./field.js";
 import { type ProgramField, programField } from "./program.js";
 
 /** What a slope is computed from, while it is traced. */
@@ -110,7 +111,7 @@ export function vectorField<
   const P extends Parameters = None,
   const A extends ArgumentSizes = None,
   D extends Dtype = "float32",
->(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>, { states: NamesIn<S>; parameters: P }> {
+>(given: VectorFieldOptions<S, P, A, D>): ProgramField<D, ArgumentNames<A>, NamesOf<NamesIn<S>, P>> {
   const { traced, dtype } = trace(given);
   return programField(traced, dtype as D) as never;
 }
