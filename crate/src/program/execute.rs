@@ -57,7 +57,7 @@ struct Scratch<T> {
     scratch: Buffer<T>,
 }
 
-/// A thread's, with sums of leaves that wait for their neighbours.
+/// What a thread works in, with memory for sums of leaves that wait for their neighbours.
 struct Worker<T> {
     scratch: Scratch<T>,
     waiting: Vec<Partial<T>>,

@@ -235,15 +235,14 @@ pub struct UniformOutput {
     pub target: Target,
 }
 
-/// Rows of cache lines that a block should have, to stay in the cache, and the most cache lines in a row.
+/// Without matrices: rows of cache lines that a block should have, to stay in the cache; the most cache lines in a row; blocks of a leaf.
 const CACHE_ROWS: usize = 1024;
 const SCALAR_PANELS: usize = 16;
-/// Blocks of a leaf of these; of others one.
 const SCALAR_BLOCKS: usize = 2;
-/// The least cache lines in a row where there are matrices, and in a leaf.
+/// With matrices: the least cache lines in a row of a block, and in a row of a leaf.
 const DENSE_PANELS: usize = 4;
 const DENSE_LEAF: usize = 8;
-/// Rows of a register file that stays in the cache with twice as many.
+/// Rows of a register file that stays in the cache in wider blocks too.
 const FEW_ROWS: usize = 256;
 /// Numbers that are more than the cache of a core holds beside a gradient of as many.
 const LARGE: usize = 1 << 18;

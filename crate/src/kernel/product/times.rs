@@ -26,58 +26,15 @@ pub unsafe fn times<S: Simd, T: Real>(
     }
     assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
     let block = Operands { packed, start, width, h, z, scratch };
-    let mut lane = 0;
     unsafe {
-        match S::BITS {
-            512 => {
-                while lane + 2 * len <= width {
-                    block.strip::<S, 12, 1, 2>(lane);
-                    lane += 2 * len;
-                }
-                if lane + len <= width {
-                    block.strip::<S, 12, 2, 1>(lane);
-                    lane += len;
-                }
-            }
-            256 => {
-                while lane + 2 * len <= width {
-                    block.strip::<S, 6, 1, 2>(lane);
-                    lane += 2 * len;
-                }
-                if lane + len <= width {
-                    block.strip::<S, 6, 2, 1>(lane);
-                    lane += len;
-                }
-            }
+        let lane = match S::BITS {
+            512 => block.strips::<S, 12, 2, 1>(block.strips::<S, 12, 1, 2>(0)),
+            256 => block.strips::<S, 6, 2, 1>(block.strips::<S, 6, 1, 2>(0)),
             _ if group(128) == 4 => {
-                while lane + 4 * len <= width {
-                    block.strip::<S, 4, 1, 4>(lane);
-                    lane += 4 * len;
-                }
-                if lane + 2 * len <= width {
-                    block.strip::<S, 4, 2, 2>(lane);
-                    lane += 2 * len;
-                }
-                while lane + len <= width {
-                    block.strip::<S, 4, 4, 1>(lane);
-                    lane += len;
-                }
+                block.strips::<S, 4, 4, 1>(block.strips::<S, 4, 2, 2>(block.strips::<S, 4, 1, 4>(0)))
             }
-            _ => {
-                while lane + 4 * len <= width {
-                    block.strip::<S, 2, 1, 4>(lane);
-                    lane += 4 * len;
-                }
-                if lane + 2 * len <= width {
-                    block.strip::<S, 2, 2, 2>(lane);
-                    lane += 2 * len;
-                }
-                while lane + len <= width {
-                    block.strip::<S, 2, 4, 1>(lane);
-                    lane += len;
-                }
-            }
-        }
+            _ => block.strips::<S, 2, 4, 1>(block.strips::<S, 2, 2, 2>(block.strips::<S, 2, 1, 4>(0))),
+        };
         if lane < width {
             block.last_lanes::<S>(lane);
         }
@@ -95,6 +52,19 @@ struct Operands<'a, T> {
 }
 
 impl<T: Real> Operands<'_, T> {
+    /// As many strips of V registers as there are from a lane on; returns the first lane not done.
+    ///
+    /// # Safety
+    /// As [`times`].
+    #[inline(always)]
+    unsafe fn strips<S: Simd, const G: usize, const N: usize, const V: usize>(&self, mut lane: usize) -> usize {
+        while lane + V * len_of::<S, T>() <= self.width {
+            unsafe { self.strip::<S, G, N, V>(lane) };
+            lane += V * len_of::<S, T>();
+        }
+        lane
+    }
+
     /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
     ///
     /// # Safety
