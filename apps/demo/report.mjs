@@ -254,7 +254,7 @@ th:first-child, td:first-child { text-align: left; } th { font-weight: 600; font
 <h1>Lynx and hare</h1>
 <p>A network ${architecture.widths.join("–")} (${architecture.activation}) has learned how the logarithms of the
 <b class="hare">hare</b> and <b class="lynx">lynx</b> pelts of the Hudson's Bay Company change from one moment to the next,
-by ${losses.length} gradients of ${solver.method} at tolerance ${solver.rtol.toExponential(0)}, all of them exact.</p>
+from ${losses.length} gradients through ${solver.method} at tolerance ${solver.rtol.toExponential(0)}, all of them exact.</p>
 ${figure(fitPlot(results), "Points: the record. Lines: the solution from the first year's numbers alone.")}
 <div class="pair">
 ${figure(phasePlot(results), "The learned vector field (directions; deeper blue is faster), the solution, and the record.")}
