@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 import {
   adam,
   custom,
@@ -18,7 +19,7 @@ import {
   valueAndGrad,
   vjp,
 } from "symplectic-adjoint";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { numbers, relative, testWasm } from "./helpers.js";
 
 let pool: Pool;
@@ -201,6 +202,21 @@ describe("a worker", () => {
     await rejected("WORKER", parallel({ workerUrl: script("broken.mjs", "throw new Error('no')") }));
     await rejected("WORKER", parallel({ workerUrl: pathToFileURL(join(folder, "nowhere.mjs")) }));
     await rejected("WORKER", parallel({ workerUrl: "no url" }));
+  });
+
+  test("that has not come up is not terminated: Node may abort the process if its module fails meanwhile", async () => {
+    const terminate = vi.spyOn(Worker.prototype, "terminate");
+    const half = script(
+      "half.mjs",
+      `import { parentPort, threadId } from "node:worker_threads";
+       if (threadId % 2) throw new Error("no");
+       parentPort.once("message", ({ id }) => setTimeout(() => parentPort.postMessage({ id, value: undefined }), 300));`,
+    );
+    await rejected("WORKER", parallel({ workers: 2, workerUrl: half }));
+    expect(terminate).not.toHaveBeenCalled();
+    // With its first word it is.
+    await expect.poll(() => terminate.mock.calls.length, { timeout: 60_000 }).toBe(1);
+    terminate.mockRestore();
   });
 
   test("may be the package's own file", async () => {

@@ -95,14 +95,25 @@ async function startNode(carried: string | URL, { receive, die }: Listener): Pro
   // Flags as --input-type, which this process may have been started with, are not for files.
   const worker =
     typeof carried === "string" ? new Worker(carried, { eval: true }) : new Worker(carried, { execArgv: [] });
-  worker.on("message", receive);
+  // Node aborts the process where a worker is terminated while its module fails. One that has not yet said anything may be
+  // about to fail: it is terminated with its first word, or ends by itself.
+  let [heard, ended] = [false, false];
+  worker.on("message", (message) => {
+    heard = true;
+    if (ended) void worker.terminate();
+    else receive(message);
+  });
   worker.on("error", die);
   worker.on("messageerror", die);
   worker.on("exit", (code) => die(new Error(`it ended with code ${code}`)));
   return {
     post: (message, transfer) => worker.postMessage(message, transfer),
     hold: (held) => (held ? worker.ref() : worker.unref()),
-    end: () => void worker.terminate(),
+    end: () => {
+      ended = true;
+      if (heard) void worker.terminate();
+      else worker.unref();
+    },
   };
 }
 
