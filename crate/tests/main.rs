@@ -5,6 +5,7 @@ mod ensembles;
 mod golden;
 mod gradients;
 mod hostile_programs;
+mod inner_gradients;
 mod models;
 mod modules;
 mod numbers;

@@ -8,11 +8,11 @@ use symplectic_adjoint::{GradientMethod, Method, Options, Real, VectorField, ode
 
 use crate::numbers::numbers;
 
-fn rows(batch: usize, columns: usize, seed: u64) -> Array2<f64> {
+pub fn rows(batch: usize, columns: usize, seed: u64) -> Array2<f64> {
     Array2::from_shape_vec((batch, columns), numbers(batch * columns, seed)).unwrap()
 }
 
-fn field(program: Program, seed: u64) -> ProgramField<f64> {
+pub fn field(program: Program, seed: u64) -> ProgramField<f64> {
     let parameters = numbers(program.parameters(), seed);
     ProgramField::new(program, &parameters).unwrap()
 }
@@ -44,7 +44,7 @@ fn network(widths: &[usize], time: bool) -> Program {
 }
 
 /// (∂f/∂(y, θ, arguments, t))ᵀ w against central differences.
-fn check_field(program: &Program, batch: usize, seed: u64, tolerance: f64) {
+pub fn check_field(program: &Program, batch: usize, seed: u64, tolerance: f64) {
     let field = field(program.clone(), seed);
     let (y, arguments) = (rows(batch, program.state(), seed + 1), rows(batch, program.arguments(), seed + 2));
     let w = rows(batch, program.outputs(), seed + 3);

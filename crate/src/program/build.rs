@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 use std::rc::Rc;
 
-use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Place, Unary};
+use super::differentiate::{gradient, without_variables};
+use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
 use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
@@ -133,7 +134,8 @@ impl Builder {
             return Err(Error::option("state", "a positive integer", 0));
         }
         let Self { state, parameters, arguments, .. } = self;
-        Ok(Program::of(shared.graph.clone(), value.id, Sizes { state, parameters, arguments, data: 0 }))
+        let (graph, value) = without_variables(&shared.graph, value.id);
+        Ok(Program::of(graph, value, Sizes { state, parameters, arguments, data: 0 }))
     }
 }
 
@@ -164,10 +166,16 @@ impl Value {
         Value { shared: Rc::clone(&self.shared), id }
     }
 
+    /// What is said of values of another builder.
+    fn foreign(&self, others: &[&Value]) -> Option<Value> {
+        let foreign = others.iter().any(|other| !Rc::ptr_eq(&self.shared, &other.shared));
+        foreign.then(|| fail(&self.shared, "values of one builder", "one of another"))
+    }
+
     /// Whether values go together, row by row; else says what does not.
     fn alike(&self, others: &[&Value]) -> Option<Value> {
-        if others.iter().any(|other| !Rc::ptr_eq(&self.shared, &other.shared)) {
-            return Some(fail(&self.shared, "values of one builder", "one of another"));
+        if let Some(failed) = self.foreign(others) {
+            return Some(failed);
         }
         let rows: Vec<usize> = std::iter::once(self.rows()).chain(others.iter().map(|other| other.rows())).collect();
         let most = rows.iter().copied().max().unwrap_or(1);
@@ -305,6 +313,44 @@ impl Value {
             let condition = Condition { compare, a: self.id, b: other.id };
             self.push(|graph| graph.select(condition, then.id, otherwise.id))
         })
+    }
+
+    /// The same value as a variable, with respect to which [`gradient`](Value::gradient) differentiates what is computed of it.
+    pub fn variable(&self) -> Value {
+        if self.is_uniform() {
+            return fail(
+                &self.shared,
+                "a variable of the state or of arguments",
+                "a value that is the same for all trajectories",
+            );
+        }
+        self.push(|graph| graph.push(Op::Variable(self.id), graph.rows(self.id)))
+    }
+    /// The gradient of this value, which has one row, with respect to a [`variable`](Value::variable): as many rows as that has.
+    ///
+    /// ```
+    /// use symplectic_adjoint::program::{Builder, concat};
+    ///
+    /// # fn main() -> symplectic_adjoint::Result<()> {
+    /// // A pendulum, by its energy: q' = ∂H/∂p, p' = −∂H/∂q.
+    /// let model = Builder::new(2);
+    /// let [q, p] = [model.state(0..1).variable(), model.state(1..2).variable()];
+    /// let energy = p.powf(2.0) / 2.0 - q.cos();
+    /// let program = model.finish(&concat(&[energy.gradient(&p), -energy.gradient(&q)]))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn gradient(&self, variable: &Value) -> Value {
+        if let Some(failed) = self.foreign(&[variable]) {
+            return failed;
+        }
+        if self.rows() != 1 {
+            return fail(&self.shared, "the gradient of a value of one row", format!("{} rows", self.rows()));
+        }
+        if !matches!(self.shared.borrow().graph.nodes[variable.id].op, Op::Variable(_)) {
+            return fail(&self.shared, "a gradient with respect to a variable", "another value");
+        }
+        self.push(|graph| gradient(graph, self.id, variable.id))
     }
 
     /// Some of its rows.

@@ -8,12 +8,14 @@
 mod forward;
 mod gather;
 mod guard;
+mod inner;
 mod reverse;
 mod rules;
 
 use super::graph::{Graph, Id, Op};
 pub use forward::forward;
 use gather::gather;
+pub use inner::{gradient, without_variables};
 pub use reverse::{of_input, reverse};
 
 /// Whether a node's rows are computed one by one.

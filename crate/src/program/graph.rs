@@ -78,6 +78,9 @@ pub enum Op {
     /// Rows of an input, from this one on.
     Load(Input, usize),
     Unary(Unary, Id),
+    /// The operand itself, with respect to which a gradient is taken within the program: nothing is simplified past it. No finished
+    /// program has one.
+    Variable(Id),
     /// Of operands with as many rows, or one.
     Binary(Binary, Id, Id),
     /// a·b + c, or c − a·b if the product is negated.
@@ -169,7 +172,12 @@ impl Op {
     pub fn each_operand(&self, mut f: impl FnMut(Id)) {
         match self {
             Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
-            Op::Unary(_, a) | Op::Slice(a, _) | Op::Spread { a, .. } | Op::Sum { a, .. } | Op::SumLanes(a) => f(*a),
+            Op::Unary(_, a)
+            | Op::Variable(a)
+            | Op::Slice(a, _)
+            | Op::Spread { a, .. }
+            | Op::Sum { a, .. }
+            | Op::SumLanes(a) => f(*a),
             Op::Binary(_, a, b)
             | Op::MatVec { m: a, v: b, .. }
             | Op::MatVecTransposed { m: a, v: b, .. }
@@ -191,6 +199,7 @@ impl Op {
         match self {
             Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => self.clone(),
             Op::Unary(function, a) => Op::Unary(*function, f(*a)),
+            Op::Variable(a) => Op::Variable(f(*a)),
             Op::Slice(a, start) => Op::Slice(f(*a), *start),
             Op::Spread { a, outer, inner } => Op::Spread { a: f(*a), outer: *outer, inner: *inner },
             Op::Sum { a, outer, inner } => Op::Sum { a: f(*a), outer: *outer, inner: *inner },

@@ -6,15 +6,18 @@
 //!
 //! A node is `[operation, …]`; operands are indices of nodes before it. docs/programs.md lists the operations.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
+use super::differentiate::{gradient, without_variables};
 use super::graph::{Binary, Compare, Condition, Graph, Id, Input, Op, Place, Unary};
 use super::{Program, Sizes};
 use crate::error::{Error, Result};
 
 /// The version of the form.
 pub const VERSION: u64 = 1;
-/// The most nodes that a program may have.
+/// The most nodes that a program may have, those of gradients within it included.
 pub const MAX_NODES: usize = 16_384;
 /// The most operands that values joined of others may have together.
 pub const MAX_PARTS: usize = 1 << 16;
@@ -50,9 +53,10 @@ impl Program {
         let data = value.get("data").map_or(Ok(0), |_| field(&value, "data"))?;
         let sizes = Sizes { state, parameters, arguments, data };
         let graph = Graph::default();
-        let mut reader = Reader { graph, ids: Vec::new(), rows: 0, parts: 0, parameter_rows: 0, sizes };
+        let variables = Variables::of(nodes);
+        let mut reader = Reader { graph, ids: Vec::new(), variables, rows: 0, parts: 0, parameter_rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
-            let id = reader.node(node).map_err(|Refused { expected, given }| {
+            let id = reader.node(index, node).map_err(|Refused { expected, given }| {
                 refused("program.nodes", format!("node {index} to be {expected}"), given)
             })?;
             reader.ids.push(id);
@@ -61,7 +65,8 @@ impl Program {
         let Some(&value) = reader.ids.get(result) else {
             return Err(refused("program.result", format!("the index of one of {} nodes", nodes.len()), result));
         };
-        Ok(Self::of(reader.graph, value, sizes))
+        let (graph, value) = without_variables(&reader.graph, value);
+        Ok(Self::of(graph, value, sizes))
     }
 
     /// The program as JSON.
@@ -119,6 +124,40 @@ fn whole(value: Option<&Value>) -> Option<usize> {
     value.and_then(Value::as_u64).filter(|&number| number <= u64::from(u32::MAX)).map(|number| number as usize)
 }
 
+/// With respect to what gradients are taken.
+#[derive(Default)]
+struct Variables {
+    /// Nodes, by their indices.
+    nodes: HashSet<usize>,
+    /// Rows of the state and of arguments, which several nodes may read: the whole is a variable then.
+    state: bool,
+    arguments: bool,
+}
+
+impl Variables {
+    fn of(nodes: &[Value]) -> Self {
+        let mut all = Self::default();
+        for node in nodes {
+            let Some([name, _, of]) = node.as_array().map(Vec::as_slice) else { continue };
+            let Some(index) = whole(Some(of)).filter(|_| name == "gradient") else { continue };
+            match nodes.get(index).and_then(|node| node.get(0)).and_then(Value::as_str) {
+                Some("state") => all.state = true,
+                Some("argument") => all.arguments = true,
+                _ => _ = all.nodes.insert(index),
+            }
+        }
+        all
+    }
+
+    fn has(&self, input: Input) -> bool {
+        match input {
+            Input::State => self.state,
+            Input::Argument => self.arguments,
+            _ => false,
+        }
+    }
+}
+
 struct Refused {
     expected: String,
     given: String,
@@ -128,6 +167,7 @@ struct Reader {
     graph: Graph,
     /// The nodes of the graph, by index in the list.
     ids: Vec<Id>,
+    variables: Variables,
     rows: usize,
     /// Operands of joined values, and rows of parameters, each value once.
     parts: usize,
@@ -142,7 +182,7 @@ fn wrong<R>(expected: impl Into<String>, given: impl ToString) -> std::result::R
 }
 
 impl Reader {
-    fn node(&mut self, node: &Value) -> NodeResult {
+    fn node(&mut self, index: usize, node: &Value) -> NodeResult {
         let Some([name, rest @ ..]) = node.as_array().map(Vec::as_slice) else {
             return wrong("[operation, …]", shown(Some(node)));
         };
@@ -169,7 +209,14 @@ impl Reader {
         if self.rows > MAX_ROWS {
             return wrong(format!("a value that leaves all with {MAX_ROWS} rows at most"), self.rows);
         }
-        Ok(id)
+        match self.variables.nodes.contains(&index) {
+            true if self.graph.uniform(id) => wrong(
+                "a value of the state or of arguments, as a gradient is taken with respect to it",
+                shown(Some(node)),
+            ),
+            true => Ok(self.graph.push(Op::Variable(id), self.graph.rows(id))),
+            false => Ok(id),
+        }
     }
 
     fn operation(&mut self, name: &str, rest: &[Value], node: &Value) -> NodeResult {
@@ -215,7 +262,11 @@ impl Reader {
                     _ => (Input::Data, self.sizes.data),
                 };
                 self.within(row, rows, most, name)?;
-                Ok(self.graph.load(input, row, rows))
+                if !self.variables.has(input) {
+                    return Ok(self.graph.load(input, row, rows));
+                }
+                let variable = self.whole(input);
+                Ok(self.graph.slice(variable, row, rows))
             }
             "select" => {
                 let [compare, operands @ ..] = rest else {
@@ -295,8 +346,36 @@ impl Reader {
                 self.few(self.graph.rows(a).saturating_mul(self.graph.rows(b)))?;
                 Ok(self.graph.outer(a, b, 1))
             }
+            "gradient" => {
+                let [value, variable] = self.operands(rest, node)?;
+                if self.graph.rows(value) != 1 {
+                    return wrong("the gradient of a value of one row", format!("{} rows", self.graph.rows(value)));
+                }
+                let before = self.graph.nodes.len();
+                let id = match self.graph.nodes[variable].op {
+                    // Rows of an input.
+                    Op::Slice(whole, start) => {
+                        let all = gradient(&mut self.graph, value, whole);
+                        self.graph.slice(all, start, self.graph.rows(variable))
+                    }
+                    _ => gradient(&mut self.graph, value, variable),
+                };
+                if self.graph.nodes.len() > MAX_NODES {
+                    let expected = format!("a gradient that leaves all with {MAX_NODES} nodes at most");
+                    return wrong(expected, self.graph.nodes.len());
+                }
+                self.rows += self.graph.nodes[before..].iter().map(|node| node.rows).sum::<usize>();
+                Ok(id)
+            }
             _ => wrong("an operation", shown(Some(node))),
         }
+    }
+
+    /// An input as a variable.
+    fn whole(&mut self, input: Input) -> Id {
+        let rows = if input == Input::State { self.sizes.state } else { self.sizes.arguments };
+        let whole = self.graph.load(input, 0, rows);
+        self.graph.push(Op::Variable(whole), rows)
     }
 
     fn operand(&self, index: usize) -> NodeResult {

@@ -24,6 +24,7 @@ fn tangent(g: &mut Graph, id: Id, dots: &[Option<Id>], seeds: &dyn Fn(&mut Graph
         Op::Time | Op::Parameter(_) | Op::Load(..) => seeds(g, id),
         Op::Unary(Unary::Sign, _) => None,
         Op::Unary(function, a) => dots[a].map(|dot| scaled(g, function, a, id, dot)),
+        Op::Variable(a) => dots[a],
         Op::Binary(function, a, b) => {
             let (left, right) = (dots[a], dots[b]);
             let (left, right) = match function {

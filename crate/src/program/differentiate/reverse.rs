@@ -142,6 +142,7 @@ impl NodePullback<'_> {
             Op::Constant(_) | Op::Constants(_) | Op::Time | Op::Parameter(_) | Op::Load(..) => {}
             Op::Unary(Unary::Sign, _) => {}
             Op::Unary(function, a) => self.give(a, |g, c| scaled(g, function, a, id, c)),
+            Op::Variable(a) => self.give(a, |_, c| c),
             Op::Binary(function, a, b) => self.pull_binary(function, a, b),
             Op::MultiplyAdd { negated, a, b, c } => {
                 self.give(c, |_, cotangent| cotangent);

@@ -100,9 +100,12 @@ pub(super) fn lower<T: Real>(
         | Op::Time
         | Op::Parameter(_)
         | Op::Load(..)
+        | Op::Variable(_)
         | Op::Slice(..)
         | Op::SumLanes(_)
         | Op::DotLanes(..)
-        | Op::OuterLanes { .. } => unreachable!("neither leaves nor views nor sums over lanes are computed row by row"),
+        | Op::OuterLanes { .. } => {
+            unreachable!("neither leaves nor variables nor views nor sums over lanes are computed row by row")
+        }
     }
 }
