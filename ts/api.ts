@@ -118,6 +118,7 @@ export {
 } from "./solve/sensitivity.js";
 export { restoreSolver, type SavedSolver, type Solver, type SolverOptions, solver } from "./solve/solver.js";
 export { formula } from "./trace/formula.js";
+export { grad } from "./trace/grad.js";
 export type { NestedNumbers } from "./trace/nested.js";
 export { type LinearOptions, type Module, nn } from "./trace/nn.js";
 export * from "./trace/operations.js";

@@ -73,7 +73,7 @@ pub enum Error {
     /// The function of an event became NaN during a solve.
     #[error(
         "events[{event}].when is not a number {progress}; write a function that is defined on both sides of the event, or \
-         bound the step by maxStep"
+         bound the step by max_step"
     )]
     EventNonFinite {
         /// Which of the events.
@@ -106,14 +106,14 @@ pub enum Error {
 
     /// A solve tried more steps than [`Options::max_steps`](crate::Options::max_steps).
     #[error(
-        "maxSteps was reached {0}; raise maxSteps, loosen rtol and atol, or, if the steps stay small on a smooth \
+        "max_steps was reached {0}; raise max_steps, loosen rtol and atol, or, if the steps stay small on a smooth \
          solution, the problem is stiff and an explicit method the wrong tool"
     )]
     MaxSteps(Progress),
 
     /// A trajectory had more events than the limit.
     #[error(
-        "maxEvents was reached, {limit} events of one trajectory, {progress}; raise maxEvents, or, if the events follow \
+        "max_events was reached, {limit} events of one trajectory, {progress}; raise max_events, or, if the events follow \
          each other faster and faster, end the trajectory or change what the event does"
     )]
     MaxEvents {
@@ -170,7 +170,7 @@ pub enum Error {
     },
 
     /// A memory budget is too small for the problem.
-    #[error("memoryBudget: expected at least {least} bytes for this problem, given {given}")]
+    #[error("memory_budget: expected at least {least} bytes for this problem, given {given}")]
     Budget {
         /// The budget, in bytes.
         given: usize,
@@ -260,8 +260,8 @@ fn plain(number: f64) -> String {
 
 fn underflow(progress: &Progress, minimum: f64) -> String {
     if progress.h.abs() < minimum {
-        let remedy = "lower minStep, or loosen rtol and atol";
-        return format!("a step shorter than minStep, {minimum:e}, would be needed {progress}; {remedy}");
+        let remedy = "lower min_step, or loosen rtol and atol";
+        return format!("a step shorter than min_step, {minimum:e}, would be needed {progress}; {remedy}");
     }
     format!(
         "the step size fell below what the time can resolve {progress}; the solution may blow up there or the problem \

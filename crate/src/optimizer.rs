@@ -146,8 +146,8 @@ impl<T: Real> Optimizer<T> {
 }
 
 fn check_rates(learning_rate: f64, weight_decay: f64) -> Result<()> {
-    within("learningRate", learning_rate, f64::INFINITY)?;
-    within("weightDecay", weight_decay, f64::INFINITY)
+    within("learning_rate", learning_rate, f64::INFINITY)?;
+    within("weight_decay", weight_decay, f64::INFINITY)
 }
 
 fn within(argument: &'static str, number: f64, end: f64) -> Result<()> {
@@ -164,7 +164,7 @@ fn checked<T: Real, const N: usize>(next: impl Iterator<Item = [T; N]> + Clone) 
     if finite {
         return Ok(());
     }
-    let remedy = "nothing was changed; lower learningRate or weightDecay, raise epsilon, or clip the gradient";
+    let remedy = "nothing was changed; lower learning_rate or weight_decay, raise epsilon, or clip the gradient";
     let bad = next.enumerate().flat_map(|(index, next)| next.map(|number| (index, number)));
     bad.filter(|(_, number)| !number.is_finite()).try_for_each(|(index, number)| {
         Err(Error::NonFiniteResult { result: "optimizer.step", given: number.wide(), index, remedy })

@@ -91,7 +91,7 @@ impl Tableau {
             return refused(format!("as many c and rows of a as b has weights, {stages}"), given);
         }
         if !b_hat.is_empty() && b_hat.len() != stages {
-            return refused(format!("as many weights bHat as b has, {stages}"), b_hat.len().to_string());
+            return refused(format!("as many weights b_hat as b has, {stages}"), b_hat.len().to_string());
         }
         if !c.iter().chain(a.iter().flatten()).chain(b).chain(b_hat).all(|number| number.is_finite()) {
             return refused("finite coefficients".into(), "others".into());
@@ -107,7 +107,7 @@ impl Tableau {
                 return refused(format!("row {i} of a to sum to c, {:?}", c[i]), format!("{:?}", sum(row)));
             }
         }
-        for (name, weights) in [("b", b), ("bHat", b_hat)] {
+        for (name, weights) in [("b", b), ("b_hat", b_hat)] {
             if !weights.is_empty() && !near(sum(weights), 1.0) {
                 return refused(format!("{name} to sum to 1"), format!("{:?}", sum(weights)));
             }

@@ -85,10 +85,10 @@ fn steps_of_optimizers() {
     assert_eq!(argument(optimizer.step(&mut [1.0], &[1.0; 2])), "parameters");
     assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0])), "gradient");
     optimizer.learning_rate = -1.0;
-    assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "learningRate");
+    assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "learning_rate");
     optimizer.learning_rate = 0.1;
     optimizer.weight_decay = f64::NAN;
-    assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "weightDecay");
+    assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "weight_decay");
 }
 
 #[test]

@@ -1,8 +1,12 @@
 import {
   adam,
   type ChangeInputs,
+  cnf,
   custom,
+  driven,
+  equations,
   type Field,
+  type GradientOptions,
   type IndependentGradient,
   type Method,
   memoryUsage,
@@ -269,4 +273,45 @@ test("a universal differential equation: known decay, and a network for the rest
     optimizer.step(gradient);
   }
   expect(losses[149]).toBeLessThan((losses[0] ?? 0) / 100);
+});
+
+test("each call tells which trajectory comes first, and an input of each trajectory is its own", () => {
+  const rates = [1, 2, 3];
+  const field = custom({
+    stateSize: 1,
+    dtype: "float64",
+    evaluate: (_t, y, _parameters, first) => y.map((x, i) => -(rates[first + i] as number) * x),
+    vjp: (_t, y, w, _parameters, first) => ({
+      y: w.map((x, i) => -(rates[first + i] as number) * x) as typeof y,
+      t: 0,
+    }),
+  });
+  const y0 = Float64Array.of(1, 1, 1);
+  const inner = mlp({ widths: [1, 4, 1], dtype: "float64" });
+  const pushed = driven(inner, { B: [1], u: () => [0.5, 1, 2] });
+  const loss = (y: Float64Array) => ({ value: 0, cotangent: y.slice() });
+  const [whole, ...others] = [{}, { dense: true }, { batching: "independent" }, { onFailure: "mask" }].map(
+    (options) => {
+      const all = { rtol: 1e-9, atol: 1e-9, ...options } as GradientOptions;
+      const decay = valueAndGrad(field, y0, [0, 1], loss, all);
+      const force = odeint(pushed, y0, [0, 1], all);
+      return { y: [...decay.solution.y, ...force.y], y0: decay.gradient.y0 };
+    },
+  );
+  expect(
+    relative(
+      whole?.y.slice(3, 6) as number[],
+      rates.map((rate) => Math.exp(-rate)),
+    ),
+  ).toBeLessThan(1e-8);
+  for (const { y, y0 } of others) {
+    expect(relative(y, whole?.y as number[])).toBeLessThan(1e-7);
+    expect(relative(y0, whole?.y0 as Float64Array)).toBeLessThan(1e-7);
+  }
+  const flow = cnf({ network: { widths: [2, 8, 2], dtype: "float64" }, trace: "hutchinson" });
+  const still = driven(flow, { B: [0, 0, 0], u: () => [0] });
+  const start = new Float64Array(9).fill(0.3);
+  expect(thrown("OPTION", () => odeint(still, start, [0, 1], { batching: "independent" })).argument).toBe("batching");
+  const withArguments = equations("x' = -k * x", { arguments: ["k"] });
+  expect(thrown("OPTION", () => driven(withArguments, { B: [1], u: () => [0] })).argument).toBe("field");
 });

@@ -16,19 +16,23 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   dtype?: D;
   /** The initial parameters, flat; none by default. */
   parameters?: ArrayOf<D>;
-  /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
-  evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;
   /**
-   * The derivatives of `evaluate`, transposed and multiplied by w, which is shaped as y. Leave `parameters` out if there are none;
-   * without `t` there are no gradients with respect to times.
+   * f(t, y, θ) for a batch, `[batch, state]` row-major in and out: the whole batch, or one trajectory if each takes its own steps
+   * (`batching: "independent"`, `dense`, events and the like). `first` is the index of y's first trajectory in the whole batch.
+   */
+  evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>, first: number): ArrayOf<D>;
+  /**
+   * The derivatives of `evaluate` for the same batch, transposed and multiplied by w, which is shaped as y. Leave `parameters` out if
+   * there are none; without `t` there are no gradients with respect to times.
    */
   vjp(
     t: number,
     y: ArrayOf<D>,
     w: ArrayOf<D>,
     parameters: ArrayOf<D>,
+    first: number,
   ): {
-    /** (∂f/∂y)ᵀ w, `[batch, state]`. */
+    /** (∂f/∂y)ᵀ w, shaped as y. */
     y: ArrayOf<D>;
     /** (∂f/∂θ)ᵀ w, summed over the batch. */
     parameters?: ArrayOf<D> | undefined;
@@ -68,17 +72,26 @@ export function customField<D extends Dtype>(given: CustomOptions<D>) {
   const initial = engine.steady(parameters === undefined ? zeros(dtype, 0) : arrayOf("parameters", parameters, dtype));
   const length = initial.length;
   const callbacks = {
-    evaluate(t: number, y: number, batch: number, theta: number, target: number): boolean {
+    evaluate(t: number, y: number, batch: number, theta: number, target: number, first: number): boolean {
       return guarded(engine, false, () => {
-        const slope = evaluate(t, engine.read(dtype, y, batch * state), engine.read(dtype, theta, length));
+        const slope = evaluate(t, engine.read(dtype, y, batch * state), engine.read(dtype, theta, length), first);
         write(engine, dtype, "evaluate's result", slope, target, batch * state);
         return true;
       });
     },
-    vjp(t: number, y: number, w: number, batch: number, theta: number, target: number, gradient: number) {
+    vjp(
+      t: number,
+      y: number,
+      w: number,
+      batch: number,
+      theta: number,
+      target: number,
+      gradient: number,
+      first: number,
+    ) {
       return guarded(engine, null, () => {
         const copy = (pointer: number) => engine.read(dtype, pointer, batch * state);
-        const pulled = vjp(t, copy(y), copy(w), engine.read(dtype, theta, length));
+        const pulled = vjp(t, copy(y), copy(w), engine.read(dtype, theta, length), first);
         if (!isObject(pulled) || typeof (pulled as { then?: unknown }).then === "function") {
           throw refused("CALLBACK", "vjp's result", "{ y, parameters, t? }, at once", describe(pulled));
         }

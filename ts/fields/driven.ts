@@ -13,7 +13,7 @@ import type { HamiltonianField } from "./hamiltonian.js";
 export interface InputOptions {
   /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major. */
   B: ArrayLike<number>;
-  /** The input u(t): `inputs` numbers for the whole batch, or `[batch, inputs]`. */
+  /** The input u(t): an array of `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
   /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients with respect to times. */
   du?: (t: number) => ArrayLike<number>;
@@ -58,6 +58,7 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
   if (outputSize !== stateSize) {
     throw refused("OPTION", "field", `as many outputs as inputs, ${stateSize}`, String(outputSize));
   }
+  if (own.argumentSize > 0) throw refused("OPTION", "field", "a field without arguments", "one with arguments");
   const { u, du, B: matrix } = options(input, rules);
   const B = numbersOf("B", matrix);
   if (B.length === 0 || B.length % stateSize !== 0) {
@@ -67,16 +68,18 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
     stateSize,
     dtype,
     parameters: own.copyParameters(),
-    evaluate(t, y, parameters) {
+    evaluate(t, y, parameters, first) {
+      checkNoise(own, first);
       const slope = field.evaluate(t, y, parameters);
-      const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize);
+      const force = forceOf("u", u(t), B, slope.length / stateSize, stateSize, first);
       for (let i = 0; i < slope.length; i++) (slope[i] as number) += force[i] as number;
       return slope;
     },
-    vjp(t, y, w, parameters) {
+    vjp(t, y, w, parameters, first) {
+      checkNoise(own, first);
       const pulled = field.vjp(t, y, w, parameters);
       if (du === undefined || pulled.t === undefined) return { y: pulled.y, parameters: pulled.parameters };
-      const rate = forceOf("du", du(t), B, w.length / stateSize, stateSize);
+      const rate = forceOf("du", du(t), B, w.length / stateSize, stateSize, first);
       let time = pulled.t;
       for (let i = 0; i < w.length; i++) time += (w[i] as number) * (rate[i] as number);
       return { y: pulled.y, parameters: pulled.parameters, t: time };
@@ -86,23 +89,39 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
   return new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
 }
 
-/** B u, `[batch, state]`. */
-function forceOf(name: string, result: unknown, B: Float64Array, batch: number, stateSize: number): Float64Array {
+/** Refuses a flow with noise of each sample's own, which the flow itself would take for its first sample. */
+function checkNoise(field: WasmField<Dtype>, first: number): void {
+  const { kind, options } = field.recipe ?? { kind: "custom", options: {} };
+  if (first === 0 || kind !== "cnf" || (options as { trace?: string }).trace !== "hutchinson") return;
+  const expected = "together, for a driven flow with Hutchinson's trace";
+  throw refused("OPTION", "batching", expected, "independent");
+}
+
+/** B u of trajectories from `first` on, `[batch, state]`. */
+function forceOf(
+  name: string,
+  result: unknown,
+  B: Float64Array,
+  batch: number,
+  stateSize: number,
+  first: number,
+): Float64Array {
   const inputs = B.length / stateSize;
-  const expected = `${inputs} numbers, or [${batch}, ${inputs}]`;
+  const each = `[batch, ${inputs}]`;
+  const expected = `${inputs === 1 ? "an array of 1 number" : `${inputs} numbers`}, or ${each}`;
   const u = numbersOf(
     `${name}'s result`,
     argument(`${name}'s result`, result, required({ ...object, expected, code: "CALLBACK" })),
   );
-  if (u.length !== inputs && u.length !== batch * inputs) {
-    throw refused("CALLBACK", `${name}'s result`, expected, String(u.length));
-  }
+  // Of one trajectory by itself, u may be that of the whole batch.
+  const fits = batch > 1 ? u.length === batch * inputs : u.length % inputs === 0 && u.length >= (first + 1) * inputs;
+  if (u.length !== inputs && !fits) throw refused("CALLBACK", `${name}'s result`, expected, String(u.length));
   const force = new Float64Array(batch * stateSize);
   for (let sample = 0; sample < batch; sample++) {
-    const first = u.length === inputs ? 0 : sample * inputs;
+    const at = u.length === inputs ? 0 : (first + sample) * inputs;
     for (let row = 0; row < stateSize; row++) {
       let sum = 0;
-      for (let i = 0; i < inputs; i++) sum += (B[row * inputs + i] as number) * (u[first + i] as number);
+      for (let i = 0; i < inputs; i++) sum += (B[row * inputs + i] as number) * (u[at + i] as number);
       force[sample * stateSize + row] = sum;
     }
   }

@@ -2,6 +2,7 @@
 import jsep from "jsep";
 import { isError, type SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
+import { grad, problemOf } from "./grad.js";
 import {
   abs,
   acos,
@@ -68,7 +69,12 @@ const UNARY: Readonly<Record<string, Unary>> = {
   relu,
   sign,
 };
-const BINARY: Readonly<Record<string, Binary>> = { atan2, min, max };
+const BINARY: Readonly<Record<string, Binary>> = {
+  atan2,
+  min,
+  max,
+  grad: (a, b) => grad(lifted("grad's first argument", a), lifted("grad's second argument", b)),
+};
 
 /** Names that stand for numbers where nothing else has them. */
 const CONSTANTS: Readonly<Record<string, number>> = { pi: Math.PI };
@@ -138,6 +144,9 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
 /** A function in steps has no derivative where it jumps, and steps of a solver pass over it. */
 const STEPS = "a choice a < b ? x : y, or a state that jumps or events set: there are no functions in steps";
 
+/** What other languages call otherwise. */
+const DERIVATIVE = "grad(a, b) for the derivative of a with respect to b";
+
 /** Functions of other languages, and what is written here instead. */
 const CALLS: Readonly<Record<string, string>> = {
   ln: "log(x) for the natural logarithm",
@@ -162,6 +171,9 @@ const CALLS: Readonly<Record<string, string>> = {
   arccos: "acos(x)",
   arctan: "atan(x)",
   arctan2: "atan2(y, x)",
+  gradient: DERIVATIVE,
+  derivative: DERIVATIVE,
+  diff: DERIVATIVE,
 };
 
 /** Refuses a text that is not of the grammar, but for the meaning of its names. */
@@ -365,5 +377,9 @@ function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): 
     throw refuse(at, `${wanted} argument${wanted === 1 ? "" : "s"} of ${name}`, String(operands.length));
   }
   const [a, b] = operands as [Operand, Operand];
+  if (name === "grad") {
+    const problem = problemOf(lifted("grad", a), lifted("grad", b));
+    if (problem) throw refuse(at, `${problem.argument} to be ${problem.expected}`, problem.given);
+  }
   return wanted === 1 ? (UNARY[name] as Unary)(a) : (BINARY[name] as Binary)(a, b);
 }

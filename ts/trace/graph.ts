@@ -74,6 +74,18 @@ function operandPlaces([name, ...rest]: Node): readonly [first: number, end: num
   }
 }
 
+/** Whether a node was computed from another one. */
+export function isComputedFrom(nodes: readonly Node[], result: number, other: number): boolean {
+  const seen = new Set([result]);
+  // A set goes on to what is added on the way.
+  for (const index of seen) {
+    if (index === other) return true;
+    const node = nodes[index] as Node;
+    for (const operand of node.slice(...operandPlaces(node)) as number[]) if (operand >= other) seen.add(operand);
+  }
+  return false;
+}
+
 /** The nodes that a result needs, each after its operands, whatever else was recorded and in which order. */
 export function needed(nodes: readonly Node[], result: number): Node[] {
   const places = new Map<number, number>();

@@ -43,16 +43,44 @@ impl From<Record> for Datum {
     }
 }
 
+/// Options whose names are written in another way in JavaScript.
+const OPTIONS: [&str; 12] = [
+    "first_step",
+    "min_step",
+    "max_step",
+    "step_size",
+    "max_events",
+    "state_size",
+    "memory_budget",
+    "learning_rate",
+    "weight_decay",
+    "min_factor",
+    "max_factor",
+    "b_hat",
+];
+
+/// A text with the names that options have in JavaScript.
+fn in_javascript(text: &str) -> String {
+    OPTIONS.iter().fold(text.to_string(), |text, option| {
+        let (first, second) = option.split_once('_').expect("names of two words");
+        text.replace(option, &format!("{first}{}{}", second[..1].to_uppercase(), &second[1..]))
+    })
+}
+
 /// `{ code, message, argument?, expected?, given?, t?, h?, steps?, evaluations?, bytes? }`.
 pub fn error(error: &Error) -> Record {
-    let mut record: Record = vec![("code", error.code().into()), ("message", Datum::Text(error.to_string()))];
+    let message = match error {
+        Error::File(text) => text.clone(),
+        _ => in_javascript(&error.to_string()),
+    };
+    let mut record: Record = vec![("code", error.code().into()), ("message", Datum::Text(message))];
     match error {
         Error::Shape { argument, expected, given } | Error::Option { argument, expected, given } => {
-            record.push(("argument", (*argument).into()));
-            record.push(("expected", (&**expected).into()));
+            record.push(("argument", Datum::Text(in_javascript(argument))));
+            record.push(("expected", Datum::Text(in_javascript(expected))));
             record.push(("given", (&**given).into()));
         }
-        Error::NonFiniteInput { argument, .. } => record.push(("argument", (*argument).into())),
+        Error::NonFiniteInput { argument, .. } => record.push(("argument", Datum::Text(in_javascript(argument)))),
         Error::NonFiniteResult { result, .. } => record.push(("argument", (*result).into())),
         Error::OutOfMemory { bytes, .. } => record.push(("bytes", (*bytes).into())),
         Error::Trajectory { trajectory, .. } | Error::Grazing { trajectory, .. } => {

@@ -8,6 +8,8 @@ mod results;
 mod tensors;
 mod training;
 
+use std::cell::Cell;
+
 use js_sys::{Array, Float32Array, Float64Array, Function, Object, Reflect};
 use ndarray::{ArrayView2, ArrayViewMut2};
 use wasm_bindgen::prelude::*;
@@ -126,9 +128,9 @@ extern "C" {
     /// A vector field in JavaScript; y, w, dy, dparameters and parameters are pointers to row-major arrays.
     pub type Callbacks;
 
-    /// False if the user's function failed.
+    /// False if the user's function failed; `first` is the trajectory of the first row.
     #[wasm_bindgen(method)]
-    fn evaluate(this: &Callbacks, t: f64, y: usize, batch: usize, parameters: usize, dy: usize) -> bool;
+    fn evaluate(this: &Callbacks, t: f64, y: usize, batch: usize, parameters: usize, dy: usize, first: usize) -> bool;
 
     /// The cotangent of t, undefined where it is not known, null if the user's function failed.
     #[wasm_bindgen(method)]
@@ -142,7 +144,13 @@ extern "C" {
         parameters: usize,
         dy: usize,
         dparameters: usize,
+        first: usize,
     ) -> JsValue;
+}
+
+thread_local! {
+    /// The trajectory of the first row, for the call of a vector field in JavaScript that follows.
+    static FIRST: Cell<usize> = const { Cell::new(0) };
 }
 
 /// Has solves tell a function how far they have come, from 0 to 1, until it is undefined again; false from it ends the solve.
@@ -189,9 +197,13 @@ fn shared(all_reduce: Option<JsAllReduce>) -> Box<dyn AllReduce> {
 }
 
 impl<T: Real> RowField<T> for Callbacks {
+    fn first_trajectory(&self, trajectory: usize) {
+        FIRST.set(trajectory);
+    }
+
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], mut dy: ArrayViewMut2<'_, T>) -> Result<()> {
         let (y_at, dy_at) = (y.as_ptr() as usize, dy.as_mut_ptr() as usize);
-        match self.evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at) {
+        match self.evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at, FIRST.get()) {
             true => Ok(()),
             false => Err(Error::Callback),
         }
@@ -208,7 +220,8 @@ impl<T: Real> RowField<T> for Callbacks {
     ) -> Result<Option<f64>> {
         let (y_at, w_at, dy_at) = (y.as_ptr() as usize, w.as_ptr() as usize, dy.as_mut_ptr() as usize);
         let dparameters = dparameters.as_mut_ptr() as usize;
-        let time = self.vjp(t, y_at, w_at, y.nrows(), parameters.as_ptr() as usize, dy_at, dparameters);
+        let parameters = parameters.as_ptr() as usize;
+        let time = self.vjp(t, y_at, w_at, y.nrows(), parameters, dy_at, dparameters, FIRST.get());
         if time.is_null() { Err(Error::Callback) } else { Ok(time.as_f64()) }
     }
 }

@@ -195,6 +195,11 @@ impl<'w, T: Real> Backward<'w, T> {
         Ok((std::mem::replace(&mut self.gradient, LeafGradient::new(problem, 0..0)?), sums))
     }
 
+    /// Counts evaluations of a leaf that was solved again.
+    pub fn solved_again(&mut self, evaluations: usize) {
+        self.uses.evaluations += evaluations;
+    }
+
     /// How it has used the field.
     pub fn uses(&self) -> Uses {
         let mut uses = self.uses;
@@ -401,7 +406,8 @@ impl<'w, T: Real> Backward<'w, T> {
             }
         }
         self.uses.vjps += stages * active;
-        if !self.step_tapes {
+        // Without a tape it runs forward again; what has none at all does not.
+        if !self.step_tapes && tape > 0 {
             self.uses.evaluations += stages * active;
         }
         let [sums, carry] = &mut self.argument_sums;

@@ -21,11 +21,12 @@ impl<T: Real> Forward<T> {
         lane(&block.x, block.width, slot, row);
         single.settle(problem.inputs.of(clock.trajectory), tools);
         let Tools { maps, lanes } = tools;
-        let now = (clock.t, problem.direction(clock.trajectory));
+        let (now, evaluations) = ((clock.t, problem.direction(clock.trajectory)), single.evaluations);
         for (index, event) in maps.events.iter_mut().enumerate() {
             let found = clock.found(index);
             (clock.signs[index], clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
         }
+        clock.stats.evaluations += single.evaluations - evaluations;
         Ok(())
     }
 
@@ -153,13 +154,14 @@ impl<T: Real> Forward<T> {
             path.polynomials.extend(std::iter::repeat_n(T::zero(), coefficients))?;
         }
         if clock.stats.accepted > 0 && !clock.ended && problem.again.is_none() {
-            let Tools { maps, lanes } = tools;
+            let (Tools { maps, lanes }, evaluations) = (tools, single.evaluations);
             for (index, (event, side)) in maps.events.iter_mut().zip(&mut clock.signs).enumerate() {
                 // Behind a crossing that has happened the side is the other one.
                 let found = crossed.and_then(|crossed| crossed.found(index));
                 let now = (clock.t, problem.direction(clock.trajectory));
                 (*side, clock.rest[index]) = single.side(&mut *lanes[0], event, now, row, found)?;
             }
+            clock.stats.evaluations += single.evaluations - evaluations;
         }
         Ok(())
     }

@@ -326,6 +326,7 @@ impl<T: Real> Transposer<'_, T> {
                 };
                 let tracks = Tracks::new(problem, leaf.len())?;
                 own = forward.run(problem, tools, leaf.clone(), None, Some(tracks))?;
+                backward.solved_again(solution.stats[leaf.clone()].iter().map(|stats| stats.evaluations).sum());
                 own.as_ref().expect("as asked for")
             }
         };

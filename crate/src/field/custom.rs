@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
-use super::{Demand, Dots, Dynamics, Pull, Uses, VectorField};
+use super::{Demand, Dots, Dynamics, Pull, TrajectoryInputs, Uses, VectorField};
 use crate::error::{Error, Result, finite};
 use crate::kernel::combine::dot;
 use crate::kernel::panels::Spare;
@@ -13,9 +13,13 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
-/// A vector field that you write, along with its vector–Jacobian product. Both work on the whole batch: y, w and dy are
-/// `[batch, state]`. `examples/custom_field.rs` is a complete program.
+/// A vector field that you write, along with its vector–Jacobian product. Both work on a batch: y, w and dy are `[batch, state]`.
+/// That is the whole batch, or where trajectories take their own steps one trajectory. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T> {
+    /// Tells which trajectory of the batch the first row of the calls that follow is: 0, unless trajectories take their own steps.
+    /// Then each call is for one trajectory.
+    fn first_trajectory(&self, _trajectory: usize) {}
+
     /// Writes f(t, y, θ) to `dy`, all of it: what it holds before is left from other calls.
     ///
     /// # Errors
@@ -60,7 +64,7 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
     /// `Option` for a state of no features, `NonFiniteInput` for the parameters, `OutOfMemory`.
     pub fn new(state_size: usize, parameters: &[T], field: F) -> Result<Self> {
         if state_size == 0 {
-            return Err(Error::option("stateSize", "a positive integer", 0));
+            return Err(Error::option("state_size", "a positive integer", 0));
         }
         finite("parameters", parameters)?;
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
@@ -113,8 +117,23 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
             layout,
             uses: Uses::default(),
             knows_time: true,
+            first: 0,
         }))
     }
+
+    /// The index of each trajectory, for the field to know whom it serves.
+    fn inputs(&self, batch: usize, ledger: &Ledger) -> Result<TrajectoryInputs<T>> {
+        Ok(TrajectoryInputs { data: indices(batch, ledger)?, ..TrajectoryInputs::none(batch, ledger)? })
+    }
+}
+
+/// The index of each trajectory, as a number of the batch's type.
+fn indices<T: Real>(batch: usize, ledger: &Ledger) -> Result<Buffer<T>> {
+    let mut all = Buffer::zeroed(ledger, Purpose::Workspace, batch)?;
+    for (trajectory, index) in all.iter_mut().enumerate() {
+        *index = T::of(trajectory as f64);
+    }
+    Ok(all)
 }
 
 struct CustomDynamics<T, F> {
@@ -128,6 +147,8 @@ struct CustomDynamics<T, F> {
     slope: Buffer<T>,
     uses: Uses,
     knows_time: bool,
+    /// The trajectory of the first row.
+    first: usize,
 }
 
 impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
@@ -151,9 +172,14 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         self.knows_time
     }
 
+    fn serve(&mut self, trajectory: usize) {
+        self.first = trajectory;
+    }
+
     fn evaluate(&mut self, t: f64, x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
         self.uses.evaluations += 1;
-        let Self { field, layout, parameters, y, dy, .. } = self;
+        let Self { field, layout, parameters, y, dy, first, .. } = self;
+        field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, rows_mut(shape, y));
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
@@ -162,8 +188,9 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
     }
 
     fn pull(&mut self, t: f64, x: &[T], _tape: Option<&[T]>, pull: Pull<'_, T>) -> Result<Dots> {
-        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, knows_time } = self;
+        let Self { field, layout, parameters, y, w, dy, gradient, slope, uses, knows_time, first } = self;
         uses.vjps += 1;
+        field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
         layout.panels.unpack(x, rows_mut(shape, y));
         layout.panels.unpack(pull.cotangent, rows_mut(shape, w));

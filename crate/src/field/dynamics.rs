@@ -50,6 +50,9 @@ pub trait Dynamics<T: Real> {
         true
     }
 
+    /// Tells which trajectory is the first in what follows, where that is not the first of all.
+    fn serve(&mut self, _trajectory: usize) {}
+
     /// `k = f(t, x)`. Where a tape is given, keeps in it what [`pull`](Self::pull) needs; k is bitwise the same.
     fn evaluate(&mut self, t: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()>;
 

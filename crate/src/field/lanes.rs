@@ -82,6 +82,8 @@ pub(super) struct OneByOne<T> {
     x: Buffer<T>,
     k: Buffer<T>,
     dx: Buffer<T>,
+    /// The trajectory in each lane; none where the field does not ask.
+    trajectories: Vec<usize>,
 }
 
 impl<T: Real> OneByOne<T> {
@@ -96,7 +98,15 @@ impl<T: Real> OneByOne<T> {
         let len = dynamics.layout().size();
         let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
         let (x, k, dx) = (state()?, state()?, state()?);
-        Ok(Self { dynamics: SendWrapper::new(dynamics), width, state: field.state_size(), x, k, dx })
+        Ok(Self {
+            dynamics: SendWrapper::new(dynamics),
+            width,
+            state: field.state_size(),
+            x,
+            k,
+            dx,
+            trajectories: vec![],
+        })
     }
 }
 
@@ -121,12 +131,16 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
         0
     }
 
-    fn settle(&mut self, _arguments: &[T], _data: &[T]) {}
+    fn settle(&mut self, _arguments: &[T], data: &[T]) {
+        self.trajectories.clear();
+        self.trajectories.extend(data.iter().map(|trajectory| trajectory.wide() as usize));
+    }
 
     fn evaluate(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
-        let Self { dynamics, width, state, x: own, k: slope, .. } = self;
+        let Self { dynamics, width, state, x: own, k: slope, trajectories, .. } = self;
         let lanes = own.len() / *state;
         for (lane, &t) in t[..active].iter().enumerate() {
+            dynamics.serve(trajectories.get(lane).copied().unwrap_or(0));
             take(x, *width, lane, own, *state);
             dynamics.evaluate(t, own, None, slope)?;
             for row in 0..*state {
@@ -137,10 +151,11 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
     }
 
     fn pull(&mut self, active: usize, t: &[f64], x: &[T], _tape: Option<&[T]>, pull: LanePull<'_, T>) -> Result<bool> {
-        let Self { dynamics, width, state, x: own, k: cotangent, dx } = self;
+        let Self { dynamics, width, state, x: own, k: cotangent, dx, trajectories } = self;
         let (lanes, width, state) = (own.len() / *state, *width, *state);
         pull.x.fill(T::zero());
         for (lane, &t) in t[..active].iter().enumerate() {
+            dynamics.serve(trajectories.get(lane).copied().unwrap_or(0));
             take(x, width, lane, own, state);
             cotangent.fill(T::zero());
             for row in 0..state {

@@ -183,15 +183,15 @@ impl Options {
             return Err(Error::option("atol", "a positive number where rtol is zero", given));
         }
         if let Some(first) = self.first_step {
-            positive("firstStep", first)?;
+            positive("first_step", first)?;
             if first.is_infinite() {
-                return Err(Error::option("firstStep", "a finite number", first));
+                return Err(Error::option("first_step", "a finite number", first));
             }
         }
-        tolerance("minStep", self.min_step)?;
-        positive("maxStep", self.max_step)?;
+        tolerance("min_step", self.min_step)?;
+        positive("max_step", self.max_step)?;
         if self.min_step > self.max_step {
-            return Err(Error::option("minStep", format!("at most maxStep, {}", self.max_step), self.min_step));
+            return Err(Error::option("min_step", format!("at most max_step, {}", self.max_step), self.min_step));
         }
         if self.method == Method::Leapfrog && self.output == Some(Output::Interpolate) {
             return Err(Error::option("output", "land, for leapfrog", "interpolate"));
@@ -200,7 +200,7 @@ impl Options {
             return Err(Error::option("threads", "a positive integer", 0));
         }
         if self.max_steps == 0 {
-            return Err(Error::option("maxSteps", "a positive integer", 0));
+            return Err(Error::option("max_steps", "a positive integer", 0));
         }
         let between = |argument, number: f64, low: f64, high: f64| match number > low && number < high {
             true => Ok(()),
@@ -215,11 +215,11 @@ impl Options {
             let given = format!("p {p}, i {i}, d {d}");
             return Err(Error::option("controller", "finite coefficients", given));
         }
-        between("minFactor", self.min_factor, 0.0, 1.0)?;
-        between("maxFactor", self.max_factor, 1.0, f64::INFINITY)?;
+        between("min_factor", self.min_factor, 0.0, 1.0)?;
+        between("max_factor", self.max_factor, 1.0, f64::INFINITY)?;
         match self.steps {
             Steps::PerInterval(0) => Err(Error::option("steps", "a positive integer", 0)),
-            Steps::AtMost(h) => positive("stepSize", h),
+            Steps::AtMost(h) => positive("step_size", h),
             _ => Ok(()),
         }
     }

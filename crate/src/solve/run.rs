@@ -204,9 +204,9 @@ pub(crate) fn interval_steps(options: &Options, from: f64, to: f64) -> Result<us
     if steps > f64::from(u32::MAX) || from + shortest == from || to - shortest == to {
         let given = format!("{steps:e} steps between {from:?} and {to:?}");
         let argument = match options.steps {
-            Steps::Automatic => "maxStep",
+            Steps::Automatic => "max_step",
             Steps::PerInterval(_) => "steps",
-            Steps::AtMost(_) => "stepSize",
+            Steps::AtMost(_) => "step_size",
         };
         return Err(Error::option(argument, "steps that the times can resolve", given));
     }

@@ -1,6 +1,6 @@
 //! What Rust calls of JavaScript's: custom vector fields, and the sums of parts of a batch.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use napi::bindgen_prelude::{Either3, FnArgs, Function, FunctionRef, JsObjectValue, Null, Object, Undefined};
 use napi::{Env, Result};
@@ -29,10 +29,10 @@ fn keep_thrown(error: napi::Error) -> Error {
     Error::Callback
 }
 
-/// t, y, batch, parameters, dy.
-type Evaluate = FnArgs<(f64, f64, u32, f64, f64)>;
-/// t, y, w, batch, parameters, dy, dparameters.
-type Vjp = FnArgs<(f64, f64, f64, u32, f64, f64, f64)>;
+/// t, y, batch, parameters, dy, the first trajectory.
+type Evaluate = FnArgs<(f64, f64, u32, f64, f64, u32)>;
+/// t, y, w, batch, parameters, dy, dparameters, the first trajectory.
+type Vjp = FnArgs<(f64, f64, f64, u32, f64, f64, f64, u32)>;
 /// The cotangent of t, undefined where it is not known, null if the user's function failed.
 type Time = Either3<f64, Null, Undefined>;
 
@@ -41,13 +41,15 @@ pub struct Callbacks {
     env: Env,
     evaluate: FunctionRef<Evaluate, bool>,
     vjp: FunctionRef<Vjp, Time>,
+    /// The trajectory of the first row.
+    first: Cell<u32>,
 }
 
 impl Callbacks {
     pub fn new(env: Env, object: &Object<'_>) -> Result<Self> {
         let evaluate: Function<'_, Evaluate, bool> = object.get_named_property("evaluate")?;
         let vjp: Function<'_, Vjp, Time> = object.get_named_property("vjp")?;
-        Ok(Self { env, evaluate: evaluate.create_ref()?, vjp: vjp.create_ref()? })
+        Ok(Self { env, evaluate: evaluate.create_ref()?, vjp: vjp.create_ref()?, first: Cell::new(0) })
     }
 }
 
@@ -56,6 +58,10 @@ fn address<T>(pointer: *const T) -> f64 {
 }
 
 impl<T: Real> RowField<T> for Callbacks {
+    fn first_trajectory(&self, trajectory: usize) {
+        self.first.set(trajectory as u32);
+    }
+
     fn evaluate(
         &self,
         t: f64,
@@ -64,7 +70,7 @@ impl<T: Real> RowField<T> for Callbacks {
         mut dy: ArrayViewMut2<'_, T>,
     ) -> error::Result<()> {
         let (y_at, dy_at) = (address(y.as_ptr()), address(dy.as_mut_ptr()));
-        let args = (t, y_at, y.nrows() as u32, address(parameters.as_ptr()), dy_at);
+        let args = (t, y_at, y.nrows() as u32, address(parameters.as_ptr()), dy_at, self.first.get());
         let done = in_scope(self.env, || self.evaluate.borrow_back(&self.env)?.call(args.into()));
         if done.map_err(keep_thrown)? { Ok(()) } else { Err(Error::Callback) }
     }
@@ -80,7 +86,7 @@ impl<T: Real> RowField<T> for Callbacks {
     ) -> error::Result<Option<f64>> {
         let (y_at, w_at, dy_at) = (address(y.as_ptr()), address(w.as_ptr()), address(dy.as_mut_ptr()));
         let (parameters, dparameters) = (address(parameters.as_ptr()), address(dparameters.as_mut_ptr()));
-        let args = (t, y_at, w_at, y.nrows() as u32, parameters, dy_at, dparameters);
+        let args = (t, y_at, w_at, y.nrows() as u32, parameters, dy_at, dparameters, self.first.get());
         let time = in_scope(self.env, || self.vjp.borrow_back(&self.env)?.call(args.into()));
         match time.map_err(keep_thrown)? {
             Either3::A(time) => Ok(Some(time)),
