@@ -179,6 +179,10 @@ impl Tensors {
         let mut tensors = Self { metadata, ..Self::default() };
         for (name, view) in parsed.tensors() {
             let (shape, data) = (view.shape().to_vec(), view.data());
+            // An empty array may claim any.
+            if shape.iter().any(|&side| u32::try_from(side).is_err()) {
+                return Err(Error::File(format!("not a safetensors file: {name} has a shape of {shape:?}")));
+            }
             let single = |convert: fn(u16) -> f32| {
                 let mut bytes = reserved(2 * data.len())?;
                 let halves = data.chunks_exact(2).map(|half| u16::from_le_bytes([half[0], half[1]]));

@@ -5,7 +5,7 @@ import { textOf } from "../checks/errors.js";
 import type { Instance } from "./engine.js";
 import { internal } from "./fault.js";
 import { builtinAtOnce, isAllowed } from "./node.js";
-import { isOverflow } from "./stack.js";
+import { isOverflow, NATIVE, needStack } from "./stack.js";
 
 // The version of the package, put in when it is built.
 declare const VERSION: string;
@@ -144,8 +144,8 @@ function started(exports: unknown, path: string): Instance {
       return view;
     },
     steady: (array) => array,
-    // The stack that JavaScript leaves to native code suffices.
-    needStack() {},
+    // Where JavaScript's own functions are called with no stack left, N-API ends the process.
+    needStack: () => needStack(NATIVE),
     wasmBytes: 0,
     // Nothing is lost: a panic is caught, and unwinds.
     fault: (error) => (isOverflow(error) ? error : internal(error)),

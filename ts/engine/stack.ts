@@ -2,17 +2,20 @@
 // overflows before loses nothing.
 import { isError } from "../checks/errors.js";
 
-/** The function below holds the results of so many calls, and calls itself so often: 48 KB in all, about twice what the deepest call takes. */
+/** The function below holds the results of so many calls, and calls itself so often. */
 const RESULTS = 100;
 const CALLS = 30;
+/** 48 KB in all, about twice what the deepest call takes. */
 const AGAIN = 1;
+/** 240 KB, for native code and what it calls in JavaScript. */
+export const NATIVE = 9;
 
 let room: ((again: number) => number) | undefined;
 
 /** Throws the runtime's own error of a recursion without end, mostly a `RangeError`, where too little is left. Takes some 10 ns. */
-export function needStack(): void {
+export function needStack(again = AGAIN): void {
   room ??= make();
-  room(AGAIN);
+  room(again);
 }
 
 /**

@@ -188,7 +188,7 @@ export class EnsembleSolve<D extends Dtype> {
       trajectories: engine.read("float64", ensemble.trajectories, TRAJECTORY_NUMBERS * batch),
       events,
       eventStates: engine.read(dtype, ensemble.eventStates, (events.length / EVENT_NUMBERS) * state),
-      failures: Array.from(ensemble.failures, (trajectory, i) => ({ trajectory, failure: ensemble.failure(i) })),
+      failures: JSON.parse(ensemble.failures),
       paths: dense || steps ? Array.from({ length: batch }, (_, i) => this.#path(ensemble.path(i))) : [],
       stats: solveStats(ensemble),
     };

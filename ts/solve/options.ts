@@ -157,7 +157,7 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    */
   arguments?: ArgumentArrays<A>;
   /**
-   * The number of threads on which the native engine computes; default 1. Blocks of the batch are spread over them, so using more than
+   * The number of threads on which the native engine computes, 1 to 1024; default 1. Blocks of the batch are spread over them, so using more than
    * one takes at least 129 trajectories of a network (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a
    * network 32 or 64). No bit of a solution or gradient depends on the number. WebAssembly computes on one: see `parallel`.
    */

@@ -1,5 +1,7 @@
 //! What a binding hands out: errors and the layers of networks as plain objects, statistics as numbers.
 
+use serde_json::{Value, json};
+
 use super::handles::{AnyEnsemble, Numbers};
 use crate::error::Error;
 use crate::gradient::GradientStats;
@@ -101,6 +103,23 @@ pub fn error(error: &Error) -> Record {
         record.push(("evaluations", progress.evaluations.into()));
     }
     record
+}
+
+/// `[{ trajectory, failure }, …]` as JSON, where a failure is what [`error`] gives.
+pub fn failures(all: Vec<(usize, Error)>) -> String {
+    let json =
+        all.iter().map(|(trajectory, failure)| json!({ "trajectory": trajectory, "failure": json_of(error(failure)) }));
+    Value::Array(json.collect()).to_string()
+}
+
+fn json_of(record: Record) -> Value {
+    let value = |datum| match datum {
+        Datum::Number(number) => json!(number),
+        Datum::Text(text) => json!(text),
+        Datum::List(numbers) => json!(numbers),
+        Datum::Record(record) => json_of(record),
+    };
+    Value::Object(record.into_iter().map(|(name, datum)| (name.to_string(), value(datum))).collect())
 }
 
 /// Of a solve, by the order of [`SOLVE_STATS`](super::constants::SOLVE_STATS): as one array, since each property of an object costs a call

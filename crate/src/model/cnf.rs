@@ -52,6 +52,9 @@ pub struct Cnf<T: Real> {
     noise: Option<Buffer<T>>,
 }
 
+/// The most features of an exact trace: its directions have as many numbers as there are of features, squared.
+const MOST_EXACT: usize = 1024;
+
 impl<T: Real> Cnf<T> {
     /// A flow dx/dt = f(x, t) with a network as f. If `kinetic` is set, the state carries the integral of ‖f‖² too, and with `jacobian`
     /// that of Σ ‖(∂f/∂x) v‖² behind it, both for regularization.
@@ -64,6 +67,12 @@ impl<T: Real> Cnf<T> {
         if features != outputs {
             let expected = format!("a network with as many outputs as inputs, {features}");
             return Err(Error::option("network", expected, outputs));
+        }
+        if trace == Trace::Exact && features > MOST_EXACT {
+            let expected = format!(
+                "{MOST_EXACT} features at most for an exact trace, which takes a direction each; take hutchinson"
+            );
+            return Err(Error::option("network", expected, features));
         }
         let program = program(network.architecture(), trace == Trace::Exact, kinetic, jacobian);
         let field = ProgramField::new(program, network.parameters())?;

@@ -51,6 +51,9 @@ impl Summation {
     }
 }
 
+/// The most threads of a solve.
+const MOST_THREADS: usize = 1024;
+
 /// How to solve. [`Options::new`] has the defaults; change what you need.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -92,7 +95,7 @@ pub struct Options {
     /// For the options of [`GradientMethod::Adjoint`](crate::GradientMethod::Adjoint): whether the norm that chooses the steps leaves out
     /// the error of ∂L/∂θ, on which nothing else depends (Kidger, Chen and Lyons, ICML 2021). By default it does not.
     pub seminorm: bool,
-    /// How many threads compute a program, natively; default 1. Blocks of the batch go to whichever thread is free, and sums over
+    /// How many threads compute a program, natively, 1 to 1024; default 1. Blocks of the batch go to whichever thread is free, and sums over
     /// trajectories are formed so that no bit of a solution or a gradient depends on the number of threads.
     pub threads: usize,
 }
@@ -196,8 +199,8 @@ impl Options {
         if self.method == Method::Leapfrog && self.output == Some(Output::Interpolate) {
             return Err(Error::option("output", "land, for leapfrog", "interpolate"));
         }
-        if self.threads == 0 {
-            return Err(Error::option("threads", "a positive integer", 0));
+        if self.threads == 0 || self.threads > MOST_THREADS {
+            return Err(Error::option("threads", format!("an integer from 1 to {MOST_THREADS}"), self.threads));
         }
         if self.max_steps == 0 {
             return Err(Error::option("max_steps", "a positive integer", 0));

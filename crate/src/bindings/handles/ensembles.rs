@@ -137,10 +137,8 @@ pub trait AnyEnsemble {
     /// For each event: trajectory, event, time.
     fn events(&self) -> &[f64];
     fn event_states(&self) -> Numbers<'_>;
-    /// Trajectories that failed.
-    fn failures(&self) -> Vec<u32>;
-    /// Why the `index`-th of those failed.
-    fn failure(&self, index: usize) -> Error;
+    /// The trajectories that failed, and why.
+    fn failures(&self) -> Vec<(usize, Error)>;
     /// The times, states and polynomials of a trajectory's steps.
     fn path(&self, trajectory: usize) -> Option<(&[f64], Numbers<'_>, Numbers<'_>)>;
     /// The relative tolerance, and whether it was raised.
@@ -219,13 +217,10 @@ impl<T: Erased> AnyEnsemble for Ensemble<T> {
         T::numbers(&self.solution().event_states)
     }
 
-    fn failures(&self) -> Vec<u32> {
-        self.solution().failures.iter().map(|failure| failure.0 as u32).collect()
-    }
-
-    fn failure(&self, index: usize) -> Error {
-        let (trajectory, error) = self.solution().failures[index].clone();
-        error.of_trajectory(self.first + trajectory)
+    fn failures(&self) -> Vec<(usize, Error)> {
+        let named =
+            |(trajectory, error): &(usize, Error)| (*trajectory, error.clone().of_trajectory(self.first + trajectory));
+        self.solution().failures.iter().map(named).collect()
     }
 
     fn path(&self, trajectory: usize) -> Option<(&[f64], Numbers<'_>, Numbers<'_>)> {

@@ -204,16 +204,10 @@ impl EnsembleHandle {
         self.0.read(|ensemble| address(&ensemble.event_states()))
     }
 
-    /// The trajectories that failed.
+    /// The trajectories that failed and why, as JSON.
     #[napi(getter, catch_unwind)]
-    pub fn failures(&self) -> Result<Vec<u32>> {
-        self.0.read(|ensemble| ensemble.failures())
-    }
-
-    /// Why the `index`-th of those failed.
-    #[napi(catch_unwind)]
-    pub fn failure(&self, env: Env, index: u32) -> Result<Object<'static>> {
-        object(env, records::error(&self.0.read(|ensemble| ensemble.failure(index as usize))?))
+    pub fn failures(&self) -> Result<String> {
+        self.0.read(|ensemble| records::failures(ensemble.failures()))
     }
 
     /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked

@@ -150,15 +150,10 @@ impl EnsembleHandle {
         self.0.event_states().pointer()
     }
 
-    /// The trajectories that failed.
+    /// The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is handed out in a loop.
     #[wasm_bindgen(getter)]
-    pub fn failures(&self) -> Vec<u32> {
-        self.0.failures()
-    }
-
-    /// Why the `index`-th of those failed.
-    pub fn failure(&self, index: usize) -> JsValue {
-        thrown(self.0.failure(index))
+    pub fn failures(&self) -> String {
+        records::failures(self.0.failures())
     }
 
     /// Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
