@@ -9,10 +9,6 @@ export class Ensemble {
     free(): void;
     [Symbol.dispose](): void;
     /**
-     * Why the `index`-th of those failed.
-     */
-    failure(index: number): any;
-    /**
      * Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
      * for.
      */
@@ -29,9 +25,9 @@ export class Ensemble {
      */
     readonly events: number;
     /**
-     * The trajectories that failed.
+     * The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is handed out in a loop.
      */
-    readonly failures: Uint32Array;
+    readonly failures: string;
     /**
      * For each trajectory: steps accepted and rejected, evaluations, the first and the last step, outputs reached.
      */

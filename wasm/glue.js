@@ -43,23 +43,20 @@ class Ensemble {
         return ret >>> 0;
     }
     /**
-     * Why the `index`-th of those failed.
-     * @param {number} index
-     * @returns {any}
-     */
-    failure(index) {
-        const ret = wasm.ensemble_failure(this.__wbg_ptr, index);
-        return ret;
-    }
-    /**
-     * The trajectories that failed.
-     * @returns {Uint32Array}
+     * The trajectories that failed and why, as JSON: V8 before 12 crashes where an object of each is handed out in a loop.
+     * @returns {string}
      */
     get failures() {
-        const ret = wasm.ensemble_failures(this.__wbg_ptr);
-        var v1 = getArrayU32FromWasm0(ret[0], ret[1]).slice();
-        wasm.__wbindgen_free(ret[0], ret[1] * 4, 4);
-        return v1;
+        let deferred1_0;
+        let deferred1_1;
+        try {
+            const ret = wasm.ensemble_failures(this.__wbg_ptr);
+            deferred1_0 = ret[0];
+            deferred1_1 = ret[1];
+            return getStringFromWasm0(ret[0], ret[1]);
+        } finally {
+            wasm.__wbindgen_free(deferred1_0, deferred1_1, 1);
+        }
     }
     /**
      * Where the times, the states and the polynomials of a trajectory's steps are, and how many numbers each; empty if they were not asked
@@ -1455,8 +1452,8 @@ function __wbg_entries_7bb1459bd9b5c2b9(arg0) {
     const ret = Object.entries(arg0);
     return ret;
 }
-function __wbg_evaluate_600e893e5e9fdee3(arg0, arg1, arg2, arg3, arg4, arg5) {
-    const ret = arg0.evaluate(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0);
+function __wbg_evaluate_ae740d0248e22ff6(arg0, arg1, arg2, arg3, arg4, arg5, arg6) {
+    const ret = arg0.evaluate(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0, arg6 >>> 0);
     return ret;
 }
 function __wbg_get_d7176cfb76d71114(arg0, arg1) {
@@ -1536,8 +1533,8 @@ function __wbg_times_b92a34d11eeb02c9(arg0) {
     const ret = arg0.times;
     return ret;
 }
-function __wbg_vjp_85afc7268ed6755c(arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7) {
-    const ret = arg0.vjp(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0, arg6 >>> 0, arg7 >>> 0);
+function __wbg_vjp_39dd95964336c7d2(arg0, arg1, arg2, arg3, arg4, arg5, arg6, arg7, arg8) {
+    const ret = arg0.vjp(arg1, arg2 >>> 0, arg3 >>> 0, arg4 >>> 0, arg5 >>> 0, arg6 >>> 0, arg7 >>> 0, arg8 >>> 0);
     return ret;
 }
 function __wbg_y0_35278815ca4f7ce0(arg0) {
@@ -1784,5 +1781,5 @@ let wasm;
 function __wbg_set_wasm(val) {
     wasm = val;
 }
-return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_600e893e5e9fdee3, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_set_59dc36dce85e2698, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_85afc7268ed6755c, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
+return { Ensemble, Field, FieldPull, Integrator, Moved, Numbers, Optimizer, Pulled, Recorded, RecordedTangent, Solved, TensorFile, constants, ensureReserve, hasRoom, kernelPeak, liveBytes, watch, __wbg___wbindgen_boolean_get_4f1baf9a00be3c74, __wbg___wbindgen_is_falsy_d864b623500ae65d, __wbg___wbindgen_is_null_c22311b1cc228e3a, __wbg___wbindgen_is_undefined_be5b34249ff1fc15, __wbg___wbindgen_number_get_934b640d0889af78, __wbg___wbindgen_string_get_7ce8eee7fd327545, __wbg___wbindgen_throw_4c88d8bf264fd984, __wbg_arguments_053c5e68cab03e18, __wbg_call_a410eb4b59ed5965, __wbg_entries_7bb1459bd9b5c2b9, __wbg_evaluate_ae740d0248e22ff6, __wbg_get_d7176cfb76d71114, __wbg_get_unchecked_e6325ad374eff861, __wbg_length_186163212ffe79c3, __wbg_length_5a8bb8abe1e54e15, __wbg_length_6e9d2869242cabf3, __wbg_length_b03a0fabb109b1e9, __wbg_new_37eb45aaf5eeb820, __wbg_new_cd4348290afae586, __wbg_parameters_f5c6f36ef4fe4c84, __wbg_prototypesetcall_13162965d1fe7aa3, __wbg_prototypesetcall_22b1bb88c4ec5c5a, __wbg_prototypesetcall_a366c038a3918afa, __wbg_push_c9f4893fc209f768, __wbg_samples_f9f062195e8f6256, __wbg_set_2793479888329cb6, __wbg_set_59dc36dce85e2698, __wbg_subarray_7343a34544ab34ea, __wbg_subarray_a0209b8cbed46191, __wbg_sum_6099b2c14b68dfd7, __wbg_times_b92a34d11eeb02c9, __wbg_vjp_39dd95964336c7d2, __wbg_y0_35278815ca4f7ce0, __wbindgen_generic_0000000000000001, __wbindgen_generic_0000000000000002, __wbindgen_init_externref_table, __wbg_set_wasm };
 }

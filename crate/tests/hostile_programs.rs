@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-const NAMES: [&str; 47] = [
+const NAMES: [&str; 48] = [
     "neg",
     "abs",
     "sign",
@@ -71,6 +71,7 @@ const NAMES: [&str; 47] = [
     "dense",
     "matvec",
     "matvecTransposed",
+    "gradient",
     "outer",
     "sumLanes",
     "data",

@@ -192,3 +192,13 @@ fn gradients_that_grow_too_large_are_refused() {
     let refused = Program::from_json(&text).unwrap_err();
     assert!(refused.to_string().contains("16384 nodes at most"), "{refused}");
 }
+
+#[test]
+fn gradients_are_counted() {
+    let gradients = (0..1_100).map(|_| r#",["gradient",1,0]"#).collect::<String>();
+    let text = format!(
+        r#"{{"version":1,"state":3,"parameters":0,"arguments":0,"nodes":[["state",0,3],["sum",0,1,3]{gradients}],"result":2}}"#
+    );
+    let refused = Program::from_json(&text).unwrap_err();
+    assert!(refused.to_string().contains("1024 gradients at most"), "{refused}");
+}

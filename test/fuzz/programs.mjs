@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import * as api from "../../dist/index.js";
 import { fuzz } from "./common.mjs";
 
-const { concat, dot, load, memoryUsage, odeint, outer, save, valueAndGrad, vectorField, where } = api;
+const { concat, dot, grad, load, memoryUsage, odeint, outer, save, valueAndGrad, vectorField, where } = api;
 
 const UNARY =
   "neg abs sign exp expm1 log log1p sqrt sin cos tan asin acos atan sinh cosh tanh sigmoid softplus relu".split(" ");
@@ -20,6 +20,7 @@ const NAMES = [
   ...OTHERS,
   "matvecTransposed",
   "outer",
+  "gradient",
   "sumLanes",
   "data",
   "constants",
@@ -59,6 +60,7 @@ function made(random) {
         else if (a.length * b.length < 50)
           values.push(random.pick([a.sum(), dot(a, b), outer(a, b), outer(a, b).matvec(b)]));
       }
+      if (random.chance(0.3)) values.push(grad(random.pick(values).sum(), y));
       return Array.from({ length: state }, (_, i) => y.at(i).add(random.pick(values).mean()));
     },
   });

@@ -125,3 +125,20 @@ test("leastSquares needs all predictions", () => {
   expect(error.argument).toBe("onFailure");
   expect(error.message).toContain("a prediction for every measurement");
 });
+
+test("thousands of failures are told of, each with its reason", () => {
+  const field = equations("x' = -x", { dtype: "float64" });
+  const y0 = new Float64Array(16_384).fill(0.3);
+  // Twice, since the second time runs optimised code.
+  for (let time = 0; time < 2; time++) {
+    const { failures } = odeint(field, y0, [0, 1], { maxSteps: 1, rtol: 1e-9, onFailure: "mask" });
+    expect(failures.length).toBe(y0.length);
+    const { trajectory, error } = failures.at(-1) as (typeof failures)[number];
+    expect([trajectory, error.code, error.steps, error.message]).toEqual([
+      y0.length - 1,
+      "MAX_STEPS",
+      1,
+      expect.stringContaining(`trajectory ${y0.length - 1}: maxSteps was reached`),
+    ]);
+  }
+});

@@ -104,6 +104,8 @@ test("what does not fit is refused", () => {
     () => cnf({ network: { widths: [2, 3] } }),
     () => cnf({ network: bad }),
     () => cnf({ ...flow, trace: "approximate" as "exact" }),
+    // A direction for each feature, with as many numbers.
+    () => cnf({ network: { widths: [20_000, 1, 20_000] } }),
     () => cnf({ ...flow, kinetic: 1 as unknown as boolean }),
     () => hamiltonian({ energy: { widths: [4, 2] }, structure: "canonical" }),
     () => hamiltonian({ energy: { widths: [3, 1] }, structure: "canonical" }),

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 pub const VERSION: u64 = 1;
 /// The most nodes that a program may have, those of gradients within it included.
 pub const MAX_NODES: usize = 16_384;
+/// The most gradients that are taken within a program, each of which looks at all nodes before it.
+pub const MAX_GRADIENTS: usize = 1024;
 /// The most operands that values joined of others may have together.
 pub const MAX_PARTS: usize = 1 << 16;
 /// The most rows that its values may have together; those of parameters may be four times as many as there are, and as many more.
@@ -54,7 +56,8 @@ impl Program {
         let sizes = Sizes { state, parameters, arguments, data };
         let graph = Graph::default();
         let variables = Variables::of(nodes);
-        let mut reader = Reader { graph, ids: Vec::new(), variables, rows: 0, parts: 0, parameter_rows: 0, sizes };
+        let mut reader =
+            Reader { graph, ids: Vec::new(), variables, gradients: 0, rows: 0, parts: 0, parameter_rows: 0, sizes };
         for (index, node) in nodes.iter().enumerate() {
             let id = reader.node(index, node).map_err(|Refused { expected, given }| {
                 refused("program.nodes", format!("node {index} to be {expected}"), given)
@@ -168,6 +171,7 @@ struct Reader {
     /// The nodes of the graph, by index in the list.
     ids: Vec<Id>,
     variables: Variables,
+    gradients: usize,
     rows: usize,
     /// Operands of joined values, and rows of parameters, each value once.
     parts: usize,
@@ -350,6 +354,10 @@ impl Reader {
                 let [value, variable] = self.operands(rest, node)?;
                 if self.graph.rows(value) != 1 {
                     return wrong("the gradient of a value of one row", format!("{} rows", self.graph.rows(value)));
+                }
+                self.gradients += 1;
+                if self.gradients > MAX_GRADIENTS {
+                    return wrong(format!("one of {MAX_GRADIENTS} gradients at most"), self.gradients);
                 }
                 let before = self.graph.nodes.len();
                 let id = match self.graph.nodes[variable].op {
