@@ -168,4 +168,4 @@ export {
 } from "./train/schedules.js";
 export { meanSquaredError } from "./train/squared-error.js";
 export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
-export type { Best, Validation } from "./train/validation.js";
+export type { Best, SavedBest, Validation } from "./train/validation.js";

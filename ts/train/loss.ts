@@ -24,7 +24,7 @@ import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs
 import type { Solution } from "../solve/results.js";
 import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
-import { lossesOfData, tracedLosses } from "./batch.js";
+import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
 import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
@@ -243,6 +243,7 @@ function traced(
   const read = (where: string, all: LossData, { times, batch, state }: Sizes, solved: Outputs = {}) => {
     const rule = required({ ...object, expected: "{ target }" });
     const data = argument(where.slice(0, -1) || "data", all, rule) as LossData;
+    checkBatchNames(where, data);
     const { widths } = programFor(state);
     const rows = times * batch;
     const features = targetSize ?? state;

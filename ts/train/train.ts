@@ -31,7 +31,10 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   field: Field<D, A, N>;
   /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
-  /** The batches, one per step; an array is repeated until `steps` are done. */
+  /**
+   * The batches, one per step. An array is repeated until `steps` are done, and `minibatches` go on from epoch to epoch; another iterable
+   * is taken once.
+   */
   data: readonly Batch<D, A>[] | Iterable<Batch<D, A>> | AsyncIterable<Batch<D, A>>;
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D>;
