@@ -13,9 +13,9 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   /** The number of features of the state. */
   stateSize: number;
   /** The number type of the arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /** The initial parameters, flat; none by default. */
-  parameters?: ArrayOf<D>;
+  parameters?: ArrayOf<D> | undefined;
   /** f(t, y, θ) for the whole batch, `[batch, state]` row-major in and out. */
   evaluate(t: number, y: ArrayOf<D>, parameters: ArrayOf<D>): ArrayOf<D>;
   /**

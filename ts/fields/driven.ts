@@ -16,7 +16,7 @@ export interface InputOptions {
   /** The input u(t): `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
   /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients with respect to times. */
-  du?: (t: number) => ArrayLike<number>;
+  du?: ((t: number) => ArrayLike<number>) | undefined;
 }
 
 const rules = {

@@ -42,9 +42,9 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
         R: ArrayLike<number>;
       };
   /** Points of a periodic grid, for an energy that is a density. */
-  points?: number;
+  points?: number | undefined;
   /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
-  spacing?: number;
+  spacing?: number | undefined;
 }
 
 /** A system driven by an energy. */

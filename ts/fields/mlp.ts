@@ -21,21 +21,21 @@ export interface MlpOptions<D extends Dtype = "float32"> {
    */
   widths: readonly number[];
   /** The function after every layer except the last; default `tanh`. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /**
    * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
    * layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t.
    */
-  time?: "none" | "concat" | "concatsquash";
+  time?: "none" | "concat" | "concatsquash" | undefined;
   /** Whether the layers have a bias; default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** The number type of the parameters and of all arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /**
    * The seed of the initial parameters, an integer, zero or more; default 0. Weights are uniform in ±√(6 / (fan_in + fan_out))
    * (Glorot), or ±√(6 / fan_in) (He) before relu, elu, silu and gelu; gateWeight and hyperBias uniform in ±1; biases zero.
    */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** More than Rust takes for a layer, its parameters not counted. */

@@ -25,11 +25,11 @@ import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile }
 /** What goes into a model file besides the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
   /** An optimizer of the field: training can then continue from the file as if it had never stopped. */
-  optimizer?: Optimizer<D>;
+  optimizer?: Optimizer<D> | undefined;
   /** Strings of your own, by key, for the file's metadata. */
-  metadata?: Record<string, string>;
+  metadata?: Record<string, string> | undefined;
   /** Arrays of your own, by name, to be saved with the model's. */
-  tensors?: Record<string, Tensor>;
+  tensors?: Record<string, Tensor> | undefined;
 }
 
 /** A field from a file; `"entries" in field` tells that it is a `ProgramField`, `"energy" in field` a `HamiltonianField`, and `"features" in field` a `CnfField`. */

@@ -103,9 +103,9 @@ export interface IndependentGradient<D extends Dtype = Dtype, A extends string =
 /** ∂L/∂events of a loss that depends on them. */
 export interface EventCotangents<D extends Dtype = Dtype> {
   /** ∂L/∂t of each event, in the order of `solution.events`; zero by default. */
-  times?: ArrayLike<number>;
+  times?: ArrayLike<number> | undefined;
   /** ∂L/∂y of each event, `[events, state]`; zero by default. */
-  states?: ArrayOf<D>;
+  states?: ArrayOf<D> | undefined;
 }
 
 /** Whether options ask for trajectories of their own. */

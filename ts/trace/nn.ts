@@ -45,7 +45,7 @@ function activation(
 /** Options of `nn.linear`. */
 export interface LinearOptions {
   /** Whether the layer adds a bias; default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
 }
 
 function linear(inputs: number, outputs: number, given: LinearOptions = {}): Module {

@@ -19,7 +19,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    * The number of features of the state, which has to be that of the field: without it, states of 2 features would pass for fewer states of
    * 3. `minibatches` gives it.
    */
-  stateSize?: number;
+  stateSize?: number | undefined;
   /**
    * The times of the target, strictly ascending or descending: two or more for all trajectories, or a list for each. With lists, each
    * trajectory takes its own steps, as with `batching: "independent"`.
@@ -34,16 +34,16 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    * The weight of each entry of target, `[times, batch, state]`, or of each state, `[times, batch]`: 1 where it counts and 0 where
    * not, or any finite number, zero or more; default 1.
    */
-  mask?: ArrayLike<number>;
+  mask?: ArrayLike<number> | undefined;
   /**
    * The arguments of these trajectories, for a field with arguments, as in `odeint`; default those among the options of the
    * training.
    */
-  arguments?: ArgumentArrays<A>;
+  arguments?: ArgumentArrays<A> | undefined;
   /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
-  jumps?: readonly Jump<A>[];
+  jumps?: readonly Jump<A>[] | undefined;
   /** The further inputs for these trajectories, for a loss that has some: see `loss`. */
-  inputs?: Readonly<Record<string, ArrayLike<number>>>;
+  inputs?: Readonly<Record<string, ArrayLike<number>>> | undefined;
 }
 
 /**

@@ -32,15 +32,15 @@ export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
   /** The time that each block takes, from 0; default 1. */
-  time?: number;
+  time?: number | undefined;
 }
 
 /** How to solve and which gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
   /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0, the only value for other blocks (Finlay et al. 2020). */
-  kineticWeight?: number;
+  kineticWeight?: number | undefined;
   /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0, the only value for other blocks. */
-  jacobianWeight?: number;
+  jacobianWeight?: number | undefined;
 }
 
 /** The objective and its gradients, one for each block. */

@@ -48,12 +48,12 @@ export interface Trajectory {
    * The arguments of this trajectory, for a field with arguments: for each name a number, or a vector. All trajectories have the
    * same names.
    */
-  arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
+  arguments?: Readonly<Record<string, number | ArrayLike<number>>> | undefined;
   /**
    * The state at the first time, before jumps; default the values there, which then have to be complete. With it, the whole state need be
    * known only there: `values` at the first time are compared with the solution like the rest.
    */
-  y0?: ArrayLike<number>;
+  y0?: ArrayLike<number> | undefined;
 }
 
 /** How trajectories become batches. */
@@ -64,29 +64,29 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
    * Whether each trajectory of a batch has its own times and steps (`independent`), or all are solved over the times at which any of them
    * was observed, in shared steps (`together`, the default unless there are `jumps`).
    */
-  batching?: "together" | "independent";
+  batching?: "together" | "independent" | undefined;
   /**
    * Changes of the state at known times, such as doses, as in `odeint`: lists of times and amounts for all trajectories, or one for
    * each of `trajectories`. A batch gets those of its windows. Times are those of the trajectories, even if windows are `relative`.
    */
-  jumps?: readonly Jump[];
+  jumps?: readonly Jump[] | undefined;
   /** The number of windows in a batch; default all of those that can be solved together. */
-  batch?: number;
+  batch?: number | undefined;
   /** Observations in a window, its first one included; default whole trajectories. A shorter trajectory is one window. */
-  window?: number;
+  window?: number | undefined;
   /** The number of observations between the starts of windows; default 1. */
-  stride?: number;
+  stride?: number | undefined;
   /**
    * Whether times count from the start of each window, so that windows with different starts can share a batch, as `independent` ones
    * always can. For fields that do not depend on time; default false.
    */
-  relative?: boolean;
+  relative?: boolean | undefined;
   /** Whether the order is shuffled in each epoch; default true. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** The seed for the order of batches, an integer, zero or more; default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /** The number type of the batches; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
 }
 
 /** Where in the data a training stands. */

@@ -32,13 +32,13 @@ export interface Validation<D extends Dtype = Dtype, A extends string = string> 
    */
   data: readonly Batch<D, A>[] | Minibatches<D>;
   /** The number of the optimizer's steps between evaluations; default 1. */
-  every?: number;
+  every?: number | undefined;
   /** The number of evaluations in a row without a better loss after which training ends; default: never. */
-  patience?: number;
+  patience?: number | undefined;
   /** How much less than the best so far a loss must be to count as better; default 0. */
-  leastGain?: number;
+  leastGain?: number | undefined;
   /** Whether to set the field to the best parameters when training ends by itself; default true. */
-  restoreBest?: boolean;
+  restoreBest?: boolean | undefined;
   /**
    * The best parameters so far of the training that this one resumes, as in `best` of its steps or of the history, or what JSON made of
    * it; none by default.
