@@ -124,7 +124,14 @@ export * from "./trace/operations.js";
 export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
-export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
+export {
+  type Flow,
+  type FlowGradient,
+  type FlowGradientOptions,
+  type FlowOptions,
+  flow,
+  type SampleOptions,
+} from "./train/flow.js";
 export {
   type LbfgsOptions,
   type LbfgsProgress,
