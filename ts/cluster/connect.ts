@@ -194,6 +194,7 @@ class ClusterPool implements Cluster {
     });
     this.#window = new Window(() => this.#coordinator.window);
     registerPool(this);
+    Object.preventExtensions(this);
   }
 
   start(): Promise<void> {

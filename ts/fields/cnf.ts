@@ -50,6 +50,7 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
     this.features = network.stateSize;
     this.#state = { numbers: { noiseSeed }, arrays: {} };
     fix(this, ["features"]);
+    Object.preventExtensions(this);
   }
 
   seedNoise(seed: number): void {

@@ -46,7 +46,7 @@ export interface CustomOptions<D extends Dtype = "float32"> {
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   const { engine, rust, dtype, stateSize } = customField(options);
-  return new WasmField(engine, rust, dtype, stateSize, stateSize, []);
+  return Object.preventExtensions(new WasmField(engine, rust, dtype, stateSize, stateSize, []));
 }
 
 const rules = {

@@ -132,6 +132,7 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     disposable(Program.prototype, Program.prototype.dispose);
     this.#field = field;
     this.#widths = widths;
+    Object.preventExtensions(this);
   }
 
   get dtype(): D {

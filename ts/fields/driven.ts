@@ -82,8 +82,11 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
       return { y: pulled.y, parameters: pulled.parameters, t: time };
     },
   });
-  if ("energy" in field) return new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>);
-  return new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
+  const made =
+    "energy" in field
+      ? new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>)
+      : new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
+  return Object.preventExtensions(made);
 }
 
 /** B u, `[batch, state]`. */

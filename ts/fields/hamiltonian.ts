@@ -99,7 +99,8 @@ function system<D extends Dtype>(
       network: network.options,
       options: { structure, matrix: [...matrix], points, spacing },
     };
-    return new WasmHamiltonian(engine, rust, field.dtype, rust.stateSize, rust.stateSize, field.layers, recipe);
+    const size = rust.stateSize;
+    return Object.preventExtensions(new WasmHamiltonian(engine, rust, field.dtype, size, size, field.layers, recipe));
   } finally {
     network.dispose();
   }

@@ -70,7 +70,7 @@ function network(given: unknown): WasmField<Dtype> {
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
-  return new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
+  return Object.preventExtensions(new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe));
 }
 
 /** For the registry. */

@@ -149,6 +149,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       this.equations = made.equations;
       fix(this, ["equations"]);
     }
+    Object.preventExtensions(this);
   }
 
   override get parameters(): ArrayOf<D> {

@@ -256,6 +256,7 @@ class WorkerPool implements Pool {
     disposable(WorkerPool.prototype, WorkerPool.prototype.close);
     this.#url = url;
     fix(this, ["shared"]);
+    Object.preventExtensions(this);
   }
 
   /** The pool itself, and not an object made from one. */

@@ -265,6 +265,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     this.#how = how;
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
     fix<OwnSolver<D>>(this, ["batch"]);
+    Object.preventExtensions(this);
     solvers.add(this, bytes);
   }
 

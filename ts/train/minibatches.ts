@@ -198,7 +198,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     return isIndependent ? independentBatch(views, jumps, dtype) : unitedBatch(views, sign, dtype);
   };
   let at: MinibatchState = frozen({ epoch: 0, position: 0 });
-  return {
+  return Object.preventExtensions({
     get length() {
       return length;
     },
@@ -220,7 +220,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
         yield made(members);
       }
     },
-  };
+  });
 }
 
 /** A trajectory, checked and copied. */

@@ -89,6 +89,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     this.#field = field;
     frozen(recipe);
     fix(this, ["recipe"]);
+    Object.preventExtensions(this);
     this.#rust = call(engine, () => make(engine.bindings, rust));
     optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
   }
