@@ -35,6 +35,16 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   // SciPy's solve_ivp
   args: ["arguments"],
   fun: ["slope"],
+  f: ["slope"],
+  fn: ["slope"],
+  func: ["slope"],
+  rhs: ["slope"],
+  ode: ["slope"],
+  dynamics: ["slope"],
+  dydt: ["slope"],
+  dxdt: ["slope"],
+  derivative: ["slope"],
+  forward: ["slope"],
   denseoutput: ["dense"],
   // SciML
   alg: ["method"],
@@ -153,6 +163,9 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   teval: "outputs are at the argument times",
   args: "the field has its parameters, in field.parameters",
   p: "the field has its parameters, in field.parameters",
+  parameters:
+    "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
+  params: "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
   jac: "derivatives are exact, and you need not write them",
   // SciML
   adaptive: "steps follow the tolerances, unless steps or stepSize fixes them",
@@ -172,6 +185,7 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   initvalue: "the first argument is the initial rate of a schedule",
   warmupsteps: "the function warmUp(steps, then) makes such a schedule",
   patience: "it belongs to validation: { data, patience }",
+  signal: "whatever a function throws that you give as progress ends a solve",
   epochs: "for 3 epochs of minibatches write steps: 3 * data.length",
 };
 

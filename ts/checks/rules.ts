@@ -1,7 +1,7 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
-import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { meantBy, nearest, plainName } from "./names.js";
 import { outside } from "./user-code.js";
 
@@ -205,7 +205,7 @@ function namesIn(given: unknown, rules: Rules, where: string): string[] {
   const whole = where.slice(0, -1) || "options";
   const record = argument(whole, given, requiredObject) as object;
   if (!outside(() => isPlain(record))) {
-    const kind = Array.isArray(record) ? describe(record) : "an object with its own prototype";
+    const kind = classOf(record) === "Object" ? "an object with its own prototype" : describe(record);
     throw refused("OPTION", whole, "a plain object", kind);
   }
   const names = outside(() => Object.keys(record));

@@ -197,6 +197,11 @@ class ClusterPool implements Cluster {
     Object.preventExtensions(this);
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return "pool of a cluster";
+  }
+
   start(): Promise<void> {
     return this.#coordinator.start();
   }

@@ -200,6 +200,11 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `differentiable function of ${Object.keys(this.#widths).join(", ")}`;
+  }
+
   dispose(): void {
     this.#field.dispose();
   }

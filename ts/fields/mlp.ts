@@ -2,10 +2,23 @@
 import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anything, array, elements, fallback, flag, natural, oneOf, options, size } from "../checks/rules.js";
+import {
+  anything,
+  array,
+  elements,
+  fallback,
+  flag,
+  isObject,
+  isPlain,
+  natural,
+  oneOf,
+  options,
+  size,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { call, needRoom } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { type Field, type Kind, type Layer, WasmField, wasmField } from "./field.js";
+import { type Field, type Kind, type Layer, WasmField } from "./field.js";
 
 /**
  * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
@@ -61,10 +74,11 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   return network(options) as WasmField<Dtype> as WasmField<D>;
 }
 
-function network(given: unknown): WasmField<Dtype> {
-  const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) });
+/** `where` stands before the names of the options. */
+function network(given: unknown, where = ""): WasmField<Dtype> {
+  const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) }, where);
   const { dtype, activation, time, bias } = read;
-  const sizes = Uint32Array.from(elements("widths", widths, widthsRule, size));
+  const sizes = Uint32Array.from(elements(`${where}widths`, widths, widthsRule, size));
   const engine = instance();
   needRoom(engine, LAYER_BYTES * sizes.length, "the layers");
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
@@ -78,9 +92,13 @@ export const mlpKind: Kind = { rules: architecture, make: ({ options }) => netwo
 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {
-  const own = WasmField.is(given) ? undefined : mlp(given as MlpOptions<D>);
-  const field = wasmField((own ?? given) as Field<D>, argument);
-  const { recipe } = field;
-  if (recipe?.kind !== "mlp") throw refused("OPTION", argument, "a network, from mlp, or its options", describe(given));
+  const isOptions = isObject(given) && outside(() => isPlain(given));
+  const own = isOptions ? (network(given, `${argument}.`) as WasmField<Dtype> as WasmField<D>) : undefined;
+  const field = own ?? (given as WasmField<D>);
+  const recipe = WasmField.is(field) ? field.recipe : undefined;
+  if (recipe?.kind !== "mlp") {
+    const expected = "a network, from mlp, or its options, such as { widths: [2, 16, 1] }";
+    throw refused("OPTION", argument, expected, describe(given));
+  }
   return { field, ...field.use(), options: recipe.options, dispose: () => own?.dispose() };
 }

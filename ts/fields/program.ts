@@ -179,6 +179,10 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     return unpacked(this.#widths, numbers, this.dtype);
   }
 
+  override get architecture(): string {
+    return this.states.length > 0 && this.states.length <= 8 ? this.states.join(", ") : super.architecture;
+  }
+
   override get argumentNames(): readonly string[] {
     return this.#names;
   }

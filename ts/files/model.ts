@@ -83,9 +83,9 @@ const SQUARES = STATES.adam[1];
  * optimizer that are not finite, which `load` would reject.
  */
 export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
+  const { state, stateNames } = wasmField(field);
   const { optimizer, metadata, tensors } = readOptions(options, saveRules);
   const recipe = recipeOf(field);
-  const { state, stateNames } = wasmField(field);
   const arrays = arraysOf(field);
   for (const [name, data] of Object.entries(state.arrays)) {
     const size = stateNames.arrays[name] as number;

@@ -268,6 +268,11 @@ class WorkerPool implements Pool {
     return isObject(value) && #threads in value;
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `pool (workers: ${this.workers})`;
+  }
+
   get workers(): number {
     return WorkerPool.#own(this).#threads.length;
   }

@@ -388,6 +388,11 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     return { engine: this.#engine, integrator: this.#integrator };
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `solver (${this.batch} × ${this.#state}, ${this.#dtype}${this.#integrator ? "" : ", disposed"})`;
+  }
+
   dispose(): void {
     this.#engine.needStack();
     const integrator = this.#integrator;

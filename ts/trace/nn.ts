@@ -28,6 +28,11 @@ export class Module {
     this.he = he;
     Object.freeze(this);
   }
+
+  /** What it is, for messages. */
+  toString(): string {
+    return "a module of nn";
+  }
 }
 
 // @__NO_SIDE_EFFECTS__

@@ -186,6 +186,11 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
     }
   }
 
+  /** What it is, for messages. */
+  toString(): string {
+    return `flow (blocks: ${this.blocks.length}, features: ${this.features})`;
+  }
+
   static is(value: unknown): boolean {
     return isObject(value) && #times in value;
   }

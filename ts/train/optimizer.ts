@@ -144,6 +144,13 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     return this.#rust;
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
+    const about = kept ? `learning rate ${kept.learningRate}, ${kept.steps} steps taken` : "disposed";
+    return `${this.recipe.kind} optimizer (${about})`;
+  }
+
   dispose(): void {
     argument("this", this, optimizerRule);
     this.#engine.needStack();
