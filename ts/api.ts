@@ -125,7 +125,14 @@ export * from "./trace/operations.js";
 export type { ModuleParts, Parameter, Parameters, Traceable, TraceableOf, TracedModule } from "./trace/parameters.js";
 export { type Condition, concat, type Operand, type Value, type Vector, where } from "./trace/value.js";
 export type { Batch, Loss } from "./train/batch.js";
-export { type Flow, type FlowGradient, type FlowGradientOptions, type FlowOptions, flow } from "./train/flow.js";
+export {
+  type Flow,
+  type FlowGradient,
+  type FlowGradientOptions,
+  type FlowOptions,
+  flow,
+  type SampleOptions,
+} from "./train/flow.js";
 export {
   type LbfgsOptions,
   type LbfgsProgress,
@@ -169,4 +176,4 @@ export {
 } from "./train/schedules.js";
 export { meanSquaredError } from "./train/squared-error.js";
 export { type FitOptions, fit, type History, type TrainOptions, type TrainStep, train } from "./train/train.js";
-export type { Best, Validation } from "./train/validation.js";
+export type { Best, SavedBest, Validation } from "./train/validation.js";

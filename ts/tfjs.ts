@@ -48,23 +48,23 @@ export interface NeuralOdeOptions extends Omit<MlpOptions<"float32">, "dtype"> {
   /** The output times; the state at the first one is the input. */
   times: readonly number[];
   /** Options of the solve and its gradient, as `odeint` and `vjp` take them. */
-  solver?: GradientOptions;
+  solver?: GradientOptions | undefined;
   /** Whether the output is the state at all times, `[batch, times, state]`, or at the last one, `[batch, state]` (default). */
-  returnSequences?: boolean;
+  returnSequences?: boolean | undefined;
   /** The name of the layer. */
-  name?: string;
+  name?: string | undefined;
   /** Whether training changes the layer's weight; default true. */
-  trainable?: boolean;
+  trainable?: boolean | undefined;
   /** The shape of a sample, `[state]`: for the first layer of a model. */
-  inputShape?: readonly (number | null)[];
+  inputShape?: readonly (number | null)[] | undefined;
   /** The shape of a batch, `[batch, state]`, instead of `inputShape`. */
-  batchInputShape?: readonly (number | null)[];
+  batchInputShape?: readonly (number | null)[] | undefined;
 }
 
 /** Options of a solve and its gradient, as `odeint` and `vjp` take them, with arguments that may be tensors. */
 export interface TensorOptions<Tensor> extends Omit<GradientOptions, "arguments"> {
   /** For a field with arguments, the values by name: tensors `[batch]` or `[batch, length]`, or lists of numbers. */
-  arguments?: Readonly<Record<string, ArrayLike<number> | Tensor>>;
+  arguments?: Readonly<Record<string, ArrayLike<number> | Tensor>> | undefined;
 }
 
 /** What `bridge` adds to TensorFlow.js. */

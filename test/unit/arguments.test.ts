@@ -1,5 +1,6 @@
 // Invalid arguments of every kind: each throws a SymplecticAdjointError that names the argument, what was expected and what was
 // given, and costs no more than it takes to say so.
+import { inspect } from "node:util";
 import { runInNewContext } from "node:vm";
 import {
   adam,
@@ -31,6 +32,7 @@ import {
   save,
   saveTensors,
   sgd,
+  solver,
   train,
   type Value,
   valueAndGrad,
@@ -487,7 +489,9 @@ test("numbers and lists where typed arrays are wanted: what to write", async () 
   expect(await given([[1, 0]])).toBe("Array of length 1; write Float32Array.from(rows.flat())");
   expect(await given(1)).toBe("1; write Float32Array.of(1)");
   expect(await given(y0, double)).toBe("Float32Array of length 2; write Float64Array.from(…)");
-  expect(await given({ x: 1 })).toBe("a value of kind Object");
+  expect(await given({ x: 1 })).toBe("an object with x");
+  expect(await given(new (class {})())).toBe("a value of kind Object");
+  expect(await given(field)).toBe("mlp field (2 → 4 → 2, float32, 22 parameters)");
   expect((await refusal("bytes", () => load([1] as never))).message).not.toContain("write");
 });
 
@@ -592,4 +596,53 @@ test.for([
 ])("%s is %s in an optimizer", async ([name, meant]) => {
   const error = await refusal(name, () => adam(field as Field<"float32">, { [name]: 0.5 }));
   expect(error.message).toContain(`did you mean ${meant}?`);
+});
+
+test("what is given for a field, or instead of one, has a hint", async () => {
+  const message = async (argument: string, call: () => unknown) => (await refusal(argument, call)).message;
+  const asField = (given: unknown) => message("field", () => odeint(given as never, y0, times));
+  expect(await asField((_t: number, y: Float32Array) => y)).toMatch(
+    /; vectorField\(\{ state, slope \}\) makes a field/,
+  );
+  expect(await asField(load(save(field)))).toMatch(/; did you mean its field\?$/);
+  expect(await asField(model)).toMatch(/given flow \(blocks: 1, features: \d\)$/);
+  expect(await asField(adam(field))).toMatch(/given adam optimizer \(learning rate 0\.001, 0 steps taken\)$/);
+  expect(await message("field", () => save("model.safetensors" as never, field as never))).toMatch(
+    /given "model\.safetensors"$/,
+  );
+  const loss = (y: Float32Array) => y[0];
+  expect(await message("loss's result", () => valueAndGrad(field, y0, times, loss as never))).toMatch(
+    /given 1; loss\(\(\{ y, target \}\) => …\) works out the cotangent: .*\.of\(\{ target \}\)$/,
+  );
+  expect(await message("epochs", () => fit({ ...training, epochs: 3 } as never))).toMatch(
+    /write steps: 3 \* data\.length/,
+  );
+  for (const name of ["parameters", "params"]) {
+    expect(await message(name, () => odeint(field, y0, times, { [name]: y0 }))).toMatch(/field\.parameters/);
+  }
+  const { signal } = new AbortController();
+  expect(await message("signal", () => odeint(field, y0, times, { signal } as never))).toMatch(/progress/);
+});
+
+test("consoles show what fields and the like are", () => {
+  const own = mlp({ widths: [2, 3, 2] });
+  const lotka = equations("hare' = hare - lynx\nlynx' = lynx", { dtype: "float64" });
+  const optimizer = sgd(own);
+  for (const [object, text] of [
+    [own, "mlp field (2 → 3 → 2, float32, 17 parameters)"],
+    [lotka, "program field (hare, lynx, float64, 0 parameters)"],
+    [driven(own, { B: [0, 1], u: () => [1] }), "driven field (state of 2, float32, 17 parameters)"],
+    [optimizer, "sgd optimizer (learning rate 0.01, 0 steps taken)"],
+    [solver(own, y0, 0), "solver (1 × 2, float32)"],
+  ] as const) {
+    expect(inspect(object)).toBe(text);
+    expect(`${object}`).toBe(text);
+  }
+  own.dispose();
+  optimizer.dispose();
+  expect([own, optimizer].map((object) => inspect(object))).toEqual([
+    "mlp field (2 → 3 → 2, float32, disposed)",
+    "sgd optimizer (disposed)",
+  ]);
+  expect(inspect(Object.create(own))).toContain("disposed");
 });

@@ -19,6 +19,7 @@ test("samples are those of the density", () => {
   const samples = density.sample(4000, 7, { rtol: 1e-5 });
   expect(density.sample(4000, 7, { rtol: 1e-5 })).toEqual(samples);
   expect(density.sample(4000, 8, { rtol: 1e-5 })).not.toEqual(samples);
+  expect(density.sample(4000, { seed: 7, rtol: 1e-5 })).toEqual(samples);
   // The distribution function below 0.3, by samples and by the density.
   const below = samples.filter((x) => x < 0.3).length / samples.length;
   const width = 0.01;
@@ -80,6 +81,18 @@ test("it learns two clusters, on one core and on two alike", async () => {
   pool.close();
   expect(one.at(-1)).toBeLessThan((one[0] as number) - 1);
   expect(relative(two, one)).toBeLessThan(1e-6);
+});
+
+test("without a seed, samples are drawn on from call to call", () => {
+  const density = flow({ blocks: [cnf({ network: network(2) })] });
+  const options = { method: "rk4", steps: 2 } as const;
+  const draw = (count: number) => [...density.sample(count, options)];
+  const drawn = [...draw(3), ...draw(2), ...density.sample(1, undefined, options)];
+  expect(drawn).toEqual([...density.sample(6, 0, options)]);
+  expect(density.sample(6, { ...options, seed: 0 })).toEqual(Float64Array.from(drawn));
+  thrown("OPTION", () => density.sample(3, { seed: -1 }));
+  thrown("OPTION", () => density.sample(3, { sed: 1 } as object));
+  thrown("OPTION", () => density.sample(3, 1, { seed: 1 } as object));
 });
 
 test("what is no flow is refused", () => {

@@ -1,6 +1,8 @@
 import {
   adam,
   cnf,
+  custom,
+  differentiable,
   driven,
   fit,
   flow,
@@ -14,8 +16,10 @@ import {
   save,
   saveTensors,
   sgd,
+  solver,
   train,
   valueAndGrad,
+  vectorField,
   vjp,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
@@ -86,6 +90,38 @@ test("optimizers, flows, minibatches and pools", async () => {
   const gradient = await solve.pullback(Float32Array.of(0, 0, 1, 1));
   expect(writable({ ...solve, gradient }, "pool").filter((place) => place.split(".").length > 2)).toEqual([]);
   expect(() => Object.assign(solve, { solution: 0 })).toThrow(TypeError);
+  pool.close();
+});
+
+test("a misspelled property throws", async () => {
+  const field = mlp({ widths: [2, 2] });
+  const block = cnf({ network: { widths: [2, 2] } });
+  const energy = hamiltonian({ energy: { widths: [2, 4, 1] }, structure: "canonical" });
+  const pool = await parallel({ workers: 1 });
+  const objects = {
+    field,
+    block,
+    energy,
+    driven: driven(energy, { B: [0, 1], u: () => [1] }),
+    still: driven(field, { B: [0, 1], u: () => [1] }),
+    program: vectorField({ state: ["x"], slope: ({ state }) => state }),
+    custom: custom({
+      stateSize: 2,
+      evaluate: (_t, y) => y,
+      vjp: (_t, _y, w) => ({ y: w, parameters: new Float32Array(), t: 0 }),
+    }),
+    sum: differentiable({ inputs: { x: 2 }, apply: ({ inputs }) => inputs.x.sum() }),
+    optimizer: adam(field),
+    solver: solver(field, y0, 0),
+    data: minibatches({ trajectories: [{ times: [0, 1], values: [1, 2] }] }),
+    flow: flow({ blocks: [block] }),
+    pool,
+  };
+  for (const [name, object] of Object.entries(objects)) {
+    for (const property of ["lr", "params", "arguments", "foo"]) {
+      expect(() => Object.assign(object, { [property]: 1 }), `${name}.${property}`).toThrow(TypeError);
+    }
+  }
   pool.close();
 });
 

@@ -268,6 +268,19 @@ test("dense solutions and steps", () => {
   field.dispose();
 });
 
+test("a solution can be posted: its numbers are cloned, its functions left out", () => {
+  const field = equations("x' = -x", { dtype: "float64" });
+  const [y0, times] = [Float64Array.of(1, 2), [0, 1, 2]];
+  const events = [{ when: "x - 0.5", set: "x = 1" }];
+  for (const options of [{}, { dense: true, saveSteps: true }, { events, onFailure: "mask" }] as const) {
+    const solution = odeint(field, y0, times, { batching: "independent", ...options });
+    const copy = structuredClone(solution);
+    expect(copy).toEqual(solution);
+    expect(copy).not.toHaveProperty("at");
+    expect(solution.at).toBeTypeOf("function");
+  }
+});
+
 test("a trajectory that fails names itself, or leaves the others as they are", () => {
   const field = equations("x' = x^2", { dtype: "float64" });
   const y0 = Float64Array.of(0.1, 0.5, 2, 0.3, 4);

@@ -17,6 +17,13 @@ test("the slope is that of the field and of the input", () => {
   const [u0, u1] = u(0.7) as [number, number];
   const expected = field.evaluate(0.7, y0).map((slope, i) => slope + (i % 2 ? u0 - 0.5 * u1 : 0.3 * u1));
   expect(relative(driven(field, { B, u }).evaluate(0.7, y0), expected)).toBeLessThan(1e-15);
+  const rows = [B.slice(0, 2), B.slice(2)];
+  expect(driven(field, { B: rows, u }).evaluate(0.7, y0)).toEqual(driven(field, { B, u }).evaluate(0.7, y0));
+  expect(thrown("SHAPE", () => driven(field, { B: [[0, 0.3, 1, -0.5]], u })).message).toMatch(/given \[1, 4\]$/);
+  const number = driven(field, { B: [0, 1], u: () => 1 as never });
+  expect(thrown("CALLBACK", () => number.evaluate(0, y0)).message).toBe(
+    "u's result: expected an array of 1 number, for the whole batch, or of [3, 1], given 1",
+  );
   // An input for each sample.
   const each = driven(field, { B: [0, 1], u: (t) => [t, 2 * t, 3 * t] }).evaluate(0.7, y0);
   const forces = each.map((slope, i) => slope - (field.evaluate(0.7, y0)[i] ?? 0));

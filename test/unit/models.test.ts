@@ -1,4 +1,4 @@
-import { cnf, custom, hamiltonian, mlp, odeint, type Pool, parallel, valueAndGrad, vjp } from "symplectic-adjoint";
+import { cnf, custom, hamiltonian, mlp, nn, odeint, type Pool, parallel, valueAndGrad, vjp } from "symplectic-adjoint";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EXACT, numbers, relative, thrown } from "./helpers.js";
 
@@ -95,6 +95,14 @@ test("energies are conserved or fall, as the structure says", () => {
   }
   const [named, matrix] = (["canonical", rotation] as const).map((structure) => hamiltonian({ energy, structure }));
   expect(named?.evaluate(0, y0)).toEqual(matrix?.evaluate(0, y0));
+  const rows = (flat: number[]) => [0, 4, 8, 12].map((start) => flat.slice(start, start + 4));
+  const nested = hamiltonian({ energy, structure: rows(rotation) });
+  expect(nested.evaluate(0, y0)).toEqual(matrix?.evaluate(0, y0));
+  const [damped, byRows] = [
+    { J: rotation, R: damping },
+    { J: rows(rotation), R: rows(damping) },
+  ].map((structure) => hamiltonian({ energy, structure }));
+  expect(byRows?.evaluate(0, y0)).toEqual(damped?.evaluate(0, y0));
 });
 
 test("what does not fit is refused", () => {
@@ -119,5 +127,21 @@ test("what does not fit is refused", () => {
   }
   thrown("SHAPE", () => hamiltonian({ energy, structure: [0, 1, -1, 0] }));
   thrown("SHAPE", () => hamiltonian({ energy, structure: [0, 1, -1] }));
+  expect(thrown("SHAPE", () => hamiltonian({ energy, structure: [[0, 1, -1, 0]] })).message).toBe(
+    "structure: expected a square matrix, given [1, 4] numbers",
+  );
+  thrown("SHAPE", () => hamiltonian({ energy, structure: [[0, 1], [-1]] }));
+  for (const [name, call] of [
+    ["energy", (given: unknown) => hamiltonian({ energy: given as never, structure: "canonical" })],
+    ["network", (given: unknown) => cnf({ network: given as never })],
+  ] as const) {
+    for (const given of [() => 1, nn.linear(2, 2), undefined, 5, [2, 2]]) {
+      expect(thrown("OPTION", () => call(given)).message).toMatch(
+        new RegExp(`^${name}: expected a network, from mlp, or its options, such as \\{ widths`),
+      );
+    }
+    expect(thrown("OPTION", () => call({ width: [2, 2] })).argument).toBe(`${name}.width`);
+    expect(thrown("OPTION", () => call({ widths: [2] })).argument).toBe(`${name}.widths`);
+  }
   thrown("NON_FINITE", () => hamiltonian({ energy: { widths: [1, 1] }, structure: [Number.NaN] }));
 });

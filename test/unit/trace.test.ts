@@ -5,6 +5,7 @@ import type { SymplecticAdjointError } from "../../ts/checks/errors.js";
 import { init } from "../../ts/engine/instance.js";
 import { differentiable, traceFunction } from "../../ts/fields/differentiable.js";
 import { equations } from "../../ts/fields/equations.js";
+import { mlp } from "../../ts/fields/mlp.js";
 import { packed, unpacked } from "../../ts/fields/packed.js";
 import { fieldOf, readRecipe, recipeOf } from "../../ts/fields/registry.js";
 import { trace, vectorField } from "../../ts/fields/vector-field.js";
@@ -562,6 +563,18 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "matvec's argument: expected a vector whose length divides the 3 numbers of the matrix, given 2 rows",
   ],
   [
+    "a matrix in a dot product",
+    ({ state }) => state.concat(state).dot(state),
+    "SHAPE",
+    "dot's operands: expected as many rows, or one row that counts for all, given 4 rows and 2 rows; A.matvec(x) multiplies a matrix by a vector",
+  ],
+  [
+    "an operation by another name",
+    ({ state }) => state.times(2),
+    "CALLBACK",
+    "value.times: there is no operation of that name; did you mean mul?",
+  ],
+  [
     "a transposed matrix of another size",
     ({ state, parameters }) => concat(state, parameters.alpha).matvecTransposed(state),
     "SHAPE",
@@ -831,6 +844,9 @@ test("options are checked", () => {
   expect(parameters("OPTION", nn.tanh)).toMatch(/^parameters: expected an object of parameters by their names/);
   expect(parameters("OPTION", { a: "1" })).toBe(
     'parameters.a: expected a number, an array of numbers, a module of nn, or an object of these, given "1"',
+  );
+  expect(parameters("OPTION", { a: mlp({ widths: [2, 2] }) })).toMatch(
+    /, given mlp field .*; write a network of nn, as /,
   );
   expect(parameters("OPTION", { a: nn.linear })).toMatch(/given a function$/);
   expect(parameters("OPTION", { a: null })).toMatch(/given null$/);

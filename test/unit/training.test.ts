@@ -6,6 +6,7 @@ import {
   exponentialDecay,
   type Field,
   fit,
+  huberLoss,
   load,
   meanSquaredError,
   minibatches,
@@ -159,7 +160,8 @@ test("the best that a training goes on with is checked, and its own", async () =
     ["OPTION", { step: Number.NaN }],
     ["NON_FINITE", { parameters: parameters.map(() => Number.NaN) }],
     ["SHAPE", { parameters: parameters.slice(1) }],
-    ["DTYPE", { parameters: [...parameters] }],
+    ["NON_FINITE", { parameters: [...parameters].map(() => 1e39) }],
+    ["OPTION", { parameters: "0.5" }],
   ] as const) {
     await expect(begun({ ...good, ...wrong })).rejects.toMatchObject({ code });
   }
@@ -171,6 +173,11 @@ test("the best that a training goes on with is checked, and its own", async () =
     onStep: () => void given.parameters.fill(9),
   });
   expect(field.parameters).toEqual(parameters);
+  for (const best of [{ ...good, parameters: [...parameters] }, JSON.parse(JSON.stringify(good))]) {
+    const history = await fit({ field, optimizer, data, steps: 1, validation: { data, best } });
+    expect(history.best).toEqual(good);
+    expect(field.parameters).toEqual(parameters);
+  }
 });
 
 test("a callback ends a training", async () => {
@@ -309,6 +316,127 @@ test("an epoch has every window once, in an order of its own", () => {
       .epoch(0)
       .flatMap(({ y0 }) => [...y0]),
   ).not.toEqual(order(0));
+});
+
+test("an iterator is one epoch, and the next one the next epoch", async () => {
+  const trajectories = Array.from({ length: 7 }, (_, i) => ({ times: [0, 1], values: [i, i + 0.5] }));
+  const data = minibatches({ trajectories, batch: 3, seed: 5 });
+  expect([...data]).toEqual(data.epoch(0));
+  expect(data.state).toEqual({ epoch: 0, position: 3 });
+  expect([...data]).toEqual(data.epoch(1));
+  // What was begun is brought to its end.
+  for (const batch of data) {
+    expect(batch).toEqual(data.epoch(2)[0]);
+    break;
+  }
+  expect([...data]).toEqual(data.epoch(2).slice(1));
+  // Whoever takes the last batch, an epoch ends for all iterators.
+  const [first, second] = [data[Symbol.iterator](), data[Symbol.iterator]()];
+  const taken = [first, second, first, second].map((iterator) => iterator.next());
+  expect(taken.map(({ value }) => value)).toEqual([...data.epoch(3), undefined]);
+  // A training takes the same batches in the same order, over the ends of epochs.
+  data.state = { epoch: 1, position: 1 };
+  const field = mlp({ widths: [1, 2, 1] });
+  const seen: Batch[] = [];
+  const loss: TrainOptions<"float32">["loss"] = (y, batch) => {
+    seen.push(batch);
+    return meanSquaredError(y, batch.target);
+  };
+  await fit({ field, optimizer: adam(field), data, loss, steps: 7 });
+  expect(seen).toEqual([1, 2, 3].flatMap((epoch) => data.epoch(epoch)).slice(1, 8));
+  expect(data.state).toEqual({ epoch: 3, position: 2 });
+});
+
+test("data that end, and nothing to give, end a training", async () => {
+  const field = mlp({ widths: [2, 2] });
+  const batch = { y0: Float32Array.of(1, 0), times: [0, 1], target: new Float32Array(4) };
+  const steps = async (data: TrainOptions<"float32">["data"]) =>
+    (await fit({ field, optimizer: adam(field), data, steps: 5 })).losses.length;
+  expect(await steps(new Set([batch]))).toBe(1);
+  expect(await steps({ *[Symbol.iterator]() {}, length: 3 } as Iterable<Batch<"float32">>)).toBe(0);
+  expect(await steps([batch, batch])).toBe(5);
+});
+
+test("validation takes minibatches, each batch of an epoch once", async () => {
+  const trajectories = [0, 1, 2].map((phase) => turning(regular, phase));
+  const data = minibatches({ trajectories, window: 4, relative: true, batch: 8 });
+  const losses = async (held: NonNullable<TrainOptions<"float32">["validation"]>["data"]) => {
+    const field = mlp({ widths: [2, 4, 2] });
+    const train = minibatches({ trajectories });
+    const { validations } = await fit({
+      field,
+      optimizer: adam(field),
+      data: train,
+      steps: 3,
+      validation: { data: held },
+    });
+    return validations;
+  };
+  expect(await losses(data)).toEqual(await losses(data.epoch()));
+  expect(data.state).toEqual({ epoch: 0, position: 0 });
+});
+
+test("entries of other names are refused in batches, losses and trajectories, with what to write", () => {
+  const field = mlp({ widths: [2, 2] });
+  const optimizer = adam(field);
+  const batch = { y0: Float32Array.of(1, 0), times: [0, 1], target: new Float32Array(4) };
+  const [times, values] = [
+    [0, 1],
+    [1, 2],
+  ];
+  const robust = huberLoss();
+  const calls = {
+    "data[0]": (more: object) => train({ field, optimizer, data: [{ ...batch, ...more }], steps: 1 }),
+    "validation.data[0]": (more: object) =>
+      train({ field, optimizer, data: [batch], steps: 1, validation: { data: [{ ...batch, ...more }] } }),
+    loss: (more: object) => robust(batch.target, { target: batch.target, ...more }, [2, 1, 2]),
+    "trajectories[0]": (more: object) => minibatches({ trajectories: [{ times, values, ...more }] }),
+  };
+  for (const [where, name, hint] of [
+    ["data[0]", "masks", "did you mean mask? The entries are y0, stateSize, times, "],
+    ["data[0]", "weights", "did you mean mask?"],
+    ["data[0]", "weight", "did you mean mask?"],
+    ["data[0]", "Y0", "did you mean y0?"],
+    ["data[0]", "y", "did you mean target?"],
+    ["data[0]", "values", "minibatches({ trajectories }) makes batches of trajectories { times, values }. The"],
+    ["validation.data[0]", "masks", "did you mean mask?"],
+    ["loss", "masks", "did you mean mask?"],
+    ["trajectories[0]", "mask", "did you mean weights? The entries are times, values, weights, arguments, y0"],
+    ["trajectories[0]", "masks", "did you mean weights?"],
+    ["trajectories[0]", "weight", "did you mean weights?"],
+    ["trajectories[0]", "y", "did you mean values?"],
+    ["trajectories[0]", "ts", "did you mean times?"],
+    ["trajectories[0]", "Y0", "did you mean y0?"],
+    ["trajectories[0]", "jumps", "they go next to trajectories"],
+    ["trajectories[0]", "patient", "the entries are"],
+  ] as const) {
+    const { message } = thrown("OPTION", () => calls[where]({ [name]: [1] }));
+    expect(message).toContain(`${where === "loss" ? "" : `${where}.`}${name}: there is no entry of that name; ${hint}`);
+  }
+  const rows = [[1], [2]] as never;
+  expect(thrown("OPTION", () => minibatches({ trajectories: [{ times, values: rows }] })).message).toBe(
+    "trajectories[0].values: expected one flat array of numbers, as flat() makes of rows, given rows",
+  );
+});
+
+test("weights of observations are the mask of their batches", () => {
+  const trajectories = [
+    { times: [0, 1], values: [1, 2, 3, 4], weights: [0.5, 0] },
+    { times: [0, 1], values: [5, 6, Number.NaN, 8], weights: [1, 2, 3, 4] },
+    { times: [0, 1], values: [0, 0, 0, 0] },
+  ];
+  for (const batching of ["together", "independent"] as const) {
+    const [batch] = minibatches({ trajectories, shuffle: false, batching }).epoch();
+    expect(batch?.y0).toEqual(Float32Array.of(1, 2, 5, 6, 0, 0));
+    expect(batch?.mask).toEqual(Float64Array.of(0.5, 0.5, 1, 2, 1, 1, 0, 0, 0, 4, 1, 1));
+    expect(batch?.target).toEqual(Float32Array.of(1, 2, 5, 6, 0, 0, 0, 0, 0, 8, 0, 0));
+  }
+  for (const weights of [[1], [1, -1], [0, 0], [1, Number.NaN]]) {
+    const error = thrown(weights.length === 1 ? "SHAPE" : "OPTION", () =>
+      minibatches({ trajectories: [{ times: [0, 1], values: [1, 2, 3, 4], weights }] }),
+    );
+    expect(error.argument).toBe("trajectories[0].weights");
+  }
 });
 
 test.each(["adam", "sgd"] as const)("a training by %s goes on from a file bitwise", async (kind) => {

@@ -35,6 +35,16 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   // SciPy's solve_ivp
   args: ["arguments"],
   fun: ["slope"],
+  f: ["slope"],
+  fn: ["slope"],
+  func: ["slope"],
+  rhs: ["slope"],
+  ode: ["slope"],
+  dynamics: ["slope"],
+  dydt: ["slope"],
+  dxdt: ["slope"],
+  derivative: ["slope"],
+  forward: ["slope"],
   denseoutput: ["dense"],
   // SciML
   alg: ["method"],
@@ -77,7 +87,6 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   endvalue: ["least"],
   alpha: ["least"],
   etamin: ["least"],
-  epochs: ["steps"],
   mindelta: ["leastGain"],
   layersizes: ["widths"],
   layers: ["widths"],
@@ -111,6 +120,35 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   times: ["data"],
 };
 
+/** The same for the entries of batches and trajectories. */
+export const DATA_ALIASES: Readonly<Record<string, readonly string[]>> = {
+  t: ["times"],
+  ts: ["times"],
+  time: ["times"],
+  y: ["values", "target"],
+  ys: ["values", "target"],
+  x: ["values"],
+  xs: ["values"],
+  value: ["values"],
+  states: ["values", "target"],
+  observations: ["values", "target"],
+  measurements: ["values", "target"],
+  labels: ["target"],
+  target: ["values"],
+  targets: ["values", "target"],
+  mask: ["weights"],
+  masks: ["mask", "weights"],
+  weight: ["mask", "weights"],
+  weights: ["mask"],
+  sampleweight: ["mask", "weights"],
+  x0: ["y0"],
+  u0: ["y0"],
+  initial: ["y0"],
+  init: ["y0"],
+  args: ["arguments"],
+  params: ["arguments"],
+};
+
 /** The same for what is no option here: what does it instead. */
 export const INSTEAD: Readonly<Record<string, string>> = {
   // torchdiffeq
@@ -125,6 +163,9 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   teval: "outputs are at the argument times",
   args: "the field has its parameters, in field.parameters",
   p: "the field has its parameters, in field.parameters",
+  parameters:
+    "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
+  params: "the field has its parameters, in field.parameters; numbers that differ between trajectories are arguments",
   jac: "derivatives are exact, and you need not write them",
   // SciML
   adaptive: "steps follow the tolerances, unless steps or stepSize fixes them",
@@ -144,6 +185,18 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   initvalue: "the first argument is the initial rate of a schedule",
   warmupsteps: "the function warmUp(steps, then) makes such a schedule",
   patience: "it belongs to validation: { data, patience }",
+  signal: "whatever a function throws that you give as progress ends a solve",
+  epochs: "for 3 epochs of minibatches write steps: 3 * data.length",
+};
+
+/** The same for the entries of batches. */
+export const BATCH_INSTEAD: Readonly<Record<string, string>> = {
+  values: "minibatches({ trajectories }) makes batches of trajectories { times, values }",
+};
+
+/** The same for the entries of trajectories. */
+export const TRAJECTORY_INSTEAD: Readonly<Record<string, string>> = {
+  jumps: "they go next to trajectories, with a list of times for each of them",
 };
 
 /** What values of options are called elsewhere, in small letters without signs, and what they are called here. */

@@ -177,7 +177,13 @@ export function describe(value: unknown): string {
     const kind = classOf(value);
     if (kind === "Date") return "a date";
     const { length } = value as { length?: unknown };
-    return typeof length === "number" ? `${kind} of length ${length}` : `a value of kind ${kind}`;
+    if (typeof length === "number") return `${kind} of length ${length}`;
+    if (kind !== "Object") return `a value of kind ${kind}`;
+    // Such a kind says nothing: its own text does, or its names do.
+    const own = value.toString === Object.prototype.toString ? "" : String(value.toString?.());
+    if (own !== "" && own.length <= 100 && !own.startsWith("[object")) return own;
+    const names = Object.keys(value).join(", ");
+    return /^[\w$, ]{1,60}$/.test(names) ? `an object with ${names}` : "a value of kind Object";
   } catch {
     return "an object that cannot be read";
   }

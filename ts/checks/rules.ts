@@ -1,7 +1,7 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
-import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { meantBy, nearest, plainName } from "./names.js";
 import { outside } from "./user-code.js";
 
@@ -205,25 +205,53 @@ function namesIn(given: unknown, rules: Rules, where: string): string[] {
   const whole = where.slice(0, -1) || "options";
   const record = argument(whole, given, requiredObject) as object;
   if (!outside(() => isPlain(record))) {
-    const kind = Array.isArray(record) ? describe(record) : "an object with its own prototype";
+    const kind = classOf(record) === "Object" ? "an object with its own prototype" : describe(record);
     throw refused("OPTION", whole, "a plain object", kind);
   }
   const names = outside(() => Object.keys(record));
   for (const name of names) {
-    if (namesOf(rules).all.has(name)) continue;
-    const all = Object.keys(rules);
-    const expected = all.join(", ");
-    const message = `${where}${name}: there is no option of that name; ${hintAt(name, all)} options are ${expected}`;
-    throw new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
+    if (!namesOf(rules).all.has(name)) throw noSuchName(where, name, "option", Object.keys(rules), ALIASES, INSTEAD);
   }
   return names;
 }
 
-/** What may be meant by a name that no option has, or does instead of it. */
-function hintAt(name: string, names: readonly string[]): string {
+/** Refuses unknown names of data, an object of any kind, with what others call them. */
+export function checkNames(
+  where: string,
+  data: object,
+  known: readonly string[],
+  aliases: Readonly<Record<string, readonly string[]>>,
+  instead: Readonly<Record<string, string>> = {},
+): void {
+  for (const name of outside(() => Object.keys(data))) {
+    if (!known.includes(name)) throw noSuchName(where, name, "entry", known, aliases, instead);
+  }
+}
+
+function noSuchName(
+  where: string,
+  name: string,
+  noun: "option" | "entry",
+  known: readonly string[],
+  aliases: Readonly<Record<string, readonly string[]>>,
+  instead: Readonly<Record<string, string>>,
+): SymplecticAdjointError {
+  const expected = known.join(", ");
+  const nouns = noun === "option" ? "options" : "entries";
+  const message = `${where}${name}: there is no ${noun} of that name; ${hintAt(name, known, aliases, instead)} ${nouns} are ${expected}`;
+  return new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
+}
+
+/** What may be meant by a name that is not known, or does instead of it. */
+function hintAt(
+  name: string,
+  names: readonly string[],
+  aliases: Readonly<Record<string, readonly string[]>>,
+  instead: Readonly<Record<string, string>>,
+): string {
   const plain = plainName(name);
-  const meant = meantBy(name, names, ALIASES);
-  if (meant === undefined && Object.hasOwn(INSTEAD, plain)) return `${INSTEAD[plain]}. The`;
+  const meant = meantBy(name, names, aliases);
+  if (meant === undefined && Object.hasOwn(instead, plain)) return `${instead[plain]}. The`;
   const near = meant ?? nearest(name, names);
   return near === undefined ? "the" : `did you mean ${near}? The`;
 }

@@ -114,9 +114,9 @@ export function completed<B extends Pick<Batch, "y0" | "stateSize" | "target" | 
   return { ...batch, y0: wide(y0), stateSize: size, target: wide(target), mask };
 }
 
-/** Batches of `minibatches`, completed one by one. */
+/** Batches of `minibatches`, epoch by epoch without end, completed one by one. */
 export function* completedAll<D extends Dtype>(data: Minibatches<D>, layout: Layout): Generator<Batch<D>> {
-  for (const batch of data) yield completed(batch, layout);
+  for (;;) for (const batch of data) yield completed(batch, layout);
 }
 
 /** The network of a model, or of one with an energy its system, or its equations. */

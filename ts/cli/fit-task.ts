@@ -721,7 +721,7 @@ export function readerOf(
 ) {
   // What is measured changes from row to row, whatever it starts from.
   const measured = observed.map(({ column }) => column);
-  const whose = idColumn === null ? "" : `, of the trajectory ${id},`;
+  const whose = idColumn === null ? "," : `, of the trajectory ${id},`;
   const hintOf = (text: string) => (fitted ? "" : `; ${text}`);
   const hint = idColumn === null ? hintOf("--id names the column of the trajectory, if there are several") : "";
   const cells = (column: string) => {

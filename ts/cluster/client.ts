@@ -24,19 +24,19 @@ export interface ServerOptions {
   /**
    * The addresses of the NATS servers, such as `nats://localhost:4222`; in a browser `wss://…`. Default: this machine, port 4222.
    */
-  servers?: string | readonly string[];
+  servers?: string | readonly string[] | undefined;
   /**
    * The prefix of subjects and streams: letters, digits, `-` and `_`. Clusters with different prefixes do not see each other. Default
    * `symplectic`.
    */
-  prefix?: string;
+  prefix?: string | undefined;
   /**
    * Options for the NATS client, passed on as they are: `user` and `pass`, `token`, `authenticator`, `tls`, `inboxPrefix`,
    * `reconnectTimeWait` and so on.
    */
-  client?: object;
+  client?: object | undefined;
   /** The NATS client, if the packages `@nats-io/…` cannot be imported by name, as in a page without a bundler. */
-  nats?: NatsModules;
+  nats?: NatsModules | undefined;
 }
 
 /** A connection, and what is done over it. */

@@ -51,13 +51,13 @@ export interface ConnectOptions extends ServerOptions {
    * not depend on which workers there are. `any`: all of them; results may then differ in the last digits from run to run. Or a
    * fingerprint, as workers report it: only those with that one.
    */
-  arithmetic?: "same" | "any" | (string & {});
+  arithmetic?: "same" | "any" | (string & {}) | undefined;
   /** Seconds without a sign of life after which a worker's shards are given to others; default 5. */
-  stallTimeout?: number;
+  stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the queue, 1 to 5; default 1. With more than one, the queue outlives a server. */
-  replicas?: number;
+  replicas?: number | undefined;
   /** Called when workers come and go, shards are retried or answers are rejected; see `ClusterEvent`. */
-  onEvent?: (event: ClusterEvent) => void;
+  onEvent?: ((event: ClusterEvent) => void) | undefined;
 }
 
 /** A cluster of workers, used as a pool. */
@@ -194,6 +194,12 @@ class ClusterPool implements Cluster {
     });
     this.#window = new Window(() => this.#coordinator.window);
     registerPool(this);
+    Object.preventExtensions(this);
+  }
+
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return "pool of a cluster";
   }
 
   start(): Promise<void> {

@@ -13,7 +13,7 @@ export interface HalvingOptions {
   /** The budget of the last rung. */
   most: number;
   /** One in this many trials continues to the next rung, whose budget is this many times as large: 2 or more. Default 3. */
-  factor?: number;
+  factor?: number | undefined;
 }
 
 /** The rungs of a sweep: budgets that grow, and which part goes on. */

@@ -17,23 +17,23 @@ declare const CLUSTER_THREAD_SOURCE: string;
 /** Options of a worker: threads, memory, and tasks for sweeps. */
 export interface JoinOptions extends ServerOptions {
   /** Shards computed at a time, each in its own thread, 1 to 1024; default: the number of cores. */
-  threads?: number;
+  threads?: number | undefined;
   /** Bytes that all threads together may keep for solves whose gradients may follow; default 1 GiB. Solves beyond that are repeated. */
-  memoryBudget?: number;
+  memoryBudget?: number | undefined;
   /**
    * Where the source of the threads is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
    * `symplectic-adjoint/cluster-worker.js`.
    */
-  workerUrl?: string | { readonly href: string };
+  workerUrl?: string | { readonly href: string } | undefined;
   /**
    * The functions that sweeps may run on this worker, by the names that `sweep` uses: 1 to 64 letters, digits, - and _. Nothing else is
    * ever run for a sweep, and no code comes over the network. Default: none.
    */
-  tasks?: Readonly<Record<string, TrialFunction>>;
+  tasks?: Readonly<Record<string, TrialFunction>> | undefined;
   /** Trials of sweeps that run at a time, 1 to 1024; default `threads`. */
-  trials?: number;
+  trials?: number | undefined;
   /** Called when a shard or a trial is done, or the connection is lost; see `WorkerEvent`. */
-  onEvent?: (event: WorkerEvent) => void;
+  onEvent?: ((event: WorkerEvent) => void) | undefined;
 }
 
 /** A worker of a cluster. */

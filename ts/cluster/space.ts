@@ -16,11 +16,11 @@ export interface ParameterRange {
    * `log`: its logarithm is uniform, and min must be positive; `linear`: itself. Default: `log` if both bounds are positive and max is at
    * least ten times min, else `linear`.
    */
-  scale?: "linear" | "log";
+  scale?: "linear" | "log" | undefined;
   /** Whether it is an integer; then both bounds must be. Default false. */
-  integer?: boolean;
+  integer?: boolean | undefined;
   /** The number of values in a grid, both bounds included, 2 to 10,000; required for grids, and only for them. */
-  points?: number;
+  points?: number | undefined;
 }
 
 /** Parameters by name: the values that each may have, or a range. */

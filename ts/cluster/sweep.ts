@@ -49,43 +49,43 @@ export interface SweepOptions extends ServerOptions {
   /** The parameters, by name: a list of values, or a range such as `{ min: 1e-4, max: 1e-1 }`. */
   space: SearchSpace;
   /** The number of trials, 1 to 100,000. A grid sets its own. */
-  trials?: number;
+  trials?: number | undefined;
   /**
    * How parameters are chosen: `quasirandom` (the default) fills the space evenly, with Roberts' sequence; `random` draws each
    * independently; `grid` takes all combinations.
    */
-  sampler?: Sampler;
+  sampler?: Sampler | undefined;
   /** The seed of the sampler, and of each trial's own seed; default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /** Whether small or large values are better; default `minimize`. */
-  direction?: "minimize" | "maximize";
+  direction?: "minimize" | "maximize" | undefined;
   /** Early stopping by successive halving; by default every trial runs to its end. */
-  halving?: HalvingOptions;
+  halving?: HalvingOptions | undefined;
   /** Settings for all trials, as JSON; default none. */
-  settings?: Json;
+  settings?: Json | undefined;
   /** Files for all trials, by name; together at most 256 MiB. Default none. */
-  files?: Readonly<Record<string, Uint8Array>>;
+  files?: Readonly<Record<string, Uint8Array>> | undefined;
   /** Seconds after which a trial counts as failed; default: never. A function that ignores its `signal` keeps running in vain. */
-  timeout?: number;
+  timeout?: number | undefined;
   /** How many workers may be lost or leave during a trial before it counts as failed; default 5. */
-  attempts?: number;
+  attempts?: number | undefined;
   /** The name by which the sweep is found again on the servers: 1 to 64 letters, digits, - and _. Default: an unused one. */
-  name?: string;
+  name?: string | undefined;
   /**
    * What to do if there is already a sweep of that name: `error` (the default) throws, `resume` continues it, if it has the same space,
    * trials and so on, and `replace` deletes it.
    */
-  existing?: "error" | "resume" | "replace";
+  existing?: "error" | "resume" | "replace" | undefined;
   /** How many trials run at a time, if `run` is a function; default 1. */
-  parallel?: number;
+  parallel?: number | undefined;
   /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
-  stallTimeout?: number;
+  stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
-  replicas?: number;
+  replicas?: number | undefined;
   /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` continues it. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Called when a trial ends, a rung begins and so on; see `SweepEvent`. */
-  onEvent?: (event: SweepEvent) => void;
+  onEvent?: ((event: SweepEvent) => void) | undefined;
 }
 
 /** One rung of a trial; without successive halving there is one. */

@@ -12,11 +12,11 @@ export interface InitOptions {
    * The engine; default: the native addon if it is installed and the runtime accepts it, else WebAssembly. The environment
    * variable `SYMPLECTIC_ADJOINT_ENGINE` does the same if nothing is given here.
    */
-  engine?: EngineKind;
+  engine?: EngineKind | undefined;
   /** The module of the WebAssembly build, if the runtime should not use the one inlined in the package. */
-  module?: WasmSource | Promise<WasmSource>;
+  module?: WasmSource | Promise<WasmSource> | undefined;
   /** Which WebAssembly build to use; default: relaxed SIMD if the runtime has it. With `module`, which build that is. */
-  simd?: Simd;
+  simd?: Simd | undefined;
 }
 
 const kindRule = oneOf(["native", "wasm"]);

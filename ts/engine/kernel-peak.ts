@@ -6,9 +6,9 @@ import { instance } from "./instance.js";
 /** Options of `kernelPeak`: in which number type to measure, and for how long. */
 export interface KernelPeakOptions {
   /** The number type to compute in; default `float32`. */
-  dtype?: Dtype;
+  dtype?: Dtype | undefined;
   /** How long to measure, in milliseconds, at most 60,000; default 50. */
-  milliseconds?: number;
+  milliseconds?: number | undefined;
 }
 
 const upToAMinute = number("a positive number, at most 60000", (value) => value > 0 && value <= 60_000);

@@ -43,7 +43,7 @@ import { isOfPoorFit, uselessDerivatives } from "./warnings.js";
 /** An initial state, or an argument of single trajectories, to be estimated. */
 export interface InitialOptions extends Partial<ParameterOptions> {
   /** Whether all trajectories have the same value; default false: each has its own. */
-  shared?: boolean;
+  shared?: boolean | undefined;
 }
 
 /**
@@ -56,41 +56,41 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
   /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates, unless `updateField` is false. */
   field: ProgramField<D, A, N>;
   /** Whether the parameters of the field become the estimates; with false they stay where the fit started. Default true. */
-  updateField?: boolean;
+  updateField?: boolean | undefined;
   /** The measurements of a trajectory, or of several. */
   data: Measurements<A> | readonly Measurements<A>[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
-  observe?: Observe<A, N>;
+  observe?: Observe<A, N> | undefined;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
    * them, in the order of `data`. The same goes for `events`. With either, each trajectory takes its own steps, and derivatives come from
    * gradients, for one measurement of every trajectory at a time.
    */
-  jumps?: readonly Jump<A, N>[];
+  jumps?: readonly Jump<A, N>[] | undefined;
   /**
    * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
    * are not named are estimated too, starting from the field's values.
    */
-  parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>>;
+  parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>> | undefined;
   /**
    * Initial states to be estimated, by the names of the states: true, the value to start from, or bounds and so on. By default each
    * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` if each of several trajectories has its own.
    */
-  initial?: Readonly<Record<string, boolean | number | InitialOptions>>;
+  initial?: Readonly<Record<string, boolean | number | InitialOptions>> | undefined;
   /**
    * Arguments to be estimated for each trajectory, by name: the value to start from, or bounds and so on. Named `weight[name]` in the
    * result.
    */
-  individual?: { readonly [Name in A]?: number | Partial<ParameterOptions> };
+  individual?: { readonly [Name in A]?: number | Partial<ParameterOptions> | undefined } | undefined;
   /**
    * How measurements scatter around predictions; default `additive`. The standard deviations of `proportional` (b) and `combined` (a, b)
    * are estimated too, as `error.a` and `error.b`.
    */
-  error?: ErrorModelName;
+  error?: ErrorModelName | undefined;
   /** The loss function: `linear`, which is least squares, or one that is robust to outliers. Default `linear`. Not with `proportional` and `combined`. */
-  loss?: LossName;
+  loss?: LossName | undefined;
   /** Residuals larger than this are down-weighted by a robust loss (SciPy's `f_scale`); default 1. */
-  lossScale?: number;
+  lossScale?: number | undefined;
 }
 
 /** A measurement with its prediction. */
@@ -127,7 +127,7 @@ export interface Curve {
 /** Options of `curves`: at how many times the fitted curves are computed. */
 export interface CurveOptions {
   /** The number of times of each curve, 2 or more; default 100. */
-  points?: number;
+  points?: number | undefined;
 }
 
 /** The result of the fit of a field. */

@@ -23,23 +23,23 @@ export interface ParameterOptions {
   /** The value to start from, in the units of the parameter. */
   start: number;
   /** The lower bound of the parameter, in its units; none by default. */
-  lower?: number;
+  lower?: number | undefined;
   /** The upper bound of the parameter, in its units; none by default. */
-  upper?: number;
+  upper?: number | undefined;
   /**
    * The scale on which the parameter is estimated: `log` for a positive one, `logit` for one between two bounds; default
    * `identity`. Steps and intervals are symmetric there, so it helps if a value may be wrong by a factor.
    */
-  transform?: TransformName;
+  transform?: TransformName | undefined;
   /**
    * The size of a change of the parameter that matters, in its units, as SciPy's `x_scale`. Steps are looked for in a region that is as
    * wide along each parameter as its scale: only the ratios of scales matter there. If one parameter has a scale, those without take the
    * size of their `start` (with `log`, a factor e). If none has, the columns of the Jacobian set the widths, as in MINPACK. Where a
    * bound is missing, several `starts` spread around `start` by this much.
    */
-  scale?: number;
+  scale?: number | undefined;
   /** Whether the parameter is held at `start` and not estimated; default false. */
-  fixed?: boolean;
+  fixed?: boolean | undefined;
 }
 
 /** A parameter of a model that is fitted. */

@@ -45,9 +45,9 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
   parameters: Readonly<Record<Name, number | ParameterOptions>>;
   /** How much a residual counts; default `linear`, its square. The others give outliers less influence. */
-  loss?: LossName;
+  loss?: LossName | undefined;
   /** Residuals beyond this have less influence, for a loss other than `linear`; default 1. */
-  lossScale?: number;
+  lossScale?: number | undefined;
 }
 
 const rules = together(fitRules, {

@@ -44,9 +44,9 @@ export interface StartResult {
 /** How to profile a parameter. */
 export interface ProfileOptions {
   /** The confidence level of the interval, between 0 and 1; default: that of the fit. */
-  level?: number;
+  level?: number | undefined;
   /** The greatest number of values on each side of the estimate; default 30. */
-  maxPoints?: number;
+  maxPoints?: number | undefined;
 }
 
 /** A profile of the cost: a parameter is fixed at values around its estimate, and the others are fitted again. */

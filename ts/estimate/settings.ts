@@ -27,26 +27,28 @@ export interface FitProgress<Name extends string = string> {
 /** How to fit, whatever the model. */
 export interface FitSettings<Name extends string = string> {
   /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. Default 1. */
-  starts?: number;
+  starts?: number | undefined;
   /** The seed for drawing the starts other than your own, an integer, zero or more; default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /** The confidence level of intervals, between 0 and 1; default 0.95. */
-  level?: number;
+  level?: number | undefined;
   /** The greatest number of iterations of each start; default 200. */
-  maxIterations?: number;
+  maxIterations?: number | undefined;
   /** Stop when the predicted relative decrease of the cost is below this (SciPy's `ftol`); default 1e-12. */
-  costTolerance?: number;
+  costTolerance?: number | undefined;
   /** Stop when no parameter changes by more than this, relative to itself (SciPy's `xtol`); default 1e-10. */
-  stepTolerance?: number;
+  stepTolerance?: number | undefined;
   /** Stop when `gradient`, as `onIteration` receives it, is below this (SciPy's `gtol` of `method="lm"`); default 1e-10. */
-  gradientTolerance?: number;
+  gradientTolerance?: number | undefined;
   /** Called after each iteration; return false to stop the fit, with the parameters of that iteration. */
-  onIteration?: (progress: FitProgress<Name>) => unknown;
+  onIteration?: ((progress: FitProgress<Name>) => unknown) | undefined;
   /** An AbortSignal that ends the fit: it throws the signal's reason. */
-  signal?: {
-    /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
-    throwIfAborted(): void;
-  };
+  signal?:
+    | {
+        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        throwIfAborted(): void;
+      }
+    | undefined;
 }
 
 /** Of a confidence level. */

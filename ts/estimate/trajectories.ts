@@ -31,14 +31,14 @@ export interface Measurements<A extends string = string> {
   /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none if they are all `individual`. */
-  readonly arguments?: { readonly [Name in A]?: number | ArrayLike<number> };
+  readonly arguments?: { readonly [Name in A]?: number | ArrayLike<number> | undefined } | undefined;
   /**
    * How much measurements count, `[times]` or `[times, observed]`; finite and zero or more, default 1. Variance = s²/weight, so use
    * 1/σ². Weight 0 leaves a measurement out.
    */
-  readonly weights?: ArrayLike<number>;
+  readonly weights?: ArrayLike<number> | undefined;
   /** What the trajectory is called in results, such as a patient; default its number, from 1. */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 /** One trajectory, checked. */

@@ -17,18 +17,18 @@ export interface CnfOptions<D extends Dtype = "float32"> {
    * How d log p/dt = −tr(∂f/∂x) is computed: `exact` (default), with one direction per feature, or with one direction of noise
    * (`hutchinson`), which is right on average.
    */
-  trace?: (typeof TRACES)[number];
+  trace?: (typeof TRACES)[number] | undefined;
   /**
    * The noise of `trace: "hutchinson"`, one vector for each sample, held fixed over a solve: `rademacher`, ±1, the default, or
    * `gaussian`.
    */
-  noise?: (typeof NOISES)[number];
+  noise?: (typeof NOISES)[number] | undefined;
   /** The seed of the noise, an integer, zero or more; default 0. `seedNoise` draws other noise later. */
-  noiseSeed?: number;
+  noiseSeed?: number | undefined;
   /** Whether the state carries ∫ ‖f‖² dt after log p (Finlay et al. 2020); default false. */
-  kinetic?: boolean;
+  kinetic?: boolean | undefined;
   /** Whether the state carries ∫ ‖∂f/∂x‖² dt last, the Frobenius norm, with the same directions as the trace; default false. */
-  jacobian?: boolean;
+  jacobian?: boolean | undefined;
 }
 
 /** A continuous normalizing flow: the state is [x, log p, kinetic?, jacobian?]. */
@@ -50,6 +50,7 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
     this.features = network.stateSize;
     this.#state = { numbers: { noiseSeed }, arrays: {} };
     fix(this, ["features"]);
+    Object.preventExtensions(this);
   }
 
   seedNoise(seed: number): void {

@@ -13,9 +13,9 @@ export interface CustomOptions<D extends Dtype = "float32"> {
   /** The number of features of the state. */
   stateSize: number;
   /** The number type of the arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /** The initial parameters, flat; none by default. */
-  parameters?: ArrayOf<D>;
+  parameters?: ArrayOf<D> | undefined;
   /**
    * f(t, y, θ) for a batch, `[batch, state]` row-major in and out: the whole batch, or one trajectory if each takes its own steps
    * (`batching: "independent"`, `dense`, events and the like). `first` is the index of y's first trajectory in the whole batch.
@@ -50,7 +50,7 @@ export interface CustomOptions<D extends Dtype = "float32"> {
  */
 export function custom<D extends Dtype = "float32">(options: CustomOptions<D>): Field<D> {
   const { engine, rust, dtype, stateSize } = customField(options);
-  return new WasmField(engine, rust, dtype, stateSize, stateSize, []);
+  return Object.preventExtensions(new WasmField(engine, rust, dtype, stateSize, stateSize, []));
 }
 
 const rules = {

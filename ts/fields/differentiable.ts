@@ -30,7 +30,7 @@ export interface DifferentiableOptions<I extends InputShapes, P extends Paramete
   /** The shapes of the inputs for one sample, by their names: `"scalar"` for one number, a number of features, or the length of each axis. */
   inputs: I;
   /** The initial parameters by their names, as in `vectorField`; none by default. */
-  parameters?: P;
+  parameters?: P | undefined;
   /**
    * The function, of values that stand for numbers. An input of several axes is one value, row-major. It is called once, now,
    * and recorded.
@@ -40,9 +40,9 @@ export interface DifferentiableOptions<I extends InputShapes, P extends Paramete
     readonly parameters: Traceable<P>;
   }) => Value | readonly Operand[];
   /** The number type of the parameters and of all arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /** The seed of the networks' parameters, an integer, zero or more; default 0. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** Arrays by the names of inputs, each `[batch, …shape]`, row-major. */
@@ -132,6 +132,7 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
     disposable(Program.prototype, Program.prototype.dispose);
     this.#field = field;
     this.#widths = widths;
+    Object.preventExtensions(this);
   }
 
   get dtype(): D {
@@ -197,6 +198,11 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
       numbersOf("parameterTangents", own);
     }
     return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
+  }
+
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `differentiable function of ${Object.keys(this.#widths).join(", ")}`;
   }
 
   dispose(): void {

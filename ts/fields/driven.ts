@@ -5,18 +5,19 @@ import { type ArrayOf, type Dtype, numbersOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { anything, argument, callable, object, options, required } from "../checks/rules.js";
 import type { Instance } from "../engine/engine.js";
+import { matrixNumbers } from "../trace/nested.js";
 import { customField } from "./custom.js";
 import { type Field, WasmField, wasmField } from "./field.js";
 import type { HamiltonianField } from "./hamiltonian.js";
 
 /** An input, and where it acts. */
 export interface InputOptions {
-  /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major. */
-  B: ArrayLike<number>;
+  /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major or as an array of rows. */
+  B: ArrayLike<number> | readonly ArrayLike<number>[];
   /** The input u(t): an array of `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
   /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients with respect to times. */
-  du?: (t: number) => ArrayLike<number>;
+  du?: ((t: number) => ArrayLike<number>) | undefined;
 }
 
 const rules = {
@@ -27,6 +28,10 @@ const rules = {
 
 /** A field with an input. */
 class Driven<D extends Dtype> extends WasmField<D> {
+  override get kind(): string {
+    return "driven";
+  }
+
   override get unsavable(): string {
     return "a driven field, whose input is a function that stays here";
   }
@@ -60,9 +65,10 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
   }
   if (own.argumentSize > 0) throw refused("OPTION", "field", "a field without arguments", "one with arguments");
   const { u, du, B: matrix } = options(input, rules);
-  const B = numbersOf("B", matrix);
-  if (B.length === 0 || B.length % stateSize !== 0) {
-    throw refused("SHAPE", "B", `[${stateSize}, inputs] numbers, a multiple of ${stateSize}`, String(B.length));
+  const { flat: B, rows } = matrixNumbers("B", matrix);
+  if (B.length === 0 || B.length % stateSize !== 0 || (rows ?? stateSize) !== stateSize) {
+    const shape = rows === undefined ? String(B.length) : `[${rows}, ${B.length / rows}]`;
+    throw refused("SHAPE", "B", `[${stateSize}, inputs] numbers, a multiple of ${stateSize}`, shape);
   }
   const { engine, rust } = customField<D>({
     stateSize,
@@ -85,8 +91,11 @@ export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): F
       return { y: pulled.y, parameters: pulled.parameters, t: time };
     },
   });
-  if ("energy" in field) return new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>);
-  return new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
+  const made =
+    "energy" in field
+      ? new DrivenHamiltonian(engine, rust, field as HamiltonianField<D>)
+      : new Driven(engine, rust, dtype, stateSize, stateSize, field.layers);
+  return Object.preventExtensions(made);
 }
 
 /** Refuses a flow with noise of each sample's own, which the flow itself would take for its first sample. */
@@ -107,8 +116,7 @@ function forceOf(
   first: number,
 ): Float64Array {
   const inputs = B.length / stateSize;
-  const each = `[batch, ${inputs}]`;
-  const expected = `${inputs === 1 ? "an array of 1 number" : `${inputs} numbers`}, or ${each}`;
+  const expected = `an array of ${inputs} number${inputs === 1 ? "" : "s"}, for the whole batch, or of [batch, ${inputs}]`;
   const u = numbersOf(
     `${name}'s result`,
     argument(`${name}'s result`, result, required({ ...object, expected, code: "CALLBACK" })),

@@ -8,13 +8,13 @@ import { namesOf } from "./vector-field.js";
 /** What equations need besides their text. */
 export interface EquationsOptions<D extends Dtype = "float32", A extends string = string> {
   /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
-  parameters?: Readonly<Record<string, number>>;
+  parameters?: Readonly<Record<string, number>> | undefined;
   /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
-  arguments?: readonly A[] | Readonly<Record<A, "scalar">>;
+  arguments?: readonly A[] | Readonly<Record<A, "scalar">> | undefined;
   /** The states in the order in which arrays have them; by default that of their equations. */
-  state?: readonly string[];
+  state?: readonly string[] | undefined;
   /** The number type of the parameters and of all arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
 }
 
 const rules = {

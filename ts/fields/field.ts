@@ -11,7 +11,7 @@ import {
 } from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { anyNumber, argument, type Rules, required, rule } from "../checks/rules.js";
+import { anyNumber, argument, hinted, isObject, type Rules, required, rule } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
@@ -250,6 +250,25 @@ export class WasmField<D extends Dtype> implements Field<D> {
     return this.nameArguments(engine.read(this.dtype, pointer, batch * this.argumentSize));
   }
 
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
+    const size = kept ? `${kept.parametersLength} parameters` : "disposed";
+    return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
+  }
+
+  /** What kind of field it is. */
+  get kind(): string {
+    return this.recipe?.kind ?? "custom";
+  }
+
+  /** The widths of its layers, or the size of its state. */
+  get architecture(): string {
+    const { network, options } = this.recipe ?? {};
+    const { widths } = (network ?? options ?? {}) as { readonly widths?: readonly number[] };
+    return widths?.join(" → ") ?? `state of ${this.stateSize}`;
+  }
+
   /** Why it has no recipe. */
   get unsavable(): string {
     return "a custom field, whose functions stay here";
@@ -310,8 +329,14 @@ export class WasmField<D extends Dtype> implements Field<D> {
 }
 
 const fieldRule = required(
-  rule<unknown>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
-    WasmField.is(value),
+  hinted(
+    rule<unknown>("a field, from mlp, cnf, hamiltonian, driven, custom, vectorField or equations", (value) =>
+      WasmField.is(value),
+    ),
+    (value) => {
+      if (typeof value === "function") return "vectorField({ state, slope }) makes a field of a function";
+      return isObject(value) && "field" in value && WasmField.is(value.field) ? "did you mean its field?" : undefined;
+    },
   ),
 );
 

@@ -1,6 +1,6 @@
 // Systems driven by an energy, which a network is.
 import { STRUCTURES } from "../../wasm/constants.js";
-import { type ArrayOf, type Dtype, numbersOf } from "../checks/arrays.js";
+import type { ArrayOf, Dtype } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import {
   anything,
@@ -17,6 +17,7 @@ import {
   text,
 } from "../checks/rules.js";
 import { call, release } from "../engine/call.js";
+import { matrixNumbers } from "../trace/nested.js";
 import { argumentsOf, type Field, type Kind, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
@@ -29,22 +30,23 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
   energy: MlpOptions<D> | Field<D>;
   /**
    * G in f = G ∇H: `canonical` [[0, I], [−I, 0]]; `dx`, the periodic central difference (x_{i+1} − x_{i−1}) / 2Δ;
-   * `laplacian`, the periodic second difference / Δ²; a matrix `[state, state]`, row-major; or { J, R } for J − R, the
+   * `laplacian`, the periodic second difference / Δ²; a matrix `[state, state]`, row-major or as an array of rows; or { J, R } for J − R, the
    * port-Hamiltonian form, J antisymmetric and R symmetric and positive.
    */
   structure:
     | (typeof STRUCTURES)[number]
     | ArrayLike<number>
+    | readonly ArrayLike<number>[]
     | {
-        /** The matrix J, `[state, state]`, row-major; antisymmetric. */
-        J: ArrayLike<number>;
-        /** The matrix R, `[state, state]`, row-major; symmetric, and positive semidefinite if the system is to dissipate. */
-        R: ArrayLike<number>;
+        /** The matrix J, `[state, state]`, row-major or as an array of rows; antisymmetric. */
+        J: ArrayLike<number> | readonly ArrayLike<number>[];
+        /** The matrix R, in the same way; symmetric, and positive semidefinite if the system is to dissipate. */
+        R: ArrayLike<number> | readonly ArrayLike<number>[];
       };
   /** Points of a periodic grid, for an energy that is a density. */
-  points?: number;
+  points?: number | undefined;
   /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
-  spacing?: number;
+  spacing?: number | undefined;
 }
 
 /** A system driven by an energy. */
@@ -99,7 +101,8 @@ function system<D extends Dtype>(
       network: network.options,
       options: { structure, matrix: [...matrix], points, spacing },
     };
-    return new WasmHamiltonian(engine, rust, field.dtype, rust.stateSize, rust.stateSize, field.layers, recipe);
+    const size = rust.stateSize;
+    return Object.preventExtensions(new WasmHamiltonian(engine, rust, field.dtype, size, size, field.layers, recipe));
   } finally {
     network.dispose();
   }
@@ -128,8 +131,8 @@ export const hamiltonianKind: Kind = {
 /** The numbers of a matrix, or of J − R. */
 function matrixOf(structure: unknown): Float64Array {
   const given = argument("structure", structure, required(matrix));
-  const { J, R } = given as { J?: ArrayLike<number>; R?: ArrayLike<number> };
-  if (J === undefined && R === undefined) return squareOf("structure", given as ArrayLike<number>);
+  const { J, R } = given as { J?: unknown; R?: unknown };
+  if (J === undefined && R === undefined) return squareOf("structure", given);
   const [j, r] = [squareOf("structure.J", J), squareOf("structure.R", R)];
   const side = Math.sqrt(j.length);
   if (r.length !== j.length) throw refused("SHAPE", "structure.R", `${j.length} numbers, as J`, String(r.length));
@@ -143,10 +146,12 @@ function matrixOf(structure: unknown): Float64Array {
 }
 
 /** The numbers of a square matrix. */
-function squareOf(argument: string, values: ArrayLike<number> | undefined): Float64Array {
-  const numbers = numbersOf(argument, values);
-  const side = Math.sqrt(numbers.length);
-  if (!Number.isInteger(side) || side === 0)
-    throw refused("SHAPE", argument, "a square matrix", `${numbers.length} numbers`);
-  return numbers;
+function squareOf(argument: string, values: unknown): Float64Array {
+  const { flat, rows } = matrixNumbers(argument, values);
+  const side = Math.sqrt(flat.length);
+  if (!Number.isInteger(side) || side === 0 || (rows ?? side) !== side) {
+    const given = rows === undefined ? `${flat.length} numbers` : `[${rows}, ${flat.length / rows}] numbers`;
+    throw refused("SHAPE", argument, "a square matrix", given);
+  }
+  return flat;
 }

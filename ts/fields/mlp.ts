@@ -2,10 +2,23 @@
 import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { anything, array, elements, fallback, flag, natural, oneOf, options, size } from "../checks/rules.js";
+import {
+  anything,
+  array,
+  elements,
+  fallback,
+  flag,
+  isObject,
+  isPlain,
+  natural,
+  oneOf,
+  options,
+  size,
+} from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { call, needRoom } from "../engine/call.js";
 import { instance } from "../engine/instance.js";
-import { type Field, type Kind, type Layer, WasmField, wasmField } from "./field.js";
+import { type Field, type Kind, type Layer, WasmField } from "./field.js";
 
 /**
  * The function after every layer of an mlp except the last. `gelu` is the exact one, x Φ(x); `elu` has α = 1; `identity` leaves a
@@ -21,21 +34,21 @@ export interface MlpOptions<D extends Dtype = "float32"> {
    */
   widths: readonly number[];
   /** The function after every layer except the last; default `tanh`. */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /**
    * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
    * layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t.
    */
-  time?: "none" | "concat" | "concatsquash";
+  time?: "none" | "concat" | "concatsquash" | undefined;
   /** Whether the layers have a bias; default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
   /** The number type of the parameters and of all arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /**
    * The seed of the initial parameters, an integer, zero or more; default 0. Weights are uniform in ±√(6 / (fan_in + fan_out))
    * (Glorot), or ±√(6 / fan_in) (He) before relu, elu, silu and gelu; gateWeight and hyperBias uniform in ±1; biases zero.
    */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** More than Rust takes for a layer, its parameters not counted. */
@@ -61,16 +74,17 @@ export function mlp<D extends Dtype = "float32">(options: MlpOptions<D>): Field<
   return network(options) as WasmField<Dtype> as WasmField<D>;
 }
 
-function network(given: unknown): WasmField<Dtype> {
-  const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) });
+/** `where` stands before the names of the options. */
+function network(given: unknown, where = ""): WasmField<Dtype> {
+  const { widths, seed, ...read } = options(given, { ...architecture, seed: fallback(natural, 0) }, where);
   const { dtype, activation, time, bias } = read;
-  const sizes = Uint32Array.from(elements("widths", widths, widthsRule, size));
+  const sizes = Uint32Array.from(elements(`${where}widths`, widths, widthsRule, size));
   const engine = instance();
   needRoom(engine, LAYER_BYTES * sizes.length, "the layers");
   const rust = call(engine, () => engine.bindings.Field.mlp(dtype, sizes, activation, time, bias, seed));
   const [inputs = 0, outputs = 0] = [sizes.at(0), sizes.at(-1)];
   const recipe = { kind: "mlp", options: { widths: [...sizes], ...read } };
-  return new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe);
+  return Object.preventExtensions(new WasmField(engine, rust, dtype, inputs, outputs, rust.layers as Layer[], recipe));
 }
 
 /** For the registry. */
@@ -78,9 +92,13 @@ export const mlpKind: Kind = { rules: architecture, make: ({ options }) => netwo
 
 /** The network inside a field: an mlp, or one made of options, which is to be disposed of after it was copied. */
 export function networkOf<D extends Dtype>(argument: string, given: MlpOptions<D> | Field<D>) {
-  const own = WasmField.is(given) ? undefined : mlp(given as MlpOptions<D>);
-  const field = wasmField((own ?? given) as Field<D>, argument);
-  const { recipe } = field;
-  if (recipe?.kind !== "mlp") throw refused("OPTION", argument, "a network, from mlp, or its options", describe(given));
+  const isOptions = isObject(given) && outside(() => isPlain(given));
+  const own = isOptions ? (network(given, `${argument}.`) as WasmField<Dtype> as WasmField<D>) : undefined;
+  const field = own ?? (given as WasmField<D>);
+  const recipe = WasmField.is(field) ? field.recipe : undefined;
+  if (recipe?.kind !== "mlp") {
+    const expected = "a network, from mlp, or its options, such as { widths: [2, 16, 1] }";
+    throw refused("OPTION", argument, expected, describe(given));
+  }
   return { field, ...field.use(), options: recipe.options, dispose: () => own?.dispose() };
 }

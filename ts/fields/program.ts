@@ -93,13 +93,13 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
 /** The direction of a directional derivative; inputs left out do not move. */
 export interface FieldTangents<D extends Dtype = Dtype, A extends string = string> {
   /** ẏ, the direction in the state, `[batch, state]`; zero by default. */
-  y?: ArrayOf<D>;
+  y?: ArrayOf<D> | undefined;
   /** ṫ, the direction in the time, a number; zero by default. */
-  t?: number;
+  t?: number | undefined;
   /** θ̇, the direction in the parameters, of the length and the layout of `field.parameters`; zero by default. */
-  parameters?: ArrayOf<D>;
+  parameters?: ArrayOf<D> | undefined;
   /** ȧ, the direction in all arguments, by name, shaped as the arguments are; zero by default. */
-  arguments?: ArgumentArrays<A>;
+  arguments?: ArgumentArrays<A> | undefined;
 }
 
 /** A value with its directional derivative. */
@@ -149,6 +149,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
       this.equations = made.equations;
       fix(this, ["equations"]);
     }
+    Object.preventExtensions(this);
   }
 
   override get parameters(): ArrayOf<D> {
@@ -176,6 +177,10 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
 
   override nameArguments(numbers: ArrayOf<D>): Record<string, ArrayOf<D>> {
     return unpacked(this.#widths, numbers, this.dtype);
+  }
+
+  override get architecture(): string {
+    return this.states.length > 0 && this.states.length <= 8 ? this.states.join(", ") : super.architecture;
   }
 
   override get argumentNames(): readonly string[] {

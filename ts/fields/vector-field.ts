@@ -72,9 +72,9 @@ export interface VectorFieldOptions<
    * The initial parameters by their names: numbers, arrays of numbers (and arrays of those), modules of `nn`, or objects of
    * these. None by default.
    */
-  parameters?: P;
+  parameters?: P | undefined;
   /** The arguments: values that differ between trajectories, given with a solve; none by default. */
-  arguments?: A;
+  arguments?: A | undefined;
   /**
    * The time derivative of the state, computed from values that stand for numbers: as many rows as the state has features, as a value, a
    * list, or an object with one for each name. It is called once, now, and recorded: a choice that depends on values is `where`, because
@@ -82,9 +82,9 @@ export interface VectorFieldOptions<
    */
   slope: (inputs: SlopeInputs<S, P, A>) => Value | readonly Operand[] | SlopesByName<S>;
   /** The number type of the parameters and of all arrays; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /** The seed of the networks' parameters, an integer, zero or more; default 0. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 /** No names. */

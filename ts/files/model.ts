@@ -25,11 +25,11 @@ import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile }
 /** What goes into a model file besides the field. */
 export interface SaveOptions<D extends Dtype = Dtype> {
   /** An optimizer of the field: training can then continue from the file as if it had never stopped. */
-  optimizer?: Optimizer<D>;
+  optimizer?: Optimizer<D> | undefined;
   /** Strings of your own, by key, for the file's metadata. */
-  metadata?: Record<string, string>;
+  metadata?: Record<string, string> | undefined;
   /** Arrays of your own, by name, to be saved with the model's. */
-  tensors?: Record<string, Tensor>;
+  tensors?: Record<string, Tensor> | undefined;
 }
 
 /** A field from a file; `"entries" in field` tells that it is a `ProgramField`, `"energy" in field` a `HamiltonianField`, and `"features" in field` a `CnfField`. */
@@ -83,9 +83,9 @@ const SQUARES = STATES.adam[1];
  * optimizer that are not finite, which `load` would reject.
  */
 export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> = {}): OwnBytes {
+  const { state, stateNames } = wasmField(field);
   const { optimizer, metadata, tensors } = readOptions(options, saveRules);
   const recipe = recipeOf(field);
-  const { state, stateNames } = wasmField(field);
   const arrays = arraysOf(field);
   for (const [name, data] of Object.entries(state.arrays)) {
     const size = stateNames.arrays[name] as number;

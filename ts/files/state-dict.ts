@@ -12,18 +12,18 @@ import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 /** What `load` cannot find in a file that was not written by `save`, and what you expect of the file. */
 export interface LoadOptions<D extends Dtype = Dtype> {
   /** The number type that you expect: a file of another one throws `FILE`. */
-  dtype?: D;
+  dtype?: D | undefined;
   /**
    * The activation of a network that was saved elsewhere, such as a `state_dict` of PyTorch, which does not name it.
    */
-  activation?: Activation;
+  activation?: Activation | undefined;
   /** How the time enters a network that was saved elsewhere; default `concatsquash` if the file has gates, else `none`. */
-  time?: MlpOptions["time"] & string;
+  time?: (MlpOptions["time"] & string) | undefined;
   /**
    * The prefix of the names of the network's arrays, in a file saved elsewhere: `net.` for `net.0.weight`. Needed if a file holds several
    * networks, or arrays that do not belong to the network.
    */
-  prefix?: string;
+  prefix?: string | undefined;
 }
 
 /** The rules of what a file of another origin does not tell. */

@@ -46,12 +46,12 @@ import { cores, notStarted, startThread, type Thread } from "./threads.js";
 /** Options of `parallel`: how many workers, and where their source is. */
 export interface ParallelOptions {
   /** The number of workers, 1 to 1024; default: the number of cores. */
-  workers?: number;
+  workers?: number | undefined;
   /**
    * Where the worker's source is, for pages whose Content-Security-Policy forbids workers from `blob:`; the package has it as
    * `symplectic-adjoint/worker.js`.
    */
-  workerUrl?: string | { readonly href: string };
+  workerUrl?: string | { readonly href: string } | undefined;
 }
 
 /** The transpose of a solve in a pool. */
@@ -256,6 +256,7 @@ class WorkerPool implements Pool {
     disposable(WorkerPool.prototype, WorkerPool.prototype.close);
     this.#url = url;
     fix(this, ["shared"]);
+    Object.preventExtensions(this);
   }
 
   /** The pool itself, and not an object made from one. */
@@ -265,6 +266,11 @@ class WorkerPool implements Pool {
 
   static is(value: unknown): boolean {
     return isObject(value) && #threads in value;
+  }
+
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `pool (workers: ${this.workers})`;
   }
 
   get workers(): number {

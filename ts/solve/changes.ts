@@ -79,7 +79,7 @@ export interface Jump<A extends string = string, N extends FieldNames = FieldNam
    */
   set: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
   /** Numbers that belong to each time, by name: lists as `times`, of the same lengths. None by default. */
-  amounts?: Readonly<Record<string, Lists>>;
+  amounts?: Readonly<Record<string, Lists>> | undefined;
 }
 
 /** Something that happens where a function of the trajectory crosses zero. */
@@ -87,14 +87,14 @@ export interface Event<A extends string = string, N extends FieldNames = FieldNa
   /** The function whose zeros are the events: called once and recorded; or text, an expression such as `height - floor`. */
   when: ((inputs: ChangeInputs<A, N>) => Value) | string;
   /** Which crossings count: from negative to positive (`rising`), from positive to negative (`falling`), or `both`, the default. */
-  direction?: "both" | "rising" | "falling";
+  direction?: "both" | "rising" | "falling" | undefined;
   /**
    * Whether an event ends the trajectory, which then stays as it is: true for the first event, or the number of the event that
    * does, from 1; default false.
    */
-  terminal?: boolean | number;
+  terminal?: boolean | number | undefined;
   /** The state after the event, as in `set` of a jump; by default the state does not change. */
-  set?: ((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string;
+  set?: (((inputs: ChangeInputs<A, N>) => NewState<N["states"]>) | string) | undefined;
 }
 
 /** Jumps and events, read: what crosses into the crate, and how the gradient of the jumps is laid out. */

@@ -58,7 +58,10 @@ export interface Steps<D extends Dtype = Dtype> {
   readonly y: ArrayOf<D>;
 }
 
-/** The solution of an independent solve. */
+/**
+ * The solution of an independent solve. `postMessage` and `structuredClone` copy its numbers, and leave out `at`, `derivative` and
+ * `steps`.
+ */
 export interface IndependentSolution<D extends Dtype = Dtype> extends Solution<D> {
   /**
    * 1 where `y` has an output that a loss may depend on, `[times, batch]`, and 0 elsewhere. If trajectories have their own times, `times`
@@ -103,9 +106,9 @@ export interface IndependentGradient<D extends Dtype = Dtype, A extends string =
 /** ∂L/∂events of a loss that depends on them. */
 export interface EventCotangents<D extends Dtype = Dtype> {
   /** ∂L/∂t of each event, in the order of `solution.events`; zero by default. */
-  times?: ArrayLike<number>;
+  times?: ArrayLike<number> | undefined;
   /** ∂L/∂y of each event, `[events, state]`; zero by default. */
-  states?: ArrayOf<D>;
+  states?: ArrayOf<D> | undefined;
 }
 
 /** Whether options ask for trajectories of their own. */
@@ -177,7 +180,7 @@ export function solutionOf<D extends Dtype>(
     if (!dense) throw refused("OPTION", "dense", "true, to have the solution between its outputs", "false");
     return dense.value(t, trajectory, order);
   };
-  return frozen({
+  const solution = {
     y,
     shape: [rows.longest, batch, state] as const,
     stats: result.stats,
@@ -185,14 +188,19 @@ export function solutionOf<D extends Dtype>(
     trajectories: statsOf(result.trajectories),
     events: eventsOf(result.events, result.eventStates),
     failures,
-    at: (t: number | ArrayLike<number>, trajectory?: number) => between(0, t, trajectory),
-    derivative: (t: number | ArrayLike<number>, trajectory?: number) => between(1, t, trajectory),
-    steps: (trajectory: number) => {
+  };
+  const methods: Pick<IndependentSolution<D>, "at" | "derivative" | "steps"> = {
+    at: (t, trajectory) => between(0, t, trajectory),
+    derivative: (t, trajectory) => between(1, t, trajectory),
+    steps: (trajectory) => {
       if (!problem.steps) throw refused("OPTION", "saveSteps", "true, to have the steps", "false");
       const { t, y } = paths[indexOf(trajectory, batch)] as Path<D>;
       return { t: t.slice(), y: y.slice() as ArrayOf<D> };
     },
-  });
+  };
+  // They are not enumerable, so that the rest can be posted from a worker: what is cloned has no functions.
+  for (const [name, value] of Object.entries(methods)) Object.defineProperty(solution, name, { value });
+  return frozen(solution) as unknown as IndependentSolution<D>;
 }
 
 /** How each trajectory went, from six numbers each. */

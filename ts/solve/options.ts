@@ -63,7 +63,7 @@ export interface Tableau {
   /** The weights of the solution, which sum to 1. */
   b: readonly number[];
   /** The weights of an embedded solution, from which the error is estimated; none by default. */
-  bHat?: readonly number[];
+  bHat?: readonly number[] | undefined;
   /** The order of the solution, which tells how steps follow from errors. */
   order: number;
 }
@@ -75,66 +75,66 @@ export interface Tableau {
  */
 export interface ControllerCoefficients {
   /** The proportional coefficient: how much the next step responds to the change of the error from one step to the next; default 0. */
-  p?: number;
+  p?: number | undefined;
   /** The integral coefficient, above 0: how much the next step responds to the error of the last one; default 1. */
-  i?: number;
+  i?: number | undefined;
   /** The derivative coefficient: how much the next step responds to the change of that change, over three steps; default 0. */
-  d?: number;
+  d?: number | undefined;
 }
 
 /** Options of steps: the method, tolerances, the sizes of steps, and their controller. */
 export interface StepOptions {
   /** The method: its name, or the tableau of a Runge–Kutta method of your own; default `dopri5`. `leapfrog` is for positions and velocities. */
-  method?: Method | Tableau;
+  method?: Method | Tableau | undefined;
   /**
    * Relative tolerance, default 1e-6, in float32 1.2e-5 (100 ε). In float32, anything below 2 ε, 2.4e-7, is raised to that unless it is
    * 0: see `stats.rtolClamped`. An array has one for each feature of the state.
    */
-  rtol?: number | ArrayLike<number>;
+  rtol?: number | ArrayLike<number> | undefined;
   /**
    * Absolute tolerance, default 1e-8. The error of a step is held below atol + rtol · |x|, in the root mean square over all
    * numbers of the batch. An array has one for each feature of the state.
    */
-  atol?: number | ArrayLike<number>;
+  atol?: number | ArrayLike<number> | undefined;
   /** The size of the first step tried, in units of time; by default it follows from the method's order and the tolerances. */
-  firstStep?: number;
+  firstStep?: number | undefined;
   /**
    * The shortest step, in units of time; default 0. A rejected step that would have to be shorter ends the solve with
    * `STEP_UNDERFLOW`; with
    * `controller: "torchdiffeq"`, a step of this length is taken whatever its error, as torchdiffeq does.
    */
-  minStep?: number;
+  minStep?: number | undefined;
   /**
    * The longest step, in units of time; unbounded by default. Keeps a step from passing over something short, such as a pulse. A method
    * with fixed steps takes equal ones no longer than this, unless `steps` or `stepSize` says how many.
    */
-  maxStep?: number;
+  maxStep?: number | undefined;
   /** The most steps tried, rejected ones included, before the solve throws `MAX_STEPS`; default 100,000. Fixed steps are not bounded. */
-  maxSteps?: number;
+  maxSteps?: number | undefined;
   /** The safety factor: the next step as a fraction of the longest that should just be accepted, above 0 and at most 1; default 0.9. */
-  safety?: number;
+  safety?: number | undefined;
   /** The smallest allowed ratio of a step to the one before, between 0 and 1; default 0.2. */
-  minFactor?: number;
+  minFactor?: number | undefined;
   /** The largest allowed ratio of a step to the one before, above 1; default 10. */
-  maxFactor?: number;
+  maxFactor?: number | undefined;
   /**
    * Fixed steps, this many in each interval of `times`. A method that is not adaptive takes one in each, however long,
    * unless `steps`, `stepSize` or `maxStep` says otherwise.
    */
-  steps?: number;
+  steps?: number | undefined;
   /** Fixed steps, equal and no longer than this: in each interval, or over all of it where outputs are interpolated. */
-  stepSize?: number;
+  stepSize?: number | undefined;
   /**
    * How steps follow from errors: `standard`, or as `torchdiffeq` does (after an accepted step never shorter; a step cut
    * to land on a time is what the next grows from; the first may be longer than the interval). `pi` is that of Hairer and Wanner's
    * DOPRI5, `pid` Söderlind's H312PID, both otherwise as `standard`; or give coefficients of your own.
    */
-  controller?: (typeof CONTROLLERS)[number] | ControllerCoefficients;
+  controller?: (typeof CONTROLLERS)[number] | ControllerCoefficients | undefined;
   /**
    * Which of the sums over steps carry their rounding errors along: those of state, cotangent and parameter gradient
    * (`compensated`, the default), the latter two (`gradient`), or none (`plain`).
    */
-  summation?: (typeof SUMMATIONS)[number];
+  summation?: (typeof SUMMATIONS)[number] | undefined;
 }
 
 /**
@@ -150,18 +150,18 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    * interpolate for bosh3, dopri5 and tsit5 without fixed steps, land for the rest. With `steps`, which counts them in each interval,
    * they always land.
    */
-  output?: (typeof OUTPUTS)[number];
+  output?: (typeof OUTPUTS)[number] | undefined;
   /**
    * The arguments of the trajectories, for a field with arguments: for each name a number for each trajectory, or a vector,
    * `[batch, length]`. Gradients give their derivatives as `gradient.arguments`.
    */
-  arguments?: ArgumentArrays<A>;
+  arguments?: ArgumentArrays<A> | undefined;
   /**
    * The number of threads on which the native engine computes, 1 to 1024; default 1. Blocks of the batch are spread over them, so using more than
    * one takes at least 129 trajectories of a network (65 in float64); where each takes its own steps, more than 128 (256 in float32; of a
    * network 32 or 64). No bit of a solution or gradient depends on the number. WebAssembly computes on one: see `parallel`.
    */
-  threads?: number;
+  threads?: number | undefined;
   /**
    * Whether all trajectories take the same steps (`together`, the default), or each its own (`independent`). Together they are one
    * system: the error is the root mean square over the whole batch, so a hard trajectory among n easy ones is solved with an error up to
@@ -170,27 +170,27 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    * default if one of the options below asks for it (jumps, events, dense, saveSteps, onFailure: "mask", or another norm than rms), or
    * times are a list for each trajectory.
    */
-  batching?: "together" | "independent";
+  batching?: "together" | "independent" | undefined;
   /**
    * Changes of the state at known times, such as doses; of changes at the same time the first in the list acts first. None by default.
    */
-  jumps?: readonly Jump<A, N>[];
+  jumps?: readonly Jump<A, N>[] | undefined;
   /**
    * What happens where functions of a trajectory cross zero; of events at the same time the first in the list acts first. None by
    * default.
    */
-  events?: readonly Event<A, N>[];
+  events?: readonly Event<A, N>[] | undefined;
   /** The most events of one trajectory before the solve throws `MAX_EVENTS`; default 10,000. */
-  maxEvents?: number;
+  maxEvents?: number | undefined;
   /** Whether the solution is kept between its outputs, for `solution.at(t)` and `solution.derivative(t)`; default false. */
-  dense?: boolean;
+  dense?: boolean | undefined;
   /** Whether the steps are kept, for `solution.steps(trajectory)`; default false. */
-  saveSteps?: boolean;
+  saveSteps?: boolean | undefined;
   /**
    * What happens if a trajectory of an independent solve fails: the solve throws (`throw`, the default), for the one with the lowest
    * index if several fail; or the others go on (`mask`), and `solution.failures` lists those that failed.
    */
-  onFailure?: "throw" | "mask";
+  onFailure?: "throw" | "mask" | undefined;
   /**
    * The norm of a step's error; the step is accepted if it is at most 1. It takes the errors of the features, each divided by
    * its tolerance `atol + rtol * max(|y before|, |y after|)`: `rms`, the root mean square and the default, `max`, a function that is
@@ -198,13 +198,13 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
    * `rms` ask for `independent`. A function gets one value with a row for each feature, as in
    * `([hare, lynx]) => max(hare.abs(), lynx.abs())`, and returns one number.
    */
-  norm?: "rms" | "max" | ErrorNorm | (string & {});
+  norm?: "rms" | "max" | ErrorNorm | (string & {}) | undefined;
   /**
    * Called now and then, at most every 50 ms, with the fraction of the times that is solved, and with 1 at the end. Whatever it throws
    * ends the solve and reaches the caller. It may not solve anything itself (`REENTRANT`): only `evaluate` and `vjp` of fields may be
    * called in it. In a pool it is called as workers finish.
    */
-  progress?: (fraction: number) => void;
+  progress?: ((fraction: number) => void) | undefined;
 }
 
 /** Options that ask for trajectories of their own. */
@@ -229,19 +229,19 @@ export type GradientMethod = (typeof GRADIENTS)[number];
 export interface GradientOptions<A extends string = string, N extends FieldNames = FieldNames>
   extends SolveOptions<A, N> {
   /** How the gradient is computed; default `auto`. */
-  gradient?: GradientMethod;
+  gradient?: GradientMethod | undefined;
   /**
    * Bytes that a solve and its gradients may take together, as `stats.peakBytes.total` counts them; for `auto`. Default
    * 512 MiB. A budget that is too small throws, with the smallest that would do as the error's `bytes`.
    */
-  memoryBudget?: number;
+  memoryBudget?: number | undefined;
   /**
    * Whether the gradient includes `times`; default true, in `train`, `fit` and flows false. Without it a gradient takes
    * fewer products, and a custom field whose `vjp` gives `t` is not evaluated once more for each vjp.
    */
-  timeGradients?: boolean;
+  timeGradients?: boolean | undefined;
   /** How the continuous adjoint integrates backward; options left out are as in the solve. */
-  adjoint?: AdjointOptions;
+  adjoint?: AdjointOptions | undefined;
 }
 
 /** Options of the continuous adjoint: how it integrates backward. Options left out are as in the solve. */
@@ -251,7 +251,7 @@ export interface AdjointOptions extends StepOptions {
    * all but that of ∂L/∂θ (`seminorm`; Kidger, Chen and Lyons, ICML 2021), on which nothing else depends: fewer steps, and no
    * bound on its error. With `batching: "independent"` it is always the seminorm: ∂L/∂θ is one sum for all trajectories.
    */
-  norm?: (typeof NORMS)[number];
+  norm?: (typeof NORMS)[number] | undefined;
 }
 
 const tolerance = rule<number | ArrayLike<number>>(
@@ -437,5 +437,5 @@ export interface OdeintOptions<A extends string = string, N extends FieldNames =
    * Whether the error of a solve that fails on the way has the solution so far as `partial`: a `Solution` of the times that
    * were reached, and `lastState`, the last good state `[batch, state]` at the error's `t`.
    */
-  partial?: boolean;
+  partial?: boolean | undefined;
 }

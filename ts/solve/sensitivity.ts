@@ -46,23 +46,23 @@ import { gradientStats, solveStats } from "./stats.js";
  */
 export interface Tangents<D extends Dtype = Dtype, A extends string = string> {
   /** How many directions there are; default 1. */
-  directions?: number;
+  directions?: number | undefined;
   /** ẏ0, the directions in the initial states, `[directions, batch, state]`; zero by default. */
-  y0?: ArrayOf<D>;
+  y0?: ArrayOf<D> | undefined;
   /**
    * θ̇, the directions in the parameters, `[directions, parameters]`, each of the layout of `field.parameters`; zero by default.
    */
-  parameters?: ArrayOf<D>;
+  parameters?: ArrayOf<D> | undefined;
   /**
    * ȧ, the directions in all arguments, by name: `[directions, batch]`, or `[directions, batch, length]` of a vector; zero by
    * default.
    */
-  arguments?: ArgumentArrays<A>;
+  arguments?: ArgumentArrays<A> | undefined;
   /**
    * ṫ, the directions in the output times, `[directions, times]`; where trajectories have their own, `[directions, times, batch]`, padded
    * as the solution is. Zero by default. The times of jumps are held constant.
    */
-  times?: ArrayLike<number>;
+  times?: ArrayLike<number> | undefined;
 }
 
 /** A solution with its derivatives along directions. */
@@ -110,7 +110,7 @@ export interface Sensitivities<
 export interface SensitivityOptions<A extends string = string, N extends FieldNames = FieldNames>
   extends OdeintOptions<A, N> {
   /** What to differentiate with respect to; all by default. Anything left out is an empty array in the result. */
-  respectTo?: readonly ("y0" | "parameters" | "arguments")[];
+  respectTo?: readonly ("y0" | "parameters" | "arguments")[] | undefined;
 }
 
 /** The Hessian of a loss times one direction. */

@@ -265,6 +265,7 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     this.#how = how;
     [this.#dtype, this.#state] = [field.dtype, field.stateSize];
     fix<OwnSolver<D>>(this, ["batch"]);
+    Object.preventExtensions(this);
     solvers.add(this, bytes);
   }
 
@@ -385,6 +386,11 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     }
     refuseReentry(this.#engine, "a solver");
     return { engine: this.#engine, integrator: this.#integrator };
+  }
+
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    return `solver (${this.batch} × ${this.#state}, ${this.#dtype}${this.#integrator ? "" : ", disposed"})`;
   }
 
   dispose(): void {

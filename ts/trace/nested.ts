@@ -1,6 +1,7 @@
 // Arrays of numbers within arrays: the elements of a matrix by its rows, say.
 import { checkSome, numbersOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 
 /** Arrays of numbers within arrays. */
@@ -9,12 +10,16 @@ export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 /** Arrays within arrays, and names within names, end there. */
 export const MAX_DEPTH = 32;
 
+const isList = (value: unknown) => isObject(value) && (Array.isArray(value) || ArrayBuffer.isView(value));
+const isNested = (value: unknown): value is readonly unknown[] =>
+  isObject(value) && Array.isArray(value) && outside(() => isList(value[0]));
+
 /** The numbers of an array of arrays, which are to be as long as each other. */
 export function nestedNumbers(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {
   if (depth > MAX_DEPTH) throw refused("OPTION", where, "less deeply nested arrays", describe(value));
   const list = value as ArrayLike<unknown>;
   checkSome(where, list, "number");
-  if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
+  if (!isNested(value)) {
     const flat = numbersOf(where, value);
     return { shape: [flat.length], flat };
   }
@@ -25,8 +30,7 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
   for (let i = 0; i < value.length; i++) {
     const row = outside(() => value[i]);
     const inner = `${where}[${i}]`;
-    if (!Array.isArray(row) && !ArrayBuffer.isView(row))
-      throw refused("SHAPE", inner, "an array, as before it", describe(row));
+    if (!isList(row)) throw refused("SHAPE", inner, "an array, as before it", describe(row));
     rows.push(nestedNumbers(inner, row, depth + 1));
   }
   const first = rows[0]?.shape as number[];
@@ -42,4 +46,12 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
   const flat = new Float64Array(rows.reduce((sum, row) => sum + row.flat.length, 0));
   for (const [i, row] of rows.entries()) flat.set(row.flat, i * row.flat.length);
   return { shape: [rows.length, ...first], flat };
+}
+
+/** The numbers of a matrix, row by row: of one array of them, or of an array of rows, of which there are `rows` then. */
+export function matrixNumbers(where: string, value: unknown): { flat: Float64Array; rows?: number } {
+  if (!isNested(value)) return { flat: numbersOf(where, value) };
+  const { shape, flat } = nestedNumbers(where, value, 0);
+  if (shape.length > 2) throw refused("SHAPE", where, "a matrix", `numbers [${shape.join(", ")}]`);
+  return { flat, rows: shape[0] as number };
 }

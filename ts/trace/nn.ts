@@ -28,6 +28,11 @@ export class Module {
     this.he = he;
     Object.freeze(this);
   }
+
+  /** What it is, for messages. */
+  toString(): string {
+    return "a module of nn";
+  }
 }
 
 // @__NO_SIDE_EFFECTS__
@@ -45,7 +50,7 @@ function activation(
 /** Options of `nn.linear`. */
 export interface LinearOptions {
   /** Whether the layer adds a bias; default true. */
-  bias?: boolean;
+  bias?: boolean | undefined;
 }
 
 function linear(inputs: number, outputs: number, given: LinearOptions = {}): Module {

@@ -113,6 +113,10 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
     if (!isObject(value) || Symbol.iterator in value || depth > MAX_DEPTH) {
       throw refused("OPTION", where, depth > MAX_DEPTH ? "less deeply nested objects" : expected, describe(value));
     }
+    if ("stateSize" in value) {
+      const hint = "; write a network of nn, as nn.sequential(nn.linear(2, 16), nn.tanh, nn.linear(16, 2))";
+      throw refused("OPTION", where, expected, describe(value), hint);
+    }
     const parts = outside(() => Object.entries(value)).map(([key, part]): [string, Make] => {
       if (key === "" || key.includes("."))
         throw refused("OPTION", `${where}.${key}`, "a name without a dot", JSON.stringify(key));

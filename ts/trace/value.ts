@@ -231,6 +231,7 @@ export class Value {
 
   /** The sum of the products of rows, one number. */
   dot(other: Operand): Value {
+    common("dot", this, lifted("dot", other, this));
     return this.mul(other).sum();
   }
 
@@ -386,6 +387,25 @@ let indexed = 0;
 const MOST_INDEXED = 2 ** 16;
 const MARGIN = 64;
 
+/** What operations are called elsewhere, and here. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  plus: "add",
+  minus: "sub",
+  subtract: "sub",
+  times: "mul",
+  multiply: "mul",
+  divide: "div",
+  power: "pow",
+  negate: "neg",
+  matmul: "matvec",
+  mm: "matvec",
+  mv: "matvec",
+  lt: "less",
+  le: "lessEqual",
+  gt: "greater",
+  ge: "greaterEqual",
+};
+
 /** The methods of arrays that change them, which a value has not. */
 const CHANGING = ["push", "pop", "shift", "unshift", "splice", "sort", "reverse", "fill", "copyWithin"];
 
@@ -401,6 +421,14 @@ function likeArrays(length: number): void {
       if (name in prototype || CHANGING.includes(name) || typeof method !== "function") continue;
       const value = function (this: Value, ...given: unknown[]) {
         return method.apply([...this], given as Parameters<typeof method>);
+      };
+      Object.defineProperty(prototype, name, { value, configurable: true });
+    }
+    for (const [name, own] of Object.entries(ELSEWHERE)) {
+      const value = () => {
+        const [argument, expected] = [`value.${name}`, `its name here, ${own}`];
+        const message = `${argument}: there is no operation of that name; did you mean ${own}?`;
+        throw new SymplecticAdjointError("CALLBACK", message, { argument, expected, given: name });
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
@@ -486,7 +514,9 @@ function common(name: string, ...values: { readonly length: number }[]): number 
   const other = values.find(({ length }) => length !== most && length !== 1);
   if (!other) return most;
   const expected = `as many rows, or one row that counts for all`;
-  throw refused("SHAPE", `${name}'s operands`, expected, values.map(rowsText).join(" and "));
+  const isProduct = ["mul", "dot"].includes(name) && most % other.length === 0;
+  const hint = isProduct ? "; A.matvec(x) multiplies a matrix by a vector" : "";
+  throw refused("SHAPE", `${name}'s operands`, expected, values.map(rowsText).join(" and "), hint);
 }
 
 /** An operation on each row. */

@@ -1,7 +1,8 @@
 // Batches, and the losses of them.
+import { BATCH_INSTEAD, DATA_ALIASES } from "../checks/aliases.js";
 import { type ArrayOf, arrayOf, batchOf, checkLength, type Dtype, weightsOf } from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
-import { argument, count, isObject, object, required, rule } from "../checks/rules.js";
+import { argument, checkNames, count, isObject, object, required, rule } from "../checks/rules.js";
 import type { ArgumentArrays, Field } from "../fields/field.js";
 import { isLists, type Jump, type Lists, listsOf } from "../solve/changes.js";
 import type { EventCotangents, IndependentSolution } from "../solve/independent.js";
@@ -18,7 +19,7 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    * The number of features of the state, which has to be that of the field: without it, states of 2 features would pass for fewer states of
    * 3. `minibatches` gives it.
    */
-  stateSize?: number;
+  stateSize?: number | undefined;
   /**
    * The times of the target, strictly ascending or descending: two or more for all trajectories, or a list for each. With lists, each
    * trajectory takes its own steps, as with `batching: "independent"`.
@@ -33,16 +34,16 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    * The weight of each entry of target, `[times, batch, state]`, or of each state, `[times, batch]`: 1 where it counts and 0 where
    * not, or any finite number, zero or more; default 1.
    */
-  mask?: ArrayLike<number>;
+  mask?: ArrayLike<number> | undefined;
   /**
    * The arguments of these trajectories, for a field with arguments, as in `odeint`; default those among the options of the
    * training.
    */
-  arguments?: ArgumentArrays<A>;
+  arguments?: ArgumentArrays<A> | undefined;
   /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
-  jumps?: readonly Jump<A>[];
+  jumps?: readonly Jump<A>[] | undefined;
   /** The further inputs for these trajectories, for a loss that has some: see `loss`. */
-  inputs?: Readonly<Record<string, ArrayLike<number>>>;
+  inputs?: Readonly<Record<string, ArrayLike<number>>> | undefined;
 }
 
 /**
@@ -92,6 +93,13 @@ type CheckData = (
   sizes: { readonly times: number; readonly batch: number; readonly state: number },
 ) => number;
 
+const names = ["y0", "stateSize", "times", "target", "mask", "arguments", "jumps", "inputs"];
+
+/** Refuses entries that no batch has: one that is misspelled would go unnoticed, and as long as it does, training is wrong. */
+export function checkBatchNames(where: string, batch: object): void {
+  checkNames(where, batch, names, DATA_ALIASES, BATCH_INSTEAD);
+}
+
 /** Losses of given data, as `of` makes them. */
 export const lossesOfData = /* @__PURE__ */ new WeakSet<object>();
 
@@ -101,6 +109,7 @@ export const tracedLosses = /* @__PURE__ */ new WeakMap<object, CheckData>();
 /** Refuses what cannot be a batch, as far as that is known before its solve, and gives how much it counts. */
 export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss: Loss<D>, field: Field<D>): number {
   argument(where, batch, required({ ...object, expected: "a batch { y0, times, target }" }));
+  checkBatchNames(`${where}.`, batch);
   const { dtype, stateSize: state } = field;
   if (batch.stateSize !== undefined && batch.stateSize !== state) {
     const given = `states of ${describe(batch.stateSize)}, by its stateSize`;
@@ -157,7 +166,7 @@ const iterable = rule<object>("an array or an iterable of batches", (value) => {
 
 /**
  * The data as an iterable, and how many steps to take; undefined for as many as there are batches. The batches of an array are checked
- * at once, and given again and again. What tells its length, as `minibatches` does, may have no end.
+ * at once. What tells its length, as an array and `minibatches` do, is given again and again.
  */
 export function batches<B>(
   data: readonly B[] | Iterable<B> | AsyncIterable<B>,
@@ -167,7 +176,9 @@ export function batches<B>(
   const given = argument("data", data, required(iterable)) as Iterable<B> & AsyncIterable<B>;
   if (!Array.isArray(given)) {
     const { length } = given as { readonly length?: unknown };
-    return { all: given, steps: steps ?? (count.valid(length) ? (length as number) : undefined) };
+    return count.valid(length)
+      ? { all: repeated<B>(given), steps: steps ?? (length as number) }
+      : { all: given, steps };
   }
   if (given.length === 0) throw refused("OPTION", "data", "at least one batch", describe(given));
   if (steps === undefined) throw refused("OPTION", "steps", "a number, for an array of data", "undefined");
@@ -175,6 +186,12 @@ export function batches<B>(
   return { all: repeated<B>([...given]), steps };
 }
 
-function* repeated<B>(batches: readonly B[]): Generator<B> {
-  for (;;) yield* batches;
+async function* repeated<B>(batches: Iterable<B> | AsyncIterable<B>): AsyncGenerator<B> {
+  for (let some = true; some; ) {
+    some = false;
+    for await (const batch of batches) {
+      some = true;
+      yield batch;
+    }
+  }
 }

@@ -32,15 +32,21 @@ export interface FlowOptions<D extends Dtype = Dtype> {
   /** Flows of the same features and regularisers: data pass the first one first. */
   blocks: readonly CnfField<D>[];
   /** The time that each block takes, from 0; default 1. */
-  time?: number;
+  time?: number | undefined;
 }
 
 /** How to solve and which gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
   /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0, the only value for other blocks (Finlay et al. 2020). */
-  kineticWeight?: number;
+  kineticWeight?: number | undefined;
   /** Weight of the mean of ∫ ‖∂f/∂x‖² dt, for blocks with `jacobian`; default 0, the only value for other blocks. */
-  jacobianWeight?: number;
+  jacobianWeight?: number | undefined;
+}
+
+/** How to draw samples: how to solve, and which of all samples. */
+export interface SampleOptions extends GradientOptions {
+  /** An integer, zero or more: the same seed gives the same samples. By default each call draws others. */
+  seed?: number | undefined;
 }
 
 /** The objective and its gradients, one for each block. */
@@ -61,7 +67,12 @@ export interface Flow<D extends Dtype = Dtype> {
   readonly features: number;
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
-  /** Draws `count` samples, `[count, features]`, row-major; the same for the same seed, an integer, zero or more, by default 0. */
+  /**
+   * Draws `count` samples, `[count, features]`, row-major. With `seed` they are the same at each call; without, a call draws on from where
+   * the one before stopped, and the first one of a flow is that of seed 0.
+   */
+  sample(count: number, options?: SampleOptions): ArrayOf<D>;
+  /** The same, with the seed, an integer, zero or more, as its second argument. */
   sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
   /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
   valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;
@@ -114,6 +125,8 @@ export function flow<D extends Dtype>(options: FlowOptions<D>): Flow<D> {
 class BlockFlow<D extends Dtype> implements Flow<D> {
   readonly features: number;
   readonly #times: readonly [number, number];
+  /** What is drawn without a seed. */
+  #random: (() => number) | undefined;
 
   constructor(
     readonly blocks: readonly CnfField<D>[],
@@ -123,6 +136,7 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
     this.#times = [0, time];
     Object.freeze(blocks);
     fix(this, ["blocks", "features"]);
+    Object.preventExtensions(this);
   }
 
   logDensity(x: ArrayOf<D>, options: GradientOptions = {}): ArrayOf<D> {
@@ -132,10 +146,14 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
     return this.#densities(state);
   }
 
-  sample(count: number, seed = 0, options: GradientOptions = {}): ArrayOf<D> {
+  sample(count: number, given?: number | SampleOptions, more: GradientOptions = {}): ArrayOf<D> {
     own(this);
     const samples = argument("count", count, required(positiveInteger));
-    const random = normals(argument("seed", seed, fallback(natural, 0)));
+    const { seed, ...options } = isObject(given)
+      ? readOptions(given, { seed: natural, ...gradientRules })
+      : { seed: argument("seed", given, natural), ...readOptions(more, gradientRules) };
+    if (seed === undefined) this.#random ??= normals(0);
+    const random = seed === undefined ? (this.#random as () => number) : normals(seed);
     const { dtype } = this.blocks[0] as CnfField<D>;
     const z = zeros(dtype, samples * this.features).map(random) as ArrayOf<D>;
     let state = this.#start(z);
@@ -166,6 +184,11 @@ class BlockFlow<D extends Dtype> implements Flow<D> {
       // What was awaited may have failed.
       steps.return(undefined as never);
     }
+  }
+
+  /** What it is, for messages. */
+  toString(): string {
+    return `flow (blocks: ${this.blocks.length}, features: ${this.features})`;
   }
 
   static is(value: unknown): boolean {

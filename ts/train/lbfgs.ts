@@ -50,20 +50,22 @@ export interface LbfgsOptions<D extends Dtype = Dtype> {
    */
   value: () => LbfgsValue<D> | Promise<LbfgsValue<D>>;
   /** The greatest number of iterations; default 100. */
-  maxIterations?: number;
+  maxIterations?: number | undefined;
   /** Number of previous steps kept to approximate the Hessian; default 10. */
-  memory?: number;
+  memory?: number | undefined;
   /** Stop when no derivative is larger than this, relative to the larger of 1 and the loss; default 1e-8, for float32 fields 1e-6. */
-  gradientTolerance?: number;
+  gradientTolerance?: number | undefined;
   /** Stop when an iteration lowers the loss by no more than this, relative to it; default 1e-10, for float32 fields 1e-7. */
-  costTolerance?: number;
+  costTolerance?: number | undefined;
   /** Called after each iteration; may be async. Return false to stop the training. */
-  onIteration?: (progress: LbfgsProgress) => unknown;
+  onIteration?: ((progress: LbfgsProgress) => unknown) | undefined;
   /** An AbortSignal that ends the training, between evaluations: `lbfgs` throws its reason. */
-  signal?: {
-    /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
-    throwIfAborted(): void;
-  };
+  signal?:
+    | {
+        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        throwIfAborted(): void;
+      }
+    | undefined;
 }
 
 /** Why `lbfgs` ended. */

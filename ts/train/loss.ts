@@ -24,7 +24,7 @@ import { needData, type Outputs, outputsIn, withoutData } from "../solve/outputs
 import type { Solution } from "../solve/results.js";
 import { callTraced, checkTakesOne, programOf, returned, stateIn, type Traced } from "../trace/program.js";
 import type { Value } from "../trace/value.js";
-import { lossesOfData, tracedLosses } from "./batch.js";
+import { checkBatchNames, lossesOfData, tracedLosses } from "./batch.js";
 import { needOutputs, outputsOf, weightsOfOutputs } from "./mask.js";
 
 /** What a traced loss is computed from: values of one trajectory at one output time. */
@@ -49,28 +49,28 @@ export interface LossOptions<I extends ArgumentSizes = None> {
    * Further inputs by their names: `"scalar"` for one number for each trajectory at each output time, or how many numbers. They are
    * given as `inputs` of a batch.
    */
-  inputs?: I;
+  inputs?: I | undefined;
   /** How many features the target has; default those of the state. */
-  target?: number;
+  target?: number | undefined;
 }
 
 /** The data of a loss: a batch of `train` is one. */
 export interface LossData {
   /** What the solution should be, `[times, batch, features]`; may be left out for a loss that does not take it. */
-  readonly target?: ArrayLike<number>;
+  readonly target?: ArrayLike<number> | undefined;
   /**
    * Weights, finite and zero or more, `[times, batch]` or `[times, batch, features]`: 1 where a target counts and 0 where not, or
    * anything else; default 1. Where the weight is 0, the target may be NaN. For an independent solve, rows that its `mask` leaves out
    * never count.
    */
-  readonly mask?: ArrayLike<number>;
+  readonly mask?: ArrayLike<number> | undefined;
   /**
    * The output times, for a loss that takes `t`; default those of the solve, where the loss is called by `valueAndGrad`. If they are a
    * list for each trajectory, values after the last time of one do not count.
    */
-  readonly times?: Lists;
+  readonly times?: Lists | undefined;
   /** The further inputs of the loss, by name: `[times, batch]`, or `[times, batch, length]` for several numbers. */
-  readonly inputs?: Readonly<Record<string, ArrayLike<number>>>;
+  readonly inputs?: Readonly<Record<string, ArrayLike<number>>> | undefined;
 }
 
 /**
@@ -243,6 +243,7 @@ function traced(
   const read = (where: string, all: LossData, { times, batch, state }: Sizes, solved: Outputs = {}) => {
     const rule = required({ ...object, expected: "{ target }" });
     const data = argument(where.slice(0, -1) || "data", all, rule) as LossData;
+    checkBatchNames(where, data);
     const { widths } = programFor(state);
     const rows = times * batch;
     const features = targetSize ?? state;

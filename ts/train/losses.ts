@@ -26,7 +26,7 @@ export function absoluteLoss(): TracedLoss {
 /** Options of `huberLoss`. */
 export interface HuberOptions {
   /** The difference beyond which the loss is linear, in the units of the state; default 1. */
-  delta?: number;
+  delta?: number | undefined;
 }
 
 /**
@@ -48,7 +48,7 @@ export function huberLoss(given: HuberOptions = {}): TracedLoss {
 /** Options of `gaussianLoss`. */
 export interface GaussianOptions {
   /** The standard deviation of the observations, or a list of one for each feature, in the units of the state; default 1. */
-  scale?: number | readonly number[];
+  scale?: number | readonly number[] | undefined;
 }
 
 /**
@@ -79,7 +79,7 @@ export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
 /** Options of `poissonLoss`. */
 export interface PoissonOptions {
   /** Whether the solution is the logarithm of the mean count, and not the mean count itself; default false. */
-  log?: boolean;
+  log?: boolean | undefined;
 }
 
 /**

@@ -1,10 +1,21 @@
 // Trajectories as batches: windows of them, shuffled, with irregular times, missing values and jumps.
-import { type ArrayOf, constructors, copyOf, type Dtype, dtypeRule, numbersOf, zeros } from "../checks/arrays.js";
+import { DATA_ALIASES, TRAJECTORY_INSTEAD } from "../checks/aliases.js";
+import {
+  type ArrayOf,
+  constructors,
+  copyOf,
+  type Dtype,
+  dtypeRule,
+  numbersOf,
+  weightsOf,
+  zeros,
+} from "../checks/arrays.js";
 import { describe, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   argument,
   array,
+  checkNames,
   count,
   elements,
   fallback,
@@ -29,15 +40,20 @@ export interface Trajectory {
   /** The observations, `[times, state]`, row-major; NaN, null or undefined for missing ones. */
   values: ArrayLike<number | null | undefined>;
   /**
+   * How much each observation counts, `[times]` or `[times, state]`: finite numbers, zero or more, such as 1 / sigma²; default 1. They
+   * become the `mask` of batches.
+   */
+  weights?: ArrayLike<number> | undefined;
+  /**
    * The arguments of this trajectory, for a field with arguments: for each name a number, or a vector. All trajectories have the
    * same names.
    */
-  arguments?: Readonly<Record<string, number | ArrayLike<number>>>;
+  arguments?: Readonly<Record<string, number | ArrayLike<number>>> | undefined;
   /**
    * The state at the first time, before jumps; default the values there, which then have to be complete. With it, the whole state need be
    * known only there: `values` at the first time are compared with the solution like the rest.
    */
-  y0?: ArrayLike<number>;
+  y0?: ArrayLike<number> | undefined;
 }
 
 /** How trajectories become batches. */
@@ -48,29 +64,29 @@ export interface MinibatchOptions<D extends Dtype = "float32"> {
    * Whether each trajectory of a batch has its own times and steps (`independent`), or all are solved over the times at which any of them
    * was observed, in shared steps (`together`, the default unless there are `jumps`).
    */
-  batching?: "together" | "independent";
+  batching?: "together" | "independent" | undefined;
   /**
    * Changes of the state at known times, such as doses, as in `odeint`: lists of times and amounts for all trajectories, or one for
    * each of `trajectories`. A batch gets those of its windows. Times are those of the trajectories, even if windows are `relative`.
    */
-  jumps?: readonly Jump[];
+  jumps?: readonly Jump[] | undefined;
   /** The number of windows in a batch; default all of those that can be solved together. */
-  batch?: number;
+  batch?: number | undefined;
   /** Observations in a window, its first one included; default whole trajectories. A shorter trajectory is one window. */
-  window?: number;
+  window?: number | undefined;
   /** The number of observations between the starts of windows; default 1. */
-  stride?: number;
+  stride?: number | undefined;
   /**
    * Whether times count from the start of each window, so that windows with different starts can share a batch, as `independent` ones
    * always can. For fields that do not depend on time; default false.
    */
-  relative?: boolean;
+  relative?: boolean | undefined;
   /** Whether the order is shuffled in each epoch; default true. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /** The seed for the order of batches, an integer, zero or more; default 0. */
-  seed?: number;
+  seed?: number | undefined;
   /** The number type of the batches; default `float32`. */
-  dtype?: D;
+  dtype?: D | undefined;
 }
 
 /** Where in the data a training stands. */
@@ -81,13 +97,20 @@ export interface MinibatchState {
   readonly position: number;
 }
 
-/** Batches without end, epoch by epoch: data for `train`. */
+/**
+ * Batches, shuffled anew in each epoch: data for `train` and `fit`, which take as many epochs as their steps need, or for validation.
+ * `for (const batch of data)` and `[...data]` are one epoch, or what `state` leaves of one that was begun; the next iteration is the next
+ * epoch.
+ */
 export interface Minibatches<D extends Dtype = Dtype> extends Iterable<Batch<D>> {
   /** The number of batches in an epoch. */
   readonly length: number;
-  /** The epoch and position of the next batch. Set it to continue from there; all iterators share it. */
+  /**
+   * The epoch, and how many of its batches were used. Each batch that you or a training take moves it; set it to continue from there. All
+   * iterators share it, and end with their epoch.
+   */
   state: MinibatchState;
-  /** The batches of one epoch, without moving `state`: for validation, say. */
+  /** The batches of one epoch, by default the first, without moving `state`. */
   epoch(epoch?: number): Batch<D>[];
 }
 
@@ -175,7 +198,7 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     return isIndependent ? independentBatch(views, jumps, dtype) : unitedBatch(views, sign, dtype);
   };
   let at: MinibatchState = frozen({ epoch: 0, position: 0 });
-  return {
+  return Object.preventExtensions({
     get length() {
       return length;
     },
@@ -188,18 +211,16 @@ export function minibatches<D extends Dtype = "float32">(options: MinibatchOptio
     },
     epoch: (epoch = 0) => order(argument("epoch", epoch, required(natural))).map(made),
     *[Symbol.iterator]() {
-      for (;;) {
-        const { epoch } = at;
-        const batches = order(epoch);
-        while (at.epoch === epoch && at.position < batches.length) {
-          const members = batches[at.position] as Window[];
-          at = frozen({ epoch, position: at.position + 1 });
-          yield made(members);
-        }
-        if (at.epoch === epoch) at = frozen({ epoch: epoch + 1, position: 0 });
+      if (at.position === length) at = frozen({ epoch: at.epoch + 1, position: 0 });
+      const { epoch } = at;
+      const batches = order(epoch);
+      while (at.epoch === epoch && at.position < length) {
+        const members = batches[at.position] as Window[];
+        at = frozen({ epoch, position: at.position + 1 });
+        yield made(members);
       }
     },
-  };
+  });
 }
 
 /** A trajectory, checked and copied. */
@@ -212,10 +233,15 @@ interface Observed {
   readonly arguments: Readonly<Record<string, Float64Array>>;
   /** The first state, where it is given. */
   readonly y0: Float64Array | undefined;
+  /** One for each value, where they are given. */
+  readonly weights: Float64Array | undefined;
 }
+
+const trajectoryNames = ["times", "values", "weights", "arguments", "y0"];
 
 function observe(trajectory: Trajectory, where: string, relative: boolean, dtype: Dtype): Observed {
   argument(where, trajectory, required({ ...object, expected: "{ times, values }" }));
+  checkNames(`${where}.`, trajectory, trajectoryNames, DATA_ALIASES, TRAJECTORY_INSTEAD);
   const times = numbersOf(`${where}.times`, trajectory.times, "DTYPE");
   if (times.length < 2) throw refused("SHAPE", `${where}.times`, "at least two times", String(times.length));
   const [first, second] = times as unknown as [number, number];
@@ -234,6 +260,9 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   const values = copyOf(`${where}.values`, trajectory.values, ["DTYPE", "an array of numbers"], (value, i) => {
     if (value === null || value === undefined || Number.isNaN(value)) return Number.NaN;
     if (typeof value !== "number") {
+      if (Array.isArray(value) && i === 0) {
+        throw refused("OPTION", `${where}.values`, "one flat array of numbers, as flat() makes of rows", "rows");
+      }
       const expected = "numbers, or NaN, null or undefined where nothing was observed";
       throw refused("OPTION", `${where}.values`, expected, `${describe(value)} at index ${i}`);
     }
@@ -255,7 +284,19 @@ function observe(trajectory: Trajectory, where: string, relative: boolean, dtype
   if (y0 && y0.length !== state) {
     throw refused("SHAPE", `${where}.y0`, `${state} numbers, as the state has`, String(y0.length));
   }
-  return { times, values, state, sign, arguments: argumentsOf(`${where}.arguments`, trajectory.arguments), y0 };
+  const own = argumentsOf(`${where}.arguments`, trajectory.arguments);
+  const weights = weightsAt(`${where}.weights`, trajectory.weights, times.length, state);
+  return { times, values, state, sign, arguments: own, y0, weights };
+}
+
+/** The weight of each value. */
+function weightsAt(where: string, given: unknown, times: number, state: number): Float64Array | undefined {
+  if (given === undefined) return undefined;
+  const { weights } = weightsOf(where, given);
+  if (weights.length === times * state) return weights;
+  if (weights.length === times)
+    return Float64Array.from({ length: times * state }, (_, i) => weights[Math.floor(i / state)] as number);
+  throw refused("SHAPE", where, `[${times}] or [${times}, ${state}] numbers`, String(weights.length));
 }
 
 function argumentsOf(where: string, given: unknown): Record<string, Float64Array> {
@@ -328,7 +369,9 @@ function jumpsByTrajectory(where: string, { times, counts }: ReadJump, observed:
 interface View {
   readonly y0: Float64Array;
   readonly times: Float64Array;
+  /** NaN where nothing counts. */
   readonly values: Float64Array;
+  readonly weights: Float64Array | undefined;
   readonly arguments: Observed["arguments"];
   readonly jumps: readonly { readonly times: Float64Array; readonly places: readonly number[] }[];
 }
@@ -340,7 +383,7 @@ function viewOf(
   window: number | undefined,
   relative: boolean,
 ): View {
-  const { times, values, state, sign, y0, arguments: own } = observed[trajectory] as Observed;
+  const { times, values, state, sign, y0, arguments: own, weights: all } = observed[trajectory] as Observed;
   const end = window === undefined ? times.length : Math.min(times.length, start + window);
   const [begin, last] = [times[start] as number, times[end - 1] as number];
   const origin = relative ? begin : 0;
@@ -362,7 +405,9 @@ function viewOf(
   const first = given ?? seen.slice(0, state);
   // They are the state before the jump, and the solution has the one after it.
   if (!given && jumps.some(({ times: [time] }) => time === from(begin))) seen.fill(Number.NaN, 0, state);
-  return { y0: first, times: times.slice(start, end).map(from), values: seen, arguments: own, jumps };
+  const weights = all?.subarray(start * state, end * state);
+  for (const [i, weight] of weights?.entries() ?? []) if (weight === 0) seen[i] = Number.NaN;
+  return { y0: first, times: times.slice(start, end).map(from), values: seen, weights, arguments: own, jumps };
 }
 
 /** Windows with times and steps of their own. */
@@ -402,7 +447,7 @@ function placed<D extends Dtype>(
   const state = (views[0] as View).y0.length;
   const size = views.length * state;
   const [y0, target]: [ArrayOf<D>, ArrayOf<D>] = [zeros(dtype, size), zeros(dtype, rows * size)];
-  const mask = new Uint8Array(rows * size);
+  const mask = views.some(({ weights }) => weights) ? new Float64Array(rows * size) : new Uint8Array(rows * size);
   for (const [sample, view] of views.entries()) {
     y0.set(view.y0, sample * state);
     for (const [i, place] of (places[sample] as Uint32Array).entries()) {
@@ -411,7 +456,7 @@ function placed<D extends Dtype>(
         const value = view.values[i * state + j] as number;
         if (Number.isNaN(value)) continue;
         target[row + j] = value;
-        mask[row + j] = 1;
+        mask[row + j] = view.weights ? (view.weights[i * state + j] as number) : 1;
       }
     }
   }

@@ -22,25 +22,25 @@ import { type Field, useField } from "../fields/field.js";
 
 interface RateOptions {
   /** The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Set `optimizer.learningRate` to change it between steps. */
-  learningRate?: number;
+  learningRate?: number | undefined;
   /** Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. */
-  weightDecay?: number;
+  weightDecay?: number | undefined;
 }
 
 /** Adam (Kingma and Ba 2015), with decoupled weight decay (AdamW). Default learning rate 1e-3. */
 export interface AdamOptions extends RateOptions {
   /** Decay of the mean of the gradients, from 0 to below 1; default 0.9. */
-  beta1?: number;
+  beta1?: number | undefined;
   /** Decay of the mean of the squared gradients, from 0 to below 1; default 0.999. */
-  beta2?: number;
+  beta2?: number | undefined;
   /** Added to the root of the mean of the squared gradients, against division by zero; default 1e-8. */
-  epsilon?: number;
+  epsilon?: number | undefined;
 }
 
 /** Stochastic gradient descent. Default learning rate 1e-2. */
 export interface SgdOptions extends RateOptions {
   /** The fraction of the velocity that each step keeps, from 0 to below 1: velocity = momentum · velocity + gradient. Default 0. */
-  momentum?: number;
+  momentum?: number | undefined;
 }
 
 /** What an optimizer is made of, but for its state and the learning rate of the moment. */
@@ -89,6 +89,7 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     this.#field = field;
     frozen(recipe);
     fix(this, ["recipe"]);
+    Object.preventExtensions(this);
     this.#rust = call(engine, () => make(engine.bindings, rust));
     optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
   }
@@ -141,6 +142,13 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
     if (!this.#rust || this.#engine.lost)
       throw new SymplecticAdjointError("DISPOSED", "the optimizer has been disposed");
     return this.#rust;
+  }
+
+  /** What it is, for messages and consoles. */
+  toString(): string {
+    const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
+    const about = kept ? `learning rate ${kept.learningRate}, ${kept.steps} steps taken` : "disposed";
+    return `${this.recipe.kind} optimizer (${about})`;
   }
 
   dispose(): void {

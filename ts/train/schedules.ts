@@ -19,9 +19,9 @@ export interface ExponentialDecayOptions {
   /** The factor by which the rate falls over `steps` steps, smoothly. */
   factor: number;
   /** Over how many steps the rate is multiplied by `factor`; default 1. */
-  steps?: number;
+  steps?: number | undefined;
   /** The least learning rate; default 0. */
-  least?: number;
+  least?: number | undefined;
 }
 
 /** How long a rate decays. */
@@ -29,7 +29,7 @@ export interface CosineDecayOptions {
   /** The number of steps after which the rate stays at `least`. */
   steps: number;
   /** The least learning rate, at the end; default 0. */
-  least?: number;
+  least?: number | undefined;
 }
 
 const least = fallback(nonNegative, 0);

@@ -31,30 +31,35 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   field: Field<D, A, N>;
   /** The optimizer that changes the field's parameters: from `adam` or `sgd`, made for this field. */
   optimizer: Optimizer<D>;
-  /** The batches, one per step; an array is repeated until `steps` are done. */
+  /**
+   * The batches, one per step. An array is repeated until `steps` are done, and `minibatches` go on from epoch to epoch; another iterable
+   * is taken once.
+   */
   data: readonly Batch<D, A>[] | Iterable<Batch<D, A>> | AsyncIterable<Batch<D, A>>;
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
-  loss?: Loss<D>;
+  loss?: Loss<D> | undefined;
   /**
    * The number of training steps; default one epoch of `minibatches`, or as many as another iterable has batches. An array of data needs
    * it, and so does an iterable without an end. `Infinity` goes on until patience runs out, or you end it.
    */
-  steps?: number;
+  steps?: number | undefined;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
-  signal?: {
-    /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
-    throwIfAborted(): void;
-  };
+  signal?:
+    | {
+        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        throwIfAborted(): void;
+      }
+    | undefined;
   /** A pool whose workers share each batch. */
-  pool?: Pool;
+  pool?: Pool | undefined;
   /** Fixed steps of the solver in each interval of times, as `steps` of `odeint`. */
-  solverSteps?: number;
+  solverSteps?: number | undefined;
   /** The learning rate of each step, as a function of the steps that the optimizer has taken. */
-  schedule?: Schedule;
+  schedule?: Schedule | undefined;
   /** The largest norm of the gradient of all parameters: a longer gradient is scaled down to it. */
-  clipNorm?: number;
+  clipNorm?: number | undefined;
   /** Data on which the field is evaluated now and then; this may end the training. */
-  validation?: Validation<D, A>;
+  validation?: Validation<D, A> | undefined;
 }
 
 /** A step of the training that has been taken. */
@@ -172,7 +177,7 @@ export function train<D extends Dtype, A extends string, N extends FieldNames = 
 export interface FitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends TrainOptions<D, A, N> {
   /** Called after each step; may be async. Training ends if it returns false. */
-  onStep?: (step: TrainStep<D, A>) => unknown;
+  onStep?: ((step: TrainStep<D, A>) => unknown) | undefined;
 }
 
 /** How a training went: its losses, and why it ended. */

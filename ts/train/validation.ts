@@ -1,18 +1,19 @@
 // How a training is evaluated on data that it does not see.
-import { type ArrayOf, arrayOf, checkLength, type Dtype, numbersOf } from "../checks/arrays.js";
+import { type ArrayOf, checkFinite, checkLength, constructors, type Dtype, numbersOf } from "../checks/arrays.js";
 import { type ErrorCode, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import {
   anything,
-  array,
   count,
   fallback,
   finite,
   flag,
+  isObject,
   natural,
   nonNegative,
   options,
   required,
+  rule,
 } from "../checks/rules.js";
 import { type Field, wasmField } from "../fields/field.js";
 import type { Pool } from "../parallel/pool.js";
@@ -21,21 +22,28 @@ import type { IndependentSolution } from "../solve/independent.js";
 import { odeint } from "../solve/odeint.js";
 import { type GradientOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { type Batch, checkBatch, type Loss, lossFor, optionsFor } from "./batch.js";
+import type { Minibatches } from "./minibatches.js";
 
 /** How a training is evaluated on data that it does not see. */
 export interface Validation<D extends Dtype = Dtype, A extends string = string> {
-  /** Batches on which the field is evaluated: the loss is the mean over all their entries. */
-  data: readonly Batch<D, A>[];
+  /**
+   * Batches on which the field is evaluated, or `minibatches`, of which each batch of an epoch is taken once: the loss is the mean over all
+   * their entries.
+   */
+  data: readonly Batch<D, A>[] | Minibatches<D>;
   /** The number of the optimizer's steps between evaluations; default 1. */
-  every?: number;
+  every?: number | undefined;
   /** The number of evaluations in a row without a better loss after which training ends; default: never. */
-  patience?: number;
+  patience?: number | undefined;
   /** How much less than the best so far a loss must be to count as better; default 0. */
-  leastGain?: number;
+  leastGain?: number | undefined;
   /** Whether to set the field to the best parameters when training ends by itself; default true. */
-  restoreBest?: boolean;
-  /** The best parameters so far of the training that this one resumes, as in `best` of its steps; none by default. */
-  best?: Best<D> | undefined;
+  restoreBest?: boolean | undefined;
+  /**
+   * The best parameters so far of the training that this one resumes, as in `best` of its steps or of the history, or what JSON made of
+   * it; none by default.
+   */
+  best?: Best<D> | SavedBest | undefined;
 }
 
 /** Parameters that have done best. */
@@ -48,8 +56,23 @@ export interface Best<D extends Dtype = Dtype> {
   readonly parameters: ArrayOf<D>;
 }
 
+/** Parameters that have done best, as a file has them. */
+export interface SavedBest {
+  /** The number of the optimizer's steps when the loss was best. */
+  readonly step: number;
+  /** The loss of the validation data with these parameters. */
+  readonly validation: number;
+  /** The field's parameters then: a list of them, or what JSON makes of a typed array. */
+  readonly parameters: ArrayLike<number> | Readonly<Record<string, number>>;
+}
+
+const isFunction = (value: unknown) => typeof value === "function";
 const rules = {
-  data: required(array<Batch>("an array of batches", 1)),
+  data: required(
+    rule<readonly Batch[] | Minibatches>("an array of batches, or minibatches", (value) =>
+      Array.isArray(value) ? value.length > 0 : isFunction((value as Partial<Minibatches> | null)?.epoch),
+    ),
+  ),
   every: fallback(count, 1),
   patience: count,
   leastGain: fallback(nonNegative, 0),
@@ -78,7 +101,9 @@ export class Validator<D extends Dtype> {
     readonly pool: Pool | undefined,
     steps: number,
   ) {
-    const { data, every, patience, leastGain, restoreBest, best } = options(validation, rules, "validation.");
+    const read = options(validation, rules, "validation.");
+    const { data: given, every, patience, leastGain, restoreBest, best } = read;
+    const data = "epoch" in given ? given.epoch() : given;
     const weights: number[] = [];
     for (const [index, batch] of data.entries()) {
       weights.push(checkBatch(`validation.data[${index}]`, batch as Batch<D>, loss, field));
@@ -92,9 +117,12 @@ export class Validator<D extends Dtype> {
     this.#restores = restoreBest;
     if (best !== undefined) {
       const { parameters: given, ...read } = options(best, bestRules, "validation.best.");
-      const parameters = arrayOf("validation.best.parameters", given, field.dtype).slice() as ArrayOf<D>;
-      checkLength("validation.best.parameters", parameters, wasmField(field).parameterCount);
-      numbersOf("validation.best.parameters", parameters);
+      // What JSON makes of a typed array has its numbers by their index.
+      const list = isObject(given) && !("length" in given) ? Object.values(given) : given;
+      const where = "validation.best.parameters";
+      const parameters = new constructors[field.dtype](numbersOf(where, list)) as ArrayOf<D>;
+      checkLength(where, parameters, wasmField(field).parameterCount);
+      checkFinite(where, parameters);
       this.best = { ...read, parameters };
       const judgements = (steps: number) => Math.floor(steps / this.#every);
       this.#failures = Math.max(0, judgements(steps) - judgements(this.best.step));
