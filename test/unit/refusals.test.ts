@@ -1,5 +1,7 @@
 // What is wrong in lists, norms and controllers is refused before anything is computed, with the place where it is.
 import {
+  cnf,
+  custom,
   driven,
   equations,
   hamiltonian,
@@ -17,6 +19,7 @@ import {
 } from "symplectic-adjoint";
 import { describe, expect, test } from "vitest";
 import { sentence } from "../../apps/playground/src/format.js";
+import { fromRust } from "../../ts/engine/call.js";
 import { thrown } from "./helpers.js";
 
 const field = equations("x' = v \n v' = -x", { dtype: "float64" });
@@ -302,11 +305,42 @@ describe("progress", () => {
     expect(calls).toBe(1);
   });
 
+  test("that changes the noise of a flow is refused", () => {
+    using flow = cnf({ network: { widths: [2, 4, 2] }, trace: "hutchinson" });
+    const start = new Float32Array(3 * 256).fill(0.5);
+    const solve = (progress?: () => void) => odeint(flow, start, [0, 1], { method: "rk4", steps: 20, progress }).y;
+    const known = solve();
+    // Within a solve, and at its end.
+    for (const change of [() => flow.seedNoise(7), () => flow.setNoise(new Float32Array(2 * 256))]) {
+      expect(thrown("REENTRANT", () => solve(change)).message).toMatch(/^se\w+Noise inside a custom vector field or a/);
+      using own = custom({
+        stateSize: 1,
+        evaluate(_t, y) {
+          change();
+          return y;
+        },
+        vjp: (_t, _y, w) => ({ y: w }),
+      });
+      thrown("REENTRANT", () => odeint(own, Float32Array.of(1), [0, 1]));
+    }
+    expect(solve()).toEqual(known);
+    flow.seedNoise(7);
+    expect(solve()).not.toEqual(known);
+  });
+
   test("may evaluate fields", () => {
     const progress = () => void field.evaluate(0, y0);
     expect(() => odeint(field, y0, [0, 1], { progress })).not.toThrow();
   });
 });
+
+test.each([{}, undefined, null, "text", { message: "m" }, { code: "SHAPE" }, new Error("m")])(
+  "an error of the engine of another form is a fault: %j",
+  (given) => {
+    const { code, message } = fromRust(given);
+    expect([code, message]).toEqual(["INTERNAL", expect.stringMatching(/^a fault inside the package: ./)]);
+  },
+);
 
 test("a driven field is called what it is where it cannot be saved", () => {
   const energy = { widths: [2, 4, 1] };

@@ -1,6 +1,7 @@
 // Tables as they come: what is plain is read, and for the rest a line says which option reads it.
 import { expect, test } from "vitest";
 import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
+import { readNumber } from "../../ts/cli/number.js";
 import { type Columns, csvOf, type Format, listOf, readTable } from "../../ts/cli/table.js";
 import { readTime, writeTime } from "../../ts/cli/time.js";
 
@@ -66,6 +67,13 @@ test.each<[string, string | Uint8Array, Format?]>([
 ])("%s", (_, text, format) => {
   expect(rowsOf(text, {}, format)).toEqual(two);
   expect(read(text, {}, format)).toMatchObject({ state: ["x"], clock: "number" });
+});
+
+// What takes the square of its length takes hours here.
+test("a long cell is no number in time that grows with its length", () => {
+  expect(readNumber(`${"1".repeat(1_000_000)}z`)).toBeNaN();
+  expect(readNumber(`1.${"1".repeat(1_000_000)}z`)).toBeNaN();
+  expect([readNumber("1."), readNumber("12"), readNumber("1.5e3"), readNumber(".5")]).toEqual([1, 12, 1500, 0.5]);
 });
 
 test("missing values", () => {

@@ -3,7 +3,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { observingText, textWith } from "../../ts/cli/text-model.js";
 import { readText } from "../../ts/fields/equations.js";
+import { checkCrossing, readAssignments, readCondition } from "../../ts/trace/equations.js";
 import { relative, thrown } from "./helpers.js";
 import { interpret, UNARY } from "./interpreter.js";
 
@@ -165,6 +167,46 @@ test("a long sum is read; one that is nested without end is refused", () => {
   expect(thrown("OPTION", () => value(deep)).message).toMatch(/line 1, column 5: expected a shorter expression/);
   expect(thrown("OPTION", () => value(`${"-".repeat(200_000)}a`)).message).toMatch(/a shorter expression/);
   expect(thrown("OPTION", () => value(`${"a^".repeat(200_000)}a`)).message).toMatch(/a shorter expression/);
+});
+
+test("a comment ends with its line, whatever is in it", () => {
+  const text = "param k = 2 # a\u2028b = c\nx' = -k*x # d\u2029e";
+  expect(readText(text, {}).traced).toEqual(readText("param k = 2\nx' = -k*x", {}).traced);
+  expect(textWith(text, { k: 3 })).toBe("param k = 3 # a\u2028b = c\nx' = -k*x # d\u2029e");
+  expect(observingText(text, [])).toBe("param k = 2 # a\u2028b = c\nx' = 0");
+});
+
+// What takes the square of its length takes hours here.
+test("long lines are read, or refused, in time that grows with their length", () => {
+  const long = (text: string) => text.repeat(1_000_000);
+  const names = { states: ["x"], parameters: {}, parameterCount: 0, arguments: [] };
+  const crossing = (text: string) => () => checkCrossing("when", text);
+  const spaces = long(" ");
+  const read = (text: string) => () => readText(text, {});
+  expect(readText(`x' = x ${long("#")}\u2028`, {}).traced.states).toEqual(["x"]);
+  expect(readText(`x' = x${spaces}`, {}).traced.states).toEqual(["x"]);
+  for (const text of [`param x = ${long("1")}z`, `x${spaces}y`, `x'${spaces}y`, `d x${spaces}y`, `x${long("'")}`]) {
+    thrown("OPTION", read(text));
+  }
+  // A short expression and a long blank.
+  expect(value(`${"1 + ".repeat(2000)}1${spaces}`)).toBe(2001);
+  expect(crossing(`x${spaces}y`)).not.toThrow();
+  expect(crossing(`x >${spaces}y=`)).not.toThrow();
+  expect(thrown("OPTION", crossing(`x${spaces}>${spaces}1`)).message).toMatch(/crosses zero, x - 1; given >$/);
+  expect(readAssignments("set", `x = x ${long("#")}\u2028`, names).state).toBe(1);
+  thrown("OPTION", () => readAssignments("set", `x${spaces}y`, names));
+  const equations = `x' = -x${long("\n")}`;
+  expect(readCondition("when", "x - pi", { ...names, equations }).state).toBe(1);
+  expect(observingText(`x${spaces}y`, [])).toBe(`x${spaces}y`);
+});
+
+test("definitions below each other are told apart from a circle, however many there are", () => {
+  const count = 20_000;
+  const chain = (last: string) =>
+    `${Array.from({ length: count }, (_, i) => `a${i} = a${i + 1}`).join("\n")}\na${count} = ${last}\nx' = a0`;
+  const refused = (text: string) => thrown("OPTION", () => readText(text, {})).message;
+  expect(refused(chain("x"))).toMatch(/a name that is defined above; given a1, which is defined below, on line 2$/);
+  expect(refused(chain("a0"))).toMatch(/without a cycle: a0 needs a1, which needs a0 \(line 2\); given a1$/);
 });
 
 /** An expression as text, with no more parentheses than it needs, and what it means in JavaScript. */

@@ -323,7 +323,7 @@ function checkUsed(texts: readonly string[], names: readonly string[]): void {
   const used: readonly string[] =
     texts
       .join("\n")
-      .replace(/#.*$/gm, "")
+      .replace(/#[^\n\r]*/g, "")
       .match(/[A-Za-z_]\w*/g) ?? [];
   const other = names.find((name) => !used.includes(name));
   if (other !== undefined) throw new Failure(`neither the equations nor --observe depend on the argument ${other}`, 2);

@@ -1,6 +1,6 @@
 // Numbers as people write them in tables and options: decimal, and nothing else that JavaScript would take for a number.
 
-const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?$/i;
 
 /** The number that a text is, or NaN. */
 export function readNumber(text: string): number {

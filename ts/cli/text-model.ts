@@ -13,10 +13,10 @@ type Line =
 const LINES = /\r\n|[\n\r]/;
 
 function lineOf(whole: string): Line {
-  const text = whole.replace(/#.*$/, "");
-  const [, parameter, value] = /^\s*param\s+(\w+)\s*=(.*)$/.exec(text) ?? [];
+  const text = whole.split("#", 1)[0] as string;
+  const [, parameter, value] = /^\s*param\s+(\w+)\s*=(.*)$/s.exec(text) ?? [];
   if (parameter !== undefined) return { kind: "parameter", name: parameter, value: Number(value) };
-  const [, name, prime, expression = ""] = /^\s*(\w+)\s*('?)\s*=(.*)$/.exec(text) ?? [];
+  const [, name, prime, expression = ""] = /^\s*(\w+)\s*(?:(')\s*)?=(.*)$/s.exec(text) ?? [];
   if (name === undefined) return { kind: "other" };
   return { kind: prime ? "slope" : "definition", name, expression: expression.trim() };
 }

@@ -120,7 +120,9 @@ export function readJob(parts: readonly unknown[], mostBytes: number): Omit<Ense
   checkChanges(changes, batch);
   const outputs = (counts === null ? batch : 1) * times.length * state * Numbers.BYTES_PER_ELEMENT;
   expect(outputs <= mostBytes, "times", `outputs of at most ${mostBytes} bytes`, `${outputs} bytes`);
-  return { recipe, parameters, state: fieldState, firstSample, problem };
+  // How many threads it computes on is up to the worker.
+  const { threads: _, ...settings } = options;
+  return { recipe, parameters, state: fieldState, firstSample, problem: { ...problem, options: settings } };
 }
 
 function checkState(state: unknown): asserts state is FieldState {

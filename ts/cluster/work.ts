@@ -1,7 +1,7 @@
 // What a task is, where it is done: a part of a batch to be solved, or the transpose of one.
 import { DEFAULT_BUDGET } from "../../wasm/constants.js";
-import type { Dtype } from "../checks/arrays.js";
-import { refused } from "../checks/errors.js";
+import { constructors, type Dtype } from "../checks/arrays.js";
+import { describe, refused } from "../checks/errors.js";
 import { isObject } from "../checks/rules.js";
 import { type EnsembleCotangents, EnsembleSolve } from "../solve/ensemble.js";
 import { Forgotten } from "./failures.js";
@@ -88,14 +88,19 @@ export class Work {
 
   #pull(task: ShardTask, key: string, values: readonly Uint8Array[]): unknown {
     const { y, eventTimes, eventStates } = (isObject(task.cotangents) ? task.cotangents : {}) as EnsembleCotangents;
-    for (const array of [y, eventTimes, eventStates]) {
-      const isArray = array instanceof Float32Array || array instanceof Float64Array;
-      if (!isArray) throw refused("OPTION", "task.cotangents", "numbers", "something else");
-    }
     let solve = this.#solves.get(key);
     if (!solve) {
       solve = this.#made(task, values, true);
       this.#keep(key, solve);
+    }
+    const { dtype } = solve;
+    for (const [name, array, type] of [
+      ["y", y, dtype],
+      ["eventTimes", eventTimes, "float64"],
+      ["eventStates", eventStates, dtype],
+    ] as const) {
+      if (array instanceof constructors[type]) continue;
+      throw refused("OPTION", `task.cotangents.${name}`, `numbers of ${type}`, describe(array));
     }
     const result = solve.pullback({ y, eventTimes, eventStates });
     if (!task.keep) this.#drop(key);

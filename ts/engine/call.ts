@@ -1,6 +1,8 @@
-import { isError, SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isError, SymplecticAdjointError } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "./engine.js";
+import { internal } from "./fault.js";
 import { instance } from "./instance.js";
 
 /**
@@ -106,9 +108,12 @@ function translate(engine: Instance, error: unknown): unknown {
   return fromRust(error);
 }
 
-/** An error that Rust reports as a plain object. */
+/** An error that Rust reports as a plain object; anything else, as an instance that was lost may give, is a fault. */
 export function fromRust(error: unknown): SymplecticAdjointError {
-  const { code, message, ...details } = error as { code: SymplecticAdjointError["code"]; message: string };
+  const { code, message, ...details } = (isObject(error) ? error : {}) as Partial<SymplecticAdjointError>;
+  if (code === undefined || message === undefined) {
+    return internal(isError(error) ? error : new Error(`a call failed with ${describe(error)}`));
+  }
   return new SymplecticAdjointError(code, message, details);
 }
 

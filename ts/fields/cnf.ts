@@ -4,7 +4,7 @@ import { NOISES, TRACES } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, type Dtype } from "../checks/arrays.js";
 import { fix } from "../checks/frozen.js";
 import { anything, argument, fallback, flag, natural, oneOf, options, required } from "../checks/rules.js";
-import { call } from "../engine/call.js";
+import { call, refuseReentry } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
@@ -35,9 +35,17 @@ export interface CnfOptions<D extends Dtype = "float32"> {
 export interface CnfField<D extends Dtype = Dtype> extends Field<D> {
   /** The number of features of x. */
   readonly features: number;
-  /** Draws other noise for the solves that follow. */
+  /**
+   * Draws other noise for the solves that follow.
+   *
+   * @throws `OPTION`, `DISPOSED`; `REENTRANT` inside a custom vector field or a progress function.
+   */
   seedNoise(seed: number): void;
-  /** Sets the noise for the solves that follow, `[batch, features]`, until `seedNoise`. */
+  /**
+   * Sets the noise for the solves that follow, `[batch, features]`, until `seedNoise`.
+   *
+   * @throws `DTYPE`, `SHAPE`, `NON_FINITE`, `DISPOSED`; `REENTRANT` inside a custom vector field or a progress function.
+   */
   setNoise(noise: ArrayOf<D>): void;
 }
 
@@ -54,10 +62,12 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   }
 
   seedNoise(seed: number): void {
+    refuseReentry(this.use().engine, "seedNoise");
     this.restore({ numbers: { noiseSeed: argument("seed", seed, fallback(natural, 0)) }, arrays: {} });
   }
 
   setNoise(noise: ArrayOf<D>): void {
+    refuseReentry(this.use().engine, "setNoise");
     this.restore({ numbers: {}, arrays: { noise } });
   }
 

@@ -74,7 +74,9 @@ interface NamedTensor {
 const inputsOf = ({ weight }: NamedLayer) => weight.shape[1] ?? 0;
 const outputsOf = ({ weight }: NamedLayer) => weight.shape[0] ?? 0;
 const patternOf = ({ start }: NamedLayer) => start.replace(/\d+/g, "#");
-const parentsOf = (layers: readonly NamedLayer[]) => new Set(layers.map(({ start }) => start.replace(/[^.]*\.?$/, "")));
+/** The name before its last part, up to its dot. */
+const parentOf = ({ start }: NamedLayer) => start.slice(0, start.slice(0, -1).lastIndexOf(".") + 1);
+const parentsOf = (layers: readonly NamedLayer[]) => new Set(layers.map(parentOf));
 /** A few of them, for a message. */
 const some = (texts: Iterable<string>) => {
   const all = [...texts];

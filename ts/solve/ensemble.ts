@@ -201,6 +201,11 @@ export class EnsembleSolve<D extends Dtype> {
     return { t: part("float64", 0), y: part(dtype, 1), polynomials: part(dtype, 2) };
   }
 
+  /** The number type of its states. */
+  get dtype(): D {
+    return this.#problem.dtype;
+  }
+
   pullback(cotangents: EnsembleCotangents<D>): EnsembleGradient<D> {
     const [engine, ensemble] = [this.#engine, this.#use()];
     refuseReentry(engine, "a gradient");

@@ -33,17 +33,20 @@ export interface Names {
 
 const NAME = /^[A-Za-z_]\w*$/;
 
+const linesOf = (source: string) => source.split(/\r\n|[\n\r]/);
+const withoutComment = (line: string) => line.split("#", 1)[0] as string;
+
 /** The program of a system of equations. */
 export function readEquations(given: unknown, names: Names): Traced {
   const source = argument("equations", given, required(text));
-  const lines = source.split(/\r\n|[\n\r]/);
+  const lines = linesOf(source);
   const values = lines.flatMap((line, index) => initialValueOf(line, index + 1));
   const own = Object.fromEntries(values.map(({ name, value }) => [name, value]));
   const parameters: Readonly<Record<string, number>> = { ...own, ...names.parameters };
   const initial = Float64Array.from(Object.values(parameters));
   const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
-  const others = lines.map((line, index) => (values.some((value) => value.line === index + 1) ? "" : line));
-  const statements = others.flatMap((line, index) => statementOf(line, index + 1));
+  const taken = new Set(values.map(({ line }) => line));
+  const statements = lines.flatMap((line, index) => (taken.has(index + 1) ? [] : statementOf(line, index + 1)));
   const states = statesOf(statements, values, names);
   const program = programOf({ state: states.length, parameters: initial.length, arguments: sizes }, (graph) => {
     const features = Object.fromEntries(states.map((name) => [name, 1]));
@@ -63,16 +66,17 @@ export function readEquations(given: unknown, names: Names): Traced {
 /** Works out statements: definitions become known, and the slopes are given by the names of their states. */
 function define(statements: readonly Statement[], known: Map<string, Operand>): Map<string, Value> {
   const slopes = new Map<string, Value>();
+  const defined = new Map(statements.map((statement) => [statement.name, statement]));
   for (const statement of statements) {
     const { name, derivative, expression, line, start } = statement;
     const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
     const lookup: Lookup = (used, at) => {
-      const value = known.get(used) ?? (defines(statements, used) ? undefined : constantOf(used));
+      const value = known.get(used) ?? (defined.has(used) ? undefined : constantOf(used));
       if (value !== undefined) return value;
-      if (!defines(statements, used)) {
+      if (!defined.has(used)) {
         checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
       }
-      throw unknown(used, statement, statements, [...known.keys()], (expected, given) => refuse(at, expected, given));
+      throw unknown(used, statement, defined, [...known.keys()], (expected, given) => refuse(at, expected, given));
     };
     const value = evaluate(expression, lookup, refuse);
     if (derivative) slopes.set(name, value);
@@ -80,9 +84,6 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
   }
   return slopes;
 }
-
-/** Whether a line is about that name. */
-const defines = (statements: readonly Statement[], used: string) => statements.some(({ name }) => name === used);
 
 /** What expressions of a field's quantities may name. */
 export interface Quantities {
@@ -98,9 +99,9 @@ export interface Quantities {
 
 /** The lines of a field's text that define something. */
 function statementsOf({ equations = "" }: Quantities): Statement[] {
-  return equations
-    .split(/\r\n|[\n\r]/)
-    .flatMap((line, index) => (initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1)));
+  return linesOf(equations).flatMap((line, index) =>
+    initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1),
+  );
 }
 
 /** The time, among the arguments of `readObserved`. */
@@ -177,8 +178,10 @@ interface Place {
 }
 
 /** Whether a field's text has a line for a name, in fewer words than reading it takes. */
-const isDefinedIn = ({ equations = "" }: Quantities, name: string) =>
-  new RegExp(`^\\s*${name}\\s*=`, "m").test(equations);
+function isDefinedIn({ equations = "" }: Quantities, name: string): boolean {
+  const own = new RegExp(`^\\s*${name}\\s*=`);
+  return linesOf(equations).some((line) => own.test(line));
+}
 
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
@@ -205,17 +208,17 @@ function refusedIn(where: string, line: number, at: number, expected: string, gi
   return new SymplecticAdjointError("OPTION", message, { argument: where, expected, given, line, column });
 }
 
-/** An equation or a comparison that is no part of a choice. */
-const COMPARISON = /^([^=<>!?]+?)\s*([=!]==?|=|[<>]=?)\s*([^=<>!?]+)$/;
+const OPERATOR = /^(?:[=!]==?|=|[<>]=?)$/;
 
-/** Refuses an equation or a comparison where an expression is to cross zero. */
+/** Refuses an equation or a comparison, unless it is part of a choice, where an expression is to cross zero. */
 export function checkCrossing(where: string, expression: string): void {
-  const [, left = "", sign = "", right = ""] = COMPARISON.exec(expression.trim()) ?? [];
-  if (sign === "") return;
-  const other = right.trim();
-  const minus = /^[\w.]+$/.test(other) ? other : `(${other})`;
-  const crossing = Number(other) === 0 ? left.trim() : `${left.trim()} - ${minus}`;
-  throw refusedIn(where, 1, expression.indexOf(sign), `the function that crosses zero, ${crossing}`, sign);
+  const [sign = ""] = /[=<>!?]+/.exec(expression) ?? [];
+  const at = expression.indexOf(sign);
+  const [left, right] = [expression.slice(0, at).trim(), expression.slice(at + sign.length).trim()];
+  if (!OPERATOR.test(sign) || left === "" || !/^[^=<>!?]+$/.test(right)) return;
+  const minus = /^[\w.]+$/.test(right) ? right : `(${right})`;
+  const crossing = Number(right) === 0 ? left : `${left} - ${minus}`;
+  throw refusedIn(where, 1, at, `the function that crosses zero, ${crossing}`, sign);
 }
 
 /** The program of an expression. */
@@ -230,8 +233,8 @@ export function readCondition(where: string, expression: string, names: Quantiti
  * what a name that is not known could be.
  */
 export function readAssignments(where: string, source: string, names: Quantities, remedy = ""): Program {
-  const lines = source.split(/\r\n|[\n\r]/).flatMap((whole, index) => {
-    const text = whole.replace(/#.*$/, "");
+  const lines = linesOf(source).flatMap((whole, index) => {
+    const text = withoutComment(whole);
     if (text.trim() === "") return [];
     const line = index + 1;
     const match = /^\s*([A-Za-z_]\w*)\s*=(?!=)/.exec(text);
@@ -270,11 +273,11 @@ interface InitialValue {
   readonly at: number;
 }
 
-const NUMBER = /^-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+const NUMBER = /^-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 
 /** The parameter of a line `param name = number`; nothing where it says something else. */
 function initialValueOf(whole: string, line: number): InitialValue[] {
-  const text = whole.replace(/#.*$/, "");
+  const text = withoutComment(whole);
   const match = /^(\s*param\s+)([^\s=]+)\s*(=?)\s*/.exec(text);
   if (!match) return [];
   const [{ length: start }, { length: at } = "", name = "", equals] = match;
@@ -294,13 +297,13 @@ function initialValueOf(whole: string, line: number): InitialValue[] {
 
 /** What a line says; nothing where it is empty. */
 function statementOf(whole: string, line: number): Statement[] {
-  const text = whole.replace(/#.*$/, "");
+  const text = withoutComment(whole);
   const at = text.length - text.trimStart().length;
   if (at === text.length) return [];
   const dollar = text.indexOf("$");
   if (dollar >= 0) throw refusedAt(line, dollar, "names of letters, digits and _", "$");
   const expected = "name' = expression, or name = expression";
-  const match = /^\s*([A-Za-z_]\w*)\s*('*)\s*=(?!=)/.exec(text);
+  const match = /^\s*([A-Za-z_]\w*)\s*(?:('+)\s*)?=(?!=)/.exec(text);
   if (!match) {
     const rest = text.trim();
     const given = rest.length > 40 ? `${rest.slice(0, 40)}…` : rest;
@@ -385,13 +388,13 @@ function take(inputs: Map<string, string>, option: string, name: string, noun: s
 function unknown(
   name: string,
   { name: own, derivative }: Statement,
-  statements: readonly Statement[],
+  defined: ReadonlyMap<string, Statement>,
   known: readonly string[],
   refuse: (expected: string, given: string) => SymplecticAdjointError,
 ): SymplecticAdjointError {
-  const later = statements.find((other) => other.name === name);
+  const later = defined.get(name);
   if (later && name === own && !derivative) return refuse(`${own} without ${own} in its own definition`, name);
-  if (later && !derivative && needs(later.name, own, statements, new Set())) {
+  if (later && !derivative && needs(later, own, defined)) {
     return refuse(`definitions without a cycle: ${own} needs ${name}, which needs ${own} (line ${later.line})`, name);
   }
   if (later) return refuse("a name that is defined above", `${name}, which is defined below, on line ${later.line}`);
@@ -403,13 +406,19 @@ function unknown(
   return refuse(`one of ${known.join(", ")}, ${remedy}`, `${name}${hint}`);
 }
 
-/** Whether what a name stands for needs another name, itself or by way of others. */
-function needs(from: string, to: string, statements: readonly Statement[], seen: Set<string>): boolean {
-  const statement = statements.find(({ name, derivative }) => name === from && !derivative);
-  if (!statement || seen.has(from)) return false;
-  seen.add(from);
-  const used: readonly string[] = statement.expression.match(/[A-Za-z_]\w*/g) ?? [];
-  return used.includes(to) || used.some((name) => needs(name, to, statements, seen));
+/** Whether a definition needs a name, itself or by way of others. */
+function needs(definition: Statement, name: string, defined: ReadonlyMap<string, Statement>): boolean {
+  const seen = new Set([definition]);
+  // A set goes on to what is added on the way.
+  for (const { expression } of seen) {
+    const used: readonly string[] = expression.match(/[A-Za-z_]\w*/g) ?? [];
+    if (used.includes(name)) return true;
+    for (const other of used) {
+      const statement = defined.get(other);
+      if (statement && !statement.derivative) seen.add(statement);
+    }
+  }
+  return false;
 }
 
 /** Reads names with numbers. */

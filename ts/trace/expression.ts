@@ -106,7 +106,7 @@ const SHORT = 1000;
 
 /** The value of an expression; `lookup` has those of its names. A text that is not of the grammar is refused where it leaves it. */
 export function evaluate(text: string, lookup: Lookup, refuse: Refuse): Value {
-  const plain = text.replace(/\s/g, " ");
+  const plain = text.replace(/\s/g, " ").trimEnd();
   scan(plain, refuse);
   try {
     return lifted("the expression", built(parse(plain), lookup, refuse));
@@ -184,7 +184,7 @@ function scan(text: string, refuse: Refuse): void {
   let value = true;
   let before = "";
   let at = 0;
-  while (text.slice(at).trim() !== "") {
+  while (at < text.length) {
     TOKEN.lastIndex = at;
     const match = TOKEN.exec(text);
     const start = match
@@ -234,7 +234,7 @@ function scan(text: string, refuse: Refuse): void {
     }
     before = token;
   }
-  const end = text.trimEnd().length;
+  const end = text.length;
   if (value) throw refuse(end, before === "" ? "an expression" : `a value after ${before}`, "the end");
   const last = open.at(-1);
   if (last?.sign === "?") throw refuse(end, "a colon and the other choice", "the end");

@@ -36,7 +36,7 @@ const plain = (file: string) => file.replace(/[?#].*$/, "");
 
 /** A test of whether a file belongs to this package, by one that does: its sources, or the modules in one folder. */
 function ownFiles(own: string): (file: string) => boolean {
-  const folder = (file: string) => plain(file).replace(/[^\\/]*$/, "");
+  const folder = (file: string) => /^.*[\\/]/.exec(plain(file))?.[0];
   const [, sources] = /^(.*[\\/])trace[\\/]place\.ts$/.exec(plain(own)) ?? [];
   return sources === undefined ? (file) => folder(file) === folder(own) : (file) => file.startsWith(sources);
 }
