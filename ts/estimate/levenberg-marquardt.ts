@@ -1,13 +1,13 @@
 // Levenberg–Marquardt with a trust region and bounds.
 //
 // Without bounds it is that of Moré (1978), the lmder of MINPACK: a trust region in the norm of the Jacobian's columns, and in it
-// the exact minimiser of the linearised problem, here from a singular value decomposition. With bounds, variables that a step
+// the exact minimiser of the linearised problem, from a QR decomposition, or where that tells no rank from singular values. With bounds, variables that a step
 // takes beyond theirs are fixed there one by one, and the others solved for again. Whatever that gives has to lower the model by a
 // fraction of what the projected gradient does within the region, so that the method converges for every cost that the model is
 // to first order right about (Conn, Gould and Toint, SIAM J. Numer. Anal. 25, 1988; Lin and Moré, SIAM J. Optim. 9, 1999).
+import { firstNotFinite } from "../checks/arrays.js";
 import { dot } from "./linear.js";
 import {
-  areFinite,
   cosineOf,
   freeOf,
   type Linear,
@@ -125,7 +125,8 @@ export function minimize<E extends Evaluation>(
   const evaluate = (x: Float64Array) => {
     evaluations++;
     const evaluation = problem.evaluate(x);
-    return evaluation && Number.isFinite(evaluation.cost) && areFinite(evaluation.residuals) ? evaluation : undefined;
+    if (!evaluation || !Number.isFinite(evaluation.cost)) return undefined;
+    return firstNotFinite(evaluation.residuals) < 0 ? evaluation : undefined;
   };
   const linearize = (x: Float64Array, evaluation: E) => {
     jacobians++;
