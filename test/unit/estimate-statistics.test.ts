@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { minimize } from "../../ts/estimate/levenberg-marquardt.js";
+import { columnsOf, norm, svd, times, transposeTimes } from "../../ts/estimate/linear.js";
 import {
   along,
   correlationOf,
@@ -162,4 +163,42 @@ test("the sandwich", () => {
           sum += (inverse[2 * i + p] as number) * (meat[2 * p + q] as number) * (inverse[2 * q + j] as number);
       expect(two[2 * i + j]).toBeCloseTo(sum, 14);
     }
+});
+
+test("many parameters are told as few are", () => {
+  // Lines of 20 groups with a curvature of all, or with two that cannot be told apart, or one without influence.
+  const groups = 20;
+  const rowsOf = (last: (t: number) => number[]) =>
+    Float64Array.from(
+      Array.from({ length: groups * 5 }, (_, i) => {
+        const [group, t] = [Math.floor(i / 5), (i % 5) + 0.1 * i];
+        const own = Array.from({ length: groups }, (_, g) => (g === group ? [1, t] : [0, 0]));
+        return [...own.flat(), ...last(t)];
+      }).flat(),
+    );
+  const n = 2 * groups + 2;
+  const jacobian = rowsOf((t) => [t * t, Math.sin(t)]);
+  const { told, rank, conditionNumber, unknown } = informationOf(jacobian, n);
+  expect([rank, unknown]).toEqual([n, []]);
+  // JᵀJ times its inverse.
+  const inverse = along(told, n);
+  const columns = columnsOf(jacobian, n);
+  for (const [i, column] of columns.entries()) {
+    const image = transposeTimes(columns, times(columns, inverse.subarray(i * n, (i + 1) * n)));
+    for (let j = 0; j < n; j++) expect(image[j]).toBeCloseTo(i === j ? 1 : 0, 8);
+    expect(norm(column)).toBeGreaterThan(0);
+  }
+  const { singularValues } = svd(columns.map((column) => column.map((value) => value / norm(column))));
+  expect(conditionNumber / ((singularValues[0] as number) / (singularValues.at(-1) as number))).toBeCloseTo(1, 9);
+  // What its own singular values tell.
+  const confounded = informationOf(
+    rowsOf((t) => [t * t, 3 * t * t]),
+    n,
+  );
+  expect(confounded).toMatchObject({ rank: n - 1, confounded: [{ parameters: [n - 2, n - 1], combinations: 1 }] });
+  const ineffective = informationOf(
+    rowsOf((t) => [t * t, 0]),
+    n,
+  );
+  expect(ineffective).toMatchObject({ rank: n - 1, ineffective: [n - 1], unknown: [n - 1], conditionNumber: NORMAL });
 });

@@ -3,12 +3,14 @@ import { firstNotFinite } from "../checks/arrays.js";
 import { dot, EPSILON, norm, svd, times } from "./linear.js";
 import type { Bounds, Evaluation } from "./problem.js";
 import {
+  aboveDiagonal,
   columnsOfRows,
   conditionBound,
+  countOf,
   dividedRows,
   lengthsOf,
   qrOfRows,
-  type Row,
+  type Rows,
   rowsOf,
   solvedRows,
   timesRows,
@@ -26,7 +28,7 @@ export interface Point<E extends Evaluation = Evaluation> {
   readonly residual: number;
   readonly lengths: Float64Array;
   /** R and the first of Qᵀ r, of J = Q R: they have all of J and r that matters to steps. */
-  readonly rows: readonly Row[];
+  readonly rows: Rows;
   readonly projected: Float64Array;
   readonly project: (b: Float64Array) => Float64Array;
 }
@@ -120,7 +122,7 @@ export function linearized(
   const reduced = (b: Float64Array) => project?.(b) ?? b;
   // A variable without influence stays where it is.
   const effective = free.filter((i) => point.lengths[i] !== 0);
-  const isSound = rows.length === effective.length && conditionBound(rows, n) < DOUBTFUL;
+  const isSound = countOf(rows) === effective.length && conditionBound(rows, n) < DOUBTFUL;
   const { size, solve } = isSound ? byTriangle(rows, n) : bySingularValues(rows, free, n);
   const own = reduced(residuals);
   const length = size(own);
@@ -134,15 +136,12 @@ export function linearized(
 }
 
 /** Solves by R, and where λ is positive by that of R above √λ. */
-function byTriangle(rows: readonly Row[], n: number) {
+function byTriangle(rows: Rows, n: number) {
   const solve = (lambda: number, b: Float64Array): Damped => {
     let [triangle, projected] = [rows, b];
     if (lambda > 0) {
-      const damping = rows.map(({ columns }): Row => {
-        return { columns: [columns[0] as number], values: Float64Array.of(Math.sqrt(lambda)) };
-      });
-      const both = qrOfRows([...rows, ...damping], n);
-      const whole = new Float64Array(2 * rows.length);
+      const both = qrOfRows(aboveDiagonal(rows, Math.sqrt(lambda)), n);
+      const whole = new Float64Array(2 * b.length);
       whole.set(b);
       [triangle, projected] = [both.rows, both.project(whole)];
     }
@@ -153,9 +152,9 @@ function byTriangle(rows: readonly Row[], n: number) {
 }
 
 /** Solves by singular values, of which those that are rounding count as 0. */
-function bySingularValues(rows: readonly Row[], free: readonly number[], n: number) {
+function bySingularValues(rows: Rows, free: readonly number[], n: number) {
   const { singularValues, right, project } = svd(columnsOfRows(rows, free));
-  const rounding = EPSILON * Math.max(free.length, rows.length) * (singularValues[0] ?? 0);
+  const rounding = EPSILON * Math.max(free.length, countOf(rows)) * (singularValues[0] ?? 0);
   const projected = (b: Float64Array) => project(b).map((p, j) => ((singularValues[j] as number) > rounding ? p : 0));
   const solve = (lambda: number, b: Float64Array): Damped => {
     const own = projected(b).map((p, j) => {

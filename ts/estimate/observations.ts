@@ -74,6 +74,7 @@ export function observationModel(observations: Observations): FitModel {
     for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
     const natural = () => {
       const slopes = jacobian();
+      if (tail.length === 0) return slopes;
       // By the values themselves, as everything is, and not by their logarithms.
       const width = structural + tail.length;
       return slopes?.map((slope, k) =>

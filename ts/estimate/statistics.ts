@@ -4,9 +4,11 @@ import {
   columnsOfRows,
   conditionBound,
   conditionOf,
+  countOf,
   dividedRows,
   inverseColumns,
   lengthsOf,
+  packed,
   qrOfRows,
   type Row,
   rowsOf,
@@ -88,7 +90,7 @@ export function informationOf(jacobian: Float64Array, parameters: number, tolera
     direction.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
   const largestRatio = 1 / Math.max(tolerance, EPSILON * parameters);
 
-  const isSound = rows.length === effective.length && conditionBound(rows, parameters) < largestRatio;
+  const isSound = countOf(rows) === effective.length && conditionBound(rows, parameters) < largestRatio;
   if (effective.length > FEW && isSound) {
     const told = inverseColumns(rows, parameters).map(unscaled);
     const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : conditionOf(rows, parameters);
@@ -204,7 +206,7 @@ export function curvatureDirections(
       }
     }
   }
-  return inverseColumns(factor, told.length).map((column) => times(told, column));
+  return inverseColumns(packed(factor), told.length).map((column) => times(told, column));
 }
 
 /** Correlations of a covariance matrix; NaN for what has no finite variance. */

@@ -3,55 +3,95 @@
 import { uniforms } from "../trace/random.js";
 import { axpy, dot, norm, svd, times } from "./linear.js";
 
-/** The numbers of a row that may differ from 0, and their columns. */
-export interface Row {
-  readonly columns: ArrayLike<number>;
+/** The rows of a matrix, by those of their numbers that may differ from 0: compressed sparse rows. */
+export interface Rows {
+  /** Where the numbers of each row start, and where those of the last end. */
+  readonly starts: Int32Array;
+  /** The columns of the numbers, and the numbers. */
+  readonly columns: Int32Array;
   readonly values: Float64Array;
 }
+
+/** How many there are. */
+export const countOf = ({ starts }: Rows): number => starts.length - 1;
 
 /** The QR decomposition A = Q R of a matrix with n columns. */
 export interface RowQr {
   /**
    * The rows of R that do not vanish. The first column of each is its pivot, which no later row has. There are n unless columns depend
-   * on one another; some may even then, as pivots may be rounding.
+   * on one another; there may be n even then, as a pivot may be rounding.
    */
-  readonly rows: readonly Row[];
+  readonly rows: Rows;
   /** The first of Qᵀ b, one for each row of R. */
   project(b: Float64Array): Float64Array;
 }
 
 /** The rows of a row-major matrix. */
-export function rowsOf(matrix: Float64Array, width: number): Row[] {
-  const [all, rows] = [Int32Array.from({ length: width }, (_, j) => j), [] as Row[]];
-  const [columns, values] = [new Int32Array(width), new Float64Array(width)];
-  for (let from = 0; from < matrix.length; from += width) {
-    let count = 0;
+export function rowsOf(matrix: Float64Array, width: number): Rows {
+  let count = 0;
+  for (let k = 0; k < matrix.length; k++) if (matrix[k] !== 0) count++;
+  const [columns, values] = [new Int32Array(count), new Float64Array(count)];
+  const starts = new Int32Array(width === 0 ? 1 : matrix.length / width + 1);
+  for (let i = 0, at = 0; i + 1 < starts.length; i++) {
     for (let j = 0; j < width; j++) {
-      const value = matrix[from + j] as number;
+      const value = matrix[i * width + j] as number;
       if (value === 0) continue;
-      columns[count] = j;
-      values[count++] = value;
+      columns[at] = j;
+      values[at++] = value;
     }
-    rows.push({ columns: count === width ? all : columns.slice(0, count), values: values.slice(0, count) });
+    starts[i + 1] = at;
   }
-  return rows;
+  return { starts, columns, values };
+}
+
+/** A row by itself. */
+export interface Row {
+  readonly columns: Int32Array;
+  readonly values: Float64Array;
+}
+
+/** Rows that were found one by one. */
+export function packed(list: readonly Row[]): Rows {
+  const starts = new Int32Array(list.length + 1);
+  for (const [i, { values }] of list.entries()) starts[i + 1] = (starts[i] as number) + values.length;
+  const count = starts[list.length] as number;
+  const [columns, values] = [new Int32Array(count), new Float64Array(count)];
+  for (const [i, row] of list.entries()) {
+    columns.set(row.columns, starts[i]);
+    values.set(row.values, starts[i]);
+  }
+  return { starts, columns, values };
+}
+
+/** R, and below it a multiple of the unit matrix, in the columns that R has. */
+export function aboveDiagonal(r: Rows, multiple: number): Rows {
+  const [count, own] = [countOf(r), r.values.length];
+  const starts = new Int32Array(2 * count + 1);
+  const columns = new Int32Array(own + count);
+  const values = new Float64Array(own + count).fill(multiple, own);
+  starts.set(r.starts);
+  columns.set(r.columns);
+  values.set(r.values);
+  for (let k = 0; k < count; k++) {
+    starts[count + k + 1] = own + k + 1;
+    columns[own + k] = r.columns[r.starts[k] as number] as number;
+  }
+  return { starts, columns, values };
 }
 
 /** The lengths of the n columns. */
-export function lengthsOf(rows: readonly Row[], n: number): Float64Array {
+export function lengthsOf({ columns, values }: Rows, n: number): Float64Array {
   const largest = new Float64Array(n);
-  for (const { columns, values } of rows)
-    for (let i = 0; i < values.length; i++) {
-      const j = columns[i] as number;
-      largest[j] = Math.max(largest[j] as number, Math.abs(values[i] as number));
-    }
+  for (let i = 0; i < values.length; i++) {
+    const [j, size] = [columns[i] as number, Math.abs(values[i] as number)];
+    if (size > (largest[j] as number)) largest[j] = size;
+  }
   // Relative to the largest, squares neither overflow nor underflow.
   const squares = new Float64Array(n);
-  for (const { columns, values } of rows)
-    for (let i = 0; i < values.length; i++) {
-      const j = columns[i] as number;
-      squares[j] = (squares[j] as number) + ((values[i] as number) / (largest[j] as number)) ** 2;
-    }
+  for (let i = 0; i < values.length; i++) {
+    const j = columns[i] as number;
+    squares[j] = (squares[j] as number) + ((values[i] as number) / (largest[j] as number)) ** 2;
+  }
   return largest.map((most, j) => most * Math.sqrt(squares[j] as number));
 }
 
@@ -75,38 +115,44 @@ interface Reflector {
  * Householder's QR, column by column: from those with few numbers to those with many, and each in the rows that begin with it, and in
  * the columns of these.
  */
-export function qrOfRows(matrix: readonly Row[], n: number): RowQr {
+export function qrOfRows(matrix: Rows, n: number): RowQr {
   const counts = new Int32Array(n);
-  for (const { columns } of matrix)
-    for (let i = 0; i < columns.length; i++)
-      counts[columns[i] as number] = (counts[columns[i] as number] as number) + 1;
+  for (let i = 0; i < matrix.columns.length; i++) {
+    const j = matrix.columns[i] as number;
+    counts[j] = (counts[j] as number) + 1;
+  }
   const order = Array.from(counts.keys()).sort((i, j) => (counts[i] as number) - (counts[j] as number));
   const places = new Int32Array(n);
   for (const [k, j] of order.entries()) places[j] = k;
-  const first = (columns: ArrayLike<number>, from = 0) => {
+  /** The place of the first of some columns to be eliminated. */
+  const first = (columns: Int32Array, from: number, to: number) => {
     let least = n;
-    for (let i = from; i < columns.length; i++) least = Math.min(least, places[columns[i] as number] as number);
+    for (let i = from; i < to; i++) least = Math.min(least, places[columns[i] as number] as number);
     return least;
   };
   /** What begins with each column: rows of the matrix, and what is left of blocks. */
   const beginning: { sources: number[]; blocks: Block[] }[] = order.map(() => ({ sources: [], blocks: [] }));
-  for (const [source, { columns }] of matrix.entries()) beginning[first(columns)]?.sources.push(source);
+  for (let source = 0; source < countOf(matrix); source++) {
+    const [from, to] = [matrix.starts[source] as number, matrix.starts[source + 1] as number];
+    beginning[first(matrix.columns, from, to)]?.sources.push(source);
+  }
 
   /** Gathers them in one block. */
   const columnAt = new Int32Array(n);
   const gathered = (sources: readonly number[], blocks: readonly Block[]): Block => {
     columnAt.fill(-1);
     const union: number[] = [];
-    const add = (columns: ArrayLike<number>, from: number) => {
-      for (let i = from; i < columns.length; i++) {
+    const add = (columns: Int32Array, from: number, to: number) => {
+      for (let i = from; i < to; i++) {
         const j = columns[i] as number;
         if (columnAt[j] === 0) continue;
         columnAt[j] = 0;
         union.push(j);
       }
     };
-    for (const source of sources) add((matrix[source] as Row).columns, 0);
-    for (const { columns, column } of blocks) add(columns, column);
+    for (const source of sources)
+      add(matrix.columns, matrix.starts[source] as number, matrix.starts[source + 1] as number);
+    for (const { columns, column } of blocks) add(columns, column, columns.length);
     const columns = Int32Array.from(union).sort((i, j) => (places[i] as number) - (places[j] as number));
     for (let c = 0; c < columns.length; c++) columnAt[columns[c] as number] = c;
     const height = blocks.reduce((sum, block) => sum + block.sources.length - block.row, sources.length);
@@ -114,9 +160,10 @@ export function qrOfRows(matrix: readonly Row[], n: number): RowQr {
     const values = new Float64Array(height * columns.length);
     let row = 0;
     for (const source of sources) {
-      const own = matrix[source] as Row;
-      for (let i = 0; i < own.columns.length; i++)
-        values[(columnAt[own.columns[i] as number] as number) * height + row] = own.values[i] as number;
+      for (let i = matrix.starts[source] as number; i < (matrix.starts[source + 1] as number); i++) {
+        const c = columnAt[matrix.columns[i] as number] as number;
+        values[c * height + row] = matrix.values[i] as number;
+      }
       all[row++] = source;
     }
     for (const block of blocks) {
@@ -137,7 +184,8 @@ export function qrOfRows(matrix: readonly Row[], n: number): RowQr {
     const block = sources.length === 0 && blocks.length === 1 ? (blocks[0] as Block) : gathered(sources, blocks);
     const row = eliminated(block, reflectors);
     if (row) rows.push(row);
-    if (block.row < block.sources.length) beginning[first(block.columns, block.column)]?.blocks.push(block);
+    if (block.row < block.sources.length)
+      beginning[first(block.columns, block.column, block.columns.length)]?.blocks.push(block);
   }
   const project = (b: Float64Array) => {
     const rotated = b.slice();
@@ -150,7 +198,7 @@ export function qrOfRows(matrix: readonly Row[], n: number): RowQr {
     }
     return Float64Array.from(reflectors, ({ sources }) => rotated[sources[0] as number] as number);
   };
-  return { rows, project };
+  return { rows: packed(rows), project };
 }
 
 /** Eliminates a block's next column, and gives the row of R that this makes, unless the column vanishes. */
@@ -158,6 +206,9 @@ function eliminated(block: Block, reflectors: Reflector[]): Row | undefined {
   const { columns, sources, values, row, column } = block;
   const height = sources.length;
   const v = values.subarray(column * height + row, (column + 1) * height);
+  // Numbers near underflow have few digits, and quotients of them fewer.
+  const raised = norm(v) < 2 ** -500 ? 2 ** 500 : 1;
+  if (raised !== 1) for (let i = 0; i < v.length; i++) v[i] = (v[i] as number) * raised;
   const length = norm(v);
   block.column++;
   if (length === 0) return undefined;
@@ -168,7 +219,7 @@ function eliminated(block: Block, reflectors: Reflector[]): Row | undefined {
   const size = norm(v);
   for (let i = 0; i < v.length; i++) v[i] = (v[i] as number) / size;
   const own = new Float64Array(columns.length - column);
-  own[0] = pivot;
+  own[0] = pivot / raised;
   for (let c = column + 1; c < columns.length; c++) {
     const from = c * height + row;
     let product = 0;
@@ -182,20 +233,23 @@ function eliminated(block: Block, reflectors: Reflector[]): Row | undefined {
 }
 
 /** R x, for an x with a number for each column. */
-export function timesRows(rows: readonly Row[], x: ArrayLike<number>): Float64Array {
-  return Float64Array.from(rows, ({ columns, values }) => {
+export function timesRows({ starts, columns, values }: Rows, x: ArrayLike<number>): Float64Array {
+  const product = new Float64Array(starts.length - 1);
+  for (let k = 0; k < product.length; k++) {
     let sum = 0;
-    for (let i = 0; i < values.length; i++) sum += (values[i] as number) * (x[columns[i] as number] as number);
-    return sum;
-  });
+    for (let i = starts[k] as number; i < (starts[k + 1] as number); i++)
+      sum += (values[i] as number) * (x[columns[i] as number] as number);
+    product[k] = sum;
+  }
+  return product;
 }
 
 /** Rᵀ y, with n columns. */
-export function transposeTimesRows(rows: readonly Row[], y: ArrayLike<number>, n: number): Float64Array {
+export function transposeTimesRows({ starts, columns, values }: Rows, y: Float64Array, n: number): Float64Array {
   const product = new Float64Array(n);
-  for (const [k, { columns, values }] of rows.entries()) {
+  for (let k = 0; k + 1 < starts.length; k++) {
     const part = y[k] as number;
-    for (let i = 0; i < values.length; i++) {
+    for (let i = starts[k] as number; i < (starts[k + 1] as number); i++) {
       const j = columns[i] as number;
       product[j] = (product[j] as number) + part * (values[i] as number);
     }
@@ -203,60 +257,69 @@ export function transposeTimesRows(rows: readonly Row[], y: ArrayLike<number>, n
   return product;
 }
 
-/** x of R x = b, 0 in those of its n columns that R has not. */
-export function solvedRows(rows: readonly Row[], b: ArrayLike<number>, n: number): Float64Array {
+/** x of R x = b, 0 in those of its n columns that R has not; of the first rows of R, if b has no more. */
+export function solvedRows({ starts, columns, values }: Rows, b: Float64Array, n: number): Float64Array {
   const x = new Float64Array(n);
-  for (let k = rows.length - 1; k >= 0; k--) {
-    const { columns, values } = rows[k] as Row;
+  for (let k = b.length - 1; k >= 0; k--) {
+    const from = starts[k] as number;
     let sum = b[k] as number;
-    for (let i = 1; i < values.length; i++) sum -= (values[i] as number) * (x[columns[i] as number] as number);
-    x[columns[0] as number] = sum / (values[0] as number);
+    for (let i = from + 1; i < (starts[k + 1] as number); i++)
+      sum -= (values[i] as number) * (x[columns[i] as number] as number);
+    x[columns[from] as number] = sum / (values[from] as number);
   }
   return x;
 }
 
 /** y of Rᵀ y = x, one for each row of R. */
-export function transposeSolvedRows(rows: readonly Row[], x: Float64Array): Float64Array {
-  const rest = x.slice();
-  return Float64Array.from(rows, ({ columns, values }) => {
-    const y = (rest[columns[0] as number] as number) / (values[0] as number);
-    for (let i = 1; i < values.length; i++) {
-      const j = columns[i] as number;
-      rest[j] = (rest[j] as number) - y * (values[i] as number);
-    }
-    return y;
+export function transposeSolvedRows(rows: Rows, x: Float64Array): Float64Array {
+  const y = new Float64Array(countOf(rows));
+  forward(rows, x.slice(), 0, (k, part) => {
+    y[k] = part;
   });
+  return y;
+}
+
+/** Those y of Rᵀ y = x that are not 0, from one of the rows on; x is overwritten. */
+function forward(
+  { starts, columns, values }: Rows,
+  x: Float64Array,
+  first: number,
+  found: (k: number, y: number) => void,
+) {
+  for (let k = first; k + 1 < starts.length; k++) {
+    const from = starts[k] as number;
+    const left = x[columns[from] as number] as number;
+    if (left === 0) continue;
+    const y = left / (values[from] as number);
+    found(k, y);
+    for (let i = from + 1; i < (starts[k + 1] as number); i++) {
+      const j = columns[i] as number;
+      x[j] = (x[j] as number) - y * (values[i] as number);
+    }
+  }
 }
 
 /** A bound from above on the condition number of R: the product of its Frobenius norm and that of its inverse. */
-export function conditionBound(rows: readonly Row[], n: number): number {
-  let [squares, inverse] = [0, 0];
+export function conditionBound(rows: Rows, n: number): number {
+  const { starts, columns, values } = rows;
+  let inverse = 0;
   const rest = new Float64Array(n);
-  for (const [first, { columns, values }] of rows.entries()) {
-    for (let i = 0; i < values.length; i++) squares += (values[i] as number) ** 2;
+  for (let k = 0; k + 1 < starts.length; k++) {
     // A row of the inverse, by Rᵀ y = e.
     rest.fill(0);
-    rest[columns[0] as number] = 1;
-    for (let k = first; k < rows.length; k++) {
-      const row = rows[k] as Row;
-      const left = rest[row.columns[0] as number] as number;
-      if (left === 0) continue;
-      const y = left / (row.values[0] as number);
+    rest[columns[starts[k] as number] as number] = 1;
+    forward(rows, rest, k, (_, y) => {
       inverse += y * y;
-      for (let i = 1; i < row.values.length; i++) {
-        const j = row.columns[i] as number;
-        rest[j] = (rest[j] as number) - y * (row.values[i] as number);
-      }
-    }
+    });
   }
-  return Math.sqrt(squares) * Math.sqrt(inverse);
+  return Math.sqrt(dot(values, values)) * Math.sqrt(inverse);
 }
 
 /** The columns of R with these indices, as dense ones. */
-export function columnsOfRows(rows: readonly Row[], indices: readonly number[]): Float64Array[] {
-  const dense = new Map(indices.map((j) => [j, new Float64Array(rows.length)]));
-  for (const [k, { columns, values }] of rows.entries())
-    for (let i = 0; i < values.length; i++) {
+export function columnsOfRows({ starts, columns, values }: Rows, indices: readonly number[]): Float64Array[] {
+  const dense = new Map(indices.map((j) => [j, new Float64Array(starts.length - 1)]));
+  for (let k = 0; k + 1 < starts.length; k++)
+    for (let i = starts[k] as number; i < (starts[k + 1] as number); i++) {
       const column = dense.get(columns[i] as number);
       if (column) column[k] = values[i] as number;
     }
@@ -264,29 +327,30 @@ export function columnsOfRows(rows: readonly Row[], indices: readonly number[]):
 }
 
 /** Rows without the columns whose divisor is 0, and the others divided by theirs. */
-export function dividedRows(rows: readonly Row[], divisors: Float64Array): Row[] {
-  return rows.map(({ columns, values }) => {
-    const kept = Int32Array.from(values.keys()).filter((i) => divisors[columns[i] as number] !== 0);
-    const own = kept.map((i) => columns[i] as number);
-    return {
-      columns: own,
-      values: Float64Array.from(kept, (i, k) => (values[i] as number) / (divisors[own[k] as number] as number)),
-    };
-  });
+export function dividedRows(rows: Rows, divisors: Float64Array): Rows {
+  let kept = 0;
+  const starts = new Int32Array(rows.starts.length);
+  const columns = new Int32Array(rows.columns.length);
+  const values = new Float64Array(rows.values.length);
+  for (let k = 0; k + 1 < starts.length; k++) {
+    for (let i = rows.starts[k] as number; i < (rows.starts[k + 1] as number); i++) {
+      const divisor = divisors[rows.columns[i] as number] as number;
+      if (divisor === 0) continue;
+      columns[kept] = rows.columns[i] as number;
+      values[kept++] = (rows.values[i] as number) / divisor;
+    }
+    starts[k + 1] = kept;
+  }
+  return { starts, columns: columns.subarray(0, kept), values: values.subarray(0, kept) };
 }
 
 /** The columns of the inverse of R, one for each of its rows. */
-export function inverseColumns(rows: readonly Row[], n: number): Float64Array[] {
-  const unit = new Float64Array(rows.length);
-  return rows.map((_, k) => {
-    unit.fill(0);
-    unit[k] = 1;
-    return solvedRows(rows.slice(0, k + 1), unit, n);
-  });
+export function inverseColumns(rows: Rows, n: number): Float64Array[] {
+  return Array.from({ length: countOf(rows) }, (_, k) => solvedRows(rows, new Float64Array(k + 1).fill(1, k), n));
 }
 
 /** The condition number of an R with n rows and columns, but for rounding. */
-export function conditionOf(rows: readonly Row[], n: number): number {
+export function conditionOf(rows: Rows, n: number): number {
   const largest = largestSingularValue(
     n,
     (x) => timesRows(rows, x),
