@@ -159,7 +159,8 @@ test("QR by rows is one of the same matrix", () => {
         expect(value).toBeCloseTo(dot(columns[j] as Float64Array, times(columns, x)), 11);
       const { singularValues } = svd(columns);
       const condition = (singularValues[0] as number) / (singularValues.at(-1) as number);
-      if (!(condition < 1e6 && countOf(r) === n)) return;
+      // What is next to underflow has no inverse.
+      if (!(condition < 1e6 && countOf(r) === n && sizeOf(columns) > 1e-100)) return;
       expect(conditionBound(r, n)).toBeGreaterThanOrEqual(condition * (1 - 1e-9));
       expect(conditionOf(r, n) / condition).toBeCloseTo(1, 8);
       for (const [j, value] of solvedRows(r, product, n).entries()) expect(value / (x[j] as number)).toBeCloseTo(1, 8);

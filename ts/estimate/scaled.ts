@@ -117,6 +117,7 @@ export class Scaled {
       stepTolerance,
       gradientTolerance,
       residualError: this.model.residualError,
+      residualTolerance: this.model.residualTolerance,
       onIteration,
     });
     this.evaluations += found?.evaluations ?? 1;
