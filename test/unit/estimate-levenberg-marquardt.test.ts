@@ -215,3 +215,26 @@ test("a cost of its own, as that of a likelihood", () => {
   expect(found?.x[0]).toBeCloseTo(mean, 10);
   expect(found?.x[1]).toBeCloseTo(Math.log(variance) / 2, 10);
 });
+
+test("where errors of the residuals hide what steps gain, it has converged if they are known", () => {
+  // A line through the origin, whose residuals are off by up to 1e-6 in a way that no derivative shows.
+  const times = [1, 2, 3, 4, 5];
+  const lineTo = (data: readonly number[], error: number): Problem => ({
+    evaluate([a = 0]) {
+      const residuals = Float64Array.from(
+        times,
+        (t, i) => a * t - (data[i] as number) + error * Math.sin(1e12 * a * t),
+      );
+      const cost = 0.5 * residuals.reduce((sum, r) => sum + r * r, 0);
+      return { cost, residuals, jacobian: () => Float64Array.from(times) };
+    },
+  });
+  const tight = { costTolerance: 0, stepTolerance: 0, gradientTolerance: 0 };
+  const reasonOf = (data: readonly number[], known: object) =>
+    solve(lineTo(data, 1e-6), [0.3], { ...tight, ...known })?.reason;
+  const exact = times.map((t) => 0.5 * t);
+  const scattered = exact.map((value, i) => value + 0.1 * (-1) ** i);
+  expect(reasonOf(exact, {})).toBe("stuck");
+  expect(reasonOf(exact, { residualTolerance: 1e-5 })).toBe("residuals");
+  expect(reasonOf(scattered, { residualTolerance: 1e-5 })).toBe("cost");
+});

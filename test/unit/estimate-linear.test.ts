@@ -1,6 +1,20 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { columnsOf, dot, norm, qr, svd, times } from "../../ts/estimate/linear.js";
+import {
+  columnsOfRows,
+  conditionBound,
+  conditionOf,
+  countOf,
+  inverseColumns,
+  lengthsOf,
+  qrOfRows,
+  rowsOf,
+  solvedRows,
+  timesRows,
+  transposeSolvedRows,
+  transposeTimesRows,
+} from "../../ts/estimate/triangle.js";
 
 /** Matrices of all shapes, some of whose columns depend on others. */
 const matrices = fc
@@ -94,4 +108,81 @@ test("small singular values are accurate where only the lengths of the columns d
   const { singularValues } = svd(matrix);
   for (const [j, value] of [1, 1e-20, 1e-29].entries())
     expect((singularValues[j] as number) / value).toBeCloseTo(1, 13);
+});
+
+/** Row-major matrices of which many numbers are 0: each group of rows has columns of its own, and some columns are of all. */
+const sparse = fc
+  .record({
+    groups: fc.integer({ min: 1, max: 5 }),
+    own: fc.integer({ min: 1, max: 2 }),
+    shared: fc.integer({ min: 0, max: 2 }),
+    each: fc.integer({ min: 1, max: 5 }),
+    numbers: fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 300, maxLength: 300 }),
+    interleaved: fc.boolean(),
+    depends: fc.boolean(),
+  })
+  .map(({ groups, own, shared, each, numbers, interleaved, depends }) => {
+    const [rows, n] = [groups * each, groups * own + shared];
+    const matrix = new Float64Array(rows * n);
+    for (let i = 0; i < rows; i++) {
+      const group = interleaved ? i % groups : Math.floor(i / each);
+      for (let j = 0; j < own; j++) matrix[i * n + group * own + j] = numbers[(i * n + j) % 300] as number;
+      for (let j = n - shared; j < n; j++) matrix[i * n + j] = numbers[(i * n + j) % 300] as number;
+      if (depends && shared > 1) matrix[i * n + n - 1] = 2 * (matrix[i * n + n - 2] as number);
+    }
+    return { matrix, rows, n };
+  });
+
+test("QR by rows is one of the same matrix", () => {
+  fc.assert(
+    fc.property(sparse, ({ matrix, rows, n }) => {
+      const columns = columnsOf(matrix, n);
+      const given = rowsOf(matrix, n);
+      for (const [j, length] of lengthsOf(given, n).entries())
+        expect(length).toBeCloseTo(norm(columns[j] as Float64Array), 14);
+      const { rows: r, project } = qrOfRows(given, n);
+      const q = leftOf(rows, project);
+      const all = [...columns.keys()];
+      const bound = 1e-14 * sizeOf(columns) + 1e-300;
+      for (const [j, column] of columnsOfRows(r, all).entries())
+        for (let i = 0; i < rows; i++)
+          expect(Math.abs(dot(q[i] as Float64Array, column) - (columns[j]?.[i] as number))).toBeLessThan(bound);
+      // An echelon form.
+      const pivots = Array.from({ length: countOf(r) }, (_, k) => r.columns[r.starts[k] as number] as number);
+      for (const [k, pivot] of pivots.entries())
+        for (const [i, value] of (columnsOfRows(r, [pivot])[0] as Float64Array).entries())
+          if (i > k) expect(value).toBe(0);
+      // Products, and of a triangle solutions.
+      const x = Float64Array.from({ length: n }, (_, j) => 1 + j);
+      const product = timesRows(r, x);
+      for (const [j, value] of transposeTimesRows(r, product, n).entries())
+        expect(value).toBeCloseTo(dot(columns[j] as Float64Array, times(columns, x)), 11);
+      const { singularValues } = svd(columns);
+      const condition = (singularValues[0] as number) / (singularValues.at(-1) as number);
+      // What is next to underflow has no inverse.
+      if (!(condition < 1e6 && countOf(r) === n && sizeOf(columns) > 1e-100)) return;
+      expect(conditionBound(r, n)).toBeGreaterThanOrEqual(condition * (1 - 1e-9));
+      expect(conditionOf(r, n) / condition).toBeCloseTo(1, 8);
+      for (const [j, value] of solvedRows(r, product, n).entries()) expect(value / (x[j] as number)).toBeCloseTo(1, 8);
+      for (const [k, value] of transposeSolvedRows(r, transposeTimesRows(r, product, n)).entries())
+        expect(Math.abs(value - (product[k] as number))).toBeLessThan(1e-8 * norm(product));
+      for (const [k, column] of inverseColumns(r, n).entries())
+        for (const [i, value] of timesRows(r, column).entries()) expect(value).toBeCloseTo(i === k ? 1 : 0, 8);
+    }),
+  );
+});
+
+test("QR by rows fills in nothing between groups", () => {
+  // 200 groups of 7 rows, with 2 columns each and 3 of all.
+  const [groups, each, own, shared] = [200, 7, 2, 3];
+  const n = groups * own + shared;
+  const matrix = new Float64Array(groups * each * n);
+  for (let i = 0; i < groups * each; i++) {
+    // As if each time were measured of all groups, before the next.
+    for (let j = 0; j < own; j++) matrix[i * n + (i % groups) * own + j] = Math.cos(i * (j + 1));
+    for (let j = n - shared; j < n; j++) matrix[i * n + j] = Math.sin(i + j);
+  }
+  const { rows } = qrOfRows(rowsOf(matrix, n), n);
+  // Two rows of each group: of 5 numbers and of 4; and a triangle.
+  expect(rows.values.length).toBe(groups * (5 + 4) + 6);
 });

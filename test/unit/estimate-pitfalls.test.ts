@@ -33,6 +33,46 @@ test("stiff equations: where the derivatives of the solution are useless, anothe
   field.dispose();
 });
 
+test("stiff equations: where a fit gets stuck beside the errors of predictions, it has converged, or another method is taken", () => {
+  const robertson = (rates: { k1: number; k2: number; k3: number }) =>
+    equations(
+      `a' = -k1 * a + k3 * b * c
+       b' = k1 * a - k2 * b^2 - k3 * b * c
+       c' = k2 * b^2`,
+      { parameters: rates, dtype: "float64" },
+    );
+  const times = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3];
+  const truth = robertson({ k1: 0.04, k2: 3e7, k3: 1e4 });
+  const solution = odeint(truth, Float64Array.of(1, 0, 0), [0, ...times], { rtol: 1e-10, atol: 1e-14 });
+  const exact = Array.from(solution.y.subarray(3));
+  const noise = normals(1);
+  const noisy = exact.map((value) => value * Math.exp(0.02 * noise()));
+  const fit = (y: number[], by: { method?: "dopri5" | "dopri8"; output?: "land" | "interpolate" } = {}) => {
+    const field = robertson({ k1: 0.042, k2: 3.15e7, k3: 9500 });
+    const parameters = { k1: { transform: "log" }, k2: { transform: "log" }, k3: { transform: "log" } } as const;
+    const result = leastSquares({
+      field,
+      data: { t0: 0, times, y, y0: [1, 0, 0] },
+      error: "lognormal",
+      parameters,
+      ...by,
+    });
+    field.dispose();
+    return result;
+  };
+  // b is about 4e-5, which atol tells to a few parts in 1e8.
+  const found = fit(exact);
+  expect(found.converged).toBe(true);
+  expect(found.parameters.k1?.value).toBeCloseTo(0.04, 6);
+  expect(fit(noisy)).toMatchObject({ method: "dopri5", converged: true });
+  // What was asked for is not changed.
+  const stuck = fit(noisy, { method: "dopri8" });
+  expect(stuck).toMatchObject({ method: "dopri8", converged: false });
+  expect(stuck.message).toMatch(/stiff for dopri8/);
+  expect(stuck.message).not.toContain("If you supply a Jacobian");
+  truth.dispose();
+});
+
 test("where equations switch by a comparison, a fit that suffers from it says so, and one by an event does not", () => {
   // x' = −k1 x above a threshold, −k2 x below it.
   const times = [0.5, 1, 1.5, 2, 3, 4, 5, 6];

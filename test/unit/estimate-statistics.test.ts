@@ -1,11 +1,26 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { minimize } from "../../ts/estimate/levenberg-marquardt.js";
-import { correlationOf, informationOf, quantile, sandwich, twoSided } from "../../ts/estimate/statistics.js";
+import { columnsOf, norm, svd, times, transposeTimes } from "../../ts/estimate/linear.js";
+import {
+  along,
+  correlationOf,
+  informationOf,
+  masked,
+  quantile,
+  sandwich,
+  twoSided,
+} from "../../ts/estimate/statistics.js";
 import { Dual, differentiated } from "./dual.js";
 import { differences, REGRESSIONS } from "./nist.js";
 
 const NORMAL = Number.POSITIVE_INFINITY;
+
+/** (JᵀJ)⁻¹ with what else a Jacobian says. */
+const knownFrom = (jacobian: Float64Array, n: number) => {
+  const information = informationOf(jacobian, n);
+  return { ...information, inverse: masked(along(information.told, n), information.unknown) };
+};
 
 // Of mpmath, with thirty digits: the incomplete beta function I_x(ν/2, 1/2) at x = ν/(ν + t²).
 test.each([
@@ -71,7 +86,7 @@ test.each(REGRESSIONS)("the standard errors of $name are those of NIST", (regres
   const tolerances = { maxIterations: 500, costTolerance: 1e-12, stepTolerance: 1e-10, gradientTolerance: 1e-10 };
   const bounds = { lower: new Float64Array(n).fill(-NORMAL), upper: new Float64Array(n).fill(NORMAL) };
   const found = minimize(problem, Float64Array.from(estimates), { ...bounds, ...tolerances });
-  const { inverse, confounded, ineffective, conditionNumber } = informationOf(found?.jacobian ?? new Float64Array(), n);
+  const { inverse, confounded, ineffective, conditionNumber } = knownFrom(found?.jacobian ?? new Float64Array(), n);
   expect([confounded, ineffective]).toEqual([[], []]);
   expect(conditionNumber).toBeGreaterThan(1);
   // The residuals of Lanczos1 are rounding.
@@ -83,7 +98,7 @@ test.each(REGRESSIONS)("the standard errors of $name are those of NIST", (regres
 test("what the data do not tell is named", () => {
   // a, and b + 2c, but not d; e apart.
   const rows = [1, 2, 3, 4, 5].flatMap((t) => [1, t, 2 * t, 0, t * t]);
-  const { inverse, conditionNumber, ineffective, confounded } = informationOf(Float64Array.from(rows), 5);
+  const { inverse, conditionNumber, ineffective, confounded } = knownFrom(Float64Array.from(rows), 5);
   expect(ineffective).toEqual([3]);
   expect(confounded).toEqual([{ parameters: [1, 2], combinations: 1 }]);
   expect(conditionNumber).toBe(NORMAL);
@@ -91,7 +106,7 @@ test("what the data do not tell is named", () => {
   expect(variances.map(Number.isFinite)).toEqual([true, false, false, false, true]);
   expect(correlationOf(inverse)[1]).toBeNaN();
   expect(correlationOf(inverse)[4]).toBeGreaterThan(0.5);
-  const known = informationOf(Float64Array.from([1, 2, 3, 4, 5].flatMap((t) => [1, t, t * t])), 3).inverse;
+  const known = knownFrom(Float64Array.from([1, 2, 3, 4, 5].flatMap((t) => [1, t, t * t])), 3).inverse;
   // The same without the parameters that are not told.
   for (const [i, j] of [
     [0, 0],
@@ -119,7 +134,7 @@ test("what the data do not tell is named", () => {
 test("scales of the parameters change no condition number", () => {
   const rows = [1, 2, 3, 4, 5, 6].map((t) => [1, t, Math.exp(-t)]);
   const of = (scales: number[]) =>
-    informationOf(Float64Array.from(rows.flatMap((row) => row.map((value, j) => value * (scales[j] as number)))), 3);
+    knownFrom(Float64Array.from(rows.flatMap((row) => row.map((value, j) => value * (scales[j] as number)))), 3);
   const [plain, scaled] = [of([1, 1, 1]), of([1e-12, 1e9, 1e40])];
   expect(scaled.conditionNumber / plain.conditionNumber).toBeCloseTo(1, 10);
   expect(correlationOf(scaled.inverse)[1]).toBeCloseTo(correlationOf(plain.inverse)[1] ?? 0, 10);
@@ -128,12 +143,12 @@ test("scales of the parameters change no condition number", () => {
 test("the sandwich", () => {
   // A mean: H = n, Σ gᵢ² = Σ rᵢ², so that the variance is Σ rᵢ² / n².
   const residuals = Float64Array.of(1, -2, 0.5, 0.5);
-  const one = sandwich(Float64Array.of(1 / 4), new Float64Array(4).fill(1), residuals);
+  const one = sandwich([Float64Array.of(1 / 2)], new Float64Array(4).fill(1), residuals, 1);
   expect(one[0]).toBeCloseTo(5.5 / 16, 14);
   // Two parameters, by hand.
   const jacobian = Float64Array.of(1, 0, 1, 1, 1, 2, 1, 3);
-  const { inverse } = informationOf(jacobian, 2);
-  const two = sandwich(inverse, jacobian, residuals);
+  const { inverse, told } = knownFrom(jacobian, 2);
+  const two = sandwich(told, jacobian, residuals, 2);
   const meat = [0, 0, 0, 0];
   for (const [k, r] of residuals.entries())
     for (const i of [0, 1])
@@ -148,4 +163,42 @@ test("the sandwich", () => {
           sum += (inverse[2 * i + p] as number) * (meat[2 * p + q] as number) * (inverse[2 * q + j] as number);
       expect(two[2 * i + j]).toBeCloseTo(sum, 14);
     }
+});
+
+test("many parameters are told as few are", () => {
+  // Lines of 20 groups with a curvature of all, or with two that cannot be told apart, or one without influence.
+  const groups = 20;
+  const rowsOf = (last: (t: number) => number[]) =>
+    Float64Array.from(
+      Array.from({ length: groups * 5 }, (_, i) => {
+        const [group, t] = [Math.floor(i / 5), (i % 5) + 0.1 * i];
+        const own = Array.from({ length: groups }, (_, g) => (g === group ? [1, t] : [0, 0]));
+        return [...own.flat(), ...last(t)];
+      }).flat(),
+    );
+  const n = 2 * groups + 2;
+  const jacobian = rowsOf((t) => [t * t, Math.sin(t)]);
+  const { told, rank, conditionNumber, unknown } = informationOf(jacobian, n);
+  expect([rank, unknown]).toEqual([n, []]);
+  // JᵀJ times its inverse.
+  const inverse = along(told, n);
+  const columns = columnsOf(jacobian, n);
+  for (const [i, column] of columns.entries()) {
+    const image = transposeTimes(columns, times(columns, inverse.subarray(i * n, (i + 1) * n)));
+    for (let j = 0; j < n; j++) expect(image[j]).toBeCloseTo(i === j ? 1 : 0, 8);
+    expect(norm(column)).toBeGreaterThan(0);
+  }
+  const { singularValues } = svd(columns.map((column) => column.map((value) => value / norm(column))));
+  expect(conditionNumber / ((singularValues[0] as number) / (singularValues.at(-1) as number))).toBeCloseTo(1, 9);
+  // What its own singular values tell.
+  const confounded = informationOf(
+    rowsOf((t) => [t * t, 3 * t * t]),
+    n,
+  );
+  expect(confounded).toMatchObject({ rank: n - 1, confounded: [{ parameters: [n - 2, n - 1], combinations: 1 }] });
+  const ineffective = informationOf(
+    rowsOf((t) => [t * t, 0]),
+    n,
+  );
+  expect(ineffective).toMatchObject({ rank: n - 1, ineffective: [n - 1], unknown: [n - 1], conditionNumber: NORMAL });
 });

@@ -77,8 +77,10 @@ function leastSquares(
 /** Rows of slopes, each multiplied by its own factor. */
 function scaled(slopes: Float64Array | undefined, f: Float64Array, factor: (f: number, row: number) => number) {
   const columns = (slopes?.length ?? 0) / f.length;
-  const factors = f.map(factor);
-  return slopes?.map((value, k) => value * (factors[Math.floor(k / columns)] as number));
+  const own = slopes?.slice();
+  for (const [row, by] of f.map(factor).entries())
+    for (let k = row * columns; own && k < (row + 1) * columns; k++) own[k] = (own[k] as number) * by;
+  return own;
 }
 
 /**

@@ -38,7 +38,7 @@ import type { FitResult, Fitted } from "./results.js";
 import { LOSSES, type LossName } from "./robust.js";
 import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
-import { isOfPoorFit, uselessDerivatives } from "./warnings.js";
+import { isOfPoorFit, stuckOf, uselessDerivatives } from "./warnings.js";
 
 /** An initial state, or an argument of single trajectories, to be estimated. */
 export interface InitialOptions extends Partial<ParameterOptions> {
@@ -222,6 +222,9 @@ const [LONGER, FEW_STEPS] = [50, 2000];
 const WITHOUT_DERIVATIVE =
   "the model is solved, but its derivatives are not finite: there is none, as of sqrt(y) at y0 = 0, or they overflow. Start y0 elsewhere, estimate it within bounds, or write the equations so that they have a derivative there.";
 
+/** The methods that interpolate unless they are told to land. */
+const INTERPOLATED: readonly Method[] = ["bosh3", "dopri5", "tsit5"];
+
 /** More times than these, and it pays to interpolate: dopri8 steps to each time. */
 const MANY_TIMES = 200;
 
@@ -328,6 +331,7 @@ class FieldModel {
     const { y, weights } = this.#data;
     const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
     let failureCode: ErrorCode | undefined;
+    const stuck = () => stuckOf(String(this.#solver.method), this.#isInterpolated());
     const predict = (values: Float64Array) => {
       failureCode = undefined;
       const used = this.#used as Used;
@@ -351,6 +355,7 @@ class FieldModel {
       lossScale,
       predict,
       predictionError: this.#predictionError(),
+      tolerance: this.#tolerance(),
     };
     return {
       ...observationModel(own),
@@ -359,27 +364,52 @@ class FieldModel {
       get failureCode() {
         return failureCode;
       },
+      get stuck() {
+        return stuck();
+      },
     };
   }
 
   /**
-   * Fits. Where the derivatives of the solution turn out to be useless, as they may be of stiff equations, it tries a method with
-   * shorter steps, if the choice of that was left to us.
+   * Fits. Where the derivatives of the solution turn out to be useless, or the fit gets stuck, as may happen with stiff equations, it
+   * tries shorter steps that end at the measurements, as far as the choice of that was left to us.
    */
   fit(settings: ReadSettings): Fitted {
-    const mayChange = this.#given.solver.method === undefined && this.#solver.method === "dopri8";
-    const isSound = () => result.reason === "callback" || this.#derivativesAgree(result.values);
-    let result = fitModel(this.observed, settings);
-    if (isSound()) return this.#withEvents(result);
-    if (mayChange) {
-      this.#useMethod("dopri5");
-      result = fitModel(this.observed, settings);
-      if (isSound()) return this.#withEvents(result);
+    const first = this.#tried(settings);
+    if (first.isSound && first.result.reason !== "stuck") return this.#withEvents(first.result);
+    const before = this.#solver;
+    const method = this.#given.solver.method ?? "dopri5";
+    const solver = this.#isInterpolated({ ...before, method })
+      ? { ...before, method, output: "land" as const }
+      : { ...before, method };
+    const isOther = solver.method !== before.method || solver.output !== before.output;
+    let { result } = first;
+    if (isOther) {
+      this.#useSolver(solver);
+      const second = this.#tried(settings);
+      if (second.isSound && !(first.isSound && second.result.reason === "stuck"))
+        return this.#withEvents(second.result);
+      result = second.result;
+    }
+    if (first.isSound) {
+      this.#useSolver(before);
+      return this.#withEvents(first.result);
     }
     const message = uselessDerivatives(String(this.#solver.method), this.#changesAtEvents);
     // What the others say, but for how well it fits, rests on the same derivatives.
     const warnings = [message, ...result.warnings.filter(isOfPoorFit)];
     return { ...result, reason: "derivatives", message, converged: false, warnings };
+  }
+
+  /** Fits by what solver there is. */
+  #tried(settings: ReadSettings) {
+    const result = fitModel(this.observed, settings);
+    return { result, isSound: result.reason === "callback" || this.#derivativesAgree(result.values) };
+  }
+
+  /** Whether predictions are interpolated between steps, and not because that was asked for. */
+  #isInterpolated(solver = this.#solver): boolean {
+    return solver.output === undefined && isAdaptive(solver) && INTERPOLATED.includes(solver.method as Method);
   }
 
   /** With a warning where an event passes a measurement, within a standard error of the estimates. */
@@ -391,15 +421,18 @@ class FieldModel {
     return warning === undefined ? result : { ...result, warnings: [...result.warnings, warning] };
   }
 
+  /** The tolerance of steps, 0 where they are fixed. */
+  #tolerance() {
+    const { rtol, atol } = this.#solver;
+    const largest = (given: typeof rtol) => (typeof given === "object" ? Math.max(...Array.from(given)) : (given ?? 0));
+    return isAdaptive(this.#solver) ? { rtol: largest(rtol), atol: largest(atol) } : { rtol: 0, atol: 0 };
+  }
+
   /** How exact predictions are at best: by the tolerance of steps, or to rounding. */
   #predictionError(): number {
     const { rtol } = this.#solver;
     const given = isAdaptive(this.#solver) && typeof rtol === "number" ? rtol : 0;
     return Math.min(Math.max(given, ROUNDING), EXACT);
-  }
-
-  #useMethod(method: Method): void {
-    this.#useSolver({ ...this.#solver, method });
   }
 
   #useSolver(solver: SolveOptions): void {

@@ -3,13 +3,13 @@ import type { Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import type { Scaled } from "./scaled.js";
 import {
+  along,
   correlationOf,
-  curvatureInverse,
+  curvatureDirections,
   type Information,
   informationOf,
   isTold,
   masked,
-  pseudoInverse,
   quantile,
   sandwich,
 } from "./statistics.js";
@@ -52,20 +52,21 @@ export function inferenceFrom(
   const bounds = estimated.map((_, i) => (x[i] === lower[i] ? "lower" : x[i] === upper[i] ? "upper" : undefined));
   const free = estimated.flatMap((_, i) => (bounds[i] === undefined ? [i] : []));
   const [data, n, columns] = [differences.length, free.length, estimated.length];
-  const own = new Float64Array(residuals.length * n).map((_, k) => {
-    return jacobian[Math.floor(k / n) * columns + (free[k % n] as number)] as number;
-  });
+  const own = new Float64Array(residuals.length * n);
+  for (let i = 0; i < residuals.length; i++)
+    for (let j = 0; j < n; j++) own[i * n + j] = jacobian[i * columns + (free[j] as number)] as number;
   const information = informationOf(own, n, model.jacobianError);
   // A parameter that the data do not determine has not been fitted to them.
   const degreesOfFreedom = data - information.rank;
   const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
-  const whole = (curvature && curvatureInverse(own, information, curvature)) ?? pseudoInverse(information, n);
+  const directions = (curvature && curvatureDirections(own, information, curvature)) ?? information.told;
+  const whole = along(directions, n);
   const told = {
     leastSquares: () => whole.map((value) => value * variance),
     likelihood: () => whole,
     // With the usual correction for the parameters that the residuals were fitted with.
     robust: () =>
-      sandwich(whole, own, residuals).map((value) =>
+      sandwich(directions, own, residuals, n).map((value) =>
         degreesOfFreedom > 0 ? (value * data) / degreesOfFreedom : Number.NaN,
       ),
   }[model.kind]();

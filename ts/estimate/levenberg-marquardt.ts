@@ -1,13 +1,13 @@
 // Levenberg–Marquardt with a trust region and bounds.
 //
 // Without bounds it is that of Moré (1978), the lmder of MINPACK: a trust region in the norm of the Jacobian's columns, and in it
-// the exact minimiser of the linearised problem, here from a singular value decomposition. With bounds, variables that a step
+// the exact minimiser of the linearised problem, from a QR decomposition, or where that tells no rank from singular values. With bounds, variables that a step
 // takes beyond theirs are fixed there one by one, and the others solved for again. Whatever that gives has to lower the model by a
 // fraction of what the projected gradient does within the region, so that the method converges for every cost that the model is
 // to first order right about (Conn, Gould and Toint, SIAM J. Numer. Anal. 25, 1988; Lin and Moré, SIAM J. Optim. 9, 1999).
+import { firstNotFinite } from "../checks/arrays.js";
 import { dot } from "./linear.js";
 import {
-  areFinite,
   cosineOf,
   freeOf,
   type Linear,
@@ -52,6 +52,8 @@ export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Boun
   readonly gradientTolerance: number;
   /** Residuals of this length are only what is left of inexact predictions. */
   readonly residualError?: number | undefined;
+  /** The length of the errors that residuals may have: what a step gains beside them cannot be seen. */
+  readonly residualTolerance?: number | undefined;
   /** Called after each iteration; false ends it. */
   readonly onIteration?: ((progress: Progress<E>) => unknown) | undefined;
 }
@@ -97,6 +99,8 @@ const FIRST_RADIUS = 10;
 const ACCEPTED = 1e-4;
 /** Where steps no longer succeed, an offset or cosine so small is a minimum: a hundredth of a percent of a standard error. */
 const LAST_RESORT = 1e-4;
+/** The same where the errors of residuals are known, in standard errors. */
+const NEAR = 0.1;
 /** Residuals whose squares are no numbers. */
 const VANISHING = 1e-150;
 /** After so many iterations, steps may bend, at the cost of an evaluation each. */
@@ -118,6 +122,7 @@ export function minimize<E extends Evaluation>(
     stepTolerance,
     gradientTolerance,
     residualError = 0,
+    residualTolerance = 0,
     scale,
     onIteration,
   } = options;
@@ -125,7 +130,8 @@ export function minimize<E extends Evaluation>(
   const evaluate = (x: Float64Array) => {
     evaluations++;
     const evaluation = problem.evaluate(x);
-    return evaluation && Number.isFinite(evaluation.cost) && areFinite(evaluation.residuals) ? evaluation : undefined;
+    if (!evaluation || !Number.isFinite(evaluation.cost)) return undefined;
+    return firstNotFinite(evaluation.residuals) < 0 ? evaluation : undefined;
   };
   const linearize = (x: Float64Array, evaluation: E) => {
     jacobians++;
@@ -192,12 +198,22 @@ export function minimize<E extends Evaluation>(
       }
       if (small || !(radius > 0)) {
         if (!trial.damped) return "step";
-        return Math.min(linear.offset, cosine) <= LAST_RESORT ? "cost" : "stuck";
+        if (Math.min(linear.offset, cosine) <= LAST_RESORT) return "cost";
+        return withinErrors(linear);
       }
       // To the minimum of the parabola along the step, if the cost rose; of a step that cannot be computed, nothing is known.
       const part = fall <= 0 ? Math.max(0.1, Math.min(0.5, (0.5 * slope) / (slope + fall))) : 0.25;
       radius = part * Math.min(radius, length);
     }
+  }
+
+  /** Why no step lowers the cost: perhaps what it gains is less than the errors of the residuals change, and than matters. */
+  function withinErrors({ size }: Linear): Reason {
+    const { residual, x, evaluation } = point;
+    if (residual <= residualTolerance) return "residuals";
+    const isUnseen = 0.5 * size ** 2 <= residualTolerance * (residual + 0.5 * residualTolerance);
+    const standardDeviation = residual / Math.sqrt(Math.max(1, evaluation.residuals.length - x.length));
+    return isUnseen && size <= NEAR * standardDeviation ? "cost" : "stuck";
   }
 
   /** A step along the valley that it is in. */

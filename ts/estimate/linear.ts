@@ -11,9 +11,10 @@ export const EPSILON = 2 ** -52;
 /** The columns of a row-major matrix. */
 export function columnsOf(matrix: ArrayLike<number>, columns: number): Float64Array[] {
   const rows = columns === 0 ? 0 : matrix.length / columns;
-  return Array.from({ length: columns }, (_, j) =>
-    Float64Array.from({ length: rows }, (_, i) => matrix[i * columns + j] as number),
-  );
+  const list = Array.from({ length: columns }, () => new Float64Array(rows));
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < columns; j++) (list[j] as Float64Array)[i] = matrix[i * columns + j] as number;
+  return list;
 }
 
 export function dot(a: Float64Array, b: Float64Array): number {
@@ -42,13 +43,22 @@ export function norm(a: Float64Array): number {
 /** A x. */
 export function times(matrix: Columns, x: ArrayLike<number>, rows = matrix[0]?.length ?? 0): Float64Array {
   const product = new Float64Array(rows);
-  for (const [j, column] of matrix.entries()) axpy(x[j] as number, column, product);
+  for (const [j, column] of matrix.entries()) if (x[j] !== 0) axpy(x[j] as number, column, product);
   return product;
 }
 
-/** Aᵀ x. */
+/** Aᵀ x, fast where x is mostly 0. */
 export function transposeTimes(matrix: Columns, x: Float64Array): Float64Array {
-  return Float64Array.from(matrix, (column) => dot(column, x));
+  const places = Int32Array.from(x.keys()).filter((i) => x[i] !== 0);
+  if (2 * places.length > x.length) return Float64Array.from(matrix, (column) => dot(column, x));
+  return Float64Array.from(matrix, (column) => {
+    let sum = 0;
+    for (let k = 0; k < places.length; k++) {
+      const i = places[k] as number;
+      sum += (column[i] as number) * (x[i] as number);
+    }
+    return sum;
+  });
 }
 
 /** The QR decomposition A P = Q R of an m×n matrix. */

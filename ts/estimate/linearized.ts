@@ -1,6 +1,22 @@
 // A problem at some values, as it is linearised there.
-import { type Columns, columnsOf, dot, EPSILON, norm, qr, type Svd, svd, times, transposeTimes } from "./linear.js";
+import { firstNotFinite } from "../checks/arrays.js";
+import { dot, EPSILON, norm, svd, times } from "./linear.js";
 import type { Bounds, Evaluation } from "./problem.js";
+import {
+  aboveDiagonal,
+  columnsOfRows,
+  conditionBound,
+  countOf,
+  dividedRows,
+  lengthsOf,
+  qrOfRows,
+  type Rows,
+  rowsOf,
+  solvedRows,
+  timesRows,
+  transposeSolvedRows,
+  transposeTimesRows,
+} from "./triangle.js";
 
 /** Values with all that the linearised problem needs. */
 export interface Point<E extends Evaluation = Evaluation> {
@@ -12,7 +28,7 @@ export interface Point<E extends Evaluation = Evaluation> {
   readonly residual: number;
   readonly lengths: Float64Array;
   /** R and the first of Qᵀ r, of J = Q R: they have all of J and r that matters to steps. */
-  readonly r: Columns;
+  readonly rows: Rows;
   readonly projected: Float64Array;
   readonly project: (b: Float64Array) => Float64Array;
 }
@@ -20,17 +36,13 @@ export interface Point<E extends Evaluation = Evaluation> {
 /** Undefined where the Jacobian cannot be computed. */
 export function pointAt<E extends Evaluation>(x: Float64Array, evaluation: E): Point<E> | undefined {
   const jacobian = evaluation.jacobian();
-  if (!(jacobian && areFinite(jacobian))) return undefined;
-  const columns = columnsOf(jacobian, x.length);
+  if (!jacobian || firstNotFinite(jacobian) >= 0) return undefined;
   const { residuals } = evaluation;
-  const [gradient, lengths] = [transposeTimes(columns, residuals), Float64Array.from(columns, norm)];
-  const { r, project } = qr(columns);
+  const own = rowsOf(jacobian, x.length);
+  const [gradient, lengths] = [transposeTimesRows(own, residuals, x.length), lengthsOf(own, x.length)];
+  const { rows, project } = qrOfRows(own, x.length);
   const [residual, projected] = [norm(residuals), project(residuals)];
-  return { x, evaluation, jacobian, gradient, residual, lengths, r, projected, project };
-}
-
-export function areFinite(numbers: Float64Array): boolean {
-  return numbers.every(Number.isFinite);
+  return { x, evaluation, jacobian, gradient, residual, lengths, rows, projected, project };
 }
 
 /** The variables that a small step may change: not those at a bound that the gradient pushes them against. */
@@ -58,8 +70,8 @@ export function scaledNorm(step: Float64Array, scaling: Float64Array): number {
 }
 
 /** gᵀ s + ‖J s‖²/2. */
-export function model({ gradient, r, projected }: Point, step: Float64Array): number {
-  const change = times(r, step, projected.length);
+export function model({ gradient, rows }: Point, step: Float64Array): number {
+  const change = timesRows(rows, step);
   return dot(gradient, step) + 0.5 * dot(change, change);
 }
 
@@ -73,17 +85,27 @@ export function moved(x: Float64Array, step: Float64Array, { lower, upper }: Bou
   });
 }
 
-/** The problem in the free variables as linearised, each in units of its own. */
+/** The problem in the free variables as linearised, each in units of its own: A z ≈ b, for a step −z. */
 export interface Linear {
   readonly free: readonly number[];
   readonly scaling: Float64Array;
-  readonly decomposed: Svd;
-  /** Uᵀ r, 0 where the singular value is rounding. */
-  readonly projected: Float64Array;
-  /** Its length, of which half the square is the fall that a Gauss–Newton step promises; and relative to ‖r‖ (Bates and Watts). */
+  /** The length of what of b a step can make vanish; half its square is the fall that a Gauss–Newton step promises. */
   readonly size: number;
+  /** That relative to ‖r‖ (Bates and Watts). */
   readonly offset: number;
+  /** z of (AᵀA + λ) z = Aᵀ b, the least one where λ is 0: of all variables, 0 for those that are not free. */
+  solve(lambda: number, b?: Float64Array): Damped;
 }
+
+/** What a step of that length is, in the units of the variables. */
+interface Damped {
+  readonly z: Float64Array;
+  /** zᵀ (AᵀA + λ)⁻¹ z. */
+  decline(): number;
+}
+
+/** From this bound on its condition number on, a matrix may lack a rank: its singular values tell. */
+const DOUBTFUL = 1e10;
 
 export function linearized(
   point: Point,
@@ -91,27 +113,69 @@ export function linearized(
   scaling: Float64Array,
   residuals = point.projected,
 ): Linear {
-  const columns = free.map((i) => (point.r[i] as Float64Array).map((value) => value / (scaling[i] as number)));
-  const decomposed = svd(columns);
-  const { singularValues } = decomposed;
-  const rounding = EPSILON * Math.max(free.length, residuals.length) * (singularValues[0] ?? 0);
-  const projected = decomposed.project(residuals);
-  for (const [j, value] of singularValues.entries()) if (value <= rounding) projected[j] = 0;
-  const size = norm(projected);
-  return { free, scaling, decomposed, projected, size, offset: point.residual === 0 ? 0 : size / point.residual };
+  const n = point.x.length;
+  const divisors = new Float64Array(n);
+  for (const i of free) divisors[i] = scaling[i] as number;
+  const scaled = dividedRows(point.rows, divisors);
+  // Without some columns, it is no triangle.
+  const { rows, project } = free.length === n ? { rows: scaled, project: undefined } : qrOfRows(scaled, n);
+  const reduced = (b: Float64Array) => project?.(b) ?? b;
+  // A variable without influence stays where it is.
+  const effective = free.filter((i) => point.lengths[i] !== 0);
+  const isSound = countOf(rows) === effective.length && conditionBound(rows, n) < DOUBTFUL;
+  const { size, solve } = isSound ? byTriangle(rows, n) : bySingularValues(rows, free, n);
+  const own = reduced(residuals);
+  const length = size(own);
+  return {
+    free,
+    scaling,
+    size: length,
+    offset: point.residual === 0 ? 0 : length / point.residual,
+    solve: (lambda, b) => solve(lambda, b ? reduced(b) : own),
+  };
 }
 
-/** −V z / D, as a step of all variables. */
-export function stepOf({ free, scaling, decomposed }: Linear, z: Float64Array, n: number): Float64Array {
-  const scaled = times(decomposed.right, z);
-  const step = new Float64Array(n);
-  for (const [j, i] of free.entries()) step[i] = -(scaled[j] as number) / (scaling[i] as number);
-  return step;
+/** Solves by R, and where λ is positive by that of R above √λ. */
+function byTriangle(rows: Rows, n: number) {
+  const solve = (lambda: number, b: Float64Array): Damped => {
+    let [triangle, projected] = [rows, b];
+    if (lambda > 0) {
+      const both = qrOfRows(aboveDiagonal(rows, Math.sqrt(lambda)), n);
+      const whole = new Float64Array(2 * b.length);
+      whole.set(b);
+      [triangle, projected] = [both.rows, both.project(whole)];
+    }
+    const z = solvedRows(triangle, projected, n);
+    return { z, decline: () => squareOf(transposeSolvedRows(triangle, z)) };
+  };
+  return { size: norm, solve };
+}
+
+/** Solves by singular values, of which those that are rounding count as 0. */
+function bySingularValues(rows: Rows, free: readonly number[], n: number) {
+  const { singularValues, right, project } = svd(columnsOfRows(rows, free));
+  const rounding = EPSILON * Math.max(free.length, countOf(rows)) * (singularValues[0] ?? 0);
+  const projected = (b: Float64Array) => project(b).map((p, j) => ((singularValues[j] as number) > rounding ? p : 0));
+  const solve = (lambda: number, b: Float64Array): Damped => {
+    const own = projected(b).map((p, j) => {
+      const sigma = singularValues[j] as number;
+      return p === 0 ? 0 : lambda === 0 ? p / sigma : (p * sigma) / (sigma * sigma + lambda);
+    });
+    const decline = () =>
+      own.reduce((sum, p, j) => (p === 0 ? sum : sum + p ** 2 / ((singularValues[j] as number) ** 2 + lambda)), 0);
+    const z = new Float64Array(n);
+    for (const [k, value] of times(right, own).entries()) z[free[k] as number] = value;
+    return { z, decline };
+  };
+  return { size: (b: Float64Array) => norm(projected(b)), solve };
+}
+
+const squareOf = (a: Float64Array) => dot(a, a);
+
+/** −z / D, as a step. */
+export function stepOf({ scaling }: Linear, z: Float64Array): Float64Array {
+  return z.map((value, i) => (value === 0 ? 0 : -value / (scaling[i] as number)));
 }
 
 /** The least step to the minimum of the linearised problem. */
-export function gaussNewton(linear: Linear, n: number): Float64Array {
-  const { projected, decomposed } = linear;
-  const z = projected.map((p, j) => (p === 0 ? 0 : p / (decomposed.singularValues[j] as number)));
-  return stepOf(linear, z, n);
-}
+export const gaussNewton = (linear: Linear): Float64Array => stepOf(linear, linear.solve(0).z);

@@ -45,6 +45,10 @@ export interface FitModel {
   readonly jacobianError?: number;
   /** The length of residuals that are no more than the errors of predictions; default 0. */
   readonly residualError?: number;
+  /** The length of the errors that the tolerance of predictions leaves in residuals; default 0. */
+  readonly residualTolerance?: number;
+  /** What to say where the fit gets stuck. */
+  readonly stuck?: string;
   /** What to say where the residuals of the start can be computed, but not their Jacobian. */
   readonly withoutDerivative?: string;
   /** Whether the model chooses by comparisons, so that it may switch where its parameters say. */

@@ -30,6 +30,8 @@ export interface Observations {
   predict(values: Float64Array): Prediction | string;
   /** How exact predictions are, relative to the measurements; default 0. */
   readonly predictionError?: number;
+  /** The tolerance of predictions, relative to the measurements and beside that; default 0. */
+  readonly tolerance?: { readonly rtol: number; readonly atol: number };
   /** Of the Jacobians: see `FitModel`. */
   readonly jacobianError?: number;
 }
@@ -45,6 +47,7 @@ export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
  */
 export function observationModel(observations: Observations): FitModel {
   const { parameters, weights, loss = "linear", lossScale = 1, jacobianError, predictionError = 0 } = observations;
+  const { rtol, atol } = observations.tolerance ?? { rtol: 0, atol: 0 };
   const { quantities } = observations;
   const model = ERROR_MODELS[observations.errorModel];
   const present = presentOf(observations.y, weights);
@@ -74,6 +77,7 @@ export function observationModel(observations: Observations): FitModel {
     for (const [i, difference] of differences.entries()) squares += (own?.[i] ?? 1) * difference * difference;
     const natural = () => {
       const slopes = jacobian();
+      if (tail.length === 0) return slopes;
       // By the values themselves, as everything is, and not by their logarithms.
       const width = structural + tail.length;
       return slopes?.map((slope, k) =>
@@ -89,7 +93,10 @@ export function observationModel(observations: Observations): FitModel {
     kind,
     evaluate,
     // Of a likelihood, residuals are in units of deviations that are estimated.
-    ...(kind !== "likelihood" && { residualError: predictionError * sizeOfData() }),
+    ...(kind !== "likelihood" && {
+      residualError: lengthOf(predictionError, 0),
+      residualTolerance: lengthOf(rtol, atol),
+    }),
     ...(jacobianError !== undefined && { jacobianError }),
     measured: quantities && {
       names: quantities.names,
@@ -99,10 +106,11 @@ export function observationModel(observations: Observations): FitModel {
     },
   };
 
-  /** The length of the measurements, or of errors of logarithms that are relative. */
-  function sizeOfData(): number {
-    const size = (value: number) => (observations.errorModel === "lognormal" ? 1 : value);
-    return Math.sqrt(y.reduce((sum, value, i) => sum + (own?.[i] ?? 1) * size(value) ** 2, 0));
+  /** The length of residuals that are no more than errors of predictions; those of logarithms are relative. */
+  function lengthOf(relative: number, absolute: number): number {
+    const error = (size: number) =>
+      observations.errorModel === "lognormal" ? relative + absolute / size : relative * size + absolute;
+    return Math.sqrt(y.reduce((sum, value, i) => sum + (own?.[i] ?? 1) * error(Math.abs(value)) ** 2, 0));
   }
 
   /** Where the error model's own parameters start: from the residuals there. */

@@ -24,7 +24,7 @@ export function polished<E extends Evaluation>(
   let point = minimum;
   for (let i = 0, history: Mixed[] = []; i < STEPS; i++) {
     const linear = linearized(point, freeOf(point, bounds), scaling);
-    const step = gaussNewton(linear, point.x.length);
+    const step = gaussNewton(linear);
     if (of.isSmall(step, point.x)) break;
     const { x: old } = point;
     history = [

@@ -226,7 +226,7 @@ export class Predictor {
     return Float64Array.from(this.data.places, ({ row, observed }) => all[row * width + observed] as number);
   }
 
-  /** By forward sensitivities. */
+  /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
   #forward({ at, points, tangents }: Solved, places: readonly Place[], columns: Columns): Float64Array {
     const { field, data, observation } = this;
     const { stateSize, argumentWidths } = field;
@@ -236,16 +236,22 @@ export class Predictor {
       Object.fromEntries(
         Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(points.count * width)]),
       );
+    const moving = new Map<number, number[]>();
     for (const [k, place] of places.entries()) {
       const direction = directionOf(columns, place);
+      const members = moving.get(direction);
+      if (members) members.push(k);
+      else moving.set(direction, [k]);
+    }
+    for (const [direction, members] of moving) {
+      const place = places[members[0] as number] as Place;
       const states = new Float64Array(points.count * stateSize);
       const args = place.kind === "argument" ? still() : undefined;
       for (const [row, own] of data.rows.entries()) {
-        if (!belongs(place, own.trajectory)) continue;
         const [batch, at] = this.#placeOf(own);
         const { tangents, shape } = moved[batch] as (typeof moved)[number];
         const from = (direction * shape[1] * shape[2] + at) * stateSize;
-        states.set(tangents.subarray(from, from + stateSize), row * stateSize);
+        for (let j = 0; j < stateSize; j++) states[row * stateSize + j] = tangents[from + j] as number;
         if (place.kind === "argument") {
           const width = argumentWidths[place.name] as number;
           (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
@@ -255,9 +261,22 @@ export class Predictor {
       if (place.kind === "parameter") parameters[place.index] = 1;
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
       const column = this.#gathered(observation.tangent(points, at.parameters, along));
-      for (const [i, slope] of column.entries()) jacobian[i * places.length + k] = slope;
+      const owners = this.#ownersOf(members.map((k) => [k, places[k] as Place]));
+      for (const [i, { row }] of data.places.entries())
+        for (const k of owners[(data.rows[row] as Data["rows"][number]).trajectory] as number[])
+          jacobian[i * places.length + k] = column[i] as number;
     }
     return jacobian;
+  }
+
+  /** Which of these places matter to each trajectory. */
+  #ownersOf(places: readonly (readonly [number, Place])[]): number[][] {
+    const owners: number[][] = this.data.trajectories.map(() => []);
+    for (const [k, place] of places) {
+      const isShared = place.kind === "parameter" || place.trajectory === undefined;
+      for (const own of isShared ? owners : [owners[place.trajectory] as number[]]) own.push(k);
+    }
+    return owners;
   }
 
   /** By the transpose, a measurement at a time. */
@@ -266,6 +285,7 @@ export class Predictor {
     const { stateSize, argumentWidths } = field;
     const width = observation.names.length;
     const jacobian = new Float64Array(data.places.length * places.length);
+    const owners = this.#ownersOf([...places.entries()]);
     for (const [index, group] of data.groups.entries()) {
       const { start, settings } = this.#together(group, at);
       const recorded = vjp(field, start, group.times, { ...settings, timeGradients: false });
@@ -280,8 +300,8 @@ export class Predictor {
           const cotangent = new Float64Array(group.times.length * group.members.length * stateSize);
           cotangent.set(direct.states, (time * group.members.length + member) * stateSize);
           const gradient = recorded.pullback(cotangent);
-          for (const [k, place] of places.entries()) {
-            if (!belongs(place, trajectory)) continue;
+          for (const k of owners[trajectory] as number[]) {
+            const place = places[k] as Place;
             const numberOf = () => {
               if (place.kind === "parameter")
                 return (gradient.parameters[place.index] as number) + (direct.parameters[place.index] as number);
@@ -300,10 +320,6 @@ export class Predictor {
     return jacobian;
   }
 }
-
-/** Whether what is estimated matters to a trajectory. */
-const belongs = (place: Place, trajectory: number) =>
-  place.kind === "parameter" || place.trajectory === undefined || place.trajectory === trajectory;
 
 /** The same jump, of these trajectories. */
 function jumpOf(jump: Jump, members: readonly number[]): Jump {

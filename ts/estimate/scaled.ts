@@ -1,4 +1,5 @@
 // A model on the scales of its parameters.
+import { firstNotFinite } from "../checks/arrays.js";
 import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -89,8 +90,11 @@ export class Scaled {
     const slopes = x.map((value, i) => this.slope(i, value));
     const jacobian = () => {
       const natural = evaluation.jacobian();
-      if (!natural?.every(Number.isFinite)) this.failure = NO_JACOBIAN;
-      return natural?.map((value, k) => value * (slopes[k % slopes.length] as number));
+      if (!natural || firstNotFinite(natural) >= 0) this.failure = NO_JACOBIAN;
+      const own = natural?.slice();
+      for (let from = 0; own && from < own.length; from += slopes.length)
+        for (let j = 0; j < slopes.length; j++) own[from + j] = (own[from + j] as number) * (slopes[j] as number);
+      return own;
     };
     return { ...evaluation, jacobian };
   }
@@ -113,6 +117,7 @@ export class Scaled {
       stepTolerance,
       gradientTolerance,
       residualError: this.model.residualError,
+      residualTolerance: this.model.residualTolerance,
       onIteration,
     });
     this.evaluations += found?.evaluations ?? 1;

@@ -1,10 +1,21 @@
 // How well the data tell the parameters: covariances, what cannot be told at all, and quantiles for intervals.
 import { axpy, type Columns, columnsOf, dot, EPSILON, norm, svd, times, transposeTimes } from "./linear.js";
+import {
+  columnsOfRows,
+  conditionBound,
+  conditionOf,
+  countOf,
+  dividedRows,
+  inverseColumns,
+  lengthsOf,
+  packed,
+  qrOfRows,
+  type Row,
+  rowsOf,
+} from "./triangle.js";
 
 /** What a Jacobian says of the parameters at a minimum. */
 export interface Information {
-  /** (JᵀJ)⁻¹, `[parameters, parameters]`. The variance of a parameter that is not identified is infinite, its covariances NaN. */
-  readonly inverse: Float64Array;
   /**
    * Directions of the parameters in which the residuals change, each by 1 and independently of the others: all, where each parameter is
    * told. The sum of their outer products is a pseudo-inverse of JᵀJ, which has the variances of whatever the data do tell.
@@ -62,49 +73,60 @@ function groupsOf(vectors: readonly Float64Array[], effective: readonly number[]
   return groups;
 }
 
+/** Of so many parameters at most, all singular values are computed, which takes no time. */
+const FEW = 32;
+
 /**
  * @param jacobian - `[residuals, parameters]`, row-major.
  * @param tolerance - Singular values below this part of the largest are taken for 0: what the Jacobian's own errors leave of them.
  */
 export function informationOf(jacobian: Float64Array, parameters: number, tolerance = 1e-10): Information {
-  const columns = columnsOf(jacobian, parameters);
-  const lengths = columns.map(norm);
-  const effective = lengths.flatMap((length, i) => (length > 0 ? [i] : []));
-  const scaled = effective.map((i) => (columns[i] as Float64Array).map((value) => value / (lengths[i] as number)));
-  const { singularValues, right } = svd(scaled);
-  const [largest, least] = [singularValues[0] ?? 0, singularValues.at(-1) ?? 0];
-  const isKnown = (sigma: number) => sigma > Math.max(tolerance, EPSILON * parameters) * largest;
+  const matrix = rowsOf(jacobian, parameters);
+  const lengths = lengthsOf(matrix, parameters);
+  const effective = Array.from(lengths.keys()).filter((i) => lengths[i] !== 0);
+  const ineffective = Array.from(lengths.keys()).filter((i) => lengths[i] === 0);
+  const { rows } = qrOfRows(dividedRows(matrix, lengths), parameters);
+  const unscaled = (direction: Float64Array) =>
+    direction.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
+  const largestRatio = 1 / Math.max(tolerance, EPSILON * parameters);
 
-  const vanishing = right.filter((_, k) => !isKnown(singularValues[k] as number));
+  const isSound = countOf(rows) === effective.length && conditionBound(rows, parameters) < largestRatio;
+  if (effective.length > FEW && isSound) {
+    const told = inverseColumns(rows, parameters).map(unscaled);
+    const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : conditionOf(rows, parameters);
+    return { told, unknown: ineffective, rank: told.length, conditionNumber, ineffective, confounded: [] };
+  }
+  const { singularValues, right } = svd(columnsOfRows(rows, effective));
+  const [largest, least] = [singularValues[0] ?? 0, singularValues.at(-1) ?? 0];
+  const vanishing = right.filter((_, k) => !((singularValues[k] as number) * largestRatio > largest));
   const told = right.slice(0, right.length - vanishing.length).map((v, k) => {
     const direction = new Float64Array(parameters);
-    for (const [p, i] of effective.entries())
-      direction[i] = (v[p] as number) / (singularValues[k] as number) / (lengths[i] as number);
-    return direction;
+    for (const [p, i] of effective.entries()) direction[i] = (v[p] as number) / (singularValues[k] as number);
+    return unscaled(direction);
   });
   const confounded = groupsOf(vanishing, effective);
-  const ineffective = lengths.flatMap((length, i) => (length > 0 ? [] : [i]));
   const unknown = [...confounded.flatMap((group) => group.parameters), ...ineffective];
-  const inverse = masked(along(told, identity(told.length), parameters), unknown);
   const conditionNumber = ineffective.length > 0 ? Number.POSITIVE_INFINITY : parameters === 0 ? 1 : largest / least;
-  return { inverse, told, unknown, rank: told.length, conditionNumber, ineffective, confounded };
+  return { told, unknown, rank: told.length, conditionNumber, ineffective, confounded };
 }
 
-const identity = (n: number) => new Float64Array(n * n).map((_, k) => (k % (n + 1) === 0 ? 1 : 0));
+/** Where a vector is not 0. */
+const placesOf = (vector: Float64Array) => Int32Array.from(vector.keys()).filter((i) => vector[i] !== 0);
 
-/** B M Bᵀ, for the columns of B. */
-function along(columns: Columns, matrix: Float64Array, n: number): Float64Array {
-  const rows = columnsOf(matrix, columns.length).map((column) => times(columns, column, n));
+/** B M Bᵀ for the n rows of B, given by its columns; without M, B Bᵀ. What is 0 costs nothing. */
+export function along(columns: Columns, n: number, matrix?: Columns): Float64Array {
   const product = new Float64Array(n * n);
-  for (const [k, row] of rows.entries()) {
-    const column = columns[k] as Float64Array;
-    for (let i = 0; i < n; i++) axpy(row[i] as number, column, product.subarray(i * n, (i + 1) * n));
+  const places = columns.map(placesOf);
+  for (const [k, column] of columns.entries()) {
+    const row = matrix ? times(columns, matrix[k] as Float64Array, n) : column;
+    for (const i of matrix ? placesOf(row) : (places[k] as Int32Array)) {
+      const part = row[i] as number;
+      for (const j of places[k] as Int32Array)
+        product[i * n + j] = (product[i * n + j] as number) + part * (column[j] as number);
+    }
   }
   return product;
 }
-
-/** The pseudo-inverse of JᵀJ. */
-export const pseudoInverse = ({ told }: Information, n: number): Float64Array => along(told, identity(told.length), n);
 
 /** A covariance matrix in which the variances of unknown parameters are infinite, and their covariances NaN. */
 export function masked(covariance: Float64Array, unknown: readonly number[]): Float64Array {
@@ -125,7 +147,7 @@ export function isTold({ told }: Information, jacobian: Float64Array, combinatio
   const scaled = combination.map((part, i) => (part === 0 ? 0 : part / (lengths[i] as number)));
   if (!scaled.every(Number.isFinite)) return false;
   const rest = scaled.slice();
-  // Each direction, in units of the lengths, is a right singular vector over its singular value.
+  // Where the data do not tell all, each direction, in units of the lengths, is a right singular vector over its singular value.
   for (const direction of told) {
     const unit = direction.map((part, i) => part * (lengths[i] as number));
     axpy(-dot(unit, scaled) / dot(unit, unit), unit, rest);
@@ -137,61 +159,54 @@ export function isTold({ told }: Information, jacobian: Float64Array, combinatio
  * The covariance of estimates that minimise a cost which is no likelihood, such as that of a robust loss: H⁻¹ (Σ gᵢgᵢᵀ) H⁻¹ with
  * the gradients gᵢ of the residuals' parts of the cost (Huber 1967; White 1980).
  *
- * @param inverse - H⁻¹ = (JᵀJ)⁻¹, or a pseudo-inverse.
+ * @param directions - Vectors whose outer products sum up to H⁻¹, such as `told` where H = JᵀJ.
  */
-export function sandwich(inverse: Float64Array, jacobian: Float64Array, residuals: Float64Array): Float64Array {
-  const n = Math.sqrt(inverse.length);
-  const scores = columnsOf(jacobian, n).map((column) => column.map((slope, i) => slope * (residuals[i] as number)));
-  const bread: Columns = columnsOf(inverse, n);
+export function sandwich(
+  directions: Columns,
+  jacobian: Float64Array,
+  residuals: Float64Array,
+  n: number,
+): Float64Array {
+  const slopes = columnsOf(jacobian, n);
+  const scores = directions.map((direction) =>
+    times(slopes, direction).map((slope, i) => slope * (residuals[i] as number)),
+  );
   const meat = scores.map((column) => transposeTimes(scores, column));
-  const half = meat.map((column) => transposeTimes(bread, column));
-  const whole = Array.from({ length: n }, (_, i) => Float64Array.from(half, (column) => column[i] as number));
-  const product = whole.map((row) => transposeTimes(bread, row));
-  return Float64Array.from(product.flatMap((row) => [...row]));
+  return along(directions, n, meat);
 }
 
 /**
- * The inverse of a cost's curvature, Σ cᵢ jᵢjᵢᵀ over the rows of a Jacobian `[residuals, parameters]` with the parts c by which they
- * count, along what the data tell; undefined where it is not positive definite.
+ * Directions of which the outer products sum up to the inverse of a cost's curvature, Σ cᵢ jᵢjᵢᵀ over the rows of a Jacobian
+ * `[residuals, parameters]` with the parts c by which they count, along what the data tell; undefined where it is not positive definite.
  */
-export function curvatureInverse(
+export function curvatureDirections(
   jacobian: Float64Array,
   { told }: Information,
   parts: Float64Array,
-): Float64Array | undefined {
-  const parameters = told[0]?.length ?? 0;
-  const slopes = columnsOf(jacobian, parameters);
+): Columns | undefined {
+  const slopes = columnsOf(jacobian, told[0]?.length ?? 0);
   const columns = told.map((direction) => times(slopes, direction));
-  const n = columns.length;
   const weighted = columns.map((column) => column.map((slope, i) => slope * (parts[i % parts.length] as number)));
-  const rows = weighted.map((column) => transposeTimes(columns, column));
-  // Cholesky's factor L, and by it each column of the inverse.
-  const factor = rows.map((row) => row.slice());
-  const at = (i: number, j: number) => factor[i]?.[j] as number;
-  for (let j = 0; j < n; j++) {
-    for (let i = j; i < n; i++) {
-      let sum = rows[i]?.[j] as number;
-      for (let k = 0; k < j; k++) sum -= at(i, k) * at(j, k);
-      // Beside what it was, what is left of a singular matrix is rounding.
-      if (i === j && !(sum > 1e-13 * Math.abs(rows[j]?.[j] as number))) return undefined;
-      (factor[i] as Float64Array)[j] = i === j ? Math.sqrt(sum) : sum / at(j, j);
+  const rest = weighted.map((column) => transposeTimes(columns, column));
+  const diagonal = rest.map((column, k) => Math.abs(column[k] as number));
+  // Cholesky's factor L, as the rows of Lᵀ. What is 0 costs nothing.
+  const factor: Row[] = [];
+  for (const [k, column] of rest.entries()) {
+    const pivot = column[k] as number;
+    // Beside what it was, what is left of a singular matrix is rounding.
+    if (!(pivot > 1e-13 * (diagonal[k] as number))) return undefined;
+    const own = placesOf(column).filter((i) => i >= k);
+    const values = Float64Array.from(own, (i) => (column[i] as number) / Math.sqrt(pivot));
+    factor.push({ columns: own, values });
+    for (let a = 1; a < own.length; a++) {
+      const other = rest[own[a] as number] as Float64Array;
+      for (let b = a; b < own.length; b++) {
+        const i = own[b] as number;
+        other[i] = (other[i] as number) - (values[a] as number) * (values[b] as number);
+      }
     }
   }
-  const inverse = new Float64Array(n * n);
-  for (let c = 0; c < n; c++) {
-    const z = new Float64Array(n);
-    for (let i = 0; i < n; i++) {
-      let sum = i === c ? 1 : 0;
-      for (let k = 0; k < i; k++) sum -= at(i, k) * (z[k] as number);
-      z[i] = sum / at(i, i);
-    }
-    for (let i = n - 1; i >= 0; i--) {
-      let sum = z[i] as number;
-      for (let k = i + 1; k < n; k++) sum -= at(k, i) * (inverse[k * n + c] as number);
-      inverse[i * n + c] = sum / at(i, i);
-    }
-  }
-  return along(told, inverse, parameters);
+  return inverseColumns(packed(factor), told.length).map((column) => times(told, column));
 }
 
 /** Correlations of a covariance matrix; NaN for what has no finite variance. */

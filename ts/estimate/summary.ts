@@ -10,7 +10,7 @@ import { profileOf } from "./profile.js";
 import type { Estimate, Fitted, Profile, ProfileOptions, StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
 import { levelRule } from "./settings.js";
-import { MESSAGES, warningsOf } from "./warnings.js";
+import { messageOf, warningsOf } from "./warnings.js";
 
 /** The estimates, with what is known of them. */
 export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inference): Record<string, Estimate> {
@@ -124,7 +124,7 @@ export function resultOf<Name extends string>(
     conditionNumber: information.conditionNumber,
     warnings: warningsOf(scaled, minimum, inference, starts),
     reason,
-    message: MESSAGES[reason],
+    message: messageOf(scaled.model, reason),
     converged: isConverged(reason),
     iterations,
     evaluations: scaled.evaluations,

@@ -1,7 +1,8 @@
 // Steps within a trust region and bounds.
-import { axpy, dot, norm, times } from "./linear.js";
+import { axpy, dot, norm } from "./linear.js";
 import { type Linear, linearized, model, moved, type Point, scaledNorm, stepOf } from "./linearized.js";
 import type { Bounds } from "./problem.js";
+import { timesRows } from "./triangle.js";
 
 /** The fraction that a step has to lower the model by of what the Cauchy step does. */
 const CAUCHY = 0.1;
@@ -17,29 +18,18 @@ export interface Trial {
 }
 
 /** The minimiser of the linearised problem within the region, and whether the region shortened it. */
-function damped(linear: Linear, radius: number, n: number): Trial {
-  const { projected, decomposed } = linear;
-  const { singularValues } = decomposed;
-  const at = (lambda: number) =>
-    projected.map((p, j) => {
-      const sigma = singularValues[j] as number;
-      return p === 0 ? 0 : (p * sigma) / (sigma * sigma + lambda);
-    });
-  let z = projected.map((p, j) => (p === 0 ? 0 : p / (singularValues[j] as number)));
-  if (!(norm(z) > radius)) return { step: stepOf(linear, z, n), damped: false, lambda: 0, bounded: false };
+function damped(linear: Linear, radius: number): Trial {
+  let found = linear.solve(0);
+  if (!(norm(found.z) > radius)) return { step: stepOf(linear, found.z), damped: false, lambda: 0, bounded: false };
   // Newton's method for 1/‖z(λ)‖ = 1/radius, which is almost linear in λ: it comes from below (Reinsch 1971, Hebden 1973).
   let lambda = 0;
   for (let i = 0; i < 100; i++) {
-    const length = norm(z);
+    const length = norm(found.z);
     if (length <= 1.001 * radius) break;
-    let slope = 0;
-    for (const [j, value] of z.entries()) {
-      if (value !== 0) slope += (value / length) ** 2 / ((singularValues[j] as number) ** 2 + lambda);
-    }
-    lambda += (length / radius - 1) / slope;
-    z = at(lambda);
+    lambda += ((length / radius - 1) * length ** 2) / found.decline();
+    found = linear.solve(lambda);
   }
-  return { step: stepOf(linear, z, n), damped: true, lambda, bounded: false };
+  return { step: stepOf(linear, found.z), damped: true, lambda, bounded: false };
 }
 
 /** A step within the region and the bounds that lowers the model by at least a fraction of what the Cauchy step does. */
@@ -54,7 +44,7 @@ export function trialStep(point: Point, whole: Linear, radius: number, bounds: B
     if (s === 0) return Number.POSITIVE_INFINITY;
     return ((s < 0 ? (lower[i] as number) : (upper[i] as number)) - value) / s;
   };
-  let trial = damped(whole, radius, n);
+  let trial = damped(whole, radius);
   const fixed = new Float64Array(n);
   let remaining = free;
   let [bounded, isDamped] = [false, trial.damped];
@@ -71,10 +61,10 @@ export function trialStep(point: Point, whole: Linear, radius: number, bounds: B
     fixed[nearest] = ((step[nearest] as number) < 0 ? (lower[nearest] as number) : (upper[nearest] as number)) - value;
     remaining = remaining.filter((i) => i !== nearest);
     const used = scaledNorm(fixed, scaling);
-    const residuals = point.projected.slice();
-    for (const [i, s] of fixed.entries()) if (s !== 0) axpy(s, point.r[i] as Float64Array, residuals);
+    const residuals = timesRows(point.rows, fixed);
+    axpy(1, point.projected, residuals);
     const linear = linearized(point, remaining, scaling, residuals);
-    trial = damped(linear, Math.sqrt(Math.max(0, radius ** 2 - used ** 2)), n);
+    trial = damped(linear, Math.sqrt(Math.max(0, radius ** 2 - used ** 2)));
     isDamped ||= trial.damped;
     axpy(1, fixed, trial.step);
   }
@@ -127,14 +117,13 @@ export const aheadOf = (step: Float64Array) => step.map((s) => AHEAD * s);
  */
 export function bent(point: Point, linear: Linear, { step, lambda }: Trial, ahead: Float64Array): Float64Array {
   const along = point.project(ahead.map((value, i) => value - (point.evaluation.residuals[i] as number)));
-  axpy(-AHEAD, times(point.r, step, along.length), along);
-  const { singularValues, project } = linear.decomposed;
-  const z = project(along.map((value) => value / AHEAD ** 2)).map((p, j) => {
-    const sigma = singularValues[j] as number;
-    return (p * sigma) / (sigma * sigma + lambda);
-  });
+  axpy(-AHEAD, timesRows(point.rows, step), along);
+  const { z } = linear.solve(
+    lambda,
+    along.map((value) => value / AHEAD ** 2),
+  );
   // Half of the acceleration, which is twice this divided by the square of AHEAD.
-  const half = stepOf(linear, z, step.length);
+  const half = stepOf(linear, z);
   if (!(2 * scaledNorm(half, linear.scaling) <= STRAIGHTEST * scaledNorm(step, linear.scaling))) return step;
   return step.map((s, i) => s + (half[i] as number));
 }

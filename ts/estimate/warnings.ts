@@ -7,7 +7,7 @@ import type { StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
 
 /** Why a fit ended, in words. */
-export const MESSAGES: Readonly<Record<Reason, string>> = {
+const MESSAGES: Readonly<Record<Reason, string>> = {
   gradient: "Converged: the gradient vanishes.",
   cost: "Converged: the relative change of the cost is below costTolerance.",
   step: "Converged: steps no longer change the parameters.",
@@ -16,10 +16,18 @@ export const MESSAGES: Readonly<Record<Reason, string>> = {
     "Not converged: maxIterations was reached. Raise it, start closer, or give parameters a transform or a scale.",
   callback: "Not converged: onIteration ended the fit.",
   stuck:
-    "Not converged: no step along the computed derivatives lowers the cost. If you supply a Jacobian, check it; otherwise tighten rtol and atol, or check for a parameter that runs off to infinity.",
+    "Not converged: no step along the computed derivatives lowers the cost. If you supply a Jacobian, check it; otherwise compute the residuals more exactly, or check for a parameter that runs off to infinity.",
   derivatives:
     'Not converged: the derivatives of the solution differ from its differences. The equations are probably stiff for the method, and the estimates and their errors are unreliable. Try another method, or output: "interpolate".',
 };
+
+/** Why a fit of a model ended, in words. */
+export const messageOf = (model: FitModel, reason: Reason): string =>
+  reason === "stuck" ? (model.stuck ?? MESSAGES.stuck) : MESSAGES[reason];
+
+/** The same where a field is fitted and gets stuck. */
+export const stuckOf = (method: string, isInterpolated: boolean) =>
+  `Not converged: no step along the computed derivatives lowers the cost. ${isInterpolated ? 'Try output: "land", so that steps end at the measurements. ' : ""}The equations may be too stiff for ${method}, or choose by comparisons; or a parameter runs off to infinity: bound it. If the estimates seem right, tighten rtol and atol.`;
 
 /** What helps where an event passes a measurement. */
 export const AT_EVENTS =
@@ -65,7 +73,7 @@ export function warningsOf(
   const warnings: string[] = [];
   const names = (indices: readonly number[]) => listed(indices.map((i) => freeNames[i] as string));
   const { ineffective, confounded, conditionNumber } = information;
-  if (!isConverged(reason)) warnings.push(MESSAGES[reason]);
+  if (!isConverged(reason)) warnings.push(messageOf(model, reason));
   if (degreesOfFreedom <= 0) {
     warnings.push(
       `There ${data === 1 ? "is 1 measurement" : `are ${data} measurements`} for ${free.length} ${free.length === 1 ? "parameter" : "parameters"}, so no standard errors can be computed. Fix some, or measure more.`,
