@@ -449,3 +449,30 @@ test.each(["linear", "softL1"] as const)(
     field.dispose();
   },
 );
+
+test("jumps and events that change after a fit change neither its curves nor its profiles", () => {
+  const field = equations("x' = -k * x", { parameters: { k: 0.5 }, dtype: "float64" });
+  const jumps = [{ times: [1], set: "x = x + dose", amounts: { dose: [1] } }];
+  const times = [0.5, 1.5, 2, 3, 4];
+  const at = (t: number) => Math.exp(-0.4 * t) + (t >= 1 ? Math.exp(-0.4 * (t - 1)) : 0) + 0.01 * Math.sin(9 * t);
+  const fit = leastSquares({ field, data: { times, y: times.map(at), y0: [1], t0: 0 }, jumps });
+  const { interval } = fit.profile("k");
+  (jumps[0] as (typeof jumps)[0]).amounts.dose[0] = 5;
+  (jumps[0] as (typeof jumps)[0]).times[0] = 2;
+  expect(fit.curves({ points: 2 })[0]?.y[1]).toBeCloseTo(fit.measurements[4]?.prediction as number, 8);
+  expect(fit.profile("k").interval).toEqual(interval);
+});
+
+test("a scale of a robust loss that hardly any residual lies within is warned of", () => {
+  const normal = normals(3);
+  const residuals = Array.from({ length: 41 }, () => 2000 * normal());
+  const fit = (lossScale: number) =>
+    leastSquares({
+      residuals: ({ mean }) => Float64Array.from(residuals, (r) => r - mean),
+      parameters: { mean: { start: 0 } },
+      loss: "huber",
+      lossScale,
+    });
+  expect(fit(1).warnings.join()).toContain("Hardly any residual lies within lossScale");
+  expect(fit(2500).warnings.join()).not.toContain("lossScale");
+});

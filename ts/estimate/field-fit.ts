@@ -22,7 +22,7 @@ import {
 } from "../checks/rules.js";
 import type { Field, FieldNames, Recipe } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
-import { checkLists, type Jump, readChanges } from "../solve/changes.js";
+import { checkLists, isLists, type Jump, type Lists, readChanges } from "../solve/changes.js";
 import { isIndependent } from "../solve/independent.js";
 import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } from "../solve/options.js";
 import { uniforms } from "../trace/random.js";
@@ -222,6 +222,14 @@ const [LONGER, FEW_STEPS] = [50, 2000];
 const WITHOUT_DERIVATIVE =
   "the model is solved, but its derivatives are not finite: there is none, as of sqrt(y) at y0 = 0, or they overflow. Start y0 elsewhere, estimate it within bounds, or write the equations so that they have a derivative there.";
 
+/** A jump whose lists are its own. */
+function jumpCopied(jump: Jump): Jump {
+  const copied = (lists: Lists): Lists =>
+    isLists(lists) ? lists.map((list) => Float64Array.from(list)) : Float64Array.from(lists as ArrayLike<number>);
+  const amounts = Object.entries(jump.amounts ?? {}).map(([name, lists]) => [name, copied(lists)] as const);
+  return { ...jump, times: copied(jump.times), ...(jump.amounts && { amounts: Object.fromEntries(amounts) }) };
+}
+
 /** The methods that interpolate unless they are told to land. */
 const INTERPOLATED: readonly Method[] = ["bosh3", "dopri5", "tsit5"];
 
@@ -316,7 +324,12 @@ class FieldModel {
       this.#initial = field.copyParameters();
       this.#places = numbers.map(({ place }) => place);
       this.#parameters = numbers.map(({ parameter }) => parameter);
-      this.#solver = { method: methodFor(this.#data), ...given.solver };
+      // What is given may change before curves and profiles are asked for.
+      const own = {
+        ...(jumps && { jumps: jumps.map(jumpCopied) }),
+        ...(events && { events: events.map((event) => ({ ...event })) }),
+      };
+      this.#solver = { method: methodFor(this.#data), ...given.solver, ...own };
       this.#checkPositive();
       this.observed = this.#observed();
     } catch (error) {

@@ -13,6 +13,7 @@ export interface ModelEvaluation extends Evaluation {
   readonly squares: number;
   /** Of a robust loss: see `RobustEvaluation`. */
   readonly curvature?: Float64Array;
+  readonly sizes?: Float64Array;
   /** ln L, with the variance that maximises it where the cost leaves one open; NaN where the cost is no likelihood. */
   readonly logLikelihood: number;
 }

@@ -41,6 +41,8 @@ export interface RobustEvaluation extends Evaluation {
    * negative, the errors of estimates what the cost has.
    */
   readonly curvature?: Float64Array;
+  /** The absolute values of the plain residuals over the scale of the loss. */
+  readonly sizes?: Float64Array;
 }
 
 /**
@@ -50,7 +52,12 @@ export interface RobustEvaluation extends Evaluation {
 export function robust(plain: Evaluation, loss: LossName, scale: number): RobustEvaluation {
   if (loss === "linear") return plain;
   const n = plain.residuals.length;
-  const [residuals, roots, curvature] = [new Float64Array(n), new Float64Array(n), new Float64Array(n)];
+  const [residuals, roots, curvature, sizes] = [0, 1, 2, 3].map(() => new Float64Array(n)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
   let cost = 0;
   for (const [i, r] of plain.residuals.entries()) {
     const z = (r / scale) ** 2;
@@ -61,11 +68,12 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Robust
     cost += 0.5 * scale * scale * rho;
     residuals[i] = (r * first) / root;
     roots[i] = root;
+    sizes[i] = Math.abs(r) / scale;
   }
   const jacobian = () => {
     const slopes = plain.jacobian();
     const columns = (slopes?.length ?? 0) / n;
     return slopes?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
   };
-  return { cost, residuals, jacobian, curvature };
+  return { cost, residuals, jacobian, curvature, sizes };
 }

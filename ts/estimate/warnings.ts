@@ -39,6 +39,18 @@ export const uselessDerivatives = (method: string, changesAtEvents: boolean) =>
     ? `Not converged: the derivatives of the solution differ from its differences, and the estimates and their errors are unreliable. Probably an event passes a measurement, so that the prediction jumps; or the equations are stiff for ${method}. ${AT_EVENTS}, start nearer, or try another method.`
     : MESSAGES.derivatives.replace("the method", method);
 
+/** A robust loss has its errors from residuals within its scale: fewer than this part of them are too few. */
+const FEW_WITHIN = 0.25;
+
+/** The median size of residuals, over the scale of a robust loss, where too few lie within that. */
+function tooLargeFor(parameters: number, sizes: Float64Array | undefined): number | undefined {
+  if (!sizes) return undefined;
+  const within = sizes.reduce((count, size) => count + (size <= 1 ? 1 : 0), 0);
+  if (within >= Math.max(2 * parameters, FEW_WITHIN * sizes.length)) return undefined;
+  const median = sizes.slice().sort()[sizes.length >> 1] as number;
+  return median > 1 ? median : undefined;
+}
+
 /** From here on, a warning says so. */
 const [ILL_CONDITIONED, CORRELATED] = [1e6, 0.999];
 /** So many combinations that are not told are listed one by one. */
@@ -127,6 +139,12 @@ export function warningsOf(
       const own = vague.flatMap(([i, found]) => (found === what ? [i] : []));
       if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
     }
+  }
+  const typical = tooLargeFor(free.length, evaluation.sizes);
+  if (typical !== undefined) {
+    warnings.push(
+      `Hardly any residual lies within lossScale, and their median is ${typical.toPrecision(2)} times as large, so the standard errors rest on a few and are unreliable. Set lossScale to a little more than the standard deviation of a good measurement.`,
+    );
   }
   const poor = poorlyFitted(model, evaluation.differences);
   for (const [i, { name, isBetter, error, errorOfCenter, isRobust }] of poor.entries()) {
