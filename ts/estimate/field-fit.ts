@@ -130,8 +130,25 @@ export interface CurveOptions {
   points?: number;
 }
 
+/** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
+type NumberName<P> = {
+  [K in keyof P & string]: P[K] extends number
+    ? K
+    : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
+      ? `${K}.${string}`
+      : `${K}.${NumberName<P[K]>}`;
+}[keyof P & string];
+
+/**
+ * The names of what is estimated of a field: its parameters, where its type knows them; numbers of arrays and arguments, such as `w[0]`;
+ * initial states, such as `hare(0)`; deviations of the error model, such as `error.b`.
+ */
+export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["parameters"]
+  ? string
+  : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
+
 /** The result of the fit of a field. */
-export interface FieldFitResult extends FitResult {
+export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
   /** The method of the solves. */
