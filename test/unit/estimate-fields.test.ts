@@ -544,3 +544,47 @@ test("what is observed may be a network of the field", () => {
   expect(fit.freeNames).toEqual(["rate"]);
   expectClose(fit.parameters.rate?.value, 0.7, 1e-6);
 });
+
+test("a network, a layer of it or an array is named as a whole", () => {
+  using field = vectorField({
+    state: 1,
+    parameters: { rate: 1, nets: nn.sequential(nn.linear(1, 30), nn.tanh, nn.linear(30, 1)) },
+    slope: ({ state, parameters: { rate, nets } }) => state.mul(rate).neg().add(nets(state).mul(0.01)),
+    seed: 1,
+  });
+  const times = [0.5, 1, 2, 3];
+  const data = { t0: 0, times, y: times.map((t) => Math.exp(-0.7 * t)), y0: [1] };
+  const fitted = (parameters: object) => leastSquares({ field, data, parameters, maxIterations: 1 }).parameters;
+  const estimated = (parameters: object) =>
+    Object.values(fitted(parameters))
+      .filter(({ fixed }) => !fixed)
+      .map(({ name }) => name);
+  expect(estimated({ nets: { fixed: true } })).toEqual(["rate"]);
+  // What is named more closely goes first.
+  const two = { nets: { fixed: true }, "nets.2.bias": { fixed: false }, "nets.0.weight[3]": { lower: -10 } };
+  expect(estimated(two)).toEqual(["rate", "nets.0.weight[3]", "nets.2.bias[0]"]);
+  expect(estimated({ "nets.0": { fixed: true }, "nets.2.weight": { fixed: true } })).toEqual([
+    "rate",
+    "nets.2.bias[0]",
+  ]);
+  expect(thrown("OPTION", () => fitted({ net: { fixed: true } })).message).toBe(
+    "parameters.net: there is no parameter of that name; did you mean nets? The names are rate, nets.0.weight, nets.0.bias, nets.2.weight, nets.2.bias",
+  );
+  // However many there are, messages are short.
+  const many = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`k${i}`, 1]));
+  using wide = equations(`x' = -x * (${Object.keys(many).join(" + ")})`, { parameters: many, dtype: "float64" });
+  const given = { field: wide, data: { times: [0, 1, 2], y: [1, 0.5, 0.2], y0: [1] } };
+  const error = thrown("OPTION", () => leastSquares({ ...given, parameters: { rate: 1 } }));
+  expect(error.message).toMatch(/The names are k0, .*, k19 and 30 more$|names are k0, .*, k19 and 30 more$/);
+  expect(error.expected).toMatch(/, k19 and 30 more$/);
+  const fit = leastSquares({ ...given, parameters: { k0: { fixed: true } }, maxIterations: 1 });
+  expect(thrown("OPTION", () => fit.profile("k0")).message.length).toBeLessThan(300);
+});
+
+test("what measurements are called elsewhere is understood", () => {
+  using field = equations("x' = -k * x", { parameters: { k: 1 }, dtype: "float64" });
+  const hint = (data: object) => thrown("OPTION", () => leastSquares({ field, data: [data] as never })).message;
+  expect(hint({ times: [1], values: [1], y0: [1] })).toMatch(/^data\[0\]\.values: .*did you mean y\?/);
+  expect(hint({ times: [1], y: [1], y0: [1], mask: [1] })).toMatch(/^data\[0\]\.mask: .*did you mean weights\?/);
+  expect(hint({ times: [1], y: [1], y0: [1], weight: [1] })).toMatch(/^data\[0\]\.weight: .*did you mean weights\?/);
+});

@@ -118,6 +118,12 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   absolutesigma: ["error"],
   y0: ["data"],
   times: ["data"],
+  // Measurements elsewhere here, and in general
+  values: ["y"],
+  observations: ["y"],
+  mask: ["weights"],
+  weight: ["weights"],
+  id: ["name"],
 };
 
 /** The same for the entries of batches and trajectories. */

@@ -1,6 +1,15 @@
 // Names that are not known, and the known ones that may be meant.
 import { type ErrorCode, SymplecticAdjointError } from "./errors.js";
 
+/** So many names are listed. */
+const LISTED = 20;
+
+/** Names one after the other; of very many, the first. */
+export const listOf = (names: readonly string[]): string =>
+  names.length > LISTED + 1
+    ? `${names.slice(0, LISTED).join(", ")} and ${names.length - LISTED} more`
+    : names.join(", ");
+
 /** The error of a name that is not known: it lists those that are, and suggests the nearest. `noun` is what they name. */
 export function unknownName(
   where: string,
@@ -11,7 +20,7 @@ export function unknownName(
   meant: string | undefined = nearest(name, known),
 ): SymplecticAdjointError {
   const given = name.length > 60 ? `${name.slice(0, 60)}…` : name;
-  const expected = known.length > 0 ? known.join(", ") : `no ${noun}`;
+  const expected = known.length > 0 ? listOf(known) : `no ${noun}`;
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
   const names = known.length > 0 ? `the names are ${expected}` : "there are none";
   const message = `${where}${given}: there is no ${noun} of that name${hint}${hint ? ` T${names.slice(1)}` : `; ${names}`}`;

@@ -2,7 +2,7 @@
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
 import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
-import { meantBy, nearest, plainName } from "./names.js";
+import { listOf, meantBy, nearest, plainName } from "./names.js";
 import { outside } from "./user-code.js";
 
 /** What a value must be; reading gives a `T`. */
@@ -105,7 +105,7 @@ export function anything<T>() {
 
 /** Names to choose from, for a message. */
 export function choiceOf(names: readonly string[]): string {
-  return names.length < 3 ? names.join(" or ") : `one of ${names.join(", ")}`;
+  return names.length < 3 ? names.join(" or ") : `one of ${listOf(names)}`;
 }
 
 /** One of these strings. */

@@ -2,7 +2,7 @@
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, type ErrorCode, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
-import { unknownName } from "../checks/names.js";
+import { nearest, unknownName } from "../checks/names.js";
 import {
   anything,
   argument,
@@ -68,8 +68,9 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
    */
   jumps?: readonly Jump<A, N>[] | undefined;
   /**
-   * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. Those that
-   * are not named are estimated too, starting from the field's values.
+   * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. The name of
+   * an array, of a network or of one of its layers, such as `net.0`, stands for all numbers in it that no longer name has. Those that are
+   * not named are estimated too, starting from the field's values.
    */
   parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>> | undefined;
   /**
@@ -130,8 +131,25 @@ export interface CurveOptions {
   points?: number | undefined;
 }
 
+/** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
+type NumberName<P> = {
+  [K in keyof P & string]: P[K] extends number
+    ? K
+    : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
+      ? `${K}.${string}`
+      : `${K}.${NumberName<P[K]>}`;
+}[keyof P & string];
+
+/**
+ * The names of what is estimated of a field: its parameters, where its type knows them; numbers of arrays and arguments, such as `w[0]`;
+ * initial states, such as `hare(0)`; deviations of the error model, such as `error.b`.
+ */
+export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["parameters"]
+  ? string
+  : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
+
 /** The result of the fit of a field. */
-export interface FieldFitResult extends FitResult {
+export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
   /** The method of the solves. */
@@ -659,6 +677,12 @@ interface Estimated {
   readonly place: Place;
 }
 
+/** The names by which an entry may be meant, the nearest first: its own, and those of what it is part of, as net.0 and net. */
+function wholesOf(entry: string): string[] {
+  const parts = entry.split(".");
+  return parts.map((_, i) => parts.slice(0, parts.length - i).join("."));
+}
+
 /** The parameters of the field: each number of each entry. */
 function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record<string, unknown>>): Estimated[] {
   const current = field.copyParameters();
@@ -671,17 +695,22 @@ function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record
     }));
   });
   const names = all.map(({ name }) => name);
-  const twice = names.find((name, i) => names.indexOf(name) < i);
+  const once = new Set(names);
+  const twice = names.find((name) => !once.delete(name));
   if (twice !== undefined) throw refused("OPTION", "field", "parameters of which no two have one name", twice);
   if (names.length === 0 && Object.keys(given).length === 0) return [];
-  const known = [...new Set([...Object.keys(field.entries), ...names])];
-  for (const name of Object.keys(given))
-    if (!known.includes(name)) throw unknownName("parameters.", name, known, "parameter");
+  const entries = Object.keys(field.entries);
+  const known = new Set([...entries.flatMap(wholesOf), ...names]);
+  for (const name of Object.keys(given)) {
+    if (known.has(name)) continue;
+    throw unknownName("parameters.", name, entries, "parameter", "OPTION", nearest(name, [...known]));
+  }
   const wanted = all.map(({ entry, name, index }) => {
-    const own = ownOf(given, name) ?? ownOf(given, entry);
+    const whole = [name, ...wholesOf(entry)].find((one) => ownOf(given, one) !== undefined);
+    const own = whole === undefined ? undefined : given[whole];
     if (Array.isArray(own)) {
       const expected = `a number, or options, for all its numbers; or for each by its name, such as ${entry}[0]`;
-      throw refused("OPTION", `parameters.${entry}`, expected, describe(own));
+      throw refused("OPTION", `parameters.${whole}`, expected, describe(own));
     }
     const start = current[index] as number;
     return [name, isObject(own) ? { start, ...own } : (own ?? start)] as const;

@@ -1,5 +1,6 @@
 // A fit of any model: from its starts to the result.
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
+import { listOf } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
 import { inferenceFrom } from "./inference.js";
 import type { Minimum, Progress } from "./levenberg-marquardt.js";
@@ -16,9 +17,11 @@ import { estimatesOf, resultOf } from "./summary.js";
  * @throws `NON_FINITE` where nothing can be computed at its start, or the code of a solve that fails there; as the model does.
  */
 export function fitModel<Name extends string>(model: FitModel, settings: ReadSettings): Fitted<Name> {
-  for (const [i, { name }] of model.parameters.entries()) {
-    if (model.parameters.findIndex((other) => other.name === name) === i) continue;
-    throw refused("OPTION", "parameters", "names that differ", `${name} twice: give one of the two another name`);
+  const names = new Set<string>();
+  for (const { name } of model.parameters) {
+    if (names.has(name))
+      throw refused("OPTION", "parameters", "names that differ", `${name} twice: give one of the two another name`);
+    names.add(name);
   }
   const scaled = new Scaled(model, settings);
   let best: Minimum<ModelEvaluation> | undefined;
@@ -62,7 +65,7 @@ const reasonOf = (failure: string) =>
   failure.replace(/^the solve fails: /, "").replace(/; check the field there, start from .*$|\.$/s, "");
 
 function unusable({ parameters, withoutDerivative, failureCode }: FitModel, failure: string): SymplecticAdjointError {
-  const given = parameters.map(({ name, start }) => `${name} = ${start}`).join(", ");
+  const given = listOf(parameters.map(({ name, start }) => `${name} = ${start}`));
   const message =
     failure === NO_JACOBIAN && withoutDerivative !== undefined
       ? `parameters: from the starting values ${given}, ${withoutDerivative}`

@@ -4,10 +4,22 @@ import type { Dtype } from "../checks/arrays.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { FieldNames } from "../fields/field.js";
-import { type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
+import { type EstimateName, type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
 import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
 
+/**
+ * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
+ * Levenberg–Marquardt with a trust region, as in MINPACK.
+ *
+ * @returns The estimates with their standard errors, and how the fit went.
+ * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the start, or
+ *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
+ *   you unchanged, except a failed solve.
+ */
+export function leastSquares<Name extends string>(
+  options: ResidualFitOptions<Name> & { field?: never },
+): FitResult<Name>;
 /**
  * Fits the parameters of a differential equation to measurements, by nonlinear least squares or maximum likelihood: estimates, their
  * uncertainties, and diagnostics. Levenberg–Marquardt with a trust region and bounds, as in MINPACK; derivatives are those of the
@@ -18,18 +30,9 @@ import type { FitResult } from "./results.js";
  *   at the start, its code: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
 export function leastSquares<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  options: FieldFitOptions<D, A, N>,
-): FieldFitResult;
-/**
- * Fits parameters to residuals that you compute, by nonlinear least squares, with bounds, robust losses, and several starts:
- * Levenberg–Marquardt with a trust region, as in MINPACK.
- *
- * @returns The estimates with their standard errors, and how the fit went.
- * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the start, or
- *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
- *   you unchanged, except a failed solve.
- */
-export function leastSquares<Name extends string>(options: ResidualFitOptions<Name>): FitResult<Name>;
+  options: FieldFitOptions<D, A, N> & { residuals?: never },
+): FieldFitResult<EstimateName<N>>;
+// The compiler reports a mistake of the form that it is in, as the other form is ruled out by an option that it has not.
 export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {
   const hasField = isObject(options) && outside(() => "field" in options);
   return hasField ? fitField(options as FieldFitOptions) : fitResiduals(options as ResidualFitOptions);

@@ -1,0 +1,66 @@
+// Compiled, not run: a mistake in the options of a fit is reported where it is, and results have the names of the parameters.
+import { equations, leastSquares, vectorField } from "symplectic-adjoint";
+
+const oral = equations("depot' = -ka * depot\ncentral' = ka * depot - ke * central", {
+  parameters: { ka: 1, ke: 0.1 },
+  dtype: "float64",
+});
+const times = [1, 2, 3];
+const y0 = { depot: 1, central: 0 };
+const parameters = { ka: { transform: "log" } } as const;
+leastSquares({
+  field: oral,
+  // @ts-expect-error measurements are y
+  data: { times, values: times, y0 },
+  observe: "central",
+  parameters: { ka: { transform: "log" } },
+});
+leastSquares({
+  field: oral,
+  data: { times, y: times, y0 },
+  // @ts-expect-error times are numbers
+  jumps: [{ times: ["0"], set: "depot = depot + 1" }],
+  parameters: { ka: { transform: "log" } },
+});
+leastSquares({
+  field: oral,
+  data: { times, y: times, y0 },
+  // @ts-expect-error there is no such transform
+  parameters: { ka: { transform: "logarithm" } },
+});
+// @ts-expect-error there is no such option
+leastSquares({ field: oral, data: { times, y: times, y0 }, observed: "central", parameters });
+// @ts-expect-error a parameter of residuals needs a start
+leastSquares({ residuals: ({ a }) => [a], parameters: { a: { transform: "log" } } });
+const line = leastSquares({ residuals: ({ a, b }) => [a - 1, a + b], parameters: { a: 1, b: { start: 2 } } });
+line.parameters.a.value.toFixed();
+// @ts-expect-error there is no such parameter
+line.parameters.c;
+
+const decay = vectorField({
+  state: ["y"],
+  parameters: { k: 1, drag: { linear: 0.1, matrix: [[1, 2]] } },
+  arguments: { dose: "scalar" },
+  dtype: "float64",
+  slope: ({ state, parameters: { k, drag } }) => [state.mul(k).mul(drag.linear).neg()],
+});
+const fit = leastSquares({
+  field: decay,
+  data: { times, y: times, y0: [1], arguments: { dose: 1 } },
+  initial: { y: true },
+});
+fit.parameters.k.value.toFixed();
+fit.parameters["drag.linear"].interval[0].toFixed();
+// What depends on other options may be missing.
+fit.parameters["y(0)"]?.value.toFixed();
+fit.parameters["error.b"]?.value.toFixed();
+fit.parameters["drag.matrix[1]"]?.value.toFixed();
+fit.parameters["dose[1]"]?.value.toFixed();
+fit.profile("k").values.at(0)?.toFixed();
+// @ts-expect-error there is no such parameter
+fit.parameters.kk;
+// @ts-expect-error there is no such parameter
+fit.profile("kk");
+for (const { value } of Object.values(fit.parameters)) value.toFixed();
+// Of equations, the names are not known.
+leastSquares({ field: oral, data: { times, y: times, y0 } }).parameters.ka?.value.toFixed();
