@@ -1,12 +1,12 @@
 // Doses of tables: what rows mean, where trajectories begin, and what the model makes of it.
-import { equations, type Jump, minibatches, odeint } from "symplectic-adjoint";
+import { equations, type Jump, minibatches, mlp, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { DOSE_OPTIONS, regimenOf } from "../../ts/cli/dose-options.js";
 import { type Regimen, readDosed } from "../../ts/cli/dosed-table.js";
 import { type DoseColumns, notesOn } from "../../ts/cli/doses.js";
 import { trajectoryOf } from "../../ts/cli/equation.js";
 import { infusedOf, jumpsOf } from "../../ts/cli/jumps.js";
-import type { Settings } from "../../ts/cli/model.js";
+import { type Description, modelBytes, readModel, type Settings } from "../../ts/cli/model.js";
 import type { Dose } from "../../ts/cli/table.js";
 import { equationsField, scaledField } from "../../ts/cli/text-model.js";
 import { fromUnits, unitsOf } from "../../ts/cli/units.js";
@@ -349,4 +349,32 @@ test("an infusion that has begun before the first row goes on, and what went in 
   const field = equations("x' = rate\nrate' = 0", { dtype: "float64" });
   const { y } = odeint(field, Float64Array.of(2, 0), [0, 2, 5], { jumps });
   expect([y[2], y[4]]).toEqual([expect.closeTo(6, 10), expect.closeTo(8, 10)]);
+});
+
+test("a model file whose words on doses were changed is refused", () => {
+  using network = mlp({ widths: [1, 4, 1] });
+  const settings: Settings = {
+    ...{ model: "mlp", equations: null, hidden: [4], activation: "tanh", solver: "dopri5", rtol: 1e-4, steps: 10 },
+    ...{ learningRate: 0.01, weightDecay: 0, batch: 64, window: null, seed: 0, validation: 0.2, patience: 10 },
+    ...{ delays: 0, lag: null, extra: 0, withTime: false, period: null, infused: [] },
+    ...{ doses: columns, mdv: null, initial: {} },
+  };
+  const description: Description = {
+    ...{ time: "TIME", clock: "number", id: "ID", state: ["x"], format: {}, best: null, finished: null },
+    units: { log: [false], mean: [0], scale: [1], timeScale: 1, lag: 0, origin: 0, spread: 1 },
+    settings,
+    data: { sha256: "", trajectories: 1, observations: 2 },
+  };
+  const reading = (change: object) => () => {
+    const bytes = modelBytes(network, { ...description, settings: { ...settings, ...change } as Settings });
+    readModel({ name: "m", bytes }).network.dispose();
+  };
+  expect(reading({})).not.toThrow();
+  expect(reading({ doses: null })).not.toThrow();
+  for (const doses of [1e308, true, "x", [], {}, { ...columns, factors: null }, { ...columns, duration: 1 }]) {
+    expect(reading({ doses }), JSON.stringify(doses)).toThrow("m: its columns and units cannot be read");
+  }
+  for (const change of [{ infused: "" }, { hidden: "" }, { initial: 5 }, { mdv: 1 }]) {
+    expect(reading(change), JSON.stringify(change)).toThrow("m: its columns and units cannot be read");
+  }
 });

@@ -696,6 +696,11 @@ test("files whose words were changed are refused", () => {
   const own = years();
   const { result } = fitted(own);
   const { description, values } = saved(own, result);
+  const doseColumns = {
+    ...{ apart: false, amount: "AMT", state: null },
+    ...{ duration: null, rate: null, repeats: null, interval: null, factors: {} },
+  };
+  const [trajectory] = description.trajectories;
   const changes: Partial<Record<keyof FitDescription, unknown>>[] = [
     ...[{ time: 3 }, { clock: "sundial" }, { observed: [] }, { observed: [{ column: "hare" }] }, { estimates: {} }],
     ...[
@@ -708,11 +713,17 @@ test("files whose words were changed are refused", () => {
       { covariance: [1] },
       { settings: {} },
     ],
+    // What a property of seems to be there.
+    ...[1e308, true, "x", [], { ...doseColumns, factors: 1 }, { ...doseColumns, rate: 3 }].map((doses) => ({ doses })),
+    ...[{ mdv: 1 }, { individual: "" }, { arguments: 5 }, { estimates: [] }, { fit: null }, { freeNames: 3 }],
+    { trajectories: [{ ...trajectory, doses: [{ state: "hare", time: 0, amount: 1 }] }] },
+    { trajectories: [{ ...trajectory, doses: 7 }] },
   ];
   for (const change of changes) {
     const bytes = fitBytes(own, values, { ...description, ...change } as FitDescription);
     expect(refusal(() => readFit({ name: "m", bytes }))).toBe("m: its description of the fit cannot be read");
   }
+  readFit({ name: "m", bytes: fitBytes(own, values, { ...description, doses: doseColumns }) }).field.dispose();
   const { field } = readFit({ name: "m", bytes: fitBytes(own, values, description) });
   expect([...field.parameters]).toEqual(Object.values(values));
   field.dispose();

@@ -1,7 +1,12 @@
 // Tables as they come: what is plain is read, and for the rest a line says which option reads it.
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
+import { readSource } from "../../ts/cli/input.js";
 import { readNumber } from "../../ts/cli/number.js";
+import { readable } from "../../ts/cli/say.js";
 import { type Columns, csvOf, type Format, listOf, readTable } from "../../ts/cli/table.js";
 import { readTime, writeTime } from "../../ts/cli/time.js";
 
@@ -300,4 +305,27 @@ test("times of predictions: ranges and lists, of numbers, dates and times of day
   for (const text of ["1,0", "0:1", "1:0:0.5", "0:1e9:1", "2024-01-31,5", "a", "0:1:0x1"]) {
     expect(() => times(text), text).toThrow(/Expected/);
   }
+});
+
+test("what has no end, or is larger than what can be loaded, is not read", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-"));
+  try {
+    const file = join(folder, "t.csv");
+    writeFileSync(file, "time,x\n");
+    expect((await readSource(file)).bytes).toEqual(Buffer.from("time,x\n"));
+    // It takes no room: nothing was written there.
+    truncateSync(file, 2 ** 31);
+    await expect(readSource(file)).rejects.toThrow(`${file}: expected at most 2147483647 bytes, given more`);
+    await expect(readSource(folder)).rejects.toThrow(`${folder}: is a folder`);
+    await expect(readSource(join(folder, "u.csv"))).rejects.toThrow("u.csv: no such file");
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+  if (!existsSync("/dev/zero")) return;
+  await expect(readSource("/dev/zero")).rejects.toThrow("/dev/zero: expected a file or a pipe, given a device");
+});
+
+test("control characters of names are shown, and steer no terminal", () => {
+  expect(readable("a\u001b[31mb\u0000\u0007\u007f\u009bc\rd")).toBe("a\\x1b[31mb\\x00\\x07\\x7f\\x9bc\\x0dd");
+  expect(readable("température\t°C\r\n温度\n")).toBe("température\t°C\r\n温度\n");
 });

@@ -29,6 +29,23 @@ export interface DoseColumns {
   readonly factors: Readonly<Record<string, string>>;
 }
 
+/** Whether a value, such as a file has it, is a plain object. */
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether what a file tells are columns of doses. */
+export function isDoseColumns(value: unknown): value is DoseColumns {
+  if (!isRecord(value)) return false;
+  const { apart, amount, state, duration, rate, repeats, interval, factors } = value;
+  return (
+    typeof apart === "boolean" &&
+    typeof amount === "string" &&
+    [state, duration, rate, repeats, interval].every((name) => name === null || typeof name === "string") &&
+    isRecord(factors) &&
+    Object.values(factors).every((factor) => typeof factor === "string")
+  );
+}
+
 /** A row that has an amount, and what its further cells say. */
 export interface DoseRow {
   readonly time: number;

@@ -1,6 +1,7 @@
 // Model files of fits: the equations with their estimates, how sure those are, and how a table becomes measurements.
 import { load, loadTensors, type Method, type ProgramField, save } from "../index.js";
 import { isExpression } from "./column-expression.js";
+import { isDoseColumns, isRecord } from "./doses.js";
 import { Failure } from "./failure.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
@@ -133,8 +134,6 @@ export function readFit(source: Source): FitFile {
 }
 
 const isText = (value: unknown): value is string => typeof value === "string";
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 const isFiniteOrNull = (value: unknown) => value === null || Number.isFinite(value);
 
 function isOrigin(origin: InitialOrigin | Origin): boolean {
@@ -154,7 +153,7 @@ function isSound(
   { states, entries, argumentNames, equations, outputSize, stateSize }: ProgramField,
 ): boolean {
   const { time, id, t0, clock, format, observed, arguments: args, initial, estimated, individual } = description;
-  const { estimates, trajectories, settings, covariance, freeNames } = description;
+  const { estimates, trajectories, settings, covariance, freeNames, fit, doses = null, mdv = null } = description;
   const names = [...Object.keys(args), ...individual];
   return (
     isText(equations) &&
@@ -163,6 +162,10 @@ function isSound(
     (t0 === undefined || Number.isFinite(t0)) &&
     (id === null || isText(id)) &&
     CLOCKS.includes(clock) &&
+    (doses === null || isDoseColumns(doses)) &&
+    (mdv === null || isText(mdv)) &&
+    [args, initial, estimated, estimates, fit].every(isRecord) &&
+    Array.isArray(individual) &&
     Object.values(format).every(isText) &&
     observed.length > 0 &&
     observed.every(({ column, expression }) => isText(column) && isText(expression)) &&
@@ -187,13 +190,20 @@ function isSound(
         Number.isFinite(end) &&
         y0.length === states.length &&
         y0.every(Number.isFinite) &&
-        doses.every((dose) => states.includes(dose.state) && [dose.time, dose.amount].every(Number.isFinite)) &&
+        doses.every(
+          ({ state, time, amount, duration }) =>
+            states.includes(state) && [time, amount, duration].every(Number.isFinite) && duration >= 0,
+        ) &&
         names.every((argument) => Number.isFinite(own[argument])),
     ) &&
     isText(settings.solver) &&
     [settings.rtol, settings.atol, settings.level].every((value) => Number.isFinite(value) && value > 0) &&
     ((covariance === null && freeNames === null) ||
-      (Array.isArray(covariance) && Array.isArray(freeNames) && covariance.length === freeNames.length ** 2))
+      (Array.isArray(covariance) &&
+        Array.isArray(freeNames) &&
+        covariance.length === freeNames.length ** 2 &&
+        covariance.every(isFiniteOrNull) &&
+        freeNames.every(isText)))
   );
 }
 

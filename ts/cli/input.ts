@@ -1,5 +1,6 @@
 // What the command reads, once: files, pipes, and with `-` standard input.
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure, reasonOf } from "./failure.js";
 
@@ -15,8 +16,9 @@ const isStandardInput = (file: string) => file === "-" || file === "/dev/stdin";
 export async function readSource(file: string): Promise<Source> {
   const name = isStandardInput(file) ? "standard input" : file;
   try {
-    return { name, bytes: isStandardInput(file) ? await standardInput() : await readFile(file) };
+    return { name, bytes: isStandardInput(file) ? await bytesOf(process.stdin, name) : await bytesOfFile(file) };
   } catch (error) {
+    if (error instanceof Failure) throw error;
     throw new Failure(`${name}: ${reasonOf(error)}`);
   }
 }
@@ -56,8 +58,29 @@ export function fromModel<T>({ name, bytes }: Source, read: () => T): T {
   }
 }
 
-async function standardInput(): Promise<Uint8Array> {
+/** More than any model or table that could be loaded. */
+const MOST_BYTES = 2 ** 31 - 1;
+
+const tooLarge = (name: string) => new Failure(`${name}: expected at most ${MOST_BYTES} bytes, given more`);
+
+/** The bytes of a file or a pipe; devices, such as /dev/zero, have no end. */
+async function bytesOfFile(file: string): Promise<Uint8Array> {
+  const status = await stat(file);
+  if (status.isCharacterDevice() || status.isBlockDevice()) {
+    throw new Failure(`${file}: expected a file or a pipe, given a device`);
+  }
+  if (status.size > MOST_BYTES) throw tooLarge(file);
+  return status.isFile() ? readFile(file) : bytesOf(createReadStream(file), file);
+}
+
+/** What a stream gives to its end. */
+async function bytesOf(stream: AsyncIterable<Uint8Array>, name: string): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
-  for await (const chunk of process.stdin) chunks.push(chunk);
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > MOST_BYTES) throw tooLarge(name);
+    chunks.push(chunk);
+  }
   return Buffer.concat(chunks);
 }

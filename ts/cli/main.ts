@@ -37,6 +37,7 @@ import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
 import { boundsByName, numbersByName, pairs, plainNames } from "./pairs.js";
 import { predict } from "./predict.js";
+import { print, say } from "./say.js";
 import { SERVER_OPTIONS, serversOption } from "./servers.js";
 import { SIGNALS } from "./signals.js";
 import { type SweepRequest, sweepModels } from "./sweep.js";
@@ -68,8 +69,7 @@ const program = new Command("symplectic-adjoint")
   })
   .exitOverride();
 
-const print = (text: string): void => void process.stdout.write(`${text}\n`);
-const asJson = (value: unknown) => print(JSON.stringify(value, null, 2));
+const asJson = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 const json = () => new Option("--json", "the result as JSON, for programs");
 
 /** The commands that read tables. */
@@ -187,12 +187,11 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
       progress: !json,
     };
     const result = await trainModel(request);
-    if (result.advice !== null) process.stderr.write(`${result.advice}\n`);
+    if (result.advice !== null) say(result.advice);
     if (json) return asJson(result);
     print(`${result.model}: ${counted(result.parameters, "parameter")}, ${result.state.join(", ")}`);
-    for (const id of result.skipped)
-      process.stderr.write(`left out: ${id}, where no complete row is followed by another\n`);
-    for (const line of notesOn(result)) process.stderr.write(`${line}\n`);
+    for (const id of result.skipped) say(`left out: ${id}, where no complete row is followed by another`);
+    for (const line of notesOn(result)) say(line);
     for (const [name, value] of Object.entries(result.fitted ?? {})) print(`param ${name} = ${value}`);
     print(`mean squared error, in standard deviations: training ${result.loss.toPrecision(3)} (the last batch)`);
     if (result.validation !== null) print(`held out ${result.validation.toPrecision(3)} (step ${result.bestStep})`);
@@ -322,9 +321,9 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
       print(message);
       print(`${report === null ? "" : `report: ${report}, `}model: ${model}`);
     }
-    for (const id of task.skipped) process.stderr.write(`left out: ${id}, which has nothing to compare\n`);
-    for (const line of notesOn(task.unmatched)) process.stderr.write(`${line}\n`);
-    for (const line of advice) process.stderr.write(`warning: ${line}\n`);
+    for (const id of task.skipped) say(`left out: ${id}, which has nothing to compare`);
+    for (const line of notesOn(task.unmatched)) say(line);
+    for (const line of advice) say(`warning: ${line}`);
     if (signal !== null) process.exitCode = SIGNALS[signal];
     else if (!output.converged) process.exitCode = 3;
   });
@@ -369,14 +368,14 @@ Examples:
     const sources = await readSources(model, data);
     const doses = dosing === undefined ? undefined : await readSource(dosing);
     const { csv, ...rest } = predict({ ...sources, doses, format, at, times });
-    for (const line of notesOn(rest)) process.stderr.write(`${line}\n`);
+    for (const line of notesOn(rest)) say(line);
     if (file !== undefined) writeWhole(file, csv);
     const result = { out: file ?? null, ...rest };
     if (json) return asJson(file === undefined ? { ...result, csv } : result);
     if (file === undefined) process.stdout.write(csv);
     if (result.errors) {
       const texts = Object.entries(result.errors).map(([name, error]) => `${name} ${error.toPrecision(3)}`);
-      process.stderr.write(`root mean square error: ${texts.join(", ")}\n`);
+      say(`root mean square error: ${texts.join(", ")}`);
     }
   });
 
@@ -399,7 +398,7 @@ program
     const doses = dosing === undefined ? undefined : await readSource(dosing);
     const { format } = parted(options);
     const result = gradcheck({ ...sources, doses, format, steps, directions, trajectories });
-    for (const line of notesOn(result)) process.stderr.write(`${line}\n`);
+    for (const line of notesOn(result)) say(line);
     if (json) asJson(result);
     else {
       print(
@@ -620,7 +619,7 @@ try {
   } else {
     const failure = failureOf(error);
     if (!(failure instanceof Failure)) throw error;
-    process.stderr.write(`${failure.status > 128 ? "" : "error: "}${failure.message}\n`);
+    say(`${failure.status > 128 ? "" : "error: "}${failure.message}`);
     process.exitCode = failure.status;
   }
 }

@@ -10,6 +10,7 @@ import {
   save,
 } from "../index.js";
 import type { Regimen } from "./dosed-table.js";
+import { isDoseColumns, isRecord } from "./doses.js";
 import { Failure } from "./failure.js";
 import { isFit } from "./fit-file.js";
 import { fromModel, type Source } from "./input.js";
@@ -186,7 +187,6 @@ function isSound(description: Description, network: Field): boolean {
   const { rtol, learningRate, weightDecay, validation, delays, extra, withTime, period } = settings;
   const { doses, mdv, initial, infused } = settings;
   const origins = Object.values(initial).map((origin) => ("number" in origin ? origin.number : origin.column));
-  const { apart = false, amount = "", factors = {}, ...named } = doses ?? {};
   const texts: readonly unknown[] = [...state, time, activation, solver, data.sha256];
   const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
@@ -196,6 +196,7 @@ function isSound(description: Description, network: Field): boolean {
   const plain = alone && !withTime;
   return (
     [state, log, mean, scale].every((column) => Array.isArray(column) && column.length === state.length) &&
+    [hidden, infused].every(Array.isArray) &&
     texts.every((text) => typeof text === "string") &&
     new Set(state).size === state.length &&
     (id === null || typeof id === "string") &&
@@ -209,11 +210,11 @@ function isSound(description: Description, network: Field): boolean {
     typeof withTime === "boolean" &&
     (model === "mlp" || (model === "hamiltonian" && plain) || (model === "equations" && alone)) &&
     (model === "equations" ? typeof equations === "string" : equations === null) &&
-    typeof apart === "boolean" &&
-    [amount, ...Object.values(named), mdv].every((name) => name === null || typeof name === "string") &&
+    (doses === null || isDoseColumns(doses)) &&
+    (mdv === null || typeof mdv === "string") &&
+    isRecord(initial) &&
     origins.every((origin) => typeof origin === "string" || Number.isFinite(origin)) &&
-    [...Object.keys(initial), ...Object.keys(factors), ...infused].every((name) => state.includes(name)) &&
-    Object.values(factors).every((factor) => typeof factor === "string") &&
+    [...Object.keys(initial), ...Object.keys(doses?.factors ?? {}), ...infused].every((name) => state.includes(name)) &&
     (doses === null || delays === 0) &&
     counts.every((count) => Number.isSafeInteger(count) && count >= 1) &&
     naturals.every((natural) => Number.isSafeInteger(natural) && natural >= 0) &&

@@ -1,6 +1,7 @@
 // How far a training is: a bar in a terminal, lines elsewhere.
 import cliProgress from "cli-progress";
 import type { FitProgress } from "../index.js";
+import { readable, say } from "./say.js";
 
 /** What is told of a step. */
 interface Stand {
@@ -21,7 +22,6 @@ const FORMAT = "step {value} of {total}   windows of {window}   loss {loss}   he
 
 /** Tells of a training on standard error; what goes to a file or another program has a line for each twentieth of the steps. */
 export function progressOf(visible: boolean, total: number, done: number): Progress {
-  const say = (text: string) => void process.stderr.write(`${text}\n`);
   if (!visible) return { update: () => {}, note: say, stop: () => {} };
   if (!process.stderr.isTTY) {
     const partOf = (step: number) => Math.floor((20 * step) / total);
@@ -59,7 +59,7 @@ export function fitProgressOf(visible: boolean, starts: number) {
     last = now;
     const from = starts > 1 ? `start ${start + 1} of ${starts}   ` : "";
     const values = Object.entries(parameters).map(([name, value]) => `${name} ${value.toPrecision(4)}`);
-    const line = `  ${from}iteration ${iteration}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`.slice(
+    const line = readable(`  ${from}iteration ${iteration}   cost ${cost.toPrecision(6)}   ${values.join("  ")}`).slice(
       0,
       isTTY ? columns - 1 : 200,
     );

@@ -15,6 +15,7 @@ import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { readSource } from "./input.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { readable, say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { csvOfTrials, sweepReport } from "./sweep-report.js";
@@ -285,17 +286,17 @@ function progressOf(visible: boolean, isRemote: boolean) {
     if (shown) process.stderr.write("\r\u001b[K");
     shown = false;
   };
-  const say = (text: string) => {
+  const tellLine = (text: string) => {
     clear();
-    process.stderr.write(`${text}\n`);
+    say(text);
   };
   const show = () => {
     if (!status) return;
-    const line = lineOf(status, Math.min(running, open));
+    const line = readable(lineOf(status, Math.min(running, open)));
     if (isTTY) {
       process.stderr.write(`\r\u001b[K${line.slice(0, columns - 1)}`);
       shown = true;
-    } else if (due) say(line);
+    } else if (due) tellLine(line);
     due = false;
   };
   return {
@@ -304,15 +305,15 @@ function progressOf(visible: boolean, isRemote: boolean) {
         ({ open, running } = event);
         if (isRemote && !warned && open > 0 && running === 0 && !event.idle) {
           warned = true;
-          say("no worker takes trials yet; start some with: symplectic-adjoint worker --servers …");
+          tellLine("no worker takes trials yet; start some with: symplectic-adjoint worker --servers …");
         }
       } else if (event.kind === "rung") {
         // The rung before has ended.
         open = 0;
         show();
         open = event.trials;
-        say(`  ${event.trials} trials of ${event.budget} steps`);
-      } else if (event.kind === "refused") say(`rejected a result: ${event.reason}`);
+        tellLine(`  ${event.trials} trials of ${event.budget} steps`);
+      } else if (event.kind === "refused") tellLine(`rejected a result: ${event.reason}`);
       else {
         ({ status } = event);
         if (event.kind === "trial") open = Math.max(0, open - 1);

@@ -24,6 +24,7 @@ import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
+import { say } from "./say.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, splitOf } from "./split.js";
 import { type Format, listOf, type Series, type Table } from "./table.js";
@@ -69,7 +70,7 @@ export async function trainModel(given: TrainRequest) {
   const doses = request.doses === undefined ? undefined : await readSource(request.doses);
   const task = request.resume ? await resumed(request, source, doses) : begun(request, source, doses);
   const { network, description, split, notes } = task;
-  if (request.progress) for (const line of notes) process.stderr.write(`note: ${line}\n`);
+  if (request.progress) for (const line of notes) say(`note: ${line}`);
   const { settings, units } = description;
   const field = fieldOf(network, settings, units);
   const optimizer = optimizerOf(field, network, task.optimizer, settings);

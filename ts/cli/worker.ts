@@ -1,6 +1,7 @@
 // A worker of a cluster, until a signal ends it.
 import type { WorkerEvent } from "../cluster.js";
 import { moduleTasks } from "./module-tasks.js";
+import { say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { trainTrial } from "./train-trial.js";
@@ -14,8 +15,6 @@ export interface WorkerRequest extends ServerRequest {
   module: readonly string[];
   quiet: boolean;
 }
-
-const say = (text: string) => void process.stderr.write(`${text}\n`);
 
 /** Tells of a worker on standard error: in a terminal in one line, elsewhere once in a while. */
 function reporter(quiet: boolean) {
