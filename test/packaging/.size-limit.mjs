@@ -3,14 +3,14 @@ const modifyEsbuildConfig = (config) => ({ ...config, format: "esm" });
 const entry = (name, path, limit) => ({ name, path: `../../dist/${path}`, gzip: true, limit, modifyEsbuildConfig });
 
 export default [
-  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "675 kB"),
+  entry("symplectic-adjoint, both builds and the worker inside", "index.js", "678 kB"),
   {
     // A program has the default entry and the NATS client already.
-    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "122 kB"),
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "123 kB"),
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "102 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "104 kB"),
   {
     ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "69 kB"),
     import: "{ equations, leastSquares }",

@@ -95,6 +95,7 @@ test("energies are conserved or fall, as the structure says", () => {
   }
   const [named, matrix] = (["canonical", rotation] as const).map((structure) => hamiltonian({ energy, structure }));
   expect(named?.evaluate(0, y0)).toEqual(matrix?.evaluate(0, y0));
+  expect(hamiltonian({ energy }).evaluate(0, y0)).toEqual(named?.evaluate(0, y0));
   const rows = (flat: number[]) => [0, 4, 8, 12].map((start) => flat.slice(start, start + 4));
   const nested = hamiltonian({ energy, structure: rows(rotation) });
   expect(nested.evaluate(0, y0)).toEqual(matrix?.evaluate(0, y0));

@@ -572,7 +572,7 @@ const misuses: [name: string, slope: (inputs: any) => unknown, code: string, mes
     "an operation by another name",
     ({ state }) => state.times(2),
     "CALLBACK",
-    "value.times: there is no operation of that name; did you mean mul?",
+    "value.times: expected mul, its name here, given times",
   ],
   [
     "a transposed matrix of another size",

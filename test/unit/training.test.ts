@@ -398,7 +398,7 @@ test("entries of other names are refused in batches, losses and trajectories, wi
     ["data[0]", "weight", "did you mean mask?"],
     ["data[0]", "Y0", "did you mean y0?"],
     ["data[0]", "y", "did you mean target?"],
-    ["data[0]", "values", "minibatches({ trajectories }) makes batches of trajectories { times, values }. The"],
+    ["data[0]", "values", "minibatches({ trajectories }) makes batches of { times, values }. The"],
     ["validation.data[0]", "masks", "did you mean mask?"],
     ["loss", "masks", "did you mean mask?"],
     ["trajectories[0]", "mask", "did you mean weights? The entries are times, values, weights, arguments, y0"],

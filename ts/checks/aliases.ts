@@ -39,11 +39,7 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   fn: ["slope"],
   func: ["slope"],
   rhs: ["slope"],
-  ode: ["slope"],
   dynamics: ["slope"],
-  dydt: ["slope"],
-  dxdt: ["slope"],
-  derivative: ["slope"],
   forward: ["slope"],
   denseoutput: ["dense"],
   // SciML
@@ -130,29 +126,17 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
 export const DATA_ALIASES: Readonly<Record<string, readonly string[]>> = {
   t: ["times"],
   ts: ["times"],
-  time: ["times"],
   y: ["values", "target"],
   ys: ["values", "target"],
   x: ["values"],
-  xs: ["values"],
-  value: ["values"],
-  states: ["values", "target"],
-  observations: ["values", "target"],
-  measurements: ["values", "target"],
   labels: ["target"],
   target: ["values"],
-  targets: ["values", "target"],
   mask: ["weights"],
   masks: ["mask", "weights"],
   weight: ["mask", "weights"],
   weights: ["mask"],
-  sampleweight: ["mask", "weights"],
   x0: ["y0"],
-  u0: ["y0"],
-  initial: ["y0"],
-  init: ["y0"],
   args: ["arguments"],
-  params: ["arguments"],
 };
 
 /** The same for what is no option here: what does it instead. */
@@ -191,13 +175,13 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   initvalue: "the first argument is the initial rate of a schedule",
   warmupsteps: "the function warmUp(steps, then) makes such a schedule",
   patience: "it belongs to validation: { data, patience }",
-  signal: "whatever a function throws that you give as progress ends a solve",
+  signal: "a solve ends where progress throws",
   epochs: "for 3 epochs of minibatches write steps: 3 * data.length",
 };
 
 /** The same for the entries of batches. */
 export const BATCH_INSTEAD: Readonly<Record<string, string>> = {
-  values: "minibatches({ trajectories }) makes batches of trajectories { times, values }",
+  values: "minibatches({ trajectories }) makes batches of { times, values }",
 };
 
 /** The same for the entries of trajectories. */

@@ -29,11 +29,11 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
    */
   energy: MlpOptions<D> | Field<D>;
   /**
-   * G in f = G ∇H: `canonical` [[0, I], [−I, 0]]; `dx`, the periodic central difference (x_{i+1} − x_{i−1}) / 2Δ;
+   * G in f = G ∇H: `canonical` [[0, I], [−I, 0]], the default; `dx`, the periodic central difference (x_{i+1} − x_{i−1}) / 2Δ;
    * `laplacian`, the periodic second difference / Δ²; a matrix `[state, state]`, row-major or as an array of rows; or { J, R } for J − R, the
    * port-Hamiltonian form, J antisymmetric and R symmetric and positive.
    */
-  structure:
+  structure?:
     | (typeof STRUCTURES)[number]
     | ArrayLike<number>
     | readonly ArrayLike<number>[]
@@ -42,7 +42,8 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
         J: ArrayLike<number> | readonly ArrayLike<number>[];
         /** The matrix R, in the same way; symmetric, and positive semidefinite if the system is to dissipate. */
         R: ArrayLike<number> | readonly ArrayLike<number>[];
-      };
+      }
+    | undefined;
   /** Points of a periodic grid, for an energy that is a density. */
   points?: number | undefined;
   /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
@@ -79,7 +80,12 @@ const spacing = fallback(finitePositive, 1);
  * @throws `OPTION`, `SHAPE`, `NON_FINITE`; `OUT_OF_MEMORY`.
  */
 export function hamiltonian<D extends Dtype = "float32">(given: HamiltonianOptions<D>): HamiltonianField<D> {
-  const rules = { energy: anything<MlpOptions<D>>(), structure: anything<unknown>(), points: size, spacing };
+  const rules = {
+    energy: anything<MlpOptions<D>>(),
+    structure: fallback(anything<unknown>(), "canonical"),
+    points: size,
+    spacing,
+  };
   const { energy, structure, points, ...read } = options(given, rules);
   const name = typeof structure === "string" ? argument("structure", structure, required(named)) : "";
   const numbers = name === "" ? matrixOf(structure) : new Float64Array();

@@ -177,8 +177,7 @@ function recordingOf<D extends Dtype>(field: Field<D>, y0: ArrayOf<D>, times: Li
 export function lossOf<D extends Dtype>(result: LossAndCotangent<D>): LossAndCotangent<D> {
   const { value, cotangent } = isObject(result) ? result : {};
   if (typeof value !== "number" || cotangent === undefined) {
-    const hint =
-      "; loss(({ y, target }) => …) works out the cotangent: give valueAndGrad that loss with .of({ target })";
+    const hint = "; loss(({ y, target }) => …).of({ target }) works it out";
     throw refused("CALLBACK", "loss's result", "{ value, cotangent }", describe(result), hint);
   }
   if (!Number.isFinite(value)) throw refused("NON_FINITE", "loss's value", "a finite number", String(value));

@@ -396,14 +396,9 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   multiply: "mul",
   divide: "div",
   power: "pow",
-  negate: "neg",
   matmul: "matvec",
-  mm: "matvec",
-  mv: "matvec",
   lt: "less",
-  le: "lessEqual",
   gt: "greater",
-  ge: "greaterEqual",
 };
 
 /** The methods of arrays that change them, which a value has not. */
@@ -426,9 +421,7 @@ function likeArrays(length: number): void {
     }
     for (const [name, own] of Object.entries(ELSEWHERE)) {
       const value = () => {
-        const [argument, expected] = [`value.${name}`, `its name here, ${own}`];
-        const message = `${argument}: there is no operation of that name; did you mean ${own}?`;
-        throw new SymplecticAdjointError("CALLBACK", message, { argument, expected, given: name });
+        throw refused("CALLBACK", `value.${name}`, `${own}, its name here`, name);
       };
       Object.defineProperty(prototype, name, { value, configurable: true });
     }
