@@ -11,12 +11,14 @@ import {
   meanSquaredError,
   minibatches,
   mlp,
+  nn,
   odeint,
   save,
   sgd,
   type TrainOptions,
   type Trajectory,
   train,
+  vectorField,
   warmUp,
 } from "symplectic-adjoint";
 import { expect, test } from "vitest";
@@ -539,4 +541,49 @@ test("without a number of steps, training takes one epoch of minibatches", async
   expect([last, optimizer.steps]).toEqual([data.length, 2 * data.length]);
   // The next training begins with the next epoch.
   expect(data.state).toEqual({ epoch: 1, position: data.length });
+});
+
+test("fixed parameters stay as they are, with decay and momentum, clipped, saved and resumed", async () => {
+  const field = vectorField({
+    state: ["x", "y"],
+    dtype: "float64",
+    parameters: { rate: 0.5, other: [1, 2], net: nn.sequential(nn.linear(2, 4), nn.tanh, nn.linear(4, 2)) },
+    slope: ({ state, parameters: { rate, other, net } }) => net(state).add(state.mul(rate)).add(other),
+  });
+  const data = [{ y0: Float64Array.of(1, 0), times: [0, 1], target: Float64Array.of(1, 0, 0, 1) }];
+  const fixed = ["other", "net.0"];
+  const partOf = (name: string) => {
+    const { offset, shape } = field.entries[name as "rate"];
+    return [...field.parameters.slice(offset, offset + shape.reduce((product, side) => product * side, 1))];
+  };
+  const names = Object.keys(field.entries);
+  const isFixed = (name: string) => name === "other" || name.startsWith("net.0.");
+  const before = names.map(partOf);
+  const optimizer = adam(field, { fixed, weightDecay: 0.1, learningRate: 0.01 });
+  for await (const { gradient, gradientNorm } of train({ field, optimizer, data, steps: 3, clipNorm: 0.1 })) {
+    const own = names.flatMap((name) => {
+      const { offset, shape } = field.entries[name as "rate"];
+      const size = shape.reduce((product, side) => product * side, 1);
+      return isFixed(name) ? [] : [...gradient.parameters.slice(offset, offset + size)];
+    });
+    expect(gradientNorm).toBeCloseTo(Math.hypot(...own), 12);
+  }
+  for (const [i, name] of names.entries()) {
+    if (isFixed(name)) expect(partOf(name)).toEqual(before[i]);
+    else expect(partOf(name)).not.toEqual(before[i]);
+  }
+  // From a file it goes on in the same way, bitwise.
+  const again = load(save(field, { optimizer }));
+  const options = { data, steps: 2 } as const;
+  await fit({ field, optimizer, ...options });
+  await fit({ field: again.field as typeof field, optimizer: again.optimizer as typeof optimizer, ...options });
+  expect(again.field.parameters).toEqual(field.parameters);
+  // Of a network by itself, by the names of its file.
+  const network = mlp({ widths: [2, 3, 2] });
+  const bias = network.parameters.slice(6, 9);
+  sgd(network, { fixed: ["0.bias"], momentum: 0.9 }).step(new Float32Array(17).fill(1));
+  expect(network.parameters.slice(6, 9)).toEqual(bias);
+  const wrong = thrown("OPTION", () => adam(field, { fixed: ["net.1"] }));
+  expect(wrong.message).toMatch(/^fixed\[0\]: net\.1: there is no parameter of that name; did you mean net/);
+  thrown("OPTION", () => adam(field, { fixed: "net" as never }));
 });

@@ -20,6 +20,7 @@ import {
   rule,
   together,
 } from "../checks/rules.js";
+import { wholesOf } from "../fields/entries.js";
 import type { Field, FieldNames, Recipe } from "../fields/field.js";
 import { type ProgramField, type ProgramOptions, programField, WasmProgram } from "../fields/program.js";
 import { checkLists, isLists, type Jump, type Lists, readChanges } from "../solve/changes.js";
@@ -675,12 +676,6 @@ const ownOf = <T>(record: Readonly<Record<string, T>>, name: string): T | undefi
 interface Estimated {
   readonly parameter: ModelParameter;
   readonly place: Place;
-}
-
-/** The names by which an entry may be meant, the nearest first: its own, and those of what it is part of, as net.0 and net. */
-function wholesOf(entry: string): string[] {
-  const parts = entry.split(".");
-  return parts.map((_, i) => parts.slice(0, parts.length - i).join("."));
 }
 
 /** The parameters of the field: each number of each entry. */

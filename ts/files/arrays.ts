@@ -2,34 +2,13 @@
 import { checkFinite, type Dtype, dtypeOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { elements, size } from "../checks/rules.js";
-import { type Entry, type Field, type Layer, type Recipe, wasmField } from "../fields/field.js";
+import type { Recipe } from "../fields/field.js";
 import { type MlpOptions, widthsRule } from "../fields/mlp.js";
 import type { ProgramOptions } from "../fields/program.js";
 import type { Tensor, TensorFile } from "./tensors.js";
 
 /** The key of the metadata under which `save` writes the architecture. */
 export const KEY = "symplectic-adjoint";
-
-/** The arrays of a layer by the ends of their names in a file. */
-export const SUFFIXES: Record<string, keyof Layer> = {
-  weight: "weight",
-  bias: "bias",
-  gate_weight: "gateWeight",
-  gate_bias: "gateBias",
-  hyper_bias: "hyperBias",
-};
-
-/** The arrays of a field by their names: of a network, activations count as layers, as in an nn.Sequential. */
-export function entriesOf(field: Field): [name: string, entry: Entry][] {
-  const { layers, recipe } = wasmField(field);
-  if (recipe?.kind === "program") return Object.entries((recipe.options as ProgramOptions).entries);
-  return layers.flatMap((layer, index) =>
-    Object.entries(SUFFIXES).flatMap(([suffix, key]): [string, Entry][] => {
-      const entry = layer[key];
-      return entry ? [[`${2 * index}.${suffix}`, entry]] : [];
-    }),
-  );
-}
 
 /** The arrays that a file must hold for a field, in the order of its flat parameters. */
 export interface Wanted {

@@ -13,12 +13,13 @@ import {
   required,
 } from "../checks/rules.js";
 import type { CnfField } from "../fields/cnf.js";
+import { entriesOf } from "../fields/entries.js";
 import { type Field, type WasmField, wasmField } from "../fields/field.js";
 import type { HamiltonianField } from "../fields/hamiltonian.js";
 import { checkEquations, type ProgramField } from "../fields/program.js";
 import { fieldOf, readRecipe, recipeOf } from "../fields/registry.js";
 import { makeOptimizer, type Optimizer, type OptimizerRecipe, useOptimizer } from "../train/optimizer.js";
-import { collect, entriesOf, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
+import { collect, joined, KEY, numbersOf, product, wantedBy } from "./arrays.js";
 import { type LoadOptions, networkFrom, networkRules } from "./state-dict.js";
 import { loadTensors, type OwnBytes, saveTensors, type Tensor, type TensorFile } from "./tensors.js";
 

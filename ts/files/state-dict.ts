@@ -3,10 +3,11 @@ import { ACTIVATIONS, TIMES } from "../../wasm/constants.js";
 import { type ArrayOf, type Dtype, dtypeOf } from "../checks/arrays.js";
 import { refused } from "../checks/errors.js";
 import { oneOf, options as readOptions, text } from "../checks/rules.js";
+import { entriesOf, SUFFIXES } from "../fields/entries.js";
 import type { Field } from "../fields/field.js";
 import { type Activation, type MlpOptions, mlp } from "../fields/mlp.js";
 import { recipeOf } from "../fields/registry.js";
-import { collect, entriesOf, joined, KEY, numbersOf, SUFFIXES, wantedByNetwork } from "./arrays.js";
+import { collect, joined, KEY, numbersOf, wantedByNetwork } from "./arrays.js";
 import { loadTensors, type Tensor, type TensorFile } from "./tensors.js";
 
 /** What `load` cannot find in a file that was not written by `save`, and what you expect of the file. */

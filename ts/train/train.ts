@@ -20,7 +20,7 @@ import { valueAndGrad } from "../solve/gradient.js";
 import { type GradientOptions, gradientRules, readOptions } from "../solve/options.js";
 import type { Gradient, Solution } from "../solve/results.js";
 import { type Batch, batches, checkBatch, type Loss, lossesOfData, lossFor, optionsFor } from "./batch.js";
-import { type Optimizer, useOptimizer } from "./optimizer.js";
+import { freeGradient, type Optimizer, useOptimizer } from "./optimizer.js";
 import { rateAt, type Schedule } from "./schedules.js";
 import { type Best, type Validation, Validator } from "./validation.js";
 
@@ -70,7 +70,7 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   readonly loss: number;
   /** The gradient of the loss, before clipping. */
   readonly gradient: Gradient<D, A>;
-  /** The l2 norm of the gradient of all parameters, before clipping; infinite if it overflows. */
+  /** The l2 norm of the gradient of all parameters that are not `fixed`, before clipping; infinite if it overflows. */
   readonly gradientNorm: number;
   /** The learning rate of the step. */
   readonly learningRate: number;
@@ -153,7 +153,8 @@ export function train<D extends Dtype, A extends string, N extends FieldNames = 
       const { learningRate } = optimizer;
       const inputs = [field, batch.y0, batch.times, lossFor(loss, batch), optionsFor(settings, batch)] as const;
       const { value, gradient, solution } = pool ? await pool.valueAndGrad(...inputs) : valueAndGrad(...inputs);
-      const { norm: gradientNorm, scaledTo } = normOf(gradient.parameters as ArrayOf<Dtype>);
+      const free = freeGradient(optimizer, gradient.parameters as ArrayOf<D>);
+      const { norm: gradientNorm, scaledTo } = normOf(free as ArrayOf<Dtype>);
       optimizer.step(clipNorm !== undefined && gradientNorm > clipNorm ? (scaledTo(clipNorm) as ArrayOf<D>) : gradient);
       step++;
       const judged = validator?.due(optimizer.steps) ? await validator.judge(optimizer.steps) : undefined;
