@@ -11,9 +11,11 @@ export type { ErrorModelName } from "./estimate/error-models.js";
 export type {
   Curve,
   CurveOptions,
+  EstimateName,
   FieldFitOptions,
   FieldFitResult,
   InitialOptions,
+  NumberName,
   Residual,
 } from "./estimate/field-fit.js";
 export { leastSquares } from "./estimate/least-squares.js";

@@ -133,7 +133,7 @@ export interface CurveOptions {
 }
 
 /** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
-type NumberName<P> = {
+export type NumberName<P> = {
   [K in keyof P & string]: P[K] extends number
     ? K
     : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
