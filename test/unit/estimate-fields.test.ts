@@ -554,8 +554,9 @@ test("a network, a layer of it or an array is named as a whole", () => {
   });
   const times = [0.5, 1, 2, 3];
   const data = { t0: 0, times, y: times.map((t) => Math.exp(-0.7 * t)), y0: [1] };
-  const fitted = (parameters: object) => leastSquares({ field, data, parameters, maxIterations: 1 }).parameters;
-  const estimated = (parameters: object) =>
+  const fitted = (parameters: Record<string, object>) =>
+    leastSquares({ field, data, parameters, maxIterations: 1 }).parameters;
+  const estimated = (parameters: Record<string, object>) =>
     Object.values(fitted(parameters))
       .filter(({ fixed }) => !fixed)
       .map(({ name }) => name);
