@@ -554,9 +554,9 @@ test("a network, a layer of it or an array is named as a whole", () => {
   });
   const times = [0.5, 1, 2, 3];
   const data = { t0: 0, times, y: times.map((t) => Math.exp(-0.7 * t)), y0: [1] };
-  type Fixes = Record<string, { fixed?: boolean; lower?: number }>;
-  const fitted = (parameters: Fixes) => leastSquares({ field, data, parameters, maxIterations: 1 }).parameters;
-  const estimated = (parameters: Fixes) =>
+  const fitted = (parameters: Record<string, object>) =>
+    leastSquares({ field, data, parameters, maxIterations: 1 }).parameters;
+  const estimated = (parameters: Record<string, object>) =>
     Object.values(fitted(parameters))
       .filter(({ fixed }) => !fixed)
       .map(({ name }) => name);

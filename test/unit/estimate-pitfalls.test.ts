@@ -476,3 +476,36 @@ test("a scale of a robust loss that hardly any residual lies within is warned of
   expect(fit(1).warnings.join()).toContain("Hardly any residual lies within lossScale");
   expect(fit(2500).warnings.join()).not.toContain("lossScale");
 });
+
+test("a time of y0 that was forgotten is asked for", () => {
+  const field = decay();
+  const times = [1, 2, 3, 4];
+  const y = times.map((t, i) => 2 * Math.exp(-0.5 * t) + 0.002 * (-1) ** i);
+  const asked = (more: object, options: object = {}) => {
+    field.parameters = Float64Array.of(1);
+    const { warnings } = leastSquares({ field, data: { times, y, y0: [2], ...more }, ...options });
+    return warnings.filter((warning) => /did you mean t0/i.test(warning));
+  };
+  expect(asked({})).toEqual([
+    expect.stringMatching(/^The measurement of y at the first time, 1, depends on no .* from y0 by 0\.78/),
+  ]);
+  expect(asked({ t0: 0 })).toEqual([]);
+  // Said on purpose, estimated, right, or only as wrong as the others.
+  expect(asked({ t0: 1 })).toEqual([]);
+  expect(asked({}, { initial: { y: true } })).toEqual([]);
+  expect(asked({ y0: [y[0]] })).toEqual([]);
+  expect(asked({ y0: [(y[0] as number) + 0.004] })).toEqual([]);
+  field.dispose();
+});
+
+test("a time of a jump that is a formula is refused with what does instead", () => {
+  const field = equations("x' = -k * x", { parameters: { k: 1, lag: 0.5 }, dtype: "float64" });
+  const refused = (times: unknown) =>
+    thrown("OPTION", () =>
+      leastSquares({ field, data: { ...data, y0: [1] }, jumps: [{ times, set: "x = x + 1" }] as never }),
+    ).message;
+  for (const times of ["lag", ["0 + lag"], () => [0]])
+    expect(refused(times)).toMatch(/^jumps\[0\]\.times: .* is an event: \{ when:/);
+  expect(refused(5)).not.toMatch(/event/);
+  field.dispose();
+});

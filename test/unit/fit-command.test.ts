@@ -10,6 +10,7 @@ import {
   estimateRows,
   isReliable,
   messageOf,
+  notesOnColumns,
   notesOnFit,
   qualitiesOf,
   shown,
@@ -1034,6 +1035,25 @@ const dosedColumns = {
   ...{ apart: false, amount: "amt", state: "cmt", duration: null, rate: null, repeats: null, interval: null },
   factors: {},
 };
+
+test("columns of doses that no option reads are noted", () => {
+  const rows = [
+    "id,time,amt,EVID,rate,ii,comment,concentration",
+    "a,0,100,1,0,0,,",
+    "a,1,0,0,0,0,late,2",
+    "a,2,0,0,0,0,,1",
+  ];
+  const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=100, central=0") };
+  const notes = (more: object = {}) => notesOnColumns(task(dosing, `${rows.join("\n")}\n`, { ...given, ...more }));
+  expect(notes()).toEqual([
+    "columns not used: amt, EVID, rate, ii. If they are about doses, add --dose-amount amt --mdv EVID --dose-rate rate --dose-interval ii",
+  ]);
+  const doses = { ...dosedColumns, state: "depot", rate: "rate" };
+  expect(notes({ regimen: { doses, mdv: "EVID" } })).toEqual([
+    "columns not used: ii. If they are about doses, add --dose-interval ii",
+  ]);
+  expect(notesOnColumns(years())).toEqual([]);
+});
 
 test("doses of a table are jumps of a fit, and its predictions have them too", () => {
   const given = { id: "id", observe: pairs("concentration"), initial: pairs("depot=0, central=0") };

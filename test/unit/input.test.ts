@@ -22,7 +22,7 @@ test("the slope is that of the field and of the input", () => {
   expect(thrown("SHAPE", () => driven(field, { B: [[0, 0.3, 1, -0.5]], u })).message).toMatch(/given \[1, 4\]$/);
   const number = driven(field, { B: [0, 1], u: () => 1 as never });
   expect(thrown("CALLBACK", () => number.evaluate(0, y0)).message).toBe(
-    "u's result: expected an array of 1 number, for the whole batch, or of [3, 1], given 1",
+    "u's result: expected an array of 1 number, for the whole batch, or of [batch, 1], given 1",
   );
   // An input for each sample.
   const each = driven(field, { B: [0, 1], u: (t) => [t, 2 * t, 3 * t] }).evaluate(0.7, y0);

@@ -1,7 +1,7 @@
 // What the command says of a fit: the numbers, what to make of them, and what to try.
 import type { Profile } from "../index.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { FitOptions, Observed } from "./fit-task.js";
+import type { FitOptions, Observed, Task } from "./fit-task.js";
 import { counted } from "./number.js";
 import { listOf } from "./table.js";
 
@@ -40,6 +40,36 @@ export function notesOnFit(result: FitNumbers, exact: readonly string[]): string
   return [
     `${listOf(names)} ${are} taken from the first row as exact. If ${they} an error there, the standard errors and intervals above are too small; --estimate "${names.join(", ")}" estimates ${exact.length === 1 ? "it" : "them"} too`,
   ];
+}
+
+/** What columns of doses are called in NONMEM and its like, in small letters, and the options that read them. */
+const DOSE_COLUMNS: Readonly<Record<string, string>> = {
+  amt: "dose-amount",
+  dose: "dose-amount",
+  cmt: "dose-state",
+  dur: "dose-duration",
+  rate: "dose-rate",
+  addl: "dose-repeats",
+  ii: "dose-interval",
+  mdv: "mdv",
+  evid: "mdv",
+};
+
+/** Columns of doses that no option reads, of those that could; other columns may be about anything. A line each. */
+export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<Task, "unread" | "mapping">): string[] {
+  const given: Readonly<Record<string, unknown>> = {
+    ...{ mdv, "dose-amount": doses, "dose-state": doses?.state, "dose-duration": doses?.duration },
+    ...{ "dose-rate": doses?.rate, "dose-repeats": doses?.repeats, "dose-interval": doses?.interval },
+  };
+  const isOpen = (option: string) => (given[option] ?? null) === null && (option === "mdv" || !doses?.apart);
+  const found = unread.flatMap((column) => {
+    const name = column.toLowerCase();
+    const option = Object.hasOwn(DOSE_COLUMNS, name) ? (DOSE_COLUMNS[name] as string) : "";
+    return option !== "" && isOpen(option) ? [{ column, option: `--${option} ${column}` }] : [];
+  });
+  if (found.length === 0) return [];
+  const columns = listOf(found.map(({ column }) => column));
+  return [`columns not used: ${columns}. If they are about doses, add ${found.map(({ option }) => option).join(" ")}`];
 }
 
 /** What is estimated, but not determined by the data: it has no finite error. */

@@ -114,6 +114,8 @@ export interface Task {
   /** Trajectories without a measurement that could be compared. */
   readonly skipped: readonly string[];
   readonly unmatched: Unmatched;
+  /** Columns of the table that nothing is read from. */
+  readonly unread: readonly string[];
   /** Options of `leastSquares`. */
   readonly options: Pick<FieldFitOptions, "parameters" | "initial" | "individual" | "jumps">;
 }
@@ -148,7 +150,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   }
   checkUsed([text, ...observed.map(({ expression }) => expression)], [...named, ...individual]);
   const mapping = mappingOf(request, observed, states, header);
-  const { clock, members, exact, skipped, unmatched } = membersOf(mapping, text, states, data, request, {
+  const { clock, members, exact, skipped, unmatched, unread } = membersOf(mapping, text, states, data, request, {
     individual: (name) => startOf(request, name, values.get(name), header),
     isGiven: (name) => request.start.has(name),
     initial: (state) => request.start.get(`${state}(0)`),
@@ -220,7 +222,8 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     ...(jumps.length > 0 && { jumps }),
   };
   const infused = infusedBy(doses, states);
-  return { text, states, infused, parameters, mapping, clock, members, exact, skipped, unmatched, options };
+  const told = { exact, skipped, unmatched, unread };
+  return { text, states, infused, parameters, mapping, clock, members, ...told, options };
 }
 
 /** Refuses measurements that an error model does not have. */
@@ -574,7 +577,7 @@ function membersOf(
   data: Source,
   { format, t0, weights, sd, dosing }: TaskRequest,
   starts: Starts,
-): Pick<Task, "clock" | "members" | "exact" | "skipped" | "unmatched"> {
+): Pick<Task, "clock" | "members" | "exact" | "skipped" | "unmatched" | "unread"> {
   const individual = mapping.individual.map((name) => [name, starts.individual(name)] as const);
   const header = headerOf(data, { time: mapping.time, id: mapping.id ?? undefined }, format);
   const others = individual.flatMap(([, origin]) => columnsOf(origin, header));
@@ -628,7 +631,10 @@ function membersOf(
       `${data.name}: nothing to fit to: no measurement of ${measured} after the first rows, which the solves start from`,
     );
   }
-  return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched };
+  const { numbers, texts } = dosingColumns(mapping, header, states);
+  const read = [known.time, known.id, ...columns, ...[...numbers, ...texts].map(({ name }) => name)];
+  const unread = header.filter((column) => !read.includes(column));
+  return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched, unread };
 }
 
 /**

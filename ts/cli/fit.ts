@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { Failure } from "./failure.js";
-import { adviceOnFit, isReliable, messageOf, notesOnFit, qualitiesOf } from "./fit-advice.js";
+import { adviceOnFit, isReliable, messageOf, notesOnColumns, notesOnFit, qualitiesOf } from "./fit-advice.js";
 import {
   estimatesOf,
   type FitDescription,
@@ -109,7 +109,7 @@ export async function fitEquations(request: FitRequest) {
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
-  const notes = result ? notesOnFit(result, task.exact) : [];
+  const notes = [...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
   const advice = result ? adviceOnFit(result, task.mapping.observed, profiles) : [];
   if (request.report !== undefined && result) {
     const { curves } = outcome;

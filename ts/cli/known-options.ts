@@ -72,3 +72,11 @@ export function meantBy(given: string, known: readonly string[]): string | undef
   const elsewhere = Object.hasOwn(ELSEWHERE, name) ? (ELSEWHERE[name] as readonly string[]) : [];
   return alike ?? elsewhere.find((option) => known.includes(option));
 }
+
+/** What does instead of an option that there is not, of a command that has doses. */
+export function insteadOf(given: string, known: readonly string[]): string | undefined {
+  const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
+  if (!["doselag", "lag", "lagtime", "tlag", "alag", "alag1"].includes(name) || !known.includes("--dose-amount"))
+    return undefined;
+  return "a lag of doses is estimated by leastSquares, with doses as events: see A lag before doses in docs/pharmacokinetics.md";
+}

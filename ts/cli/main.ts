@@ -31,7 +31,7 @@ import { gradcheck } from "./gradcheck.js";
 import { described } from "./help.js";
 import { info } from "./info.js";
 import { readSource, readSources } from "./input.js";
-import { meantBy } from "./known-options.js";
+import { insteadOf, meantBy } from "./known-options.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
@@ -63,6 +63,8 @@ const program = new Command("symplectic-adjoint")
       const command = program.commands.find((command) => process.argv.slice(2).includes(command.name()));
       const known = command?.options.flatMap(({ long }) => (long ? [long] : [])) ?? [];
       const meant = given === undefined ? undefined : meantBy(given, known);
+      const hint = given === undefined ? undefined : insteadOf(given, known);
+      if (hint !== undefined) return write(`${text.split("\n")[0]}\n(${hint})\n`);
       // Of what is spelled alike, commander knows.
       write(meant === undefined ? text : `${text.split("\n")[0]}\n(Did you mean ${meant}?)\n`);
     },

@@ -7,7 +7,7 @@ import type { Data } from "./trajectories.js";
 import { AT_EVENTS } from "./warnings.js";
 
 /** What was fitted. */
-interface Fitted {
+export interface Fitted {
   readonly predictor: Predictor;
   readonly data: Data;
   /** Of what was observed. */

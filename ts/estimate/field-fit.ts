@@ -29,6 +29,7 @@ import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } f
 import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { passedByEvent } from "./event-jumps.js";
+import { contradictsStart } from "./first-measurements.js";
 import { fitModel } from "./fit.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
@@ -408,7 +409,7 @@ class FieldModel {
    */
   fit(settings: ReadSettings): Fitted {
     const first = this.#tried(settings);
-    if (first.isSound && first.result.reason !== "stuck") return this.#withEvents(first.result);
+    if (first.isSound && first.result.reason !== "stuck") return this.#withWarnings(first.result);
     const before = this.#solver;
     const method = this.#given.solver.method ?? "dopri5";
     const solver = this.#isInterpolated({ ...before, method })
@@ -420,12 +421,12 @@ class FieldModel {
       this.#useSolver(solver);
       const second = this.#tried(settings);
       if (second.isSound && !(first.isSound && second.result.reason === "stuck"))
-        return this.#withEvents(second.result);
+        return this.#withWarnings(second.result);
       result = second.result;
     }
     if (first.isSound) {
       this.#useSolver(before);
-      return this.#withEvents(first.result);
+      return this.#withWarnings(first.result);
     }
     const message = uselessDerivatives(String(this.#solver.method), this.#changesAtEvents);
     // What the others say, but for how well it fits, rests on the same derivatives.
@@ -444,13 +445,14 @@ class FieldModel {
     return solver.output === undefined && isAdaptive(solver) && INTERPOLATED.includes(solver.method as Method);
   }
 
-  /** With a warning where an event passes a measurement, within a standard error of the estimates. */
-  #withEvents(result: Fitted): Fitted {
-    if (!this.#changesAtEvents || !result.converged) return result;
+  /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */
+  #withWarnings(result: Fitted): Fitted {
+    if (result.reason === "callback") return result;
     const predictor = this.#predictor(this.#data);
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
-    const warning = passedByEvent(given, result);
-    return warning === undefined ? result : { ...result, warnings: [...result.warnings, warning] };
+    const isPassed = this.#changesAtEvents && result.converged;
+    const warnings = [isPassed ? passedByEvent(given, result) : undefined, contradictsStart(given, result)];
+    return { ...result, warnings: [...result.warnings, ...warnings.filter((warning) => warning !== undefined)] };
   }
 
   /** The tolerance of steps, 0 where they are fixed. */

@@ -44,6 +44,8 @@ export interface Measurements<A extends string = string> {
 /** One trajectory, checked. */
 interface Trajectory {
   readonly name: string;
+  /** Whether the time of y0 was given; it is the first time otherwise. */
+  readonly isTimed: boolean;
   readonly y0: Float64Array;
   readonly arguments: Readonly<Record<string, Float64Array>>;
 }
@@ -141,6 +143,7 @@ export function readData(
     }
     trajectories.push({
       name,
+      isTimed: read.t0 !== undefined,
       y0: startOf(`${where}y0`, read.y0, field),
       arguments: argumentsOf(`${where}arguments`, read.arguments, field.argumentWidths, free),
     });

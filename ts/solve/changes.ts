@@ -122,8 +122,18 @@ const change = rule<unknown>(
   (value) => typeof value === "function" || typeof value === "string",
 );
 
+/** What to do where a time depends on what is estimated. */
+const AS_EVENT =
+  'a time that depends on parameters, such as that of a dose with a lag, is an event: { when: "t - 12 - lag", direction: "rising", set }';
+
+const isFormula = (given: unknown) => typeof given === "string" || typeof given === "function";
+
 const jumpRules = {
-  times: required(rule<object>("an array of numbers, or one for each trajectory", isObject)),
+  times: required(
+    hinted(rule<object>("an array of numbers, or one for each trajectory", isObject), (given) =>
+      isFormula(given) ? AS_EVENT : undefined,
+    ),
+  ),
   set: required(change),
   amounts: fallback(object, {}),
 };
@@ -198,6 +208,8 @@ export interface ReadJump {
 /** Reads a jump, but for the program of its `set`. */
 export function readJump(where: string, given: unknown, batch: number): ReadJump {
   const read = options(given, jumpRules, where);
+  const first = outside(() => (read.times as ArrayLike<unknown>)[0]);
+  if (isFormula(first)) throw refused("OPTION", `${where}times`, "numbers", describe(first), `; ${AS_EVENT}`);
   const { flat, counts } = listsOf(`${where}times`, read.times, batch);
   const names = outside(() => Object.keys(read.amounts));
   const amounts = names.map((name) => {
