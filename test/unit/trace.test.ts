@@ -1069,3 +1069,29 @@ test("a comparison that chooses nothing is refused, since an if would always tak
     "a comparison: expected a use in where(condition, a, b), which chooses row by row, given one without: in an if, it would always count as true",
   );
 });
+
+test("a function that goes on and on is refused", () => {
+  const endless = (step: (x: Value, i: number) => Value) => () =>
+    vectorField({
+      state: 1,
+      slope({ state }) {
+        let x: Value = state;
+        for (let i = 1; ; i++) x = step(x, i);
+      },
+    });
+  for (const step of [(x: Value) => x.sin(), (x: Value, i: number) => x.mul(i)]) {
+    const { message } = thrown("OPTION", endless(step));
+    expect(message).toMatch(/^program\.nodes: expected 1 to 16384 nodes, given more than 262144 \(at trace\.test\.ts:/);
+  }
+  // What the result does not need does not count, and the limit is that of the crate.
+  const summed = (count: number) => () =>
+    vectorField({
+      state: 1,
+      slope({ state }) {
+        for (let i = 1; i <= 20_000; i++) state.mul(i);
+        return Array.from({ length: count }).reduce<Value>((x) => x.sin(), state);
+      },
+    }).dispose();
+  expect(summed(16_383)).not.toThrow();
+  expect(thrown("OPTION", summed(16_384)).message).toMatch(/^program\.nodes: expected 1 to 16384 nodes, given 16385/);
+});

@@ -141,6 +141,11 @@ export function isRevoked(value: unknown): boolean {
   }
 }
 
+/** Whether it is an array; a proxy that was revoked is nothing. */
+export function isArray(value: unknown): value is unknown[] {
+  return !isRevoked(value) && Array.isArray(value);
+}
+
 /** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */
 export function classOf(value: unknown): string {
   return isRevoked(value) ? "Proxy" : Object.prototype.toString.call(value).slice(8, -1);

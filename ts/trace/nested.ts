@@ -1,6 +1,6 @@
 // Arrays of numbers within arrays: the elements of a matrix by its rows, say.
 import { checkSome, numbersOf } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { outside } from "../checks/user-code.js";
 
 /** Arrays of numbers within arrays. */
@@ -14,7 +14,7 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
   if (depth > MAX_DEPTH) throw refused("OPTION", where, "less deeply nested arrays", describe(value));
   const list = value as ArrayLike<unknown>;
   checkSome(where, list, "number");
-  if (!Array.isArray(value) || !outside(() => Array.isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
+  if (!isArray(value) || !outside(() => isArray(value[0]) || ArrayBuffer.isView(value[0]))) {
     const flat = numbersOf(where, value);
     return { shape: [flat.length], flat };
   }
@@ -25,7 +25,7 @@ export function nestedNumbers(where: string, value: unknown, depth: number): { s
   for (let i = 0; i < value.length; i++) {
     const row = outside(() => value[i]);
     const inner = `${where}[${i}]`;
-    if (!Array.isArray(row) && !ArrayBuffer.isView(row))
+    if (!isArray(row) && !ArrayBuffer.isView(row))
       throw refused("SHAPE", inner, "an array, as before it", describe(row));
     rows.push(nestedNumbers(inner, row, depth + 1));
   }

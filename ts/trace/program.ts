@@ -1,5 +1,5 @@
 // What comes of tracing: a program with the names and initial values of its parameters.
-import { describe, refused, type SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isArray, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject, isPlain } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -228,7 +228,7 @@ export function returned(
     throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
-  const list = Array.isArray(result);
+  const list = isArray(result);
   if (!list && !Value.is(result) && typeof result !== "number")
     throw refused("CALLBACK", argument, expected, given(result));
   // A length may be a lie: what is missing is found at once.
