@@ -15,6 +15,7 @@ import { formula } from "../../ts/trace/formula.js";
 import type { Program } from "../../ts/trace/graph.js";
 import { nn } from "../../ts/trace/nn.js";
 import * as operations from "../../ts/trace/operations.js";
+import { parametersIn, programOf, stateIn } from "../../ts/trace/program.js";
 import { concat, type Operand, type Value, where } from "../../ts/trace/value.js";
 import { adam } from "../../ts/train/optimizer.js";
 import { numbers, thrown } from "./helpers.js";
@@ -976,6 +977,12 @@ test("recipes of others are checked", () => {
   );
   expect(message({ program: { ...program, inputs: 1 } })).toMatch(/^program\.inputs: there is no option of that name/);
   expect(message({ entries: [] })).toMatch(/^entries: expected a plain object/);
+  expect(message({ entries: { a: { offset: 0, shape: [] }, "a.b": { offset: 1, shape: [2] } } })).toBe(
+    "entries.a.b: expected a name outside that of another array, given one within a",
+  );
+  expect(message({ entries: { ["a.".repeat(100_000)]: { offset: 0, shape: [3] } } })).toBe(
+    "entries: expected names of at most 256 parts, given one of 100001",
+  );
   expect(message({ states: [1] })).toMatch(/^states\[0\]: expected a string/);
   expect(message({ arguments: { w: 1 } })).toBe(
     "arguments: expected 0 numbers in all, as the program has arguments, given 1",
@@ -1094,4 +1101,27 @@ test("a function that goes on and on is refused", () => {
     }).dispose();
   expect(summed(16_383)).not.toThrow();
   expect(thrown("OPTION", summed(16_384)).message).toMatch(/^program\.nodes: expected 1 to 16384 nodes, given 16385/);
+});
+
+test("names of a file's parameters reach no prototype", () => {
+  const names = [
+    "__proto__.a",
+    "constructor.prototype.b",
+    "c.__proto__.d",
+    "e.name",
+    "e.length",
+    `f${".f".repeat(255)}`,
+  ];
+  const entries = Object.fromEntries(names.map((name, offset) => [name, { offset, shape: [] }]));
+  const program = programOf({ state: 1, parameters: 6, arguments: {} }, (graph) => {
+    const parameters = parametersIn(graph, entries) as never;
+    for (const name of names) {
+      // biome-ignore lint/suspicious/noExplicitAny: names that no type has.
+      expect(name.split(".").reduce<any>((part, key) => part[key], parameters)).toMatchObject({ length: 1 });
+    }
+    return stateIn(graph, 0, 1);
+  });
+  const options = { program, entries, states: [], arguments: {}, dtype: "float64" };
+  expect(readRecipe("recipe", { kind: "program", options })).toMatchObject({ options: { entries } });
+  for (const name of ["a", "b", "d"]) expect(name in {}).toBe(false);
 });
