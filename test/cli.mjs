@@ -560,6 +560,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     assert.doesNotMatch(err, /\n\s+at /);
   }
 
+  // Names from files do not steer the terminal.
+  writeFileSync(file("names.csv"), "ti\u001b[31mme,x\n0,1\n1,2\n");
+  const { err: named } = await run(["train", "names.csv"]);
+  assert.match(named, /there are ti\\x1b\[31mme, x;/);
+
   // A rate that changes with the time, from trajectories at other times, with names that the command would have used.
   const tide = "param k = 1\nparam clock_scaled = 0\nx' = -k * x + clock_scaled * cos(t)\n";
   writeFileSync(file("tide.txt"), tide);

@@ -372,10 +372,21 @@ test("what fails, and what is asked for wrongly, says so as it does here", async
     const { code, message } = result.status === "rejected" ? result.reason : { code: "none", message: "" };
     expect(code, `${index}: ${message}`).toBe(wrong[index]?.[0]);
   }
+  // A loss whose promise never settles holds nothing up.
+  let called = () => {};
+  const begun = new Promise<void>((resolve) => {
+    called = resolve;
+  });
+  const waiting = cluster.valueAndGrad(field, small, [0, 0.01], () => {
+    called();
+    return new Promise<never>(() => {});
+  });
+  await Promise.race([begun, waiting]);
   const pending = cluster.odeint(field, y0, [0, 0.01]);
   cluster.close();
   cluster.close();
   await expect(pending).rejects.toMatchObject({ code: "DISPOSED" });
+  await expect(waiting).rejects.toMatchObject({ code: "DISPOSED" });
   await expect(cluster.odeint(field, small, [0, 1])).rejects.toMatchObject({ code: "DISPOSED" });
 });
 

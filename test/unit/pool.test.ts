@@ -173,6 +173,36 @@ test("a pool that was closed says so, at once and to what waits", async () => {
   await rejected("DISPOSED", short.odeint(field, Float32Array.of(1, 0), [0, 1]));
 });
 
+test("a pool that is closed while a loss is waited for says so, whatever becomes of the loss", async () => {
+  const field = mlp({ widths: [2, 8, 2] });
+  for (const settle of [() => {}, (reject: (error: Error) => void) => reject(new Error("late"))]) {
+    const own = await parallel({ workers: 1 });
+    let called = () => {};
+    let reject = (_: Error) => {};
+    const begun = new Promise<void>((resolve) => {
+      called = resolve;
+    });
+    const loss = () => {
+      called();
+      return new Promise<never>((_, end) => {
+        reject = end;
+      });
+    };
+    const waiting = own.valueAndGrad(field, Float32Array.of(1, 0), [0, 1], loss);
+    await begun;
+    own.close();
+    settle(reject);
+    await rejected("DISPOSED", waiting);
+  }
+  // From within the loss, too.
+  const own = await parallel({ workers: 1 });
+  const closing = (y: Float32Array) => {
+    own.close();
+    return { value: 0, cotangent: y };
+  };
+  await rejected("DISPOSED", own.valueAndGrad(field, Float32Array.of(1, 0), [0, 1], closing));
+});
+
 describe("a worker", () => {
   const folder = mkdtempSync(join(tmpdir(), "pool-"));
   const script = (name: string, text: string) => {

@@ -1,17 +1,21 @@
 // What is wrong in lists, norms and controllers is refused before anything is computed, with the place where it is.
 import {
+  adam,
   cnf,
   custom,
+  differentiable,
   driven,
   equations,
   hamiltonian,
   leastSquares,
   loss,
   mlp,
+  nn,
   type OdeintOptions,
   odeint,
   parallel,
   save,
+  train,
   type Value,
   valueAndGrad,
   vectorField,
@@ -356,4 +360,72 @@ test("a driven field is called what it is where it cannot be saved", () => {
 test("the playground ends an error with one mark", () => {
   expect(sentence("there is no function sine; did you mean sin?")).toBe("there is no function sine; did you mean sin?");
   expect(sentence("expected a number, given x")).toBe("expected a number, given x.");
+});
+
+describe("revoked proxies are refused by their place, however deep they lie", () => {
+  const revoked = (): never => {
+    const { proxy, revoke } = Proxy.revocable([], {});
+    revoke();
+    return proxy as never;
+  };
+  const driven = equations("x' = -k*x + w", { parameters: { k: 1 }, arguments: ["w"] });
+  const matrix = vectorField({ state: 1, parameters: { k: [[1, 2]] }, slope: ({ state }) => state });
+  const sine = differentiable({ inputs: { x: 1 }, apply: ({ inputs: { x } }) => x.sin() });
+  const squared = loss(({ y, target }) => y.sub(target).square().sum());
+  const y = Float32Array.of(1);
+  const traced = (parameters: object) => vectorField({ state: 1, parameters: parameters as never, slope: () => [1] });
+  test.each<[argument: string, code: string, body: () => unknown]>([
+    ["arguments.w", "OPTION", () => odeint(driven, y, [0, 1], { arguments: { w: revoked() } })],
+    ["tangents.arguments.w", "OPTION", () => driven.jvp(0, y, { arguments: { w: revoked() } }, undefined, { w: [1] })],
+    ["parameters.k", "OPTION", () => traced({ k: revoked() })],
+    ["parameters.a.k", "OPTION", () => traced({ a: { k: revoked() } })],
+    ["parameters.k[1]", "SHAPE", () => traced({ k: [[1], revoked()] })],
+    [
+      "parameters.k",
+      "SHAPE",
+      () => {
+        matrix.parameters = { k: revoked() };
+      },
+    ],
+    ["slope's result", "CALLBACK", () => vectorField({ state: 1, slope: () => revoked() })],
+    ["slope's result[0]", "CALLBACK", () => vectorField({ state: 1, slope: () => [revoked()] })],
+    ["add's argument", "CALLBACK", () => vectorField({ state: 1, slope: ({ state }) => state.add(revoked()) })],
+    ["inputs.x", "OPTION", () => differentiable({ inputs: { x: revoked() }, apply: ({ inputs: { x } }) => x })],
+    ["inputs.x", "OPTION", () => sine.evaluate({ x: revoked() })],
+    ["tangents.x", "OPTION", () => sine.jvp({ x: y }, { x: revoked() })],
+    ["data", "OPTION", () => squared(y, revoked(), [1, 1, 1])],
+    ["target", "DTYPE", () => squared(y, { target: revoked() }, [1, 1, 1])],
+    ["shape", "SHAPE", () => squared(y, { target: [1] }, revoked())],
+    ["modules[0]", "OPTION", () => nn.sequential(revoked())],
+  ])("%s", (argument, code, body) => {
+    const error = thrown(code, body);
+    expect([error.argument, error.given]).toEqual([argument, "a revoked proxy"]);
+  });
+});
+
+describe("memory that was transferred elsewhere is refused", () => {
+  const detached = <A extends Float32Array>(array: A): A => {
+    structuredClone(array.buffer, { transfer: [array.buffer] });
+    return array;
+  };
+  test("as data of a training", async () => {
+    using network = mlp({ widths: [1, 2, 1] });
+    using optimizer = adam(network);
+    for (const data of [detached(Float32Array.of(1)), Float32Array.of(1)]) {
+      const { argument } = thrown("OPTION", () => train({ field: network, optimizer, data: data as never, steps: 1 }));
+      expect(argument).toBe("data");
+    }
+  });
+
+  test("where a getter of a loss's data takes that of the states", () => {
+    const squared = loss(({ y, target }) => y.sub(target).square().sum());
+    const y = Float32Array.of(1, 2);
+    const data = {
+      get target() {
+        detached(y);
+        return [1, 2];
+      },
+    };
+    expect(thrown("SHAPE", () => squared(y, data, [2, 1, 1])).argument).toBe("y");
+  });
 });

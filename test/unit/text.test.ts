@@ -398,13 +398,13 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   [
     "x' = k(1 + 2)",
     [1, 6],
-    `a function (${[...functions, "atan2", "min", "max"].join(", ")}), or an operator before (`,
+    `a function (${[...functions, "atan2", "min", "max", "grad"].join(", ")}), or an operator before (`,
     "k(",
   ],
   [
     "x' = sine(2)",
     [1, 6],
-    `a function (${[...functions, "atan2", "min", "max"].join(", ")}), or an operator before (`,
+    `a function (${[...functions, "atan2", "min", "max", "grad"].join(", ")}), or an operator before (`,
     "sine(; did you mean sin?",
   ],
   // Euler's number

@@ -16,6 +16,7 @@ import { formula } from "../../ts/trace/formula.js";
 import type { Program } from "../../ts/trace/graph.js";
 import { nn } from "../../ts/trace/nn.js";
 import * as operations from "../../ts/trace/operations.js";
+import { parametersIn, programOf, stateIn } from "../../ts/trace/program.js";
 import { concat, type Operand, type Value, where } from "../../ts/trace/value.js";
 import { adam } from "../../ts/train/optimizer.js";
 import { numbers, thrown } from "./helpers.js";
@@ -992,6 +993,12 @@ test("recipes of others are checked", () => {
   );
   expect(message({ program: { ...program, inputs: 1 } })).toMatch(/^program\.inputs: there is no option of that name/);
   expect(message({ entries: [] })).toMatch(/^entries: expected a plain object/);
+  expect(message({ entries: { a: { offset: 0, shape: [] }, "a.b": { offset: 1, shape: [2] } } })).toBe(
+    "entries.a.b: expected a name outside that of another array, given one within a",
+  );
+  expect(message({ entries: { ["a.".repeat(100_000)]: { offset: 0, shape: [3] } } })).toBe(
+    "entries: expected names of at most 256 parts, given one of 100001",
+  );
   expect(message({ states: [1] })).toMatch(/^states\[0\]: expected a string/);
   expect(message({ arguments: { w: 1 } })).toBe(
     "arguments: expected 0 numbers in all, as the program has arguments, given 1",
@@ -1084,4 +1091,53 @@ test("a comparison that chooses nothing is refused, since an if would always tak
   expect(withoutPlace(message)).toBe(
     "a comparison: expected a use in where(condition, a, b), which chooses row by row, given one without: in an if, it would always count as true",
   );
+});
+
+test("a function that goes on and on is refused", () => {
+  const endless = (step: (x: Value, i: number) => Value) => () =>
+    vectorField({
+      state: 1,
+      slope({ state }) {
+        let x: Value = state;
+        for (let i = 1; ; i++) x = step(x, i);
+      },
+    });
+  for (const step of [(x: Value) => x.sin(), (x: Value, i: number) => x.mul(i)]) {
+    const { message } = thrown("OPTION", endless(step));
+    expect(message).toMatch(/^program\.nodes: expected 1 to 16384 nodes, given more than 262144 \(at trace\.test\.ts:/);
+  }
+  // What the result does not need does not count, and the limit is that of the crate.
+  const summed = (count: number) => () =>
+    vectorField({
+      state: 1,
+      slope({ state }) {
+        for (let i = 1; i <= 20_000; i++) state.mul(i);
+        return Array.from({ length: count }).reduce<Value>((x) => x.sin(), state);
+      },
+    }).dispose();
+  expect(summed(16_383)).not.toThrow();
+  expect(thrown("OPTION", summed(16_384)).message).toMatch(/^program\.nodes: expected 1 to 16384 nodes, given 16385/);
+});
+
+test("names of a file's parameters reach no prototype", () => {
+  const names = [
+    "__proto__.a",
+    "constructor.prototype.b",
+    "c.__proto__.d",
+    "e.name",
+    "e.length",
+    `f${".f".repeat(255)}`,
+  ];
+  const entries = Object.fromEntries(names.map((name, offset) => [name, { offset, shape: [] }]));
+  const program = programOf({ state: 1, parameters: 6, arguments: {} }, (graph) => {
+    const parameters = parametersIn(graph, entries) as never;
+    for (const name of names) {
+      // biome-ignore lint/suspicious/noExplicitAny: names that no type has.
+      expect(name.split(".").reduce<any>((part, key) => part[key], parameters)).toMatchObject({ length: 1 });
+    }
+    return stateIn(graph, 0, 1);
+  });
+  const options = { program, entries, states: [], arguments: {}, dtype: "float64" };
+  expect(readRecipe("recipe", { kind: "program", options })).toMatchObject({ options: { entries } });
+  for (const name of ["a", "b", "d"]) expect(name in {}).toBe(false);
 });

@@ -1,6 +1,6 @@
 // Typed arrays and lists of numbers, as arguments.
 import { DTYPES } from "../../wasm/constants.js";
-import { describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
+import { describe, type ErrorCode, isArray, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { oneOf } from "./rules.js";
 import { outside } from "./user-code.js";
 
@@ -33,8 +33,8 @@ export function dtypeOf(value: unknown): Dtype {
 function arrayInstead(name: string, value: unknown): string {
   if (typeof value === "number") return `; write ${name}.of(${value})`;
   if (kindOf(value) !== undefined) return `; write ${name}.from(…)`;
-  if (isRevoked(value) || !Array.isArray(value)) return "";
-  const isNested = outside(() => Array.isArray(value[0]));
+  if (!isArray(value)) return "";
+  const isNested = outside(() => isArray(value[0]));
   return isNested ? `; write ${name}.from(rows.flat())` : `; write ${name}.of(…), or ${name}.from(list)`;
 }
 

@@ -22,7 +22,7 @@ export type ErrorCode =
   | "OUT_OF_MEMORY"
   /** The object was disposed. */
   | "DISPOSED"
-  /** A solve or a gradient was started inside a custom vector field, or calls are nested more than 32 deep. */
+  /** A solve, a gradient or the like was started inside a custom vector field or a progress function, or calls are nested more than 32 deep. */
   | "REENTRANT"
   /** One of your functions, such as a vector field, a loss or a schedule, did or returned something that it must not. */
   | "CALLBACK"
@@ -139,6 +139,11 @@ export function isRevoked(value: unknown): boolean {
   } catch {
     return true;
   }
+}
+
+/** Whether it is an array; a proxy that was revoked is nothing. */
+export function isArray(value: unknown): value is unknown[] {
+  return !isRevoked(value) && Array.isArray(value);
 }
 
 /** The name of a value's built-in class, whatever its realm: that of a frame, say, or of a runner of tests. */

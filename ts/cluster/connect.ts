@@ -406,7 +406,7 @@ class ClusterPool implements Cluster {
     const solved = await this.#solve(field, y0, times, readOptions(options), true);
     const { running, solution } = solved;
     try {
-      const { value, cotangent, events } = await lossIn<D>(loss, solution, times, true);
+      const { value, cotangent, events } = await this.#coordinator.losses.wait(lossIn<D>(loss, solution, times, true));
       return { value, gradient: await this.#transpose(solved, cotangent, events, false), solution };
     } finally {
       running.forget();

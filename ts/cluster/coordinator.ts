@@ -2,6 +2,7 @@
 // JetStream's to decide; here is only what it cannot know: that an answer is wrong, or that a queue has gone with its server.
 import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
+import { UntilEnd } from "../parallel/kept.js";
 import { Assembly } from "./assembly.js";
 import { type Client, connectionError, listen } from "./client.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
@@ -87,6 +88,8 @@ export class Coordinator {
   #timer: ReturnType<typeof setInterval> | undefined;
   #ids = 0;
   #ended: SymplecticAdjointError | undefined;
+  /** Losses that are waited for. */
+  readonly losses = new UntilEnd();
   #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
   #looking = false;
   /** When it last looked around. */
@@ -195,6 +198,7 @@ export class Coordinator {
   end(error: SymplecticAdjointError): void {
     if (this.#ended) return;
     this.#ended = error;
+    this.losses.end(error);
     clearInterval(this.#timer);
     for (const subscription of this.#subscriptions) subscription.unsubscribe();
     for (const { reject } of this.#pending.values()) reject(error);

@@ -1,6 +1,6 @@
 // Measurements of trajectories: what was given, checked, and gathered by the times at which a solve has to stop.
 import { checkLength, checkSome, copyOf, numbersOf, timesOf, weightsOf } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import {
   anything,
@@ -198,8 +198,7 @@ const withMissing = (where: string, given: unknown) =>
   copyOf(where, given, ["DTYPE", "an array of numbers"], (value, i) => {
     if (typeof value === "number" && Math.abs(value) !== Number.POSITIVE_INFINITY) return value;
     if (value === null || value === undefined) return Number.NaN;
-    if (Array.isArray(value))
-      throw refused("DTYPE", where, "one flat array of numbers, as flat() makes of rows", "rows");
+    if (isArray(value)) throw refused("DTYPE", where, "one flat array of numbers, as flat() makes of rows", "rows");
     throw refused(
       "NON_FINITE",
       where,

@@ -9,7 +9,7 @@ import {
   numbersOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
@@ -235,7 +235,7 @@ export function traceFunction(given: unknown) {
 function widthOf(where: string, shape: unknown): number {
   if (shape === "scalar") return 1;
   // Nothing has more axes, but a length may be a lie.
-  const sides = Array.isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
+  const sides = isArray(shape) ? outside((): unknown[] => shape.slice(0, 33)) : [shape];
   const width =
     sides.length <= 32 && sides.every(size.valid)
       ? (sides as number[]).reduce((product, side) => product * side, 1)

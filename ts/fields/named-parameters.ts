@@ -1,6 +1,6 @@
 // Parameters by their names, for the flat ones.
 import { type Dtype, firstNotFinite } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { argument, finite, finiteValue, isObject, isPlain, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -95,7 +95,7 @@ const numberFor = (where: string, value: unknown) =>
 function arrayFor(where: string, value: unknown, shape: readonly number[]): Float64Array {
   const size = shape.reduce((product, side) => product * side, 1);
   const expected = shape.length === 1 ? `${size} numbers` : `numbers [${shape.join(", ")}], or ${size} flat`;
-  if (!Array.isArray(value) && !ArrayBuffer.isView(value)) throw refused("SHAPE", where, expected, describe(value));
+  if (!isArray(value) && !ArrayBuffer.isView(value)) throw refused("SHAPE", where, expected, describe(value));
   const given = nestedNumbers(where, value, 0);
   const isFlat = given.shape.length === 1 && given.flat.length === size;
   if (!isFlat && given.shape.join() !== shape.join())

@@ -1,6 +1,6 @@
 // Arrays by name that lie side by side in one: `[batch, total]`, in the order of their declaration.
 import { type ArrayOf, constructors, copyRows, type Dtype, numbersOf } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -45,7 +45,7 @@ export function packed<D extends Dtype>(
     const values = outside(() => (given as Record<string, unknown>)[name]);
     if (values === undefined)
       throw refused("OPTION", `${where}.${name}`, `${shapeText(width, rows)} numbers`, "undefined");
-    if (outside(() => Array.isArray(values) && isObject(values[0]))) {
+    if (outside(() => isArray(values) && isObject(values[0]))) {
       const expected = `one flat array ${shapeText(width, rows)}, as flat() makes of rows`;
       throw refused("SHAPE", `${where}.${name}`, expected, "an array of arrays");
     }

@@ -350,6 +350,24 @@ const nodeRule = rule<Node>(
 );
 const entryRules = { offset: required(natural), shape: required(array<number>("an array of positive integers")) };
 
+/** More parts than any name has of parameters that are nested, with a network in them. */
+const MOST_PARTS = 256;
+
+/** Refuses names of arrays that are not those of records within records. */
+function checkNames(entries: Readonly<Record<string, unknown>>): void {
+  const names = new Set(Object.keys(entries));
+  for (const name of names) {
+    const parts = name.split(".");
+    if (parts.length > MOST_PARTS) {
+      throw refused("OPTION", "entries", `names of at most ${MOST_PARTS} parts`, `one of ${parts.length}`);
+    }
+    const outer = parts.slice(0, -1).map((_, i) => parts.slice(0, i + 1).join("."));
+    const other = outer.find((part) => names.has(part));
+    if (other === undefined) continue;
+    throw refused("OPTION", `entries.${name}`, "a name outside that of another array", `one within ${other}`);
+  }
+}
+
 /** Reads what a program field is from a recipe that somebody else has written, but for what the crate checks. */
 export function readProgram(given: object): ProgramOptions {
   const { entries, states, arguments: sizes, equations, ...read } = options(given, rules);
@@ -361,6 +379,7 @@ export function readProgram(given: object): ProgramOptions {
     const { offset, shape } = options(entry, entryRules, `entries.${name}.`);
     return [name, { offset, shape: elements(`entries.${name}.shape`, shape, entryRules.shape, size) }];
   });
+  checkNames(entries);
   places.sort(([, a], [, b]) => a.offset - b.offset);
   let end = 0;
   for (const [name, { offset, shape }] of places) {

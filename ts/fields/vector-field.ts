@@ -1,6 +1,6 @@
 // Vector fields written as functions that are traced.
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import {
   anything,
   argument,
@@ -144,7 +144,7 @@ export function trace(given: unknown) {
 /** Reads names, which differ. */
 export function namesOf(where: string, given: unknown): string[] {
   const expected = "an array of names, or a number of features";
-  if (!Array.isArray(given)) throw refused("OPTION", where, expected, describe(given));
+  if (!isArray(given)) throw refused("OPTION", where, expected, describe(given));
   if (given.length === 0) throw refused("OPTION", where, expected, "no names");
   const names = elements(where, given, array<string>(expected), nameRule);
   for (const [i, name] of names.entries()) {

@@ -76,6 +76,28 @@ export class KeptSolves<K> {
   }
 }
 
+/** Waits for what may never come, as the promise of a user's loss, until a pool ends. */
+export class UntilEnd {
+  readonly #rejects = new Set<(error: unknown) => void>();
+  #error: SymplecticAdjointError | undefined;
+
+  /** Settles as the promise does, or rejects when the end comes first. */
+  wait<T>(promise: Promise<T>): Promise<T> {
+    let own = (_: unknown) => {};
+    const end = new Promise<never>((_, reject) => {
+      own = reject;
+      if (this.#error) reject(this.#error);
+      else this.#rejects.add(reject);
+    });
+    return Promise.race([promise, end]).finally(() => this.#rejects.delete(own));
+  }
+
+  end(error: SymplecticAdjointError): void {
+    this.#error = error;
+    for (const reject of this.#rejects) reject(error);
+  }
+}
+
 /** Calls the loss of a solve, which may return a promise; one whose trajectories take their own steps may depend on the events. */
 export async function lossIn<D extends Dtype>(
   loss: (...inputs: never[]) => unknown,

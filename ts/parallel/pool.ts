@@ -38,7 +38,7 @@ import { checkLoss } from "../solve/outputs.js";
 import type { Gradient, LossAndCotangent, Solution } from "../solve/results.js";
 import { abort, allocateSums } from "./all-reduce.js";
 import { type Cut, cotangentsOfPart, cutBatch, joinGradients, joinResults, partOf, stateOfPart } from "./ensembles.js";
-import { KeptSolves, lossIn, readCotangents } from "./kept.js";
+import { KeptSolves, lossIn, readCotangents, UntilEnd } from "./kept.js";
 import type { Answers, Failure, Job, Part, Reply, Request } from "./protocol.js";
 import { addGradients, divide, joinSolutions, range, slice, sliceState } from "./shards.js";
 import { cores, notStarted, startThread, type Thread } from "./threads.js";
@@ -251,6 +251,7 @@ class WorkerPool implements Pool {
   /** Why nothing can be asked any more. */
   #ended: SymplecticAdjointError | undefined;
   readonly #kept = new KeptSolves<readonly number[]>((ids) => this.#release(ids));
+  readonly #losses = new UntilEnd();
 
   constructor(url: string | undefined) {
     disposable(WorkerPool.prototype, WorkerPool.prototype.close);
@@ -306,6 +307,7 @@ class WorkerPool implements Pool {
   #end(error: SymplecticAdjointError): void {
     if (this.#ended) return;
     this.#ended = error;
+    this.#losses.end(error);
     for (const thread of this.#threads) thread.end();
     for (const pending of this.#pending) {
       for (const { reject, sums } of pending.values()) {
@@ -531,7 +533,7 @@ class WorkerPool implements Pool {
     const own = isIndependent(readOptions(options), times);
     const { solution, pullback, dispose } = await this.vjp(field, y0, times as never, options);
     try {
-      const { value, cotangent, events } = await lossIn<D>(loss, solution, times, own);
+      const { value, cotangent, events } = await this.#losses.wait(lossIn<D>(loss, solution, times, own));
       return { value, gradient: await pullback(cotangent, events), solution };
     } finally {
       dispose();

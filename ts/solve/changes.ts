@@ -1,6 +1,6 @@
 // What happens to trajectories between steps: jumps at known times, and events.
 import { firstNotFinite, timesOf } from "../checks/arrays.js";
-import { classOf, describe, isRevoked, refused } from "../checks/errors.js";
+import { classOf, describe, isArray, refused } from "../checks/errors.js";
 import {
   array,
   count,
@@ -338,7 +338,7 @@ function checkJumps(where: string, list: Float64Array, times: Float64Array, whos
 
 /** Whether these are lists, and not numbers. */
 export function isLists(given: unknown): given is readonly unknown[] {
-  return !isRevoked(given) && Array.isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
+  return isArray(given) && outside(() => given.length > 0 && isObject(given[0]));
 }
 
 const shapeOf = ({ flat, counts }: { flat: Float64Array; counts: readonly number[] | null }): string =>

@@ -1,6 +1,6 @@
 // Systems of differential equations as text.
 import { checkSome } from "../checks/arrays.js";
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
 import { argument, array, elements, finite, isObject, record, required, rule, text } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -434,7 +434,7 @@ const scalarRule = rule<"scalar">('"scalar", for one number per trajectory', (va
 
 /** Reads a list of names, or a record of which each says "scalar". */
 export function readNames(where: string, given: unknown): string[] {
-  const list = Array.isArray(given);
+  const list = isArray(given);
   if (!list && !(isObject(given) && !(Symbol.iterator in given))) {
     throw refused("OPTION", where, 'names, as in ["weight"] or { weight: "scalar" }', describe(given));
   }

@@ -1,5 +1,5 @@
 // Derivatives within a model: a slope may be made of the gradient of something.
-import { refused } from "../checks/errors.js";
+import { isArray, refused } from "../checks/errors.js";
 import { activeGraph, isComputedFrom } from "./graph.js";
 import { indexOf, lifted, Value } from "./value.js";
 
@@ -25,7 +25,7 @@ export function grad<V extends Value>(value: Value, of: V): V;
 export function grad<const List extends readonly Value[]>(value: Value, of: List): { [Place in keyof List]: Value };
 export function grad(value: unknown, of: unknown): Value | Value[] {
   const from = lifted("grad's first argument", value);
-  if (Array.isArray(of)) return of.map((one, i) => gradient(from, lifted(`grad's second argument [${i}]`, one)));
+  if (isArray(of)) return of.map((one, i) => gradient(from, lifted(`grad's second argument [${i}]`, one)));
   return gradient(from, lifted("grad's second argument", of));
 }
 

@@ -1,5 +1,5 @@
 // Programs, and the graph that one is written into while a function is traced.
-import { type ErrorDetails, SymplecticAdjointError } from "../checks/errors.js";
+import { type ErrorDetails, refused, SymplecticAdjointError } from "../checks/errors.js";
 
 /** An operation and its operands: indices of earlier nodes, or numbers that belong to it. */
 export type Node = readonly (string | number)[];
@@ -19,6 +19,11 @@ export interface Program {
   /** The index of the node that is the result. */
   readonly result: number;
 }
+
+/** The most nodes that the crate takes in a program: `MAX_NODES` in crate/src/program/json.rs. */
+const MOST_NODES = 16_384;
+/** So many are recorded at most, since a result may need only some: a function that goes on and on is refused before memory runs out. */
+const MOST_RECORDED = 16 * MOST_NODES;
 
 /** The operations of a program in the making. The same operation of the same operands is one node. */
 export class Graph {
@@ -40,6 +45,9 @@ export class Graph {
     const key = node.join();
     const known = this.#known.get(key);
     if (known !== undefined) return known;
+    if (this.nodes.length === MOST_RECORDED) {
+      throw refused("OPTION", "program.nodes", `1 to ${MOST_NODES} nodes`, `more than ${MOST_RECORDED}`);
+    }
     this.#known.set(key, this.nodes.length);
     this.rows.push(rows);
     this.uniform.push(uniform);

@@ -1,7 +1,6 @@
 // Arrays of numbers within arrays: the elements of a matrix by its rows, say.
 import { checkSome, numbersOf } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
-import { isObject } from "../checks/rules.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { outside } from "../checks/user-code.js";
 
 /** Arrays of numbers within arrays. */
@@ -10,9 +9,8 @@ export type NestedNumbers = readonly number[] | readonly NestedNumbers[];
 /** Arrays within arrays, and names within names, end there. */
 export const MAX_DEPTH = 32;
 
-const isList = (value: unknown) => isObject(value) && (Array.isArray(value) || ArrayBuffer.isView(value));
-const isNested = (value: unknown): value is readonly unknown[] =>
-  isObject(value) && Array.isArray(value) && outside(() => isList(value[0]));
+const isList = (value: unknown) => isArray(value) || ArrayBuffer.isView(value);
+const isNested = (value: unknown): value is readonly unknown[] => isArray(value) && outside(() => isList(value[0]));
 
 /** The numbers of an array of arrays, which are to be as long as each other. */
 export function nestedNumbers(where: string, value: unknown, depth: number): { shape: number[]; flat: Float64Array } {

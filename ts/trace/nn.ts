@@ -1,7 +1,7 @@
 // Layers of networks, to be parameters of a traced function.
 import { checkSome } from "../checks/arrays.js";
-import { describe, refused } from "../checks/errors.js";
-import { argument, fallback, flag, options, required, size } from "../checks/rules.js";
+import { describe, isArray, refused } from "../checks/errors.js";
+import { argument, fallback, flag, isObject, options, required, size } from "../checks/rules.js";
 import { activeGraph, type Node } from "./graph.js";
 import { indexOf, lifted, Value } from "./value.js";
 
@@ -121,9 +121,9 @@ function sequential(...modules: Module[]): Module {
 }
 
 function moduleOf(name: string, module: unknown): Module {
-  if (module instanceof Module) return module;
+  if (isObject(module) && module instanceof Module) return module;
   const call = typeof module === "function" ? "; is it to be called, as nn.linear(2, 32)?" : "";
-  const list = Array.isArray(module) ? "; give the modules one by one, without a list" : "";
+  const list = isArray(module) ? "; give the modules one by one, without a list" : "";
   throw refused("OPTION", name, "a module, from the functions of nn", describe(module), call + list);
 }
 

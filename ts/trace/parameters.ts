@@ -1,5 +1,5 @@
 // The parameters of a traced function: numbers, arrays and networks by names, nested as the user likes.
-import { describe, refused } from "../checks/errors.js";
+import { describe, isArray, refused } from "../checks/errors.js";
 import { argument, finiteValue, isObject, required } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Graph } from "./graph.js";
@@ -96,7 +96,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
       const offset = place(name, [], [value]);
       return (graph) => parameterIn(graph, offset, 1);
     }
-    if (value instanceof Module) {
+    if (isObject(value) && value instanceof Module) {
       for (const { name: own, shape, initial } of value.arrays(false)) place(`${name}.${own}`, shape, initial(random));
       const arrays = value.arrays(false).map((array) => array.name);
       return (graph) => {
@@ -104,7 +104,7 @@ export function readParameters(given: unknown, seed: number): ReadParameters {
         return withArrays((x: Value) => value.apply(x, array), arrays, array);
       };
     }
-    if (Array.isArray(value) || ArrayBuffer.isView(value)) {
+    if (isArray(value) || ArrayBuffer.isView(value)) {
       const { shape, flat } = nestedNumbers(where, value, depth);
       const offset = place(name, shape, flat);
       return (graph) => parameterIn(graph, offset, flat.length);

@@ -1,5 +1,5 @@
 // What comes of tracing: a program with the names and initial values of its parameters.
-import { describe, refused, type SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isArray, refused, type SymplecticAdjointError } from "../checks/errors.js";
 import { unknownName } from "../checks/names.js";
 import { isObject, isPlain } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
@@ -94,12 +94,13 @@ export const arrayIn = (graph: Graph, { offset, shape }: Place): Value =>
  * file no more than these are known.
  */
 export function parametersIn(graph: Graph, entries: Readonly<Record<string, Place>>): object {
-  const root: Record<string, unknown> = {};
+  // Without a prototype, which a name in a file could reach.
+  const root: Record<string, unknown> = Object.create(null);
   for (const [name, place] of Object.entries(entries)) {
     const path = name.split(".");
     let record = root;
     for (const part of path.slice(0, -1)) {
-      record[part] ??= {};
+      record[part] ??= Object.create(null);
       record = record[part] as Record<string, unknown>;
     }
     record[path.at(-1) as string] = arrayIn(graph, place);
@@ -109,7 +110,7 @@ export function parametersIn(graph: Graph, entries: Readonly<Record<string, Plac
 
 /** Records within records, all of which refuse names that they have not, and those within to be called as networks. */
 function closed(where: string, record: Record<string, unknown>): object {
-  const parts = Object.entries(record).map(([name, part]) => [
+  const parts = Object.entries(record).map(([name, part]): [string, object] => [
     name,
     Value.is(part) ? part : closed(`${where}.${name}`, part as Record<string, unknown>),
   ]);
@@ -120,7 +121,9 @@ function closed(where: string, record: Record<string, unknown>): object {
   };
   // Functions have these names too.
   for (const name of ["name", "length"]) Reflect.deleteProperty(uncalled, name);
-  return named(`${where}.`, Object.assign(uncalled, Object.fromEntries(parts)), "parameter");
+  // Assigned, some names would meet those of all functions.
+  for (const [name, value] of parts) Object.defineProperty(uncalled, name, { value, enumerable: true });
+  return named(`${where}.`, uncalled, "parameter");
 }
 
 /** The first parts of the names of parameters: those of the objects in which they were given. */
@@ -228,7 +231,7 @@ export function returned(
     throw refused("CALLBACK", argument, expected, "undefined, as of a function without a return");
   if (isPromise(result))
     throw refused("CALLBACK", argument, `${expected}, at once`, "a Promise: is it an async function?");
-  const list = Array.isArray(result);
+  const list = isArray(result);
   if (!list && !Value.is(result) && typeof result !== "number")
     throw refused("CALLBACK", argument, expected, given(result));
   // A length may be a lie: what is missing is found at once.

@@ -1,6 +1,7 @@
 // Stand-ins for numbers that are not known yet: what a traced function computes with.
 import { checkSome } from "../checks/arrays.js";
-import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { describe, isArray, refused, SymplecticAdjointError } from "../checks/errors.js";
+import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { activeGraph, type Graph, type Node } from "./graph.js";
 
@@ -487,7 +488,7 @@ export function given(operand: unknown): string {
     return `undefined, as past the end of a list: the state has ${stateRows} row${stateRows === 1 ? "" : "s"}`;
   }
   if (typeof operand === "function") return "a function; is it to be called?";
-  if (Array.isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
+  if (isArray(operand)) return `${describe(operand)}; write concat(a, b) for a vector of values`;
   return describe(operand);
 }
 
@@ -495,8 +496,7 @@ export function given(operand: unknown): string {
 export function isPromise(value: unknown): boolean {
   return (
     !records.has(value as object) &&
-    value !== null &&
-    typeof value === "object" &&
+    isObject(value) &&
     outside(() => typeof (value as PromiseLike<unknown>).then) === "function"
   );
 }

@@ -157,7 +157,7 @@ export function optionsFor<O extends SolveOptions>(options: O, batch: Batch): O 
 
 const isFunction = (value: unknown) => typeof value === "function";
 const iterable = rule<object>("an array or an iterable of batches", (value) => {
-  if (!isObject(value)) return false;
+  if (!isObject(value) || ArrayBuffer.isView(value)) return false;
   const { [Symbol.asyncIterator]: later, [Symbol.iterator]: now } = value as Partial<
     Iterable<unknown> & AsyncIterable<unknown>
   >;

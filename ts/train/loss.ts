@@ -11,7 +11,7 @@ import {
   weightsOf,
   zeros,
 } from "../checks/arrays.js";
-import { describe, isError, refused } from "../checks/errors.js";
+import { describe, isArray, isError, refused } from "../checks/errors.js";
 import { argument, callable, fallback, isObject, object, options, record, required, size } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import type { Instance } from "../engine/engine.js";
@@ -336,10 +336,16 @@ function traced(
     const sizes = sizesOf(shape);
     const { times, batch, state } = sizes;
     const rows = times * batch;
-    const own = floatsOf("y", y);
-    checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
+    const numbers = () => {
+      const own = floatsOf("y", y);
+      checkLength("y", own, rows * state, `[${shape.join(", ")}]`);
+      return own;
+    };
+    numbers();
     const solved = { ...outputsIn(y), ...(solution && { mask: solution.mask, failure: solution.failures[0]?.error }) };
     const { columns, weights } = read("", data, sizes, solved);
+    // Whoever gives the data may have transferred the memory of y.
+    const own = numbers();
     // What is no output of the solve may be NaN.
     const infinite = own.findIndex(
       (number, i) => !Number.isFinite(number) && solved.mask?.[Math.floor(i / state)] !== 0,
@@ -414,7 +420,7 @@ function traced(
     other?: A | IndependentSolution,
   ) => {
     // As it would be called for a solution alone.
-    if (Array.isArray(data)) throw withoutData();
+    if (isArray(data)) throw withoutData();
     return isSolution(other) ? compute(y, data, shape, undefined, other) : compute(y, data, shape, other);
   };
   const made: TracedLoss = Object.assign(last, {
@@ -445,7 +451,7 @@ const listOf = (name: string, given: unknown) =>
   });
 
 function sizesOf(shape: unknown): Sizes {
-  const list = Array.isArray(shape) && shape.length === 3 ? shape : [];
+  const list = isArray(shape) && shape.length === 3 ? shape : [];
   const sides = outside((): unknown[] => [list[0], list[1], list[2]]);
   if (!sides.every(size.valid)) {
     throw refused("SHAPE", "shape", "that of the solution, [times, batch, state]", describe(shape));

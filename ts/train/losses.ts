@@ -1,5 +1,5 @@
 // Losses that people expect, as traced ones: absolute differences, Huber's, likelihoods.
-import { refused } from "../checks/errors.js";
+import { isArray, refused } from "../checks/errors.js";
 import {
   anything,
   argument,
@@ -60,7 +60,7 @@ export interface GaussianOptions {
  */
 export function gaussianLoss(given: GaussianOptions = {}): TracedLoss {
   const { scale } = options(given, { scale: fallback(anything<number | readonly number[]>(), 1) });
-  const scales = Array.isArray(scale)
+  const scales = isArray(scale)
     ? elements("scale", scale, array("a number or a list of them", 1), finitePositive)
     : [argument("scale", scale as number, required(finitePositive))];
   return entrywise(({ y, target }) => {
