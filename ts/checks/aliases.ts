@@ -138,8 +138,7 @@ export const INSTEAD: Readonly<Record<string, string>> = {
   isoutofdomain: "an event can end the trajectory, and maxStep bounds steps",
   // joblib and its like
   workers: "parallel({ workers }) makes a pool, which has odeint, vjp and valueAndGrad",
-  pool:
-    "a pool has methods of its own, odeint, vjp and valueAndGrad; leastSquares runs on one thread: for more starts at once, run it in workers of your own with a seed each, and keep the result with the least cost",
+  pool: "a pool has methods of its own, odeint, vjp and valueAndGrad; leastSquares runs on one thread: for more starts at once, run it in workers of your own with a seed each, and keep the result with the least cost",
   // SciPy's curve_fit, R's nls
   sigma: "weights of the measurements, 1 / sigma^2, belong to data: { times, y, y0, weights }",
   weights: "they belong to data: { times, y, y0, weights }",
