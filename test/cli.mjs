@@ -1055,7 +1055,11 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       1,
       /no column trajectory; .*the model was trained on a table that has it/,
     ],
-    [[...clinical, "--dose-lag", "lag"], 2, /unknown option '--dose-lag'\n\(a lag of doses is estimated by leastSquares/],
+    [
+      [...clinical, "--dose-lag", "lag"],
+      2,
+      /unknown option '--dose-lag'\n\(a lag of doses is estimated by leastSquares/,
+    ],
     [[...clinical, "--dose-state", "gut"], 2, /--dose-state: expected --dose-amount or --doses as well/],
     [
       [...clinical, "--dose-amount", "AMT"],

@@ -11,6 +11,7 @@ export type { ErrorModelName } from "./estimate/error-models.js";
 export type {
   Curve,
   CurveOptions,
+  EstimateName,
   FieldFitOptions,
   FieldFitResult,
   InitialOptions,
