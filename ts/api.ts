@@ -15,7 +15,6 @@ export type {
   FieldFitOptions,
   FieldFitResult,
   InitialOptions,
-  NumberName,
   Residual,
 } from "./estimate/field-fit.js";
 export { leastSquares } from "./estimate/least-squares.js";

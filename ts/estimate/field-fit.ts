@@ -134,7 +134,7 @@ export interface CurveOptions {
 }
 
 /** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
-export type NumberName<P> = {
+type NumberName<P> = {
   [K in keyof P & string]: P[K] extends number
     ? K
     : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
