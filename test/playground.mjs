@@ -142,7 +142,7 @@ function landingOf({ across, up, bounciness, landing }) {
     }
   }
 }
-const arityOf = (name) => (["atan2", "min", "max"].includes(name) ? ", 1" : "");
+const arityOf = (name) => (["atan2", "min", "max", "grad"].includes(name) ? ", hare" : "");
 
 const upload = (page, bytes, name = "model.safetensors") =>
   page.setInputFiles("#file", { name, mimeType: "application/octet-stream", buffer: Buffer.from(bytes) });

@@ -28,7 +28,7 @@ const rules = {
  * Makes a vector field from equations, one per line: `hare' = hare * (birth - hunt * lynx)`. A line without the apostrophe names an
  * expression for the lines below, and `param birth = 0.5` is a parameter with its initial value. `t` is the time and `pi` the number π,
  * unless you define that name; `#` begins a comment. There are + - * / ^, choices `a < b ? x : y`, and exp, log, log1p, expm1, sqrt, abs,
- * sin, cos, tan, asin, acos, atan, atan2, sinh, cosh, tanh, sigmoid, softplus, relu, min, max and sign.
+ * sin, cos, tan, asin, acos, atan, atan2, sinh, cosh, tanh, sigmoid, softplus, relu, min, max, sign and grad.
  *
  * @returns A field with the parameters; its state has a feature for each equation. Dispose of it when done.
  * @throws `OPTION` with `line` and `column` for a text that cannot be read; `OUT_OF_MEMORY`.

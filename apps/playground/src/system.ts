@@ -8,7 +8,7 @@ const LARGEST = 1e30;
 
 /** Those of the package, as test/playground.mjs holds. */
 const FUNCTIONS =
-  "exp log log1p expm1 sqrt abs sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid softplus relu min max sign";
+  "exp log log1p expm1 sqrt abs sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid softplus relu min max sign grad";
 const NO_PARAMETERS: readonly string[] = ["t", ...FUNCTIONS.split(" ")];
 
 interface Names {
