@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { Worker } from "node:worker_threads";
+import { BroadcastChannel, Worker } from "node:worker_threads";
 import {
   adam,
   custom,
@@ -236,16 +236,25 @@ describe("a worker", () => {
 
   test("that has not come up is not terminated: Node may abort the process if its module fails meanwhile", async () => {
     const terminate = vi.spyOn(Worker.prototype, "terminate");
+    // One fails; the other says its first word when it is told to.
     const half = script(
       "half.mjs",
-      `import { parentPort, threadId } from "node:worker_threads";
+      `import { BroadcastChannel, parentPort, threadId } from "node:worker_threads";
        if (threadId % 2) throw new Error("no");
-       parentPort.once("message", ({ id }) => setTimeout(() => parentPort.postMessage({ id, value: undefined }), 300));`,
+       const channel = new BroadcastChannel("half");
+       channel.onmessage = () => parentPort.postMessage({ id: 0, value: undefined });
+       channel.postMessage("up");`,
     );
+    const channel = new BroadcastChannel("half");
+    const up = new Promise((resolve) => {
+      channel.onmessage = resolve;
+    });
     await rejected("WORKER", parallel({ workers: 2, workerUrl: half }));
+    await up;
     expect(terminate).not.toHaveBeenCalled();
-    // With its first word it is.
+    channel.postMessage("speak");
     await expect.poll(() => terminate.mock.calls.length, { timeout: 60_000 }).toBe(1);
+    channel.close();
     terminate.mockRestore();
   });
 

@@ -14,10 +14,10 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// A vector field that you write, along with its vector–Jacobian product. Both work on a batch: y, w and dy are `[batch, state]`.
-/// That is the whole batch, or where trajectories take their own steps one trajectory. `examples/custom_field.rs` is a complete program.
+/// It is the whole batch, or a single trajectory if trajectories take their own steps. `examples/custom_field.rs` is a complete program.
 pub trait RowField<T> {
-    /// Tells which trajectory of the batch the first row of the calls that follow is: 0, unless trajectories take their own steps.
-    /// Then each call is for one trajectory.
+    /// Called before each of the functions below with the index of the trajectory in the first row. It is 0 unless trajectories take
+    /// their own steps, when each call is for one of them.
     fn first_trajectory(&self, _trajectory: usize) {}
 
     /// Writes f(t, y, θ) to `dy`, all of it: what it holds before is left from other calls.

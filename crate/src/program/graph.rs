@@ -55,12 +55,12 @@ impl Place {
         self.rows * self.columns
     }
 
-    /// Where each number lies in the flat parameters.
     /// Behind the last of its numbers.
     pub fn end(self) -> usize {
         self.offset + self.rows.saturating_sub(1) * self.stride + self.columns
     }
 
+    /// Where each number lies in the flat parameters.
     pub fn indices(self) -> impl Iterator<Item = usize> {
         (0..self.rows).flat_map(move |row| (0..self.columns).map(move |k| self.offset + row * self.stride + k))
     }
