@@ -2,7 +2,7 @@
 import jsep from "jsep";
 import { isError, type SymplecticAdjointError } from "../checks/errors.js";
 import { nearest } from "../checks/names.js";
-import { grad, problemOf } from "./grad.js";
+import { gradientOf, problemOf } from "./grad.js";
 import {
   abs,
   acos,
@@ -73,7 +73,8 @@ const BINARY: Readonly<Record<string, Binary>> = {
   atan2,
   min,
   max,
-  grad: (a, b) => grad(lifted("grad's first argument", a), lifted("grad's second argument", b)),
+  // Checked before, where its place in the text is known.
+  grad: (a, b) => gradientOf(lifted("grad", a), lifted("grad", b)),
 };
 
 /** Names that stand for numbers where nothing else has them. */

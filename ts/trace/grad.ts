@@ -25,18 +25,23 @@ export function grad<V extends Value>(value: Value, of: V): V;
 export function grad<const List extends readonly Value[]>(value: Value, of: List): { [Place in keyof List]: Value };
 export function grad(value: unknown, of: unknown): Value | Value[] {
   const from = lifted("grad's first argument", value);
-  if (isArray(of)) return of.map((one, i) => gradient(from, lifted(`grad's second argument [${i}]`, one)));
-  return gradient(from, lifted("grad's second argument", of));
+  const gradient = (argument: string, one: unknown) => {
+    const value = lifted(argument, one);
+    const problem = problemOf(from, value);
+    if (problem) throw refused(problem.code, problem.argument, problem.expected, problem.given);
+    return gradientOf(from, value);
+  };
+  if (isArray(of)) return of.map((one, i) => gradient(`grad's second argument [${i}]`, one));
+  return gradient("grad's second argument", of);
 }
 
-function gradient(value: Value, of: Value): Value {
-  const problem = problemOf(value, of);
-  if (problem) throw refused(problem.code, problem.argument, problem.expected, problem.given);
+/** The gradient of a value with respect to another one, of which `problemOf` has told no problem. */
+export function gradientOf(value: Value, of: Value): Value {
   const graph = activeGraph();
   const index = indexOf("grad", of);
   const [name, whole, start] = graph.nodes[index] as [string, number, number];
   // Rows of a value are read from the value itself, too.
-  if (name === "slice") return gradient(value, new Value(graph, whole)).slice(start, start + of.length);
+  if (name === "slice") return gradientOf(value, new Value(graph, whole)).slice(start, start + of.length);
   return new Value(graph, graph.add(["gradient", indexOf("grad", value), index], of.length, false));
 }
 
