@@ -179,7 +179,7 @@ function answer(report: Report): void {
       showStats(report.step, report.stats);
       break;
     case "picture":
-      plane.setPicture(report.picture);
+      plane.setPicture(report.picture, report.at);
       curves.setFitted(report.picture.series, report.picture.bands);
       editor.setNow(report.picture.parameters);
       showFigures(report.picture.figures);

@@ -21,7 +21,7 @@ export type Report =
   /** A model has been made; one from a file brings its configuration. */
   | { kind: "started"; run: number; loaded: Config | undefined; scene: Scene; simd: Simd | undefined }
   | { kind: "progress"; run: number; step: number; losses: Float64Array; stats: StepStats }
-  | { kind: "picture"; run: number; picture: Picture }
+  | { kind: "picture"; run: number; picture: Picture; at: number }
   | { kind: "estimated"; run: number; estimation: Estimation }
   | { kind: "measured"; run: number; problem: Problem; rows: Row[] }
   | { kind: "running"; run: number; running: boolean }

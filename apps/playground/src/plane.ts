@@ -28,6 +28,7 @@ export function setUp(onTarget: (x: number) => void): void {
 
 export function setScene(next: Scene): void {
   [scene, picture] = [next, undefined];
+  delete canvas.dataset.at;
   const shows = next.shows ?? "data, learned solutions, vector field";
   canvas.setAttribute("aria-label", `The plane of ${next.axes.join(" and ")}: ${shows}`);
   canvas.classList.toggle("ground", next.ground === true);
@@ -40,8 +41,10 @@ export function setRunning(value: boolean): void {
   draw();
 }
 
-export function setPicture(next: Picture): void {
+/** A picture at a moment from noise (0) to data (1). */
+export function setPicture(next: Picture, at: number): void {
   picture = next;
+  canvas.dataset.at = String(at);
   draw();
 }
 

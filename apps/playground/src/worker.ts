@@ -141,7 +141,7 @@ function estimate(): void {
     learner.estimate((estimation, drawn) => {
       tell({ kind: "estimated", run, estimation });
       if (!drawn || performance.now() < pictureDue) return;
-      tell({ kind: "picture", run, picture: drawn() });
+      tell({ kind: "picture", run, picture: drawn(), at });
       pictureDue = performance.now() + FRAME;
     });
   } catch (error) {
@@ -157,7 +157,7 @@ function draw(): void {
   }
   const start = performance.now();
   try {
-    tell({ kind: "picture", run, picture: learner.picture(at) });
+    tell({ kind: "picture", run, picture: learner.picture(at), at });
   } catch (error) {
     fail("picture", error);
   }
