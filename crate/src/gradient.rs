@@ -169,7 +169,7 @@ pub(crate) fn vjp_shared<T: Real>(
 fn sizes<T: Real>(problem: &Problem<T>) -> Footprint {
     let Problem { dynamics, options, times, start, ledger, batch, state, .. } = problem;
     let number = size_of::<T>();
-    let (stages, bytes) = (options.method.stepper::<T>().stages(), start.len() * number);
+    let (stages, bytes) = (options.method.stages(), start.len() * number);
     let solution = (batch * state * number).saturating_mul(times.len());
     let cotangents = bytes.saturating_mul(times.len());
     let sweep = |recomputed| working_bytes(recomputed, stages, bytes, dynamics.parameters() * number);

@@ -1,6 +1,7 @@
 //! Solving: one solve over a batch that shares its times and steps.
 
 mod options;
+mod pace;
 mod run;
 mod swept;
 
@@ -15,10 +16,9 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
 
 pub use options::{Options, Output, Steps, Summation};
+pub(crate) use pace::{Pace, Proposed, Verdict};
 pub use run::Stats;
-pub(crate) use run::{
-    Ended, Recorder, control_of, integrate, interval_steps, resolvable, tolerances_of, working_states,
-};
+pub(crate) use run::{Ended, Interval, Recorder, control_of, integrate, interval_steps, tolerances_of, working_states};
 pub(crate) use swept::Swept;
 pub use swept::{GradientStats, RetentionStats};
 

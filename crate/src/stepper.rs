@@ -1,21 +1,28 @@
 //! What a solve and a gradient know of a method: how to take one step, and the step's transpose.
 //!
-//! One forward step exists once, `Stepper::attempt`. Solving, computing a step again, running a solve again and passing from
-//! one checkpoint to the next are that function with different sinks, which decide what is kept of a step's stages.
+//! One forward step exists once, `step::attempt`. Solving a batch together or trajectories by themselves, computing a step again,
+//! running a solve again and passing from one checkpoint to the next are that function with different sinks, which decide what is
+//! kept of a step's stages.
 
 mod leapfrog;
 mod outputs;
-mod runge_kutta;
 mod scheme;
+mod step;
+mod transpose;
 
 use crate::error::{Error, Result};
 use crate::field::Dynamics;
+use crate::kernel::combine::{combine, combine_terms};
+use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
+use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::tableau::{METHODS, Tableau};
 
 pub(crate) use outputs::StepOutputs;
 pub(crate) use scheme::{Scheme, Weights};
+pub(crate) use step::{Goal, Scratch, Stepping, attempt};
+pub(crate) use transpose::{RecordGradient, Sums, Transpose};
 
 /// A method of integration, as [`Options`](crate::Options) take one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -77,11 +84,9 @@ impl Method {
         self.tableau().ok_or_else(|| Error::option("method", expected(), self.name()))
     }
 
-    pub(crate) fn stepper<T: Real>(&self) -> &'static dyn Stepper<T> {
-        match *self {
-            Method::RungeKutta(tableau) => tableau,
-            Method::Leapfrog => &leapfrog::Leapfrog,
-        }
+    /// The number of stages s on which x_{n+1} depends.
+    pub(crate) fn stages(&self) -> usize {
+        self.tableau().map_or(leapfrog::STAGES, Tableau::gradient_stages)
     }
 }
 
@@ -95,12 +100,18 @@ pub(crate) struct Span {
     pub end: f64,
 }
 
+impl Span {
+    /// t_n + c h.
+    pub fn at(&self, c: f64) -> f64 {
+        if c == 1.0 { self.end } else { self.t + c * self.h }
+    }
+}
+
 /// A use of the vector field: stage `index` of a step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
     pub step: usize,
     pub index: usize,
-    pub t: f64,
 }
 
 /// Decides what is kept of the stages of a step.
@@ -117,15 +128,6 @@ impl<T> Sink<T> for Discard {
     fn stage(&mut self, _stage: Stage, _x: &[T]) -> Result<Option<&mut [T]>> {
         Ok(None)
     }
-}
-
-/// How far an attempt goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// The states of the stages, and their slopes as far as others depend on them or a sink keeps their tapes.
-    Stages,
-    /// x_{n+1} − x_n as well.
-    Increment,
 }
 
 /// Where a step works.
@@ -164,21 +166,31 @@ impl<T: Real> Work<T> {
     }
 }
 
-/// Takes the steps of a method.
+/// The state of a stage and, if kept, its tape.
+pub(crate) type KeptStage<'a, T> = (&'a [T], Option<&'a [T]>);
+
+/// Takes the steps of a method with a batch that takes them together.
 ///
 /// A step has s stages on which x_{n+1} depends: what a gradient keeps are their states X_i, and transposes their uses of the
 /// field. The slope f(x_{n+1}) is stage 1 of the next step.
-pub(crate) trait Stepper<T: Real> {
-    fn order(&self) -> u32;
+pub(crate) struct Stepper {
+    pub scheme: Scheme,
+    panels: Panels,
+}
+
+impl Stepper {
+    /// For states that lie so.
+    pub fn new(method: Method, layout: &Layout) -> Self {
+        Self { scheme: Scheme::new(method, layout.arrays[0]), panels: layout.panels }
+    }
 
     /// The number of stages s.
-    fn stages(&self) -> usize;
-
-    /// Whether the estimate of the error takes f(x_{n+1}), which is then the next step's first slope.
-    fn estimates_with_next(&self) -> bool;
+    pub fn stages(&self) -> usize {
+        self.scheme.stages
+    }
 
     /// Takes the step from `x` as far as the goal says, and leaves x_{n+1} − x_n in `work.state`.
-    fn attempt(
+    pub fn attempt<T: Real>(
         &self,
         dynamics: &mut dyn Dynamics<T>,
         span: Span,
@@ -186,55 +198,53 @@ pub(crate) trait Stepper<T: Real> {
         goal: Goal,
         work: &mut Work<T>,
         sink: &mut dyn Sink<T>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        let scratch =
+            Scratch { slopes: &mut work.slopes, len: x.len(), first_known: work.first_known, state: &mut work.state };
+        attempt(&self.scheme, &mut Together { panels: self.panels, dynamics, span }, x, goal, scratch, sink)
+    }
 
     /// Leaves the estimate of the error of x_{n+1} in `work.state`.
-    fn error(&self, span: Span, work: &mut Work<T>);
-
-    /// The weights b_i(θ) of the extension y(t_n + θh) = x_n + h Σ b_i(θ) k_i, and their derivatives, into slices with an entry
-    /// for each stage and a last one for f(x_{n+1}).
-    fn extension_weights(&self, theta: f64, weights: &mut [f64], rates: &mut [f64]);
-
-    /// The transpose of a step, from λ_{n+1}: leaves λ_n − λ_{n+1} in `work.state`. `stage(i)` is X_i and, if kept, its tape.
-    fn transpose<'k>(
-        &self,
-        dynamics: &mut dyn Dynamics<T>,
-        step: Transpose<'_, T>,
-        stage: &dyn Fn(usize) -> KeptStage<'k, T>,
-        work: &mut Work<T>,
-        sums: Sums<'_, T>,
-    ) -> Result<RecordGradient>;
+    pub fn error<T: Real>(&self, span: Span, work: &mut Work<T>) {
+        let slopes = work.slopes.chunks_exact(work.state.len());
+        combine_terms(&mut work.state, self.scheme.error().map(|weight| span.h * weight).zip(slopes));
+    }
 }
 
-/// The state of a stage and, if kept, its tape.
-pub(crate) type KeptStage<'a, T> = (&'a [T], Option<&'a [T]>);
-
-/// One step, ready to be transposed.
-pub(crate) struct Transpose<'a, T> {
-    pub span: Span,
-    /// λ_{n+1}.
-    pub lambda: &'a [T],
-    /// ∂L/∂y of all outputs, one state behind the other.
-    pub w: &'a [T],
-    /// Outputs within this step; the next step has been transposed.
-    pub own: &'a mut StepOutputs,
-    /// Outputs within the step before, whose extension ends in this step's first slope.
-    pub before: &'a mut StepOutputs,
-    /// Whether the record's gradient and those of the times are wanted.
-    pub times: bool,
+/// A batch that takes a step together.
+struct Together<'a, T> {
+    panels: Panels,
+    dynamics: &'a mut dyn Dynamics<T>,
+    span: Span,
 }
 
-/// Where the transpose adds its results.
-pub(crate) struct Sums<'a, T> {
-    pub parameters: &'a mut [T],
-    pub times: &'a mut [f64],
-    /// Products ⟨w, k_i⟩ of one use.
-    pub products: &'a mut Vec<f64>,
-}
+impl<T: Real> Stepping<T> for Together<'_, T> {
+    fn step(&self) -> usize {
+        self.span.step
+    }
 
-/// The derivatives of the loss with respect to a step's record (t_n, h_n).
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct RecordGradient {
-    pub t: f64,
-    pub h: f64,
+    fn combine<'s, W: Iterator<Item = f64>>(
+        &mut self,
+        out: &mut [T],
+        x: Option<&[T]>,
+        (scheme, weights): (&'s Scheme, impl Fn(&'s Weights) -> W),
+        slopes: &[T],
+    ) {
+        let len = out.len();
+        for (place, part) in scheme.places(self.panels, len) {
+            let slopes = slopes.chunks_exact(len).map(|slope| &slope[place.clone()]);
+            let terms = weights(part).map(|weight| self.span.h * weight).zip(slopes);
+            let out = &mut out[place.clone()];
+            match x {
+                Some(x) => combine(out, &x[place.clone()], terms),
+                None => combine_terms(out, terms),
+            }
+        }
+    }
+
+    fn set_times(&mut self, _c: f64, _times: &mut [T]) {}
+
+    fn slope(&mut self, c: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.dynamics.evaluate(self.span.at(c), x, tape, k)
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Cotangents;
-use super::block::{Mixer, Spans, lane, lanes_index, set_lane, width_for};
+use super::block::{LaneSteps, Mixer, Spans, lane, lanes_index, set_lane, width_for};
 use super::clock::End;
 use super::part::LeafGradient;
 use super::problem::{Problem, Tools, order};
@@ -16,7 +16,7 @@ use crate::kernel::lanes::{copy_lane, restride};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Purpose};
 use crate::solve::interval_steps;
-use crate::stepper::Weights;
+use crate::stepper::{Goal, Scratch, Sink, Stage, Weights, attempt};
 
 /// What transposes leaves, one after the other.
 pub(super) struct Backward<'w, T> {
@@ -447,24 +447,18 @@ impl<'w, T: Real> Backward<'w, T> {
         let (width, len, active) = (self.width, self.len(), self.trajectories.len());
         let (scheme, stages, timed) = (&problem.scheme, problem.scheme.stages, len + width);
         let lanes = &mut *tools.lanes[index];
-        let tape = lanes.tape_len();
-        for i in 0..stages {
-            let (first, rest) = self.states.split_at_mut(timed);
-            if i > 0 {
-                let weights = |part: &Weights| part.a[i].iter().copied();
-                let state = &mut rest[(i - 1) * timed..][..len];
-                self.mixer.mix(state, Some(&first[..len]), &self.spans.h[..width], (scheme, weights), &self.slopes);
-            }
-            let state = if i == 0 { first } else { &mut rest[(i - 1) * timed..][..timed] };
-            self.spans.stage_times(width, scheme.c[i], &mut state[len..]);
-            // The last slope serves no other stage.
-            if i + 1 < stages || self.step_tapes || self.times {
-                let kept = self.step_tapes.then(|| &mut self.tapes[i * tape..(i + 1) * tape]);
-                let slope = &mut self.slopes[i * len..(i + 1) * len];
-                lanes.evaluate(active, &self.spans.times, state, kept, slope)?;
-                self.uses.evaluations += active;
-            }
-        }
+        let tape = if self.step_tapes { lanes.tape_len() } else { 0 };
+        let Self { states, slopes, tapes, pulled, spans, mixer, .. } = self;
+        let (x, others) = states.split_at_mut(timed);
+        spans.stage_times(width, scheme.c[0], &mut x[len..]);
+        let mut sink = StageStates { states: others, tapes, tape };
+        let mut stepping = LaneSteps { lanes, active, width, spans, mixer };
+        let scratch = Scratch { slopes, len, first_known: false, state: &mut pulled[..timed] };
+        let goal = if self.times { Goal::Slopes } else { Goal::Stages };
+        attempt(scheme, &mut stepping, x, goal, scratch, &mut sink)?;
+        // The last slope may serve no other stage.
+        let spared = usize::from(goal == Goal::Stages && tape == 0);
+        self.uses.evaluations += (stages - spared) * active;
         Ok(())
     }
 
@@ -563,6 +557,24 @@ impl<'w, T: Real> Backward<'w, T> {
             let at = row * self.width + slot;
             accumulate(self.compensated, &mut sums[at..=at], &mut carry[at..=at], &[*argument]);
         }
+    }
+}
+
+/// Keeps the states of the stages of a step, with their times, and tapes if they have numbers.
+struct StageStates<'a, T> {
+    /// X_2 … X_s.
+    states: &'a mut [T],
+    tapes: &'a mut [T],
+    tape: usize,
+}
+
+impl<T: Real> Sink<T> for StageStates<'_, T> {
+    fn stage(&mut self, Stage { index, .. }: Stage, x: &[T]) -> Result<Option<&mut [T]>> {
+        if let Some(before) = index.checked_sub(1) {
+            self.states[before * x.len()..index * x.len()].copy_from_slice(x);
+        }
+        let Self { tapes, tape, .. } = self;
+        Ok((*tape > 0).then(|| &mut tapes[index * *tape..(index + 1) * *tape]))
     }
 }
 

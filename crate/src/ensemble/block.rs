@@ -6,7 +6,7 @@ use crate::field::Lanes;
 use crate::kernel::lanes::{combine_lanes, copy_lane, restride, scale};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::stepper::{Scheme, Weights};
+use crate::stepper::{Discard, Goal, Scheme, Scratch, Stepping, Weights, attempt};
 
 /// The steps of all lanes.
 pub(super) struct Spans {
@@ -165,18 +165,11 @@ impl<T: Real> Block<T> {
 
     /// The stages behind the first, and x_{n+1} − x_n into `state`.
     pub fn attempt(&mut self, scheme: &Scheme, lanes: &mut dyn Lanes<T>) -> Result<()> {
-        let (len, width, stages) = (self.len(), self.width, scheme.stages);
+        let (len, width) = (self.len(), self.width);
         let Self { x, slopes, state, spans, mixer, active, .. } = self;
-        for index in 1..stages {
-            let (before, slope) = slopes.split_at_mut(index * len);
-            let weights = |part: &Weights| part.a[index].iter().copied();
-            mixer.mix(&mut state[..len], Some(&x[..len]), &spans.h[..width], (scheme, weights), before);
-            spans.stage_times(width, scheme.c[index], &mut state[len..len + width]);
-            lanes.evaluate(*active, &spans.times, &state[..len + width], None, &mut slope[..len])?;
-        }
-        let weights = |part: &Weights| part.b[..stages].iter().copied();
-        mixer.mix(&mut state[..len], None, &spans.h[..width], (scheme, weights), slopes);
-        Ok(())
+        let mut stepping = LaneSteps { lanes, active: *active, width, spans, mixer };
+        let scratch = Scratch { slopes, len, first_known: true, state: &mut state[..len + width] };
+        attempt(scheme, &mut stepping, &x[..len], Goal::Increment, scratch, &mut Discard)
     }
 
     /// The estimate of the error into `state`.
@@ -184,6 +177,40 @@ impl<T: Real> Block<T> {
         let (len, width) = (self.len(), self.width);
         let Self { slopes, state, spans, mixer, .. } = self;
         mixer.mix(&mut state[..len], None, &spans.h[..width], (scheme, |_| scheme.error()), slopes);
+    }
+}
+
+/// Trajectories that each take a step of their own.
+pub(super) struct LaneSteps<'a, T> {
+    pub lanes: &'a mut dyn Lanes<T>,
+    pub active: usize,
+    pub width: usize,
+    pub spans: &'a mut Spans,
+    pub mixer: &'a mut Mixer<T>,
+}
+
+impl<T: Real> Stepping<T> for LaneSteps<'_, T> {
+    /// Each is at another.
+    fn step(&self) -> usize {
+        0
+    }
+
+    fn combine<'s, W: Iterator<Item = f64>>(
+        &mut self,
+        out: &mut [T],
+        x: Option<&[T]>,
+        weights: (&'s Scheme, impl Fn(&'s Weights) -> W),
+        slopes: &[T],
+    ) {
+        self.mixer.mix(out, x, &self.spans.h[..self.width], weights, slopes);
+    }
+
+    fn set_times(&mut self, c: f64, times: &mut [T]) {
+        self.spans.stage_times(self.width, c, times);
+    }
+
+    fn slope(&mut self, _c: f64, x: &[T], tape: Option<&mut [T]>, k: &mut [T]) -> Result<()> {
+        self.lanes.evaluate(self.active, &self.spans.times, x, tape, k)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::changes::Due;
 use super::track::Step;
-use crate::control::{Controller, ErrorHistory};
+use crate::control::ErrorHistory;
 use crate::error::{Error, Progress, Result};
-use crate::solve::{Options, Stats, interval_steps, resolvable};
+use crate::solve::{Interval, Options, Pace, Proposed, Stats, Verdict, interval_steps};
 use crate::stepper::Span;
 
 /// What the end of a step follows.
@@ -27,8 +27,8 @@ pub(super) enum End {
 pub(super) struct Clock {
     pub trajectory: usize,
     pub t: f64,
-    /// The length of the next step that is tried, unsigned.
-    pub proposal: f64,
+    /// Of adaptive steps.
+    pub pace: Pace,
     /// The next output, and the next jump.
     pub output: usize,
     pub due: Vec<Due>,
@@ -37,9 +37,6 @@ pub(super) struct Clock {
     /// Whether f(t, x) is known.
     pub first_known: bool,
     grid: Grid,
-    /// The errors of the last steps, and what they were before the last was accepted.
-    errors: ErrorHistory,
-    earlier: ErrorHistory,
     /// Of each event the side on which its function is: −1, 1, or 0 where it is not known.
     pub signs: Vec<i8>,
     /// How often each has happened.
@@ -71,18 +68,10 @@ struct Grid {
 pub(super) struct Plan {
     pub span: Span,
     pub end: End,
-    /// Whether its length was cut to end on a time.
-    pub lands: bool,
-    least: f64,
+    /// What an adaptive step was proposed as.
+    proposed: Option<Proposed>,
     /// The end of the equal step that it is a part of.
     grid: Option<f64>,
-}
-
-/// What becomes of a trajectory whose step was tried.
-pub(super) enum Verdict {
-    Accepted,
-    Rejected,
-    Failed(Error),
 }
 
 /// How much shorter a step is tried again where something is not a number.
@@ -93,15 +82,13 @@ impl Clock {
         Self {
             trajectory,
             t: times[0],
-            proposal: 0.0,
+            pace: Pace::default(),
             output: 0,
             due,
             jump: 0,
             stats,
             first_known: false,
             grid: Grid::default(),
-            errors: ErrorHistory::default(),
-            earlier: ErrorHistory::default(),
             signs: vec![0; events],
             counts: vec![0; events],
             rest: vec![0.0; events],
@@ -151,14 +138,14 @@ impl Clock {
         let (event, t) = self.recent.map_or((-1.0, 0.0), |(event, t)| (event as f64, t));
         numbers.extend([
             self.t,
-            self.proposal,
+            self.pace.proposal,
             flag(self.first_known),
             flag(self.sides_known),
             flag(self.ended),
             event,
             t,
         ]);
-        numbers.extend(self.errors.numbers());
+        numbers.extend(self.pace.errors.numbers());
         numbers.extend([self.grid.steps as f64, self.grid.step as f64]);
         for (event, residual) in self.residuals.iter().enumerate() {
             numbers.extend([f64::from(self.signs[event]), self.counts[event] as f64, self.rest[event], *residual]);
@@ -168,13 +155,13 @@ impl Clock {
     /// Takes the same; nothing where there are too few.
     pub fn restore(&mut self, numbers: &mut impl Iterator<Item = f64>) -> Option<()> {
         self.t = numbers.next()?;
-        self.proposal = numbers.next()?;
+        self.pace.proposal = numbers.next()?;
         self.first_known = numbers.next()? != 0.0;
         self.sides_known = numbers.next()? != 0.0;
         self.ended = numbers.next()? != 0.0;
         let (event, t) = (numbers.next()?, numbers.next()?);
         self.recent = (event >= 0.0).then_some((event as usize, t));
-        self.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
+        self.pace.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
         self.grid = Grid { from: 0, steps: numbers.next()? as usize, step: numbers.next()? as usize };
         for (event, residual) in self.residuals.iter_mut().enumerate() {
             self.signs[event] = numbers.next()? as i8;
@@ -186,7 +173,7 @@ impl Clock {
         let signs = self.signs.iter().all(|sign| (-1..=1).contains(sign));
         let known = self.recent.is_none_or(|(event, _)| event < self.residuals.len());
         let finite = self.residuals.iter().chain(&self.rest).all(|number| number.is_finite());
-        (steps && signs && known && finite && self.proposal.is_finite() && self.proposal >= 0.0).then_some(())
+        (steps && signs && known && finite && self.pace.proposal.is_finite() && self.pace.proposal >= 0.0).then_some(())
     }
 
     /// Whether it may stand as it does on the way between two times.
@@ -214,19 +201,14 @@ impl Clock {
     pub fn plan(&mut self, options: &Options, times: &[f64], again: Option<&[Step]>) -> Result<Plan> {
         if let Some(steps) = again {
             let (step, Step { t, h, to, end }) = (self.stats.accepted, steps[self.stats.accepted]);
-            return Ok(Plan { span: Span { step, t, h, end: to }, end, lands: false, least: 0.0, grid: None });
+            return Ok(Plan { span: Span { step, t, h, end: to }, end, proposed: None, grid: None });
         }
         if options.adaptive() { self.adaptive(options, times) } else { self.fixed(options, times) }
     }
 
     fn adaptive(&mut self, options: &Options, times: &[f64]) -> Result<Plan> {
-        let Options { min_step, max_step, .. } = *options;
-        let torchdiffeq = options.controller == Controller::Torchdiffeq;
         let last = times[times.len() - 1];
         let direction = (last - times[0]).signum();
-        let t = self.t;
-        let least = if torchdiffeq { min_step.max(resolvable(t)) } else { resolvable(t) };
-        self.proposal = self.proposal.max(least).min(max_step);
         let (mut target, mut end) = match options.interpolates(times) {
             true => (last, End::Output(times.len() - 1)),
             false => (times[self.output], End::Output(self.output)),
@@ -236,18 +218,16 @@ impl Clock {
         {
             (target, end) = (due.t, End::Jump);
         }
-        let slack = if torchdiffeq { 1.0 } else { 1.0 + 1e-10 };
-        let passes = if torchdiffeq { t + direction * self.proposal } else { t + direction * self.proposal * slack };
-        let lands = (passes - target) * direction > 0.0 || passes == target;
-        let to = if lands { target } else { t + direction * self.proposal };
-        let span = Span { step: self.stats.accepted, t, h: to - t, end: to };
+        let proposed = self.pace.propose(options, self.t, direction, target);
+        let span = Span { step: self.stats.accepted, t: self.t, h: proposed.h, end: proposed.end };
         if self.stats.accepted + self.stats.rejected == options.max_steps {
             return Err(Error::MaxSteps(self.progress(span.h)));
         }
         if span.h == 0.0 {
-            return Err(Error::StepUnderflow { progress: self.progress(direction * self.proposal), minimum: 0.0 });
+            return Err(Error::StepUnderflow { progress: self.progress(direction * self.pace.proposal), minimum: 0.0 });
         }
-        Ok(Plan { span, end: if lands { end } else { End::Free }, lands, least, grid: None })
+        let end = if proposed.lands { end } else { End::Free };
+        Ok(Plan { span, end, proposed: Some(proposed), grid: None })
     }
 
     fn fixed(&mut self, options: &Options, times: &[f64]) -> Result<Plan> {
@@ -268,74 +248,55 @@ impl Clock {
         let Grid { from, steps, step } = *grid;
         let (start, end) =
             if interpolates { (times[0], times[times.len() - 1]) } else { (times[from], times[from + 1]) };
-        let h = (end - start) / steps as f64;
-        let time = |step: usize| if step == steps { end } else { start + step as f64 * h };
-        let (to, direction) = (time(step + 1), h.signum());
+        let interval = Interval { from: start, to: end, steps };
+        let (h, to) = (interval.h(), interval.time(step + 1));
         let mut plan = Plan {
             span: Span { step: self.stats.accepted, t: self.t, h, end: to },
             end: End::Grid { from, step: step + 1 },
-            lands: step + 1 == steps,
-            least: 0.0,
+            proposed: None,
             grid: Some(to),
         };
-        if self.t != time(step) {
+        if self.t != interval.time(step) {
             // What is left of a step that was cut.
             plan.span.h = to - self.t;
         }
         if let Some(due) = self.due.get(self.jump)
-            && (due.t - to) * direction <= 0.0
+            && (due.t - to) * h.signum() <= 0.0
         {
             if due.t != to {
                 plan.span.h = due.t - self.t;
                 plan.span.end = due.t;
-                plan.lands = false;
             }
             plan.end = End::Jump;
         }
         Ok(plan)
     }
 
-    /// What follows from the error of an adaptive step.
+    /// What follows from the error of an adaptive step: whether it is accepted, or an error where none can be shorter.
     pub fn judge(
         &mut self,
         options: &Options,
         plan: &Plan,
         error: f64,
         factor: impl FnOnce(bool, ErrorHistory) -> f64,
-    ) -> Verdict {
-        let torchdiffeq = options.controller == Controller::Torchdiffeq;
-        let h = plan.span.h;
-        let within = error <= 1.0;
-        let wanted = h.abs() * factor(within, self.errors);
-        let shortest = torchdiffeq && h.abs() <= options.min_step && !error.is_nan();
-        if within || shortest {
-            // A step cut to land says little about the size that the tolerance allows.
-            let uncut = if torchdiffeq { 0.0 } else { self.proposal };
-            self.proposal = if plan.lands { wanted.max(uncut) } else { wanted };
-            self.earlier = self.errors;
-            self.errors.push(error);
-            return Verdict::Accepted;
+    ) -> Result<bool> {
+        let proposed = plan.proposed.expect("an adaptive step");
+        let verdict = self.pace.judge(options, proposed, error, factor);
+        self.stats.rejected += usize::from(verdict != Verdict::Accepted);
+        if verdict == Verdict::Ended {
+            let progress = self.progress(proposed.h.signum() * self.pace.proposal);
+            let underflow = Error::StepUnderflow { progress, minimum: options.min_step };
+            return Err(if error.is_nan() { Error::NonFinite(progress) } else { underflow });
         }
-        self.stats.rejected += 1;
-        let ended = self.proposal <= plan.least || h.abs() <= plan.least || wanted < options.min_step;
-        self.proposal = wanted;
-        if !ended {
-            return Verdict::Rejected;
-        }
-        let progress = self.progress(h.signum() * self.proposal);
-        let underflow = Error::StepUnderflow { progress, minimum: options.min_step };
-        Verdict::Failed(if error.is_nan() { Error::NonFinite(progress) } else { underflow })
+        Ok(verdict == Verdict::Accepted)
     }
 
     /// Goes back over an adaptive step that was accepted, as something is not a number at its end; whether a shorter one may be tried.
     pub fn shorten(&mut self, options: &Options, plan: &Plan) -> bool {
-        if !options.adaptive() {
-            return false;
-        }
+        let Some(Proposed { least, .. }) = plan.proposed else { return false };
         self.stats.rejected += 1;
-        self.errors = self.earlier;
-        self.proposal = SHORTER * plan.span.h.abs();
-        self.proposal > plan.least.max(options.min_step)
+        self.pace.back(SHORTER * plan.span.h.abs());
+        self.pace.proposal > least.max(options.min_step)
     }
 
     /// Takes a step.

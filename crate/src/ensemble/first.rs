@@ -20,7 +20,7 @@ impl<T: Real> Forward<T> {
         if self.block.active == 0 {
             return Ok(());
         }
-        if self.clocks.iter().all(|clock| clock.proposal > 0.0) {
+        if self.clocks.iter().all(|clock| clock.pace.proposal > 0.0) {
             return Ok(());
         }
         for clock in self.clocks.iter_mut().filter(|clock| !clock.first_known) {
@@ -42,7 +42,10 @@ impl<T: Real> Forward<T> {
         self.refit(problem, tools);
         let active = self.block.active;
         if let Some(first) = problem.options.first_step {
-            self.clocks.iter_mut().filter(|clock| clock.proposal == 0.0).for_each(|clock| clock.proposal = first);
+            self.clocks
+                .iter_mut()
+                .filter(|clock| clock.pace.proposal == 0.0)
+                .for_each(|clock| clock.pace.proposal = first);
         } else if active > 0 {
             self.choose_first_steps(problem, tools)?;
         }
@@ -77,7 +80,7 @@ impl<T: Real> Forward<T> {
             block.spans.h[slot] = direction * guess.h;
             block.spans.t[slot] = end;
             guesses.push((guess, limit));
-            clock.stats.evaluations += usize::from(clock.proposal == 0.0);
+            clock.stats.evaluations += usize::from(clock.pace.proposal == 0.0);
         }
         let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
         let (first, rest) = k.split_at_mut(len);
@@ -88,8 +91,8 @@ impl<T: Real> Forward<T> {
         norms(&rest[..len], Some(first), &x[..len], sums);
         for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
             let h = first_step_from(*difference, guess, problem.scheme.order());
-            if clock.proposal == 0.0 {
-                clock.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+            if clock.pace.proposal == 0.0 {
+                clock.pace.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
-use super::clock::{Clock, End, Plan, Verdict};
+use super::clock::{Clock, End, Plan};
 use super::continuous::Quadrature;
 use super::crossing::Crossed;
 use super::integrator::{Advance, Standing};
@@ -313,7 +313,7 @@ impl<T: Real> Forward<T> {
         problem.finite(&next[..len], &mut self.finite[..width]);
         let mut next_known = false;
         let adaptive = problem.options.adaptive();
-        if adaptive && scheme.fsal() {
+        if scheme.estimates_with_next() && adaptive {
             block.next_slopes(lanes)?;
             clocks.iter_mut().for_each(|clock| clock.stats.evaluations += 1);
             next_known = true;
@@ -352,9 +352,8 @@ impl<T: Real> Forward<T> {
                     control.factor(error, within, scheme.order(), before)
                 });
                 match verdict {
-                    Verdict::Accepted => self.accepted[slot] = true,
-                    Verdict::Rejected => {}
-                    Verdict::Failed(error) => failures.push((slot, error)),
+                    Ok(accepted) => self.accepted[slot] = accepted,
+                    Err(error) => failures.push((slot, error)),
                 }
             }
         } else {

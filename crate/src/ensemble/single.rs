@@ -9,11 +9,11 @@ use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::stepper::{Discard, Goal, Method, Scheme, Sink, Span, Stage, StepOutputs, Sums, Transpose, Work};
+use crate::stepper::{Discard, Goal, Scheme, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
 
 /// One trajectory: what it works in.
 pub(super) struct Single<T> {
-    method: Method,
+    stepper: Stepper,
     /// (x, t), and a cotangent of it.
     xt: Buffer<T>,
     dxt: Buffer<T>,
@@ -140,8 +140,9 @@ impl<T: Real> Single<T> {
         let numbers = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
         let amounts = problem.rules.jumps.iter().map(|jump| jump.numbers).max().unwrap_or(0);
         let stages = problem.scheme.stages;
+        let layout = Layout::of::<T>(Panels::wide::<T>(1, 1), state);
         Ok(Self {
-            method: problem.options.method,
+            stepper: Stepper::new(problem.options.method, &layout),
             xt: numbers(state + 1)?,
             dxt: numbers(state + 1)?,
             x: numbers(state)?,
@@ -152,7 +153,7 @@ impl<T: Real> Single<T> {
             arguments: numbers(problem.arguments + amounts)?,
             own: problem.arguments,
             state,
-            layout: Layout::of::<T>(Panels::wide::<T>(1, 1), state),
+            layout,
             parameters: problem.parameters,
             evaluations: 0,
             vjps: 0,
@@ -168,7 +169,7 @@ impl<T: Real> Single<T> {
 
     /// The stages of a step.
     pub fn stages(&self) -> usize {
-        self.method.stepper::<T>().stages()
+        self.stepper.stages()
     }
 
     /// Readies field, jumps and events for the trajectory with these arguments and data.
@@ -185,12 +186,14 @@ impl<T: Real> Single<T> {
         }
     }
 
-    /// The field as the stepper knows it, and what it works in.
+    /// The stepper, the field as it knows it, and what they work in.
     pub fn parts<'a>(
         &'a mut self,
         lanes: &'a mut dyn Lanes<T>,
-    ) -> (SingleField<'a, T>, &'a mut Work<T>, States<'a, T>) {
-        let Self { xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, .. } = self;
+    ) -> (&'a Stepper, SingleField<'a, T>, &'a mut Work<T>, States<'a, T>) {
+        let Self {
+            stepper, xt, dxt, layout, parameters, own, evaluations, vjps, work, x, carry, next, next_carry, ..
+        } = self;
         let field = SingleField {
             lanes,
             xt,
@@ -202,7 +205,7 @@ impl<T: Real> Single<T> {
             evaluations,
             vjps,
         };
-        (field, work, States { x, carry, next, next_carry })
+        (stepper, field, work, States { x, carry, next, next_carry })
     }
 
     /// f(t, x).
@@ -278,8 +281,7 @@ impl<T: Real> Single<T> {
 
     /// Takes the step from `x`, with the first slope known: x_{n+1} with its carry into `next`.
     pub fn step(&mut self, lanes: &mut dyn Lanes<T>, span: Span, compensated: bool) -> Result<()> {
-        let stepper = self.method.stepper::<T>();
-        let (mut field, work, states) = self.parts(lanes);
+        let (stepper, mut field, work, states) = self.parts(lanes);
         work.first_known = true;
         stepper.attempt(&mut field, span, states.x, Goal::Increment, work, &mut Discard)?;
         let States { x, carry, next, next_carry } = states;
@@ -456,14 +458,13 @@ impl<T: Real> Single<T> {
         (times, w): (&[f64], &[T]),
         next: &[T],
     ) -> Result<f64> {
-        let stepper = self.method.stepper::<T>();
         let mut unused = (vec![T::zero(); self.parameters + self.own], vec![0.0; times.len()]);
-        let (mut field, work, _) = self.parts(lanes);
+        let (stepper, mut field, work, _) = self.parts(lanes);
         let mut stages = StageStates(vec![]);
         work.first_known = false;
         stepper.attempt(&mut field, span, x, Goal::Stages, work, &mut stages)?;
         let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
-        own.set(stepper, span, times, 0..times.len())?;
+        own.set(&stepper.scheme, span, times, 0..times.len())?;
         let last: Vec<f64> = w.chunks_exact(x.len()).map(|w| inner(w, next)).collect();
         own.add_products(stepper.stages(), &last);
         let (own, before) = (&mut own, &mut before);

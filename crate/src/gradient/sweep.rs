@@ -1,6 +1,6 @@
 //! The exact gradients: one reverse sweep over the recorded steps.
 //!
-//! All exact methods are the recurrence of `step.rs`; they differ only in what the solve retains and what the sweep computes
+//! All exact methods are the recurrence of `stepper/transpose.rs`; they differ only in what the solve retains and what the sweep computes
 //! again. Computing again runs the same kernels in the same order, so their gradients are bitwise equal.
 
 use std::ops::Range;
@@ -15,7 +15,9 @@ use crate::kernel::combine::{accumulate, combine_terms, dot};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
 use crate::solve::{Options, Problem, Swept};
-use crate::stepper::{Discard, Goal, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Sums, Transpose, Work};
+use crate::stepper::{
+    Discard, Goal, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Stepper, Sums, Transpose, Work,
+};
 
 /// Bytes that a sweep works in, by what it recomputes, for states and parameters of so many bytes.
 pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize, parameters: usize) -> usize {
@@ -37,7 +39,7 @@ pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem
     let Recording { plan, tape_len, len, record, store, checkpoints, end, .. } = recording;
     let (plan, len, record, steps) = (*plan, *len, &*record, record.count());
     let (store, places) = (replayed.as_ref().unwrap_or(store), &*record.places);
-    let stepper = options.method.stepper();
+    let stepper = Stepper::new(options.method, dynamics.layout());
     let stages = stepper.stages();
     let last = times.len() - 1;
     let (interpolates, wants_times) = (options.interpolates(times), options.time_gradients);
@@ -60,7 +62,7 @@ pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem
     // The outputs within a step, and within the one before it.
     let (mut own, mut before) = (StepOutputs::default(), StepOutputs::default());
     if steps > 0 {
-        before.set(stepper, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
+        before.set(&stepper.scheme, span(steps - 1), times, outputs.within(Some(steps - 1)))?;
     }
     if !before.outputs.is_empty() {
         // The extension of the last step ends in f(x_N), which no further step uses.
@@ -85,7 +87,7 @@ pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem
     }
     for step in (0..steps).rev() {
         std::mem::swap(&mut own, &mut before);
-        before.set(stepper, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
+        before.set(&stepper.scheme, span(step.saturating_sub(1)), times, outputs.within(step.checked_sub(1)))?;
 
         if !store.has_stages(step) {
             let x = match plan.states {
@@ -192,7 +194,7 @@ fn repeated<'a, T: Real>(
 /// Runs the recorded steps again from x_0, keeping everything.
 fn replay<T: Real>(recording: &Recording<T>, problem: &mut Problem<T>) -> Result<Store<T>> {
     let Problem { dynamics, options, times, ledger, start, .. } = problem;
-    let stepper = options.method.stepper();
+    let stepper = Stepper::new(options.method, dynamics.layout());
     let (stages, len, steps) = (stepper.stages(), recording.len, recording.record.count());
     let mut store = Store::new(ledger, stages, len, recording.tape_len, RetentionPlan::TAPES, Some(steps));
     let mut x = Buffer::copied(ledger, Purpose::Workspace, start)?;

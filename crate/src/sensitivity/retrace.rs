@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
 use crate::program::tangents::CLOCK;
 use crate::solve::{Options, Problem, Recorder, Solution, Stats};
-use crate::stepper::{Goal, Span, Stage, StepOutputs, Work};
+use crate::stepper::{Goal, Span, Stage, StepOutputs, Stepper, Work};
 
 /// How times and steps move along each direction in which they do.
 pub(super) struct Clocks {
@@ -121,7 +121,7 @@ pub(super) fn retrace<T: Real>(
         let rows = ArrayViewMut2::from_shape((*batch, *features), &mut y[output * slice..(output + 1) * slice]);
         layout.panels.unpack(x, rows.expect("one slice of the output"));
     };
-    let stepper = options.method.stepper::<T>();
+    let stepper = Stepper::new(options.method, &layout);
     let (stages, len, count, last) = (stepper.stages(), start.len(), record.count(), times.len() - 1);
     let (interpolates, compensated) = (options.interpolates(times), options.summation.of_state());
     let mut work = Work::new(ledger, stages + 1, len)?;
@@ -167,10 +167,9 @@ pub(super) fn retrace<T: Real>(
         let inside = |&output: &usize| interpolates && output < last && record.places[output] == step;
         let inside = output..output + (output..times.len()).take_while(inside).count();
         if !inside.is_empty() {
-            let stage = Stage { step: step + 1, index: 0, t: span.end };
-            let tape = recorder.stage(stage, &next)?;
-            dynamics.evaluate(stage.t, &next, tape, work.slope_mut(stages))?;
-            within.set(stepper, span, times, inside.clone())?;
+            let tape = recorder.stage(Stage { step: step + 1, index: 0 }, &next)?;
+            dynamics.evaluate(span.end, &next, tape, work.slope_mut(stages))?;
+            within.set(&stepper.scheme, span, times, inside.clone())?;
             for (index, output) in inside.clone().enumerate() {
                 within.state(index, &x, &work.slopes, &mut work.state);
                 if clocks.move_along() {

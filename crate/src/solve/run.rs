@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use crate::control::{AllReduce, Control, Controller, ErrorHistory, Norms, Tolerances};
+use super::pace::{Pace, Verdict};
+use crate::control::{AllReduce, Control, Controller, Norms, Tolerances};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{advance, all_finite, combine};
@@ -58,13 +59,12 @@ impl<T: Real> Recorder<T> for Discard {}
 /// The state of a run.
 struct Run<'a, T: Real> {
     dynamics: &'a mut dyn Dynamics<T>,
-    stepper: &'static dyn Stepper<T>,
+    stepper: Stepper,
     options: &'a Options,
     times: &'a [f64],
     recorder: &'a mut dyn Recorder<T>,
     write: &'a mut dyn FnMut(usize, &[T]),
     norms: Norms<'a>,
-    errors: ErrorHistory,
     interpolates: bool,
     stats: Stats,
     x: Buffer<T>,
@@ -85,14 +85,6 @@ struct Run<'a, T: Real> {
 
 /// In float32, the least relative tolerance, in units of ε: below it, rounding alone fills the estimate of the error.
 const LEAST_RTOL: f64 = 2.0;
-
-/// The shortest step that is proposed, in units in the last place of its time: with fewer, the stages of a step share times.
-const LEAST_STEP: f64 = 10.0;
-
-/// The shortest step that is proposed from a time.
-pub(crate) fn resolvable(t: f64) -> f64 {
-    LEAST_STEP * (t.abs().next_up() - t.abs())
-}
 
 /// How a solve ended.
 pub(crate) struct Ended {
@@ -118,7 +110,8 @@ pub(crate) fn integrate<T: Real>(
     let (control, stats) = control_of::<T>(options);
     let len = start.len();
     let layout: Layout = dynamics.layout().clone();
-    let stepper = options.method.stepper();
+    let stepper = Stepper::new(options.method, &layout);
+    let stages = stepper.stages();
     let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
     let mut run = Run {
         uses: dynamics.uses().evaluations,
@@ -129,14 +122,13 @@ pub(crate) fn integrate<T: Real>(
         recorder,
         write,
         norms: Norms::new(control, &tolerances_of::<T>(options), &layout, all_reduce)?,
-        errors: ErrorHistory::default(),
         interpolates: options.interpolates(times),
         stats,
         x: Buffer::copied(ledger, Purpose::Workspace, start)?,
         carry: state()?,
         next: state()?,
         next_carry: state()?,
-        work: Work::new(ledger, stepper.stages() + 1, len)?,
+        work: Work::new(ledger, stages + 1, len)?,
         next_known: false,
         within: StepOutputs::default(),
         output: 0,
@@ -160,10 +152,26 @@ pub(crate) fn working_states(stages: usize) -> usize {
 }
 
 /// Equal steps from one time to another.
-struct Interval {
-    from: f64,
-    to: f64,
-    steps: usize,
+pub(crate) struct Interval {
+    pub from: f64,
+    pub to: f64,
+    pub steps: usize,
+}
+
+impl Interval {
+    pub fn new(options: &Options, from: f64, to: f64) -> Result<Self> {
+        Ok(Self { from, to, steps: interval_steps(options, from, to)? })
+    }
+
+    /// The length of each step.
+    pub fn h(&self) -> f64 {
+        (self.to - self.from) / self.steps as f64
+    }
+
+    /// The time after so many steps.
+    pub fn time(&self, step: usize) -> f64 {
+        if step == self.steps { self.to } else { self.from + step as f64 * self.h() }
+    }
 }
 
 /// How steps are controlled, and statistics that say with which tolerance.
@@ -223,7 +231,7 @@ impl<T: Real> Run<'_, T> {
         let last = self.times[self.times.len() - 1];
         let (from, to) =
             if self.interpolates { (self.times[0], last) } else { (self.times[index], self.times[index + 1]) };
-        Ok(Interval { from, to, steps: interval_steps(self.options, from, to)? })
+        Interval::new(self.options, from, to)
     }
 
     /// Checks all intervals before the first step is taken.
@@ -234,25 +242,22 @@ impl<T: Real> Run<'_, T> {
 
     fn fixed(&mut self) -> Result<()> {
         for index in 0..self.intervals() {
-            let Interval { from, to, steps } = self.interval(index)?;
-            let h = (to - from) / steps as f64;
-            let time = |step: usize| if step == steps { to } else { from + step as f64 * h };
-            for step in 0..steps {
-                let span = Span { step: self.stats.accepted, t: time(step), h, end: time(step + 1) };
+            let interval = self.interval(index)?;
+            for step in 0..interval.steps {
+                let (t, end) = (interval.time(step), interval.time(step + 1));
+                let span = Span { step: self.stats.accepted, t, h: interval.h(), end };
                 self.first_slope(span)?;
                 if !self.attempt(span)? {
                     return Err(Error::NonFinite(self.progress(span)));
                 }
-                self.accept(span, step + 1 == steps)?;
+                self.accept(span, step + 1 == interval.steps)?;
             }
         }
         self.recorder.end(&self.x)
     }
 
     fn adaptive(&mut self) -> Result<()> {
-        let Options { min_step, max_step, .. } = *self.options;
-        let order = self.stepper.order();
-        let torchdiffeq = self.options.controller == Controller::Torchdiffeq;
+        let order = self.stepper.scheme.order();
         let last = self.times[self.times.len() - 1];
         let direction = (last - self.times[0]).signum();
         let mut t = self.times[0];
@@ -264,49 +269,38 @@ impl<T: Real> Run<'_, T> {
             Some(first) => first,
             None => self.choose_first_step(t, direction, (last - t).abs())?,
         };
-        // The size of the next step, unsigned.
-        let mut proposal = first;
+        let mut pace = Pace::from(first);
         while t != last {
-            let least = if torchdiffeq { min_step.max(resolvable(t)) } else { resolvable(t) };
-            proposal = proposal.max(least).min(max_step);
             let target = if self.interpolates { last } else { self.times[self.output] };
-            let passes = if torchdiffeq { t + direction * proposal } else { t + direction * proposal * (1.0 + 1e-10) };
-            let lands = (passes - target) * direction > 0.0 || passes == target;
-            // The step is what the times say it is: far from zero, t + h misses h by much, and always to the same side.
-            let end = if lands { target } else { t + direction * proposal };
-            let span = Span { step: self.stats.accepted, t, h: end - t, end };
+            let proposed = pace.propose(self.options, t, direction, target);
+            let span = Span { step: self.stats.accepted, t, h: proposed.h, end: proposed.end };
             if self.stats.accepted + self.stats.rejected == self.options.max_steps {
                 return Err(Error::MaxSteps(self.progress(span)));
             }
             if span.h == 0.0 {
-                let progress = self.progress(Span { h: direction * proposal, ..span });
+                let progress = self.progress(Span { h: direction * pace.proposal, ..span });
                 return Err(Error::StepUnderflow { progress, minimum: 0.0 });
             }
             self.first_slope(span)?;
             // An infinite state would make its own error vanish.
             let finite = self.attempt(span)?;
-            if self.stepper.estimates_with_next() {
+            if self.stepper.scheme.estimates_with_next() {
                 self.next_slope(span)?;
             }
             self.stepper.error(span, &mut self.work);
             let error = self.norms.error(finite, &self.work.state, &self.x, &self.next)?;
-            let within = error <= 1.0;
-            let wanted = span.h.abs() * self.norms.control.factor(error, within, order, self.errors);
-            let shortest = torchdiffeq && span.h.abs() <= min_step && !error.is_nan();
-            if within || shortest {
-                // A step cut to land says little about the size that the tolerance allows.
-                let uncut = if torchdiffeq { 0.0 } else { proposal };
-                proposal = if lands { wanted.max(uncut) } else { wanted };
-                self.errors.push(error);
-                self.accept(span, lands)?;
-                t = span.end;
-            } else {
-                self.stats.rejected += 1;
-                let ended = proposal <= least || span.h.abs() <= least || wanted < min_step;
-                proposal = wanted;
-                if ended {
-                    let progress = self.progress(Span { h: direction * proposal, ..span });
-                    let underflow = Error::StepUnderflow { progress, minimum: min_step };
+            let control = &self.norms.control;
+            let factor = |within, before| control.factor(error, within, order, before);
+            match pace.judge(self.options, proposed, error, factor) {
+                Verdict::Accepted => {
+                    self.accept(span, proposed.lands)?;
+                    t = span.end;
+                }
+                Verdict::Rejected => self.stats.rejected += 1,
+                Verdict::Ended => {
+                    self.stats.rejected += 1;
+                    let progress = self.progress(Span { h: direction * pace.proposal, ..span });
+                    let underflow = Error::StepUnderflow { progress, minimum: self.options.min_step };
                     return Err(if error.is_nan() { Error::NonFinite(progress) } else { underflow });
                 }
             }
@@ -327,18 +321,16 @@ impl<T: Real> Run<'_, T> {
         if self.work.first_known {
             return Ok(());
         }
-        let stage = Stage { step: span.step, index: 0, t: span.t };
-        let tape = self.recorder.stage(stage, &self.x)?;
-        self.dynamics.evaluate(stage.t, &self.x, tape, self.work.slope_mut(0))?;
+        let tape = self.recorder.stage(Stage { step: span.step, index: 0 }, &self.x)?;
+        self.dynamics.evaluate(span.t, &self.x, tape, self.work.slope_mut(0))?;
         self.work.first_known = true;
         self.check_slope(0, span)
     }
 
     /// Sees to it that f(t_{n+1}, x_{n+1}) is known, which becomes the next step's first slope.
     fn next_slope(&mut self, span: Span) -> Result<()> {
-        let stage = Stage { step: span.step + 1, index: 0, t: span.end };
-        let tape = self.recorder.stage(stage, &self.next)?;
-        self.dynamics.evaluate(stage.t, &self.next, tape, self.work.slope_mut(self.stepper.stages()))?;
+        let tape = self.recorder.stage(Stage { step: span.step + 1, index: 0 }, &self.next)?;
+        self.dynamics.evaluate(span.end, &self.next, tape, self.work.slope_mut(self.stepper.stages()))?;
         self.next_known = true;
         Ok(())
     }
@@ -361,7 +353,7 @@ impl<T: Real> Run<'_, T> {
         let end = t + direction * guess.h;
         let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
         self.dynamics.evaluate(end, state, None, &mut rest[..len])?;
-        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, self.stepper.order())?;
+        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, self.stepper.scheme.order())?;
         // A field that is not finite nearby: the error control finds how near.
         Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
     }
@@ -408,7 +400,7 @@ impl<T: Real> Run<'_, T> {
             self.next_slope(span)?;
             self.check_slope(self.stepper.stages(), Span { t: span.end, ..span })?;
         }
-        self.within.set(self.stepper, span, self.times, outputs.clone())?;
+        self.within.set(&self.stepper.scheme, span, self.times, outputs.clone())?;
         for (index, output) in outputs.enumerate() {
             if self.times[output] == span.end {
                 // What the extension gives there too, up to rounding: a time that is repeated has the same state again.

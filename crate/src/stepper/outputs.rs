@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{RecordGradient, Span, Stepper};
+use super::{RecordGradient, Scheme, Span};
 use crate::error::Result;
 use crate::kernel::combine::{combine, combine_terms};
 use crate::kernel::real::Real;
@@ -26,15 +26,9 @@ pub(crate) struct StepOutputs {
 
 impl StepOutputs {
     /// Sets the step and its outputs at `times[outputs]`; reuses what it has allocated.
-    pub fn set<T: Real>(
-        &mut self,
-        stepper: &dyn Stepper<T>,
-        span: Span,
-        times: &[f64],
-        outputs: Range<usize>,
-    ) -> Result<()> {
+    pub fn set(&mut self, scheme: &Scheme, span: Span, times: &[f64], outputs: Range<usize>) -> Result<()> {
         const FOR: Purpose = Purpose::Workspace;
-        self.row = stepper.stages() + 1;
+        self.row = scheme.stages + 1;
         self.h = span.h;
         refill(FOR, &mut self.thetas, outputs.len(), 0.0)?;
         for (theta, t) in self.thetas.iter_mut().zip(&times[outputs.clone()]) {
@@ -44,7 +38,7 @@ impl StepOutputs {
         refill(FOR, &mut self.slopes, outputs.len() * self.row, 0.0)?;
         let rows = self.weights.chunks_exact_mut(self.row).zip(self.slopes.chunks_exact_mut(self.row));
         for (theta, (weights, slopes)) in self.thetas.iter().zip(rows) {
-            stepper.extension_weights(*theta, weights, slopes);
+            scheme.extension_weights(*theta, weights, slopes);
         }
         refill(FOR, &mut self.rates, outputs.len(), 0.0)?;
         refill(FOR, &mut self.next_products, outputs.len(), 0.0)?;

@@ -6,6 +6,7 @@
 use std::ops::Range;
 
 use super::{Method, leapfrog};
+use crate::kernel::panels::Panels;
 use crate::tableau::{MAX_DEGREE, Tableau, hermite};
 
 /// The weights of some of the features.
@@ -48,9 +49,24 @@ impl Scheme {
         self.runge_kutta().order
     }
 
-    /// Whether the last stage of a step is the first of the next one.
-    pub fn fsal(&self) -> bool {
-        self.tableau.is_some_and(Tableau::fsal)
+    /// Whether the estimate of the error takes f(x_{n+1}), which is then the next step's first slope.
+    pub fn estimates_with_next(&self) -> bool {
+        self.tableau.is_some_and(|tableau| tableau.adaptive() && tableau.fsal())
+    }
+
+    /// Where the parts lie in the panels of a batch, a state of so many numbers. Several take turns, a panel after the other.
+    pub fn places(&self, panels: Panels, len: usize) -> impl Iterator<Item = (Range<usize>, &Weights)> {
+        let (whole, several) = match &self.parts[..] {
+            [part] => (Some((0..len, part)), &[][..]),
+            parts => (None, parts),
+        };
+        let features = several.last().map_or(0, |part| part.rows.end);
+        let own = panels.range(0..if several.is_empty() { 0 } else { panels.count() });
+        let by_turns = own.flat_map(move |panel| {
+            let (start, width) = (panel.range(features).start, panel.width);
+            several.iter().map(move |part| (start + part.rows.start * width..start + part.rows.end * width, part))
+        });
+        whole.into_iter().chain(by_turns)
     }
 
     /// The weights of the estimate of an adaptive method's error.
