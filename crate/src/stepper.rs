@@ -231,7 +231,7 @@ impl<T: Real> Stepping<T> for Together<'_, T> {
         slopes: &[T],
     ) {
         let len = out.len();
-        for (place, part) in scheme.places(self.panels, len) {
+        scheme.each_place(self.panels, len, |place, part| {
             let slopes = slopes.chunks_exact(len).map(|slope| &slope[place.clone()]);
             let terms = weights(part).map(|weight| self.span.h * weight).zip(slopes);
             let out = &mut out[place.clone()];
@@ -239,7 +239,7 @@ impl<T: Real> Stepping<T> for Together<'_, T> {
                 Some(x) => combine(out, &x[place.clone()], terms),
                 None => combine_terms(out, terms),
             }
-        }
+        });
     }
 
     fn set_times(&mut self, _c: f64, _times: &mut [T]) {}

@@ -313,7 +313,7 @@ impl<T: Real> Forward<T> {
         problem.finite(&next[..len], &mut self.finite[..width]);
         let mut next_known = false;
         let adaptive = problem.options.adaptive();
-        if scheme.estimates_with_next() && adaptive {
+        if scheme.estimates_with_next && adaptive {
             block.next_slopes(lanes)?;
             clocks.iter_mut().for_each(|clock| clock.stats.evaluations += 1);
             next_known = true;

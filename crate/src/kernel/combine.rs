@@ -1,11 +1,13 @@
 //! Loops over states: combinations, compensated sums, inner products. Each is one pass over memory.
 
+use std::mem::MaybeUninit;
+
 use super::real::Real;
 use super::simd::dispatch::{WithSimd, dispatch};
 use super::simd::{MOST, Several, Simd, Vector, len_of};
 
-/// Terms that one pass adds up in registers.
-const PASS: usize = 4;
+/// Terms that one pass adds up in registers: as many as the last stage of a method of fifth order has.
+const PASS: usize = 7;
 
 /// `out = start + Σ c_j k_j`; terms with c_j = 0 are left out.
 pub fn combine<'a, T: Real>(out: &mut [T], start: &[T], terms: impl Iterator<Item = (f64, &'a [T])>) {
@@ -17,87 +19,100 @@ pub fn combine_terms<'a, T: Real>(out: &mut [T], terms: impl Iterator<Item = (f6
     add_all(out, None, terms);
 }
 
+/// A coefficient, and where what it is multiplied by begins.
+type Term<T> = (T, *const T);
+
 #[inline(always)]
 fn add_all<'a, T: Real>(out: &mut [T], start: Option<&[T]>, terms: impl Iterator<Item = (f64, &'a [T])>) {
-    let empty: &[T] = &[];
-    let mut group = [(T::zero(), empty); PASS];
-    let (mut full, mut begun) = (0, false);
-    for (coefficient, term) in terms.filter(|term| term.0 != 0.0) {
-        if full == PASS {
-            add_group(out, start, begun, &group);
-            (full, begun) = (0, true);
+    let len = out.len();
+    // What the terms of a pass are added to, if they are.
+    let mut from = start.map(|start| start[..len].as_ptr());
+    let mut group = [const { MaybeUninit::uninit() }; PASS];
+    let mut full = 0;
+    for (coefficient, term) in terms {
+        if coefficient == 0.0 {
+            continue;
         }
-        group[full] = (T::of(coefficient), term);
+        if full == PASS {
+            // SAFETY: all of them are written, and as long as `out`.
+            unsafe { add_group(out, from, written(&group)) };
+            (from, full) = (Some(out.as_ptr()), 0);
+        }
+        group[full].write((T::of(coefficient), term[..len].as_ptr()));
         full += 1;
     }
-    match (full, begun, start) {
-        (0, true, _) => {}
-        (0, false, Some(start)) => out.copy_from_slice(start),
-        (0, false, None) => out.fill(T::zero()),
-        _ => add_group(out, start, begun, &group[..full]),
+    match (full, from) {
+        (0, None) => out.fill(T::zero()),
+        (0, Some(from)) if from == out.as_ptr() => {}
+        (0, Some(_)) => out.copy_from_slice(&start.expect("as no pass has been")[..len]),
+        // SAFETY: so many are written, and as long as `out`.
+        _ => unsafe { add_group(out, from, written(&group[..full])) },
     }
 }
 
-/// Adds a group of terms to what was begun, else to the start, else to nothing.
-fn add_group<T: Real>(out: &mut [T], start: Option<&[T]>, begun: bool, group: &[(T, &[T])]) {
+/// # Safety
+/// They are written.
+#[inline(always)]
+unsafe fn written<T>(items: &[MaybeUninit<T>]) -> &[T] {
+    // SAFETY: what is written is laid out as itself.
+    unsafe { &*(std::ptr::from_ref(items) as *const [T]) }
+}
+
+/// Adds a group of terms, to what lies there if that is given.
+///
+/// # Safety
+/// All are as long as `out`.
+#[inline(never)]
+unsafe fn add_group<T: Real>(out: &mut [T], from: Option<*const T>, group: &[Term<T>]) {
     match *group {
-        [a] => add_pass(out, start, begun, [a]),
-        [a, b] => add_pass(out, start, begun, [a, b]),
-        [a, b, c] => add_pass(out, start, begun, [a, b, c]),
-        [a, b, c, d] => add_pass(out, start, begun, [a, b, c, d]),
+        [a] => dispatch(Pass { out, from, terms: [a] }),
+        [a, b] => dispatch(Pass { out, from, terms: [a, b] }),
+        [a, b, c] => dispatch(Pass { out, from, terms: [a, b, c] }),
+        [a, b, c, d] => dispatch(Pass { out, from, terms: [a, b, c, d] }),
+        [a, b, c, d, e] => dispatch(Pass { out, from, terms: [a, b, c, d, e] }),
+        [a, b, c, d, e, f] => dispatch(Pass { out, from, terms: [a, b, c, d, e, f] }),
+        [a, b, c, d, e, f, g] => dispatch(Pass { out, from, terms: [a, b, c, d, e, f, g] }),
         _ => unreachable!("a group has one term at least, and {PASS} at most"),
     }
 }
 
-fn add_pass<T: Real, const N: usize>(out: &mut [T], start: Option<&[T]>, begun: bool, terms: [(T, &[T]); N]) {
-    let len = out.len();
-    let terms = terms.map(|(coefficient, term)| (coefficient, &term[..len]));
-    let before = if begun { None } else { start.map(|start| &start[..len]) };
-    let from = match before {
-        Some(start) => start.as_ptr(),
-        None => out.as_ptr(),
-    };
-    dispatch(AddPass { out, from, adds: begun || start.is_some(), terms });
-}
-
-/// A pass over arrays of one length.
-struct AddPass<'a, T, const N: usize> {
+/// A pass over arrays that are as long as what they are added up in.
+struct Pass<'a, T, const N: usize> {
     out: &'a mut [T],
-    /// What the terms are added to, if they are.
-    from: *const T,
-    adds: bool,
-    terms: [(T, &'a [T]); N],
+    from: Option<*const T>,
+    terms: [Term<T>; N],
 }
 
-impl<T: Real, const N: usize> WithSimd for AddPass<'_, T, N> {
+impl<T: Real, const N: usize> WithSimd for Pass<'_, T, N> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
         let (len, register) = (self.out.len(), len_of::<S, T>());
         let to = self.out.as_mut_ptr();
         let whole = len / register * register;
-        for at in (0..whole).step_by(register) {
-            // SAFETY: all are `len` numbers long.
-            unsafe { self.at::<S::Vector<T>>(to, at) }
-        }
-        for at in whole..len {
-            // SAFETY: as above.
-            unsafe { self.at::<S::One<T>>(to, at) }
+        // SAFETY: all are `len` numbers long.
+        unsafe {
+            for at in (0..whole).step_by(register) {
+                self.at::<S::Vector<T>>(to, at);
+            }
+            for at in whole..len {
+                self.at::<S::One<T>>(to, at);
+            }
         }
     }
 }
 
-impl<T: Real, const N: usize> AddPass<'_, T, N> {
+impl<T: Real, const N: usize> Pass<'_, T, N> {
     #[inline(always)]
     unsafe fn at<V: Vector<T>>(&self, to: *mut T, at: usize) {
         unsafe {
             let (coefficient, term) = self.terms[0];
-            let mut sum = V::splat(coefficient).mul(V::load(term.as_ptr().add(at)));
-            if self.adds {
-                sum = V::load(self.from.add(at)).add(sum);
+            let mut sum = V::splat(coefficient).mul(V::load(term.add(at)));
+            if let Some(from) = self.from {
+                sum = V::load(from.add(at)).add(sum);
             }
             for (coefficient, term) in &self.terms[1..] {
-                sum = sum.add(V::splat(*coefficient).mul(V::load(term.as_ptr().add(at))));
+                sum = sum.add(V::splat(*coefficient).mul(V::load(term.add(at))));
             }
             sum.store(to.add(at));
         }

@@ -18,6 +18,7 @@ pub struct Panels {
     pub lanes: usize,
     /// Lanes of a full panel.
     full: usize,
+    count: usize,
 }
 
 /// One panel: its first lane, its number of lanes, and how many of them are samples.
@@ -45,7 +46,8 @@ impl Panels {
     /// Panels of that width, a multiple of a register or one lane; the last one as narrow as its samples allow.
     pub fn wide<T: Real>(samples: usize, width: usize) -> Self {
         let rest = samples % width;
-        Self { samples, lanes: samples - rest + rest.next_multiple_of(vector_len::<T>()), full: width }
+        let lanes = samples - rest + rest.next_multiple_of(vector_len::<T>());
+        Self { samples, lanes, full: width, count: lanes.div_ceil(width) }
     }
 
     /// Lanes of a full panel.
@@ -60,21 +62,22 @@ impl Panels {
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.lanes.div_ceil(self.full)
+        self.count
     }
 
     pub fn all(&self) -> impl Iterator<Item = Panel> + use<> {
-        self.range(0..self.count())
+        self.range(0..self.count)
     }
 
     /// Some of them.
     pub fn range(&self, panels: Range<usize>) -> impl Iterator<Item = Panel> + use<> {
-        let Panels { samples, lanes: end, full } = *self;
-        panels.map(move |panel| panel * full).map(move |first| Panel {
-            first,
-            width: (end - first).min(full),
-            samples: (samples - first).min(full),
-        })
+        let all = *self;
+        panels.map(move |index| all.panel(index))
+    }
+
+    pub fn panel(&self, index: usize) -> Panel {
+        let first = index * self.full;
+        Panel { first, width: (self.lanes - first).min(self.full), samples: (self.samples - first).min(self.full) }
     }
 
     /// Copies rows `[samples, features]` into panels; spare lanes repeat the last sample, or are zero.

@@ -17,6 +17,10 @@ pub struct Chunks<T> {
     /// Chunks given up at the beginning.
     dropped: usize,
     chunks: VecDeque<Buffer<T>>,
+    /// The first item that there is no room for yet.
+    room: usize,
+    /// The chunk that was written last, and its first item: divisions take as long as small steps do.
+    written: (usize, usize),
     bytes: usize,
     purpose: Purpose,
     ledger: Ledger,
@@ -36,6 +40,8 @@ impl<T: Plain> Chunks<T> {
             len: 0,
             dropped: 0,
             chunks: VecDeque::new(),
+            room: 0,
+            written: (0, 0),
             bytes: 0,
             purpose,
             ledger: ledger.clone(),
@@ -59,6 +65,9 @@ impl<T: Plain> Chunks<T> {
 
     /// Bytes still to be allocated before there is room for item `index`.
     pub fn lacks(&self, index: usize) -> usize {
+        if index < self.room {
+            return 0;
+        }
         let chunks = self.dropped + self.chunks.len()..index / self.per_chunk + 1;
         chunks.map(|chunk| self.items_of(chunk) * self.item * size_of::<T>()).sum()
     }
@@ -76,17 +85,29 @@ impl<T: Plain> Chunks<T> {
 
     /// Item `index`, to be written if it is new; there is room for all up to it from then on.
     pub fn slot(&mut self, index: usize) -> Result<&mut [T]> {
-        while index / self.per_chunk >= self.dropped + self.chunks.len() {
-            let items = self.items_of(self.dropped + self.chunks.len());
-            let chunk = Buffer::used(&self.ledger, self.purpose, self.item * items)?;
-            fallible(|| self.chunks.try_reserve(1))
-                .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
-            self.bytes += size_of_val(&*chunk);
-            self.chunks.push_back(chunk);
+        while index >= self.room {
+            self.grow()?;
         }
         self.len = self.len.max(index + 1);
-        let start = index % self.per_chunk * self.item;
-        Ok(&mut self.chunks[index / self.per_chunk - self.dropped][start..start + self.item])
+        if index.wrapping_sub(self.written.1) >= self.per_chunk {
+            let chunk = index / self.per_chunk;
+            self.written = (chunk, chunk * self.per_chunk);
+        }
+        let (chunk, first) = self.written;
+        let start = (index - first) * self.item;
+        Ok(&mut self.chunks[chunk - self.dropped][start..start + self.item])
+    }
+
+    #[cold]
+    fn grow(&mut self) -> Result<()> {
+        let items = self.items_of(self.dropped + self.chunks.len());
+        let chunk = Buffer::used(&self.ledger, self.purpose, self.item * items)?;
+        fallible(|| self.chunks.try_reserve(1))
+            .map_err(|_| Error::OutOfMemory { bytes: size_of::<Buffer<T>>(), purpose: self.purpose.name() })?;
+        self.bytes += size_of_val(&*chunk);
+        self.chunks.push_back(chunk);
+        self.room += self.per_chunk;
+        Ok(())
     }
 
     /// Item `index`.
@@ -107,7 +128,7 @@ impl<T: Plain> Chunks<T> {
     /// Gives up all items and their memory.
     pub fn clear(&mut self) {
         self.chunks.clear();
-        (self.len, self.dropped, self.bytes) = (0, 0, 0);
+        (self.len, self.dropped, self.bytes, self.room, self.written) = (0, 0, 0, 0, (0, 0));
     }
 }
 

@@ -235,6 +235,7 @@ impl<T: Real> Memory<T> {
     }
 
     /// Packs again the matrices that are known only now.
+    #[inline(never)]
     fn pack(&mut self, plan: &Plan<T>, now: When) {
         for (pack, plan) in self.packs.iter_mut().zip(&plan.packs) {
             if let PackSource::Uniform(first) = plan.source
@@ -257,8 +258,31 @@ impl<T: Real> Memory<T> {
         code.run(&bases, &self.packs, &mut self.workers[0].scratch.scratch, 0);
     }
 
-    /// Runs all blocks of a phase, leaf by leaf.
+    /// Runs all blocks of a phase.
     fn run_blocks(
+        &mut self,
+        plan: &Plan<T>,
+        phase: &Phase<T>,
+        products: Option<usize>,
+        rows: ArrayRows,
+        arrays: &mut Arrays<'_, T>,
+        dots: &mut Dots,
+    ) {
+        let Self { uniform, packs, workers, sums, steady, .. } = self;
+        let panels = plan.panels;
+        let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
+        if cfg!(target_arch = "wasm32") || plan.is_leaf() {
+            for panel in panels.all() {
+                blocks.run(panel, 0, &mut workers[0].scratch, arrays, sums, &mut dots.slope);
+            }
+            return;
+        }
+        self.run_leaves(plan, phase, products, rows, arrays, dots);
+    }
+
+    /// The same, leaf by leaf, on threads.
+    #[inline(never)]
+    fn run_leaves(
         &mut self,
         plan: &Plan<T>,
         phase: &Phase<T>,
@@ -270,12 +294,6 @@ impl<T: Real> Memory<T> {
         let Self { uniform, packs, workers, run_leaves, sums, partial, steady, .. } = self;
         let panels = plan.panels;
         let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
-        if cfg!(target_arch = "wasm32") || plan.leaves() == 1 {
-            for panel in panels.all() {
-                blocks.run(panel, 0, &mut workers[0].scratch, arrays, sums, &mut dots.slope);
-            }
-            return;
-        }
         let mut rest = arrays.reborrow();
         let inner = std::mem::take(&mut rest.products);
         let own = Sum { sums, gradient: std::mem::take(&mut rest.gradient), ..Sum::none(inner.len()) };
@@ -298,6 +316,7 @@ impl<T: Real> Memory<T> {
     }
 
     /// Adds up the lanes of sums, and puts them where they are wanted.
+    #[inline(never)]
     fn reduce(&mut self, phase: &Phase<T>, gradient: &mut [T], dots: &mut Dots) {
         let register = vector_len::<T>();
         let Self { sums, uniform, .. } = self;

@@ -141,6 +141,11 @@ impl<T: Real> Plan<T> {
         self.panels.lanes.div_ceil(self.leaf)
     }
 
+    /// Whether there is but one.
+    pub fn is_leaf(&self) -> bool {
+        self.panels.lanes <= self.leaf
+    }
+
     /// Panels of a leaf.
     pub fn leaf_panels(&self) -> usize {
         self.leaf / self.panels.full()

@@ -284,7 +284,7 @@ impl<T: Real> Run<'_, T> {
             self.first_slope(span)?;
             // An infinite state would make its own error vanish.
             let finite = self.attempt(span)?;
-            if self.stepper.scheme.estimates_with_next() {
+            if self.stepper.scheme.estimates_with_next {
                 self.next_slope(span)?;
             }
             self.stepper.error(span, &mut self.work);

@@ -27,6 +27,8 @@ pub(crate) struct Scheme {
     pub parts: Vec<Weights>,
     /// Of a Runge–Kutta method.
     tableau: Option<&'static Tableau>,
+    /// Whether the estimate of the error takes f(x_{n+1}), which is then the next step's first slope.
+    pub estimates_with_next: bool,
 }
 
 impl Scheme {
@@ -34,10 +36,18 @@ impl Scheme {
     pub fn new(method: Method, features: usize) -> Self {
         let Method::RungeKutta(tableau) = method else {
             let parts = leapfrog::parts(features).to_vec();
-            return Self { stages: leapfrog::STAGES, c: &leapfrog::C, parts, tableau: None };
+            return Self {
+                stages: leapfrog::STAGES,
+                c: &leapfrog::C,
+                parts,
+                tableau: None,
+                estimates_with_next: false,
+            };
         };
         let all = Weights { rows: 0..features, a: tableau.a, b: tableau.b };
-        Self { stages: tableau.gradient_stages(), c: tableau.c, parts: vec![all], tableau: Some(tableau) }
+        let estimates_with_next = tableau.adaptive() && tableau.fsal();
+        let (stages, parts) = (tableau.gradient_stages(), vec![all]);
+        Self { stages, c: tableau.c, parts, tableau: Some(tableau), estimates_with_next }
     }
 
     fn runge_kutta(&self) -> &'static Tableau {
@@ -49,24 +59,23 @@ impl Scheme {
         self.runge_kutta().order
     }
 
-    /// Whether the estimate of the error takes f(x_{n+1}), which is then the next step's first slope.
-    pub fn estimates_with_next(&self) -> bool {
-        self.tableau.is_some_and(|tableau| tableau.adaptive() && tableau.fsal())
-    }
-
     /// Where the parts lie in the panels of a batch, a state of so many numbers. Several take turns, a panel after the other.
-    pub fn places(&self, panels: Panels, len: usize) -> impl Iterator<Item = (Range<usize>, &Weights)> {
-        let (whole, several) = match &self.parts[..] {
-            [part] => (Some((0..len, part)), &[][..]),
-            parts => (None, parts),
-        };
-        let features = several.last().map_or(0, |part| part.rows.end);
-        let own = panels.range(0..if several.is_empty() { 0 } else { panels.count() });
-        let by_turns = own.flat_map(move |panel| {
-            let (start, width) = (panel.range(features).start, panel.width);
-            several.iter().map(move |part| (start + part.rows.start * width..start + part.rows.end * width, part))
-        });
-        whole.into_iter().chain(by_turns)
+    #[inline(always)]
+    pub fn each_place<'s>(&'s self, panels: Panels, len: usize, mut each: impl FnMut(Range<usize>, &'s Weights)) {
+        let whole = self.parts.len() == 1;
+        let features = self.parts.last().map_or(0, |part| part.rows.end);
+        for index in 0..if whole { 1 } else { panels.count() } {
+            for part in &self.parts {
+                let place = if whole {
+                    0..len
+                } else {
+                    let panel = panels.panel(index);
+                    let start = panel.range(features).start;
+                    start + part.rows.start * panel.width..start + part.rows.end * panel.width
+                };
+                each(place, part);
+            }
+        }
     }
 
     /// The weights of the estimate of an adaptive method's error.

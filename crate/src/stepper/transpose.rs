@@ -68,16 +68,14 @@ impl Stepper {
         for i in (0..stages).rev() {
             let first = i == 0;
             let (earlier, later) = g.split_at_mut((i + 1) * len);
-            for (place, part) in self.scheme.places(self.panels, len) {
+            self.scheme.each_place(self.panels, len, |place, part| {
                 let later = (i + 1..stages).map(|j| h * part.a[j][i]).zip(later.chunks_exact(len));
                 let handed = first.then(|| before.terms(stages, w, len)).into_iter().flatten();
                 let terms = std::iter::once((h * part.b[i], lambda)).chain(later);
                 let terms = terms.chain(own.terms(i, w, len)).chain(handed);
-                combine_terms(
-                    &mut cotangent[place.clone()],
-                    terms.map(|(weight, term)| (weight, &term[place.clone()])),
-                );
-            }
+                let own = terms.map(|(weight, term)| (weight, &term[place.clone()]));
+                combine_terms(&mut cotangent[place.clone()], own);
+            });
 
             // The outputs of the step before stand right in front of this one's.
             let probes = match (times, first) {
