@@ -9,7 +9,7 @@ mod dynamics;
 pub(crate) mod lanes;
 pub mod program;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 
 use num_traits::Float;
 
@@ -265,8 +265,7 @@ impl<T: Real> Prepared<T> {
     fn rows(&self, numbers: &[T], features: usize) -> Result<Buffer<T>> {
         let panels = self.dynamics.layout().panels;
         let mut rows = Buffer::used(&self.ledger, Purpose::Output, panels.samples * features)?;
-        let view = ArrayViewMut2::from_shape((panels.samples, features), &mut rows).expect("one batch");
-        panels.unpack(numbers, view);
+        panels.unpack(numbers, &mut rows);
         Ok(rows)
     }
 }

@@ -10,7 +10,7 @@ mod sweep;
 
 use std::fmt;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayView3, s};
 
 use crate::adjoint;
 use crate::control::{AllReduce, Whole};
@@ -225,15 +225,14 @@ impl<T: Real> Trajectory<T> {
         if cotangent.shape() != expected {
             return Err(Error::shape("cotangent", format!("{expected:?}"), format!("{:?}", cotangent.shape())));
         }
-        self.pullback_from(&mut |output, rows| {
-            let slice = cotangent.slice(s![output, .., ..]);
-            ArrayViewMut2::from_shape(slice.dim(), rows).expect("one slice").assign(&slice);
+        self.pullback_from(&mut |rows| {
+            rows.iter_mut().zip(cotangent).for_each(|(to, &from)| *to = from);
             Ok(())
         })
     }
 
-    /// As [`pullback`](Self::pullback), asking for the rows `[batch, state]` of one output after the other.
-    pub(crate) fn pullback_from(&mut self, read: &mut dyn FnMut(usize, &mut [T]) -> Result<()>) -> Result<Gradient<T>> {
+    /// As [`pullback`](Self::pullback), asking for all its numbers, row-major.
+    pub(crate) fn pullback_from(&mut self, read: &mut dyn FnMut(&mut [T]) -> Result<()>) -> Result<Gradient<T>> {
         let Self { solution, problem, kept } = self;
         let ledger = problem.ledger.clone();
         let panels = problem.dynamics.layout().panels;
@@ -241,11 +240,14 @@ impl<T: Real> Trajectory<T> {
         let slice = problem.batch * problem.state;
         let mut w = Buffer::used(&ledger, Purpose::Cotangent, outputs * len)?;
         let mut rows = Buffer::used(&ledger, Purpose::Cotangent, slice)?;
-        for (output, w) in w.chunks_exact_mut(len).enumerate() {
-            read(output, &mut rows)?;
+        // Read in one go to the end, and packed from there: an output's panels never reach the rows of those behind it.
+        let first = outputs * (len - slice);
+        read(&mut w[first..])?;
+        for output in 0..outputs {
+            rows.copy_from_slice(&w[first + output * slice..][..slice]);
             finite("cotangent", &rows).map_err(|error| error.moved(output * slice))?;
             let rows = ArrayView2::from_shape((problem.batch, problem.state), &rows).expect("one slice");
-            panels.pack(rows, w, Spare::Zero);
+            panels.pack(rows, &mut w[output * len..][..len], Spare::Zero);
         }
         drop(rows);
         let before = problem.dynamics.uses();
@@ -254,12 +256,10 @@ impl<T: Real> Trajectory<T> {
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
         let mut y0 = Buffer::used(&ledger, Purpose::Gradient, slice)?;
-        let rows = ArrayViewMut2::from_shape((problem.batch, problem.state), &mut y0).expect("one slice");
-        panels.unpack(&swept.lambda, rows);
+        panels.unpack(&swept.lambda, &mut y0);
         let arguments_at = swept.parameters.len() - panels.lanes * problem.arguments;
         let mut arguments = Buffer::used(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
-        let rows = ArrayViewMut2::from_shape((problem.batch, problem.arguments), &mut arguments).expect("one slice");
-        panels.unpack(&swept.parameters[arguments_at..], rows);
+        panels.unpack(&swept.parameters[arguments_at..], &mut arguments);
         let parameters = match problem.arguments {
             0 => swept.parameters,
             _ => Buffer::copied(&ledger, Purpose::Gradient, &swept.parameters[..arguments_at])?,

@@ -338,15 +338,17 @@ impl<T: Real> TangentTrajectory<T> {
         let rows = || Buffer::zeroed(&ledger, Purpose::Cotangent, batch * state);
         let (mut cotangents, mut curvatures) = (rows()?, rows()?);
         debug_assert!(outputs > 0, "the first time at least");
-        let both = self.both.pullback_from(&mut |output, rows| {
-            read(output, &mut cotangents, &mut curvatures);
-            let place = |error: Error| error.moved(output * batch * state);
-            finite("cotangent", &cotangents).map_err(place)?;
-            finite("curvature", &curvatures).map_err(place)?;
-            let pairs = cotangents.chunks_exact(state).zip(curvatures.chunks_exact(state));
-            for (row, (cotangent, curvature)) in rows.chunks_exact_mut(2 * state).zip(pairs) {
-                row[..state].copy_from_slice(curvature);
-                row[state..].copy_from_slice(cotangent);
+        let both = self.both.pullback_from(&mut |rows| {
+            for (output, rows) in rows.chunks_exact_mut(2 * batch * state).enumerate() {
+                read(output, &mut cotangents, &mut curvatures);
+                let place = |error: Error| error.moved(output * batch * state);
+                finite("cotangent", &cotangents).map_err(place)?;
+                finite("curvature", &curvatures).map_err(place)?;
+                let pairs = cotangents.chunks_exact(state).zip(curvatures.chunks_exact(state));
+                for (row, (cotangent, curvature)) in rows.chunks_exact_mut(2 * state).zip(pairs) {
+                    row[..state].copy_from_slice(curvature);
+                    row[state..].copy_from_slice(cotangent);
+                }
             }
             Ok(())
         })?;

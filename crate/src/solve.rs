@@ -5,7 +5,7 @@ mod pace;
 mod run;
 mod swept;
 
-use ndarray::{ArrayView2, ArrayView3, ArrayViewMut2};
+use ndarray::{ArrayView2, ArrayView3};
 
 use crate::control::{AllReduce, Whole};
 use crate::error::{Error, Result, finite};
@@ -186,9 +186,7 @@ impl<T: Real> Problem<T> {
         let mut y = Buffer::zeroed(&self.ledger, Purpose::Output, numbers)?;
         let panels = self.dynamics.layout().panels;
         let mut write = |output: usize, x: &[T]| {
-            let rows = &mut y[output * slice..(output + 1) * slice];
-            let rows = ArrayViewMut2::from_shape((self.batch, self.state), rows).expect("one slice of the output");
-            panels.unpack(x, rows);
+            panels.unpack(x, &mut y[output * slice..(output + 1) * slice]);
         };
         let dynamics = &mut *self.dynamics;
         let all_reduce = &mut *self.all_reduce;

@@ -190,14 +190,7 @@ impl Tableau {
     /// of the [`gradient_stages`](Self::gradient_stages) and a last one for f(x_{n+1}).
     pub fn extension_weights(&self, theta: f64, weights: &mut [f64], slopes: &mut [f64]) {
         for i in 0..=self.gradient_stages() {
-            let coefficients = self.extension_polynomial(i);
-            let (mut value, mut derivative) = (0.0, 0.0);
-            for (power, coefficient) in coefficients.iter().enumerate().rev() {
-                value = value * theta + coefficient;
-                derivative = derivative * theta + coefficient * (power + 1) as f64;
-            }
-            weights[i] = value * theta;
-            slopes[i] = derivative;
+            (weights[i], slopes[i]) = polynomial(&self.extension_polynomial(i), theta);
         }
     }
 
@@ -304,6 +297,16 @@ pub(crate) fn hermite(b: &[f64], i: usize, d: f64) -> [f64; MAX_DEGREE] {
     let (first, next) = (f64::from(i == 0), f64::from(i == b.len()));
     let b = b.get(i).copied().unwrap_or(0.0);
     [first, 3.0 * b - 2.0 * first - next + d, first + next - 2.0 * b - 2.0 * d, d, 0.0, 0.0]
+}
+
+/// A polynomial with these coefficients of θ¹, θ², …, and its derivative.
+pub(crate) fn polynomial(coefficients: &[f64], theta: f64) -> (f64, f64) {
+    let (mut value, mut derivative) = (0.0, 0.0);
+    for (power, coefficient) in coefficients.iter().enumerate().rev() {
+        value = value * theta + coefficient;
+        derivative = derivative * theta + coefficient * (power + 1) as f64;
+    }
+    (value * theta, derivative)
 }
 
 const fn sum(row: &[f64]) -> f64 {

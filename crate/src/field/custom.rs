@@ -181,7 +181,7 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         let Self { field, layout, parameters, y, dy, first, .. } = self;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
-        layout.panels.unpack(x, rows_mut(shape, y));
+        layout.panels.unpack(x, y);
         field.evaluate(t, rows(shape, y), parameters, rows_mut(shape, dy))?;
         layout.panels.pack(rows(shape, dy), k, Spare::Repeat);
         Ok(())
@@ -192,8 +192,8 @@ impl<T: Real, F: RowField<T>> Dynamics<T> for CustomDynamics<T, F> {
         uses.vjps += 1;
         field.first_trajectory(*first);
         let shape = (layout.panels.samples, layout.arrays[0]);
-        layout.panels.unpack(x, rows_mut(shape, y));
-        layout.panels.unpack(pull.cotangent, rows_mut(shape, w));
+        layout.panels.unpack(x, y);
+        layout.panels.unpack(pull.cotangent, w);
         gradient.fill(T::zero());
         let time = field.vjp(t, rows(shape, y), rows(shape, w), parameters, rows_mut(shape, dy), gradient)?;
         layout.panels.pack(rows(shape, dy), pull.x, Spare::Zero);

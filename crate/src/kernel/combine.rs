@@ -268,6 +268,9 @@ impl<T: Real> WithSimd for Dot<'_, T> {
             // SAFETY: as many numbers as four registers have.
             sums = unsafe { Several::load(left.as_ptr()).mul_add(Several::load(right.as_ptr()), sums) };
         }
+        if self.0.len() < len {
+            return rest;
+        }
         let mut parts = [T::zero(); 4 * MOST];
         // SAFETY: as many numbers as four registers have at most.
         unsafe { sums.store(parts.as_mut_ptr()) };

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use ndarray::ArrayView2;
 
 use super::real::{Real, vector_len};
 
@@ -99,22 +99,14 @@ impl Panels {
         }
     }
 
-    /// Copies panels into rows `[samples, features]`.
-    pub fn unpack<T: Real>(&self, panels: &[T], mut rows: ArrayViewMut2<'_, T>) {
-        let features = rows.ncols();
+    /// Copies panels into rows `[samples, features]`, one behind the other.
+    pub fn unpack<T: Real>(&self, panels: &[T], rows: &mut [T]) {
+        let features = rows.len() / self.samples;
         for panel in self.all() {
             let numbers = &panels[panel.range(features)];
             for (feature, row) in numbers.chunks_exact(panel.width).enumerate() {
-                let row = &row[..panel.samples];
-                match rows.as_slice_mut() {
-                    Some(rows) => {
-                        let column = rows[panel.first * features + feature..].iter_mut().step_by(features);
-                        column.zip(row).for_each(|(to, &number)| *to = number);
-                    }
-                    None => {
-                        row.iter().enumerate().for_each(|(lane, &number)| rows[[panel.first + lane, feature]] = number)
-                    }
-                }
+                let column = rows[panel.first * features + feature..].iter_mut().step_by(features);
+                column.zip(&row[..panel.samples]).for_each(|(to, &number)| *to = number);
             }
         }
     }
@@ -142,9 +134,9 @@ mod tests {
             let mut packed = vec![f32::NAN; panels.lanes * 3];
             panels.pack(rows.view(), &mut packed, Spare::Repeat);
             assert!(packed.iter().all(|number| number.is_finite()));
-            let mut back = Array2::zeros((samples, 3));
-            panels.unpack(&packed, back.view_mut());
-            assert_eq!(rows, back);
+            let mut back = vec![f32::NAN; samples * 3];
+            panels.unpack(&packed, &mut back);
+            assert_eq!(rows.as_slice(), Some(&back[..]));
             assert_eq!(panels.all().map(|panel| panel.samples).sum::<usize>(), samples);
         }
     }

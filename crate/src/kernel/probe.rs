@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::product::{Order, Packed, times};
+use super::product::{Entries, Order, Packed, times};
 use super::real::{Real, vector_len};
 use super::simd::Simd;
 use super::simd::dispatch::{WithSimd, dispatch};
@@ -18,7 +18,8 @@ pub fn kernel_peak<T: Real>(repeats: usize) -> Result<f64> {
     // As many rows as tiles of any width divide.
     let (rows, depth) = (12, 64);
     let ledger = Ledger::new();
-    let packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth, &|_, _| T::one())?;
+    let mut packed = Packed::new(&ledger, Order::of::<T>(false), rows, depth)?;
+    packed.fill(Entries { numbers: &vec![T::one(); rows * depth], first: 0, row_step: depth, step: 1 });
     let width = 4 * vector_len::<T>();
     let h = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, depth * width)?;
     let mut z = Buffer::<T>::zeroed(&ledger, Purpose::Workspace, rows * width)?;

@@ -54,21 +54,22 @@ pub struct Packed<T> {
     numbers: Buffer<T>,
 }
 
+/// Where a matrix lies in an array: entry (row, k) is `numbers[first + row · row_step + k · step]`.
+pub struct Entries<'a, T> {
+    pub numbers: &'a [T],
+    pub first: usize,
+    pub row_step: usize,
+    pub step: usize,
+}
+
 impl<T: Real> Packed<T> {
-    pub fn new(
-        ledger: &Ledger,
-        order: Order,
-        rows: usize,
-        depth: usize,
-        entry: &dyn Fn(usize, usize) -> T,
-    ) -> Result<Self> {
+    /// All zeros.
+    pub fn new(ledger: &Ledger, order: Order, rows: usize, depth: usize) -> Result<Self> {
         let len = match order {
             Order::Groups(_) => rows * depth,
             Order::Columns(register) => rows.next_multiple_of(register) * depth,
         };
-        let mut packed = Self { rows, depth, order, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? };
-        packed.fill(entry);
-        Ok(packed)
+        Ok(Self { rows, depth, order, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? })
     }
 
     /// Rows and depth.
@@ -76,19 +77,26 @@ impl<T: Real> Packed<T> {
         (self.rows, self.depth)
     }
 
-    /// Sets all entries.
-    pub fn fill(&mut self, entry: &dyn Fn(usize, usize) -> T) {
-        let (rows, depth) = (self.rows, self.depth);
-        for row in 0..rows {
-            let (first, step) = match self.order {
-                Order::Groups(size) => {
-                    let begin = row / size * size;
-                    (begin * depth + row - begin, size.min(rows - begin))
+    /// Sets all entries, in an order in which what is read is in one piece.
+    pub fn fill(&mut self, entries: Entries<'_, T>) {
+        let Entries { numbers, first, row_step, step } = entries;
+        let Self { rows, depth, order, .. } = *self;
+        let group = if let Order::Groups(group) = order { group } else { rows.max(1) };
+        for begin in (0..rows).step_by(group) {
+            let size = group.min(rows - begin);
+            // Numbers from one k to the next.
+            let pitch = if let Order::Columns(register) = order { rows.next_multiple_of(register) } else { size };
+            let packed = &mut self.numbers[begin * depth..][..pitch * depth];
+            let first = first + begin * row_step;
+            if row_step == 1 {
+                for (k, column) in packed.chunks_exact_mut(pitch).enumerate() {
+                    column[..size].copy_from_slice(&numbers[first + k * step..][..size]);
                 }
-                Order::Columns(register) => (row, rows.next_multiple_of(register)),
-            };
-            for k in 0..depth {
-                self.numbers[first + k * step] = entry(row, k);
+                continue;
+            }
+            for row in 0..size {
+                let source = numbers[first + row * row_step..].iter().step_by(step);
+                packed.chunks_exact_mut(pitch).zip(source).for_each(|(column, &number)| column[row] = number);
             }
         }
     }
@@ -194,7 +202,8 @@ mod tests {
         let h: Vec<T> = numbers(depth * width, seed + 2);
         let dz: Vec<T> = numbers(rows * width, seed + 3);
         let order = Order::of::<T>(width == 1);
-        let packed = Packed::new(&ledger, order, rows, depth, &|row, k| w[row * depth + k]).unwrap();
+        let mut packed = Packed::new(&ledger, order, rows, depth).unwrap();
+        packed.fill(Entries { numbers: &w, first: 0, row_step: depth, step: 1 });
         let tolerance = (depth.max(width) as f64) * T::epsilon().wide();
         let close = |left: T, right: f64| (left.wide() - right).abs() <= tolerance;
 

@@ -6,7 +6,7 @@ mod leaves;
 use std::sync::Arc;
 
 use super::graph::Place;
-use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
+use super::plan::{Destination, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Base, Bases, Code};
@@ -127,19 +127,16 @@ impl<T: Real> Executor<T> {
         let order = Order::of::<T>(plan.by_columns);
         let mut packs = Vec::with_capacity(plan.packs.len());
         for pack in &plan.packs {
-            let PackPlan { ref source, rows, depth, transposed, .. } = *pack;
-            let at = |place, row, k| entry(place, rows, depth, transposed, row, k);
-            packs.push(match *source {
-                PackSource::Parameters(place) => {
-                    Packed::new(ledger, order, rows, depth, &|row, k| parameters[at(place, row, k)])?
-                }
+            let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
+            match pack.source {
+                PackSource::Parameters(place) => packed.fill(pack.entries(parameters, place)),
                 PackSource::Constants(ref numbers) => {
-                    let place = Place::vector(0, numbers.len());
-                    let number = |row, k| T::of(f64::from_bits(numbers[at(place, row, k)]));
-                    Packed::new(ledger, order, rows, depth, &number)?
+                    let numbers: Vec<T> = numbers.iter().map(|&bits| T::of(f64::from_bits(bits))).collect();
+                    packed.fill(pack.entries(&numbers, Place::vector(0, numbers.len())));
                 }
-                PackSource::Uniform(_) => Packed::new(ledger, order, rows, depth, &|_, _| T::zero())?,
-            });
+                PackSource::Uniform(_) => {}
+            }
+            packs.push(packed);
         }
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
@@ -241,10 +238,7 @@ impl<T: Real> Memory<T> {
             if let PackSource::Uniform(first) = plan.source
                 && plan.when == now
             {
-                let PackPlan { rows, depth, transposed, .. } = *plan;
-                let place = Place::vector(first, rows * depth);
-                let uniform = &self.uniform;
-                pack.fill(&|row, k| uniform[entry(place, rows, depth, transposed, row, k)]);
+                pack.fill(plan.entries(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
             }
         }
     }
@@ -349,15 +343,5 @@ fn add_result<T: Real>(target: Target, row: impl Fn(usize) -> T, gradient: &mut 
         }
         Target::Time => dots.time += row(0).wide(),
         _ => {}
-    }
-}
-
-/// Where an entry of a packed matrix, or of a transposed one, lies.
-fn entry(place: Place, rows: usize, depth: usize, transposed: bool, row: usize, k: usize) -> usize {
-    // `rows` and `depth` are those of the packed matrix.
-    let (row, column, columns) = if transposed { (k, row, rows) } else { (row, k, depth) };
-    match place.rows {
-        1 => place.offset + row * columns + column,
-        _ => place.offset + row * place.stride + column,
     }
 }

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use ndarray::ArrayViewMut2;
-
 use crate::error::Result;
 use crate::field::Directions;
 use crate::gradient::record::Record;
@@ -118,8 +116,7 @@ pub(super) fn retrace<T: Real>(
     let uses = dynamics.uses().evaluations;
     let slice = *batch * *features;
     let mut write = |output: usize, x: &[T]| {
-        let rows = ArrayViewMut2::from_shape((*batch, *features), &mut y[output * slice..(output + 1) * slice]);
-        layout.panels.unpack(x, rows.expect("one slice of the output"));
+        layout.panels.unpack(x, &mut y[output * slice..(output + 1) * slice]);
     };
     let stepper = Stepper::new(options.method, &layout);
     let (stages, len, count, last) = (stepper.stages(), start.len(), record.count(), times.len() - 1);

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{Method, leapfrog};
 use crate::kernel::panels::Panels;
-use crate::tableau::{MAX_DEGREE, Tableau, hermite};
+use crate::tableau::{MAX_DEGREE, Tableau, hermite, polynomial};
 
 /// The weights of some of the features.
 #[derive(Debug, Clone)]
@@ -27,6 +27,9 @@ pub(crate) struct Scheme {
     pub parts: Vec<Weights>,
     /// Of a Runge–Kutta method.
     tableau: Option<&'static Tableau>,
+    /// b_i(θ) of a Runge–Kutta method's continuous extension, the last of f(x_{n+1}), as the coefficients of θ¹, θ², …, and its degree.
+    extension: Vec<[f64; MAX_DEGREE]>,
+    degree: usize,
     /// Whether the estimate of the error takes f(x_{n+1}), which is then the next step's first slope.
     pub estimates_with_next: bool,
 }
@@ -41,13 +44,24 @@ impl Scheme {
                 c: &leapfrog::C,
                 parts,
                 tableau: None,
+                extension: vec![],
+                degree: 3,
                 estimates_with_next: false,
             };
         };
         let all = Weights { rows: 0..features, a: tableau.a, b: tableau.b };
         let estimates_with_next = tableau.adaptive() && tableau.fsal();
         let (stages, parts) = (tableau.gradient_stages(), vec![all]);
-        Self { stages, c: tableau.c, parts, tableau: Some(tableau), estimates_with_next }
+        let extension = (0..=stages).map(|i| tableau.extension_polynomial(i)).collect();
+        Self {
+            stages,
+            c: tableau.c,
+            parts,
+            tableau: Some(tableau),
+            extension,
+            degree: tableau.extension_degree(),
+            estimates_with_next,
+        }
     }
 
     fn runge_kutta(&self) -> &'static Tableau {
@@ -86,18 +100,21 @@ impl Scheme {
 
     /// b_i(θ) of the continuous extension and b_i′(θ), the last of f(x_{n+1}), of a method that interpolates outputs.
     pub fn extension_weights(&self, theta: f64, weights: &mut [f64], rates: &mut [f64]) {
-        self.runge_kutta().extension_weights(theta, weights, rates);
+        debug_assert!(!self.extension.is_empty(), "of a Runge–Kutta method");
+        for (i, coefficients) in self.extension.iter().enumerate() {
+            (weights[i], rates[i]) = polynomial(&coefficients[..self.degree], theta);
+        }
     }
 
     /// The degree of the continuous extension.
     pub fn extension_degree(&self) -> usize {
-        self.tableau.map_or(3, Tableau::extension_degree)
+        self.degree
     }
 
     /// b_i(θ) of a part as the coefficients of θ¹, θ², …; of leapfrog those of the cubic Hermite interpolant.
     pub fn extension_polynomial(&self, part: &Weights, i: usize) -> [f64; MAX_DEGREE] {
         match self.tableau {
-            Some(tableau) => tableau.extension_polynomial(i),
+            Some(_) => self.extension[i],
             None => hermite(part.b, i, 0.0),
         }
     }

@@ -78,8 +78,8 @@ impl<T: Erased> AnyTrajectory for Trajectory<T> {
         if cotangent.len() != expected {
             return Err(Error::shape("cotangent", expected, cotangent.len()));
         }
-        let gradient = self.pullback_from(&mut |output, rows| {
-            T::copy(cotangent, output * rows.len(), rows);
+        let gradient = self.pullback_from(&mut |rows| {
+            T::copy(cotangent, 0, rows);
             Ok(())
         })?;
         Ok(Box::new(gradient))
