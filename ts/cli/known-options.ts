@@ -47,7 +47,10 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   init: ["--start", "--initial"],
   p0: ["--start"],
   guess: ["--start"],
-  params: ["--start"],
+  params: ["--parameters", "--start"],
+  parameters: ["--start"],
+  param: ["--parameters", "--start"],
+  p: ["--parameters", "--start"],
   fixed: ["--fix"],
   lower: ["--bounds"],
   upper: ["--bounds"],
@@ -63,6 +66,11 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   plot: ["--report"],
   html: ["--report"],
   grid: ["--times"],
+  tspan: ["--times"],
+  teval: ["--times"],
+  saveat: ["--times"],
+  dt: ["--step-size"],
+  initialvalues: ["--initial"],
 };
 
 /** The option that is probably meant by one that a command does not have, if it has that. */
