@@ -1,6 +1,6 @@
 // The command that solves equations of a text file: the numbers of `odeint` and of `predict`, and what it says of mistakes.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -141,6 +141,29 @@ try {
     /^time,gut,blood\n2024-01-01,1,0\n2024-01-01T12:00:00,0\.0132\d+,.*\n2024-01-02,0\.00017\d+,.*\n$/,
   );
 
+  // What the documentation shows.
+  const guideOf = (name) => readFileSync(new URL(`../docs/${name}.md`, import.meta.url), "utf8");
+  const [guide, pharmacy] = [guideOf("command-line"), guideOf("pharmacokinetics")];
+  const shownIn = (guide) =>
+    [...guide.matchAll(/npx symplectic-adjoint (simulate [^`]*?)\n```/g)].map(([, command]) =>
+      [...command.replaceAll("\\\n", "").matchAll(/"([^"]*)"|\S+/g)].map(([word, quoted]) => quoted ?? word),
+    );
+  mkdirSync(file("guide"));
+  const [, lynxShown] = /```text\n(# lynx\.txt[\s\S]*?)```/.exec(guide);
+  writeFileSync(file("guide/lynx.txt"), lynxShown);
+  const [first, second] = shownIn(guide);
+  const [, rowsShown] = /\n```text\n(time,hare,lynx\n[\s\S]*?)…\n```/.exec(guide);
+  const shownRows = numbersIn(await succeed(first, { cwd: file("guide") }));
+  for (const [i, row] of numbersIn(rowsShown).entries()) {
+    for (const [j, value] of row.entries()) assert.ok(Math.abs(shownRows[i][j] - value) <= 1e-9 * Math.abs(value));
+  }
+  await succeed(second, { cwd: file("guide") });
+  assert.equal(numbersIn(readFileSync(file("guide/ensemble.csv"), "utf8")).length, 3 * 5 * 41);
+  writeFileSync(file("guide/regimen.csv"), /```text\n(time,amount\n[\s\S]*?)```/.exec(pharmacy)[1]);
+  writeFileSync(file("guide/amounts.txt"), /```text\n(# amounts\.txt[\s\S]*?)```/.exec(pharmacy)[1]);
+  const [regimenShown] = shownIn(pharmacy);
+  assert.match(await succeed(regimenShown, { cwd: file("guide") }), /^time,concentration\n0,0\n1,4\.77/);
+
   // To a file and as JSON.
   assert.equal(
     await succeed(["simulate", "prey.txt", ...begins, ...rates, "--times", "0:4:0.5", "--out", "prey.csv"]),
@@ -231,6 +254,7 @@ try {
     [[...x, "--initial", "x=1", "--step-size", "0.1", "--atol", "1"], 2, /--atol: cannot be combined with --step-size/],
     [[...x, "--y0", "x=1"], 2, /unknown option '--y0'\n\(Did you mean --initial\?\)/],
     [[...x, "--params", "k=1"], 2, /Did you mean --parameters\?/],
+    [[...x, "--equations", "crlf.txt"], 2, /the file of equations has no option before it/],
     [[...x, "--method", "rk4"], 2, /Did you mean --solver\?/],
     [
       ["simulate", "explodes.txt", "--initial", "x=1", "--parameters", "k=0.1,1", "--times", "5:7:1"],
