@@ -54,7 +54,9 @@ step("Bun", () => {
 step("documentation", () => run("node", ["test/docs.mjs"]));
 step("demo", () => run("node", ["test/demo.mjs"]));
 step("playground", () => run("node", ["test/playground.mjs"]));
-step("command line", () => run("node", ["test/cli.mjs"]));
+step("command line", () => {
+  for (const name of ["cli", "simulate"]) run("node", [`test/${name}.mjs`]);
+});
 step("benchmark", () => run("node", ["test/bench.mjs"]));
 step("experiments", () => {
   vitest({ SUITE: "experiments" });

@@ -97,15 +97,19 @@ function rangeOf(text: string): Times | undefined {
   for (let middle = 1; middle < parts.length - 1; middle++) {
     const [from, to] = [parts.slice(0, middle), parts.slice(middle, -1)].map((some) => readTime(some.join(":").trim()));
     if (!from || !to || from.clock !== to.clock || Number.isNaN(step)) continue;
-    const steps = Math.round((to.value - from.value) / step);
-    if (!(step > 0) || !(to.value > from.value) || steps > 1e6) {
-      throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, of at most a million times.");
-    }
-    const end = Math.floor((to.value - from.value) / step + 1e-9);
-    const values = Array.from({ length: end + 1 }, (_, i) => from.value + i * step);
+    const values = numbersBetween(from.value, to.value, step);
+    if (!values) throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, of at most a million times.");
     return { clock: from.clock, values };
   }
   return undefined;
+}
+
+/** The numbers of a range, as one would write them; undefined where it is empty, or has more than a million. */
+export function numbersBetween(from: number, to: number, step: number): number[] | undefined {
+  const steps = (to - from) / step;
+  if (!(step > 0) || !(to > from) || Math.round(steps) > 1e6) return undefined;
+  // Without the rounding of the multiples: 0.3 and not 0.30000000000000004.
+  return Array.from({ length: Math.floor(steps + 1e-9) + 1 }, (_, i) => Number((from + i * step).toPrecision(15)));
 }
 
 /** A time, and how it is written. */

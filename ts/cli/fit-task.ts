@@ -244,7 +244,7 @@ export function checkMeasurements({ mapping, members }: Task, error: FitOptions[
 }
 
 /** Refuses factors of doses that are no expressions of what the equations know. */
-function checkFactors(
+export function checkFactors(
   text: string,
   states: readonly string[],
   args: readonly string[],
@@ -409,25 +409,40 @@ function checkObserved(
   header: readonly string[],
   args: readonly string[],
 ): void {
-  const broken = observed.find(({ expression }) => /[#\n\r]/.test(expression));
-  if (broken) throw new Failure(`--observe ${broken.column}: expected an expression on one line, without #`, 2);
+  checkLines(observed);
   try {
     observingField(text, observed, states, args).dispose();
   } catch (error) {
-    if (!(error instanceof SymplecticAdjointError) || error.line === undefined) throw error;
-    const own = observed[error.line - 1 - text.split(/\r\n|[\n\r]/).length];
-    if (!own) throw error;
-    const [, expected] = /^(.*?)(?:, or a line param .*)?$/s.exec(error.expected ?? "") ?? [];
-    const names = expected?.replace(/(^|, )observed_\d+_*(?=,|$)/g, "");
-    const swapped =
-      header.includes(own.expression) && !header.includes(own.column)
-        ? `; the left side is a column: ${observing({ column: own.expression, expression: own.column })}`
-        : "";
-    throw new Failure(
-      `--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}${swapped}`,
-      2,
-    );
+    throw observeFailure(error, text, observed, header);
   }
+}
+
+/** Refuses expressions that would be more than one line of equations. */
+export function checkLines(observed: readonly Observed[]): void {
+  const broken = observed.find(({ expression }) => /[#\n\r]/.test(expression));
+  if (broken) throw new Failure(`--observe ${broken.column}: expected an expression on one line, without #`, 2);
+}
+
+/** An error of `observingField`, for the user. */
+export function observeFailure(
+  error: unknown,
+  text: string,
+  observed: readonly Observed[],
+  header: readonly string[],
+): unknown {
+  if (!(error instanceof SymplecticAdjointError) || error.line === undefined) return error;
+  const own = observed[error.line - 1 - text.split(/\r\n|[\n\r]/).length];
+  if (!own) return error;
+  const [, expected] = /^(.*?)(?:, or a line param .*)?$/s.exec(error.expected ?? "") ?? [];
+  const names = expected?.replace(/(^|, )observed_\d+_*(?=,|$)/g, "");
+  const swapped =
+    header.includes(own.expression) && !header.includes(own.column)
+      ? `; the left side is a column: ${observing({ column: own.expression, expression: own.column })}`
+      : "";
+  return new Failure(
+    `--observe "${own.column} = ${own.expression}": expected ${names}; given ${error.given}${swapped}`,
+    2,
+  );
 }
 
 /** The column that probably is a state by another name: one that nothing uses, best of all one that has the name in it. */

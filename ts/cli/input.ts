@@ -39,7 +39,7 @@ export async function readSources<T extends string | undefined>(
 }
 
 /** Whether bytes begin as a model file does: with the length of a header, and the brace that opens it. */
-function isModel({ bytes }: Source): boolean {
+export function isModel({ bytes }: Source): boolean {
   if (bytes.length < 9) return false;
   const length = new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true);
   return length < bytes.length && bytes[8] === 0x7b;
@@ -53,7 +53,7 @@ export function fromModel<T>({ name, bytes }: Source, read: () => T): T {
     if (!(error instanceof SymplecticAdjointError) || error.code !== "FILE") throw error;
     // The length that a model file begins with has zeros in it.
     const isText = bytes.length > 0 && bytes.subarray(0, 8).every((byte) => byte >= 9);
-    const hint = isText ? "; it looks like text, such as a table" : "";
+    const hint = isText ? "; it looks like text, such as a table, or equations, which simulate solves" : "";
     throw new Failure(`${name}: ${error.message}${hint}`);
   }
 }

@@ -47,7 +47,14 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   init: ["--start", "--initial"],
   p0: ["--start"],
   guess: ["--start"],
-  params: ["--start"],
+  params: ["--parameters", "--start"],
+  parameters: ["--start"],
+  start: ["--parameters"],
+  fix: ["--parameters"],
+  arguments: ["--parameters"],
+  at: ["--initial"],
+  param: ["--parameters", "--start"],
+  p: ["--parameters", "--start"],
   fixed: ["--fix"],
   lower: ["--bounds"],
   upper: ["--bounds"],
@@ -63,6 +70,11 @@ const ELSEWHERE: Readonly<Record<string, readonly string[]>> = {
   plot: ["--report"],
   html: ["--report"],
   grid: ["--times"],
+  tspan: ["--times"],
+  teval: ["--times"],
+  saveat: ["--times"],
+  dt: ["--step-size"],
+  initialvalues: ["--initial"],
 };
 
 /** The option that is probably meant by one that a command does not have, if it has that. */
@@ -73,9 +85,12 @@ export function meantBy(given: string, known: readonly string[]): string | undef
   return alike ?? elsewhere.find((option) => known.includes(option));
 }
 
-/** What does instead of an option that there is not, of a command that has doses. */
+/** What does instead of an option that there is not. */
 export function insteadOf(given: string, known: readonly string[]): string | undefined {
   const name = given.replace(/=.*$/s, "").replace(/[-_]/g, "").toLowerCase();
+  if (name === "equations" && known.includes("--parameters")) {
+    return "the file of equations has no option before it: symplectic-adjoint simulate prey.txt";
+  }
   if (!["doselag", "lag", "lagtime", "tlag", "alag", "alag1"].includes(name) || !known.includes("--dose-amount"))
     return undefined;
   return "a lag of doses is estimated by leastSquares, with doses as events: see A lag before doses in docs/pharmacokinetics.md";

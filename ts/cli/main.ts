@@ -2,7 +2,7 @@
 // The command line: what it takes, what it says, how it ends.
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../../package.json";
-import { ADAPTIVE_METHODS, ACTIVATIONS as ALL_ACTIVATIONS } from "../../wasm/constants.js";
+import { ADAPTIVE_METHODS, ACTIVATIONS as ALL_ACTIVATIONS, METHODS } from "../../wasm/constants.js";
 import {
   count,
   counts,
@@ -35,11 +35,12 @@ import { insteadOf, meantBy } from "./known-options.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
-import { boundsByName, numbersByName, pairs, plainNames } from "./pairs.js";
+import { boundsByName, numbersByName, pairs, plainNames, valuesByName } from "./pairs.js";
 import { predict } from "./predict.js";
 import { print, say } from "./say.js";
 import { SERVER_OPTIONS, serversOption } from "./servers.js";
 import { SIGNALS } from "./signals.js";
+import { type SimulateOptions, simulate } from "./simulate.js";
 import { type SweepRequest, sweepModels } from "./sweep.js";
 import { ranked, rowsOf } from "./sweep-report.js";
 import { optionsFrom } from "./sweep-space.js";
@@ -75,7 +76,7 @@ const asJson = (value: unknown): void => void process.stdout.write(`${JSON.strin
 const json = () => new Option("--json", "the result as JSON, for programs");
 
 /** The commands that read tables. */
-const READERS = ["train", "fit", "predict", "gradcheck"];
+const READERS = ["train", "fit", "predict", "simulate", "gradcheck"];
 
 /** How a table is written, where that cannot be seen from it. */
 const FORMAT = [
@@ -382,6 +383,91 @@ Examples:
   });
 
 program
+  .command("simulate")
+  .summary("solve equations in a text file")
+  .description(
+    "Solves equations in a text file, from initial states and for values of the parameters that you give. Needs no table and no model.",
+  )
+  .argument("<equations>", "the equations as text, or - for standard input")
+  .option("--initial <list>", "initial states: hare=30, lynx=4; several values as in --parameters", valuesByName)
+  .option(
+    "--parameters <list>",
+    "values of parameters: birth=0.5; several, as in birth=0.4,0.5 or birth=0.4:0.6:0.05, solve a trajectory each (default: those of the equations)",
+    valuesByName,
+  )
+  .requiredOption(
+    "--times <times>",
+    "from:to:step, the step in seconds if times are dates, or a list; the first is that of the initial states",
+    times,
+  )
+  .option("--t0 <time>", "time of the initial states (default: the first of --times)", time)
+  .option(
+    "--observe <list>",
+    "columns of the result, each with its expression if that is not its name: total = hare + lynx (default: the states)",
+    pairs,
+  )
+  .option("--time <column>", "column of the time", "time")
+  .addOption(
+    new Option(
+      "--solver <method>",
+      "method that solves the equations (default: dopri8, or dopri5 for more than 200 times)",
+    ).choices(METHODS),
+  )
+  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
+  .option("--atol <tolerance>", "absolute tolerance of the solver", positive, 1e-12)
+  .option("--step-size <time>", "fixed steps, no longer than this, instead of tolerances", positive)
+  .option("--out <file>", "the solution; - for standard output, the default")
+  .addOption(json())
+  .addHelpText(
+    "after",
+    `
+Examples:
+  $ symplectic-adjoint simulate prey.txt --initial "hare=30, lynx=4" --times 0:20:0.5
+  $ symplectic-adjoint simulate prey.txt --initial "hare=30, lynx=4" --parameters "birth=0.4:0.6:0.05" --times 0:20:0.5 --out prey.csv
+  $ symplectic-adjoint simulate pk.txt --initial "gut=0, blood=0" --observe "concentration = blood / V" --times 0:72:1 --doses regimen.csv
+
+Equations look like this; a # begins a comment:
+  param birth = 0.5
+  param hunt = 0.03
+  hare' = hare * (birth - hunt * lynx)
+
+If several names have several values, all combinations are solved, and each of these names is a column.`,
+  )
+  .action(async (file: string, given, command: Command) => {
+    const { format, rest: dosed } = parted(given);
+    const { regimen, doses: dosing, rest } = regimenOf({ ...dosed, initial: undefined });
+    const {
+      json,
+      out: to,
+      ...others
+    } = { parameters: [], ...rest, initial: dosed.initial ?? [] } as unknown as SimulateOptions & {
+      json: boolean;
+      out?: string;
+    };
+    const { solver, stepSize } = others;
+    // As for inputs, - is no file.
+    const out = to === "-" ? undefined : to;
+    if (regimen.doses && dosing === undefined) throw new Failure("--dose-amount: expected --doses as well", 2);
+    const tolerance = ["rtol", "atol"].find((name) => command.getOptionValueSource(name) === "cli");
+    if (stepSize !== undefined && tolerance)
+      throw new Failure(`--${tolerance}: cannot be combined with --step-size`, 2);
+    if (stepSize === undefined && solver && !(ADAPTIVE_METHODS as readonly string[]).includes(solver)) {
+      throw new Failure(`--solver ${solver}: expected --step-size as well, because its steps are fixed`, 2);
+    }
+    if (out !== undefined) checkOutput(out, [file, dosing]);
+    if ([file, dosing].every((name) => name === "-" || name === "/dev/stdin")) {
+      throw new Failure("only one of the equations and the doses can come from standard input", 2);
+    }
+    const equations = await readSource(file);
+    const source = dosing === undefined ? undefined : await readSource(dosing);
+    const doses = source && regimen.doses ? { source, columns: regimen.doses, format } : undefined;
+    const { csv, ...result } = simulate({ ...others, equations, doses });
+    if (out !== undefined) writeWhole(out, csv);
+    if (json) return asJson({ out: out ?? null, ...result, ...(out === undefined && { csv }) });
+    if (out === undefined) process.stdout.write(csv);
+  });
+
+program
   .command("gradcheck")
   .summary("check a model's gradient")
   .description(
@@ -592,6 +678,7 @@ for (const command of program.commands) {
   const doseOptions = {
     train: DOSE_OPTIONS,
     fit: DOSE_OPTIONS.filter((option) => option.attributeName() !== "initial"),
+    simulate: DOSE_OPTIONS.filter((option) => !["initial", "mdv"].includes(option.attributeName())),
   };
   for (const option of doseOptions[command.name() as keyof typeof doseOptions] ?? []) command.addOption(option);
   if (command.name() === "worker") for (const option of SERVER_OPTIONS) command.addOption(option);

@@ -1,5 +1,6 @@
 // Lists of names with values, as options of the command line: `birth=0.5, hare(0)=30`.
 import { InvalidArgumentError } from "commander";
+import { numbersBetween } from "./arguments.js";
 import { readNumber } from "./number.js";
 
 /** A name, and what stands after its equals sign, if there is one. */
@@ -34,8 +35,13 @@ const unquoted = (text: string) => (/^".*"$/s.test(text) ? text.slice(1, -1).rep
 
 /** Names, each perhaps with a value: `a, b = 2, "c, d" = e`. */
 export function pairs(text: string, before: readonly Pair[] = []): Pair[] {
+  return onceEach([...before, ...pairsIn(text)]);
+}
+
+/** The parts of a list, in which a name may come twice. */
+function pairsIn(text: string): Pair[] {
   const characters = [...text];
-  const list = split(text, (at) => characters[at] === ",").map((part) => {
+  return split(text, (at) => characters[at] === ",").map((part) => {
     const own = [...part];
     let seen = false;
     // The first equals sign that is no comparison.
@@ -52,7 +58,9 @@ export function pairs(text: string, before: readonly Pair[] = []): Pair[] {
     }
     return { name: unquoted(name), value: value === undefined ? undefined : unquoted(value) };
   });
-  const all = [...before, ...list];
+}
+
+function onceEach<T extends { readonly name: string }>(all: T[]): T[] {
   const twice = all.find(({ name }, i) => all.findIndex((other) => other.name === name) < i);
   if (twice) throw new InvalidArgumentError(`Expected each name once, given ${twice.name} twice.`);
   return all;
@@ -80,6 +88,42 @@ export function numbersByName(text: string, before: ReadonlyMap<string, number> 
     },
     "name=number, such as birth=0.5",
   );
+}
+
+/** A name with the values that it takes one after the other. */
+export interface Values {
+  readonly name: string;
+  readonly values: readonly number[];
+}
+
+/** Numbers by names, and lists and ranges of them: `birth=0.5, hunt=0.02,0.03, feed=0.01:0.03:0.005`. */
+export function valuesByName(text: string, before: readonly Values[] = []): Values[] {
+  const all: { name: string; values: number[] }[] = [];
+  for (const { name, value } of pairsIn(text)) {
+    // A number alone belongs to the list of the name before.
+    const next = value === undefined ? numbersOf(name) : undefined;
+    const last = all.at(-1);
+    if (next && last) {
+      last.values = [...last.values, ...next];
+      continue;
+    }
+    const values = value === undefined ? undefined : numbersOf(value);
+    if (!values) {
+      const given = value === undefined ? name : `${name}=${value}`;
+      const expected = "name=number, a list such as birth=0.4,0.5 or a range such as birth=0.4:0.6:0.05 (from:to:step)";
+      throw new InvalidArgumentError(`Expected ${expected}; given ${given}.`);
+    }
+    all.push({ name, values });
+  }
+  return onceEach([...before, ...all]);
+}
+
+/** A number, or those of a range; undefined where a text is neither. */
+function numbersOf(text: string): number[] | undefined {
+  const [from = Number.NaN, to, step, ...others] = text.split(":").map((part) => readNumber(part.trim()));
+  if (others.length > 0 || Number.isNaN(from)) return undefined;
+  if (to === undefined) return [from];
+  return step === undefined ? undefined : numbersBetween(from, to, step);
 }
 
 /** Bounds by names: `birth=0:1, V=0:`. */

@@ -1,9 +1,8 @@
 // Predictions from the estimates of a fit: what was observed, of the trajectories that were fitted or of others.
-import { odeint } from "../index.js";
 import type { Times } from "./arguments.js";
 import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
-import { dosedSeries, fitJumps, infusedBy } from "./fit-doses.js";
+import { dosedSeries } from "./fit-doses.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
 import {
   beginOf,
@@ -12,14 +11,13 @@ import {
   type InitialOrigin,
   measurementsOf,
   nameOf,
-  observingField,
   readerOf,
   readMapped,
 } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
+import { solveObserved } from "./solve-observed.js";
 import { csvOf, type Dialect, type Dose, type Format, listOf } from "./table.js";
-import { equationsField, infusedText } from "./text-model.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
@@ -236,53 +234,21 @@ function solved(
   { field, description }: FitFile,
 ): number[][] {
   const { observed, clock } = description;
-  const { equations: text = "", states, argumentNames } = field;
   // As the fit solved it: from 0 on, where the equations do not depend on the time.
-  const origin = dependsOnTime(text, observed) ? 0 : begin;
+  const origin = dependsOnTime(field.equations ?? "", observed) ? 0 : begin;
   const timing = { t0: begin, times, early, origin };
-  const { t0, times: later } = solveTimes(timing);
   const own = solveDoses(dosesFrom({ doses }, begin), origin);
-  const factors = description.doses?.factors ?? {};
-  const [jumps, infused] = [fitJumps(text, states, factors, [own]), infusedBy([own], states)];
-  const values = Object.fromEntries(argumentNames.map((name) => [name, Float64Array.of(args[name] as number)]));
-  const given = argumentNames.length > 0 ? { arguments: values } : {};
-  const [whole, rates] = [infusedField(field, infused, factors), infused.map(() => 0)];
-  const options = { ...solverOf(description), ...given, jumps };
-  let y: Float64Array;
+  const values = Object.fromEntries(field.argumentNames.map((name) => [name, [args[name] as number]]));
   try {
-    ({ y } = odeint(whole, Float64Array.from([...y0, ...rates]), [t0, ...later], options));
+    const [rows = []] = solveObserved(
+      { field, observed, factors: description.doses?.factors ?? {}, options: solverOf(description) },
+      { y0: [y0], arguments: values, doses: [own], ...solveTimes(timing) },
+    );
+    return rows;
   } catch (error) {
     const failure = failureOf(error);
     if (!(failure instanceof Failure)) throw error;
     const whose = id === "" || description.id === null ? "" : `the trajectory ${id}: `;
     throw new Failure(`${whose}${byTableTimes(failure.message, [timing], clock)}`);
-  } finally {
-    if (whole !== field) whole.dispose();
   }
-  const observing = observingField(text, observed, states, argumentNames);
-  try {
-    const parameters = Float64Array.from(field.parameters);
-    const [size, none] = [states.length, Array<number>(observed.length).fill(0)];
-    const width = size + rates.length;
-    return later.map((t, i) => {
-      const begins = (i + 1) * width;
-      const state = Float64Array.from([...y.subarray(begins, begins + size), ...none]);
-      return Array.from(observing.evaluate(t, state, parameters, values).subarray(size));
-    });
-  } finally {
-    observing.dispose();
-  }
-}
-
-/** The field with the rates of infusions into states behind these. */
-function infusedField(
-  field: FitFile["field"],
-  infused: readonly string[],
-  factors: Readonly<Record<string, string>>,
-): FitFile["field"] {
-  if (infused.length === 0) return field;
-  const text = infusedText(field.equations ?? "", infused, factors);
-  const whole = equationsField("equations", text, "float64", field.argumentNames);
-  whole.parameters = field.parameters.slice();
-  return whole;
 }

@@ -42,11 +42,39 @@ export function equationsField<D extends Dtype>(
   try {
     return equations(text, { dtype, arguments: args });
   } catch (error) {
-    if (!(error instanceof SymplecticAdjointError) || error.line === undefined) throw error;
-    const { line, column, expected = "", given } = error;
-    // There are no options beside the text.
-    const wanted = expected.replace(/ \(or parameters\.\w+\)/, "");
-    throw new Failure(`${name}:${line}:${column}: expected ${wanted}; given ${given}`);
+    throw equationsFailure(name, error);
+  }
+}
+
+/** An error of `equations`, for the user. */
+export function equationsFailure(name: string, error: unknown): unknown {
+  if (!(error instanceof SymplecticAdjointError) || error.line === undefined) return error;
+  const { line, column, expected = "", given } = error;
+  // There are no options beside the text.
+  const wanted = expected.replace(/ \(or parameters\.\w+\)/, "");
+  return new Failure(`${name}:${line}:${column}: expected ${wanted}; given ${given}`);
+}
+
+/** More would be a slip of the hand. */
+const MOST_NAMES = 500;
+
+/**
+ * Builds a field of equations, in which names without a value become arguments: these are added to `names`, each with where it
+ * was found.
+ */
+export function withArguments<T>(names: Map<string, SymplecticAdjointError>, build: (args: readonly string[]) => T): T {
+  for (;;) {
+    try {
+      return build([...names.keys()]);
+    } catch (error) {
+      if (!(error instanceof SymplecticAdjointError)) throw error;
+      const [, name] = /\(or parameters\.(\w+)\)/.exec(error.expected ?? "") ?? [];
+      if (name === undefined || names.has(name)) throw error;
+      if (names.size === MOST_NAMES) {
+        throw new Failure(`more than ${MOST_NAMES} names have no value; lines such as param ${name} = 1 give them`);
+      }
+      names.set(name, error);
+    }
   }
 }
 

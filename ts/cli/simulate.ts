@@ -1,0 +1,278 @@
+// symplectic-adjoint simulate: solutions of equations in a text file, for values of their parameters and initial states.
+import { nearest } from "../checks/names.js";
+import { equations, type Method, type ProgramField, type SymplecticAdjointError } from "../index.js";
+import type { Times } from "./arguments.js";
+import { type DoseColumns, readDoses } from "./doses.js";
+import { Failure, failureOf } from "./failure.js";
+import {
+  checkFactors,
+  checkLines,
+  dependsOnTime,
+  dosesFrom,
+  type Observed,
+  observeFailure,
+  observingField,
+} from "./fit-task.js";
+import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.js";
+import { isModel, type Source } from "./input.js";
+import type { Pair, Values } from "./pairs.js";
+import { solveObserved } from "./solve-observed.js";
+import { csvOf, type Dose, type Format, listOf } from "./table.js";
+import {
+  constantsOf,
+  equationsFailure,
+  equationsField,
+  textOf,
+  valuesOf,
+  withArguments,
+  withoutParameters,
+} from "./text-model.js";
+import { type Clock, type Time, writeTime } from "./time.js";
+
+/** What the options say. */
+export interface SimulateOptions {
+  /** Of each a value, or several: all combinations are solved. */
+  readonly parameters: readonly Values[];
+  readonly initial: readonly Values[];
+  readonly times: Times;
+  /** The time of the initial states; by default the first of `times`. */
+  readonly t0?: Time;
+  /** What the column of the times is called. */
+  readonly time: string;
+  /** Columns, each with its expression if that is not its name; by default the states. */
+  readonly observe?: readonly Pair[];
+  /** By default as `fit` has it. */
+  readonly solver?: Method;
+  readonly rtol: number;
+  readonly atol: number;
+  /** Fixed steps, no longer than this. */
+  readonly stepSize?: number;
+}
+
+export interface SimulateRequest extends SimulateOptions {
+  readonly equations: Source;
+  readonly doses: { readonly source: Source; readonly columns: DoseColumns; readonly format: Format } | undefined;
+}
+
+/** More would not fit into the memory, or a text. */
+const MOST_NUMBERS = 1e7;
+const MOST_TRAJECTORIES = 1e5;
+/** More times than these, and `fit` interpolates between steps. */
+const MANY_TIMES = 200;
+
+export function simulate(request: SimulateRequest) {
+  const { equations: source, observe, times, t0, time, rtol, atol, stepSize } = request;
+  if (isModel(source)) {
+    throw new Failure(`${source.name}: is a model file, which predict solves; expected equations as text`, 2);
+  }
+  const whole = textOf(source);
+  const names = namesOf(source.name, whole, observe);
+  const { states, observed, defaults } = names;
+  checkParameters(source.name, whole, names, request.parameters);
+  const starts = initialOf(states, request.initial);
+  checkAll(source.name, whole, names, request.parameters, starts);
+  const initial = states.map((state) => starts.get(state) as Values);
+  if (t0 && t0.clock !== times.clock) {
+    throw new Failure(`--t0: expected a ${times.clock}, as in --times, given a ${t0.clock}`, 2);
+  }
+  const begin = t0?.value ?? (times.values[0] as number);
+  if (times.values.some((time) => time < begin)) {
+    throw new Failure(`--times: expected none before --t0, ${writeTime(begin, times.clock)}`, 2);
+  }
+
+  const all = [...request.parameters, ...initial];
+  const varied = all.filter(({ values }) => values.length > 1);
+  const columns = [...varied.map(({ name }) => name), time, ...observed.map(({ column }) => column)];
+  const twice = columns.find((name, i) => columns.indexOf(name) < i);
+  if (twice !== undefined) {
+    throw new Failure(
+      `expected another name for one of two columns ${listOf([twice])}; --time and --observe name them`,
+      2,
+    );
+  }
+  const count = varied.reduce((product, { values }) => product * values.length, 1);
+  if (count > MOST_TRAJECTORIES || count * times.values.length * (columns.length + states.length) > MOST_NUMBERS) {
+    const given = `${count} trajectories of ${times.values.length} times`;
+    const most = `${MOST_TRAJECTORIES} trajectories and ${MOST_NUMBERS} numbers`;
+    throw new Failure(`expected at most ${most} in the solution, given ${given}`, 2);
+  }
+  // All combinations, the last name changing fastest.
+  const trajectories = all.reduce<readonly (readonly number[])[]>(
+    (before, { values }) => before.flatMap((own) => values.map((value) => [...own, value])),
+    [[]],
+  );
+  const places = new Map(all.map(({ name }, i) => [name, i]));
+  const numberOf = (own: readonly number[], name: string) => own[places.get(name) as number] as number;
+
+  const args = request.parameters.map(({ name }) => name);
+  const { text } = withoutParameters(whole, args);
+  const field = equationsField(source.name, text, "float64", args);
+  try {
+    // As a fit solves it: from 0 on, where the equations do not depend on the time.
+    const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin };
+    const doses = solveDoses(dosesOf(request, text, field, begin), timing.origin);
+    const method = request.solver ?? (times.values.length > MANY_TIMES ? "dopri5" : "dopri8");
+    const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
+    const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
+    const solution = told(labelOf, timing, times.clock, () =>
+      solveObserved(
+        { field, observed, factors: request.doses?.columns.factors ?? {}, options },
+        {
+          y0: trajectories.map((own) => states.map((state) => numberOf(own, `${state}(0)`))),
+          arguments: Object.fromEntries(args.map((name) => [name, trajectories.map((own) => numberOf(own, name))])),
+          doses: trajectories.map(() => doses),
+          ...solveTimes(timing),
+        },
+      ),
+    );
+    const written = times.values.map((value) => writeTime(value, times.clock));
+    const rows = solution.flatMap((own, k) => {
+      const label = varied.map(({ name }) => numberOf(trajectories[k] as number[], name));
+      return own.map((values, i) => [...label, written[i] as number | string, ...values]);
+    });
+    const used = [...defaults].filter(([name]) => !args.includes(name));
+    const parameters = Object.fromEntries([...used, ...request.parameters.map(numbersOf)]);
+    const sizes = { rows: rows.length, trajectories: trajectories.length };
+    return {
+      csv: csvOf(columns, rows),
+      ...sizes,
+      parameters,
+      initial: Object.fromEntries(states.map((state, i) => [state, numbersOf(initial[i] as Values)[1]])),
+      ...options,
+    };
+  } finally {
+    field.dispose();
+  }
+}
+
+/** A name with its value, or the list of those that it takes. */
+const numbersOf = ({ name, values }: Values) => [name, values.length === 1 ? (values[0] as number) : values] as const;
+
+type Names = ReturnType<typeof namesOf>;
+
+/** The names of equations, and what is observed. `defaults` are the values of the text, `missing` the names that it gives none. */
+function namesOf(file: string, text: string, observe: readonly Pair[] | undefined) {
+  const missing = new Map<string, SymplecticAdjointError>();
+  let field: ProgramField<"float64">;
+  try {
+    field = withArguments(missing, (args) => equations(text, { arguments: args, dtype: "float64" }));
+  } catch (error) {
+    throw equationsFailure(file, error);
+  }
+  const { states } = field;
+  const defaults = new Map(Object.entries(valuesOf(field)));
+  field.dispose();
+  const pairs = observe ?? states.map((name): Pair => ({ name, value: undefined }));
+  const observed = pairs.map(({ name, value }): Observed => ({ column: name, expression: value ?? name }));
+  checkLines(observed);
+  try {
+    withArguments(missing, (args) => observingField(text, observed, states, args)).dispose();
+  } catch (error) {
+    throw observeFailure(error, text, observed, []);
+  }
+  return { states, observed, missing, defaults };
+}
+
+/** Refuses names that are no parameters. */
+function checkParameters(
+  file: string,
+  text: string,
+  { missing, defaults, states }: Names,
+  given: readonly Values[],
+): void {
+  const known = [...defaults.keys(), ...missing.keys()];
+  for (const { name } of given) {
+    if (known.includes(name)) continue;
+    const constant = constantsOf(text).find(([own]) => own === name);
+    const hint = constant
+      ? `; ${file} defines it: write "param ${name} = ${constant[1]}" there to set it`
+      : states.includes(name.replace(/\(0\)$/, ""))
+        ? "; --initial gives the initial states"
+        : meant(name, known);
+    throw new Failure(`--parameters: expected ${oneOf("parameters", known)}; given ${name}${hint}`, 2);
+  }
+}
+
+/** The initial values by states. */
+function initialOf(states: readonly string[], given: readonly Values[]): Map<string, Values> {
+  const all = new Map<string, Values>();
+  for (const { name, values } of given) {
+    const own = name.replace(/\(0\)$/, "");
+    if (!states.includes(own)) {
+      throw new Failure(`--initial: expected ${oneOf("states", states)}; given ${name}${meant(own, states)}`, 2);
+    }
+    if (all.has(own)) throw new Failure(`--initial: expected each state once, given ${own} twice`, 2);
+    all.set(own, { name: `${own}(0)`, values });
+  }
+  return all;
+}
+
+/** Refuses equations of which something has no value: a parameter, or an initial state. */
+function checkAll(
+  file: string,
+  text: string,
+  { missing, states, defaults }: Names,
+  parameters: readonly Values[],
+  initial: ReadonlyMap<string, Values>,
+): void {
+  const rates = [...missing].filter(([name]) => parameters.every((one) => one.name !== name));
+  const starts = states.filter((state) => !initial.has(state));
+  if (rates.length + starts.length === 0) return;
+  const lines = text.split(/\r\n|[\n\r]/).length;
+  const places = rates.map(([name, { line = 0 }]) => {
+    // Beyond the text are the lines of what is observed.
+    const place = line > lines ? "in --observe" : `line ${line}`;
+    return `${name} (${place}${meant(name, [...states, ...defaults.keys()])})`;
+  });
+  const told = [
+    ...(rates.length > 0 ? [`no value for ${shortened(places)}`] : []),
+    ...(starts.length > 0 ? [`no initial value for ${shortened(starts)}`] : []),
+  ];
+  const settings = { parameters: rates.map(([name]) => name), initial: starts };
+  const options = Object.entries(settings).flatMap(([option, names]) =>
+    names.length === 0 ? [] : [`--${option} "${shortened(names.map((name) => `${name}=…`))}"`],
+  );
+  throw new Failure(`${file}: ${told.join(", and ")}; expected ${options.join(" and ")} as well`, 2);
+}
+
+/** Names, of very many the first. */
+const shortened = (names: readonly string[]) =>
+  names.length > 20 ? `${names.slice(0, 20).join(", ")} and ${names.length - 20} more` : names.join(", ");
+
+/** What is expected where a name is not known. */
+const oneOf = (noun: string, known: readonly string[]) =>
+  known.length === 0 ? `none, because the equations have no ${noun}` : `${noun} of the equations: ${shortened(known)}`;
+
+const meant = (name: string, known: readonly string[]) => {
+  const near = nearest(name, known);
+  return near === undefined ? "" : `; did you mean ${near}?`;
+};
+
+/** The doses of all trajectories. */
+function dosesOf(
+  { doses, time, times: { clock } }: SimulateRequest,
+  text: string,
+  { states, argumentNames }: ProgramField,
+  begin: number,
+): Dose[] {
+  if (!doses) return [];
+  const { source, columns, format } = doses;
+  checkFactors(text, states, argumentNames, columns.factors);
+  const read = readDoses(source, { time, trained: true }, format, columns, { clock, state: states });
+  return dosesFrom({ doses: [...read.values()].flat() }, begin);
+}
+
+/** Solves; an error names the trajectory by what varies, and times as they are written. */
+function told<T>(labelOf: (trajectory: number) => string[], timing: Timing, clock: Clock, solve: () => T): T {
+  try {
+    return solve();
+  } catch (error) {
+    const failure = failureOf(error);
+    if (!(failure instanceof Failure)) throw error;
+    const message = failure.message.replace(/^trajectory (\d+): /, (_, k) => {
+      const label = labelOf(Number(k));
+      return label.length === 0 ? "" : `${label.join(", ")}: `;
+    });
+    throw new Failure(byTableTimes(message, [timing], clock));
+  }
+}
