@@ -20,8 +20,17 @@ export type {
 export { leastSquares } from "./estimate/least-squares.js";
 export type { Observe, ObservedInputs } from "./estimate/observe.js";
 export type { ParameterOptions } from "./estimate/parameters.js";
+export type { LognormalPrior, NormalPrior, Prior } from "./estimate/priors.js";
 export type { ResidualFitOptions, Residuals } from "./estimate/residual-fit.js";
-export type { Estimate, FitReason, FitResult, Profile, ProfileOptions, StartResult } from "./estimate/results.js";
+export type {
+  Estimate,
+  FitReason,
+  FitResult,
+  PriorEstimate,
+  Profile,
+  ProfileOptions,
+  StartResult,
+} from "./estimate/results.js";
 export type { LossName } from "./estimate/robust.js";
 export type { FitProgress, FitSettings } from "./estimate/settings.js";
 export type { Measurements } from "./estimate/trajectories.js";

@@ -28,6 +28,20 @@ leastSquares({
   // @ts-expect-error there is no such transform
   parameters: { ka: { transform: "logarithm" } },
 });
+const known = leastSquares({
+  field: oral,
+  data: { times, y: times, y0 },
+  observe: "central",
+  parameters: { ka: { prior: { mean: 1, sd: 0.2 } }, ke: { prior: { median: 0.1, logSd: 0.3 } } },
+});
+known.parameters.ka?.prior?.contraction.toFixed();
+leastSquares({
+  field: oral,
+  data: { times, y: times, y0 },
+  observe: "central",
+  // @ts-expect-error a prior has a mean too
+  parameters: { ka: { prior: { sd: 1 } } },
+});
 // @ts-expect-error there is no such option
 leastSquares({ field: oral, data: { times, y: times, y0 }, observed: "central", parameters });
 // @ts-expect-error a parameter of residuals needs a start

@@ -407,6 +407,7 @@ const NAMED: Record<string, (options: object) => unknown> = {
   estimation: (options) => leastSquares({ field, data: {}, ...options } as never),
   measurements: (options) => leastSquares({ field: decay, data: { ...decayed, ...options } } as never),
   bounds: (options) => leastSquares({ field: decay, data: decayed, parameters: { k: options } } as never),
+  prior: (options) => leastSquares({ field: decay, data: decayed, parameters: { k: { prior: options } } } as never),
   field: (options) => vectorField({ state: 1, slope: ({ state }: { state: Value }) => state, ...options } as never),
   event: (options) => odeint(decay, Float32Array.of(1), times, { events: [{ when: "x", ...options }] }),
 };

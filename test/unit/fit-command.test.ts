@@ -20,7 +20,7 @@ import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } f
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
 import { checkMeasurements, type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
-import { boundsByName, numbersByName, pairs, plainNames } from "../../ts/cli/pairs.js";
+import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
 import { readTable } from "../../ts/cli/table.js";
@@ -128,6 +128,10 @@ test("lists of names with values are read", () => {
     ["a", -1e-3],
     ["hare(0)", 30],
   ]);
+  expect([...spreadsByName("a = -1 ± 0.5, hare(0)=3+-1e-2")]).toEqual([
+    ["a", { center: -1, spread: 0.5 }],
+    ["hare(0)", { center: 3, spread: 0.01 }],
+  ]);
   expect(boundsByName("a=0:1, b=:2, c = -1 :").get("c")).toEqual({ lower: -1, upper: Number.POSITIVE_INFINITY });
 });
 
@@ -144,6 +148,10 @@ test.each<[(text: string) => unknown, string, RegExp]>([
   [boundsByName, "a=2:1", /Expected a lower bound below the upper one; given a=2:1/],
   [boundsByName, "a=1:1", /Expected a lower bound below the upper one; given a=1:1/],
   [boundsByName, "a=1:2:3", /given a=1:2:3/],
+  [spreadsByName, "a=1", /Expected name=center±spread .*birth=0.5±0.1.*; given a=1/],
+  [spreadsByName, "a=1±0", /Expected name=center±spread .*; given a=1±0/],
+  [spreadsByName, "a=1±2±3", /given a=1±2±3/],
+  [spreadsByName, "a=b±1", /given a=b±1/],
 ])("%o refuses %s", (read, text, message) => {
   expect(refusal(() => read(text))).toMatch(message);
 });
@@ -336,6 +344,23 @@ test("trajectories have their own starts, arguments and parameters", () => {
   const withBegin = [rows[0], ...rows.slice(1).map((row, i) => `${row},${100 * Math.floor(i / 10)}`)].join("\n");
   const again = fitted(task(arriving, withBegin, { ...trial, ...more })).result;
   expect(Math.abs((again.parameters.V?.value as number) / 30 - 1)).toBeLessThan(1e-6);
+});
+
+test("priors are of parameters and initial states, and stand beside their estimates", () => {
+  const request = { estimate: pairs("hare(0)"), logPrior: spreadsByName("birth=0.4±0.01, hare(0)=30±0.1") };
+  const own = years({ ...request, prior: spreadsByName("hunt=0.028+-0.001") });
+  expect(own.options.parameters).toMatchObject({
+    birth: { prior: { median: 0.4, logSd: 0.01 } },
+    hunt: { prior: { mean: 0.028, sd: 0.001 } },
+  });
+  expect(own.options.initial).toMatchObject({ hare: { prior: { median: 30, logSd: 0.1 } } });
+  const [{ result }, { result: free }] = [fitted(own), fitted(years({ estimate: request.estimate }))];
+  expect(result.parameters.birth?.standardError).toBeLessThan(free.parameters.birth?.standardError as number);
+  const rows = estimateRows(result, 0.95).map((row) => row.at(-1));
+  expect(rows[1]).toMatch(/^lognormal prior 0.4 ± 0.01, contraction \d+ %$/);
+  expect(rows[2]).toMatch(/^prior 0.028 ± 0.001, contraction \d+ %$/);
+  expect(rows[3]).toBe("");
+  expect(summaryOf(result, "additive")).toMatch(/ \d+\.?\d{0,2} degrees of freedom/);
 });
 
 test("fixed, bounded and found parameters start where they should", () => {
@@ -861,6 +886,48 @@ test.each<[string, string, string, Partial<TaskRequest>, RegExp]>([
     "time,hare,lynx\n0,1,2\n1,0,3\n",
     { log: ["hunt"], start: numbersByName("hunt=0") },
     /--log hunt: expected a start above 0/,
+  ],
+  [
+    "a prior of nothing that is estimated",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { prior: spreadsByName("hair=1±1") },
+    /--prior: expected an estimate, one of birth, hunt, feed, death; given hair/,
+  ],
+  [
+    "two priors",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { prior: spreadsByName("hunt=1±1"), logPrior: spreadsByName("hunt=1±1") },
+    /--log-prior hunt: cannot be combined with --prior/,
+  ],
+  [
+    "a prior of what is fixed",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { logPrior: spreadsByName("hunt=1±1"), fix: pairs("hunt") },
+    /--log-prior hunt: cannot be combined with --fix/,
+  ],
+  [
+    "a prior beyond bounds",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { prior: spreadsByName("hunt=3±1"), bounds: boundsByName("hunt=0:1") },
+    /--prior hunt: expected a number between its --bounds, 0 and 1, given 3/,
+  ],
+  [
+    "a lognormal prior of 0",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { logPrior: spreadsByName("hunt=0±1") },
+    /--log-prior hunt: expected a median above 0, given 0/,
+  ],
+  [
+    "a lognormal prior of what starts below 0",
+    prey,
+    "time,hare,lynx\n0,1,1\n1,2,2\n",
+    { logPrior: spreadsByName("hunt=1±1"), start: numbersByName("hunt=-1") },
+    /--log-prior hunt: expected a start above 0, given -1; --start "hunt=…" sets it/,
   ],
   [
     "a logit without bounds",

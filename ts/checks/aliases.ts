@@ -112,6 +112,13 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   nstarts: ["starts"],
   confidence: ["level"],
   absolutesigma: ["error"],
+  // Priors in Stan, PyMC and pyPESTO
+  prior: ["parameters"],
+  priors: ["prior", "parameters"],
+  mu: ["mean", "median"],
+  sigma: ["sd", "logSd"],
+  std: ["sd", "logSd"],
+  regularization: ["prior", "parameters"],
   y0: ["data"],
   times: ["data"],
   // Measurements elsewhere here, and in general

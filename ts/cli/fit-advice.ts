@@ -1,5 +1,5 @@
 // What the command says of a fit: the numbers, what to make of them, and what to try.
-import type { Profile } from "../index.js";
+import type { PriorEstimate, Profile } from "../index.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { FitOptions, Observed, Task } from "./fit-task.js";
 import { counted } from "./number.js";
@@ -34,7 +34,7 @@ export function qualitiesOf({ measurements }: FitNumbers, observed: readonly Obs
 /** What the numbers rest on without saying so: initial states that were measured, but are taken as exact. A line each. */
 export function notesOnFit(result: FitNumbers, exact: readonly string[]): string[] {
   // Without standard errors there is nothing that could be too small.
-  if (exact.length === 0 || result.degreesOfFreedom <= 0 || result.freeNames.length === 0) return [];
+  if (exact.length === 0 || result.degreesOfFreedom < 1 || result.freeNames.length === 0) return [];
   const [are, they] = exact.length === 1 ? ["is", "it has"] : ["are", "they have"];
   const names = exact.map((state) => `${state}(0)`);
   return [
@@ -208,14 +208,22 @@ export function alignedLines(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
+/** A prior, and how much of it the data left. */
+function priorText(prior: PriorEstimate): string {
+  const [kind, center, spread] =
+    "mean" in prior ? ["prior", prior.mean, prior.sd] : ["lognormal prior", prior.median, prior.logSd];
+  const narrower = Number.isNaN(prior.contraction) ? "" : `, contraction ${Math.round(100 * prior.contraction)} %`;
+  return `${kind} ${shown(center)} ± ${shown(spread)}${narrower}`;
+}
+
 /** The estimates as rows of cells, with a head. */
 export function estimateRows({ parameters }: FitNumbers, level: number): string[][] {
   const head = ["", "estimate", "standard error", `${Number((100 * level).toPrecision(6))} % CI lower`, "upper", ""];
   const rows = Object.values(parameters).map(
-    ({ name, value, standardError, interval: [lower, upper], fixed, atBound }) => {
+    ({ name, value, standardError, interval: [lower, upper], fixed, atBound, prior }) => {
       if (fixed) return [name, shown(value), "", "", "", "fixed"];
       const digits = (end: number) => (Number.isFinite(standardError) ? shown(end, standardError) : "–");
-      const note = atBound ? `at its ${atBound} bound` : "";
+      const note = [...(atBound ? [`at its ${atBound} bound`] : []), ...(prior ? [priorText(prior)] : [])].join(", ");
       return [
         name,
         shown(value, standardError),
@@ -238,7 +246,7 @@ export function summaryOf(result: FitNumbers, error: FitOptions["error"]): strin
   const parts = [
     counted(measurements.length, "measurement"),
     counted(free, "parameter"),
-    counted(degreesOfFreedom, "degree of freedom", "degrees of freedom"),
+    counted(Number(degreesOfFreedom.toPrecision(4)), "degree of freedom", "degrees of freedom"),
     ...(hasOne ? [`residual standard error ${shown(Number(standardDeviation.toPrecision(4)))}`] : []),
     `AIC ${shown(aic)}`,
     `BIC ${shown(bic)}`,

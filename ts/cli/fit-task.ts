@@ -1,6 +1,12 @@
 // What a fit is of: equations, a table, and what the options say of both, checked before anything is computed.
 import { nearest } from "../checks/names.js";
-import { equations, type FieldFitOptions, type ParameterOptions, SymplecticAdjointError } from "../index.js";
+import {
+  equations,
+  type FieldFitOptions,
+  type ParameterOptions,
+  type Prior,
+  SymplecticAdjointError,
+} from "../index.js";
 import { columnsIn, isExpression, valueOfExpression } from "./column-expression.js";
 import type { Unmatched } from "./doses.js";
 import { Failure } from "./failure.js";
@@ -8,7 +14,7 @@ import { type Dosing, dosedSeries, dosingColumns, fitJumps, infusedBy } from "./
 import { solveDoses, type Timing } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
-import type { Bounds, Pair } from "./pairs.js";
+import type { Bounds, Pair, Spread } from "./pairs.js";
 import { checkColumns, type Dose, type Format, headerOf, listOf, readTable, type Series } from "./table.js";
 import { constantsOf, equationsField, observingText, usesTime, withoutParameters } from "./text-model.js";
 import { type Clock, type Time, writeTime } from "./time.js";
@@ -53,6 +59,9 @@ export interface TaskRequest {
   readonly log: readonly string[];
   readonly logit: readonly string[];
   readonly fix: readonly Pair[];
+  /** Priors: of parameters, by mean and standard deviation, and of their logarithms, by median and standard deviation. */
+  readonly prior?: ReadonlyMap<string, Spread> | undefined;
+  readonly logPrior?: ReadonlyMap<string, Spread> | undefined;
   readonly format: Format;
   /** Doses, and the table that has them where they are apart. */
   readonly regimen?: Dosing;
@@ -162,12 +171,15 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   const doses = members.map((member) => solveDoses(member.doses, member.origin));
   const jumps = fitJumps(text, states, factors, doses);
   const free = [...parameters, ...Object.keys(mapping.estimated).map((state) => `${state}(0)`), ...individual];
+  const { prior = new Map<string, Spread>(), logPrior = new Map<string, Spread>() } = request;
   const fixed = new Map(request.fix.map(({ name, value }) => [name, value]));
   for (const [option, names] of [
     ["start", request.start.keys()],
     ["bounds", request.bounds.keys()],
     ["log", request.log],
     ["logit", request.logit],
+    ["prior", prior.keys()],
+    ["log-prior", logPrior.keys()],
   ] as const) {
     for (const name of names) {
       if (free.includes(name)) continue;
@@ -180,6 +192,12 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     if (parameters.includes(name)) continue;
     throw new Failure(`--fix: expected one of the parameters ${listOf(parameters)}; given ${name}`, 2);
   }
+  for (const [option, names] of Object.entries({ prior, "log-prior": logPrior })) {
+    const held = [...names.keys()].find((name) => fixed.has(name));
+    if (held !== undefined) throw new Failure(`--${option} ${held}: cannot be combined with --fix`, 2);
+  }
+  const twice = [...prior.keys()].find((name) => logPrior.has(name));
+  if (twice !== undefined) throw new Failure(`--log-prior ${twice}: cannot be combined with --prior`, 2);
   if (free.every((name) => fixed.has(name))) throw new Failure(nothingToEstimate(text, parameters), 2);
   const optionsOf = (name: string) => {
     const { lower, upper } = request.bounds.get(name) ?? {};
@@ -187,7 +205,10 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
     if (scale === "logit" && !(Number.isFinite(lower) && Number.isFinite(upper))) {
       throw new Failure(`--logit ${name}: expected bounds as well, such as --bounds "${name}=0:1"`, 2);
     }
+    const [normal, lognormal] = [prior.get(name), logPrior.get(name)];
     return {
+      ...(normal && { prior: { mean: normal.center, sd: normal.spread } }),
+      ...(lognormal && { prior: { median: lognormal.center, logSd: lognormal.spread } }),
       ...(lower !== undefined && { lower }),
       ...(upper !== undefined && { upper }),
       ...(scale !== undefined && { transform: scale as "log" | "logit" }),
@@ -303,7 +324,8 @@ function fieldOf(file: string, text: string, args: readonly string[]) {
 
 /** What a start must be, within bounds and on the scale on which it is estimated. */
 function checkStart(name: string, start: number, options: Partial<ParameterOptions>): void {
-  const { lower = Number.NEGATIVE_INFINITY, upper = Number.POSITIVE_INFINITY, transform } = options;
+  const { lower = Number.NEGATIVE_INFINITY, upper = Number.POSITIVE_INFINITY, transform, prior } = options;
+  if (prior) checkPrior(name, start, prior, { lower, upper });
   if (start < lower || start > upper) {
     throw new Failure(
       `${name}: expected a start between its --bounds, ${lower} and ${upper}, given ${start}; --start "${name}=…" sets it`,
@@ -319,6 +341,20 @@ function checkStart(name: string, start: number, options: Partial<ParameterOptio
       2,
     );
   }
+}
+
+/** What a prior must be, and the start beside it. */
+function checkPrior(name: string, start: number, prior: Prior, { lower, upper }: Bounds): void {
+  const [option, center] = "mean" in prior ? ["prior", prior.mean] : ["log-prior", prior.median];
+  if (option === "log-prior" && !(center > 0))
+    throw new Failure(`--log-prior ${name}: expected a median above 0, given ${center}`, 2);
+  if (center < lower || center > upper)
+    throw new Failure(
+      `--${option} ${name}: expected a number between its --bounds, ${lower} and ${upper}, given ${center}`,
+      2,
+    );
+  if (option === "log-prior" && !(start > 0))
+    throw new Failure(`--log-prior ${name}: expected a start above 0, given ${start}; --start "${name}=…" sets it`, 2);
 }
 
 /** Refuses arguments that neither the equations nor what is observed name: a slip of the hand. */

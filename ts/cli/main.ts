@@ -35,7 +35,7 @@ import { insteadOf, meantBy } from "./known-options.js";
 import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
-import { boundsByName, numbersByName, pairs, plainNames, valuesByName } from "./pairs.js";
+import { boundsByName, numbersByName, pairs, plainNames, spreadsByName, valuesByName } from "./pairs.js";
 import { predict } from "./predict.js";
 import { print, say } from "./say.js";
 import { SERVER_OPTIONS, serversOption } from "./servers.js";
@@ -240,6 +240,16 @@ program
   .option("--individual <list>", "parameters to estimate for each trajectory, as clearance or clearance=2", pairs)
   .option("--start <list>", "starting values: birth=0.5, hare(0)=30 (default: those of the equations)", numbersByName)
   .option("--bounds <list>", "lower and upper bounds: birth=0:1, V=0:", boundsByName)
+  .option(
+    "--prior <list>",
+    "what is known of parameters before the fit, as mean ± standard deviation: birth=0.5±0.1, or birth=0.5+-0.1",
+    spreadsByName,
+  )
+  .option(
+    "--log-prior <list>",
+    "the same as median ± standard deviation of the logarithm (0.2 is about 20 %): V=20±0.2",
+    spreadsByName,
+  )
   .option("--log <names>", "positive parameters, estimated on a log scale", plainNames)
   .option("--logit <names>", "parameters estimated on a logit scale between their bounds", plainNames)
   .option("--fix <list>", "parameters that are not estimated: V or V=20", pairs)

@@ -15,6 +15,12 @@ export interface Bounds {
   readonly upper: number;
 }
 
+/** The center of a prior, and its standard deviation. */
+export interface Spread {
+  readonly center: number;
+  readonly spread: number;
+}
+
 /** The parts of a text at a separator outside quotes and parentheses. */
 function split(text: string, isSeparator: (at: number) => boolean): string[] {
   const parts = [""];
@@ -143,6 +149,21 @@ export function boundsByName(text: string, before: ReadonlyMap<string, Bounds> =
       return value.includes(":") && others.length === 0 && bounds.lower < bounds.upper ? bounds : undefined;
     },
     "name=lower:upper, such as birth=0:1 or birth=0: (no upper bound)",
+  );
+}
+
+/** Priors by names, each with its spread: `k=0.3±0.1`, or `k=0.3+-0.1`. */
+export function spreadsByName(text: string, before: ReadonlyMap<string, Spread> = new Map()): Map<string, Spread> {
+  return byName(
+    text,
+    before,
+    (value) => {
+      const [center = Number.NaN, spread = Number.NaN, ...others] = value
+        .split(/±|\+-/)
+        .map((part) => readNumber(part.trim()));
+      return others.length === 0 && !Number.isNaN(center) && spread > 0 ? { center, spread } : undefined;
+    },
+    "name=center±spread with a spread above 0, such as birth=0.5±0.1 or birth=0.5+-0.1",
   );
 }
 

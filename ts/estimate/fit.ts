@@ -3,9 +3,10 @@ import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { listOf } from "../checks/names.js";
 import { outside } from "../checks/user-code.js";
 import { inferenceFrom } from "./inference.js";
-import type { Minimum, Progress } from "./levenberg-marquardt.js";
+import type { Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
+import { costBeside, improbability, minimumFrom, type NoisyMinimum } from "./noise.js";
 import type { Estimate, Fitted, StartResult } from "./results.js";
 import { NO_JACOBIAN, Scaled } from "./scaled.js";
 import type { FitProgress, ReadSettings } from "./settings.js";
@@ -24,23 +25,31 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
     names.add(name);
   }
   const scaled = new Scaled(model, settings);
-  let best: Minimum<ModelEvaluation> | undefined;
-  const ends: StartResult[] = [];
+  let best: NoisyMinimum | undefined;
+  const ends: { found: NoisyMinimum | undefined; start: Float64Array; failure: string }[] = [];
   for (const [k, start] of startsOf(scaled.ranges, settings.starts, settings.seed).entries()) {
     const { onIteration } = settings;
     const report =
       onIteration && ((now: Progress<ModelEvaluation>) => outside(() => onIteration(progressOf(scaled, k, now))));
-    const found = scaled.minimize(start, scaled.lower, scaled.upper, report);
-    const [values, cost] = [scaled.valuesAt(found?.x ?? start), found?.evaluation.cost ?? Number.POSITIVE_INFINITY];
-    const end = found ? { reason: found.reason } : { reason: "failed" as const, failure: reasonOf(scaled.failure) };
-    ends.push({ start: scaled.valuesAt(start), values, cost, ...end });
+    const found = minimumFrom(scaled, start, report);
+    ends.push({ found, start, failure: scaled.failure });
     // If your own fails, you want to know; of the others some may.
     if (!found && k === 0) throw unusable(model, scaled.failure);
-    if (found && !(best && best.evaluation.cost <= cost)) best = found;
+    if (found && !(best && improbability(best, scaled) <= improbability(found, scaled))) best = found;
     if (found?.reason === "callback") break;
   }
-  ends.sort((a, b) => a.cost - b.cost);
-  return resultOf<Name>(scaled, best as Minimum<ModelEvaluation>, ends);
+  const minimum = best as NoisyMinimum;
+  scaled.noise = minimum.noise;
+  const starts = ends.map(({ found, start, failure }): StartResult => {
+    const [values, cost] = [
+      scaled.valuesAt(found?.x ?? start),
+      found ? costBeside(found, minimum.noise) : Number.POSITIVE_INFINITY,
+    ];
+    const end = found ? { reason: found.reason } : { reason: "failed" as const, failure: reasonOf(failure) };
+    return { start: scaled.valuesAt(start), values, cost, ...end };
+  });
+  starts.sort((a, b) => a.cost - b.cost);
+  return resultOf<Name>(scaled, minimum, starts);
 }
 
 /** How far a start has come: the Jacobian is there, so its estimates have errors. */

@@ -1,6 +1,8 @@
 // What a minimum tells of the parameters.
 import type { Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
+import { deviationOf, deviationSlopeOf } from "./priors.js";
+import type { PriorEstimate } from "./results.js";
 import type { Scaled } from "./scaled.js";
 import {
   along,
@@ -22,10 +24,16 @@ export interface Inference {
   /** At which bound each of the estimated ones is. */
   readonly bounds: readonly ("lower" | "upper" | undefined)[];
   readonly data: number;
+  /** How many parameters the data tell: of those with a prior, the part that the data add. */
+  readonly effective: number;
   readonly degreesOfFreedom: number;
   readonly squares: number;
   /** Of a residual; NaN without degrees of freedom. */
   readonly variance: number;
+  /** The part of the covariance that is of priors alone, of the free ones: 0 without a prior, and 1 where the data add nothing. */
+  readonly priorShares: Float64Array;
+  /** The variance of a residual by which the covariance of least squares is: that beside which priors count, where there are any. */
+  readonly unit: number;
   readonly information: Information;
   /** The inverse of the cost's curvature. */
   readonly inverse: Float64Array;
@@ -38,9 +46,12 @@ export interface Inference {
    * tell.
    */
   varianceOf(slopes: Float64Array): number;
-  /** How many standard errors an interval reaches. */
-  reach(level: number): number;
+  /** How many standard errors an interval of the free one with this index reaches. */
+  reach(level: number, index: number): number;
 }
+
+/** From fewer degrees of freedom, no variance is estimated: those of parameters with priors are no integers. */
+export const LEAST_FREEDOM = 1;
 
 /** What a minimum tells of them. */
 export function inferenceFrom(
@@ -56,22 +67,38 @@ export function inferenceFrom(
   for (let i = 0; i < residuals.length; i++)
     for (let j = 0; j < n; j++) own[i * n + j] = jacobian[i * columns + (free[j] as number)] as number;
   const information = informationOf(own, n, model.jacobianError);
-  // A parameter that the data do not determine has not been fitted to them.
-  const degreesOfFreedom = data - information.rank;
-  const variance = degreesOfFreedom > 0 ? squares / degreesOfFreedom : Number.NaN;
   const directions = (curvature && curvatureDirections(own, information, curvature)) ?? information.told;
   const whole = along(directions, n);
-  const told = {
-    leastSquares: () => whole.map((value) => value * variance),
+  // The last rows are those of priors, with a number each.
+  const first = residuals.length - scaled.known.length;
+  const priors = scaled.known.flatMap((index, k) => {
+    const at = free.indexOf(index);
+    return at < 0 ? [] : [{ at, square: (own[(first + k) * n + at] as number) ** 2 }];
+  });
+  const effective = priors.reduce(
+    (sum, { at, square }) => sum - square * (whole[at * n + at] as number),
+    information.rank,
+  );
+  // A parameter that the data do not determine has not been fitted to them.
+  const degreesOfFreedom = data - effective;
+  const isMeasured = degreesOfFreedom >= LEAST_FREEDOM;
+  const variance = isMeasured ? squares / degreesOfFreedom : Number.NaN;
+  // The usual correction for the parameters that the residuals were fitted with.
+  const corrected = isMeasured ? Math.sqrt(data / degreesOfFreedom) : Number.NaN;
+  // Priors are known beside the noise that they were weighed against.
+  const unit = priors.length === 0 ? variance : isMeasured ? scaled.noise : Number.NaN;
+  const covarianceOf = {
+    leastSquares: () => whole.map((value) => value * unit),
     likelihood: () => whole,
-    // With the usual correction for the parameters that the residuals were fitted with.
-    robust: () =>
-      sandwich(directions, own, residuals, n).map((value) =>
-        degreesOfFreedom > 0 ? (value * data) / degreesOfFreedom : Number.NaN,
-      ),
+    robust: () => {
+      // The score of a prior has the prior's own precision as its variance.
+      const root = Math.sqrt(scaled.noise);
+      const scores = residuals.map((r, i) => (i < first ? r * corrected : root));
+      return isMeasured ? sandwich(directions, own, scores, n) : whole.map(() => Number.NaN);
+    },
   }[model.kind]();
   const { unknown } = information;
-  const [inverse, internal] = [masked(whole, unknown), masked(told, unknown)];
+  const [inverse, internal] = [masked(whole, unknown), masked(covarianceOf, unknown)];
   const slopes = free.map((i) => scaled.slope(i, x[i] as number));
   const covariance = internal.map(
     (value, k) => value * (slopes[Math.floor(k / n)] as number) * (slopes[k % n] as number),
@@ -85,16 +112,24 @@ export function inferenceFrom(
     let sum = 0;
     for (const i of moving)
       for (const j of moving)
-        sum += (combination[i] as number) * (combination[j] as number) * (told[i * n + j] as number);
+        sum += (combination[i] as number) * (combination[j] as number) * (covarianceOf[i * n + j] as number);
     return sum;
   };
-  const reach = (level: number) => {
+  const priorShares = Float64Array.from(free, (_, i) => {
+    const variance = whole[i * n + i] as number;
+    const own = priors.reduce((sum, { at, square }) => sum + square * (whole[i * n + at] as number) ** 2, 0);
+    return own === 0 ? 0 : Math.min(1, own / variance);
+  });
+  const reach = (level: number, index: number) => {
     if (model.kind === "likelihood") return quantile(level);
-    return degreesOfFreedom > 0 ? quantile(level, degreesOfFreedom) : Number.NaN;
+    if (!isMeasured) return Number.NaN;
+    // What of a variance is known by priors is not estimated (Satterthwaite 1946).
+    const part = 1 - (priorShares[index] ?? 0);
+    return quantile(level, part > 1e-6 ? degreesOfFreedom / part ** 2 : undefined);
   };
   const freeNames = free.map((i) => estimated[i]?.name as string);
   const correlation = correlationOf(covariance);
-  const counts = { data, degreesOfFreedom, squares, variance };
+  const counts = { data, effective, degreesOfFreedom, squares, variance, priorShares, unit };
   return {
     free,
     freeNames,
@@ -108,4 +143,19 @@ export function inferenceFrom(
     varianceOf,
     reach,
   };
+}
+
+/** How the estimate with that index among the estimated ones compares with its prior; undefined without one. */
+export function priorOf(
+  scaled: Scaled,
+  { free, inverse }: Inference,
+  index: number,
+  x: number,
+): PriorEstimate | undefined {
+  const prior = scaled.estimated[index]?.prior;
+  if (!prior) return undefined;
+  const [at, value] = [free.indexOf(index), scaled.natural(index, x)];
+  const variance = at < 0 ? Number.NaN : scaled.noise * (inverse[at * free.length + at] as number);
+  const precision = (deviationSlopeOf(prior, value) * scaled.slope(index, x)) ** 2;
+  return { ...prior, deviation: deviationOf(prior, value), contraction: Math.max(0, 1 - precision * variance) };
 }

@@ -14,6 +14,10 @@ export interface ModelEvaluation extends Evaluation {
   /** Of a robust loss: see `RobustEvaluation`. */
   readonly curvature?: Float64Array;
   readonly sizes?: Float64Array;
+  /** Of a robust loss, the variance that residuals seem to have for it: see `RobustEvaluation`. Default: the mean of their squares. */
+  readonly dispersion?: number;
+  /** What priors add to the cost, for residuals of variance 1: half the sum of their squares. */
+  readonly penalty?: number;
   /** ln L, with the variance that maximises it where the cost leaves one open; NaN where the cost is no likelihood. */
   readonly logLikelihood: number;
 }

@@ -16,6 +16,7 @@ import {
   required,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { centerOf, type Prior, readPrior } from "./priors.js";
 import { TRANSFORMS, type TransformName } from "./transforms.js";
 
 /** A parameter to be estimated: where to start, and within which bounds. */
@@ -40,6 +41,12 @@ export interface ParameterOptions {
   scale?: number | undefined;
   /** Whether the parameter is held at `start` and not estimated; default false. */
   fixed?: boolean | undefined;
+  /**
+   * What is known of the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
+   * one. It counts as one more measurement, of the parameter itself, so that the estimates are those of the greatest posterior density
+   * (MAP). Of an array or a network, each of its numbers has this prior. None by default; not with `fixed`.
+   */
+  prior?: Prior | undefined;
 }
 
 /** A parameter of a model that is fitted. */
@@ -51,6 +58,7 @@ export interface ModelParameter {
   readonly transform: TransformName;
   readonly scale: number | undefined;
   readonly fixed: boolean;
+  readonly prior?: Prior | undefined;
 }
 
 const bound = number("a number", (value) => !Number.isNaN(value));
@@ -61,6 +69,7 @@ const rules = {
   transform: fallback(oneOf(TRANSFORMS), "identity"),
   scale: finitePositive,
   fixed: fallback(flag, false),
+  prior: anything<unknown>(),
 };
 
 /** Reads parameters by their names: a number is one without bounds that starts there. */
@@ -95,5 +104,25 @@ function readParameter(name: string, given: unknown, where: string): ModelParame
       refuse("start", `a number inside the bounds, ${lower} and ${upper}, since transform is logit`, start);
     }
   }
-  return { name, ...read, scale: read.scale };
+  const prior = read.prior === undefined ? undefined : readPrior(read.prior, `${where}.prior`);
+  if (prior) checkPrior(prior, read, `${where}.prior`);
+  return { name, ...read, scale: read.scale, prior };
+}
+
+/** Refuses a prior of what is not estimated, or that contradicts the bounds or the start. */
+function checkPrior(
+  prior: Prior,
+  { start, lower, upper, fixed }: Omit<ModelParameter, "name" | "prior">,
+  where: string,
+) {
+  if (fixed) throw refused("OPTION", where, "no prior, since the parameter is fixed", describe(prior));
+  const center = centerOf(prior);
+  const name = "mean" in prior ? "mean" : "median";
+  if (center < lower || center > upper) {
+    throw refused("OPTION", `${where}.${name}`, `a number between the bounds, ${lower} and ${upper}`, describe(center));
+  }
+  if (name === "median" && !(start > 0)) {
+    const expected = "a positive number, since the prior is lognormal";
+    throw refused("OPTION", where.replace(/prior$/, "start"), expected, describe(start));
+  }
 }

@@ -42,7 +42,7 @@ export interface ResidualFitOptions<Name extends string = string> extends FitSet
    * a Float32Array throws.
    */
   residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
-  /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed }`. */
+  /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed, prior }`. */
   parameters: Readonly<Record<Name, number | ParameterOptions>>;
   /** How much a residual counts; default `linear`, its square. The others give outliers less influence. */
   loss?: LossName | undefined;

@@ -1,7 +1,19 @@
 // The result of a fit.
 import type { Reason } from "./levenberg-marquardt.js";
+import type { Prior } from "./priors.js";
 
 export type { Reason as FitReason } from "./levenberg-marquardt.js";
+
+/** How the estimate of a parameter compares with its prior, which is given beside it: `mean` and `sd`, or `median` and `logSd`. */
+export type PriorEstimate = Readonly<Prior> & {
+  /** How many standard deviations of the prior the estimate lies from its mean, or on the scale of logarithms from its median. */
+  readonly deviation: number;
+  /**
+   * The posterior contraction: 1 less the variance of the posterior density over that of the prior. 0 if the data add nothing to the
+   * prior, near 1 if the prior hardly matters; NaN for an estimate at a bound.
+   */
+  readonly contraction: number;
+};
 
 /** The estimate of one parameter. */
 export interface Estimate {
@@ -25,6 +37,8 @@ export interface Estimate {
   readonly fixed: boolean;
   /** The bound at which the estimate lies; undefined if it lies between its bounds. */
   readonly atBound?: "lower" | "upper";
+  /** How the estimate compares with its prior, if the parameter has one. */
+  readonly prior?: PriorEstimate;
 }
 
 /** Where one of several starts led. */
@@ -86,7 +100,8 @@ export interface FitResult<Name extends string = string> {
   readonly freeNames: readonly Name[];
   /**
    * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, for
-   * likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White.
+   * likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White. With priors of precision P, it
+   * is that of the posterior density: for least squares (JᵀJ/s² + P)⁻¹.
    */
   readonly covariance: Float64Array;
   /** The correlation of the estimates, `[free, free]`, row-major, in the order of `freeNames`. */
@@ -99,20 +114,26 @@ export interface FitResult<Name extends string = string> {
   readonly residualSumOfSquares: number;
   /**
    * The number of residuals less that of the free parameters; of those that the data do not determine, only as many count as
-   * combinations of them are determined.
+   * combinations of them are determined. A parameter with a prior counts by the part that the data tell of it, so that the number need
+   * not be an integer.
    */
   readonly degreesOfFreedom: number;
   /** s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). */
   readonly standardDeviation: number;
   /** The maximised log-likelihood; NaN for a robust loss, which has no likelihood. */
   readonly logLikelihood: number;
+  /**
+   * The logarithm of the priors' density at the estimates, each on the scale on which it is normal; 0 without priors. `logLikelihood` is
+   * of the measurements alone; the sum of both is the logarithm of the posterior density, but for a constant.
+   */
+  readonly logPrior: number;
   /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the variance. */
   readonly aic: number;
   /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;
   /**
    * The cost of the estimates, the least that was found: half the weighted sum of squared residuals, or the cost that the loss or the
-   * error model defines.
+   * error model defines. Priors add half the squares of their deviations, times s² where that is estimated.
    */
   readonly cost: number;
   /**

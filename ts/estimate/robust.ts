@@ -34,6 +34,9 @@ const RHO: Readonly<Record<Exclude<LossName, "linear">, Rho>> = {
  */
 const LEAST_CURVATURE = 1e-4;
 
+/** Far from the data, ψ′ may be negative for all residuals. Its mean counts as this part of that of the weights ψ/r at least. */
+const LEAST_SLOPE = 0.1;
+
 /** An evaluation whose Jacobian may have been given more curvature than the cost has. */
 export interface RobustEvaluation extends Evaluation {
   /**
@@ -43,6 +46,11 @@ export interface RobustEvaluation extends Evaluation {
   readonly curvature?: Float64Array;
   /** The absolute values of the plain residuals over the scale of the loss. */
   readonly sizes?: Float64Array;
+  /**
+   * The variance of normal residuals that least squares would take for as informative: the mean of ψ² over that of ψ′, for the cost's
+   * derivative ψ (Huber 1981).
+   */
+  readonly dispersion?: number;
 }
 
 /**
@@ -58,7 +66,7 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Robust
     Float64Array,
     Float64Array,
   ];
-  let cost = 0;
+  let [cost, squares, slopes, weights] = [0, 0, 0, 0];
   for (const [i, r] of plain.residuals.entries()) {
     const z = (r / scale) ** 2;
     const [rho, first, second] = RHO[loss](z);
@@ -69,11 +77,14 @@ export function robust(plain: Evaluation, loss: LossName, scale: number): Robust
     residuals[i] = (r * first) / root;
     roots[i] = root;
     sizes[i] = Math.abs(r) / scale;
+    squares += (r * first) ** 2;
+    slopes += exact;
+    weights += first;
   }
   const jacobian = () => {
-    const slopes = plain.jacobian();
-    const columns = (slopes?.length ?? 0) / n;
-    return slopes?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
+    const rows = plain.jacobian();
+    const columns = (rows?.length ?? 0) / n;
+    return rows?.map((slope, k) => slope * (roots[Math.floor(k / columns)] as number));
   };
-  return { cost, residuals, jacobian, curvature, sizes };
+  return { cost, residuals, jacobian, curvature, sizes, dispersion: squares / Math.max(slopes, LEAST_SLOPE * weights) };
 }

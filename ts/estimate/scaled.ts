@@ -3,6 +3,7 @@ import { firstNotFinite } from "../checks/arrays.js";
 import { type Minimum, minimize, type Progress } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
+import { type Prior, withPriors } from "./priors.js";
 import type { ReadSettings } from "./settings.js";
 import { type Transform, transformOf } from "./transforms.js";
 
@@ -18,6 +19,10 @@ export class Scaled {
   failure = "";
   evaluations = 0;
   jacobians = 0;
+  /** The variance of the cost's residuals, which tells how much priors count beside them. A likelihood has it in itself. */
+  noise = 1;
+  /** Those of the estimated parameters that have a prior, by their index. */
+  readonly known: readonly number[];
   readonly #scales: Float64Array | undefined;
   readonly #transforms: readonly Transform[];
 
@@ -26,6 +31,7 @@ export class Scaled {
     readonly settings: ReadSettings,
   ) {
     this.estimated = model.parameters.filter(({ fixed }) => !fixed);
+    this.known = this.estimated.flatMap(({ prior }, i) => (prior ? [i] : []));
     this.#transforms = this.estimated.map(({ transform, lower, upper }) => transformOf(transform, lower, upper));
     const bounds = (of: (parameter: ModelParameter) => number) =>
       Float64Array.from(this.estimated, (parameter, i) => {
@@ -81,7 +87,7 @@ export class Scaled {
   evaluate(x: Float64Array): ModelEvaluation | undefined {
     this.settings.signal?.throwIfAborted();
     const values = this.valuesAt(x);
-    const evaluation = values.every(Number.isFinite) ? this.model.evaluate(values) : "a parameter is not finite";
+    const evaluation = values.every(Number.isFinite) ? this.#evaluate(x, values) : "a parameter is not finite";
     if (typeof evaluation === "string") {
       this.failure = evaluation;
       return undefined;
@@ -97,6 +103,16 @@ export class Scaled {
       return own;
     };
     return { ...evaluation, jacobian };
+  }
+
+  #evaluate(x: Float64Array, values: Float64Array): ModelEvaluation | string {
+    const evaluation = this.model.evaluate(values);
+    if (typeof evaluation === "string" || this.known.length === 0) return evaluation;
+    const known = this.known.map((index) => {
+      const { name, prior } = this.estimated[index] as ModelParameter;
+      return { name, prior: prior as Prior, index, value: this.natural(index, x[index] as number) };
+    });
+    return withPriors(evaluation, known, this.noise);
   }
 
   /** Minimises within bounds, in so many iterations at most, and no more than the settings allow. */

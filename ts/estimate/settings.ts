@@ -13,7 +13,7 @@ export interface FitProgress<Name extends string = string> {
   readonly standardErrors: Readonly<Record<Name, number>>;
   /** The confidence intervals of the parameters, as in the result if the fit ended here. */
   readonly intervals: Readonly<Record<Name, readonly [lower: number, upper: number]>>;
-  /** The cost of the parameters after the iteration. */
+  /** The cost of the parameters after the iteration. With priors, it follows the noise that is estimated meanwhile, and may rise with it. */
   readonly cost: number;
   /** How often this start has computed the residuals so far. */
   readonly evaluations: number;

@@ -2,10 +2,11 @@
 import { refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
 import { choiceOf, count, fallback, options as readOptions } from "../checks/rules.js";
-import { type Inference, inferenceFrom } from "./inference.js";
+import { type Inference, inferenceFrom, priorOf } from "./inference.js";
 import { isConverged, type Minimum } from "./levenberg-marquardt.js";
 import type { ModelEvaluation } from "./model.js";
 import { startsOf } from "./multi-start.js";
+import { logDensityOf } from "./priors.js";
 import { profileOf } from "./profile.js";
 import type { Estimate, Fitted, Profile, ProfileOptions, StartResult } from "./results.js";
 import type { Scaled } from "./scaled.js";
@@ -23,12 +24,13 @@ export function estimatesOf(scaled: Scaled, x: Float64Array, inference: Inferenc
     const value = scaled.natural(i, x[i] as number);
     const at = free.indexOf(i);
     const variance = (of: Float64Array) => (at < 0 ? Number.NaN : (of[at * free.length + at] as number));
-    const width = Math.sqrt(variance(internal)) * reach(level);
+    const width = Math.sqrt(variance(internal)) * reach(level, at);
     const [below, above] = [scaled.natural(i, (x[i] as number) - width), scaled.natural(i, (x[i] as number) + width)];
     const interval = [Math.max(lower, below), Math.min(upper, above)] as const;
     const atBound = bounds[i];
     const standardError = Math.sqrt(variance(covariance));
-    return { name, value, standardError, interval, start, fixed, ...(atBound && { atBound }) };
+    const prior = priorOf(scaled, inference, i, x[i] as number);
+    return { name, value, standardError, interval, start, fixed, ...(atBound && { atBound }), ...(prior && { prior }) };
   });
   // Not by assignment: a parameter may be called __proto__.
   return Object.fromEntries(estimates.map((estimate) => [estimate.name, estimate]));
@@ -41,7 +43,7 @@ const profileRules = { level: levelRule, maxPoints: fallback(count, 30) };
 function profile(
   scaled: Scaled,
   { x, evaluation: { cost } }: Minimum<ModelEvaluation>,
-  { free, internal, inverse, variance, reach }: Inference,
+  { free, internal, inverse, variance, unit: noise, reach }: Inference,
   name: string,
   given: ProfileOptions,
 ): Profile {
@@ -55,10 +57,10 @@ function profile(
   const own = varianceIn(internal);
   // A rise of the cost by half of this is one standard error. A loss that is no likelihood takes it from the sandwich.
   const ratio = own / varianceIn(inverse);
-  const unit = { likelihood: 1, leastSquares: variance, robust: Number.isFinite(ratio) ? ratio : variance }[model.kind];
-  const limit = cost + 0.5 * unit * reach(level) ** 2;
+  const unit = { likelihood: 1, leastSquares: noise, robust: Number.isFinite(ratio) ? ratio : variance }[model.kind];
+  const limit = cost + 0.5 * unit * reach(level, at) ** 2;
   const [least, most, value] = [lower[index] as number, upper[index] as number, x[index] as number];
-  const width = reach(level) * Math.sqrt(own);
+  const width = reach(level, at) * Math.sqrt(own);
   const somewhat = 0.1 * (most - least < Number.POSITIVE_INFINITY ? most - least : Math.abs(value) || 1);
   const around = scaled.ranges.map((range, i) => ({ ...range, start: x[i] as number }));
   const fixedAt = (bounds: Float64Array, start: Float64Array) =>
@@ -105,7 +107,7 @@ export function resultOf<Name extends string>(
   const inference = inferenceFrom(scaled, minimum);
   const { freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data, varianceOf } =
     inference;
-  const counted = information.rank + (scaled.model.kind === "leastSquares" ? 1 : 0);
+  const counted = inference.effective + (scaled.model.kind === "leastSquares" ? 1 : 0);
   return frozen({
     parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
     values: scaled.valuesAt(x),
@@ -118,6 +120,10 @@ export function resultOf<Name extends string>(
     degreesOfFreedom,
     standardDeviation: Math.sqrt(variance),
     logLikelihood,
+    logPrior: scaled.estimated.reduce(
+      (sum, { prior }, i) => sum + (prior ? logDensityOf(prior, scaled.natural(i, x[i] as number)) : 0),
+      0,
+    ),
     aic: 2 * counted - 2 * logLikelihood,
     bic: counted * Math.log(data) - 2 * logLikelihood,
     cost,

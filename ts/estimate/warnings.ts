@@ -1,5 +1,5 @@
 // What a user should know before using the estimates, and what to try.
-import type { Inference } from "./inference.js";
+import { type Inference, LEAST_FREEDOM, priorOf } from "./inference.js";
 import { isConverged, type Minimum, type Reason } from "./levenberg-marquardt.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
@@ -59,6 +59,8 @@ const MANY = 3;
 const [VAGUE_LOGARITHM, VAGUE_LOGIT] = [1, 0.8];
 /** A standard error below this share of the distance between bounds is no reason to warn. */
 const SMALL_IN_BOUNDS = 0.1;
+/** A prior is known alone where the data contract it by less, and contradicted from so many of its standard deviations on. */
+const [LITTLE, FAR] = [0.05, 3];
 /** Of fewer starts, one alone at the least cost says nothing. */
 const FEW_STARTS = 4;
 /** From this part of the errors of the mean on, a fit is hardly better than it. Below so many data, that says nothing. */
@@ -86,7 +88,7 @@ export function warningsOf(
   const names = (indices: readonly number[]) => listed(indices.map((i) => freeNames[i] as string));
   const { ineffective, confounded, conditionNumber } = information;
   if (!isConverged(reason)) warnings.push(messageOf(model, reason));
-  if (degreesOfFreedom <= 0) {
+  if (degreesOfFreedom < LEAST_FREEDOM) {
     warnings.push(
       `There ${data === 1 ? "is 1 measurement" : `are ${data} measurements`} for ${free.length} ${free.length === 1 ? "parameter" : "parameters"}, so no standard errors can be computed. Fix some, or measure more.`,
     );
@@ -140,6 +142,7 @@ export function warningsOf(
       if (own.length > 0) warnings.push(vagueness(what, names(own), own.length > 1));
     }
   }
+  warnings.push(...ofPriors(scaled, x, inference));
   const typical = tooLargeFor(free.length, evaluation.sizes);
   if (typical !== undefined) {
     warnings.push(
@@ -195,6 +198,30 @@ export function warningsOf(
   return warnings;
 }
 
+/** Where the data add nothing to a prior, or contradict it. */
+function ofPriors(scaled: Scaled, x: Float64Array, inference: Inference): string[] {
+  const told = inference.free.flatMap((index) => {
+    const prior = priorOf(scaled, inference, index, x[index] as number);
+    return prior ? [{ name: scaled.estimated[index]?.name as string, ...prior }] : [];
+  });
+  const alone = told.filter(({ contraction }) => contraction < LITTLE).map(({ name }) => name);
+  const far = told.filter(({ deviation }) => Math.abs(deviation) > FAR);
+  const warnings: string[] = [];
+  if (alone.length > 0) {
+    const [is, it] = alone.length > 1 ? ["are", "them"] : ["is", "it"];
+    warnings.push(
+      `${listed(alone)} ${is} known by the prior${alone.length > 1 ? "s" : ""} alone: the data add next to nothing to ${it}. Do not read the estimate${alone.length > 1 ? "s" : ""} as a finding of these data.`,
+    );
+  }
+  if (far.length > 0) {
+    const most = Math.max(...far.map(({ deviation }) => Math.abs(deviation)));
+    warnings.push(
+      `The data contradict the prior${far.length > 1 ? "s" : ""} of ${listed(far.map(({ name }) => name))}: ${far.length > 1 ? "estimates are up to" : "the estimate is"} ${most.toPrecision(2)} standard deviations of the prior from its center. Check the prior, and the units of both.`,
+    );
+  }
+  return warnings;
+}
+
 /** Whether a warning says that a quantity is hardly fitted. */
 export const isOfPoorFit = (warning: string) => /^The fit of .* better than its (mean|median)/s.test(warning);
 
@@ -239,7 +266,9 @@ function vaguenessOf(
   i: number,
 ): "error" | "range" | undefined {
   const index = free[i] as number;
-  const { start, scale, transform, lower, upper } = scaled.estimated[index] as ModelParameter;
+  const { start, scale, transform, lower, upper, prior } = scaled.estimated[index] as ModelParameter;
+  // How vague it may be is known.
+  if (prior) return undefined;
   const at = x[index] as number;
   const error = Math.sqrt(internal[i * free.length + i] as number);
   if (!Number.isFinite(error)) return undefined;

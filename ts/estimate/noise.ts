@@ -1,0 +1,116 @@
+// The noise beside which priors count, where it is estimated along with the parameters.
+import { inferenceFrom } from "./inference.js";
+import { isConverged, type Minimum, type Progress } from "./levenberg-marquardt.js";
+import type { ModelEvaluation } from "./model.js";
+import type { Scaled } from "./scaled.js";
+import { lengthsOf, rowsOf } from "./triangle.js";
+
+/** The variance of the noise is found to this, relative to itself, or after so many fits. */
+const [PRECISION, FITS] = [1e-8, 40];
+/** The least standard deviation of the noise, beside what parameters do to predictions: less, and priors drown in rounding. */
+const LEAST = 1e-7;
+/** A step may be longer than that of the fixed point by this factor. */
+const LONGEST = 8;
+
+/** Where a start led, and the noise there. */
+export interface NoisyMinimum extends Minimum<ModelEvaluation> {
+  readonly noise: number;
+}
+
+/**
+ * Minimises from a start.
+ *
+ * With priors, the variance of the residuals tells how much these count. It is s² = ‖r‖²/(n − γ) for γ effective parameters, with the
+ * parameters at their minimum beside it: the maximum of the marginal likelihood (MacKay, Neural Computation 4, 1992; REML where the model
+ * is linear). That is a fixed point, which secants find on the scale of logarithms.
+ */
+export function minimumFrom(
+  scaled: Scaled,
+  start: Float64Array,
+  onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
+): NoisyMinimum | undefined {
+  const { model, lower, upper, settings } = scaled;
+  scaled.noise = 1;
+  const isKnown = scaled.known.length === 0 || model.kind === "likelihood";
+  const first = isKnown ? undefined : scaled.evaluate(start);
+  let [evaluations, iterations, jacobians] = [first ? 1 : 0, 0, 0];
+  scaled.evaluations += evaluations;
+  const from = (x: Float64Array) => {
+    const before = { evaluations, iterations };
+    const report =
+      onIteration &&
+      ((now: Progress<ModelEvaluation>) =>
+        onIteration({
+          ...now,
+          iteration: before.iterations + now.iteration,
+          evaluations: before.evaluations + now.evaluations,
+        }));
+    const found = scaled.minimize(x, lower, upper, report, settings.maxIterations - iterations);
+    evaluations += found?.evaluations ?? 0;
+    iterations += found?.iterations ?? 0;
+    jacobians += found?.jacobians ?? 0;
+    return found;
+  };
+  if (!first) {
+    const found = from(start);
+    return found && { ...found, noise: scaled.noise };
+  }
+
+  const data = first.differences.length;
+  jacobians++;
+  scaled.jacobians++;
+  const least = leastNoise(scaled, start, first);
+  let [logarithm, before]: [number, { logarithm: number; change: number } | undefined] = [
+    Math.log(Math.max(varianceOf(first, data), least)),
+    undefined,
+  ];
+  let found: NoisyMinimum | undefined;
+  for (let fit = 0; fit < FITS; fit++) {
+    scaled.noise = Math.exp(logarithm);
+    const next = from(found?.x ?? start);
+    if (!next) break;
+    found = { ...next, noise: scaled.noise };
+    if (!isConverged(next.reason)) break;
+    const { degreesOfFreedom } = inferenceFrom(scaled, next);
+    const variance = varianceOf(next.evaluation, Math.max(degreesOfFreedom, Number.EPSILON * data));
+    const change = Math.log(Math.max(variance, least)) - logarithm;
+    // Without a number for the noise, or beyond its precision, it stays.
+    if (!(Math.abs(change) > PRECISION)) break;
+    const slope = before ? (change - before.change) / (logarithm - before.logarithm) : -1;
+    const factor = slope < 0 ? Math.min(LONGEST, -1 / slope) : LONGEST;
+    before = { logarithm, change };
+    logarithm = Math.max(Math.log(least), logarithm + factor * change);
+    // It would be less than it may be.
+    if (logarithm === before.logarithm) break;
+  }
+  return found && { ...found, evaluations, iterations, jacobians };
+}
+
+/** The least variance of the noise. */
+function leastNoise(scaled: Scaled, x: Float64Array, evaluation: ModelEvaluation): number {
+  const { residuals, differences } = evaluation;
+  const jacobian = evaluation.jacobian() ?? new Float64Array();
+  const own = jacobian.subarray(0, (residuals.length - scaled.known.length) * x.length);
+  const sizes = lengthsOf(rowsOf(own, x.length), x.length).map((length, i) => {
+    const at = x[i] as number;
+    return length * Math.abs(scaled.natural(i, at) / scaled.slope(i, at));
+  });
+  const largest = sizes.reduce((most, size) => (size < Number.POSITIVE_INFINITY ? Math.max(most, size) : most), 0);
+  return (LEAST * (largest || 1)) ** 2 / differences.length;
+}
+
+/** The variance of residuals with so many degrees of freedom. */
+function varianceOf({ squares, dispersion, differences }: ModelEvaluation, degreesOfFreedom: number): number {
+  return dispersion === undefined ? squares / degreesOfFreedom : (dispersion * differences.length) / degreesOfFreedom;
+}
+
+/** The cost of a minimum where residuals have another variance than there. */
+export const costBeside = ({ evaluation, noise: own }: NoisyMinimum, noise: number): number =>
+  evaluation.cost + (noise - own) * (evaluation.penalty ?? 0);
+
+/** What is least for the most probable of several minima: the cost, or where each has a variance, −2 ln of the posterior density. */
+export function improbability({ evaluation, noise }: NoisyMinimum, scaled: Scaled): number {
+  const { cost, differences, penalty } = evaluation;
+  if (penalty === undefined || scaled.model.kind === "likelihood") return cost;
+  return differences.length * Math.log(noise) + (2 * cost) / noise;
+}
