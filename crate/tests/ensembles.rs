@@ -7,6 +7,7 @@ mod integrators;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::LazyLock;
 
 use ndarray::{Array2, Array3, ArrayView2, array, s};
 use symplectic_adjoint::ensemble::{
@@ -18,6 +19,7 @@ use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::progress::watch;
 use symplectic_adjoint::sensitivity::{TangentTrajectory, Tangents};
+use symplectic_adjoint::tableau;
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, Tolerances,
     VectorField, odeint, vjp,
@@ -38,26 +40,12 @@ fn starts<T: Real>(batch: usize) -> Array2<T> {
     })
 }
 
-/// Every Runge–Kutta method.
-const METHODS: [&str; 13] = [
-    "euler",
-    "midpoint",
-    "heun",
-    "ralston",
-    "heun3",
-    "rk4",
-    "rk38",
-    "fehlberg2",
-    "adaptive_heun",
-    "bosh3",
-    "dopri5",
-    "tsit5",
-    "dopri8",
-];
+/// The names of all Runge–Kutta methods.
+static METHODS: LazyLock<Vec<&str>> = LazyLock::new(|| tableau::METHODS.iter().map(|method| method.name).collect());
 
 fn cases<T: Real>() -> Vec<Options> {
     let mut all = Vec::new();
-    for method in METHODS {
+    for &method in &*METHODS {
         let method = Method::named(method).unwrap();
         for output in [None, Some(Output::Land), Some(Output::Interpolate)] {
             let tolerance = if T::DTYPE == "float32" { 1e-4 } else { 1e-6 };

@@ -228,6 +228,9 @@ export function checkNames(
   }
 }
 
+/** Letters of an unknown name that a message has. */
+const MOST_OF_NAME = 60;
+
 function noSuchName(
   where: string,
   name: string,
@@ -236,10 +239,11 @@ function noSuchName(
   aliases: Readonly<Record<string, readonly string[]>>,
   instead: Readonly<Record<string, string>>,
 ): SymplecticAdjointError {
+  const given = name.length > MOST_OF_NAME ? `${name.slice(0, MOST_OF_NAME)}…` : name;
   const expected = known.join(", ");
   const nouns = noun === "option" ? "options" : "entries";
-  const message = `${where}${name}: there is no ${noun} of that name; ${hintAt(name, known, aliases, instead)} ${nouns} are ${expected}`;
-  return new SymplecticAdjointError("OPTION", message, { argument: where + name, expected, given: name });
+  const message = `${where}${given}: there is no ${noun} of that name; ${hintAt(name, known, aliases, instead)} ${nouns} are ${expected}`;
+  return new SymplecticAdjointError("OPTION", message, { argument: where + given, expected, given });
 }
 
 /** What may be meant by a name that is not known, or does instead of it. */

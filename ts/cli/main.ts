@@ -2,7 +2,7 @@
 // The command line: what it takes, what it says, how it ends.
 import { Command, CommanderError, Option } from "commander";
 import { version } from "../../package.json";
-import { ADAPTIVE_METHODS, ACTIVATIONS as ALL_ACTIVATIONS, METHODS } from "../../wasm/constants.js";
+import { ADAPTIVE_METHODS, ACTIVATIONS as ALL_ACTIVATIONS, DEFAULT_METHOD, METHODS } from "../../wasm/constants.js";
 import {
   count,
   counts,
@@ -121,7 +121,7 @@ program
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
   .addOption(
-    new Option("--solver <method>", "method that solves the equation").choices(ADAPTIVE_METHODS).default("dopri5"),
+    new Option("--solver <method>", "method that solves the equation").choices(ADAPTIVE_METHODS).default(DEFAULT_METHOD),
   )
   .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-4)
   .option("--steps <count>", "training steps", count, 1500)

@@ -1,4 +1,5 @@
 // Fits of differential equations to measurements.
+import { DEFAULT_METHOD, INTERPOLATING_METHODS } from "../../wasm/constants.js";
 import { constructors, type Dtype } from "../checks/arrays.js";
 import { describe, type ErrorCode, refused } from "../checks/errors.js";
 import { frozen } from "../checks/frozen.js";
@@ -250,9 +251,6 @@ function jumpCopied(jump: Jump): Jump {
   return { ...jump, times: copied(jump.times), ...(jump.amounts && { amounts: Object.fromEntries(amounts) }) };
 }
 
-/** The methods that interpolate unless they are told to land. */
-const INTERPOLATED: readonly Method[] = ["bosh3", "dopri5", "tsit5"];
-
 /** More times than these, and it pays to interpolate: dopri8 steps to each time. */
 const MANY_TIMES = 200;
 
@@ -411,7 +409,7 @@ class FieldModel {
     const first = this.#tried(settings);
     if (first.isSound && first.result.reason !== "stuck") return this.#withWarnings(first.result);
     const before = this.#solver;
-    const method = this.#given.solver.method ?? "dopri5";
+    const method = this.#given.solver.method ?? DEFAULT_METHOD;
     const solver = this.#isInterpolated({ ...before, method })
       ? { ...before, method, output: "land" as const }
       : { ...before, method };
@@ -442,7 +440,7 @@ class FieldModel {
 
   /** Whether predictions are interpolated between steps, and not because that was asked for. */
   #isInterpolated(solver = this.#solver): boolean {
-    return solver.output === undefined && isAdaptive(solver) && INTERPOLATED.includes(solver.method as Method);
+    return solver.output === undefined && isAdaptive(solver) && (INTERPOLATING_METHODS as readonly string[]).includes(solver.method as Method);
   }
 
   /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */

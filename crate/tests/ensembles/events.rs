@@ -343,7 +343,7 @@ fn events_are_found_where_a_function_crosses_zero_and_comes_back_in_a_step() {
     let y0 = Array2::from_shape_fn((throws.len(), 2), |(i, j)| throws[i][j]);
     let still = Array2::zeros((throws.len(), 1));
     let own = field.with_arguments(still.view()).unwrap();
-    for method in METHODS {
+    for &method in &*METHODS {
         let method = Method::named(method).unwrap();
         for tolerance in [1e-3, 1e-6, 1e-9] {
             let options = Options { rtol: tolerance, atol: tolerance, ..Options::new(method) };
