@@ -58,7 +58,7 @@ const FORMAT = 1;
 interface Header {
   readonly format: number;
   readonly field: ReturnType<typeof readRecipe>;
-  /** With the learning rate of the moment, if that is not the one of the options: if there are several, these are as they were given. */
+  /** One learning rate is among the options, as it is now; several are there as they were given, and the largest of them now is here. */
   readonly optimizer?: OptimizerRecipe & { readonly steps: number; readonly learningRate?: number };
 }
 
