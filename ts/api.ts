@@ -175,7 +175,15 @@ export {
   minibatches,
   type Trajectory,
 } from "./train/minibatches.js";
-export { type AdamOptions, adam, type Optimizer, type SgdOptions, sgd } from "./train/optimizer.js";
+export {
+  type AdamOptions,
+  adam,
+  type DtypeOf,
+  type NumberByName,
+  type Optimizer,
+  type SgdOptions,
+  sgd,
+} from "./train/optimizer.js";
 export {
   type CosineDecayOptions,
   cosineDecay,

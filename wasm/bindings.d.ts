@@ -212,16 +212,20 @@ export class Numbers {
 }
 
 /**
- * An optimizer of a field's parameters.
+ * An optimizer of a field's parameters, or of an array.
  */
 export class Optimizer {
     private constructor();
     free(): void;
     [Symbol.dispose](): void;
-    static adam(field: Field, rate: number, decay: number, beta1: number, beta2: number, epsilon: number): Optimizer;
-    static sgd(field: Field, rate: number, decay: number, momentum: number): Optimizer;
+    static adam(dtype: string, groups: any, beta1: number, beta2: number, epsilon: number): Optimizer;
+    setGroups(groups: any): void;
+    static sgd(dtype: string, groups: any, momentum: number): Optimizer;
+    /**
+     * What a step makes of an array.
+     */
+    stepFrom(parameters: any, gradient: any): Numbers;
     step(field: Field, gradient: any): void;
-    learningRate: number;
     steps: number;
     readonly stateLength: number;
     readonly statePointer: number;

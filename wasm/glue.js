@@ -803,7 +803,7 @@ class Numbers {
 if (Symbol.dispose) Numbers.prototype[Symbol.dispose] = Numbers.prototype.free;
 
 /**
- * An optimizer of a field's parameters.
+ * An optimizer of a field's parameters, or of an array.
  */
 class Optimizer {
     static __wrap(ptr) {
@@ -823,34 +823,33 @@ class Optimizer {
         wasm.__wbg_optimizer_free(ptr, 0);
     }
     /**
-     * @param {Field} field
-     * @param {number} rate
-     * @param {number} decay
+     * @param {string} dtype
+     * @param {any} groups
      * @param {number} beta1
      * @param {number} beta2
      * @param {number} epsilon
      * @returns {Optimizer}
      */
-    static adam(field, rate, decay, beta1, beta2, epsilon) {
-        _assertClass(field, Field);
-        const ret = wasm.optimizer_adam(field.__wbg_ptr, rate, decay, beta1, beta2, epsilon);
+    static adam(dtype, groups, beta1, beta2, epsilon) {
+        const val2 = +beta1;
+        const val3 = +beta2;
+        const val4 = +epsilon;
+        const ptr0 = passStringToWasm0(dtype, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.optimizer_adam(ptr0, len0, groups, val2, val3, val4);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
         return Optimizer.__wrap(ret[0]);
     }
     /**
-     * @returns {number}
+     * @param {any} groups
      */
-    get learningRate() {
-        const ret = wasm.optimizer_learningRate(this.__wbg_ptr);
-        return ret;
-    }
-    /**
-     * @param {number} rate
-     */
-    set learningRate(rate) {
-        wasm.optimizer_set_learningRate(this.__wbg_ptr, rate);
+    setGroups(groups) {
+        const ret = wasm.optimizer_setGroups(this.__wbg_ptr, groups);
+        if (ret[1]) {
+            throw takeFromExternrefTable0(ret[0]);
+        }
     }
     /**
      * @param {number} steps
@@ -859,15 +858,16 @@ class Optimizer {
         wasm.optimizer_set_steps(this.__wbg_ptr, steps);
     }
     /**
-     * @param {Field} field
-     * @param {number} rate
-     * @param {number} decay
+     * @param {string} dtype
+     * @param {any} groups
      * @param {number} momentum
      * @returns {Optimizer}
      */
-    static sgd(field, rate, decay, momentum) {
-        _assertClass(field, Field);
-        const ret = wasm.optimizer_sgd(field.__wbg_ptr, rate, decay, momentum);
+    static sgd(dtype, groups, momentum) {
+        const val2 = +momentum;
+        const ptr0 = passStringToWasm0(dtype, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+        const len0 = WASM_VECTOR_LEN;
+        const ret = wasm.optimizer_sgd(ptr0, len0, groups, val2);
         if (ret[2]) {
             throw takeFromExternrefTable0(ret[1]);
         }
@@ -886,6 +886,19 @@ class Optimizer {
     get statePointer() {
         const ret = wasm.optimizer_statePointer(this.__wbg_ptr);
         return ret >>> 0;
+    }
+    /**
+     * What a step makes of an array.
+     * @param {any} parameters
+     * @param {any} gradient
+     * @returns {Numbers}
+     */
+    stepFrom(parameters, gradient) {
+        const ret = wasm.optimizer_stepFrom(this.__wbg_ptr, parameters, gradient);
+        if (ret[2]) {
+            throw takeFromExternrefTable0(ret[1]);
+        }
+        return Numbers.__wrap(ret[0]);
     }
     /**
      * @param {Field} field

@@ -4,7 +4,7 @@
 
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::ndarray::array;
-use symplectic_adjoint::optimizer::{Optimizer, Rule};
+use symplectic_adjoint::optimizer::{Group, Optimizer, Rule};
 use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::{GradientMethod, Method, Options, Result, VectorField, odeint, vjp};
 
@@ -25,7 +25,8 @@ fn main() -> Result<()> {
 
     field.parameters_mut().copy_from_slice(&[0.5, 0.25, 0.25, 0.8]);
     let adam = Rule::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-    let mut optimizer = Optimizer::new(adam, 0.01, 0.0, field.parameters().len())?;
+    let all = Group { parameters: field.parameters().len(), learning_rate: 0.01, weight_decay: 0.0 };
+    let mut optimizer = Optimizer::new(adam, vec![all])?;
     for step in 0..=200 {
         let mut solve = vjp(&field, y0.view(), &times, &options, &GradientMethod::default())?;
         // L = Σ (y − seen)² / 2, so ∂L/∂y = y − seen.

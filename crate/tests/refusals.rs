@@ -2,7 +2,7 @@
 
 use ndarray::array;
 use symplectic_adjoint::field::program::ProgramField;
-use symplectic_adjoint::optimizer::{Optimizer, Rule};
+use symplectic_adjoint::optimizer::{Group, Optimizer, Rule};
 use symplectic_adjoint::program::{Builder, Value};
 use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::tableau::{DOPRI5, Extension, RK4};
@@ -81,14 +81,17 @@ fn tolerances_of_the_adjoint_fit_the_state() {
 
 #[test]
 fn steps_of_optimizers() {
-    let mut optimizer = Optimizer::<f64>::new(Rule::Sgd { momentum: 0.0 }, 0.1, 0.0, 2).unwrap();
+    let groups = vec![Group { parameters: 2, learning_rate: 0.1, weight_decay: 0.0 }];
+    let mut optimizer = Optimizer::<f64>::new(Rule::Sgd { momentum: 0.0 }, groups.clone()).unwrap();
     assert_eq!(argument(optimizer.step(&mut [1.0], &[1.0; 2])), "parameters");
     assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0])), "gradient");
-    optimizer.learning_rate = -1.0;
+    optimizer.groups[0].learning_rate = -1.0;
     assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "learning_rate");
-    optimizer.learning_rate = 0.1;
-    optimizer.weight_decay = f64::NAN;
+    optimizer.groups = groups;
+    optimizer.groups[0].weight_decay = f64::NAN;
     assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "weight_decay");
+    optimizer.groups.clear();
+    assert_eq!(argument(optimizer.step(&mut [1.0; 2], &[1.0; 2])), "groups");
 }
 
 #[test]

@@ -1,4 +1,15 @@
-import { adam, type Batch, fit, memoryUsage, mlp, sgd, train, vectorField } from "symplectic-adjoint";
+import {
+  adam,
+  type Batch,
+  fit,
+  meanSquaredError,
+  memoryUsage,
+  mlp,
+  sgd,
+  train,
+  valueAndGrad,
+  vectorField,
+} from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { collectGarbage, numbers, thrown } from "./helpers.js";
 
@@ -171,4 +182,100 @@ test("adam without a first average is RMSprop, but for the bias of the first ste
   for (const [i, value] of parameters.entries()) expect(field.parameters[i]).toBeCloseTo(value, 12);
   const given = { field, optimizer: "RMSprop", data: [] };
   expect(thrown("OPTION", () => train(given as never)).message).toMatch(/given "RMSprop"; adam\(field, \{ beta1: 0/);
+});
+
+test.each([
+  ["adam", "float32"],
+  ["adam", "float64"],
+  ["sgd", "float32"],
+  ["sgd", "float64"],
+] as const)("%s changes an array as it does the parameters of a field, bitwise, and goes on: %s", (name, dtype) => {
+  const array = numbers(dtype, 5, 7);
+  // A part of a larger one.
+  const whole = dtype === "float32" ? new Float32Array(9).fill(8) : new Float64Array(9).fill(8);
+  whole.set(array, 2);
+  const part = whole.subarray(2, 7) as Float32Array;
+  const field = vectorField({ state: 1, parameters: { w: [...array] }, dtype, slope: ({ state }) => state });
+  const make = <T>(target: T) => {
+    const [common, any] = [{ learningRate: 0.02, weightDecay: 0.1 }, target as Float32Array];
+    return name === "adam" ? adam(any, common) : sgd(any, { ...common, momentum: 0.9 });
+  };
+  const ofField = make(field);
+  let ofArray = make(part);
+  for (let step = 1; step <= 20; step++) {
+    const gradient = numbers(dtype, 5, step) as Float32Array;
+    const learningRate = 0.1 / step;
+    for (const optimizer of [ofField, ofArray]) {
+      if (step === 7) optimizer.learningRate = learningRate;
+      optimizer.step(gradient);
+    }
+    if (step === 10) {
+      const { state, steps, learningRate } = ofArray;
+      const again = make(part);
+      again.state.set(state);
+      Object.assign(again, { steps, learningRate });
+      ofArray.dispose();
+      ofArray = again;
+    }
+  }
+  expect([...part]).toEqual([...field.parameters]);
+  expect([...whole.subarray(0, 2), ...whole.subarray(7)]).toEqual([8, 8, 8, 8]);
+  expect([ofArray.steps, [...ofArray.state]]).toEqual([20, [...ofField.state]]);
+});
+
+test("an optimizer of an array finds initial states", () => {
+  const field = vectorField({ state: ["x", "v"], dtype: "float64", slope: ({ state: [x, v] }) => [v, x.neg()] });
+  const times = [0, 1, 2, 3];
+  const target = Float64Array.from(times.flatMap((t) => [Math.cos(t + 1), -Math.sin(t + 1)]));
+  const y0 = Float64Array.of(0, 0);
+  const optimizer = adam(y0, { learningRate: 0.05 });
+  for (let step = 0; step < 400; step++) {
+    optimizer.step(valueAndGrad(field, y0, times, (y) => meanSquaredError(y, target)).gradient.y0);
+  }
+  expect(y0[0]).toBeCloseTo(Math.cos(1), 4);
+  expect(y0[1]).toBeCloseTo(-Math.sin(1), 4);
+});
+
+test("what an optimizer of an array cannot take is refused, and nothing changes", async () => {
+  await collectGarbage();
+  const { liveBytes } = memoryUsage();
+  const array = Float64Array.of(1, 2, 3);
+  const optimizer = adam(array, { learningRate: 0.1 });
+  optimizer.step(Float64Array.of(1, -1, 0));
+  const [before, state] = [array.slice(), optimizer.state.slice()];
+  const refusals: [string, unknown, RegExp][] = [
+    [
+      "DTYPE",
+      new Float32Array(3),
+      /^gradient: expected a Float64Array, as the array that it is for, given Float32Array/,
+    ],
+    ["DTYPE", [1, 2, 3], /^gradient: /],
+    ["DTYPE", { parameters: array }, /^gradient: /],
+    ["SHAPE", new Float64Array(2), /^gradient: expected 3 numbers, given 2$/],
+    ["NON_FINITE", Float64Array.of(0, Number.NaN, 0), /gradient/],
+    // The second moment would overflow.
+    ["NON_FINITE", Float64Array.of(0, 1e300, 0), /optimizer/],
+  ];
+  for (const [code, gradient, message] of refusals) {
+    expect(thrown(code, () => optimizer.step(gradient as Float64Array)).message).toMatch(message);
+  }
+  array[1] = Number.NaN;
+  expect(thrown("NON_FINITE", () => optimizer.step(before)).message).toMatch(/^array: expected finite numbers/);
+  array[1] = before[1] as number;
+  expect([array, optimizer.state, optimizer.steps]).toEqual([before, state, 1]);
+  for (const wrong of [{ fixed: ["x"] }, { learningRate: { x: 1 } }, { weightDecay: { x: 1, "*": 1 } }]) {
+    expect(thrown("OPTION", () => adam(array, wrong)).message).toMatch(/there is no parameter of that name; there are/);
+  }
+  const field = mlp({ widths: [2, 4, 2] });
+  const other = adam(new Float32Array(field.parameters.length));
+  const given = thrown("OPTION", () => train({ field, optimizer: other, data: [batch()], steps: 1 }));
+  expect(given.message).toMatch(/given one for an array$/);
+  const gone = new Float32Array(3);
+  const late = sgd(gone);
+  structuredClone(gone, { transfer: [gone.buffer] });
+  thrown("SHAPE", () => late.step(new Float32Array(3)));
+  for (const one of [optimizer, other, late, field]) one.dispose();
+  thrown("DISPOSED", () => optimizer.step(array));
+  await collectGarbage();
+  expect(memoryUsage().liveBytes).toBe(liveBytes);
 });

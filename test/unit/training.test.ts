@@ -3,17 +3,20 @@ import {
   adam,
   type Batch,
   cosineDecay,
+  custom as customField,
   exponentialDecay,
   type Field,
   fit,
   huberLoss,
   load,
+  loadTensors,
   meanSquaredError,
   minibatches,
   mlp,
   nn,
   odeint,
   save,
+  saveTensors,
   sgd,
   type TrainOptions,
   type Trajectory,
@@ -21,7 +24,7 @@ import {
   vectorField,
   warmUp,
 } from "symplectic-adjoint";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { numbers, thrown } from "./helpers.js";
 
 /** Turns about the origin, seen at some times. */
@@ -586,4 +589,178 @@ test("fixed parameters stay as they are, with decay and momentum, clipped, saved
   const wrong = thrown("OPTION", () => adam(field, { fixed: ["net.1"] }));
   expect(wrong.message).toMatch(/^fixed\[0\]: net\.1: there is no parameter of that name; did you mean net/);
   thrown("OPTION", () => adam(field, { fixed: "net" as never }));
+});
+
+/** A field of known physics with a network, whose arrays have names at every depth. */
+function hybrid<D extends "float32" | "float64">(dtype: D) {
+  return vectorField({
+    state: ["x", "y"],
+    dtype,
+    seed: 3,
+    parameters: { rate: 0.5, other: [1, 2], net: nn.sequential(nn.linear(2, 4), nn.tanh, nn.linear(4, 2)) },
+    slope: ({ state, parameters: { rate, other, net } }) => net(state).add(state.mul(rate)).add(other),
+  });
+}
+
+const makers = {
+  adam: (field: Field, options: object) => adam(field, options),
+  momentum: (field: Field, options: object) => sgd(field, { ...options, momentum: 0.9 }),
+  sgd: (field: Field, options: object) => sgd(field, options),
+};
+const rates = { rate: 0.1, "net.0": 1e-3, net: 0.02, "*": 3e-3 };
+const decays = { net: 0.3, "net.2.bias": 0.1, other: 2 };
+/** What each array of the field has, by the nearest name. */
+const expected: Record<string, [rate: number, decay: number]> = {
+  rate: [0.1, 0],
+  other: [3e-3, 2],
+  "net.0.weight": [1e-3, 0.3],
+  "net.0.bias": [1e-3, 0.3],
+  "net.2.weight": [0.02, 0.3],
+  "net.2.bias": [0.02, 0.1],
+};
+
+for (const dtype of ["float32", "float64"] as const) {
+  describe.each(Object.entries(makers))(`rates by name: %s, ${dtype}`, (_, make) => {
+    /** The parameters after some steps, by name; learningRates are set before steps. */
+    const trained = (options: object, learningRates: Readonly<Record<number, number>> = {}) => {
+      const field = hybrid(dtype);
+      const optimizer = make(field, options);
+      for (let step = 0; step < 20; step++) {
+        optimizer.learningRate = learningRates[step] ?? optimizer.learningRate;
+        optimizer.step(numbers(dtype, field.parameters.length, step + 1));
+      }
+      return Object.fromEntries(
+        Object.entries(field.entries).map(([name, { offset, shape }]) => {
+          const size = shape.reduce((product, side) => product * side, 1);
+          return [name, [...field.parameters.slice(offset, offset + size)]];
+        }),
+      );
+    };
+
+    test("equal rates are one rate, bitwise", () => {
+      const changes = { 5: 0.003, 9: 0, 12: 0.7 / 3 };
+      const one = trained({ learningRate: 0.01, weightDecay: 0.2 }, changes);
+      expect(trained({ learningRate: { "*": 0.01 }, weightDecay: { "*": 0.2 } }, changes)).toEqual(one);
+      const each = { rate: 0.01, other: 0.01, "net.0": 0.01, "net.2": 0.01 };
+      expect(trained({ learningRate: each, weightDecay: { net: 0.2, "*": 0.2 } }, changes)).toEqual(one);
+    });
+
+    test("each parameter steps as with its rate alone, bitwise, also where rates change in proportion", () => {
+      const changes = { 5: 0.03, 9: 0, 12: 0.1, 15: 0.7 };
+      const together = trained({ learningRate: rates, weightDecay: decays }, changes);
+      expect(Object.keys(together)).toEqual(Object.keys(expected));
+      for (const [name, [learningRate, weightDecay]] of Object.entries(expected)) {
+        // The largest rate is 0.1; as it is again from step 12 on, all rates are as they were given.
+        const ownAt = (rate: number) => (rate === 0.1 ? learningRate : rate * (learningRate / 0.1));
+        const own = Object.fromEntries(Object.entries(changes).map(([step, rate]) => [step, ownAt(rate)]));
+        expect(together[name]).toEqual(trained({ learningRate, weightDecay }, own)[name]);
+      }
+    });
+
+    test("a rate of 0 leaves parameters as fixed ones, also where the others have none of their own", () => {
+      const all = { learningRate: 0.02, weightDecay: 0.1 };
+      const fixed = trained({ ...all, fixed: ["net.0", "rate"] });
+      expect(trained({ ...all, learningRate: { "net.0": 0, rate: 0, "*": 0.02 } })).toEqual(fixed);
+      // Fixed ones need no rate.
+      expect(trained({ ...all, learningRate: { other: 0.02, "net.2": 0.02 }, fixed: ["net.0", "rate"] })).toEqual(
+        fixed,
+      );
+      const still = trained({ ...all, learningRate: 0 });
+      expect(trained({ ...all, learningRate: { "*": 0, net: 0.02 } })).toMatchObject({
+        rate: still.rate,
+        other: still.other,
+      });
+    });
+  });
+}
+
+test("a schedule gives the largest of several rates, and training goes on from a file bitwise", async () => {
+  const data = [{ y0: Float64Array.of(1, 0), times: [0, 1], target: Float64Array.of(1, 0, 0, 1) }];
+  const schedule = cosineDecay(0.05, { steps: 8, least: 0.001 });
+  const reported: number[] = [];
+  const run = async (stop: boolean) => {
+    let field: Field<"float64"> = hybrid("float64");
+    let optimizer = adam(field, { learningRate: rates, weightDecay: decays, fixed: ["net.2.bias"] });
+    expect(optimizer.learningRate).toBe(0.1);
+    const onStep = ({ learningRate }: { learningRate: number }) => void reported.push(learningRate);
+    await fit({ field, optimizer, data, steps: 4, schedule, clipNorm: 0.5, onStep });
+    if (stop) {
+      const file = save(field, { optimizer });
+      const model = load(file, { dtype: "float64" });
+      field = model.field as typeof field;
+      optimizer = model.optimizer as typeof optimizer;
+      expect([optimizer.steps, optimizer.learningRate]).toEqual([4, schedule(3)]);
+      expect(save(field, { optimizer })).toEqual(file);
+    }
+    // Without the schedule it goes on with the rates of its last step, and then by the schedule.
+    await fit({ field, optimizer, data, steps: 2 });
+    await fit({ field, optimizer, data, steps: 2, schedule });
+    return [[...field.parameters], [...optimizer.state], optimizer.learningRate];
+  };
+  expect(await run(true)).toEqual(await run(false));
+  expect(reported).toEqual([...[0, 1, 2, 3], ...[0, 1, 2, 3]].map(schedule));
+});
+
+test("a file with rates that are none, or of names that the field does not have, is refused", () => {
+  const field = hybrid("float32");
+  const file = loadTensors(save(field, { optimizer: adam(field, { learningRate: rates }) }));
+  const key = "symplectic-adjoint";
+  const changed = (change: (optimizer: Record<string, unknown> & { options: object }) => void) => {
+    const header = JSON.parse(file.metadata.get(key) as string);
+    change(header.optimizer);
+    return saveTensors(Object.fromEntries(file.tensors), { [key]: JSON.stringify(header) });
+  };
+  const rated = (learningRate: unknown) => changed(({ options }) => Object.assign(options, { learningRate }));
+  const loaded = load(changed(() => {})).optimizer;
+  expect(loaded?.learningRate).toBe(0.1);
+  for (const bytes of [
+    changed((optimizer) => Object.assign(optimizer, { learningRate: -1 })),
+    changed((optimizer) => Object.assign(optimizer, { learningRate: null })),
+    rated({ rate: 0.1 }),
+    rated({ "*": -1 }),
+    rated({ "*": 0.1, birth: 0.1 }),
+    rated([0.1]),
+  ]) {
+    thrown("FILE", () => load(bytes));
+  }
+});
+
+test("rates by name that cannot be are refused, with what to write", () => {
+  const field = hybrid("float32");
+  const messageOf = (options: object) => thrown("OPTION", () => adam(field, options)).message;
+  expect(messageOf({ learningRate: { raet: 0.1, "*": 0.1 } })).toBe(
+    "learningRate.raet: there is no parameter of that name; did you mean rate? The names are rate, other, net.0.weight, net.0.bias, net.2.weight, net.2.bias",
+  );
+  expect(messageOf({ weightDecay: { "net.1": 0.1 } })).toMatch(/^weightDecay\.net\.1: there is no parameter/);
+  expect(messageOf({ learningRate: { rate: 0.1, net: 0.01 } })).toBe(
+    'learningRate: expected a rate for other too, or one for all others as "*", given rates for rate, net',
+  );
+  expect(messageOf({ learningRate: {} })).toMatch(/a rate for rate, other, net\.0\.weight, .* too, .* given none$/);
+  for (const wrong of [-1, Number.NaN, Number.POSITIVE_INFINITY, "0.1", undefined, null, { 0: 0.1 }]) {
+    const numbers = { rate: wrong, "*": 0.1 };
+    expect(messageOf({ learningRate: numbers })).toMatch(/^learningRate\.rate: expected a finite number, zero or more/);
+    expect(messageOf({ weightDecay: numbers })).toMatch(/^weightDecay\.rate: expected a finite number, zero or more/);
+  }
+  for (const wrong of [[0.1], new Map([["rate", 0.1]]), new Float32Array(1), "0.1", null]) {
+    expect(messageOf({ learningRate: wrong })).toMatch(
+      /^learningRate: expected a finite number, zero or more, or such numbers by the names of parameters, given /,
+    );
+  }
+  // What was given is read once, and stays the caller's.
+  const own = { "*": 0.1 };
+  const optimizer = adam(field, { learningRate: own });
+  own["*"] = 5;
+  expect([optimizer.learningRate, `${optimizer}`]).toEqual([
+    0.1,
+    "adam optimizer (learning rates up to 0.1, 0 steps taken)",
+  ]);
+  // One rate is what it is, also where there is nothing left to change.
+  expect(adam(field, { learningRate: 0.2, fixed: ["rate", "other", "net"] }).learningRate).toBe(0.2);
+  // A field of one's own functions has parameters without names.
+  const custom = customField({
+    ...{ stateSize: 1, parameters: new Float32Array(2), evaluate: (_, y) => y },
+    vjp: (_, y, w) => ({ y: w, parameters: y }),
+  });
+  expect(adam(custom, { learningRate: { "*": 0.3 } }).learningRate).toBe(0.3);
+  expect(thrown("OPTION", () => adam(custom, { learningRate: { a: 1 } })).message).toMatch(/; there are none$/);
 });

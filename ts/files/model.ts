@@ -58,7 +58,8 @@ const FORMAT = 1;
 interface Header {
   readonly format: number;
   readonly field: ReturnType<typeof readRecipe>;
-  readonly optimizer?: OptimizerRecipe & { readonly steps: number };
+  /** One learning rate is among the options, as it is now; several are there as they were given, and the largest of them now is here. */
+  readonly optimizer?: OptimizerRecipe & { readonly steps: number; readonly learningRate?: number };
 }
 
 const saveRules = {
@@ -95,7 +96,11 @@ export function save<D extends Dtype>(field: Field<D>, options: SaveOptions<D> =
   let header: object = { format: FORMAT, field: recipe, ...state.numbers };
   if (optimizer !== undefined) {
     const { recipe, learningRate, steps, state } = useOptimizer(optimizer, field);
-    header = { ...header, optimizer: { ...recipe, options: { ...recipe.options, learningRate }, steps } };
+    const rates =
+      typeof recipe.options.learningRate === "number"
+        ? { options: { ...recipe.options, learningRate } }
+        : { learningRate };
+    header = { ...header, optimizer: { ...recipe, ...rates, steps } };
     const size = wasmField(field).parameterCount;
     for (const [index, name] of STATES[recipe.kind].entries()) {
       const data = state.slice(index * size, (index + 1) * size);
@@ -259,6 +264,7 @@ function restoreOptimizer(
   try {
     made("optimizer", () => {
       optimizer.steps = saved.steps;
+      if (saved.learningRate !== undefined) optimizer.learningRate = saved.learningRate;
     });
     optimizer.restoreState(joined(field.dtype, state) as ArrayOf<Dtype>);
     return optimizer;

@@ -1,8 +1,17 @@
 import type { Optimizer as RustOptimizer } from "../../wasm/bindings.js";
-import { type ArrayOf, arrayOf, checkLength, constructors, type Dtype } from "../checks/arrays.js";
+import {
+  type ArrayOf,
+  arrayOf,
+  checkFinite,
+  checkLength,
+  constructors,
+  type Dtype,
+  dtypeOf,
+  isFloats,
+} from "../checks/arrays.js";
 import { describe, refused, SymplecticAdjointError } from "../checks/errors.js";
 import { fix, frozen } from "../checks/frozen.js";
-import { nearest, plainName, unknownName } from "../checks/names.js";
+import { listOf, nearest, plainName, unknownName } from "../checks/names.js";
 import {
   argument,
   array,
@@ -10,6 +19,7 @@ import {
   fallback,
   fraction,
   isObject,
+  isPlain,
   natural,
   nonNegative,
   type Read,
@@ -18,18 +28,34 @@ import {
   rule,
   text,
 } from "../checks/rules.js";
+import { outside } from "../checks/user-code.js";
 import { call, refuseReentry, release } from "../engine/call.js";
 import { disposable } from "../engine/disposable.js";
 import type { Instance } from "../engine/engine.js";
+import { instance } from "../engine/instance.js";
 import { optimizers } from "../engine/live-objects.js";
 import { entriesOf, wholesOf } from "../fields/entries.js";
-import { type Field, useField } from "../fields/field.js";
+import { type Field, useField, wasmField } from "../fields/field.js";
+
+/**
+ * Numbers, zero or more, by the names of parameters: of an array, as `birth` or `0.bias`, or of a network or layer for all its arrays, as
+ * `net` or `net.0`, with `"*"` for all others. A parameter has the number of the nearest name: of `net.0.weight`, `net.0`, `net` and `"*"`
+ * the first that is there.
+ */
+export type NumberByName = Readonly<Record<string, number>>;
 
 interface CommonOptions {
-  /** The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Set `optimizer.learningRate` to change it between steps. */
-  learningRate?: number | undefined;
-  /** Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. */
-  weightDecay?: number | undefined;
+  /**
+   * The learning rate; default 1e-3 for `adam` and 1e-2 for `sgd`. Parameters of a field may have rates of their own, by name:
+   * `{ net: 1e-3, birth: 0.1 }`, or with `"*"` for all others, `{ "*": 1e-3, birth: 0.1 }`. Set `optimizer.learningRate` to change it
+   * between steps.
+   */
+  learningRate?: number | NumberByName | undefined;
+  /**
+   * Decoupled weight decay: each step first shrinks the parameters by the fraction learningRate · weightDecay. Default 0. One number, or
+   * by name, as for `learningRate`; those left out have 0.
+   */
+  weightDecay?: number | NumberByName | undefined;
   /**
    * Parameters that stay as they are, by name: of an array, as `growth` or `0.bias`, or of a network or layer for all its arrays, as `net`
    * or `net.0`. Their part of the gradient is ignored, also by `clipNorm`. None by default.
@@ -57,14 +83,20 @@ export interface SgdOptions extends CommonOptions {
 type Filled<O extends CommonOptions> = Required<{ [Name in Exclude<keyof O, "fixed">]: NonNullable<O[Name]> }> &
   Pick<CommonOptions, "fixed">;
 
+/** Both as they are read: one number, or numbers by name. */
+type Rates = Required<{ [Name in "learningRate" | "weightDecay"]: NonNullable<CommonOptions[Name]> }>;
+
 /** What an optimizer is made of, but for its state and the learning rate of the moment. */
 export type OptimizerRecipe =
   | { readonly kind: "adam"; readonly options: Filled<AdamOptions> }
   | { readonly kind: "sgd"; readonly options: Filled<SgdOptions> };
 
-/** Changes a field's parameters, in place in the engine's memory. */
+/** Changes a field's parameters, in place in the engine's memory, or an array of yours. */
 export interface Optimizer<D extends Dtype = Dtype> {
-  /** The learning rate of the next step; may be set at any time. */
+  /**
+   * The learning rate of the next step; may be set at any time, as `train` does by its `schedule`. If parameters have rates of their own,
+   * it is the largest of them, and setting it changes all in proportion.
+   */
   learningRate: number;
   /** The number of steps taken; set it, with `state`, to continue from a checkpoint. */
   steps: number;
@@ -74,7 +106,8 @@ export interface Optimizer<D extends Dtype = Dtype> {
    */
   readonly state: ArrayOf<D>;
   /**
-   * Takes a step; nothing changes if the gradient is rejected.
+   * Takes a step; nothing changes if the gradient is rejected. The gradient of a field's parameters may be that of `valueAndGrad`; that of
+   * an array is an array of the same length, such as `gradient.y0`.
    *
    * @throws `SHAPE`, `DTYPE`; `NON_FINITE` for a gradient with NaN; `DISPOSED`.
    */
@@ -85,38 +118,54 @@ export interface Optimizer<D extends Dtype = Dtype> {
   [Symbol.dispose](): void;
 }
 
+/** The number type of an array. */
+export type DtypeOf<A extends ArrayOf<Dtype>> = A extends Float32Array ? "float32" : "float64";
+
+/** What an optimizer changes: a field's parameters, or an array of the caller's. */
+type Target<D extends Dtype> = Field<D> | ArrayOf<Dtype>;
+
 const optimizerRule = required(rule<unknown>("an optimizer, from adam or sgd", (value) => WasmOptimizer.is(value)));
 
 class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   #rust: RustOptimizer | undefined;
   readonly #engine: Instance;
-  readonly #field: Field<D>;
-  /** Where the parameters lie that stay as they are. */
-  readonly #fixed: readonly Range[];
+  readonly #target: Target<D>;
+  readonly #dtype: D;
+  /** All parameters, in their order. */
+  readonly #groups: readonly Group[];
+  #learningRate: number;
 
   constructor(
-    field: Field<D>,
+    target: Target<D>,
     readonly recipe: OptimizerRecipe,
-    make: (bindings: Instance["bindings"], field: ReturnType<typeof useField>["rust"]) => RustOptimizer,
+    make: (bindings: Instance["bindings"], dtype: D, groups: Float64Array) => RustOptimizer,
   ) {
     disposable(WasmOptimizer.prototype, WasmOptimizer.prototype.dispose);
-    const { rust, engine } = useField(field);
-    this.#engine = engine;
-    this.#field = field;
-    this.#fixed = rangesOf(field, recipe.options.fixed ?? []);
+    this.#engine = isArray(target) ? instance() : useField(target).engine;
+    this.#target = target;
+    this.#dtype = (isArray(target) ? dtypeOf(target) : target.dtype) as D;
+    this.#groups = groupsOf(target, recipe.options);
+    const { learningRate } = recipe.options;
+    this.#learningRate = typeof learningRate === "number" ? learningRate : largestOf(this.#groups);
     frozen(recipe);
     fix(this, ["recipe"]);
     Object.preventExtensions(this);
-    this.#rust = call(engine, () => make(engine.bindings, rust));
-    optimizers.add(this, this.#rust.stateLength * constructors[field.dtype].BYTES_PER_ELEMENT);
+    const groups = this.#engine.steady(packed(this.#groups, this.#learningRate));
+    this.#rust = call(this.#engine, () => make(this.#engine.bindings, this.#dtype, groups));
+    optimizers.add(this, this.#rust.stateLength * constructors[this.#dtype].BYTES_PER_ELEMENT);
   }
 
   get learningRate(): number {
-    return this.use().learningRate;
+    this.use();
+    return this.#learningRate;
   }
 
   set learningRate(rate: number) {
-    this.use().learningRate = argument("learningRate", rate, required(nonNegative));
+    const rust = this.use();
+    const given = argument("learningRate", rate, required(nonNegative));
+    const groups = this.#engine.steady(packed(this.#groups, given));
+    call(this.#engine, () => rust.setGroups(groups));
+    this.#learningRate = given;
   }
 
   get steps(): number {
@@ -129,39 +178,60 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
 
   get state(): ArrayOf<D> {
     const rust = this.use();
-    return this.#engine.view(this.#field.dtype, rust, rust.statePointer, rust.stateLength);
+    return this.#engine.view(this.#dtype, rust, rust.statePointer, rust.stateLength);
   }
 
   /** The state as an array of the caller's own. */
   copyState(): ArrayOf<D> {
     const rust = this.use();
-    return this.#engine.read(this.#field.dtype, rust.statePointer, rust.stateLength);
+    return this.#engine.read(this.#dtype, rust.statePointer, rust.stateLength);
   }
 
   /** Sets the state, of as many numbers. */
   restoreState(values: ArrayOf<D>): void {
-    this.#engine.write(this.#field.dtype, this.use().statePointer, values);
+    this.#engine.write(this.#dtype, this.use().statePointer, values);
   }
 
   step(gradient: { parameters: ArrayOf<D> } | ArrayOf<D>): void {
     const rust = this.use();
+    if (isArray(this.#target)) this.#stepArray(rust, this.#target, gradient);
+    else this.#stepField(rust, this.#target, gradient);
+  }
+
+  #stepField(rust: RustOptimizer, target: Field<D>, gradient: unknown): void {
     const given = isObject(gradient) && "parameters" in gradient ? gradient.parameters : gradient;
-    const numbers = this.#engine.steady(arrayOf("gradient", given, this.#field.dtype));
-    const { rust: field } = useField(this.#field);
+    const numbers = this.#engine.steady(arrayOf("gradient", given, this.#dtype));
+    const { rust: field } = useField(target);
     refuseReentry(this.#engine, "an optimizer's step");
     checkLength("gradient", numbers, field.parametersLength);
-    const free = this.free(numbers);
-    // Weight decay and what moments remember would move them.
-    const kept = this.#fixed.map(({ start, end }) => this.#field.parameters.slice(start, end));
-    call(this.#engine, () => rust.step(field, free));
-    for (const [i, { start }] of this.#fixed.entries()) this.#field.parameters.set(kept[i] as never, start);
+    call(this.#engine, () => rust.step(field, this.free(numbers)));
+  }
+
+  #stepArray(rust: RustOptimizer, target: ArrayOf<Dtype>, gradient: unknown): void {
+    const numbers = this.#engine.steady(arrayOf("gradient", gradient, this.#dtype, ", as the array that it is for"));
+    const array = arrayOf("array", target, this.#dtype, "");
+    refuseReentry(this.#engine, "an optimizer's step");
+    const length = lengthOf(this.#groups);
+    checkLength("array", array, length);
+    checkLength("gradient", numbers, length);
+    checkFinite("array", array);
+    const result = call(this.#engine, () => rust.stepFrom(this.#engine.steady(array), numbers));
+    try {
+      array.set(this.#engine.read(this.#dtype, result.pointer, result.length) as ArrayLike<number>);
+    } finally {
+      release(this.#engine, result);
+    }
   }
 
   /** A gradient that is zero where parameters stay as they are. */
   free(gradient: ArrayOf<D>): ArrayOf<D> {
-    if (this.#fixed.length === 0) return gradient;
+    if (this.#groups.every(({ fixed }) => !fixed)) return gradient;
     const free = gradient.slice() as ArrayOf<D>;
-    for (const { start, end } of this.#fixed) free.fill(0, start, end);
+    let start = 0;
+    for (const { length, fixed } of this.#groups) {
+      if (fixed) free.fill(0, start, start + length);
+      start += length;
+    }
     return free;
   }
 
@@ -176,8 +246,9 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   /** What it is, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
-    const about = kept ? `learning rate ${kept.learningRate}, ${kept.steps} steps taken` : "disposed";
-    return `${this.recipe.kind} optimizer (${about})`;
+    if (!kept) return `${this.recipe.kind} optimizer (disposed)`;
+    const rates = typeof this.recipe.options.learningRate === "number" ? "learning rate" : "learning rates up to";
+    return `${this.recipe.kind} optimizer (${rates} ${this.#learningRate}, ${kept.steps} steps taken)`;
   }
 
   dispose(): void {
@@ -195,31 +266,108 @@ class WasmOptimizer<D extends Dtype> implements Optimizer<D> {
   }
 
   static isOf<D extends Dtype>(value: unknown, field: Field<D>): value is WasmOptimizer<D> {
-    return WasmOptimizer.is(value) && value.#field === (field as unknown);
+    return WasmOptimizer.is(value) && value.#target === (field as unknown);
+  }
+
+  static isOfArray(value: unknown): boolean {
+    return WasmOptimizer.is(value) && isArray(value.#target);
   }
 
   declare [Symbol.dispose]: () => void;
 }
 
-/** Where some of the flat parameters lie. */
-interface Range {
-  readonly start: number;
-  readonly end: number;
+/** Whether an optimizer is for an array, and not for a field. */
+function isArray(target: unknown): target is ArrayOf<Dtype> {
+  return isFloats(target, "float32") || isFloats(target, "float64");
 }
 
-/** Where the parameters of some names lie. */
-function rangesOf(field: Field, names: readonly string[]): Range[] {
-  const entries = entriesOf(field);
-  const known = new Set(entries.flatMap(([name]) => wholesOf(name)));
-  for (const [i, name] of names.entries()) {
-    if (known.has(name)) continue;
-    const all = entries.map(([name]) => name);
-    throw unknownName(`fixed[${i}]: `, name, all, "parameter", "OPTION", nearest(name, [...known]));
-  }
-  const chosen = entries.filter(([name]) => wholesOf(name).some((whole) => names.includes(whole)));
-  return chosen.map(([, { offset, shape }]) => {
-    return { start: offset, end: offset + shape.reduce((product, side) => product * side, 1) };
+/** Consecutive parameters that share their rates, as they were given. */
+interface Group {
+  /** How many parameters it has. */
+  readonly length: number;
+  /** 0 where parameters are fixed. */
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  /** Whether they stay as they are, and their gradient does not count. */
+  readonly fixed: boolean;
+}
+
+/** The name of all parameters that have no other. */
+const OTHERS = "*";
+
+/** The groups of a field's parameters, or of an array, whose numbers have no names. */
+function groupsOf(target: Target<Dtype>, options: Filled<AdamOptions> | Filled<SgdOptions>): Group[] {
+  const entries = isArray(target) ? [] : entriesOf(target);
+  checkNamesOf(entries, options);
+  const size = isArray(target) ? target.length : wasmField(target).parameterCount;
+  const parts = entries.map(([name, { offset, shape }]) => {
+    return { names: [...wholesOf(name), OTHERS], offset, length: shape.reduce((product, side) => product * side, 1) };
   });
+  // Where there are no names, there are numbers all the same.
+  const all = parts.length > 0 ? parts.sort((a, b) => a.offset - b.offset) : [{ names: [OTHERS], length: size }];
+  const { learningRate, weightDecay, fixed = [] } = options;
+  const without: string[] = [];
+  const groups: Group[] = [];
+  for (const { names, length } of all) {
+    const isFixed = names.some((name) => fixed.includes(name));
+    const rate = isFixed ? 0 : numberOf(learningRate, names);
+    if (rate === undefined) without.push(names[0] as string);
+    const decay = isFixed ? 0 : (numberOf(weightDecay, names) ?? 0);
+    const group = { length, learningRate: rate ?? 0, weightDecay: decay, fixed: isFixed };
+    const last = groups.at(-1);
+    const isSame = last?.learningRate === group.learningRate && last.weightDecay === decay && last.fixed === isFixed;
+    if (isSame) groups[groups.length - 1] = { ...last, length: last.length + length };
+    else groups.push(group);
+  }
+  if (without.length > 0 && size > 0) {
+    const expected = `a rate for ${listOf(without)} too, or one for all others as "*"`;
+    const given = Object.keys(learningRate);
+    throw refused("OPTION", "learningRate", expected, given.length > 0 ? `rates for ${listOf(given)}` : "none");
+  }
+  return groups;
+}
+
+/** The number of the nearest of an array's names, or the only one. */
+function numberOf(given: number | NumberByName, names: readonly string[]): number | undefined {
+  if (typeof given === "number") return given;
+  const name = names.find((name) => Object.hasOwn(given, name));
+  return name === undefined ? undefined : given[name];
+}
+
+/** Refuses names that are none of a field's parameters. */
+function checkNamesOf(
+  entries: readonly (readonly [name: string, entry: unknown])[],
+  { learningRate, weightDecay, fixed = [] }: Filled<AdamOptions> | Filled<SgdOptions>,
+): void {
+  const own = entries.map(([name]) => name);
+  const known = new Set(own.flatMap(wholesOf));
+  const check = (where: string, name: string) => {
+    if (!known.has(name)) throw unknownName(where, name, own, "parameter", "OPTION", nearest(name, [...known]));
+  };
+  for (const [where, given] of Object.entries({ learningRate, weightDecay })) {
+    if (typeof given === "number") continue;
+    for (const name of Object.keys(given)) if (name !== OTHERS) check(`${where}.`, name);
+  }
+  for (const [i, name] of fixed.entries()) check(`fixed[${i}]: `, name);
+}
+
+const lengthOf = (groups: readonly Group[]) => groups.reduce((sum, { length }) => sum + length, 0);
+
+const largestOf = (groups: readonly Group[]) =>
+  groups.reduce((most, { learningRate }) => Math.max(most, learningRate), 0);
+
+/** Groups as the crate takes them, with their rates in proportion to the largest, which is given. */
+function packed(groups: readonly Group[], rate: number): Float64Array {
+  const largest = largestOf(groups);
+  // Rates as they were given come back exactly.
+  const now = (own: number) => (rate === largest ? own : own === largest ? rate : rate * (own / largest));
+  return Float64Array.from(
+    groups.flatMap(({ length, learningRate, weightDecay, fixed }) => [
+      length,
+      fixed ? 0 : now(learningRate),
+      weightDecay,
+    ]),
+  );
 }
 
 /** A gradient that is zero where an optimizer leaves parameters as they are. */
@@ -230,7 +378,8 @@ export function freeGradient<D extends Dtype>(optimizer: Optimizer<D>, gradient:
 /** What a file has to keep of an optimizer of a field. */
 export function useOptimizer<D extends Dtype>(optimizer: Optimizer<D>, field: Field<D>) {
   if (!WasmOptimizer.isOf(optimizer, field)) {
-    const given = WasmOptimizer.is(optimizer) ? "one made for another field" : describe(optimizer);
+    const other = WasmOptimizer.isOfArray(optimizer) ? "one for an array" : "one made for another field";
+    const given = WasmOptimizer.is(optimizer) ? other : describe(optimizer);
     const name: unknown = optimizer;
     const isRmsprop = typeof name === "string" && plainName(name) === "rmsprop";
     const hint = isRmsprop ? "; adam(field, { beta1: 0, beta2: 0.99 }) does what RMSprop does" : "";
@@ -246,9 +395,14 @@ export function makeOptimizer<D extends Dtype>(field: Field<D>, recipe: Optimize
   return made as WasmOptimizer<D>;
 }
 
+const byName = (value: unknown) => isObject(value) && !(Symbol.iterator in value) && isPlain(value);
+const rates = rule<number | NumberByName>(
+  "a finite number, zero or more, or such numbers by the names of parameters",
+  (value) => nonNegative.valid(value) || byName(value),
+);
 const rateRules = (learningRate: number) => ({
-  learningRate: fallback(nonNegative, learningRate),
-  weightDecay: fallback(nonNegative, 0),
+  learningRate: fallback(rates, learningRate),
+  weightDecay: fallback(rates, 0),
   fixed: array<string>("an array of names of parameters"),
 });
 const adamRules = {
@@ -259,11 +413,24 @@ const adamRules = {
 };
 const sgdRules = { ...rateRules(1e-2), momentum: fallback(fraction, 0) };
 
-/** Reads options, of which the names are a list of the package's own, and absent where there are none. */
+/** Reads options, of which lists and numbers by name become the package's own; names are absent where there are none. */
 function readWithNames<R extends typeof adamRules | typeof sgdRules>(given: unknown, rules: R) {
-  const { fixed, ...read } = readOptions(given, rules) as Read<R> & { fixed?: readonly string[] };
+  const { fixed, ...read } = readOptions(given, rules) as Read<R> & Rates & { fixed?: readonly string[] };
   const names = elements("fixed", fixed ?? [], rules.fixed, text);
-  return { ...read, ...(names.length > 0 && { fixed: names }) };
+  return {
+    ...read,
+    learningRate: ownNumbers("learningRate", read.learningRate),
+    weightDecay: ownNumbers("weightDecay", read.weightDecay),
+    ...(names.length > 0 && { fixed: names }),
+  };
+}
+
+/** A copy of numbers by name, checked. */
+function ownNumbers(where: string, given: number | NumberByName): number | NumberByName {
+  if (typeof given === "number") return given;
+  const entries = outside(() => Object.entries(given));
+  const read = entries.map(([name, number]) => [name, argument(`${where}.${name}`, number, required(nonNegative))]);
+  return Object.fromEntries(read);
 }
 
 /**
@@ -272,11 +439,20 @@ function readWithNames<R extends typeof adamRules | typeof sgdRules>(given: unkn
  * @returns The optimizer; dispose of it when done.
  * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
  */
-export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}): Optimizer<D> {
+export function adam<D extends Dtype>(field: Field<D>, options?: AdamOptions): Optimizer<D>;
+/**
+ * Makes an Adam optimizer (AdamW) for an array of yours, which its steps change in place: initial states with `gradient.y0`, or arguments.
+ * Its numbers have no names, so there is one `learningRate` for all.
+ *
+ * @returns The optimizer; dispose of it when done.
+ * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ */
+export function adam<A extends ArrayOf<Dtype>>(array: A, options?: AdamOptions): Optimizer<DtypeOf<A>>;
+export function adam<D extends Dtype>(target: Target<D>, options: AdamOptions = {}): Optimizer<D> {
   const read = readWithNames(options, adamRules);
-  const { learningRate, weightDecay, beta1, beta2, epsilon } = read;
-  return new WasmOptimizer(field, { kind: "adam", options: read }, ({ Optimizer }, rust) =>
-    Optimizer.adam(rust, learningRate, weightDecay, beta1, beta2, epsilon),
+  const { beta1, beta2, epsilon } = read;
+  return new WasmOptimizer(target, { kind: "adam", options: read }, ({ Optimizer }, dtype, groups) =>
+    Optimizer.adam(dtype, groups, beta1, beta2, epsilon),
   );
 }
 
@@ -286,10 +462,19 @@ export function adam<D extends Dtype>(field: Field<D>, options: AdamOptions = {}
  * @returns The optimizer; dispose of it when done.
  * @throws `OPTION`, `DISPOSED`, `OUT_OF_MEMORY`.
  */
-export function sgd<D extends Dtype>(field: Field<D>, options: SgdOptions = {}): Optimizer<D> {
+export function sgd<D extends Dtype>(field: Field<D>, options?: SgdOptions): Optimizer<D>;
+/**
+ * Makes a gradient-descent optimizer with momentum for an array of yours, which its steps change in place: initial states with
+ * `gradient.y0`, or arguments. Its numbers have no names, so there is one `learningRate` for all.
+ *
+ * @returns The optimizer; dispose of it when done.
+ * @throws `OPTION`, `DTYPE`, `OUT_OF_MEMORY`.
+ */
+export function sgd<A extends ArrayOf<Dtype>>(array: A, options?: SgdOptions): Optimizer<DtypeOf<A>>;
+export function sgd<D extends Dtype>(target: Target<D>, options: SgdOptions = {}): Optimizer<D> {
   const read = readWithNames(options, sgdRules);
-  const { learningRate, weightDecay, momentum } = read;
-  return new WasmOptimizer(field, { kind: "sgd", options: read }, ({ Optimizer }, rust) =>
-    Optimizer.sgd(rust, learningRate, weightDecay, momentum),
+  const { momentum } = read;
+  return new WasmOptimizer(target, { kind: "sgd", options: read }, ({ Optimizer }, dtype, groups) =>
+    Optimizer.sgd(dtype, groups, momentum),
   );
 }

@@ -54,7 +54,10 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   pool?: Pool | undefined;
   /** Fixed steps of the solver in each interval of times, as `steps` of `odeint`. */
   solverSteps?: number | undefined;
-  /** The learning rate of each step, as a function of the steps that the optimizer has taken. */
+  /**
+   * The learning rate of each step, as a function of the steps that the optimizer has taken. If parameters have rates of their own, it
+   * gives the largest of them, and the others stay in proportion.
+   */
   schedule?: Schedule | undefined;
   /** The largest norm of the gradient of all parameters: a longer gradient is scaled down to it. */
   clipNorm?: number | undefined;
@@ -72,7 +75,7 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   readonly gradient: Gradient<D, A>;
   /** The l2 norm of the gradient of all parameters that are not `fixed`, before clipping; infinite if it overflows. */
   readonly gradientNorm: number;
-  /** The learning rate of the step. */
+  /** The learning rate of the step; if parameters have rates of their own, the largest of them. */
   readonly learningRate: number;
   /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;

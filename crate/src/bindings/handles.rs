@@ -14,6 +14,6 @@ pub use field::{AnyField, Point, Start};
 pub use kinds::{custom, mlp, program};
 pub use named::{architecture, energy, structure, trace};
 pub use numbers::{AnyBuffer, Dtype, Numbers, Source, copied};
-pub use optimizer::AnyOptimizer;
+pub use optimizer::{AnyOptimizer, optimizer};
 pub use results::{AnyFieldVjp, AnyGradient, AnySolution, AnyTrajectory};
 pub use tangents::{Along, AnyJvp, AnyTangentTrajectory};

@@ -2,7 +2,6 @@
 
 use super::ensembles::{AnyEnsemble, AnyIntegrator};
 use super::numbers::{AnyBuffer, Numbers, NumbersMut, Source};
-use super::optimizer::AnyOptimizer;
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
 use super::tangents::{Along, AnyJvp, AnyTangentTrajectory};
 use crate::bindings::options::Entries;
@@ -10,7 +9,6 @@ use crate::control::AllReduce;
 use crate::error::{Error, Result};
 use crate::model::cnf::Trace;
 use crate::model::hamiltonian::{Energy, Structure};
-use crate::optimizer::Rule;
 
 /// A solve's initial states and times.
 pub struct Start<'a> {
@@ -96,8 +94,6 @@ pub trait AnyField {
         along: Along<'_>,
         options: Entries,
     ) -> Result<Box<dyn AnyTangentTrajectory>>;
-
-    fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>>;
 
     /// A flow with a copy of this network.
     fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>>;

@@ -5,7 +5,6 @@ use ndarray::ArrayView2;
 use super::ensembles::{AnyEnsemble, AnyIntegrator, Ensemble, EnsemblePlan, Integration};
 use super::field::{AnyField, Point, Start};
 use super::numbers::{AnyBuffer, Dtype, Erased, Numbers, NumbersMut, Source, copied, rows};
-use super::optimizer::AnyOptimizer;
 use super::results::{AnyFieldVjp, AnySolution, AnyTrajectory};
 use super::tangents::{Along, AnyJvp, AnyTangentTrajectory, with_directions};
 use crate::bindings::options::{self, Entries};
@@ -21,7 +20,6 @@ use crate::memory::{Buffer, Ledger, Purpose};
 use crate::model::cnf::{Cnf, Trace};
 use crate::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use crate::model::{Architecture, Mlp};
-use crate::optimizer::{Optimizer, Rule};
 use crate::program::Program;
 use crate::sensitivity::{self, TangentTrajectory};
 use crate::solve::odeint_shared;
@@ -304,11 +302,6 @@ impl<T: Erased, F: RowField<T> + 'static> AnyField for Kind<T, F> {
             })?;
             Ok(Box::new(recorded) as Box<dyn AnyTangentTrajectory>)
         })
-    }
-
-    fn optimizer(&self, rule: Rule, learning_rate: f64, weight_decay: f64) -> Result<Box<dyn AnyOptimizer>> {
-        let parameters = self.field().parameters().len();
-        Ok(Box::new(Optimizer::<T>::new(rule, learning_rate, weight_decay, parameters)?))
     }
 
     fn cnf(&self, trace: Trace, kinetic: bool, jacobian: bool, seed: u64) -> Result<Box<dyn AnyField>> {

@@ -6,18 +6,19 @@ use napi_derive::napi;
 use super::field::Field;
 use super::held::Held;
 use super::memory::{JsSource, address, view};
+use super::results::NumbersHandle;
 use super::thrown;
-use crate::bindings::handles::AnyOptimizer;
+use crate::bindings::handles::{AnyOptimizer, optimizer};
 use crate::optimizer::Rule;
 
-/// An optimizer of a field's parameters.
+/// An optimizer of a field's parameters, or of an array.
 #[napi(js_name = "Optimizer")]
 pub struct JsOptimizer(Held<Box<dyn AnyOptimizer>>);
 
 impl JsOptimizer {
-    fn new(env: Env, field: &Field, rule: Rule, rate: f64, decay: f64) -> Result<Self> {
-        let optimizer = field.0.read(|field| field.optimizer(rule, rate, decay))?;
-        optimizer.map(|optimizer| Self(Held::new(optimizer))).map_err(|error| thrown(env, error))
+    fn new(env: Env, dtype: &str, groups: &Unknown<'_>, rule: Rule) -> Result<Self> {
+        let made = optimizer(dtype, rule, &JsSource(groups));
+        made.map(|optimizer| Self(Held::new(optimizer))).map_err(|error| thrown(env, error))
     }
 }
 
@@ -26,19 +27,18 @@ impl JsOptimizer {
     #[napi(catch_unwind)]
     pub fn adam(
         env: Env,
-        field: &Field,
-        rate: f64,
-        decay: f64,
+        dtype: String,
+        groups: Unknown<'_>,
         beta1: f64,
         beta2: f64,
         epsilon: f64,
     ) -> Result<JsOptimizer> {
-        Self::new(env, field, Rule::Adam { beta1, beta2, epsilon }, rate, decay)
+        Self::new(env, &dtype, &groups, Rule::Adam { beta1, beta2, epsilon })
     }
 
     #[napi(catch_unwind)]
-    pub fn sgd(env: Env, field: &Field, rate: f64, decay: f64, momentum: f64) -> Result<JsOptimizer> {
-        Self::new(env, field, Rule::Sgd { momentum }, rate, decay)
+    pub fn sgd(env: Env, dtype: String, groups: Unknown<'_>, momentum: f64) -> Result<JsOptimizer> {
+        Self::new(env, &dtype, &groups, Rule::Sgd { momentum })
     }
 
     #[napi(catch_unwind)]
@@ -48,14 +48,18 @@ impl JsOptimizer {
         stepped.map_err(|error| thrown(env, error))
     }
 
-    #[napi(getter, catch_unwind)]
-    pub fn learning_rate(&self) -> Result<f64> {
-        self.0.read(|optimizer| optimizer.learning_rate())
+    /// What a step makes of an array.
+    #[napi(catch_unwind)]
+    pub fn step_from(&self, env: Env, parameters: Unknown<'_>, gradient: Unknown<'_>) -> Result<NumbersHandle> {
+        let (parameters, gradient) = (JsSource(&parameters), JsSource(&gradient));
+        let stepped = self.0.change(|optimizer| optimizer.step_from(&parameters, &gradient))?;
+        stepped.map(NumbersHandle::new).map_err(|error| thrown(env, error))
     }
 
-    #[napi(setter, catch_unwind)]
-    pub fn set_learning_rate(&self, rate: f64) -> Result<()> {
-        self.0.change(|optimizer| optimizer.set_learning_rate(rate))
+    #[napi(catch_unwind)]
+    pub fn set_groups(&self, env: Env, groups: Unknown<'_>) -> Result<()> {
+        let set = self.0.change(|optimizer| optimizer.set_groups(&JsSource(&groups)))?;
+        set.map_err(|error| thrown(env, error))
     }
 
     #[napi(getter, catch_unwind)]

@@ -3,40 +3,42 @@
 use wasm_bindgen::prelude::*;
 
 use super::field::Field;
+use super::results::NumbersHandle;
 use super::{JsResult, JsSource, thrown};
-use crate::bindings::handles::AnyOptimizer;
+use crate::bindings::handles::{AnyOptimizer, optimizer};
 use crate::optimizer::Rule;
 
-/// An optimizer of a field's parameters.
+/// An optimizer of a field's parameters, or of an array.
 #[wasm_bindgen(js_name = Optimizer)]
 pub struct JsOptimizer(Box<dyn AnyOptimizer>);
 
 #[wasm_bindgen(js_class = Optimizer)]
 impl JsOptimizer {
-    pub fn adam(field: &Field, rate: f64, decay: f64, beta1: f64, beta2: f64, epsilon: f64) -> JsResult<JsOptimizer> {
-        Self::new(field, Rule::Adam { beta1, beta2, epsilon }, rate, decay)
+    pub fn adam(dtype: &str, groups: &JsValue, beta1: f64, beta2: f64, epsilon: f64) -> JsResult<JsOptimizer> {
+        Self::new(dtype, groups, Rule::Adam { beta1, beta2, epsilon })
     }
 
-    pub fn sgd(field: &Field, rate: f64, decay: f64, momentum: f64) -> JsResult<JsOptimizer> {
-        Self::new(field, Rule::Sgd { momentum }, rate, decay)
+    pub fn sgd(dtype: &str, groups: &JsValue, momentum: f64) -> JsResult<JsOptimizer> {
+        Self::new(dtype, groups, Rule::Sgd { momentum })
     }
 
-    fn new(field: &Field, rule: Rule, rate: f64, decay: f64) -> JsResult<JsOptimizer> {
-        field.field.optimizer(rule, rate, decay).map(Self).map_err(thrown)
+    fn new(dtype: &str, groups: &JsValue, rule: Rule) -> JsResult<JsOptimizer> {
+        optimizer(dtype, rule, &JsSource(groups)).map(Self).map_err(thrown)
     }
 
     pub fn step(&mut self, field: &mut Field, gradient: &JsValue) -> JsResult<()> {
         self.0.step(&mut *field.field, &JsSource(gradient)).map_err(thrown)
     }
 
-    #[wasm_bindgen(getter, js_name = learningRate)]
-    pub fn learning_rate(&self) -> f64 {
-        self.0.learning_rate()
+    /// What a step makes of an array.
+    #[wasm_bindgen(js_name = stepFrom)]
+    pub fn step_from(&mut self, parameters: &JsValue, gradient: &JsValue) -> JsResult<NumbersHandle> {
+        self.0.step_from(&JsSource(parameters), &JsSource(gradient)).map(NumbersHandle).map_err(thrown)
     }
 
-    #[wasm_bindgen(setter, js_name = learningRate)]
-    pub fn set_learning_rate(&mut self, rate: f64) {
-        self.0.set_learning_rate(rate);
+    #[wasm_bindgen(js_name = setGroups)]
+    pub fn set_groups(&mut self, groups: &JsValue) -> JsResult<()> {
+        self.0.set_groups(&JsSource(groups)).map_err(thrown)
     }
 
     #[wasm_bindgen(getter)]
