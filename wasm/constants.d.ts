@@ -10,6 +10,7 @@ export declare const DTYPES: readonly ["float32", "float64"];
 export declare const FIXED_METHODS: readonly ["euler", "midpoint", "heun", "ralston", "heun3", "rk4", "rk38", "leapfrog"];
 export declare const GRADIENTS: readonly ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
 export declare const GRADIENT_STATS: readonly ["evaluations", "vjps", "backwardSteps"];
+export declare const INTERPOLATING_METHODS: readonly ["bosh3", "dopri5", "tsit5"];
 export declare const LANES: { readonly float32: 16, readonly float64: 8 };
 export declare const METHODS: readonly ["euler", "midpoint", "heun", "ralston", "heun3", "rk4", "rk38", "leapfrog", "fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"];
 export declare const NOISES: readonly ["rademacher", "gaussian"];

@@ -10,6 +10,7 @@ export const DTYPES = ["float32", "float64"];
 export const FIXED_METHODS = ["euler", "midpoint", "heun", "ralston", "heun3", "rk4", "rk38", "leapfrog"];
 export const GRADIENTS = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];
 export const GRADIENT_STATS = ["evaluations", "vjps", "backwardSteps"];
+export const INTERPOLATING_METHODS = ["bosh3", "dopri5", "tsit5"];
 export const LANES = { "float32": 16, "float64": 8 };
 export const METHODS = ["euler", "midpoint", "heun", "ralston", "heun3", "rk4", "rk38", "leapfrog", "fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"];
 export const NOISES = ["rademacher", "gaussian"];

@@ -90,10 +90,7 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   gradientclipval: ["clipNorm"],
   earlystopping: ["patience"],
   numsteps: ["steps"],
-  numepochs: ["epochs"],
   maxiter: ["maxIterations", "steps"],
-  historysize: ["memory"],
-  maxcor: ["memory"],
   tolerancegrad: ["gradientTolerance"],
   decayrate: ["factor"],
   // That of SciML is the safety factor of steps.

@@ -75,7 +75,8 @@ export const isFloats = (value: unknown, dtype: Dtype) => kindOf(value) === cons
 
 /** A plain array over the same memory as a typed array of either number type. */
 export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
-  return arrayOf(argument, value, dtypeOf(value), " or a Float64Array");
+  const dtype = dtypeOf(value);
+  return arrayOf(argument, value, dtype, ` or a ${dtype === "float32" ? "Float64Array" : "Float32Array"}`);
 }
 
 /** The same of bytes. */

@@ -10,6 +10,13 @@ export const listOf = (names: readonly string[]): string =>
     ? `${names.slice(0, LISTED).join(", ")} and ${names.length - LISTED} more`
     : names.join(", ");
 
+/** Letters of an unknown name that a message has; a longer one is no misspelling. */
+const MOST_LETTERS = 60;
+
+/** A name as a message has it. */
+export const shortened = (name: string): string =>
+  name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS)}…` : name;
+
 /** The error of a name that is not known: it lists those that are, and suggests the nearest. `noun` is what they name. */
 export function unknownName(
   where: string,
@@ -19,7 +26,7 @@ export function unknownName(
   code: ErrorCode = "OPTION",
   meant: string | undefined = nearest(name, known),
 ): SymplecticAdjointError {
-  const given = name.length > 60 ? `${name.slice(0, 60)}…` : name;
+  const given = shortened(name);
   const expected = known.length > 0 ? listOf(known) : `no ${noun}`;
   const hint = meant === undefined ? "" : `; did you mean ${meant}?`;
   const names = known.length > 0 ? `the names are ${expected}` : "there are none";
@@ -43,7 +50,7 @@ export function meantBy(
 
 /** The known name that differs least from one that is not, if it differs little. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
-  if (name.length > 60) return undefined;
+  if (name.length > MOST_LETTERS) return undefined;
   let least = Math.floor((name.length + 1) / 3) + 1;
   let found: string | undefined;
   for (const candidate of known) {

@@ -2,7 +2,7 @@
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
 import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
-import { listOf, meantBy, nearest, plainName } from "./names.js";
+import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
 import { outside } from "./user-code.js";
 
 /** What a value must be; reading gives a `T`. */
@@ -228,9 +228,6 @@ export function checkNames(
   }
 }
 
-/** Letters of an unknown name that a message has. */
-const MOST_OF_NAME = 60;
-
 function noSuchName(
   where: string,
   name: string,
@@ -239,7 +236,7 @@ function noSuchName(
   aliases: Readonly<Record<string, readonly string[]>>,
   instead: Readonly<Record<string, string>>,
 ): SymplecticAdjointError {
-  const given = name.length > MOST_OF_NAME ? `${name.slice(0, MOST_OF_NAME)}…` : name;
+  const given = shortened(name);
   const expected = known.join(", ");
   const nouns = noun === "option" ? "options" : "entries";
   const message = `${where}${given}: there is no ${noun} of that name; ${hintAt(name, known, aliases, instead)} ${nouns} are ${expected}`;

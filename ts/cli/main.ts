@@ -121,7 +121,9 @@ program
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
   .addOption(
-    new Option("--solver <method>", "method that solves the equation").choices(ADAPTIVE_METHODS).default(DEFAULT_METHOD),
+    new Option("--solver <method>", "method that solves the equation")
+      .choices(ADAPTIVE_METHODS)
+      .default(DEFAULT_METHOD),
   )
   .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-4)
   .option("--steps <count>", "training steps", count, 1500)

@@ -440,7 +440,11 @@ class FieldModel {
 
   /** Whether predictions are interpolated between steps, and not because that was asked for. */
   #isInterpolated(solver = this.#solver): boolean {
-    return solver.output === undefined && isAdaptive(solver) && (INTERPOLATING_METHODS as readonly string[]).includes(solver.method as Method);
+    return (
+      solver.output === undefined &&
+      isAdaptive(solver) &&
+      (INTERPOLATING_METHODS as readonly string[]).includes(solver.method as Method)
+    );
   }
 
   /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */
