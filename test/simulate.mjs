@@ -38,6 +38,7 @@ const [begins, rates] = [
   ["--parameters", "birth=0.45, feed=0.02, death=0.8"],
 ];
 const grid = Array.from({ length: 9 }, (_, i) => i / 2);
+/** @type {import("../dist/index.js").SolveOptions} */
 const settings = { method: "dopri8", rtol: 1e-10, atol: 1e-12 };
 
 try {
