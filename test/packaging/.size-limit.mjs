@@ -10,9 +10,9 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "110 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "112 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "74 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "76 kB"),
     import: "{ equations, leastSquares }",
   },
   {
@@ -21,7 +21,7 @@ export default [
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "37 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "38 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];

@@ -48,8 +48,7 @@ pub fn constants() -> Value {
         Method::all().filter(|method| method.adaptive() == adaptive).map(|method| method.name()).collect()
     };
     let all = [methods(false), methods(true)].concat();
-    let interpolating: Vec<&str> =
-        Method::all().filter(Method::interpolates).map(|method| method.name()).collect();
+    let interpolating: Vec<&str> = Method::all().filter(Method::interpolates).map(|method| method.name()).collect();
     json!({
         "DTYPES": [f32::DTYPE, f64::DTYPE],
         "LANES": { f32::DTYPE: f32::LANES, f64::DTYPE: f64::LANES },
