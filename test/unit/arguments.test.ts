@@ -8,6 +8,7 @@ import {
   cnf,
   cosineDecay,
   custom,
+  differentiable,
   driven,
   equations,
   exponentialDecay,
@@ -341,6 +342,31 @@ test("methods called on an object made from another", async () => {
   await refusal("this", () => own(pool).close());
 });
 
+/** What only the package itself uses. */
+const INTERNAL = ["packArguments", "nameArguments", "copyArguments", "argumentWidths", "argumentSize"];
+
+test("whatever fields, functions and solvers have is asked of themselves", () => {
+  const square = differentiable({ inputs: { x: "scalar" }, apply: ({ inputs }) => inputs.x.mul(inputs.x) });
+  let refused = 0;
+  for (const object of [decay, density, square, solver(field, y0, 0)]) {
+    for (const other of [Object.create(object), new Proxy(object, {})]) {
+      for (let of = Object.getPrototypeOf(object); of !== Object.prototype; of = Object.getPrototypeOf(of)) {
+        for (const [name, { get, value }] of Object.entries(Object.getOwnPropertyDescriptors(of))) {
+          if (INTERNAL.includes(name) || name === "constructor") continue;
+          try {
+            if (get) get.call(other);
+            else (value as (...given: unknown[]) => unknown).call(other, 0, y0, {});
+          } catch (error) {
+            expect(error, name).toMatchObject({ name: "SymplecticAdjointError" });
+            refused++;
+          }
+        }
+      }
+    }
+  }
+  expect(refused).toBeGreaterThan(80);
+});
+
 test("files that are none, transferred, or beyond 4 GiB", async () => {
   for (const value of [
     null,
@@ -646,5 +672,5 @@ test("consoles show what fields and the like are", () => {
     "mlp field (2 → 3 → 2, float32, disposed)",
     "sgd optimizer (disposed)",
   ]);
-  expect(inspect(Object.create(own))).toContain("disposed");
+  expect(inspect(Object.create(own))).toContain("an object made from one");
 });

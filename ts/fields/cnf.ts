@@ -6,7 +6,7 @@ import { fix } from "../checks/frozen.js";
 import { anything, argument, fallback, flag, natural, oneOf, options, required } from "../checks/rules.js";
 import { call, refuseReentry } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
-import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField } from "./field.js";
+import { type Field, type FieldState, type Kind, type Recipe, type StateNames, WasmField, wasmField } from "./field.js";
 import { type MlpOptions, networkOf } from "./mlp.js";
 
 /** What a continuous normalizing flow is made of. */
@@ -76,6 +76,7 @@ class WasmCnf<D extends Dtype> extends WasmField<D> implements CnfField<D> {
   }
 
   override get state(): FieldState {
+    wasmField(this, "this");
     return this.#state;
   }
 

@@ -10,7 +10,18 @@ import {
   zeros,
 } from "../checks/arrays.js";
 import { describe, isArray, refused } from "../checks/errors.js";
-import { anything, argument, callable, fallback, natural, options, record, required, size } from "../checks/rules.js";
+import {
+  anything,
+  argument,
+  callable,
+  fallback,
+  isObject,
+  natural,
+  options,
+  record,
+  required,
+  size,
+} from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { type Parameters, readParameters, type Traceable } from "../trace/parameters.js";
@@ -136,77 +147,97 @@ class Program<I extends InputShapes, D extends Dtype> implements Differentiable<
   }
 
   get dtype(): D {
-    return this.#field.dtype;
+    return Program.#of(this).#field.dtype;
   }
 
   get outputSize(): number {
-    return this.#field.outputSize;
+    return Program.#of(this).#field.outputSize;
   }
 
   get entries(): Readonly<Record<string, Entry>> {
-    return this.#field.entries;
+    return Program.#of(this).#field.entries;
   }
 
   get parameters(): ArrayOf<D> {
-    return this.#field.parameters;
+    return Program.#of(this).#field.parameters;
   }
 
   set parameters(values: ArrayOf<D> | ParameterValues) {
-    this.#field.parameters = values;
+    Program.#of(this).#field.parameters = values;
   }
 
   get field(): Differentiable<I, D>["field"] {
-    return this.#field as never;
+    return Program.#of(this).#field as never;
   }
 
   evaluate(inputs: InputArrays<I, D>): ArrayOf<D> {
-    return this.#field.evaluate(0, packed("inputs", this.#widths, inputs, this.dtype).numbers);
+    return Program.#of(this).#field.evaluate(
+      0,
+      packed("inputs", Program.#of(this).#widths, inputs, this.dtype).numbers,
+    );
   }
 
   vjp(inputs: InputArrays<I, D>, w: ArrayOf<D>) {
-    const { y, parameters } = this.#field.vjp(0, packed("inputs", this.#widths, inputs, this.dtype).numbers, w);
+    const { y, parameters } = Program.#of(this).#field.vjp(
+      0,
+      packed("inputs", Program.#of(this).#widths, inputs, this.dtype).numbers,
+      w,
+    );
     type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
     return { inputs: unpacked(this.#widths, y, this.dtype) as Arrays, parameters };
   }
 
   jvp(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>): Jvp<D> {
-    const { y, along } = this.#direction(inputs, tangents, parameterTangents);
-    return this.#field.jvp(0, y, along);
+    const { y, along } = Program.#direction(this, inputs, tangents, parameterTangents);
+    return Program.#of(this).#field.jvp(0, y, along);
   }
 
   hessianProduct(inputs: InputArrays<I, D>, tangents: Partial<InputArrays<I, D>>, parameterTangents?: ArrayOf<D>) {
     if (this.outputSize !== 1) {
       throw refused("OPTION", "hessianProduct", "a function of one output", `one of ${this.outputSize}`);
     }
-    const { y, along } = this.#direction(inputs, tangents, parameterTangents);
-    const product = this.#field.hessianProduct(0, y, along);
+    const { y, along } = Program.#direction(this, inputs, tangents, parameterTangents);
+    const product = Program.#of(this).#field.hessianProduct(0, y, along);
     type Arrays = { -readonly [Name in keyof I]: ArrayOf<D> };
     return { inputs: unpacked(this.#widths, product.y, this.dtype) as Arrays, parameters: product.parameters };
   }
 
+  /** A function itself, and no object that was made from one. */
+  static #of<I extends InputShapes, D extends Dtype>(own: Program<I, D>): Program<I, D> {
+    if (isObject(own) && #field in own) return own;
+    throw refused("OPTION", "this", "a differentiable function", describe(own));
+  }
+
   /** Inputs and a direction, packed. */
-  #direction(inputs: unknown, tangents: unknown, parameters: ArrayOf<D> | undefined) {
-    const { numbers, batch } = packed("inputs", this.#widths, inputs, this.dtype);
+  static #direction<I extends InputShapes, D extends Dtype>(
+    own: Program<I, D>,
+    inputs: unknown,
+    tangents: unknown,
+    parameters: ArrayOf<D> | undefined,
+  ) {
+    const { dtype } = own;
+    const { numbers, batch } = packed("inputs", own.#widths, inputs, dtype);
     const given = argument("tangents", tangents, required(record<unknown>()));
-    const still = Object.entries(this.#widths).map(([name, width]) => [name, zeros(this.dtype, batch * width)]);
+    const still = Object.entries(own.#widths).map(([name, width]) => [name, zeros(dtype, batch * width)]);
     const moving = outside(() => Object.entries(given)).filter(([, value]) => value !== undefined);
     const all = Object.fromEntries([...still, ...moving]);
-    const along = packed("tangents", this.#widths, all, this.dtype, batch).numbers;
+    const along = packed("tangents", own.#widths, all, dtype, batch).numbers;
     if (parameters !== undefined) {
-      const own = arrayOf("parameterTangents", parameters, this.dtype);
-      checkLength("parameterTangents", own, this.parameters.length);
-      numbersOf("parameterTangents", own);
+      const moved = arrayOf("parameterTangents", parameters, dtype);
+      checkLength("parameterTangents", moved, own.parameters.length);
+      numbersOf("parameterTangents", moved);
     }
     return { y: numbers, along: { y: along, ...(parameters && { parameters }) } };
   }
 
   /** What it is, for messages and consoles. */
   toString(): string {
+    if (!(#field in this)) return "differentiable function (an object made from one)";
     return `differentiable function of ${Object.keys(this.#widths).join(", ")}`;
   }
 
   dispose(): void {
-    this.#field.dispose();
+    Program.#of(this).#field.dispose();
   }
 
   declare [Symbol.dispose]: () => void;

@@ -253,7 +253,7 @@ export class WasmField<D extends Dtype> implements Field<D> {
   /** What it is, for messages and consoles. */
   toString(): string {
     const kept = #rust in this && !this.#engine.lost ? this.#rust : undefined;
-    const size = kept ? `${kept.parametersLength} parameters` : "disposed";
+    const size = kept ? `${kept.parametersLength} parameters` : #rust in this ? "disposed" : "an object made from one";
     return `${this.kind} field (${this.architecture}, ${this.dtype}, ${size})`;
   }
 
@@ -352,7 +352,7 @@ export function useField<D extends Dtype>(field: Field<D>, argument = "field") {
 
 /** The arguments of a field's functions, ready to be handed over. */
 export function argumentsOf<D extends Dtype>(field: WasmField<D>, t: unknown, y: unknown, parameters: unknown) {
-  const { rust, engine } = field.use();
+  const { rust, engine } = useField(field, "this");
   const time = argument("t", t, required(anyNumber));
   const state = engine.steady(arrayOf("y", y, field.dtype));
   const theta = parameters === undefined ? undefined : engine.steady(arrayOf("parameters", parameters, field.dtype));

@@ -44,6 +44,7 @@ import {
   type Kind,
   type Recipe,
   WasmField,
+  wasmField,
 } from "./field.js";
 import {
   type EntryNames,
@@ -184,7 +185,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
   }
 
   override get argumentNames(): readonly string[] {
-    return this.#names;
+    return (wasmField(this, "this") as WasmProgram<D>).#names;
   }
 
   override get argumentWidths(): Widths {
@@ -198,6 +199,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     parameters?: ArrayOf<D>,
     args?: ArgumentArrays,
   ): { value: ArrayOf<D>; tangent: ArrayOf<D> } {
+    wasmField(this, "this");
     const at = this.#tangentsAt(t, y, tangents, parameters, args);
     const both = at.field.evaluate(at.time, at.state, at.parameters, at.arguments);
     const outputs = this.outputSize;
@@ -218,6 +220,7 @@ export class WasmProgram<D extends Dtype> extends WasmField<D> implements Progra
     tangents: FieldTangents<D>,
     weights?: ArrayOf<D>,
   ): { y: ArrayOf<D>; parameters: ArrayOf<D> } {
+    wasmField(this, "this");
     const at = this.#tangentsAt(t, y, tangents);
     // The transpose of the directional derivative alone.
     const outputs = this.outputSize;

@@ -311,62 +311,62 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
   }
 
   get t(): Float64Array {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     return engine.read("float64", integrator.t, this.batch);
   }
 
   get y(): Readonly<ArrayOf<D>> {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     return engine.read(this.#dtype, integrator.y, this.batch * this.#state);
   }
 
   set y(states: Readonly<ArrayOf<D>>) {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     const given = engine.steady(arrayOf("y", states, this.#dtype));
     checkLength("y", given, this.batch * this.#state, `[${this.batch}, ${this.#state}]`);
     call(engine, () => integrator.setY(given));
   }
 
   get trajectories(): TrajectoryStats {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     return frozen(statsOf(engine.read("float64", integrator.trajectories, TRAJECTORY_NUMBERS * this.batch)));
   }
 
   get events(): Events<D> {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     const numbers = engine.read("float64", integrator.events, integrator.eventsLength);
     const count = numbers.length / EVENT_NUMBERS;
     return frozen(eventsOf(numbers, engine.read(this.#dtype, integrator.eventStates, count * this.#state)));
   }
 
   setArguments(values: ArgumentArrays): void {
-    const { engine } = this.#use();
+    const { engine } = OwnSolver.#use(this);
     const packed = this.#field.packArguments(values, this.batch);
-    const { integrator } = this.#use();
+    const { integrator } = OwnSolver.#use(this);
     if (packed) call(engine, () => integrator.setArguments(packed));
   }
 
   stepTo(t: number): void {
-    this.#advance(timeOf("t", t), false);
+    OwnSolver.#advance(this, timeOf("t", t), false);
   }
 
   step(towards: number): void {
-    this.#advance(timeOf("towards", towards), true);
+    OwnSolver.#advance(this, timeOf("towards", towards), true);
   }
 
-  #advance(to: number, single: boolean): void {
-    const { engine, integrator } = this.#use();
+  static #advance(solver: OwnSolver<Dtype>, to: number, single: boolean): void {
+    const { engine, integrator } = OwnSolver.#use(solver);
     call(engine, () => integrator.advance(to, single));
   }
 
   copy(): Solver<D> {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     const copy = call(engine, () => integrator.copy());
     return new OwnSolver(this.#field, engine, copy, this.batch, this.#bytes, this.#how);
   }
 
   save(): SavedSolver {
-    const { engine, integrator } = this.#use();
+    const { engine, integrator } = OwnSolver.#use(this);
     const numbers = call(engine, () => integrator.save());
     return frozen({
       kind: KIND,
@@ -379,21 +379,29 @@ class OwnSolver<D extends Dtype> implements Solver<D> {
     });
   }
 
-  #use(): { engine: Instance; integrator: Integrator } {
-    this.#engine.needStack();
-    if (!this.#integrator || this.#engine.lost) {
+  /** A solver itself, and no object that was made from one. */
+  static #own(solver: OwnSolver<Dtype>): void {
+    if (!isObject(solver) || !(#integrator in solver)) throw refused("OPTION", "this", "a solver", describe(solver));
+  }
+
+  static #use(solver: OwnSolver<Dtype>): { engine: Instance; integrator: Integrator } {
+    OwnSolver.#own(solver);
+    solver.#engine.needStack();
+    if (!solver.#integrator || solver.#engine.lost) {
       throw new SymplecticAdjointError("DISPOSED", "the solver has been disposed");
     }
-    refuseReentry(this.#engine, "a solver");
-    return { engine: this.#engine, integrator: this.#integrator };
+    refuseReentry(solver.#engine, "a solver");
+    return { engine: solver.#engine, integrator: solver.#integrator };
   }
 
   /** What it is, for messages and consoles. */
   toString(): string {
+    if (!(#integrator in this)) return "solver (an object made from one)";
     return `solver (${this.batch} × ${this.#state}, ${this.#dtype}${this.#integrator ? "" : ", disposed"})`;
   }
 
   dispose(): void {
+    OwnSolver.#own(this);
     this.#engine.needStack();
     const integrator = this.#integrator;
     this.#integrator = undefined;
