@@ -203,6 +203,7 @@ try {
 
   const x = ["simulate", "crlf.txt", "--times", "0,1", "--parameters", "k=1"];
   const prey = ["simulate", "prey.txt", "--times", "0:4:0.5"];
+  /** @type {readonly (readonly [args: string[], code: number, message: RegExp])[]} */
   const mistakes = [
     // All that is missing at once.
     [
