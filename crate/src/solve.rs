@@ -16,7 +16,7 @@ use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
 
 pub use options::{Options, Output, Steps, Summation};
-pub(crate) use pace::{Pace, Proposed, Verdict};
+pub(crate) use pace::{FirstStep, Pace, Proposed, Verdict};
 pub use run::Stats;
 pub(crate) use run::{Ended, Interval, Recorder, control_of, integrate, interval_steps, tolerances_of, working_states};
 pub(crate) use swept::Swept;

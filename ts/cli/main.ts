@@ -74,6 +74,10 @@ const program = new Command("symplectic-adjoint")
 
 const asJson = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value, null, 2)}\n`);
 const json = () => new Option("--json", "the result as JSON, for programs");
+const tolerance = (name: "rtol" | "atol", standard: number) =>
+  new Option(`--${name} <tolerance>`, `${name === "rtol" ? "relative" : "absolute"} tolerance of the solver`)
+    .argParser(positive)
+    .default(standard);
 
 /** The commands that read tables. */
 const READERS = ["train", "fit", "predict", "simulate", "gradcheck"];
@@ -125,7 +129,7 @@ program
       .choices(ADAPTIVE_METHODS)
       .default(DEFAULT_METHOD),
   )
-  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-4)
+  .addOption(tolerance("rtol", 1e-4))
   .option("--steps <count>", "training steps", count, 1500)
   .option("--learning-rate <rate>", "the peak learning rate: warmed up, then lowered along a cosine", positive, 1e-2)
   .option("--weight-decay <rate>", "decoupled weight decay, as in AdamW", nonNegative, 0)
@@ -272,8 +276,8 @@ program
       "method that solves the equations (default: dopri8, or dopri5 for many times or somewhat stiff equations)",
     ).choices(ADAPTIVE_METHODS),
   )
-  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
-  .option("--atol <tolerance>", "absolute tolerance of the solver", positive, 1e-12)
+  .addOption(tolerance("rtol", 1e-10))
+  .addOption(tolerance("atol", 1e-12))
   .option(
     "--profile [names]",
     "profile these parameters, or all; their intervals do not assume a linear model",
@@ -425,8 +429,8 @@ program
       "method that solves the equations (default: dopri8, or dopri5 for more than 200 times)",
     ).choices(METHODS),
   )
-  .option("--rtol <tolerance>", "relative tolerance of the solver", positive, 1e-10)
-  .option("--atol <tolerance>", "absolute tolerance of the solver", positive, 1e-12)
+  .addOption(tolerance("rtol", 1e-10))
+  .addOption(tolerance("atol", 1e-12))
   .option("--step-size <time>", "fixed steps, no longer than this, instead of tolerances", positive)
   .option("--out <file>", "the solution; - for standard output, the default")
   .addOption(json())

@@ -3,10 +3,11 @@
 use super::block::{Block, lanes_index};
 use super::forward::{Forward, Sinks};
 use super::problem::{Problem, Tools};
-use crate::control::{Controller, first_step_from, guess_from};
+use crate::control::{first_step_from, guess_from};
 use crate::error::{Error, Result};
 use crate::kernel::lanes::{Scaled, finite_lanes};
 use crate::kernel::real::Real;
+use crate::solve::FirstStep;
 use crate::stepper::Weights;
 
 impl<T: Real> Forward<T> {
@@ -56,7 +57,6 @@ impl<T: Real> Forward<T> {
     fn choose_first_steps(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) -> Result<()> {
         let Self { block, sums, clocks, tolerances, .. } = self;
         let (width, len, active, rows) = (block.width, block.len(), block.active, block.rows as f64);
-        let torchdiffeq = problem.options.controller == Controller::Torchdiffeq;
         let index = lanes_index(problem, width);
         let norms = |numbers: &[T], less: Option<&[T]>, x: &[T], sums: &mut [f64]| {
             Scaled { numbers, less, x, y: x, tolerances }.sums(&mut sums[..width]);
@@ -66,20 +66,15 @@ impl<T: Real> Forward<T> {
         let states: Vec<f64> = sums[..active].to_vec();
         norms(&block.slopes[..len], None, &block.x[..len], sums);
         let slopes: Vec<f64> = sums[..active].to_vec();
-        let mut guesses = Vec::with_capacity(active);
+        let mut all = Vec::with_capacity(active);
         for (slot, clock) in clocks.iter_mut().enumerate() {
             let times = problem.times.of(clock.trajectory);
             let last = times[times.len() - 1];
             let (direction, interval) = ((last - times[0]).signum(), (last - clock.t).abs());
-            let limit = if torchdiffeq { f64::INFINITY } else { interval };
-            let mut guess = guess_from(states[slot], slopes[slot]);
-            guess.h = guess.h.min(limit);
-            let end = clock.t + direction * guess.h;
-            let end =
-                if (end - clock.t).abs() > interval && !torchdiffeq { clock.t + direction * interval } else { end };
-            block.spans.h[slot] = direction * guess.h;
-            block.spans.t[slot] = end;
-            guesses.push((guess, limit));
+            let guess = guess_from(states[slot], slopes[slot]);
+            let tried = FirstStep::new(&problem.options, guess, clock.t, direction, interval);
+            (block.spans.h[slot], block.spans.t[slot]) = (tried.h, tried.end);
+            all.push(tried);
             clock.stats.evaluations += usize::from(clock.pace.proposal == 0.0);
         }
         let Block { x, slopes: k, state, spans, mixer, .. } = &mut *block;
@@ -89,10 +84,10 @@ impl<T: Real> Forward<T> {
         spans.stage_times(width, 0.0, &mut state[len..len + width]);
         tools.lanes[index].evaluate(active, &spans.times, &state[..len + width], None, &mut rest[..len])?;
         norms(&rest[..len], Some(first), &x[..len], sums);
-        for ((clock, (guess, limit)), difference) in clocks.iter_mut().zip(guesses).zip(sums) {
-            let h = first_step_from(*difference, guess, problem.scheme.order());
+        for ((clock, tried), difference) in clocks.iter_mut().zip(all).zip(sums) {
+            let h = first_step_from(*difference, tried.guess, problem.scheme.order());
             if clock.pace.proposal == 0.0 {
-                clock.pace.proposal = if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h };
+                clock.pace.proposal = tried.length(h);
             }
         }
         Ok(())

@@ -107,6 +107,39 @@ impl<T: Real> Blocks<'_, T> {
             *product += dot(&probe[from..from + numbers], value);
         }
     }
+
+    /// Runs all, leaf by leaf, on threads that take so many leaves in one go.
+    #[inline(never)]
+    fn run_leaves(
+        &self,
+        workers: &mut [Worker<T>],
+        run_leaves: usize,
+        (sums, partial): (&mut [T], &mut [Partial<T>]),
+        arrays: &mut Arrays<'_, T>,
+        dots: &mut Dots,
+    ) {
+        let Self { plan, rows, .. } = self;
+        let panels = plan.panels;
+        let mut rest = arrays.reborrow();
+        let inner = std::mem::take(&mut rest.products);
+        let own = Sum { sums, gradient: std::mem::take(&mut rest.gradient), ..Sum::none(inner.len()) };
+        let others = partial.iter_mut().map(|partial| partial.sum(inner.len()));
+        let mut sums = std::iter::once(own).chain(others);
+        let per_run = run_leaves * plan.leaf_panels();
+        let mut runs: Vec<Run<'_, T>> = (0..panels.count())
+            .step_by(per_run)
+            .map(|first| {
+                let range = first..(first + per_run).min(panels.count());
+                let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
+                let sum = sums.next().unwrap_or_else(|| Sum::none(inner.len()));
+                Run { panels: range, arrays: rest.split(*rows, lanes), sum }
+            })
+            .collect();
+        threads::each(workers, &mut runs, |worker, run| run.add_leaves(self, worker));
+        let total = total(&mut runs);
+        dots.slope += total.slope;
+        inner.iter_mut().zip(&total.products).for_each(|(sum, product)| *sum += product);
+    }
 }
 
 impl<T: Real> Executor<T> {
@@ -262,51 +295,15 @@ impl<T: Real> Memory<T> {
         arrays: &mut Arrays<'_, T>,
         dots: &mut Dots,
     ) {
-        let Self { uniform, packs, workers, sums, steady, .. } = self;
-        let panels = plan.panels;
+        let Self { uniform, packs, workers, run_leaves, sums, partial, steady, .. } = self;
         let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
         if cfg!(target_arch = "wasm32") || plan.is_leaf() {
-            for panel in panels.all() {
+            for panel in plan.panels.all() {
                 blocks.run(panel, 0, &mut workers[0].scratch, arrays, sums, &mut dots.slope);
             }
-            return;
+        } else {
+            blocks.run_leaves(workers, *run_leaves, (sums, partial), arrays, dots);
         }
-        self.run_leaves(plan, phase, products, rows, arrays, dots);
-    }
-
-    /// The same, leaf by leaf, on threads.
-    #[inline(never)]
-    fn run_leaves(
-        &mut self,
-        plan: &Plan<T>,
-        phase: &Phase<T>,
-        products: Option<usize>,
-        rows: ArrayRows,
-        arrays: &mut Arrays<'_, T>,
-        dots: &mut Dots,
-    ) {
-        let Self { uniform, packs, workers, run_leaves, sums, partial, steady, .. } = self;
-        let panels = plan.panels;
-        let blocks = Blocks { plan, phase, products, rows, uniform, packs, steady };
-        let mut rest = arrays.reborrow();
-        let inner = std::mem::take(&mut rest.products);
-        let own = Sum { sums, gradient: std::mem::take(&mut rest.gradient), ..Sum::none(inner.len()) };
-        let others = partial.iter_mut().map(|partial| partial.sum(inner.len()));
-        let mut sums = std::iter::once(own).chain(others);
-        let per_run = *run_leaves * plan.leaf_panels();
-        let mut runs: Vec<Run<'_, T>> = (0..panels.count())
-            .step_by(per_run)
-            .map(|first| {
-                let range = first..(first + per_run).min(panels.count());
-                let lanes = (range.len() * panels.full()).min(panels.lanes - first * panels.full());
-                let sum = sums.next().unwrap_or_else(|| Sum::none(inner.len()));
-                Run { panels: range, arrays: rest.split(rows, lanes), sum }
-            })
-            .collect();
-        threads::each(workers, &mut runs, |worker, run| run.add_leaves(&blocks, worker));
-        let total = total(&mut runs);
-        dots.slope += total.slope;
-        inner.iter_mut().zip(&total.products).for_each(|(sum, product)| *sum += product);
     }
 
     /// Adds up the lanes of sums, and puts them where they are wanted.

@@ -1,7 +1,7 @@
 //! The lengths of adaptive steps, of a batch that takes them together or of one trajectory.
 
 use super::options::Options;
-use crate::control::{Controller, ErrorHistory};
+use crate::control::{Controller, ErrorHistory, Guess};
 
 /// The shortest step that is proposed, in units in the last place of its time: with fewer, the stages of a step share times.
 const LEAST_STEP: f64 = 10.0;
@@ -19,6 +19,36 @@ pub(crate) struct Pace {
     /// The errors of the last steps, and what they were before the last was accepted.
     pub errors: ErrorHistory,
     earlier: ErrorHistory,
+}
+
+/// A first step that is tried to learn how long one may be (Hairer, Nørsett and Wanner I, II.4).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstStep {
+    pub guess: Guess,
+    /// The first step is no longer than this.
+    limit: f64,
+    /// With its sign.
+    pub h: f64,
+    pub end: f64,
+}
+
+impl FirstStep {
+    /// From t in that direction, with `interval` left to the last time.
+    pub fn new(options: &Options, mut guess: Guess, t: f64, direction: f64, interval: f64) -> Self {
+        let torchdiffeq = options.controller == Controller::Torchdiffeq;
+        let limit = if torchdiffeq { f64::INFINITY } else { interval };
+        guess.h = guess.h.min(limit);
+        let h = direction * guess.h;
+        let end = t + h;
+        let end = if (end - t).abs() > interval && !torchdiffeq { t + direction * interval } else { end };
+        Self { guess, limit, h, end }
+    }
+
+    /// The length of the first step, from what the one that was tried proposes.
+    pub fn length(&self, proposed: f64) -> f64 {
+        // A field that is not finite nearby: the error control finds how near.
+        if proposed.is_finite() && proposed > 0.0 { proposed.min(self.limit) } else { self.guess.h }
+    }
 }
 
 /// A step that is to be tried.

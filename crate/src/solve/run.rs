@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::options::{Options, Steps};
-use super::pace::{Pace, Verdict};
-use crate::control::{AllReduce, Control, Controller, Norms, Tolerances};
+use super::pace::{FirstStep, Pace, Verdict};
+use crate::control::{AllReduce, Control, Norms, Tolerances};
 use crate::error::{Error, Progress, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{advance, all_finite, combine};
@@ -344,18 +344,14 @@ impl<T: Real> Run<'_, T> {
 
     fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
         let len = self.x.len();
-        let limit = if self.options.controller == Controller::Torchdiffeq { f64::INFINITY } else { interval };
-        let mut guess = self.norms.first_guess(&self.x, self.work.slope(0))?;
-        guess.h = guess.h.min(limit);
+        let guess = self.norms.first_guess(&self.x, self.work.slope(0))?;
+        let tried = FirstStep::new(self.options, guess, t, direction, interval);
         let Work { slopes, state, .. } = &mut self.work;
         let (first, rest) = slopes.split_at_mut(len);
-        combine(state, &self.x, std::iter::once((direction * guess.h, &*first)));
-        let end = t + direction * guess.h;
-        let end = if (end - t).abs() > interval && limit == interval { t + direction * interval } else { end };
-        self.dynamics.evaluate(end, state, None, &mut rest[..len])?;
-        let h = self.norms.first_step(&self.x, [first, &rest[..len]], guess, self.stepper.scheme.order())?;
-        // A field that is not finite nearby: the error control finds how near.
-        Ok(if h.is_finite() && h > 0.0 { h.min(limit) } else { guess.h })
+        combine(state, &self.x, std::iter::once((tried.h, &*first)));
+        self.dynamics.evaluate(tried.end, state, None, &mut rest[..len])?;
+        let h = self.norms.first_step(&self.x, [first, &rest[..len]], tried.guess, self.stepper.scheme.order())?;
+        Ok(tried.length(h))
     }
 
     /// Tries a step: x_{n+1} with its carry in `next`; whether it is finite.
