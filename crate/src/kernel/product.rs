@@ -102,13 +102,17 @@ impl<T: Real> Packed<T> {
     }
 }
 
-/// `sums[r][v] += Σ_k rows[r mod G][(r / G)·group + k·step] · columns[k·pitch][v]`.
+/// Sums of a tile: N groups of G rows, V registers each. Loops over groups and over rows are short enough to be unrolled, where one over
+/// all rows may not be, and would keep the sums in memory.
+type Sums<S, T, const N: usize, const G: usize, const V: usize> = [[[<S as Simd>::Vector<T>; V]; G]; N];
+
+/// `sums[n][g][v] += Σ_k rows[g][n·group + k·step] · columns[k·pitch][v]`.
 ///
 /// # Safety
-/// `rows` have readable numbers there for all r and k, `columns` V registers at each of depth multiples of the pitch.
+/// `rows` have readable numbers there for all n, g and k, `columns` V registers at each of depth multiples of the pitch.
 #[inline(always)]
-unsafe fn tile<S: Simd, T: Real, const R: usize, const G: usize, const V: usize>(
-    sums: &mut [[S::Vector<T>; V]; R],
+unsafe fn tile<S: Simd, T: Real, const N: usize, const G: usize, const V: usize>(
+    sums: &mut Sums<S, T, N, G, V>,
     depth: usize,
     (rows, group, step): ([*const T; G], usize, usize),
     columns: *const T,
@@ -123,10 +127,12 @@ unsafe fn tile<S: Simd, T: Real, const R: usize, const G: usize, const V: usize>
             for (v, column) in column.iter_mut().enumerate().skip(1) {
                 *column = S::Vector::<T>::load(columns.add(k * pitch + v * len));
             }
-            for (r, sums) in all.iter_mut().enumerate() {
-                let factor = S::Vector::<T>::splat(*rows[r % G].add(r / G * group + k * step));
-                for v in 0..V {
-                    sums[v] = factor.mul_add(column[v], sums[v]);
+            for (n, sums) in all.iter_mut().enumerate() {
+                for (row, sums) in rows.iter().zip(sums) {
+                    let factor = S::Vector::<T>::splat(*row.add(n * group + k * step));
+                    for v in 0..V {
+                        sums[v] = factor.mul_add(column[v], sums[v]);
+                    }
                 }
             }
         }

@@ -82,6 +82,18 @@ pub const fn len_of<S: Simd, T: Real>() -> usize {
     <S::Vector<T> as Vector<T>>::LEN
 }
 
+/// Has a cache line brought near that is read soon; any address will do.
+#[inline(always)]
+pub fn prefetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: every x86-64 has the instruction, and it faults nowhere.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 /// Registers of 128 bits, which every target has.
 pub struct Bits128;
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use super::{group, load_part, store_part, tile};
 use crate::kernel::real::Real;
-use crate::kernel::simd::{MOST, Register, Simd, Vector, dispatch, len_of};
+use crate::kernel::simd::{MOST, Register, Simd, Vector, dispatch, len_of, prefetch};
 
 /// `gradient[row, column] += Σ_lane dz[row, lane] h[column, lane]` over a block of that width.
 ///
@@ -128,6 +128,9 @@ unsafe fn add_inner<S: Simd, T: Real, const R: usize>(
     }
 }
 
+/// Bytes of a gradient that stays in the cache of a core from one block to the next.
+const NEAR: usize = 1 << 18;
+
 /// The most registers of columns that an outer product takes together.
 const fn strip_registers(bits: usize) -> usize {
     if bits == 256 { 2 } else { 4 }
@@ -242,31 +245,39 @@ impl<T: Real> OuterStrip<'_, T> {
         transposed: &[T],
     ) -> usize {
         let len = len_of::<S, T>();
+        // A large gradient is not in the cache: it comes while the sums are formed.
+        let far = self.rows * self.stride * size_of::<T>() > NEAR;
         while row + R <= self.rows {
-            let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
+            let mut sums = [[[S::Vector::<T>::splat(T::zero()); V]; R]; 1];
             unsafe {
                 let mut rows = [self.dz.as_ptr().add(row * self.lanes); R];
                 for (r, row) in rows.iter_mut().enumerate() {
                     *row = row.add(r * self.lanes);
                 }
-                tile::<S, T, R, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
+                if far {
+                    for r in 0..R {
+                        for v in 0..V {
+                            prefetch(gradient.as_ptr().wrapping_add((row + r) * self.stride + self.first + v * len));
+                        }
+                    }
+                }
+                tile::<S, T, 1, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
             }
-            for (r, sums) in sums.iter().enumerate() {
+            for (r, sums) in sums[0].iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;
-                let target = &mut gradient[start..start + self.width];
-                let to = target.as_mut_ptr();
-                if self.width == V * len {
-                    for (v, sum) in sums.iter().enumerate() {
-                        // SAFETY: as many numbers as the registers have.
-                        unsafe { S::Vector::<T>::load(to.add(v * len)).add(*sum).store(to.add(v * len)) }
+                let mut target = &mut gradient[start..start + self.width];
+                for sum in sums {
+                    let count = target.len().min(len);
+                    let to = target.as_mut_ptr();
+                    // SAFETY: so many numbers are there.
+                    unsafe {
+                        if count == len {
+                            S::Vector::<T>::load(to).add(*sum).store(to);
+                        } else {
+                            store_part(&[load_part::<T, S::Vector<T>>(to, count).add(*sum)], count, to);
+                        }
                     }
-                } else {
-                    let mut line = [T::zero(); 4 * MOST];
-                    // SAFETY: as many numbers as the strip has columns.
-                    unsafe { store_part(sums, self.width, line.as_mut_ptr()) };
-                    for (target, sum) in target.iter_mut().zip(line) {
-                        *target = *target + sum;
-                    }
+                    target = &mut target[count..];
                 }
             }
             row += R;

@@ -126,70 +126,42 @@ impl<T: Real> Operands<'_, T> {
         let rows = self.packed.rows;
         let mut row = 0;
         unsafe {
-            if N > 1 {
-                while row + N * G <= rows {
-                    self.tiles::<S, G, V>(N * G, row, h, stride, lane, lanes);
-                    row += N * G;
-                }
-                if N > 2 && row + 2 * G <= rows {
-                    self.tiles::<S, G, V>(2 * G, row, h, stride, lane, lanes);
-                    row += 2 * G;
-                }
+            while row + N * G <= rows {
+                self.tile_at::<S, N, G, V>(row, h, stride, lane, lanes);
+                row += N * G;
             }
-            while row + G <= rows {
-                self.tile_at::<S, G, G, V>(row, h, stride, lane, lanes);
+            if N > 2 && row + 2 * G <= rows {
+                self.tile_at::<S, 2, G, V>(row, h, stride, lane, lanes);
+                row += 2 * G;
+            }
+            if N > 1 && row + G <= rows {
+                self.tile_at::<S, 1, G, V>(row, h, stride, lane, lanes);
                 row += G;
             }
             match rows - row {
                 0 => {}
                 1 => self.tile_at::<S, 1, 1, V>(row, h, stride, lane, lanes),
-                2 if G > 2 => self.tile_at::<S, 2, 2, V>(row, h, stride, lane, lanes),
-                3 if G > 3 => self.tile_at::<S, 3, 3, V>(row, h, stride, lane, lanes),
-                4 if G > 4 => self.tile_at::<S, 4, 4, V>(row, h, stride, lane, lanes),
-                5 if G > 5 => self.tile_at::<S, 5, 5, V>(row, h, stride, lane, lanes),
-                6 if G > 6 => self.tile_at::<S, 6, 6, V>(row, h, stride, lane, lanes),
-                7 if G > 7 => self.tile_at::<S, 7, 7, V>(row, h, stride, lane, lanes),
-                8 if G > 8 => self.tile_at::<S, 8, 8, V>(row, h, stride, lane, lanes),
-                9 if G > 9 => self.tile_at::<S, 9, 9, V>(row, h, stride, lane, lanes),
-                10 if G > 10 => self.tile_at::<S, 10, 10, V>(row, h, stride, lane, lanes),
-                11 if G > 11 => self.tile_at::<S, 11, 11, V>(row, h, stride, lane, lanes),
+                2 if G > 2 => self.tile_at::<S, 1, 2, V>(row, h, stride, lane, lanes),
+                3 if G > 3 => self.tile_at::<S, 1, 3, V>(row, h, stride, lane, lanes),
+                4 if G > 4 => self.tile_at::<S, 1, 4, V>(row, h, stride, lane, lanes),
+                5 if G > 5 => self.tile_at::<S, 1, 5, V>(row, h, stride, lane, lanes),
+                6 if G > 6 => self.tile_at::<S, 1, 6, V>(row, h, stride, lane, lanes),
+                7 if G > 7 => self.tile_at::<S, 1, 7, V>(row, h, stride, lane, lanes),
+                8 if G > 8 => self.tile_at::<S, 1, 8, V>(row, h, stride, lane, lanes),
+                9 if G > 9 => self.tile_at::<S, 1, 9, V>(row, h, stride, lane, lanes),
+                10 if G > 10 => self.tile_at::<S, 1, 10, V>(row, h, stride, lane, lanes),
+                11 if G > 11 => self.tile_at::<S, 1, 11, V>(row, h, stride, lane, lanes),
                 _ => unreachable!("fewer rows than a group has"),
             }
         }
     }
 
-    /// One tile of several groups: their product is what const generics cannot say.
+    /// One tile, of N groups of G rows from `first` on.
     ///
     /// # Safety
     /// As [`rows_of`](Self::rows_of).
     #[inline(always)]
-    unsafe fn tiles<S: Simd, const G: usize, const V: usize>(
-        &self,
-        rows: usize,
-        first: usize,
-        h: *const T,
-        stride: usize,
-        lane: usize,
-        lanes: usize,
-    ) {
-        unsafe {
-            match rows {
-                24 => self.tile_at::<S, 24, G, V>(first, h, stride, lane, lanes),
-                16 => self.tile_at::<S, 16, G, V>(first, h, stride, lane, lanes),
-                12 => self.tile_at::<S, 12, G, V>(first, h, stride, lane, lanes),
-                8 => self.tile_at::<S, 8, G, V>(first, h, stride, lane, lanes),
-                4 => self.tile_at::<S, 4, G, V>(first, h, stride, lane, lanes),
-                _ => unreachable!("two or four groups"),
-            }
-        }
-    }
-
-    /// One tile, of R rows from `first` on, which lie in groups of G.
-    ///
-    /// # Safety
-    /// As [`rows_of`](Self::rows_of).
-    #[inline(always)]
-    unsafe fn tile_at<S: Simd, const R: usize, const G: usize, const V: usize>(
+    unsafe fn tile_at<S: Simd, const N: usize, const G: usize, const V: usize>(
         &self,
         first: usize,
         h: *const T,
@@ -198,10 +170,10 @@ impl<T: Real> Operands<'_, T> {
         lanes: usize,
     ) {
         let (len, depth) = (len_of::<S, T>(), self.packed.depth);
-        let mut sums = [[S::Vector::<T>::splat(T::zero()); V]; R];
+        let mut sums = [[[S::Vector::<T>::splat(T::zero()); V]; G]; N];
         unsafe {
             if !self.start.is_null() {
-                for (r, sums) in sums.iter_mut().enumerate() {
+                for (r, sums) in sums.as_flattened_mut().iter_mut().enumerate() {
                     *sums = [S::Vector::<T>::splat(*self.start.add(first + r)); V];
                 }
             }
@@ -209,8 +181,8 @@ impl<T: Real> Operands<'_, T> {
             for (g, row) in rows.iter_mut().enumerate() {
                 *row = row.add(g);
             }
-            tile::<S, T, R, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
-            for (r, row) in sums.iter().enumerate() {
+            tile::<S, T, N, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
+            for (r, row) in sums.as_flattened().iter().enumerate() {
                 let z = self.z.add((first + r) * self.width + lane);
                 if lanes < V * len {
                     store_part(&row[..1], lanes, z);
