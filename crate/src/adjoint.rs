@@ -19,7 +19,7 @@ use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose, filled};
-use crate::solve::{Ended, Options, Output, Problem, Solution, Swept, integrate};
+use crate::solve::{Ended, Options, Output, PanelGradient, Problem, Solution, integrate};
 use crate::stepper::Discard;
 
 /// Integrates backward over all intervals, from ∂L/∂y of all outputs, packed one behind the other.
@@ -30,7 +30,7 @@ pub(crate) fn sweep<T: Real>(
     solution: &Solution<T>,
     options: &Options,
     w: &[T],
-) -> Result<Swept<T>> {
+) -> Result<PanelGradient<T>> {
     let Problem { dynamics, options: solve, times, ledger, .. } = problem;
     let wants_times = solve.time_gradients;
     let panels = dynamics.layout().panels;
@@ -77,7 +77,7 @@ pub(crate) fn sweep<T: Real>(
     }
     let copy = |range: std::ops::Range<usize>| Buffer::copied(ledger, Purpose::Gradient, &state[range]);
     let lambda = copy(len..2 * len)?;
-    Ok(Swept { lambda, parameters: copy(2 * len..2 * len + parameters)?, times: time_gradient, backward_steps })
+    Ok(PanelGradient { lambda, parameters: copy(2 * len..2 * len + parameters)?, times: time_gradient, backward_steps })
 }
 
 /// The system of x, λ and ∂L/∂θ.

@@ -14,13 +14,13 @@
 //! | `crossing`, `dips` | where events lie in the steps of a block |
 //! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
 //! | `path` | the steps of a trajectory, and the solution between them |
-//! | `track` | what is kept of a solve: states, steps, jumps and events |
+//! | `record` | what is kept of a solve: states, steps, jumps and events |
 //! | `backward`, `boundary` | the transpose of a leaf: of its steps, and of what happens between them |
 //! | `problem` | a checked problem, and what threads compute with |
 //! | `leaves`, `trajectories` | the solve of all leaves, and its gradients |
-//! | `continuous` | the continuous adjoint |
-//! | `along`, `replay` | derivatives along directions, in forward mode: steps and events are taken again |
-//! | `integrator` | trajectories that are taken on from call to call |
+//! | `continuous`, `quadrature` | the continuous adjoint, and its integrals |
+//! | `along`, `course`, `replay` | derivatives along directions, in forward mode: steps and events are taken again |
+//! | `integrator`, `standing` | trajectories that are taken on from call to call |
 //! | `part`, `tree` | what leaves hand out put together: side by side, and in sums |
 //!
 //! # The gradient of parameters
@@ -51,6 +51,7 @@ mod boundary;
 mod changes;
 mod clock;
 mod continuous;
+mod course;
 mod crossing;
 mod dips;
 mod first;
@@ -61,9 +62,11 @@ mod lists;
 mod part;
 mod path;
 mod problem;
+mod quadrature;
+mod record;
 mod replay;
 mod single;
-mod track;
+mod standing;
 mod trajectories;
 mod tree;
 
@@ -76,12 +79,13 @@ use crate::memory::{Buffer, Bytes, Ledger, List};
 use crate::solve::{GradientStats, Options, Stats};
 pub use along::{TrajectoriesAlong, odeint_along, vjp_along};
 pub use changes::{Changes, Direction, Event, Jump};
-pub use integrator::{Advance, Integrator};
+pub use integrator::Integrator;
 use leaves::solve;
 pub use lists::Lists;
 pub use path::Path;
 use problem::Problem;
-pub use track::Occurrence;
+pub use record::Occurrence;
+pub use standing::Advance;
 pub use trajectories::{Trajectories, vjp};
 
 /// What a solve hands out beside the states at the output times.

@@ -251,22 +251,22 @@ impl<T: Real> Trajectory<T> {
         }
         drop(rows);
         let before = problem.dynamics.uses();
-        let swept = match kept {
+        let found = match kept {
             Retained::Discrete(recording) => sweep(recording, problem, &w)?,
             Retained::Continuous(options) => adjoint::sweep(problem, solution, options, &w)?,
         };
         let mut y0 = Buffer::used(&ledger, Purpose::Gradient, slice)?;
-        panels.unpack(&swept.lambda, &mut y0);
-        let arguments_at = swept.parameters.len() - panels.lanes * problem.arguments;
+        panels.unpack(&found.lambda, &mut y0);
+        let arguments_at = found.parameters.len() - panels.lanes * problem.arguments;
         let mut arguments = Buffer::used(&ledger, Purpose::Gradient, problem.batch * problem.arguments)?;
-        panels.unpack(&swept.parameters[arguments_at..], &mut arguments);
+        panels.unpack(&found.parameters[arguments_at..], &mut arguments);
         let parameters = match problem.arguments {
-            0 => swept.parameters,
-            _ => Buffer::copied(&ledger, Purpose::Gradient, &swept.parameters[..arguments_at])?,
+            0 => found.parameters,
+            _ => Buffer::copied(&ledger, Purpose::Gradient, &found.parameters[..arguments_at])?,
         };
         // The continuous adjoint's gradient of the times takes f alone.
         let known = matches!(kept, Retained::Continuous(_)) || problem.dynamics.knows_time();
-        let times = (known && problem.options.time_gradients).then_some(swept.times);
+        let times = (known && problem.options.time_gradients).then_some(found.times);
         finite_gradient("gradient.y0", &y0)?;
         finite_gradient("gradient.parameters", &parameters)?;
         finite_gradient("gradient.arguments", &arguments)?;
@@ -281,7 +281,7 @@ impl<T: Real> Trajectory<T> {
             stats: GradientStats {
                 evaluations: after.evaluations - before.evaluations,
                 vjps: after.vjps - before.vjps,
-                backward_steps: swept.backward_steps,
+                backward_steps: found.backward_steps,
                 retention: match kept {
                     Retained::Discrete(recording) => recording.stats(),
                     Retained::Continuous(_) => RetentionStats::default(),

@@ -2,8 +2,8 @@
 
 mod options;
 mod pace;
+mod reverse;
 mod run;
-mod swept;
 
 use ndarray::{ArrayView2, ArrayView3};
 
@@ -17,10 +17,10 @@ use crate::stepper::Discard;
 
 pub use options::{Options, Output, Steps, Summation};
 pub(crate) use pace::{FirstStep, Pace, Proposed, Verdict};
+pub(crate) use reverse::PanelGradient;
+pub use reverse::{GradientStats, RetentionStats};
 pub use run::Stats;
 pub(crate) use run::{Ended, Interval, Recorder, control_of, integrate, interval_steps, tolerances_of, working_states};
-pub(crate) use swept::Swept;
-pub use swept::{GradientStats, RetentionStats};
 
 /// The solution of a batch at the output times.
 #[derive(Debug)]

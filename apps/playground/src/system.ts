@@ -1,5 +1,4 @@
 // A system of equations as text: the names in it, and the numbers that go with them. The package checks the text itself.
-import type { Config } from "./config.js";
 
 /** A longer text is no model to be typed by hand. */
 const LONGEST = 2000;
@@ -10,6 +9,14 @@ const LARGEST = 1e30;
 const FUNCTIONS =
   "exp log log1p expm1 sqrt abs sin cos tan asin acos atan atan2 sinh cosh tanh sigmoid softplus relu min max sign grad";
 const NO_PARAMETERS: readonly string[] = ["t", ...FUNCTIONS.split(" ")];
+
+/** The equations, and numbers by name: initial parameters; those of the samples, and where these begin. */
+interface SystemText {
+  readonly equations: string;
+  readonly initial: string;
+  readonly truth: string;
+  readonly start: string;
+}
 
 interface Names {
   readonly states: readonly string[];
@@ -42,7 +49,7 @@ export interface System extends Names {
 }
 
 /** The names of a configuration, each with its numbers. */
-export function systemOf({ equations, initial, truth, start }: Config): System {
+export function systemOf({ equations, initial, truth, start }: SystemText): System {
   const names = namesIn(equations);
   const [given, wanted, starts] = [initial, truth, start].map((text) => numbersIn(text)) as [Numbers, Numbers, Numbers];
   const first = names.parameters.map((name) => given?.get(name) ?? 1);

@@ -1,11 +1,11 @@
 // Gradients of FFJORD's objective in the shapes of its tabular data sets: memory and time, by gradient method.
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { GRADIENTS } from "../../shared/gradients.mjs";
 import { normals } from "../../shared/random.mjs";
 import { loadMaf } from "../data/maf.mjs";
+import { jsonOf } from "./run.mjs";
 import { tapeBytes } from "./tape.mjs";
 import { torchGradients } from "./torch.mjs";
 
@@ -137,25 +137,4 @@ function synthetic({ features: d }, batch, seed) {
 
 function child(asked) {
   return jsonOf(process.execPath, [new URL("gradient.mjs", import.meta.url).pathname, JSON.stringify(asked)]);
-}
-
-/** The last line that a command prints, as JSON. */
-export function jsonOf(command, args, options = {}) {
-  return new Promise((resolve, reject) => {
-    const { env, input } = options;
-    const process_ = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"] });
-    let [output, complaints] = ["", ""];
-    process_.stdout.on("data", (data) => {
-      output += data;
-    });
-    process_.stderr.on("data", (data) => {
-      complaints += data;
-    });
-    process_.on("error", reject);
-    process_.on("close", (code, signal) => {
-      if (code === 0) resolve(JSON.parse(output.trim().split("\n").at(-1)));
-      else reject(new Error(complaints.trim().split("\n").at(-1) || `ended with ${signal ?? code}`));
-    });
-    process_.stdin.end(input);
-  });
 }

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { pythonPackages } from "../../shared/environments.mjs";
 import { blockOf } from "./block.mjs";
-import { jsonOf } from "./tabular.mjs";
+import { jsonOf } from "./run.mjs";
 
 /** One gradient of one block by backpropagation through the solver. */
 export async function torchGradients(api, { widths, batch, solver, file }) {

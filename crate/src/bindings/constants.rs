@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::options::{CONTROLLERS, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
+use super::options::{CONTROLLERS, DEFAULT_GRADIENT, DEFAULT_METHOD, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
 use crate::gradient::DEFAULT_BUDGET;
 use crate::kernel::real::Real;
 use crate::memory::Purpose;
@@ -10,10 +10,6 @@ use crate::model::cnf::Noise;
 use crate::model::hamiltonian::Structure;
 use crate::model::{Activation, Time};
 use crate::stepper::Method;
-
-/// Unless an option says otherwise.
-pub const DEFAULT_METHOD: &str = "dopri5";
-pub const DEFAULT_GRADIENT: &str = "auto";
 
 /// How a flow takes the trace of its Jacobian; `hutchinson` takes noise.
 pub const TRACES: [&str; 2] = ["exact", "hutchinson"];

@@ -1,6 +1,5 @@
 //! Options by the names of the public API, as one object. A name that is not known is an error here too.
 
-use super::constants::{DEFAULT_GRADIENT, DEFAULT_METHOD};
 use crate::control::Controller;
 use crate::error::{Error, Result};
 use crate::gradient::{DEFAULT_BUDGET, GradientMethod};
@@ -19,6 +18,10 @@ pub enum OptionValue {
 
 /// Names and values.
 pub type Entries = Vec<(String, OptionValue)>;
+
+/// Unless an option says otherwise.
+pub const DEFAULT_METHOD: &str = "dopri5";
+pub const DEFAULT_GRADIENT: &str = "auto";
 
 /// The gradients by name.
 pub const GRADIENTS: [&str; 6] = ["auto", "symplectic", "backprop", "baseline", "aca", "adjoint"];

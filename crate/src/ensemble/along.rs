@@ -10,9 +10,9 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView2, s};
 
 use super::changes::{EventMaps, Maps, Rules};
+use super::course::{Course, Replay};
 use super::leaves::{Keep, Kept, solve};
 use super::problem::{Problem, Tools};
-use super::replay::{Course, Replay};
 use super::single::Single;
 use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Trajectories};
 use crate::error::{Error, Result, finite_tangents};
@@ -192,13 +192,13 @@ impl<T: Real> Traced<T> {
             Problem::new(&Ledger::new(), field, y0, times, options, changes, Extras::default(), reverse)?;
         directions.check([problem.batch, problem.state, problem.parameters, problem.arguments, times.len()])?;
         let keep = Keep { all: true, budget: None };
-        let (solution, Kept { tracks, .. }) = solve(&problem, &mut tools, Some(keep))?;
+        let (solution, Kept { record, .. }) = solve(&problem, &mut tools, Some(keep))?;
         let mut single = Single::new(&problem)?;
         let mut courses = Vec::with_capacity(problem.batch);
-        for (tracks, leaf) in tracks.expect("all are kept").into_iter().zip(problem.leaves()) {
+        for (record, leaf) in record.expect("all are kept").into_iter().zip(problem.leaves()) {
             for (own, trajectory) in leaf.enumerate() {
                 let place = (trajectory, own);
-                courses.push(Course::new(&problem, &mut tools[0], &mut single, &tracks, place, directions)?);
+                courses.push(Course::new(&problem, &mut tools[0], &mut single, &record, place, directions)?);
             }
         }
         Ok(Self { problem, solution, courses: courses.into() })

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::Cotangents;
 use super::block::{LaneSteps, Mixer, Spans, lane, lanes_index, set_lane, width_for};
-use super::clock::End;
+use super::clock::{End, Step};
+use super::lists::order;
 use super::part::LeafGradient;
-use super::problem::{Problem, Tools, order};
+use super::problem::{Problem, Tools};
+use super::record::{Cursor, LeafRecord};
 use super::single::Single;
-use super::track::{Step, Tail, Tracks};
 use crate::error::Result;
 use crate::field::LanePull;
 use crate::kernel::combine::{accumulate, combine_terms};
@@ -88,7 +89,7 @@ pub(super) struct Reverse {
     /// As one counts in the leaf.
     pub own: usize,
     /// What is left of it.
-    pub tail: Tail,
+    pub cursor: Cursor,
     /// ∂L/∂t of the time that it has reached.
     pub time: f64,
     /// The outputs and events that are left.
@@ -98,7 +99,7 @@ pub(super) struct Reverse {
     pub jump: Option<(usize, usize)>,
     pub step: Step,
     /// The derivatives with respect to t_n and h of the step.
-    pub record: [f64; 2],
+    pub record_gradient: [f64; 2],
 }
 
 /// An output within a step of a lane, or within the step before.
@@ -176,18 +177,18 @@ impl<'w, T: Real> Backward<'w, T> {
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         leaf: Range<usize>,
-        tracks: &Tracks<T>,
+        record: &LeafRecord<T>,
         first_event: usize,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>)> {
         self.gradient = LeafGradient::new(problem, leaf.clone())?;
-        self.begin(problem, tools, leaf, tracks, first_event, failed)?;
+        self.begin(problem, tools, leaf, record, first_event, failed)?;
         loop {
             self.finish_trajectories(problem, tools);
             if self.trajectories.is_empty() {
                 break;
             }
-            self.step_back(problem, tools, tracks)?;
+            self.step_back(problem, tools, record)?;
         }
         self.end_step();
         let sums = Buffer::copied(&problem.ledger, Purpose::Gradient, &self.sums[0])?;
@@ -218,29 +219,29 @@ impl<'w, T: Real> Backward<'w, T> {
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         leaf: Range<usize>,
-        tracks: &Tracks<T>,
+        record: &LeafRecord<T>,
         first_event: usize,
         failed: &[usize],
     ) -> Result<()> {
         let mut events = first_event;
         self.trajectories.clear();
         for (own, trajectory) in leaf.enumerate() {
-            events += tracks.events_of(own);
+            events += record.events_of(own);
             if failed.binary_search(&trajectory).is_err() {
                 self.trajectories.push(Reverse {
                     trajectory,
                     own,
-                    tail: tracks.tail(own),
+                    cursor: record.cursor(own),
                     time: 0.0,
-                    outputs: tracks.places[own].len(),
+                    outputs: record.places[own].len(),
                     events,
                     jump: None,
                     step: Step { t: 0.0, h: 0.0, to: 0.0, end: End::Free },
-                    record: [0.0; 2],
+                    record_gradient: [0.0; 2],
                 });
             }
         }
-        let keys: Vec<f64> = self.trajectories.iter().map(|reverse| -(reverse.tail.steps as f64)).collect();
+        let keys: Vec<f64> = self.trajectories.iter().map(|reverse| -(reverse.cursor.steps as f64)).collect();
         self.trajectories = order(&keys).into_iter().map(|index| self.trajectories[index].clone()).collect();
         if self.trajectories.is_empty() {
             return Ok(());
@@ -258,8 +259,8 @@ impl<'w, T: Real> Backward<'w, T> {
         }
         for slot in 0..self.trajectories.len() {
             let own = self.trajectories[slot].own;
-            let end = tracks.ends[own * self.rows..(own + 1) * self.rows].to_vec();
-            self.reverse_boundary(problem, tools, tracks, slot, &end, true)?;
+            let end = record.ends[own * self.rows..(own + 1) * self.rows].to_vec();
+            self.reverse_boundary(problem, tools, record, slot, &end, true)?;
         }
         self.settle(problem, tools);
         Ok(())
@@ -295,7 +296,7 @@ impl<'w, T: Real> Backward<'w, T> {
     fn finish_trajectories(&mut self, problem: &Problem<T>, tools: &mut Tools<T>) {
         let (width, rows) = (self.width, self.rows);
         let before = self.trajectories.len();
-        while let Some(reverse) = self.trajectories.pop_if(|reverse| reverse.tail.steps == 0) {
+        while let Some(reverse) = self.trajectories.pop_if(|reverse| reverse.cursor.steps == 0) {
             let (slot, trajectory) = (self.trajectories.len(), reverse.trajectory);
             let row = self.gradient.row(trajectory, rows);
             lane(&self.lambda, width, slot, &mut self.gradient.y0[row]);
@@ -326,25 +327,25 @@ impl<'w, T: Real> Backward<'w, T> {
     }
 
     /// Transposes the last step that is left of each trajectory.
-    fn step_back(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, tracks: &Tracks<T>) -> Result<()> {
+    fn step_back(&mut self, problem: &Problem<T>, tools: &mut Tools<T>, record: &LeafRecord<T>) -> Result<()> {
         let (width, len, rows, active) = (self.width, self.len(), self.rows, self.trajectories.len());
         let (scheme, stages) = (&problem.scheme, problem.scheme.stages);
         let index = lanes_index(problem, width);
         self.inside.clear();
         for slot in 0..active {
             let reverse = &mut self.trajectories[slot];
-            let (step, state) = tracks.pop_step(&mut reverse.tail);
-            (reverse.step, reverse.record) = (step, [0.0; 2]);
+            let (step, state) = record.pop_step(&mut reverse.cursor);
+            (reverse.step, reverse.record_gradient) = (step, [0.0; 2]);
             let spans = &mut self.spans;
             (spans.t[slot], spans.h[slot], spans.end[slot]) = (step.t, step.h, step.to);
-            set_lane(&mut self.states, width, slot, tracks.states.get(state));
-            let Reverse { tail, outputs, .. } = self.trajectories[slot];
-            let own = tracks.within(self.trajectories[slot].own, outputs, tail.steps);
+            set_lane(&mut self.states, width, slot, record.states.get(state));
+            let Reverse { cursor, outputs, .. } = self.trajectories[slot];
+            let own = record.within(self.trajectories[slot].own, outputs, cursor.steps);
             let behind = own.start;
             self.add_outputs_within(problem, slot, step, own, false);
             // Those of the step before end in this one's first slope, unless something happens between them.
-            if let Some(before) = tracks.last_step(&tail).filter(|_| !tracks.changes(&tail)) {
-                let outputs = tracks.within(self.trajectories[slot].own, behind, tail.steps - 1);
+            if let Some(before) = record.last_step(&cursor).filter(|_| !record.changes(&cursor)) {
+                let outputs = record.within(self.trajectories[slot].own, behind, cursor.steps - 1);
                 self.add_outputs_within(problem, slot, before, outputs, true);
             }
         }
@@ -380,7 +381,7 @@ impl<'w, T: Real> Backward<'w, T> {
                 for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                     let at = (0..rows).map(|row| row * width + slot);
                     let product: f64 = at.map(|at| cotangent[at].wide() * slopes[at].wide()).sum();
-                    reverse.record[1] += product / reverse.step.h;
+                    reverse.record_gradient[1] += product / reverse.step.h;
                 }
             }
             // What the step before hands over does not depend on this step's length.
@@ -401,8 +402,8 @@ impl<'w, T: Real> Backward<'w, T> {
             self.lambda[(i + 1) * len..(i + 2) * len].copy_from_slice(&self.pulled[..len]);
             for (slot, reverse) in self.trajectories.iter_mut().enumerate() {
                 let time = self.pulled[len + slot].wide();
-                reverse.record[0] += time;
-                reverse.record[1] += scheme.c[i] * time;
+                reverse.record_gradient[0] += time;
+                reverse.record_gradient[1] += scheme.c[i] * time;
             }
         }
         self.uses.vjps += stages * active;
@@ -435,9 +436,9 @@ impl<'w, T: Real> Backward<'w, T> {
         let mut x = vec![T::zero(); rows];
         for slot in 0..active {
             let reverse = &mut self.trajectories[slot];
-            reverse.outputs = tracks.within(reverse.own, reverse.outputs, reverse.tail.steps).start;
+            reverse.outputs = record.within(reverse.own, reverse.outputs, reverse.cursor.steps).start;
             lane(&self.states, width, slot, &mut x);
-            self.reverse_boundary(problem, tools, tracks, slot, &x, false)?;
+            self.reverse_boundary(problem, tools, record, slot, &x, false)?;
         }
         Ok(())
     }
@@ -497,15 +498,15 @@ impl<'w, T: Real> Backward<'w, T> {
                 + inside.rates[stages] * last;
             let reverse = &mut self.trajectories[inside.slot];
             self.gradient.times.add(problem.times.start(reverse.trajectory) + inside.output, rate);
-            reverse.record[0] -= rate;
-            reverse.record[1] += inside.weights[stages] / reverse.step.h * last - inside.theta * rate;
+            reverse.record_gradient[0] -= rate;
+            reverse.record_gradient[1] += inside.weights[stages] / reverse.step.h * last - inside.theta * rate;
         }
     }
 
     /// The chain rule from a step's t_n and h to the times that they follow.
     fn chain(&mut self, problem: &Problem<T>, slot: usize) -> Result<()> {
         let reverse = &mut self.trajectories[slot];
-        let [t, h] = reverse.record;
+        let [t, h] = reverse.record_gradient;
         let end = reverse.time + h;
         let start = problem.times.start(reverse.trajectory);
         let times = problem.times.of(reverse.trajectory);

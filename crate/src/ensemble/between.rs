@@ -2,10 +2,9 @@
 
 use super::block::{lane, set_lane};
 use super::changes::{Due, JumpInputs};
-use super::crossing::Crossed;
-use super::forward::{Forward, Sinks};
+use super::forward::{Crossed, Forward, Sinks};
 use super::problem::{Problem, Tools};
-use super::track::{Occurrence, What};
+use super::record::{ActionKind, Occurrence};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 
@@ -99,9 +98,9 @@ impl<T: Real> Forward<T> {
                 happened[own].events.push(Occurrence { trajectory: clock.trajectory, event, t: clock.t })?;
                 happened[own].states.extend(row.iter().copied())?;
             }
-            if let Some(tracks) = &mut sinks.tracks {
+            if let Some(record) = &mut sinks.record {
                 let root = crossed.is_some_and(|crossed| crossed.root == event);
-                tracks.action(own, What::Event { event, root }, row)?;
+                record.action(own, ActionKind::Event { event, root }, row)?;
             }
             if let Some(set) = &mut maps.events[event].set {
                 let before = row.clone();
@@ -113,8 +112,8 @@ impl<T: Real> Forward<T> {
         while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !clock.ended)
             && t == clock.t
         {
-            if let Some(tracks) = &mut sinks.tracks {
-                tracks.action(own, What::Jump { jump, occurrence }, row)?;
+            if let Some(record) = &mut sinks.record {
+                record.action(own, ActionKind::Jump { jump, occurrence }, row)?;
             }
             let JumpInputs { amounts, numbers, .. } = &rules.jumps[jump];
             let amounts = &amounts[occurrence * numbers..(occurrence + 1) * numbers];
@@ -198,9 +197,9 @@ impl<T: Real> Forward<T> {
                 }
             }
             sinks.write(problem, clock.trajectory, clock.output, row);
-            if let Some(tracks) = &mut sinks.tracks {
-                let steps = tracks.tail(own).steps;
-                tracks.places[own].push(2 * steps)?;
+            if let Some(record) = &mut sinks.record {
+                let steps = record.cursor(own).steps;
+                record.places[own].push(2 * steps)?;
             }
             clock.output += 1;
         }

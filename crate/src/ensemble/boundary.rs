@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::backward::{Backward, Reverse, add_lane};
 use super::block::{lane, set_lane};
+use super::clock::Step;
 use super::problem::{Problem, Tools};
+use super::record::{ActionKind, LeafRecord};
 use super::single::Zero;
-use super::track::{Step, Tracks, What};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 use crate::stepper::Span;
@@ -26,24 +27,24 @@ impl<T: Real> Backward<'_, T> {
         &mut self,
         problem: &Problem<T>,
         tools: &mut Tools<T>,
-        tracks: &Tracks<T>,
+        record: &LeafRecord<T>,
         slot: usize,
         x: &[T],
         last: bool,
     ) -> Result<()> {
         let rows = self.rows;
-        let Reverse { trajectory, own, mut tail, .. } = self.trajectories[slot];
-        let now = tracks.last_step(&tail).map_or(problem.times.of(trajectory)[0], |step| step.to);
-        let changes = tracks.changes(&tail);
+        let Reverse { trajectory, own, mut cursor, .. } = self.trajectories[slot];
+        let now = record.last_step(&cursor).map_or(problem.times.of(trajectory)[0], |step| step.to);
+        let changes = record.changes(&cursor);
         while let Some(output) = self.trajectories[slot].outputs.checked_sub(1)
-            && tracks.places[own][output] == 2 * tail.steps
+            && record.places[own][output] == 2 * cursor.steps
         {
             let place = problem.place(trajectory, output);
             self.add(slot, &self.cotangents.y[place..place + rows]);
             self.trajectories[slot].outputs = output;
             let times = problem.times.of(trajectory);
             let repeats = output > 0
-                && tracks.places[own][output - 1] == 2 * tail.steps
+                && record.places[own][output - 1] == 2 * cursor.steps
                 && times[output - 1] == times[output]
                 && times[output] == now;
             if repeats && problem.options.time_gradients {
@@ -67,9 +68,9 @@ impl<T: Real> Backward<'_, T> {
                 self.gradient.times.add(start + output - 1, -rate);
             }
         }
-        let before = match tail.steps {
+        let before = match cursor.steps {
             0 => 0..0,
-            steps => tracks.within(own, self.trajectories[slot].outputs, steps - 1),
+            steps => record.within(own, self.trajectories[slot].outputs, steps - 1),
         };
         let hands = !before.is_empty() && (changes || last);
         if changes || hands {
@@ -77,16 +78,16 @@ impl<T: Real> Backward<'_, T> {
         }
         let mut x = x.to_vec();
         let mut root = Root::default();
-        while let Some(action) = tracks.pop_action(&mut tail) {
-            x.copy_from_slice(tracks.states.get(action.state));
-            self.reverse_change(problem, tools, slot, (action.what, now), &x, &mut root)?;
+        while let Some(action) = record.pop_action(&mut cursor) {
+            x.copy_from_slice(record.states.get(action.state));
+            self.reverse_change(problem, tools, slot, (action.kind, now), &x, &mut root)?;
         }
-        self.trajectories[slot].tail = tail;
-        if hands && let Some(step) = tracks.last_step(&tail) {
+        self.trajectories[slot].cursor = cursor;
+        if hands && let Some(step) = record.last_step(&cursor) {
             self.pull_last_slope(problem, tools, slot, step, before, now, &x)?;
         }
         if let Root { event: Some(event), counts } = root {
-            self.reverse_event(problem, tools, tracks, slot, (event, counts), &x)?;
+            self.reverse_event(problem, tools, record, slot, (event, counts), &x)?;
         }
         Ok(())
     }
@@ -97,20 +98,20 @@ impl<T: Real> Backward<'_, T> {
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         slot: usize,
-        (what, t): (What, f64),
+        (kind, t): (ActionKind, f64),
         x: &[T],
         root: &mut Root,
     ) -> Result<()> {
         let own = problem.arguments;
         let mut cotangent = self.lambda_of(slot);
-        let (map, amounts) = match what {
-            What::Jump { jump, occurrence } => {
+        let (map, amounts) = match kind {
+            ActionKind::Jump { jump, occurrence } => {
                 self.trajectories[slot].jump = Some((jump, occurrence));
                 let given = &problem.rules.jumps[jump];
                 let range = occurrence * given.numbers..(occurrence + 1) * given.numbers;
                 (Some(&mut tools.maps.jumps[jump]), Some((jump, range.clone(), given.amounts[range].to_vec())))
             }
-            What::Event { event, root: is_root } => {
+            ActionKind::Event { event, root: is_root } => {
                 self.trajectories[slot].events -= 1;
                 root.counts |= self.counts(problem, event, self.trajectories[slot].events);
                 if is_root {
@@ -133,7 +134,7 @@ impl<T: Real> Backward<'_, T> {
             set_lane(&mut self.lambda, self.width, slot, &cotangent);
             set_lane(&mut self.carry, self.width, slot, &vec![T::zero(); self.rows]);
         }
-        if let What::Event { .. } = what {
+        if let ActionKind::Event { .. } = kind {
             let event = self.trajectories[slot].events;
             if let Some(state) = self.cotangents.event_states.chunks_exact(self.rows).nth(event) {
                 self.add(slot, state);
@@ -192,16 +193,16 @@ impl<T: Real> Backward<'_, T> {
         &mut self,
         problem: &Problem<T>,
         tools: &mut Tools<T>,
-        tracks: &Tracks<T>,
+        record: &LeafRecord<T>,
         slot: usize,
         (event, counts): (usize, bool),
         x: &[T],
     ) -> Result<()> {
         self.uses.crossed |= counts;
         let reverse = &self.trajectories[slot];
-        let (mut tail, tau, trajectory) = (reverse.tail, reverse.time, reverse.trajectory);
-        let within = tracks.within(reverse.own, reverse.outputs, tail.steps - 1);
-        let (step, state) = tracks.pop_step(&mut tail);
+        let (mut cursor, tau, trajectory) = (reverse.cursor, reverse.time, reverse.trajectory);
+        let within = record.within(reverse.own, reverse.outputs, cursor.steps - 1);
+        let (step, state) = record.pop_step(&mut cursor);
         let end = step.to;
         let (parameters, own) = (problem.parameters, problem.arguments);
         let mut unused = (vec![T::zero(); parameters], vec![T::zero(); own]);
@@ -218,7 +219,7 @@ impl<T: Real> Backward<'_, T> {
             .collect();
         let Tools { maps, lanes } = &mut *tools;
         let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
-        let x_n = tracks.states.get(state);
+        let x_n = record.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
         let Zero { g, slope, crosses } = self.single.zero(lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
         // The derivative with respect to h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.

@@ -1,7 +1,6 @@
 //! What happens to a trajectory between steps: jumps at known times, and events where a function is zero.
 
-use super::lists::Lists;
-use super::problem::order;
+use super::lists::{Lists, order};
 use crate::error::{Error, Result, finite};
 use crate::field::Lanes;
 use crate::field::program::ProgramField;

@@ -1,7 +1,6 @@
 //! When a trajectory takes its next step, and where that ends.
 
 use super::changes::Due;
-use super::track::Step;
 use crate::control::ErrorHistory;
 use crate::error::{Error, Progress, Result};
 use crate::solve::{Interval, Options, Pace, Proposed, Stats, Verdict, interval_steps};
@@ -76,6 +75,16 @@ pub(super) struct Plan {
 
 /// How much shorter a step is tried again where something is not a number.
 const SHORTER: f64 = 0.25;
+
+/// A step that was taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    pub t: f64,
+    pub h: f64,
+    /// t_{n+1}, which t + h may miss by rounding.
+    pub to: f64,
+    pub end: End,
+}
 
 impl Clock {
     pub fn new(trajectory: usize, times: &[f64], due: Vec<Due>, events: usize, stats: Stats) -> Self {

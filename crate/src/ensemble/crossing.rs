@@ -4,7 +4,7 @@ use super::block::{Block, lane, set_lane};
 use super::changes::EventMaps;
 use super::clock::{Clock, End, Plan};
 use super::dips::Within;
-use super::forward::Forward;
+use super::forward::{Crossed, Forward};
 use super::problem::{Problem, Tools};
 use super::single::{Single, least_cut, sign};
 use crate::error::{Error, Result};
@@ -12,31 +12,11 @@ use crate::field::Lanes;
 use crate::kernel::real::Real;
 use crate::stepper::Span;
 
-/// Events at the end of a step.
-pub(super) struct Crossed {
-    pub slot: usize,
-    /// Whose zero the end is.
-    pub root: usize,
-    pub acting: Vec<usize>,
-    /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
-    pub nears: Vec<i8>,
-    pub sides: Vec<i8>,
-    /// What the functions are there, of those that have their zeros there.
-    pub zeros: Vec<Option<f64>>,
-}
-
 /// An event whose function is on another side, `far`, at the end of a step, which is the one tried or a shorter one.
 struct Hit {
     event: usize,
     span: Span,
     far: f64,
-}
-
-impl Crossed {
-    /// Of an event whose function has its zero there: what that is, and the side before.
-    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
-        self.zeros[event].map(|value| (value, self.nears[event]))
-    }
 }
 
 impl<T: Real> Forward<T> {

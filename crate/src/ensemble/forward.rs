@@ -5,13 +5,12 @@ use std::sync::atomic::Ordering;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
 use super::clock::{Clock, End, Plan};
-use super::continuous::Quadrature;
-use super::crossing::Crossed;
-use super::integrator::{Advance, Standing};
 use super::part::Part;
 use super::problem::{Problem, Tools};
+use super::quadrature::Quadrature;
+use super::record::{LeafRecord, Occurrence};
 use super::single::Single;
-use super::track::{Occurrence, Tracks};
+use super::standing::{Advance, Standing};
 use crate::control::Control;
 use crate::error::{Error, Result};
 use crate::kernel::combine::advance;
@@ -56,10 +55,30 @@ pub(super) struct Happened<T> {
     pub states: List<T>,
 }
 
+/// Events at the end of a step.
+pub(super) struct Crossed {
+    pub slot: usize,
+    /// Whose zero the end is.
+    pub root: usize,
+    pub acting: Vec<usize>,
+    /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
+    pub nears: Vec<i8>,
+    pub sides: Vec<i8>,
+    /// What the functions are there, of those that have their zeros there.
+    pub zeros: Vec<Option<f64>>,
+}
+
+impl Crossed {
+    /// Of an event whose function has its zero there: what that is, and the side before.
+    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
+        self.zeros[event].map(|value| (value, self.nears[event]))
+    }
+}
+
 /// Where the results of a leaf go.
 pub(super) struct Sinks<'a, T> {
     pub part: Option<&'a mut Part<T>>,
-    pub tracks: Option<Tracks<T>>,
+    pub record: Option<LeafRecord<T>>,
     /// Where trajectories that are taken on later stand then.
     standing: Option<&'a mut [Standing<T>]>,
     pub first: usize,
@@ -101,9 +120,9 @@ impl<T: Real> Forward<T> {
         tools: &mut Tools<T>,
         leaf: Range<usize>,
         part: Option<&mut Part<T>>,
-        tracks: Option<Tracks<T>>,
-    ) -> Result<Option<Tracks<T>>> {
-        let mut sinks = Sinks { part, tracks, standing: None, first: leaf.start };
+        record: Option<LeafRecord<T>>,
+    ) -> Result<Option<LeafRecord<T>>> {
+        let mut sinks = Sinks { part, record, standing: None, first: leaf.start };
         self.load(problem, leaf.clone())?;
         self.begin(problem, tools, &mut sinks)?;
         while self.block.active > 0 {
@@ -113,7 +132,7 @@ impl<T: Real> Forward<T> {
             }
         }
         self.hand_out_events(&mut sinks)?;
-        Ok(sinks.tracks)
+        Ok(sinks.record)
     }
 
     /// Takes trajectories on from where they stand, to the last of their times or by one step each.
@@ -138,7 +157,7 @@ impl<T: Real> Forward<T> {
         for slot in standing.len()..block.width {
             block.move_lane(0, slot);
         }
-        let mut sinks = Sinks { part: Some(part), tracks: None, standing: Some(standing), first };
+        let mut sinks = Sinks { part: Some(part), record: None, standing: Some(standing), first };
         self.begin(problem, tools, &mut sinks)?;
         while self.block.active > 0 {
             self.round(problem, tools, &mut sinks)?;
@@ -483,8 +502,8 @@ impl<T: Real> Forward<T> {
             let plan = plans[slot].expect("planned");
             let times = problem.times.of(clock.trajectory);
             let own = clock.trajectory - sinks.first;
-            if let Some(tracks) = &mut sinks.tracks {
-                tracks.step(own, &plan, &block.x, width, slot)?;
+            if let Some(record) = &mut sinks.record {
+                record.step(own, &plan, &block.x, width, slot)?;
             }
             if let Some(part) = sinks.part.as_deref_mut()
                 && let Some(path) = part.paths.get_mut(own)
@@ -539,9 +558,9 @@ impl<T: Real> Forward<T> {
                         replay.add(by, &moved, row);
                     }
                     sinks.write(problem, clock.trajectory, output, row);
-                    if let Some(tracks) = &mut sinks.tracks {
-                        let steps = tracks.tail(own).steps;
-                        tracks.places[own].push(2 * (steps - 1) + 1)?;
+                    if let Some(record) = &mut sinks.record {
+                        let steps = record.cursor(own).steps;
+                        record.places[own].push(2 * (steps - 1) + 1)?;
                     }
                     clock.output += 1;
                 }
@@ -588,8 +607,8 @@ impl<T: Real> Forward<T> {
             part.stats[own] = clock.stats;
             part.reached[own] = clock.output;
         }
-        if let Some(tracks) = &mut sinks.tracks {
-            tracks.end(own, &block.x, width, slot);
+        if let Some(record) = &mut sinks.record {
+            record.end(own, &block.x, width, slot);
         }
         if let Some(standing) = sinks.standing.as_deref_mut().filter(|_| failure.is_none()) {
             let standing = &mut standing[own];

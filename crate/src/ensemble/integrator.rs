@@ -10,6 +10,7 @@ use super::forward::Forward;
 use super::leaves::UNHARMED;
 use super::part::Part;
 use super::problem::{Problem, Tools};
+use super::standing::{Advance, Standing};
 use super::{Changes, Extras, Lists, Occurrence};
 use crate::error::{Error, Result, finite};
 use crate::field::VectorField;
@@ -44,30 +45,6 @@ impl<T: Real> fmt::Debug for Integrator<T> {
 struct Shared<T> {
     problem: Problem<T>,
     tools: Vec<Tools<T>>,
-}
-
-/// Where a trajectory stands between calls.
-#[derive(Debug, Clone)]
-pub(super) struct Standing<T> {
-    pub clock: Clock,
-    pub x: Vec<T>,
-    pub carry: Vec<T>,
-    /// f there, where the clock says that it is known.
-    pub slope: Vec<T>,
-    /// Where it came from and where it is to go to, and whether it has just been told so.
-    way: [f64; 2],
-    pub is_new: bool,
-    /// Of all calls.
-    total: Stats,
-}
-
-/// How far to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advance {
-    /// To the time.
-    Whole,
-    /// One step towards it.
-    Step,
 }
 
 /// A run of trajectories on its way.
@@ -292,42 +269,6 @@ impl<T: Real> Integrator<T> {
         (self.standing, self.arguments) = (standing, arguments);
         (self.events, self.event_states) = (vec![], vec![]);
         Ok(())
-    }
-}
-
-impl<T: Real> Standing<T> {
-    /// The way to a time: that which it is on, if it was told so before.
-    fn way_to(&self, to: f64) -> [f64; 2] {
-        if self.way[1] == to { self.way } else { [self.clock.t, to] }
-    }
-
-    /// Turns to a time. Where that lies behind, events are on the other side of what has just been found.
-    fn turn(&mut self, to: f64) {
-        let way = self.way_to(to);
-        let turns = (way[1] - way[0]) * (self.way[1] - self.way[0]) < 0.0;
-        self.clock.sides_known &= !turns;
-        self.is_new = way != self.way;
-        self.way = way;
-    }
-
-    fn is_finite(&self) -> bool {
-        let numbers = self.x.iter().chain(&self.carry).chain(&self.slope);
-        let ends = self.way.iter().all(|end| end.is_finite());
-        ends && self.clock.t.is_finite() && numbers.into_iter().all(|number| number.is_finite())
-    }
-
-    /// Adds what a call has taken.
-    pub fn count(&mut self) {
-        let (total, own) = (&mut self.total, &self.clock.stats);
-        if own.accepted > 0 {
-            if total.accepted == 0 {
-                total.first_step = own.first_step;
-            }
-            total.last_step = own.last_step;
-        }
-        total.accepted += own.accepted;
-        total.rejected += own.rejected;
-        total.evaluations += own.evaluations;
     }
 }
 

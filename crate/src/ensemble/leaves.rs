@@ -8,7 +8,7 @@ use super::backward::Backward;
 use super::forward::Forward;
 use super::part::Part;
 use super::problem::{Problem, Tools};
-use super::track::Tracks;
+use super::record::LeafRecord;
 use super::{Path, Solution};
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
@@ -27,7 +27,7 @@ pub(super) struct Keep {
 /// What was kept.
 pub(super) struct Kept<T> {
     /// Of all leaves, if of any.
-    pub tracks: Option<Vec<Tracks<T>>>,
+    pub record: Option<Vec<LeafRecord<T>>>,
     /// Bytes that it takes to solve the largest leaf again.
     pub again: usize,
 }
@@ -79,24 +79,24 @@ pub(super) fn solve<T: Real>(
         }
         let wanted = {
             let mut kept = kept.lock().expect(UNHARMED);
-            let (tracks, largest) = &mut *kept;
+            let (record, largest) = &mut *kept;
             if *largest > 0 && exceeds(*largest * count) {
                 // What goes beyond a budget is computed again, leaf by leaf.
-                *tracks = None;
+                *record = None;
             }
-            tracks.is_some()
+            record.is_some()
         };
         let mut run = || {
             let mut part = Part::new(problem, leaf.trajectories.clone())?;
-            let tracks = wanted.then(|| Tracks::new(problem, leaf.trajectories.len())).transpose()?;
-            let tracks = forward.run(problem, tools, leaf.trajectories.clone(), Some(&mut part), tracks)?;
+            let record = wanted.then(|| LeafRecord::new(problem, leaf.trajectories.len())).transpose()?;
+            let record = forward.run(problem, tools, leaf.trajectories.clone(), Some(&mut part), record)?;
             if let (false, Some((trajectory, error))) = (extras.mask, part.failures.first()) {
                 return Err(problem.of_trajectory(*trajectory, error.clone()));
             }
-            let bytes = match &tracks {
-                Some(tracks) => tracks.bytes(),
+            let bytes = match &record {
+                Some(record) => record.bytes(),
                 // They are written when the leaf is solved again.
-                None if budget.is_some() => Tracks::bytes_of(problem, part.counts(problem))?,
+                None if budget.is_some() => LeafRecord::bytes_of(problem, part.counts(problem))?,
                 None => 0,
             };
             let mut guard = kept.lock().expect(UNHARMED);
@@ -104,8 +104,8 @@ pub(super) fn solve<T: Real>(
             *largest = (*largest).max(bytes + part.bytes());
             if exceeds(0) {
                 *all = None;
-            } else if let (Some(all), Some(tracks)) = (all, tracks) {
-                all[leaf.index] = Some(tracks);
+            } else if let (Some(all), Some(record)) = (all, record) {
+                all[leaf.index] = Some(record);
             }
             drop(guard);
             part.place(problem, &mut placed.lock().expect(UNHARMED))?;
@@ -123,21 +123,21 @@ pub(super) fn solve<T: Real>(
     threads::each(&mut workers, &mut leaves[first..], work);
     let with = ledger.live().total();
     drop(workers);
-    let (tracks, largest) = kept.into_inner().expect(UNHARMED);
+    let (record, largest) = kept.into_inner().expect(UNHARMED);
     let again = largest + (with - ledger.live().total()) / count;
     for leaf in leaves {
         leaf.outcome.expect("solved, or behind one that has failed")?.append(&mut solution)?;
     }
     solution.peak = ledger.peak();
-    let tracks = tracks.map(|all| all.into_iter().map(|tracks| tracks.expect("kept of all")).collect());
-    if let (None, Some(given)) = (&tracks, budget) {
+    let record = record.map(|all| all.into_iter().map(|record| record.expect("kept of all")).collect());
+    if let (None, Some(given)) = (&record, budget) {
         // A leaf at a time, with what solves and what transposes it.
         let least = ledger.live().total() + Backward::bytes(problem, 1) + again;
         if least > given {
             return Err(Error::Budget { given, least });
         }
     }
-    Ok((solution, Kept { tracks, again }))
+    Ok((solution, Kept { record, again }))
 }
 
 /// Why a lock is never poisoned.

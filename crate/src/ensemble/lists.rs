@@ -76,3 +76,10 @@ impl Lists {
         (0..self.count().unwrap_or(1)).map(|index| self.of(index))
     }
 }
+
+/// The order of items by ascending keys; of equal ones the first stays first.
+pub(super) fn order(keys: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
+    order
+}

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::problem::Problem;
-use super::track::Occurrence;
+use super::record::Occurrence;
 use super::tree::Sums;
 use super::{Gradient, Lists, Path, Solution};
 use crate::error::{Error, Result};

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use ndarray::ArrayView2;
 
 use super::changes::{Changes, Maps, Rules};
-use super::replay::Replay;
+use super::course::Replay;
 use super::{Extras, Lists};
 use crate::error::{Error, Result};
 use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
@@ -162,13 +162,6 @@ impl<T: Real> Problem<T> {
         let lists = if self.times.count().is_none() { self.batch } else { 1 };
         self.times.len().saturating_mul(lists).saturating_mul(self.state)
     }
-}
-
-/// The order of items by ascending keys; of equal ones the first stays first.
-pub(super) fn order(keys: &[f64]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_by(|&a, &b| keys[a].total_cmp(&keys[b]));
-    order
 }
 
 /// The widths of blocks for so many trajectories: one lane, a register, and doubled from there.

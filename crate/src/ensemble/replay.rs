@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use super::block::{Block, lane};
-use super::clock::{Clock, End, Plan};
+use super::clock::{Clock, End, Plan, Step};
+use super::course::{Course, EventTime, MovingTimes, Replay};
 use super::problem::{Problem, Tools};
+use super::record::{ActionKind, LeafRecord};
 use super::single::{Single, Zero};
-use super::track::{Step, Tracks, What};
 use crate::error::{Error, Result};
 use crate::field::Directions;
 use crate::field::program::MovingField;
@@ -19,103 +20,43 @@ use crate::memory::{List, Purpose};
 use crate::solve::{Options, interval_steps};
 use crate::stepper::Span;
 
-/// The steps and events of a trajectory.
-pub(super) struct Course<T> {
-    pub steps: List<Step>,
-    /// The number of steps before each event, and which it is.
-    pub events: Vec<(usize, usize)>,
-    /// By the number of steps before.
-    zeros: Vec<EventTime<T>>,
-}
-
-/// On what the time of an event depends.
-struct EventTime<T> {
-    /// The number of steps up to it.
-    steps: usize,
-    /// g_t, g_x, and the derivative of g by the step's length.
-    t: f64,
-    x: Vec<T>,
-    slope: f64,
-    /// ⟨g_θ, θ̇⟩ + ⟨g_a, ȧ⟩ of each direction.
-    inputs: Vec<f64>,
-}
-
-/// What is taken again.
-pub(super) struct Replay<T> {
-    /// Of each trajectory.
-    pub courses: Arc<[Course<T>]>,
-    /// Features of the state alone.
-    features: usize,
-    /// The directions along which times move.
-    clocks: Vec<MovingTimes>,
-    /// Of the solve without derivatives.
-    options: Options,
-}
-
-/// How times move along a direction.
-struct MovingTimes {
-    /// Among those that are followed now, and among all.
-    direction: usize,
-    of_all: usize,
-    /// Where τ and σ lie in the state.
-    row: usize,
-    /// The rates of all output times; none where they stand still.
-    outputs: Option<Vec<f64>>,
-}
-
 impl<T: Real> Course<T> {
     /// Of a trajectory that was tracked as the `own`-th of its leaf.
     pub fn new(
         problem: &Problem<T>,
         tools: &mut Tools<T>,
         single: &mut Single<T>,
-        tracks: &Tracks<T>,
+        record: &LeafRecord<T>,
         (trajectory, own): (usize, usize),
         directions: &Directions<'_, T>,
     ) -> Result<Self> {
         let mut steps = List::new(&problem.ledger, Purpose::Records);
-        steps.extend(tracks.steps(own).into_iter())?;
+        steps.extend(record.steps(own).into_iter())?;
         let (mut events, mut zeros) = (vec![], vec![]);
-        let mut tail = tracks.tail(own);
+        let mut cursor = record.cursor(own);
         if !problem.rules.events.is_empty() {
             single.settle(problem.inputs.of(trajectory), tools);
             loop {
-                while let Some(action) = tracks.pop_action(&mut tail) {
-                    let What::Event { event, root } = action.what else { continue };
-                    events.push((tail.steps, event));
+                while let Some(action) = record.pop_action(&mut cursor) {
+                    let ActionKind::Event { event, root } = action.kind else { continue };
+                    events.push((cursor.steps, event));
                     if root {
-                        let x = tracks.states.get(action.state);
-                        let (step, state) = tracks.pop_step(&mut { tail });
-                        let from = (step, tracks.states.get(state));
-                        let place = (trajectory, tail.steps, event);
+                        let x = record.states.get(action.state);
+                        let (step, state) = record.pop_step(&mut { cursor });
+                        let from = (step, record.states.get(state));
+                        let place = (trajectory, cursor.steps, event);
                         zeros.extend(EventTime::new(problem, tools, single, from, x, place, directions)?);
                     }
                 }
-                if tail.steps == 0 {
+                if cursor.steps == 0 {
                     break;
                 }
-                tracks.pop_step(&mut tail);
+                record.pop_step(&mut cursor);
             }
         }
         events.reverse();
         zeros.reverse();
         Ok(Self { steps, events, zeros })
-    }
-
-    /// The events after so many steps.
-    pub fn events_after(&self, steps: usize) -> impl Iterator<Item = usize> {
-        let first = self.events.partition_point(|event| event.0 < steps);
-        self.events[first..].iter().take_while(move |event| event.0 == steps).map(|event| event.1)
-    }
-
-    /// Whether the time of each event has a derivative.
-    pub fn times_are_known(&self) -> impl Iterator<Item = bool> {
-        self.events.iter().map(|event| self.zero_after(event.0).is_some())
-    }
-
-    fn zero_after(&self, steps: usize) -> Option<&EventTime<T>> {
-        let at = self.zeros.partition_point(|zero| zero.steps < steps);
-        self.zeros.get(at).filter(|zero| zero.steps == steps)
     }
 }
 
@@ -171,23 +112,6 @@ impl<T: Real> Replay<T> {
         });
         let clocks = clocks.collect();
         Self { courses, features: problem.state, clocks, options: problem.options.clone() }
-    }
-
-    /// Whether times move.
-    pub fn moves(&self) -> bool {
-        !self.clocks.is_empty()
-    }
-
-    /// The rates of a trajectory's first time.
-    pub fn first_rates(&self, first: usize) -> Vec<f64> {
-        self.clocks.iter().map(|clock| clock.of(first)).collect()
-    }
-
-    /// Sets τ in a state between steps, and no σ.
-    pub fn stand(&self, clock: &Clock, x: &mut [T]) {
-        for (moving, tau) in self.clocks.iter().zip(&clock.tau) {
-            (x[moving.row], x[moving.row + 1]) = (T::of(*tau), T::zero());
-        }
     }
 
     /// Sets τ and σ for the next step of a lane.
@@ -254,30 +178,9 @@ impl<T: Real> Replay<T> {
         }
         Ok(())
     }
-
-    /// How an output time moves along the `index`-th of the directions along which times do.
-    pub fn rate(&self, index: usize, output: usize) -> f64 {
-        self.clocks[index].of(output)
-    }
-
-    /// ẏ += by · y′ along each direction in which times move, for a state whose time moves by so much beside what it follows.
-    pub fn add(&self, by: impl Fn(usize) -> f64, rate: &[T], y: &mut [T]) {
-        for (index, moving) in self.clocks.iter().enumerate() {
-            let by = by(index);
-            if by != 0.0 {
-                let own = &mut y[(1 + moving.direction) * self.features..][..self.features];
-                own.iter_mut().zip(rate).for_each(|(y, rate)| *y = *y + T::of(by) * *rate);
-            }
-        }
-    }
 }
 
 impl MovingTimes {
-    /// The rate of an output time, as one counts over all lists.
-    fn of(&self, output: usize) -> f64 {
-        self.outputs.as_ref().map_or(0.0, |rates| rates[output])
-    }
-
     /// The rate of the end of a step on an output, or on one of the equal steps between two.
     fn end<T: Real>(&self, problem: &Problem<T>, options: &Options, trajectory: usize, end: End) -> Result<f64> {
         let start = problem.times.start(trajectory);

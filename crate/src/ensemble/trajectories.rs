@@ -13,7 +13,7 @@ use super::forward::Forward;
 use super::leaves::{Keep, Kept, UNHARMED, solve};
 use super::part::LeafGradient;
 use super::problem::{Problem, Tools};
-use super::track::Tracks;
+use super::record::LeafRecord;
 use super::tree::{Sums, Tree, total};
 use super::{Cotangents, Extras, Gradient, Lists, Solution};
 use crate::error::{Error, Result, finite, finite_gradient};
@@ -50,7 +50,7 @@ enum Mode<T> {
 struct Discrete<T> {
     tools: Vec<Tools<T>>,
     /// What is kept of each leaf; nothing where leaves are solved again.
-    tracks: Option<Vec<Tracks<T>>>,
+    record: Option<Vec<LeafRecord<T>>>,
     /// Whether the uses of a step are taped together.
     step_tapes: bool,
     budget: Option<usize>,
@@ -115,8 +115,8 @@ impl<T: Real> Trajectories<T> {
             GradientMethod::Auto { budget } => (true, true, Some(*budget)),
             _ => (true, false, None),
         };
-        let (solution, Kept { tracks, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
-        Ok(Self { solution, problem, mode: Mode::Discrete(Discrete { tools, tracks, step_tapes, budget, again }) })
+        let (solution, Kept { record, again }) = solve(&problem, &mut tools, Some(Keep { all: keeps, budget }))?;
+        Ok(Self { solution, problem, mode: Mode::Discrete(Discrete { tools, record, step_tapes, budget, again }) })
     }
 
     /// The gradient for cotangents of all that a loss depends on. It may be asked for again and again. Of a part of a batch it has sums as
@@ -248,15 +248,15 @@ impl<T: Real> Trajectories<T> {
 impl<T: Real> Discrete<T> {
     /// What transposes leaves on each thread, on no more of them than there is room for where leaves are solved again.
     fn workers<'a>(&'a mut self, problem: &'a Problem<T>, cotangents: Cotangents<'a, T>) -> Result<Vec<Worker<'a, T>>> {
-        let Self { tools, tracks, step_tapes, budget, again } = self;
+        let Self { tools, record, step_tapes, budget, again } = self;
         let mut most = tools.len();
-        if let (None, Some(given)) = (&tracks, *budget) {
+        if let (None, Some(given)) = (&record, *budget) {
             let each = Backward::bytes(problem, 1) + *again;
             most = (given.saturating_sub(problem.ledger.live().total()) / each.max(1)).clamp(1, most);
         }
         let worker = |tools| {
             let backward = Backward::new(problem, cotangents, *step_tapes)?;
-            Ok(Worker::Discrete(Box::new(Transposer { backward, tracks: tracks.as_deref(), again: None, tools })))
+            Ok(Worker::Discrete(Box::new(Transposer { backward, record: record.as_deref(), again: None, tools })))
         };
         tools[..most].iter_mut().map(worker).collect()
     }
@@ -300,7 +300,7 @@ impl<T: Real> Worker<'_, T> {
 struct Transposer<'a, T> {
     backward: Backward<'a, T>,
     /// What was kept of each leaf, if anything was; else what solves leaves again.
-    tracks: Option<&'a [Tracks<T>]>,
+    record: Option<&'a [LeafRecord<T>]>,
     again: Option<Forward<T>>,
     tools: &'a mut Tools<T>,
 }
@@ -314,24 +314,24 @@ impl<T: Real> Transposer<'_, T> {
         leaf: Range<usize>,
         failed: &[usize],
     ) -> Result<(LeafGradient<T>, Buffer<T>, usize)> {
-        let Self { backward, tracks, again, tools } = self;
+        let Self { backward, record, again, tools } = self;
         let first_event = solution.events.partition_point(|event| event.trajectory < leaf.start);
         let own;
-        let tracks = match tracks {
-            Some(tracks) => &tracks[index],
+        let record = match record {
+            Some(record) => &record[index],
             None => {
                 let forward = match again {
                     Some(forward) => forward,
                     None => again.insert(Forward::new(problem)?),
                 };
-                let tracks = Tracks::new(problem, leaf.len())?;
-                own = forward.run(problem, tools, leaf.clone(), None, Some(tracks))?;
+                let record = LeafRecord::new(problem, leaf.len())?;
+                own = forward.run(problem, tools, leaf.clone(), None, Some(record))?;
                 backward.solved_again(solution.stats[leaf.clone()].iter().map(|stats| stats.evaluations).sum());
                 own.as_ref().expect("as asked for")
             }
         };
-        let (gradient, parameters) = backward.run(problem, tools, leaf, tracks, first_event, failed)?;
-        Ok((gradient, parameters, tracks.states.count()))
+        let (gradient, parameters) = backward.run(problem, tools, leaf, record, first_event, failed)?;
+        Ok((gradient, parameters, record.states.count()))
     }
 }
 

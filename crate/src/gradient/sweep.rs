@@ -14,7 +14,7 @@ use crate::field::{Dynamics, Pull};
 use crate::kernel::combine::{accumulate, combine_terms, dot};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose, filled, refill};
-use crate::solve::{Options, Problem, Swept};
+use crate::solve::{Options, PanelGradient, Problem};
 use crate::stepper::{
     Discard, Goal, KeptStage, RecordGradient, Sink, Stage, StepOutputs, Stepper, Sums, Transpose, Work,
 };
@@ -32,7 +32,11 @@ pub(super) fn working_bytes(recomputed: Recomputed, stages: usize, state: usize,
 }
 
 /// From ∂L/∂y of all outputs, packed one behind the other.
-pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem<T>, w: &[T]) -> Result<Swept<T>> {
+pub(super) fn sweep<T: Real>(
+    recording: &mut Recording<T>,
+    problem: &mut Problem<T>,
+    w: &[T],
+) -> Result<PanelGradient<T>> {
     let replayed = if recording.plan.replay { Some(replay(recording, problem)?) } else { None };
     let Problem { dynamics, options, times, ledger, start, .. } = problem;
     let dynamics = &mut **dynamics;
@@ -120,7 +124,7 @@ pub(super) fn sweep<T: Real>(recording: &mut Recording<T>, problem: &mut Problem
             totals.land(landed, w, slope, &mut time_gradient);
         }
     }
-    Ok(Swept { lambda: totals.lambda, parameters: totals.parameters, times: time_gradient, backward_steps: 0 })
+    Ok(PanelGradient { lambda: totals.lambda, parameters: totals.parameters, times: time_gradient, backward_steps: 0 })
 }
 
 /// The running sums λ and ∂L/∂θ, with what their additions have rounded away, and ∂L/∂θ of one step.

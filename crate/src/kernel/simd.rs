@@ -18,8 +18,6 @@ mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-use super::real::Real;
-
 /// A vector register of `LEN` numbers.
 pub trait Vector<T>: Copy {
     const LEN: usize;
@@ -72,13 +70,13 @@ pub trait Register<T>: Vector<T> {
 /// The registers of one width.
 pub trait Simd: 'static {
     const BITS: usize;
-    type Vector<T: Real>: Register<T>;
+    type Vector<T: Registers>: Register<T>;
     /// For the numbers that do not fill a register: one, computed by the same instructions.
-    type One<T: Real>: Vector<T>;
+    type One<T: Registers>: Vector<T>;
 }
 
 /// Numbers in a register.
-pub const fn len_of<S: Simd, T: Real>() -> usize {
+pub const fn len_of<S: Simd, T: Registers>() -> usize {
     <S::Vector<T> as Vector<T>>::LEN
 }
 
@@ -103,21 +101,21 @@ pub struct Bits512;
 
 impl Simd for Bits128 {
     const BITS: usize = 128;
-    type Vector<T: Real> = T::Register128;
-    type One<T: Real> = T::One128;
+    type Vector<T: Registers> = T::Register128;
+    type One<T: Registers> = T::One128;
 }
 #[cfg(target_arch = "x86_64")]
 impl Simd for Bits256 {
     const BITS: usize = 256;
-    type Vector<T: Real> = T::Register256;
-    type One<T: Real> = T::One256;
+    type Vector<T: Registers> = T::Register256;
+    type One<T: Registers> = T::One256;
 }
 #[cfg(target_arch = "x86_64")]
 impl Simd for Bits512 {
     const BITS: usize = 512;
-    type Vector<T: Real> = T::Register512;
+    type Vector<T: Registers> = T::Register512;
     // Every machine with registers of 512 bits has those too.
-    type One<T: Real> = T::One256;
+    type One<T: Registers> = T::One256;
 }
 
 /// The registers of a number type.

@@ -1,6 +1,6 @@
 //! What is kept of a leaf's solve for its gradient: the state before each step, jump and event.
 
-use super::clock::{End, Plan};
+use super::clock::{End, Plan, Step};
 use super::problem::Problem;
 use crate::error::Result;
 use crate::kernel::real::Real;
@@ -17,22 +17,12 @@ pub struct Occurrence {
     pub t: f64,
 }
 
-/// A step that was taken.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Step {
-    pub t: f64,
-    pub h: f64,
-    /// t_{n+1}, which t + h may miss by rounding.
-    pub to: f64,
-    pub end: End,
-}
-
 /// A change of a state between steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Action {
     /// The number of steps before it.
     pub steps: usize,
-    pub what: What,
+    pub kind: ActionKind,
     /// Where the state before it lies.
     pub state: usize,
     /// The change before it of the same trajectory.
@@ -40,7 +30,7 @@ pub(super) struct Action {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum What {
+pub(super) enum ActionKind {
     Jump {
         jump: usize,
         occurrence: usize,
@@ -56,21 +46,21 @@ const NONE: usize = usize::MAX;
 
 /// A trajectory's steps and changes, from the last to the first.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tail {
+pub(super) struct Cursor {
     pub steps: usize,
     step: usize,
     action: usize,
 }
 
 /// The steps and changes of a leaf's trajectories.
-pub(super) struct Tracks<T> {
+pub(super) struct LeafRecord<T> {
     /// States before steps and changes.
     pub states: Chunks<T>,
     /// t, h, t_{n+1}, what that follows in two numbers, where the state lies, the step before.
     steps: Chunks<f64>,
     actions: List<Action>,
     /// The last of each trajectory, as one counts from the first of the leaf.
-    tails: Vec<Tail>,
+    cursors: Vec<Cursor>,
     /// Where each output lies: twice the number of steps before it, one more within a step; of one trajectory behind the other.
     pub places: Vec<List<usize>>,
     /// x_N of each trajectory.
@@ -78,17 +68,17 @@ pub(super) struct Tracks<T> {
     state: usize,
 }
 
-impl<T: Real> Tracks<T> {
+impl<T: Real> LeafRecord<T> {
     const NUMBERS: usize = 7;
 
     pub fn new(problem: &Problem<T>, trajectories: usize) -> Result<Self> {
         let ledger = &problem.ledger;
-        let tail = Tail { steps: 0, step: NONE, action: NONE };
+        let cursor = Cursor { steps: 0, step: NONE, action: NONE };
         Ok(Self {
             states: Chunks::new(ledger, Purpose::Checkpoints, problem.state, None, CHUNK_BYTES),
             steps: Chunks::new(ledger, Purpose::Records, Self::NUMBERS, None, CHUNK_BYTES),
             actions: List::new(ledger, Purpose::Records),
-            tails: vec![tail; trajectories],
+            cursors: vec![cursor; trajectories],
             places: (0..trajectories).map(|_| List::new(ledger, Purpose::Records)).collect(),
             ends: Buffer::zeroed(ledger, Purpose::Checkpoints, trajectories * problem.state)?,
             state: problem.state,
@@ -137,20 +127,20 @@ impl<T: Real> Tracks<T> {
             End::Event => (3, 0),
             End::Grid { from, step } => (4 + step, from),
         };
-        let tail = &mut self.tails[trajectory];
-        let numbers = [kind, number, state, tail.step].map(|number| number as f64);
+        let cursor = &mut self.cursors[trajectory];
+        let numbers = [kind, number, state, cursor.step].map(|number| number as f64);
         let [kind, number, state, previous] = numbers;
         self.steps.push(&[plan.span.t, plan.span.h, plan.span.end, kind, number, state, previous])?;
-        (tail.step, tail.steps) = (index, tail.steps + 1);
+        (cursor.step, cursor.steps) = (index, cursor.steps + 1);
         Ok(())
     }
 
     /// A change of a state, which is given as it was before.
-    pub fn action(&mut self, trajectory: usize, what: What, x: &[T]) -> Result<()> {
+    pub fn action(&mut self, trajectory: usize, kind: ActionKind, x: &[T]) -> Result<()> {
         let state = self.keep(x, 1, 0)?;
-        let tail = &mut self.tails[trajectory];
-        self.actions.push(Action { steps: tail.steps, what, state, previous: tail.action })?;
-        tail.action = self.actions.len() - 1;
+        let cursor = &mut self.cursors[trajectory];
+        self.actions.push(Action { steps: cursor.steps, kind, state, previous: cursor.action })?;
+        cursor.action = self.actions.len() - 1;
         Ok(())
     }
 
@@ -161,14 +151,14 @@ impl<T: Real> Tracks<T> {
         }
     }
 
-    pub fn tail(&self, trajectory: usize) -> Tail {
-        self.tails[trajectory]
+    pub fn cursor(&self, trajectory: usize) -> Cursor {
+        self.cursors[trajectory]
     }
 
     #[inline(never)]
-    /// The last step, and where the state before it lies; the tail ends before it then.
-    pub fn pop_step(&self, tail: &mut Tail) -> (Step, usize) {
-        let &[t, h, to, kind, number, state, previous] = self.steps.get(tail.step) else {
+    /// The last step, and where the state before it lies; the cursor ends before it then.
+    pub fn pop_step(&self, cursor: &mut Cursor) -> (Step, usize) {
+        let &[t, h, to, kind, number, state, previous] = self.steps.get(cursor.step) else {
             unreachable!("seven numbers")
         };
         let [kind, number, state] = [kind, number, state].map(|number| number as usize);
@@ -179,20 +169,20 @@ impl<T: Real> Tracks<T> {
             3 => End::Event,
             step => End::Grid { from: number, step: step - 4 },
         };
-        tail.step = previous as usize;
-        tail.steps -= 1;
+        cursor.step = previous as usize;
+        cursor.steps -= 1;
         (Step { t, h, to, end }, state)
     }
 
     /// Whether a jump or an event comes after all steps.
-    pub fn changes(&self, tail: &Tail) -> bool {
-        self.actions.get(tail.action).is_some_and(|action| action.steps == tail.steps)
+    pub fn changes(&self, cursor: &Cursor) -> bool {
+        self.actions.get(cursor.action).is_some_and(|action| action.steps == cursor.steps)
     }
 
     /// The steps of a trajectory, from its first to its last.
     pub fn steps(&self, trajectory: usize) -> Vec<Step> {
-        let mut tail = self.tail(trajectory);
-        let mut steps: Vec<Step> = (0..tail.steps).map(|_| self.pop_step(&mut tail).0).collect();
+        let mut cursor = self.cursor(trajectory);
+        let mut steps: Vec<Step> = (0..cursor.steps).map(|_| self.pop_step(&mut cursor).0).collect();
         steps.reverse();
         steps
     }
@@ -209,27 +199,27 @@ impl<T: Real> Tracks<T> {
 
     /// Events of one trajectory.
     pub fn events_of(&self, trajectory: usize) -> usize {
-        let mut action = self.tails[trajectory].action;
+        let mut action = self.cursors[trajectory].action;
         let mut events = 0;
         while let Some(found) = self.actions.get(action) {
-            events += usize::from(matches!(found.what, What::Event { .. }));
+            events += usize::from(matches!(found.kind, ActionKind::Event { .. }));
             action = found.previous;
         }
         events
     }
 
     /// The last step, if there is one.
-    pub fn last_step(&self, tail: &Tail) -> Option<Step> {
-        (tail.steps > 0).then(|| self.pop_step(&mut { *tail }).0)
+    pub fn last_step(&self, cursor: &Cursor) -> Option<Step> {
+        (cursor.steps > 0).then(|| self.pop_step(&mut { *cursor }).0)
     }
 
-    /// The last change, if it comes after all steps; the tail ends before it then.
-    pub fn pop_action(&self, tail: &mut Tail) -> Option<Action> {
-        let action = *self.actions.get(tail.action)?;
-        if action.steps < tail.steps {
+    /// The last change, if it comes after all steps; the cursor ends before it then.
+    pub fn pop_action(&self, cursor: &mut Cursor) -> Option<Action> {
+        let action = *self.actions.get(cursor.action)?;
+        if action.steps < cursor.steps {
             return None;
         }
-        tail.action = action.previous;
+        cursor.action = action.previous;
         Some(action)
     }
 }

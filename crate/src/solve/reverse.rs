@@ -1,4 +1,4 @@
-//! What a sweep backward over a solve arrives at.
+//! What going backward over a solve gives.
 
 use crate::memory::{Buffer, Bytes};
 
@@ -32,8 +32,8 @@ pub struct RetentionStats {
     pub step_tapes: bool,
 }
 
-/// λ_0, ∂L/∂θ and ∂L/∂times.
-pub(crate) struct Swept<T> {
+/// λ_0, ∂L/∂θ and ∂L/∂times, as they lie in panels.
+pub(crate) struct PanelGradient<T> {
     pub lambda: Buffer<T>,
     pub parameters: Buffer<T>,
     pub times: Vec<f64>,
