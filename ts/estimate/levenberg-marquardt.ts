@@ -196,10 +196,12 @@ export function minimize<E extends Evaluation>(
         else if (!trial.damped) radius = 2 * length;
         return { next, isSmall: small };
       }
+      // What a shorter step gains is seen even less.
+      if (fall <= 0 && isUnseen(linear)) return "cost";
       if (small || !(radius > 0)) {
         if (!trial.damped) return "step";
         if (Math.min(linear.offset, cosine) <= LAST_RESORT) return "cost";
-        return withinErrors(linear);
+        return point.residual <= residualTolerance ? "residuals" : "stuck";
       }
       // To the minimum of the parabola along the step, if the cost rose; of a step that cannot be computed, nothing is known.
       const part = fall <= 0 ? Math.max(0.1, Math.min(0.5, (0.5 * slope) / (slope + fall))) : 0.25;
@@ -207,13 +209,12 @@ export function minimize<E extends Evaluation>(
     }
   }
 
-  /** Why no step lowers the cost: perhaps what it gains is less than the errors of the residuals change, and than matters. */
-  function withinErrors({ size }: Linear): Reason {
+  /** Whether the errors of the residuals change the cost by more than any step gains, and that is less than matters. */
+  function isUnseen({ size }: Linear): boolean {
     const { residual, x, evaluation } = point;
-    if (residual <= residualTolerance) return "residuals";
-    const isUnseen = 0.5 * size ** 2 <= residualTolerance * (residual + 0.5 * residualTolerance);
     const standardDeviation = residual / Math.sqrt(Math.max(1, evaluation.residuals.length - x.length));
-    return isUnseen && size <= NEAR * standardDeviation ? "cost" : "stuck";
+    const seen = 0.5 * size ** 2 > residualTolerance * (residual + 0.5 * residualTolerance);
+    return !seen && residual > residualTolerance && size <= NEAR * standardDeviation;
   }
 
   /** A step along the valley that it is in. */
