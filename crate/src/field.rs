@@ -20,7 +20,7 @@ use crate::memory::{Buffer, Ledger, Purpose};
 pub(crate) use crate::program::execute::Dots;
 pub(crate) use dynamics::{Demand, Dynamics, Pull, Uses};
 use lanes::OneByOne;
-pub(crate) use lanes::{LanePull, Lanes, TrajectoryInputs};
+pub(crate) use lanes::{LanePull, LaneSetup, Lanes, TrajectoryInputs};
 
 /// A vector field f(t, y, θ) with its parameters θ, as every solve takes one.
 ///
@@ -66,8 +66,8 @@ pub trait VectorField<T: Real> {
     /// # Errors
     /// As [`prepare`](Self::prepare).
     #[doc(hidden)]
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        Ok(Box::new(OneByOne::new(self, parameters, width, reverse, ledger)?))
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        Ok(Box::new(OneByOne::new(self, setup, width, reverse)?))
     }
 
     /// Whether those may be computed on another thread than this.

@@ -15,6 +15,7 @@ use symplectic_adjoint::ensemble::{
 };
 use symplectic_adjoint::field::Directions;
 use symplectic_adjoint::field::program::ProgramField;
+use symplectic_adjoint::memory::Purpose;
 use symplectic_adjoint::model::hamiltonian::{Energy, Hamiltonian, Structure};
 use symplectic_adjoint::program::{Builder, Program, Value, concat};
 use symplectic_adjoint::progress::watch;
@@ -693,5 +694,25 @@ fn budgets_count_the_outputs_of_leaves() {
                 assert!(peak <= budget, "{outputs} outputs, {threads} threads: {peak} bytes, {budget} allowed");
             }
         }
+    }
+}
+
+#[test]
+fn matrices_are_packed_once_for_all_widths_and_threads() {
+    let widths = vec![8, 40, 40, 8];
+    let matrices: usize = widths.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    let architecture = Architecture { widths, activation: Activation::Tanh, time: Time::None, bias: true };
+    let field = Mlp::<f64>::new(architecture, 1).unwrap();
+    // Blocks of all widths, and leaves for several threads.
+    let batch = 4 * VectorField::leaf(&field) + 3;
+    let y0 = Array2::from_shape_fn((batch, 8), |(i, k)| ((3 * i + k) as f64).sin());
+    for threads in [1, 3] {
+        let options = Options { threads, ..Options::new(Method::named("bosh3").unwrap()) };
+        let (times, none) = (Lists::shared(&[0.0, 1.0]), Changes::default());
+        let all = ensemble::odeint(&field, y0.view(), &times, &options, &none, Extras::default()).unwrap();
+        let network = all.peak.of(Purpose::Network);
+        // W for blocks and for one trajectory, whose rows fill whole registers; beside them biases, for each width.
+        let most = 8 * (2 * matrices + 2 * 40 * 8 + threads * 6 * 200);
+        assert!((16 * matrices..=most).contains(&network), "{network} bytes, at most {most} on {threads} threads");
     }
 }

@@ -17,7 +17,7 @@ use super::single::Single;
 use super::{Changes, Cotangents, Extras, Gradient, Lists, Solution, Trajectories};
 use crate::error::{Error, Result, finite_tangents};
 use crate::field::program::{Beside, ProgramField, map_along};
-use crate::field::{Directions, Lanes, VectorField};
+use crate::field::{Directions, LaneSetup, Lanes, VectorField};
 use crate::gradient::GradientMethod;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, List, Purpose};
@@ -236,10 +236,11 @@ fn moving<T: Real>(
     let (none, extras) = (Changes::default(), Extras::default());
     let (mut again, mut tools) =
         Problem::new(ledger, &moving, start.view(), &problem.times, &options, &none, extras, reverse)?;
+    let setup = LaneSetup::new(moving.parameters(), ledger);
     for tools in &mut tools {
         let lanes = |map: &Program, amounts: usize| -> Result<Box<dyn Lanes<T>>> {
             let map = map_along(map, directions, batch, amounts, beside);
-            ProgramField::new(map, moving.parameters())?.timed_lanes(moving.parameters(), 1, reverse, ledger)
+            ProgramField::new(map, setup.parameters)?.timed_lanes(&setup, 1, reverse)
         };
         let jumps = changes.jumps.iter().zip(&rules.jumps).map(|(jump, given)| lanes(&jump.set, given.numbers));
         let events = changes.events.iter().map(|event| {

@@ -2,10 +2,9 @@
 
 use super::lists::{Lists, order};
 use crate::error::{Error, Result, finite};
-use crate::field::Lanes;
 use crate::field::program::ProgramField;
+use crate::field::{LaneSetup, Lanes};
 use crate::kernel::real::Real;
-use crate::memory::Ledger;
 use crate::program::Program;
 
 /// At known times the state becomes another.
@@ -139,9 +138,9 @@ pub(super) struct EventMaps<T> {
 
 impl<T: Real> Maps<T> {
     /// Of changes that have been checked.
-    pub fn new(changes: &Changes, widths: &[usize], parameters: &[T], reverse: bool, ledger: &Ledger) -> Result<Self> {
+    pub fn new(changes: &Changes, setup: &LaneSetup<'_, T>, widths: &[usize], reverse: bool) -> Result<Self> {
         let lanes = |program: &Program, width: usize, reverse: bool| {
-            ProgramField::new(program.clone(), parameters)?.timed_lanes(parameters, width, reverse, ledger)
+            ProgramField::new(program.clone(), setup.parameters)?.timed_lanes(setup, width, reverse)
         };
         let event = |event: &Event| {
             let when = widths.iter().map(|&width| lanes(&event.when, width, reverse || width == 1));

@@ -22,7 +22,7 @@ use super::problem::{Problem, Tools};
 use super::quadrature::Quadrature;
 use super::{Cotangents, Extras, Lists, Solution};
 use crate::error::Result;
-use crate::field::{Demand, Dynamics, LanePull, Lanes, TrajectoryInputs, VectorField};
+use crate::field::{Demand, Dynamics, LanePull, LaneSetup, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::solve::{Options, Output};
@@ -177,8 +177,8 @@ impl<T: Real> VectorField<T> for Augmented<'_, T> {
         unimplemented!("each trajectory takes its own steps")
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, _reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        let inner = self.field.lanes(parameters, width, true, ledger)?;
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, _reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        let (inner, ledger) = (self.field.lanes(setup, width, true)?, setup.ledger);
         let (n, work) = (self.field.state_size(), Purpose::Workspace);
         Ok(Box::new(AugmentedLanes {
             x: Buffer::zeroed(ledger, work, (n + 1) * width)?,

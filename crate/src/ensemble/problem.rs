@@ -9,7 +9,7 @@ use super::changes::{Changes, Maps, Rules};
 use super::course::Replay;
 use super::{Extras, Lists};
 use crate::error::{Error, Result};
-use crate::field::{Lanes, TrajectoryInputs, VectorField, check_batch};
+use crate::field::{LaneSetup, Lanes, TrajectoryInputs, VectorField, check_batch};
 use crate::kernel::lanes::finite_lanes;
 use crate::kernel::real::{Real, vector_len};
 use crate::memory::{Buffer, Ledger, Purpose};
@@ -85,10 +85,11 @@ impl<T: Real> Problem<T> {
         let arguments = field.argument_size();
         let rules = Rules::new(changes, times, (batch, state, arguments), parameters.len())?;
         let most = if field.is_parallel() && !cfg!(target_arch = "wasm32") { options.threads } else { 1 };
+        let setup = LaneSetup::new(parameters, ledger);
         let tools = |_| {
-            let lanes = widths.iter().map(|&width| field.lanes(parameters, width, reverse, ledger));
+            let lanes = widths.iter().map(|&width| field.lanes(&setup, width, reverse));
             let lanes = lanes.collect::<Result<_>>()?;
-            Ok(Tools { lanes, maps: Maps::new(changes, &widths, parameters, reverse, ledger)? })
+            Ok(Tools { lanes, maps: Maps::new(changes, &setup, &widths, reverse)? })
         };
         let tools: Vec<Tools<T>> = (0..most.min(batch.div_ceil(leaf))).map(tools).collect::<Result<_>>()?;
         let mut rows = Buffer::zeroed(ledger, Purpose::Workspace, batch * state)?;

@@ -6,6 +6,7 @@ use super::{Demand, Dynamics, Pull, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
+use crate::program::execute::SharedPacks;
 
 /// What trajectories have beside their states, a row each.
 pub struct TrajectoryInputs<T> {
@@ -34,6 +35,21 @@ impl<T: Real> TrajectoryInputs<T> {
     pub fn none(batch: usize, ledger: &Ledger) -> Result<Self> {
         let empty = || Buffer::zeroed(ledger, Purpose::Workspace, 0);
         Ok(Self { batch, arguments: empty()?, data: empty()? })
+    }
+}
+
+/// What the lanes of a solve have in common, of all widths and on all threads.
+pub struct LaneSetup<'a, T> {
+    pub parameters: &'a [T],
+    /// Matrices of these parameters, packed once.
+    pub packs: SharedPacks<T>,
+    pub ledger: &'a Ledger,
+}
+
+impl<'a, T: Real> LaneSetup<'a, T> {
+    /// For lanes with these parameters.
+    pub fn new(parameters: &'a [T], ledger: &'a Ledger) -> Self {
+        Self { parameters, packs: SharedPacks::default(), ledger }
     }
 }
 
@@ -89,10 +105,9 @@ pub(super) struct OneByOne<T> {
 impl<T: Real> OneByOne<T> {
     pub fn new<F: VectorField<T> + ?Sized>(
         field: &F,
-        parameters: &[T],
+        &LaneSetup { parameters, ledger, .. }: &LaneSetup<'_, T>,
         width: usize,
         reverse: bool,
-        ledger: &Ledger,
     ) -> Result<Self> {
         let dynamics = field.prepare(parameters, 1, Demand::new(reverse), ledger)?;
         let len = dynamics.layout().size();

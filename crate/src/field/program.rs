@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ndarray::ArrayView2;
 
-use super::lanes::{LanePull, Lanes, TrajectoryInputs};
+use super::lanes::{LanePull, LaneSetup, Lanes, TrajectoryInputs};
 use super::{Demand, Directions, Dots, Dynamics, Pull, Uses, VectorField};
 use crate::error::{Error, Result, finite, finite_rows};
 use crate::kernel::panels::Spare;
@@ -13,7 +13,7 @@ use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::derive::{Derived, derive};
-use crate::program::execute::{ArrayRows, Arrays, Executor};
+use crate::program::execute::{ArrayRows, Arrays, Executor, SharedPacks};
 use crate::program::graph::Op;
 use crate::program::plan::{Plan, Request, Target};
 use crate::program::tangents::{DirectionKind, Motion, TangentProgram};
@@ -157,17 +157,18 @@ impl<T: Real> ProgramField<T> {
     ) -> Result<Box<dyn Dynamics<T>>> {
         match demand.directions {
             Some(directions) => self.tangent_dynamics(parameters, batch, directions, demand, rows, ledger),
-            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, false, ledger)?)),
+            None => Ok(Box::new(self.ready(parameters, batch, demand, rows, None, ledger)?)),
         }
     }
 
+    /// Ready for a batch in blocks, or as lanes in one block, which share what is packed.
     fn ready(
         &self,
         parameters: &[T],
         batch: usize,
         Demand { reverse, threads, .. }: Demand<'_, T>,
         rows: Rows<'_, T>,
-        one_block: bool,
+        lanes: Option<&SharedPacks<T>>,
         ledger: &Ledger,
     ) -> Result<ProgramDynamics<T>> {
         let Sizes { state, arguments, data, .. } = self.program.sizes;
@@ -175,7 +176,7 @@ impl<T: Real> ProgramField<T> {
         if data > 0 && rows.data.is_none() {
             return Err(Error::shape("data", format!("[{batch}, {data}], which only a flow has"), "none"));
         }
-        let plan = self.plan(batch, reverse, one_block);
+        let plan = self.plan(batch, reverse, lanes.is_some());
         let layout = Layout::of::<T>(plan.panels, state);
         let packed = |rows: Option<ArrayView2<'_, T>>, columns: usize| {
             let Some(rows) = rows else {
@@ -188,7 +189,7 @@ impl<T: Real> ProgramField<T> {
         let (own_arguments, own_data) = (packed(rows.arguments, arguments)?, packed(rows.data, data)?);
         let tape = if reverse { self.derived().tape_rows } else { 0 };
         let rows = ArrayRows { state, arguments, data, value: self.program.outputs(), tape };
-        let mut executor = Executor::new(plan, parameters, threads, ledger)?;
+        let mut executor = Executor::new(plan, parameters, lanes.unwrap_or(&SharedPacks::default()), threads, ledger)?;
         executor.settle(rows, &own_arguments, &own_data);
         Ok(ProgramDynamics {
             rows,
@@ -204,11 +205,11 @@ impl<T: Real> ProgramField<T> {
     /// Ready for so many trajectories with times of their own.
     pub(crate) fn timed_lanes(
         &self,
-        parameters: &[T],
+        setup: &LaneSetup<'_, T>,
         width: usize,
         reverse: bool,
-        ledger: &Ledger,
     ) -> Result<Box<dyn Lanes<T>>> {
+        let &LaneSetup { parameters, ref packs, ledger } = setup;
         check_parameters(&self.program, parameters)?;
         let timed = self.timed.get_or_init(|| {
             let none = Buffer::zeroed(&Ledger::new(), Purpose::Network, 0).expect("no memory is asked for");
@@ -217,7 +218,7 @@ impl<T: Real> ProgramField<T> {
         let data = Buffer::<T>::zeroed(ledger, Purpose::Workspace, width * self.program.sizes.data)?;
         let data = ArrayView2::from_shape((width, self.program.sizes.data), &data).expect("a row for each lane");
         let rows = Rows { data: (self.program.sizes.data > 0).then_some(data), ..Rows::NONE };
-        let ready = timed.ready(parameters, width, Demand::new(reverse), rows, true, ledger)?;
+        let ready = timed.ready(parameters, width, Demand::new(reverse), rows, Some(packs), ledger)?;
         // Their arrays are `[rows][width]`, which several blocks would read as something else.
         let panels = ready.layout.panels;
         assert!(panels.lanes == width && panels.count() == 1, "one block of {width} lanes");
@@ -353,8 +354,8 @@ impl<T: Real> VectorField<T> for MovingField<T> {
         unimplemented!("its trajectories take their own steps")
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.moved.moving.field.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.moved.moving.field.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {
@@ -498,8 +499,8 @@ impl<T: Real> VectorField<T> for ProgramField<T> {
         self.dynamics(parameters, batch, demand, Rows::NONE, ledger)
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {
@@ -568,8 +569,8 @@ impl<T: Real> VectorField<T> for WithArguments<'_, T> {
         self.field.dynamics(parameters, batch, demand, rows, ledger)
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.field.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {

@@ -6,6 +6,7 @@
 mod kernels;
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use super::functions::{Binary, Unary};
 use super::product::{Packed, outer_scratch, strip_scratch};
@@ -91,7 +92,7 @@ pub struct Instruction<T: Real> {
 /// What a block's instructions work on.
 struct Context<'a, T> {
     bases: &'a [*mut T; BASES],
-    packs: &'a [Packed<T>],
+    packs: &'a [Arc<Packed<T>>],
     scratch: *mut T,
     scratch_len: usize,
     samples: usize,
@@ -182,13 +183,13 @@ impl<T: Real> Code<T> {
     ///
     /// # Panics
     /// If an array or a pack is missing or too small.
-    pub fn run(&self, arrays: &Bases<'_, T>, packs: &[Packed<T>], scratch: &mut [T], samples: usize) {
+    pub fn run(&self, arrays: &Bases<'_, T>, packs: &[Arc<Packed<T>>], scratch: &mut [T], samples: usize) {
         for &(base, numbers, writes) in &self.needs {
             let base = base as usize;
             assert!(numbers <= arrays.lengths[base] && (arrays.writable[base] || !writes), "an array is too short");
         }
         assert!(self.scratch <= scratch.len() && self.packs.len() <= packs.len(), "scratch and packs");
-        let fits = |(need, pack): (&Option<_>, &Packed<T>)| need.is_none_or(|need| need == pack.shape());
+        let fits = |(need, pack): (&Option<_>, &Arc<Packed<T>>)| need.is_none_or(|need| need == pack.shape());
         assert!(self.packs.iter().zip(packs).all(fits), "a pack has another shape");
         let context = Context {
             bases: &arrays.pointers,

@@ -13,7 +13,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::{ProgramField, Rows};
-use crate::field::{Demand, Dynamics, Lanes, TrajectoryInputs, VectorField};
+use crate::field::{Demand, Dynamics, LaneSetup, Lanes, TrajectoryInputs, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger, Purpose};
 use crate::program::differentiate::forward;
@@ -211,8 +211,8 @@ impl<T: Real> VectorField<T> for Cnf<T> {
         self.field.dynamics(parameters, batch, demand, Rows { data: Some(rows), ..Rows::NONE }, ledger)
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.field.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {

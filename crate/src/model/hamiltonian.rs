@@ -7,7 +7,7 @@ use super::architecture::Architecture;
 use super::mlp::Mlp;
 use crate::error::{Error, Result, finite};
 use crate::field::program::ProgramField;
-use crate::field::{self, Demand, Dynamics, Lanes, VectorField};
+use crate::field::{self, Demand, Dynamics, LaneSetup, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, Ledger};
 use crate::program::differentiate::{of_input, reverse};
@@ -223,8 +223,8 @@ impl<T: Real> VectorField<T> for Hamiltonian<T> {
         self.field.prepare(parameters, batch, demand, ledger)
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.field.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::architecture::Architecture;
 use crate::error::Result;
 use crate::field::program::ProgramField;
-use crate::field::{Demand, Dynamics, Lanes, VectorField};
+use crate::field::{Demand, Dynamics, LaneSetup, Lanes, VectorField};
 use crate::kernel::real::Real;
 use crate::memory::Ledger;
 use crate::program::graph::{Graph, Input};
@@ -87,8 +87,8 @@ impl<T: Real> VectorField<T> for Mlp<T> {
         self.field.prepare(parameters, batch, demand, ledger)
     }
 
-    fn lanes(&self, parameters: &[T], width: usize, reverse: bool, ledger: &Ledger) -> Result<Box<dyn Lanes<T>>> {
-        self.field.timed_lanes(parameters, width, reverse, ledger)
+    fn lanes(&self, setup: &LaneSetup<'_, T>, width: usize, reverse: bool) -> Result<Box<dyn Lanes<T>>> {
+        self.field.timed_lanes(setup, width, reverse)
     }
 
     fn is_parallel(&self) -> bool {

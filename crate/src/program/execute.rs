@@ -3,10 +3,11 @@
 mod arrays;
 mod leaves;
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::graph::Place;
-use super::plan::{Destination, PackSource, Phase, Plan, Target, When};
+use super::plan::{Destination, PackPlan, PackSource, Phase, Plan, Target, When};
 use crate::error::Result;
 use crate::kernel::combine::dot;
 use crate::kernel::instructions::{Base, Bases, Code};
@@ -28,6 +29,38 @@ pub struct Dots {
     pub slope: f64,
 }
 
+/// Matrices as executors read them, packed once for all that have the same parameters: those of an ensemble, with blocks of several
+/// widths on each thread.
+pub struct SharedPacks<T>(RefCell<Vec<(PackPlan, Order, Arc<Packed<T>>)>>);
+
+impl<T> Default for SharedPacks<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Real> SharedPacks<T> {
+    /// A matrix in an order; one that changes with the time or the state is not shared, and filled later.
+    fn get(&self, pack: &PackPlan, order: Order, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
+        let mut made = self.0.borrow_mut();
+        if let Some((_, _, packed)) = made.iter().find(|(other, as_it_lies, _)| other == pack && *as_it_lies == order) {
+            return Ok(Arc::clone(packed));
+        }
+        let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
+        match pack.source {
+            PackSource::Parameters(place) => packed.fill(pack.entries(parameters, place)),
+            PackSource::Constants(ref numbers) => {
+                let numbers: Vec<T> = numbers.iter().map(|&bits| T::of(f64::from_bits(bits))).collect();
+                packed.fill(pack.entries(&numbers, Place::vector(0, numbers.len())));
+            }
+            PackSource::Uniform(_) => return Ok(Arc::new(packed)),
+        }
+        let packed = Arc::new(packed);
+        made.push((pack.clone(), order, Arc::clone(&packed)));
+        Ok(packed)
+    }
+}
+
 /// A plan with the numbers that it works on.
 pub struct Executor<T: Real> {
     plan: Arc<Plan<T>>,
@@ -37,7 +70,7 @@ pub struct Executor<T: Real> {
 /// What a plan works on.
 struct Memory<T: Real> {
     uniform: Buffer<T>,
-    packs: Vec<Packed<T>>,
+    packs: Vec<Arc<Packed<T>>>,
     /// What each thread works in.
     workers: Vec<Worker<T>>,
     /// Leaves that a thread takes in one go.
@@ -71,7 +104,7 @@ struct Blocks<'a, T: Real> {
     products: Option<usize>,
     rows: ArrayRows,
     uniform: &'a [T],
-    packs: &'a [Packed<T>],
+    packs: &'a [Arc<Packed<T>>],
     steady: &'a [T],
 }
 
@@ -143,11 +176,17 @@ impl<T: Real> Blocks<'_, T> {
 }
 
 impl<T: Real> Executor<T> {
-    /// At these parameters, on so many threads at most.
+    /// At these parameters, on so many threads at most; `shared` are matrices packed from the same parameters.
     ///
     /// # Errors
     /// `OutOfMemory`.
-    pub fn new(plan: Arc<Plan<T>>, parameters: &[T], threads: usize, ledger: &Ledger) -> Result<Self> {
+    pub fn new(
+        plan: Arc<Plan<T>>,
+        parameters: &[T],
+        shared: &SharedPacks<T>,
+        threads: usize,
+        ledger: &Ledger,
+    ) -> Result<Self> {
         let mut uniform = Buffer::zeroed(ledger, Purpose::Network, plan.uniform.rows)?;
         for &(row, number) in &plan.uniform.constants {
             uniform[row] = T::of(number);
@@ -158,19 +197,7 @@ impl<T: Real> Executor<T> {
             }
         }
         let order = Order::of::<T>(plan.by_columns);
-        let mut packs = Vec::with_capacity(plan.packs.len());
-        for pack in &plan.packs {
-            let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
-            match pack.source {
-                PackSource::Parameters(place) => packed.fill(pack.entries(parameters, place)),
-                PackSource::Constants(ref numbers) => {
-                    let numbers: Vec<T> = numbers.iter().map(|&bits| T::of(f64::from_bits(bits))).collect();
-                    packed.fill(pack.entries(&numbers, Place::vector(0, numbers.len())));
-                }
-                PackSource::Uniform(_) => {}
-            }
-            packs.push(packed);
-        }
+        let packs = plan.packs.iter().map(|pack| shared.get(pack, order, parameters, ledger)).collect::<Result<_>>()?;
         let width = plan.panels.full().min(plan.panels.lanes);
         let work = |len: usize| Buffer::zeroed(ledger, Purpose::Workspace, len);
         let scratch = |len: usize| Buffer::used(ledger, Purpose::Workspace, len);
@@ -271,6 +298,7 @@ impl<T: Real> Memory<T> {
             if let PackSource::Uniform(first) = plan.source
                 && plan.when == now
             {
+                let pack = Arc::get_mut(pack).expect("what changes belongs to one executor");
                 pack.fill(plan.entries(&self.uniform, Place::vector(first, plan.rows * plan.depth)));
             }
         }

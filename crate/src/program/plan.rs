@@ -167,7 +167,7 @@ pub struct Uniform<T: Real> {
 }
 
 /// A matrix to be packed for products.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackPlan {
     pub source: PackSource,
     pub rows: usize,
