@@ -22,6 +22,22 @@ import { thrown } from "./helpers.js";
 const { NaN: nan, POSITIVE_INFINITY: infinity, MAX_VALUE: most } = Number;
 const y0 = Float32Array.of(1, 0);
 
+test("a number that is not finite is found among very many, whatever their type and where they begin", () => {
+  const extremes = [-0, 1e-45, -1e-45, 3.4e18, -3.4e18];
+  for (const Numbers of [Float32Array, Float64Array]) {
+    const all = new Numbers(Array.from({ length: 4003 }, (_, i) => extremes[i % 5] as number)).subarray(3);
+    for (const wrong of [nan, infinity, -infinity]) {
+      for (const index of [0, 1999, 3999]) {
+        const one = new Numbers([...all.slice(0, 3), ...all]).subarray(3);
+        one[index] = wrong;
+        const error = thrown("NON_FINITE", () => meanSquaredError(one, all));
+        expect(error.message).toContain(`${wrong} at index ${index}`);
+      }
+    }
+    expect(meanSquaredError(all, all).value).toBe(0);
+  }
+});
+
 test("the weights of a mask are finite, zero or more, and so is their sum", () => {
   const [y, target] = [Float64Array.of(1, 2, 3), Float64Array.of(0, 0, 0)];
   const wrongs = [infinity, -infinity, -1, nan, "1", null, undefined, true, 1n, new Date(0), {}];

@@ -179,16 +179,15 @@ export function joinGradients<D extends Dtype>(
 ): EnsembleGradient<D> {
   const { dtype, counts, changes } = problem;
   const nodes = cuts.map(({ from, to }) => subtrees(from / leaf, Math.ceil((to - from) / leaf)));
-  const of = <E extends Dtype>(kind: E, numbers: (part: EnsembleGradient<D>) => ArrayOf<E>) =>
+  const of = <E extends Dtype>(numbers: (part: EnsembleGradient<D>) => ArrayOf<E>) =>
     treeSum(
-      kind,
       nodes,
       gradients.map((part) => numbers(part)),
     );
-  const parameters = of(dtype, (part) => part.parameters);
+  const parameters = of<D>((part) => part.parameters);
   const ofTimes = gradients.every((part) => part.times !== undefined)
     ? counts === null
-      ? of("float64", (part) => part.times as Float64Array)
+      ? of<"float64">((part) => part.times as Float64Array)
       : joined("float64", gradients, (part) => part.times as Float64Array)
     : undefined;
   // Of each jump the times and the amounts of each part, as that has read past those before.
@@ -203,7 +202,7 @@ export function joinGradients<D extends Dtype>(
         places[index] = end;
         return part.changes.subarray(begin, end);
       });
-      return jump.counts === null ? treeSum("float64", nodes, parts) : concat("float64", parts);
+      return jump.counts === null ? treeSum<"float64">(nodes, parts) : concat("float64", parts);
     }),
   );
   for (const [name, numbers] of [
@@ -236,17 +235,17 @@ interface Node<D extends Dtype> extends Subtree {
   readonly numbers: ArrayOf<D>;
 }
 
-/** The sum over all leaves, of parts that each have one for each of their subtrees, one after the other. */
+/** A sum, in the memory of its first operand. */
+function added<D extends Dtype>(left: ArrayOf<D>, right: ArrayOf<D>): ArrayOf<D> {
+  for (let i = 0; i < left.length; i++) left[i] = (left[i] as number) + (right[i] as number);
+  return left;
+}
+
+/** The sum over all leaves, of parts that each have one for each of their subtrees, one after the other. The parts are used up. */
 function treeSum<D extends Dtype>(
-  dtype: D,
   subtreesOf: readonly (readonly Subtree[])[],
   parts: readonly ArrayOf<D>[],
 ): ArrayOf<D> {
-  const add = (left: ArrayOf<D>, right: ArrayOf<D>) => {
-    const sum = zeros(dtype, left.length);
-    for (let i = 0; i < sum.length; i++) sum[i] = (left[i] as number) + (right[i] as number);
-    return sum;
-  };
   const waiting: Node<D>[] = [];
   for (const [index, part] of parts.entries()) {
     const own = subtreesOf[index] as readonly Subtree[];
@@ -259,13 +258,13 @@ function treeSum<D extends Dtype>(
       };
       for (let left = waiting.at(-1); left && isPair(left, node); left = waiting.at(-1)) {
         waiting.pop();
-        node = { first: left.first, level: node.level + 1, numbers: add(left.numbers, node.numbers) };
+        node = { first: left.first, level: node.level + 1, numbers: added(left.numbers, node.numbers) };
       }
       waiting.push(node);
     }
   }
   const sums = waiting.map((node) => node.numbers);
-  return sums.reduceRight((right, left) => add(left, right));
+  return sums.reduceRight((right, left) => added(left, right));
 }
 
 /** Whether these are the two halves of a subtree. */
