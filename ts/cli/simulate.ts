@@ -1,5 +1,6 @@
 // symplectic-adjoint simulate: solutions of equations in a text file, for values of their parameters and initial states.
 import { nearest } from "../checks/names.js";
+import { methodFor } from "../estimate/method.js";
 import { equations, type Method, type ProgramField, type SymplecticAdjointError } from "../index.js";
 import type { Times } from "./arguments.js";
 import { type DoseColumns, readDoses } from "./doses.js";
@@ -57,8 +58,6 @@ export interface SimulateRequest extends SimulateOptions {
 /** More would not fit into the memory, or a text. */
 const MOST_NUMBERS = 1e7;
 const MOST_TRAJECTORIES = 1e5;
-/** More times than these, and `fit` interpolates between steps. */
-const MANY_TIMES = 200;
 
 export function simulate(request: SimulateRequest) {
   const { equations: source, observe, times, t0, time, rtol, atol, stepSize } = request;
@@ -111,7 +110,7 @@ export function simulate(request: SimulateRequest) {
     // As a fit solves it: from 0 on, where the equations do not depend on the time.
     const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin };
     const doses = solveDoses(dosesOf(request, text, field, begin), timing.origin);
-    const method = request.solver ?? (times.values.length > MANY_TIMES ? "dopri5" : "dopri8");
+    const method = request.solver ?? methodFor(times.values.length);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
     const solution = told(labelOf, timing, times.clock, () =>

@@ -45,6 +45,8 @@ interface Served {
 const OFFER_MS = 20_000;
 /** Answers that are on their way at a time, beside those that are computed. */
 const MOST_HELD = 64;
+/** Parts of an answer that are under way together. */
+const MOST_PARTS = 4;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
 const PULL_MS = 5000;
@@ -150,11 +152,18 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     const size = client.most - MARGIN;
     const parts = Math.max(1, Math.ceil(body.length / size));
     const until = performance.now() + OFFER_MS;
-    for (let part = 0; part < parts; ) {
+    const send = (part: number) => {
       const message = encodeAnswer({ ...head, part, parts, body: body.subarray(part * size, (part + 1) * size) });
-      const receipt = await asked(names.answers(session), message);
-      if (receipt === "next") part++;
-      else if (receipt === "again") part = 0;
+      return asked(names.answers(session), message);
+    };
+    for (let part = 0; part < parts; ) {
+      const some = Array.from({ length: Math.min(MOST_PARTS, parts - part) }, (_, i) => send(part + i));
+      const receipts = await Promise.all(some);
+      const stop = receipts.findIndex((receipt) => receipt !== "next");
+      part += stop < 0 ? receipts.length : stop;
+      if (stop < 0) continue;
+      const receipt = receipts[stop];
+      if (receipt === "again") part = 0;
       else if (receipt === "refused") {
         onEvent({ kind: "refused", message: "the coordinator rejected an answer" });
         return true;

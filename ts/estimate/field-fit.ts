@@ -32,6 +32,7 @@ import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { passedByEvent } from "./event-jumps.js";
 import { contradictsStart } from "./first-measurements.js";
 import { fitModel } from "./fit.js";
+import { methodFor } from "./method.js";
 import type { FitModel } from "./model.js";
 import { observationModel } from "./observations.js";
 import { type Observation, type Observe, observationOf, statesOf } from "./observe.js";
@@ -251,14 +252,6 @@ function jumpCopied(jump: Jump): Jump {
   return { ...jump, times: copied(jump.times), ...(jump.amounts && { amounts: Object.fromEntries(amounts) }) };
 }
 
-/** More times than these, and it pays to interpolate: dopri8 steps to each time. */
-const MANY_TIMES = 200;
-
-/** The method of solves where none is given. */
-function methodFor({ groups }: Data): Method {
-  return groups.some(({ times }) => times.length > MANY_TIMES) ? "dopri5" : "dopri8";
-}
-
 /** Those with the names of some rules that have a value. */
 function present(all: Readonly<Record<string, unknown>>, rules: Rules): object {
   const names = Object.keys(rules).filter((name) => all[name] !== undefined);
@@ -347,7 +340,8 @@ class FieldModel {
         ...(jumps && { jumps: jumps.map(jumpCopied) }),
         ...(events && { events: events.map((event) => ({ ...event })) }),
       };
-      this.#solver = { method: methodFor(this.#data), ...given.solver, ...own };
+      const mostTimes = this.#data.groups.reduce((most, { times }) => Math.max(most, times.length), 0);
+      this.#solver = { method: methodFor(mostTimes), ...given.solver, ...own };
       this.#checkPositive();
       this.observed = this.#observed();
     } catch (error) {
