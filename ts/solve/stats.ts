@@ -1,6 +1,6 @@
 // Statistics, which the crate hands out as numbers in the order of their names.
 import { BYTES, GRADIENT_STATS, RETENTION, SOLVE_STATS } from "../../wasm/constants.js";
-import type { Bytes, GradientStats, Retention, SolveStats } from "./results.js";
+import type { GradientStats, SolveStats } from "./results.js";
 
 /** What writes its statistics into an array. */
 interface Measured {
@@ -13,23 +13,32 @@ function named(names: readonly string[], numbers: Float64Array, first: number): 
   return record;
 }
 
+/** Where statistics are written and read at once: arrays of their own would cost small solves a microsecond each. */
+const scratch = new Map<number, Float64Array>();
+
+function numbersOf(measured: Measured, length: number): Float64Array {
+  const numbers = scratch.get(length) ?? new Float64Array(length);
+  scratch.set(length, numbers);
+  measured.stats(numbers);
+  return numbers;
+}
+
 /** How a solve went. */
 export function solveStats(solved: Measured): SolveStats {
-  const numbers = new Float64Array(SOLVE_STATS.length + BYTES.length);
-  solved.stats(numbers);
-  const stats = named(SOLVE_STATS, numbers, 0) as unknown as Omit<SolveStats, "rtolClamped" | "peakBytes">;
-  const rtolClamped = numbers[SOLVE_STATS.indexOf("rtolClamped")] === 1;
-  const peakBytes = named(BYTES, numbers, SOLVE_STATS.length) as unknown as Bytes;
-  return { ...stats, rtolClamped, peakBytes };
+  const numbers = numbersOf(solved, SOLVE_STATS.length + BYTES.length);
+  const stats: Record<string, unknown> = named(SOLVE_STATS, numbers, 0);
+  stats.rtolClamped = stats.rtolClamped === 1;
+  stats.peakBytes = named(BYTES, numbers, SOLVE_STATS.length);
+  return stats as unknown as SolveStats;
 }
 
 /** What a gradient took. */
 export function gradientStats(pulled: Measured): GradientStats {
-  const numbers = new Float64Array(GRADIENT_STATS.length + RETENTION.length + BYTES.length);
-  pulled.stats(numbers);
-  const stats = named(GRADIENT_STATS, numbers, 0) as unknown as Omit<GradientStats, "retention" | "peakBytes">;
-  const kept = named(RETENTION, numbers, GRADIENT_STATS.length) as unknown as Omit<Retention, "stepTapes">;
-  const stepTapes = numbers[GRADIENT_STATS.length + RETENTION.indexOf("stepTapes")] === 1;
-  const peakBytes = named(BYTES, numbers, GRADIENT_STATS.length + RETENTION.length) as unknown as Bytes;
-  return { ...stats, retention: { ...kept, stepTapes }, peakBytes };
+  const numbers = numbersOf(pulled, GRADIENT_STATS.length + RETENTION.length + BYTES.length);
+  const stats: Record<string, unknown> = named(GRADIENT_STATS, numbers, 0);
+  const retention: Record<string, unknown> = named(RETENTION, numbers, GRADIENT_STATS.length);
+  retention.stepTapes = retention.stepTapes === 1;
+  stats.retention = retention;
+  stats.peakBytes = named(BYTES, numbers, GRADIENT_STATS.length + RETENTION.length);
+  return stats as unknown as GradientStats;
 }
