@@ -22,7 +22,7 @@ use crate::threads;
 /// Trajectories that each take their own steps, advanced from time to time: bitwise as a solve takes them that lands on the same times.
 ///
 /// What a solve carries from one step to the next is carried from one call to the next: the size of the step, the errors before, f at
-/// the state, the rounding error of the state. Copies go their own ways.
+/// the state, the rounding error of the state. Copies go their own intervals.
 pub struct Integrator<T> {
     shared: Arc<Mutex<Shared<T>>>,
     standing: Vec<Standing<T>>,
@@ -85,7 +85,7 @@ impl<T: Real> Integrator<T> {
             x: problem.y0[trajectory * state..(trajectory + 1) * state].to_vec(),
             carry: vec![T::zero(); state],
             slope: vec![T::zero(); state],
-            way: [t, t],
+            interval: [t, t],
             is_new: true,
             total: forward.blank,
         });
@@ -112,8 +112,8 @@ impl<T: Real> Integrator<T> {
         let Self { batch, state, leaf, .. } = *self;
         let mut shared = self.shared.lock().expect(UNHARMED);
         let Shared { problem, tools } = &mut *shared;
-        let ways: Vec<[f64; 2]> = self.standing.iter().map(|standing| standing.way_to(to)).collect();
-        problem.times = Lists::own(ways.iter().map(|way| &way[..]));
+        let intervals: Vec<[f64; 2]> = self.standing.iter().map(|standing| standing.interval_to(to)).collect();
+        problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
         problem.inputs.arguments.copy_from_slice(&self.arguments);
         let mut runs: Vec<Run<T>> = (0..batch)
             .step_by(leaf)
@@ -222,8 +222,8 @@ impl<T: Real> Integrator<T> {
         let mut numbers = vec![];
         for standing in &self.standing {
             standing.clock.save(&mut numbers);
-            let Standing { x, carry, slope, way, total, .. } = standing;
-            numbers.extend(way);
+            let Standing { x, carry, slope, interval, total, .. } = standing;
+            numbers.extend(interval);
             numbers.extend([x, carry, slope].into_iter().flatten().map(|number| number.wide()));
             let counts = [total.accepted, total.rejected, total.evaluations].map(|count| count as f64);
             numbers.extend(counts);
@@ -244,9 +244,9 @@ impl<T: Real> Integrator<T> {
         };
         let mut rest = saved.iter().copied();
         let mut standing = self.standing.clone();
-        for Standing { clock, x, carry, slope, way, total, .. } in &mut standing {
+        for Standing { clock, x, carry, slope, interval, total, .. } in &mut standing {
             clock.restore(&mut rest).ok_or_else(refused)?;
-            for end in way {
+            for end in interval {
                 *end = rest.next().ok_or_else(refused)?;
             }
             for number in x.iter_mut().chain(carry).chain(slope) {
@@ -261,7 +261,7 @@ impl<T: Real> Integrator<T> {
         let arguments: Vec<T> = rest.by_ref().take(self.arguments.len()).map(T::of).collect();
         let finite = standing.iter().all(Standing::is_finite) && arguments.iter().all(|number| number.is_finite());
         let shared = self.shared.lock().expect(UNHARMED);
-        let fits = |standing: &Standing<T>| standing.clock.fits(&shared.problem.options, standing.way);
+        let fits = |standing: &Standing<T>| standing.clock.fits(&shared.problem.options, standing.interval);
         if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite || !standing.iter().all(fits) {
             return Err(refused());
         }

@@ -13,7 +13,7 @@ pub(super) struct Standing<T> {
     /// f there, where the clock says that it is known.
     pub slope: Vec<T>,
     /// Where it came from and where it is to go to, and whether it has just been told so.
-    pub way: [f64; 2],
+    pub interval: [f64; 2],
     pub is_new: bool,
     /// Of all calls.
     pub total: Stats,
@@ -29,23 +29,23 @@ pub enum Advance {
 }
 
 impl<T: Real> Standing<T> {
-    /// The way to a time: that which it is on, if it was told so before.
-    pub fn way_to(&self, to: f64) -> [f64; 2] {
-        if self.way[1] == to { self.way } else { [self.clock.t, to] }
+    /// The interval to a time: that which it is on, if it was told so before.
+    pub fn interval_to(&self, to: f64) -> [f64; 2] {
+        if self.interval[1] == to { self.interval } else { [self.clock.t, to] }
     }
 
     /// Turns to a time. Where that lies behind, events are on the other side of what has just been found.
     pub fn turn(&mut self, to: f64) {
-        let way = self.way_to(to);
-        let turns = (way[1] - way[0]) * (self.way[1] - self.way[0]) < 0.0;
+        let interval = self.interval_to(to);
+        let turns = (interval[1] - interval[0]) * (self.interval[1] - self.interval[0]) < 0.0;
         self.clock.sides_known &= !turns;
-        self.is_new = way != self.way;
-        self.way = way;
+        self.is_new = interval != self.interval;
+        self.interval = interval;
     }
 
     pub fn is_finite(&self) -> bool {
         let numbers = self.x.iter().chain(&self.carry).chain(&self.slope);
-        let ends = self.way.iter().all(|end| end.is_finite());
+        let ends = self.interval.iter().all(|end| end.is_finite());
         ends && self.clock.t.is_finite() && numbers.into_iter().all(|number| number.is_finite())
     }
 

@@ -31,7 +31,13 @@ pub struct Dots {
 
 /// Matrices as executors read them, packed once for all that have the same parameters: those of an ensemble, with blocks of several
 /// widths on each thread.
-pub struct SharedPacks<T>(RefCell<Vec<(PackPlan, Order, Arc<Packed<T>>)>>);
+pub struct SharedPacks<T>(RefCell<Vec<SharedPack<T>>>);
+
+struct SharedPack<T> {
+    plan: PackPlan,
+    order: Order,
+    packed: Arc<Packed<T>>,
+}
 
 impl<T> Default for SharedPacks<T> {
     fn default() -> Self {
@@ -43,8 +49,8 @@ impl<T: Real> SharedPacks<T> {
     /// A matrix in an order; one that changes with the time or the state is not shared, and filled later.
     fn get(&self, pack: &PackPlan, order: Order, parameters: &[T], ledger: &Ledger) -> Result<Arc<Packed<T>>> {
         let mut made = self.0.borrow_mut();
-        if let Some((_, _, packed)) = made.iter().find(|(other, as_it_lies, _)| other == pack && *as_it_lies == order) {
-            return Ok(Arc::clone(packed));
+        if let Some(shared) = made.iter().find(|shared| shared.plan == *pack && shared.order == order) {
+            return Ok(Arc::clone(&shared.packed));
         }
         let mut packed = Packed::new(ledger, order, pack.rows, pack.depth)?;
         match pack.source {
@@ -56,7 +62,7 @@ impl<T: Real> SharedPacks<T> {
             PackSource::Uniform(_) => return Ok(Arc::new(packed)),
         }
         let packed = Arc::new(packed);
-        made.push((pack.clone(), order, Arc::clone(&packed)));
+        made.push(SharedPack { plan: pack.clone(), order, packed: Arc::clone(&packed) });
         Ok(packed)
     }
 }
