@@ -11,7 +11,7 @@
 //! | `clock` | when a trajectory takes its next step, and where that ends |
 //! | `block` | lanes side by side: states, slopes, one attempt for all |
 //! | `forward`, `first`, `between` | the solve of a leaf: rounds of steps, the first steps, what happens between them |
-//! | `crossing`, `dips` | where events lie in the steps of a block |
+//! | `crossing`, `dips`, `events` | where events lie in the steps of a block, and what is known of them |
 //! | `single` | one trajectory by itself: the step that ends on an event, maps, derivatives |
 //! | `path` | the steps of a trajectory, and the solution between them |
 //! | `record` | what is kept of a solve: states, steps, jumps and events |
@@ -54,6 +54,7 @@ mod continuous;
 mod course;
 mod crossing;
 mod dips;
+mod events;
 mod first;
 mod forward;
 mod integrator;
@@ -79,12 +80,12 @@ use crate::memory::{Buffer, Bytes, Ledger, List};
 use crate::solve::{GradientStats, Options, Stats};
 pub use along::{TrajectoriesAlong, odeint_along, vjp_along};
 pub use changes::{Changes, Direction, Event, Jump};
+pub use events::Occurrence;
 pub use integrator::Integrator;
 use leaves::solve;
 pub use lists::Lists;
 pub use path::Path;
 use problem::Problem;
-pub use record::Occurrence;
 pub use standing::Advance;
 pub use trajectories::{Trajectories, vjp};
 

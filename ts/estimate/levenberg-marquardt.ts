@@ -209,7 +209,7 @@ export function minimize<E extends Evaluation>(
     }
   }
 
-  /** Whether the errors of the residuals change the cost by more than any step gains, and that is less than matters. */
+  /** Whether errors of the residuals change the cost by more than any step gains, and what is left to gain does not matter. */
   function isUnseen({ size }: Linear): boolean {
     const { residual, x, evaluation } = point;
     const standardDeviation = residual / Math.sqrt(Math.max(1, evaluation.residuals.length - x.length));

@@ -2,9 +2,10 @@
 
 use super::block::{lane, set_lane};
 use super::changes::{Due, JumpInputs};
-use super::forward::{Crossed, Forward, Sinks};
+use super::events::{Crossed, Occurrence};
+use super::forward::{Forward, Sinks};
 use super::problem::{Problem, Tools};
-use super::record::{ActionKind, Occurrence};
+use super::record::ActionKind;
 use crate::error::{Error, Result};
 use crate::kernel::real::Real;
 

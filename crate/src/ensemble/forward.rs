@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 
 use super::block::{Block, lane, lanes_index, set_lane, width_for};
 use super::clock::{Clock, End, Plan};
+use super::events::{Crossed, Happened};
 use super::part::Part;
 use super::problem::{Problem, Tools};
 use super::quadrature::Quadrature;
-use super::record::{LeafRecord, Occurrence};
+use super::record::LeafRecord;
 use super::single::Single;
 use super::standing::{Advance, Standing};
 use crate::control::Control;
@@ -47,32 +48,6 @@ pub(super) struct Forward<T> {
     pub(super) happened: Vec<Happened<T>>,
     /// Where the continuous adjoint integrates (x, λ): what accepted steps add to its integrals.
     pub(super) quadrature: Option<Quadrature<T>>,
-}
-
-/// Events of a trajectory, and the states before them, one behind the other.
-pub(super) struct Happened<T> {
-    pub events: List<Occurrence>,
-    pub states: List<T>,
-}
-
-/// Events at the end of a step.
-pub(super) struct Crossed {
-    pub slot: usize,
-    /// Whose zero the end is.
-    pub root: usize,
-    pub acting: Vec<usize>,
-    /// The side of each event's function before it, and behind it: 0 where that stands on its zero.
-    pub nears: Vec<i8>,
-    pub sides: Vec<i8>,
-    /// What the functions are there, of those that have their zeros there.
-    pub zeros: Vec<Option<f64>>,
-}
-
-impl Crossed {
-    /// Of an event whose function has its zero there: what that is, and the side before.
-    pub fn found(&self, event: usize) -> Option<(f64, i8)> {
-        self.zeros[event].map(|value| (value, self.nears[event]))
-    }
 }
 
 /// Where the results of a leaf go.

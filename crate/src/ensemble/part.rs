@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::events::Occurrence;
 use super::problem::Problem;
-use super::record::Occurrence;
 use super::tree::Sums;
 use super::{Gradient, Lists, Path, Solution};
 use crate::error::{Error, Result};

@@ -6,17 +6,6 @@ use crate::error::Result;
 use crate::kernel::real::Real;
 use crate::memory::{Buffer, CHUNK_BYTES, Chunks, List, Purpose};
 
-/// An event that has happened.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Occurrence {
-    /// The trajectory.
-    pub trajectory: usize,
-    /// Which of the events.
-    pub event: usize,
-    /// When.
-    pub t: f64,
-}
-
 /// A change of a state between steps.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Action {
@@ -155,8 +144,8 @@ impl<T: Real> LeafRecord<T> {
         self.cursors[trajectory]
     }
 
-    #[inline(never)]
     /// The last step, and where the state before it lies; the cursor ends before it then.
+    #[inline(never)]
     pub fn pop_step(&self, cursor: &mut Cursor) -> (Step, usize) {
         let &[t, h, to, kind, number, state, previous] = self.steps.get(cursor.step) else {
             unreachable!("seven numbers")
