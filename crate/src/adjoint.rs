@@ -118,6 +118,7 @@ impl<T: Real> Dynamics<T> for Augmented<'_, T> {
             probes: &[],
             products: &mut [],
             times: false,
+            next_tape: None,
         };
         self.field.pull(t, x, Some(&self.tape), pull)?;
         rest_slope.iter_mut().for_each(|slope| *slope = -*slope);

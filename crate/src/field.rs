@@ -231,6 +231,7 @@ pub fn vjp<T: Real>(
         probes: &[],
         products: &mut [],
         times: true,
+        next_tape: None,
     };
     let dots = dynamics.pull(t, x, None, pull)?;
     let t = dynamics.knows_time().then_some(dots.time);

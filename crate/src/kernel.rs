@@ -1,6 +1,7 @@
 //! The innermost loops: numbers, registers, matrix products, elementary functions, and the instructions of programs. All SIMD is
 //! here, and all `unsafe` code but for memory, threads and the addon.
 
+pub(crate) mod ahead;
 pub(crate) mod combine;
 pub(crate) mod elementary;
 pub(crate) mod functions;

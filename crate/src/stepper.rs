@@ -166,8 +166,13 @@ impl<T: Real> Work<T> {
     }
 }
 
-/// The state of a stage and, if kept, its tape.
-pub(crate) type KeptStage<'a, T> = (&'a [T], Option<&'a [T]>);
+/// What is kept of a stage.
+pub(crate) struct KeptStage<'a, T> {
+    pub x: &'a [T],
+    pub tape: Option<&'a [T]>,
+    /// The tape of the stage before, which is transposed next.
+    pub next_tape: Option<&'a [T]>,
+}
 
 /// Takes the steps of a method with a batch that takes them together.
 ///

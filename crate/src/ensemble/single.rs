@@ -9,7 +9,9 @@ use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Purpose};
-use crate::stepper::{Discard, Goal, Scheme, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work};
+use crate::stepper::{
+    Discard, Goal, KeptStage, Scheme, Sink, Span, Stage, StepOutputs, Stepper, Sums, Transpose, Work,
+};
 
 /// One trajectory: what it works in.
 pub(super) struct Single<T> {
@@ -470,7 +472,8 @@ impl<T: Real> Single<T> {
         let (own, before) = (&mut own, &mut before);
         let step = Transpose { span, lambda, w, own, before, times: true };
         let sums = Sums { parameters: &mut unused.0, times: &mut unused.1, products: &mut vec![] };
-        let record = stepper.transpose(&mut field, step, &|index| (&stages.0[index][..], None), work, sums)?;
+        let stage = |index: usize| KeptStage { x: &stages.0[index][..], tape: None, next_tape: None };
+        let record = stepper.transpose(&mut field, step, &stage, work, sums)?;
         Ok(record.h)
     }
 

@@ -74,6 +74,8 @@ pub struct Pull<'a, T> {
     pub products: &'a mut [f64],
     /// Whether ⟨ℓ, f⟩ and the products are wanted.
     pub times: bool,
+    /// The tape of the transpose that comes next, where that is known: it is brought near.
+    pub next_tape: Option<&'a [T]>,
 }
 
 /// Uses of a field: evaluations forward, and of the transpose.

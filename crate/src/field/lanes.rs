@@ -187,6 +187,7 @@ impl<T: Real> Lanes<T> for OneByOne<T> {
                     probes: &[],
                     products: &mut [],
                     times: false,
+                    next_tape: None,
                 },
             )?;
             for row in 0..state {

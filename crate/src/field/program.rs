@@ -657,6 +657,7 @@ impl<T: Real> Dynamics<T> for ProgramDynamics<T> {
             data: &self.data,
             cotangent: pull.cotangent,
             tape: tape.unwrap_or_default(),
+            next_tape: pull.next_tape.unwrap_or_default(),
             state_cotangent: pull.x,
             argument_cotangents,
             gradient,

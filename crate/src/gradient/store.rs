@@ -93,7 +93,12 @@ impl<T: Real> Store<T> {
     /// X_i and its tape, where those are kept.
     pub fn stage(&self, step: usize, stage: usize) -> KeptStage<'_, T> {
         let x = self.extra(step, stage).map_or_else(|| self.states.get(step), |index| self.extras.get(index));
-        (x, self.tape(step, stage).map(|index| self.tapes.get(index)))
+        let before = match stage {
+            0 => step.checked_sub(1).and_then(|before| self.tape(before, self.stages - 1)),
+            _ => self.tape(step, stage - 1),
+        };
+        let [tape, next_tape] = [self.tape(step, stage), before].map(|index| index.map(|index| self.tapes.get(index)));
+        KeptStage { x, tape, next_tape }
     }
 
     /// x_n, where it is kept.

@@ -80,6 +80,7 @@ pub(super) fn sweep<T: Real>(
             probes: &w[probes.start * len..probes.end * len],
             products: &mut products,
             times: wants_times,
+            next_tape: None,
         };
         let dots = dynamics.pull(times[last], end, None, pull)?;
         if wants_times {
@@ -120,7 +121,7 @@ pub(super) fn sweep<T: Real>(
         let landed = outputs.landed(step);
         if !landed.is_empty() {
             chain.land(&landed);
-            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).0, work.slope_mut(0))?;
+            let slope = repeated(dynamics, wants_times, times, &landed, stage(0).x, work.slope_mut(0))?;
             totals.land(landed, w, slope, &mut time_gradient);
         }
     }
@@ -283,8 +284,10 @@ impl<T: Real> StageStates<T> {
 
     /// X_i, and its tape if there is one.
     fn get(&self, index: usize) -> KeptStage<'_, T> {
-        let tape = (self.tape_len > 0).then(|| &self.tapes[index * self.tape_len..(index + 1) * self.tape_len]);
-        (&self.states[index * self.len..(index + 1) * self.len], tape)
+        let tape = |index: usize| &self.tapes[index * self.tape_len..(index + 1) * self.tape_len];
+        let x = &self.states[index * self.len..(index + 1) * self.len];
+        // Those of one step are near.
+        KeptStage { x, tape: (self.tape_len > 0).then(|| tape(index)), next_tape: None }
     }
 }
 

@@ -8,6 +8,7 @@ mod kernels;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::functions::{Binary, Unary};
 use super::product::{Packed, outer_scratch, strip_scratch};
 use super::real::{Real, vector_len};
@@ -87,6 +88,8 @@ pub struct Instruction<T: Real> {
     pack: Option<(usize, usize, usize)>,
     /// Numbers of scratch that it needs.
     scratch: usize,
+    /// Multiply–adds of registers, of a product.
+    products: usize,
 }
 
 /// What a block's instructions work on.
@@ -96,6 +99,7 @@ struct Context<'a, T> {
     scratch: *mut T,
     scratch_len: usize,
     samples: usize,
+    ahead: &'a Ahead,
 }
 
 impl<T> Context<'_, T> {
@@ -112,6 +116,8 @@ pub struct Bases<'a, T> {
     pointers: [*mut T; BASES],
     lengths: [usize; BASES],
     writable: [bool; BASES],
+    /// What the next blocks read or write.
+    ahead: *const [T],
     borrowed: PhantomData<&'a mut T>,
 }
 
@@ -119,7 +125,13 @@ impl<'a, T> Bases<'a, T> {
     /// Without any.
     pub fn none() -> Self {
         let pointer = std::ptr::NonNull::dangling().as_ptr();
-        Self { pointers: [pointer; BASES], lengths: [0; BASES], writable: [false; BASES], borrowed: PhantomData }
+        Self {
+            pointers: [pointer; BASES],
+            lengths: [0; BASES],
+            writable: [false; BASES],
+            ahead: std::ptr::slice_from_raw_parts(pointer, 0),
+            borrowed: PhantomData,
+        }
     }
 
     /// Adds an array that is only read.
@@ -136,6 +148,12 @@ impl<'a, T> Bases<'a, T> {
         self.lengths[base as usize] = numbers.len();
         self.writable[base as usize] = true;
     }
+
+    /// Tells what the next blocks read or write, so that it is brought near; it is not touched.
+    #[inline(always)]
+    pub fn ahead(&mut self, numbers: *const [T]) {
+        self.ahead = numbers;
+    }
 }
 
 /// Instructions in order, with how much they need.
@@ -147,11 +165,13 @@ pub struct Code<T: Real> {
     /// The packs, by index: rows and depth.
     packs: Vec<Option<(usize, usize)>>,
     scratch: usize,
+    /// Multiply–adds of registers in its products.
+    products: usize,
 }
 
 impl<T: Real> Code<T> {
     pub fn new(instructions: Vec<Instruction<T>>) -> Self {
-        let mut code = Self { instructions, needs: Vec::new(), packs: Vec::new(), scratch: 0 };
+        let mut code = Self { instructions, needs: Vec::new(), packs: Vec::new(), scratch: 0, products: 0 };
         for instruction in &code.instructions {
             let places = std::iter::once((&instruction.to, true)).chain(instruction.from.iter().map(|at| (at, false)));
             for ((place, writes), span) in places.zip(instruction.spans).filter(|(_, span)| *span > 0) {
@@ -166,6 +186,7 @@ impl<T: Real> Code<T> {
                 code.packs[index] = Some((rows, depth));
             }
             code.scratch = code.scratch.max(instruction.scratch);
+            code.products += instruction.products;
         }
         code
     }
@@ -197,6 +218,7 @@ impl<T: Real> Code<T> {
             scratch: scratch.as_mut_ptr(),
             scratch_len: scratch.len(),
             samples,
+            ahead: &Ahead::over(arrays.ahead, self.products),
         };
         for instruction in &self.instructions {
             // SAFETY: every place lies within its base, and what is written may be.
@@ -220,6 +242,7 @@ impl<T: Real> Instruction<T> {
             spans: [rows * len, 0, 0, 0, 0],
             pack: None,
             scratch: 0,
+            products: 0,
         };
         for (index, operand) in operands.iter().enumerate() {
             new.from[index] = operand.at;
@@ -308,6 +331,7 @@ impl<T: Real> Instruction<T> {
             spans: [rows * len, depth * len, shifts, 0, 0],
             pack: Some((pack, rows, depth)),
             scratch: if by_columns { 0 } else { strip_scratch::<T>(depth, len) },
+            products: rows * depth * len / vector_len::<T>(),
             ..Self::new(kernel::<T, Dense>(), to, &operands, 1, len)
         }
     }
@@ -348,6 +372,7 @@ impl<T: Real> Instruction<T> {
             shape: [rows, columns, stride, 0],
             spans,
             scratch: outer_scratch::<T>(len),
+            products: rows * columns * len / vector_len::<T>(),
             ..Self::new(kernel::<T, OuterLanes>(), to, &[operand(a), operand(b)], 1, len)
         }
     }

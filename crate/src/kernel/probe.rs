@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use super::ahead::Ahead;
 use super::product::{Entries, Order, Packed, times};
 use super::real::{Real, vector_len};
 use super::simd::Simd;
@@ -40,10 +41,11 @@ impl<T: Real> WithSimd for Probe<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Self { packed, width, h, z, repeats } = self;
+        let none = Ahead::none();
         for _ in 0..repeats {
             let (h, z) = (black_box(h).as_ptr(), black_box(&mut *z).as_mut_ptr());
             // SAFETY: the arrays are depth and rows of that width; whole registers of no great depth take no scratch.
-            unsafe { times::<S, T>(packed, std::ptr::null(), width, h, z, z) };
+            unsafe { times::<S, T>(packed, std::ptr::null(), width, h, z, z, &none) };
         }
     }
 }

@@ -8,8 +8,9 @@
 mod outer;
 mod times;
 
+use super::ahead::Ahead;
 use super::real::Real;
-use super::simd::{MOST, Simd, Vector, dispatch, len_of};
+use super::simd::{MOST, Simd, Vector, dispatch, len_of, prefetch};
 use crate::error::Result;
 use crate::memory::{Buffer, Ledger, Purpose};
 pub use outer::{add_outer, outer_scratch};
@@ -18,7 +19,7 @@ pub use times::{strip_scratch, times};
 /// In which order a packed matrix lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// Groups of so many rows, each `[depth][rows of the group]`; the last one has the rows that are left.
+    /// Groups of about as many rows, that many at most, each `[depth][rows of the group]`; the last one has the rows that are left.
     Groups(usize),
     /// `[depth][rows]`, the rows filled up with zeros to a multiple of that number.
     Columns(usize),
@@ -30,19 +31,24 @@ impl Order {
         let bits = dispatch::bits();
         match one_lane {
             true => Order::Columns(bits / 8 / size_of::<T>()),
-            false => Order::Groups(group(bits)),
+            false => Order::Groups(most_rows(bits, 1)),
         }
     }
 }
 
-/// Rows that a tile takes together at least.
-const fn group(bits: usize) -> usize {
-    match bits {
-        512 => 12,
-        256 => 6,
+/// The most rows that a tile takes of a group, with so many registers for each: as many sums as leave registers for the operands. With
+/// one or two registers it is the most rows of a group.
+const fn most_rows(bits: usize, registers: usize) -> usize {
+    match (bits, registers) {
+        (512, 1 | 2) => 14,
+        (512, 4) => 6,
+        (512, 8) => 2,
+        (256, 1 | 2) => 6,
+        (256, 4) => 2,
         // There are 32 of them, where x86 has 16 of that width and WebAssembly is compiled for as many.
-        _ if cfg!(target_arch = "aarch64") => 4,
-        _ => 2,
+        (128, 1 | 2 | 4) if cfg!(target_arch = "aarch64") => 4,
+        (128, 1 | 2 | 4) => 2,
+        _ => 0,
     }
 }
 
@@ -51,6 +57,8 @@ pub struct Packed<T> {
     rows: usize,
     depth: usize,
     order: Order,
+    /// Rows of a group, so that all are about as large: a tile of a few rows takes half the time of one of many.
+    group: usize,
     numbers: Buffer<T>,
 }
 
@@ -65,11 +73,11 @@ pub struct Entries<'a, T> {
 impl<T: Real> Packed<T> {
     /// All zeros.
     pub fn new(ledger: &Ledger, order: Order, rows: usize, depth: usize) -> Result<Self> {
-        let len = match order {
-            Order::Groups(_) => rows * depth,
-            Order::Columns(register) => rows.next_multiple_of(register) * depth,
+        let (group, len) = match order {
+            Order::Groups(most) => (rows.div_ceil(rows.div_ceil(most).max(1)).max(1), rows * depth),
+            Order::Columns(register) => (rows.max(1), rows.next_multiple_of(register) * depth),
         };
-        Ok(Self { rows, depth, order, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? })
+        Ok(Self { rows, depth, order, group, numbers: Buffer::zeroed(ledger, Purpose::Network, len)? })
     }
 
     /// Rows and depth.
@@ -80,8 +88,7 @@ impl<T: Real> Packed<T> {
     /// Sets all entries, in an order in which what is read is in one piece.
     pub fn fill(&mut self, entries: Entries<'_, T>) {
         let Entries { numbers, first, row_step, step } = entries;
-        let Self { rows, depth, order, .. } = *self;
-        let group = if let Order::Groups(group) = order { group } else { rows.max(1) };
+        let Self { rows, depth, order, group, .. } = *self;
         for begin in (0..rows).step_by(group) {
             let size = group.min(rows - begin);
             // Numbers from one k to the next.
@@ -115,13 +122,16 @@ unsafe fn tile<S: Simd, T: Real, const N: usize, const G: usize, const V: usize>
     sums: &mut Sums<S, T, N, G, V>,
     depth: usize,
     (rows, group, step): ([*const T; G], usize, usize),
-    columns: *const T,
-    pitch: usize,
+    (columns, pitch): (*const T, usize),
+    ahead: &Ahead,
 ) {
     let len = len_of::<S, T>();
+    let (mut next, stride) = ahead.take(depth, N * G * V, columns);
     // What stays in registers while the loop goes on: sums behind a reference would be stored each time.
     let mut all = *sums;
     for k in 0..depth {
+        prefetch(next);
+        next = next.wrapping_add(stride);
         unsafe {
             let mut column = [S::Vector::<T>::load(columns.add(k * pitch)); V];
             for (v, column) in column.iter_mut().enumerate().skip(1) {
@@ -202,7 +212,7 @@ mod tests {
     }
 
     fn check<S: Simd, T: Real>(rows: usize, depth: usize, width: usize, seed: u64) {
-        let ledger = Ledger::new();
+        let (ledger, none) = (Ledger::new(), Ahead::none());
         let w: Vec<T> = numbers(rows * depth, seed);
         let start: Vec<T> = numbers(rows, seed + 1);
         let h: Vec<T> = numbers(depth * width, seed + 2);
@@ -216,7 +226,9 @@ mod tests {
         let mut z = vec![T::nan(); rows * width];
         let mut scratch = vec![T::nan(); strip_scratch::<T>(depth, width)];
         // SAFETY: the arrays are as long as it says.
-        unsafe { times::<S, T>(&packed, start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr()) };
+        unsafe {
+            times::<S, T>(&packed, start.as_ptr(), width, h.as_ptr(), z.as_mut_ptr(), scratch.as_mut_ptr(), &none)
+        };
         for (row, lane) in (0..rows).flat_map(|row| (0..width).map(move |lane| (row, lane))) {
             let naive: f64 = (0..depth).map(|k| w[row * depth + k].wide() * h[k * width + lane].wide()).sum();
             assert!(close(z[row * width + lane], naive + start[row].wide()));
@@ -225,7 +237,7 @@ mod tests {
         let stride = depth + 1;
         let mut gradient = vec![T::one(); rows * stride];
         let mut scratch = vec![T::nan(); outer_scratch::<T>(width)];
-        add_outer::<S, T>(width, (rows, &dz), (depth, &h), &mut gradient, stride, &mut scratch);
+        add_outer::<S, T>(width, (rows, &dz), (depth, &h), &mut gradient, stride, &mut scratch, &none);
         for row in 0..rows {
             assert_eq!(gradient[row * stride + depth], T::one(), "beyond the columns nothing is written");
             for k in 0..depth {

@@ -80,13 +80,13 @@ pub const fn len_of<S: Simd, T: Registers>() -> usize {
     <S::Vector<T> as Vector<T>>::LEN
 }
 
-/// Has a cache line brought near that is read soon; any address will do.
+/// Has a cache line brought into the cache of the core, to be read or written soon; any address will do.
 #[inline(always)]
 pub fn prefetch<T>(at: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: every x86-64 has the instruction, and it faults nowhere.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(at.cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = at;

@@ -84,7 +84,7 @@ impl Stepper {
                 (true, true) => before.outputs.start..own.outputs.end,
             };
             refill(Purpose::Workspace, sums.products, probes.len(), 0.0)?;
-            let (x, tape) = stage(i);
+            let KeptStage { x, tape, next_tape } = stage(i);
             let pull = Pull {
                 cotangent,
                 x: &mut earlier[i * len..],
@@ -92,6 +92,7 @@ impl Stepper {
                 probes: &w[probes.start * len..probes.end * len],
                 products: &mut *sums.products,
                 times,
+                next_tape,
             };
             let dots = dynamics.pull(span.at(c[i]), x, tape, pull)?;
             if !times {

@@ -472,7 +472,7 @@ impl<T: Real> KernelBody<T> for Dense {
     unsafe fn run<S: Simd>(i: &Instruction<T>, c: &Context<T>) {
         let [pack, shifted, ..] = i.shape;
         let start = if shifted == 1 { c.at(i.from[1]).cast_const() } else { std::ptr::null() };
-        unsafe { times::<S, T>(&c.packs[pack], start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch) }
+        unsafe { times::<S, T>(&c.packs[pack], start, i.len, c.at(i.from[0]), c.at(i.to), c.scratch, c.ahead) }
     }
 }
 
@@ -593,7 +593,7 @@ impl<T: Real> KernelBody<T> for OuterLanes {
             let b = std::slice::from_raw_parts(c.at(i.from[1]), columns * len);
             let to = std::slice::from_raw_parts_mut(c.at(i.to), (rows - 1) * stride + columns);
             let scratch = std::slice::from_raw_parts_mut(c.scratch, c.scratch_len);
-            add_outer::<S, T>(len, (rows, a), (columns, b), to, stride, scratch);
+            add_outer::<S, T>(len, (rows, a), (columns, b), to, stride, scratch, c.ahead);
         }
     }
 }

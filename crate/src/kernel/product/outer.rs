@@ -1,6 +1,7 @@
 //! dW += dZ·Hᵀ, summed over lanes.
 
-use super::{group, load_part, store_part, tile};
+use super::{load_part, most_rows, store_part, tile};
+use crate::kernel::ahead::Ahead;
 use crate::kernel::real::Real;
 use crate::kernel::simd::{MOST, Register, Simd, Vector, dispatch, len_of, prefetch};
 
@@ -16,6 +17,7 @@ pub fn add_outer<S: Simd, T: Real>(
     gradient: &mut [T],
     stride: usize,
     scratch: &mut [T],
+    ahead: &Ahead,
 ) {
     assert!(dz.len() == rows * lanes && h.len() == columns * lanes && scratch.len() >= outer_scratch::<T>(lanes));
     assert!(rows == 0 || columns == 0 || gradient.len() >= (rows - 1) * stride + columns);
@@ -44,7 +46,7 @@ pub fn add_outer<S: Simd, T: Real>(
     while first < columns {
         let width = (columns - first).min(strip_registers(S::BITS) * len);
         let registers = width.div_ceil(len).next_power_of_two();
-        let outer = OuterStrip { lanes, rows, dz, first, width, stride };
+        let outer = OuterStrip { lanes, rows, dz, first, width, stride, ahead };
         // SAFETY: the lengths are asserted above, and the scratch holds as many registers for every lane.
         unsafe {
             transpose::<S, T>(lanes, registers, (columns, h), first, scratch);
@@ -52,7 +54,7 @@ pub fn add_outer<S: Simd, T: Real>(
                 (512, 4) => outer.all::<S, 6, 4>(gradient, scratch),
                 (512, 2) => outer.all::<S, 8, 2>(gradient, scratch),
                 (256, 2) => outer.all::<S, 6, 2>(gradient, scratch),
-                (128, 4) if group(128) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
+                (128, 4) if most_rows(128, 4) == 4 => outer.all::<S, 4, 4>(gradient, scratch),
                 (128, 4) => outer.all::<S, 2, 4>(gradient, scratch),
                 (128, 2) => outer.all::<S, 4, 2>(gradient, scratch),
                 _ => outer.all::<S, 8, 1>(gradient, scratch),
@@ -212,6 +214,7 @@ struct OuterStrip<'a, T> {
     first: usize,
     width: usize,
     stride: usize,
+    ahead: &'a Ahead,
 }
 
 impl<T: Real> OuterStrip<'_, T> {
@@ -261,7 +264,7 @@ impl<T: Real> OuterStrip<'_, T> {
                         }
                     }
                 }
-                tile::<S, T, 1, R, V>(&mut sums, self.lanes, (rows, 0, 1), transposed.as_ptr(), V * len);
+                tile::<S, T, 1, R, V>(&mut sums, self.lanes, (rows, 0, 1), (transposed.as_ptr(), V * len), self.ahead);
             }
             for (r, sums) in sums[0].iter().enumerate() {
                 let start = (row + r) * self.stride + self.first;

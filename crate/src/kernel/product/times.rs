@@ -1,11 +1,12 @@
 //! Z = W·H, by tiles over strips of lanes, and for one trajectory alone by columns.
 
-use super::{Order, Packed, group, load_part, store_part, tile};
+use super::{Order, Packed, load_part, most_rows, store_part, tile};
+use crate::kernel::ahead::Ahead;
 use crate::kernel::real::Real;
 use crate::kernel::simd::{Simd, Vector, dispatch, len_of};
 
 /// `z[row] = start[row] + Σ_k w[row, k] h[k]` for a block: `h` is `[depth][width]`, `z` is `[rows][width]`; `start` is `[rows]`, or null.
-/// A deep `h` is copied to `scratch` a strip at a time, so that the product reads it in order.
+/// A deep `h` that several tiles read is copied to `scratch` a strip at a time, so that they read it in order.
 ///
 /// # Safety
 /// `h` has depth·width readable numbers, `z` rows·width writable ones, `start` what it says, `scratch` [`strip_scratch`] of them.
@@ -17,6 +18,7 @@ pub unsafe fn times<S: Simd, T: Real>(
     h: *const T,
     z: *mut T,
     scratch: *mut T,
+    ahead: &Ahead,
 ) {
     let len = len_of::<S, T>();
     if let Order::Columns(register) = packed.order {
@@ -24,16 +26,14 @@ pub unsafe fn times<S: Simd, T: Real>(
         // SAFETY: as above.
         return unsafe { columns_times::<S, T>(packed, start, h, z) };
     }
-    assert!(packed.order == Order::Groups(group(S::BITS)), "packed for other registers");
-    let block = Operands { packed, start, width, h, z, scratch };
+    assert!(packed.order == Order::Groups(most_rows(S::BITS, 1)), "packed for other registers");
+    let block = Operands { packed, start, width, h, z, scratch, ahead };
     unsafe {
+        // Few rows leave registers for more lanes, and need them: few sums would wait for one another.
+        let lane = block.strips::<S, 1, 4>(block.strips::<S, 1, 8>(0));
         let lane = match S::BITS {
-            512 => block.strips::<S, 12, 2, 1>(block.strips::<S, 12, 1, 2>(0)),
-            256 => block.strips::<S, 6, 2, 1>(block.strips::<S, 6, 1, 2>(0)),
-            _ if group(128) == 4 => {
-                block.strips::<S, 4, 4, 1>(block.strips::<S, 4, 2, 2>(block.strips::<S, 4, 1, 4>(0)))
-            }
-            _ => block.strips::<S, 2, 4, 1>(block.strips::<S, 2, 2, 2>(block.strips::<S, 2, 1, 4>(0))),
+            128 => block.strips::<S, 4, 1>(block.strips::<S, 2, 2>(lane)),
+            _ => block.strips::<S, 2, 1>(block.strips::<S, 1, 2>(lane)),
         };
         if lane < width {
             block.last_lanes::<S>(lane);
@@ -49,33 +49,44 @@ struct Operands<'a, T> {
     h: *const T,
     z: *mut T,
     scratch: *mut T,
+    ahead: &'a Ahead,
+}
+
+/// Lanes of the right operand, its rows `stride` apart, and where in the block they begin.
+#[derive(Clone, Copy)]
+struct Right<T> {
+    h: *const T,
+    stride: usize,
+    lane: usize,
+    lanes: usize,
 }
 
 impl<T: Real> Operands<'_, T> {
-    /// As many strips of V registers as there are from a lane on; returns the first lane not done.
+    /// As many strips of V registers as there are from a lane on, if tiles can be that wide; returns the first lane not done.
     ///
     /// # Safety
     /// As [`times`].
     #[inline(always)]
-    unsafe fn strips<S: Simd, const G: usize, const N: usize, const V: usize>(&self, mut lane: usize) -> usize {
-        while lane + V * len_of::<S, T>() <= self.width {
-            unsafe { self.strip::<S, G, N, V>(lane) };
+    unsafe fn strips<S: Simd, const N: usize, const V: usize>(&self, mut lane: usize) -> usize {
+        let most = const { most_rows(S::BITS, V) };
+        while most > 0 && self.packed.group <= most && lane + V * len_of::<S, T>() <= self.width {
+            unsafe { self.strip::<S, N, V>(lane) };
             lane += V * len_of::<S, T>();
         }
         lane
     }
 
-    /// V registers of every row, from a lane on: tiles of N groups of G rows, of one group, and of the rows left.
+    /// V registers of every row, from a lane on: tiles of N groups, and of one.
     ///
     /// # Safety
     /// As [`times`].
     #[inline(always)]
-    unsafe fn strip<S: Simd, const G: usize, const N: usize, const V: usize>(&self, lane: usize) {
-        let (len, depth) = (len_of::<S, T>(), self.packed.depth);
+    unsafe fn strip<S: Simd, const N: usize, const V: usize>(&self, lane: usize) {
+        let (len, &Packed { rows, depth, group, .. }) = (len_of::<S, T>(), self.packed);
         let strip = V * len;
         let (mut h, mut stride) = (unsafe { self.h.add(lane) }, self.width);
         unsafe {
-            if depth > DEEP && self.width > strip {
+            if depth > DEEP && self.width > strip && rows > group {
                 for k in 0..depth {
                     for v in 0..V {
                         let register = S::Vector::<T>::load(h.add(k * self.width + v * len));
@@ -84,7 +95,7 @@ impl<T: Real> Operands<'_, T> {
                 }
                 (h, stride) = (self.scratch, strip);
             }
-            self.rows_of::<S, G, N, V>(h, stride, lane, V * len);
+            self.rows_of::<S, N, V>(h, stride, lane, V * len);
         }
     }
 
@@ -101,62 +112,69 @@ impl<T: Real> Operands<'_, T> {
                 S::Vector::<T>::splat(T::zero()).store(target);
                 std::ptr::copy_nonoverlapping(self.h.add(k * self.width + lane), target, count);
             }
-            match S::BITS {
-                512 => self.rows_of::<S, 12, 1, 1>(self.scratch, len, lane, count),
-                256 => self.rows_of::<S, 6, 1, 1>(self.scratch, len, lane, count),
-                _ if group(128) == 4 => self.rows_of::<S, 4, 1, 1>(self.scratch, len, lane, count),
-                _ => self.rows_of::<S, 2, 1, 1>(self.scratch, len, lane, count),
-            }
+            self.rows_of::<S, 1, 1>(self.scratch, len, lane, count);
         }
     }
 
-    /// All rows of so many lanes from one on, given the right operand's: tiles of N groups of G rows, of one group, and of the rows
-    /// left.
+    /// All rows of so many lanes from one on, given the right operand's.
     ///
     /// # Safety
     /// As [`times`]; rows of `h` are `stride` apart and V registers long.
     #[inline(always)]
-    unsafe fn rows_of<S: Simd, const G: usize, const N: usize, const V: usize>(
+    unsafe fn rows_of<S: Simd, const N: usize, const V: usize>(
         &self,
         h: *const T,
         stride: usize,
         lane: usize,
         lanes: usize,
     ) {
-        let rows = self.packed.rows;
+        let &Packed { rows, group, .. } = self.packed;
+        let most = const { most_rows(S::BITS, V) };
+        let right = Right { h, stride, lane, lanes };
         let mut row = 0;
         unsafe {
-            while row + N * G <= rows {
-                self.tile_at::<S, N, G, V>(row, h, stride, lane, lanes);
-                row += N * G;
+            while row < rows {
+                row = match group.min(rows - row) {
+                    1 => self.groups::<S, N, 1, V>(row, right),
+                    2 => self.groups::<S, N, 2, V>(row, right),
+                    3 if most > 2 => self.groups::<S, N, 3, V>(row, right),
+                    4 if most > 3 => self.groups::<S, N, 4, V>(row, right),
+                    5 if most > 4 => self.groups::<S, N, 5, V>(row, right),
+                    6 if most > 5 => self.groups::<S, N, 6, V>(row, right),
+                    7 if most > 6 => self.groups::<S, N, 7, V>(row, right),
+                    8 if most > 7 => self.groups::<S, N, 8, V>(row, right),
+                    9 if most > 8 => self.groups::<S, N, 9, V>(row, right),
+                    10 if most > 9 => self.groups::<S, N, 10, V>(row, right),
+                    11 if most > 10 => self.groups::<S, N, 11, V>(row, right),
+                    12 if most > 11 => self.groups::<S, N, 12, V>(row, right),
+                    13 if most > 12 => self.groups::<S, N, 13, V>(row, right),
+                    14 if most > 13 => self.groups::<S, N, 14, V>(row, right),
+                    _ => unreachable!("a group has no more rows"),
+                }
             }
-            if N > 2 && row + 2 * G <= rows {
-                self.tile_at::<S, 2, G, V>(row, h, stride, lane, lanes);
-                row += 2 * G;
-            }
-            if N > 1 && row + G <= rows {
-                self.tile_at::<S, 1, G, V>(row, h, stride, lane, lanes);
-                row += G;
-            }
-            match rows - row {
-                0 => {}
-                1 => self.tile_at::<S, 1, 1, V>(row, h, stride, lane, lanes),
-                2 if G > 2 => self.tile_at::<S, 1, 2, V>(row, h, stride, lane, lanes),
-                3 if G > 3 => self.tile_at::<S, 1, 3, V>(row, h, stride, lane, lanes),
-                4 if G > 4 => self.tile_at::<S, 1, 4, V>(row, h, stride, lane, lanes),
-                5 if G > 5 => self.tile_at::<S, 1, 5, V>(row, h, stride, lane, lanes),
-                6 if G > 6 => self.tile_at::<S, 1, 6, V>(row, h, stride, lane, lanes),
-                7 if G > 7 => self.tile_at::<S, 1, 7, V>(row, h, stride, lane, lanes),
-                8 if G > 8 => self.tile_at::<S, 1, 8, V>(row, h, stride, lane, lanes),
-                9 if G > 9 => self.tile_at::<S, 1, 9, V>(row, h, stride, lane, lanes),
-                10 if G > 10 => self.tile_at::<S, 1, 10, V>(row, h, stride, lane, lanes),
-                11 if G > 11 => self.tile_at::<S, 1, 11, V>(row, h, stride, lane, lanes),
-                _ => unreachable!("fewer rows than a group has"),
+        }
+    }
+    /// A tile of N groups of G rows from one on, or of one where there are not as many; returns the first row not done.
+    ///
+    /// # Safety
+    /// As [`rows_of`](Self::rows_of).
+    #[inline(always)]
+    unsafe fn groups<S: Simd, const N: usize, const G: usize, const V: usize>(
+        &self,
+        row: usize,
+        right: Right<T>,
+    ) -> usize {
+        let left = (self.packed.rows - row) / G;
+        unsafe {
+            match N {
+                _ if left >= N => self.tile_at::<S, N, G, V>(row, right),
+                4 if left >= 2 => self.tile_at::<S, 2, G, V>(row, right),
+                _ => self.tile_at::<S, 1, G, V>(row, right),
             }
         }
     }
 
-    /// One tile, of N groups of G rows from `first` on.
+    /// A tile of N groups of G rows from `first` on; returns the first row behind it.
     ///
     /// # Safety
     /// As [`rows_of`](Self::rows_of).
@@ -164,11 +182,8 @@ impl<T: Real> Operands<'_, T> {
     unsafe fn tile_at<S: Simd, const N: usize, const G: usize, const V: usize>(
         &self,
         first: usize,
-        h: *const T,
-        stride: usize,
-        lane: usize,
-        lanes: usize,
-    ) {
+        Right { h, stride, lane, lanes }: Right<T>,
+    ) -> usize {
         let (len, depth) = (len_of::<S, T>(), self.packed.depth);
         let mut sums = [[[S::Vector::<T>::splat(T::zero()); V]; G]; N];
         unsafe {
@@ -181,7 +196,7 @@ impl<T: Real> Operands<'_, T> {
             for (g, row) in rows.iter_mut().enumerate() {
                 *row = row.add(g);
             }
-            tile::<S, T, N, G, V>(&mut sums, depth, (rows, G * depth, G), h, stride);
+            tile::<S, T, N, G, V>(&mut sums, depth, (rows, G * depth, G), (h, stride), self.ahead);
             for (r, row) in sums.as_flattened().iter().enumerate() {
                 let z = self.z.add((first + r) * self.width + lane);
                 if lanes < V * len {
@@ -193,6 +208,7 @@ impl<T: Real> Operands<'_, T> {
                 }
             }
         }
+        first + N * G
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Arrays<'a, T> {
     pub cotangent: &'a [T],
     /// Read.
     pub tape: &'a [T],
+    /// The tape of the next run, where that is known.
+    pub next_tape: &'a [T],
     /// Written.
     pub keep: &'a mut [T],
     pub value: &'a mut [T],
@@ -57,6 +59,7 @@ impl<'a, T: Real> Arrays<'a, T> {
             data: first(&mut self.data, rows.data * lanes),
             cotangent: first(&mut self.cotangent, rows.value * lanes),
             tape: first(&mut self.tape, rows.tape * lanes),
+            next_tape: first(&mut self.next_tape, rows.tape * lanes),
             keep: first_mut(&mut self.keep, rows.tape * lanes),
             value: first_mut(&mut self.value, rows.value * lanes),
             state_cotangent: first_mut(&mut self.state_cotangent, rows.state * lanes),
@@ -80,9 +83,19 @@ impl<'a, T: Real> Arrays<'a, T> {
         bases.write(Base::StateCotangent, part_mut(self.state_cotangent, rows.state, &lanes));
         bases.write(Base::ArgumentCotangents, part_mut(self.argument_cotangents, rows.arguments, &lanes));
         bases.write(Base::Gradient, self.gradient);
+        let (begin, end) = (rows.tape * lanes.start, rows.tape * lanes.end);
         match self.keep.is_empty() {
-            true => bases.read(Base::Tape, part(self.tape, rows.tape, &lanes)),
-            false => bases.write(Base::Tape, part_mut(self.keep, rows.tape, &lanes)),
+            true => {
+                bases.read(Base::Tape, part(self.tape, rows.tape, &lanes));
+                let after = self.tape.get(end..).filter(|after| !after.is_empty());
+                let next = after.unwrap_or(self.next_tape);
+                bases.ahead(&next[..next.len().min(end - begin)]);
+            }
+            false => {
+                let to = self.keep.len().min(end + (end - begin));
+                bases.ahead(&self.keep[end..to]);
+                bases.write(Base::Tape, part_mut(self.keep, rows.tape, &lanes));
+            }
         }
         bases
     }
