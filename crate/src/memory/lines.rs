@@ -77,18 +77,23 @@ fn spare(_lines: usize) -> Option<Vec<Line>> {
 
 /// Lines that were given back.
 #[cfg(not(target_arch = "wasm32"))]
-static SPARE: Mutex<SpareLines> = Mutex::new(SpareLines { bytes: 0, kept: Vec::new() });
+static SPARE: Mutex<SpareLines> = Mutex::new(SpareLines::NONE);
 
 #[cfg(not(target_arch = "wasm32"))]
 struct SpareLines {
     bytes: usize,
-    /// The latest last.
-    kept: Vec<Vec<Line>>,
+    /// By the number of lines, where these are few. The latest last.
+    few: [Vec<Vec<Line>>; FEW],
+    many: Vec<Vec<Line>>,
 }
 
-/// What is smaller comes from the allocator soon enough.
 #[cfg(not(target_arch = "wasm32"))]
-const LEAST: usize = 2 << 10;
+const FEW: usize = 33;
+
+#[cfg(not(target_arch = "wasm32"))]
+impl SpareLines {
+    const NONE: Self = Self { bytes: 0, few: [const { Vec::new() }; FEW], many: Vec::new() };
+}
 
 /// How much is kept.
 #[cfg(not(target_arch = "wasm32"))]
@@ -97,13 +102,15 @@ const MOST: usize = 256 << 20;
 /// Memory for so many lines, not much more, if there is some.
 #[cfg(not(target_arch = "wasm32"))]
 fn spare(lines: usize) -> Option<Vec<Line>> {
-    if lines * size_of::<Line>() < LEAST {
-        return None;
-    }
     let mut spare = SPARE.lock().ok()?;
-    let fits = |vector: &Vec<Line>| vector.capacity() >= lines && vector.capacity() <= lines + lines / 4;
-    let index = spare.kept.iter().rposition(fits)?;
-    let found = spare.kept.swap_remove(index);
+    let found = match spare.few.get_mut(lines) {
+        Some(few) => few.pop()?,
+        None => {
+            let fits = |vector: &Vec<Line>| vector.capacity() >= lines && vector.capacity() <= lines + lines / 4;
+            let index = spare.many.iter().rposition(fits)?;
+            spare.many.swap_remove(index)
+        }
+    };
     spare.bytes -= found.capacity() * size_of::<Line>();
     Some(found)
 }
@@ -111,14 +118,19 @@ fn spare(lines: usize) -> Option<Vec<Line>> {
 #[cfg(not(target_arch = "wasm32"))]
 impl Drop for Lines {
     fn drop(&mut self) {
-        let bytes = self.0.capacity() * size_of::<Line>();
-        if bytes < LEAST {
+        let lines = self.0.capacity();
+        let bytes = lines * size_of::<Line>();
+        if lines == 0 {
             return;
         }
         let Ok(mut spare) = SPARE.lock() else { return };
         if spare.bytes + bytes <= MOST {
             spare.bytes += bytes;
-            spare.kept.push(std::mem::take(&mut self.0));
+            let kept = std::mem::take(&mut self.0);
+            match spare.few.get_mut(lines) {
+                Some(few) => few.push(kept),
+                None => spare.many.push(kept),
+            }
         }
     }
 }
@@ -128,8 +140,7 @@ impl Drop for Lines {
 pub fn release() {
     #[cfg(not(target_arch = "wasm32"))]
     if let Ok(mut spare) = SPARE.lock() {
-        spare.bytes = 0;
-        spare.kept = Vec::new();
+        *spare = SpareLines::NONE;
     }
 }
 
