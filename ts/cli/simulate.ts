@@ -110,7 +110,7 @@ export function simulate(request: SimulateRequest) {
     // As a fit solves it: from 0 on, where the equations do not depend on the time.
     const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin };
     const doses = solveDoses(dosesOf(request, text, field, begin), timing.origin);
-    const method = request.solver ?? methodFor(times.values.length);
+    const method = request.solver ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
     const solution = told(labelOf, timing, times.clock, () =>

@@ -341,7 +341,8 @@ class FieldModel {
         ...(events && { events: events.map((event) => ({ ...event })) }),
       };
       const mostTimes = this.#data.groups.reduce((most, { times }) => Math.max(most, times.length), 0);
-      this.#solver = { method: methodFor(mostTimes), ...given.solver, ...own };
+      this.#solver = { ...given.solver, ...own };
+      this.#solver.method ??= methodFor(mostTimes, this.#tolerance().rtol);
       this.#checkPositive();
       this.observed = this.#observed();
     } catch (error) {
@@ -359,9 +360,7 @@ class FieldModel {
     const stuck = () => stuckOf(String(this.#solver.method), this.#isInterpolated());
     const predict = (values: Float64Array) => {
       failureCode = undefined;
-      const used = this.#used as Used;
-      used.predictor ??= this.#predictor(this.#data);
-      const { predictor } = used;
+      const predictor = this.#fitted();
       const predictions = predictor.predict(values, free);
       if (!predictions) {
         failureCode = predictor.failure?.code;
@@ -444,7 +443,7 @@ class FieldModel {
   /** With warnings where an event passes a measurement, within a standard error of the estimates, or first measurements contradict y0. */
   #withWarnings(result: Fitted): Fitted {
     if (result.reason === "callback") return result;
-    const predictor = this.#predictor(this.#data);
+    const predictor = this.#fitted();
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
     const isPassed = this.#changesAtEvents && result.converged;
     const warnings = [isPassed ? passedByEvent(given, result) : undefined, contradictsStart(given, result)];
@@ -477,7 +476,7 @@ class FieldModel {
   #derivativesAgree(values: Float64Array): boolean {
     const free = this.#parameters.flatMap(({ fixed }, k) => (fixed ? [] : [k]));
     if (free.length === 0) return true;
-    const predictor = this.#predictor(this.#data);
+    const predictor = this.#fitted();
     const own = values.subarray(0, this.#places.length);
     const middle = predictor.predict(own, free);
     const slopes = middle?.slopes();
@@ -569,6 +568,13 @@ class FieldModel {
     }
   }
 
+  /** Of what is fitted. */
+  #fitted(): Predictor {
+    const used = this.#used as Used;
+    used.predictor ??= this.#predictor(this.#data);
+    return used.predictor;
+  }
+
   #predictor(data: Data): Predictor {
     const used = this.#used as Used;
     return new Predictor(used.field, data, used.observation, this.#places, this.#solver);
@@ -598,7 +604,7 @@ class FieldModel {
     // Copies, which nobody changes.
     const result = { ...given, values: given.values.slice() };
     const values = result.values.subarray(0, this.#places.length);
-    const predictor = this.#predictor(this.#data);
+    const predictor = this.#fitted();
     const { f } = predictor.predict(values) as Predictions;
     this.#steps = predictor.steps;
     const measurements = this.#data.places.map(({ row, observed }, i) => {

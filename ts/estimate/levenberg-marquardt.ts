@@ -173,7 +173,12 @@ export function minimize<E extends Evaluation>(
     if (!goesOn) reason = "callback";
     else if (found.isSmall) reason = "step";
   }
-  if (isConverged(reason)) point = polished(point, scaling, options, { evaluate, linearize, isSmall });
+  if (isConverged(reason)) {
+    // Far closer than the errors of the residuals, there is nothing to find.
+    const unseen = 0.1 * residualTolerance;
+    const isLast = (step: Float64Array, x: Float64Array, size: number) => size <= unseen || isSmall(step, x);
+    point = polished(point, scaling, options, { evaluate, linearize, isSmall: isLast });
+  }
   const { x, evaluation: last, jacobian } = point;
   return { x, evaluation: last, jacobian, reason, iterations, evaluations, jacobians };
 

@@ -1,8 +1,9 @@
 // The method of accurate solves to given times, where none is named.
 import type { Method } from "../solve/options.js";
 
-/** More times than these, and it pays to interpolate: dopri8 steps to each time. */
-const MANY_TIMES = 200;
+/**
+ * The method for so many output times: dopri8 steps to each of them, dopri5 interpolates, and takes about as many steps as this power of
+ * its tolerance, 100 at 1e-10.
+ */
+export const methodFor = (times: number, rtol: number): Method => (times > rtol ** -0.2 ? "dopri5" : "dopri8");
 
-/** The method for so many output times. */
-export const methodFor = (times: number): Method => (times > MANY_TIMES ? "dopri5" : "dopri8");

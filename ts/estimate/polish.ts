@@ -10,8 +10,8 @@ const [STEPS, MIXED] = [10, 6];
 export interface PointsOf<E extends Evaluation> {
   evaluate(x: Float64Array): E | undefined;
   linearize(x: Float64Array, evaluation: E): Point<E> | undefined;
-  /** Whether a step no longer matters. */
-  isSmall(step: Float64Array, x: Float64Array): boolean;
+  /** Whether a step no longer matters, or by how much it changes the residuals. */
+  isSmall(step: Float64Array, x: Float64Array, size: number): boolean;
 }
 
 /** Gauss–Newton steps from a minimum, as long as each brings it closer. */
@@ -25,7 +25,7 @@ export function polished<E extends Evaluation>(
   for (let i = 0, history: Mixed[] = []; i < STEPS; i++) {
     const linear = linearized(point, freeOf(point, bounds), scaling);
     const step = gaussNewton(linear);
-    if (of.isSmall(step, point.x)) break;
+    if (of.isSmall(step, point.x, linear.size)) break;
     const { x: old } = point;
     history = [
       ...history,

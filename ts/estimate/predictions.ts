@@ -61,6 +61,8 @@ export class Predictor {
    * than slopes alone, as those solve too.
    */
   #slopesExpected = true;
+  /** The last prediction with derivatives, which is asked for again where a fit ends. */
+  #latest: Latest | undefined;
   /** Whether each trajectory takes its own steps. */
   readonly #apart: boolean;
   /** Whether derivatives are the transpose's. */
@@ -103,6 +105,18 @@ export class Predictor {
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
   predict(values: Float64Array, indices: readonly number[] = []): Predictions | undefined {
+    if (this.#latest && isOf(this.#latest, values, indices)) {
+      this.steps = this.#latest.steps;
+      return this.#latest.predictions;
+    }
+    const predictions = this.#predicted(values, indices);
+    if (predictions && indices.length > 0) {
+      this.#latest = { values: values.slice(), indices, predictions, steps: this.steps };
+    }
+    return predictions;
+  }
+
+  #predicted(values: Float64Array, indices: readonly number[]): Predictions | undefined {
     const places = indices.map((k) => this.places[k] as Place);
     const columns = columnsOf(places);
     const forward = columns.parameters.length + columns.y0.length + columns.arguments.length;
@@ -319,6 +333,22 @@ export class Predictor {
     }
     return jacobian;
   }
+}
+
+/** What was predicted last. */
+interface Latest {
+  readonly values: Float64Array;
+  readonly indices: readonly number[];
+  readonly predictions: Predictions;
+  readonly steps: number;
+}
+
+/** Whether it is what is asked for: with these derivatives, or without any. */
+function isOf(latest: Latest, values: Float64Array, indices: readonly number[]): boolean {
+  return (
+    values.every((value, k) => value === latest.values[k]) &&
+    (indices.length === 0 || indices.join() === latest.indices.join())
+  );
 }
 
 /** The same jump, of these trajectories. */
