@@ -6,4 +6,3 @@ import type { Method } from "../solve/options.js";
  * its tolerance, 100 at 1e-10.
  */
 export const methodFor = (times: number, rtol: number): Method => (times > rtol ** -0.2 ? "dopri5" : "dopri8");
-

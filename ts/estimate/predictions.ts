@@ -41,6 +41,12 @@ interface Batch {
   readonly times: Lists;
 }
 
+/** Rows that are solved in one batch: their indices among all, and their places in its solution. */
+interface RowsOfBatch {
+  readonly rows: readonly number[];
+  readonly places: readonly number[];
+}
+
 /** All solves, with what is observed of them. */
 interface Solved {
   readonly at: Starts;
@@ -61,6 +67,8 @@ export class Predictor {
    * than slopes alone, as those solve too.
    */
   #slopesExpected = true;
+  /** Where the rows of these data are solved. */
+  #rows: { readonly data: Data; readonly batches: readonly RowsOfBatch[] } | undefined;
   /** The last prediction with derivatives, which is asked for again where a fit ends. */
   #latest: Latest | undefined;
   /** Whether each trajectory takes its own steps. */
@@ -96,11 +104,29 @@ export class Predictor {
     return [{ members: groups.flatMap(({ members }) => members), times: groups.map(({ times }) => times) }];
   }
 
-  /** The batch in which a row is solved, and its place `[times, members]` there. */
-  #placeOf({ group, member, time }: Data["rows"][number]): readonly [batch: number, place: number] {
-    const { groups } = this.data;
-    if (this.#atOnce) return [0, time * groups.length + group];
-    return [group, time * (groups[group]?.members.length as number) + member];
+  /** Of the rows of each batch, their indices and their places `[times, members]` in it. */
+  get #rowsOfBatches(): readonly RowsOfBatch[] {
+    const { data } = this;
+    if (this.#rows?.data === data) return this.#rows.batches;
+    const batches = this.#batches.map(() => ({ rows: [] as number[], places: [] as number[] }));
+    for (const [row, { group, member, time }] of data.rows.entries()) {
+      const { rows, places } = batches[this.#atOnce ? 0 : group] as (typeof batches)[number];
+      const [own, width] = this.#atOnce ? [group, data.groups.length] : [member, data.groups[group]?.members.length];
+      rows.push(row);
+      places.push(time * (width as number) + own);
+    }
+    this.#rows = { data, batches };
+    return batches;
+  }
+
+  /** Puts the states of a batch's solution, from some number on, where its rows are. */
+  #putStates(index: number, solution: Float64Array, from: number, states: Float64Array): void {
+    const { rows, places } = this.#rowsOfBatches[index] as RowsOfBatch;
+    const { stateSize } = this.field;
+    for (let i = 0; i < rows.length; i++) {
+      const [to, start] = [(rows[i] as number) * stateSize, from + (places[i] as number) * stateSize];
+      for (let j = 0; j < stateSize; j++) states[to + j] = solution[start + j] as number;
+    }
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
@@ -212,14 +238,12 @@ export class Predictor {
       return odeint(field, start, batch.times, settings);
     });
     this.steps = solved.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
-    const solutions = solved.map(({ y }) => y);
-    for (const [row, own] of data.rows.entries()) {
-      const [batch, place] = this.#placeOf(own);
-      const solution = solutions[batch] as Float64Array;
-      states.set(solution.subarray(place * stateSize, (place + 1) * stateSize), row * stateSize);
-      const { trajectory } = own;
-      for (const [name, width] of Object.entries(argumentWidths)) {
-        (args[name] as Float64Array).set(at.args[trajectory]?.[name] as Float64Array, row * width);
+    for (const [index, { y }] of solved.entries()) this.#putStates(index, y, 0, states);
+    for (const [name, width] of Object.entries(argumentWidths)) {
+      const all = args[name] as Float64Array;
+      for (const [row, { trajectory }] of data.rows.entries()) {
+        const own = at.args[trajectory]?.[name] as Float64Array;
+        for (let j = 0; j < width; j++) all[row * width + j] = own[j] as number;
       }
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
@@ -236,8 +260,11 @@ export class Predictor {
 
   /** The measured ones of `[rows, observed]`. */
   #gathered(all: Float64Array): Float64Array {
+    const { places } = this.data;
     const width = this.observation.names.length;
-    return Float64Array.from(this.data.places, ({ row, observed }) => all[row * width + observed] as number);
+    const measured = new Float64Array(places.length);
+    for (const [i, { row, observed }] of places.entries()) measured[i] = all[row * width + observed] as number;
+    return measured;
   }
 
   /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
@@ -260,25 +287,23 @@ export class Predictor {
     for (const [direction, members] of moving) {
       const place = places[members[0] as number] as Place;
       const states = new Float64Array(points.count * stateSize);
+      for (const [index, { tangents, shape }] of moved.entries()) {
+        this.#putStates(index, tangents, direction * shape[1] * shape[2] * stateSize, states);
+      }
       const args = place.kind === "argument" ? still() : undefined;
-      for (const [row, own] of data.rows.entries()) {
-        const [batch, at] = this.#placeOf(own);
-        const { tangents, shape } = moved[batch] as (typeof moved)[number];
-        const from = (direction * shape[1] * shape[2] + at) * stateSize;
-        for (let j = 0; j < stateSize; j++) states[row * stateSize + j] = tangents[from + j] as number;
-        if (place.kind === "argument") {
-          const width = argumentWidths[place.name] as number;
-          (args?.[place.name] as Float64Array)[row * width + place.index] = 1;
-        }
+      if (place.kind === "argument") {
+        const [own, width] = [args?.[place.name] as Float64Array, argumentWidths[place.name] as number];
+        for (let row = 0; row < points.count; row++) own[row * width + place.index] = 1;
       }
       const parameters = new Float64Array(at.parameters.length);
       if (place.kind === "parameter") parameters[place.index] = 1;
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
       const column = this.#gathered(observation.tangent(points, at.parameters, along));
       const owners = this.#ownersOf(members.map((k) => [k, places[k] as Place]));
-      for (const [i, { row }] of data.places.entries())
-        for (const k of owners[(data.rows[row] as Data["rows"][number]).trajectory] as number[])
-          jacobian[i * places.length + k] = column[i] as number;
+      for (const [i, { row }] of data.places.entries()) {
+        const own = owners[(data.rows[row] as Data["rows"][number]).trajectory] as number[];
+        for (const k of own) jacobian[i * places.length + k] = column[i] as number;
+      }
     }
     return jacobian;
   }
