@@ -51,8 +51,8 @@ export interface InitialOptions extends Partial<ParameterOptions> {
 }
 
 /**
- * What to fit to measurements, and how. The default method is `dopri8`, or `dopri5` for more than 200 times, with `rtol` 1e-10 and `atol`
- * 1e-12.
+ * What to fit to measurements, and how. The default method is `dopri8`, or `dopri5` for more than rtol^(−1/5) times, with `rtol` 1e-10,
+ * where that is 100 times, and `atol` 1e-12.
  */
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends FitSettings,
