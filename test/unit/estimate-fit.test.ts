@@ -440,7 +440,8 @@ test("options are checked before anything is computed", () => {
   expect(ofA({ start: 1, scale: 0 })).toBe("parameters.a.scale: expected a finite positive number, given 0");
   expect(message({ loss: "l1" })).toBe('loss: expected one of linear, softL1, huber, cauchy, given "l1"');
   expect(message({ level: 1 })).toBe("level: expected a number between 0 and 1, given 1");
-  expect(message({ starts: 0 })).toBe("starts: expected a positive integer, given 0");
+  expect(message({ starts: 0 })).toBe("starts: expected an integer from 1 to 100000, given 0");
+  expect(message({ starts: 1e9 })).toBe("starts: expected an integer from 1 to 100000, given 1000000000");
   expect(message({ start: 0 })).toMatch(/^start: there is no option of that name/);
 });
 

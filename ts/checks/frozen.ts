@@ -3,7 +3,7 @@
 /** A record with all that it consists of, but for the numbers in typed arrays, which are their owner's. */
 export function frozen<T>(record: T): T {
   if (record === null || typeof record !== "object" || ArrayBuffer.isView(record)) return record;
-  for (const part of Object.values(record)) frozen(part);
+  for (const part of Object.values(record)) if (typeof part === "object") frozen(part);
   return Object.freeze(record);
 }
 

@@ -26,7 +26,7 @@ export interface FitProgress<Name extends string = string> {
 
 /** How to fit, whatever the model. */
 export interface FitSettings<Name extends string = string> {
-  /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. Default 1. */
+  /** The number of starts: your own, and others drawn between the bounds or around it. The best result is kept. At most 100000; default 1. */
   starts?: number | undefined;
   /** The seed for drawing the starts other than your own, an integer, zero or more; default 0. */
   seed?: number | undefined;
@@ -54,9 +54,11 @@ export interface FitSettings<Name extends string = string> {
 /** Of a confidence level. */
 export const levelRule = number("a number between 0 and 1", (value) => value > 0 && value < 1);
 
+const isStarts = (value: number) => Number.isInteger(value) && value >= 1 && value <= 100_000;
+
 /** The rules of `FitSettings`. */
 export const fitRules = {
-  starts: fallback(count, 1),
+  starts: fallback(number("an integer from 1 to 100000", isStarts), 1),
   seed: fallback(natural, 0),
   level: fallback(levelRule, 0.95),
   maxIterations: fallback(count, 200),
