@@ -10,9 +10,9 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
-  entry("symplectic-adjoint/slim", "slim.js", "112 kB"),
+  entry("symplectic-adjoint/slim", "slim.js", "113 kB"),
   {
-    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "76 kB"),
+    ...entry("equations and leastSquares from symplectic-adjoint/slim", "slim.js", "77 kB"),
     import: "{ equations, leastSquares }",
   },
   {

@@ -54,6 +54,49 @@ describe("a straight line", () => {
     expect(fit.degreesOfFreedom).toBe(w.filter((weight) => weight > 0).length - 2);
   });
 
+  test("has standard errors by the noise that is known", () => {
+    const given = { field, data: { times, y, y0: [0], t0: 0, weights }, initial: { y: true } } as const;
+    const [free, fit] = [leastSquares(given), leastSquares({ ...given, noise: 0.9 })];
+    const s = free.standardDeviation;
+    for (const [k, value] of fit.values.entries()) expectClose(value, free.values[k] as number, 1e-12);
+    for (const [k, value] of fit.covariance.entries())
+      expectClose(value, (free.covariance[k] as number) * (0.9 / s) ** 2, 1e-12);
+    for (const { name, value, standardError, interval } of Object.values(fit.parameters)) {
+      expectClose((interval[1] - value) / standardError, 1.959963984540054, 1e-9);
+      const profiled = fit.profile(name).interval;
+      for (const i of [0, 1] as const) expect(profiled[i]).toBeCloseTo(interval[i], 5);
+    }
+    expectClose(fit.standardDeviation, s, 1e-12);
+    // The density of normal errors, whose variances are 0.9² over the weights.
+    const density = fit.residuals.reduce((sum, r, i) => {
+      const variance = 0.9 ** 2 / (weights[i] as number);
+      return sum - 0.5 * (r ** 2 / variance + Math.log(2 * Math.PI * variance));
+    }, 0);
+    expectClose(fit.logLikelihood, density, 1e-12);
+    expectClose(fit.aic, 4 - 2 * density, 1e-12);
+    expect(fit.warnings).toEqual([]);
+  });
+
+  test("has standard errors of two measurements, if their noise is known", () => {
+    const data = { times: [1, 3], y: [2, 8], y0: [0], t0: 0 };
+    const fit = leastSquares({ field, data, initial: { y: true }, noise: 0.1 });
+    expectClose(fit.parameters.slope?.value, 3, 1e-9);
+    expectClose(fit.parameters.slope?.standardError, 0.1 / Math.SQRT2, 1e-9);
+    expect(fit.warnings).toEqual([]);
+  });
+
+  test("warns of residuals far beyond the noise, and refuses it where it is estimated", () => {
+    const given = { field, data: { times, y, y0: [0], t0: 0 }, initial: { y: true } } as const;
+    const [warning] = leastSquares({ ...given, noise: 0.05 }).warnings;
+    expect(warning).toMatch(/^Residuals are \d\S* times as large as noise says, so the standard errors are too small/);
+    const refusedBy = (more: object) => thrown("OPTION", () => leastSquares({ ...given, noise: 1, ...more })).message;
+    const expected = 'nothing, unless loss is "linear" and error is "additive" or "lognormal": other fits estimate it';
+    expect(refusedBy({ error: "combined" })).toBe(`noise: expected ${expected}, given 1`);
+    expect(refusedBy({ loss: "huber" })).toBe(`noise: expected ${expected}, given 1`);
+    expect(refusedBy({ noise: 0 })).toBe("noise: expected a finite positive number, given 0");
+    expect(refusedBy({ absolute_sigma: true })).toContain("did you mean noise?");
+  });
+
   test("is fitted to a missing value as to none", () => {
     const fitTo = (times: readonly number[], y: readonly number[]) =>
       leastSquares({ field, data: { times, y, y0: [0], t0: 0 }, initial: { y: true } });

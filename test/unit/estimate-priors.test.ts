@@ -125,6 +125,15 @@ test.each([1, 2, 3, 4, 5, 6])("a linear model has the posterior density of the c
   }
 });
 
+test("beside a known noise, a linear model has the posterior density of the closed form, in one fit", () => {
+  const line = polynomial(3, 2, 12, 0.4, [undefined, { mean: 1, sd: 0.3 }, { mean: -2, sd: 0.05 }]);
+  const fit = fitOf(line, { noise: 0.4 });
+  const { mean, covariance } = posterior(line, 0.4 ** 2);
+  for (const [j, value] of mean.entries()) expect(fit.values[j]).toBeCloseTo(value, 7);
+  for (const [k, value] of covariance.entries()) expect(fit.covariance[k]).toBeCloseTo(value, 7);
+  expect(fit.evaluations).toBeLessThan(fitOf(line).evaluations);
+});
+
 test("a profile of a linear model has the interval of its posterior density", () => {
   const line = polynomial(3, 2, 12, 0.4, [undefined, { mean: 1, sd: 0.3 }, { mean: -2, sd: 0.05 }]);
   const fit = fitOf(line);

@@ -134,7 +134,8 @@ export const ALIASES: Readonly<Record<string, readonly string[]>> = {
   itercb: ["onIteration"],
   nstarts: ["starts"],
   confidence: ["level"],
-  absolutesigma: ["error"],
+  absolutesigma: ["noise"],
+  scalecovar: ["noise"],
   // Priors in Stan, PyMC and pyPESTO
   prior: ["parameters"],
   priors: ["prior", "parameters"],

@@ -24,6 +24,7 @@ export interface FitOptions {
   readonly error: NonNullable<FieldFitOptions["error"]>;
   readonly loss: NonNullable<FieldFitOptions["loss"]>;
   readonly lossScale: number;
+  readonly noise?: number | undefined;
   readonly starts: number;
   readonly seed: number;
   readonly level: number;

@@ -266,6 +266,11 @@ program
       .default("linear"),
   )
   .option("--loss-scale <size>", "residuals larger than this are down-weighted by a robust loss", positive, 1)
+  .option(
+    "--noise <size>",
+    "standard deviation of the measurements, if known (default: estimated from the residuals)",
+    positive,
+  )
   .option("--starts <count>", "number of starting points: your own, and random ones within the bounds", count, 1)
   .option("--seed <seed>", "seed for the random starting points", natural, 0)
   .option("--level <level>", "confidence level of the intervals", level, 0.95)
@@ -310,13 +315,29 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
     const { regimen, doses, rest: plain } = regimenOf({ ...dosed, initial: undefined });
     const rest = { ...plain, ...(dosed.initial !== undefined && { initial: dosed.initial }) };
     const all = rest as unknown as FitOptions & Omit<FitRequest, "options" | "progress"> & { json: boolean };
-    const { json, error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol, ...others } = all;
-    const options: FitOptions = { error, loss, lossScale, starts, seed, level, maxIterations, solver, rtol, atol };
+    const { json, error, loss, lossScale, noise, starts, seed, level, maxIterations, solver, rtol, atol, ...others } =
+      all;
+    const options: FitOptions = {
+      error,
+      loss,
+      lossScale,
+      noise,
+      starts,
+      seed,
+      level,
+      maxIterations,
+      solver,
+      rtol,
+      atol,
+    };
     if (loss === "linear" && command.getOptionValueSource("lossScale") === "cli") {
       throw new Failure("--loss-scale: expected --loss softL1, huber or cauchy as well", 2);
     }
     if (loss !== "linear" && ["proportional", "combined"].includes(error)) {
       throw new Failure(`--loss ${loss}: expected --error additive or lognormal, given ${error}`, 2);
+    }
+    if (noise !== undefined && (loss !== "linear" || ["proportional", "combined"].includes(error))) {
+      throw new Failure("--noise: expected --loss linear and --error additive or lognormal: other fits estimate it", 2);
     }
     const request: FitRequest = {
       // As defaults of the options, help would list them.

@@ -28,7 +28,7 @@ function fits({ task, options, result, curves }: ReportRequest): string {
   const { mapping, clock, members } = task;
   const reach = quantile(
     options.level,
-    result.degreesOfFreedom > 0 ? result.degreesOfFreedom : Number.POSITIVE_INFINITY,
+    result.degreesOfFreedom > 0 && options.noise === undefined ? result.degreesOfFreedom : Number.POSITIVE_INFINITY,
   );
   const width = mapping.observed.length;
   const wide = members.length * width === 1;

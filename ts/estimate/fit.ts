@@ -24,6 +24,10 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
       throw refused("OPTION", "parameters", "names that differ", `${name} twice: give one of the two another name`);
     names.add(name);
   }
+  if (settings.noise !== undefined && model.kind !== "leastSquares") {
+    const expected = 'nothing, unless loss is "linear" and error is "additive" or "lognormal": other fits estimate it';
+    throw refused("OPTION", "noise", expected, String(settings.noise));
+  }
   const scaled = new Scaled(model, settings);
   let best: NoisyMinimum | undefined;
   const ends: { found: NoisyMinimum | undefined; start: Float64Array; failure: string }[] = [];

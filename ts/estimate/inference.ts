@@ -28,11 +28,11 @@ export interface Inference {
   readonly effective: number;
   readonly degreesOfFreedom: number;
   readonly squares: number;
-  /** Of a residual; NaN without degrees of freedom. */
+  /** Of a residual, as the residuals tell it; NaN without degrees of freedom. */
   readonly variance: number;
   /** The part of the covariance that is of priors alone, of the free ones: 0 without a prior, and 1 where the data add nothing. */
   readonly priorShares: Float64Array;
-  /** The variance of a residual by which the covariance of least squares is: that beside which priors count, where there are any. */
+  /** The variance of a residual by which the covariance of least squares is: what is known, or that beside which priors count. */
   readonly unit: number;
   readonly information: Information;
   /** The inverse of the cost's curvature. */
@@ -58,7 +58,7 @@ export function inferenceFrom(
   scaled: Scaled,
   { x, jacobian, evaluation }: Pick<Minimum<ModelEvaluation>, "x" | "jacobian" | "evaluation">,
 ): Inference {
-  const { model, estimated, lower, upper } = scaled;
+  const { model, estimated, lower, upper, settings } = scaled;
   const { differences, residuals, squares, curvature } = evaluation;
   const bounds = estimated.map((_, i) => (x[i] === lower[i] ? "lower" : x[i] === upper[i] ? "upper" : undefined));
   const free = estimated.flatMap((_, i) => (bounds[i] === undefined ? [i] : []));
@@ -86,7 +86,9 @@ export function inferenceFrom(
   // The usual correction for the parameters that the residuals were fitted with.
   const corrected = isMeasured ? Math.sqrt(data / degreesOfFreedom) : Number.NaN;
   // Priors are known beside the noise that they were weighed against.
-  const unit = priors.length === 0 ? variance : isMeasured ? scaled.noise : Number.NaN;
+  const isKnown = settings.noise !== undefined;
+  const measured = priors.length === 0 ? variance : isMeasured ? scaled.noise : Number.NaN;
+  const unit = isKnown ? scaled.noise : measured;
   const covarianceOf = {
     leastSquares: () => whole.map((value) => value * unit),
     likelihood: () => whole,
@@ -121,7 +123,7 @@ export function inferenceFrom(
     return own === 0 ? 0 : Math.min(1, own / variance);
   });
   const reach = (level: number, index: number) => {
-    if (model.kind === "likelihood") return quantile(level);
+    if (model.kind === "likelihood" || isKnown) return quantile(level);
     if (!isMeasured) return Number.NaN;
     // What of a variance is known by priors is not estimated (Satterthwaite 1946).
     const part = 1 - (priorShares[index] ?? 0);

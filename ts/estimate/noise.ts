@@ -30,8 +30,8 @@ export function minimumFrom(
   onIteration?: (progress: Progress<ModelEvaluation>) => unknown,
 ): NoisyMinimum | undefined {
   const { model, lower, upper, settings } = scaled;
-  scaled.noise = 1;
-  const isKnown = scaled.known.length === 0 || model.kind === "likelihood";
+  scaled.noise = (settings.noise ?? 1) ** 2;
+  const isKnown = scaled.known.length === 0 || model.kind === "likelihood" || settings.noise !== undefined;
   const first = isKnown ? undefined : scaled.evaluate(start);
   let [evaluations, iterations, jacobians] = [first ? 1 : 0, 0, 0];
   scaled.evaluations += evaluations;

@@ -99,8 +99,8 @@ export interface FitResult<Name extends string = string> {
   /** The names of the parameters that were neither fixed nor ended at a bound: rows and columns of `covariance`. */
   readonly freeNames: readonly Name[];
   /**
-   * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, for
-   * likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White. With priors of precision P, it
+   * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, with `noise`² for s²
+   * if you gave it, for likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White. With priors of precision P, it
    * is that of the posterior density: for least squares (JᵀJ/s² + P)⁻¹.
    */
   readonly covariance: Float64Array;
@@ -118,16 +118,19 @@ export interface FitResult<Name extends string = string> {
    * not be an integer.
    */
   readonly degreesOfFreedom: number;
-  /** s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). */
+  /**
+   * s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). If you gave `noise`, it should come out near that: its
+   * square over that of `noise` is the reduced χ².
+   */
   readonly standardDeviation: number;
-  /** The maximised log-likelihood; NaN for a robust loss, which has no likelihood. */
+  /** The maximised log-likelihood, over the variance too unless `noise` tells it; NaN for a robust loss, which has no likelihood. */
   readonly logLikelihood: number;
   /**
    * The logarithm of the priors' density at the estimates, each on the scale on which it is normal; 0 without priors. `logLikelihood` is
    * of the measurements alone; the sum of both is the logarithm of the posterior density, but for a constant.
    */
   readonly logPrior: number;
-  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the variance. */
+  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the variance if it is estimated. */
   readonly aic: number;
   /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;

@@ -1,5 +1,15 @@
 // How to fit, whatever the model.
-import { callable, count, fallback, natural, nonNegative, number, type Read, withMethod } from "../checks/rules.js";
+import {
+  callable,
+  count,
+  fallback,
+  finitePositive,
+  natural,
+  nonNegative,
+  number,
+  type Read,
+  withMethod,
+} from "../checks/rules.js";
 
 /** How far a fit has come. */
 export interface FitProgress<Name extends string = string> {
@@ -32,6 +42,12 @@ export interface FitSettings<Name extends string = string> {
   seed?: number | undefined;
   /** The confidence level of intervals, between 0 and 1; default 0.95. */
   level?: number | undefined;
+  /**
+   * The standard deviation of a measurement of weight 1, in the units of the residuals, if you know it: 1 with weights 1/σ². Standard
+   * errors, intervals and the likelihood follow from it (SciPy's `absolute_sigma=True`), and priors are weighed against it; by default it
+   * is estimated from the residuals. For least squares only: with a robust `loss`, or an `error` that estimates its own, it throws.
+   */
+  noise?: number | undefined;
   /** The greatest number of iterations of each start; default 200. */
   maxIterations?: number | undefined;
   /** Stop when the predicted relative decrease of the cost is below this (SciPy's `ftol`); default 1e-12. */
@@ -61,6 +77,7 @@ export const fitRules = {
   starts: fallback(number("an integer from 1 to 100000", isStarts), 1),
   seed: fallback(natural, 0),
   level: fallback(levelRule, 0.95),
+  noise: finitePositive,
   maxIterations: fallback(count, 200),
   costTolerance: fallback(nonNegative, 1e-12),
   stepTolerance: fallback(nonNegative, 1e-10),

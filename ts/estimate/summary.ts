@@ -96,6 +96,12 @@ function profile(
   });
 }
 
+/** What a log-likelihood loses with the noise that is known, beside that with the variance that maximises it. */
+function lossBeside(noise: number, squares: number, data: number): number {
+  const ratio = squares / data / noise ** 2;
+  return 0.5 * data * (ratio - 1 - Math.log(ratio));
+}
+
 /** What a fit gives that ended there. */
 export function resultOf<Name extends string>(
   scaled: Scaled,
@@ -103,11 +109,14 @@ export function resultOf<Name extends string>(
   starts: readonly StartResult[],
 ): Fitted<Name> {
   const { x, evaluation, reason, iterations } = minimum;
-  const { cost, differences, logLikelihood } = evaluation;
+  const { cost, differences } = evaluation;
   const inference = inferenceFrom(scaled, minimum);
   const { freeNames, covariance, correlation, degreesOfFreedom, squares, variance, information, data, varianceOf } =
     inference;
-  const counted = inference.effective + (scaled.model.kind === "leastSquares" ? 1 : 0);
+  const { noise } = scaled.settings;
+  const isEstimated = scaled.model.kind === "leastSquares" && noise === undefined;
+  const counted = inference.effective + (isEstimated ? 1 : 0);
+  const logLikelihood = evaluation.logLikelihood - (noise === undefined ? 0 : lossBeside(noise, squares, data));
   return frozen({
     parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
     values: scaled.valuesAt(x),

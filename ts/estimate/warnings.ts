@@ -59,6 +59,8 @@ const MANY = 3;
 const [VAGUE_LOGARITHM, VAGUE_LOGIT] = [1, 0.8];
 /** A standard error below this share of the distance between bounds is no reason to warn. */
 const SMALL_IN_BOUNDS = 0.1;
+/** From so many standard deviations above its mean on, a χ² is no chance. */
+const UNLIKELY = 5;
 /** A prior is known alone where the data contract it by less, and contradicted from so many of its standard deviations on. */
 const [LITTLE, FAR] = [0.05, 3];
 /** Of fewer starts, one alone at the least cost says nothing. */
@@ -81,14 +83,16 @@ export function warningsOf(
   inference: Inference,
   starts: readonly StartResult[],
 ): string[] {
-  const { estimated, model } = scaled;
+  const { estimated, model, settings } = scaled;
   const { cost } = evaluation;
-  const { free, freeNames, bounds, data, degreesOfFreedom, information, correlation } = inference;
+  const { free, freeNames, bounds, data, degreesOfFreedom, squares, variance, information, correlation } = inference;
   const warnings: string[] = [];
   const names = (indices: readonly number[]) => listed(indices.map((i) => freeNames[i] as string));
   const { ineffective, confounded, conditionNumber } = information;
   if (!isConverged(reason)) warnings.push(messageOf(model, reason));
-  if (degreesOfFreedom < LEAST_FREEDOM) {
+  const { noise } = settings;
+  const isMeasured = degreesOfFreedom >= LEAST_FREEDOM;
+  if (!isMeasured && noise === undefined) {
     warnings.push(
       `There ${data === 1 ? "is 1 measurement" : `are ${data} measurements`} for ${free.length} ${free.length === 1 ? "parameter" : "parameters"}, so no standard errors can be computed. Fix some, or measure more.`,
     );
@@ -147,6 +151,13 @@ export function warningsOf(
   if (typical !== undefined) {
     warnings.push(
       `Hardly any residual lies within lossScale, and their median is ${typical.toPrecision(2)} times as large, so the standard errors rest on a few and are unreliable. Set lossScale to a little more than the standard deviation of a good measurement.`,
+    );
+  }
+  // A χ² has the standard deviation √(2 degrees of freedom).
+  const excess = squares / (noise ?? Number.NaN) ** 2 - degreesOfFreedom;
+  if (noise !== undefined && isMeasured && excess > UNLIKELY * Math.sqrt(2 * degreesOfFreedom)) {
+    warnings.push(
+      `Residuals are ${(Math.sqrt(variance) / noise).toPrecision(3)} times as large as noise says, so the standard errors are too small: either the model does not fit the data, or noise is larger.`,
     );
   }
   const poor = poorlyFitted(model, evaluation.differences);
