@@ -539,6 +539,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       2,
       /--loss huber: expected --error additive/,
     ],
+    [wrong("doses.csv", ...observing, "--noise", "1", "--loss", "huber"), 2, /--noise: expected --loss linear/],
     [wrong("doses.csv", ...observing, "--profile", "kE"), 2, /--profile: expected some of ka, ke, V; given kE/],
     [wrong("doses.csv", ...observing, "--resume"), 1, /wrong\.st: no such file/],
     [wrong("doses.csv", "--initial", "depot=dose"), 2, /--observe "column = expression"/],
