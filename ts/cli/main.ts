@@ -333,10 +333,11 @@ Ctrl-C stops the fit after the current iteration and does the same (status 130);
     if (loss === "linear" && command.getOptionValueSource("lossScale") === "cli") {
       throw new Failure("--loss-scale: expected --loss softL1, huber or cauchy as well", 2);
     }
-    if (loss !== "linear" && ["proportional", "combined"].includes(error)) {
+    const estimatesDeviations = ["proportional", "combined"].includes(error);
+    if (loss !== "linear" && estimatesDeviations) {
       throw new Failure(`--loss ${loss}: expected --error additive or lognormal, given ${error}`, 2);
     }
-    if (noise !== undefined && (loss !== "linear" || ["proportional", "combined"].includes(error))) {
+    if (noise !== undefined && (loss !== "linear" || estimatesDeviations)) {
       throw new Failure("--noise: expected --loss linear and --error additive or lognormal: other fits estimate it", 2);
     }
     const request: FitRequest = {

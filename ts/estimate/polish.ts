@@ -10,7 +10,7 @@ const [STEPS, MIXED] = [10, 6];
 export interface PointsOf<E extends Evaluation> {
   evaluate(x: Float64Array): E | undefined;
   linearize(x: Float64Array, evaluation: E): Point<E> | undefined;
-  /** Whether a step no longer matters, or by how much it changes the residuals. */
+  /** Whether a step no longer matters that changes the residuals, as a vector, by this length. */
   isSmall(step: Float64Array, x: Float64Array, size: number): boolean;
 }
 

@@ -99,9 +99,9 @@ export interface FitResult<Name extends string = string> {
   /** The names of the parameters that were neither fixed nor ended at a bound: rows and columns of `covariance`. */
   readonly freeNames: readonly Name[];
   /**
-   * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, with `noise`² for s²
-   * if you gave it, for likelihoods the inverse of the expected information, for robust losses the sandwich of Huber and White. With priors of precision P, it
-   * is that of the posterior density: for least squares (JᵀJ/s² + P)⁻¹.
+   * The covariance of the estimates, `[free, free]`, row-major, in the order of `freeNames`: for least squares s² (JᵀJ)⁻¹, with the
+   * square of `noise` for s² if you gave it; for likelihoods the inverse of the expected information; for robust losses the sandwich of
+   * Huber and White. With priors of precision P, it is that of the posterior density: for least squares (JᵀJ/s² + P)⁻¹.
    */
   readonly covariance: Float64Array;
   /** The correlation of the estimates, `[free, free]`, row-major, in the order of `freeNames`. */
@@ -130,7 +130,10 @@ export interface FitResult<Name extends string = string> {
    * of the measurements alone; the sum of both is the logarithm of the posterior density, but for a constant.
    */
   readonly logPrior: number;
-  /** Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the variance if it is estimated. */
+  /**
+   * Akaike's information criterion, 2k − 2 ln L; k counts the free parameters, as `degreesOfFreedom` does, and, for least squares, the
+   * variance if it is estimated.
+   */
   readonly aic: number;
   /** The Bayesian information criterion, k ln n − 2 ln L, with n residuals and k as for `aic`. */
   readonly bic: number;

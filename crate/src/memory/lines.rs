@@ -82,11 +82,13 @@ static SPARE: Mutex<SpareLines> = Mutex::new(SpareLines::NONE);
 #[cfg(not(target_arch = "wasm32"))]
 struct SpareLines {
     bytes: usize,
-    /// By the number of lines, where these are few. The latest last.
+    /// By the number of lines, where these are few: an allocator gives aligned memory slowly, and small buffers are many.
     few: [Vec<Vec<Line>>; FEW],
+    /// The latest last.
     many: Vec<Vec<Line>>,
 }
 
+/// Fewer lines than these, up to 2 KiB, have a list for each number of them.
 #[cfg(not(target_arch = "wasm32"))]
 const FEW: usize = 33;
 
