@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { compress, init } from "@bokuweb/zstd-wasm";
 import { buildSync } from "esbuild";
@@ -21,9 +22,14 @@ const threadOf = (file: string) =>
 const worker = threadOf("ts/parallel/worker.ts");
 const clusterThread = threadOf("ts/cluster/thread.ts");
 
+// The builds, one after the other, and of each where it is, its file as an entry in dist/ sees it, and its hash.
 const [relaxed, simd128] = [readFileSync("wasm/relaxed.wasm"), readFileSync("wasm/simd.wasm")] as const;
 const both = Buffer.concat([relaxed, simd128]);
-const places = { relaxed: [0, relaxed.length], simd128: [relaxed.length, both.length] };
+const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
+const places = {
+  relaxed: { begin: 0, end: relaxed.length, file: "../wasm/relaxed.wasm", sha256: sha256(relaxed) },
+  simd128: { begin: relaxed.length, end: both.length, file: "../wasm/simd.wasm", sha256: sha256(simd128) },
+};
 
 /** Types by themselves: those that two entries share are not to be a file without a module, which Deno would not find. */
 const types = (...entries: string[]) => ({

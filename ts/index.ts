@@ -5,7 +5,7 @@
  * @module symplectic-adjoint
  */
 
-import { unpack } from "./engine/builds.js";
+import { bytesOfBuild } from "./engine/builds.js";
 import { carryNative } from "./engine/instance.js";
 import { loadNative } from "./engine/native.js";
 import { embed } from "./engine/wasm.js";
@@ -14,7 +14,7 @@ import { carryWorker } from "./parallel/threads.js";
 // The source of worker.ts, put in when the package is built.
 declare const WORKER_SOURCE: string;
 
-embed({ simd128: () => unpack("simd128"), relaxed: () => unpack("relaxed") });
+embed((simd) => bytesOfBuild(simd, import.meta.url));
 carryNative(() => loadNative(import.meta.url));
 carryWorker(() => WORKER_SOURCE);
 

@@ -62,6 +62,36 @@ test("the addon is taken where it is, and tells the width of its registers", () 
   expect(wasm).toEqual({ kind: "wasm", simd: expect.stringMatching(/simd128|relaxed/), registerBits: 128 });
 });
 
+any(
+  "WebAssembly comes from a file of the package if it is the one of this build, and else from inside the entry",
+  () => {
+    // The builtin that the package asks for is this same object.
+    const program = `
+    const fs = (await import("node:fs")).default;
+    const { readFileSync } = fs;
+    let read, isRead = false;
+    fs.readFileSync = (...given) => (read = readFileSync(...given));
+    WebAssembly.Module = class extends WebAssembly.Module {
+      constructor(bytes) { super(bytes); isRead ||= bytes === read; }
+    };
+    const field = api.mlp({ widths: [2, 8, 2] });
+    console.log(isRead, api.simd(), api.odeint(field, Float32Array.of(1, 0), [0, 1]).y.length);`;
+    const place = join(bare, "wasm");
+    const said = () => run("wasm", program, join(bare, "dist"));
+    expect(said()).toMatch(/^false (simd128|relaxed) 4$/);
+    mkdirSync(place);
+    for (const name of ["simd.wasm", "relaxed.wasm"]) copyFileSync(join(root, "wasm", name), join(place, name));
+    expect(said()).toMatch(/^true (simd128|relaxed) 4$/);
+    for (const name of ["simd.wasm", "relaxed.wasm"]) {
+      const bytes = readFileSync(join(place, name));
+      bytes[bytes.length - 1] = (bytes.at(-1) as number) ^ 1;
+      writeFileSync(join(place, name), bytes);
+    }
+    expect(said()).toMatch(/^false (simd128|relaxed) 4$/);
+    rmSync(place, { recursive: true });
+  },
+);
+
 /** With the one first that the others are compared with. */
 const ORDER = ["symplectic", ...GRADIENTS.filter((gradient) => gradient !== "symplectic")];
 

@@ -19,12 +19,12 @@ interface Compiled {
   readonly simd: Simd;
 }
 
-let embedded: Partial<Record<Simd, () => Uint8Array<ArrayBuffer>>> = {};
+let embedded: ((simd: Simd) => Uint8Array<ArrayBuffer>) | undefined;
 let compiled: Compiled | undefined;
 
 /** Hands over the builds that an entry carries. */
-export function embed(builds: Record<Simd, () => Uint8Array<ArrayBuffer>>): void {
-  embedded = builds;
+export function embed(bytesOf: (simd: Simd) => Uint8Array<ArrayBuffer>): void {
+  embedded = bytesOf;
 }
 
 // A function of one instruction each: i8x16.splat, which takes a reference as well, and f32x4.relaxed_madd.
@@ -155,7 +155,7 @@ function ensureSupport(simd: Simd): void {
 }
 
 function bytesOf(simd: Simd): Uint8Array<ArrayBuffer> {
-  const bytes = embedded[simd]?.();
+  const bytes = embedded?.(simd);
   if (bytes) return bytes;
   const message =
     'this entry carries no module: await init({ module }) first, with what "symplectic-adjoint/simd.wasm" resolves to';
