@@ -51,6 +51,7 @@ try {
   writeFileSync(file("explodes.txt"), "x' = k * x^2\n");
 
   // The numbers of odeint, bit by bit, in the order of the text whatever that of the options.
+  /** @type {import("symplectic-adjoint").ProgramField<"float64">} */
   const field = equations(text, { parameters: values, dtype: "float64" });
   const whole = await succeed(["simulate", "prey.txt", ...begins, ...rates, "--times", "0:4:0.5"]);
   assert.match(whole, /^time,hare,lynx\n0,30,4\n0\.5,/);

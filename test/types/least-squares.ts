@@ -76,5 +76,32 @@ fit.parameters.kk;
 // @ts-expect-error there is no such parameter
 fit.profile("kk");
 for (const { value } of Object.values(fit.parameters)) value.toFixed();
-// Of equations, the names are not known.
-leastSquares({ field: oral, data: { times, y: times, y0 } }).parameters.ka?.value.toFixed();
+for (const { name } of Object.values(fit.parameters)) fit.profile(name);
+// Equations have the names of their text and of the parameters beside it.
+const doses = leastSquares({
+  field: oral,
+  data: { times, y: times, y0 },
+  parameters: { ka: 1, ke: { lower: 0 } },
+  initial: { depot: true, "central(0)": 1 },
+});
+doses.parameters.ka.value.toFixed();
+// @ts-expect-error there is no such parameter
+doses.parameters.kel;
+// @ts-expect-error there is no such parameter
+leastSquares({ field: oral, data: { times, y: times, y0 }, parameters: { kel: 1 } });
+// @ts-expect-error there is no such state
+leastSquares({ field: oral, data: { times, y: times, y0 }, initial: { gut: true } });
+// @ts-expect-error there is no such parameter
+leastSquares({ field: decay, data: { times, y: times, y0 }, parameters: { kk: 1 } });
+leastSquares({
+  field: decay,
+  data: { times, y: times, y0 },
+  parameters: { "drag.matrix[1]": 1, drag: { fixed: true } },
+});
+// Names that are read from elsewhere are any.
+const text: string = "x' = -k * x";
+const given: Record<string, number> = { k: 1 };
+const read = equations(text, { parameters: given, dtype: "float64" });
+leastSquares({ field: read, data: { times, y: times, y0 }, initial: { x: 1 } }).parameters.k?.value.toFixed();
+const half = equations("x' = -k * x", { parameters: given, dtype: "float64" });
+leastSquares({ field: half, data: { times, y: times, y0 }, parameters: { k: 1 } }).parameters.k?.value.toFixed();

@@ -129,6 +129,25 @@ const text: ProgramField<"float32"> = equations("x' = k * w", { parameters: { k:
 const double: ProgramField<"float64"> = equations("x' = 1", { dtype: "float64", arguments: { w: "scalar" } });
 const source: string | undefined = text.equations ?? double.equations;
 source?.length;
+// Names of states and parameters come from the text, those of parameters from beside it too.
+const named = equations(
+  `param death = 0.8 # it's the lynx's
+  hare' = hare * (birth - hunt * lynx)
+  meals = hunt * hare # it's = x' = 1
+  lynx'= lynx * (feed * meals - death)`,
+  { parameters: { birth: 0.5, hunt: 0.25, feed: 1 }, state: ["lynx", "hare"] },
+);
+named.parameters = { death: 1, birth: 2 };
+named.entries.death.offset.toFixed();
+named["~names"]?.states satisfies "hare" | "lynx" | undefined;
+// @ts-expect-error meals is no parameter
+named.parameters = { meals: 1 };
+// @ts-expect-error there is no such state
+equations("x' = -x", { state: ["y"] });
+const explicit = equations<"float64", "w">("x' = -k * w", { dtype: "float64", parameters: { k: 1 }, arguments: ["w"] });
+explicit.parameters = { k: 2 };
+const onlyText = equations("param k = 1\nx' = -k * x");
+onlyText.parameters = { k: 2 };
 // @ts-expect-error parameters of equations are numbers
 equations("x' = k", { parameters: { k: [1] } });
 

@@ -1,5 +1,5 @@
 // Whether intervals hold what they promise: of data simulated many times, so many contain the truth.
-import { equations, leastSquares, odeint } from "symplectic-adjoint";
+import { type Estimate, equations, leastSquares, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
 import { normals } from "../../ts/trace/random.js";
 
@@ -30,7 +30,7 @@ test(`95 % intervals contain the truth in about 95 % of ${SETS} data sets`, () =
     });
     expect(converged).toBe(true);
     for (const name of names) {
-      const { value, standardError, interval } = parameters[name] as (typeof parameters)[string];
+      const { value, standardError, interval } = parameters[name] as Estimate;
       const [lower, upper] = interval;
       if (lower <= TRUTH[name] && TRUTH[name] <= upper) inside[name]++;
       // Student's t with ν degrees of freedom has the variance ν/(ν − 2).

@@ -1,7 +1,9 @@
 import {
   type ArrayOf,
   type Dtype,
+  type Estimate,
   engine,
+  type FitResult,
   memoryUsage,
   mlp,
   odeint,
@@ -17,6 +19,9 @@ export const isNative = engine().kind === "native";
 export const testWasm = test.skipIf(isNative);
 /** The environment of a process that runs on WebAssembly. */
 export const onWasm = { ...process.env, SYMPLECTIC_ADJOINT_ENGINE: "wasm" };
+
+/** The estimate of a name that is known only when it runs. */
+export const estimateOf = ({ parameters }: FitResult, name: string): Estimate | undefined => parameters[name];
 
 /** Collects garbage: finalizers run when the event loop has its turn. */
 export const collect = (globalThis as unknown as { gc(): void }).gc;

@@ -225,7 +225,7 @@ test("functions and text mean the same", () => {
       {
         when: ({ state: [height] }) => height as never,
         direction: "falling",
-        set: ({ state, parameters }) => [state[0] as never, parameters.bounce.mul(state[1]).neg()],
+        set: ({ states: { height, velocity }, parameters }) => [height, parameters.bounce.mul(velocity).neg()],
       },
     ],
     jumps: [

@@ -76,12 +76,14 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
    * an array, of a network or of one of its layers, such as `net.0`, stands for all numbers in it that no longer name has. Those that are
    * not named are estimated too, starting from the field's values.
    */
-  parameters?: Readonly<Record<string, number | Partial<ParameterOptions>>> | undefined;
+  parameters?:
+    | { readonly [Name in GroupName<N["parameters"]>]?: number | Partial<ParameterOptions> | undefined }
+    | undefined;
   /**
    * Initial states to be estimated, by the names of the states: true, the value to start from, or bounds and so on. By default each
    * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` if each of several trajectories has its own.
    */
-  initial?: Readonly<Record<string, boolean | number | InitialOptions>> | undefined;
+  initial?: { readonly [Name in InitialName<N["states"]>]?: boolean | number | InitialOptions | undefined } | undefined;
   /**
    * Arguments to be estimated for each trajectory, by name: the value to start from, or bounds and so on. Named `weight[name]` in the
    * result.
@@ -151,6 +153,14 @@ type NumberName<P> = {
 export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["parameters"]
   ? string
   : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
+
+/** What names parameters to be estimated: an array, a network or a layer of it, or single numbers, where the field's type knows them. */
+export type GroupName<P> = 0 extends 1 & P
+  ? string
+  : { [K in keyof P & string]: P[K] extends number ? K : K | `${K}[${string}]` | `${K}.${string}` }[keyof P & string];
+
+/** What names the initial value of a state: the state, or the name of that value in results. */
+export type InitialName<S extends string> = [S] extends [never] ? string : S | `${S}(0)`;
 
 /** The result of the fit of a field. */
 export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {

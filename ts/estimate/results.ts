@@ -16,9 +16,9 @@ export type PriorEstimate = Readonly<Prior> & {
 };
 
 /** The estimate of one parameter. */
-export interface Estimate {
+export interface Estimate<Name extends string = string> {
   /** The name of the parameter. */
-  readonly name: string;
+  readonly name: Name;
   /** The estimated value of the parameter, in its own units. */
   readonly value: number;
   /**
@@ -93,7 +93,7 @@ export interface Profile {
 /** The result of a fit: estimates, their uncertainties, and diagnostics. */
 export interface FitResult<Name extends string = string> {
   /** The estimate of each parameter, by name, in order. */
-  readonly parameters: Readonly<Record<Name, Estimate>>;
+  readonly parameters: Readonly<Record<Name, Estimate<Name>>>;
   /** The estimates of all parameters, fixed ones too, in order. */
   readonly values: Float64Array;
   /** The names of the parameters that were neither fixed nor ended at a bound: rows and columns of `covariance`. */

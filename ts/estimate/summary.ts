@@ -118,7 +118,7 @@ export function resultOf<Name extends string>(
   const counted = inference.effective + (isEstimated ? 1 : 0);
   const logLikelihood = evaluation.logLikelihood - (noise === undefined ? 0 : lossBeside(noise, squares, data));
   return frozen({
-    parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate>,
+    parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate<Name>>,
     values: scaled.valuesAt(x),
     freeNames: freeNames as Name[],
     covariance,

@@ -2,17 +2,24 @@
 import { type Dtype, dtypeRule } from "../checks/arrays.js";
 import { anything, fallback, options } from "../checks/rules.js";
 import { readEquations, readNames, readNumbers } from "../trace/equations.js";
+import type { NumbersOf, ParametersIn, StatesIn } from "./equation-names.js";
+import type { NamesOf } from "./field.js";
 import { type ProgramField, programField } from "./program.js";
 import { namesOf } from "./vector-field.js";
 
 /** What equations need besides their text. */
-export interface EquationsOptions<D extends Dtype = "float32", A extends string = string> {
+export interface EquationsOptions<
+  D extends Dtype = "float32",
+  A extends string = string,
+  P extends string = string,
+  S extends string = string,
+> {
   /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
-  parameters?: Readonly<Record<string, number>> | undefined;
+  parameters?: Readonly<Record<P, number>> | undefined;
   /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
   arguments?: readonly A[] | Readonly<Record<A, "scalar">> | undefined;
   /** The states in the order in which arrays have them; by default that of their equations. */
-  state?: readonly string[] | undefined;
+  state?: readonly S[] | undefined;
   /** The number type of the parameters and of all arrays; default `float32`. */
   dtype?: D | undefined;
 }
@@ -33,12 +40,17 @@ const rules = {
  * @returns A field with the parameters; its state has a feature for each equation. Dispose of it when done.
  * @throws `OPTION` with `line` and `column` for a text that cannot be read; `OUT_OF_MEMORY`.
  */
-export function equations<D extends Dtype = "float32", A extends string = string>(
-  text: string,
-  given: EquationsOptions<D, A> = {},
-): ProgramField<D, A> {
+export function equations<
+  D extends Dtype = "float32",
+  A extends string = string,
+  const T extends string = string,
+  P extends string = string,
+>(
+  text: T,
+  given: EquationsOptions<D, A, P, StatesIn<T>> = {},
+): ProgramField<D, A, NamesOf<StatesIn<T>, NumbersOf<P | ParametersIn<T>>>> {
   const { traced, dtype } = readText(text, given);
-  return programField(traced, dtype as D, text) as unknown as ProgramField<D, A>;
+  return programField(traced, dtype as D, text) as never;
 }
 
 /** The program of equations. */

@@ -73,7 +73,7 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
   /** Where each parameter array lies in `parameters`, by its name: `birth`, or `net.0.weight` of a network `net`. */
   readonly entries: { readonly [Name in EntryNames<N["parameters"]>]: Entry };
   /** The names of the state's features; empty if only their number was given. */
-  readonly states: readonly string[];
+  readonly states: readonly N["states"][];
   /** The text that the field was made from; undefined for a traced function. */
   readonly equations?: string;
   /**

@@ -1,0 +1,34 @@
+// The names in a text of equations, worked out by the compiler: no code comes of this file.
+
+/** The names of a text's states: what stands before the apostrophe of a line, or any where the text is known only when it runs. */
+export type StatesIn<T extends string> = string extends T ? string : EachLine<T, "state">;
+
+/** The names of its lines `param name = 1`, likewise. */
+export type ParametersIn<T extends string> = string extends T ? string : EachLine<T, "parameter">;
+
+/** The parameters of a field of equations, where they are all known: those of its text, and `P`, which it was given besides. */
+// biome-ignore lint/suspicious/noExplicitAny: whatever they are.
+export type NumbersOf<P extends string> = string extends P ? any : { readonly [Name in P]: number };
+
+// Recursion on the last place of a type goes on for a thousand lines, anywhere else for fifty.
+type EachLine<
+  T extends string,
+  What extends "state" | "parameter",
+  Found = never,
+> = T extends `${infer Line}\n${infer Rest}`
+  ? EachLine<Rest, What, Found | NameIn<Line>[What]>
+  : Found | NameIn<T>[What];
+
+interface NameIn<Line extends string> {
+  state: WithoutComment<Line> extends `${infer Name}'${infer After}`
+    ? Trimmed<After> extends `=${string}`
+      ? Trimmed<Name>
+      : never
+    : never;
+  parameter: Trimmed<WithoutComment<Line>> extends `param ${infer Name}=${string}` ? Trimmed<Name> : never;
+}
+
+type WithoutComment<Line extends string> = Line extends `${infer Code}#${string}` ? Code : Line;
+
+type Space = " " | "\t" | "\r";
+type Trimmed<S extends string> = S extends `${Space}${infer Rest}` | `${infer Rest}${Space}` ? Trimmed<Rest> : S;
