@@ -11,8 +11,8 @@ testWasm("the ledger accounts for the growth of WebAssembly memory", () => {
   const { total } = solve.solution.stats.peakBytes;
   const growth = memoryUsage().wasmBytes - before.wasmBytes;
   expect(total).toBeGreaterThan(400e6);
-  // Pages, and a stated twentieth for what the allocator puts between blocks.
-  expect(growth).toBeLessThan(total * 1.05 + 65_536);
+  // Pages, a stated twentieth for what the allocator puts between blocks, and the sixteenth by which memory grows ahead.
+  expect(growth).toBeLessThan(total * 1.05 * (17 / 16) + 65_536);
   expect(growth).toBeGreaterThan(total * 0.9);
   solve.dispose();
   expect(memoryUsage().liveBytes).toBe(before.liveBytes);

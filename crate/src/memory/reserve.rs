@@ -23,9 +23,10 @@ pub(crate) use allocator::ensure;
 
 #[cfg(target_arch = "wasm32")]
 mod allocator {
+    use core::arch::wasm32::memory_size;
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::ptr::null_mut;
-    use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::Relaxed};
+    use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
     /// What one call may take without asking: far more than it does.
     const SIZE: usize = 1 << 20;
@@ -38,6 +39,11 @@ mod allocator {
 
     /// Whether the allocation under way handles its failure.
     pub(super) static CAREFUL: AtomicBool = AtomicBool::new(false);
+
+    const PAGE: usize = 1 << 16;
+
+    /// The pages of the memory, as they were seen last.
+    static PAGES: AtomicUsize = AtomicUsize::new(0);
 
     #[global_allocator]
     static ALLOCATOR: Reserving = Reserving;
@@ -57,7 +63,11 @@ mod allocator {
     impl Reserving {
         fn allocate(&self, allocate: impl Fn() -> *mut u8) -> *mut u8 {
             let allocated = allocate();
-            if !allocated.is_null() || CAREFUL.load(Relaxed) {
+            if !allocated.is_null() {
+                grow_ahead();
+                return allocated;
+            }
+            if CAREFUL.load(Relaxed) {
                 return allocated;
             }
             let reserve = RESERVE.swap(null_mut(), Relaxed);
@@ -68,6 +78,25 @@ mod allocator {
             unsafe { System.dealloc(reserve, LAYOUT) };
             allocate()
         }
+    }
+
+    /// Where memory has just grown, lets it grow by a sixteenth of itself, so that it grows a few times where it would grow with every
+    /// step. To JavaScript's collector, each time is as if all of it were new, and it begins to collect.
+    fn grow_ahead() {
+        let pages = memory_size(0);
+        if pages == PAGES.load(Relaxed) {
+            return;
+        }
+        if let Ok(layout) = Layout::from_size_align(pages * PAGE / 16, 16) {
+            // SAFETY: the layout has a size. What is given back stays at the end of the memory, to be allocated next.
+            unsafe {
+                let ahead = System.alloc(layout);
+                if !ahead.is_null() {
+                    System.dealloc(ahead, layout);
+                }
+            }
+        }
+        PAGES.store(memory_size(0), Relaxed);
     }
 
     // SAFETY: all is the system's allocator's, asked for a second time where it has failed.
