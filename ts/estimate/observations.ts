@@ -1,5 +1,6 @@
 // The model of a fit by measurements, predictions and an error model.
 import { ERROR_MODELS, type ErrorModelName } from "./error-models.js";
+import { gathered } from "./linear.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import type { ModelParameter } from "./parameters.js";
 import { type LossName, robust } from "./robust.js";
@@ -51,7 +52,7 @@ export function observationModel(observations: Observations): FitModel {
   const { quantities } = observations;
   const model = ERROR_MODELS[observations.errorModel];
   const present = presentOf(observations.y, weights);
-  const pick = (of: Float64Array) => Float64Array.from(present, (i) => of[i] as number);
+  const pick = (of: Float64Array) => gathered(of, present);
   const y = pick(observations.y);
   const own = weights && pick(weights);
   const structural = parameters.filter(({ fixed }) => !fixed).length;
@@ -130,8 +131,9 @@ export function observationModel(observations: Observations): FitModel {
   }
 }
 
-/** Some rows of a row-major matrix. */
+/** Some rows of a row-major matrix, in their order. */
 function pickRows(matrix: Float64Array, columns: number, rows: readonly number[]): Float64Array {
+  if (rows.length * columns === matrix.length) return matrix;
   const picked = new Float64Array(rows.length * columns);
   for (const [k, row] of rows.entries()) {
     picked.set(matrix.subarray(row * columns, (row + 1) * columns), k * columns);

@@ -172,10 +172,10 @@ function tracedOf(
 /** States as they are. */
 function selection(names: readonly string[], features: readonly number[], states: number): Observation {
   const take = (count: number, all: Float64Array) => {
-    const own = new Float64Array(count * features.length);
+    const width = features.length;
+    const own = new Float64Array(count * width);
     for (let row = 0; row < count; row++) {
-      for (const [o, feature] of features.entries())
-        own[row * features.length + o] = all[row * states + feature] as number;
+      for (let o = 0; o < width; o++) own[row * width + o] = all[row * states + (features[o] as number)] as number;
     }
     return own;
   };

@@ -8,6 +8,7 @@ import { odeint } from "../solve/odeint.js";
 import type { SolveOptions } from "../solve/options.js";
 import type { Solution } from "../solve/results.js";
 import { type Columns, jvpOfColumns, type SolutionJvp } from "../solve/sensitivity.js";
+import { gathered } from "./linear.js";
 import type { Observation, Points } from "./observe.js";
 import { type Data, separated } from "./trajectories.js";
 
@@ -41,10 +42,20 @@ interface Batch {
   readonly times: Lists;
 }
 
-/** Rows that are solved in one batch: their indices among all, and their places in its solution. */
+/** Rows that are solved in one batch: their indices among all, and their places `[times, members]` in its solution. */
 interface RowsOfBatch {
-  readonly rows: readonly number[];
-  readonly places: readonly number[];
+  readonly rows: Int32Array;
+  readonly places: Int32Array;
+}
+
+/** Where numbers of some data lie in arrays. */
+interface Layout {
+  readonly data: Data;
+  readonly batches: readonly RowsOfBatch[];
+  /** The place of each measurement among what is observed, `[rows, observed]`. */
+  readonly measured: Int32Array;
+  /** The trajectory of each measurement. */
+  readonly owners: Int32Array;
 }
 
 /** All solves, with what is observed of them. */
@@ -67,8 +78,7 @@ export class Predictor {
    * than slopes alone, as those solve too.
    */
   #slopesExpected = true;
-  /** Where the rows of these data are solved. */
-  #rows: { readonly data: Data; readonly batches: readonly RowsOfBatch[] } | undefined;
+  #knownLayout: Layout | undefined;
   /** The last prediction with derivatives, which is asked for again where a fit ends. */
   #latest: Latest | undefined;
   /** Whether each trajectory takes its own steps. */
@@ -104,10 +114,10 @@ export class Predictor {
     return [{ members: groups.flatMap(({ members }) => members), times: groups.map(({ times }) => times) }];
   }
 
-  /** Of the rows of each batch, their indices and their places `[times, members]` in it. */
-  get #rowsOfBatches(): readonly RowsOfBatch[] {
+  /** That of the data as they are solved now. */
+  get #layout(): Layout {
     const { data } = this;
-    if (this.#rows?.data === data) return this.#rows.batches;
+    if (this.#knownLayout?.data === data) return this.#knownLayout;
     const batches = this.#batches.map(() => ({ rows: [] as number[], places: [] as number[] }));
     for (const [row, { group, member, time }] of data.rows.entries()) {
       const { rows, places } = batches[this.#atOnce ? 0 : group] as (typeof batches)[number];
@@ -115,18 +125,19 @@ export class Predictor {
       rows.push(row);
       places.push(time * (width as number) + own);
     }
-    this.#rows = { data, batches };
-    return batches;
+    const width = this.observation.names.length;
+    this.#knownLayout = {
+      data,
+      batches: batches.map(({ rows, places }) => ({ rows: Int32Array.from(rows), places: Int32Array.from(places) })),
+      measured: Int32Array.from(data.places, ({ row, observed }) => row * width + observed),
+      owners: Int32Array.from(data.places, ({ row }) => (data.rows[row] as Data["rows"][number]).trajectory),
+    };
+    return this.#knownLayout;
   }
 
   /** Puts the states of a batch's solution, from some number on, where its rows are. */
   #putStates(index: number, solution: Float64Array, from: number, states: Float64Array): void {
-    const { rows, places } = this.#rowsOfBatches[index] as RowsOfBatch;
-    const { stateSize } = this.field;
-    for (let i = 0; i < rows.length; i++) {
-      const [to, start] = [(rows[i] as number) * stateSize, from + (places[i] as number) * stateSize];
-      for (let j = 0; j < stateSize; j++) states[to + j] = solution[start + j] as number;
-    }
+    putRows(this.#layout.batches[index] as RowsOfBatch, this.field.stateSize, solution, from, states);
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
@@ -247,7 +258,7 @@ export class Predictor {
       }
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
-    return { at, points, f: this.#gathered(observation.evaluate(points, at.parameters)), tangents };
+    return { at, points, f: gathered(observation.evaluate(points, at.parameters), this.#layout.measured), tangents };
   }
 
   /** The solution of each batch with its derivatives. */
@@ -256,15 +267,6 @@ export class Predictor {
       const { start, settings } = this.#together(batch, at);
       return jvpOfColumns(this.field, start, batch.times, columns, settings);
     });
-  }
-
-  /** The measured ones of `[rows, observed]`. */
-  #gathered(all: Float64Array): Float64Array {
-    const { places } = this.data;
-    const width = this.observation.names.length;
-    const measured = new Float64Array(places.length);
-    for (const [i, { row, observed }] of places.entries()) measured[i] = all[row * width + observed] as number;
-    return measured;
   }
 
   /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
@@ -298,11 +300,10 @@ export class Predictor {
       const parameters = new Float64Array(at.parameters.length);
       if (place.kind === "parameter") parameters[place.index] = 1;
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
-      const column = this.#gathered(observation.tangent(points, at.parameters, along));
-      const owners = this.#ownersOf(members.map((k) => [k, places[k] as Place]));
-      for (const [i, { row }] of data.places.entries()) {
-        const own = owners[(data.rows[row] as Data["rows"][number]).trajectory] as number[];
-        for (const k of own) jacobian[i * places.length + k] = column[i] as number;
+      const column = gathered(observation.tangent(points, at.parameters, along), this.#layout.measured);
+      for (const k of members) {
+        // What belongs to one trajectory moves its measurements alone.
+        putColumn(column, jacobian, k, places.length, this.#layout.owners, trajectoryOf(places[k] as Place));
       }
     }
     return jacobian;
@@ -312,8 +313,8 @@ export class Predictor {
   #ownersOf(places: readonly (readonly [number, Place])[]): number[][] {
     const owners: number[][] = this.data.trajectories.map(() => []);
     for (const [k, place] of places) {
-      const isShared = place.kind === "parameter" || place.trajectory === undefined;
-      for (const own of isShared ? owners : [owners[place.trajectory] as number[]]) own.push(k);
+      const trajectory = trajectoryOf(place);
+      for (const own of trajectory === undefined ? owners : [owners[trajectory] as number[]]) own.push(k);
     }
     return owners;
   }
@@ -359,6 +360,39 @@ export class Predictor {
     return jacobian;
   }
 }
+
+// Small functions of flat arrays: V8 compiles them early and cheaply, where within larger ones they would be most of a first fit.
+
+/** Puts rows of a solution, from some number on, where they belong among all rows. */
+function putRows(
+  { rows, places }: RowsOfBatch,
+  width: number,
+  solution: Float64Array,
+  from: number,
+  all: Float64Array,
+) {
+  for (let i = 0; i < rows.length; i++) {
+    const [to, start] = [(rows[i] as number) * width, from + (places[i] as number) * width];
+    for (let j = 0; j < width; j++) all[to + j] = solution[start + j] as number;
+  }
+}
+
+/** Puts a column into a matrix `[rows, width]`: all of it, or what belongs to one owner. */
+function putColumn(
+  column: Float64Array,
+  matrix: Float64Array,
+  k: number,
+  width: number,
+  owners: Int32Array,
+  owner: number | undefined,
+) {
+  for (let i = 0; i < column.length; i++) {
+    if (owner === undefined || owners[i] === owner) matrix[i * width + k] = column[i] as number;
+  }
+}
+
+/** The trajectory that a place belongs to; undefined where it is shared by all. */
+const trajectoryOf = (place: Place) => (place.kind === "parameter" ? undefined : place.trajectory);
 
 /** What was predicted last. */
 interface Latest {
