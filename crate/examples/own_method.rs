@@ -28,7 +28,7 @@ fn main() -> Result<()> {
         let options = Options { steps: Steps::PerInterval(steps), ..Options::new(method) };
         odeint(&field, array![[1.0, 0.5]].view(), &[0.0, 1.0], &options).map(|solution| solution.y()[[1, 0, 0]])
     };
-    let exact = solve(&symplectic_adjoint::tableau::DOPRI8, 100)?;
+    let exact = solve(&symplectic_adjoint::tableau::methods::DOPRI8, 100)?;
     for steps in [4, 8, 16, 32] {
         println!("{steps:3} steps: error {:.1e}", (solve(&SSPRK3, steps)? - exact).abs());
     }

@@ -17,7 +17,8 @@ use crate::kernel::panels::Panels;
 use crate::kernel::real::Real;
 use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
-use crate::tableau::{METHODS, Tableau};
+use crate::tableau::Tableau;
+use crate::tableau::methods::METHODS;
 
 pub(crate) use outputs::StepOutputs;
 pub(crate) use scheme::{Scheme, Weights};
@@ -28,7 +29,7 @@ pub(crate) use transpose::{RecordGradient, Sums, Transpose};
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Method {
-    /// An explicit Runge–Kutta method: one of [`METHODS`](crate::tableau::METHODS), or a tableau of your own.
+    /// An explicit Runge–Kutta method: one of [`METHODS`](crate::tableau::methods::METHODS), or a tableau of your own.
     RungeKutta(&'static Tableau),
     /// The leapfrog method (Störmer–Verlet) for q′ = f(v, t), v′ = g(q, t): the first half of the state's features are positions q, the
     /// second half velocities v. It takes fixed steps (kick, drift, kick) that end on the output times. It is symplectic, and of order 2

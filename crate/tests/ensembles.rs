@@ -43,7 +43,8 @@ fn starts<T: Real>(batch: usize) -> Array2<T> {
 }
 
 /// The names of all Runge–Kutta methods.
-static METHODS: LazyLock<Vec<&str>> = LazyLock::new(|| tableau::METHODS.iter().map(|method| method.name).collect());
+static METHODS: LazyLock<Vec<&str>> =
+    LazyLock::new(|| tableau::methods::METHODS.iter().map(|method| method.name).collect());
 
 fn cases<T: Real>() -> Vec<Options> {
     let mut all = Vec::new();

@@ -8,7 +8,7 @@ use symplectic_adjoint::VectorField;
 use symplectic_adjoint::field;
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::program::{Builder, concat};
-use symplectic_adjoint::tableau::METHODS;
+use symplectic_adjoint::tableau::methods::METHODS;
 use symplectic_adjoint::{
     Activation, Architecture, Error, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Tableau, Time, odeint,
     vjp,

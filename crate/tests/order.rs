@@ -2,7 +2,7 @@
 
 use ndarray::{Array3, array};
 use symplectic_adjoint::field::custom::{Custom, RowField};
-use symplectic_adjoint::tableau::{DOPRI8, METHODS};
+use symplectic_adjoint::tableau::methods::{DOPRI8, METHODS};
 use symplectic_adjoint::{Options, Output, Result, Steps, Tableau, odeint};
 
 /// A rooted tree, as the sorted list of its root's subtrees.

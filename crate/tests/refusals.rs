@@ -5,7 +5,8 @@ use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::optimizer::{Group, Optimizer, Rule};
 use symplectic_adjoint::program::{Builder, Value};
 use symplectic_adjoint::sensitivity::Tangents;
-use symplectic_adjoint::tableau::{DOPRI5, Extension, RK4};
+use symplectic_adjoint::tableau::Extension;
+use symplectic_adjoint::tableau::methods::{DOPRI5, RK4};
 use symplectic_adjoint::{
     Controller, Error, GradientMethod, Options, Output, Result, Tableau, Tolerances, jvp, odeint, vjp,
 };
