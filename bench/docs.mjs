@@ -13,6 +13,7 @@ import {
   publishedTable,
   targetsTable,
   where,
+  whereEach,
 } from "./tables.mjs";
 import { reached } from "./targets.mjs";
 
@@ -28,7 +29,7 @@ export function report(run) {
   const beside = publishedTable(results);
   return [
     where(run),
-    ...earlier.map((one) => `What is marked as measured before: ${where(one)}`),
+    ...whereEach(earlier).map((line) => `What is marked as measured before: ${line}`),
     ...(engines ? [engines] : []),
     ...problemTables(results, runtime, created),
     ...(beside ? [`### ${published.case}: beside ${published.name}`, beside] : []),

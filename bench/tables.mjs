@@ -216,15 +216,31 @@ export function coldStartTable(starts) {
 }
 
 /** A line about where a run was. */
-export function where({ machine, versions, created, quick, brief }) {
-  const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+export function where(run) {
+  return whereabouts([run]);
+}
+
+/** A line for each machine on which runs were, and how. */
+export function whereEach(runs) {
+  const key = ({ machine, quick, brief }) => [machine.cpu, machine.cores, machine.os, quick, brief].join();
+  return [...new Set(runs.map(key))].map((one) => whereabouts(runs.filter((run) => key(run) === one)));
+}
+
+/** A line about runs on one machine. */
+function whereabouts(runs) {
+  const [{ machine, quick, brief }] = runs;
+  const versions = new Set(runs.flatMap((run) => Object.entries(run.versions).map((one) => one.join(" "))));
+  const days = [...new Set(runs.map(({ created }) => created.slice(0, 10)))].sort();
+  const loads = runs.map((run) => run.machine.load);
+  const range = [...new Set([Math.min(...loads), Math.max(...loads)].map((load) => load.toFixed(1)))];
+  const load = Math.max(...loads) < 0.5 ? "" : `, load ${range.join(" to ")} at the start`;
   const haste = quick
     ? " Measured in haste (`--quick`)."
     : brief
       ? " Measured in few and short rounds (`--brief`)."
       : "";
-  const load = machine.load >= 0.5 ? `, load ${machine.load.toFixed(1)} at the start` : "";
-  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${list.join(", ")}; ${created.slice(0, 10)}.${haste}`;
+  const software = [...versions].sort().join(", ");
+  return `${machine.cpu}, ${machine.cores} cores, ${machine.os}${load}; ${software}; ${days.join(", ")}.${haste}`;
 }
 
 const EXACT = ["symplectic", "auto", "aca", "backprop"];
