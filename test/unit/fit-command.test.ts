@@ -17,8 +17,9 @@ import {
   summaryOf,
 } from "../../ts/cli/fit-advice.js";
 import { estimatesOf, type FitDescription, fitBytes, readFit, trajectoriesOf } from "../../ts/cli/fit-file.js";
+import type { FitOptions, TaskRequest } from "../../ts/cli/fit-request.js";
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
-import { checkMeasurements, type FitOptions, type Task, type TaskRequest, taskOf } from "../../ts/cli/fit-task.js";
+import { checkMeasurements, type Task, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";

@@ -1,7 +1,9 @@
 // What the command says of a fit: the numbers, what to make of them, and what to try.
 import type { PriorEstimate, Profile } from "../index.js";
+import type { Observed } from "./fit-observed.js";
+import type { FitOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { FitOptions, Observed, Task } from "./fit-task.js";
+import type { Task } from "./fit-task.js";
 import { counted } from "./number.js";
 import { listOf } from "./table.js";
 

@@ -3,8 +3,10 @@ import { load, loadTensors, type Method, type ProgramField, save } from "../inde
 import { isExpression } from "./column-expression.js";
 import { isDoseColumns, isRecord } from "./doses.js";
 import { Failure } from "./failure.js";
+import type { InitialOrigin, Mapping, Origin } from "./fit-mapping.js";
+import type { FitOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
-import type { FitOptions, InitialOrigin, Mapping, Origin, Task } from "./fit-task.js";
+import type { Task } from "./fit-task.js";
 import { fromModel, type Source } from "./input.js";
 import type { Dose, Format } from "./table.js";
 import { equationsField } from "./text-model.js";

@@ -1,6 +1,7 @@
 // A fit itself: plain data in, plain data out, so that it can run in a worker.
 import { type Curve, equations, type FieldFitResult, type FitProgress, leastSquares, type Profile } from "../index.js";
-import type { FitOptions, Task } from "./fit-task.js";
+import type { FitOptions } from "./fit-request.js";
+import type { Task } from "./fit-task.js";
 import { byTableTimes, solveTimes, tableTimes } from "./fit-times.js";
 import { infusedText } from "./text-model.js";
 

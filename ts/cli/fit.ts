@@ -12,8 +12,9 @@ import {
   unfinished,
   type Values,
 } from "./fit-file.js";
+import type { FitOptions, Found, TaskRequest } from "./fit-request.js";
 import type { FitNumbers, RunRequest } from "./fit-run.js";
-import { checkMeasurements, type FitOptions, type Found, type Task, type TaskRequest, taskOf } from "./fit-task.js";
+import { checkMeasurements, type Task, taskOf } from "./fit-task.js";
 import { byTableTimes } from "./fit-times.js";
 import type { Message, WorkerRequest } from "./fit-worker.js";
 import { readSource } from "./input.js";

@@ -26,7 +26,7 @@ import { notesOn } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
 import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
-import type { FitOptions } from "./fit-task.js";
+import type { FitOptions } from "./fit-request.js";
 import { gradcheck } from "./gradcheck.js";
 import { described } from "./help.js";
 import { info } from "./info.js";

@@ -4,16 +4,8 @@ import { ALL_MATCHED, readDoses, type Unmatched } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
 import { dosedSeries } from "./fit-doses.js";
 import { type FitDescription, type FitFile, readFit, type SavedTrajectory, solverOf } from "./fit-file.js";
-import {
-  beginOf,
-  dependsOnTime,
-  dosesFrom,
-  type InitialOrigin,
-  measurementsOf,
-  nameOf,
-  readerOf,
-  readMapped,
-} from "./fit-task.js";
+import { type InitialOrigin, readMapped } from "./fit-mapping.js";
+import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } from "./fit-members.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { solveObserved } from "./solve-observed.js";

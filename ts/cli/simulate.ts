@@ -5,15 +5,9 @@ import { equations, type Method, type ProgramField, type SymplecticAdjointError 
 import type { Times } from "./arguments.js";
 import { type DoseColumns, readDoses } from "./doses.js";
 import { Failure, failureOf } from "./failure.js";
-import {
-  checkFactors,
-  checkLines,
-  dependsOnTime,
-  dosesFrom,
-  type Observed,
-  observeFailure,
-  observingField,
-} from "./fit-task.js";
+import { dependsOnTime, dosesFrom } from "./fit-members.js";
+import { checkLines, type Observed, observeFailure, observingField } from "./fit-observed.js";
+import { checkFactors } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.js";
 import { isModel, type Source } from "./input.js";
 import type { Pair, Values } from "./pairs.js";

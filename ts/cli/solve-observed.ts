@@ -1,7 +1,7 @@
 // Solutions of equations, with doses, and what is observed of them.
 import { odeint, type ProgramField, type StepOptions } from "../index.js";
 import { fitJumps, infusedBy } from "./fit-doses.js";
-import { type Observed, observingField } from "./fit-task.js";
+import { type Observed, observingField } from "./fit-observed.js";
 import type { Dose } from "./table.js";
 import { equationsField, infusedText } from "./text-model.js";
 
