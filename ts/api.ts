@@ -46,7 +46,16 @@ export {
 } from "./fields/differentiable.js";
 export { driven, type InputOptions } from "./fields/driven.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
-export type { ArgumentArrays, Entry, Field, FieldNames, FieldVjp, Layer, NamesOf } from "./fields/field.js";
+export type {
+  ArgumentArrays,
+  Entry,
+  Field,
+  FieldNames,
+  FieldVjp,
+  Layer,
+  NamesOf,
+  NamesOfField,
+} from "./fields/field.js";
 export { type HamiltonianField, type HamiltonianOptions, hamiltonian } from "./fields/hamiltonian.js";
 export { type Activation, type MlpOptions, mlp } from "./fields/mlp.js";
 export type {

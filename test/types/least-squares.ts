@@ -1,5 +1,5 @@
 // Compiled, not run: a mistake in the options of a fit is reported where it is, and results have the names of the parameters.
-import { equations, leastSquares, vectorField } from "symplectic-adjoint";
+import { equations, type FieldFitResult, leastSquares, odeint, valueAndGrad, vectorField } from "symplectic-adjoint";
 
 const oral = equations("depot' = -ka * depot\ncentral' = ka * depot - ke * central", {
   parameters: { ka: 1, ke: 0.1 },
@@ -77,6 +77,7 @@ fit.parameters.kk;
 fit.profile("kk");
 for (const { value } of Object.values(fit.parameters)) value.toFixed();
 for (const { name } of Object.values(fit.parameters)) fit.profile(name);
+for (const name of Object.keys(fit.parameters)) fit.profile(name);
 // Equations have the names of their text and of the parameters beside it.
 const doses = leastSquares({
   field: oral,
@@ -105,3 +106,16 @@ const read = equations(text, { parameters: given, dtype: "float64" });
 leastSquares({ field: read, data: { times, y: times, y0 }, initial: { x: 1 } }).parameters.k?.value.toFixed();
 const half = equations("x' = -k * x", { parameters: given, dtype: "float64" });
 leastSquares({ field: half, data: { times, y: times, y0 }, parameters: { k: 1 } }).parameters.k?.value.toFixed();
+// Of several fields, each may have names of its own.
+const models = [oral, equations("x' = -k * x", { parameters: { k: 1 }, dtype: "float64" })];
+for (const field of models) {
+  const fitted = leastSquares({ field, data: { times, y: times, y0: [1] }, initial: { x: 1 } });
+  fitted.profile("ke").values.at(0)?.toFixed();
+  odeint(field, Float64Array.of(1), [0, 1]).y.at(0)?.toFixed();
+  valueAndGrad(field, Float64Array.of(1), [0, 1], (y) => ({ value: 0, cotangent: y })).value.toFixed();
+  // @ts-expect-error none of them has such a state
+  leastSquares({ field, data: { times, y: times, y0: [1] }, initial: { gut: 1 } });
+}
+let best: FieldFitResult = fit;
+best = doses;
+best.parameters.ka?.value.toFixed();

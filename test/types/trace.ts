@@ -2,6 +2,7 @@
 import {
   adam,
   differentiable,
+  type EquationsOptions,
   equations,
   exp,
   formula,
@@ -142,8 +143,24 @@ named.entries.death.offset.toFixed();
 named["~names"]?.states satisfies "hare" | "lynx" | undefined;
 // @ts-expect-error meals is no parameter
 named.parameters = { meals: 1 };
-// @ts-expect-error there is no such state
-equations("x' = -x", { state: ["y"] });
+// @ts-expect-error nothing is nested
+named.parameters = { "birth.x": 1 };
+interface Rates {
+  birth: number;
+}
+const rates: Rates = { birth: 1 };
+named.parameters = rates;
+// Of texts that are put together, not all names are known, and any will do.
+const part: string = "x' = -k * x";
+const joined = equations(`${part}\n y' = -y`, { parameters: { k: 1 }, state: ["y", "x"] });
+joined.parameters = { q: 2 };
+joined["~names"]?.states satisfies string | undefined;
+const whole = equations(`${"x' = -k * x"}\nparam\tq = 1`, { parameters: { k: 1 } });
+whole.parameters = { q: 2 };
+const settings: EquationsOptions<"float64"> = { dtype: "float64", parameters: { k: 1 } };
+equations("x' = -k * x", settings).parameters = { k: 3 };
+const order: string[] = ["x"];
+equations("x' = -x", { state: order });
 const explicit = equations<"float64", "w">("x' = -k * w", { dtype: "float64", parameters: { k: 1 }, arguments: ["w"] });
 explicit.parameters = { k: 2 };
 const onlyText = equations("param k = 1\nx' = -k * x");

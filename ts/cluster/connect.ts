@@ -14,7 +14,7 @@ import {
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
-import { type FieldNames, type WasmField, wasmField } from "../fields/field.js";
+import { type FieldNames, type NamesOfField, type WasmField, wasmField } from "../fields/field.js";
 // Types that this entry shares with the default one are those of that one.
 import type { ArrayOf, Dtype, Field, GradientOptions, IndependentSolution, Pool } from "../index.js";
 import { type Cut, cotangentsOfPart, joinGradients, joinResults } from "../parallel/ensembles.js";
@@ -74,8 +74,8 @@ export interface Cluster extends Pool {
    *
    * @param batches - Initial states `[batch, state]`, as many and as large as you like.
    */
-  stream<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  stream<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
     times: ArrayLike<number>,
     options?: GradientOptions<A, N>,
@@ -414,8 +414,13 @@ class ClusterPool implements Cluster {
     }
   }
 
-  async *stream<D extends Dtype, A extends string, N extends FieldNames>(
-    field: Field<D, A, N>,
+  async *stream<
+    D extends Dtype,
+    A extends string,
+    F extends Field = Field<D, A>,
+    N extends FieldNames = NamesOfField<F>,
+  >(
+    field: F & Field<D, A>,
     batches: Iterable<ArrayOf<D>> | AsyncIterable<ArrayOf<D>>,
     times: ArrayLike<number>,
     options: GradientOptions<A, N> = {},

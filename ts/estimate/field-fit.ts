@@ -138,13 +138,15 @@ export interface CurveOptions {
 }
 
 /** The names of numbers among parameters, those of nested ones with a dot; of what is no record, whatever is in it. */
-type NumberName<P> = {
-  [K in keyof P & string]: P[K] extends number
-    ? K
-    : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
-      ? `${K}.${string}`
-      : `${K}.${NumberName<P[K]>}`;
-}[keyof P & string];
+type NumberName<P> = P extends unknown
+  ? {
+      [K in keyof P & string]: P[K] extends number
+        ? K
+        : P[K] extends ArrayLike<unknown> | ((...of: never[]) => unknown)
+          ? `${K}.${string}`
+          : `${K}.${NumberName<P[K]>}`;
+    }[keyof P & string]
+  : never;
 
 /**
  * The names of what is estimated of a field: its parameters, where its type knows them; numbers of arrays and arguments, such as `w[0]`;
@@ -157,7 +159,9 @@ export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["p
 /** What names parameters to be estimated: an array, a network or a layer of it, or single numbers, where the field's type knows them. */
 export type GroupName<P> = 0 extends 1 & P
   ? string
-  : { [K in keyof P & string]: P[K] extends number ? K : K | `${K}[${string}]` | `${K}.${string}` }[keyof P & string];
+  : P extends unknown
+    ? { [K in keyof P & string]: P[K] extends number ? K : K | `${K}[${string}]` | `${K}.${string}` }[keyof P & string]
+    : never;
 
 /** What names the initial value of a state: the state, or the name of that value in results. */
 export type InitialName<S extends string> = [S] extends [never] ? string : S | `${S}(0)`;

@@ -3,7 +3,8 @@
 import type { Dtype } from "../checks/arrays.js";
 import { isObject } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
-import type { FieldNames } from "../fields/field.js";
+import type { FieldNames, NamesOfField } from "../fields/field.js";
+import type { ProgramField } from "../fields/program.js";
 import { type EstimateName, type FieldFitOptions, type FieldFitResult, fitField } from "./field-fit.js";
 import { fitResiduals, type ResidualFitOptions } from "./residual-fit.js";
 import type { FitResult } from "./results.js";
@@ -29,8 +30,13 @@ export function leastSquares<Name extends string>(
  * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; if the solve fails
  *   at the start, its code: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
-export function leastSquares<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  options: FieldFitOptions<D, A, N> & { residuals?: never },
+export function leastSquares<
+  D extends Dtype,
+  A extends string,
+  F extends ProgramField = ProgramField<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  options: Omit<FieldFitOptions<D, A, N>, "field"> & { field: F & ProgramField<D, A>; residuals?: never },
 ): FieldFitResult<EstimateName<N>>;
 // The compiler reports a mistake of the form that it is in, as the other form is ruled out by an option that it has not.
 export function leastSquares(options: FieldFitOptions | ResidualFitOptions): FitResult {

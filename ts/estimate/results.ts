@@ -171,7 +171,8 @@ export interface FitResult<Name extends string = string> {
    *
    * @throws `OPTION` for an unknown name, or that of a fixed parameter; otherwise as the fit.
    */
-  profile(name: Name, options?: ProfileOptions): Profile;
+  // A name that is known only when it runs may be any.
+  profile<S extends string>(name: string extends S ? S : Name, options?: ProfileOptions): Profile;
 }
 
 /** A result with what its curves need. */

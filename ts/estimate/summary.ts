@@ -145,6 +145,6 @@ export function resultOf<Name extends string>(
     evaluations: scaled.evaluations,
     jacobians: scaled.jacobians,
     starts,
-    profile: (name: Name, options: ProfileOptions = {}) => profile(scaled, minimum, inference, name, options),
+    profile: (name: string, options: ProfileOptions = {}) => profile(scaled, minimum, inference, name, options),
   });
 }

@@ -8,18 +8,13 @@ import { type ProgramField, programField } from "./program.js";
 import { namesOf } from "./vector-field.js";
 
 /** What equations need besides their text. */
-export interface EquationsOptions<
-  D extends Dtype = "float32",
-  A extends string = string,
-  P extends string = string,
-  S extends string = string,
-> {
+export interface EquationsOptions<D extends Dtype = "float32", A extends string = string, P extends string = string> {
   /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
   parameters?: Readonly<Record<P, number>> | undefined;
   /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
   arguments?: readonly A[] | Readonly<Record<A, "scalar">> | undefined;
   /** The states in the order in which arrays have them; by default that of their equations. */
-  state?: readonly S[] | undefined;
+  state?: readonly string[] | undefined;
   /** The number type of the parameters and of all arrays; default `float32`. */
   dtype?: D | undefined;
 }
@@ -44,10 +39,10 @@ export function equations<
   D extends Dtype = "float32",
   A extends string = string,
   const T extends string = string,
-  P extends string = string,
+  P extends string = never,
 >(
   text: T,
-  given: EquationsOptions<D, A, P, StatesIn<T>> = {},
+  given: EquationsOptions<D, A, P> = {},
 ): ProgramField<D, A, NamesOf<StatesIn<T>, NumbersOf<P | ParametersIn<T>>>> {
   const { traced, dtype } = readText(text, given);
   return programField(traced, dtype as D, text) as never;

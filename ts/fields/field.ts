@@ -108,6 +108,9 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   [Symbol.dispose](): void;
 }
 
+/** What the type of a field knows of names; of one of several fields, what any of them has. */
+export type NamesOfField<F> = F extends { readonly "~names"?: infer N extends FieldNames } ? N : FieldNames;
+
 /** What another thread, or whoever loads a file, makes the same field of, but for its parameters and its state. */
 export interface Recipe {
   /** In the registry. */

@@ -20,9 +20,9 @@ export type ParameterValues = {
 /** The same for parameters that are known: those that are left out keep their numbers. */
 export type ParameterValuesOf<P> = unknown extends P
   ? ParameterValues
-  : { readonly [Name in keyof P]?: ParameterValueOf<P[Name]> } & {
-      readonly [dotted: `${string}.${string}`]: number | Float32Array | Float64Array | NestedNumbers;
-    };
+  : { readonly [Name in keyof P]?: ParameterValueOf<P[Name]> } & (P extends { readonly [Name in keyof P]: number }
+      ? unknown
+      : { readonly [dotted: `${string}.${string}`]: number | Float32Array | Float64Array | NestedNumbers });
 
 /** What may be given for a parameter. */
 export type ParameterValueOf<P> = P extends number

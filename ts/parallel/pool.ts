@@ -7,7 +7,14 @@ import { argument, isObject, number, options as readArguments, required, rule } 
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
-import { type Field, type FieldNames, type FieldState, type WasmField, wasmField } from "../fields/field.js";
+import {
+  type Field,
+  type FieldNames,
+  type FieldState,
+  type NamesOfField,
+  type WasmField,
+  wasmField,
+} from "../fields/field.js";
 import { recipeOf } from "../fields/registry.js";
 import { checkLists, type Lists } from "../solve/changes.js";
 import {
@@ -100,43 +107,43 @@ export interface Pool {
    */
   readonly shared: boolean;
   /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions<A, N>,
   ): Promise<IndependentSolution<D>>;
   /** Solves as the function `odeint` does, without the option `partial`, and returns a promise of the solution. */
-  odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  odeint<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     options?: GradientOptions<A, N>,
   ): Promise<Solution<D>>;
   /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     options: GradientOptions<A, N> & Independent<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     options?: GradientOptions<A, N>,
   ): Promise<IndependentPoolVjp<D, A>>;
   /** Solves as the function `vjp` does; the result holds memory in the workers until you dispose of it. */
-  vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  vjp<D extends Dtype, A extends string, F extends Field = Field<D, A>, N extends FieldNames = NamesOfField<F>>(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     options?: GradientOptions<A, N>,
@@ -145,8 +152,13 @@ export interface Pool {
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  valueAndGrad<
+    D extends Dtype,
+    A extends string,
+    F extends Field = Field<D, A>,
+    N extends FieldNames = NamesOfField<F>,
+  >(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: IndependentPoolLoss<D>,
@@ -156,8 +168,13 @@ export interface Pool {
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  valueAndGrad<
+    D extends Dtype,
+    A extends string,
+    F extends Field = Field<D, A>,
+    N extends FieldNames = NamesOfField<F>,
+  >(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: readonly ArrayLike<number>[],
     loss: IndependentPoolLoss<D>,
@@ -167,8 +184,13 @@ export interface Pool {
    * Computes a loss and its gradient as the function `valueAndGrad` does; the loss runs on the calling thread and may
    * return a promise.
    */
-  valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-    field: Field<D, A, N>,
+  valueAndGrad<
+    D extends Dtype,
+    A extends string,
+    F extends Field = Field<D, A>,
+    N extends FieldNames = NamesOfField<F>,
+  >(
+    field: F & Field<D, A>,
     y0: ArrayOf<D>,
     times: Lists,
     loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D> | Promise<LossAndCotangent<D>>,

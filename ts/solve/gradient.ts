@@ -9,7 +9,14 @@ import type { AllReduce } from "../engine/all-reduce.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
 import type { Instance } from "../engine/engine.js";
 import { solves } from "../engine/live-objects.js";
-import { type Field, type FieldNames, useField, type WasmField, wasmField } from "../fields/field.js";
+import {
+  type Field,
+  type FieldNames,
+  type NamesOfField,
+  useField,
+  type WasmField,
+  wasmField,
+} from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import {
   type EventCotangents,
@@ -127,24 +134,34 @@ export class Recording<D extends Dtype> {
  *   float32: measure time from a near origin, or use float64.
  * @throws As `odeint`.
  */
-export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function vjp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   options: GradientOptions<A, N> & Independent<A, N>,
 ): IndependentVjp<D, A>;
-export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function vjp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   options?: GradientOptions<A, N>,
 ): IndependentVjp<D, A>;
-export function vjp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
-  y0: ArrayOf<D>,
-  times: Lists,
-  options?: GradientOptions<A, N>,
-): Vjp<D, A>;
+export function vjp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(field: F & Field<D, A>, y0: ArrayOf<D>, times: Lists, options?: GradientOptions<A, N>): Vjp<D, A>;
 export function vjp<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,
@@ -201,22 +218,37 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
  * `REENTRANT` for a loss that calls itself without end; what the loss throws.
  */
-export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function valueAndGrad<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: IndependentLoss<D>,
   options: GradientOptions<A, N> & Independent<A, N>,
 ): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function valueAndGrad<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: IndependentLoss<D>,
   options?: GradientOptions<A, N>,
 ): { value: number; gradient: IndependentGradient<D, A>; solution: IndependentSolution<D> };
-export function valueAndGrad<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function valueAndGrad<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution<D>["shape"]) => LossAndCotangent<D>,

@@ -4,7 +4,7 @@ import { type ArrayOf, arrayOf, batchOf, type Dtype, timesOf } from "../checks/a
 import { frozen } from "../checks/frozen.js";
 import type { AllReduce } from "../engine/all-reduce.js";
 import { fromRust, refuseReentry, release, watched } from "../engine/call.js";
-import { type Field, type FieldNames, useField, wasmField } from "../fields/field.js";
+import { type Field, type FieldNames, type NamesOfField, useField, wasmField } from "../fields/field.js";
 import type { Lists } from "./changes.js";
 import { type IndependentSolution, isIndependent, solveIndependent } from "./independent.js";
 import { forCrate, type Independent, type OdeintOptions, readOptions, withoutIndependent } from "./options.js";
@@ -23,24 +23,34 @@ import { solveStats } from "./stats.js";
  * @throws `SHAPE`, `DTYPE`, `OPTION`, `NON_FINITE`, `DISPOSED`, `REENTRANT` before anything is computed; `NON_FINITE`,
  * `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS` with the place that the solve had reached; `OUT_OF_MEMORY`; what a custom field throws.
  */
-export function odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function odeint<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   options: OdeintOptions<A, N> & Independent<A, N>,
 ): IndependentSolution<D>;
-export function odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function odeint<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   options?: OdeintOptions<A, N>,
 ): IndependentSolution<D>;
-export function odeint<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
-  y0: ArrayOf<D>,
-  times: Lists,
-  options?: OdeintOptions<A, N>,
-): Solution<D>;
+export function odeint<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(field: F & Field<D, A>, y0: ArrayOf<D>, times: Lists, options?: OdeintOptions<A, N>): Solution<D>;
 export function odeint<D extends Dtype>(
   field: Field<D>,
   y0: ArrayOf<D>,

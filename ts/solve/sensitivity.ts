@@ -21,6 +21,7 @@ import {
   type ArgumentArrays,
   type Field,
   type FieldNames,
+  type NamesOfField,
   useField,
   type WasmField,
   wasmField,
@@ -253,22 +254,37 @@ function solveAlong<D extends Dtype>(
  *   `saveSteps` and `onFailure: "mask"`; `EVENT_GRAZING` where an event ends a trajectory or changes the state, and its function only
  *   touches zero.
  */
-export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function jvp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   tangents: Tangents<D, A>,
   given: OdeintOptions<A, N> & Independent<A, N>,
 ): IndependentSolutionJvp<D>;
-export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function jvp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   tangents: Tangents<D, A>,
   given?: OdeintOptions<A, N>,
 ): IndependentSolutionJvp<D>;
-export function jvp<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function jvp<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   tangents: Tangents<D, A>,
@@ -401,20 +417,35 @@ const RESPECTS = ["y0", "parameters", "arguments"] as const;
  * @param given - Options of the solver, as for `jvp`, and `respectTo`.
  * @throws As `jvp`.
  */
-export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function sensitivities<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   given: SensitivityOptions<A, N> & Independent<A, N>,
 ): Sensitivities<D, IndependentSolution<D>, A>;
-export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function sensitivities<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   given?: SensitivityOptions<A, N>,
 ): Sensitivities<D, IndependentSolution<D>, A>;
-export function sensitivities<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function sensitivities<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   given?: SensitivityOptions<A, N>,
@@ -475,24 +506,39 @@ export function sensitivities<D extends Dtype>(
  * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is
  *   not exact.
  */
-export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function hessianVectorProduct<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D, A>, "directions" | "times">,
   given: GradientOptions<A, N> & Independent<A, N>,
 ): HessianVectorProduct<D, IndependentSolution<D>, A>;
-export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function hessianVectorProduct<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: readonly ArrayLike<number>[],
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,
   direction: Omit<Tangents<D, A>, "directions" | "times">,
   given?: GradientOptions<A, N>,
 ): HessianVectorProduct<D, IndependentSolution<D>, A>;
-export function hessianVectorProduct<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
+export function hessianVectorProduct<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(
+  field: F & Field<D, A>,
   y0: ArrayOf<D>,
   times: Lists,
   loss: (y: ArrayOf<D>, shape: Solution["shape"], tangent: ArrayOf<D>) => LossWithCurvature<D>,

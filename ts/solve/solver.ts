@@ -13,6 +13,7 @@ import {
   type ArgumentArrays,
   type Field,
   type FieldNames,
+  type NamesOfField,
   useField,
   type WasmField,
   wasmField,
@@ -106,12 +107,12 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
  * @param t - The time of `y0`.
  * @throws As `odeint`.
  */
-export function solver<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
-  y0: ArrayOf<D>,
-  t: number,
-  options: SolverOptions<A, N> = {},
-): Solver<D, A> {
+export function solver<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(field: F & Field<D, A>, y0: ArrayOf<D>, t: number, options: SolverOptions<A, N> = {}): Solver<D, A> {
   return OwnSolver.start(field, y0, argument("t", t, required(anyNumber)), readOptions(options));
 }
 
@@ -124,11 +125,12 @@ export function solver<D extends Dtype, A extends string, N extends FieldNames =
  * again, as they were.
  * @throws `OPTION` for what was not saved by a solver of such a field and batch, and for an option that is not the one it was saved with.
  */
-export function restoreSolver<D extends Dtype, A extends string, N extends FieldNames = FieldNames>(
-  field: Field<D, A, N>,
-  saved: SavedSolver,
-  options: SolverOptions<A, N> = {},
-): Solver<D, A> {
+export function restoreSolver<
+  D extends Dtype,
+  A extends string,
+  F extends Field = Field<D, A>,
+  N extends FieldNames = NamesOfField<F>,
+>(field: F & Field<D, A>, saved: SavedSolver, options: SolverOptions<A, N> = {}): Solver<D, A> {
   const read = readRules(saved, savedRules, "saved.");
   const { kind, version, dtype, batch, state, numbers } = read;
   const own = wasmField(field);
