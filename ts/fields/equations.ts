@@ -14,7 +14,7 @@ export interface EquationsOptions<
   P extends string = string,
   S extends string = string,
 > {
-  /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
+  /** The initial parameters by name, in addition to the `param` lines of the text, or overriding their values; none by default. */
   parameters?: Readonly<Record<P, number>> | undefined;
   /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
   arguments?: readonly A[] | Readonly<Record<A, "scalar">> | undefined;
