@@ -1,6 +1,6 @@
 import { fix } from "./frozen.js";
 
-/** What kind of error it is; stable, for programs. */
+/** The kind of an error, such as `OPTION` or `MAX_STEPS`. It is stable: use it in programs, rather than the message. */
 export type ErrorCode =
   /** An array has the wrong length or shape. */
   | "SHAPE"
@@ -57,11 +57,11 @@ export interface ErrorDetails {
   trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   bytes?: number;
-  /** The file of your function at fault, as the runtime names it, if a recorded function did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if a recorded function of yours did something that it must not. */
   file?: string;
-  /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
+  /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   line?: number;
-  /** The column of that line, from 1. */
+  /** The column of the mistake within its line, from 1. */
   column?: number;
 }
 
@@ -69,7 +69,7 @@ export interface ErrorDetails {
 export class SymplecticAdjointError extends Error implements ErrorDetails {
   /** The name of the class, for recognising it among several copies of the package. */
   override readonly name = "SymplecticAdjointError";
-  /** What kind of error it is. */
+  /** The kind of error, such as `OPTION` or `MAX_STEPS`: stable, for programs. */
   readonly code: ErrorCode;
   /** The name of the argument or option at fault. */
   declare readonly argument?: string;
@@ -89,15 +89,15 @@ export class SymplecticAdjointError extends Error implements ErrorDetails {
   declare readonly trajectory?: number;
   /** The number of bytes that could not be allocated; for a `memoryBudget` that is too small, the smallest that would do. */
   declare readonly bytes?: number;
-  /** The file of your function at fault, as the runtime names it, if a recorded function did something that it must not. */
+  /** The file with the mistake, as the runtime names it, if a recorded function of yours did something that it must not. */
   declare readonly file?: string;
-  /** The line at fault, from 1: of that file, or of a text such as that of `equations`. */
+  /** The line of the mistake, from 1: in `file`, or in a text such as that of `equations`. */
   declare readonly line?: number;
-  /** The column of that line, from 1. */
+  /** The column of the mistake within its line, from 1. */
   declare readonly column?: number;
   /** With the option `partial` of `odeint`: the solution up to where the solve failed, a `Solution` with `lastState`. */
   declare partial?: {
-    /** The last good state, `[batch, state]`: that at the error's `t`. */
+    /** The last good state, `[batch, state]`, at the error's `t`. */
     readonly lastState: Float32Array | Float64Array;
     /** The states at the times that were reached. */
     readonly y: Float32Array | Float64Array;

@@ -71,7 +71,7 @@ const joinRules = {
 };
 
 /**
- * Works for anyone who connects to the same servers, until `close`: takes shards, solves them, and answers.
+ * Starts a worker for anyone who connects to the same servers: until `close`, it takes shards, solves them, and answers.
  *
  * @throws `OPTION`; `CONNECTION` if no server is reached; `WORKER` if a thread cannot be started; `UNSUPPORTED` without the
  * packages `@nats-io/…`.

@@ -13,8 +13,8 @@ export interface ParameterRange {
   /** The largest value. */
   max: number;
   /**
-   * `log`: its logarithm is uniform, and min must be positive; `linear`: itself. Default: `log` if both bounds are positive and max is at
-   * least ten times min, else `linear`.
+   * `log`: the logarithm of the value is uniform, and min must be positive; `linear`: the value itself is uniform. Default: `log` if both
+   * bounds are positive and max is at least ten times min, else `linear`.
    */
   scale?: "linear" | "log" | undefined;
   /** Whether it is an integer; then both bounds must be. Default false. */
@@ -26,7 +26,10 @@ export interface ParameterRange {
 /** Parameters by name: the values that each may have, or a range. */
 export type SearchSpace = Readonly<Record<string, readonly ParameterValue[] | ParameterRange>>;
 
-/** How samples of a space are taken. */
+/**
+ * How the parameters of trials are chosen: `quasirandom` fills the space evenly, `random` draws each independently, `grid` takes all
+ * combinations.
+ */
 export type Sampler = "quasirandom" | "random" | "grid";
 
 export const SAMPLERS = ["quasirandom", "random", "grid"] as const satisfies readonly Sampler[];

@@ -82,7 +82,10 @@ export interface SweepOptions extends ServerOptions {
   stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
   replicas?: number | undefined;
-  /** Stops the sweep, whose results stay on the servers: `sweep` rejects with its reason, and `existing: "resume"` continues it. */
+  /**
+   * An AbortSignal that stops the sweep: `sweep` rejects with the signal's reason. Results stay on the servers, and `existing: "resume"`
+   * continues the sweep.
+   */
   signal?: AbortSignal | undefined;
   /** Called when a trial ends, a rung begins and so on; see `SweepEvent`. */
   onEvent?: ((event: SweepEvent) => void) | undefined;
@@ -143,7 +146,7 @@ export interface SweepStatus {
   readonly total: number;
   /** How many runs of trials have failed. */
   readonly failed: number;
-  /** The best trial of the highest rung that any has ended; undefined before. */
+  /** The best trial at the highest rung that any trial has ended; undefined until one has. */
   readonly best: TrialResult | undefined;
 }
 

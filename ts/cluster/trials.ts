@@ -6,7 +6,7 @@ import type { Parameters, ParameterValue } from "./space.js";
 /** Data that a sweep carries as JSON. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
 
-/** What a worker's function is given. */
+/** What the function of a trial is given. */
 export interface Trial {
   /** The name of the sweep. */
   readonly sweep: string;
@@ -38,7 +38,7 @@ export interface TrialOutcome {
   readonly info?: Json;
 }
 
-/** A trial, as a function of its parameters: returns a value, or more. What it throws becomes the message of a failed trial. */
+/** Runs a trial and returns its value, or a `TrialOutcome` to give more. What it throws becomes the message of the failed trial. */
 export type TrialFunction = (trial: Trial) => number | TrialOutcome | Promise<number | TrialOutcome>;
 
 /** Bytes in the bucket: how many pieces, and their sum. */

@@ -125,7 +125,7 @@ export interface MemoryUsage {
   wasmBytes: number;
 }
 
-/** What the package holds now: a loop that leaks raises `liveBytes`. */
+/** The memory that the package holds now, in bytes. In a loop that leaks, `liveBytes` grows. */
 export function memoryUsage(): MemoryUsage {
   const engine = instance();
   engine.needStack();

@@ -8,7 +8,7 @@ export type Simd = "simd128" | "relaxed";
 /** What computes: an addon compiled for the processor, or WebAssembly. */
 export type EngineKind = "native" | "wasm";
 
-/** The engine in use, as `engine()` tells it. */
+/** The engine in use, as `engine()` returns it. */
 export interface Engine {
   /** `native` if the addon for this platform is installed and the runtime accepts it, else `wasm`. */
   readonly kind: EngineKind;

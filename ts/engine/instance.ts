@@ -40,11 +40,12 @@ export function carryNative(load: () => Attempt): void {
 }
 
 /**
- * Chooses the engine, or compiles and instantiates WebAssembly asynchronously, brings a module of your own, or forces a build. Optional:
- * without it, the default entry takes the native addon if it is installed, or else instantiates its inlined module on first use, which
- * Chrome before 115 allows in workers only. The `slim` entry has no module and needs `init`. `module` and `simd` imply WebAssembly.
+ * Prepares the package before its first use: chooses the engine, compiles and instantiates WebAssembly asynchronously, takes a module of
+ * your own, or forces a build. Optional: without it, the default entry takes the native addon if it is installed, or else instantiates its
+ * inlined module on first use, which Chrome before 115 allows in workers only. The `slim` entry has no module and needs `init`. `module`
+ * and `simd` imply WebAssembly.
  *
- * @throws `OPTION` after the first use with another engine or build; `FILE` if `module` cannot be read or is something else;
+ * @throws `OPTION` after the first use with another engine or build; `FILE` if `module` cannot be read or is not a module of this package;
  *   `UNSUPPORTED` if the runtime cannot run it, or a Content-Security-Policy forbids it.
  */
 export async function init(options: InitOptions = {}): Promise<void> {

@@ -44,22 +44,25 @@ import { type FitSettings, fitRules, type ReadSettings } from "./settings.js";
 import { type Data, type Measurements, readData } from "./trajectories.js";
 import { isOfPoorFit, stuckOf, uselessDerivatives } from "./warnings.js";
 
-/** An initial state, or an argument of single trajectories, to be estimated. */
+/** How to estimate an initial state: the options of a parameter, and whether trajectories share it. */
 export interface InitialOptions extends Partial<ParameterOptions> {
   /** Whether all trajectories have the same value; default false: each has its own. */
   shared?: boolean | undefined;
 }
 
 /**
- * What to fit to measurements, and how. The default method is `dopri8`, or `dopri5` for more than rtol^(−1/5) times, with `rtol` 1e-10,
- * where that is 100 times, and `atol` 1e-12.
+ * What to fit to measurements, and how. The default `rtol` is 1e-10, and the default `atol` 1e-12. The default `method` is `dopri8`, or
+ * `dopri5` for more than rtol^(−1/5) times: 100 with the default `rtol`.
  */
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends FitSettings,
     Omit<SolveOptions<A, N>, "arguments" | "onFailure"> {
-  /** The model, from `equations` or `vectorField`. It is fitted in float64; its parameters become the estimates, unless `updateField` is false. */
+  /**
+   * The model, from `equations` or `vectorField`. The fit runs in float64, and sets the model's parameters to the estimates unless
+   * `updateField` is false.
+   */
   field: ProgramField<D, A, N>;
-  /** Whether the parameters of the field become the estimates; with false they stay where the fit started. Default true. */
+  /** Whether to set the field's parameters to the estimates; if false, the field keeps its own. Default true. */
   updateField?: boolean | undefined;
   /** The measurements of a trajectory, or of several. */
   data: Measurements<A> | readonly Measurements<A>[];
@@ -67,26 +70,25 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
   observe?: Observe<A, N> | undefined;
   /**
    * Changes of the state at known times, such as doses, as for `odeint`: times and amounts for all trajectories, or a list for each of
-   * them, in the order of `data`. The same goes for `events`. With either, each trajectory takes its own steps, and derivatives come from
-   * gradients, for one measurement of every trajectory at a time.
+   * them, in the order of `data`. With jumps or `events`, each trajectory takes its own steps. None by default.
    */
   jumps?: readonly Jump<A, N>[] | undefined;
   /**
-   * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. The name of
-   * an array, of a network or of one of its layers, such as `net.0`, stands for all numbers in it that no longer name has. Those that are
-   * not named are estimated too, starting from the field's values.
+   * Parameters by name, such as `birth`, or `hunt[0]` of an array: the value to start from, or bounds, transform and so on. The name of an
+   * array, of a network or of one of its layers, such as `net.0`, stands for all numbers in it, except those with a more specific name.
+   * Parameters that you leave out are estimated too, starting from the field's values.
    */
   parameters?:
     | { readonly [Name in GroupName<N["parameters"]>]?: number | Partial<ParameterOptions> | undefined }
     | undefined;
   /**
-   * Initial states to be estimated, by the names of the states: true, the value to start from, or bounds and so on. By default each
-   * starts from its value in the data. Named `hare(0)` in the result, or `hare(0)[name]` if each of several trajectories has its own.
+   * Initial states to estimate, by the names of the states: `true` to start from the value in the data, a number to start from, or options
+   * such as bounds. The result names them `hare(0)`, or `hare(0)[name]` if each of several trajectories has its own. None by default.
    */
   initial?: { readonly [Name in InitialName<N["states"]>]?: boolean | number | InitialOptions | undefined } | undefined;
   /**
-   * Arguments to be estimated for each trajectory, by name: the value to start from, or bounds and so on. Named `weight[name]` in the
-   * result.
+   * Arguments to estimate for each trajectory separately, by name: a number to start from, or options such as bounds. The result names them
+   * `weight[name]`, with the name of the trajectory. None by default.
    */
   individual?: { readonly [Name in A]?: number | Partial<ParameterOptions> | undefined } | undefined;
   /**
@@ -94,7 +96,10 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
    * are estimated too, as `error.a` and `error.b`.
    */
   error?: ErrorModelName | undefined;
-  /** The loss function: `linear`, which is least squares, or one that is robust to outliers. Default `linear`. Not with `proportional` and `combined`. */
+  /**
+   * The loss function: `linear`, which is least squares and the default, or one that is robust to outliers. A robust loss cannot be used
+   * with the `error` models `proportional` and `combined`.
+   */
   loss?: LossName | undefined;
   /** Residuals larger than this are down-weighted by a robust loss (SciPy's `f_scale`); default 1. */
   lossScale?: number | undefined;
@@ -170,7 +175,7 @@ export type InitialName<S extends string> = [S] extends [never] ? string : S | `
 export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {
   /** The names of the quantities that were measured, as in the option `observe`. */
   readonly observed: readonly string[];
-  /** The method of the solves. */
+  /** The method that the solves used, such as `dopri8`. */
   readonly method: Method;
   /** Each measurement with its prediction, in the order of the data; missing ones are left out. */
   readonly measurements: readonly Residual[];

@@ -14,9 +14,9 @@ import type { FitResult } from "./results.js";
  * Levenberg–Marquardt with a trust region, as in MINPACK.
  *
  * @returns The estimates with their standard errors, and how the fit went.
- * @throws `OPTION` for invalid options, before anything is computed; `NON_FINITE` where the residuals cannot be computed at the start, or
- *   the code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What it throws reaches
- *   you unchanged, except a failed solve.
+ * @throws `OPTION` for invalid options, before any work starts; `NON_FINITE` where the residuals cannot be computed at the start, or the
+ *   code of a solve that fails there; `CALLBACK`, `DTYPE` and `SHAPE` if `residuals` returns the wrong thing. What `residuals` throws
+ *   reaches you unchanged, except for a failed solve.
  */
 export function leastSquares<Name extends string>(
   options: ResidualFitOptions<Name> & { field?: never },
@@ -27,8 +27,8 @@ export function leastSquares<Name extends string>(
  * solution, from forward sensitivities with step sizes held fixed. The field's parameters become the estimates.
  *
  * @returns The estimates with their standard errors, the measurements with their predictions, and how the fit went.
- * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for options and data that do not fit, before anything is computed; if the solve fails
- *   at the start, its code: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
+ * @throws `OPTION`, `SHAPE`, `DTYPE`, `NON_FINITE` for invalid options and data, before any work starts; if the solve fails at the start,
+ *   its code: `NON_FINITE`, `STEP_UNDERFLOW`, `MAX_STEPS`, `MAX_EVENTS`.
  */
 export function leastSquares<
   D extends Dtype,

@@ -58,7 +58,7 @@ export interface MinimizeOptions<E extends Evaluation = Evaluation> extends Boun
   readonly onIteration?: ((progress: Progress<E>) => unknown) | undefined;
 }
 
-/** Why a fit ended; after the first four it has converged. */
+/** Why a fit ended. It has converged if this is `gradient`, `cost`, `step` or `residuals`. */
 export type Reason =
   /** The gradient vanishes: the residuals are orthogonal to all that the parameters can change. */
   | "gradient"

@@ -25,8 +25,8 @@ export interface ObservedInputs<A extends string = string, N extends FieldNames 
   /** The state, a row for each feature: destructure it, or use it as a whole. */
   readonly state: Vector<readonly string[]>;
   /**
-   * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
-   * `net[0].weight`. Of a field from a file there are only the arrays.
+   * The field's parameters by name, nested as they were given. Networks are functions, as in `slope`, and hold their arrays, such as
+   * `net[0].weight`. For a field from a file, there are only the arrays.
    */
   readonly parameters: TraceableOf<N["parameters"]>;
   /** The trajectory's arguments by their names. */

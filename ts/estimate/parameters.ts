@@ -43,8 +43,8 @@ export interface ParameterOptions {
   fixed?: boolean | undefined;
   /**
    * What is known of the parameter before it is estimated: `{ mean, sd }` of a normal distribution, or `{ median, logSd }` of a lognormal
-   * one. It counts as one more measurement, of the parameter itself, so that the estimates are those of the greatest posterior density
-   * (MAP). Of an array or a network, each of its numbers has this prior. None by default; not with `fixed`.
+   * one. It counts as one more measurement, of the parameter itself, so the estimates maximise the posterior density (MAP). Given for an
+   * array or a network, it is the prior of each of its numbers. None by default; not allowed with `fixed`.
    */
   prior?: Prior | undefined;
 }

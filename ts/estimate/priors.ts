@@ -16,13 +16,13 @@ export interface NormalPrior {
 export interface LognormalPrior {
   /** The median of the prior, in the units of the parameter; positive, and between its bounds. */
   median: number;
-  /** The standard deviation of the parameter's natural logarithm; positive. For a small one, about the relative standard deviation. */
+  /** The standard deviation of the parameter's natural logarithm; positive. If small, it is about the relative standard deviation. */
   logSd: number;
 }
 
 /**
- * What is known of a parameter before it is estimated: normal by `{ mean, sd }`, or lognormal by `{ median, logSd }`. Either goes with any
- * `transform`: the scale of a prior is its own.
+ * What is known of a parameter before it is estimated: normal by `{ mean, sd }`, or lognormal by `{ median, logSd }`. Either works with any
+ * `transform`: a prior has its own scale.
  */
 export type Prior = NormalPrior | LognormalPrior;
 

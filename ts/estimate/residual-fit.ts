@@ -24,7 +24,7 @@ import { type FitSettings, fitRules } from "./settings.js";
 export type Residuals =
   | ArrayLike<number>
   | {
-      /** The residuals, as many at each call. */
+      /** The residuals, the same number at each call. */
       residuals: ArrayLike<number>;
       /**
        * The derivatives of the residuals with respect to all parameters in their order, `[residuals, parameters]`, row-major; or a
@@ -36,10 +36,10 @@ export type Residuals =
 /** Options of `leastSquares` for residuals that you compute: the residuals, their parameters, and how to fit these. */
 export interface ResidualFitOptions<Name extends string = string> extends FitSettings<Name> {
   /**
-   * The residuals at some values of the parameters, by name: prediction minus measurement, say, each divided by its standard deviation if
+   * Returns the residuals for the given parameters, by name: prediction minus measurement, say, each divided by its standard deviation if
    * these differ. If they are not finite, or a solve fails with `NON_FINITE`, `STEP_UNDERFLOW` or `MAX_STEPS`, the fit takes a shorter
-   * step. Without a Jacobian it is computed by central differences: two more calls for each parameter. These need numbers in float64, so
-   * a Float32Array throws.
+   * step. If it returns no Jacobian, central differences approximate one, with two more calls for each parameter. They need float64, so a
+   * Float32Array throws.
    */
   residuals: (parameters: Readonly<Record<Name, number>>) => Residuals;
   /** The parameters by name: each a value to start from, or `{ start, lower, upper, transform, scale, fixed, prior }`. */

@@ -6,10 +6,13 @@ export type { Reason as FitReason } from "./levenberg-marquardt.js";
 
 /** How the estimate of a parameter compares with its prior, which is given beside it: `mean` and `sd`, or `median` and `logSd`. */
 export type PriorEstimate = Readonly<Prior> & {
-  /** How many standard deviations of the prior the estimate lies from its mean, or on the scale of logarithms from its median. */
+  /**
+   * How far the estimate lies from the prior's mean, or for a lognormal prior its logarithm from that of the median, in standard deviations
+   * of the prior.
+   */
   readonly deviation: number;
   /**
-   * The posterior contraction: 1 less the variance of the posterior density over that of the prior. 0 if the data add nothing to the
+   * The posterior contraction: 1 minus the variance of the posterior density over that of the prior. 0 if the data add nothing to the
    * prior, near 1 if the prior hardly matters; NaN for an estimate at a bound.
    */
   readonly contraction: number;
@@ -22,8 +25,8 @@ export interface Estimate<Name extends string = string> {
   /** The estimated value of the parameter, in its own units. */
   readonly value: number;
   /**
-   * The standard error: 0 for a parameter that was fixed, Infinity for one that the data do not determine, NaN for one at a bound, and if
-   * there are no more data than parameters.
+   * The standard error, in the units of the parameter: 0 for a parameter that was fixed, Infinity for one that the data do not determine,
+   * NaN for one at a bound, and if there are no more data than parameters.
    */
   readonly standardError: number;
   /**
@@ -51,7 +54,7 @@ export interface StartResult {
   readonly cost: number;
   /** Why the fit from this start ended; `failed` if the residuals could not be computed at the start. */
   readonly reason: Reason | "failed";
-  /** Why it failed, if it did. */
+  /** Why the fit from this start failed; left out if it did not. */
   readonly failure?: string;
 }
 
@@ -72,8 +75,8 @@ export interface Profile {
   /** The values at which the parameter was fixed, ascending; the estimate is among them. */
   readonly values: Float64Array;
   /**
-   * The least cost that was found with the parameter fixed at each of `values`. The others are fitted from where they were at the value
-   * before; where the cost is at the limit or jumps, from elsewhere too.
+   * The least cost that was found with the parameter fixed at each of `values`. The fit of the other parameters starts from where it ended
+   * at the previous value; where the cost is at the limit or jumps, from elsewhere too.
    */
   readonly costs: Float64Array;
   /** The values of all parameters with the parameter fixed at each of `values`: `[values, parameters]`, row-major. */
@@ -113,21 +116,21 @@ export interface FitResult<Name extends string = string> {
   /** The sum of the squares of the residuals, each times its weight. */
   readonly residualSumOfSquares: number;
   /**
-   * The number of residuals less that of the free parameters; of those that the data do not determine, only as many count as
-   * combinations of them are determined. A parameter with a prior counts by the part that the data tell of it, so that the number need
-   * not be an integer.
+   * The number of residuals minus that of the free parameters that the data determine: where they determine only combinations of
+   * parameters, the number of these. A parameter with a prior counts only in the part that the data determine, so the number need not be an
+   * integer.
    */
   readonly degreesOfFreedom: number;
   /**
-   * s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). If you gave `noise`, it should come out near that: its
-   * square over that of `noise` is the reduced χ².
+   * s, the residual standard error: √(residualSumOfSquares / degreesOfFreedom). If you gave `noise`, it should come out near it:
+   * (standardDeviation / noise)² is the reduced χ².
    */
   readonly standardDeviation: number;
-  /** The maximised log-likelihood, over the variance too unless `noise` tells it; NaN for a robust loss, which has no likelihood. */
+  /** The log-likelihood, maximised over the variance too unless `noise` gives that; NaN for a robust loss, which has no likelihood. */
   readonly logLikelihood: number;
   /**
-   * The logarithm of the priors' density at the estimates, each on the scale on which it is normal; 0 without priors. `logLikelihood` is
-   * of the measurements alone; the sum of both is the logarithm of the posterior density, but for a constant.
+   * The logarithm of the priors' density at the estimates, each on the scale on which it is normal; 0 without priors. `logLikelihood` is of
+   * the measurements alone; the sum of both is the logarithm of the posterior density, up to a constant.
    */
   readonly logPrior: number;
   /**
@@ -165,9 +168,9 @@ export interface FitResult<Name extends string = string> {
   /** Where each of the starts led, from the least cost up. */
   readonly starts: readonly StartResult[];
   /**
-   * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the
-   * model is linear, as those of `parameters` do. Of differential equations, a solve that takes 50 times the steps of one at the
-   * estimates, and more than 2,000, counts as one that fails: far from the estimates, equations may become stiff.
+   * Profiles a parameter: fixes it at values around its estimate, and fits the others again. The interval does not assume that the model is
+   * linear, as those of `parameters` do. In a fit of differential equations, a solve that takes more than 2,000 steps and more than 50
+   * times as many as at the estimates counts as failed: far from the estimates, equations may become stiff.
    *
    * @throws `OPTION` for an unknown name, or that of a fixed parameter; otherwise as the fit.
    */

@@ -23,7 +23,9 @@ export interface FitProgress<Name extends string = string> {
   readonly standardErrors: Readonly<Record<Name, number>>;
   /** The confidence intervals of the parameters, as in the result if the fit ended here. */
   readonly intervals: Readonly<Record<Name, readonly [lower: number, upper: number]>>;
-  /** The cost of the parameters after the iteration. With priors, it follows the noise that is estimated meanwhile, and may rise with it. */
+  /**
+   * The cost of the parameters after the iteration. With priors it depends on the noise, which is estimated along the way, so it may rise.
+   */
   readonly cost: number;
   /** How often this start has computed the residuals so far. */
   readonly evaluations: number;
@@ -61,7 +63,7 @@ export interface FitSettings<Name extends string = string> {
   /** An AbortSignal that ends the fit: it throws the signal's reason. */
   signal?:
     | {
-        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        /** Throws the signal's reason if it was aborted, as the method of an AbortSignal does. */
         throwIfAborted(): void;
       }
     | undefined;

@@ -43,8 +43,8 @@ export interface DifferentiableOptions<I extends InputShapes, P extends Paramete
   /** The initial parameters by their names, as in `vectorField`; none by default. */
   parameters?: P | undefined;
   /**
-   * The function, of values that stand for numbers. An input of several axes is one value, row-major. It is called once, now,
-   * and recorded.
+   * The function, which gets values that stand for numbers. An input with several axes is one value, row-major. It is called once, now, and
+   * recorded.
    */
   apply: (given: {
     readonly inputs: { readonly [Name in keyof I]: Value };
@@ -67,7 +67,7 @@ export interface Differentiable<I extends InputShapes, D extends Dtype = Dtype, 
   readonly outputSize: number;
   /** Where each parameter array lies in `parameters`, by its name. */
   readonly entries: { readonly [Name in EntryNames<P>]: Entry };
-  /** All parameters, flat: a live view, as that of a field. */
+  /** All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow. */
   get parameters(): ArrayOf<D>;
   /** Sets parameters by name, or all of them with an array, as for a field from `vectorField`. */
   set parameters(values: ArrayOf<D> | ParameterValuesOf<P>);

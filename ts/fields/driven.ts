@@ -14,7 +14,7 @@ import type { HamiltonianField } from "./hamiltonian.js";
 export interface InputOptions {
   /** The matrix B through which the input acts on the state, `[state, inputs]`, row-major or as an array of rows. */
   B: ArrayLike<number> | readonly ArrayLike<number>[];
-  /** The input u(t): an array of `inputs` numbers for the whole batch, or `[batch, inputs]`. */
+  /** The input u(t): returns `inputs` numbers for the whole batch, or `[batch, inputs]`. */
   u: (t: number) => ArrayLike<number>;
   /** The derivative du/dt of the input, shaped as `u`; without it there are no gradients with respect to times. */
   du?: ((t: number) => ArrayLike<number>) | undefined;
@@ -52,8 +52,8 @@ class DrivenHamiltonian<D extends Dtype> extends Driven<D> implements Hamiltonia
 }
 
 /**
- * A field with an input: f(t, y, θ) + B u(t). With a Hamiltonian field, it is the port-Hamiltonian system (J − R) ∇H + B u. Its
- * parameters are copied once; the field itself is used as long as this one is, and disposed of after it.
+ * A field with an input: f(t, y, θ) + B u(t). With a Hamiltonian field, it is the port-Hamiltonian system (J − R) ∇H + B u. The parameters
+ * of `field` are copied once. Keep `field` as long as the result, and dispose of it afterwards.
  */
 export function driven<D extends Dtype>(field: HamiltonianField<D>, input: InputOptions): HamiltonianField<D>;
 export function driven<D extends Dtype>(field: Field<D>, input: InputOptions): Field<D>;

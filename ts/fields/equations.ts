@@ -9,7 +9,7 @@ import { namesOf } from "./vector-field.js";
 
 /** What equations need besides their text. */
 export interface EquationsOptions<D extends Dtype = "float32", A extends string = string, P extends string = string> {
-  /** The initial parameters by name, in addition to `param` lines of the text, or instead of their values; none by default. */
+  /** The initial parameters by name, in addition to the `param` lines of the text, or overriding their values; none by default. */
   parameters?: Readonly<Record<P, number>> | undefined;
   /** The names of the arguments: values that differ between trajectories, one number each, given with a solve; none by default. */
   arguments?: readonly A[] | Readonly<Record<A, "scalar">> | undefined;

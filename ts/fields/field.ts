@@ -53,12 +53,12 @@ export interface FieldVjp<D extends Dtype, A extends string = string> {
   t: number | undefined;
 }
 
-/** For each argument of a field, by name, a number or a vector for each trajectory, one after the other. */
+/** The values of a field's arguments, by name: a number or a vector for each trajectory, one after the other. */
 export type ArgumentArrays<A extends string = string> = Readonly<Record<A, ArrayLike<number>>>;
 
-/** What the type of a field knows of its state and its parameters. */
+/** What the type of a field knows about its state and its parameters. */
 export interface FieldNames {
-  /** The names of the state's features; none where there is only a number of them. */
+  /** The names of the state's features, or `never` if only their number is given. */
   readonly states: string;
   /** The parameters by their names, as `vectorField` was given them. */
   // biome-ignore lint/suspicious/noExplicitAny: whatever they are.
@@ -72,11 +72,11 @@ export interface NamesOf<S extends string, P> extends FieldNames {
 }
 
 /**
- * A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. `A` are the names of its
- * arguments; `string` where they are not known, or there are none. `N` is what else is known of names.
+ * A vector field f(t, y, θ) with its parameters, which live in the engine's memory until it is disposed. `A` is the names of its arguments,
+ * or `string` if they are unknown or there are none. `N` is the names of its states and parameters.
  */
 export interface Field<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames> {
-  /** For types alone: there is no such property. */
+  /** For TypeScript only: at run time there is no such property. */
   readonly "~names"?: N;
   /** The number type of all arrays that the field takes and returns. */
   readonly dtype: D;
@@ -84,23 +84,23 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
   readonly stateSize: number;
   /** The number of features of f(t, y): that of the state, except for a network that is only a part of a vector field. */
   readonly outputSize: number;
-  /** The names of the arguments, of which each trajectory has its own; empty if the field has none. */
+  /** The names of the arguments, whose values differ between trajectories; empty if the field has none. */
   readonly argumentNames: readonly A[];
   /**
    * All parameters, flat: a live view of the engine's memory. Read it again after any other call, since WebAssembly memory may grow;
    * assign an array to set all of them.
    */
   get parameters(): ArrayOf<D>;
-  /** Sets all parameters: copies an array of that many finite numbers in. */
+  /** Sets all parameters, to a copy of an array of the same length with finite numbers. */
   set parameters(values: ArrayOf<D>);
   /** Where each layer's arrays lie in `parameters`; empty if the field is not a network. */
   readonly layers: readonly Layer[];
   /**
-   * f(t, y) for y `[batch, state]`, row-major; with parameters other than the field's own if given. A field with arguments needs
-   * those of each sample.
+   * Evaluates f(t, y) for y `[batch, state]`, row-major, with `parameters` instead of the field's own if given. A field with arguments
+   * needs `args`, those of each sample.
    */
   evaluate(t: number, y: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays<A>): ArrayOf<D>;
-  /** The transpose of f at (t, y) for a cotangent w shaped as f(t, y); otherwise as `evaluate`. */
+  /** The derivatives of f at (t, y), transposed and multiplied by a cotangent w shaped as f(t, y); otherwise as `evaluate`. */
   vjp(t: number, y: ArrayOf<D>, w: ArrayOf<D>, parameters?: ArrayOf<D>, args?: ArgumentArrays<A>): FieldVjp<D, A>;
   /** Frees the field's memory; what was recorded with it stays valid, and a second call does nothing. */
   dispose(): void;

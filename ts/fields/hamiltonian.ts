@@ -40,19 +40,22 @@ export interface HamiltonianOptions<D extends Dtype = "float32"> {
     | {
         /** The matrix J, `[state, state]`, row-major or as an array of rows; antisymmetric. */
         J: ArrayLike<number> | readonly ArrayLike<number>[];
-        /** The matrix R, in the same way; symmetric, and positive semidefinite if the system is to dissipate. */
+        /**
+         * The matrix R, `[state, state]`, row-major or as an array of rows; symmetric, and positive semidefinite if the system is to
+         * dissipate.
+         */
         R: ArrayLike<number> | readonly ArrayLike<number>[];
       }
     | undefined;
-  /** Points of a periodic grid, for an energy that is a density. */
+  /** The number of points of a periodic grid, for an energy that is a density. */
   points?: number | undefined;
-  /** Δ, the distance of grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
+  /** Δ, the distance between grid points; default 1. With a density ∇H is the functional derivative, that of H / Δ. */
   spacing?: number | undefined;
 }
 
 /** A system driven by an energy. */
 export interface HamiltonianField<D extends Dtype = Dtype> extends Field<D> {
-  /** H of each state of `[batch, state]`, or of all of `[times, batch, state]`: its change along a solution is the drift. */
+  /** The energy H of each state in `[batch, state]` or `[times, batch, state]`. How much it changes along a solution is the drift. */
   energy(y: ArrayOf<D>, t?: number, parameters?: ArrayOf<D>): ArrayOf<D>;
 }
 

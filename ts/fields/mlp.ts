@@ -36,8 +36,8 @@ export interface MlpOptions<D extends Dtype = "float32"> {
   /** The function after every layer except the last; default `tanh`. */
   activation?: Activation | undefined;
   /**
-   * How the time enters. `none` (default); `concat`: before the first column of every layer's input; `concatsquash`: a
-   * layer is (W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t.
+   * How the time enters: `none` (default), not at all; `concat`, as the first input of every layer; `concatsquash`, by gates: a layer is
+   * `(W x + b) · sigmoid(gateWeight·t + gateBias) + hyperBias·t`.
    */
   time?: "none" | "concat" | "concatsquash" | undefined;
   /** Whether the layers have a bias; default true. */

@@ -17,14 +17,14 @@ export type ParameterValues = {
   readonly [name: string]: number | Float32Array | Float64Array | NestedNumbers | ParameterValues;
 };
 
-/** The same for parameters that are known: those that are left out keep their numbers. */
+/** Numbers for the parameters of a field whose type knows them, by name. Names that are left out keep their numbers. */
 export type ParameterValuesOf<P> = unknown extends P
   ? ParameterValues
   : { readonly [Name in keyof P]?: ParameterValueOf<P[Name]> } & (P extends { readonly [Name in keyof P]: number }
       ? unknown
       : { readonly [dotted: `${string}.${string}`]: number | Float32Array | Float64Array | NestedNumbers });
 
-/** What may be given for a parameter. */
+/** What may be assigned to a parameter: a number to a number, an array to an array, arrays by name to a network. */
 export type ParameterValueOf<P> = P extends number
   ? number
   : P extends Float32Array | Float64Array | readonly unknown[]
@@ -38,7 +38,7 @@ export type EntryNames<P> = unknown extends P
   ? string
   : { readonly [Name in keyof P & string]: EntryNamesOf<Name, P[Name]> }[keyof P & string];
 
-/** Those of one parameter. */
+/** The names of the arrays of one parameter: its own name for a number or an array, `net.0.weight` and so on for a network. */
 export type EntryNamesOf<Name extends string, P> = P extends number | Float32Array | Float64Array | readonly unknown[]
   ? Name
   : P extends Module

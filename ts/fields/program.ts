@@ -91,7 +91,7 @@ export interface ProgramField<D extends Dtype = Dtype, A extends string = string
   ): Jvp<D>;
 }
 
-/** The direction of a directional derivative; inputs left out do not move. */
+/** The direction of a directional derivative; inputs left out are held constant. */
 export interface FieldTangents<D extends Dtype = Dtype, A extends string = string> {
   /** ẏ, the direction in the state, `[batch, state]`; zero by default. */
   y?: ArrayOf<D> | undefined;

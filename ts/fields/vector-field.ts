@@ -47,16 +47,16 @@ export interface SlopeInputs<S, P, A> {
   readonly arguments: { readonly [Name in keyof A]: Value };
 }
 
-/** The names of features; none where there is only a number of them. */
+/** The names of the features, or `never` if only their number is given. */
 export type NamesIn<S> = S extends readonly (infer Name extends string)[] ? Name : never;
 
-/** A slope for each name; none where there is only a number of features. */
+/** A slope for each name, or `never` if only the number of features is given. */
 export type SlopesByName<S> = [NamesIn<S>] extends [never] ? never : { readonly [Name in NamesIn<S>]: Operand };
 
 /** Sizes of arguments by their names: `"scalar"` for one number per trajectory, or how many numbers. */
 export type ArgumentSizes = { readonly [name: string]: "scalar" | number };
 
-/** The names of a field's arguments, by their sizes; `string` where it has none. */
+/** The names of a field's arguments, taken from their sizes; `string` if it has none. */
 export type ArgumentNames<A extends ArgumentSizes> = [keyof A] extends [never] ? string : keyof A & string;
 
 /** What a vector field is made of. */

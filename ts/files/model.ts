@@ -39,11 +39,11 @@ export type LoadedField<D extends Dtype = Dtype> = Field<D> | ProgramField<D> | 
 /** What a model file holds. */
 export interface Model<D extends Dtype = Dtype> {
   /**
-   * A new field, which is yours to dispose of. What it has beside other fields is known once you have asked for it:
+   * A new field; dispose of it when done. Check for what only some kinds of field have before you use it:
    * `if ("entries" in field) field.parameters = { birth: 0.4 }`.
    */
   readonly field: LoadedField<D>;
-  /** The optimizer that was saved with the field, ready to continue; undefined if there was none. Yours to dispose of. */
+  /** The optimizer that was saved with the field, ready to continue; undefined if there was none. Dispose of it when done. */
   readonly optimizer: Optimizer<D> | undefined;
   /** The strings of the file's metadata other than the model's, by key. */
   readonly metadata: ReadonlyMap<string, string>;

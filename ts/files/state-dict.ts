@@ -170,11 +170,11 @@ function checkParents(layers: readonly NamedLayer[]): void {
 }
 
 /**
- * Sets a field's parameters to those of a file: of `save`, or the `state_dict` of a network of the same widths, whose layers are found by
- * the numbers in their names, or else by their shapes. A field of `vectorField` or `equations` takes the arrays whose names are those of
- * its `entries`, after the prefix if there is one.
+ * Sets a field's parameters to those of a file: one from `save`, or the `state_dict` of a network of the same widths, whose layers are
+ * found by the numbers in their names, or else by their shapes. A field of `vectorField` or `equations` takes the arrays whose names are
+ * those of its `entries`, after the prefix if there is one.
  *
- * @throws `FILE` for a file that is damaged or of another network; the field is as it was then.
+ * @throws `FILE` for a file that is damaged or of another network; the field is unchanged then.
  */
 export function loadStateDict<D extends Dtype>(
   field: Field<D>,

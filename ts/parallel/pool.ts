@@ -72,7 +72,7 @@ export interface PoolPullback<D extends Dtype = Dtype, A extends string = string
 export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: IndependentSolution<D>;
-  /** The transpose of the solve: from ∂L/∂y, and of a loss that depends on events also from those, to a promise of the gradient. */
+  /** Returns a promise of the gradient, given ∂L/∂y, and the derivatives with respect to events if the loss depends on them. */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): Promise<IndependentGradient<D, A>>;
     /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
@@ -86,7 +86,7 @@ export interface IndependentPoolVjp<D extends Dtype = Dtype, A extends string = 
 export interface PoolVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to a promise of the gradient. */
+  /** Returns a promise of the gradient, given ∂L/∂y `[times, batch, state]`. */
   readonly pullback: PoolPullback<D, A>;
   /** Frees the memory that the gradient would need in the workers; a second call does nothing. */
   dispose(): void;
@@ -214,7 +214,7 @@ const rules = {
 };
 
 /**
- * Starts workers that share batches.
+ * Starts a pool of workers that share batches; close it when done.
  *
  * @throws `OPTION`; `WORKER` if a worker cannot be started; `UNSUPPORTED`.
  */

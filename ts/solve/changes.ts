@@ -46,8 +46,9 @@ export interface ChangeInputs<A extends string = string, N extends FieldNames = 
   /** The features of the state just before by their names, if they have any. */
   readonly states: { readonly [Name in N["states"]]: Value };
   /**
-   * The field's parameters by their names, nested as they were given: networks are functions, as in `slope`, with their arrays in them, as
-   * `net[0].weight`. Of a field from a file there are only the arrays; of one whose parameters have no names there is one value with all.
+   * The field's parameters by name, nested as they were given. Networks are functions, as in `slope`, and hold their arrays, such as
+   * `net[0].weight`. For a field from a file, there are only the arrays; for one whose parameters have no names, a single value with all of
+   * them.
    */
   readonly parameters: TraceableOf<N["parameters"]>;
   /** The trajectory's arguments by their names. */
@@ -56,7 +57,7 @@ export interface ChangeInputs<A extends string = string, N extends FieldNames = 
   readonly amounts: { readonly [name: string]: Value };
 }
 
-/** A new state: all rows, or by their names those that change. */
+/** A new state: all its rows, or the features that change, by name. */
 export type NewState<S extends string = string> =
   | Value
   | readonly Operand[]
@@ -492,7 +493,7 @@ function quantities(
   };
 }
 
-/** The gradient of a loss with respect to a jump: to its times and amounts, shaped as they were given. */
+/** The gradient of a loss with respect to the times and amounts of a jump, shaped as they were given. */
 export interface JumpGradient {
   /**
    * ∂L/∂times, a list for all trajectories or one for each, as given. The derivative with respect to the time of a jump at an output time

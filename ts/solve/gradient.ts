@@ -207,14 +207,14 @@ export function eventCotangentsOf<D extends Dtype>(result: object): EventCotange
 }
 
 /**
- * The value of a loss of the solution, and its gradient. Owns nothing after it returns: a training loop does not grow.
+ * The value of a loss of the solution, and its gradient. Holds no memory after it returns, so a training loop does not grow.
  *
  * @param field - f, with its parameters as they are now.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
  * @param times - In ascending or descending order, t0 first; they may be repeated.
  *   A float32 field sees them rounded to float32: measure time from a near origin, or use float64.
  * @param loss - Given y `[times, batch, state]`, which is its own copy, and its shape; returns L and ∂L/∂y.
- * @returns `value`, that of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
+ * @returns `value`, the value of the loss; `gradient`, as `vjp` gives it; `solution`, as `odeint` gives it.
  * @throws As `odeint`; `CALLBACK` if the loss does not return `{ value, cotangent }`, `NON_FINITE` if either is not finite;
  * `REENTRANT` for a loss that calls itself without end; what the loss throws.
  */
@@ -290,7 +290,7 @@ export type IndependentLoss<D extends Dtype> = (
 export interface IndependentVjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: IndependentSolution<D>;
-  /** The transpose of the solve: from ∂L/∂y, and from the cotangents of events if the loss depends on them, to the gradient. */
+  /** Returns the gradient, given ∂L/∂y, and the derivatives with respect to events if the loss depends on them. */
   readonly pullback: {
     (cotangent: ArrayOf<D>, events?: EventCotangents<D>): IndependentGradient<D, A>;
     /** Frees the memory that the gradient would need; a second call does nothing. */

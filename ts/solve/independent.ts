@@ -26,7 +26,7 @@ import type { Gradient, Solution } from "./results.js";
 export interface TrajectoryStats {
   /** How many steps each trajectory took. */
   readonly accepted: Uint32Array;
-  /** How many steps of each trajectory were too inexact and were retried. */
+  /** How many steps of each trajectory were too inexact and were retried with a shorter one. */
   readonly rejected: Uint32Array;
   /** How often the vector field was evaluated for each trajectory. */
   readonly evaluations: Uint32Array;

@@ -45,9 +45,9 @@ import type { Value } from "../trace/value.js";
 import type { Event, Jump } from "./changes.js";
 
 /**
- * A method, by its name. All are explicit Runge–Kutta methods except `leapfrog`, the method of Störmer and Verlet for equations of
- * motion: the first half of a state's features are positions, the second half their velocities. `euler` to `leapfrog` take fixed steps;
- * `fehlberg2` to `dopri8` adapt theirs to the tolerances, unless `steps` or `stepSize` fixes them.
+ * A method, by its name. All are explicit Runge–Kutta methods except `leapfrog`, the method of Störmer and Verlet for equations of motion:
+ * the first half of a state's features are positions, the second half their velocities. `fehlberg2`, `adaptive_heun`, `bosh3`, `dopri5`,
+ * `tsit5` and `dopri8` adapt their steps to the tolerances, unless `steps` or `stepSize` fixes them; the others take fixed steps.
  */
 export type Method = (typeof METHODS)[number];
 
@@ -64,7 +64,7 @@ export interface Tableau {
   b: readonly number[];
   /** The weights of an embedded solution, from which the error is estimated; none by default. */
   bHat?: readonly number[] | undefined;
-  /** The order of the solution, which tells how steps follow from errors. */
+  /** The order of the solution, which decides how step sizes follow from errors. */
   order: number;
 }
 
@@ -131,8 +131,8 @@ export interface StepOptions {
    */
   controller?: (typeof CONTROLLERS)[number] | ControllerCoefficients | undefined;
   /**
-   * Which of the sums over steps carry their rounding errors along: those of state, cotangent and parameter gradient
-   * (`compensated`, the default), the latter two (`gradient`), or none (`plain`).
+   * Which of the sums over steps carry their rounding errors along: those of state, cotangent and parameter gradient (`compensated`, the
+   * default), those of cotangent and parameter gradient (`gradient`), or none (`plain`).
    */
   summation?: (typeof SUMMATIONS)[number] | undefined;
 }
@@ -207,7 +207,7 @@ export interface SolveOptions<A extends string = string, N extends FieldNames = 
   progress?: ((fraction: number) => void) | undefined;
 }
 
-/** Options that ask for trajectories of their own. */
+/** Options that make each trajectory take its own steps: at least one of these. */
 export type Independent<A extends string = string, N extends FieldNames = FieldNames> =
   | { batching: "independent" }
   | { jumps: readonly Jump<A, N>[] }
@@ -219,9 +219,9 @@ export type Independent<A extends string = string, N extends FieldNames = FieldN
   | { norm: "max" | ErrorNorm | `${string}(${string}` };
 
 /**
- * How a gradient is computed; all but `adjoint` give bitwise the same. `auto` is the fastest that `memoryBudget` allows; the
- * others retain the x_n (`symplectic`, and `aca`, which recomputes a step's tapes together), x_0 alone (`baseline`), or all
- * tapes (`backprop`).
+ * How a gradient is computed; all but `adjoint` give bitwise the same result. `auto` is the fastest that `memoryBudget` allows; the others
+ * keep the state x_n of each step (`symplectic`, and `aca`, which recomputes a step's tapes together), only x_0 (`baseline`), or all tapes
+ * (`backprop`).
  */
 export type GradientMethod = (typeof GRADIENTS)[number];
 
@@ -430,7 +430,10 @@ export function withoutIndependent(read: OdeintOptions, what: string): OdeintOpt
   return rest;
 }
 
-/** One object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, nor `partial` in a gradient. */
+/**
+ * Options of `odeint`. The same object may serve solves and gradients: `gradient` and `adjoint` change nothing in a solve, and `partial`
+ * changes nothing in a gradient.
+ */
 export interface OdeintOptions<A extends string = string, N extends FieldNames = FieldNames>
   extends GradientOptions<A, N> {
   /**

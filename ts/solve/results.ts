@@ -42,7 +42,7 @@ export interface SolveStats {
   readonly rtolClamped: boolean;
   /** Bytes by purpose at the peak of the solve. */
   readonly peakBytes: Bytes;
-  /** The number of workers of a pool that shared the batch; `peakBytes` is their sum. */
+  /** The number of workers of a pool that shared the batch; `peakBytes` is the sum over all of them. */
   readonly workers?: number;
 }
 
@@ -82,7 +82,7 @@ export interface GradientStats {
   readonly retention: Retention;
   /** Bytes by purpose at the peak of the solve and its gradients together. */
   readonly peakBytes: Bytes;
-  /** The number of workers of a pool that shared the batch; `peakBytes` is their sum, the rest that of one. */
+  /** The number of workers of a pool that shared the batch; `peakBytes` is the sum over all of them, the other numbers are those of one. */
   readonly workers?: number;
 }
 
@@ -98,9 +98,9 @@ export interface Gradient<D extends Dtype = Dtype, A extends string = string> {
    */
   readonly arguments: Readonly<Record<A, ArrayOf<D>>>;
   /**
-   * ∂L/∂times: how the loss changes as the times move and the steps with them, with step sizes that were chosen by an error held fixed.
-   * For a time that repeats the one before, it is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined if a custom field does not give
-   * its derivative with respect to time, or `timeGradients` is false. For `adjoint`, the textbook's.
+   * ∂L/∂times: how the loss changes as the times move, and the steps with them. Step sizes that were chosen by their error are held fixed.
+   * For a time that repeats the one before, it is the limit of a short interval, ⟨∂L/∂y, f⟩. Undefined if a custom field does not give its
+   * derivative with respect to time, or `timeGradients` is false. For `adjoint`, it is the formula of the textbooks.
    */
   readonly times: Float64Array | undefined;
   /** What the gradient took: evaluations, steps, memory. */
@@ -121,7 +121,7 @@ export interface Pullback<D extends Dtype = Dtype, A extends string = string> {
 export interface Vjp<D extends Dtype = Dtype, A extends string = string> {
   /** The solution, as `odeint` gives it. */
   readonly solution: Solution<D>;
-  /** The transpose of the solve: from ∂L/∂y `[times, batch, state]` to the gradient. */
+  /** Returns the gradient, given ∂L/∂y `[times, batch, state]`. */
   readonly pullback: Pullback<D, A>;
   /** Frees the memory that the gradient would need; a second call does nothing. */
   dispose(): void;

@@ -503,8 +503,8 @@ export function sensitivities<D extends Dtype>(
  *   shape and ẏ, both `[times, batch, state]`, that returns L, ∂L/∂y and (∂²L/∂y²) ẏ as `{ value, cotangent, curvature }`.
  * @param direction - One direction, in y0, parameters and arguments.
  * @param given - Options of the solver and of the gradient, as for `valueAndGrad`.
- * @throws As `jvp` and `valueAndGrad`; `OPTION` where times move, for `events`, whose times do, and for `gradient: "adjoint"`, which is
- *   not exact.
+ * @throws As `jvp` and `valueAndGrad`; `OPTION` for directions that move times, for `events`, whose times move too, and for
+ *   `gradient: "adjoint"`, which is not exact.
  */
 export function hessianVectorProduct<
   D extends Dtype,

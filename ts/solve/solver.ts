@@ -31,7 +31,7 @@ export type SolverOptions<A extends string = string, N extends FieldNames = Fiel
 
 /** The state of a solver as plain numbers, which JSON keeps exactly except for the sign of zero. */
 export interface SavedSolver {
-  /** What the object is: always this text. */
+  /** Marks the object as a saved solver: always this text. */
   readonly kind: "symplectic-adjoint solver";
   /** The version of the format of the object: always 1. */
   readonly version: 1;
@@ -43,9 +43,9 @@ export interface SavedSolver {
   readonly state: number;
   /** All numbers that the solver needs to continue: the times and states of trajectories, the sizes of their steps, and so on. */
   readonly numbers: readonly number[];
-  /** The options by which it takes its steps, as far as they are plain data: what was not given is not there. */
+  /** The options of the solver, as far as they are plain data; those that were not given are left out. */
   readonly options: Readonly<Record<string, unknown>>;
-  /** What its events and its norm compute: functions have to be given again, and are to compute the same. */
+  /** What the solver's events and norm compute: functions must be given to `restoreSolver` again, and must compute the same. */
   readonly programs: {
     /** The events, in their order. */
     readonly events: readonly object[];
@@ -88,8 +88,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
   /** An independent copy of the solver. */
   copy(): Solver<D, A>;
   /**
-   * Where the solver stands, and by which options, as plain data for `restoreSolver`: with the same field the steps go on bitwise as
-   * they would here.
+   * The state and the options of the solver, as plain data for `restoreSolver`: with the same field the steps go on bitwise as they would
+   * here.
    */
   save(): SavedSolver;
   /** Frees the memory of the solver; a second call does nothing. */
@@ -99,8 +99,8 @@ export interface Solver<D extends Dtype = Dtype, A extends string = string> {
 }
 
 /**
- * Starts a solve that you advance yourself with `stepTo(t)`: for control loops, games and simulations with inputs.
- * Gradients are those of `vjp`; a solver has none.
+ * Starts a solve that you advance yourself with `stepTo(t)`: for control loops, games and simulations with inputs. A solver has no
+ * gradient; use `vjp` for that.
  *
  * @param field - The vector field, with its parameters as they are now: changing them later has no effect on the solver or its copies.
  * @param y0 - `[batch, state]`, row-major, of the field's `dtype`.
@@ -117,13 +117,13 @@ export function solver<
 }
 
 /**
- * A solver that stands where another was saved, with its options and arguments.
+ * Makes a solver that continues where another was saved, with its options and arguments.
  *
- * @param field - The field that the other had, with the same parameters.
- * @param saved - The result of its `save`.
- * @param options - Options that are functions, of `events` and `norm`, as the other had them; `threads` as you like. Others may be given
- * again, as they were.
- * @throws `OPTION` for what was not saved by a solver of such a field and batch, and for an option that is not the one it was saved with.
+ * @param field - The field that the saved solver had, with the same parameters.
+ * @param saved - What `save` of that solver returned.
+ * @param options - Functions in `events` and `norm`, the same as the saved solver had; `threads`, as you like. Other options may be given
+ *   again, unchanged.
+ * @throws `OPTION` if `saved` does not come from a solver of such a field and batch, or if an option differs from the saved one.
  */
 export function restoreSolver<
   D extends Dtype,

@@ -8,8 +8,8 @@ const INPUTS = ["state", "argument"];
 
 /**
  * The gradient of a value of one row with respect to a value that it was computed from: of rows of the state or of arguments, or of
- * anything in between. A system follows from its energy so: `const [dHdq, dHdp] = grad(energy, [q, p])`. The result is a value like any
- * other, and may be differentiated again.
+ * anything in between. This is how a system follows from its energy: `const [dHdq, dHdp] = grad(energy, [q, p])`. The result is a value
+ * like any other, and may be differentiated again.
  *
  * @returns A value with as many rows as `of`.
  * @throws `SHAPE` for a value of several rows; `CALLBACK` for an `of` that `value` was not computed from, or that is the same for all

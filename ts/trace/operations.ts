@@ -100,10 +100,10 @@ export const div = (a: Operand, b: Operand): Value => lifted("div's first argume
 /** base to the power of exponent, row by row; a negative base needs a whole exponent. */
 export const pow = (base: Operand, exponent: Operand): Value => lifted("pow's first argument", base).pow(exponent);
 
-/** The smaller of the two, row by row. */
+/** The smaller of a and b, row by row. */
 export const min = (a: Operand, b: Operand): Value => lifted("min's first argument", a).min(b);
 
-/** The larger of the two, row by row. */
+/** The larger of a and b, row by row. */
 export const max = (a: Operand, b: Operand): Value => lifted("max's first argument", a).max(b);
 
 /** The angle of the point (x, y), in radians from −π to π, row by row. */
@@ -112,11 +112,11 @@ export const atan2 = (y: Operand, x: Operand): Value => lifted("atan2's first ar
 /** The sum of the products of rows, one number. */
 export const dot = (a: Operand, b: Operand): Value => lifted("dot's first argument", a).dot(b);
 
-/** The product of a matrix, `[rows, columns]` row-major, and a vector of so many columns: a vector of `rows`. */
+/** The product of a matrix, `[rows, columns]` row-major, and a vector of `columns` rows: a vector of `rows` rows. */
 export const matvec = (matrix: Operand, vector: Operand): Value =>
   lifted("matvec's first argument", matrix).matvec(vector);
 
-/** The product of a transposed matrix, `[rows, columns]` row-major, and a vector of `rows`: one of `columns`. */
+/** The product of the transpose of a matrix, `[rows, columns]` row-major, and a vector of `rows` rows: a vector of `columns` rows. */
 export const matvecTransposed = (matrix: Operand, vector: Operand): Value =>
   lifted("matvecTransposed's first argument", matrix).matvecTransposed(vector);
 

@@ -9,7 +9,10 @@ import { arrayIn, named, type Place, parameterIn, type StandIns } from "./progra
 import { uniforms } from "./random.js";
 import type { Value, Vector } from "./value.js";
 
-/** What a parameter may be given as: a number; an array of numbers, or of arrays of the same length; a network; or more of these by name. */
+/**
+ * What may be given as a parameter: a number; an array of numbers, or of arrays of the same length; a network; or an object of these by
+ * name.
+ */
 export type Parameter =
   | number
   | Float32Array
@@ -22,7 +25,7 @@ export type Parameter =
 /** Parameters by their names. */
 export type Parameters = { readonly [name: string]: Parameter };
 
-/** What stands for a network in a traced function: call it with a value. Its arrays are in it, as `net[0].weight`. */
+/** What stands for a network in a traced function: call it with a value. It holds its arrays, such as `net[0].weight`. */
 export interface TracedModule extends ModuleParts {
   /** What the network makes of a value. */
   (x: Value): Value;
@@ -30,7 +33,7 @@ export interface TracedModule extends ModuleParts {
 
 /** The arrays of a network, by the parts of their names. */
 export interface ModuleParts {
-  /** The part of that place in `nn.sequential`. */
+  /** The part at that place of `nn.sequential`, from 0. */
   readonly [place: number]: ModuleParts;
   /** The weight of a layer, row-major. */
   readonly weight: Value;
@@ -52,7 +55,7 @@ export type Traceable<P> = P extends number | Float32Array | Float64Array
         ? Value
         : { readonly [Name in keyof P]: Traceable<P[Name]> };
 
-/** The same for the parameters of a field, of which not all may be known. */
+/** What stands for the parameters of a field in a traced function; anything where their types are not known. */
 // biome-ignore lint/suspicious/noExplicitAny: as nested as the parameters are.
 export type TraceableOf<P> = unknown extends P ? any : Traceable<P>;
 

@@ -59,12 +59,12 @@ export class Value {
     return binary("pow", this, exponent);
   }
 
-  /** The smaller of the two, row by row. */
+  /** The smaller of this and other, row by row. */
   min(other: Operand): Value {
     return binary("min", this, other);
   }
 
-  /** The larger of the two, row by row. */
+  /** The larger of this and other, row by row. */
   max(other: Operand): Value {
     return binary("max", this, other);
   }
@@ -275,7 +275,7 @@ export class Value {
     return start === 0 ? checked("roll", this) : concat(this.slice(start), this.slice(0, start));
   }
 
-  /** The product of this matrix, `[rows, columns]` row-major, and a vector of so many columns: a vector of `rows`. */
+  /** The product of this matrix, `[rows, columns]` row-major, and a vector of `columns` rows: a vector of `rows` rows. */
   matvec(vector: Operand): Value {
     const x = lifted("matvec", vector, this);
     const outputs = this.length / x.length;
@@ -313,7 +313,7 @@ export class Value {
     for (let row = 0; row < this.length; row++) yield this.at(row);
   }
 
-  /** Refuses to become a number or a text, as in `Math.sin(x)`, `x + 1`, `x < 1` or a template string. */
+  /** Throws `CALLBACK` where a value would become a number or a text, as in `Math.sin(x)`, `x + 1`, `x < 1` or a template string. */
   [Symbol.toPrimitive](hint: string): never {
     throw unreadable(hint);
   }
@@ -343,7 +343,7 @@ export class Condition {
     this.length = length;
   }
 
-  /** Refuses to become a number or a text. */
+  /** Throws `CALLBACK` where a condition would become a number or a text. */
   [Symbol.toPrimitive](): never {
     const expected = "where(condition, a, b), which chooses row by row";
     throw refused("CALLBACK", "a condition", expected, "an attempt to read it while the function is traced");

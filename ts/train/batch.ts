@@ -36,11 +36,10 @@ export interface Batch<D extends Dtype = Dtype, A extends string = string> {
    */
   mask?: ArrayLike<number> | undefined;
   /**
-   * The arguments of these trajectories, for a field with arguments, as in `odeint`; default those among the options of the
-   * training.
+   * The arguments of these trajectories, for a field with arguments, as in `odeint`; by default the option `arguments` of `train` or `fit`.
    */
   arguments?: ArgumentArrays<A> | undefined;
-  /** Changes of the state at known times, as in `odeint`; default those among the options of the training. */
+  /** Changes of the state at known times, as in `odeint`; by default the option `jumps` of `train` or `fit`. */
   jumps?: readonly Jump<A>[] | undefined;
   /** The further inputs for these trajectories, for a loss that has some: see `loss`. */
   inputs?: Readonly<Record<string, ArrayLike<number>>> | undefined;

@@ -35,7 +35,7 @@ export interface FlowOptions<D extends Dtype = Dtype> {
   time?: number | undefined;
 }
 
-/** How to solve and which gradient, and what the objective adds to −mean log p. */
+/** Options of the solve and its gradient, and what the objective adds to −mean log p. */
 export interface FlowGradientOptions extends GradientOptions {
   /** Weight of the mean of ∫ ‖f‖² dt, for blocks with `kinetic`; default 0, the only value for other blocks (Finlay et al. 2020). */
   kineticWeight?: number | undefined;
@@ -51,7 +51,7 @@ export interface SampleOptions extends GradientOptions {
 
 /** The objective and its gradients, one for each block. */
 export interface FlowGradient<D extends Dtype = Dtype> {
-  /** The mean negative log density, in nats, with what the regularisers add. */
+  /** The mean negative log density, in nats, including the regularisers. */
   readonly value: number;
   /** The mean negative log density without the regularisers, in nats. */
   readonly negativeLogDensity: number;
@@ -59,7 +59,7 @@ export interface FlowGradient<D extends Dtype = Dtype> {
   readonly gradients: readonly Gradient<D>[];
 }
 
-/** A density: that of data which the blocks map to a standard normal distribution. */
+/** A probability density, of data that the blocks map to a standard normal distribution. */
 export interface Flow<D extends Dtype = Dtype> {
   /** The blocks of the flow: make an optimizer for each. */
   readonly blocks: readonly CnfField<D>[];
@@ -68,11 +68,11 @@ export interface Flow<D extends Dtype = Dtype> {
   /** log p(x) of each sample of x `[batch, features]`, in nats. */
   logDensity(x: ArrayOf<D>, options?: GradientOptions): ArrayOf<D>;
   /**
-   * Draws `count` samples, `[count, features]`, row-major. With `seed` they are the same at each call; without, a call draws on from where
-   * the one before stopped, and the first one of a flow is that of seed 0.
+   * Draws `count` samples, `[count, features]`, row-major. With the same `seed`, each call draws the same samples. Without one, each call
+   * continues where the one before stopped, and the first call starts with seed 0.
    */
   sample(count: number, options?: SampleOptions): ArrayOf<D>;
-  /** The same, with the seed, an integer, zero or more, as its second argument. */
+  /** Draws `count` samples, `[count, features]`, row-major; with the same seed, an integer, zero or more, each call draws the same. */
   sample(count: number, seed?: number, options?: GradientOptions): ArrayOf<D>;
   /** The objective of FFJORD (Grathwohl et al. 2019), −mean log p(x), and its gradient. */
   valueAndGrad(x: ArrayOf<D>, options?: FlowGradientOptions): FlowGradient<D>;

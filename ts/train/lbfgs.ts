@@ -62,13 +62,16 @@ export interface LbfgsOptions<D extends Dtype = Dtype> {
   /** An AbortSignal that ends the training, between evaluations: `lbfgs` throws its reason. */
   signal?:
     | {
-        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        /** Throws the signal's reason if it was aborted, as the method of an AbortSignal does. */
         throwIfAborted(): void;
       }
     | undefined;
 }
 
-/** Why `lbfgs` ended. */
+/**
+ * Why `lbfgs` ended: at a minimum (`gradient`, `cost`), because it was told to stop (`iterations`, `callback`), or because no step lowers
+ * the loss (`stuck`).
+ */
 export type LbfgsReason =
   /** The gradient vanishes. */
   | "gradient"
@@ -117,7 +120,7 @@ const PRECISION = {
  *
  * @returns How it went. The field's parameters end up at the smallest loss that was found, even if it throws.
  * @throws `OPTION`, `DISPOSED`; `NON_FINITE` for a loss or gradient that is not finite at the start; `CALLBACK`, `DTYPE` and `SHAPE` if
- *   `value` returns the wrong thing. What it throws reaches you unchanged, except a failed solve after the start.
+ *   `value` returns the wrong thing. What `value` throws reaches you unchanged, except for a failed solve after the start.
  */
 export async function lbfgs<D extends Dtype>(options: LbfgsOptions<D>): Promise<LbfgsResult> {
   const read = readOptions(options, rules);

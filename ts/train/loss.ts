@@ -34,9 +34,9 @@ export type LossValues<I extends ArgumentSizes = None> = {
   /** What the solution should be: as many rows as the state has, or as the option `target` says. */
   readonly target: Value;
   /**
-   * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, a target that was NaN is
-   * 0. A loss that takes this weighs its features itself. If its value or derivative may not be finite at a feature that does not
-   * count, as that of `y.log()`, put a number in its place first: `where(mask.greater(0), y, 1).log()`.
+   * The weight of each feature of the target, as many rows; ones if no mask is given. Where the weight is 0, a target that was NaN is 0. A
+   * loss that takes the mask weights its features itself. If its value or derivative may not be finite at a feature that does not count, as
+   * that of `y.log()`, put a number in its place first: `where(mask.greater(0), y, 1).log()`.
    */
   readonly mask: Value;
   /** The output time at which the loss is taken. */
@@ -50,7 +50,7 @@ export interface LossOptions<I extends ArgumentSizes = None> {
    * given as `inputs` of a batch.
    */
   inputs?: I | undefined;
-  /** How many features the target has; default those of the state. */
+  /** How many features the target has; default: as many as the state. */
   target?: number | undefined;
 }
 
@@ -123,9 +123,9 @@ const OWN = ["y", "target", "mask", "t"];
  * included, weighted by the mask if there is one. The function is called once for each number of features, when it is first used, and
  * recorded; derivatives are worked out from the record.
  *
- * A mask `[times, batch]` has the weights of the mean. A mask `[times, batch, features]` may leave out some of the features of a
- * trajectory at a time: then the function has to take `mask` and weigh the features itself; it is averaged over the times and
- * trajectories of which anything counts.
+ * A mask `[times, batch]` has the weights of the mean. A mask `[times, batch, features]` may leave out some of the features of a trajectory
+ * at a time: then the function has to take `mask` and weight the features itself; it is averaged over the times and trajectories of which
+ * anything counts.
  *
  * @throws `OPTION`; `CALLBACK` for a function of several arguments. When it is used: `CALLBACK` if the function does something that
  *   cannot be recorded, or returns no value; `SHAPE` if it returns more than one number.

@@ -15,7 +15,7 @@ import { concat, where } from "../trace/value.js";
 import { entrywise, type TracedLoss } from "./loss.js";
 
 /**
- * The mean of the absolute differences from the target, over all entries that count; its derivative is 0 where there is none.
+ * The mean of the absolute differences from the target, over all entries that count; its derivative is 0 where the difference is 0.
  *
  * @returns A loss for `train`, `fit` and, through `of`, `valueAndGrad`.
  */

@@ -39,14 +39,14 @@ export interface TrainOptions<D extends Dtype = Dtype, A extends string = string
   /** The loss of a batch: `mse`, the default, one from `loss`, `huberLoss` and so on, or a function of the solution and the batch. */
   loss?: Loss<D> | undefined;
   /**
-   * The number of training steps; default one epoch of `minibatches`, or as many as another iterable has batches. An array of data needs
-   * it, and so does an iterable without an end. `Infinity` goes on until patience runs out, or you end it.
+   * The number of training steps; default one epoch of `minibatches`, or as many as another iterable has batches. Required for an array,
+   * and for an endless iterable. `Infinity` goes on until patience runs out, or you end it.
    */
   steps?: number | undefined;
   /** An AbortSignal that ends the training: the generator throws its reason, between steps. */
   signal?:
     | {
-        /** Throws the reason if the signal was aborted, as that of an AbortSignal does. */
+        /** Throws the signal's reason if it was aborted, as the method of an AbortSignal does. */
         throwIfAborted(): void;
       }
     | undefined;
@@ -79,7 +79,7 @@ export interface TrainStep<D extends Dtype = Dtype, A extends string = string> {
   readonly learningRate: number;
   /** The solution of the batch, before the step. */
   readonly solution: Solution<D>;
-  /** The loss of the validation data after the step, if it was due; infinite if a solve fails or it is not finite. */
+  /** The loss of the validation data after the step, if an evaluation was due; infinite if a solve fails or the loss is not finite. */
   readonly validation?: number;
   /** The parameters that have done best on the validation data so far; undefined while no loss was finite. */
   readonly best?: Best<D>;
@@ -190,7 +190,7 @@ export interface History<D extends Dtype = Dtype> {
   readonly losses: number[];
   /** Each loss of the validation data, in the order of training. */
   readonly validations: {
-    /** The number of the optimizer's steps until then. */
+    /** How many steps the optimizer had taken at this evaluation. */
     readonly step: number;
     /** The loss of the validation data. */
     readonly validation: number;

@@ -62,7 +62,7 @@ export interface SavedBest {
   readonly step: number;
   /** The loss of the validation data with these parameters. */
   readonly validation: number;
-  /** The field's parameters then: a list of them, or what JSON makes of a typed array. */
+  /** The field's parameters when the loss was best: a list of numbers, or what JSON makes of a typed array. */
   readonly parameters: ArrayLike<number> | Readonly<Record<string, number>>;
 }
 
