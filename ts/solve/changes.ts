@@ -17,7 +17,7 @@ import {
 import { outside } from "../checks/user-code.js";
 import type { FieldNames, WasmField } from "../fields/field.js";
 import type { WasmProgram } from "../fields/program.js";
-import { checkCrossing, readAssignments, readCondition } from "../trace/equations.js";
+import { checkCrossing, definedIn, readAssignments, readCondition } from "../trace/equations.js";
 import { activeGraph, type Program } from "../trace/graph.js";
 import type { TraceableOf } from "../trace/parameters.js";
 import { placed, tracing } from "../trace/place.js";
@@ -365,13 +365,14 @@ function scopeOf(field: WasmField<"float32" | "float64">): Scope {
 /** The program of a new state. */
 function setOf(scope: Scope, where: string, given: unknown, amounts: readonly string[], remedy = ""): Program {
   const widths = { ...scope.arguments, ...Object.fromEntries(amounts.map((name) => [name, 1])) };
-  const known = [...Object.keys(scope.arguments), ...scope.states, ...Object.keys(scope.entries), "t"];
+  const { states, entries, equations } = scope;
+  const known = [...Object.keys(scope.arguments), ...states, ...Object.keys(entries), ...definedIn(equations), "t"];
   const clash = amounts.find((name) => known.includes(name));
   if (clash !== undefined) {
     throw refused(
       "OPTION",
       where.replace(/set$/, "amounts"),
-      "names other than those of states, parameters, arguments and t",
+      "names not taken by states, parameters, arguments, t or the lines of the equations",
       clash,
     );
   }
@@ -407,7 +408,8 @@ export function readNorm(field: WasmField<"float32" | "float64">, norm: unknown)
       const expected = `rms, max, a function of the errors, or text such as ${of}`;
       throw refused("OPTION", "norm", expected, describe(norm));
     }
-    return readCondition("norm", norm, quantities(scope, []));
+    // What the equations define is made of states, and not of their errors.
+    return readCondition("norm", norm, { ...quantities(scope, []), equations: undefined });
   }
   const take =
     norm === "max"

@@ -104,6 +104,13 @@ function statementsOf({ equations = "" }: Quantities): Statement[] {
   );
 }
 
+/** Those of them that name an expression. */
+const definitionsOf = (names: Quantities) => statementsOf(names).filter(({ derivative }) => !derivative);
+
+/** The names that a field's text gives to expressions. */
+export const definedIn = (equations: string | undefined): string[] =>
+  definitionsOf({ states: [], parameters: {}, parameterCount: 0, arguments: [], equations }).map(({ name }) => name);
+
 /** The time, among the arguments of `readObserved`. */
 export const TIME = "t";
 
@@ -118,10 +125,7 @@ export function readObserved(where: string, expressions: readonly string[], name
       ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
       ...Object.entries(piecesIn(graph, "argument", sizes)),
     ]);
-    define(
-      statementsOf(names).filter(({ derivative }) => !derivative),
-      known,
-    );
+    define(definitionsOf(names), known);
     const values = expressions.map((expression, index) => {
       const own = `${where}[${index}]`;
       const refuse: Refuse = (at, expected, given) => {
@@ -149,16 +153,18 @@ export function readObserved(where: string, expressions: readonly string[], name
   return { program, initial: new Float64Array(parameterCount), entries: {}, states, arguments: sizes };
 }
 
-/** The values of names in the program of a text beside a field's equations. */
+/** The values of names in the program of a text beside a field's equations, those that the equations define included. */
 function namesIn(graph: Graph, names: Quantities): Map<string, Operand> {
   const sizes = Object.fromEntries(names.arguments.map((name) => [name, 1]));
   const features = Object.fromEntries(names.states.map((name) => [name, 1]));
-  return new Map<string, Operand>([
+  const known = new Map<string, Operand>([
     ["t", timeIn(graph)],
     ...Object.entries(piecesIn(graph, "state", features)),
     ...Object.entries(names.parameters).map(([name, i]): [string, Operand] => [name, parameterIn(graph, i, 1)]),
     ...Object.entries(piecesIn(graph, "argument", sizes)),
   ]);
+  define(definitionsOf(names), known);
+  return known;
 }
 
 /** The sizes of such a program. */
@@ -177,22 +183,15 @@ interface Place {
   readonly remedy?: string;
 }
 
-/** Whether a field's text has a line for a name, in fewer words than reading it takes. */
-function isDefinedIn({ equations = "" }: Quantities, name: string): boolean {
-  const own = new RegExp(`^\\s*${name}\\s*=`);
-  return linesOf(equations).some((line) => own.test(line));
-}
-
 /** Works out an expression of a text that an option has. */
 function evaluateIn(
   { where, line, start, remedy = "" }: Place,
   expression: string,
   known: Map<string, Operand>,
-  names: Quantities,
 ): Value {
   const refuse: Refuse = (at, expected, given) => refusedIn(where, line, start + at, expected, given);
   const lookup: Lookup = (used, at) => {
-    const value = known.get(used) ?? (isDefinedIn(names, used) ? undefined : constantOf(used));
+    const value = known.get(used) ?? constantOf(used);
     if (value !== undefined) return value;
     checkExponential(expression, at, (expected, given) => refuse(at, expected, given));
     const meant = nearest(used, [...known.keys()]);
@@ -224,7 +223,7 @@ export function checkCrossing(where: string, expression: string): void {
 /** The program of an expression. */
 export function readCondition(where: string, expression: string, names: Quantities): Program {
   return programOf(sizesOf(names), (graph) =>
-    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names), names)),
+    concat(evaluateIn({ where, line: 1, start: 0 }, expression, namesIn(graph, names))),
   );
 }
 
@@ -251,7 +250,7 @@ export function readAssignments(where: string, source: string, names: Quantities
     const changed = new Map(
       lines.map(({ name, line, start, expression }) => [
         name,
-        evaluateIn({ where, line, start, remedy }, expression, known, names),
+        evaluateIn({ where, line, start, remedy }, expression, known),
       ]),
     );
     return concat(...names.states.map((name) => changed.get(name) ?? (known.get(name) as Value)));
