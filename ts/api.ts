@@ -45,6 +45,7 @@ export {
   type InputShapes,
 } from "./fields/differentiable.js";
 export { driven, type InputOptions } from "./fields/driven.js";
+export type { NumbersOf, ParametersIn, StatesIn } from "./fields/equation-names.js";
 export { type EquationsOptions, equations } from "./fields/equations.js";
 export type {
   ArgumentArrays,
@@ -135,6 +136,7 @@ export {
   sensitivities,
   type Tangents,
 } from "./solve/sensitivity.js";
+export { series } from "./solve/series.js";
 export { restoreSolver, type SavedSolver, type Solver, type SolverOptions, solver } from "./solve/solver.js";
 export { formula } from "./trace/formula.js";
 export { grad } from "./trace/grad.js";

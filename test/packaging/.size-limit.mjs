@@ -6,7 +6,7 @@ export default [
   entry("symplectic-adjoint, both builds and the worker inside", "index.js", "695 kB"),
   {
     // A program has the default entry and the NATS client already.
-    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "126 kB"),
+    ...entry("symplectic-adjoint/cluster, beside the default entry", "cluster.js", "128 kB"),
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["./index.js", "@nats-io/*"] }),
   },
   // With tracing, the parser of equations, all losses, and estimation.
@@ -21,7 +21,7 @@ export default [
   },
   // What a page bundles that computes gradients of one network.
   {
-    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "38 kB"),
+    ...entry("mlp and valueAndGrad from symplectic-adjoint/slim", "slim.js", "39 kB"),
     import: "{ mlp, valueAndGrad }",
   },
 ];

@@ -3,6 +3,7 @@ import * as fc from "fast-check";
 import {
   adam,
   custom,
+  equations,
   init,
   loadTensors,
   meanSquaredError,
@@ -11,6 +12,7 @@ import {
   type OdeintOptions,
   odeint,
   saveTensors,
+  series,
   valueAndGrad,
   vjp,
 } from "symplectic-adjoint";
@@ -33,6 +35,46 @@ test("a solution has a shape, statistics and memory of its own", () => {
   solution.y.fill(9);
   expect([...start]).toEqual([...y0()]);
   expect(odeint(field, start, [0, 1]).y[0]).toBe(1);
+});
+
+test("a series is one feature of one trajectory, by its name or index", () => {
+  const field = equations("x' = v \n v' = -x", { dtype: "float64" });
+  const start = Float64Array.of(1, 0, 0, 2, 3, 3);
+  const times = [0, 0.5, 1, 1];
+  const solution = odeint(field, start, times);
+  for (let trajectory = 0; trajectory < 3; trajectory++) {
+    for (const [feature, name] of (["x", "v"] as const).entries()) {
+      const expected = times.map((_, k) => solution.y[6 * k + 2 * trajectory + feature]);
+      expect([...series(field, solution, name, trajectory)]).toEqual(expected);
+      expect(series(field, solution, feature, trajectory)).toEqual(Float64Array.from(expected as number[]));
+    }
+  }
+  expect(series(field, solution, "x")).toEqual(series(field, solution, 0, 0));
+  // Trajectories with times of their own end with these; what has failed, where it did.
+  const own = odeint(field, start, [[0, 1], [0, 0.5, 1, 2], [0]]);
+  expect([0, 1, 2].map((trajectory) => series(field, own, "v", trajectory).length)).toEqual([2, 4, 1]);
+  expect(series(field, own, "v", 1)[3]).toBeCloseTo(2 * Math.cos(2), 4);
+  const bursting = equations("x' = x * x", { dtype: "float64" });
+  const failed = odeint(bursting, Float64Array.of(1, 0.1), [0, 0.5, 2], { onFailure: "mask" });
+  expect(series(bursting, failed, "x", 0)).toHaveLength(2);
+  expect(series(bursting, failed, "x", 1)).toHaveLength(3);
+  const messages = [
+    () => series(field, solution, "w" as "x"),
+    () => series(field, solution, 2),
+    () => series(field, solution, "x", 3),
+    () => series(bursting, failed, "x", -1),
+    () => series(field, undefined as never, "x"),
+  ].map((wrong) => thrown("OPTION", wrong).message);
+  expect(messages).toEqual([
+    "w: there is no state of that name; the names are x, v",
+    "state: expected a name or an index from 0 to 1, given 2",
+    "trajectory: expected an index from 0 to 2, given 3",
+    "trajectory: expected an index from 0 to 1, given -1",
+    "solution: expected a solution, with y and shape, given undefined",
+  ]);
+  expect(thrown("SHAPE", () => series(bursting, solution, "x")).message).toBe(
+    "solution: expected one of this field, with 1 features, given one with 2",
+  );
 });
 
 test("parameters are named, readable, settable, and a live view", () => {

@@ -109,7 +109,8 @@ export interface Field<D extends Dtype = Dtype, A extends string = string, N ext
 }
 
 /** What the type of a field knows of names; of one of several fields, what any of them has. */
-export type NamesOfField<F> = F extends { readonly "~names"?: infer N extends FieldNames } ? N : FieldNames;
+export type NamesOfField<F> =
+  F extends Pick<Field<Dtype, string, infer N extends FieldNames>, "~names"> ? N : FieldNames;
 
 /** What another thread, or whoever loads a file, makes the same field of, but for its parameters and its state. */
 export interface Recipe {
