@@ -334,3 +334,89 @@ describe("jumps and events", () => {
     expect(told.tangents[2]).toBeCloseTo(-2, 10);
   });
 });
+
+describe("what happens at one time", () => {
+  // x' = 1, so x crosses 1 at 1 − x(0), and z counts the times at which something happened.
+  const clockwork = equations("x' = 1 \n z' = 0", { dtype: "float64" });
+  const add = { set: "z = z + t" };
+  const start = Float64Array.of(0.3, 0);
+  const fixed = { method: "rk4", steps: 3 } as const;
+
+  test.each([2, 3])("%i events move with it, each", (count) => {
+    const options = { ...fixed, events: Array.from({ length: count }, () => ({ when: "x - 1", ...add })) };
+    const moved = jvp(clockwork, start, [0, 2], { y0: Float64Array.of(1, 0) }, options);
+    expect([...moved.events.t]).toEqual(Array(count).fill(-1));
+    expect(moved.tangents[3]).toBeCloseTo(-count, 12);
+    expect(sensitivities(clockwork, start, [0, 2], options).y0[6]).toBeCloseTo(-count, 12);
+    const { pullback } = vjp(clockwork, start, [0, 2], options);
+    expect(pullback(Float64Array.of(0, 0, 0, 1)).y0[0]).toBeCloseTo(-count, 12);
+    pullback.dispose();
+  });
+
+  test("jumps at the first time move with it, each", () => {
+    const options = {
+      ...fixed,
+      jumps: [
+        { times: [0.5], ...add },
+        { times: [0.5], ...add },
+      ],
+    };
+    expect(jvp(clockwork, start, [0.5, 2], { times: [1, 0] }, options).tangents[3]).toBeCloseTo(2, 12);
+  });
+
+  test.each([
+    [[0, 0, 2], 0, [-1, 0, 1]],
+    [[0, 1, 1, 2, 2, 3], 1, [-1, 0, 0, 0, 0, 1]],
+    [[0, 1, 1, 1, 2], 1, [-1, 0, 0, 0, 1]],
+  ])("a jump between %j does not hide which of them a solution goes on from", (times, at, expected) => {
+    const options = { ...fixed, jumps: [{ times: [at], set: "z = z + 1" }] };
+    const w = new Float64Array(2 * times.length);
+    w[2 * times.length - 2] = 1;
+    const { pullback } = vjp(clockwork, start, times, options);
+    const gradient = [...(pullback(w).times as Float64Array)];
+    pullback.dispose();
+    for (const [k, rate] of expected.entries()) {
+      expect(gradient[k], `times[${k}]`).toBeCloseTo(rate, 12);
+      const along = times.map((_, j) => (j === k ? 1 : 0));
+      const moved = jvp(clockwork, start, times, { times: along }, options).tangents;
+      expect(moved[2 * times.length - 2], `times[${k}]`).toBeCloseTo(rate, 12);
+    }
+  });
+
+  test("forward and reverse mode agree on repeated times with several jumps and events", () => {
+    const field = equations("x' = 1 - k * z + 0.2 * sin(3 * t) \n z' = k * x - z * t", {
+      parameters: { k: 0.8 },
+      dtype: "float64",
+    });
+    const events = [
+      { when: "x - 1.2", set: "z = z + 0.3 * t * x" },
+      { when: "2 * x - 2.4", set: "x = x + 0.1 * z \n z = 0.9 * z + 0.05 * t" },
+    ];
+    const jumps = [
+      { times: [0, 1, 2], set: "z = z + dose * t", amounts: { dose: [0.5, 0.2, -0.3] } },
+      { times: [0, 1, 2], set: "x = x * (1 + 0.1 * t) \n z = z + x" },
+    ];
+    const times = [0, 0, 0.7, 1, 1, 1, 1.6, 2, 2, 2.3];
+    const direction = {
+      y0: numbers("float64", 2, 21),
+      parameters: numbers("float64", 1, 22),
+      times: numbers("float64", times.length, 23),
+    };
+    const w = numbers("float64", 2 * times.length, 24);
+    for (const output of ["land", "interpolate"] as const) {
+      for (const more of [{ jumps }, { events }, { jumps, events }]) {
+        const options = { ...more, output, rtol: 1e-6, atol: 1e-8 };
+        const forward = dot(w, jvp(field, start, times, direction, options).tangents);
+        const { pullback } = vjp(field, start, times, options);
+        const gradient = pullback(w);
+        pullback.dispose();
+        const reverse =
+          dot(gradient.y0, direction.y0) +
+          dot(gradient.parameters, direction.parameters) +
+          dot(gradient.times as Float64Array, direction.times);
+        expect(Math.abs(forward - reverse), `${output} ${Object.keys(more)}`).toBeLessThan(1e-11 * Math.abs(reverse));
+      }
+    }
+    field.dispose();
+  });
+});

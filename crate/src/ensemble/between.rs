@@ -2,6 +2,7 @@
 
 use super::block::{lane, set_lane};
 use super::changes::{Due, JumpInputs};
+use super::clock::Clock;
 use super::events::{Crossed, Occurrence};
 use super::forward::{Forward, Sinks};
 use super::problem::{Problem, Tools};
@@ -80,9 +81,12 @@ impl<T: Real> Forward<T> {
         let (rules, Tools { maps, .. }) = (&problem.rules, tools);
         let mut changed = false;
         lane(&block.x, block.width, slot, row);
-        if let Some(replay) = &problem.again {
-            replay.stand(clock, row);
-        }
+        // Each happens at a time that moves as that of the boundary does: a map leaves none in the rows of the clocks.
+        let stand = |clock: &Clock, row: &mut [T]| {
+            if let Some(replay) = &problem.again {
+                replay.stand(clock, row);
+            }
+        };
         if let Some(Crossed { root, sides, zeros, .. }) = crossed {
             clock.signs.copy_from_slice(sides);
             clock.recent = Some((*root, clock.t));
@@ -91,6 +95,7 @@ impl<T: Real> Forward<T> {
             }
         }
         for &event in acting {
+            stand(clock, row);
             clock.counts[event] += 1;
             if clock.counts.iter().sum::<usize>() > rules.max_events {
                 return Err(Error::MaxEvents { limit: rules.max_events, progress: clock.progress(0.0) });
@@ -113,6 +118,7 @@ impl<T: Real> Forward<T> {
         while let Some(&Due { t, jump, occurrence }) = clock.due.get(clock.jump).filter(|_| !clock.ended)
             && t == clock.t
         {
+            stand(clock, row);
             if let Some(record) = &mut sinks.record {
                 record.action(own, ActionKind::Jump { jump, occurrence }, row)?;
             }

@@ -36,11 +36,14 @@ impl<T: Real> Backward<'_, T> {
         let Reverse { trajectory, own, mut cursor, .. } = self.trajectories[slot];
         let now = record.last_step(&cursor).map_or(problem.times.of(trajectory)[0], |step| step.to);
         let changes = record.changes(&cursor);
+        // The sum of the cotangents of the outputs here, from the last one on.
+        let mut outputs = vec![T::zero(); if changes { rows } else { 0 }];
         while let Some(output) = self.trajectories[slot].outputs.checked_sub(1)
             && record.places[own][output] == 2 * cursor.steps
         {
             let place = problem.place(trajectory, output);
             self.add(slot, &self.cotangents.y[place..place + rows]);
+            outputs.iter_mut().zip(&self.cotangents.y[place..]).for_each(|(sum, &w)| *sum = *sum + w);
             self.trajectories[slot].outputs = output;
             let times = problem.times.of(trajectory);
             let repeats = output > 0
@@ -61,9 +64,11 @@ impl<T: Real> Backward<'_, T> {
                     self.gradient.times.add(start + output, rate);
                     continue;
                 }
-                let rate = inner(&self.lambda_of(slot));
-                // Where steps land, what comes after begins at the last of the times, but for what follows a jump.
-                let begins = if changes { 0.0 } else { std::mem::take(&mut self.trajectories[slot].time) };
+                // Where steps land, what comes after begins at the last of the times; what follows a jump, at the jump.
+                let (rate, begins) = match changes {
+                    true => (inner(&outputs), 0.0),
+                    false => (inner(&self.lambda_of(slot)), std::mem::take(&mut self.trajectories[slot].time)),
+                };
                 self.gradient.times.add(start + output, rate + begins);
                 self.gradient.times.add(start + output - 1, -rate);
             }
