@@ -715,7 +715,7 @@ function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record
   const names = all.map(({ name }) => name);
   const once = new Set(names);
   const twice = names.find((name) => !once.delete(name));
-  if (twice !== undefined) throw refused("OPTION", "field", "parameters of which no two have one name", twice);
+  if (twice !== undefined) throw refused("OPTION", "field", "parameters with different names", `${twice} twice`);
   if (names.length === 0 && Object.keys(given).length === 0) return [];
   const entries = Object.keys(field.entries);
   const known = new Set([...entries.flatMap(wholesOf), ...names]);

@@ -429,7 +429,7 @@ export function checkEquations(field: WasmField<Dtype>): void {
     areSame(read.program, program) &&
     placed(read.entries).sort().join() === placed(entries).sort().join() &&
     Object.values(sizes).every((width) => width === 1);
-  if (!isSame) throw refused("OPTION", "equations", "those of the program", "others");
+  if (!isSame) throw refused("OPTION", "equations", "the text that the program was made from", "another");
 }
 
 /** For the registry. */

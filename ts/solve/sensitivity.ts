@@ -471,7 +471,8 @@ export function sensitivities<D extends Dtype>(
       : [],
   };
   const none = columns.parameters.length + columns.y0.length + columns.arguments.length === 0;
-  if (none) throw refused("OPTION", "respectTo", "something that the field has", JSON.stringify(wanted));
+  if (none)
+    throw refused("OPTION", "respectTo", "y0, or parameters or arguments if the field has any", JSON.stringify(wanted));
   const { solution, tangents, shape } = jvpOfColumns(field, y0, times, columns, rest);
   const [directions, outputs, batch] = shape;
   const rows = outputs * batch * stateSize;

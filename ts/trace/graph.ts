@@ -46,7 +46,8 @@ export class Graph {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     if (this.nodes.length === MOST_RECORDED) {
-      throw refused("OPTION", "program.nodes", `1 to ${MOST_NODES} nodes`, `more than ${MOST_RECORDED}`);
+      const expected = `at most ${MOST_RECORDED} operations while a function is recorded; write loops over numbers as vectors`;
+      throw refused("OPTION", "program.nodes", expected, "more");
     }
     this.#known.set(key, this.nodes.length);
     this.rows.push(rows);

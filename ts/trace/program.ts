@@ -236,7 +236,7 @@ export function returned(
     throw refused("CALLBACK", argument, expected, given(result));
   // A length may be a lie: what is missing is found at once.
   const holes = list && outside(() => result.length > 0 && !(result.length - 1 in result));
-  if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)}, not all there`);
+  if (holes) throw refused("CALLBACK", argument, expected, `${describe(result)} with missing elements`);
   if (list && result.length === 0) throw refused("SHAPE", argument, expected, describe(result));
   const values = list ? liftedAll(argument, result) : [lifted(argument, result)];
   const length = values.reduce((sum, value) => sum + value.length, 0);
