@@ -133,6 +133,7 @@ fn set(options: &mut Options, name: &str, value: &OptionValue) -> Result<()> {
 }
 
 /// A method by its coefficients, as JSON: `{ "c": [], "a": [[]], "b": [], "bHat": [], "order": 3 }`.
+#[inline(never)]
 fn tableau(text: &str) -> Result<&'static Tableau> {
     let expected = "lists of numbers c, b and bHat, a list of lists a, and an order";
     let refused = || Error::option("method", expected, "another object");
@@ -147,6 +148,7 @@ fn tableau(text: &str) -> Result<&'static Tableau> {
 }
 
 /// A tolerance for all features, or as the text of a JSON list one for each.
+#[inline(never)]
 fn tolerances(name: &'static str, value: &OptionValue, all: &mut f64, each: &mut Vec<f64>) -> Result<()> {
     each.clear();
     match value {
@@ -162,6 +164,7 @@ fn tolerances(name: &'static str, value: &OptionValue, all: &mut f64, each: &mut
 }
 
 /// A controller by its coefficients.
+#[inline(never)]
 fn pid(entries: &Entries) -> Result<Controller> {
     let [mut p, mut i, mut d] = [0.0; 3];
     for (name, value) in entries {
@@ -175,6 +178,7 @@ fn pid(entries: &Entries) -> Result<Controller> {
     Ok(Controller::Pid { p, i, d })
 }
 
+#[inline(never)]
 fn number(name: &'static str, value: &OptionValue) -> Result<f64> {
     match value {
         OptionValue::Number(number) => Ok(*number),
@@ -189,6 +193,7 @@ fn text<'a>(name: &'static str, value: &'a OptionValue) -> Result<&'a str> {
     }
 }
 
+#[inline(never)]
 fn choice<C: Copy>(name: &'static str, value: &OptionValue, choices: &[(&str, C)]) -> Result<C> {
     let given = text(name, value)?;
     let names = || choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");

@@ -51,6 +51,7 @@ impl Clocks {
 
     /// Sets the clocks for a step: t_n moves at rate τ, and h at rate σ h, as (t_n, h) follow from the times landed on before
     /// and after it.
+    #[inline(never)]
     fn set<T: Real>(&mut self, chain: &Chain<'_>, span: Span, layout: &Layout, x: &mut [T], carry: &mut [T]) {
         for clock in &mut self.clocks {
             let (from, to) = (clock.times[chain.from], clock.times[chain.to]);
@@ -73,6 +74,7 @@ impl Clocks {
     }
 
     /// ẋ += rate · x′ for each direction, where `x_rate` holds x′ in the rows of x.
+    #[inline(never)]
     fn add<T: Real>(&self, layout: &Layout, x_rate: &[T], x: &mut [T], rate: impl Fn(&Clock) -> f64) {
         for clock in &self.clocks {
             let by = T::of(rate(clock));

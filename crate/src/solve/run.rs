@@ -342,6 +342,7 @@ impl<T: Real> Run<'_, T> {
         }
     }
 
+    #[inline(never)]
     fn choose_first_step(&mut self, t: f64, direction: f64, interval: f64) -> Result<f64> {
         let len = self.x.len();
         let guess = self.norms.first_guess(&self.x, self.work.slope(0))?;
@@ -355,6 +356,7 @@ impl<T: Real> Run<'_, T> {
     }
 
     /// Tries a step: x_{n+1} with its carry in `next`; whether it is finite.
+    #[inline(never)]
     fn attempt(&mut self, span: Span) -> Result<bool> {
         self.next_known = false;
         self.stepper.attempt(self.dynamics, span, &self.x, Goal::Increment, &mut self.work, self.recorder)?;
@@ -387,6 +389,7 @@ impl<T: Real> Run<'_, T> {
     }
 
     /// Writes the outputs within the step just taken.
+    #[inline(never)]
     fn interpolate(&mut self, span: Span) -> Result<()> {
         let outputs = self.outputs_within(span);
         if outputs.is_empty() {

@@ -78,6 +78,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         emitter.all(kept, live, request)
     }
 
+    #[inline(never)]
     fn all(&mut self, kept: &Known<'_>, live: &Live, request: &Request) -> Emitted<T> {
         let graph = self.graph;
         let nodes = graph.nodes.len();
@@ -151,6 +152,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// After which place in the order the storage of a value is no longer needed.
+    #[inline(never)]
     fn last_uses(&self, order: &[Id], request: &Request, kept: &Known<'_>) -> HashMap<usize, Vec<Id>> {
         let mut last: HashMap<Id, usize> = HashMap::new();
         for (position, &id) in order.iter().enumerate() {
@@ -184,6 +186,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         }
     }
 
+    #[inline(never)]
     fn home(&mut self, id: Id) -> Home {
         match self.storage[id] {
             Storage::Fixed(home) => home,
@@ -200,6 +203,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// Lets a value that is computed row by row take the place of an operand that nothing needs any more; which, if there is one.
+    #[inline(never)]
     fn take_over(&mut self, id: Id, dying: Option<&Vec<Id>>) -> Option<Id> {
         let op = &self.graph.nodes[id].op;
         if !elementwise(op) || !matches!(self.storage[id], Storage::Own) || self.rows.contains_key(&id) {
@@ -234,6 +238,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         results.find(|target| matches!(target, Target::Parameters(_) | Target::Time))
     }
 
+    #[inline(never)]
     fn reduce(
         &mut self,
         id: Id,
@@ -297,6 +302,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// Copies of results that do not lie where they are wanted.
+    #[inline(never)]
     fn last_copies(&mut self, kept: &Known<'_>, request: &Request, block: &mut Vec<Instruction<T>>) {
         for (id, (base, row)) in kept.written(request) {
             let to = At { base, offset: row * self.width };
@@ -317,6 +323,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
     }
 
     /// The row of the file where f lies for products with it: copied there if it is an input, on a tape or uniform.
+    #[inline(never)]
     fn products(&mut self, request: &Request, block: &mut Vec<Instruction<T>>) -> Option<usize> {
         let id = request.outputs.iter().find(|output| output.0 == Target::Products)?.1;
         let rows = self.graph.rows(id);
@@ -330,6 +337,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
         Some(row)
     }
 
+    #[inline(never)]
     fn end_instruction(&mut self) {
         for (row, rows) in self.temporary.drain(..) {
             self.file.give(row, rows);
@@ -338,6 +346,7 @@ impl<'e, 'a, T: Real> Emitter<'e, 'a, T> {
 }
 
 impl<T: Real> OperandSource<T> for Emitter<'_, '_, T> {
+    #[inline(never)]
     fn operand(&mut self, id: Id, rows: usize) -> Operand {
         let own = self.graph.rows(id);
         match self.graph.uniform(id) {
