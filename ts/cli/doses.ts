@@ -123,7 +123,9 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
     const { states, column } = target as Extract<Target, { column: string }>;
     throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
   }
-  return Array.from({ length: 1 + repeats }, (_, i) => ({ time: time + i * interval, amount, state, duration }));
+  // Without the rounding of the multiples, so that a row at 2.1 is at the time of a dose every 0.7.
+  const at = (i: number) => (i === 0 ? time : Number((time + i * interval).toPrecision(15)));
+  return Array.from({ length: 1 + repeats }, (_, i) => ({ time: at(i), amount, state, duration }));
 }
 
 function stateOf(label: string, target: Target): string | undefined {

@@ -185,6 +185,18 @@ export function adviceOnFit(
   return lines;
 }
 
+/** Tells where the absolute tolerance of solves is not small beside what was measured. */
+export function adviceOnTolerance({ mapping, members }: Pick<Task, "mapping" | "members">, atol: number): string[] {
+  const { observed } = mapping;
+  return observed.flatMap(({ column }, o) => {
+    const sizes = members.flatMap(({ y }) => y.filter((value, k) => k % observed.length === o && !Number.isNaN(value)));
+    const largest = sizes.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    if (!(largest > 0 && atol > 1e-4 * largest)) return [];
+    const better = Number((1e-8 * largest).toPrecision(1));
+    return `--atol ${atol} is not small beside the values of ${column}, at most ${largest}, so that solves are not exact: try --atol ${better}, or another unit`;
+  });
+}
+
 /** A number to the third digit of its error; without one, with six digits. */
 export function shown(value: number | undefined | null, error?: number | null): string {
   if (value === undefined || value === null || Number.isNaN(value)) return "–";

@@ -11,7 +11,7 @@ import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Spread } from "./pairs.js";
 import { checkColumns, headerOf, listOf } from "./table.js";
-import { constantsOf, equationsField, withoutParameters } from "./text-model.js";
+import { checkTimeless, constantsOf, equationsField, withoutParameters } from "./text-model.js";
 
 /** What is fitted, as plain data. */
 export interface Task extends Members {
@@ -183,6 +183,7 @@ export function checkFactors(
     throw new Failure(`--dose-factor: expected states of the equations: ${listOf(states)}; given ${other}`, 2);
   }
   for (const [column, expression] of Object.entries(factors)) {
+    checkTimeless(text, column, expression);
     try {
       observingField(text, [{ column, expression }], states, args).dispose();
     } catch (error) {

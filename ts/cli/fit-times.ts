@@ -14,7 +14,15 @@ export interface Timing {
 
 /** The times of a solve: a solve has the state after a dose, so that rows before it are as little earlier as rounding allows. */
 export function solveTimes({ t0, times, early, origin }: Timing): { t0: number; times: number[] } {
-  const justBefore = (time: number) => time - 2 ** -40 * Math.max(1, Math.abs(time));
+  const gaps = times.flatMap((time, i) =>
+    i > 0 && time > (times[i - 1] as number) ? time - (times[i - 1] as number) : [],
+  );
+  // Far less than lies between two rows, in whatever unit, but more than times are rounded by.
+  const least = 2 ** -20 * gaps.reduce((least, gap) => Math.min(least, gap), Number.POSITIVE_INFINITY);
+  const justBefore = (time: number) => {
+    const usual = 2 ** -40 * Math.max(1, Math.abs(time));
+    return time - Math.max(Math.min(usual, least), 2 ** -46 * Math.abs(time));
+  };
   const shifted = times.map((time, i) => (early?.[i] ? justBefore(time - origin) : time - origin));
   // A first row before a dose is where the solve begins.
   return { t0: Math.min(t0 - origin, shifted[0] ?? Number.POSITIVE_INFINITY), times: shifted };

@@ -2,7 +2,15 @@
 import { Worker } from "node:worker_threads";
 import type { Curve, FitProgress, Profile } from "../index.js";
 import { Failure } from "./failure.js";
-import { adviceOnFit, isReliable, messageOf, notesOnColumns, notesOnFit, qualitiesOf } from "./fit-advice.js";
+import {
+  adviceOnFit,
+  adviceOnTolerance,
+  isReliable,
+  messageOf,
+  notesOnColumns,
+  notesOnFit,
+  qualitiesOf,
+} from "./fit-advice.js";
 import {
   estimatesOf,
   type FitDescription,
@@ -18,7 +26,7 @@ import { checkMeasurements, type Task, taskOf } from "./fit-task.js";
 import { byTableTimes } from "./fit-times.js";
 import type { Message, WorkerRequest } from "./fit-worker.js";
 import { readSource } from "./input.js";
-import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
 import { SIGNALS, type Signal } from "./signals.js";
@@ -58,10 +66,8 @@ export async function fitEquations(request: FitRequest) {
   const { out, options } = request;
   const inputs = [request.data, request.equations, ...(request.doses === undefined ? [] : [request.doses])];
   checkOutput(out, inputs);
-  if (request.report !== undefined) {
-    checkOutput(request.report, inputs, "--report");
-    if (request.report === out) throw new Failure(`--report ${out}: expected a different file from --out`, 2);
-  }
+  if (request.report !== undefined) checkOutput(request.report, inputs, "--report");
+  checkApart({ "--out": out, "--report": request.report });
   if ([request.data, request.equations].every((file) => ["-", "/dev/stdin"].includes(file))) {
     throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
@@ -111,7 +117,8 @@ export async function fitEquations(request: FitRequest) {
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
   const notes = [...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
-  const advice = result ? adviceOnFit(result, task.mapping.observed, profiles) : [];
+  const tolerance = adviceOnTolerance(task, options.atol);
+  const advice = result ? [...tolerance, ...adviceOnFit(result, task.mapping.observed, profiles)] : [];
   if (request.report !== undefined && result) {
     const { curves } = outcome;
     writeWhole(

@@ -23,7 +23,7 @@ import {
 import { bench } from "./bench.js";
 import { DOSE_OPTIONS, regimenOf } from "./dose-options.js";
 import { notesOn } from "./doses.js";
-import { Failure, failureOf } from "./failure.js";
+import { Failure, failureOf, reasonOf } from "./failure.js";
 import { type FitRequest, fitEquations, jsonOf } from "./fit.js";
 import { alignedLines, estimateRows, shown, summaryOf } from "./fit-advice.js";
 import type { FitOptions } from "./fit-request.js";
@@ -731,8 +731,9 @@ for (const option of [...handed.options, ...SERVER_OPTIONS]) sweepCommand.addOpt
 
 // Whoever reads may have read enough, such as head, or the terminal may be gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
-  process.exit(0);
+  if (error.code === "EPIPE" || error.code === "EIO") process.exit(0);
+  process.stderr.write(`standard output: cannot be written: ${reasonOf(error)}\n`);
+  process.exit(1);
 });
 // Nobody is left to be told; what is computed is still to be written.
 process.stderr.on("error", () => {});

@@ -10,6 +10,7 @@ import {
   mkdtempSync,
   openSync,
   readlinkSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -38,6 +39,19 @@ export function checkOutput(out: string, inputs: readonly (string | undefined)[]
     if (read && read.ino === present?.ino && read.dev === present.dev) {
       throw new Failure(`${option} ${out}: expected a different file from ${input}, which is an input`, 2);
     }
+  }
+}
+
+/** Refuses two outputs that are one file, by whatever names; each has its option. */
+export function checkApart(outputs: Readonly<Record<string, string | undefined>>): void {
+  const named = Object.entries(outputs).flatMap(([option, file]) => (file === undefined ? [] : [{ option, file }]));
+  const known = new Map<string, string>();
+  for (const { option, file } of named) {
+    const path = linked(file);
+    const place = join(realpathSync(dirname(path)), basename(path));
+    const other = known.get(place);
+    if (other !== undefined) throw new Failure(`${option} ${file}: expected a different file from ${other}`, 2);
+    known.set(place, option);
   }
 }
 

@@ -27,10 +27,10 @@ export interface ReportRequest {
 /** The fit of each trajectory, each column by itself. */
 function fits({ task, options, result, curves }: ReportRequest): string {
   const { mapping, clock, members } = task;
-  const reach = quantile(
-    options.level,
-    result.degreesOfFreedom > 0 && options.noise === undefined ? result.degreesOfFreedom : Number.POSITIVE_INFINITY,
-  );
+  // As the intervals of the estimates: Student's t where the standard deviation is estimated apart from them.
+  const isNormal = options.noise !== undefined || options.error === "proportional" || options.error === "combined";
+  const freedom = isNormal || !(result.degreesOfFreedom > 0) ? Number.POSITIVE_INFINITY : result.degreesOfFreedom;
+  const reach = quantile(options.level, freedom);
   const width = mapping.observed.length;
   const wide = members.length * width === 1;
   const plots = curves.flatMap((curve, index) => {

@@ -14,7 +14,7 @@ import type {
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { readSource } from "./input.js";
-import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
+import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { readable, say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
 import { SIGNALS, type Signal } from "./signals.js";
@@ -69,6 +69,7 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   ] as const) {
     if (file !== undefined) checkOutput(file, [data, equations, doses], option);
   }
+  checkApart({ "--out": out, "--table": table, "--report": report });
   const isRemote = request.servers.servers !== undefined;
   checkOptions(request, isRemote);
   const inputs = Object.entries({ data, equations, doses }).filter(([, file]) => file !== undefined);

@@ -125,7 +125,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   }
   const places = state.map((name) => find(name, "state"));
   if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state besides the time`);
-  if (id === 0 && format.comment === undefined) checkComments(file, text, header, delimiter);
+  if (format.comment === undefined) checkComments(file, text, header, delimiter, id === 0);
   const numeric = further.slice(0, columns.numbers?.length ?? 0);
   const textual = further.slice(numeric.length);
   const numbers = numberReader(file, header, rows, [time, ...places, ...numeric], format, columns);
@@ -275,7 +275,9 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
 /** The rows of a text as they stand, but for comments and empty ones. */
 function recordsOf(text: string, { delimiter = ",", comment = "#" }: Format, options: Options = {}): Row[] {
   // Columns that are aligned by spaces have any number of them.
-  const given = delimiter === " " ? text.replace(/ +/g, " ").replace(/^ | (?=\r?$)/gm, "") : text;
+  const aligned = delimiter === " " ? text.replace(/ +/g, " ").replace(/^ | (?=\r?$)/gm, "") : text;
+  // A missing value as Excel writes it begins no comment.
+  const given = aligned.replace(/^([ \t]*)#(?=n\/a[ \t]*(?:[,;|\t ]|\r?$))/gim, "$1");
   const records = parse(given, {
     ...{ delimiter, info: true, trim: true, skip_empty_lines: true, skip_records_with_empty_values: true },
     ...{ relax_column_count: true, ...(comment !== "" && { comment, comment_no_infix: true }) },
@@ -330,12 +332,15 @@ function cellsOf(line: string, delimiter: string | undefined): readonly string[]
   }
 }
 
-/** Refuses lines that may be comments or rows, where the first column is that of the trajectory. */
-function checkComments(file: string, text: string, header: Row, delimiter: string): void {
+/** Refuses lines that may be comments or rows: those with as many cells, if the first is a name or all others are numbers. */
+function checkComments(file: string, text: string, header: Row, delimiter: string, isNamed: boolean): void {
   if (!/^[ \t]*#/m.test(text)) return;
   for (const [index, line] of text.split(/\r?\n|\r/).entries()) {
     if (index < header.line || !line.trim().startsWith("#")) continue;
-    if (cellsOf(line, delimiter)?.length !== header.record.length) continue;
+    const cells = cellsOf(line, delimiter);
+    if (cells?.length !== header.record.length || isMissing(cells[0] as string)) continue;
+    const isNumber = (cell: string) => isMissing(cell) || readTime(cell) !== undefined;
+    if (!isNamed && !(cells.length > 1 && cells.slice(1).every(isNumber))) continue;
     const message = `${line.trim().slice(0, 60)}: may be a row or a comment; --comment "" reads it as a row, --comment "#" as a comment`;
     throw new Failure(`${file}:${index + 1}: ${message}`);
   }

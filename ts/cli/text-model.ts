@@ -249,10 +249,20 @@ export function scaledDose(
   return `${own} = (log(${before} + (${inUnits}) * ${amount}) - ${mean[i]}) / ${scale[i]}`;
 }
 
+/** Refuses a factor of doses that depends on the time, unless the equations mean something else by `t`. */
+export function checkTimeless(text: string, state: string, factor: string): void {
+  if (!/\bt\b/.test(factor) || /^\s*(?:param\s+)?t\s*=/m.test(text)) return;
+  throw new Failure(
+    `--dose-factor ${state}: expected an expression of parameters, without the time t; given ${factor}`,
+    2,
+  );
+}
+
 /** Refuses a factor of doses that is no expression of the parameters of equations. */
 export function checkFactor(text: string, state: string, factor: string): void {
   const names = linesOf(text).flatMap((line) => (line.kind === "parameter" ? [line.name] : []));
   const values = Object.fromEntries(names.map((name) => [name, 1]));
+  checkTimeless(text, state, factor);
   try {
     equations(`dose' = ${factor}`, { parameters: values, state: ["dose"], arguments: [] }).dispose();
   } catch (error) {

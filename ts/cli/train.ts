@@ -29,7 +29,8 @@ import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, splitOf } from "./split.js";
 import { type Format, listOf, type Series, type Table } from "./table.js";
 import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
-import { unitsOf } from "./units.js";
+import { type Clock, writeTime } from "./time.js";
+import { type Units, unitsOf } from "./units.js";
 
 export interface TrainRequest {
   readonly data: string;
@@ -237,6 +238,16 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
 
 const optionOf = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
+/** Refuses times that float32 cannot tell apart, where equations depend on the time itself. */
+function checkTimes({ origin, timeScale }: Units, time: string, clock: Clock): void {
+  const apart = Math.abs(origin) * 2 ** -23;
+  if (!(apart > timeScale / 100)) return;
+  const told = `about ${writeTime(origin, clock)}, that float32 only tells ${apart.toPrecision(2)} apart`;
+  throw new Failure(
+    `--equations: expected t near 0, as train computes in float32; given times so large in the column ${time}, ${told}; count them from a nearer origin, or use fit, which computes in float64`,
+  );
+}
+
 /** Refuses settings that do not go together. */
 function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: Settings): void {
   if (lag !== null && delays === 0) {
@@ -328,6 +339,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const lag = settings.delays === 0 ? 0 : (settings.lag ?? lagOf(table, change(), settings.delays));
   const split = splitOf(table, settings, lag);
   const units = unitsOf({ ...scaling, series: split.training, lag });
+  if (settings.withTime && settings.model === "equations") checkTimes(units, time, clock);
   const network = networkOf(settings, state.length, "float32");
   const { learningRate, weightDecay } = settings;
   const optimizer = adam(network, { learningRate, weightDecay });
