@@ -8,6 +8,7 @@ mod ledger;
 mod lines;
 pub(crate) mod reserve;
 
+use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -31,7 +32,6 @@ pub fn live_bytes() -> usize {
 }
 
 /// Numbers that a call returns, or a field keeps. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
-#[derive(Debug)]
 pub struct Buffer<T> {
     lines: Lines,
     len: usize,
@@ -74,6 +74,13 @@ impl<T: Plain> Buffer<T> {
         let mut buffer = Self::used(ledger, purpose, numbers.len())?;
         buffer.copy_from_slice(numbers);
         Ok(buffer)
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Buffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: only plain numbers are ever put in one, and so many are there.
+        fmt::Debug::fmt(unsafe { self.lines.any::<T>(self.len) }, f)
     }
 }
 
@@ -123,7 +130,6 @@ pub(crate) fn reserve_in<T>(purpose: Purpose, items: &mut Vec<T>, len: usize) ->
 }
 
 /// A list that a call returns. It derefs to a slice, and its bytes count in [`live_bytes`] until it is dropped.
-#[derive(Debug)]
 pub struct List<T> {
     items: Vec<T>,
     bytes: usize,
@@ -176,6 +182,12 @@ impl<T> List<T> {
         LIVE.fetch_add(now - self.bytes, Relaxed);
         self.bytes = now;
         Ok(())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

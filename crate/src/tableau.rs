@@ -236,6 +236,9 @@ impl Tableau {
         if self.order == 0 || self.order > MAX_ORDER {
             return Some("an order from 1 to 20");
         }
+        if self.extension_order > MAX_ORDER {
+            return Some("an order of the extension up to 20");
+        }
         let mut i = 0;
         while i < stages {
             if self.a[i].len() != i {

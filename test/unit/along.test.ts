@@ -383,6 +383,82 @@ describe("what happens at one time", () => {
     }
   });
 
+  test("the time of a jump among several at one time is its own", () => {
+    // Jumps that add commute, so that each of them may move by itself: x(2) = Σ dₖ exp(−0.7 (2 − tₖ)) beside the start.
+    const decay = equations("x' = -0.7 * x", { dtype: "float64" });
+    const left = (t: number) => 0.7 * Math.exp(-0.7 * (2 - t));
+    const add = { set: "x = x + d" };
+    const several = [
+      [{ times: [0.5, 0.5, 1], ...add, amounts: { d: [2, 3, 1] } }],
+      [0, 1].map((k) => ({ times: [0.5], ...add, amounts: { d: [2 + k] } })),
+    ];
+    const expected = [
+      [2 * left(0.5), 3 * left(0.5), left(1)],
+      [2 * left(0.5), 3 * left(0.5)],
+    ];
+    for (const [i, jumps] of several.entries()) {
+      const options = { jumps, method: "dopri8", rtol: 1e-11, atol: 1e-12 } as const;
+      const { pullback } = vjp(decay, Float64Array.of(1), [0, 2], options);
+      const moved = pullback(Float64Array.of(0, 1)).jumps.flatMap(({ times }) => [...(times as Float64Array)]);
+      pullback.dispose();
+      for (const [k, rate] of moved.entries()) expect(rate, `${i} ${k}`).toBeCloseTo(expected[i]?.[k] as number, 9);
+      expect(moved).toHaveLength(expected[i]?.length as number);
+    }
+    decay.dispose();
+  });
+
+  test("it does not matter which of two events is found first", () => {
+    const field = equations("x' = 1 \n z' = -0.5 * z", { dtype: "float64" });
+    const events = [{ when: "x - 0.5", set: "z = z - 2 \n x = x + 0.5" }, { when: "(x - 0.5) * (1 + z^2)" }];
+    for (let i = 0; i < 100; i++) {
+      const begin = Float64Array.of(-0.0005 * i, 1);
+      const along = { y0: Float64Array.of(1, 0) };
+      const moved = jvp(field, begin, [0, 1.5], along, { events });
+      for (const rate of moved.events.t) expect(rate, String(i)).toBeCloseTo(-1, 9);
+      const { pullback } = vjp(field, begin, [0, 1.5], { events });
+      const { y0: gradient } = pullback(Float64Array.of(0, 0, 0, 1));
+      pullback.dispose();
+      expect(moved.tangents[3], String(i)).toBeCloseTo(gradient[0] as number, 9);
+    }
+    field.dispose();
+  });
+
+  test("behind its end a trajectory does not depend on the times", () => {
+    const field = equations("x' = 1 \n z' = -0.5 * z", { dtype: "float64" });
+    const times = [-0.5, 0.25, 0.25, 0.5];
+    for (const output of ["land", "interpolate"] as const) {
+      for (const [terminal, ends] of [
+        [true, true],
+        [2, false],
+      ] as const) {
+        const options = { method: "dopri5", output, events: [{ when: "x - 1", terminal }] } as const;
+        const { pullback, solution } = vjp(field, Float64Array.of(0.25, 1), times, options);
+        const gradient = pullback(Float64Array.of(0, 0, 0, 0, 0, 0, 0, 1)).times as Float64Array;
+        pullback.dispose();
+        const rate = -0.5 * (solution.y[7] as number);
+        expect(gradient[1], output).toBeCloseTo(0, 9);
+        expect(gradient[2], output).toBeCloseTo(0, 9);
+        expect(gradient[3], output).toBeCloseTo(ends ? 0 : rate, 6);
+      }
+    }
+    field.dispose();
+  });
+
+  test("an event just behind an output crosses its zero like any other", () => {
+    for (const dtype of ["float64", "float32"] as const) {
+      const field = equations("x' = 1 \n z' = -0.5 * z", { dtype });
+      const array = field.parameters.constructor as typeof Float64Array;
+      for (let i = 0; i < 40; i++) {
+        const x0 = -1 + 0.0237 * i;
+        const options = { method: "rk4", steps: 3, events: [{ when: "x - 0.5", set: "z = z + 1" }] } as const;
+        const { pullback } = vjp(field, array.of(x0, 1), [0, 0.5 - x0, 2.5], options);
+        expect(pullback(array.of(0, 0, 0, 0, 0, 1)).y0[0]).toBeLessThan(0);
+        pullback.dispose();
+      }
+      field.dispose();
+    }
+  });
+
   test("forward and reverse mode agree on repeated times with several jumps and events", () => {
     const field = equations("x' = 1 - k * z + 0.2 * sin(3 * t) \n z' = k * x - z * t", {
       parameters: { k: 0.8 },

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::backward::{Backward, Reverse, add_lane};
 use super::block::{lane, set_lane};
-use super::clock::Step;
+use super::clock::{End, Step};
 use super::problem::{Problem, Tools};
 use super::record::{ActionKind, LeafRecord};
 use super::single::Zero;
@@ -36,6 +36,9 @@ impl<T: Real> Backward<'_, T> {
         let Reverse { trajectory, own, mut cursor, .. } = self.trajectories[slot];
         let now = record.last_step(&cursor).map_or(problem.times.of(trajectory)[0], |step| step.to);
         let changes = record.changes(&cursor);
+        let ended = last
+            && problem.rules.events.iter().any(|rule| rule.terminal.is_some())
+            && record.ended(&cursor, |event| problem.rules.events[event].terminal);
         // The sum of the cotangents of the outputs here, from the last one on.
         let mut outputs = vec![T::zero(); if changes { rows } else { 0 }];
         while let Some(output) = self.trajectories[slot].outputs.checked_sub(1)
@@ -46,7 +49,9 @@ impl<T: Real> Backward<'_, T> {
             outputs.iter_mut().zip(&self.cotangents.y[place..]).for_each(|(sum, &w)| *sum = *sum + w);
             self.trajectories[slot].outputs = output;
             let times = problem.times.of(trajectory);
-            let repeats = output > 0
+            // What a trajectory has after its end is its last state, whatever the times.
+            let repeats = !ended
+                && output > 0
                 && record.places[own][output - 1] == 2 * cursor.steps
                 && times[output - 1] == times[output]
                 && times[output] == now;
@@ -83,7 +88,12 @@ impl<T: Real> Backward<'_, T> {
         }
         let mut x = x.to_vec();
         let mut root = Root::default();
+        self.trajectories[slot].jump = None;
+        let jumped = record.last_step(&cursor).is_some_and(|step| matches!(step.end, End::Jump));
         while let Some(action) = record.pop_action(&mut cursor) {
+            if jumped && self.times && matches!(action.kind, ActionKind::Jump { .. }) {
+                self.part_jumps(tools, slot, now, &x)?;
+            }
             x.copy_from_slice(record.states.get(action.state));
             self.reverse_change(problem, tools, slot, (action.kind, now), &x, &mut root)?;
         }
@@ -94,6 +104,17 @@ impl<T: Real> Backward<'_, T> {
         if let Root { event: Some(event), counts } = root {
             self.reverse_event(problem, tools, record, slot, (event, counts), &x)?;
         }
+        Ok(())
+    }
+
+    /// Between two jumps at one time lies a step of no length, from `x` on: what the time of the later one adds is its own.
+    fn part_jumps(&mut self, tools: &mut Tools<T>, slot: usize, t: f64, x: &[T]) -> Result<()> {
+        let Some((jump, occurrence)) = self.trajectories[slot].jump else { return Ok(()) };
+        let mut k = vec![T::zero(); self.rows];
+        self.single.slope(&mut *tools.lanes[0], t, x, &mut k)?;
+        let rate = self.lambda_of(slot).iter().zip(&k).map(|(w, k)| w.wide() * k.wide()).sum::<f64>();
+        let time = std::mem::replace(&mut self.trajectories[slot].time, -rate);
+        self.gradient.jump_times[jump].add(occurrence, time + rate);
         Ok(())
     }
 
@@ -226,7 +247,8 @@ impl<T: Real> Backward<'_, T> {
         let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
         let x_n = record.states.get(state);
         let from = (Span { step: 0, t: step.t, h: step.h, end }, x_n);
-        let Zero { g, slope, crosses } = self.single.zero(lanes, when, from, x, (&mut unused.0, &mut unused.1))?;
+        let whole = (from.0, x_n, problem.duration(trajectory));
+        let Zero { g, slope, crosses } = self.single.zero(lanes, when, whole, x, (&mut unused.0, &mut unused.1))?;
         // The derivative with respect to h of ⟨λ, x_{n+1}⟩, and of what the outputs within the step add.
         let along_w = self.single.rate(lanes, from, &lambda, (times, &w), &k)?;
         if !crosses && !counts {

@@ -1,13 +1,12 @@
 //! A solve that is taken on step by step.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView2;
 
 use super::clock::Clock;
 use super::forward::Forward;
-use super::leaves::UNHARMED;
 use super::part::Part;
 use super::problem::{Problem, Tools};
 use super::standing::{Advance, Standing};
@@ -110,7 +109,7 @@ impl<T: Real> Integrator<T> {
     pub fn advance(&mut self, to: f64, how: Advance) -> Result<()> {
         finite("to", &[to])?;
         let Self { batch, state, leaf, .. } = *self;
-        let mut shared = self.shared.lock().expect(UNHARMED);
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { problem, tools } = &mut *shared;
         let intervals: Vec<[f64; 2]> = self.standing.iter().map(|standing| standing.interval_to(to)).collect();
         problem.times = Lists::own(intervals.iter().map(|interval| &interval[..]));
@@ -260,7 +259,7 @@ impl<T: Real> Integrator<T> {
         }
         let arguments: Vec<T> = rest.by_ref().take(self.arguments.len()).map(T::of).collect();
         let finite = standing.iter().all(Standing::is_finite) && arguments.iter().all(|number| number.is_finite());
-        let shared = self.shared.lock().expect(UNHARMED);
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |standing: &Standing<T>| standing.clock.fits(&shared.problem.options, standing.interval);
         if arguments.len() != self.arguments.len() || rest.next().is_some() || !finite || !standing.iter().all(fits) {
             return Err(refused());

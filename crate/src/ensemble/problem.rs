@@ -139,6 +139,12 @@ impl<T: Real> Problem<T> {
         }
     }
 
+    /// How long a trajectory goes on, whichever way.
+    pub fn duration(&self, trajectory: usize) -> f64 {
+        let times = self.times.of(trajectory);
+        (times[times.len() - 1] - times[0]).abs()
+    }
+
     /// Whether a trajectory goes forward in time, 1, or backward, −1.
     pub fn direction(&self, trajectory: usize) -> f64 {
         let times = self.times.of(trajectory);

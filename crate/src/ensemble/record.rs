@@ -168,6 +168,19 @@ impl<T: Real> LeafRecord<T> {
         self.actions.get(cursor.action).is_some_and(|action| action.steps == cursor.steps)
     }
 
+    /// Whether one of the events at a trajectory's end has ended it, by the number of times after which each does.
+    pub fn ended(&self, cursor: &Cursor, terminal: impl Fn(usize) -> Option<usize>) -> bool {
+        let actions =
+            || std::iter::successors(self.actions.get(cursor.action), |action| self.actions.get(action.previous));
+        let acted = |kind: ActionKind| if let ActionKind::Event { event, .. } = kind { Some(event) } else { None };
+        actions().take_while(|action| action.steps == cursor.steps).filter_map(|action| acted(action.kind)).any(
+            |event| {
+                let times = actions().filter(|action| acted(action.kind) == Some(event)).count();
+                terminal(event).is_some_and(|count| times >= count)
+            },
+        )
+    }
+
     /// The steps of a trajectory, from its first to its last.
     pub fn steps(&self, trajectory: usize) -> Vec<Step> {
         let mut cursor = self.cursor(trajectory);

@@ -37,16 +37,19 @@ impl<T: Real> Course<T> {
         if !problem.rules.events.is_empty() {
             single.settle(problem.inputs.of(trajectory), tools);
             loop {
+                // The step ends in the state before the first of all that happens there, which comes last.
+                let (mut found, mut end) = (None, None);
                 while let Some(action) = record.pop_action(&mut cursor) {
+                    end = Some(action.state);
                     let ActionKind::Event { event, root } = action.kind else { continue };
                     events.push((cursor.steps, event));
-                    if root {
-                        let x = record.states.get(action.state);
-                        let (step, state) = record.pop_step(&mut { cursor });
-                        let from = (step, record.states.get(state));
-                        let place = (trajectory, cursor.steps, event);
-                        zeros.extend(EventTime::new(problem, tools, single, from, x, place, directions)?);
-                    }
+                    found = if root { Some(event) } else { found };
+                }
+                if let (Some(event), Some(end)) = (found, end) {
+                    let (step, state) = record.pop_step(&mut { cursor });
+                    let (from, x) = ((step, record.states.get(state)), record.states.get(end));
+                    let place = (trajectory, cursor.steps, event);
+                    zeros.extend(EventTime::new(problem, tools, single, from, x, place, directions)?);
                 }
                 if cursor.steps == 0 {
                     break;
@@ -75,7 +78,8 @@ impl<T: Real> EventTime<T> {
         let span = Span { step: 0, t: step.t, h: step.h, end: step.to };
         let Tools { maps, lanes } = tools;
         let (when, lanes) = (&mut *maps.events[event].when[0], &mut *lanes[0]);
-        let Zero { g, slope, crosses } = single.zero(lanes, when, (span, x_n), x, (&mut parameters, &mut arguments))?;
+        let from = (span, x_n, problem.duration(trajectory));
+        let Zero { g, slope, crosses } = single.zero(lanes, when, from, x, (&mut parameters, &mut arguments))?;
         if !crosses {
             let rule = &problem.rules.events[event];
             if rule.sets || rule.terminal.is_some() {

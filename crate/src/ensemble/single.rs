@@ -478,12 +478,12 @@ impl<T: Real> Single<T> {
     }
 
     /// How the zero of an event's function g at the end `x` of a step depends on what the step starts from. What g adds to the derivatives
-    /// of parameters and arguments is added to these.
+    /// of parameters and arguments is added to these. `duration` is that of all times: a step may end an ulp from its beginning.
     pub fn zero(
         &mut self,
         lanes: &mut dyn Lanes<T>,
         when: &mut dyn Lanes<T>,
-        (span, x_n): (Span, &[T]),
+        (span, x_n, duration): (Span, &[T], f64),
         x: &[T],
         (parameters, arguments): (&mut [T], &mut [T]),
     ) -> Result<Zero<T>> {
@@ -493,7 +493,8 @@ impl<T: Real> Single<T> {
         let size = g.t.abs() + g.x.iter().zip(moved).map(|(g, rate)| (g.wide() * rate).abs()).sum::<f64>();
         let scale: f64 = g.x.iter().zip(x).map(|(g, x)| (g.wide() * x.wide()).abs()).sum();
         let epsilon = T::epsilon().wide();
-        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * span.h.abs() > epsilon * scale;
+        let interval = span.h.abs().max(1e-3 * duration);
+        let crosses = slope.abs() > GRAZING * epsilon.sqrt() * size && slope.abs() * interval > epsilon * scale;
         Ok(Zero { g, slope, crosses })
     }
 

@@ -62,6 +62,16 @@ impl Lines {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) }
     }
 
+    /// As [`numbers`](Self::numbers), of a type that is not known to be plain.
+    ///
+    /// # Safety
+    /// It is.
+    pub unsafe fn any<T>(&self, len: usize) -> &[T] {
+        assert!(len * size_of::<T>() <= size_of_val(&*self.0));
+        // SAFETY: as above, by the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), len) }
+    }
+
     /// As [`numbers`](Self::numbers).
     pub fn numbers_mut<T: Plain>(&mut self, len: usize) -> &mut [T] {
         assert!(len * size_of::<T>() <= size_of_val(&*self.0));
