@@ -162,14 +162,14 @@ export type EstimateName<N extends FieldNames = FieldNames> = 0 extends 1 & N["p
   : NumberName<N["parameters"]> | `${string}[${string}]` | `${string}(0)` | `error.${string}`;
 
 /** What names parameters to be estimated: an array, a network or a layer of it, or single numbers, where the field's type knows them. */
-export type GroupName<P> = 0 extends 1 & P
+type GroupName<P> = 0 extends 1 & P
   ? string
   : P extends unknown
     ? { [K in keyof P & string]: P[K] extends number ? K : K | `${K}[${string}]` | `${K}.${string}` }[keyof P & string]
     : never;
 
 /** What names the initial value of a state: the state, or the name of that value in results. */
-export type InitialName<S extends string> = [S] extends [never] ? string : S | `${S}(0)`;
+type InitialName<S extends string> = [S] extends [never] ? string : S | `${S}(0)`;
 
 /** The result of the fit of a field. */
 export interface FieldFitResult<Name extends string = string> extends FitResult<Name> {
