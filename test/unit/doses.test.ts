@@ -61,6 +61,12 @@ const nonmem: Regimen = {
   initial: { depot: { number: 0 }, DV: { number: 0 } },
 };
 
+test("repeated doses are at times as one writes them", () => {
+  const lines = ["ID,TIME,AMT,ADDL,II,x", "1,0,3,4,0.7,0", ...[0.7, 1.4, 2.1, 2.8].map((time) => `1,${time},,,,2`)];
+  const { series } = read(lines, { doses: { ...columns, repeats: "ADDL", interval: "II" } }, { states: ["x"] });
+  expect(series[0]?.doses?.map(({ time }) => time)).toEqual([0, 0.7, 1.4, 2.1, 2.8]);
+});
+
 test("a table as NONMEM has it: doses and observations in rows of their own", () => {
   const { state, series, unmatched } = read(NONMEM, nonmem, { states: STATES });
   expect([state, unmatched]).toEqual([STATES, { unused: [], undosed: [] }]);

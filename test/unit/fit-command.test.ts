@@ -1,5 +1,7 @@
 // symplectic-adjoint fit, without its process: what options and tables become, what is fitted, written and drawn.
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { equations, odeint } from "symplectic-adjoint";
 import { expect, test } from "vitest";
@@ -21,6 +23,7 @@ import type { FitOptions, TaskRequest } from "../../ts/cli/fit-request.js";
 import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js";
 import { checkMeasurements, type Task, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
+import { checkApart } from "../../ts/cli/output.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
@@ -234,6 +237,29 @@ test("a column by another name than its state is offered as that", () => {
   }
   const wide = "time,a,b,v\n0,1,2,0\n1,2,3,0.5\n";
   expect(refusal(() => task(text, wide))).toMatch(/because no column measures it; --initial/);
+});
+
+test("rows before a dose come a little earlier, in whatever unit the times are", () => {
+  for (const unit of [1e-13, 1e-6, 1, 1e6]) {
+    const times = [0, 0.5, 0.5, 1].map((time) => time * unit);
+    const shifted = solveTimes({ t0: 0, times, early: [false, true, false, false], origin: 0 }).times;
+    const early = (times[1] as number) - (shifted[1] as number);
+    expect(early).toBeGreaterThan(0);
+    expect(early).toBeLessThan(1e-5 * unit);
+    expect(shifted.filter((_, i) => i !== 1)).toEqual(times.filter((_, i) => i !== 1));
+  }
+});
+
+test("outputs that are one file are refused, by whatever names", () => {
+  const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-apart-"));
+  const out = join(folder, "a.st");
+  symlinkSync(out, join(folder, "link"));
+  for (const other of [out, join(folder, ".", "a.st"), `${folder}/../${basename(folder)}/a.st`, join(folder, "link")]) {
+    const apart = () => checkApart({ "--out": out, "--table": undefined, "--report": other });
+    expect(apart).toThrow(`--report ${other}: expected a different file from --out`);
+  }
+  checkApart({ "--out": out, "--report": join(folder, "b.html") });
+  rmSync(folder, { recursive: true });
 });
 
 test("intervals hold the truth as often as they say where the first row is estimated, and less often where it is exact", () => {

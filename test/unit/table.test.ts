@@ -278,6 +278,13 @@ test("what an option says is heeded", () => {
     [1, 2.5],
   ]);
   expect(rowsOf("time~x\n0~1.5\n1~2.25\n", {}, { delimiter: "~" })).toEqual(two);
+  // A missing value as Excel writes it is no comment, wherever it stands.
+  expect(rowsOf("x,time,y\n1,0,5\n#N/A,1,6\n#n/a,2,7\n", { state: ["y"] })).toEqual([
+    [0, 5],
+    [1, 6],
+    [2, 7],
+  ]);
+  expect(refusal("run,time,x\n1,0,1\n#7,1,2\n")).toMatch(/^t\.csv:3: #7,1,2: may be a row or a comment/);
   expect(read("run,time,x\n#a,0,1\n#a,1,2\n", { id: "run" }, { comment: "" }).series[0]?.id).toBe("#a");
   expect(read("run,time,x\nb,0,1\n#a,0,1\n", { id: "run" }, { comment: "#" }).series.map(({ id }) => id)).toEqual([
     "b",

@@ -10,7 +10,7 @@ import { builtinAtOnce, isAllowed } from "./node.js";
 declare const BUILDS: string;
 declare const BUILD_PLACES: Record<
   Simd,
-  { readonly begin: number; readonly end: number; file: string; sha256: string }
+  { readonly begin: number; readonly end: number; readonly file: string; readonly sha256: string }
 >;
 
 /** The bytes of a build, as an entry at `from` has them: in a file of the package where it can be read at once, else inside. */

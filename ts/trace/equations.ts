@@ -98,18 +98,19 @@ export interface Quantities {
 }
 
 /** The lines of a field's text that define something. */
-function statementsOf({ equations = "" }: Quantities): Statement[] {
+function statementsOf({ equations = "" }: Pick<Quantities, "equations">): Statement[] {
   return linesOf(equations).flatMap((line, index) =>
     initialValueOf(line, index + 1).length > 0 ? [] : statementOf(line, index + 1),
   );
 }
 
 /** Those of them that name an expression. */
-const definitionsOf = (names: Quantities) => statementsOf(names).filter(({ derivative }) => !derivative);
+const definitionsOf = (names: Pick<Quantities, "equations">) =>
+  statementsOf(names).filter(({ derivative }) => !derivative);
 
 /** The names that a field's text gives to expressions. */
 export const definedIn = (equations: string | undefined): string[] =>
-  definitionsOf({ states: [], parameters: {}, parameterCount: 0, arguments: [], equations }).map(({ name }) => name);
+  definitionsOf({ equations }).map(({ name }) => name);
 
 /** The time, among the arguments of `readObserved`. */
 export const TIME = "t";
