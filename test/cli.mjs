@@ -423,6 +423,21 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   // What is given is predicted as it is given.
   const given = await succeed(["predict", "defaults/model.safetensors", "--at", "30.123,0", "--times", "1900:1901:1"]);
   assert.match(given, /^year,hare_thousands,lynx_thousands\n1900,30\.123,0\n1901,/);
+  // A column that varies little, far from zero, is predicted as closely.
+  const offset = (text, shift) =>
+    text.replace(/^(\d+),([\d.]+),/gm, (_, year, hares) => `${year},${(Number(hares) + shift).toFixed(5)},`);
+  writeFileSync(file("far.csv"), offset(readFileSync(lynx, "utf8"), 1e8));
+  await succeed(["train", "far.csv", "--time", "year", "--steps", "20", "--out", "far.st"]);
+  const far = offset(await succeed(["predict", "far.st", "far.csv"]), -1e8);
+  const near = await succeed(["predict", "defaults/model.safetensors", lynx]);
+  const numbers = (text) =>
+    text
+      .trim()
+      .split("\n")
+      .slice(1)
+      .flatMap((line) => line.split(",").map(Number));
+  const differences = numbers(far).map((number, i) => Math.abs(number - numbers(near)[i]));
+  assert.ok(Math.max(...differences) < 1e-3, `off by ${Math.max(...differences)}`);
   // Cut short, and gone on from: the same estimates.
   const brief4 = await run([...estimating, ...starts, "--max-iterations", "3", "--out", "short.st"]);
   assert.equal(brief4.code, 3, brief4.err);
@@ -544,6 +559,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [wrong("doses.csv", ...observing, "--resume"), 1, /wrong\.st: no such file/],
     [wrong("doses.csv", "--initial", "depot=dose"), 2, /--observe "column = expression"/],
     [wrong("doses.csv", ...observing, "--report", "doses.csv"), 2, /--report doses\.csv: expected a different file/],
+    [wrong("doses.csv", ...observing, "--report", "-"), 2, /--report -: expected a file/],
     [wrong("doses.csv", ...observing, "--level", "95"), 2, /between 0 and 1/],
     [
       ["fit", "blow.csv", "--equations", "blow.txt"],
@@ -1036,6 +1052,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       2,
       /expected a different file from prey\.txt/,
     ],
+    [["train", pendulum, "--out", "-"], 2, /--out -: expected a file/],
     [["predict", "whole.safetensors", pendulum, "--times", "2024-01-01,2024-01-02"], 2, /expected a number/],
     [["train", pendulum, "--time", "hour"], 1, /pendulum\.csv:1: no column hour; there are trajectory, time/],
     [["train", pendulum, "--id", "trajectory", "--log", "angle"], 1, /not positive/],

@@ -1,13 +1,16 @@
-//! Any number of threads gives the same bits.
+//! Any number of threads gives the same bits, in one solve or in several of one field.
 
 use ndarray::{Array2, Array3};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::memory::Purpose;
 use symplectic_adjoint::model::cnf::{Cnf, Trace};
-use symplectic_adjoint::program::{Builder, concat};
+use symplectic_adjoint::model::hamiltonian::Hamiltonian;
+use symplectic_adjoint::optimizer::Optimizer;
+use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::{
-    Activation, Architecture, GradientMethod, Method, Mlp, Options, Output, Real, Steps, Time, VectorField, jvp, vjp,
+    Activation, Architecture, Error, Gradient, GradientMethod, Method, Mlp, Options, Output, Real, Solution, Steps,
+    Time, VectorField, ensemble, jvp, vjp,
 };
 
 fn states<T: Real>(batch: usize, features: usize) -> Array2<T> {
@@ -125,4 +128,33 @@ fn many_leaves_take_a_few_sums() {
         let taken = gradient.stats.peak.of(Purpose::Gradient);
         assert!(taken <= most, "{taken} bytes and not {most} on {threads} threads");
     }
+}
+
+#[test]
+fn what_threads_may_share() {
+    fn shared<S: Send + Sync>() {}
+    shared::<ProgramField<f32>>();
+    shared::<Mlp<f64>>();
+    shared::<Cnf<f32>>();
+    shared::<Hamiltonian<f64>>();
+    shared::<Program>();
+    shared::<(Options, GradientMethod, Error)>();
+    shared::<(Solution<f32>, Gradient<f64>, Optimizer<f64>)>();
+    shared::<(ensemble::Solution<f64>, ensemble::Gradient<f64>)>();
+}
+
+#[test]
+fn threads_share_a_field() {
+    let field = Mlp::<f64>::new(network(&[3, 20, 3]), 1).unwrap();
+    let options = Options::new(Method::named("dopri5").unwrap());
+    let batches = [1, 5, 40, 1, 129, 5];
+    let alone = batches.map(|batch| bits(&field, batch, &options, &GradientMethod::Symplectic));
+    // Another field, whose plans are made while the threads solve.
+    let field = Mlp::<f64>::new(network(&[3, 20, 3]), 1).unwrap();
+    let solve = &|batch| bits(&field, batch, &options, &GradientMethod::Symplectic);
+    let together = std::thread::scope(|scope| {
+        let threads = batches.map(|batch| scope.spawn(move || solve(batch)));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    assert!(alone == together);
 }

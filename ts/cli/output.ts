@@ -22,6 +22,9 @@ import { Failure, reasonOf } from "./failure.js";
 
 /** Refuses a file that cannot be written, or that is one of those that are read: data would be lost to a slip of the hand. */
 export function checkOutput(out: string, inputs: readonly (string | undefined)[], option = "--out"): void {
+  if (out === "-") {
+    throw new Failure(`${option} -: expected a file; only predict and simulate write to standard output`, 2);
+  }
   const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   // Of the name first: of what lies in no folder nothing can be asked.
   const folder = isFolder(dirname(out)) ? dirname(linked(out)) : dirname(out);

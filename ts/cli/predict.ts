@@ -50,7 +50,7 @@ export function predict(request: PredictRequest) {
   if (isFit(request.model)) return predictFit(request);
   const file = readModel(request.model);
   checkDoses(file.description, doses, data !== undefined);
-  const { time, id, state, clock } = file.description;
+  const { time, id, state, clock, units } = file.description;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
@@ -62,7 +62,7 @@ export function predict(request: PredictRequest) {
     own.rows.map((row, i) => [
       ...(id === null ? [] : [own.id]),
       writeTime(own.times[i] as number, clock),
-      ...row.map(rounded),
+      ...row.map((value, column) => rounded(value, units.log[column] ? 0 : (units.scale[column] as number))),
     ]),
   );
   const csv = csvOf(head, rows, dialect);
@@ -70,8 +70,11 @@ export function predict(request: PredictRequest) {
   return { csv, rows: rows.length, trajectories: predictions.length, errors, ...unmatched };
 }
 
-/** Seven digits, as many as float32 has. */
-const rounded = (value: number) => Number(value.toPrecision(7));
+/** Seven digits, as many as float32 has; more where a column varies far less than it is large, as its scaled numbers have seven. */
+function rounded(value: number, scale: number): number {
+  const offset = scale > 0 ? Math.ceil(Math.log10(Math.abs(value) / scale)) : 0;
+  return Number(value.toPrecision(Math.min(15, 7 + Math.max(0, offset))));
+}
 
 /** The model as some doses need it: infusions are states of their own. */
 function equationOf({ network, description: told }: ModelFile, series: readonly Series[]): Equation {

@@ -1,7 +1,6 @@
 //! Vector fields that are programs: models of your own, differentiated by the crate.
 
-use std::cell::{OnceCell, RefCell};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ndarray::ArrayView2;
 
@@ -24,19 +23,19 @@ use crate::program::{Program, Sizes};
 /// If the program has arguments, solve with the field that [`with_arguments`](Self::with_arguments) returns for a batch.
 /// `examples/own_field.rs` is a complete program.
 ///
-/// It keeps plans of its solves, and so is not shared between threads: make a field in each from a clone of the program, or let a solve
-/// take [`Options::threads`](crate::Options::threads).
+/// It keeps the plans of its solves, for those that follow. Threads can share it; for one solve on several threads, set
+/// [`Options::threads`](crate::Options::threads).
 #[derive(Debug)]
 pub struct ProgramField<T: Real> {
     program: Program,
     parameters: Buffer<T>,
-    derived: OnceCell<Derived>,
+    derived: OnceLock<Derived>,
     /// The plans made last, the latest first.
-    plans: RefCell<Vec<(PlanKind, Arc<Plan<T>>)>>,
+    plans: Mutex<Vec<(PlanKind, Arc<Plan<T>>)>>,
     /// The same for trajectories with times of their own.
-    timed: OnceCell<Box<ProgramField<T>>>,
+    timed: OnceLock<Box<ProgramField<T>>>,
     /// The fields with derivatives along directions that were made last, the latest first.
-    tangents: RefCell<Vec<Arc<Moving<T>>>>,
+    tangents: Mutex<Vec<Arc<Moving<T>>>>,
 }
 
 /// How many fields with derivatives a field keeps: those of some hundred directions, which are followed in parts.
@@ -81,8 +80,8 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn of(program: Program, parameters: Buffer<T>) -> Self {
-        let (plans, tangents) = (RefCell::default(), RefCell::default());
-        Self { program, parameters, derived: OnceCell::new(), plans, timed: OnceCell::new(), tangents }
+        let (plans, tangents) = (Mutex::default(), Mutex::default());
+        Self { program, parameters, derived: OnceLock::new(), plans, timed: OnceLock::new(), tangents }
     }
 
     /// The program that it computes.
@@ -104,7 +103,7 @@ impl<T: Real> ProgramField<T> {
     }
 
     fn plan(&self, batch: usize, reverse: bool, one_block: bool) -> Arc<Plan<T>> {
-        let mut made = self.plans.borrow_mut();
+        let mut made = kept(&self.plans);
         let kind = (reverse, one_block);
         if let Some(place) = made.iter().position(|(other, plan)| *other == kind && plan.panels.samples == batch) {
             made[..=place].rotate_right(1);
@@ -234,7 +233,7 @@ impl<T: Real> ProgramField<T> {
     /// The program of the state with its derivatives along directions.
     fn moving(&self, directions: &Directions<'_, T>, batch: usize, beside: Beside) -> Result<Arc<Moving<T>>> {
         let kinds = kinds(&self.program, directions, batch, 0, beside);
-        let mut made = self.tangents.borrow_mut();
+        let mut made = kept(&self.tangents);
         if let Some(place) = made.iter().position(|moving| moving.kinds == kinds) {
             made[..=place].rotate_right(1);
             return Ok(Arc::clone(&made[0]));
@@ -455,6 +454,11 @@ pub(crate) struct Rows<'a, T> {
 
 impl<T> Rows<'_, T> {
     pub const NONE: Self = Self { arguments: None, data: None };
+}
+
+/// What a field keeps. A panic leaves whole plans, or none.
+fn kept<K>(plans: &Mutex<K>) -> MutexGuard<'_, K> {
+    plans.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn check_parameters<T: Real>(program: &Program, parameters: &[T]) -> Result<()> {
