@@ -35,13 +35,19 @@ export interface ErrorModel {
   evaluate(data: Predicted, logs: ArrayLike<number>): Evaluation | undefined;
   /** What a plot of the residuals shows: f − y, or ln f − ln y. */
   differences(data: Predicted): Float64Array;
-  /** The logarithm of the likelihood at a cost, with the variance that maximises it. */
-  logLikelihood(data: Predicted, cost: number): number;
-  /** Logarithms to start from, by the residuals of a prediction. */
+  /** ln L at a cost; where it leaves the standard deviation of the noise open, with the one given, or that which maximises it. */
+  logLikelihood(data: Predicted, cost: number, noise?: number): number;
+  /** Logarithms to start from, by the residuals of a prediction; minus infinity where it meets the data. */
   start(data: Predicted): number[];
 }
 
 const root = (weights: Float64Array | undefined, i: number) => Math.sqrt(weights?.[i] ?? 1);
+
+/** ln L of n normal residuals whose squares add up to `squares`, with a standard deviation, or with that which maximises it. */
+export function logDensity(n: number, squares: number, noise?: number): number {
+  if (noise === undefined) return -0.5 * n * (Math.log((2 * Math.PI * squares) / n) + 1);
+  return -0.5 * (n * Math.log(2 * Math.PI * noise * noise) + squares / (noise * noise));
+}
 
 /** Least squares of some function g of y and f. */
 function leastSquares(
@@ -64,9 +70,8 @@ function leastSquares(
       const jacobian = () => scaled(data.slopes(), f, (value, i) => root(weights, i) * slope(value));
       return { cost, residuals, jacobian };
     },
-    logLikelihood({ y, weights }, cost) {
-      const n = y.length;
-      let sum = -0.5 * n * (Math.log((2 * Math.PI * 2 * cost) / n) + 1);
+    logLikelihood({ y, weights }, cost, noise) {
+      let sum = logDensity(y.length, 2 * cost, noise);
       for (const [i, value] of y.entries()) sum += 0.5 * Math.log(weights?.[i] ?? 1) + logSlope(value);
       return sum;
     },
@@ -145,17 +150,13 @@ function likelihood(
     },
     logLikelihood: ({ y }, cost) => -cost - 0.5 * y.length * Math.log(2 * Math.PI),
     start({ y, f, weights }) {
-      let [squares, relative, sizes] = [0, 0, 0];
+      let [squares, relative] = [0, 0];
       for (const [i, value] of f.entries()) {
         const difference = (((y[i] as number) - value) * root(weights, i)) ** 2;
         squares += difference;
-        sizes += (y[i] as number) ** 2;
         relative += difference / Math.max(value ** 2, (y[i] as number) ** 2, Number.MIN_VALUE);
       }
-      const size = Math.sqrt(sizes / f.length) || 1;
-      // Data that are met exactly leave nothing to start from.
-      const absolute = Math.max(Math.sqrt(squares / f.length), 1e-6 * size);
-      return start({ absolute, relative: Math.max(Math.sqrt(relative / f.length), 1e-6) });
+      return start({ absolute: Math.sqrt(squares / f.length), relative: Math.sqrt(relative / f.length) });
     },
   };
 }

@@ -505,8 +505,10 @@ class FieldModel {
     const rtol = typeof given === "number" ? given : Math.max(...Array.from(given));
     const length = (all: Float64Array) => Math.sqrt(all.reduce((sum, value) => sum + value * value, 0));
     const level = length(middle.f);
+    // A change of a parameter by so much is one of the predictions by as much as they are: less than the value, where that is a date, say.
+    const sizes = free.map((_, j) => level / length(middle.f.map((_, i) => slopes[i * free.length + j] as number)));
     const agrees = (part: number) => {
-      const step = this.#stepBy(part, values, free);
+      const step = this.#stepBy(part, values, free, sizes);
       const at = (side: number) => predictor.predict(own.map((value, k) => value + side * (step[k] as number)));
       const [above, below] = [at(1), at(-1)];
       // It may not be solvable there, which says nothing of the derivatives here.
@@ -521,14 +523,17 @@ class FieldModel {
     return !seen.includes(false) || seen.includes(true);
   }
 
-  /** A step of all that is estimated by a part of itself, in directions that do not cancel. */
-  #stepBy(part: number, values: Float64Array, free: readonly number[]): Float64Array {
+  /** A step of all that is estimated by a part of itself, or of its size, in directions that do not cancel. */
+  #stepBy(part: number, values: Float64Array, free: readonly number[], sizes: readonly number[]): Float64Array {
     const step = new Float64Array(this.#places.length);
     const sign = uniforms(1);
-    for (const k of free) {
+    for (const [j, k] of free.entries()) {
       const { start, lower, upper } = this.#parameters[k] as ModelParameter;
       const value = values[k] as number;
-      const by = part * (Math.abs(value) || Math.abs(start)) * (sign() < 0.5 ? -1 : 1);
+      const own = Math.abs(value) || Math.abs(start);
+      // Where predictions or slopes are 0, the size is none.
+      const size = (sizes[j] as number) > 0 ? Math.min(own, sizes[j] as number) : own;
+      const by = part * size * (sign() < 0.5 ? -1 : 1);
       if (value - Math.abs(by) > lower && value + Math.abs(by) < upper) step[k] = by;
     }
     return step;

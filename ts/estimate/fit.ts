@@ -11,6 +11,7 @@ import type { Estimate, Fitted, StartResult } from "./results.js";
 import { NO_JACOBIAN, Scaled } from "./scaled.js";
 import type { FitProgress, ReadSettings } from "./settings.js";
 import { estimatesOf, resultOf } from "./summary.js";
+import { isDeviation } from "./warnings.js";
 
 /**
  * Fits a model.
@@ -42,7 +43,7 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
     if (found && !(best && improbability(best, scaled) <= improbability(found, scaled))) best = found;
     if (found?.reason === "callback") break;
   }
-  const minimum = best as NoisyMinimum;
+  const minimum = withVanished(scaled, best as NoisyMinimum);
   scaled.noise = minimum.noise;
   const starts = ends.map(({ found, start, failure }): StartResult => {
     const [values, cost] = [
@@ -54,6 +55,37 @@ export function fitModel<Name extends string>(model: FitModel, settings: ReadSet
   });
   starts.sort((a, b) => a.cost - b.cost);
   return resultOf<Name>(scaled, minimum, starts);
+}
+
+/** So little of a log-likelihood tells nothing. */
+const NEGLIGIBLE = 1e-6;
+
+/**
+ * A minimum beside which the likelihood no longer depends on a deviation of its error model, with that deviation at its bound: the way
+ * there is flat, and a fit may end before. What is not at its bound has a standard error, which says nothing there.
+ */
+function withVanished(scaled: Scaled, minimum: NoisyMinimum): NoisyMinimum {
+  const { model, estimated, lower, upper, settings } = scaled;
+  if (model.kind !== "likelihood" || minimum.reason === "callback") return minimum;
+  const { x, evaluation, iterations, evaluations, jacobians } = minimum;
+  const most = evaluation.cost + NEGLIGIBLE;
+  const start = x.slice();
+  for (const [i, { name }] of estimated.entries()) {
+    if (!isDeviation(name) || x[i] === lower[i]) continue;
+    const moved = start.map((value, k) => (k === i ? (lower[i] as number) : value));
+    if ((scaled.evaluate(moved)?.cost ?? Number.POSITIVE_INFINITY) <= most) start[i] = lower[i] as number;
+  }
+  if (start.every((value, i) => value === x[i])) return minimum;
+  const fixed = upper.map((bound, i) => (start[i] === x[i] ? bound : (start[i] as number)));
+  const found = scaled.minimize(start, lower, fixed, undefined, Math.max(1, settings.maxIterations - iterations));
+  if (!found || found.evaluation.cost > most) return minimum;
+  return {
+    ...found,
+    noise: minimum.noise,
+    iterations: iterations + found.iterations,
+    evaluations: evaluations + found.evaluations,
+    jacobians: jacobians + found.jacobians,
+  };
 }
 
 /** How far a start has come: the Jacobian is there, so its estimates have errors. */

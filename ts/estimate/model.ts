@@ -18,8 +18,11 @@ export interface ModelEvaluation extends Evaluation {
   readonly dispersion?: number;
   /** What priors add to the cost, for residuals of variance 1: half the sum of their squares. */
   readonly penalty?: number;
-  /** ln L, with the variance that maximises it where the cost leaves one open; NaN where the cost is no likelihood. */
-  readonly logLikelihood: number;
+  /**
+   * ln L; where the cost leaves the standard deviation of the noise open, with the one given, or that which maximises it. NaN where the
+   * cost is no likelihood.
+   */
+  logLikelihood(noise?: number): number;
 }
 
 /** What was measured, datum by datum: what a fit is compared with. */

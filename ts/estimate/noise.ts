@@ -7,7 +7,7 @@ import { lengthsOf, rowsOf } from "./triangle.js";
 
 /** The variance of the noise is found to this, relative to itself, or after so many fits. */
 const [PRECISION, FITS] = [1e-8, 40];
-/** The least standard deviation of the noise, beside what parameters do to predictions: less, and priors drown in rounding. */
+/** The least standard deviation of the noise, beside what priors leave open of predictions: less, and priors drown in rounding. */
 const LEAST = 1e-7;
 /** A step may be longer than that of the fixed point by this factor. */
 const LONGEST = 8;
@@ -90,13 +90,18 @@ export function minimumFrom(
 function leastNoise(scaled: Scaled, x: Float64Array, evaluation: ModelEvaluation): number {
   const { residuals, differences } = evaluation;
   const jacobian = evaluation.jacobian() ?? new Float64Array();
-  const own = jacobian.subarray(0, (residuals.length - scaled.known.length) * x.length);
-  const sizes = lengthsOf(rowsOf(own, x.length), x.length).map((length, i) => {
+  const first = residuals.length - scaled.known.length;
+  const lengths = lengthsOf(rowsOf(jacobian.subarray(0, first * x.length), x.length), x.length);
+  // What a change by its prior's standard deviation does, or by the value itself: the one may be wide, the other a date, say.
+  const sizes = scaled.known.map((i, k) => {
     const at = x[i] as number;
-    return length * Math.abs(scaled.natural(i, at) / scaled.slope(i, at));
+    const deviation = 1 / Math.abs(jacobian[(first + k) * x.length + i] as number);
+    return (
+      (lengths[i] as number) * Math.min(deviation, Math.abs(scaled.natural(i, at) / scaled.slope(i, at)) || deviation)
+    );
   });
-  const largest = sizes.reduce((most, size) => (size < Number.POSITIVE_INFINITY ? Math.max(most, size) : most), 0);
-  return (LEAST * (largest || 1)) ** 2 / differences.length;
+  const least = sizes.reduce((least, size) => (size > 0 ? Math.min(least, size) : least), Number.POSITIVE_INFINITY);
+  return (LEAST * (least < Number.POSITIVE_INFINITY ? least : 1)) ** 2 / differences.length;
 }
 
 /** The variance of residuals with so many degrees of freedom. */

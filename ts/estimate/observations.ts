@@ -37,6 +37,10 @@ export interface Observations {
   readonly jacobianError?: number;
 }
 
+/** The least standard deviation that an error model may have, beside the smallest measurement, or relative to all of them. */
+const LEAST_DEVIATION = 1e-9;
+const INFINITE = Number.POSITIVE_INFINITY;
+
 /** The measurements that are there, by their index. */
 export function presentOf(y: Float64Array, weights?: Float64Array): number[] {
   return Array.from(y.keys()).filter((i) => !Number.isNaN(y[i]) && (weights?.[i] ?? 1) > 0);
@@ -85,7 +89,10 @@ export function observationModel(observations: Observations): FitModel {
         k % width < structural ? slope : slope / (tail[(k % width) - structural] as number),
       );
     };
-    const logLikelihood = loss === "linear" ? model.logLikelihood(data, working.cost) : Number.NaN;
+    const { cost } = working;
+    const logLikelihood = (noise?: number) => {
+      return loss === "linear" ? model.logLikelihood(data, cost, noise) : Number.NaN;
+    };
     return { ...working, jacobian: natural, differences, squares, logLikelihood };
   };
   const kind = model.names.length > 0 ? "likelihood" : loss === "linear" ? "leastSquares" : "robust";
@@ -120,12 +127,16 @@ export function observationModel(observations: Observations): FitModel {
     const data = predict(Float64Array.from(parameters, ({ start }) => start));
     // If nothing can be predicted there, the fit says so.
     const logs = typeof data === "string" ? [] : model.start(data);
-    const size = Math.sqrt(y.reduce((sum, value) => sum + value * value, 0) / y.length) || 1;
+    const roots = y.map((_, i) => Math.sqrt(own?.[i] ?? 1));
+    const smallestOf = (sizes: Float64Array) =>
+      sizes.reduce((least, size) => (size > 0 ? Math.min(least, size) : least), INFINITE);
+    const smallest = smallestOf(y.map((value, i) => Math.abs(value) * (roots[i] as number)));
+    const least = { a: smallest < INFINITE ? smallest : smallestOf(roots), b: smallestOf(roots) };
     return model.names.map((name, k) => {
-      // A likelihood without these bounds is infinite, where a prediction meets its datum and the deviation goes to 0.
-      const lower = name === "a" ? 1e-6 * size : 1e-6;
+      // A likelihood without these bounds is infinite, where predictions meet the data and the deviation goes to 0.
+      const lower = LEAST_DEVIATION * least[name];
       const start = Math.max(Math.exp(logs[k] ?? 0), 2 * lower);
-      const rest = { upper: Number.POSITIVE_INFINITY, transform: "log", scale: undefined, fixed: false } as const;
+      const rest = { upper: INFINITE, transform: "log", scale: undefined, fixed: false } as const;
       return { name: `error.${name}`, start, lower, ...rest };
     });
   }

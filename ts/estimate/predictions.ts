@@ -42,13 +42,13 @@ interface Batch {
   readonly times: Lists;
 }
 
-/** Rows that are solved in one batch: their indices among all, and their places `[times, members]` in its solution. */
-interface RowsOfBatch {
+/** Its rows: their indices among all, and their places `[times, members]` in its solution. */
+interface RowsOfBatch extends Batch {
   readonly rows: Int32Array;
   readonly places: Int32Array;
 }
 
-/** Where numbers of some data lie in arrays. */
+/** How some data are solved, and where their numbers lie in arrays. */
 interface Layout {
   readonly data: Data;
   readonly batches: readonly RowsOfBatch[];
@@ -60,6 +60,8 @@ interface Layout {
 
 /** All solves, with what is observed of them. */
 interface Solved {
+  /** As they were solved: by the next time, trajectories may have been separated. */
+  readonly layout: Layout;
   readonly at: Starts;
   readonly points: Points;
   readonly f: Float64Array;
@@ -118,7 +120,7 @@ export class Predictor {
   get #layout(): Layout {
     const { data } = this;
     if (this.#knownLayout?.data === data) return this.#knownLayout;
-    const batches = this.#batches.map(() => ({ rows: [] as number[], places: [] as number[] }));
+    const batches = this.#batches.map((batch) => ({ ...batch, rows: [] as number[], places: [] as number[] }));
     for (const [row, { group, member, time }] of data.rows.entries()) {
       const { rows, places } = batches[this.#atOnce ? 0 : group] as (typeof batches)[number];
       const [own, width] = this.#atOnce ? [group, data.groups.length] : [member, data.groups[group]?.members.length];
@@ -128,16 +130,13 @@ export class Predictor {
     const width = this.observation.names.length;
     this.#knownLayout = {
       data,
-      batches: batches.map(({ rows, places }) => ({ rows: Int32Array.from(rows), places: Int32Array.from(places) })),
+      batches: batches.map(({ rows, places, ...batch }) => {
+        return { ...batch, rows: Int32Array.from(rows), places: Int32Array.from(places) };
+      }),
       measured: Int32Array.from(data.places, ({ row, observed }) => row * width + observed),
       owners: Int32Array.from(data.places, ({ row }) => (data.rows[row] as Data["rows"][number]).trajectory),
     };
     return this.#knownLayout;
-  }
-
-  /** Puts the states of a batch's solution, from some number on, where its rows are. */
-  #putStates(index: number, solution: Float64Array, from: number, states: Float64Array): void {
-    putRows(this.#layout.batches[index] as RowsOfBatch, this.field.stateSize, solution, from, states);
   }
 
   /** Undefined where a solve fails. The slopes are those by the values with these indices. */
@@ -233,7 +232,9 @@ export class Predictor {
 
   /** Solves; along columns, with derivatives. */
   #solve(values: Float64Array, columns?: Columns): Solved {
-    const { field, data, observation } = this;
+    const { field, observation } = this;
+    const layout = this.#layout;
+    const { data, batches } = layout;
     const at = this.#startsAt(values);
     field.parameters = at.parameters;
     const { stateSize, argumentWidths } = field;
@@ -242,14 +243,14 @@ export class Predictor {
     const args = Object.fromEntries(
       Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(count * width)]),
     );
-    const tangents = columns && this.#tangents(at, columns);
-    const solved = this.#batches.map((batch, index) => {
+    const tangents = columns && this.#tangents(layout, at, columns);
+    const solved = batches.map((batch, index) => {
       if (tangents) return (tangents[index] as SolutionJvp<"float64">).solution;
       const { start, settings } = this.#together(batch, at);
       return odeint(field, start, batch.times, settings);
     });
     this.steps = solved.map(longestOf).reduce((most, steps) => Math.max(most, steps), 0);
-    for (const [index, { y }] of solved.entries()) this.#putStates(index, y, 0, states);
+    for (const [index, { y }] of solved.entries()) putRows(batches[index] as RowsOfBatch, stateSize, y, 0, states);
     for (const [name, width] of Object.entries(argumentWidths)) {
       const all = args[name] as Float64Array;
       for (const [row, { trajectory }] of data.rows.entries()) {
@@ -258,23 +259,24 @@ export class Predictor {
       }
     }
     const points: Points = { count, states, times: Float64Array.from(data.rows, ({ t }) => t), arguments: args };
-    return { at, points, f: gathered(observation.evaluate(points, at.parameters), this.#layout.measured), tangents };
+    const f = gathered(observation.evaluate(points, at.parameters), layout.measured);
+    return { layout, at, points, f, tangents };
   }
 
   /** The solution of each batch with its derivatives. */
-  #tangents(at: Starts, columns: Columns): SolutionJvp<"float64">[] {
-    return this.#batches.map((batch) => {
+  #tangents({ batches }: Layout, at: Starts, columns: Columns): SolutionJvp<"float64">[] {
+    return batches.map((batch) => {
       const { start, settings } = this.#together(batch, at);
       return jvpOfColumns(this.field, start, batch.times, columns, settings);
     });
   }
 
   /** By forward sensitivities: a column moves in all trajectories at once, and each place has its part of one. */
-  #forward({ at, points, tangents }: Solved, places: readonly Place[], columns: Columns): Float64Array {
-    const { field, data, observation } = this;
+  #forward({ layout, at, points, tangents }: Solved, places: readonly Place[], columns: Columns): Float64Array {
+    const { field, observation } = this;
     const { stateSize, argumentWidths } = field;
-    const moved = tangents ?? this.#tangents(at, columns);
-    const jacobian = new Float64Array(data.places.length * places.length);
+    const moved = tangents ?? this.#tangents(layout, at, columns);
+    const jacobian = new Float64Array(layout.measured.length * places.length);
     const still = () =>
       Object.fromEntries(
         Object.entries(argumentWidths).map(([name, width]) => [name, new Float64Array(points.count * width)]),
@@ -290,7 +292,8 @@ export class Predictor {
       const place = places[members[0] as number] as Place;
       const states = new Float64Array(points.count * stateSize);
       for (const [index, { tangents, shape }] of moved.entries()) {
-        this.#putStates(index, tangents, direction * shape[1] * shape[2] * stateSize, states);
+        const from = direction * shape[1] * shape[2] * stateSize;
+        putRows(layout.batches[index] as RowsOfBatch, stateSize, tangents, from, states);
       }
       const args = place.kind === "argument" ? still() : undefined;
       if (place.kind === "argument") {
@@ -300,10 +303,10 @@ export class Predictor {
       const parameters = new Float64Array(at.parameters.length);
       if (place.kind === "parameter") parameters[place.index] = 1;
       const along = { states, arguments: args, ...(place.kind === "parameter" && { parameters }) };
-      const column = gathered(observation.tangent(points, at.parameters, along), this.#layout.measured);
+      const column = gathered(observation.tangent(points, at.parameters, along), layout.measured);
       for (const k of members) {
         // What belongs to one trajectory moves its measurements alone.
-        putColumn(column, jacobian, k, places.length, this.#layout.owners, trajectoryOf(places[k] as Place));
+        putColumn(column, jacobian, k, places.length, layout.owners, trajectoryOf(places[k] as Place));
       }
     }
     return jacobian;
@@ -320,8 +323,9 @@ export class Predictor {
   }
 
   /** By the transpose, a measurement at a time. */
-  #backward({ at, points }: Solved, places: readonly Place[]): Float64Array {
-    const { field, data, observation } = this;
+  #backward({ layout, at, points }: Solved, places: readonly Place[]): Float64Array {
+    const { field, observation } = this;
+    const { data } = layout;
     const { stateSize, argumentWidths } = field;
     const width = observation.names.length;
     const jacobian = new Float64Array(data.places.length * places.length);

@@ -13,6 +13,7 @@ import {
   together,
 } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
+import { logDensity } from "./error-models.js";
 import { fitModel } from "./fit.js";
 import type { FitModel, ModelEvaluation } from "./model.js";
 import { type ModelParameter, type ParameterOptions, readParameters } from "./parameters.js";
@@ -142,8 +143,8 @@ function residualModel(
     for (const [k, j] of estimated.entries()) {
       const { lower, upper, scale, start } = parameters[j] as ModelParameter;
       const value = values[j] as number;
-      // A value near 0 says nothing of its size; where it started says something.
-      const size = Math.max(Math.abs(value), scale ?? (1e-4 * Math.abs(start) || (value === 0 ? 1 : 0)));
+      // A value near 0 says nothing of its size; where it started says something. A value far from 0, such as a date, is more than its size.
+      const size = scale ?? Math.max(Math.abs(value), 1e-4 * Math.abs(start) || (value === 0 ? 1 : 0));
       // Between bounds there has to be room for two steps to one side.
       const h = Math.min(STEP * size, 0.5 * Math.max(value - lower, upper - value));
       const at = (by: number) => {
@@ -179,12 +180,11 @@ function residualModel(
       for (const r of numbers) cost += 0.5 * r * r;
       const n = numbers.length;
       const slopes = () => (jacobian === undefined ? differences(values, numbers) : select(jacobian, n));
-      const logLikelihood = loss === "linear" ? -0.5 * n * (Math.log((2 * Math.PI * 2 * cost) / n) + 1) : Number.NaN;
       return {
         ...robust({ cost, residuals: numbers, jacobian: slopes }, loss, lossScale),
         differences: numbers,
         squares: 2 * cost,
-        logLikelihood,
+        logLikelihood: (noise) => (loss === "linear" ? logDensity(n, 2 * cost, noise) : Number.NaN),
       };
     },
   };

@@ -96,12 +96,6 @@ function profile(
   });
 }
 
-/** What a log-likelihood loses with the noise that is known, beside that with the variance that maximises it. */
-function lossBeside(noise: number, squares: number, data: number): number {
-  const ratio = squares / data / noise ** 2;
-  return 0.5 * data * (ratio - 1 - Math.log(ratio));
-}
-
 /** What a fit gives that ended there. */
 export function resultOf<Name extends string>(
   scaled: Scaled,
@@ -116,7 +110,7 @@ export function resultOf<Name extends string>(
   const { noise } = scaled.settings;
   const isEstimated = scaled.model.kind === "leastSquares" && noise === undefined;
   const counted = inference.effective + (isEstimated ? 1 : 0);
-  const logLikelihood = evaluation.logLikelihood - (noise === undefined ? 0 : lossBeside(noise, squares, data));
+  const logLikelihood = evaluation.logLikelihood(noise);
   return frozen({
     parameters: estimatesOf(scaled, x, inference) as Record<Name, Estimate<Name>>,
     values: scaled.valuesAt(x),

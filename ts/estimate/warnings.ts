@@ -77,6 +77,9 @@ const VANISHED = {
   "error.b": 'the measurements show no errors that grow with the prediction. Fit with error: "additive".',
 } as const;
 
+/** Whether it names a deviation of an error model, which is estimated with the parameters. */
+export const isDeviation = (name: string): name is keyof typeof VANISHED => name in VANISHED;
+
 export function warningsOf(
   scaled: Scaled,
   { x, reason, evaluation }: Minimum<ModelEvaluation>,
@@ -169,14 +172,13 @@ export function warningsOf(
     warnings.push(`The fit of ${name} is ${isBetter ? "hardly" : "no"} better than its ${center}: ${errors}.${remedy}`);
   }
   // The bounds of an error model are its own.
-  const deviations = model.kind === "likelihood" ? Object.keys(VANISHED) : [];
-  const own = estimated.filter(({ name }) => deviations.includes(name)).map(({ name }) => name);
+  const own = model.kind === "likelihood" ? estimated.map(({ name }) => name).filter(isDeviation) : [];
   const vanished = own.filter((name) => bounds[estimated.findIndex((other) => other.name === name)] === "lower");
   if (vanished.length > 0) {
     warnings.push(
       vanished.length === own.length
         ? `${listed(vanished)} vanish${own.length > 1 ? "" : "es"}: the predictions match the measurements to rounding, and the likelihood has no maximum. Fit with error: "additive".`
-        : `${vanished[0]} vanishes: ${VANISHED[vanished[0] as keyof typeof VANISHED]}`,
+        : `${vanished[0]} vanishes: ${VANISHED[vanished[0] as (typeof vanished)[0]]}`,
     );
   }
   for (const [i, { name }] of estimated.entries()) {

@@ -129,6 +129,8 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
   const weights = weightsOfOutputs(given, outputs);
   const mask = weights && weightsOf(`${where}.mask`, weights);
   const isWhole = mask?.weights.length !== rows;
+  // A mask of rows weighs each of their numbers.
+  const counted = mask ? mask.sum * (length / mask.weights.length) : length;
   if (loss === "mse") {
     const target = arrayOf(`${where}.target`, batch.target, dtype);
     checkLength(`${where}.target`, target, length, "[times, batch, state]");
@@ -139,13 +141,11 @@ export function checkBatch<D extends Dtype>(where: string, batch: Batch<D>, loss
       const expected = "finite numbers where the mask is not 0";
       throw refused("NON_FINITE", `${where}.target`, expected, `${target[bad]} at index ${bad}`);
     }
-    return mask ? mask.sum * (length / mask.weights.length) : length;
+    return counted;
   }
   const check = tracedLosses.get(loss);
   if (check && Number.isInteger(samples)) return check(where, batch, { times, batch: samples, state });
-  if (!mask) return length;
-  // Without a mask of its own, what counts are numbers.
-  return given ? mask.sum : mask.sum * state;
+  return counted;
 }
 
 /** The options of a solve of a batch. */

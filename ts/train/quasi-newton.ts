@@ -65,9 +65,13 @@ export async function quasiNewton(start: Float64Array, first: Sloped, options: Q
     evaluations++;
     return options.evaluate(x);
   };
+  const largestOf = (gradient: Float64Array) => gradient.reduce((most, slope) => Math.max(most, Math.abs(slope)), 0);
+  const firstLargest = largestOf(first.gradient);
   for (;;) {
-    const largest = current.gradient.reduce((most, slope) => Math.max(most, Math.abs(slope)), 0);
-    if (largest <= gradientTolerance * Math.max(1, Math.abs(current.value))) reason = "gradient";
+    const size = Math.abs(current.value);
+    // A value far below 1 has small gradients everywhere.
+    const scale = Math.min(Math.max(1, size), Math.max(size, firstLargest));
+    if (largestOf(current.gradient) <= gradientTolerance * scale) reason = "gradient";
     if (reason !== "iterations" || iterations === maxIterations) break;
     let direction = newtonDirection(current.gradient, pairs);
     if (!(dot(direction, current.gradient) < 0)) {
