@@ -632,3 +632,97 @@ test("what measurements are called elsewhere is understood", () => {
   expect(hint({ times: [1], y: [1], y0: [1], mask: [1] })).toMatch(/^data\[0\]\.mask: .*did you mean weights\?/);
   expect(hint({ times: [1], y: [1], y0: [1], weight: [1] })).toMatch(/^data\[0\]\.weight: .*did you mean weights\?/);
 });
+
+describe("whatever the scale of the data", () => {
+  const decay = () => equations("y' = -k * y", { parameters: { k: 0.4 }, dtype: "float64" });
+  const times = [1, 2, 3, 4, 5, 6, 7, 8];
+  const y = [7.6, 5.3, 4.2, 2.9, 2.3, 1.6, 1.3, 0.87];
+
+  test.each([1e-14, 1e-6, 1e8])("weights of %s count as those of 1 for error models", (weight) => {
+    for (const error of ["proportional", "combined"] as const) {
+      const fitOf = (weights: number[]) =>
+        leastSquares({ field: decay(), data: { t0: 0, times, y, y0: [10], weights }, error });
+      const [plain, weighed] = [fitOf(times.map(() => 1)), fitOf(times.map(() => weight))];
+      expectClose(weighed.parameters.k?.value, plain.parameters.k?.value as number, 1e-6, error);
+      expectClose(weighed.parameters.k?.standardError, plain.parameters.k?.standardError as number, 1e-4, error);
+      expect(weighed.warnings).toEqual(plain.warnings);
+    }
+  });
+
+  test("combined errors of counts over eight orders of magnitude are found", () => {
+    const normal = normals(7);
+    const many = Array.from({ length: 60 }, (_, i) => 0.35 * (i + 1));
+    const counts = many.map((t) => {
+      const f = 1e8 * Math.exp(-t);
+      return f + Math.hypot(2, 0.1 * f) * normal();
+    });
+    const fit = leastSquares({ field: decay(), data: { t0: 0, times: many, y: counts, y0: [1e8] }, error: "combined" });
+    const [a, b] = [estimateOf(fit, "error.a"), estimateOf(fit, "error.b")];
+    expect(Math.abs((a?.value as number) - 2)).toBeLessThan(4 * (a?.standardError as number));
+    expect(Math.abs((b?.value as number) - 0.1)).toBeLessThan(4 * (b?.standardError as number));
+    expect(a?.standardError).toBeLessThan(1);
+    expect(fit.warnings).toEqual([]);
+  });
+
+  test("a deviation that vanishes is at its bound, from wherever the fit comes", () => {
+    const normal = normals(5);
+    for (let k = 0; k < 25; k++) {
+      const noisy = times.map((t) => 10 * Math.exp(-0.3 * t) + 0.3 * normal());
+      const fit = leastSquares({ field: decay(), data: { t0: 0, times, y: noisy, y0: [10] }, error: "combined" });
+      const b = estimateOf(fit, "error.b");
+      if ((b?.value as number) < 1e-3) expect(b?.atBound).toBe("lower");
+      expect(fit.converged).toBe(true);
+    }
+  });
+
+  test.each([1e-9, 1e-12, 1e-15])("states of %s are solved as those of 1", (size) => {
+    const rateOf = (size: number) => {
+      const field = equations("a' = -rate * a\nb' = rate * a - 0.1 * b", {
+        parameters: { rate: 0.3 },
+        dtype: "float64",
+      });
+      const late = [5, 10, 15, 20, 25, 30, 35, 40];
+      const b = late.map((t, i) => {
+        return size * 12.5 * (Math.exp(-0.1 * t) - Math.exp(-0.5 * t)) * (1 + 0.001 * Math.sin(3 * i * i));
+      });
+      return leastSquares({ field, data: { t0: 0, times: late, y: b, y0: [10 * size, 0] }, observe: ["b"] }).parameters
+        .rate;
+    };
+    expectClose(rateOf(size).value, rateOf(1).value, 1e-8);
+    expectClose(rateOf(size).standardError, rateOf(1).standardError, 1e-6);
+  });
+
+  test.each([2.46e6, 1.7e9])("times from %s on, such as dates, fit as those from 0 on", (date) => {
+    const fitFrom = (from: number, tau: number) => {
+      const field = equations("y' = rate / (1 + exp(-(t - onset) / tau))", {
+        parameters: { rate: 2.5, onset: from + 0.4 * tau, tau },
+        dtype: "float64",
+      });
+      const ramp = (t: number) => 3 * tau * Math.log1p(Math.exp((t - from) / tau));
+      const t0 = from - 8 * tau;
+      const late = Array.from({ length: 12 }, (_, i) => t0 + 2 * tau * (i + 0.5));
+      const measured = late.map((t, i) => ramp(t) + 0.02 * tau * Math.sin(i * i));
+      const data = { t0, times: late, y: measured, y0: [ramp(t0)] };
+      return leastSquares({ field, data, parameters: { tau: { fixed: true } } });
+    };
+    const [far, near] = [fitFrom(date, 10), fitFrom(0, 10)];
+    expect(far.reason).toBe(near.reason);
+    expectClose(far.parameters.rate?.standardError, near.parameters.rate?.standardError as number, 1e-3);
+    expectClose(far.parameters.onset?.standardError, near.parameters.onset?.standardError as number, 1e-3);
+  });
+});
+
+test("where trajectories are separated in the middle of a fit, the estimates keep their derivatives", () => {
+  // A start whose second trajectory blows up before the last time of the first.
+  const field = equations("y' = k * y^2", { parameters: { k: 0.15 }, dtype: "float64" });
+  const data = [
+    { t0: 0, times: [0.5, 1, 2], y0: [1.2], y: [1.36, 1.58, 2.31] },
+    { t0: 0, times: [1, 2, 3], y0: [1], y: [1.25, 1.66, 2.5] },
+  ];
+  const parameters = { k: { start: 0.15, lower: 0.05, upper: 50 } };
+  const [once, twice] = [1, 2].map((starts) => leastSquares({ field, data, parameters, starts, updateField: false }));
+  expect(twice?.starts.map(({ reason }) => reason)).toContain("failed");
+  expect([twice?.converged, twice?.method]).toEqual([true, once?.method]);
+  expectClose(twice?.parameters.k?.value, once?.parameters.k?.value as number, 1e-8);
+  expectClose(twice?.parameters.k?.standardError, once?.parameters.k?.standardError as number, 1e-6);
+});

@@ -547,3 +547,25 @@ test.each(["linear", "softL1", "huber", "cauchy"] as const)(
     }
   },
 );
+
+test("residuals of 0 have a likelihood beside noise that is known", () => {
+  const fit = leastSquares({ residuals: ({ a }) => [a - 1, a - 1], parameters: { a: 1 }, noise: 0.5 });
+  expect(fit.logLikelihood).toBeCloseTo(-Math.log(2 * Math.PI * 0.25), 12);
+  expect(Number.isFinite(fit.aic) && Number.isFinite(fit.bic)).toBe(true);
+});
+
+test("a scale sets the step of differences, for a value that is large beside its effect", () => {
+  const fitAt = (day: number) => {
+    const x = Array.from({ length: 40 }, (_, i) => 0.36 * (i - 20));
+    const y = x.map((t) => Math.exp(-0.5 * (t - 0.3) ** 2) + 0.01 * Math.sin(9 * t));
+    return leastSquares({
+      residuals: ({ center, width }) =>
+        x.map((t, i) => Math.exp(-0.5 * ((day + t - center) / width) ** 2) - (y[i] as number)),
+      parameters: { center: { start: day + 0.8, scale: 1 }, width: 1.3 },
+    });
+  };
+  const [near, far] = [fitAt(0), fitAt(60000)];
+  expect(far.converged).toBe(true);
+  expect(far.parameters.center.value - 60000).toBeCloseTo(near.parameters.center.value, 6);
+  expect(far.parameters.center.standardError).toBeCloseTo(near.parameters.center.standardError, 6);
+});

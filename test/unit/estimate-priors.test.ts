@@ -525,3 +525,21 @@ test("a prior at another place is pointed to its own", () => {
   );
   expect(wrong.message).toMatch(/rate/);
 });
+
+test("a prior of one parameter counts alike, however large another one is", () => {
+  const x = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+  const slopeFrom = (base: number) => {
+    const y = x.map((t, i) => base + 0.3 * t + 0.01 * Math.sin(5 * i * i));
+    return leastSquares({
+      residuals: ({ a, b }) => x.map((t, i) => a + b * t - (y[i] as number)),
+      parameters: { a: base, b: { start: 0.5, prior: { mean: 0.5, sd: 0.2 } } },
+    });
+  };
+  const near = slopeFrom(0);
+  for (const base of [1e5, 1e7]) {
+    const far = slopeFrom(base);
+    expect(far.parameters.b.value).toBeCloseTo(near.parameters.b.value, 5);
+    expect(far.parameters.b.standardError / near.parameters.b.standardError).toBeCloseTo(1, 3);
+    expect(far.standardDeviation / near.standardDeviation).toBeCloseTo(1, 4);
+  }
+});

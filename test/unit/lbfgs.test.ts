@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import {
   adam,
+  equations,
   type LbfgsOptions,
   lbfgs,
   meanSquaredError,
@@ -254,4 +255,14 @@ test("what is wrong throws before anything changes", async () => {
   await expect(lbfgs({ field, value: failing } as never)).rejects.toBe(failed);
   expect(field.parameters).toEqual(before);
   field.dispose();
+});
+
+test.each([1, 1e-3, 1e-5])("states of %s are fitted as those of 1", async (size) => {
+  const field = equations("y' = -k * y", { parameters: { k: 1 }, dtype: "float64" });
+  const times = [0, 1, 2, 3];
+  const target = Float64Array.from(times, (t) => size * Math.exp(-0.4 * t));
+  const value = () =>
+    valueAndGrad(field, Float64Array.of(size), times, (y) => meanSquaredError(y, target), { rtol: 1e-10, atol: 1e-24 });
+  await lbfgs({ field, value });
+  expect(field.parameters[0]).toBeCloseTo(0.4, 6);
 });

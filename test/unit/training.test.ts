@@ -4,6 +4,7 @@ import {
   type Batch,
   cosineDecay,
   custom as customField,
+  equations,
   exponentialDecay,
   type Field,
   fit,
@@ -763,4 +764,24 @@ test("rates by name that cannot be are refused, with what to write", () => {
   });
   expect(adam(custom, { learningRate: { "*": 0.3 } }).learningRate).toBe(0.3);
   expect(thrown("OPTION", () => adam(custom, { learningRate: { a: 1 } })).message).toMatch(/; there are none$/);
+});
+
+test("a mask of rows counts all numbers of each, beside batches without a mask", async () => {
+  const field = equations("a' = -p * a\nb' = -p * b", { parameters: { p: 0 }, dtype: "float64" });
+  const plain = { y0: Float64Array.of(0, 0), times: [0, 1], target: new Float64Array(4) };
+  const masked = { ...plain, target: Float64Array.of(1, 1, 1, 1), mask: [1, 1] };
+  const losses: (number | undefined)[] = [];
+  await fit({
+    field,
+    optimizer: sgd(field, { learningRate: 0 }),
+    data: [plain],
+    steps: 1,
+    method: "rk4",
+    loss: (y, { target }) => meanSquaredError(y, target as Float64Array),
+    validation: { data: [plain, masked] },
+    onStep: ({ validation }) => {
+      losses.push(validation);
+    },
+  });
+  expect(losses).toEqual([0.5]);
 });

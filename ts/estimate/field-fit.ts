@@ -51,8 +51,8 @@ export interface InitialOptions extends Partial<ParameterOptions> {
 }
 
 /**
- * What to fit to measurements, and how. The default `rtol` is 1e-10, and the default `atol` 1e-12. The default `method` is `dopri8`, or
- * `dopri5` for more than rtol^(−1/5) times: 100 with the default `rtol`.
+ * What to fit to measurements, and how. The default `rtol` is 1e-10, the default `atol` 1e-12, times the largest initial value if that is
+ * below 1. The default `method` is `dopri8`, or `dopri5` for more than rtol^(−1/5) times: 100 with the default `rtol`.
  */
 export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = string, N extends FieldNames = FieldNames>
   extends FitSettings,
@@ -206,9 +206,8 @@ const solverRules = () => {
 export function fitField(given: FieldFitOptions): FieldFitResult {
   const solving = solverRules();
   const all = options(given, together(together(rules, fitRules), solving));
-  const tolerances = { rtol: all.rtol ?? 1e-10, atol: all.atol ?? 1e-12 };
   // A fit has no use for what a solution may have besides.
-  const { dense: _, saveSteps: __, ...solver } = readOptions(present({ ...all, ...tolerances }, solving));
+  const { dense: _, saveSteps: __, ...solver } = readOptions(present({ ...all, rtol: all.rtol ?? 1e-10 }, solving));
   if (solver.onFailure === "mask") {
     throw refused("OPTION", "onFailure", "throw: a fit needs a prediction for every measurement", "mask");
   }
@@ -311,6 +310,12 @@ function spansOf({ trajectories, groups, rows }: Data) {
   return { batch: trajectories.length, times: Float64Array.from(spans.flat()), counts: spans.map(() => 2) };
 }
 
+/** The default: far below what states start from, where that is less than 1. */
+function atolFor({ trajectories }: Data): number {
+  const starts = trajectories.flatMap(({ y0 }) => Array.from(y0, Math.abs));
+  return 1e-12 * Math.min(1, starts.reduce((most, size) => Math.max(most, size), 0) || 1);
+}
+
 /** A field, its measurements and an error model, as what is fitted. */
 class FieldModel {
   readonly observed: FitModel;
@@ -360,7 +365,7 @@ class FieldModel {
         ...(events && { events: events.map((event) => ({ ...event })) }),
       };
       const mostTimes = this.#data.groups.reduce((most, { times }) => Math.max(most, times.length), 0);
-      this.#solver = { ...given.solver, ...own };
+      this.#solver = { ...given.solver, atol: given.solver.atol ?? atolFor(this.#data), ...own };
       this.#solver.method ??= methodFor(mostTimes, this.#tolerance().rtol);
       this.#checkPositive();
       this.observed = this.#observed();

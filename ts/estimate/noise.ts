@@ -8,7 +8,7 @@ import { lengthsOf, rowsOf } from "./triangle.js";
 /** The variance of the noise is found to this, relative to itself, or after so many fits. */
 const [PRECISION, FITS] = [1e-8, 40];
 /** The least standard deviation of the noise, beside what priors leave open of predictions: less, and priors drown in rounding. */
-const LEAST = 1e-7;
+const LEAST = 1e-6;
 /** A step may be longer than that of the fixed point by this factor. */
 const LONGEST = 8;
 

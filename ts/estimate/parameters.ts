@@ -36,7 +36,8 @@ export interface ParameterOptions {
    * The size of a change of the parameter that matters, in its units, as SciPy's `x_scale`. Steps are looked for in a region that is as
    * wide along each parameter as its scale: only the ratios of scales matter there. If one parameter has a scale, those without take the
    * size of their `start` (with `log`, a factor e). If none has, the columns of the Jacobian set the widths, as in MINPACK. Where a
-   * bound is missing, several `starts` spread around `start` by this much.
+   * bound is missing, several `starts` spread around `start` by this much. Finite differences step by a small part of it, or else of the
+   * value: set it where a value is large beside its effect, such as a date.
    */
   scale?: number | undefined;
   /** Whether the parameter is held at `start` and not estimated; default false. */

@@ -182,7 +182,7 @@ export function warningsOf(
     );
   }
   for (const [i, { name }] of estimated.entries()) {
-    if (bounds[i] === undefined || vanished.includes(name)) continue;
+    if (bounds[i] === undefined || vanished.some((other) => other === name)) continue;
     const advice =
       poor.length > 0 && starts.length < FEW_STARTS
         ? "As the fit is poor, try starts: 20 before you widen the bound."
