@@ -306,7 +306,7 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
   [
     "x' = floor(k)",
     [1, 6],
-    "a choice a < b ? x : y, or a state that jumps or events set: there are no functions in steps",
+    "a choice a < b ? x : y, or a state that jumps or events set: there are no step functions",
     "floor(",
   ],
   [
@@ -315,6 +315,25 @@ const wrong: [text: string, place: [line: number, column: number], expected: str
     "what repeats as sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0",
     "mod(",
   ],
+  ["x' = -|k|", [1, 7], "abs(x) for an absolute value", '"|k|"'],
+  ["x' = k // decay", [1, 8], "# for a comment", '"//"'],
+  ["x' = k²", [1, 7], "^ for a power, as in x^2", '"²"'],
+  [
+    "x' = k * x(t - 1)",
+    [1, 10],
+    "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
+    "x(t - …)",
+  ],
+  [
+    "x' = delay(x, 1)",
+    [1, 6],
+    "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x",
+    "delay(",
+  ],
+  // In a statement of several lines, where it is.
+  ["x' = (k +\n  2 * z)\ny' = 1", [2, 7], names("z"), "z"],
+  ["x' = (k + # a\n\n  sin(k,\n  2))\ny' = 1", [3, 3], "1 argument of sin", "2"],
+  ["x' = (k\ny' = 1", [1, 6], "a closing parenthesis for this one", "none"],
   ["x' = k && 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"&&"'],
   ["x' = k || 2", [1, 8], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"||"'],
   ["x' = !k", [1, 6], "a choice within a choice, as in a < b ? (c < d ? x : y) : y", '"!k"'],
@@ -504,7 +523,7 @@ test("what is given beside the text is checked", () => {
   );
   expect(message("x' = 1", { parameters: [1] })).toBe("parameters: expected a plain object, given Array of length 1");
   expect(message("x' = 1", { parameters: { "a-b": 1 } })).toBe(
-    "parameters.a-b: expected a name that begins with a letter or _, of letters, digits and _, given a-b",
+    "parameters.a-b: expected a name of the letters A to Z and a to z, digits and _, beginning with a letter or _, given a-b",
   );
   expect(message("x' = 1", { parameters: { t: 1 } })).toBe(
     "parameters.t: expected another name: t is the time, given t",
@@ -606,4 +625,14 @@ test.each(cases.map((one) => [one.name, one] as const))("golden, forwards: %s", 
 
 test("there are golden cases", () => {
   expect(cases.length).toBeGreaterThanOrEqual(7);
+});
+
+test("a statement goes on where a parenthesis is open", () => {
+  const inLines = readText("x' = (k +  # a rate\n\n    sin(\n t)\n  ) * 2\ny' = -y\n", { parameters: { k: 1 } });
+  const inOne = readText("x' = (k + sin(t)) * 2\ny' = -y", { parameters: { k: 1 } });
+  expect(inLines.traced.program).toEqual(inOne.traced.program);
+  const names = { states: ["x", "y"], parameters: {}, parameterCount: 0, arguments: [] };
+  expect(readAssignments("set", "x = (x\n + 1)\ny = 2", names)).toEqual(
+    readAssignments("set", "x = (x + 1)\ny = 2", names),
+  );
 });

@@ -6,6 +6,7 @@ import { argument, array, elements, finite, isObject, record, required, rule, te
 import { outside } from "../checks/user-code.js";
 import { arity, checkExponential, constantOf, evaluate, type Lookup, type Refuse } from "./expression.js";
 import type { Graph, Program } from "./graph.js";
+import { linesOf, placeIn, withoutComment } from "./lines.js";
 import { parameterIn, piecesIn, programOf, type Traced, timeIn } from "./program.js";
 import { concat, type Operand, type Value } from "./value.js";
 
@@ -32,9 +33,6 @@ export interface Names {
 }
 
 const NAME = /^[A-Za-z_]\w*$/;
-
-const linesOf = (source: string) => source.split(/\r\n|[\n\r]/);
-const withoutComment = (line: string) => line.split("#", 1)[0] as string;
 
 /** The program of a system of equations. */
 export function readEquations(given: unknown, names: Names): Traced {
@@ -69,7 +67,9 @@ function define(statements: readonly Statement[], known: Map<string, Operand>): 
   const defined = new Map(statements.map((statement) => [statement.name, statement]));
   for (const statement of statements) {
     const { name, derivative, expression, line, start } = statement;
-    const refuse: Refuse = (at, expected, given) => refusedAt(line, start + at, expected, given);
+    const refuse: Refuse = (at, expected, given) => {
+      return refusedAt(...placeIn(line, start, expression, at), expected, given);
+    };
     const lookup: Lookup = (used, at) => {
       const value = known.get(used) ?? (defined.has(used) ? undefined : constantOf(used));
       if (value !== undefined) return value;
@@ -190,7 +190,9 @@ function evaluateIn(
   expression: string,
   known: Map<string, Operand>,
 ): Value {
-  const refuse: Refuse = (at, expected, given) => refusedIn(where, line, start + at, expected, given);
+  const refuse: Refuse = (at, expected, given) => {
+    return refusedIn(where, ...placeIn(line, start, expression, at), expected, given);
+  };
   const lookup: Lookup = (used, at) => {
     const value = known.get(used) ?? constantOf(used);
     if (value !== undefined) return value;
@@ -377,7 +379,8 @@ function statesOf(statements: readonly Statement[], values: readonly InitialValu
 function take(inputs: Map<string, string>, option: string, name: string, noun: string): void {
   const where = `${option}.${name}`;
   if (!NAME.test(name)) {
-    throw refused("OPTION", where, "a name that begins with a letter or _, of letters, digits and _", name);
+    const expected = "a name of the letters A to Z and a to z, digits and _, beginning with a letter or _";
+    throw refused("OPTION", where, expected, name);
   }
   const other = arity(name) > 0 ? "a function" : inputs.get(name);
   if (other !== undefined) throw refused("OPTION", where, `another name: ${name} is ${other}`, name);

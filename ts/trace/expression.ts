@@ -128,7 +128,10 @@ const NUMBER = /^(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 /** What other languages write, and what is written here instead. */
 const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
   [/^\*\*/, "^ for a power"],
-  [/^(?:&&|\|\||!(?!=)|&|\|)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
+  [/^[⁰¹²³⁴-⁹]/, "^ for a power, as in x^2"],
+  [/^\/[/*]/, "# for a comment"],
+  [/^\|(?!\|)/, "abs(x) for an absolute value"],
+  [/^(?:&&|\|\||!(?!=)|&)/, "a choice within a choice, as in a < b ? (c < d ? x : y) : y"],
   [/^[=!]==?/, "<, >, <= or >= to compare with"],
   [/^=/, "one statement per line"],
   [/^%/, "+, -, *, / or ^: what repeats is sin(2 * pi * t / period), or a state clock' = 1 that an event sets to 0"],
@@ -143,7 +146,9 @@ const INSTEAD: readonly [pattern: RegExp, expected: string][] = [
 ];
 
 /** A function in steps has no derivative where it jumps, and steps of a solver pass over it. */
-const STEPS = "a choice a < b ? x : y, or a state that jumps or events set: there are no functions in steps";
+const STEPS = "a choice a < b ? x : y, or a state that jumps or events set: there are no step functions";
+
+const DELAYS = "values of now: there are no delays; a chain of states x1' = (x - x1) / tau lags behind x";
 
 /** What other languages call otherwise. */
 const DERIVATIVE = "grad(a, b) for the derivative of a with respect to b";
@@ -172,6 +177,7 @@ const CALLS: Readonly<Record<string, string>> = {
   arccos: "acos(x)",
   arctan: "atan(x)",
   arctan2: "atan2(y, x)",
+  delay: DELAYS,
   gradient: DERIVATIVE,
   derivative: DERIVATIVE,
   diff: DERIVATIVE,
@@ -360,8 +366,17 @@ function built(part: Part, lookup: Lookup, refuse: Refuse): Operand {
       if (part.callee.type === "Identifier" && Object.hasOwn(CALLS, part.callee.name)) {
         throw refuse(part.at, CALLS[part.callee.name] as string, `${part.callee.name}(`);
       }
+      if (part.callee.type === "Identifier" && isDelayed(part.callee.name, part.arguments)) {
+        throw refuse(part.at, DELAYS, `${part.callee.name}(t - …)`);
+      }
       return called(part.callee, part.at, part.arguments.map(value), refuse);
   }
+}
+
+/** Whether it looks like the value of something at another time. */
+function isDelayed(name: string, [time, ...rest]: readonly Part[]): boolean {
+  if (arity(name) > 0 || rest.length > 0 || time?.type !== "BinaryExpression") return false;
+  return time.operator === "-" && time.left.type === "Identifier" && time.left.name === "t";
 }
 
 function called(callee: Part, at: number, operands: Operand[], refuse: Refuse): Value {
