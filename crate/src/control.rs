@@ -7,7 +7,7 @@ use crate::memory::{Purpose, filled, refill};
 
 /// The sums that solvers of parts of one batch form together, so that they agree on its steps. A norm is made of one sum a
 /// panel, added up in the order of the panels, so that it is bitwise the same however many share the batch.
-pub trait AllReduce {
+pub trait AllReduce: Send {
     /// Samples of the whole batch; `own` are those of this part.
     fn samples(&self, own: usize) -> usize;
 

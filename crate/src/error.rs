@@ -282,7 +282,13 @@ pub(crate) fn finite<T: Float>(argument: &'static str, numbers: &[T]) -> Result<
 
 /// As [`finite`], of rows that need not lie one behind the other.
 pub(crate) fn finite_rows<T: Float>(argument: &'static str, rows: ArrayView2<'_, T>) -> Result<()> {
-    finite(argument, rows.as_standard_layout().as_slice().expect("rows one behind the other"))
+    if let Some(numbers) = rows.as_slice() {
+        return finite(argument, numbers);
+    }
+    match rows.iter().enumerate().find(|(_, number)| !number.is_finite()) {
+        Some((index, &number)) => Err(Error::NonFiniteInput { argument, given: wide(number), index }),
+        None => Ok(()),
+    }
 }
 
 /// The first number that is not finite. It looks at many at a time, as nearly always all are.

@@ -1,6 +1,6 @@
 //! How far a solve has come, for a progress bar or to stop it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::error::Result;
 
@@ -13,11 +13,28 @@ const EVERY: usize = 16;
 
 thread_local! {
     static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    /// How often it was set.
+    static CHANGES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Sets the watcher that solves on this thread call every few steps, or none, and returns the one that was set before.
+/// Sets the watcher that solves and integrators on this thread call every few steps, or none, and returns the one that was set before.
 pub fn watch(watcher: Option<Watcher>) -> Option<Watcher> {
+    CHANGES.set(CHANGES.get().wrapping_add(1));
     WATCHER.replace(watcher)
+}
+
+/// A watcher that is being called, and is put back whatever happens, unless it has set another one or none.
+struct Called {
+    watcher: Option<Watcher>,
+    changes: usize,
+}
+
+impl Drop for Called {
+    fn drop(&mut self) {
+        if CHANGES.get() == self.changes {
+            WATCHER.set(self.watcher.take());
+        }
+    }
 }
 
 /// Calls the watcher, if it is due at the `step`-th step.
@@ -26,10 +43,11 @@ pub(crate) fn report(step: usize, fraction: impl FnOnce() -> f64) -> Result<()> 
         return Ok(());
     }
     // Taken out, so that it may itself watch solves.
-    let Some(mut watcher) = WATCHER.take() else { return Ok(()) };
-    let told = watcher(fraction());
-    WATCHER.set(Some(watcher));
-    told
+    let mut called = Called { watcher: WATCHER.take(), changes: CHANGES.get() };
+    match &mut called.watcher {
+        Some(watcher) => watcher(fraction()),
+        None => Ok(()),
+    }
 }
 
 /// How far t is on the way.

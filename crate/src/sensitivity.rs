@@ -22,7 +22,7 @@ use crate::gradient::record::Record;
 use crate::gradient::{Gradient, GradientMethod, Trajectory};
 use crate::kernel::panels::Spare;
 use crate::kernel::real::Real;
-use crate::memory::{Buffer, Bytes, Ledger, Purpose};
+use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled, reserve_in};
 use crate::solve::{Options, Problem, Recorder, Solution};
 use crate::stepper::{Discard, Sink, Span, Stage};
 use retrace::{Clocks, retrace};
@@ -202,9 +202,11 @@ pub fn sensitivities<T: Real>(
     let (batch, state) = (y0.nrows(), field.state_size());
     let (parameters, arguments) = (field.parameters().len(), field.argument_size());
     let directions = state + parameters + arguments;
-    let mut starts = Array3::zeros((directions, batch, state));
-    let mut own = Array2::zeros((directions, parameters));
-    let mut rates = Array3::zeros((directions, batch, arguments));
+    let zeros = |columns: usize| filled(Purpose::Workspace, directions.saturating_mul(columns), T::zero());
+    let shaped = "as many numbers as the shape has";
+    let mut starts = Array3::from_shape_vec((directions, batch, state), zeros(batch * state)?).expect(shaped);
+    let mut own = Array2::from_shape_vec((directions, parameters), zeros(parameters)?).expect(shaped);
+    let mut rates = Array3::from_shape_vec((directions, batch, arguments), zeros(batch * arguments)?).expect(shaped);
     for feature in 0..state {
         starts.slice_mut(s![feature, .., feature]).fill(T::one());
     }
@@ -222,12 +224,16 @@ pub fn sensitivities<T: Real>(
     };
     let moved = jvp(field, y0, times, &tangents, options)?;
     // The direction last.
-    let part = |range: std::ops::Range<usize>| {
+    let part = |range: std::ops::Range<usize>| -> Result<Array4<T>> {
         let all = moved.tangents();
-        all.slice(s![range, .., .., ..]).permuted_axes([1, 2, 3, 0]).as_standard_layout().into_owned()
+        let part = all.slice(s![range, .., .., ..]).permuted_axes([1, 2, 3, 0]);
+        let mut numbers = Vec::new();
+        reserve_in(Purpose::Output, &mut numbers, part.len())?;
+        numbers.extend(part.iter().copied());
+        Ok(Array4::from_shape_vec(part.raw_dim(), numbers).expect(shaped))
     };
     let (y0, parameters, arguments) =
-        (part(0..state), part(state..state + parameters), part(state + parameters..directions));
+        (part(0..state)?, part(state..state + parameters)?, part(state + parameters..directions)?);
     Ok(Sensitivities { solution: moved.solution, y0, parameters, arguments })
 }
 

@@ -217,10 +217,11 @@ pub(crate) fn check_times(times: &[f64]) -> Result<()> {
         let expected = "times whose difference is a number";
         return Err(Error::option("times", expected, format!("{first:e} to {last:e}")));
     }
-    let forward = last > first;
-    match times.windows(2).position(|pair| pair[0] != pair[1] && (pair[1] > pair[0]) != forward) {
+    let mut moves = times.windows(2).enumerate().filter(|(_, pair)| pair[0] != pair[1]);
+    let forward = moves.next().is_none_or(|(_, pair)| pair[1] > pair[0]);
+    match moves.find(|(_, pair)| (pair[1] > pair[0]) != forward) {
         None => Ok(()),
-        Some(index) => Err(Error::Option {
+        Some((index, _)) => Err(Error::Option {
             argument: "times",
             expected: "times in ascending or descending order (a time may be repeated)".into(),
             given: format!("{} followed by {} at index {index}", times[index], times[index + 1]),

@@ -22,7 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::error::{Error, Result};
 
 /// How a method computes the solution within a step, from its stages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Extension {
     /// The cubic Hermite interpolant of (x_n, k_1) and (x_{n+1}, f(x_{n+1})), plus θ²(1−θ)² Σ d_i k_i.
     ///
@@ -37,7 +37,7 @@ pub enum Extension {
 
 /// An explicit Runge–Kutta method. Write one of your own as a constant with [`checked`](Self::checked), or make it with
 /// [`own`](Self::own) where its coefficients are known only when the program runs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tableau {
     /// Its name in the public API; `"custom"` for one from [`own`](Self::own).
     pub name: &'static str,
@@ -58,12 +58,6 @@ pub struct Tableau {
     pub b_hat: &'static [f64],
     /// How the solution within a step is computed.
     pub extension: Extension,
-}
-
-impl PartialEq for Tableau {
-    fn eq(&self, other: &Self) -> bool {
-        (self.name, self.a, self.b, self.b_hat) == (other.name, other.a, other.b, other.b_hat)
-    }
 }
 
 impl Tableau {
@@ -107,8 +101,18 @@ impl Tableau {
                 return refused(format!("{name} to sum to 1"), format!("{:?}", sum(weights)));
             }
         }
-        if order == 0 || order > MAX_ORDER {
-            return refused(format!("an order from 1 to {MAX_ORDER}"), order.to_string());
+        if !b_hat.is_empty() && agree(b, b_hat) {
+            return refused(
+                "b_hat that differs from b, as errors are estimated by the difference".into(),
+                "the same".into(),
+            );
+        }
+        if order == 0 || order > MAX_ORDER || order as usize > stages {
+            let most = (MAX_ORDER as usize).min(stages);
+            return refused(
+                format!("an order from 1 to {most}, as a method of {stages} stages may have"),
+                order.to_string(),
+            );
         }
         let used = b.iter().rposition(|&weight| weight != 0.0).map_or(1, |last| last + 1);
         let last_is_next = used + 1 == stages && c[used] == 1.0 && a[used] == b[..used];
@@ -167,8 +171,12 @@ impl Tableau {
 
     /// First same as last: the last stage state is x_{n+1}, so its slope is the first of the next step.
     pub const fn fsal(&self) -> bool {
-        let last = self.stages() - 1;
-        if last == 0 || self.b[last] != 0.0 || self.c[last] != 1.0 {
+        let stages = self.stages();
+        if stages < 2 || self.c.len() != stages || self.a.len() != stages || self.a[stages - 1].len() != stages - 1 {
+            return false;
+        }
+        let last = stages - 1;
+        if self.b[last] != 0.0 || self.c[last] != 1.0 {
             return false;
         }
         let mut j = 0;
@@ -183,6 +191,9 @@ impl Tableau {
 
     /// Weights b_i(θ) of the continuous extension and their derivatives b_i′(θ), into slices with one entry for each
     /// of the [`gradient_stages`](Self::gradient_stages) and a last one for f(x_{n+1}).
+    ///
+    /// # Panics
+    /// If the slices are shorter, or the tableau contradicts itself.
     pub fn extension_weights(&self, theta: f64, weights: &mut [f64], slopes: &mut [f64]) {
         for i in 0..=self.gradient_stages() {
             (weights[i], slopes[i]) = polynomial(&self.extension_polynomial(i), theta);
@@ -233,8 +244,8 @@ impl Tableau {
         if !self.b_hat.is_empty() && self.b_hat.len() != stages {
             return Some("b̂ as long as b");
         }
-        if self.order == 0 || self.order > MAX_ORDER {
-            return Some("an order from 1 to 20");
+        if self.order == 0 || self.order > MAX_ORDER || self.order as usize > stages {
+            return Some("an order from 1 to 20, and no higher than the number of stages");
         }
         if self.extension_order > MAX_ORDER {
             return Some("an order of the extension up to 20");
@@ -251,6 +262,9 @@ impl Tableau {
         }
         if !near(sum(self.b), 1.0) || !(self.b_hat.is_empty() || near(sum(self.b_hat), 1.0)) {
             return Some("b and b̂ that sum to 1");
+        }
+        if !self.b_hat.is_empty() && agree(self.b, self.b_hat) {
+            return Some("b̂ that differs from b");
         }
         if self.gradient_stages() + self.fsal() as usize != stages {
             return Some("a stage that b leaves out to be the first of the next step");
@@ -305,6 +319,18 @@ pub(crate) fn polynomial(coefficients: &[f64], theta: f64) -> (f64, f64) {
         derivative = derivative * theta + coefficient * (power + 1) as f64;
     }
     (value * theta, derivative)
+}
+
+/// Whether weights are the same, but for rounding.
+const fn agree(b: &[f64], b_hat: &[f64]) -> bool {
+    let mut i = 0;
+    while i < b.len() {
+        if (b[i] - b_hat[i]).abs() > 1e-14 {
+            return false;
+        }
+        i += 1;
+    }
+    true
 }
 
 const fn sum(row: &[f64]) -> f64 {

@@ -95,6 +95,9 @@ impl Tensors {
         if shape.iter().try_fold(1_usize, |product, &side| product.checked_mul(side)) != Some(numbers.len()) {
             return Err(Error::shape("tensors", format!("{name}: numbers for the shape {shape:?}"), numbers.len()));
         }
+        if let Some(side) = shape.iter().find(|&&side| u32::try_from(side).is_err()) {
+            return Err(Error::shape("tensors", format!("{name}: sides below {}", 1_u64 << 32), side));
+        }
         if name == METADATA {
             return Err(Error::option("tensors", format!("another name than {METADATA}"), name));
         }

@@ -525,8 +525,26 @@ fn solves_tell_how_far_they_have_come_and_may_be_ended() {
     watch(Some(Box::new(|_| Err(Error::Callback))));
     assert!(matches!(solve(), Err(Error::Callback)));
     assert!(matches!(odeint(&field, one.view(), &[0.0, 0.5], &options), Err(Error::Callback)));
+    let mut integrator = Integrator::new(&field, many.view(), 0.0, &options, &none).unwrap();
+    let before = integrator.y().to_vec();
+    assert!(matches!(integrator.advance(0.5, Advance::Whole), Err(Error::Callback)));
+    assert_eq!(integrator.y(), before);
     watch(None);
     solve().unwrap();
+    integrator.advance(0.5, Advance::Whole).unwrap();
+    // A watcher may end its own watch, and stays where it panics.
+    let calls = Rc::new(RefCell::new(0));
+    let count = Rc::clone(&calls);
+    watch(Some(Box::new(move |_| {
+        *count.borrow_mut() += 1;
+        watch(None);
+        Ok(())
+    })));
+    solve().unwrap();
+    assert_eq!(*calls.borrow(), 1);
+    watch(Some(Box::new(|_| panic!("in a watcher"))));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(solve)).is_err());
+    assert!(watch(None).is_some());
 }
 
 #[test]

@@ -8,7 +8,8 @@ use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::tableau::Extension;
 use symplectic_adjoint::tableau::methods::{DOPRI5, RK4};
 use symplectic_adjoint::{
-    Controller, Error, GradientMethod, Options, Output, Result, Tableau, Tolerances, jvp, odeint, vjp,
+    Activation, Architecture, Controller, Error, GradientMethod, Mlp, Options, Output, Result, Tableau, Time,
+    Tolerances, jvp, odeint, sensitivities, vjp,
 };
 
 fn argument<R>(result: Result<R>) -> &'static str {
@@ -36,11 +37,40 @@ fn methods_that_contradict_themselves() {
         Tableau { b: &[0.5, 1.0 / 3.0, 1.0 / 3.0, 1.0 / 6.0], ..RK4 },
         Tableau { c: &[0.0], ..RK4 },
         Tableau { order: 0, ..RK4 },
+        Tableau { order: 5, ..RK4 },
+        Tableau { b_hat: RK4.b, ..RK4 },
         Tableau { extension: Extension::Hermite { d: &[f64::NAN, 0.0, 0.0, 0.0, 0.0] }, ..RK4 },
     ] {
         assert_eq!(argument(solve(tableau)), "method");
     }
     solve(RK4).unwrap();
+    let rows: Vec<Vec<f64>> = DOPRI5.a.iter().map(|row| row.to_vec()).collect();
+    let own = |b_hat, order| Tableau::own(DOPRI5.c, &rows, DOPRI5.b, b_hat, order);
+    assert_eq!(argument(own(DOPRI5.b, 5)), "method");
+    assert_eq!(argument(own(DOPRI5.b_hat, 8)), "method");
+    assert!(!Tableau { c: &[], ..DOPRI5 }.fsal() && !Tableau { b: &[], ..DOPRI5 }.fsal());
+    assert!(Tableau { order: 3, ..RK4 } != RK4);
+}
+
+#[test]
+fn more_than_memory_holds() {
+    let (field, options) = (decay(), Options::new(&DOPRI5));
+    let nan = array![1.0, f64::NAN];
+    assert_eq!(argument(odeint(&field, nan.broadcast((3, 2)).unwrap(), &[0.0, 1.0], &options)), "y0");
+    // A direction for each of a million parameters.
+    let network =
+        Architecture { widths: vec![2, 1000, 1000, 2], activation: Activation::Tanh, time: Time::None, bias: true };
+    let network = Mlp::<f64>::new(network, 0).unwrap();
+    let all = sensitivities(&network, array![[1.0, 2.0]].view(), &[0.0, 1.0], &options);
+    assert!(matches!(all, Err(Error::OutOfMemory { .. })));
+}
+
+#[test]
+fn times_that_turn_are_named() {
+    let turned =
+        |times: &[f64]| odeint(&decay(), array![[1.0, 2.0]].view(), times, &Options::new(&DOPRI5)).unwrap_err();
+    assert!(turned(&[0.0, 1.0, 2.0, -1.0]).to_string().contains("2 followed by -1 at index 2"));
+    assert!(turned(&[0.0, 0.0, 1.0, 0.0]).to_string().contains("1 followed by 0 at index 2"));
 }
 
 #[test]
@@ -119,6 +149,9 @@ fn more_than_can_be_counted() {
         let value = make(&mut model, &x);
         assert_eq!(argument(model.finish(&value)), "program");
     }
+    let model = Builder::new(1 << 30);
+    let x = model.state(0..1 << 30);
+    assert_eq!(argument(model.finish(&x)), "program");
     let model = Builder::new(3);
     let x = model.state(0..3);
     let program = model.finish(&(x.roll(isize::MIN) - x.roll(isize::MAX))).unwrap();

@@ -1,6 +1,8 @@
 //! Any number of threads gives the same bits, in one solve or in several of one field.
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, ArrayView2, ArrayViewMut2};
+use symplectic_adjoint::ensemble::{Advance, Integrator};
+use symplectic_adjoint::field::custom::{Custom, RowField};
 use symplectic_adjoint::field::program::ProgramField;
 use symplectic_adjoint::memory::Purpose;
 use symplectic_adjoint::model::cnf::{Cnf, Trace};
@@ -9,8 +11,8 @@ use symplectic_adjoint::optimizer::Optimizer;
 use symplectic_adjoint::program::{Builder, Program, concat};
 use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::{
-    Activation, Architecture, Error, Gradient, GradientMethod, Method, Mlp, Options, Output, Real, Solution, Steps,
-    Time, VectorField, ensemble, jvp, vjp,
+    Activation, Architecture, Error, Gradient, GradientMethod, Method, Mlp, Options, Output, Real, Result, Solution,
+    Steps, Time, Trajectory, VectorField, ensemble, jvp, vjp,
 };
 
 fn states<T: Real>(batch: usize, features: usize) -> Array2<T> {
@@ -141,6 +143,50 @@ fn what_threads_may_share() {
     shared::<(Options, GradientMethod, Error)>();
     shared::<(Solution<f32>, Gradient<f64>, Optimizer<f64>)>();
     shared::<(ensemble::Solution<f64>, ensemble::Gradient<f64>)>();
+    shared::<Custom<f64, Decay>>();
+    fn sent<S: Send>() {}
+    sent::<(Trajectory<f32>, ensemble::Trajectories<f64>, Integrator<f64>)>();
+}
+
+struct Decay;
+
+impl RowField<f64> for Decay {
+    fn evaluate(&self, _: f64, y: ArrayView2<'_, f64>, _: &[f64], mut dy: ArrayViewMut2<'_, f64>) -> Result<()> {
+        dy.assign(&y.map(|y| -y));
+        Ok(())
+    }
+
+    fn vjp(
+        &self,
+        _: f64,
+        _: ArrayView2<'_, f64>,
+        w: ArrayView2<'_, f64>,
+        _: &[f64],
+        mut dy: ArrayViewMut2<'_, f64>,
+        _: &mut [f64],
+    ) -> Result<Option<f64>> {
+        dy.assign(&w.map(|w| -w));
+        Ok(Some(0.0))
+    }
+}
+
+#[test]
+fn what_was_solved_goes_on_in_another_thread() {
+    let field = Custom::new(1, &[], Decay).unwrap();
+    let (y0, options) = (states::<f64>(5, 1), Options::new(Method::named("dopri5").unwrap()));
+    let begin = || Integrator::new(&field, y0.view(), 0.0, &options, &ensemble::Changes::default()).unwrap();
+    let mut here = begin();
+    here.advance(1.0, Advance::Whole).unwrap();
+    let mut there = begin();
+    let there = std::thread::spawn(move || {
+        there.advance(1.0, Advance::Whole).unwrap();
+        there.y().to_vec()
+    });
+    assert_eq!(there.join().unwrap(), here.y());
+    let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &GradientMethod::Symplectic).unwrap();
+    let w = trajectory.solution.y().to_owned();
+    let pulled = std::thread::spawn(move || trajectory.pullback(w.view()).unwrap().y0().to_owned()).join().unwrap();
+    assert!(pulled.iter().all(|slope| *slope != 0.0));
 }
 
 #[test]

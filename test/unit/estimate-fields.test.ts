@@ -712,6 +712,17 @@ describe("whatever the scale of the data", () => {
   });
 });
 
+test("a first measurement that is y0 itself is told of, unless the state is estimated", () => {
+  const field = equations("y' = -k * y", { parameters: { k: 0.4 }, dtype: "float64" });
+  const fitOf = (y: number[], more = {}) =>
+    leastSquares({ field, data: { times: [0, 1, 2, 3], y, y0: [1] }, updateField: false, ...more });
+  expect(fitOf([1, 0.62, 0.36, 0.24]).warnings).toEqual([
+    expect.stringMatching(/^A measurement at the first time is y0 itself, and counts as if it had no error/),
+  ]);
+  expect(fitOf([Number.NaN, 0.62, 0.36, 0.24]).warnings).toEqual([]);
+  expect(fitOf([1, 0.62, 0.36, 0.24], { initial: { y: true } }).warnings).toEqual([]);
+});
+
 test("where trajectories are separated in the middle of a fit, the estimates keep their derivatives", () => {
   // A start whose second trajectory blows up before the last time of the first.
   const field = equations("y' = k * y^2", { parameters: { k: 0.15 }, dtype: "float64" });

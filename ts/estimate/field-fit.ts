@@ -30,7 +30,7 @@ import { isAdaptive, type Method, readOptions, type SolveOptions, solveRules } f
 import { uniforms } from "../trace/random.js";
 import { ERROR_MODELS, ERRORS, type ErrorModelName } from "./error-models.js";
 import { passedByEvent } from "./event-jumps.js";
-import { contradictsStart } from "./first-measurements.js";
+import { aboutFirstMeasurements } from "./first-measurements.js";
 import { fitModel } from "./fit.js";
 import { methodFor } from "./method.js";
 import type { FitModel } from "./model.js";
@@ -470,7 +470,7 @@ class FieldModel {
     const predictor = this.#fitted();
     const given = { predictor, data: this.#data, names: this.#names, parameters: this.#parameters };
     const isPassed = this.#changesAtEvents && result.converged;
-    const warnings = [isPassed ? passedByEvent(given, result) : undefined, contradictsStart(given, result)];
+    const warnings = [isPassed ? passedByEvent(given, result) : undefined, aboutFirstMeasurements(given, result)];
     return { ...result, warnings: [...result.warnings, ...warnings.filter((warning) => warning !== undefined)] };
   }
 

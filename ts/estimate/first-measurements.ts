@@ -5,8 +5,11 @@ import type { FitResult } from "./results.js";
 /** Residuals at the first time are taken for no errors of measurement if they exceed the others, and rounding, by this factor. */
 const [FAR_BEYOND, ROUNDING] = [4, 1e-6];
 
-/** A warning where measurements at first times, which are those of y0 as none was given, depend on no estimate and are far from y0. */
-export function contradictsStart(
+/**
+ * A warning where measurements at first times, which are those of y0 as none was given, depend on no estimate, and are far from y0, or y0
+ * itself.
+ */
+export function aboutFirstMeasurements(
   { predictor, data, names, parameters }: Fitted,
   { values, residuals, freeNames }: FitResult,
 ): string | undefined {
@@ -23,14 +26,23 @@ export function contradictsStart(
   const others = FAR_BEYOND ** 2 * meanOf(all.filter((i) => !isFirst(i)));
   const far = (some: readonly number[]) => meanOf(some) > Math.max(others, ROUNDING ** 2 * meanOf(some, y));
   const first = all.filter(isFirst);
-  if (!far(first)) return undefined;
+  const isExact = (i: number) => residuals[i] === 0;
+  if (!far(first) && !first.some(isExact)) return undefined;
   const free = freeNames
     .map((name) => parameters.findIndex((parameter) => parameter.name === name))
     .filter((k) => k >= 0);
   const slopes = predictor.predict(values.subarray(0, parameters.length), free)?.slopes();
   if (!slopes) return undefined;
   const fixed = first.filter((i) => free.every((_, j) => slopes[i * free.length + j] === 0));
-  if (!far(fixed)) return undefined;
+  if (!far(fixed)) {
+    const exact = fixed.filter(isExact).length;
+    if (exact === 0) return undefined;
+    const many =
+      exact === 1
+        ? "A measurement at the first time is y0 itself, and counts"
+        : `${exact} measurements at first times are y0 itself, and count`;
+    return `${many} as if it had no error, so standard errors come out too small. Leave such measurements out and pass t0, or estimate the initial state.`;
+  }
   const worst = fixed.reduce((a, b) => (square(b) > square(a) ? b : a));
   const { t, trajectory } = rowOf(worst);
   const whose = trajectories.length > 1 ? ` of trajectory ${trajectories[trajectory]?.name}` : "";

@@ -12,6 +12,7 @@ use std::cell::Cell;
 
 use js_sys::{Array, Float32Array, Float64Array, Function, Object, Reflect};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use send_wrapper::SendWrapper;
 use wasm_bindgen::prelude::*;
 
 use super::handles::{Dtype, Source};
@@ -178,9 +179,9 @@ extern "C" {
     fn sum(this: &JsAllReduce, sums: usize, panels: usize) -> Option<f64>;
 }
 
-impl AllReduce for JsAllReduce {
+impl AllReduce for SendWrapper<JsAllReduce> {
     fn samples(&self, _own: usize) -> usize {
-        self.samples()
+        (**self).samples()
     }
 
     fn sum(&mut self, sums: &[f64]) -> Result<f64> {
@@ -191,19 +192,22 @@ impl AllReduce for JsAllReduce {
 /// With whom the steps of a batch are shared, if with anybody.
 fn shared(all_reduce: Option<JsAllReduce>) -> Box<dyn AllReduce> {
     match all_reduce {
-        Some(all_reduce) => Box::new(all_reduce),
+        Some(all_reduce) => Box::new(SendWrapper::new(all_reduce)),
         None => Box::new(Whole),
     }
 }
 
-impl<T: Real> RowField<T> for Callbacks {
+/// A vector field in JavaScript, of the thread that made it: it is never taken to another.
+type JsField = SendWrapper<Callbacks>;
+
+impl<T: Real> RowField<T> for JsField {
     fn first_trajectory(&self, trajectory: usize) {
         FIRST.set(trajectory);
     }
 
     fn evaluate(&self, t: f64, y: ArrayView2<'_, T>, parameters: &[T], mut dy: ArrayViewMut2<'_, T>) -> Result<()> {
         let (y_at, dy_at) = (y.as_ptr() as usize, dy.as_mut_ptr() as usize);
-        match self.evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at, FIRST.get()) {
+        match (**self).evaluate(t, y_at, y.nrows(), parameters.as_ptr() as usize, dy_at, FIRST.get()) {
             true => Ok(()),
             false => Err(Error::Callback),
         }
@@ -221,7 +225,7 @@ impl<T: Real> RowField<T> for Callbacks {
         let (y_at, w_at, dy_at) = (y.as_ptr() as usize, w.as_ptr() as usize, dy.as_mut_ptr() as usize);
         let dparameters = dparameters.as_mut_ptr() as usize;
         let parameters = parameters.as_ptr() as usize;
-        let time = self.vjp(t, y_at, w_at, y.nrows(), parameters, dy_at, dparameters, FIRST.get());
+        let time = (**self).vjp(t, y_at, w_at, y.nrows(), parameters, dy_at, dparameters, FIRST.get());
         if time.is_null() { Err(Error::Callback) } else { Ok(time.as_f64()) }
     }
 }

@@ -169,12 +169,12 @@ impl Clock {
         self.sides_known = numbers.next()? != 0.0;
         self.ended = numbers.next()? != 0.0;
         let (event, t) = (numbers.next()?, numbers.next()?);
-        self.recent = (event >= 0.0).then_some((event as usize, t));
+        self.recent = if event >= 0.0 { Some((whole(event)?, t)) } else { None };
         self.pace.errors = ErrorHistory::of([numbers.next()?, numbers.next()?]);
-        self.grid = Grid { from: 0, steps: numbers.next()? as usize, step: numbers.next()? as usize };
+        self.grid = Grid { from: 0, steps: whole(numbers.next()?)?, step: whole(numbers.next()?)? };
         for (event, residual) in self.residuals.iter_mut().enumerate() {
             self.signs[event] = numbers.next()? as i8;
-            self.counts[event] = numbers.next()? as usize;
+            self.counts[event] = whole(numbers.next()?)?;
             self.rest[event] = numbers.next()?;
             *residual = numbers.next()?;
         }
@@ -326,4 +326,10 @@ impl Clock {
     pub fn done(&self, times: &[f64]) -> bool {
         self.output == times.len()
     }
+}
+
+/// A number that counts something, from those that were saved.
+pub(super) fn whole(number: f64) -> Option<usize> {
+    const MOST: f64 = (1_u64 << 53) as f64;
+    ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as usize)
 }

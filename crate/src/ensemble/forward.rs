@@ -136,6 +136,7 @@ impl<T: Real> Forward<T> {
         self.begin(problem, tools, &mut sinks)?;
         while self.block.active > 0 {
             self.round(problem, tools, &mut sinks)?;
+            self.report(problem)?;
             if how == Advance::Step {
                 for slot in (0..self.clocks.len()).rev() {
                     if self.clocks[slot].stats.accepted > 0 {

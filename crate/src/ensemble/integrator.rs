@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ndarray::ArrayView2;
 
-use super::clock::Clock;
+use super::clock::{Clock, whole};
 use super::forward::Forward;
 use super::part::Part;
 use super::problem::{Problem, Tools};
@@ -253,7 +253,7 @@ impl<T: Real> Integrator<T> {
             }
             let mut next = || rest.next().ok_or_else(refused);
             for count in [&mut total.accepted, &mut total.rejected, &mut total.evaluations] {
-                *count = next()? as usize;
+                *count = whole(next()?).ok_or_else(refused)?;
             }
             (total.first_step, total.last_step) = (next()?, next()?);
         }

@@ -1,7 +1,7 @@
 //! Vector fields behind two callbacks: f and its transpose, for what cannot be a program.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayViewMut2};
 
@@ -14,8 +14,9 @@ use crate::layout::Layout;
 use crate::memory::{Buffer, Ledger, Purpose};
 
 /// A vector field that you write, along with its vector–Jacobian product. Both work on a batch: y, w and dy are `[batch, state]`.
-/// It is the whole batch, or a single trajectory if trajectories take their own steps. `examples/custom_field.rs` is a complete program.
-pub trait RowField<T> {
+/// It is the whole batch, or a single trajectory if trajectories take their own steps. Solves, recorded ones too, may be sent to other
+/// threads, and so it has to bear that. `examples/custom_field.rs` is a complete program.
+pub trait RowField<T>: Send + Sync {
     /// Called before each of the functions below with the index of the trajectory in the first row. It is 0 unless trajectories take
     /// their own steps, when each call is for one of them.
     fn first_trajectory(&self, _trajectory: usize) {}
@@ -47,7 +48,7 @@ pub trait RowField<T> {
 pub struct Custom<T, F> {
     state_size: usize,
     parameters: Buffer<T>,
-    field: Rc<F>,
+    field: Arc<F>,
 }
 
 impl<T: Real, F> fmt::Debug for Custom<T, F> {
@@ -68,7 +69,7 @@ impl<T: Real, F: RowField<T> + 'static> Custom<T, F> {
         }
         finite("parameters", parameters)?;
         let parameters = Buffer::copied(&Ledger::new(), Purpose::Network, parameters)?;
-        Ok(Self { state_size, parameters, field: Rc::new(field) })
+        Ok(Self { state_size, parameters, field: Arc::new(field) })
     }
 }
 
@@ -108,7 +109,7 @@ impl<T: Real, F: RowField<T> + 'static> VectorField<T> for Custom<T, F> {
         let slope = Buffer::zeroed(ledger, Purpose::Workspace, if reverse { layout.size() } else { 0 })?;
         Ok(Box::new(CustomDynamics {
             parameters: Buffer::copied(ledger, Purpose::Network, parameters)?,
-            field: Rc::clone(&self.field),
+            field: Arc::clone(&self.field),
             y: rows(true)?,
             w: rows(reverse)?,
             dy: rows(true)?,
@@ -137,7 +138,7 @@ fn indices<T: Real>(batch: usize, ledger: &Ledger) -> Result<Buffer<T>> {
 }
 
 struct CustomDynamics<T, F> {
-    field: Rc<F>,
+    field: Arc<F>,
     layout: Layout,
     parameters: Buffer<T>,
     y: Buffer<T>,

@@ -26,7 +26,7 @@ impl<T> Demand<'_, T> {
 }
 
 /// A vector field ready for one batch. States, slopes and cotangents are flat, as the layout has them.
-pub trait Dynamics<T: Real> {
+pub trait Dynamics<T: Real>: Send {
     /// How its states lie in memory.
     fn layout(&self) -> &Layout;
 

@@ -1,7 +1,5 @@
 //! Vector fields of trajectories that have times of their own, side by side in the lanes of a block.
 
-use send_wrapper::SendWrapper;
-
 use super::{Demand, Dynamics, Pull, VectorField};
 use crate::error::Result;
 use crate::kernel::real::Real;
@@ -90,8 +88,7 @@ pub struct LanePull<'a, T> {
 
 /// A field that is evaluated for one trajectory after the other.
 pub(super) struct OneByOne<T> {
-    /// Of a field that need not bear other threads; nor is it taken to another.
-    dynamics: SendWrapper<Box<dyn Dynamics<T>>>,
+    dynamics: Box<dyn Dynamics<T>>,
     width: usize,
     state: usize,
     /// A batch of one: its state, its slope or cotangent, a product.
@@ -113,15 +110,7 @@ impl<T: Real> OneByOne<T> {
         let len = dynamics.layout().size();
         let state = || Buffer::zeroed(ledger, Purpose::Workspace, len);
         let (x, k, dx) = (state()?, state()?, state()?);
-        Ok(Self {
-            dynamics: SendWrapper::new(dynamics),
-            width,
-            state: field.state_size(),
-            x,
-            k,
-            dx,
-            trajectories: vec![],
-        })
+        Ok(Self { dynamics, width, state: field.state_size(), x, k, dx, trajectories: vec![] })
     }
 }
 

@@ -79,8 +79,9 @@ impl Builder {
 
     /// Features of the state.
     pub fn state(&self, rows: std::ops::Range<usize>) -> Value {
-        if rows.is_empty() || rows.end > self.state {
-            return self.fail(format!("rows of a state of {} features", self.state), format!("{rows:?}"));
+        if rows.is_empty() || rows.end > self.state || rows.len() > MOST_ROWS {
+            let expected = format!("rows of a state of {} features, {MOST_ROWS} at most", self.state);
+            return self.fail(expected, format!("{rows:?}"));
         }
         self.push(|graph| graph.load(Input::State, rows.start, rows.len()))
     }
@@ -118,11 +119,12 @@ impl Builder {
         self.push(|graph| graph.load(Input::Argument, row, rows))
     }
 
-    /// The program that computes a value.
+    /// The program that computes a value. The builder may go on to others, such as the functions of events, which then have all of its
+    /// parameters and arguments.
     ///
     /// # Errors
     /// `Option` for the first shape that did not fit.
-    pub fn finish(self, value: &Value) -> Result<Program> {
+    pub fn finish(&self, value: &Value) -> Result<Program> {
         if !Rc::ptr_eq(&self.shared, &value.shared) {
             return Err(Error::option("value", "a value of this builder", "one of another"));
         }
@@ -133,7 +135,7 @@ impl Builder {
         if self.state == 0 {
             return Err(Error::option("state", "a positive integer", 0));
         }
-        let Self { state, parameters, arguments, .. } = self;
+        let &Self { state, parameters, arguments, .. } = self;
         let (graph, value) = without_variables(&shared.graph, value.id);
         Ok(Program::of(graph, value, Sizes { state, parameters, arguments, data: 0 }))
     }
@@ -439,7 +441,7 @@ impl Value {
         }
         self.push(|graph| graph.outer(self.id, other.id, 1))
     }
-    /// The inner product.
+    /// The inner product: the sum of their products, in which a value of one row stands for as many as the other has.
     pub fn dot(&self, other: &Value) -> Value {
         (self * other).sum()
     }

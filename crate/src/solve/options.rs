@@ -72,12 +72,13 @@ pub struct Options {
     pub tolerances: Tolerances,
     /// The size of the first step, unsigned; by default (`None`) chosen by the order of the method and the tolerances.
     pub first_step: Option<f64>,
-    /// The shortest step, unsigned; default 0. If a step would have to be shorter, the solve fails with `StepUnderflow`;
-    /// [`Controller::Torchdiffeq`] takes steps of this length instead, whatever their error.
+    /// The shortest step that a rejected one is tried again with, unsigned; default 0. If it would have to be shorter, the solve fails
+    /// with `StepUnderflow`; [`Controller::Torchdiffeq`] takes steps of this length instead, whatever their error.
     pub min_step: f64,
     /// The longest step, unsigned; default infinite. Of a method with fixed steps, [`Steps::Automatic`] takes equal ones no longer than this.
     pub max_step: f64,
-    /// The most steps that are tried, rejected ones included; default 100,000. Beyond, the solve fails with `MaxSteps`.
+    /// The most steps that an adaptive method tries, rejected ones included; default 100,000. Beyond, the solve fails with `MaxSteps`.
+    /// Fixed steps are not bounded.
     pub max_steps: usize,
     /// The next step is this fraction of the step whose error would be just within the tolerances; default 0.9, at most 1.
     pub safety: f64,

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use napi::bindgen_prelude::{Either3, FnArgs, Function, FunctionRef, JsObjectValue, Null, Object, Undefined};
 use napi::{Env, Result};
 use ndarray::{ArrayView2, ArrayViewMut2};
+use send_wrapper::SendWrapper;
 
 use super::memory::in_scope;
 use crate::control::{AllReduce, Whole};
@@ -53,11 +54,14 @@ impl Callbacks {
     }
 }
 
+/// Of the thread that made it: it is never taken to another.
+pub type JsField = SendWrapper<Callbacks>;
+
 fn address<T>(pointer: *const T) -> f64 {
     pointer as usize as f64
 }
 
-impl<T: Real> RowField<T> for Callbacks {
+impl<T: Real> RowField<T> for JsField {
     fn first_trajectory(&self, trajectory: usize) {
         self.first.set(trajectory as u32);
     }
@@ -116,7 +120,7 @@ struct JsAllReduce {
     sum: FunctionRef<FnArgs<(f64, u32)>, Option<f64>>,
 }
 
-impl AllReduce for JsAllReduce {
+impl AllReduce for SendWrapper<JsAllReduce> {
     fn samples(&self, _own: usize) -> usize {
         self.samples
     }
@@ -133,5 +137,6 @@ pub fn shared(env: Env, all_reduce: Option<Object<'_>>) -> Result<Box<dyn AllRed
     let Some(all_reduce) = all_reduce else { return Ok(Box::new(Whole)) };
     let sum: Function<'_, FnArgs<(f64, u32)>, Option<f64>> = all_reduce.get_named_property("sum")?;
     let samples: u32 = all_reduce.get_named_property("samples")?;
-    Ok(Box::new(JsAllReduce { env, samples: samples as usize, sum: sum.bind(all_reduce)?.create_ref()? }))
+    let sum = sum.bind(all_reduce)?.create_ref()?;
+    Ok(Box::new(SendWrapper::new(JsAllReduce { env, samples: samples as usize, sum })))
 }

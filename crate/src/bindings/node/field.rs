@@ -3,7 +3,7 @@
 use napi::bindgen_prelude::{ArrayBuffer, Env, JsObjectValue, Object, Result, Uint32ArraySlice, Unknown};
 use napi_derive::napi;
 
-use super::callbacks::{Callbacks, shared};
+use super::callbacks::{Callbacks, JsField, shared};
 use super::held::Held;
 use super::memory::{JsSource, address, optional, view};
 use super::results::{
@@ -46,14 +46,14 @@ impl Field {
         let widths = widths.iter().map(|&width| width as usize).collect();
         let architecture = handles::architecture(widths, &activation, &time, bias);
         let architecture = architecture.map_err(|error| thrown(env, error))?;
-        Self::new(env, handles::mlp::<Callbacks>(dtype, architecture.clone(), seed as u64), Some(architecture))
+        Self::new(env, handles::mlp::<JsField>(dtype, architecture.clone(), seed as u64), Some(architecture))
     }
 
     /// A field that a program, as JSON, describes.
     #[napi(catch_unwind)]
     pub fn program(env: Env, dtype: String, program: String, parameters: Unknown<'_>) -> Result<Field> {
         let dtype = self::dtype(env, &dtype)?;
-        Self::new(env, handles::program::<Callbacks>(dtype, &program, &JsSource(&parameters)), None)
+        Self::new(env, handles::program::<JsField>(dtype, &program, &JsSource(&parameters)), None)
     }
 
     /// Of a program's field, that of its value and directional derivative: parameters [θ, θ̇], arguments [a, ẋ, ȧ, ṫ].
@@ -71,7 +71,11 @@ impl Field {
         callbacks: Object<'_>,
     ) -> Result<Field> {
         let (dtype, callbacks) = (self::dtype(env, &dtype)?, Callbacks::new(env, &callbacks)?);
-        Self::new(env, handles::custom(dtype, state_size as usize, &JsSource(&parameters), callbacks), None)
+        Self::new(
+            env,
+            handles::custom(dtype, state_size as usize, &JsSource(&parameters), JsField::new(callbacks)),
+            None,
+        )
     }
 
     /// A flow with a copy of a network; `noise` is `rademacher` or `gaussian`, heeded where `trace` is `hutchinson`.

@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use super::results::{
     EnsembleHandle, FieldPull, IntegratorHandle, Moved, NumbersHandle, Recorded, RecordedTangent, Solved,
 };
-use super::{Callbacks, JsAllReduce, JsResult, JsSource, entries, object, optional, shared, thrown};
+use super::{Callbacks, JsAllReduce, JsField, JsResult, JsSource, entries, object, optional, shared, thrown};
 use crate::bindings::handles::{self, Along, AnyField, Dtype, Point, Start};
 use crate::bindings::records;
 
@@ -24,14 +24,14 @@ impl Field {
         let widths = widths.into_iter().map(|width| width as usize).collect();
         let architecture = handles::architecture(widths, activation, time, bias).map_err(thrown)?;
         let layers = records::layers(&architecture).into_iter().map(|layer| JsValue::from(object(layer))).collect();
-        let field = handles::mlp::<Callbacks>(dtype, architecture, seed as u64).map_err(thrown)?;
+        let field = handles::mlp::<JsField>(dtype, architecture, seed as u64).map_err(thrown)?;
         Ok(Field { field, layers })
     }
 
     /// A field that a program, as JSON, describes.
     pub fn program(dtype: &str, program: &str, parameters: &JsValue) -> JsResult<Field> {
         let dtype = Dtype::named(dtype).map_err(thrown)?;
-        let field = handles::program::<Callbacks>(dtype, program, &JsSource(parameters)).map_err(thrown)?;
+        let field = handles::program::<JsField>(dtype, program, &JsSource(parameters)).map_err(thrown)?;
         Ok(Field { field, layers: Array::new() })
     }
 
@@ -42,7 +42,8 @@ impl Field {
 
     pub fn custom(dtype: &str, state_size: usize, parameters: &JsValue, callbacks: Callbacks) -> JsResult<Field> {
         let dtype = Dtype::named(dtype).map_err(thrown)?;
-        let field = handles::custom(dtype, state_size, &JsSource(parameters), callbacks).map_err(thrown)?;
+        let field =
+            handles::custom(dtype, state_size, &JsSource(parameters), JsField::new(callbacks)).map_err(thrown)?;
         Ok(Field { field, layers: Array::new() })
     }
 
