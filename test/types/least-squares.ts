@@ -28,6 +28,10 @@ leastSquares({
   // @ts-expect-error there is no such transform
   parameters: { ka: { transform: "logarithm" } },
 });
+// @ts-expect-error there is no such state
+leastSquares({ field: oral, data: { times, y: times, y0: { depot: 1, centre: 0 } }, parameters });
+const byName: Record<string, number> = Object.fromEntries(oral.states.map((name) => [name, 1]));
+leastSquares({ field: oral, data: [{ times, y: times, y0: byName }], observe: "central", parameters });
 const known = leastSquares({
   field: oral,
   data: { times, y: times, y0 },
@@ -93,10 +97,10 @@ leastSquares({ field: oral, data: { times, y: times, y0 }, parameters: { kel: 1 
 // @ts-expect-error there is no such state
 leastSquares({ field: oral, data: { times, y: times, y0 }, initial: { gut: true } });
 // @ts-expect-error there is no such parameter
-leastSquares({ field: decay, data: { times, y: times, y0 }, parameters: { kk: 1 } });
+leastSquares({ field: decay, data: { times, y: times, y0: [1] }, parameters: { kk: 1 } });
 leastSquares({
   field: decay,
-  data: { times, y: times, y0 },
+  data: { times, y: times, y0: { y: 1 } },
   parameters: { "drag.matrix[1]": 1, drag: { fixed: true } },
 });
 // Names that are read from elsewhere are any.
@@ -105,7 +109,7 @@ const given: Record<string, number> = { k: 1 };
 const read = equations(text, { parameters: given, dtype: "float64" });
 leastSquares({ field: read, data: { times, y: times, y0 }, initial: { x: 1 } }).parameters.k?.value.toFixed();
 const half = equations("x' = -k * x", { parameters: given, dtype: "float64" });
-leastSquares({ field: half, data: { times, y: times, y0 }, parameters: { k: 1 } }).parameters.k?.value.toFixed();
+leastSquares({ field: half, data: { times, y: times, y0: { x: 1 } }, parameters: { k: 1 } }).parameters.k?.value.toFixed();
 // Of several fields, each may have names of its own.
 const models = [oral, equations("x' = -k * x", { parameters: { k: 1 }, dtype: "float64" })];
 for (const field of models) {

@@ -91,7 +91,7 @@ describe("lists say whose they are", () => {
       "OPTION",
       [0, 1],
       { jumps: [{ times: [-1], set: "x = 0" }] },
-      "jumps[0].times: expected times from the first of times, 0, on, given -1 at index 0",
+      "jumps[0].times: expected times no earlier than the first of times, 0, given -1 at index 0",
     ],
     [
       "NON_FINITE",

@@ -65,7 +65,7 @@ export interface FieldFitOptions<D extends Dtype = Dtype, A extends string = str
   /** Whether to set the field's parameters to the estimates; if false, the field keeps its own. Default true. */
   updateField?: boolean | undefined;
   /** The measurements of a trajectory, or of several. */
-  data: Measurements<A> | readonly Measurements<A>[];
+  data: Measurements<A, N["states"]> | readonly Measurements<A, N["states"]>[];
   /** What was measured: names of states, expressions of them, or a function; default all states. */
   observe?: Observe<A, N> | undefined;
   /**

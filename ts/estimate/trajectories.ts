@@ -18,7 +18,7 @@ import {
 import type { WasmProgram } from "../fields/program.js";
 
 /** Measurements of one trajectory. */
-export interface Measurements<A extends string = string> {
+export interface Measurements<A extends string = string, S extends string = string> {
   /** The times of the measurements, in ascending order from `t0` on. */
   readonly times: ArrayLike<number>;
   /** What was measured, `[times, observed]`; NaN where a value is missing. */
@@ -27,7 +27,7 @@ export interface Measurements<A extends string = string> {
    * The state at `t0`, in the order of `field.states`, or by their names. For a state whose initial value is estimated, it is the start;
    * NaN leaves that to the option `initial`. If `y0` is the first measurement, leave that out of `y`, or estimate it.
    */
-  readonly y0: ArrayLike<number> | Readonly<Record<string, number>>;
+  readonly y0: ArrayLike<number> | { readonly [State in [S] extends [never] ? string : S]?: number };
   /** The time of `y0`; default the first of `times`. Set it if the state is known earlier, for instance a dose at time 0. */
   readonly t0?: number;
   /** The trajectory's arguments by name: a number, or an array of numbers; none if they are all `individual`. */
@@ -116,8 +116,10 @@ export function readData(
     for (const [i, t] of times.entries()) {
       const least = i === 0 ? t0 : (times[i - 1] as number);
       if (t >= least) continue;
-      const order = `finite times in ascending order, from ${i === 0 ? "t0" : "the one before"}, ${least}, on`;
-      throw refused(Number.isNaN(t) ? "NON_FINITE" : "OPTION", `${where}times`, order, `${t} at index ${i}`);
+      const given = `${t} at index ${i}`;
+      if (Number.isNaN(t)) throw refused("NON_FINITE", `${where}times`, "finite times", given);
+      if (i === 0) throw refused("OPTION", `${where}times`, `times no earlier than t0, ${t0}`, given);
+      throw refused("OPTION", `${where}times`, "times in ascending order", `${least} followed by ${given}`);
     }
     if (!Number.isFinite(times.at(-1))) throw refused("NON_FINITE", `${where}times`, "finite times", "Infinity");
     const shape = `[${times.length}, ${width}], of ${observed.join(", ")} at each time`;

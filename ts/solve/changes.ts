@@ -329,7 +329,12 @@ function checkJumps(where: string, list: Float64Array, times: Float64Array, whos
   const early = list.findIndex((t) => (t - first) * direction < 0);
   if (early >= 0) {
     const given = `${list[early]} at index ${early}`;
-    throw refused("OPTION", where, `times from the first of ${whose}, ${first}, on`, given);
+    throw refused(
+      "OPTION",
+      where,
+      `times no ${direction < 0 ? "later" : "earlier"} than the first of ${whose}, ${first}`,
+      given,
+    );
   }
   const bad = list.findIndex((t, i) => i > 0 && (t - (list[i - 1] as number)) * direction < 0);
   if (bad < 0) return;
