@@ -12,7 +12,9 @@ export declare const GRADIENTS: readonly ["auto", "symplectic", "backprop", "bas
 export declare const GRADIENT_STATS: readonly ["evaluations", "vjps", "backwardSteps"];
 export declare const INTERPOLATING_METHODS: readonly ["bosh3", "dopri5", "tsit5"];
 export declare const LANES: { readonly float32: 16, readonly float64: 8 };
+export declare const MAX_EVENTS: 10000;
 export declare const METHODS: readonly ["euler", "midpoint", "heun", "ralston", "heun3", "rk4", "rk38", "leapfrog", "fehlberg2", "adaptive_heun", "bosh3", "dopri5", "tsit5", "dopri8"];
+export declare const MOST_THREADS: 1024;
 export declare const NOISES: readonly ["rademacher", "gaussian"];
 export declare const NORMS: readonly ["full", "seminorm"];
 export declare const OUTPUTS: readonly ["land", "interpolate"];

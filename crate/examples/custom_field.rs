@@ -46,7 +46,7 @@ impl RowField<f64> for LotkaVolterra {
 
 fn main() -> Result<()> {
     let field = Custom::new(2, &[0.5, 0.03, 0.02, 0.8], LotkaVolterra)?;
-    let options = Options::new(Method::named("dopri5").expect("a known method"));
+    let options = Options::new("dopri5".parse::<Method>()?);
     let mut solve = vjp(&field, array![[30.0, 4.0]].view(), &[0.0, 10.0], &options, &GradientMethod::default())?;
 
     // L = the number of hares at the end.

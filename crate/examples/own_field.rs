@@ -19,7 +19,7 @@ fn lotka_volterra() -> Result<Program> {
 
 fn main() -> Result<()> {
     let mut field = ProgramField::new(lotka_volterra()?, &[0.55, 0.28, 0.27, 0.84])?;
-    let options = Options::new(Method::named("dopri5").expect("a known method"));
+    let options = Options::new("dopri5".parse::<Method>()?);
     let (y0, times) = (array![[3.0, 0.4]], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
     let seen = odeint(&field, y0.view(), &times, &options)?.y().to_owned();
 

@@ -74,7 +74,7 @@
 //! let field = ProgramField::new(model.finish(&slope)?, &[0.5, 0.25, 0.25, 0.8])?;
 //!
 //! // One trajectory, from t = 0 to 10, by Dormand and Prince's method.
-//! let options = Options::new(Method::named("dopri5").expect("a known method"));
+//! let options = Options::new("dopri5".parse::<Method>()?);
 //! let mut trajectory = vjp(&field, array![[3.0, 0.4]].view(), &[0.0, 10.0], &options, &GradientMethod::Symplectic)?;
 //!
 //! // L = the hares at the end.
@@ -101,7 +101,7 @@
 //!
 //! // Two trajectories.
 //! let y0 = array![[1.0, 0.0], [0.0, 1.0]];
-//! let options = Options::new(Method::named("dopri5").expect("a known method"));
+//! let options = Options::new("dopri5".parse::<Method>()?);
 //! let mut trajectory = vjp(&field, y0.view(), &[0.0, 1.0], &options, &GradientMethod::default())?;
 //!
 //! // L = Σ y² / 2 over both times, so ∂L/∂y = y.

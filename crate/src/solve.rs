@@ -15,7 +15,7 @@ use crate::kernel::real::Real;
 use crate::memory::{Buffer, Bytes, Ledger, Purpose, filled};
 use crate::stepper::Discard;
 
-pub use options::{Options, Output, Steps, Summation};
+pub use options::{MOST_THREADS, Options, Output, Steps, Summation};
 pub(crate) use pace::{FirstStep, Pace, Proposed, Verdict};
 pub(crate) use reverse::PanelGradient;
 pub use reverse::{GradientStats, RetentionStats};

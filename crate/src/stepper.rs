@@ -10,6 +10,8 @@ mod scheme;
 mod step;
 mod transpose;
 
+use std::str::FromStr;
+
 use crate::error::{Error, Result};
 use crate::field::Dynamics;
 use crate::kernel::combine::{combine, combine_terms};
@@ -40,6 +42,16 @@ pub enum Method {
 impl From<&'static Tableau> for Method {
     fn from(tableau: &'static Tableau) -> Self {
         Method::RungeKutta(tableau)
+    }
+}
+
+/// The method with this name, as [`Method::named`]; otherwise an error that lists them all.
+impl FromStr for Method {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let all = || Self::all().map(|method| method.name()).collect::<Vec<_>>().join(", ");
+        Self::named(name).ok_or_else(|| Error::option("method", all(), name))
     }
 }
 

@@ -8,7 +8,7 @@ use symplectic_adjoint::sensitivity::Tangents;
 use symplectic_adjoint::tableau::Extension;
 use symplectic_adjoint::tableau::methods::{DOPRI5, RK4};
 use symplectic_adjoint::{
-    Activation, Architecture, Controller, Error, GradientMethod, Mlp, Options, Output, Result, Tableau, Time,
+    Activation, Architecture, Controller, Error, GradientMethod, Method, Mlp, Options, Output, Result, Tableau, Time,
     Tolerances, jvp, odeint, sensitivities, vjp,
 };
 
@@ -71,6 +71,12 @@ fn times_that_turn_are_named() {
         |times: &[f64]| odeint(&decay(), array![[1.0, 2.0]].view(), times, &Options::new(&DOPRI5)).unwrap_err();
     assert!(turned(&[0.0, 1.0, 2.0, -1.0]).to_string().contains("2 followed by -1 at index 2"));
     assert!(turned(&[0.0, 0.0, 1.0, 0.0]).to_string().contains("1 followed by 0 at index 2"));
+}
+
+#[test]
+fn methods_by_name() {
+    assert_eq!("dopri5".parse::<Method>().unwrap(), Method::from(&DOPRI5));
+    assert_eq!(argument("dopri6".parse::<Method>()), "method");
 }
 
 #[test]

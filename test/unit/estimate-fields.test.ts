@@ -723,6 +723,13 @@ test("a first measurement that is y0 itself is told of, unless the state is esti
   expect(fitOf([1, 0.62, 0.36, 0.24], { initial: { y: true } }).warnings).toEqual([]);
 });
 
+test("a field in float32 may start on its bounds", () => {
+  const field = equations("y' = -k * y", { parameters: { k: 0.1 } });
+  const data = { t0: 0, times: [1, 2, 3], y: [0.95, 0.88, 0.85], y0: [1] };
+  const { k } = leastSquares({ field, data, parameters: { k: { upper: 0.1 } } }).parameters;
+  expect([k?.start, (k?.value as number) < 0.1]).toEqual([0.1, true]);
+});
+
 test("where trajectories are separated in the middle of a fit, the estimates keep their derivatives", () => {
   // A start whose second trajectory blows up before the last time of the first.
   const field = equations("y' = k * y^2", { parameters: { k: 0.15 }, dtype: "float64" });

@@ -1,5 +1,6 @@
 // Options and arguments by rules: what a value must be, as data, and the two functions that read by them.
 // Functions that make rules are marked as without side effects, so that bundlers can drop rules: see tsup.config.ts.
+import { MOST_THREADS } from "../../wasm/constants.js";
 import { ALIASES, INSTEAD, VALUES } from "./aliases.js";
 import { classOf, describe, type ErrorCode, isRevoked, refused, SymplecticAdjointError } from "./errors.js";
 import { listOf, meantBy, nearest, plainName, shortened } from "./names.js";
@@ -80,11 +81,21 @@ export const fraction = number("a number from 0 to below 1", (value) => value >=
 export const count = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 32);
 /** Of features: lengths that WebAssembly counts with its sign. */
 export const size = number("a positive integer", (value) => Number.isInteger(value) && value >= 1 && value < 2 ** 31);
+/** Of threads. */
+export const threadCount = number(
+  `an integer from 1 to ${MOST_THREADS}`,
+  (value) => Number.isInteger(value) && value >= 1 && value <= MOST_THREADS,
+);
 /** A seed, or a number of steps taken. */
 export const natural = number("an integer, zero or more", (value) => Number.isSafeInteger(value) && value >= 0);
 
 export const flag = rule<boolean>("true or false", (value) => typeof value === "boolean");
 export const text = rule<string>("a string", (value) => typeof value === "string");
+
+/** The address of a script, as text or as a `URL`. */
+export const address = rule<string | { readonly href: string }>("a URL", (value) => {
+  return typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
+});
 
 /** Whether properties of it can be read. */
 export const isObject = (value: unknown): value is object =>

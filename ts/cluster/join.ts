@@ -1,5 +1,13 @@
 // Working for a cluster: in Node, Deno and Bun, or in a browser's tab.
-import { callable, count, finitePositive, isObject, options as readOptions, rule } from "../checks/rules.js";
+import {
+  address,
+  callable,
+  finitePositive,
+  isObject,
+  options as readOptions,
+  rule,
+  threadCount,
+} from "../checks/rules.js";
 import { engine, sourceInUse } from "../engine/instance.js";
 import { cores } from "../parallel/threads.js";
 import { connectClient, type ServerOptions, serverRules } from "./client.js";
@@ -50,23 +58,20 @@ export interface ClusterWorker {
   close(): Promise<void>;
 }
 
-const isUrl = (value: unknown) =>
-  typeof (value !== null && typeof value === "object" ? (value as { href?: unknown }).href : value) === "string";
-const several = rule<number>("an integer from 1 to 1024", (value) => count.valid(value) && (value as number) <= 1024);
 const isTasks = (value: unknown) =>
   isObject(value) &&
   Object.entries(value).every(([name, run]) => isToken(name) && typeof run === "function") &&
   Object.keys(value).length <= 64;
 const joinRules = {
   ...serverRules,
-  threads: several,
-  trials: several,
+  threads: threadCount,
+  trials: threadCount,
   tasks: rule<Readonly<Record<string, TrialFunction>>>(
     "at most 64 functions by names of 1 to 64 letters, digits, - and _",
     isTasks,
   ),
   memoryBudget: finitePositive,
-  workerUrl: rule<string | { readonly href: string }>("a URL", isUrl),
+  workerUrl: address,
   onEvent: callable<(event: WorkerEvent) => void>(),
 };
 

@@ -741,11 +741,16 @@ function fieldParametersOf(field: WasmProgram<"float64">, given: Readonly<Record
       throw refused("OPTION", `parameters.${whole}`, expected, describe(own));
     }
     const start = current[index] as number;
-    return [name, isObject(own) ? { start, ...own } : (own ?? start)] as const;
+    return [name, isObject(own) ? { start: within(start, own), ...own } : (own ?? start)] as const;
   });
   if (wanted.length === 0) return [];
   const read = readParameters(Object.fromEntries(wanted));
   return read.map((parameter, i) => ({ parameter, place: { kind: "parameter", index: all[i]?.index as number } }));
+}
+
+/** A value of a field, which may have been rounded to float32 beyond a bound that it was on. */
+function within(value: number, { lower, upper }: Partial<ParameterOptions>): number {
+  return [lower, upper].find((bound) => typeof bound === "number" && Math.fround(bound) === value) ?? value;
 }
 
 /** The initial states that are estimated. */

@@ -3,7 +3,7 @@ import { DEFAULT_BUDGET } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, checkFinite, checkLength, type Dtype, timesOf } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { fix } from "../checks/frozen.js";
-import { argument, isObject, number, options as readArguments, required, rule } from "../checks/rules.js";
+import { address, argument, isObject, options as readArguments, required, rule, threadCount } from "../checks/rules.js";
 import { outside } from "../checks/user-code.js";
 import { disposable } from "../engine/disposable.js";
 import { sourceInUse } from "../engine/instance.js";
@@ -207,11 +207,7 @@ export type IndependentPoolLoss<D extends Dtype> = (
   ...inputs: Parameters<IndependentLoss<D>>
 ) => ReturnType<IndependentLoss<D>> | Promise<ReturnType<IndependentLoss<D>>>;
 
-const isUrl = (value: unknown) => typeof (isObject(value) ? (value as { href?: unknown }).href : value) === "string";
-const rules = {
-  workers: number("an integer from 1 to 1024", (value) => Number.isInteger(value) && value >= 1 && value <= 1024),
-  workerUrl: rule<string | { readonly href: string }>("a URL", isUrl),
-};
+const rules = { workers: threadCount, workerUrl: address };
 
 /**
  * Starts a pool of workers that share batches; close it when done.

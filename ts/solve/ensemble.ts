@@ -1,5 +1,6 @@
 // Trajectories of their own as plain data, what is to be solved and what comes of it, so that it can be done on another thread or machine.
 import type { Ensemble } from "../../wasm/bindings.js";
+import { MAX_EVENTS } from "../../wasm/constants.js";
 import { type ArrayOf, arrayOf, batchOf, type Dtype } from "../checks/arrays.js";
 import { refused, SymplecticAdjointError } from "../checks/errors.js";
 import { call, refuseReentry, release, watched } from "../engine/call.js";
@@ -11,9 +12,6 @@ import type { Path } from "./dense.js";
 import { forCrate, type OdeintOptions } from "./options.js";
 import type { GradientStats, SolveStats } from "./results.js";
 import { gradientStats, solveStats } from "./stats.js";
-
-/** The most events of a trajectory, unless the options say otherwise. */
-const MAX_EVENTS = 10_000;
 
 /** What is to be solved, checked. */
 export interface EnsembleProblem<D extends Dtype = Dtype> {

@@ -53,7 +53,10 @@ export interface LbfgsOptions<D extends Dtype = Dtype> {
   maxIterations?: number | undefined;
   /** Number of previous steps kept to approximate the Hessian; default 10. */
   memory?: number | undefined;
-  /** Stop when no derivative is larger than this, relative to the larger of 1 and the loss; default 1e-8, for float32 fields 1e-6. */
+  /**
+   * Stop when no derivative is larger than this, relative to the larger of 1 and the loss, or where both the loss and the first derivatives
+   * are smaller than 1, to the largest of these; default 1e-8, for float32 fields 1e-6.
+   */
   gradientTolerance?: number | undefined;
   /** Stop when an iteration lowers the loss by no more than this, relative to it; default 1e-10, for float32 fields 1e-7. */
   costTolerance?: number | undefined;

@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::options::{CONTROLLERS, DEFAULT_GRADIENT, DEFAULT_METHOD, GRADIENTS, NORMS, OUTPUTS, SUMMATIONS};
+use crate::ensemble::Changes;
 use crate::gradient::DEFAULT_BUDGET;
 use crate::kernel::real::Real;
 use crate::memory::Purpose;
 use crate::model::cnf::Noise;
 use crate::model::hamiltonian::Structure;
 use crate::model::{Activation, Time};
+use crate::solve::MOST_THREADS;
 use crate::stepper::Method;
 
 /// How a flow takes the trace of its Jacobian; `hutchinson` takes noise.
@@ -56,6 +58,8 @@ pub fn constants() -> Value {
         "GRADIENTS": GRADIENTS,
         "DEFAULT_GRADIENT": DEFAULT_GRADIENT,
         "DEFAULT_BUDGET": DEFAULT_BUDGET,
+        "MAX_EVENTS": Changes::default().max_events,
+        "MOST_THREADS": MOST_THREADS,
         "OUTPUTS": names(&OUTPUTS),
         "CONTROLLERS": names(&CONTROLLERS),
         "SUMMATIONS": names(&SUMMATIONS),

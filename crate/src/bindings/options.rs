@@ -96,11 +96,7 @@ fn set(options: &mut Options, name: &str, value: &OptionValue) -> Result<()> {
     match name {
         "method" => {
             let given = text("method", value)?;
-            let names = || Method::all().map(|method| method.name()).collect::<Vec<_>>().join(", ");
-            options.method = match given.starts_with('{') {
-                true => tableau(given)?.into(),
-                false => Method::named(given).ok_or_else(|| Error::option("method", names(), given))?,
-            };
+            options.method = if given.starts_with('{') { tableau(given)?.into() } else { given.parse()? };
         }
         "rtol" => tolerances("rtol", value, &mut options.rtol, &mut options.tolerances.relative)?,
         "atol" => tolerances("atol", value, &mut options.atol, &mut options.tolerances.absolute)?,

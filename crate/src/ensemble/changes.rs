@@ -70,7 +70,7 @@ pub struct Changes {
     pub jumps: Vec<Jump>,
     /// So it is with events at the same time.
     pub events: Vec<Event>,
-    /// The most events of one trajectory: one that chatters has no end.
+    /// The most events of one trajectory, as one that chatters has no end; default 10,000.
     pub max_events: usize,
     /// The norm of an error, which accepts a step where it is at most 1: a program as `when`, of the errors of the features, each
     /// divided by its tolerance atol + rtol max(|x_n|, |x_{n+1}|), in place of the state. By default their root mean square. Of the first

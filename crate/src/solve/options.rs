@@ -51,8 +51,8 @@ impl Summation {
     }
 }
 
-/// The most threads of a solve.
-const MOST_THREADS: usize = 1024;
+/// The most that [`Options::threads`] may be.
+pub const MOST_THREADS: usize = 1024;
 
 /// How to solve. [`Options::new`] has the defaults; change what you need.
 #[derive(Debug, Clone, PartialEq)]
