@@ -603,3 +603,11 @@ test("a changed file gives a field that works, or a typed error", async () => {
   );
   expect(usable).toBeGreaterThan(20);
 });
+
+test("names and buffers in place of bytes have a hint", () => {
+  for (const read of [load, loadTensors]) {
+    const { message } = thrown("DTYPE", () => read("model.safetensors" as never));
+    expect(message).toMatch(/^bytes: expected a Uint8Array, given "model.safetensors"; read the file/);
+    expect(thrown("DTYPE", () => read(new ArrayBuffer(8) as never)).message).toMatch(/write new Uint8Array\(buffer\)$/);
+  }
+});

@@ -515,6 +515,8 @@ test("arguments are checked wherever they are taken", () => {
     (given) => odeint(field, y, [0, 1], given === undefined ? {} : { arguments: given as ArgumentArrays }),
     (given) => vjp(field, y, [0, 1], given === undefined ? {} : { arguments: given as ArgumentArrays }).solution,
   ];
+  const one = () => odeint(field, Float32Array.of(0), [0, 1], { arguments: { weight: [70, 80], dose: [1, 2] } });
+  expect(thrown("SHAPE", one).message).toMatch(/given 2; the state is that of one trajectory: repeat it 2 times$/);
   for (const take of takers) {
     take({ weight: [70, 80], dose: Float64Array.of(1, 2) });
     const message = (code: string, given?: unknown) => thrown(code, () => take(given)).message;

@@ -48,8 +48,8 @@ function plain<A>(
   const kind = kindOf(value);
   if (kind !== TypedArray.name) {
     // Bytes are never written by hand.
-    const isFloat = TypedArray.name !== "Uint8Array";
-    throw refused("DTYPE", argument, expected, describe(value), isFloat ? arrayInstead(TypedArray.name, value) : "");
+    const hint = TypedArray.name === "Uint8Array" ? readInstead(value) : arrayInstead(TypedArray.name, value);
+    throw refused("DTYPE", argument, expected, describe(value), hint);
   }
   const [buffer, offset, length] = [bufferOf, offsetOf, lengthOf].map((get) => get?.call(value));
   try {
@@ -77,6 +77,12 @@ export const isFloats = (value: unknown, dtype: Dtype) => kindOf(value) === cons
 export function floatsOf(argument: string, value: unknown): ArrayOf<Dtype> {
   const dtype = dtypeOf(value);
   return arrayOf(argument, value, dtype, ` or a ${dtype === "float32" ? "Float64Array" : "Float32Array"}`);
+}
+
+/** Where a file was named, or what fetch gives was taken for its bytes. */
+function readInstead(value: unknown): string {
+  if (typeof value === "string") return "; read the file, and pass what it holds: readFileSync(name) in Node";
+  return value instanceof ArrayBuffer ? "; write new Uint8Array(buffer)" : "";
 }
 
 /** The same of bytes. */

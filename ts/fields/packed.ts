@@ -53,7 +53,9 @@ export function packed<D extends Dtype>(
     rows ??= numbers.length / width;
     if (!Number.isInteger(rows) || rows === 0 || numbers.length !== rows * width) {
       const expected = `${shapeText(width, Number.isInteger(rows) && rows > 0 ? rows : undefined)} numbers`;
-      throw refused("SHAPE", `${where}.${name}`, expected, String(numbers.length));
+      const isMore = batch === 1 && numbers.length > 0 && numbers.length % width === 0;
+      const hint = isMore ? `; the state is that of one trajectory: repeat it ${numbers.length / width} times` : "";
+      throw refused("SHAPE", `${where}.${name}`, expected, String(numbers.length), hint);
     }
     return { width, numbers };
   });
