@@ -134,6 +134,39 @@ test("trials of this process: at most so many at a time, each once", async () =>
   expect(last?.kind === "trial" && last.status).toMatchObject({ ended: 30, total: 30, failed: 6 });
 });
 
+test("where all trials of the last rungs fail, the best of the rung before is the best, with what it had there", async () => {
+  const events: SweepEvent[] = [];
+  const fails = new Set<string>();
+  const options: SweepOptions = {
+    run({ trial, budget = 0, state, parameters: { x } }) {
+      if (fails.has("all") || fails.has(`${budget}`) || fails.has(`${trial} ${budget}`)) throw new Error("astray");
+      return { value: Number(x) + 1 / budget, state: Uint8Array.of(...(state ?? []), budget), info: { budget } };
+    },
+    ...{ space: { x: [5, 3, 4, 1, 2, 9, 8, 7, 6] }, sampler: "grid", halving: { least: 1, most: 9 } },
+    onEvent: (event) => void events.push(event),
+  };
+  fails.add("9");
+  const { best, trials } = await sweep(options);
+  expect(best).toMatchObject({ trial: 3, status: "failed", message: "astray", value: 1 + 1 / 3, info: { budget: 3 } });
+  expect(best?.rungs.map(({ budget }) => budget)).toEqual([1, 3]);
+  expect(best?.state).toEqual(Uint8Array.of(1, 3));
+  expect(trials[3]).toMatchObject({ status: "failed", value: Number.NaN });
+  const told = events.flatMap((event) => (event.kind === "trial" ? [event.status.best?.value] : []));
+  expect(told.every(Number.isFinite)).toBe(true);
+  fails.add("3");
+  expect((await sweep(options)).best).toMatchObject({ trial: 3, value: 2, state: Uint8Array.of(1) });
+  fails.add("all");
+  expect((await sweep(options)).best).toBeUndefined();
+  // The best of a rung fails at the next, before another or after it.
+  for (const order of [1, -1]) {
+    const space = { x: [1, 2, 3, 4].map((x) => order * x) };
+    fails.clear();
+    fails.add(order === 1 ? "0 2" : "3 2");
+    const { best } = await sweep({ ...options, space, halving: { least: 1, most: 2, factor: 2 } });
+    expect(best).toMatchObject({ trial: order === 1 ? 1 : 2, status: "done", state: Uint8Array.of(1, 2) });
+  }
+});
+
 test("a trial that takes too long has failed, and its signal says so", async () => {
   let reason: unknown;
   const { trials, best } = await sweep({

@@ -10,6 +10,7 @@ import type {
   SweepResult,
   SweepStatus,
   TrialResult,
+  TrialRung,
 } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
@@ -152,9 +153,16 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
     const messages = new Set(result.trials.map(({ message }) => message));
     throw new Failure(`all ${result.trials.length} trials failed: ${[...messages].slice(0, 3).join("; ")}`);
   }
-  if (best.state) {
-    const elsewhere = writeSomewhere(out, best.state);
-    if (elsewhere) throw new Failure(`${elsewhere.reason}; the best model is in ${elsewhere.file}`);
+  if (!best.state) {
+    throw new Failure(`the model of the best trial, ${best.trial}, is no longer on the servers: --replace starts over`);
+  }
+  const elsewhere = writeSomewhere(out, best.state);
+  if (elsewhere) throw new Failure(`${elsewhere.reason}; the best model is in ${elsewhere.file}`);
+  if (best.status === "failed") {
+    const { budget } = best.rungs.at(-1) as TrialRung;
+    say(
+      `all trials of more than ${budget} steps failed, this one because ${best.message}: the model is that of ${budget}`,
+    );
   }
   return { ...result, signal: caught, seconds: (performance.now() - start) / 1000 };
 }
