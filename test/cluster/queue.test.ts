@@ -38,6 +38,40 @@ test("each task is done, with values and answers of any size", async () => {
   expect(coordinator.status).toMatchObject({ inFlight: 0, done: 42, refused: 0 });
 });
 
+test("a task that fits a message, but not beside its headers, is done", async () => {
+  const { coordinator, prefix } = await coordinate([server.url], { stallMs: 60_000 });
+  await worker({ prefix });
+  for (let length = 2 ** 20 - 400; length <= 2 ** 20; length += 40) {
+    const { value } = await coordinator.submit(task({ number: length }, { body: () => padded(length) }));
+    expect(value.number).toBe(length);
+  }
+  function padded(length: number): Uint8Array {
+    const empty = bytesOf({ number: length, padding: "" }).length;
+    return bytesOf({ number: length, padding: "x".repeat(length - empty) });
+  }
+});
+
+test("a server that takes only tiny messages is refused, and one of small ones works", async () => {
+  const [tiny] = (await startServers({ config: "max_payload: 4096" })) as [Server];
+  cleanups.push(() => tiny.remove());
+  await expect(coordinate([tiny.url])).rejects.toMatchObject({
+    ...{ code: "CONNECTION", message: expect.stringContaining("max_payload of 8192 bytes or more, given one of 4096") },
+  });
+  const [small] = (await startServers({ config: "max_payload: 8192" })) as [Server];
+  cleanups.push(() => small.remove());
+  const { coordinator, prefix } = await coordinate([small.url]);
+  await start([small.url], { prefix });
+  const values = [coordinator.keep(new Uint8Array(100_000))];
+  const { value } = await coordinator.submit(task({ number: 1, padding: "x".repeat(50_000) }, { values }));
+  expect(value.sum).toBe(100_000);
+  const large = {
+    ...task({ ask: "bytes", number: 100_000 }),
+    most: 100_000,
+    read: (bytes: Uint8Array) => bytes.length,
+  };
+  expect((await coordinator.submit(large as never)).value).toBe(100_000);
+});
+
 test("a worker killed or stopped in the middle: another does its tasks, and each counts once", async () => {
   const { coordinator, prefix, events } = await coordinate([server.url]);
   const victims = [await worker({ prefix }), await worker({ prefix })] as const;

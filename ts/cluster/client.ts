@@ -48,9 +48,12 @@ export interface Client {
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
   readonly names: Names;
-  /** The most bytes that a message may have. */
+  /** The most bytes that a message may have beside its headers and, where it carries a part of something, what tells which. */
   readonly most: number;
 }
+
+/** What headers and the names of a part may take of a message. */
+const MARGIN = 4096;
 
 const isServers = (value: unknown) =>
   [value].flat().every((one) => typeof one === "string" && one !== "") && [value].flat().length > 0;
@@ -103,6 +106,12 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   }
   // What the server has to say comes with each request that fails; here it would only be rethrown.
   connection.closed().catch(() => {});
+  const payload = connection.info?.max_payload ?? 2 ** 20;
+  if (payload < 2 * MARGIN) {
+    await connection.close();
+    const expected = `a NATS server with a max_payload of ${2 * MARGIN} bytes or more`;
+    throw refused("CONNECTION", "servers", expected, `one of ${payload} bytes`);
+  }
   return {
     connection,
     core,
@@ -112,7 +121,7 @@ export async function connectClient(options: ServerOptions & { name: string }): 
     // Whether there is JetStream shows when it is used; a worker needs no right to ask.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),
-    most: Math.min(connection.info?.max_payload ?? 2 ** 20, 2 ** 20),
+    most: Math.min(payload, 2 ** 20) - MARGIN,
   };
 }
 

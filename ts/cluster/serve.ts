@@ -51,7 +51,6 @@ const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
 const PULL_MS = 5000;
 const LEAVE_MS = 1000;
-const MARGIN = 4096;
 
 /** Lets so many in at a time. */
 function gate(places: number) {
@@ -149,7 +148,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     session: string,
     body: Uint8Array,
   ): Promise<boolean> {
-    const size = client.most - MARGIN;
+    const size = client.most;
     const parts = Math.max(1, Math.ceil(body.length / size));
     const until = performance.now() + OFFER_MS;
     const send = (part: number) => {

@@ -3,9 +3,6 @@ import type { KV } from "@nats-io/kv";
 import type { Client } from "./client.js";
 import type { Value } from "./messages.js";
 
-/** A chunk is shorter than a message by what surrounds it. */
-const MARGIN = 4096;
-
 /** Values without a reader are gone after so long: those of a coordinator that was killed. */
 const LIFETIME_MS = 3_600_000;
 
@@ -22,7 +19,7 @@ export async function makeStore({ streams, kv, jetstream, names }: Client, repli
 
 /** Puts a value, and tells where it lies. */
 export async function putValue(client: Client, store: KV, key: string, bytes: Uint8Array): Promise<Value> {
-  const size = client.most - MARGIN;
+  const size = client.most;
   const chunks = Math.max(1, Math.ceil(bytes.length / size));
   const puts = Array.from({ length: chunks }, (_, i) =>
     store.put(`${key}.${i}`, bytes.subarray(i * size, (i + 1) * size)),

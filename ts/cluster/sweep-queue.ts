@@ -311,7 +311,7 @@ async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Plac
     const { chunks, bytes } = await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
     const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
     const written = encodePlace(place);
-    if (written.length > client.most - 4096)
+    if (written.length > client.most)
       throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
     try {
       if (entry) await store.update(key, written, entry.revision);
