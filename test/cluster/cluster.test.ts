@@ -360,6 +360,7 @@ test("what fails, and what is asked for wrongly, says so as it does here", async
     ["OPTION", connect({ servers: server.url, prefix: "a.b" })],
     ["OPTION", connect({ servers: server.url, arithmetic: "similar" })],
     ["OPTION", connect({ servers: server.url, replicas: 0 })],
+    ["OPTION", connect({ servers: server.url, stallTimeout: 1e-9 })],
     ["OPTION", connect({ servers: server.url, nats: { core: {}, jetstream: {}, kv: {} } })],
     ["OPTION", join({ servers: server.url, threads: 0 })],
     ["CONNECTION", connect({ servers: "nats://127.0.0.1:1" })],

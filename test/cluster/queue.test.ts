@@ -122,6 +122,18 @@ test("a worker cut off from the network: another does its tasks; when the networ
   expect(coordinator.status).toMatchObject({ done: 13, inFlight: 0, refused: 0 });
 });
 
+test("coordinators with the same workers may have other stall timeouts, and none that a server cannot keep", async () => {
+  const { prefix } = await coordinate([server.url], { stallMs: 1000 });
+  for (const stallMs of [5000, 1234.56789, 300]) {
+    const { coordinator, client } = await coordinate([server.url], { prefix, stallMs });
+    const { names, manager } = client;
+    const { config } = await manager.consumers.info(names.stream, names.consumer("f1"));
+    expect(config.ack_wait).toBe(Math.round(1e6 * stallMs));
+    if (stallMs === 300) await worker({ prefix });
+    if (stallMs === 300) expect((await coordinator.submit(task({ number: 3 }))).value.number).toBe(3);
+  }
+});
+
 test("a worker that leaves ends what it has begun", async () => {
   const { coordinator, prefix, events } = await coordinate([server.url], { stallMs: 60_000 });
   const first = await worker({ prefix });

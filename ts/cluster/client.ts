@@ -3,7 +3,7 @@ import type * as JetStream from "@nats-io/jetstream";
 import type * as Kv from "@nats-io/kv";
 import type * as Core from "@nats-io/nats-core";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { anything, fallback, isObject, object, rule } from "../checks/rules.js";
+import { anything, fallback, isObject, number, object, rule } from "../checks/rules.js";
 import { isToken } from "./messages.js";
 import { type Names, namesOf } from "./names.js";
 
@@ -64,6 +64,13 @@ export const serverRules = {
   client: fallback(object, {}),
   nats: anything<NatsModules>(),
 };
+
+/** After so many seconds of silence work is given to another worker. */
+export const stallRule = (unless: number) =>
+  fallback(
+    number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
+    unless,
+  );
 
 /** What the client says of whom it cannot reach. */
 const unreachable = (servers: readonly string[], cause: unknown) =>

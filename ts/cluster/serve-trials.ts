@@ -5,6 +5,7 @@ import { textOf } from "../checks/errors.js";
 import { type Client, isForbidden } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
+import { MOST_ALIVE_MS } from "./serve.js";
 import { fetchValue, putValue } from "./store.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
@@ -134,7 +135,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   }
 
   async function keep(message: JsMsg, ackMs: number): Promise<void> {
-    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       await take(message);
     } catch (error) {

@@ -49,6 +49,8 @@ const MOST_HELD = 64;
 const MOST_PARTS = 4;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
+/** A worker tells that it is at a task at least so often: another coordinator may make the time shorter after which it is given away. */
+export const MOST_ALIVE_MS = 1000;
 const PULL_MS = 5000;
 const LEAVE_MS = 1000;
 
@@ -200,7 +202,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       message.term("no task");
       return;
     }
-    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       if (await work(task, begun)) message.ack();
       else message.term("nobody waits for it");

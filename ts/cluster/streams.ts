@@ -1,4 +1,5 @@
 // What a cluster has on its servers: a queue of tasks with a consumer for each group of workers, and a bucket of values.
+import type { ConsumerConfig } from "@nats-io/jetstream";
 import type { KV } from "@nats-io/kv";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
@@ -28,7 +29,24 @@ const NO_LEADER = [10005, 10008, 10009];
 /** Of a stream of that name that is there, with other settings. */
 const TAKEN = 10058;
 
-const nanos = (ms: number) => ms * 1e6;
+/** Of a consumer of that name that is there, with other settings. */
+const HAS_CONSUMER = 10148;
+
+export const nanos = (ms: number) => Math.round(ms * 1e6);
+
+/** Makes a consumer; one that is there, such as that of a coordinator with another stallTimeout, gets these settings. */
+export async function makeConsumer(
+  { manager }: Client,
+  stream: string,
+  config: Partial<ConsumerConfig> & { durable_name: string },
+): Promise<void> {
+  try {
+    await manager.consumers.add(stream, config);
+  } catch (error) {
+    if ((error as { code?: number }).code !== HAS_CONSUMER) throw error;
+    await manager.consumers.update(stream, config.durable_name, config);
+  }
+}
 
 /** Makes what is missing; waits so long for servers that cannot do so yet. */
 export async function makeStreams(client: Client, options: StreamOptions, patienceMs: number): Promise<Streams> {
@@ -61,7 +79,7 @@ async function made(client: Client, { group, stallMs, replicas }: StreamOptions)
     })
     // Another coordinator has made it otherwise, which does as well.
     .catch((error) => (error.code === TAKEN ? manager.streams.info(names.stream) : Promise.reject(error)));
-  await manager.consumers.add(names.stream, {
+  await makeConsumer(client, names.stream, {
     durable_name: names.consumer(group),
     filter_subject: names.tasksFor(group, "*"),
     ack_policy: AckPolicy.Explicit,

@@ -5,6 +5,7 @@ import { type Client, connectionError, isForbidden } from "./client.js";
 import { runTrial } from "./run-trial.js";
 import type { Dimension } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
+import { makeConsumer, nanos } from "./streams.js";
 import {
   encodeJob,
   encodeShared,
@@ -63,7 +64,6 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 /** Sweeps are kept for so long. */
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
-const nanos = (ms: number) => ms * 1e6;
 interface Place {
   readonly id: string;
   readonly shared: Pieces;
@@ -249,7 +249,8 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
 }
 
 /** Makes what is missing on the server. */
-async function ensure({ manager, streams, jetstream, kv, names }: Client, head: SweepHead): Promise<KV> {
+async function ensure(client: Client, head: SweepHead): Promise<KV> {
+  const { manager, streams, jetstream, kv, names } = client;
   const { RetentionPolicy, StorageType, AckPolicy, DiscardPolicy } = jetstream;
   await manager.streams
     .add({
@@ -266,7 +267,7 @@ async function ensure({ manager, streams, jetstream, kv, names }: Client, head: 
     })
     // Another sweep has made it otherwise, which does as well.
     .catch((error) => (codeOf(error) === 10058 ? undefined : Promise.reject(error)));
-  await manager.consumers.add(names.trialStream, {
+  await makeConsumer(client, names.trialStream, {
     durable_name: names.trialConsumer(head.task),
     filter_subject: names.trialsFor(head.task, "*", "*"),
     ack_policy: AckPolicy.Explicit,

@@ -15,7 +15,7 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
-import { connectClient, type ServerOptions, serverRules } from "./client.js";
+import { connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
 import { type HalvingOptions, membersOf, readHalving, sizesOf } from "./halving.js";
 import { isToken } from "./messages.js";
 import {
@@ -78,7 +78,10 @@ export interface SweepOptions extends ServerOptions {
   existing?: "error" | "resume" | "replace" | undefined;
   /** How many trials run at a time, if `run` is a function; default 1. */
   parallel?: number | undefined;
-  /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
+  /**
+   * Seconds without a sign of life after which a worker's trial is given to another, 0.1 to a day; default 30. Of several sweeps that run
+   * the same task on the same servers, the value of the last one that began counts for all.
+   */
   stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
   replicas?: number | undefined;
@@ -234,10 +237,7 @@ const rules = together(serverRules, {
   name: rule<string>("1 to 64 letters, digits, - and _", isToken),
   existing: fallback(oneOf(["error", "resume", "replace"]), "error"),
   parallel: fallback(count, 1),
-  stallTimeout: fallback(
-    number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
-    30,
-  ),
+  stallTimeout: stallRule(30),
   replicas: fallback(
     number("an integer from 1 to 5", (value) => [1, 2, 3, 4, 5].includes(value)),
     1,
