@@ -296,7 +296,7 @@ test("the command says what is wrong with it, and waits for a server that is not
   });
   cleanups.push(() => guarded?.remove());
   const refused = await said(["--servers", guarded?.url as string, "--user", "me", "--password", "wrong"]);
-  expect(refused[1]).toMatch(/no connection to nats:.*authorization/i);
+  expect(refused[1]).toMatch(/no connection to nats:.*authorization.*; check the user, password/i);
   expect(refused[0]).toBe(1);
   // Its server comes after it.
   const port = await freePort();

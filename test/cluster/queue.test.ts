@@ -72,6 +72,27 @@ test("a server that takes only tiny messages is refused, and one of small ones w
   expect((await coordinator.submit(large as never)).value).toBe(100_000);
 });
 
+test("a server without room for values or tasks, or without JetStream, is said to be so", async () => {
+  const [narrow] = (await startServers({ storage: "max_mem: 2M, max_file: 2M" })) as [Server];
+  cleanups.push(() => narrow.remove());
+  const { coordinator, prefix } = await coordinate([narrow.url], { stallMs: 100 });
+  await start([narrow.url], { prefix });
+  const full = {
+    code: "CONNECTION",
+    message: expect.stringMatching(/insufficient resources; give JetStream more room/),
+  };
+  const values = [coordinator.keep(new Uint8Array(4_000_000))];
+  await expect(coordinator.submit(task({ number: 1 }, { values }))).rejects.toMatchObject(full);
+  await expect(coordinator.submit(task({ padding: "x".repeat(4_000_000) }))).rejects.toMatchObject(full);
+  expect(coordinator.status.retries).toBe(0);
+  const [plain] = (await startServers({ storage: null })) as [Server];
+  cleanups.push(() => plain.remove());
+  await expect(coordinate([plain.url])).rejects.toThrow(/is JetStream enabled there/);
+  const [one] = (await startServers()) as [Server];
+  cleanups.push(() => one.remove());
+  await expect(coordinate([one.url], { replicas: 3 })).rejects.toThrow(/^(?!.*is JetStream enabled).*replicas/);
+});
+
 test("a worker killed or stopped in the middle: another does its tasks, and each counts once", async () => {
   const { coordinator, prefix, events } = await coordinate([server.url]);
   const victims = [await worker({ prefix }), await worker({ prefix })] as const;

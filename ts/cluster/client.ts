@@ -76,7 +76,11 @@ export const stallRule = (unless: number) =>
 const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
-    `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; is a nats-server running there, with JetStream?`,
+    `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; ${
+      says(cause, /authori[sz]ation|authentication/i)
+        ? "check the user, password, token or credentials"
+        : "is a nats-server running there, with JetStream?"
+    }`,
     { argument: "servers", given: servers.join(", ") },
     { cause },
   );
@@ -163,21 +167,33 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
   });
 }
 
+const says = (error: unknown, what: RegExp) =>
+  isObject(error) && what.test(String((error as { message?: unknown }).message));
+
 /** Whether an error of the client says that the server does not allow something. */
-export function isForbidden(error: unknown): boolean {
-  return isObject(error) && /permissions violation/i.test(String((error as { message?: unknown }).message));
-}
+export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
+
+/** Whether it says that the memory or the disk that the server gives to JetStream is full. */
+const isFull = (error: unknown) =>
+  says(error, /insufficient .*resources|resources? .*exceeded|maximum bytes exceeded/i);
+
+/** Whether it will be the same the next time. */
+export const isFinal = (error: unknown): boolean =>
+  isForbidden(error) || isFull(error) || says(error, /max_payload|maximum payload/i);
 
 /** The error of what a server has not done; those of this package stay what they are. */
 export function connectionError(cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
-  const hint = isForbidden(cause)
-    ? "the server does not allow it: see docs/cluster.md for the permissions"
-    : "is JetStream enabled there (nats-server -js)?";
   return new SymplecticAdjointError(
     "CONNECTION",
-    `the server rejected a request: ${textOf(cause)}; ${hint}`,
+    `the server rejected a request: ${textOf(cause)}${hintOf(cause)}`,
     {},
     { cause },
   );
+}
+
+function hintOf(cause: unknown): string {
+  if (isForbidden(cause)) return "; the server does not allow it: see docs/cluster.md for the permissions";
+  if (isFull(cause)) return "; give JetStream more room there: max_mem and max_file of the block jetstream";
+  return says(cause, /jetstream.* not enabled/i) ? "; is JetStream enabled there (nats-server -js)?" : "";
 }

@@ -50,8 +50,9 @@ interface Pending {
   readonly task: Task<unknown>;
   resolve(done: Done<unknown>): void;
   reject(error: unknown): void;
-  /** How often it has been put into the queue. */
+  /** How often it has been put into the queue, and whether that is under way. */
   attempt: number;
+  queuing: boolean;
   /** When it was sent first, and when anything was last heard of it. */
   readonly since: number;
   heard: number;
@@ -179,6 +180,7 @@ export class Coordinator {
         resolve: resolve as (done: Done<unknown>) => void,
         reject,
         attempt: 0,
+        queuing: false,
         since: now,
         heard: now,
         holder: undefined,
@@ -241,18 +243,24 @@ export class Coordinator {
   async #queue(pending: Pending, reason?: string): Promise<void> {
     const { streams, names } = this.#client;
     pending.holder = undefined;
-    if (++pending.attempt > MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
+    if (pending.queuing) return;
+    if (pending.attempt === MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
     if (reason !== undefined) this.#retried(reason, undefined);
-    const msgID = `${pending.id}.${pending.attempt}`;
+    const msgID = `${pending.id}.${pending.attempt + 1}`;
+    pending.queuing = true;
     try {
       const message = await this.#message(pending, pending.task.body());
       await this.#server.persist(async () => {
         if (!this.#pending.has(pending.id)) return;
         await streams.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID, timeout: 5000 });
+        // Only what the server has can be lost: until then, persist tells what is in the way.
+        pending.attempt++;
         pending.heard = performance.now();
       });
     } catch (error) {
       this.#fail(pending, error);
+    } finally {
+      pending.queuing = false;
     }
   }
 
@@ -279,7 +287,7 @@ export class Coordinator {
   }
 
   #giveUp(pending: Pending, reason: string): void {
-    const message = `a shard has failed ${pending.attempt - 1 + pending.faults} times, the last time because ${pending.failure ?? reason}`;
+    const message = `a shard has failed ${pending.attempt + pending.faults} times, the last time because ${pending.failure ?? reason}`;
     this.#fail(pending, new SymplecticAdjointError("WORKER", message));
   }
 
@@ -439,7 +447,7 @@ export class Coordinator {
       const idle = this.#roster.suitable.some(({ threads, tasks }) => tasks.length < threads);
       const usual = this.#last.reduce((sum, { ms }) => sum + ms, 0) / Math.max(1, this.#last.length);
       for (const pending of [...this.#pending.values()]) {
-        if (pending.attempt === 0 && pending.holder === undefined) continue;
+        if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
           this.#queue(pending, "nobody has it any more");
         } else if (idle && !pending.hedged && now - pending.since > patience + 5 * usual) {

@@ -1,7 +1,7 @@
 // What a coordinator has on its servers: the streams, and the values of its session. A server that was restarted has lost what was in
 // its memory; then it is made anew.
 import type { KV } from "@nats-io/kv";
-import { type Client, connectionError, isForbidden } from "./client.js";
+import { type Client, connectionError, isFinal } from "./client.js";
 import type { Value } from "./messages.js";
 import { dropValues, putValue } from "./store.js";
 import { makeStreams, type StreamOptions } from "./streams.js";
@@ -95,7 +95,7 @@ export class ServerSide {
     if (place && !this.#ended) place.put.then(() => dropValues(this.#client, place.key)).catch(() => {});
   }
 
-  /** Does something on the server, again and again while the server is away; what it forbids is an error. */
+  /** Does something on the server, again and again while the server is away; what it will never do is an error. */
   async persist<T>(action: () => Promise<T>): Promise<T> {
     const until = performance.now() + PERSIST_MS;
     for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
@@ -103,7 +103,7 @@ export class ServerSide {
       try {
         return await action();
       } catch (error) {
-        if (isForbidden(error) || performance.now() > until) throw connectionError(error);
+        if (isFinal(error) || performance.now() > until) throw connectionError(error);
         await delay(wait);
         await this.restore().catch(() => {});
       }

@@ -1,7 +1,7 @@
 // Where a sweep lies: on NATS servers, where it outlives whoever began it, or in this process. Both do the same for who asks for trials.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, connectionError, isForbidden } from "./client.js";
+import { type Client, connectionError, isFinal, isForbidden } from "./client.js";
 import { runTrial } from "./run-trial.js";
 import type { Dimension } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
@@ -112,7 +112,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       try {
         return await action();
       } catch (error) {
-        if (isForbidden(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
+        if (isFinal(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
           throw connectionError(error);
         }
         await delay(wait);
@@ -176,7 +176,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
       } catch (error) {
-        if (isForbidden(error) || error instanceof SymplecticAdjointError) return listener.fail(connectionError(error));
+        if (isFinal(error) || error instanceof SymplecticAdjointError) return listener.fail(connectionError(error));
         await ensure(client, head).catch(() => {});
       }
       took = performance.now() - start;
@@ -388,8 +388,8 @@ function worded(value: unknown): string {
 }
 
 const codeOf = (error: unknown) => (error as { code?: number }).code;
-/** There is a message on that subject. */
-const isThere = (error: unknown) => codeOf(error) === 10077;
+/** There is a message on that subject; the code is that of whatever a stream does not store. */
+const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).includes("per subject");
 
 /** A sweep in this process: `parallel` trials at a time, by a function. */
 export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
