@@ -1,5 +1,6 @@
 // The queue alone: tasks that mean nothing, over a real nats-server, with workers that die and stall.
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { fetchValue, putValue } from "../../ts/cluster/store.js";
 import { buildWorker, bytesOf, cleanups, coordinate, worker as start, task, until } from "./processes.js";
 import { cuttable } from "./proxy.mjs";
 import { type Server, startServers } from "./server.mjs";
@@ -91,6 +92,42 @@ test("a server without room for values or tasks, or without JetStream, is said t
   const [one] = (await startServers()) as [Server];
   cleanups.push(() => one.remove());
   await expect(coordinate([one.url], { replicas: 3 })).rejects.toThrow(/^(?!.*is JetStream enabled).*replicas/);
+});
+
+test("parts of a value go a few at a time, and only those that were lost go again", async () => {
+  const parts = new Map<string, Uint8Array>();
+  const asked: string[] = [];
+  const lost = new Set(["put v.3", "get v.5"]);
+  let [under, most] = [0, 0];
+  const ask = async <T>(what: string, answer: () => T) => {
+    asked.push(what);
+    most = Math.max(most, ++under);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    under--;
+    if (lost.delete(what)) throw new Error("timeout");
+    return answer();
+  };
+  const store = {
+    put: (key: string, bytes: Uint8Array) => ask(`put ${key}`, () => parts.set(key, bytes)),
+    get: (key: string) => ask(`get ${key}`, () => ({ operation: "PUT", value: parts.get(key) })),
+  };
+  const open = async () => store;
+  const client = {
+    part: 10,
+    connected: (request: unknown) => request,
+    kv: {
+      Kvm: class {
+        open = open;
+      },
+    },
+  } as never;
+  const bytes = Uint8Array.from({ length: 95 }, (_, i) => i);
+  const place = await putValue(client, "bucket", "v", bytes);
+  expect(place).toEqual({ key: "v", chunks: 10, bytes: 95 });
+  expect(await fetchValue(client, "bucket", place, 95)).toEqual(bytes);
+  expect(most).toBeLessThanOrEqual(4);
+  const counts = (kind: string) => asked.filter((what) => what.startsWith(kind)).length;
+  expect([counts("put"), counts("get"), counts("put v.3"), counts("get v.5")]).toEqual([11, 11, 2, 2]);
 });
 
 test("a worker killed or stopped in the middle: another does its tasks, and each counts once", async () => {

@@ -44,13 +44,24 @@ export interface Client {
   readonly connection: Core.NatsConnection;
   readonly core: typeof Core;
   readonly streams: JetStream.JetStreamClient;
+  /** The same for parts of values, which may take as long as a slow link needs. */
+  readonly patient: JetStream.JetStreamClient;
   readonly manager: JetStream.JetStreamManager;
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
   readonly names: Names;
   /** The most bytes that a message may have beside its headers and, where it carries a part of something, what tells which. */
   readonly most: number;
+  /** The most bytes of a part of a value or an answer. */
+  readonly part: number;
+  /** Settles as a request does; rejects when the connection is lost, since its answer is lost as well. */
+  connected<T>(request: Promise<T>): Promise<T>;
 }
+
+/** Parts under way at a time, and how long each may take: a link of 40 kB/s brings so many in that time. */
+export const MOST_PARTS = 4;
+export const PART_MS = 30_000;
+const PART_BYTES = 2 ** 18;
 
 /** What headers and the names of a part may take of a message. */
 const MARGIN = 4096;
@@ -123,17 +134,37 @@ export async function connectClient(options: ServerOptions & { name: string }): 
     const expected = `a NATS server with a max_payload of ${2 * MARGIN} bytes or more`;
     throw refused("CONNECTION", "servers", expected, `one of ${payload} bytes`);
   }
+  const most = Math.min(payload, 2 ** 20) - MARGIN;
   return {
     connection,
     core,
     jetstream,
     kv,
     streams: jetstream.jetstream(connection),
+    patient: jetstream.jetstream(connection, { timeout: PART_MS }),
     // Whether there is JetStream shows when it is used; a worker needs no right to ask.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),
-    most: Math.min(payload, 2 ** 20) - MARGIN,
+    most,
+    part: Math.min(most, PART_BYTES),
+    connected: whileConnected(connection),
   };
+}
+
+function whileConnected(connection: Core.NatsConnection): Client["connected"] {
+  const waiting = new Set<(error: Error) => void>();
+  (async () => {
+    for await (const { type } of connection.status()) {
+      // What was sent while there was no connection may be lost as well.
+      if (type !== "disconnect" && type !== "reconnect") continue;
+      for (const reject of waiting) reject(new Error("the connection to the server was lost"));
+    }
+  })();
+  return (request) =>
+    new Promise((resolve, reject) => {
+      waiting.add(reject);
+      request.then(resolve, reject).finally(() => waiting.delete(reject));
+    });
 }
 
 async function peers(web: boolean): Promise<NatsModules> {

@@ -4,7 +4,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { UntilEnd } from "../parallel/kept.js";
 import { Assembly } from "./assembly.js";
-import { type Client, connectionError, listen } from "./client.js";
+import { type Client, connectionError, listen, PART_MS } from "./client.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import {
   type Announcement,
@@ -241,7 +241,7 @@ export class Coordinator {
 
   /** Puts a task into the queue; again with the reason. */
   async #queue(pending: Pending, reason?: string): Promise<void> {
-    const { streams, names } = this.#client;
+    const { patient, connected, names } = this.#client;
     pending.holder = undefined;
     if (pending.queuing) return;
     if (pending.attempt === MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
@@ -252,7 +252,7 @@ export class Coordinator {
       const message = await this.#message(pending, pending.task.body());
       await this.#server.persist(async () => {
         if (!this.#pending.has(pending.id)) return;
-        await streams.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID, timeout: 5000 });
+        await connected(patient.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID }));
         // Only what the server has can be lost: until then, persist tells what is in the way.
         pending.attempt++;
         pending.heard = performance.now();
@@ -266,14 +266,17 @@ export class Coordinator {
 
   /** Hands a task to a worker at once; if it does not take it, it goes into the queue. */
   async #hand(pending: Pending, worker: string, body: () => Uint8Array): Promise<void> {
-    const { connection, names } = this.#client;
+    const { connection, connected, names } = this.#client;
+    pending.holder = worker;
     try {
       const message = await this.#message(pending, body());
-      await connection.request(names.follow(worker), message, { timeout: 2000 });
-      pending.holder = worker;
+      pending.heard = performance.now();
+      await connected(connection.request(names.follow(worker), message, { timeout: PART_MS }));
       pending.heard = performance.now();
     } catch {
-      if (this.#pending.has(pending.id)) this.#queue(pending, "the worker did not take it");
+      // Unless the worker has gone meanwhile.
+      if (this.#pending.has(pending.id) && pending.holder === worker)
+        this.#queue(pending, "the worker did not take it");
     }
   }
 

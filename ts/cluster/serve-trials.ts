@@ -6,7 +6,7 @@ import { type Client, isForbidden } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { MOST_ALIVE_MS } from "./serve.js";
-import { fetchValue, putValue } from "./store.js";
+import { fetchValue, openBucket, putValue } from "./store.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
 
@@ -38,16 +38,15 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   const shared = new Map<string, Shared>();
   let opened: Promise<KV> | undefined;
 
-  /** The bucket, bound without asking for it: a worker may only read and write keys. */
   const bucket = () => {
-    opened ??= new client.kv.Kvm(client.streams).open(names.sweepBucket, { bindOnly: true, allow_direct: true });
+    opened ??= openBucket(client, names.sweepBucket);
     return opened;
   };
 
   async function sharedOf({ id, shared: pieces }: Job): Promise<Shared | undefined> {
     const known = shared.get(id);
     if (known) return known;
-    const bytes = await fetchValue(await bucket(), { key: `shared.${id}`, ...pieces }, most);
+    const bytes = await fetchValue(client, names.sweepBucket, { key: `shared.${id}`, ...pieces }, most);
     const read = bytes && readShared(bytes);
     if (!read) return undefined;
     shared.set(id, read);
@@ -58,7 +57,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   async function stateOf({ id, trial, rung, state }: Job): Promise<Uint8Array | undefined> {
     if (!state) return undefined;
     const key = `states.${id}.${jobKey({ trial, rung: rung - 1 })}.${state.attempt}`;
-    const bytes = await fetchValue(await bucket(), { key, chunks: state.chunks, bytes: state.bytes }, most);
+    const place = { key, chunks: state.chunks, bytes: state.bytes };
+    const bytes = await fetchValue(client, names.sweepBucket, place, most);
     // Copied: it is a view of whatever the client has.
     return bytes && new Uint8Array(bytes);
   }
@@ -68,7 +68,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const store = await bucket();
     const key = `${job.id}.${jobKey(job)}`;
     const attempt = core.nuid.next();
-    const state = stateBytes && (await putValue(client, store, `states.${key}.${attempt}`, stateBytes));
+    const state = stateBytes && (await putValue(client, names.sweepBucket, `states.${key}.${attempt}`, stateBytes));
     const written = state && { chunks: state.chunks, bytes: state.bytes, attempt };
     const report = { ...ended, trial: job.trial, rung: job.rung, worker: name, state: written };
     try {

@@ -1,7 +1,7 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import { type Client, connectionError, isForbidden, listen, MOST_PARTS, PART_MS } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
@@ -45,8 +45,6 @@ interface Served {
 const OFFER_MS = 20_000;
 /** Answers that are on their way at a time, beside those that are computed. */
 const MOST_HELD = 64;
-/** Parts of an answer that are under way together. */
-const MOST_PARTS = 4;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
 /** A worker tells that it is at a task at least so often: another coordinator may make the time shorter after which it is given away. */
@@ -150,9 +148,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     session: string,
     body: Uint8Array,
   ): Promise<boolean> {
-    const size = client.most;
+    const size = client.part;
     const parts = Math.max(1, Math.ceil(body.length / size));
-    const until = performance.now() + OFFER_MS;
+    let until = performance.now() + OFFER_MS;
     const send = (part: number) => {
       const message = encodeAnswer({ ...head, part, parts, body: body.subarray(part * size, (part + 1) * size) });
       return asked(names.answers(session), message);
@@ -162,6 +160,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const receipts = await Promise.all(some);
       const stop = receipts.findIndex((receipt) => receipt !== "next");
       part += stop < 0 ? receipts.length : stop;
+      if (stop !== 0) until = performance.now() + OFFER_MS;
       if (stop < 0) continue;
       const receipt = receipts[stop];
       if (receipt === "again") part = 0;
@@ -177,7 +176,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
 
   async function asked(subject: string, message: Uint8Array): Promise<Receipt | undefined> {
     try {
-      return (await connection.request(subject, message, { timeout: 5000 })).string() as Receipt;
+      const asking = connection.request(subject, message, { timeout: PART_MS });
+      return (await client.connected(asking)).string() as Receipt;
     } catch {
       // Nobody there, or nobody yet.
       return undefined;

@@ -1,6 +1,5 @@
 // What a cluster has on its servers: a queue of tasks with a consumer for each group of workers, and a bucket of values.
 import type { ConsumerConfig } from "@nats-io/jetstream";
-import type { KV } from "@nats-io/kv";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
 import { delay } from "./wait.js";
@@ -18,7 +17,6 @@ export interface StreamOptions {
 interface Streams {
   readonly tasks: string;
   readonly values: string;
-  readonly store: KV;
 }
 
 /** Deliveries of one message: the next attempt comes from the coordinator, who counts them. */
@@ -88,7 +86,7 @@ async function made(client: Client, { group, stallMs, replicas }: StreamOptions)
     max_ack_pending: 10_000,
     inactive_threshold: nanos(HOUR_MS),
   });
-  const store = await makeStore(client, replicas);
+  await makeStore(client, replicas);
   const { created } = await manager.streams.info(names.bucketStream);
-  return { tasks: stream.created, values: created, store };
+  return { tasks: stream.created, values: created };
 }

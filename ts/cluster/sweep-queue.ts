@@ -192,7 +192,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
     }
     if (present) return;
-    await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    await putValue(client, names.sweepBucket, `shared.${id}`, encodeShared(head.shared));
     await store.put(key, encodePlace(place));
   }
 
@@ -229,7 +229,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       const { state } = report;
       if (!state) return undefined;
       const place = { key: stateKey(report), chunks: state.chunks, bytes: state.bytes };
-      const bytes = await persist(() => fetchValue(store, place, 2 ** 31));
+      const bytes = await persist(() => fetchValue(client, names.sweepBucket, place, 2 ** 31));
       return bytes && new Uint8Array(bytes);
     },
     dropState(report) {
@@ -309,7 +309,8 @@ async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Plac
       );
     }
     const id = client.core.nuid.next();
-    const { chunks, bytes } = await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    const { sweepBucket } = client.names;
+    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
     const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
     const written = encodePlace(place);
     if (written.length > client.most)
