@@ -167,6 +167,27 @@ test("where all trials of the last rungs fail, the best of the rung before is th
   }
 });
 
+test("many trials at a time bring no warning", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => void warnings.push(warning);
+  process.on("warning", onWarning);
+  let begun = 0;
+  let release = () => {};
+  const all = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const run = async () => {
+    if (++begun === 20) release();
+    await all;
+    return 1;
+  };
+  await sweep({ run, space: { x: { min: 0, max: 1 } }, trials: 20, parallel: 20 });
+  // Warnings come in a tick of their own.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", onWarning);
+  expect(warnings).toEqual([]);
+});
+
 test("a trial that takes too long has failed, and its signal says so", async () => {
   let reason: unknown;
   const { trials, best } = await sweep({

@@ -25,6 +25,7 @@ export interface TrialServeOptions {
 /** Sweeps whose files are kept. */
 const MOST_SHARED = 4;
 const PULL_MS = 5000;
+const LEAVING = new Error("the worker leaves");
 /** So long a result is offered to a server that may be away. */
 const OFFER_MS = 120_000;
 
@@ -32,7 +33,9 @@ const OFFER_MS = 120_000;
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
   const { connection, names, core } = client;
   const { tasks, name, parallel, most, onEvent } = options;
-  const closing = new AbortController();
+  let closing = false;
+  /** Of the trials that run. */
+  const stops = new Set<AbortController>();
   /** Of those who wait for a queue. */
   const pauses = new Pauses();
   const shared = new Map<string, Shared>();
@@ -108,7 +111,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         await put(job, ended);
         break;
       } catch (error) {
-        const isOver = closing.signal.aborted || performance.now() > until || connection.isClosed();
+        const isOver = closing || performance.now() > until || connection.isClosed();
         if (isOver || isForbidden(error)) throw error;
         await delay(500);
       }
@@ -118,12 +121,19 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     onEvent({ kind: "trial", sweep: job.name, trial: job.trial, ms, ...(why !== undefined && { message: why }) });
   }
 
-  function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
+  async function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
     const { name: sweep, trial, parameters, budget, seed } = job;
     // Bytes of its own: what one trial writes into them no other reads.
     const files = Object.fromEntries(Object.entries(all.files).map(([file, bytes]) => [file, new Uint8Array(bytes)]));
     const given = { sweep, trial, parameters, budget, seed, settings: all.settings, files, state };
-    return runTrial(run, given, job.timeout, closing.signal);
+    const stop = new AbortController();
+    if (closing) stop.abort(LEAVING);
+    stops.add(stop);
+    try {
+      return await runTrial(run, given, job.timeout, stop);
+    } finally {
+      stops.delete(stop);
+    }
   }
 
   /** Trials in hand. */
@@ -140,8 +150,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
       await take(message);
     } catch (error) {
       // Another worker does it; after a while, if it was no wish to leave.
-      message.nak(closing.signal.aborted ? undefined : 1000);
-      if (!closing.signal.aborted) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
+      message.nak(closing ? undefined : 1000);
+      if (!closing) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
     } finally {
       clearInterval(alive);
     }
@@ -151,17 +161,17 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   async function pull(): Promise<void> {
     const consumers = new Map<string, Consumer>();
     const expires = Math.max(1000, Math.floor(PULL_MS / tasks.size));
-    while (!closing.signal.aborted && !connection.isClosed()) {
+    while (!closing && !connection.isClosed()) {
       let absent = 0;
       for (const task of tasks.keys()) {
-        if (closing.signal.aborted) return;
+        if (closing) return;
         try {
           const consumer =
             consumers.get(task) ?? (await client.streams.consumers.get(names.trialStream, names.trialConsumer(task)));
           consumers.set(task, consumer);
           const { ack_wait } = (await consumer.info(true)).config;
           const message = await consumer.next({ expires });
-          if (message && closing.signal.aborted) message.nak();
+          if (message && closing) message.nak();
           else if (message) await hold(message, (ack_wait ?? 30e9) / 1e6);
         } catch (error) {
           // A worker that may not do trials does the rest.
@@ -171,7 +181,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         }
       }
       // No sweep has been there yet, or the server is away.
-      if (absent === tasks.size && !closing.signal.aborted) await pauses.pause(1000);
+      if (absent === tasks.size && !closing) await pauses.pause(1000);
     }
   }
 
@@ -181,7 +191,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   });
   return {
     async close() {
-      closing.abort(new Error("the worker leaves"));
+      closing = true;
+      for (const stop of stops) stop.abort(LEAVING);
       pauses.end();
       // Pulls that wait for a message end with the connection.
       await Promise.allSettled(held);

@@ -396,20 +396,23 @@ const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).inc
 export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
   const waiting: OwnJob[] = [];
   const states = new Map<string, Uint8Array>();
-  const closing = new AbortController();
-  let running = 0;
+  /** Of the trials that run. */
+  const stops = new Set<AbortController>();
+  let closed = false;
 
   async function work(job: OwnJob): Promise<void> {
     const { trial, rung, parameters, budget, seed } = job;
     const { settings, files: shared } = head.shared;
     const files = Object.fromEntries(Object.entries(shared).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
     const state = states.get(jobKey({ trial, rung: rung - 1 }));
+    const stop = new AbortController();
+    stops.add(stop);
     try {
       const given = { sweep: head.name, trial, parameters, budget, seed, settings, files, state };
-      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, closing.signal);
+      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, stop);
+      stops.delete(stop);
       if (stateBytes) states.set(jobKey(job), new Uint8Array(stateBytes));
       const pieces = stateBytes && { chunks: 1, bytes: stateBytes.length, attempt: "here" };
-      running--;
       listener.report({ ...ended, trial, rung, worker: "here", state: pieces });
     } catch {
       // The sweep has ended.
@@ -419,11 +422,9 @@ export function openLocal(run: TrialFunction, parallel: number, head: SweepHead,
   }
 
   function next(): void {
-    while (!closing.signal.aborted && running < parallel && waiting.length > 0) {
-      running++;
-      work(waiting.shift() as OwnJob);
-    }
-    if (!closing.signal.aborted) listener.state({ open: waiting.length + running, running, idle: running < parallel });
+    while (!closed && stops.size < parallel && waiting.length > 0) work(waiting.shift() as OwnJob);
+    const running = stops.size;
+    if (!closed) listener.state({ open: waiting.length + running, running, idle: running < parallel });
   }
 
   return {
@@ -434,7 +435,8 @@ export function openLocal(run: TrialFunction, parallel: number, head: SweepHead,
     stateOf: async (report) => states.get(jobKey(report)),
     dropState: (report) => void states.delete(jobKey(report)),
     async close() {
-      closing.abort(new Error("the sweep has ended"));
+      closed = true;
+      for (const stop of stops) stop.abort(new Error("the sweep has ended"));
     },
   };
 }
