@@ -256,6 +256,12 @@ test("workers of another arithmetic get nothing, unless any will do", async () =
   await until("it is known", () => coordinator.status.different === 1);
   expect(events).toMatchObject([{ kind: "different", fingerprint: "f2" }]);
   const done = coordinator.submit(task({ number: 3 }));
+  const waiting = () => events.filter(({ kind }) => kind === "waiting");
+  await until("it is told", () => waiting().length > 0);
+  const reason = expect.stringMatching(
+    /^1 worker is there, but not with the arithmetic .*\(none\): set SYMPLECTIC_ADJOINT_/,
+  );
+  expect(waiting()).toEqual([{ kind: "waiting", reason }]);
   const { pid } = await worker({ prefix });
   expect((await done).value.process).toBe(pid);
   const any = await coordinate([server.url], { group: "any" });

@@ -191,6 +191,7 @@ class ClusterPool implements Cluster {
       suits: ({ fingerprint }) => group === ANY || fingerprint === group,
       onEvent: (event) => {
         if (event.kind === "joined") this.#window.grown();
+        if (event.kind === "waiting") console.warn(`symplectic-adjoint: ${event.reason}`);
         outside(() => onEvent(event));
       },
     });

@@ -73,6 +73,8 @@ const MOST_FAULTS = 6;
 /** So often it is put into the queue because nobody has it. */
 const MOST_ATTEMPTS = 12;
 const TICK_MS = 1000;
+/** After so long without a worker somebody should know. */
+const WAITING_MS = 5000;
 /** Failures that say nothing about the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
 
@@ -93,6 +95,8 @@ export class Coordinator {
   readonly losses = new UntilEnd();
   #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
   #looking = false;
+  /** Since when tasks have waited for a worker; infinite once that was told. */
+  #waitingSince: number | undefined;
   /** When it last looked around. */
   #ticked = performance.now();
 
@@ -425,9 +429,20 @@ export class Coordinator {
     if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
     this.#ticked = now;
     this.#roster.drop(this.#options.stallMs);
+    this.#warn(now);
     if (this.#pending.size === 0) return;
     this.#options.onEvent({ kind: "progress", status: this.status });
     this.#look();
+  }
+
+  /** Tells once that nobody is there who could do what waits. */
+  #warn(now: number): void {
+    if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
+    const waits = this.#pending.size > 0 && this.#roster.suitable.length === 0;
+    this.#waitingSince = waits ? (this.#waitingSince ?? now) : undefined;
+    if (this.#waitingSince === undefined || now - this.#waitingSince < WAITING_MS) return;
+    this.#waitingSince = Number.POSITIVE_INFINITY;
+    this.#options.onEvent({ kind: "waiting", reason: this.#roster.absence });
   }
 
   /** Takes no silence for a sign until now: it was here that nothing could be heard. */

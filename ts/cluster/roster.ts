@@ -36,6 +36,15 @@ export class Roster {
     return [...this.#known.values()].filter(({ suits }) => suits);
   }
 
+  /** Why there are none, in words. */
+  get absence(): string {
+    const others = [...this.#known.values()];
+    if (others.length === 0) return "no worker is there: start some with npx symplectic-adjoint worker";
+    const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
+    const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
+    return `${there} with the arithmetic of this process (${engines}): set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md`;
+  }
+
   /** How many get none. */
   get different(): number {
     return this.#known.size - this.suitable.length;
