@@ -283,7 +283,7 @@ test("the command says what is wrong with it, and waits for a server that is not
     [["--threads", "0"], 2, /threads/],
     [[...servers, "--creds", "nowhere.creds"], 2, /--creds: nowhere.creds: no such file/],
     [[...servers, "--tls-cert", "cert.pem"], 2, /--tls-cert and --tls-key: expected both or neither/],
-    [[...servers, "--prefix", "a b"], 1, /prefix: expected 1 to 64 letters/],
+    [[...servers, "--prefix", "a b"], 2, /error: --prefix: expected 1 to 64 letters/],
     [[...servers, "more"], 2, /too many arguments/],
   ];
   for (const [args, status, text] of wrong) {

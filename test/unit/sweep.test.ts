@@ -90,6 +90,8 @@ test("the best of each rung go on, whoever ended first", () => {
   const rungs = readHalving({ least: 10, most: 300, factor: 3 });
   expect(rungs.budgets).toEqual([11, 33, 100, 300]);
   expect(sizesOf(rungs, 100)).toEqual([100, 33, 11, 3]);
+  expect(readHalving({ least: 0.1, most: 0.9 }).budgets).toEqual([0.1, 0.9 / 3, 0.9]);
+  expect(readHalving({ least: 0.1, most: 0.3 }).budgets).toEqual([0.1, 0.3]);
   const uniform = uniforms(3);
   const values = Array.from({ length: 100 }, () => (uniform() < 0.1 ? Number.NaN : Math.floor(20 * uniform())));
   const members = membersOf(rungs, 100, (trial) => values[trial]);

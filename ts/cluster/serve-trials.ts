@@ -7,6 +7,7 @@ import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { MOST_ALIVE_MS } from "./serve.js";
 import { fetchValue, openBucket, putValue } from "./store.js";
+import { nextOf } from "./streams.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
 
@@ -31,7 +32,7 @@ const OFFER_MS = 120_000;
 
 /** Serves until `close`, which gives back what has begun: another worker begins it anew. */
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
-  const { connection, names, core } = client;
+  const { connection, names, core, connected } = client;
   const { tasks, name, parallel, most, onEvent } = options;
   let closing = false;
   /** Of the trials that run. */
@@ -167,10 +168,11 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         if (closing) return;
         try {
           const consumer =
-            consumers.get(task) ?? (await client.streams.consumers.get(names.trialStream, names.trialConsumer(task)));
+            consumers.get(task) ??
+            (await connected(client.streams.consumers.get(names.trialStream, names.trialConsumer(task))));
           consumers.set(task, consumer);
-          const { ack_wait } = (await consumer.info(true)).config;
-          const message = await consumer.next({ expires });
+          const { ack_wait } = (await connected(consumer.info(true))).config;
+          const message = await nextOf(client, consumer, expires);
           if (message && closing) message.nak();
           else if (message) await hold(message, (ack_wait ?? 30e9) / 1e6);
         } catch (error) {

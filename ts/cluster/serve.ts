@@ -15,6 +15,7 @@ import {
 } from "./messages.js";
 import { ANY } from "./names.js";
 import { ValueCache } from "./store.js";
+import { nextOf } from "./streams.js";
 import { delay, Pauses } from "./wait.js";
 
 /** Does a task; what it throws becomes the answer. */
@@ -43,6 +44,8 @@ interface Served {
 
 /** So long an answer is offered to a coordinator that may be reconnecting. */
 const OFFER_MS = 20_000;
+/** And so long where the worker is about to leave. */
+const LAST_OFFER_MS = 1500;
 /** Answers that are on their way at a time, beside those that are computed. */
 const MOST_HELD = 64;
 const MOST_SILENT = 1000;
@@ -70,7 +73,7 @@ function gate(places: number) {
 }
 
 export async function serve(client: Client, options: ServeOptions): Promise<Served> {
-  const { connection, core, names } = client;
+  const { connection, core, names, connected } = client;
   const { fingerprint, engine, version, threads, compute, onEvent = () => {} } = options;
   const name = core.nuid.next();
   const values = new ValueCache(client, options.valueBytes);
@@ -150,7 +153,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   ): Promise<boolean> {
     const size = client.part;
     const parts = Math.max(1, Math.ceil(body.length / size));
-    let until = performance.now() + OFFER_MS;
+    let heard = performance.now();
     const send = (part: number) => {
       const message = encodeAnswer({ ...head, part, parts, body: body.subarray(part * size, (part + 1) * size) });
       return asked(names.answers(session), message);
@@ -160,7 +163,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const receipts = await Promise.all(some);
       const stop = receipts.findIndex((receipt) => receipt !== "next");
       part += stop < 0 ? receipts.length : stop;
-      if (stop !== 0) until = performance.now() + OFFER_MS;
+      if (stop !== 0) heard = performance.now();
       if (stop < 0) continue;
       const receipt = receipts[stop];
       if (receipt === "again") part = 0;
@@ -169,7 +172,8 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         return true;
       } else if (receipt !== undefined) return true;
       else await delay(250);
-      if (performance.now() > until || connection.isClosed()) return false;
+      const patience = closing ? LAST_OFFER_MS : OFFER_MS;
+      if (performance.now() - heard > patience || connection.isClosed()) return false;
     }
     return true;
   }
@@ -177,7 +181,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
   async function asked(subject: string, message: Uint8Array): Promise<Receipt | undefined> {
     try {
       const asking = connection.request(subject, message, { timeout: PART_MS });
-      return (await client.connected(asking)).string() as Receipt;
+      return (await connected(asking)).string() as Receipt;
     } catch {
       // Nobody there, or nobody yet.
       return undefined;
@@ -223,9 +227,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     let consumer: Consumer | undefined;
     while (!closing && !connection.isClosed()) {
       try {
-        consumer ??= await client.streams.consumers.get(names.stream, names.consumer(group));
-        const { ack_wait } = (await consumer.info(true)).config;
-        const message = await consumer.next({ expires: PULL_MS });
+        consumer ??= await connected(client.streams.consumers.get(names.stream, names.consumer(group)));
+        const { ack_wait } = (await connected(consumer.info(true))).config;
+        const message = await nextOf(client, consumer, PULL_MS);
         if (message && closing) message.nak();
         else if (message) await begin(message, (ack_wait ?? 5e9) / 1e6);
         // Answers that nobody takes are not to pile up.

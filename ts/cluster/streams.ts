@@ -1,5 +1,5 @@
 // What a cluster has on its servers: a queue of tasks with a consumer for each group of workers, and a bucket of values.
-import type { ConsumerConfig } from "@nats-io/jetstream";
+import type { Consumer, ConsumerConfig, JsMsg } from "@nats-io/jetstream";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
 import { delay } from "./wait.js";
@@ -43,6 +43,21 @@ export async function makeConsumer(
   } catch (error) {
     if ((error as { code?: number }).code !== HAS_CONSUMER) throw error;
     await manager.consumers.update(stream, config.durable_name, config);
+  }
+}
+
+/** The next message of a queue; rejects where the connection is lost, and the question with it. */
+export async function nextOf({ connected }: Client, consumer: Consumer, expires: number): Promise<JsMsg | null> {
+  const asking = consumer.next({ expires });
+  try {
+    return await connected(asking);
+  } catch (error) {
+    // Should it be answered after all, another worker gets it.
+    asking.then(
+      (message) => message?.nak(),
+      () => {},
+    );
+    throw error;
   }
 }
 
