@@ -192,6 +192,24 @@ test("coordinators with the same workers may have other stall timeouts, and none
   }
 });
 
+test("what a slow worker has, an idle one does as well, and it counts once", async () => {
+  // None that would be given away for its silence.
+  const { coordinator, prefix } = await coordinate([server.url], { stallMs: 3_600_000 });
+  const slow = await worker({ prefix });
+  await until("a worker", () => coordinator.status.workers.length === 1);
+  const begun = new Promise<void>((resolve) => {
+    slow.stdout?.on("data", (text) => String(text).includes("begun 7") && resolve());
+  });
+  const done = coordinator.submit(task({ number: 7, ms: 100, keep: "a" }));
+  await begun;
+  slow.kill("SIGSTOP");
+  const quick = await worker({ prefix });
+  expect((await done).worker).toBe(quick.name);
+  slow.kill("SIGCONT");
+  await until("its answer comes too late", () => coordinator.status.duplicates > 0);
+  expect(coordinator.status).toMatchObject({ done: 1, refused: 0 });
+});
+
 test("a worker that leaves ends what it has begun", async () => {
   const { coordinator, prefix, events } = await coordinate([server.url], { stallMs: 60_000 });
   const first = await worker({ prefix });

@@ -62,8 +62,8 @@ interface Pending {
   failure: string | undefined;
   /** Wrong answers and failures that another worker may not have. */
   faults: number;
-  /** A second worker has been asked, because the first is slow. */
-  hedged: boolean;
+  /** Workers that have been asked beside the first, because that is slow. */
+  readonly hedges: string[];
   /** Answers that have come in part. */
   readonly assembly: Assembly;
 }
@@ -72,7 +72,14 @@ interface Pending {
 const MOST_FAULTS = 6;
 /** So often it is put into the queue because nobody has it. */
 const MOST_ATTEMPTS = 12;
-const TICK_MS = 1000;
+const TICK_MS = 200;
+const PROGRESS_MS = 1000;
+/** Where a thread has nothing else to do, it gets what takes another one longer than this, and than so many times the usual. */
+const SLOW_MS = 250;
+const SLOW_FACTOR = 3;
+/** Where nothing has been done yet. */
+const UNKNOWN_MS = 500;
+const MOST_HEDGES = 3;
 /** After so long without a worker somebody should know. */
 const WAITING_MS = 5000;
 /** Failures that say nothing about the task. */
@@ -99,6 +106,7 @@ export class Coordinator {
   #waitingSince: number | undefined;
   /** When it last looked around. */
   #ticked = performance.now();
+  #told = 0;
 
   constructor(client: Client, options: CoordinatorOptions) {
     this.#client = client;
@@ -190,7 +198,7 @@ export class Coordinator {
         holder: undefined,
         failure: undefined,
         faults: 0,
-        hedged: false,
+        hedges: [],
         assembly: new Assembly(),
       };
       this.#pending.set(pending.id, pending);
@@ -343,6 +351,7 @@ export class Coordinator {
       return;
     }
     this.#pending.delete(pending.id);
+    this.#roster.answered(worker, pending.id);
     this.#counts.done++;
     const at = performance.now();
     this.#last.push({ at, ms: at - pending.since });
@@ -426,13 +435,18 @@ export class Coordinator {
   #tick(): void {
     const now = performance.now();
     // While a loss was computed here, say, nobody could be heard.
-    if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
+    if (now - this.#ticked > 2000) this.#forgive();
     this.#ticked = now;
     this.#roster.drop(this.#options.stallMs);
     this.#warn(now);
     if (this.#pending.size === 0) return;
-    this.#options.onEvent({ kind: "progress", status: this.status });
-    this.#look();
+    if (now - this.#told > PROGRESS_MS - TICK_MS / 2) {
+      this.#told = now;
+      this.#options.onEvent({ kind: "progress", status: this.status });
+    }
+    // The first is the oldest.
+    const [{ since } = { since: now }] = this.#pending.values();
+    if (now - since > SLOW_MS) this.#look();
   }
 
   /** Tells once that nobody is there who could do what waits. */
@@ -462,22 +476,30 @@ export class Coordinator {
       if (num_pending > 0) return;
       const now = performance.now();
       const patience = 3 * this.#options.stallMs;
-      const idle = this.#roster.suitable.some(({ threads, tasks }) => tasks.length < threads);
-      const usual = this.#last.reduce((sum, { ms }) => sum + ms, 0) / Math.max(1, this.#last.length);
+      const times = this.#last.map(({ ms }) => ms).sort((a, b) => a - b);
+      const slow = Math.max(SLOW_MS, SLOW_FACTOR * (times[times.length >> 1] ?? UNKNOWN_MS));
       for (const pending of [...this.#pending.values()]) {
         if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
           this.#queue(pending, "nobody has it any more");
-        } else if (idle && !pending.hedged && now - pending.since > patience + 5 * usual) {
-          pending.hedged = true;
-          this.#queue(pending, "its worker is slow");
-        }
+        } else if (now - pending.since > slow * (1 + pending.hedges.length)) this.#hedge(pending);
       }
     } catch {
       await this.#server.restore().catch(() => {});
     } finally {
       this.#looking = false;
     }
+  }
+
+  /** Has another worker do a task as well, if there is one with nothing to do: whose answer comes first counts. */
+  #hedge(pending: Pending): void {
+    const { id, hedges, task } = pending;
+    const other = this.#roster.idle.find(({ worker, tasks }) => !tasks.includes(id) && !hedges.includes(worker));
+    if (!other || hedges.length === MOST_HEDGES) return;
+    hedges.push(other.worker);
+    this.#roster.busy(other.worker, id);
+    this.#retried("its worker is slow", undefined);
+    this.#hand(pending, other.worker, task.body);
   }
 
   async #watch(): Promise<void> {
