@@ -58,10 +58,12 @@ export interface Client {
   connected<T>(request: Promise<T>): Promise<T>;
 }
 
-/** Parts under way at a time, and how long each may take: a link of 40 kB/s brings so many in that time. */
+/** Parts of something larger that are under way at a time. */
 export const MOST_PARTS = 4;
-export const PART_MS = 30_000;
-const PART_BYTES = 2 ** 18;
+const PART_BYTES = 2 ** 19;
+
+/** How long a message of so many bytes may take, with others as large: what a link of 40 kB/s needs, and five seconds. */
+export const patienceFor = (bytes: number): number => 5000 + (MOST_PARTS * bytes) / 40;
 
 /** What headers and the names of a part may take of a message. */
 const MARGIN = 4096;
@@ -141,7 +143,7 @@ export async function connectClient(options: ServerOptions & { name: string }): 
     jetstream,
     kv,
     streams: jetstream.jetstream(connection),
-    patient: jetstream.jetstream(connection, { timeout: PART_MS }),
+    patient: jetstream.jetstream(connection, { timeout: patienceFor(PART_BYTES) }),
     // Whether there is JetStream shows when it is used; a worker needs no right to ask.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),

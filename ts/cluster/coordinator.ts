@@ -4,7 +4,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { UntilEnd } from "../parallel/kept.js";
 import { Assembly } from "./assembly.js";
-import { type Client, connectionError, listen, PART_MS } from "./client.js";
+import { type Client, connectionError, listen, patienceFor } from "./client.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import {
   type Announcement,
@@ -56,6 +56,8 @@ interface Pending {
   /** When it was sent first, and when anything was last heard of it. */
   readonly since: number;
   heard: number;
+  /** When the last part of an answer came, of which there are more. */
+  arrived: number;
   /** A worker that has been handed it, beside the queue. */
   holder: string | undefined;
   /** Why it has failed elsewhere, the last time. */
@@ -195,6 +197,7 @@ export class Coordinator {
         queuing: false,
         since: now,
         heard: now,
+        arrived: now,
         holder: undefined,
         failure: undefined,
         faults: 0,
@@ -253,7 +256,7 @@ export class Coordinator {
 
   /** Puts a task into the queue; again with the reason. */
   async #queue(pending: Pending, reason?: string): Promise<void> {
-    const { patient, connected, names } = this.#client;
+    const { streams, connected, names } = this.#client;
     pending.holder = undefined;
     if (pending.queuing) return;
     if (pending.attempt === MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
@@ -262,9 +265,11 @@ export class Coordinator {
     pending.queuing = true;
     try {
       const message = await this.#message(pending, pending.task.body());
+      const timeout = patienceFor(message.length);
       await this.#server.persist(async () => {
         if (!this.#pending.has(pending.id)) return;
-        await connected(patient.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID }));
+        const subject = names.tasksFor(this.#options.group, this.#session);
+        await connected(streams.publish(subject, message, { msgID, timeout }));
         // Only what the server has can be lost: until then, persist tells what is in the way.
         pending.attempt++;
         pending.heard = performance.now();
@@ -283,7 +288,7 @@ export class Coordinator {
     try {
       const message = await this.#message(pending, body());
       pending.heard = performance.now();
-      await connected(connection.request(names.follow(worker), message, { timeout: PART_MS }));
+      await connected(connection.request(names.follow(worker), message, { timeout: patienceFor(message.length) }));
       pending.heard = performance.now();
     } catch {
       // Unless the worker has gone meanwhile.
@@ -336,7 +341,10 @@ export class Coordinator {
     const whole = pending.assembly.add(worker, answer, most);
     if (typeof whole !== "string") return whole;
     if (whole === "large") this.#wrong(pending, worker, `it has more than ${most} bytes`);
-    if (whole === "next") pending.heard = performance.now();
+    if (whole === "next") {
+      pending.heard = pending.arrived = performance.now();
+      this.#roster.answered(worker);
+    }
     reply(whole === "large" ? "refused" : whole);
     return undefined;
   }
@@ -482,7 +490,7 @@ export class Coordinator {
         if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
           this.#queue(pending, "nobody has it any more");
-        } else if (now - pending.since > slow * (1 + pending.hedges.length)) this.#hedge(pending);
+        } else if (now - pending.arrived > slow * (1 + pending.hedges.length)) this.#hedge(pending);
       }
     } catch {
       await this.#server.restore().catch(() => {});

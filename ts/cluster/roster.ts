@@ -45,15 +45,18 @@ export class Roster {
     return this.suitable.filter(({ tasks, threads }) => tasks.length < threads).sort((a, b) => b.answered - a.answered);
   }
 
-  /** A worker has begun a task, or ended it. */
+  /** A worker has begun a task. */
   busy(worker: string, task: string): void {
     const known = this.#known.get(worker);
     if (known) known.tasks = [...known.tasks, task];
   }
 
-  answered(worker: string, task: string): void {
+  /** A worker has answered: a part, or all of a task. */
+  answered(worker: string, task?: string): void {
     const known = this.#known.get(worker);
-    if (known) Object.assign(known, { answered: performance.now(), tasks: known.tasks.filter((own) => own !== task) });
+    if (!known) return;
+    known.seen = known.answered = performance.now();
+    known.tasks = known.tasks.filter((own) => own !== task);
   }
 
   /** Why there are none, in words. */

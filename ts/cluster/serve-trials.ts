@@ -6,7 +6,7 @@ import { type Client, isForbidden } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
 import { MOST_ALIVE_MS } from "./serve.js";
-import { fetchValue, openBucket, putValue } from "./store.js";
+import { fetchValue, putValue } from "./store.js";
 import { nextOf } from "./streams.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
@@ -42,8 +42,9 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   const shared = new Map<string, Shared>();
   let opened: Promise<KV> | undefined;
 
+  /** The bucket, bound without asking for it: a worker may only read and write keys. */
   const bucket = () => {
-    opened ??= openBucket(client, names.sweepBucket);
+    opened ??= new client.kv.Kvm(client.streams).open(names.sweepBucket, { bindOnly: true, allow_direct: true });
     return opened;
   };
 

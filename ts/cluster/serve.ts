@@ -1,7 +1,7 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { type Client, connectionError, isForbidden, listen, MOST_PARTS, PART_MS } from "./client.js";
+import { type Client, connectionError, isForbidden, listen, MOST_PARTS, patienceFor } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
@@ -180,7 +180,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
 
   async function asked(subject: string, message: Uint8Array): Promise<Receipt | undefined> {
     try {
-      const asking = connection.request(subject, message, { timeout: PART_MS });
+      const asking = connection.request(subject, message, { timeout: patienceFor(message.length) });
       return (await connected(asking)).string() as Receipt;
     } catch {
       // Nobody there, or nobody yet.

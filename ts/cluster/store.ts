@@ -1,6 +1,6 @@
 // Values that tasks share, such as parameters: stored once, in pieces that fit a message, and kept by whoever has fetched them.
 import type { KV } from "@nats-io/kv";
-import { type Client, isFinal, MOST_PARTS } from "./client.js";
+import { type Client, isFinal, MOST_PARTS, patienceFor } from "./client.js";
 import type { Value } from "./messages.js";
 import { delay } from "./wait.js";
 import { Window } from "./window.js";
@@ -20,7 +20,7 @@ export async function makeStore({ streams, kv, jetstream, names }: Client, repli
 }
 
 /** A bucket, bound without asking for it: a worker may only read and write keys. */
-export const openBucket = ({ kv, patient }: Client, bucket: string): Promise<KV> =>
+const openBucket = ({ kv, patient }: Client, bucket: string): Promise<KV> =>
   new kv.Kvm(patient).open(bucket, { bindOnly: true, allow_direct: true });
 
 /** Does something on the server; a few times, where a connection or an answer was lost. */
@@ -50,7 +50,9 @@ export async function putValue(
   const chunks = Math.max(1, Math.ceil(bytes.length / part));
   const puts = Array.from({ length: chunks }, (_, i) => {
     const chunk = bytes.subarray(i * part, (i + 1) * part);
-    return window.run(() => persist(() => connected(store.put(`${key}.${i}`, chunk))));
+    return window.run(() =>
+      persist(() => connected(store.put(`${key}.${i}`, chunk, { timeout: patienceFor(chunk.length) }))),
+    );
   });
   await Promise.all(puts);
   return { key, chunks, bytes: bytes.length };
