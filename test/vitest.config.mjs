@@ -6,8 +6,8 @@ import { defineConfig } from "vitest/config";
 const relaxed = process.env.SIMD === "relaxed";
 const suite = process.env.SUITE;
 const engine = process.env.SYMPLECTIC_ADJOINT_ENGINE === "native" ? "native" : "wasm";
-/** Those that have no use for the addon, or start both engines themselves. */
-const OF_WASM = "unit/{docs,engine,entries,equation,imports,table,text}.test.ts";
+/** Those that have no use for the addon, such as that of a browser, or start both engines themselves. */
+const OF_WASM = "{unit/{docs,engine,entries,equation,imports,table,text},cluster/browser}.test.ts";
 /** Those that start processes, fill the memory or try a great many inputs. */
 const SLOW = "unit/{alive,docs,engine,entries,faults,files,memory}.test.ts";
 const flag = Number(process.versions.node.split(".")[0]) < 22 ? ["--experimental-wasm-relaxed-simd"] : [];

@@ -283,7 +283,7 @@ test("the command says what is wrong with it, and waits for a server that is not
     [["--threads", "0"], 2, /threads/],
     [[...servers, "--creds", "nowhere.creds"], 2, /--creds: nowhere.creds: no such file/],
     [[...servers, "--tls-cert", "cert.pem"], 2, /--tls-cert and --tls-key: expected both or neither/],
-    [[...servers, "--prefix", "a b"], 1, /prefix: expected 1 to 64 letters/],
+    [[...servers, "--prefix", "a b"], 2, /error: --prefix: expected 1 to 64 letters/],
     [[...servers, "more"], 2, /too many arguments/],
   ];
   for (const [args, status, text] of wrong) {
@@ -296,7 +296,7 @@ test("the command says what is wrong with it, and waits for a server that is not
   });
   cleanups.push(() => guarded?.remove());
   const refused = await said(["--servers", guarded?.url as string, "--user", "me", "--password", "wrong"]);
-  expect(refused[1]).toMatch(/no connection to nats:.*authorization/i);
+  expect(refused[1]).toMatch(/no connection to nats:.*authorization.*; check the user, password/i);
   expect(refused[0]).toBe(1);
   // Its server comes after it.
   const port = await freePort();
@@ -360,6 +360,7 @@ test("what fails, and what is asked for wrongly, says so as it does here", async
     ["OPTION", connect({ servers: server.url, prefix: "a.b" })],
     ["OPTION", connect({ servers: server.url, arithmetic: "similar" })],
     ["OPTION", connect({ servers: server.url, replicas: 0 })],
+    ["OPTION", connect({ servers: server.url, stallTimeout: 1e-9 })],
     ["OPTION", connect({ servers: server.url, nats: { core: {}, jetstream: {}, kv: {} } })],
     ["OPTION", join({ servers: server.url, threads: 0 })],
     ["CONNECTION", connect({ servers: "nats://127.0.0.1:1" })],

@@ -64,11 +64,16 @@ export const freePort = () =>
 /**
  * Starts servers of one cluster, with JetStream and WebSocket.
  *
- * @param {{ count?: number, config?: string, port?: number }} [options] how many; what else is in their configuration, such as users; the
- *   port of the first, where it matters
+ * @param {{ count?: number, config?: string, port?: number, storage?: string | null }} [options] how many; what else is in their
+ *   configuration, such as users; the port of the first, where it matters; how much JetStream may store, null for none
  * @returns {Promise<Server[]>}
  */
-export async function startServers({ count = 1, config = "", port: wanted } = {}) {
+export async function startServers({
+  count = 1,
+  config = "",
+  port: wanted,
+  storage = "max_mem: 1G, max_file: 1G",
+} = {}) {
   const path = findServer();
   const folder = mkdtempSync(join(tmpdir(), "symplectic-adjoint-nats-"));
   const routes = await Promise.all(Array.from({ length: count }, freePort));
@@ -84,7 +89,7 @@ export async function startServers({ count = 1, config = "", port: wanted } = {}
       file,
       `server_name: s${index}
 listen: "127.0.0.1:${port}"
-jetstream { store_dir: ${JSON.stringify(join(folder, String(index)))}, max_mem: 1G, max_file: 1G }
+${storage === null ? "" : `jetstream { store_dir: ${JSON.stringify(join(folder, String(index)))}, ${storage} }`}
 websocket { listen: "127.0.0.1:${web}", no_tls: true }
 ${count > 1 ? cluster : ""}
 ${config}

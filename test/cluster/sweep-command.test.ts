@@ -1,10 +1,12 @@
 // The command `sweep`: on this machine, and over workers that are killed.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { connectClient } from "../../ts/cluster/client.js";
+import { dropSweepKeys } from "../../ts/cluster/store.js";
 import { sweep } from "../../ts/cluster/sweep.js";
 import { start } from "../command.mjs";
 import { cleanups, freshPrefix } from "./processes.js";
@@ -151,6 +153,19 @@ test("workers are killed and the command is stopped: the same one with --resume 
   expect(trials.filter(({ status }: { status: string }) => status === "done").length).toBe(2);
   expect(best.trial).toBe(alone.best.trial);
   expect(readFileSync(file("together.safetensors"))).toEqual(readFileSync(file("alone.safetensors")));
+});
+
+test("a best model that the servers have lost is not said to be written", async () => {
+  const prefix = freshPrefix();
+  await work(prefix);
+  const args = ["sweep", pendulum, ...SMALL, "--width", "4,8", "--grid", "--servers", server.url, "--prefix", prefix];
+  expect((await run([...args, "--out", "kept.safetensors"])).code).toBe(0);
+  const client = await connectClient({ servers: server.url, prefix, name: "test" });
+  cleanups.push(() => client.connection.close());
+  await dropSweepKeys(client, "states");
+  const { code, out, err } = await run([...args, "--resume", "--out", "lost.safetensors"]);
+  expect([code, out, err]).toEqual([1, "", expect.stringContaining("is no longer on the servers")]);
+  expect(existsSync(file("lost.safetensors"))).toBe(false);
 });
 
 test("a worker does what its own modules have, and nothing else", async () => {

@@ -107,6 +107,14 @@ test("a sweep over workers finds what one in this process finds", async () => {
   expect(Object.keys(state.subjects ?? {}).length).toBe(1);
 });
 
+test("sweeps of one task may have other stall timeouts", async () => {
+  const prefix = freshPrefix();
+  await start(prefix);
+  for (const stallTimeout of [30, 2.0000001, 5]) {
+    expect((await begin(prefix, { trials: 2, stallTimeout }).done).trials.length).toBe(2);
+  }
+});
+
 test("what throws, is no number, takes too long or kills its workers has failed, and the rest goes on", async () => {
   const prefix = freshPrefix();
   const space = { act: ["", "throw", "nan", "hang", "exit"] };

@@ -90,6 +90,8 @@ test("the best of each rung go on, whoever ended first", () => {
   const rungs = readHalving({ least: 10, most: 300, factor: 3 });
   expect(rungs.budgets).toEqual([11, 33, 100, 300]);
   expect(sizesOf(rungs, 100)).toEqual([100, 33, 11, 3]);
+  expect(readHalving({ least: 0.1, most: 0.9 }).budgets).toEqual([0.1, 0.9 / 3, 0.9]);
+  expect(readHalving({ least: 0.1, most: 0.3 }).budgets).toEqual([0.1, 0.3]);
   const uniform = uniforms(3);
   const values = Array.from({ length: 100 }, () => (uniform() < 0.1 ? Number.NaN : Math.floor(20 * uniform())));
   const members = membersOf(rungs, 100, (trial) => values[trial]);
@@ -132,6 +134,60 @@ test("trials of this process: at most so many at a time, each once", async () =>
   expect(budgets).toEqual([]);
   const last = events.filter((event) => event.kind === "trial").at(-1);
   expect(last?.kind === "trial" && last.status).toMatchObject({ ended: 30, total: 30, failed: 6 });
+});
+
+test("where all trials of the last rungs fail, the best of the rung before is the best, with what it had there", async () => {
+  const events: SweepEvent[] = [];
+  const fails = new Set<string>();
+  const options: SweepOptions = {
+    run({ trial, budget = 0, state, parameters: { x } }) {
+      if (fails.has("all") || fails.has(`${budget}`) || fails.has(`${trial} ${budget}`)) throw new Error("astray");
+      return { value: Number(x) + 1 / budget, state: Uint8Array.of(...(state ?? []), budget), info: { budget } };
+    },
+    ...{ space: { x: [5, 3, 4, 1, 2, 9, 8, 7, 6] }, sampler: "grid", halving: { least: 1, most: 9 } },
+    onEvent: (event) => void events.push(event),
+  };
+  fails.add("9");
+  const { best, trials } = await sweep(options);
+  expect(best).toMatchObject({ trial: 3, status: "failed", message: "astray", value: 1 + 1 / 3, info: { budget: 3 } });
+  expect(best?.rungs.map(({ budget }) => budget)).toEqual([1, 3]);
+  expect(best?.state).toEqual(Uint8Array.of(1, 3));
+  expect(trials[3]).toMatchObject({ status: "failed", value: Number.NaN });
+  const told = events.flatMap((event) => (event.kind === "trial" ? [event.status.best?.value] : []));
+  expect(told.every(Number.isFinite)).toBe(true);
+  fails.add("3");
+  expect((await sweep(options)).best).toMatchObject({ trial: 3, value: 2, state: Uint8Array.of(1) });
+  fails.add("all");
+  expect((await sweep(options)).best).toBeUndefined();
+  // The best of a rung fails at the next, before another or after it.
+  for (const order of [1, -1]) {
+    const space = { x: [1, 2, 3, 4].map((x) => order * x) };
+    fails.clear();
+    fails.add(order === 1 ? "0 2" : "3 2");
+    const { best } = await sweep({ ...options, space, halving: { least: 1, most: 2, factor: 2 } });
+    expect(best).toMatchObject({ trial: order === 1 ? 1 : 2, status: "done", state: Uint8Array.of(1, 2) });
+  }
+});
+
+test("many trials at a time bring no warning", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error) => void warnings.push(warning);
+  process.on("warning", onWarning);
+  let begun = 0;
+  let release = () => {};
+  const all = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const run = async () => {
+    if (++begun === 20) release();
+    await all;
+    return 1;
+  };
+  await sweep({ run, space: { x: { min: 0, max: 1 } }, trials: 20, parallel: 20 });
+  // Warnings come in a tick of their own.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", onWarning);
+  expect(warnings).toEqual([]);
 });
 
 test("a trial that takes too long has failed, and its signal says so", async () => {

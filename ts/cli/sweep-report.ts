@@ -2,6 +2,7 @@
 import type { SweepResult, TrialResult } from "../cluster.js";
 import { escaped, type Mark, svgOf } from "./charts.js";
 import { shown } from "./fit-advice.js";
+import { counted } from "./number.js";
 import { COLOURS, figure, pageOf, tableOf } from "./page.js";
 import { csvOf } from "./table.js";
 
@@ -117,7 +118,7 @@ export function sweepReport(title: string, { best, trials, budgets }: SweepResul
   return pageOf(
     title,
     `<h1>${escaped(title)}</h1>
-<p>${escaped(`${trials.length} trials: ${counts.join(", ")}. ${found}`)}</p>
+<p>${escaped(`${counted(trials.length, "trial")}: ${counts.join(", ")}. ${found}`)}</p>
 ${halving}
 ${good.length > 0 ? figure(overall, "Points: mean squared error of each trial on the held-out data, in standard deviations. Line: the smallest so far, of those that are done.") : ""}
 <h2>By parameter</h2>

@@ -10,10 +10,12 @@ import type {
   SweepResult,
   SweepStatus,
   TrialResult,
+  TrialRung,
 } from "../cluster.js";
 import { SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import { readSource } from "./input.js";
+import { counted } from "./number.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { readable, say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
@@ -147,14 +149,23 @@ export async function sweepModels(request: SweepRequest): Promise<SweepOutput> {
   const { best } = result;
   if (table !== undefined) writeWhole(table, csvOfTrials(result));
   if (report !== undefined)
-    writeWhole(report, sweepReport(`${basename(data)}: ${result.trials.length} trials`, result));
+    writeWhole(report, sweepReport(`${basename(data)}: ${counted(result.trials.length, "trial")}`, result));
   if (!best) {
     const messages = new Set(result.trials.map(({ message }) => message));
-    throw new Failure(`all ${result.trials.length} trials failed: ${[...messages].slice(0, 3).join("; ")}`);
+    const { length } = result.trials;
+    const who = length === 1 ? "the trial" : `all ${length} trials`;
+    throw new Failure(`${who} failed: ${[...messages].slice(0, 3).join("; ")}`);
   }
-  if (best.state) {
-    const elsewhere = writeSomewhere(out, best.state);
-    if (elsewhere) throw new Failure(`${elsewhere.reason}; the best model is in ${elsewhere.file}`);
+  if (!best.state) {
+    throw new Failure(`the model of the best trial, ${best.trial}, is no longer on the servers: --replace starts over`);
+  }
+  const elsewhere = writeSomewhere(out, best.state);
+  if (elsewhere) throw new Failure(`${elsewhere.reason}; the best model is in ${elsewhere.file}`);
+  if (best.status === "failed") {
+    const { budget } = best.rungs.at(-1) as TrialRung;
+    say(
+      `all trials of more than ${budget} steps failed, this one because ${best.message}: the model is that of ${budget}`,
+    );
   }
   return { ...result, signal: caught, seconds: (performance.now() - start) / 1000 };
 }
@@ -313,7 +324,7 @@ function progressOf(visible: boolean, isRemote: boolean) {
         open = 0;
         show();
         open = event.trials;
-        tellLine(`  ${event.trials} trials of ${event.budget} steps`);
+        tellLine(`  ${counted(event.trials, "trial")} of ${event.budget} steps`);
       } else if (event.kind === "refused") tellLine(`rejected a result: ${event.reason}`);
       else {
         ({ status } = event);

@@ -1,5 +1,7 @@
 // A worker of a cluster, until a signal ends it.
 import type { WorkerEvent } from "../cluster.js";
+import type { SymplecticAdjointError } from "../index.js";
+import { Failure } from "./failure.js";
 import { moduleTasks } from "./module-tasks.js";
 import { say } from "./say.js";
 import { type ServerRequest, serverOptions } from "./servers.js";
@@ -72,14 +74,19 @@ export async function work(request: WorkerRequest): Promise<Signal | null> {
       worker.close();
     });
   }
-  worker = await join({
-    ...server,
-    tasks,
-    ...(trials !== undefined && { trials }),
-    ...(threads !== undefined && { threads }),
-    ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
-    onEvent: reporter(request.quiet),
-  });
+  try {
+    worker = await join({
+      ...server,
+      tasks,
+      ...(trials !== undefined && { trials }),
+      ...(threads !== undefined && { threads }),
+      ...(memory !== undefined && { memoryBudget: memory * 2 ** 20 }),
+      onEvent: reporter(request.quiet),
+    });
+  } catch (error) {
+    if ((error as SymplecticAdjointError).code !== "OPTION") throw error;
+    throw new Failure(`--${(error as Error).message}`, 2);
+  }
   if (!request.quiet) {
     say(`worker ${worker.name}: ${worker.threads} threads, arithmetic ${worker.fingerprint}`);
     say(`sweep tasks: ${Object.keys(tasks).join(", ")}`);

@@ -3,7 +3,7 @@ import type * as JetStream from "@nats-io/jetstream";
 import type * as Kv from "@nats-io/kv";
 import type * as Core from "@nats-io/nats-core";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { anything, fallback, isObject, object, rule } from "../checks/rules.js";
+import { anything, fallback, isObject, number, object, rule } from "../checks/rules.js";
 import { isToken } from "./messages.js";
 import { type Names, namesOf } from "./names.js";
 
@@ -44,13 +44,29 @@ export interface Client {
   readonly connection: Core.NatsConnection;
   readonly core: typeof Core;
   readonly streams: JetStream.JetStreamClient;
+  /** The same for parts of values, which may take as long as a slow link needs. */
+  readonly patient: JetStream.JetStreamClient;
   readonly manager: JetStream.JetStreamManager;
   readonly jetstream: typeof JetStream;
   readonly kv: typeof Kv;
   readonly names: Names;
-  /** The most bytes that a message may have. */
+  /** The most bytes that a message may have beside its headers and, where it carries a part of something, what tells which. */
   readonly most: number;
+  /** The most bytes of a part of a value or an answer. */
+  readonly part: number;
+  /** Settles as a request does; rejects when the connection is lost, since its answer is lost as well. */
+  connected<T>(request: Promise<T>): Promise<T>;
 }
+
+/** Parts of something larger that are under way at a time. */
+export const MOST_PARTS = 4;
+const PART_BYTES = 2 ** 19;
+
+/** How long a message of so many bytes may take, with others as large: what a link of 40 kB/s needs, and five seconds. */
+export const patienceFor = (bytes: number): number => 5000 + (MOST_PARTS * bytes) / 40;
+
+/** What headers and the names of a part may take of a message. */
+const MARGIN = 4096;
 
 const isServers = (value: unknown) =>
   [value].flat().every((one) => typeof one === "string" && one !== "") && [value].flat().length > 0;
@@ -62,11 +78,22 @@ export const serverRules = {
   nats: anything<NatsModules>(),
 };
 
+/** After so many seconds of silence work is given to another worker. */
+export const stallRule = (unless: number) =>
+  fallback(
+    number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
+    unless,
+  );
+
 /** What the client says of whom it cannot reach. */
 const unreachable = (servers: readonly string[], cause: unknown) =>
   new SymplecticAdjointError(
     "CONNECTION",
-    `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; is a nats-server running there, with JetStream?`,
+    `servers: no connection to ${servers.join(", ")}: ${textOf(cause)}; ${
+      says(cause, /authori[sz]ation|authentication/i)
+        ? "check the user, password, token or credentials"
+        : "is a nats-server running there, with JetStream?"
+    }`,
     { argument: "servers", given: servers.join(", ") },
     { cause },
   );
@@ -103,17 +130,43 @@ export async function connectClient(options: ServerOptions & { name: string }): 
   }
   // What the server has to say comes with each request that fails; here it would only be rethrown.
   connection.closed().catch(() => {});
+  const payload = connection.info?.max_payload ?? 2 ** 20;
+  if (payload < 2 * MARGIN) {
+    await connection.close();
+    const expected = `a NATS server with a max_payload of ${2 * MARGIN} bytes or more`;
+    throw refused("CONNECTION", "servers", expected, `one of ${payload} bytes`);
+  }
+  const most = Math.min(payload, 2 ** 20) - MARGIN;
   return {
     connection,
     core,
     jetstream,
     kv,
     streams: jetstream.jetstream(connection),
+    patient: jetstream.jetstream(connection, { timeout: patienceFor(PART_BYTES) }),
     // Whether there is JetStream shows when it is used; a worker needs no right to ask.
     manager: await jetstream.jetstreamManager(connection, { checkAPI: false }),
     names: namesOf(prefix),
-    most: Math.min(connection.info?.max_payload ?? 2 ** 20, 2 ** 20),
+    most,
+    part: Math.min(most, PART_BYTES),
+    connected: whileConnected(connection),
   };
+}
+
+function whileConnected(connection: Core.NatsConnection): Client["connected"] {
+  const waiting = new Set<(error: Error) => void>();
+  (async () => {
+    for await (const { type } of connection.status()) {
+      // What was sent while there was no connection may be lost as well.
+      if (type !== "disconnect" && type !== "reconnect") continue;
+      for (const reject of waiting) reject(new Error("the connection to the server was lost"));
+    }
+  })();
+  return (request) =>
+    new Promise((resolve, reject) => {
+      waiting.add(reject);
+      request.then(resolve, reject).finally(() => waiting.delete(reject));
+    });
 }
 
 async function peers(web: boolean): Promise<NatsModules> {
@@ -147,21 +200,33 @@ export function listen({ connection }: Client, subject: string, hear: (message: 
   });
 }
 
+const says = (error: unknown, what: RegExp) =>
+  isObject(error) && what.test(String((error as { message?: unknown }).message));
+
 /** Whether an error of the client says that the server does not allow something. */
-export function isForbidden(error: unknown): boolean {
-  return isObject(error) && /permissions violation/i.test(String((error as { message?: unknown }).message));
-}
+export const isForbidden = (error: unknown): boolean => says(error, /permissions violation/i);
+
+/** Whether it says that the memory or the disk that the server gives to JetStream is full. */
+const isFull = (error: unknown) =>
+  says(error, /insufficient .*resources|resources? .*exceeded|maximum bytes exceeded/i);
+
+/** Whether it will be the same the next time. */
+export const isFinal = (error: unknown): boolean =>
+  isForbidden(error) || isFull(error) || says(error, /max_payload|maximum payload/i);
 
 /** The error of what a server has not done; those of this package stay what they are. */
 export function connectionError(cause: unknown): SymplecticAdjointError {
   if (cause instanceof SymplecticAdjointError) return cause;
-  const hint = isForbidden(cause)
-    ? "the server does not allow it: see docs/cluster.md for the permissions"
-    : "is JetStream enabled there (nats-server -js)?";
   return new SymplecticAdjointError(
     "CONNECTION",
-    `the server rejected a request: ${textOf(cause)}; ${hint}`,
+    `the server rejected a request: ${textOf(cause)}${hintOf(cause)}`,
     {},
     { cause },
   );
+}
+
+function hintOf(cause: unknown): string {
+  if (isForbidden(cause)) return "; the server does not allow it: see docs/cluster.md for the permissions";
+  if (isFull(cause)) return "; give JetStream more room there: max_mem and max_file of the block jetstream";
+  return says(cause, /jetstream.* not enabled/i) ? "; is JetStream enabled there (nats-server -js)?" : "";
 }

@@ -6,7 +6,6 @@ import {
   callable,
   count,
   fallback,
-  finitePositive,
   isObject,
   options as readArguments,
   required,
@@ -32,7 +31,7 @@ import { type EventCotangents, gradientOf, type IndependentGradient, solutionOf 
 import { type OdeintOptions, readOptions } from "../solve/options.js";
 import { checkLoss } from "../solve/outputs.js";
 import { readGradient, readResult } from "./answers.js";
-import { type Client, connectClient, type ServerOptions, serverRules } from "./client.js";
+import { type Client, connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
 import { Coordinator, type Task } from "./coordinator.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import { type SplitJob, splitJob } from "./job.js";
@@ -52,7 +51,10 @@ export interface ConnectOptions extends ServerOptions {
    * fingerprint, as workers report it: only those with that one.
    */
   arithmetic?: "same" | "any" | (string & {}) | undefined;
-  /** Seconds without a sign of life after which a worker's shards are given to others; default 5. */
+  /**
+   * Seconds without a sign of life after which a worker's shards are given to others, 0.1 to a day; default 5. Where several processes
+   * share the workers of a server, the value of the last one that connected counts for all.
+   */
   stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the queue, 1 to 5; default 1. With more than one, the queue outlives a server. */
   replicas?: number | undefined;
@@ -92,7 +94,7 @@ const isArithmetic = (value: unknown) => value === "same" || value === ANY || /^
 const connectRules = {
   ...serverRules,
   arithmetic: fallback(rule<string>("same, any or a fingerprint of 16 hexadecimal digits", isArithmetic), "same"),
-  stallTimeout: fallback(finitePositive, 5),
+  stallTimeout: stallRule(5),
   replicas: fallback(
     rule<number>("an integer from 1 to 5", (value) => count.valid(value) && (value as number) <= 5),
     1,
@@ -189,6 +191,7 @@ class ClusterPool implements Cluster {
       suits: ({ fingerprint }) => group === ANY || fingerprint === group,
       onEvent: (event) => {
         if (event.kind === "joined") this.#window.grown();
+        if (event.kind === "waiting") console.warn(`symplectic-adjoint: ${event.reason}`);
         outside(() => onEvent(event));
       },
     });

@@ -4,7 +4,7 @@ import type { Msg, Subscription } from "@nats-io/nats-core";
 import { SymplecticAdjointError, textOf } from "../checks/errors.js";
 import { UntilEnd } from "../parallel/kept.js";
 import { Assembly } from "./assembly.js";
-import { type Client, connectionError, listen } from "./client.js";
+import { type Client, connectionError, listen, patienceFor } from "./client.js";
 import type { ClusterEvent, ClusterStatus } from "./events.js";
 import {
   type Announcement,
@@ -50,19 +50,22 @@ interface Pending {
   readonly task: Task<unknown>;
   resolve(done: Done<unknown>): void;
   reject(error: unknown): void;
-  /** How often it has been put into the queue. */
+  /** How often it has been put into the queue, and whether that is under way. */
   attempt: number;
+  queuing: boolean;
   /** When it was sent first, and when anything was last heard of it. */
   readonly since: number;
   heard: number;
+  /** When the last part of an answer came, of which there are more. */
+  arrived: number;
   /** A worker that has been handed it, beside the queue. */
   holder: string | undefined;
   /** Why it has failed elsewhere, the last time. */
   failure: string | undefined;
   /** Wrong answers and failures that another worker may not have. */
   faults: number;
-  /** A second worker has been asked, because the first is slow. */
-  hedged: boolean;
+  /** Workers that have been asked beside the first, because that is slow. */
+  readonly hedges: string[];
   /** Answers that have come in part. */
   readonly assembly: Assembly;
 }
@@ -71,7 +74,16 @@ interface Pending {
 const MOST_FAULTS = 6;
 /** So often it is put into the queue because nobody has it. */
 const MOST_ATTEMPTS = 12;
-const TICK_MS = 1000;
+const TICK_MS = 200;
+const PROGRESS_MS = 1000;
+/** Where a thread has nothing else to do, it gets what takes another one longer than this, and than so many times the usual. */
+const SLOW_MS = 250;
+const SLOW_FACTOR = 3;
+/** Where nothing has been done yet. */
+const UNKNOWN_MS = 500;
+const MOST_HEDGES = 3;
+/** After so long without a worker somebody should know. */
+const WAITING_MS = 5000;
 /** Failures that say nothing about the task. */
 const ELSEWHERE = ["WORKER", "INTERNAL", "OUT_OF_MEMORY", "DISPOSED", "UNSUPPORTED"];
 
@@ -92,8 +104,11 @@ export class Coordinator {
   readonly losses = new UntilEnd();
   #counts = { done: 0, retries: 0, refused: 0, duplicates: 0 };
   #looking = false;
+  /** Since when tasks have waited for a worker; infinite once that was told. */
+  #waitingSince: number | undefined;
   /** When it last looked around. */
   #ticked = performance.now();
+  #told = 0;
 
   constructor(client: Client, options: CoordinatorOptions) {
     this.#client = client;
@@ -179,12 +194,14 @@ export class Coordinator {
         resolve: resolve as (done: Done<unknown>) => void,
         reject,
         attempt: 0,
+        queuing: false,
         since: now,
         heard: now,
+        arrived: now,
         holder: undefined,
         failure: undefined,
         faults: 0,
-        hedged: false,
+        hedges: [],
         assembly: new Assembly(),
       };
       this.#pending.set(pending.id, pending);
@@ -239,33 +256,44 @@ export class Coordinator {
 
   /** Puts a task into the queue; again with the reason. */
   async #queue(pending: Pending, reason?: string): Promise<void> {
-    const { streams, names } = this.#client;
+    const { streams, connected, names } = this.#client;
     pending.holder = undefined;
-    if (++pending.attempt > MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
+    if (pending.queuing) return;
+    if (pending.attempt === MOST_ATTEMPTS) return this.#giveUp(pending, reason ?? "it was lost");
     if (reason !== undefined) this.#retried(reason, undefined);
-    const msgID = `${pending.id}.${pending.attempt}`;
+    const msgID = `${pending.id}.${pending.attempt + 1}`;
+    pending.queuing = true;
     try {
       const message = await this.#message(pending, pending.task.body());
+      const timeout = patienceFor(message.length);
       await this.#server.persist(async () => {
         if (!this.#pending.has(pending.id)) return;
-        await streams.publish(names.tasksFor(this.#options.group, this.#session), message, { msgID, timeout: 5000 });
+        const subject = names.tasksFor(this.#options.group, this.#session);
+        await connected(streams.publish(subject, message, { msgID, timeout }));
+        // Only what the server has can be lost: until then, persist tells what is in the way.
+        pending.attempt++;
         pending.heard = performance.now();
       });
     } catch (error) {
       this.#fail(pending, error);
+    } finally {
+      pending.queuing = false;
     }
   }
 
   /** Hands a task to a worker at once; if it does not take it, it goes into the queue. */
   async #hand(pending: Pending, worker: string, body: () => Uint8Array): Promise<void> {
-    const { connection, names } = this.#client;
+    const { connection, connected, names } = this.#client;
+    pending.holder = worker;
     try {
       const message = await this.#message(pending, body());
-      await connection.request(names.follow(worker), message, { timeout: 2000 });
-      pending.holder = worker;
+      pending.heard = performance.now();
+      await connected(connection.request(names.follow(worker), message, { timeout: patienceFor(message.length) }));
       pending.heard = performance.now();
     } catch {
-      if (this.#pending.has(pending.id)) this.#queue(pending, "the worker did not take it");
+      // Unless the worker has gone meanwhile.
+      if (this.#pending.has(pending.id) && pending.holder === worker)
+        this.#queue(pending, "the worker did not take it");
     }
   }
 
@@ -279,7 +307,7 @@ export class Coordinator {
   }
 
   #giveUp(pending: Pending, reason: string): void {
-    const message = `a shard has failed ${pending.attempt - 1 + pending.faults} times, the last time because ${pending.failure ?? reason}`;
+    const message = `a shard has failed ${pending.attempt + pending.faults} times, the last time because ${pending.failure ?? reason}`;
     this.#fail(pending, new SymplecticAdjointError("WORKER", message));
   }
 
@@ -313,7 +341,10 @@ export class Coordinator {
     const whole = pending.assembly.add(worker, answer, most);
     if (typeof whole !== "string") return whole;
     if (whole === "large") this.#wrong(pending, worker, `it has more than ${most} bytes`);
-    if (whole === "next") pending.heard = performance.now();
+    if (whole === "next") {
+      pending.heard = pending.arrived = performance.now();
+      this.#roster.answered(worker);
+    }
     reply(whole === "large" ? "refused" : whole);
     return undefined;
   }
@@ -328,6 +359,7 @@ export class Coordinator {
       return;
     }
     this.#pending.delete(pending.id);
+    this.#roster.answered(worker, pending.id);
     this.#counts.done++;
     const at = performance.now();
     this.#last.push({ at, ms: at - pending.since });
@@ -411,12 +443,28 @@ export class Coordinator {
   #tick(): void {
     const now = performance.now();
     // While a loss was computed here, say, nobody could be heard.
-    if (now - this.#ticked > 2 * TICK_MS) this.#forgive();
+    if (now - this.#ticked > 2000) this.#forgive();
     this.#ticked = now;
     this.#roster.drop(this.#options.stallMs);
+    this.#warn(now);
     if (this.#pending.size === 0) return;
-    this.#options.onEvent({ kind: "progress", status: this.status });
-    this.#look();
+    if (now - this.#told > PROGRESS_MS - TICK_MS / 2) {
+      this.#told = now;
+      this.#options.onEvent({ kind: "progress", status: this.status });
+    }
+    // The first is the oldest.
+    const [{ since } = { since: now }] = this.#pending.values();
+    if (now - since > SLOW_MS) this.#look();
+  }
+
+  /** Tells once that nobody is there who could do what waits. */
+  #warn(now: number): void {
+    if (this.#waitingSince === Number.POSITIVE_INFINITY) return;
+    const waits = this.#pending.size > 0 && this.#roster.suitable.length === 0;
+    this.#waitingSince = waits ? (this.#waitingSince ?? now) : undefined;
+    if (this.#waitingSince === undefined || now - this.#waitingSince < WAITING_MS) return;
+    this.#waitingSince = Number.POSITIVE_INFINITY;
+    this.#options.onEvent({ kind: "waiting", reason: this.#roster.absence });
   }
 
   /** Takes no silence for a sign until now: it was here that nothing could be heard. */
@@ -436,22 +484,30 @@ export class Coordinator {
       if (num_pending > 0) return;
       const now = performance.now();
       const patience = 3 * this.#options.stallMs;
-      const idle = this.#roster.suitable.some(({ threads, tasks }) => tasks.length < threads);
-      const usual = this.#last.reduce((sum, { ms }) => sum + ms, 0) / Math.max(1, this.#last.length);
+      const times = this.#last.map(({ ms }) => ms).sort((a, b) => a - b);
+      const slow = Math.max(SLOW_MS, SLOW_FACTOR * (times[times.length >> 1] ?? UNKNOWN_MS));
       for (const pending of [...this.#pending.values()]) {
-        if (pending.attempt === 0 && pending.holder === undefined) continue;
+        if (pending.queuing || (pending.attempt === 0 && pending.holder === undefined)) continue;
         if (now - pending.heard > patience) {
           this.#queue(pending, "nobody has it any more");
-        } else if (idle && !pending.hedged && now - pending.since > patience + 5 * usual) {
-          pending.hedged = true;
-          this.#queue(pending, "its worker is slow");
-        }
+        } else if (now - pending.arrived > slow * (1 + pending.hedges.length)) this.#hedge(pending);
       }
     } catch {
       await this.#server.restore().catch(() => {});
     } finally {
       this.#looking = false;
     }
+  }
+
+  /** Has another worker do a task as well, if there is one with nothing to do: whose answer comes first counts. */
+  #hedge(pending: Pending): void {
+    const { id, hedges, task } = pending;
+    const other = this.#roster.idle.find(({ worker, tasks }) => !tasks.includes(id) && !hedges.includes(worker));
+    if (!other || hedges.length === MOST_HEDGES) return;
+    hedges.push(other.worker);
+    this.#roster.busy(other.worker, id);
+    this.#retried("its worker is slow", undefined);
+    this.#hand(pending, other.worker, task.body);
   }
 
   async #watch(): Promise<void> {

@@ -5,12 +5,13 @@ export interface ClusterEvent {
   /**
    * What it is. `joined`: a worker takes part from now on; `left`: it has left in good order; `lost`: nothing was heard of it for too
    * long; `different`: there is a worker that gets no shards, because its arithmetic differs. `retry`: a shard is tried again; `refused`:
-   * an answer was wrong. `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress` comes once
+   * an answer was wrong. `waiting`: shards have waited for a worker for some seconds, and there is none that suits; it comes once.
+   * `disconnected` and `connected`: the connection to the server was lost, or is there again. `progress` comes once
    * a second while shards are in flight.
    */
   readonly kind:
     | ("joined" | "left" | "lost" | "different")
-    | ("retry" | "refused" | "disconnected" | "connected" | "progress");
+    | ("retry" | "refused" | "waiting" | "disconnected" | "connected" | "progress");
   /** The name of the worker concerned, if there is one. */
   readonly worker?: string | undefined;
   /** How many shards the worker computes at a time; with `joined`, `left` and `lost`. */
@@ -19,7 +20,7 @@ export interface ClusterEvent {
   readonly engine?: string;
   /** The fingerprint of the worker's arithmetic, which `connect({ arithmetic })` takes; with `different`. */
   readonly fingerprint?: string;
-  /** Why a shard is tried again, or why an answer was rejected; with `retry` and `refused`. */
+  /** Why a shard is tried again, why an answer was rejected, or why there is no worker; with `retry`, `refused` and `waiting`. */
   readonly reason?: string;
   /** The address of the NATS server; with `disconnected` and `connected`. */
   readonly server?: string;

@@ -35,14 +35,15 @@ const rules = {
 export function readHalving(given: unknown): Rungs {
   if (given === undefined) return { budgets: [undefined], factor: 1 };
   const { least, most, factor } = options(given, rules, "halving.");
-  // Otherwise there would be one rung alone.
-  if (most < factor * least)
+  // Otherwise there would be one rung alone. Quotients such as 0.9 / 3 / 3 are not quite what they should be.
+  const lowest = least * (1 - 1e-9);
+  if (most < factor * lowest)
     throw refused("OPTION", "halving.least", `most / factor, or less: ${most / factor}`, String(least));
   if (most / least > 2 ** 40) throw refused("OPTION", "halving.least", "no less than most / 2^40", String(least));
   const whole = Number.isInteger(least) && Number.isInteger(most);
   const budgets = [most];
-  for (let budget = most / factor; budget >= least; budget /= factor)
-    budgets.unshift(whole ? Math.round(budget) : budget);
+  for (let budget = most / factor; budget >= lowest; budget /= factor)
+    budgets.unshift(Math.max(least, whole ? Math.round(budget) : budget));
   return { budgets, factor };
 }
 

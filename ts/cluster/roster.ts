@@ -5,6 +5,10 @@ import { type Announcement, readAnnouncement } from "./messages.js";
 /** A worker, and when it was last heard of. */
 interface Known extends Announcement {
   seen: number;
+  /** When it last answered. */
+  answered: number;
+  /** What it has in hand, those that it has answered since left out. */
+  tasks: readonly string[];
   /** Whether it gets tasks. */
   readonly suits: boolean;
 }
@@ -36,6 +40,34 @@ export class Roster {
     return [...this.#known.values()].filter(({ suits }) => suits);
   }
 
+  /** Those with a thread that has nothing to do, as far as is known; who answered last first. */
+  get idle(): Known[] {
+    return this.suitable.filter(({ tasks, threads }) => tasks.length < threads).sort((a, b) => b.answered - a.answered);
+  }
+
+  /** A worker has begun a task. */
+  busy(worker: string, task: string): void {
+    const known = this.#known.get(worker);
+    if (known) known.tasks = [...known.tasks, task];
+  }
+
+  /** A worker has answered: a part, or all of a task. */
+  answered(worker: string, task?: string): void {
+    const known = this.#known.get(worker);
+    if (!known) return;
+    known.seen = known.answered = performance.now();
+    known.tasks = known.tasks.filter((own) => own !== task);
+  }
+
+  /** Why there are none, in words. */
+  get absence(): string {
+    const others = [...this.#known.values()];
+    if (others.length === 0) return "no worker is there: start some with npx symplectic-adjoint worker";
+    const there = others.length === 1 ? "1 worker is there, but not" : `${others.length} workers are there, but none`;
+    const engines = [...new Set(others.map(({ engine }) => engine))].slice(0, 5).join("; ");
+    return `${there} with the arithmetic of this process (${engines}): set SYMPLECTIC_ADJOINT_ENGINE or SYMPLECTIC_ADJOINT_REGISTERS to the same for all, see docs/cluster.md`;
+  }
+
   /** How many get none. */
   get different(): number {
     return this.#known.size - this.suitable.length;
@@ -51,8 +83,9 @@ export class Roster {
       return said;
     }
     const suits = this.#options.suits(said);
-    const isNew = !this.#known.has(worker);
-    this.#known.set(worker, { ...said, suits, seen: performance.now() });
+    const before = this.#known.get(worker);
+    const isNew = !before;
+    this.#known.set(worker, { ...said, suits, seen: performance.now(), answered: before?.answered ?? 0 });
     if (isNew && suits) this.#options.onEvent({ kind: "joined", worker, threads, engine });
     else if (isNew) this.#options.onEvent({ kind: "different", worker, engine, fingerprint });
     return said;

@@ -6,47 +6,44 @@ import { type Json, MOST_INFO, type Report, type Trial, type TrialFunction, type
 /** How a trial ended: with a value, or NaN and why. */
 export type Ended = Pick<Report, "value" | "message" | "ms" | "info"> & { readonly stateBytes: Uint8Array | undefined };
 
-/** Runs a trial; rejects only where `outer` aborts, because the trial is not wanted here any more. */
+/**
+ * Runs a trial; rejects only where `stop` is aborted, because the trial is not wanted here any more. Each trial has its own: Node warns of
+ * a signal with many listeners.
+ */
 export async function runTrial(
   run: TrialFunction,
   trial: Omit<Trial, "signal">,
   timeout: number | undefined,
-  outer: AbortSignal,
+  stop: AbortController,
 ): Promise<Ended> {
   const start = performance.now();
-  const stop = new AbortController();
+  const { signal } = stop;
   const failed = (message: string): Ended => {
     const ms = performance.now() - start;
     return { value: Number.NaN, message: message || "it failed", ms, info: undefined, stateBytes: undefined };
   };
   let timer: ReturnType<typeof setTimeout> | undefined;
-  let onAbort = () => {};
   const stopped = new Promise<Ended>((resolve, reject) => {
-    onAbort = () => {
-      stop.abort(outer.reason);
-      reject(outer.reason);
-    };
-    outer.addEventListener("abort", onAbort);
+    signal.addEventListener("abort", () => reject(signal.reason));
     if (timeout === undefined) return;
     // Timers take no more.
     timer = setTimeout(
       () => {
-        stop.abort(new Error("the trial took too long"));
         resolve(failed(`it took more than ${timeout / 1000} s`));
+        stop.abort(new Error("the trial took too long"));
       },
       Math.min(timeout, 2 ** 31 - 1),
     );
   });
   try {
-    if (outer.aborted) throw outer.reason;
-    const running = (async () => read(await run({ ...trial, signal: stop.signal })))().then(
+    signal.throwIfAborted();
+    const running = (async () => read(await run({ ...trial, signal })))().then(
       (outcome) => ({ ...outcome, message: undefined, ms: performance.now() - start }),
       (error) => failed(textOf(error).slice(0, 2000)),
     );
     return await Promise.race([stopped, running]);
   } finally {
     clearTimeout(timer);
-    outer.removeEventListener("abort", onAbort);
     stopped.catch(() => {});
   }
 }

@@ -5,7 +5,9 @@ import { textOf } from "../checks/errors.js";
 import { type Client, isForbidden } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { type Ended, runTrial } from "./run-trial.js";
+import { MOST_ALIVE_MS } from "./serve.js";
 import { fetchValue, putValue } from "./store.js";
+import { nextOf } from "./streams.js";
 import { encodeReport, type Job, jobKey, readJob, readShared, type Shared, type TrialFunction } from "./trials.js";
 import { delay, Pauses } from "./wait.js";
 
@@ -24,14 +26,17 @@ export interface TrialServeOptions {
 /** Sweeps whose files are kept. */
 const MOST_SHARED = 4;
 const PULL_MS = 5000;
+const LEAVING = new Error("the worker leaves");
 /** So long a result is offered to a server that may be away. */
 const OFFER_MS = 120_000;
 
 /** Serves until `close`, which gives back what has begun: another worker begins it anew. */
 export function serveTrials(client: Client, options: TrialServeOptions): { close(): Promise<void> } {
-  const { connection, names, core } = client;
+  const { connection, names, core, connected } = client;
   const { tasks, name, parallel, most, onEvent } = options;
-  const closing = new AbortController();
+  let closing = false;
+  /** Of the trials that run. */
+  const stops = new Set<AbortController>();
   /** Of those who wait for a queue. */
   const pauses = new Pauses();
   const shared = new Map<string, Shared>();
@@ -46,7 +51,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   async function sharedOf({ id, shared: pieces }: Job): Promise<Shared | undefined> {
     const known = shared.get(id);
     if (known) return known;
-    const bytes = await fetchValue(await bucket(), { key: `shared.${id}`, ...pieces }, most);
+    const bytes = await fetchValue(client, names.sweepBucket, { key: `shared.${id}`, ...pieces }, most);
     const read = bytes && readShared(bytes);
     if (!read) return undefined;
     shared.set(id, read);
@@ -57,7 +62,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   async function stateOf({ id, trial, rung, state }: Job): Promise<Uint8Array | undefined> {
     if (!state) return undefined;
     const key = `states.${id}.${jobKey({ trial, rung: rung - 1 })}.${state.attempt}`;
-    const bytes = await fetchValue(await bucket(), { key, chunks: state.chunks, bytes: state.bytes }, most);
+    const place = { key, chunks: state.chunks, bytes: state.bytes };
+    const bytes = await fetchValue(client, names.sweepBucket, place, most);
     // Copied: it is a view of whatever the client has.
     return bytes && new Uint8Array(bytes);
   }
@@ -67,7 +73,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     const store = await bucket();
     const key = `${job.id}.${jobKey(job)}`;
     const attempt = core.nuid.next();
-    const state = stateBytes && (await putValue(client, store, `states.${key}.${attempt}`, stateBytes));
+    const state = stateBytes && (await putValue(client, names.sweepBucket, `states.${key}.${attempt}`, stateBytes));
     const written = state && { chunks: state.chunks, bytes: state.bytes, attempt };
     const report = { ...ended, trial: job.trial, rung: job.rung, worker: name, state: written };
     try {
@@ -107,7 +113,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         await put(job, ended);
         break;
       } catch (error) {
-        const isOver = closing.signal.aborted || performance.now() > until || connection.isClosed();
+        const isOver = closing || performance.now() > until || connection.isClosed();
         if (isOver || isForbidden(error)) throw error;
         await delay(500);
       }
@@ -117,12 +123,19 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
     onEvent({ kind: "trial", sweep: job.name, trial: job.trial, ms, ...(why !== undefined && { message: why }) });
   }
 
-  function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
+  async function runOf(job: Job, run: TrialFunction, all: Shared, state: Uint8Array | undefined): Promise<Ended> {
     const { name: sweep, trial, parameters, budget, seed } = job;
     // Bytes of its own: what one trial writes into them no other reads.
     const files = Object.fromEntries(Object.entries(all.files).map(([file, bytes]) => [file, new Uint8Array(bytes)]));
     const given = { sweep, trial, parameters, budget, seed, settings: all.settings, files, state };
-    return runTrial(run, given, job.timeout, closing.signal);
+    const stop = new AbortController();
+    if (closing) stop.abort(LEAVING);
+    stops.add(stop);
+    try {
+      return await runTrial(run, given, job.timeout, stop);
+    } finally {
+      stops.delete(stop);
+    }
   }
 
   /** Trials in hand. */
@@ -134,13 +147,13 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   }
 
   async function keep(message: JsMsg, ackMs: number): Promise<void> {
-    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       await take(message);
     } catch (error) {
       // Another worker does it; after a while, if it was no wish to leave.
-      message.nak(closing.signal.aborted ? undefined : 1000);
-      if (!closing.signal.aborted) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
+      message.nak(closing ? undefined : 1000);
+      if (!closing) onEvent({ kind: "refused", message: `a trial was given back: ${textOf(error)}` });
     } finally {
       clearInterval(alive);
     }
@@ -150,17 +163,18 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   async function pull(): Promise<void> {
     const consumers = new Map<string, Consumer>();
     const expires = Math.max(1000, Math.floor(PULL_MS / tasks.size));
-    while (!closing.signal.aborted && !connection.isClosed()) {
+    while (!closing && !connection.isClosed()) {
       let absent = 0;
       for (const task of tasks.keys()) {
-        if (closing.signal.aborted) return;
+        if (closing) return;
         try {
           const consumer =
-            consumers.get(task) ?? (await client.streams.consumers.get(names.trialStream, names.trialConsumer(task)));
+            consumers.get(task) ??
+            (await connected(client.streams.consumers.get(names.trialStream, names.trialConsumer(task))));
           consumers.set(task, consumer);
-          const { ack_wait } = (await consumer.info(true)).config;
-          const message = await consumer.next({ expires });
-          if (message && closing.signal.aborted) message.nak();
+          const { ack_wait } = (await connected(consumer.info(true))).config;
+          const message = await nextOf(client, consumer, expires);
+          if (message && closing) message.nak();
           else if (message) await hold(message, (ack_wait ?? 30e9) / 1e6);
         } catch (error) {
           // A worker that may not do trials does the rest.
@@ -170,7 +184,7 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
         }
       }
       // No sweep has been there yet, or the server is away.
-      if (absent === tasks.size && !closing.signal.aborted) await pauses.pause(1000);
+      if (absent === tasks.size && !closing) await pauses.pause(1000);
     }
   }
 
@@ -180,7 +194,8 @@ export function serveTrials(client: Client, options: TrialServeOptions): { close
   });
   return {
     async close() {
-      closing.abort(new Error("the worker leaves"));
+      closing = true;
+      for (const stop of stops) stop.abort(LEAVING);
       pauses.end();
       // Pulls that wait for a message end with the connection.
       await Promise.allSettled(held);

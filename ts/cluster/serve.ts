@@ -1,7 +1,7 @@
 // The side that does work: takes tasks from the queue, has them computed, and hands the answers over. It knows nothing of what they mean.
 import type { Consumer, JsMsg } from "@nats-io/jetstream";
 import type { Msg, Subscription } from "@nats-io/nats-core";
-import { type Client, connectionError, isForbidden, listen } from "./client.js";
+import { type Client, connectionError, isForbidden, listen, MOST_PARTS, patienceFor } from "./client.js";
 import type { WorkerEvent } from "./events.js";
 import { failureOf } from "./failures.js";
 import {
@@ -15,6 +15,7 @@ import {
 } from "./messages.js";
 import { ANY } from "./names.js";
 import { ValueCache } from "./store.js";
+import { nextOf } from "./streams.js";
 import { delay, Pauses } from "./wait.js";
 
 /** Does a task; what it throws becomes the answer. */
@@ -43,15 +44,16 @@ interface Served {
 
 /** So long an answer is offered to a coordinator that may be reconnecting. */
 const OFFER_MS = 20_000;
+/** And so long where the worker is about to leave. */
+const LAST_OFFER_MS = 1500;
 /** Answers that are on their way at a time, beside those that are computed. */
 const MOST_HELD = 64;
-/** Parts of an answer that are under way together. */
-const MOST_PARTS = 4;
 const MOST_SILENT = 1000;
 const ANNOUNCE_MS = 1000;
+/** A worker tells that it is at a task at least so often: another coordinator may make the time shorter after which it is given away. */
+export const MOST_ALIVE_MS = 1000;
 const PULL_MS = 5000;
 const LEAVE_MS = 1000;
-const MARGIN = 4096;
 
 /** Lets so many in at a time. */
 function gate(places: number) {
@@ -71,7 +73,7 @@ function gate(places: number) {
 }
 
 export async function serve(client: Client, options: ServeOptions): Promise<Served> {
-  const { connection, core, names } = client;
+  const { connection, core, names, connected } = client;
   const { fingerprint, engine, version, threads, compute, onEvent = () => {} } = options;
   const name = core.nuid.next();
   const values = new ValueCache(client, options.valueBytes);
@@ -149,9 +151,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     session: string,
     body: Uint8Array,
   ): Promise<boolean> {
-    const size = client.most - MARGIN;
+    const size = client.part;
     const parts = Math.max(1, Math.ceil(body.length / size));
-    const until = performance.now() + OFFER_MS;
+    let heard = performance.now();
     const send = (part: number) => {
       const message = encodeAnswer({ ...head, part, parts, body: body.subarray(part * size, (part + 1) * size) });
       return asked(names.answers(session), message);
@@ -161,6 +163,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       const receipts = await Promise.all(some);
       const stop = receipts.findIndex((receipt) => receipt !== "next");
       part += stop < 0 ? receipts.length : stop;
+      if (stop !== 0) heard = performance.now();
       if (stop < 0) continue;
       const receipt = receipts[stop];
       if (receipt === "again") part = 0;
@@ -169,14 +172,16 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
         return true;
       } else if (receipt !== undefined) return true;
       else await delay(250);
-      if (performance.now() > until || connection.isClosed()) return false;
+      const patience = closing ? LAST_OFFER_MS : OFFER_MS;
+      if (performance.now() - heard > patience || connection.isClosed()) return false;
     }
     return true;
   }
 
   async function asked(subject: string, message: Uint8Array): Promise<Receipt | undefined> {
     try {
-      return (await connection.request(subject, message, { timeout: 5000 })).string() as Receipt;
+      const asking = connection.request(subject, message, { timeout: patienceFor(message.length) });
+      return (await connected(asking)).string() as Receipt;
     } catch {
       // Nobody there, or nobody yet.
       return undefined;
@@ -201,7 +206,7 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
       message.term("no task");
       return;
     }
-    const alive = setInterval(() => message.working(), Math.max(50, ackMs / 4));
+    const alive = setInterval(() => message.working(), Math.min(Math.max(50, ackMs / 4), MOST_ALIVE_MS));
     try {
       if (await work(task, begun)) message.ack();
       else message.term("nobody waits for it");
@@ -222,9 +227,9 @@ export async function serve(client: Client, options: ServeOptions): Promise<Serv
     let consumer: Consumer | undefined;
     while (!closing && !connection.isClosed()) {
       try {
-        consumer ??= await client.streams.consumers.get(names.stream, names.consumer(group));
-        const { ack_wait } = (await consumer.info(true)).config;
-        const message = await consumer.next({ expires: PULL_MS });
+        consumer ??= await connected(client.streams.consumers.get(names.stream, names.consumer(group)));
+        const { ack_wait } = (await connected(consumer.info(true))).config;
+        const message = await nextOf(client, consumer, PULL_MS);
         if (message && closing) message.nak();
         else if (message) await begin(message, (ack_wait ?? 5e9) / 1e6);
         // Answers that nobody takes are not to pile up.

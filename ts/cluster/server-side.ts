@@ -1,7 +1,6 @@
 // What a coordinator has on its servers: the streams, and the values of its session. A server that was restarted has lost what was in
 // its memory; then it is made anew.
-import type { KV } from "@nats-io/kv";
-import { type Client, connectionError, isForbidden } from "./client.js";
+import { type Client, connectionError, isFinal } from "./client.js";
 import type { Value } from "./messages.js";
 import { dropValues, putValue } from "./store.js";
 import { makeStreams, type StreamOptions } from "./streams.js";
@@ -39,7 +38,6 @@ export class ServerSide {
   readonly #client: Client;
   readonly #options: ServerSideOptions;
   readonly #places = new Map<Stored, Place>();
-  #store: KV | undefined;
   #restoring: Promise<void> | undefined;
   /** When the streams were made, which tells one that was made anew. */
   #created = { tasks: "", values: "" };
@@ -66,7 +64,8 @@ export class ServerSide {
   }
 
   #put(key: string, bytes: Uint8Array): { put: Promise<Value>; at: number } {
-    const put = this.persist(() => putValue(this.#client, this.#store as KV, key, bytes));
+    const client = this.#client;
+    const put = putValue(client, client.names.bucket, key, bytes, (action) => this.persist(action));
     // Whoever needs it will see.
     put.catch(() => {});
     return { put, at: performance.now() };
@@ -95,7 +94,7 @@ export class ServerSide {
     if (place && !this.#ended) place.put.then(() => dropValues(this.#client, place.key)).catch(() => {});
   }
 
-  /** Does something on the server, again and again while the server is away; what it forbids is an error. */
+  /** Does something on the server, again and again while the server is away; what it will never do is an error. */
   async persist<T>(action: () => Promise<T>): Promise<T> {
     const until = performance.now() + PERSIST_MS;
     for (let wait = 100; ; wait = Math.min(2 * wait, 2000)) {
@@ -103,7 +102,7 @@ export class ServerSide {
       try {
         return await action();
       } catch (error) {
-        if (isForbidden(error) || performance.now() > until) throw connectionError(error);
+        if (isFinal(error) || performance.now() > until) throw connectionError(error);
         await delay(wait);
         await this.restore().catch(() => {});
       }
@@ -127,9 +126,7 @@ export class ServerSide {
   }
 
   async #ensure(patience = 0): Promise<void> {
-    const { store, ...created } = await makeStreams(this.#client, this.#options, patience);
-    this.#store = store;
-    this.#created = created;
+    this.#created = await makeStreams(this.#client, this.#options, patience);
   }
 
   /** Nothing is tried any more. */

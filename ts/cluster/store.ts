@@ -1,17 +1,16 @@
 // Values that tasks share, such as parameters: stored once, in pieces that fit a message, and kept by whoever has fetched them.
 import type { KV } from "@nats-io/kv";
-import type { Client } from "./client.js";
+import { type Client, isFinal, MOST_PARTS, patienceFor } from "./client.js";
 import type { Value } from "./messages.js";
-
-/** A chunk is shorter than a message by what surrounds it. */
-const MARGIN = 4096;
+import { delay } from "./wait.js";
+import { Window } from "./window.js";
 
 /** Values without a reader are gone after so long: those of a coordinator that was killed. */
 const LIFETIME_MS = 3_600_000;
 
 /** The bucket, made where there is none. */
-export async function makeStore({ streams, kv, jetstream, names }: Client, replicas: number): Promise<KV> {
-  return new kv.Kvm(streams).create(names.bucket, {
+export async function makeStore({ streams, kv, jetstream, names }: Client, replicas: number): Promise<void> {
+  await new kv.Kvm(streams).create(names.bucket, {
     storage: jetstream.StorageType.Memory,
     history: 1,
     ttl: LIFETIME_MS,
@@ -20,13 +19,41 @@ export async function makeStore({ streams, kv, jetstream, names }: Client, repli
   });
 }
 
-/** Puts a value, and tells where it lies. */
-export async function putValue(client: Client, store: KV, key: string, bytes: Uint8Array): Promise<Value> {
-  const size = client.most - MARGIN;
-  const chunks = Math.max(1, Math.ceil(bytes.length / size));
-  const puts = Array.from({ length: chunks }, (_, i) =>
-    store.put(`${key}.${i}`, bytes.subarray(i * size, (i + 1) * size)),
-  );
+/** A bucket, bound without asking for it: a worker may only read and write keys. */
+const openBucket = ({ kv, patient }: Client, bucket: string): Promise<KV> =>
+  new kv.Kvm(patient).open(bucket, { bindOnly: true, allow_direct: true });
+
+/** Does something on the server; a few times, where a connection or an answer was lost. */
+type Persist = <T>(action: () => Promise<T>) => Promise<T>;
+const aFewTimes: Persist = async (action) => {
+  for (let left = 3; ; left--) {
+    try {
+      return await action();
+    } catch (error) {
+      if (left === 0 || isFinal(error)) throw error;
+      await delay(500);
+    }
+  }
+};
+
+/** Puts a value, and tells where it lies; `persist` does so for each chunk. */
+export async function putValue(
+  client: Client,
+  bucket: string,
+  key: string,
+  bytes: Uint8Array,
+  persist = aFewTimes,
+): Promise<Value> {
+  const { part, connected } = client;
+  const store = await openBucket(client, bucket);
+  const window = new Window(() => MOST_PARTS);
+  const chunks = Math.max(1, Math.ceil(bytes.length / part));
+  const puts = Array.from({ length: chunks }, (_, i) => {
+    const chunk = bytes.subarray(i * part, (i + 1) * part);
+    return window.run(() =>
+      persist(() => connected(store.put(`${key}.${i}`, chunk, { timeout: patienceFor(chunk.length) }))),
+    );
+  });
   await Promise.all(puts);
   return { key, chunks, bytes: bytes.length };
 }
@@ -48,7 +75,6 @@ export class ValueCache {
   /** The one used last at the end. */
   readonly #known = new Map<string, { readonly value: Promise<Uint8Array | undefined>; size: number }>();
   #bytes = 0;
-  #store: Promise<KV> | undefined;
 
   constructor(client: Client, most: number) {
     this.#client = client;
@@ -65,7 +91,7 @@ export class ValueCache {
       this.#known.set(name, known);
       return known.value;
     }
-    const entry = { value: this.#fetch(value), size: 0 };
+    const entry = { value: fetchValue(this.#client, this.#client.names.bucket, value, this.#most), size: 0 };
     this.#known.set(name, entry);
     entry.value.then(
       (bytes) => (bytes ? this.#count(entry, bytes.length) : this.#known.delete(name)),
@@ -83,27 +109,24 @@ export class ValueCache {
       this.#known.delete(name);
     }
   }
-
-  async #fetch(value: Value): Promise<Uint8Array | undefined> {
-    const { kv, streams, names } = this.#client;
-    // Bound without asking for the bucket: a worker may only read from it.
-    this.#store ??= new kv.Kvm(streams).open(names.bucket, { bindOnly: true, allow_direct: true });
-    return fetchValue(await this.#store, value, this.#most);
-  }
 }
 
 /** The bytes of a value of at most so many; undefined where it is not there, or another one is. */
 export async function fetchValue(
-  store: KV,
+  client: Client,
+  bucket: string,
   { key, chunks, bytes }: Value,
   most: number,
 ): Promise<Uint8Array | undefined> {
   if (bytes > most || chunks > 1 + bytes) return undefined;
+  const store = await openBucket(client, bucket);
   const parts: Uint8Array[] = [];
   let length = 0;
   // A few at a time: what was claimed is not yet there.
-  for (let first = 0; first < chunks; first += 8) {
-    const some = Array.from({ length: Math.min(8, chunks - first) }, (_, i) => store.get(`${key}.${first + i}`));
+  for (let first = 0; first < chunks; first += MOST_PARTS) {
+    const some = Array.from({ length: Math.min(MOST_PARTS, chunks - first) }, (_, i) =>
+      aFewTimes(() => client.connected(store.get(`${key}.${first + i}`))),
+    );
     for (const entry of await Promise.all(some)) {
       if (entry === null || entry.operation !== "PUT") return undefined;
       length += entry.value.length;

@@ -1,5 +1,5 @@
 // What a cluster has on its servers: a queue of tasks with a consumer for each group of workers, and a bucket of values.
-import type { KV } from "@nats-io/kv";
+import type { Consumer, ConsumerConfig, JsMsg } from "@nats-io/jetstream";
 import { type Client, connectionError } from "./client.js";
 import { makeStore } from "./store.js";
 import { delay } from "./wait.js";
@@ -17,7 +17,6 @@ export interface StreamOptions {
 interface Streams {
   readonly tasks: string;
   readonly values: string;
-  readonly store: KV;
 }
 
 /** Deliveries of one message: the next attempt comes from the coordinator, who counts them. */
@@ -28,7 +27,39 @@ const NO_LEADER = [10005, 10008, 10009];
 /** Of a stream of that name that is there, with other settings. */
 const TAKEN = 10058;
 
-const nanos = (ms: number) => ms * 1e6;
+/** Of a consumer of that name that is there, with other settings. */
+const HAS_CONSUMER = 10148;
+
+export const nanos = (ms: number) => Math.round(ms * 1e6);
+
+/** Makes a consumer; one that is there, such as that of a coordinator with another stallTimeout, gets these settings. */
+export async function makeConsumer(
+  { manager }: Client,
+  stream: string,
+  config: Partial<ConsumerConfig> & { durable_name: string },
+): Promise<void> {
+  try {
+    await manager.consumers.add(stream, config);
+  } catch (error) {
+    if ((error as { code?: number }).code !== HAS_CONSUMER) throw error;
+    await manager.consumers.update(stream, config.durable_name, config);
+  }
+}
+
+/** The next message of a queue; rejects where the connection is lost, and the question with it. */
+export async function nextOf({ connected }: Client, consumer: Consumer, expires: number): Promise<JsMsg | null> {
+  const asking = consumer.next({ expires });
+  try {
+    return await connected(asking);
+  } catch (error) {
+    // Should it be answered after all, another worker gets it.
+    asking.then(
+      (message) => message?.nak(),
+      () => {},
+    );
+    throw error;
+  }
+}
 
 /** Makes what is missing; waits so long for servers that cannot do so yet. */
 export async function makeStreams(client: Client, options: StreamOptions, patienceMs: number): Promise<Streams> {
@@ -61,7 +92,7 @@ async function made(client: Client, { group, stallMs, replicas }: StreamOptions)
     })
     // Another coordinator has made it otherwise, which does as well.
     .catch((error) => (error.code === TAKEN ? manager.streams.info(names.stream) : Promise.reject(error)));
-  await manager.consumers.add(names.stream, {
+  await makeConsumer(client, names.stream, {
     durable_name: names.consumer(group),
     filter_subject: names.tasksFor(group, "*"),
     ack_policy: AckPolicy.Explicit,
@@ -70,7 +101,7 @@ async function made(client: Client, { group, stallMs, replicas }: StreamOptions)
     max_ack_pending: 10_000,
     inactive_threshold: nanos(HOUR_MS),
   });
-  const store = await makeStore(client, replicas);
+  await makeStore(client, replicas);
   const { created } = await manager.streams.info(names.bucketStream);
-  return { tasks: stream.created, values: created, store };
+  return { tasks: stream.created, values: created };
 }

@@ -1,10 +1,11 @@
 // Where a sweep lies: on NATS servers, where it outlives whoever began it, or in this process. Both do the same for who asks for trials.
 import type { KV } from "@nats-io/kv";
 import { refused, SymplecticAdjointError, textOf } from "../checks/errors.js";
-import { type Client, connectionError, isForbidden } from "./client.js";
+import { type Client, connectionError, isFinal, isForbidden } from "./client.js";
 import { runTrial } from "./run-trial.js";
 import type { Dimension } from "./space.js";
 import { dropSweepKeys, fetchValue, putValue } from "./store.js";
+import { makeConsumer, nanos } from "./streams.js";
 import {
   encodeJob,
   encodeShared,
@@ -63,7 +64,6 @@ export interface SweepHead extends Pick<Job, "name" | "task" | "attempts" | "tim
 /** Sweeps are kept for so long. */
 const LIFETIME_MS = 30 * 86_400_000;
 const MOST_LOOK_MS = 2000;
-const nanos = (ms: number) => ms * 1e6;
 interface Place {
   readonly id: string;
   readonly shared: Pieces;
@@ -112,7 +112,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       try {
         return await action();
       } catch (error) {
-        if (isForbidden(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
+        if (isFinal(error) || error instanceof SymplecticAdjointError || performance.now() > until) {
           throw connectionError(error);
         }
         await delay(wait);
@@ -176,7 +176,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
         results = count;
         for (const job of again) if (open.has(jobKey(job))) await publish(job);
       } catch (error) {
-        if (isForbidden(error) || error instanceof SymplecticAdjointError) return listener.fail(connectionError(error));
+        if (isFinal(error) || error instanceof SymplecticAdjointError) return listener.fail(connectionError(error));
         await ensure(client, head).catch(() => {});
       }
       took = performance.now() - start;
@@ -192,7 +192,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       throw new SymplecticAdjointError("CONNECTION", `the sweep ${head.name} was replaced by another one of its name`);
     }
     if (present) return;
-    await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    await putValue(client, names.sweepBucket, `shared.${id}`, encodeShared(head.shared));
     await store.put(key, encodePlace(place));
   }
 
@@ -229,7 +229,7 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
       const { state } = report;
       if (!state) return undefined;
       const place = { key: stateKey(report), chunks: state.chunks, bytes: state.bytes };
-      const bytes = await persist(() => fetchValue(store, place, 2 ** 31));
+      const bytes = await persist(() => fetchValue(client, names.sweepBucket, place, 2 ** 31));
       return bytes && new Uint8Array(bytes);
     },
     dropState(report) {
@@ -249,7 +249,8 @@ export async function openQueue(client: Client, head: SweepHead, listener: Queue
 }
 
 /** Makes what is missing on the server. */
-async function ensure({ manager, streams, jetstream, kv, names }: Client, head: SweepHead): Promise<KV> {
+async function ensure(client: Client, head: SweepHead): Promise<KV> {
+  const { manager, streams, jetstream, kv, names } = client;
   const { RetentionPolicy, StorageType, AckPolicy, DiscardPolicy } = jetstream;
   await manager.streams
     .add({
@@ -266,7 +267,7 @@ async function ensure({ manager, streams, jetstream, kv, names }: Client, head: 
     })
     // Another sweep has made it otherwise, which does as well.
     .catch((error) => (codeOf(error) === 10058 ? undefined : Promise.reject(error)));
-  await manager.consumers.add(names.trialStream, {
+  await makeConsumer(client, names.trialStream, {
     durable_name: names.trialConsumer(head.task),
     filter_subject: names.trialsFor(head.task, "*", "*"),
     ack_policy: AckPolicy.Explicit,
@@ -308,10 +309,11 @@ async function placeOf(client: Client, store: KV, head: SweepHead): Promise<Plac
       );
     }
     const id = client.core.nuid.next();
-    const { chunks, bytes } = await putValue(client, store, `shared.${id}`, encodeShared(head.shared));
+    const { sweepBucket } = client.names;
+    const { chunks, bytes } = await putValue(client, sweepBucket, `shared.${id}`, encodeShared(head.shared));
     const place: Place = { id, shared: { chunks, bytes }, definition: head.definition };
     const written = encodePlace(place);
-    if (written.length > client.most - 4096)
+    if (written.length > client.most)
       throw refused("OPTION", "space", "a space that fits a message", `${written.length} bytes`);
     try {
       if (entry) await store.update(key, written, entry.revision);
@@ -387,27 +389,30 @@ function worded(value: unknown): string {
 }
 
 const codeOf = (error: unknown) => (error as { code?: number }).code;
-/** There is a message on that subject. */
-const isThere = (error: unknown) => codeOf(error) === 10077;
+/** There is a message on that subject; the code is that of whatever a stream does not store. */
+const isThere = (error: unknown) => codeOf(error) === 10077 && textOf(error).includes("per subject");
 
 /** A sweep in this process: `parallel` trials at a time, by a function. */
 export function openLocal(run: TrialFunction, parallel: number, head: SweepHead, listener: QueueListener): TrialQueue {
   const waiting: OwnJob[] = [];
   const states = new Map<string, Uint8Array>();
-  const closing = new AbortController();
-  let running = 0;
+  /** Of the trials that run. */
+  const stops = new Set<AbortController>();
+  let closed = false;
 
   async function work(job: OwnJob): Promise<void> {
     const { trial, rung, parameters, budget, seed } = job;
     const { settings, files: shared } = head.shared;
     const files = Object.fromEntries(Object.entries(shared).map(([name, bytes]) => [name, new Uint8Array(bytes)]));
     const state = states.get(jobKey({ trial, rung: rung - 1 }));
+    const stop = new AbortController();
+    stops.add(stop);
     try {
       const given = { sweep: head.name, trial, parameters, budget, seed, settings, files, state };
-      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, closing.signal);
+      const { stateBytes, ...ended } = await runTrial(run, given, head.timeout, stop);
+      stops.delete(stop);
       if (stateBytes) states.set(jobKey(job), new Uint8Array(stateBytes));
       const pieces = stateBytes && { chunks: 1, bytes: stateBytes.length, attempt: "here" };
-      running--;
       listener.report({ ...ended, trial, rung, worker: "here", state: pieces });
     } catch {
       // The sweep has ended.
@@ -417,11 +422,9 @@ export function openLocal(run: TrialFunction, parallel: number, head: SweepHead,
   }
 
   function next(): void {
-    while (!closing.signal.aborted && running < parallel && waiting.length > 0) {
-      running++;
-      work(waiting.shift() as OwnJob);
-    }
-    if (!closing.signal.aborted) listener.state({ open: waiting.length + running, running, idle: running < parallel });
+    while (!closed && stops.size < parallel && waiting.length > 0) work(waiting.shift() as OwnJob);
+    const running = stops.size;
+    if (!closed) listener.state({ open: waiting.length + running, running, idle: running < parallel });
   }
 
   return {
@@ -432,7 +435,8 @@ export function openLocal(run: TrialFunction, parallel: number, head: SweepHead,
     stateOf: async (report) => states.get(jobKey(report)),
     dropState: (report) => void states.delete(jobKey(report)),
     async close() {
-      closing.abort(new Error("the sweep has ended"));
+      closed = true;
+      for (const stop of stops) stop.abort(new Error("the sweep has ended"));
     },
   };
 }

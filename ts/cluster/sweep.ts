@@ -15,7 +15,7 @@ import {
   together,
   withMethod,
 } from "../checks/rules.js";
-import { connectClient, type ServerOptions, serverRules } from "./client.js";
+import { connectClient, type ServerOptions, serverRules, stallRule } from "./client.js";
 import { type HalvingOptions, membersOf, readHalving, sizesOf } from "./halving.js";
 import { isToken } from "./messages.js";
 import {
@@ -78,7 +78,10 @@ export interface SweepOptions extends ServerOptions {
   existing?: "error" | "resume" | "replace" | undefined;
   /** How many trials run at a time, if `run` is a function; default 1. */
   parallel?: number | undefined;
-  /** Seconds without a sign of life after which a worker's trial is given to another; default 30. */
+  /**
+   * Seconds without a sign of life after which a worker's trial is given to another, 0.1 to a day; default 30. Of several sweeps that run
+   * the same task on the same servers, the value of the last one that began counts for all.
+   */
   stallTimeout?: number | undefined;
   /** NATS servers that keep a copy of the sweep, 1 to 5; default 1. */
   replicas?: number | undefined;
@@ -130,7 +133,10 @@ export interface TrialResult {
 export interface SweepResult {
   /** The name of the sweep. */
   readonly name: string;
-  /** The best of the trials that are done; undefined if all have failed. */
+  /**
+   * The best of the trials that are done; undefined if all trials have failed. If all have failed at the last rungs, it is the best of the
+   * highest rung that one has ended with a value: with its `value`, `rungs`, `info` and `state` of that rung, and the status `failed`.
+   */
   readonly best: (TrialResult & { readonly state: Uint8Array | undefined }) | undefined;
   /** All trials of the sweep, in the order of their numbers. */
   readonly trials: readonly TrialResult[];
@@ -146,7 +152,7 @@ export interface SweepStatus {
   readonly total: number;
   /** How many runs of trials have failed. */
   readonly failed: number;
-  /** The best trial at the highest rung that any trial has ended; undefined until one has. */
+  /** The best trial at the highest rung that any trial has ended with a value; undefined until one has. */
   readonly best: TrialResult | undefined;
 }
 
@@ -231,10 +237,7 @@ const rules = together(serverRules, {
   name: rule<string>("1 to 64 letters, digits, - and _", isToken),
   existing: fallback(oneOf(["error", "resume", "replace"]), "error"),
   parallel: fallback(count, 1),
-  stallTimeout: fallback(
-    number("a number of seconds from 0.1 to a day", (value) => value >= 0.1 && value <= 86_400),
-    30,
-  ),
+  stallTimeout: stallRule(30),
   replicas: fallback(
     number("an integer from 1 to 5", (value) => [1, 2, 3, 4, 5].includes(value)),
     1,
@@ -386,7 +389,7 @@ function drive(
       }
       if (board.isOver) {
         const best = board.best();
-        const report = best && board.lastOf(best.trial);
+        const report = board.bestReport;
         end(false, async () => {
           const state = report && (await queue?.stateOf(report));
           return Object.freeze({
@@ -450,10 +453,6 @@ class Board {
 
   report(trial: number, rung: number): Report | undefined {
     return this.#reports[trial]?.[rung];
-  }
-
-  lastOf(trial: number): Report | undefined {
-    return this.#reports[trial]?.at(-1);
   }
 
   /** The trials of each rung that has begun. */
@@ -537,10 +536,15 @@ class Board {
 
   /** Reports whose state nobody needs any more, now that this one is there. `best` was the best of its rung before. */
   superseded(report: Report, best: Report | undefined): Report[] {
-    const before = this.report(report.trial, report.rung - 1);
+    const { trial, rung, message } = report;
+    const before = this.report(trial, rung - 1);
+    const last = this.#best[rung - 1];
+    // Until a trial ends this rung with a value, the best of the one before is the best of all.
+    if (message !== undefined) return before && (best || before !== last) ? [before] : [];
     const old = before ? [before] : [];
-    if (report.rung < this.#plan.rungs.budgets.length - 1) return old;
-    if (this.#best[report.rung] !== report) return [...old, report];
+    if (!best && last && last !== before && this.report(last.trial, rung)) old.push(last);
+    if (rung < this.#plan.rungs.budgets.length - 1) return old;
+    if (this.#best[rung] !== report) return [...old, report];
     return best ? [...old, best] : old;
   }
 
@@ -571,10 +575,18 @@ class Board {
     return next && !next.has(trial) ? "stopped" : "open";
   }
 
-  /** The best of those that have ended the highest rung that any has ended. */
+  /** The best report of the highest rung that any trial has ended with a value. */
+  get bestReport(): Report | undefined {
+    return this.#best.at(-1);
+  }
+
+  /** The trial of that report, as it was then: it may have failed since. */
   best(): TrialResult | undefined {
-    const best = this.#best.filter(Boolean).at(-1);
-    return best && this.resultOf(best.trial);
+    const report = this.bestReport;
+    if (!report) return undefined;
+    const { value, info, rung } = report;
+    const result = this.resultOf(report.trial);
+    return Object.freeze({ ...result, value, info, rungs: Object.freeze(result.rungs.slice(0, rung + 1)) });
   }
 
   status(): SweepStatus {

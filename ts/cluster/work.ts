@@ -35,6 +35,7 @@ function readShardTask(body: Uint8Array): ShardTask {
   if (!isObject(task) || !["solve", "pull"].includes(task.kind) || typeof task.solve !== "string") {
     throw refused("OPTION", "task", "solve or pull, with the name of a solve", "something else");
   }
+  if (typeof task.keep !== "boolean") throw refused("OPTION", "task.keep", "true or false", describe(task.keep));
   return task;
 }
 
