@@ -74,6 +74,23 @@ test.each<[string, string | Uint8Array, Format?]>([
   expect(read(text, {}, format)).toMatchObject({ state: ["x"], clock: "number" });
 });
 
+test.each([",", ";", "\t", "|"])("names with spaces and units between %j", (between) => {
+  const text = [
+    ["time (h)", "conc (mg/L)"],
+    ["0", "10"],
+    ["1", "8.2"],
+  ]
+    .map((row) => `${row.join(between)}\n`)
+    .join("");
+  expect(rowsOf(text, { time: "time (h)" })).toEqual([
+    [0, 10],
+    [1, 8.2],
+  ]);
+  expect(rowsOf(text, { state: ["conc (mg/L)"], time: "time (h)" })).toHaveLength(2);
+  // A row that is too short is told as one.
+  expect(refusal(`${text}2\n`)).toMatch(/^t\.csv:4: expected 2 cells, as in the header, given 1/);
+});
+
 // What takes the square of its length takes hours here.
 test("a long cell is no number in time that grows with its length", () => {
   expect(readNumber(`${"1".repeat(1_000_000)}z`)).toBeNaN();

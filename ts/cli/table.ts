@@ -244,8 +244,9 @@ function textOf({ name, bytes }: Source, encoding: string | undefined): string {
 }
 
 /**
- * What stands between cells: that by which the first rows have the columns that are asked for, or else as many as each other,
- * and most of them. Spaces are in names and dates too, and are the last to be thought of.
+ * What stands between cells: that by which the first rows have as many columns as each other, those that are asked for among them,
+ * and most of them. Spaces are in names and dates too, and are the last to be thought of: of a header alone, such as
+ * `time (h),conc (mg/L)`, they make names that nobody meant.
  */
 function delimiterOf(text: string, format: Format, { time, id, state = [] }: Columns): string {
   // Whole lines of the beginning.
@@ -259,16 +260,17 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
       const [first = [], ...others] = rows.map(({ record }) => record);
       const alike = first.length > 1 && others.every(({ length }) => length === first.length);
       const there = asked.every((name) => first.includes(name));
-      return { delimiter, merit: [Number(there), Number(alike), rank, first.length > 1 ? first.length : 0] };
+      const size = first.length > 1 ? first.length : 0;
+      return { delimiter, merit: [Number(alike && there), Number(alike), rank, Number(there), size] };
     } catch {
-      return { delimiter, merit: [0, 0, rank, 0] };
+      return { delimiter, merit: [0, 0, rank, 0, 0] };
     }
   });
   const better = (a: readonly number[], b: readonly number[]) => {
     const place = a.findIndex((value, i) => value !== b[i]);
     return place >= 0 && (a[place] as number) > (b[place] as number);
   };
-  const plain = { delimiter: ",", merit: [0, 0, 1, 0] };
+  const plain = { delimiter: ",", merit: [0, 0, 1, 0, 0] };
   return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best), plain).delimiter;
 }
 
