@@ -178,6 +178,7 @@ try {
     parameters: { birth: [0.4, 0.45, 0.5], hunt: 0.03, feed: 0.02, death: 0.8 },
     initial: { hare: 30, lynx: [4, 5] },
     ...settings,
+    notes: [],
     csv: ensemble,
   });
 
@@ -250,6 +251,18 @@ try {
     [[...x, "--initial", "x=0:1000000:1"], 2, /at most 100000 trajectories .* given 1000001 trajectories of 2 times/],
     [["simulate", "crlf.txt", "--initial", "x=1"], 2, /required option '--times <times>' not specified/],
     [["simulate", "crlf.txt", "--initial", "x=1", "--parameters", "k=1", "--times", "1,0"], 2, /increasing/],
+    // A range without its step would be a time of day.
+    [
+      [...x, "--initial", "x=1", "--times", "0:10"],
+      2,
+      /--times: expected from:to:step, such as 0:10:STEP with a number for STEP, given 0:10 alone, which is a time of day/,
+    ],
+    [
+      ["simulate", "crlf.txt", "--times", "0:100"],
+      2,
+      /Expected from:to:step, such as 0:100:STEP with a number for STEP/,
+    ],
+    [["simulate", "crlf.txt", "--times", "2024-01-01:2024-01-02"], 2, /such as 2024-01-01:2024-01-02:STEP/],
     [[...x, "--initial", "x=1", "--t0", "0.5"], 2, /--times: expected none before --t0, 0\.5/],
     [[...x, "--initial", "x=1", "--t0", "2024-01-01"], 2, /--t0: expected a number, as in --times, given a date/],
     // How it is solved.
@@ -308,6 +321,21 @@ try {
       /more than 500 names have no value; lines such as param rate500 = 1/,
     ],
   ];
+  // A time at which nothing is solved yet; with --t0 it may be any.
+  const one = ["simulate", "crlf.txt", "--initial", "x=1", "--parameters", "k=1"];
+  const still = await run([...one, "--times", "5"]);
+  assert.equal(still.code, 0);
+  assert.match(
+    still.err,
+    /^note: --times has only 5, the time of the initial states, .* --t0 an earlier time of these\n$/,
+  );
+  for (const span of [
+    ["0", "5"],
+    ["08:00", "9:30"],
+  ]) {
+    const { code, err } = await run([...one, "--t0", span[0], "--times", span[1]]);
+    assert.deepEqual([code, err], [0, ""]);
+  }
   for (const [args, code, message] of mistakes) {
     const { code: given, err, out } = await run(args);
     assert.equal(given, code, `${args.join(" ")}\n${err}`);

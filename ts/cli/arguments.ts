@@ -83,7 +83,8 @@ function listOf(text: string): Times {
   const [first] = list;
   const values = list.map((time) => (time?.clock === first?.clock ? time?.value : undefined) ?? Number.NaN);
   if (!first || values.some(Number.isNaN)) {
-    throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, or a list of numbers or dates.");
+    const example = /^[^:,]+:[^:,]+$/.test(text) ? `${text}:STEP with a number for STEP` : "0:10:0.5";
+    throw new InvalidArgumentError(`Expected from:to:step, such as ${example}, or a list of numbers or dates.`);
   }
   if (values.some((time, i) => i > 0 && !(time > (values[i - 1] as number))))
     throw new InvalidArgumentError("Expected increasing times.");

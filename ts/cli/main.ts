@@ -500,6 +500,7 @@ If several names have several values, all combinations are solved, and each of t
     const source = dosing === undefined ? undefined : await readSource(dosing);
     const doses = source && regimen.doses ? { source, columns: regimen.doses, format } : undefined;
     const { csv, ...result } = simulate({ ...others, equations, doses });
+    for (const line of result.notes) say(`note: ${line}`);
     if (out !== undefined) writeWhole(out, csv);
     if (json) return asJson({ out: out ?? null, ...result, ...(out === undefined && { csv }) });
     if (out === undefined) process.stdout.write(csv);

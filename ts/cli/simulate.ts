@@ -72,6 +72,8 @@ export function simulate(request: SimulateRequest) {
   if (times.values.some((time) => time < begin)) {
     throw new Failure(`--times: expected none before --t0, ${writeTime(begin, times.clock)}`, 2);
   }
+  const isStart = times.values.length === 1 && times.values[0] === begin;
+  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeMeant(begin), 2);
 
   const all = [...request.parameters, ...initial];
   const varied = all.filter(({ values }) => values.length > 1);
@@ -126,8 +128,10 @@ export function simulate(request: SimulateRequest) {
     const used = [...defaults].filter(([name]) => !args.includes(name));
     const parameters = Object.fromEntries([...used, ...request.parameters.map(numbersOf)]);
     const sizes = { rows: rows.length, trajectories: trajectories.length };
+    const only = `--times has only ${writeTime(begin, times.clock)}, the time of the initial states, so that nothing is solved`;
     return {
       csv: csvOf(columns, rows),
+      notes: isStart ? [`${only}; from:to:step, such as 0:10:0.5, gives more, and --t0 an earlier time of these`] : [],
       ...sizes,
       parameters,
       initial: Object.fromEntries(states.map((state, i) => [state, numbersOf(initial[i] as Values)[1]])),
@@ -136,6 +140,12 @@ export function simulate(request: SimulateRequest) {
   } finally {
     field.dispose();
   }
+}
+
+/** Why a time of day alone is refused: it is what from:to without a step is read as. */
+function rangeMeant(time: number): string {
+  const text = `${Math.floor(time / 3600)}:${String(Math.floor(time / 60) % 60).padStart(2, "0")}`;
+  return `--times: expected from:to:step, such as ${text}:STEP with a number for STEP, given ${text} alone, which is a time of day`;
 }
 
 /** A name with its value, or the list of those that it takes. */
