@@ -862,6 +862,36 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.match(daily, /^Datum,Wert\n2024-02-01,1\n2024-02-02,0\.\d+\n2024-02-03,0\.\d+\n2024-02-04,/);
   assert.match(await succeed([...forecast, "2024-02-01,2024-02-01T12:00:00"]), /\n2024-02-01T12:00:00,0\.\d+\n$/);
   assert.match(await succeed(["predict", "days.safetensors", "days.csv"]), /\n2024-03-11;0,\d+\n$/);
+  // Rates are per second, which is told, or per what --time-unit says, which the model remembers.
+  writeFileSync(file("decay.txt"), "param k = 0.2\nWert' = -k * Wert\n");
+  const decay = ["train", "days.csv", "--time", "Datum", "--equations", "decay.txt", "--steps", "200"];
+  const perSecond = await run([...decay, "--out", "seconds.st"]);
+  assert.match(
+    perSecond.err,
+    /^note: times are dates: t is in seconds, and rates are per second; --time-unit d makes that days\n/,
+  );
+  const perDay = await json([...decay, "--time-unit", "day", "--out", "perday.st"]);
+  assert.deepEqual(perDay.notes, []);
+  assert.ok(Math.abs(perDay.fitted.k - 0.1) < 1e-3, `${perDay.fitted.k}`);
+  const atDays = ["--at", "1", "--times", "2024-02-01:2024-02-11:5d"];
+  const [half, whole10] = (await succeed(["predict", "perday.st", ...atDays]))
+    .match(/,0\.\d+/g)
+    .map((text) => +text.slice(1));
+  assert.ok(Math.abs(half - Math.exp(-0.5)) < 1e-2 && Math.abs(whole10 - Math.exp(-1)) < 1e-2);
+  assert.ok((await json(["gradcheck", "perday.st", "days.csv"])).passed);
+  const fitDays = ["fit", "days.csv", "--time", "Datum", "--equations", "decay.txt", "--out", "fitdays.st"];
+  assert.match((await run(fitDays)).err, /cannot be solved from .*\n.*\ntimes are dates: t is in seconds, .*\n$/);
+  assert.match((await json([...fitDays, "--start", "k=1e-6"])).notes[0], /^times are dates: t is in seconds/);
+  const fitted = await json([...fitDays, "--time-unit", "d"]);
+  assert.ok(Math.abs(fitted.parameters.k.value - 0.1) < 1e-3 && !fitted.notes.join().includes("dates"));
+  // A period of less than two rows is a slip of the unit.
+  const periodic = ["train", "days.csv", "--time", "Datum", "--steps", "1", "--out", "period.st", "--period"];
+  const slip = "--period, 7 s, is shorter than two intervals between rows, of 86400 s, which cannot show it";
+  assert.match((await run([...periodic, "7"])).err, new RegExp(`^note: ${slip}; a number alone counts seconds`, "m"));
+  assert.deepEqual((await json([...periodic, "7d"])).notes, []);
+  assert.equal((await json(["info", "period.st"])).training.settings.period, 604_800);
+  assert.deepEqual((await json([...periodic, "168", "--time-unit", "h"])).notes, []);
+  assert.equal((await json(["info", "period.st"])).training.settings.period, 604_800);
 
   // More trajectories and more parameters than a call can have arguments.
   const brief = Array.from({ length: 200_000 }, (_, id) => `${id},0,${id % 7}\n${id},1,${id % 5}`);

@@ -86,6 +86,19 @@ try {
   const later = solved([1], [2, 5, 5.5], settings, forced).slice(1);
   assert.deepEqual(numbersIn(await succeed([...pushed, "--t0", "2", "--times", "5,5.5"])), later);
 
+  // Dates, of which rates, t and steps count days, are numbers of days.
+  const daily = ["--times", "2024-01-01:2024-01-03:12h", "--time-unit", "d"];
+  for (const more of [[], ["--step-size", "0.1"]]) {
+    const dated = await succeed(["simulate", "prey.txt", ...begins, ...rates, ...daily, ...more]);
+    const counted = await succeed(["simulate", "prey.txt", ...begins, ...rates, "--times", "0:2:0.5", ...more]);
+    const statesOf = (csv) => csv.replace(/^[^,]*/gm, "");
+    assert.equal(statesOf(dated), statesOf(counted));
+    assert.match(dated, /\n2024-01-01T12:00:00,/);
+  }
+  writeFileSync(file("ramp.txt"), "x' = 2 * (t - 19723)\n");
+  const ramp = numbersIn(await succeed(["simulate", "ramp.txt", "--initial", "x=0", ...daily]));
+  for (const [i, row] of ramp.entries()) assert.ok(Math.abs(row[1] - (i / 2) ** 2) < 1e-8);
+
   // Several values: each trajectory is what it is alone, the last name changing fastest.
   const several = ["--initial", "hare=30, lynx=4,5", "--parameters", "birth=0.4:0.5:0.05, feed=0.02, death=0.8"];
   const ensemble = await succeed(["simulate", "prey.txt", ...several, "--times", "0:4:0.5"]);
@@ -263,6 +276,11 @@ try {
       /Expected from:to:step, such as 0:100:STEP with a number for STEP/,
     ],
     [["simulate", "crlf.txt", "--times", "2024-01-01:2024-01-02"], 2, /such as 2024-01-01:2024-01-02:STEP/],
+    [
+      [...x, "--time-unit", "d", "--initial", "x=1"],
+      2,
+      /--time-unit: expected dates or times of day in --times, given/,
+    ],
     [[...x, "--initial", "x=1", "--t0", "0.5"], 2, /--times: expected none before --t0, 0\.5/],
     [[...x, "--initial", "x=1", "--t0", "2024-01-01"], 2, /--t0: expected a number, as in --times, given a date/],
     // How it is solved.

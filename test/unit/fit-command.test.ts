@@ -27,7 +27,7 @@ import { checkApart } from "../../ts/cli/output.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
-import { readTable } from "../../ts/cli/table.js";
+import { type Format, readTable } from "../../ts/cli/table.js";
 import { normals } from "../../ts/trace/random.js";
 
 const lynx = new Uint8Array(readFileSync(fileURLToPath(new URL("../../data/lynx-hare.csv", import.meta.url))));
@@ -242,7 +242,7 @@ test("a column by another name than its state is offered as that", () => {
 test("rows before a dose come a little earlier, in whatever unit the times are", () => {
   for (const unit of [1e-13, 1e-6, 1, 1e6]) {
     const times = [0, 0.5, 0.5, 1].map((time) => time * unit);
-    const shifted = solveTimes({ t0: 0, times, early: [false, true, false, false], origin: 0 }).times;
+    const shifted = solveTimes({ t0: 0, times, early: [false, true, false, false], origin: 0, unit: 1 }).times;
     const early = (times[1] as number) - (shifted[1] as number);
     expect(early).toBeGreaterThan(0);
     expect(early).toBeLessThan(1e-5 * unit);
@@ -528,6 +528,77 @@ test("estimates that the data do not determine are no success", () => {
   ]);
 });
 
+/** An epidemic, a row for each day; `clock` writes the day. */
+const epidemic = (clock: (day: number) => string | number) => {
+  const field = equations(sir, { dtype: "float64" });
+  const days = Array.from({ length: 21 }, (_, day) => day);
+  const { y } = odeint(field, Float64Array.of(0.98, 0.02), days, { method: "dopri8", rtol: 1e-10, atol: 1e-12 });
+  field.dispose();
+  return `time,S,I\n${days.map((day) => `${clock(day)},${y[2 * day]},${y[2 * day + 1]}\n`).join("")}`;
+};
+const sir = "param beta = 0.4\nparam gamma = 0.1\nS' = -beta * S * I\nI' = beta * S * I - gamma * I\n";
+const date = (day: number) => new Date(86_400_000 * (19_753 + day)).toISOString().slice(0, 10);
+
+test("errors far beyond the estimates, which only together are determined, are no success", () => {
+  // By the second, all is over in the first row.
+  const { result } = fitted(task(sir, epidemic(date)), { solver: undefined });
+  expect(result.converged).toBe(true);
+  expect(isReliable(result)).toBe(false);
+  expect(messageOf(result)).toMatch(/; the data do not determine beta, gamma\.$/);
+  const { result: daily } = fitted(
+    task(
+      sir,
+      epidemic((day) => day),
+    ),
+  );
+  expect([isReliable(daily), messageOf(daily)]).toEqual([true, expect.stringMatching(/^Converged/)]);
+});
+
+test("with a unit of time, dates are what numbers of it are", () => {
+  const format = { timeUnit: "d" };
+  const [dated, plain] = [
+    task(sir, epidemic(date), { format, start: new Map([["beta", 0.5]]) }),
+    task(
+      sir,
+      epidemic((day) => day),
+      { start: new Map([["beta", 0.5]]) },
+    ),
+  ];
+  const [own, other] = [fitted(dated).result, fitted(plain).result];
+  expect(own.covariance).toEqual(other.covariance);
+  expect(own.parameters.beta?.value).toBe(other.parameters.beta?.value);
+  // Results tell the dates of the table, and files the unit.
+  expect(own.measurements.at(-1)?.time).toBe(86_400 * (19_753 + 20));
+  const model = { name: "fit.st", bytes: saved(dated, own, format).bytes };
+  const days = (text: string) => text.replace(/\d{4}-\d\d-\d\d/g, (day) => `${Date.parse(day) / 86_400_000 - 19_753}`);
+  const number = { name: "fit.st", bytes: saved(plain, other).bytes };
+  const grid = Array.from({ length: 5 }, (_, day) => day);
+  const at = { at: [0.9, 0.1], data: undefined, format: {} };
+  const { csv } = predict({
+    ...at,
+    model,
+    times: { clock: "date", values: grid.map((day) => 86_400 * (19_753 + day)) },
+  });
+  expect(days(csv)).toBe(predict({ ...at, model: number, times: { clock: "number", values: grid } }).csv);
+  const table = { at: undefined, times: undefined, format: {} };
+  expect(days(predict({ ...table, model, data: source(epidemic(date)) }).csv)).toBe(
+    predict({ ...table, model: number, data: source(epidemic((day) => day)) }).csv,
+  );
+  // Equations of t: days since 1970.
+  const forced = "param w = 1\nx' = w * (t - 19753)\n";
+  const ramp = Array.from({ length: 5 }, (_, day) => `${date(day)},${day ** 2}\n`).join("");
+  expect(fitted(task(forced, `time,x\n${ramp}`, { format })).result.parameters.w?.value).toBeCloseTo(2, 8);
+  expect(
+    refusal(() =>
+      task(
+        sir,
+        epidemic((day) => day),
+        { format },
+      ),
+    ),
+  ).toMatch(/^--time-unit: expected dates or times of day in the column time, given numbers/);
+});
+
 test("a start from which nothing can be solved is told, with one advice", () => {
   const own = task("param k = 2\nx' = k / (x - 1)\n", "time,x\n0,1\n1,1.2\n2,1.6\n");
   let message = "";
@@ -542,11 +613,11 @@ test("a start from which nothing can be solved is told, with one advice", () => 
 });
 
 /** A model file of a fit, as the command writes it. */
-function saved(own: Task, result: FitNumbers) {
+function saved(own: Task, result: FitNumbers, format: Format = {}) {
   const values = Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]));
   const description: FitDescription = {
     ...own.mapping,
-    ...{ clock: own.clock, format: {}, settings: options, estimates: estimatesOf(result), fit: {} },
+    ...{ clock: own.clock, format, settings: options, estimates: estimatesOf(result), fit: {} },
     ...{ freeNames: result.freeNames, covariance: [...result.covariance], trajectories: trajectoriesOf(own, values) },
   };
   return { name: "model.safetensors", bytes: fitBytes(own, values, description), description, values };
@@ -685,15 +756,15 @@ test("a dose below a measurement that is after another dose at the same time lea
 
 test("failures of solves tell times of the table", () => {
   const timings = [
-    { t0: 10, times: [10, 12], early: [true, false], origin: 10 },
-    { t0: 10, times: [11], origin: 10 },
+    { t0: 10, times: [10, 12], early: [true, false], origin: 10, unit: 1 },
+    { t0: 10, times: [11], origin: 10, unit: 1 },
   ];
   const message = (t: number) => `the step size is too small at t = ${t}, step 1e-17`;
   const { t0 } = solveTimes(timings[0] as (typeof timings)[number]);
   expect(t0).toBeLessThan(0);
   expect(byTableTimes(message(t0), timings, "number")).toBe(message(10));
   expect(byTableTimes(message(1.5), timings, "number")).toBe(message(11.5));
-  const apart = [...timings, { t0: 20, times: [20, 21], origin: 20 }];
+  const apart = [...timings, { t0: 20, times: [20, 21], origin: 20, unit: 1 }];
   for (const [t, told] of [
     [t0, 0],
     [1.5, 1.5],

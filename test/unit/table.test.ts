@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
+import { delimiter, names, natural, numbers, span, times, timeUnit } from "../../ts/cli/arguments.js";
 import { readSource } from "../../ts/cli/input.js";
 import { readNumber } from "../../ts/cli/number.js";
 import { readable } from "../../ts/cli/say.js";
@@ -154,7 +154,7 @@ test("dates and times of day in ISO 8601, and nothing that may mean two", () => 
     "2024-13-01",
     "2024-00-10",
     "2024-04-31",
-    "24:00",
+    "2024-04-30T24:00",
   ];
   for (const text of [
     ...others,
@@ -174,7 +174,10 @@ test("dates and times of day in ISO 8601, and nothing that may mean two", () => 
     const { value, clock } = at(text) as { value: number; clock: never };
     expect(writeTime(value, clock)).toBe(text);
   }
+  // Hours go on after midnight, written and read.
   expect(writeTime(90_061, "time of day")).toBe("25:01:01");
+  expect(at("24:00")).toEqual({ clock: "time of day", value: 86_400 });
+  expect(at("25:01:01")?.value).toBe(90_061);
   expect(writeTime(0.1, "number")).toBe(0.1);
 });
 
@@ -329,6 +332,30 @@ test("times of predictions: ranges and lists, of numbers, dates and times of day
   for (const text of ["1,0", "0:1", "1:0:0.5", "0:1e9:1", "2024-01-31,5", "a", "0:1:0x1"]) {
     expect(() => times(text), text).toThrow(/Expected/);
   }
+});
+
+test("steps between dates may have a unit, and so may other spans of time", () => {
+  expect(times("2024-01-31:2024-02-03:1d").values).toEqual([0, 1, 2, 3].map((day) => 1706659200 + 86_400 * day));
+  expect(times("2024-01-31:2024-02-01:6h").values).toHaveLength(5);
+  expect(times("2024-01-31T00:00:2024-01-31T01:00:30min").values).toEqual([1706659200, 1706661000, 1706662800]);
+  expect(times("08:00:08:01:10s").values).toEqual([0, 1, 2, 3, 4, 5, 6].map((i) => 28800 + 10 * i));
+  expect(() => times("0:10:1d")).toThrow("Expected a number as the step between numbers, given 1d.");
+  expect(() => times("2024-01-01:2025-01-01:1")).toThrow(/such as 2024-01-31:2024-02-20:6h .* at most a million times/);
+  expect(() => times("2024-01-01:2025-01-01:1m")).toThrow(/Expected/);
+  for (const text of ["1.5h", "90min", "5400 s", "5400seconds", ".0625day"])
+    expect(span(text)).toEqual({ seconds: 5400 });
+  expect([span("12.42"), span("1e-3")]).toEqual([12.42, 1e-3]);
+  for (const text of ["0", "0d", "-1d", "d", "1 month", "1dd"]) expect(() => span(text), text).toThrow(/Expected/);
+  expect(["s", "minute", "Hours", "day"].map(timeUnit)).toEqual(["s", "min", "h", "d"]);
+  expect(() => timeUnit("m")).toThrow("Expected s, min, h or d.");
+});
+
+test("a unit of time belongs to dates", () => {
+  expect(read("time,x\n2024-01-31,1\n2024-02-29,2\n", {}, { timeUnit: "d" }).unit).toBe(86_400);
+  expect([read("time,x\n2024-01-31,1\n").unit, read("time,x\n0,1\n").unit]).toEqual([1, 1]);
+  expect(refusal("time,x\n0,1\n", {}, { timeUnit: "d" })).toBe(
+    "--time-unit: expected dates or times of day in the column time, given numbers, which have their own unit",
+  );
 });
 
 test("what has no end, or is larger than what can be loaded, is not read", async () => {

@@ -86,7 +86,7 @@ export function readDosed(
   const own = doses?.apart && apart ? dosesApart(apart, columns, format, doses, { ...table, state: all }) : undefined;
   const series = table.series.map((whole) => {
     const { rows, observations } = separated(whole, numbers, isInside ? doses : null, mdv);
-    const into = isInside && target ? dosesOf(source.name, rows, doses, target) : undefined;
+    const into = isInside && target ? dosesOf(source.name, rows, doses, target, table.unit) : undefined;
     const given = into ?? own?.of(whole.id) ?? [];
     const dosed = withDoses(observations, table.state, all, given);
     checkTimes(source.name, columns.time, dosed, table);

@@ -93,15 +93,21 @@ export function targetOf({ state }: DoseColumns, label: string | undefined, stat
   throw new Failure(`--dose-state: expected ${expected}${state === null ? "" : `; given ${state}`}`, 2);
 }
 
-/** The doses of rows, in the order of their times. */
-export function dosesOf(file: string, rows: readonly DoseRow[], columns: DoseColumns, target: Target): Dose[] {
-  return rows.flatMap((row) => dosesOfRow(file, row, columns, target)).sort((a, b) => a.time - b.time);
+/** The doses of rows, in the order of their times; durations, rates and intervals count in a unit of time. */
+export function dosesOf(
+  file: string,
+  rows: readonly DoseRow[],
+  columns: DoseColumns,
+  target: Target,
+  unit: number,
+): Dose[] {
+  return rows.flatMap((row) => dosesOfRow(file, row, columns, target, unit)).sort((a, b) => a.time - b.time);
 }
 
 /** More would be a slip of the hand. */
 const MOST_REPEATS = 10_000;
 
-function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target): Dose[] {
+function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target, unit: number): Dose[] {
   const { time, amount } = row;
   const fail = (column: string, expected: string, given: string | number) =>
     new Failure(`${file}:${row.line}: column ${column}: expected ${expected}, given ${given === "" ? "none" : given}`);
@@ -114,7 +120,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
   const nonNegative = (column: string | null) => cell(column, "a number, zero or more", (value) => value >= 0);
   if (!(amount > 0)) throw fail(columns.amount, "an amount, zero or more", amount);
   const rate = nonNegative(columns.rate);
-  const duration = rate > 0 ? amount / rate : nonNegative(columns.duration);
+  const duration = unit * (rate > 0 ? amount / rate : nonNegative(columns.duration));
   const isCount = (value: number) => Number.isInteger(value) && value >= 0 && value <= MOST_REPEATS;
   const repeats = cell(columns.repeats, `an integer from 0 to ${MOST_REPEATS}`, isCount);
   const interval = repeats === 0 ? 0 : cell(columns.interval, "a time between doses, above 0", (value) => value > 0);
@@ -124,7 +130,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
     throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
   }
   // Without the rounding of the multiples, so that a row at 2.1 is at the time of a dose every 0.7.
-  const at = (i: number) => (i === 0 ? time : Number((time + i * interval).toPrecision(15)));
+  const at = (i: number) => (i === 0 ? time : Number((time + i * interval * unit).toPrecision(15)));
   return Array.from({ length: 1 + repeats }, (_, i) => ({ time: at(i), amount, state, duration }));
 }
 
@@ -187,7 +193,7 @@ export function readDoses(
       return { time, line, amount, label: series.texts?.[i]?.[0] ?? "", numbers: byName(numbers, values) };
     });
     const given = rows.filter(({ amount }) => amount !== 0);
-    all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target));
+    all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target, read.unit));
   }
   return all;
 }

@@ -74,11 +74,22 @@ export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<Task, "
   return [`columns not used: ${columns}. If they are about doses, add ${found.map(({ option }) => option).join(" ")}`];
 }
 
-/** What is estimated, but not determined by the data: it has no finite error. */
-const undeterminedOf = ({ parameters }: FitNumbers) =>
-  Object.values(parameters).flatMap(({ name, standardError }) =>
-    standardError === Number.POSITIVE_INFINITY ? [name] : [],
-  );
+/** So many times as large as an estimate and its start, a standard error says that nothing is known of it. */
+const FAR_BEYOND = 10;
+
+/**
+ * What is estimated, but not determined by the data: it has no finite error, or one far beyond the estimate, and is correlated with
+ * another to all digits that are shown.
+ */
+function undeterminedOf({ parameters, freeNames, correlation }: FitNumbers): string[] {
+  const isTied = (i: number) =>
+    freeNames.some((_, j) => i !== j && Math.abs(correlation[i * freeNames.length + j] as number) > 1 - 5e-6);
+  return Object.values(parameters).flatMap(({ name, value, start, standardError }) => {
+    if (standardError === Number.POSITIVE_INFINITY) return [name];
+    const isBeyond = standardError > FAR_BEYOND * Math.max(Math.abs(value), Math.abs(start));
+    return isBeyond && isTied(freeNames.indexOf(name)) ? [name] : [];
+  });
+}
 
 /** Whether a fit came to estimates that can be relied on. */
 export const isReliable = (result: FitNumbers) => result.converged && undeterminedOf(result).length === 0;

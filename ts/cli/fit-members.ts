@@ -63,7 +63,7 @@ export function membersOf(
   const weighing = weights ?? sd;
   const wanted = [...others, ...(weighing === undefined ? [] : [weighing])];
   const table = readMapped(mapping, data, format, states, wanted);
-  const { clock, state: columns } = table;
+  const { clock, unit, state: columns } = table;
   const measured = mapping.observed.map(({ column }) => column);
   const known = { time: mapping.time, id: mapping.id ?? undefined };
   const { series, unmatched } = dosedSeries(table, known, mapping, states, measured, { data, dosing, format });
@@ -98,7 +98,7 @@ export function membersOf(
     const weightOf = (value: number) => (sd === undefined ? value : value ** -2);
     return [
       {
-        ...{ name, t0: begin, times: own.times, early: own.early, lines: own.lines ?? [], origin },
+        ...{ name, t0: begin, times: own.times, early: own.early, lines: own.lines ?? [], origin, unit },
         ...{ y: measurements, y0, arguments: Object.fromEntries(pairs), doses: dosesFrom(own, begin) },
         ...(weighing !== undefined && { weights: read.weights(weighing, measurements).map(weightOf) }),
       },

@@ -61,7 +61,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
 
   const factors = mapping.doses?.factors ?? {};
   checkFactors(text, states, [...named, ...individual], factors);
-  const doses = members.map((member) => solveDoses(member.doses, member.origin));
+  const doses = members.map((member) => solveDoses(member.doses, member));
   const jumps = fitJumps(text, states, factors, doses);
   const starts = { parameters, initial: initialValues, found };
   const options = {

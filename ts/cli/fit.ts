@@ -31,6 +31,7 @@ import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { textOf } from "./text-model.js";
+import { notesOnDates } from "./time.js";
 
 export interface FitRequest extends TaskRequest {
   readonly data: string;
@@ -85,11 +86,17 @@ export async function fitEquations(request: FitRequest) {
   const unknown = Array.isArray(request.profile) ? request.profile.find((name) => !names.includes(name)) : undefined;
   if (unknown !== undefined) throw new Failure(`--profile: expected some of ${names.join(", ")}; given ${unknown}`, 2);
 
+  const dated = notesOnDates(task.clock, request.format);
   const progress = fitProgressOf(request.progress, options.starts);
   const outcome = await run(
     { task, options, profile: request.profile, curves: request.report !== undefined },
     progress.update,
-  ).finally(progress.stop);
+  )
+    .catch((error: unknown) => {
+      // Rates of another unit are the usual reason why nothing can be solved.
+      throw error instanceof Failure ? new Failure([error.message, ...dated].join("\n"), error.status) : error;
+    })
+    .finally(progress.stop);
   const { result, best, profiles, signal } = outcome;
   if (!result && !best)
     throw new Failure("stopped before the first iteration; nothing was written", SIGNALS[signal as Signal]);
@@ -116,7 +123,7 @@ export async function fitEquations(request: FitRequest) {
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
-  const notes = [...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
+  const notes = [...dated, ...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
   const tolerance = adviceOnTolerance(task, options.atol);
   const advice = result ? [...tolerance, ...adviceOnFit(result, task.mapping.observed, profiles)] : [];
   if (request.report !== undefined && result) {

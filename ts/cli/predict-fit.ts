@@ -9,7 +9,7 @@ import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } f
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { solveObserved } from "./solve-observed.js";
-import { csvOf, type Dialect, type Dose, type Format, listOf } from "./table.js";
+import { csvOf, type Dialect, type Dose, type Format, formatOfModel, listOf, unitOf } from "./table.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
@@ -140,7 +140,9 @@ function ofState(
   const { values } = times;
   const columns = description.doses && { ...description.doses, apart: true };
   const known = { clock, state: states };
-  const given = doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, known).values()] : [];
+  const written = { ...formatOfModel(description.format), ...format };
+  const given =
+    doses && columns ? [...readDoses(doses, { time, trained: true }, written, columns, known).values()] : [];
   return {
     doses: given.flat(),
     id: "",
@@ -225,11 +227,11 @@ function solved(
   { id, begin, times, y0, arguments: args, doses, early }: Wanted,
   { field, description }: FitFile,
 ): number[][] {
-  const { observed, clock } = description;
+  const { observed, clock, format } = description;
   // As the fit solved it: from 0 on, where the equations do not depend on the time.
   const origin = dependsOnTime(field.equations ?? "", observed) ? 0 : begin;
-  const timing = { t0: begin, times, early, origin };
-  const own = solveDoses(dosesFrom({ doses }, begin), origin);
+  const timing = { t0: begin, times, early, origin, unit: unitOf(clock, format, "") };
+  const own = solveDoses(dosesFrom({ doses }, begin), timing);
   const values = Object.fromEntries(field.argumentNames.map((name) => [name, [args[name] as number]]));
   try {
     const [rows = []] = solveObserved(

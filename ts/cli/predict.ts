@@ -10,7 +10,7 @@ import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
 import { predictFit } from "./predict-fit.js";
-import { csvOf, type Dialect, type Format, listOf, partOf, type Series } from "./table.js";
+import { csvOf, type Dialect, type Format, formatOfModel, listOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits, scaledTimes } from "./units.js";
 
@@ -49,14 +49,15 @@ export function predict(request: PredictRequest) {
   const { times, data, doses } = request;
   if (isFit(request.model)) return predictFit(request);
   const file = readModel(request.model);
+  const format = { ...formatOfModel(file.description.format), ...request.format };
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock, units } = file.description;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
   const { observed, predictions, unmatched, dialect } = data
-    ? fromTable(request, data, file)
-    : fromState(request, file);
+    ? fromTable({ ...request, format }, data, file)
+    : fromState({ ...request, format }, file);
   const head = id === null ? [time, ...state] : [id, time, ...state];
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [

@@ -12,7 +12,7 @@ import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.j
 import { isModel, type Source } from "./input.js";
 import type { Pair, Values } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
-import { csvOf, type Dose, type Format, listOf } from "./table.js";
+import { csvOf, type Dose, type Format, listOf, unitOf } from "./table.js";
 import {
   constantsOf,
   equationsFailure,
@@ -42,6 +42,8 @@ export interface SimulateOptions {
   readonly atol: number;
   /** Fixed steps, no longer than this. */
   readonly stepSize?: number;
+  /** Of dates: what `t`, rates and `stepSize` count in; by default seconds. */
+  readonly timeUnit?: string;
 }
 
 export interface SimulateRequest extends SimulateOptions {
@@ -72,6 +74,7 @@ export function simulate(request: SimulateRequest) {
   if (times.values.some((time) => time < begin)) {
     throw new Failure(`--times: expected none before --t0, ${writeTime(begin, times.clock)}`, 2);
   }
+  const unit = unitOf(times.clock, request, "in --times");
   const isStart = times.values.length === 1 && times.values[0] === begin;
   if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeMeant(begin), 2);
 
@@ -104,8 +107,8 @@ export function simulate(request: SimulateRequest) {
   const field = equationsField(source.name, text, "float64", args);
   try {
     // As a fit solves it: from 0 on, where the equations do not depend on the time.
-    const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin };
-    const doses = solveDoses(dosesOf(request, text, field, begin), timing.origin);
+    const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin, unit };
+    const doses = solveDoses(dosesOf(request, text, field, begin), timing);
     const method = request.solver ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);

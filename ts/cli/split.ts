@@ -12,10 +12,13 @@ export interface Split {
   readonly skipped: readonly string[];
 }
 
+/** How long after each other rows are, from the least on. */
+export const spacingsOf = (series: readonly Series[]): number[] =>
+  series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number))).sort((a, b) => a - b);
+
 /** How long before each other delayed values are: about the time of change, on a grid of times one of its multiples. */
 export function lagOf({ series }: Table, change: number, delays: number): number {
-  const spacings = series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number)));
-  spacings.sort((a, b) => a - b);
+  const spacings = spacingsOf(series);
   const longest = series.reduce(
     (most, { times }) => Math.max(most, (times.at(-1) as number) - (times[0] as number)),
     0,

@@ -4,7 +4,7 @@ import { nearest } from "../checks/names.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
-import { type Clock, readTime, TIMES } from "./time.js";
+import { type Clock, readTime, secondsIn, TIMES } from "./time.js";
 
 /** Which columns of a table mean what. */
 export interface Columns {
@@ -39,7 +39,12 @@ export interface Format {
   /** What lines that are no rows begin with; empty: there are none. */
   readonly comment?: string | undefined;
   readonly encoding?: string | undefined;
+  /** Of dates and times of day: the unit that equations and numbers beside them count in; by default seconds. */
+  readonly timeUnit?: string | undefined;
 }
+
+/** What a model says of its tables, however they are written. */
+export const formatOfModel = ({ timeUnit }: Format): Format => ({ timeUnit });
 
 /** The observations of one trajectory, in the table's units. */
 export interface Series {
@@ -80,6 +85,8 @@ export interface Table {
   readonly dialect: Dialect;
   /** How the times are written. */
   readonly clock: Clock;
+  /** How long the unit of time is, in that of the times. */
+  readonly unit: number;
   readonly series: readonly Series[];
 }
 
@@ -166,7 +173,18 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
   const dialect = { delimiter, decimal: numbers.decimal };
-  return { state, dialect, clock, series: [...series.values()].map(({ last, ...own }) => own) };
+  const unit = unitOf(clock, format, `in the column ${listOf([columns.time])}`);
+  return { state, dialect, clock, unit, series: [...series.values()].map(({ last, ...own }) => own) };
+}
+
+/** How long the unit of time is, in that of times; numbers count in whatever unit they do. */
+export function unitOf(clock: Clock, { timeUnit }: Format, where: string): number {
+  if (clock === "number" && timeUnit !== undefined)
+    throw new Failure(
+      `--time-unit: expected dates or times of day ${where}, given numbers, which have their own unit`,
+      2,
+    );
+  return clock === "number" ? 1 : secondsIn(timeUnit);
 }
 
 /** A series as it is read. */
