@@ -44,6 +44,8 @@ function utf16(text: string, big: boolean): Uint8Array {
 
 test.each<[string, string | Uint8Array, Format?]>([
   ["commas", "time,x\n0,1.5\n1,2.25\n"],
+  ["Excel's line of the delimiter", "sep=;\ntime;x\n0;1,5\n1;2,25\n"],
+  ["Excel's line of a delimiter that nobody would guess", "sep=~\r\ntime~x\r\n0~1.5\r\n1~2.25\r\n"],
   ["Windows' ends of lines, and none after the last", "time,x\r\n0,1.5\r\n1,2.25"],
   ["a byte order mark", "\ufefftime,x\n0,1.5\n1,2.25\n"],
   ["semicolons", "time;x\n0;1.5\n1;2.25\n"],
@@ -200,7 +202,11 @@ test("a column of dates, and of two kinds of time", () => {
   expect(refusal("time,x\n2024-01-31,1\n2024-01-31T12:00Z,2\n")).toMatch(
     /expected a date, as above, given .*, a date with offset/,
   );
-  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toMatch(/expected increasing times, given 01:00 after 23:00; --id/);
+  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toBe(
+    "t.csv:3: column time: expected increasing times, given 01:00 after 23:00; times of day that pass midnight need dates, such as 2024-01-31T12:00, or hours that go on, as in 24:00",
+  );
+  expect(refusal("time,x\n09:00,1\n08:00,2\n")).toMatch(/given 08:00 after 09:00; --id/);
+  expect(read("time,x\n23:00,1\n24:00,2\n25:30,3\n").series[0]?.times).toEqual([82_800, 86_400, 91_800]);
 });
 
 test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
@@ -225,7 +231,17 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
     /t\.csv:2: column x: 1,234: may have a decimal comma or a thousands separator; --decimal/,
     "time;x\n0;1,234\n1;2,500\n",
   ],
-  [/t\.csv:3: expected 2 cells, as in the header, given 1/, "time,x\n0,1\n1\n"],
+  [/t\.csv:3: expected 2 cells, as in the header, given 1$/, "time,x\n0,1\n1\n"],
+  [
+    /^t\.csv:3: expected 1 cell, as in the header, given 3; the header is line 1: "Results of 2024"; if that is no header, lines above it may begin with #$/,
+    "Results of 2024\n\ntime,x,y\n0,1,2\n1,2,3\n",
+  ],
+  [
+    /^t\.csv:2: expected 3 cells, .* given 2; .*; if that is no header, delete .*/,
+    "a,b,c\ntime,x\n0,1\n",
+    {},
+    { comment: "" },
+  ],
   [/t\.csv:3: expected 2 cells, as in the header, given 3/, "time,x\n0,1\n1,2,3\n"],
   [
     /t\.csv:3: #a,1,2: may be a row or a comment; --comment "" reads it as a row/,
@@ -235,6 +251,7 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [/is not text in utf-8; --encoding/, Buffer.from("time,Größe\n0,1\n", "latin1")],
   [/contains zero bytes.*--encoding utf-16le/, Buffer.from("time,x\n0,1\n", "utf16le")],
   [/is compressed; gunzip/, Uint8Array.of(0x1f, 0x8b, 8, 0)],
+  [/^t\.csv:3: column x: /, "sep=;\ntime;x\n0;a\n"],
   [/is empty; expected a header/, ""],
   [/is empty; expected a header/, "# only this\n,,,\n"],
   [/no rows below the header/, "time,x\n"],

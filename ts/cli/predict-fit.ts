@@ -8,6 +8,7 @@ import { type InitialOrigin, readMapped } from "./fit-mapping.js";
 import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } from "./fit-members.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
+import { counted } from "./number.js";
 import { solveObserved } from "./solve-observed.js";
 import { csvOf, type Dialect, type Dose, type Format, formatOfModel, listOf, unitOf } from "./table.js";
 import { writeTime } from "./time.js";
@@ -125,7 +126,7 @@ function ofState(
   const { states } = field;
   const { time, clock } = description;
   if (at.length !== states.length) {
-    throw new Failure(`--at: expected ${states.length} numbers, ${listOf(states)}, given ${at.length}`, 2);
+    throw new Failure(`--at: expected ${counted(states.length, "number")}, ${listOf(states)}, given ${at.length}`, 2);
   }
   if (!times || times.values.length < 2) {
     throw new Failure("--times: expected at least two times, starting with that of --at", 2);

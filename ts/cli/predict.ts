@@ -9,6 +9,7 @@ import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
+import { counted } from "./number.js";
 import { predictFit } from "./predict-fit.js";
 import { csvOf, type Dialect, type Format, formatOfModel, listOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
@@ -92,7 +93,7 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
   const observed = state.length * (1 + settings.delays);
   if (at.length !== observed) {
     throw new Failure(
-      `--at: expected ${observed} numbers, ${[listOf(state), ...lags].join(", ")}, given ${at.length}`,
+      `--at: expected ${counted(observed, "number")}, ${[listOf(state), ...lags].join(", ")}, given ${at.length}`,
       2,
     );
   }

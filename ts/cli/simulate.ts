@@ -10,6 +10,7 @@ import { checkLines, type Observed, observeFailure, observingField } from "./fit
 import { checkFactors } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.js";
 import { isModel, type Source } from "./input.js";
+import { counted } from "./number.js";
 import type { Pair, Values } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
 import { csvOf, type Dose, type Format, listOf, unitOf } from "./table.js";
@@ -90,7 +91,7 @@ export function simulate(request: SimulateRequest) {
   }
   const count = varied.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_TRAJECTORIES || count * times.values.length * (columns.length + states.length) > MOST_NUMBERS) {
-    const given = `${count} trajectories of ${times.values.length} times`;
+    const given = `${counted(count, "trajectory", "trajectories")} of ${counted(times.values.length, "time")}`;
     const most = `${MOST_TRAJECTORIES} trajectories and ${MOST_NUMBERS} numbers`;
     throw new Failure(`expected at most ${most} in the solution, given ${given}`, 2);
   }

@@ -2,6 +2,7 @@
 import { delayed } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
+import { counted } from "./number.js";
 import { beginOf, listOf, partOf, type Series, type Table } from "./table.js";
 
 /** What is learned, what is held out, and the names of what can be neither. */
@@ -84,5 +85,5 @@ function whyNothing({ state, series }: Table, delays: number, lag: number): stri
   const most = counts.reduce((most, count) => Math.max(most, count), 0);
   const seen = state.map((name, i) => `${listOf([name])} in ${counts[i]}`).join(", ");
   if (state.length === 1 || most === 0) return whole;
-  return `${whole}: of ${rows.length} rows, there is ${seen}; --state names columns that are observed together`;
+  return `${whole}: of ${counted(rows.length, "row")}, there is ${seen}; --state names columns that are observed together`;
 }

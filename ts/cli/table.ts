@@ -3,7 +3,7 @@ import { CsvError, type Options, parse } from "csv-parse/sync";
 import { nearest } from "../checks/names.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { readNumber } from "./number.js";
+import { counted, readNumber } from "./number.js";
 import { type Clock, readTime, secondsIn, TIMES } from "./time.js";
 
 /** Which columns of a table mean what. */
@@ -101,8 +101,11 @@ const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 
 /** The cells of a table, as texts. */
 function cellsOfTable(source: Source, columns: Columns, format: Format) {
-  const text = textOf(source, format.encoding);
-  const delimiter = format.delimiter ?? delimiterOf(text, format, columns);
+  const whole = textOf(source, format.encoding);
+  // What Excel writes first, and is no row.
+  const [first = "", named] = /^sep=(.)[ \t]*(?=[\r\n])/i.exec(whole) ?? [];
+  const text = whole.slice(first.length);
+  const delimiter = format.delimiter ?? named ?? delimiterOf(text, format, columns);
   return { text, delimiter, ...rowsOf(source.name, text, { ...format, delimiter }) };
 }
 
@@ -162,7 +165,9 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     if (before !== undefined && now.value < before) {
       const goesBack = `expected increasing times, given ${given} after ${own.last[time]?.slice(0, 60)}`;
       const isNew = id < 0 && !columns.trained && now.value <= (own.times[0] as number);
-      throw new Failure(`${where} ${goesBack}; ${orderHint(id >= 0, columns.trained ?? false, isNew)}`);
+      const isMidnight = clock === "time of day" && before - now.value > HALF_A_DAY;
+      const hint = isMidnight ? MIDNIGHT : orderHint(id >= 0, columns.trained ?? false, isNew);
+      throw new Failure(`${where} ${goesBack}; ${hint}`);
     }
     own.last = row.record;
     own.times.push(now.value);
@@ -204,6 +209,11 @@ function twice(given: string, line: number, mayBeSeveral: boolean): string {
   const hint = mayBeSeveral ? "; if they belong to several trajectories, --id names the column that tells which" : "";
   return `expected each time in only one row, given ${given} again after line ${line}, with other values; keep one of the two, or their mean${hint}`;
 }
+
+/** Times of day that go back by more have probably passed midnight. */
+const HALF_A_DAY = 43_200;
+const MIDNIGHT =
+  "times of day that pass midnight need dates, such as 2024-01-31T12:00, or hours that go on, as in 24:00";
 
 /** What to do where times go back: of a new trajectory, or of rows that are not sorted. */
 function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
@@ -324,12 +334,20 @@ function rowsOf(file: string, text: string, format: Format): { header: Row; rows
   }
   const below = numeric ? rows : rows.slice(1);
   const { length } = header.record;
-  for (const { record, line } of below) {
+  for (const [i, { record, line }] of below.entries()) {
     if (record.length === length || (record.length > length && record.slice(length).every((cell) => cell === "")))
       continue;
-    throw new Failure(`${file}:${line}: expected ${length} cells, as in the header, given ${record.length}`);
+    const expected = `expected ${counted(length, "cell")}, as in the header, given ${record.length}`;
+    throw new Failure(`${file}:${line}: ${expected}${i === 0 ? titleHint(text, header, format) : ""}`);
   }
   return { header, rows: below };
+}
+
+/** What to do where no row is like the header: it may be a title. */
+function titleHint(text: string, { line }: Row, { comment = "#" }: Format): string {
+  const given = (text.split(/\r?\n|\r/, line)[line - 1] as string).trim().slice(0, 60);
+  const hint = comment === "" ? "delete lines above it" : `lines above it may begin with ${comment}`;
+  return `; the header is line ${line}: ${JSON.stringify(given)}; if that is no header, ${hint}`;
 }
 
 /** A header that is a comment, as NumPy writes it: the last line before the first row, if it has as many columns. */
@@ -398,7 +416,8 @@ function missingColumn(
     const rule = "the equations have a state of that name, and each is a column";
     return `${known}; ${rule}; --initial "${name}=0" starts a state that is not a column`;
   }
-  if (header.length === 1) return `${known}; --delimiter sets the character between columns`;
+  if (header.length === 1)
+    return `${known}; --delimiter sets the character between columns; a line above the header may begin with #`;
   // What is most probably meant.
   const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const meant = option === "time" && close !== undefined ? undefined : nearest(name, header);
