@@ -14,6 +14,7 @@ import {
   messageOf,
   notesOnColumns,
   notesOnFit,
+  notesOnNames,
   qualitiesOf,
   shown,
   summaryOf,
@@ -27,7 +28,7 @@ import { checkApart } from "../../ts/cli/output.js";
 import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
-import { type Format, readTable } from "../../ts/cli/table.js";
+import { columnIn, type Format, readTable } from "../../ts/cli/table.js";
 import { normals } from "../../ts/trace/random.js";
 
 const lynx = new Uint8Array(readFileSync(fileURLToPath(new URL("../../data/lynx-hare.csv", import.meta.url))));
@@ -217,6 +218,43 @@ test("initial states that were measured, but are taken as exact, are told with t
   expect(fixed.exact).toEqual(["lynx"]);
 });
 
+test("a column may have a unit behind the name of its state, or other letters", () => {
+  const text = "param k = 1\nposition' = v\nv' = -k * position\n";
+  const observed = (header: string, more: Partial<TaskRequest> = {}) =>
+    task(text, `${header}\n0,1,0\n1,0.5,-0.8\n`, more).mapping.observed.map(({ column }) => column);
+  expect(observed("Time [s],position (m),v [m/s]")).toEqual(["position (m)", "v [m/s]"]);
+  expect(observed("TIME,Position,V (m/s)")).toEqual(["Position", "V (m/s)"]);
+  expect(observed("time,position,q (m)", { observe: pairs("position, Q = v") })).toEqual(["position", "q (m)"]);
+  const own = task(text, "Time [s],position (m),V\n0,1,0\n1,0.5,-0.8\n");
+  expect([own.mapping.time, own.mapping.initial.position]).toEqual(["Time [s]", { first: "position (m)" }]);
+  expect(notesOnNames(own)).toEqual([
+    'position is measured by the column "position (m)", v is measured by the column V',
+  ]);
+  // Predictions have the names of the table.
+  const { result } = fitted(own);
+  const { csv } = predict({
+    ...{ model: saved(own, result), at: [1, 0], data: undefined, format: {} },
+    times: { clock: "number", values: [0, 1] },
+  });
+  expect(csv).toMatch(/^Time \[s\],position \(m\),V\n/);
+  // Arguments, weights, starts; what they name is no state.
+  const more = { arguments: pairs("k = Stiffness"), weights: "w", initial: pairs("v = v0") } as const;
+  const table = "time,position,stiffness (N),W,V0\n0,1,2,1,0\n1,0.5,2,1,\n";
+  const named = task(`${text}param m = 1\n`, table, { ...more, observe: pairs("position") });
+  expect(named.members[0]).toMatchObject({ arguments: { k: 2 }, y0: [1, 0] });
+  expect(named.unread).toEqual([]);
+  // Neither of two, nor one that is a state's own.
+  expect(refusal(() => observed("time,v (m),v (s)", { observe: pairs("v"), initial: pairs("position=0") }))).toMatch(
+    /no column v; there are/,
+  );
+  expect(refusal(() => task("X' = -k * X * x\nx' = X\nparam k = 1", "time,X,y\n0,1,2\n1,2,3\n"))).toMatch(
+    /^the state x has no initial value/,
+  );
+  // Numbers in parentheses are no unit.
+  expect(columnIn(["x(0)", "y (0)", "z (%)", "u (1/h) (old)"], "x")).toBeUndefined();
+  expect(columnIn(["z (%)", "zz (%)"], "Z")).toBe("z (%)");
+});
+
 test("a column by another name than its state is offered as that", () => {
   const text = "param k = 1\nposition' = v\nv' = -k * position\n";
   const refused = (header: string, more: Partial<TaskRequest> = {}) =>
@@ -225,7 +263,9 @@ test("a column by another name than its state is offered as that", () => {
     /^the state position has no initial value, because no column measures it; --observe '"position, m" = position, v' says that "position, m" measures it; --initial "position=0"/,
   );
   expect(refused("time,where,v")).toContain('--observe "where = position, v" says that where measures it;');
-  expect(refused("time,Position,V")).toMatch(/which column measures what: --observe "Position = position, V = v"$/);
+  expect(refused("time,Position_m,V_0")).toMatch(
+    /which column measures what: --observe "Position_m = position, V_0 = v"$/,
+  );
   expect(refused("time,p,q")).toMatch(/--observe "column = expression"$/);
   // What something else uses is not it, and of several that nothing uses, none is chosen.
   for (const [header, more] of [

@@ -89,6 +89,8 @@ test.each([",", ";", "\t", "|"])("names with spaces and units between %j", (betw
     [1, 8.2],
   ]);
   expect(rowsOf(text, { state: ["conc (mg/L)"], time: "time (h)" })).toHaveLength(2);
+  // So are the default name and one without its unit.
+  expect(rowsOf(text, { state: ["Conc"] })).toHaveLength(2);
   // A row that is too short is told as one.
   expect(refusal(`${text}2\n`)).toMatch(/^t\.csv:4: expected 2 cells, as in the header, given 1/);
 });
@@ -211,15 +213,18 @@ test("a column of dates, and of two kinds of time", () => {
 
 test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [
-    /t\.csv:1: no column time; there are Time, x; --time names the column of the time, such as --time Time$/,
-    "Time,x\n0,1\n",
+    /t\.csv:1: no column time; there are Times, x; --time names the column of the time, such as --time Times$/,
+    "Times,x\n0,1\n",
   ],
   [/such as --time "t \(s\)"$/, "t (s),x\n0,1\n"],
   [/no column time; there are a, "b, c"; --time names/, 'a,"b, c"\n0,1\n'],
   [/no column run; there are time, x; --id names the column of the trajectory$/, "time,x\n0,1\n", { id: "run" }],
   [/no column y; there are time, "x, mm"; .*--state '"a, b",c'$/, 'time,"x, mm"\n0,1\n', { state: ["y"] }],
   [/no column time; there are time~x; --delimiter/, "time~x\n0~1\n"],
-  [/no column time; .*the model was trained on a table that has it/, "Time,x\n0,1\n", { trained: true }],
+  [/no column time; .*the model was trained on a table that has it/, "Zeit,x\n0,1\n", { trained: true }],
+  [/no column y; there are time, "Y \(m\)", "Y \(ft\)"/, "time,Y (m),Y (ft)\n0,1,2\n", { state: ["y"] }],
+  [/no column X; there are time; /, "time,x\n0,1\n", { state: ["x", "X"] }],
+  [/expected columns other than those of the time .*, given T/, "t (s),x\n0,1\n", { time: "t", state: ["T"] }],
   [/t\.csv:1: a column without a name; --state names/, ",time,x\nb,0,1\na,1,2\n"],
   [/t\.csv:1: a column without a name; --state names/, "time,,x\n0,1,2\n"],
   [/t\.csv:1: there are two columns x/, "time,x,x\n0,1,2\n"],

@@ -15,6 +15,7 @@ import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
   type Columns,
+  columnIn,
   type Dose,
   type Format,
   type Further,
@@ -70,7 +71,7 @@ export function readDosed(
   );
   const numbers = [...(isInside ? doseNumbers(doses) : []), ...marks, ...starts];
   const header = headerOf(source, { time: columns.time, id: columns.id }, format);
-  const observed = states?.filter((state) => header.includes(state) || !Object.hasOwn(initial, state));
+  const observed = states?.filter((state) => columnIn(header, state) !== undefined || !Object.hasOwn(initial, state));
   const label = isInside ? labelOf(doses, header, states) : undefined;
   const given: Columns = {
     ...columns,

@@ -3,6 +3,7 @@ import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
   type Columns,
+  columnIn,
   type Dose,
   type Format,
   type Further,
@@ -80,7 +81,7 @@ export function labelOf(
   header: readonly string[],
   states: readonly string[] = [],
 ): string | undefined {
-  return state !== null && !states.includes(state) && header.includes(state) ? state : undefined;
+  return state !== null && !states.includes(state) ? columnIn(header, state) : undefined;
 }
 
 /** Where doses go, by the option, or the column that tells. */
@@ -147,15 +148,18 @@ function stateOf(label: string, target: Target): string | undefined {
  */
 export function readDoses(
   source: Source,
-  { time, id, trained = false }: Columns,
+  { time: timeOfTable, id: idOfTable, trained = false }: Columns,
   format: Format,
   columns: DoseColumns,
   table: Pick<Table, "clock" | "state">,
 ): Map<string | undefined, Dose[]> {
   const { name: file } = source;
-  const header = headerOf(source, { time }, format);
+  const header = headerOf(source, { time: timeOfTable }, format);
+  // Named as in the table of observations, or else as it would be by default.
+  const time = columnIn(header, timeOfTable) ?? columnIn(header, "time") ?? timeOfTable;
+  const id = idOfTable === undefined ? undefined : (columnIn(header, idOfTable) ?? idOfTable);
   // The column that the option would name.
-  const named = columns.state ?? (header.includes("state") ? "state" : null);
+  const named = columns.state ?? columnIn(header, "state") ?? null;
   const label = labelOf({ ...columns, state: named }, header, table.state);
   const target = targetOf({ ...columns, state: named }, label, table.state);
   const isEach = id !== undefined && header.includes(id);

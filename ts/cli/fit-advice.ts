@@ -5,7 +5,7 @@ import type { FitOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { Task } from "./fit-task.js";
 import { counted } from "./number.js";
-import { listOf } from "./table.js";
+import { columnIn, listOf } from "./table.js";
 
 /** How well each column is fitted. */
 export interface Quality {
@@ -41,6 +41,16 @@ export function notesOnFit(result: FitNumbers, exact: readonly string[]): string
   const names = exact.map((state) => `${state}(0)`);
   return [
     `${listOf(names)} ${are} taken from the first row as exact. If ${they} an error there, the standard errors and intervals above are too small; --estimate "${names.join(", ")}" estimates ${exact.length === 1 ? "it" : "them"} too`,
+  ];
+}
+
+/** Tells which columns are taken for states that have no column of exactly their name. A line. */
+export function notesOnNames({ mapping: { observed }, states }: Pick<Task, "mapping" | "states">): string[] {
+  const loose = observed.filter(({ column, expression }) => column !== expression && states.includes(expression));
+  const isAlike = loose.filter(({ column, expression }) => columnIn([column], expression) !== undefined);
+  if (isAlike.length === 0) return [];
+  return [
+    isAlike.map(({ column, expression }) => `${expression} is measured by the column ${listOf([column])}`).join(", "),
   ];
 }
 

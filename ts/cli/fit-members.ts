@@ -8,7 +8,7 @@ import type { Observed } from "./fit-observed.js";
 import type { Found, TaskRequest } from "./fit-request.js";
 import type { Timing } from "./fit-times.js";
 import type { Source } from "./input.js";
-import { type Dose, headerOf, listOf, type Series } from "./table.js";
+import { columnIn, type Dose, headerOf, listOf, type Series } from "./table.js";
 import { usesTime } from "./text-model.js";
 import { type Clock, writeTime } from "./time.js";
 
@@ -112,7 +112,8 @@ export function membersOf(
   }
   const { numbers, texts } = dosingColumns(mapping, header, states);
   const read = [known.time, known.id, ...columns, ...[...numbers, ...texts].map(({ name }) => name)];
-  const unread = header.filter((column) => !read.includes(column));
+  const named = read.map((name) => (name === undefined ? name : columnIn(header, name)));
+  const unread = header.filter((column) => !named.includes(column));
   return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched, unread };
 }
 

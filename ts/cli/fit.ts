@@ -9,6 +9,7 @@ import {
   messageOf,
   notesOnColumns,
   notesOnFit,
+  notesOnNames,
   qualitiesOf,
 } from "./fit-advice.js";
 import {
@@ -123,7 +124,12 @@ export async function fitEquations(request: FitRequest) {
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
-  const notes = [...dated, ...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
+  const notes = [
+    ...dated,
+    ...(request.observe ? [] : notesOnNames(task)),
+    ...(result ? notesOnFit(result, task.exact) : []),
+    ...notesOnColumns(task),
+  ];
   const tolerance = adviceOnTolerance(task, options.atol);
   const advice = result ? [...tolerance, ...adviceOnFit(result, task.mapping.observed, profiles)] : [];
   if (request.report !== undefined && result) {

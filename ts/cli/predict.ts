@@ -11,7 +11,17 @@ import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
 import { counted } from "./number.js";
 import { predictFit } from "./predict-fit.js";
-import { csvOf, type Dialect, type Format, formatOfModel, listOf, partOf, type Series } from "./table.js";
+import {
+  columnIn,
+  csvOf,
+  type Dialect,
+  type Format,
+  formatOfModel,
+  headerOf,
+  listOf,
+  partOf,
+  type Series,
+} from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits, scaledTimes } from "./units.js";
 
@@ -53,13 +63,16 @@ export function predict(request: PredictRequest) {
   const format = { ...formatOfModel(file.description.format), ...request.format };
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock, units } = file.description;
+  // As the table calls them.
+  const header = data ? headerOf(data, { time, id: id ?? undefined, state }, format) : [];
+  const own = (name: string) => columnIn(header, name) ?? name;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
   const { observed, predictions, unmatched, dialect } = data
     ? fromTable({ ...request, format }, data, file)
     : fromState({ ...request, format }, file);
-  const head = id === null ? [time, ...state] : [id, time, ...state];
+  const head = (id === null ? [time, ...state] : [id, time, ...state]).map(own);
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [
       ...(id === null ? [] : [own.id]),

@@ -109,6 +109,19 @@ function cellsOfTable(source: Source, columns: Columns, format: Format) {
   return { text, delimiter, ...rowsOf(source.name, text, { ...format, delimiter }) };
 }
 
+/** A column's name without the unit behind it: `conc [mg/L]`, `conc (mg/L)`; `x(0)` has none. */
+const withoutUnit = (column: string) => column.replace(/\s*(?:\[[^[\]]+\]|\((?!\d+\))[^()]+\))$/, "");
+
+/** The column that a name means: that of the name, or the only one that has it before a unit, or else in other letters. */
+export function columnIn(header: readonly string[], name: string): string | undefined {
+  if (header.includes(name)) return name;
+  const exact = header.filter((column) => withoutUnit(column) === name);
+  const small = name.toLowerCase();
+  const alike = header.filter((column) => [column, withoutUnit(column)].some((own) => own.toLowerCase() === small));
+  const [only, ...others] = exact.length > 0 ? exact : alike;
+  return others.length > 0 ? undefined : only;
+}
+
 /** The names of a table's columns. */
 export function headerOf(source: Source, columns: Columns, format: Format = {}): readonly string[] {
   return cellsOfTable(source, columns, format).header.record;
@@ -129,11 +142,16 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const id = columns.id === undefined ? -1 : find(columns.id, "id");
   const further = [...(columns.numbers ?? []), ...(columns.texts ?? [])].map(({ name, option }) => find(name, option));
   const state = columns.state ?? statesOf(file, header, rows, [time, id, ...further]);
-  const taken = state.find((name) => name === columns.time || name === columns.id);
+  const places = state.map((name) => find(name, "state"));
+  const taken = state.find((_, i) => places[i] === time || places[i] === id);
   if (taken !== undefined) {
     throw new Failure(`--state: expected columns other than those of the time and the trajectory, given ${taken}`, 2);
   }
-  const places = state.map((name) => find(name, "state"));
+  const twice = places.findIndex((place, i) => places.indexOf(place) < i);
+  if (twice >= 0) {
+    const others = header.record.filter((_, place) => place !== places[twice]);
+    throw new Failure(`${file}:${header.line}: ${missingColumn(state[twice] as string, "state", others, columns)}`);
+  }
   if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state besides the time`);
   if (format.comment === undefined) checkComments(file, text, header, delimiter, id === 0);
   const numeric = further.slice(0, columns.numbers?.length ?? 0);
@@ -160,7 +178,7 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     if (before !== undefined && now.value === before && !columns.repeated) {
       // What is there twice says no more than what is there once.
       if ([...places, ...further].every((index) => row.record[index] === own.last[index])) continue;
-      throw new Failure(`${where} ${twice(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
+      throw new Failure(`${where} ${repeated(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
     }
     if (before !== undefined && now.value < before) {
       const goesBack = `expected increasing times, given ${given} after ${own.last[time]?.slice(0, 60)}`;
@@ -205,7 +223,7 @@ interface Reading {
 }
 
 /** Why a time that another row of the trajectory has is refused, and what to do. */
-function twice(given: string, line: number, mayBeSeveral: boolean): string {
+function repeated(given: string, line: number, mayBeSeveral: boolean): string {
   const hint = mayBeSeveral ? "; if they belong to several trajectories, --id names the column that tells which" : "";
   return `expected each time in only one row, given ${given} again after line ${line}, with other values; keep one of the two, or their mean${hint}`;
 }
@@ -287,7 +305,7 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
       const rows = recordsOf(sample, { ...format, delimiter }, { to: 20, relax_quotes: true });
       const [first = [], ...others] = rows.map(({ record }) => record);
       const alike = first.length > 1 && others.every(({ length }) => length === first.length);
-      const there = asked.every((name) => first.includes(name));
+      const there = asked.every((name) => columnIn(first, name) !== undefined);
       const size = first.length > 1 ? first.length : 0;
       return { delimiter, merit: [Number(alike && there), Number(alike), rank, Number(there), size] };
     } catch {
@@ -398,9 +416,12 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
 
 /** The place of a column that an option names. */
 function placeOf(file: string, { record, line }: Row, name: string, option: string, columns: Columns): number {
-  const index = record.indexOf(name);
-  if (index < 0) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
-  if (record.lastIndexOf(name) > index) throw new Failure(`${file}:${line}: there are two columns ${listOf([name])}`);
+  const column = columnIn(record, name);
+  if (column === undefined) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
+  const index = record.indexOf(column);
+  if (record.lastIndexOf(column) > index) {
+    throw new Failure(`${file}:${line}: there are two columns ${listOf([column])}`);
+  }
   return index;
 }
 

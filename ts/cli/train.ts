@@ -28,7 +28,7 @@ import { progressOf } from "./progress.js";
 import { say } from "./say.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { lagOf, type Split, spacingsOf, splitOf } from "./split.js";
-import { type Format, listOf, type Series, type Table, unitOf } from "./table.js";
+import { columnIn, type Format, headerOf, listOf, type Series, type Table, unitOf } from "./table.js";
 import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
 import { type Clock, notesOnDates, writeTime } from "./time.js";
 import { type Units, unitsOf } from "./units.js";
@@ -346,9 +346,19 @@ function notesOnPeriod({ period }: Settings, { series, clock, unit }: Table): st
   ];
 }
 
-function begun(request: TrainRequest, source: Source, doses: Source | undefined): Task {
+/** What options say of a table, by the names that its columns have; states of equations keep their own. */
+function byColumns(request: TrainRequest, source: Source): TrainRequest {
+  const { time, id, state, log, format, equations } = request;
+  const header = headerOf(source, { time, id, state }, format);
+  const own = (name: string) => columnIn(header, name) ?? name;
+  const columns = equations === undefined ? { state: state?.map(own), log: log.map(own) } : { state, log };
+  return { ...request, ...columns, time: own(time), id: id === undefined ? undefined : own(id) };
+}
+
+function begun(given: TrainRequest, source: Source, doses: Source | undefined): Task {
+  checkSettings(given.settings);
+  const request = byColumns(given, source);
   const { time, id, log, format } = request;
-  checkSettings(request.settings);
   const table = tableOf(request, request.settings, format, source, doses);
   const { state, clock, unit, unmatched } = table;
   const { lag: ownLag, period } = request.settings;
@@ -404,8 +414,14 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
     throw new Failure(`${doses.name}: not the doses that ${request.out} was trained with`);
   }
   const timing = { clock, unit: unitOf(clock, format, "") };
+  const columns = [time, ...state, ...(id === null ? [] : [id])];
+  const own = (name: string) => columnIn(columns, name) ?? name;
+  const named = (option: string, given: unknown): unknown => {
+    if (option === "time" || option === "id") return own(given as string);
+    return option === "state" || option === "log" ? (given as readonly string[]).map(own) : given;
+  };
   for (const [name, given] of Object.entries(request.given)) {
-    const value = name === "lag" || name === "period" ? spanOf(name, given as Span, timing) : given;
+    const value = name === "lag" || name === "period" ? spanOf(name, given as Span, timing) : named(name, given);
     const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(
