@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { delimiter, names, natural, numbers, span, times, timeUnit } from "../../ts/cli/arguments.js";
+import { delimiter, missing, names, natural, numbers, span, times, timeUnit } from "../../ts/cli/arguments.js";
 import { readSource } from "../../ts/cli/input.js";
 import { readNumber } from "../../ts/cli/number.js";
 import { readable } from "../../ts/cli/say.js";
@@ -107,6 +107,39 @@ test("missing values", () => {
   const text = `time,x\n${missing.map((cell, i) => `${i},${cell}`).join("\n")}\n`;
   expect(rowsOf(text)).toEqual(missing.map((_, i) => [i, Number.NaN]));
   expect(refusal("time,x\n0,1\nNA,2\n")).toMatch(/t\.csv:3: column time: .*given a missing time/);
+});
+
+test("further texts of missing values", () => {
+  const text = "run,time,x\n-,0,-\n-,1,<LOQ\n-,2,ND\n-,3,-1\n";
+  const format = { missing: "-,<LOQ, ND" };
+  // A text that is no number stays what it is.
+  expect(read(text, { id: "run" }, format).series).toMatchObject([
+    { id: "-", rows: [[Number.NaN], [Number.NaN], [Number.NaN], [-1]] },
+  ]);
+  expect(missing('-,"a, b"')).toBe('-,"a, b"');
+  expect(() => missing("-,,ND")).toThrow(/Expected/);
+  expect(refusal("time,x\n-,1\n", {}, format)).toMatch(/given a missing time/);
+  expect(refusal("time,x\n0,1\n1,<LOQ\n", { state: ["x"] })).toBe(
+    't.csv:3: column x: expected a number, given "<LOQ"; --missing "<LOQ" reads it as a missing value',
+  );
+});
+
+test.each([
+  ["31.01.2024", "write it as 2024-01-31"],
+  ["01/31/2024", "write it as 2024-01-31"],
+  ["2024/1/31 12:30", "write it as 2024-01-31 12:30"],
+  ["1-31-2024", "write it as 2024-01-31"],
+  ["01/02/2024", "it may be 2024-02-01 or 2024-01-02: write dates in this order"],
+  ["01.01.2024", "write it as 2024-01-01"],
+])("of the date %s, what to write", (given, hint) => {
+  expect(refusal(`time,x\n${given},1\n`)).toMatch(new RegExp(`given "${given}"; ${hint}$`));
+});
+
+test("a row of units", () => {
+  const hint = "if this is a row of units, begin it with #, or write them into the header, as in conc \\[mg/L\\]$";
+  expect(refusal("time,x\nh,mg/L\n0,1\n")).toMatch(new RegExp(`^t\\.csv:2: column time: .* given "h"; ${hint}`));
+  expect(rowsOf("time,x\n#h,mg/L\n0,1.5\n1,2.25\n")).toEqual(two);
+  expect(refusal("time,x\n0,1\nh,mg/L\n")).not.toContain("units");
 });
 
 test.each([

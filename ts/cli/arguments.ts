@@ -30,6 +30,12 @@ export function names(text: string): string[] {
   return list;
 }
 
+/** Texts of missing values, as they were written: models keep them. */
+export function missing(text: string): string {
+  names(text);
+  return text;
+}
+
 function cellsOf(text: string): string[] {
   try {
     const [cells = [""], ...others] = parse(text, { trim: true }) as unknown as string[][];

@@ -10,6 +10,7 @@ import {
   encoding,
   factor,
   level,
+  missing,
   names,
   natural,
   nonNegative,
@@ -90,6 +91,7 @@ const FORMAT = [
   ),
   new Option("--decimal <character>", "the decimal point (default: detected)").choices([".", ","]),
   new Option("--comment <character>", 'prefix of comment lines; "" for none (default: #)'),
+  new Option("--missing <texts>", 'further texts of missing values, such as "-,<LOQ,ND"').argParser(missing),
   new Option("--encoding <name>", "such as windows-1252 (default: UTF-8, UTF-16 by its byte order mark)").argParser(
     encoding,
   ),

@@ -1,6 +1,7 @@
 // Tables of observations: CSV files, with the place of whatever is wrong in them.
 import { CsvError, type Options, parse } from "csv-parse/sync";
 import { nearest } from "../checks/names.js";
+import { names } from "./arguments.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import { counted, readNumber } from "./number.js";
@@ -39,12 +40,14 @@ export interface Format {
   /** What lines that are no rows begin with; empty: there are none. */
   readonly comment?: string | undefined;
   readonly encoding?: string | undefined;
+  /** Texts that are missing values, by commas, beside those that always are. */
+  readonly missing?: string | undefined;
   /** Of dates and times of day: the unit that equations and numbers beside them count in; by default seconds. */
   readonly timeUnit?: string | undefined;
 }
 
 /** What a model says of its tables, however they are written. */
-export const formatOfModel = ({ timeUnit }: Format): Format => ({ timeUnit });
+export const formatOfModel = ({ timeUnit, missing }: Format): Format => ({ timeUnit, missing });
 
 /** The observations of one trajectory, in the table's units. */
 export interface Series {
@@ -470,25 +473,28 @@ function numberReader(
   const place = ({ line }: Row, index: number) => `${file}:${line}: column ${header.record[index]}:`;
   const decimal = format.decimal ?? decimalOf(rows, places, place);
   const other = decimal === "," ? "." : ",";
+  const further = new Set(format.missing === undefined ? [] : names(format.missing));
+  const isAbsent = (cell: string) => isMissing(cell) || further.has(cell);
   const refused = (row: Row, index: number, expected: string) => {
     const cell = row.record[index] as string;
     const comma = Number.isFinite(numberBy(other, cell))
       ? `; --decimal "${other}" reads ${other} as the decimal point`
       : "";
-    const hint = columns.state || columns.trained || comma ? comma : "; --state names the columns of the state";
+    const state = columns.state || columns.trained ? "" : "; --state names the columns of the state";
+    const hint = comma || unitsHint(row, rows[0]) || dateHint(cell) || missingHint(cell) || state;
     throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
   };
   return {
     decimal,
     value(row: Row, index: number): number {
       const cell = row.record[index] as string;
-      if (isMissing(cell)) return Number.NaN;
+      if (isAbsent(cell)) return Number.NaN;
       const value = numberBy(decimal, cell);
       return Number.isNaN(value) ? refused(row, index, "a number") : value;
     },
     time(row: Row, index: number) {
       const cell = row.record[index] as string;
-      if (isMissing(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
+      if (isAbsent(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
       const value = numberBy(decimal, cell);
       if (!Number.isNaN(value)) return { clock: "number" as const, value };
       const time = readTime(cell);
@@ -496,6 +502,36 @@ function numberReader(
     },
   };
 }
+
+/** What to do with a row without any number right below the header. */
+function unitsHint(row: Row, first: Row | undefined): string {
+  const isText = (cell: string) => isMissing(cell) || readTime(cell) === undefined;
+  if (row !== first || row.record.length < 2 || !row.record.every(isText)) return "";
+  return "; if this is a row of units, begin it with #, or write them into the header, as in conc [mg/L]";
+}
+
+/** What to write for a date that is not in the order of ISO 8601. */
+function dateHint(cell: string): string {
+  const [whole, a = "", , b = "", c = "", rest = ""] = /^(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)$/.exec(cell) ?? [];
+  if (whole === undefined) return "";
+  const orders =
+    a.length === 4
+      ? [[a, b, c]]
+      : [
+          [c, b, a],
+          [c, a, b],
+        ];
+  const dates = orders.map((parts) => `${parts.map((part) => part.padStart(2, "0")).join("-")}${rest}`);
+  const [one, two] = [...new Set(dates)].filter((date) => readTime(date) !== undefined);
+  if (one === undefined) return "";
+  return two === undefined ? `; write it as ${one}` : `; it may be ${one} or ${two}: write dates in this order`;
+}
+
+/** What reads a text that often stands for a missing value. */
+const missingHint = (cell: string): string =>
+  /^(?:[-?*]+|[<>].*|n\.?d\.?|b[ld]q|[bl]loq|loq|lod|bdl|missing)$/i.test(cell)
+    ? `; --missing ${JSON.stringify(cell.slice(0, 60))} reads it as a missing value`
+    : "";
 
 /** The number that a cell is by that decimal point, or NaN. */
 const numberBy = (decimal: string, cell: string): number =>
