@@ -130,7 +130,7 @@ try {
   assert.deepEqual([told.id, told.time, told.finished.steps, optimizer], ["cell", "t", 1500, null]);
   const forward = await succeed(["predict", "neurons.safetensors", "--at", "1,0.5", "--times", "5:7:0.5"]);
   assert.equal(forward.split("\n").length, 7);
-  assert.match(forward, /^cell,t,voltage,recovery\n,5,1,0\.5\n,5\.5,/);
+  assert.match(forward, /^t,voltage,recovery\n5,1,0\.5\n5\.5,/);
 
   // Interrupted in whichever window and by whatever ends a program in order, and resumed: the same file, byte for byte.
   const short = ["train", pendulum, "--id", "trajectory", "--steps", "800", "--seed", "3"];
@@ -711,7 +711,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       .trim()
       .split("\n")
       .map((line) => line.split(",").map(Number));
-    assert.ok(Math.abs(later[2] - states.find(([, time]) => Math.abs(time - from - 1) < 1e-9)[2]) < 1e-3);
+    assert.ok(Math.abs(later.at(-1) - states.find(([, time]) => Math.abs(time - from - 1) < 1e-9)[2]) < 1e-3);
     assert.equal(
       field.stateSize,
       training.settings.extra +
@@ -893,6 +893,40 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.deepEqual((await json([...periodic, "168", "--time-unit", "h"])).notes, []);
   assert.equal((await json(["info", "period.st"])).training.settings.period, 604_800);
 
+  // Units in the header, a time with a capital, texts of missing values: the model knows them all.
+  writeFileSync(file("units.csv"), "Time [h];conc (mg/L)\n0;10\n1;8,2\n2;ND\n3;5,5\n4;4,5\n5;3,7\n");
+  writeFileSync(file("conc.txt"), "param k = 0.3\nconc' = -k * conc\n");
+  const unitful = ["train", "units.csv", "--missing", "ND,-", "--steps", "50", "--out"];
+  const kinds = { "network.st": ["--state", "conc", "--log", "Conc"], "equations.st": ["--equations", "conc.txt"] };
+  for (const [name, options] of Object.entries(kinds)) {
+    await succeed([...unitful, name, ...options, "--json"]);
+    assert.match(await succeed(["predict", name, "units.csv"]), /^Time \[h\];conc \(mg\/L\)\n0;10\n1;/);
+  }
+  assert.deepEqual((await json(["info", "network.st"])).training.state, ["conc (mg/L)"]);
+  // A training that is resumed takes the same names as before.
+  const first = await interrupted([...unitful, "cutunits.st", ...kinds["network.st"], "--steps", "4000"], {
+    ...{ cwd: folder, signal: "SIGINT", step: 200 },
+  });
+  assert.equal(first.code, 130, first.err);
+  await succeed([...unitful, "cutunits.st", ...kinds["network.st"], "--steps", "4000", "--resume", "--json"]);
+  const unitfulFit = await json([
+    "fit",
+    "units.csv",
+    "--missing",
+    "ND",
+    "--equations",
+    "conc.txt",
+    "--out",
+    "unitsfit.st",
+  ]);
+  assert.deepEqual(unitfulFit.observed, [{ column: "conc (mg/L)", expression: "conc" }]);
+  assert.equal(unitfulFit.notes[0], 'conc is measured by the column "conc (mg/L)"');
+  assert.match(await succeed(["predict", "unitsfit.st", "units.csv"]), /^Time \[h\];conc \(mg\/L\)\n0;10\n/);
+  // Without it, the text is told with the option.
+  const unread = await run(["fit", "units.csv", "--equations", "conc.txt", "--out", "unitsfit.st"]);
+  assert.equal(unread.code, 1);
+  assert.match(unread.err, /units\.csv:4: column conc \(mg\/L\): .* given "ND"; --missing "ND" reads it as a missing/);
+
   // More trajectories and more parameters than a call can have arguments.
   const brief = Array.from({ length: 200_000 }, (_, id) => `${id},0,${id % 7}\n${id},1,${id % 5}`);
   writeFileSync(file("brief.csv"), `id,time,x\n${brief.join("\n")}\n`);
@@ -1063,6 +1097,12 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
     [["train", pendulum, "--equations", "no.txt"], 1, /no\.txt: no such file/],
+    [
+      ["train", pendulum, "--equations", "x' = -x"],
+      2,
+      /x' = -x: no such file; expected the name of a file that contains/,
+    ],
+    [["fit", lynx, "--equations", "x' = -x"], 2, /x' = -x: no such file; expected the name of a file that contains/],
     [["train", pendulum, "--equations", "unknown.txt"], 1, unknownName],
     [
       ["train", pendulum, "--equations", "prey.txt", "--id", "trajectory"],

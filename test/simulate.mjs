@@ -120,7 +120,10 @@ try {
   const described = JSON.parse(await succeed(["info", "fit.st", "--json"]));
   const estimates = Object.entries(described.fit.estimates).map(([name, { value }]) => `${name}=${value}`);
   const { solver, rtol, atol } = described.fit.settings;
-  const ahead = (await succeed(["predict", "fit.st", "--at", "30,4", "--times", "1900:1930:0.5"])).replace(/,+$/gm, "");
+  const ahead = (await succeed(["predict", "fit.st", "--at", "lynx=4,hare=30", "--times", "1900:1930:0.5"])).replace(
+    /,+$/gm,
+    "",
+  );
   const same = ["--initial", "hare=30,lynx=4", "--parameters", estimates.join(), "--times", "1900:1930:0.5"];
   const again = ["--time", "year", "--observe", shown, "--solver", solver, "--rtol", `${rtol}`, "--atol", `${atol}`];
   const simulated = await succeed(["simulate", "full.txt", ...same, ...again]);
@@ -327,6 +330,11 @@ try {
     [[...x, "--initial", "x=1", "--out", "crlf.txt"], 2, /--out crlf\.txt: expected a different file/],
     [["simulate", "fit.st", "--times", "0,1"], 2, /fit\.st: is a model file, which predict solves/],
     [["predict", "prey.txt", lynx], 1, /looks like text, such as a table, or equations, which simulate solves/],
+    [
+      ["simulate", "x' = -x", "--times", "0,1"],
+      2,
+      /^error: x' = -x: no such file; expected the name of a file that contains the equations\n$/,
+    ],
     [["simulate", "none.txt", "--times", "0,1"], 1, /none\.txt: no such file/],
     [["simulate", lynx, "--times", "0,1"], 1, /lynx-hare\.csv:1:1: expected name' = expression, .* given year,/],
     [["simulate", "binary.txt", "--times", "0,1"], 1, /binary\.txt: is not text in UTF-8/],

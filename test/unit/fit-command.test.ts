@@ -25,7 +25,7 @@ import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js"
 import { checkMeasurements, type Task, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
 import { checkApart } from "../../ts/cli/output.js";
-import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
+import { at, boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
 import { columnIn, type Format, readTable } from "../../ts/cli/table.js";
@@ -1313,6 +1313,22 @@ test("doses of a table are jumps of a fit, and its predictions have them too", (
     ...{ model, data: undefined, doses: regimenTable, format: {}, at: [0, 0] },
     times: { clock: "number", values: [0, 1] },
   });
+  // A state is of no trajectory, and its numbers may have names.
+  expect(alone.csv).not.toMatch(/^id,|^,/m);
+  const stateful = (text: string, doses = regimenTable) =>
+    predict({
+      ...{ model, data: undefined, doses, format: {}, at: at(text) },
+      times: { clock: "number", values: [0, 1] },
+    }).csv;
+  expect(stateful("central=0, depot(0)=0")).toBe(alone.csv);
+  expect(stateful("0,0")).toBe(alone.csv);
+  for (const [given, message] of [
+    ["1", /^--at: expected 2 numbers, those of depot, central in this order, or --at "depot=…, central=…"; given 1$/],
+    ["depot=1", /^--at: expected a number for each of depot, central; given none for central$/],
+    ["depot=1,V=2", /^--at: expected numbers for depot, central; given one for V$/],
+  ] as const) {
+    expect(refusal(() => stateful(given))).toMatch(message);
+  }
   const exact = ((0.9 / 0.7) * 50 * (Math.exp(-0.2) - Math.exp(-0.9))) / 10;
   expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(exact, 5);
 });

@@ -26,7 +26,7 @@ import type { FitNumbers, RunRequest } from "./fit-run.js";
 import { checkMeasurements, type Task, taskOf } from "./fit-task.js";
 import { byTableTimes } from "./fit-times.js";
 import type { Message, WorkerRequest } from "./fit-worker.js";
-import { readSource } from "./input.js";
+import { readEquations, readSource } from "./input.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
@@ -74,7 +74,7 @@ export async function fitEquations(request: FitRequest) {
     throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
   const found: Found = request.resume ? foundIn(await readSource(out)) : new Map();
-  const source = await readSource(request.equations);
+  const source = await readEquations(request.equations);
   const text = textOf(source);
   const data = await readSource(request.data);
   const dosing = request.doses === undefined ? undefined : await readSource(request.doses);

@@ -14,7 +14,6 @@ import {
   names,
   natural,
   nonNegative,
-  numbers,
   positive,
   timeUnit as readTimeUnit,
   several,
@@ -33,11 +32,11 @@ import type { FitOptions } from "./fit-request.js";
 import { gradcheck } from "./gradcheck.js";
 import { described } from "./help.js";
 import { info } from "./info.js";
-import { readSource, readSources } from "./input.js";
+import { readEquations, readSource, readSources } from "./input.js";
 import { insteadOf, meantBy } from "./known-options.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
-import { boundsByName, numbersByName, pairs, plainNames, spreadsByName, valuesByName } from "./pairs.js";
+import { at, boundsByName, numbersByName, pairs, plainNames, spreadsByName, valuesByName } from "./pairs.js";
 import { predict } from "./predict.js";
 import { print, say } from "./say.js";
 import { SERVER_OPTIONS, serversOption } from "./servers.js";
@@ -386,9 +385,9 @@ program
   .argument("<model>", "a model file of train or fit")
   .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option(
-    "--at <numbers>",
-    "the state at the first of --times; with delays, followed by that one lag earlier, and so on",
-    numbers,
+    "--at <state>",
+    "the state at the first of --times: 30,4 or hare=30,lynx=4; with delays, followed by that one lag earlier, and so on",
+    at,
   )
   .option(
     "--times <times>",
@@ -409,14 +408,14 @@ Examples:
   $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5
   $ symplectic-adjoint predict pk.safetensors --at 0,0 --times 0:72:1 --doses regimen.csv`,
   )
-  .action(async (model: string, data: string | undefined, { at, times, out, json, doses: dosing, ...options }) => {
+  .action(async (model: string, data: string | undefined, { times, out, json, doses: dosing, ...options }) => {
     // As for inputs, - is no file.
     const file = out === "-" ? undefined : out;
     if (file !== undefined) checkOutput(file, [model, data, dosing]);
     const { format } = parted(options);
     const sources = await readSources(model, data);
     const doses = dosing === undefined ? undefined : await readSource(dosing);
-    const { csv, ...rest } = predict({ ...sources, doses, format, at, times });
+    const { csv, ...rest } = predict({ ...sources, doses, format, at: options.at, times });
     for (const line of notesOn(rest)) say(line);
     if (file !== undefined) writeWhole(file, csv);
     const result = { out: file ?? null, ...rest };
@@ -504,7 +503,7 @@ If several names have several values, all combinations are solved, and each of t
     if ([file, dosing].every((name) => name === "-" || name === "/dev/stdin")) {
       throw new Failure("only one of the equations and the doses can come from standard input", 2);
     }
-    const equations = await readSource(file);
+    const equations = await readEquations(file);
     const source = dosing === undefined ? undefined : await readSource(dosing);
     const doses = source && regimen.doses ? { source, columns: regimen.doses, format } : undefined;
     const { csv, ...result } = simulate({ ...others, timeUnit: format.timeUnit, equations, doses });

@@ -8,9 +8,9 @@ import { type InitialOrigin, readMapped } from "./fit-mapping.js";
 import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } from "./fit-members.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
-import { counted } from "./number.js";
+import { type At, stateAt } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
-import { csvOf, type Dialect, type Dose, type Format, formatOfModel, listOf, unitOf } from "./table.js";
+import { csvOf, type Dialect, type Dose, type Format, formatOfModel, unitOf } from "./table.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
@@ -19,7 +19,7 @@ export interface PredictFitRequest {
   /** A table of doses, where they are in one of their own. */
   readonly doses?: Source | undefined;
   readonly format: Format;
-  readonly at: readonly number[] | undefined;
+  readonly at: At | undefined;
   readonly times: Times | undefined;
 }
 
@@ -69,9 +69,11 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
       };
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
+  // A state that is given is of no trajectory.
+  const isNamed = id !== null && !at;
   const lines = wanted.flatMap(({ id: own, times }, k) =>
     times.map((t, i) => [
-      ...(id === null ? [] : [own]),
+      ...(isNamed ? [own] : []),
       writeTime(t, clock),
       ...(rows[k]?.[i] ?? []).map((value) => Number(value.toPrecision(12))),
     ]),
@@ -80,7 +82,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
     data && !times
       ? Object.fromEntries(columns.map((column, o) => [column, errorOf(wanted, rows, o, columns.length)]))
       : null;
-  const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines, dialect);
+  const csv = csvOf([...(isNamed ? [id] : []), time, ...columns], lines, dialect);
   return { csv, rows: lines.length, trajectories: wanted.length, errors, ...unmatched };
 }
 
@@ -117,7 +119,7 @@ function checkTimes(times: Times, begin: number, name: string, clock: FitDescrip
 }
 
 function ofState(
-  at: readonly number[],
+  at: At,
   times: Times | undefined,
   doses: Source | undefined,
   format: Format,
@@ -125,9 +127,7 @@ function ofState(
 ): Wanted {
   const { states } = field;
   const { time, clock } = description;
-  if (at.length !== states.length) {
-    throw new Failure(`--at: expected ${counted(states.length, "number")}, ${listOf(states)}, given ${at.length}`, 2);
-  }
+  const y0 = stateAt(at, states);
   if (!times || times.values.length < 2) {
     throw new Failure("--times: expected at least two times, starting with that of --at", 2);
   }
@@ -149,7 +149,7 @@ function ofState(
     id: "",
     begin: values[0] as number,
     times: values,
-    y0: at,
+    y0,
     arguments: Object.fromEntries(args),
     measured: [],
   };

@@ -20,7 +20,7 @@ import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
-import { readSource, type Source } from "./input.js";
+import { readEquations, readSource, type Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
@@ -230,7 +230,7 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
   if (file === request.data && ["-", "/dev/stdin"].includes(file)) {
     throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
-  const source = await readSource(file);
+  const source = await readEquations(file);
   const text = textOf(source);
   const field = equationsField(source.name, text, "float32");
   const { states: state } = field;
