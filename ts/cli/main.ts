@@ -128,7 +128,7 @@ program
   .option("--lag <time>", "the time between them; 6h or 1d if times are dates (default: chosen from the data)", span)
   .option("--extra <count>", "hidden dimensions to add to the state, zero at the start of each trajectory", natural, 0)
   .option("--with-time", "f depends on the time", false)
-  .option("--period <time>", "f depends on the time, with this period; if times are dates 365d, or 6h", span)
+  .option("--period <time>", "f depends on the time, with this period; 365d or 6h if times are dates", span)
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
   .addOption(
