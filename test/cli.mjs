@@ -774,8 +774,8 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     assert.ok(Math.abs(numbersIn(fittedHere)[i] / value - 1) < 0.01, fittedHere);
   }
   const hourly = (await succeed(wordsOf(predictShown))).trim().split("\n");
-  assert.equal(hourly[0], "subject,time,gut,concentration");
-  const guts = hourly.slice(1).map((line) => Number(line.split(",")[2]));
+  assert.equal(hourly[0], "time,gut,concentration");
+  const guts = hourly.slice(1).map((line) => Number(line.split(",")[1]));
   // 4 at once, and the next dose on top of what is left.
   assert.ok(Math.abs(guts[0] - 4) < 1e-3 && guts[7] < 0.1 && Math.abs(guts[8] - 4 - guts[7] / Math.E) < 0.01);
   const dosedFile = ["theophylline.safetensors", theophylline];
@@ -1043,7 +1043,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   writeFileSync(file("tiny.csv"), "time,x\n0,1e-300\n1,2e-300\n2,3e-300\n");
   writeFileSync(file("long.csv"), "time,x\n0,1\n1e200,2\n2e200,3\n");
   writeFileSync(file("apart.csv"), "time,x,y\n0,1,\n1,,2\n2,3,\n3,,4\n");
-  writeFileSync(file("upper.csv"), "Time,x\n0,1\n1,2\n");
+  writeFileSync(file("times.csv"), "Times,x\n0,1\n1,2\n");
   mkdirSync(file("folder"));
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
   writeFileSync(file("unknown.txt"), "param g = 9.81\nangle' = velocity\nvelocity' = -g / length * sin(angle)\n");
@@ -1083,7 +1083,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     ],
     [["train", "long.csv"], 1, /the column time cannot be scaled/],
     [["train", "apart.csv"], 1, /of 4 rows, there is x in 2, y in 2; --state names columns that are observed together/],
-    [["train", "upper.csv"], 1, /no column time; there are Time, x; --time names .*, such as --time Time/],
+    [["train", "times.csv"], 1, /no column time; there are Times, x; --time names .*, such as --time Times/],
     [["train", pendulum, "--steps", "0x10"], 2, /positive integer/],
     [["train", pendulum, "--steps", "1_0"], 2, /positive integer/],
     [["train", pendulum, "--encoding", "runes"], 2, /name of an encoding/],
@@ -1093,6 +1093,12 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       2,
       /--period: expected one for which times up to/,
     ],
+    [["train", pendulum, "--id", "trajectory", "--period", "1d"], 2, /--period: expected a number without a unit/],
+    [["train", pendulum, "--id", "trajectory", "--time-unit", "d"], 2, /--time-unit: expected dates or times of day/],
+    [["train", pendulum, "--time-unit", "month"], 2, /Expected s, min, h or d/],
+    [["train", pendulum, "--missing", "-,,ND"], 2, /Expected names separated by commas/],
+    [["sweep", pendulum, "--period", "1d,2d"], 2, /--period: expected numbers in a sweep/],
+    [["train", pendulum, "--na-values", "ND"], 2, /Did you mean --missing\?/],
     [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
