@@ -359,7 +359,7 @@ function rowsOf(file: string, text: string, format: Format): { header: Row; rows
     if (record.length === length || (record.length > length && record.slice(length).every((cell) => cell === "")))
       continue;
     const expected = `expected ${counted(length, "cell")}, as in the header, given ${record.length}`;
-    throw new Failure(`${file}:${line}: ${expected}${i === 0 ? titleHint(text, header, format) : ""}`);
+    throw new Failure(`${file}:${line}: ${expected}${i === 0 || length === 1 ? titleHint(text, header, format) : ""}`);
   }
   return { header, rows: below };
 }
@@ -514,6 +514,7 @@ function unitsHint(row: Row, first: Row | undefined): string {
 function dateHint(cell: string): string {
   const [whole, a = "", , b = "", c = "", rest = ""] = /^(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)$/.exec(cell) ?? [];
   if (whole === undefined) return "";
+  if (a.length < 4 && c.length < 4) return "; write dates as year-month-day, as in 2024-01-31";
   const orders =
     a.length === 4
       ? [[a, b, c]]
