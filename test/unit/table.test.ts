@@ -131,6 +131,7 @@ test.each([
   ["1-31-2024", "write it as 2024-01-31"],
   ["01/02/2024", "it may be 2024-02-01 or 2024-01-02: write dates in this order"],
   ["01.01.2024", "write it as 2024-01-01"],
+  ["01.02.24", "write dates as year-month-day, as in 2024-01-31"],
 ])("of the date %s, what to write", (given, hint) => {
   expect(refusal(`time,x\n${given},1\n`)).toMatch(new RegExp(`given "${given}"; ${hint}$`));
 });
@@ -274,6 +275,7 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
     /^t\.csv:3: expected 1 cell, as in the header, given 3; the header is line 1: "Results of 2024"; if that is no header, lines above it may begin with #$/,
     "Results of 2024\n\ntime,x,y\n0,1,2\n1,2,3\n",
   ],
+  [/^t\.csv:3: expected 1 cell, .* line 1: "Results"; if that is no header/, "Results\ntime;x\n0;1,5\n1;2,5\n"],
   [
     /^t\.csv:2: expected 3 cells, .* given 2; .*; if that is no header, delete .*/,
     "a,b,c\ntime,x\n0,1\n",
