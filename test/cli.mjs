@@ -130,7 +130,7 @@ try {
   assert.deepEqual([told.id, told.time, told.finished.steps, optimizer], ["cell", "t", 1500, null]);
   const forward = await succeed(["predict", "neurons.safetensors", "--at", "1,0.5", "--times", "5:7:0.5"]);
   assert.equal(forward.split("\n").length, 7);
-  assert.match(forward, /^cell,t,voltage,recovery\n,5,1,0\.5\n,5\.5,/);
+  assert.match(forward, /^t,voltage,recovery\n5,1,0\.5\n5\.5,/);
 
   // Interrupted in whichever window and by whatever ends a program in order, and resumed: the same file, byte for byte.
   const short = ["train", pendulum, "--id", "trajectory", "--steps", "800", "--seed", "3"];
@@ -711,7 +711,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       .trim()
       .split("\n")
       .map((line) => line.split(",").map(Number));
-    assert.ok(Math.abs(later[2] - states.find(([, time]) => Math.abs(time - from - 1) < 1e-9)[2]) < 1e-3);
+    assert.ok(Math.abs(later.at(-1) - states.find(([, time]) => Math.abs(time - from - 1) < 1e-9)[2]) < 1e-3);
     assert.equal(
       field.stateSize,
       training.settings.extra +
@@ -774,8 +774,8 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     assert.ok(Math.abs(numbersIn(fittedHere)[i] / value - 1) < 0.01, fittedHere);
   }
   const hourly = (await succeed(wordsOf(predictShown))).trim().split("\n");
-  assert.equal(hourly[0], "subject,time,gut,concentration");
-  const guts = hourly.slice(1).map((line) => Number(line.split(",")[2]));
+  assert.equal(hourly[0], "time,gut,concentration");
+  const guts = hourly.slice(1).map((line) => Number(line.split(",")[1]));
   // 4 at once, and the next dose on top of what is left.
   assert.ok(Math.abs(guts[0] - 4) < 1e-3 && guts[7] < 0.1 && Math.abs(guts[8] - 4 - guts[7] / Math.E) < 0.01);
   const dosedFile = ["theophylline.safetensors", theophylline];
@@ -862,6 +862,70 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   assert.match(daily, /^Datum,Wert\n2024-02-01,1\n2024-02-02,0\.\d+\n2024-02-03,0\.\d+\n2024-02-04,/);
   assert.match(await succeed([...forecast, "2024-02-01,2024-02-01T12:00:00"]), /\n2024-02-01T12:00:00,0\.\d+\n$/);
   assert.match(await succeed(["predict", "days.safetensors", "days.csv"]), /\n2024-03-11;0,\d+\n$/);
+  // Rates are per second, which is told, or per what --time-unit says, which the model remembers.
+  writeFileSync(file("decay.txt"), "param k = 0.2\nWert' = -k * Wert\n");
+  const decay = ["train", "days.csv", "--time", "Datum", "--equations", "decay.txt", "--steps", "200"];
+  const perSecond = await run([...decay, "--out", "seconds.st"]);
+  assert.match(
+    perSecond.err,
+    /^note: times are dates: t is in seconds, and rates are per second; --time-unit d makes that days\n/,
+  );
+  const perDay = await json([...decay, "--time-unit", "day", "--out", "perday.st"]);
+  assert.deepEqual(perDay.notes, []);
+  assert.ok(Math.abs(perDay.fitted.k - 0.1) < 1e-3, `${perDay.fitted.k}`);
+  const atDays = ["--at", "1", "--times", "2024-02-01:2024-02-11:5d"];
+  const [half, whole10] = (await succeed(["predict", "perday.st", ...atDays]))
+    .match(/,0\.\d+/g)
+    .map((text) => +text.slice(1));
+  assert.ok(Math.abs(half - Math.exp(-0.5)) < 1e-2 && Math.abs(whole10 - Math.exp(-1)) < 1e-2);
+  assert.ok((await json(["gradcheck", "perday.st", "days.csv"])).passed);
+  const fitDays = ["fit", "days.csv", "--time", "Datum", "--equations", "decay.txt", "--out", "fitdays.st"];
+  assert.match((await run(fitDays)).err, /cannot be solved from .*\n.*\ntimes are dates: t is in seconds, .*\n$/);
+  assert.match((await json([...fitDays, "--start", "k=1e-6"])).notes[0], /^times are dates: t is in seconds/);
+  const fitted = await json([...fitDays, "--time-unit", "d"]);
+  assert.ok(Math.abs(fitted.parameters.k.value - 0.1) < 1e-3 && !fitted.notes.join().includes("dates"));
+  // A period of less than two rows is a slip of the unit.
+  const periodic = ["train", "days.csv", "--time", "Datum", "--steps", "1", "--out", "period.st", "--period"];
+  const slip = "--period, 7 s, is shorter than two intervals between rows, of 86400 s, which cannot show it";
+  assert.match((await run([...periodic, "7"])).err, new RegExp(`^note: ${slip}; a number alone counts seconds`, "m"));
+  assert.deepEqual((await json([...periodic, "7d"])).notes, []);
+  assert.equal((await json(["info", "period.st"])).training.settings.period, 604_800);
+  assert.deepEqual((await json([...periodic, "168", "--time-unit", "h"])).notes, []);
+  assert.equal((await json(["info", "period.st"])).training.settings.period, 604_800);
+
+  // Units in the header, a time with a capital, texts of missing values: the model knows them all.
+  writeFileSync(file("units.csv"), "Time [h];conc (mg/L)\n0;10\n1;8,2\n2;ND\n3;5,5\n4;4,5\n5;3,7\n");
+  writeFileSync(file("conc.txt"), "param k = 0.3\nconc' = -k * conc\n");
+  const unitful = ["train", "units.csv", "--missing", "ND,-", "--steps", "50", "--out"];
+  const kinds = { "network.st": ["--state", "conc", "--log", "Conc"], "equations.st": ["--equations", "conc.txt"] };
+  for (const [name, options] of Object.entries(kinds)) {
+    await succeed([...unitful, name, ...options, "--json"]);
+    assert.match(await succeed(["predict", name, "units.csv"]), /^Time \[h\];conc \(mg\/L\)\n0;10\n1;/);
+  }
+  assert.deepEqual((await json(["info", "network.st"])).training.state, ["conc (mg/L)"]);
+  // A training that is resumed takes the same names as before.
+  const first = await interrupted([...unitful, "cutunits.st", ...kinds["network.st"], "--steps", "4000"], {
+    ...{ cwd: folder, signal: "SIGINT", step: 200 },
+  });
+  assert.equal(first.code, 130, first.err);
+  await succeed([...unitful, "cutunits.st", ...kinds["network.st"], "--steps", "4000", "--resume", "--json"]);
+  const unitfulFit = await json([
+    "fit",
+    "units.csv",
+    "--missing",
+    "ND",
+    "--equations",
+    "conc.txt",
+    "--out",
+    "unitsfit.st",
+  ]);
+  assert.deepEqual(unitfulFit.observed, [{ column: "conc (mg/L)", expression: "conc" }]);
+  assert.equal(unitfulFit.notes[0], 'conc is measured by the column "conc (mg/L)"');
+  assert.match(await succeed(["predict", "unitsfit.st", "units.csv"]), /^Time \[h\];conc \(mg\/L\)\n0;10\n/);
+  // Without it, the text is told with the option.
+  const unread = await run(["fit", "units.csv", "--equations", "conc.txt", "--out", "unitsfit.st"]);
+  assert.equal(unread.code, 1);
+  assert.match(unread.err, /units\.csv:4: column conc \(mg\/L\): .* given "ND"; --missing "ND" reads it as a missing/);
 
   // More trajectories and more parameters than a call can have arguments.
   const brief = Array.from({ length: 200_000 }, (_, id) => `${id},0,${id % 7}\n${id},1,${id % 5}`);
@@ -979,7 +1043,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
   writeFileSync(file("tiny.csv"), "time,x\n0,1e-300\n1,2e-300\n2,3e-300\n");
   writeFileSync(file("long.csv"), "time,x\n0,1\n1e200,2\n2e200,3\n");
   writeFileSync(file("apart.csv"), "time,x,y\n0,1,\n1,,2\n2,3,\n3,,4\n");
-  writeFileSync(file("upper.csv"), "Time,x\n0,1\n1,2\n");
+  writeFileSync(file("times.csv"), "Times,x\n0,1\n1,2\n");
   mkdirSync(file("folder"));
   writeFileSync(file("broken.safetensors"), readFileSync(file("whole.safetensors")).subarray(0, 500));
   writeFileSync(file("unknown.txt"), "param g = 9.81\nangle' = velocity\nvelocity' = -g / length * sin(angle)\n");
@@ -1019,7 +1083,7 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
     ],
     [["train", "long.csv"], 1, /the column time cannot be scaled/],
     [["train", "apart.csv"], 1, /of 4 rows, there is x in 2, y in 2; --state names columns that are observed together/],
-    [["train", "upper.csv"], 1, /no column time; there are Time, x; --time names .*, such as --time Time/],
+    [["train", "times.csv"], 1, /no column time; there are Times, x; --time names .*, such as --time Times/],
     [["train", pendulum, "--steps", "0x10"], 2, /positive integer/],
     [["train", pendulum, "--steps", "1_0"], 2, /positive integer/],
     [["train", pendulum, "--encoding", "runes"], 2, /name of an encoding/],
@@ -1029,10 +1093,22 @@ lynx_thousands' = lynx_thousands * (feed * hare_thousands - death)
       2,
       /--period: expected one for which times up to/,
     ],
+    [["train", pendulum, "--id", "trajectory", "--period", "1d"], 2, /--period: expected a number without a unit/],
+    [["train", pendulum, "--id", "trajectory", "--time-unit", "d"], 2, /--time-unit: expected dates or times of day/],
+    [["train", pendulum, "--time-unit", "month"], 2, /Expected s, min, h or d/],
+    [["train", pendulum, "--missing", "-,,ND"], 2, /Expected names separated by commas/],
+    [["sweep", pendulum, "--period", "1d,2d"], 2, /--period: expected numbers in a sweep/],
+    [["train", pendulum, "--na-values", "ND"], 2, /Did you mean --missing\?/],
     [["train", pendulum, "--lag", "1"], 2, /--lag: expected --delays as well/],
     [["train", pendulum, "--model", "hamiltonian", "--extra", "1"], 2, /--model hamiltonian: expected none of/],
     [["train", pendulum, "--id", "trajectory", "--delays", "400"], 1, /nothing to learn from: .* fewer --delays/],
     [["train", pendulum, "--equations", "no.txt"], 1, /no\.txt: no such file/],
+    [
+      ["train", pendulum, "--equations", "x' = -x"],
+      2,
+      /x' = -x: no such file; expected the name of a file that contains/,
+    ],
+    [["fit", lynx, "--equations", "x' = -x"], 2, /x' = -x: no such file; expected the name of a file that contains/],
     [["train", pendulum, "--equations", "unknown.txt"], 1, unknownName],
     [
       ["train", pendulum, "--equations", "prey.txt", "--id", "trajectory"],

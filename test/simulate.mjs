@@ -86,6 +86,19 @@ try {
   const later = solved([1], [2, 5, 5.5], settings, forced).slice(1);
   assert.deepEqual(numbersIn(await succeed([...pushed, "--t0", "2", "--times", "5,5.5"])), later);
 
+  // Dates, of which rates, t and steps count days, are numbers of days.
+  const daily = ["--times", "2024-01-01:2024-01-03:12h", "--time-unit", "d"];
+  for (const more of [[], ["--step-size", "0.1"]]) {
+    const dated = await succeed(["simulate", "prey.txt", ...begins, ...rates, ...daily, ...more]);
+    const counted = await succeed(["simulate", "prey.txt", ...begins, ...rates, "--times", "0:2:0.5", ...more]);
+    const statesOf = (csv) => csv.replace(/^[^,]*/gm, "");
+    assert.equal(statesOf(dated), statesOf(counted));
+    assert.match(dated, /\n2024-01-01T12:00:00,/);
+  }
+  writeFileSync(file("ramp.txt"), "x' = 2 * (t - 19723)\n");
+  const ramp = numbersIn(await succeed(["simulate", "ramp.txt", "--initial", "x=0", ...daily]));
+  for (const [i, row] of ramp.entries()) assert.ok(Math.abs(row[1] - (i / 2) ** 2) < 1e-8);
+
   // Several values: each trajectory is what it is alone, the last name changing fastest.
   const several = ["--initial", "hare=30, lynx=4,5", "--parameters", "birth=0.4:0.5:0.05, feed=0.02, death=0.8"];
   const ensemble = await succeed(["simulate", "prey.txt", ...several, "--times", "0:4:0.5"]);
@@ -107,7 +120,10 @@ try {
   const described = JSON.parse(await succeed(["info", "fit.st", "--json"]));
   const estimates = Object.entries(described.fit.estimates).map(([name, { value }]) => `${name}=${value}`);
   const { solver, rtol, atol } = described.fit.settings;
-  const ahead = (await succeed(["predict", "fit.st", "--at", "30,4", "--times", "1900:1930:0.5"])).replace(/,+$/gm, "");
+  const ahead = (await succeed(["predict", "fit.st", "--at", "lynx=4,hare=30", "--times", "1900:1930:0.5"])).replace(
+    /,+$/gm,
+    "",
+  );
   const same = ["--initial", "hare=30,lynx=4", "--parameters", estimates.join(), "--times", "1900:1930:0.5"];
   const again = ["--time", "year", "--observe", shown, "--solver", solver, "--rtol", `${rtol}`, "--atol", `${atol}`];
   const simulated = await succeed(["simulate", "full.txt", ...same, ...again]);
@@ -178,6 +194,7 @@ try {
     parameters: { birth: [0.4, 0.45, 0.5], hunt: 0.03, feed: 0.02, death: 0.8 },
     initial: { hare: 30, lynx: [4, 5] },
     ...settings,
+    notes: [],
     csv: ensemble,
   });
 
@@ -250,6 +267,23 @@ try {
     [[...x, "--initial", "x=0:1000000:1"], 2, /at most 100000 trajectories .* given 1000001 trajectories of 2 times/],
     [["simulate", "crlf.txt", "--initial", "x=1"], 2, /required option '--times <times>' not specified/],
     [["simulate", "crlf.txt", "--initial", "x=1", "--parameters", "k=1", "--times", "1,0"], 2, /increasing/],
+    // A range without its step would be a time of day.
+    [
+      [...x, "--initial", "x=1", "--times", "0:10"],
+      2,
+      /--times: expected from:to:step, such as 0:10:STEP with a number for STEP, given 0:10 alone, which is a time of day/,
+    ],
+    [
+      ["simulate", "crlf.txt", "--times", "0:100"],
+      2,
+      /Expected from:to:step, such as 0:100:STEP with a number for STEP/,
+    ],
+    [["simulate", "crlf.txt", "--times", "2024-01-01:2024-01-02"], 2, /such as 2024-01-01:2024-01-02:STEP/],
+    [
+      [...x, "--time-unit", "d", "--initial", "x=1"],
+      2,
+      /--time-unit: expected dates or times of day in --times, given/,
+    ],
     [[...x, "--initial", "x=1", "--t0", "0.5"], 2, /--times: expected none before --t0, 0\.5/],
     [[...x, "--initial", "x=1", "--t0", "2024-01-01"], 2, /--t0: expected a number, as in --times, given a date/],
     // How it is solved.
@@ -296,6 +330,11 @@ try {
     [[...x, "--initial", "x=1", "--out", "crlf.txt"], 2, /--out crlf\.txt: expected a different file/],
     [["simulate", "fit.st", "--times", "0,1"], 2, /fit\.st: is a model file, which predict solves/],
     [["predict", "prey.txt", lynx], 1, /looks like text, such as a table, or equations, which simulate solves/],
+    [
+      ["simulate", "x' = -x", "--times", "0,1"],
+      2,
+      /^error: x' = -x: no such file; expected the name of a file that contains the equations\n$/,
+    ],
     [["simulate", "none.txt", "--times", "0,1"], 1, /none\.txt: no such file/],
     [["simulate", lynx, "--times", "0,1"], 1, /lynx-hare\.csv:1:1: expected name' = expression, .* given year,/],
     [["simulate", "binary.txt", "--times", "0,1"], 1, /binary\.txt: is not text in UTF-8/],
@@ -308,6 +347,21 @@ try {
       /more than 500 names have no value; lines such as param rate500 = 1/,
     ],
   ];
+  // A time at which nothing is solved yet; with --t0 it may be any.
+  const one = ["simulate", "crlf.txt", "--initial", "x=1", "--parameters", "k=1"];
+  const still = await run([...one, "--times", "5"]);
+  assert.equal(still.code, 0);
+  assert.match(
+    still.err,
+    /^note: --times has only 5, the time of the initial states, .* --t0 an earlier time of these\n$/,
+  );
+  for (const span of [
+    ["0", "5"],
+    ["08:00", "9:30"],
+  ]) {
+    const { code, err } = await run([...one, "--t0", span[0], "--times", span[1]]);
+    assert.deepEqual([code, err], [0, ""]);
+  }
   for (const [args, code, message] of mistakes) {
     const { code: given, err, out } = await run(args);
     assert.equal(given, code, `${args.join(" ")}\n${err}`);

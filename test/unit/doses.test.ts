@@ -67,6 +67,50 @@ test("repeated doses are at times as one writes them", () => {
   expect(series[0]?.doses?.map(({ time }) => time)).toEqual([0, 0.7, 1.4, 2.1, 2.8]);
 });
 
+test("the time of a table of doses is as in the data, or else called time", () => {
+  const lines = ["TIME (h),x", "0,1", "1,2"];
+  const regimen = { doses: { ...columns, apart: true, amount: "amount" }, mdv: null, initial: {} };
+  const dosesBy = (name: string, more = "") =>
+    readDosed(
+      sourceOf("data.csv", lines),
+      { time: "TIME (h)", state: ["x"] },
+      {},
+      regimen,
+      sourceOf("doses.csv", [`${name}${more && ",time"},amount`, `0.5${more},3`]),
+      ["x"],
+    ).series[0]?.doses?.map(({ time }) => time);
+  expect([dosesBy("TIME (h)"), dosesBy("time"), dosesBy("Time [h]"), dosesBy("TIME (h)", ",7")]).toEqual(
+    Array(4).fill([0.5]),
+  );
+  expect(() => dosesBy("when")).toThrow(/no column "TIME \(h\)"; there are when, amount/);
+});
+
+test("durations, rates and intervals count in the unit of time", () => {
+  const lines = ["ID,TIME,AMT,RATE,D,ADDL,II,x", "1,2024-01-31,6,3,5,1,12,0", "1,2024-02-01,,,,,,2"];
+  const repeated = { ...columns, repeats: "ADDL", interval: "II" };
+  const dosesBy = (own: Partial<DoseColumns>, timeUnit?: string) =>
+    readDosed(
+      sourceOf("data.csv", lines),
+      { time: "TIME", id: "ID", state: ["x"] },
+      { timeUnit },
+      { ...none, doses: { ...repeated, ...own } },
+      undefined,
+      ["x"],
+    ).series[0]?.doses?.map(({ time, duration }) => [time - 1706659200, duration]);
+  expect(dosesBy({ rate: "RATE" }, "h")).toEqual([
+    [0, 7200],
+    [43_200, 7200],
+  ]);
+  expect(dosesBy({ duration: "D" }, "min")).toEqual([
+    [0, 300],
+    [720, 300],
+  ]);
+  expect(dosesBy({ duration: "D" })).toEqual([
+    [0, 5],
+    [12, 5],
+  ]);
+});
+
 test("a table as NONMEM has it: doses and observations in rows of their own", () => {
   const { state, series, unmatched } = read(NONMEM, nonmem, { states: STATES });
   expect([state, unmatched]).toEqual([STATES, { unused: [], undosed: [] }]);

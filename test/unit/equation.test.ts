@@ -73,6 +73,15 @@ test("units: mean 0 and deviation 1; a column that never changes keeps its own",
   expect(() => unitsOf(far)).toThrow(/column t cannot be scaled/);
 });
 
+test("equations count time in a unit of their own", () => {
+  const network = equationsField("x.txt", "param k = 0.3\nx' = -k * x + t / 9", "float64");
+  const units = { ...unitsOf(request({ x: [1, 3, 2, 5] })), timeScale: 2, origin: 10, spread: 3 };
+  const [hours, seconds] = [units, { ...units, timeScale: 7200, origin: 36_000, spread: 10_800, unit: 3600 }];
+  const state = Float64Array.of(0.2, -0.7);
+  const [own, other] = [hours, seconds].map((units) => scaledField(network, units).evaluate(0, state));
+  expect(other).toEqual(own);
+});
+
 test("clocks go on exactly, the rest by the network, and the gradient is that of both", () => {
   const own = { ...settings, withTime: true, period: 3, extra: 1, delays: 1 };
   const rows = Array.from({ length: 12 }, (_, i) => [Math.sin(i), Math.sin(i - 1)]);

@@ -14,6 +14,7 @@ import {
   messageOf,
   notesOnColumns,
   notesOnFit,
+  notesOnNames,
   qualitiesOf,
   shown,
   summaryOf,
@@ -24,10 +25,10 @@ import { type FitNumbers, type Listener, runFit } from "../../ts/cli/fit-run.js"
 import { checkMeasurements, type Task, taskOf } from "../../ts/cli/fit-task.js";
 import { byTableTimes, solveTimes } from "../../ts/cli/fit-times.js";
 import { checkApart } from "../../ts/cli/output.js";
-import { boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
+import { at, boundsByName, numbersByName, pairs, plainNames, spreadsByName } from "../../ts/cli/pairs.js";
 import { predict } from "../../ts/cli/predict.js";
 import { reportOf } from "../../ts/cli/report.js";
-import { readTable } from "../../ts/cli/table.js";
+import { columnIn, type Format, readTable } from "../../ts/cli/table.js";
 import { normals } from "../../ts/trace/random.js";
 
 const lynx = new Uint8Array(readFileSync(fileURLToPath(new URL("../../data/lynx-hare.csv", import.meta.url))));
@@ -217,6 +218,43 @@ test("initial states that were measured, but are taken as exact, are told with t
   expect(fixed.exact).toEqual(["lynx"]);
 });
 
+test("a column may have a unit behind the name of its state, or other letters", () => {
+  const text = "param k = 1\nposition' = v\nv' = -k * position\n";
+  const observed = (header: string, more: Partial<TaskRequest> = {}) =>
+    task(text, `${header}\n0,1,0\n1,0.5,-0.8\n`, more).mapping.observed.map(({ column }) => column);
+  expect(observed("Time [s],position (m),v [m/s]")).toEqual(["position (m)", "v [m/s]"]);
+  expect(observed("TIME,Position,V (m/s)")).toEqual(["Position", "V (m/s)"]);
+  expect(observed("time,position,q (m)", { observe: pairs("position, Q = v") })).toEqual(["position", "q (m)"]);
+  const own = task(text, "Time [s],position (m),V\n0,1,0\n1,0.5,-0.8\n");
+  expect([own.mapping.time, own.mapping.initial.position]).toEqual(["Time [s]", { first: "position (m)" }]);
+  expect(notesOnNames(own)).toEqual([
+    'position is measured by the column "position (m)", v is measured by the column V',
+  ]);
+  // Predictions have the names of the table.
+  const { result } = fitted(own);
+  const { csv } = predict({
+    ...{ model: saved(own, result), at: [1, 0], data: undefined, format: {} },
+    times: { clock: "number", values: [0, 1] },
+  });
+  expect(csv).toMatch(/^Time \[s\],position \(m\),V\n/);
+  // Arguments, weights, starts; what they name is no state.
+  const more = { arguments: pairs("k = Stiffness"), weights: "w", initial: pairs("v = v0") } as const;
+  const table = "time,position,stiffness (N),W,V0\n0,1,2,1,0\n1,0.5,2,1,\n";
+  const named = task(`${text}param m = 1\n`, table, { ...more, observe: pairs("position") });
+  expect(named.members[0]).toMatchObject({ arguments: { k: 2 }, y0: [1, 0] });
+  expect(named.unread).toEqual([]);
+  // Neither of two, nor one that is a state's own.
+  expect(refusal(() => observed("time,v (m),v (s)", { observe: pairs("v"), initial: pairs("position=0") }))).toMatch(
+    /no column v; there are/,
+  );
+  expect(refusal(() => task("X' = -k * X * x\nx' = X\nparam k = 1", "time,X,y\n0,1,2\n1,2,3\n"))).toMatch(
+    /^the state x has no initial value/,
+  );
+  // Numbers in parentheses are no unit.
+  expect(columnIn(["x(0)", "y (0)", "z (%)", "u (1/h) (old)"], "x")).toBeUndefined();
+  expect(columnIn(["z (%)", "zz (%)"], "Z")).toBe("z (%)");
+});
+
 test("a column by another name than its state is offered as that", () => {
   const text = "param k = 1\nposition' = v\nv' = -k * position\n";
   const refused = (header: string, more: Partial<TaskRequest> = {}) =>
@@ -225,7 +263,9 @@ test("a column by another name than its state is offered as that", () => {
     /^the state position has no initial value, because no column measures it; --observe '"position, m" = position, v' says that "position, m" measures it; --initial "position=0"/,
   );
   expect(refused("time,where,v")).toContain('--observe "where = position, v" says that where measures it;');
-  expect(refused("time,Position,V")).toMatch(/which column measures what: --observe "Position = position, V = v"$/);
+  expect(refused("time,Position_m,V_0")).toMatch(
+    /which column measures what: --observe "Position_m = position, V_0 = v"$/,
+  );
   expect(refused("time,p,q")).toMatch(/--observe "column = expression"$/);
   // What something else uses is not it, and of several that nothing uses, none is chosen.
   for (const [header, more] of [
@@ -242,7 +282,7 @@ test("a column by another name than its state is offered as that", () => {
 test("rows before a dose come a little earlier, in whatever unit the times are", () => {
   for (const unit of [1e-13, 1e-6, 1, 1e6]) {
     const times = [0, 0.5, 0.5, 1].map((time) => time * unit);
-    const shifted = solveTimes({ t0: 0, times, early: [false, true, false, false], origin: 0 }).times;
+    const shifted = solveTimes({ t0: 0, times, early: [false, true, false, false], origin: 0, unit: 1 }).times;
     const early = (times[1] as number) - (shifted[1] as number);
     expect(early).toBeGreaterThan(0);
     expect(early).toBeLessThan(1e-5 * unit);
@@ -528,6 +568,77 @@ test("estimates that the data do not determine are no success", () => {
   ]);
 });
 
+/** An epidemic, a row for each day; `clock` writes the day. */
+const epidemic = (clock: (day: number) => string | number) => {
+  const field = equations(sir, { dtype: "float64" });
+  const days = Array.from({ length: 21 }, (_, day) => day);
+  const { y } = odeint(field, Float64Array.of(0.98, 0.02), days, { method: "dopri8", rtol: 1e-10, atol: 1e-12 });
+  field.dispose();
+  return `time,S,I\n${days.map((day) => `${clock(day)},${y[2 * day]},${y[2 * day + 1]}\n`).join("")}`;
+};
+const sir = "param beta = 0.4\nparam gamma = 0.1\nS' = -beta * S * I\nI' = beta * S * I - gamma * I\n";
+const date = (day: number) => new Date(86_400_000 * (19_753 + day)).toISOString().slice(0, 10);
+
+test("errors far beyond the estimates, which only together are determined, are no success", () => {
+  // By the second, all is over in the first row.
+  const { result } = fitted(task(sir, epidemic(date)), { solver: undefined });
+  expect(result.converged).toBe(true);
+  expect(isReliable(result)).toBe(false);
+  expect(messageOf(result)).toMatch(/; the data do not determine beta, gamma\.$/);
+  const { result: daily } = fitted(
+    task(
+      sir,
+      epidemic((day) => day),
+    ),
+  );
+  expect([isReliable(daily), messageOf(daily)]).toEqual([true, expect.stringMatching(/^Converged/)]);
+});
+
+test("with a unit of time, dates are what numbers of it are", () => {
+  const format = { timeUnit: "d" };
+  const [dated, plain] = [
+    task(sir, epidemic(date), { format, start: new Map([["beta", 0.5]]) }),
+    task(
+      sir,
+      epidemic((day) => day),
+      { start: new Map([["beta", 0.5]]) },
+    ),
+  ];
+  const [own, other] = [fitted(dated).result, fitted(plain).result];
+  expect(own.covariance).toEqual(other.covariance);
+  expect(own.parameters.beta?.value).toBe(other.parameters.beta?.value);
+  // Results tell the dates of the table, and files the unit.
+  expect(own.measurements.at(-1)?.time).toBe(86_400 * (19_753 + 20));
+  const model = { name: "fit.st", bytes: saved(dated, own, format).bytes };
+  const days = (text: string) => text.replace(/\d{4}-\d\d-\d\d/g, (day) => `${Date.parse(day) / 86_400_000 - 19_753}`);
+  const number = { name: "fit.st", bytes: saved(plain, other).bytes };
+  const grid = Array.from({ length: 5 }, (_, day) => day);
+  const at = { at: [0.9, 0.1], data: undefined, format: {} };
+  const { csv } = predict({
+    ...at,
+    model,
+    times: { clock: "date", values: grid.map((day) => 86_400 * (19_753 + day)) },
+  });
+  expect(days(csv)).toBe(predict({ ...at, model: number, times: { clock: "number", values: grid } }).csv);
+  const table = { at: undefined, times: undefined, format: {} };
+  expect(days(predict({ ...table, model, data: source(epidemic(date)) }).csv)).toBe(
+    predict({ ...table, model: number, data: source(epidemic((day) => day)) }).csv,
+  );
+  // Equations of t: days since 1970.
+  const forced = "param w = 1\nx' = w * (t - 19753)\n";
+  const ramp = Array.from({ length: 5 }, (_, day) => `${date(day)},${day ** 2}\n`).join("");
+  expect(fitted(task(forced, `time,x\n${ramp}`, { format })).result.parameters.w?.value).toBeCloseTo(2, 8);
+  expect(
+    refusal(() =>
+      task(
+        sir,
+        epidemic((day) => day),
+        { format },
+      ),
+    ),
+  ).toMatch(/^--time-unit: expected dates or times of day in the column time, given numbers/);
+});
+
 test("a start from which nothing can be solved is told, with one advice", () => {
   const own = task("param k = 2\nx' = k / (x - 1)\n", "time,x\n0,1\n1,1.2\n2,1.6\n");
   let message = "";
@@ -542,11 +653,11 @@ test("a start from which nothing can be solved is told, with one advice", () => 
 });
 
 /** A model file of a fit, as the command writes it. */
-function saved(own: Task, result: FitNumbers) {
+function saved(own: Task, result: FitNumbers, format: Format = {}) {
   const values = Object.fromEntries(Object.values(result.parameters).map(({ name, value }) => [name, value]));
   const description: FitDescription = {
     ...own.mapping,
-    ...{ clock: own.clock, format: {}, settings: options, estimates: estimatesOf(result), fit: {} },
+    ...{ clock: own.clock, format, settings: options, estimates: estimatesOf(result), fit: {} },
     ...{ freeNames: result.freeNames, covariance: [...result.covariance], trajectories: trajectoriesOf(own, values) },
   };
   return { name: "model.safetensors", bytes: fitBytes(own, values, description), description, values };
@@ -685,15 +796,15 @@ test("a dose below a measurement that is after another dose at the same time lea
 
 test("failures of solves tell times of the table", () => {
   const timings = [
-    { t0: 10, times: [10, 12], early: [true, false], origin: 10 },
-    { t0: 10, times: [11], origin: 10 },
+    { t0: 10, times: [10, 12], early: [true, false], origin: 10, unit: 1 },
+    { t0: 10, times: [11], origin: 10, unit: 1 },
   ];
   const message = (t: number) => `the step size is too small at t = ${t}, step 1e-17`;
   const { t0 } = solveTimes(timings[0] as (typeof timings)[number]);
   expect(t0).toBeLessThan(0);
   expect(byTableTimes(message(t0), timings, "number")).toBe(message(10));
   expect(byTableTimes(message(1.5), timings, "number")).toBe(message(11.5));
-  const apart = [...timings, { t0: 20, times: [20, 21], origin: 20 }];
+  const apart = [...timings, { t0: 20, times: [20, 21], origin: 20, unit: 1 }];
   for (const [t, told] of [
     [t0, 0],
     [1.5, 1.5],
@@ -1202,6 +1313,22 @@ test("doses of a table are jumps of a fit, and its predictions have them too", (
     ...{ model, data: undefined, doses: regimenTable, format: {}, at: [0, 0] },
     times: { clock: "number", values: [0, 1] },
   });
+  // A state is of no trajectory, and its numbers may have names.
+  expect(alone.csv).not.toMatch(/^id,|^,/m);
+  const stateful = (text: string, doses = regimenTable) =>
+    predict({
+      ...{ model, data: undefined, doses, format: {}, at: at(text) },
+      times: { clock: "number", values: [0, 1] },
+    }).csv;
+  expect(stateful("central=0, depot(0)=0")).toBe(alone.csv);
+  expect(stateful("0,0")).toBe(alone.csv);
+  for (const [given, message] of [
+    ["1", /^--at: expected 2 numbers, those of depot, central in this order, or --at "depot=…, central=…"; given 1$/],
+    ["depot=1", /^--at: expected a number for each of depot, central; given none for central$/],
+    ["depot=1,V=2", /^--at: expected numbers for depot, central; given one for V$/],
+  ] as const) {
+    expect(refusal(() => stateful(given))).toMatch(message);
+  }
   const exact = ((0.9 / 0.7) * 50 * (Math.exp(-0.2) - Math.exp(-0.9))) / 10;
   expect(Number(alone.csv.trim().split("\n").at(-1)?.split(",").at(-1))).toBeCloseTo(exact, 5);
 });

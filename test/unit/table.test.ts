@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { delimiter, names, natural, numbers, times } from "../../ts/cli/arguments.js";
+import { delimiter, missing, names, natural, numbers, span, times, timeUnit } from "../../ts/cli/arguments.js";
 import { readSource } from "../../ts/cli/input.js";
 import { readNumber } from "../../ts/cli/number.js";
 import { readable } from "../../ts/cli/say.js";
@@ -44,6 +44,8 @@ function utf16(text: string, big: boolean): Uint8Array {
 
 test.each<[string, string | Uint8Array, Format?]>([
   ["commas", "time,x\n0,1.5\n1,2.25\n"],
+  ["Excel's line of the delimiter", "sep=;\ntime;x\n0;1,5\n1;2,25\n"],
+  ["Excel's line of a delimiter that nobody would guess", "sep=~\r\ntime~x\r\n0~1.5\r\n1~2.25\r\n"],
   ["Windows' ends of lines, and none after the last", "time,x\r\n0,1.5\r\n1,2.25"],
   ["a byte order mark", "\ufefftime,x\n0,1.5\n1,2.25\n"],
   ["semicolons", "time;x\n0;1.5\n1;2.25\n"],
@@ -74,6 +76,25 @@ test.each<[string, string | Uint8Array, Format?]>([
   expect(read(text, {}, format)).toMatchObject({ state: ["x"], clock: "number" });
 });
 
+test.each([",", ";", "\t", "|"])("names with spaces and units between %j", (between) => {
+  const text = [
+    ["time (h)", "conc (mg/L)"],
+    ["0", "10"],
+    ["1", "8.2"],
+  ]
+    .map((row) => `${row.join(between)}\n`)
+    .join("");
+  expect(rowsOf(text, { time: "time (h)" })).toEqual([
+    [0, 10],
+    [1, 8.2],
+  ]);
+  expect(rowsOf(text, { state: ["conc (mg/L)"], time: "time (h)" })).toHaveLength(2);
+  // So are the default name and one without its unit.
+  expect(rowsOf(text, { state: ["Conc"] })).toHaveLength(2);
+  // A row that is too short is told as one.
+  expect(refusal(`${text}2\n`)).toMatch(/^t\.csv:4: expected 2 cells, as in the header, given 1/);
+});
+
 // What takes the square of its length takes hours here.
 test("a long cell is no number in time that grows with its length", () => {
   expect(readNumber(`${"1".repeat(1_000_000)}z`)).toBeNaN();
@@ -86,6 +107,40 @@ test("missing values", () => {
   const text = `time,x\n${missing.map((cell, i) => `${i},${cell}`).join("\n")}\n`;
   expect(rowsOf(text)).toEqual(missing.map((_, i) => [i, Number.NaN]));
   expect(refusal("time,x\n0,1\nNA,2\n")).toMatch(/t\.csv:3: column time: .*given a missing time/);
+});
+
+test("further texts of missing values", () => {
+  const text = "run,time,x\n-,0,-\n-,1,<LOQ\n-,2,ND\n-,3,-1\n";
+  const format = { missing: "-,<LOQ, ND" };
+  // A text that is no number stays what it is.
+  expect(read(text, { id: "run" }, format).series).toMatchObject([
+    { id: "-", rows: [[Number.NaN], [Number.NaN], [Number.NaN], [-1]] },
+  ]);
+  expect(missing('-,"a, b"')).toBe('-,"a, b"');
+  expect(() => missing("-,,ND")).toThrow(/Expected/);
+  expect(refusal("time,x\n-,1\n", {}, format)).toMatch(/given a missing time/);
+  expect(refusal("time,x\n0,1\n1,<LOQ\n", { state: ["x"] })).toBe(
+    't.csv:3: column x: expected a number, given "<LOQ"; --missing "<LOQ" reads it as a missing value',
+  );
+});
+
+test.each([
+  ["31.01.2024", "write it as 2024-01-31"],
+  ["01/31/2024", "write it as 2024-01-31"],
+  ["2024/1/31 12:30", "write it as 2024-01-31 12:30"],
+  ["1-31-2024", "write it as 2024-01-31"],
+  ["01/02/2024", "it may be 2024-02-01 or 2024-01-02: write dates in this order"],
+  ["01.01.2024", "write it as 2024-01-01"],
+  ["01.02.24", "write dates as year-month-day, as in 2024-01-31"],
+])("of the date %s, what to write", (given, hint) => {
+  expect(refusal(`time,x\n${given},1\n`)).toMatch(new RegExp(`given "${given}"; ${hint}$`));
+});
+
+test("a row of units", () => {
+  const hint = "if this is a row of units, begin it with #, or write them into the header, as in conc \\[mg/L\\]$";
+  expect(refusal("time,x\nh,mg/L\n0,1\n")).toMatch(new RegExp(`^t\\.csv:2: column time: .* given "h"; ${hint}`));
+  expect(rowsOf("time,x\n#h,mg/L\n0,1.5\n1,2.25\n")).toEqual(two);
+  expect(refusal("time,x\n0,1\nh,mg/L\n")).not.toContain("units");
 });
 
 test.each([
@@ -137,7 +192,7 @@ test("dates and times of day in ISO 8601, and nothing that may mean two", () => 
     "2024-13-01",
     "2024-00-10",
     "2024-04-31",
-    "24:00",
+    "2024-04-30T24:00",
   ];
   for (const text of [
     ...others,
@@ -157,7 +212,10 @@ test("dates and times of day in ISO 8601, and nothing that may mean two", () => 
     const { value, clock } = at(text) as { value: number; clock: never };
     expect(writeTime(value, clock)).toBe(text);
   }
+  // Hours go on after midnight, written and read.
   expect(writeTime(90_061, "time of day")).toBe("25:01:01");
+  expect(at("24:00")).toEqual({ clock: "time of day", value: 86_400 });
+  expect(at("25:01:01")?.value).toBe(90_061);
   expect(writeTime(0.1, "number")).toBe(0.1);
 });
 
@@ -180,20 +238,27 @@ test("a column of dates, and of two kinds of time", () => {
   expect(refusal("time,x\n2024-01-31,1\n2024-01-31T12:00Z,2\n")).toMatch(
     /expected a date, as above, given .*, a date with offset/,
   );
-  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toMatch(/expected increasing times, given 01:00 after 23:00; --id/);
+  expect(refusal("time,x\n23:00,1\n01:00,2\n")).toBe(
+    "t.csv:3: column time: expected increasing times, given 01:00 after 23:00; times of day that pass midnight need dates, such as 2024-01-31T12:00, or hours that go on, as in 24:00",
+  );
+  expect(refusal("time,x\n09:00,1\n08:00,2\n")).toMatch(/given 08:00 after 09:00; --id/);
+  expect(read("time,x\n23:00,1\n24:00,2\n25:30,3\n").series[0]?.times).toEqual([82_800, 86_400, 91_800]);
 });
 
 test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [
-    /t\.csv:1: no column time; there are Time, x; --time names the column of the time, such as --time Time$/,
-    "Time,x\n0,1\n",
+    /t\.csv:1: no column time; there are Times, x; --time names the column of the time, such as --time Times$/,
+    "Times,x\n0,1\n",
   ],
   [/such as --time "t \(s\)"$/, "t (s),x\n0,1\n"],
   [/no column time; there are a, "b, c"; --time names/, 'a,"b, c"\n0,1\n'],
   [/no column run; there are time, x; --id names the column of the trajectory$/, "time,x\n0,1\n", { id: "run" }],
   [/no column y; there are time, "x, mm"; .*--state '"a, b",c'$/, 'time,"x, mm"\n0,1\n', { state: ["y"] }],
   [/no column time; there are time~x; --delimiter/, "time~x\n0~1\n"],
-  [/no column time; .*the model was trained on a table that has it/, "Time,x\n0,1\n", { trained: true }],
+  [/no column time; .*the model was trained on a table that has it/, "Zeit,x\n0,1\n", { trained: true }],
+  [/no column y; there are time, "Y \(m\)", "Y \(ft\)"/, "time,Y (m),Y (ft)\n0,1,2\n", { state: ["y"] }],
+  [/no column X; there are time; /, "time,x\n0,1\n", { state: ["x", "X"] }],
+  [/expected columns other than those of the time .*, given T/, "t (s),x\n0,1\n", { time: "t", state: ["T"] }],
   [/t\.csv:1: a column without a name; --state names/, ",time,x\nb,0,1\na,1,2\n"],
   [/t\.csv:1: a column without a name; --state names/, "time,,x\n0,1,2\n"],
   [/t\.csv:1: there are two columns x/, "time,x,x\n0,1,2\n"],
@@ -205,7 +270,18 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
     /t\.csv:2: column x: 1,234: may have a decimal comma or a thousands separator; --decimal/,
     "time;x\n0;1,234\n1;2,500\n",
   ],
-  [/t\.csv:3: expected 2 cells, as in the header, given 1/, "time,x\n0,1\n1\n"],
+  [/t\.csv:3: expected 2 cells, as in the header, given 1$/, "time,x\n0,1\n1\n"],
+  [
+    /^t\.csv:3: expected 1 cell, as in the header, given 3; the header is line 1: "Results of 2024"; if that is no header, lines above it may begin with #$/,
+    "Results of 2024\n\ntime,x,y\n0,1,2\n1,2,3\n",
+  ],
+  [/^t\.csv:3: expected 1 cell, .* line 1: "Results"; if that is no header/, "Results\ntime;x\n0;1,5\n1;2,5\n"],
+  [
+    /^t\.csv:2: expected 3 cells, .* given 2; .*; if that is no header, delete .*/,
+    "a,b,c\ntime,x\n0,1\n",
+    {},
+    { comment: "" },
+  ],
   [/t\.csv:3: expected 2 cells, as in the header, given 3/, "time,x\n0,1\n1,2,3\n"],
   [
     /t\.csv:3: #a,1,2: may be a row or a comment; --comment "" reads it as a row/,
@@ -215,6 +291,7 @@ test.each<[RegExp, string | Uint8Array, Partial<Columns>?, Format?]>([
   [/is not text in utf-8; --encoding/, Buffer.from("time,Größe\n0,1\n", "latin1")],
   [/contains zero bytes.*--encoding utf-16le/, Buffer.from("time,x\n0,1\n", "utf16le")],
   [/is compressed; gunzip/, Uint8Array.of(0x1f, 0x8b, 8, 0)],
+  [/^t\.csv:3: column x: /, "sep=;\ntime;x\n0;a\n"],
   [/is empty; expected a header/, ""],
   [/is empty; expected a header/, "# only this\n,,,\n"],
   [/no rows below the header/, "time,x\n"],
@@ -312,6 +389,30 @@ test("times of predictions: ranges and lists, of numbers, dates and times of day
   for (const text of ["1,0", "0:1", "1:0:0.5", "0:1e9:1", "2024-01-31,5", "a", "0:1:0x1"]) {
     expect(() => times(text), text).toThrow(/Expected/);
   }
+});
+
+test("steps between dates may have a unit, and so may other spans of time", () => {
+  expect(times("2024-01-31:2024-02-03:1d").values).toEqual([0, 1, 2, 3].map((day) => 1706659200 + 86_400 * day));
+  expect(times("2024-01-31:2024-02-01:6h").values).toHaveLength(5);
+  expect(times("2024-01-31T00:00:2024-01-31T01:00:30min").values).toEqual([1706659200, 1706661000, 1706662800]);
+  expect(times("08:00:08:01:10s").values).toEqual([0, 1, 2, 3, 4, 5, 6].map((i) => 28800 + 10 * i));
+  expect(() => times("0:10:1d")).toThrow("Expected a number as the step between numbers, given 1d.");
+  expect(() => times("2024-01-01:2025-01-01:1")).toThrow(/such as 2024-01-31:2024-02-20:6h .* at most a million times/);
+  expect(() => times("2024-01-01:2025-01-01:1m")).toThrow(/Expected/);
+  for (const text of ["1.5h", "90min", "5400 s", "5400seconds", ".0625day"])
+    expect(span(text)).toEqual({ seconds: 5400 });
+  expect([span("12.42"), span("1e-3")]).toEqual([12.42, 1e-3]);
+  for (const text of ["0", "0d", "-1d", "d", "1 month", "1dd"]) expect(() => span(text), text).toThrow(/Expected/);
+  expect(["s", "minute", "Hours", "day"].map(timeUnit)).toEqual(["s", "min", "h", "d"]);
+  expect(() => timeUnit("m")).toThrow("Expected s, min, h or d.");
+});
+
+test("a unit of time belongs to dates", () => {
+  expect(read("time,x\n2024-01-31,1\n2024-02-29,2\n", {}, { timeUnit: "d" }).unit).toBe(86_400);
+  expect([read("time,x\n2024-01-31,1\n").unit, read("time,x\n0,1\n").unit]).toEqual([1, 1]);
+  expect(refusal("time,x\n0,1\n", {}, { timeUnit: "d" })).toBe(
+    "--time-unit: expected dates or times of day in the column time, given numbers, which have their own unit",
+  );
 });
 
 test("what has no end, or is larger than what can be loaded, is not read", async () => {

@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from "commander";
 import { CsvError, parse } from "csv-parse/sync";
 import { readNumber } from "./number.js";
-import { type Clock, readTime, TIMES, type Time } from "./time.js";
+import { type Clock, readSeconds, readTime, readUnit, TIMES, type Time, type TimeUnit } from "./time.js";
 
 /** A number in a range. */
 function number(expected: string, valid: (value: number) => boolean) {
@@ -28,6 +28,12 @@ export function names(text: string): string[] {
   if (list.includes("")) throw new InvalidArgumentError("Expected names separated by commas.");
   if (new Set(list).size < list.length) throw new InvalidArgumentError("Expected each name once.");
   return list;
+}
+
+/** Texts of missing values, as they were written: models keep them. */
+export function missing(text: string): string {
+  names(text);
+  return text;
 }
 
 function cellsOf(text: string): string[] {
@@ -67,13 +73,30 @@ export function counts(text: string): number[] {
   return text.split(",").map(count);
 }
 
+/** A span of time: so much of the unit of time, or so many seconds. */
+export type Span = number | { readonly seconds: number };
+
+/** A span of time above zero: a number, or with dates also one with its unit, such as 6h. */
+export function span(text: string): Span {
+  const seconds = readSeconds(text.trim());
+  if (seconds !== undefined && seconds > 0) return { seconds };
+  return number("a positive number, or with dates also one with a unit, such as 6h or 1d", (value) => value > 0)(text);
+}
+
+/** A unit of time. */
+export function timeUnit(text: string): TimeUnit {
+  const unit = readUnit(text.trim());
+  if (unit === undefined) throw new InvalidArgumentError("Expected s, min, h or d.");
+  return unit;
+}
+
 /** Times, and how they are written. */
 export interface Times {
   readonly clock: Clock;
   readonly values: readonly number[];
 }
 
-/** Times that increase: `0:10:0.5`, from, to and step, or a list. Steps between dates or times of day are in seconds. */
+/** Times that increase: `0:10:0.5`, from, to and step, or a list. Steps between dates or times of day are in seconds, or have a unit. */
 export function times(text: string): Times {
   return rangeOf(text) ?? listOf(text);
 }
@@ -83,7 +106,8 @@ function listOf(text: string): Times {
   const [first] = list;
   const values = list.map((time) => (time?.clock === first?.clock ? time?.value : undefined) ?? Number.NaN);
   if (!first || values.some(Number.isNaN)) {
-    throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, or a list of numbers or dates.");
+    const example = /^[^:,]+:[^:,]+$/.test(text) ? `${text}:STEP with a number for STEP` : "0:10:0.5";
+    throw new InvalidArgumentError(`Expected from:to:step, such as ${example}, or a list of numbers or dates.`);
   }
   if (values.some((time, i) => i > 0 && !(time > (values[i - 1] as number))))
     throw new InvalidArgumentError("Expected increasing times.");
@@ -92,14 +116,20 @@ function listOf(text: string): Times {
 
 function rangeOf(text: string): Times | undefined {
   const parts = text.split(":");
-  const step = readNumber((parts.at(-1) as string).trim());
+  const last = (parts.at(-1) as string).trim();
+  const seconds = readSeconds(last);
+  const step = seconds ?? readNumber(last);
   // Times of day have colons too: those that make two of the same kind are meant.
   for (let middle = 1; middle < parts.length - 1; middle++) {
     const [from, to] = [parts.slice(0, middle), parts.slice(middle, -1)].map((some) => readTime(some.join(":").trim()));
     if (!from || !to || from.clock !== to.clock || Number.isNaN(step)) continue;
+    const isNumber = from.clock === "number";
+    if (isNumber && seconds !== undefined)
+      throw new InvalidArgumentError(`Expected a number as the step between numbers, given ${last}.`);
     const values = numbersBetween(from.value, to.value, step);
-    if (!values) throw new InvalidArgumentError("Expected from:to:step, such as 0:10:0.5, of at most a million times.");
-    return { clock: from.clock, values };
+    if (values) return { clock: from.clock, values };
+    const example = isNumber ? "0:10:0.5" : "2024-01-31:2024-02-20:6h with a step in s, min, h or d";
+    throw new InvalidArgumentError(`Expected from:to:step, such as ${example}, of at most a million times.`);
   }
   return undefined;
 }

@@ -15,6 +15,7 @@ import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
   type Columns,
+  columnIn,
   type Dose,
   type Format,
   type Further,
@@ -70,7 +71,7 @@ export function readDosed(
   );
   const numbers = [...(isInside ? doseNumbers(doses) : []), ...marks, ...starts];
   const header = headerOf(source, { time: columns.time, id: columns.id }, format);
-  const observed = states?.filter((state) => header.includes(state) || !Object.hasOwn(initial, state));
+  const observed = states?.filter((state) => columnIn(header, state) !== undefined || !Object.hasOwn(initial, state));
   const label = isInside ? labelOf(doses, header, states) : undefined;
   const given: Columns = {
     ...columns,
@@ -86,7 +87,7 @@ export function readDosed(
   const own = doses?.apart && apart ? dosesApart(apart, columns, format, doses, { ...table, state: all }) : undefined;
   const series = table.series.map((whole) => {
     const { rows, observations } = separated(whole, numbers, isInside ? doses : null, mdv);
-    const into = isInside && target ? dosesOf(source.name, rows, doses, target) : undefined;
+    const into = isInside && target ? dosesOf(source.name, rows, doses, target, table.unit) : undefined;
     const given = into ?? own?.of(whole.id) ?? [];
     const dosed = withDoses(observations, table.state, all, given);
     checkTimes(source.name, columns.time, dosed, table);

@@ -3,6 +3,7 @@ import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import {
   type Columns,
+  columnIn,
   type Dose,
   type Format,
   type Further,
@@ -80,7 +81,7 @@ export function labelOf(
   header: readonly string[],
   states: readonly string[] = [],
 ): string | undefined {
-  return state !== null && !states.includes(state) && header.includes(state) ? state : undefined;
+  return state !== null && !states.includes(state) ? columnIn(header, state) : undefined;
 }
 
 /** Where doses go, by the option, or the column that tells. */
@@ -93,15 +94,21 @@ export function targetOf({ state }: DoseColumns, label: string | undefined, stat
   throw new Failure(`--dose-state: expected ${expected}${state === null ? "" : `; given ${state}`}`, 2);
 }
 
-/** The doses of rows, in the order of their times. */
-export function dosesOf(file: string, rows: readonly DoseRow[], columns: DoseColumns, target: Target): Dose[] {
-  return rows.flatMap((row) => dosesOfRow(file, row, columns, target)).sort((a, b) => a.time - b.time);
+/** The doses of rows, in the order of their times; durations, rates and intervals count in a unit of time. */
+export function dosesOf(
+  file: string,
+  rows: readonly DoseRow[],
+  columns: DoseColumns,
+  target: Target,
+  unit: number,
+): Dose[] {
+  return rows.flatMap((row) => dosesOfRow(file, row, columns, target, unit)).sort((a, b) => a.time - b.time);
 }
 
 /** More would be a slip of the hand. */
 const MOST_REPEATS = 10_000;
 
-function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target): Dose[] {
+function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Target, unit: number): Dose[] {
   const { time, amount } = row;
   const fail = (column: string, expected: string, given: string | number) =>
     new Failure(`${file}:${row.line}: column ${column}: expected ${expected}, given ${given === "" ? "none" : given}`);
@@ -114,7 +121,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
   const nonNegative = (column: string | null) => cell(column, "a number, zero or more", (value) => value >= 0);
   if (!(amount > 0)) throw fail(columns.amount, "an amount, zero or more", amount);
   const rate = nonNegative(columns.rate);
-  const duration = rate > 0 ? amount / rate : nonNegative(columns.duration);
+  const duration = unit * (rate > 0 ? amount / rate : nonNegative(columns.duration));
   const isCount = (value: number) => Number.isInteger(value) && value >= 0 && value <= MOST_REPEATS;
   const repeats = cell(columns.repeats, `an integer from 0 to ${MOST_REPEATS}`, isCount);
   const interval = repeats === 0 ? 0 : cell(columns.interval, "a time between doses, above 0", (value) => value > 0);
@@ -124,7 +131,7 @@ function dosesOfRow(file: string, row: DoseRow, columns: DoseColumns, target: Ta
     throw fail(column, `a state, ${listOf(states)}, or its number from 1`, row.label);
   }
   // Without the rounding of the multiples, so that a row at 2.1 is at the time of a dose every 0.7.
-  const at = (i: number) => (i === 0 ? time : Number((time + i * interval).toPrecision(15)));
+  const at = (i: number) => (i === 0 ? time : Number((time + i * interval * unit).toPrecision(15)));
   return Array.from({ length: 1 + repeats }, (_, i) => ({ time: at(i), amount, state, duration }));
 }
 
@@ -141,15 +148,18 @@ function stateOf(label: string, target: Target): string | undefined {
  */
 export function readDoses(
   source: Source,
-  { time, id, trained = false }: Columns,
+  { time: timeOfTable, id: idOfTable, trained = false }: Columns,
   format: Format,
   columns: DoseColumns,
   table: Pick<Table, "clock" | "state">,
 ): Map<string | undefined, Dose[]> {
   const { name: file } = source;
-  const header = headerOf(source, { time }, format);
+  const header = headerOf(source, { time: timeOfTable }, format);
+  // Named as in the table of observations, or else as it would be by default.
+  const time = columnIn(header, timeOfTable) ?? columnIn(header, "time") ?? timeOfTable;
+  const id = idOfTable === undefined ? undefined : (columnIn(header, idOfTable) ?? idOfTable);
   // The column that the option would name.
-  const named = columns.state ?? (header.includes("state") ? "state" : null);
+  const named = columns.state ?? columnIn(header, "state") ?? null;
   const label = labelOf({ ...columns, state: named }, header, table.state);
   const target = targetOf({ ...columns, state: named }, label, table.state);
   const isEach = id !== undefined && header.includes(id);
@@ -187,7 +197,7 @@ export function readDoses(
       return { time, line, amount, label: series.texts?.[i]?.[0] ?? "", numbers: byName(numbers, values) };
     });
     const given = rows.filter(({ amount }) => amount !== 0);
-    all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target));
+    all.set(isEach ? series.id : undefined, dosesOf(file, given, columns, target, read.unit));
   }
   return all;
 }

@@ -5,7 +5,7 @@ import type { FitOptions } from "./fit-request.js";
 import type { FitNumbers } from "./fit-run.js";
 import type { Task } from "./fit-task.js";
 import { counted } from "./number.js";
-import { listOf } from "./table.js";
+import { columnIn, listOf } from "./table.js";
 
 /** How well each column is fitted. */
 export interface Quality {
@@ -44,6 +44,16 @@ export function notesOnFit(result: FitNumbers, exact: readonly string[]): string
   ];
 }
 
+/** Tells which columns are taken for states that have no column of exactly their name. A line. */
+export function notesOnNames({ mapping: { observed }, states }: Pick<Task, "mapping" | "states">): string[] {
+  const loose = observed.filter(({ column, expression }) => column !== expression && states.includes(expression));
+  const isAlike = loose.filter(({ column, expression }) => columnIn([column], expression) !== undefined);
+  if (isAlike.length === 0) return [];
+  return [
+    isAlike.map(({ column, expression }) => `${expression} is measured by the column ${listOf([column])}`).join(", "),
+  ];
+}
+
 /** What columns of doses are called in NONMEM and its like, in small letters, and the options that read them. */
 const DOSE_COLUMNS: Readonly<Record<string, string>> = {
   amt: "dose-amount",
@@ -74,11 +84,22 @@ export function notesOnColumns({ unread, mapping: { doses, mdv } }: Pick<Task, "
   return [`columns not used: ${columns}. If they are about doses, add ${found.map(({ option }) => option).join(" ")}`];
 }
 
-/** What is estimated, but not determined by the data: it has no finite error. */
-const undeterminedOf = ({ parameters }: FitNumbers) =>
-  Object.values(parameters).flatMap(({ name, standardError }) =>
-    standardError === Number.POSITIVE_INFINITY ? [name] : [],
-  );
+/** So many times as large as an estimate and its start, a standard error says that nothing is known of it. */
+const FAR_BEYOND = 10;
+
+/**
+ * What is estimated, but not determined by the data: it has no finite error, or one far beyond the estimate, and is correlated with
+ * another to all digits that are shown.
+ */
+function undeterminedOf({ parameters, freeNames, correlation }: FitNumbers): string[] {
+  const isTied = (i: number) =>
+    freeNames.some((_, j) => i !== j && Math.abs(correlation[i * freeNames.length + j] as number) > 1 - 5e-6);
+  return Object.values(parameters).flatMap(({ name, value, start, standardError }) => {
+    if (standardError === Number.POSITIVE_INFINITY) return [name];
+    const isBeyond = standardError > FAR_BEYOND * Math.max(Math.abs(value), Math.abs(start));
+    return isBeyond && isTied(freeNames.indexOf(name)) ? [name] : [];
+  });
+}
 
 /** Whether a fit came to estimates that can be relied on. */
 export const isReliable = (result: FitNumbers) => result.converged && undeterminedOf(result).length === 0;
@@ -93,7 +114,7 @@ export function messageOf(result: FitNumbers, signal?: string): string {
   if (reason === "derivatives")
     return `Not converged ${after}: the derivatives of the solution differ from its differences.`;
   if (signal !== undefined)
-    return `Stopped by ${signal}; the best of ${starts.length} starts so far converged ${after}.`;
+    return `Stopped by ${signal}; the best of ${counted(starts.length, "start")} so far converged ${after}.`;
   const undetermined = undeterminedOf(result);
   if (undetermined.length > 0)
     return `Stopped ${after}, where the cost stopped falling; the data do not determine ${listOf(undetermined)}.`;

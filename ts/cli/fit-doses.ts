@@ -59,7 +59,7 @@ export function dosedSeries(
   const places = measured.map((column) => table.state.indexOf(column));
   const series = table.series.map((series): Series => {
     const { rows, observations } = separated(series, numbers, inside, mdv);
-    const into = inside && target ? dosesOf(data.name, rows, inside, target) : undefined;
+    const into = inside && target ? dosesOf(data.name, rows, inside, target, table.unit) : undefined;
     const given = into ?? apart?.of(series.id) ?? [];
     const dosed = new Set(given.map(({ time }) => time));
     const seen = new Map(observations.rows.map((row) => [row.line, row]));

@@ -2,11 +2,11 @@
 import { columnsIn, isExpression } from "./column-expression.js";
 import { Failure } from "./failure.js";
 import { type Dosing, dosingColumns } from "./fit-doses.js";
-import { likeName, type Observed, observeHint, observing } from "./fit-observed.js";
+import { idleIn, likeName, type Observed, observeHint, observing } from "./fit-observed.js";
 import type { TaskRequest } from "./fit-request.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
-import { type Format, headerOf, listOf, readTable } from "./table.js";
+import { columnIn, type Format, headerOf, listOf, readTable } from "./table.js";
 
 /** Where a number of each trajectory comes from: it is the same for all, stands in a column, or is computed from columns. */
 export type Origin = { readonly number: number } | { readonly column: string } | { readonly expression: string };
@@ -33,8 +33,9 @@ export interface Mapping extends Dosing {
 export function originOf(text: string, header: readonly string[]): Origin {
   const number = readNumber(text);
   if (!Number.isNaN(number)) return { number };
-  const isColumn = header.includes(text) || /^\w+$/.test(text) || !isExpression(text);
-  return isColumn ? { column: text } : { expression: text };
+  const column = columnIn(header, text);
+  if (column !== undefined) return { column };
+  return /^\w+$/.test(text) || !isExpression(text) ? { column: text } : { expression: text };
 }
 
 /** The columns that it needs. */
@@ -46,19 +47,11 @@ export const columnsOf = (origin: Origin, header: readonly string[]): readonly s
 /** The column that probably is a state by another name: one that nothing uses, best of all one that has the name in it. */
 function otherName(
   state: string,
-  { time, id, arguments: args, initial, individual, weights, sd, regimen }: TaskRequest,
+  request: TaskRequest,
   observed: readonly Observed[],
   header: readonly string[],
 ): string | undefined {
-  const values = [...args, ...initial, ...individual].flatMap(({ name, value }) => [name, value]);
-  const doses = Object.values(regimen?.doses ?? {});
-  const used = new Set<unknown>([
-    ...[time, id, weights, sd, regimen?.mdv],
-    ...values,
-    ...doses,
-    ...observed.map(({ column }) => column),
-  ]);
-  const rest = header.filter((column) => !used.has(column));
+  const rest = idleIn(header, request).filter((name) => observed.every(({ column }) => column !== name));
   return likeName(state, rest) ?? (rest.length === 1 ? rest[0] : undefined);
 }
 
@@ -134,7 +127,7 @@ export function readMapped(
     ...others,
   ];
   const header = optional ? all : measured;
-  const state = [...new Set([...measured.filter((column) => header.includes(column)), ...needed])];
+  const state = [...new Set([...measured.filter((column) => columnIn(header, column) !== undefined), ...needed])];
   const hint = (name: string) => {
     if (measured.includes(name)) return observeHint(observed, columns, all)(name);
     if (others.includes(name)) return "--weights, --sd and --individual name columns";

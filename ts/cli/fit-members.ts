@@ -8,7 +8,7 @@ import type { Observed } from "./fit-observed.js";
 import type { Found, TaskRequest } from "./fit-request.js";
 import type { Timing } from "./fit-times.js";
 import type { Source } from "./input.js";
-import { type Dose, headerOf, listOf, type Series } from "./table.js";
+import { columnIn, type Dose, headerOf, listOf, type Series } from "./table.js";
 import { usesTime } from "./text-model.js";
 import { type Clock, writeTime } from "./time.js";
 
@@ -63,7 +63,7 @@ export function membersOf(
   const weighing = weights ?? sd;
   const wanted = [...others, ...(weighing === undefined ? [] : [weighing])];
   const table = readMapped(mapping, data, format, states, wanted);
-  const { clock, state: columns } = table;
+  const { clock, unit, state: columns } = table;
   const measured = mapping.observed.map(({ column }) => column);
   const known = { time: mapping.time, id: mapping.id ?? undefined };
   const { series, unmatched } = dosedSeries(table, known, mapping, states, measured, { data, dosing, format });
@@ -98,7 +98,7 @@ export function membersOf(
     const weightOf = (value: number) => (sd === undefined ? value : value ** -2);
     return [
       {
-        ...{ name, t0: begin, times: own.times, early: own.early, lines: own.lines ?? [], origin },
+        ...{ name, t0: begin, times: own.times, early: own.early, lines: own.lines ?? [], origin, unit },
         ...{ y: measurements, y0, arguments: Object.fromEntries(pairs), doses: dosesFrom(own, begin) },
         ...(weighing !== undefined && { weights: read.weights(weighing, measurements).map(weightOf) }),
       },
@@ -112,7 +112,8 @@ export function membersOf(
   }
   const { numbers, texts } = dosingColumns(mapping, header, states);
   const read = [known.time, known.id, ...columns, ...[...numbers, ...texts].map(({ name }) => name)];
-  const unread = header.filter((column) => !read.includes(column));
+  const named = read.map((name) => (name === undefined ? name : columnIn(header, name)));
+  const unread = header.filter((column) => !named.includes(column));
   return { clock, members, exact: exactOf(mapping, states, members), skipped, unmatched, unread };
 }
 

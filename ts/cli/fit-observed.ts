@@ -3,7 +3,7 @@ import { nearest } from "../checks/names.js";
 import { equations, SymplecticAdjointError } from "../index.js";
 import { Failure } from "./failure.js";
 import type { TaskRequest } from "./fit-request.js";
-import { listOf } from "./table.js";
+import { columnIn, listOf } from "./table.js";
 import { observingText } from "./text-model.js";
 
 /** What is measured: a column, and the expression that predicts it. */
@@ -15,8 +15,14 @@ export interface Observed {
 /** What the options say is observed; by default the states that are columns. */
 export function observedOf(request: TaskRequest, header: readonly string[], states: readonly string[]): Observed[] {
   if (request.observe) return request.observe.map(({ name, value }) => ({ column: name, expression: value ?? name }));
-  const columns = states.filter((state) => header.includes(state) && state !== request.time && state !== request.id);
-  if (columns.length > 0) return columns.map((column) => ({ column, expression: column }));
+  // Of columns that have something else to say, none is a state by another spelling of its name.
+  const idle = idleIn(header, request).filter((column) => !states.includes(column));
+  const columns = states.flatMap((expression): Observed[] => {
+    const isOwn = header.includes(expression) && expression !== request.time && expression !== request.id;
+    const column = isOwn ? expression : columnIn(idle, expression);
+    return column === undefined ? [] : [{ column, expression }];
+  });
+  if (columns.length > 0) return columns;
   const alike = states.flatMap((expression) => {
     const column = likeName(expression, header);
     return column === undefined ? [] : [{ column, expression }];
@@ -26,6 +32,17 @@ export function observedOf(request: TaskRequest, header: readonly string[], stat
     `no column has the name of a state of the equations, ${listOf(states)}; there are ${listOf(header)}; --observe says which column measures what: ${example}`,
     2,
   );
+}
+
+/** The columns that no option names. */
+export function idleIn(
+  header: readonly string[],
+  { time, id, arguments: args, initial, individual, weights, sd, regimen }: TaskRequest,
+): string[] {
+  const named = [...args, ...initial, ...individual].map(({ name, value }) => value ?? name);
+  const all = [time, id, weights, sd, regimen?.mdv, ...named, ...Object.values(regimen?.doses ?? {})];
+  const used = all.map((name) => (typeof name === "string" ? columnIn(header, name) : undefined));
+  return header.filter((column) => !used.includes(column));
 }
 
 /** An option that says which expressions predict columns, as it is to be written. */

@@ -10,7 +10,7 @@ import { solveDoses } from "./fit-times.js";
 import type { Source } from "./input.js";
 import { readNumber } from "./number.js";
 import type { Bounds, Spread } from "./pairs.js";
-import { checkColumns, headerOf, listOf } from "./table.js";
+import { checkColumns, columnIn, headerOf, listOf } from "./table.js";
 import { checkTimeless, constantsOf, equationsField, withoutParameters } from "./text-model.js";
 
 /** What is fitted, as plain data. */
@@ -27,7 +27,8 @@ export interface Task extends Members {
 
 /** Reads what is to be fitted. */
 export function taskOf(given: TaskRequest, file: string, whole: string, data: Source, found: Found = new Map()): Task {
-  const request = { ...given, start: startsOf(given) };
+  const header = headerOf(data, { time: given.time, id: given.id }, given.format);
+  const request = { ...byColumns(given, header), start: startsOf(given) };
   const individual = request.individual.map(({ name }) => name);
   const named = request.arguments.map(({ name }) => name);
   const both = individual.find((name) => named.includes(name));
@@ -42,7 +43,6 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   field.dispose();
 
   const known = { time: request.time, id: request.id };
-  const header = headerOf(data, known, request.format);
   const observed = observedOf(request, header, states);
   checkObserved(text, observed, states, header, [...named, ...individual]);
   const state = observed.map(({ column }) => column);
@@ -61,7 +61,7 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
 
   const factors = mapping.doses?.factors ?? {};
   checkFactors(text, states, [...named, ...individual], factors);
-  const doses = members.map((member) => solveDoses(member.doses, member.origin));
+  const doses = members.map((member) => solveDoses(member.doses, member));
   const jumps = fitJumps(text, states, factors, doses);
   const starts = { parameters, initial: initialValues, found };
   const options = {
@@ -71,6 +71,20 @@ export function taskOf(given: TaskRequest, file: string, whole: string, data: So
   const infused = infusedBy(doses, states);
   const told = { exact, skipped, unmatched, unread };
   return { text, states, infused, parameters, mapping, clock, members, ...told, options };
+}
+
+/** What options say, by the names that the table's columns have. */
+function byColumns(request: TaskRequest, header: readonly string[]): TaskRequest {
+  const own = (name: string) => columnIn(header, name) ?? name;
+  const { time, id, weights, sd, observe } = request;
+  return {
+    ...request,
+    time: own(time),
+    id: id && own(id),
+    weights: weights && own(weights),
+    sd: sd && own(sd),
+    observe: observe?.map(({ name, value }) => ({ name: own(name), value: value ?? name })),
+  };
 }
 
 /** The options of `leastSquares`: where estimates start, their bounds, scales and priors. */

@@ -9,6 +9,7 @@ import {
   messageOf,
   notesOnColumns,
   notesOnFit,
+  notesOnNames,
   qualitiesOf,
 } from "./fit-advice.js";
 import {
@@ -25,12 +26,13 @@ import type { FitNumbers, RunRequest } from "./fit-run.js";
 import { checkMeasurements, type Task, taskOf } from "./fit-task.js";
 import { byTableTimes } from "./fit-times.js";
 import type { Message, WorkerRequest } from "./fit-worker.js";
-import { readSource } from "./input.js";
+import { readEquations, readSource } from "./input.js";
 import { checkApart, checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { fitProgressOf } from "./progress.js";
 import { reportOf } from "./report.js";
 import { SIGNALS, type Signal } from "./signals.js";
 import { textOf } from "./text-model.js";
+import { notesOnDates } from "./time.js";
 
 export interface FitRequest extends TaskRequest {
   readonly data: string;
@@ -72,7 +74,7 @@ export async function fitEquations(request: FitRequest) {
     throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
   const found: Found = request.resume ? foundIn(await readSource(out)) : new Map();
-  const source = await readSource(request.equations);
+  const source = await readEquations(request.equations);
   const text = textOf(source);
   const data = await readSource(request.data);
   const dosing = request.doses === undefined ? undefined : await readSource(request.doses);
@@ -85,11 +87,17 @@ export async function fitEquations(request: FitRequest) {
   const unknown = Array.isArray(request.profile) ? request.profile.find((name) => !names.includes(name)) : undefined;
   if (unknown !== undefined) throw new Failure(`--profile: expected some of ${names.join(", ")}; given ${unknown}`, 2);
 
+  const dated = notesOnDates(task.clock, request.format);
   const progress = fitProgressOf(request.progress, options.starts);
   const outcome = await run(
     { task, options, profile: request.profile, curves: request.report !== undefined },
     progress.update,
-  ).finally(progress.stop);
+  )
+    .catch((error: unknown) => {
+      // Rates of another unit are the usual reason why nothing can be solved.
+      throw error instanceof Failure ? new Failure([error.message, ...dated].join("\n"), error.status) : error;
+    })
+    .finally(progress.stop);
   const { result, best, profiles, signal } = outcome;
   if (!result && !best)
     throw new Failure("stopped before the first iteration; nothing was written", SIGNALS[signal as Signal]);
@@ -116,7 +124,12 @@ export async function fitEquations(request: FitRequest) {
   };
   const elsewhere = writeSomewhere(out, fitBytes(task, values, description));
   if (elsewhere) throw new Failure(`${elsewhere.reason}; the estimates are in ${elsewhere.file}`);
-  const notes = [...(result ? notesOnFit(result, task.exact) : []), ...notesOnColumns(task)];
+  const notes = [
+    ...dated,
+    ...(request.observe ? [] : notesOnNames(task)),
+    ...(result ? notesOnFit(result, task.exact) : []),
+    ...notesOnColumns(task),
+  ];
   const tolerance = adviceOnTolerance(task, options.atol);
   const advice = result ? [...tolerance, ...adviceOnFit(result, task.mapping.observed, profiles)] : [];
   if (request.report !== undefined && result) {

@@ -8,7 +8,7 @@ import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, layoutOf, readModel } from "./model.js";
-import { beginOf, type Format, partOf, type Series } from "./table.js";
+import { beginOf, type Format, formatOfModel, partOf, type Series } from "./table.js";
 
 export interface GradcheckRequest {
   readonly model: Source;
@@ -33,7 +33,7 @@ export function gradcheck({ model, data, doses, format, steps, directions, traje
   checkDoses(told, doses, true);
   const { time, id, state, units } = told;
   const columns = { time, id: id ?? undefined, state, trained: true };
-  const table = readDosed(data, columns, format, told.settings, doses, state);
+  const table = readDosed(data, columns, { ...formatOfModel(told.format), ...format }, told.settings, doses, state);
   const settings = { ...told.settings, infused: infusedOf(table.series, state) };
   const description = { ...told, settings };
   const series = table.series.map((own) => delayed(own, settings.delays, units.lag)).filter((own) => beginOf(own) >= 0);

@@ -23,6 +23,16 @@ export async function readSource(file: string): Promise<Source> {
   }
 }
 
+/** Reads a file of equations; that they are in one is told to whoever writes them into the command. */
+export async function readEquations(file: string): Promise<Source> {
+  try {
+    return await readSource(file);
+  } catch (error) {
+    if (!(error instanceof Failure) || !file.includes("=")) throw error;
+    throw new Failure(`${error.message}; expected the name of a file that contains the equations`, 2);
+  }
+}
+
 /** Reads a model and a table. */
 export async function readSources<T extends string | undefined>(
   model: string,

@@ -10,13 +10,15 @@ import {
   encoding,
   factor,
   level,
+  missing,
   names,
   natural,
   nonNegative,
-  numbers,
   positive,
+  timeUnit as readTimeUnit,
   several,
   share,
+  span,
   time,
   times,
 } from "./arguments.js";
@@ -30,12 +32,11 @@ import type { FitOptions } from "./fit-request.js";
 import { gradcheck } from "./gradcheck.js";
 import { described } from "./help.js";
 import { info } from "./info.js";
-import { readSource, readSources } from "./input.js";
+import { readEquations, readSource, readSources } from "./input.js";
 import { insteadOf, meantBy } from "./known-options.js";
-import type { Settings } from "./model.js";
 import { counted } from "./number.js";
 import { checkOutput, writeWhole } from "./output.js";
-import { boundsByName, numbersByName, pairs, plainNames, spreadsByName, valuesByName } from "./pairs.js";
+import { at, boundsByName, numbersByName, pairs, plainNames, spreadsByName, valuesByName } from "./pairs.js";
 import { predict } from "./predict.js";
 import { print, say } from "./say.js";
 import { SERVER_OPTIONS, serversOption } from "./servers.js";
@@ -45,7 +46,7 @@ import { type SweepRequest, sweepModels } from "./sweep.js";
 import { ranked, rowsOf } from "./sweep-report.js";
 import { optionsFrom } from "./sweep-space.js";
 import type { Format } from "./table.js";
-import { type TrainRequest, trainModel } from "./train.js";
+import { type GivenSettings, type TrainRequest, trainModel } from "./train.js";
 import { type WorkerRequest, work } from "./worker.js";
 
 const ERRORS = ["additive", "proportional", "combined", "lognormal"];
@@ -89,13 +90,19 @@ const FORMAT = [
   ),
   new Option("--decimal <character>", "the decimal point (default: detected)").choices([".", ","]),
   new Option("--comment <character>", 'prefix of comment lines; "" for none (default: #)'),
+  new Option("--missing <texts>", 'further texts of missing values, such as "-,<LOQ,ND"').argParser(missing),
   new Option("--encoding <name>", "such as windows-1252 (default: UTF-8, UTF-16 by its byte order mark)").argParser(
     encoding,
   ),
 ];
+const timeUnit = () =>
+  new Option(
+    "--time-unit <unit>",
+    "if times are dates: the unit of t, of rates and of other times, s, min, h or d (default: s)",
+  ).argParser(readTimeUnit);
 /** What is said of how a table is written, and the other options. */
 function parted(options: Record<string, unknown>): { format: Format; rest: Record<string, unknown> } {
-  const names = FORMAT.map((option) => option.attributeName());
+  const names = [...FORMAT, timeUnit()].map((option) => option.attributeName());
   const part = (inside: boolean) =>
     Object.fromEntries(Object.entries(options).filter(([name]) => names.includes(name) === inside));
   return { format: part(true), rest: part(false) };
@@ -118,10 +125,10 @@ program
     "f as text, in terms of columns and of parameters, which are fitted from their initial values",
   )
   .option("--delays <count>", "how many earlier values of each column to add to the state", natural, 0)
-  .option("--lag <time>", "the time between them (default: chosen from the data)", positive)
+  .option("--lag <time>", "the time between them; 6h or 1d if times are dates (default: chosen from the data)", span)
   .option("--extra <count>", "hidden dimensions to add to the state, zero at the start of each trajectory", natural, 0)
   .option("--with-time", "f depends on the time", false)
-  .option("--period <time>", "f depends on the time, with this period; in seconds if times are dates", positive)
+  .option("--period <time>", "f depends on the time, with this period; 365d or 6h if times are dates", span)
   .option("--hidden <widths>", "widths of the hidden layers", counts, [32, 32])
   .addOption(new Option("--activation <name>", "activation of the hidden layers").choices(ACTIVATIONS).default("tanh"))
   .addOption(
@@ -177,7 +184,7 @@ Ctrl-C, SIGTERM and SIGHUP leave a checkpoint in --out; the same command with --
       window: rest.window ?? null,
       lag: rest.lag ?? null,
       period: rest.period ?? null,
-    } as unknown as Settings;
+    } as unknown as GivenSettings;
     const isGiven = (name: string) => command.getOptionValueSource(name) === "cli";
     const named = Object.entries({ ...rest, ...format, state, time, id, log }).filter(([name]) => isGiven(name));
     const given = { ...Object.fromEntries(named), ...told };
@@ -378,13 +385,13 @@ program
   .argument("<model>", "a model file of train or fit")
   .argument("[data]", "a CSV file with the columns that the model was trained on, or - for standard input")
   .option(
-    "--at <numbers>",
-    "the state at the first of --times; with delays, followed by that one lag earlier, and so on",
-    numbers,
+    "--at <state>",
+    "the state at the first of --times: 30,4 or hare=30,lynx=4; with delays, followed by that one lag earlier, and so on",
+    at,
   )
   .option(
     "--times <times>",
-    "from:to:step, the step in seconds if times are dates, or a list (default: those of the table)",
+    "from:to:step, with dates a step such as 1d or 6h, or a list (default: those of the table)",
     times,
   )
   .option(
@@ -401,14 +408,14 @@ Examples:
   $ symplectic-adjoint predict model.safetensors --at 30,4 --times 1900:1930:0.5
   $ symplectic-adjoint predict pk.safetensors --at 0,0 --times 0:72:1 --doses regimen.csv`,
   )
-  .action(async (model: string, data: string | undefined, { at, times, out, json, doses: dosing, ...options }) => {
+  .action(async (model: string, data: string | undefined, { times, out, json, doses: dosing, ...options }) => {
     // As for inputs, - is no file.
     const file = out === "-" ? undefined : out;
     if (file !== undefined) checkOutput(file, [model, data, dosing]);
     const { format } = parted(options);
     const sources = await readSources(model, data);
     const doses = dosing === undefined ? undefined : await readSource(dosing);
-    const { csv, ...rest } = predict({ ...sources, doses, format, at, times });
+    const { csv, ...rest } = predict({ ...sources, doses, format, at: options.at, times });
     for (const line of notesOn(rest)) say(line);
     if (file !== undefined) writeWhole(file, csv);
     const result = { out: file ?? null, ...rest };
@@ -435,7 +442,7 @@ program
   )
   .requiredOption(
     "--times <times>",
-    "from:to:step, the step in seconds if times are dates, or a list; the first is that of the initial states",
+    "from:to:step, with dates a step such as 1d or 6h, or a list; the first is that of the initial states",
     times,
   )
   .option("--t0 <time>", "time of the initial states (default: the first of --times)", time)
@@ -496,10 +503,11 @@ If several names have several values, all combinations are solved, and each of t
     if ([file, dosing].every((name) => name === "-" || name === "/dev/stdin")) {
       throw new Failure("only one of the equations and the doses can come from standard input", 2);
     }
-    const equations = await readSource(file);
+    const equations = await readEquations(file);
     const source = dosing === undefined ? undefined : await readSource(dosing);
     const doses = source && regimen.doses ? { source, columns: regimen.doses, format } : undefined;
-    const { csv, ...result } = simulate({ ...others, equations, doses });
+    const { csv, ...result } = simulate({ ...others, timeUnit: format.timeUnit, equations, doses });
+    for (const line of result.notes) say(`note: ${line}`);
     if (out !== undefined) writeWhole(out, csv);
     if (json) return asJson({ out: out ?? null, ...result, ...(out === undefined && { csv }) });
     if (out === undefined) process.stdout.write(csv);
@@ -597,9 +605,14 @@ workers go on without it.`,
       );
     if (options.grid && options.random) throw new Failure("--random: cannot be combined with --grid", 2);
     const { equations, doses, ...fixed } = given(handed.fixed);
+    const varied = given(handed.varied);
+    // A sweep reads numbers alone.
+    const other = Object.keys(varied).find((name) => Array.isArray(varied[name]) && varied[name].some(Number.isNaN));
+    if (other !== undefined)
+      throw new Failure(`--${other}: expected numbers in a sweep; they count in --time-unit, by default in seconds`, 2);
     const { trials, seed, halving, leastSteps, timeout, parallel, out, table, report, name, resume, replace } = options;
     const request: SweepRequest = {
-      ...{ data, equations, doses, varied: given(handed.varied), fixed },
+      ...{ data, equations, doses, varied, fixed },
       ...{ trials, seed, leastSteps, timeout, parallel, out, table, report, name, resume, replace },
       sampler: options.grid ? "grid" : options.random ? "random" : "quasirandom",
       factor: halving === true ? 3 : halving,
@@ -722,6 +735,7 @@ for (const command of program.commands) {
   if (command.name() === "worker") for (const option of SERVER_OPTIONS) command.addOption(option);
   // Below those that are needed more often.
   if (READERS.includes(command.name())) for (const option of FORMAT) command.addOption(option);
+  if (["train", "fit", "simulate"].includes(command.name())) command.addOption(timeUnit());
 }
 
 // What train takes, sweep takes too.

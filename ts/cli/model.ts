@@ -191,7 +191,13 @@ function isSound(description: Description, network: Field): boolean {
   const numbers = [...mean, ...scale, timeScale, lag, origin, spread, rtol, learningRate, weightDecay, validation];
   const counts = [...hidden, steps, batch, ...(window === null ? [] : [window])];
   const naturals = [seed, patience, delays, extra, ...(best === null ? [] : [best.step])];
-  const positives = [...scale, timeScale, spread, ...[period, settings.lag].filter((value) => value !== null)];
+  const positives = [
+    ...scale,
+    timeScale,
+    spread,
+    units.unit ?? 1,
+    ...[period, settings.lag].filter((value) => value !== null),
+  ];
   const alone = delays === 0 && extra === 0 && period === null;
   const plain = alone && !withTime;
   return (

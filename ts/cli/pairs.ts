@@ -1,7 +1,9 @@
 // Lists of names with values, as options of the command line: `birth=0.5, hare(0)=30`.
 import { InvalidArgumentError } from "commander";
-import { numbersBetween } from "./arguments.js";
-import { readNumber } from "./number.js";
+import { numbers, numbersBetween } from "./arguments.js";
+import { Failure } from "./failure.js";
+import { counted, readNumber } from "./number.js";
+import { columnIn, listOf } from "./table.js";
 
 /** A name, and what stands after its equals sign, if there is one. */
 export interface Pair {
@@ -94,6 +96,35 @@ export function numbersByName(text: string, before: ReadonlyMap<string, number> 
     },
     "name=number, such as birth=0.5",
   );
+}
+
+/** A state: numbers in the order of its parts, or by their names. */
+export type At = readonly number[] | ReadonlyMap<string, number>;
+
+/** A state, as numbers or by names: `30,4` or `hare=30, lynx=4`. */
+export const at = (text: string): At => (text.includes("=") ? numbersByName(text) : numbers(text));
+
+/** The numbers of a state, in the order of its names. */
+export function stateAt(given: At, names: readonly string[]): readonly number[] {
+  const byNames = `--at "${names.map((name) => `${name}=…`).join(", ")}"`;
+  const order = `${names.length === 1 ? `that of ${listOf(names)}` : `those of ${listOf(names)} in this order`}, or ${byNames}`;
+  if (!(given instanceof Map)) {
+    const all = given as readonly number[];
+    if (all.length === names.length) return all;
+    throw new Failure(`--at: expected ${counted(names.length, "number")}, ${order}; given ${all.length}`, 2);
+  }
+  const named = new Map([...given].map(([name, value]) => [stateNamed(name, names), value]));
+  return names.map((name) => {
+    const value = named.get(name);
+    if (value !== undefined) return value;
+    throw new Failure(`--at: expected a number for each of ${listOf(names)}; given none for ${name}`, 2);
+  });
+}
+
+function stateNamed(given: string, names: readonly string[]): string {
+  const name = columnIn(names, given.replace(/\(0\)$/, ""));
+  if (name !== undefined) return name;
+  throw new Failure(`--at: expected numbers for ${listOf(names)}; given one for ${given}`, 2);
 }
 
 /** A name with the values that it takes one after the other. */

@@ -8,8 +8,9 @@ import { type InitialOrigin, readMapped } from "./fit-mapping.js";
 import { beginOf, dependsOnTime, dosesFrom, measurementsOf, nameOf, readerOf } from "./fit-members.js";
 import { byTableTimes, solveDoses, solveTimes } from "./fit-times.js";
 import type { Source } from "./input.js";
+import { type At, stateAt } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
-import { csvOf, type Dialect, type Dose, type Format, listOf } from "./table.js";
+import { csvOf, type Dialect, type Dose, type Format, formatOfModel, unitOf } from "./table.js";
 import { writeTime } from "./time.js";
 
 export interface PredictFitRequest {
@@ -18,7 +19,7 @@ export interface PredictFitRequest {
   /** A table of doses, where they are in one of their own. */
   readonly doses?: Source | undefined;
   readonly format: Format;
-  readonly at: readonly number[] | undefined;
+  readonly at: At | undefined;
   readonly times: Times | undefined;
 }
 
@@ -68,9 +69,11 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
       };
   const rows = wanted.map((one) => solved(one, file));
   const columns = observed.map(({ column }) => column);
+  // A state that is given is of no trajectory.
+  const isNamed = id !== null && !at;
   const lines = wanted.flatMap(({ id: own, times }, k) =>
     times.map((t, i) => [
-      ...(id === null ? [] : [own]),
+      ...(isNamed ? [own] : []),
       writeTime(t, clock),
       ...(rows[k]?.[i] ?? []).map((value) => Number(value.toPrecision(12))),
     ]),
@@ -79,7 +82,7 @@ function predicted({ data, doses, format, at, times }: PredictFitRequest, file: 
     data && !times
       ? Object.fromEntries(columns.map((column, o) => [column, errorOf(wanted, rows, o, columns.length)]))
       : null;
-  const csv = csvOf([...(id === null ? [] : [id]), time, ...columns], lines, dialect);
+  const csv = csvOf([...(isNamed ? [id] : []), time, ...columns], lines, dialect);
   return { csv, rows: lines.length, trajectories: wanted.length, errors, ...unmatched };
 }
 
@@ -116,7 +119,7 @@ function checkTimes(times: Times, begin: number, name: string, clock: FitDescrip
 }
 
 function ofState(
-  at: readonly number[],
+  at: At,
   times: Times | undefined,
   doses: Source | undefined,
   format: Format,
@@ -124,9 +127,7 @@ function ofState(
 ): Wanted {
   const { states } = field;
   const { time, clock } = description;
-  if (at.length !== states.length) {
-    throw new Failure(`--at: expected ${states.length} numbers, ${listOf(states)}, given ${at.length}`, 2);
-  }
+  const y0 = stateAt(at, states);
   if (!times || times.values.length < 2) {
     throw new Failure("--times: expected at least two times, starting with that of --at", 2);
   }
@@ -140,13 +141,15 @@ function ofState(
   const { values } = times;
   const columns = description.doses && { ...description.doses, apart: true };
   const known = { clock, state: states };
-  const given = doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, known).values()] : [];
+  const written = { ...formatOfModel(description.format), ...format };
+  const given =
+    doses && columns ? [...readDoses(doses, { time, trained: true }, written, columns, known).values()] : [];
   return {
     doses: given.flat(),
     id: "",
     begin: values[0] as number,
     times: values,
-    y0: at,
+    y0,
     arguments: Object.fromEntries(args),
     measured: [],
   };
@@ -225,11 +228,11 @@ function solved(
   { id, begin, times, y0, arguments: args, doses, early }: Wanted,
   { field, description }: FitFile,
 ): number[][] {
-  const { observed, clock } = description;
+  const { observed, clock, format } = description;
   // As the fit solved it: from 0 on, where the equations do not depend on the time.
   const origin = dependsOnTime(field.equations ?? "", observed) ? 0 : begin;
-  const timing = { t0: begin, times, early, origin };
-  const own = solveDoses(dosesFrom({ doses }, begin), origin);
+  const timing = { t0: begin, times, early, origin, unit: unitOf(clock, format, "") };
+  const own = solveDoses(dosesFrom({ doses }, begin), timing);
   const values = Object.fromEntries(field.argumentNames.map((name) => [name, [args[name] as number]]));
   try {
     const [rows = []] = solveObserved(

@@ -9,8 +9,9 @@ import { isFit } from "./fit-file.js";
 import type { Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { checkDoses, type Description, layoutOf, type ModelFile, readModel } from "./model.js";
+import { type At, stateAt } from "./pairs.js";
 import { predictFit } from "./predict-fit.js";
-import { csvOf, type Dialect, type Format, listOf, partOf, type Series } from "./table.js";
+import { columnIn, csvOf, type Dialect, type Format, formatOfModel, headerOf, partOf, type Series } from "./table.js";
 import { writeTime } from "./time.js";
 import { fromUnits, scaledTimes } from "./units.js";
 
@@ -20,7 +21,7 @@ export interface PredictRequest {
   /** A table of doses, where they are in one of their own. */
   readonly doses?: Source | undefined;
   readonly format: Format;
-  readonly at: readonly number[] | undefined;
+  readonly at: At | undefined;
   readonly times: Times | undefined;
 }
 
@@ -49,18 +50,24 @@ export function predict(request: PredictRequest) {
   const { times, data, doses } = request;
   if (isFit(request.model)) return predictFit(request);
   const file = readModel(request.model);
+  const format = { ...formatOfModel(file.description.format), ...request.format };
   checkDoses(file.description, doses, data !== undefined);
   const { time, id, state, clock, units } = file.description;
+  // As the table calls them.
+  const header = data ? headerOf(data, { time, id: id ?? undefined, state }, format) : [];
+  const own = (name: string) => columnIn(header, name) ?? name;
   if (times && times.clock !== clock) {
     throw new Failure(`--times: expected a ${clock}, as in the table of the training, given a ${times.clock}`, 2);
   }
   const { observed, predictions, unmatched, dialect } = data
-    ? fromTable(request, data, file)
-    : fromState(request, file);
-  const head = id === null ? [time, ...state] : [id, time, ...state];
+    ? fromTable({ ...request, format }, data, file)
+    : fromState({ ...request, format }, file);
+  // A state that is given is of no trajectory.
+  const isNamed = id !== null && data !== undefined;
+  const head = (isNamed ? [id, time, ...state] : [time, ...state]).map(own);
   const rows = predictions.flatMap((own) =>
     own.rows.map((row, i) => [
-      ...(id === null ? [] : [own.id]),
+      ...(isNamed ? [own.id] : []),
       writeTime(own.times[i] as number, clock),
       ...row.map((value, column) => rounded(value, units.log[column] ? 0 : (units.scale[column] as number))),
     ]),
@@ -87,20 +94,16 @@ function fromState({ at, times, doses, format }: PredictRequest, file: ModelFile
   if (at === undefined || times === undefined) {
     throw new Failure("predict: expected a table, or --at with --times", 2);
   }
-  const lags = Array.from({ length: settings.delays }, (_, i) => `${listOf(state)} ${(i + 1) * units.lag} earlier`);
-  const observed = state.length * (1 + settings.delays);
-  if (at.length !== observed) {
-    throw new Failure(
-      `--at: expected ${observed} numbers, ${[listOf(state), ...lags].join(", ")}, given ${at.length}`,
-      2,
-    );
-  }
+  const lags = Array.from({ length: settings.delays }, (_, i) =>
+    state.map((name) => `${name} ${(i + 1) * units.lag} earlier`),
+  );
+  const start = stateAt(at, [...state, ...lags.flat()]);
   const { values } = times;
   if (values.length < 2) throw new Failure("--times: expected at least two times, starting with that of --at", 2);
   const columns = settings.doses && { ...settings.doses, apart: true };
   const given =
     doses && columns ? [...readDoses(doses, { time, trained: true }, format, columns, { clock, state }).values()] : [];
-  const series = { id: "", times: values, rows: [], start: at, doses: given.flat() };
+  const series = { id: "", times: values, rows: [], start, doses: given.flat() };
   const rows = solved(equationOf(file, [series]), series, values);
   return { observed: undefined, predictions: [{ id: "", times: values, rows }], unmatched: ALL_MATCHED };
 }

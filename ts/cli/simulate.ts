@@ -10,9 +10,10 @@ import { checkLines, type Observed, observeFailure, observingField } from "./fit
 import { checkFactors } from "./fit-task.js";
 import { byTableTimes, solveDoses, solveTimes, type Timing } from "./fit-times.js";
 import { isModel, type Source } from "./input.js";
+import { counted } from "./number.js";
 import type { Pair, Values } from "./pairs.js";
 import { solveObserved } from "./solve-observed.js";
-import { csvOf, type Dose, type Format, listOf } from "./table.js";
+import { csvOf, type Dose, type Format, listOf, unitOf } from "./table.js";
 import {
   constantsOf,
   equationsFailure,
@@ -42,6 +43,8 @@ export interface SimulateOptions {
   readonly atol: number;
   /** Fixed steps, no longer than this. */
   readonly stepSize?: number;
+  /** Of dates: what `t`, rates and `stepSize` count in; by default seconds. */
+  readonly timeUnit?: string;
 }
 
 export interface SimulateRequest extends SimulateOptions {
@@ -72,6 +75,9 @@ export function simulate(request: SimulateRequest) {
   if (times.values.some((time) => time < begin)) {
     throw new Failure(`--times: expected none before --t0, ${writeTime(begin, times.clock)}`, 2);
   }
+  const unit = unitOf(times.clock, request, "in --times");
+  const isStart = times.values.length === 1 && times.values[0] === begin;
+  if (isStart && times.clock === "time of day" && !t0) throw new Failure(rangeMeant(begin), 2);
 
   const all = [...request.parameters, ...initial];
   const varied = all.filter(({ values }) => values.length > 1);
@@ -85,7 +91,7 @@ export function simulate(request: SimulateRequest) {
   }
   const count = varied.reduce((product, { values }) => product * values.length, 1);
   if (count > MOST_TRAJECTORIES || count * times.values.length * (columns.length + states.length) > MOST_NUMBERS) {
-    const given = `${count} trajectories of ${times.values.length} times`;
+    const given = `${counted(count, "trajectory", "trajectories")} of ${counted(times.values.length, "time")}`;
     const most = `${MOST_TRAJECTORIES} trajectories and ${MOST_NUMBERS} numbers`;
     throw new Failure(`expected at most ${most} in the solution, given ${given}`, 2);
   }
@@ -102,8 +108,8 @@ export function simulate(request: SimulateRequest) {
   const field = equationsField(source.name, text, "float64", args);
   try {
     // As a fit solves it: from 0 on, where the equations do not depend on the time.
-    const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin };
-    const doses = solveDoses(dosesOf(request, text, field, begin), timing.origin);
+    const timing = { t0: begin, times: times.values, origin: dependsOnTime(text, observed) ? 0 : begin, unit };
+    const doses = solveDoses(dosesOf(request, text, field, begin), timing);
     const method = request.solver ?? methodFor(times.values.length, rtol);
     const options = stepSize === undefined ? { method, rtol, atol } : { method, stepSize };
     const labelOf = (k: number) => varied.map(({ name }) => `${name}=${numberOf(trajectories[k] as number[], name)}`);
@@ -126,8 +132,10 @@ export function simulate(request: SimulateRequest) {
     const used = [...defaults].filter(([name]) => !args.includes(name));
     const parameters = Object.fromEntries([...used, ...request.parameters.map(numbersOf)]);
     const sizes = { rows: rows.length, trajectories: trajectories.length };
+    const only = `--times has only ${writeTime(begin, times.clock)}, the time of the initial states, so that nothing is solved`;
     return {
       csv: csvOf(columns, rows),
+      notes: isStart ? [`${only}; from:to:step, such as 0:10:0.5, gives more, and --t0 an earlier time of these`] : [],
       ...sizes,
       parameters,
       initial: Object.fromEntries(states.map((state, i) => [state, numbersOf(initial[i] as Values)[1]])),
@@ -136,6 +144,12 @@ export function simulate(request: SimulateRequest) {
   } finally {
     field.dispose();
   }
+}
+
+/** Why a time of day alone is refused: it is what from:to without a step is read as. */
+function rangeMeant(time: number): string {
+  const text = `${Math.floor(time / 3600)}:${String(Math.floor(time / 60) % 60).padStart(2, "0")}`;
+  return `--times: expected from:to:step, such as ${text}:STEP with a number for STEP, given ${text} alone, which is a time of day`;
 }
 
 /** A name with its value, or the list of those that it takes. */

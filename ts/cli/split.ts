@@ -2,6 +2,7 @@
 import { delayed } from "./equation.js";
 import { Failure } from "./failure.js";
 import type { Settings } from "./model.js";
+import { counted } from "./number.js";
 import { beginOf, listOf, partOf, type Series, type Table } from "./table.js";
 
 /** What is learned, what is held out, and the names of what can be neither. */
@@ -12,10 +13,13 @@ export interface Split {
   readonly skipped: readonly string[];
 }
 
+/** How long after each other rows are, from the least on. */
+export const spacingsOf = (series: readonly Series[]): number[] =>
+  series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number))).sort((a, b) => a - b);
+
 /** How long before each other delayed values are: about the time of change, on a grid of times one of its multiples. */
 export function lagOf({ series }: Table, change: number, delays: number): number {
-  const spacings = series.flatMap(({ times }) => times.slice(1).map((time, i) => time - (times[i] as number)));
-  spacings.sort((a, b) => a - b);
+  const spacings = spacingsOf(series);
   const longest = series.reduce(
     (most, { times }) => Math.max(most, (times.at(-1) as number) - (times[0] as number)),
     0,
@@ -81,5 +85,5 @@ function whyNothing({ state, series }: Table, delays: number, lag: number): stri
   const most = counts.reduce((most, count) => Math.max(most, count), 0);
   const seen = state.map((name, i) => `${listOf([name])} in ${counts[i]}`).join(", ");
   if (state.length === 1 || most === 0) return whole;
-  return `${whole}: of ${rows.length} rows, there is ${seen}; --state names columns that are observed together`;
+  return `${whole}: of ${counted(rows.length, "row")}, there is ${seen}; --state names columns that are observed together`;
 }

@@ -1,10 +1,11 @@
 // Tables of observations: CSV files, with the place of whatever is wrong in them.
 import { CsvError, type Options, parse } from "csv-parse/sync";
 import { nearest } from "../checks/names.js";
+import { names } from "./arguments.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
-import { readNumber } from "./number.js";
-import { type Clock, readTime, TIMES } from "./time.js";
+import { counted, readNumber } from "./number.js";
+import { type Clock, readTime, secondsIn, TIMES } from "./time.js";
 
 /** Which columns of a table mean what. */
 export interface Columns {
@@ -39,7 +40,14 @@ export interface Format {
   /** What lines that are no rows begin with; empty: there are none. */
   readonly comment?: string | undefined;
   readonly encoding?: string | undefined;
+  /** Texts that are missing values, by commas, beside those that always are. */
+  readonly missing?: string | undefined;
+  /** Of dates and times of day: the unit that equations and numbers beside them count in; by default seconds. */
+  readonly timeUnit?: string | undefined;
 }
+
+/** What a model says of its tables, however they are written. */
+export const formatOfModel = ({ timeUnit, missing }: Format): Format => ({ timeUnit, missing });
 
 /** The observations of one trajectory, in the table's units. */
 export interface Series {
@@ -80,6 +88,8 @@ export interface Table {
   readonly dialect: Dialect;
   /** How the times are written. */
   readonly clock: Clock;
+  /** How long the unit of time is, in that of the times. */
+  readonly unit: number;
   readonly series: readonly Series[];
 }
 
@@ -94,9 +104,25 @@ const isMissing = (cell: string) => MISSING.has(cell.toLowerCase());
 
 /** The cells of a table, as texts. */
 function cellsOfTable(source: Source, columns: Columns, format: Format) {
-  const text = textOf(source, format.encoding);
-  const delimiter = format.delimiter ?? delimiterOf(text, format, columns);
+  const whole = textOf(source, format.encoding);
+  // What Excel writes first, and is no row.
+  const [first = "", named] = /^sep=(.)[ \t]*(?=[\r\n])/i.exec(whole) ?? [];
+  const text = whole.slice(first.length);
+  const delimiter = format.delimiter ?? named ?? delimiterOf(text, format, columns);
   return { text, delimiter, ...rowsOf(source.name, text, { ...format, delimiter }) };
+}
+
+/** A column's name without the unit behind it: `conc [mg/L]`, `conc (mg/L)`; `x(0)` has none. */
+const withoutUnit = (column: string) => column.replace(/\s*(?:\[[^[\]]+\]|\((?!\d+\))[^()]+\))$/, "");
+
+/** The column that a name means: that of the name, or the only one that has it before a unit, or else in other letters. */
+export function columnIn(header: readonly string[], name: string): string | undefined {
+  if (header.includes(name)) return name;
+  const exact = header.filter((column) => withoutUnit(column) === name);
+  const small = name.toLowerCase();
+  const alike = header.filter((column) => [column, withoutUnit(column)].some((own) => own.toLowerCase() === small));
+  const [only, ...others] = exact.length > 0 ? exact : alike;
+  return others.length > 0 ? undefined : only;
 }
 
 /** The names of a table's columns. */
@@ -119,11 +145,16 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   const id = columns.id === undefined ? -1 : find(columns.id, "id");
   const further = [...(columns.numbers ?? []), ...(columns.texts ?? [])].map(({ name, option }) => find(name, option));
   const state = columns.state ?? statesOf(file, header, rows, [time, id, ...further]);
-  const taken = state.find((name) => name === columns.time || name === columns.id);
+  const places = state.map((name) => find(name, "state"));
+  const taken = state.find((_, i) => places[i] === time || places[i] === id);
   if (taken !== undefined) {
     throw new Failure(`--state: expected columns other than those of the time and the trajectory, given ${taken}`, 2);
   }
-  const places = state.map((name) => find(name, "state"));
+  const twice = places.findIndex((place, i) => places.indexOf(place) < i);
+  if (twice >= 0) {
+    const others = header.record.filter((_, place) => place !== places[twice]);
+    throw new Failure(`${file}:${header.line}: ${missingColumn(state[twice] as string, "state", others, columns)}`);
+  }
   if (places.length === 0) throw new Failure(`${file}:${header.line}: no column of the state besides the time`);
   if (format.comment === undefined) checkComments(file, text, header, delimiter, id === 0);
   const numeric = further.slice(0, columns.numbers?.length ?? 0);
@@ -150,12 +181,14 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
     if (before !== undefined && now.value === before && !columns.repeated) {
       // What is there twice says no more than what is there once.
       if ([...places, ...further].every((index) => row.record[index] === own.last[index])) continue;
-      throw new Failure(`${where} ${twice(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
+      throw new Failure(`${where} ${repeated(given, own.lines.at(-1) as number, id < 0 && !columns.trained)}`);
     }
     if (before !== undefined && now.value < before) {
       const goesBack = `expected increasing times, given ${given} after ${own.last[time]?.slice(0, 60)}`;
       const isNew = id < 0 && !columns.trained && now.value <= (own.times[0] as number);
-      throw new Failure(`${where} ${goesBack}; ${orderHint(id >= 0, columns.trained ?? false, isNew)}`);
+      const isMidnight = clock === "time of day" && before - now.value > HALF_A_DAY;
+      const hint = isMidnight ? MIDNIGHT : orderHint(id >= 0, columns.trained ?? false, isNew);
+      throw new Failure(`${where} ${goesBack}; ${hint}`);
     }
     own.last = row.record;
     own.times.push(now.value);
@@ -166,7 +199,18 @@ export function readTable(source: Source, columns: Columns, format: Format = {})
   }
   if (clock === undefined) throw new Failure(`${file}: no rows below the header`);
   const dialect = { delimiter, decimal: numbers.decimal };
-  return { state, dialect, clock, series: [...series.values()].map(({ last, ...own }) => own) };
+  const unit = unitOf(clock, format, `in the column ${listOf([columns.time])}`);
+  return { state, dialect, clock, unit, series: [...series.values()].map(({ last, ...own }) => own) };
+}
+
+/** How long the unit of time is, in that of times; numbers count in whatever unit they do. */
+export function unitOf(clock: Clock, { timeUnit }: Format, where: string): number {
+  if (clock === "number" && timeUnit !== undefined)
+    throw new Failure(
+      `--time-unit: expected dates or times of day ${where}, given numbers, which have their own unit`,
+      2,
+    );
+  return clock === "number" ? 1 : secondsIn(timeUnit);
 }
 
 /** A series as it is read. */
@@ -182,10 +226,15 @@ interface Reading {
 }
 
 /** Why a time that another row of the trajectory has is refused, and what to do. */
-function twice(given: string, line: number, mayBeSeveral: boolean): string {
+function repeated(given: string, line: number, mayBeSeveral: boolean): string {
   const hint = mayBeSeveral ? "; if they belong to several trajectories, --id names the column that tells which" : "";
   return `expected each time in only one row, given ${given} again after line ${line}, with other values; keep one of the two, or their mean${hint}`;
 }
+
+/** Times of day that go back by more have probably passed midnight. */
+const HALF_A_DAY = 43_200;
+const MIDNIGHT =
+  "times of day that pass midnight need dates, such as 2024-01-31T12:00, or hours that go on, as in 24:00";
 
 /** What to do where times go back: of a new trajectory, or of rows that are not sorted. */
 function orderHint(hasId: boolean, isTrained: boolean, isNew: boolean): string {
@@ -244,8 +293,9 @@ function textOf({ name, bytes }: Source, encoding: string | undefined): string {
 }
 
 /**
- * What stands between cells: that by which the first rows have the columns that are asked for, or else as many as each other,
- * and most of them. Spaces are in names and dates too, and are the last to be thought of.
+ * What stands between cells: that by which the first rows have as many columns as each other, those that are asked for among them,
+ * and most of them. Spaces are in names and dates too, and are the last to be thought of: of a header alone, such as
+ * `time (h),conc (mg/L)`, they make names that nobody meant.
  */
 function delimiterOf(text: string, format: Format, { time, id, state = [] }: Columns): string {
   // Whole lines of the beginning.
@@ -258,17 +308,18 @@ function delimiterOf(text: string, format: Format, { time, id, state = [] }: Col
       const rows = recordsOf(sample, { ...format, delimiter }, { to: 20, relax_quotes: true });
       const [first = [], ...others] = rows.map(({ record }) => record);
       const alike = first.length > 1 && others.every(({ length }) => length === first.length);
-      const there = asked.every((name) => first.includes(name));
-      return { delimiter, merit: [Number(there), Number(alike), rank, first.length > 1 ? first.length : 0] };
+      const there = asked.every((name) => columnIn(first, name) !== undefined);
+      const size = first.length > 1 ? first.length : 0;
+      return { delimiter, merit: [Number(alike && there), Number(alike), rank, Number(there), size] };
     } catch {
-      return { delimiter, merit: [0, 0, rank, 0] };
+      return { delimiter, merit: [0, 0, rank, 0, 0] };
     }
   });
   const better = (a: readonly number[], b: readonly number[]) => {
     const place = a.findIndex((value, i) => value !== b[i]);
     return place >= 0 && (a[place] as number) > (b[place] as number);
   };
-  const plain = { delimiter: ",", merit: [0, 0, 1, 0] };
+  const plain = { delimiter: ",", merit: [0, 0, 1, 0, 0] };
   return merits.reduce((best, one) => (better(one.merit, best.merit) ? one : best), plain).delimiter;
 }
 
@@ -304,12 +355,20 @@ function rowsOf(file: string, text: string, format: Format): { header: Row; rows
   }
   const below = numeric ? rows : rows.slice(1);
   const { length } = header.record;
-  for (const { record, line } of below) {
+  for (const [i, { record, line }] of below.entries()) {
     if (record.length === length || (record.length > length && record.slice(length).every((cell) => cell === "")))
       continue;
-    throw new Failure(`${file}:${line}: expected ${length} cells, as in the header, given ${record.length}`);
+    const expected = `expected ${counted(length, "cell")}, as in the header, given ${record.length}`;
+    throw new Failure(`${file}:${line}: ${expected}${i === 0 || length === 1 ? titleHint(text, header, format) : ""}`);
   }
   return { header, rows: below };
+}
+
+/** What to do where no row is like the header: it may be a title. */
+function titleHint(text: string, { line }: Row, { comment = "#" }: Format): string {
+  const given = (text.split(/\r?\n|\r/, line)[line - 1] as string).trim().slice(0, 60);
+  const hint = comment === "" ? "delete lines above it" : `lines above it may begin with ${comment}`;
+  return `; the header is line ${line}: ${JSON.stringify(given)}; if that is no header, ${hint}`;
 }
 
 /** A header that is a comment, as NumPy writes it: the last line before the first row, if it has as many columns. */
@@ -360,9 +419,12 @@ function statesOf(file: string, header: Row, rows: readonly Row[], others: reado
 
 /** The place of a column that an option names. */
 function placeOf(file: string, { record, line }: Row, name: string, option: string, columns: Columns): number {
-  const index = record.indexOf(name);
-  if (index < 0) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
-  if (record.lastIndexOf(name) > index) throw new Failure(`${file}:${line}: there are two columns ${listOf([name])}`);
+  const column = columnIn(record, name);
+  if (column === undefined) throw new Failure(`${file}:${line}: ${missingColumn(name, option, record, columns)}`);
+  const index = record.indexOf(column);
+  if (record.lastIndexOf(column) > index) {
+    throw new Failure(`${file}:${line}: there are two columns ${listOf([column])}`);
+  }
   return index;
 }
 
@@ -378,7 +440,8 @@ function missingColumn(
     const rule = "the equations have a state of that name, and each is a column";
     return `${known}; ${rule}; --initial "${name}=0" starts a state that is not a column`;
   }
-  if (header.length === 1) return `${known}; --delimiter sets the character between columns`;
+  if (header.length === 1)
+    return `${known}; --delimiter sets the character between columns; a line above the header may begin with #`;
   // What is most probably meant.
   const close = header.find((other) => /^(time|t|date|datetime|timestamp)\b|^(time|date)/i.test(other));
   const meant = option === "time" && close !== undefined ? undefined : nearest(name, header);
@@ -410,25 +473,28 @@ function numberReader(
   const place = ({ line }: Row, index: number) => `${file}:${line}: column ${header.record[index]}:`;
   const decimal = format.decimal ?? decimalOf(rows, places, place);
   const other = decimal === "," ? "." : ",";
+  const further = new Set(format.missing === undefined ? [] : names(format.missing));
+  const isAbsent = (cell: string) => isMissing(cell) || further.has(cell);
   const refused = (row: Row, index: number, expected: string) => {
     const cell = row.record[index] as string;
     const comma = Number.isFinite(numberBy(other, cell))
       ? `; --decimal "${other}" reads ${other} as the decimal point`
       : "";
-    const hint = columns.state || columns.trained || comma ? comma : "; --state names the columns of the state";
+    const state = columns.state || columns.trained ? "" : "; --state names the columns of the state";
+    const hint = comma || unitsHint(row, rows[0]) || dateHint(cell) || missingHint(cell) || state;
     throw new Failure(`${place(row, index)} expected ${expected}, given ${JSON.stringify(cell.slice(0, 60))}${hint}`);
   };
   return {
     decimal,
     value(row: Row, index: number): number {
       const cell = row.record[index] as string;
-      if (isMissing(cell)) return Number.NaN;
+      if (isAbsent(cell)) return Number.NaN;
       const value = numberBy(decimal, cell);
       return Number.isNaN(value) ? refused(row, index, "a number") : value;
     },
     time(row: Row, index: number) {
       const cell = row.record[index] as string;
-      if (isMissing(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
+      if (isAbsent(cell)) throw new Failure(`${place(row, index)} expected increasing times, given a missing time`);
       const value = numberBy(decimal, cell);
       if (!Number.isNaN(value)) return { clock: "number" as const, value };
       const time = readTime(cell);
@@ -436,6 +502,37 @@ function numberReader(
     },
   };
 }
+
+/** What to do with a row without any number right below the header. */
+function unitsHint(row: Row, first: Row | undefined): string {
+  const isText = (cell: string) => isMissing(cell) || readTime(cell) === undefined;
+  if (row !== first || row.record.length < 2 || !row.record.every(isText)) return "";
+  return "; if this is a row of units, begin it with #, or write them into the header, as in conc [mg/L]";
+}
+
+/** What to write for a date that is not in the order of ISO 8601. */
+function dateHint(cell: string): string {
+  const [whole, a = "", , b = "", c = "", rest = ""] = /^(\d{1,4})([./-])(\d{1,2})\2(\d{1,4})(.*)$/.exec(cell) ?? [];
+  if (whole === undefined) return "";
+  if (a.length < 4 && c.length < 4) return "; write dates as year-month-day, as in 2024-01-31";
+  const orders =
+    a.length === 4
+      ? [[a, b, c]]
+      : [
+          [c, b, a],
+          [c, a, b],
+        ];
+  const dates = orders.map((parts) => `${parts.map((part) => part.padStart(2, "0")).join("-")}${rest}`);
+  const [one, two] = [...new Set(dates)].filter((date) => readTime(date) !== undefined);
+  if (one === undefined) return "";
+  return two === undefined ? `; write it as ${one}` : `; it may be ${one} or ${two}: write dates in this order`;
+}
+
+/** What reads a text that often stands for a missing value. */
+const missingHint = (cell: string): string =>
+  /^(?:[-?*]+|[<>].*|n\.?d\.?|b[ld]q|[bl]loq|loq|lod|bdl|missing)$/i.test(cell)
+    ? `; --missing ${JSON.stringify(cell.slice(0, 60))} reads it as a missing value`
+    : "";
 
 /** The number that a cell is by that decimal point, or NaN. */
 const numberBy = (decimal: string, cell: string): number =>

@@ -197,7 +197,8 @@ export function scaledField<D extends Dtype>(
   const { equations: text = "", dtype } = network;
   const lines = linesOf(text);
   const { clock, states, rates, parameters } = scaledNames(text, infused);
-  const { log, mean, scale, timeScale, origin, spread } = units;
+  const { log, mean, scale, unit = 1 } = units;
+  const [timeScale, origin, spread] = [units.timeScale / unit, units.origin / unit, units.spread / unit];
   const places = new Map([...states].map(([name, own], i) => [name, { i, own }]));
   const scales = scalesOf(text);
   const timed = (expression: string) => (clock ? expression.replace(/\bt\b/g, clock.time) : expression);

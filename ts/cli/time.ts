@@ -13,10 +13,44 @@ export interface Time {
 
 const TIME = String.raw`(\d{2})(?::(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?`;
 const DATE = new RegExp(String.raw`^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ]${TIME}(Z|[+-]\d{2}(?::?\d{2})?)?)?)?$`, "i");
-const DAYTIME = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?$/;
+/** Hours go on after midnight. */
+const DAYTIME = /^(\d{1,4}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?$/;
 
 /** What is expected of a time, for messages. */
 export const TIMES = "a number, or a date or time of day such as 2024-01-31, 2024-01-31T12:00:00 or 12:00";
+
+/** Units of time, in seconds, and what else they are called. */
+const UNITS = { s: 1, min: 60, h: 3600, d: 86_400 } as const;
+export type TimeUnit = keyof typeof UNITS;
+const NAMES: Readonly<Record<TimeUnit, RegExp>> = {
+  s: /^(?:s|secs?|seconds?)$/i,
+  min: /^(?:min|minutes?)$/i,
+  h: /^(?:h|hours?)$/i,
+  d: /^(?:d|days?)$/i,
+};
+
+/** The unit of time that a text is, if it is one. */
+export const readUnit = (text: string): TimeUnit | undefined =>
+  (Object.keys(NAMES) as TimeUnit[]).find((unit) => NAMES[unit].test(text));
+
+/** The seconds that a text such as `6h` is; undefined where it has no unit. */
+export function readSeconds(text: string): number | undefined {
+  const [, number = "", name = ""] = /^([\d.+e-]*\d\.?)\s*([a-z]+)$/i.exec(text) ?? [];
+  const unit = readUnit(name);
+  const seconds = unit === undefined ? Number.NaN : readNumber(number) * UNITS[unit];
+  return Number.isNaN(seconds) ? undefined : seconds;
+}
+
+/** How many seconds a unit of time has; by default it is the second. */
+export const secondsIn = (unit: string | undefined): number => UNITS[(unit ?? "s") as TimeUnit];
+
+/** Tells in what equations count where times are dates, and nobody has said it. */
+export const notesOnDates = (clock: Clock, { timeUnit }: { readonly timeUnit?: string | undefined }): string[] =>
+  clock === "number" || timeUnit !== undefined
+    ? []
+    : [
+        `times are ${clock === "time of day" ? "times of day" : "dates"}: t is in seconds, and rates are per second; --time-unit d makes that days`,
+      ];
 
 /** The time that a text is; undefined where it is none, or may mean several, as 01/02/2024. */
 export function readTime(text: string): Time | undefined {
@@ -24,7 +58,7 @@ export function readTime(text: string): Time | undefined {
   if (!Number.isNaN(number)) return { clock: "number", value: number };
   const daytime = DAYTIME.exec(text);
   if (daytime) {
-    const value = secondsOf(daytime[1], daytime[2], daytime[3], daytime[4]);
+    const value = secondsOf(daytime[1], daytime[2], daytime[3], daytime[4], 9999);
     return value === undefined ? undefined : { clock: "time of day", value };
   }
   const [whole, year, month, day = "01", hours, minutes, seconds, fraction, zone] = DATE.exec(text) ?? [];
@@ -39,8 +73,8 @@ export function readTime(text: string): Time | undefined {
   return { clock: zone === undefined ? "date" : "date with offset", value };
 }
 
-function secondsOf(hours = "0", minutes = "0", seconds = "0", fraction = "0"): number | undefined {
-  if (Number(hours) > 23 || Number(minutes) > 59 || Number(seconds) > 59) return undefined;
+function secondsOf(hours = "0", minutes = "0", seconds = "0", fraction = "0", most = 23): number | undefined {
+  if (Number(hours) > most || Number(minutes) > 59 || Number(seconds) > 59) return undefined;
   return 3600 * Number(hours) + 60 * Number(minutes) + Number(`${seconds}.${fraction}`);
 }
 
@@ -56,7 +90,6 @@ export function writeTime(value: number, clock: Clock): number | string {
   if (clock === "number") return value;
   const milliseconds = Math.round(1000 * value);
   if (clock === "time of day") {
-    // The hours go on after midnight.
     const [hours, rest] = [Math.floor(milliseconds / 3_600_000), new Date(milliseconds).toISOString().slice(13, -1)];
     return value < 0 ? value : short(`${String(hours).padStart(2, "0")}${rest}`);
   }

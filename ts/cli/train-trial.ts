@@ -13,7 +13,7 @@ const TRIAL_OPTIONS: readonly string[] = [
   ...["state", "time", "id", "log", "model", "delays", "lag", "extra", "with-time", "period", "hidden", "activation"],
   ...["solver", "rtol", "steps", "learning-rate", "weight-decay", "batch", "window", "seed", "validation", "patience"],
   ...["dose-amount", "dose-state", "dose-factor", "dose-duration", "dose-rate", "dose-repeats", "dose-interval"],
-  ...["mdv", "initial", "delimiter", "decimal", "comment", "encoding"],
+  ...["mdv", "initial", "delimiter", "decimal", "comment", "encoding", "missing", "time-unit"],
 ];
 
 /** Files that a sweep may send, and the options that read them. */

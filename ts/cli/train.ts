@@ -15,22 +15,29 @@ import {
   warmUp,
 } from "../index.js";
 import { adviceOn, errorOfMean } from "./advice.js";
+import type { Span } from "./arguments.js";
 import { type DosedTable, readDosed } from "./dosed-table.js";
 import type { Unmatched } from "./doses.js";
 import { completed, completedAll, fieldOf, networkOf, optimizerOf, settle, trajectoryOf } from "./equation.js";
 import { Failure, reasonOf } from "./failure.js";
-import { readSource, type Source } from "./input.js";
+import { readEquations, readSource, type Source } from "./input.js";
 import { infusedOf, jumpsOf } from "./jumps.js";
 import { type Description, layoutOf, modelBytes, readModel, type Settings } from "./model.js";
 import { checkOutput, writeSomewhere, writeWhole } from "./output.js";
 import { progressOf } from "./progress.js";
 import { say } from "./say.js";
 import { SIGNALS, type Signal } from "./signals.js";
-import { lagOf, type Split, splitOf } from "./split.js";
-import { type Format, listOf, type Series, type Table } from "./table.js";
+import { lagOf, type Split, spacingsOf, splitOf } from "./split.js";
+import { columnIn, type Format, headerOf, listOf, type Series, type Table, unitOf } from "./table.js";
 import { checkFactor, equationsField, textOf, usesTime, valuesOf } from "./text-model.js";
-import { type Clock, writeTime } from "./time.js";
+import { type Clock, notesOnDates, writeTime } from "./time.js";
 import { type Units, unitsOf } from "./units.js";
+
+/** Settings as options give them, before the table tells what a span of time is. */
+export type GivenSettings = Omit<Settings, "lag" | "period"> & {
+  readonly lag: Span | null;
+  readonly period: Span | null;
+};
 
 export interface TrainRequest {
   readonly data: string;
@@ -44,7 +51,7 @@ export interface TrainRequest {
   readonly state: readonly string[] | undefined;
   readonly log: readonly string[];
   readonly resume: boolean;
-  readonly settings: Settings;
+  readonly settings: GivenSettings;
   readonly format: Format;
   /** Seconds between checkpoints. */
   readonly checkpoint: number;
@@ -223,7 +230,7 @@ async function withEquations(request: TrainRequest): Promise<TrainRequest> {
   if (file === request.data && ["-", "/dev/stdin"].includes(file)) {
     throw new Failure("only one of the equations and the table can come from standard input", 2);
   }
-  const source = await readSource(file);
+  const source = await readEquations(file);
   const text = textOf(source);
   const field = equationsField(source.name, text, "float32");
   const { states: state } = field;
@@ -249,7 +256,7 @@ function checkTimes({ origin, timeScale }: Units, time: string, clock: Clock): v
 }
 
 /** Refuses settings that do not go together. */
-function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: Settings): void {
+function checkSettings({ model, delays, lag, extra, withTime, period, ...rest }: GivenSettings): void {
   if (lag !== null && delays === 0) {
     throw new Failure("--lag: expected --delays as well, because it is the time between them", 2);
   }
@@ -285,10 +292,17 @@ function checkTable({ model, period }: Settings, { state, series }: Table): void
   }
 }
 
+/** A span of time in the table's. */
+function spanOf(option: string, span: Span, { clock, unit }: Pick<Table, "clock" | "unit">): number {
+  if (typeof span === "number") return span * unit;
+  if (clock !== "number") return span.seconds;
+  throw new Failure(`--${option}: expected a number without a unit, as the times of the table are numbers`, 2);
+}
+
 /** The table of a training; of equations the states are known before. */
 function tableOf(
   { time, id, state }: Pick<TrainRequest, "time" | "id" | "state">,
-  settings: Settings,
+  settings: Settings | GivenSettings,
   format: Format,
   source: Source,
   doses: Source | undefined,
@@ -318,12 +332,42 @@ function notesOnIndices({ state, series }: Table): string[] {
   return [`${told}; ${how}`];
 }
 
-function begun(request: TrainRequest, source: Source, doses: Source | undefined): Task {
+/** Tells of a period that rows are too far apart to show: a slip of the unit, where times are dates. */
+function notesOnPeriod({ period }: Settings, { series, clock, unit }: Table): string[] {
+  const spacings = spacingsOf(series);
+  const spacing = spacings[spacings.length >> 1] ?? 0;
+  if (period === null || period >= 2 * spacing) return [];
+  const [seconds, hint] =
+    clock === "number"
+      ? ["", ""]
+      : [" s", `; ${unit === 1 ? "a number alone counts seconds, and " : ""}365d is 365 days`];
+  return [
+    `--period, ${period}${seconds}, is shorter than two intervals between rows, of ${spacing}${seconds}, which cannot show it${hint}`,
+  ];
+}
+
+/** What options say of a table, by the names that its columns have; states of equations keep their own. */
+function byColumns(request: TrainRequest, source: Source): TrainRequest {
+  const { time, id, state, log, format, equations } = request;
+  const header = headerOf(source, { time, id, state }, format);
+  const own = (name: string) => columnIn(header, name) ?? name;
+  const columns = equations === undefined ? { state: state?.map(own), log: log.map(own) } : { state, log };
+  return { ...request, ...columns, time: own(time), id: id === undefined ? undefined : own(id) };
+}
+
+function begun(given: TrainRequest, source: Source, doses: Source | undefined): Task {
+  checkSettings(given.settings);
+  const request = byColumns(given, source);
   const { time, id, log, format } = request;
-  checkSettings(request.settings);
   const table = tableOf(request, request.settings, format, source, doses);
-  const { state, clock, unmatched } = table;
-  const settings = { ...request.settings, infused: infusedOf(table.series, state) };
+  const { state, clock, unit, unmatched } = table;
+  const { lag: ownLag, period } = request.settings;
+  const settings: Settings = {
+    ...request.settings,
+    lag: ownLag === null ? null : spanOf("lag", ownLag, table),
+    period: period === null ? null : spanOf("period", period, table),
+    infused: infusedOf(table.series, state),
+  };
   if (settings.infused.length > 0 && settings.model !== "equations") {
     throw new Failure("--dose-duration and --dose-rate: expected --equations, whose states take infusions", 2);
   }
@@ -334,7 +378,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   checkTable(settings, table);
   const hidden = state.filter((_, i) => table.series.every(({ rows }) => rows.every((row) => Number.isNaN(row[i]))));
   const unseen = hidden.filter((name) => Object.hasOwn(settings.initial, name));
-  const scaling = { state, time, log, paired: settings.model === "hamiltonian", hidden: unseen };
+  const scaling = { state, time, log, paired: settings.model === "hamiltonian", hidden: unseen, unit };
   const change = () => unitsOf({ ...scaling, series: table.series, lag: 0 }).timeScale;
   const lag = settings.delays === 0 ? 0 : (settings.lag ?? lagOf(table, change(), settings.delays));
   const split = splitOf(table, settings, lag);
@@ -348,7 +392,11 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
   const data = { ...hashes, trajectories: table.series.length, observations };
   const columns = { time, clock, id: id ?? null, state };
   const description = { ...columns, units, settings, format, data, best: null, finished: null };
-  const notes = request.state === undefined ? notesOnIndices(table) : [];
+  const notes = [
+    ...(request.state === undefined ? notesOnIndices(table) : []),
+    ...notesOnPeriod(settings, table),
+    ...(settings.model === "equations" ? notesOnDates(clock, format) : []),
+  ];
   return { network, optimizer, description, best: undefined, split, unmatched, notes };
 }
 
@@ -356,7 +404,7 @@ function begun(request: TrainRequest, source: Source, doses: Source | undefined)
 async function resumed(request: TrainRequest, source: Source, doses: Source | undefined): Promise<Task> {
   const { network, optimizer, description, best } = readModel(await readSource(request.out));
   if (!optimizer) throw new Failure(`${request.out}: its training is finished; run without --resume to train again`);
-  const { settings, data, time, id, state, units, format } = description;
+  const { settings, data, time, clock, id, state, units, format } = description;
   const log = state.filter((_, index) => units.log[index]);
   if (data.sha256 !== hashOf(source)) {
     throw new Failure(`${source.name}: not the data that ${request.out} was trained on`);
@@ -365,7 +413,15 @@ async function resumed(request: TrainRequest, source: Source, doses: Source | un
     if (!doses) throw new Failure("--resume: expected --doses as well, which this training has", 2);
     throw new Failure(`${doses.name}: not the doses that ${request.out} was trained with`);
   }
-  for (const [name, value] of Object.entries(request.given)) {
+  const timing = { clock, unit: unitOf(clock, format, "") };
+  const columns = [time, ...state, ...(id === null ? [] : [id])];
+  const own = (name: string) => columnIn(columns, name) ?? name;
+  const named = (option: string, given: unknown): unknown => {
+    if (option === "time" || option === "id") return own(given as string);
+    return option === "state" || option === "log" ? (given as readonly string[]).map(own) : given;
+  };
+  for (const [name, given] of Object.entries(request.given)) {
+    const value = name === "lag" || name === "period" ? spanOf(name, given as Span, timing) : named(name, given);
     const before = ({ ...settings, ...format, time, id, state, log } as Readonly<Record<string, unknown>>)[name];
     if (JSON.stringify(value) !== JSON.stringify(before)) {
       throw new Failure(

@@ -14,6 +14,8 @@ export interface Units {
   /** Of the time, where the equation depends on it: its mean, and its deviation. */
   readonly origin: number;
   readonly spread: number;
+  /** How long the equations' unit of time is, in the table's; by default the same. */
+  readonly unit?: number;
 }
 
 /** What is scaled, and how. */
@@ -30,10 +32,12 @@ export interface UnitsRequest {
   readonly lag: number;
   /** States that no column has. */
   readonly hidden?: readonly string[];
+  /** How long the equations' unit of time is, in the table's; default 1. */
+  readonly unit?: number;
 }
 
 /** The units of a table. */
-export function unitsOf({ state, time, series, log, paired, lag, hidden = [] }: UnitsRequest): Units {
+export function unitsOf({ state, time, series, log, paired, lag, hidden = [], unit = 1 }: UnitsRequest): Units {
   const unknown = log.find((name) => !state.includes(name));
   if (unknown !== undefined) throw new Failure(`--log: no column ${unknown} in the state: ${listOf(state)}`, 2);
   const logs = state.map((name) => log.includes(name));
@@ -74,7 +78,7 @@ export function unitsOf({ state, time, series, log, paired, lag, hidden = [] }: 
     if (close > 0)
       throw new Failure(`the column ${time} cannot be scaled: ${times[close]} is too close to the time before`);
   }
-  return { ...units, timeScale };
+  return { ...units, timeScale, ...(unit !== 1 && { unit }) };
 }
 
 /** What there is of a state that nobody observes: what goes into it at once, or is there at the beginning; else 1. */
