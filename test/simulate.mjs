@@ -55,6 +55,9 @@ try {
   const field = equations(text, { parameters: values, dtype: "float64" });
   const whole = await succeed(["simulate", "prey.txt", ...begins, ...rates, "--times", "0:4:0.5"]);
   assert.match(whole, /^time,hare,lynx\n0,30,4\n0\.5,/);
+  // Statements that go on in further lines are the same.
+  writeFileSync(file("lines.txt"), text.replace("hare * (birth", "hare * ( # grazing\n  birth"));
+  assert.equal(await succeed(["simulate", "lines.txt", ...begins, ...rates, "--times", "0:4:0.5"]), whole);
   const solved = (y0, times, options = settings, of = field) => {
     const { y } = odeint(of, Float64Array.from(y0), times, options);
     return times.map((t, i) => [t, ...y.subarray(i * y0.length, (i + 1) * y0.length)]);

@@ -109,7 +109,11 @@ const given: Record<string, number> = { k: 1 };
 const read = equations(text, { parameters: given, dtype: "float64" });
 leastSquares({ field: read, data: { times, y: times, y0 }, initial: { x: 1 } }).parameters.k?.value.toFixed();
 const half = equations("x' = -k * x", { parameters: given, dtype: "float64" });
-leastSquares({ field: half, data: { times, y: times, y0: { x: 1 } }, parameters: { k: 1 } }).parameters.k?.value.toFixed();
+leastSquares({
+  field: half,
+  data: { times, y: times, y0: { x: 1 } },
+  parameters: { k: 1 },
+}).parameters.k?.value.toFixed();
 // Of several fields, each may have names of its own.
 const models = [oral, equations("x' = -k * x", { parameters: { k: 1 }, dtype: "float64" })];
 for (const field of models) {

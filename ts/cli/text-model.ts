@@ -1,5 +1,6 @@
 // Equations as text: the same in the units in which a model learns, and with the values that it has learned.
 import { type Dtype, equations, type ProgramField, SymplecticAdjointError } from "../index.js";
+import { linesOf as statementLines } from "../trace/lines.js";
 import { Failure } from "./failure.js";
 import type { Source } from "./input.js";
 import type { Units } from "./units.js";
@@ -23,13 +24,17 @@ function lineOf(whole: string): Line {
 
 const linesOf = (text: string) => text.split(LINES).map(lineOf);
 
-/** The text of a file of equations. */
+/** The text of a file of equations, a statement on each line. */
 export function textOf({ name, bytes }: Source): string {
+  let text: string;
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
     throw new Failure(`${name}: is not text in UTF-8`);
   }
+  const lines = statementLines(text);
+  const goesOn = lines.some((line) => line.includes("\n"));
+  return goesOn ? lines.map((line) => line.replaceAll("\n", " ")).join("\n") : text;
 }
 
 /** A field of equations, all of whose parameters have lines in the text. */
