@@ -106,7 +106,7 @@ export interface TrialRung {
   readonly worker: string;
 }
 
-/** The result of a trial. */
+/** How a trial of a sweep ended, with its number and its parameters. */
 export interface TrialResult {
   /** The number of the trial, from 0. */
   readonly trial: number;

@@ -28,7 +28,7 @@ export interface Trial {
   readonly signal: AbortSignal;
 }
 
-/** The result of a trial. */
+/** What the function of a trial returns: its value, and if you like a state and more information. */
 export interface TrialOutcome {
   /** The number to minimize or maximize; finite. */
   readonly value: number;

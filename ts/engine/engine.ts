@@ -2,10 +2,10 @@
 import type { Bindings } from "../../wasm/glue.js";
 import type { ArrayOf, Dtype } from "../checks/arrays.js";
 
-/** The WebAssembly builds: SIMD of 128 bits, and the same with relaxed SIMD (fused multiply–add). */
+/** A WebAssembly build: with SIMD of 128 bits, or with relaxed SIMD as well (fused multiply–add). */
 export type Simd = "simd128" | "relaxed";
 
-/** What computes: an addon compiled for the processor, or WebAssembly. */
+/** The kind of engine: an addon compiled for the processor, or WebAssembly. */
 export type EngineKind = "native" | "wasm";
 
 /** The engine in use, as `engine()` returns it. */

@@ -3,7 +3,7 @@
 /** The names of a text's states: what stands before the apostrophe of a line; any, unless all of the text is known. */
 export type StatesIn<T extends string> = IsKnown<T> extends true ? EachLine<T, "state"> : string;
 
-/** The names of its lines `param name = 1`, likewise. */
+/** The names of the parameters that a text of equations declares by lines `param name = 1`; any, unless all of the text is known. */
 export type ParametersIn<T extends string> = IsKnown<T> extends true ? EachLine<T, "parameter"> : string;
 
 /** The parameters of a field of equations, where they are all known: those of its text, and `P`, which it was given besides. */

@@ -57,7 +57,7 @@ export interface ChangeInputs<A extends string = string, N extends FieldNames = 
   readonly amounts: { readonly [name: string]: Value };
 }
 
-/** A new state: all its rows, or the features that change, by name. */
+/** The state after a jump or an event: all its rows, or the features that change, by name. */
 export type NewState<S extends string = string> =
   | Value
   | readonly Operand[]

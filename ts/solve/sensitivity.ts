@@ -240,7 +240,7 @@ function solveAlong<D extends Dtype>(
 }
 
 /**
- * Jacobian–vector product: derivatives of the solution along directions that you choose (forward mode), with adaptive step sizes held
+ * The Jacobian–vector product: derivatives of the solution along directions that you choose (forward mode), with adaptive step sizes held
  * fixed. Agrees with `vjp` up to rounding. Directions may be in initial states, parameters, arguments and times, and all are computed
  * in one solve. For few parameters and many outputs this is faster than gradients.
  *
@@ -493,7 +493,7 @@ export function sensitivities<D extends Dtype>(
 }
 
 /**
- * Hessian of the loss times one direction, without forming the Hessian: with respect to initial states, parameters and arguments (reverse
+ * The Hessian of the loss times one direction, without forming the Hessian: with respect to initial states, parameters and arguments (reverse
  * over forward). Exact for the numbers computed, with adaptive step sizes held fixed.
  *
  * @param field - The vector field, at its current parameters. Not a field from `custom` or `driven`.
